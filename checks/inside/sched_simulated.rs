@@ -390,7 +390,7 @@ impl World {
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
         let spreads = self.machines > 0 && !self.chance(4);
-        work.context = known.context.then(|| context(id, ends, spreads));
+        work.options.more().context = known.context.then(|| context(id, ends, spreads));
         self.jobs.insert(id, known);
         self.sched.submit(id, work, self.now);
         self.open.push((id, 0, size));
@@ -410,7 +410,7 @@ impl World {
             book,
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
-        work.context = has_context.then(|| context(id, false, true));
+        work.options.more().context = has_context.then(|| context(id, false, true));
         let known = Known {
             size,
             context: has_context,

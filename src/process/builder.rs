@@ -68,9 +68,10 @@ impl ProcessPoolBuilder {
         }
     }
 
-    /// The number of processes. Default: the number of CPUs that this process may use.
+    /// The number of processes. 0, the default: the number of processors that this process may use,
+    /// or, on other machines, what the engine has room for.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.settings.asked = Some(workers);
+        self.settings.asked = (workers > 0).then_some(workers);
         self
     }
 
@@ -349,14 +350,11 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// This number of workers, if it is possible.
 fn checked(workers: usize) -> Result<usize, PoolError> {
-    match workers {
-        0 => Err(PoolError::NoWorkers),
-        1..=MOST_WORKERS => Ok(workers),
-        _ => {
-            let words = format!("{workers} workers are too many");
-            Err(io::Error::new(io::ErrorKind::InvalidInput, words).into())
-        }
+    if (1..=MOST_WORKERS).contains(&workers) {
+        return Ok(workers);
     }
+    let words = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, words).into())
 }
 
 /// Makes `engine` ready for a pool.
@@ -398,7 +396,7 @@ impl ProcessPool {
         Self::builder().build()
     }
 
-    /// A pool with `workers` processes.
+    /// A pool with `workers` processes; 0 means the default, as in [`new`](Self::new).
     ///
     /// # Errors
     /// See [`PoolError`].

@@ -38,7 +38,7 @@ use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
 use super::sched::Feed;
-use super::worker::raw_call::code_of;
+use super::wire::CodeRef;
 use crate::loom::Mutex;
 use crate::record;
 use crate::sync::block_on;
@@ -133,7 +133,7 @@ where
     pub(super) fn new(
         shared: &Arc<PoolState>,
         options: &CallOptions,
-        f: fn(I::Item) -> R,
+        code: Result<CodeRef, TaskError>,
         items: impl IntoIterator<IntoIter = I>,
         ordered: bool,
     ) -> Self {
@@ -142,7 +142,7 @@ where
         let id = shared.mailbox.id();
         let (sender, results) = unbounded();
         let sink = Box::new(Each(sender));
-        match shared.allowed::<I::Item>(options, code_of(f)) {
+        match code {
             Ok(code) => {
                 let mut work = Work::new::<I::Item, R>(code, sink, options.clone());
                 work.each = true;

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
+use super::job::CallOptions;
 use super::parent::driver::{PoolState, is_a_driver};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
@@ -151,6 +152,36 @@ impl ProcessPool {
         ProcessCall::new(&self.shared, f)
     }
 
+    /// Calls of a function that borrows `context`, with options: [`map_with`](Self::map_with) in
+    /// all its forms.
+    ///
+    /// The context is encoded now. Each `map` or `imap` sends it to each worker once, where it is
+    /// decoded once; so does each `spawn`, for its one item.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let scale = procs.call_with(&10, |factor: &u64, n: u64| factor * n);
+    /// let careful = scale.timeout(Duration::from_secs(5)).retry(1);
+    /// assert_eq!(careful.map([1, 2, 3])?, [10, 20, 30]);
+    /// let each: Vec<u64> = careful.imap(4..6).collect::<Result<_, _>>()?;
+    /// assert_eq!(each, [40, 50]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// If the context cannot be encoded, each call ends in [`Codec`](TaskError::Codec).
+    pub fn call_with<C, A, R>(&self, context: &C, f: fn(&C, A) -> R) -> ProcessCall<'_, A, R>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        A: Portable,
+        R: Portable,
+    {
+        ProcessCall::with(&self.shared, CallOptions::default(), context, f)
+    }
+
     /// Runs `f` on every item, and returns the results in the order of the items.
     ///
     /// Items are sent in batches of about a millisecond of work, so that millions of tiny items run
@@ -208,7 +239,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        self.call(|()| ()).map_with(context, items, f)
+        self.call_with(context, f).map(items)
     }
 
     /// Like [`map`](Self::map), with a result for each item: one that fails cancels no other.

@@ -17,7 +17,8 @@ use super::parent::client::encode;
 use super::parent::driver::PoolState;
 use super::payload::portable::Portable;
 use super::remote::Remote;
-use super::worker::raw_call::{code_of, code_of_with};
+use super::wire::CodeRef;
+use super::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
@@ -46,16 +47,53 @@ const EACH: usize = 1 << 14;
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct ProcessCall<'a, A, R> {
     pool: &'a Arc<PoolState>,
-    f: fn(A) -> R,
+    function: Function<A, R>,
     options: CallOptions,
+}
+
+/// What is called.
+#[derive(Debug)]
+enum Function<A, R> {
+    Plain(fn(A) -> R),
+    /// A function that borrows a context, which is one of the options. (Its type is forgotten.)
+    With {
+        code: Result<CodeRef, TaskError>,
+        /// The same, with a result that stays in the worker.
+        kept: Result<CodeRef, TaskError>,
+    },
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
     pub(super) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self {
         Self {
             pool,
-            f,
+            function: Function::Plain(f),
             options: CallOptions::default(),
+        }
+    }
+
+    /// Calls of a function that borrows a context.
+    pub(super) fn with<C>(
+        pool: &'a Arc<PoolState>,
+        mut options: CallOptions,
+        context: &C,
+        f: fn(&C, A) -> R,
+    ) -> Self
+    where
+        A: Portable,
+        R: Portable,
+        C: Serialize + DeserializeOwned + 'static,
+    {
+        let encoded = pool.common(context).map(|context| {
+            options.more().context = Some(context);
+        });
+        Self {
+            pool,
+            function: Function::With {
+                code: encoded.clone().and_then(|()| code_of_with(f)),
+                kept: encoded.and_then(|()| code_of_kept_with(f)),
+            },
+            options,
         }
     }
 
@@ -206,10 +244,27 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 }
 
 impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
-    /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn).
+    fn code(&self) -> Result<CodeRef, TaskError> {
+        let code = match &self.function {
+            Function::Plain(f) => code_of(*f),
+            Function::With { code, .. } => code.clone(),
+        };
+        self.pool.allowed::<A>(&self.options, code)
+    }
+
+    fn kept_code(&self) -> Result<CodeRef, TaskError> {
+        let code = match &self.function {
+            Function::Plain(f) => code_of_kept(*f),
+            Function::With { kept, .. } => kept.clone(),
+        };
+        self.pool.allowed::<A>(&self.options, code)
+    }
+
+    /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn). (After
+    /// [`call_with`](crate::ProcessPool::call_with) each `spawn` sends the context anew.)
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
-        let code = self.pool.allowed::<A>(&self.options, code_of(self.f));
+        let code = self.code();
         let call = encode(&arg, code, self.pool.chunk().waiting());
         let result = type_name::<R>();
         self.pool.submit::<A, R>(&self.options, result, call)
@@ -218,7 +273,12 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
     #[track_caller]
     pub fn spawn_remote(&self, arg: A) -> Remote<R> {
-        Remote::of(self.pool, &self.options, self.f, &arg)
+        // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
+        let code = match self.pool.told {
+            Some(_) => self.code(),
+            None => self.kept_code(),
+        };
+        Remote::of(self.pool, &self.options, code, &arg)
     }
 
     /// As [`ProcessPool::map`](crate::ProcessPool::map).
@@ -253,8 +313,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// If the iterator does.
     #[track_caller]
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
-        let code = self.pool.allowed::<A>(&self.options, code_of(self.f));
-        self.pool.map_task(&self.options, code, None, items)
+        self.pool.map_task(&self.options, self.code(), items)
     }
 
     /// As [`ProcessPool::map_each`](crate::ProcessPool::map_each).
@@ -281,18 +340,19 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
 
     /// As [`ProcessPool::imap`](crate::ProcessPool::imap).
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.pool, &self.options, self.f, items, true)
+        Imap::new(self.pool, &self.options, self.code(), items, true)
     }
 
     /// As [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered).
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.pool, &self.options, self.f, items, false)
+        Imap::new(self.pool, &self.options, self.code(), items, false)
     }
 }
 
 impl<A, R> ProcessCall<'_, A, R> {
     /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call;
-    /// `f` replaces its function.
+    /// `f` replaces its function. To call nothing but `f`, use
+    /// [`call_with`](crate::ProcessPool::call_with).
     ///
     /// ```
     /// use std::time::Duration;
@@ -300,7 +360,7 @@ impl<A, R> ProcessCall<'_, A, R> {
     ///
     /// # trefoil::process::init();
     /// let procs = ProcessPool::with_workers(2)?;
-    /// let careful = procs.call(|()| ()).timeout(Duration::from_secs(5)).retry(1);
+    /// let careful = procs.call(|n: u64| n).timeout(Duration::from_secs(5)).retry(1);
     /// let scaled = careful.map_with(&3, [1, 2], |factor: &u64, n: u64| factor * n)?;
     /// assert_eq!(scaled, [3, 6]);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -326,18 +386,28 @@ impl<A, R> ProcessCall<'_, A, R> {
         if blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        let code = self.pool.allowed::<I::Item>(&self.options, code_of_with(f));
-        let common = self.pool.common(context)?;
-        let task = self.pool.map_task(&self.options, code, Some(common), items);
-        task.join()
+        ProcessCall::with(self.pool, self.options.clone(), context, f).map(items)
     }
 }
 
 impl<A, R> Clone for ProcessCall<'_, A, R> {
     fn clone(&self) -> Self {
         Self {
+            pool: self.pool,
+            function: self.function.clone(),
             options: self.options.clone(),
-            ..*self
+        }
+    }
+}
+
+impl<A, R> Clone for Function<A, R> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Plain(f) => Self::Plain(*f),
+            Self::With { code, kept } => Self::With {
+                code: code.clone(),
+                kept: kept.clone(),
+            },
         }
     }
 }

@@ -25,7 +25,8 @@ use super::payload::bulk::Bulk;
 use super::payload::kept::{self, Answer, Bytes, Kept, Location};
 use super::payload::portable::Portable;
 use super::payload::scope;
-use super::worker::raw_call::{code_of, code_of_kept};
+use super::wire::CodeRef;
+use super::worker::raw_call::code_of;
 use crate::helper;
 use crate::loom::Mutex;
 use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, promise};
@@ -123,25 +124,16 @@ impl<R: Portable> Remote<R> {
     pub(super) fn of<A: Portable>(
         pool: &Arc<PoolState>,
         options: &CallOptions,
-        f: fn(A) -> R,
+        code: Result<CodeRef, TaskError>,
         arg: &A,
     ) -> Self {
         let keeper: Weak<PoolState> = Arc::downgrade(pool);
         let kept = Kept::new(keeper.clone() as Weak<dyn Watcher>);
         let mut options = options.clone();
-        // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
-        let code = match pool.told {
-            Some(_) => {
-                options.more().keep = kept.id;
-                code_of(f)
-            }
-            None => code_of_kept(f),
-        };
-        let call = encode(
-            arg,
-            pool.allowed::<A>(&options, code),
-            pool.chunk().waiting(),
-        );
+        if pool.told.is_some() {
+            options.more().keep = kept.id;
+        }
+        let call = encode(arg, code, pool.chunk().waiting());
         kept.follow(pool.submit::<A, Answer>(&options, type_name::<R>(), call));
         Self(State::Asked(kept, keeper))
     }

@@ -62,6 +62,16 @@ impl Serialize for NotFour {
     }
 }
 
+/// Cannot be encoded.
+#[derive(serde::Deserialize)]
+struct Unwritten;
+
+impl Serialize for Unwritten {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(ser::Error::custom("it is not written"))
+    }
+}
+
 tests! {
     fn each_item_has_its_own_result() {
         let procs = pool(2);
@@ -193,11 +203,39 @@ tests! {
         let procs = pool(2);
         let scratch = Scratch::new("context");
         let third = |path: &String, n: u64| third_time((n, path.clone()));
-        let again = procs.call(|()| ()).timeout(millis(1_000)).retry(2).retry_on_timeout(true);
+        let again = procs.call(third_time).timeout(millis(1_000)).retry(2).retry_on_timeout(true);
         assert_eq!(again.map_with(&scratch.text(), 0..6, third).unwrap(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(procs.stats().timed_out, 1);
         let refused = trefoil::run(async { again.map_with(&scratch.text(), [1], third) });
         assert!(matches!(refused, Err(TaskError::WouldBlock)));
+        let refused = trefoil::run(async { procs.map_with(&scratch.text(), [1], third) });
+        assert!(matches!(refused, Err(TaskError::WouldBlock)));
+    }
+
+    fn a_call_with_a_context_has_all_forms() {
+        for plain in [false, true] {
+            let procs = ProcessPool::builder().workers(2).plain_workers(plain).build().unwrap();
+            let words: Vec<String> = (0..3).map(|n| format!("word {n}").repeat(10_000)).collect();
+            let call = procs.call_with(&words, |words: &Vec<String>, n: usize| words[n].len() + n);
+            let call = call.timeout(Duration::from_secs(60)).clone();
+            let length = words[0].len();
+            assert_eq!(call.spawn(1).join().unwrap(), length + 1);
+            assert_eq!(call.map([0, 2]).unwrap(), [length, length + 2]);
+            assert_eq!(call.map_task([2]).join().unwrap(), [length + 2]);
+            let each = call.map_each([0, 3]);
+            assert_eq!(*each[0].as_ref().unwrap(), length);
+            assert!(matches!(each[1], Err(TaskError::Panicked(_))));
+            assert_eq!(call.imap((0..1000).map(|n| n % 3)).map(Result::unwrap).sum::<usize>(), 1000 * length + 999);
+            assert_eq!(call.imap_unordered([1]).next().unwrap().unwrap(), length + 1);
+            let there = call.spawn_remote(2);
+            assert_eq!(there.fetch().join().unwrap(), length + 2);
+            // What cannot be encoded is an error of each call.
+            let refused = procs.call_with(&Unwritten, |_: &Unwritten, n: u8| n);
+            assert!(matches!(refused.map([1, 2]), Err(TaskError::Codec(_))));
+            assert!(matches!(refused.spawn(1).join(), Err(TaskError::Codec(_))));
+            assert!(refused.imap([1]).all(|result| matches!(result, Err(TaskError::Codec(_)))));
+            assert!(matches!(refused.spawn_remote(1).fetch().join(), Err(TaskError::Codec(_))));
+        }
     }
 
     fn what_runs_for_too_long_may_run_again() {

@@ -1337,6 +1337,12 @@ tests! {
         }
     }
 
+    fn no_number_of_workers_is_the_default() {
+        let width = ProcessPool::new().unwrap().num_workers();
+        assert_eq!(ProcessPool::with_workers(0).unwrap().num_workers(), width);
+        assert_eq!(ProcessPool::builder().workers(3).workers(0).build().unwrap().num_workers(), width);
+    }
+
     fn too_many_workers_are_an_error() {
         for workers in [usize::MAX, usize::MAX / 2, usize::MAX >> 24 | 1 << 30] {
             assert!(matches!(ProcessPool::with_workers(workers), Err(PoolError::Start(_))));

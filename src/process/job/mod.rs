@@ -39,7 +39,7 @@ use decoder::{Decoder, Values};
 use sink::Sink;
 
 /// What `map_with` sends to a worker before its first item.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     /// The encoded context, as one item.
     pub(crate) piece: Piece,
@@ -80,6 +80,8 @@ pub(crate) struct More {
     pub(crate) keep: u64,
     /// The attachments that the item waits for.
     pub(crate) needs: Vec<Arc<dyn Late>>,
+    /// What the function borrows for each item.
+    pub(crate) context: Option<Context>,
 }
 
 impl CallOptions {
@@ -131,7 +133,6 @@ pub(crate) struct Work {
     /// It has many items, and an error has the index of its item.
     pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
-    pub(crate) context: Option<Context>,
 }
 
 impl Work {
@@ -149,8 +150,11 @@ impl Work {
             each: false,
             numbered: false,
             options,
-            context: None,
         }
+    }
+
+    pub(crate) fn context(&self) -> Option<&Context> {
+        self.options.more.as_ref()?.context.as_ref()
     }
 }
 
@@ -285,7 +289,7 @@ impl Job {
 
     /// Whether the next waiting item has ends of channels, or its context has.
     pub(crate) fn has_ends(&self) -> bool {
-        let context = self.work.context.as_ref();
+        let context = self.work.context();
         context.is_some_and(|context| context.piece.has_ends())
             || self.waiting.front().is_some_and(Piece::has_ends)
     }
@@ -293,7 +297,7 @@ impl Job {
     /// Whether the next waiting item is larger than `most` bytes, or has attachments, or its
     /// context has and its worker does not have that.
     pub(crate) fn is_heavy(&self, has_context: bool, most: usize) -> bool {
-        let context = self.work.context.as_ref().filter(|_| !has_context);
+        let context = self.work.context().filter(|_| !has_context);
         let pieces = context.map(|context| &context.piece);
         let mut pieces = pieces.into_iter().chain(self.waiting.front());
         pieces.any(|piece| piece.is_heavy(most))

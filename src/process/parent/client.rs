@@ -96,7 +96,6 @@ impl PoolState {
         self: &Arc<Self>,
         options: &CallOptions,
         code: Result<CodeRef, TaskError>,
-        common: Option<Context>,
         items: I,
     ) -> Task<Vec<R>>
     where
@@ -115,7 +114,6 @@ impl PoolState {
         };
         let sink = Collect::many(completer, items.size_hint().0);
         let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
-        work.context = common;
         work.numbered = true;
         let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.

@@ -17,10 +17,11 @@ use crate::task::TaskError;
 /// Why a [`ProcessPool`](crate::ProcessPool) or a [`Process`](crate::Process) could not be made.
 ///
 /// ```
-/// use trefoil::process::{PoolError, ProcessPool};
+/// use trefoil::{PoolError, ProcessPool};
 ///
-/// # trefoil::process::init();
-/// assert!(matches!(ProcessPool::with_workers(0), Err(PoolError::NoWorkers)));
+/// # trefoil::init();
+/// let refused = ProcessPool::with_workers(usize::MAX);
+/// assert!(matches!(refused, Err(PoolError::Start(_))));
 /// ```
 /// `{:?}` prints the same as `{}`, so that a `main` that returns it prints what to do.
 #[derive(thiserror::Error)]
@@ -47,9 +48,6 @@ pub enum PoolError {
         /// The greatest depth allowed.
         limit: u32,
     },
-    /// A pool without workers could never run anything.
-    #[error("a process pool needs at least one worker")]
-    NoWorkers,
     /// The argument of the [initializer](crate::ProcessPoolBuilder::initializer) could not be
     /// encoded.
     #[error("the initializer's argument cannot travel: {0}")]

@@ -76,7 +76,7 @@ pub(super) fn is_asked_for(workers: &[Worker], id: u64) -> bool {
 
 /// Whether workers fetch the context of this job from one another.
 pub(super) fn spreads(job: &Job) -> bool {
-    let context = job.work.context.as_ref();
+    let context = job.work.context();
     context.is_some_and(|context| context.piece.is_bulky(SMALL))
 }
 
@@ -118,7 +118,7 @@ impl Sched {
     /// Sends worker `index` the context of the job `id`, unless the job has none or the worker has
     /// it.
     pub(super) fn send_context(&mut self, index: usize, id: u64, spreads: bool, now: Instant) {
-        let context = self.jobs.get(&id).and_then(|job| job.work.context.as_ref());
+        let context = self.jobs.get(&id).and_then(|job| job.work.context());
         let Some(context) = context.filter(|_| !self.workers[index].contexts.contains_key(&id))
         else {
             return;
@@ -161,7 +161,7 @@ impl Sched {
     /// channels.
     pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
         let foreign = |id: &u64| {
-            let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());
+            let context = self.jobs.get(id).and_then(|job| job.work.context());
             *id != job && context.is_some_and(|context| context.piece.has_ends())
         };
         let contexts = &mut self.workers[index].contexts;

@@ -273,7 +273,7 @@ impl Sched {
                 (initializer.as_ref().map_or("an argument", name), "()")
             }
         };
-        let context = job.and_then(|job| job.work.context.as_ref());
+        let context = job.and_then(|job| job.work.context());
         let (name, direction) = match of {
             CodecOf::Result => (result, CodecDirection::EncodeResult),
             CodecOf::Argument => (argument, CodecDirection::DecodeArgument),

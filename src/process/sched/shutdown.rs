@@ -228,7 +228,7 @@ impl Sched {
         };
         self.counters.dropped(job.pending);
         self.count_busy(); // so that a caller with the result sees that its worker is idle
-        if job.work.context.is_some() {
+        if job.work.context().is_some() {
             self.forget_context(id);
         }
         match &mut self.ending {

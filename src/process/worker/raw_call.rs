@@ -66,6 +66,16 @@ where
     code_ref::<fn(&C, A) -> R>(run_with::<C, A, R>, function as usize)
 }
 
+/// Like [`code_of_with`], and the result is kept in the worker, as with [`code_of_kept`].
+pub(crate) fn code_of_kept_with<C, A, R>(function: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
+where
+    C: DeserializeOwned + 'static,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    code_ref::<fn(&C, A) -> R>(run_kept_with::<C, A, R>, function as usize)
+}
+
 fn code_ref<F>(trampoline: Trampoline, function: usize) -> Result<CodeRef, TaskError> {
     let offset = |address| image().offset_of(address).ok_or_else(not_ours::<F>);
     Ok(CodeRef {
@@ -128,10 +138,12 @@ unsafe fn run_kept<A: DeserializeOwned + 'static, R: Serialize + 'static>(
     // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
     // the address of this very instance of `run_kept`.
     let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
-    each(batch, |_, argument| {
-        let answer = kept::answer(&function(argument));
-        answer.map_err(|error| (CodecOf::Result, explain(error)))
-    });
+    each(batch, |_, argument| keep(&function(argument)));
+}
+
+/// The answer that stands for a result.
+fn keep<R: Serialize + 'static>(result: &R) -> Result<kept::Answer, (CodecOf, String)> {
+    kept::answer(result).map_err(|error| (CodecOf::Result, explain(error)))
 }
 
 /// Like [`run`], with a function that borrows the context of its batch.
@@ -149,9 +161,34 @@ where
     // the address of this very instance of `run_with`.
     let function = unsafe { std::mem::transmute::<*const (), fn(&C, A) -> R>(function) };
     each(batch, |batch, argument| {
-        let context = batch.context::<C>();
-        let context = context.map_err(|detail| (CodecOf::Context, detail))?;
-        Ok(function(context, argument))
+        Ok(function(context_of(batch)?, argument))
+    });
+}
+
+fn context_of<'a, C>(batch: &'a mut Batch<'_>) -> Result<&'a C, (CodecOf, String)>
+where
+    C: DeserializeOwned + 'static,
+{
+    let context = batch.context::<C>();
+    context.map_err(|detail| (CodecOf::Context, detail))
+}
+
+/// Like [`run_with`], with an answer that stands for the result.
+///
+/// # Safety
+/// W6, W7: `function` is the address of a `fn(&C, A) -> R` of this image.
+unsafe fn run_kept_with<C, A, R>(function: usize, batch: &mut Batch<'_>)
+where
+    C: DeserializeOwned + 'static,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    let function = std::ptr::with_exposed_provenance::<()>(function);
+    // SAFETY: W6, W7: the address is that of a `fn(&C, A) -> R`, made together with
+    // the address of this very instance of `run_kept_with`.
+    let function = unsafe { std::mem::transmute::<*const (), fn(&C, A) -> R>(function) };
+    each(batch, |batch, argument| {
+        keep(&function(context_of(batch)?, argument))
     });
 }
 
