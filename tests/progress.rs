@@ -68,6 +68,50 @@ fn every_call_of_a_thread_pool_counts() {
 }
 
 #[test]
+fn calls_with_a_result_for_each_item_and_tasks_count() {
+    within_deadline(|| {
+        let hundred = (100, Some(100));
+        let pool = ThreadPool::with_threads(2);
+        let (each, task) = (bar(), bar());
+        let results = pool
+            .with_bar(each.clone())
+            .map_each(0..100, |n| assert_ne!(n, 7));
+        assert!(results.iter().filter(|result| result.is_err()).count() == 1);
+        let numbers = pool.with_bar(task.clone()).map_task(0..100, |n| n);
+        assert_eq!(numbers.join().unwrap().len(), 100);
+        assert_eq!((state(&each), state(&task)), (hundred, hundred));
+
+        let procs = ProcessPool::with_workers(2).unwrap();
+        let (each, task, with) = (bar(), bar(), bar());
+        let results = procs
+            .with_bar(each.clone())
+            .map_each(0..100, |n: u32| assert_ne!(n, 7));
+        assert!(results.iter().filter(|result| result.is_err()).count() == 1);
+        let call = procs.call(|n: u32| n + 1);
+        let numbers = call.clone().with_bar(task.clone()).map_task(0..100);
+        assert_eq!(numbers.join().unwrap().len(), 100);
+        let add = |more: &u32, n: u32| n + more;
+        let numbers = procs.with_bar(with.clone()).map_with(&1, 0..50, add);
+        assert_eq!(numbers.unwrap().len(), 50);
+        let numbers = call.with_bar(with.clone()).map_with(&1, 50..100, add);
+        assert_eq!(numbers.unwrap()[49], 100);
+        assert_eq!((state(&each), state(&task)), (hundred, hundred));
+        assert_eq!(state(&with), (100, Some(50)));
+
+        // A cancelled task ends, and its items are stopped.
+        let endless = procs.call(|_: u32| -> u32 {
+            loop {
+                thread::yield_now()
+            }
+        });
+        let task = endless.with_bar(bar()).map_task([1, 2, 3]);
+        assert!(task.cancel());
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        assert_eq!(procs.map([5], |n: u32| n).unwrap(), [5]);
+    });
+}
+
+#[test]
 fn what_fails_is_not_counted() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(2);

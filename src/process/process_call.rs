@@ -349,7 +349,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     }
 }
 
-impl<A, R> ProcessCall<'_, A, R> {
+impl<'a, A, R> ProcessCall<'a, A, R> {
     /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call;
     /// `f` replaces its function. To call nothing but `f`, use
     /// [`call_with`](crate::ProcessPool::call_with).
@@ -386,7 +386,17 @@ impl<A, R> ProcessCall<'_, A, R> {
         if blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        ProcessCall::with(self.pool, self.options.clone(), context, f).map(items)
+        self.clone().replaced(context, f).map(items)
+    }
+
+    /// A call of another function, with these options.
+    pub(crate) fn replaced<C, B, S>(self, context: &C, f: fn(&C, B) -> S) -> ProcessCall<'a, B, S>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        B: Portable,
+        S: Portable,
+    {
+        ProcessCall::with(self.pool, self.options, context, f)
     }
 }
 

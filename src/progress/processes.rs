@@ -1,18 +1,25 @@
 //! Bars for worker processes' calls with many items.
 //!
-//! **Job.** The methods of [`ProcessPool`] and [`ProcessCall`] with a bar. A `map` is one task for
-//! all items: the pool's driver counts the items that have ended, and the thread that waits for the
-//! task reads the count twenty times a second and advances the bar. Items cost no more than without
-//! a bar.
+//! **Job.** The methods of [`ProcessPool`] and [`ProcessCall`] with a bar. The pool's driver counts
+//! the items that have ended, and a thread reads the count twenty times a second and advances the
+//! bar: for a `map` the thread that waits, for a `map_task` and a `map_each` a helper thread. Items
+//! cost no more than without a bar.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::bar::Bar;
 use super::{Progress, WithBar};
+use crate::helper;
+use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::process::{Counter, Portable, ProcessCall, ProcessPool};
 use crate::sync::park::blocking_refused;
-use crate::task::{Task, TaskError, Until, wait};
+use crate::task::{Completer, Task, TaskError, Until, wait};
 
 /// The longest time between two updates of the bar while items end.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -46,6 +53,62 @@ impl WithBar<&ProcessPool> {
     {
         super::with(self.source.call(f), self.bar).map(items)
     }
+
+    /// [`ProcessPool::map_each`], with a bar, which counts failed items, too.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let results = procs.with_progress().map_each([1, 0], |n: u32| 10 / n);
+    /// assert!(results[0].is_ok() && results[1].is_err());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// Where [`ProcessPool::map_each`] does.
+    pub fn map_each<I, R>(self, items: I, f: fn(I::Item) -> R) -> Vec<Result<R, TaskError>>
+    where
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        super::with(self.source.call(f), self.bar).map_each(items)
+    }
+
+    /// [`ProcessPool::map_with`], with a bar, which keeps its position after an error.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let scaled = procs.with_progress().map_with(&10, [1, 2], |factor: &u64, n: u64| factor * n)?;
+    /// assert_eq!(scaled, [10, 20]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`ProcessPool::map_with`].
+    ///
+    /// # Panics
+    /// Where [`ProcessPool::map_with`] does.
+    #[track_caller]
+    pub fn map_with<C, I, R>(
+        self,
+        context: &C,
+        items: I,
+        f: fn(&C, I::Item) -> R,
+    ) -> Result<Vec<R>, TaskError>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator<Item: Portable>,
+        R: Portable,
+    {
+        super::with(self.source.call_with(context, f), self.bar).map(items)
+    }
 }
 
 impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
@@ -73,33 +136,143 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         if blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        let Self { source, bar } = self;
         let items = items.into_iter();
-        bar.begin(items.size_hint().1);
-        let counter = Counter::default();
-        let task = source.counted(&counter).map_task(items);
-        let results = watch(task, &counter, &bar)?;
-        bar.finish();
-        Ok(results)
+        let (call, counted) = self.counted(items.size_hint().1);
+        counted.watch(call.map_task(items), || false)
+    }
+
+    /// [`ProcessCall::map_task`], with a bar, which a helper thread moves. The task ends right after
+    /// the bar, and a [cancellation](Task::cancel) reaches the workers within a twentieth of a
+    /// second. After an error the bar keeps its position.
+    ///
+    /// If the system gives no thread, the task ends in [`Closed`](TaskError::Closed).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::progress::Progress;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let task = procs.call(|n: u64| n * n).with_progress().map_task([1, 2, 3]);
+    /// assert_eq!(task.join()?, [1, 4, 9]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// Where [`ProcessCall::map_task`] does.
+    #[track_caller]
+    pub fn map_task(self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
+        let items = items.into_iter();
+        let (call, counted) = self.counted(items.size_hint().1);
+        let all = call.map_task(items).cancel_on_drop();
+        let (completer, task) = Completer::new();
+        let _ = helper::start(move || {
+            let results = counted.watch(all.into(), || completer.is_cancelled());
+            completer.complete(results);
+        });
+        task
+    }
+
+    /// [`ProcessCall::map_each`], with a bar, which counts failed items, too.
+    ///
+    /// # Panics
+    /// Where [`ProcessCall::map_each`] does.
+    pub fn map_each(self, items: impl IntoIterator<Item = A>) -> Vec<Result<R, TaskError>> {
+        let items = items.into_iter();
+        let (call, counted) = self.counted(items.size_hint().1);
+        let counted = Arc::new(counted);
+        let (end, ended) = bounded::<()>(0);
+        let moved = counted.clone();
+        // (Without a thread the bar moves once, at the end.)
+        let _ = helper::start(move || {
+            while ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+                moved.update();
+            }
+        });
+        let results = call.map_each(items);
+        drop(end);
+        counted.update();
+        counted.bar.finish();
+        results
+    }
+
+    /// [`ProcessCall::map_with`], with a bar, which keeps its position after an error.
+    ///
+    /// # Errors
+    /// Those of [`ProcessCall::map_with`].
+    ///
+    /// # Panics
+    /// Where [`ProcessCall::map_with`] does.
+    #[track_caller]
+    pub fn map_with<C, I, S>(
+        self,
+        context: &C,
+        items: I,
+        f: fn(&C, I::Item) -> S,
+    ) -> Result<Vec<S>, TaskError>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator<Item: Portable>,
+        S: Portable,
+    {
+        super::with(self.source.replaced(context, f), self.bar).map(items)
     }
 }
 
-/// Waits for the task, and advances the bar meanwhile.
-fn watch<T: Send + 'static>(
-    mut task: Task<T>,
-    counter: &Counter,
-    bar: &Bar,
-) -> Result<T, TaskError> {
-    let mut shown = 0;
-    loop {
-        let (mut done, mut pending) = wait([task], Until::All, Some(PAUSE)).join();
-        let ended = counter.load(Ordering::Relaxed);
-        bar.more(ended - shown);
-        shown = ended;
-        match (done.pop(), pending.pop()) {
-            (Some(done), _) => return done.join(),
-            (None, Some(pending)) => task = pending,
-            (None, None) => unreachable!("a task is done or it is not"),
+impl<'a, A, R> WithBar<ProcessCall<'a, A, R>> {
+    /// The call, whose ended items are counted, and the bar, whose length is set if it is known.
+    fn counted(self, items: Option<usize>) -> (ProcessCall<'a, A, R>, Counted) {
+        let Self { source, bar } = self;
+        bar.begin(items);
+        let counter = Counter::default();
+        let call = source.counted(&counter);
+        let shown = Mutex::new(0);
+        let counted = Counted {
+            counter,
+            shown,
+            bar,
+        };
+        (call, counted)
+    }
+}
+
+/// A bar that shows how many items have ended.
+struct Counted {
+    counter: Counter,
+    /// How many of them the bar shows.
+    shown: Mutex<u64>,
+    bar: Bar,
+}
+
+impl Counted {
+    fn update(&self) {
+        let mut shown = self.shown.lock();
+        let ended = self.counter.load(Ordering::Relaxed);
+        self.bar.more(ended - *shown);
+        *shown = ended;
+    }
+
+    /// Waits for the task, and advances the bar meanwhile. Cancels it once it `is_unwanted`.
+    fn watch<T: Send + 'static>(
+        &self,
+        mut task: Task<T>,
+        is_unwanted: impl Fn() -> bool,
+    ) -> Result<T, TaskError> {
+        loop {
+            let (mut done, mut pending) = wait([task], Until::All, Some(PAUSE)).join();
+            self.update();
+            match (done.pop(), pending.pop()) {
+                (Some(done), _) => {
+                    let result = done.join()?;
+                    self.bar.finish();
+                    return Ok(result);
+                }
+                (None, Some(pending)) => task = pending,
+                (None, None) => unreachable!("a task is done or it is not"),
+            }
+            if is_unwanted() {
+                task.cancel();
+            }
         }
     }
 }

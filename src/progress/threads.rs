@@ -5,10 +5,13 @@
 //! thread has done so for a twentieth of a second. For items of nanoseconds that is too much: group
 //! them into larger items.
 //!
-//! An item that panics is not counted.
+//! An item that panics is counted by `map_each` alone.
+
+use std::sync::Arc;
 
 use super::bar::Bar;
 use super::{Progress, WithBar};
+use crate::task::{Task, TaskError};
 use crate::thread::{Items, Seal, Source, ThreadPool};
 
 impl Progress for &ThreadPool {}
@@ -86,6 +89,58 @@ impl WithBar<&ThreadPool> {
         self.map(items, f);
     }
 
+    /// [`ThreadPool::map_each`], with a bar, which counts failed items, too.
+    ///
+    /// ```
+    /// use trefoil::progress::Progress;
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let results = pool.with_progress().map_each([1, 0], |n| 10 / n);
+    /// assert!(results[0].is_ok() && results[1].is_err());
+    /// ```
+    pub fn map_each<I, R, F>(self, items: I, f: F) -> Vec<Result<R, TaskError>>
+    where
+        I: Items,
+        R: Send,
+        F: Fn(I::Item) -> R + Sync,
+    {
+        self.run(|pool, bar| {
+            pool.map_each(announced(items, bar), |item| {
+                let after = After(bar);
+                let result = f(item);
+                drop(after);
+                result
+            })
+        })
+    }
+
+    /// [`ThreadPool::map_task`], with a bar. It keeps its position after a panic, and if the task is
+    /// cancelled.
+    ///
+    /// ```
+    /// use trefoil::progress::Progress;
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let task = pool.with_progress().map_task(vec![1, 2], |n| n * 10);
+    /// assert_eq!(task.join().unwrap(), [10, 20]);
+    /// ```
+    #[track_caller]
+    pub fn map_task<I, R, F>(self, items: I, f: F) -> Task<Vec<R>>
+    where
+        I: Items<Source: Send> + Send + 'static,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        let Self { source, bar } = self;
+        let bar = Arc::new(bar);
+        let counts = bar.clone();
+        let task = source.map_task(announced(items, &bar), move |item| counts.after(f(item)));
+        task.map(move |results| {
+            bar.finish();
+            results
+        })
+    }
+
     /// [`ThreadPool::map_reduce`], with a bar.
     ///
     /// ```
@@ -117,6 +172,15 @@ impl WithBar<&ThreadPool> {
         let result = work(source, &bar);
         bar.finish();
         result
+    }
+}
+
+/// Advances the bar when it is dropped: also if an item panics.
+struct After<'a>(&'a Bar);
+
+impl Drop for After<'_> {
+    fn drop(&mut self) {
+        self.0.more(1);
     }
 }
 

@@ -73,7 +73,7 @@ const TABLE: [(&str, &[&str]); 20] = [
     (
         "progress",
         &[
-            "loom", "sys", "record", "sync", "task", "thread", "process", "executor",
+            "loom", "sys", "helper", "record", "sync", "task", "thread", "process", "executor",
         ],
     ),
     ("trace", &["loom", "sys", "record", "task"]),
