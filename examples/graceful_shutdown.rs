@@ -71,7 +71,10 @@ fn main() -> io::Result<()> {
 }
 
 async fn accept(listener: TcpListener, serving: GroupHandle<()>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        }; // no descriptor is left, say
         serving.add(spawn(async move {
             // That a customer has gone is not an error of the server.
             let _ = serve(stream).await;

@@ -70,7 +70,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor) -> std::io::Result<()> {
     loop {
-        let (stream, _) = listener.accept().await?;
+        let Ok((stream, _)) = listener.accept().await else {
+            continue; // no descriptor is left, say: such an error takes a tenth of a second
+        };
         let acceptor = acceptor.clone();
         spawn(async move {
             // Clients that do not complete the handshake in time are dropped.

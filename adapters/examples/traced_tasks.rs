@@ -27,7 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                }; // no descriptor is left, say
                 spawn(serve(stream)).named("connection").detach();
             }
         })

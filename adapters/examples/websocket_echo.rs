@@ -32,7 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve(listener: TcpListener) -> std::io::Result<()> {
     loop {
-        let (stream, _) = listener.accept().await?;
+        let Ok((stream, _)) = listener.accept().await else {
+            continue; // no descriptor is left, say: such an error takes a tenth of a second
+        };
         spawn(async move {
             let mut socket = accept_async(stream).await?;
             while let Some(message) = socket.next().await {

@@ -75,7 +75,9 @@ pub(crate) async fn serve(
     pools: Arc<Pools>,
 ) -> io::Result<()> {
     loop {
-        let (stream, _) = listener.accept().await?;
+        let Ok((stream, _)) = listener.accept().await else {
+            continue; // no descriptor is left, say: such an error takes a tenth of a second
+        };
         // Each connection is a task of its own. A visitor who hangs up is no
         // concern of the others.
         trefoil::spawn(answer(stream, Arc::clone(&site), Arc::clone(&pools))).detach();

@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_millis(50);
 pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let mut wait = Duration::from_millis(1);
     let mut held = None;
-    fairly().await;
+    fairly().await?;
     loop {
         match op() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -43,9 +43,9 @@
 //!
 //! # Which loop
 //!
-//! All types are `Send`. Each belongs to the loop of its first use; on another
-//! loop, or on none, an operation fails with an error that says so. Dropping is safe
-//! anywhere: it closes the descriptor. ([`fs`] needs no loop.)
+//! All types are `Send`. `bind` and `connect` need a loop, and each object belongs to the loop of
+//! its first use after that; on another loop, or on none, an operation fails with an error that
+//! explains why. Dropping is safe anywhere: it closes the descriptor. ([`fs`] needs no loop.)
 //!
 //! # What it costs
 //!

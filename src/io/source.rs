@@ -88,13 +88,26 @@ impl Completed<usize> {
 
 /// Called before an operation that never waits: a task that calls it repeatedly must let others
 /// run, like one that reads and writes.
-pub(super) async fn fairly() {
+///
+/// # Errors
+/// If no event loop runs here: what comes after it needs one.
+pub(super) async fn fairly() -> io::Result<()> {
     let mut refusal = Refusal::default();
-    poll_fn(|cx| match current::local() {
-        Some(local) => local.poll_fairly(None, &mut refusal, cx, |_| Poll::Ready(())),
-        None => Poll::Ready(()),
+    poll_fn(|cx| {
+        let local = running()?;
+        local.poll_fairly(None, &mut refusal, cx, |_| Poll::Ready(Ok(())))
     })
-    .await;
+    .await
+}
+
+/// The loop that runs here.
+fn running() -> io::Result<Rc<Local>> {
+    current::local().ok_or_else(|| {
+        io::Error::other(
+            "this needs an event loop: use it inside trefoil::run(..) or \
+             EventLoop::block_on(..), on the loop's own thread",
+        )
+    })
 }
 
 impl<T: AsFd> Source<T> {
@@ -207,12 +220,7 @@ impl<T: AsFd> Source<T> {
     /// The loop that runs here. The source belongs to it from now on; an error if it already
     /// belongs to another one.
     fn bind(&self) -> io::Result<(Rc<Local>, &Bound)> {
-        let Some(local) = current::local() else {
-            return Err(io::Error::other(
-                "this needs an event loop: use it inside trefoil::run(..) or \
-                 EventLoop::block_on(..), on the loop's own thread",
-            ));
-        };
+        let local = running()?;
         let bound = self.bound.get_or_init(|| Bound {
             shared: local.shared.clone(),
             key: OnceLock::new(),

@@ -54,7 +54,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
-        fairly().await;
+        fairly().await?;
         let addresses = lookup_host(address).await?;
         let source = first(addresses, |address| listen(Socket::bind(address)?))?;
         Ok(Self { source })
@@ -76,9 +76,10 @@ impl TcpListener {
     /// Dropping the future loses no connection.
     ///
     /// ```no_run
-    /// # async fn serve(listener: trefoil::io::TcpListener) -> std::io::Result<()> {
+    /// # async fn serve(listener: trefoil::io::TcpListener) {
     /// loop {
-    ///     let (stream, _peer) = listener.accept().await?;
+    ///     // (An error has taken a tenth of a second, and the next call may succeed.)
+    ///     let Ok((stream, _peer)) = listener.accept().await else { continue };
     ///     trefoil::spawn(async move { stream.write_all(b"hello\n").await }).detach();
     /// }
     /// # }

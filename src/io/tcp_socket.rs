@@ -307,7 +307,7 @@ impl TcpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        fairly().await;
+        fairly().await?;
         match connect(&self.socket, &address) {
             // An interrupted attempt goes on.
             Ok(()) | Err(sockets::CONNECTS | Errno::INTR) => {}

@@ -82,7 +82,7 @@ impl TcpStream {
 
     /// Connects to this one address.
     pub(super) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
-        fairly().await;
+        fairly().await?;
         let socket = mio::net::TcpStream::connect(address)?;
         Self::from_nonblocking(socket.into()).connected().await
     }

@@ -59,7 +59,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
-        fairly().await;
+        fairly().await?;
         first(lookup_host(address).await?, StdSocket::bind)?.try_into()
     }
 
@@ -86,7 +86,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
-        fairly().await;
+        fairly().await?;
         let addresses = lookup_host(address).await?;
         first(addresses, |address| self.source.get_ref().connect(address))
     }

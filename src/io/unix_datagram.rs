@@ -80,7 +80,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
-        fairly().await;
+        fairly().await?;
         Socket::bind_addr(address)?.try_into()
     }
 
@@ -149,7 +149,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
-        fairly().await;
+        fairly().await?;
         self.source.get_ref().connect_addr(address)
     }
 

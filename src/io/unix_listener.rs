@@ -88,7 +88,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
-        fairly().await;
+        fairly().await?;
         let source = listen(Socket::bind_addr(address)?)?;
         Ok(Self { source })
     }
@@ -109,9 +109,10 @@ impl UnixListener {
     /// Dropping the future loses no connection.
     ///
     /// ```no_run
-    /// # async fn serve(listener: trefoil::io::UnixListener) -> std::io::Result<()> {
+    /// # async fn serve(listener: trefoil::io::UnixListener) {
     /// loop {
-    ///     let (stream, _) = listener.accept().await?;
+    ///     // (An error has taken a tenth of a second, and the next call may succeed.)
+    ///     let Ok((stream, _)) = listener.accept().await else { continue };
     ///     trefoil::spawn(async move { stream.write_all(b"hello\n").await }).detach();
     /// }
     /// # }

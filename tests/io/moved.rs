@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use trefoil::io::{TcpListener, TcpStream, lookup_host};
+use futures::executor::block_on;
+
+use trefoil::io::{TcpListener, TcpStream, UdpSocket, lookup_host};
 use trefoil::time::{interval, sleep, timeout};
 use trefoil::{LoopHandle, run, spawn};
 
@@ -57,6 +59,35 @@ fn a_socket_belongs_to_the_loop_of_its_first_use() {
             // `far` was accepted there, and first used here.
             far.write_all(b"x").await.unwrap();
         });
+    });
+}
+
+/// The mistake shows where it is made, not where the socket is first used.
+#[test]
+fn what_is_bound_off_a_loop_fails_at_once() {
+    within_deadline(|| {
+        let address = "127.0.0.1:0";
+        let needs_a_loop = |error: std::io::Error| {
+            assert!(error.to_string().contains("needs an event loop"), "{error}");
+        };
+        needs_a_loop(block_on(TcpListener::bind(address)).unwrap_err());
+        needs_a_loop(block_on(UdpSocket::bind(address)).unwrap_err());
+        let there = std::net::TcpListener::bind(address).unwrap();
+        let there = there.local_addr().unwrap();
+        needs_a_loop(block_on(TcpStream::connect(there)).unwrap_err());
+        #[cfg(unix)]
+        {
+            use trefoil::io::{UnixDatagram, UnixListener, UnixStream};
+            let name = std::env::temp_dir().join(format!("trefoil-off-{}", std::process::id()));
+            needs_a_loop(block_on(UnixListener::bind(&name)).unwrap_err());
+            needs_a_loop(block_on(UnixDatagram::bind(&name)).unwrap_err());
+            assert!(!name.exists(), "nothing was made");
+            let error = block_on(UnixStream::connect(&name)).unwrap_err();
+            assert!(matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::Other
+            ));
+        }
     });
 }
 
