@@ -36,6 +36,46 @@ use crate::thread::ThreadPool;
 /// assert_eq!(total(&Inline, words()).unwrap(), 14);
 /// assert_eq!(total(&ThreadPool::with_threads(2), words()).unwrap(), 14);
 /// ```
+///
+/// # Implementing it
+///
+/// The trait is open: implement it for an executor of your own, or for a wrapper or a stand-in in
+/// tests. `submit` starts the call, or at least makes sure that it will run, and does not wait for
+/// it; a panic of `f` becomes the task's error. `map` keeps the order of the items, reports the
+/// failure of the lowest index, and blocks. A minor version adds no method without a default.
+///
+/// ```
+/// use std::cell::Cell;
+/// use trefoil::process::Portable;
+/// use trefoil::{Executor, Inline, Task, TaskError};
+///
+/// /// Counts calls.
+/// struct Counted<E>(E, Cell<usize>);
+///
+/// impl<E: Executor> Executor for Counted<E> {
+///     fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
+///         self.1.set(self.1.get() + 1);
+///         self.0.submit(arg, f)
+///     }
+///
+///     fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
+///     where
+///         I: IntoIterator<Item: Portable>,
+///         R: Portable,
+///     {
+///         self.0.map(items.into_iter().inspect(|_| self.1.set(self.1.get() + 1)), f)
+///     }
+///
+///     fn width(&self) -> usize {
+///         self.0.width()
+///     }
+/// }
+///
+/// let counted = Counted(Inline, Cell::new(0));
+/// assert_eq!(counted.submit(20, |n: i32| n + 1).join().unwrap(), 21);
+/// assert_eq!(counted.map([1, 2, 3], |n: i32| n * 2).unwrap(), [2, 4, 6]);
+/// assert_eq!(counted.1.get(), 4);
+/// ```
 pub trait Executor {
     /// Starts one call.
     fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R>;

@@ -23,8 +23,24 @@
 //! [docs/SAFETY.md]: _documentation::safety
 //! [docs/SCHEDULER.md]: _documentation::scheduler
 //! [docs/SYNC.md]: _documentation::sync
+//! [docs/VERSIONS.md]: _documentation::versions
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
+//!
+//! # Features
+//!
+//! None is on by default, and none is needed to begin.
+//!
+//! | feature | what it adds | dependency |
+//! |---|---|---|
+//! | `auto` | workers need no `trefoil::init()`; meant for tests | |
+//! | `indicatif` | progress bars for `map`, `imap` and `as_completed` | indicatif |
+//! | `hyper` | hyper's servers and clients on the event loop | hyper |
+//! | `tokio-io` | tokio's I/O traits on the event loop's streams | tokio, without its runtime |
+//! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |
+//! | `tracing` | a span for each task | tracing |
+//! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table | |
+//! | `ssh`, `slurm`, `dask` | worker processes on [other machines](_documentation::machines) | sha2; hmac for `slurm` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Systems whose workers are always plain leave much of the fast path unused.
 #![cfg_attr(
@@ -165,6 +181,9 @@ pub mod _documentation {
     pub mod safety {}
     #[doc = include_str!("../docs/SYNC.md")]
     pub mod sync {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/VERSIONS.md")]
+    pub mod versions {}
     #[doc = include_str!("../docs/MODELS.md")]
     pub mod models {}
     #[doc = include_str!("../docs/CONFORMANCE.md")]
@@ -174,6 +193,8 @@ pub mod _documentation {
     #[doc = include_str!("../docs/plots/rustdoc.txt")]
     #[doc = include_str!("../docs/BENCHMARKS.md")]
     pub mod benchmarks {}
+    /// [docs/VERSIONS.md]: crate::_documentation::versions
+    ///
     #[doc = include_str!("../CHANGELOG.md")]
     pub mod changelog {}
 }

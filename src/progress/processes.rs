@@ -141,9 +141,9 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         counted.watch(call.map_task(items), || false)
     }
 
-    /// [`ProcessCall::map_task`], with a bar, which a helper thread moves. The task ends right after
-    /// the bar, and a [cancellation](Task::cancel) reaches the workers within a twentieth of a
-    /// second. After an error the bar keeps its position.
+    /// [`ProcessCall::map_task`], with a bar, which a helper thread moves. The task ends right
+    /// after the bar, and a [cancellation](Task::cancel) reaches the workers within a twentieth of
+    /// a second. After an error the bar keeps its position.
     ///
     /// If the system gives no thread, the task ends in [`Closed`](TaskError::Closed).
     ///

@@ -114,8 +114,8 @@ impl WithBar<&ThreadPool> {
         })
     }
 
-    /// [`ThreadPool::map_task`], with a bar. It keeps its position after a panic, and if the task is
-    /// cancelled.
+    /// [`ThreadPool::map_task`], with a bar. It keeps its position after a panic, and if the task
+    /// is cancelled.
     ///
     /// ```
     /// use trefoil::progress::Progress;

@@ -145,6 +145,9 @@ where
 /// within some ten milliseconds, and another thread takes its place, up to 512 at a time. To avoid
 /// that delay, call [`ThreadPool::blocking`] inside `f`.
 ///
+/// As with `spawn`, a closure that returns a future does not run it: await the future, or use
+/// [`ThreadPool::spawn_async`].
+///
 /// A call costs some tens of nanoseconds more than a task of [`ThreadPool::spawn`]. If it is
 /// cancelled before it has begun, `f` never runs; later, `f` sees the cancellation in
 /// [`CancelToken::current`](crate::CancelToken::current).

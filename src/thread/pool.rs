@@ -267,6 +267,10 @@ impl ThreadPool {
     /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in
     /// [`TaskError::Closed`].
     ///
+    /// `f` is a closure that computes. `spawn(|| async { .. })` makes a future and drops it, and
+    /// nothing in it runs: for futures there is [`spawn_async`](Self::spawn_async). (If the task is
+    /// joined, the compiler warns of the unused future; Rust has no way to refuse the closure.)
+    ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let task = pool.spawn(|| 6 * 7);

@@ -1,18 +1,16 @@
 //! The links between the pages of `docs/` work: in a checkout, in rustdoc and as a book.
 //!
 //! 1. Each page is in `docs/SUMMARY.md`, from which `mdbook build` makes a book (`.ci/long book`),
-//!    and each page in it exists. The README links it.
+//!    and each page in it exists.
 //! 2. Pages link to one another by reference, `[GUIDE.md]` and at the end `[GUIDE.md]: GUIDE.md`.
 //!    In a checkout and in the book the link leads to the file. In rustdoc `docs/rustdoc-links.txt`
 //!    is read first, which says what module the page is. So a page is linked by its own name, that
 //!    file has the name, and no link leaves `docs/`.
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
 //! 4. Each variable of the environment that the crate or an example reads is in the guide's table.
-//! 5. The README names each example.
 
 use crate::source::{File, Finding, Line};
 
-const README: &str = "README.md";
 const SUMMARY: &str = "docs/SUMMARY.md";
 const LINKS: &str = "docs/rustdoc-links.txt";
 const GUIDE: &str = "docs/GUIDE.md";
@@ -36,13 +34,6 @@ pub(crate) fn bound(file: &File, tree: &[File]) -> Vec<Finding> {
     let mut report = |at, what: String| findings.push(Finding::new(file, at, "book", what));
     if file.path != SUMMARY && !says(tree, SUMMARY, &format!("]({name})")) {
         report(0, format!("{SUMMARY} has no line for this page"));
-    }
-    let link = format!("[docs/{name}]");
-    let leads =
-        |line: &Line| line.raw.contains(&link) && !line.raw.starts_with(&format!("{link}:"));
-    let mut readme = tree.iter().filter(|file| file.path == README);
-    if file.path != SUMMARY && !readme.any(|file| file.lines.iter().any(leads)) {
-        report(0, format!("{README} does not lead to this page"));
     }
     for (at, line) in file.lines.iter().enumerate() {
         for target in line
@@ -125,22 +116,6 @@ pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// Rule 5.
-pub(crate) fn shown(file: &File, tree: &[File]) -> Vec<Finding> {
-    let Some((_, path)) = file.path.split_once("examples/") else {
-        return Vec::new();
-    };
-    let name = path.split_once('/').map_or(path, |(folder, _)| folder);
-    let name = name.trim_end_matches(".rs");
-    match says(tree, README, &format!("`{name}`")) {
-        true => Vec::new(),
-        false => {
-            let what = format!("{README} does not name the example `{name}`");
-            vec![Finding::new(file, 0, "example", what)]
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,19 +124,14 @@ mod tests {
     fn a_page_outside_of_the_book_is_reported() {
         let count = |path: &str, text: &str| {
             let tree = [
-                File::new(
-                    README,
-                    "see [docs/A.md]\n\n[docs/A.md]: docs/A.md\n[docs/C.md]: docs/C.md",
-                ),
-                File::new(SUMMARY, "- [A](A.md)\n- [C](C.md)\n"),
+                File::new(SUMMARY, "- [A](A.md)\n"),
                 File::new(LINKS, "[A.md]: crate::a\n"),
                 File::new("docs/A.md", ""),
             ];
             bound(&File::new(path, text), &tree).len()
         };
         assert_eq!(count("docs/A.md", "see [A.md]\n\n[A.md]: A.md"), 0);
-        assert_eq!(count("docs/B.md", ""), 2);
-        assert_eq!(count("docs/C.md", ""), 1); // no text leads to it
+        assert_eq!(count("docs/B.md", ""), 1);
         assert_eq!(count(SUMMARY, "- [A](A.md)\n- [B](B.md)"), 1);
         assert_eq!(
             count("docs/A.md", "[a](A.md) [a](#a) [x](https://x.y/z)"),
@@ -181,16 +151,6 @@ mod tests {
             2
         );
         assert_eq!(count("src/a.rs", "```rust\n# f();\n```"), 0);
-    }
-
-    #[test]
-    fn an_example_that_the_readme_does_not_name_is_reported() {
-        let tree = [File::new(README, "| a | `a`, `b` |")];
-        let count = |path: &str| shown(&File::new(path, ""), &tree).len();
-        assert_eq!(count("examples/a.rs") + count("examples/b/part.rs"), 0);
-        assert_eq!(count("examples/c.rs"), 1);
-        assert_eq!(count("adapters/examples/d.rs"), 1);
-        assert_eq!(count("src/c.rs"), 0);
     }
 
     #[test]

@@ -104,7 +104,6 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(book::bound(file, tree));
         findings.extend(book::whole(file));
         findings.extend(book::told(file, tree));
-        findings.extend(book::shown(file, tree));
     }
     findings
 }
