@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::sleep::{Need, Sleep, Waiters};
+use super::engine::sleep::{Need, Sleep, Waiters};
 
 /// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::task::{self, TaskId};
-use crate::thread::config::Config;
-use crate::thread::sleep::Need;
+use crate::thread::engine::config::Config;
+use crate::thread::engine::sleep::Need;
 
 /// How many entries are queued at most.
 const QUEUED: usize = 20;

@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use super::mailbox::Mailbox;
-use super::raw::pair_arc::PairArc;
-use super::sleep::{Need, Recruited, Sleep, Sleeper, Waiters, WakeReason};
-use super::wake::WakeHandle;
-use super::{countdown, latch};
+use super::engine::mailbox::Mailbox;
+use super::engine::sleep::{Need, Recruited, Sleep, Sleeper, Waiters, WakeReason};
+use super::engine::wake::WakeHandle;
+use super::engine::{countdown, latch};
+use super::scope::raw_pair_arc::PairArc;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, Parker, Unparker};
 

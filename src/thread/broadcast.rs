@@ -31,14 +31,14 @@
 use std::future;
 use std::panic::resume_unwind;
 
-use super::enter::as_outsider;
-use super::queue::Work;
-use super::raw::current;
-use super::raw::scope::open;
-use super::registry::Registry;
-use super::slot::Slot;
-use super::spawn_async::spawn_async_on;
-use super::worker::Worker;
+use super::engine::enter::as_outsider;
+use super::engine::queue::Work;
+use super::engine::raw_current as current;
+use super::engine::registry::Registry;
+use super::engine::slot::Slot;
+use super::engine::worker::Worker;
+use super::futures::spawn_async::spawn_async_on;
+use super::scope::raw_scope::open;
 use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Panic, catch, contain};
 use crate::task::{self, Task, TaskError};
@@ -200,7 +200,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::super::ThreadPool;
-    use super::super::queue::Mode;
+    use super::super::engine::queue::Mode;
     use super::{Arc, Registry, Slot};
     use crate::task::TaskError;
 

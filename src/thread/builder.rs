@@ -7,7 +7,7 @@
 
 use std::io;
 
-use super::config::{Config, width, width_of};
+use super::engine::config::{Config, width, width_of};
 use super::pool::ThreadPool;
 use crate::loom::Arc;
 use crate::sys::processors;

@@ -15,15 +15,15 @@
 
 use std::io;
 
-use super::blocking;
+use super::blocking::blocking;
 use super::builder::ThreadPoolBuilder;
+use super::engine::raw_current as current;
+use super::engine::registry::Registry;
 use super::join::fork::{self, Target};
 use super::join::raw_job::in_turn;
 use super::join::splitter;
 use super::pool::{self, ThreadPool};
-use super::raw::current;
-use super::raw::scope::Scope;
-use super::registry::Registry;
+use super::scope::raw_scope::Scope;
 use crate::loom::Arc;
 use crate::sys::fork::PerProcess;
 use crate::task::Task;
@@ -134,7 +134,7 @@ pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    here(|registry| super::scope::scope(registry, f))
+    here(|registry| super::scope::scoped_task::scope(registry, f))
 }
 
 /// Spawns `f`, which may compute or block, on the pool that this thread works for, else on the
@@ -190,5 +190,5 @@ where
 /// ```
 #[must_use]
 pub fn current_index() -> Option<usize> {
-    current::with_home(|home| home.map(super::worker::Worker::index))
+    current::with_home(|home| home.map(super::engine::worker::Worker::index))
 }

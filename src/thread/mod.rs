@@ -71,41 +71,15 @@
 mod blocking;
 mod broadcast;
 mod builder;
-mod call;
-mod config;
-mod countdown;
-mod divided;
-mod enter;
-mod frame;
+mod current;
+mod engine;
 mod futures;
 mod global;
-mod here;
 mod imap;
-mod indices;
-mod items;
 mod join;
-mod latch;
-mod mailbox;
-mod pipeline;
-mod places;
+mod map;
 mod pool;
-mod queue;
-mod raw;
-mod region;
-mod registry;
-mod results;
 mod scope;
-mod shutdown;
-mod sleep;
-mod slot;
-mod source;
-mod spawn_async;
-mod thread_main;
-mod threads;
-mod wait;
-mod wake;
-mod watch;
-mod worker;
 
 /// For the models in `checks/`: the sleep protocol and the latch.
 #[cfg(loom)]
@@ -119,30 +93,33 @@ pub mod model;
 #[path = "../../checks/inside/blocking_model.rs"]
 pub mod model_blocking;
 
+pub use current::{current, yield_now};
 pub use global::current_index;
-pub use here::{current, yield_now};
-pub use imap::{Imap, ImapStream};
-pub use items::Items;
-pub use source::{Exact, Int, Source};
+pub use imap::imap::{Imap, ImapStream};
+pub use map::items::Items;
+pub use map::source::{Exact, Int, Source};
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {
     pub use super::builder::ThreadPoolBuilder;
+    pub use super::current::Current;
     pub use super::global::{join, scope, spawn_blocking};
-    pub use super::here::Current;
     pub use super::pool::ThreadPool;
-    pub use super::raw::scope::Scope;
-    pub use super::scope::ScopedTask;
+    pub use super::scope::raw_scope::Scope;
+    pub use super::scope::scoped_task::ScopedTask;
 }
+/// For the parallel iterators, `crate::iter`.
+pub(crate) use map::divided::{
+    append_all, discard, divide, divide_fixed, map_reduce, try_collect, width,
+};
+/// For the parallel iterators, `crate::iter`.
+pub(crate) use map::region::{Here, LEAF};
+/// For the parallel iterators, `crate::iter`.
+pub(crate) use map::results::{RUN, together};
+/// For the parallel iterators, `crate::iter`.
+pub(crate) use map::source::{Producer, Seal, Shape, iterates, source};
 #[doc(hidden)]
 pub use root::*;
-/// For the parallel iterators, `crate::iter`.
-pub(crate) use {
-    divided::{append_all, discard, divide, divide_fixed, map_reduce, try_collect, width},
-    region::{Here, LEAF},
-    results::{RUN, together},
-    source::{Producer, Seal, Shape, iterates, source},
-};
 
 /// For the benchmarks that count instructions: stops the clock.
 #[cfg(feature = "__bench")]

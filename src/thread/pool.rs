@@ -12,21 +12,23 @@ use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 
 use super::broadcast::{broadcast, spawn_broadcast};
-use super::config::{self, Config};
-use super::imap::Imap;
-use super::items::Items;
+use super::engine::config;
+use super::engine::config::Config;
+use super::engine::queue;
+use super::engine::raw_current as current;
+use super::engine::registry::Registry;
+use super::engine::wait::Compensate;
+use super::engine::{enter, shutdown, threads};
+use super::futures::spawn_async::spawn_async_on;
+use super::imap::imap::Imap;
 use super::join::fork::{self, Target};
 use super::join::raw_job::in_turn;
 use super::join::splitter;
-use super::queue;
-use super::raw::current;
-use super::raw::scope::Scope;
-use super::registry::Registry;
-use super::results::{RUN, map_reduce, try_map};
-use super::source::Seal;
-use super::spawn_async::spawn_async_on;
-use super::wait::Compensate;
-use super::{enter, scope, shutdown, threads};
+use super::map::items::Items;
+use super::map::results::{RUN, map_reduce, try_map};
+use super::map::source::Seal;
+use super::scope::raw_scope::Scope;
+use super::scope::scoped_task;
 use crate::helper;
 use crate::loom::Arc;
 use crate::record;
@@ -255,7 +257,7 @@ impl ThreadPool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
     {
-        scope::scope(self.registry(), f)
+        scoped_task::scope(self.registry(), f)
     }
 
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.

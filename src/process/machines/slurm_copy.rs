@@ -175,7 +175,7 @@ pub(super) mod tests {
 
     const PROGRAM: &[u8] = b"#!/bin/sh\necho right\n";
 
-    pub(in super::super) fn copy(name: &str) -> NodeCopy {
+    pub(in crate::process::machines) fn copy(name: &str) -> NodeCopy {
         let unique = format!("trefoil-copy-{name}-{}", std::process::id());
         let all = std::env::temp_dir().join(unique);
         std::fs::create_dir(&all).unwrap();

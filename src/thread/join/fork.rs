@@ -20,10 +20,10 @@ use std::sync::Arc;
 
 use super::raw_job::{HalfFn, JobRef, lend};
 use crate::task::panic::{Panic, catch, contain};
-use crate::thread::raw::current;
-use crate::thread::registry::Registry;
-use crate::thread::sleep::Need;
-use crate::thread::worker::Worker;
+use crate::thread::engine::raw_current as current;
+use crate::thread::engine::registry::Registry;
+use crate::thread::engine::sleep::Need;
+use crate::thread::engine::worker::Worker;
 
 impl Worker {
     /// The window for joins that are run in turn is shut: opens it again, if there is no reason to

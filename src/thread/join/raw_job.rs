@@ -36,9 +36,9 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{self, Panic};
-use crate::thread::frame::LentFrame;
-use crate::thread::latch::Latch;
-use crate::thread::wake::WakeHandle;
+use crate::thread::engine::frame::LentFrame;
+use crate::thread::engine::latch::Latch;
+use crate::thread::engine::wake::WakeHandle;
 
 /// No thread has taken the job.
 const NONE: usize = usize::MAX;

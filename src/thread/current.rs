@@ -1,0 +1,95 @@
+//! A pool's thread: its index and pool, and yielding to others.
+//!
+//! Tests: `tests/thread/indices.rs`, `tests/thread/handles.rs`.
+
+use super::engine::raw_current as current;
+use crate::sync::park;
+
+/// The current thread of a pool; see [`current`](current()).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Current {
+    index: usize,
+    num_threads: usize,
+}
+
+impl Current {
+    /// A number below [`num_threads`](Self::num_threads): for data that a program keeps once per
+    /// thread, such as counters that would be contended if all threads shared one.
+    ///
+    /// A task sees the same index from its beginning to its end, even across waits. (If the pool
+    /// has become narrower meanwhile, it is another one, below the new width.) Running threads have
+    /// different ones, even if spares have replaced waiting threads, except while more run than the
+    /// pool is wide:
+    ///
+    /// - A thread that has waited gets its index back, and shares it with the spare that replaced
+    ///   it until the spare's current task is over.
+    /// - Calls of [`spawn_blocking`](crate::spawn_blocking) keep theirs while they wait for
+    ///   something that the pool cannot see.
+    /// - So do tasks that wait for a lock which a waiting task holds.
+    ///
+    /// In each of these cases more threads run than there are indices, so two of them must share
+    /// one. Otherwise one would have to wait, perhaps for a lock that the other holds, or change
+    /// its index within its task. So the data must allow two users (an atomic, a lock), although
+    /// that is rare.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The width of this thread's pool.
+    #[must_use]
+    pub fn num_threads(&self) -> usize {
+        self.num_threads
+    }
+}
+
+/// This thread's index and pool at this moment. `None` on threads that belong to no pool, even
+/// while they take part in a pool's work.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let sums: [AtomicU64; 3] = Default::default(); // the last one for this thread, which helps
+/// pool.for_each(1..=100_u64, |n| {
+///     let index = trefoil::thread::current().map_or(2, |thread| thread.index());
+///     sums[index].fetch_add(n, Ordering::Relaxed);
+/// });
+/// assert_eq!(sums.iter().map(|sum| sum.load(Ordering::Relaxed)).sum::<u64>(), 5050);
+/// ```
+#[must_use]
+pub fn current() -> Option<Current> {
+    current::with_home(|home| {
+        let home = home?;
+        let num_threads = home.registry().sleep.width();
+        let index = home.index() % num_threads; // it may have changed in between
+        Some(Current { index, num_threads })
+    })
+}
+
+/// Lets other tasks run, for a loop that polls for something.
+///
+/// If this is a thread of a pool and work is queued there, another thread runs it: none of it runs
+/// inside this call, so locks and borrows may be held. On any other thread it is
+/// [`std::thread::yield_now`].
+///
+/// Such a loop uses a processor while it waits. A channel, a lock or an event of
+/// [`sync`](crate::sync) does not.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// pool.install(|| {
+///     let ready = Arc::new(AtomicBool::new(false));
+///     let theirs = Arc::clone(&ready);
+///     trefoil::spawn_blocking(move || theirs.store(true, Ordering::Release)).detach();
+///     while !ready.load(Ordering::Acquire) {
+///         trefoil::thread::yield_now();
+///     }
+/// });
+/// ```
+pub fn yield_now() {
+    park::away(std::thread::yield_now);
+}

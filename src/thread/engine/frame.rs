@@ -1,0 +1,98 @@
+//! A stack frame that has lent something to other threads: it must not unwind.
+//!
+//! **Job.** A caller lends a closure, or what its closures borrow, to threads of the pool, and
+//! waits until none of them has it any more. A panic in between, which would be a mistake of this
+//! crate, would free the frame while they use it. So it ends the process; the panic hook has shown
+//! why. In a forked child there is no other thread that could have it, and such a panic is how a
+//! wait for those threads ends there.
+//!
+//! Tests: below; `tests/forks/thread.rs`.
+
+use std::process::abort;
+
+use crate::sys::fork;
+
+/// Made when something is about to be lent; [ended](Self::end) when it is back.
+#[must_use]
+pub(in crate::thread) struct LentFrame {
+    /// The process whose threads may have it; see `fork.rs`.
+    born: u32,
+}
+
+impl LentFrame {
+    #[inline]
+    pub(in crate::thread) fn begin() -> Self {
+        let born = fork::generation();
+        Self { born }
+    }
+
+    /// Nothing is lent any more.
+    #[inline]
+    pub(in crate::thread) fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for LentFrame {
+    #[cold]
+    fn drop(&mut self) {
+        if self.born == fork::generation() {
+            abort();
+        }
+    }
+}
+
+#[cfg(all(test, unix, not(loom), not(miri)))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    use super::LentFrame;
+    use crate::thread::ThreadPool;
+    use crate::thread::scope::raw_scope::open;
+
+    /// Runs `f` in a process of its own, by running this test again there; returns its signal.
+    fn alone(test: &str, f: impl FnOnce()) -> Option<i32> {
+        const ALONE: &str = "A_TEST_ALONE";
+        if std::env::var(ALONE).as_deref() == Ok(test) {
+            f();
+            std::process::exit(0);
+        }
+        let test_of_this_file = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &test_of_this_file, "--nocapture"])
+            .env(ALONE, test)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.unwrap().signal()
+    }
+
+    #[test]
+    fn a_panic_while_something_is_lent_ends_the_process() {
+        let signal = alone("a_panic_while_something_is_lent_ends_the_process", || {
+            let _ = std::panic::catch_unwind(|| {
+                let _frame = LentFrame::begin();
+                panic!("a mistake of this crate");
+            });
+        });
+        assert_eq!(signal, Some(libc::SIGABRT));
+    }
+
+    #[test]
+    fn the_end_of_a_scope_does_not_unwind() {
+        let signal = alone("the_end_of_a_scope_does_not_unwind", || {
+            let pool = ThreadPool::with_threads(1);
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pool.registry().seated(&mut |worker| {
+                    let rest = |_: &_| panic!("a mistake of this crate");
+                    open(worker, |_| (), rest, |_, latch| worker.wait_for(latch))
+                        .0
+                        .unwrap();
+                });
+            }));
+        });
+        assert_eq!(signal, Some(libc::SIGABRT));
+    }
+}

@@ -1,0 +1,577 @@
+//! The queues of the pool, and which threads may take work from which queue.
+//!
+//! **Job.** The interface between the pool's policy and the deques: push, pop, steal, inject. Each
+//! worker has three deques (`crossbeam-deque`) with different rules:
+//! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly nested: the newest
+//!   belongs to the innermost join, so that the owner's pop gives exactly the half that it is about
+//!   to wait for, or nothing if that has been stolen. Thieves take the oldest, which is the
+//!   largest.
+//! - *scoped*: tasks of scopes. The owner takes the newest, so that a tree of them needs as much
+//!   memory as it is deep; thieves take the oldest. A thread inside a scope takes only the entries
+//!   above that scope's mark.
+//! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for its warm cache;
+//!   thieves take the oldest.
+//!
+//! One injector, first in first out, takes work from outside. Its *urgent* work (a parked thread
+//! waits for it and may not run it) can also be taken separately: when so many workers wait that
+//! nothing else is begun (`sleep/blocked.rs`). Its lock also guards the word that says whether the
+//! pool accepts work: acceptance is decided at one point, so shutdown can neither lose nor forget a
+//! task.
+//!
+//! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
+//!   on its stack that were offered (`join/splitter.rs`), from outer to inner, and nothing else.
+//!   When one of them has been stolen, so have all older ones.
+//! - **P7** Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
+//!   that were accepted before are, when they are woken, until [`Mode::Closed`].
+//!
+//! Rejected: one deque for both (the owner's pop of its half would have to run unrelated tasks
+//! above it first); a lock-free injector (refusal would need a separate protocol; outside pushes
+//! are not the hot path).
+//!
+//! Tests: `tests/thread/pool.rs`.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_utils::CachePadded;
+
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicUsize, Ordering, fence};
+use crate::task::Runnable;
+use crate::thread::join::raw_job::JobRef;
+use crate::thread::scope::raw_lender::ErasedEntry;
+
+/// Something that a worker can run at the bottom of its stack.
+pub(in crate::thread) enum Work {
+    /// A spawned task.
+    Task(Runnable),
+    /// A task of an `imap`: its consumer waits for it, so a pool that cancels pending work still
+    /// runs it.
+    Item(Runnable),
+    /// Borrowed from the frame of a thread that waits for it.
+    Job(JobRef),
+    /// A task of a scope.
+    Scoped(ErasedEntry),
+    /// The share of a broadcast for a worker that is away.
+    Share(ErasedEntry),
+}
+
+/// The owner's ends of a worker's deques.
+pub(in crate::thread) struct Local {
+    pub(in crate::thread) jobs: Deque<JobRef>,
+    pub(in crate::thread) scoped: Deque<ErasedEntry>,
+    pub(in crate::thread) tasks: Deque<Runnable>,
+    /// How many more pushes until the next sweep, and how far apart they are.
+    sweep: Cell<(u32, u32)>,
+}
+
+/// The thieves' ends.
+pub(in crate::thread) struct Public {
+    jobs: Stealer<JobRef>,
+    pub(in crate::thread) scoped: Stealer<ErasedEntry>,
+    tasks: Stealer<Runnable>,
+}
+
+impl Local {
+    pub(in crate::thread) fn new() -> (Self, Public) {
+        let (jobs, scoped) = (Deque::new_lifo(), Deque::new_lifo());
+        let tasks = Deque::new_lifo();
+        let public = Public {
+            jobs: jobs.stealer(),
+            scoped: scoped.stealer(),
+            tasks: tasks.stealer(),
+        };
+        let local = Self {
+            jobs,
+            scoped,
+            tasks,
+            sweep: Cell::new((SWEEP, SWEEP)),
+        };
+        (local, public)
+    }
+}
+
+/// Initialises the state that all deques of a process share, so that a fork cannot interrupt it: a
+/// child would wait for ever for the initialising thread.
+pub(in crate::thread) fn warm_up() {
+    let deque: Deque<()> = Deque::new_lifo();
+    let _nothing = deque.stealer().steal();
+}
+
+impl Work {
+    /// Whether it is stale: a waiter has run it.
+    fn is_stale(&self) -> bool {
+        match self {
+            Work::Task(task) | Work::Item(task) => task.is_stale(),
+            Work::Scoped(lent) => lent.is_taken(),
+            Work::Job(_) | Work::Share(_) => false,
+        }
+    }
+
+    /// Whether something waits for its end: a hint.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Work::Task(task) | Work::Item(task) => task.is_awaited(),
+            Work::Scoped(_) | Work::Job(_) | Work::Share(_) => true,
+        }
+    }
+
+    /// Whether a parked thread waits for it and may not run it itself, if it lies in the injector.
+    fn is_urgent(&self, callers_help: bool) -> bool {
+        match self {
+            Work::Job(_) | Work::Share(_) => true,
+            Work::Scoped(_) => !callers_help,
+            Work::Task(_) | Work::Item(_) => false,
+        }
+    }
+}
+
+/// The most that a worker moves from the injector, or from another worker's deque, to its own deque
+/// at once.
+pub(in crate::thread) const BATCH: usize = 32;
+
+/// A thief takes several tasks at once if there are more: each time costs as much as running a
+/// short one.
+const MANY: usize = 8 * BATCH;
+
+/// How many deques a worker has.
+pub(in crate::thread) const DEQUES: usize = 3;
+
+/// Among how many of the newest entries of the injector one is looked for that a thread waits for.
+const LOOK_BACK: usize = 4096;
+
+/// How many entries one sweep checks.
+const SWEEP: u32 = 64;
+
+/// The least number of pushes of outside threads between two sweeps: the tasks dropped in one sweep
+/// then fit into an allocator's cache.
+const PERIOD: usize = 8;
+
+impl Local {
+    /// Queues a task. A worker that spawns and waits a million times, and so runs all tasks inline,
+    /// must not leave a million stale entries: now and then the newest entries are checked, less
+    /// often after a check in vain.
+    pub(in crate::thread) fn push_task(&self, task: Runnable) {
+        let (left, period) = self.sweep.get();
+        if left > 0 {
+            self.sweep.set((left - 1, period));
+        } else {
+            let newest: Vec<Runnable> = (0..SWEEP * 2).map_while(|_| self.tasks.pop()).collect();
+            let before = newest.len();
+            let live: Vec<Runnable> = newest.into_iter().filter(|task| !task.is_stale()).collect();
+            let period = if live.len() * 2 <= before {
+                SWEEP
+            } else {
+                (period * 2).min(1 << 20)
+            };
+            live.into_iter()
+                .rev()
+                .for_each(|task| self.tasks.push(task));
+            self.sweep.set((period, period));
+        }
+        self.tasks.push(task);
+    }
+}
+
+fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
+    // `steal` costs more than this check, even if the deque is empty.
+    while !deque.is_empty() {
+        if let Steal::Success(work) = deque.steal() {
+            return Some(work);
+        }
+        std::hint::spin_loop();
+    }
+    None
+}
+
+/// The oldest; if there are very many, more of the older ones are moved to `own`. True: some were
+/// moved.
+fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>) -> Option<(T, bool)> {
+    if deque.len() > MANY
+        && let Steal::Success(first) = deque.steal_batch_with_limit_and_pop(own, BATCH)
+    {
+        return Some((first, true));
+    }
+    oldest(deque).map(|first| (first, false))
+}
+
+impl Public {
+    /// The oldest of the second halves.
+    pub(in crate::thread) fn steal_job(&self) -> Option<JobRef> {
+        oldest(&self.jobs)
+    }
+
+    /// Anything; halves of joins first, because a thread waits for them. True: at most [`BATCH`]
+    /// more of the same kind have been moved to `own`, whose owner has no open scope.
+    pub(in crate::thread) fn steal(&self, own: &Local) -> Option<(Work, bool)> {
+        if let Some(job) = self.steal_job() {
+            return Some((Work::Job(job), false));
+        }
+        let scoped = oldest_of_many(&self.scoped, &own.scoped);
+        scoped
+            .map(|(lent, more)| (Work::Scoped(lent), more))
+            .or_else(|| {
+                let task = oldest_of_many(&self.tasks, &own.tasks);
+                task.map(|(task, more)| (Work::Task(task), more))
+            })
+    }
+
+    /// The oldest of the scopes' tasks.
+    pub(in crate::thread) fn steal_scoped(&self) -> Option<ErasedEntry> {
+        oldest(&self.scoped)
+    }
+
+    /// The oldest of the spawned tasks.
+    pub(in crate::thread) fn steal_task(&self) -> Option<Runnable> {
+        oldest(&self.tasks)
+    }
+
+    /// The oldest of the deque with this number, below [`DEQUES`].
+    pub(in crate::thread) fn oldest_of(&self, deque: usize) -> Option<Work> {
+        match deque {
+            0 => oldest(&self.jobs).map(Work::Job),
+            1 => oldest(&self.scoped).map(Work::Scoped),
+            _ => oldest(&self.tasks).map(Work::Task),
+        }
+    }
+
+    pub(in crate::thread) fn is_empty(&self) -> bool {
+        !self.has_jobs() && !self.has_tasks()
+    }
+
+    pub(in crate::thread) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    pub(in crate::thread) fn has_tasks(&self) -> bool {
+        !self.tasks.is_empty() || !self.scoped.is_empty()
+    }
+}
+
+/// What the pool accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum Mode {
+    /// Everything.
+    Open,
+    /// Nothing from outside; tasks that its own tasks spawn are run.
+    Draining,
+    /// Nothing; tasks not yet begun are cancelled.
+    Cancelling,
+    /// Nothing, and no thread is left to run it.
+    Closed,
+}
+
+/// Which entry of the injector is taken next where there is no progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum Next {
+    /// As usual.
+    Oldest,
+    /// The newest: what the waiters wait for was queued after them.
+    Newest,
+    /// The newest that something waits for.
+    Awaited,
+}
+
+/// The data behind the injector's lock.
+struct Queue {
+    work: VecDeque<Work>,
+    /// The length at which the newest entries are checked, and the distance between such lengths.
+    sweep: (usize, usize),
+    /// Work that a parked thread waits for and may not run itself, with the number of earlier
+    /// pushes to `work`.
+    urgent: VecDeque<(usize, Work)>,
+    /// The total number of pushes to `work`.
+    pushed: usize,
+}
+
+impl Queue {
+    fn push(&mut self, work: Work, callers_help: bool) {
+        if work.is_urgent(callers_help) {
+            self.urgent.push_back((self.pushed, work));
+        } else {
+            self.pushed = self.pushed.wrapping_add(1);
+            self.work.push_back(work);
+        }
+    }
+
+    /// The oldest of both.
+    fn pop(&mut self) -> Option<Work> {
+        let taken = self.pushed.wrapping_sub(self.work.len());
+        let is_due = |(before, _): &(usize, Work)| before.wrapping_sub(taken).cast_signed() <= 0;
+        match self.urgent.front() {
+            Some(first) if is_due(first) => self.pop_urgent(),
+            _ => self.work.pop_front(),
+        }
+    }
+
+    fn pop_urgent(&mut self) -> Option<Work> {
+        self.urgent.pop_front().map(|(_, work)| work)
+    }
+
+    /// The newest; if `awaited`, of those that something waits for, if there are any.
+    fn pop_newest(&mut self, awaited: bool) -> Option<Work> {
+        let mut newest = self.work.iter().rev().take(LOOK_BACK);
+        let behind = match awaited {
+            true => newest.position(Work::is_awaited),
+            false => None,
+        };
+        let at = self.work.len().checked_sub(1 + behind.unwrap_or(0))?;
+        self.work.remove(at)
+    }
+
+    /// Now and then removes the stale ones of the newest entries: a thread that spawns and waits a
+    /// million times while all workers are busy must not leave a million entries. `all`: of all
+    /// entries, each time that their number has doubled, because the consumer of an `imap` runs the
+    /// oldest.
+    fn swept(&mut self, all: bool) -> Vec<Work> {
+        let len = self.work.len();
+        if len == 0 {
+            self.sweep = (PERIOD, PERIOD);
+        }
+        let (at, period) = self.sweep;
+        if len < at {
+            return Vec::new();
+        }
+        let (mut stale, mut live) = (Vec::with_capacity(PERIOD), Vec::new());
+        for _ in 0..if all { len } else { 2 * PERIOD } {
+            match self.work.pop_back() {
+                Some(work) if work.is_stale() => stale.push(work),
+                Some(work) => live.push(work),
+                None => break,
+            }
+        }
+        let period = if all {
+            live.len().max(PERIOD)
+        } else if stale.len() >= live.len() {
+            PERIOD
+        } else {
+            (period * 2).min(1 << 20)
+        };
+        self.work.extend(live.into_iter().rev());
+        self.sweep = (self.work.len() + period, period);
+        stale
+    }
+}
+
+/// The queue for work from outside.
+pub(in crate::thread) struct Injector {
+    queue: Mutex<Queue>,
+    /// The number of entries: read without the lock, written under it.
+    len: AtomicUsize,
+    /// The number of urgent entries; like `len`, but written only when it changes.
+    urgent: Arc<AtomicUsize>,
+    /// Which entry is taken next, if not the oldest: a [`Next`] as a number.
+    next: AtomicUsize,
+    /// `Mode` as a number; changes under the lock. In a separate cache line from the fields that
+    /// each push writes, because workers read it for each task.
+    mode: CachePadded<AtomicUsize>,
+    callers_help: bool,
+}
+
+impl Injector {
+    /// `urgent`: the counter of queued urgent work.
+    pub(in crate::thread) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                work: VecDeque::new(),
+                sweep: (PERIOD, PERIOD),
+                urgent: VecDeque::new(),
+                pushed: 0,
+            }),
+            len: AtomicUsize::new(0),
+            urgent,
+            next: AtomicUsize::new(Next::Oldest as usize),
+            mode: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
+            callers_help,
+        }
+    }
+
+    /// Returns the work if the pool does not accept it.
+    pub(in crate::thread) fn push(&self, work: Work) -> Result<(), Work> {
+        self.push_if(|mode| mode == Mode::Open, work)
+    }
+
+    /// Queues a woken future that was accepted before, as long as there is a thread to run it.
+    pub(in crate::thread) fn push_woken(&self, work: Work) -> Result<(), Work> {
+        self.push_if(|mode| mode != Mode::Closed, work)
+    }
+
+    /// Puts back an entry that was taken from a queue: accepted once, it stays accepted while the
+    /// caller runs.
+    pub(in crate::thread) fn put_back(&self, work: Work) {
+        self.change(|queue| queue.push(work, self.callers_help));
+    }
+
+    fn push_if(&self, accepts: impl FnOnce(Mode) -> bool, work: Work) -> Result<(), Work> {
+        let stale = self.change(|queue| {
+            if !accepts(self.mode()) {
+                return Err(work);
+            }
+            let stale = queue.swept(matches!(work, Work::Item(_)));
+            queue.push(work, self.callers_help);
+            Ok(stale)
+        })?;
+        drop(stale);
+        Ok(())
+    }
+
+    /// Changes the queue, and the numbers that are read without the lock.
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
+        let mut queue = self.queue.lock();
+        let result = change(&mut queue);
+        let urgent = queue.urgent.len();
+        self.len.store(queue.work.len() + urgent, Ordering::Relaxed);
+        // All pushing threads read it: a cache line that is not written stays in their caches.
+        if self.urgent.load(Ordering::Relaxed) != urgent {
+            self.urgent.store(urgent, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or,
+    /// `inside`, if its own tasks may still add some. Decided under this lock, like all acceptance
+    /// (P7). The result of `put` is queued here.
+    pub(in crate::thread) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
+        self.change(|queue| {
+            let open = match self.mode() {
+                Mode::Open => true,
+                Mode::Draining | Mode::Cancelling => inside,
+                Mode::Closed => false,
+            };
+            if open {
+                let put = put().into_iter();
+                put.for_each(|work| queue.push(work, self.callers_help));
+            }
+        });
+    }
+
+    pub(in crate::thread) fn pop(&self) -> Option<Work> {
+        if self.is_empty() {
+            return None;
+        }
+        self.change(Queue::pop)
+    }
+
+    /// The oldest urgent entry.
+    pub(in crate::thread) fn pop_urgent(&self) -> Option<Work> {
+        if self.urgent.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.change(Queue::pop_urgent)
+    }
+
+    /// Which entry is to be taken next: there is no progress.
+    pub(in crate::thread) fn set_next(&self, next: Next) {
+        self.next.store(next as usize, Ordering::Relaxed);
+    }
+
+    /// The entry that [`set_next`](Self::set_next) has asked for since the last call, if any;
+    /// urgent ones first.
+    pub(in crate::thread) fn pop_next(&self) -> Option<Work> {
+        const OLDEST: usize = Next::Oldest as usize;
+        if self.next.load(Ordering::Relaxed) == OLDEST || self.is_empty() {
+            return None;
+        }
+        match self.next.swap(OLDEST, Ordering::Relaxed) {
+            OLDEST => None,
+            next => self.change(|queue| {
+                let awaited = next == Next::Awaited as usize;
+                queue.pop_urgent().or_else(|| queue.pop_newest(awaited))
+            }),
+        }
+    }
+
+    /// A task of the scope with this lender, the newest.
+    pub(in crate::thread) fn take_scoped(&self, lender: usize) -> Option<ErasedEntry> {
+        if self.is_empty() {
+            return None;
+        }
+        let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.lender() == lender);
+        let found = self.change(|queue| {
+            if let Some(at) = queue.urgent.iter().rposition(|(_, work)| is_it(work)) {
+                return queue.urgent.remove(at).map(|(_, work)| work);
+            }
+            queue.work.remove(queue.work.iter().rposition(is_it)?)
+        });
+        match found? {
+            Work::Scoped(lent) => Some(lent),
+            _ => None,
+        }
+    }
+
+    /// The oldest, and a fair share of the tasks that follow it, which are moved to `local` so that
+    /// the older ones are popped first. True: some were moved.
+    pub(in crate::thread) fn pop_some(
+        &self,
+        width: usize,
+        local: &Deque<Runnable>,
+    ) -> Option<(Work, bool)> {
+        if self.is_empty() {
+            return None;
+        }
+        self.change(|queue| {
+            let first = queue.pop()?;
+            let share = (queue.work.len() / (width + 1)).min(BATCH);
+            let is_task = |work: &&Work| matches!(work, Work::Task(_));
+            let more = queue.work.iter().take(share).take_while(is_task).count();
+            for work in queue.work.drain(..more).rev() {
+                if let Work::Task(task) = work {
+                    local.push(task);
+                }
+            }
+            Some((first, more > 0))
+        })
+    }
+
+    /// Everything that is queued.
+    pub(in crate::thread) fn take_all(&self) -> VecDeque<Work> {
+        self.change(|queue| {
+            let urgent = std::mem::take(&mut queue.urgent);
+            let mut all = std::mem::take(&mut queue.work);
+            all.extend(urgent.into_iter().map(|(_, work)| work));
+            all
+        })
+    }
+
+    /// The number of entries: a hint, like [`is_empty`](Self::is_empty).
+    pub(in crate::thread) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// A hint, exact once the fences of the sleep protocol have been passed.
+    pub(in crate::thread) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// After a poll: whether the pool ends its futures instead of letting them sleep. If it begins
+    /// that only after the poll, it wakes the future later.
+    pub(in crate::thread) fn ends_futures(&self) -> bool {
+        // Either this sees the mode, or the thread that wakes all futures sees that this one was
+        // taken from its queue.
+        fence(Ordering::SeqCst);
+        matches!(self.mode(), Mode::Cancelling | Mode::Closed)
+    }
+
+    pub(in crate::thread) fn mode(&self) -> Mode {
+        // Acquire: pairs with `set_mode`, so that a thread that sees the end sees everything before
+        // it.
+        match self.mode.load(Ordering::Acquire) {
+            0 => Mode::Open,
+            1 => Mode::Draining,
+            2 => Mode::Cancelling,
+            _ => Mode::Closed,
+        }
+    }
+
+    /// Changes the mode; only ever forwards (P7).
+    pub(in crate::thread) fn set_mode(&self, mode: Mode) {
+        let _queue = self.queue.lock();
+        self.mode.fetch_max(mode as usize, Ordering::Release);
+    }
+}
+
+/// The other workers' public ends, in a list that only grows.
+pub(in crate::thread) type Slots<S> = Arc<[Arc<S>]>;

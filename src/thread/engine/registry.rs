@@ -1,0 +1,437 @@
+//! The state that the threads of one pool share: queues, slots, sleepers, handles.
+//!
+//! **Job.** [`Registry`] queues work, and wakes or starts a thread for it. Each thread holds a
+//! counted reference to it, and so does the `ThreadPool`. How threads start, and how many there
+//! are, is in `threads.rs`; how they end in `shutdown.rs`.
+//!
+//! **In a forked child** the pool's threads are not there, and its locks may be held for ever. So
+//! every way in goes through [`Registry::present`]: in a child it returns a registry without
+//! threads in place of the lost one, as if the pool had been shut down: spawns are refused, tasks
+//! spawned before have ended in `Closed`, a region runs in the caller. A wait that had begun for
+//! another thread's work panics ([`Registry::assert_not_forked`]).
+//!
+//! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool as Hint; // no protocol
+use std::sync::{Arc, Weak};
+
+use crossbeam_utils::CachePadded;
+
+use super::config::Config;
+use super::indices::Indices;
+use super::places::Threads;
+use super::queue::{Injector, Mode, Slots, Work};
+use super::sleep::{Need, Recruited, Sleep, Waiters};
+use super::slot::{Seat, Slot};
+use crate::helper::contain;
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sys::fork;
+use crate::task::context::OUTSIDERS;
+use crate::thread::futures::futures::Futures;
+use crate::thread::join::wake_policy::WakePolicy;
+
+/// A number for each pool, not 0. After half a billion pools a number may be reused while in use:
+/// then a worker may itself run a task of another pool that it waits for.
+#[allow(clippy::disallowed_types)] // a counter that no protocol depends on
+fn next_tag() -> u32 {
+    // A counter: no protocol.
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    const NOT_ZERO: u32 = OUTSIDERS >> 1;
+    (NEXT.fetch_add(1, Ordering::Relaxed) & (NOT_ZERO - 1)) | NOT_ZERO
+}
+
+/// All pools that this process has made, by their tags.
+type All = Mutex<BTreeMap<u32, Weak<Registry>>>;
+
+fn all() -> &'static All {
+    static ALL: fork::PerProcess<All> = fork::PerProcess::new();
+    ALL.get_or_init(Mutex::default)
+}
+
+/// The waits of all threads of this process.
+pub(in crate::thread) fn waiters() -> &'static Arc<Waiters> {
+    static WAITERS: fork::PerProcess<Arc<Waiters>> = fork::PerProcess::new();
+    WAITERS.get_or_init(|| Arc::new(Waiters::new()))
+}
+
+/// A thread has begun to wait, and some pool may have work queued for which no thread is free: each
+/// such pool is watched from now on.
+#[cold]
+pub(in crate::thread) fn look_into_all() {
+    for registry in all_pools() {
+        registry.recheck();
+        // It may be the last reference, and the pool's hooks go with it.
+        contain(|| drop(registry));
+    }
+}
+
+fn all_pools() -> Vec<Arc<Registry>> {
+    all().lock().values().filter_map(Weak::upgrade).collect()
+}
+
+/// A hint, for all pools together: the system may have refused a thread for work that is queued.
+static REFUSED: Hint = Hint::new(false);
+
+/// Whether some pool may lack threads for what is queued. Then every wait of this crate asks again
+/// from time to time: the work may be what it waits for, and all of that pool's own threads may
+/// have parked before.
+#[inline]
+pub(in crate::thread) fn some_lack_threads() -> bool {
+    REFUSED.load(Ordering::Relaxed)
+}
+
+/// Asks the system again for the threads that pools lack.
+#[cold]
+pub(in crate::thread) fn ask_for_all() {
+    REFUSED.store(false, Ordering::Relaxed);
+    for registry in all_pools() {
+        if registry.lacks_threads() {
+            registry.ask_again();
+        }
+        if registry.lacks_threads() {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+        // It may be the last reference, and the pool's hooks go with it.
+        contain(|| drop(registry));
+    }
+}
+
+/// The `index` of an outside thread, which has no place.
+pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
+
+/// Starts one more thread of a pool, or a watch over it. False: the system has refused the thread.
+pub(in crate::thread) type Start = fn(&Arc<Registry>, Need) -> bool;
+
+/// Fields that every spawn and every worker write have their own cache lines: beside fields that
+/// all of them read, a spawn from outside takes twice as long while the workers run.
+pub(in crate::thread) struct Registry {
+    /// Identifies this pool's tasks and workers; not 0, and without [`OUTSIDERS`].
+    pub(in crate::thread) tag: u32,
+    /// The process that made it; see `fork.rs`.
+    born: u32,
+    pub(in crate::thread) config: Config,
+    start: Start,
+    pub(in crate::thread) sleep: CachePadded<Sleep>,
+    pub(in crate::thread) wake_policy: WakePolicy,
+    pub(in crate::thread) injector: CachePadded<Injector>,
+    /// The unfinished futures.
+    pub(in crate::thread) futures: Futures,
+    slots: Mutex<Slots<Slot>>,
+    num_slots: AtomicUsize,
+    /// How many slots are [unattended](Slot::unattended), at most.
+    unattended: AtomicUsize,
+    pub(in crate::thread) threads: Threads,
+    pub(in crate::thread) indices: Indices,
+    /// Seats that outside threads have used.
+    outside_seats: Mutex<Vec<Seat>>,
+    /// The system has given no thread for work that is queued.
+    refused: AtomicBool,
+}
+
+impl Registry {
+    /// The registry of a pool whose `config.threads` threads are about to start.
+    pub(in crate::thread) fn new(config: Config, start: Start) -> Arc<Self> {
+        let sleep = Sleep::new(config.threads, Arc::clone(waiters()));
+        let injector = Injector::new(config.caller_helps, sleep.urgent());
+        let registry = Arc::new(Self {
+            sleep: CachePadded::new(sleep),
+            wake_policy: WakePolicy::default(),
+            injector: CachePadded::new(injector),
+            futures: Futures::new(),
+            slots: Mutex::new(Arc::new([])),
+            num_slots: AtomicUsize::new(0),
+            unattended: AtomicUsize::new(0),
+            threads: Threads::default(),
+            indices: Indices::default(),
+            outside_seats: Mutex::new(Vec::new()),
+            refused: AtomicBool::new(false),
+            tag: next_tag(),
+            born: fork::generation(),
+            config,
+            start,
+        });
+        let weak = Arc::downgrade(&registry);
+        all().lock().insert(registry.tag, weak);
+        registry
+    }
+
+    /// The pool of this process that has this tag, if it has not ended.
+    pub(in crate::thread) fn by_tag(tag: u32) -> Option<Arc<Self>> {
+        all().lock().get(&tag)?.upgrade()
+    }
+
+    /// Whether a parent of this process made it: its threads do not exist here.
+    #[inline]
+    pub(in crate::thread) fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
+    }
+
+    /// Called before a wait for another thread of the pool.
+    ///
+    /// # Panics
+    /// In a forked child, where the wait would never end.
+    #[inline]
+    pub(in crate::thread) fn assert_not_forked(&self) {
+        assert!(
+            !self.is_foreign(),
+            "trefoil: a forked child waits for what a thread of its parent's runs; take such \
+             results before the fork, and make a pool of the child's own after it"
+        );
+    }
+
+    /// This registry; or, if a parent process made it, the one without threads that replaces all
+    /// such registries.
+    #[inline]
+    pub(in crate::thread) fn present(self: &Arc<Self>) -> &Arc<Self> {
+        static REPLACEMENT: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
+        if !self.is_foreign() {
+            return self;
+        }
+        REPLACEMENT.get_or_init(|| {
+            let registry = Self::new(Config::default(), self.start);
+            // It has no thread, but a region needs its width.
+            let _none = registry.sleep.resize(1);
+            registry.injector.set_mode(Mode::Closed);
+            let _none = registry.sleep.wait_quiet(|| true, || ());
+            registry
+        })
+    }
+
+    /// The tag of a task that its waiters may run: if the pool lets its callers help, outside
+    /// threads may, too.
+    pub(in crate::thread) fn claim_tag(&self) -> u32 {
+        match self.config.caller_helps {
+            true => self.tag | OUTSIDERS,
+            false => self.tag,
+        }
+    }
+
+    // ---- slots -----------------------------------------------------------
+
+    pub(in crate::thread) fn slots(&self) -> Slots<Slot> {
+        Arc::clone(&self.slots.lock())
+    }
+
+    /// Slots are only added: a worker whose copy is as long has them all.
+    #[inline]
+    pub(in crate::thread) fn num_slots(&self) -> usize {
+        self.num_slots.load(Ordering::Acquire)
+    }
+
+    /// Seats with new slots, in these places.
+    pub(in crate::thread) fn new_seats(&self, places: impl Iterator<Item = usize>) -> Vec<Seat> {
+        let mut slots = self.slots.lock();
+        let seats: Vec<Seat> = (slots.len()..)
+            .zip(places)
+            .map(|(number, index)| Seat::new(self.tag, number, index))
+            .collect();
+        let new = seats.iter().map(|seat| &seat.slot);
+        *slots = slots.iter().chain(new).cloned().collect();
+        self.num_slots.store(slots.len(), Ordering::Release);
+        seats
+    }
+
+    /// A seat for an outside thread, used before or new.
+    pub(in crate::thread) fn take_outside_seat(&self) -> Seat {
+        let used = self.outside_seats.lock().pop();
+        used.unwrap_or_else(|| self.new_seats(std::iter::once(NO_PLACE)).remove(0))
+    }
+
+    pub(in crate::thread) fn put_outside_seat(&self, seat: Seat) {
+        if self.is_foreign() {
+            // The lock may be held for ever.
+            std::mem::forget(seat);
+        } else {
+            self.outside_seats.lock().push(seat);
+        }
+    }
+
+    // ---- unattended queues -----------------------------------------------
+
+    /// The thread of this slot will not look into its deques soon: if they hold something, other
+    /// threads look there first, as if it were their own.
+    pub(in crate::thread) fn leave_queues(&self, slot: &Slot) {
+        if !slot.public.is_empty() {
+            // Before the flag, so that the count is never too small.
+            self.unattended.fetch_add(1, Ordering::Relaxed);
+            if slot.unattended.swap(true, Ordering::Relaxed) {
+                self.unattended.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Its thread is back, or there is nothing left.
+    pub(in crate::thread) fn attend_to_queues(&self, slot: &Slot) {
+        if slot.unattended.load(Ordering::Relaxed) && slot.unattended.swap(false, Ordering::Relaxed)
+        {
+            self.unattended.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether some slot is unattended: a hint.
+    pub(in crate::thread) fn some_unattended(&self) -> bool {
+        self.unattended.load(Ordering::Relaxed) > 0
+    }
+
+    // ---- what is queued --------------------------------------------------
+
+    /// Whether something is queued that any worker may take.
+    pub(in crate::thread) fn has_work(&self) -> bool {
+        self.has_tasks() || self.has_jobs()
+    }
+
+    /// Whether something is queued that its owner does not take back.
+    pub(in crate::thread) fn has_tasks(&self) -> bool {
+        !self.injector.is_empty() || self.slots().iter().any(|slot| slot.public.has_tasks())
+    }
+
+    /// Whether a half of a join is on offer.
+    pub(in crate::thread) fn has_jobs(&self) -> bool {
+        self.slots().iter().any(|slot| slot.public.has_jobs())
+    }
+
+    /// How many threads would take a half of a join that is offered now.
+    #[inline]
+    pub(in crate::thread) fn takers(&self) -> u32 {
+        self.sleep.idlers(self.wake_policy.replaced_sleepers()) + self.wake_policy.waiters()
+    }
+
+    /// Whether there are shares in mailboxes.
+    pub(in crate::thread) fn has_mail(&self) -> bool {
+        self.slots().iter().any(|slot| !slot.mailbox.is_empty())
+    }
+
+    /// How many entries have been taken from the queues so far.
+    pub(in crate::thread) fn progress(&self) -> u64 {
+        self.slots().iter().map(|slot| slot.taken()).sum()
+    }
+
+    // ---- work ------------------------------------------------------------
+
+    /// Queues work from outside; a pool that has been shut down returns it.
+    pub(in crate::thread) fn inject(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        self.injector.push(work)?;
+        self.published();
+        Ok(())
+    }
+
+    /// Wakes or starts a thread for work that was just pushed, if one is needed.
+    #[inline]
+    pub(in crate::thread) fn published(self: &Arc<Self>) {
+        if let Some(need) = self.sleep.need_after_push() {
+            self.wake_or_start(need);
+        }
+    }
+
+    /// Looks into the queues once more, where the protocol asks for it.
+    pub(in crate::thread) fn recheck(self: &Arc<Self>) {
+        if self.has_something_to_take() {
+            self.published();
+        }
+    }
+
+    fn has_something_to_take(&self) -> bool {
+        self.has_tasks() || (self.takers() > 0 && self.has_jobs())
+    }
+
+    /// Marks the thread of a place as away if `is_away`: any worker may take the contents of its
+    /// mailbox.
+    pub(in crate::thread) fn close_mailbox(
+        self: &Arc<Self>,
+        slot: &Slot,
+        is_away: impl FnOnce() -> bool,
+    ) {
+        let shares = slot.mailbox.close(is_away);
+        if !shares.is_empty() {
+            // A share that no thread will take any more is dropped: its caller runs it.
+            shares
+                .into_iter()
+                .for_each(|share| drop(self.injector.push_woken(share)));
+            self.published();
+        }
+    }
+
+    /// A worker parks in a wait: another thread replaces it if there is work.
+    pub(in crate::thread) fn block(self: &Arc<Self>) {
+        self.sleep.block();
+        self.ask_again();
+    }
+
+    /// Another thread runs if there is work for one, unless the system refuses it.
+    fn ask_again(self: &Arc<Self>) {
+        if self.has_something_to_take() {
+            self.published();
+        } else {
+            self.refused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The system has refused a thread for work that is queued.
+    pub(in crate::thread) fn lacks_threads(&self) -> bool {
+        // A hint: it stays until the system gives a thread, or nothing is queued.
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Wakes or starts the threads needed for the queued work.
+    #[cold]
+    pub(in crate::thread) fn wake_or_start(self: &Arc<Self>, need: Need) {
+        if self.is_foreign() {
+            return;
+        }
+        let mut need = need;
+        loop {
+            let recruited = match need {
+                Need::Runner => self.sleep.recruit(),
+                Need::Watch => self.sleep.begin_watch(),
+            };
+            match recruited {
+                Recruited::Missing => return self.start(need),
+                Recruited::Done => return,
+                // Something else may be needed now, or a note of what may be needed later.
+                Recruited::Changed => match self.sleep.need_after_push() {
+                    Some(next) => need = next,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// There is no progress: one more thread runs than should.
+    pub(in crate::thread) fn recruit_more(self: &Arc<Self>) {
+        if self.sleep.recruit_more() == Recruited::Missing {
+            self.start(Need::Runner);
+        }
+    }
+
+    fn start(self: &Arc<Self>, need: Need) {
+        let refused = !(self.start)(self, need);
+        // A watch may run on an existing helper thread, so its start does not show that the system
+        // gives threads.
+        if refused || need == Need::Runner {
+            self.refused.store(refused, Ordering::Relaxed);
+        }
+        if refused {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+    }
+
+    // ---- identity --------------------------------------------------------
+
+    /// Distinguishes it from the other current pools.
+    #[inline]
+    pub(in crate::thread) fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    pub(in crate::thread) fn is(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        all().lock().remove(&self.tag);
+    }
+}

@@ -1,0 +1,35 @@
+//! The sleep protocol: which threads run, sleep, or are blocked.
+//!
+//! **Job.** Keeps as many threads running as the pool is wide, wakes one when there is work, and
+//! loses no wake-up. It does not know the work or the queues: callers call `need_after_push` after
+//! a push, and look into the queues themselves where the protocol requires it.
+//!
+//! ```text
+//!              recruit                     find nothing: sleep
+//!   (started) ────────▶ running+searching ────────────────────▶ asleep
+//!                          │ ▲                                    │
+//!            found / again │ │            recruit                 │
+//!                          ▼ │◀───────────────────────────────────┘
+//!                        running ──block──▶ blocked ──unblock──▶ running
+//! ```
+//!
+//! `counts` has the word that counts threads by state; `sleep`, going to sleep and waking;
+//! `blocked`, waiting workers; `waiters`, all waiting threads of the process; `width`, how many
+//! should run; `quiesce`, the end of a pool.
+//! `docs/SCHEDULER.md` proves that no wake-up is lost.
+//!
+//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (idle pool
+//! without wake-ups, stalls, shutdown).
+
+mod blocked;
+mod counts;
+mod quiesce;
+#[allow(clippy::module_inception)] // the type that the others add to
+mod sleep;
+mod waiters;
+mod width;
+
+pub(in crate::thread) use blocked::STALL;
+pub(in crate::thread) use sleep::{Need, Recruited, Sleep, Sleeper, WakeReason};
+pub(in crate::thread) use waiters::Waiters;
+pub(in crate::thread) use width::KEEP_SPARE;

@@ -1,0 +1,430 @@
+//! Going to sleep and being woken.
+//!
+//! **Protocol.**
+//! 1. A thread that pushes work calls [`need_after_push`](Sleep::need_after_push) *after* the push:
+//!    a sequentially consistent fence, then one load of the word.
+//! 2. If fewer run than the pool is wide and none of them searches, it recruits one: adds it to the
+//!    word on its behalf, then wakes it.
+//! 3. A searcher that finds work calls [`found`](Sleep::found); if it was the last searcher, it
+//!    checks whether there is more, and then recruits the next.
+//! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](Sleep::fall_asleep)): it
+//!    subtracts itself from the word, fence, *then looks into every queue once more*, and gets up
+//!    if it sees something; if enough run without it, it goes on like 2.
+//! 5. and 6. are in `blocked.rs` and `width.rs`; 8. is in `waiters.rs`.
+//! 7. Work for one particular thread (a share of a broadcast) is put into its mailbox, and then the
+//!    thread is [`summon`](Sleep::summon)ed: under the lock, it is removed from the sleepers if it
+//!    is among them. If it is not, it will go to sleep later, and then checks its mailbox
+//!    ([`rise`](Sleep::rise)). Either way it gets up even if enough run.
+//!
+//! - **P2** A thread is in `Asleep` exactly while it sleeps and has not been recruited; that,
+//!   `closed` and the width change only under the lock.
+//! - **P3** After `closed`, no thread is recruited, and one that goes to sleep is told to end.
+//!
+//! **Rejected.** One futex word for all sleepers (a thundering herd); counting pushed jobs in the
+//! word (each push an RMW on a shared line); a ticker that notices missed work (costs CPU while
+//! idle); waking the oldest sleeper (its cache is coldest). Sources: Go's `proc.go` (the fence on
+//! both sides), tokio (the last searcher wakes the next), rayon's sleep module (which wake-ups may
+//! be omitted), `ForkJoinPool` (spares for blocked workers).
+
+use std::sync::Arc;
+
+use super::counts::{Counts, RUNNING, SEARCHING};
+use super::waiters::Waiters;
+use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::{Condvar, Mutex};
+use crate::thread::engine::wake::WakeHandle;
+
+/// What came of a need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum Recruited {
+    /// A thread or a watch must be started.
+    Missing,
+    /// Nothing more is to be done.
+    Done,
+    /// The counts have changed: look again.
+    Changed,
+}
+
+/// What queued work needs in order to be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum Need {
+    /// One more running thread.
+    Runner,
+    /// A watch over the runners, which may all be stuck.
+    Watch,
+}
+
+/// What a thread is woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum WakeReason {
+    /// To search and run; it is already counted as a searcher.
+    Work,
+    /// To end.
+    End,
+}
+
+/// A thread that may sleep, as other threads see it.
+pub(in crate::thread) struct Sleeper {
+    /// Its thread's place.
+    pub(in crate::thread) index: usize,
+    /// Why it was woken; 0: none, or already read.
+    reason: AtomicU32,
+    handle: WakeHandle,
+}
+
+impl Sleeper {
+    pub(in crate::thread) fn new(index: usize, handle: WakeHandle) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            reason: AtomicU32::new(0),
+            handle,
+        })
+    }
+
+    pub(in crate::thread) fn wake(&self, reason: WakeReason) {
+        // Release: pairs with `take`, so that the sleeper sees what the recruiter wrote. A swap,
+        // because loom does not order a plain store with the sleeper's swaps.
+        self.reason.swap(reason as u32 + 1, Ordering::AcqRel);
+        self.handle.wake();
+    }
+
+    /// Takes the reason. `None`: it was woken for something else.
+    pub(in crate::thread) fn take(&self) -> Option<WakeReason> {
+        // Acquire: pairs with `wake`.
+        match self.reason.swap(0, Ordering::AcqRel) {
+            1 => Some(WakeReason::Work),
+            2 => Some(WakeReason::End),
+            _ => None,
+        }
+    }
+}
+
+/// The sleepers, and what changes under their lock.
+pub(super) struct Asleep {
+    /// In the order in which they fell asleep. The thread that fell asleep last is woken first,
+    /// because its caches are most likely still warm.
+    pub(super) sleepers: Vec<Arc<Sleeper>>,
+    pub(super) closed: bool,
+    /// Workers of this pool that are inside its `shutdown`.
+    pub(super) in_shutdown: usize,
+}
+
+impl Asleep {
+    /// Adds a sleeper, unless the pool is closed.
+    pub(super) fn add(&mut self, sleeper: &Arc<Sleeper>) -> bool {
+        if !self.closed {
+            self.sleepers.push(Arc::clone(sleeper));
+        }
+        !self.closed
+    }
+
+    fn position(&self, sleeper: &Arc<Sleeper>) -> Option<usize> {
+        let mut sleepers = self.sleepers.iter();
+        sleepers.rposition(|other| Arc::ptr_eq(other, sleeper))
+    }
+
+    pub(super) fn remove(&mut self, sleeper: &Arc<Sleeper>) -> bool {
+        let at = self.position(sleeper);
+        at.map(|at| self.sleepers.remove(at)).is_some()
+    }
+
+    /// The newest of the pool's own threads, or else of the spares.
+    fn pop(&mut self, width: usize) -> Option<Arc<Sleeper>> {
+        let is_own = |sleeper: &Arc<Sleeper>| sleeper.index < width;
+        match self.sleepers.iter().rposition(is_own) {
+            Some(at) => Some(self.sleepers.remove(at)),
+            None => self.sleepers.pop(),
+        }
+    }
+}
+
+/// The state of the sleep protocol, described at the head of this file.
+pub(in crate::thread) struct Sleep {
+    pub(super) word: AtomicU64,
+    /// Threads with places below it are not spares. Changes under the lock.
+    pub(super) width: AtomicUsize,
+    /// How many calls that may block are in progress; see `blocking.rs`.
+    pub(super) calls: AtomicUsize,
+    /// How many more threads than the width should run, because that many calls wait.
+    pub(super) extra: AtomicUsize,
+    /// How many waiting workers are replaced beyond the usual number, because the watch has seen
+    /// that their waits are long; see `blocked.rs`.
+    pub(super) granted: AtomicUsize,
+    /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
+    pub(super) urgent: Arc<AtomicUsize>,
+    /// The waits of all threads of the process.
+    waiters: Arc<Waiters>,
+    pub(super) asleep: Mutex<Asleep>,
+    /// Notified when no thread runs any more, while closing.
+    pub(super) quiet: Condvar,
+}
+
+impl Sleep {
+    /// A pool whose `width` threads are about to start, as searchers, in a process with these
+    /// waits.
+    pub(in crate::thread) fn new(width: usize, waiters: Arc<Waiters>) -> Self {
+        Self {
+            word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
+            width: AtomicUsize::new(width),
+            calls: AtomicUsize::new(0),
+            extra: AtomicUsize::new(0),
+            granted: AtomicUsize::new(0),
+            urgent: Arc::new(AtomicUsize::new(0)),
+            waiters,
+            asleep: Mutex::new(Asleep {
+                sleepers: Vec::new(),
+                closed: false,
+                in_shutdown: 0,
+            }),
+            quiet: Condvar::new(),
+        }
+    }
+
+    /// The counter in which the queue counts its urgent work.
+    pub(in crate::thread) fn urgent(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.urgent)
+    }
+
+    /// How wide the pool is.
+    #[inline]
+    pub(in crate::thread) fn width(&self) -> usize {
+        self.width.load(Ordering::Relaxed)
+    }
+
+    /// How many threads should run, by these counts, including those in calls that wait: the pool's
+    /// width, or fewer when more workers wait than are replaced (`blocked.rs`).
+    #[inline]
+    pub(in crate::thread) fn target(&self, now: Counts) -> usize {
+        let unreplaced = match now.blocked() {
+            0 => 0,
+            blocked => blocked.saturating_sub(self.replaced()),
+        };
+        self.width().saturating_sub(unreplaced) + self.extra.load(Ordering::Relaxed)
+    }
+
+    /// How many threads should run for queued work: urgent work gets a thread, however many workers
+    /// wait.
+    #[inline]
+    pub(super) fn wanted(&self, now: Counts) -> usize {
+        match self.urgent.load(Ordering::Relaxed) {
+            0 => self.target(now),
+            _ => self.width() + self.extra.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(in crate::thread) fn counts(&self) -> Counts {
+        Counts(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Whether one of the pool's own workers waits, or is in a call that may.
+    pub(super) fn may_stall(&self, counts: Counts) -> bool {
+        counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether some thread of the process waits, perhaps for this pool.
+    pub(super) fn some_wait(&self) -> bool {
+        self.waiters.any()
+    }
+
+    /// What is needed, by these counts, so that queued work is run. `None`: nothing, it will be
+    /// found.
+    pub(super) fn need(&self, counts: Counts) -> Option<Need> {
+        self.need_if_stalling(counts, || self.some_wait())
+    }
+
+    /// The same, where `others` says whether other threads wait than the pool's own. For them alone
+    /// there is no watch as long as a thread searches: it finds the work, or looks again (steps 3
+    /// and 4).
+    #[inline]
+    fn need_if_stalling(&self, counts: Counts, others: impl FnOnce() -> bool) -> Option<Need> {
+        if counts.running() < self.wanted(counts) {
+            (counts.searching() == 0).then_some(Need::Runner)
+        } else {
+            let stalls = || self.may_stall(counts) || (counts.searching() == 0 && others());
+            (!counts.is_watched() && stalls()).then_some(Need::Watch)
+        }
+    }
+
+    /// After a push of work that the pusher does not take back: what is needed to run it. For a
+    /// runner the caller calls [`recruit`](Self::recruit), for a watch
+    /// [`begin_watch`](Self::begin_watch).
+    #[inline]
+    pub(in crate::thread) fn need_after_push(&self) -> Option<Need> {
+        // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.
+        fence(Ordering::SeqCst);
+        self.need_if_stalling(self.counts(), || self.waiters.any_or_note())
+    }
+
+    /// After a push of work that the pusher takes back if no thread takes it. It has no fence: if
+    /// it misses a sleeper, parallelism is lost, but no work.
+    #[inline]
+    pub(in crate::thread) fn need_after_offer(&self) -> Option<Need> {
+        self.need_if_stalling(self.counts(), || false)
+    }
+
+    /// How many threads of the pool are idle: searchers, and sleepers beyond the `replaced` ones,
+    /// whose work other threads do.
+    #[inline]
+    pub(in crate::thread) fn idlers(&self, replaced: usize) -> u32 {
+        let counts = self.counts();
+        let busy = counts.running().saturating_add(replaced);
+        (counts.searching() + self.target(counts).saturating_sub(busy)) as u32
+    }
+
+    /// Changes the word to the result of `change`, if it returns one.
+    pub(super) fn update(&self, change: impl Fn(Counts) -> Option<u64>) -> bool {
+        let update = |word| change(Counts(word));
+        let updated = self
+            .word
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
+        updated.is_ok()
+    }
+
+    /// Wakes a thread, if one is still needed, as [`need_after_push`](Self::need_after_push) has
+    /// found. `Missing`: all are awake, a thread must be started. It is counted already; undo that
+    /// with [`not_started`](Self::not_started) if the system refuses it.
+    #[cold]
+    pub(in crate::thread) fn recruit(&self) -> Recruited {
+        self.recruit_if(|now| self.need(now) == Some(Need::Runner))
+    }
+
+    /// Like [`recruit`](Self::recruit), if `needed` is true of the counts.
+    pub(super) fn recruit_if(&self, needed: impl Fn(Counts) -> bool) -> Recruited {
+        let mut asleep = self.asleep.lock();
+        if asleep.closed {
+            return Recruited::Done;
+        }
+        if !self.update(|now| needed(now).then_some(now.0 + RUNNING + SEARCHING)) {
+            return Recruited::Changed;
+        }
+        let Some(sleeper) = asleep.pop(self.width()) else {
+            return Recruited::Missing;
+        };
+        drop(asleep);
+        sleeper.wake(WakeReason::Work);
+        Recruited::Done
+    }
+
+    /// Undoes the count of a thread that the system refused.
+    pub(in crate::thread) fn not_started(&self) {
+        self.subtract(RUNNING + SEARCHING);
+    }
+
+    pub(super) fn subtract(&self, what: u64) {
+        if self.leaves_none(what) {
+            // Takes the lock once, so that the wake-up cannot fall between the waiter's look and
+            // its wait.
+            drop(self.asleep.lock());
+            self.quiet.notify_all();
+        }
+    }
+
+    /// Subtracts. True: no thread runs any more, so `quiet` must be notified.
+    fn leaves_none(&self, what: u64) -> bool {
+        let before = self.word.fetch_sub(what, Ordering::SeqCst);
+        let counts = Counts(before.wrapping_sub(what));
+        counts.is_closing() && counts.running() == 0
+    }
+
+    /// A runner begins to search, unless enough do: half of those that should run. After a job both
+    /// threads of a pool of two may: the next region often follows at once, and needs no wake-up.
+    pub(in crate::thread) fn search(&self, after_job: bool) -> bool {
+        let counts = self.counts();
+        let at_least = if after_job { 4 } else { 2 };
+        if counts.searching() * 2 >= self.target(counts).max(at_least) {
+            return false;
+        }
+        self.word.fetch_add(SEARCHING, Ordering::SeqCst);
+        true
+    }
+
+    /// A searcher found work. True: it was the last searcher, and must look for more work, and
+    /// recruit if there is some.
+    pub(in crate::thread) fn found(&self) -> bool {
+        let before = Counts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
+        // Between the subtraction and the look: step 3.
+        fence(Ordering::SeqCst);
+        before.searching() == 1
+    }
+
+    /// A runner (and searcher, if `searching`) found nothing and goes to sleep. True: it must look
+    /// into every queue, and [`get_up`](Self::get_up) if there is something. False: the pool is
+    /// closed; it must look all the same, recruit if there is work, and end.
+    pub(in crate::thread) fn fall_asleep(&self, sleeper: &Arc<Sleeper>, searching: bool) -> bool {
+        let mut asleep = self.asleep.lock();
+        let open = asleep.add(sleeper);
+        if self.leaves_none(RUNNING + u64::from(searching) * SEARCHING) {
+            self.quiet.notify_all();
+        }
+        drop(asleep);
+        // Between the subtraction and the caller's look: step 4.
+        fence(Ordering::SeqCst);
+        open
+    }
+
+    /// A sleeper saw work. True: it is a searcher again. False: it has been recruited, or enough
+    /// run; it must wait for the reason.
+    pub(in crate::thread) fn get_up(&self, sleeper: &Arc<Sleeper>) -> bool {
+        let mut asleep = self.asleep.lock();
+        let enough = |now: Counts| now.running() >= self.wanted(now);
+        let up = asleep.position(sleeper).is_some()
+            && self.update(|now| (!enough(now)).then_some(now.0 + RUNNING + SEARCHING));
+        up && asleep.remove(sleeper)
+    }
+
+    /// A sleeper sees work for itself alone. True: it is a searcher again. False: it has been
+    /// recruited.
+    pub(in crate::thread) fn rise(&self, sleeper: &Arc<Sleeper>) -> bool {
+        let mut asleep = self.asleep.lock();
+        let slept = asleep.remove(sleeper);
+        if slept {
+            self.word.fetch_add(RUNNING + SEARCHING, Ordering::SeqCst);
+        }
+        slept
+    }
+
+    /// There is work for this thread alone (step 7): wakes it if it sleeps, or may.
+    pub(in crate::thread) fn summon(&self, sleeper: &Arc<Sleeper>) {
+        if self.rise(sleeper) {
+            sleeper.wake(WakeReason::Work);
+        }
+    }
+}
+
+impl std::fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = self.counts();
+        // Threads that wait in a call are shown as blocked, although the word counts them as
+        // running.
+        let waiting = self.extra.load(Ordering::Relaxed).min(counts.running());
+        f.debug_struct("Sleep")
+            .field("width", &self.width())
+            .field("running", &(counts.running() - waiting))
+            .field("searching", &counts.searching())
+            .field("blocked", &(counts.blocked() + waiting))
+            .finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Sleep, Waiters};
+
+    #[test]
+    fn both_workers_of_two_search_after_a_job_and_one_otherwise() {
+        let sleep = Sleep::new(2, Arc::new(Waiters::new()));
+        assert!(!sleep.found() && sleep.found(), "both searched");
+        assert!(sleep.search(false) && !sleep.search(false));
+        assert!(sleep.search(true) && !sleep.search(true));
+    }
+
+    #[test]
+    fn half_of_a_wide_pool_searches() {
+        let sleep = Sleep::new(16, Arc::new(Waiters::new()));
+        (0..16).for_each(|_| _ = sleep.found());
+        assert_eq!((0..16).filter(|_| sleep.search(true)).count(), 8);
+        assert!(!sleep.search(false));
+    }
+}

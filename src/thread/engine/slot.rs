@@ -1,0 +1,106 @@
+//! A slot: the part of a worker that others see; and the seat, the part that only its thread has.
+//!
+//! Tests: `tests/thread/pool.rs` as a whole.
+
+use std::sync::Arc;
+
+use super::mailbox::Mailbox;
+use super::queue::{Local, Public};
+use super::sleep::Sleeper;
+use super::wake::WakeHandle;
+use crate::loom::Parker;
+use crate::loom::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::thread::blocking::call::BlockingCall;
+
+/// The part of a worker that others see. Slots live as long as their pool.
+pub(in crate::thread) struct Slot {
+    pub(in crate::thread) public: Public,
+    /// The lender of the scope's task that it has most recently pushed to its deque. A hint.
+    pub(in crate::thread) scope: AtomicUsize,
+    /// Wakes its thread from a park.
+    pub(in crate::thread) wake_handle: WakeHandle,
+    /// The same handle, for the sleep protocol.
+    pub(in crate::thread) sleeper: Arc<Sleeper>,
+    /// How many entries this worker has taken from queues: progress, for the stall rule. Written
+    /// only by the worker.
+    taken: AtomicU64,
+    /// Its number in the registry's list.
+    pub(in crate::thread) number: usize,
+    /// Its shares of broadcasts.
+    pub(in crate::thread) mailbox: Mailbox,
+    /// The call that its thread is in.
+    pub(in crate::thread) call: BlockingCall,
+    /// Its deques may hold something, and its thread will not look there soon: it waits, sleeps, or
+    /// has been in one task for long. A hint; changed by the registry, which counts it.
+    pub(in crate::thread) unattended: AtomicBool,
+    /// Odd while its thread waits for something that no pool runs. Written only by that thread.
+    wait: AtomicU64,
+}
+
+impl Slot {
+    /// The place of its thread, which is a worker's index; an outside thread has none.
+    #[inline]
+    pub(in crate::thread) fn index(&self) -> usize {
+        self.sleeper.index
+    }
+
+    /// Begins or ends a wait for something that no pool runs.
+    pub(in crate::thread) fn wait_begins_or_ends(&self) {
+        let wait = self.wait.load(Ordering::Relaxed);
+        self.wait.store(wait + 1, Ordering::Relaxed);
+    }
+
+    /// The number of its thread's current wait for something that no pool runs.
+    pub(in crate::thread) fn wait(&self) -> Option<u64> {
+        let wait = self.wait.load(Ordering::Relaxed);
+        (!wait.is_multiple_of(2)).then_some(wait)
+    }
+
+    #[inline]
+    pub(in crate::thread) fn is_unattended(&self) -> bool {
+        self.unattended.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::thread) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The worker has taken something from a queue.
+    pub(in crate::thread) fn count_taken(&self) {
+        self.taken.store(self.taken() + 1, Ordering::Relaxed);
+    }
+}
+
+/// The owner's half of a slot. It outlives its thread, so that a spare or an outside thread can
+/// take it over.
+pub(in crate::thread) struct Seat {
+    pub(in crate::thread) slot: Arc<Slot>,
+    pub(in crate::thread) local: Local,
+    pub(in crate::thread) parker: Parker,
+}
+
+impl Seat {
+    /// A seat with a new slot, in the pool with this tag.
+    pub(in crate::thread) fn new(pool: u32, number: usize, index: usize) -> Self {
+        let (local, public) = Local::new();
+        let parker = Parker::new();
+        let wake_handle = WakeHandle::new(parker.unparker().clone(), pool, number);
+        let slot = Slot {
+            public,
+            scope: AtomicUsize::new(0),
+            sleeper: Sleeper::new(index, wake_handle.clone()),
+            wake_handle,
+            taken: AtomicU64::new(0),
+            number,
+            mailbox: Mailbox::new(),
+            call: BlockingCall::default(),
+            unattended: AtomicBool::new(false),
+            wait: AtomicU64::new(0),
+        };
+        Self {
+            slot: Arc::new(slot),
+            local,
+            parker,
+        }
+    }
+}

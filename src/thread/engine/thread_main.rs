@@ -1,0 +1,252 @@
+//! The main function of a pool's thread.
+//!
+//! **The loop.** 1. Too many runners (a blocked one came back)? Sleep. 2. Look for work
+//! (`worker.rs`). 3. Found: if it was searching, hand the search on (`sleep`, step 3). Run it. 4.
+//! Not found: become a searcher and look a few rounds more, then go to sleep.
+//!
+//! **Hooks.** While its `on_start` runs, a thread is a runner but not a searcher: the hook may take
+//! long or wait for others, so no other thread may rely on this one to find work meanwhile. While
+//! its `on_exit` runs, it counts as blocked: others run the tasks that it spawns, and the pool does
+//! not end before it.
+//!
+//! Rejected: a separate loop for spares (they differ only in their index and in that they end when
+//! they have slept long enough).
+//!
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `checks/inside/thread_model.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::config::Hook;
+use super::queue::Work;
+use super::raw_current as current;
+use super::registry::Registry;
+use super::sleep::{KEEP_SPARE, WakeReason};
+use super::slot::Seat;
+use super::worker::Worker;
+use crate::loom::{hint, thread};
+use crate::record;
+use crate::task::{Runnable, context, panic};
+use crate::thread::join::wake_policy::PAUSE;
+
+/// How many rounds a searcher looks before it goes to sleep: with about 700 spin hints and 14
+/// yields, some tens of microseconds.
+const SEARCH_ROUNDS: u32 = 16;
+
+/// How many of the first rounds do not yield the processor.
+const SPIN_ROUNDS: u32 = 2;
+
+impl Worker {
+    /// Runs `on_start`; then turn after turn, until it is told to end; then `on_exit`.
+    fn main_loop(&self) {
+        let registry = self.registry();
+        let mut searching = true;
+        if registry.sleep.is_spare(&self.slot().sleeper) {
+            self.take_index();
+        }
+        // Both hooks get the same index.
+        let index = self.index();
+        let call = |hook: &Hook| self.with_index(index, || panic::contain(|| hook(index)));
+        if let Some(hook) = &registry.config.on_start {
+            self.found();
+            searching = false;
+            call(hook);
+        }
+        while self.take_turns(searching) == WakeReason::Work {
+            searching = true;
+        }
+        // It may have been told to end while it was awake to look.
+        self.findings.stop_polling(&registry.wake_policy);
+        registry.close_mailbox(self.slot(), || true);
+        if let Some(hook) = &registry.config.on_exit {
+            registry.sleep.hold();
+            self.blocked.set(1);
+            call(hook);
+            self.end_child();
+            self.blocked.set(0);
+            registry.sleep.release();
+            registry.recheck();
+        }
+    }
+
+    /// A task or a hook may have forked, and returned in the child, too. There is nothing to return
+    /// to: this thread began as another process's worker.
+    fn end_child(&self) {
+        if self.registry().is_foreign() {
+            std::process::exit(0);
+        }
+    }
+
+    /// Runs turn after turn, until it has slept.
+    fn take_turns(&self, mut searching: bool) -> WakeReason {
+        let sleep = &self.registry().sleep;
+        let mut after_job = false;
+        self.return_to_queues();
+        loop {
+            if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
+                self.ended.count_off();
+                self.leave_index();
+                self.leave_queues();
+                self.registry().recheck();
+                let _noted = record::sleeps();
+                return self.rest();
+            }
+            let mut work = self.find();
+            if work.is_none() {
+                self.ended.count_off();
+                searching = searching || sleep.search(after_job);
+                if searching {
+                    work = self.look_around();
+                }
+            }
+            let Some(work) = work else {
+                return self.lie_down(searching);
+            };
+            if std::mem::take(&mut searching) {
+                self.found();
+            } else if sleep.is_unwatched() {
+                self.registry().recheck();
+            }
+            self.take_index();
+            after_job = matches!(work, Work::Job(_));
+            self.run(work);
+            self.end_child();
+        }
+    }
+
+    /// Stops being a searcher; the last one looks whether there is more work.
+    fn found(&self) {
+        if self.registry().sleep.found() {
+            self.registry().recheck();
+        }
+    }
+
+    fn look_around(&self) -> Option<Work> {
+        // At the pool's end only what is there is run. To wait for more would give an outside
+        // thread the processor, which may add some each time.
+        let rounds = match self.registry().sleep.counts().is_closing() {
+            true => 1,
+            false => SEARCH_ROUNDS,
+        };
+        (0..rounds).find_map(|round| {
+            for _ in 0..1 << round.min(6) {
+                hint::spin_loop();
+            }
+            // A thread that waits for this pool, or a worker with work, may need this processor.
+            if round >= SPIN_ROUNDS {
+                thread::yield_now();
+            }
+            self.find()
+        })
+    }
+
+    // ---- sleeping --------------------------------------------------------
+
+    fn lie_down(&self, searching: bool) -> WakeReason {
+        let (registry, sleep) = (self.registry(), &self.registry().sleep);
+        self.leave_index();
+        // It may hold something that may not be begun now, because too many workers wait.
+        self.leave_queues();
+        if !sleep.fall_asleep(&self.slot().sleeper, searching) {
+            registry.recheck();
+            return WakeReason::End;
+        }
+        // Step 4: the look after the subtraction.
+        let polls = self.findings.start_polling(&registry.wake_policy);
+        let seen = registry.has_tasks() || !polls && registry.has_jobs();
+        if seen {
+            if sleep.get_up(&self.slot().sleeper) {
+                return WakeReason::Work;
+            }
+            registry.published();
+        }
+        let _noted = record::sleeps();
+        match polls {
+            true => self.poll(),
+            false => self.rest(),
+        }
+    }
+
+    /// Sleeps (P2) as the poller; see `wake_policy.rs`.
+    fn poll(&self) -> WakeReason {
+        while self.findings.polls_on(&self.registry().wake_policy) {
+            if let Some(reason) = self.rest_until(Some(Instant::now() + PAUSE)) {
+                self.findings.stop_polling(&self.registry().wake_policy);
+                return reason;
+            }
+            // While it searches, it counts as an idle thread for which halves are offered.
+            if self.registry().sleep.get_up(&self.slot().sleeper) {
+                return WakeReason::Work;
+            }
+        }
+        self.rest()
+    }
+
+    /// Sleeps (P2) until another thread gives it a reason to wake.
+    fn rest(&self) -> WakeReason {
+        let sleep = &self.registry().sleep;
+        loop {
+            let is_spare = sleep.is_spare(&self.slot().sleeper);
+            // A place that was removed because the pool has become narrower is not kept.
+            let keep = match self.is_own.replace(!is_spare) {
+                true => Duration::ZERO,
+                false => KEEP_SPARE,
+            };
+            let until = is_spare.then(|| Instant::now() + keep);
+            if let Some(reason) = self.rest_until(until) {
+                return reason;
+            }
+            if sleep.retire(&self.slot().sleeper) {
+                return WakeReason::End;
+            }
+        }
+    }
+
+    /// Sleeps until another thread gives it a reason to wake, or until `until`.
+    fn rest_until(&self, until: Option<Instant>) -> Option<WakeReason> {
+        // Step 7: after it has gone to sleep.
+        if !self.slot().mailbox.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
+            return Some(WakeReason::Work);
+        }
+        loop {
+            if let Some(reason) = self.slot().sleeper.take() {
+                return Some(reason);
+            }
+            match until {
+                None => self.seat.parker.park(),
+                Some(until) if Instant::now() < until => self.seat.parker.park_deadline(until),
+                Some(_) => return None,
+            }
+        }
+    }
+}
+
+/// Takes this thread's newest task, if it is the one at `address`: see [`context::begin_worker`].
+fn take_newest(address: usize) -> Option<Runnable> {
+    current::with_home(|home| {
+        let home = home?;
+        let tasks = &home.seat.local.tasks;
+        let task = tasks.pop()?;
+        if task.address() == address {
+            return Some(task);
+        }
+        // Another thread may have looked just now, and not seen it.
+        tasks.push(task);
+        home.registry().published();
+        None
+    })
+}
+
+/// Runs a thread of the pool; returns its seat.
+pub(in crate::thread) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
+    context::begin_worker(registry.tag, take_newest);
+    seat.slot.call.occupy();
+    let _role = record::role(record::Role::Worker {
+        pool: registry.tag,
+        slot: seat.slot.number as u32,
+        index: seat.slot.index() as u32,
+    });
+    let worker = Worker::new(Arc::clone(registry), seat);
+    current::at_home(&worker, || worker.main_loop());
+    worker.seat
+}
