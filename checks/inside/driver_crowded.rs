@@ -15,9 +15,9 @@ use serde::ser::{Error, Serialize, Serializer};
 use super::hostile::driver;
 use super::*;
 use crate::process::parent::link::CROWDED;
-use crate::process::payload::attachments::Attachment;
-use crate::process::payload::chunk::{Chunk, Piece};
-use crate::process::payload::scope;
+use crate::process::value::attachments::Attachment;
+use crate::process::value::chunk::{Chunk, Piece};
+use crate::process::value::scope;
 use crate::process::wire::Frame;
 
 /// An argument, perhaps with an attachment.

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-use super::fast::shared_ring::{Posted, SharedRing, WORDS};
+use super::pages::shared_ring::{Posted, SharedRing, WORDS};
 use crate::loom::atomic::AtomicU64;
 use crate::loom::{Condvar, Mutex};
 

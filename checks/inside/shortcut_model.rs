@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use super::parent::mailbox::{Mail, Mailbox};
-use super::payload::chunk::Chunk;
 use super::sched::Feed;
+use super::value::chunk::Chunk;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Condvar, Mutex};
 

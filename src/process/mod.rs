@@ -95,26 +95,17 @@
 // signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which a
 // program with threads cannot do soundly.
 
-mod builder;
+mod api;
 pub mod channel;
-mod entry;
-mod fast;
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/gate_model.rs"]
 pub mod gate_model;
-mod imap;
 mod job;
 #[cfg(feature = "__machines")]
 pub mod machines;
-mod own_process;
+mod pages;
 mod parent;
-mod payload;
-mod pool;
-mod process_call;
-#[cfg(feature = "auto")]
-mod raw_auto;
-mod remote;
 mod sched;
 #[cfg(loom)]
 #[doc(hidden)]
@@ -128,30 +119,29 @@ pub mod shared_ring_model;
 #[doc(hidden)]
 #[path = "../../checks/inside/shortcut_model.rs"]
 pub mod shortcut_model;
+mod value;
 mod wire;
 mod worker;
 
+pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
-pub use imap::{Imap, ImapStream, Indexed};
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
-pub use payload::portable::Portable;
-pub use payload::raw_plain::{Plain, PlainAtomic};
+pub use value::portable::Portable;
+pub use value::raw_plain::{Plain, PlainAtomic};
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {
-    pub use super::builder::ProcessPoolBuilder;
-    pub use super::entry::init;
-    pub use super::own_process::{Process, ProcessBuilder};
+    pub use super::api::builder::ProcessPoolBuilder;
+    pub use super::api::call::ProcessCall;
+    pub use super::api::entry::init;
+    pub use super::api::pool::ProcessPool;
+    pub use super::api::process::{Process, ProcessBuilder};
+    pub use super::api::remote::Remote;
     pub use super::parent::{pool_error::PoolError, settings::WorkerStdout};
-    pub use super::payload::{
-        bulk::Bulk,
-        shared::{Shared, SharedAtomics},
-    };
-    pub use super::pool::ProcessPool;
-    pub use super::process_call::ProcessCall;
-    pub use super::remote::Remote;
     pub use super::sched::stats::ProcessStats;
+    pub use super::value::bulk::Bulk;
+    pub use super::value::shared::{Shared, SharedAtomics};
 }
 #[doc(hidden)]
 pub use root::*;

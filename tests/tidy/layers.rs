@@ -288,7 +288,10 @@ mod tests {
             reported("src/thread/pool.rs", "use crate::process::ProcessPool;"),
             1
         );
-        assert_eq!(reported("src/process/pool.rs", "use crate::event_loop;"), 1);
+        assert_eq!(
+            reported("src/process/api/pool.rs", "use crate::event_loop;"),
+            1
+        );
         assert_eq!(
             reported("src/event_loop/mod.rs", "use super::thread::ThreadPool;"),
             1

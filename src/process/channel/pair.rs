@@ -7,7 +7,7 @@ use std::io;
 use super::pipe::ChannelPipe;
 use super::receiver::Receiver;
 use super::sender::Sender;
-use crate::process::payload::portable::Portable;
+use crate::process::value::portable::Portable;
 
 /// Makes a channel for `capacity` items between any processes of this program.
 ///

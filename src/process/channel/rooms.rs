@@ -13,7 +13,7 @@
 use std::io;
 
 use crate::loom::atomic::Ordering;
-use crate::process::payload::attachments::Attachment;
+use crate::process::value::attachments::Attachment;
 use crate::sys::descriptor::AsFile;
 use crate::sys::mapping::{Access, Mapping};
 

@@ -14,9 +14,9 @@ use super::pipe::{ChannelPipe, LOOK, PipeError, PipeRecord, Side};
 use super::try_send_error::TrySendError;
 use crate::alarm::Ready;
 use crate::process::parent::client::push;
-use crate::process::payload::chunk::Chunk;
-use crate::process::payload::codec::codec_error;
-use crate::process::payload::portable::Portable;
+use crate::process::value::chunk::Chunk;
+use crate::process::value::codec::codec_error;
+use crate::process::value::portable::Portable;
 use crate::process::wire::Reader;
 use crate::task::{CodecDirection, TaskError, context};
 

@@ -10,10 +10,10 @@ use std::any::{Any, TypeId, type_name};
 
 use serde::de::DeserializeOwned;
 
-use crate::process::payload::bulk::Bulk;
-use crate::process::payload::codec::{codec_error, decode};
-use crate::process::payload::known::is_made_of;
-use crate::process::payload::shared_buffer::Lending;
+use crate::process::value::bulk::Bulk;
+use crate::process::value::codec::{codec_error, decode};
+use crate::process::value::known::is_made_of;
+use crate::process::value::shared_buffer::Lending;
 use crate::process::wire;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, TaskError, panic};

@@ -29,9 +29,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::payload::attachments::Late;
-use super::payload::chunk::Piece;
-use super::payload::portable::Portable;
+use super::value::attachments::Late;
+use super::value::chunk::Piece;
+use super::value::portable::Portable;
 use super::wire::{CodeRef, Frame};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{Task, TaskError, panic};

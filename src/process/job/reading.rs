@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use super::decoder::{DecodingThread, Read, Taken, Values};
 use crate::loom::Mutex;
-use crate::process::payload::attachments::{Arrivals, Descriptors};
-use crate::process::payload::copies::Copies;
-use crate::process::payload::depth;
-use crate::process::payload::scope::{self, Decoding};
-use crate::process::payload::shared_buffer::{Lending, View};
+use crate::process::value::attachments::{Arrivals, Descriptors};
+use crate::process::value::copies::Copies;
+use crate::process::value::depth;
+use crate::process::value::scope;
+use crate::process::value::scope::Decoding;
+use crate::process::value::shared_buffer::{Lending, View};
 use crate::process::wire::Died;
 use crate::task::panic;
 

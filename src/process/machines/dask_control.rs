@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use crate::loom::Mutex;
 use crate::loom::thread;
-use crate::process::payload::attachments;
+use crate::process::value::attachments;
 use crate::sys::poll::poll_patiently;
 use crate::sys::refused::is_crowded;
 use crate::sys::sockets::SEND;

@@ -793,7 +793,7 @@ class Holder(WorkerPlugin):
         return self.try_run(key, run, setup, context, flags, count, dict(zip(needs, kept)), head, items)
 
     def kept(self, records):
-        """The value among the records of one item, behind the byte that src/process/payload/kept.rs expects."""
+        """The value among the records of one item, behind the byte that src/process/value/kept.rs expects."""
         at = 0
         while (one := envelope(records, at)) is not None:
             kind, start, at = one
@@ -1467,7 +1467,7 @@ class Gateway:
         if future.status == "finished":
             if frame.keep in self.keeping:
                 self.kept[frame.keep] = future
-            # `None`, as src/process/payload/kept.rs encodes it.
+            # `None`, as src/process/value/kept.rs encodes it.
             return Outcome(outcome(DONE, 1, records=begun + bytes([VALUE, 1, 0])))
         try:
             await future

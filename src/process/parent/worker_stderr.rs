@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::worker_stdout::StdoutPipe;
-use crate::process::fast::path::Ledger;
+use crate::process::pages::path::Ledger;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::stdio;
 

@@ -60,7 +60,7 @@ use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker, is_brief};
 use super::job::reading::Chore;
 use super::job::{Job, Work};
-use super::payload::chunk::{Chunk, Piece};
+use super::value::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
 use crate::record;

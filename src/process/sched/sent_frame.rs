@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::process::payload::chunk::Piece;
+use crate::process::value::chunk::Piece;
 use crate::sys::gate::Gate;
 use crate::sys::ledger::Front;
 

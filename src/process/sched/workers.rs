@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
 use super::startup::StartFailure;
-use crate::process::payload::chunk::Piece;
+use crate::process::value::chunk::Piece;
 use crate::process::wire::ServedContext;
 use crate::sys::gate::GATES;
 use crate::sys::ledger::Front;

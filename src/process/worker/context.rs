@@ -21,11 +21,12 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::process::payload::attachments::{Attachment, Descriptors};
-use crate::process::payload::codec::decode;
-use crate::process::payload::kept::Bytes;
-use crate::process::payload::mapped::Mapped;
-use crate::process::payload::scope::{self, Decoding};
+use crate::process::value::attachments::{Attachment, Descriptors};
+use crate::process::value::codec::decode;
+use crate::process::value::kept::Bytes;
+use crate::process::value::mapped::Mapped;
+use crate::process::value::scope;
+use crate::process::value::scope::Decoding;
 use crate::process::wire::ServedContext;
 use crate::sys::memory_file;
 use crate::task::panic::{self, Panic};
@@ -115,8 +116,9 @@ mod tests {
     use serde::de::{Deserialize, Deserializer, Error};
 
     use super::*;
-    use crate::process::payload::attachments::{self, Arrivals, Attachment};
-    use crate::process::payload::codec::encode;
+    use crate::process::value::attachments;
+    use crate::process::value::attachments::{Arrivals, Attachment};
+    use crate::process::value::codec::encode;
 
     /// Takes its attachment, and panics.
     #[derive(Debug)]

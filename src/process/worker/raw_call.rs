@@ -28,8 +28,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
-use crate::process::payload::codec::{codec_error, decode, explain};
-use crate::process::payload::kept;
+use crate::process::value::codec::{codec_error, decode, explain};
+use crate::process::value::kept;
 use crate::process::wire::{CodeRef, CodecOf};
 use crate::sys::image::image;
 use crate::task::{CodecDirection, TaskError, panic};

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::stream::{Stream, die};
-use crate::process::payload::attachments::Arrivals;
+use crate::process::value::attachments::Arrivals;
 use crate::process::wire;
 use crate::sys::child::Handle;
 use crate::sys::large_pages;

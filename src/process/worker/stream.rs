@@ -11,7 +11,7 @@ use std::io;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::RecvFlags;
 
-use crate::process::payload::attachments::Arrivals;
+use crate::process::value::attachments::Arrivals;
 use crate::sys::sockets::QUIET;
 use crate::sys::worker::{self, end_all, is_socket};
 

@@ -16,15 +16,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::job::CallOptions;
-use super::parent::driver::{PoolState, is_a_driver};
-use super::parent::driving::{self, Driving};
-use super::parent::mailbox::Mail;
-use super::parent::settings::Settings;
-use super::payload::portable::Portable;
-use super::sched::{How, Stop};
-use super::{PoolError, ProcessCall, ProcessStats, Remote};
 use crate::loom::Mutex;
+use crate::process::job::CallOptions;
+use crate::process::parent::driver::{PoolState, is_a_driver};
+use crate::process::parent::driving;
+use crate::process::parent::driving::Driving;
+use crate::process::parent::mailbox::Mail;
+use crate::process::parent::settings::Settings;
+use crate::process::sched::{How, Stop};
+use crate::process::value::portable::Portable;
+use crate::process::{PoolError, ProcessCall, ProcessStats, Remote};
 use crate::task::{Shutdown, Task, TaskError};
 
 /// How long tasks may still run when a pool is dropped.
@@ -82,7 +83,7 @@ struct End {
 }
 
 impl ProcessPool {
-    pub(super) fn start(settings: Settings) -> Result<Self, PoolError> {
+    pub(in crate::process) fn start(settings: Settings) -> Result<Self, PoolError> {
         let (shared, driver) = driving::start(settings)?;
         let end = Arc::new(End {
             shared: shared.clone(),

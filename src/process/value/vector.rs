@@ -64,7 +64,7 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::process::payload::codec::{decode, encode};
+    use crate::process::value::codec::{decode, encode};
 
     fn goes_both_ways<N>(number: impl Fn(usize) -> N)
     where

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::ser::{self, Serializer};
 
 use super::{Error, MUST, NAMES, Tag};
-use crate::process::payload::depth::Depth;
+use crate::process::value::depth::Depth;
 
 type Result<T = ()> = std::result::Result<T, Error>;
 

@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::job::CallOptions;
-use super::parent::client::encode;
-use super::parent::driver::PoolState;
-use super::payload::portable::Portable;
 use super::remote::Remote;
-use super::wire::CodeRef;
-use super::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
+use crate::process::job::CallOptions;
+use crate::process::parent::client::encode;
+use crate::process::parent::driver::PoolState;
+use crate::process::value::portable::Portable;
+use crate::process::wire::CodeRef;
+use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
@@ -64,7 +64,7 @@ enum Function<A, R> {
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
-    pub(super) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self {
+    pub(in crate::process) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self {
         Self {
             pool,
             function: Function::Plain(f),
@@ -73,7 +73,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 
     /// Calls of a function that borrows a context.
-    pub(super) fn with<C>(
+    pub(in crate::process) fn with<C>(
         pool: &'a Arc<PoolState>,
         mut options: CallOptions,
         context: &C,
@@ -184,7 +184,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 
     /// Counts ended items in `counter`.
     #[cfg(feature = "indicatif")]
-    pub(crate) fn counted(mut self, counter: &super::job::Counter) -> Self {
+    pub(crate) fn counted(mut self, counter: &crate::process::job::Counter) -> Self {
         self.options.counter = Some(counter.clone());
         self
     }

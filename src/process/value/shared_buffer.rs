@@ -299,10 +299,11 @@ impl Missing {
 mod tests {
     use super::*;
     use crate::process::Bulk;
-    use crate::process::payload::attachments::Descriptors;
-    use crate::process::payload::chunk::Chunk;
-    use crate::process::payload::codec::decode;
-    use crate::process::payload::scope::{self, Decoding};
+    use crate::process::value::attachments::Descriptors;
+    use crate::process::value::chunk::Chunk;
+    use crate::process::value::codec::decode;
+    use crate::process::value::scope;
+    use crate::process::value::scope::Decoding;
     use crate::sys::ledger::Ledger;
 
     fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {

@@ -30,16 +30,16 @@ use std::vec;
 
 use futures_core::Stream;
 
-use super::job::sink::{Each, Run, Sink};
-use super::job::{CallOptions, Work};
-use super::parent::client::push;
-use super::parent::driver::PoolState;
-use super::parent::mailbox::Mail;
-use super::payload::chunk::Chunk;
-use super::payload::portable::Portable;
-use super::sched::Feed;
-use super::wire::CodeRef;
 use crate::loom::Mutex;
+use crate::process::job::sink::{Each, Run, Sink};
+use crate::process::job::{CallOptions, Work};
+use crate::process::parent::client::push;
+use crate::process::parent::driver::PoolState;
+use crate::process::parent::mailbox::Mail;
+use crate::process::sched::Feed;
+use crate::process::value::chunk::Chunk;
+use crate::process::value::portable::Portable;
+use crate::process::wire::CodeRef;
 use crate::record;
 use crate::sync::block_on;
 use crate::sync::channel::{Receiver, unbounded};
@@ -130,7 +130,7 @@ where
     I: Iterator<Item: Portable>,
     R: Portable,
 {
-    pub(super) fn new(
+    pub(in crate::process) fn new(
         shared: &Arc<PoolState>,
         options: &CallOptions,
         code: Result<CodeRef, TaskError>,

@@ -34,10 +34,10 @@
 use std::io::{self, ErrorKind};
 use std::sync::OnceLock;
 
-use super::PoolError;
-use super::wire::invitation::{Invitation, VARIABLE};
-use super::worker::serve::serve;
-use super::worker::stream::ends;
+use crate::process::PoolError;
+use crate::process::wire::invitation::{Invitation, VARIABLE};
+use crate::process::worker::serve::serve;
+use crate::process::worker::stream::ends;
 use crate::sys;
 use crate::sys::image::image;
 use crate::sys::{executable, itself};
@@ -99,7 +99,7 @@ fn check_threads() -> Result<(), &'static str> {
 }
 
 /// What `init` and the constructor call.
-pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
+pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>) {
     if DEPTH.get().is_some() {
         return;
     }
@@ -125,7 +125,7 @@ pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
                 sys::worker::forget_variable(VARIABLE);
                 #[cfg(feature = "slurm")]
                 if let Some(address) = &ours.dials {
-                    super::machines::holder::hold(&ours, address);
+                    crate::process::machines::holder::hold(&ours, address);
                 }
                 serve(&ours);
             }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn init_in_a_test_of_a_harness_is_refused_in_words() {
         init();
-        let refused = super::super::ProcessPool::with_workers(1).unwrap_err();
+        let refused = crate::process::ProcessPool::with_workers(1).unwrap_err();
         assert!(matches!(refused, PoolError::NotInitialized), "{refused}");
         assert!(refused.to_string().contains("`auto`"), "{refused}");
     }

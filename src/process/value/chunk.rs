@@ -339,7 +339,7 @@ impl Piece {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::process::payload::scope;
+    use crate::process::value::scope;
     use crate::process::wire::Reader;
     use serde::ser::{Error, Serializer};
 

@@ -16,19 +16,20 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::job::CallOptions;
-use super::job::decoder::undecodable;
-use super::parent::client::encode;
-use super::parent::driver::PoolState;
-use super::payload::attachments::{Late, Watcher};
-use super::payload::bulk::Bulk;
-use super::payload::kept::{self, Answer, Bytes, Kept, Location};
-use super::payload::portable::Portable;
-use super::payload::scope;
-use super::wire::CodeRef;
-use super::worker::raw_call::code_of;
 use crate::helper;
 use crate::loom::Mutex;
+use crate::process::job::CallOptions;
+use crate::process::job::decoder::undecodable;
+use crate::process::parent::client::encode;
+use crate::process::parent::driver::PoolState;
+use crate::process::value::attachments::{Late, Watcher};
+use crate::process::value::bulk::Bulk;
+use crate::process::value::kept;
+use crate::process::value::kept::{Answer, Bytes, Kept, Location};
+use crate::process::value::portable::Portable;
+use crate::process::value::scope;
+use crate::process::wire::CodeRef;
+use crate::process::worker::raw_call::code_of;
 use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, promise};
 
 /// A result that stays where it is, until it is [fetched](Self::fetch): from
@@ -121,7 +122,7 @@ fn read<R: Portable>(bytes: &Bytes) -> Result<R, TaskError> {
 impl<R: Portable> Remote<R> {
     /// The result of a new call of `f`.
     #[track_caller]
-    pub(super) fn of<A: Portable>(
+    pub(in crate::process) fn of<A: Portable>(
         pool: &Arc<PoolState>,
         options: &CallOptions,
         code: Result<CodeRef, TaskError>,

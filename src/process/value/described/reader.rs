@@ -9,7 +9,7 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::{Error, MUST, NAMES, Tag};
-use crate::process::payload::depth::Depth;
+use crate::process::value::depth::Depth;
 
 type Result<T = ()> = std::result::Result<T, Error>;
 

@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use super::entry;
 #[cfg(feature = "__machines")]
-use super::machines::{Connect, Engine};
-use super::parent::client;
+use crate::process::machines::{Connect, Engine};
+use crate::process::parent::client;
 #[cfg(feature = "__machines")]
-use super::parent::launch::Launch;
-use super::parent::settings::{Settings, WorkerStdout};
-use super::payload::codec::codec_error;
-use super::payload::scope::PLAIN;
-use super::sched::Initializer;
-use super::{PoolError, Portable, ProcessPool};
+use crate::process::parent::launch::Launch;
+use crate::process::parent::settings::{Settings, WorkerStdout};
+use crate::process::sched::Initializer;
+use crate::process::value::codec::codec_error;
+use crate::process::value::scope::PLAIN;
+use crate::process::{PoolError, Portable, ProcessPool};
 use crate::sys::handover::CARRIES;
 #[cfg(feature = "__machines")]
 use crate::sys::image::image;
@@ -58,7 +58,7 @@ pub struct ProcessPoolBuilder {
 }
 
 impl ProcessPoolBuilder {
-    pub(super) fn new() -> Self {
+    pub(in crate::process) fn new() -> Self {
         Self {
             #[cfg(feature = "__machines")]
             engine: None,
@@ -310,7 +310,7 @@ impl ProcessPoolBuilder {
         ProcessPool::start(self.settings()?)
     }
 
-    pub(super) fn settings(self) -> Result<Settings, PoolError> {
+    pub(in crate::process) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
         settings.depth = entry::depth()?;
         let initializer = self.initializer.transpose();

@@ -14,7 +14,7 @@ use rustix::fd::BorrowedFd;
 pub(crate) use super::shared_ring::Posted;
 use super::shared_ring::SharedRing;
 use super::worker_bell::{self, WorkerBell};
-use crate::process::payload::shared_buffer::View;
+use crate::process::value::shared_buffer::View;
 use crate::sys::descriptor::waitable;
 pub(crate) use crate::sys::ledger::Ledger;
 use crate::sys::refused::refused;
