@@ -12,14 +12,14 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::process::host::image::image;
+use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::job::sink::{Collect, Each, Run};
 use crate::process::job::{CallOptions, Work};
 use crate::process::sched::Feed;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
 use crate::sync::channel::{Receiver, unbounded};
-use crate::sys::image::image;
-use crate::sys::ledger::{Pages, ROOM};
 use crate::sys::sockets::{self, Stream};
 use crate::task::{Completer, Task};
 

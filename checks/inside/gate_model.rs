@@ -3,8 +3,8 @@
 //! It drives the real `sys::gate`. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
-pub use crate::sys::gate::model::Broken;
-use crate::sys::gate::{Gate, model};
+pub use crate::process::host::gate::model::Broken;
+use crate::process::host::gate::{Gate, model};
 
 pub struct Frame(Gate);
 

@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 use super::{Action, Elastic, Feed, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
+use crate::process::host::gate::GATES;
+use crate::process::host::ledger::Front;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::Extras;
 use crate::process::job::sink::Sink;
@@ -38,8 +40,6 @@ use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
 use crate::process::wire::clock::Epoch;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record, ServedContext};
-use crate::sys::gate::GATES;
-use crate::sys::ledger::Front;
 use crate::task::{TaskError, WorkerExit};
 
 /// An item, in two numbers.

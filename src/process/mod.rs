@@ -101,6 +101,7 @@ pub mod channel;
 #[doc(hidden)]
 #[path = "../../checks/inside/gate_model.rs"]
 pub mod gate_model;
+mod host;
 mod job;
 #[cfg(feature = "__machines")]
 pub mod machines;

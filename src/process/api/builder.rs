@@ -10,6 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry;
+use crate::process::host::handover::CARRIES;
+#[cfg(feature = "__machines")]
+use crate::process::host::image::image;
+use crate::process::host::private_memory::Meter;
 #[cfg(feature = "__machines")]
 use crate::process::machines::{Connect, Engine};
 use crate::process::parent::client;
@@ -20,10 +24,6 @@ use crate::process::sched::Initializer;
 use crate::process::value::codec::codec_error;
 use crate::process::value::scope::PLAIN;
 use crate::process::{PoolError, Portable, ProcessPool};
-use crate::sys::handover::CARRIES;
-#[cfg(feature = "__machines")]
-use crate::sys::image::image;
-use crate::sys::private_memory::Meter;
 use crate::sys::processors;
 use crate::task::{CodecDirection, TaskError, TaskReport};
 

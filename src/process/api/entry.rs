@@ -35,12 +35,11 @@ use std::io::{self, ErrorKind};
 use std::sync::OnceLock;
 
 use crate::process::PoolError;
+use crate::process::host::image::image;
+use crate::process::host::{executable, itself};
 use crate::process::wire::invitation::{Invitation, VARIABLE};
 use crate::process::worker::serve::serve;
 use crate::process::worker::stream::ends;
-use crate::sys;
-use crate::sys::image::image;
-use crate::sys::{executable, itself};
 
 /// How deep workers may make pools of their own.
 const DEEPEST: u32 = 20;
@@ -122,7 +121,7 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
                 ends("begin", &why);
             }
             if DEPTH.set(depth).is_ok() {
-                sys::worker::forget_variable(VARIABLE);
+                crate::process::host::worker::forget_variable(VARIABLE);
                 #[cfg(feature = "slurm")]
                 if let Some(address) = &ours.dials {
                     crate::process::machines::holder::hold(&ours, address);
@@ -179,7 +178,7 @@ fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
 
 /// Whether this process has its caller's rights, and has never had others.
 fn is_as_called() -> bool {
-    sys::worker::has_callers_ids() && !itself::has_other_rights()
+    crate::process::host::worker::has_callers_ids() && !itself::has_other_rights()
 }
 
 #[cfg(all(test, not(feature = "auto")))] // with it, there is nothing left to do

@@ -19,4 +19,4 @@ extern "C" fn constructor() {
     super::entry::enter(|| Ok(()));
 }
 
-crate::sys::constructor::constructor!(constructor);
+crate::process::host::constructor::constructor!(constructor);

@@ -48,11 +48,12 @@ use super::checksum::checksum;
 use super::rooms::{PAGE, Rooms};
 use crate::alarm::Interest;
 use crate::loom::Mutex;
+use crate::process::host::{broken_pipe, conduit, ends, free_memory, large_pages};
 use crate::process::value::attachments::Attachment;
 use crate::process::value::scope;
 use crate::sys::descriptor::OwnedFile;
+use crate::sys::files;
 use crate::sys::poll::poll;
-use crate::sys::{broken_pipe, conduit, ends, files, free_memory, large_pages};
 
 /// How long a record may be (W21). A channel has the longest ones that its pipe has room for.
 const LENGTHS: [usize; 4] = [LONG, 64, 32, SHORT];

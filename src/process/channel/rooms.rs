@@ -13,9 +13,9 @@
 use std::io;
 
 use crate::loom::atomic::Ordering;
+use crate::process::host::mapping::{Access, Mapping};
 use crate::process::value::attachments::Attachment;
 use crate::sys::descriptor::AsFile;
-use crate::sys::mapping::{Access, Mapping};
 
 /// Large items begin at multiples of this in the file.
 pub(super) const PAGE: usize = 4096;
@@ -48,7 +48,7 @@ impl Rooms {
 #[cfg(all(test, target_os = "linux", not(any(loom, trefoil_port))))]
 mod tests {
     use super::*;
-    use crate::sys::{conduit, memory_file};
+    use crate::process::host::{conduit, memory_file};
 
     #[test]
     fn rooms_follow_one_another_through_all_mappings() {

@@ -31,11 +31,11 @@ use super::sealed::Connector;
 use super::{Connect, Engine};
 use crate::loom::Mutex;
 use crate::process::PoolError;
+use crate::process::host::handover::CARRIES;
+use crate::process::host::image::image;
 use crate::process::parent::launch::{Launch, Started, stream};
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::sched::Policy;
-use crate::sys::handover::CARRIES;
-use crate::sys::image::image;
 
 /// The gateway's source.
 pub(crate) const GATEWAY: &str = include_str!("dask_gateway.py");

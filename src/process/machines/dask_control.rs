@@ -179,7 +179,7 @@ mod tests {
 
     use rustix::net::RecvFlags;
 
-    use crate::sys::handover::receive;
+    use crate::process::host::handover::receive;
 
     /// More messages than the kernel has room for.
     const MANY: u64 = 3000;

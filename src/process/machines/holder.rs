@@ -24,16 +24,16 @@ use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
 
 use super::handshake::{self, HandshakeError, Hello, Key, Until, random};
+use crate::process::host::executable;
+use crate::process::host::image::image;
+use crate::process::host::worker::hear_all_signals;
 use crate::process::parent::worker_stderr::{TAIL, text};
 use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
 use crate::process::worker::stream::ends;
 use crate::sys::child::Handle;
-use crate::sys::executable;
-use crate::sys::image::image;
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, far};
-use crate::sys::worker::hear_all_signals;
 
 /// How long the pool may take to answer: it accepts no connection while it waits for one of Slurm's
 /// commands, and it may run two in a row.

@@ -16,9 +16,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::conversation::{ProgramOutput, Rest, converse};
+use crate::process::host::executable;
+use crate::process::host::image::image;
 use crate::process::wire::{Frame, Record};
-use crate::sys::executable;
-use crate::sys::image::image;
 
 /// How long a host may take to describe itself.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::conversation::ProgramOutput;
 use super::slurm_copy::NodeCopy;
 use super::slurm_jobs::words;
-use crate::sys::executable;
+use crate::process::host::executable;
 use crate::sys::poll::poll_patiently;
 
 /// How long a copy may be on its way.

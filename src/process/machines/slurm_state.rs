@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use super::handshake::{self, Hello, Key};
 use super::strangers::Strangers;
 use crate::loom::{Condvar, Mutex};
+use crate::process::host::image::image;
 use crate::sys::bell::Bell;
-use crate::sys::image::image;
 use crate::sys::sockets::far;
 
 /// How often the driver repeats a request for a slot. A request that it has not repeated for three

@@ -32,12 +32,12 @@ use super::shell::{COMMAND, exports, line, quoted};
 use super::{Connect, Engine, sealed};
 use crate::loom::thread;
 use crate::process::PoolError;
+use crate::process::host::executable;
+use crate::process::host::image::image;
 use crate::process::parent::launch::{Launch, Started, stream};
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::sched::Policy;
 use crate::process::wire::invitation::{ELSEWHERE, VARIABLE, elsewhere};
-use crate::sys::executable;
-use crate::sys::image::image;
 use crate::task::WorkerExit;
 
 /// How many connections to one host may be starting at once: an sshd drops some if more than ten

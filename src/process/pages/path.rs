@@ -14,9 +14,9 @@ use rustix::fd::BorrowedFd;
 pub(crate) use super::shared_ring::Posted;
 use super::shared_ring::SharedRing;
 use super::worker_bell::{self, WorkerBell};
+pub(crate) use crate::process::host::ledger::Ledger;
 use crate::process::value::shared_buffer::View;
 use crate::sys::descriptor::waitable;
-pub(crate) use crate::sys::ledger::Ledger;
 use crate::sys::refused::refused;
 
 /// The parent's part of the fast path to one worker.

@@ -20,9 +20,9 @@ use rustix::fd::OwnedFd;
 use rustix::net::{Shutdown, shutdown};
 
 use crate::loom::Mutex;
+use crate::process::host::family::Family;
+use crate::process::host::lifeline::Lifeline;
 use crate::sys::child::{Handle, Signal};
-use crate::sys::family::Family;
-use crate::sys::lifeline::Lifeline;
 
 /// A worker's process.
 #[derive(Debug)]

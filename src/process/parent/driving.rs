@@ -21,10 +21,11 @@ use super::readers;
 use super::settings::Settings;
 use crate::helper::STACK;
 use crate::loom::thread::{Builder, JoinHandle};
+use crate::process::host::standard_streams;
 use crate::process::job::Job;
 use crate::process::sched::How;
 use crate::record;
-use crate::sys::{fork, standard_streams};
+use crate::sys::fork;
 use crate::task::panic;
 
 /// A handle to join the driver's thread.

@@ -12,9 +12,10 @@ use std::process::Command;
 use super::launch::{Started, stream};
 use super::pool_error::not_started;
 use super::settings::{Settings, WorkerStdout};
+use crate::process::host::worker::handed_on;
+use crate::process::host::{executable, family};
 use crate::process::wire::invitation::{self, VARIABLE};
-use crate::sys::worker::handed_on;
-use crate::sys::{executable, family, pipe_end, sockets, stdio};
+use crate::sys::{pipe_end, sockets, stdio};
 
 /// Starts a worker, and returns our end of its stream.
 pub(super) fn here(settings: &Settings) -> io::Result<Started> {

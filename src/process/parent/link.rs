@@ -42,6 +42,12 @@ use super::stuck::StartupWatch;
 use super::worker_stderr::{self, Forward, WorkerStderr};
 use super::worker_stdout::Output;
 use crate::loom::atomic::{Ordering, fence};
+use crate::process::host::family::Family;
+use crate::process::host::gate::GATES;
+use crate::process::host::image::image;
+use crate::process::host::ledger::Front;
+use crate::process::host::lifeline::Lifeline;
+use crate::process::host::valve::Valve;
 use crate::process::job::reading::Extras;
 use crate::process::pages::path::{FastPath, Posted};
 use crate::process::sched::workers::LEAVE_LIMIT;
@@ -53,17 +59,11 @@ use crate::process::value::shared_buffer::took;
 use crate::process::wire::Frame;
 use crate::sys::child::{self, Handle, Signal};
 use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
-use crate::sys::family::Family;
-use crate::sys::gate::GATES;
-use crate::sys::image::image;
-use crate::sys::ledger::Front;
-use crate::sys::lifeline::Lifeline;
 use crate::sys::poll::poll;
 use crate::sys::refused::{is_crowded, is_gone, refused};
 #[cfg(test)]
 use crate::sys::sockets::Stream;
 use crate::sys::sockets::{RECEIVE, SEND};
-use crate::sys::valve::Valve;
 use crate::task::WorkerExit;
 
 /// How long to wait until a refused frame is sent again.

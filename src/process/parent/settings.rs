@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::child::Own;
 use super::launch::Launch;
 use super::worker_stdout::OutputHook;
+use crate::process::host::handover::CARRIES;
 use crate::process::sched::Policy;
-use crate::sys::handover::CARRIES;
 use crate::task::Hook;
 
 /// Where a worker's standard output goes.

@@ -44,12 +44,12 @@ use super::driver::{ActingDriver, BEAT, Driver, LIVELY, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
+use crate::process::host::valve::Shut;
 use crate::process::pages::look::LOOK;
 use crate::process::pages::path::Ledger;
 use crate::process::wire::clock;
 use crate::sys::poll::poll;
 use crate::sys::ticks;
-use crate::sys::valve::Shut;
 
 /// For how long a caller announces that it polls, in nanoseconds: [`LOOK`], and some time until the
 /// worker reads it.

@@ -16,8 +16,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::process::host::activity::Activity;
 use crate::process::sched::startup::{STARTUP_SECONDS, StartFailure};
-use crate::sys::activity::Activity;
 
 /// The pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@
 //!    that it does not (`fast`).
 //!
 //! **Cost.** Each turn searches all sent frames for the next deadline. That is at most
-//! [`GATES`](crate::sys::gate::GATES) frames per worker, mostly two, however many calls have a
+//! [`GATES`](crate::process::host::gate::GATES) frames per worker, mostly two, however many calls have a
 //! timeout: those that wait for a worker have no deadline yet. A heap would need an update for each
 //! frame that is sent, ends or is checked, which costs more than it saves.
 //!

@@ -63,9 +63,9 @@ use super::job::{Job, Work};
 use super::value::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
+use crate::process::host::gate::GATES;
+use crate::process::host::ledger::Front;
 use crate::record;
-use crate::sys::gate::GATES;
-use crate::sys::ledger::Front;
 use crate::task::TaskError;
 
 /// About how many bytes a frame may hold.

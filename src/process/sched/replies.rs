@@ -13,6 +13,7 @@ use super::sent_frame::{Recall, SentFrame};
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
 use super::{Initializer, Sched};
+use crate::process::host::image::image;
 use crate::process::job::Job;
 use crate::process::job::decoder::{self, DecodingThread, Values};
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
@@ -21,7 +22,6 @@ use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
-use crate::sys::image::image;
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, TaskError};
 

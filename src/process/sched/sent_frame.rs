@@ -9,9 +9,9 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::process::host::gate::Gate;
+use crate::process::host::ledger::Front;
 use crate::process::value::chunk::Piece;
-use crate::sys::gate::Gate;
-use crate::sys::ledger::Front;
 
 /// The assumed cost of a frame of unknown cost: an hour.
 pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;

@@ -38,10 +38,10 @@ use std::time::{Duration, Instant};
 
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
 use super::startup::StartFailure;
+use crate::process::host::gate::GATES;
+use crate::process::host::ledger::Front;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::ServedContext;
-use crate::sys::gate::GATES;
-use crate::sys::ledger::Front;
 
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;

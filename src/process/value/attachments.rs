@@ -49,9 +49,9 @@ use rustix::net::RecvFlags;
 use super::in_hand::InHand;
 use super::refused;
 use crate::loom::Mutex;
+use crate::process::host::handover;
+pub(crate) use crate::process::host::handover::send;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
-use crate::sys::handover;
-pub(crate) use crate::sys::handover::send;
 use crate::task::TaskError;
 
 /// How many descriptors one message can carry.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::raw_plain::{Plain, bytes_of, numbers_of};
 use super::scope;
-use crate::sys::large_pages;
+use crate::process::host::large_pages;
 
 /// A vector of [plain numbers](crate::process::Plain) that is sent in its memory layout.
 ///

@@ -29,7 +29,7 @@ use super::known::{is_number, is_plain};
 use super::scope::{self, Encoding};
 use super::shared_buffer::is_large;
 use super::vector;
-use crate::sys::{free_memory, large_pages};
+use crate::process::host::{free_memory, large_pages};
 use crate::task::{CodecDirection, CodecError, TaskError};
 
 /// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than

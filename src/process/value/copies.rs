@@ -28,8 +28,8 @@ use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, TOO_MANY_COPI
 use super::in_hand::InHand;
 use super::mapped::Mapped;
 use super::raw_plain::MappedSlice;
+use crate::process::host::segment::Filling;
 use crate::sys::files;
-use crate::sys::segment::Filling;
 
 /// How many bytes one part has, so that neither side needs much memory beside the copy.
 const PART: usize = 256 << 10;

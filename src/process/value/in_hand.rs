@@ -8,7 +8,8 @@
 //!
 //! Tests: below; `tests/process/hostile.rs`.
 
-use crate::sys::{files, handover};
+use crate::process::host::handover;
+use crate::sys::files;
 
 // A count: no protocol to model.
 use std::sync::atomic::{AtomicUsize, Ordering};

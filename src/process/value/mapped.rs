@@ -14,10 +14,10 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use super::attachments::Attachment;
 use crate::loom::Mutex;
+use crate::process::host::mapping::{Access, Mapping};
+use crate::process::host::segment;
 use crate::sys::descriptor::{AsFile, OwnedFile};
 use crate::sys::files::identity;
-use crate::sys::mapping::{Access, Mapping};
-use crate::sys::segment;
 
 /// Identifies a file, as long as it is open.
 type Key = (u64, u64);

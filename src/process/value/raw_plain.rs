@@ -38,7 +38,7 @@ use std::sync::atomic::{
 
 use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
-use crate::sys::large_pages;
+use crate::process::host::large_pages;
 
 /// A type that other crates cannot name, so that they cannot implement [`Plain`] and
 /// [`PlainAtomic`].

@@ -14,9 +14,9 @@
 use super::in_hand::InHand;
 use crate::helper;
 use crate::loom::Mutex;
+use crate::process::host::handover;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::fork::PerProcess;
-use crate::sys::handover;
 
 /// What came in one message, and its count.
 type Message = (Vec<OwnedFile>, Option<InHand>);

@@ -26,7 +26,7 @@ use super::attachments::{Attachment, Descriptors, Late, MAX_DESCRIPTORS};
 use super::raw_plain::Plain;
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
-use crate::sys::handover::CARRIES;
+use crate::process::host::handover::CARRIES;
 
 struct Scope {
     encoding: Cell<Option<Box<Encoding>>>,

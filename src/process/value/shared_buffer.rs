@@ -40,12 +40,13 @@ use std::sync::{Arc, OnceLock};
 use super::attachments::Attachment;
 use super::raw_plain::{Plain, numbers_from};
 use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::process::host::arena;
+use crate::process::host::arena::{Arena, Block};
+use crate::process::host::ledger::AREA;
+use crate::process::host::mapping::{Access, Mapping};
 use crate::process::wire::{self, Broken};
-use crate::sys::arena::{self, Arena, Block};
 use crate::sys::descriptor::AsFile;
 use crate::sys::fork;
-use crate::sys::ledger::AREA;
-use crate::sys::mapping::{Access, Mapping};
 
 /// Shorter arrays travel in the bytes.
 const LEND_FROM: usize = 16 << 10;
@@ -299,12 +300,12 @@ impl Missing {
 mod tests {
     use super::*;
     use crate::process::Bulk;
+    use crate::process::host::ledger::Ledger;
     use crate::process::value::attachments::Descriptors;
     use crate::process::value::chunk::Chunk;
     use crate::process::value::codec::decode;
     use crate::process::value::scope;
     use crate::process::value::scope::Decoding;
-    use crate::sys::ledger::Ledger;
 
     fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {
         let bytes = [0];

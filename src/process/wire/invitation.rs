@@ -14,8 +14,8 @@
 //!
 //! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
 
-use crate::sys::image::image;
-use crate::sys::worker::{has_socket, is_child_of, is_made_by, is_stream};
+use crate::process::host::image::image;
+use crate::process::host::worker::{has_socket, is_child_of, is_made_by, is_stream};
 
 /// The variable. It is set in a worker's environment until the worker has read it.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";

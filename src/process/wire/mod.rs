@@ -41,8 +41,8 @@ use std::marker::PhantomData;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::sys::handover;
-use crate::sys::ledger::AREA;
+use crate::process::host::handover;
+use crate::process::host::ledger::AREA;
 
 /// Bytes that no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

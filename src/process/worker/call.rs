@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::loom::Mutex;
-use crate::sys::gate::Gate;
-use crate::sys::ledger::Front;
+use crate::process::host::gate::Gate;
+use crate::process::host::ledger::Front;
 use crate::task::{Completer, Task, panic};
 
 /// The worker's half of the cell that the running items use.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::process::host::memory_file;
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::codec::decode;
 use crate::process::value::kept::Bytes;
@@ -28,7 +29,6 @@ use crate::process::value::mapped::Mapped;
 use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
 use crate::process::wire::ServedContext;
-use crate::sys::memory_file;
 use crate::task::panic::{self, Panic};
 
 /// One context.

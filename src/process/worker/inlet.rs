@@ -10,11 +10,11 @@ use super::plain_inlet::PlainInlet;
 use super::received::{ParentStream, Received};
 use super::stream::die;
 use crate::loom::{hint, thread};
+use crate::process::host::ledger::Front;
 use crate::process::pages::look::LOOK;
 use crate::process::pages::shared_ring::SharedRing;
 use crate::process::value::attachments::{Arrivals, Descriptors};
 use crate::process::wire::Frame;
-use crate::sys::ledger::Front;
 use crate::sys::sockets::RECEIVE;
 use crate::sys::ticks;
 

@@ -26,7 +26,8 @@ use std::panic;
 use std::time::{Duration, Instant};
 
 use crate::loom::Mutex;
-use crate::sys::private_memory::{self, Allowance, Meter};
+use crate::process::host::private_memory;
+use crate::process::host::private_memory::{Allowance, Meter};
 
 /// Items that follow one another this closely share one reading.
 const CLOSE: Duration = Duration::from_micros(50);

@@ -239,8 +239,8 @@ mod tests {
     use super::super::received::ParentStream;
     use super::*;
     use crate::loom::thread::Builder;
+    use crate::process::host::ledger::Pages;
     use crate::process::wire::{BatchHead, CodeRef};
-    use crate::sys::ledger::Pages;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::{Receiver, channel};

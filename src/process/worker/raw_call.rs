@@ -28,10 +28,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
+use crate::process::host::image::image;
 use crate::process::value::codec::{codec_error, decode, explain};
 use crate::process::value::kept;
 use crate::process::wire::{CodeRef, CodecOf};
-use crate::sys::image::image;
 use crate::task::{CodecDirection, TaskError, panic};
 
 type Trampoline = unsafe fn(usize, &mut Batch<'_>);

@@ -49,6 +49,15 @@ use super::raw_call;
 use super::received::ParentStream;
 use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, thread};
+use crate::process::host::broken_pipe;
+use crate::process::host::image::image;
+use crate::process::host::itself;
+use crate::process::host::ledger::Pages;
+use crate::process::host::lifeline::hold_on;
+use crate::process::host::worker::{
+    close_inherited, duplicate, empty_standard_input, hear_all_signals, hear_interrupts,
+    is_child_of, is_socket_of, lead, leave_no_core, standard_input,
+};
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::copies::Copies;
 use crate::process::value::scope;
@@ -56,20 +65,11 @@ use crate::process::value::scope::Decoding;
 use crate::process::value::shared_buffer::{Missing, View};
 use crate::process::wire::invitation::Invitation;
 use crate::process::wire::{BatchHead, Frame, Reader, Record};
-use crate::sys::broken_pipe;
 use crate::sys::fork;
-use crate::sys::image::image;
-use crate::sys::itself;
-use crate::sys::ledger::Pages;
-use crate::sys::lifeline::hold_on;
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::sockets::ENDS;
 use crate::sys::transfer;
-use crate::sys::worker::{
-    close_inherited, duplicate, empty_standard_input, hear_all_signals, hear_interrupts,
-    is_child_of, is_socket_of, lead, leave_no_core, standard_input,
-};
 use crate::task::panic;
 
 /// Descriptors below this one are left to the program, which may expect certain numbers there.

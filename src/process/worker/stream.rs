@@ -11,9 +11,10 @@ use std::io;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::RecvFlags;
 
+use crate::process::host::worker;
+use crate::process::host::worker::{end_all, is_socket};
 use crate::process::value::attachments::Arrivals;
 use crate::sys::sockets::QUIET;
-use crate::sys::worker::{self, end_all, is_socket};
 
 /// One direction of the stream.
 #[derive(Debug)]

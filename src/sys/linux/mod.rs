@@ -4,35 +4,15 @@
 //! `unix`. The table is at the head of `sys`. With `--cfg trefoil_port`, some are left out here,
 //! and `portable` fulfils them.
 
-pub(crate) mod activity;
-pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]
 pub(crate) mod bell;
 pub(crate) mod child;
-#[cfg(not(trefoil_port))]
-pub(crate) mod conduit;
-#[cfg(not(trefoil_port))]
-pub(crate) mod executable;
-pub(crate) mod free_memory;
-#[cfg(not(trefoil_port))]
-pub(crate) mod handover;
-pub(crate) mod itself;
-pub(crate) mod kernel_kills;
-pub(crate) mod large_pages;
-#[cfg(not(trefoil_port))]
-pub(crate) mod lifeline;
-#[cfg(not(trefoil_port))]
-pub(crate) mod memory_file;
 pub(crate) mod peer;
-#[cfg(not(trefoil_port))]
-pub(crate) mod private_memory;
 pub(crate) mod reopen;
 pub(crate) mod sockets;
 pub(crate) mod stack_end;
 pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
-#[cfg(not(trefoil_port))]
-pub(crate) mod valve;
 pub(crate) mod watch;
 
 #[cfg(trefoil_port)]

@@ -1,27 +1,6 @@
-//! Duties that need nothing special of the system.
-//!
-//! With these, worker processes are plain, as on macOS, FreeBSD and Windows: only bytes are handed
-//! over, and the program's file is found by its path. Linux has better ways, but uses these if the
-//! crate is built with `--cfg trefoil_port`, so that the tests of worker processes run them
-//! (`.ci/long platforms`).
+//! Duties that need nothing special of the system. With `--cfg trefoil_port`, Linux uses them, too.
 
-#[cfg(not(target_os = "linux"))]
-pub(crate) mod activity;
 #[cfg(unix)]
 pub(crate) mod bell;
-pub(crate) mod conduit;
-pub(crate) mod executable;
-#[cfg(not(target_os = "linux"))]
-pub(crate) mod free_memory;
-pub(crate) mod handover;
-#[cfg(not(target_os = "linux"))]
-pub(crate) mod kernel_kills;
-#[cfg(not(target_os = "linux"))]
-pub(crate) mod large_pages;
-pub(crate) mod lifeline;
-pub(crate) mod memory_file;
-#[cfg(any(target_vendor = "apple", trefoil_port))]
-pub(crate) mod private_memory;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod thread_clock;
-pub(crate) mod valve;

@@ -11,7 +11,7 @@
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
-//! *Gates*: which items of each frame have begun ([`gate`](crate::sys::gate)). *Results*: the bytes
+//! *Gates*: which items of each frame have begun ([`gate`](crate::process::host::gate)). *Results*: the bytes
 //! that the worker has not yet sent; `base` is the position of the first of them in the stream of
 //! all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `heard`): from them a worker
 //! learns that sending can wait, and how much of its standard error was read
@@ -48,11 +48,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::loom::atomic::AtomicU64 as Word;
-use crate::sys::arena::Arena;
+use crate::process::host::arena::Arena;
+use crate::process::host::gate::{GATES, Gate};
+use crate::process::host::mapping::{Access, Mapping};
+use crate::process::host::{free_memory, memory_file};
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
-use crate::sys::gate::{GATES, Gate};
-use crate::sys::mapping::{Access, Mapping};
-use crate::sys::{free_memory, memory_file};
 
 /// How many bytes of results fit before the worker must send.
 pub(crate) const ROOM: usize = 124 << 10;

@@ -11,7 +11,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Result;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
-use crate::sys::memory_file;
+use crate::process::host::memory_file;
 
 /// A pipe with room for this many bytes: its read end and its write end. `None`: the system does
 /// not give this user such a pipe.

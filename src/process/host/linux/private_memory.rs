@@ -8,8 +8,8 @@ use std::io;
 
 use rustix::process::Resource;
 
-use crate::sys::unix::allowance;
-pub(crate) use crate::sys::unix::allowance::{Allowance, restore};
+use crate::process::host::unix::allowance;
+pub(crate) use crate::process::host::unix::allowance::{Allowance, restore};
 
 /// Reads how much private memory this process has.
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use std::path::Path;
 // A counter: no protocol.
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::process::host::disk::{free, may_be, nameless};
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
-use crate::sys::disk::{free, may_be, nameless};
 use crate::sys::files;
 
 /// How many bytes are written at once.

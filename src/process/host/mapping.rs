@@ -24,8 +24,8 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use crate::loom::atomic::AtomicU64;
+use crate::process::host::{memory_file, view};
 use crate::sys::descriptor::BorrowedFile;
-use crate::sys::{memory_file, view};
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +145,8 @@ pub(crate) fn refused(what: &str) -> io::Error {
 mod tests {
     use super::*;
     use crate::loom::atomic::Ordering;
+    use crate::process::host::memory_file::create_sealed;
     use crate::sys::descriptor::AsFile;
-    use crate::sys::memory_file::create_sealed;
 
     #[test]
     fn own_memory_is_zero_and_aligned() {

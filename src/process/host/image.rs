@@ -35,8 +35,8 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use crate::sys::executable;
-use crate::sys::format;
+use super::format;
+use crate::process::host::executable;
 
 /// What an image's headers say.
 pub(crate) struct Headers {
@@ -179,6 +179,6 @@ mod tests {
     #[test]
     fn this_program_starts_again_and_has_its_callers_rights() {
         assert_eq!(image().starts_again(), Ok(()));
-        assert!(!crate::sys::itself::has_other_rights());
+        assert!(!crate::process::host::itself::has_other_rights());
     }
 }

@@ -20,7 +20,7 @@ use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, Signal, getegid, geteuid, getgid, getuid};
 
 use super::signal_mask;
-use crate::sys::itself::{DESCRIPTORS, is_alone};
+use crate::process::host::itself::{DESCRIPTORS, is_alone};
 use crate::sys::peer::peer;
 use crate::sys::refused::refused;
 

@@ -12,7 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::sys::{disk, files};
+use crate::process::host::disk;
+use crate::sys::files;
 
 /// Notes the file's properties.
 pub(crate) fn note() {

@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::sys::mapping::Access;
+use crate::process::host::mapping::Access;
 
 /// A mapping may begin at multiples of this.
 pub(crate) use rustix::param::page_size;

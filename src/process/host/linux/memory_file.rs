@@ -137,7 +137,7 @@ pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sys::mapping::{Access, Mapping};
+    use crate::process::host::mapping::{Access, Mapping};
 
     #[test]
     fn what_can_shrink_is_refused() {

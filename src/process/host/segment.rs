@@ -25,9 +25,10 @@
 use std::fs::File;
 use std::io;
 
+use crate::process::host::mapping::{Access, Mapping, refused};
+use crate::process::host::{free_memory, memory_file};
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
-use crate::sys::mapping::{Access, Mapping, refused};
-use crate::sys::{files, free_memory, memory_file};
+use crate::sys::files;
 
 /// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
 pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFile, Mapping)> {
@@ -116,7 +117,7 @@ mod tests {
     use rustix::fs::{MemfdFlags, SealFlags};
 
     use super::*;
-    use crate::sys::memory_file::create;
+    use crate::process::host::memory_file::create;
 
     const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 

@@ -31,7 +31,7 @@ use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, PROCESS_BASIC_INFORMATION, TerminateProcess,
 };
 
-use super::child::KILLED;
+use crate::sys::child::KILLED;
 
 /// Removes a variable from the environment, so that processes that this one starts do not inherit
 /// it.
@@ -98,7 +98,7 @@ pub(crate) fn standard_input(_first: i32) -> io::Result<OwnedSocket> {
 
 /// Replaces standard input by the null device.
 pub(crate) fn empty_standard_input() -> io::Result<()> {
-    let null = File::open(super::stdio::NULL)?.into_raw_handle();
+    let null = File::open(crate::sys::stdio::NULL)?.into_raw_handle();
     // SAFETY: Y72: the file is never closed.
     match unsafe { SetStdHandle(STD_INPUT_HANDLE, null) } {
         0 => Err(io::Error::last_os_error()),

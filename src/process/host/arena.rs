@@ -41,9 +41,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::loom::Mutex;
+use crate::process::host::mapping::{Access, Mapping};
+use crate::process::host::{free_memory, memory_file, view};
 use crate::sys::descriptor::{AsFile, OwnedFile};
-use crate::sys::mapping::{Access, Mapping};
-use crate::sys::{fork, free_memory, memory_file, view};
+use crate::sys::fork;
 
 /// How much can be lent at once.
 pub(crate) const CAPACITY: usize = 256 << 20;

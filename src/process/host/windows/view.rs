@@ -18,8 +18,8 @@ use windows_sys::Win32::System::Memory::{
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
-use super::descriptor::BorrowedFile;
-use crate::sys::mapping::Access;
+use crate::process::host::mapping::Access;
+use crate::sys::descriptor::BorrowedFile;
 
 /// A mapping may begin at multiples of this, which is larger than a page on this system.
 pub(crate) fn page_size() -> usize {

@@ -20,8 +20,8 @@ use windows_sys::Win32::System::JobObjects::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-use super::child::{KILLED, fetch_by_id, id};
-use super::refused::refused;
+use crate::sys::child::{KILLED, fetch_by_id, id};
+use crate::sys::refused::refused;
 
 /// A job object, which no child inherits.
 #[derive(Debug)]

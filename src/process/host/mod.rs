@@ -1,0 +1,57 @@
+//! What worker processes ask of the operating system: one folder per system, as in `sys`.
+//!
+//! The modules of the second column are in `portable`, unless another folder is named. With
+//! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. `arena`,
+//! `ledger`, `mapping`, `segment` and `gate` (memory that is shared, or holds numbers) and `image`
+//! (functions as offsets within the program) are the same for all systems.
+//!
+//! | duty | Linux | macOS, FreeBSD | Windows |
+//! |---|---|---|---|
+//! | `activity`: whether another process waits or computes | `/proc/PID/stat` | not known | the same |
+//! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules | PE |
+//! | `broken_pipe`, `signal_mask`: writes to pipes without `SIGPIPE` | the mask of the thread | no pipe asks for it; the same | an error, and nothing else |
+//! | `conduit`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error in words | none: the same error |
+//! | `disk`: files without a name, room for them, paths without links | (`memory_file`, `executable`) | `unlink`, `statvfs`, `realpath` | files that go when they are closed; its paths have none |
+//! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
+//! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
+//! | `family`: a worker and what it starts | a group of processes | the same | a job object (`job`) |
+//! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | not available | the same |
+//! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain | the same |
+//! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` | as far as `std` knows |
+//! | `kernel_kills`: kills because memory ran out, by the system | cgroup v2's `memory.events` | not told | the same |
+//! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent | the job object |
+//! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
+//! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | one that goes when it is closed |
+//! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | FreeBSD: `sysctl`, `RLIMIT_AS` (`bsd`, `allowance`). macOS: an error in words | what it has committed; the limit of a job |
+//! | `valve`: what stands for a socket, and can be shut | an `epoll` of it | none: a worker's caller waits for the driver | the same |
+//! | `view`: memory files in memory | `mmap` | the same | a section |
+//! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |
+
+pub(crate) mod arena;
+pub(crate) mod gate;
+pub(crate) mod image;
+pub(crate) mod ledger;
+pub(crate) mod mapping;
+pub(crate) mod segment;
+
+#[cfg(any(target_os = "macos", target_os = "freebsd"))]
+mod bsd;
+#[cfg(target_os = "linux")]
+mod linux;
+/// (Its reading of headers needs no such system.)
+#[cfg(all(test, target_os = "linux"))]
+#[path = "bsd/macho.rs"]
+mod macho;
+#[cfg(any(not(target_os = "linux"), trefoil_port))]
+mod portable;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(any(target_os = "macos", target_os = "freebsd"))]
+pub(crate) use bsd::*;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+#[cfg(windows)]
+pub(crate) use windows::*;
