@@ -69,15 +69,14 @@ mod debug;
 mod loom;
 mod sys;
 
-mod helper;
+mod blocking_threads;
+mod timer;
+mod trace_log;
 
-mod record;
-
-mod alarm;
 pub mod sync;
 pub mod task;
 
-mod offload;
+mod blocking_calls;
 
 pub mod event_loop;
 pub mod process;
@@ -87,9 +86,6 @@ pub mod iter;
 pub mod prelude;
 
 mod executor;
-
-#[cfg(feature = "indicatif")]
-pub mod progress;
 
 pub mod io;
 pub mod time;
@@ -104,6 +100,8 @@ pub mod trace;
     feature = "tracing"
 ))]
 pub mod adapters;
+#[cfg(feature = "indicatif")]
+pub use adapters::progress;
 
 #[doc(inline)]
 pub use event_loop::root::{

@@ -21,10 +21,11 @@ use std::sync::Arc;
 
 use super::local::Local;
 use super::shared::SharedLoop;
-use crate::alarm::{self, Clock};
 use crate::sync::marker;
 use crate::task::awaited;
 use crate::task::context::{RefuseGuard, blocking_refused, refuse_blocking};
+use crate::timer;
+use crate::timer::Clock;
 
 thread_local! {
     static CURRENT: RefCell<ManuallyDrop<Option<Rc<Local>>>> =
@@ -87,9 +88,9 @@ pub(super) fn enter(local: &Rc<Local>) -> EnteredLoop {
     EnteredLoop {
         before: replace(Some(local.clone())),
         entered: replace_entered(None),
-        clock: alarm::replace_clock(local.shared.clock().cloned()),
+        clock: timer::replace_clock(local.shared.clock().cloned()),
         keeps_all: awaited::keep_all(local.outside().is_some()),
-        keeper: alarm::replace_keeper(Some(local.shared.clone())),
+        keeper: timer::replace_keeper(Some(local.shared.clone())),
         _no_blocking: refuse_blocking(),
         mark: marker::replace_loop(local.shared.identity()),
     }
@@ -108,7 +109,7 @@ pub(super) struct EnteredLoop {
     /// The previous clock, and whether awaited tasks were recorded.
     clock: Option<Arc<Clock>>,
     keeps_all: bool,
-    keeper: alarm::Keeper,
+    keeper: timer::Keeper,
     _no_blocking: RefuseGuard,
     mark: *const (),
 }
@@ -118,8 +119,8 @@ impl Drop for EnteredLoop {
         marker::replace_loop(self.mark);
         drop(replace(self.before.take()));
         drop(replace_entered(self.entered.take()));
-        drop(alarm::replace_clock(self.clock.take()));
+        drop(timer::replace_clock(self.clock.take()));
         awaited::keep_all(self.keeps_all);
-        drop(alarm::replace_keeper(self.keeper.take()));
+        drop(timer::replace_keeper(self.keeper.take()));
     }
 }

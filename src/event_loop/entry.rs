@@ -15,8 +15,8 @@ use super::handle::LoopHandle;
 use super::local::Local;
 use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
 use super::turn;
-use crate::alarm::Clock;
 use crate::task::{self, Hook, Task, TaskReport, panic};
+use crate::timer::Clock;
 
 /// Runs a future to its end on an event loop of its own, on this thread.
 ///

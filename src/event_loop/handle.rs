@@ -13,9 +13,9 @@ use std::time::Duration;
 use super::current;
 use super::shared::SharedLoop;
 use super::snapshot::Snapshot;
-use crate::alarm::{Alarm, later};
-use crate::record::Kind;
 use crate::task::{self, Task, TaskError};
+use crate::timer::{Alarm, later};
+use crate::trace_log::Kind;
 
 /// Starts work on an event loop, from any thread.
 ///

@@ -36,12 +36,12 @@ use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
 use super::shared_table::CurrentPoll;
 use super::snapshot::Snapshot;
 use super::task_table::TaskTable;
-use crate::alarm::{Clock, Timers};
 use crate::loom::Parker;
 use crate::sys::poller::Poller;
 use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
 use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
+use crate::timer::{Clock, Timers};
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;

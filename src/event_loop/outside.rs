@@ -17,7 +17,7 @@
 //!
 //! A wait for something for which the kernel has no event (room in the queue of a Unix listener, a
 //! descriptor for a new connection) is a series of attempts with pauses. Such a series counts as a
-//! wait for a descriptor, from its first pause to its end ([`alarm::hold`](crate::alarm::hold)).
+//! wait for a descriptor, from its first pause to its end ([`timer::hold`](crate::timer::hold)).
 //!
 //! The check costs the same for any number of waiting tasks: one task of the kind that counts most
 //! represents all of them as long as it is of that kind. When it is not any more, the others are
@@ -33,8 +33,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::alarm::Clock;
 use crate::task::{Origin, TaskId, TaskRef, awaited};
+use crate::timer::Clock;
 
 /// How long descriptors and promises may be silent before the clock jumps.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -263,9 +263,10 @@ fn kind(task: &TaskRef, has: &impl Fn(&TaskRef) -> bool) -> Kind {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::alarm::{self, Alarm};
     use crate::event_loop::{EventLoop, current, spawn};
     use crate::task::Completer;
+    use crate::timer;
+    use crate::timer::Alarm;
     use std::future::poll_fn;
 
     /// How many tasks this loop remembers.
@@ -284,7 +285,7 @@ mod tests {
     fn what_is_no_longer_waited_for_does_not_stay() {
         let event_loop = EventLoop::builder().virtual_time().build().unwrap();
         event_loop.block_on(async {
-            let start = alarm::now();
+            let start = timer::now();
             // A task that waits all the time, added before all others.
             let (first, promise) = Completer::new();
             let first_waits = spawn(promise);
@@ -301,7 +302,7 @@ mod tests {
                 assert_eq!(matches!(waiter.await, Ok(Ok(_))), n % 3 == 0);
                 assert!(known() <= 2 * MIN_KEPT, "{} after {n}", known());
             }
-            assert!(alarm::now() - start >= Duration::from_secs(4 * MIN_KEPT as u64));
+            assert!(timer::now() - start >= Duration::from_secs(4 * MIN_KEPT as u64));
             first.complete(Ok(7));
             assert!(matches!(first_waits.await, Ok(Ok(7))));
         });

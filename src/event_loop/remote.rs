@@ -16,8 +16,8 @@ use super::current;
 use super::reactor::{Direction, SourceKey};
 use super::shared::{Note, ROOT_WOKEN, SharedLoop, this_thread};
 use super::snapshot::Snapshot;
-use crate::alarm::{Timekeeper, TimerKey};
 use crate::task::{Runnable, Schedule};
+use crate::timer::{Timekeeper, TimerKey};
 
 /// How long a thread waits for a snapshot of a running loop.
 const ANSWER: Duration = Duration::from_secs(1);

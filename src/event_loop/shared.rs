@@ -33,12 +33,12 @@ use crossbeam_utils::CachePadded;
 
 use super::reactor::{Direction, SourceKey};
 use super::shared_table::SharedTable;
-use crate::alarm::{Clock, TimerKey};
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::sync::marker;
 use crate::sys::poller::Poller;
 use crate::task::{Hook, Inbox, Runnable, SleepPlace};
+use crate::timer::{Clock, TimerKey};
 
 /// A flag: the root future was woken.
 pub(super) const ROOT_WOKEN: u32 = 1;

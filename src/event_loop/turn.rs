@@ -41,11 +41,12 @@ use super::current;
 use super::local::Local;
 use super::slice::TimeSlice;
 use super::task_table::{PollRecord, Root};
-use crate::record::{self, Ending, Kind};
 use crate::sync::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef};
+use crate::trace_log;
+use crate::trace_log::{Ending, Kind};
 
 /// How many tasks run in one turn at most. (The kernel is asked less often: `slice.rs`.)
 const BATCH: usize = 64;
@@ -74,7 +75,7 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
         if is_due {
             turns.slice.count(1);
             local.begin_poll(0);
-            record::begun(turns.root, site, Kind::Root);
+            trace_log::begun(turns.root, site, Kind::Root);
             // Dropped even if the root future panics, so that the loop can run another future.
             let mut ended = EndPoll(local, turns.root, Ending::Panicked);
             if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
@@ -92,7 +93,7 @@ struct EndPoll<'a>(&'a Local, u64, Ending);
 
 impl Drop for EndPoll<'_> {
     fn drop(&mut self) {
-        record::ended(self.1, self.2);
+        trace_log::ended(self.1, self.2);
         self.0.end_poll(0, false);
     }
 }
@@ -228,7 +229,7 @@ struct Turns<'a> {
     root: u64,
     /// The polls since the kernel was last asked for events.
     slice: TimeSlice,
-    _role: record::Before,
+    _role: trace_log::Before,
 }
 
 impl Drop for Turns<'_> {
@@ -254,7 +255,7 @@ impl<'a> Turns<'a> {
             local,
             root: number,
             slice: TimeSlice::new(),
-            _role: record::role(record::Role::Loop),
+            _role: trace_log::role(trace_log::Role::Loop),
         }
     }
 
@@ -360,7 +361,7 @@ impl<'a> Turns<'a> {
         if shared.inbox.begin_sleep(how) && !shared.has_flags() {
             // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.
             let result = park::away(|| {
-                let _noted = record::sleeps();
+                let _noted = trace_log::sleeps();
                 self.local.put_table(None);
                 let result = if parks {
                     match timeout.map(slack::less_of_futex) {

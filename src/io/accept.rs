@@ -14,11 +14,12 @@ use std::time::Duration;
 use rustix::fd::{AsFd, BorrowedFd};
 
 use super::source::{Completed, Source};
-use crate::alarm::{self, Alarm, Held, pause};
 use crate::event_loop::Direction;
 use crate::loom::Mutex;
 use crate::sys::refused::{is_shortage, refused};
 use crate::sys::sockets::ACCEPT;
+use crate::timer;
+use crate::timer::{Alarm, Held, pause};
 
 /// How many connections may wait to be accepted; the system has its own limit, too.
 const BACKLOG: i32 = 4096;
@@ -77,7 +78,7 @@ pub(super) async fn accept<T: AsFd, R>(
     let mut op = passing_over(op);
     match source.reading(&mut op).await {
         Err(error) if is_shortage(&error) => {
-            let _held = alarm::hold(); // the cause is outside the loop's virtual clock
+            let _held = timer::hold(); // the cause is outside the loop's virtual clock
             pause(PAUSE).await;
             let again = source.reading(op).await;
             again.map_err(refused(ACCEPT))
@@ -114,7 +115,7 @@ pub(super) fn poll_accept<T: AsFd, R>(
                 }
                 pause = Some(Pause {
                     alarm: Alarm::after(PAUSE),
-                    _held: alarm::hold(),
+                    _held: timer::hold(),
                 });
             }
             polled => return polled,

@@ -11,7 +11,8 @@ use std::io;
 use std::time::Duration;
 
 use super::source::fairly;
-use crate::alarm::{self, pause};
+use crate::timer;
+use crate::timer::pause;
 
 /// The longest pause between two attempts.
 const LONGEST: Duration = Duration::from_millis(50);
@@ -25,7 +26,7 @@ pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io
         match op() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // The event may come from outside a loop with a virtual clock.
-                held = held.or_else(alarm::hold);
+                held = held.or_else(timer::hold);
                 pause(wait).await;
                 wait = LONGEST.min(wait * 2);
             }

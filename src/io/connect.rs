@@ -22,7 +22,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::lookup::{Seal, Target, ToSocketAddrs, no_address};
-use crate::alarm::Alarm;
+use crate::timer::Alarm;
 
 /// The "Connection Attempt Delay" of the RFC.
 const STAGGER: Duration = Duration::from_millis(250);

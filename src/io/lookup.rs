@@ -9,7 +9,8 @@ use std::io;
 use std::net::ToSocketAddrs as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::offload::{self, Kind};
+use crate::blocking_calls;
+use crate::blocking_calls::Kind;
 
 /// Looks up a host: returns all its addresses, in the order of the system's preference.
 ///
@@ -97,7 +98,7 @@ impl Target {
         match self {
             Self::Known(addresses) => Ok(addresses),
             Self::Name(name, port) => {
-                let found = offload::run(Kind::Lookup, move || {
+                let found = blocking_calls::run(Kind::Lookup, move || {
                     (name.as_str(), port).to_socket_addrs()
                 })?;
                 Ok(found.await??.collect())

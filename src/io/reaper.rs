@@ -26,10 +26,10 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-use crate::alarm::{Interest, RARELY, enter};
 use crate::loom::Mutex;
 use crate::sys::child::{Handle, Id, fetch_by_id};
 use crate::sys::fork::PerProcess;
+use crate::timer::{Interest, RARELY, enter};
 
 /// A child whose handle was dropped.
 pub(super) enum Orphan {

@@ -30,8 +30,8 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::loom::{Parker, Unparker, per_thread};
-use crate::record;
 use crate::sys::fork;
+use crate::trace_log;
 
 /// Called by thread pools around a park: if the thread is a worker, `enter` lets another thread
 /// take its place, and `leave` takes it back.
@@ -170,7 +170,7 @@ pub(crate) fn wait_if(
             break Waited::TimedOut;
         }
         blocker.enter();
-        noted.get_or_insert_with(record::waits);
+        noted.get_or_insert_with(trace_log::waits);
         let retry = blocker.retry_after().map(|pause| Instant::now() + pause);
         match deadline.into_iter().chain(retry).min() {
             None => parking.parker.park(),

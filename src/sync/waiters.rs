@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use super::park::{self, Waited};
-use crate::helper::contain;
+use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
 
 #[derive(Default)]

@@ -31,11 +31,12 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::error::TaskError;
-use crate::alarm::{self, Alarm};
 use crate::loom::atomic::{AtomicBool, Ordering, fence};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 use crate::sync::waiters::Waiters;
+use crate::timer;
+use crate::timer::Alarm;
 
 /// A cancellation flag for a whole tree of work.
 ///
@@ -106,7 +107,7 @@ impl CancelToken {
     }
 
     fn new_child(&self, deadline: Option<Instant>) -> Self {
-        if self.is_cancelled() || deadline.is_some_and(|deadline| alarm::now() >= deadline) {
+        if self.is_cancelled() || deadline.is_some_and(|deadline| timer::now() >= deadline) {
             return Self::with(None, deadline, true);
         }
         let mut children = self.node.children.lock();
@@ -150,7 +151,7 @@ impl CancelToken {
         let Some(deadline) = self.node.deadline else {
             return false;
         };
-        if alarm::now() < deadline {
+        if timer::now() < deadline {
             return false;
         }
         self.cancel();

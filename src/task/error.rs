@@ -12,8 +12,8 @@ use std::io;
 use super::failure::Failure;
 use super::late::Late;
 use super::panic::Panic;
-use crate::record::Ending;
 use crate::sys::signal_name::{code_name, signal_name};
+use crate::trace_log::Ending;
 
 /// Why a task has no result.
 ///

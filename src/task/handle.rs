@@ -25,8 +25,8 @@ use super::late::Late;
 use super::raw::{Task, TaskRef};
 use super::traced;
 use crate::loom::hint;
-use crate::record;
 use crate::sync::park::{self, Waited};
+use crate::trace_log;
 
 /// How many times a waiter checks whether a task that runs elsewhere has ended, before it parks: a
 /// microsecond or two.
@@ -93,8 +93,8 @@ impl<T> Task<T> {
                 self.cell().stand_by(waker);
             }
             let waits = self.register(waker.clone());
-            if waits && record::is_on() && !std::mem::replace(&mut noted, true) {
-                record::awaits(self.id().get());
+            if waits && trace_log::is_on() && !std::mem::replace(&mut noted, true) {
+                trace_log::awaits(self.id().get());
             }
             !waits
         });
@@ -105,7 +105,7 @@ impl<T> Task<T> {
             Waited::Ready => {}
             Waited::TimedOut | Waited::Refused => {
                 // If this thread has not parked, its next wait is not for this task.
-                record::awaits(0);
+                trace_log::awaits(0);
                 self.unregister();
             }
         }
@@ -182,7 +182,7 @@ impl<T> Task<T> {
         let name = name.into().into_boxed_str();
         let side = self.cell().side_or_make();
         let first = side.name.get_or_init(|| name);
-        record::named(self.id().get(), first);
+        trace_log::named(self.id().get(), first);
         traced::named(side, first);
         self
     }

@@ -23,7 +23,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use super::id::TaskId;
-use crate::helper::{self, contain};
+use crate::blocking_threads;
+use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex, per_thread};
 use crate::sys::{fork, stack};
 
@@ -161,7 +162,7 @@ impl Deeper {
         queue.calls.push_back(call);
         if !queue.is_served {
             let deeper = self.clone();
-            queue.is_served = helper::start(move || deeper.serve()).is_ok();
+            queue.is_served = blocking_threads::start(move || deeper.serve()).is_ok();
         }
     }
 

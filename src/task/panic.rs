@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use super::id::TaskId;
 use super::raw::current;
-pub(crate) use crate::helper::contain;
+pub(crate) use crate::blocking_threads::contain;
 
 type Payload = Box<dyn Any + Send + 'static>;
 

@@ -28,9 +28,9 @@ use super::panic::{self, Panic};
 use super::raw::TaskRef;
 use super::raw::current::{self, Birth};
 use super::side::Side;
-use crate::helper::contain;
+use crate::blocking_threads::contain;
 use crate::loom::Arc;
-use crate::record::Kind;
+use crate::trace_log::Kind;
 
 const TARGET: &str = "trefoil::task";
 

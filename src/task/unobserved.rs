@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::error::TaskError;
 use super::id::TaskId;
-use crate::helper::contain;
+use crate::blocking_threads::contain;
 
 /// A hook, shared by all tasks of an executor.
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;

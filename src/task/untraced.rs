@@ -7,7 +7,7 @@ use super::panic::{self, Panic};
 use super::raw::TaskRef;
 use super::raw::current::Birth;
 use super::side::Side;
-use crate::record::Kind;
+use crate::trace_log::Kind;
 
 /// In place of a span.
 pub(super) struct NewSpan;

@@ -29,13 +29,13 @@ use super::map::results::{RUN, map_reduce, try_map};
 use super::map::source::Seal;
 use super::scope::raw_scope::Scope;
 use super::scope::scoped_task;
-use crate::helper;
+use crate::blocking_threads;
 use crate::loom::Arc;
-use crate::record;
 use crate::sync::park;
 use crate::sys::fork as forks;
 use crate::task::panic::catch;
 use crate::task::{self, CancelToken, Shutdown, Task, TaskError, context};
+use crate::trace_log;
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
@@ -585,7 +585,7 @@ impl ThreadPool {
         F: FnOnce() -> R,
     {
         park::blocked(|| {
-            let _noted = record::part("blocking");
+            let _noted = trace_log::part("blocking");
             f()
         })
     }
@@ -667,7 +667,9 @@ impl Drop for LastHandle {
             // Another task of the pool may wait for the code that runs here, so waiting for that
             // task would deadlock.
             let registry = Arc::clone(registry);
-            if helper::start(move || shutdown::shutdown(&registry, Shutdown::Wait)).is_ok() {
+            if blocking_threads::start(move || shutdown::shutdown(&registry, Shutdown::Wait))
+                .is_ok()
+            {
                 return;
             }
         }

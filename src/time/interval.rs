@@ -15,8 +15,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Sleep, now, sleep_until};
-use crate::alarm::later;
 use crate::event_loop::{Share, SharedLoop, current};
+use crate::timer::later;
 
 /// Ticks every `period`. The first tick completes at once when it is awaited, and the others are
 /// counted from it.

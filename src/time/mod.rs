@@ -79,5 +79,5 @@ pub use sleep::{Sleep, sleep, sleep_until};
 /// ```
 #[must_use]
 pub fn now() -> Instant {
-    crate::alarm::now()
+    crate::timer::now()
 }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::alarm::{Countdown, Timekeeper, TimerKey, end, now};
 use crate::event_loop::{Local, SharedLoop, current};
+use crate::timer::{Countdown, Timekeeper, TimerKey, end, now};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
      EventLoop::block_on(..), on the loop's own thread (trefoil::timeout works anywhere)";

@@ -24,7 +24,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::story::{Arrow, Slice, Story, Track};
-use crate::record::{Role, What};
+use crate::trace_log::{Role, What};
 
 pub(super) fn write(story: &Story, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;

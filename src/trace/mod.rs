@@ -62,7 +62,8 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::record::session::{self, Session};
+use crate::trace_log::session;
+use crate::trace_log::session::Session;
 use reader::Reader;
 use story::Story;
 

@@ -95,7 +95,7 @@ impl File {
     }
 
     /// The top-level module of a file under `src`: `task` for
-    /// `src/task/mod.rs`, `offload` for `src/offload.rs`, `lib` for the façade.
+    /// `src/task/mod.rs`, `offload` for `src/blocking_calls.rs`, `lib` for the façade.
     pub(crate) fn area(&self) -> Option<&str> {
         let inside = self.path.strip_prefix("src/")?;
         let first = inside.split('/').next()?;

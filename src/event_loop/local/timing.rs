@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use super::super::outside::Outside;
 use super::super::task_table::TIMER;
 use super::Local;
-use crate::alarm::{self, TimerKey};
 use crate::task::awaited;
+use crate::timer;
+use crate::timer::TimerKey;
 
 impl Local {
     /// The time on this loop.
@@ -33,7 +34,7 @@ impl Local {
         let outside = self.outside.get_or_init(|| Outside::new(clock.clone()));
         outside.stop();
         awaited::keep_all(true);
-        drop(alarm::replace_clock(Some(clock.clone())));
+        drop(timer::replace_clock(Some(clock.clone())));
     }
 
     /// Lets the running loop's virtual clock run by itself from now on, if it stands still.

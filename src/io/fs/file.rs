@@ -34,8 +34,9 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::{OpenOptions, at, off};
+use crate::blocking_calls;
+use crate::blocking_calls::Kind;
 use crate::io::read_write;
-use crate::offload::{self, Kind};
 use crate::sys::descriptor::file_descriptor;
 use crate::sys::files;
 use crate::task::Task;
@@ -653,7 +654,7 @@ impl File {
         f: impl FnOnce(&Inner, &mut Done) -> Ended + Send + 'static,
     ) -> io::Result<()> {
         let file = self.file.clone();
-        let task = offload::run(Kind::File, move || {
+        let task = blocking_calls::run(Kind::File, move || {
             let mut done = Done {
                 result: Ok(0),
                 buffer,

@@ -18,7 +18,8 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use super::{at, off};
-use crate::offload::{self, Kind};
+use crate::blocking_calls;
+use crate::blocking_calls::Kind;
 use crate::task::Task;
 
 /// The number of entries for one hop.
@@ -128,7 +129,9 @@ impl ReadDir {
             }
             match self.batch.more.take() {
                 None => return Poll::Ready(Ok(None)),
-                Some(dir) => self.running = Some(offload::run(Kind::File, move || take(dir))?),
+                Some(dir) => {
+                    self.running = Some(blocking_calls::run(Kind::File, move || take(dir))?)
+                }
             }
         }
     }

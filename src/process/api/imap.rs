@@ -40,11 +40,11 @@ use crate::process::sched::Feed;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
-use crate::record;
 use crate::sync::block_on;
 use crate::sync::channel::{Receiver, unbounded};
 use crate::task::panic::{Panic, catch};
 use crate::task::{TaskError, next};
+use crate::trace_log;
 
 /// How far a buffer grows whose size was not set.
 const MAX_BUFFER: usize = 512;
@@ -146,7 +146,7 @@ where
             Ok(code) => {
                 let mut work = Work::new::<I::Item, R>(code, sink, options.clone());
                 work.each = true;
-                record::called(shared.counters.pool, id, 0);
+                trace_log::called(shared.counters.pool, id, 0);
                 // (A refused job is dropped, and with it the sink.)
                 let _ = shared.mailbox.push([Mail::Submit { id, work }]);
             }

@@ -16,7 +16,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::helper;
+use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::process::job::CallOptions;
 use crate::process::job::decoder::undecodable;
@@ -243,9 +243,9 @@ fn answer_fetch<R: Portable>(kept: Arc<Kept>, pool: &Weak<PoolState>, completer:
         Ok(Location::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
         Err(error) => completer.complete(Err(error)),
         // If the system gives no thread, the promise is dropped: `Closed`.
-        Ok(Location::Here(bytes)) => drop(helper::start(move || {
+        Ok(Location::Here(bytes)) => drop(blocking_threads::start(move || {
             let result = read(&bytes);
-            helper::contain(move || completer.complete(result));
+            blocking_threads::contain(move || completer.complete(result));
         })),
     }
 }

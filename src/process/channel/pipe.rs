@@ -46,7 +46,6 @@ use rustix::io::Errno;
 
 use super::checksum::checksum;
 use super::rooms::{PAGE, Rooms};
-use crate::alarm::Interest;
 use crate::loom::Mutex;
 use crate::process::host::{broken_pipe, conduit, ends, free_memory, large_pages};
 use crate::process::value::attachments::Attachment;
@@ -54,6 +53,7 @@ use crate::process::value::scope;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::files;
 use crate::sys::poll::poll;
+use crate::timer::Interest;
 
 /// How long a record may be (W21). A channel has the longest ones that its pipe has room for.
 const LENGTHS: [usize; 4] = [LONG, 64, 32, SHORT];

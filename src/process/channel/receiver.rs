@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pipe::{ChannelPipe, PipeError, Side};
-use crate::alarm::Ready;
 use crate::process::job::decoder::undecodable;
 use crate::process::value::codec::decode;
 use crate::process::value::portable::Portable;
 use crate::task::{Late, TaskError, context};
+use crate::timer::Ready;
 
 /// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is
 /// received once.

@@ -12,13 +12,13 @@ use std::time::Instant;
 
 use super::pipe::{ChannelPipe, LOOK, PipeError, PipeRecord, Side};
 use super::try_send_error::TrySendError;
-use crate::alarm::Ready;
 use crate::process::parent::client::push;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;
 use crate::process::value::portable::Portable;
 use crate::process::wire::Reader;
 use crate::task::{CodecDirection, TaskError, context};
+use crate::timer::Ready;
 
 /// The sending end of a [`channel`](super::channel()). Clones send into the same.
 pub struct Sender<T> {

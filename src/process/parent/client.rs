@@ -26,10 +26,10 @@ use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::code_of;
-use crate::record;
 use crate::task::{
     CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
 };
+use crate::trace_log;
 
 impl PoolState {
     /// One call of a function from `A` to `R`, which has been encoded.
@@ -205,7 +205,7 @@ impl PoolState {
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
         }
-        record::called(self.counters.pool, id, task.id().get());
+        trace_log::called(self.counters.pool, id, task.id().get());
         (id, completer, task)
     }
 }

@@ -19,14 +19,14 @@ use super::driver::{ActingDriver, Driver, PoolState};
 use super::pool_error::PoolError;
 use super::readers;
 use super::settings::Settings;
-use crate::helper::STACK;
+use crate::blocking_threads::STACK;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::process::host::standard_streams;
 use crate::process::job::Job;
 use crate::process::sched::How;
-use crate::record;
 use crate::sys::fork;
 use crate::task::panic;
+use crate::trace_log;
 
 /// A handle to join the driver's thread.
 pub(crate) struct Driving {
@@ -91,7 +91,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
 fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
-    let _role = record::role(record::Role::Driver { pool });
+    let _role = trace_log::role(trace_log::Role::Driver { pool });
     driver.turn();
     let missing = driver.links.iter().any(Option::is_none);
     let refused = driver.refused.take().filter(|_| missing);

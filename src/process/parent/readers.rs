@@ -41,7 +41,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::driver::{ActingDriver, PoolState};
-use crate::helper;
+use crate::blocking_threads;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
@@ -58,7 +58,7 @@ pub(crate) fn add(shared: &Arc<PoolState>, chores: Vec<Chore>) {
     let mut left = Vec::new();
     for kind in state.more(now) {
         let theirs = shared.clone();
-        if helper::start(move || theirs.serve(kind)).is_err() {
+        if blocking_threads::start(move || theirs.serve(kind)).is_err() {
             // If it would have been the only one, this thread carries out one chore in its place.
             left.extend(state.gives_up(kind, now));
         }

@@ -12,8 +12,8 @@ use std::time::Instant;
 use super::sent_frame::SentFrame;
 use super::workers::{INITIALIZE, State};
 use super::{SIGKILL, Sched};
-use crate::record;
 use crate::task::{TaskError, WorkerExit};
+use crate::trace_log;
 
 impl Sched {
     /// Worker `index` is gone, and all its output has been received. `broken`: it broke the
@@ -41,7 +41,7 @@ impl Sched {
             worker.fruitful = true;
         }
         worker.fruitful |= running;
-        record::worker_died(worker.pid);
+        trace_log::worker_died(worker.pid);
         // On a cluster each attempt takes long, and workers that need too much memory are killed.
         let killed = exit.signal == Some(SIGKILL) && self.policy.elastic.is_none();
         worker.died(killed, now);

@@ -65,8 +65,8 @@ use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
 use crate::process::host::gate::GATES;
 use crate::process::host::ledger::Front;
-use crate::record;
 use crate::task::TaskError;
+use crate::trace_log;
 
 /// About how many bytes a frame may hold.
 const FRAME_BYTES: usize = 1 << 20;
@@ -506,7 +506,7 @@ impl Sched {
         };
         worker.push_frame(frame, now);
         let pool = self.counters.pool;
-        record::sent(pool, worker.pid, batch.sequence, id, piece.len());
+        trace_log::sent(pool, worker.pid, batch.sequence, id, piece.len());
         if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
             worker.state = State::Retiring;
         }

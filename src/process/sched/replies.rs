@@ -21,9 +21,9 @@ use crate::process::value::codec::codec_error;
 use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
 use crate::process::wire::{Broken, CodecOf, Record};
-use crate::record;
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, TaskError};
+use crate::trace_log;
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
@@ -300,7 +300,7 @@ impl Sched {
         if frame.sequence != sequence || frame.done != frame.end || u64::from(frame.end) != begun {
             return Err(Broken);
         }
-        record::answered(worker.pid, sequence, begun, nanos);
+        trace_log::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
         let (function, id) = (frame.function, frame.job);
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {

@@ -12,7 +12,7 @@
 //! Tests: `tests/process/hostile.rs`.
 
 use super::in_hand::InHand;
-use crate::helper;
+use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::process::host::handover;
 use crate::sys::descriptor::OwnedFile;
@@ -36,7 +36,7 @@ pub(super) fn close(descriptors: Vec<OwnedFile>) {
     let mut state = refused.lock();
     state.waiting.push((descriptors, in_hand));
     if !state.is_served {
-        state.is_served = helper::start(|| serve(refused)).is_ok();
+        state.is_served = blocking_threads::start(|| serve(refused)).is_ok();
     }
 }
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::alarm::{self, Alarm};
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::late::Late;
+use crate::timer;
+use crate::timer::Alarm;
 
 /// Gives `future`, or the future that it becomes, at most `duration`, on any runtime or none.
 ///
@@ -83,13 +84,13 @@ impl<F: Future> Future for Timeout<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if *this.is_last {
-            alarm::renew_budget();
+            timer::renew_budget();
         }
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
         ready!(this.alarm.poll_elapsed(cx));
-        if !*this.is_last && alarm::has_refused() {
+        if !*this.is_last && timer::has_refused() {
             *this.is_last = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;

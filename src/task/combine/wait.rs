@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::into_tasks;
-use crate::alarm::Alarm;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
+use crate::timer::Alarm;
 
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

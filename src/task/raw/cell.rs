@@ -22,14 +22,15 @@ use super::header::{Header, Producer, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;
 use super::{free_list, waker};
-use crate::helper::contain;
+use crate::blocking_threads::contain;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
-use crate::record::{self, Kind};
 use crate::task::error::TaskError;
 use crate::task::outcome::{AsResult, AsValue, OutputRule};
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
+use crate::trace_log;
+use crate::trace_log::Kind;
 
 /// A whole task.
 #[repr(C)]
@@ -69,7 +70,7 @@ impl Newborn {
     #[inline]
     pub(crate) fn new(kind: Kind) -> Self {
         let birth = Birth::at(Location::caller());
-        record::spawned(birth.id.get(), birth.site, kind);
+        trace_log::spawned(birth.id.get(), birth.site, kind);
         let span = traced::announce(&birth, kind);
         Self { birth, span }
     }
@@ -162,7 +163,7 @@ where
 {
     let vtable = &Make::<(), T, P>::PROMISE;
     let birth = Birth::at(Location::caller());
-    record::spawned(birth.id.get(), birth.site, Kind::Promise);
+    trace_log::spawned(birth.id.get(), birth.site, Kind::Promise);
     let payload = Payload::<(), T>::of(());
     let cell = allocate(birth, State::promised(), vtable, producer, payload);
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
@@ -405,7 +406,7 @@ where
                 Ok(()) => result,
             }
         });
-        let how = ended.as_ref().map_or(record::Ending::Pending, ending);
+        let how = ended.as_ref().map_or(trace_log::Ending::Pending, ending);
         runner.header().note_ended(how);
         ended
     };
@@ -470,9 +471,9 @@ unsafe fn entry(ptr: NonNull<Header>) -> Runnable {
 
 /// How the code of a task has ended, for the recording.
 #[inline]
-fn ending<T>(result: &Result<T, TaskError>) -> record::Ending {
+fn ending<T>(result: &Result<T, TaskError>) -> trace_log::Ending {
     match result {
-        Ok(_) => record::Ending::Done,
+        Ok(_) => trace_log::Ending::Done,
         Err(error) => error.ending(),
     }
 }

@@ -37,11 +37,11 @@ use once_cell::race::OnceBox;
 use super::current::Birth;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
-use crate::record::Kind;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
 use crate::task::side::Side;
 use crate::task::state::State;
+use crate::trace_log::Kind;
 
 /// A bit of a task's tag: its entry is that of a task that has yielded (T18).
 pub(super) const YIELDED: u32 = 1 << 31;

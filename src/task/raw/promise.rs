@@ -7,8 +7,9 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 
 use super::header::TaskRef;
-use crate::record::{self, Ending};
 use crate::task::error::TaskError;
+use crate::trace_log;
+use crate::trace_log::Ending;
 
 /// Completes a [`Task`](crate::Task) by hand: the bridge from any callback API.
 ///
@@ -66,7 +67,7 @@ impl<T> Completer<T> {
         let how = result
             .as_ref()
             .map_or_else(TaskError::ending, |_| Ending::Done);
-        record::settled(cell.header().birth.id.get(), how);
+        trace_log::settled(cell.header().birth.id.get(), how);
         cell.header().touch_payload();
         // SAFETY: T7: the cell was made with this `T` (`from_ref`); T1: `begin_complete` has just
         // set RUNNING, for us, so the place is ours, and a promise's work is `()`, which

@@ -27,7 +27,7 @@ use std::mem;
 use std::task::{Context, Poll, RawWakerVTable, Waker};
 
 use super::handle::Task;
-use crate::helper::contain;
+use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
 
 /// The consumer's side.

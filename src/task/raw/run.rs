@@ -14,9 +14,8 @@ use std::task::Waker;
 
 use super::current;
 use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
-use crate::helper::contain;
+use crate::blocking_threads::contain;
 use crate::loom::atomic::{Ordering, fence};
-use crate::record::{self, Ending, Kind};
 use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
@@ -25,6 +24,8 @@ use crate::task::side::Side;
 use crate::task::state::{Cancel, Finish};
 use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
+use crate::trace_log;
+use crate::trace_log::{Ending, Kind};
 
 impl TaskRef {
     /// The address of its cell: different from that of any other task that exists now.
@@ -80,7 +81,7 @@ impl TaskRef {
     /// # Safety
     /// T1, T8: the caller has RUNNING and gives it away; neither work nor output is in place.
     unsafe fn end(self, error: TaskError) {
-        record::settled(self.header().birth.id.get(), error.ending());
+        trace_log::settled(self.header().birth.id.get(), error.ending());
         // SAFETY: T8: the place is empty and ours (the caller's promise).
         unsafe { self.write_error(error) };
         // SAFETY: T8: RUNNING is ours still, and there is an output now.
@@ -506,10 +507,10 @@ impl Header {
     /// Records that its code begins to run on this thread.
     #[inline(always)]
     pub(super) fn note_begun(&self) {
-        if record::is_on() {
-            record::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
+        if trace_log::is_on() {
+            trace_log::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
             if let Some(name) = self.side.get().and_then(|side| side.name.get()) {
-                record::named(self.birth.id.get(), name);
+                trace_log::named(self.birth.id.get(), name);
             }
         }
     }
@@ -517,13 +518,13 @@ impl Header {
     /// Records that its code has stopped running.
     #[inline(always)]
     pub(super) fn note_ended(&self, how: Ending) {
-        record::ended(self.birth.id.get(), how);
+        trace_log::ended(self.birth.id.get(), how);
     }
 
     /// Records that a waker is about to queue it.
     #[inline(always)]
     pub(super) fn note_woken(&self) {
-        record::woken(self.birth.id.get());
+        trace_log::woken(self.birth.id.get());
     }
 
     /// Tells loom that the payload is accessed now, as for a write.

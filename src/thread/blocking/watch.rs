@@ -39,7 +39,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::call::Sample;
-use crate::helper;
+use crate::blocking_threads;
 use crate::sys::clock;
 use crate::sys::thread_clock::ThreadClock;
 use crate::thread::engine::queue::Next;
@@ -95,7 +95,7 @@ struct Watch {
 /// Starts the watch over a pool. False: the system gives no thread for it.
 pub(in crate::thread) fn start(registry: &Arc<Registry>) -> bool {
     let watched = Arc::downgrade(registry);
-    let started = helper::start(move || watch(&watched)).is_ok();
+    let started = blocking_threads::start(move || watch(&watched)).is_ok();
     if !started {
         registry.sleep.end_watch();
     }
@@ -162,7 +162,7 @@ impl Watch {
             registry.recheck();
         }
         // It may be the last reference, and the pool's hooks go with it.
-        helper::contain(|| drop(registry));
+        blocking_threads::contain(|| drop(registry));
         own || others
     }
 

@@ -26,9 +26,9 @@ use super::queue::{Mode, Work};
 use super::raw_current as current;
 use super::registry::Registry;
 use super::worker::Worker;
-use crate::record;
 use crate::task::Runnable;
 use crate::thread::join::raw_job;
+use crate::trace_log;
 
 /// Calls `f` with a place in the pool that is lent to this thread meanwhile.
 pub(in crate::thread) fn as_outsider(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) {
@@ -165,7 +165,7 @@ impl Registry {
         }
         self.seated(&mut |worker| {
             let helping = worker.helps();
-            let _noted = helping.as_ref().map(|_| record::part("region"));
+            let _noted = helping.as_ref().map(|_| trace_log::part("region"));
             f(worker);
         });
     }

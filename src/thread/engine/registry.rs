@@ -24,7 +24,7 @@ use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, Recruited, Sleep, Waiters};
 use super::slot::{Seat, Slot};
-use crate::helper::contain;
+use crate::blocking_threads::contain;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::fork;

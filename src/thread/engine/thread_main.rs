@@ -25,9 +25,9 @@ use super::sleep::{KEEP_SPARE, WakeReason};
 use super::slot::Seat;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
-use crate::record;
 use crate::task::{Runnable, context, panic};
 use crate::thread::join::wake_policy::PAUSE;
+use crate::trace_log;
 
 /// How many rounds a searcher looks before it goes to sleep: with about 700 spin hints and 14
 /// yields, some tens of microseconds.
@@ -88,7 +88,7 @@ impl Worker {
                 self.leave_index();
                 self.leave_queues();
                 self.registry().recheck();
-                let _noted = record::sleeps();
+                let _noted = trace_log::sleeps();
                 return self.rest();
             }
             let mut work = self.find();
@@ -160,7 +160,7 @@ impl Worker {
             }
             registry.published();
         }
-        let _noted = record::sleeps();
+        let _noted = trace_log::sleeps();
         match polls {
             true => self.poll(),
             false => self.rest(),
@@ -241,7 +241,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
 pub(in crate::thread) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
     context::begin_worker(registry.tag, take_newest);
     seat.slot.call.occupy();
-    let _role = record::role(record::Role::Worker {
+    let _role = trace_log::role(trace_log::Role::Worker {
         pool: registry.tag,
         slot: seat.slot.number as u32,
         index: seat.slot.index() as u32,

@@ -34,10 +34,10 @@ use super::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
 use super::sleep::STALL;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
-use crate::record;
 use crate::sync::park::{self, Blocker};
 use crate::sys::ticks;
 use crate::thread::join::raw_job::StackJob;
+use crate::trace_log;
 
 /// How many times a waiter that may help checks before it yields: some microseconds.
 pub(in crate::thread) const ROUNDS: u32 = 200;
@@ -82,7 +82,7 @@ impl Worker {
                 // Once more after each wake-up: there may be something to help with now.
                 let _waits = WaitsForPool::begin();
                 park::blocked(|| {
-                    let _noted = record::waits();
+                    let _noted = trace_log::waits();
                     match Compensate.retry_after() {
                         None => self.seat.parker.park(),
                         Some(pause) => self.seat.parker.park_timeout(pause),
@@ -161,7 +161,7 @@ impl Worker {
             let Some(job) = self.with_slots(|slots| slots.get(thief)?.public.steal_job()) else {
                 return false;
             };
-            record::stolen(0, thief);
+            trace_log::stolen(0, thief);
             // The code that runs next may wait itself, and does not count as waiting.
             (looks, counted) = (0, None);
             if latch.is_set() {

@@ -6,8 +6,8 @@
 //! Tests: `tests/thread/pool.rs` as a whole, `tests/forks/thread.rs`.
 
 use crate::loom::Unparker;
-use crate::record;
 use crate::sys::fork;
+use crate::trace_log;
 
 /// Wakes one thread from its park. Outlives that thread.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ impl WakeHandle {
         if self.born != fork::generation() {
             return;
         }
-        record::thread_woken(self.pool, self.slot);
+        trace_log::thread_woken(self.pool, self.slot);
         self.unparker.unpark();
     }
 }

@@ -35,13 +35,13 @@ use super::queue::{BATCH, DEQUES, Mode, Slots, Work};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{Seat, Slot};
 use crate::loom::atomic::Ordering;
-use crate::record;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
 use crate::thread::join::raw_job::JobRef;
 use crate::thread::join::splitter::Splitter;
 use crate::thread::join::wake_policy::{Findings, Helping, TINY};
 use crate::thread::scope::raw_lender::{Ended, ErasedEntry};
+use crate::trace_log;
 
 /// After how many runs of scope tasks by their handles' threads the stale entries are dropped.
 const SWEEP: u32 = 64;
@@ -501,12 +501,12 @@ impl Worker {
     }
 
     fn note_theft(&self, work: &Work, slot: &Slot) {
-        if record::is_on() && slot.number != self.seat.slot.number {
+        if trace_log::is_on() && slot.number != self.seat.slot.number {
             let task = match work {
                 Work::Task(task) | Work::Item(task) => task.id().get(),
                 _ => 0,
             };
-            record::stolen(task, slot.number);
+            trace_log::stolen(task, slot.number);
         }
     }
 
@@ -544,11 +544,11 @@ impl Worker {
                 return self.findings.ran(ticks::since(began) < TINY);
             }
             Work::Scoped(lent) => {
-                let _noted = record::part("part of a scope");
+                let _noted = trace_log::part("part of a scope");
                 lent.run(&self.ended);
             }
             Work::Share(share) => {
-                let _noted = record::part("broadcast");
+                let _noted = trace_log::part("broadcast");
                 share.run(&self.ended);
             }
         }
@@ -563,7 +563,7 @@ impl Worker {
     }
 
     fn run_half(&self, job: JobRef) {
-        let _noted = record::part("part of a join or map");
+        let _noted = trace_log::part("part of a join or map");
         job.run(self.seat.slot.number);
     }
 }

@@ -8,7 +8,7 @@
 use crossbeam_utils::CachePadded;
 use slab::Slab;
 
-use crate::helper;
+use crate::blocking_threads;
 use crate::loom::atomic::{Ordering, fence};
 use crate::loom::{Mutex, MutexGuard};
 use crate::task::{Runnable, TaskError, TaskRef};
@@ -109,5 +109,5 @@ impl Futures {
 /// thread may hold a lock that the future's destructor needs. If the system gives no thread, the
 /// waking thread drops it.
 pub(in crate::thread) fn end_elsewhere(end: impl FnOnce() + Send + 'static) {
-    let _ = helper::start(move || helper::contain(end));
+    let _ = blocking_threads::start(move || blocking_threads::contain(end));
 }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use crate::helper;
+use crate::blocking_threads;
 use crate::loom::{Mutex, MutexGuard};
 use crate::sync::park;
 use crate::task::panic::{self, contain};
@@ -121,7 +121,7 @@ impl<R: Send + 'static> Pipeline<R> {
         let this = Arc::clone(self);
         let (runnable, mut task) = task::closure(move || this.feed(), false);
         let stack = self.registry.config.stack_bytes();
-        let refused = helper::start_with(stack, move || _ = runnable.run()).is_err();
+        let refused = blocking_threads::start_with(stack, move || _ = runnable.run()).is_err();
         let mut state = self.state.lock();
         if refused {
             state.feeding = false;

@@ -26,11 +26,11 @@ use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::helper;
+use crate::blocking_threads;
 use crate::loom::{Mutex, MutexGuard};
-use crate::record;
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
+use crate::trace_log;
 
 /// What a call waits for.
 #[derive(Clone, Copy)]
@@ -139,11 +139,11 @@ impl Queue {
         if state.threads >= self.limits.at_once {
             // If the system refuses the thread, the next call tries again.
             if !state.watched && state.threads < self.limits.most {
-                state.watched = helper::start(|| self.watch()).is_ok();
+                state.watched = blocking_threads::start(|| self.watch()).is_ok();
             }
             return Ok(state);
         }
-        match helper::start(|| self.serve()) {
+        match blocking_threads::start(|| self.serve()) {
             Ok(()) => state.threads += 1,
             Err(error) if state.threads == 0 => return Err(error),
             Err(_) => {} // the running helpers will take the call
@@ -163,8 +163,8 @@ impl Queue {
             if state.taken == before {
                 state.threads += 1;
                 // The next call may get stuck as well.
-                state.watched =
-                    state.threads < self.limits.most && helper::start(|| self.watch()).is_ok();
+                state.watched = state.threads < self.limits.most
+                    && blocking_threads::start(|| self.watch()).is_ok();
                 drop(state);
                 return self.serve();
             }
@@ -173,7 +173,7 @@ impl Queue {
     }
 
     fn serve(&self) {
-        let _role = record::role(record::Role::Offload);
+        let _role = trace_log::role(trace_log::Role::Offload);
         loop {
             let mut state = self.state.lock();
             let Some(call) = state.calls.pop_front() else {

@@ -38,7 +38,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, AsRawFd};
 
 use super::{Timekeeper, TimerKey, Timers};
-use crate::helper::{self, contain};
+use crate::blocking_threads;
+use crate::blocking_threads::contain;
 use crate::loom::Mutex;
 use crate::sys::bell::Bell;
 use crate::sys::fork::{self, PerProcess};
@@ -136,7 +137,7 @@ impl Waiter {
     ) -> Result<TimerKey, Waker> {
         let mut state = self.state.lock();
         if !state.running {
-            if helper::start(|| waiter().run()).is_err() {
+            if blocking_threads::start(|| waiter().run()).is_err() {
                 return Err(waker);
             }
             state.running = true;

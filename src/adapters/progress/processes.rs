@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::bar::Bar;
 use super::{Progress, WithBar};
-use crate::helper;
+use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::process::{Counter, Portable, ProcessCall, ProcessPool};
@@ -166,7 +166,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         let (call, counted) = self.counted(items.size_hint().1);
         let all = call.map_task(items).cancel_on_drop();
         let (completer, task) = Completer::new();
-        let _ = helper::start(move || {
+        let _ = blocking_threads::start(move || {
             let results = counted.watch(all.into(), || completer.is_cancelled());
             completer.complete(results);
         });
@@ -184,7 +184,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         let (end, ended) = bounded::<()>(0);
         let moved = counted.clone();
         // (Without a thread the bar moves once, at the end.)
-        let _ = helper::start(move || {
+        let _ = blocking_threads::start(move || {
             while ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
                 moved.update();
             }
