@@ -62,7 +62,7 @@
 // For work on this module.
 //
 //   a source ──opened──▶ a producer ──cut──▶ pieces ──▶ an iterator of std's ──▶ folded, joined
-// (thread/map/region.rs)   par, slices, text, bridge             order: cut in step     stage: adaptors
+//   par, slices, text, bridge             order: cut in step     stage: adaptors
 // parallel, gather: the ends
 //
 // Reading order: `parallel` and `indexed` are the public API, with `sources` and `collect`. An

@@ -78,18 +78,17 @@
 //
 // Reading order: each room imports only those below it (`tests/tidy/circles.rs`):
 //
-//   pool, builder, imap, own_process, process_call, entry    what users see
+//   api/       what users see
 //   machines/  what starts workers on other machines
 //   channel/   values between any processes
 //   parent/    the parent's side: threads, sockets, processes
 //   worker/    the worker's side
-//   fast/      what makes calls that follow closely quick
+//   pages/     shared pages, which make calls that follow closely quick
 //   sched/     which worker runs what; no I/O
 //   job/       one call, and where its results go
-//   payload/   what a call carries
+//   value/     what a call carries
 //   wire/      the language of both sides; no I/O
-//
-// `sys::image`, `sys::ledger`, `sys::gate` and `sys::arena` lie below.
+//   host/      what all of this asks of the operating system; shared memory
 //
 // Deliberately absent: closures with captures (only a function pointer and an argument are sent); a
 // signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which a

@@ -55,15 +55,9 @@
 //   scope ──▶ scoped  ├─▶ own deque or injector ─┤
 //   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
 //
-// Reading order: `pool`, `builder`, `global` and `here` are the public API. Below them, from the
-// ground up: `sleep`, how threads sleep and are woken; `latch` and `countdown`, between work and
-// its waiter; `queue`, the queues, and `slot`, the public part of a worker; `registry`, the state
-// that one pool's threads share, with `places`, its threads, and `indices`; `worker`, finding and
-// running work; `wait`, waiting; `thread_main`, a thread's loop, and `threads`, starting threads;
-// `enter`, entering a pool; `shutdown`. On top of these: `join`, `broadcast`, `scope`, and
-// `results` (`map` and similar methods) over `region`, which divides, `items` and `source`;
-// `spawn_async` (futures), `blocking` (calls that may block) over `call` and `watch`, and `imap`
-// over `pipeline`. No file imports one above it. Invariants are numbered P1 to P36.
+// `pool`, `builder`, `global`, `broadcast` and `current` are the public API; `engine` is the
+// scheduler; on it stand `join`, `scope`, `map`, `imap`, `futures` and `blocking`. No file imports
+// one above it. Invariants are numbered P1 to P36.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
 // `checks/tests/pool.rs`.

@@ -9,13 +9,14 @@ use crate::source::{File, Finding, Line};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 12] = [
+const LETTERS: [(char, &str); 13] = [
     ('Y', "sys"),
-    ('R', "record"),
+    ('H', "process::host"),
+    ('R', "trace_log"),
     ('S', "sync"),
-    ('A', "alarm"),
+    ('A', "timer"),
     ('T', "task"),
-    ('O', "offload"),
+    ('O', "blocking_calls"),
     ('P', "thread"),
     ('W', "process"),
     ('L', "event_loop"),
@@ -24,10 +25,13 @@ const LETTERS: [(char, &str); 12] = [
     ('D', "adapters"),
 ];
 
+/// What worker processes ask of the operating system.
+const HOST: &str = "src/process/host/";
+
 const ATTRIBUTE: &str = "allow(unsafe_code)";
 
-/// `unsafe` stays in `raw` files and in `sys`. A test may crash on purpose, or read a cell of loom;
-/// the library and the examples may not.
+/// `unsafe` stays in `raw` files, in `sys` and in `process::host`. A test may crash on purpose, or
+/// read a cell of loom; the library and the examples may not.
 pub(crate) fn confined(file: &File) -> Vec<Finding> {
     let judged = file.path.starts_with("src/") || file.path.starts_with("examples/");
     if !file.is_rust() || !judged || may_be_unsafe(&file.path) {
@@ -41,7 +45,7 @@ pub(crate) fn confined(file: &File) -> Vec<Finding> {
                 file,
                 at,
                 "unsafe-place",
-                "`unsafe` lives in files or directories named raw*, and in src/sys/",
+                "`unsafe` lives in files or directories named raw*, in src/sys/ and in src/process/host/",
             ));
         }
     }
@@ -134,6 +138,11 @@ pub(crate) fn declarations(tree: &[File], findings: &mut Vec<Finding>) -> BTreeM
     let mut declared: BTreeMap<String, String> = BTreeMap::new();
     for file in tree {
         let Some(area) = file.area() else { continue };
+        let area = if file.path.starts_with(HOST) {
+            "process::host"
+        } else {
+            area
+        };
         for (at, line) in file.lines.iter().enumerate() {
             let Some(name) = line.essay().and_then(declared_name) else {
                 continue;
@@ -206,6 +215,7 @@ pub(crate) fn cited(file: &File, declared: &BTreeMap<String, String>) -> Vec<Fin
 
 fn may_be_unsafe(path: &str) -> bool {
     path.starts_with("src/sys/")
+        || path.starts_with(HOST)
         || path == "src/sys.rs"
         || path.split('/').any(|part| part.starts_with("raw"))
 }

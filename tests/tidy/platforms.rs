@@ -1,6 +1,7 @@
 //! Where the source may depend on the system it is built for.
 //!
-//! Code that differs between systems is in `src/sys/`, so only there may a `cfg` name a system.
+//! Code that differs between systems is in `src/sys/` and `src/process/host/`, so only there may a
+//! `cfg` name a system.
 //! Elsewhere it may only say that a public item exists on some systems. A test may be for one
 //! system.
 
@@ -31,9 +32,12 @@ const PUBLIC: [(&str, usize); 10] = [
     ("src/lib.rs", 2),                    // which systems there are; processes on other machines
 ];
 
-/// A `cfg` that names a system is in `src/sys/`, or belongs to a public item or a test.
+/// A `cfg` that names a system is in `src/sys/` or `src/process/host/`, or belongs to a public item
+/// or a test.
 pub(crate) fn confined(file: &File) -> Vec<Finding> {
-    if !file.is_rust() || !file.path.starts_with("src/") || file.path.starts_with("src/sys/") {
+    let own = ["src/sys/", "src/process/host/"];
+    let own = own.iter().any(|folder| file.path.starts_with(folder));
+    if !file.is_rust() || !file.path.starts_with("src/") || own {
         return Vec::new();
     }
     let may = PUBLIC.iter().find(|(path, _)| *path == file.path);
@@ -55,7 +59,7 @@ pub(crate) fn confined(file: &File) -> Vec<Finding> {
         return Vec::new();
     }
     let what = format!(
-        "asks {} times which system it is built for, {may} are allowed: what differs between systems stands in src/sys/",
+        "asks {} times which system it is built for, {may} are allowed: what differs between systems stands in src/sys/ and src/process/host/",
         asks.len()
     );
     vec![Finding::new(file, asks[may], "platform", what)]

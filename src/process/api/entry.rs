@@ -7,7 +7,7 @@
 //!
 //! **Protocol.**
 //! 1. The parent puts an *invitation* into the worker's environment ([`VARIABLE`],
-//!    `wire::invitation`): the copy of this crate that it is for (`sys::image`), depth, the
+//!    `wire::invitation`): the copy of this crate that it is for (`host::image`), depth, the
 //!    parent's process id, the descriptors that every child inherits, the worker's name. The socket
 //!    is standard input.
 //! 2. Without an invitation, `enter` records that it was called, where a worker could begin: on the

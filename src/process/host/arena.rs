@@ -21,10 +21,10 @@
 //!    lends nor gives memory back.
 //!
 //! **Invariants.**
-//! - **Y81** A block's bytes are written by `lend` alone, before any other code knows the block.
+//! - **H81** A block's bytes are written by `lend` alone, before any other code knows the block.
 //!   Blocks that are lent do not overlap: room is taken under the lock on the list of blocks. The
 //!   process that writes an arena never reads it.
-//! - **Y82** Below `touched` every page of an arena is allocated: `lend` has the kernel allocate
+//! - **H82** Below `touched` every page of an arena is allocated: `lend` has the kernel allocate
 //!   them before it writes.
 //!
 //! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages
@@ -70,7 +70,7 @@ struct Blocks {
     next: usize,
     /// There is no gap before this offset.
     full: usize,
-    /// All pages below this offset have been allocated (Y82).
+    /// All pages below this offset have been allocated (H82).
     touched: usize,
 }
 
@@ -137,7 +137,7 @@ impl Arena {
     }
 
     /// An arena in the `range` of a mapping: whole pages, to which nothing else in this process
-    /// writes (Y81).
+    /// writes (H81).
     pub(crate) fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
         fork::watch();
         Self {
@@ -175,7 +175,7 @@ impl Arena {
             home: self.clone(),
             offset,
         };
-        // SAFETY: Y22, Y81, Y82: inside the mapping, all pages are there, and no other block has
+        // SAFETY: H22, H81, H82: inside the mapping, all pages are there, and no other block has
         // this room; so `bytes` are elsewhere, too.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset), bytes.len()) };
         Some(block)
@@ -185,7 +185,7 @@ impl Arena {
     fn reserve(&self, fresh: Range<usize>) -> io::Result<()> {
         free_memory::check(fresh.len())?;
         let start = self.at(fresh.start);
-        // SAFETY: Y22, Y53, Y81: our own room, whose content this does not change.
+        // SAFETY: H22, H53, H81: our own room, whose content this does not change.
         unsafe { memory_file::populate(start, fresh.len()) }
     }
 
@@ -197,7 +197,7 @@ impl Arena {
         blocks.give(offset);
         if let Some(excess) = blocks.excess() {
             let start = self.at(excess.start);
-            // SAFETY: Y22, Y53, Y81: whole pages of ours, which no block has; from now on they are
+            // SAFETY: H22, H53, H81: whole pages of ours, which no block has; from now on they are
             // not `touched`.
             unsafe { memory_file::give_back(start, excess.len()) };
         }

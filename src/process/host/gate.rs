@@ -33,7 +33,7 @@
 //! Rejected: claiming many items at a time, because the claimed ones may wait behind a long one;
 //! beginning an item without an atomic operation (`docs/DESIGN.md`).
 //!
-//! Tests: below; `checks/tests/process_models.rs` (under loom); `sys::ledger`;
+//! Tests: below; `checks/tests/process_models.rs` (under loom); `host::ledger`;
 //! `checks/inside/sched_simulated.rs`.
 
 use crate::loom::atomic::{AtomicU64, Ordering, fence};

@@ -29,10 +29,10 @@
 //!    what will be sent; the parent skips it when it arrives.
 //!
 //! **Invariants.**
-//! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it
+//! - **H24** The results are accessed as bytes by the worker alone, through the one `Pages` that it
 //!   has. The parent copies them out through a mapping of its own, as atomics, and believes them
 //!   only if the worker is gone or `base` has not moved.
-//! - **Y84** The area is written by the worker alone, through the one `Arena` that it has (Y81).
+//! - **H84** The area is written by the worker alone, through the one `Arena` that it has (H81).
 //!   The parent copies out of it as atomics.
 //!
 //! Tests: below; `tests/process/pool.rs` kills workers everywhere. Rejected: sending after every
@@ -119,7 +119,7 @@ impl Front {
     #[inline]
     fn head(&self) -> &Head {
         let head = self.0.at(0).cast::<Head>();
-        // SAFETY: Y22, Y23: a `Head` at least (`map`, `own`), aligned, zeroed at first, atomics
+        // SAFETY: H22, H23: a `Head` at least (`map`, `own`), aligned, zeroed at first, atomics
         // only.
         unsafe { &*head }
     }
@@ -288,7 +288,7 @@ impl Pages {
         Self(Front(Arc::new(Mapping::own::<Whole>())))
     }
 
-    /// The arena for large results, if there is an area. To be called once (Y84).
+    /// The arena for large results, if there is an area. To be called once (H84).
     pub(crate) fn arena(&self) -> Option<Arena> {
         self.lent().map(|(map, range)| Arena::over(map, range))
     }
@@ -297,7 +297,7 @@ impl Pages {
     #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         let start = self.0.0.at(RESULTS);
-        // SAFETY: Y22, Y24: within the mapping, which has `SIZE` bytes at least, and no other code
+        // SAFETY: H22, H24: within the mapping, which has `SIZE` bytes at least, and no other code
         // of this process touches these bytes while `self` is borrowed.
         unsafe { std::slice::from_raw_parts_mut(start, ROOM) }
     }

@@ -7,15 +7,15 @@
 //! memory gone (`SIGBUS`).
 //!
 //! **Invariants.**
-//! - **Y22** A mapping has `length` bytes, at least one. It begins at a page's beginning and lies
+//! - **H22** A mapping has `length` bytes, at least one. It begins at a page's beginning and lies
 //!   within its file, which cannot shrink; or it is this process's own memory, aligned as the `T`
 //!   of [`Mapping::own`] requires. It lasts as long as the `Mapping`.
-//! - **Y23** Memory that another process may write to is accessed as atomics ([`Mapping::words`]),
+//! - **H23** Memory that another process may write to is accessed as atomics ([`Mapping::words`]),
 //!   or copied by code that the compiler does not look into. Any content is then some numbers.
 //!
 //! `view` has each system's calls.
 //!
-//! Tests: below; `sys::memory_file`, `sys::segment`, `sys::arena`, `sys::ledger`.
+//! Tests: below; `host::memory_file`, `host::segment`, `host::arena`, `host::ledger`.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -48,9 +48,9 @@ pub(crate) struct Mapping {
     own: Option<Layout>,
 }
 
-// SAFETY: Y22: the mapping belongs to the process, not to a thread.
+// SAFETY: H22: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: Y23: a shared reference gives access to atomics; each use of the address has an argument
+// SAFETY: H23: a shared reference gives access to atomics; each use of the address has an argument
 // of its own.
 unsafe impl Sync for Mapping {}
 
@@ -86,7 +86,7 @@ impl Mapping {
     pub(crate) fn own<T>() -> Self {
         const { assert!(size_of::<T>() > 0) };
         let layout = Layout::new::<T>();
-        // SAFETY: Y22: the layout has one byte at least.
+        // SAFETY: H22: the layout has one byte at least.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) });
         Self {
             start: start.unwrap_or_else(|| handle_alloc_error(layout)),
@@ -104,7 +104,7 @@ impl Mapping {
             return None;
         }
         let start = self.at(offset).cast();
-        // SAFETY: Y22, Y23: inside the mapping, aligned, and atomics only.
+        // SAFETY: H22, H23: inside the mapping, aligned, and atomics only.
         Some(unsafe { std::slice::from_raw_parts(start, (end - offset) / 8) })
     }
 
@@ -112,7 +112,7 @@ impl Mapping {
     #[inline]
     pub(crate) fn at(&self, offset: usize) -> *mut u8 {
         assert!(offset <= self.length);
-        // SAFETY: Y22: inside the mapping, or at its end.
+        // SAFETY: H22: inside the mapping, or at its end.
         unsafe { self.start.as_ptr().add(offset) }
     }
 
@@ -127,9 +127,9 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         let start = self.start.as_ptr();
         match self.own {
-            // SAFETY: Y22: `own` has allocated it with this layout, and no borrow of it is left.
+            // SAFETY: H22: `own` has allocated it with this layout, and no borrow of it is left.
             Some(layout) => unsafe { dealloc(start, layout) },
-            // SAFETY: Y22: this is a mapping of ours, and no borrow of it is left.
+            // SAFETY: H22: this is a mapping of ours, and no borrow of it is left.
             None => unsafe { view::close(start, self.length) },
         }
     }

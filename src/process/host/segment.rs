@@ -11,7 +11,7 @@
 //! (`free_memory`).
 //!
 //! **Invariants.**
-//! - **Y61** The file of a fixed segment is sealed against writing, from before it is mapped on.
+//! - **H61** The file of a fixed segment is sealed against writing, from before it is mapped on.
 //!   The kernel refuses that seal while a writable mapping exists, and writable mappings and writes
 //!   after it. So its bytes never change. (Where there are no seals, no other process has the file:
 //!   `memory_file`.)
@@ -122,7 +122,7 @@ mod tests {
     const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
     fn bytes(segment: &Mapping) -> &[u8] {
-        // SAFETY: Y22, Y61: the tests ask for fixed ones only.
+        // SAFETY: H22, H61: the tests ask for fixed ones only.
         unsafe { std::slice::from_raw_parts(segment.at(0), segment.length()) }
     }
 

@@ -20,8 +20,8 @@
 //! **Plain workers** have no ledger. A caller hands out its call (1.) if no other work waits. Then
 //! it receives the records of its worker until the call has ended, and sleeps on the worker's
 //! socket in between, for at most a [`BEAT`], with the *valve* shut through which the driver would
-//! be woken (`sys::valve`). It gives up, and opens the valve, as soon as the worker has other work,
-//! too, another thread has the engine, or the stream has ended.
+//! be woken (`host::valve`). It gives up, and opens the valve, as soon as the worker has other
+//! work, too, another thread has the engine, or the stream has ended.
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
@@ -33,7 +33,7 @@
 //! pool does not poll.
 //!
 //! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`,
-//! `sys::ledger`.
+//! `host::ledger`.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -234,8 +234,8 @@ impl<T> MappedSlice<T> {
 
     pub(crate) fn elements(&self) -> &[T] {
         let start = self.mapped.mapping.at(0).cast::<T>();
-        // SAFETY: W30, W31, Y22: elements of those, mapped, long enough, aligned, and mapped as
-        // long as `self` is borrowed. Y61, Y23: numbers (atomic size 0) never change, and
+        // SAFETY: W30, W31, H22: elements of those, mapped, long enough, aligned, and mapped as
+        // long as `self` is borrowed. H61, H23: numbers (atomic size 0) never change, and
         // everything else is only accessed as atomics.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }

@@ -1,6 +1,6 @@
 //! Numbers in memory that processes share: [`Shared`] and [`SharedAtomics`].
 //!
-//! **Job.** Both stand for a memfd (`sys::segment`) that this process has mapped (`mapped`). In an
+//! **Job.** Both stand for a memfd (`host::segment`) that this process has mapped (`mapped`). In an
 //! argument or a result they are encoded as two numbers: which of the descriptors that travel
 //! beside it (`attachments`), and how many bytes. The receiver checks both against what it got, and
 //! maps the memory, unless it has already.

@@ -8,7 +8,7 @@
 //! nothing in the bytes is ever taken for one.
 //!
 //! **Protocol.** The sender copies the numbers into a block of its memory ([`SharedBuffer`],
-//! `sys::arena`) and keeps the block until the receiver has decoded the value.
+//! `host::arena`) and keeps the block until the receiver has decoded the value.
 //! 1. *Arguments.* The pool's memory is made when something is first lent. The block is kept as
 //!    long as the encoded argument (`chunk`), because the item may be sent again, to any worker.
 //!    The parent keeps the chunk of a frame until it has received `End`, or the worker is gone. A
@@ -32,7 +32,7 @@
 //! are kept when nothing is lent.
 //!
 //! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom);
-//! `sys::arena`, `sys::ledger`. Rejected: `docs/DESIGN.md`.
+//! `host::arena`, `host::ledger`. Rejected: `docs/DESIGN.md`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};

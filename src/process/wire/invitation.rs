@@ -1,7 +1,7 @@
 //! The invitation, by which a parent makes a process a worker.
 //!
 //! It is an environment variable with these parts: the name of the copy of this crate that it is
-//! for (`sys::image`), the depth, the parent's process id, the descriptors that every child
+//! for (`host::image`), the depth, the parent's process id, the descriptors that every child
 //! inherits, the descriptors of the stream if it is not the socket on standard input (or the
 //! address where the worker gets a stream), and the worker's name if it has one. The first three
 //! parts are the same in all versions of this crate. `entry` says which process accepts one, and

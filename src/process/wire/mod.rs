@@ -225,7 +225,7 @@ pub(crate) struct ServedContext {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Frame<'a> {
     Welcome {
-        /// The name of its copy of this crate (`sys::image`).
+        /// The name of its copy of this crate (`host::image`).
         copy: &'a [u8],
         /// How much memory the worker may have; 0: there is no limit.
         memory: u64,

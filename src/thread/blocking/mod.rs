@@ -1,4 +1,5 @@
-//! Calls that may block, and threads that stand in for those that do.
+//! Calls that may block, and threads that stand in for those that do: each `call` is timed, and the
+//! `watch` notices which of them wait.
 
 pub(super) mod blocking;
 pub(super) mod call;

@@ -1,4 +1,11 @@
 //! The scheduler: what the threads of one pool share, and what each of them does.
+//!
+//! From the ground up: `sleep`, how threads sleep and are woken (with `wake`, `mailbox` and
+//! `latch`); `queue`, the queues; `slot`, the public part of a worker; `registry`, the state that
+//! one pool's threads share, with `places`, its threads, `indices` and its `config`; `worker`,
+//! finding and running work; `wait`, waiting in the middle of work; `thread_main`, a thread's loop,
+//! and `threads`, starting threads; `enter`, a thread from outside that takes part; `shutdown`.
+//! `raw_current` has the pools that this thread works for.
 
 pub(super) mod config;
 pub(super) mod countdown;

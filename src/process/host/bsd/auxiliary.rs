@@ -1,6 +1,6 @@
 //! What the dynamic loader says about this process.
 //!
-//! - **Y56** `dl_iterate_phdr` calls the function for each loaded module, the executable first. It
+//! - **H56** `dl_iterate_phdr` calls the function for each loaded module, the executable first. It
 //!   passes a pointer to the module's description, which is valid for that call, and the caller's
 //!   pointer.
 #![allow(unsafe_code)]
@@ -10,16 +10,16 @@ use std::ffi::{c_int, c_void};
 /// Whether the program headers at this address are those of the executable.
 pub(crate) fn are_executables(headers: usize) -> bool {
     let mut first = 0_usize;
-    // SAFETY: Y56: `note` has the signature of such a function, and the local outlives the call.
+    // SAFETY: H56: `note` has the signature of such a function, and the local outlives the call.
     unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut first).cast()) };
     headers == first
 }
 
 /// Notes where the headers of the first module are, and ends the iteration.
 unsafe extern "C" fn note(info: *mut libc::dl_phdr_info, _: usize, first: *mut c_void) -> c_int {
-    // SAFETY: Y56: the pointer is valid for this call.
+    // SAFETY: H56: the pointer is valid for this call.
     let headers = unsafe { (*info).dlpi_phdr };
-    // SAFETY: Y56: the pointer is that of the local of `are_executables`.
+    // SAFETY: H56: the pointer is that of the local of `are_executables`.
     unsafe { first.cast::<usize>().write(headers.addr()) };
     1
 }

@@ -1,6 +1,6 @@
 //! What a process asks the system about itself: its threads, its descriptors, its rights.
 //!
-//! - **Y55** These calls have no precondition. They fill in local variables whose length they are
+//! - **H55** These calls have no precondition. They fill in local variables whose length they are
 //!   given.
 #![allow(unsafe_code)]
 
@@ -17,7 +17,7 @@ pub(crate) fn is_alone() -> Option<bool> {
     let mut info = MaybeUninit::<libc::proc_taskinfo>::zeroed();
     let size = size_of::<libc::proc_taskinfo>() as libc::c_int;
     let pid = std::process::id().cast_signed();
-    // SAFETY: Y55: a local variable of that size.
+    // SAFETY: H55: a local variable of that size.
     let filled = unsafe {
         libc::proc_pidinfo(
             pid,
@@ -27,7 +27,7 @@ pub(crate) fn is_alone() -> Option<bool> {
             size,
         )
     };
-    // SAFETY: Y55: it holds zeros or what the system has written; all fields are numbers.
+    // SAFETY: H55: it holds zeros or what the system has written; all fields are numbers.
     let info = unsafe { info.assume_init() };
     (filled == size).then_some(info.pti_threadnum <= 1)
 }
@@ -51,7 +51,7 @@ pub(super) fn this_process() -> Option<libc::kinfo_proc> {
     let mut info = MaybeUninit::<libc::kinfo_proc>::zeroed();
     let mut size = size_of::<libc::kinfo_proc>();
     let (length, place) = (name.len() as libc::c_uint, info.as_mut_ptr().cast());
-    // SAFETY: Y55: a name of that length and a local variable of that size; the call changes
+    // SAFETY: H55: a name of that length and a local variable of that size; the call changes
     // nothing.
     let error = unsafe {
         libc::sysctl(
@@ -64,7 +64,7 @@ pub(super) fn this_process() -> Option<libc::kinfo_proc> {
         )
     };
     let is_filled = error == 0 && size == size_of::<libc::kinfo_proc>();
-    // SAFETY: Y55: the call has filled in all of it, or it is zeros, which are valid for all
+    // SAFETY: H55: the call has filled in all of it, or it is zeros, which are valid for all
     // fields.
     let info = unsafe { info.assume_init() };
     is_filled.then_some(info)
@@ -72,13 +72,13 @@ pub(super) fn this_process() -> Option<libc::kinfo_proc> {
 
 /// Whether the calling thread is the program's first.
 pub(crate) fn is_first_thread() -> bool {
-    // SAFETY: Y55.
+    // SAFETY: H55.
     unsafe { libc::pthread_main_np() != 0 }
 }
 
 /// Whether the process was started with other rights than its caller's.
 pub(crate) fn has_other_rights() -> bool {
-    // SAFETY: Y55.
+    // SAFETY: H55.
     unsafe { libc::issetugid() != 0 }
 }
 

@@ -1,6 +1,6 @@
 //! Reads the header of an image in the Mach-O format.
 //!
-//! - **Y57** `__dso_handle` is the first byte of this image's header. The header and the load
+//! - **H57** `__dso_handle` is the first byte of this image's header. The header and the load
 //!   commands behind it are mapped, aligned and unchanged for the life of the process. So are the
 //!   segments, `slide` bytes from the addresses in the commands.
 #![allow(unsafe_code)]
@@ -39,10 +39,10 @@ unsafe extern "C" {
 pub(crate) fn headers() -> Headers {
     let base = (&raw const HEADER).expose_provenance();
     let header = std::ptr::with_exposed_provenance::<Header>(base);
-    // SAFETY: Y57: the header is at the beginning of a page, so it is aligned.
+    // SAFETY: H57: the header is at the beginning of a page, so it is aligned.
     let header = unsafe { &*header };
     let start = std::ptr::with_exposed_provenance(base + size_of::<Header>());
-    // SAFETY: Y57: the load commands have this length in all.
+    // SAFETY: H57: the load commands have this length in all.
     let commands = unsafe { std::slice::from_raw_parts(start, header.length as usize) };
     let (code, id) = parse(commands, base);
     let is_executable = header.kind == EXECUTABLE;

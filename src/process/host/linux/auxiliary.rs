@@ -1,13 +1,13 @@
 //! The auxiliary vector: what the kernel told this process at its start.
 //!
-//! - **Y35** `getauxval` may be called at any time: the table that it reads exists before the first
+//! - **H35** `getauxval` may be called at any time: the table that it reads exists before the first
 //!   constructor runs, and for a number that is not in it the result is 0.
 //!
-//! Tests: `sys::image`, `tests/process/host.rs`.
+//! Tests: `host::image`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
 
 fn value(what: libc::c_ulong) -> usize {
-    // SAFETY: Y35: any number may be asked for.
+    // SAFETY: H35: any number may be asked for.
     unsafe { libc::getauxval(what) as usize }
 }
 

@@ -17,7 +17,7 @@
 //! Where the kernel or a filter does not support this, nothing happens when the other end is
 //! closed.
 //!
-//! - **Y27** `fcntl` with these commands takes numbers, for a descriptor that is open.
+//! - **H27** `fcntl` with these commands takes numbers, for a descriptor that is open.
 //!
 //! Rejected: setting the signal on a socket or pipe that exists anyway, because anything sent
 //! through it would kill the child.
@@ -53,7 +53,7 @@ impl Lifeline {
             (libc::F_SETOWN, pid.as_raw_nonzero().get()),
             (libc::F_SETFL, libc::O_ASYNC),
         ] {
-            // SAFETY: Y27: the descriptor is open, and no other code has it yet.
+            // SAFETY: H27: the descriptor is open, and no other code has it yet.
             unsafe { libc::fcntl(theirs.as_raw_fd(), command, value) };
         }
         Ok((Self(ours.into()), theirs.into()))

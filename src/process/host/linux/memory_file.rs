@@ -3,10 +3,10 @@
 //! A memory file may come from another process, so nothing is assumed of it: the kernel is asked
 //! for its seals, which cannot be removed.
 //!
-//! - **Y53** Pages of a mapping may be filled in advance, and given back: the first changes no
+//! - **H53** Pages of a mapping may be filled in advance, and given back: the first changes no
 //!   content, the second makes it zero.
 //!
-//! Tests: below; `sys::segment`, `sys::arena`.
+//! Tests: below; `host::segment`, `host::arena`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -113,19 +113,19 @@ pub(crate) fn at([process, number]: [u32; 2]) -> io::Result<OwnedFd> {
 /// Allocates the pages from `start` on; an error if there is no memory for them.
 ///
 /// # Safety
-/// Y53: the bytes are whole pages of a mapping of such a file.
+/// H53: the bytes are whole pages of a mapping of such a file.
 pub(crate) unsafe fn populate(start: *mut u8, length: usize) -> io::Result<()> {
-    // SAFETY: Y53: the caller's promise.
+    // SAFETY: H53: the caller's promise.
     Ok(unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxPopulateWrite) }?)
 }
 
 /// Gives the pages from `start` on back to the system.
 ///
 /// # Safety
-/// Y53: the bytes are whole pages of a mapping of such a file, and their content is not needed any
+/// H53: the bytes are whole pages of a mapping of such a file, and their content is not needed any
 /// more.
 pub(crate) unsafe fn give_back(start: *mut u8, length: usize) {
-    // SAFETY: Y53: the caller's promise.
+    // SAFETY: H53: the caller's promise.
     let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
 }
 

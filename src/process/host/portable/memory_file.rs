@@ -7,12 +7,12 @@
 //! that is [sealed](seal). While the file has a name, only this user's processes can open it, and
 //! they can harm this process anyway.
 //!
-//! - **Y54** The functions for pages do nothing.
+//! - **H54** The functions for pages do nothing.
 //!
 //! **Rejected.** `shm_open`: on macOS such a file can be written to only through a mapping, and two
 //! of them have no numbers that differ.
 //!
-//! Tests: below; `sys::mapping`, `tests/process/shared.rs`.
+//! Tests: below; `host::mapping`, `tests/process/shared.rs`.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -112,7 +112,7 @@ pub(crate) fn at(_place: [u32; 2]) -> io::Result<OwnedFile> {
 /// Allocates the pages from `start` on: unsupported here.
 ///
 /// # Safety
-/// Y54: nothing is required.
+/// H54: nothing is required.
 pub(crate) unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
@@ -120,7 +120,7 @@ pub(crate) unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()>
 /// Gives the pages from `start` on back to the system: does nothing here.
 ///
 /// # Safety
-/// Y54: nothing is required.
+/// H54: nothing is required.
 pub(crate) unsafe fn give_back(_start: *mut u8, _length: usize) {}
 
 /// The length of the file.

@@ -15,8 +15,8 @@
 //! That costs two system calls, so code that writes often checks first whether the signal [is
 //! deadly](is_deadly).
 //!
-//! - **Y36** Setting a signal's action to one that is no function installs no handler.
-//! - **Y97** `sigtimedwait` reads a set and a time, which are local variables of the caller.
+//! - **H36** Setting a signal's action to one that is no function installs no handler.
+//! - **H97** `sigtimedwait` reads a set and a time, which are local variables of the caller.
 //!
 //! Tests: `tests/process/channel.rs`.
 #![allow(unsafe_code)]
@@ -35,7 +35,7 @@ pub(crate) fn is_deadly() -> bool {
 
 /// Ignores `SIGPIPE` from now on, as `std` does before `main`, which a worker may not reach.
 pub(crate) fn ignore() {
-    // SAFETY: Y36: `SIG_IGN` is no function.
+    // SAFETY: H36: `SIG_IGN` is no function.
     unsafe { libc::signal(SIGPIPE, SIG_IGN) };
 }
 
@@ -70,6 +70,6 @@ fn take(set: &libc::sigset_t) {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: Y97: set and time are local variables, and the call fills in nothing.
+    // SAFETY: H97: set and time are local variables, and the call fills in nothing.
     let _ = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &raw const now) };
 }

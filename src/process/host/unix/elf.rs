@@ -6,13 +6,13 @@
 //! (`auxiliary`).
 //!
 //! **Invariants.**
-//! - **Y20** `__ehdr_start` is the first byte of a mapped, readable segment that holds the ELF
+//! - **H20** `__ehdr_start` is the first byte of a mapped, readable segment that holds the ELF
 //!   header and the program headers, for the life of the process. (The linker defines the symbol
 //!   only if the headers are loaded.)
-//! - **Y21** A loaded segment spans `base + vaddr - lowest` for `memsz` bytes and stays mapped with
+//! - **H21** A loaded segment spans `base + vaddr - lowest` for `memsz` bytes and stays mapped with
 //!   its content for the life of the process.
 //!
-//! Tests: below; `sys::image`.
+//! Tests: below; `host::image`.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -84,17 +84,17 @@ pub(crate) fn headers() -> Headers {
 /// The bytes of a loaded range of the image.
 fn bytes(range: Range<usize>) -> &'static [u8] {
     let start = std::ptr::with_exposed_provenance(range.start);
-    // SAFETY: Y21: the range is a loaded segment of this image, mapped, readable and unchanged for
+    // SAFETY: H21: the range is a loaded segment of this image, mapped, readable and unchanged for
     // the life of the process.
     unsafe { std::slice::from_raw_parts(start, range.len()) }
 }
 
 /// The program headers.
 fn segments(base: usize) -> &'static [Segment] {
-    // SAFETY: Y20: the ELF header of this image, at the beginning of a page, so it is aligned.
+    // SAFETY: H20: the ELF header of this image, at the beginning of a page, so it is aligned.
     let header = unsafe { &*std::ptr::with_exposed_provenance::<Header>(base) };
     let first = std::ptr::with_exposed_provenance(base + header.headers[0]);
-    // SAFETY: Y20: there are `count` program headers, aligned as the format requires.
+    // SAFETY: H20: there are `count` program headers, aligned as the format requires.
     unsafe { std::slice::from_raw_parts(first, header.count.into()) }
 }
 

@@ -1,6 +1,6 @@
 //! Opens the standard streams that the host program has closed.
 //!
-//! - **Y99** For a number that is not open the call returns `EBADF`; the one call that a number is
+//! - **H99** For a number that is not open the call returns `EBADF`; the one call that a number is
 //!   borrowed for changes nothing.
 #![allow(unsafe_code)]
 
@@ -28,7 +28,7 @@ pub(crate) fn fill() {
 }
 
 fn is_closed(number: i32) -> bool {
-    // SAFETY: Y99: the one call that it is borrowed for reads its flags, and reports a number that
+    // SAFETY: H99: the one call that it is borrowed for reads its flags, and reports a number that
     // is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     rustix::io::fcntl_getfd(borrowed) == Err(Errno::BADF)

@@ -1,6 +1,6 @@
 //! Maps a part of a file, and unmaps it.
 //!
-//! Tests: `sys::mapping`.
+//! Tests: `host::mapping`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -28,7 +28,7 @@ pub(crate) fn open(
         Access::Fixed => (ProtFlags::READ, MapFlags::PRIVATE),
     };
     let (hint, length, from) = (std::ptr::null_mut(), range.len(), range.start as u64);
-    // SAFETY: Y22: the kernel chooses the address, so the mapping aliases no other memory of this
+    // SAFETY: H22: the kernel chooses the address, so the mapping aliases no other memory of this
     // process.
     let start = unsafe { rustix::mm::mmap(hint, length, protection, flags, file, from) }?;
     Ok(start.cast())
@@ -37,8 +37,8 @@ pub(crate) fn open(
 /// Ends a mapping.
 ///
 /// # Safety
-/// Y22: `start` comes from [`open`], with this length, and no code uses the mapping any more.
+/// H22: `start` comes from [`open`], with this length, and no code uses the mapping any more.
 pub(crate) unsafe fn close(start: *mut u8, length: usize) {
-    // SAFETY: Y22: the caller's promise.
+    // SAFETY: H22: the caller's promise.
     let _ = unsafe { rustix::mm::munmap(start.cast(), length) };
 }

@@ -1,11 +1,11 @@
 //! How a process turns itself into a worker, where that is `unsafe` or differs between systems.
 //!
 //! **Invariants.**
-//! - **Y25** The environment is changed, and descriptors that came with `exec` are closed, only
+//! - **H25** The environment is changed, and descriptors that came with `exec` are closed, only
 //!   after `is_alone` has returned true: no other thread runs, and only this one could start
 //!   another.
-//! - **Y93** `_exit` runs no code of this process.
-//! - **Y26** Asking for the flags or the kind of a descriptor, or for another descriptor of the
+//! - **H93** `_exit` runs no code of this process.
+//! - **H26** Asking for the flags or the kind of a descriptor, or for another descriptor of the
 //!   same open file, changes nothing, whatever code owns it.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
@@ -28,7 +28,7 @@ use crate::sys::refused::refused;
 /// Does nothing if there are other threads.
 pub(crate) fn forget_variable(name: &str) {
     if is_alone() == Some(true) {
-        // SAFETY: Y25: no other thread reads or writes the environment now.
+        // SAFETY: H25: no other thread reads or writes the environment now.
         unsafe { std::env::remove_var(name) };
     }
 }
@@ -42,7 +42,7 @@ pub(crate) fn hear_all_signals() {
 /// Restores the default actions of the signals that a shell makes its background commands ignore.
 pub(crate) fn hear_interrupts() {
     for signal in [libc::SIGINT, libc::SIGQUIT] {
-        // SAFETY: Y36: `SIG_DFL` is no function.
+        // SAFETY: H36: `SIG_DFL` is no function.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
@@ -133,7 +133,7 @@ pub(crate) fn write(pipe: impl AsFd, bytes: &[u8]) -> rustix::io::Result<usize> 
 
 /// Ends this process at once, without running any more of its code.
 pub(crate) fn leave(code: c_int) -> ! {
-    // SAFETY: Y93: the call takes a number.
+    // SAFETY: H93: the call takes a number.
     unsafe { libc::_exit(code) }
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn close_inherited(handed_on: &[RawFd]) {
     }
     for &descriptor in handed_on {
         if is_handed_on(descriptor) {
-            // SAFETY: Y25: no code owns what came with `exec` yet, and no other thread can have got
+            // SAFETY: H25: no code owns what came with `exec` yet, and no other thread can have got
             // the number.
             unsafe { rustix::io::close(descriptor) };
         }
@@ -176,7 +176,7 @@ pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     if !is_stream(number) {
         return Err(rustix::io::Errno::BADF.into());
     }
-    // SAFETY: Y26: the one call that it is borrowed for duplicates it; the number is not negative.
+    // SAFETY: H26: the one call that it is borrowed for duplicates it; the number is not negative.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, first)?)
 }
@@ -186,7 +186,7 @@ pub(crate) fn is_stream(number: RawFd) -> bool {
     if !is_handed_on(number) {
         return false;
     }
-    // SAFETY: Y26: the one call that it is borrowed for asks for its kind; the number is not
+    // SAFETY: H26: the one call that it is borrowed for asks for its kind; the number is not
     // negative.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let kind = rustix::fs::fstat(borrowed).map(|stat| FileType::from_raw_mode(stat.st_mode));
@@ -198,7 +198,7 @@ fn is_handed_on(descriptor: RawFd) -> bool {
     if descriptor <= 2 {
         return false;
     }
-    // SAFETY: Y26: the one call that it is borrowed for reads its flags, and reports a number that
+    // SAFETY: H26: the one call that it is borrowed for reads its flags, and reports a number that
     // is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     rustix::io::fcntl_getfd(borrowed) == Ok(FdFlags::empty())

@@ -1,8 +1,8 @@
 //! Files that no other code can open, and the room for them.
 //!
-//! - **Y42** `GetDiskFreeSpaceEx` reads a name that ends with a zero, and fills in local variables.
+//! - **H42** `GetDiskFreeSpaceEx` reads a name that ends with a zero, and fills in local variables.
 //!
-//! Tests: `sys::memory_file`, under Wine.
+//! Tests: `host::memory_file`, under Wine.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -36,7 +36,7 @@ pub(crate) fn may_be(_length: usize) -> io::Result<()> {
 pub(crate) fn free(folder: &Path) -> io::Result<u64> {
     let name: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
     let mut free = 0;
-    // SAFETY: Y42: the name ends with a zero, and the number is a local variable.
+    // SAFETY: H42: the name ends with a zero, and the number is a local variable.
     match unsafe { GetDiskFreeSpaceExW(name.as_ptr(), &raw mut free, null_mut(), null_mut()) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(free),

@@ -9,7 +9,7 @@
 //!    the use of windows.) Then no worker is started, and the error names the call: a worker that
 //!    could outlive its parent is worse than none.
 //!
-//! - **Y79** `GetConsoleCP` takes nothing and returns a number: zero where there is no console.
+//! - **H79** `GetConsoleCP` takes nothing and returns a number: zero where there is no console.
 //!
 //! Tests: `job`; `tests/process/one.rs` and `host.rs` (refused calls, Ctrl-C), under Wine.
 #![allow(unsafe_code)]
@@ -42,7 +42,7 @@ pub(crate) struct Family(Job);
 /// process has no console (a service, or a program with windows) the child gets an invisible one:
 /// otherwise the system would open a window for it.
 pub(crate) fn prepare(command: &mut Command) {
-    // SAFETY: Y79: the call takes nothing and returns a number.
+    // SAFETY: H79: the call takes nothing and returns a number.
     let invisible = match unsafe { GetConsoleCP() } {
         0 => CREATE_NO_WINDOW,
         _ => 0,

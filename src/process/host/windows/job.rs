@@ -1,8 +1,8 @@
 //! Job objects: groups of processes that end together, or that share a limit.
 //!
-//! - **Y68** A job's handle is open while the `Job` exists, and the data of a call is a local
+//! - **H68** A job's handle is open while the `Job` exists, and the data of a call is a local
 //!   variable whose length the call is given.
-//! - **Y69** The handle of a process is open while it is borrowed. The pseudo-handle of this
+//! - **H69** The handle of a process is open while it is borrowed. The pseudo-handle of this
 //!   process need not be closed.
 //!
 //! Tests: below; `tests/process/host.rs` (refused calls) and `one.rs`, under Wine.
@@ -29,12 +29,12 @@ pub(super) struct Job(OwnedHandle);
 
 impl Job {
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: Y68: the call takes null for the attributes and the name.
+        // SAFETY: H68: the call takes null for the attributes and the name.
         let job = unsafe { CreateJobObjectW(std::ptr::null(), std::ptr::null()) };
         if job.is_null() {
             return Err(refused("CreateJobObject")(io::Error::last_os_error()));
         }
-        // SAFETY: Y68: the handle was made just now.
+        // SAFETY: H68: the handle was made just now.
         Ok(Self(unsafe { OwnedHandle::from_raw_handle(job) }))
     }
 
@@ -59,7 +59,7 @@ impl Job {
         let length = size_of_val(limits) as u32;
         let limits = std::ptr::from_ref(limits).cast();
         let what = JobObjectExtendedLimitInformation;
-        // SAFETY: Y68.
+        // SAFETY: H68.
         match unsafe { SetInformationJobObject(self.0.as_raw_handle(), what, limits, length) } {
             0 => Err(refused("SetInformationJobObject")(
                 io::Error::last_os_error(),
@@ -80,12 +80,12 @@ impl Job {
 
     /// Puts this process into the job, with everything that it starts later.
     pub(super) fn enter(&self) -> io::Result<()> {
-        // SAFETY: Y69.
+        // SAFETY: H69.
         self.assign(unsafe { GetCurrentProcess() })
     }
 
     fn assign(&self, process: HANDLE) -> io::Result<()> {
-        // SAFETY: Y68, Y69.
+        // SAFETY: H68, H69.
         match unsafe { AssignProcessToJobObject(self.0.as_raw_handle(), process) } {
             0 => Err(refused("AssignProcessToJobObject")(
                 io::Error::last_os_error(),
@@ -96,7 +96,7 @@ impl Job {
 
     /// Ends all processes of the job.
     pub(super) fn kill(&self) {
-        // SAFETY: Y68.
+        // SAFETY: H68.
         unsafe { TerminateJobObject(self.0.as_raw_handle(), KILLED) };
     }
 }

@@ -3,11 +3,11 @@
 //! **Would the system execute this image again?** The system tells where the executable lies in
 //! memory. If this image lies elsewhere, it is a library.
 //!
-//! - **Y66** `__ImageBase` is the first byte of this image's headers, which are mapped and do not
+//! - **H66** `__ImageBase` is the first byte of this image's headers, which are mapped and do not
 //!   change for the life of the process. The PE headers begin at the offset `e_lfanew` and say how
 //!   many section headers follow. A section spans `VirtualSize` bytes from `VirtualAddress` on. The
 //!   directories lie in sections, within `SizeOfImage` bytes.
-//! - **Y67** `GetModuleHandleW` with a null name returns the address of the executable, and changes
+//! - **H67** `GetModuleHandleW` with a null name returns the address of the executable, and changes
 //!   nothing.
 //!
 //! Tests: below; `tests/process/`, under Wine.
@@ -55,7 +55,7 @@ unsafe extern "C" {
 /// The number at this offset from the image's beginning.
 fn at<T: Copy>(base: usize, offset: usize) -> T {
     let place = std::ptr::with_exposed_provenance::<T>(base + offset);
-    // SAFETY: Y66: `headers` asks for numbers within the headers only, `build` within the image.
+    // SAFETY: H66: `headers` asks for numbers within the headers only, `build` within the image.
     unsafe { place.read_unaligned() }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn headers() -> Headers {
             start..start + at::<u32>(base, section + SIZE) as usize
         })
         .collect();
-    // SAFETY: Y67.
+    // SAFETY: H67.
     let executable = unsafe { GetModuleHandleW(std::ptr::null()) }.addr();
     Headers {
         base,

@@ -1,6 +1,6 @@
 //! How much memory this process uses, and how much it may use: a limit of its job (`job`).
 //!
-//! - **Y76** `K32GetProcessMemoryInfo` fills in a structure of the length that it is given; all of
+//! - **H76** `K32GetProcessMemoryInfo` fills in a structure of the length that it is given; all of
 //!   its fields are numbers.
 //!
 //! Tests: `tests/process/limits.rs`, under Wine.
@@ -31,9 +31,9 @@ impl Meter {
         let mut counters = PROCESS_MEMORY_COUNTERS::default();
         let length = size_of_val(&counters) as u32;
         counters.cb = length;
-        // SAFETY: Y76: the pseudo-handle of this process need not be closed.
+        // SAFETY: H76: the pseudo-handle of this process need not be closed.
         let own = unsafe { GetCurrentProcess() };
-        // SAFETY: Y76: the structure is a local variable.
+        // SAFETY: H76: the structure is a local variable.
         let filled = unsafe { K32GetProcessMemoryInfo(own, &raw mut counters, length) };
         let own = counters.PagefileUsage as u64; // what is committed, in memory or on disk
         (filled != 0).then_some((own, own))

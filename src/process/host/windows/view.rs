@@ -1,6 +1,6 @@
 //! Maps a part of a file: a section object of the file, and a view of the section.
 //!
-//! - **Y74** A section is made of an open file, its handle is closed once, and the section lasts as
+//! - **H74** A section is made of an open file, its handle is closed once, and the section lasts as
 //!   long as a view of it. `GetSystemInfo` fills in a local variable.
 //!
 //! Tests: `tests/process/shared.rs`, under Wine.
@@ -26,7 +26,7 @@ pub(crate) fn page_size() -> usize {
     static SIZE: OnceLock<usize> = OnceLock::new();
     *SIZE.get_or_init(|| {
         let mut info = SYSTEM_INFO::default();
-        // SAFETY: Y74: the structure is a local variable.
+        // SAFETY: H74: the structure is a local variable.
         unsafe { GetSystemInfo(&raw mut info) };
         info.dwAllocationGranularity as usize
     })
@@ -43,16 +43,16 @@ pub(crate) fn open(
         Access::Read | Access::Fixed => (PAGE_READONLY, FILE_MAP_READ),
     };
     let file = file.as_raw_handle();
-    // SAFETY: Y74: the section covers all of the file and has no name.
+    // SAFETY: H74: the section covers all of the file and has no name.
     let section = unsafe { CreateFileMappingW(file, null(), protection, 0, 0, null()) };
     if section.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: Y74: the section was made just now, and its handle is closed at the end of this
+    // SAFETY: H74: the section was made just now, and its handle is closed at the end of this
     // function.
     let section = unsafe { OwnedHandle::from_raw_handle(section) };
     let (high, low) = ((range.start as u64 >> 32) as u32, range.start as u32);
-    // SAFETY: Y22: the system chooses the address, so the view aliases no other memory of this
+    // SAFETY: H22: the system chooses the address, so the view aliases no other memory of this
     // process.
     let view = unsafe { MapViewOfFile(section.as_raw_handle(), rights, high, low, range.len()) };
     match view.Value.is_null() {
@@ -64,11 +64,11 @@ pub(crate) fn open(
 /// Ends a view.
 ///
 /// # Safety
-/// Y22: `start` comes from [`open`], and no code uses the view any more.
+/// H22: `start` comes from [`open`], and no code uses the view any more.
 pub(crate) unsafe fn close(start: *mut u8, _length: usize) {
     let view = MEMORY_MAPPED_VIEW_ADDRESS {
         Value: start.cast(),
     };
-    // SAFETY: Y22: the caller's promise.
+    // SAFETY: H22: the caller's promise.
     unsafe { UnmapViewOfFile(view) };
 }

@@ -2,12 +2,12 @@
 //!
 //! Its stream is a socket that it has inherited as standard input.
 //!
-//! - **Y70** When this code runs, standard input is still what the process was started with. The
+//! - **H70** When this code runs, standard input is still what the process was started with. The
 //!   call that uses it as a socket checks its kind first, and no other code owns it.
-//! - **Y71** Ending this process has no precondition, nor has naming it or changing its
+//! - **H71** Ending this process has no precondition, nor has naming it or changing its
 //!   environment.
-//! - **Y72** The new standard input is a file that is never closed.
-//! - **Y78** `NtQueryInformationProcess` fills in a local variable of the length that it is given.
+//! - **H72** The new standard input is a file that is never closed.
+//! - **H78** `NtQueryInformationProcess` fills in a local variable of the length that it is given.
 //!   All fields are numbers, but for one address, which no code uses.
 //!
 //! Tests: `tests/process/`, under Wine.
@@ -36,7 +36,7 @@ use crate::sys::child::KILLED;
 /// Removes a variable from the environment, so that processes that this one starts do not inherit
 /// it.
 pub(crate) fn forget_variable(name: &str) {
-    // SAFETY: Y71: the system guards the environment against other threads; no code here reads it
+    // SAFETY: H71: the system guards the environment against other threads; no code here reads it
     // in another way.
     unsafe { std::env::remove_var(name) };
 }
@@ -49,9 +49,9 @@ pub(crate) fn hear_interrupts() {}
 
 /// Ends this process at once, without running any more of its code.
 pub(crate) fn leave(code: u32) -> ! {
-    // SAFETY: Y71: the pseudo-handle of this process need not be closed.
+    // SAFETY: H71: the pseudo-handle of this process need not be closed.
     let own = unsafe { GetCurrentProcess() };
-    // SAFETY: Y71.
+    // SAFETY: H71.
     unsafe { TerminateProcess(own, code) };
     std::process::abort()
 }
@@ -86,7 +86,7 @@ fn stream() -> io::Result<TcpStream> {
     // The socket library must be initialised before it is asked about a socket.
     drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?);
     let number = io::stdin().as_raw_handle().expose_provenance();
-    // SAFETY: Y70: the socket is not closed here, and the only call asks the system what it is.
+    // SAFETY: H70: the socket is not closed here, and the only call asks the system what it is.
     let inherited = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(number as u64) });
     inherited.try_clone()
 }
@@ -99,7 +99,7 @@ pub(crate) fn standard_input(_first: i32) -> io::Result<OwnedSocket> {
 /// Replaces standard input by the null device.
 pub(crate) fn empty_standard_input() -> io::Result<()> {
     let null = File::open(crate::sys::stdio::NULL)?.into_raw_handle();
-    // SAFETY: Y72: the file is never closed.
+    // SAFETY: H72: the file is never closed.
     match unsafe { SetStdHandle(STD_INPUT_HANDLE, null) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(()),
@@ -132,9 +132,9 @@ pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
     let mut told = PROCESS_BASIC_INFORMATION::default();
     let length = size_of_val(&told) as u32;
     let (what, to) = (ProcessBasicInformation, (&raw mut told).cast());
-    // SAFETY: Y71: the pseudo-handle of this process need not be closed.
+    // SAFETY: H71: the pseudo-handle of this process need not be closed.
     let own = unsafe { GetCurrentProcess() };
-    // SAFETY: Y78.
+    // SAFETY: H78.
     let status = unsafe { NtQueryInformationProcess(own, what, to, length, null_mut()) };
     (status >= 0).then_some(told.InheritedFromUniqueProcessId == parent as usize)
 }
@@ -145,10 +145,10 @@ pub(crate) fn lead() {}
 /// A crash of this process, or of one that it starts, shows no dialog, which would wait for a user.
 /// (This system writes no core file unless the administrator asked for it.)
 pub(crate) fn leave_no_core() {
-    // SAFETY: Y71: the call takes and returns a number.
+    // SAFETY: H71: the call takes and returns a number.
     let mode = unsafe { GetErrorMode() };
     let quiet = SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX;
-    // SAFETY: Y71: the call takes and returns a number.
+    // SAFETY: H71: the call takes and returns a number.
     unsafe { SetErrorMode(mode | quiet) };
 }
 
