@@ -42,6 +42,10 @@
 //! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table | |
 //! | `ssh`, `slurm`, `dask` | worker processes on [other machines](_documentation::machines) | sha2; hmac for `slurm` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![allow(
+    clippy::needless_doctest_main,
+    reason = "the README shows where `init` belongs"
+)]
 // Systems whose workers are always plain leave much of the fast path unused.
 #![cfg_attr(
     any(trefoil_port, not(target_os = "linux")),

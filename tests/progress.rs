@@ -101,7 +101,7 @@ fn calls_with_a_result_for_each_item_and_tasks_count() {
         // A cancelled task ends, and its items are stopped.
         let endless = procs.call(|_: u32| -> u32 {
             loop {
-                thread::yield_now()
+                thread::yield_now();
             }
         });
         let task = endless.with_bar(bar()).map_task([1, 2, 3]);

@@ -15,7 +15,7 @@
 
 use std::io;
 
-use super::blocking::blocking;
+use super::blocking::announce;
 use super::builder::ThreadPoolBuilder;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
@@ -171,7 +171,7 @@ where
     T: Send + 'static,
 {
     let registry = here(Arc::clone); // (`spawn_on` notes its caller.)
-    pool::spawn_on(&registry, || blocking::run(f))
+    pool::spawn_on(&registry, || announce::run(f))
 }
 
 /// The index of this thread in its pool: [`Current::index`](super::Current::index), below its

@@ -89,7 +89,7 @@ pub mod model_blocking;
 
 pub use current::{current, yield_now};
 pub use global::current_index;
-pub use imap::imap::{Imap, ImapStream};
+pub use imap::iterator::{Imap, ImapStream};
 pub use map::items::Items;
 pub use map::source::{Exact, Int, Source};
 /// The items that are public at the crate's root. (Their paths through this module compile, too,

@@ -20,7 +20,7 @@ use super::engine::registry::Registry;
 use super::engine::wait::Compensate;
 use super::engine::{enter, shutdown, threads};
 use super::futures::spawn_async::spawn_async_on;
-use super::imap::imap::Imap;
+use super::imap::iterator::Imap;
 use super::join::fork::{self, Target};
 use super::join::raw_job::in_turn;
 use super::join::splitter;

@@ -9,7 +9,7 @@
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
 //! 4. Each variable of the environment that the crate or an example reads is in the guide's table.
 
-use crate::source::{File, Finding, Line};
+use crate::source::{File, Finding};
 
 const SUMMARY: &str = "docs/SUMMARY.md";
 const LINKS: &str = "docs/rustdoc-links.txt";

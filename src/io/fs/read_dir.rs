@@ -130,7 +130,7 @@ impl ReadDir {
             match self.batch.more.take() {
                 None => return Poll::Ready(Ok(None)),
                 Some(dir) => {
-                    self.running = Some(blocking_calls::run(Kind::File, move || take(dir))?)
+                    self.running = Some(blocking_calls::run(Kind::File, move || take(dir))?);
                 }
             }
         }

@@ -29,7 +29,7 @@ use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::fork;
 use crate::task::context::OUTSIDERS;
-use crate::thread::futures::futures::Futures;
+use crate::thread::futures::list::Futures;
 use crate::thread::join::wake_policy::WakePolicy;
 
 /// A number for each pool, not 0. After half a billion pools a number may be reused while in use:

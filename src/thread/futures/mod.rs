@@ -1,4 +1,4 @@
 //! Futures on the pool: how they are spawned, and the list of those that have not ended.
 
-pub(super) mod futures;
+pub(super) mod list;
 pub(super) mod spawn_async;

@@ -34,7 +34,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::futures;
+use super::list;
 use crate::task::{self, Runnable, Schedule, Task};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
@@ -59,7 +59,7 @@ impl Home {
         });
         let Some(runnable) = left else { return };
         let Some(registry) = self.0.upgrade() else {
-            return futures::end_elsewhere(move || drop(runnable)); // its task ends in Closed
+            return list::end_elsewhere(move || drop(runnable)); // its task ends in Closed
         };
         if registry.is_foreign() {
             // Its locks may be held for ever in a forked child.

@@ -1,5 +1,5 @@
 //! `imap`: a lazy `map` over any iterator, which reads a bounded number of items ahead
 //! (`pipeline`).
 
-pub(super) mod imap;
+pub(super) mod iterator;
 pub(super) mod pipeline;
