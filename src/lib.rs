@@ -91,6 +91,9 @@ pub mod prelude;
 
 mod executor;
 
+#[cfg(feature = "indicatif")]
+pub mod progress;
+
 pub mod io;
 pub mod time;
 
@@ -104,8 +107,6 @@ pub mod trace;
     feature = "tracing"
 ))]
 pub mod adapters;
-#[cfg(feature = "indicatif")]
-pub use adapters::progress;
 
 #[doc(inline)]
 pub use event_loop::root::{

@@ -39,8 +39,6 @@
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub mod hyper;
-#[cfg(feature = "indicatif")]
-pub mod progress;
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
 mod raw_fill;
 #[cfg(feature = "tokio")]

@@ -43,7 +43,7 @@ use super::bell::Bell;
 pub(crate) const CALLS: [&str; 2] = ["RegisterWaitForSingleObject", "TerminateProcess"];
 
 /// The exit status of a child that was killed, the same that `std` uses.
-pub(super) const KILLED: u32 = 1;
+pub(crate) const KILLED: u32 = 1;
 
 /// The error of calls on children.
 pub(crate) type Error = io::Error;
