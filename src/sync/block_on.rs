@@ -1,7 +1,7 @@
 //! Drives one future on the thread that waits for it.
 //!
-//! The blocking forms of the combinators wrap their async forms in this. Nothing else runs
-//! meanwhile: it is a wait, not an executor.
+//! The blocking forms of the combinators, and of what `sync` takes from other crates, wrap their
+//! async forms in this. Nothing else runs meanwhile: it is a wait, not an executor.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,19 +12,9 @@ use super::park;
 /// Runs `future` to its end, parking between polls. Returns `None` if this thread must not block
 /// and the future was not ready at once.
 pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
-    run(future, false)
-}
-
-/// Runs `future` to its end, also on a thread that should not block.
-#[cfg(not(loom))]
-pub(super) fn block_on_anyway<F: Future>(future: F) -> F::Output {
-    run(future, true).expect("no wait was refused")
-}
-
-fn run<F: Future>(future: F, anyway: bool) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut output = None;
-    park::wait_if(anyway, None, |waker| {
+    park::wait(None, |waker| {
         match future.as_mut().poll(&mut Context::from_waker(waker)) {
             Poll::Ready(value) => {
                 output = Some(value);
@@ -34,4 +24,26 @@ fn run<F: Future>(future: F, anyway: bool) -> Option<F::Output> {
         }
     });
     output
+}
+
+/// Like [`block_on`], for calls that have no error for it: panics if this thread must not block.
+/// `instead` is the call that may be awaited here.
+#[cold]
+#[track_caller]
+pub(super) fn wait_for<F: Future>(future: F, instead: &str) -> F::Output {
+    match block_on(future) {
+        Some(output) => output,
+        None => refuse(instead),
+    }
+}
+
+/// Panics with what to write where a thread must not block.
+#[cold]
+#[track_caller]
+pub(super) fn refuse(instead: &str) -> ! {
+    panic!(
+        "trefoil: this call would block a thread on which an event loop (or a process pool's \
+         driver) runs, perhaps for ever: .await {instead}() instead, or move the call into \
+         spawn_blocking(..)"
+    )
 }

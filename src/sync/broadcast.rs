@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 
-use super::block_on::block_on_anyway;
+use super::block_on::wait_for;
 use super::waiters::Waiters;
 use crate::loom::{Arc, Mutex};
 
@@ -330,8 +330,13 @@ impl<T: Clone> Receiver<T> {
     ///
     /// # Errors
     /// Those of `recv`.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if it has taken every value: [there](crate::sync#blocking) use
+    /// `recv().await`.
+    #[track_caller]
     pub fn recv_blocking(&mut self) -> Result<T, RecvError> {
-        block_on_anyway(self.recv())
+        wait_for(self.recv(), "Receiver::recv")
     }
 }
 

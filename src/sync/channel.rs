@@ -1,12 +1,8 @@
 //! Queues between threads and tasks, blocking or async at either end.
 //!
 //! Multi-producer and multi-consumer; closed when all handles of one side are dropped. Both ends
-//! are `Clone`. Re-exported from [`async-channel`](https://docs.rs/async-channel): `send` and
-//! `recv` are futures, `send_blocking` and `recv_blocking` wait, `try_send` and `try_recv` do
-//! neither; a receiver is a `Stream`.
-//!
-//! On a worker of a thread pool, wrap a blocking call that may wait for long in
-//! `ThreadPool::blocking`, or await instead. On an event loop, await.
+//! are `Clone`. `send` and `recv` are futures, `send_blocking` and `recv_blocking` wait, `try_send`
+//! and `try_recv` do neither; a receiver is a `Stream`.
 //!
 //! ```
 //! use trefoil::sync::channel;
@@ -28,10 +24,17 @@
 //! assert_eq!(sum, 10);
 //! ```
 
-pub use async_channel::{
-    Receiver, Recv, RecvError, Send, SendError, Sender, TryRecvError, TrySendError, WeakReceiver,
-    WeakSender, unbounded,
-};
+// `async-channel`'s, with this crate's waits (see `mutex.rs`). Tests: `tests/sync/sync.rs`,
+// `tests/sync/refused.rs`.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+use thiserror::Error;
+
+use super::block_on::wait_for;
 
 /// Makes a channel that holds up to `capacity` items.
 ///
@@ -48,5 +51,347 @@ pub use async_channel::{
 /// ```
 #[must_use]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    async_channel::bounded(capacity.max(1))
+    ends(async_channel::bounded(capacity.max(1)))
+}
+
+/// Makes a channel that holds any number of items.
+#[must_use]
+pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    ends(async_channel::unbounded())
+}
+
+fn ends<T>(
+    (sender, receiver): (async_channel::Sender<T>, async_channel::Receiver<T>),
+) -> (Sender<T>, Receiver<T>) {
+    (Sender(sender), Receiver { inside: receiver })
+}
+
+/// The sending end of a channel. Clones send into the same.
+pub struct Sender<T>(async_channel::Sender<T>);
+
+pin_project_lite::pin_project! {
+    /// The receiving end of a channel. Clones receive from the same: each item is received once.
+    ///
+    /// As a `Stream` it must be pinned: `let mut receiver = std::pin::pin!(receiver)`.
+    pub struct Receiver<T> {
+        #[pin]
+        inside: async_channel::Receiver<T>,
+    }
+}
+
+/// A [`Sender`] that does not keep the channel open.
+pub struct WeakSender<T>(async_channel::WeakSender<T>);
+
+/// A [`Receiver`] that does not keep the channel open.
+pub struct WeakReceiver<T>(async_channel::WeakReceiver<T>);
+
+impl<T> Sender<T> {
+    /// Sends an item; waits while the channel is full.
+    ///
+    /// Cancel safe in the sense that an item whose future is dropped was not sent.
+    ///
+    /// # Errors
+    /// The item, if the channel is closed.
+    pub async fn send(&self, item: T) -> Result<(), SendError<T>> {
+        self.0.send(item).await.map_err(|error| SendError(error.0))
+    }
+
+    /// Like [`send`](Self::send), blocking this thread.
+    ///
+    /// # Errors
+    /// The item, if the channel is closed.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if the channel is full: [there](crate::sync#blocking) use
+    /// `send(..).await`.
+    #[track_caller]
+    pub fn send_blocking(&self, item: T) -> Result<(), SendError<T>> {
+        match self.try_send(item) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(item)) => Err(SendError(item)),
+            Err(TrySendError::Full(item)) => wait_for(self.send(item), "Sender::send"),
+        }
+    }
+
+    /// Sends an item if there is room for it now.
+    ///
+    /// # Errors
+    /// The item, if the channel is full or closed.
+    pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
+        self.0.try_send(item).map_err(|error| match error {
+            async_channel::TrySendError::Full(item) => TrySendError::Full(item),
+            async_channel::TrySendError::Closed(item) => TrySendError::Closed(item),
+        })
+    }
+
+    /// Sends an item in place of the oldest one if the channel is full; returns that one.
+    ///
+    /// # Errors
+    /// The item, if the channel is closed.
+    pub fn force_send(&self, item: T) -> Result<Option<T>, SendError<T>> {
+        self.0.force_send(item).map_err(|error| SendError(error.0))
+    }
+
+    /// Waits until the channel is closed, as it is when its receivers are gone.
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+
+    /// Another handle, which does not keep the channel open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakSender<T> {
+        WeakSender(self.0.downgrade())
+    }
+
+    /// Whether both send into the same channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+}
+
+impl<T> Receiver<T> {
+    /// The next item; waits until there is one.
+    ///
+    /// Cancel safe: a future that is dropped has taken nothing.
+    ///
+    /// # Errors
+    /// [`RecvError`]: the channel is closed, and every item has been received.
+    pub async fn recv(&self) -> Result<T, RecvError> {
+        self.inside.recv().await.map_err(|_| RecvError)
+    }
+
+    /// Like [`recv`](Self::recv), blocking this thread.
+    ///
+    /// # Errors
+    /// [`RecvError`], as `recv`.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if there is no item: [there](crate::sync#blocking) use
+    /// `recv().await`.
+    #[track_caller]
+    pub fn recv_blocking(&self) -> Result<T, RecvError> {
+        match self.try_recv() {
+            Ok(item) => Ok(item),
+            Err(TryRecvError::Closed) => Err(RecvError),
+            Err(TryRecvError::Empty) => wait_for(self.recv(), "Receiver::recv"),
+        }
+    }
+
+    /// The next item, if there is one now.
+    ///
+    /// # Errors
+    /// [`TryRecvError`]: there is none now, or there will be none.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.inside.try_recv().map_err(|error| match error {
+            async_channel::TryRecvError::Empty => TryRecvError::Empty,
+            async_channel::TryRecvError::Closed => TryRecvError::Closed,
+        })
+    }
+
+    /// Another handle, which does not keep the channel open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakReceiver<T> {
+        WeakReceiver(self.inside.downgrade())
+    }
+
+    /// Whether both receive from the same channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.inside.same_channel(&other.inside)
+    }
+}
+
+/// What both ends have.
+macro_rules! end {
+    ($end:ident, $field:tt, $new:expr) => {
+        impl<T> $end<T> {
+            /// Closes the channel: nothing can be sent any more, what is queued can still be
+            /// received. False: it was closed.
+            pub fn close(&self) -> bool {
+                self.$field.close()
+            }
+
+            /// Whether the channel was closed, or all handles of one side are gone.
+            #[must_use]
+            pub fn is_closed(&self) -> bool {
+                self.$field.is_closed()
+            }
+
+            /// Whether nothing is queued.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.$field.is_empty()
+            }
+
+            /// Whether there is no room for an item.
+            #[must_use]
+            pub fn is_full(&self) -> bool {
+                self.$field.is_full()
+            }
+
+            /// The number of items that are queued.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.$field.len()
+            }
+
+            /// The number of items that the channel holds; `None`: any number.
+            #[must_use]
+            pub fn capacity(&self) -> Option<usize> {
+                self.$field.capacity()
+            }
+
+            /// The number of receivers.
+            #[must_use]
+            pub fn receiver_count(&self) -> usize {
+                self.$field.receiver_count()
+            }
+
+            /// The number of senders.
+            #[must_use]
+            pub fn sender_count(&self) -> usize {
+                self.$field.sender_count()
+            }
+        }
+
+        impl<T> Clone for $end<T> {
+            fn clone(&self) -> Self {
+                let new = $new;
+                new(self.$field.clone())
+            }
+        }
+
+        debug!(impl<T> $end<T>, self, queued = self.len(), closed = self.is_closed());
+    };
+}
+
+end!(Sender, 0, Sender);
+end!(Receiver, inside, |inside| Receiver { inside });
+
+/// Ends when the channel is closed and every item has been received.
+impl<T> Stream for Receiver<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.project().inside.poll_next(cx)
+    }
+}
+
+impl<T> FusedStream for Receiver<T> {
+    fn is_terminated(&self) -> bool {
+        self.inside.is_terminated()
+    }
+}
+
+impl<T> WeakSender<T> {
+    /// A sender, unless the channel is closed.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Sender<T>> {
+        self.0.upgrade().map(Sender)
+    }
+}
+
+impl<T> Clone for WeakSender<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+debug!(impl<T> WeakSender<T>, self);
+
+impl<T> WeakReceiver<T> {
+    /// A receiver, unless the channel is closed.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Receiver<T>> {
+        self.0.upgrade().map(|inside| Receiver { inside })
+    }
+}
+
+impl<T> Clone for WeakReceiver<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+debug!(impl<T> WeakReceiver<T>, self);
+
+/// The channel is closed; contains the item.
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
+#[error("sending into a closed channel")]
+pub struct SendError<T>(pub T);
+
+impl<T> SendError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+debug!(impl<T> SendError<T>, self);
+
+/// Why [`Sender::try_send`] has not sent the item, which it contains.
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
+pub enum TrySendError<T> {
+    /// There is no room for it now.
+    #[error("sending into a full channel")]
+    Full(T),
+    /// The channel is closed.
+    #[error("sending into a closed channel")]
+    Closed(T),
+}
+
+impl<T> TrySendError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(item) | Self::Closed(item) => item,
+        }
+    }
+
+    /// Whether the channel is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the channel is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+debug!(impl<T> TrySendError<T>, self, full = self.is_full());
+
+/// The channel is closed, and every item has been received.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("receiving from an empty and closed channel")]
+pub struct RecvError;
+
+/// Why [`Receiver::try_recv`] returned no item.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum TryRecvError {
+    /// There is none now.
+    #[error("receiving from an empty channel")]
+    Empty,
+    /// See [`RecvError`].
+    #[error("receiving from an empty and closed channel")]
+    Closed,
+}
+
+impl TryRecvError {
+    /// Whether there is only no item now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether the channel is closed, and every item has been received.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
 }

@@ -16,8 +16,7 @@
 //! the lock first; and by `tests/sync/sync.rs` and `checks/tests/cancel_safety.rs`.
 
 #[cfg(not(loom))]
-use async_lock::{Mutex, MutexGuard};
-
+use super::mutex::{MutexGuard, lock_blocking};
 use super::waiters::{Listener, Waiters};
 
 /// A condition variable for [`Mutex`], for threads and tasks.
@@ -77,10 +76,11 @@ impl Condvar {
     }
 
     /// Like `wait_by`, blocking this thread.
+    #[track_caller]
     pub(super) fn wait_by_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
         let listener = self.waiters.listen();
         drop(guard);
-        listener.wait(None);
+        listener.wait(None, "Condvar::wait");
         lock()
     }
 }
@@ -109,15 +109,20 @@ impl Condvar {
     /// Cancel safe: if it is dropped before its end, the lock has been released, and a notification
     /// that it had received goes to the next waiter, unless it was for all.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let mutex: &Mutex<T> = MutexGuard::source(&guard);
-        self.wait_by(guard, || mutex.lock()).await
+        let lock = async_lock::MutexGuard::source(&guard.0);
+        MutexGuard(self.wait_by(guard, || lock.lock()).await)
     }
 
     /// Like [`wait`](Condvar::wait), blocking this thread.
+    ///
+    /// # Panics
+    /// On an event loop's thread: [there](crate::sync#blocking) use `wait(guard).await`. The lock
+    /// is released then.
     #[must_use]
+    #[track_caller]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let mutex: &Mutex<T> = MutexGuard::source(&guard);
-        self.wait_by_blocking(guard, || mutex.lock_blocking())
+        let lock = async_lock::MutexGuard::source(&guard.0);
+        self.wait_by_blocking(guard, || lock_blocking(lock))
     }
 
     /// Waits while `condition` returns true.
@@ -133,7 +138,12 @@ impl Condvar {
     }
 
     /// Like [`wait_while`](Condvar::wait_while), blocking this thread.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if it has to wait: [there](crate::sync#blocking) use
+    /// `wait_while(guard, ..).await`. The lock is released then.
     #[must_use]
+    #[track_caller]
     pub fn wait_while_blocking<'a, T: ?Sized>(
         &self,
         mut guard: MutexGuard<'a, T>,

@@ -71,17 +71,30 @@ impl Event {
     }
 
     /// Like [`wait`](Event::wait), blocking this thread.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if the flag is not set: [there](crate::sync#blocking) use
+    /// `wait().await`.
+    #[track_caller]
     pub fn wait_blocking(&self) {
         if let Some(listener) = self.listen() {
-            listener.wait(None);
+            listener.wait(None, "Event::wait");
         }
     }
 
     /// Like [`wait_blocking`](Event::wait_blocking), for at most `time`; returns false if the time
     /// is up.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if the flag is not set: [there](crate::sync#blocking) use
+    /// `timeout(time, event.wait()).await`.
+    #[track_caller]
     pub fn wait_timeout_blocking(&self, time: Duration) -> bool {
         // A deadline beyond the clock's range counts as none.
         let deadline = Instant::now().checked_add(time);
-        self.listen().is_none_or(|listener| listener.wait(deadline))
+        match self.listen() {
+            Some(listener) => listener.wait(deadline, "Event::wait"),
+            None => true,
+        }
     }
 }

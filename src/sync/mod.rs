@@ -34,13 +34,25 @@
 //! For a lock that is never held across an `.await` or a wait, use `std::sync::Mutex`, which is
 //! faster.
 //!
-//! `Mutex`, `RwLock`, `Semaphore`, `OnceCell` and `Barrier` are those of `async-lock`, `channel` is
-//! `async-channel`: these crates decide in which order waiters are served. Their types are part of
-//! this crate's public API, and so are the versions, `async-lock` 3 and `async-channel` 2: a change
-//! to another major version is a breaking change of this crate.
+//! # Blocking
 //!
-//! These five types clone, wake and drop wakers under a lock, so a waker of your own that uses the
-//! object it waits for deadlocks there: see "Wakers of your own" on the page below.
+//! A call of a blocking method that has nothing to wait for succeeds on any thread. If it has:
+//!
+//! - **On a worker of a thread pool** another thread takes the worker's place meanwhile.
+//! - **On an event loop's thread it panics**, and says what to write: what it waits for may be in
+//!   the hands of a task of that loop, which runs no other task while its thread waits. `.await`
+//!   the async method there, or move the call into [`spawn_blocking`](crate::spawn_blocking). The
+//!   same rule holds for every wait of this crate; where the result has a
+//!   [`TaskError`](crate::TaskError), it is `WouldBlock` instead of a panic. (What only computes
+//!   ends by itself, so it is not refused: a thread pool's `map`, `join`, `scope`, `install` and
+//!   parallel iterators block the loop's thread meanwhile, and its slow-poll hook reports them.)
+//!
+//! # What of this is other crates'
+//!
+//! `Mutex`, `RwLock`, `Semaphore`, `OnceCell` and `Barrier` are around those of `async-lock`,
+//! `channel` is around `async-channel`: these crates decide in which order waiters are served.
+//! They clone, wake and drop wakers under a lock, so a waker of your own that uses the object it
+//! waits for deadlocks there: see "Wakers of your own" on the page below.
 //!
 //! # Where not to block
 //!
@@ -79,25 +91,40 @@
 //! [This page](crate::_documentation::sync) says which of these to use when, and lists Python's
 //! equivalents. Processes share no locks; [`process`](crate::process) has what they can share.
 
-// For work on this module: the primitives that those crates lack are thin layers over a list of
-// waiters (`waiters`). The other files are used by the rest of the crate: `park` puts a thread to
+// For work on this module: what those crates have is wrapped, so that its blocking methods wait as
+// all waits of this crate do (`mutex` says how); the primitives that they lack are thin layers over
+// a list of waiters (`waiters`). The other files are used by the rest of the crate: `park` puts a thread to
 // sleep until a waker wakes it, `block_on` drives a future on the waiting thread, `marker` has the
 // current task and loop of a thread.
 
+#[cfg(not(loom))]
+mod barrier;
 pub(crate) mod block_on;
 #[cfg(not(loom))]
 pub mod broadcast;
 pub mod channel;
 mod condvar;
 mod event;
+#[cfg(not(loom))]
+mod guard;
 pub(crate) mod marker;
 /// For the models in `checks/`: a condition variable without its lock.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/sync_model.rs"]
 pub mod model;
+#[cfg(not(loom))]
+mod mutex;
+#[cfg(not(loom))]
+mod once_cell;
 pub(crate) mod park;
+#[cfg(not(loom))]
+mod raw_mutex_arc;
 mod raw_reentrant;
+#[cfg(not(loom))]
+mod rw_lock;
+#[cfg(not(loom))]
+mod semaphore;
 pub(crate) mod waiters;
 #[cfg(not(loom))]
 pub mod watch;
@@ -105,12 +132,17 @@ pub mod watch;
 pub(crate) use block_on::block_on;
 
 #[cfg(not(loom))]
-#[doc(no_inline)]
-pub use async_lock::{
-    Barrier, BarrierWaitResult, Mutex, MutexGuard, MutexGuardArc, OnceCell, RwLock,
-    RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard, Semaphore, SemaphoreGuard,
-    SemaphoreGuardArc,
-};
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::Condvar;
 pub use event::Event;
+#[cfg(not(loom))]
+pub use mutex::{Mutex, MutexGuard};
+#[cfg(not(loom))]
+pub use once_cell::OnceCell;
+#[cfg(not(loom))]
+pub use raw_mutex_arc::MutexGuardArc;
 pub use raw_reentrant::{ReentrantMutex, ReentrantMutexGuard};
+#[cfg(not(loom))]
+pub use rw_lock::{RwLock, RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
+#[cfg(not(loom))]
+pub use semaphore::{Semaphore, SemaphoreGuard, SemaphoreGuardArc};

@@ -205,7 +205,9 @@ impl<T> ReentrantMutex<T> {
     ///
     /// # Panics
     /// If another task of this thread has it, because that task could never release it while this
-    /// thread waits: use [`lock`](ReentrantMutex::lock) there.
+    /// thread waits: use [`lock`](ReentrantMutex::lock) there. On an event loop's thread whoever
+    /// else has it: [there](crate::sync#blocking), too, use `lock().await`.
+    #[track_caller]
     pub fn lock_blocking(&self) -> ReentrantMutexGuard<'_, T> {
         loop {
             match self.take_or_listen(None) {
@@ -218,7 +220,7 @@ impl<T> ReentrantMutex<T> {
                          held by another task of this thread, or by this one through lock().await on another executor: \
                          .await lock() here, too, or hand the guard on"
                     );
-                    listener.wait(None);
+                    listener.wait(None, "ReentrantMutex::lock");
                 }
             }
         }

@@ -24,6 +24,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
+use super::block_on::refuse;
 use super::park::{self, Waited};
 use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
@@ -126,14 +127,20 @@ pub(crate) struct Listener<'a> {
 }
 
 impl Listener<'_> {
-    /// Blocks this thread, also an event loop's, until it is notified, or until `deadline`. False:
-    /// the time is up.
-    pub(crate) fn wait(mut self, deadline: Option<Instant>) -> bool {
-        let waited = park::wait_if(true, deadline, |waker| {
+    /// Blocks this thread until it is notified, or until `deadline`. False: the time is up. Where a
+    /// thread must not block, panics with `instead`, which is what to await there.
+    #[track_caller]
+    pub(super) fn wait(mut self, deadline: Option<Instant>, instead: &str) -> bool {
+        let waited = park::wait(deadline, |waker| {
             let mut cx = Context::from_waker(waker);
             Pin::new(&mut self).poll(&mut cx).is_ready()
         });
-        waited == Waited::Ready
+        match waited {
+            Waited::Ready => true,
+            Waited::TimedOut => false,
+            Waited::Refused if deadline.is_some_and(|end| end <= Instant::now()) => false,
+            Waited::Refused => refuse(instead),
+        }
     }
 
     /// Gives the notification that it has received to another waiter.

@@ -27,7 +27,7 @@ use std::sync::PoisonError;
 
 use thiserror::Error;
 
-use super::block_on::block_on_anyway;
+use super::block_on::wait_for;
 use super::waiters::{Listener, Waiters};
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -235,8 +235,13 @@ impl<T> Sender<T> {
     }
 
     /// Like [`closed`](Sender::closed), blocking this thread.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if there are receivers: [there](crate::sync#blocking) use
+    /// `closed().await`.
+    #[track_caller]
     pub fn closed_blocking(&self) {
-        block_on_anyway(self.closed());
+        wait_for(self.closed(), "Sender::closed");
     }
 }
 
@@ -322,8 +327,13 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// Those of `changed`.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if the value was seen: [there](crate::sync#blocking) use
+    /// `changed().await`.
+    #[track_caller]
     pub fn changed_blocking(&mut self) -> Result<(), RecvError> {
-        block_on_anyway(self.changed())
+        wait_for(self.changed(), "Receiver::changed")
     }
 
     /// Waits until `condition` holds for the value, and marks that as seen. The current value is
@@ -353,6 +363,11 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// Those of `wait_for`.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if the condition does not hold: [there](crate::sync#blocking) use
+    /// `wait_for(..).await`.
+    #[track_caller]
     pub fn wait_for_blocking(
         &mut self,
         mut condition: impl FnMut(&T) -> bool,
@@ -366,7 +381,7 @@ impl<T> Receiver<T> {
                 return Ok(value);
             }
             drop(value);
-            block_on_anyway(shared.changed(seen))?;
+            wait_for(shared.changed(seen), "Receiver::wait_for")?;
         }
     }
 }

@@ -4,6 +4,7 @@
 mod broadcast;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+mod refused;
 mod sync;
 mod wakers;
 mod watch;

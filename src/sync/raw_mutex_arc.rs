@@ -1,0 +1,74 @@
+//! A [`Mutex`]'s guard that owns a reference to it, and so may outlive the caller's.
+//!
+//! `async-lock` has it for an `Arc` of its own lock, and a `Mutex` is nothing but one of those:
+//!
+//! - **S5** `Mutex<T>` is `repr(transparent)` over `async_lock::Mutex<T>`, and has no destructor of
+//!   its own. So an `Arc` of the one may be taken for an `Arc` of the other: `Arc::from_raw` asks
+//!   for the same size and alignment, and that the value may be seen as one of the other type.
+//!
+//! Tests: `tests/sync/sync.rs`, which Miri runs, too.
+#![allow(unsafe_code)]
+
+use std::sync::Arc;
+
+use super::block_on::wait_for;
+use super::guard::guard;
+use super::mutex::Mutex;
+
+/// Like [`MutexGuard`](super::MutexGuard), from [`Mutex::lock_arc`]: it keeps the lock in memory,
+/// and is `'static` if the value is.
+#[must_use = "the lock is released when this is dropped"]
+#[clippy::has_significant_drop]
+pub struct MutexGuardArc<T: ?Sized>(async_lock::MutexGuardArc<T>);
+
+guard!(mut MutexGuardArc<>);
+
+/// The lock inside, with a reference of its own.
+fn inside<T>(lock: &Arc<Mutex<T>>) -> Arc<async_lock::Mutex<T>> {
+    let lock = Arc::into_raw(Arc::clone(lock));
+    // SAFETY: S5: `lock` is from `Arc::into_raw`, whose reference the new `Arc` takes over, and the
+    // two types have the same size, alignment, valid values and destructor.
+    unsafe { Arc::from_raw(lock.cast::<async_lock::Mutex<T>>()) }
+}
+
+impl<T> Mutex<T> {
+    /// Takes the lock, as [`lock`](Self::lock) does; neither the future nor the guard borrows.
+    ///
+    /// Cancel safe: dropping it gives up its place among the waiters.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use trefoil::sync::Mutex;
+    ///
+    /// trefoil::run(async {
+    ///     let names = Arc::new(Mutex::new(vec!["a"]));
+    ///     let mut guard = names.lock_arc().await;
+    ///     trefoil::spawn(async move { guard.push("b") }).await?; // released in another task
+    ///     assert_eq!(*names.lock().await, ["a", "b"]);
+    ///     Ok::<_, trefoil::TaskError>(())
+    /// })?;
+    /// # Ok::<_, trefoil::TaskError>(())
+    /// ```
+    pub fn lock_arc(self: &Arc<Self>) -> impl Future<Output = MutexGuardArc<T>> + use<T> {
+        let lock = inside(self);
+        async move { MutexGuardArc(lock.lock_arc().await) }
+    }
+
+    /// Like [`lock_arc`](Self::lock_arc), blocking this thread.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if another has the lock: [there](crate::sync#blocking) use
+    /// `lock_arc().await`.
+    #[track_caller]
+    pub fn lock_arc_blocking(self: &Arc<Self>) -> MutexGuardArc<T> {
+        match self.try_lock_arc() {
+            Some(guard) => guard,
+            None => wait_for(self.lock_arc(), "Mutex::lock_arc"),
+        }
+    }
+
+    /// Takes the lock if it is free; the guard does not borrow.
+    pub fn try_lock_arc(self: &Arc<Self>) -> Option<MutexGuardArc<T>> {
+        inside(self).try_lock_arc().map(MutexGuardArc)
+    }
+}
