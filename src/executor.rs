@@ -163,7 +163,7 @@ impl Executor for ProcessPool {
 ///
 /// assert_eq!(Inline.map(1..=3u64, |n: u64| n * n).unwrap(), [1, 4, 9]);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Inline;
 
 impl Executor for Inline {

@@ -90,7 +90,7 @@ pub struct TaskInfo {
 /// ```
 /// assert_eq!(trefoil::event_loop::TaskState::Waiting.to_string(), "waits");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskState {
     /// The task was in the loop's queue.

@@ -420,7 +420,6 @@ macro_rules! reads {
         }
 
         $crate::io::readiness::readable!($type);
-        $crate::io::bytes::reads!(@trait &$type);
         $crate::io::bytes::reads!(@trait $type);
     };
     (@trait $type:ty) => {
@@ -581,7 +580,6 @@ macro_rules! writes {
         }
 
         $crate::io::readiness::writable!($type);
-        $crate::io::bytes::writes!(@trait &$type);
         $crate::io::bytes::writes!(@trait $type);
     };
     (@trait $type:ty) => {

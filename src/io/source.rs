@@ -403,7 +403,7 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
 /// What every socket type has: a conversion from the standard library's type, and access to the
 /// descriptor.
 macro_rules! socket {
-    ($type:ty, $std:ty $(, $fd:ty)?) => {
+    ($type:ty, $std:ty) => {
         /// Takes over a socket of the standard library, with all its settings; it becomes
         /// non-blocking.
         impl TryFrom<$std> for $type {
@@ -414,16 +414,6 @@ macro_rules! socket {
                 Ok(Self { source })
             }
         }
-
-        $(
-            impl TryFrom<$fd> for $type {
-                type Error = std::io::Error;
-
-                fn try_from(fd: $fd) -> std::io::Result<Self> {
-                    <$std>::from(fd).try_into()
-                }
-            }
-        )?
 
         $crate::sys::descriptor::descriptor! { $type, source.get_ref() }
     };

@@ -5,7 +5,7 @@
 /// The methods of a type of stream around `source`. The examples use a Unix pair, which needs no
 /// port.
 macro_rules! stream {
-    ($type:ty, $socket:ty, $address:ty $(, $fd:ty)?) => {
+    ($type:ty, $socket:ty, $address:ty) => {
         impl $type {
             /// Wraps a socket that does not block.
             pub(super) fn from_nonblocking(socket: rustix::fd::OwnedFd) -> Self {
@@ -131,7 +131,10 @@ macro_rules! stream {
 
         $crate::io::bytes::reads! { $type }
         $crate::io::bytes::writes! { $type }
-        $crate::io::source::socket! { $type, $socket $(, $fd)? }
+        // Several tasks may share a stream, as with std's.
+        $crate::io::bytes::reads!(@trait &$type);
+        $crate::io::bytes::writes!(@trait &$type);
+        $crate::io::source::socket! { $type, $socket }
         $crate::io::bytes::reads! { $crate::io::halves::ReadHalf<$type> }
         $crate::io::bytes::writes! { $crate::io::halves::WriteHalf<$type> }
     };

@@ -22,7 +22,8 @@ use crate::sys::sockets::SHORT_READS_DRAIN;
 ///
 /// All methods take `&self`: one task may read while another writes. For code
 /// written against the futures-io traits, both `TcpStream` and `&TcpStream` implement
-/// `AsyncRead` and `AsyncWrite`.
+/// `AsyncRead` and `AsyncWrite`. Options that have no method here are set on the socket itself, with
+/// `rustix::net::sockopt` or `socket2::SockRef::from(&stream)`.
 ///
 /// ```
 /// use trefoil::io::{TcpListener, TcpStream};
@@ -169,45 +170,6 @@ impl TcpStream {
     /// ```
     pub fn nodelay(&self) -> io::Result<bool> {
         self.source.get_ref().nodelay()
-    }
-
-    /// Sets how many routers a packet may pass.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// stream.set_ttl(7)?;
-    /// assert_eq!(stream.ttl()?, 7);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.source.get_ref().set_ttl(ttl)
-    }
-
-    /// See [`set_ttl`](Self::set_ttl).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// assert!(stream.ttl()? > 0);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.source.get_ref().ttl()
     }
 
     /// Makes dropping the stream reset the connection, from now on: the peer loses what it has not

@@ -12,8 +12,6 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
 use std::task::{Context, Poll};
 
-use rustix::fd::OwnedFd;
-
 use super::datagrams::datagrams;
 use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
 use super::readiness::{readable, writable};
@@ -23,7 +21,9 @@ use crate::sys::sockets::UdpSocket as Socket;
 
 /// A UDP socket.
 ///
-/// All methods take `&self`: one task may send while another receives.
+/// All methods take `&self`: one task may send while another receives. Options that have no method
+/// here are set on the socket itself, with `rustix::net::sockopt` or
+/// `socket2::SockRef::from(&socket)`.
 ///
 /// ```
 /// use trefoil::io::UdpSocket;
@@ -221,52 +221,6 @@ impl UdpSocket {
         self.source.get_ref().set_broadcast(broadcast)
     }
 
-    /// See [`set_broadcast`](Self::set_broadcast).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// assert!(!socket.broadcast()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn broadcast(&self) -> io::Result<bool> {
-        self.source.get_ref().broadcast()
-    }
-
-    /// Sets how many routers a datagram may pass.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// socket.set_ttl(3)?;
-    /// assert_eq!(socket.ttl()?, 3);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.source.get_ref().set_ttl(ttl)
-    }
-
-    /// See [`set_ttl`](Self::set_ttl).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// assert!(socket.ttl()? > 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.source.get_ref().ttl()
-    }
-
     /// Receives what is sent to `group`, on the interface with the address `interface`
     /// (`UNSPECIFIED`: the system's choice).
     ///
@@ -354,21 +308,6 @@ impl UdpSocket {
         self.source.get_ref().set_multicast_loop_v4(yes)
     }
 
-    /// See [`set_multicast_loop_v4`](Self::set_multicast_loop_v4).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
-    /// assert!(socket.multicast_loop_v4()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
-        self.source.get_ref().multicast_loop_v4()
-    }
-
     /// Sets how many routers a datagram to an IPv4 group may pass; the default is none (1).
     ///
     /// # Errors
@@ -382,21 +321,6 @@ impl UdpSocket {
     /// ```
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
         self.source.get_ref().set_multicast_ttl_v4(ttl)
-    }
-
-    /// See [`set_multicast_ttl_v4`](Self::set_multicast_ttl_v4).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
-    /// assert!(socket.multicast_ttl_v4()? == 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
-        self.source.get_ref().multicast_ttl_v4()
     }
 
     /// Sets whether this machine also receives what this socket sends to an IPv6 group; the default
@@ -415,27 +339,12 @@ impl UdpSocket {
         self.source.get_ref().set_multicast_loop_v6(yes)
     }
 
-    /// See [`set_multicast_loop_v6`](Self::set_multicast_loop_v6).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("[::]:0"))?;
-    /// assert!(socket.multicast_loop_v6()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
-        self.source.get_ref().multicast_loop_v6()
-    }
-
     fn source(&self) -> &Source<Socket> {
         &self.source
     }
 }
 
-socket! { UdpSocket, StdSocket, OwnedFd }
+socket! { UdpSocket, StdSocket }
 
 datagrams! { UdpSocket, Socket, SocketAddr }
 

@@ -8,7 +8,6 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixDatagram as Socket};
 use std::path::Path;
 
@@ -42,7 +41,7 @@ pub struct UnixDatagram {
 
 impl UnixDatagram {
     /// Makes a socket file at `path`, to receive there. Dropping the socket does not remove the
-    /// file.
+    /// file. (For a name in the abstract namespace, `try_from` takes a socket that std has bound.)
     ///
     /// # Errors
     ///
@@ -61,27 +60,8 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Self::bind_addr(&SocketAddr::from_pathname(&path)?).await
-    }
-
-    /// Like [`bind`](Self::bind), for every kind of address.
-    ///
-    /// # Errors
-    ///
-    /// Those of `bind`.
-    ///
-    /// ```
-    /// use std::os::linux::net::SocketAddrExt;
-    /// use std::os::unix::net::SocketAddr;
-    ///
-    /// let name = format!("trefoil-doc-datagram-{}", std::process::id());
-    /// let address = SocketAddr::from_abstract_name(name)?;
-    /// trefoil::run(trefoil::io::UnixDatagram::bind_addr(&address))?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
         fairly().await?;
-        Socket::bind_addr(address)?.try_into()
+        Socket::bind(path)?.try_into()
     }
 
     /// A socket without a name. It can send, and it can receive only when it is connected in both
@@ -130,27 +110,8 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
-        self.connect_addr(&SocketAddr::from_pathname(&path)?).await
-    }
-
-    /// Like [`connect`](Self::connect), for every kind of address.
-    ///
-    /// # Errors
-    ///
-    /// Those of `connect`.
-    ///
-    /// ```
-    /// use std::os::linux::net::SocketAddrExt;
-    /// use std::os::unix::net::SocketAddr;
-    ///
-    /// let nobody = SocketAddr::from_abstract_name("nobody receives here")?;
-    /// let socket = trefoil::io::UnixDatagram::unbound()?;
-    /// assert!(trefoil::run(socket.connect_addr(&nobody)).is_err());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
         fairly().await?;
-        self.source.get_ref().connect_addr(address)
+        self.source.get_ref().connect(path)
     }
 
     /// Sends one datagram to the socket at `path`; waits while its queue is full.
@@ -240,7 +201,7 @@ impl UnixDatagram {
     }
 }
 
-socket! { UnixDatagram, Socket, OwnedFd }
+socket! { UnixDatagram, Socket }
 
 datagrams! { UnixDatagram, Socket, SocketAddr }
 

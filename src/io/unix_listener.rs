@@ -41,7 +41,7 @@ pub struct UnixListener {
 
 impl UnixListener {
     /// Makes a socket file at `path` and listens there. Dropping the listener does not remove the
-    /// file.
+    /// file. (For a name in the abstract namespace, `try_from` takes a listener that std has bound.)
     ///
     /// # Errors
     ///
@@ -62,34 +62,8 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Self::bind_addr(&SocketAddr::from_pathname(&path)?).await
-    }
-
-    /// Like [`bind`](Self::bind), for every kind of address: a name in the abstract namespace
-    /// has no file.
-    ///
-    /// # Errors
-    ///
-    /// Those of `bind`.
-    ///
-    /// ```
-    /// use std::os::linux::net::SocketAddrExt;
-    /// use std::os::unix::net::SocketAddr;
-    /// use trefoil::io::{UnixListener, UnixStream};
-    ///
-    /// trefoil::run(async {
-    ///     let name = format!("trefoil-doc-{}", std::process::id());
-    ///     let address = SocketAddr::from_abstract_name(name)?;
-    ///     let listener = UnixListener::bind_addr(&address).await?;
-    ///     UnixStream::connect_addr(&address).await?;
-    ///     listener.accept().await?;
-    ///     Ok::<_, std::io::Error>(())
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
         fairly().await?;
-        let source = listen(Socket::bind_addr(address)?)?;
+        let source = listen(Socket::bind(path)?)?;
         Ok(Self { source })
     }
 
@@ -178,4 +152,4 @@ fn accepted(stream: OwnedFd) -> io::Result<(UnixStream, SocketAddr)> {
 
 incoming! { UnixListener, UnixStream, SocketAddr, UnixIncoming }
 
-socket! { UnixListener, Socket, OwnedFd }
+socket! { UnixListener, Socket }

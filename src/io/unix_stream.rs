@@ -155,4 +155,4 @@ async fn connect_unix(address: &SocketAddr) -> io::Result<OwnedFd> {
 
 impl Bytes for Socket {}
 
-stream! { UnixStream, Socket, SocketAddr, OwnedFd }
+stream! { UnixStream, Socket, SocketAddr }

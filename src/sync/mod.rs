@@ -54,38 +54,6 @@
 //! They clone, wake and drop wakers under a lock, so a waker of your own that uses the object it
 //! waits for deadlocks there: see "Wakers of your own" on the page below.
 //!
-//! # Where not to block
-//!
-//! A method that ends in `_blocking` stops its thread until it is done.
-//!
-//! - **On an event loop's thread** it stops the loop, and never ends if a task of that loop would
-//!   have to end it. Await instead. (Waits for a [`Task`](crate::Task), which have an error to
-//!   return, are refused there: [`WouldBlock`](crate::TaskError::WouldBlock).)
-//! - **On a worker of a [`ThreadPool`](crate::ThreadPool)** another thread takes the worker's place
-//!   while it waits in [`Event`], [`Condvar`], [`ReentrantMutex`], [`watch`] or [`broadcast`]. The
-//!   types of `async-lock` and `async-channel` do not report that they wait: if all workers of a
-//!   pool wait in `lock_blocking`, and the lock is held by a suspended future of that pool, nothing
-//!   is left that could resume it. Await in such a pool (`spawn_async`), or report the wait yourself:
-//!
-//! ```
-//! use std::sync::Arc;
-//! use trefoil::ThreadPool;
-//! use trefoil::sync::Mutex;
-//!
-//! let pool = ThreadPool::with_threads(1);
-//! let total = Arc::new(Mutex::new(0));
-//! let theirs = total.clone();
-//! let holder = pool.spawn_async(async move {
-//!     let mut total = theirs.lock().await;
-//!     trefoil::thread::yield_now();
-//!     *total += 1;
-//! });
-//! let (inner, theirs) = (pool.clone(), total.clone());
-//! let waiter = pool.spawn(move || *inner.blocking(|| theirs.lock_blocking()));
-//! holder.join().unwrap();
-//! assert!(waiter.join().unwrap() <= 1);
-//! ```
-//!
 //! # Read next
 //!
 //! [This page](crate::_documentation::sync) says which of these to use when, and lists Python's

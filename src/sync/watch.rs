@@ -112,8 +112,8 @@ impl<T> Shared<T> {
     /// The value; marks it as seen.
     fn see(&self, seen: &mut u64) -> Ref<'_, T> {
         let now = self.read();
-        let is_new = self.see_version(seen);
-        Ref { now, is_new }
+        self.see_version(seen);
+        Ref(now)
     }
 
     /// A listener, or `None` if there was an unseen value, which is now seen. It listens first and
@@ -194,10 +194,7 @@ impl<T> Sender<T> {
     /// Borrows the value. It cannot be replaced while the [`Ref`] exists; see there for what must
     /// not be done meanwhile.
     pub fn borrow(&self) -> Ref<'_, T> {
-        Ref {
-            now: self.shared.read(),
-            is_new: false,
-        }
+        Ref(self.shared.read())
     }
 
     /// Makes another receiver, for which the current value counts as seen.
@@ -273,9 +270,7 @@ impl<T> Receiver<T> {
     /// Borrows the newest value without marking it as seen. It cannot be replaced while the [`Ref`]
     /// exists; see there for what must not be done meanwhile.
     pub fn borrow(&self) -> Ref<'_, T> {
-        let now = self.shared.read();
-        let is_new = self.is_behind();
-        Ref { now, is_new }
+        Ref(self.shared.read())
     }
 
     /// Like [`borrow`](Receiver::borrow), and marks the value as seen.
@@ -292,16 +287,6 @@ impl<T> Receiver<T> {
             true => Err(RecvError),
             false => Ok(self.is_behind()),
         }
-    }
-
-    /// Marks the current value as not seen: the next [`changed`](Receiver::changed) ends at once.
-    pub fn mark_changed(&mut self) {
-        self.seen = self.shared.version().wrapping_sub(1);
-    }
-
-    /// Marks the current value as seen.
-    pub fn mark_unchanged(&mut self) {
-        self.seen = self.shared.version();
     }
 
     fn is_behind(&self) -> bool {
@@ -411,24 +396,13 @@ impl<T> Drop for Receiver<T> {
 /// `.await`. A thread that holds one must not send, nor call `borrow` or the like again: that call
 /// may wait for a sender that waits for the first `Ref`. Methods that return no `Ref`
 /// ([`has_changed`](Receiver::has_changed), [`subscribe`](Sender::subscribe)) do not wait.
-pub struct Ref<'a, T> {
-    now: RwLockReadGuard<'a, T>,
-    is_new: bool,
-}
-
-impl<T> Ref<'_, T> {
-    /// Whether the receiver had not seen the value before.
-    #[must_use]
-    pub fn has_changed(&self) -> bool {
-        self.is_new
-    }
-}
+pub struct Ref<'a, T>(RwLockReadGuard<'a, T>);
 
 impl<T> Deref for Ref<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.now
+        &self.0
     }
 }
 

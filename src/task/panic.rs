@@ -149,6 +149,11 @@ impl fmt::Display for Panic {
 impl std::error::Error for Panic {}
 
 impl PanicLocation {
+    fn of(location: &Location<'_>) -> Self {
+        let file = location.file().to_owned();
+        Self::new(file, location.line(), location.column())
+    }
+
     pub(crate) fn new(file: String, line: u32, column: u32) -> Self {
         Self { file, line, column }
     }
@@ -178,16 +183,6 @@ fn worker_name() -> String {
     thread
         .name()
         .map_or_else(|| format!("{:?}", thread.id()), str::to_owned)
-}
-
-impl From<&Location<'_>> for PanicLocation {
-    fn from(location: &Location<'_>) -> Self {
-        Self {
-            file: location.file().to_owned(),
-            line: location.line(),
-            column: location.column(),
-        }
-    }
 }
 
 impl fmt::Display for PanicLocation {
@@ -232,7 +227,7 @@ pub(crate) fn install_hook() {
         panic::set_hook(Box::new(move |info| {
             note(Some(Box::new(Place {
                 task: current::id(),
-                location: info.location().map(PanicLocation::from),
+                location: info.location().map(PanicLocation::of),
                 worker: None,
             })));
             before(info);

@@ -11,7 +11,7 @@
 /// assert_eq!(task.join().unwrap(), 42);
 /// assert!(matches!(pool.spawn(|| 0).join(), Err(TaskError::Closed)));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {
     /// Run everything that was spawned before.

@@ -6,7 +6,7 @@ use super::engine::raw_current as current;
 use crate::sync::park;
 
 /// The current thread of a pool; see [`current`](current()).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
     index: usize,
     num_threads: usize,

@@ -98,7 +98,7 @@ pub struct Interval {
 /// A tick is missed when the next one is due, too. One that is late by less than a period is not,
 /// and changes nothing: the ticks keep their schedule under all three, so the next tick may come
 /// sooner than a period after a late one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum MissedTick {
     /// They complete at once, one after another, until the interval is back on schedule.

@@ -48,6 +48,7 @@ fn a_number_that_was_watched_before_can_be_watched_again() {
                     }
                     let again = kept.try_clone().unwrap();
                     assert_eq!(again.as_raw_fd(), number, "the test tests nothing");
+                    let again = std::os::unix::net::UnixStream::from(again);
                     let again = UnixStream::try_from(again).unwrap();
                     assert!(timeout(MOMENT, again.read(&mut [0; 8])).await.is_err());
                     let reading = spawn(async move { again.read(&mut [0; 8]).await });
@@ -343,7 +344,7 @@ fn files_and_names_without_threads_say_so() {
         let (tell, reports) = mpsc::channel();
         trefoil::on_unobserved(move |report| tell.send(report.to_string()).unwrap());
         run(async {
-            let mut file = fs::File::from_std(std::fs::File::open("/proc/self/stat").unwrap());
+            let mut file = fs::File::from(std::fs::File::open("/proc/self/stat").unwrap());
             for error in [
                 fs::read("/proc/self/stat").await.unwrap_err(),
                 file.read(&mut [0; 8]).await.unwrap_err(),

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
-use trefoil::io::fs::{self, DirBuilder, File};
+use trefoil::io::fs::{self, File};
 use trefoil::time::timeout;
 use trefoil::{join_all, run, spawn};
 
@@ -315,35 +315,6 @@ fn a_clone_shares_the_position_and_outlives_the_first() {
             drop(one);
             two.write_all(b"; ").await.unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), b"ONE; two");
-        });
-    });
-}
-
-#[test]
-fn directories_are_made_as_they_are_asked_for() {
-    within_deadline(|| {
-        let place = Place::new("builder");
-        run(async {
-            let (parent, path) = (place.at("a"), place.at("a/b"));
-            let mut builder = DirBuilder::new();
-            let error = builder.create(&path).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::NotFound);
-            #[cfg(unix)]
-            builder.mode(0o700);
-            builder.recursive(true);
-            builder.create(&path).await.unwrap();
-            builder.create(&path).await.unwrap(); // it is there already
-            #[cfg(unix)]
-            for made in [&parent, &path] {
-                use std::os::unix::fs::PermissionsExt as _;
-                let mode = fs::metadata(made).await.unwrap().permissions().mode();
-                assert_eq!(mode & 0o777, 0o700);
-            }
-            let error = builder.recursive(false).create(&path).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-            fs::write(parent.join("file"), "").await.unwrap();
-            let error = builder.create(parent.join("file/c")).await;
-            assert!(error.is_err());
         });
     });
 }

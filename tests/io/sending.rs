@@ -70,7 +70,7 @@ fn the_types_and_the_futures_are_send() {
     send(&output.write_all(b""));
     send(&error.flush());
 
-    let mut file = fs::File::from_std(std::fs::File::open("/dev/null").unwrap());
+    let mut file = fs::File::from(std::fs::File::open("/dev/null").unwrap());
     send_sync(&file);
     send(&file.read(&mut buffer));
     send(&file.write_all(b""));

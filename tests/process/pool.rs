@@ -1355,8 +1355,8 @@ tests! {
             tell.send(report.error().clone()).unwrap();
             panic!("the hook's own");
         });
-        let procs = builder.clone().build().unwrap();
         assert!(format!("{builder:?}").contains("ProcessPoolBuilder"));
+        let procs = builder.build().unwrap();
         procs.spawn((), |()| -> () { panic!("unheard") }).detach();
         assert!(matches!(told.recv().unwrap(), TaskError::Panicked(panic) if panic.message() == "unheard"));
         drop(procs.spawn((), |()| -> () { abort() }));
@@ -1370,7 +1370,7 @@ tests! {
         procs.shutdown(Shutdown::Wait);
         procs.spawn((), |()| ()).detach();
         assert!(matches!(told.recv().unwrap(), TaskError::Closed));
-        drop((procs, builder));
+        drop(procs);
         assert!(told.recv().is_err(), "nothing more");
     }
 

@@ -3,7 +3,7 @@
 
 use crate::deadline;
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::panic::catch_unwind;
 use std::sync::Arc;
 
@@ -27,25 +27,15 @@ fn iterators_over_memory_and_their_adaptors() {
             numbers.iter(),
             numbers.iter_mut(),
             numbers.clone().into_iter(),
-            [1, 2, 3].into_iter(),
             numbers.chunks(3),
             numbers.chunks_mut(3),
             numbers.chunks_exact(3),
             numbers.chunks_exact_mut(3),
-            numbers.rchunks(3),
-            numbers.rchunks_mut(3),
-            numbers.rchunks_exact(3),
-            numbers.rchunks_exact_mut(3),
             numbers.windows(7),
             numbers.clone().drain(2..),
-            std::iter::repeat_n(7, 9),
-            Some(3).into_iter(),
-            Some(3).iter(),
             text.lines(),
             text.split(' '),
-            text.split("\n"),
             text.chars(),
-            text.char_indices(),
             text.bytes(),
             text.split_whitespace(),
             numbers.iter().rev(),
@@ -66,32 +56,13 @@ fn iterators_over_memory_and_their_adaptors() {
         let mut hashed: HashMap<_, _> = sorted.clone().into_iter().collect();
         same!(sorted.keys(), sorted.values(), sorted.clone().values_mut());
         same!(hashed.keys(), hashed.values(), hashed.values_mut());
-        same!(sorted.iter(), sorted.clone().iter_mut(), sorted.range(7..9));
+        same!(sorted.iter(), sorted.clone().iter_mut());
         same!(hashed.iter(), hashed.iter_mut());
-        let taken = || sorted.clone();
-        same!(
-            taken().into_iter(),
-            taken().into_keys(),
-            taken().into_values()
-        );
-        // (A clone of a hash map has its order.)
-        let taken = || hashed.clone();
-        same!(
-            taken().into_iter(),
-            taken().into_keys(),
-            taken().into_values()
-        );
-        macro_rules! of {
-            ($($collection:ty)*) => {$(
-                let kept: $collection = numbers.iter().copied().collect();
-                same!(kept.iter(), kept.clone().into_iter());
-            )*};
-        }
-        of!(VecDeque<u32> LinkedList<u32> BinaryHeap<u32> BTreeSet<u32> HashSet<u32>);
         let mut deque: VecDeque<u32> = numbers.iter().copied().collect();
-        let mut list: LinkedList<u32> = numbers.iter().copied().collect();
-        let set: BTreeSet<u32> = numbers.iter().copied().collect();
-        same!(deque.iter_mut(), list.iter_mut(), set.range(3..));
+        same!(deque.iter(), deque.iter_mut());
+        let ordered: BTreeSet<u32> = numbers.iter().copied().collect();
+        let set: HashSet<u32> = numbers.iter().copied().collect();
+        same!(ordered.iter(), set.iter());
     });
 }
 

@@ -15,7 +15,7 @@ use std::ops::{BitOr, BitOrAssign};
 /// assert!(either.contains(Interest::PRIORITY));
 /// assert!(!either.contains(Interest::PRIORITY | Interest::ERROR));
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Interest(u8);
 
 impl Interest {

@@ -185,24 +185,6 @@ impl File {
         OpenOptions::new()
     }
 
-    /// Takes over a file of the standard library.
-    ///
-    /// ```
-    /// let file = std::fs::File::open(std::env::current_exe()?)?;
-    /// let mut file = trefoil::io::fs::File::from_std(file);
-    /// assert_eq!(trefoil::run(file.read(&mut [0; 4]))?, 4);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn from_std(file: Inner) -> Self {
-        Self {
-            file: Arc::new(file),
-            running: None,
-            bytes: VecDeque::new(),
-            failed: None,
-        }
-    }
-
     /// Returns the standard library's file, when the running call has ended.
     ///
     /// # Errors
@@ -514,7 +496,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn try_clone(&self) -> io::Result<Self> {
-        self.file.try_clone().map(Self::from_std) // this does not block
+        self.file.try_clone().map(Self::from) // this does not block
     }
 
     /// Waits until the disk has the file's content and metadata.
@@ -830,9 +812,22 @@ impl AsyncSeek for File {
     }
 }
 
+/// Takes over a file of the standard library.
+///
+/// ```
+/// let file = std::fs::File::open(std::env::current_exe()?)?;
+/// let mut file = trefoil::io::fs::File::from(file);
+/// assert_eq!(trefoil::run(file.read(&mut [0; 4]))?, 4);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 impl From<Inner> for File {
     fn from(file: Inner) -> Self {
-        Self::from_std(file)
+        Self {
+            file: Arc::new(file),
+            running: None,
+            bytes: VecDeque::new(),
+            failed: None,
+        }
     }
 }
 
@@ -858,6 +853,6 @@ impl OpenOptions {
     pub async fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
         let options = self.0.clone();
         let file = at(&path, move |path| options.open(path));
-        file.await.map(File::from_std)
+        file.await.map(File::from)
     }
 }

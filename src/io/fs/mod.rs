@@ -34,7 +34,6 @@
 
 // Checked by `tests/io/`.
 
-mod dir_builder;
 mod file;
 mod open_options;
 mod read_dir;
@@ -43,7 +42,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use dir_builder::DirBuilder;
 pub use file::File;
 pub use open_options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir, read_dir};

@@ -47,7 +47,6 @@ const MOST_WORKERS: usize = 1 << 16;
 /// assert_eq!(lang.join()?, "C");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
 #[must_use = "a builder builds nothing until `build`"]
 pub struct ProcessPoolBuilder {
     #[cfg(feature = "__machines")]

@@ -96,7 +96,7 @@ pub struct Process<R> {
 /// assert_eq!(process.join()?, "C");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "a builder starts nothing until `spawn`"]
 pub struct ProcessBuilder {
     pool: ProcessPoolBuilder,

@@ -16,7 +16,7 @@ use crate::process::sched::Policy;
 use crate::task::Hook;
 
 /// Where a worker's standard output goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerStdout {
     /// It is the parent's: a task's `println!` appears there.

@@ -48,7 +48,7 @@ impl Counters {
             true => self.stats.try_lock(),
             false => Some(self.stats.lock()),
         };
-        let known = known.map_or_else(ProcessStats::default, |stats| *stats);
+        let known = known.map_or_else(ProcessStats::default, |stats| stats.clone());
         ProcessStats { workers, ..known }
     }
 }
@@ -66,7 +66,7 @@ impl Counters {
 /// assert_eq!((stats.completed, stats.pending, stats.died), (100, 0, 0));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessStats {
     /// How many worker processes there are now.

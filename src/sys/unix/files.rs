@@ -1,9 +1,9 @@
 //! Calls on files that `std` offers only in system-specific form.
 
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::process::Resource;
@@ -24,11 +24,6 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
 
 pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(original, link)
-}
-
-/// Sets the permissions of a new directory.
-pub(crate) fn set_mode(builder: &mut DirBuilder, mode: u32) {
-    builder.mode(mode);
 }
 
 /// What distinguishes two files at the same path.

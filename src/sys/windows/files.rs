@@ -5,7 +5,7 @@
 //! Tests: `tests/process/shared.rs`, under Wine.
 #![allow(unsafe_code)]
 
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::windows::fs::{FileExt, MetadataExt, symlink_dir, symlink_file};
 use std::os::windows::io::{AsHandle, AsRawHandle};
@@ -71,7 +71,3 @@ pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
         symlink_file(original, link)
     }
 }
-
-/// Sets the permissions of a new directory: this system has no such bits, and no caller asks for
-/// them.
-pub(crate) fn set_mode(_builder: &mut DirBuilder, _mode: u32) {}

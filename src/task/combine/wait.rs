@@ -15,7 +15,7 @@ use crate::task::raw::{ReadyQueue, Task};
 use crate::timer::Alarm;
 
 /// What [`wait`] waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Until {
     /// Until one has ended, with a value or an error.

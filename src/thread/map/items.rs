@@ -16,10 +16,9 @@
 //! Tests: `tests/thread/pool.rs` (every source, order, drops).
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
-use std::collections::{binary_heap, btree_map, btree_set, hash_map, hash_set};
-use std::collections::{linked_list, vec_deque};
+use std::collections::{btree_map, btree_set, hash_map, hash_set, vec_deque};
 use std::ops::{Range, RangeInclusive};
-use std::{array, iter, option, slice, str, vec};
+use std::{iter, slice, str, vec};
 
 use super::source::{Int, IntRange, Seal, Source};
 
@@ -28,14 +27,12 @@ use super::source::{Int, IntRange, Seal, Source};
 /// by value or by reference; slices and arrays, also by mutable reference; and ranges
 /// of integers.
 ///
-/// Also std's iterators over data in memory: of each of these collections `iter`, `iter_mut` and
-/// `into_iter`; of a slice `chunks`, `chunks_exact`, both from the end (`rchunks`), their mutable
-/// forms and `windows`; of a vector `drain`; of a string `lines`, `chars`, `char_indices`, `bytes`,
-/// `split_whitespace`, and `split` by a `char` or a `&str`; of a map `keys` and `values`, and
-/// `range` if it is a `BTreeMap` (or a `BTreeSet`); `repeat_n`; and of any iterator `rev`,
-/// `step_by`, `skip`, `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The caller
-/// first moves their items (not what these refer to) into a vector, and so runs the closure of a
-/// `map` itself.
+/// Also std's most usual iterators over data in memory: `iter` and `iter_mut` of slices, `VecDeque`s,
+/// sets and maps; of a slice `chunks`, `chunks_exact`, their mutable forms and `windows`; of a
+/// vector `into_iter` and `drain`; of a string `lines`, `chars`, `bytes`, `split_whitespace`, and
+/// `split` by a `char`; of a map `keys` and `values`; and of any iterator `rev`, `step_by`, `skip`,
+/// `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The caller first moves their
+/// items (not what these refer to) into a vector, and so runs the closure of a `map` itself.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -188,42 +185,22 @@ collected!(
     [T: Send, E] Result<T, E> => T,
     // Iterators over data in memory.
     [T: Send] vec::IntoIter<T> => T,
-    [T: Send, const N: usize] array::IntoIter<T, N> => T,
     ['a, T: Sync] slice::Chunks<'a, T> => &'a [T],
     ['a, T: Send] slice::ChunksMut<'a, T> => &'a mut [T],
     ['a, T: Sync] slice::ChunksExact<'a, T> => &'a [T],
     ['a, T: Send] slice::ChunksExactMut<'a, T> => &'a mut [T],
-    ['a, T: Sync] slice::RChunks<'a, T> => &'a [T],
-    ['a, T: Send] slice::RChunksMut<'a, T> => &'a mut [T],
-    ['a, T: Sync] slice::RChunksExact<'a, T> => &'a [T],
-    ['a, T: Send] slice::RChunksExactMut<'a, T> => &'a mut [T],
     ['a, T: Sync] slice::Windows<'a, T> => &'a [T],
     ['a, T: Send] vec::Drain<'a, T> => T,
     ['a] str::Lines<'a> => &'a str,
     ['a] str::Chars<'a> => char,
-    ['a] str::CharIndices<'a> => (usize, char),
     ['a] str::Bytes<'a> => u8,
     ['a] str::SplitWhitespace<'a> => &'a str,
     // (The trait of all patterns is not stable.)
     ['a] str::Split<'a, char> => &'a str,
-    ['a, 'b] str::Split<'a, &'b str> => &'a str,
-    [T: Send] vec_deque::IntoIter<T> => T,
     ['a, T: Sync] vec_deque::Iter<'a, T> => &'a T,
     ['a, T: Send] vec_deque::IterMut<'a, T> => &'a mut T,
-    [T: Send] linked_list::IntoIter<T> => T,
-    ['a, T: Sync] linked_list::Iter<'a, T> => &'a T,
-    ['a, T: Send] linked_list::IterMut<'a, T> => &'a mut T,
-    [T: Send] binary_heap::IntoIter<T> => T,
-    ['a, T: Sync] binary_heap::Iter<'a, T> => &'a T,
-    [T: Send] btree_set::IntoIter<T> => T,
     ['a, T: Sync] btree_set::Iter<'a, T> => &'a T,
-    ['a, T: Sync] btree_set::Range<'a, T> => &'a T,
-    [T: Send] hash_set::IntoIter<T> => T,
     ['a, T: Sync] hash_set::Iter<'a, T> => &'a T,
-    ['a, K: Sync, V: Sync] btree_map::Range<'a, K, V> => (&'a K, &'a V),
-    [T: Send] option::IntoIter<T> => T,
-    ['a, T: Sync] option::Iter<'a, T> => &'a T,
-    [T: Clone + Send] iter::RepeatN<T> => T,
     // Adaptors.
     [I: DoubleEndedIterator<Item: Send>] iter::Rev<I> => I::Item,
     [I: Iterator<Item: Send>] iter::StepBy<I> => I::Item,
@@ -239,9 +216,6 @@ collected!(
 
 macro_rules! of_maps {
     ($($map:ident),*) => {$(collected!(
-        [K: Send, V: Send] $map::IntoIter<K, V> => (K, V),
-        [K: Send, V] $map::IntoKeys<K, V> => K,
-        [K, V: Send] $map::IntoValues<K, V> => V,
         ['a, K: Sync, V: Sync] $map::Iter<'a, K, V> => (&'a K, &'a V),
         ['a, K: Sync, V: Send] $map::IterMut<'a, K, V> => (&'a K, &'a mut V),
         ['a, K: Sync, V] $map::Keys<'a, K, V> => &'a K,
