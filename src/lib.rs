@@ -6,12 +6,10 @@
 //! items are at the root, too: `trefoil::ThreadPool`.
 //!
 //! [CHANGELOG.md]: _documentation::changelog
-//! [docs/ARCHITECTURE.md]: _documentation::architecture
 //! [docs/BENCHMARKS.md]: _documentation::benchmarks
 //! [docs/COMPARE.md]: _documentation::compare
 //! [docs/CONFORMANCE-IO.md]: _documentation::conformance_io
 //! [docs/CONFORMANCE.md]: _documentation::conformance
-//! [docs/DESIGN.md]: _documentation::design
 //! [docs/FROM_PYTHON.md]: _documentation::from_python
 //! [docs/FROM_RAYON.md]: _documentation::from_rayon
 //! [docs/FROM_TOKIO.md]: _documentation::from_tokio
@@ -20,8 +18,6 @@
 //! [docs/MACHINES.md]: _documentation::machines
 //! [docs/MODELS.md]: _documentation::models
 //! [docs/PLATFORM.md]: _documentation::platform
-//! [docs/SAFETY.md]: _documentation::safety
-//! [docs/SCHEDULER.md]: _documentation::scheduler
 //! [docs/SYNC.md]: _documentation::sync
 //! [docs/VERSIONS.md]: _documentation::versions
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
@@ -141,7 +137,7 @@ pub use thread::root::{
     Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
 };
 
-/// The longer pages: the guide, coming from other libraries, architecture, design, and unsafe code.
+/// The longer pages: the guide, coming from other libraries, other machines, and evidence.
 // Their links to one another are files in a checkout; here the definitions that come first take
 // precedence.
 #[cfg(any(doc, doctest))]
@@ -172,16 +168,6 @@ pub mod _documentation {
     ))]
     #[doc = include_str!("../docs/MACHINES.md")]
     pub mod machines {}
-    #[doc = include_str!("../docs/ARCHITECTURE.md")]
-    pub mod architecture {}
-    #[doc = include_str!("../docs/SCHEDULER.md")]
-    pub mod scheduler {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/DESIGN.md")]
-    pub mod design {}
-    #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/SAFETY.md")]
-    pub mod safety {}
     #[doc = include_str!("../docs/SYNC.md")]
     pub mod sync {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]

@@ -16,7 +16,7 @@
 //! ring. If it comes after, it finds the mark. The first to find the mark clears it, so there is at
 //! most one wake-up for each sleep.
 //!
-//! **Rejected.** A lock-free stack of the tasks themselves (`docs/DESIGN.md` has the figures).
+//! **Rejected.** A lock-free stack of the tasks themselves (`docs/internals/DESIGN.md`).
 //!
 //! Tests: `checks/tests/models.rs::inbox_*`, `checks/tests/loop_models.rs`, with a twin whose
 //! drainer marks itself asleep in two steps.

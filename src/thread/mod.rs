@@ -46,8 +46,8 @@
 //! # Read next
 //!
 //! [`ThreadPool`] has all methods, [`ThreadPoolBuilder`] all options. If you know rayon, read
-//! [this page](crate::_documentation::from_rayon); how the pool works is described
-//! [here](crate::_documentation::scheduler).
+//! [this page](crate::_documentation::from_rayon). `docs/internals/SCHEDULER.md` describes how the
+//! pool works.
 
 // For work on this module.
 //

@@ -118,7 +118,7 @@ pub(crate) fn door(file: &File) -> Vec<Finding> {
 
 /// Every file of the library that may contain `unsafe` is in the inventory.
 pub(crate) fn listed(file: &File, tree: &[File]) -> Vec<Finding> {
-    const INVENTORY: &str = "docs/SAFETY.md";
+    const INVENTORY: &str = "docs/internals/SAFETY.md";
     let attribute = |line: &Line| line.code.contains(ATTRIBUTE);
     let Some(at) = file.lines.iter().position(attribute) else {
         return Vec::new();
@@ -376,7 +376,10 @@ mod tests {
     #[test]
     fn unsafe_outside_the_inventory_is_reported() {
         let raw = file("src/task/raw.rs", "#![allow(unsafe_code)]");
-        let tree = [file("docs/SAFETY.md", "| `src/task/raw.rs` | all of it |")];
+        let tree = [file(
+            "docs/internals/SAFETY.md",
+            "| `src/task/raw.rs` | all of it |",
+        )];
         assert_eq!(listed(&raw, &[]).len(), 1);
         assert_eq!(listed(&raw, &tree).len(), 0);
         assert_eq!(

@@ -32,7 +32,7 @@ use crate::source::{File, Finding};
 const TABLES: &str = "docs/BENCHMARKS.md";
 
 /// Documents about earlier runs.
-const OF_THE_PAST: [&str; 2] = ["docs/DESIGN.md", "CHANGELOG.md"];
+const OF_THE_PAST: [&str; 2] = ["docs/internals/DESIGN.md", "CHANGELOG.md"];
 
 /// A number with its unit; times are in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Debug)]

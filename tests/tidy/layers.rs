@@ -141,7 +141,7 @@ pub(crate) fn imports(file: &File) -> Vec<Finding> {
     };
     let Some((_, allowed)) = TABLE.iter().find(|(name, _)| *name == area) else {
         let what = format!(
-            "`{area}` has no row in the table of layers: give it one, and a place in the picture of docs/ARCHITECTURE.md"
+            "`{area}` has no row in the table of layers: give it one, and a place in the picture of docs/internals/ARCHITECTURE.md"
         );
         return vec![Finding::new(file, 0, "layers", what)];
     };

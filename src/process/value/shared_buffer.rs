@@ -32,7 +32,7 @@
 //! are kept when nothing is lent.
 //!
 //! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom);
-//! `host::arena`, `host::ledger`. Rejected: `docs/DESIGN.md`.
+//! `host::arena`, `host::ledger`. Rejected: `docs/internals/DESIGN.md`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};

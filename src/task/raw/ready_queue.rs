@@ -17,7 +17,7 @@
 //!   dropping it, and neither clones it nor wakes it by reference.
 //!
 //! **Rejected.** One `Arc` per task, as elsewhere: one more allocation and two
-//! more counts per task. A lock-free stack of the nodes (`docs/DESIGN.md`).
+//! more counts per task. A lock-free stack of the nodes (`docs/internals/DESIGN.md`).
 //!
 //! Tests: `checks/tests/models.rs::ready_*`, `tests/task/combinators.rs`.
 #![allow(unsafe_code)]

@@ -1,7 +1,8 @@
 //! The pipeline of an `imap`: a thread that pulls items, and a bounded queue of their tasks.
 //!
 //! Each item becomes a task of the pool; at most `buffer` items are under way: pulled, with results
-//! not yet taken. `docs/ARCHITECTURE.md` has a picture, and `docs/DESIGN.md` the reasons.
+//! not yet taken. `docs/internals/ARCHITECTURE.md` has a picture, `docs/internals/DESIGN.md` the
+//! reasons.
 //!
 //! **Protocol.** One lock; no user code runs under it.
 //! 1. Nothing happens before the first `next`. Then, whenever half of the buffer is free and there

@@ -31,7 +31,7 @@
 //! items are dropped by their owners as they unwind.
 //!
 //! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy, bits of float sums),
-//! `tests/iter/main.rs`. Rejected: `docs/DESIGN.md`.
+//! `tests/iter/main.rs`. Rejected: `docs/internals/DESIGN.md`.
 
 use std::marker::PhantomData;
 use std::mem;

@@ -16,7 +16,7 @@
 //! `counts` has the word that counts threads by state; `sleep`, going to sleep and waking;
 //! `blocked`, waiting workers; `waiters`, all waiting threads of the process; `width`, how many
 //! should run; `quiesce`, the end of a pool.
-//! `docs/SCHEDULER.md` proves that no wake-up is lost.
+//! `docs/internals/SCHEDULER.md` proves that no wake-up is lost.
 //!
 //! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (idle pool
 //! without wake-ups, stalls, shutdown).
