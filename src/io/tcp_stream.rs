@@ -20,10 +20,10 @@ use crate::sys::sockets::SHORT_READS_DRAIN;
 
 /// A TCP connection.
 ///
-/// All methods take `&self`: one task may read while another writes. For code
-/// written against the futures-io traits, both `TcpStream` and `&TcpStream` implement
-/// `AsyncRead` and `AsyncWrite`. Options that have no method here are set on the socket itself, with
-/// `rustix::net::sockopt` or `socket2::SockRef::from(&stream)`.
+/// All methods take `&self`: one task may read while another writes. For code written against the
+/// futures-io traits, both `TcpStream` and `&TcpStream` implement `AsyncRead` and `AsyncWrite`.
+/// Options that have no method here are set on the socket itself, with `rustix::net::sockopt` or
+/// `socket2::SockRef::from(&stream)`.
 ///
 /// ```
 /// use trefoil::io::{TcpListener, TcpStream};

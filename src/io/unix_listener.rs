@@ -41,7 +41,8 @@ pub struct UnixListener {
 
 impl UnixListener {
     /// Makes a socket file at `path` and listens there. Dropping the listener does not remove the
-    /// file. (For a name in the abstract namespace, `try_from` takes a listener that std has bound.)
+    /// file. (For a name in the abstract namespace, `try_from` takes a listener that std has
+    /// bound.)
     ///
     /// # Errors
     ///

@@ -61,9 +61,9 @@
 
 // For work on this module: what those crates have is wrapped, so that its blocking methods wait as
 // all waits of this crate do (`mutex` says how); the primitives that they lack are thin layers over
-// a list of waiters (`waiters`). The other files are used by the rest of the crate: `park` puts a thread to
-// sleep until a waker wakes it, `block_on` drives a future on the waiting thread, `marker` has the
-// current task and loop of a thread.
+// a list of waiters (`waiters`). The other files are used by the rest of the crate: `park` puts a
+// thread to sleep until a waker wakes it, `block_on` drives a future on the waiting thread,
+// `marker` has the current task and loop of a thread.
 
 #[cfg(not(loom))]
 mod barrier;

@@ -27,12 +27,13 @@ use super::source::{Int, IntRange, Seal, Source};
 /// by value or by reference; slices and arrays, also by mutable reference; and ranges
 /// of integers.
 ///
-/// Also std's most usual iterators over data in memory: `iter` and `iter_mut` of slices, `VecDeque`s,
-/// sets and maps; of a slice `chunks`, `chunks_exact`, their mutable forms and `windows`; of a
-/// vector `into_iter` and `drain`; of a string `lines`, `chars`, `bytes`, `split_whitespace`, and
-/// `split` by a `char`; of a map `keys` and `values`; and of any iterator `rev`, `step_by`, `skip`,
-/// `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The caller first moves their
-/// items (not what these refer to) into a vector, and so runs the closure of a `map` itself.
+/// Also std's most usual iterators over data in memory: `iter` and `iter_mut` of slices,
+/// `VecDeque`s, sets and maps; of a slice `chunks`, `chunks_exact`, their mutable forms and
+/// `windows`; of a vector `into_iter` and `drain`; of a string `lines`, `chars`, `bytes`,
+/// `split_whitespace`, and `split` by a `char`; of a map `keys` and `values`; and of any iterator
+/// `rev`, `step_by`, `skip`, `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The
+/// caller first moves their items (not what these refer to) into a vector, and so runs the closure
+/// of a `map` itself.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
