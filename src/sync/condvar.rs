@@ -1,4 +1,4 @@
-//! A condition variable for a [`Mutex`]: Python's `threading.Condition`.
+//! A condition variable for a [`Mutex`](super::Mutex): Python's `threading.Condition`.
 //!
 //! 1. A waiter enters the list while it holds the lock, and only then releases it. So a thread that
 //!    changes the condition under the lock and then notifies finds the waiter: no notification is
@@ -19,7 +19,7 @@
 use super::mutex::{MutexGuard, lock_blocking};
 use super::waiters::{Listener, Waiters};
 
-/// A condition variable for [`Mutex`], for threads and tasks.
+/// A condition variable for [`Mutex`](super::Mutex), for threads and tasks.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -118,7 +118,6 @@ impl Condvar {
     /// # Panics
     /// On an event loop's thread: [there](crate::sync#blocking) use `wait(guard).await`. The lock
     /// is released then.
-    #[must_use]
     #[track_caller]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let lock = async_lock::MutexGuard::source(&guard.0);
@@ -142,7 +141,6 @@ impl Condvar {
     /// # Panics
     /// On an event loop's thread, if it has to wait: [there](crate::sync#blocking) use
     /// `wait_while(guard, ..).await`. The lock is released then.
-    #[must_use]
     #[track_caller]
     pub fn wait_while_blocking<'a, T: ?Sized>(
         &self,
