@@ -357,3 +357,25 @@ fn a_pool_divides_and_sorts() {
         assert_eq!(expected.par_drain(5..35).map(|word| word.len()).count(), 30);
     });
 }
+
+/// An owned guard of a lock keeps it in memory, and drops its value once.
+#[test]
+fn owned_guards_outlive_the_handle_that_they_came_from() {
+    use std::sync::Arc;
+    use trefoil::sync;
+
+    within_deadline(|| {
+        let value = Arc::new(());
+        let lock = Arc::new(sync::Mutex::new((value.clone(), 1)));
+        let weak = Arc::downgrade(&lock);
+        let mut held = lock.try_lock_arc().unwrap();
+        assert!(lock.try_lock_arc().is_none());
+        let theirs = lock.clone();
+        let waiting = thread::spawn(move || theirs.lock_arc_blocking().1);
+        drop(lock);
+        held.1 = 2;
+        thread::spawn(move || drop(held)).join().unwrap();
+        assert_eq!(waiting.join().unwrap(), 2);
+        assert_eq!((weak.strong_count(), Arc::strong_count(&value)), (0, 1));
+    });
+}

@@ -40,7 +40,7 @@ pub(super) fn wait_for<F: Future>(future: F, instead: &str) -> F::Output {
 /// Panics with what to write where a thread must not block.
 #[cold]
 #[track_caller]
-pub(super) fn refuse(instead: &str) -> ! {
+pub(crate) fn refuse(instead: &str) -> ! {
     panic!(
         "trefoil: this call would block a thread on which an event loop (or a process pool's \
          driver) runs, perhaps for ever: .await {instead}() instead, or move the call into \

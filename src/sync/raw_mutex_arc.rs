@@ -6,7 +6,7 @@
 //!   its own. So an `Arc` of the one may be taken for an `Arc` of the other: `Arc::from_raw` asks
 //!   for the same size and alignment, and that the value may be seen as one of the other type.
 //!
-//! Tests: `tests/sync/sync.rs`, which Miri runs, too.
+//! Tests: `tests/interpreted.rs`, which Miri runs; `tests/sync/refused.rs`.
 #![allow(unsafe_code)]
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Many waiters for one event, each with a waker.
 //!
 //! **Job.** The locks, channels, events, tokens and shared tasks of this crate (not those that
-//! `sync` re-exports) keep their waiters here.
+//! `sync` takes from other crates) keep their waiters here.
 //!
 //! **Protocol.** 1. A waiter enters the list, and then checks whether what it waits for has
 //! happened. That happens first, and then waiters are woken. Both take the list's lock, so one of

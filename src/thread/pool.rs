@@ -53,15 +53,13 @@ use crate::trace_log;
 ///
 /// That also holds for a thread from outside, or a worker of another pool, that waits for something
 /// which the pool has to run: in [`install`](Self::install), in [`Task::join`], for a
-/// [`race`](crate::race), in a blocking method of this crate's own types in [`sync`](crate::sync)
-/// (`Event`, `Condvar`, `ReentrantMutex`, `watch`, `broadcast`), or in any other wait of this
-/// crate. While some thread waits, and queued tasks stand still because the pool's threads are
-/// stuck, say in a lock that the waiting thread holds, one more thread takes up a task within some
-/// ten milliseconds, another one after twice as long, and so on. This does not cover waits by means
-/// of other crates (`sync`'s `Mutex`, `RwLock`, `Semaphore`, `Barrier`, `OnceCell` and channels are
-/// those of async-lock and async-channel), nor an event loop whose thread holds a lock of the
-/// standard library across an `.await`; and threads that compute, or spin, are not taken for stuck.
-/// So tasks that block for long may have company while some thread waits: a
+/// [`race`](crate::race), in a blocking method of [`sync`](crate::sync), or in any other wait of
+/// this crate. While some thread waits, and queued tasks stand still because the pool's threads are
+/// stuck, say in a lock of std that the waiting thread holds, one more thread takes up a task
+/// within some ten milliseconds, another one after twice as long, and so on. This does not cover
+/// waits by means of other crates, nor an event loop whose thread holds a lock of the standard
+/// library across an `.await`; and threads that compute, or spin, are not taken for stuck. So tasks
+/// that block for long may have company while some thread waits: a
 /// [`Semaphore`](crate::sync::Semaphore) limits how many run at a time.
 ///
 /// # Which thread runs it

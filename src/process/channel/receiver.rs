@@ -14,6 +14,7 @@ use super::pipe::{ChannelPipe, PipeError, Side};
 use crate::process::job::decoder::undecodable;
 use crate::process::value::codec::decode;
 use crate::process::value::portable::Portable;
+use crate::sync::block_on::refuse;
 use crate::task::{Late, TaskError, context};
 use crate::timer::Ready;
 
@@ -113,11 +114,7 @@ impl<T: Portable> Receiver<T> {
     fn next_blocking(&self) -> Option<T> {
         match self.recv_blocking() {
             Ok(item) => Some(item),
-            Err(TaskError::WouldBlock) => panic!(
-                "the iterator of a `process::channel` would block this thread, on which an event \
-                 loop (or a process pool's driver) runs: take its items by `while let Ok(item) = \
-                 receiver.recv().await`"
-            ),
+            Err(TaskError::WouldBlock) => refuse("Receiver::recv"),
             Err(_) => None,
         }
     }
