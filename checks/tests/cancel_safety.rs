@@ -283,7 +283,7 @@ fn a_condition_passes_its_notification_on() {
         let first = Walk::new(changed.wait(lock()));
         if at == Drops::Unpolled {
             first.end(); // with the lock
-            lock();
+            drop(lock());
             continue;
         }
         let mut first = first;
@@ -301,7 +301,7 @@ fn a_condition_passes_its_notification_on() {
         assert!(second.woken(), "{at:?}: the notification is lost");
         drop(second.value());
         second.end();
-        lock();
+        drop(lock());
     }
 }
 
@@ -332,7 +332,7 @@ fn a_condition_passes_it_on_from_the_second_wait() {
         assert!(second.woken(), "let go: {let_go}: the notification is lost");
         drop(second.value());
         second.end();
-        lock();
+        drop(lock());
     }
 }
 
