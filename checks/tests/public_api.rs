@@ -9,8 +9,10 @@
 //! 3. Both lists are compared with the file: first the default build's, then what the features add.
 //!
 //! What the compiler writes for every type alike (blanket implementations, `Freeze`, unwind safety)
-//! is left out, and so are the pages of `_documentation`. The methods that a trait of ours gives to
-//! a type are not said again for the type: in their place is one line that it has them.
+//! is left out, and so are the pages of `_documentation`. Nothing is said twice: the methods that a
+//! trait of ours gives to a type have one line there, those of other crates' traits none, since the
+//! line of the implementation says them; `Send`, `Sync` and `Unpin` of a type share a line; and the
+//! prelude's are `pub use`.
 //!
 //! To accept a change: `TREFOIL_API=write cargo test -p trefoil-checks --test public_api`.
 //!
@@ -28,13 +30,14 @@ use std::process::Command;
 
 use public_api::PublicItem;
 
-/// Traits that the compiler implements for every type: left out.
-const COMMON: [&str; 5] = [
+/// Traits that the compiler implements for every type, and `Drop`, which nobody can call: left out.
+const COMMON: [&str; 6] = [
     "core::marker::Freeze for ",
     "core::marker::StructuralPartialEq for ",
     "core::marker::UnsafeUnpin for ",
     "core::panic::unwind_safe::RefUnwindSafe for ",
     "core::panic::unwind_safe::UnwindSafe for ",
+    "core::ops::drop::Drop for ",
 ];
 
 fn top() -> &'static Path {
@@ -103,7 +106,8 @@ fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
 
 /// An item as `public-api` renders it, with the colon that it omits in `IntoIterator<Item: Send>`.
 fn line(item: &PublicItem) -> String {
-    let is_word = |text: &str| text.starts_with(|first: char| first.is_alphanumeric());
+    let begins_word = |first: char| first.is_alphanumeric() || first == '\'';
+    let is_word = |text: &str| text.starts_with(begins_word);
     let mut line = String::new();
     let mut after_word = false;
     for token in item.tokens() {
@@ -230,6 +234,94 @@ fn without_repeats(lines: BTreeSet<String>) -> BTreeSet<String> {
     kept.collect()
 }
 
+/// Methods that only traits of other crates have: where a type has one, another line says that it
+/// implements the trait.
+const FOREIGN: [&str; 24] = [
+    "as_fd",
+    "as_raw_fd",
+    "as_ref",
+    "bitor",
+    "bitor_assign",
+    "clone",
+    "cmp",
+    "default",
+    "deref",
+    "deref_mut",
+    "deserialize",
+    "drop",
+    "eq",
+    "fmt",
+    "from",
+    "from_iter",
+    "from_str",
+    "hash",
+    "into_iter",
+    "partial_cmp",
+    "serialize",
+    "size_hint",
+    "source",
+    "try_from",
+];
+
+/// Whether a line is a method of a trait of another crate. What polls a pinned `self` is: our own
+/// methods poll a `&self` or `&mut self`.
+fn is_foreign(line: &str) -> bool {
+    let Some((path, arguments)) = line.split_once('(') else {
+        return false;
+    };
+    let named = |name: &&str| {
+        let mut behind = path.rsplit("::").map(|part| part.strip_prefix(*name));
+        behind.any(|rest| rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('<')))
+    };
+    let pinned = arguments.starts_with("core::pin::Pin<&mut Self>");
+    path.starts_with("pub fn ") && (FOREIGN.iter().any(named) || pinned)
+}
+
+/// Whether a line says no more than that a type has methods.
+fn is_block(line: &str) -> bool {
+    let is_bounded = line.contains(" for ") || line.contains(" where ") || line.contains(": ");
+    line.starts_with("impl") && !is_bounded
+}
+
+/// The lines as they are written: without what another line says.
+fn folded(lines: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut auto: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut kept = BTreeSet::new();
+    for line in lines {
+        let parts = line.strip_prefix("impl").and_then(|rest| {
+            let (implemented, of) = rest.split_once(" for ")?;
+            let (head, name) = implemented.rsplit_once("core::marker::")?;
+            let is_auto = ["Send", "Sync", "Unpin"].contains(&name);
+            is_auto.then_some((head.trim_start(), name, of))
+        });
+        if let Some((head, name, of)) = parts {
+            let (of, bounds) = of.split_once(" where ").unwrap_or((of, ""));
+            // The bounds that the crate writes stand at the parameters.
+            let bounds = match (bounds, head.contains(':')) {
+                ("", true) => format!(" if {}", head.trim_end()),
+                ("", false) => String::new(),
+                (bounds, _) => format!(" where {bounds}"),
+            };
+            let not = if head.ends_with('!') { "!" } else { "" };
+            let said = format!("{not}{name}{bounds}");
+            auto.entry(of).or_default().push(said);
+        } else if let Some((kind, name)) = line.split_once("trefoil::prelude::") {
+            if kind == "pub trait " {
+                let end = name.find(|letter: char| !letter.is_alphanumeric());
+                let name = &name[..end.unwrap_or(name.len())];
+                kept.insert(format!("pub use trefoil::prelude::{name}"));
+            }
+        } else if !is_foreign(line) && !is_block(line) {
+            kept.insert(line.clone());
+        }
+    }
+    for (of, mut said) in auto {
+        said.sort_unstable();
+        kept.insert(format!("{of}: {}", said.join("; ")));
+    }
+    kept
+}
+
 const HEAD: &str = "\
 # The public surface of trefoil. Written by
 #     TREFOIL_API=write cargo test -p trefoil-checks --test public_api
@@ -292,7 +384,7 @@ fn the_surface_is_what_the_file_says() {
     // It stands beside `sleep`, too.
     assert_eq!(second_paths(&all), ["trefoil::timeout"]);
     assert_eq!(nameless(&all), BTreeSet::new(), "have no page");
-    let new = text(&default, &all, &features);
+    let new = text(&folded(&default), &folded(&all), &features);
     let file = top().join("checks/PUBLIC_API.txt");
     if how == "write" {
         std::fs::write(&file, new).expect("it can be written");
@@ -316,6 +408,37 @@ fn a_changed_line_is_seen() {
         "+ pub fn b(u16)\n- pub fn b(u8)\n- pub fn c()\n+ pub fn d()\n"
     );
     assert_eq!(diff(old, old), "");
+}
+
+#[test]
+fn nothing_is_said_twice() {
+    let lines = [
+        "impl !core::marker::Send for trefoil::Loop",
+        "impl<T: core::marker::Send> core::marker::Sync for trefoil::One<T>",
+        "impl<T> core::clone::Clone for trefoil::One<T>",
+        "impl<T> core::marker::Copy for trefoil::One<T>",
+        "impl<T> core::marker::Send for trefoil::One<T> where T: core::marker::Send",
+        "impl<T> core::marker::Unpin for trefoil::One<T>",
+        "impl<T> trefoil::One<T>",
+        "pub fn trefoil::One<T>::clone(&self) -> Self",
+        "pub fn trefoil::One<T>::get<U>(&self, U)",
+        "pub fn trefoil::One<T>::hash<__H: core::hash::Hasher>(&self, &mut __H)",
+        "pub fn trefoil::One<T>::poll(core::pin::Pin<&mut Self>, u8) -> Self",
+        "pub fn trefoil::One<T>::poll_it(&self, u8) -> Self",
+        "pub fn trefoil::prelude::Many: the methods of trefoil::Many",
+        "pub trait trefoil::prelude::Many: Sized",
+    ];
+    let folded = folded(&lines.map(str::to_owned).into());
+    let expected = [
+        "impl<T> core::clone::Clone for trefoil::One<T>",
+        "impl<T> core::marker::Copy for trefoil::One<T>",
+        "pub fn trefoil::One<T>::get<U>(&self, U)",
+        "pub fn trefoil::One<T>::poll_it(&self, u8) -> Self",
+        "pub use trefoil::prelude::Many",
+        "trefoil::Loop: !Send",
+        "trefoil::One<T>: Send where T: core::marker::Send; Sync if <T: core::marker::Send>; Unpin",
+    ];
+    assert_eq!(folded, expected.map(str::to_owned).into());
 }
 
 #[test]
