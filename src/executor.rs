@@ -20,7 +20,7 @@ use crate::process::machines::Ssh;
 use crate::process::{Portable, ProcessPool};
 use crate::sync::park::blocking_refused;
 use crate::task::panic::{catch, install_hook};
-use crate::task::{Task, TaskError, closure};
+use crate::task::{CancelOnDrop, Task, TaskError, closure};
 use crate::thread::ThreadPool;
 
 /// Runs calls `f(arg)` that could run in any process.
@@ -39,31 +39,28 @@ use crate::thread::ThreadPool;
 ///
 /// # Implementing it
 ///
-/// The trait is open: implement it for an executor of your own, or for a wrapper or a stand-in in
-/// tests. `submit` starts the call, or at least makes sure that it will run, and does not wait for
-/// it; a panic of `f` becomes the task's error. `map` keeps the order of the items, reports the
-/// failure of the lowest index, and blocks. A minor version adds no method without a default.
+/// It is open, so that a test can count calls, and a program can wrap a pool.
+/// [`submit`](Self::submit) and [`width`](Self::width) are enough; methods that later versions add
+/// will have a default, too. A function that is generic over an `Executor` relies on these rules:
+///
+/// - `submit` does not panic and does not wait for other calls. What goes wrong is the error of its
+///   task.
+/// - A call runs at most once, and not at all if its task is cancelled before.
+/// - `map` returns the results in the order of the items. If it fails, the calls that have not begun
+///   are cancelled.
 ///
 /// ```
-/// use std::cell::Cell;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
 /// use trefoil::process::Portable;
-/// use trefoil::{Executor, Inline, Task, TaskError};
+/// use trefoil::{Executor, Inline, Task};
 ///
-/// /// Counts calls.
-/// struct Counted<E>(E, Cell<usize>);
+/// /// Counts the calls that another executor runs.
+/// struct Counted<E>(E, AtomicUsize);
 ///
 /// impl<E: Executor> Executor for Counted<E> {
 ///     fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
-///         self.1.set(self.1.get() + 1);
+///         self.1.fetch_add(1, Ordering::Relaxed);
 ///         self.0.submit(arg, f)
-///     }
-///
-///     fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
-///     where
-///         I: IntoIterator<Item: Portable>,
-///         R: Portable,
-///     {
-///         self.0.map(items.into_iter().inspect(|_| self.1.set(self.1.get() + 1)), f)
 ///     }
 ///
 ///     fn width(&self) -> usize {
@@ -71,10 +68,9 @@ use crate::thread::ThreadPool;
 ///     }
 /// }
 ///
-/// let counted = Counted(Inline, Cell::new(0));
-/// assert_eq!(counted.submit(20, |n: i32| n + 1).join().unwrap(), 21);
-/// assert_eq!(counted.map([1, 2, 3], |n: i32| n * 2).unwrap(), [2, 4, 6]);
-/// assert_eq!(counted.1.get(), 4);
+/// let counted = Counted(Inline, AtomicUsize::new(0));
+/// assert_eq!(counted.map([2u64, 3], |n: u64| n * n).unwrap(), [4, 9]);
+/// assert_eq!(counted.1.into_inner(), 2);
 /// ```
 pub trait Executor {
     /// Starts one call.
@@ -82,13 +78,25 @@ pub trait Executor {
 
     /// Calls `f` on every item and waits for all; returns the results in the order of the items.
     ///
+    /// Unless an executor has a better way, as the pools have, each item is
+    /// [submitted](Self::submit).
+    ///
     /// # Errors
     /// The failure of the lowest index, including a panic; the rest is cancelled.
     /// [`TaskError::WouldBlock`] on an event-loop thread.
     fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item: Portable>,
-        R: Portable;
+        R: Portable,
+    {
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let calls = items.into_iter();
+        let calls = calls.map(|item| self.submit(item, f).cancel_on_drop());
+        let calls: Vec<CancelOnDrop<R>> = calls.collect();
+        calls.into_iter().map(CancelOnDrop::join).collect()
+    }
 
     /// How many calls it runs at once.
     fn width(&self) -> usize;

@@ -152,6 +152,9 @@ where
 /// cancelled before it has begun, `f` never runs; later, `f` sees the cancellation in
 /// [`CancelToken::current`](crate::CancelToken::current).
 ///
+/// A future that `f` returns is not run: use [`spawn`](crate::spawn) on a loop, or
+/// [`ThreadPool::spawn_async`].
+///
 /// ```
 /// use std::{thread::sleep, time::{Duration, Instant}};
 ///

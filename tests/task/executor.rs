@@ -1,6 +1,12 @@
 //! One program whose back end is chosen by configuration. (Processes: `tests/process/pool.rs`.)
 
-use trefoil::{AnyExecutor, Executor, Inline, TaskError, ThreadPool};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use trefoil::process::Portable;
+use trefoil::{AnyExecutor, Executor, Inline, Shutdown, Task, TaskError, ThreadPool};
+
+use crate::deadline::within_deadline;
 
 fn squares<E: Executor>(executor: &E) -> Result<Vec<u64>, TaskError> {
     executor.map(0..1000u64, |n: u64| n * n)
@@ -85,4 +91,43 @@ fn a_blocking_map_is_refused_on_a_loop() {
     let pool = ThreadPool::with_threads(1);
     let refused = trefoil::run(async move { Executor::map(&pool, 0..3u64, |n: u64| n).is_err() });
     assert!(refused);
+}
+
+/// What a user writes: no more than has no default.
+struct Wrapped(ThreadPool);
+
+impl Executor for Wrapped {
+    fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
+        self.0.spawn(move || f(arg))
+    }
+
+    fn width(&self) -> usize {
+        self.0.num_threads()
+    }
+}
+
+#[test]
+fn an_executor_of_a_user_has_a_map() {
+    static LATER: AtomicUsize = AtomicUsize::new(0);
+    within_deadline(|| {
+        let wrapped = Wrapped(ThreadPool::with_threads(1));
+        assert_eq!(squares(&wrapped).unwrap()[31], 961);
+        // The worker is kept busy, so the caller runs the first call itself, and the others never
+        // begin.
+        let (release, held) = mpsc::channel::<()>();
+        let busy = wrapped.0.spawn(move || held.recv());
+        let result = wrapped.map(0..9u8, |n: u8| {
+            assert!(n > 0, "the first (this message is expected)");
+            LATER.fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(matches!(result, Err(TaskError::Panicked(_))), "{result:?}");
+        drop(release);
+        assert!(busy.join().unwrap().is_err());
+        let pool = wrapped.0.clone();
+        assert!(trefoil::run(async move {
+            wrapped.map([1u8], |n: u8| n).is_err()
+        }));
+        pool.shutdown(Shutdown::Wait);
+        assert_eq!(LATER.load(Ordering::Relaxed), 0);
+    });
 }
