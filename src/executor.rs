@@ -46,8 +46,8 @@ use crate::thread::ThreadPool;
 /// - `submit` does not panic and does not wait for other calls. What goes wrong is the error of its
 ///   task.
 /// - A call runs at most once, and not at all if its task is cancelled before.
-/// - `map` returns the results in the order of the items. If it fails, the calls that have not begun
-///   are cancelled.
+/// - `map` returns the results in the order of the items. If it fails, the calls that have not
+///   begun are cancelled.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};

@@ -8,18 +8,16 @@
 //! [CHANGELOG.md]: _documentation::changelog
 //! [docs/BENCHMARKS.md]: _documentation::benchmarks
 //! [docs/COMPARE.md]: _documentation::compare
-//! [docs/CONFORMANCE-IO.md]: _documentation::conformance_io
-//! [docs/CONFORMANCE.md]: _documentation::conformance
 //! [docs/FROM_PYTHON.md]: _documentation::from_python
 //! [docs/FROM_RAYON.md]: _documentation::from_rayon
 //! [docs/FROM_TOKIO.md]: _documentation::from_tokio
 //! [docs/GUIDE.md]: _documentation::guide
 //! [docs/LIBRARIES.md]: _documentation::libraries
 //! [docs/MACHINES.md]: _documentation::machines
-//! [docs/MODELS.md]: _documentation::models
 //! [docs/PLATFORM.md]: _documentation::platform
 //! [docs/SYNC.md]: _documentation::sync
 //! [docs/VERSIONS.md]: _documentation::versions
+//! [docs/TESTING.md]: _documentation::testing
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 //!
@@ -173,12 +171,9 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/VERSIONS.md")]
     pub mod versions {}
-    #[doc = include_str!("../docs/MODELS.md")]
-    pub mod models {}
-    #[doc = include_str!("../docs/CONFORMANCE.md")]
-    pub mod conformance {}
-    #[doc = include_str!("../docs/CONFORMANCE-IO.md")]
-    pub mod conformance_io {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/TESTING.md")]
+    pub mod testing {}
     #[doc = include_str!("../docs/plots/rustdoc.txt")]
     #[doc = include_str!("../docs/BENCHMARKS.md")]
     pub mod benchmarks {}

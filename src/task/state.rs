@@ -2,7 +2,7 @@
 //!
 //! One word holds a task's flags and its reference count. The rest of the stem calls the verbs
 //! below and acts on what they return; no other file compares and exchanges a task's state.
-//! `docs/MODELS.md` has a picture of the transitions, whose numbers the verbs have.
+//! `docs/internals/SAFETY.md` has a picture of the transitions, whose numbers the verbs have.
 //!
 //! - **T1** At most one thread is between a transition that sets `RUNNING` and the one that clears
 //!   it. Only that thread touches the work, and only it writes the output.
@@ -24,8 +24,8 @@
 //!   running task, and mark it as they would any (T5).
 //! - **T26** The count is at least the number of owners, or so large that the cell is never freed:
 //!   from 2^22 references on, [`State::release`] and [`State::wake`] do not decrease it, and from
-//!   2^22 + 2^21 on, [`State::retain`] and [`State::claim`] do not increase it. `docs/MODELS.md`
-//!   has the proof.
+//!   2^22 + 2^21 on, [`State::retain`] and [`State::claim`] do not increase it. (The proof is in
+//!   `docs/internals/SAFETY.md`.)
 //!
 //! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the
 //! models in `checks/tests/models.rs`, and by twins that are broken on purpose: one in `lend`, one

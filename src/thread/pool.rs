@@ -277,10 +277,10 @@ impl ThreadPool {
     /// assert_eq!(task.join().unwrap(), 42);
     /// ```
     ///
-    /// A future is run by [`spawn_async`](Self::spawn_async). `pool.spawn(|| async { .. })` makes the
-    /// future, and nobody runs it: it is the result. The compiler warns where such a result is
-    /// joined and dropped (`unused_must_use`), but not where the task is detached; Rust has no bound
-    /// for "not a future".
+    /// A future is run by [`spawn_async`](Self::spawn_async). `pool.spawn(|| async { .. })` makes
+    /// the future, and nobody runs it: it is the result. The compiler warns where such a result is
+    /// joined and dropped (`unused_must_use`), but not where the task is detached; Rust has no
+    /// bound for "not a future".
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);

@@ -1,8 +1,8 @@
 //! Many kills, stops and refused system calls, with counts: nothing is lost except the item that a
 //! worker ran when it died.
 //!
-//! `TREFOIL_KILLS=10000` makes it long. It prints totals; `docs/CONFORMANCE.md` has those of one
-//! run.
+//! `TREFOIL_KILLS=10000` makes it long. It prints totals; `docs/TESTING.md` has those of long
+//! runs.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

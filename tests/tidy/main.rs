@@ -161,8 +161,8 @@ fn every_rule_can_fail() {
             concat!("see `src/gone.rs`\n```ignore\n```\nTO", "DO\n/ho", "me/me").to_owned(),
         ),
         (
-            "docs/CONFORMANCE.md",
-            "| case | test |\n|---|---|\n| a | `gone::gone` |".to_owned(),
+            "docs/TESTING.md",
+            "| case | shown by |\n|---|---|\n| a | `gone::gone` |".to_owned(),
         ),
         ("docs/BENCHMARKS.md", "×0.5 of whose time?".to_owned()),
         (
