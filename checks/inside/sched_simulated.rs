@@ -659,6 +659,7 @@ impl World {
             Frame::Welcome { .. }
             | Frame::Descriptors(_)
             | Frame::Copy { .. }
+            | Frame::Keep(_)
             | Frame::Release(_)
             | Frame::Nudge
             | Frame::Home

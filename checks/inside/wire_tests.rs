@@ -148,6 +148,7 @@ fn frames_come_out_as_they_went_in() {
         },
         Frame::Forget { id: 300 },
         Frame::Descriptors(vec![1, 1 << 40]),
+        Frame::Keep(vec![1, 1 << 40]),
         Frame::Release(vec![1, 1 << 40]),
         Frame::Nudge,
         Frame::Home,

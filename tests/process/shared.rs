@@ -42,6 +42,14 @@ fn holdings(_: ()) -> (usize, usize) {
     (support::descriptors(), maps.lines().filter(ours).count())
 }
 
+/// How many pages this thread has touched for the first time.
+#[cfg(target_os = "linux")]
+fn faults() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let (_, fields) = text.rsplit_once(')').unwrap();
+    fields.split_whitespace().nth(7).unwrap().parse().unwrap()
+}
+
 fn detail<T: Debug>(result: Result<T, TaskError>) -> String {
     match result {
         Err(error @ TaskError::Codec(_)) => error.to_string(),
@@ -302,6 +310,49 @@ tests! {
         let stays = procs.map_with(&shared, 0..100, |shared: &Shared<u8>, _: i32| shared.as_ptr() as usize);
         let stays = stays.unwrap();
         assert!(stays.iter().all(|at| *at == stays[0]));
+    }
+
+    /// A loop that sends the same memory again and again maps it once: what takes long is not the
+    /// mapping, but that each page of it is touched for the first time.
+    #[cfg(target_os = "linux")]
+    fn a_worker_keeps_mapped_what_its_parent_still_has() {
+        let procs = pool(1);
+        let mapped = || procs.spawn((), holdings).join().unwrap().1;
+        let large = || Shared::from(vec![7u8; 1 << 20]);
+        let touch = |memory: &Shared<u8>, _: ()| {
+            let before = faults();
+            assert!(memory.iter().step_by(4096).all(|byte| *byte == 7));
+            (memory.as_ptr() as usize, faults() - before)
+        };
+        let (context, argument) = (large(), large());
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            seen.extend(procs.map_with(&context, [()], touch).unwrap());
+            assert_eq!(mapped(), 1, "nothing runs, and it is mapped");
+        }
+        let (places, faults): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+        assert!(places.iter().all(|place| *place == places[0]), "{places:?}");
+        assert!(faults[1..].iter().all(|count| *count < 4), "{faults:?}");
+        for _ in 0..5 {
+            procs.spawn(argument.clone(), |memory: Shared<u8>| memory[0]).join().unwrap();
+            assert_eq!(mapped(), 2);
+        }
+        // What the parent drops goes soon; nothing else need be sent.
+        let pid = procs.worker_pids()[0];
+        let there = || std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let there = || there().lines().filter(|line| line.contains("trefoil-shared")).count();
+        drop(context);
+        until(|| there() == 1);
+        drop(argument);
+        until(|| there() == 0);
+        // And they are few, whatever the parent has.
+        let many: Vec<_> = (0..150).map(|_| large()).collect();
+        let firsts = procs.map(many.clone(), |memory: Shared<u8>| memory[0]).unwrap();
+        assert_eq!(firsts, [7; 150]);
+        assert!((1..=64).contains(&mapped()), "{} are mapped", mapped());
+        drop(many);
+        until(|| there() == 0);
+        assert_eq!(procs.worker_pids(), [pid]);
     }
 
     #[cfg(unix)]

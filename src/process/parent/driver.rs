@@ -377,7 +377,7 @@ impl Driver {
         match Link::start(index, &self.settings) {
             Ok(mut link) => {
                 let shared: Weak<PoolState> = Arc::downgrade(&self.shared);
-                link.copies.watched_by(shared);
+                link.memory.watched_by(shared);
                 if let Some(own) = &self.settings.own {
                     own.runs(&link.child);
                 }
@@ -408,7 +408,7 @@ impl Driver {
                 Mail::AskEngine => self.sched.ask_engine(now),
                 Mail::MemoryFreed => {
                     let links = self.links.iter_mut().flatten();
-                    links.for_each(Link::release_copies);
+                    links.for_each(Link::release_memory);
                 }
             }
         }

@@ -54,7 +54,8 @@ use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::value::attachments;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::Piece;
-use crate::process::value::copies::{CopyPart, SentCopies, parts};
+use crate::process::value::copies::{CopyPart, parts};
+use crate::process::value::sent_memory::SentMemory;
 use crate::process::value::shared_buffer::took;
 use crate::process::wire::Frame;
 use crate::sys::child::{self, Handle, Signal};
@@ -119,8 +120,8 @@ pub(crate) struct Link {
     pub(crate) faults: VecDeque<Errno>,
     /// The descriptor of the pool's home was sent, or is queued.
     has_home: bool,
-    /// The copies that a plain worker has been sent instead of descriptors.
-    pub(super) copies: SentCopies,
+    /// The memory that the worker keeps.
+    pub(super) memory: SentMemory,
     /// What accompanies the bytes of the worker's records.
     pub(crate) extras: Extras,
     pub(crate) words: WorkerStderr,
@@ -214,7 +215,7 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
-            copies: SentCopies::default(),
+            memory: SentMemory::new(fast.is_none()),
             extras: Extras::new(fast.as_ref().and_then(FastPath::view)),
             words,
             output,
@@ -323,15 +324,16 @@ impl Link {
             self.wait(vec![home.clone()], Frame::Home.head(0), Body::Nothing);
         }
         let numbers: Vec<u64> = attachments.iter().map(|one| one.id).collect();
+        let keep = self.remember(&attachments);
         let beside = match &self.fast {
             Some(_) => attachments,
-            None => {
-                self.copy(&attachments);
-                Vec::new()
-            }
+            None => Vec::new(), // copies have gone ahead
         };
         if !numbers.is_empty() {
             self.wait(beside, Frame::Descriptors(numbers).head(0), Body::Nothing);
+        }
+        if !keep.is_empty() {
+            self.wait(Vec::new(), Frame::Keep(keep).head(0), Body::Nothing);
         }
         let mut body = items.map_or(Body::Nothing, Body::Items);
         if let Some(fast) = self.fast.as_mut().filter(|_| self.outgoing.is_empty()) {
@@ -345,17 +347,19 @@ impl Link {
         first
     }
 
-    /// Queues copies of `attachments` for a plain worker, except for those that it has, and tells
-    /// it which copies are not needed any more.
-    fn copy(&mut self, attachments: &[Arc<Attachment>]) {
-        let (new, over) = self.copies.send(attachments);
+    /// Tells the worker what memory it need not keep any more, and queues copies of what a plain
+    /// one does not have. Returns the numbers of the memory among `attachments` that the worker is
+    /// to keep from now on.
+    fn remember(&mut self, attachments: &[Arc<Attachment>]) -> Vec<u64> {
+        let (new, over) = self.memory.send(attachments);
         if !over.is_empty() {
             self.wait(Vec::new(), Frame::Release(over).head(0), Body::Nothing);
         }
-        for attachment in new {
+        let copied = if self.fast.is_none() { &new[..] } else { &[] };
+        for attachment in copied {
             // (A part that cannot be read here is missing in the worker, which is an error of the
             // item.)
-            for part in parts(&attachment).into_iter().flatten() {
+            for part in parts(attachment).into_iter().flatten() {
                 let copy = Frame::Copy {
                     id: attachment.id,
                     length: part.length(),
@@ -365,12 +369,13 @@ impl Link {
                 self.wait(Vec::new(), head, Body::Copy(part));
             }
         }
+        new.iter().map(|memory| memory.id).collect()
     }
 
-    /// Tells an idle worker which of its copies are not needed any more.
-    pub(crate) fn release_copies(&mut self) {
+    /// Tells the worker what memory it need not keep any more.
+    pub(crate) fn release_memory(&mut self) {
         let first = self.outgoing.is_empty();
-        self.copy(&[]);
+        self.remember(&[]);
         if first {
             self.send();
         }

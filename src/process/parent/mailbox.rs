@@ -38,7 +38,7 @@ pub(crate) enum Mail {
     Cancel(u64),
     /// The pool must end.
     Stop(Stop),
-    /// Memory of which plain workers have copies was freed in this process.
+    /// Memory that workers keep was freed in this process.
     MemoryFreed,
     /// The engine has workers that wait to be taken.
     #[cfg(feature = "__machines")]

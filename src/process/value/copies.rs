@@ -10,34 +10,25 @@
 //!    fast path.
 //! 2. The receiver puts the parts into memory of its own ([`Copies::part`]), and finds that by the
 //!    number ([`Copies::find`]).
-//! 3. A worker keeps a copy until its parent sends `Release`: as soon as the memory is freed in the
-//!    parent ([`Watcher`]), or when the parent has sent many or large other copies since
-//!    ([`SentCopies`]). So each worker gets a copy once, not with each item. A parent keeps the
-//!    copies that it gets for one value only.
+//! 3. A worker keeps a copy until its parent sends `Release` (`sent_memory`). So each worker gets a
+//!    copy once, not with each item. A parent keeps the copies that it gets for one value only.
 //!
 //! If a receiver has no memory or descriptor for a copy, it continues; the item that asks for the
 //! copy then gets an error.
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/plain.rs`.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, TOO_MANY_COPIES, Watcher};
+use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, TOO_MANY_COPIES};
 use super::in_hand::InHand;
 use super::mapped::Mapped;
 use super::raw_plain::MappedSlice;
 use crate::process::host::segment::Filling;
-use crate::sys::files;
 
 /// How many bytes one part has, so that neither side needs much memory beside the copy.
 const PART: usize = 256 << 10;
-
-/// How many copies a worker keeps, unless one frame needs more: each takes a descriptor there.
-const KEPT: usize = 64;
-/// How many bytes of copies a worker keeps, unless one frame needs more.
-const KEPT_BYTES: u64 = 512 << 20;
 
 /// One part of a copy.
 #[derive(Clone)]
@@ -151,73 +142,6 @@ impl Copies {
     }
 }
 
-/// In the parent: the copies that one worker has and keeps, the latest last.
-#[derive(Default)]
-pub(crate) struct SentCopies {
-    kept: VecDeque<KeptCopy>,
-    /// Is told when the memory of one of them is freed in this process, so that the copy can be
-    /// released.
-    watcher: Option<Weak<dyn Watcher>>,
-}
-
-struct KeptCopy {
-    id: u64,
-    memory: Weak<Attachment>,
-    bytes: u64,
-}
-
-impl SentCopies {
-    /// From now on `watcher` is told when the memory of one of them is freed in this process.
-    pub(crate) fn watched_by(&mut self, watcher: Weak<dyn Watcher>) {
-        self.watcher = Some(watcher);
-    }
-
-    /// For a frame with these attachments: returns those that the worker does not have yet, and the
-    /// numbers of others that it need not keep.
-    pub(crate) fn send(
-        &mut self,
-        attachments: &[Arc<Attachment>],
-    ) -> (Vec<Arc<Attachment>>, Vec<u64>) {
-        if attachments.is_empty() && self.kept.is_empty() {
-            return Default::default();
-        }
-        let mut new = Vec::new();
-        let mut needed = 0;
-        for attachment in attachments {
-            let known = self.kept.iter().position(|own| own.id == attachment.id);
-            let own = known
-                .and_then(|at| self.kept.remove(at))
-                .unwrap_or_else(|| {
-                    new.push(attachment.clone());
-                    if let Some(watcher) = &self.watcher {
-                        attachment.watch(watcher.clone());
-                    }
-                    KeptCopy {
-                        id: attachment.id,
-                        memory: Arc::downgrade(attachment),
-                        bytes: files::length(&*attachment.descriptor).unwrap_or(0),
-                    }
-                });
-            needed += own.bytes;
-            self.kept.push_back(own);
-        }
-        // The copies of this frame come last in the list.
-        let most = (KEPT.max(attachments.len()), KEPT_BYTES.max(needed));
-        let mut count = self.kept.len();
-        let mut bytes: u64 = self.kept.iter().map(|own| own.bytes).sum();
-        let mut over = Vec::new();
-        self.kept.retain(|own| {
-            let goes = count > most.0 || bytes > most.1 || own.memory.strong_count() == 0;
-            if goes {
-                (count, bytes) = (count - 1, bytes - own.bytes);
-                over.push(own.id);
-            }
-            !goes
-        });
-        (new, over)
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -287,76 +211,5 @@ mod tests {
         copies.release(&[1]);
         copies.part(1, 9, b"");
         assert!(copies.are_too_many(), "the one before is not whole");
-    }
-
-    #[test]
-    fn a_worker_gets_each_once_and_keeps_what_is_still_there() {
-        let all: Vec<_> = (0..2 * KEPT).map(|_| memory(1)).collect();
-        let own: Vec<_> = all.iter().map(|one| one.attachment.clone()).collect();
-        let ids: Vec<u64> = own.iter().map(|one| one.id).collect();
-        let mut sent = SentCopies::default();
-        let mut send = |some: &[Arc<Attachment>]| {
-            let (new, over) = sent.send(some);
-            (new.len(), over)
-        };
-        assert_eq!(send(&own[..1]), (1, vec![]));
-        assert_eq!(send(&own[..KEPT]), (KEPT - 1, vec![]), "it has one");
-        assert_eq!(send(&own[..KEPT]), (0, vec![]));
-        assert_eq!(send(&own[KEPT..KEPT + 2]), (2, ids[..2].to_vec()));
-        assert_eq!(send(&own), (KEPT, vec![]), "all of one frame");
-        drop((own, all));
-        assert_eq!(send(&[]), (0, ids));
-        assert_eq!(send(&[]), (0, vec![]));
-    }
-
-    #[cfg(all(test, target_os = "linux"))] // sparse memory
-    #[test]
-    fn a_worker_keeps_so_many_bytes_and_its_parent_hears_what_is_gone() {
-        use rustix::fs::MemfdFlags;
-        use std::sync::atomic::{AtomicUsize, Ordering}; // a count: no protocol to model
-
-        struct Counts(AtomicUsize);
-
-        impl Watcher for Counts {
-            fn gone(&self) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-
-        let file = |length: u64| {
-            let file = rustix::fs::memfd_create("sparse", MemfdFlags::CLOEXEC).unwrap();
-            rustix::fs::ftruncate(&file, length).unwrap();
-            Attachment::new(file)
-        };
-        let mut all: Vec<_> = [KEPT_BYTES / 2, KEPT_BYTES / 2, 1, 2 * KEPT_BYTES]
-            .map(file)
-            .into();
-        let ids: Vec<u64> = all.iter().map(|one| one.id).collect();
-        let counts = Arc::new(Counts(AtomicUsize::new(0)));
-        let gone = || counts.0.load(Ordering::Relaxed);
-        let mut sent = SentCopies::default();
-        let watcher: Weak<Counts> = Arc::downgrade(&counts);
-        sent.watched_by(watcher);
-        let mut send = |some: &[Arc<Attachment>]| {
-            let (new, over) = sent.send(some);
-            (new.len(), over)
-        };
-        assert_eq!(send(&all[..2]), (2, vec![]));
-        assert_eq!(
-            send(&all[2..3]),
-            (1, ids[..1].to_vec()),
-            "the first is the oldest"
-        );
-        assert_eq!(send(&all[..1]), (1, ids[1..2].to_vec()));
-        assert_eq!(
-            send(&all[3..]),
-            (1, vec![ids[2], ids[0]]),
-            "it needs all there is"
-        );
-        assert_eq!(send(&all[3..]), (0, vec![]));
-        drop(all.pop());
-        assert_eq!((gone(), send(&[])), (1, (0, ids[3..].to_vec())));
-        drop(all);
-        assert_eq!(gone(), 4, "each once");
     }
 }

@@ -3,8 +3,9 @@
 //! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
 //! which types it adds a description (`described`); a `vector` of bytes is copied. What does not
 //! fit into bytes goes beside them (`scope`): descriptors (`attachments`), some of which stand for
-//! memory (`mapped`, `shared`) or are sent as a copy (`copies`), and large arrays of numbers
-//! (`bulk`), which are lent (`shared_buffer`).
+//! memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a worker keeps
+//! (`sent_memory`, `kept_mappings`); and large arrays of numbers (`bulk`), which are lent
+//! (`shared_buffer`).
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
@@ -55,12 +56,14 @@ pub(super) mod depth;
 pub(super) mod described;
 mod in_hand;
 pub(super) mod kept;
+pub(super) mod kept_mappings;
 pub(super) mod known;
 pub(super) mod mapped;
 pub(super) mod portable;
 pub(super) mod raw_plain;
 mod refused;
 pub(super) mod scope;
+pub(super) mod sent_memory;
 pub(super) mod shared;
 pub(super) mod shared_buffer;
 mod vector;

@@ -102,7 +102,9 @@ impl<T> Clone for Storage<T> {
 /// one, and all processes share one copy. A process that has it already does not map it again.
 ///
 /// Send numbers that many items need as the context of [`map_with`](crate::ProcessPool::map_with):
-/// then each worker maps it once, for all items.
+/// then each worker decodes it once, for all items. A worker keeps a large one (from 256 KiB on)
+/// mapped from one call to the next, so keep a clone of it as long as there may be another call:
+/// what takes long is not the mapping, but that each page is then touched for the first time.
 ///
 /// ```
 /// use trefoil::{ProcessPool, Shared};
@@ -119,8 +121,10 @@ impl<T> Clone for Storage<T> {
 ///
 /// # Cost
 /// One descriptor and one mapping in each process that has it, until the last clone there is
-/// dropped; cloning counts. The memory is freed when no process has it any more, however they
-/// ended: it has no name in `/dev/shm` or anywhere else.
+/// dropped; cloning counts. A worker keeps a large one until the last clone in the process that
+/// has sent it is dropped (then it lets go of it at once, or after the item that it runs), or until
+/// it has got 64 others. The memory is freed when no process has it any more, however they ended:
+/// it has no name in `/dev/shm` or anywhere else.
 ///
 /// # Errors
 /// Serializing it outside a call (as JSON, into a file) is an error with a message, because there
@@ -218,7 +222,8 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// A killed worker's writes stay; a lock made of atomics would stay locked.
 ///
 /// # Cost
-/// As [`Shared`]'s; the pages are reserved when it is made.
+/// As [`Shared`]'s, but a worker keeps none: each call maps it anew, unless the worker itself has a
+/// clone. The pages are reserved when it is made.
 ///
 /// # Errors
 /// As [`Shared`]'s. If `from` has found no memory to share, a call that sends the atomics fails,

@@ -266,7 +266,8 @@ pub(crate) enum Frame<'a> {
         #[serde(skip)]
         bytes: &'a [u8],
     },
-    /// To a plain worker: no later frame refers to the memory with these numbers.
+    /// The memory with these numbers need not stay mapped. A plain worker drops its copies, too: no
+    /// later frame refers to them.
     Release(Vec<u64>),
     /// Wakes the worker: a frame is in the shared ring.
     Nudge,
@@ -288,6 +289,9 @@ pub(crate) enum Frame<'a> {
         id: u64,
         from: Option<ServedContext>,
     },
+    /// Keep the memory with these numbers, which were among the last `Descriptors`, mapped until
+    /// `Release`.
+    Keep(Vec<u64>),
 }
 
 impl<'a> Frame<'a> {

@@ -60,6 +60,7 @@ use crate::process::host::worker::{
 };
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::copies::Copies;
+use crate::process::value::kept_mappings::KeptMappings;
 use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
 use crate::process::value::shared_buffer::{Missing, View};
@@ -210,6 +211,7 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     // The attachments of the next frame.
     let mut next_descriptors = Descriptors::default();
     let mut copies = Copies::default();
+    let mut mappings = KeptMappings::default();
     loop {
         let descriptors = std::mem::take(&mut next_descriptors);
         match inlet.frame() {
@@ -219,8 +221,15 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                     false => inlet.claim(&numbers),
                 };
             }
+            Frame::Keep(numbers) => {
+                mappings.keep(&numbers, &descriptors);
+                next_descriptors = descriptors;
+            }
             Frame::Copy { id, length, bytes } => copies.part(id, length, bytes),
-            Frame::Release(numbers) => copies.release(&numbers),
+            Frame::Release(numbers) => {
+                copies.release(&numbers);
+                mappings.release(&numbers);
+            }
             Frame::Nudge | Frame::Terms { .. } => {}
             Frame::Home => home = inlet.claim(&[0]).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
