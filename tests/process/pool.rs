@@ -757,7 +757,7 @@ tests! {
         };
         assert_eq!(panic.message(), "no 4");
         assert_eq!(panic.worker(), format!("process {}", pids[0]));
-        assert!(panic.location().unwrap().file().ends_with("process/api/pool.rs"));
+        assert!(panic.location().unwrap().file().ends_with("process/pool.rs"));
         let result = procs.map(0..100, |x: i32| if x == 50 { panic!("at {x}") } else { x });
         assert!(matches!(result, Err(TaskError::Panicked(panic)) if panic.message() == "at 50"));
         assert_eq!(procs.worker_pids(), pids, "the worker lives");
