@@ -22,6 +22,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::lookup::{Seal, Target, ToSocketAddrs, no_address};
+use super::source::this_loop;
 use crate::timer::Alarm;
 
 /// The "Connection Attempt Delay" of the RFC.
@@ -33,6 +34,7 @@ where
     A: ToSocketAddrs,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
+    this_loop()?; // before a name is looked up
     let target = host.target(Seal)?;
     let named = matches!(target, Target::Name(..));
     let mut addresses = target.addresses().await?;

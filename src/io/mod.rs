@@ -43,9 +43,10 @@
 //!
 //! # Which loop
 //!
-//! All types are `Send`. `bind` and `connect` need a loop, and each object belongs to the loop of
-//! its first use after that; on another loop, or on none, an operation fails with an error that
-//! explains why. Dropping is safe anywhere: it closes the descriptor. ([`fs`] needs no loop.)
+//! All types are `Send`. Each belongs to the loop of its first use; on another loop, or on none, an
+//! operation fails with an error that says so. So `bind` and `connect` fail at once where no loop
+//! runs; what is made without an `.await` (`UnixStream::pair()`, a socket of std) fails at its
+//! first use there. Dropping is safe anywhere: it closes the descriptor. ([`fs`] needs no loop.)
 //!
 //! # What it costs
 //!

@@ -86,22 +86,20 @@ impl Completed<usize> {
     }
 }
 
-/// Called before an operation that never waits: a task that calls it repeatedly must let others
-/// run, like one that reads and writes.
-///
-/// # Errors
-/// If no event loop runs here: what comes after it needs one.
+/// Called before an operation that never waits, or has no source yet: a task that calls it
+/// repeatedly must let others run, like one that reads and writes; and without a loop it fails, as
+/// reads and writes do.
 pub(super) async fn fairly() -> io::Result<()> {
     let mut refusal = Refusal::default();
     poll_fn(|cx| {
-        let local = running()?;
-        local.poll_fairly(None, &mut refusal, cx, |_| Poll::Ready(Ok(())))
+        let polled = this_loop()?.poll_fairly(None, &mut refusal, cx, |_| Poll::Ready(()));
+        polled.map(Ok)
     })
     .await
 }
 
 /// The loop that runs here.
-fn running() -> io::Result<Rc<Local>> {
+pub(super) fn this_loop() -> io::Result<Rc<Local>> {
     current::local().ok_or_else(|| {
         io::Error::other(
             "this needs an event loop: use it inside trefoil::run(..) or \
@@ -220,7 +218,7 @@ impl<T: AsFd> Source<T> {
     /// The loop that runs here. The source belongs to it from now on; an error if it already
     /// belongs to another one.
     fn bind(&self) -> io::Result<(Rc<Local>, &Bound)> {
-        let local = running()?;
+        let local = this_loop()?;
         let bound = self.bound.get_or_init(|| Bound {
             shared: local.shared.clone(),
             key: OnceLock::new(),

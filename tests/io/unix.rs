@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use trefoil::io::{TcpListener, TcpStream, UnixListener, UnixStream};
+use trefoil::io::{TcpListener, TcpStream, UnixDatagram, UnixListener, UnixStream};
 use trefoil::time::timeout;
 use trefoil::{join_all, run, spawn, yield_now};
 
-use crate::support::{LONG, alone, count_fds, within_deadline};
+use crate::support::{LONG, alone, count_fds, needs_a_loop, within_deadline};
 
 const MOMENT: Duration = Duration::from_millis(5);
 
@@ -229,4 +229,20 @@ fn many_connections_through_one_path_and_no_descriptor_left() {
             assert_eq!(count_fds(), before);
         },
     );
+}
+
+/// As in `moved::what_is_bound_or_connected_without_a_loop_fails_at_once`.
+#[test]
+fn what_is_bound_or_connected_by_path_without_a_loop_fails_at_once() {
+    within_deadline(|| {
+        let place = Place::new("without-loop");
+        needs_a_loop(UnixListener::bind(&place.0));
+        needs_a_loop(UnixDatagram::bind(&place.0));
+        assert!(!place.0.exists(), "nothing was bound");
+        let _listener = run(UnixListener::bind(&place.0)).unwrap();
+        needs_a_loop(UnixStream::connect(&place.0));
+        let (near, _far) = UnixDatagram::pair().unwrap();
+        needs_a_loop(near.connect(&place.0));
+        needs_a_loop(near.send_to(b"x", &place.0));
+    });
 }

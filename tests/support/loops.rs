@@ -88,6 +88,13 @@ pub(crate) async fn pair() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
+/// The operation fails outside a loop, with an error that says what to do.
+pub(crate) fn needs_a_loop<T>(operation: impl Future<Output = std::io::Result<T>>) {
+    let ended = trefoil::timeout(LONG, operation).join().unwrap();
+    let error = ended.err().expect("there is no loop");
+    assert!(error.to_string().contains("needs an event loop"), "{error}");
+}
+
 pub(crate) async fn echo(stream: TcpStream) {
     let mut buffer = [0; 512];
     while let Ok(count) = stream.read(&mut buffer).await {
