@@ -88,7 +88,7 @@ mod local;
 /// The inbox, for the models in `checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/event_loop_model.rs"]
+#[path = "../../inside/event_loop_model.rs"]
 pub mod model;
 mod outside;
 mod reactor;
@@ -96,7 +96,7 @@ mod remote;
 mod shared;
 mod shared_table;
 #[cfg(all(test, not(loom)))]
-#[path = "../../checks/inside/event_loop_simulated.rs"]
+#[path = "../../inside/event_loop_simulated.rs"]
 mod simulated;
 mod slice;
 mod slow_poll;

@@ -19,7 +19,7 @@
 //! Checked by `tests/io/`, and against a simulated kernel in `simulated`.
 
 #[cfg(all(test, target_os = "linux", not(loom)))]
-#[path = "../../checks/inside/source_simulated.rs"]
+#[path = "../../inside/source_simulated.rs"]
 mod simulated;
 
 use std::fmt;

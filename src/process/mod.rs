@@ -98,7 +98,7 @@ mod api;
 pub mod channel;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/gate_model.rs"]
+#[path = "../../inside/gate_model.rs"]
 pub mod gate_model;
 mod host;
 mod job;
@@ -109,15 +109,15 @@ mod parent;
 mod sched;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/shared_buffer_model.rs"]
+#[path = "../../inside/shared_buffer_model.rs"]
 pub mod shared_buffer_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/shared_ring_model.rs"]
+#[path = "../../inside/shared_ring_model.rs"]
 pub mod shared_ring_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/shortcut_model.rs"]
+#[path = "../../inside/shortcut_model.rs"]
 pub mod shortcut_model;
 mod value;
 mod wire;

@@ -79,7 +79,7 @@ pub(crate) mod marker;
 /// For the models in `checks/`: a condition variable without its lock.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/sync_model.rs"]
+#[path = "../../inside/sync_model.rs"]
 pub mod model;
 #[cfg(not(loom))]
 mod mutex;

@@ -139,5 +139,5 @@ pub(crate) use unobserved::Hook;
 /// the cell.
 #[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
-#[path = "../../checks/inside/task_model.rs"]
+#[path = "../../inside/task_model.rs"]
 pub mod model;

@@ -78,13 +78,13 @@ mod scope;
 /// For the models in `checks/`: the sleep protocol and the latch.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/thread_model.rs"]
+#[path = "../../inside/thread_model.rs"]
 pub mod model;
 
 /// For the models of calls that may block.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/blocking_model.rs"]
+#[path = "../../inside/blocking_model.rs"]
 pub mod model_blocking;
 
 pub use current::{current, yield_now};

@@ -46,8 +46,9 @@ pub(crate) fn length(file: &File) -> Vec<Finding> {
 /// Every path that a document or a comment names in backticks, and every
 /// relative link of a document, exists; `path::name` must occur in the file.
 pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
-    const PLACES: [&str; 11] = [
+    const PLACES: [&str; 12] = [
         "src/",
+        "inside/",
         "adapters/",
         "tests/",
         "checks/",

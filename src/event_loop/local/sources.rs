@@ -4,7 +4,7 @@
 //! it calls the reactor, and wakes and drops them afterwards (L4).
 //!
 //! Checked by `tests/io/`, and against a simulated kernel by
-//! `checks/inside/source_simulated.rs`.
+//! `inside/source_simulated.rs`.
 
 use std::io;
 use std::task::{Context, Poll};

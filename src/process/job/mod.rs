@@ -18,7 +18,7 @@
 //!   that was sent, paused, or settled. Pieces move between the first two and frames by value; a
 //!   frame gives back exactly the items that its gate says were recalled.
 //!
-//! Tests: `checks/inside/sched_simulated.rs`.
+//! Tests: `inside/sched_simulated.rs`.
 
 pub(super) mod decoder;
 pub(super) mod reading;

@@ -24,13 +24,13 @@
 //! memory), `strays`.
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
-#[path = "../../../checks/inside/driver_crowded.rs"]
+#[path = "../../../inside/driver_crowded.rs"]
 mod crowded;
 #[cfg(test)]
-#[path = "../../../checks/inside/driver_hostile.rs"]
+#[path = "../../../inside/driver_hostile.rs"]
 mod hostile;
 #[cfg(all(test, unix))]
-#[path = "../../../checks/inside/driver_strays.rs"]
+#[path = "../../../inside/driver_strays.rs"]
 mod strays;
 
 use std::any::TypeId;

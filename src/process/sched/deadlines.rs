@@ -24,7 +24,7 @@
 //! timeout: those that wait for a worker have no deadline yet. A heap would need an update for each
 //! frame that is sent, ends or is checked, which costs more than it saves.
 //!
-//! Tests: `checks/inside/sched_simulated.rs`, `tests/process/calls.rs`.
+//! Tests: `inside/sched_simulated.rs`, `tests/process/calls.rs`.
 
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@
 //! `Piece::cut` (`payload/chunk.rs`) may lower it: for bytes, descriptors, deadlines and workers
 //! that are to be replaced.
 //!
-//! Tests: `checks/inside/sched_simulated.rs`, `tests/process/pool.rs`.
+//! Tests: `inside/sched_simulated.rs`, `tests/process/pool.rs`.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -31,7 +31,7 @@
 //!   stopped, and has reported what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! Tests: `checks/inside/sched_simulated.rs` (seeded simulation), `tests/process/pool.rs`.
+//! Tests: `inside/sched_simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
 mod callers;
 mod contexts;
@@ -43,7 +43,7 @@ mod replies;
 pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
-#[path = "../../../checks/inside/sched_simulated.rs"]
+#[path = "../../../inside/sched_simulated.rs"]
 mod sim;
 pub(super) mod startup;
 pub(super) mod stats;

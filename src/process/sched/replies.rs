@@ -4,7 +4,7 @@
 //! next item. A record that does not fit breaks the protocol ([`Broken`]). Its worker is then no
 //! longer trusted: the worker's items count as begun, and fail.
 //!
-//! Tests: `checks/inside/sched_simulated.rs`.
+//! Tests: `inside/sched_simulated.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -29,7 +29,7 @@
 //! because they do not show that the program cannot start. (One weight counts both kinds, so if
 //! kills and own deaths alternate, the pause does not follow from the number of deaths.)
 //!
-//! Tests: `checks/inside/sched_simulated.rs`.
+//! Tests: `inside/sched_simulated.rs`.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};

@@ -32,7 +32,7 @@
 pub(super) mod clock;
 pub(super) mod invitation;
 #[cfg(test)]
-#[path = "../../../checks/inside/wire_tests.rs"]
+#[path = "../../../inside/wire_tests.rs"]
 mod tests;
 
 use std::fmt;

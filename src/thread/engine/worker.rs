@@ -25,7 +25,7 @@
 //!   slot.
 //!
 //! Tests: `tests/thread/pool.rs`, `tests/thread/starved.rs`; the search from many seeds,
-//! `checks/inside/find_simulated.rs`.
+//! `inside/find_simulated.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -569,5 +569,5 @@ impl Worker {
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "../../../checks/inside/find_simulated.rs"]
+#[path = "../../../inside/find_simulated.rs"]
 mod simulated;
