@@ -3,14 +3,12 @@
 //! A rule that nothing checks is soon broken, so every rule of `CONTRIBUTING.md` that a program can
 //! check is checked here: which module may import which, where `unsafe` may live and what it must
 //! say, that every file opens with an essay, that every rule a comment cites is written down
-//! somewhere, that every path a document names exists, that its figures are those of the
-//! benchmarks.
+//! somewhere, that every path a document names exists.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`,
-//!    `figures.rs`, `goals.rs`, `platforms.rs`, `skipped.rs` and `book.rs` hold the rules. Each is
-//!    a function from one file (and, where it needs more, the whole tree) to a list of findings. It
-//!    does no input or output.
+//!    `platforms.rs`, `skipped.rs` and `book.rs` hold the rules. Each is a function from one file
+//!    (and, where it needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -20,8 +18,6 @@ mod book;
 mod circles;
 mod conformance;
 mod danger;
-mod figures;
-mod goals;
 mod layers;
 mod platforms;
 mod python;
@@ -98,9 +94,6 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(python::mapped(file));
         findings.extend(conformance::shown(file, tree));
         findings.extend(skipped::there(file, tree));
-        findings.extend(figures::claimed(file, tree));
-        findings.extend(goals::kept(file));
-        findings.extend(goals::ahead(file));
         findings.extend(book::bound(file, tree));
         findings.extend(book::whole(file));
         findings.extend(book::told(file, tree));
@@ -164,11 +157,6 @@ fn every_rule_can_fail() {
             "docs/TESTING.md",
             "| case | shown by |\n|---|---|\n| a | `gone::gone` |".to_owned(),
         ),
-        ("docs/BENCHMARKS.md", "×0.5 of whose time?".to_owned()),
-        (
-            "docs/COMPARE.md",
-            "Where trefoil is ahead:\n<!-- figures\n×0.9 | a | b\n-->".to_owned(),
-        ),
         ("docs/WIDE.md", "wide ".repeat(21)),
         ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
@@ -188,8 +176,6 @@ fn every_rule_can_fail() {
         "door",
         "essay",
         "facade",
-        "figure",
-        "goal",
         "hidden",
         "invariant-home",
         "invariant-missing",
