@@ -135,11 +135,21 @@ pub use thread::root::{
     Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
 };
 
-/// The longer pages: the guide, coming from other libraries, other machines, and evidence.
-// Their links to one another are files in a checkout; here the definitions that come first take
+// The links between pages are files in a checkout; here the definitions that come first take
 // precedence.
 #[cfg(any(doc, doctest))]
 pub mod _documentation {
+    //! The longer pages.
+    //!
+    //! - Learn: the [guide].
+    //! - Coming from: [Python](from_python), [rayon](from_rayon), [tokio](from_tokio).
+    //! - How to: [locks and channels](sync), [other machines](machines), [libraries],
+    //!   [platforms](platform).
+    //! - Evidence: [benchmarks], [compared with other crates](compare), [testing].
+    //!
+    //! `docs/internals/` in the repository has the architecture, the design decisions and the list
+    //! of unsafe code.
+
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/GUIDE.md")]
     pub mod guide {}
