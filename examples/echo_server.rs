@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use trefoil::io::{TcpListener, TcpStream};
-use trefoil::time::{sleep, timeout};
-use trefoil::{join_all, spawn};
+use trefoil::time::sleep;
+use trefoil::{join_all, spawn, timeout};
 
 const CLIENTS: usize = 1000;
 

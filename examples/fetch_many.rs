@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::sync::Semaphore;
-use trefoil::time::{sleep, timeout};
-use trefoil::{TaskError, join_all, spawn};
+use trefoil::time::sleep;
+use trefoil::{TaskError, join_all, spawn, timeout};
 
 const SITES: usize = 60;
 const AT_ONCE: usize = 10;

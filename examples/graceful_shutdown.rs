@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use trefoil::io::{TcpListener, TcpStream, ctrl_c};
-use trefoil::time::{sleep, timeout};
-use trefoil::{GroupHandle, Task, TaskError, TaskGroup, spawn};
+use trefoil::time::sleep;
+use trefoil::{GroupHandle, Task, TaskError, TaskGroup, spawn, timeout};
 
 /// How long the connections may take to finish after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(1);

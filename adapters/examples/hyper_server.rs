@@ -21,8 +21,8 @@ use hyper::{Request, Response, StatusCode, client, server};
 use trefoil::adapters::hyper::{LoopExecutor, LoopTimer};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::sync::channel::{self, Sender};
-use trefoil::time::{sleep, timeout};
-use trefoil::{CancelToken, join_all, spawn};
+use trefoil::time::sleep;
+use trefoil::{CancelToken, join_all, spawn, timeout};
 
 type Failure = Box<dyn Error>;
 

@@ -15,7 +15,7 @@ fn add_one(x: u64) -> u64 {
 }
 
 fn main() {
-    trefoil::process::init();
+    trefoil::init();
     let mut args = std::env::args().skip(1);
     let name = args.next().expect("the name of an operation");
     let times = args.next().and_then(|times| times.parse().ok());

@@ -34,7 +34,7 @@ impl WithBar<&ProcessPool> {
     /// use trefoil::ProcessPool;
     /// use trefoil::progress::Progress;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// assert_eq!(procs.with_progress().map([1, 2, 3], |n: u64| n * n)?, [1, 4, 9]);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -119,7 +119,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     /// use trefoil::ProcessPool;
     /// use trefoil::progress::Progress;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let careful = procs.call(|n: u64| n * n).timeout(Duration::from_secs(60));
     /// assert_eq!(careful.with_progress().map([1, 2, 3])?, [1, 4, 9]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// use std::time::Duration;
 /// use trefoil::{ProcessPool, TaskError};
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let procs = ProcessPool::with_workers(2)?;
 /// let endless = procs.call(|n: u32| while n == 1 { std::thread::yield_now() });
 /// let limit = Duration::from_millis(20);

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use trefoil::{TaskError, time};
+//! use trefoil::{TaskError, time, timeout};
 //!
 //! trefoil::run(async {
 //!     time::sleep(Duration::from_millis(1)).await;
@@ -15,7 +15,7 @@
 //!         ticks.tick().await; // the first comes at once
 //!     }
 //!
-//!     let late = time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
+//!     let late = timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
 //!     assert!(matches!(late, Err(TaskError::TimedOut(_))));
 //! });
 //! ```
@@ -53,6 +53,7 @@ mod sleep;
 
 use std::time::Instant;
 
+#[doc(no_inline)]
 pub use crate::task::root::timeout;
 pub use advance::advance;
 pub use interval::{Interval, MissedTick, interval, interval_at};

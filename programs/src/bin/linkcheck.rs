@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use trefoil::sync::Semaphore;
-use trefoil::{ThreadPool, spawn, time, try_join_all};
+use trefoil::{ThreadPool, spawn, time, timeout, try_join_all};
 use trefoil_programs::links::links;
 use trefoil_programs::web::Web;
 
@@ -73,15 +73,13 @@ impl Checker {
             time::sleep(Duration::from_millis(pause)).await;
             let _of_host = host.acquire().await;
             let _of_all = self.all.acquire().await;
-            fault = Some(
-                match time::timeout(self.limit, self.web.status(url)).await {
-                    Ok(Ok(200..300)) => return None,
-                    Ok(Ok(status @ (429 | 500..))) => format!("status {status}"),
-                    Ok(Ok(status)) => return Some(format!("status {status}")),
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => format!("no answer in {:?}", self.limit),
-                },
-            );
+            fault = Some(match timeout(self.limit, self.web.status(url)).await {
+                Ok(Ok(200..300)) => return None,
+                Ok(Ok(status @ (429 | 500..))) => format!("status {status}"),
+                Ok(Ok(status)) => return Some(format!("status {status}")),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer in {:?}", self.limit),
+            });
         }
         fault
     }

@@ -34,9 +34,9 @@ const MOST_WORKERS: usize = 1 << 16;
 ///
 /// ```
 /// use std::time::Duration;
-/// use trefoil::process::{ProcessPool, WorkerStdout};
+/// use trefoil::{ProcessPool, WorkerStdout};
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let procs = ProcessPool::builder()
 ///     .workers(2)
 ///     .env("LANG", "C")
@@ -84,7 +84,7 @@ impl ProcessPoolBuilder {
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::builder().physical_cores(true).build()?;
     /// assert!(procs.worker_pids().len() <= std::thread::available_parallelism()?.get());
     /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -110,7 +110,7 @@ impl ProcessPoolBuilder {
     ///
     /// static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::builder()
     ///     .workers(1)
     ///     .initializer(5, |size: u64| { TABLE.set((0..size).map(|n| n * n).collect()).unwrap() })
@@ -143,7 +143,7 @@ impl ProcessPoolBuilder {
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// # if cfg!(target_os = "macos") { return Ok(()); }
     /// let procs = ProcessPool::builder().workers(1).memory_limit(64 << 20).build()?;
     /// let much = procs.spawn(1usize << 30, |bytes: usize| vec![1u8; bytes].len()).join();
@@ -195,7 +195,7 @@ impl ProcessPoolBuilder {
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::builder().workers(2).plain_workers(true).build()?;
     /// assert_eq!(procs.map(0..100, |n: u32| n + 1)?.len(), 100);
     /// let accident = procs.spawn(3, |code: i32| -> () { std::process::exit(code) });
@@ -246,7 +246,7 @@ impl ProcessPoolBuilder {
     /// use std::sync::mpsc;
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let (tell, told) = mpsc::channel();
     /// let procs = ProcessPool::builder()
     ///     .workers(1)
@@ -282,7 +282,7 @@ impl ProcessPoolBuilder {
     /// use std::sync::mpsc;
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let (tell, told) = mpsc::channel();
     /// let procs = ProcessPool::builder()
     ///     .workers(1)

@@ -33,7 +33,7 @@ const EACH: usize = 1 << 14;
 /// use std::time::Duration;
 /// use trefoil::ProcessPool;
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let procs = ProcessPool::with_workers(2)?;
 /// let careful = procs
 ///     .call(|n: u64| n * n)
@@ -117,7 +117,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(1)?;
     /// let hopeless = procs.call(|()| std::process::abort()).retry(2).spawn(());
     /// let hopeless: Result<(), _> = hopeless.join();
@@ -138,7 +138,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// use std::time::Duration;
     /// use trefoil::{ProcessPool, TaskError};
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(1)?;
     /// let endless = procs.call(|()| loop { std::thread::yield_now() });
     /// let endless = endless.timeout(Duration::from_millis(20)).retry(2).retry_on_timeout(true);
@@ -160,7 +160,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// use std::time::{Duration, Instant};
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(1)?;
     /// let begin = Instant::now();
     /// let hopeless = procs.call(|()| std::process::abort()).retry(2).backoff(Duration::from_millis(10));
@@ -201,7 +201,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(1)?;
     /// let here = procs.call(|n: u64| n).resource("GPU", 1).spawn(7).join();
     /// assert!(here.unwrap_err().to_string().contains("resource"));
@@ -225,7 +225,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(1)?;
     /// let urgent = procs.call(|n: u64| n * 2).priority(5).spawn(7);
     /// assert_eq!(urgent.join()?, 14);
@@ -302,7 +302,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let task = procs.call(|n: u32| n + 1).map_task(0..3);
     /// assert_eq!(task.join()?, [1, 2, 3]);
@@ -358,7 +358,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// use std::time::Duration;
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let careful = procs.call(|n: u64| n).timeout(Duration::from_secs(5)).retry(1);
     /// let scaled = careful.map_with(&3, [1, 2], |factor: &u64, n: u64| factor * n)?;

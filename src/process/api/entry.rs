@@ -74,7 +74,7 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// use trefoil::ProcessPool;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     trefoil::process::init();
+///     trefoil::init();
 ///     let procs = ProcessPool::with_workers(1)?;
 ///     assert_eq!(procs.spawn(6, |x: u64| x * 7).join()?, 42);
 ///     Ok(())

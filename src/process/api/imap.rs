@@ -77,7 +77,7 @@ const MIN_TURNOVER: Duration = Duration::from_millis(4);
 /// ```
 /// use trefoil::ProcessPool;
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let procs = ProcessPool::with_workers(2)?;
 /// let mut sum = 0;
 /// for result in procs.imap_unordered(0..100, |n: u64| n * 2).buffer(16) {
@@ -188,7 +188,7 @@ where
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// trefoil::run(async {
     ///     let mut squares = procs.imap(1.., |n: u32| n * n).stream();
@@ -212,7 +212,7 @@ where
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let words = ["one", "", "three"].map(String::from);
     /// let first = |word: String| word.chars().next().expect("a word");

@@ -38,7 +38,7 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// sent, because the workers run the same program. A task that segfaults, aborts, exits or is
 /// killed fails alone: it ends with [`TaskError::WorkerDied`], and its worker is replaced.
 ///
-/// The program's `main` must begin with [`init`](crate::process::init) (or the feature `auto` be
+/// The program's `main` must begin with [`init`](crate::init) (or the feature `auto` be
 /// on).
 ///
 /// Dropping the pool (its last handle) cancels tasks that have not begun, and kills workers that
@@ -55,7 +55,7 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// use trefoil::{ProcessPool, TaskError};
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     trefoil::process::init();
+///     trefoil::init();
 ///     let procs = ProcessPool::with_workers(2)?;
 ///
 ///     let squares = procs.map(1..=4, |x: u64| x * x)?;
@@ -123,7 +123,7 @@ impl ProcessPool {
     /// ```
     /// use trefoil::{ProcessPool, Remote};
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let table = procs.spawn_remote(1000, |n: u64| (0..n).collect::<Vec<u64>>());
     /// let sum = procs.spawn(table.clone(), |table: Remote<Vec<u64>>| table.iter().sum::<u64>());
@@ -142,7 +142,7 @@ impl ProcessPool {
     /// use std::time::Duration;
     /// use trefoil::{ProcessPool, TaskError};
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(1)?;
     /// let endless = procs.call(|_: u32| -> u32 { loop { std::thread::yield_now() } });
     /// let task = endless.timeout(Duration::from_millis(30)).spawn(1);
@@ -213,7 +213,7 @@ impl ProcessPool {
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let words = vec!["zero".to_owned(), "one".to_owned(), "two".to_owned()];
     /// let named = procs.map_with(&words, [2, 0], |words: &Vec<String>, n: usize| words[n].clone())?;
@@ -253,7 +253,7 @@ impl ProcessPool {
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let results = procs.map_each([1, 0, 5], |n: u32| 10 / n);
     /// assert_eq!(results[0].as_ref().ok(), Some(&10));
@@ -279,7 +279,7 @@ impl ProcessPool {
     /// ```
     /// use trefoil::ProcessPool;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let squares = procs.imap(1.., |n: u64| n * n);
     /// let first: Vec<u64> = squares.map_while(Result::ok).take(4).collect();
@@ -354,7 +354,7 @@ impl ProcessPool {
     /// use std::time::Duration;
     /// use trefoil::{ProcessPool, Shutdown, TaskError};
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
     /// let quick = procs.spawn(6, |n: u32| n * 7);
     /// let endless = procs.spawn((), |()| loop { std::thread::yield_now() });

@@ -44,7 +44,7 @@ use crate::task::{Task, TaskError, TaskReport};
 /// One function in a separate process.
 ///
 /// As for a [`ProcessPool`], the argument and the result travel, the function must be part of this
-/// program, and `main` must begin with [`init`](crate::process::init) (or the feature `auto` be
+/// program, and `main` must begin with [`init`](crate::init) (or the feature `auto` be
 /// on). A pool is for many calls; this is for one call that is observed, signalled or ended as a
 /// process.
 ///
@@ -60,7 +60,7 @@ use crate::task::{Task, TaskError, TaskReport};
 /// use trefoil::{Process, TaskError};
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     trefoil::process::init();
+///     trefoil::init();
 ///     let square = Process::spawn(12, |n: u64| n * n)?;
 ///     assert_ne!(square.pid(), std::process::id());
 ///     assert_eq!(square.join()?, 144);
@@ -84,9 +84,9 @@ pub struct Process<R> {
 ///
 /// ```
 /// use trefoil::Process;
-/// use trefoil::process::WorkerStdout;
+/// use trefoil::WorkerStdout;
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let process = Process::builder()
 ///     .name("A")
 ///     .env("LANG", "C")
@@ -209,7 +209,7 @@ impl<R: Send + 'static> Process<R> {
     /// ```
     /// use trefoil::Process;
     ///
-    /// # trefoil::process::init();
+    /// # trefoil::init();
     /// let tasks = (1..=3u32).map(|n| Ok(Process::spawn(n, |n: u32| n * 10)?.into_task()));
     /// let tasks = tasks.collect::<Result<Vec<_>, trefoil::PoolError>>()?;
     /// let sum: u32 = trefoil::join_all(tasks).join().into_iter().map(Result::unwrap).sum();

@@ -44,7 +44,7 @@ use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, 
 /// ```
 /// use trefoil::{ProcessPool, Remote};
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let procs = ProcessPool::with_workers(2)?;
 ///
 /// // A tree: the sums of pairs, until one is left.

@@ -8,7 +8,7 @@
 //! use trefoil::ProcessPool;
 //! use trefoil::process::{channel, channel::Sender};
 //!
-//! # trefoil::process::init();
+//! # trefoil::init();
 //! let procs = ProcessPool::with_workers(1)?;
 //! let (sender, receiver) = channel(16)?; // at most 16 items wait
 //! let count = procs.spawn(sender, |sender: Sender<u64>| {

@@ -28,7 +28,7 @@ use crate::task::TaskError;
 #[non_exhaustive]
 pub enum PoolError {
     /// `init` was not called: a worker of this program would run `main` like any other process,
-    /// make a pool there, and so on. No process was started. Call [`init()`](crate::process::init)
+    /// make a pool there, and so on. No process was started. Call [`init()`](crate::init)
     /// in the first line of `main`.
     #[error(
         "write `trefoil::init();` as the first line of `main`, before any thread is started: worker \

@@ -59,7 +59,7 @@ impl Counters {
 /// ```
 /// use trefoil::ProcessPool;
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let procs = ProcessPool::with_workers(2)?;
 /// procs.map(0..100, |n: u32| n + 1)?;
 /// let stats = procs.stats();

@@ -38,7 +38,7 @@ use crate::process::host::large_pages;
 /// ```
 /// use trefoil::{Bulk, ProcessPool};
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let procs = ProcessPool::with_workers(1)?;
 /// let samples = Bulk::from(vec![1.0, 2.0, 3.0]);
 /// let doubled = procs.spawn(samples, |mut samples: Bulk<f64>| {

@@ -109,7 +109,7 @@ impl<T> Clone for Storage<T> {
 /// ```
 /// use trefoil::{ProcessPool, Shared};
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let table = Shared::from(vec![2.0, 3.0, 5.0]);
 /// let procs = ProcessPool::with_workers(2)?;
 /// let third = procs.spawn((table.clone(), 2), |(table, at): (Shared<f64>, usize)| table[at]);
@@ -208,7 +208,7 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use trefoil::{ProcessPool, SharedAtomics};
 ///
-/// # trefoil::process::init();
+/// # trefoil::init();
 /// let counts = SharedAtomics::<AtomicU64>::new(2)?;
 /// let procs = ProcessPool::with_workers(2)?;
 /// procs.map_with(&counts, 0..100, |counts: &SharedAtomics<AtomicU64>, n: usize| {
