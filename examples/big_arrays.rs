@@ -6,7 +6,6 @@
 //!
 //! A `Bulk` is sent at the speed of a memory copy; a `Shared` is mapped by each process and not
 //! copied; the numbers of a `SharedAtomics` are the same memory in all processes.
-#![allow(clippy::print_stdout, clippy::disallowed_types)] // a program, not the crate
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

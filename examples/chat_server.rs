@@ -7,7 +7,6 @@
 //! ```text
 //! cargo run --example chat_server
 //! ```
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -4,7 +4,6 @@
 //! ```text
 //! cargo run --example child_processes
 //! ```
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::process::Stdio;

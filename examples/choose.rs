@@ -12,7 +12,6 @@
 //!
 //! Each figure is the best of several rounds, so that other programs on the machine disturb it
 //! little.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and starts a thread
 
 use std::error::Error;
 use std::hint::black_box;

@@ -1,6 +1,5 @@
 //! Three ways to limit a time: around a wait, around a future, and as a token that the work itself
 //! looks at.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::{Duration, Instant};
 

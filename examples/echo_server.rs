@@ -3,7 +3,6 @@
 //! Shows the three parts of an event loop: tasks that wait at the same time ([`trefoil::spawn`]),
 //! sockets ([`trefoil::io`]), and time ([`trefoil::time`]). Run it with `cargo run --example
 //! echo_server`; it serves a thousand connections and ends by itself.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::net::SocketAddr;

@@ -5,7 +5,6 @@
 //! ```text
 //! cargo run --example fetch_many
 //! ```
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,5 +1,4 @@
 //! Ask three servers, take the first answer, and stop asking the others.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,6 @@
 //! ```text
 //! cargo run --example graceful_shutdown
 //! ```
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::net::SocketAddr;

@@ -7,8 +7,6 @@
 //!
 //! Without an address it runs on this machine's processors.
 
-#![allow(clippy::print_stdout)] // an example prints
-
 use std::error::Error;
 
 use trefoil::ProcessPool;

@@ -8,8 +8,6 @@
 //! The first argument is how many workers there may be, the others are passed to `sbatch`. Without
 //! any it runs on this machine's processors.
 
-#![allow(clippy::print_stdout)] // an example prints
-
 use std::error::Error;
 
 use trefoil::{ProcessPool, Slurm};

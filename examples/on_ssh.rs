@@ -5,7 +5,6 @@
 //! cargo run --features ssh --example on_ssh                    # workers here
 //! cargo run --features ssh --example on_ssh -- node1 node2:8   # workers there: `ssh node1 true` must work without a question
 //! ```
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -2,7 +2,6 @@
 //! `map_reduce` over a range, and tasks in a scope that fill slots of their own.
 //!
 //! Run with `cargo run --release --example parallel_sum`.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::Instant;
 

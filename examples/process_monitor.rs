@@ -7,11 +7,6 @@
 //! Three named processes do different things; a table shows them before and after one of them is
 //! stopped. The crate `sysinfo` tells how many threads and how much memory a process has; it knows
 //! all other processes of the machine, too.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_types,
-    clippy::disallowed_methods
-)] // a program, not the crate
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};

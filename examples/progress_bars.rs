@@ -5,7 +5,6 @@
 //! ```
 //!
 //! The bars are drawn on standard error, if that is a terminal.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and sleeps
 
 use std::thread::sleep;
 use std::time::Duration;

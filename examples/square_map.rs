@@ -3,7 +3,6 @@
 //! ```text
 //! cargo run --example square_map
 //! ```
-#![allow(clippy::print_stdout)] // a program, not the crate
 
 use std::collections::HashSet;
 

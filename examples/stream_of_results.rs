@@ -6,7 +6,6 @@
 //!
 //! Threads compute, worker processes check, and the event loop connects the two. `futures` needs no
 //! adapter: `imap(..).stream()` is a `Stream`, and a `Task` is a `Future`.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::error::Error;
 

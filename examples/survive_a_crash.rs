@@ -6,7 +6,6 @@
 //!
 //! Twelve pages are rendered in worker processes. One render aborts, one never ends, one panics.
 //! Each costs only its own page.
-#![allow(clippy::print_stdout)] // a program, not the crate
 
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 //! Three downloads run on the event loop while three sums run on threads; all are members of one
 //! group. In the second round one member fails: the group cancels the others, waits for them, and
 //! reports the error.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::Duration;
 

@@ -13,8 +13,6 @@
 //! cargo run --release --features dask --example three_stages -- dask:tcp://127.0.0.1:8786
 //! ```
 
-#![allow(clippy::print_stdout)] // an example speaks
-
 use std::error::Error;
 
 use trefoil::{AnyExecutor, Remote};

@@ -6,7 +6,6 @@
 //!
 //! It writes `trefoil-trace.json` into the directory for temporary files, or where the first
 //! argument says. Open that in <https://ui.perfetto.dev>.
-#![allow(clippy::print_stdout)] // an example speaks
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -12,8 +12,6 @@
 //! cargo run --release --features dask --example tree_reduction -- dask:tcp://127.0.0.1:8786
 //! ```
 
-#![allow(clippy::print_stdout)] // an example speaks
-
 use std::collections::BTreeMap;
 use std::error::Error;
 

@@ -3,7 +3,6 @@
 //! `Completer` is the promise side: keep it in the callback. If the callback is dropped uncalled,
 //! the task ends in `Closed`, so that no caller waits for ever; if the task is cancelled, the
 //! library can see it and stop.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints; this one is about threads
 
 use std::thread;
 use std::time::Duration;

@@ -40,6 +40,12 @@
     clippy::needless_doctest_main,
     reason = "the README shows where `init` belongs"
 )]
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 // Systems whose workers are always plain leave much of the fast path unused.
 #![cfg_attr(
     any(trefoil_port, not(target_os = "linux")),

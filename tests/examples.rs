@@ -511,23 +511,6 @@ hoarder: signal Some(15)
 
 /// The README shows this program and its output; the number of the process differs each time.
 #[test]
-fn crash() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(top.join("README.md")).unwrap();
-    let fenced = |kind: &str| {
-        let (_, rest) = readme.split_once(&format!("\n```{kind}\n")).unwrap();
-        rest.split_once("```").unwrap().0
-    };
-    let source = fs::read_to_string(top.join("examples/crash.rs")).unwrap();
-    let program = source.split("// a program, not the crate\n\n").nth(1);
-    assert_eq!(program, Some(fenced("rust")));
-    let shown = fenced("text");
-    let (before, process) = shown.split_once("process ").unwrap();
-    let after = process.trim_start_matches(|c: char| c.is_ascii_digit());
-    shows("crash", &format!("{before}process *{after}"));
-}
-
-#[test]
 fn survive_a_crash() {
     shows(
         "survive_a_crash",
@@ -748,17 +731,16 @@ fn stars_stand_for_anything() {
 #[test]
 fn no_example_is_missing() {
     let tests = include_str!("examples.rs");
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|kind| kind == "md") {
-            continue;
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for folder in [top.clone(), top.join("from_python")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|kind| kind != "rs") {
+                continue;
+            }
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let tested = tests.contains(&format!("\nfn {name}() {{"));
+            assert!(tested, "the example {name} has no test of that name here");
         }
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        let tested = tests.contains(&format!("\nfn {name}() {{"));
-        assert!(
-            tested || name == "tour",
-            "examples/{name}.rs has no test of that name here"
-        );
     }
 }

@@ -3,7 +3,6 @@
 //! A task of a loop is interrupted at an `.await`, and nowhere else. Between two of them no other
 //! task runs: a plain `Cell` is enough, and no count is lost. A change that extends across an
 //! `.await` is not protected, and needs a lock.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -6,7 +6,6 @@
 //! ```text
 //! cargo run --release --example factorials
 //! ```
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::Instant;
 

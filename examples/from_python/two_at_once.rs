@@ -2,7 +2,6 @@
 //!
 //! In Python: `asyncio.gather`. The server is part of the program, and slow; everything runs on one
 //! thread.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::net::SocketAddr;

@@ -3,7 +3,6 @@
 //! The beans are ground by hand, one cup at a time; while the machine brews, the hands are free.
 //! Made one after another, four coffees take four times as long as one. As tasks of a loop they
 //! brew at the same time, and only the grinding is done one after another.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,6 @@
 //! Each is in [`trefoil::sync`] and works from threads (the methods that end in `_blocking`, as
 //! here) and from async code (the plain names) at the same time. `docs/SYNC.md` says when to use
 //! which.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and sleeps
 
 use std::sync::Arc;
 use std::thread::sleep;

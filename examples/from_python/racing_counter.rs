@@ -3,7 +3,6 @@
 //! Rust does not compile the classic mistake, `counter += 1` from two threads. What compiles is the
 //! same mistake in two steps: read, then write what was read and one more. An increment that
 //! another thread has written in between is lost.
-#![allow(clippy::print_stdout, clippy::disallowed_types)] // an example prints, and counts
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex};

@@ -8,7 +8,6 @@
 //! ```text
 //! cargo run --release --example cook
 //! ```
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and sleeps
 
 use std::thread;
 use std::time::{Duration, Instant};

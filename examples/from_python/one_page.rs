@@ -2,7 +2,6 @@
 //!
 //! What a session of Python's `requests` does: connect once, then send any number of requests. The
 //! server is part of the program and counts the connections that it sees.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::Cell;
 use std::io;

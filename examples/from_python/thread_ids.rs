@@ -6,7 +6,6 @@
 //! ```text
 //! cargo run --example thread_ids
 //! ```
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::process;
 use std::thread::{self, ThreadId};

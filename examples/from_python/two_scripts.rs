@@ -2,7 +2,6 @@
 //!
 //! The scripts are two lines of shell each. The loop starts them, asks the system
 //! for the list, and waits for them; a third task could do anything else meanwhile.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::ffi::OsString;
 use std::io;

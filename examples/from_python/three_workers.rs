@@ -4,7 +4,6 @@
 //! thread comes from a pool, which is made when first needed and has a thread for each processor.
 //! When one of them is blocked, another is started in its place: so three workers that wait take a
 //! second on a machine with one processor, too.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and sleeps
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -3,7 +3,6 @@
 //! ```text
 //! cargo run --release --example primes
 //! ```
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::Instant;
 

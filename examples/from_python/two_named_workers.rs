@@ -2,7 +2,6 @@
 //!
 //! What `multiprocessing.Process` and `Queue` are used for: a name, a pid, a check whether it is
 //! alive, and reports through a channel whose ends are sent as arguments.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and sleeps
 
 use std::error::Error;
 use std::time::Duration;
