@@ -36,7 +36,7 @@ impl Room {
     }
 }
 
-async fn serve(listener: TcpListener) -> io::Result<()> {
+async fn serve(listener: TcpListener) {
     let room = Rc::new(Room::default());
     loop {
         let Ok((stream, _)) = listener.accept().await else {

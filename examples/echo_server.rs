@@ -42,15 +42,12 @@ fn main() -> io::Result<()> {
 }
 
 /// Takes connections, one task for each.
-async fn serve(listener: TcpListener) -> io::Result<()> {
+async fn serve(listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, _peer)) => spawn(echo(stream)).detach(),
-            Err(error) => {
-                // Most likely too many open files. Others will close theirs.
-                println!("cannot accept: {error}");
-                sleep(Duration::from_millis(10)).await;
-            }
+            // Most likely too many open files. Others will close theirs; `accept` has waited.
+            Err(error) => println!("cannot accept: {error}"),
         }
     }
 }

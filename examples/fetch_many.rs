@@ -6,6 +6,7 @@
 //! cargo run --example fetch_many
 //! ```
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -86,20 +87,25 @@ async fn fetch(site: SocketAddr) -> io::Result<String> {
 }
 
 /// A site that takes its time. Number 13 breaks off, number 42 never answers.
-async fn site(listener: TcpListener, number: usize) -> io::Result<()> {
+async fn site(listener: TcpListener, number: usize) {
     loop {
-        let (stream, _) = listener.accept().await?;
-        let mut request = [0; 512];
-        let _read = stream.read(&mut request).await?;
-        sleep(Duration::from_millis(10)).await;
-        match number {
-            13 => stream.write_all(b"HTTP/1.0 2").await?,
-            42 => sleep(Duration::from_secs(3600)).await,
-            _ => {
-                let page = format!("<h1>site {number:02}</h1>");
-                let answer = format!("HTTP/1.0 200 OK\r\n\r\n{page}");
-                stream.write_all(answer.as_bytes()).await?;
-            }
+        if let Ok((stream, _)) = listener.accept().await {
+            let _gone = answer(stream, number).await;
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, number: usize) -> io::Result<()> {
+    let mut request = [0; 512];
+    let _read = stream.read(&mut request).await?;
+    sleep(Duration::from_millis(10)).await;
+    match number {
+        13 => stream.write_all(b"HTTP/1.0 2").await,
+        42 => pending().await,
+        _ => {
+            let page = format!("<h1>site {number:02}</h1>");
+            let answer = format!("HTTP/1.0 200 OK\r\n\r\n{page}");
+            stream.write_all(answer.as_bytes()).await
         }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Path;
@@ -39,8 +38,8 @@ async fn serve(listener: TcpListener, router: Router) {
                     .serve_connection(stream, service.clone());
                 trefoil::spawn(connection).detach();
             }
-            // Most likely too many open files. Others will close theirs.
-            Err(_) => trefoil::time::sleep(Duration::from_millis(10)).await,
+            // Most likely too many open files. Others will close theirs; `accept` has waited.
+            Err(error) => println!("cannot accept: {error}"),
         }
     }
 }

@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor) -> std::io::Result<()> {
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue; // no descriptor is left, say: such an error takes a tenth of a second

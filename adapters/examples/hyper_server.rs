@@ -101,11 +101,8 @@ async fn serve(listener: TcpListener, served: Rc<Cell<u32>>, stop: CancelToken) 
                 alive.clone(),
             ))
             .detach(),
-            Err(error) => {
-                // Most likely too many open files. Others will close theirs.
-                println!("cannot accept: {error}");
-                sleep(Duration::from_millis(10)).await;
-            }
+            // Most likely too many open files. Others will close theirs; `accept` has waited.
+            Err(error) => println!("cannot accept: {error}"),
         }
     }
     drop((listener, alive)); // no client can connect any more

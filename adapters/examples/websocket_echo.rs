@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-async fn serve(listener: TcpListener) -> std::io::Result<()> {
+async fn serve(listener: TcpListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue; // no descriptor is left, say: such an error takes a tenth of a second

@@ -88,9 +88,11 @@ fn main() -> io::Result<()> {
         let connections = Rc::new(Cell::new(0));
         let seen = Rc::clone(&connections);
         spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                seen.set(seen.get() + 1);
-                spawn(serve(stream)).detach();
+            loop {
+                if let Ok((stream, _)) = listener.accept().await {
+                    seen.set(seen.get() + 1);
+                    spawn(serve(stream)).detach();
+                }
             }
         })
         .detach();

@@ -42,8 +42,10 @@ fn main() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let server = listener.local_addr()?;
         spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                spawn(answer(stream)).detach();
+            loop {
+                if let Ok((stream, _)) = listener.accept().await {
+                    spawn(answer(stream)).detach();
+                }
             }
         })
         .detach();

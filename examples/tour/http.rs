@@ -69,11 +69,7 @@ impl Site {
 }
 
 /// Answers requests until the task that runs it is cancelled.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    site: Arc<Site>,
-    pools: Arc<Pools>,
-) -> io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, site: Arc<Site>, pools: Arc<Pools>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue; // no descriptor is left, say: such an error takes a tenth of a second

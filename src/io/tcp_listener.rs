@@ -67,9 +67,9 @@ impl TcpListener {
     /// # Errors
     ///
     /// Errors of the system; most often, no descriptor is left, or the call is refused. The
-    /// connection then waits in the queue. Such an error takes a tenth of a second, so that a
-    /// server that ignores errors does not spin. A connection that its client closed while it
-    /// waited is skipped.
+    /// connection then waits in the queue. None of them is the end of the listener: a server goes
+    /// on accepting. Such an error takes a tenth of a second, so that this does not spin. A
+    /// connection that its client closed while it waited is skipped.
     ///
     /// # Cancel safety
     ///
