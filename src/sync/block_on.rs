@@ -27,23 +27,30 @@ pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
 }
 
 /// Like [`block_on`], for calls that have no error for it: panics if this thread must not block.
-/// `instead` is the call that may be awaited here.
+/// `method` is the one that may be awaited here.
 #[cold]
 #[track_caller]
-pub(super) fn wait_for<F: Future>(future: F, instead: &str) -> F::Output {
+pub(super) fn wait_for<F: Future>(future: F, method: &str) -> F::Output {
     match block_on(future) {
         Some(output) => output,
-        None => refuse(instead),
+        None => refuse_for(method),
     }
 }
 
-/// Panics with what to write where a thread must not block.
+/// Panics where a thread must not block; `method` is the one to await.
+#[cold]
+#[track_caller]
+pub(super) fn refuse_for(method: &str) -> ! {
+    refuse(&format!("{method}(..).await"))
+}
+
+/// Panics where a thread must not block, with what to write instead.
 #[cold]
 #[track_caller]
 pub(crate) fn refuse(instead: &str) -> ! {
     panic!(
         "trefoil: this call would block a thread on which an event loop (or a process pool's \
-         driver) runs, perhaps for ever: .await {instead}() instead, or move the call into \
+         driver) runs, perhaps for ever: write `{instead}`, or move the call into \
          spawn_blocking(..)"
     )
 }

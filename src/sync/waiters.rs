@@ -24,7 +24,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-use super::block_on::refuse;
+use super::block_on::refuse_for;
 use super::park::{self, Waited};
 use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
@@ -128,9 +128,9 @@ pub(crate) struct Listener<'a> {
 
 impl Listener<'_> {
     /// Blocks this thread until it is notified, or until `deadline`. False: the time is up. Where a
-    /// thread must not block, panics with `instead`, which is what to await there.
+    /// thread must not block, panics with `method`, which is what to await there.
     #[track_caller]
-    pub(super) fn wait(mut self, deadline: Option<Instant>, instead: &str) -> bool {
+    pub(super) fn wait(mut self, deadline: Option<Instant>, method: &str) -> bool {
         let waited = park::wait(deadline, |waker| {
             let mut cx = Context::from_waker(waker);
             Pin::new(&mut self).poll(&mut cx).is_ready()
@@ -139,7 +139,7 @@ impl Listener<'_> {
             Waited::Ready => true,
             Waited::TimedOut => false,
             Waited::Refused if deadline.is_some_and(|end| end <= Instant::now()) => false,
-            Waited::Refused => refuse(instead),
+            Waited::Refused => refuse_for(method),
         }
     }
 

@@ -216,7 +216,10 @@ fn a_loop_refuses_to_wait_for_locks() {
             let lock = Arc::new(Mutex::new(()));
             let held = lock.lock().await;
             let theirs = lock.clone();
-            is_refused(".await Mutex::lock()", move || drop(theirs.lock_blocking())).await;
+            is_refused("`Mutex::lock(..).await`", move || {
+                drop(theirs.lock_blocking());
+            })
+            .await;
             let theirs = lock.clone();
             is_refused("Mutex::lock_arc", move || drop(theirs.lock_arc_blocking())).await;
             drop(held);

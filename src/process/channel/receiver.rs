@@ -114,7 +114,7 @@ impl<T: Portable> Receiver<T> {
     fn next_blocking(&self) -> Option<T> {
         match self.recv_blocking() {
             Ok(item) => Some(item),
-            Err(TaskError::WouldBlock) => refuse("Receiver::recv"),
+            Err(TaskError::WouldBlock) => refuse("while let Ok(item) = receiver.recv().await"),
             Err(_) => None,
         }
     }
