@@ -23,7 +23,11 @@ fn program(name: &str) -> PathBuf {
     let profile = this.parent().and_then(Path::parent).unwrap();
     let suffix = std::env::consts::EXE_SUFFIX;
     let program = profile.join("examples").join(format!("{name}{suffix}"));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut source = top.join(format!("{name}.rs"));
+    if !source.exists() {
+        source = top.join(format!("from_python/{name}.rs"));
+    }
     let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
     let fresh = match (changed(&program), changed(&source)) {
         (Ok(built), Ok(written)) => built >= written,
