@@ -1,10 +1,10 @@
 //! All tables and plots, in one command: `cargo bench` in the checkout.
 //!
 //! ```text
-//! cargo bench                         # everything, some ten minutes; writes docs/BENCHMARKS.md and docs/plots
-//! cargo bench -- threads hyper        # these tables, whole; the others stay, and the document says so
-//! cargo bench -- --quick              # a look in a minute; writes below target/tables, never the document
-//! cargo bench -- --print              # measures all, prints, writes below target/tables
+//! cargo bench                         # everything, some ten minutes; prints, and writes below target/tables
+//! cargo bench -- threads hyper        # these tables, whole
+//! cargo bench -- --quick              # a look in a minute
+//! cargo bench -- --write              # all or some, and writes docs/BENCHMARKS.md and docs/plots
 //! ```
 //!
 //! 1. The benchmarks are built, once, and then run without cargo, one after the other, each with a
@@ -49,20 +49,20 @@ struct Wanted {
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
         quick: false,
-        write: true,
+        write: false,
         tables: Vec::new(),
     };
     for arg in args {
         match arg.as_str() {
             "--bench" => {} // cargo's
             "--quick" => wanted.quick = true,
-            "--print" => wanted.write = false,
+            "--write" => wanted.write = true,
             name => match TABLES.iter().find(|table| table.0 == name) {
                 Some(table) => wanted.tables.push(table.0),
                 None => {
                     let all = TABLES.map(|table| table.0).join(" ");
                     return Err(format!(
-                        "{name}? There are --quick, --print, and the tables {all}"
+                        "{name}? There are --quick, --write, and the tables {all}"
                     ));
                 }
             },
@@ -360,11 +360,12 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_run_never_writes_the_document() {
-        assert!(args("").unwrap().write);
-        assert!(args("threads --bench").unwrap().write);
-        assert!(!args("--quick").unwrap().write);
-        assert!(!args("--print cell").unwrap().write);
+    fn only_a_whole_run_that_is_asked_to_writes_the_document() {
+        assert!(!args("").unwrap().write);
+        assert!(!args("threads --bench").unwrap().write);
+        assert!(args("--write").unwrap().write);
+        assert!(args("--write cell --bench").unwrap().write);
+        assert!(!args("--quick --write").unwrap().write);
         assert_eq!(args("--quick").unwrap().tables.len(), TABLES.len());
         assert!(args("treads").is_err());
     }
