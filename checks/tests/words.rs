@@ -82,14 +82,14 @@ fn the_compiler_says_what_to_write() {
         (
             "procs.spawn((), |()| std::io::Error::other(\"\")).detach();",
             &[
-                "a `std::io::Error` cannot travel between processes",
+                "a `std::io::Error` cannot be sent between processes",
                 "instead of an `io::Error` its text",
             ],
         ),
         (
             "struct Own; procs.map([Own], |_: Own| ()).unwrap();",
             &[
-                "a `Own` cannot travel between processes",
+                "a `Own` cannot be sent between processes",
                 "`#[derive(serde::Serialize, serde::Deserialize)]`",
             ],
         ),

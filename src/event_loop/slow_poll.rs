@@ -87,7 +87,7 @@ impl fmt::Display for SlowPoll {
         }
         write!(
             f,
-            ", has kept its event loop to itself for {:?}, in one poll",
+            ", has blocked its event loop for {:?} in one poll",
             self.elapsed
         )
     }

@@ -380,7 +380,7 @@ pub enum RecvError {
 #[non_exhaustive]
 pub enum TryRecvError {
     /// The receiver has taken every value, and others may come.
-    #[error("no value is there just now")]
+    #[error("no value is ready")]
     Empty,
     /// See [`RecvError::Closed`].
     #[error("the senders of this broadcast channel are gone")]

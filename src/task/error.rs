@@ -44,14 +44,14 @@ pub enum TaskError {
     /// Nothing can produce the result any more: the executor was shut down, the promise was
     /// dropped, or the result had been taken before.
     #[error(
-        "closed: the executor or promise behind this task is gone, or its result was taken before"
+        "closed: the executor or promise behind this task is gone, or its result has already been taken"
     )]
     Closed,
     /// Waiting here would block a thread that must not block: an event loop's, or
     /// the one that drives a process pool. `.await` the task instead, or join
     /// it from `spawn_blocking`.
     #[error(
-        "a blocking wait was refused on an event-loop or driver thread: await the task, or wait in spawn_blocking"
+        "this thread runs an event loop or drives a process pool, so it must not block: await the task, or wait for it in spawn_blocking"
     )]
     WouldBlock,
     /// The closure, future or call panicked.
@@ -320,7 +320,7 @@ impl fmt::Display for WorkerExit {
             write!(f, ": {note}")?;
         }
         if let Some(words) = self.last_words() {
-            write!(f, "; its last words: {words}")?;
+            write!(f, "; last line on standard error: {words}")?;
         }
         Ok(())
     }
@@ -410,7 +410,7 @@ mod tests {
         exit.signal = Some(11);
         exit.stderr_tail = "first\nlast\n\n".to_owned();
         let died = TaskError::WorkerDied(Box::new(exit)).of_item(3);
-        let words = "worker process 17 was killed by signal 11 (SIGSEGV); its last words: last";
+        let words = "worker process 17 was killed by signal 11 (SIGSEGV); last line on standard error: last";
         assert_eq!(died.to_string(), format!("item 3: {words}"));
         assert_eq!(format!("{died:?}"), format!("WorkerDied(item 3: {words})"));
     }
@@ -423,7 +423,8 @@ mod tests {
             note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.\n"
             .to_owned();
         let full = exit.to_string();
-        let words = "; its last words: thread 'main' (5) panicked at src/a.rs:1:2: no luck";
+        let words =
+            "; last line on standard error: thread 'main' (5) panicked at src/a.rs:1:2: no luck";
         assert!(full.ends_with(words), "{full}");
         exit.stderr_tail = "memory allocation of 7 bytes failed\n\
             note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"

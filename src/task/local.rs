@@ -278,6 +278,6 @@ impl<T, F: Future> Future for LocalFuture<T, F> {
 /// A task-local has no value here; see [`LocalKey::with`].
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "this task-local has no value here: give it one with `scope`, and have what is spawned `inherit` it"
+    "this task-local has no value here: set one with `scope`, and wrap in `inherit` what is spawned inside"
 )]
 pub struct AccessError;

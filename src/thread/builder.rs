@@ -210,7 +210,7 @@ impl ThreadPool {
     #[must_use]
     pub fn with_threads(threads: usize) -> Self {
         let pool = Self::builder().threads(threads).build();
-        pool.unwrap_or_else(|error| panic!("trefoil: no thread for a thread pool: {error}; ThreadPool::builder().build() returns this error"))
+        pool.unwrap_or_else(|error| panic!("trefoil: a thread pool could not start a thread: {error}; ThreadPool::builder().build() returns this error"))
     }
 
     /// A builder for a pool with settings: names, hooks, sizes.

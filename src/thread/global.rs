@@ -42,8 +42,8 @@ impl ThreadPool {
                 .or_else(|_| Self::builder().threads(1).build());
             pool.unwrap_or_else(|error| {
                 panic!(
-                    "trefoil: no thread for the global pool: {error}; \
-                build one with build_global to handle this"
+                    "trefoil: the global pool could not start a thread: {error}; \
+                     ThreadPool::builder().build_global() returns this error"
                 )
             })
         })

@@ -31,10 +31,10 @@ pub enum PoolError {
     /// make a pool there, and so on. No process was started. Call [`init()`](crate::init)
     /// in the first line of `main`.
     #[error(
-        "write `trefoil::init();` as the first line of `main`, before any thread is started: worker \
-         processes begin there, and none is possible before. (In a `#[test]`, enable trefoil's \
-         feature `auto`. Under `#[tokio::main]` threads are running already: build the runtime in \
-         an ordinary `main`, after `init()`.)"
+        "write `trefoil::init();` as the first line of `main`, before any thread is started: that is \
+         where worker processes begin. (In a `#[test]`, enable trefoil's feature `auto`. Under \
+         `#[tokio::main]` threads are running already: build the runtime in an ordinary `main`, \
+         after `init()`.)"
     )]
     NotInitialized,
     /// Pools are nested too deeply: workers make pools whose workers make pools.
@@ -50,14 +50,14 @@ pub enum PoolError {
     },
     /// The argument of the [initializer](crate::ProcessPoolBuilder::initializer) could not be
     /// encoded.
-    #[error("the initializer's argument cannot travel: {0}")]
+    #[error("the initializer's argument cannot be sent to a worker: {0}")]
     Initializer(#[source] TaskError),
     /// The call of a [`Process`](crate::Process) could not be encoded: no process was started.
-    #[error("the call cannot travel: {0}")]
+    #[error("the call cannot be sent to a worker: {0}")]
     Argument(#[source] TaskError),
     /// The engine (`ProcessPoolBuilder::on`) can start no workers on other machines: the message
     /// says what is missing, and what to install or change.
-    #[error("there can be no workers on other machines: {0}")]
+    #[error("workers on other machines cannot be started: {0}")]
     Engine(String),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
     /// other rights than its caller's (set-user-id, file capabilities), or was started through the
@@ -115,7 +115,7 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
 pub(crate) fn not_begun() -> String {
     let file = std::env::current_exe().unwrap_or_default();
     format!(
-        "it did not get to `trefoil::init()`; unless a user or a program has killed it, the system \
+        "it did not reach `trefoil::init()`; unless a user or a program has killed it, the system \
          has ended {}, {ENDS}",
         file.display()
     )

@@ -3,8 +3,8 @@
 /// How many seconds a worker may compute before `init`.
 pub(crate) const STARTUP_SECONDS: u64 = 10;
 
-const NEVER: &str = "it did not get to `trefoil::init()`: what stands before that in `main`, or a \
-    library that is loaded with the program,";
+const NEVER: &str = "it did not reach `trefoil::init()`: the code before it in `main`, or a library \
+    that is loaded with the program,";
 
 /// Why a worker that never reached `init` is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 /// library's nor this crate's takes some more bytes, namely the names of its fields, once in each
 /// argument or result, and about two bytes for each field. (A vector of numbers in it takes five.)
 ///
-/// References and handles of this process cannot travel. (Use a `String` instead of a `&str`, for
+/// References and handles of this process cannot be sent. (Use a `String` instead of a `&str`, for
 /// which the compiler says that the "implementation of `Deserialize` is not general enough".)
 ///
 /// ```compile_fail
@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 /// can_travel::<std::io::Error>();
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "a `{Self}` cannot travel between processes",
+    message = "a `{Self}` cannot be sent between processes",
     label = "neither an argument nor a result of a worker process",
     note = "arguments and results must implement `serde::Serialize` and `serde::Deserialize`, be \
         `Send`, and own what they hold",

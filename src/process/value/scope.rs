@@ -158,13 +158,13 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 
 /// The message for a descriptor that was to travel to or from a plain worker.
 pub(crate) const PLAIN: &str = if CARRIES {
-    "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes \
-     travels to them and from them, and neither `SharedAtomics` nor the end of a channel can be \
-     copied; return results instead, and send what is only read as `Shared`"
+    "this pool's workers are plain (`plain_workers`), or on other machines: only bytes can be sent to \
+     them, and neither `SharedAtomics` nor the end of a channel can be copied; return results \
+     instead, and send data that is only read as `Shared`"
 } else {
-    "on this system all workers are plain (see `plain_workers`): nothing but bytes travels to them \
-     and from them, and `SharedAtomics` cannot be copied; return results instead, and send what is \
-     only read as `Shared`"
+    "on this system all workers are plain (see `plain_workers`): only bytes can be sent to them, and \
+     `SharedAtomics` cannot be copied; return results instead, and send data that is only read as \
+     `Shared`"
 };
 
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
@@ -189,8 +189,8 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
 }
 
 // Not with `said`, because this is not an error of a call.
-const NO_CALL: &str = "it can travel as (a part of) an argument or a result of a call into another \
-    process, and not be written down anywhere else";
+const NO_CALL: &str = "it can be sent only in an argument or a result of a call to another process, and \
+    not be serialized anywhere else";
 
 /// Attaches something that does not exist yet.
 pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
@@ -274,9 +274,7 @@ fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
 pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
     match with_decoding(|own| own.descriptors.find(id).map_err(said)) {
         Some(found) => found,
-        None => {
-            Err("it can be read as (a part of) an argument or a result of a call only".to_owned())
-        }
+        None => Err("it can be read only in an argument or a result of a call".to_owned()),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn code_name(code: i32) -> Option<String> {
         STATUS_BREAKPOINT => "breakpoint",
         STATUS_ACCESS_DENIED => "denied access",
         STATUS_INVALID_IMAGE_HASH => "signature that is not valid",
-        STATUS_VIRUS_INFECTED | STATUS_VIRUS_DELETED => "scanner for viruses",
+        STATUS_VIRUS_INFECTED | STATUS_VIRUS_DELETED => "virus scanner",
         // The upper four bits say "error", and that the code is the system's own.
         _ if code.cast_unsigned() >> 28 == 0xc => "error of the system",
         _ => return None,

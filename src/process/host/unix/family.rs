@@ -19,7 +19,7 @@ pub(crate) const STARTS: &str = if cfg!(target_os = "macos") {
 pub(crate) const FORBIDS: &str = if cfg!(target_os = "macos") {
     "its quarantine (`xattr -l FILE` shows it), its mode, a mount without execution or a sandbox may forbid it"
 } else {
-    "its mode, a mount without execution, a security module or a filter of system calls may forbid it"
+    "its mode, a mount without execution, a security module or a system-call filter may forbid it"
 };
 
 /// What may end a process that has just been started, and where the user finds the reason.

@@ -27,12 +27,12 @@ use super::job::Job;
 pub(crate) const STARTS: &str = "CreateProcess";
 
 /// What may forbid the start, and where the user finds the reason.
-pub(crate) const FORBIDS: &str = "its rights, a policy, or a scanner for viruses may forbid it: \
-     look at the events of the system and at the scanner's quarantine";
+pub(crate) const FORBIDS: &str = "its rights, a policy or a virus scanner may forbid it: look at the \
+     system's event log and at the scanner's quarantine";
 
 /// What may end a process that has just been started, and where the user finds the reason.
-pub(crate) const ENDS: &str = "by a policy, or for a scanner for viruses: \
-     look at the events of the system and at the scanner's quarantine";
+pub(crate) const ENDS: &str = "by a policy, or for a virus scanner: look at the system's event log \
+     and at the scanner's quarantine";
 
 /// The job of a worker.
 #[derive(Debug)]
