@@ -1,9 +1,9 @@
 //! A buffered reader.
 //!
-//! The buffer grows for a line, however short, that has not ended where the buffer ends: behind
-//! what is there of it, there is then room for a whole read. The bytes of an incomplete line, and
-//! how far they were searched, are stored here, and not in the future that waits for the rest, so
-//! dropping that future loses nothing. When all bytes were taken, the buffer shrinks to its earlier
+//! If the buffer is full and its last line is incomplete, the line moves to the front, and the
+//! buffer grows until a whole read fits behind it. The bytes of an incomplete line, and how far
+//! they were searched, are stored here and not in the future that waits for the rest, so dropping
+//! that future loses nothing. When all bytes have been taken, the buffer shrinks to its original
 //! length.
 //!
 //! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped,

@@ -6,8 +6,9 @@
 //! 2. A notified waiter takes the lock again. Until it has the lock, the notification is unused: a
 //!    waiter that is dropped in between passes it on ([`Unused`]), unless it was for all.
 //!
-//! There are no spurious wake-ups in either form, but the condition may have changed again before
-//! the waiter gets the lock: use the `_while` forms.
+//! A waiter is woken only by a notification. But that may have been passed on, and be older than
+//! the wait; and the condition may have changed again before the waiter gets the lock. So use the
+//! `_while` forms.
 //!
 //! The protocol ([`Condvar::wait_by`]) gets the lock from its callers, as a guard to drop and a way
 //! to take it again. So the models can use loom's lock.
