@@ -7,7 +7,11 @@
 //!
 //! [CHANGELOG.md]: _documentation::changelog
 //! [docs/BENCHMARKS.md]: _documentation::benchmarks
+//! [docs/CANCELLATION.md]: _documentation::cancellation
 //! [docs/COMPARE.md]: _documentation::compare
+//! [docs/COOKBOOK.md]: _documentation::cookbook
+//! [docs/DEPLOYMENT.md]: _documentation::deployment
+//! [docs/ERRORS.md]: _documentation::errors
 //! [docs/FROM_PYTHON.md]: _documentation::from_python
 //! [docs/FROM_RAYON.md]: _documentation::from_rayon
 //! [docs/FROM_TOKIO.md]: _documentation::from_tokio
@@ -15,9 +19,8 @@
 //! [docs/LIBRARIES.md]: _documentation::libraries
 //! [docs/MACHINES.md]: _documentation::machines
 //! [docs/PLATFORM.md]: _documentation::platform
-//! [docs/SYNC.md]: _documentation::sync
-//! [docs/VERSIONS.md]: _documentation::versions
 //! [docs/TESTING.md]: _documentation::testing
+//! [docs/VERSIONS.md]: _documentation::versions
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 //!
@@ -160,6 +163,18 @@ pub mod _documentation {
     #[doc = include_str!("../docs/GUIDE.md")]
     pub mod guide {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/COOKBOOK.md")]
+    pub mod cookbook {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/ERRORS.md")]
+    pub mod errors {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/CANCELLATION.md")]
+    pub mod cancellation {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/DEPLOYMENT.md")]
+    pub mod deployment {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/FROM_PYTHON.md")]
     pub mod from_python {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
@@ -182,8 +197,6 @@ pub mod _documentation {
     ))]
     #[doc = include_str!("../docs/MACHINES.md")]
     pub mod machines {}
-    #[doc = include_str!("../docs/SYNC.md")]
-    pub mod sync {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/VERSIONS.md")]
     pub mod versions {}

@@ -422,7 +422,7 @@ fn locks_and_permits_of_other_crates() {
     }
 }
 
-/// The one that is not cancel safe, as `docs/SYNC.md` says.
+/// The one that is not cancel safe, as `docs/CANCELLATION.md` says.
 #[test]
 fn a_barrier_counts_tasks_that_have_left() {
     let barrier = Barrier::new(2);

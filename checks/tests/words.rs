@@ -1,5 +1,5 @@
 //! What the compiler says where a program asks for what cannot be: sentences of ours, or one that
-//! the guide quotes.
+//! a page explains.
 //!
 //! **Job.** `#[diagnostic::on_unimplemented]` is advice only: a further blanket implementation, and
 //! the compiler speaks of another trait. So small wrong programs are given to it here, and its
@@ -126,10 +126,10 @@ fn the_compiler_says_what_to_write() {
             );
         }
     }
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/GUIDE.md");
-    let guide = std::fs::read_to_string(guide).expect("there is a guide");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ERRORS.md");
+    let page = std::fs::read_to_string(page).expect("there is a page on errors");
     assert!(
-        guide.contains("is not general enough"),
-        "the guide explains that sentence"
+        page.contains("is not general enough"),
+        "the page explains that sentence"
     );
 }

@@ -1,8 +1,8 @@
 //! Lock, semaphore, event and condition, one by one.
 //!
 //! Each is in [`trefoil::sync`] and works from threads (the methods that end in `_blocking`, as
-//! here) and from async code (the plain names) at the same time. `docs/SYNC.md` says when to use
-//! which.
+//! here) and from async code (the plain names) at the same time. The documentation of that module
+//! says when to use which.
 
 use std::sync::Arc;
 use std::thread::sleep;

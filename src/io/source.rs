@@ -99,13 +99,17 @@ pub(super) async fn fairly() -> io::Result<()> {
 }
 
 /// The loop that runs here.
+#[inline]
 pub(super) fn this_loop() -> io::Result<Rc<Local>> {
-    current::local().ok_or_else(|| {
-        io::Error::other(
-            "this needs an event loop: use it inside trefoil::run(..) or \
-             EventLoop::block_on(..), on the loop's own thread",
-        )
-    })
+    current::local().ok_or_else(no_loop)
+}
+
+#[cold]
+fn no_loop() -> io::Error {
+    io::Error::other(
+        "this needs an event loop: use it inside trefoil::run(..) or EventLoop::block_on(..), on \
+         the loop's own thread",
+    )
 }
 
 impl<T: AsFd> Source<T> {

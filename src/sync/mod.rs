@@ -1,7 +1,7 @@
 //! Locks, channels and other primitives for threads and tasks.
 //!
-//! Every primitive works between both: one side may be a plain thread, the other a task on any
-//! runtime. The async method has the plain name, the blocking one ends in `_blocking`.
+//! One side may be a plain thread, the other a task on any runtime. An async method has the plain
+//! name; its blocking form ends in `_blocking`. (Only `broadcast::Sender::closed` has none.)
 //!
 //! ```
 //! use std::sync::Arc;
@@ -19,20 +19,44 @@
 //! assert_eq!(*total.lock_blocking(), 2);
 //! ```
 //!
-//! | for | use |
+//! | to | use |
 //! |---|---|
-//! | handing values over | [`channel`]; each value to all: [`broadcast`] |
-//! | the newest value, for many | [`watch`] |
-//! | changing shared state | [`Mutex`]; many readers: [`RwLock`]; code that calls itself: [`ReentrantMutex`] |
-//! | at most n at a time | [`Semaphore`] |
-//! | a value that is made at its first use | [`OnceCell`] |
-//! | "it has happened" | [`Event`] |
-//! | "it may have changed" | [`Condvar`] |
-//! | n threads or tasks that wait for one another | [`Barrier`] |
-//! | one result | not here: a [`Task`](crate::Task) and its [`Completer`](crate::Completer) |
+//! | pass values on, with back-pressure | [`channel::bounded`] |
+//! | pass values on, without back-pressure | [`channel::unbounded`] |
+//! | send each value to every receiver | [`broadcast`] |
+//! | let many follow a state, of which only the newest value counts | [`watch`] |
+//! | change shared state | [`Mutex`]; with many readers [`RwLock`]; in code that calls itself [`ReentrantMutex`] |
+//! | let in at most n at a time | [`Semaphore`] |
+//! | make a value at its first use, where making it waits | [`OnceCell`] |
+//! | announce that something has happened | [`Event`] |
+//! | announce that something may have changed | [`Condvar`] |
+//! | make n threads or tasks wait for one another | [`Barrier`] |
+//! | pass on one result | a [`Task`](crate::Task) and its [`Completer`](crate::Completer); to many, a [`SharedTask`](crate::SharedTask) |
+//! | stop a tree of work | [`CancelToken`](crate::CancelToken) |
+//! | make a value available in all of a task's code | [`task_local!`](crate::task_local) |
 //!
-//! For a lock that is never held across an `.await` or a wait, use `std::sync::Mutex`, which is
-//! faster.
+//! - For a lock that is never held across an `.await` or a wait, use `std::sync::Mutex`, which is
+//!   faster.
+//! - On a loop's thread, await: see [Blocking](#blocking).
+//! - Where a result comes back, prefer a task to a channel: it carries panics and cancellation.
+//! - For a time limit, put [`timeout`](crate::timeout()) around the async method; in blocking code,
+//!   `timeout(d, lock.lock()).join()`.
+//!
+//! # Order
+//!
+//! Waiters are woken in order, but neither the locks nor the `Semaphore` are strictly fair: a task
+//! that asks at the moment when a place becomes free may get it before the woken waiter, which then
+//! goes on waiting. (A waiter for a `Mutex` is overtaken for at most half a millisecond.) When a
+//! waiting future is dropped, its permit or its notification goes to the next waiter: see
+//! [Cancellation](crate::_documentation::cancellation).
+//!
+//! # Wakers of your own
+//!
+//! A waker that you write may run other code, in `wake` or in its destructor, and that code may use
+//! the very object that keeps the waker. The types of this crate allow that. The types of
+//! `async-lock` and `async-channel` (below) do not: such a waker deadlocks, because they clone,
+//! wake and drop wakers under a lock. So let `wake` only note what is to be done, and let the waker
+//! own nothing whose destructor unlocks, sends or receives.
 //!
 //! # Blocking
 //!
@@ -51,13 +75,13 @@
 //!
 //! `Mutex`, `RwLock`, `Semaphore`, `OnceCell` and `Barrier` are around those of `async-lock`,
 //! `channel` is around `async-channel`: these crates decide in which order waiters are served.
-//! They clone, wake and drop wakers under a lock, so a waker of your own that uses the object it
-//! waits for deadlocks there: see "Wakers of your own" on the page below.
+//! They clone, wake and drop wakers under a lock, which matters for [wakers of your
+//! own](#wakers-of-your-own).
 //!
 //! # Read next
 //!
-//! [This page](crate::_documentation::sync) says which of these to use when, and lists Python's
-//! equivalents. Processes share no locks; [`process`](crate::process) has what they can share.
+//! [This page](crate::_documentation::from_python) lists the equivalents of Python's primitives.
+//! Processes share no locks; [`process`](crate::process) has what they can share.
 
 // For work on this module: what those crates have is wrapped, so that its blocking methods wait as
 // all waits of this crate do (`mutex` says how); the primitives that they lack are thin layers over

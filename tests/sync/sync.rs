@@ -295,7 +295,7 @@ fn a_request_may_get_a_permit_that_is_just_released() {
         assert!(waits.as_mut().poll(&mut cx).is_pending());
         drop(held);
         let quicker = semaphore.try_acquire();
-        assert!(quicker.is_some(), "so docs/SYNC.md says");
+        assert!(quicker.is_some(), "so the documentation of `sync` says");
         assert!(waits.as_mut().poll(&mut cx).is_pending());
         drop(quicker);
         assert!(waits.as_mut().poll(&mut cx).is_ready());

@@ -6,9 +6,9 @@
 //! somewhere, that every path a document names exists.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
-//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`,
-//!    `platforms.rs`, `skipped.rs` and `book.rs` hold the rules. Each is a function from one file
-//!    (and, where it needs more, the whole tree) to a list of findings. It does no input or output.
+//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `conformance.rs`, `platforms.rs`,
+//!    `skipped.rs` and `book.rs` hold the rules. Each is a function from one file (and, where it
+//!    needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -20,7 +20,6 @@ mod conformance;
 mod danger;
 mod layers;
 mod platforms;
-mod python;
 mod skipped;
 mod source;
 mod words;
@@ -86,12 +85,10 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(danger::listed(file, tree));
         findings.extend(danger::cited(file, &declared));
         findings.extend(words::essay(file));
-        findings.extend(words::length(file));
         findings.extend(words::paths(file, tree));
         findings.extend(words::width(file));
         findings.extend(words::forbidden(file));
         findings.extend(words::compiled(file));
-        findings.extend(python::mapped(file));
         findings.extend(conformance::shown(file, tree));
         findings.extend(skipped::there(file, tree));
         findings.extend(book::bound(file, tree));
@@ -148,7 +145,6 @@ fn every_rule_can_fail() {
             "use std::sync::atomic::AtomicBool;".to_owned(),
         ),
         ("src/task/long.rs", "//! Prose.\n".repeat(31)),
-        ("docs/FROM_PYTHON.md", "## queue".to_owned()),
         (
             "docs/A.md",
             concat!("see `src/gone.rs`\n```ignore\n```\nTO", "DO\n/ho", "me/me").to_owned(),
@@ -182,11 +178,9 @@ fn every_rule_can_fail() {
         "invariant-twice",
         "layers",
         "leftover",
-        "length",
         "machine",
         "path",
         "platform",
-        "python",
         "skipped",
         "uncompiled",
         "unsafe-place",

@@ -20,29 +20,6 @@ pub(crate) fn essay(file: &File) -> Vec<Finding> {
     vec![Finding::new(file, 0, "essay", what.to_owned())]
 }
 
-/// The essay of a production file has at most this many lines of prose.
-const ESSAY: usize = 30;
-
-/// An essay of a production file is short: a longer proof belongs into `docs/`. Tables, code and
-/// empty lines do not count.
-pub(crate) fn length(file: &File) -> Vec<Finding> {
-    if !file.is_rust() || !file.path.starts_with("src/") {
-        return Vec::new();
-    }
-    let mut fenced = false;
-    let mut lines = 0;
-    for line in file.lines.iter().filter_map(|line| line.essay()) {
-        let is_fence = line.starts_with("```");
-        fenced ^= is_fence;
-        lines += usize::from(!is_fence && !fenced && !line.is_empty() && !line.starts_with('|'));
-    }
-    if lines <= ESSAY {
-        return Vec::new();
-    }
-    let what = format!("its essay has {lines} lines of prose, more than {ESSAY}");
-    vec![Finding::new(file, 0, "length", what)]
-}
-
 /// Every path that a document or a comment names in backticks, and every
 /// relative link of a document, exists; `path::name` must occur in the file.
 pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
@@ -273,17 +250,6 @@ mod tests {
             .len(),
             0
         );
-    }
-
-    #[test]
-    fn a_long_essay_is_reported() {
-        let check = |path: &str, text: &str| length(&file(path, text)).len();
-        let prose = |count: usize| "//! A line.\n".repeat(count);
-        assert_eq!(check("src/a.rs", &prose(30)), 0);
-        assert_eq!(check("src/a.rs", &prose(31)), 1);
-        let more = "//!\n//! | a | table |\n//! ```\n//! code\n//! ```\n".repeat(31);
-        assert_eq!(check("src/a.rs", &(prose(30) + &more)), 0);
-        assert_eq!(check("tests/a.rs", &prose(31)), 0);
     }
 
     #[test]
