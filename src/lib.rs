@@ -150,10 +150,11 @@ pub use thread::root::{
 pub mod _documentation {
     //! The longer pages.
     //!
-    //! - Learn: the [guide].
+    //! - Learn: the [guide], the [cookbook].
     //! - Coming from: [Python](from_python), [rayon](from_rayon), [tokio](from_tokio).
-    //! - How to: [locks and channels](sync), [other machines](machines), [libraries],
-    //!   [platforms](platform).
+    //! - How to: [errors and what they mean](errors), [cancel](cancellation), [deploy](deployment),
+    //!   [other machines](machines), [write a library](libraries), [platforms](platform),
+    //!   [versions]; locks and channels: [`sync`](crate::sync).
     //! - Evidence: [benchmarks], [compared with other crates](compare), [testing].
     //!
     //! `docs/internals/` in the repository has the architecture, the design decisions and the list
