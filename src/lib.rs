@@ -181,6 +181,7 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/FROM_RAYON.md")]
     pub mod from_rayon {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/FROM_TOKIO.md")]
     pub mod from_tokio {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
@@ -189,6 +190,7 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/COMPARE.md")]
     pub mod compare {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
     // Its examples need these features.
@@ -196,6 +198,7 @@ pub mod _documentation {
         not(doctest),
         all(feature = "dask", feature = "slurm", feature = "ssh")
     ))]
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/MACHINES.md")]
     pub mod machines {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
