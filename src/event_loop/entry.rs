@@ -28,8 +28,8 @@ use crate::timer::Clock;
 ///
 /// If a loop already runs on this thread: `.await` the future there, or move the call to a thread
 /// of its own. Also if the system refuses the loop's descriptors ([`EventLoop::new`] returns that
-/// error instead). A panic of the future goes on in the caller, after the other tasks were
-/// cancelled.
+/// error instead). A panic of the future is resumed in the caller, after the other tasks have
+/// been cancelled.
 ///
 /// ```
 /// use std::time::Duration;
@@ -111,8 +111,8 @@ impl EventLoop {
     ///
     /// # Panics
     ///
-    /// If a loop already runs on this thread, this one included. A panic of `future` goes on in the
-    /// caller; the loop stays usable.
+    /// If a loop already runs on this thread, this one included. A panic of `future` is resumed in
+    /// the caller; the loop stays usable.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -285,15 +285,15 @@ impl EventLoopBuilder {
     /// ```
     /// use std::sync::mpsc;
     ///
-    /// let (tell, told) = mpsc::channel();
+    /// let (sender, receiver) = mpsc::channel();
     /// let event_loop = trefoil::EventLoop::builder()
-    ///     .on_unobserved(move |report| { let _ = tell.send(report.error().to_string()); })
+    ///     .on_unobserved(move |report| { let _ = sender.send(report.error().to_string()); })
     ///     .build()?;
     /// event_loop.block_on(async {
     ///     trefoil::spawn(async { panic!("not looked at") }).detach();
     ///     trefoil::yield_now().await;
     /// });
-    /// assert!(told.try_recv().unwrap().contains("not looked at"));
+    /// assert!(receiver.try_recv().unwrap().contains("not looked at"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
@@ -316,15 +316,15 @@ impl EventLoopBuilder {
     /// use std::sync::mpsc;
     /// use std::time::Duration;
     ///
-    /// let (tell, told) = mpsc::channel();
+    /// let (sender, receiver) = mpsc::channel();
     /// let event_loop = trefoil::EventLoop::builder()
     ///     .slow_poll(Duration::from_millis(10), move |slow| {
-    ///         let _ = tell.send(slow.elapsed);
+    ///         let _ = sender.send(slow.elapsed);
     ///     })
     ///     .build()?;
     /// event_loop.block_on(async {
     ///     // Blocks the loop, until the hook says so.
-    ///     let elapsed = told.recv().unwrap();
+    ///     let elapsed = receiver.recv().unwrap();
     ///     assert!(elapsed >= Duration::from_millis(10));
     /// });
     /// # Ok::<(), std::io::Error>(())

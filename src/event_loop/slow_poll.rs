@@ -37,14 +37,14 @@ use crate::task::panic::contain;
 /// use std::sync::mpsc;
 /// use std::time::Duration;
 ///
-/// let (tell, told) = mpsc::channel();
+/// let (sender, receiver) = mpsc::channel();
 /// let event_loop = trefoil::EventLoop::builder()
-///     .slow_poll(Duration::from_millis(5), move |slow| { let _ = tell.send(slow.to_string()); })
+///     .slow_poll(Duration::from_millis(5), move |slow| { let _ = sender.send(slow.to_string()); })
 ///     .build()?;
 /// event_loop.block_on(async {
 ///     let stuck = trefoil::spawn(async move {
-///         // It blocks the loop until it was told of.
-///         told.recv_timeout(Duration::from_secs(30)).unwrap()
+///         // It blocks the loop until the hook has been called.
+///         receiver.recv_timeout(Duration::from_secs(30)).unwrap()
 ///     });
 ///     let report = stuck.named("greedy").await.unwrap();
 ///     assert!(report.contains("greedy") && report.contains(".rs:"), "{report}");

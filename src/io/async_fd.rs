@@ -172,7 +172,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.ready_to(Direction::Write).await
     }
 
-    /// Waits until one of `interest` is there; returns those of them that are.
+    /// Waits until one of `interest` is reported; returns those that are.
     ///
     /// `READABLE` and `WRITABLE` are states, as with [`readable`](Self::readable) and
     /// [`writable`](Self::writable). `PRIORITY` and `ERROR` are events: each report of the system
@@ -311,7 +311,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.writing(op).await
     }
 
-    /// Waits until one of `interest` is there; returns those that are.
+    /// Waits until one of `interest` is reported; returns those that are.
     async fn any(&self, interest: Interest) -> io::Result<Interest> {
         let wanted = Reports {
             priority: interest.contains(Interest::PRIORITY),

@@ -3,7 +3,7 @@
 //! Use it to serve many connections, children or streams on one thread. The names are those of
 //! `std`; methods that wait are `async`.
 //!
-//! | for | use |
+//! | types | for |
 //! |---|---|
 //! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network ([`TcpSocket`]: with settings made before) |
 //! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes on this machine |
@@ -38,8 +38,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! On Windows there are no Unix sockets, no [`Signal`], no [`AsyncFd`] and no [`Interest`];
-//! `ctrl_c` is there.
+//! On Windows there are no Unix sockets, no [`Signal`], no [`AsyncFd`] and no [`Interest`], but
+//! [`ctrl_c`] works.
 //!
 //! # Which loop
 //!

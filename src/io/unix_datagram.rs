@@ -100,7 +100,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// `NotFound` or `ConnectionRefused` if no socket is there.
+    /// `NotFound` or `ConnectionRefused` if there is no such socket.
     ///
     /// ```
     /// use trefoil::io::UnixDatagram;
@@ -118,7 +118,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, no socket is there.
+    /// Errors of the system; most often, that there is no such socket.
     ///
     /// # Cancel safety
     ///

@@ -40,12 +40,12 @@
 //! | count together | [`SharedAtomics`] |
 //! | let processes talk while they run | [`channel`](channel()) |
 //! | leave a result where it is, for a later call | [`spawn_remote`](ProcessPool::spawn_remote) |
-//! | have workers on other machines | [this page](crate::_documentation::machines) |
+//! | run workers on other machines | [Other machines](crate::_documentation::machines) |
 //!
 //! # Instead of locks between processes
 //!
-//! Locks, semaphores, events and barriers between processes are not offered: a process that holds
-//! one may be killed, and its half-done change would stay unknown. Instead of a *lock*, let
+//! There are no locks, semaphores, events and barriers between processes: a process may be killed
+//! while it holds one, and nobody would know how far its change had come. Instead of a *lock*, let
 //! one process own the data, and send to it through a channel; or use an atomic; or for files
 //! [`std::fs::File::lock`], which the kernel releases. Instead of a *semaphore*, make a pool of
 //! that many workers. Instead of an *event*, use a channel whose only sender is dropped: all

@@ -125,7 +125,7 @@ pub struct ReentrantMutex<T> {
 unsafe impl<T: Send> Sync for ReentrantMutex<T> {}
 
 /// Access to the value of a [`ReentrantMutex`], until it is dropped. It stays on its thread.
-#[must_use = "the lock is let go of when this is dropped"]
+#[must_use = "the lock is released when this is dropped"]
 pub struct ReentrantMutexGuard<'a, T> {
     lock: &'a ReentrantMutex<T>,
     _on_this_thread: PhantomData<*const ()>,

@@ -326,7 +326,7 @@ impl fmt::Display for WorkerExit {
     }
 }
 
-/// The `Debug` form is in words, too: `unwrap`, and a `main` that returns the error, print it.
+/// The `Debug` form is the same text: `unwrap`, and a `main` that returns the error, print it.
 impl fmt::Debug for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{self}", Item(self.item))

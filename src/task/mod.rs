@@ -29,7 +29,7 @@
 //! | give one result to many | [`Task::shared`] |
 //! | make a task of a callback | [`Completer`] |
 //! | have a value in all of a task's code | [`task_local!`](crate::task_local) |
-//! | hear of failures that nothing looked at | [`on_unobserved`] |
+//! | learn of failures that nobody looked at | [`on_unobserved`] |
 //!
 //! # Promised
 //!

@@ -77,12 +77,12 @@ static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
 /// ```
 /// use std::sync::mpsc;
 ///
-/// let (tell, told) = mpsc::channel();
-/// trefoil::on_unobserved(move |report| { let _ = tell.send(format!("{report:?}")); });
+/// let (sender, receiver) = mpsc::channel();
+/// trefoil::on_unobserved(move |report| { let _ = sender.send(format!("{report:?}")); });
 /// let (completer, task) = trefoil::Completer::<u32>::new();
 /// task.detach();
 /// completer.complete(Err(trefoil::TaskError::timed_out()));
-/// assert!(told.recv().unwrap().contains("TimedOut"));
+/// assert!(receiver.recv().unwrap().contains("TimedOut"));
 /// ```
 pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
     let before = HOOK

@@ -131,13 +131,13 @@ impl ThreadPoolBuilder {
     /// ```
     /// use std::sync::mpsc;
     ///
-    /// let (tell, told) = mpsc::channel();
+    /// let (sender, receiver) = mpsc::channel();
     /// let pool = trefoil::ThreadPool::builder()
     ///     .threads(1)
-    ///     .on_unobserved(move |report| { let _ = tell.send(report.error().to_string()); })
+    ///     .on_unobserved(move |report| { let _ = sender.send(report.error().to_string()); })
     ///     .build()?;
     /// pool.spawn(|| panic!("unheard")).detach();
-    /// assert!(told.recv().unwrap().contains("unheard"));
+    /// assert!(receiver.recv().unwrap().contains("unheard"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {

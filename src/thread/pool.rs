@@ -491,7 +491,7 @@ impl ThreadPool {
     }
 
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,
-    /// and yields the results in the order of the items, each as soon as it is there and due.
+    /// and yields the results in the order of the items, each as soon as it is ready and due.
     ///
     /// Nothing happens before the first `next`. From then on items are pulled and worked on ahead
     /// of it, never more at once than the [`buffer`](Imap::buffer). The iterator runs on a
@@ -630,17 +630,17 @@ impl ThreadPool {
     /// ```
     /// use std::sync::mpsc;
     ///
-    /// let (tell, told) = mpsc::channel();
+    /// let (sender, receiver) = mpsc::channel();
     /// let (go, gate) = mpsc::channel::<()>();
     /// let pool = trefoil::ThreadPool::with_threads(1);
     /// pool.spawn(move || {
     ///     gate.recv().unwrap();
-    ///     tell.send("done").unwrap();
+    ///     sender.send("done").unwrap();
     /// })
     /// .detach();
     /// pool.detach(); // to drop it would wait for ever here
     /// go.send(()).unwrap();
-    /// assert_eq!(told.recv().unwrap(), "done");
+    /// assert_eq!(receiver.recv().unwrap(), "done");
     /// ```
     pub fn detach(self) {
         if let Some(mut last) = Arc::into_inner(self.end) {

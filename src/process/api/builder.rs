@@ -132,7 +132,7 @@ impl ProcessPoolBuilder {
     /// (not counting shared memory) is larger than this after an item is replaced before it gets
     /// the next, so leaks of items do not add up.
     ///
-    /// macOS has no such limit: there `build` fails with [`PoolError::Start`], in words. On FreeBSD
+    /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD
     /// addresses count: what an item allocates, the files that it maps, and the stacks of its
     /// threads. On Windows committed memory counts, and each worker is in a job object of its own:
     /// if the system refuses that, workers cannot begin, and say so.
@@ -247,13 +247,13 @@ impl ProcessPoolBuilder {
     /// use trefoil::ProcessPool;
     ///
     /// # trefoil::init();
-    /// let (tell, told) = mpsc::channel();
+    /// let (sender, receiver) = mpsc::channel();
     /// let procs = ProcessPool::builder()
     ///     .workers(1)
-    ///     .on_output(move |_pid, bytes| tell.send(bytes.to_vec()).unwrap())
+    ///     .on_output(move |_pid, bytes| sender.send(bytes.to_vec()).unwrap())
     ///     .build()?;
     /// procs.spawn("Ada".to_owned(), |name: String| println!("hello {name}")).join()?;
-    /// assert_eq!(told.try_recv()?, b"hello Ada\n");
+    /// assert_eq!(receiver.try_recv()?, b"hello Ada\n");
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_output(mut self, hook: impl Fn(u32, &[u8]) + Send + Sync + 'static) -> Self {
@@ -283,13 +283,13 @@ impl ProcessPoolBuilder {
     /// use trefoil::ProcessPool;
     ///
     /// # trefoil::init();
-    /// let (tell, told) = mpsc::channel();
+    /// let (sender, receiver) = mpsc::channel();
     /// let procs = ProcessPool::builder()
     ///     .workers(1)
-    ///     .on_unobserved(move |report| drop(tell.send(report.to_string())))
+    ///     .on_unobserved(move |report| drop(sender.send(report.to_string())))
     ///     .build()?;
     /// procs.spawn((), |()| -> () { panic!("unheard") }).detach();
-    /// assert!(told.recv()?.contains("unheard"));
+    /// assert!(receiver.recv()?.contains("unheard"));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {

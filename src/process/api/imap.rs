@@ -56,7 +56,7 @@ const MIN_TURNOVER: Duration = Duration::from_millis(4);
 /// [`stream`](Self::stream), of `Result<R, TaskError>`.
 ///
 /// Lazy: items are taken from the input, on the thread that asks for results, no further ahead
-/// than the [buffer](Self::buffer) holds. An input that blocks holds up results that are there
+/// than the [buffer](Self::buffer) holds. An input that blocks holds up results that are ready
 /// (those of [`ThreadPool::imap`](crate::ThreadPool::imap) come meanwhile); one that is slow can
 /// be read by a thread of its own, which sends the items through a channel.
 ///

@@ -56,7 +56,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(10);
 ///
 /// Dask places what the pool gives it, queues it, and runs it again where a machine was lost. Items
 /// are sent many at a time, as tasks of 0.15 s. Nothing of this program has to be installed on the
-/// cluster: the executable travels, and is executed there by a process of Dask's worker. On this
+/// cluster: the executable travels, and is executed there by a process of a Dask worker. On this
 /// machine a Python interpreter is needed that has Dask's `distributed`, 2024.1 or newer, in the
 /// version of the cluster.
 ///

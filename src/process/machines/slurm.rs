@@ -60,7 +60,7 @@ const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 ///
 /// Needs the feature `slurm`, and Slurm's commands on this machine. Slurm places the workers,
 /// queues them, limits and accounts for what they use; the pool gives them work. Each worker is a
-/// job of Slurm's (with `sbatch`, a task of an array), runs one item at a time, and calls back over
+/// Slurm job (with `sbatch`, a task of an array), runs one item at a time, and calls back over
 /// TCP: the nodes must reach this machine. Both sides show that they have the
 /// pool's key; what follows is neither encrypted nor protected from changes.
 ///

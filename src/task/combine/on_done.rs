@@ -43,10 +43,10 @@ impl<T> Task<T> {
     /// such callbacks have used half of the stack, the next one is called on a helper thread.
     ///
     /// ```
-    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let (sender, receiver) = std::sync::mpsc::channel();
     /// let pool = trefoil::ThreadPool::with_threads(1);
-    /// pool.spawn(|| 6 * 7).on_done(move |result| tell.send(result.unwrap()).unwrap());
-    /// assert_eq!(told.recv().unwrap(), 42);
+    /// pool.spawn(|| 6 * 7).on_done(move |result| sender.send(result.unwrap()).unwrap());
+    /// assert_eq!(receiver.recv().unwrap(), 42);
     /// ```
     pub fn on_done(self, f: impl FnOnce(Result<T, TaskError>) + Send + 'static)
     where

@@ -23,14 +23,14 @@
 ///         trefoil::select! {
 ///             Ok(n) = numbers.recv() => sum += n,
 ///             _ = sleep(Duration::from_secs(3600)), if sum < 6 => break 0,
-///             else => break sum, // nothing more to receive, and all are there
+///             else => break sum, // nothing more to receive, and all have come
 ///         }
 ///     }
 /// });
 /// assert_eq!(sum, 6);
 /// ```
 ///
-/// - If several are ready, the first as written wins. (tokio takes any, unless it is told
+/// - If several are ready, the first as written wins. (tokio takes any, unless it is asked
 ///   `biased;`, which is allowed here, too.) So write first what must not be kept waiting.
 /// - In a loop, a branch that is always ready does not keep those behind it waiting for ever if it
 ///   goes through the event loop: a socket, a signal, an interval is refused after 128 operations
