@@ -98,6 +98,17 @@ fn calls_with_a_result_for_each_item_and_tasks_count() {
         assert_eq!((state(&each), state(&task)), (hundred, hundred));
         assert_eq!(state(&with), (100, Some(50)));
 
+        // A task with a bar has the name and the hook of one without.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let hooked = ProcessPool::builder().workers(1);
+        let hooked = hooked.on_unobserved(move |report| {
+            sender.send(report.name().map(str::to_owned)).unwrap();
+        });
+        let hooked = hooked.build().unwrap();
+        let fails = hooked.call(|n: u32| -> u32 { panic!("{n}") }).name("it");
+        fails.with_bar(bar()).map_task([1]).detach();
+        assert_eq!(receiver.recv().unwrap().as_deref(), Some("it"));
+
         // A cancelled task ends, and its items are stopped.
         let endless = procs.call(|_: u32| -> u32 {
             loop {

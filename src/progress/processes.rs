@@ -19,7 +19,7 @@ use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::process::{Counter, Portable, ProcessCall, ProcessPool};
 use crate::sync::park::blocking_refused;
-use crate::task::{Completer, Task, TaskError, Until, wait};
+use crate::task::{Task, TaskError, Until, wait};
 
 /// The longest time between two updates of the bar while items end.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -165,10 +165,11 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         let items = items.into_iter();
         let (call, counted) = self.counted(items.size_hint().1);
         let all = call.map_task(items).cancel_on_drop();
-        let (completer, task) = Completer::new();
+        let (completer, task) = call.promise();
         let _ = blocking_threads::start(move || {
             let results = counted.watch(all.into(), || completer.is_cancelled());
-            completer.complete(results);
+            // Callbacks, and the destructors of unwanted results, are user code.
+            blocking_threads::contain(|| completer.complete(results));
         });
         task
     }
@@ -191,8 +192,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         });
         let results = call.map_each(items);
         drop(end);
-        counted.update();
-        counted.bar.finish();
+        counted.finish();
         results
     }
 
@@ -226,7 +226,7 @@ impl<'a, A, R> WithBar<ProcessCall<'a, A, R>> {
         bar.begin(items);
         let counter = Counter::default();
         let call = source.counted(&counter);
-        let shown = Mutex::new(0);
+        let shown = Mutex::new(Some(0));
         let counted = Counted {
             counter,
             shown,
@@ -239,17 +239,24 @@ impl<'a, A, R> WithBar<ProcessCall<'a, A, R>> {
 /// A bar that shows how many items have ended.
 struct Counted {
     counter: Counter,
-    /// How many of them the bar shows.
-    shown: Mutex<u64>,
+    /// How many of them the bar shows. `None`: the call is over, and the bar is left alone.
+    shown: Mutex<Option<u64>>,
     bar: Bar,
 }
 
 impl Counted {
     fn update(&self) {
-        let mut shown = self.shown.lock();
-        let ended = self.counter.load(Ordering::Relaxed);
-        self.bar.more(ended - *shown);
-        *shown = ended;
+        if let Some(shown) = &mut *self.shown.lock() {
+            let ended = self.counter.load(Ordering::Relaxed);
+            self.bar.more(ended - *shown);
+            *shown = ended;
+        }
+    }
+
+    fn finish(&self) {
+        self.update();
+        *self.shown.lock() = None;
+        self.bar.finish();
     }
 
     /// Waits for the task, and advances the bar meanwhile. Cancels it once it `is_unwanted`.
@@ -264,7 +271,7 @@ impl Counted {
             match (done.pop(), pending.pop()) {
                 (Some(done), _) => {
                     let result = done.join()?;
-                    self.bar.finish();
+                    self.finish();
                     return Ok(result);
                 }
                 (None, Some(pending)) => task = pending,

@@ -16,11 +16,18 @@ use super::remote::Remote;
 use crate::process::job::CallOptions;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
+use crate::process::value::codec::codec_error;
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
 use crate::sync::park::blocking_refused;
-use crate::task::{Task, TaskError};
+#[cfg(feature = "indicatif")]
+use crate::task::Completer;
+use crate::task::{CodecDirection, Task, TaskError};
+
+/// Why there is no `spawn_remote` with a context on an engine.
+const NO_CONTEXT: &str = "a result that stays on Dask may have to be computed again there, and a \
+    context does not stay as long: send what the function needs in its argument";
 
 /// How many items `map_each` takes ahead of their results, at most.
 const EACH: usize = 1 << 14;
@@ -182,6 +189,17 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
+    /// A promise with the name and the hook that this call's tasks have.
+    #[cfg(feature = "indicatif")]
+    #[track_caller]
+    pub(crate) fn promise<T: Send + 'static>(&self) -> (Completer<T>, Task<T>) {
+        let (completer, task) = Completer::new();
+        if let Some(hook) = &self.pool.unobserved {
+            completer.set_hook(hook);
+        }
+        (completer, self.options.named(task))
+    }
+
     /// Counts ended items in `counter`.
     #[cfg(feature = "indicatif")]
     pub(crate) fn counted(mut self, counter: &crate::process::job::Counter) -> Self {
@@ -270,13 +288,20 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         self.pool.submit::<A, R>(&self.options, result, call)
     }
 
-    /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
+    /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote). (On a `Dask` pool not
+    /// after [`call_with`](crate::ProcessPool::call_with): Dask may compute a lost result again when
+    /// the context is no longer there. It is [`Codec`](TaskError::Codec), which says so.)
     #[track_caller]
     pub fn spawn_remote(&self, arg: A) -> Remote<R> {
         // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
-        let code = match self.pool.told {
-            Some(_) => self.code(),
-            None => self.kept_code(),
+        let code = match (&self.pool.told, &self.function) {
+            (Some(_), Function::With { .. }) => Err(codec_error(
+                type_name::<A>(),
+                CodecDirection::EncodeArgument,
+                NO_CONTEXT.to_owned(),
+            )),
+            (Some(_), Function::Plain(_)) => self.code(),
+            (None, _) => self.kept_code(),
         };
         Remote::of(self.pool, &self.options, code, &arg)
     }
