@@ -184,7 +184,7 @@ fn compare_servers(bench: &mut Bench, servers: &[Server], connections: usize) {
     let row = format!("{name}: the server's processor time");
     bench.report(Row::new(row, Unit::Us, &[Goal::Ahead]), &named(spent));
     let row = format!("{name}: until it is answered");
-    bench.report(Row::new(row, Unit::Us, &[]), &named(taken));
+    bench.report(Row::new(row, Unit::Us, &[]).detail(true), &named(taken));
 }
 
 type Sender = client::conn::http2::SendRequest<String>;

@@ -43,6 +43,9 @@ fn times(bench: &Bench, size: u64) -> u64 {
     (1_000_000 / size).clamp(1, bench.pick(1, 10, 100))
 }
 
+/// The sizes between the least and the greatest.
+const IN_DETAILS: [u64; 2] = [10_000, 100_000];
+
 fn as_completed(bench: &mut Bench, size: u64) {
     let times = times(bench, size);
     let entries = vec![
@@ -78,7 +81,8 @@ fn as_completed(bench: &mut Bench, size: u64) {
     ];
     let measured = bench.measure(bench.pick(1, 3, 7), entries);
     let name = format!("`as_completed` of {size}, each");
-    bench.report(Row::new(name, Unit::Ns, &[]), &measured);
+    let row = Row::new(name, Unit::Ns, &[]).detail(IN_DETAILS.contains(&size));
+    bench.report(row, &measured);
 }
 
 fn join_all(bench: &mut Bench, size: u64) {
@@ -103,7 +107,8 @@ fn join_all(bench: &mut Bench, size: u64) {
     ];
     let measured = bench.measure(bench.pick(1, 3, 7), entries);
     let name = format!("`join_all` of {size}, each");
-    bench.report(Row::new(name, Unit::Ns, &[]), &measured);
+    let row = Row::new(name, Unit::Ns, &[]).detail(IN_DETAILS.contains(&size));
+    bench.report(row, &measured);
 }
 
 fn group(bench: &mut Bench) {

@@ -164,7 +164,7 @@ impl Bench {
         let missed = self.record.rows.iter().filter(|row| row.verdict == "no");
         let missed = missed.count();
         if self.markdown && self.scale != Scale::Test {
-            print!("{}", table::markdown(&self.record.rows));
+            print!("{}", table::details(&self.record.rows));
         }
         if self.scale != Scale::Test && !self.list {
             println!(

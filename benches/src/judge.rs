@@ -86,6 +86,7 @@ pub fn judge(row: &Row, measured: &Measured) -> Judged {
         verdict: String::new(),
         over: row.goals.iter().any(|goal| matches!(goal, Goal::Over(_))),
         plot: row.plot.map(|(plot, x)| (plot.to_owned(), x)),
+        detail: row.detail,
         entries: entries.collect(),
     };
     let goals = row.goals.iter();

@@ -54,6 +54,8 @@ pub struct Judged {
     pub over: bool,
     /// The plot that it is drawn in, and where.
     pub plot: Option<(String, f64)>,
+    /// Left out of the page.
+    pub detail: bool,
     /// The contenders' figures.
     pub entries: Vec<Figure>,
 }
@@ -144,8 +146,14 @@ impl Record {
             line(&["note", note]);
         }
         for row in &self.rows {
-            let over = if row.over { "over" } else { "" };
-            line(&["row", word(&UNITS, row.unit), over, &row.name]);
+            let flag = |is, name| if is { name } else { "" };
+            line(&[
+                "row",
+                word(&UNITS, row.unit),
+                flag(row.over, "over"),
+                flag(row.detail, "detail"),
+                &row.name,
+            ]);
             line(&["goals", &row.verdict, &row.goals]);
             if let Some((plot, x)) = &row.plot {
                 line(&["plot", plot, &x.to_string()]);
@@ -183,13 +191,14 @@ impl Record {
                     record.slowness = number(slowness)?;
                 }
                 ["note", note] => record.notes.push(note.to_owned()),
-                ["row", unit, over, name] => record.rows.push(Judged {
+                ["row", unit, over, detail, name] => record.rows.push(Judged {
                     name: name.to_owned(),
                     unit: value(&UNITS, unit)?,
                     goals: String::new(),
                     verdict: String::new(),
                     over: over == "over",
                     plot: None,
+                    detail: detail == "detail",
                     entries: Vec::new(),
                 }),
                 ["end"] => ended = true,
@@ -257,6 +266,7 @@ mod tests {
                 verdict: "here".to_owned(),
                 over: true,
                 plot: Some(("cost".to_owned(), 2.0)),
+                detail: true,
                 entries: vec![
                     figure("trefoil", Kind::Ours, 1.5),
                     figure("rayon", Kind::Peer, 3.0),

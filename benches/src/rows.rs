@@ -111,7 +111,7 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// Does the work as often as told, hot; the sample is the time of each.
+    /// Does the work as often as asked, hot; the sample is the time of each.
     pub fn hot(kind: Kind, name: &'static str, n: u64, mut run: impl FnMut(u64) + 'a) -> Self {
         Self::samples(kind, name, move |samples| {
             run(n.div_ceil(10));
@@ -177,6 +177,8 @@ pub struct Row {
     pub fraction: f64,
     /// The plot in which it is drawn, and where: at how many workers or bytes.
     pub plot: Option<(&'static str, f64)>,
+    /// Left out of the page, which shows others like it, or a plot of it.
+    pub detail: bool,
 }
 
 impl Row {
@@ -188,7 +190,15 @@ impl Row {
             goals,
             fraction: 0.5,
             plot: None,
+            detail: false,
         }
+    }
+
+    /// Only in the table of details.
+    #[must_use]
+    pub fn detail(mut self, detail: bool) -> Self {
+        self.detail = detail;
+        self
     }
 
     /// Drawn in that plot (`report/plots.rs` has the list), at `x` where it has such an axis.

@@ -10,7 +10,8 @@
 //! 1. The benchmarks are built, once, and then run without cargo, one after the other, each with a
 //!    deadline.
 //! 2. Each prints its rows as they come and leaves a record (`record.rs`).
-//! 3. When all have ended, each table and each plot is written whole, with the id of this run.
+//! 3. When all have ended, each table and each plot is written whole, with the id of this run. All
+//!    rows, with the goals and every peer, are in `target/tables/<name>.md`.
 //!
 //! A benchmark that fails, or was not run whole, leaves its table alone, and this program fails. If
 //! one place of the document is broken, nothing is written at all.
@@ -159,9 +160,8 @@ fn measure(program: &Path, record: &Path, quick: bool, seconds: u64) -> Result<R
     Ok(record)
 }
 
-/// The text of a table's place: whose it is, the rows, the plots.
-fn text(run: &Run, name: &str, record: &Record) -> String {
-    let mut out = document::signed(&run.id, "");
+/// How long it took, and how busy the machine was.
+fn circumstances(record: &Record) -> String {
     let others = record.others.map_or(String::new(), |others| {
         let busy = if others > BUSY {
             ": a busy machine, on which no ratio below 1.5 is one"
@@ -170,23 +170,19 @@ fn text(run: &Run, name: &str, record: &Record) -> String {
         };
         format!(", while others took {others:.2} processors{busy}")
     });
-    let _ = writeln!(out, "Run {}: {:.0} s{others}.\n", run.id, record.seconds);
-    out += &table::markdown(&record.rows);
-    let missed = record.rows.iter().filter(|row| row.verdict == "no").count();
-    let judged = record
-        .rows
-        .iter()
-        .filter(|row| !row.verdict.is_empty())
-        .count();
-    if judged > 0 {
-        let _ = writeln!(
-            out,
-            "\n{judged} rows with a goal, {missed} behind it. \"here\": a goal in time is met when multiplied by the {:.2} that \
-             this machine takes longer than the one that the goals were set on.",
-            record.slowness
-        );
-        out += &table::behind(&record.rows);
-    }
+    format!("{:.0} s{others}.", record.seconds)
+}
+
+/// The text of a table's place: whose it is, the rows, the plots.
+fn text(run: &Run, name: &str, record: &Record) -> String {
+    let mut out = document::signed(&run.id, "");
+    let _ = writeln!(out, "Run {}: {}\n", run.id, circumstances(record));
+    out += &table::page(&record.rows);
+    let (ahead, all) = table::ahead(&record.rows);
+    let _ = writeln!(
+        out,
+        "\nAhead of the best peer, or level within a tenth: {ahead} of {all} rows."
+    );
     for note in &record.notes {
         let _ = writeln!(out, "\n{note}");
     }
@@ -196,30 +192,41 @@ fn text(run: &Run, name: &str, record: &Record) -> String {
     out
 }
 
+/// Every row with every column, for a file of its own.
+fn details(run: &Run, name: &str, record: &Record) -> String {
+    format!(
+        "# {name}, run {}\n\n{} \"here\": a goal in time is met when multiplied by the {:.2} that this machine takes longer than \
+         the one that the goals were set on.\n\n{}",
+        run.id,
+        circumstances(record),
+        record.slowness,
+        table::details(&record.rows)
+    )
+}
+
 /// What stands at the head of the document: one run, or several.
 fn head(run: &Run, document: &str) -> Result<String, String> {
-    let runs = TABLES.map(|(name, _)| document::run_of(document, name).map(|id| (name, id)));
-    let runs: Vec<_> = runs.into_iter().collect::<Result<_, _>>()?;
+    let mut older: Vec<(&str, Vec<String>)> = Vec::new();
+    for (name, _) in TABLES {
+        let id = document::run_of(document, name)?.unwrap_or("none");
+        if id == run.id {
+            continue;
+        }
+        let name = format!("`{name}`");
+        match older.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, names)) => names.push(name),
+            None => older.push((id, vec![name])),
+        }
+    }
     let mut out = document::signed(&run.id, "");
-    let others: Vec<String> = runs
-        .iter()
-        .filter(|(_, id)| *id != Some(run.id.as_str()))
-        .map(|(name, id)| {
-            format!(
-                "`{name}` of {}",
-                id.map_or("no run".to_owned(), |id| format!("run {id}"))
-            )
-        })
-        .collect();
-    let whole = if others.is_empty() {
-        "All tables and plots are of this run.".to_owned()
-    } else {
-        format!(
-            "Not all is of this run: {}. Their figures must not be compared with those of the others, and were \
-             perhaps taken elsewhere.",
-            others.join(", ")
-        )
-    };
+    let mut whole = "All tables and plots are of this run.".to_owned();
+    if !older.is_empty() {
+        let older = older
+            .iter()
+            .map(|(id, names)| format!("{} (run {id})", names.join(", ")));
+        let older: Vec<String> = older.collect();
+        whole = format!("Of other runs, perhaps elsewhere: {}.", older.join("; "));
+    }
     let _ = writeln!(
         out,
         "Run {}, begun {}: {}. Load average {} before it, {} after. {}. Peers: {}.\n\n{whole}",
@@ -286,6 +293,12 @@ fn all(wanted: &Wanted) -> Result<bool, String> {
         document = document::replace(&document, name, &text(&run, name, record))?;
     }
     document = document::replace(&document, "run", &head(&run, &document)?)?;
+    for (name, record) in &measured {
+        write(
+            &scratch.join(format!("{name}.md")),
+            &details(&run, name, record),
+        )?;
+    }
     let to = if wanted.write { docs } else { scratch };
     let foot = format!("trefoil, run {}, {}; {}", run.id, run.date, run.machine);
     let mut plots = Vec::new();
@@ -389,6 +402,10 @@ mod tests {
         let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         for (name, _) in TABLES {
             let written = document::run_of(&document, name).unwrap().is_some();
+            let begin = document.find(&format!("<!-- begin {name} -->")).unwrap();
+            let table = document[begin..].find(table::HEAD).map(|at| begin + at);
+            let end = document.find(&format!("<!-- end {name} -->")).unwrap();
+            assert_eq!(table.is_some_and(|at| at < end), written, "{name}");
             for plot in PLOTS.iter().filter(|plot| plot.tables == [name]) {
                 let file = format!("plots/{}.svg", plot.id);
                 let picture = links::picture(plot.title, plot.id);
@@ -429,9 +446,9 @@ mod tests {
         let document = fill(document, &new, &TABLES[2..3]);
         let head = head(&new, &document).unwrap();
         assert!(
-            head.contains("Not all is of this run: `cell` of run old, "),
+            head.contains("Of other runs, perhaps elsewhere: `cell`, `stem`"),
             "{head}"
         );
-        assert!(!head.contains("`threads` of"), "{head}");
+        assert!(!head.contains("`threads`"), "{head}");
     }
 }

@@ -138,7 +138,7 @@ pub fn ways(bench: &mut Bench) {
         ];
         let measured = bench.measure(bench.few_rounds(), entries);
         let row = format!("{}: `Bulk` there", name(size));
-        bench.report(Row::new(row, Unit::Us, &[]), &measured);
+        bench.report(Row::new(row, Unit::Us, &[]).detail(true), &measured);
     }
 }
 

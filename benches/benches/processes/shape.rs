@@ -49,7 +49,7 @@ pub fn sizes(bench: &mut Bench) {
         ];
         let measured = bench.measure(bench.few_rounds(), entries);
         let name = format!("`map` of items of {name}, there and back, each");
-        let row = Row::new(name, Unit::Us, &[Goal::Ahead]);
+        let row = Row::new(name, Unit::Us, &[Goal::Ahead]).detail(true);
         bench.report(row.on("throughput-processes", size as f64), &measured);
     }
 }
@@ -79,7 +79,7 @@ pub fn scaling(bench: &mut Bench) {
         ];
         let measured = bench.measure(bench.few_rounds(), entries);
         let name = format!("primes below {below} in processes, workers: {workers}");
-        let row = Row::new(name, Unit::Ms, &[]);
+        let row = Row::new(name, Unit::Ms, &[]).detail(true);
         bench.report(row.on("scaling-processes", workers as f64), &measured);
     }
 }

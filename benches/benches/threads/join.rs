@@ -145,7 +145,8 @@ pub fn tiny(bench: &mut Bench) {
         ];
         let measured = bench.measure(rounds, entries);
         let name = format!("three joins over 100 numbers, inside, {}", of(workers));
-        bench.report(Row::new(name, Unit::Ns, &[Goal::Ahead]), &measured);
+        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]).detail(workers == 1);
+        bench.report(row, &measured);
 
         let n = bench.pick(1, 50, 200);
         let numbers: &Vec<u64> = &(0..50_000).collect();
@@ -169,7 +170,8 @@ pub fn tiny(bench: &mut Bench) {
             "50,000 numbers by joins, installed from outside, {}",
             of(workers)
         );
-        bench.report(Row::new(name, Unit::Us, &[Goal::Ahead]), &measured);
+        let row = Row::new(name, Unit::Us, &[Goal::Ahead]).detail(workers == 1);
+        bench.report(row, &measured);
     }
 }
 
@@ -299,7 +301,9 @@ pub fn large(bench: &mut Bench, layers: u32) {
                 "tree of 2^{layers}, {first} half first, {}, per node",
                 of(workers)
             );
-            bench.report(Row::new(name, Unit::Ns, goals), &of_order);
+            let detail = workers == 1 || ![16, 24].contains(&layers);
+            let row = Row::new(name, Unit::Ns, goals).detail(detail);
+            bench.report(row, &of_order);
         }
     }
 }
@@ -464,7 +468,7 @@ pub fn crowded(bench: &mut Bench) {
         ];
         let measured = bench.measure(bench.few_rounds(), entries);
         let name = format!("contention: fib({depth}), workers: {workers}, per join");
-        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]);
+        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]).detail(true);
         bench.report(row.on("scaling-join", workers as f64), &measured);
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `--only` runs the groups whose names contain one of the parts; `--list` prints the names;
-//! `--markdown` prints the table of `docs/BENCHMARKS.md`. All contenders of a row run in
+//! `--markdown` prints a table of all rows. All contenders of a row run in
 //! interleaved rounds in one process, as `benches/src/rows.rs` describes; `peers.rs` says which
 //! threads they have. Each file below holds the rows of one kind of work, and beside
 //! each row its goal.

@@ -58,7 +58,7 @@ pub fn gain(bench: &mut Bench) {
         let n = (all / ns).max(4.0) as usize;
         let measured = measured(bench, pools, &vec![links; n]);
         let name = format!("`map` of {n} items of {name}, 2 workers, each");
-        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]);
+        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]).detail(true);
         bench.report(row.on("gain-map", ns), &measured);
     }
 }
@@ -72,7 +72,7 @@ pub fn scaling(bench: &mut Bench) {
         let rayon = peers::new_rayon(workers);
         let measured = measured(bench, (&ours, &rayon, workers), &items);
         let name = format!("`map` of {n} items of 1 µs, workers: {workers}, each");
-        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]);
+        let row = Row::new(name, Unit::Ns, &[Goal::Ahead]).detail(true);
         bench.report(row.on("scaling-map", workers as f64), &measured);
     }
 }

@@ -1,7 +1,8 @@
-//! A row for the terminal, and a table for the document.
+//! A row for the terminal, a table for the page, and one with all details.
 //!
-//! In the document each peer has its figure and the ratio beside it: trefoil's divided by the
-//! peer's, so that below 1 trefoil is ahead.
+//! The page has four columns: the work, trefoil, the best peer, and the ratio, which is trefoil's
+//! figure divided by the peer's, so that below 1 trefoil is ahead. The table of details adds the
+//! other peers, the floors and the goals, and the rows that the page leaves out.
 //!
 //! Checked by the tests below.
 
@@ -59,7 +60,7 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-fn line(row: &Judged) -> String {
+fn cells(row: &Judged) -> [String; 8] {
     let ours = row.best(Kind::Ours);
     let named = |figure: &Figure| format!("{} {}", figure.name, row.unit.show(figure.value));
     let against = |of: &Figure| ours.map_or(String::new(), |ours| times(ours.value, of));
@@ -84,7 +85,7 @@ fn line(row: &Judged) -> String {
     if let Some(other) = row.best(Kind::OtherOrder) {
         let _ = write!(below, " ({})", with(other));
     }
-    let cells = [
+    [
         row.name.clone(),
         ours.map_or(String::new(), |ours| row.unit.show(ours.value)),
         peer.map_or(String::new(), named),
@@ -93,30 +94,40 @@ fn line(row: &Judged) -> String {
         below,
         row.goals.clone(),
         row.verdict.clone(),
-    ];
-    let cells: Vec<String> = cells.iter().map(|text| cell(text.trim())).collect();
-    format!("| {} |\n", cells.join(" | "))
+    ]
 }
 
-/// The table of all rows.
+/// The first lines of a table of the page.
+pub const HEAD: &str = "| work | trefoil | best peer | × |\n|---|---|---|---|\n";
+
+fn columns(row: &Judged, count: usize) -> String {
+    let cells = cells(row);
+    let cells: Vec<String> = cells.iter().map(|text| cell(text.trim())).collect();
+    format!("| {} |\n", cells[..count].join(" | "))
+}
+
+/// The table of the page.
 #[must_use]
-pub fn markdown(rows: &[Judged]) -> String {
+pub fn page(rows: &[Judged]) -> String {
+    let rows = rows.iter().filter(|row| !row.detail);
+    rows.fold(HEAD.to_owned(), |out, row| out + &columns(row, 4))
+}
+
+/// In how many rows trefoil is ahead of the best peer, or level within a tenth; of how many.
+#[must_use]
+pub fn ahead(rows: &[Judged]) -> (usize, usize) {
+    let pair = |row: &Judged| Some((row.best(Kind::Ours)?.value, row.best(Kind::Peer)?.value));
+    let pairs: Vec<(f64, f64)> = rows.iter().filter_map(pair).collect();
+    let ahead = pairs.iter().filter(|(ours, peer)| *ours <= peer * 1.1);
+    (ahead.count(), pairs.len())
+}
+
+/// The table of all rows, with all columns.
+#[must_use]
+pub fn details(rows: &[Judged]) -> String {
     let head = "| work | trefoil | best peer | × | other peers, and trefoil in other manners | sequential or floor | goal | met |\n|---|---|---|---|---|---|---|---|\n";
     rows.iter()
-        .fold(head.to_owned(), |out, row| out + &line(row))
-}
-
-/// The names of the rows that are behind their goal, as a list; nothing if none is.
-#[must_use]
-pub fn behind(rows: &[Judged]) -> String {
-    let behind = rows.iter().filter(|row| row.verdict == "no");
-    let names: Vec<String> = behind
-        .map(|row| format!("- {}\n", cell(&row.name)))
-        .collect();
-    if names.is_empty() {
-        return String::new();
-    }
-    format!("\nBehind their goal:\n\n{}", names.concat())
+        .fold(head.to_owned(), |out, row| out + &columns(row, 8))
 }
 
 #[cfg(test)]
@@ -141,7 +152,7 @@ mod tests {
 
     #[test]
     fn peers_stand_side_by_side_with_ratios() {
-        let text = markdown(&[sample()]);
+        let text = details(&[sample()]);
         let last = text.lines().last().unwrap();
         assert_eq!(
             last,
@@ -160,26 +171,33 @@ mod tests {
         ]);
         let row = judge(&Row::new("idle", Unit::Ms, &[Goal::Nothing]), &measured);
         assert_eq!(
-            line(&row),
+            columns(&row, 8),
             "| idle | 0 ms | rayon 0 ms |  |  |  | 0 | yes |\n"
         );
     }
 
     #[test]
-    fn what_is_behind_its_goal_is_listed() {
-        let with = |name: &str, verdict: &str| Judged {
-            name: name.to_owned(),
-            verdict: verdict.to_owned(),
+    fn the_page_leaves_out_details() {
+        let detail = Judged {
+            detail: true,
             ..sample()
         };
-        let rows = [
-            with("a", "no"),
-            with("b", "here"),
-            with("c", "no"),
-            with("d", ""),
-        ];
-        assert_eq!(behind(&rows), "\nBehind their goal:\n\n- a\n- c\n");
-        assert_eq!(behind(&rows[1..2]), "");
+        let text = page(&[sample(), detail.clone()]);
+        let row = "| work | 1.00 µs | rayon 2.00 µs | ×0.50 |\n";
+        assert_eq!(text, format!("{HEAD}{row}"));
+        assert_eq!(ahead(&[sample(), detail]), (2, 2));
+    }
+
+    #[test]
+    fn a_row_that_is_behind_is_counted() {
+        let row = |ours: f64, peers: &[f64]| {
+            let ours = ("trefoil", Kind::Ours, vec![ours]);
+            let peers = peers.iter().map(|peer| ("rayon", Kind::Peer, vec![*peer]));
+            let measured = Measured::new([ours].into_iter().chain(peers).collect());
+            judge(&Row::new("work", Unit::Ns, &[]), &measured)
+        };
+        let rows = [row(1.0, &[2.0]), row(1.2, &[2.0, 1.0]), row(1.0, &[])];
+        assert_eq!(ahead(&rows), (1, 2));
     }
 
     #[test]
