@@ -4,7 +4,6 @@
 //! counter through an `Rc`, and the loop's timers limit slow clients. The program has a client,
 //! too, which uses both versions, so that it ends by itself. Run it with
 //! `cargo run -p trefoil-adapters --example hyper_server`.
-#![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::Cell;
 use std::convert::Infallible;

@@ -2,9 +2,9 @@
 //!
 //! Part 4 wants a real segmentation fault, raised by the processor and not by
 //! a polite signal. It happens in a worker process, where it belongs.
-#![allow(unsafe_code)]
 
 /// Reads from an address where there is nothing.
+#[expect(unsafe_code, reason = "safe code cannot crash")]
 pub(crate) fn segfault() -> u8 {
     let nowhere = std::ptr::without_provenance::<u8>(16);
     // SAFETY: a volatile read may touch memory that no Rust allocation covers, and
