@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use trefoil::{CancelToken, TaskError, ThreadPool, timeout};
 
-/// Counts primes until it is told to stop.
+/// Counts primes until its token is cancelled.
 fn primes_until(token: &CancelToken) -> usize {
     (2u64..)
         .take_while(|_| !token.is_cancelled())
@@ -26,7 +26,7 @@ fn main() {
     assert!(matches!(waited, Err(TaskError::TimedOut(_))));
     println!("after 30 ms it is still running");
     token.cancel();
-    println!("told to stop, it had found {} primes", task.join().unwrap());
+    println!("asked to stop, it had found {} primes", task.join().unwrap());
 
     // 2. A time-out around a future; `cancel_on_drop` ties the work to the wait.
     let start = Instant::now();
@@ -36,7 +36,7 @@ fn main() {
     let late = timeout(Duration::from_millis(30), slow).join();
     assert!(matches!(late, Err(TaskError::TimedOut(_))));
     println!(
-        "given up after {:.0?}, and the task was told to stop",
+        "given up after {:.0?}, and the task was asked to stop",
         start.elapsed()
     );
 

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Three named processes do different things; a table shows them before and after one of them is
-//! stopped. The crate `sysinfo` tells how many threads and how much memory a process has; it knows
-//! all other processes of the machine, too.
+//! stopped. The crate `sysinfo` reports the threads and the memory of a process; it also knows all
+//! other processes of the machine.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -241,8 +241,8 @@ fn deadline() {
         "deadline",
         "
 after 30 ms it is still running
-told to stop, it had found * primes
-given up after *, and the task was told to stop
+asked to stop, it had found * primes
+given up after *, and the task was asked to stop
 four searches until one deadline: [*, *, *, *] primes
 ",
     );

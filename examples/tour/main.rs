@@ -12,7 +12,7 @@
 //! 4. `part4_accidents.rs`: workers that crash, and a pool that does not mind.
 //! 5. `part5_together.rs`: loop, threads and processes in one `async` function.
 //!
-//! Beside them: `input.rs` finds the files, `http.rs` is as much HTTP as the
+//! Besides: `input.rs` finds the files, `http.rs` is as much HTTP as the
 //! tour needs, `report.rs` prints the table, `raw.rs` crashes on purpose.
 //!
 //! Every part knows what the answer must be. If one differs, the program says
@@ -68,7 +68,7 @@ fn recorded(tour: fn() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn 
     tour()
 }
 
-/// Runs it, and tells what has happened.
+/// Runs it, and reports what has happened.
 #[cfg(feature = "trace")]
 fn recorded(tour: fn() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn Error>> {
     let recording = trefoil::trace::start()?;

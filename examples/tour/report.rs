@@ -53,7 +53,7 @@ impl Report {
     }
 
     /// Works out one row: runs `work`, which may move the bar as far as `steps`
-    /// (0: it cannot tell), and prints what `say` makes of its result. The first
+    /// (0: unknown), and prints what `say` makes of its result. The first
     /// such row of a part is what the others are compared with.
     pub(crate) fn row<R>(
         &mut self,
@@ -164,8 +164,8 @@ fn cpu_of(pid: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
-/// A bar on a terminal, nothing elsewhere. A row that cannot tell its steps
-/// gives none, and gets a spinner.
+/// A bar on a terminal, nothing elsewhere. A row whose number of steps is
+/// not known gets a spinner.
 fn bar(how: &str, steps: usize) -> ProgressBar {
     if !std::io::stdout().is_terminal() {
         return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
