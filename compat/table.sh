@@ -59,26 +59,26 @@ for ((round = 1; round <= rounds; round++)); do
     done
 done
 
-# × is the median of the ratios of the two figures of one round.
+# × is the median of the ratios of the two figures of one round. (The figures: target/rayon-table/figures.txt.)
 table() {
     awk -v about="$(date -u +%Y-%m-%d), $(nproc) processors ($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)), load average $load before it" '
         function median(list, n,   i, j, t) {
             for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j - 1] > list[j]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
             return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
         }
-        function cell(n, name,   i, a, b, r, k, times) {
+        function cell(n, name,   i, r, k, times) {
             k = count[n, "ours", name]
-            if (!k) return "| |"
-            for (i = 1; i <= k; i++) { a[i] = time[n, "original", name, i]; b[i] = time[n, "ours", name, i]; r[i] = b[i] / a[i] }
+            if (!k) return ""
+            for (i = 1; i <= k; i++) { r[i] = time[n, "ours", name, i] / time[n, "original", name, i] }
             times = median(r, k)
             if (times > 1.1) behind = behind (behind ? ", " : "") sprintf("%s (%d, ×%.2f)", name, n, times)
             if (times < 0.9) ahead = ahead (ahead ? ", " : "") sprintf("%s (%d, ×%.2f)", name, n, times)
-            return sprintf("%.0f µs | %.0f µs | ×%.2f", median(a, k), median(b, k), times)
+            return sprintf("×%.2f", times)
         }
         { i = ++count[$1, $2, $3]; time[$1, $2, $3, i] = $4; if (!($3 in seen)) { seen[$3] = 1; order[++names] = $3 } }
         END {
-            print "| program | original, 1 thread | ours | × | original, 2 threads | ours | × |"
-            print "|---|---|---|---|---|---|---|"
+            print "| program | one thread | two threads |"
+            print "|---|---|---|"
             for (i = 1; i <= names; i++) { one = cell(1, order[i]); two = cell(2, order[i]); printf "| %s | %s | %s |\n", order[i], one, two }
             printf "\n%s.\nMore than a tenth behind, with so many threads: %s.\nMore than a tenth ahead: %s.\n", about, behind ? behind : "none", ahead ? ahead : "none"
         }' "$figures"
