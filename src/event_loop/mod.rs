@@ -62,15 +62,15 @@
 //   source, timer                      │        ├── timers ◀── sleep, timeout
 //                     (shared)         │        └── reactor ◀─ sockets   (local)
 //
-// `entry` has the types that users make and run; `turn` is the loop itself, and `slice` decides how
-// long it runs before it asks the kernel, and `budget` how much one task may do in one poll.
-// `local` is the part that only its thread uses,
-// `shared` the part for other threads: they pass work and wake the loop (L1, L2), through the
-// task inbox. `current` has the loop of this thread, `remote` chooses between `local` and
-// `shared`. `task_table` has the loop's tasks, `shared_table` is where other threads find them,
-// `snapshot` and `slow_poll` show them. `reactor` and `source_waiters` turn readiness into
-// wake-ups; `outside` is for loops with a virtual clock. The inbox and the flags beside it are the
-// only atomic protocol here, and have a model. There is no unsafe code.
+// `entry` has the types that users make and run; `turn` is the loop itself, and `time_slice`
+// decides how long it runs before it asks the kernel, and `budget` how much one task may do in one
+// poll. `local` is the part that only its thread uses, `shared` the part for other threads: they
+// pass work and wake the loop (L1, L2), through the task inbox. `current` has the loop of this
+// thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks,
+// `shared_table` is where other threads find them, `snapshot` and `slow_poll` show them. `reactor`
+// and `source_waiters` turn readiness into wake-ups; `outside` is for loops with a virtual clock.
+// The inbox and the flags beside it are the only atomic protocol here, and have a model. There is
+// no unsafe code.
 //
 // Rejected:
 //
@@ -92,17 +92,17 @@ mod local;
 pub mod model;
 mod outside;
 mod reactor;
-mod remote;
+mod routing;
 mod shared;
 mod shared_table;
 #[cfg(all(test, not(loom)))]
 #[path = "../../inside/event_loop_simulated.rs"]
 mod simulated;
-mod slice;
 mod slow_poll;
 mod snapshot;
 mod source_waiters;
 mod task_table;
+mod time_slice;
 mod turn;
 mod yield_now;
 

@@ -2,7 +2,7 @@
 //!
 //! Wakers of tasks, handles, and sources and timers on other threads all reach the loop through one
 //! [`SharedLoop`], which lives until the last of them is dropped, also after the loop's end.
-//! [`remote`](super::remote) has their functions.
+//! [`routing`](super::routing) has their functions.
 //!
 //! 1. Any thread puts an entry into the [`Inbox`]; if the loop was asleep, that thread wakes it.
 //! 2. For other events (the root future was woken; a note about a dropped source or timer) the

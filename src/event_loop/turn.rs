@@ -39,8 +39,8 @@ use std::time::{Duration, Instant};
 
 use super::current;
 use super::local::Local;
-use super::slice::TimeSlice;
 use super::task_table::{PollRecord, Root};
+use super::time_slice::TimeSlice;
 use crate::sync::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
@@ -48,7 +48,7 @@ use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef};
 use crate::trace_log;
 use crate::trace_log::{Ending, Kind};
 
-/// How many tasks run in one turn at most. (The kernel is asked less often: `slice.rs`.)
+/// How many tasks run in one turn at most. (The kernel is asked less often: `time_slice.rs`.)
 const BATCH: usize = 64;
 
 /// How long an ending loop waits for an entry that another thread is just adding.

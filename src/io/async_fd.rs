@@ -25,8 +25,8 @@ use rustix::io::{Errno, fcntl_getfd};
 use super::readiness::{closed, would_not_block};
 use super::source::Source;
 use crate::event_loop::Direction;
+use crate::sys::interest::watches_file;
 use crate::sys::poller::Reports;
-use crate::sys::watch::watches_file;
 pub use interest::Interest;
 
 /// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, another

@@ -22,7 +22,7 @@ use std::process::{ExitStatus, Output};
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::bytes::ByteStream;
+use super::byte_stream::ByteStream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::reaper::{self, Orphan};
 use super::source::Source;

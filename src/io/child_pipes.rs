@@ -9,7 +9,7 @@
 use std::io;
 use std::process::Stdio;
 
-use super::bytes::{ByteStream, Bytes, reads, writes};
+use super::byte_stream::{ByteStream, Bytes, reads, writes};
 use super::source::Source;
 use crate::sys::descriptor::pipe_descriptor;
 use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};

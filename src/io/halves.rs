@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustix::fd::AsFd;
 
-use super::bytes::{ByteStream, close_write};
+use super::byte_stream::{ByteStream, close_write};
 use super::source::Source;
 
 /// The reading half of a stream: returned by

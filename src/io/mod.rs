@@ -59,10 +59,10 @@
 //! [`event_loop`](crate::event_loop) runs all of this; [`time`](crate::time) has timeouts. [`fs`]
 //! has its own page. Other crates on these streams: `trefoil::adapters`.
 
-// `source` connects a descriptor and its loop; everything else is a thin layer over it. `bytes` is
-// shared by all streams, `read_write` by files and standard streams; `connect` chooses between
-// addresses, `backoff` retries operations without kernel events, and `reaper` reaps dropped
-// children. Checked by `tests/io/`.
+// `source` connects a descriptor and its loop; everything else is a thin layer over it.
+// `byte_stream` is shared by all streams, `read_write` by files and standard streams; `connect`
+// chooses between addresses, `backoff` retries operations without kernel events, and `reaper` reaps
+// dropped children. Checked by `tests/io/`.
 
 mod accept;
 #[cfg(unix)]
@@ -71,15 +71,15 @@ mod async_fd;
 mod backoff;
 mod buf_reader;
 mod buf_writer;
-mod bytes;
+mod byte_stream;
 mod child;
 mod child_pipes;
 mod command;
 mod connect;
+mod ctrl_c;
 mod datagrams;
 pub mod fs;
 mod halves;
-mod interrupt;
 mod lines;
 mod lookup;
 mod read_write;
@@ -102,7 +102,7 @@ mod unix_listener;
 mod unix_stream;
 
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
-pub(crate) use bytes::{ByteStream, Bytes};
+pub(crate) use byte_stream::{ByteStream, Bytes};
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
 pub(crate) use source::Source;
 
@@ -113,8 +113,8 @@ pub use buf_writer::BufWriter;
 pub use child::Child;
 pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 pub use command::Command;
+pub use ctrl_c::{CtrlC, ctrl_c};
 pub use halves::{ReadHalf, WriteHalf};
-pub use interrupt::{CtrlC, ctrl_c};
 pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::interrupt::taken;
+use super::ctrl_c::taken;
 use super::source::Source;
 use crate::event_loop::Direction;
 use crate::sys::signal::Subscription;

@@ -34,9 +34,9 @@ use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
 use crate::event_loop::{Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, current};
+use crate::sys::interest::refusal;
 use crate::sys::poller::Reports;
 use crate::sys::sockets::quiet;
-use crate::sys::watch::refusal;
 
 /// An object with a non-blocking descriptor.
 pub(crate) struct Source<T: AsFd> {

@@ -28,7 +28,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use rustix::fd::OwnedFd;
 
 use super::buf_reader::BufReader;
-use super::bytes::Bytes;
+use super::byte_stream::Bytes;
 use super::fs;
 use super::lines::Lines;
 use super::read_write;

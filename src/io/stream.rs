@@ -121,7 +121,7 @@ macro_rules! stream {
             }
         }
 
-        impl $crate::io::bytes::ByteStream for $type {
+        impl $crate::io::byte_stream::ByteStream for $type {
             type Io = $socket;
 
             fn source(&self) -> &$crate::io::source::Source<$socket> {
@@ -129,14 +129,14 @@ macro_rules! stream {
             }
         }
 
-        $crate::io::bytes::reads! { $type }
-        $crate::io::bytes::writes! { $type }
+        $crate::io::byte_stream::reads! { $type }
+        $crate::io::byte_stream::writes! { $type }
         // Several tasks may share a stream, as with std's.
-        $crate::io::bytes::reads!(@trait &$type);
-        $crate::io::bytes::writes!(@trait &$type);
+        $crate::io::byte_stream::reads!(@trait &$type);
+        $crate::io::byte_stream::writes!(@trait &$type);
         $crate::io::source::socket! { $type, $socket }
-        $crate::io::bytes::reads! { $crate::io::halves::ReadHalf<$type> }
-        $crate::io::bytes::writes! { $crate::io::halves::WriteHalf<$type> }
+        $crate::io::byte_stream::reads! { $crate::io::halves::ReadHalf<$type> }
+        $crate::io::byte_stream::writes! { $crate::io::halves::WriteHalf<$type> }
     };
 }
 pub(super) use stream;

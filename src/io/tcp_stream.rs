@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use super::bytes::{ByteStream, Bytes};
+use super::byte_stream::{ByteStream, Bytes};
 use super::connect::first_to_answer;
 use super::lookup::ToSocketAddrs;
 use super::source::{Source, fairly};

@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::net::{AddressFamily, connect};
 
 use super::backoff::with_backoff;
-use super::bytes::{ByteStream, Bytes};
+use super::byte_stream::{ByteStream, Bytes};
 use super::source::Source;
 use super::stream::stream;
 use crate::sys::peer::peer;

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, Hash};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::gather::{append, gather};
+use super::collect_parts::{append, gather};
 use super::par::Par;
 use super::parallel::{
     FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator,

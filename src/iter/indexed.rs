@@ -2,8 +2,8 @@
 //!
 //! Tests: `tests/iter/main.rs`.
 
-use super::gather::append;
-use super::order::{Bounded, Chunks, Enumerate, Part, Rev, StepBy, Zip};
+use super::collect_parts::append;
+use super::index_adaptors::{Bounded, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::parallel::{IntoParallelIterator, ParallelIterator};
 use crate::thread::{Exact, Seal};
 

@@ -62,22 +62,22 @@
 // For work on this module.
 //
 //   a source ──opened──▶ a producer ──cut──▶ pieces ──▶ an iterator of std's ──▶ folded, joined
-//   par, slices, text, bridge             order: cut in step     stage: adaptors
-// parallel, gather: the ends
+//   par, slices, text, bridge     index_adaptors: cut in step   item_adaptors     parallel,
+//                                                                              collect_parts: the ends
 //
 // Reading order: `parallel` and `indexed` are the public API, with `sources` and `collect`. An
-// adaptor is a source over a source: `stage` handles items one by one, `order` needs their
-// positions. `sort` uses only `join`, with its merges in `raw_merge`. Invariants are numbered Q1 to
-// Q4.
+// adaptor is a source over a source: `item_adaptors` handles items one by one, `index_adaptors`
+// needs their positions. `sort` uses only `join`, with its merges in `raw_merge`. Invariants are
+// numbered Q1 to Q4.
 //
 // Tests: `tests/iter/main.rs`; beside rayon, on random inputs: `checks/tests/iter.rs`.
 
-mod attempt;
 mod bridge;
 mod collect;
-mod gather;
+mod collect_parts;
+mod index_adaptors;
 mod indexed;
-mod order;
+mod item_adaptors;
 mod par;
 mod parallel;
 mod raw_merge;
@@ -85,14 +85,14 @@ mod search;
 mod slices;
 mod sort;
 mod sources;
-mod stage;
 mod text;
+mod try_types;
 
-pub use attempt::Try;
 pub use bridge::Bridge;
 pub use collect::ParallelDrainRange;
+pub use index_adaptors::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 pub use indexed::IndexedParallelIterator;
-pub use order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
+pub use item_adaptors::{Filter, FilterMap, FlatMapIter, Fold, Map, MapInit};
 pub use par::Par;
 pub use parallel::{FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator};
 pub use slices::{SliceChunks, SliceChunksMut, SliceWindows};
@@ -100,4 +100,4 @@ pub use sources::{
     IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelBridge, ParallelSlice,
     ParallelSliceMut, ParallelString,
 };
-pub use stage::{Filter, FilterMap, FlatMapIter, Fold, Map, MapInit};
+pub use try_types::Try;

@@ -10,16 +10,16 @@
 use std::cmp::Ordering;
 use std::iter::{self, Product, Sum};
 
-use super::attempt::Try;
 use super::bridge::Bridge;
-use super::gather::gather;
-use super::order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
-use super::par::Par;
-use super::search::{search, try_reduce};
-use super::stage::{
+use super::collect_parts::gather;
+use super::index_adaptors::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
+use super::item_adaptors::{
     Filter, FilterMap, FilterMapping, Filtering, FlatMapIter, FlatMapping, Fold, Folding, Initing,
     Map, MapInit, Mapping, Stage,
 };
+use super::par::Par;
+use super::search::{search, try_reduce};
+use super::try_types::Try;
 use crate::loom::Mutex;
 use crate::thread::{
     Here, Items, LEAF, Producer, RUN, Seal, Source, divide, divide_fixed, map_reduce,
@@ -592,8 +592,8 @@ pub trait ParallelIterator: Source + Send {
         try_reduce(self, f)
     }
 
-    /// The sum of all items, with the same bits each time: see [`reduce`](Self::reduce). Up to 1,024
-    /// numbers are added from left to right, as std does it (unless `fold`, `map_init` or a
+    /// The sum of all items, with the same bits each time: see [`reduce`](Self::reduce). Up to
+    /// 1,024 numbers are added from left to right, as std does it (unless `fold`, `map_init` or a
     /// flattening adaptor is before it).
     ///
     /// ```

@@ -10,7 +10,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::Result as Caught;
 
-use super::attempt::Try;
+use super::try_types::Try;
 use crate::thread::{Here, Producer, Seal, Source, discard, divide, divide_fixed};
 
 /// A result of `f` that is `Some`: of the lowest such item, or the first one found.

@@ -17,7 +17,7 @@
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |
 //! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |
 //! | `poll`: waits for a few descriptors | `ppoll` | `poll`, to the millisecond; `ppoll` | `WSAPoll` |
-//! | `poller`, `watch`: waits for many, and how exactly | mio: `epoll`, and `ppoll` for the rest of a millisecond | mio: `kqueue`, to the nanosecond | mio: completion ports, to the millisecond; asked anew after each edge |
+//! | `poller`, `interest`: waits for many, and how exactly | mio: `epoll`, and `ppoll` for the rest of a millisecond | mio: `kqueue`, to the nanosecond | mio: completion ports, to the millisecond; asked anew after each edge |
 //! | `processors` | `std`, `num_cpus` | the same | the same |
 //! | `refused`: a call that was refused, by its name; no room | `EPERM`, `ENOSYS` ... | the same | by the kind of error |
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |

@@ -8,8 +8,9 @@
 //! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the
 //! [`PollerWait`].
 //!
-//! What differs between systems is in `watch`: what is registered, how exactly a wait ends, and how
-//! the next edge is requested where the system does not report edges by itself ([`Poller::rearm`]).
+//! What differs between systems is in `interest`: what is registered, how exactly a wait ends, and
+//! how the next edge is requested where the system does not report edges by itself
+//! ([`Poller::rearm`]).
 //!
 //! Rejected: the `polling` crate, whose one-shot interest costs one more call per operation and
 //! whose wait costs five.
@@ -23,8 +24,8 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use rustix::fd::BorrowedFd;
 
 use super::fork;
+use super::interest::{self, CALLS, Sources};
 use super::refused::refused;
-use super::watch::{self, CALLS, Sources};
 
 /// How many events one wait returns; more stay in the kernel for the next wait.
 const EVENTS: usize = 1024;
@@ -136,7 +137,7 @@ impl PollerWait {
     /// less than a millisecond, or after a day. An interrupted wait returns as if nothing had
     /// happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match watch::wait(&mut self.poll, &mut self.found, timeout) {
+        match interest::wait(&mut self.poll, &mut self.found, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.found.clear();
                 Ok(())

@@ -31,8 +31,8 @@ use std::vec;
 use slab::Slab;
 
 use super::error::TaskError;
+use super::group_futures::{NOTICE, Polled, ToGroup};
 use super::id::TaskId;
-use super::polled::{NOTICE, Polled, ToGroup};
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;

@@ -1,7 +1,7 @@
 //! The consumer's side of a task: [`Task`].
 //!
-//! Everything here is safe code over `raw/handle.rs`, which enforces which thread may access what.
-//! A blocking wait does the first of these that applies:
+//! Everything here is safe code over `raw/consumer.rs`, which enforces which thread may access
+//! what. A blocking wait does the first of these that applies:
 //!
 //! 1. The task has ended: take the output, on any thread.
 //! 2. This thread must not block (it is an event loop's): `WouldBlock`.

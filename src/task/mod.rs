@@ -72,25 +72,25 @@ mod cancel_token;
 mod combine;
 mod completer;
 pub(crate) mod context;
+mod current;
 mod error;
+mod extras;
 mod failure;
 mod group;
+mod group_futures;
 mod handle;
 mod id;
 mod inbox;
 mod late;
-mod local;
-mod nested;
 mod outcome;
 pub(crate) mod panic;
-mod polled;
 mod raw;
-mod running;
 mod shutdown;
-mod side;
 mod state;
+mod task_local;
 #[cfg_attr(not(feature = "tracing"), path = "untraced.rs")]
 mod traced;
+mod trampoline;
 mod unobserved;
 
 pub use cancel_token::Cancelled;
@@ -98,9 +98,9 @@ pub use combine::{
     AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Race, Timeout,
     TryJoinAll, Wait,
 };
+pub use current::{id, try_id};
 pub use group::{GroupJoin, GroupNext};
-pub use local::{AccessError, LocalKey};
-pub use running::{id, try_id};
+pub use task_local::{AccessError, LocalKey};
 /// The names that the crate's root re-exports. (Their paths through this module compile, too, but
 /// are not documented.)
 pub(crate) mod root {
@@ -123,7 +123,7 @@ pub(crate) mod root {
 #[doc(hidden)]
 pub use root::*;
 #[doc(hidden)]
-pub use {combine::Joining, local::LocalSlot};
+pub use {combine::Joining, task_local::LocalSlot};
 
 pub(crate) use combine::next;
 pub(crate) use error::CodecDirection;

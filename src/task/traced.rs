@@ -23,11 +23,11 @@
 use once_cell::race::OnceBox;
 use tracing::{Level, Span, error, field, span, trace};
 
+use super::extras::Side;
 use super::id::TaskId;
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
 use super::raw::current::{self, Birth};
-use super::side::Side;
 use crate::blocking_threads::contain;
 use crate::loom::Arc;
 use crate::trace_log::Kind;

@@ -3,10 +3,10 @@
 
 use once_cell::race::OnceBox;
 
+use super::extras::Side;
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
 use super::raw::current::Birth;
-use super::side::Side;
 use crate::trace_log::Kind;
 
 /// In place of a span.

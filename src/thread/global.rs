@@ -15,7 +15,7 @@
 
 use std::io;
 
-use super::blocking::announce;
+use super::blocking::spawn_blocking;
 use super::builder::ThreadPoolBuilder;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
@@ -174,7 +174,7 @@ where
     T: Send + 'static,
 {
     let registry = here(Arc::clone); // (`spawn_on` notes its caller.)
-    pool::spawn_on(&registry, || announce::run(f))
+    pool::spawn_on(&registry, || spawn_blocking::run(f))
 }
 
 /// The index of this thread in its pool: [`Current::index`](super::Current::index), below its

@@ -103,7 +103,7 @@ pub(crate) mod root {
     pub use super::scope::scoped_task::ScopedTask;
 }
 /// For the parallel iterators, `crate::iter`.
-pub(crate) use map::divided::{
+pub(crate) use map::on_current_pool::{
     append_all, discard, divide, divide_fixed, map_reduce, try_collect, width,
 };
 /// For the parallel iterators, `crate::iter`.

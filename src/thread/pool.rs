@@ -2,8 +2,9 @@
 //!
 //! **Job.** Names, documentation and bounds; other files do the work: `join/` for `join`,
 //! `scope.rs` for `scope`, `region.rs` over `items.rs` for `map` and similar methods, the task cell
-//! for `spawn`; for all of them `wait.rs` for waiting, `registry.rs` and `threads.rs` for threads.
-//! What is decided here is the end of a pool whose last handle is dropped ([`LastHandle`]).
+//! for `spawn`; for all of them `wait.rs` for waiting, `registry.rs` and `start_threads.rs` for
+//! threads. What is decided here is the end of a pool whose last handle is dropped
+//! ([`LastHandle`]).
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -18,7 +19,7 @@ use super::engine::queue;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
 use super::engine::wait::Compensate;
-use super::engine::{enter, shutdown, threads};
+use super::engine::{enter, shutdown, start_threads};
 use super::futures::spawn_async::spawn_async_on;
 use super::imap::iterator::Imap;
 use super::join::fork::{self, Target};
@@ -89,7 +90,7 @@ impl ThreadPool {
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         park::set_blocker(&Compensate);
-        let registry = Registry::new(config, threads::start);
+        let registry = Registry::new(config, start_threads::start);
         let pool = Self {
             end: Arc::new(LastHandle {
                 registry: Arc::clone(&registry),

@@ -10,7 +10,7 @@
 //!    alarm is done, whichever timekeeper was to wake it.
 //! 2. Otherwise it registers with this thread's *timekeeper*: the running loop, which installed
 //!    itself with [`replace_keeper`], or, without a loop, the one helper thread that waits
-//!    ([`waiter`](mod@waiter)).
+//!    ([`helper_thread`](mod@helper_thread)).
 //! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there and armed here. So
 //!    the timekeeper that will wake it serves the thread where the future is polled now.
 //! 4. Dropping an alarm disarms it, from any thread, even after its timekeeper is gone.
@@ -30,8 +30,8 @@
 //! `tests/event_loop/` (with, without and after a loop).
 
 mod clock;
+mod helper_thread;
 mod timers;
-mod waiter;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -41,8 +41,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 pub(crate) use clock::{Clock, Countdown, Held, end, hold, later, now, replace_clock};
+pub(crate) use helper_thread::{Interest, RARELY, Ready, enter};
 pub(crate) use timers::{TimerKey, Timers};
-pub(crate) use waiter::{Interest, RARELY, Ready, enter};
 
 /// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
 pub(crate) struct Alarm {
@@ -180,5 +180,5 @@ pub(crate) fn renew_budget() {
 
 fn current() -> Arc<dyn Timekeeper> {
     let installed = KEEPER.with(|current| (**current.borrow()).clone());
-    installed.unwrap_or_else(|| waiter::waiter().clone())
+    installed.unwrap_or_else(|| helper_thread::waiter().clone())
 }

@@ -12,10 +12,10 @@ mod into_tasks;
 mod local;
 mod macros;
 mod mixed;
-mod nested;
 mod reentrancy;
 #[cfg(all(target_os = "linux", not(miri)))]
 #[path = "../support/refuse.rs"]
 mod refuse;
 mod streams;
+mod trampoline;
 mod with_futures;

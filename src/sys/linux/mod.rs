@@ -7,13 +7,13 @@
 #[cfg(not(trefoil_port))]
 pub(crate) mod bell;
 pub(crate) mod child;
+pub(crate) mod interest;
 pub(crate) mod peer;
 pub(crate) mod reopen;
 pub(crate) mod sockets;
 pub(crate) mod stack_end;
 pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
-pub(crate) mod watch;
 
 #[cfg(trefoil_port)]
 pub(crate) use super::portable::*;

@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod files;
 pub(crate) mod fork;
+pub(crate) mod interest;
 mod pair;
 pub(crate) mod pipe_end;
 pub(crate) mod poll;
@@ -21,6 +22,5 @@ pub(crate) mod stdio;
 pub(crate) mod thread_id;
 pub(crate) mod transfer;
 mod udp;
-pub(crate) mod watch;
 
 pub(crate) use super::portable::*;

@@ -8,10 +8,10 @@
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::nested;
 use crate::task::panic::catch;
 use crate::task::raw::cell::promise;
 use crate::task::raw::{Origin, Producer, Task, TaskRef};
+use crate::task::trampoline;
 
 /// Passes a cancellation on to the first task.
 struct CancelSource {
@@ -86,7 +86,7 @@ impl<T> Task<T> {
         self.on_done(move |result| {
             completer.let_go();
             let mapped = result.and_then(|value| catch(|| f(value)).map_err(TaskError::from)?);
-            nested::last(completer.id(), || completer.complete(mapped));
+            trampoline::last(completer.id(), || completer.complete(mapped));
         });
         mapped.tie(tied);
         mapped

@@ -11,8 +11,8 @@ use std::task::{Wake, Waker};
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::nested::{self, Call};
 use crate::task::raw::Task;
+use crate::task::trampoline::{self, Call};
 
 struct Callback {
     task: TaskId,
@@ -29,7 +29,7 @@ impl Callback {
 impl Wake for Callback {
     fn wake(self: Arc<Self>) {
         if let Some(call) = self.take() {
-            nested::woken(self.task, call);
+            trampoline::woken(self.task, call);
         }
     }
 }
@@ -70,7 +70,7 @@ impl<T> Task<T> {
         if (!registered || cell.is_finished())
             && let Some(call) = callback.take()
         {
-            nested::run(call);
+            trampoline::run(call);
         }
     }
 }

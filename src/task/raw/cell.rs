@@ -16,8 +16,8 @@ use std::task::{Context, Poll};
 
 use once_cell::race::OnceBox;
 
+use super::consumer::Task;
 use super::current::{self, Birth};
-use super::handle::Task;
 use super::header::{Header, Producer, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;

@@ -38,8 +38,8 @@ use super::current::Birth;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::task::error::TaskError;
+use crate::task::extras::Side;
 use crate::task::id::TaskId;
-use crate::task::side::Side;
 use crate::task::state::State;
 use crate::trace_log::Kind;
 

@@ -15,23 +15,23 @@
 //!
 //! Budget: an idle task takes at most 88 bytes more than its future. The header has 64, an
 //! executor's `S` 8, the smallest output 16. What most tasks never have (a name, a hook, a cancel
-//! token) is in a separate record, behind `side`. `cell::tests` checks the sizes.
+//! token) is in a separate record, behind `extras`. `cell::tests` checks the sizes.
 //!
 //! **One consumer slot.** Whatever waits for the end of a task leaves a `std::task::Waker`. An
 //! `.await` has one anyway; for a parked thread, a callback and a node in a ready queue this crate
 //! makes wakers. So there is one protocol for all consumers, and 16 bytes hold any of them.
 //!
 //! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a
-//! queue entry to the end), `cell` (what depends on types), `handle` and `promise` (the two sides),
-//! `queued` (what executors do with entries).
+//! queue entry to the end), `cell` (what depends on types), `consumer` and `promise` (the two
+//! sides), `queued` (what executors do with entries).
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
 #![allow(unsafe_code)]
 
 pub(in crate::task) mod cell;
+mod consumer;
 pub(in crate::task) mod current;
 pub(crate) mod free_list;
-mod handle;
 pub(in crate::task) mod header;
 mod promise;
 mod queued;
@@ -39,8 +39,8 @@ mod ready_queue;
 mod run;
 mod waker;
 
+pub use consumer::Task;
 pub(crate) use current::{Inherited, inherit};
-pub use handle::Task;
 pub(crate) use header::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
 pub(super) use ready_queue::{ReadyQueue, ReadyShared};

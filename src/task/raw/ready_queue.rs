@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::task::{Context, Poll, RawWakerVTable, Waker};
 
-use super::handle::Task;
+use super::consumer::Task;
 use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
 

@@ -1,6 +1,6 @@
 //! Calls that may block, and threads that stand in for those that do: each `call` is timed, and the
-//! `watch` notices which of them wait.
+//! `stall_monitor` notices which of them wait.
 
-pub(super) mod announce;
 pub(super) mod call;
-pub(super) mod watch;
+pub(super) mod spawn_blocking;
+pub(super) mod stall_monitor;

@@ -2,27 +2,27 @@
 //!
 //! From the ground up: `sleep`, how threads sleep and are woken (with `wake`, `mailbox` and
 //! `latch`); `queue`, the queues; `slot`, the public part of a worker; `registry`, the state that
-//! one pool's threads share, with `places`, its threads, `indices` and its `config`; `worker`,
+//! one pool's threads share, with `thread_list`, its threads, `indices` and its `config`; `worker`,
 //! finding and running work; `wait`, waiting in the middle of work; `thread_main`, a thread's loop,
-//! and `threads`, starting threads; `enter`, a thread from outside that takes part; `shutdown`.
-//! `raw_current` has the pools that this thread works for.
+//! and `start_threads`, starting and resizing; `enter`, a thread from outside that takes part;
+//! `shutdown`. `raw_current` has the pools that this thread works for.
 
+pub(super) mod abort_on_unwind;
 pub(super) mod config;
 pub(super) mod countdown;
 pub(super) mod enter;
-pub(super) mod frame;
 pub(super) mod indices;
 pub(super) mod latch;
 pub(super) mod mailbox;
-pub(super) mod places;
 pub(super) mod queue;
 pub(super) mod raw_current;
 pub(super) mod registry;
 pub(super) mod shutdown;
 pub(super) mod sleep;
 pub(super) mod slot;
+pub(super) mod start_threads;
+pub(super) mod thread_list;
 pub(super) mod thread_main;
-pub(super) mod threads;
 pub(super) mod wait;
 pub(super) mod wake;
 pub(super) mod worker;

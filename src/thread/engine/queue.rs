@@ -41,7 +41,7 @@ use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
 use crate::thread::join::raw_job::JobRef;
-use crate::thread::scope::raw_lender::ErasedEntry;
+use crate::thread::scope::raw_scope_counter::ErasedEntry;
 
 /// Something that a worker can run at the bottom of its stack.
 pub(in crate::thread) enum Work {

@@ -2,7 +2,7 @@
 //!
 //! **Job.** [`Registry`] queues work, and wakes or starts a thread for it. Each thread holds a
 //! counted reference to it, and so does the `ThreadPool`. How threads start, and how many there
-//! are, is in `threads.rs`; how they end in `shutdown.rs`.
+//! are, is in `start_threads.rs`; how they end in `shutdown.rs`.
 //!
 //! **In a forked child** the pool's threads are not there, and its locks may be held for ever. So
 //! every way in goes through [`Registry::present`]: in a child it returns a registry without
@@ -20,10 +20,10 @@ use crossbeam_utils::CachePadded;
 
 use super::config::Config;
 use super::indices::Indices;
-use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, Recruited, Sleep, Waiters};
 use super::slot::{Seat, Slot};
+use super::thread_list::Threads;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -40,7 +40,7 @@ use crate::task::{Runnable, TaskError, context};
 use crate::thread::join::raw_job::JobRef;
 use crate::thread::join::splitter::Splitter;
 use crate::thread::join::wake_policy::{Findings, Helping, TINY};
-use crate::thread::scope::raw_lender::{Ended, ErasedEntry};
+use crate::thread::scope::raw_scope_counter::{Ended, ErasedEntry};
 use crate::trace_log;
 
 /// After how many runs of scope tasks by their handles' threads the stale entries are dropped.

@@ -36,7 +36,7 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{self, Panic};
-use crate::thread::engine::frame::LentFrame;
+use crate::thread::engine::abort_on_unwind::LentFrame;
 use crate::thread::engine::latch::Latch;
 use crate::thread::engine::wake::WakeHandle;
 

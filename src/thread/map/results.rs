@@ -2,7 +2,7 @@
 //! vector.
 //!
 //! **Job.** Each item has its place in the vector that grows; the places are divided together with
-//! the items, so that each thread writes its results in place (`raw/fill.rs`).
+//! the items, so that each thread writes its results in place (`raw_fill.rs`).
 //!
 //! Tests: `tests/thread/maps.rs`, `tests/iter/main.rs`.
 

@@ -12,8 +12,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread;
 
-use super::raw_lender::{Ended, Entry, ErasedEntry, Lender, TrackedEntry};
 use super::raw_pair_arc::PairArc;
+use super::raw_scope_counter::{Ended, Entry, ErasedEntry, Lender, TrackedEntry};
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;

@@ -15,7 +15,7 @@
 //! A pool that is shutting down refuses tasks from outside. Those are left to the scope's own
 //! thread, which is woken because it may have parked already.
 //!
-//! A task is begun once: `raw/stage.rs`. A panic is kept in the scope's list: whichever
+//! A task is begun once: `raw_once_task.rs`. A panic is kept in the scope's list: whichever
 //! comes first, `join` or the end of the scope, takes it.
 //!
 //! **Guarantees.** The end of a scope runs only that scope's tasks. When the scope returns, all
@@ -30,10 +30,10 @@ use std::panic::resume_unwind;
 use std::ptr;
 use std::sync::Arc;
 
-use super::raw_lender::{ErasedEntry, TrackedEntry};
+use super::raw_once_task::{Handle, Scoped, handle};
 use super::raw_pair_arc::PairArc;
 use super::raw_scope::{Scope, ScopeState, ToLend, open};
-use super::raw_stage::{Handle, Scoped, handle};
+use super::raw_scope_counter::{ErasedEntry, TrackedEntry};
 use crate::loom::atomic::Ordering;
 use crate::sys::stack;
 use crate::task::{TaskError, panic};
@@ -213,7 +213,8 @@ fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<ErasedEntry>) {
     }
 }
 
-/// Runs `body` with a scope on this pool; see [`ThreadPool::scope`](crate::thread::ThreadPool::scope).
+/// Runs `body` with a scope on this pool; see
+/// [`ThreadPool::scope`](crate::thread::ThreadPool::scope).
 pub(in crate::thread) fn scope<'env, F, R>(registry: &Arc<Registry>, body: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,

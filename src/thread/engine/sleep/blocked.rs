@@ -22,14 +22,14 @@
 //! **The stall rule.** A pool with as many runners as its width may still be stuck: the replacement
 //! of a blocked worker may be stuck in the user's own lock, which the blocked worker holds. So
 //! while a worker is blocked and work is queued with no free runner, there is a *watch*
-//! (`watch.rs`): if nothing was taken from the queues for [`STALL`] (longer, if there are runners
-//! too many already and the process computes, so that they may be busy), one more thread runs. The
-//! lock may also be held by a thread from outside, or by another pool's worker, that waits for what
-//! is queued here: while any thread of the process waits (`waiters.rs`), there is a watch, too. But
-//! then one more thread runs only if one of the runners does not compute, since a pool that is busy
-//! is not stuck; and each one has to stand still for twice as long as the one before. The watch
-//! also looks after calls that may block (`blocking.rs`). While no thread waits or nothing is
-//! queued, there is none, so an idle pool has no timer.
+//! (`stall_monitor.rs`): if nothing was taken from the queues for [`STALL`] (longer, if there are
+//! runners too many already and the process computes, so that they may be busy), one more thread
+//! runs. The lock may also be held by a thread from outside, or by another pool's worker, that
+//! waits for what is queued here: while any thread of the process waits (`waiters.rs`), there is a
+//! watch, too. But then one more thread runs only if one of the runners does not compute, since a
+//! pool that is busy is not stuck; and each one has to stand still for twice as long as the one
+//! before. The watch also looks after calls that may block (`blocking.rs`). While no thread waits
+//! or nothing is queued, there is none, so an idle pool has no timer.
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent};
 use rustix::io::Errno;
 
 use crate::loom::Mutex;
-pub(crate) use crate::sys::unix::watch::refusal;
+pub(crate) use crate::sys::unix::interest::refusal;
 
 /// The events to watch: both directions. (Urgent data is not reported; see `transfer`.)
 const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);

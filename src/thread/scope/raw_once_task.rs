@@ -10,8 +10,8 @@
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 
-use super::raw_lender::{Entry, Lender, TrackedEntry};
 use super::raw_pair_arc::{Owned, PairArc};
+use super::raw_scope_counter::{Entry, Lender, TrackedEntry};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::task::panic;

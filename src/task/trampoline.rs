@@ -17,7 +17,7 @@
 //! Rejected: a queue that the innermost callback empties before it returns. A callback that waited
 //! for what was queued would wait for ever, and there are many ways to wait.
 //!
-//! Tests: `tests/task/nested.rs`.
+//! Tests: `tests/task/trampoline.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

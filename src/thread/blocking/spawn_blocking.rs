@@ -11,7 +11,7 @@
 //! **Protocol.**
 //! 1. [`run`] marks in the worker's `BlockingCall` that a call is in progress, notifies `sleep`,
 //!    and looks into the queues: if work is queued and as many threads run as should, a watch
-//!    begins (`watch.rs`).
+//!    begins (`stall_monitor.rs`).
 //! 2. The watch looks every `STALL`. If nothing is queued, it ends. Otherwise it reads the clocks
 //!    of all threads that are in the same call as at its last look. A thread that has run for less
 //!    than an eighth of the time, and is not runnable now, *waits*. The others *compute*.

@@ -271,7 +271,7 @@ fn a_callback_may_wait_for_the_next_one_by_any_means() {
 fn a_system_without_threads_loses_no_callback() {
     use crate::refuse::refuse;
 
-    let test = "nested::a_system_without_threads_loses_no_callback";
+    let test = "trampoline::a_system_without_threads_loses_no_callback";
     crate::deadline::alone(test, "", || {
         on_a_stack(256 << 10, || {
             let length = sample(400_000);

@@ -24,13 +24,13 @@ use super::slot::{Seat, Slot};
 use super::thread_main;
 use crate::loom::Mutex;
 use crate::loom::thread::Builder;
-use crate::thread::blocking::watch;
+use crate::thread::blocking::stall_monitor;
 
 /// See [`Start`](super::registry::Start).
 pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
     match need {
         Need::Runner => start_spare(registry),
-        Need::Watch => watch::start(registry),
+        Need::Watch => stall_monitor::start(registry),
     }
 }
 

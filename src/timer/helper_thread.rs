@@ -13,8 +13,9 @@
 //! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so
 //!    removing an entry rings the bell.)
 //! 4. Without entries the job waits [`JOB_LINGERS`] for more, and ends; its thread stays for other
-//!    jobs (`helper`). `running` changes only under the lock, in the same critical section that
-//!    checks whether the timers are empty, so no entry is left to a job that has ended.
+//!    jobs (`blocking_threads`). `running` changes only under the lock, in the same critical
+//!    section that checks whether the timers are empty, so no entry is left to a job that has
+//!    ended.
 //!
 //! If the system refuses the thread, the waiting task is woken at once: it reads the clock itself
 //! and asks again. That is a busy wait, but it ends, and it is not a hang. If the system refuses

@@ -40,8 +40,8 @@ use crate::sys::fork;
 use crate::task::Panic;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::contain;
+use crate::thread::engine::abort_on_unwind::LentFrame;
 use crate::thread::engine::countdown::Countdown;
-use crate::thread::engine::frame::LentFrame;
 use crate::thread::engine::latch::Latch;
 use crate::thread::engine::wake::WakeHandle;
 

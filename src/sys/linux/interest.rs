@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
-pub(crate) use crate::sys::unix::watch::refusal;
+pub(crate) use crate::sys::unix::interest::refusal;
 
 /// The resolution of mio's wait.
 const MILLISECOND: Duration = Duration::from_millis(1);

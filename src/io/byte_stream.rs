@@ -420,7 +420,7 @@ macro_rules! reads {
         }
 
         $crate::io::readiness::readable!($type);
-        $crate::io::bytes::reads!(@trait $type);
+        $crate::io::byte_stream::reads!(@trait $type);
     };
     (@trait $type:ty) => {
         impl futures_io::AsyncRead for $type {
@@ -580,7 +580,7 @@ macro_rules! writes {
         }
 
         $crate::io::readiness::writable!($type);
-        $crate::io::bytes::writes!(@trait $type);
+        $crate::io::byte_stream::writes!(@trait $type);
     };
     (@trait $type:ty) => {
         impl futures_io::AsyncWrite for $type {
