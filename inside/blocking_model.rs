@@ -37,15 +37,15 @@ impl Caller {
         Arc::new(this)
     }
 
-    /// Like `Worker::begin_call`. True: there is no watch, and one is needed if something is
-    /// queued.
+    /// Like `Worker::begin_call`. True: there is no stall monitor, and one is needed if something
+    /// is queued.
     pub fn begin(&self) -> bool {
         if self.broken == Broken::NoFence {
             self.sleep.call_begins_unfenced();
         } else {
             self.sleep.call_begins();
         }
-        self.sleep.is_unwatched()
+        self.sleep.lacks_monitor()
     }
 
     /// Like `Worker::end_call`.
@@ -53,7 +53,7 @@ impl Caller {
         self.sleep.call_ends();
     }
 
-    /// The watch has seen one call wait.
+    /// The stall monitor has seen one call wait.
     pub fn widen(&self) {
         if self.broken == Broken::NoSecondLook {
             self.sleep.widen_blindly(1);
@@ -62,9 +62,9 @@ impl Caller {
         }
     }
 
-    /// After a push. True: a watch is needed.
+    /// After a push. True: a stall monitor is needed.
     pub fn published(&self) -> bool {
-        self.sleep.need_after_push() == Some(Need::Watch)
+        self.sleep.need_after_push() == Some(Need::Monitor)
     }
 
     /// How many threads should run.

@@ -49,7 +49,7 @@ impl Simulation {
         let registry = Registry::new(config, |registry, need| {
             match need {
                 Need::Runner => registry.sleep.not_started(),
-                Need::Watch => registry.sleep.end_watch(),
+                Need::Monitor => registry.sleep.end_monitor(),
             }
             true
         });

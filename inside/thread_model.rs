@@ -53,7 +53,7 @@ fn handle(parker: &Parker) -> WakeHandle {
 pub struct Pool {
     sleep: Sleep,
     waiters: Arc<Waiters>,
-    /// Opened by the watch, where a model has one.
+    /// Opened by the stall monitor, where a model has one.
     watched: Mutex<Option<Arc<Gate>>>,
     /// Like a deque's indices: stores and loads that synchronise nothing else.
     queued: AtomicUsize,
@@ -108,8 +108,8 @@ impl Pool {
         }
     }
 
-    /// From now on the pool has a watch when it needs one: it opens the gate.
-    pub fn has_watch(&self, gate: &Arc<Gate>) {
+    /// From now on the pool has a stall monitor when it needs one: it opens the gate.
+    pub fn has_monitor(&self, gate: &Arc<Gate>) {
         *self.watched.lock() = Some(Arc::clone(gate));
     }
 
@@ -172,13 +172,13 @@ impl Pool {
     /// Wakes or starts what is needed.
     fn satisfy(&self, need: Need) -> Recruited {
         match need {
-            // Few models have a watch: in a model time does not pass, and the stall rule would
-            // hide what the others look for.
-            Need::Watch => {
+            // Few models have a stall monitor: in a model time does not pass, and the stall rule
+            // would hide what the others look for.
+            Need::Monitor => {
                 let Some(gate) = self.watched.lock().clone() else {
                     return Recruited::Done;
                 };
-                let recruited = self.sleep.begin_watch();
+                let recruited = self.sleep.begin_monitor();
                 if recruited == Recruited::Missing {
                     gate.open();
                 }

@@ -121,7 +121,7 @@ struct State {
     /// How many calls were begun so far.
     taken: u64,
     /// Whether a helper beyond [`Limits::at_once`] checks if `taken` changes.
-    watched: bool,
+    is_monitored: bool,
 }
 
 impl Queue {
@@ -138,8 +138,8 @@ impl Queue {
         let mut state = self.state.lock();
         if state.threads >= self.limits.at_once {
             // If the system refuses the thread, the next call tries again.
-            if !state.watched && state.threads < self.limits.most {
-                state.watched = blocking_threads::start(|| self.watch()).is_ok();
+            if !state.is_monitored && state.threads < self.limits.most {
+                state.is_monitored = blocking_threads::start(|| self.monitor_stalls()).is_ok();
             }
             return Ok(state);
         }
@@ -151,20 +151,20 @@ impl Queue {
         Ok(state)
     }
 
-    fn watch(&'static self) {
+    fn monitor_stalls(&'static self) {
         let mut before = self.state.lock().taken;
         loop {
             sleep(STILL);
             let mut state = self.state.lock();
             if state.calls.is_empty() {
-                state.watched = false;
+                state.is_monitored = false;
                 return;
             }
             if state.taken == before {
                 state.threads += 1;
                 // The next call may get stuck as well.
-                state.watched = state.threads < self.limits.most
-                    && blocking_threads::start(|| self.watch()).is_ok();
+                state.is_monitored = state.threads < self.limits.most
+                    && blocking_threads::start(|| self.monitor_stalls()).is_ok();
                 drop(state);
                 return self.serve();
             }
@@ -243,7 +243,7 @@ mod tests {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let state = queue(Kind::File).state.lock();
-            if state.threads == 0 && !state.watched {
+            if state.threads == 0 && !state.is_monitored {
                 break;
             }
             drop(state);
@@ -297,7 +297,7 @@ mod tests {
             task.join_timeout(PATIENCE).unwrap();
         }
         assert_eq!(late.join().unwrap(), 7);
-        until(|| queue.state.lock().threads == 0 && !queue.state.lock().watched);
+        until(|| queue.state.lock().threads == 0 && !queue.state.lock().is_monitored);
     }
 
     #[test]

@@ -22,7 +22,8 @@ fn widened_meanwhile(broken: Broken) {
     assert_eq!(caller.target(), 1, "wider than it should be");
 }
 
-/// The only runner begins a call while something is pushed: one of the two asks for a watch.
+/// The only runner begins a call while something is pushed: one of the two asks for a stall
+/// monitor.
 fn pushed_meanwhile(broken: Broken) {
     let caller = Caller::new(broken);
     let queued = Arc::new(AtomicBool::new(false));

@@ -345,12 +345,12 @@ fn a_surplus_worker_looks_for_what_is_urgent() {
     explore(|| urgent_vs_surplus(Broken::No));
 }
 
-/// An item is queued behind one whose worker is stuck until there is a watch, while a thread from
-/// outside begins to wait.
+/// An item is queued behind one whose worker is stuck until there is a stall monitor, while a
+/// thread from outside begins to wait.
 fn queue_vs_wait(broken: Broken) {
     let pool = Pool::new(1, broken);
     let gate = Arc::new(Gate::default());
-    pool.has_watch(&gate);
+    pool.has_monitor(&gate);
     let worker = pool.worker(false);
     pool.push();
     let stuck = thread::spawn(move || worker.work(|| gate.pass(), || true));
@@ -370,7 +370,7 @@ fn what_is_queued_while_another_thread_waits_is_watched() {
 fn queue_vs_second_wait(broken: Broken) {
     let pool = Pool::new(1, broken);
     let gate = Arc::new(Gate::default());
-    pool.has_watch(&gate);
+    pool.has_monitor(&gate);
     let worker = pool.worker(false);
     pool.push();
     let stuck = thread::spawn(move || worker.work(|| gate.pass(), || true));
@@ -405,7 +405,7 @@ fn queue_vs_sleeper(broken: Broken) {
     let pool = Pool::new(2, broken);
     let gate = Arc::new(Gate::default());
     let begun = Arc::new(Gate::default());
-    pool.has_watch(&gate);
+    pool.has_monitor(&gate);
     pool.outsider_waits();
     pool.push();
     let turn = Arc::new(Plain::new(0));

@@ -112,7 +112,7 @@ impl Watchdog {
         let watched = shared.clone();
         let thread = Builder::new()
             .name("trefoil-watch".into())
-            .spawn(move || watch(&watched, threshold, &hook))?;
+            .spawn(move || report_slow_polls(&watched, threshold, &hook))?;
         let thread = Some(thread);
         Ok(Self { shared, thread })
     }
@@ -126,7 +126,7 @@ impl Drop for Watchdog {
     }
 }
 
-fn watch(shared: &SharedLoop, threshold: Duration, hook: &SlowHook) {
+fn report_slow_polls(shared: &SharedLoop, threshold: Duration, hook: &SlowHook) {
     let table = &shared.table;
     let mut inner = table.lock();
     while !inner.ended {

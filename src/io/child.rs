@@ -95,7 +95,7 @@ impl Child {
             kill_on_drop,
         };
         // If no descriptor is left, later calls try again.
-        let _ = child.watch();
+        let _ = child.register();
         child.stdin = started.stdin.map(ChildStdin::new).transpose()?;
         child.stdout = started.stdout.map(ChildStdout::new).transpose()?;
         child.stderr = started.stderr.map(ChildStderr::new).transpose()?;
@@ -147,7 +147,7 @@ impl Child {
     /// ```
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
-        self.watch()?;
+        self.register()?;
         let State::Watched(source) = &self.state else {
             return self.status();
         };
@@ -174,7 +174,7 @@ impl Child {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.watch()?;
+        self.register()?;
         if let State::Watched(source) = &self.state {
             let Some(state) = State::of(source.get_ref())? else {
                 return Ok(None);
@@ -303,7 +303,7 @@ impl Child {
     }
 
     /// Opens the descriptor, unless that is done or there is nothing to watch.
-    fn watch(&mut self) -> io::Result<()> {
+    fn register(&mut self) -> io::Result<()> {
         if let State::Unwatched = self.state {
             self.state = match self.open() {
                 Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
@@ -340,7 +340,7 @@ impl Drop for Child {
             // The child has ended, or this process may not kill it: there is nothing else to do.
             let _ = self.kill();
         }
-        let _ = self.watch();
+        let _ = self.register();
         match std::mem::replace(&mut self.state, State::Lost) {
             State::Watched(source) => reaper::adopt(Orphan::Held(source.get_ref().clone())),
             State::Unwatched => reaper::adopt(Orphan::Numbered(self.id.clone())),

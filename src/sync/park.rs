@@ -80,7 +80,7 @@ struct Parking {
 
 impl Parking {
     fn new() -> Self {
-        fork::watch();
+        fork::register_handler();
         let (parker, born) = (Parker::new(), fork::generation());
         let unpark = Unpark(parker.unparker().clone(), born);
         Self {

@@ -81,7 +81,7 @@ impl Poller {
         let mut wait = PollerWait { poll, found };
         // If the system refuses waits, this returns the error, where it can be reported.
         wait.wait(Some(Duration::ZERO))?;
-        fork::watch();
+        fork::register_handler();
         let poller = Self {
             registry,
             sources: Sources::default(),

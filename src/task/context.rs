@@ -15,7 +15,7 @@ use crate::loom::per_thread;
 
 pub(crate) use crate::sync::park::{RefuseGuard, blocking_refused, refuse_blocking};
 
-pub(crate) use super::id::watch_forks;
+pub(crate) use super::id::register_fork_handler;
 pub(crate) use super::raw::{Inherited, inherit};
 
 struct Here {

@@ -98,10 +98,10 @@ fn take_block(count: u64) -> u64 {
 }
 
 /// Makes forked children distinguish their parent's tasks from their own, from now on.
-pub(crate) fn watch_forks() {
+pub(crate) fn register_fork_handler() {
     // The second caller may continue before the first has finished: no protocol.
-    static WATCHED: AtomicBool = AtomicBool::new(false);
-    if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if cfg!(not(loom)) && !REGISTERED.swap(true, Ordering::Relaxed) {
         fork::in_child(draw_border);
     }
 }

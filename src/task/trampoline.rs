@@ -148,7 +148,7 @@ struct Queue {
 
 impl Default for Deeper {
     fn default() -> Self {
-        fork::watch();
+        fork::register_handler();
         Self {
             queue: Mutex::default(),
             born: fork::generation(),

@@ -84,9 +84,9 @@ pub struct ThreadPool {
 impl ThreadPool {
     /// A pool with all its threads.
     pub(super) fn start(config: Config) -> io::Result<Self> {
-        forks::watch();
-        current::watch();
-        context::watch_forks();
+        forks::register_handler();
+        current::register_fork_handler();
+        context::register_fork_handler();
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         park::set_blocker(&Compensate);

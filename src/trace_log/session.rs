@@ -132,7 +132,7 @@ fn scale(start: u64, stop: u64, length: u64) -> impl Fn(u64) -> u64 {
 pub(crate) fn start(limit: usize) -> Option<Arc<Session>> {
     // Numbers begin at 1. A forked child's recordings have other numbers than its parent's.
     static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
-    watch_forks();
+    register_fork_handler();
     let mut current = CURRENT.get_or_init(|| Mutex::new(None)).lock();
     if current.is_some() {
         return None;
@@ -148,10 +148,10 @@ pub(crate) fn start(limit: usize) -> Option<Arc<Session>> {
     Some(session)
 }
 
-fn watch_forks() {
-    static WATCHED: AtomicBool = AtomicBool::new(false); // no protocol
-    fork::watch();
-    if !WATCHED.swap(true, Relaxed) {
+fn register_fork_handler() {
+    static REGISTERED: AtomicBool = AtomicBool::new(false); // no protocol
+    fork::register_handler();
+    if !REGISTERED.swap(true, Relaxed) {
         fork::in_child(forget);
     }
 }

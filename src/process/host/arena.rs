@@ -139,7 +139,7 @@ impl Arena {
     /// An arena in the `range` of a mapping: whole pages, to which nothing else in this process
     /// writes (H81).
     pub(crate) fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
-        fork::watch();
+        fork::register_handler();
         Self {
             blocks: Mutex::default(),
             map,

@@ -56,7 +56,7 @@ impl Drop for Driving {
 /// Starts the processes, and the thread that serves them. After an error nothing is left.
 pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), PoolError> {
     panic::install_hook();
-    fork::watch();
+    fork::register_handler();
     standard_streams::fill();
     let shared = Arc::new(PoolState::new(&settings)?);
     let (ready, started) = sync_channel(1);

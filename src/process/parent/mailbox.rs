@@ -69,8 +69,8 @@ pub(crate) struct Mailbox {
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
         let bell = Bell::new().map_err(refused(bell::CALL))?;
-        fork::watch();
-        context::watch_forks();
+        fork::register_handler();
+        context::register_fork_handler();
         Ok(Self {
             queue: Mutex::default(),
             next_id: AtomicU64::new(1),

@@ -85,7 +85,7 @@ pub(crate) struct SharedBuffer {
 impl SharedBuffer {
     /// For a pool: no memory until it is needed.
     pub(crate) fn new() -> Self {
-        fork::watch();
+        fork::register_handler();
         Self {
             memory: OnceLock::new(),
             born: fork::generation(),

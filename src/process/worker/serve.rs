@@ -142,7 +142,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     // (Where the system does not say whose child this is, the end of the stream tells.)
     leave_no_core();
     broken_pipe::ignore();
-    fork::watch();
+    fork::register_handler();
 
     let mut inlet = FastInlet::new(ParentStream {
         stream: input,

@@ -46,7 +46,7 @@ impl Handle {
     /// A handle of the child with this number, whose status was not fetched yet. The error `SRCH`:
     /// the child does not exist, not even as a zombie.
     pub(crate) fn open(pid: Id) -> Result<Self> {
-        let end = match watch(pid) {
+        let end = match register(pid) {
             // Some systems return this for a zombie, too.
             Err(Errno::SRCH) => {
                 test_kill_process(pid).or_else(|error| match error {
@@ -107,7 +107,7 @@ impl AsFd for Handle {
 }
 
 /// A descriptor that is readable once the process has ended.
-fn watch(pid: Id) -> Result<OwnedFd> {
+fn register(pid: Id) -> Result<OwnedFd> {
     let queue = kqueue()?; // which no child inherits: this is for `exec` alone
     fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
     let filter = EventFilter::Proc {

@@ -5,10 +5,10 @@
 //! relies on threads must know *before* it takes a lock or waits that they are gone. [`generation`]
 //! tells: its value in a child differs from that in its parent.
 //!
-//! **Protocol.** 1. Code that starts threads calls [`watch`] first: once in a process, it
-//! registers a handler that `fork` calls in the child. 2. The handler adds one to the
-//! generation. 3. Anything served by threads stores the generation that it was made in; if
-//! that differs from the current one, those threads belong to a parent process.
+//! **Protocol.** 1. Code that starts threads calls [`register_handler`] first: once in a process,
+//! it registers a handler that `fork` calls in the child. 2. The handler adds one to the
+//! generation. 3. Anything served by threads stores the generation that it was made in; if that
+//! differs from the current one, those threads belong to a parent process.
 //!
 //! A child has one thread when the handler runs, so a relaxed counter is enough: every thread that
 //! reads it was started later, or is that one.
@@ -35,17 +35,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering}; // a counter and a fla
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// How many forks there were between the first process that called [`watch`] and this one.
+/// How many forks there were between the first process that called [`register_handler`] and this
+/// one.
 #[inline]
 pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
 /// Makes [`generation`] distinguish children that are forked from now on.
-pub(crate) fn watch() {
+pub(crate) fn register_handler() {
     // A second thread may continue before the first has registered the handler.
-    static WATCHED: AtomicBool = AtomicBool::new(false);
-    if !WATCHED.load(Ordering::Relaxed) && !WATCHED.swap(true, Ordering::Relaxed) {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !REGISTERED.load(Ordering::Relaxed) && !REGISTERED.swap(true, Ordering::Relaxed) {
         in_child(count);
     }
 }
@@ -85,7 +86,7 @@ impl<T> PerProcess<T> {
         match place.get() {
             Some(made) => made,
             None => {
-                watch();
+                register_handler();
                 place.get_or_init(make)
             }
         }

@@ -10,7 +10,7 @@ pub(crate) fn generation() -> u32 {
 }
 
 /// Makes [`generation`] count forks: there is nothing to count.
-pub(crate) fn watch() {}
+pub(crate) fn register_handler() {}
 
 /// Makes each forked child call `handler`: there are none.
 pub(crate) fn in_child(_handler: extern "C" fn()) {}

@@ -1,4 +1,4 @@
-//! The call of `spawn_blocking` that a thread is in, for the watch; see `blocking.rs`.
+//! The call of `spawn_blocking` that a thread is in, for the stall monitor; see `blocking.rs`.
 //!
 //! Tests: `tests/thread/blocking.rs`; loom models in `checks/tests/blocking.rs`.
 
@@ -13,7 +13,7 @@ use crate::sys::thread_clock::ThreadClock;
 pub(in crate::thread) struct BlockingCall {
     /// Odd while a call is in progress. Written by the thread alone.
     number: AtomicU64,
-    /// The last call that was seen to wait. Written by the watch alone.
+    /// The last call that was seen to wait. Written by the stall monitor alone.
     known: AtomicU64,
     clock: Mutex<Option<ThreadClock>>,
 }

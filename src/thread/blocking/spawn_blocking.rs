@@ -10,18 +10,19 @@
 //!
 //! **Protocol.**
 //! 1. [`run`] marks in the worker's `BlockingCall` that a call is in progress, notifies `sleep`,
-//!    and looks into the queues: if work is queued and as many threads run as should, a watch
-//!    begins (`stall_monitor.rs`).
-//! 2. The watch looks every `STALL`. If nothing is queued, it ends. Otherwise it reads the clocks
-//!    of all threads that are in the same call as at its last look. A thread that has run for less
-//!    than an eighth of the time, and is not runnable now, *waits*. The others *compute*.
+//!    and looks into the queues: if work is queued and as many threads run as should, a stall
+//!    monitor begins (`stall_monitor.rs`).
+//! 2. The stall monitor looks every `STALL`. If nothing is queued, it ends. Otherwise it reads the
+//!    clocks of all threads that are in the same call as at its last look. A thread that has run
+//!    for less than an eighth of the time, and is not runnable now, *waits*. The others *compute*.
 //! 3. The pool is made *wider* by the number of waiting calls: that many more threads run.
 //! 4. With that alone, a thousand calls that wait would begin one by one. So each call that is seen
 //!    to wait for the first time makes the pool wider by a few more (*on trust*), unless as many
 //!    calls compute: the next calls will probably wait, too. The trust ends at the next look but
 //!    one, when it is known what those calls do.
-//! 5. A call that ends removes its part of the width: apart from the trust of a watch, the pool is
-//!    never wider by more than the number of calls in progress. Surplus threads go to sleep.
+//! 5. A call that ends removes its part of the width: apart from the trust of a stall monitor, the
+//!    pool is never wider by more than the number of calls in progress. Surplus threads go to
+//!    sleep.
 //!
 //! If a call waits for tasks (`join`), its thread is blocked, and does not count as a call
 //! meanwhile. Only the outermost call of a thread counts, and only if the thread is not inside a
@@ -72,7 +73,7 @@ impl Worker {
         let registry = self.registry();
         registry.sleep.call_begins();
         self.slot().call.begin_or_end();
-        if registry.sleep.is_unwatched() && registry.has_tasks() {
+        if registry.sleep.lacks_monitor() && registry.has_tasks() {
             registry.published();
         }
         true
@@ -87,7 +88,7 @@ impl Worker {
     /// Its call ends, or begins to wait for a task.
     pub(in crate::thread) fn pause_call(&self) {
         self.slot().call.begin_or_end();
-        // The watch may have marked it as away.
+        // The stall monitor may have marked it as away.
         self.slot().mailbox.open();
     }
 }

@@ -1,9 +1,9 @@
-//! The watch over a pool whose runners may all be stuck: a look every [`STALL`], by a helper
-//! thread.
+//! The stall monitor over a pool whose runners may all be stuck: a look every [`STALL`], by a
+//! helper thread.
 //!
 //! A blocked worker, a call that may block (`blocking.rs`), or any waiting thread of the process
-//! (`sleep/waiters.rs`) needs a watch as soon as work is queued and no thread is free for it. There
-//! is at most one for a pool (a bit in its word). At each look, the watch
+//! (`sleep/waiters.rs`) needs a stall monitor as soon as work is queued and no thread is free for
+//! it. There is at most one for a pool (a bit in its word). At each look, the stall monitor
 //! 1. ends if no thread waits and no call is in progress, or if nothing is queued;
 //! 2. reads the clocks of the threads that are in calls, and widens the pool by the number of
 //!    waiting calls;
@@ -60,7 +60,7 @@ const BUSY: u32 = 100;
 const CALM: u32 = 8;
 
 /// The observations of the last look.
-struct Watch {
+struct StallMonitor {
     at: Instant,
     /// When another thread must run although the process computes, if nothing is taken from the
     /// queues until then.
@@ -92,26 +92,26 @@ struct Watch {
     put_off: Option<Duration>,
 }
 
-/// Starts the watch over a pool. False: the system gives no thread for it.
+/// Starts the stall monitor over a pool. False: the system gives no thread for it.
 pub(in crate::thread) fn start(registry: &Arc<Registry>) -> bool {
-    let watched = Arc::downgrade(registry);
-    let started = blocking_threads::start(move || watch(&watched)).is_ok();
+    let pool = Arc::downgrade(registry);
+    let started = blocking_threads::start(move || monitor(&pool)).is_ok();
     if !started {
-        registry.sleep.end_watch();
+        registry.sleep.end_monitor();
     }
     started
 }
 
-fn watch(registry: &Weak<Registry>) {
-    let begun = registry.upgrade().as_ref().map(Watch::begin);
-    if let Some(mut watch) = begun {
-        while watch.goes_on(registry) {}
+fn monitor(registry: &Weak<Registry>) {
+    let begun = registry.upgrade().as_ref().map(StallMonitor::begin);
+    if let Some(mut monitor) = begun {
+        while monitor.goes_on(registry) {}
     }
 }
 
-impl Watch {
+impl StallMonitor {
     fn begin(registry: &Arc<Registry>) -> Self {
-        let mut watch = Self {
+        let mut monitor = Self {
             at: Instant::now(),
             stalled: Instant::now() + registry.sleep.patience(),
             progress: registry.progress(),
@@ -129,21 +129,21 @@ impl Watch {
             put_off: None,
         };
         // None is known to wait yet.
-        watch.look_at_calls(registry);
-        watch.look_at_waits(registry);
-        watch.look_at_workers(registry);
-        watch.look_at_clocks(registry, false);
-        watch
+        monitor.look_at_calls(registry);
+        monitor.look_at_waits(registry);
+        monitor.look_at_workers(registry);
+        monitor.look_at_clocks(registry, false);
+        monitor
     }
 
-    /// Waits, and looks. False: no watch is needed any more.
+    /// Waits, and looks. False: no stall monitor is needed any more.
     fn goes_on(&mut self, registry: &Weak<Registry>) -> bool {
         sleep(STALL);
         let Some(registry) = registry.upgrade() else {
             return false;
         };
-        let own = registry.sleep.needs_watch() && registry.has_work();
-        let others = registry.sleep.needs_watch_for_others() && registry.has_tasks();
+        let own = registry.sleep.needs_monitor() && registry.has_work();
+        let others = registry.sleep.needs_monitor_for_others() && registry.has_tasks();
         if own || others {
             self.look_at_workers(&registry);
             registry.sleep.widen(self.look_at_calls(&registry));
@@ -158,7 +158,7 @@ impl Watch {
             registry.recheck();
         } else {
             registry.sleep.end_trust();
-            registry.sleep.end_watch();
+            registry.sleep.end_monitor();
             registry.recheck();
         }
         // It may be the last reference, and the pool's hooks go with it.

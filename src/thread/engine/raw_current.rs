@@ -75,11 +75,11 @@ fn set(pools: Pools, current: Option<&Worker>) {
 
 /// In a forked child, no thread works for a pool of its parent any more: later calls of this thread
 /// must not use the frames below, whose pool's threads do not exist.
-pub(in crate::thread) fn watch() {
+pub(in crate::thread) fn register_fork_handler() {
     #[allow(clippy::disallowed_types)]
     // A second caller may continue before the first has finished: no protocol.
-    static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-    if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
+    static REGISTERED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    if cfg!(not(loom)) && !REGISTERED.swap(true, Ordering::Relaxed) {
         fork::in_child(forget);
     }
 }

@@ -57,7 +57,7 @@ pub(in crate::thread) fn waiters() -> &'static Arc<Waiters> {
 }
 
 /// A thread has begun to wait, and some pool may have work queued for which no thread is free: each
-/// such pool is watched from now on.
+/// such pool is monitored from now on.
 #[cold]
 pub(in crate::thread) fn look_into_all() {
     for registry in all_pools() {
@@ -101,7 +101,8 @@ pub(in crate::thread) fn ask_for_all() {
 /// The `index` of an outside thread, which has no place.
 pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
 
-/// Starts one more thread of a pool, or a watch over it. False: the system has refused the thread.
+/// Starts one more thread of a pool, or a stall monitor over it. False: the system has refused the
+/// thread.
 pub(in crate::thread) type Start = fn(&Arc<Registry>, Need) -> bool;
 
 /// Fields that every spawn and every worker write have their own cache lines: beside fields that
@@ -384,7 +385,7 @@ impl Registry {
         loop {
             let recruited = match need {
                 Need::Runner => self.sleep.recruit(),
-                Need::Watch => self.sleep.begin_watch(),
+                Need::Monitor => self.sleep.begin_monitor(),
             };
             match recruited {
                 Recruited::Missing => return self.start(need),
@@ -407,8 +408,8 @@ impl Registry {
 
     fn start(self: &Arc<Self>, need: Need) {
         let refused = !(self.start)(self, need);
-        // A watch may run on an existing helper thread, so its start does not show that the system
-        // gives threads.
+        // A stall monitor may run on an existing helper thread, so its start does not show that the
+        // system gives threads.
         if refused || need == Need::Runner {
             self.refused.store(refused, Ordering::Relaxed);
         }

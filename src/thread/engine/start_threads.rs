@@ -30,7 +30,7 @@ use crate::thread::blocking::stall_monitor;
 pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
     match need {
         Need::Runner => start_spare(registry),
-        Need::Watch => stall_monitor::start(registry),
+        Need::Monitor => stall_monitor::start(registry),
     }
 }
 

@@ -104,7 +104,7 @@ impl Worker {
             };
             if std::mem::take(&mut searching) {
                 self.found();
-            } else if sleep.is_unwatched() {
+            } else if sleep.lacks_monitor() {
                 self.registry().recheck();
             }
             self.take_index();

@@ -1,5 +1,5 @@
 //! Workers that wait in the middle of their work: how many of them are replaced by spares, and when
-//! a watch looks after a pool that may be stuck.
+//! a stall monitor looks after a pool that may be stuck.
 //!
 //! A worker that parks in a wait of this crate (`join`, the end of a scope, `Task::join`) is
 //! *blocked*: another thread takes its place, a *spare* if all others run. When it comes back,
@@ -15,31 +15,31 @@
 //! threads. Three kinds of work are begun nevertheless. *Urgent* work: work that a parked thread
 //! waits for and may not run itself (`install`, the shares of broadcasts), so that a chain of such
 //! waits ends. Work queued beside long waits for something outside all pools (a promise, a call of
-//! [`blocking`](crate::ThreadPool::blocking)), as seen by the watch: twice as many workers as wait
-//! so are replaced. And if there is no progress, one more thread, then two, four and so on, by the
-//! stall rule; the first takes the newest queued entry.
+//! [`blocking`](crate::ThreadPool::blocking)), as seen by the stall monitor: twice as many workers
+//! as wait so are replaced. And if there is no progress, one more thread, then two, four and so on,
+//! by the stall rule; the first takes the newest queued entry.
 //!
 //! **The stall rule.** A pool with as many runners as its width may still be stuck: the replacement
 //! of a blocked worker may be stuck in the user's own lock, which the blocked worker holds. So
-//! while a worker is blocked and work is queued with no free runner, there is a *watch*
+//! while a worker is blocked and work is queued with no free runner, there is a *stall monitor*
 //! (`stall_monitor.rs`): if nothing was taken from the queues for [`STALL`] (longer, if there are
 //! runners too many already and the process computes, so that they may be busy), one more thread
 //! runs. The lock may also be held by a thread from outside, or by another pool's worker, that
 //! waits for what is queued here: while any thread of the process waits (`waiters.rs`), there is a
-//! watch, too. But then one more thread runs only if one of the runners does not compute, since a
-//! pool that is busy is not stuck; and each one has to stand still for twice as long as the one
-//! before. The watch also looks after calls that may block (`blocking.rs`). While no thread waits
-//! or nothing is queued, there is none, so an idle pool has no timer.
+//! stall monitor, too. But then one more thread runs only if one of the runners does not compute,
+//! since a pool that is busy is not stuck; and each one has to stand still for twice as long as the
+//! one before. The stall monitor also looks after calls that may block (`blocking.rs`). While no
+//! thread waits or nothing is queued, there is none, so an idle pool has no timer.
 
 use std::time::Duration;
 
-use super::counts::{BLOCKED, Counts, RUNNING, WATCHED};
+use super::counts::{BLOCKED, Counts, MONITORED, RUNNING};
 use super::sleep::{Need, Recruited, Sleep};
 use crate::loom::atomic::{Ordering, fence};
 
-/// How long queued work may stand still while a worker waits: the period of the watch. Waits that
-/// must look again without being woken (a shutdown, a wait for which the system gives no thread)
-/// use the same period.
+/// How long queued work may stand still while a worker waits: the period of the stall monitor.
+/// Waits that must look again without being woken (a shutdown, a wait for which the system gives no
+/// thread) use the same period.
 pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 
 /// At least so many waiting workers are replaced at once.
@@ -66,8 +66,8 @@ impl Sleep {
         self.counts().blocked().saturating_sub(replaced)
     }
 
-    /// The watch allows this many more replacements. Afterwards the caller must look into the
-    /// queues, as after a change of the width.
+    /// The stall monitor allows this many more replacements. Afterwards the caller must look into
+    /// the queues, as after a change of the width.
     pub(in crate::thread) fn grant(&self, more: usize) {
         self.granted.store(more, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -98,7 +98,7 @@ impl Sleep {
     }
 
     /// A runner begins a call that may block. Afterwards it must look into the queues, if there is
-    /// no watch, and recruit as for a push if there is something.
+    /// no stall monitor, and recruit as for a push if there is something.
     pub(in crate::thread) fn call_begins(&self) {
         self.calls.fetch_add(1, Ordering::SeqCst);
         // Between the addition and the caller's look, as in step 5.
@@ -121,8 +121,8 @@ impl Sleep {
         }
     }
 
-    /// The watch has seen how many calls wait. Afterwards it must look into the queues, as after a
-    /// change of the width.
+    /// The stall monitor has seen how many calls wait. Afterwards it must look into the queues, as
+    /// after a change of the width.
     pub(in crate::thread) fn widen(&self, by: usize) {
         self.extra.store(by, Ordering::SeqCst);
         // Between the store and this look: either it sees that the last call has ended, or that
@@ -139,26 +139,26 @@ impl Sleep {
         self.extra.store(by, Ordering::SeqCst);
     }
 
-    /// The watch ends: limits the extra width to the number of calls.
+    /// The stall monitor ends: limits the extra width to the number of calls.
     pub(in crate::thread) fn end_trust(&self) {
         let calls = self.calls.load(Ordering::SeqCst);
         self.extra.fetch_min(calls, Ordering::SeqCst);
     }
 
-    /// Whether a worker is blocked, or may be, and there is no watch.
-    pub(in crate::thread) fn is_unwatched(&self) -> bool {
+    /// Whether a worker is blocked, or may be, and there is no stall monitor.
+    pub(in crate::thread) fn lacks_monitor(&self) -> bool {
         let counts = self.counts();
-        !counts.is_watched() && self.may_stall(counts)
+        !counts.is_monitored() && self.may_stall(counts)
     }
 
-    /// Whether the pool's own workers need a watch: one is blocked, or may be.
-    pub(in crate::thread) fn needs_watch(&self) -> bool {
+    /// Whether the pool's own workers need a stall monitor: one is blocked, or may be.
+    pub(in crate::thread) fn needs_monitor(&self) -> bool {
         self.may_stall(self.counts())
     }
 
     /// Whether other waiting threads need one: no thread is free for what is queued, and some
     /// thread of the process waits.
-    pub(in crate::thread) fn needs_watch_for_others(&self) -> bool {
+    pub(in crate::thread) fn needs_monitor_for_others(&self) -> bool {
         self.some_wait() && self.is_occupied(self.counts())
     }
 
@@ -167,12 +167,13 @@ impl Sleep {
         now.running() >= self.wanted(now)
     }
 
-    /// `Missing`: the caller must start a watch, or say that there is none
-    /// ([`end_watch`](Self::end_watch)).
+    /// `Missing`: the caller must start a stall monitor, or say that there is none
+    /// ([`end_monitor`](Self::end_monitor)).
     #[cold]
-    pub(in crate::thread) fn begin_watch(&self) -> Recruited {
+    pub(in crate::thread) fn begin_monitor(&self) -> Recruited {
         let asleep = self.asleep.lock();
-        let needed = |now: Counts| (self.need(now) == Some(Need::Watch)).then_some(now.0 + WATCHED);
+        let needed =
+            |now: Counts| (self.need(now) == Some(Need::Monitor)).then_some(now.0 + MONITORED);
         if asleep.closed {
             Recruited::Done
         } else if self.update(needed) {
@@ -182,13 +183,14 @@ impl Sleep {
         }
     }
 
-    /// There is no watch any more. Afterwards the caller must look into the queues, as in step 5.
-    pub(in crate::thread) fn end_watch(&self) {
-        self.word.fetch_sub(WATCHED, Ordering::SeqCst);
+    /// There is no stall monitor any more. Afterwards the caller must look into the queues, as in
+    /// step 5.
+    pub(in crate::thread) fn end_monitor(&self) {
+        self.word.fetch_sub(MONITORED, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// The watch saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
+    /// The stall monitor saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
     pub(in crate::thread) fn recruit_more(&self) -> Recruited {
         self.recruit_if(|_| true)
     }

@@ -37,7 +37,7 @@ use crate::thread::engine::wake::WakeHandle;
 /// What came of a need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum Recruited {
-    /// A thread or a watch must be started.
+    /// A thread or a stall monitor must be started.
     Missing,
     /// Nothing more is to be done.
     Done,
@@ -50,8 +50,8 @@ pub(in crate::thread) enum Recruited {
 pub(in crate::thread) enum Need {
     /// One more running thread.
     Runner,
-    /// A watch over the runners, which may all be stuck.
-    Watch,
+    /// A stall monitor over the runners, which may all be stuck.
+    Monitor,
 }
 
 /// What a thread is woken for.
@@ -147,8 +147,8 @@ pub(in crate::thread) struct Sleep {
     pub(super) calls: AtomicUsize,
     /// How many more threads than the width should run, because that many calls wait.
     pub(super) extra: AtomicUsize,
-    /// How many waiting workers are replaced beyond the usual number, because the watch has seen
-    /// that their waits are long; see `blocked.rs`.
+    /// How many waiting workers are replaced beyond the usual number, because the stall monitor has
+    /// seen that their waits are long; see `blocked.rs`.
     pub(super) granted: AtomicUsize,
     /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
     pub(super) urgent: Arc<AtomicUsize>,
@@ -233,21 +233,21 @@ impl Sleep {
     }
 
     /// The same, where `others` says whether other threads wait than the pool's own. For them alone
-    /// there is no watch as long as a thread searches: it finds the work, or looks again (steps 3
-    /// and 4).
+    /// there is no stall monitor as long as a thread searches: it finds the work, or looks again
+    /// (steps 3 and 4).
     #[inline]
     fn need_if_stalling(&self, counts: Counts, others: impl FnOnce() -> bool) -> Option<Need> {
         if counts.running() < self.wanted(counts) {
             (counts.searching() == 0).then_some(Need::Runner)
         } else {
             let stalls = || self.may_stall(counts) || (counts.searching() == 0 && others());
-            (!counts.is_watched() && stalls()).then_some(Need::Watch)
+            (!counts.is_monitored() && stalls()).then_some(Need::Monitor)
         }
     }
 
     /// After a push of work that the pusher does not take back: what is needed to run it. For a
-    /// runner the caller calls [`recruit`](Self::recruit), for a watch
-    /// [`begin_watch`](Self::begin_watch).
+    /// runner the caller calls [`recruit`](Self::recruit), for a stall monitor
+    /// [`begin_monitor`](Self::begin_monitor).
     #[inline]
     pub(in crate::thread) fn need_after_push(&self) -> Option<Need> {
         // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.

@@ -5,9 +5,9 @@
 //! leads to it. So all waits of the crate are counted, once for all pools together, where a thread
 //! parks. An event loop that sleeps is not counted: it waits for nothing in particular.
 //!
-//! **Protocol**, step 8. A pool whose queued work has no free thread, and no watch, needs a watch
-//! if some thread waits. The one that queues the work may come before the one that begins to wait,
-//! or after it:
+//! **Protocol**, step 8. A pool whose queued work has no free thread, and no stall monitor, needs a
+//! stall monitor if some thread waits. The one that queues the work may come before the one that
+//! begins to wait, or after it:
 //! - the publisher (step 1) looks at the count after its push and a fence. If it is zero, it leaves
 //!   a *note* in the same word, unless there is one;
 //! - the waiter adds itself to the count, fence, and if there was a note, takes it away and looks
@@ -23,7 +23,7 @@
 
 use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 
-/// The note: some pool may have queued work, no free thread, and no watch.
+/// The note: some pool may have queued work, no free thread, and no stall monitor.
 const NOTE: usize = 1;
 const WAITER: usize = 2;
 
@@ -63,8 +63,8 @@ impl Waiters {
         self.0.load(Ordering::Relaxed) >= WAITER
     }
 
-    /// For a publisher whose work has no free thread and no watch: whether some thread waits. If
-    /// none does, the next one that begins to will look into the queues.
+    /// For a publisher whose work has no free thread and no stall monitor: whether some thread
+    /// waits. If none does, the next one that begins to will look into the queues.
     #[inline]
     pub(super) fn any_or_note(&self) -> bool {
         match self.0.load(Ordering::Relaxed) {
