@@ -143,7 +143,7 @@ impl Pool {
 
     /// Makes the pool full: so many workers wait that nothing new is begun.
     pub fn is_full(&self) {
-        (0..40).for_each(|_| self.sleep.hold());
+        (0..40).for_each(|_| self.sleep.delay_end());
     }
 
     /// Queues the only item there is, as urgent: a thread waits for it that may not run it.
@@ -215,7 +215,7 @@ impl Pool {
         if slot.mailbox.put(()).is_err() {
             self.queued.fetch_add(1, Ordering::Release);
         }
-        self.sleep.summon(&slot.sleeper);
+        self.sleep.wake_for_mail(&slot.sleeper);
         self.recheck();
     }
 
@@ -315,19 +315,19 @@ impl Worker {
                     return;
                 }
             } else {
-                role = self.lie_down(searching);
+                role = self.go_to_sleep(searching);
                 searching = true;
             }
         }
     }
 
-    fn lie_down(&self, searching: bool) -> WakeReason {
+    fn go_to_sleep(&self, searching: bool) -> WakeReason {
         if !self.pool.sleep.fall_asleep(&self.slot.sleeper, searching) {
             self.pool.recheck();
             return WakeReason::End;
         }
         if self.pool.broken != Broken::NoSecondLook && self.pool.has_work() {
-            if self.pool.sleep.get_up(&self.slot.sleeper) {
+            if self.pool.sleep.wake_if_wanted(&self.slot.sleeper) {
                 return WakeReason::Work;
             }
             if self.pool.broken != Broken::NoPublishOfSleeper {
@@ -340,7 +340,7 @@ impl Worker {
     fn sleep(&self) -> WakeReason {
         if self.pool.broken != Broken::NoLookIntoMailbox
             && !self.slot.mailbox.is_empty()
-            && self.pool.sleep.rise(&self.slot.sleeper)
+            && self.pool.sleep.stop_sleeping(&self.slot.sleeper)
         {
             return WakeReason::Work;
         }

@@ -433,7 +433,7 @@ fn queue_vs_sleeper(broken: Broken) {
 }
 
 #[test]
-fn what_a_worker_sees_that_may_not_get_up_is_watched() {
+fn what_a_worker_sees_that_may_not_wake_is_monitored() {
     explore(|| queue_vs_sleeper(Broken::No));
 }
 

@@ -169,7 +169,7 @@ fn deliver(
         return; // refused; the others are dropped with the iterator
     }
     for place in places {
-        registry.sleep.summon(&slots[place].sleeper);
+        registry.sleep.wake_for_mail(&slots[place].sleeper);
     }
     // Step 3.
     registry.recheck();

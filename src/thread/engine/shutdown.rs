@@ -93,13 +93,13 @@ fn cancel_pending(registry: &Arc<Registry>) {
 /// Cancels the next queued task. One at a time: the destructor of a closure may wait for another
 /// task, which must still be in the queue for a worker. False: there is no next one.
 fn cancel_next(registry: &Arc<Registry>, next: impl FnOnce() -> Option<Work>) -> bool {
-    registry.sleep.hold();
+    registry.sleep.delay_end();
     let mut next = next();
     let found = next.is_some();
     if let Some(other) = next.take_if(|work| !matches!(work, Work::Task(_))) {
         registry.injector.put_back(other);
     }
-    registry.sleep.release();
+    registry.sleep.allow_end();
     registry.recheck();
     if let Some(Work::Task(task)) = next {
         task.discard(TaskError::Cancelled);

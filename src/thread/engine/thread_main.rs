@@ -59,12 +59,12 @@ impl Worker {
         self.findings.stop_polling(&registry.wake_policy);
         registry.close_mailbox(self.slot(), || true);
         if let Some(hook) = &registry.config.on_exit {
-            registry.sleep.hold();
+            registry.sleep.delay_end();
             self.blocked.set(1);
             call(hook);
             self.end_child();
             self.blocked.set(0);
-            registry.sleep.release();
+            registry.sleep.allow_end();
             registry.recheck();
         }
     }
@@ -89,7 +89,7 @@ impl Worker {
                 self.leave_queues();
                 self.registry().recheck();
                 let _noted = trace_log::sleeps();
-                return self.rest();
+                return self.sleep();
             }
             let mut work = self.find();
             if work.is_none() {
@@ -100,7 +100,7 @@ impl Worker {
                 }
             }
             let Some(work) = work else {
-                return self.lie_down(searching);
+                return self.go_to_sleep(searching);
             };
             if std::mem::take(&mut searching) {
                 self.found();
@@ -142,7 +142,7 @@ impl Worker {
 
     // ---- sleeping --------------------------------------------------------
 
-    fn lie_down(&self, searching: bool) -> WakeReason {
+    fn go_to_sleep(&self, searching: bool) -> WakeReason {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
         self.leave_index();
         // It may hold something that may not be begun now, because too many workers wait.
@@ -155,7 +155,7 @@ impl Worker {
         let polls = self.findings.start_polling(&registry.wake_policy);
         let seen = registry.has_tasks() || !polls && registry.has_jobs();
         if seen {
-            if sleep.get_up(&self.slot().sleeper) {
+            if sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;
             }
             registry.published();
@@ -163,27 +163,27 @@ impl Worker {
         let _noted = trace_log::sleeps();
         match polls {
             true => self.poll(),
-            false => self.rest(),
+            false => self.sleep(),
         }
     }
 
     /// Sleeps (P2) as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
         while self.findings.polls_on(&self.registry().wake_policy) {
-            if let Some(reason) = self.rest_until(Some(Instant::now() + PAUSE)) {
+            if let Some(reason) = self.sleep_until(Some(Instant::now() + PAUSE)) {
                 self.findings.stop_polling(&self.registry().wake_policy);
                 return reason;
             }
             // While it searches, it counts as an idle thread for which halves are offered.
-            if self.registry().sleep.get_up(&self.slot().sleeper) {
+            if self.registry().sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;
             }
         }
-        self.rest()
+        self.sleep()
     }
 
     /// Sleeps (P2) until another thread gives it a reason to wake.
-    fn rest(&self) -> WakeReason {
+    fn sleep(&self) -> WakeReason {
         let sleep = &self.registry().sleep;
         loop {
             let is_spare = sleep.is_spare(&self.slot().sleeper);
@@ -193,7 +193,7 @@ impl Worker {
                 false => KEEP_SPARE,
             };
             let until = is_spare.then(|| Instant::now() + keep);
-            if let Some(reason) = self.rest_until(until) {
+            if let Some(reason) = self.sleep_until(until) {
                 return reason;
             }
             if sleep.retire(&self.slot().sleeper) {
@@ -203,9 +203,11 @@ impl Worker {
     }
 
     /// Sleeps until another thread gives it a reason to wake, or until `until`.
-    fn rest_until(&self, until: Option<Instant>) -> Option<WakeReason> {
+    fn sleep_until(&self, until: Option<Instant>) -> Option<WakeReason> {
         // Step 7: after it has gone to sleep.
-        if !self.slot().mailbox.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
+        if !self.slot().mailbox.is_empty()
+            && self.registry().sleep.stop_sleeping(&self.slot().sleeper)
+        {
             return Some(WakeReason::Work);
         }
         loop {

@@ -363,8 +363,8 @@ impl Worker {
             return None;
         }
         let slot = self.with_slots(|slots| slots.iter().find(has_some).cloned())?;
-        // Until `release` the pool must not end.
-        registry.sleep.hold();
+        // Until `allow_end` the pool must not end.
+        registry.sleep.delay_end();
         let mut found = slot.public.steal_scoped();
         if let Some(stranger) = found.take_if(|lent| lent.lender() != lender) {
             // Tasks of the wanted scope may be behind it. They are looked for only after that
@@ -372,7 +372,7 @@ impl Worker {
             slot.scope.store(stranger.lender(), Ordering::Relaxed);
             registry.injector.put_back(Work::Scoped(stranger));
         }
-        registry.sleep.release();
+        registry.sleep.allow_end();
         registry.recheck();
         found
     }

@@ -16,14 +16,16 @@ impl Sleep {
     }
 
     /// A thread that is not a runner runs a user's hook, or takes work out of the queues and puts
-    /// some back: it counts as blocked, so the pool is not quiet until [`release`](Self::release).
-    pub(in crate::thread) fn hold(&self) {
+    /// some back: it counts as blocked, so the pool is not quiet until
+    /// [`allow_end`](Self::allow_end).
+    pub(in crate::thread) fn delay_end(&self) {
         self.word.fetch_add(BLOCKED, Ordering::SeqCst);
     }
 
-    /// The end of [`hold`](Self::hold): not while `wait_quiet` is between its looks. Afterwards the
-    /// caller must look into the queues, and recruit as for a push if there is something.
-    pub(in crate::thread) fn release(&self) {
+    /// The end of [`delay_end`](Self::delay_end): not while `wait_quiet` is between its looks.
+    /// Afterwards the caller must look into the queues, and recruit as for a push if there is
+    /// something.
+    pub(in crate::thread) fn allow_end(&self) {
         let asleep = self.asleep.lock();
         self.word.fetch_sub(BLOCKED, Ordering::SeqCst);
         drop(asleep);
@@ -57,7 +59,7 @@ impl Sleep {
                 if !idle() {
                     return false;
                 }
-                // Nor was work held outside the queues meanwhile (`hold`).
+                // Nor was work held outside the queues meanwhile (`delay_end`).
                 if quiet() {
                     break;
                 }

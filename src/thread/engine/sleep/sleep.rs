@@ -12,9 +12,9 @@
 //!    if it sees something; if enough run without it, it goes on like 2.
 //! 5. and 6. are in `blocked.rs` and `width.rs`; 8. is in `waiters.rs`.
 //! 7. Work for one particular thread (a share of a broadcast) is put into its mailbox, and then the
-//!    thread is [`summon`](Sleep::summon)ed: under the lock, it is removed from the sleepers if it
-//!    is among them. If it is not, it will go to sleep later, and then checks its mailbox
-//!    ([`rise`](Sleep::rise)). Either way it gets up even if enough run.
+//!    thread is woken ([`wake_for_mail`](Sleep::wake_for_mail)): under the lock, it is removed from
+//!    the sleepers if it is among them. If it is not, it will go to sleep later, and then checks its
+//!    mailbox ([`stop_sleeping`](Sleep::stop_sleeping)). Either way it runs even if enough run.
 //!
 //! - **P2** A thread is in `Asleep` exactly while it sleeps and has not been recruited; that,
 //!   `closed` and the width change only under the lock.
@@ -348,8 +348,8 @@ impl Sleep {
     }
 
     /// A runner (and searcher, if `searching`) found nothing and goes to sleep. True: it must look
-    /// into every queue, and [`get_up`](Self::get_up) if there is something. False: the pool is
-    /// closed; it must look all the same, recruit if there is work, and end.
+    /// into every queue, and [`wake_if_wanted`](Self::wake_if_wanted) if there is something. False:
+    /// the pool is closed; it must look all the same, recruit if there is work, and end.
     pub(in crate::thread) fn fall_asleep(&self, sleeper: &Arc<Sleeper>, searching: bool) -> bool {
         let mut asleep = self.asleep.lock();
         let open = asleep.add(sleeper);
@@ -364,7 +364,7 @@ impl Sleep {
 
     /// A sleeper saw work. True: it is a searcher again. False: it has been recruited, or enough
     /// run; it must wait for the reason.
-    pub(in crate::thread) fn get_up(&self, sleeper: &Arc<Sleeper>) -> bool {
+    pub(in crate::thread) fn wake_if_wanted(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
         let enough = |now: Counts| now.running() >= self.wanted(now);
         let up = asleep.position(sleeper).is_some()
@@ -374,7 +374,7 @@ impl Sleep {
 
     /// A sleeper sees work for itself alone. True: it is a searcher again. False: it has been
     /// recruited.
-    pub(in crate::thread) fn rise(&self, sleeper: &Arc<Sleeper>) -> bool {
+    pub(in crate::thread) fn stop_sleeping(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
         let slept = asleep.remove(sleeper);
         if slept {
@@ -384,8 +384,8 @@ impl Sleep {
     }
 
     /// There is work for this thread alone (step 7): wakes it if it sleeps, or may.
-    pub(in crate::thread) fn summon(&self, sleeper: &Arc<Sleeper>) {
-        if self.rise(sleeper) {
+    pub(in crate::thread) fn wake_for_mail(&self, sleeper: &Arc<Sleeper>) {
+        if self.stop_sleeping(sleeper) {
             sleeper.wake(WakeReason::Work);
         }
     }
