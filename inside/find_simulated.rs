@@ -54,10 +54,10 @@ impl Simulation {
             true
         });
         (0..width).for_each(|_| _ = registry.sleep.found());
-        let seats = registry.new_seats(0..width).into_iter();
-        let worker = |seat| Worker::new(Arc::clone(&registry), seat);
+        let owned_slots = registry.new_slots(0..width).into_iter();
+        let worker = |owned| Worker::new(Arc::clone(&registry), owned);
         Self {
-            workers: seats.map(worker).collect(),
+            workers: owned_slots.map(worker).collect(),
             clock,
             random: seed,
             queued: HashMap::new(),

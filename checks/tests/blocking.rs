@@ -43,7 +43,7 @@ fn a_pool_without_calls_is_as_wide_as_it_is() {
 }
 
 #[test]
-fn a_call_that_begins_is_watched() {
+fn a_call_that_begins_is_monitored() {
     explore(|| pushed_meanwhile(Broken::No));
 }
 

@@ -272,7 +272,7 @@ fn a_pool_that_grows_looks_for_what_is_queued() {
 }
 
 /// A share for a worker that may be about to sleep.
-fn summon_vs_lie_down(broken: Broken) {
+fn mail_vs_going_to_sleep(broken: Broken) {
     let pool = Pool::new(1, broken);
     let worker = pool.worker(false);
     let thread = thread::spawn(move || worker.work(|| (), || true));
@@ -282,7 +282,7 @@ fn summon_vs_lie_down(broken: Broken) {
 
 #[test]
 fn a_share_wakes_the_worker_that_it_is_for() {
-    explore(|| summon_vs_lie_down(Broken::No));
+    explore(|| mail_vs_going_to_sleep(Broken::No));
 }
 
 /// A share for a worker that waits until another thread has run it.
@@ -362,7 +362,7 @@ fn queue_vs_wait(broken: Broken) {
 }
 
 #[test]
-fn what_is_queued_while_another_thread_waits_is_watched() {
+fn what_is_queued_while_another_thread_waits_is_monitored() {
     explore(|| queue_vs_wait(Broken::No));
 }
 
@@ -384,7 +384,7 @@ fn queue_vs_second_wait(broken: Broken) {
 }
 
 #[test]
-fn what_is_queued_between_two_waits_is_watched() {
+fn what_is_queued_between_two_waits_is_monitored() {
     explore(|| queue_vs_second_wait(Broken::No));
 }
 
@@ -522,7 +522,7 @@ fn the_models_catch_no_look_into_post() {
 #[test]
 #[ignore = "fails on purpose: run by the_models_catch_no_look_into_post"]
 fn no_look_into_post() {
-    loom::model(|| summon_vs_lie_down(Broken::NoLookIntoMailbox));
+    loom::model(|| mail_vs_going_to_sleep(Broken::NoLookIntoMailbox));
 }
 
 #[test]

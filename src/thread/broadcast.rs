@@ -31,7 +31,7 @@
 use std::future;
 use std::panic::resume_unwind;
 
-use super::engine::enter::as_outsider;
+use super::engine::enter::as_outside_worker;
 use super::engine::queue::Work;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
@@ -67,7 +67,7 @@ where
     // The shares that no worker could take.
     for (index, result) in results.iter().enumerate() {
         if result.lock().is_none() {
-            registry.present().seated(&mut |_| take(index));
+            registry.present().as_worker(&mut |_| take(index));
         }
     }
     gather(&results)
@@ -146,8 +146,8 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
         asked.unwrap_or_else(|payload| resume_unwind(payload));
     };
     match home {
-        Some(_) => registry.seated(&mut ask),
-        None => as_outsider(registry, &mut ask),
+        Some(_) => registry.as_worker(&mut ask),
+        None => as_outside_worker(registry, &mut ask),
     }
 }
 

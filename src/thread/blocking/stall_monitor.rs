@@ -262,7 +262,7 @@ impl StallMonitor {
     /// Marks the deques of those workers that have taken nothing since the last look.
     fn look_at_workers(&mut self, registry: &Registry) {
         let slots = registry.slots();
-        for slot in slots.iter().filter(|slot| slot.index() != NO_PLACE) {
+        for slot in slots.iter().filter(|slot| slot.place() != NO_PLACE) {
             if slot.public.has_tasks() && self.taken.get(slot.number) == Some(&slot.taken()) {
                 registry.leave_queues(slot);
             }

@@ -85,7 +85,7 @@ mod tests {
         let signal = alone("the_end_of_a_scope_does_not_unwind", || {
             let pool = ThreadPool::with_threads(1);
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                pool.registry().seated(&mut |worker| {
+                pool.registry().as_worker(&mut |worker| {
                     let rest = |_: &_| panic!("a mistake of this crate");
                     open(worker, |_| (), rest, |_, latch| worker.wait_for(latch))
                         .0

@@ -1,8 +1,8 @@
-//! Entering a pool: a place in it for the calling thread.
+//! Entering a pool: a slot in it for the calling thread.
 //!
 //! **Job.** A worker of the pool is in it already. A thread from outside that calls `join`, `map`
-//! or `scope` takes part as an *outside thread*: while it does, it has a [`Worker`] with a seat,
-//! that is, with deques that others can steal from. Seats are returned to the pool and reused.
+//! or `scope` takes part as an *outside thread*: while it does, it has a [`Worker`] with a slot,
+//! that is, with deques that others can steal from. Slots are returned to the pool and reused.
 //!
 //! **A task is inside its pool, whichever thread runs it.** A thread that waits for a spawned
 //! closure may claim and run it, even if it is not a worker of the pool, or is inside another pool.
@@ -13,7 +13,7 @@
 //! ended or belongs to a parent process, and the closure is called directly.
 //!
 //! Rejected: a reference to the pool in each closure (two writes to a line that all spawners
-//! share); a seat that each thread keeps (a tenth of the instructions of a region, for a
+//! share); a slot that each thread keeps (a tenth of the instructions of a region, for a
 //! thread-local that refers to a pool).
 //!
 //! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go),
@@ -30,12 +30,12 @@ use crate::task::Runnable;
 use crate::thread::join::raw_job;
 use crate::trace_log;
 
-/// Calls `f` with a place in the pool that is lent to this thread meanwhile.
-pub(in crate::thread) fn as_outsider(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) {
-    let worker = Worker::new(Arc::clone(registry), registry.take_outside_seat());
+/// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call.
+pub(in crate::thread) fn as_outside_worker(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) {
+    let worker = Worker::new(Arc::clone(registry), registry.take_outside_slot());
     let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));
-    registry.put_outside_seat(worker.seat);
+    registry.put_outside_slot(worker.owned);
     result.unwrap_or_else(|payload| resume_unwind(payload));
 }
 
@@ -44,7 +44,7 @@ pub(in crate::thread) fn as_outsider(registry: &Arc<Registry>, f: &mut dyn FnMut
 pub(in crate::thread) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     match Registry::by_tag(tag) {
         Some(registry) => {
-            registry.seated(&mut |worker| {
+            registry.as_worker(&mut |worker| {
                 let _helping = worker.helps();
                 run();
             });
@@ -91,18 +91,18 @@ impl Registry {
         Ok(())
     }
 
-    /// Calls `f` with this thread's place in the pool: its own if it is a worker or already inside,
-    /// otherwise one that is lent meanwhile.
-    pub(in crate::thread) fn seated(self: &Arc<Self>, f: &mut dyn FnMut(&Worker)) {
-        self.with_place(|worker| match worker {
+    /// Calls `f` with this thread's worker in the pool; a thread without one borrows a slot for the
+    /// call.
+    pub(in crate::thread) fn as_worker(self: &Arc<Self>, f: &mut dyn FnMut(&Worker)) {
+        self.if_worker(|worker| match worker {
             Some(worker) => f(worker),
-            None => as_outsider(self, f),
+            None => as_outside_worker(self, f),
         });
     }
 
-    /// Runs `f` with this thread's place in the pool, if it has one.
+    /// Calls `f` with this thread's worker in the pool, if it has one.
     #[inline]
-    pub(in crate::thread) fn with_place<R>(
+    pub(in crate::thread) fn if_worker<R>(
         self: &Arc<Self>,
         f: impl FnOnce(Option<&Worker>) -> R,
     ) -> R {
@@ -126,11 +126,11 @@ impl Registry {
 
     fn call_on_worker(self: &Arc<Self>, f: EnterFn<'_>) {
         if self.is_home() || self.injector.mode() != Mode::Open {
-            return self.seated(f);
+            return self.as_worker(f);
         }
         let mut lent = None;
         let mut run = || current::with(|worker| worker.map(&mut *f).unwrap_or_default());
-        as_outsider(self, &mut |waiter| {
+        as_outside_worker(self, &mut |waiter| {
             let wake_handle = &waiter.slot().wake_handle;
             lent = raw_job::lend(wake_handle, &mut run, |job, lent| {
                 match self.inject(Work::Job(job)) {
@@ -145,7 +145,7 @@ impl Registry {
         match lent {
             Some(Err(panic)) => panic.resume_unwind(),
             Some(Ok(())) => {}
-            None => self.seated(f), // the pool has been shut down meanwhile
+            None => self.as_worker(f), // the pool has been shut down meanwhile
         }
     }
 
@@ -163,7 +163,7 @@ impl Registry {
         if !self.config.caller_helps {
             return self.call_on_worker(f);
         }
-        self.seated(&mut |worker| {
+        self.as_worker(&mut |worker| {
             let helping = worker.helps();
             let _noted = helping.as_ref().map(|_| trace_log::part("region"));
             f(worker);

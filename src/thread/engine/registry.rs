@@ -1,4 +1,4 @@
-//! The state that the threads of one pool share: queues, slots, sleepers, handles.
+//! What the threads of one pool share: queues, slots, sleepers, handles.
 //!
 //! **Job.** [`Registry`] queues work, and wakes or starts a thread for it. Each thread holds a
 //! counted reference to it, and so does the `ThreadPool`. How threads start, and how many there
@@ -22,8 +22,8 @@ use super::config::Config;
 use super::indices::Indices;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, Recruited, Sleep, Waiters};
-use super::slot::{Seat, Slot};
-use super::thread_list::Threads;
+use super::slot::{OwnedSlot, Slot};
+use super::thread_list::ThreadList;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -123,10 +123,10 @@ pub(in crate::thread) struct Registry {
     num_slots: AtomicUsize,
     /// How many slots are [unattended](Slot::unattended), at most.
     unattended: AtomicUsize,
-    pub(in crate::thread) threads: Threads,
+    pub(in crate::thread) threads: ThreadList,
     pub(in crate::thread) indices: Indices,
-    /// Seats that outside threads have used.
-    outside_seats: Mutex<Vec<Seat>>,
+    /// Slots that outside threads have used.
+    outside_slots: Mutex<Vec<OwnedSlot>>,
     /// The system has given no thread for work that is queued.
     refused: AtomicBool,
 }
@@ -144,9 +144,9 @@ impl Registry {
             slots: Mutex::new(Arc::new([])),
             num_slots: AtomicUsize::new(0),
             unattended: AtomicUsize::new(0),
-            threads: Threads::default(),
+            threads: ThreadList::default(),
             indices: Indices::default(),
-            outside_seats: Mutex::new(Vec::new()),
+            outside_slots: Mutex::new(Vec::new()),
             refused: AtomicBool::new(false),
             tag: next_tag(),
             born: fork::generation(),
@@ -221,31 +221,34 @@ impl Registry {
         self.num_slots.load(Ordering::Acquire)
     }
 
-    /// Seats with new slots, in these places.
-    pub(in crate::thread) fn new_seats(&self, places: impl Iterator<Item = usize>) -> Vec<Seat> {
+    /// New slots, for threads with these places.
+    pub(in crate::thread) fn new_slots(
+        &self,
+        places: impl Iterator<Item = usize>,
+    ) -> Vec<OwnedSlot> {
         let mut slots = self.slots.lock();
-        let seats: Vec<Seat> = (slots.len()..)
+        let owned_slots: Vec<OwnedSlot> = (slots.len()..)
             .zip(places)
-            .map(|(number, index)| Seat::new(self.tag, number, index))
+            .map(|(number, index)| OwnedSlot::new(self.tag, number, index))
             .collect();
-        let new = seats.iter().map(|seat| &seat.slot);
+        let new = owned_slots.iter().map(|owned| &owned.slot);
         *slots = slots.iter().chain(new).cloned().collect();
         self.num_slots.store(slots.len(), Ordering::Release);
-        seats
+        owned_slots
     }
 
-    /// A seat for an outside thread, used before or new.
-    pub(in crate::thread) fn take_outside_seat(&self) -> Seat {
-        let used = self.outside_seats.lock().pop();
-        used.unwrap_or_else(|| self.new_seats(std::iter::once(NO_PLACE)).remove(0))
+    /// A slot for an outside thread, used before or new.
+    pub(in crate::thread) fn take_outside_slot(&self) -> OwnedSlot {
+        let used = self.outside_slots.lock().pop();
+        used.unwrap_or_else(|| self.new_slots(std::iter::once(NO_PLACE)).remove(0))
     }
 
-    pub(in crate::thread) fn put_outside_seat(&self, seat: Seat) {
+    pub(in crate::thread) fn put_outside_slot(&self, owned: OwnedSlot) {
         if self.is_foreign() {
             // The lock may be held for ever.
-            std::mem::forget(seat);
+            std::mem::forget(owned);
         } else {
-            self.outside_seats.lock().push(seat);
+            self.outside_slots.lock().push(owned);
         }
     }
 

@@ -59,7 +59,7 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
         // Outside threads run their own halves of joins and tasks of scopes.
         let idle = || {
             let slots = registry.slots();
-            let mut own = slots.iter().filter(|slot| slot.index() != NO_PLACE);
+            let mut own = slots.iter().filter(|slot| slot.place() != NO_PLACE);
             let has_tasks =
                 !registry.injector.is_empty() || own.any(|slot| slot.public.has_tasks());
             !has_tasks && !registry.has_mail()

@@ -1,4 +1,5 @@
-//! A slot: the part of a worker that others see; and the seat, the part that only its thread has.
+//! A worker's slot in two halves: [`Slot`], which other threads read, and [`OwnedSlot`], which only
+//! the worker's thread uses.
 //!
 //! Tests: `tests/thread/pool.rs` as a whole.
 
@@ -12,10 +13,10 @@ use crate::loom::Parker;
 use crate::loom::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::thread::blocking::call::BlockingCall;
 
-/// The part of a worker that others see. Slots live as long as their pool.
+/// The half of a worker's slot that other threads read. It lives as long as its pool.
 pub(in crate::thread) struct Slot {
     pub(in crate::thread) public: Public,
-    /// The lender of the scope's task that it has most recently pushed to its deque. A hint.
+    /// The counter of the scope whose task this worker pushed to its deque last. A hint.
     pub(in crate::thread) scope: AtomicUsize,
     /// Wakes its thread from a park.
     pub(in crate::thread) wake_handle: WakeHandle,
@@ -38,10 +39,10 @@ pub(in crate::thread) struct Slot {
 }
 
 impl Slot {
-    /// The place of its thread, which is a worker's index; an outside thread has none.
+    /// The number of its thread among the pool's threads, from 0; `NO_PLACE` for an outside thread.
     #[inline]
-    pub(in crate::thread) fn index(&self) -> usize {
-        self.sleeper.index
+    pub(in crate::thread) fn place(&self) -> usize {
+        self.sleeper.place
     }
 
     /// Begins or ends a wait for something that no pool runs.
@@ -71,24 +72,24 @@ impl Slot {
     }
 }
 
-/// The owner's half of a slot. It outlives its thread, so that a spare or an outside thread can
-/// take it over.
-pub(in crate::thread) struct Seat {
+/// The half of a slot that only the worker's thread uses: its ends of the deques, and its parker.
+/// It outlives the thread, so that a spare or an outside thread can take the slot over.
+pub(in crate::thread) struct OwnedSlot {
     pub(in crate::thread) slot: Arc<Slot>,
     pub(in crate::thread) local: Local,
     pub(in crate::thread) parker: Parker,
 }
 
-impl Seat {
-    /// A seat with a new slot, in the pool with this tag.
-    pub(in crate::thread) fn new(pool: u32, number: usize, index: usize) -> Self {
+impl OwnedSlot {
+    /// A new slot of the pool with this tag; `place`: see [`Slot::place`].
+    pub(in crate::thread) fn new(pool: u32, number: usize, place: usize) -> Self {
         let (local, public) = Local::new();
         let parker = Parker::new();
         let wake_handle = WakeHandle::new(parker.unparker().clone(), pool, number);
         let slot = Slot {
             public,
             scope: AtomicUsize::new(0),
-            sleeper: Sleeper::new(index, wake_handle.clone()),
+            sleeper: Sleeper::new(place, wake_handle.clone()),
             wake_handle,
             taken: AtomicU64::new(0),
             number,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::queue::Mode;
 use super::registry::Registry;
 use super::sleep::Need;
-use super::slot::{Seat, Slot};
+use super::slot::{OwnedSlot, Slot};
 use super::thread_main;
 use crate::loom::Mutex;
 use crate::loom::thread::Builder;
@@ -36,85 +36,87 @@ pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
 
 /// Starts a thread in the lowest place that has none.
 fn start_spare(registry: &Arc<Registry>) -> bool {
-    let mut places = registry.threads.places.lock();
-    if places.iter().all(Option::is_none) {
-        let next = places.len() + 1;
-        registry.furnish(&mut places, next);
+    let mut vacant = registry.threads.vacant.lock();
+    if vacant.iter().all(Option::is_none) {
+        let next = vacant.len() + 1;
+        registry.add_places(&mut vacant, next);
     }
-    let seat = places.iter_mut().find_map(Option::take);
-    drop(places);
-    seat.is_some_and(|seat| registry.start_thread(seat).is_ok())
+    let owned = vacant.iter_mut().find_map(Option::take);
+    drop(vacant);
+    owned.is_some_and(|owned| registry.start_thread(owned).is_ok())
 }
 
 impl Registry {
     /// The slots of the pool's own places.
     pub(in crate::thread) fn own_slots(&self) -> Vec<Arc<Slot>> {
-        let places = self.threads.places.lock();
+        let vacant = self.threads.vacant.lock();
         let (width, slots) = (self.sleep.width(), self.slots());
-        drop(places);
-        let own = slots.iter().filter(|slot| slot.index() < width);
+        drop(vacant);
+        let own = slots.iter().filter(|slot| slot.place() < width);
         own.cloned().collect()
     }
 
     /// Adds places up to this width.
-    fn furnish(&self, places: &mut Vec<Option<Seat>>, width: usize) {
-        let seats = self.new_seats(places.len()..width);
-        places.extend(seats.into_iter().map(Some));
+    fn add_places(&self, vacant: &mut Vec<Option<OwnedSlot>>, width: usize) {
+        let owned_slots = self.new_slots(vacant.len()..width);
+        vacant.extend(owned_slots.into_iter().map(Some));
     }
 
-    /// Puts back the seat of a place that has no thread now.
-    fn put_back(self: &Arc<Self>, seat: Seat) {
-        self.close_mailbox(&seat.slot, || true);
-        let index = seat.slot.index();
-        self.threads.places.lock()[index] = Some(seat);
+    /// Puts back the slot of a place that has no thread now.
+    fn put_back(self: &Arc<Self>, owned: OwnedSlot) {
+        self.close_mailbox(&owned.slot, || true);
+        let index = owned.slot.place();
+        self.threads.vacant.lock()[index] = Some(owned);
     }
 
     /// Starts the threads that the pool begins with. An error: the first that the system gave.
     pub(in crate::thread) fn start_all(self: &Arc<Self>) -> io::Result<()> {
-        let seats = self.new_seats(0..self.sleep.width());
-        *self.threads.places.lock() = seats.iter().map(|_| None).collect();
-        let started = seats.into_iter().map(|seat| self.start_thread(seat));
+        let owned_slots = self.new_slots(0..self.sleep.width());
+        *self.threads.vacant.lock() = owned_slots.iter().map(|_| None).collect();
+        let started = owned_slots
+            .into_iter()
+            .map(|owned| self.start_thread(owned));
         started.fold(Ok(()), io::Result::and)
     }
 
     /// Starts a thread in one of the pool's own places, if it still is one. If the system refuses
     /// it, it is asked for again when there is work.
-    fn employ(self: &Arc<Self>, seat: Seat) {
-        if self.sleep.hire(seat.slot.index()) {
-            let _refused = self.start_thread(seat);
+    fn start_if_own(self: &Arc<Self>, owned: OwnedSlot) {
+        if self.sleep.count_start(owned.slot.place()) {
+            let _refused = self.start_thread(owned);
         } else {
-            self.put_back(seat);
+            self.put_back(owned);
         }
     }
 
     /// Starts a thread that has been counted; if the system refuses it, removes it from the count.
-    fn start_thread(self: &Arc<Self>, seat: Seat) -> io::Result<()> {
-        seat.slot.mailbox.open();
+    fn start_thread(self: &Arc<Self>, owned: OwnedSlot) -> io::Result<()> {
+        owned.slot.mailbox.open();
         let builder = Builder::new()
-            .name(self.config.name_of(seat.slot.index()))
+            .name(self.config.name_of(owned.slot.place()))
             .stack_size(self.config.stack_bytes());
         let registry = Arc::clone(self);
-        // The seat is kept outside the closure, so that it survives if the thread does not start.
-        let cradle = Arc::new(Mutex::new(Some(seat)));
-        let theirs = Arc::clone(&cradle);
+        // The slot is kept outside the closure, so that it survives if the thread does not start.
+        let kept = Arc::new(Mutex::new(Some(owned)));
+        let theirs = Arc::clone(&kept);
         // Under the lock: a thread that joins must not miss the handle (P14).
         let mut handles = self.threads.handles.lock();
         handles.running.retain(|handle| !handle.is_finished());
         let started = builder.spawn(move || {
-            let seat = theirs.lock().take();
-            if let Some(seat) = seat {
-                let seat = thread_main::main(&registry, seat);
-                registry.retired(seat);
+            let owned = theirs.lock().take();
+            if let Some(owned) = owned {
+                let owned = thread_main::main(&registry, owned);
+                registry.thread_ended(owned);
             }
         });
         let result = started.map(|handle| handles.running.push(handle));
         drop(handles);
         if result.is_err()
-            && let Some(seat) = cradle.lock().take()
+            && let Some(owned) = kept.lock().take()
         {
             // In this order: work that `put_back` queues must see that no searcher is coming.
             self.sleep.not_started();
-            self.put_back(seat);
+            self.put_back(owned);
         }
         result
     }
@@ -124,30 +126,32 @@ impl Registry {
         if self.injector.mode() != Mode::Open {
             return;
         }
-        let mut places = self.threads.places.lock();
-        self.furnish(&mut places, width);
+        let mut vacant = self.threads.vacant.lock();
+        self.add_places(&mut vacant, width);
         if !self.sleep.resize(width) {
             return;
         }
-        let vacant: Vec<Seat> = places[..width]
+        let to_start: Vec<OwnedSlot> = vacant[..width]
             .iter_mut()
             .filter_map(Option::take)
             .collect();
-        drop(places);
-        vacant.into_iter().for_each(|seat| self.employ(seat));
+        drop(vacant);
+        to_start
+            .into_iter()
+            .for_each(|owned| self.start_if_own(owned));
         self.recheck();
     }
 
     /// A thread of the pool ends.
-    fn retired(self: &Arc<Self>, seat: Seat) {
-        let mut places = self.threads.places.lock();
-        let index = seat.slot.index();
+    fn thread_ended(self: &Arc<Self>, owned: OwnedSlot) {
+        let mut vacant = self.threads.vacant.lock();
+        let index = owned.slot.place();
         if index < self.sleep.width() && self.injector.mode() != Mode::Closed {
             // The pool has grown again. The lock: see `resize`, which has left this place alone.
-            drop(places);
-            self.employ(seat);
+            drop(vacant);
+            self.start_if_own(owned);
         } else {
-            places[index] = Some(seat);
+            vacant[index] = Some(owned);
         }
     }
 }

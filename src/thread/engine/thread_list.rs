@@ -1,7 +1,7 @@
 //! The places of a pool's threads, and the handles to join them by.
 //!
-//! Places only grow in number; a place without a thread keeps its seat, and with it whatever is
-//! still in its deque or its mailbox. All of them change under one lock.
+//! A place is the number of one of the pool's threads. There are only ever more of them. The slot
+//! of a place without a thread is kept here, with whatever is still in its deques and its mailbox.
 //!
 //! - **P14** A handle is in `handles` from the start of its thread until one caller takes it out to
 //!   join it, or until that thread has ended.
@@ -10,16 +10,16 @@
 
 use std::thread::ThreadId;
 
-use super::slot::Seat;
+use super::slot::OwnedSlot;
 use crate::loom::thread::JoinHandle;
 use crate::loom::{Condvar, Mutex};
 
 /// The places and the thread handles of a pool.
 #[derive(Default)]
-pub(in crate::thread) struct Threads {
-    /// The seat of each place, while no thread has it. A place's number is that of its thread;
-    /// there are at least as many as the pool is wide.
-    pub(in crate::thread) places: Mutex<Vec<Option<Seat>>>,
+pub(in crate::thread) struct ThreadList {
+    /// By place: its slot, while no thread has it. There are at least as many places as the pool is
+    /// wide.
+    pub(in crate::thread) vacant: Mutex<Vec<Option<OwnedSlot>>>,
     pub(in crate::thread) handles: Mutex<Handles>,
     joined: Condvar,
 }
@@ -41,7 +41,7 @@ impl Handles {
     }
 }
 
-impl Threads {
+impl ThreadList {
     /// Joins the handles that no other thread joins, and waits for the threads that join others.
     /// `inside`: the caller is one of the threads that are themselves inside `shutdown`, which are
     /// not waited for.

@@ -22,7 +22,7 @@ use super::queue::Work;
 use super::raw_current as current;
 use super::registry::Registry;
 use super::sleep::{KEEP_SPARE, WakeReason};
-use super::slot::Seat;
+use super::slot::OwnedSlot;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
 use crate::task::{Runnable, context, panic};
@@ -196,7 +196,7 @@ impl Worker {
             if let Some(reason) = self.sleep_until(until) {
                 return reason;
             }
-            if sleep.retire(&self.slot().sleeper) {
+            if sleep.end_spare(&self.slot().sleeper) {
                 return WakeReason::End;
             }
         }
@@ -215,8 +215,8 @@ impl Worker {
                 return Some(reason);
             }
             match until {
-                None => self.seat.parker.park(),
-                Some(until) if Instant::now() < until => self.seat.parker.park_deadline(until),
+                None => self.owned.parker.park(),
+                Some(until) if Instant::now() < until => self.owned.parker.park_deadline(until),
                 Some(_) => return None,
             }
         }
@@ -227,7 +227,7 @@ impl Worker {
 fn take_newest(address: usize) -> Option<Runnable> {
     current::with_home(|home| {
         let home = home?;
-        let tasks = &home.seat.local.tasks;
+        let tasks = &home.owned.local.tasks;
         let task = tasks.pop()?;
         if task.address() == address {
             return Some(task);
@@ -239,16 +239,16 @@ fn take_newest(address: usize) -> Option<Runnable> {
     })
 }
 
-/// Runs a thread of the pool; returns its seat.
-pub(in crate::thread) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
+/// Runs a thread of the pool; returns its slot.
+pub(in crate::thread) fn main(registry: &Arc<Registry>, owned: OwnedSlot) -> OwnedSlot {
     context::begin_worker(registry.tag, take_newest);
-    seat.slot.call.occupy();
+    owned.slot.call.occupy();
     let _role = trace_log::role(trace_log::Role::Worker {
         pool: registry.tag,
-        slot: seat.slot.number as u32,
-        index: seat.slot.index() as u32,
+        slot: owned.slot.number as u32,
+        index: owned.slot.place() as u32,
     });
-    let worker = Worker::new(Arc::clone(registry), seat);
+    let worker = Worker::new(Arc::clone(registry), owned);
     current::at_home(&worker, || worker.main_loop());
-    worker.seat
+    worker.owned
 }

@@ -84,8 +84,8 @@ impl Worker {
                 park::blocked(|| {
                     let _noted = trace_log::waits();
                     match Compensate.retry_after() {
-                        None => self.seat.parker.park(),
-                        Some(pause) => self.seat.parker.park_timeout(pause),
+                        None => self.owned.parker.park(),
+                        Some(pause) => self.owned.parker.park_timeout(pause),
                     }
                 });
             } else {

@@ -1,7 +1,7 @@
-//! A worker: one thread's place in a pool; finding work and running it.
+//! A worker: what one thread does in a pool, which is to find work and to run it.
 //!
 //! Most workers are threads of the pool itself (`thread_main.rs`); a thread from outside that calls
-//! `join`, `map` or `scope` borrows a place as an *outside thread* (`enter.rs`) and takes part in
+//! `join`, `map` or `scope` borrows a slot as an *outside thread* (`enter.rs`) and takes part in
 //! its own region only. `wait.rs` says how a worker waits in the middle of its work.
 //!
 //! **Finding work.** It looks into 1. its own deques, 2. those of workers that will not look there
@@ -33,7 +33,7 @@ use std::sync::Arc;
 use super::indices::Indices;
 use super::queue::{BATCH, DEQUES, Mode, Slots, Work};
 use super::registry::{NO_PLACE, Registry};
-use super::slot::{Seat, Slot};
+use super::slot::{OwnedSlot, Slot};
 use crate::loom::atomic::Ordering;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
@@ -60,10 +60,10 @@ const LATEST: u32 = 1024;
 /// searches.
 const STEAL_FIRST: u32 = 16;
 
-/// One thread's place in a pool.
+/// What one thread needs to work for a pool: its slot, and state that only it uses.
 pub(in crate::thread) struct Worker {
     registry: Arc<Registry>,
-    pub(in crate::thread) seat: Seat,
+    pub(in crate::thread) owned: OwnedSlot,
     /// The registry's slots as this worker last saw them.
     seen: RefCell<Option<Slots<Slot>>>,
     random: Cell<u32>,
@@ -123,18 +123,18 @@ const ANY_SCOPE: usize = 0;
 const NO_SCOPE: usize = 1;
 
 impl Worker {
-    /// The place of one of the pool's own threads, or of an outside thread.
-    pub(in crate::thread) fn new(registry: Arc<Registry>, seat: Seat) -> Self {
+    /// A worker in this slot: of one of the pool's own threads, or of an outside thread.
+    pub(in crate::thread) fn new(registry: Arc<Registry>, owned: OwnedSlot) -> Self {
         let splitter = Splitter::new(registry.sleep.width());
-        let is_own = Cell::new(!registry.sleep.is_spare(&seat.slot.sleeper));
-        let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
-        let open_scope = match seat.slot.index() {
+        let is_own = Cell::new(!registry.sleep.is_spare(&owned.slot.sleeper));
+        let random = Cell::new((owned.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
+        let open_scope = match owned.slot.place() {
             NO_PLACE => (NO_SCOPE, 0),
             _ => (ANY_SCOPE, 0),
         };
         Self {
             registry,
-            seat,
+            owned,
             seen: RefCell::new(None),
             random,
             searches: Cell::new(0),
@@ -162,12 +162,12 @@ impl Worker {
 
     #[inline]
     pub(in crate::thread) fn slot(&self) -> &Arc<Slot> {
-        &self.seat.slot
+        &self.owned.slot
     }
 
     /// Its place among the pool's threads.
     pub(in crate::thread) fn place(&self) -> usize {
-        self.seat.slot.index()
+        self.owned.slot.place()
     }
 
     // ---- its index -------------------------------------------------------
@@ -255,7 +255,7 @@ impl Worker {
     /// Queues a task in this worker's deque. Not for outside threads, because these leave the pool.
     pub(in crate::thread) fn push_task(&self, task: Runnable) {
         context::set_newest(&task);
-        self.seat.local.push_task(task);
+        self.owned.local.push_task(task);
         if !self.is_counted() {
             // It is polling a future in the middle of a wait.
             self.leave_queues();
@@ -292,7 +292,7 @@ impl Worker {
         self.newest_scoped.set(lent.address());
         self.depth.set(self.depth.get() + 1);
         self.slot().scope.store(lent.lender(), Ordering::Relaxed);
-        self.seat.local.scoped.push(lent);
+        self.owned.local.scoped.push(lent);
         self.registry.published();
     }
 
@@ -307,7 +307,7 @@ impl Worker {
             .get()
             .checked_sub(1)
             .filter(|depth| *depth >= mark)?;
-        let lent = self.seat.local.scoped.pop()?;
+        let lent = self.owned.local.scoped.pop()?;
         self.depth.set(depth);
         Some(lent)
     }
@@ -355,7 +355,7 @@ impl Worker {
     /// worker's deque.
     pub(in crate::thread) fn steal_scoped(&self, lender: usize) -> Option<ErasedEntry> {
         let has_some = |slot: &&Arc<Slot>| {
-            let has_some = slot.scope.load(Ordering::Relaxed) == lender && slot.index() != NO_PLACE;
+            let has_some = slot.scope.load(Ordering::Relaxed) == lender && slot.place() != NO_PLACE;
             has_some && !slot.public.scoped.is_empty()
         };
         let registry = &self.registry;
@@ -408,7 +408,7 @@ impl Worker {
         let work = own_share
             .or_else(|| fair.then(|| self.find_fairly()).flatten())
             .or_else(|| self.pop_scoped().map(Work::Scoped))
-            .or_else(|| self.seat.local.tasks.pop().map(Work::Task))
+            .or_else(|| self.owned.local.tasks.pop().map(Work::Task))
             .or_else(|| injector.pop_next())
             .or_else(|| self.take_unattended())
             .or_else(|| match search.is_multiple_of(STEAL_FIRST) {
@@ -482,12 +482,12 @@ impl Worker {
 
     fn took(&self, work: Work) -> Option<Work> {
         self.findings.stop_polling(&self.registry.wake_policy);
-        self.seat.slot.count_taken();
+        self.owned.slot.count_taken();
         Some(work)
     }
 
     fn steal_from(&self, slot: &Slot) -> Option<Work> {
-        let (work, more) = slot.public.steal(&self.seat.local)?;
+        let (work, more) = slot.public.steal(&self.owned.local)?;
         if more {
             if let Work::Scoped(lent) = &work {
                 // An upper bound: `pop_scoped` finds out if there were fewer.
@@ -501,7 +501,7 @@ impl Worker {
     }
 
     fn note_theft(&self, work: &Work, slot: &Slot) {
-        if trace_log::is_on() && slot.number != self.seat.slot.number {
+        if trace_log::is_on() && slot.number != self.owned.slot.number {
             let task = match work {
                 Work::Task(task) | Work::Item(task) => task.id().get(),
                 _ => 0,
@@ -514,7 +514,7 @@ impl Worker {
     fn fetch(&self) -> Option<Work> {
         let width = self.registry.sleep.width();
         let injector = &self.registry.injector;
-        let (first, more) = injector.pop_some(width, &self.seat.local.tasks)?;
+        let (first, more) = injector.pop_some(width, &self.owned.local.tasks)?;
         if more {
             self.registry.published();
         }
@@ -564,7 +564,7 @@ impl Worker {
 
     fn run_half(&self, job: JobRef) {
         let _noted = trace_log::part("part of a join or map");
-        job.run(self.seat.slot.number);
+        job.run(self.owned.slot.number);
     }
 }
 

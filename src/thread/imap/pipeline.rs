@@ -189,7 +189,7 @@ impl<R: Send + 'static> Pipeline<R> {
     fn run(&self, runnable: Runnable) {
         if let Err(Work::Item(runnable)) = self.registry.inject_here(Work::Item(runnable)) {
             let mut runnable = Some(runnable);
-            self.registry.seated(&mut |_| {
+            self.registry.as_worker(&mut |_| {
                 runnable.take().map(Runnable::run);
             });
         }

@@ -33,13 +33,13 @@ impl Worker {
         self.may_run()
             && self
                 .splitter
-                .reopen_window(self.seat.local.jobs.len(), self.registry().takers())
+                .reopen_window(self.owned.local.jobs.len(), self.registry().takers())
     }
 
     /// Offers the second half of a join, and wakes a thread for it, if there is one to wake.
     #[inline]
     fn push_job(&self, job: JobRef) {
-        self.seat.local.jobs.push(job);
+        self.owned.local.jobs.push(job);
         match self.registry().sleep.need_after_offer() {
             None => {}
             Some(Need::Runner) if self.registry().takers() == 0 => {}
@@ -50,7 +50,7 @@ impl Worker {
     /// Whether nothing that this worker offered is left to steal, and a thread is looking for work.
     #[inline]
     pub(in crate::thread) fn wanted(&self) -> bool {
-        self.registry().takers() > 0 && self.seat.local.jobs.is_empty()
+        self.registry().takers() > 0 && self.owned.local.jobs.is_empty()
     }
 }
 
@@ -198,7 +198,7 @@ pub(in crate::thread) fn offer(
         worker.push_job(reference);
         first = catch_unwind(AssertUnwindSafe(&mut *a));
         // P6: the newest in the deque is this job's reference, or it is stolen.
-        let back = worker.seat.local.jobs.pop();
+        let back = worker.owned.local.jobs.pop();
         worker.splitter.came_back(back.is_none());
         if back.is_none() {
             worker.wait_for_thief(job);

@@ -110,7 +110,7 @@ impl<'scope> Scope<'scope, '_> {
 /// Queues a task.
 fn push(task: ToLend<'_>) {
     let scope = task.scope;
-    scope.registry.present().with_place(|worker| {
+    scope.registry.present().if_worker(|worker| {
         match worker.filter(|worker| worker.takes_scope(scope.address())) {
             Some(worker) => worker.push_scoped(task.lend(Some(&worker.ended))),
             None => enqueue(scope, task.lend(None)),
@@ -170,7 +170,7 @@ impl<T> ScopedTask<'_, T> {
         let registry = self.scope.registry.present();
         if !task.latch().is_set() && may_help(self.scope) {
             // Inside its pool, on whichever thread it is waited for.
-            registry.seated(
+            registry.as_worker(
                 &mut |worker| match worker.take_scoped(ptr::from_ref(task).addr()) {
                     Some(lent) => lent.run(&worker.ended),
                     None => self.scope.run_here(task),
@@ -180,7 +180,7 @@ impl<T> ScopedTask<'_, T> {
         if !task.latch().is_set() {
             // The thread that has begun it may be the parent's; `registry` is this process's own.
             self.scope.registry.assert_not_forked();
-            registry.seated(&mut |worker| {
+            registry.as_worker(&mut |worker| {
                 let thread = worker.slot().wake_handle.clone();
                 let wait = || worker.wait_for(task.latch());
                 lender.join(task, thread, wait);
@@ -221,7 +221,7 @@ where
 {
     let registry = registry.present();
     let (mut body, mut result) = (Some(body), None);
-    registry.seated(&mut |worker| {
+    registry.as_worker(&mut |worker| {
         let Some(body) = body.take() else { return };
         let here = || worker.pop_scoped();
         let rest = |scope: &ScopeState| {

@@ -13,8 +13,8 @@
 //! 5. and 6. are in `blocked.rs` and `width.rs`; 8. is in `waiters.rs`.
 //! 7. Work for one particular thread (a share of a broadcast) is put into its mailbox, and then the
 //!    thread is woken ([`wake_for_mail`](Sleep::wake_for_mail)): under the lock, it is removed from
-//!    the sleepers if it is among them. If it is not, it will go to sleep later, and then checks its
-//!    mailbox ([`stop_sleeping`](Sleep::stop_sleeping)). Either way it runs even if enough run.
+//!    the sleepers if it is among them. If it is not, it will go to sleep later, and then checks
+//!    its mailbox ([`stop_sleeping`](Sleep::stop_sleeping)). Either way it runs even if enough run.
 //!
 //! - **P2** A thread is in `Asleep` exactly while it sleeps and has not been recruited; that,
 //!   `closed` and the width change only under the lock.
@@ -66,16 +66,16 @@ pub(in crate::thread) enum WakeReason {
 /// A thread that may sleep, as other threads see it.
 pub(in crate::thread) struct Sleeper {
     /// Its thread's place.
-    pub(in crate::thread) index: usize,
+    pub(in crate::thread) place: usize,
     /// Why it was woken; 0: none, or already read.
     reason: AtomicU32,
     handle: WakeHandle,
 }
 
 impl Sleeper {
-    pub(in crate::thread) fn new(index: usize, handle: WakeHandle) -> Arc<Self> {
+    pub(in crate::thread) fn new(place: usize, handle: WakeHandle) -> Arc<Self> {
         Arc::new(Self {
-            index,
+            place,
             reason: AtomicU32::new(0),
             handle,
         })
@@ -130,7 +130,7 @@ impl Asleep {
 
     /// The newest of the pool's own threads, or else of the spares.
     fn pop(&mut self, width: usize) -> Option<Arc<Sleeper>> {
-        let is_own = |sleeper: &Arc<Sleeper>| sleeper.index < width;
+        let is_own = |sleeper: &Arc<Sleeper>| sleeper.place < width;
         match self.sleepers.iter().rposition(is_own) {
             Some(at) => Some(self.sleepers.remove(at)),
             None => self.sleepers.pop(),

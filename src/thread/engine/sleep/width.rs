@@ -47,12 +47,12 @@ impl Sleep {
 
     /// Whether its place is beyond those of the pool's own threads.
     pub(in crate::thread) fn is_spare(&self, sleeper: &Arc<Sleeper>) -> bool {
-        sleeper.index >= self.width()
+        sleeper.place >= self.width()
     }
 
     /// A spare has slept long enough. True: it must end. False: it is not a spare any more, or has
     /// been recruited and will be told why.
-    pub(in crate::thread) fn retire(&self, sleeper: &Arc<Sleeper>) -> bool {
+    pub(in crate::thread) fn end_spare(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
         self.is_spare(sleeper) && asleep.remove(sleeper)
     }
@@ -67,7 +67,7 @@ impl Sleep {
         self.width.store(width, Ordering::Relaxed);
         let surplus = asleep
             .sleepers
-            .extract_if(.., |sleeper| sleeper.index >= width);
+            .extract_if(.., |sleeper| sleeper.place >= width);
         surplus.for_each(|sleeper| sleeper.wake(WakeReason::End));
         drop(asleep);
         // Between the store and the caller's look: step 6.
@@ -78,7 +78,7 @@ impl Sleep {
     /// A thread is about to start in one of the pool's own places. True: it is counted as a
     /// searcher; undo that with [`not_started`](Self::not_started) if the system refuses the
     /// thread.
-    pub(in crate::thread) fn hire(&self, index: usize) -> bool {
+    pub(in crate::thread) fn count_start(&self, index: usize) -> bool {
         let asleep = self.asleep.lock();
         let wanted = !asleep.closed && index < self.width();
         if wanted {
