@@ -14,12 +14,12 @@ use crate::sys::fork;
 
 /// Made when something is about to be lent; [ended](Self::end) when it is back.
 #[must_use]
-pub(in crate::thread) struct LentFrame {
+pub(in crate::thread) struct AbortOnUnwind {
     /// The process whose threads may have it; see `fork.rs`.
     born: u32,
 }
 
-impl LentFrame {
+impl AbortOnUnwind {
     #[inline]
     pub(in crate::thread) fn begin() -> Self {
         let born = fork::generation();
@@ -33,7 +33,7 @@ impl LentFrame {
     }
 }
 
-impl Drop for LentFrame {
+impl Drop for AbortOnUnwind {
     #[cold]
     fn drop(&mut self) {
         if self.born == fork::generation() {
@@ -47,7 +47,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
 
-    use super::LentFrame;
+    use super::AbortOnUnwind;
     use crate::thread::ThreadPool;
     use crate::thread::scope::raw_scope::open;
 
@@ -73,7 +73,7 @@ mod tests {
     fn a_panic_while_something_is_lent_ends_the_process() {
         let signal = alone("a_panic_while_something_is_lent_ends_the_process", || {
             let _ = std::panic::catch_unwind(|| {
-                let _frame = LentFrame::begin();
+                let _frame = AbortOnUnwind::begin();
                 panic!("a mistake of this crate");
             });
         });

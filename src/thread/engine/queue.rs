@@ -484,12 +484,12 @@ impl Injector {
         }
     }
 
-    /// A task of the scope with this lender, the newest.
-    pub(in crate::thread) fn take_scoped(&self, lender: usize) -> Option<ErasedEntry> {
+    /// A task of the scope with this counter, the newest.
+    pub(in crate::thread) fn take_scoped(&self, counter: usize) -> Option<ErasedEntry> {
         if self.is_empty() {
             return None;
         }
-        let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.lender() == lender);
+        let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.counter() == counter);
         let found = self.change(|queue| {
             if let Some(at) = queue.urgent.iter().rposition(|(_, work)| is_it(work)) {
                 return queue.urgent.remove(at).map(|(_, work)| work);

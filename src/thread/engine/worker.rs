@@ -40,7 +40,7 @@ use crate::task::{Runnable, TaskError, context};
 use crate::thread::join::raw_job::JobRef;
 use crate::thread::join::splitter::Splitter;
 use crate::thread::join::wake_policy::{Findings, Helping, TINY};
-use crate::thread::scope::raw_scope_counter::{Ended, ErasedEntry};
+use crate::thread::scope::raw_scope_counter::{EndedEntries, ErasedEntry};
 use crate::trace_log;
 
 /// After how many runs of scope tasks by their handles' threads the stale entries are dropped.
@@ -93,7 +93,7 @@ pub(in crate::thread) struct Worker {
     /// How many scope tasks were run by their handles' threads since the last sweep.
     stale: Cell<u32>,
     /// Tasks of a scope that it has run and not yet subtracted from the scope's count.
-    pub(in crate::thread) ended: Ended,
+    pub(in crate::thread) ended: EndedEntries,
     /// It is an outside thread that takes part, and is counted as such.
     helps: Cell<bool>,
 }
@@ -150,7 +150,7 @@ impl Worker {
             depth: Cell::new(0),
             newest_scoped: Cell::new(0),
             stale: Cell::new(0),
-            ended: Ended::default(),
+            ended: EndedEntries::default(),
             helps: Cell::new(false),
         }
     }
@@ -291,7 +291,7 @@ impl Worker {
     pub(in crate::thread) fn push_scoped(&self, lent: ErasedEntry) {
         self.newest_scoped.set(lent.address());
         self.depth.set(self.depth.get() + 1);
-        self.slot().scope.store(lent.lender(), Ordering::Relaxed);
+        self.slot().scope.store(lent.counter(), Ordering::Relaxed);
         self.owned.local.scoped.push(lent);
         self.registry.published();
     }
@@ -351,11 +351,12 @@ impl Worker {
         }
     }
 
-    /// For a thread that waits for the scope with this lender: one of its tasks, from another
+    /// For a thread that waits for the scope with this counter: one of its tasks, from another
     /// worker's deque.
-    pub(in crate::thread) fn steal_scoped(&self, lender: usize) -> Option<ErasedEntry> {
+    pub(in crate::thread) fn steal_scoped(&self, counter: usize) -> Option<ErasedEntry> {
         let has_some = |slot: &&Arc<Slot>| {
-            let has_some = slot.scope.load(Ordering::Relaxed) == lender && slot.place() != NO_PLACE;
+            let has_some =
+                slot.scope.load(Ordering::Relaxed) == counter && slot.place() != NO_PLACE;
             has_some && !slot.public.scoped.is_empty()
         };
         let registry = &self.registry;
@@ -366,10 +367,10 @@ impl Worker {
         // Until `allow_end` the pool must not end.
         registry.sleep.delay_end();
         let mut found = slot.public.steal_scoped();
-        if let Some(stranger) = found.take_if(|lent| lent.lender() != lender) {
+        if let Some(stranger) = found.take_if(|lent| lent.counter() != counter) {
             // Tasks of the wanted scope may be behind it. They are looked for only after that
             // worker has pushed another.
-            slot.scope.store(stranger.lender(), Ordering::Relaxed);
+            slot.scope.store(stranger.counter(), Ordering::Relaxed);
             registry.injector.put_back(Work::Scoped(stranger));
         }
         registry.sleep.allow_end();
@@ -492,7 +493,7 @@ impl Worker {
             if let Work::Scoped(lent) = &work {
                 // An upper bound: `pop_scoped` finds out if there were fewer.
                 self.depth.set(self.depth.get() + BATCH);
-                self.slot().scope.store(lent.lender(), Ordering::Relaxed);
+                self.slot().scope.store(lent.counter(), Ordering::Relaxed);
             }
             self.registry.published();
         }

@@ -36,7 +36,7 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{self, Panic};
-use crate::thread::engine::abort_on_unwind::LentFrame;
+use crate::thread::engine::abort_on_unwind::AbortOnUnwind;
 use crate::thread::engine::latch::Latch;
 use crate::thread::engine::wake::WakeHandle;
 
@@ -143,7 +143,7 @@ pub(in crate::thread) fn lend(
         half: UnsafeCell::new(half),
         panic: UnsafeCell::new(None),
     };
-    let frame = LentFrame::begin(); // P9: it does not unwind
+    let frame = AbortOnUnwind::begin(); // P9: it does not unwind
     let back = offer(JobRef((&raw const job).cast()), &job);
     let is_back = back.is_some_and(|back| std::ptr::eq(back.0, (&raw const job).cast()));
     assert!(is_back || job.latch.is_set(), "P9: a job is lent still");

@@ -11,7 +11,7 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 
 use super::raw_pair_arc::{Owned, PairArc};
-use super::raw_scope_counter::{Entry, Lender, TrackedEntry};
+use super::raw_scope_counter::{ScopeCounter, ScopeEntry, TrackedEntry};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::task::panic;
@@ -22,7 +22,7 @@ const BEGUN: u32 = 1;
 const TAKEN: u32 = 2;
 
 /// A task of a scope: its state, and its closure or result.
-pub(in crate::thread) struct Stage<F, T> {
+pub(in crate::thread) struct OnceTask<F, T> {
     state: AtomicU32,
     /// Set when the task has ended.
     latch: Latch,
@@ -30,7 +30,7 @@ pub(in crate::thread) struct Stage<F, T> {
 }
 
 /// A task as its handle sees it.
-pub(in crate::thread) trait Handle<T>: Entry {
+pub(in crate::thread) trait OnceTaskHandle<T>: ScopeEntry {
     /// Set when it has ended.
     fn latch(&self) -> &Latch;
     /// Takes the value, if the task has ended and no caller has taken it.
@@ -38,18 +38,18 @@ pub(in crate::thread) trait Handle<T>: Entry {
 }
 
 /// A spawned task. An error is the index of its panic in the scope's list.
-pub(in crate::thread) type Scoped<F, T> = Stage<F, Result<T, usize>>;
+pub(in crate::thread) type Scoped<F, T> = OnceTask<F, Result<T, usize>>;
 
-impl<F, T> Entry for Scoped<F, T>
+impl<F, T> ScopeEntry for Scoped<F, T>
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    unsafe fn run(&self, lender: &Lender, alone: bool) {
-        let call = |closure| panic::catch(closure).map_err(|panic| lender.keep_panic(panic));
+    unsafe fn run(&self, counter: &ScopeCounter, alone: bool) {
+        let call = |closure| panic::catch(closure).map_err(|panic| counter.keep_panic(panic));
         // SAFETY: P34: the caller's promise.
         if unsafe { self.run_closure(call, alone) } {
-            lender.wake_joining(self);
+            counter.wake_joining(self);
         }
     }
 
@@ -66,9 +66,9 @@ enum Contents<F, T> {
 
 // SAFETY: P34: what is in the place goes from thread to thread, and is never touched by two at
 // once.
-unsafe impl<F: Send, T: Send> Sync for Stage<F, T> {}
+unsafe impl<F: Send, T: Send> Sync for OnceTask<F, T> {}
 
-impl<F, T> Stage<F, T> {
+impl<F, T> OnceTask<F, T> {
     pub(in crate::thread) fn new(closure: F) -> Self {
         Self {
             state: AtomicU32::new(QUEUED),
@@ -123,9 +123,9 @@ impl<F, T> Stage<F, T> {
     }
 }
 
-impl<F, T> Handle<T> for Stage<F, T>
+impl<F, T> OnceTaskHandle<T> for OnceTask<F, T>
 where
-    Self: Entry,
+    Self: ScopeEntry,
 {
     fn latch(&self) -> &Latch {
         &self.latch
@@ -145,8 +145,9 @@ where
 
 /// Erases the type of the closure from the handle's half of a task.
 pub(in crate::thread) fn handle<'scope, T>(
-    half: PairArc<TrackedEntry<impl Handle<T> + 'scope>>,
-) -> PairArc<TrackedEntry<dyn Handle<T> + 'scope>> {
-    let owned: NonNull<Owned<TrackedEntry<dyn Handle<T> + 'scope>>> = ManuallyDrop::new(half).0;
+    half: PairArc<TrackedEntry<impl OnceTaskHandle<T> + 'scope>>,
+) -> PairArc<TrackedEntry<dyn OnceTaskHandle<T> + 'scope>> {
+    let owned: NonNull<Owned<TrackedEntry<dyn OnceTaskHandle<T> + 'scope>>> =
+        ManuallyDrop::new(half).0;
     PairArc(owned)
 }

@@ -82,7 +82,7 @@ impl<T: ?Sized> Drop for PairArc<T> {
         // Release: what this owner has done is visible to the other; Acquire: what the other has,
         // to this one.
         if self.is_alone() || self.owned().alone.swap(true, Ordering::AcqRel) {
-            let _memory = Memory(self.0.cast(), Layout::for_value(self.owned()));
+            let _memory = PairMemory(self.0.cast(), Layout::for_value(self.owned()));
             // SAFETY: P35: the other half is gone, so this is the last, and `pair` has put the
             // value there.
             unsafe { self.0.drop_in_place() };
@@ -92,9 +92,9 @@ impl<T: ?Sized> Drop for PairArc<T> {
 
 /// The memory of a value that is being dropped. It is given back even if the value's destructor
 /// panics.
-struct Memory(NonNull<u8>, Layout);
+struct PairMemory(NonNull<u8>, Layout);
 
-impl Drop for Memory {
+impl Drop for PairMemory {
     fn drop(&mut self) {
         // SAFETY: P35: `pair` took it from a free list with this layout, and the last owner gives
         // it away.

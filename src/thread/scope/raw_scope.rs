@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::raw_pair_arc::PairArc;
-use super::raw_scope_counter::{Ended, Entry, ErasedEntry, Lender, TrackedEntry};
+use super::raw_scope_counter::{EndedEntries, ErasedEntry, ScopeCounter, ScopeEntry, TrackedEntry};
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;
@@ -34,10 +34,10 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// The state of a scope that its tasks use. It outlives them.
 pub(in crate::thread) struct ScopeState {
-    /// Tasks that the pool has refused: only waiters can run them. Dropped before the lender, to
+    /// Tasks that the pool has refused: only waiters can run them. Dropped before the counter, to
     /// which those that a forked child drops unrun refer (P15).
     pub(in crate::thread) refused: Mutex<Vec<ErasedEntry>>,
-    pub(in crate::thread) lender: Lender,
+    pub(in crate::thread) counter: ScopeCounter,
     /// The pool has refused tasks of this scope.
     pub(in crate::thread) orphaned: AtomicBool,
     pub(in crate::thread) registry: Arc<Registry>,
@@ -62,7 +62,7 @@ where
             refused: Mutex::default(),
             orphaned: AtomicBool::new(false),
             // SAFETY: P16: borrowed for this call, inside which `end_after` ends.
-            lender: unsafe { Lender::new(&worker.slot().wake_handle) },
+            counter: unsafe { ScopeCounter::new(&worker.slot().wake_handle) },
             registry: Arc::clone(worker.registry()),
             _open: (),
         },
@@ -71,25 +71,25 @@ where
     };
     let shared = &scope.shared;
     let before = worker.enter_scope(shared.address());
-    let result = shared.lender.end_after(
+    let result = shared.counter.end_after(
         &worker.ended,
         || body(&scope),
         || rest(shared),
         |latch| wait(shared, latch),
     );
     worker.open_scope.set(before);
-    (result, shared.lender.take_panics())
+    (result, shared.counter.take_panics())
 }
 
 impl<'scope> Scope<'scope, '_> {
     /// Both halves of an entry that borrows for `'scope`: one for [`ToLend::lend`], one for its
     /// handle.
     #[inline(always)]
-    pub(in crate::thread) fn pair<E: Entry + 'scope>(
+    pub(in crate::thread) fn pair<E: ScopeEntry + 'scope>(
         &'scope self,
         entry: E,
     ) -> (ToLend<'scope>, PairArc<TrackedEntry<E>>) {
-        let (entry, handle) = self.shared.lender.pair(entry);
+        let (entry, handle) = self.shared.counter.pair(entry);
         (
             ToLend {
                 entry,
@@ -101,44 +101,47 @@ impl<'scope> Scope<'scope, '_> {
 
     /// An entry without a handle.
     #[inline(always)]
-    pub(in crate::thread) fn alone<E: Entry + 'scope>(&'scope self, entry: E) -> ToLend<'scope> {
-        let (entry, scope) = (self.shared.lender.alone(entry), &self.shared);
+    pub(in crate::thread) fn alone<E: ScopeEntry + 'scope>(
+        &'scope self,
+        entry: E,
+    ) -> ToLend<'scope> {
+        let (entry, scope) = (self.shared.counter.alone(entry), &self.shared);
         ToLend { entry, scope }
     }
 }
 
 /// An entry that its scope will lend, or drop.
 pub(in crate::thread) struct ToLend<'scope> {
-    entry: PairArc<TrackedEntry<dyn Entry + 'scope>>,
+    entry: PairArc<TrackedEntry<dyn ScopeEntry + 'scope>>,
     pub(in crate::thread) scope: &'scope ScopeState,
 }
 
 impl ToLend<'_> {
-    /// Lends it; see [`Lender::lend`].
-    pub(in crate::thread) fn lend(self, ended: Option<&Ended>) -> ErasedEntry {
+    /// Lends it; see [`ScopeCounter::lend`].
+    pub(in crate::thread) fn lend(self, ended: Option<&EndedEntries>) -> ErasedEntry {
         // SAFETY: P16: its scope is borrowed for `'scope`, so `open` is inside `end_after`, and
         // what the entry borrows outlives that.
-        unsafe { self.scope.lender.lend(self.entry, ended) }
+        unsafe { self.scope.counter.lend(self.entry, ended) }
     }
 }
 
 impl ScopeState {
     /// Runs a task of the scope on this thread, unless it has been begun, in the context that the
     /// scope has inherited, whatever else runs here.
-    pub(in crate::thread) fn run_here(&self, task: &dyn Entry) {
+    pub(in crate::thread) fn run_here(&self, task: &dyn ScopeEntry) {
         // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended. `alone` is
         // false.
-        unsafe { self.lender.run(task, false) };
+        unsafe { self.counter.run(task, false) };
     }
 
     /// Makes the thread that waits for the scope's end check again.
     pub(in crate::thread) fn wake_waiter(&self) {
         // SAFETY: P16: as above, and the handle outlives that.
-        unsafe { self.lender.waiter.as_ref() }.wake();
+        unsafe { self.counter.waiter.as_ref() }.wake();
     }
 
     /// An address that distinguishes scopes that are open at the same time.
     pub(in crate::thread) fn address(&self) -> usize {
-        ptr::from_ref(&self.lender).addr()
+        ptr::from_ref(&self.counter).addr()
     }
 }

@@ -4,24 +4,24 @@
 //! **Job.** The pool's queues hold only what lives for ever; the tasks of a scope and the shares of
 //! a broadcast live for `'scope`. Here that lifetime is erased, and counting replaces it.
 //!
-//! **Protocol.** 1. [`Lender::lend`] counts an entry. It returns the right to run it, which goes
-//! into some queue. 2. The thread that takes it from there runs the entry, or does not (the pool is
-//! closed), drops it, and only then counts it off, perhaps together with others that it has run
-//! since. Instead, the count of an ended entry may pass to the next one that is lent; some entries
-//! are counted in advance for that.
-//! 3. [`Lender::end_after`] runs the body of the scope. It neither returns nor unwinds before the
-//!    count is zero. 4. The thread that has counted off the last entry sets the latch that
-//!    `end_after` waits for. The lender may be freed as soon as the latch is set. So the thread
+//! **Protocol.** 1. [`ScopeCounter::lend`] counts an entry. It returns the right to run it, which
+//! goes into some queue. 2. The thread that takes it from there runs the entry, or does not (the
+//! pool is closed), drops it, and only then counts it off, perhaps together with others that it has
+//! run since. Instead, the count of an ended entry may pass to the next one that is lent; some
+//! entries are counted in advance for that.
+//! 3. [`ScopeCounter::end_after`] runs the body of the scope. It neither returns nor unwinds before
+//!    the count is zero. 4. The thread that has counted off the last entry sets the latch that
+//!    `end_after` waits for. The counter may be freed as soon as the latch is set. So the thread
 //!    copies the waiter's handle before (as P5).
 //!
 //! - **P15** The references that have lost their lifetime are inside [`ErasedEntry`]: those of the
-//!   entry, and the pointer to the lender. Each `ErasedEntry` is counted until its entry has been
-//!   dropped, and the lender lives until the last one has set the latch.
+//!   entry, and the pointer to the counter. Each `ErasedEntry` is counted until its entry has been
+//!   dropped, and the counter lives until the last one has set the latch.
 //!
 //! Rejected: boxed closures in the pool itself (a waiter could not distinguish its own tasks from
 //! unrelated ones); dropping finished results with the handle, which may be dropped later than the
 //! scope (they are dropped with the entry); a job with a latch for each share of a broadcast (as
-//! many wake-ups of the waiter); a counted reference to the lender in each (two writes more to the
+//! many wake-ups of the waiter); a counted reference to the counter in each (two writes more to the
 //! line that all threads share, for each entry).
 //!
 //! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics), `tests/thread/resize.rs`
@@ -40,18 +40,18 @@ use crate::sys::fork;
 use crate::task::Panic;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::contain;
-use crate::thread::engine::abort_on_unwind::LentFrame;
+use crate::thread::engine::abort_on_unwind::AbortOnUnwind;
 use crate::thread::engine::countdown::Countdown;
 use crate::thread::engine::latch::Latch;
 use crate::thread::engine::wake::WakeHandle;
 
 /// A task of a scope, or a share of a broadcast, whatever its types.
-pub(in crate::thread) trait Entry: Send + Sync {
+pub(in crate::thread) trait ScopeEntry: Send + Sync {
     /// Runs it, unless it has been begun. Must not unwind.
     ///
     /// # Safety
     /// P34: if `alone`, no other thread has it: the half of its handle is gone.
-    unsafe fn run(&self, lender: &Lender, alone: bool);
+    unsafe fn run(&self, counter: &ScopeCounter, alone: bool);
     /// Whether it has been begun, and perhaps ended.
     fn is_taken(&self) -> bool {
         false
@@ -59,8 +59,8 @@ pub(in crate::thread) trait Entry: Send + Sync {
 }
 
 /// A share of a broadcast. The closure must not unwind.
-impl<F: Fn() + Send + Sync> Entry for F {
-    unsafe fn run(&self, _: &Lender, _: bool) {
+impl<F: Fn() + Send + Sync> ScopeEntry for F {
+    unsafe fn run(&self, _: &ScopeCounter, _: bool) {
         self();
     }
 }
@@ -71,7 +71,7 @@ const IN_ADVANCE: usize = 64;
 /// Counts the entries that have been lent. The count, which each lending changes, is separate from
 /// the fields that each run reads.
 #[repr(C)]
-pub(in crate::thread) struct Lender {
+pub(in crate::thread) struct ScopeCounter {
     /// Entries not yet dropped, and one for the body.
     left: Countdown,
     /// The panics of entries, in the order in which they were recorded; `None`: it has been taken.
@@ -82,7 +82,7 @@ pub(in crate::thread) struct Lender {
     latch: Latch,
     /// The thread that waits for the latch. Valid until the latch is set.
     pub(super) waiter: NonNull<WakeHandle>,
-    /// The task that the lender is in.
+    /// The task that the counter is in.
     inherited: Inherited,
     /// The process that it was made in; see `fork.rs`.
     born: u32,
@@ -90,36 +90,36 @@ pub(in crate::thread) struct Lender {
 
 // SAFETY: P15: the handle that is behind a pointer is there until the latch is set, and may be used
 // by any thread.
-unsafe impl Send for Lender {}
+unsafe impl Send for ScopeCounter {}
 // SAFETY: P15: as above.
-unsafe impl Sync for Lender {}
+unsafe impl Sync for ScopeCounter {}
 
-/// An entry, and its lender.
+/// An entry, and its counter.
 pub(in crate::thread) struct TrackedEntry<E: ?Sized> {
-    lender: NonNull<Lender>,
+    counter: NonNull<ScopeCounter>,
     pub(in crate::thread) entry: E,
 }
 
-// SAFETY: P15: the lender may be used by any thread, and is there as long as the entry is counted.
+// SAFETY: P15: the counter may be used by any thread, and is there as long as the entry is counted.
 unsafe impl<E: ?Sized + Send> Send for TrackedEntry<E> {}
 // SAFETY: P15: as above.
 unsafe impl<E: ?Sized + Sync> Sync for TrackedEntry<E> {}
 
 /// The right to run an entry, once. Dropping it counts the entry off. As small as a fat pointer, so
 /// that it is passed in registers.
-pub(in crate::thread) struct ErasedEntry(ManuallyDrop<PairArc<TrackedEntry<dyn Entry>>>);
+pub(in crate::thread) struct ErasedEntry(ManuallyDrop<PairArc<TrackedEntry<dyn ScopeEntry>>>);
 
-/// Entries of one lender that this thread has run and dropped, and that are still counted, or were
+/// Entries of one counter that this thread has run and dropped, and that are still counted, or were
 /// counted in advance. Dropping it counts them off.
 #[derive(Default)]
-pub(in crate::thread) struct Ended {
+pub(in crate::thread) struct EndedEntries {
     entries: Cell<usize>,
-    /// The lender of these entries, if there are any.
-    lender: Cell<Option<NonNull<Lender>>>,
+    /// The counter of these entries, if there are any.
+    counter: Cell<Option<NonNull<ScopeCounter>>>,
 }
 
-impl Lender {
-    /// A lender for whose end `waiter` will wait. It has counted [`IN_ADVANCE`] entries already,
+impl ScopeCounter {
+    /// A counter for whose end `waiter` will wait. It has counted [`IN_ADVANCE`] entries already,
     /// for [`end_after`](Self::end_after).
     ///
     /// # Safety
@@ -145,7 +145,7 @@ impl Lender {
     /// other thread runs a part need not count at all.
     pub(super) fn end_after<R>(
         &self,
-        ended: &Ended,
+        ended: &EndedEntries,
         body: impl FnOnce() -> R,
         rest: impl FnOnce(),
         wait: impl FnOnce(&Latch),
@@ -153,7 +153,7 @@ impl Lender {
         ended.add(self, IN_ADVANCE);
         // P16: between here and the end of the wait nothing unwinds, except in a forked child,
         // which lacks the threads that have the remaining entries.
-        let frame = LentFrame::begin();
+        let frame = AbortOnUnwind::begin();
         let result = catch_unwind(AssertUnwindSafe(body));
         rest();
         let own = 1 + ended.take(self);
@@ -169,37 +169,37 @@ impl Lender {
 
     /// Both halves of an entry: one to be lent, and its handle's.
     #[inline(always)] // so that a closure is put where it stays, and not copied there
-    pub(super) fn pair<'scope, E: Entry + 'scope>(
+    pub(super) fn pair<'scope, E: ScopeEntry + 'scope>(
         &self,
         entry: E,
     ) -> (
-        PairArc<TrackedEntry<dyn Entry + 'scope>>,
+        PairArc<TrackedEntry<dyn ScopeEntry + 'scope>>,
         PairArc<TrackedEntry<E>>,
     ) {
-        let lender = NonNull::from(self);
-        let (entry, handle) = PairArc::pair(TrackedEntry { lender, entry });
+        let counter = NonNull::from(self);
+        let (entry, handle) = PairArc::pair(TrackedEntry { counter, entry });
         (any(entry), handle)
     }
 
     /// The half of an entry without a handle.
     #[inline(always)]
-    pub(super) fn alone<'scope, E: Entry + 'scope>(
+    pub(super) fn alone<'scope, E: ScopeEntry + 'scope>(
         &self,
         entry: E,
-    ) -> PairArc<TrackedEntry<dyn Entry + 'scope>> {
-        let lender = NonNull::from(self);
-        any(PairArc::alone(TrackedEntry { lender, entry }))
+    ) -> PairArc<TrackedEntry<dyn ScopeEntry + 'scope>> {
+        let counter = NonNull::from(self);
+        any(PairArc::alone(TrackedEntry { counter, entry }))
     }
 
     /// Lends an entry: counts it, or gives it the count of one that has `ended`.
     ///
     /// # Safety
     /// Called inside [`end_after`](Self::end_after), and what `entry` borrows outlives that. It is
-    /// this lender's.
+    /// this counter's.
     pub(super) unsafe fn lend<'scope>(
         &self,
-        entry: PairArc<TrackedEntry<dyn Entry + 'scope>>,
-        ended: Option<&Ended>,
+        entry: PairArc<TrackedEntry<dyn ScopeEntry + 'scope>>,
+        ended: Option<&EndedEntries>,
     ) -> ErasedEntry {
         if !ended.is_some_and(|ended| ended.pass_on(self)) {
             self.left.add();
@@ -209,19 +209,19 @@ impl Lender {
         // what the entry borrows is there.
         let lent = unsafe {
             mem::transmute::<
-                PairArc<TrackedEntry<dyn Entry + 'scope>>,
-                PairArc<TrackedEntry<dyn Entry>>,
+                PairArc<TrackedEntry<dyn ScopeEntry + 'scope>>,
+                PairArc<TrackedEntry<dyn ScopeEntry>>,
             >(entry)
         };
         ErasedEntry(ManuallyDrop::new(lent))
     }
 
-    /// Runs an entry in the context of the task that the lender is in.
+    /// Runs an entry in the context of the task that the counter is in.
     ///
     /// # Safety
     /// `end_after` does not end before this call does. If `alone`, the half of the entry's handle
     /// is gone.
-    pub(super) unsafe fn run(&self, entry: &dyn Entry, alone: bool) {
+    pub(super) unsafe fn run(&self, entry: &dyn ScopeEntry, alone: bool) {
         // SAFETY: P15: `end_after`, which is inside the task that it was taken in, does not end
         // meanwhile: the caller's promise.
         let _inherited = unsafe { inherit(self.inherited) };
@@ -249,7 +249,7 @@ impl Lender {
     /// Registers `thread` as waiting for an entry until `wait` returns.
     pub(in crate::thread) fn join(
         &self,
-        entry: &dyn Entry,
+        entry: &dyn ScopeEntry,
         thread: WakeHandle,
         wait: impl FnOnce(),
     ) {
@@ -260,7 +260,7 @@ impl Lender {
     }
 
     /// Wakes the thread that has parked for an entry.
-    pub(in crate::thread) fn wake_joining(&self, entry: &dyn Entry) {
+    pub(in crate::thread) fn wake_joining(&self, entry: &dyn ScopeEntry) {
         if self.born != fork::generation() {
             return; // it is not there in a forked child, where the lock may be held for ever
         }
@@ -278,26 +278,26 @@ impl Lender {
 /// Erases the type of an entry.
 #[inline(always)]
 fn any<'scope>(
-    half: PairArc<TrackedEntry<impl Entry + 'scope>>,
-) -> PairArc<TrackedEntry<dyn Entry + 'scope>> {
-    let owned: NonNull<Owned<TrackedEntry<dyn Entry + 'scope>>> = ManuallyDrop::new(half).0;
+    half: PairArc<TrackedEntry<impl ScopeEntry + 'scope>>,
+) -> PairArc<TrackedEntry<dyn ScopeEntry + 'scope>> {
+    let owned: NonNull<Owned<TrackedEntry<dyn ScopeEntry + 'scope>>> = ManuallyDrop::new(half).0;
     PairArc(owned)
 }
 
 impl ErasedEntry {
     /// Runs the entry, and drops it. Never unwinds. It then counts as `ended`; ended entries of
-    /// another lender are counted off before.
-    pub(in crate::thread) fn run(self, ended: &Ended) {
+    /// another counter are counted off before.
+    pub(in crate::thread) fn run(self, ended: &EndedEntries) {
         let mut lent = ManuallyDrop::new(self);
-        // SAFETY: P15: this is counted until it has ended, so the lender is there.
-        let lender = unsafe { lent.0.lender.as_ref() };
-        ended.count_off_others(lender);
+        // SAFETY: P15: this is counted until it has ended, so the counter is there.
+        let counter = unsafe { lent.0.counter.as_ref() };
+        ended.count_off_others(counter);
         // SAFETY: P15: as above: `end_after` has not ended. P34: an entry has two halves, this and
         // its handle's.
-        unsafe { lender.run(&lent.0.entry, lent.0.is_alone()) };
+        unsafe { counter.run(&lent.0.entry, lent.0.is_alone()) };
         // SAFETY: P15: it is not dropped otherwise.
         contain(|| unsafe { ManuallyDrop::drop(&mut lent.0) });
-        ended.add(lender, 1);
+        ended.add(counter, 1);
     }
 
     /// Whether the entry has been begun, and perhaps ended.
@@ -305,9 +305,9 @@ impl ErasedEntry {
         self.0.entry.is_taken()
     }
 
-    /// The address of the lender, which distinguishes scopes that are open at the same time.
-    pub(in crate::thread) fn lender(&self) -> usize {
-        self.0.lender.addr().get()
+    /// The address of the counter, which distinguishes scopes that are open at the same time.
+    pub(in crate::thread) fn counter(&self) -> usize {
+        self.0.counter.addr().get()
     }
 
     /// The address of the entry, which distinguishes it from others.
@@ -318,46 +318,46 @@ impl ErasedEntry {
 
 impl Drop for ErasedEntry {
     fn drop(&mut self) {
-        let lender = self.0.lender.as_ptr();
+        let counter = self.0.counter.as_ptr();
         // SAFETY: P15: `run` does not drop it.
         contain(|| unsafe { ManuallyDrop::drop(&mut self.0) });
         // SAFETY: P15: it is counted still.
-        unsafe { count_off(lender, 1) };
+        unsafe { count_off(counter, 1) };
     }
 }
 
-impl Ended {
-    /// Adds ended entries of this lender. Those of another one are counted off.
+impl EndedEntries {
+    /// Adds ended entries of this counter. Those of another one are counted off.
     #[inline]
-    fn add(&self, lender: &Lender, entries: usize) {
-        self.count_off_others(lender);
-        self.lender.set(Some(NonNull::from(lender)));
+    fn add(&self, counter: &ScopeCounter, entries: usize) {
+        self.count_off_others(counter);
+        self.counter.set(Some(NonNull::from(counter)));
         self.entries.set(self.entries.get() + entries);
     }
 
-    fn are_of(&self, lender: &Lender) -> bool {
-        self.lender.get() == Some(NonNull::from(lender))
+    fn are_of(&self, counter: &ScopeCounter) -> bool {
+        self.counter.get() == Some(NonNull::from(counter))
     }
 
-    /// Gives the count of one of them to an entry that this lender is about to lend. False: there
+    /// Gives the count of one of them to an entry that this counter is about to lend. False: there
     /// is none.
-    fn pass_on(&self, lender: &Lender) -> bool {
+    fn pass_on(&self, counter: &ScopeCounter) -> bool {
         let entries = self.entries.get();
-        let has_one = entries > 0 && self.are_of(lender);
+        let has_one = entries > 0 && self.are_of(counter);
         self.entries.set(entries - usize::from(has_one));
         has_one
     }
 
-    /// Takes those of this lender, which the caller counts off. Those of another one are counted
+    /// Takes those of this counter, which the caller counts off. Those of another one are counted
     /// off here.
-    fn take(&self, lender: &Lender) -> usize {
-        self.count_off_others(lender);
+    fn take(&self, counter: &ScopeCounter) -> usize {
+        self.count_off_others(counter);
         self.entries.take()
     }
 
     #[inline]
-    fn count_off_others(&self, lender: &Lender) {
-        if !self.are_of(lender) {
+    fn count_off_others(&self, counter: &ScopeCounter) {
+        if !self.are_of(counter) {
             self.count_off();
         }
     }
@@ -366,14 +366,14 @@ impl Ended {
     #[inline]
     pub(in crate::thread) fn count_off(&self) {
         let entries = self.entries.take();
-        if let Some(lender) = self.lender.get().filter(|_| entries > 0) {
+        if let Some(counter) = self.counter.get().filter(|_| entries > 0) {
             // SAFETY: P15: they are counted still.
-            unsafe { count_off(lender.as_ptr(), entries) };
+            unsafe { count_off(counter.as_ptr(), entries) };
         }
     }
 }
 
-impl Drop for Ended {
+impl Drop for EndedEntries {
     fn drop(&mut self) {
         self.count_off();
     }
@@ -383,17 +383,17 @@ impl Drop for Ended {
 ///
 /// # Safety
 /// P15: they are counted, and not counted off otherwise.
-unsafe fn count_off(lender: *const Lender, entries: usize) {
+unsafe fn count_off(counter: *const ScopeCounter, entries: usize) {
     // SAFETY: P15: they are counted still. What follows borrows the count alone, which `off` does
     // not touch once it has counted.
-    let left = unsafe { &(*lender).left };
+    let left = unsafe { &(*counter).left };
     if left.off(entries) {
         // SAFETY: P15: they were the last, and have not set the latch. This borrows the latch
         // alone, which is not touched once it is set (P5).
-        let latch = unsafe { &(*lender).latch };
+        let latch = unsafe { &(*counter).latch };
         if !latch.set_unless_parked() {
             // SAFETY: P15: as above.
-            let waiter = unsafe { (*lender).waiter };
+            let waiter = unsafe { (*counter).waiter };
             // SAFETY: P15: the latch is not set, so the handle is there.
             let waiter = unsafe { waiter.as_ref() }.clone();
             if latch.set() {

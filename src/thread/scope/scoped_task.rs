@@ -30,7 +30,7 @@ use std::panic::resume_unwind;
 use std::ptr;
 use std::sync::Arc;
 
-use super::raw_once_task::{Handle, Scoped, handle};
+use super::raw_once_task::{OnceTaskHandle, Scoped, handle};
 use super::raw_pair_arc::PairArc;
 use super::raw_scope::{Scope, ScopeState, ToLend, open};
 use super::raw_scope_counter::{ErasedEntry, TrackedEntry};
@@ -146,7 +146,7 @@ fn enqueue(scope: &ScopeState, lent: ErasedEntry) {
 /// });
 /// ```
 pub struct ScopedTask<'scope, T> {
-    task: PairArc<TrackedEntry<dyn Handle<Result<T, usize>> + 'scope>>,
+    task: PairArc<TrackedEntry<dyn OnceTaskHandle<Result<T, usize>> + 'scope>>,
     scope: &'scope ScopeState,
 }
 
@@ -166,7 +166,7 @@ impl<T> ScopedTask<'_, T> {
     /// assert_eq!(length.unwrap(), 8);
     /// ```
     pub fn join(self) -> Result<T, TaskError> {
-        let (task, lender) = (&self.task.entry, &self.scope.lender);
+        let (task, counter) = (&self.task.entry, &self.scope.counter);
         let registry = self.scope.registry.present();
         if !task.latch().is_set() && may_help(self.scope) {
             // Inside its pool, on whichever thread it is waited for.
@@ -183,12 +183,12 @@ impl<T> ScopedTask<'_, T> {
             registry.as_worker(&mut |worker| {
                 let thread = worker.slot().wake_handle.clone();
                 let wait = || worker.wait_for(task.latch());
-                lender.join(task, thread, wait);
+                counter.join(task, thread, wait);
             });
         }
         match task.take() {
             Some(Ok(value)) => Ok(value),
-            Some(Err(which)) => match lender.panics.lock()[which].take() {
+            Some(Err(which)) => match counter.panics.lock()[which].take() {
                 Some(panic) => Err(TaskError::Panicked(Box::new(panic))),
                 None => Err(TaskError::Closed),
             },
@@ -232,16 +232,16 @@ where
             }
         };
         let wait = |scope: &ScopeState, latch: &Latch| {
-            let (lender, mut looks) = (scope.address(), 0_u32);
+            let (counter, mut looks) = (scope.address(), 0_u32);
             let help = || {
                 looks += 1;
                 let refused = scope.refused.lock().pop();
                 let next = || {
                     // The injector may be long.
-                    let injected = || registry.injector.take_scoped(lender);
+                    let injected = || registry.injector.take_scoped(counter);
                     let injected = || looks.is_power_of_two().then(injected).flatten();
                     here()
-                        .or_else(|| worker.steal_scoped(lender))
+                        .or_else(|| worker.steal_scoped(counter))
                         .or_else(injected)
                 };
                 let next = || may_help(scope).then(next).flatten();
