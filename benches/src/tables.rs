@@ -168,7 +168,7 @@ fn circumstances(record: &Record) -> String {
         } else {
             ""
         };
-        format!(", while others took {others:.2} processors{busy}")
+        format!(", while other programs used {others:.2} processors{busy}")
     });
     format!("{:.0} s{others}.", record.seconds)
 }

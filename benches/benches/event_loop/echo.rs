@@ -49,7 +49,7 @@ pub fn echo(bench: &mut Bench, connections: usize) {
     };
     let connections = bench.pick(connections.min(3), connections, connections);
     let [each, spent] = measure(bench, connections, 1, requests);
-    let name = format!("echo, {connections} connections: each");
+    let name = format!("echo, connections: {connections}, each");
     let goals: &[Goal] = &[NEARLY, Goal::Ahead];
     bench.report(Row::new(&name, Unit::Us, goals), &each);
     bench.report(
@@ -130,7 +130,7 @@ pub fn system_calls(bench: &mut Bench) {
         });
         let measured = Measured::new(figures.collect());
         roles::unpin();
-        let name = format!("system calls for each echo, {connections} connections in step");
+        let name = format!("system calls for each echo, connections in step: {connections}");
         let goals: &[Goal] = &[Goal::Times(1.05), Goal::Ahead];
         bench.report(Row::new(name, Unit::Count, goals), &measured);
     }
