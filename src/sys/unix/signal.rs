@@ -129,7 +129,7 @@ impl Subscription {
 
     fn subscribe(signum: c_int) -> io::Result<Self> {
         if let libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP = signum {
-            let what = "it tells of a fault on the spot";
+            let what = "it reports a fault, which must be handled where it happens";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let mut table = table().lock();
