@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::engine::sleep::{Need, Sleep, Waiters};
+use super::engine::sleep::{Need, ProcessWaiters, SleepState};
 
 /// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Broken {
 
 /// A pool of one runner.
 pub struct Caller {
-    sleep: Sleep,
+    sleep: SleepState,
     broken: Broken,
 }
 
@@ -30,7 +30,7 @@ impl Caller {
     /// A pool whose runner runs.
     pub fn new(broken: Broken) -> Arc<Self> {
         let this = Self {
-            sleep: Sleep::new(1, Arc::new(Waiters::new())),
+            sleep: SleepState::new(1, Arc::new(ProcessWaiters::new())),
             broken,
         };
         let _last = this.sleep.found();

@@ -184,13 +184,13 @@ where
 /// A full reference count of a task, shared by several threads.
 #[cfg(loom)]
 #[derive(Debug)]
-pub struct Full(state::State);
+pub struct Full(state::CellState);
 
 #[cfg(loom)]
 impl Full {
     /// A count that is so much above the limit from which on none is added.
     pub fn new(more: i32) -> Self {
-        Self(state::State::with_too_many(more))
+        Self(state::CellState::with_too_many(more))
     }
 
     pub fn retain(&self) {

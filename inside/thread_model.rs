@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use super::engine::mailbox::Mailbox;
-use super::engine::sleep::{Need, Recruited, Sleep, Sleeper, Waiters, WakeReason};
+use super::engine::mailbox::ShareMailbox;
+use super::engine::sleep::{Need, ProcessWaiters, Recruited, SleepState, Sleeper, WakeReason};
 use super::engine::wake::WakeHandle;
 use super::engine::{countdown, latch};
 use super::scope::raw_pair_arc::PairArc;
@@ -43,7 +43,7 @@ pub enum Broken {
 
 struct Slot {
     sleeper: Arc<Sleeper>,
-    mailbox: Mailbox<()>,
+    mailbox: ShareMailbox<()>,
 }
 
 fn handle(parker: &Parker) -> WakeHandle {
@@ -51,8 +51,8 @@ fn handle(parker: &Parker) -> WakeHandle {
 }
 
 pub struct Pool {
-    sleep: Sleep,
-    waiters: Arc<Waiters>,
+    sleep: SleepState,
+    waiters: Arc<ProcessWaiters>,
     /// Opened by the stall monitor, where a model has one.
     watched: Mutex<Option<Arc<Gate>>>,
     /// Like a deque's indices: stores and loads that synchronise nothing else.
@@ -74,9 +74,9 @@ pub struct Worker {
 
 impl Pool {
     pub fn new(width: usize, broken: Broken) -> Arc<Self> {
-        let waiters = Arc::new(Waiters::new());
+        let waiters = Arc::new(ProcessWaiters::new());
         Arc::new(Self {
-            sleep: Sleep::new(width, Arc::clone(&waiters)),
+            sleep: SleepState::new(width, Arc::clone(&waiters)),
             waiters,
             watched: Mutex::new(None),
             queued: AtomicUsize::new(0),
@@ -92,7 +92,7 @@ impl Pool {
         let parker = Parker::new();
         let slot = Arc::new(Slot {
             sleeper: Sleeper::new(slots.len(), handle(&parker)),
-            mailbox: Mailbox::new(),
+            mailbox: ShareMailbox::new(),
         });
         slot.mailbox.open();
         slots.push(Arc::clone(&slot));
@@ -422,7 +422,7 @@ impl<T> std::ops::Deref for Owner<T> {
 
 /// A scope's end: parts that end on other threads, and the one thread that waits for them.
 pub struct Scope {
-    left: countdown::Countdown,
+    left: countdown::CountdownLatch,
     latch: latch::Latch,
     waiter: WakeHandle,
     parker: Parker,
@@ -433,7 +433,7 @@ impl Default for Scope {
         let parker = Parker::new();
         let waiter = handle(&parker);
         Self {
-            left: countdown::Countdown::new(1),
+            left: countdown::CountdownLatch::new(1),
             latch: latch::Latch::new(),
             waiter,
             parker,

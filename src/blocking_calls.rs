@@ -34,7 +34,7 @@ use crate::trace_log;
 
 /// What a call waits for.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum CallKind {
     /// A disk, or whatever else is behind a path.
     File,
     /// A server of names.
@@ -67,7 +67,7 @@ const STILL: Duration = Duration::from_millis(10);
 
 /// Runs `f` on a thread that may block. Fails if the system refuses to start one.
 #[track_caller]
-pub(crate) fn run<F, R>(kind: Kind, f: F) -> io::Result<Task<R>>
+pub(crate) fn run<F, R>(kind: CallKind, f: F) -> io::Result<Task<R>>
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
@@ -76,7 +76,7 @@ where
 }
 
 #[track_caller]
-fn enqueue<F, R>(queue: &'static Queue, f: F) -> io::Result<Task<R>>
+fn enqueue<F, R>(queue: &'static CallQueue, f: F) -> io::Result<Task<R>>
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
@@ -98,23 +98,23 @@ where
     Ok(task)
 }
 
-fn queue(kind: Kind) -> &'static Queue {
+fn queue(kind: CallKind) -> &'static CallQueue {
     // A forked child has none of its parent's threads.
-    static QUEUES: PerProcess<[Queue; 2]> = PerProcess::new();
+    static QUEUES: PerProcess<[CallQueue; 2]> = PerProcess::new();
     let queues = QUEUES.get_or_init(|| {
         task::panic::install_hook();
-        LIMITS.map(Queue::new)
+        LIMITS.map(CallQueue::new)
     });
     &queues[kind as usize]
 }
 
-struct Queue {
+struct CallQueue {
     limits: Limits,
-    state: Mutex<State>,
+    state: Mutex<CallQueueState>,
 }
 
 #[derive(Default)]
-struct State {
+struct CallQueueState {
     calls: VecDeque<Runnable>,
     /// Helpers that serve, or are about to.
     threads: usize,
@@ -124,7 +124,7 @@ struct State {
     is_monitored: bool,
 }
 
-impl Queue {
+impl CallQueue {
     fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -134,7 +134,7 @@ impl Queue {
 
     /// Makes sure that there is a helper for one more call, which must be queued before the lock is
     /// released.
-    fn staffed(&'static self) -> io::Result<MutexGuard<'static, State>> {
+    fn staffed(&'static self) -> io::Result<MutexGuard<'static, CallQueueState>> {
         let mut state = self.state.lock();
         if state.threads >= self.limits.at_once {
             // If the system refuses the thread, the next call tries again.
@@ -202,10 +202,10 @@ mod tests {
     #[test]
     fn a_stuck_call_delays_no_other() {
         let (release, stuck) = mpsc::channel::<()>();
-        let first = run(Kind::File, move || stuck.recv()).unwrap();
+        let first = run(CallKind::File, move || stuck.recv()).unwrap();
         for n in 0..20 {
             assert_eq!(
-                run(Kind::File, move || n)
+                run(CallKind::File, move || n)
                     .unwrap()
                     .join_timeout(PATIENCE)
                     .unwrap(),
@@ -225,11 +225,11 @@ mod tests {
         let stuck: Vec<_> = (0..MAX_THREADS + 20)
             .map(|_| {
                 let stuck = stuck.clone();
-                run(Kind::File, move || stuck.lock().recv()).unwrap()
+                run(CallKind::File, move || stuck.lock().recv()).unwrap()
             })
             .collect();
         assert_eq!(
-            run(Kind::File, || 7)
+            run(CallKind::File, || 7)
                 .unwrap()
                 .join_timeout(PATIENCE)
                 .unwrap(),
@@ -242,7 +242,7 @@ mod tests {
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let state = queue(Kind::File).state.lock();
+            let state = queue(CallKind::File).state.lock();
             if state.threads == 0 && !state.is_monitored {
                 break;
             }
@@ -254,7 +254,7 @@ mod tests {
 
     /// Calls that wait until `release` is dropped, and the number of those that have begun.
     fn block(
-        queue: &'static Queue,
+        queue: &'static CallQueue,
         calls: usize,
         until: mpsc::Receiver<()>,
     ) -> (Arc<AtomicUsize>, Vec<Task<()>>) {
@@ -282,9 +282,9 @@ mod tests {
 
     #[test]
     fn stuck_calls_get_so_many_threads_and_no_more() {
-        static QUEUE: OnceLock<Queue> = OnceLock::new();
+        static QUEUE: OnceLock<CallQueue> = OnceLock::new();
         let (at_once, most) = (2, 5);
-        let queue = QUEUE.get_or_init(|| Queue::new(Limits { at_once, most }));
+        let queue = QUEUE.get_or_init(|| CallQueue::new(Limits { at_once, most }));
         let (release, stuck) = mpsc::channel();
         let (begun, tasks) = block(queue, 20, stuck);
         until(|| begun.load(Relaxed) == 5);
@@ -303,13 +303,13 @@ mod tests {
     #[test]
     fn lookups_that_are_not_answered_delay_no_file() {
         let (release, stuck) = mpsc::channel();
-        let most = LIMITS[Kind::Lookup as usize].most;
-        let (begun, tasks) = block(queue(Kind::Lookup), most + 20, stuck);
+        let most = LIMITS[CallKind::Lookup as usize].most;
+        let (begun, tasks) = block(queue(CallKind::Lookup), most + 20, stuck);
         until(|| begun.load(Relaxed) == most);
-        let before = queue(Kind::File).state.lock().taken;
-        let mut file = run(Kind::File, || 7).unwrap();
+        let before = queue(CallKind::File).state.lock().taken;
+        let mut file = run(CallKind::File, || 7).unwrap();
         assert_eq!(file.join_timeout(PATIENCE).unwrap(), 7);
-        assert!(queue(Kind::File).state.lock().taken > before);
+        assert!(queue(CallKind::File).state.lock().taken > before);
         assert_eq!(
             begun.load(Relaxed),
             most,
@@ -323,13 +323,13 @@ mod tests {
 
     #[test]
     fn a_panic_is_the_calls_own() {
-        let mut bad = run(Kind::File, || panic!("on purpose")).unwrap();
+        let mut bad = run(CallKind::File, || panic!("on purpose")).unwrap();
         assert!(matches!(
             bad.join_timeout(PATIENCE),
             Err(TaskError::Panicked(panic)) if panic.message() == "on purpose"
         ));
         assert_eq!(
-            run(Kind::File, || 1)
+            run(CallKind::File, || 1)
                 .unwrap()
                 .join_timeout(PATIENCE)
                 .unwrap(),

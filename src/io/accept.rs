@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listening socket of the standard library.
 #[derive(Debug)]
-pub(super) struct Listener<T> {
+pub(super) struct ListeningSocket<T> {
     socket: T,
     /// Of `poll_accept`.
     pause: Mutex<Option<Pause>>,
@@ -43,27 +43,27 @@ struct Pause {
     _held: Option<Held>,
 }
 
-impl<T> Listener<T> {
+impl<T> ListeningSocket<T> {
     pub(super) fn socket(&self) -> &T {
         &self.socket
     }
 }
 
-impl<T> From<T> for Listener<T> {
+impl<T> From<T> for ListeningSocket<T> {
     fn from(socket: T) -> Self {
         let pause = Mutex::new(None);
         Self { socket, pause }
     }
 }
 
-impl<T: AsFd> AsFd for Listener<T> {
+impl<T: AsFd> AsFd for ListeningSocket<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
 /// Makes a bound socket of the standard library listen.
-pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<Listener<T>>> {
+pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<ListeningSocket<T>>> {
     // std lets 128 connections wait, and the system drops further ones: the clients of a burst
     // would hang for a second. A second call to `listen` changes the limit.
     rustix::net::listen(listener.as_fd(), BACKLOG)?;
@@ -72,7 +72,7 @@ pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<Listener<T>>> {
 
 /// Accepts connections with `op`.
 pub(super) async fn accept<T: AsFd, R>(
-    source: &Source<Listener<T>>,
+    source: &Source<ListeningSocket<T>>,
     op: impl FnMut(&T) -> io::Result<R>,
 ) -> io::Result<R> {
     let mut op = passing_over(op);
@@ -89,7 +89,7 @@ pub(super) async fn accept<T: AsFd, R>(
 
 /// Like [`accept`], for `poll_accept`: only the latest caller is woken.
 pub(super) fn poll_accept<T: AsFd, R>(
-    source: &Source<Listener<T>>,
+    source: &Source<ListeningSocket<T>>,
     cx: &mut Context<'_>,
     op: impl FnMut(&T) -> io::Result<R>,
 ) -> Poll<io::Result<R>> {
@@ -126,7 +126,7 @@ pub(super) fn poll_accept<T: AsFd, R>(
 /// `op`, without connections that their clients have closed while they waited.
 fn passing_over<T, R>(
     mut op: impl FnMut(&T) -> io::Result<R>,
-) -> impl FnMut(&Listener<T>) -> io::Result<R> {
+) -> impl FnMut(&ListeningSocket<T>) -> io::Result<R> {
     move |listener| loop {
         match op(&listener.socket) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

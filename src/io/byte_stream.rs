@@ -5,12 +5,12 @@
 //! short), or loops over those; the source does the waiting.
 //!
 //! A short read of a TCP connection means that the next one would block (`epoll(7)`, question 9),
-//! which saves that call; [`Bytes::DRAINS`] says for which descriptors. A Unix socket stops at a
-//! message that carries descriptors, a terminal at the end of a line, a pipe at the end of a packet
-//! if its writer wants that; there the next call is made in the loop's next turn. A short write
-//! means for all of them that there is no room. Of a list of slices, the system gets as many as it
-//! takes at once, without the empty ones in front: a call with empty slices only would return 0,
-//! which looks like the end.
+//! which saves that call; [`ByteDescriptor::DRAINS`] says for which descriptors. A Unix socket
+//! stops at a message that carries descriptors, a terminal at the end of a line, a pipe at the end
+//! of a packet if its writer wants that; there the next call is made in the loop's next turn. A
+//! short write means for all of them that there is no room. Of a list of slices, the system gets as
+//! many as it takes at once, without the empty ones in front: a call with empty slices only would
+//! return 0, which looks like the end.
 //!
 //! hyper and tokio give their readers uninitialised memory. Filling it with zeros first costs as
 //! much as a copy of the data that could arrive. The system can write into such memory, and rustix
@@ -40,7 +40,7 @@ use crate::event_loop::Direction;
 use crate::sys::transfer;
 
 /// A descriptor through which bytes are read or written.
-pub(crate) trait Bytes: AsFd {
+pub(crate) trait ByteDescriptor: AsFd {
     /// Whether a short read leaves nothing behind.
     const DRAINS: bool = false;
 
@@ -54,7 +54,7 @@ pub(crate) trait Bytes: AsFd {
 
 /// A source that bytes are read from and written to.
 pub(crate) trait ByteStream {
-    type Io: Bytes;
+    type Io: ByteDescriptor;
 
     fn source(&self) -> &Source<Self::Io>;
 }
@@ -67,12 +67,12 @@ const CHUNK: usize = 8 * 1024;
 
 /// Reads, in one system call.
 #[inline]
-fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::Output> {
+fn receive<T: ByteDescriptor, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::Output> {
     transfer::receive(io.as_fd(), io.is_socket(), buffer)
 }
 
 /// A closure that reads into these buffers; `None`: they have no room.
-fn reading<T: Bytes>(
+fn reading<T: ByteDescriptor>(
     buffers: &mut [IoSliceMut<'_>],
 ) -> Option<impl FnMut(&T) -> io::Result<Completed<usize>>> {
     let first = buffers.iter().position(|buffer| !buffer.is_empty())?;
@@ -89,7 +89,7 @@ fn reading<T: Bytes>(
 }
 
 /// A closure that writes these slices; `None`: they are empty.
-fn writing<T: Bytes>(
+fn writing<T: ByteDescriptor>(
     slices: &[IoSlice<'_>],
 ) -> Option<impl FnMut(&T) -> io::Result<Completed<usize>>> {
     let first = slices.iter().position(|slice| !slice.is_empty())?;
@@ -109,7 +109,7 @@ pub(super) fn close_write(socket: impl AsFd) -> io::Result<()> {
     }
 }
 
-impl<T: Bytes> Source<T> {
+impl<T: ByteDescriptor> Source<T> {
     pub(super) async fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match reading(buffers) {
             Some(op) => self.operate(Direction::Read, op).await,

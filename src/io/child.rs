@@ -58,12 +58,12 @@ pub struct Child {
     pub stderr: Option<ChildStderr>,
     pid: u32,
     id: Id,
-    state: State,
+    state: ChildState,
     kill_on_drop: bool,
 }
 
 #[derive(Debug)]
-enum State {
+enum ChildState {
     /// No descriptor was left to watch it.
     Unwatched,
     Watched(Source<Arc<Handle>>),
@@ -72,7 +72,7 @@ enum State {
     Lost,
 }
 
-impl State {
+impl ChildState {
     /// The state of a child; `None`: it is running.
     fn of(child: &Handle) -> io::Result<Option<Self>> {
         match child.fetch() {
@@ -91,7 +91,7 @@ impl Child {
             stderr: None,
             pid: started.id(),
             id: child::id(&started)?,
-            state: State::Unwatched,
+            state: ChildState::Unwatched,
             kill_on_drop,
         };
         // If no descriptor is left, later calls try again.
@@ -148,11 +148,12 @@ impl Child {
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
         self.register()?;
-        let State::Watched(source) = &self.state else {
+        let ChildState::Watched(source) = &self.state else {
             return self.status();
         };
-        let ended = source
-            .reading(|child| State::of(child)?.ok_or_else(|| io::ErrorKind::WouldBlock.into()));
+        let ended = source.reading(|child| {
+            ChildState::of(child)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        });
         self.state = ended.await?;
         self.status()
     }
@@ -175,8 +176,8 @@ impl Child {
     /// ```
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.register()?;
-        if let State::Watched(source) = &self.state {
-            let Some(state) = State::of(source.get_ref())? else {
+        if let ChildState::Watched(source) = &self.state {
+            let Some(state) = ChildState::of(source.get_ref())? else {
                 return Ok(None);
             };
             self.state = state;
@@ -237,13 +238,13 @@ impl Child {
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let sent = match &self.state {
-            State::Unwatched => match self.open() {
+            ChildState::Unwatched => match self.open() {
                 Ok(child) => child.signal(signal),
                 Err(error) if is_gone(&error) => Ok(()),
                 Err(_) => child::signal_by_id(&self.id, signal),
             },
-            State::Watched(source) => source.get_ref().signal(signal),
-            State::Ended(_) | State::Lost => Ok(()),
+            ChildState::Watched(source) => source.get_ref().signal(signal),
+            ChildState::Ended(_) | ChildState::Lost => Ok(()),
         };
         match sent {
             Ok(()) => Ok(()),
@@ -304,11 +305,11 @@ impl Child {
 
     /// Opens the descriptor, unless that is done or there is nothing to watch.
     fn register(&mut self) -> io::Result<()> {
-        if let State::Unwatched = self.state {
+        if let ChildState::Unwatched = self.state {
             self.state = match self.open() {
-                Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
+                Ok(fd) => ChildState::Watched(Source::new(Arc::new(fd))),
                 // The child does not exist any more, not even as a zombie.
-                Err(error) if is_gone(&error) => State::Lost,
+                Err(error) if is_gone(&error) => ChildState::Lost,
                 Err(error) => return Err(refused(CALLS[0])(error)),
             };
         }
@@ -321,7 +322,7 @@ impl Child {
 
     fn status(&self) -> io::Result<ExitStatus> {
         match &self.state {
-            State::Ended(status) => Ok(*status),
+            ChildState::Ended(status) => Ok(*status),
             _ => Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!(
@@ -341,10 +342,10 @@ impl Drop for Child {
             let _ = self.kill();
         }
         let _ = self.register();
-        match std::mem::replace(&mut self.state, State::Lost) {
-            State::Watched(source) => reaper::adopt(Orphan::Held(source.get_ref().clone())),
-            State::Unwatched => reaper::adopt(Orphan::Numbered(self.id.clone())),
-            State::Ended(_) | State::Lost => {}
+        match std::mem::replace(&mut self.state, ChildState::Lost) {
+            ChildState::Watched(source) => reaper::adopt(Orphan::Held(source.get_ref().clone())),
+            ChildState::Unwatched => reaper::adopt(Orphan::Numbered(self.id.clone())),
+            ChildState::Ended(_) | ChildState::Lost => {}
         }
     }
 }

@@ -9,12 +9,12 @@
 use std::io;
 use std::process::Stdio;
 
-use super::byte_stream::{ByteStream, Bytes, reads, writes};
+use super::byte_stream::{ByteDescriptor, ByteStream, reads, writes};
 use super::source::Source;
 use crate::sys::descriptor::pipe_descriptor;
 use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
 
-impl Bytes for PipeEnd {
+impl ByteDescriptor for PipeEnd {
     /// A pipe whose writer has put it into packet mode returns one packet at a time.
     const DRAINS: bool = IS_SOCKET;
 

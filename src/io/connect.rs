@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use super::lookup::{Seal, Target, ToSocketAddrs, no_address};
+use super::lookup::{LookupSeal, LookupTarget, ToSocketAddrs, no_address};
 use super::source::this_loop;
 use crate::timer::Alarm;
 
@@ -35,8 +35,8 @@ where
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
     this_loop()?; // before a name is looked up
-    let target = host.target(Seal)?;
-    let named = matches!(target, Target::Name(..));
+    let target = host.target(LookupSeal)?;
+    let named = matches!(target, LookupTarget::Name(..));
     let mut addresses = target.addresses().await?;
     if named {
         addresses = interleaved(addresses);

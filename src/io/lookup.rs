@@ -10,7 +10,7 @@ use std::net::ToSocketAddrs as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::blocking_calls;
-use crate::blocking_calls::Kind;
+use crate::blocking_calls::CallKind;
 
 /// Looks up a host: returns all its addresses, in the order of the system's preference.
 ///
@@ -37,7 +37,7 @@ use crate::blocking_calls::Kind;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Vec<SocketAddr>> {
-    host.target(Seal)?.addresses().await
+    host.target(LookupSeal)?.addresses().await
 }
 
 /// The result of `call` for the first address with which it succeeds; otherwise the last error.
@@ -74,31 +74,31 @@ pub(super) fn first<R>(
 /// ```
 pub trait ToSocketAddrs {
     #[doc(hidden)]
-    fn target(&self, _: Seal) -> io::Result<Target>;
+    fn target(&self, _: LookupSeal) -> io::Result<LookupTarget>;
 }
 
 /// Only this crate can construct it, so only it can call `target`.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Seal;
+pub struct LookupSeal;
 
 /// The addresses, or the name that must be looked up first.
 #[doc(hidden)]
 #[derive(Debug)]
-pub enum Target {
+pub enum LookupTarget {
     /// Addresses that need no lookup.
     Known(Vec<SocketAddr>),
     /// A name and a port.
     Name(String, u16),
 }
 
-impl Target {
+impl LookupTarget {
     /// Looks up the name, if it is one.
     pub(super) async fn addresses(self) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::Known(addresses) => Ok(addresses),
             Self::Name(name, port) => {
-                let found = blocking_calls::run(Kind::Lookup, move || {
+                let found = blocking_calls::run(CallKind::Lookup, move || {
                     (name.as_str(), port).to_socket_addrs()
                 })?;
                 Ok(found.await??.collect())
@@ -111,8 +111,8 @@ macro_rules! one_address {
     ($($type:ty),*) => {
         $(
             impl ToSocketAddrs for $type {
-                fn target(&self, _: Seal) -> io::Result<Target> {
-                    Ok(Target::Known(vec![SocketAddr::from(*self)]))
+                fn target(&self, _: LookupSeal) -> io::Result<LookupTarget> {
+                    Ok(LookupTarget::Known(vec![SocketAddr::from(*self)]))
                 }
             }
         )*
@@ -123,35 +123,35 @@ one_address! { SocketAddr, SocketAddrV4, SocketAddrV6 }
 one_address! { (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16) }
 
 impl ToSocketAddrs for [SocketAddr] {
-    fn target(&self, _: Seal) -> io::Result<Target> {
-        Ok(Target::Known(self.to_vec()))
+    fn target(&self, _: LookupSeal) -> io::Result<LookupTarget> {
+        Ok(LookupTarget::Known(self.to_vec()))
     }
 }
 
 impl ToSocketAddrs for Vec<SocketAddr> {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
+    fn target(&self, seal: LookupSeal) -> io::Result<LookupTarget> {
         self.as_slice().target(seal)
     }
 }
 
 impl ToSocketAddrs for (&str, u16) {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
+    fn target(&self, seal: LookupSeal) -> io::Result<LookupTarget> {
         let (host, port) = *self;
         match host.parse::<IpAddr>() {
             Ok(ip) => (ip, port).target(seal),
-            Err(_) => Ok(Target::Name(host.into(), port)),
+            Err(_) => Ok(LookupTarget::Name(host.into(), port)),
         }
     }
 }
 
 impl ToSocketAddrs for (String, u16) {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
+    fn target(&self, seal: LookupSeal) -> io::Result<LookupTarget> {
         (self.0.as_str(), self.1).target(seal)
     }
 }
 
 impl ToSocketAddrs for str {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
+    fn target(&self, seal: LookupSeal) -> io::Result<LookupTarget> {
         if let Ok(address) = self.parse::<SocketAddr>() {
             return address.target(seal);
         }
@@ -162,13 +162,13 @@ impl ToSocketAddrs for str {
 }
 
 impl ToSocketAddrs for String {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
+    fn target(&self, seal: LookupSeal) -> io::Result<LookupTarget> {
         self.as_str().target(seal)
     }
 }
 
 impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {
-    fn target(&self, seal: Seal) -> io::Result<Target> {
+    fn target(&self, seal: LookupSeal) -> io::Result<LookupTarget> {
         (**self).target(seal)
     }
 }
@@ -192,15 +192,20 @@ mod tests {
     #[test]
     fn numbers_are_known_and_names_are_not() {
         for text in ["127.0.0.1:80", "[::1]:80"] {
-            let target = text.target(Seal).unwrap();
-            assert!(matches!(target, Target::Known(known) if known == [text.parse().unwrap()]));
+            let target = text.target(LookupSeal).unwrap();
+            assert!(
+                matches!(target, LookupTarget::Known(known) if known == [text.parse().unwrap()])
+            );
         }
-        assert!(matches!(("::1", 8).target(Seal), Ok(Target::Known(_))));
+        assert!(matches!(
+            ("::1", 8).target(LookupSeal),
+            Ok(LookupTarget::Known(_))
+        ));
         assert!(
-            matches!("a.example:8".target(Seal), Ok(Target::Name(name, 8)) if name == "a.example")
+            matches!("a.example:8".target(LookupSeal), Ok(LookupTarget::Name(name, 8)) if name == "a.example")
         );
         for text in ["a.example", "127.0.0.1", "host:", "host:65536", ""] {
-            let error = text.target(Seal).unwrap_err();
+            let error = text.target(LookupSeal).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{text}");
         }
     }

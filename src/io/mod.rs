@@ -102,7 +102,7 @@ mod unix_listener;
 mod unix_stream;
 
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
-pub(crate) use byte_stream::{ByteStream, Bytes};
+pub(crate) use byte_stream::{ByteDescriptor, ByteStream};
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
 pub(crate) use source::Source;
 

@@ -28,7 +28,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use rustix::fd::OwnedFd;
 
 use super::buf_reader::BufReader;
-use super::byte_stream::Bytes;
+use super::byte_stream::ByteDescriptor;
 use super::fs;
 use super::lines::Lines;
 use super::read_write;
@@ -398,7 +398,7 @@ struct Device {
     socket: bool,
 }
 
-impl Bytes for Device {
+impl ByteDescriptor for Device {
     fn is_socket(&self) -> bool {
         self.socket
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use super::byte_stream::{ByteStream, Bytes};
+use super::byte_stream::{ByteDescriptor, ByteStream};
 use super::connect::first_to_answer;
 use super::lookup::ToSocketAddrs;
 use super::source::{Source, fairly};
@@ -201,7 +201,7 @@ impl TcpStream {
     }
 }
 
-impl Bytes for Socket {
+impl ByteDescriptor for Socket {
     const DRAINS: bool = SHORT_READS_DRAIN;
 }
 

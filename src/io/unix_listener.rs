@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixListener as Socket};
 use std::path::Path;
 use std::task::{Context, Poll};
 
-use super::accept::{Listener, accept, incoming, listen, poll_accept};
+use super::accept::{ListeningSocket, accept, incoming, listen, poll_accept};
 use super::source::{Source, fairly, socket};
 use super::unix_stream::UnixStream;
 use crate::sys::sockets;
@@ -36,7 +36,7 @@ use crate::sys::sockets;
 /// ```
 #[derive(Debug)]
 pub struct UnixListener {
-    source: Source<Listener<Socket>>,
+    source: Source<ListeningSocket<Socket>>,
 }
 
 impl UnixListener {

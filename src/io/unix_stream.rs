@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::net::{AddressFamily, connect};
 
 use super::backoff::with_backoff;
-use super::byte_stream::{ByteStream, Bytes};
+use super::byte_stream::{ByteDescriptor, ByteStream};
 use super::source::Source;
 use super::stream::stream;
 use crate::sys::peer::peer;
@@ -153,6 +153,6 @@ async fn connect_unix(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-impl Bytes for Socket {}
+impl ByteDescriptor for Socket {}
 
 stream! { UnixStream, Socket, SocketAddr }

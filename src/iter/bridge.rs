@@ -31,8 +31,8 @@ impl<I> Bridge<I> {
 }
 
 source! {
-    [I: Iterator<Item: Send> + Send] Bridge<I>, I::Item, Turns<'a, I>,
-    |this| Turns(this, usize::MAX),
+    [I: Iterator<Item: Send> + Send] Bridge<I>, I::Item, BridgeTurns<'a, I>,
+    |this| BridgeTurns(this, usize::MAX),
     |_| Shape {
         unordered: true,
         ..Shape::unknown()
@@ -41,9 +41,9 @@ source! {
 
 /// A number of turns at an iterator.
 #[derive(Debug)]
-pub struct Turns<'a, I>(&'a Bridge<I>, usize);
+pub struct BridgeTurns<'a, I>(&'a Bridge<I>, usize);
 
-impl<I: Iterator<Item: Send> + Send> Producer for Turns<'_, I> {
+impl<I: Iterator<Item: Send> + Send> Producer for BridgeTurns<'_, I> {
     type Item = I::Item;
     type Iter = Self;
     type Back = iter::Empty<I::Item>;
@@ -65,7 +65,7 @@ impl<I: Iterator<Item: Send> + Send> Producer for Turns<'_, I> {
     }
 }
 
-impl<I: Iterator> Iterator for Turns<'_, I> {
+impl<I: Iterator> Iterator for BridgeTurns<'_, I> {
     type Item = I::Item;
     fn next(&mut self) -> Option<I::Item> {
         self.1 = self.1.checked_sub(1)?;

@@ -5,7 +5,7 @@
 //!
 //! Tests: `tests/iter/collect.rs`.
 
-use crate::thread::{Here, Producer, Seal, Source, append_all, divide, together};
+use crate::thread::{FoldPosition, Producer, Seal, Source, append_all, append_right, divide};
 
 /// The buffers of all parts, in the order of the items, each of which is `put` into one.
 pub(super) fn gather<S, B, F>(mut source: S, put: F) -> Vec<B>
@@ -15,14 +15,14 @@ where
     F: Fn(&mut B, S::Item) + Sync,
 {
     let (shape, items) = (source.shape(Seal), source.open(Seal));
-    let fold = |_: Here<'_>, so_far: Option<Vec<B>>, items: S::Producer<'_>| {
+    let fold = |_: FoldPosition<'_>, so_far: Option<Vec<B>>, items: S::Producer<'_>| {
         let mut so_far = so_far.unwrap_or_else(|| vec![B::default()]);
         if let Some(buffer) = so_far.last_mut() {
             items.forward().for_each(|item| put(buffer, item));
         }
         Some(so_far)
     };
-    let buffers = divide(shape, items, fold, together);
+    let buffers = divide(shape, items, fold, append_right);
     drop((source, put)); // before the result is returned: a destructor that panics would lose it
     buffers.unwrap_or_default()
 }

@@ -1,8 +1,9 @@
 //! Adaptors that handle items one by one: standard iterator adaptors, applied to each piece.
 //!
-//! **Job.** A [`Stage`] is divided like the source below it. When a piece becomes an iterator, its
-//! [`Kind`] puts std's adaptor around it: `map`, `filter`, `filter_map`, `flat_map`. The two kinds
-//! with a state for each piece (`map_init`, `fold`) have their own adaptors.
+//! **Job.** An [`ItemAdaptor`] is divided like the source below it. When a piece becomes an
+//! iterator, its [`AdaptItems`] puts std's adaptor around it: `map`, `filter`, `filter_map`,
+//! `flat_map`. The two kinds with a state for each piece (`map_init`, `fold`) have their own
+//! adaptors.
 //!
 //! Tests: `tests/iter/main.rs`.
 
@@ -12,7 +13,7 @@ use crate::thread::{Exact, Producer, Seal, Shape, Source};
 
 /// A parallel iterator whose items go through an adaptor.
 #[derive(Clone, Debug)]
-pub struct Stage<I, K> {
+pub struct ItemAdaptor<I, K> {
     pub(super) base: I,
     pub(super) kind: K,
 }
@@ -22,16 +23,16 @@ macro_rules! adaptors {
     ($($of:ident: $name:ident<$($f:ident),*> of $kind:ident;)*) => {$(
         #[doc = concat!("[`ParallelIterator::", stringify!($of), "`](super::ParallelIterator::", stringify!($of), ").")]
         #[derive(Clone, Debug)]
-        pub struct $name<I, $($f),*>(pub(super) Stage<I, $kind<$($f),*>>);
+        pub struct $name<I, $($f),*>(pub(super) ItemAdaptor<I, $kind<$($f),*>>);
 
         #[doc(hidden)]
         impl<I, $($f),*> Source for $name<I, $($f),*>
         where
-            Stage<I, $kind<$($f),*>>: Source,
+            ItemAdaptor<I, $kind<$($f),*>>: Source,
         {
-            type Item = <Stage<I, $kind<$($f),*>> as Source>::Item;
+            type Item = <ItemAdaptor<I, $kind<$($f),*>> as Source>::Item;
             type Producer<'a>
-                = <Stage<I, $kind<$($f),*>> as Source>::Producer<'a>
+                = <ItemAdaptor<I, $kind<$($f),*>> as Source>::Producer<'a>
             where
                 Self: 'a;
             fn open(&mut self, _: Seal) -> Self::Producer<'_> {
@@ -43,7 +44,7 @@ macro_rules! adaptors {
         }
 
         #[doc(hidden)]
-        impl<I, $($f),*> Exact for $name<I, $($f),*> where Stage<I, $kind<$($f),*>>: Exact {}
+        impl<I, $($f),*> Exact for $name<I, $($f),*> where ItemAdaptor<I, $kind<$($f),*>>: Exact {}
     )*};
 }
 adaptors! {
@@ -56,7 +57,7 @@ adaptors! {
 }
 
 /// How a stage adapts the iterator over a piece.
-pub trait Kind<T>: Sync {
+pub trait AdaptItems<T>: Sync {
     /// The items of the adapted iterator.
     type Out: Send;
     /// The iterator with its adaptor.
@@ -73,14 +74,14 @@ pub trait Kind<T>: Sync {
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I>;
 }
 
-impl<I: Source, K: Kind<I::Item>> Source for Stage<I, K> {
+impl<I: Source, K: AdaptItems<I::Item>> Source for ItemAdaptor<I, K> {
     type Item = K::Out;
     type Producer<'a>
-        = Staged<'a, I::Producer<'a>, K>
+        = AdaptedPiece<'a, I::Producer<'a>, K>
     where
         Self: 'a;
     fn open(&mut self, _: Seal) -> Self::Producer<'_> {
-        Staged(self.base.open(Seal), &self.kind)
+        AdaptedPiece(self.base.open(Seal), &self.kind)
     }
     fn shape(&self, _: Seal) -> Shape {
         let base = self.base.shape(Seal);
@@ -95,9 +96,9 @@ impl<I: Source, K: Kind<I::Item>> Source for Stage<I, K> {
 
 /// The items of a stage.
 #[derive(Clone, Debug)]
-pub struct Staged<'a, P, K>(P, &'a K);
+pub struct AdaptedPiece<'a, P, K>(P, &'a K);
 
-impl<'a, P: Producer, K: Kind<P::Item>> Producer for Staged<'a, P, K> {
+impl<'a, P: Producer, K: AdaptItems<P::Item>> Producer for AdaptedPiece<'a, P, K> {
     type Item = K::Out;
     type Iter = K::Iter<'a, P::Iter>;
     type Back = K::Iter<'a, P::Back>;
@@ -126,7 +127,7 @@ macro_rules! kinds {
         #[derive(Clone, Debug)]
         pub struct $name<F>(pub(super) F);
 
-        impl<T: Send, $($generic)* F: Fn($arg) -> $result + Sync> Kind<T> for $name<F> {
+        impl<T: Send, $($generic)* F: Fn($arg) -> $result + Sync> AdaptItems<T> for $name<F> {
             type Out = $out;
             type Iter<'a, I: Iterator<Item = T>>
                 = $iter
@@ -156,13 +157,13 @@ kinds! {
 pub trait OneToOne {}
 impl<F> OneToOne for Mapping<F> {}
 impl<N, F> OneToOne for Initing<N, F> {}
-impl<I: Exact, K: Kind<I::Item> + OneToOne> Exact for Stage<I, K> {}
+impl<I: Exact, K: AdaptItems<I::Item> + OneToOne> Exact for ItemAdaptor<I, K> {}
 
 /// The kind that maps each item by a function with a state.
 #[derive(Clone, Debug)]
 pub struct Initing<N, F>(pub(super) N, pub(super) F);
 
-impl<T, S, R, N, F> Kind<T> for Initing<N, F>
+impl<T, S, R, N, F> AdaptItems<T> for Initing<N, F>
 where
     R: Send,
     N: Fn() -> S + Sync,
@@ -205,7 +206,7 @@ impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, 
 #[derive(Clone, Debug)]
 pub struct Folding<N, F>(pub(super) N, pub(super) F);
 
-impl<T, A, N, F> Kind<T> for Folding<N, F>
+impl<T, A, N, F> AdaptItems<T> for Folding<N, F>
 where
     A: Send,
     N: Fn() -> A + Sync,

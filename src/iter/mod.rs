@@ -62,8 +62,8 @@
 // For work on this module.
 //
 //   a source ──opened──▶ a producer ──cut──▶ pieces ──▶ an iterator of std's ──▶ folded, joined
-//   par, slices, text, bridge     index_adaptors: cut in step   item_adaptors     parallel,
-//                                                                              collect_parts: the ends
+//   par, slices,         index_adaptors                 item_adaptors           parallel,
+//   text, bridge                                                                collect_parts
 //
 // Reading order: `parallel` and `indexed` are the public API, with `sources` and `collect`. An
 // adaptor is a source over a source: `item_adaptors` handles items one by one, `index_adaptors`

@@ -15,14 +15,14 @@ use super::collect_parts::gather;
 use super::index_adaptors::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::item_adaptors::{
     Filter, FilterMap, FilterMapping, Filtering, FlatMapIter, FlatMapping, Fold, Folding, Initing,
-    Map, MapInit, Mapping, Stage,
+    ItemAdaptor, Map, MapInit, Mapping,
 };
 use super::par::Par;
 use super::search::{search, try_reduce};
 use super::try_types::Try;
 use crate::loom::Mutex;
 use crate::thread::{
-    Here, Items, LEAF, Producer, RUN, Seal, Source, divide, divide_fixed, map_reduce,
+    FoldPosition, Items, LEAF, Producer, RUN, Seal, Source, divide, divide_fixed, map_reduce,
 };
 
 /// Types that can become a parallel iterator: collections by value or by reference, ranges, and
@@ -121,7 +121,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!(numbers, [2, 4, 6]);
     /// ```
     fn for_each<F: Fn(Self::Item) + Sync>(self, f: F) {
-        reduce(stage(self, Mapping(f)), |(), ()| ());
+        reduce(adapt(self, Mapping(f)), |(), ()| ());
     }
 
     /// [`for_each`](Self::for_each) with a state, which `init` creates for each of a few pieces.
@@ -142,7 +142,7 @@ pub trait ParallelIterator: Source + Send {
         N: Fn() -> S + Sync,
         F: Fn(&mut S, Self::Item) + Sync,
     {
-        reduce(stage(self, Initing(init, f)), |(), ()| ());
+        reduce(adapt(self, Initing(init, f)), |(), ()| ());
     }
 
     /// [`for_each_init`](Self::for_each_init) with clones of one value.
@@ -182,7 +182,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!(lengths, [1, 3]);
     /// ```
     fn map<R: Send, F: Fn(Self::Item) -> R + Sync + Send>(self, f: F) -> Map<Self, F> {
-        Map(stage(self, Mapping(f)))
+        Map(adapt(self, Mapping(f)))
     }
 
     /// [`map`](Self::map) with a state, which `init` creates for each of a few pieces: a random
@@ -205,7 +205,7 @@ pub trait ParallelIterator: Source + Send {
         N: Fn() -> S + Sync + Send,
         F: Fn(&mut S, Self::Item) -> R + Sync + Send,
     {
-        MapInit(stage(self, Initing(init, f)))
+        MapInit(adapt(self, Initing(init, f)))
     }
 
     /// [`map_init`](Self::map_init) with clones of one value.
@@ -275,7 +275,7 @@ pub trait ParallelIterator: Source + Send {
         Self: Source<Item = &'a T>,
         T: Clone + Send + Sync + 'a,
     {
-        Map(stage(self, Mapping(T::clone as fn(&'a T) -> T)))
+        Map(adapt(self, Mapping(T::clone as fn(&'a T) -> T)))
     }
 
     /// Copies of the referenced items.
@@ -290,7 +290,7 @@ pub trait ParallelIterator: Source + Send {
         Self: Source<Item = &'a T>,
         T: Copy + Send + Sync + 'a,
     {
-        Map(stage(self, Mapping(|item: &'a T| *item)))
+        Map(adapt(self, Mapping(|item: &'a T| *item)))
     }
 
     /// The items for which `f` returns true.
@@ -301,7 +301,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((0..100).into_par_iter().filter(|n| n % 7 == 0).count(), 15);
     /// ```
     fn filter<F: Fn(&Self::Item) -> bool + Sync + Send>(self, f: F) -> Filter<Self, F> {
-        Filter(stage(self, Filtering(f)))
+        Filter(adapt(self, Filtering(f)))
     }
 
     /// The results of `f` that are `Some`.
@@ -316,7 +316,7 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(Self::Item) -> Option<R> + Sync + Send,
     {
-        FilterMap(stage(self, FilterMapping(f)))
+        FilterMap(adapt(self, FilterMapping(f)))
     }
 
     /// All items of the parallel iterators that `f` returns. Each of those is collected first, by
@@ -350,7 +350,7 @@ pub trait ParallelIterator: Source + Send {
         U: IntoIterator<Item: Send>,
         F: Fn(Self::Item) -> U + Sync + Send,
     {
-        FlatMapIter(stage(self, FlatMapping(f)))
+        FlatMapIter(adapt(self, FlatMapping(f)))
     }
 
     /// All items of the collections that are the items: [`flat_map`](Self::flat_map).
@@ -409,7 +409,7 @@ pub trait ParallelIterator: Source + Send {
         N: Fn() -> A + Sync + Send,
         F: Fn(A, Self::Item) -> A + Sync + Send,
     {
-        Fold(stage(self, Folding(init, f)))
+        Fold(adapt(self, Folding(init, f)))
     }
 
     /// [`fold`](Self::fold) with clones of one value.
@@ -519,9 +519,10 @@ pub trait ParallelIterator: Source + Send {
     fn count(mut self) -> usize {
         let (shape, items) = (self.shape(Seal), self.open(Seal));
         // (Std's count of a filter has no branch.)
-        let fold = |_: Here<'_>, so_far: Option<usize>, items: <Self as Source>::Producer<'_>| {
-            Some(so_far.unwrap_or(0) + items.forward().count())
-        };
+        let fold =
+            |_: FoldPosition<'_>, so_far: Option<usize>, items: <Self as Source>::Producer<'_>| {
+                Some(so_far.unwrap_or(0) + items.forward().count())
+            };
         divide(shape, items, fold, |a, b| a + b).unwrap_or(0)
     }
 
@@ -614,7 +615,7 @@ pub trait ParallelIterator: Source + Send {
             let sum = |item| iter::once(item).sum::<S>();
             return map_reduce(self, LONG_RUN, sum, join).unwrap_or_else(nothing);
         }
-        let fold = |_: Here<'_>, so_far, items: <Self as Source>::Producer<'_>| {
+        let fold = |_: FoldPosition<'_>, so_far, items: <Self as Source>::Producer<'_>| {
             let sum = items.forward().sum::<S>();
             Some(match so_far {
                 Some(so_far) => join(so_far, sum),
@@ -645,7 +646,7 @@ pub trait ParallelIterator: Source + Send {
             return map_reduce(self, LONG_RUN, product, join).unwrap_or_else(nothing);
         }
         let shape = self.shape(Seal);
-        let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
+        let fold = |_: FoldPosition<'_>, _, items: <Self as Source>::Producer<'_>| {
             Some(items.forward().product::<S>())
         };
         let product = divide_fixed(shape, self.open(Seal), fold, join);
@@ -695,7 +696,7 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(&Self::Item) -> K + Sync,
     {
-        let keyed = stage(self, Mapping(move |item| (f(&item), item)));
+        let keyed = adapt(self, Mapping(move |item| (f(&item), item)));
         let least = reduce(keyed, |a, b| match a.0 > b.0 {
             true => keep(b, a),
             false => keep(a, b),
@@ -745,7 +746,7 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(&Self::Item) -> K + Sync,
     {
-        let keyed = stage(self, Mapping(move |item| (f(&item), item)));
+        let keyed = adapt(self, Mapping(move |item| (f(&item), item)));
         let greatest = reduce(keyed, |a, b| match a.0 > b.0 {
             true => keep(a, b),
             false => keep(b, a),
@@ -853,7 +854,7 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(Self::Item) -> Option<R> + Sync,
     {
-        reduce(stage(self, FilterMapping(f)), |before, last| {
+        reduce(adapt(self, FilterMapping(f)), |before, last| {
             keep(last, before)
         })
     }
@@ -887,8 +888,8 @@ fn is_of<T, S>() -> bool {
     typeid::of::<T>() == typeid::of::<S>() || typeid::of::<T>() == typeid::of::<&S>()
 }
 
-fn stage<I, K>(base: I, kind: K) -> Stage<I, K> {
-    Stage { base, kind }
+fn adapt<I, K>(base: I, kind: K) -> ItemAdaptor<I, K> {
+    ItemAdaptor { base, kind }
 }
 
 /// Combines all items two by two, from left to right, in whichever groups.
@@ -897,7 +898,7 @@ where
     F: Fn(S::Item, S::Item) -> S::Item + Sync,
 {
     let (shape, items) = (source.shape(Seal), source.open(Seal));
-    let fold = |_: Here<'_>, so_far: Option<S::Item>, items: S::Producer<'_>| match so_far {
+    let fold = |_: FoldPosition<'_>, so_far: Option<S::Item>, items: S::Producer<'_>| match so_far {
         Some(so_far) => Some(items.forward().fold(so_far, &f)),
         None => items.forward().reduce(&f),
     };

@@ -8,7 +8,7 @@
 //!   old places, each once. Copies are neither compared nor dropped before that.
 //! - **Q2** The slice holds each of its items once whenever the caller's code may unwind out of
 //!   here: a merge into the buffer leaves the slice unchanged; a merge from the buffer into the
-//!   slice, if it unwinds, first copies the buffer back ([`Restore`]).
+//!   slice, if it unwinds, first copies the buffer back ([`CopyBack`]).
 //! - **Q3** The buffer never drops its contents as items, and a finished merge into it has all
 //!   items of its part of the slice.
 //! - **Q4** Both runs and the target are borrowed mutably, so only one thread at a time has access
@@ -29,7 +29,7 @@ use crate::thread::join;
 const MERGE: usize = if cfg!(miri) { 8 } else { 8192 };
 
 /// Items, or copies of items.
-type Place<T> = MaybeUninit<T>;
+type MergeSlot<T> = MaybeUninit<T>;
 
 /// Sorts `items`, which are not zero-sized; equal ones keep their order. Runs of at most `piece`
 /// items are sorted by one thread.
@@ -39,7 +39,7 @@ where
 {
     let mut buffer = Vec::with_capacity(items.len());
     let buffer = &mut buffer.spare_capacity_mut()[..items.len()];
-    let items = ptr::from_mut(items) as *mut [Place<T>];
+    let items = ptr::from_mut(items) as *mut [MergeSlot<T>];
     // SAFETY: Q2: the places hold items again when this borrow ends, however it ends.
     let items = unsafe { &mut *items };
     sort_part(items, buffer, piece, false, order);
@@ -47,8 +47,8 @@ where
 
 /// Sorts the items of a part of the slice; the result goes to its part of the buffer, or stays.
 fn sort_part<T: Send, F>(
-    items: &mut [Place<T>],
-    buffer: &mut [Place<T>],
+    items: &mut [MergeSlot<T>],
+    buffer: &mut [MergeSlot<T>],
     piece: usize,
     into_buffer: bool,
     order: &F,
@@ -76,7 +76,7 @@ fn sort_part<T: Send, F>(
         let (left, right) = items.split_at_mut(middle);
         merge(left, right, buffer, order);
     } else {
-        let restore = Restore(buffer, items);
+        let restore = CopyBack(buffer, items);
         let (left, right) = restore.0.split_at_mut(middle);
         merge(left, right, restore.1, order);
         mem::forget(restore);
@@ -84,16 +84,16 @@ fn sort_part<T: Send, F>(
 }
 
 /// Copies the runs back when it is dropped because the merge unwinds.
-struct Restore<'a, T>(&'a mut [Place<T>], &'a mut [Place<T>]);
+struct CopyBack<'a, T>(&'a mut [MergeSlot<T>], &'a mut [MergeSlot<T>]);
 
-impl<T> Drop for Restore<'_, T> {
+impl<T> Drop for CopyBack<'_, T> {
     fn drop(&mut self) {
         copy(self.0, self.1);
     }
 }
 
 /// Copies the bits of the items.
-fn copy<T>(from: &[Place<T>], to: &mut [Place<T>]) {
+fn copy<T>(from: &[MergeSlot<T>], to: &mut [MergeSlot<T>]) {
     assert_eq!(from.len(), to.len());
     // SAFETY: Q1: bits are copied; the two have the same length and are borrowed separately; a
     // place may hold anything.
@@ -102,7 +102,7 @@ fn copy<T>(from: &[Place<T>], to: &mut [Place<T>]) {
 
 /// Whether `a` goes before `b`.
 #[inline(always)]
-fn is_less<T, F>(a: &Place<T>, b: &Place<T>, order: &F) -> bool
+fn is_less<T, F>(a: &MergeSlot<T>, b: &MergeSlot<T>, order: &F) -> bool
 where
     F: Fn(&T, &T) -> Ordering,
 {
@@ -115,9 +115,9 @@ where
 
 /// Copies two sorted runs into one; of equal items the left one comes first.
 fn merge<T: Send, F>(
-    left: &mut [Place<T>],
-    right: &mut [Place<T>],
-    target: &mut [Place<T>],
+    left: &mut [MergeSlot<T>],
+    right: &mut [MergeSlot<T>],
+    target: &mut [MergeSlot<T>],
     order: &F,
 ) where
     F: Fn(&T, &T) -> Ordering + Sync,
@@ -147,9 +147,9 @@ fn merge<T: Send, F>(
 
 /// Divides a merge into two: the items before both cuts, and those behind.
 fn merge_parts<T: Send, F>(
-    left: &mut [Place<T>],
-    right: &mut [Place<T>],
-    target: &mut [Place<T>],
+    left: &mut [MergeSlot<T>],
+    right: &mut [MergeSlot<T>],
+    target: &mut [MergeSlot<T>],
     cuts: (usize, usize),
     order: &F,
 ) where
@@ -164,8 +164,12 @@ fn merge_parts<T: Send, F>(
     );
 }
 
-fn merge_here<T, F>(left: &[Place<T>], right: &[Place<T>], target: &mut [Place<T>], order: &F)
-where
+fn merge_here<T, F>(
+    left: &[MergeSlot<T>],
+    right: &[MergeSlot<T>],
+    target: &mut [MergeSlot<T>],
+    order: &F,
+) where
     F: Fn(&T, &T) -> Ordering,
 {
     let (mut l, mut r) = (0, 0);

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::Result as Caught;
 
 use super::try_types::Try;
-use crate::thread::{Here, Producer, Seal, Source, discard, divide, divide_fixed};
+use crate::thread::{FoldPosition, Producer, Seal, Source, discard, divide, divide_fixed};
 
 /// A result of `f` that is `Some`: of the lowest such item, or the first one found.
 ///
@@ -23,7 +23,7 @@ where
 {
     let shape = source.shape(Seal);
     let in_order = lowest && !shape.unordered;
-    let fold = |here: Here<'_>, so_far: Option<Caught<R>>, items: S::Producer<'_>| {
+    let fold = |here: FoldPosition<'_>, so_far: Option<Caught<R>>, items: S::Producer<'_>| {
         if so_far.is_some() {
             drop(items);
             return so_far;
@@ -67,7 +67,7 @@ where
             failure
         }
     };
-    let fold = |here: Here<'_>, _, items: S::Producer<'_>| {
+    let fold = |here: FoldPosition<'_>, _, items: S::Producer<'_>| {
         let mut has_failed = false;
         let reduced = catch(|| {
             let mut items = items.forward().take_while(|_| !here.is_over());

@@ -8,7 +8,7 @@ use super::par::Par;
 use super::parallel::{IntoParallelIterator, ParallelIterator};
 use super::slices::{SliceChunks, SliceChunksMut, SliceWindows};
 use super::sort;
-use super::text::{Chars, Lines, Text, Words};
+use super::text::{Chars, SplitLines, SplitText, SplitWords};
 use std::cmp::Ordering;
 
 /// `par_iter`: a collection by reference.
@@ -301,7 +301,7 @@ pub trait ParallelString {
     /// assert_eq!("Klee".par_chars().filter(|c| *c == 'e').count(), 2);
     /// ```
     fn par_chars(&self) -> impl ParallelIterator<Item = char> {
-        Par(Text::<Chars>::new(self.as_parallel_string()))
+        Par(SplitText::<Chars>::new(self.as_parallel_string()))
     }
 
     /// The bytes, like [`str::bytes`].
@@ -323,7 +323,7 @@ pub trait ParallelString {
     /// assert_eq!("1\n2\n".par_lines().map(|line| line.parse::<i32>().unwrap()).sum::<i32>(), 3);
     /// ```
     fn par_lines(&self) -> impl ParallelIterator<Item = &str> {
-        Par(Text::<Lines>::new(self.as_parallel_string()))
+        Par(SplitText::<SplitLines>::new(self.as_parallel_string()))
     }
 
     /// The words, like [`str::split_whitespace`].
@@ -334,7 +334,7 @@ pub trait ParallelString {
     /// assert_eq!("three small words".par_split_whitespace().count(), 3);
     /// ```
     fn par_split_whitespace(&self) -> impl ParallelIterator<Item = &str> {
-        Par(Text::<Words>::new(self.as_parallel_string()))
+        Par(SplitText::<SplitWords>::new(self.as_parallel_string()))
     }
 }
 

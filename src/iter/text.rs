@@ -23,12 +23,12 @@ pub(super) trait Reading: Send + Sync {
 
 /// A string as a parallel iterator over the items that `R` defines.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text<'s, R> {
+pub(super) struct SplitText<'s, R> {
     text: &'s str,
     reading: PhantomData<fn() -> R>,
 }
 
-impl<'s, R> Text<'s, R> {
+impl<'s, R> SplitText<'s, R> {
     pub(super) fn new(text: &'s str) -> Self {
         let reading = PhantomData;
         Self { text, reading }
@@ -36,11 +36,11 @@ impl<'s, R> Text<'s, R> {
 }
 
 source! {
-    ['s, R: Reading] Text<'s, R>, R::Item<'s>, Self,
+    ['s, R: Reading] SplitText<'s, R>, R::Item<'s>, Self,
     |this| Self::new(this.text), |_| Shape::unknown()
 }
 
-impl<'s, R: Reading> Producer for Text<'s, R> {
+impl<'s, R: Reading> Producer for SplitText<'s, R> {
     type Item = R::Item<'s>;
     type Iter = R::Iter<'s>;
     type Back = iter::Empty<R::Item<'s>>;
@@ -86,9 +86,9 @@ impl Reading for Chars {
 
 /// Splits as [`str::lines`] does.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lines;
+pub(super) struct SplitLines;
 
-impl Reading for Lines {
+impl Reading for SplitLines {
     type Item<'s> = &'s str;
     type Iter<'s> = str::Lines<'s>;
     fn end(text: &str, at: usize) -> usize {
@@ -103,9 +103,9 @@ impl Reading for Lines {
 
 /// Splits as [`str::split_whitespace`] does.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Words;
+pub(super) struct SplitWords;
 
-impl Reading for Words {
+impl Reading for SplitWords {
     type Item<'s> = &'s str;
     type Iter<'s> = str::SplitWhitespace<'s>;
     fn end(text: &str, at: usize) -> usize {

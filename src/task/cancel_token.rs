@@ -56,17 +56,17 @@ use crate::timer::Alarm;
 /// ```
 #[derive(Clone)]
 pub struct CancelToken {
-    node: Arc<Node>,
+    node: Arc<TokenNode>,
 }
 
-struct Node {
+struct TokenNode {
     cancelled: AtomicBool,
     /// The nearest deadline of this token and its ancestors.
     deadline: Option<Instant>,
     /// The parent, and the key of this token in the parent's list. Children keep their parents
     /// alive.
     parent: Option<(CancelToken, usize)>,
-    children: Mutex<Slab<Weak<Node>>>,
+    children: Mutex<Slab<Weak<TokenNode>>>,
     waiters: Waiters,
 }
 
@@ -79,7 +79,7 @@ impl CancelToken {
 
     fn with(parent: Option<(Self, usize)>, deadline: Option<Instant>, cancelled: bool) -> Self {
         Self {
-            node: Arc::new(Node {
+            node: Arc::new(TokenNode {
                 cancelled: AtomicBool::new(cancelled),
                 deadline,
                 parent,
@@ -192,7 +192,7 @@ debug!(
     deadline = self.node.deadline
 );
 
-impl Drop for Node {
+impl Drop for TokenNode {
     fn drop(&mut self) {
         // A chain of parents that only this node keeps alive must not be dropped recursively.
         let mut parent = self.parent.take();

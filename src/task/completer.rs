@@ -64,8 +64,8 @@ impl<T> Completer<T> {
     #[inline]
     pub(crate) fn has_token(&self) -> bool {
         self.cell()
-            .side()
-            .is_some_and(|side| side.token.get().is_some())
+            .extras()
+            .is_some_and(|extras| extras.token.get().is_some())
     }
 
     /// Sets the report of a failure that is never taken. Must come before the promise can be

@@ -18,7 +18,7 @@ pub(crate) use crate::sync::park::{RefuseGuard, blocking_refused, refuse_blockin
 pub(crate) use super::id::register_fork_handler;
 pub(crate) use super::raw::{Inherited, inherit};
 
-struct Here {
+struct ThreadClaims {
     /// The tag of this worker's pool; 0: the thread is not a worker.
     home: Cell<u32>,
     /// Whether the thread is currently inside another pool.
@@ -34,7 +34,7 @@ struct Here {
 pub(crate) type TakeNewest = fn(usize) -> Option<Runnable>;
 
 per_thread! {
-    static HERE: Here = Here {
+    static HERE: ThreadClaims = ThreadClaims {
         home: Cell::new(0),
         away: Cell::new(false),
         newest: Cell::new(0),

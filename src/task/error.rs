@@ -55,13 +55,13 @@ pub enum TaskError {
     )]
     WouldBlock,
     /// The closure, future or call panicked.
-    #[error("{item}{0}", item = Item(.0.item))]
+    #[error("{item}{0}", item = ItemIndex(.0.item))]
     Panicked(Box<Panic>),
     /// The worker process that ran the call died.
-    #[error("{item}{0}", item = Item(.0.item))]
+    #[error("{item}{0}", item = ItemIndex(.0.item))]
     WorkerDied(Box<WorkerExit>),
     /// An argument or a result could not cross to or from a worker process.
-    #[error("{item}{0}", item = Item(.0.item))]
+    #[error("{item}{0}", item = ItemIndex(.0.item))]
     Codec(Box<CodecError>),
     /// The task's own code returned an error: that of [`flatten`](crate::Task::flatten), or of a
     /// promise that was completed with [`TaskError::failed`].
@@ -149,9 +149,9 @@ impl TaskError {
 }
 
 /// The index of a `map`'s item, which its error's message begins with.
-struct Item(Option<usize>);
+struct ItemIndex(Option<usize>);
 
-impl fmt::Display for Item {
+impl fmt::Display for ItemIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(index) => write!(f, "item {index}: "),
@@ -329,7 +329,7 @@ impl fmt::Display for WorkerExit {
 /// The `Debug` form is the same text: `unwrap`, and a `main` that returns the error, print it.
 impl fmt::Debug for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{self}", Item(self.item))
+        write!(f, "{}{self}", ItemIndex(self.item))
     }
 }
 

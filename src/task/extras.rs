@@ -9,7 +9,7 @@ use super::unobserved::Hook;
 
 /// The record. A cell has a pointer to it, which is empty for most tasks.
 #[derive(Default)]
-pub(super) struct Side {
+pub(super) struct Extras {
     pub(super) name: OnceLock<Box<str>>,
     /// The hook for a failure that is never taken. It replaces the process's hook.
     pub(super) hook: OnceLock<Hook>,

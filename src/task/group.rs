@@ -14,8 +14,8 @@
 //! its end can be resumed, and failures that are left when the group is dropped are reported like
 //! those of any dropped task.
 //!
-//! A future that is not a task gets a task cell whose entries come to the group ([`Polled`]): the
-//! thread that waits polls it, without the lock.
+//! A future that is not a task gets a task cell whose entries come to the group ([`GroupFutures`]):
+//! the thread that waits polls it, without the lock.
 //!
 //! A member that is added to a group that has failed or was cancelled is cancelled at once. So is
 //! one that is added after the group was dropped.
@@ -31,7 +31,7 @@ use std::vec;
 use slab::Slab;
 
 use super::error::TaskError;
-use super::group_futures::{NOTICE, Polled, ToGroup};
+use super::group_futures::{GroupFutures, NOTICE, ToGroup};
 use super::id::TaskId;
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::loom::{Arc, Mutex};
@@ -74,7 +74,7 @@ struct Members<T> {
     /// The members that a join has taken out so far, in the order of completion.
     collected: Vec<Member<T>>,
     /// The entries of members that are not tasks; set once there is such a member.
-    polled: Option<Arc<Polled>>,
+    polled: Option<Arc<GroupFutures>>,
     /// The numbers and keys of the members that the blocking `next`, on a loop's thread, has still
     /// to report in its round.
     unnamed: Option<vec::IntoIter<(usize, usize)>>,
@@ -91,10 +91,10 @@ struct Member<T> {
 }
 
 /// An event of the ready queue.
-enum Event<T> {
+enum GroupEvent<T> {
     Ended(Member<T>),
     /// A future must be polled.
-    Woken(Arc<Polled>),
+    Woken(Arc<GroupFutures>),
     Nothing,
     /// Nothing has ended, and there are no members.
     NoMembers,
@@ -134,30 +134,30 @@ impl<T> Members<T> {
     }
 
     /// The member that has ended first, or that there is a future to poll.
-    fn next_event(&mut self) -> Event<T> {
+    fn next_event(&mut self) -> GroupEvent<T> {
         loop {
             match self.ready.next() {
-                None if self.tasks.is_empty() => return Event::NoMembers,
-                None => return Event::Nothing,
+                None if self.tasks.is_empty() => return GroupEvent::NoMembers,
+                None => return GroupEvent::Nothing,
                 Some(NOTICE) => {
                     if let Some(polled) = &self.polled {
-                        return Event::Woken(polled.clone());
+                        return GroupEvent::Woken(polled.clone());
                     }
                 }
                 Some(key) => {
                     if let Some(member) = self.tasks.try_remove(key) {
-                        return Event::Ended(member);
+                        return GroupEvent::Ended(member);
                     }
                 }
             }
         }
     }
 
-    fn polled(&mut self) -> Arc<Polled> {
+    fn polled(&mut self) -> Arc<GroupFutures> {
         let ready = &self.ready;
         let polled = self
             .polled
-            .get_or_insert_with(|| Polled::new(ready.shared()));
+            .get_or_insert_with(|| GroupFutures::new(ready.shared()));
         polled.clone()
     }
 
@@ -407,9 +407,9 @@ impl<T> TaskGroup<T> {
         loop {
             let event = self.shared.lock().next_event();
             match event {
-                Event::Ended(member) => return Poll::Ready(Some(member)),
-                Event::NoMembers => return Poll::Ready(None),
-                Event::Woken(polled) => {
+                GroupEvent::Ended(member) => return Poll::Ready(Some(member)),
+                GroupEvent::NoMembers => return Poll::Ready(None),
+                GroupEvent::Woken(polled) => {
                     polled.poll_one();
                     // Each future is polled at most once, and one more is: futures that wake
                     // themselves must not keep this thread busy.
@@ -424,7 +424,7 @@ impl<T> TaskGroup<T> {
                         }
                     }
                 }
-                Event::Nothing => match &cx {
+                GroupEvent::Nothing => match &cx {
                     Some(cx) if self.ready.register(cx.waker()) => {}
                     _ => return Poll::Pending,
                 },

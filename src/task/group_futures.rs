@@ -17,13 +17,13 @@ use crate::loom::{Arc, Mutex};
 /// A number in the ready queue that is no member's: it says that there is an entry here.
 pub(super) const NOTICE: usize = usize::MAX;
 
-pub(super) struct Polled {
+pub(super) struct GroupFutures {
     /// The entries, oldest first. `None`: closed.
     entries: Mutex<Option<VecDeque<Runnable>>>,
     ready: Arc<ReadyShared>,
 }
 
-impl Polled {
+impl GroupFutures {
     pub(super) fn new(ready: Arc<ReadyShared>) -> Arc<Self> {
         let entries = Mutex::new(Some(VecDeque::new()));
         Arc::new(Self { entries, ready })
@@ -58,7 +58,7 @@ impl Polled {
 }
 
 /// The scheduler of members that are futures.
-pub(super) struct ToGroup(pub(super) Arc<Polled>);
+pub(super) struct ToGroup(pub(super) Arc<GroupFutures>);
 
 impl Schedule for ToGroup {
     fn schedule(&self, entry: Runnable) {

@@ -180,10 +180,10 @@ impl<T> Task<T> {
     /// Cost: two allocations; a task without a name pays nothing for the possibility.
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
-        let side = self.cell().side_or_make();
-        let first = side.name.get_or_init(|| name);
+        let extras = self.cell().extras_or_make();
+        let first = extras.name.get_or_init(|| name);
         trace_log::named(self.id().get(), first);
-        traced::named(side, first);
+        traced::named(extras, first);
         self
     }
 

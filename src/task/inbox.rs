@@ -41,13 +41,13 @@ pub(crate) enum SleepPlace {
 pub(crate) struct Inbox {
     /// The fork generation of the process that made it.
     generation: u32,
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
     /// Whether there are entries: a hint, which saves the drainer the lock.
     filled: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
+struct InboxState {
     /// The entries, oldest first.
     entries: Vec<Runnable>,
     sleep: Option<SleepPlace>,
@@ -73,7 +73,7 @@ impl Inbox {
 
     /// Takes the lock. `None`: this is a forked child, where the lock may be held for ever by a
     /// thread that was not copied.
-    fn lock(&self) -> Option<MutexGuard<'_, State>> {
+    fn lock(&self) -> Option<MutexGuard<'_, InboxState>> {
         (!self.is_foreign()).then(|| self.state.lock())
     }
 

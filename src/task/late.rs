@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What is known of a task whose time was up: in [`TaskError::TimedOut`](crate::TaskError::TimedOut).
+/// What is known of a task whose time was up: in
+/// [`TaskError::TimedOut`](crate::TaskError::TimedOut).
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,10 +26,10 @@ use std::time::Duration;
 ///
 /// Its `Default` knows nothing. Cloning it allocates, unless it knows nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Late(Option<Box<Known>>);
+pub struct Late(Option<Box<LateFields>>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Known {
+struct LateFields {
     item: Option<usize>,
     ran: Option<Duration>,
     limit: Option<Duration>,
@@ -43,7 +44,7 @@ impl Late {
 
     /// A call in the worker process `worker` was stopped after `ran`.
     pub(crate) fn call(limit: Duration, ran: Duration, worker: u32) -> Self {
-        Self(Some(Box::new(Known {
+        Self(Some(Box::new(LateFields {
             item: None,
             ran: Some(ran),
             limit: Some(limit),
@@ -55,7 +56,7 @@ impl Late {
         self.with(|known| known.item = Some(index))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Known)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut LateFields)) -> Self {
         change(self.0.get_or_insert_default());
         self
     }
@@ -89,7 +90,7 @@ impl Late {
 /// "item 1: the time is up (limit 20ms), after 20.1ms in worker process 4711"
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Known {
+        let LateFields {
             item,
             ran,
             limit,

@@ -38,12 +38,12 @@ type Payload = Box<dyn Any + Send + 'static>;
 /// ```
 #[derive(Clone)]
 pub struct Panic {
-    inner: Arc<Inner>,
+    inner: Arc<PanicFields>,
     /// The index of the item of a process pool's `map` that panicked.
     pub(super) item: Option<usize>,
 }
 
-struct Inner {
+struct PanicFields {
     message: String,
     location: Option<PanicLocation>,
     worker: String,
@@ -59,7 +59,7 @@ pub struct PanicLocation {
 }
 
 impl Panic {
-    fn local(payload: Payload, place: Option<Box<Place>>) -> Self {
+    fn local(payload: Payload, place: Option<Box<PanicSite>>) -> Self {
         let message = match payload.downcast_ref::<&'static str>() {
             Some(text) => (*text).to_owned(),
             None => match payload.downcast_ref::<String>() {
@@ -69,7 +69,7 @@ impl Panic {
         };
         let (location, worker) = place.map_or((None, None), |place| (place.location, place.worker));
         let worker = worker.unwrap_or_else(worker_name);
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(PanicFields {
             message,
             location,
             worker,
@@ -80,7 +80,7 @@ impl Panic {
 
     /// A panic that happened in another process.
     pub(crate) fn remote(message: String, location: Option<PanicLocation>, worker: String) -> Self {
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(PanicFields {
             message,
             location,
             worker,
@@ -117,7 +117,7 @@ impl Panic {
     /// Always.
     pub fn resume_unwind(self) -> ! {
         // No hook is called that would note the location.
-        note(Some(Box::new(Place {
+        note(Some(Box::new(PanicSite {
             task: current::id(),
             location: self.inner.location.clone(),
             worker: Some(self.inner.worker.clone()),
@@ -194,11 +194,11 @@ impl fmt::Display for PanicLocation {
 crate::loom::per_thread! {
     /// Where the last panic on this thread began. It is boxed because [`catch`] moves it out and
     /// in.
-    static PLACE: Cell<Option<Box<Place>>> = Cell::new(None);
+    static PLACE: Cell<Option<Box<PanicSite>>> = Cell::new(None);
 }
 
 /// Where a panic began.
-struct Place {
+struct PanicSite {
     /// The task that it happened in.
     task: Option<TaskId>,
     location: Option<PanicLocation>,
@@ -208,7 +208,7 @@ struct Place {
 
 /// Notes a place on this thread, or none; returns the previous one.
 #[inline(always)]
-fn note(place: Option<Box<Place>>) -> Option<Box<Place>> {
+fn note(place: Option<Box<PanicSite>>) -> Option<Box<PanicSite>> {
     PLACE
         .try_with(|slot| slot.replace(place))
         .unwrap_or_default()
@@ -225,7 +225,7 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            note(Some(Box::new(Place {
+            note(Some(Box::new(PanicSite {
                 task: current::id(),
                 location: info.location().map(PanicLocation::of),
                 worker: None,
@@ -252,7 +252,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 }
 
 /// The place of the panic that was just caught, if the hook has noted it.
-fn take_place() -> Option<Box<Place>> {
+fn take_place() -> Option<Box<PanicSite>> {
     note(None).filter(|place| place.task == current::id())
 }
 

@@ -23,9 +23,9 @@
 //!   `Runnable`, which is not copied, and continues from there. Meanwhile other threads see a
 //!   running task, and mark it as they would any (T5).
 //! - **T26** The count is at least the number of owners, or so large that the cell is never freed:
-//!   from 2^22 references on, [`State::release`] and [`State::wake`] do not decrease it, and from
-//!   2^22 + 2^21 on, [`State::retain`] and [`State::claim`] do not increase it. (The proof is in
-//!   `docs/internals/SAFETY.md`.)
+//!   from 2^22 references on, [`CellState::release`] and [`CellState::wake`] do not decrease it,
+//!   and from 2^22 + 2^21 on, [`CellState::retain`] and [`CellState::claim`] do not increase it.
+//!   (The proof is in `docs/internals/SAFETY.md`.)
 //!
 //! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the
 //! models in `checks/tests/models.rs`, and by twins that are broken on purpose: one in `lend`, one
@@ -60,9 +60,9 @@ const MANY: u32 = 1 << 31;
 const FULL: u32 = MANY | MANY >> 1;
 
 /// The word.
-pub(super) struct State(AtomicU32);
+pub(super) struct CellState(AtomicU32);
 
-/// What [`State::start`] found.
+/// What [`CellState::start`] found.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Start {
@@ -74,7 +74,7 @@ pub(super) enum Start {
     Stale,
 }
 
-/// What [`State::suspend`] found.
+/// What [`CellState::suspend`] found.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Suspend {
@@ -88,7 +88,7 @@ pub(super) enum Suspend {
     Gone,
 }
 
-/// What [`State::finish`] leaves to its caller.
+/// What [`CellState::finish`] leaves to its caller.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finish {
@@ -104,7 +104,7 @@ pub(super) enum Finish {
     Overruled,
 }
 
-/// What [`State::cancel_idle`] and [`State::cancel_future`] ask of their caller.
+/// What [`CellState::cancel_idle`] and [`CellState::cancel_future`] ask of their caller.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cancel {
@@ -119,7 +119,7 @@ pub(super) enum Cancel {
     Claimed,
 }
 
-/// What [`State::drop_handle`] leaves to its caller.
+/// What [`CellState::drop_handle`] leaves to its caller.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Detach {
@@ -134,7 +134,7 @@ pub(super) enum Detach {
     Gone,
 }
 
-/// What [`State::look`] saw.
+/// What [`CellState::look`] saw.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
@@ -146,7 +146,7 @@ pub(super) enum Look {
     Taken,
 }
 
-/// What [`State::wake`] asks of its caller.
+/// What [`CellState::wake`] asks of its caller.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wake {
@@ -158,7 +158,7 @@ pub(super) enum Wake {
     Last,
 }
 
-impl State {
+impl CellState {
     /// A queued task with a handle and a queue entry.
     pub(super) fn scheduled(claimable: bool) -> Self {
         let claimable = if claimable { CLAIMABLE } else { 0 };
@@ -558,7 +558,7 @@ impl State {
 
 /// For tests and models.
 #[cfg(any(test, loom))]
-impl State {
+impl CellState {
     /// The state of a task that sleeps, whose count is `more` above the one from which on it is not
     /// increased.
     pub(super) fn with_too_many(more: i32) -> Self {
@@ -584,7 +584,7 @@ fn is_last_or_many(s: u32, least: u32) -> bool {
     (s as i32) < least as i32
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for CellState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         const NAMES: [(u32, &str); 9] = [
             (SCHEDULED, "SCHEDULED"),
@@ -609,15 +609,15 @@ impl std::fmt::Debug for State {
 mod tests {
     use super::*;
 
-    impl State {
+    impl CellState {
         fn refs(&self) -> u32 {
             self.0.load(Ordering::Relaxed) / REF
         }
     }
 
     /// A task that sleeps, with this many owners.
-    fn owned_by(refs: u32) -> State {
-        State(AtomicU32::new(HANDLE | (refs * REF)))
+    fn owned_by(refs: u32) -> CellState {
+        CellState(AtomicU32::new(HANDLE | (refs * REF)))
     }
 
     #[test]
@@ -645,7 +645,7 @@ mod tests {
         assert_eq!(state.wake(), Wake::Nothing);
         assert!(state.refs() > EDGE);
         // An owner that was not counted is never removed, however many are dropped.
-        let state = State::with_too_many(-2);
+        let state = CellState::with_too_many(-2);
         (0..10).for_each(|_| state.retain());
         assert!((-2..=1).contains(&state.too_many()), "{state:?}");
         assert!((0..100).all(|_| !state.release()) && state.too_many() >= -2);
@@ -657,7 +657,7 @@ mod tests {
     /// A future that yields again and again, and one that is claimed by its waiter.
     #[test]
     fn with_too_many_owners_the_count_does_not_grow_for_ever() {
-        let state = State::with_too_many(0);
+        let state = CellState::with_too_many(0);
         state.0.fetch_or(CLAIMABLE, Ordering::Relaxed);
         for _ in 0..if cfg!(miri) { 1 << 8 } else { 1 << 23 } {
             state.0.fetch_or(SCHEDULED, Ordering::Relaxed);

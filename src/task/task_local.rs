@@ -74,7 +74,7 @@ pub struct LocalKey<T: 'static> {
 /// Where a task-local's value is while its scope's code runs.
 #[doc(hidden)]
 #[expect(missing_debug_implementations, reason = "it is the macro's")]
-pub struct LocalSlot<T>(RefCell<Option<Entry<T>>>);
+pub struct LocalSlot<T>(RefCell<Option<LocalValue<T>>>);
 
 impl<T> LocalSlot<T> {
     #[expect(clippy::new_without_default, reason = "it is the macro's")]
@@ -84,7 +84,7 @@ impl<T> LocalSlot<T> {
 }
 
 /// A value, and the mark of the task that has it.
-struct Entry<T> {
+struct LocalValue<T> {
     value: Rc<T>,
     mark: *const (),
 }
@@ -108,7 +108,7 @@ impl<T> LocalKey<T> {
     /// Calls `f`; its code finds `value` in this key.
     pub fn sync_scope<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
         let mut value = Some(value);
-        let _placed = Placed::new(self, &mut value);
+        let _placed = ValueInKey::new(self, &mut value);
         f()
     }
 
@@ -194,19 +194,19 @@ impl<T> LocalKey<T> {
 debug!(impl<T> LocalKey<T>, self);
 
 /// Moves a value into its key. Dropping it moves the value back to its place.
-struct Placed<'a, T: 'static> {
+struct ValueInKey<'a, T: 'static> {
     key: &'static LocalKey<T>,
     place: &'a mut Option<T>,
     /// The value that is not in the key now: first the new one, and later the previous one.
-    other: Option<Entry<T>>,
+    other: Option<LocalValue<T>>,
     is_swapped: bool,
 }
 
-impl<'a, T> Placed<'a, T> {
+impl<'a, T> ValueInKey<'a, T> {
     /// Without a value, nothing changes.
     fn new(key: &'static LocalKey<T>, place: &'a mut Option<T>) -> Self {
         let mark = marker::current();
-        let other = place.take().map(|value| Entry {
+        let other = place.take().map(|value| LocalValue {
             value: Rc::new(value),
             mark,
         });
@@ -228,7 +228,7 @@ impl<'a, T> Placed<'a, T> {
     }
 }
 
-impl<T> Drop for Placed<'_, T> {
+impl<T> Drop for ValueInKey<'_, T> {
     fn drop(&mut self) {
         self.swap();
         if self.is_swapped {
@@ -252,7 +252,7 @@ pin_project! {
     impl<T, F> PinnedDrop for LocalFuture<T, F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _placed = Placed::new(this.key, this.value);
+            let _placed = ValueInKey::new(this.key, this.value);
             this.future.set(None);
         }
     }
@@ -263,7 +263,7 @@ impl<T, F: Future> Future for LocalFuture<T, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let _placed = Placed::new(this.key, this.value);
+        let _placed = ValueInKey::new(this.key, this.value);
         let future = this.future.as_mut().as_pin_mut();
         let poll = future
             .expect("a future is not polled after its end")

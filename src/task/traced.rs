@@ -23,7 +23,7 @@
 use once_cell::race::OnceBox;
 use tracing::{Level, Span, error, field, span, trace};
 
-use super::extras::Side;
+use super::extras::Extras;
 use super::id::TaskId;
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
@@ -66,13 +66,13 @@ pub(super) fn announce(birth: &Birth, kind: Kind) -> NewSpan {
 /// Gives a task its span, before it is queued.
 pub(super) fn attach(task: &TaskRef, span: NewSpan) {
     if span.is_some() {
-        *task.side_or_make().span.lock() = span;
+        *task.extras_or_make().span.lock() = span;
     }
 }
 
 /// Records the name that the task was given.
-pub(super) fn named(side: &Side, name: &str) {
-    let span = side.span.lock().clone(); // so that no subscriber is called under the lock
+pub(super) fn named(extras: &Extras, name: &str) {
+    let span = extras.span.lock().clone(); // so that no subscriber is called under the lock
     if let Some(span) = span {
         span.record("task.name", name);
     }
@@ -80,12 +80,16 @@ pub(super) fn named(side: &Side, name: &str) {
 
 /// Runs the task's code inside its span, and catches and reports its panic; `last`: the code is not
 /// run again.
-pub(super) fn run<R>(side: &OnceBox<Side>, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(super) fn run<R>(
+    extras: &OnceBox<Extras>,
+    last: bool,
+    f: impl FnOnce() -> R,
+) -> Result<R, Panic> {
     // A subscriber may panic, too, so this is caught.
     panic::catch_in_task(|| {
-        let span = side.get().and_then(|side| match last {
-            true => side.span.lock().take(),
-            false => side.span.lock().clone(),
+        let span = extras.get().and_then(|extras| match last {
+            true => extras.span.lock().take(),
+            false => extras.span.lock().clone(),
         });
         let mut inside = None;
         let entered = panic::catch_in_task(|| inside = span.as_deref().map(Span::enter));
@@ -100,8 +104,8 @@ pub(super) fn run<R>(side: &OnceBox<Side>, last: bool, f: impl FnOnce() -> R) ->
 }
 
 /// Drops the work of a task that has not ended, inside its span.
-pub(super) fn drop_work(side: &OnceBox<Side>, f: impl FnOnce()) {
-    let span = side.get().and_then(|side| side.span.lock().take());
+pub(super) fn drop_work(extras: &OnceBox<Extras>, f: impl FnOnce()) {
+    let span = extras.get().and_then(|extras| extras.span.lock().take());
     let mut inside = None;
     contain(|| inside = span.as_deref().map(Span::enter));
     if span.is_some() {

@@ -32,22 +32,22 @@ use crate::sys::{fork, stack};
 const FEW: u32 = 16;
 
 /// A callback with all that it needs. Its panics are caught.
-pub(super) type Call = Box<dyn FnOnce() + Send>;
+pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
 /// The callbacks of this thread.
-struct Here {
+struct ThreadCallbacks {
     /// How many run inside one another.
     depth: Cell<u32>,
     /// The task that the innermost callback ends now, as the last thing that it does.
     ending: Cell<Option<TaskId>>,
     /// What the innermost `run` runs next.
-    next: RefCell<Option<Call>>,
+    next: RefCell<Option<Callback>>,
     /// What was too deep for this thread.
     deeper: RefCell<Option<Arc<Deeper>>>,
 }
 
 per_thread! {
-    static HERE: Here = Here {
+    static HERE: ThreadCallbacks = ThreadCallbacks {
         depth: Cell::new(0),
         ending: Cell::new(None),
         next: RefCell::new(None),
@@ -56,7 +56,7 @@ per_thread! {
 }
 
 /// Runs a callback now.
-pub(super) fn run(call: Call) {
+pub(super) fn run(call: Callback) {
     let mut call = Some(call);
     let _ = HERE.try_with(|here| {
         if let Some(call) = call.take() {
@@ -71,7 +71,7 @@ pub(super) fn run(call: Call) {
 
 /// Runs the callback of `task`, which has woken it, now or as soon as nothing can see the
 /// difference.
-pub(super) fn woken(task: TaskId, call: Call) {
+pub(super) fn woken(task: TaskId, call: Callback) {
     let mut call = Some(call);
     let _ = HERE.try_with(|here| {
         if here.ending.get() == Some(task) {
@@ -87,21 +87,21 @@ pub(super) fn woken(task: TaskId, call: Call) {
 /// Calls `end`, which ends `task`. The caller is a callback that does nothing afterwards.
 pub(super) fn last(task: TaskId, end: impl FnOnce()) {
     /// Also while `end` unwinds: a destructor of the user's.
-    struct Restore(Option<TaskId>);
+    struct RestoreEnding(Option<TaskId>);
 
-    impl Drop for Restore {
+    impl Drop for RestoreEnding {
         fn drop(&mut self) {
             let _ = HERE.try_with(|here| here.ending.set(self.0));
         }
     }
 
     let before = HERE.try_with(|here| here.ending.replace(Some(task)));
-    let _restore = before.map(Restore);
+    let _restore = before.map(RestoreEnding);
     end();
 }
 
-impl Here {
-    fn run(&self, call: Call) {
+impl ThreadCallbacks {
+    fn run(&self, call: Callback) {
         let depth = self.depth.get();
         if depth >= FEW && !stack::is_half_left() {
             return self.deeper().push(call);
@@ -126,7 +126,7 @@ impl Here {
     }
 
     /// A callback that was too deep, if no helper thread runs them.
-    fn left(&self) -> Option<Call> {
+    fn left(&self) -> Option<Callback> {
         let deeper = self.deeper.borrow().clone();
         deeper.filter(|own| own.born == fork::generation())?.left()
     }
@@ -134,14 +134,14 @@ impl Here {
 
 /// What was too deep for a thread, and is for a helper thread.
 struct Deeper {
-    queue: Mutex<Queue>,
+    queue: Mutex<DeepCallbacks>,
     /// The fork generation of the process that the helper thread is in.
     born: u32,
 }
 
 #[derive(Default)]
-struct Queue {
-    calls: VecDeque<Call>,
+struct DeepCallbacks {
+    calls: VecDeque<Callback>,
     /// Whether a helper thread runs them.
     is_served: bool,
 }
@@ -157,7 +157,7 @@ impl Default for Deeper {
 }
 
 impl Deeper {
-    fn push(self: Arc<Self>, call: Call) {
+    fn push(self: Arc<Self>, call: Callback) {
         let mut queue = self.queue.lock();
         queue.calls.push_back(call);
         if !queue.is_served {
@@ -172,14 +172,14 @@ impl Deeper {
         }
     }
 
-    fn next(&self) -> Option<Call> {
+    fn next(&self) -> Option<Callback> {
         let mut queue = self.queue.lock();
         let next = queue.calls.pop_front();
         queue.is_served = next.is_some();
         next
     }
 
-    fn left(&self) -> Option<Call> {
+    fn left(&self) -> Option<Callback> {
         let mut queue = self.queue.lock();
         match queue.is_served {
             true => None,

@@ -3,7 +3,7 @@
 
 use once_cell::race::OnceBox;
 
-use super::extras::Side;
+use super::extras::Extras;
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
 use super::raw::current::Birth;
@@ -21,14 +21,14 @@ pub(super) fn announce(_: &Birth, _: Kind) -> NewSpan {
 pub(super) fn attach(_: &TaskRef, _: NewSpan) {}
 
 #[inline(always)]
-pub(super) fn named(_: &Side, _: &str) {}
+pub(super) fn named(_: &Extras, _: &str) {}
 
 #[inline(always)]
-pub(super) fn run<R>(_: &OnceBox<Side>, _last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(super) fn run<R>(_: &OnceBox<Extras>, _last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_in_task(f)
 }
 
 #[inline(always)]
-pub(super) fn drop_work(_: &OnceBox<Side>, f: impl FnOnce()) {
+pub(super) fn drop_work(_: &OnceBox<Extras>, f: impl FnOnce()) {
     f();
 }

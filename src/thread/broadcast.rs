@@ -3,12 +3,12 @@
 //! For per-worker caches, counters and thread-locals.
 //!
 //! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, each with a thread.
-//! Spares have no place. A place's share lies in its `Mailbox` until its thread takes it, between
-//! two turns. Two workers that broadcast at the same time wait for each other, and another worker
-//! may wait for a task that broadcasts. If only the place's own thread could run a share, these
-//! would be deadlocks that the sequential program does not have. So any worker may take the share
-//! of a place whose thread is *away* (parked in a wait of this crate, ended, or refused by the
-//! system), and then acts for that place. A thread that is merely busy is waited for.
+//! Spares have no place. A place's share lies in its `ShareMailbox` until its thread takes it,
+//! between two turns. Two workers that broadcast at the same time wait for each other, and another
+//! worker may wait for a task that broadcasts. If only the place's own thread could run a share,
+//! these would be deadlocks that the sequential program does not have. So any worker may take the
+//! share of a place whose thread is *away* (parked in a wait of this crate, ended, or refused by
+//! the system), and then acts for that place. A thread that is merely busy is waited for.
 //!
 //! **Protocol.** 1. The caller puts each share into its mailbox; or, if the place's thread is away,
 //! into the injector. 2. It wakes each place's thread if that is asleep (`sleep`). 3. It checks the

@@ -19,7 +19,7 @@ use super::blocking::spawn_blocking;
 use super::builder::ThreadPoolBuilder;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
-use super::join::fork::{self, Target};
+use super::join::fork::{self, JoinPool};
 use super::join::raw_job::in_turn;
 use super::join::splitter;
 use super::pool::{self, ThreadPool};
@@ -112,7 +112,7 @@ where
     if splitter::step() || fork::runs_in_turn(0) {
         return in_turn(a, b);
     }
-    fork::join_offered(Target::Current(|| ThreadPool::global().registry()), a, b)
+    fork::join_offered(JoinPool::Current(|| ThreadPool::global().registry()), a, b)
 }
 
 /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and returns when all of them

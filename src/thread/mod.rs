@@ -107,9 +107,9 @@ pub(crate) use map::on_current_pool::{
     append_all, discard, divide, divide_fixed, map_reduce, try_collect, width,
 };
 /// For the parallel iterators, `crate::iter`.
-pub(crate) use map::region::{Here, LEAF};
+pub(crate) use map::region::{FoldPosition, LEAF};
 /// For the parallel iterators, `crate::iter`.
-pub(crate) use map::results::{RUN, together};
+pub(crate) use map::results::{RUN, append_right};
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use map::source::{Producer, Seal, Shape, iterates, source};
 #[doc(hidden)]

@@ -22,7 +22,7 @@ use super::engine::wait::Compensate;
 use super::engine::{enter, shutdown, start_threads};
 use super::futures::spawn_async::spawn_async_on;
 use super::imap::iterator::Imap;
-use super::join::fork::{self, Target};
+use super::join::fork::{self, JoinPool};
 use super::join::raw_job::in_turn;
 use super::join::splitter;
 use super::map::items::Items;
@@ -229,7 +229,7 @@ impl ThreadPool {
         if splitter::step_of(address) || fork::runs_in_turn(address) {
             return in_turn(a, b);
         }
-        fork::join_offered(Target::Pool(self.registry()), a, b)
+        fork::join_offered(JoinPool::Pool(self.registry()), a, b)
     }
 
     /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and returns when all of

@@ -54,7 +54,7 @@ pub fn sleep(duration: Duration) -> Sleep {
     let (deadline, span) = Countdown::from_now(duration);
     Sleep {
         deadline,
-        stage: Stage::New(Some(span)),
+        stage: SleepStage::New(Some(span)),
     }
 }
 
@@ -74,7 +74,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep {
         deadline,
-        stage: Stage::New(None),
+        stage: SleepStage::New(None),
     }
 }
 
@@ -82,10 +82,10 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Sleep {
     deadline: Instant,
-    stage: Stage,
+    stage: SleepStage,
 }
 
-enum Stage {
+enum SleepStage {
     /// The duration, if the sleep was given one: the deadline may be by another clock.
     New(Option<Countdown>),
     /// The sleep was over at the first poll, and lets other tasks run once.
@@ -123,9 +123,11 @@ impl Sleep {
     /// ```
     pub fn is_elapsed(&self) -> bool {
         match &self.stage {
-            Stage::Done => true,
-            Stage::New(_) => self.deadline <= now(),
-            Stage::Yielding(shared) | Stage::Armed(shared, _) => self.deadline <= shared.now(),
+            SleepStage::Done => true,
+            SleepStage::New(_) => self.deadline <= now(),
+            SleepStage::Yielding(shared) | SleepStage::Armed(shared, _) => {
+                self.deadline <= shared.now()
+            }
         }
     }
 
@@ -150,13 +152,14 @@ impl Sleep {
     /// ```
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        let Stage::Armed(shared, key) = mem::replace(&mut self.stage, Stage::New(None)) else {
+        let SleepStage::Armed(shared, key) = mem::replace(&mut self.stage, SleepStage::New(None))
+        else {
             return;
         };
         match current::local() {
             Some(local) if Arc::ptr_eq(&shared, &local.shared) => {
                 if let Some(waker) = local.take_timer(key) {
-                    self.stage = Stage::Armed(shared, local.arm(deadline, waker));
+                    self.stage = SleepStage::Armed(shared, local.arm(deadline, waker));
                 }
             }
             _ => shared.disarm(key),
@@ -165,15 +168,15 @@ impl Sleep {
 
     /// Handles the first poll.
     #[inline]
-    fn begin(&mut self, span: Option<Countdown>, local: &Local, cx: &Context<'_>) -> Stage {
+    fn begin(&mut self, span: Option<Countdown>, local: &Local, cx: &Context<'_>) -> SleepStage {
         self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
         let over = span.map_or_else(|| self.deadline <= local.now(), Countdown::is_zero);
         let shared = local.shared.clone();
         if over {
             cx.waker().wake_by_ref(); // a loop recognises a yield by a wake-up by reference
-            return Stage::Yielding(shared);
+            return SleepStage::Yielding(shared);
         }
-        Stage::Armed(shared, local.arm(self.deadline, cx.waker().clone()))
+        SleepStage::Armed(shared, local.arm(self.deadline, cx.waker().clone()))
     }
 }
 
@@ -184,12 +187,12 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let local = current::local().expect(NO_LOOP);
         match &self.stage {
-            Stage::New(span) => {
+            SleepStage::New(span) => {
                 let span = *span;
                 self.stage = self.begin(span, &local, cx);
                 Poll::Pending
             }
-            Stage::Yielding(shared) | Stage::Armed(shared, _)
+            SleepStage::Yielding(shared) | SleepStage::Armed(shared, _)
                 if !Arc::ptr_eq(shared, &local.shared) =>
             {
                 panic!(
@@ -197,9 +200,9 @@ impl Future for Sleep {
                      await it there, or make a new one here"
                 )
             }
-            Stage::Armed(_, key) if local.refresh(*key, cx.waker()) => Poll::Pending,
-            Stage::Armed(..) | Stage::Yielding(_) | Stage::Done => {
-                self.stage = Stage::Done;
+            SleepStage::Armed(_, key) if local.refresh(*key, cx.waker()) => Poll::Pending,
+            SleepStage::Armed(..) | SleepStage::Yielding(_) | SleepStage::Done => {
+                self.stage = SleepStage::Done;
                 Poll::Ready(())
             }
         }
@@ -209,7 +212,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     #[inline]
     fn drop(&mut self) {
-        if let Stage::Armed(shared, key) = &self.stage {
+        if let SleepStage::Armed(shared, key) = &self.stage {
             shared.disarm(*key);
         }
     }
@@ -219,5 +222,5 @@ debug!(
     impl Sleep,
     self,
     deadline = self.deadline,
-    done = matches!(self.stage, Stage::Done)
+    done = matches!(self.stage, SleepStage::Done)
 );

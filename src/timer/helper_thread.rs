@@ -75,10 +75,10 @@ impl Interest {
 pub(super) struct Waiter {
     /// The fork generation of the process that it was made in; see `fork.rs`.
     born: u32,
-    state: Mutex<State>,
+    state: Mutex<WaiterState>,
 }
 
-struct State {
+struct WaiterState {
     timers: Timers<Waker>,
     /// The descriptors that some of the timers also wait for.
     watched: HashMap<TimerKey, Interest>,
@@ -96,7 +96,7 @@ pub(super) fn waiter() -> &'static Arc<Waiter> {
     WAITER.get_or_init(|| {
         Arc::new(Waiter {
             born: fork::generation(),
-            state: Mutex::new(State {
+            state: Mutex::new(WaiterState {
                 timers: Timers::new(),
                 watched: HashMap::new(),
                 running: false,
@@ -162,7 +162,7 @@ impl Waiter {
                 bell = Bell::new().ok().map(Arc::new);
             }
             let mut state = self.state.lock();
-            let State {
+            let WaiterState {
                 timers, watched, ..
             } = &mut *state;
             let mut woken: Vec<Waker> = mem::take(&mut ready)

@@ -47,10 +47,10 @@ pub(crate) use timers::{TimerKey, Timers};
 /// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
 pub(crate) struct Alarm {
     deadline: Instant,
-    stage: Stage,
+    state: AlarmState,
 }
 
-enum Stage {
+enum AlarmState {
     /// The alarm was not polled yet. A duration is computed again if the polling thread has another
     /// clock.
     New(Option<Countdown>),
@@ -63,7 +63,7 @@ impl Alarm {
     pub(crate) fn new(deadline: Instant) -> Self {
         Self {
             deadline,
-            stage: Stage::New(None),
+            state: AlarmState::New(None),
         }
     }
 
@@ -72,23 +72,23 @@ impl Alarm {
         let (deadline, span) = Countdown::from_now(length);
         Self {
             deadline,
-            stage: Stage::New(Some(span)),
+            state: AlarmState::New(Some(span)),
         }
     }
 
     /// `Ready` once the deadline has passed; otherwise the task will be woken by then. Only the
     /// waker of the latest call is woken.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Stage::New(span) = &self.stage {
+        if let AlarmState::New(span) = &self.state {
             self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
-            self.stage = Stage::Idle;
+            self.state = AlarmState::Idle;
         }
         if now() >= self.deadline {
             self.disarm();
             return Poll::Ready(());
         }
         let keeper = current();
-        if let Stage::Armed(armed_at, key) = &self.stage
+        if let AlarmState::Armed(armed_at, key) = &self.state
             && Arc::ptr_eq(armed_at, &keeper)
             && keeper.refresh(*key, cx.waker())
         {
@@ -96,12 +96,13 @@ impl Alarm {
         }
         self.disarm();
         let key = keeper.arm(self.deadline, cx.waker().clone());
-        self.stage = Stage::Armed(keeper, key);
+        self.state = AlarmState::Armed(keeper, key);
         Poll::Pending
     }
 
     fn disarm(&mut self) {
-        if let Stage::Armed(keeper, key) = std::mem::replace(&mut self.stage, Stage::Idle) {
+        if let AlarmState::Armed(keeper, key) = std::mem::replace(&mut self.state, AlarmState::Idle)
+        {
             keeper.disarm(key);
         }
     }
@@ -123,7 +124,7 @@ debug!(
     impl Alarm,
     self,
     deadline = self.deadline,
-    armed = matches!(self.stage, Stage::Armed(..))
+    armed = matches!(self.state, AlarmState::Armed(..))
 );
 
 /// Wakes alarms: an event loop, or the helper thread.

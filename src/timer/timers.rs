@@ -38,7 +38,7 @@ use slab::Slab;
 pub(crate) struct Timers<T> {
     pending: Slab<Pending<T>>,
     /// One entry for each pending timer, and leftovers.
-    order: QuaternaryHeap<Reverse<Entry>>,
+    order: QuaternaryHeap<Reverse<HeapEntry>>,
     /// How many timers there have been, modulo 2^32.
     created: u32,
 }
@@ -67,7 +67,7 @@ impl TimerKey {
 
 /// An entry in the heap: a timer's deadline and key. A leftover if the key's slot is vacant or has
 /// another timer.
-type Entry = (Instant, TimerKey);
+type HeapEntry = (Instant, TimerKey);
 
 /// This many leftovers are always allowed.
 const MIN_LEFTOVERS: usize = 64;
@@ -143,7 +143,7 @@ impl<T> Timers<T> {
 
     /// The earliest entry that has a timer; removes the leftovers before it.
     #[inline]
-    fn first(&mut self) -> Option<Entry> {
+    fn first(&mut self) -> Option<HeapEntry> {
         loop {
             let Reverse(first) = *self.order.peek()?;
             if is_pending(&self.pending, first.1) {
@@ -155,7 +155,7 @@ impl<T> Timers<T> {
 
     /// Ends the timer of the earliest entry.
     #[inline]
-    fn take(&mut self, (_, key): Entry) -> T {
+    fn take(&mut self, (_, key): HeapEntry) -> T {
         self.order.pop();
         self.end(key)
     }

@@ -35,7 +35,7 @@ use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::{OpenOptions, at, off};
 use crate::blocking_calls;
-use crate::blocking_calls::Kind;
+use crate::blocking_calls::CallKind;
 use crate::io::read_write;
 use crate::sys::descriptor::file_descriptor;
 use crate::sys::files;
@@ -69,7 +69,7 @@ const MOST: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct File {
     file: Arc<Inner>,
-    running: Option<(Call, Task<Done>)>,
+    running: Option<(FileCall, Task<FileCallDone>)>,
     /// Bytes that were read and not yet taken. The file's position is behind them.
     bytes: VecDeque<u8>,
     /// The error of a write that was accepted, or given up.
@@ -78,8 +78,8 @@ pub struct File {
 
 /// What a call returns.
 #[derive(Debug)]
-struct Done {
-    result: Ended,
+struct FileCallDone {
+    result: FileCallResult,
     /// What a read has read; otherwise a buffer for the next call.
     buffer: Vec<u8>,
     /// Whether the position was set anew, so that no byte was read ahead of it any more.
@@ -87,10 +87,10 @@ struct Done {
 }
 
 /// The result of a call: a count, or a position.
-type Ended = io::Result<u64>;
+type FileCallResult = io::Result<u64>;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Call {
+enum FileCall {
     Read,
     Write,
     Seek(SeekFrom),
@@ -565,7 +565,7 @@ impl File {
         self.flush().await?;
         let back = self.bytes.len() as i64;
         let buffer = self.buffer();
-        self.begin(Call::SetLen, buffer, move |mut file, done| {
+        self.begin(FileCall::SetLen, buffer, move |mut file, done| {
             if back != 0 {
                 file.seek(SeekFrom::Current(-back))?;
             }
@@ -631,13 +631,13 @@ impl File {
     /// Begins a call, which gets `buffer`. If it gets no thread, nothing has changed.
     fn begin(
         &mut self,
-        call: Call,
+        call: FileCall,
         buffer: Vec<u8>,
-        f: impl FnOnce(&Inner, &mut Done) -> Ended + Send + 'static,
+        f: impl FnOnce(&Inner, &mut FileCallDone) -> FileCallResult + Send + 'static,
     ) -> io::Result<()> {
         let file = self.file.clone();
-        let task = blocking_calls::run(Kind::File, move || {
-            let mut done = Done {
+        let task = blocking_calls::run(CallKind::File, move || {
+            let mut done = FileCallDone {
                 result: Ok(0),
                 buffer,
                 moved: false,
@@ -653,7 +653,7 @@ impl File {
     fn begin_write(
         &mut self,
         slices: &[IoSlice<'_>],
-        write: impl FnOnce(&Inner, &[u8]) -> Ended + Send + 'static,
+        write: impl FnOnce(&Inner, &[u8]) -> FileCallResult + Send + 'static,
     ) -> io::Result<usize> {
         let back = self.bytes.len() as i64;
         let mut buffer = self.buffer();
@@ -662,7 +662,7 @@ impl File {
             buffer.extend_from_slice(&slice[..slice.len().min(room)]);
         }
         let count = buffer.len();
-        self.begin(Call::Write, buffer, move |mut file, done| {
+        self.begin(FileCall::Write, buffer, move |mut file, done| {
             if back != 0 {
                 file.seek(SeekFrom::Current(-back))?;
             }
@@ -683,7 +683,7 @@ impl File {
     }
 
     /// Waits for the running call; returns its result.
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Call, Ended)>> {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<(FileCall, FileCallResult)>> {
         let Some((call, task)) = &mut self.running else {
             return Poll::Ready(None);
         };
@@ -694,24 +694,24 @@ impl File {
             Ok(done) => done,
             Err(error) => return Poll::Ready(Some((call, Err(error.into())))),
         };
-        if call != Call::Read {
+        if call != FileCall::Read {
             done.buffer.clear();
         }
-        if call == Call::Read || done.moved {
+        if call == FileCall::Read || done.moved {
             self.bytes = done.buffer.into();
         }
         Poll::Ready(Some((call, done.result)))
     }
 
     /// Waits for the running call; returns the result of a read or a seek.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Call, Ended)>> {
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<(FileCall, FileCallResult)>> {
         Poll::Ready(match ready!(self.poll_ended(cx)) {
-            Some((Call::Write, result)) => {
+            Some((FileCall::Write, result)) => {
                 // The next read must not return this error.
                 self.failed = self.failed.take().or(result.err());
                 None
             }
-            Some((Call::SetLen, _)) | None => None, // it was given up
+            Some((FileCall::SetLen, _)) | None => None, // it was given up
             ended => ended,
         })
     }
@@ -728,7 +728,7 @@ impl AsyncRead for File {
         }
         loop {
             let ended = match ready!(self.poll_settle(cx)) {
-                Some((Call::Read, result)) => result.map(|_| true)?,
+                Some((FileCall::Read, result)) => result.map(|_| true)?,
                 _ => false,
             };
             let count = self.bytes.read(buffer)?;
@@ -737,7 +737,7 @@ impl AsyncRead for File {
             }
             let wanted = buffer.len().min(MOST);
             let room = self.buffer();
-            self.begin(Call::Read, room, move |file, done| {
+            self.begin(FileCall::Read, room, move |file, done| {
                 done.buffer.resize(wanted, 0);
                 let result = files::read(file, &mut done.buffer);
                 done.buffer.truncate(*result.as_ref().unwrap_or(&0));
@@ -792,7 +792,7 @@ impl AsyncSeek for File {
         loop {
             // The caller gave up a seek to another place.
             if let Some((call, result)) = ready!(self.poll_settle(cx))
-                && call == Call::Seek(position)
+                && call == FileCall::Seek(position)
             {
                 return Poll::Ready(result);
             }
@@ -803,7 +803,7 @@ impl AsyncSeek for File {
                 absolute => absolute,
             };
             let buffer = self.buffer();
-            self.begin(Call::Seek(position), buffer, move |mut file, done| {
+            self.begin(FileCall::Seek(position), buffer, move |mut file, done| {
                 let sought = file.seek(target);
                 done.moved = sought.is_ok();
                 sought

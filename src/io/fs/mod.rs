@@ -47,14 +47,14 @@ pub use open_options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir, read_dir};
 
 use crate::blocking_calls;
-use crate::blocking_calls::Kind;
+use crate::blocking_calls::CallKind;
 use crate::sys::files;
 
 /// Runs a call on a thread that may block.
 async fn off<R: Send + 'static>(
     call: impl FnOnce() -> io::Result<R> + Send + 'static,
 ) -> io::Result<R> {
-    blocking_calls::run(Kind::File, call)?.await?
+    blocking_calls::run(CallKind::File, call)?.await?
 }
 
 /// Runs a call with a copy of a path on a thread that may block. The caller keeps its path until

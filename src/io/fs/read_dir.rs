@@ -19,7 +19,7 @@ use futures_core::Stream;
 
 use super::{at, off};
 use crate::blocking_calls;
-use crate::blocking_calls::Kind;
+use crate::blocking_calls::CallKind;
 use crate::task::Task;
 
 /// The number of entries for one hop.
@@ -59,21 +59,21 @@ pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
 
 /// Returned by [`read_dir`]: yields the entries one by one, also as a `Stream`.
 pub struct ReadDir {
-    batch: Batch,
-    running: Option<Task<Batch>>,
+    batch: EntryBatch,
+    running: Option<Task<EntryBatch>>,
 }
 
 #[derive(Default)]
-struct Batch {
+struct EntryBatch {
     entries: VecDeque<io::Result<fs::DirEntry>>,
     /// Yields further entries; `None`: there are none.
     more: Option<fs::ReadDir>,
 }
 
-fn take(mut dir: fs::ReadDir) -> Batch {
+fn take(mut dir: fs::ReadDir) -> EntryBatch {
     let entries: VecDeque<_> = dir.by_ref().take(BATCH).collect();
     let more = (entries.len() == BATCH).then_some(dir);
-    Batch { entries, more }
+    EntryBatch { entries, more }
 }
 
 impl ReadDir {
@@ -130,7 +130,7 @@ impl ReadDir {
             match self.batch.more.take() {
                 None => return Poll::Ready(Ok(None)),
                 Some(dir) => {
-                    self.running = Some(blocking_calls::run(Kind::File, move || take(dir))?);
+                    self.running = Some(blocking_calls::run(CallKind::File, move || take(dir))?);
                 }
             }
         }

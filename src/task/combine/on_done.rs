@@ -12,21 +12,21 @@ use crate::loom::Mutex;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
 use crate::task::raw::Task;
-use crate::task::trampoline::{self, Call};
+use crate::task::trampoline::{self, Callback};
 
-struct Callback {
+struct CallbackWaker {
     task: TaskId,
     /// The closure with its handle. `None`: it was called.
-    armed: Mutex<Option<Call>>,
+    armed: Mutex<Option<Callback>>,
 }
 
-impl Callback {
-    fn take(&self) -> Option<Call> {
+impl CallbackWaker {
+    fn take(&self) -> Option<Callback> {
         self.armed.lock().take()
     }
 }
 
-impl Wake for Callback {
+impl Wake for CallbackWaker {
     fn wake(self: Arc<Self>) {
         if let Some(call) = self.take() {
             trampoline::woken(self.task, call);
@@ -54,7 +54,7 @@ impl<T> Task<T> {
     {
         let mut task = self;
         let cell = task.task_ref();
-        let callback = Arc::new(Callback {
+        let callback = Arc::new(CallbackWaker {
             task: task.id(),
             armed: Mutex::new(None),
         });

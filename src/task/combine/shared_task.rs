@@ -35,12 +35,12 @@ use crate::task::raw::{Task, TaskRef};
 /// Dropping one handle loses nothing for the others.
 #[must_use = "dropping every one of them detaches the task"]
 pub struct SharedTask<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedResult<T>>,
     /// The key under which this handle's waker is registered.
     key: Option<u64>,
 }
 
-struct Shared<T> {
+struct SharedResult<T> {
     /// A reference for cancelling the task without the lock.
     to_cancel: TaskRef,
     task: Mutex<Task<T>>,
@@ -59,7 +59,7 @@ impl<T> Task<T> {
         let waiting = Arc::new(Waiters::default());
         let _ended_already = !task.register(Waker::from(waiting.clone()));
         SharedTask {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedResult {
                 to_cancel: task.task_ref(),
                 task: Mutex::new(task),
                 result: OnceLock::new(),
@@ -70,7 +70,7 @@ impl<T> Task<T> {
     }
 }
 
-impl<T> Shared<T> {
+impl<T> SharedResult<T> {
     /// The result, if the task has ended.
     fn result(&self) -> Option<&Result<T, TaskError>> {
         if self.result.get().is_none() && self.to_cancel.is_finished() {

@@ -27,7 +27,7 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::task::error::TaskError;
 use crate::task::outcome::{AsResult, AsValue, OutputRule};
-use crate::task::state::{State, Suspend};
+use crate::task::state::{CellState, Suspend};
 use crate::task::traced;
 use crate::trace_log;
 use crate::trace_log::Kind;
@@ -165,7 +165,7 @@ where
     let birth = Birth::at(Location::caller());
     trace_log::spawned(birth.id.get(), birth.site, Kind::Promise);
     let payload = Payload::<(), T>::of(());
-    let cell = allocate(birth, State::promised(), vtable, producer, payload);
+    let cell = allocate(birth, CellState::promised(), vtable, producer, payload);
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
     let task = unsafe { TaskRef::from_raw(cell) };
     // SAFETY: T7: it is a promise's cell with this `T`.
@@ -182,7 +182,7 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
     };
     let vtable = &Make::<(), T, ()>::PROMISE;
     let birth = Birth::at(Location::caller());
-    let cell = allocate(birth, State::done(), vtable, (), payload);
+    let cell = allocate(birth, CellState::done(), vtable, (), payload);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
     unsafe { Task::from_raw(cell) }
 }
@@ -199,7 +199,7 @@ unsafe fn queued<W, T, S>(
     work: W,
     claimable: bool,
 ) -> (Runnable, Task<T>) {
-    let (birth, state) = (newborn.birth, State::scheduled(claimable));
+    let (birth, state) = (newborn.birth, CellState::scheduled(claimable));
     let cell = allocate(birth, state, vtable, schedule, Payload::<W, T>::of(work));
     // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the
     // entry's is the first.
@@ -212,7 +212,7 @@ unsafe fn queued<W, T, S>(
 #[inline]
 fn allocate<W, T, S>(
     birth: Birth,
-    state: State,
+    state: CellState,
     vtable: &'static VTable,
     schedule: S,
     payload: Payload<W, T>,
@@ -227,7 +227,7 @@ fn allocate<W, T, S>(
         tag: AtomicU32::new(0),
         vtable,
         consumer: UnsafeCell::new(None),
-        side: OnceBox::new(),
+        extras: OnceBox::new(),
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
@@ -328,8 +328,8 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // entered in between.
     let entered = unsafe { current::enter(runner.mark()) };
     runner.header().note_begun();
-    let side = &runner.header().side;
-    let result = traced::run(side, true, work).map_err(TaskError::from);
+    let extras = &runner.header().extras;
+    let result = traced::run(extras, true, work).map_err(TaskError::from);
     runner.header().note_ended(ending(&result));
     drop(entered);
     runner.header().touch_payload();
@@ -368,7 +368,7 @@ where
         let _entered = unsafe { current::enter(runner.mark()) };
         runner.header().note_begun();
         let polled_before = S::RUNNER_QUEUES.then(|| current::replace_polled(runner.address()));
-        let side = &runner.header().side;
+        let extras = &runner.header().extras;
         let poll = || {
             // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches
             // it; T9: on a thread that may: asserted above where it matters.
@@ -379,7 +379,7 @@ where
             let waker = unsafe { waker::borrow(&runner) };
             future.poll(&mut Context::from_waker(&waker))
         };
-        let poll = traced::run(side, false, poll);
+        let poll = traced::run(extras, false, poll);
         if let Some(before) = polled_before {
             woke_itself = current::has_woken(current::replace_polled(before));
         }
@@ -394,7 +394,7 @@ where
             // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again: what
             // follows writes over it.
             let drop_future = || unsafe { payload.cast::<F>().drop_in_place() };
-            match traced::run(side, true, drop_future) {
+            match traced::run(extras, true, drop_future) {
                 Err(panic) if result.is_ok() => {
                     contain(|| drop(result));
                     Err(panic.into())

@@ -46,20 +46,20 @@ const STEP: usize = 16;
 const CLASSES: usize = 64;
 
 /// Free blocks of one class.
-struct List(Vec<NonNull<u8>>);
+struct FreeBlocks(Vec<NonNull<u8>>);
 
 // SAFETY: T17: the blocks contain nothing, and any thread may use memory and give it back.
-unsafe impl Send for List {}
+unsafe impl Send for FreeBlocks {}
 
 /// The free blocks of one thread: a list for each class.
-struct FreeLists([RefCell<List>; CLASSES]);
+struct FreeLists([RefCell<FreeBlocks>; CLASSES]);
 
 thread_local! {
-    static FREE: FreeLists = const { FreeLists([const { RefCell::new(List(Vec::new())) }; CLASSES]) };
+    static FREE: FreeLists = const { FreeLists([const { RefCell::new(FreeBlocks(Vec::new())) }; CLASSES]) };
 }
 
 /// Full lists of each class that belong to no thread.
-static SHELF: [Mutex<Vec<List>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
+static SHELF: [Mutex<Vec<FreeBlocks>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 
 /// How many lists are on the shelf, so that a burst of new cells does not take the lock for each
 /// only to find none.
@@ -146,7 +146,7 @@ fn new(layout: Layout) -> NonNull<u8> {
 /// Replaces an empty list by a full one from the shelf, if there is one.
 #[cold]
 #[inline(never)]
-fn refill(list: &mut List, class: usize) {
+fn refill(list: &mut FreeBlocks, class: usize) {
     if SHELVED[class].load(Ordering::Relaxed) > 0
         && let Ok(mut shelf) = SHELF[class].try_lock()
         && let Some(full) = shelf.pop()
@@ -159,13 +159,13 @@ fn refill(list: &mut List, class: usize) {
 /// Lets a list grow; or, if it is full, puts it on the shelf, or frees it, and begins an empty one.
 #[cold]
 #[inline(never)]
-fn make_room(list: &mut List, class: usize) {
+fn make_room(list: &mut FreeBlocks, class: usize) {
     let len = list.0.len();
     if len < full(class) {
         // The capacity of the list says when it is full.
         return list.0.reserve_exact(len.max(4).min(full(class) - len));
     }
-    let full = std::mem::replace(list, List(Vec::with_capacity(full(class))));
+    let full = std::mem::replace(list, FreeBlocks(Vec::with_capacity(full(class))));
     match SHELF[class].try_lock() {
         Ok(mut shelf) if shelf.len() < PLACES => {
             shelf.push(full);
@@ -180,7 +180,7 @@ fn make_room(list: &mut List, class: usize) {
 ///
 /// # Safety
 /// T17: the list has blocks of this class.
-unsafe fn free(list: List, class: usize) {
+unsafe fn free(list: FreeBlocks, class: usize) {
     for block in list.0 {
         // SAFETY: T17: it is in no list any more, and came from the allocator with the layout of
         // the list's class.
@@ -191,7 +191,7 @@ unsafe fn free(list: List, class: usize) {
 impl Drop for FreeLists {
     fn drop(&mut self) {
         for (class, list) in self.0.iter_mut().enumerate() {
-            let list = List(std::mem::take(&mut list.get_mut().0));
+            let list = FreeBlocks(std::mem::take(&mut list.get_mut().0));
             // SAFETY: T17: this thread's, of that class.
             unsafe { free(list, class) };
         }

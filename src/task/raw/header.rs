@@ -38,9 +38,9 @@ use super::current::Birth;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::task::error::TaskError;
-use crate::task::extras::Side;
+use crate::task::extras::Extras;
 use crate::task::id::TaskId;
-use crate::task::state::State;
+use crate::task::state::CellState;
 use crate::trace_log::Kind;
 
 /// A bit of a task's tag: its entry is that of a task that has yielded (T18).
@@ -51,7 +51,7 @@ pub(super) const YIELDED: u32 = 1 << 31;
 pub(super) struct Header {
     /// This is the first field: the mark of the task that runs on a thread points here (T15).
     pub(super) birth: Birth,
-    pub(super) state: State,
+    pub(super) state: CellState,
     /// A word for the executor (the event loop keeps the task's place in its table there), except
     /// for one bit: [`YIELDED`].
     pub(super) tag: AtomicU32,
@@ -59,7 +59,7 @@ pub(super) struct Header {
     /// The waker of the consumer. It is filled only while `WAITING` is set, or while the handle
     /// registers a waker or takes one back (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
-    pub(super) side: OnceBox<Side>,
+    pub(super) extras: OnceBox<Extras>,
     /// An empty cell through which loom sees the accesses to the payload.
     #[cfg(loom)]
     pub(super) payload: UnsafeCell<()>,

@@ -7,7 +7,7 @@
 //! ```text
 //!   Task<T> ──┐
 //!   Waker ────┤   ┌────────────────────┬───────┬─────┬────────┬──────────┬──────┐ ┌───┬─────────────────┐
-//!   Runnable ─┼──▶│ id · site · parent │ state │ tag │ vtable │ consumer │ side │ │ S │ work  OR output │
+//!   Runnable ─┼──▶│ id · site · parent │ state │ tag │ vtable │ consumer │extras│ │ S │ work  OR output │
 //!   Completer ┤   │       birth        │       │     │        │ a Waker  │      │ │   │                 │
 //!   TaskRef ──┘   └────────────────────┴───────┴─────┴────────┴──────────┴──────┘ └───┴─────────────────┘
 //!                                        Header: 64 bytes

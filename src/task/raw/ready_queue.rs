@@ -4,11 +4,11 @@
 //! ends, its waker puts the number into the queue. So each completion costs the same, however many
 //! tasks there are, and no task is polled twice.
 //!
-//! **Protocol.** 1. [`ReadyQueue::waker`] makes a waker of the [`Node`] with that number. 2. Waking
-//! puts the number into the queue and takes the consumer's waker out, under one lock, and then
-//! wakes it. 3. The consumer takes all numbers at once. 4. Finding none, it leaves its waker, under
-//! the same lock, and looks again: a number that came before is seen, one that comes after finds
-//! the waker.
+//! **Protocol.** 1. [`ReadyQueue::waker`] makes a waker of the [`ReadyNode`] with that number. 2.
+//! Waking puts the number into the queue and takes the consumer's waker out, under one lock, and
+//! then wakes it. 3. The consumer takes all numbers at once. 4. Finding none, it leaves its waker,
+//! under the same lock, and looks again: a number that came before is seen, one that comes after
+//! finds the waker.
 //!
 //! - **T12** Nodes are in chunks that [`ReadyShared`] owns and never moves or frees before it is
 //!   dropped; every waker of a node counts as one owner of its queue. So a node that a waker points
@@ -42,7 +42,7 @@ pub(in crate::task) struct ReadyQueue {
 #[derive(Default)]
 pub(in crate::task) struct ReadyShared {
     woken: Mutex<Woken>,
-    chunks: Mutex<Vec<Box<[Node]>>>,
+    chunks: Mutex<Vec<Box<[ReadyNode]>>>,
 }
 
 #[derive(Default)]
@@ -52,14 +52,14 @@ struct Woken {
     consumer: Option<Waker>,
 }
 
-struct Node {
+struct ReadyNode {
     number: usize,
     shared: *const ReadyShared,
 }
 
 // SAFETY: T12: a node has a number, which does not change, and a pointer to what is itself shared
 // between threads.
-unsafe impl Send for Node {}
+unsafe impl Send for ReadyNode {}
 
 /// How many nodes are made at once.
 const CHUNK: usize = if cfg!(loom) { 2 } else { 32 };
@@ -83,7 +83,7 @@ impl ReadyQueue {
         while number >= chunks.len() * CHUNK {
             let first = chunks.len() * CHUNK;
             let shared = Arc::as_ptr(&self.shared);
-            let nodes = (first..first + CHUNK).map(|number| Node { number, shared });
+            let nodes = (first..first + CHUNK).map(|number| ReadyNode { number, shared });
             chunks.push(nodes.collect());
         }
         let node = &raw const chunks[number / CHUNK][number % CHUNK];
@@ -155,7 +155,7 @@ static NODE: RawWakerVTable = RawWakerVTable::new(
 /// T12: `data` is that of a waker with our table, which is not used again.
 unsafe fn consume(data: *const ()) -> (usize, Arc<ReadyShared>) {
     // SAFETY: T12: such data is the address of a node, in what the waker has a share of.
-    let node = unsafe { &*data.cast::<Node>() };
+    let node = unsafe { &*data.cast::<ReadyNode>() };
     // SAFETY: T12: the pointer is `Arc`'s, and `ReadyQueue::waker` counted this share for the
     // waker.
     (node.number, unsafe { Arc::from_raw(node.shared) })

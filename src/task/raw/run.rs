@@ -1,8 +1,8 @@
 //! From a queue entry to the end of the task: every step that does not depend on types.
 //!
-//! A step begins with a transition of [`State`](crate::task::state::State) and does what that
-//! returns. User code runs with its panics caught, and an output is made visible only when the work
-//! has been dropped.
+//! A step begins with a transition of [`CellState`](crate::task::state::CellState) and does what
+//! that returns. User code runs with its panics caught, and an output is made visible only when the
+//! work has been dropped.
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/`.
 #![allow(unsafe_code)]
@@ -19,7 +19,7 @@ use crate::loom::atomic::{Ordering, fence};
 use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
-use crate::task::extras::Side;
+use crate::task::extras::Extras;
 use crate::task::id::TaskId;
 use crate::task::state::{Cancel, Finish};
 use crate::task::traced;
@@ -163,7 +163,7 @@ impl TaskRef {
             Finish::Handed => {
                 let _given_up = self.into_raw();
             }
-            // SAFETY: T2, T3: it is what `State::finish` has just said.
+            // SAFETY: T2, T3: it is what `CellState::finish` has just said.
             rest => unsafe { self.finish_rest(rest) },
         }
     }
@@ -171,7 +171,7 @@ impl TaskRef {
     /// The rest of `finish`, which gives its reference to this call.
     ///
     /// # Safety
-    /// T2, T3: `State::finish` has just given `rest` to the caller.
+    /// T2, T3: `CellState::finish` has just given `rest` to the caller.
     #[inline(never)]
     unsafe fn finish_rest(self, rest: Finish) {
         match rest {
@@ -344,29 +344,29 @@ impl TaskRef {
 
     /// The name that it was given.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.side()?.name.get().map(|name| &**name)
+        self.extras()?.name.get().map(|name| &**name)
     }
 
     /// The record of what most tasks do not need, if there is one.
     #[inline]
-    pub(in crate::task) fn side(&self) -> Option<&Side> {
-        self.header().side.get()
+    pub(in crate::task) fn extras(&self) -> Option<&Extras> {
+        self.header().extras.get()
     }
 
     /// That record; it is made if necessary.
-    pub(in crate::task) fn side_or_make(&self) -> &Side {
-        self.header().side.get_or_init(Box::default)
+    pub(in crate::task) fn extras_or_make(&self) -> &Extras {
+        self.header().extras.get_or_init(Box::default)
     }
 
     /// The hook of its executor, which replaces the process's.
     pub(in crate::task) fn report_hook(&self) -> Option<Hook> {
-        self.side()?.hook.get().cloned()
+        self.extras()?.hook.get().cloned()
     }
 
     /// Sets the hook that is called for a failure that was never taken, instead of the process's
     /// hook. The first one that was set stays.
     pub(crate) fn set_hook(&self, hook: Hook) {
-        let _first = self.side_or_make().hook.set(hook);
+        let _first = self.extras_or_make().hook.set(hook);
     }
 
     /// Calls the hook because `error` was never taken.
@@ -447,15 +447,15 @@ impl TaskRef {
     /// After the task was marked as cancelled: cancels its token, if its code has asked for one.
     fn cancel_own_token(&self) {
         fence(Ordering::SeqCst); // pairs with the fence in `token`
-        if let Some(token) = self.side().and_then(|side| side.token.get()) {
+        if let Some(token) = self.extras().and_then(|extras| extras.token.get()) {
             token.cancel();
         }
     }
 }
 
 fn token(header: &Header) -> CancelToken {
-    let side = header.side.get_or_init(Box::default);
-    let token = side.token.get_or_init(CancelToken::new);
+    let extras = header.extras.get_or_init(Box::default);
+    let token = extras.token.get_or_init(CancelToken::new);
     // Pairs with the fence in `cancel_own_token`: either the canceller sees the token, or this
     // thread sees the canceller's mark.
     fence(Ordering::SeqCst);
@@ -509,7 +509,7 @@ impl Header {
     pub(super) fn note_begun(&self) {
         if trace_log::is_on() {
             trace_log::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
-            if let Some(name) = self.side.get().and_then(|side| side.name.get()) {
+            if let Some(name) = self.extras.get().and_then(|extras| extras.name.get()) {
                 trace_log::named(self.birth.id.get(), name);
             }
         }
@@ -545,7 +545,7 @@ unsafe fn drop_work(ptr: NonNull<Header>) {
     let header = unsafe { ptr.as_ref() };
     header.touch_payload();
     // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise.
-    traced::drop_work(&header.side, || unsafe { (header.vtable.drop_work)(ptr) });
+    traced::drop_work(&header.extras, || unsafe { (header.vtable.drop_work)(ptr) });
 }
 
 /// Like [`destroy`], where the work is still there.

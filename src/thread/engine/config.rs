@@ -13,7 +13,7 @@ use crate::sys::processors;
 use crate::task;
 use crate::task::panic::catch;
 
-pub(in crate::thread) type Hook = Box<dyn Fn(usize) + Send + Sync>;
+pub(in crate::thread) type ThreadHook = Box<dyn Fn(usize) + Send + Sync>;
 
 pub(in crate::thread) type NameOf = Box<dyn Fn(usize) -> String + Send + Sync>;
 
@@ -24,8 +24,8 @@ pub(in crate::thread) struct Config {
     pub(in crate::thread) name: String,
     pub(in crate::thread) thread_name: Option<NameOf>,
     pub(in crate::thread) stack_size: Option<usize>,
-    pub(in crate::thread) on_start: Option<Hook>,
-    pub(in crate::thread) on_exit: Option<Hook>,
+    pub(in crate::thread) on_start: Option<ThreadHook>,
+    pub(in crate::thread) on_exit: Option<ThreadHook>,
     pub(in crate::thread) unobserved: Option<task::Hook>,
     pub(in crate::thread) caller_helps: bool,
 }

@@ -16,9 +16,9 @@
 
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
-pub(in crate::thread) struct Countdown(AtomicUsize);
+pub(in crate::thread) struct CountdownLatch(AtomicUsize);
 
-impl Countdown {
+impl CountdownLatch {
     /// This many parts, including the waiter's own.
     pub(in crate::thread) fn new(parts: usize) -> Self {
         Self(AtomicUsize::new(parts))

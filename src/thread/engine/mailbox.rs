@@ -13,14 +13,14 @@ use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
 /// The shares for one place.
-pub(in crate::thread) struct Mailbox<S = Work> {
+pub(in crate::thread) struct ShareMailbox<S = Work> {
     /// `None`: the thread of this place is away, and will not look here soon.
     shares: Mutex<Option<VecDeque<S>>>,
     /// The number of shares: read without the lock, written under it.
     len: AtomicUsize,
 }
 
-impl<S> Mailbox<S> {
+impl<S> ShareMailbox<S> {
     /// The mailbox of a place without a thread.
     pub(in crate::thread) fn new() -> Self {
         Self {

@@ -59,7 +59,7 @@ pub(in crate::thread) enum Work {
 }
 
 /// The owner's ends of a worker's deques.
-pub(in crate::thread) struct Local {
+pub(in crate::thread) struct OwnDeques {
     pub(in crate::thread) jobs: Deque<JobRef>,
     pub(in crate::thread) scoped: Deque<ErasedEntry>,
     pub(in crate::thread) tasks: Deque<Runnable>,
@@ -68,17 +68,17 @@ pub(in crate::thread) struct Local {
 }
 
 /// The thieves' ends.
-pub(in crate::thread) struct Public {
+pub(in crate::thread) struct SharedDeques {
     jobs: Stealer<JobRef>,
     pub(in crate::thread) scoped: Stealer<ErasedEntry>,
     tasks: Stealer<Runnable>,
 }
 
-impl Local {
-    pub(in crate::thread) fn new() -> (Self, Public) {
+impl OwnDeques {
+    pub(in crate::thread) fn new() -> (Self, SharedDeques) {
         let (jobs, scoped) = (Deque::new_lifo(), Deque::new_lifo());
         let tasks = Deque::new_lifo();
-        let public = Public {
+        let public = SharedDeques {
             jobs: jobs.stealer(),
             scoped: scoped.stealer(),
             tasks: tasks.stealer(),
@@ -149,7 +149,7 @@ const SWEEP: u32 = 64;
 /// then fit into an allocator's cache.
 const PERIOD: usize = 8;
 
-impl Local {
+impl OwnDeques {
     /// Queues a task. A worker that spawns and waits a million times, and so runs all tasks inline,
     /// must not leave a million stale entries: now and then the newest entries are checked, less
     /// often after a check in vain.
@@ -197,7 +197,7 @@ fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>) -> Option<(T, bool)> {
     oldest(deque).map(|first| (first, false))
 }
 
-impl Public {
+impl SharedDeques {
     /// The oldest of the second halves.
     pub(in crate::thread) fn steal_job(&self) -> Option<JobRef> {
         oldest(&self.jobs)
@@ -205,7 +205,7 @@ impl Public {
 
     /// Anything; halves of joins first, because a thread waits for them. True: at most [`BATCH`]
     /// more of the same kind have been moved to `own`, whose owner has no open scope.
-    pub(in crate::thread) fn steal(&self, own: &Local) -> Option<(Work, bool)> {
+    pub(in crate::thread) fn steal(&self, own: &OwnDeques) -> Option<(Work, bool)> {
         if let Some(job) = self.steal_job() {
             return Some((Work::Job(job), false));
         }
@@ -275,7 +275,7 @@ pub(in crate::thread) enum Next {
 }
 
 /// The data behind the injector's lock.
-struct Queue {
+struct InjectorState {
     work: VecDeque<Work>,
     /// The length at which the newest entries are checked, and the distance between such lengths.
     sweep: (usize, usize),
@@ -286,7 +286,7 @@ struct Queue {
     pushed: usize,
 }
 
-impl Queue {
+impl InjectorState {
     fn push(&mut self, work: Work, callers_help: bool) {
         if work.is_urgent(callers_help) {
             self.urgent.push_back((self.pushed, work));
@@ -357,7 +357,7 @@ impl Queue {
 
 /// The queue for work from outside.
 pub(in crate::thread) struct Injector {
-    queue: Mutex<Queue>,
+    queue: Mutex<InjectorState>,
     /// The number of entries: read without the lock, written under it.
     len: AtomicUsize,
     /// The number of urgent entries; like `len`, but written only when it changes.
@@ -374,7 +374,7 @@ impl Injector {
     /// `urgent`: the counter of queued urgent work.
     pub(in crate::thread) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
         Self {
-            queue: Mutex::new(Queue {
+            queue: Mutex::new(InjectorState {
                 work: VecDeque::new(),
                 sweep: (PERIOD, PERIOD),
                 urgent: VecDeque::new(),
@@ -419,7 +419,7 @@ impl Injector {
 
     /// Changes the queue, and the numbers that are read without the lock.
     #[inline]
-    fn change<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut InjectorState) -> R) -> R {
         let mut queue = self.queue.lock();
         let result = change(&mut queue);
         let urgent = queue.urgent.len();
@@ -452,7 +452,7 @@ impl Injector {
         if self.is_empty() {
             return None;
         }
-        self.change(Queue::pop)
+        self.change(InjectorState::pop)
     }
 
     /// The oldest urgent entry.
@@ -460,7 +460,7 @@ impl Injector {
         if self.urgent.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.change(Queue::pop_urgent)
+        self.change(InjectorState::pop_urgent)
     }
 
     /// Which entry is to be taken next: there is no progress.

@@ -51,12 +51,12 @@ fn pools() -> Pools {
 }
 
 /// Restores the previous pointers; in a child that was forked meanwhile, null.
-struct Restore {
+struct RestorePools {
     before: Pools,
     generation: u32,
 }
 
-impl Drop for Restore {
+impl Drop for RestorePools {
     fn drop(&mut self) {
         let here = self.generation == fork::generation();
         let before = if here { self.before } else { Pools::NONE };
@@ -90,7 +90,7 @@ extern "C" fn forget() {
 }
 
 fn enter<R>(pools: Pools, worker: &Worker, f: impl FnOnce() -> R) -> R {
-    let _restore = Restore {
+    let _restore = RestorePools {
         before: self::pools(),
         generation: fork::generation(),
     };

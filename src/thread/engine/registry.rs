@@ -21,7 +21,7 @@ use crossbeam_utils::CachePadded;
 use super::config::Config;
 use super::indices::Indices;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{Need, Recruited, Sleep, Waiters};
+use super::sleep::{Need, ProcessWaiters, Recruited, SleepState};
 use super::slot::{OwnedSlot, Slot};
 use super::thread_list::ThreadList;
 use crate::blocking_threads::contain;
@@ -51,9 +51,9 @@ fn all() -> &'static All {
 }
 
 /// The waits of all threads of this process.
-pub(in crate::thread) fn waiters() -> &'static Arc<Waiters> {
-    static WAITERS: fork::PerProcess<Arc<Waiters>> = fork::PerProcess::new();
-    WAITERS.get_or_init(|| Arc::new(Waiters::new()))
+pub(in crate::thread) fn waiters() -> &'static Arc<ProcessWaiters> {
+    static WAITERS: fork::PerProcess<Arc<ProcessWaiters>> = fork::PerProcess::new();
+    WAITERS.get_or_init(|| Arc::new(ProcessWaiters::new()))
 }
 
 /// A thread has begun to wait, and some pool may have work queued for which no thread is free: each
@@ -103,7 +103,7 @@ pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
 
 /// Starts one more thread of a pool, or a stall monitor over it. False: the system has refused the
 /// thread.
-pub(in crate::thread) type Start = fn(&Arc<Registry>, Need) -> bool;
+pub(in crate::thread) type StartThread = fn(&Arc<Registry>, Need) -> bool;
 
 /// Fields that every spawn and every worker write have their own cache lines: beside fields that
 /// all of them read, a spawn from outside takes twice as long while the workers run.
@@ -113,8 +113,8 @@ pub(in crate::thread) struct Registry {
     /// The process that made it; see `fork.rs`.
     born: u32,
     pub(in crate::thread) config: Config,
-    start: Start,
-    pub(in crate::thread) sleep: CachePadded<Sleep>,
+    start: StartThread,
+    pub(in crate::thread) sleep: CachePadded<SleepState>,
     pub(in crate::thread) wake_policy: WakePolicy,
     pub(in crate::thread) injector: CachePadded<Injector>,
     /// The unfinished futures.
@@ -133,8 +133,8 @@ pub(in crate::thread) struct Registry {
 
 impl Registry {
     /// The registry of a pool whose `config.threads` threads are about to start.
-    pub(in crate::thread) fn new(config: Config, start: Start) -> Arc<Self> {
-        let sleep = Sleep::new(config.threads, Arc::clone(waiters()));
+    pub(in crate::thread) fn new(config: Config, start: StartThread) -> Arc<Self> {
+        let sleep = SleepState::new(config.threads, Arc::clone(waiters()));
         let injector = Injector::new(config.caller_helps, sleep.urgent());
         let registry = Arc::new(Self {
             sleep: CachePadded::new(sleep),

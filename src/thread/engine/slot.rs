@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::mailbox::Mailbox;
-use super::queue::{Local, Public};
+use super::mailbox::ShareMailbox;
+use super::queue::{OwnDeques, SharedDeques};
 use super::sleep::Sleeper;
 use super::wake::WakeHandle;
 use crate::loom::Parker;
@@ -15,7 +15,7 @@ use crate::thread::blocking::call::BlockingCall;
 
 /// The half of a worker's slot that other threads read. It lives as long as its pool.
 pub(in crate::thread) struct Slot {
-    pub(in crate::thread) public: Public,
+    pub(in crate::thread) public: SharedDeques,
     /// The counter of the scope whose task this worker pushed to its deque last. A hint.
     pub(in crate::thread) scope: AtomicUsize,
     /// Wakes its thread from a park.
@@ -28,7 +28,7 @@ pub(in crate::thread) struct Slot {
     /// Its number in the registry's list.
     pub(in crate::thread) number: usize,
     /// Its shares of broadcasts.
-    pub(in crate::thread) mailbox: Mailbox,
+    pub(in crate::thread) mailbox: ShareMailbox,
     /// The call that its thread is in.
     pub(in crate::thread) call: BlockingCall,
     /// Its deques may hold something, and its thread will not look there soon: it waits, sleeps, or
@@ -76,14 +76,14 @@ impl Slot {
 /// It outlives the thread, so that a spare or an outside thread can take the slot over.
 pub(in crate::thread) struct OwnedSlot {
     pub(in crate::thread) slot: Arc<Slot>,
-    pub(in crate::thread) local: Local,
+    pub(in crate::thread) local: OwnDeques,
     pub(in crate::thread) parker: Parker,
 }
 
 impl OwnedSlot {
     /// A new slot of the pool with this tag; `place`: see [`Slot::place`].
     pub(in crate::thread) fn new(pool: u32, number: usize, place: usize) -> Self {
-        let (local, public) = Local::new();
+        let (local, public) = OwnDeques::new();
         let parker = Parker::new();
         let wake_handle = WakeHandle::new(parker.unparker().clone(), pool, number);
         let slot = Slot {
@@ -93,7 +93,7 @@ impl OwnedSlot {
             wake_handle,
             taken: AtomicU64::new(0),
             number,
-            mailbox: Mailbox::new(),
+            mailbox: ShareMailbox::new(),
             call: BlockingCall::default(),
             unattended: AtomicBool::new(false),
             wait: AtomicU64::new(0),

@@ -26,7 +26,7 @@ use crate::loom::Mutex;
 use crate::loom::thread::Builder;
 use crate::thread::blocking::stall_monitor;
 
-/// See [`Start`](super::registry::Start).
+/// See [`Start`](super::registry::StartThread).
 pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
     match need {
         Need::Runner => start_spare(registry),

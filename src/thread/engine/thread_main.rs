@@ -17,7 +17,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::config::Hook;
+use super::config::ThreadHook;
 use super::queue::Work;
 use super::raw_current as current;
 use super::registry::Registry;
@@ -46,7 +46,7 @@ impl Worker {
         }
         // Both hooks get the same index.
         let index = self.index();
-        let call = |hook: &Hook| self.with_index(index, || panic::contain(|| hook(index)));
+        let call = |hook: &ThreadHook| self.with_index(index, || panic::contain(|| hook(index)));
         if let Some(hook) = &registry.config.on_start {
             self.found();
             searching = false;
@@ -56,7 +56,7 @@ impl Worker {
             searching = true;
         }
         // It may have been told to end while it was awake to look.
-        self.findings.stop_polling(&registry.wake_policy);
+        self.thefts.stop_polling(&registry.wake_policy);
         registry.close_mailbox(self.slot(), || true);
         if let Some(hook) = &registry.config.on_exit {
             registry.sleep.delay_end();
@@ -152,7 +152,7 @@ impl Worker {
             return WakeReason::End;
         }
         // Step 4: the look after the subtraction.
-        let polls = self.findings.start_polling(&registry.wake_policy);
+        let polls = self.thefts.start_polling(&registry.wake_policy);
         let seen = registry.has_tasks() || !polls && registry.has_jobs();
         if seen {
             if sleep.wake_if_wanted(&self.slot().sleeper) {
@@ -169,9 +169,9 @@ impl Worker {
 
     /// Sleeps (P2) as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
-        while self.findings.polls_on(&self.registry().wake_policy) {
+        while self.thefts.polls_on(&self.registry().wake_policy) {
             if let Some(reason) = self.sleep_until(Some(Instant::now() + PAUSE)) {
-                self.findings.stop_polling(&self.registry().wake_policy);
+                self.thefts.stop_polling(&self.registry().wake_policy);
                 return reason;
             }
             // While it searches, it counts as an idle thread for which halves are offered.

@@ -39,7 +39,7 @@ use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
 use crate::thread::join::raw_job::JobRef;
 use crate::thread::join::splitter::Splitter;
-use crate::thread::join::wake_policy::{Findings, Helping, TINY};
+use crate::thread::join::wake_policy::{Helping, TINY, TheftStats};
 use crate::thread::scope::raw_scope_counter::{EndedEntries, ErasedEntry};
 use crate::trace_log;
 
@@ -71,7 +71,7 @@ pub(in crate::thread) struct Worker {
     searches: Cell<u32>,
     fairness: Cell<Fairness>,
     pub(in crate::thread) splitter: Splitter,
-    pub(in crate::thread) findings: Findings,
+    pub(in crate::thread) thefts: TheftStats,
     /// Whether its place was one of the pool's own when it began, or last went to sleep.
     pub(in crate::thread) is_own: Cell<bool>,
     /// In how many nested waits this thread is parked; see `wait.rs`.
@@ -140,7 +140,7 @@ impl Worker {
             searches: Cell::new(0),
             fairness: Cell::default(),
             splitter,
-            findings: Findings::default(),
+            thefts: TheftStats::default(),
             is_own,
             blocked: Cell::new(0),
             in_call: Cell::new(false),
@@ -243,7 +243,7 @@ impl Worker {
         self.place() != NO_PLACE || self.registry.config.caller_helps
     }
 
-    /// Counts an outside thread as one that takes part, until the guard is dropped.
+    /// ThreadCounts an outside thread as one that takes part, until the guard is dropped.
     #[inline]
     pub(in crate::thread) fn helps(&self) -> Option<Helping<'_>> {
         let counts = self.place() == NO_PLACE && !self.helps.replace(true);
@@ -482,7 +482,7 @@ impl Worker {
     }
 
     fn took(&self, work: Work) -> Option<Work> {
-        self.findings.stop_polling(&self.registry.wake_policy);
+        self.thefts.stop_polling(&self.registry.wake_policy);
         self.owned.slot.count_taken();
         Some(work)
     }
@@ -542,7 +542,7 @@ impl Worker {
             Work::Job(job) => {
                 let began = ticks::now();
                 self.run_half(job);
-                return self.findings.ran(ticks::since(began) < TINY);
+                return self.thefts.ran(ticks::since(began) < TINY);
             }
             Work::Scoped(lent) => {
                 let _noted = trace_log::part("part of a scope");
@@ -553,7 +553,7 @@ impl Worker {
                 share.run(&self.ended);
             }
         }
-        self.findings.ran(false);
+        self.thefts.ran(false);
     }
 
     /// Runs the half of another worker's join in the middle of a wait.

@@ -100,16 +100,16 @@ pin_project! {
     struct Enlisted<F> {
         #[pin]
         future: F,
-        entry: Entry,
+        entry: FutureEntry,
     }
 }
 
-struct Entry {
+struct FutureEntry {
     registry: Weak<Registry>,
     place: usize,
 }
 
-impl Drop for Entry {
+impl Drop for FutureEntry {
     fn drop(&mut self) {
         if let Some(registry) = self.registry.upgrade()
             && !registry.is_foreign()
@@ -139,8 +139,8 @@ impl<F: Future> Future for Enlisted<F> {
     }
 }
 
-/// See [`ThreadPool::spawn_async`](crate::thread::ThreadPool::spawn_async). A thread that waits for it may
-/// poll it, if it is in the pool with this tag.
+/// See [`ThreadPool::spawn_async`](crate::thread::ThreadPool::spawn_async). A thread that waits for
+/// it may poll it, if it is in the pool with this tag.
 #[track_caller]
 pub(in crate::thread) fn spawn_async_on<F>(
     registry: &Arc<Registry>,
@@ -155,7 +155,7 @@ where
     let hint = current::with_home(|home| home.map_or(0, |home| 1 + home.slot().number));
     let part = registry.futures.part(hint);
     let weak = Arc::downgrade(registry);
-    let entry = Entry {
+    let entry = FutureEntry {
         registry: Weak::clone(&weak),
         place: part.place(),
     };

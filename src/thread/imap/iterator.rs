@@ -20,7 +20,8 @@ use crate::task::next;
 use crate::thread::engine::registry::Registry;
 
 /// What [`ThreadPool::imap`](crate::thread::ThreadPool::imap) and
-/// [`imap_unordered`](crate::thread::ThreadPool::imap_unordered) return: an iterator over the results.
+/// [`imap_unordered`](crate::thread::ThreadPool::imap_unordered) return: an iterator over the
+/// results.
 ///
 /// Dropping it cancels what is left, without waiting: items not yet begun are dropped, those that
 /// run see the cancellation in [`CancelToken::current`](crate::CancelToken::current), and the input
@@ -66,8 +67,8 @@ impl<R> Imap<R> {
     }
 
     /// The same with indices: each result comes with the index of its item in the input, from 0.
-    /// For [`imap_unordered`](crate::thread::ThreadPool::imap_unordered), whose order says nothing; and for
-    /// a caller that continues after a panic, whose index is left out.
+    /// For [`imap_unordered`](crate::thread::ThreadPool::imap_unordered), whose order says nothing;
+    /// and for a caller that continues after a panic, whose index is left out.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -82,7 +83,7 @@ impl<R> Imap<R> {
         R: 'static,
     {
         Imap {
-            results: Box::new(Numbered(self.results)),
+            results: Box::new(IndexedResults(self.results)),
         }
     }
 
@@ -108,13 +109,13 @@ impl<R> Imap<R> {
 }
 
 /// Results with the indices of their items.
-struct Numbered<R>(Box<dyn Results<R>>);
+struct IndexedResults<R>(Box<dyn Results<R>>);
 
 fn numbered<R>(given: Given<R>) -> Given<(usize, R)> {
     given.map(|outcome| outcome.map(|(number, result)| (number, (number, result))))
 }
 
-impl<R> Results<(usize, R)> for Numbered<R> {
+impl<R> Results<(usize, R)> for IndexedResults<R> {
     fn next(&mut self) -> Given<(usize, R)> {
         numbered(self.0.next())
     }

@@ -63,10 +63,10 @@ struct Pipeline<R> {
     registry: Arc<Registry>,
     /// The iterator's size hint at the start.
     promised: (usize, Option<usize>),
-    state: Mutex<State<R>>,
+    state: Mutex<PipelineState<R>>,
 }
 
-struct State<R> {
+struct PipelineState<R> {
     /// `None`: the feeder is inside it, or it has been dropped.
     source: Option<TaskSource<R>>,
     /// The source has ended, or no more items are wanted.
@@ -89,7 +89,7 @@ struct State<R> {
     waker: Option<Waker>,
 }
 
-impl<R> State<R> {
+impl<R> PipelineState<R> {
     fn room(&self) -> u64 {
         self.buffer.saturating_sub(self.pulled - self.taken)
     }
@@ -113,7 +113,7 @@ impl<R> State<R> {
 
 impl<R: Send + 'static> Pipeline<R> {
     /// Starts a feeder if there is enough room.
-    fn start_feeder(self: &Arc<Self>, mut state: MutexGuard<'_, State<R>>) {
+    fn start_feeder(self: &Arc<Self>, mut state: MutexGuard<'_, PipelineState<R>>) {
         if state.feeding || state.source.is_none() || state.room() < state.enough() {
             return;
         }
@@ -257,7 +257,7 @@ where
         Some((runnable, task))
     };
     let group = (!ordered).then(TaskGroup::new);
-    let state = State {
+    let state = PipelineState {
         source: Some(Box::new(source)),
         over: false,
         ending: None,
@@ -341,7 +341,7 @@ impl<R: Send + 'static> Consumer<R> {
         ended.map(|result| self.took(result?))
     }
 
-    /// Counts an ended task, and returns its outcome.
+    /// ThreadCounts an ended task, and returns its outcome.
     fn took(&mut self, result: Result<Outcome<R>, TaskError>) -> Given<R> {
         self.front = None;
         let mut state = self.pipeline.state.lock();

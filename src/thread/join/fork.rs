@@ -68,7 +68,7 @@ pub(in crate::thread) fn runs_in_turn(pool: usize) -> bool {
 
 /// The pool of a join.
 #[derive(Clone, Copy)]
-pub(in crate::thread) enum Target<'a> {
+pub(in crate::thread) enum JoinPool<'a> {
     Pool(&'a Arc<Registry>),
     /// The pool that this thread is inside of, or else the global one.
     Current(fn() -> &'static Arc<Registry>),
@@ -80,7 +80,7 @@ pub(in crate::thread) enum Target<'a> {
 /// little more than two calls for the compiler, which then inlines them.
 #[cold]
 #[inline(never)]
-pub(in crate::thread) fn join_offered<A, B, RA, RB>(target: Target<'_>, a: A, b: B) -> (RA, RB)
+pub(in crate::thread) fn join_offered<A, B, RA, RB>(target: JoinPool<'_>, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA + Send,
     B: FnOnce() -> RB + Send,
@@ -155,12 +155,12 @@ fn finish_join<RA, RB>(
 }
 
 /// Like [`offer`], if need be as an outside thread of the target pool.
-fn offer_in(target: Target<'_>, a: HalfFn<'_>, b: HalfFn<'_>) -> Result<bool, Stopped> {
+fn offer_in(target: JoinPool<'_>, a: HalfFn<'_>, b: HalfFn<'_>) -> Result<bool, Stopped> {
     current::with(|worker| {
         let registry = match (target, worker) {
-            (Target::Pool(registry), _) => registry,
-            (Target::Current(_), Some(worker)) => worker.registry(),
-            (Target::Current(global), None) => global(),
+            (JoinPool::Pool(registry), _) => registry,
+            (JoinPool::Current(_), Some(worker)) => worker.registry(),
+            (JoinPool::Current(global), None) => global(),
         };
         match worker {
             Some(worker) if worker.may_run() && registry.is(worker.registry()) => {

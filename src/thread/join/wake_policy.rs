@@ -56,12 +56,12 @@ pub(in crate::thread) struct WakePolicy {
 
 /// A thread that is counted while this lives.
 #[must_use]
-pub(in crate::thread) struct Counted<'a>(&'a AtomicU32);
+pub(in crate::thread) struct CountGuard<'a>(&'a AtomicU32);
 
 /// An outside thread that takes part.
 #[must_use]
 pub(in crate::thread) struct Helping<'a> {
-    _counted: Counted<'a>,
+    _counted: CountGuard<'a>,
     flag: &'a Cell<bool>,
 }
 
@@ -71,14 +71,14 @@ impl Drop for Helping<'_> {
     }
 }
 
-impl<'a> Counted<'a> {
+impl<'a> CountGuard<'a> {
     fn new(count: &'a AtomicU32) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -98,17 +98,18 @@ impl WakePolicy {
         }
     }
 
-    /// Counts an outside thread that takes part, until the guard is dropped, which clears `flag`.
+    /// ThreadCounts an outside thread that takes part, until the guard is dropped, which clears
+    /// `flag`.
     pub(in crate::thread) fn outsider<'a>(&'a self, flag: &'a Cell<bool>) -> Helping<'a> {
         Helping {
-            _counted: Counted::new(&self.outsiders),
+            _counted: CountGuard::new(&self.outsiders),
             flag,
         }
     }
 
-    /// Counts a thread that waits for a thief, until the guard is dropped.
-    pub(in crate::thread) fn waiter(&self) -> Counted<'_> {
-        Counted::new(&self.waiters)
+    /// ThreadCounts a thread that waits for a thief, until the guard is dropped.
+    pub(in crate::thread) fn waiter(&self) -> CountGuard<'_> {
+        CountGuard::new(&self.waiters)
     }
 
     /// How many threads wait for a thief.
@@ -120,14 +121,14 @@ impl WakePolicy {
 
 /// One worker's statistics of the halves that it has stolen.
 #[derive(Debug, Default)]
-pub(in crate::thread) struct Findings {
+pub(in crate::thread) struct TheftStats {
     /// This worker is the poller.
     polls: Cell<bool>,
     /// How many times it may look for more: 0, unless the last thing that it ran was a tiny half.
     looks: Cell<u32>,
 }
 
-impl Findings {
+impl TheftStats {
     /// It has found something to do, or was told to look for it: it is no poller meanwhile.
     #[inline]
     pub(in crate::thread) fn stop_polling(&self, policy: &WakePolicy) {

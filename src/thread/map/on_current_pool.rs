@@ -5,8 +5,8 @@
 //!
 //! Tests: `tests/iter/main.rs`.
 
-use super::raw_fill::Places;
-use super::region::{Here, Limit, Region};
+use super::raw_fill::UnfilledPart;
+use super::region::{FoldPosition, Limit, Region};
 use super::results;
 use super::source::{Producer, Seal, Shape, Source};
 use crate::task::panic::contain;
@@ -17,7 +17,7 @@ pub(crate) fn divide<P, A, F, J>(shape: Shape, items: P, fold: F, join: J) -> Op
 where
     P: Producer,
     A: Send,
-    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    F: Fn(FoldPosition<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
     here(|registry| Region::new(&Limit::new(), shape, fold, join).divide(registry, items))
@@ -29,7 +29,7 @@ pub(crate) fn divide_fixed<P, A, F, J>(shape: Shape, items: P, fold: F, join: J)
 where
     P: Producer,
     A: Send,
-    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    F: Fn(FoldPosition<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
     here(|registry| Region::new(&Limit::new(), shape, fold, join).divide_fixed(registry, items))
@@ -49,7 +49,7 @@ pub(crate) fn map_reduce<S: Source, R: Send>(
 pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
     let (shape, limit) = (source.shape(Seal), Limit::new());
     let items = source.open(Seal);
-    let fill = |_: Here<'_>, items, places: &mut Places<'_, _>| places.extend(items);
+    let fill = |_: FoldPosition<'_>, items, places: &mut UnfilledPart<'_, _>| places.extend(items);
     let all = here(|registry| results::append(registry, &limit, shape, items, vec, fill));
     assert!(all, "a parallel iterator gave fewer items than it has");
 }

@@ -4,9 +4,9 @@
 //! results, fills them from the left, and finally returns the filled part; neighbours are joined;
 //! if all is filled, the vector's length is set. On a failure, filled parts drop their results.
 //!
-//! - **P19** The places of one vector are divided, as in P17: each place belongs to one [`Places`],
-//!   or to one [`Filled`] once it is written, and what a `Filled` counts is initialised and owned
-//!   by it.
+//! - **P19** The places of one vector are divided, as in P17: each place belongs to one
+//!   [`UnfilledPart`], or to one [`FilledPart`] once it is written, and what a `FilledPart` counts
+//!   is initialised and owned by it.
 //! - **P20** The vector's buffer is not touched, moved or freed while places or filled parts of it
 //!   exist: they borrow it.
 //!
@@ -19,8 +19,8 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::{ptr, slice};
 
-/// Places for results. The first `filled` of them hold results.
-pub(in crate::thread) struct Places<'a, R> {
+/// UnfilledPart for results. The first `filled` of them hold results.
+pub(in crate::thread) struct UnfilledPart<'a, R> {
     start: *mut R,
     len: usize,
     filled: usize,
@@ -28,25 +28,25 @@ pub(in crate::thread) struct Places<'a, R> {
 }
 
 /// Results in their places.
-pub(in crate::thread) struct Filled<'a, R> {
+pub(in crate::thread) struct FilledPart<'a, R> {
     start: *mut R,
     len: usize,
     buffer: PhantomData<&'a mut [R]>,
 }
 
 // SAFETY: P19: it owns its places and what it has pushed, alone; sending it sends them.
-unsafe impl<R: Send> Send for Places<'_, R> {}
+unsafe impl<R: Send> Send for UnfilledPart<'_, R> {}
 // SAFETY: P19: it owns its results, alone; sending it sends them.
-unsafe impl<R: Send> Send for Filled<'_, R> {}
+unsafe impl<R: Send> Send for FilledPart<'_, R> {}
 
-impl<'a, R> Places<'a, R> {
+impl<'a, R> UnfilledPart<'a, R> {
     /// The first `len` places behind the elements of a vector, which has room for them.
     fn of(vec: &'a mut Vec<R>, len: usize) -> Self {
         let room = &mut vec.spare_capacity_mut()[..len];
         Self::new(room.as_mut_ptr().cast(), len)
     }
 
-    /// Places in a buffer that is borrowed for `'a` (P20).
+    /// UnfilledPart in a buffer that is borrowed for `'a` (P20).
     fn new(start: *mut R, len: usize) -> Self {
         Self {
             start,
@@ -95,10 +95,10 @@ impl<'a, R> Places<'a, R> {
     }
 
     /// The filled part, and the places that are left.
-    pub(in crate::thread) fn split_filled(self) -> (Filled<'a, R>, Self) {
+    pub(in crate::thread) fn split_filled(self) -> (FilledPart<'a, R>, Self) {
         let filled = self.filled;
         let (left, rest) = self.divide(filled);
-        let filled = Filled {
+        let filled = FilledPart {
             start: left.start,
             len: left.len,
             buffer: PhantomData,
@@ -107,7 +107,7 @@ impl<'a, R> Places<'a, R> {
     }
 }
 
-impl<R> Drop for Places<'_, R> {
+impl<R> Drop for UnfilledPart<'_, R> {
     /// While unwinding: drops the results that were written and not split off.
     fn drop(&mut self) {
         let filled = ptr::slice_from_raw_parts_mut(self.start, self.filled);
@@ -116,7 +116,7 @@ impl<R> Drop for Places<'_, R> {
     }
 }
 
-impl<R> Filled<'_, R> {
+impl<R> FilledPart<'_, R> {
     /// Joins two parts. If something between them has not been filled, the right one is dropped:
     /// the region has failed. (It is dropped before the left one is returned: a destructor that
     /// panics would lose that.)
@@ -133,7 +133,7 @@ impl<R> Filled<'_, R> {
     }
 }
 
-impl<R> Drop for Filled<'_, R> {
+impl<R> Drop for FilledPart<'_, R> {
     fn drop(&mut self) {
         let results = ptr::slice_from_raw_parts_mut(self.start, self.len);
         // SAFETY: P19: it owns exactly these.
@@ -146,13 +146,13 @@ impl<R> Drop for Filled<'_, R> {
 pub(in crate::thread) fn append<R>(
     vec: &mut Vec<R>,
     len: usize,
-    fill: impl for<'a> FnOnce(Places<'a, R>) -> Option<Filled<'a, R>>,
+    fill: impl for<'a> FnOnce(UnfilledPart<'a, R>) -> Option<FilledPart<'a, R>>,
 ) -> bool {
     if vec.capacity() == 0 {
         *vec = Vec::with_capacity(len); // which takes less than the way there by `reserve`
     }
     vec.reserve(len);
-    let places = Places::of(vec, len);
+    let places = UnfilledPart::of(vec, len);
     let start = places.start;
     match fill(places) {
         None => return len == 0,

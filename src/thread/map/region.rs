@@ -97,13 +97,13 @@ impl Limit {
 
 /// The position of a fold, and its means to stop others.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Here<'a> {
+pub(crate) struct FoldPosition<'a> {
     limit: &'a Limit,
     /// The index of the first item of this piece.
     pub(in crate::thread) at: usize,
 }
 
-impl Here<'_> {
+impl FoldPosition<'_> {
     /// Declares that nothing behind this piece is needed any more, and, unless `only_behind`,
     /// nothing at all.
     pub(crate) fn stop(&self, only_behind: bool) {
@@ -119,7 +119,7 @@ impl Here<'_> {
 
 /// Stops the later parts if it is dropped by unwinding; `mem::forget` disarms it.
 #[derive(Debug)]
-struct StopOnUnwind<'a>(Here<'a>);
+struct StopOnUnwind<'a>(FoldPosition<'a>);
 
 impl Drop for StopOnUnwind<'_> {
     fn drop(&mut self) {
@@ -159,7 +159,7 @@ impl<'a, P, A, F, J> Region<'a, P, A, F, J>
 where
     P: Producer,
     A: Send,
-    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    F: Fn(FoldPosition<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
     pub(in crate::thread) fn new(limit: &'a Limit, shape: Shape, fold: F, join: J) -> Self {
@@ -392,9 +392,9 @@ where
     }
 
     #[inline]
-    fn here(&self, at: usize) -> Here<'_> {
+    fn here(&self, at: usize) -> FoldPosition<'_> {
         let limit = self.limit;
-        Here { limit, at }
+        FoldPosition { limit, at }
     }
 
     #[inline]

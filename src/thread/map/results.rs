@@ -11,17 +11,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::raw_fill as fill;
-use super::raw_fill::{Filled, Places};
-use super::region::{Here, Limit, Region};
+use super::raw_fill::{FilledPart, UnfilledPart};
+use super::region::{FoldPosition, Limit, Region};
 use super::source::{Producer, Seal, Shape, Source};
 use crate::loom::Mutex;
 use crate::task::panic::contain;
 use crate::thread::engine::registry::Registry;
 
 /// Items and the places for their results.
-struct Placed<'a, P, R>(P, Places<'a, R>);
+struct ItemsToFill<'a, P, R>(P, UnfilledPart<'a, R>);
 
-impl<P: Producer, R: Send> Producer for Placed<'_, P, R> {
+impl<P: Producer, R: Send> Producer for ItemsToFill<'_, P, R> {
     type Item = P::Item;
     type Iter = Empty<P::Item>;
     type Back = Empty<P::Item>;
@@ -49,15 +49,15 @@ pub(in crate::thread) fn append<P: Producer, R: Send>(
     shape: Shape,
     items: P,
     vec: &mut Vec<R>,
-    fill: impl Fn(Here<'_>, P::Iter, &mut Places<'_, R>) + Sync,
+    fill: impl Fn(FoldPosition<'_>, P::Iter, &mut UnfilledPart<'_, R>) + Sync,
 ) -> bool {
     fill::append(vec, items.len(), |places| {
-        let items = Placed(items, places);
+        let items = ItemsToFill(items, places);
         let region = Region::new(
             limit,
             shape,
-            |here, so_far: Option<Filled<'_, R>>, part: Placed<'_, P, R>| {
-                let Placed(items, mut places) = part;
+            |here, so_far: Option<FilledPart<'_, R>>, part: ItemsToFill<'_, P, R>| {
+                let ItemsToFill(items, mut places) = part;
                 fill(here, items.forward(), &mut places);
                 let filled = places.split_filled().0;
                 match so_far {
@@ -65,7 +65,7 @@ pub(in crate::thread) fn append<P: Producer, R: Send>(
                     None => Some(filled),
                 }
             },
-            Filled::join,
+            FilledPart::join,
         );
         region.divide(registry, items)
     })
@@ -102,7 +102,7 @@ where
     // no order, or if one item gives so many results that they cannot be kept.
     let all = match shape.few || shape.unordered || !shape.single {
         true => {
-            let fold = |_: Here<'_>, _, items: S::Producer<'_>| {
+            let fold = |_: FoldPosition<'_>, _, items: S::Producer<'_>| {
                 let results = items.forward().map(&map);
                 results.reduce(&reduce)
             };
@@ -128,7 +128,7 @@ where
     P: Producer,
     R: Send,
 {
-    let fold = |_: Here<'_>, so_far: Option<Partial<R>>, items: P| {
+    let fold = |_: FoldPosition<'_>, so_far: Option<Partial<R>>, items: P| {
         let begins = items.len() == 0;
         let results = items.forward().map(map);
         Some(match so_far {
@@ -143,7 +143,7 @@ where
         })
     };
     let join = |left: Partial<R>, right: Partial<R>| match (left, right) {
-        (Partial::Kept(left), Partial::Kept(right)) => Partial::Kept(together(left, right)),
+        (Partial::Kept(left), Partial::Kept(right)) => Partial::Kept(append_right(left, right)),
         (Partial::Reduced(None), Partial::Kept(right)) => {
             Partial::Reduced(right.into_iter().reduce(reduce))
         }
@@ -206,7 +206,7 @@ where
     let filled = catch_unwind(AssertUnwindSafe(|| {
         let items = source.open(Seal);
         if !in_places {
-            let fold = |here: Here<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {
+            let fold = |here: FoldPosition<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {
                 let (mut list, mut error) = (so_far.unwrap_or_default(), None);
                 list.extend(until(items.forward(), &f, &mut error));
                 if let Some(error) = error {
@@ -214,7 +214,7 @@ where
                 }
                 Some(list)
             };
-            let region = Region::new(&limit, shape, fold, together);
+            let region = Region::new(&limit, shape, fold, append_right);
             results = region.divide(registry, items).unwrap_or_default();
             return true;
         }
@@ -265,7 +265,7 @@ fn until<T, R, E>(
 }
 
 /// Appends `right` to `left`.
-pub(crate) fn together<T>(mut left: Vec<T>, mut right: Vec<T>) -> Vec<T> {
+pub(crate) fn append_right<T>(mut left: Vec<T>, mut right: Vec<T>) -> Vec<T> {
     left.append(&mut right);
     left
 }

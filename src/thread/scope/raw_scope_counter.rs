@@ -41,7 +41,7 @@ use crate::task::Panic;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::contain;
 use crate::thread::engine::abort_on_unwind::AbortOnUnwind;
-use crate::thread::engine::countdown::Countdown;
+use crate::thread::engine::countdown::CountdownLatch;
 use crate::thread::engine::latch::Latch;
 use crate::thread::engine::wake::WakeHandle;
 
@@ -68,12 +68,12 @@ impl<F: Fn() + Send + Sync> ScopeEntry for F {
 /// How many entries of a scope are counted before there are any.
 const IN_ADVANCE: usize = 64;
 
-/// Counts the entries that have been lent. The count, which each lending changes, is separate from
-/// the fields that each run reads.
+/// ThreadCounts the entries that have been lent. The count, which each lending changes, is separate
+/// from the fields that each run reads.
 #[repr(C)]
 pub(in crate::thread) struct ScopeCounter {
     /// Entries not yet dropped, and one for the body.
-    left: Countdown,
+    left: CountdownLatch,
     /// The panics of entries, in the order in which they were recorded; `None`: it has been taken.
     pub(in crate::thread) panics: Mutex<Vec<Option<Panic>>>,
     /// The addresses of the entries that threads wait for, with those threads.
@@ -127,7 +127,7 @@ impl ScopeCounter {
     #[inline]
     pub(super) unsafe fn new(waiter: &WakeHandle) -> Self {
         Self {
-            left: Countdown::new(1 + IN_ADVANCE),
+            left: CountdownLatch::new(1 + IN_ADVANCE),
             latch: Latch::new(),
             waiter: NonNull::from(waiter),
             inherited: Inherited::current(),
@@ -362,7 +362,7 @@ impl EndedEntries {
         }
     }
 
-    /// Counts all of them off.
+    /// ThreadCounts all of them off.
     #[inline]
     pub(in crate::thread) fn count_off(&self) {
         let entries = self.entries.take();
@@ -379,7 +379,7 @@ impl Drop for EndedEntries {
     }
 }
 
-/// Counts entries off that have been dropped.
+/// ThreadCounts entries off that have been dropped.
 ///
 /// # Safety
 /// P15: they are counted, and not counted off otherwise.

@@ -33,8 +33,8 @@
 
 use std::time::Duration;
 
-use super::counts::{BLOCKED, Counts, MONITORED, RUNNING};
-use super::sleep::{Need, Recruited, Sleep};
+use super::counts::{BLOCKED, MONITORED, RUNNING, ThreadCounts};
+use super::sleep::{Need, Recruited, SleepState};
 use crate::loom::atomic::{Ordering, fence};
 
 /// How long queued work may stand still while a worker waits: the period of the stall monitor.
@@ -45,7 +45,7 @@ pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 /// At least so many waiting workers are replaced at once.
 const AT_ONCE: usize = 16;
 
-impl Sleep {
+impl SleepState {
     /// How many workers may wait before fewer run than the pool is wide.
     #[inline]
     pub(super) fn replaced(&self) -> usize {
@@ -77,7 +77,7 @@ impl Sleep {
     /// for a push if there is something.
     pub(in crate::thread) fn block(&self) {
         if cfg!(any(loom, debug_assertions)) {
-            let before = Counts(self.word.load(Ordering::SeqCst));
+            let before = ThreadCounts(self.word.load(Ordering::SeqCst));
             assert!(before.running() > 0, "P1: no thread ran");
         }
         // Subtracts from the runners and adds to the blocked in one step.
@@ -88,7 +88,7 @@ impl Sleep {
 
     /// A blocked runner continues.
     pub(in crate::thread) fn unblock(&self) {
-        let before = Counts(self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst));
+        let before = ThreadCounts(self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst));
         if cfg!(any(loom, debug_assertions)) {
             assert!(before.blocked() > 0, "P1: no thread was blocked");
         }
@@ -163,7 +163,7 @@ impl Sleep {
     }
 
     /// Whether as many threads run as should.
-    fn is_occupied(&self, now: Counts) -> bool {
+    fn is_occupied(&self, now: ThreadCounts) -> bool {
         now.running() >= self.wanted(now)
     }
 
@@ -172,8 +172,9 @@ impl Sleep {
     #[cold]
     pub(in crate::thread) fn begin_monitor(&self) -> Recruited {
         let asleep = self.asleep.lock();
-        let needed =
-            |now: Counts| (self.need(now) == Some(Need::Monitor)).then_some(now.0 + MONITORED);
+        let needed = |now: ThreadCounts| {
+            (self.need(now) == Some(Need::Monitor)).then_some(now.0 + MONITORED)
+        };
         if asleep.closed {
             Recruited::Done
         } else if self.update(needed) {

@@ -15,9 +15,9 @@ const FIELD: u64 = (1 << 20) - 1;
 
 /// A copy of the word, taken apart.
 #[derive(Clone, Copy)]
-pub(in crate::thread) struct Counts(pub(super) u64);
+pub(in crate::thread) struct ThreadCounts(pub(super) u64);
 
-impl Counts {
+impl ThreadCounts {
     pub(in crate::thread) fn running(self) -> usize {
         (self.0 & FIELD) as usize
     }

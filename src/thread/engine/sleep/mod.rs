@@ -30,6 +30,6 @@ mod waiters;
 mod width;
 
 pub(in crate::thread) use blocked::STALL;
-pub(in crate::thread) use sleep::{Need, Recruited, Sleep, Sleeper, WakeReason};
-pub(in crate::thread) use waiters::Waiters;
+pub(in crate::thread) use sleep::{Need, Recruited, SleepState, Sleeper, WakeReason};
+pub(in crate::thread) use waiters::ProcessWaiters;
 pub(in crate::thread) use width::KEEP_SPARE;

@@ -5,11 +5,11 @@
 //!    and still no runner.
 //! 3. Then, under the lock, the pool is closed (P3), and all sleepers are told to end.
 
-use super::counts::{BLOCKED, CLOSING, Counts};
-use super::sleep::{Sleep, WakeReason};
+use super::counts::{BLOCKED, CLOSING, ThreadCounts};
+use super::sleep::{SleepState, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
 
-impl Sleep {
+impl SleepState {
     /// From now on [`wait_quiet`](Self::wait_quiet) is notified when no thread runs.
     pub(in crate::thread) fn closing(&self) {
         self.word.fetch_or(CLOSING, Ordering::SeqCst);
@@ -52,7 +52,7 @@ impl Sleep {
             }
             let in_shutdown = asleep.in_shutdown;
             let quiet = || {
-                let now = Counts(self.word.load(Ordering::SeqCst));
+                let now = ThreadCounts(self.word.load(Ordering::SeqCst));
                 now.running() == 0 && now.blocked() == in_shutdown
             };
             if quiet() {

@@ -1,20 +1,21 @@
 //! Going to sleep and being woken.
 //!
 //! **Protocol.**
-//! 1. A thread that pushes work calls [`need_after_push`](Sleep::need_after_push) *after* the push:
-//!    a sequentially consistent fence, then one load of the word.
+//! 1. A thread that pushes work calls [`need_after_push`](SleepState::need_after_push) *after* the
+//!    push: a sequentially consistent fence, then one load of the word.
 //! 2. If fewer run than the pool is wide and none of them searches, it recruits one: adds it to the
 //!    word on its behalf, then wakes it.
-//! 3. A searcher that finds work calls [`found`](Sleep::found); if it was the last searcher, it
-//!    checks whether there is more, and then recruits the next.
-//! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](Sleep::fall_asleep)): it
+//! 3. A searcher that finds work calls [`found`](SleepState::found); if it was the last searcher,
+//!    it checks whether there is more, and then recruits the next.
+//! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](SleepState::fall_asleep)): it
 //!    subtracts itself from the word, fence, *then looks into every queue once more*, and gets up
 //!    if it sees something; if enough run without it, it goes on like 2.
 //! 5. and 6. are in `blocked.rs` and `width.rs`; 8. is in `waiters.rs`.
 //! 7. Work for one particular thread (a share of a broadcast) is put into its mailbox, and then the
-//!    thread is woken ([`wake_for_mail`](Sleep::wake_for_mail)): under the lock, it is removed from
-//!    the sleepers if it is among them. If it is not, it will go to sleep later, and then checks
-//!    its mailbox ([`stop_sleeping`](Sleep::stop_sleeping)). Either way it runs even if enough run.
+//!    thread is woken ([`wake_for_mail`](SleepState::wake_for_mail)): under the lock, it is removed
+//!    from the sleepers if it is among them. If it is not, it will go to sleep later, and then
+//!    checks its mailbox ([`stop_sleeping`](SleepState::stop_sleeping)). Either way it runs even if
+//!    enough run.
 //!
 //! - **P2** A thread is in `Asleep` exactly while it sleeps and has not been recruited; that,
 //!   `closed` and the width change only under the lock.
@@ -28,8 +29,8 @@
 
 use std::sync::Arc;
 
-use super::counts::{Counts, RUNNING, SEARCHING};
-use super::waiters::Waiters;
+use super::counts::{RUNNING, SEARCHING, ThreadCounts};
+use super::waiters::ProcessWaiters;
 use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 use crate::thread::engine::wake::WakeHandle;
@@ -139,7 +140,7 @@ impl Asleep {
 }
 
 /// The state of the sleep protocol, described at the head of this file.
-pub(in crate::thread) struct Sleep {
+pub(in crate::thread) struct SleepState {
     pub(super) word: AtomicU64,
     /// Threads with places below it are not spares. Changes under the lock.
     pub(super) width: AtomicUsize,
@@ -153,16 +154,16 @@ pub(in crate::thread) struct Sleep {
     /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
     pub(super) urgent: Arc<AtomicUsize>,
     /// The waits of all threads of the process.
-    waiters: Arc<Waiters>,
+    waiters: Arc<ProcessWaiters>,
     pub(super) asleep: Mutex<Asleep>,
     /// Notified when no thread runs any more, while closing.
     pub(super) quiet: Condvar,
 }
 
-impl Sleep {
+impl SleepState {
     /// A pool whose `width` threads are about to start, as searchers, in a process with these
     /// waits.
-    pub(in crate::thread) fn new(width: usize, waiters: Arc<Waiters>) -> Self {
+    pub(in crate::thread) fn new(width: usize, waiters: Arc<ProcessWaiters>) -> Self {
         Self {
             word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
             width: AtomicUsize::new(width),
@@ -194,7 +195,7 @@ impl Sleep {
     /// How many threads should run, by these counts, including those in calls that wait: the pool's
     /// width, or fewer when more workers wait than are replaced (`blocked.rs`).
     #[inline]
-    pub(in crate::thread) fn target(&self, now: Counts) -> usize {
+    pub(in crate::thread) fn target(&self, now: ThreadCounts) -> usize {
         let unreplaced = match now.blocked() {
             0 => 0,
             blocked => blocked.saturating_sub(self.replaced()),
@@ -205,19 +206,19 @@ impl Sleep {
     /// How many threads should run for queued work: urgent work gets a thread, however many workers
     /// wait.
     #[inline]
-    pub(super) fn wanted(&self, now: Counts) -> usize {
+    pub(super) fn wanted(&self, now: ThreadCounts) -> usize {
         match self.urgent.load(Ordering::Relaxed) {
             0 => self.target(now),
             _ => self.width() + self.extra.load(Ordering::Relaxed),
         }
     }
 
-    pub(in crate::thread) fn counts(&self) -> Counts {
-        Counts(self.word.load(Ordering::Relaxed))
+    pub(in crate::thread) fn counts(&self) -> ThreadCounts {
+        ThreadCounts(self.word.load(Ordering::Relaxed))
     }
 
     /// Whether one of the pool's own workers waits, or is in a call that may.
-    pub(super) fn may_stall(&self, counts: Counts) -> bool {
+    pub(super) fn may_stall(&self, counts: ThreadCounts) -> bool {
         counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
     }
 
@@ -228,7 +229,7 @@ impl Sleep {
 
     /// What is needed, by these counts, so that queued work is run. `None`: nothing, it will be
     /// found.
-    pub(super) fn need(&self, counts: Counts) -> Option<Need> {
+    pub(super) fn need(&self, counts: ThreadCounts) -> Option<Need> {
         self.need_if_stalling(counts, || self.some_wait())
     }
 
@@ -236,7 +237,11 @@ impl Sleep {
     /// there is no stall monitor as long as a thread searches: it finds the work, or looks again
     /// (steps 3 and 4).
     #[inline]
-    fn need_if_stalling(&self, counts: Counts, others: impl FnOnce() -> bool) -> Option<Need> {
+    fn need_if_stalling(
+        &self,
+        counts: ThreadCounts,
+        others: impl FnOnce() -> bool,
+    ) -> Option<Need> {
         if counts.running() < self.wanted(counts) {
             (counts.searching() == 0).then_some(Need::Runner)
         } else {
@@ -272,8 +277,8 @@ impl Sleep {
     }
 
     /// Changes the word to the result of `change`, if it returns one.
-    pub(super) fn update(&self, change: impl Fn(Counts) -> Option<u64>) -> bool {
-        let update = |word| change(Counts(word));
+    pub(super) fn update(&self, change: impl Fn(ThreadCounts) -> Option<u64>) -> bool {
+        let update = |word| change(ThreadCounts(word));
         let updated = self
             .word
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
@@ -289,7 +294,7 @@ impl Sleep {
     }
 
     /// Like [`recruit`](Self::recruit), if `needed` is true of the counts.
-    pub(super) fn recruit_if(&self, needed: impl Fn(Counts) -> bool) -> Recruited {
+    pub(super) fn recruit_if(&self, needed: impl Fn(ThreadCounts) -> bool) -> Recruited {
         let mut asleep = self.asleep.lock();
         if asleep.closed {
             return Recruited::Done;
@@ -322,7 +327,7 @@ impl Sleep {
     /// Subtracts. True: no thread runs any more, so `quiet` must be notified.
     fn leaves_none(&self, what: u64) -> bool {
         let before = self.word.fetch_sub(what, Ordering::SeqCst);
-        let counts = Counts(before.wrapping_sub(what));
+        let counts = ThreadCounts(before.wrapping_sub(what));
         counts.is_closing() && counts.running() == 0
     }
 
@@ -341,7 +346,7 @@ impl Sleep {
     /// A searcher found work. True: it was the last searcher, and must look for more work, and
     /// recruit if there is some.
     pub(in crate::thread) fn found(&self) -> bool {
-        let before = Counts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
+        let before = ThreadCounts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
         // Between the subtraction and the look: step 3.
         fence(Ordering::SeqCst);
         before.searching() == 1
@@ -366,7 +371,7 @@ impl Sleep {
     /// run; it must wait for the reason.
     pub(in crate::thread) fn wake_if_wanted(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
-        let enough = |now: Counts| now.running() >= self.wanted(now);
+        let enough = |now: ThreadCounts| now.running() >= self.wanted(now);
         let up = asleep.position(sleeper).is_some()
             && self.update(|now| (!enough(now)).then_some(now.0 + RUNNING + SEARCHING));
         up && asleep.remove(sleeper)
@@ -391,7 +396,7 @@ impl Sleep {
     }
 }
 
-impl std::fmt::Debug for Sleep {
+impl std::fmt::Debug for SleepState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counts = self.counts();
         // Threads that wait in a call are shown as blocked, although the word counts them as
@@ -410,11 +415,11 @@ impl std::fmt::Debug for Sleep {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Sleep, Waiters};
+    use super::{ProcessWaiters, SleepState};
 
     #[test]
     fn both_workers_of_two_search_after_a_job_and_one_otherwise() {
-        let sleep = Sleep::new(2, Arc::new(Waiters::new()));
+        let sleep = SleepState::new(2, Arc::new(ProcessWaiters::new()));
         assert!(!sleep.found() && sleep.found(), "both searched");
         assert!(sleep.search(false) && !sleep.search(false));
         assert!(sleep.search(true) && !sleep.search(true));
@@ -422,7 +427,7 @@ mod tests {
 
     #[test]
     fn half_of_a_wide_pool_searches() {
-        let sleep = Sleep::new(16, Arc::new(Waiters::new()));
+        let sleep = SleepState::new(16, Arc::new(ProcessWaiters::new()));
         (0..16).for_each(|_| _ = sleep.found());
         assert_eq!((0..16).filter(|_| sleep.search(true)).count(), 8);
         assert!(!sleep.search(false));

@@ -28,9 +28,9 @@ const NOTE: usize = 1;
 const WAITER: usize = 2;
 
 /// The waits of one process: their number, and the note.
-pub(in crate::thread) struct Waiters(AtomicUsize);
+pub(in crate::thread) struct ProcessWaiters(AtomicUsize);
 
-impl Waiters {
+impl ProcessWaiters {
     pub(in crate::thread) fn new() -> Self {
         Self(AtomicUsize::new(0))
     }

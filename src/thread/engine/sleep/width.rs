@@ -10,18 +10,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::counts::{Counts, RUNNING, SEARCHING};
-use super::sleep::{Sleep, Sleeper, WakeReason};
+use super::counts::{RUNNING, SEARCHING, ThreadCounts};
+use super::sleep::{SleepState, Sleeper, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
 
 /// How long a spare sleeps before it ends.
 pub(in crate::thread) const KEEP_SPARE: Duration = Duration::from_secs(5);
 
-impl Sleep {
+impl SleepState {
     /// A runner (not a searcher) goes to sleep if there are too many. After `true` it must look
     /// into the queues, and recruit as for a push if there is work.
     pub(in crate::thread) fn fall_asleep_if_surplus(&self, sleeper: &Arc<Sleeper>) -> bool {
-        let is_surplus = |now: Counts| now.running() > self.wanted(now);
+        let is_surplus = |now: ThreadCounts| now.running() > self.wanted(now);
         if !is_surplus(self.counts()) {
             return false;
         }
