@@ -1,8 +1,18 @@
-//! A place where *n* wait for one another: `async-lock`'s barrier, with this crate's waits.
+//! A place where *n* wait for one another.
 //!
-//! Tests: `tests/sync/sync.rs`, `tests/sync/refused.rs`.
+//! A count of those that have come, the number of the round, and a list of waiters. One that is not
+//! the last enters the list under the lock; the last begins the next round under the lock, and then
+//! notifies. So none of its round is missed. (It may also notify one of the next round, which then
+//! waits again.)
+//!
+//! Rejected: `async-lock`'s barrier, whose waiters may have to wait for its lock before they count.
+//! The thread of a loop, which must not wait, could not say whether it has come.
+//!
+//! Tests: `tests/sync/sync.rs`, `tests/sync/contended.rs`, `tests/sync/refused.rs`.
 
 use super::block_on::wait_for;
+use super::waiters::{Listener, Waiters};
+use crate::loom::Mutex;
 
 /// A place where *n* threads or tasks wait until all have come. Then it is ready for the next *n*.
 ///
@@ -17,24 +27,65 @@ use super::block_on::wait_for;
 /// assert!(leads ^ other.join().unwrap()); // one of the two, whoever it is
 /// ```
 #[derive(Debug)]
-pub struct Barrier(async_lock::Barrier);
+pub struct Barrier {
+    n: usize,
+    state: Mutex<State>,
+    waiters: Waiters,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How many have come in this round.
+    come: usize,
+    round: usize,
+}
 
 /// What [`Barrier::wait`] returns to each.
 #[derive(Clone, Debug)]
-pub struct BarrierWaitResult(async_lock::BarrierWaitResult);
+pub struct BarrierWaitResult {
+    is_leader: bool,
+}
 
 impl Barrier {
     /// A barrier for so many. For 0 and 1, nobody waits.
     #[must_use]
     pub const fn new(n: usize) -> Self {
-        Self(async_lock::Barrier::new(n))
+        Self {
+            n,
+            state: Mutex::new(State { come: 0, round: 0 }),
+            waiters: Waiters::new(),
+        }
     }
 
     /// Waits until all have come.
     ///
     /// Not cancel safe: one that is dropped while it waits has come, and counts.
     pub async fn wait(&self) -> BarrierWaitResult {
-        BarrierWaitResult(self.0.wait().await)
+        let Some((round, mut listener)) = self.come() else {
+            self.waiters.wake_all();
+            return BarrierWaitResult { is_leader: true };
+        };
+        loop {
+            listener.await;
+            let state = self.state.lock();
+            if state.round != round {
+                return BarrierWaitResult { is_leader: false };
+            }
+            listener = self.waiters.listen();
+        }
+    }
+
+    /// Counts the caller. Returns the round and a listener for its end, or `None` if the caller was
+    /// the last.
+    fn come(&self) -> Option<(usize, Listener<'_>)> {
+        let mut state = self.state.lock();
+        state.come += 1;
+        if state.come < self.n {
+            return Some((state.round, self.waiters.listen()));
+        }
+        state.come = 0;
+        state.round = state.round.wrapping_add(1);
+        None
     }
 
     /// Like [`wait`](Self::wait), blocking this thread.
@@ -52,6 +103,6 @@ impl BarrierWaitResult {
     /// True for one of the *n*, the last that came.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.0.is_leader()
+        self.is_leader
     }
 }

@@ -73,8 +73,8 @@
 //!
 //! # What of this is other crates'
 //!
-//! `Mutex`, `RwLock`, `Semaphore`, `OnceCell` and `Barrier` are around those of `async-lock`,
-//! `channel` is around `async-channel`: these crates decide in which order waiters are served.
+//! `Mutex`, `RwLock` and `OnceCell` are around those of `async-lock`, `channel` is around
+//! `async-channel`: these crates decide in which order waiters are served.
 //! They clone, wake and drop wakers under a lock, which matters for [wakers of your
 //! own](#wakers-of-your-own).
 //!
@@ -115,7 +115,6 @@ mod raw_mutex_arc;
 mod raw_reentrant;
 #[cfg(not(loom))]
 mod rw_lock;
-#[cfg(not(loom))]
 mod semaphore;
 pub(crate) mod waiters;
 #[cfg(not(loom))]
@@ -136,5 +135,4 @@ pub use raw_mutex_arc::MutexGuardArc;
 pub use raw_reentrant::{ReentrantMutex, ReentrantMutexGuard};
 #[cfg(not(loom))]
 pub use rw_lock::{RwLock, RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
-#[cfg(not(loom))]
 pub use semaphore::{Semaphore, SemaphoreGuard, SemaphoreGuardArc};

@@ -1,11 +1,23 @@
-//! At most *n* at a time: `async-lock`'s semaphore, with this crate's waits.
+//! At most *n* at a time.
 //!
-//! Tests: `tests/sync/sync.rs`, `tests/sync/refused.rs`.
+//! A count of permits and a list of waiters. A waiter first listens and then tries; a release first
+//! adds to the count and then notifies one waiter. So while somebody waits, there are at least as
+//! many notified waiters that have not tried yet as there are free permits: each of these waiters
+//! takes one, or finds that a quicker caller has, and waits again. A notified waiter that is dropped
+//! passes the notification on.
+//!
+//! Rejected: `async-lock`'s semaphore (3.5). There a release notifies nobody as long as an earlier
+//! notification has not been consumed, so a waiter may sleep beside a free permit.
+//!
+//! Checked by `checks/tests/permits.rs`, in every interleaving, with a broken twin that tries before
+//! it listens; and by `tests/sync/sync.rs`, `tests/sync/contended.rs` and `tests/sync/refused.rs`.
 
 use std::mem;
-use std::sync::Arc;
 
 use super::block_on::wait_for;
+use super::waiters::Waiters;
+use crate::loom::Arc;
+use crate::loom::atomic::{AtomicUsize, Ordering};
 
 /// A number of permits, of which threads and tasks take one each. A permit is given back when its
 /// guard is dropped.
@@ -19,13 +31,16 @@ use super::block_on::wait_for;
 /// drop(place);
 /// trefoil::run(async { drop(places.acquire().await) });
 /// ```
-pub struct Semaphore(async_lock::Semaphore);
+pub struct Semaphore {
+    permits: AtomicUsize,
+    waiters: Waiters,
+}
 
 /// A permit of a [`Semaphore`], which is given back when this is dropped.
 #[must_use = "the permit is given back when this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
-pub struct SemaphoreGuard<'a>(async_lock::SemaphoreGuard<'a>);
+pub struct SemaphoreGuard<'a>(&'a Semaphore);
 
 /// Like [`SemaphoreGuard`], from [`Semaphore::acquire_arc`]: it keeps the semaphore in memory, and
 /// is `'static`.
@@ -34,22 +49,44 @@ pub struct SemaphoreGuard<'a>(async_lock::SemaphoreGuard<'a>);
 #[derive(Debug)]
 pub struct SemaphoreGuardArc {
     semaphore: Arc<Semaphore>,
-    /// What the drop gives back: 1, or 0 for a permit that was forgotten.
-    permits: usize,
+    is_forgotten: bool,
 }
 
 impl Semaphore {
     /// Makes a semaphore with so many permits.
     #[must_use]
+    #[cfg(not(loom))]
     pub const fn new(permits: usize) -> Self {
-        Self(async_lock::Semaphore::new(permits))
+        Self {
+            permits: AtomicUsize::new(permits),
+            waiters: Waiters::new(),
+        }
+    }
+
+    #[cfg(loom)]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(permits: usize) -> Self {
+        Self {
+            permits: AtomicUsize::new(permits),
+            waiters: Waiters::default(),
+        }
     }
 
     /// Takes a permit, waiting until there is one.
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn acquire(&self) -> SemaphoreGuard<'_> {
-        SemaphoreGuard(self.0.acquire().await)
+        loop {
+            let listener = match self.try_acquire() {
+                Some(guard) => return guard,
+                None => self.waiters.listen(),
+            };
+            if let Some(guard) = self.try_acquire() {
+                return guard;
+            }
+            listener.await;
+        }
     }
 
     /// Like [`acquire`](Self::acquire), blocking this thread.
@@ -67,7 +104,12 @@ impl Semaphore {
 
     /// Takes a permit if there is one.
     pub fn try_acquire(&self) -> Option<SemaphoreGuard<'_>> {
-        self.0.try_acquire().map(SemaphoreGuard)
+        self.permits
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |permits| {
+                permits.checked_sub(1)
+            })
+            .is_ok()
+            .then(|| SemaphoreGuard(self))
     }
 
     /// Takes a permit, as [`acquire`](Self::acquire) does; neither the future nor the guard
@@ -98,7 +140,7 @@ impl Semaphore {
             semaphore.acquire().await.forget();
             SemaphoreGuardArc {
                 semaphore,
-                permits: 1,
+                is_forgotten: false,
             }
         }
     }
@@ -121,41 +163,47 @@ impl Semaphore {
         self.try_acquire()?.forget();
         Some(SemaphoreGuardArc {
             semaphore: Arc::clone(self),
-            permits: 1,
+            is_forgotten: false,
         })
     }
 
     /// Adds so many permits.
     pub fn add_permits(&self, permits: usize) {
-        self.0.add_permits(permits);
+        self.permits.fetch_add(permits, Ordering::SeqCst);
+        let _ = (0..permits).all(|_| self.waiters.wake_one());
     }
 
     /// The number of permits that nobody has at this moment.
     #[must_use]
     pub fn available_permits(&self) -> usize {
-        self.0.available_permits()
+        self.permits.load(Ordering::SeqCst)
     }
 }
 
 impl SemaphoreGuard<'_> {
     /// Keeps the permit for ever: the semaphore has one fewer, until [`Semaphore::add_permits`].
     pub fn forget(self) {
-        self.0.forget();
+        mem::forget(self);
+    }
+}
+
+impl Drop for SemaphoreGuard<'_> {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
     }
 }
 
 impl SemaphoreGuardArc {
     /// Keeps the permit for ever: the semaphore has one fewer, until [`Semaphore::add_permits`].
     pub fn forget(mut self) {
-        self.permits = 0;
+        self.is_forgotten = true;
     }
 }
 
 impl Drop for SemaphoreGuardArc {
     fn drop(&mut self) {
-        let permits = mem::take(&mut self.permits);
-        if permits > 0 {
-            self.semaphore.add_permits(permits);
+        if !self.is_forgotten {
+            self.semaphore.add_permits(1);
         }
     }
 }

@@ -32,6 +32,17 @@ use crate::loom::{Arc, Mutex};
 #[derive(Default)]
 pub(crate) struct Waiters(Mutex<List>);
 
+#[cfg(not(loom))]
+impl Waiters {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(List {
+            last: 0,
+            all_woken: 0,
+            wakers: BTreeMap::new(),
+        }))
+    }
+}
+
 #[derive(Default)]
 struct List {
     /// The last key that was assigned.
@@ -82,12 +93,14 @@ impl Waiters {
         }
     }
 
-    /// Notifies the waiter that has waited longest, if there is one.
-    pub(crate) fn wake_one(&self) {
+    /// Notifies the waiter that has waited longest; false if there is none.
+    pub(crate) fn wake_one(&self) -> bool {
         let first = self.0.lock().wakers.pop_first();
+        let is_one = first.is_some();
         if let Some((_, Some(waker))) = first {
             contain(|| waker.wake());
         }
+        is_one
     }
 
     /// Notifies all waiters of this moment.

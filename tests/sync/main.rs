@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod broadcast;
+mod contended;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod refused;
