@@ -4,7 +4,8 @@
 //!    changes the condition under the lock and then notifies finds the waiter: no notification is
 //!    lost.
 //! 2. A notified waiter takes the lock again. Until it has the lock, the notification is unused: a
-//!    waiter that is dropped in between passes it on ([`Unused`]), unless it was for all.
+//!    waiter that is dropped in between, or may not block for the lock, passes it on ([`Unused`]),
+//!    unless it was for all.
 //!
 //! A waiter is woken only by a notification. But that may have been passed on, and be older than
 //! the wait; and the condition may have changed again before the waiter gets the lock. So use the
@@ -79,10 +80,13 @@ impl Condvar {
     /// Like `wait_by`, blocking this thread.
     #[track_caller]
     pub(super) fn wait_by_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
-        let listener = self.waiters.listen();
+        let mut listener = self.waiters.listen();
         drop(guard);
         listener.wait(None, "Condvar::wait");
-        lock()
+        let unused = Unused(Some(listener));
+        let guard = lock();
+        unused.use_it();
+        guard
     }
 }
 
@@ -118,7 +122,7 @@ impl Condvar {
     ///
     /// # Panics
     /// On an event loop's thread: [there](crate::sync#blocking) use `wait(guard).await`. The lock
-    /// is released then.
+    /// is released then, and a notification that it had received goes to the next waiter.
     #[track_caller]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let lock = async_lock::MutexGuard::source(&guard.0);
@@ -152,5 +156,39 @@ impl Condvar {
             guard = self.wait_blocking(guard);
         }
         guard
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::future::ready;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::Condvar;
+
+    struct Calls<F: FnMut()>(F);
+
+    impl<F: FnMut()> Drop for Calls<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
+    /// It is notified as soon as it has released the lock, and may not wait to take it again.
+    #[test]
+    fn a_notification_that_cannot_be_used_is_passed_on() {
+        let changed = Condvar::new();
+        let mut second = pin!(changed.wait_by((), || ready(())));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let guard = Calls(|| {
+            assert!(second.as_mut().poll(cx).is_pending());
+            changed.notify_one();
+        });
+        let wait = || changed.wait_by_blocking(guard, || panic!("refused"));
+        catch_unwind(AssertUnwindSafe(wait)).unwrap_err();
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(second.as_mut().poll(cx).is_ready());
     }
 }

@@ -77,7 +77,7 @@ impl Event {
     /// `wait().await`.
     #[track_caller]
     pub fn wait_blocking(&self) {
-        if let Some(listener) = self.listen() {
+        if let Some(mut listener) = self.listen() {
             listener.wait(None, "Event::wait");
         }
     }
@@ -86,14 +86,14 @@ impl Event {
     /// is up.
     ///
     /// # Panics
-    /// On an event loop's thread, if the flag is not set: [there](crate::sync#blocking) use
-    /// `timeout(time, event.wait()).await`.
+    /// On an event loop's thread, if the flag is not set and `time` is not zero:
+    /// [there](crate::sync#blocking) use `timeout(time, event.wait()).await`.
     #[track_caller]
     pub fn wait_timeout_blocking(&self, time: Duration) -> bool {
         // A deadline beyond the clock's range counts as none.
         let deadline = Instant::now().checked_add(time);
         match self.listen() {
-            Some(listener) => listener.wait(deadline, "Event::wait"),
+            Some(mut listener) => listener.wait(deadline, "Event::wait"),
             None => true,
         }
     }

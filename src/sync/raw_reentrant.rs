@@ -212,7 +212,7 @@ impl<T> ReentrantMutex<T> {
         loop {
             match self.take_or_listen(None) {
                 Ok(guard) => return guard,
-                Err(listener) => {
+                Err(mut listener) => {
                     let is_here = self.held.lock().as_ref().is_some_and(Owner::is_here);
                     assert!(
                         !is_here,

@@ -143,10 +143,10 @@ impl Listener<'_> {
     /// Blocks this thread until it is notified, or until `deadline`. False: the time is up. Where a
     /// thread must not block, panics with `method`, which is what to await there.
     #[track_caller]
-    pub(super) fn wait(mut self, deadline: Option<Instant>, method: &str) -> bool {
+    pub(super) fn wait(&mut self, deadline: Option<Instant>, method: &str) -> bool {
         let waited = park::wait(deadline, |waker| {
             let mut cx = Context::from_waker(waker);
-            Pin::new(&mut self).poll(&mut cx).is_ready()
+            Pin::new(&mut *self).poll(&mut cx).is_ready()
         });
         match waited {
             Waited::Ready => true,
