@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::park;
 
@@ -24,6 +24,15 @@ pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
         }
     });
     output
+}
+
+/// The output of `future`, if the first poll has it.
+#[cfg(not(loom))]
+pub(super) fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
 }
 
 /// Like [`block_on`], for calls that have no error for it: panics if this thread must not block.

@@ -26,8 +26,7 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 
-use super::block_on::wait_for;
-use super::waiters::Waiters;
+use super::waiters::{Listener, Waiters};
 use crate::loom::{Arc, Mutex};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while the
@@ -314,16 +313,25 @@ impl<T: Clone> Receiver<T> {
     /// [`RecvError::Lagged`] if values were lost: the next call returns the oldest kept value.
     /// [`RecvError::Closed`] if all senders are gone and it has taken every value.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
-        let Self { shared, next } = self;
         loop {
-            let listener = shared.sent.listen();
-            match Self::take(shared, next) {
-                Ok(value) => return Ok(value),
-                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
-                Err(TryRecvError::Lagged(lost)) => return Err(RecvError::Lagged(lost)),
-                Err(TryRecvError::Empty) => listener.await,
+            match Self::take_or_listen(&self.shared, &mut self.next) {
+                Ok(result) => return result,
+                Err(listener) => listener.await,
             }
         }
+    }
+
+    fn take_or_listen<'a>(
+        shared: &'a Shared<T>,
+        next: &mut u64,
+    ) -> Result<Result<T, RecvError>, Listener<'a>> {
+        let listener = shared.sent.listen();
+        Ok(match Self::take(shared, next) {
+            Ok(value) => Ok(value),
+            Err(TryRecvError::Closed) => Err(RecvError::Closed),
+            Err(TryRecvError::Lagged(lost)) => Err(RecvError::Lagged(lost)),
+            Err(TryRecvError::Empty) => return Err(listener),
+        })
     }
 
     /// Like [`recv`](Receiver::recv), blocking this thread.
@@ -336,7 +344,13 @@ impl<T: Clone> Receiver<T> {
     /// `recv().await`.
     #[track_caller]
     pub fn recv_blocking(&mut self) -> Result<T, RecvError> {
-        wait_for(self.recv(), "Receiver::recv")
+        loop {
+            // This is not inside the wait: a worker that clones the value does not count as waiting.
+            match Self::take_or_listen(&self.shared, &mut self.next) {
+                Ok(result) => return result,
+                Err(mut listener) => listener.wait(None, "Receiver::recv"),
+            };
+        }
     }
 }
 
@@ -395,3 +409,34 @@ debug!(impl<T> SendError<T>, self);
 debug!(impl<T> Sender<T>, self, kept = self.len(), receivers = self.receiver_count());
 
 debug!(impl<T> Receiver<T>, self, left = self.len());
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use crate::sync::park;
+
+    #[derive(Debug)]
+    struct Value;
+
+    impl Clone for Value {
+        fn clone(&self) -> Self {
+            assert!(!park::waits());
+            Self
+        }
+    }
+
+    #[test]
+    fn a_value_is_cloned_outside_the_wait() {
+        let (sender, mut receiver) = super::channel(1);
+        let _other = sender.subscribe(); // so that the value is not moved out
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(20)); // the receiver waits meanwhile
+                sender.send(Value).unwrap();
+            });
+            receiver.recv_blocking().unwrap();
+        });
+    }
+}

@@ -2,10 +2,11 @@
 //!
 //! Tests: `tests/sync/sync.rs`, `tests/sync/refused.rs`.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::ready;
 
-use super::block_on::wait_for;
+use super::block_on::{at_once, wait_for};
 
 /// A value that is made once, by the thread or task that first asks for it; others wait meanwhile.
 ///
@@ -94,12 +95,9 @@ impl<T> OnceCell<T> {
     /// `get_or_init(..).await`. Also if `make` panics.
     #[track_caller]
     pub fn get_or_init_blocking(&self, make: impl FnOnce() -> T) -> &T {
-        match self.get() {
-            Some(value) => value,
-            None => wait_for(
-                self.0.get_or_init(|| ready(make())),
-                "OnceCell::get_or_init",
-            ),
+        let make = || Ok::<_, Infallible>(make());
+        match self.make_blocking(make, "OnceCell::get_or_init") {
+            Ok(value) => value,
         }
     }
 
@@ -127,12 +125,26 @@ impl<T> OnceCell<T> {
         &self,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<&T, E> {
-        match self.get() {
-            Some(value) => Ok(value),
-            None => wait_for(
-                self.0.get_or_try_init(|| ready(make())),
-                "OnceCell::get_or_try_init",
-            ),
+        self.make_blocking(make, "OnceCell::get_or_try_init")
+    }
+
+    /// `make` does not run inside the wait: a worker that runs it does not count as waiting.
+    #[track_caller]
+    fn make_blocking<E>(&self, make: impl FnOnce() -> Result<T, E>, method: &str) -> Result<&T, E> {
+        let mut make = Some(make);
+        loop {
+            let tries = self.0.get_or_try_init(|| {
+                let make = make.take().expect("its result ends the loop");
+                ready(make())
+            });
+            if let Some(result) = at_once(tries) {
+                return result;
+            }
+            // Another makes the value. If it fails, this one has its turn.
+            let waits = self.0.get_or_try_init(|| ready(Err(())));
+            if let Ok(value) = wait_for(waits, method) {
+                return Ok(value);
+            }
         }
     }
 
@@ -181,5 +193,35 @@ impl<T> From<T> for OnceCell<T> {
 impl<T: fmt::Debug> fmt::Debug for OnceCell<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::OnceCell;
+    use crate::sync::{Event, park};
+
+    #[test]
+    fn a_value_is_made_outside_the_wait() {
+        let (cell, begun) = (OnceCell::new(), Event::new());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let failed = cell.get_or_try_init_blocking(|| {
+                    begun.set();
+                    thread::sleep(Duration::from_millis(20)); // the other one waits meanwhile
+                    Err(())
+                });
+                assert_eq!(failed, Err(()));
+            });
+            begun.wait_blocking();
+            let value = cell.get_or_init_blocking(|| {
+                assert!(!park::waits());
+                1
+            });
+            assert_eq!(*value, 1);
+        });
     }
 }

@@ -120,6 +120,12 @@ pub(crate) fn waits_with(waker: &Waker) -> bool {
         .is_ok_and(|data| data == waker.data())
 }
 
+/// Whether this thread is inside a wait.
+#[cfg(test)]
+pub(crate) fn waits() -> bool {
+    !WAKER.get().is_null()
+}
+
 /// Restores the previous value.
 struct Waits(*const ());
 
