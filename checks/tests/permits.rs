@@ -1,7 +1,7 @@
 //! Loom models of the semaphore.
 //!
-//! If a waiter sleeps beside a free permit, it waits for ever, which loom reports as a deadlock. The
-//! twin of `acquire` tries before it listens, and must fail.
+//! If a waiter sleeps beside a free permit, it waits for ever, which loom reports as a deadlock.
+//! The twin of `acquire` tries before it listens, and must fail.
 #![cfg(loom)]
 
 use std::mem::forget;

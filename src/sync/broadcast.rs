@@ -26,6 +26,7 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 
+use super::block_on::wait_for;
 use super::waiters::{Listener, Waiters};
 use crate::loom::{Arc, Mutex};
 
@@ -199,6 +200,16 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Like [`closed`](Sender::closed), blocking this thread.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if there are receivers: [there](crate::sync#blocking) use
+    /// `closed().await`.
+    #[track_caller]
+    pub fn closed_blocking(&self) {
+        wait_for(self.closed(), "Sender::closed");
+    }
+
     /// The number of values kept for receivers that have not taken them.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -345,7 +356,7 @@ impl<T: Clone> Receiver<T> {
     #[track_caller]
     pub fn recv_blocking(&mut self) -> Result<T, RecvError> {
         loop {
-            // This is not inside the wait: a worker that clones the value does not count as waiting.
+            // This is not inside the wait: a worker that clones a value does not count as waiting.
             match Self::take_or_listen(&self.shared, &mut self.next) {
                 Ok(result) => return result,
                 Err(mut listener) => listener.wait(None, "Receiver::recv"),

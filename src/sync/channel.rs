@@ -1,8 +1,10 @@
 //! Queues between threads and tasks, blocking or async at either end.
 //!
-//! Multi-producer and multi-consumer; closed when all handles of one side are dropped. Both ends
-//! are `Clone`. `send` and `recv` are futures, `send_blocking` and `recv_blocking` wait, `try_send`
-//! and `try_recv` do neither; a receiver is a `Stream`.
+//! Multi-producer and multi-consumer; closed when all handles of one side are dropped. Items that
+//! are queued when the last receiver is dropped are dropped with it, so whoever waits for a reply
+//! to one learns that none will come. Both ends are `Clone`. `send` and `recv` are futures,
+//! `send_blocking` and `recv_blocking` wait, `try_send` and `try_recv` do neither; a receiver is a
+//! `Stream`.
 //!
 //! ```
 //! use trefoil::sync::channel;
@@ -27,7 +29,9 @@
 // `async-channel`'s, with this crate's waits (see `mutex.rs`). Tests: `tests/sync/sync.rs`,
 // `tests/sync/refused.rs`.
 
+use std::mem;
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -61,9 +65,10 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 fn ends<T>(
-    (sender, receiver): (async_channel::Sender<T>, async_channel::Receiver<T>),
+    (sender, inside): (async_channel::Sender<T>, async_channel::Receiver<T>),
 ) -> (Sender<T>, Receiver<T>) {
-    (Sender(sender), Receiver { inside: receiver })
+    let shared = Arc::new(());
+    (Sender(sender), Receiver { inside, shared })
 }
 
 /// The sending end of a channel. Clones send into the same.
@@ -76,6 +81,18 @@ pin_project_lite::pin_project! {
     pub struct Receiver<T> {
         #[pin]
         inside: async_channel::Receiver<T>,
+        // Every receiver has a clone; `Arc::into_inner` decides which of them is the last.
+        shared: Arc<()>,
+    }
+
+    impl<T> PinnedDrop for Receiver<T> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if Arc::into_inner(mem::take(this.shared)).is_some() {
+                this.inside.close();
+                while this.inside.try_recv().is_ok() {}
+            }
+        }
     }
 }
 
@@ -83,7 +100,10 @@ pin_project_lite::pin_project! {
 pub struct WeakSender<T>(async_channel::WeakSender<T>);
 
 /// A [`Receiver`] that does not keep the channel open.
-pub struct WeakReceiver<T>(async_channel::WeakReceiver<T>);
+pub struct WeakReceiver<T> {
+    inside: async_channel::WeakReceiver<T>,
+    shared: Weak<()>,
+}
 
 impl<T> Sender<T> {
     /// Sends an item; waits while the channel is full.
@@ -137,6 +157,16 @@ impl<T> Sender<T> {
     /// Cancel safe.
     pub async fn closed(&self) {
         self.0.closed().await;
+    }
+
+    /// Like [`closed`](Self::closed), blocking this thread.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if the channel is open: [there](crate::sync#blocking) use
+    /// `closed().await`.
+    #[track_caller]
+    pub fn closed_blocking(&self) {
+        wait_for(self.closed(), "Sender::closed");
     }
 
     /// Another handle, which does not keep the channel open.
@@ -194,7 +224,10 @@ impl<T> Receiver<T> {
     /// Another handle, which does not keep the channel open.
     #[must_use]
     pub fn downgrade(&self) -> WeakReceiver<T> {
-        WeakReceiver(self.inside.downgrade())
+        WeakReceiver {
+            inside: self.inside.downgrade(),
+            shared: Arc::downgrade(&self.shared),
+        }
     }
 
     /// Whether both receive from the same channel.
@@ -206,7 +239,7 @@ impl<T> Receiver<T> {
 
 /// What both ends have.
 macro_rules! end {
-    ($end:ident, $field:tt, $new:expr) => {
+    ($end:ident, $field:tt) => {
         impl<T> $end<T> {
             /// Closes the channel: nothing can be sent any more, what is queued can still be
             /// received. False: it was closed.
@@ -257,19 +290,27 @@ macro_rules! end {
             }
         }
 
-        impl<T> Clone for $end<T> {
-            fn clone(&self) -> Self {
-                let new = $new;
-                new(self.$field.clone())
-            }
-        }
-
         debug!(impl<T> $end<T>, self, queued = self.len(), closed = self.is_closed());
     };
 }
 
-end!(Sender, 0, Sender);
-end!(Receiver, inside, |inside| Receiver { inside });
+end!(Sender, 0);
+end!(Receiver, inside);
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        Self {
+            inside: self.inside.clone(),
+            shared: self.shared.clone(),
+        }
+    }
+}
 
 /// Ends when the channel is closed and every item has been received.
 impl<T> Stream for Receiver<T> {
@@ -306,13 +347,19 @@ impl<T> WeakReceiver<T> {
     /// A receiver, unless the channel is closed.
     #[must_use]
     pub fn upgrade(&self) -> Option<Receiver<T>> {
-        self.0.upgrade().map(|inside| Receiver { inside })
+        // In this order: a clone of `shared` must not be the last one, since it drops no items.
+        let inside = self.inside.upgrade()?;
+        let shared = self.shared.upgrade()?;
+        Some(Receiver { inside, shared })
     }
 }
 
 impl<T> Clone for WeakReceiver<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            inside: self.inside.clone(),
+            shared: self.shared.clone(),
+        }
     }
 }
 

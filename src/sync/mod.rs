@@ -1,7 +1,7 @@
 //! Locks, channels and other primitives for threads and tasks.
 //!
 //! One side may be a plain thread, the other a task on any runtime. An async method has the plain
-//! name; its blocking form ends in `_blocking`. (Only `broadcast::Sender::closed` has none.)
+//! name; its blocking form ends in `_blocking`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -60,16 +60,24 @@
 //!
 //! # Blocking
 //!
-//! A call of a blocking method that has nothing to wait for succeeds on any thread. If it has:
+//! One rule holds for every wait of this crate: what need not wait succeeds on any thread. So a
+//! free lock is taken, a queued item is received, and a finished task is joined, on an event loop's
+//! thread too. (In tokio such calls panic there always.) If a call has to wait:
 //!
 //! - **On a worker of a thread pool** another thread takes the worker's place meanwhile.
 //! - **On an event loop's thread it panics**, and says what to write: what it waits for may be in
 //!   the hands of a task of that loop, which runs no other task while its thread waits. `.await`
-//!   the async method there, or move the call into [`spawn_blocking`](crate::spawn_blocking). The
-//!   same rule holds for every wait of this crate; where the result has a
-//!   [`TaskError`](crate::TaskError), it is `WouldBlock` instead of a panic. (What only computes
-//!   ends by itself, so it is not refused: a thread pool's `map`, `join`, `scope`, `install` and
-//!   parallel iterators block the loop's thread meanwhile, and its slow-poll hook reports them.)
+//!   the async method there, or move the call into [`spawn_blocking`](crate::spawn_blocking). Where
+//!   the result has a [`TaskError`](crate::TaskError), it is `WouldBlock` instead of a panic. (What
+//!   only computes ends by itself, so it is not refused: a thread pool's `map`, `join`, `scope`,
+//!   `install` and parallel iterators block the loop's thread meanwhile, and its slow-poll hook
+//!   reports them.)
+//!
+//! So a blocking call that works on a loop's thread today panics there on the day when another
+//! thread has the lock. Use the blocking forms there only where nothing can make them wait. A wait
+//! may be short, but is a wait: for a `Mutex` that is free, but promised to a task that has waited
+//! for half a millisecond; for an upgradable read of a [`RwLock`], while another thread's
+//! `try_write` looks.
 //!
 //! # What of this is other crates'
 //!

@@ -61,8 +61,8 @@ impl<T: ?Sized> Mutex<T> {
     /// Like [`lock`](Self::lock), blocking this thread.
     ///
     /// # Panics
-    /// On an event loop's thread, if another has the lock: [there](crate::sync#blocking) use
-    /// `lock().await`.
+    /// On an event loop's thread, if another has the lock, or has waited for it for half a
+    /// millisecond: [there](crate::sync#blocking) use `lock().await`.
     #[inline]
     #[track_caller]
     pub fn lock_blocking(&self) -> MutexGuard<'_, T> {

@@ -24,14 +24,14 @@ pub struct MutexGuardArc<T: ?Sized>(async_lock::MutexGuardArc<T>);
 guard!(mut MutexGuardArc<>);
 
 /// The lock inside, with a reference of its own.
-fn inside<T>(lock: &Arc<Mutex<T>>) -> Arc<async_lock::Mutex<T>> {
+fn inside<T: ?Sized>(lock: &Arc<Mutex<T>>) -> Arc<async_lock::Mutex<T>> {
     let lock = Arc::into_raw(Arc::clone(lock));
     // SAFETY: S5: `lock` is from `Arc::into_raw`, whose reference the new `Arc` takes over, and the
     // two types have the same size, alignment, valid values and destructor.
-    unsafe { Arc::from_raw(lock.cast::<async_lock::Mutex<T>>()) }
+    unsafe { Arc::from_raw(lock as *const async_lock::Mutex<T>) }
 }
 
-impl<T> Mutex<T> {
+impl<T: ?Sized> Mutex<T> {
     /// Takes the lock, as [`lock`](Self::lock) does; neither the future nor the guard borrows.
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
@@ -57,8 +57,8 @@ impl<T> Mutex<T> {
     /// Like [`lock_arc`](Self::lock_arc), blocking this thread.
     ///
     /// # Panics
-    /// On an event loop's thread, if another has the lock: [there](crate::sync#blocking) use
-    /// `lock_arc().await`.
+    /// On an event loop's thread, if another has the lock, or has waited for it for half a
+    /// millisecond: [there](crate::sync#blocking) use `lock_arc().await`.
     #[track_caller]
     pub fn lock_arc_blocking(self: &Arc<Self>) -> MutexGuardArc<T> {
         match self.try_lock_arc() {

@@ -103,8 +103,8 @@ impl<T: ?Sized> RwLock<T> {
     /// Like [`upgradable_read`](Self::upgradable_read), blocking this thread.
     ///
     /// # Panics
-    /// On an event loop's thread, if it would have to wait: [there](crate::sync#blocking) use
-    /// `upgradable_read().await`.
+    /// On an event loop's thread, if it would have to wait, be it for the instant in which another
+    /// thread's `try_write` fails: [there](crate::sync#blocking) use `upgradable_read().await`.
     #[track_caller]
     pub fn upgradable_read_blocking(&self) -> RwLockUpgradableReadGuard<'_, T> {
         RwLockUpgradableReadGuard(match self.0.try_upgradable_read() {

@@ -3,14 +3,14 @@
 //! A count of permits and a list of waiters. A waiter first listens and then tries; a release first
 //! adds to the count and then notifies one waiter. So while somebody waits, there are at least as
 //! many notified waiters that have not tried yet as there are free permits: each of these waiters
-//! takes one, or finds that a quicker caller has, and waits again. A notified waiter that is dropped
-//! passes the notification on.
+//! takes one, or finds that a quicker caller has, and waits again. A notified waiter that is
+//! dropped passes the notification on.
 //!
 //! Rejected: `async-lock`'s semaphore (3.5). There a release notifies nobody as long as an earlier
 //! notification has not been consumed, so a waiter may sleep beside a free permit.
 //!
-//! Checked by `checks/tests/permits.rs`, in every interleaving, with a broken twin that tries before
-//! it listens; and by `tests/sync/sync.rs`, `tests/sync/contended.rs` and `tests/sync/refused.rs`.
+//! Checked by `checks/tests/permits.rs`, in every interleaving, with a broken twin that tries
+//! before it listens; and by `tests/sync/`.
 
 use std::mem;
 

@@ -335,8 +335,10 @@ fn a_loop_refuses_to_wait_for_channels() {
             assert_eq!(receiver.recv().await, Ok(1));
             receiver.recv().await.unwrap_err();
 
-            let (_sender, mut receiver) = broadcast::channel::<u32>(1);
+            let (sender, mut receiver) = broadcast::channel::<u32>(1);
+            let _other = sender.subscribe();
             is_refused("Receiver::recv", move || _ = receiver.recv_blocking()).await;
+            is_refused("Sender::closed", move || sender.closed_blocking()).await;
 
             let (sender, receiver) = watch::channel(1);
             let (mut one, mut two) = (receiver.clone(), receiver.clone());
@@ -422,6 +424,7 @@ fn guards_and_futures_can_be_sent() {
 fn a_lock_of_a_trait_object() {
     let lock: Arc<Mutex<dyn Fn() -> i32 + Send>> = Arc::new(Mutex::new(|| 3));
     assert_eq!((lock.lock_blocking())(), 3);
+    assert_eq!((lock.lock_arc_blocking())(), 3);
     let lock: Arc<RwLock<[i32]>> = Arc::new(RwLock::new([1, 2]));
     assert_eq!(lock.read_blocking().len(), 2);
 }

@@ -14,11 +14,11 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use deadline::within_deadline;
-use trefoil::ThreadPool;
+use deadline::{sample, within_deadline};
 use trefoil::sync::{
-    Barrier, Condvar, Event, Mutex, OnceCell, ReentrantMutex, RwLock, Semaphore, channel,
+    Barrier, Condvar, Event, Mutex, OnceCell, ReentrantMutex, RwLock, Semaphore, broadcast, channel,
 };
+use trefoil::{Completer, TaskError, ThreadPool};
 
 #[test]
 fn a_bounded_channel_between_threads_and_a_loop() {
@@ -309,6 +309,47 @@ fn a_channel_for_no_items_is_one_for_one() {
     sender.try_send(1).unwrap();
     assert!(sender.try_send(2).is_err());
     assert_eq!(receiver.try_recv(), Ok(1));
+}
+
+/// So that whoever waits for the answer to a queued request hears of its end.
+#[test]
+fn the_last_receiver_drops_what_is_queued() {
+    within_deadline(|| {
+        let (sender, receiver) = channel::unbounded();
+        let (other, weak) = (receiver.clone(), receiver.downgrade());
+        let (reply, answer) = Completer::<()>::new();
+        sender.try_send(reply).unwrap();
+        drop(receiver);
+        assert_eq!(sender.len(), 1);
+        drop(other);
+        assert!(matches!(answer.join(), Err(TaskError::Closed)));
+        assert!(weak.upgrade().is_none() && sender.is_closed());
+
+        // One of two that go at the same time is the last.
+        for _ in 0..sample(2000) {
+            let (sender, receiver) = channel::bounded(1);
+            let item = Arc::new(());
+            sender.try_send(item.clone()).unwrap();
+            let other = receiver.clone();
+            let drops = thread::spawn(move || drop(other));
+            drop(receiver);
+            drops.join().unwrap();
+            assert_eq!(Arc::strong_count(&item), 1);
+        }
+    });
+}
+
+#[test]
+fn a_senders_thread_waits_until_nobody_receives() {
+    within_deadline(|| {
+        let (sender, receiver) = channel::unbounded::<()>();
+        let (shouts, listener) = broadcast::channel::<()>(1);
+        let drops = thread::spawn(move || drop((receiver, listener)));
+        sender.closed_blocking();
+        shouts.closed_blocking();
+        assert_eq!((sender.receiver_count(), shouts.receiver_count()), (0, 0));
+        drops.join().unwrap();
+    });
 }
 
 #[test]
