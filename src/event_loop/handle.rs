@@ -79,8 +79,8 @@ impl LoopHandle {
         current::entered().or_else(running).map(Self::new)
     }
 
-    /// Makes this the [current](Self::current) handle of this thread until the guard is dropped, for
-    /// code that asks for the current loop in order to start `Send` futures there.
+    /// Makes this the [current](Self::current) handle of this thread until the guard is dropped,
+    /// for code that asks for the current loop in order to start `Send` futures there.
     ///
     /// The loop runs elsewhere all the same, so nothing else changes on this thread:
     ///
@@ -232,7 +232,8 @@ impl LoopHandle {
             return task;
         }
         let newborn = task::Newborn::new(Kind::Local); // runs user code, so before the lock
-        // The future is made only once it is certain that the loop will take it (L5).
+        // The future is made only once it is certain that the loop will take it: a refused
+        // future would be dropped on this thread.
         let Some(gate) = self.shared.hold_gate() else {
             // Otherwise this makes a task that may end here, in `Closed`.
             let never = std::future::pending::<F::Output>();
@@ -243,7 +244,7 @@ impl LoopHandle {
         let (runnable, task) = newborn.local_future(future, self.shared.clone());
         self.shared.set_hook(&runnable);
         self.shared.push(runnable);
-        drop(gate); // see L5
+        drop(gate); // only now may the loop begin to close
         task
     }
 

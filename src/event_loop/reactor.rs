@@ -18,7 +18,7 @@
 //! the clearing that follows it, so none is overwritten. (Runtimes with several threads need ticks
 //! for that.)
 //!
-//! - **L3** An event reaches only the source it is for: a source is deregistered before its slot is
+//! - An event reaches only the source it is for: a source is deregistered before its slot is
 //!   reused, and an event is processed as soon as it is fetched. (A misdirected event would cost
 //!   only an operation that would block.)
 //! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of the loop is

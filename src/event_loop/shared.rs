@@ -12,10 +12,10 @@
 //! 4. When the loop closes, it takes the last entries and closes the inbox in one step. A thread
 //!    that brings an entry later drops it, so that its task ends in `Closed`.
 //!
-//! - **L1** No wake-up is lost: the inbox guarantees it for entries and rings.
-//! - **L2** No work is left behind: the loop takes an entry, at the latest when it closes, or
+//! - No wake-up is lost: the inbox guarantees it for entries and rings.
+//! - No work is left behind: the loop takes an entry, at the latest when it closes, or
 //!   refuses it.
-//! - **L5** A closed loop never refuses a future that is not `Send`, because that would drop the
+//! - A closed loop never refuses a future that is not `Send`, because that would drop the
 //!   future on another thread. `spawn_with` pushes its factory while it holds `gate`, which the
 //!   loop shuts before it closes; and wake-ups of such a future end with the future, which the loop
 //!   drops before it closes.
@@ -59,7 +59,7 @@ pub(crate) struct SharedLoop {
     unparker: Unparker,
     /// Whether the loop has begun to end, and takes no new tasks.
     closing: AtomicBool,
-    /// Whether the gate is shut; see L5.
+    /// Whether the gate is shut: then the loop refuses factories of futures.
     gate: Mutex<bool>,
     /// The loop's thread.
     pub(super) owner: Thread,

@@ -11,7 +11,7 @@
 //! 3. A loop with a watchdog also puts its table here for each poll, and notes which task is
 //!    polled, and since when. Meanwhile the task itself uses the table under the lock.
 //!
-//! - **L7** No request is missed: a thread that finds no table leaves a request under the lock, and
+//! - No request is missed: a thread that finds no table leaves a request under the lock, and
 //!   the loop checks the requests under the same lock whenever it puts the table there.
 //! - **L8** Under the lock no user code runs, and no task is dropped.
 //!
@@ -101,7 +101,7 @@ impl SharedTable {
         if inner.now.is_some() && std::mem::take(&mut inner.parked) {
             self.begun.notify_one();
         }
-        // L7
+        // Under the lock: no request is missed.
         self.asked.store(false, Ordering::Relaxed);
         for request in std::mem::take(&mut inner.requests) {
             let _ = request.send(inner.snapshot());

@@ -104,7 +104,7 @@ pub(super) fn once(local: &Local) -> bool {
     turns.end_wait();
     turns.turn_once();
     if is_idle(local) && !jump(local) {
-        // From here on a thread that adds work makes the descriptor ready (L1).
+        // From here on a thread that adds work makes the descriptor ready.
         if local.shared.inbox.begin_sleep(SleepPlace::Poller) && !local.shared.has_flags() {
             if let Some(outside) = local.outside()
                 && pace(local).is_some_and(|pace| !pace.is_zero())

@@ -67,8 +67,7 @@
 //
 // Reading order: `parallel` and `indexed` are the public API, with `sources` and `collect`. An
 // adaptor is a source over a source: `item_adaptors` handles items one by one, `index_adaptors`
-// needs their positions. `sort` uses only `join`, with its merges in `raw_merge`. Invariants are
-// numbered Q1 to Q4.
+// needs their positions. `sort` uses only `join`, with its merges in `raw_merge`.
 //
 // Tests: `tests/iter/main.rs`; beside rayon, on random inputs: `checks/tests/iter.rs`.
 

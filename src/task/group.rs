@@ -75,8 +75,9 @@ struct Members<T> {
     collected: Vec<Member<T>>,
     /// The entries of members that are not tasks; set once there is such a member.
     polled: Option<Arc<GroupFutures>>,
-    /// The numbers and keys of the members that the blocking `next`, on a loop's thread, has still
-    /// to report in its round.
+    /// On a loop's thread the blocking `next` may not wait: it returns an error for each unfinished
+    /// member instead, oldest first, and then `None`. Here are the numbers and keys of those that
+    /// are left; `None` between two such rounds.
     unnamed: Option<vec::IntoIter<(usize, usize)>>,
 }
 
@@ -172,8 +173,9 @@ impl<T> Members<T> {
         has_failed && !self.cancelled
     }
 
-    /// The next unfinished member that a blocking `next` must report because it must not wait.
-    /// `None`, once, after all have been reported that there were at the beginning of the round.
+    /// For the blocking `next` on a thread that may not wait: the next unfinished member, for which
+    /// it returns an error. `None` ends the round, in which each member comes once that was there
+    /// at its beginning.
     fn refuse_one(&mut self) -> Option<TaskId> {
         let tasks = &self.tasks;
         let unnamed = self.unnamed.get_or_insert_with(|| {

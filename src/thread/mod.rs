@@ -57,7 +57,7 @@
 //
 // `pool`, `builder`, `global`, `broadcast` and `current` are the public API; `engine` is the
 // scheduler; on it stand `join`, `scope`, `map`, `imap`, `futures` and `blocking`. No file imports
-// one above it. Invariants are numbered P1 to P36.
+// one above it.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
 // `checks/tests/pool.rs`.

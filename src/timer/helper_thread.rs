@@ -21,7 +21,7 @@
 //! and asks again. That is a busy wait, but it ends, and it is not a hang. If the system refuses
 //! the bell, the job looks at its entries every [`BLIND`].
 //!
-//! Wakers are user code: they are cloned, called and dropped outside the lock (A2), and one that
+//! Wakers are user code: they are cloned, called and dropped outside the lock, and one that
 //! panics does not end the thread.
 //!
 //! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread),

@@ -17,9 +17,9 @@
 //!
 //! # Invariants
 //!
-//! - **A1** A timekeeper wakes an alarm at or after its deadline, or when the timekeeper itself
+//! - A timekeeper wakes an alarm at or after its deadline, or when the timekeeper itself
 //!   ends; never before for any other reason.
-//! - **A2** Wakers are woken and dropped while no lock and no cell of the timekeeper is held,
+//! - Wakers are woken and dropped while no lock and no cell of the timekeeper is held,
 //!   because both can run user code.
 //!
 //! Rejected: always using the helper thread (a system call and a hop between threads for every

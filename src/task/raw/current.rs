@@ -58,8 +58,8 @@ pub(crate) struct EnteredTask {
 /// Enters the task whose cell is at `mark`.
 ///
 /// # Safety
-/// T15: the cell lives until what is returned has been dropped. That is dropped, not forgotten, and
-/// after all that were entered on this thread since.
+/// T15: the cell lives until the guard that this returns has been dropped. Guards are dropped, not
+/// forgotten, in the reverse order of their making.
 #[inline]
 pub(super) unsafe fn enter(mark: *const ()) -> EnteredTask {
     EnteredTask {
@@ -135,9 +135,8 @@ impl Inherited {
 /// dropped, so that this part of its work sees its token.
 ///
 /// # Safety
-/// The code that `inherited` was taken in waits, inside that task, until the guard has been
-/// dropped (which keeps T15). It is dropped, not forgotten, and after all that were entered on this
-/// thread since.
+/// T15: the code that made `inherited` waits, inside that task, until the guard has been dropped.
+/// Guards are dropped, not forgotten, in the reverse order of their making.
 #[inline]
 pub(crate) unsafe fn inherit(inherited: Inherited) -> EnteredTask {
     // SAFETY: T15: the caller's promise.

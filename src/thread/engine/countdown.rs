@@ -7,7 +7,7 @@
 //! The last one sets a latch, and wakes the waiter if that is parked. 4. The waiter decrements the
 //! count for itself and waits for the latch, unless it was the last.
 //!
-//! - **P33** Everything done before a decrement is visible to the last thread, and to the waiter
+//! - Everything done before a decrement is visible to the last thread, and to the waiter
 //!   that has seen the latch (P4): each decrement releases, and the last acquires from all of them.
 //!
 //! Rejected: a latch for each part (the end would have to wait for each in turn).
@@ -26,7 +26,7 @@ impl CountdownLatch {
 
     /// For the waiter: whether no more parts are left than these, which are its own.
     pub(in crate::thread) fn is(&self, parts: usize) -> bool {
-        // Acquire: everything before the other decrements is visible (P33).
+        // Acquire: everything before the other decrements is visible.
         self.0.load(Ordering::Acquire) == parts
     }
 
@@ -40,7 +40,7 @@ impl CountdownLatch {
     /// Removes this many parts. True: they were the last.
     #[inline]
     pub(in crate::thread) fn off(&self, parts: usize) -> bool {
-        // Release: everything before is visible to the last; Acquire: for the last (P33).
+        // Release: everything before is visible to the last; Acquire: for the last.
         #[cfg(not(loom))]
         let order = Ordering::AcqRel;
         #[cfg(loom)]

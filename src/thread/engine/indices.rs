@@ -8,7 +8,7 @@
 //! or sleeps. Meanwhile more threads run than there are indices: one of them must wait (for an
 //! unrelated task, which may need a lock that it holds), have none, or share.
 //!
-//! - **P36** An index is counted once for each running thread that has it.
+//! - An index is counted once for each running thread that has it.
 //!
 //! Rejected: the place modulo the width (two running threads have the same index although others
 //! are free).

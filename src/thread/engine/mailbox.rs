@@ -1,7 +1,7 @@
 //! The mailbox of a place of the pool, which holds its shares of broadcasts. (The term is Intel
 //! TBB's.)
 //!
-//! - **P32** A share is in one mailbox, or one thread has taken it out; and the mailbox of a thread
+//! - A share is in one mailbox, or one thread has taken it out; and the mailbox of a thread
 //!   that is away is empty: both change under the mailbox's lock.
 //!
 //! Tests: `tests/thread/resize.rs`; `checks/tests/pool.rs`.

@@ -18,10 +18,10 @@
 //! pool accepts work: acceptance is decided at one point, so shutdown can neither lose nor forget a
 //! task.
 //!
-//! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
+//! - A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
 //!   on its stack that were offered (`join/splitter.rs`), from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
-//! - **P7** Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
+//! - Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
 //!   that were accepted before are, when they are woken, until [`Mode::Closed`].
 //!
 //! Rejected: one deque for both (the owner's pop of its half would have to run unrelated tasks
@@ -433,7 +433,7 @@ impl Injector {
 
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or,
     /// `inside`, if its own tasks may still add some. Decided under this lock, like all acceptance
-    /// (P7). The result of `put` is queued here.
+    /// The result of `put` is queued here.
     pub(in crate::thread) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
         self.change(|queue| {
             let open = match self.mode() {
@@ -566,7 +566,7 @@ impl Injector {
         }
     }
 
-    /// Changes the mode; only ever forwards (P7).
+    /// Changes the mode; only ever forwards.
     pub(in crate::thread) fn set_mode(&self, mode: Mode) {
         let _queue = self.queue.lock();
         self.mode.fetch_max(mode as usize, Ordering::Release);

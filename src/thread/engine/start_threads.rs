@@ -99,7 +99,7 @@ impl Registry {
         // The slot is kept outside the closure, so that it survives if the thread does not start.
         let kept = Arc::new(Mutex::new(Some(owned)));
         let theirs = Arc::clone(&kept);
-        // Under the lock: a thread that joins must not miss the handle (P14).
+        // Under the lock: a thread that joins must not miss the handle.
         let mut handles = self.threads.handles.lock();
         handles.running.retain(|handle| !handle.is_finished());
         let started = builder.spawn(move || {

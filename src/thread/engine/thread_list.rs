@@ -3,7 +3,7 @@
 //! A place is the number of one of the pool's threads. There are only ever more of them. The slot
 //! of a place without a thread is kept here, with whatever is still in its deques and its mailbox.
 //!
-//! - **P14** A handle is in `handles` from the start of its thread until one caller takes it out to
+//! - A handle is in `handles` from the start of its thread until one caller takes it out to
 //!   join it, or until that thread has ended.
 //!
 //! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).

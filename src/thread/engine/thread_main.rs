@@ -167,7 +167,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps (P2) as the poller; see `wake_policy.rs`.
+    /// Sleeps as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
         while self.thefts.polls_on(&self.registry().wake_policy) {
             if let Some(reason) = self.sleep_until(Some(Instant::now() + PAUSE)) {
@@ -182,7 +182,7 @@ impl Worker {
         self.sleep()
     }
 
-    /// Sleeps (P2) until another thread gives it a reason to wake.
+    /// Sleeps until another thread gives it a reason to wake.
     fn sleep(&self) -> WakeReason {
         let sleep = &self.registry().sleep;
         loop {

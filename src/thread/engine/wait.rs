@@ -3,8 +3,8 @@
 //! **A wait never runs unrelated work.** A worker that waits
 //! - for the stolen half of a join *leapfrogs*: it takes jobs only from the worker that runs the
 //!   stolen half. Those are its descendants: when that worker began the half, its jobs deque was
-//!   empty (it was at the bottom of its stack, or itself waiting for a half that was stolen, and
-//!   with it all older ones: P6), so everything there now was pushed by the half. If the half ends
+//!   empty (it was at the bottom of its stack, or itself waiting for a stolen half, and thieves
+//!   take the oldest half first), so everything there now was pushed by the half. If the half ends
 //!   in between, the job taken may be unrelated: it is given back to its owner, not run;
 //! - for the end of a scope runs this scope's tasks (`scope.rs`);
 //! - for anything else runs the awaited task, if no thread has begun it (`Task::wait`,

@@ -18,7 +18,7 @@
 //! **Tasks of scopes.** While a scope is open on a thread, only its tasks are put into that
 //! thread's deque: above the *mark*, which is the deque's length before. So a thread that waits for
 //! its scope finds only the scope's tasks there. A worker without an open scope pushes and takes
-//! any. Finished tasks are subtracted from their scope's count (P15) when something else is run
+//! any. Finished tasks are subtracted from their scope's count when something else is run
 //! next, so that a worker which runs many tasks of one scope does not write to the count each time.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; other threads see only its
@@ -67,34 +67,38 @@ pub(in crate::thread) struct Worker {
     /// The registry's slots as this worker last saw them.
     seen: RefCell<Option<Slots<Slot>>>,
     random: Cell<u32>,
-    /// How many times it has looked for work.
+    /// How many times this thread has looked for work.
     searches: Cell<u32>,
     fairness: Cell<Fairness>,
     pub(in crate::thread) splitter: Splitter,
     pub(in crate::thread) thefts: TheftStats,
-    /// Whether its place was one of the pool's own when it began, or last went to sleep.
+    /// Whether its place was below the pool's width when the thread started, or last went to sleep:
+    /// a place that a resize has removed since is not kept while its thread sleeps.
     pub(in crate::thread) is_own: Cell<bool>,
-    /// In how many nested waits this thread is parked; see `wait.rs`.
+    /// How many nested waits this thread is parked in; see `wait.rs`.
     pub(in crate::thread) blocked: Cell<u32>,
-    /// Whether it runs a call that may block and counts; see `blocking.rs`.
+    /// Whether this thread is in a call that may block, and that is counted; see
+    /// `blocking/spawn_blocking.rs`.
     pub(in crate::thread) in_call: Cell<bool>,
-    /// Whether it waits for work that a thread of some pool runs, or will run.
+    /// Whether this thread waits for work that a thread of some pool runs, or will run.
     pub(in crate::thread) waits_for_pool: Cell<bool>,
-    /// Its index, while it runs; see `indices.rs`.
+    /// The thread's index, while it runs something; see `indices.rs`.
     index: Cell<Option<usize>>,
-    /// The address of the innermost scope that is open on this thread, or one of those below; and
-    /// its mark.
+    /// Whose tasks this thread takes from its deque of scopes' tasks: the address of the innermost
+    /// scope that is open on it, or [`ANY_SCOPE`], or [`NO_SCOPE`]; and the mark, the `depth` above
+    /// which those tasks lie.
     pub(in crate::thread) open_scope: Cell<(usize, usize)>,
-    /// How many tasks of scopes it has pushed to its deque and not taken out: those still there,
-    /// and those that thieves have taken.
+    /// How many tasks of scopes this thread has pushed to its deque and not popped. Thieves do not
+    /// subtract theirs, so it is an upper bound.
     depth: Cell<usize>,
-    /// The address of the scope task that was pushed last.
+    /// The address of the scope's task that this thread pushed last.
     newest_scoped: Cell<usize>,
-    /// How many scope tasks were run by their handles' threads since the last sweep.
+    /// How many entries of the deque have become stale since the last sweep, because the thread
+    /// that joins the handle has run the task.
     stale: Cell<u32>,
-    /// Tasks of a scope that it has run and not yet subtracted from the scope's count.
+    /// Tasks of a scope that this thread has run and not yet subtracted from the scope's count.
     pub(in crate::thread) ended: EndedEntries,
-    /// It is an outside thread that takes part, and is counted as such.
+    /// Whether this is an outside thread that takes part and is counted in `wake_policy`.
     helps: Cell<bool>,
 }
 

@@ -197,7 +197,7 @@ pub(in crate::thread) fn offer(
     let second = lend(&worker.slot().wake_handle, &mut *b, |reference, job| {
         worker.push_job(reference);
         first = catch_unwind(AssertUnwindSafe(&mut *a));
-        // P6: the newest in the deque is this job's reference, or it is stolen.
+        // The newest entry of the deque is this job's reference, unless a thief has it.
         let back = worker.owned.local.jobs.pop();
         worker.splitter.came_back(back.is_none());
         if back.is_none() {

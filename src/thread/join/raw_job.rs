@@ -4,10 +4,11 @@
 //! Nothing is allocated: the closure and the latch are in the caller's frame, and the queue holds
 //! only a pointer to them.
 //!
-//! **Protocol.** 1. [`lend`] makes a [`StackJob`] and passes a [`JobRef`] to it on, which goes into
-//! a queue. 2. The thread that takes the reference from the queue, exactly one, calls the closure
-//! and sets the latch. 3. The caller either takes its own reference back, or waits for the latch;
-//! `lend` checks that it has done one of the two.
+//! **Protocol.** 1. [`lend`] makes a [`StackJob`], and a [`JobRef`] to it, which the caller queues.
+//! 2. One thread takes the reference from the queue, calls the closure, and sets the latch. 3. That
+//! thread is a thief, and the caller waits for the latch; or it is the caller, which takes the
+//! reference back and calls the closure without the latch. `lend` checks that one of the two has
+//! happened.
 //!
 //! - **P8** There is one `JobRef` for a job at most, consumed by [`JobRef::run`], or by [`lend`],
 //!   to which its owner gives it back; the queues neither copy nor drop it without handing it on.
@@ -18,8 +19,8 @@
 //!   it.
 //! - **P10** Between the making of the reference and the end by P9, only the thread that consumes
 //!   the reference touches the closure and the panic.
-//! - **P11** The thread that sets the latch has taken before what it needs afterwards: its own
-//!   handle to wake the owner with (see P5).
+//! - **P11** Before a thief sets the latch, it clones the handle to wake the owner with, because
+//!   the job may be gone as soon as the latch is set.
 //! - **P25** The closure of a [`Second`] is there until it is taken, after which it is not dropped.
 //!
 //! Rejected: a job that is generic in its closure and result (each join would compile all of this
@@ -127,9 +128,12 @@ impl StackJob<'_> {
     }
 }
 
-/// Lends `half` to the thread that takes the reference which `offer` gets. `offer` must not unwind.
-/// It returns the reference if it has that back, and `None` when the job's latch is set. Returns
-/// `None` if no thread has taken the job: then `half` has not been called.
+/// Makes a job of `half`, calls `offer` with the reference to it, and returns when no other thread
+/// can touch the job. `offer` must not unwind. It queues the reference, and returns either the
+/// reference, taken back unused, or `None` after it has seen the job's latch set.
+///
+/// Returns `None` if the reference came back: `half` has not been called. Otherwise a thief has
+/// called it: `Some`, with the thief's panic if there was one.
 pub(in crate::thread) fn lend(
     owner: &WakeHandle,
     half: HalfFn<'_>,

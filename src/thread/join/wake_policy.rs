@@ -122,14 +122,16 @@ impl WakePolicy {
 /// One worker's statistics of the halves that it has stolen.
 #[derive(Debug, Default)]
 pub(in crate::thread) struct TheftStats {
-    /// This worker is the poller.
+    /// Whether this worker is the poller.
     polls: Cell<bool>,
-    /// How many times it may look for more: 0, unless the last thing that it ran was a tiny half.
+    /// How many looks this worker has left as a poller: 0, unless the last thing that it ran was a
+    /// tiny half.
     looks: Cell<u32>,
 }
 
 impl TheftStats {
-    /// It has found something to do, or was told to look for it: it is no poller meanwhile.
+    /// Called by a worker that has found work, or was woken to look for some: a worker polls only
+    /// while it sleeps.
     #[inline]
     pub(in crate::thread) fn stop_polling(&self, policy: &WakePolicy) {
         if self.polls.replace(false) {
@@ -137,12 +139,13 @@ impl TheftStats {
         }
     }
 
-    /// It has run something.
+    /// Called by a worker that has run something; `tiny`: a half of a join, shorter than [`TINY`].
     pub(in crate::thread) fn ran(&self, tiny: bool) {
         self.looks.set(if tiny { IN_VAIN } else { 0 });
     }
 
-    /// It goes to sleep. True: as the poller.
+    /// Called by a worker that goes to sleep. True: it becomes the poller, because the last thing
+    /// that it ran was a tiny half, and there is no other poller.
     pub(in crate::thread) fn start_polling(&self, policy: &WakePolicy) -> bool {
         if !self.polls.get() && self.looks.get() > 0 {
             self.polls.set(!policy.polled.swap(true, Ordering::Relaxed));

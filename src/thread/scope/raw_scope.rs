@@ -34,8 +34,9 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// The state of a scope that its tasks use. It outlives them.
 pub(in crate::thread) struct ScopeState {
-    /// Tasks that the pool has refused: only waiters can run them. Dropped before the counter, to
-    /// which those that a forked child drops unrun refer (P15).
+    /// Tasks that the pool has refused: only threads that wait for the scope can run them. This
+    /// field is dropped before `counter`, because the tasks refer to it (P15); some are left to
+    /// drop in a forked child, which does not wait.
     pub(in crate::thread) refused: Mutex<Vec<ErasedEntry>>,
     pub(in crate::thread) counter: ScopeCounter,
     /// The pool has refused tasks of this scope.

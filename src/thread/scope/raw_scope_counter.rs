@@ -4,15 +4,19 @@
 //! **Job.** The pool's queues hold only what lives for ever; the tasks of a scope and the shares of
 //! a broadcast live for `'scope`. Here that lifetime is erased, and counting replaces it.
 //!
-//! **Protocol.** 1. [`ScopeCounter::lend`] counts an entry. It returns the right to run it, which
-//! goes into some queue. 2. The thread that takes it from there runs the entry, or does not (the
-//! pool is closed), drops it, and only then counts it off, perhaps together with others that it has
-//! run since. Instead, the count of an ended entry may pass to the next one that is lent; some
-//! entries are counted in advance for that.
+//! **Protocol.**
+//! 1. [`ScopeCounter::lend`] counts an entry, and returns an [`ErasedEntry`], which the caller
+//!    queues.
+//! 2. The thread that takes it from the queue runs the entry (unless the pool is closed), drops it,
+//!    and then counts it off. Counting writes to a line that all threads share, so two shortcuts
+//!    avoid it: a thread counts off several ended entries at once ([`EndedEntries`]); and it gives
+//!    the count of an ended entry to the next one that it lends. The scope's own thread can do the
+//!    latter from its first entry on, because some are counted in advance ([`IN_ADVANCE`]).
 //! 3. [`ScopeCounter::end_after`] runs the body of the scope. It neither returns nor unwinds before
-//!    the count is zero. 4. The thread that has counted off the last entry sets the latch that
-//!    `end_after` waits for. The counter may be freed as soon as the latch is set. So the thread
-//!    copies the waiter's handle before (as P5).
+//!    the count is zero.
+//! 4. The thread that counts off the last entry sets the latch that `end_after` waits for. It
+//!    clones the waiter's handle before (as P5), because the counter may be freed as soon as the
+//!    latch is set.
 //!
 //! - **P15** The references that have lost their lifetime are inside [`ErasedEntry`]: those of the
 //!   entry, and the pointer to the counter. Each `ErasedEntry` is counted until its entry has been

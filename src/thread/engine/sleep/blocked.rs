@@ -6,30 +6,36 @@
 //! there is one runner too many; the next one that looks for work goes to sleep instead
 //! (`width.rs`).
 //!
-//! **Protocol**, step 5. A runner that blocks takes itself off the word, fence, and then looks into
-//! the queues like step 4 of `sleep.rs`; if it sees something, it recruits like 2.
+//! **Protocol**, step 5. A runner that blocks subtracts itself from the word, executes a fence, and
+//! then looks into the queues, as a sleeper does in step 4 (`sleep.rs`). If something is queued, it
+//! recruits a thread as in step 2.
 //!
-//! **How many are replaced.** As many as [`AT_ONCE`], or as the pool is wide, at once. If more
-//! wait, fewer run than the pool is wide, and nothing new is begun until one comes back: two
-//! thousand tasks that each wait for the one thread of another pool gain nothing from two thousand
-//! threads. Three kinds of work are begun nevertheless. *Urgent* work: work that a parked thread
-//! waits for and may not run itself (`install`, the shares of broadcasts), so that a chain of such
-//! waits ends. Work queued beside long waits for something outside all pools (a promise, a call of
-//! [`blocking`](crate::ThreadPool::blocking)), as seen by the stall monitor: twice as many workers
-//! as wait so are replaced. And if there is no progress, one more thread, then two, four and so on,
-//! by the stall rule; the first takes the newest queued entry.
+//! **How many are replaced.** At once, as many as the pool is wide, at least [`AT_ONCE`]. While
+//! more wait, fewer threads run than the pool is wide, and nothing new is begun: two thousand tasks
+//! that each wait for the one thread of another pool gain nothing from two thousand threads. There
+//! are three exceptions, because the waits might end only by work that is queued:
 //!
-//! **The stall rule.** A pool with as many runners as its width may still be stuck: the replacement
-//! of a blocked worker may be stuck in the user's own lock, which the blocked worker holds. So
-//! while a worker is blocked and work is queued with no free runner, there is a *stall monitor*
-//! (`stall_monitor.rs`): if nothing was taken from the queues for [`STALL`] (longer, if there are
-//! runners too many already and the process computes, so that they may be busy), one more thread
-//! runs. The lock may also be held by a thread from outside, or by another pool's worker, that
-//! waits for what is queued here: while any thread of the process waits (`waiters.rs`), there is a
-//! stall monitor, too. But then one more thread runs only if one of the runners does not compute,
-//! since a pool that is busy is not stuck; and each one has to stand still for twice as long as the
-//! one before. The stall monitor also looks after calls that may block (`blocking.rs`). While no
-//! thread waits or nothing is queued, there is none, so an idle pool has no timer.
+//! - *Urgent* work is begun at once: a parked thread waits for it and may not run it itself
+//!   (`install`, the shares of broadcasts). So a chain of such waits ends.
+//! - If workers wait for long for something outside all pools (a promise, a call of
+//!   [`blocking`](crate::ThreadPool::blocking)), twice as many are replaced as wait so. The stall
+//!   monitor counts these waits.
+//! - If nothing is taken from the queues, one more thread runs, then two, four and so on, by the
+//!   stall rule. The first of them takes the newest entry.
+//!
+//! **The stall rule.** As many threads may run as the pool is wide, and all be stuck: in a user's
+//! lock, say, which a blocked worker holds. So while a worker is blocked, and work is queued that
+//! no free thread will take, the pool has a *stall monitor* (`blocking/stall_monitor.rs`). If
+//! nothing is taken from the queues for [`STALL`], it lets one more thread run. It waits for longer
+//! if too many run already and the process computes, since they may be busy.
+//!
+//! The lock may also be held by a thread outside the pool that waits for what is queued here. So
+//! while any thread of the process waits (`waiters.rs`), there is a stall monitor, too. But then it
+//! adds a thread only if one of the runners does not compute, since a busy pool is not stuck, and
+//! each thread only after twice the time of the one before.
+//!
+//! The stall monitor also looks after calls that may block (`blocking/spawn_blocking.rs`). While no
+//! thread waits, or nothing is queued, there is none: an idle pool has no timer.
 
 use std::time::Duration;
 
@@ -78,7 +84,7 @@ impl SleepState {
     pub(in crate::thread) fn block(&self) {
         if cfg!(any(loom, debug_assertions)) {
             let before = ThreadCounts(self.word.load(Ordering::SeqCst));
-            assert!(before.running() > 0, "P1: no thread ran");
+            assert!(before.running() > 0, "no thread ran");
         }
         // Subtracts from the runners and adds to the blocked in one step.
         self.subtract(RUNNING.wrapping_sub(BLOCKED));
@@ -90,7 +96,7 @@ impl SleepState {
     pub(in crate::thread) fn unblock(&self) {
         let before = ThreadCounts(self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst));
         if cfg!(any(loom, debug_assertions)) {
-            assert!(before.blocked() > 0, "P1: no thread was blocked");
+            assert!(before.blocked() > 0, "no thread was blocked");
         }
         if before.blocked() == 1 && self.granted.load(Ordering::Relaxed) > 0 {
             self.granted.store(0, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 //! Each thread is in exactly one of the states, except that a searcher is also a runner. One flag
 //! says that there is a stall monitor, another that the pool is closing.
 //!
-//! - **P1** `running` counts exactly the threads that have been recruited or unblocked and have not
+//! - `running` counts exactly the threads that have been recruited or unblocked and have not
 //!   since gone to sleep, blocked or ended.
 
 pub(super) const RUNNING: u64 = 1;

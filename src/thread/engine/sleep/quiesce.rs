@@ -3,7 +3,8 @@
 //! 1. `closing`: from now on the wait is notified whenever no thread runs any more.
 //! 2. The wait checks: no runner, no blocked worker except those inside `shutdown`, nothing queued,
 //!    and still no runner.
-//! 3. Then, under the lock, the pool is closed (P3), and all sleepers are told to end.
+//! 3. Then, under the lock, the pool is closed: from then on no thread is recruited, and all
+//!    sleepers are woken to end.
 
 use super::counts::{BLOCKED, CLOSING, ThreadCounts};
 use super::sleep::{SleepState, WakeReason};
@@ -41,7 +42,7 @@ impl SleepState {
     }
 
     /// Waits until no thread runs and none but those inside `shutdown` is blocked. If `idle` then
-    /// says that nothing is queued, closes the pool (P3), calls `close`, and makes the sleepers
+    /// says that nothing is queued, closes the pool, calls `close`, and makes the sleepers
     /// end. False: work is queued and there is no thread to run it, because the system has refused
     /// one.
     pub(in crate::thread) fn wait_quiet(&self, idle: impl Fn() -> bool, close: impl Fn()) -> bool {
