@@ -26,7 +26,10 @@ fn main() {
     assert!(matches!(waited, Err(TaskError::TimedOut(_))));
     println!("after 30 ms it is still running");
     token.cancel();
-    println!("asked to stop, it had found {} primes", task.join().unwrap());
+    println!(
+        "asked to stop, it had found {} primes",
+        task.join().unwrap()
+    );
 
     // 2. A time-out around a future; `cancel_on_drop` ties the work to the wait.
     let start = Instant::now();

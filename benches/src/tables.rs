@@ -30,7 +30,7 @@ use trefoil_benches::report::{document, links, table};
 /// A table of the document: the benchmark that it is made of, and the seconds that one may take.
 const TABLES: [(&str, u64); 6] = [
     ("cell", 60),
-    ("stem", 120),
+    ("waiting", 120),
     ("threads", 400),
     ("event_loop", 300),
     ("hyper", 120),
@@ -425,6 +425,30 @@ mod tests {
         }
     }
 
+    /// The page has four columns, and the file of details all of them.
+    #[test]
+    fn details_have_what_the_page_leaves_out() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let run = Run::begin(top);
+        let text = "bench\twhole\tfull\t1\t0\t1\nrow\tns\t\tdetail\twork\ngoals\tyes\tahead\n\
+                    entry\tours\ttrefoil\t1\t\nentry\tpeer\trayon\t2\t\nentry\tpeer\tsmol\t4\t\nend\n";
+        let record = Record::read(text).unwrap();
+        let (page, details) = (
+            super::text(&run, "cell", &record),
+            details(&run, "cell", &record),
+        );
+        assert!(
+            page.contains("1 of 1 rows") && !page.contains("| work | 1.00"),
+            "{page}"
+        );
+        let row =
+            "| work | 1.00 ns | rayon 2.00 ns | ×0.50 | smol 4.00 ns ×0.25 |  | ahead | yes |";
+        assert!(
+            details.contains(row) && details.contains(&run.id),
+            "{details}"
+        );
+    }
+
     #[test]
     fn a_mixture_of_runs_says_so() {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -446,7 +470,7 @@ mod tests {
         let document = fill(document, &new, &TABLES[2..3]);
         let head = head(&new, &document).unwrap();
         assert!(
-            head.contains("Of other runs, perhaps elsewhere: `cell`, `stem`"),
+            head.contains("Of other runs, perhaps elsewhere: `cell`, `waiting`"),
             "{head}"
         );
         assert!(!head.contains("`threads`"), "{head}");

@@ -1,7 +1,7 @@
 //! One page, three times over one kept-alive connection.
 //!
-//! What a session of Python's `requests` does: connect once, then send any number of requests. The
-//! server is part of the program and counts the connections that it sees.
+//! What a session of Python's library `requests` does: connect once, then send any number of
+//! requests. The server is part of the program and counts the connections that it sees.
 
 use std::cell::Cell;
 use std::io;

@@ -1,11 +1,11 @@
-//! What does it cost to wait for many? The combinators over promises, beside
+//! What does it cost to wait for many? The combinators over promises, compared with
 //! tokio's JoinSet, futures' FuturesUnordered and join_all over oneshot channels.
 //!
 //! All contenders get the same: n results that are produced in the order in which they
 //! were asked for, on one thread, so that nothing but the bookkeeping is timed.
 //!
 //! ```text
-//! cargo bench -p trefoil-benches --bench stem -- [--quick] [--only PART,...] [--markdown] [--list]
+//! cargo bench -p trefoil-benches --bench waiting -- [--quick] [--only PART,...] [--markdown] [--list]
 //! ```
 
 use std::hint::black_box;
