@@ -53,13 +53,14 @@ pub(super) struct Budget {
     refused: Cell<u32>,
 }
 
-/// What one source has had. Only the thread of the source's loop uses it.
+/// How many operations of one source were completed in the present round. Only the thread of the
+/// source's loop uses it.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     round: AtomicU32,
     /// How many operations were completed in that round.
     used: AtomicU32,
-    /// The refusal of the operation that `poll_…` methods do, one call after another.
+    /// For the source's `poll_…` methods, whose calls belong to one operation: its last refusal.
     refused: AtomicU32,
 }
 

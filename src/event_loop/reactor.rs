@@ -67,7 +67,8 @@ pub(super) struct Reactor {
 #[derive(Default)]
 pub(super) struct DirectionState {
     ready: Readiness,
-    /// What was reported and not taken. Of the half that is for reading only.
+    /// Reports of urgent data and of errors that no operation has taken yet; only in the half for
+    /// reading.
     reports: Reports,
     pub(super) waiters: SourceWaiters,
 }

@@ -51,7 +51,7 @@ struct Bound {
     key: OnceLock<SourceKey>,
     /// For each direction, whether an operation had a short count while there was no key yet.
     short: [OnceLock<()>; 2],
-    /// For each direction, how much of the loop's time it has had.
+    /// For each direction, how many operations it has done in the loop's present round.
     shares: [Share; 2],
 }
 

@@ -1,10 +1,10 @@
 //! `ThreadPool`: the public API.
 //!
 //! **Job.** Names, documentation and bounds; other files do the work: `join/` for `join`,
-//! `scope.rs` for `scope`, `region.rs` over `items.rs` for `map` and similar methods, the task cell
-//! for `spawn`; for all of them `wait.rs` for waiting, `registry.rs` and `start_threads.rs` for
-//! threads. What is decided here is the end of a pool whose last handle is dropped
-//! ([`LastHandle`]).
+//! `scoped_task.rs` for `scope`, `region.rs` over `items.rs` for `map` and similar methods, the
+//! task cell for `spawn`; for all of them `wait.rs` for waiting, `registry.rs` and
+//! `start_threads.rs` for threads. What is decided here is the end of a pool whose last handle is
+//! dropped ([`LastHandle`]).
 //!
 //! Tests: `tests/thread/pool.rs`.
 

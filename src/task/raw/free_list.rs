@@ -109,7 +109,7 @@ pub(crate) fn take(layout: Layout) -> NonNull<u8> {
 /// Puts memory that is no longer used into this thread's lists, or gives it back to the allocator.
 ///
 /// # Safety
-/// It came from [`take`] with this layout, and it is not used any more.
+/// `block` came from [`take`] with this layout, and is not used any more.
 #[inline]
 pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
     let layout = match class(layout) {

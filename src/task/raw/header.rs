@@ -161,12 +161,12 @@ impl Runnable {
 /// What happened to a task that was run.
 #[derive(Debug)]
 pub(crate) enum Ran {
-    /// It has ended, or the entry was stale: the executor can forget it.
+    /// The task has ended, or the entry was stale: the executor can forget it.
     Done,
-    /// It waits: its waker will make a new entry.
+    /// The future waits: its waker will make a new entry.
     Pending,
-    /// It was woken during its poll, by itself or by others: queue it behind the others. Returned
-    /// only if [`Schedule::RUNNER_QUEUES`] is set.
+    /// The future was woken during its poll, by itself or by others: the executor queues this entry
+    /// behind the others. Returned only if [`Schedule::RUNNER_QUEUES`] is set.
     Again(Runnable),
 }
 
@@ -194,14 +194,14 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     const RUNNER_QUEUES: bool = false;
 }
 
-/// What completes a promise, as other code sees it: it learns of a cancellation, and says what will
-/// complete the promise.
+/// The side that completes a promise: what it does when the promise's task is cancelled, and what
+/// it says about itself to threads that wait.
 pub(crate) trait Producer: Send + Sync + 'static {
     /// The task was cancelled and has ended; called once, on the canceller's thread. Must be short.
     /// Returns a task that is to be cancelled, too.
     fn on_cancel(&self, id: TaskId) -> Option<TaskRef>;
 
-    /// It need not learn of a cancellation any more: drops what it has for that.
+    /// The task has ended, so no cancellation will follow: drops what is kept for one.
     fn let_go(&self) {}
 
     /// What completes the promise.

@@ -77,7 +77,7 @@ impl ReadyQueue {
     }
 
     /// A waker that puts `number` into the queue, for a task's slot. Numbers are dense, from 0 on.
-    /// Before one is used again it must have been taken out, or its waker dropped.
+    /// A number is used again only after it was taken out of the queue, or its waker was dropped.
     pub(in crate::task) fn waker(&self, number: usize) -> Waker {
         let mut chunks = self.shared.chunks.lock();
         while number >= chunks.len() * CHUNK {

@@ -353,7 +353,7 @@ impl TaskRef {
         self.header().extras.get()
     }
 
-    /// That record; it is made if necessary.
+    /// The record of rare data, which is made if there is none.
     pub(in crate::task) fn extras_or_make(&self) -> &Extras {
         self.header().extras.get_or_init(Box::default)
     }
@@ -413,7 +413,7 @@ impl TaskRef {
         self.header().state.is_settled()
     }
 
-    /// Its state, for `Debug`.
+    /// The task's state, for `Debug`.
     pub(in crate::task) fn shown(&self) -> &dyn fmt::Debug {
         &self.header().state
     }

@@ -85,7 +85,7 @@ impl Worker {
         self.registry().sleep.call_ends();
     }
 
-    /// Its call ends, or begins to wait for a task.
+    /// The call that this thread is in ends, or begins to wait for a task.
     pub(in crate::thread) fn pause_call(&self) {
         self.slot().call.begin_or_end();
         // The stall monitor may have marked it as away.

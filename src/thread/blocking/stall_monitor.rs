@@ -1,9 +1,10 @@
 //! The stall monitor over a pool whose runners may all be stuck: a look every [`STALL`], by a
 //! helper thread.
 //!
-//! A blocked worker, a call that may block (`blocking.rs`), or any waiting thread of the process
-//! (`sleep/waiters.rs`) needs a stall monitor as soon as work is queued and no thread is free for
-//! it. There is at most one for a pool (a bit in its word). At each look, the stall monitor
+//! A blocked worker, a call that may block (`spawn_blocking.rs`), or any waiting thread of the
+//! process (`sleep/waiters.rs`) needs a stall monitor as soon as work is queued and no thread is
+//! free for it. There is at most one for a pool (a bit in its word). At each look, the stall
+//! monitor
 //! 1. ends if no thread waits and no call is in progress, or if nothing is queued;
 //! 2. reads the clocks of the threads that are in calls, and widens the pool by the number of
 //!    waiting calls;
@@ -73,7 +74,8 @@ struct StallMonitor {
     taken: Vec<u64>,
     /// When the clocks of the pool's threads were last read, and what they showed, by slot number.
     clocks: (Instant, HashMap<usize, Duration>),
-    /// How many threads were added since the last progress.
+    /// How many threads have been added since the last progress: decides which entry the next one
+    /// takes.
     turn: usize,
     /// The calls in progress at the last look, by slot number.
     seen: HashMap<usize, Sample>,
@@ -87,7 +89,8 @@ struct StallMonitor {
     step: usize,
     /// How many consecutive looks found progress.
     moved: u32,
-    /// The process's time at the last look, and when the stall rule was delayed, if it is now.
+    /// The processor time of the process at the last look; and that at which the stall rule was put
+    /// off, if it is.
     time: Duration,
     put_off: Option<Duration>,
 }
@@ -128,7 +131,7 @@ impl StallMonitor {
             time: clock::of_process(),
             put_off: None,
         };
-        // None is known to wait yet.
+        // The first look has nothing to compare with: it calls nothing a wait.
         monitor.look_at_calls(registry);
         monitor.look_at_waits(registry);
         monitor.look_at_workers(registry);

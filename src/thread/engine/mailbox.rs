@@ -1,8 +1,8 @@
 //! The mailbox of a place of the pool, which holds its shares of broadcasts. (The term is Intel
 //! TBB's.)
 //!
-//! - A share is in one mailbox, or one thread has taken it out; and the mailbox of a thread
-//!   that is away is empty: both change under the mailbox's lock.
+//! A share is in one mailbox, or one thread has taken it out. The mailbox of a thread that is away
+//! is empty. Both change under the mailbox's lock.
 //!
 //! Tests: `tests/thread/resize.rs`; `checks/tests/pool.rs`.
 

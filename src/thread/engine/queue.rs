@@ -101,7 +101,7 @@ pub(in crate::thread) fn warm_up() {
 }
 
 impl Work {
-    /// Whether it is stale: a waiter has run it.
+    /// Whether this entry is stale, because a waiter has run its task.
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_stale(),
@@ -110,7 +110,7 @@ impl Work {
         }
     }
 
-    /// Whether something waits for its end: a hint.
+    /// Whether something waits for the end of this work: a hint.
     fn is_awaited(&self) -> bool {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_awaited(),
@@ -118,7 +118,8 @@ impl Work {
         }
     }
 
-    /// Whether a parked thread waits for it and may not run it itself, if it lies in the injector.
+    /// Whether this work is urgent if it lies in the injector: a parked thread waits for it, and
+    /// may not run it itself.
     fn is_urgent(&self, callers_help: bool) -> bool {
         match self {
             Work::Job(_) | Work::Share(_) => true,
@@ -203,8 +204,9 @@ impl SharedDeques {
         oldest(&self.jobs)
     }
 
-    /// Anything; halves of joins first, because a thread waits for them. True: at most [`BATCH`]
-    /// more of the same kind have been moved to `own`, whose owner has no open scope.
+    /// The oldest entry of any kind; halves of joins first, because a thread waits for them. True:
+    /// up to [`BATCH`] more of the same kind have been moved to `own`, whose owner has no open
+    /// scope.
     pub(in crate::thread) fn steal(&self, own: &OwnDeques) -> Option<(Work, bool)> {
         if let Some(job) = self.steal_job() {
             return Some((Work::Job(job), false));
@@ -253,13 +255,13 @@ impl SharedDeques {
 /// What the pool accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum Mode {
-    /// Everything.
+    /// Everything is accepted.
     Open,
-    /// Nothing from outside; tasks that its own tasks spawn are run.
+    /// Nothing from outside; what the pool's own tasks spawn is run.
     Draining,
     /// Nothing; tasks not yet begun are cancelled.
     Cancelling,
-    /// Nothing, and no thread is left to run it.
+    /// Nothing, and no thread is left to run anything.
     Closed,
 }
 
@@ -296,7 +298,7 @@ impl InjectorState {
         }
     }
 
-    /// The oldest of both.
+    /// The oldest entry, urgent or not.
     fn pop(&mut self) -> Option<Work> {
         let taken = self.pushed.wrapping_sub(self.work.len());
         let is_due = |(before, _): &(usize, Work)| before.wrapping_sub(taken).cast_signed() <= 0;
@@ -546,8 +548,8 @@ impl Injector {
         self.len() == 0
     }
 
-    /// After a poll: whether the pool ends its futures instead of letting them sleep. If it begins
-    /// that only after the poll, it wakes the future later.
+    /// Asked after the poll of a future that would now sleep: whether the pool is ending its
+    /// futures. A pool that begins to do so later wakes the future then.
     pub(in crate::thread) fn ends_futures(&self) -> bool {
         // Either this sees the mode, or the thread that wakes all futures sees that this one was
         // taken from its queue.

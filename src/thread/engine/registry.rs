@@ -266,7 +266,7 @@ impl Registry {
         }
     }
 
-    /// Its thread is back, or there is nothing left.
+    /// The thread of this slot looks into its deques again, or they are empty.
     pub(in crate::thread) fn attend_to_queues(&self, slot: &Slot) {
         if slot.unattended.load(Ordering::Relaxed) && slot.unattended.swap(false, Ordering::Relaxed)
         {
@@ -423,7 +423,7 @@ impl Registry {
 
     // ---- identity --------------------------------------------------------
 
-    /// Distinguishes it from the other current pools.
+    /// An address that distinguishes the pools that exist now.
     #[inline]
     pub(in crate::thread) fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()

@@ -18,23 +18,24 @@ pub(in crate::thread) struct Slot {
     pub(in crate::thread) public: SharedDeques,
     /// The counter of the scope whose task this worker pushed to its deque last. A hint.
     pub(in crate::thread) scope: AtomicUsize,
-    /// Wakes its thread from a park.
+    /// Wakes the worker from a park.
     pub(in crate::thread) wake_handle: WakeHandle,
     /// The same handle, for the sleep protocol.
     pub(in crate::thread) sleeper: Arc<Sleeper>,
     /// How many entries this worker has taken from queues: progress, for the stall rule. Written
     /// only by the worker.
     taken: AtomicU64,
-    /// Its number in the registry's list.
+    /// The slot's number in the registry's list.
     pub(in crate::thread) number: usize,
-    /// Its shares of broadcasts.
+    /// Where broadcasts put this worker's shares.
     pub(in crate::thread) mailbox: ShareMailbox,
-    /// The call that its thread is in.
+    /// The call of `spawn_blocking` that the worker is in.
     pub(in crate::thread) call: BlockingCall,
-    /// Its deques may hold something, and its thread will not look there soon: it waits, sleeps, or
-    /// has been in one task for long. A hint; changed by the registry, which counts it.
+    /// Whether the deques may hold something although the worker will not look there soon, because
+    /// it waits, sleeps, or has been in one task for long. A hint. The registry changes it, and
+    /// counts such slots.
     pub(in crate::thread) unattended: AtomicBool,
-    /// Odd while its thread waits for something that no pool runs. Written only by that thread.
+    /// Odd while the worker waits for something that no pool runs. Written only by the worker.
     wait: AtomicU64,
 }
 

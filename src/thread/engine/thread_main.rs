@@ -1,8 +1,9 @@
 //! The main function of a pool's thread.
 //!
-//! **The loop.** 1. Too many runners (a blocked one came back)? Sleep. 2. Look for work
-//! (`worker.rs`). 3. Found: if it was searching, hand the search on (`sleep`, step 3). Run it. 4.
-//! Not found: become a searcher and look a few rounds more, then go to sleep.
+//! **The loop.** 1. If there are too many runners, because a blocked one has come back, the thread
+//! sleeps. 2. It looks for work (`worker.rs`). 3. If it finds some, it runs it; if it was a
+//! searcher, it first hands the search on (`sleep`, step 3). 4. Otherwise it becomes a searcher,
+//! looks for a few rounds more, and then goes to sleep.
 //!
 //! **Hooks.** While its `on_start` runs, a thread is a runner but not a searcher: the hook may take
 //! long or wait for others, so no other thread may rely on this one to find work meanwhile. While
@@ -37,7 +38,7 @@ const SEARCH_ROUNDS: u32 = 16;
 const SPIN_ROUNDS: u32 = 2;
 
 impl Worker {
-    /// Runs `on_start`; then turn after turn, until it is told to end; then `on_exit`.
+    /// Runs `on_start`; then turn after turn, until this thread is woken to end; then `on_exit`.
     fn main_loop(&self) {
         let registry = self.registry();
         let mut searching = true;
@@ -55,7 +56,7 @@ impl Worker {
         while self.take_turns(searching) == WakeReason::Work {
             searching = true;
         }
-        // It may have been told to end while it was awake to look.
+        // A poller is woken to end while it looks for work, too.
         self.thefts.stop_polling(&registry.wake_policy);
         registry.close_mailbox(self.slot(), || true);
         if let Some(hook) = &registry.config.on_exit {
@@ -145,7 +146,7 @@ impl Worker {
     fn go_to_sleep(&self, searching: bool) -> WakeReason {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
         self.leave_index();
-        // It may hold something that may not be begun now, because too many workers wait.
+        // This deque may hold work that may not be begun now, because too many workers wait.
         self.leave_queues();
         if !sleep.fall_asleep(&self.slot().sleeper, searching) {
             registry.recheck();
@@ -174,7 +175,7 @@ impl Worker {
                 self.thefts.stop_polling(&self.registry().wake_policy);
                 return reason;
             }
-            // While it searches, it counts as an idle thread for which halves are offered.
+            // While this thread searches, it counts as an idle one, for which halves are offered.
             if self.registry().sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;
             }

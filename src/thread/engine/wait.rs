@@ -6,7 +6,7 @@
 //!   empty (it was at the bottom of its stack, or itself waiting for a stolen half, and thieves
 //!   take the oldest half first), so everything there now was pushed by the half. If the half ends
 //!   in between, the job taken may be unrelated: it is given back to its owner, not run;
-//! - for the end of a scope runs this scope's tasks (`scope.rs`);
+//! - for the end of a scope runs this scope's tasks (`scope/scoped_task.rs`);
 //! - for anything else runs the awaited task, if no thread has begun it (`Task::wait`,
 //!   `task/handle.rs`), and nothing more.
 //!

@@ -169,7 +169,7 @@ impl Worker {
         &self.owned.slot
     }
 
-    /// Its place among the pool's threads.
+    /// This thread's place: its number among the pool's threads.
     pub(in crate::thread) fn place(&self) -> usize {
         self.owned.slot.place()
     }
@@ -182,14 +182,14 @@ impl Worker {
         (!self.registry.is_foreign()).then_some(&self.registry.indices)
     }
 
-    /// The index that its tasks see, which is below the width.
+    /// The index that this thread's tasks see, which is below the width.
     pub(in crate::thread) fn index(&self) -> usize {
         let width = self.registry.sleep.width();
         self.index.get().unwrap_or(self.place()) % width
     }
 
-    /// Called before it runs something: takes an index, or another one if its current one may be
-    /// shared or is beyond the width.
+    /// Takes an index, or another one if the present one may be shared or is not below the width.
+    /// Called before this thread runs something.
     #[inline]
     pub(in crate::thread) fn take_index(&self) {
         let registry = &self.registry;
@@ -203,21 +203,21 @@ impl Worker {
         }
     }
 
-    /// It stops running work: gives its index back.
+    /// Gives the index back. Called when this thread stops running work.
     pub(in crate::thread) fn leave_index(&self) {
         if let (Some(index), Some(indices)) = (self.index.take(), self.indices()) {
             indices.give_back(index);
         }
     }
 
-    /// It parks in a wait, during which other threads may use its index.
+    /// Lets other threads use the index. Called before this thread parks in a wait.
     pub(in crate::thread) fn lend_index(&self) {
         if let (Some(index), Some(indices)) = (self.index.get(), self.indices()) {
             indices.give_back(index);
         }
     }
 
-    /// It continues with its earlier index, even if another thread has it now.
+    /// Takes the index of before the wait again, even if another thread has it now.
     pub(in crate::thread) fn resume_index(&self) {
         if let (Some(index), Some(indices)) = (self.index.get(), self.indices()) {
             indices.take_again(index);
@@ -235,7 +235,7 @@ impl Worker {
         self.index.set(before);
     }
 
-    /// Whether it is counted as running, so that the pool cannot end before it.
+    /// Whether this thread is counted as running, so that the pool cannot end while it runs.
     pub(in crate::thread) fn is_counted(&self) -> bool {
         self.blocked.get() == 0
     }
@@ -247,7 +247,7 @@ impl Worker {
         self.place() != NO_PLACE || self.registry.config.caller_helps
     }
 
-    /// ThreadCounts an outside thread as one that takes part, until the guard is dropped.
+    /// Counts an outside thread as one that takes part, until the guard is dropped.
     #[inline]
     pub(in crate::thread) fn helps(&self) -> Option<Helping<'_>> {
         let counts = self.place() == NO_PLACE && !self.helps.replace(true);
@@ -272,7 +272,7 @@ impl Worker {
         self.registry.leave_queues(self.slot());
     }
 
-    /// It is back.
+    /// This thread looks into its deques again.
     pub(in crate::thread) fn return_to_queues(&self) {
         self.registry.attend_to_queues(self.slot());
     }

@@ -67,22 +67,23 @@ struct Pipeline<R> {
 }
 
 struct PipelineState<R> {
-    /// `None`: the feeder is inside it, or it has been dropped.
+    /// The iterator and the function. `None`: the feeder is using them, or they have been dropped.
     source: Option<TaskSource<R>>,
-    /// The source has ended, or no more items are wanted.
+    /// Whether the source has ended, or no more items are wanted.
     over: bool,
-    /// The iterator's own panic, which comes last.
+    /// The iterator's own panic, which is the last outcome.
     ending: Option<Panic>,
     feeding: bool,
     /// The feeder that was started last.
     feeder: Option<Task<()>>,
-    /// The system gave no thread for it.
+    /// Whether the system gave no thread for the feeder.
     refused: bool,
     buffer: u64,
     /// The number of items pulled or being pulled, and of results taken.
     pulled: u64,
     taken: u64,
-    /// In order: the tasks that the consumer has not reached; otherwise they go to the group.
+    /// In order: the tasks that the consumer has not reached. (In any order, they are in the
+    /// group.)
     tasks: VecDeque<Task<Outcome<R>>>,
     group: Option<GroupHandle<Outcome<R>>>,
     /// The waker of a consumer that found neither a task nor the end.
@@ -94,8 +95,8 @@ impl<R> PipelineState<R> {
         self.buffer.saturating_sub(self.pulled - self.taken)
     }
 
-    /// Takes the source, and reserves a place for its next item, if the source is there and there
-    /// is room.
+    /// Takes the source, and reserves a place in the buffer for the next item. `None`: the source
+    /// is in use or has ended, or the buffer is full.
     fn reserve(&mut self) -> Option<TaskSource<R>> {
         if self.room() == 0 {
             return None;
@@ -341,7 +342,7 @@ impl<R: Send + 'static> Consumer<R> {
         ended.map(|result| self.took(result?))
     }
 
-    /// ThreadCounts an ended task, and returns its outcome.
+    /// Counts an ended task, and returns its outcome.
     fn took(&mut self, result: Result<Outcome<R>, TaskError>) -> Given<R> {
         self.front = None;
         let mut state = self.pipeline.state.lock();

@@ -98,7 +98,7 @@ impl WakePolicy {
         }
     }
 
-    /// ThreadCounts an outside thread that takes part, until the guard is dropped, which clears
+    /// Counts an outside thread that takes part, until the guard is dropped, which clears
     /// `flag`.
     pub(in crate::thread) fn outsider<'a>(&'a self, flag: &'a Cell<bool>) -> Helping<'a> {
         Helping {
@@ -107,7 +107,7 @@ impl WakePolicy {
         }
     }
 
-    /// ThreadCounts a thread that waits for a thief, until the guard is dropped.
+    /// Counts a thread that waits for a thief, until the guard is dropped.
     pub(in crate::thread) fn waiter(&self) -> CountGuard<'_> {
         CountGuard::new(&self.waiters)
     }

@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::{ptr, slice};
 
-/// UnfilledPart for results. The first `filled` of them hold results.
+/// A part of the vector to fill: places for results, of which the first `filled` hold some.
 pub(in crate::thread) struct UnfilledPart<'a, R> {
     start: *mut R,
     len: usize,
@@ -46,7 +46,7 @@ impl<'a, R> UnfilledPart<'a, R> {
         Self::new(room.as_mut_ptr().cast(), len)
     }
 
-    /// UnfilledPart in a buffer that is borrowed for `'a` (P20).
+    /// The places of a buffer that is borrowed for `'a` (P20).
     fn new(start: *mut R, len: usize) -> Self {
         Self {
             start,

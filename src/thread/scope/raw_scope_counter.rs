@@ -72,7 +72,7 @@ impl<F: Fn() + Send + Sync> ScopeEntry for F {
 /// How many entries of a scope are counted before there are any.
 const IN_ADVANCE: usize = 64;
 
-/// ThreadCounts the entries that have been lent. The count, which each lending changes, is separate
+/// Counts the entries that have been lent. The count, which each lending changes, is separate
 /// from the fields that each run reads.
 #[repr(C)]
 pub(in crate::thread) struct ScopeCounter {
@@ -366,7 +366,7 @@ impl EndedEntries {
         }
     }
 
-    /// ThreadCounts all of them off.
+    /// Counts all of them off.
     #[inline]
     pub(in crate::thread) fn count_off(&self) {
         let entries = self.entries.take();
@@ -383,7 +383,7 @@ impl Drop for EndedEntries {
     }
 }
 
-/// ThreadCounts entries off that have been dropped.
+/// Counts entries off that have been dropped.
 ///
 /// # Safety
 /// P15: they are counted, and not counted off otherwise.

@@ -66,9 +66,9 @@ pub(in crate::thread) enum WakeReason {
 
 /// A thread that may sleep, as other threads see it.
 pub(in crate::thread) struct Sleeper {
-    /// Its thread's place.
+    /// The thread's place.
     pub(in crate::thread) place: usize,
-    /// Why it was woken; 0: none, or already read.
+    /// Why the thread was woken; 0: it was not, or it has read the reason.
     reason: AtomicU32,
     handle: WakeHandle,
 }
@@ -144,7 +144,7 @@ pub(in crate::thread) struct SleepState {
     pub(super) word: AtomicU64,
     /// Threads with places below it are not spares. Changes under the lock.
     pub(super) width: AtomicUsize,
-    /// How many calls that may block are in progress; see `blocking.rs`.
+    /// How many calls that may block are in progress; see `spawn_blocking.rs`.
     pub(super) calls: AtomicUsize,
     /// How many more threads than the width should run, because that many calls wait.
     pub(super) extra: AtomicUsize,

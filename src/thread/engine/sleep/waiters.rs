@@ -50,7 +50,8 @@ impl ProcessWaiters {
         false
     }
 
-    /// It continues. In a forked child the wait may have begun in the parent.
+    /// A thread has waited. In a forked child, the wait may have begun in the parent, and is not
+    /// counted here.
     pub(in crate::thread) fn end(&self) {
         let end = |word: usize| word.checked_sub(WAITER);
         let _in_child = self
