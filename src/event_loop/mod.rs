@@ -69,7 +69,7 @@
 // thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks,
 // `shared_table` is where other threads find them, `snapshot` and `slow_poll` show them. `reactor`
 // and `source_waiters` turn readiness into wake-ups; `outside` is for loops with a virtual clock.
-// The inbox and the flags beside it are the only atomic protocol here, and have a model. There is
+// The inbox and the flags next to it are the only atomic protocol here, and have a model. There is
 // no unsafe code.
 //
 // Rejected:

@@ -6,7 +6,7 @@
 //!
 //! 1. Any thread puts an entry into the [`Inbox`]; if the loop was asleep, that thread wakes it.
 //! 2. For other events (the root future was woken; a note about a dropped source or timer) the
-//!    thread sets a flag beside the inbox, and then rings the inbox.
+//!    thread sets a flag next to the inbox, and then rings the inbox.
 //! 3. The loop takes all entries at any time. Before it sleeps it marks itself asleep, which fails
 //!    if there is an entry, and reads the flags once more.
 //! 4. When the loop closes, it takes the last entries and closes the inbox in one step. A thread

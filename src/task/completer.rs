@@ -2,7 +2,7 @@
 //!
 //! A [`Completer`] is the producer's half of a task that no executor runs: the reply of a worker
 //! process, a callback API of another library. It uses the same cell as every other task, with `()`
-//! as the work. Instead of an executor's half it has a [`Producer`], which is told of a
+//! as the work. Instead of an executor's half it has a [`Producer`], which learns of a
 //! cancellation. Code that awaits the cancellation awaits the task's token.
 //!
 //! Completing and cancelling race for `RUNNING` (T1); the winner writes the output. So a cancelled

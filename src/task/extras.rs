@@ -1,6 +1,6 @@
 //! Data that most tasks do not need: a name, a hook, a token, a span.
 //!
-//! One record beside the cell, allocated on first use and freed with the cell.
+//! One record outside the cell, allocated on first use and freed with the cell.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use super::unobserved::Hook;
 
 /// The record. A cell has a pointer to it, which is empty for most tasks.
 #[derive(Default)]
-pub(super) struct Extras {
+pub(super) struct TaskExtras {
     pub(super) name: OnceLock<Box<str>>,
     /// The hook for a failure that is never taken. It replaces the process's hook.
     pub(super) hook: OnceLock<Hook>,

@@ -1,6 +1,6 @@
 //! Every atomic transition of a task, and nothing else.
 //!
-//! One word holds a task's flags and its reference count. The rest of the stem calls the verbs
+//! One word holds a task's flags and its reference count. The rest of `task` calls the verbs
 //! below and acts on what they return; no other file compares and exchanges a task's state.
 //! `docs/internals/SAFETY.md` has a picture of the transitions, whose numbers the verbs have.
 //!

@@ -23,7 +23,7 @@
 use once_cell::race::OnceBox;
 use tracing::{Level, Span, error, field, span, trace};
 
-use super::extras::Extras;
+use super::extras::TaskExtras;
 use super::id::TaskId;
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
@@ -71,7 +71,7 @@ pub(super) fn attach(task: &TaskRef, span: NewSpan) {
 }
 
 /// Records the name that the task was given.
-pub(super) fn named(extras: &Extras, name: &str) {
+pub(super) fn named(extras: &TaskExtras, name: &str) {
     let span = extras.span.lock().clone(); // so that no subscriber is called under the lock
     if let Some(span) = span {
         span.record("task.name", name);
@@ -81,7 +81,7 @@ pub(super) fn named(extras: &Extras, name: &str) {
 /// Runs the task's code inside its span, and catches and reports its panic; `last`: the code is not
 /// run again.
 pub(super) fn run<R>(
-    extras: &OnceBox<Extras>,
+    extras: &OnceBox<TaskExtras>,
     last: bool,
     f: impl FnOnce() -> R,
 ) -> Result<R, Panic> {
@@ -104,7 +104,7 @@ pub(super) fn run<R>(
 }
 
 /// Drops the work of a task that has not ended, inside its span.
-pub(super) fn drop_work(extras: &OnceBox<Extras>, f: impl FnOnce()) {
+pub(super) fn drop_work(extras: &OnceBox<TaskExtras>, f: impl FnOnce()) {
     let span = extras.get().and_then(|extras| extras.span.lock().take());
     let mut inside = None;
     contain(|| inside = span.as_deref().map(Span::enter));

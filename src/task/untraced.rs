@@ -3,7 +3,7 @@
 
 use once_cell::race::OnceBox;
 
-use super::extras::Extras;
+use super::extras::TaskExtras;
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
 use super::raw::current::Birth;
@@ -21,14 +21,18 @@ pub(super) fn announce(_: &Birth, _: Kind) -> NewSpan {
 pub(super) fn attach(_: &TaskRef, _: NewSpan) {}
 
 #[inline(always)]
-pub(super) fn named(_: &Extras, _: &str) {}
+pub(super) fn named(_: &TaskExtras, _: &str) {}
 
 #[inline(always)]
-pub(super) fn run<R>(_: &OnceBox<Extras>, _last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(super) fn run<R>(
+    _: &OnceBox<TaskExtras>,
+    _last: bool,
+    f: impl FnOnce() -> R,
+) -> Result<R, Panic> {
     panic::catch_in_task(f)
 }
 
 #[inline(always)]
-pub(super) fn drop_work(_: &OnceBox<Extras>, f: impl FnOnce()) {
+pub(super) fn drop_work(_: &OnceBox<TaskExtras>, f: impl FnOnce()) {
     f();
 }

@@ -1,6 +1,7 @@
 //! Results in the order in which they come, each with a key of the caller's.
 //!
-//! The keys are beside an [`AsCompleted`], which returns the number of the task that has ended.
+//! The keys are kept next to an [`AsCompleted`], which returns the number of the task that has
+//! ended.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

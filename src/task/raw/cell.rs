@@ -154,7 +154,7 @@ where
     Newborn::new(Kind::Local).local_future(future, schedule)
 }
 
-/// The two sides of a promise. `producer` is told when it is cancelled.
+/// The two sides of a promise. `producer` learns when the task is cancelled.
 #[track_caller]
 pub(crate) fn promise<T, P>(producer: P) -> (Completer<T>, Task<T>)
 where

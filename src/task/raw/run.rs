@@ -19,7 +19,7 @@ use crate::loom::atomic::{Ordering, fence};
 use crate::sync::marker;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
-use crate::task::extras::Extras;
+use crate::task::extras::TaskExtras;
 use crate::task::id::TaskId;
 use crate::task::state::{Cancel, Finish};
 use crate::task::traced;
@@ -349,12 +349,12 @@ impl TaskRef {
 
     /// The record of what most tasks do not need, if there is one.
     #[inline]
-    pub(in crate::task) fn extras(&self) -> Option<&Extras> {
+    pub(in crate::task) fn extras(&self) -> Option<&TaskExtras> {
         self.header().extras.get()
     }
 
     /// The record of rare data, which is made if there is none.
-    pub(in crate::task) fn extras_or_make(&self) -> &Extras {
+    pub(in crate::task) fn extras_or_make(&self) -> &TaskExtras {
         self.header().extras.get_or_init(Box::default)
     }
 

@@ -7,7 +7,7 @@
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
 use std::io::{self, Write};
-use std::sync::Once; // what it guards is told once: no protocol
+use std::sync::Once; // its hint is printed once: no protocol
 
 use crate::sys::processors;
 use crate::task;

@@ -105,7 +105,7 @@ pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
 /// thread.
 pub(in crate::thread) type StartThread = fn(&Arc<Registry>, Need) -> bool;
 
-/// Fields that every spawn and every worker write have their own cache lines: beside fields that
+/// Fields that every spawn and every worker write have their own cache lines: next to fields that
 /// all of them read, a spawn from outside takes twice as long while the workers run.
 pub(in crate::thread) struct Registry {
     /// Identifies this pool's tasks and workers; not 0, and without [`OUTSIDERS`].

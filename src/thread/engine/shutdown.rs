@@ -64,7 +64,7 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
                 !registry.injector.is_empty() || own.any(|slot| slot.public.has_tasks());
             !has_tasks && !registry.has_mail()
         };
-        // The mode changes before any thread is told to end: tasks that the threads' last hooks
+        // The mode changes before any thread is woken to end: tasks that the threads' last hooks
         // spawn are refused.
         let close = || registry.injector.set_mode(Mode::Closed);
         if registry.sleep.wait_quiet(idle, close) {

@@ -19,7 +19,7 @@
 //!
 //! - A thread is in `Asleep` exactly while it sleeps and has not been recruited; that,
 //!   `closed` and the width change only under the lock.
-//! - After `closed`, no thread is recruited, and one that goes to sleep is told to end.
+//! - After `closed`, no thread is recruited, and `fall_asleep` returns that the thread must end.
 //!
 //! **Rejected.** One futex word for all sleepers (a thundering herd); counting pushed jobs in the
 //! word (each push an RMW on a shared line); a ticker that notices missed work (costs CPU while

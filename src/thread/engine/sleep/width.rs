@@ -51,7 +51,7 @@ impl SleepState {
     }
 
     /// A spare has slept long enough. True: it must end. False: it is not a spare any more, or has
-    /// been recruited and will be told why.
+    /// been recruited, and the reason follows.
     pub(in crate::thread) fn end_spare(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
         self.is_spare(sleeper) && asleep.remove(sleeper)
