@@ -52,7 +52,8 @@
 //! [`sync`](crate::sync) locks and channels. The [guide](crate::_documentation::guide) has a server
 //! and its shutdown. If you know tokio, read [this page](crate::_documentation::from_tokio).
 
-// For work on this module. Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
+// For work on this module: `README.md` next to this file follows one turn. Checked by
+// `tests/event_loop/` and `checks/tests/loop_models.rs`.
 //
 //   other threads                      │   the loop's thread
 //                                      │

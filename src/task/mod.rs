@@ -46,8 +46,8 @@
 //! started by [`ThreadPool`](crate::ThreadPool), [`ProcessPool`](crate::ProcessPool),
 //! [`EventLoop`](crate::EventLoop).
 
-// For work on this module. Every call that starts work makes a *cell*: one allocation that holds
-// the work and later its output. It has two sides:
+// For work on this module: `README.md` next to this file follows one task. Every call that starts
+// work makes a *cell*: one allocation that holds the work and later its output. It has two sides:
 //
 //      the caller's side                     the producer's side
 //

@@ -46,7 +46,7 @@
 //! # Read next
 //!
 //! [`ThreadPool`] has all methods, [`ThreadPoolBuilder`] all options. If you know rayon, read
-//! [this page](crate::_documentation::from_rayon). `docs/internals/SCHEDULER.md` describes how the
+//! [this page](crate::_documentation::from_rayon). `src/thread/engine/README.md` describes how the
 //! pool works.
 
 // For work on this module.

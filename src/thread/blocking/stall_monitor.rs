@@ -23,7 +23,9 @@
 //!
 //! **Where only other threads wait** than the pool's own workers, nobody knows whether they wait
 //! for this pool. Then one more thread runs only if fewer of the pool's threads have computed since
-//! the last look than it is wide: a task that computes is not stuck in a lock.
+//! the last look than it is wide: a task that computes is not stuck in a lock. (A lock that spins
+//! looks like a computation. A thread that waits by means of std or another crate is not counted,
+//! nor is an event loop that sleeps.)
 //!
 //! It holds the pool only while it looks, so it does not keep a dropped pool alive. It runs no user
 //! code.

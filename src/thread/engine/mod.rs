@@ -1,11 +1,12 @@
 //! The scheduler: what the threads of one pool share, and what each of them does.
 //!
-//! From the ground up: `sleep`, how threads sleep and are woken (with `wake`, `mailbox` and
-//! `latch`); `queue`, the queues; `slot`, the public part of a worker; `registry`, the state that
-//! one pool's threads share, with `thread_list`, its threads, `indices` and its `config`; `worker`,
-//! finding and running work; `wait`, waiting in the middle of work; `thread_main`, a thread's loop,
-//! and `start_threads`, starting and resizing; `enter`, a thread from outside that takes part;
-//! `shutdown`. `raw_current` has the pools that this thread works for.
+//! `README.md` next to this file follows a piece of work. From the ground up: `sleep`, how threads
+//! sleep and are woken (with `wake`, `mailbox` and `latch`); `queue`, the queues; `slot`, the
+//! public part of a worker; `registry`, the state that one pool's threads share, with
+//! `thread_list`, its threads, `indices` and its `config`; `worker`, finding and running work;
+//! `wait`, waiting in the middle of work; `thread_main`, a thread's loop, and `start_threads`,
+//! starting and resizing; `enter`, a thread from outside that takes part; `shutdown`. `raw_current`
+//! has the pools that this thread works for.
 
 pub(super) mod abort_on_unwind;
 pub(super) mod config;

@@ -1,4 +1,5 @@
-//! Fork and join: two closures, of which the second may run on another worker.
+//! Fork and join: two closures, of which the second may run on another worker. `README.md` next to
+//! this file follows one join.
 //!
 //! `splitter` decides which joins are offered at all; `fork` offers one and completes it; `raw_job`
 //! is the offered closure, on the caller's stack. `wake_policy` decides for which of them a sleeper
