@@ -3,8 +3,8 @@
 //! **Job.** Names, documentation and bounds; other files do the work: `join/` for `join`,
 //! `scoped_task.rs` for `scope`, `region.rs` over `items.rs` for `map` and similar methods, the
 //! task cell for `spawn`; for all of them `wait.rs` for waiting, `registry.rs` and
-//! `start_threads.rs` for threads. What is decided here is the end of a pool whose last handle is
-//! dropped ([`LastHandle`]).
+//! `start_and_resize.rs` for threads. What is decided here is the end of a pool whose last handle
+//! is dropped ([`LastHandle`]).
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -19,7 +19,7 @@ use super::engine::queue;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
 use super::engine::wait::Compensate;
-use super::engine::{enter, shutdown, start_threads};
+use super::engine::{enter, shutdown, start_and_resize};
 use super::futures::spawn_async::spawn_async_on;
 use super::imap::iterator::Imap;
 use super::join::fork::{self, JoinPool};
@@ -90,7 +90,7 @@ impl ThreadPool {
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         park::set_blocker(&Compensate);
-        let registry = Registry::new(config, start_threads::start);
+        let registry = Registry::new(config, start_and_resize::start);
         let pool = Self {
             end: Arc::new(LastHandle {
                 registry: Arc::clone(&registry),

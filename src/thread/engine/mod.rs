@@ -4,7 +4,7 @@
 //! sleep and are woken (with `wake`, `mailbox` and `latch`); `queue`, the queues; `slot`, the
 //! public part of a worker; `registry`, the state that one pool's threads share, with
 //! `thread_list`, its threads, `indices` and its `config`; `worker`, finding and running work;
-//! `wait`, waiting in the middle of work; `thread_main`, a thread's loop, and `start_threads`,
+//! `wait`, waiting in the middle of work; `thread_main`, a thread's loop, and `start_and_resize`,
 //! starting and resizing; `enter`, a thread from outside that takes part; `shutdown`. `raw_current`
 //! has the pools that this thread works for.
 
@@ -21,7 +21,7 @@ pub(super) mod registry;
 pub(super) mod shutdown;
 pub(super) mod sleep;
 pub(super) mod slot;
-pub(super) mod start_threads;
+pub(super) mod start_and_resize;
 pub(super) mod thread_list;
 pub(super) mod thread_main;
 pub(super) mod wait;

@@ -2,7 +2,7 @@
 //!
 //! **Job.** [`Registry`] queues work, and wakes or starts a thread for it. Each thread holds a
 //! counted reference to it, and so does the `ThreadPool`. How threads start, and how many there
-//! are, is in `start_threads.rs`; how they end in `shutdown.rs`.
+//! are, is in `start_and_resize.rs`; how they end in `shutdown.rs`.
 //!
 //! **In a forked child** the pool's threads are not there, and its locks may be held for ever. So
 //! every way in goes through [`Registry::present`]: in a child it returns a registry without
