@@ -87,6 +87,24 @@ fn select_takes_the_first_that_is_ready_as_written() {
 }
 
 #[test]
+#[deny(unreachable_code)]
+fn select_takes_temporaries_and_futures_that_never_end() {
+    async fn endless() -> ! {
+        pending().await
+    }
+    within_deadline(|| {
+        trefoil::run(async {
+            select! { n = &mut ready(1) => assert_eq!(n, 1) }
+            let taken = select! {
+                _ = endless() => 0,
+                n = ready(1) => n,
+            };
+            assert_eq!(taken, 1);
+        });
+    });
+}
+
+#[test]
 fn select_passes_over_what_does_not_match_or_may_not_take_part() {
     within_deadline(|| {
         trefoil::run(async {

@@ -62,9 +62,12 @@ macro_rules! select {
         $(let mut $output = ::std::option::Option::None;)*
         {
             $(let mut $waits = true $(&& $condition)?;)*
-            $(let mut $future = ::std::pin::pin!(::std::future::IntoFuture::into_future($what));)*
+            // Bound first, so that `&mut make()` borrows from what lives as long as the wait.
+            $(let $future = $what;)*
+            $(let mut $future = ::std::pin::pin!(::std::future::IntoFuture::into_future($future));)*
             ::std::future::poll_fn(|cx| {
-                $(if $waits {
+                // A future whose output is `!` never gets beyond its poll.
+                $(#[allow(unreachable_code)] if $waits {
                     let polled = ::std::future::Future::poll($future.as_mut(), cx);
                     if let ::std::task::Poll::Ready(output) = polled {
                         #[allow(unused_variables, unused_mut)]
