@@ -500,7 +500,10 @@ impl<R: AsyncSeek + Unpin> AsyncSeek for BufReader<R> {
     ) -> Poll<io::Result<u64>> {
         let ahead = self.buffer().len();
         let target = match position {
-            SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub_unsigned(ahead as u64)),
+            SeekFrom::Current(by) => SeekFrom::Current(
+                by.checked_sub_unsigned(ahead as u64)
+                    .ok_or(io::ErrorKind::InvalidInput)?,
+            ),
             absolute => absolute,
         };
         let place = ready!(Pin::new(&mut self.inner).poll_seek(cx, target))?;

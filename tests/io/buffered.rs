@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures::io::{AsyncBufReadExt, Cursor};
 use futures::{StreamExt, TryStreamExt};
-use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 #[cfg(unix)]
 use trefoil::io::UnixStream;
 use trefoil::io::fs::File;
@@ -450,6 +450,47 @@ fn a_writer_that_takes_nothing_is_an_error() {
                 (error.kind(), writer.buffer()),
                 (ErrorKind::WriteZero, &b"ef"[..])
             );
+        });
+    });
+}
+
+/// Has any number of zeros, and a position.
+struct Zeros(u64);
+
+impl AsyncRead for Zeros {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<Result<usize>> {
+        into.fill(0);
+        self.0 += into.len() as u64;
+        Poll::Ready(Ok(into.len()))
+    }
+}
+
+impl AsyncSeek for Zeros {
+    fn poll_seek(mut self: Pin<&mut Self>, _: &mut Context<'_>, to: SeekFrom) -> Poll<Result<u64>> {
+        self.0 = match to {
+            SeekFrom::Start(place) => place,
+            SeekFrom::Current(by) => self.0.checked_add_signed(by).unwrap(),
+            SeekFrom::End(_) => unreachable!(),
+        };
+        Poll::Ready(Ok(self.0))
+    }
+}
+
+#[test]
+fn a_seek_too_far_back_is_refused_and_not_shortened() {
+    within_deadline(|| {
+        run(async {
+            let mut reader = BufReader::new(Zeros(0));
+            let begin = u64::MAX - 100_000;
+            reader.seek(SeekFrom::Start(begin)).await.unwrap();
+            reader.fill_buf().await.unwrap();
+            let error = reader.seek(SeekFrom::Current(i64::MIN)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert_eq!(reader.seek(SeekFrom::Current(0)).await.unwrap(), begin);
         });
     });
 }
