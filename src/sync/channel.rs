@@ -90,9 +90,19 @@ pin_project_lite::pin_project! {
             let this = this.project();
             if Arc::into_inner(mem::take(this.shared)).is_some() {
                 this.inside.close();
-                while this.inside.try_recv().is_ok() {}
+                let queued = Queued(&this.inside);
+                while queued.0.try_recv().is_ok() {}
             }
         }
+    }
+}
+
+/// Drops the items that are left when the destructor of another has panicked.
+struct Queued<'a, T>(&'a async_channel::Receiver<T>);
+
+impl<T> Drop for Queued<'_, T> {
+    fn drop(&mut self) {
+        while self.0.try_recv().is_ok() {}
     }
 }
 

@@ -9,6 +9,7 @@
 use crate::deadline;
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -337,6 +338,23 @@ fn the_last_receiver_drops_what_is_queued() {
             assert_eq!(Arc::strong_count(&item), 1);
         }
     });
+}
+
+#[test]
+fn an_item_whose_destructor_panics_keeps_no_other_queued() {
+    struct Item(Arc<AtomicUsize>);
+    impl Drop for Item {
+        fn drop(&mut self) {
+            assert_ne!(self.0.fetch_add(1, Ordering::Relaxed), 0, "the first one");
+        }
+    }
+    let (sender, receiver) = channel::unbounded();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    for _ in 0..3 {
+        sender.try_send(Item(dropped.clone())).ok().unwrap();
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(receiver))).is_err());
+    assert_eq!(dropped.load(Ordering::Relaxed), 3);
 }
 
 #[test]
