@@ -10,5 +10,7 @@ fn main() {
     trefoil::init(); // worker processes begin here
     let square = |n: u32| if n == 3 { std::process::abort() } else { n * n };
     let procs = trefoil::ProcessPool::new().unwrap();
-    println!("{:?}", procs.map_each(1..=4, square));
+    for result in procs.map_each(1..=4, square) {
+        println!("{result:?}");
+    }
 }
