@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let builder = ProcessPool::builder();
     let procs = match hosts.is_empty() {
         true => builder.workers(2).build()?,
-        false => builder.on(Ssh::hosts(hosts)).build()?,
+        false => builder.launcher(Ssh::hosts(hosts)).build()?,
     };
     let counted = procs.map(0..100, primes)?;
     let mut shares: BTreeMap<String, usize> = BTreeMap::new();

@@ -1343,8 +1343,7 @@ fn an_elastic_pool_tries_again_for_what_waits() {
                 }
                 Action::Spawn(1) => {
                     later += u32::from(begin.is_some());
-                    let again = world.now + Duration::from_secs(1);
-                    world.sched.put_off(1, again);
+                    world.sched.asked(1);
                 }
                 Action::Spawn(index) => {
                     let gates = Some(Front::own());

@@ -26,6 +26,7 @@ fn panic(place: Option<(String, u32, u32)>) -> Record<'static> {
 fn messages() -> Vec<Record<'static>> {
     vec![
         Record::Hello { copy: b"copy" },
+        Record::Direct,
         panic(Some(("a.rs".to_owned(), 1, 2))),
         panic(None),
         Record::Codec {

@@ -287,7 +287,7 @@ impl FromStr for AnyExecutor {
             #[cfg(feature = "ssh")]
             Some(("ssh", hosts)) => {
                 let engine = Ssh::hosts(hosts.split(','));
-                Self::Processes(ProcessPool::builder().on(engine).build()?)
+                Self::Processes(ProcessPool::builder().launcher(engine).build()?)
             }
             #[cfg(feature = "slurm")]
             Some(("slurm", n)) => {

@@ -82,6 +82,7 @@
 //   machines/  what starts workers on other machines
 //   channel/   values between any processes
 //   parent/    the parent's side: threads, sockets, processes
+//   launch/    what starts workers in other ways
 //   worker/    the worker's side
 //   pages/     shared pages, which make calls that follow closely quick
 //   sched/     which worker runs what; no I/O
@@ -102,6 +103,7 @@ pub mod channel;
 pub mod gate_model;
 mod host;
 mod job;
+mod launch;
 #[cfg(feature = "__machines")]
 pub mod machines;
 mod pages;
@@ -127,6 +129,11 @@ pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
+pub use launch::launched::Launched;
+pub use launch::raw_program::{Invitation, Program, WorkerStream};
+#[cfg(unix)]
+pub use launch::wrapped::Wrapped;
+pub use launch::{Capabilities, Ending, Launcher};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
@@ -138,7 +145,8 @@ pub(crate) mod root {
     pub use super::api::pool::ProcessPool;
     pub use super::api::process::{Process, ProcessBuilder};
     pub use super::api::remote::Remote;
-    pub use super::parent::{pool_error::PoolError, settings::WorkerStdout};
+    pub use super::launch::pool_error::PoolError;
+    pub use super::parent::settings::WorkerStdout;
     pub use super::sched::stats::ProcessStats;
     pub use super::value::bulk::Bulk;
     pub use super::value::shared::{Shared, SharedAtomics};

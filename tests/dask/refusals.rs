@@ -49,7 +49,7 @@ assert image("/proc/self/stat", 0, b"") is not None
 /// The error of `build`.
 fn refusal(dask: Dask) -> String {
     match ProcessPool::builder().on(dask).build() {
-        Err(PoolError::Engine(words)) => words,
+        Err(PoolError::Launcher(words)) => words,
         other => panic!("{other:?}"),
     }
 }
@@ -135,6 +135,6 @@ tests! {
     fn output_that_cannot_be_caught() {
         let cluster = Cluster::shared();
         let built = ProcessPool::builder().on(cluster.dask()).on_output(|_, _| ()).build();
-        assert!(matches!(built, Err(PoolError::Engine(_))), "{built:?}");
+        assert!(matches!(built, Err(PoolError::Launcher(_))), "{built:?}");
     }
 }

@@ -27,7 +27,7 @@ fn writes_down(cluster: &Cluster, first: &str) -> PathBuf {
 fn builder(cluster: &Cluster, hosts: &[&str], first: &str) -> ProcessPoolBuilder {
     let own = std::env::current_exe().unwrap();
     let ssh = cluster.ssh(hosts).client(writes_down(cluster, first));
-    ProcessPool::builder().on(ssh.executable(own))
+    ProcessPool::builder().launcher(ssh.executable(own))
 }
 
 /// How often the context was sent to this host.

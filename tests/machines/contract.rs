@@ -36,7 +36,7 @@ fn driver() {
         true => ssh.config(config),
         false => ssh.client(cluster.join("ssh")),
     };
-    let procs = ProcessPool::builder().on(ssh).build().unwrap();
+    let procs = ProcessPool::builder().launcher(ssh).build().unwrap();
     let pids = cluster.join("pids").display().to_string();
     std::fs::write(&pids, "").unwrap();
     let tasks: Vec<_> = (0..2)
@@ -338,7 +338,7 @@ tests! {
         let first = format!("PATH={}/bin:$PATH", cluster.directory.display());
         let client = std::fs::read_to_string(cluster.directory.join("ssh")).unwrap().replace("$EXTRA", &first);
         let ssh = cluster.ssh(&["node1:1"]).client(cluster.script("other", &client));
-        let procs = ProcessPool::builder().on(ssh).env("SONG", "a secret of ours").build().unwrap();
+        let procs = ProcessPool::builder().launcher(ssh).env("SONG", "a secret of ours").build().unwrap();
         let song = procs.spawn((), |()| std::env::var("SONG").unwrap());
         assert_eq!(song.join().unwrap(), "a secret of ours");
         let lines = std::fs::read_to_string(seen).unwrap();
@@ -402,7 +402,7 @@ tests! {
             drop(receiver);
             let builder = cluster.builder(&["node1"]).on_output(|_, _| ());
             let error = builder.build().unwrap_err();
-            assert!(matches!(&error, PoolError::Engine(words) if words.contains("on_output")), "{error}");
+            assert!(matches!(&error, PoolError::Launcher(words) if words.contains("on_output")), "{error}");
         }
     }
 

@@ -8,8 +8,8 @@ use crate::cluster::{Cluster, clusters};
 use crate::support::{Test, tests};
 
 fn refused(ssh: Ssh) -> String {
-    match ProcessPool::builder().on(ssh).build() {
-        Err(PoolError::Engine(words)) => words,
+    match ProcessPool::builder().launcher(ssh).build() {
+        Err(PoolError::Launcher(words)) => words,
         other => panic!("{other:?}"),
     }
 }

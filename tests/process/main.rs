@@ -33,6 +33,8 @@ mod host;
 #[cfg(target_os = "linux")] // its descriptors and its protocol
 mod hostile;
 mod imap;
+#[cfg(target_os = "linux")] // it looks for processes in /proc
+mod launcher;
 mod limits;
 mod memory;
 mod one;
@@ -60,6 +62,8 @@ fn main() {
     #[cfg(unix)]
     channel::helpers();
     everywhere::helpers();
+    #[cfg(target_os = "linux")]
+    launcher::helpers();
     one::helpers();
     let mut except = Vec::new();
     if support::is_plain() {
@@ -81,6 +85,8 @@ fn main() {
         calls::TESTS,
         everywhere::TESTS,
         host::TESTS,
+        #[cfg(target_os = "linux")]
+        launcher::TESTS,
         #[cfg(target_os = "linux")]
         hostile::TESTS,
         limits::TESTS,

@@ -59,7 +59,7 @@ pub(crate) fn copies() {
     for slurm in both(Path::new(&std::env::var(COPIES).unwrap())) {
         match ProcessPool::builder().on(slurm).build() {
             Ok(procs) => println!("{}", place(&procs).display()),
-            Err(PoolError::Engine(words)) => println!("{words}"),
+            Err(PoolError::Launcher(words)) => println!("{words}"),
             Err(error) => println!("{error:?}"),
         }
     }

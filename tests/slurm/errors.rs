@@ -14,7 +14,7 @@ use crate::support::{self, Scratch, Test, tests, until};
 
 pub(crate) fn refused(slurm: Slurm) -> String {
     match ProcessPool::builder().on(slurm).build() {
-        Err(PoolError::Engine(words)) => words,
+        Err(PoolError::Launcher(words)) => words,
         other => panic!("{other:?}"),
     }
 }
@@ -169,7 +169,7 @@ tests! {
                 None => builder,
             };
             match builder.build() {
-                Err(PoolError::Engine(error)) => has(&error, words),
+                Err(PoolError::Launcher(error)) => has(&error, words),
                 other => panic!("{other:?}"),
             }
         }
@@ -179,7 +179,7 @@ tests! {
     fn a_name_that_no_shell_takes() {
         let folder = PoolFolder::new();
         let builder = ProcessPool::builder().on(folder.slurm(Slurm::sbatch())).env("a.b", "1");
-        let Err(PoolError::Engine(words)) = builder.build() else { panic!("it was built") };
+        let Err(PoolError::Launcher(words)) = builder.build() else { panic!("it was built") };
         has(&words, &["`a.b`", "letters, digits"]);
     }
 

@@ -11,16 +11,13 @@ use std::time::Duration;
 
 use super::entry;
 use crate::process::host::handover::CARRIES;
-#[cfg(feature = "__machines")]
-use crate::process::host::image::image;
 use crate::process::host::private_memory::Meter;
+use crate::process::launch::Launcher;
 #[cfg(feature = "__machines")]
 use crate::process::machines::{Connect, Engine};
 use crate::process::parent::client;
-#[cfg(feature = "__machines")]
-use crate::process::parent::launch::Launch;
 use crate::process::parent::settings::{Settings, WorkerStdout};
-use crate::process::sched::Initializer;
+use crate::process::sched::{Elastic, Initializer};
 use crate::process::value::codec::codec_error;
 use crate::process::value::scope::PLAIN;
 use crate::process::{PoolError, Portable, ProcessPool};
@@ -51,6 +48,7 @@ const MOST_WORKERS: usize = 1 << 16;
 pub struct ProcessPoolBuilder {
     #[cfg(feature = "__machines")]
     engine: Option<Arc<dyn Connect>>,
+    launcher: Option<Box<dyn Launcher>>,
     physical_cores: bool,
     initializer: Option<Result<Initializer, TaskError>>,
     settings: Settings,
@@ -61,6 +59,7 @@ impl ProcessPoolBuilder {
         Self {
             #[cfg(feature = "__machines")]
             engine: None,
+            launcher: None,
             physical_cores: false,
             initializer: None,
             settings: Settings::new(),
@@ -68,7 +67,7 @@ impl ProcessPoolBuilder {
     }
 
     /// The number of processes. 0, the default: the number of processors that this process may use,
-    /// or, on other machines, what the engine has room for.
+    /// or what the [launcher](Self::launcher) has room for.
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.asked = (workers > 0).then_some(workers);
         self
@@ -207,14 +206,34 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Lets `engine` start the workers, on other machines.
+    /// Lets `launcher` start the workers: through a command line
+    /// ([`Wrapped`](crate::process::Wrapped)), or in any other way.
     ///
     /// They are [plain](Self::plain_workers), whatever is said there. [`build`](Self::build) then
-    /// takes as long as the engine needs to find out whether it can start workers. A variable
-    /// that is set by [`env`](Self::env) is set there, the others are as that machine has them.
-    /// What tasks print on standard output goes to standard error, and this process forwards it:
-    /// only [`WorkerStdout::Null`] changes that, and with [`on_output`](Self::on_output) there
-    /// is no pool ([`PoolError::Engine`]).
+    /// takes as long as the launcher needs to find out whether it can start workers. A variable
+    /// that is set by [`env`](Self::env) is set there; which others there are depends on the
+    /// launcher. What tasks print on standard output goes to standard error, and this process
+    /// forwards it: only [`WorkerStdout::Null`] changes that, and with
+    /// [`on_output`](Self::on_output) there is no pool ([`PoolError::Launcher`]).
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use trefoil::ProcessPool;
+    /// use trefoil::process::Wrapped;
+    ///
+    /// # trefoil::init();
+    /// let nice = Wrapped::new(["nice", "-n", "5", "{exe}"]);
+    /// let procs = ProcessPool::builder().workers(2).launcher(nice).build()?;
+    /// assert_eq!(procs.map(1..=3, |n: u32| n * n)?, [1, 4, 9]);
+    /// # }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn launcher(mut self, launcher: impl Launcher) -> Self {
+        self.launcher = Some(Box::new(launcher));
+        self
+    }
+
+    /// Lets `engine` start the workers, on other machines: as a [`launcher`](Self::launcher) does.
     #[cfg(feature = "__machines")]
     pub fn on(mut self, engine: impl Engine) -> Self {
         self.engine = Some(engine.connector().0);
@@ -318,6 +337,7 @@ impl ProcessPoolBuilder {
         settings.asked.map(checked).transpose()?;
         #[cfg(feature = "__machines")]
         (settings.plain |= self.engine.is_some());
+        settings.plain |= self.launcher.is_some();
         if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
             && initializer.chunk.is_uncopyable()
         {
@@ -325,16 +345,23 @@ impl ProcessPoolBuilder {
             let error = codec_error(name, way, PLAIN.to_owned());
             return Err(PoolError::Initializer(error));
         }
+        let launcher = self.launcher;
         #[cfg(feature = "__machines")]
-        if let Some(engine) = &self.engine {
-            settings.engine = Some(connect(&**engine, &mut settings)?);
-        }
-        if settings.memory.is_some() && settings.engine.is_none() {
+        let launcher = match &self.engine {
+            Some(engine) => {
+                check(&settings)?;
+                Some(engine.connect(&mut settings)?)
+            }
+            None => launcher,
+        };
+        let slots = launcher.map(|launcher| prepare(launcher, &mut settings));
+        let slots = slots.transpose()?;
+        if settings.memory.is_some() && slots.is_none() {
             Meter::new()?; // workers here are as able as this process
         }
-        settings.workers = checked(match (settings.asked, &settings.engine) {
+        settings.workers = checked(match (settings.asked, slots) {
             (Some(workers), _) => workers,
-            (None, Some(engine)) => engine.slots(),
+            (None, Some(slots)) => slots,
             (None, None) if self.physical_cores => processors::physical(),
             (None, None) => processors::logical(),
         })?;
@@ -344,7 +371,6 @@ impl ProcessPoolBuilder {
 
 /// How long a worker elsewhere that was asked how far it got may be silent until it counts as
 /// stopped. (Bytes count as taken when they have been sent.)
-#[cfg(feature = "__machines")]
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// This number of workers, if it is possible.
@@ -356,16 +382,9 @@ fn checked(workers: usize) -> Result<usize, PoolError> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, words).into())
 }
 
-/// Makes `engine` ready for a pool.
-#[cfg(feature = "__machines")]
-fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Launch>, PoolError> {
-    let refused = |words: &str| Err(PoolError::Engine(words.to_owned()));
-    if !image().is_named_by_content() {
-        return refused(
-            "this executable has no build id, by which its copies elsewhere are known: link it \
-             with `-C link-arg=-Wl,--build-id` in RUSTFLAGS",
-        );
-    }
+/// Whether a launcher's workers can have these settings.
+fn check(settings: &Settings) -> Result<(), PoolError> {
+    let refused = |words: &str| Err(PoolError::Launcher(words.to_owned()));
     if settings.stdout == WorkerStdout::Capture {
         return refused(
             "what tasks print there goes to standard error, and not to `on_output`: return it as a \
@@ -373,17 +392,30 @@ fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Laun
         );
     }
     let has_nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);
-    if settings
-        .variables
-        .iter()
-        .any(|(key, value)| has_nul(key) || has_nul(value))
-    {
+    let mut variables = settings.variables.iter();
+    if variables.any(|(key, value)| has_nul(key) || has_nul(value)) {
         return refused("a variable of the workers (`env`) has a byte 0 in it");
     }
-    let launch = engine.connect(settings)?;
-    settings.policy.patience = SILENCE;
-    launch.adjust(&mut settings.policy);
-    Ok(launch)
+    Ok(())
+}
+
+/// Makes `launcher` ready for a pool. Returns the default number of workers.
+fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<usize, PoolError> {
+    check(settings)?;
+    let can = launcher.prepare(&settings.program())?;
+    let most = settings.asked.unwrap_or(can.slots);
+    let policy = &mut settings.policy;
+    policy.elastic = can.elastic.map(|(least, idle)| Elastic { least, idle });
+    if let Some(elastic) = policy.elastic.filter(|elastic| elastic.least > most) {
+        let least = elastic.least;
+        return Err(PoolError::Launcher(format!(
+            "there are {least} workers at least, and {most} at most: ask for more with `workers`"
+        )));
+    }
+    policy.patience = policy.patience.max(SILENCE);
+    policy.grace = policy.grace.saturating_add(can.latency);
+    settings.launcher = Some(launcher.into());
+    Ok(can.slots)
 }
 
 impl ProcessPool {

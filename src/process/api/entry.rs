@@ -36,7 +36,9 @@ use std::sync::OnceLock;
 
 use crate::process::PoolError;
 use crate::process::host::image::image;
+use crate::process::host::worker::{forget_variable, hear_all_signals};
 use crate::process::host::{executable, itself};
+use crate::process::launch::raw_program::{self, Program};
 use crate::process::wire::invitation::{Invitation, VARIABLE};
 use crate::process::worker::serve::serve;
 use crate::process::worker::stream::ends;
@@ -121,14 +123,28 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
                 ends("begin", &why);
             }
             if DEPTH.set(depth).is_ok() {
-                crate::process::host::worker::forget_variable(VARIABLE);
-                #[cfg(feature = "slurm")]
-                if let Some(address) = &ours.dials {
-                    crate::process::machines::holder::hold(&ours, address);
+                forget_variable(VARIABLE);
+                match ours.entry {
+                    Some(offset) => call(offset, &ours),
+                    None => serve(&ours),
                 }
-                serve(&ours);
             }
         }
+    }
+}
+
+/// Calls the function that the invitation names, and exits with the code that it returns. What it
+/// starts is as deep as what the pool starts.
+fn call(offset: u64, invitation: &Invitation) -> ! {
+    hear_all_signals();
+    let program = Program {
+        depth: invitation.depth.saturating_sub(1),
+        variables: Vec::new(),
+        discards: false,
+    };
+    match raw_program::enter(offset, &program, &invitation.name) {
+        Some(code) => std::process::exit(code),
+        None => ends("begin", &"its invitation names no function of this program"),
     }
 }
 
@@ -156,18 +172,22 @@ pub(crate) fn depth() -> Result<u32, PoolError> {
     }
 }
 
-/// Workers on other machines must be the same build of the program as their pool.
+/// Workers must be the same build of the program as their pool, wherever they are.
 pub(crate) const OTHER_BUILD: &str =
     "the executable here is another build of the program than the one that starts it";
 
 const OTHER_RIGHTS: &str = "a program that runs with other rights than its caller's \
     (set-user-id, file capabilities) cannot have workers, nor be one";
 
+const NO_STREAM: &str = "its standard input or output is neither a pipe nor a socket: what starts \
+    it must pass its own on, as `docker run -i` does, and make no terminal of them";
+
 /// Whether this process can be a worker; or why not.
 fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
     match (is_as_called(), invitation.has_stream()) {
         (false, _) => Err(OTHER_RIGHTS),
-        (true, _) if invitation.dials.is_some() => Ok(()),
+        (true, _) if invitation.entry.is_some() => Ok(()),
+        (_, false) if invitation.stream == Some([0, 1]) => Err(NO_STREAM),
         (_, false) if invitation.stream.is_some() => {
             Err("its stream was closed before `trefoil::init()`")
         }

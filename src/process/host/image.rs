@@ -60,7 +60,6 @@ pub(crate) struct Image {
     base: usize,
     code: Vec<Range<usize>>,
     name: String,
-    #[cfg(feature = "__machines")]
     is_named_by_content: bool,
     starts_again: Result<(), &'static str>,
 }
@@ -82,7 +81,6 @@ impl Image {
             is_executed,
         } = format::headers();
         executable::note();
-        #[cfg(feature = "__machines")]
         let is_named_by_content = id.is_some();
         let id = id.unwrap_or_else(executable::id);
         let unknown = "the program's file cannot be looked at (on Linux it is /proc/self/exe: is /proc mounted?)";
@@ -94,7 +92,6 @@ impl Image {
             base,
             code,
             name,
-            #[cfg(feature = "__machines")]
             is_named_by_content,
             starts_again: is_executed.and(is_known),
         }
@@ -120,7 +117,6 @@ impl Image {
     }
 
     /// Whether the name is the same for every copy of the executable, on any machine.
-    #[cfg(feature = "__machines")]
     pub(crate) fn is_named_by_content(&self) -> bool {
         self.is_named_by_content
     }

@@ -40,8 +40,10 @@ pub(crate) struct Extras {
     pub(crate) descriptors: Descriptors,
     /// The lent numbers of the next value. (A plain worker lends nothing.)
     pub(crate) lending: Lending,
-    /// An engine has started the worker, and may say how it has ended.
+    /// Another process forwards the worker's records, and may say how it has ended.
     pub(crate) is_forwarded: bool,
+    /// The worker itself has the other end of the stream.
+    pub(crate) is_direct: bool,
     /// How the worker has ended, if there is no process on this machine whose status tells.
     pub(crate) died: Option<Box<Died>>,
     /// Held by other threads while they decode from memory that the worker has lent.

@@ -17,16 +17,16 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-use crate::process::host::executable;
+use crate::process::Program;
 
 /// The SHA-256 of the program's file, and how many bytes it has. It is computed once: all later
 /// pools copy the same file.
-pub(crate) fn own_hash() -> Result<(String, u64), String> {
+pub(crate) fn own_hash(program: &Program) -> Result<(String, u64), String> {
     static OWN: OnceLock<(String, u64)> = OnceLock::new();
     if let Some(own) = OWN.get() {
         return Ok(own.clone());
     }
-    let own = executable::path().and_then(File::open).and_then(hash);
+    let own = program.open().and_then(hash);
     let own = own.map_err(|error| format!("the program's file cannot be read: {error}"))?;
     Ok(OWN.get_or_init(|| own).clone())
 }

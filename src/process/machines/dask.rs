@@ -28,14 +28,16 @@ use rustix::process::{Resource, getrlimit};
 
 use super::dask_control::Control;
 use super::sealed::Connector;
-use super::{Connect, Engine};
+use super::{Connect, Engine, check_build};
 use crate::loom::Mutex;
 use crate::process::PoolError;
 use crate::process::host::handover::CARRIES;
 use crate::process::host::image::image;
-use crate::process::parent::launch::{Launch, Started, stream};
+use crate::process::launch::launched::{Launched, stream};
+use crate::process::launch::raw_program::Program;
+use crate::process::launch::{Capabilities, Keeper, Launcher};
 use crate::process::parent::settings::{Settings, WorkerStdout};
-use crate::process::sched::Policy;
+use crate::task::Task;
 
 /// The gateway's source.
 pub(crate) const GATEWAY: &str = include_str!("dask_gateway.py");
@@ -274,15 +276,22 @@ impl Engine for Dask {
 }
 
 impl Connect for Dask {
-    fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError> {
-        let refused = |error: io::Error| PoolError::Engine(error.to_string());
+    fn connect(&self, settings: &mut Settings) -> Result<Box<dyn Launcher>, PoolError> {
+        check_build()?;
+        let refused = |error: io::Error| PoolError::Launcher(error.to_string());
         if !CARRIES {
             return Err(refused(io::Error::other(
                 "this system cannot hand one end of a stream to another process, as the gateway to \
                  Dask needs it: use Linux",
             )));
         }
-        Ok(Arc::new(self.start(settings).map_err(refused)?))
+        let gateway = Arc::new(self.start(settings).map_err(refused)?);
+        settings.keeper = Some(gateway.clone());
+        settings.policy.round_trip = ROUND_TRIP;
+        settings.policy.at_once = Some(gateway.at_once);
+        settings.policy.patience = Duration::MAX; // an item may wait long in Dask's queue
+        settings.policy.told = true;
+        Ok(Box::new(gateway))
     }
 }
 
@@ -307,43 +316,27 @@ impl Gateway {
     }
 }
 
-impl Launch for Gateway {
-    fn slots(&self) -> usize {
+impl Launcher for Arc<Gateway> {
+    fn prepare(&mut self, _: &Program) -> Result<Capabilities, PoolError> {
         // Each worker has a descriptor here, and one in the gateway, which has the same limit.
         let most = getrlimit(Resource::Nofile)
             .current
             .map_or(usize::MAX, |most| (most / 2) as usize);
-        self.at_once.max(LEAST_WORKERS).min(most).max(1)
+        let slots = self.at_once.max(LEAST_WORKERS).min(most).max(1);
+        Ok(Capabilities::slots(slots).latency(ROUND_TRIP))
     }
 
-    fn may_start(&self, _: usize, _: &[usize]) -> bool {
-        true
+    fn start(&self, _: usize) -> Task<io::Result<Launched>> {
+        let open = || {
+            let (ours, theirs) = stream()?;
+            self.control.open(theirs.into());
+            Ok(Launched::stream(ours))
+        };
+        Task::ready(self.lost().map_or_else(open, Err))
     }
+}
 
-    fn start(&self, index: usize) -> io::Result<Started> {
-        if let Some(lost) = self.lost() {
-            return Err(lost);
-        }
-        let (ours, theirs) = stream()?;
-        self.control.open(theirs.into());
-        Ok(Started {
-            socket: ours.into(),
-            kept: None,
-            child: None,
-            output: None,
-            words: None,
-            pid: u32::try_from(index + 1).unwrap_or(u32::MAX),
-        })
-    }
-
-    fn adjust(&self, policy: &mut Policy) {
-        policy.round_trip = ROUND_TRIP;
-        policy.at_once = Some(self.at_once);
-        policy.grace = policy.grace.saturating_add(ROUND_TRIP);
-        policy.patience = Duration::MAX; // an item may wait long in Dask's queue
-        policy.told = true;
-    }
-
+impl Keeper for Gateway {
     fn free(&self, id: u64) {
         self.control.free(id);
     }

@@ -26,9 +26,8 @@ use rustix::process::{Pid, Signal};
 use super::handshake::{self, HandshakeError, Hello, Key, Until, random};
 use crate::process::host::executable;
 use crate::process::host::image::image;
-use crate::process::host::worker::hear_all_signals;
+use crate::process::launch::raw_program::{Program, WorkerStream};
 use crate::process::parent::worker_stderr::{TAIL, text};
-use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
 use crate::process::worker::stream::ends;
 use crate::sys::child::Handle;
@@ -47,17 +46,18 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait, after the worker's exit, until the pool closes its end of the stream.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Connects, runs a worker, and exits with its exit code.
-pub(crate) fn hold(invitation: &Invitation, address: &str) -> ! {
-    hear_all_signals();
-    match connect(invitation, address).and_then(|connections| run(invitation, connections)) {
-        Ok(code) => std::process::exit(code),
+/// Connects, runs a worker, and returns its exit code. `argument`: the pool's address, and the name
+/// of the job.
+pub(crate) fn hold(program: &Program, argument: &str) -> i32 {
+    let (address, job) = argument.split_once(' ').unwrap_or((argument, ""));
+    match connect(job, address).and_then(|connections| run(program, connections)) {
+        Ok(code) => code,
         Err(error) => ends("begin", &error),
     }
 }
 
 /// Opens the worker's stream, and the connection that reports its exit.
-fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]> {
+fn connect(name: &str, address: &str) -> io::Result<[TcpStream; 2]> {
     let mut line = [0; 64];
     io::stdin()
         .read_exact(&mut line)
@@ -70,7 +70,7 @@ fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]>
             copy: image().name().to_owned(),
             ticket,
             is_stream,
-            job: invitation.name.clone(),
+            job: name.to_owned(),
             number: job(),
         };
         let mut round = 1;
@@ -111,8 +111,8 @@ fn reach(address: &str) -> io::Result<TcpStream> {
 }
 
 /// Runs the worker until it exits, and reports its exit.
-fn run(invitation: &Invitation, [stream, mut tells]: [TcpStream; 2]) -> io::Result<i32> {
-    let mut child = start(invitation, &stream)?;
+fn run(program: &Program, [stream, mut tells]: [TcpStream; 2]) -> io::Result<i32> {
+    let mut child = start(program, &stream)?;
     let pid = Pid::from_child(&child);
     let process = Handle::open(pid)?;
     let mut words = child.stderr.take();
@@ -170,11 +170,10 @@ fn run(invitation: &Invitation, [stream, mut tells]: [TcpStream; 2]) -> io::Resu
 }
 
 /// Starts the program again, as a worker.
-fn start(invitation: &Invitation, stream: &TcpStream) -> io::Result<Child> {
+fn start(program: &Program, stream: &TcpStream) -> io::Result<Child> {
     rustix::io::fcntl_setfd(stream, FdFlags::empty())?; // the worker inherits it
     let number = stream.as_raw_fd();
-    let own = std::process::id().to_string();
-    let invitation = elsewhere(invitation.depth.saturating_sub(1), &own, [number; 2]);
+    let invitation = program.invitation(WorkerStream::Descriptors(number, number));
     let mut command = Command::new(executable::path()?);
     let mut arguments = std::env::args_os();
     if let Some(name) = arguments.next() {
@@ -182,7 +181,7 @@ fn start(invitation: &Invitation, stream: &TcpStream) -> io::Result<Child> {
     }
     command
         .args(arguments)
-        .env(VARIABLE, invitation)
+        .env(invitation.name(), invitation.value())
         .stdin(Stdio::null())
         .stderr(Stdio::piped());
     let child = command.spawn();

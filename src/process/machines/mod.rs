@@ -14,7 +14,7 @@ mod dask_control;
 #[cfg(feature = "slurm")]
 mod handshake;
 #[cfg(feature = "slurm")]
-pub(super) mod holder;
+mod holder;
 #[cfg(feature = "ssh")]
 mod host;
 #[cfg(feature = "ssh")]
@@ -43,10 +43,10 @@ mod ssh;
 mod strangers;
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::PoolError;
-use super::parent::launch::Launch;
+use super::host::image::image;
+use super::launch::Launcher;
 use super::parent::settings::Settings;
 
 /// The items that are public at the crate's root.
@@ -78,7 +78,17 @@ pub trait Engine: fmt::Debug {
 pub(crate) trait Connect: fmt::Debug + Send + Sync {
     /// Finds out whether workers can be started, and prepares everything for that. It may take
     /// long; after an error it leaves nothing behind.
-    fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError>;
+    fn connect(&self, settings: &mut Settings) -> Result<Box<dyn Launcher>, PoolError>;
+}
+
+/// Checks that this executable can be known where it is copied.
+fn check_build() -> Result<(), PoolError> {
+    let words = "this executable has no build id, by which its copies elsewhere are known: link it \
+        with `-C link-arg=-Wl,--build-id` in RUSTFLAGS";
+    let known = image().is_named_by_content();
+    known
+        .then_some(())
+        .ok_or_else(|| PoolError::Launcher(words.to_owned()))
 }
 
 pub(crate) mod sealed {

@@ -4,21 +4,18 @@
 //! 1. The script prints what the host is, and whether the executable is there.
 //! 2. If it is not, a second connection copies it, under a temporary name until the copy is
 //!    complete; then step 1 is repeated.
-//! 3. If it is, the same connection goes on as a worker's would: welcome, hello, good-bye. So
+//! 3. If it is, the same connection starts it with an invitation to print its identity. So
 //!    whatever would keep a worker from starting is found here and reported: another kind of
 //!    processor, older libraries, another build, a `main` without `init`.
 //!
 //! Tests: below; `tests/machines/`.
 
-use std::fs::File;
 use std::io;
 use std::process::Command;
 use std::time::Duration;
 
 use super::conversation::{ProgramOutput, Rest, converse};
-use crate::process::host::executable;
-use crate::process::host::image::image;
-use crate::process::wire::{Frame, Record};
+use crate::process::Program;
 
 /// How long a host may take to describe itself.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
@@ -81,9 +78,10 @@ impl Facts {
 
 /// How to test one host.
 pub(crate) struct Probe {
+    pub(crate) program: Program,
     pub(crate) host: String,
-    /// A line for a shell (`shell::line`): it prints the facts, then runs the executable as a
-    /// worker.
+    /// A line for a shell (`shell::line`): it prints the facts, then runs the executable, which
+    /// prints its identity.
     pub(crate) ask: Vec<u8>,
     /// Another line: it writes the rest of standard input to the executable's place. `None`: the
     /// user has said where the executable is, so nothing is copied.
@@ -107,29 +105,20 @@ impl Probe {
         if !facts.has_it {
             return Err(self.says("has no such executable", &answer));
         }
-        let hello = matches!(
-            Record::decode(rest),
-            Ok(Some((Record::Hello { copy }, _))) if copy == image().name().as_bytes()
-        );
-        match hello && answer.status.success() {
+        let begins = rest.trim_ascii() == self.program.identity().as_bytes();
+        match begins && answer.status.success() {
             true => Ok(facts.processors),
             false => Err(self.no_worker(&answer)),
         }
     }
 
     fn ask(&self, client: Client<'_>) -> Result<ProgramOutput, String> {
-        let welcome = Frame::Welcome {
-            copy: image().name().as_bytes(),
-            memory: 0,
-            plain: true,
-        };
-        let words = [&*self.ask, &welcome.head(0), &Frame::Bye.head(0)].concat();
-        self.converse(client, words, None, PROBE_LIMIT)
+        self.converse(client, self.ask.clone(), None, PROBE_LIMIT)
     }
 
     /// Copies the executable to the host.
     fn put(&self, client: Client<'_>, put: &[u8]) -> Result<(), String> {
-        let own = executable::path().and_then(File::open);
+        let own = self.program.open();
         let own = own.map_err(|error| format!("the program's file cannot be read: {error}"))?;
         let answer = self.converse(client, put.to_vec(), Some(Box::new(own)), COPY_LIMIT)?;
         match answer.status.success() {

@@ -9,7 +9,7 @@
 //!
 //! Tests: below, with each shell that is installed.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 /// Runs the first line of its standard input.
@@ -30,7 +30,9 @@ pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
 
 /// Shell commands that export these variables to everything the shell starts; or why that is
 /// impossible.
-pub(crate) fn exports(variables: &[(OsString, OsString)]) -> Result<Vec<u8>, String> {
+pub(crate) fn exports<'a>(
+    variables: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
+) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     for (name, value) in variables {
         let plain = name.to_str().filter(|name| is_name(name));
@@ -102,6 +104,7 @@ pub(crate) fn line(script: &[u8]) -> Vec<u8> {
 #[allow(clippy::disallowed_methods)] // children of the test's
 mod tests {
     use super::*;
+    use std::ffi::OsString;
     use std::io::Write;
     use std::process::{Command, Stdio};
 
@@ -155,7 +158,8 @@ mod tests {
             .enumerate()
             .map(|(n, value)| (format!("T_{n}").into(), OsStr::from_bytes(value).into()))
             .collect();
-        let mut script = exports(&variables).unwrap();
+        let each = variables.iter().map(|(name, value)| (&**name, &**value));
+        let mut script = exports(each).unwrap();
         script.extend(b"env -0; exit $?");
         for shell in ["sh", "dash", "bash", "zsh", "ksh"] {
             let mut command = Command::new(shell);
@@ -179,9 +183,9 @@ mod tests {
         for name in [
             "", "a.b", "A-B", "7A", "PPID", "UID", "_", "BASH_ENV", "\u{e9}",
         ] {
-            let refused = exports(&[(name.into(), "x".into())]).unwrap_err();
+            let refused = exports([(OsStr::new(name), OsStr::new("x"))]).unwrap_err();
             assert!(refused.contains(&format!("`{name}`")), "{refused}");
         }
-        assert!(exports(&[("LD_LIBRARY_PATH".into(), "/x".into())]).is_ok());
+        assert!(exports([(OsStr::new("LD_LIBRARY_PATH"), OsStr::new("/x"))]).is_ok());
     }
 }

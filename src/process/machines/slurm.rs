@@ -35,22 +35,21 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::handshake::{Key, random};
+use super::holder::hold;
 use super::shell::{exports, line, quoted};
 use super::slurm_attend::Attending;
 use super::slurm_copy::{NodeCopy, id};
 use super::slurm_jobs::{Jobs, Secret, Way, job_name, own_address};
 use super::slurm_launch::Connected;
-use super::slurm_state::{SlurmState, State, UNUSED_LIMIT};
-use super::{Connect, Engine, sealed};
+use super::slurm_state::SlurmState;
+use super::{Connect, Engine, check_build, sealed};
 use crate::loom::{Condvar, Mutex, thread};
 use crate::process::PoolError;
-use crate::process::parent::launch::Launch;
+use crate::process::launch::{Capabilities, Launcher};
 use crate::process::parent::settings::{Settings, WorkerStdout};
-use crate::process::sched::Elastic;
-use crate::process::wire::invitation::{VARIABLE, dialling};
 use crate::sys::bell::Bell;
 
 /// The longest limit: later times might not be representable.
@@ -148,7 +147,7 @@ impl Slurm {
     /// [`build`](crate::ProcessPoolBuilder::build) waits for the first worker, and says why there
     /// is none. [`workers`](crate::ProcessPoolBuilder::workers) takes the place of the second
     /// number; if that is less than the first, there is no pool
-    /// ([`PoolError::Engine`]).
+    /// ([`PoolError::Launcher`]).
     pub fn nodes(mut self, workers: RangeInclusive<usize>) -> Self {
         self.nodes = workers;
         self
@@ -235,14 +234,16 @@ impl Slurm {
             (Place::At(path), _) => (Vec::new(), word(path)),
             _ => (Vec::new(), word(&std::env::current_exe()?)),
         };
-        let invitation = dialling(settings.depth, "$$", &address.to_string());
         // The client of `srun` has a name of ours, to which the step's is added.
         let job = match self.way {
             Way::Sbatch => id(Way::Sbatch).to_owned(),
             Way::Srun => format!("$0@{}", id(Way::Srun)),
         };
-        script.extend(exports(&settings.variables).map_err(PoolError::Engine)?);
-        script.extend(format!("export {VARIABLE}=\"{invitation}{job}\"; ").bytes());
+        let program = settings.program();
+        script.extend(exports(program.variables()).map_err(PoolError::Launcher)?);
+        let invitation = program.entry(hold, &format!("{address} {job}"))?;
+        let (name, value) = (invitation.name(), invitation.value());
+        script.extend(format!("export {name}=\"{value}\"; ").bytes());
         script.extend(executable);
         for argument in std::env::args_os().skip(1) {
             script.push(b' ');
@@ -321,7 +322,8 @@ impl Engine for Slurm {
 }
 
 impl Connect for Slurm {
-    fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError> {
+    fn connect(&self, settings: &mut Settings) -> Result<Box<dyn Launcher>, PoolError> {
+        check_build()?;
         let least = *self.nodes.start();
         let most = settings.asked.unwrap_or(*self.nodes.end());
         if least > most {
@@ -329,7 +331,7 @@ impl Connect for Slurm {
                 "`nodes({:?})` asks for {least} workers at least",
                 self.nodes
             );
-            return Err(PoolError::Engine(match settings.asked {
+            return Err(PoolError::Launcher(match settings.asked {
                 Some(_) => format!(
                     "{nodes}, and `workers({most})` for {most} at most: ask for more with \
                      `workers`, or for fewer with `nodes`"
@@ -338,12 +340,12 @@ impl Connect for Slurm {
             }));
         }
         let key = Key::new()?;
-        let directory = self.place().map_err(PoolError::Engine)?;
+        let directory = self.place().map_err(PoolError::Launcher)?;
         let copy = match &self.executable {
-            Place::Copied(directory) => Some(NodeCopy::new(directory)),
+            Place::Copied(directory) => Some(NodeCopy::new(&settings.program(), directory)),
             _ => None,
         };
-        let copy = copy.transpose().map_err(PoolError::Engine)?;
+        let copy = copy.transpose().map_err(PoolError::Launcher)?;
         let program = std::env::current_exe()?;
         let name = job_name(&program, u32::from_ne_bytes(random()?));
         let mut jobs = Jobs {
@@ -354,8 +356,8 @@ impl Connect for Slurm {
             directory,
             is_shared: copy.is_none() || self.directory.is_some(),
         };
-        jobs.test().map_err(PoolError::Engine)?;
-        let listener = self.bind().map_err(PoolError::Engine)?;
+        jobs.test().map_err(PoolError::Launcher)?;
+        let listener = self.bind().map_err(PoolError::Launcher)?;
         listener.set_nonblocking(true)?;
         let start = self.start(settings, listener.local_addr()?, copy.as_ref())?;
         jobs.secret = Secret::new(&start, &key);
@@ -368,12 +370,7 @@ impl Connect for Slurm {
             key,
             patience: self.patience,
         });
-        let ask = |state: &mut State| {
-            // or until the driver asks itself
-            let until = Instant::now() + self.patience + UNUSED_LIMIT;
-            state.asked.extend((0..least).map(|slot| (slot, until)));
-        };
-        ask(&mut shared.state.lock());
+        shared.state.lock().awaited = least; // until the driver asks itself
         let thread = thread::Builder::new().name("trefoil-slurm".to_owned());
         let theirs = shared.clone();
         let attend = move || Attending::new(theirs, jobs, copy, listener).attend();
@@ -381,16 +378,12 @@ impl Connect for Slurm {
         let connected = Connected {
             shared,
             thread: Some(thread),
-            elastic: Elastic {
-                least,
-                idle: self.idle,
-            },
-            most,
+            can: Capabilities::slots(most).elastic(least, self.idle),
         };
         if least > 0 {
-            connected.first().map_err(PoolError::Engine)?;
+            connected.first().map_err(PoolError::Launcher)?;
         }
-        Ok(Arc::new(connected))
+        Ok(Box::new(connected))
     }
 }
 

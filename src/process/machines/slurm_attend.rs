@@ -29,7 +29,7 @@ use super::slurm_copy::{NodeCopy, trouble};
 use super::slurm_guard::JobGuard;
 use super::slurm_jobs::{Jobs, Listed, Way};
 use super::slurm_sending::{Copies, Sent};
-use super::slurm_state::{Arrived, REQUEST_INTERVAL, SlurmState, State, UNUSED_LIMIT};
+use super::slurm_state::{Arrived, SlurmState, State, UNUSED_LIMIT};
 use crate::loom::thread;
 use crate::sys::poll::poll_patiently;
 
@@ -137,7 +137,7 @@ impl Attending {
             && state.ready.is_empty()
             && state.halves.is_empty()
             && state.pending.is_empty()
-            && state.asked.is_empty();
+            && state.wanted() == 0;
         let lingers = state.ended.iter().map(|(_, since)| *since + LINGER).min();
         drop(state);
         let look = self.look.map(|(at, _)| at);
@@ -173,11 +173,9 @@ impl Attending {
         {
             state.failed = None;
         }
-        state
-            .asked
-            .retain(|_, said| now < *said + 3 * REQUEST_INTERVAL);
+        state.serve();
         let there = state.ready.len() + state.pending.len();
-        let more = state.asked.len().saturating_sub(there);
+        let more = state.wanted().saturating_sub(there);
         let failed = state.failed.is_some();
         drop(state);
         if more == 0 || failed || self.rests.is_some_and(|at| now < at) {
@@ -393,11 +391,11 @@ impl Attending {
         state
             .halves
             .retain(|_, half| now < half.since + UNUSED_LIMIT);
-        if !state.asked.is_empty() {
+        if state.wanted() > 0 {
             self.unasked = None;
         }
         let unasked = *self.unasked.get_or_insert(now);
-        if state.asked.is_empty() && now >= unasked + UNUSED_LIMIT {
+        if state.wanted() == 0 && now >= unasked + UNUSED_LIMIT {
             let State { ready, ended, .. } = &mut *state;
             ready.retain(|arrived| {
                 let stays = now < arrived.since + UNUSED_LIMIT;
@@ -405,7 +403,7 @@ impl Attending {
                 stays
             });
         }
-        let surplus = state.asked.is_empty() && !state.pending.is_empty();
+        let surplus = state.wanted() == 0 && !state.pending.is_empty();
         if now >= self.next_check {
             self.next_check = now + CHECK_INTERVAL;
             for arrived in state.present.values_mut() {

@@ -26,6 +26,7 @@ use std::process::Command;
 use super::copy::{self, CAN_HASH, IS_OURS, KEEP, USE};
 use super::shell::quoted;
 use super::slurm_jobs::{Way, run};
+use crate::process::Program;
 
 /// For how many fifths of a second a job waits while nothing comes.
 const PATIENCE: u32 = 600;
@@ -72,7 +73,7 @@ pub(crate) struct NodeCopy {
 
 impl NodeCopy {
     /// Reads the program's file. `directory` is where the nodes have room.
-    pub(crate) fn new(directory: &Path) -> Result<Self, String> {
+    pub(crate) fn new(program: &Program, directory: &Path) -> Result<Self, String> {
         if !directory.is_absolute() {
             return Err(format!(
                 "`copy_executable` takes the whole path of a directory on the nodes, and {} is not \
@@ -80,7 +81,7 @@ impl NodeCopy {
                 directory.display()
             ));
         }
-        let (hash, length) = copy::own_hash()?;
+        let (hash, length) = copy::own_hash(program)?;
         match run(Command::new("sbcast").arg("--version"), Vec::new()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(
                 "there is no `sbcast` here, which copies the executable to the nodes: install it \

@@ -11,11 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::handshake::Until;
-use super::slurm_state::{REQUEST_INTERVAL, SlurmState};
+use super::slurm_state::SlurmState;
 use crate::loom::thread;
-use crate::process::parent::launch::{Launch, Started};
-use crate::process::sched::{Elastic, Policy};
+use crate::process::PoolError;
+use crate::process::launch::launched::Launched;
+use crate::process::launch::raw_program::Program;
+use crate::process::launch::{Capabilities, Ending, Launcher};
 use crate::process::wire::{Died, Record};
+use crate::task::{Completer, Task};
 
 /// How long the report of a worker's exit may come after the end of its stream.
 const EXIT_REPORT_DELAY: Duration = Duration::from_millis(50);
@@ -25,8 +28,7 @@ const EXIT_REPORT_DELAY: Duration = Duration::from_millis(50);
 pub(crate) struct Connected {
     pub(crate) shared: Arc<SlurmState>,
     pub(crate) thread: Option<thread::JoinHandle<()>>,
-    pub(crate) elastic: Elastic,
-    pub(crate) most: usize,
+    pub(crate) can: Capabilities,
 }
 
 impl Connected {
@@ -45,69 +47,32 @@ impl Connected {
     }
 }
 
-impl Launch for Connected {
-    fn slots(&self) -> usize {
-        self.most
+impl Launcher for Connected {
+    fn prepare(&mut self, _: &Program) -> Result<Capabilities, PoolError> {
+        Ok(self.can.clone())
     }
 
-    fn may_start(&self, index: usize, _: &[usize]) -> bool {
+    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
+        let (completer, task) = Completer::new();
         let mut state = self.shared.state.lock();
-        if !state.ready.is_empty() || state.failed.is_some() {
-            return true;
-        }
-        let is_new = state.asked.insert(index, Instant::now()).is_none();
+        state.awaited = 0;
+        // One that came when the slot did not want it any more.
+        let unused = state.present.remove(&index);
+        state.ready.extend(unused);
+        state.asked.insert(index, completer);
+        state.serve();
+        let waits = state.asked.contains_key(&index);
         drop(state);
-        if is_new {
+        if waits {
             self.shared.bell.ring();
         }
-        false
+        task
     }
 
-    fn start(&self, index: usize) -> io::Result<Started> {
-        let mut state = self.shared.state.lock();
-        state.asked.remove(&index);
-        let Some(arrived) = state.ready.pop_front() else {
-            let failed = state.failed.as_ref().map(|(words, _)| words.clone());
-            return Err(io::Error::other(failed.unwrap_or_default()));
-        };
-        let socket = arrived.stream.try_clone()?;
-        let number = match arrived.number {
-            0 => u32::try_from(index + 1).unwrap_or(u32::MAX),
-            number => number,
-        };
-        state.present.insert(index, arrived);
-        Ok(Started {
-            socket: socket.into(),
-            kept: None,
-            child: None,
-            output: None,
-            words: None,
-            pid: number,
-        })
-    }
-
-    fn machine(&self, index: usize) -> Option<String> {
-        let state = self.shared.state.lock();
-        let address = state.present.get(&index)?.stream.peer_addr();
-        Some(address.ok()?.ip().to_string())
-    }
-
-    fn again(&self) -> Duration {
-        REQUEST_INTERVAL
-    }
-
-    fn woken_by(&self, wake: Box<dyn Fn() + Send + Sync>) {
-        self.shared.state.lock().wake = Some(wake);
-    }
-
-    fn adjust(&self, policy: &mut Policy) {
-        policy.elastic = Some(self.elastic);
-    }
-
-    fn exit_report(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
+    fn ended(&self, index: usize, ending: &mut Ending) {
         let mut state = self.shared.state.lock();
         let Some(arrived) = state.present.remove(&index) else {
-            return (None, reset);
+            return;
         };
         let ended = (arrived.submitted.clone(), Instant::now());
         state.ended.push(ended);
@@ -117,18 +82,23 @@ impl Launch for Connected {
         let told = told(Until::new(&arrived.tells, EXIT_REPORT_DELAY));
         arrived.end();
         let job = &arrived.job;
-        let died = told.unwrap_or_else(|| Died {
-            note: match arrived.is_cut {
-                true => format!("the node of job {job} does not answer any more"),
-                false => format!(
+        // (If the pool itself shut the stream down, output of the worker may be lost.)
+        ending.loses_records |= arrived.is_cut;
+        match told {
+            Some(died) => {
+                (ending.code, ending.signal) = (died.code, died.signal);
+                ending.stderr = died.stderr;
+            }
+            None if arrived.is_cut => {
+                ending.note = Some(format!("the node of job {job} does not answer any more"));
+            }
+            None => {
+                ending.note = Some(format!(
                     "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit \
                      of time or memory), or its node is lost"
-                ),
-            },
-            ..Died::default()
-        });
-        // (If the pool itself shut the stream down, output of the worker may be lost.)
-        (Some(died), reset || arrived.is_cut)
+                ));
+            }
+        }
     }
 }
 

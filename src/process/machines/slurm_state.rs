@@ -8,7 +8,8 @@
 //!
 //! Tests: below; `tests/slurm/`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,12 +18,10 @@ use super::handshake::{self, Hello, Key};
 use super::strangers::Strangers;
 use crate::loom::{Condvar, Mutex};
 use crate::process::host::image::image;
+use crate::process::launch::launched::Launched;
 use crate::sys::bell::Bell;
 use crate::sys::sockets::far;
-
-/// How often the driver repeats a request for a slot. A request that it has not repeated for three
-/// times as long is dropped.
-pub(crate) const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+use crate::task::Completer;
 
 /// How long a worker may wait for its second connection, or for a slot that wants it.
 pub(crate) const UNUSED_LIMIT: Duration = Duration::from_secs(10);
@@ -40,9 +39,10 @@ pub(crate) struct SlurmState {
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) wake: Option<Box<dyn Fn() + Send + Sync>>,
-    /// The slots that the driver has requested, and when it last did.
-    pub(crate) asked: HashMap<usize, Instant>,
+    /// The slots that the driver has requested.
+    pub(crate) asked: BTreeMap<usize, Completer<io::Result<Launched>>>,
+    /// How many workers the pool's beginning waits for.
+    pub(crate) awaited: usize,
     /// The workers with only one connection so far, by their tickets.
     pub(crate) halves: HashMap<u64, FirstConnection>,
     pub(crate) ready: VecDeque<Arrived>,
@@ -61,6 +61,32 @@ pub(crate) struct State {
 debug!(impl State, self);
 
 impl State {
+    /// Gives the workers that are ready to the slots that were requested; or the reason why there
+    /// are none.
+    pub(crate) fn serve(&mut self) {
+        self.asked.retain(|_, completer| !completer.is_cancelled());
+        while !self.ready.is_empty() || self.failed.is_some() {
+            let Some((index, completer)) = self.asked.pop_first() else {
+                return;
+            };
+            let launched = match (self.ready.pop_front(), &self.failed) {
+                (Some(arrived), _) => {
+                    let launched = arrived.launched();
+                    self.present.insert(index, arrived);
+                    launched
+                }
+                (None, Some((words, _))) => Err(io::Error::other(words.clone())),
+                (None, None) => Err(io::ErrorKind::NotFound.into()),
+            };
+            completer.complete(Ok(launched));
+        }
+    }
+
+    /// How many workers are wanted that have not called back.
+    pub(crate) fn wanted(&self) -> usize {
+        self.asked.len().max(self.awaited)
+    }
+
     /// The workers that have called back.
     pub(crate) fn here(&self) -> impl Iterator<Item = &Arrived> {
         self.ready.iter().chain(self.present.values())
@@ -104,6 +130,13 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    /// The worker, for the driver.
+    fn launched(&self) -> io::Result<Launched> {
+        let launched = Launched::stream(self.stream.try_clone()?).pid(self.number);
+        let machine = self.stream.peer_addr()?.ip().to_string();
+        Ok(launched.machine(machine))
+    }
+
     pub(crate) fn end(&self) {
         let _ = self.stream.shutdown(Shutdown::Both);
         let _ = self.tells.shutdown(Shutdown::Both);
@@ -161,13 +194,11 @@ impl SlurmState {
         self.tell();
     }
 
-    /// Wakes the driver, and the thread that builds the pool.
+    /// Serves the driver, and wakes the thread that builds the pool.
     pub(crate) fn tell(&self) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         self.come.notify_all();
-        if let Some(wake) = &state.wake {
-            wake();
-        }
+        state.serve();
     }
 
     /// Records that no worker can be had at present, and why.

@@ -4,7 +4,8 @@
 //! input and output are one end of the worker's stream. On the host, a shell reads one line
 //! (`shell`), and starts the executable with the stream as two other descriptors and with an empty
 //! standard input, so that no code of the program can write into the stream by accident. The shell
-//! waits for the executable, and exits with its status.
+//! waits for the executable, and exits with its status. (255 is the client's own: in its place the
+//! shell says so on standard error, and exits with 254.)
 //!
 //! When the client is killed, sshd closes the stream; the worker sees its end, and kills its
 //! process group. When this process dies, the client sees the end of its standard input, and the
@@ -16,12 +17,12 @@
 //!
 //! Tests: `tests/machines/`.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -29,16 +30,10 @@ use super::copy;
 use super::host::Host;
 use super::probe::{MARK, Probe};
 use super::shell::{COMMAND, exports, line, quoted};
-use super::{Connect, Engine, sealed};
-use crate::loom::thread;
+use crate::loom::{Mutex, thread};
 use crate::process::PoolError;
-use crate::process::host::executable;
-use crate::process::host::image::image;
-use crate::process::parent::launch::{Launch, Started, stream};
-use crate::process::parent::settings::{Settings, WorkerStdout};
-use crate::process::sched::Policy;
-use crate::process::wire::invitation::{ELSEWHERE, VARIABLE, elsewhere};
-use crate::task::WorkerExit;
+use crate::process::{Capabilities, Ending, Invitation, Launched, Launcher, Program, WorkerStream};
+use crate::task::{Completer, Task};
 
 /// How many connections to one host may be starting at once: an sshd drops some if more than ten
 /// are (`MaxStartups`).
@@ -53,6 +48,10 @@ const LONGEST: usize = 64 << 10;
 
 /// ssh's exit code for an error of its own, rather than of the command that it ran.
 const OF_SSH: i32 = 255;
+
+/// With which code the shell on the host exits instead, after it has said this.
+const FOR_255: i32 = 254;
+const SAID_255: &str = "trefoil: the worker has exited with code 255";
 
 /// Workers on other machines, over ssh.
 ///
@@ -71,7 +70,7 @@ const OF_SSH: i32 = 255;
 /// use trefoil::{ProcessPool, Ssh};
 ///
 /// trefoil::init();
-/// let procs = ProcessPool::builder().on(Ssh::hosts(["node1", "ada@node2:8"])).build()?;
+/// let procs = ProcessPool::builder().launcher(Ssh::hosts(["node1", "ada@node2:8"])).build()?;
 /// let squares = procs.map(0..1000, |n: u64| n * n)?;
 /// assert_eq!(squares[999], 998_001);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -85,6 +84,7 @@ pub struct Ssh {
     options: Vec<OsString>,
     executable: Option<OsString>,
     directory: Option<OsString>,
+    connected: Option<Arc<Connected>>,
 }
 
 impl Ssh {
@@ -101,6 +101,7 @@ impl Ssh {
             options: Vec::new(),
             executable: None,
             directory: None,
+            connected: None,
         }
     }
 
@@ -163,60 +164,75 @@ impl Ssh {
 
     /// Shell code that sets `$f` to the executable's path on the host, and if it is a copy `$d` and
     /// `$t` (`copy`).
-    fn place(&self) -> io::Result<Vec<u8>> {
+    fn place(&self, program: &Program, build: &str) -> io::Result<Vec<u8>> {
         if let Some(path) = &self.executable {
             return Ok([b"f=", &quoted(path)[..], b"; d=$f"].concat());
         }
-        let own = std::fs::metadata(executable::path()?)?;
+        let length = program.open()?.metadata()?.len();
         let cache = match &self.directory {
             Some(path) => quoted(path),
             None => b"\"${XDG_CACHE_HOME:-$HOME/.cache}\"".to_vec(),
         };
-        let build = format!("{}-{}", image().build(), own.len());
-        Ok(copy::place(&[&cache[..], b"/trefoil"].concat(), &build))
+        let copy = format!("{build}-{length}");
+        Ok(copy::place(&[&cache[..], b"/trefoil"].concat(), &copy))
     }
 
-    /// Shell code that starts a worker, and waits for it.
-    fn start(settings: &Settings) -> Result<Vec<u8>, String> {
-        let [hears, says] = ELSEWHERE;
-        let stdout = match settings.stdout {
-            WorkerStdout::Null => "/dev/null",
-            WorkerStdout::Inherit | WorkerStdout::Capture => "&2",
-        };
-        let invitation = elsewhere(settings.depth, "$$", ELSEWHERE);
-        let mut script = format!("exec {hears}<&0 {says}>&1 </dev/null >{stdout}; ").into_bytes();
-        script.extend(exports(&settings.variables)?);
-        script.extend(format!("export {VARIABLE}=\"{invitation}\"; \"$f\"").bytes());
-        for argument in std::env::args_os().skip(1) {
+    /// Shell code that runs the executable with this invitation.
+    fn run(program: &Program, invitation: &Invitation) -> Vec<u8> {
+        let mut script = format!("export {invitation}; \"$f\"").into_bytes();
+        for argument in program.arguments() {
             script.push(b' ');
             script.extend(quoted(&argument));
         }
+        script
+    }
+
+    /// Shell code that starts a worker, and waits for it.
+    fn start(program: &Program) -> Result<Vec<u8>, String> {
+        let variables = program.variables();
+        let mut script = b"exec 3<&0 4>&1 </dev/null >&2; ".to_vec();
+        script.extend(exports(variables)?);
+        let invitation = program.invitation(WorkerStream::Descriptors(3, 4));
+        script.extend(Self::run(program, &invitation));
         // What the worker started ends with it, as everywhere. (sshd reports an exit only after
         // every process has closed standard error.)
-        script.extend(b" & p=$!; wait $p; s=$?; kill -9 -$p 2>/dev/null; exit $s");
+        script.extend(b" & p=$!; wait $p; s=$?; kill -9 -$p 2>/dev/null; ");
+        // (The client exits with 255 for errors of its own.)
+        let said =
+            format!("[ $s = {OF_SSH} ] && {{ echo '{SAID_255}' >&2; s={FOR_255}; }}; exit $s");
+        script.extend(said.bytes());
         Ok(script)
     }
 }
 
-impl Engine for Ssh {
-    fn connector(self) -> sealed::Connector {
-        sealed::Connector(Arc::new(self))
-    }
+/// On a host: shows that a worker can begin there.
+fn answers(program: &Program, _: &str) -> i32 {
+    println!("{}", program.identity());
+    0
 }
 
-impl Connect for Ssh {
-    fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError> {
+impl Launcher for Ssh {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
         let hosts = self.hosts.iter().map(|host| Host::parse(host));
-        let hosts: Vec<Host> = hosts.collect::<Result<_, _>>().map_err(PoolError::Engine)?;
+        let hosts: Vec<Host> = hosts
+            .collect::<Result<_, _>>()
+            .map_err(PoolError::Launcher)?;
         if hosts.is_empty() {
-            return Err(PoolError::Engine("no hosts were named".to_owned()));
+            return Err(PoolError::Launcher("no hosts were named".to_owned()));
         }
-        let place = self.place()?;
-        let start = Self::start(settings).map_err(PoolError::Engine)?;
+        let build = program.build_id().ok_or_else(|| {
+            PoolError::Launcher(
+                "this executable has no build id, by which its copies elsewhere are known: link it \
+                 with `-C link-arg=-Wl,--build-id` in RUSTFLAGS"
+                    .to_owned(),
+            )
+        })?;
+        let place = self.place(program, build)?;
+        let start = Self::start(program).map_err(PoolError::Launcher)?;
         // (Where nothing is copied, no hash is needed.)
         let define = match self.executable {
             Some(_) => String::new(),
-            None => copy::define(&copy::own_hash().map_err(PoolError::Engine)?.0),
+            None => copy::define(&copy::own_hash(program).map_err(PoolError::Launcher)?.0),
         };
         let has = match self.executable {
             Some(_) => "; if [ -x \"$f\" ]",
@@ -225,12 +241,15 @@ impl Connect for Ssh {
                 copy::IS_OURS
             ),
         };
+        let answers = Self::run(program, &program.entry(answers, "")?);
         let ask = [
             &place[..],
             has.as_bytes(), b"; then h=have; else h=lack; fi; p=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || p=1; echo ",
             MARK.as_bytes(),
             b" \"$(uname -s)\" \"$(uname -m)\" \"$p\" \"$h\"; [ $h = have ] || exit 0; ",
-            &start,
+            &exports(program.variables()).map_err(PoolError::Launcher)?,
+            &answers,
+            b" </dev/null; exit $?",
         ];
         let (make, can_hash, keep) = (copy::make(), copy::CAN_HASH, copy::KEEP);
         let put = format!(
@@ -242,20 +261,66 @@ impl Connect for Ssh {
         let (ask, put) = (line(&ask.concat()), line(&put));
         let begin = line(&[&place[..], b"; ", copy::USE.as_bytes(), b"; ", &start].concat());
         if begin.len() > LONGEST {
-            return Err(PoolError::Engine(format!(
+            return Err(PoolError::Launcher(format!(
                 "the arguments of this program and the variables of the pool (`env`) are too long together: {} bytes, {LONGEST} fit",
                 begin.len()
             )));
         }
         let put = self.executable.is_none().then_some(&put[..]);
-        let slots = self.probe(&hosts, &ask, put)?;
+        let slots = self.probe(program, &hosts, &ask, put)?;
+        let can = Capabilities::slots(slots.len()).latency(WAY);
         let hosts = hosts.into_iter().map(|host| host.name).collect();
-        Ok(Arc::new(Connected {
+        self.connected = Some(Arc::new(Connected {
             ssh: self.clone(),
             hosts,
             slots,
             begin,
-        }))
+            starts: Mutex::default(),
+        }));
+        Ok(can)
+    }
+
+    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
+        let connected = self.connected();
+        let (completer, task) = Completer::new();
+        connected
+            .starts
+            .lock()
+            .waiting
+            .push_back((index, completer));
+        connected.next();
+        task
+    }
+
+    fn began(&self, index: usize) {
+        self.connected().started(index);
+        self.connected().next();
+    }
+
+    /// The shell on the host exits with the worker's exit code, or with 128 plus a signal's number.
+    fn ended(&self, index: usize, ending: &mut Ending) {
+        let connected = self.connected();
+        // The shell exits after everything has been passed on.
+        ending.loses_records = ending.code.is_none();
+        match ending.code {
+            Some(OF_SSH) => {
+                let host = &connected.hosts[connected.host(index)];
+                ending.code = None;
+                ending.note = Some(format!("ssh has lost {host}, or could not reach it"));
+                ending.loses_records = true;
+            }
+            Some(FOR_255) => {
+                let words = ending.stderr.trim_end();
+                if let Some(rest) = words.strip_suffix(SAID_255) {
+                    (ending.code, ending.stderr) = (Some(OF_SSH), rest.to_owned());
+                }
+            }
+            Some(code @ 129..=192) => {
+                (ending.code, ending.signal) = (None, Some(code - 128));
+            }
+            _ => {}
+        }
+        self.began(index); // it does not start any more
     }
 }
 
@@ -263,6 +328,7 @@ impl Ssh {
     /// Probes all hosts at once. Returns the host of each slot.
     fn probe(
         &self,
+        program: &Program,
         hosts: &[Host],
         ask: &[u8],
         put: Option<&[u8]>,
@@ -271,6 +337,7 @@ impl Ssh {
         for (at, host) in hosts.iter().enumerate() {
             let (ssh, tell) = (self.clone(), tell.clone());
             let probe = Probe {
+                program: program.clone(),
                 host: host.name.clone(),
                 ask: ask.to_vec(),
                 put: put.map(<[u8]>::to_vec),
@@ -285,9 +352,9 @@ impl Ssh {
         let mut told: Vec<_> = told.into_iter().collect();
         told.sort_unstable_by_key(|(at, _)| *at);
         let probes: Result<Vec<usize>, String> = told.into_iter().map(|(_, found)| found).collect();
-        let found = probes.map_err(PoolError::Engine)?;
+        let found = probes.map_err(PoolError::Launcher)?;
         if found.len() < hosts.len() {
-            return Err(PoolError::Engine("a probe has panicked".to_owned()));
+            return Err(PoolError::Launcher("a probe has panicked".to_owned()));
         }
         let each = hosts.iter().zip(found);
         let each: Vec<usize> = each
@@ -312,64 +379,76 @@ struct Connected {
     slots: Vec<usize>,
     /// The line that starts a worker.
     begin: Vec<u8>,
+    starts: Mutex<Starts>,
 }
+
+/// The workers that have not begun.
+#[derive(Default)]
+struct Starts {
+    starting: Vec<usize>,
+    /// Those that wait, because too many of their host are starting.
+    waiting: VecDeque<(usize, Completer<io::Result<Launched>>)>,
+}
+
+debug!(
+    impl Starts,
+    self,
+    starting = self.starting.len(),
+    waiting = self.waiting.len()
+);
 
 impl Connected {
     fn host(&self, index: usize) -> usize {
         self.slots[index % self.slots.len()]
     }
+
+    /// Starts the workers that may start now.
+    fn next(&self) {
+        let mut starts = self.starts.lock();
+        let waiting = std::mem::take(&mut starts.waiting);
+        let mut begin = Vec::new();
+        for (index, completer) in waiting {
+            let host = self.host(index);
+            let same = starts
+                .starting
+                .iter()
+                .filter(|other| self.host(**other) == host);
+            if completer.is_cancelled() {
+            } else if same.count() < AT_ONCE {
+                starts.starting.push(index);
+                begin.push((index, completer));
+            } else {
+                starts.waiting.push_back((index, completer));
+            }
+        }
+        drop(starts);
+        for (index, completer) in begin {
+            let launched = self.launch(index);
+            if launched.is_err() {
+                self.started(index);
+            }
+            completer.complete(Ok(launched));
+        }
+    }
+
+    /// Worker `index` does not start any more.
+    fn started(&self, index: usize) {
+        self.starts.lock().starting.retain(|other| *other != index);
+    }
+
+    fn launch(&self, index: usize) -> io::Result<Launched> {
+        let host = self.host(index);
+        let launched = Launched::with_input(self.ssh.to(&self.hosts[host]), &self.begin)?;
+        let same = self.slots.iter().filter(|other| **other == host);
+        Ok(match same.count() > 1 {
+            true => launched.machine(&*self.hosts[host]),
+            false => launched,
+        })
+    }
 }
 
-impl Launch for Connected {
-    fn slots(&self) -> usize {
-        self.slots.len()
-    }
-
-    fn may_start(&self, index: usize, starting: &[usize]) -> bool {
-        let host = self.host(index);
-        let same = starting.iter().filter(|other| self.host(**other) == host);
-        same.count() < AT_ONCE
-    }
-
-    fn start(&self, index: usize) -> io::Result<Started> {
-        let (mut ours, theirs) = stream()?;
-        ours.write_all(&self.begin)?; // it fits into the empty socket
-        let theirs = OwnedFd::from(theirs);
-        let mut command = self.ssh.to(&self.hosts[self.host(index)]);
-        command
-            .stdin(theirs.try_clone()?)
-            .stdout(theirs)
-            .stderr(Stdio::piped());
-        Started::of_child(ours, command.spawn()?)
-    }
-
-    fn machine(&self, index: usize) -> Option<String> {
-        let host = self.host(index);
-        let same = self.slots.iter().filter(|other| **other == host);
-        (same.count() > 1).then(|| self.hosts[host].clone())
-    }
-
-    /// (The grace period is for the item's own end; the time for messages to travel is added.)
-    fn adjust(&self, policy: &mut Policy) {
-        policy.grace = policy.grace.saturating_add(WAY);
-    }
-
-    /// The shell on the host exits with the worker's exit code, or with 128 plus a signal's number.
-    fn ended(&self, index: usize, exit: &mut WorkerExit) -> bool {
-        let host = &self.hosts[self.host(index)];
-        // A client that was killed may have held output that it had not passed on. (If other code
-        // reaped the client, its exit is unknown, so this counts as lost, too.)
-        let is_lost = exit.signal.is_some() || matches!(exit.code, None | Some(OF_SSH));
-        match exit.code {
-            Some(OF_SSH) => {
-                exit.code = None;
-                exit.note = Some(format!("ssh has lost {host}, or could not reach it"));
-            }
-            Some(code @ 129..=192) => {
-                (exit.code, exit.signal) = (None, Some(code - 128));
-            }
-            _ => {}
-        }
-        is_lost
+impl Ssh {
+    fn connected(&self) -> &Connected {
+        self.connected.as_ref().expect("`build` prepares it")
     }
 }

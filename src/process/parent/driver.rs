@@ -36,16 +36,16 @@ mod strays;
 use std::any::TypeId;
 use std::cell::Cell;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
-use super::launch::Launch;
 use super::link::{Link, ReceiveOutcome, Records};
 use super::mailbox::{Mail, Mailbox};
-use super::pool_error::not_begun;
 use super::settings::Settings;
 use super::worker_stderr::Forward;
 use crate::loom::{Mutex, per_thread};
@@ -54,6 +54,9 @@ use crate::process::host::kernel_kills::KernelKills;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
+use crate::process::launch::launched::{Launched, Started};
+use crate::process::launch::pool_error::not_begun;
+use crate::process::launch::{Ending, Keeper};
 use crate::process::pages::look::Watching;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
@@ -65,7 +68,7 @@ use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
 use crate::sys::poll::poll_patiently;
 use crate::sys::stdio;
-use crate::task::{Hook, WorkerExit, context};
+use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
 
 /// The most bytes of one receive.
 const BUFFER: usize = 256 << 10;
@@ -92,6 +95,16 @@ fn too_much(begin: &[u8]) -> Option<String> {
     }
     let error = free_memory::check(rest).err()?;
     Some(format!("a result of {length} bytes is announced: {error}"))
+}
+
+/// The error for a stream that does not begin as a worker's.
+fn printed(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
+    format!(
+        "its stream begins with \"{}\", and not with a worker's hello: nothing may print on \
+         standard output before `trefoil::init()`",
+        text.escape_debug()
+    )
 }
 
 /// Whether this thread is the driver of a pool. A driver never waits for a pool to end: neither for
@@ -132,8 +145,9 @@ pub(crate) struct PoolState {
     /// The callers' part of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
     pub(crate) watching: Watching,
-    /// The engine, if it places frames itself (`Launch::is_told`). The driver owns it.
-    pub(crate) told: Option<Weak<dyn Launch>>,
+    /// What keeps results, if the launcher places frames itself (`Policy::told`). The driver owns
+    /// it.
+    pub(crate) told: Option<Weak<dyn Keeper>>,
 }
 
 /// The callers' part of the fast path.
@@ -160,11 +174,7 @@ impl PoolState {
             unobserved: settings.unobserved.clone(),
             fast: (!settings.plain).then(fast),
             watching: Watching::new(),
-            told: settings
-                .engine
-                .as_ref()
-                .filter(|_| settings.policy.told)
-                .map(Arc::downgrade),
+            told: settings.keeper.as_ref().map(Arc::downgrade),
         })
     }
 
@@ -179,13 +189,34 @@ impl PoolState {
 
 impl Watcher for PoolState {
     fn free(&self, id: u64) {
-        if let Some(engine) = self.told.as_ref().and_then(Weak::upgrade) {
-            engine.free(id);
+        if let Some(keeper) = self.told.as_ref().and_then(Weak::upgrade) {
+            keeper.free(id);
         }
     }
 
     fn gone(&self) {
         let _ = self.mailbox.push([Mail::MemoryFreed]); // if refused, the workers are gone already
+    }
+}
+
+/// A worker that the launcher was asked for.
+struct Launch {
+    task: CancelOnDrop<io::Result<Launched>>,
+    waker: Waker,
+}
+
+/// Has the driver look at a launcher's task.
+struct LaunchWaker {
+    shared: Weak<PoolState>,
+    index: usize,
+}
+
+impl Wake for LaunchWaker {
+    fn wake(self: Arc<Self>) {
+        if let Some(shared) = self.shared.upgrade() {
+            // (If it is refused, nothing waits for a worker any more.)
+            let _ = shared.mailbox.push([Mail::Launched(self.index)]);
+        }
     }
 }
 
@@ -195,6 +226,8 @@ pub(crate) struct Driver {
     settings: Settings,
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
+    /// What the launcher was asked for, by slot.
+    launches: Vec<Option<Launch>>,
     forward: Forward,
     pub(super) kernel_kills: KernelKills,
     buffer: Vec<u8>,
@@ -258,16 +291,6 @@ pub(super) enum EventSource {
 impl Driver {
     pub(crate) fn new(shared: Arc<PoolState>, settings: Settings) -> Self {
         let workers = settings.workers;
-        #[cfg(feature = "__machines")]
-        if let Some(engine) = &settings.engine {
-            let shared = Arc::downgrade(&shared);
-            engine.woken_by(Box::new(move || {
-                if let Some(shared) = shared.upgrade() {
-                    // if refused, nothing waits for a worker any more
-                    let _ = shared.mailbox.push([Mail::AskEngine]);
-                }
-            }));
-        }
         let epoch = Epoch {
             instant: Instant::now(),
             nanos: clock::now(),
@@ -282,6 +305,7 @@ impl Driver {
             shared,
             settings,
             links: (0..workers).map(|_| None).collect(),
+            launches: (0..workers).map(|_| None).collect(),
             forward: Forward::default(),
             kernel_kills: KernelKills::default(),
             buffer: vec![0; BUFFER],
@@ -352,7 +376,13 @@ impl Driver {
                     link.and_then(|link| link.fast.as_ref())
                         .inspect(|fast| fast.bell.ring());
                 }
-                Action::Kill(index) => self.links[index].iter_mut().for_each(Link::kill),
+                Action::Withdraw(index) => self.launches[index] = None,
+                Action::Kill(index) => {
+                    if let Some(launcher) = &self.settings.launcher {
+                        panic::contain(|| launcher.kill(index));
+                    }
+                    self.links[index].iter_mut().for_each(Link::kill);
+                }
             }
         }
         // All frames for one worker are sent together.
@@ -365,16 +395,56 @@ impl Driver {
     }
 
     fn start(&mut self, index: usize) {
+        let Some(launcher) = &self.settings.launcher else {
+            let link = Link::start(&self.settings);
+            return self.starts(index, link, None);
+        };
+        // (A failure here is one of the task, too.)
+        let task = panic::catch(|| launcher.start(index))
+            .unwrap_or_else(|panic| Task::ready(Err(io::Error::other(TaskError::from(panic)))));
+        let waker = Arc::new(LaunchWaker {
+            shared: Arc::downgrade(&self.shared),
+            index,
+        });
+        self.launches[index] = Some(Launch {
+            task: task.cancel_on_drop(),
+            waker: waker.into(),
+        });
+        self.sched.asked(index);
+        self.take_launched(index);
+    }
+
+    /// Takes worker `index`, if the launcher has started it.
+    fn take_launched(&mut self, index: usize) {
+        let Some(launch) = &mut self.launches[index] else {
+            return;
+        };
+        let mut context = Context::from_waker(&launch.waker);
+        let Poll::Ready(result) = Pin::new(&mut launch.task).poll(&mut context) else {
+            return;
+        };
+        self.launches[index] = None;
+        let started = match result {
+            Ok(Ok(Launched(started))) => Ok(started),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        };
+        let mut machine = None;
+        let link = started.and_then(|started| {
+            machine.clone_from(&started.machine);
+            let pid = match started.pid {
+                0 => u32::try_from(index + 1).unwrap_or(u32::MAX),
+                pid => pid,
+            };
+            Link::take(Started { pid, ..started }, &self.settings)
+        });
+        self.starts(index, link, machine);
+    }
+
+    /// Worker `index` has a process, or could not be started.
+    fn starts(&mut self, index: usize, link: io::Result<Link>, machine: Option<String>) {
         let now = Instant::now();
-        if let Some(engine) = &self.settings.engine {
-            let workers = self.sched.workers.iter().enumerate();
-            let starting = workers.filter(|(_, worker)| worker.is_starting());
-            let starting: Vec<usize> = starting.map(|(index, _)| index).collect();
-            if !engine.may_start(index, &starting) {
-                return self.sched.put_off(index, now + engine.again());
-            }
-        }
-        match Link::start(index, &self.settings) {
+        match link {
             Ok(mut link) => {
                 let shared: Weak<PoolState> = Arc::downgrade(&self.shared);
                 link.memory.watched_by(shared);
@@ -383,8 +453,7 @@ impl Driver {
                 }
                 let pid = link.child.pid;
                 self.sched.started(index, pid, link.gates(), now);
-                let engine = self.settings.engine.as_ref();
-                self.sched.workers[index].machine = engine.and_then(|one| one.machine(index));
+                self.sched.workers[index].machine = machine;
                 self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);
             }
@@ -404,8 +473,7 @@ impl Driver {
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
-                #[cfg(feature = "__machines")]
-                Mail::AskEngine => self.sched.ask_engine(now),
+                Mail::Launched(index) => self.take_launched(index),
                 Mail::MemoryFreed => {
                     let links = self.links.iter_mut().flatten();
                     links.for_each(Link::release_memory);
@@ -423,7 +491,7 @@ impl Driver {
             let link = link.as_ref()?;
             let looks = link.looks.as_ref().filter(|_| worker.is_starting());
             let look = looks.map(|looks| looks.next);
-            [link.crowded_until, link.let_go_at, look]
+            [link.crowded_until, link.let_go_at, link.finish_at, look]
                 .into_iter()
                 .flatten()
                 .min()
@@ -471,7 +539,7 @@ impl Driver {
             if let Some(output) = link.output.pipe.descriptor() {
                 add(EventSource::Output(index), output.clone(), PollFlags::IN);
             }
-            if let Some(process) = &link.child.process {
+            if let (Some(process), false) = (&link.child.process, link.has_outlived) {
                 add(EventSource::Process(index), process.clone(), PollFlags::IN);
             }
         }
@@ -501,6 +569,9 @@ impl Driver {
                 && let Some(why) = looks.look(link.child.pid, now)
             {
                 self.sched.failed_to_start(index, why, now);
+            }
+            if link.finish_at.take_if(|at| *at <= now).is_some() {
+                link.finish_off();
             }
             if link.let_go_at.is_some_and(|at| at <= now) {
                 self.let_go(index, now);
@@ -537,7 +608,12 @@ impl Driver {
                         self.receive(index, false);
                     }
                 }
-                EventSource::Process(index) => self.bury(index),
+                EventSource::Process(index) => {
+                    let link = self.links[index].as_mut();
+                    if link.is_some_and(Link::process_ended) {
+                        self.bury(index);
+                    }
+                }
                 EventSource::Stray => self.reap_strays(),
             }
         }
@@ -570,11 +646,8 @@ impl Driver {
                 ReceiveOutcome::None if ends && link.more_comes() => {}
                 ReceiveOutcome::None => return,
                 ReceiveOutcome::End => {
-                    link.at_end = true;
-                    match &link.child.process {
-                        Some(_) => link.finish_off(),
-                        None if !all => self.bury(index),
-                        None => {}
+                    if link.stream_ended() && !all {
+                        self.bury(index);
                     }
                     return;
                 }
@@ -620,6 +693,7 @@ impl Driver {
             link.extras.arrivals.used(0); // nothing claims what comes with them
             return;
         }
+        let was_starting = self.sched.workers[index].is_starting();
         let had_its_length = matches!(wire::announced(&link.partial), Ok(Some(_)));
         let mut joined = std::mem::take(&mut link.partial);
         let mut owner = None;
@@ -647,13 +721,25 @@ impl Driver {
                 }
                 link.understood();
                 let worker = &self.sched.workers[index];
+                if let Some(launcher) = &self.settings.launcher
+                    && was_starting
+                    && (worker.is_serving() || worker.is_on_its_way())
+                    && !worker.is_starting()
+                {
+                    panic::contain(|| launcher.began(index));
+                }
                 if link.fast.is_none() && worker.is_serving() && worker.frames.is_empty() {
                     link.words.mark();
                 }
             }
             Err(wire::Broken) => {
                 link.records = Records::Broken;
-                link.note.get_or_insert_with(|| wire::Broken.to_string());
+                let is_other = self.settings.launcher.is_some() && was_starting;
+                let note = || match is_other {
+                    true => printed(whole),
+                    false => wire::Broken.to_string(),
+                };
+                link.note.get_or_insert_with(note);
                 link.kill();
             }
         }
@@ -720,25 +806,20 @@ impl Driver {
         if let Some(own) = &self.settings.own {
             *own.child.lock() = None; // it is about to be reaped
         }
-        let engine = self.settings.engine.as_ref();
-        let mut is_lost = false;
-        #[cfg(feature = "__machines")]
-        if let (Some(engine), None, None) = (engine, &link.child.process, &link.extras.died) {
-            let (died, lost) = engine.exit_report(index, link.is_reset);
-            link.extras.died = died.map(Box::new);
-            is_lost |= lost;
-        }
-        let ended = |exit: &mut WorkerExit| {
-            is_lost |= engine.is_some_and(|engine| engine.ended(index, exit));
+        let launcher = self.settings.launcher.as_ref();
+        let ended = |ending: &mut Ending| {
+            if let Some(launcher) = launcher {
+                panic::contain(|| launcher.ended(index, ending));
+            }
         };
-        let mut exit = link.reap(&mut self.forward, ended);
-        let was_killed = exit.signal == Some(SIGKILL) && engine.is_none();
+        let (mut exit, is_lost) = link.reap(&mut self.forward, ended);
+        let was_killed = exit.signal == Some(SIGKILL) && launcher.is_none();
         exit.out_of_memory |= was_killed && self.kernel_kills.have_grown();
         if let Some(late) = self.sched.workers[index].late {
             exit.note.get_or_insert_with(|| late.to_string());
         }
         let is_unwanted = is_unwanted(exit.code, exit.signal) && !exit.out_of_memory;
-        if is_unwanted && engine.is_none() && self.sched.workers[index].is_starting() {
+        if is_unwanted && launcher.is_none() && self.sched.workers[index].is_starting() {
             exit.note.get_or_insert_with(not_begun);
         }
         let broken = link.records == Records::Broken || is_lost;

@@ -16,13 +16,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
 use super::driver::{ActingDriver, Driver, PoolState};
-use super::pool_error::PoolError;
 use super::readers;
 use super::settings::Settings;
 use crate::blocking_threads::STACK;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::process::host::standard_streams;
 use crate::process::job::Job;
+use crate::process::launch::pool_error::PoolError;
 use crate::process::sched::How;
 use crate::sys::fork;
 use crate::task::panic;

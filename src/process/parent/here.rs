@@ -9,11 +9,11 @@
 use std::io;
 use std::process::Command;
 
-use super::launch::{Started, stream};
-use super::pool_error::not_started;
 use super::settings::{Settings, WorkerStdout};
 use crate::process::host::worker::handed_on;
 use crate::process::host::{executable, family};
+use crate::process::launch::launched::{Newborn, Started, stream};
+use crate::process::launch::pool_error::not_started;
 use crate::process::wire::invitation::{self, VARIABLE};
 use crate::sys::{pipe_end, sockets, stdio};
 
@@ -58,7 +58,8 @@ pub(super) fn here(settings: &Settings) -> io::Result<Started> {
         socket: ours.into(),
         kept,
         pid: child.id(),
-        child: Some(child),
+        child: Newborn(Some(child)),
+        machine: None,
         output,
         words: Some(words),
     })

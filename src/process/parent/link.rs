@@ -15,6 +15,11 @@
 //! descriptor alone: children that the program itself has started are left alone. Just before, what
 //! the worker has started is ended (W58).
 //!
+//! **Launched.** Where a launcher has started the worker, the process here may be another one,
+//! which may end earlier or later than the worker. There the end of the stream is the worker's end.
+//! When the process ends first, its group is killed, because what is left of it may hold the stream
+//! open; when the stream ends first, the process gets a second to report how the worker ended.
+//!
 //! **Refusal.** A process that may not be signalled is ended in other ways (`child`): the first
 //! `kill` shuts the stream down; a second one, if the process still lives, cuts the lifeline. A
 //! process that survives this, too (it has executed another program, of another user), is abandoned
@@ -26,7 +31,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +40,6 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::child::Child;
 use super::here::here;
-use super::launch::Started;
 use super::settings::Settings;
 use super::stuck::StartupWatch;
 use super::worker_stderr::{self, Forward, WorkerStderr};
@@ -44,11 +47,14 @@ use super::worker_stdout::Output;
 use crate::loom::atomic::{Ordering, fence};
 use crate::process::host::family::Family;
 use crate::process::host::gate::GATES;
+use crate::process::host::handover::CARRIES;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Front;
 use crate::process::host::lifeline::Lifeline;
 use crate::process::host::valve::Valve;
 use crate::process::job::reading::Extras;
+use crate::process::launch::Ending;
+use crate::process::launch::launched::Started;
 use crate::process::pages::path::{FastPath, Posted};
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::value::attachments;
@@ -132,13 +138,18 @@ pub(crate) struct Link {
     is_shut: bool,
     /// Every way to end it has been tried: when to abandon it.
     pub(crate) let_go_at: Option<Instant>,
-    /// Watches the process until it says hello. `None`: an engine has started it, so the process
+    /// A launcher has started it.
+    is_launched: bool,
+    /// The process that stands for it has ended, and its stream has not.
+    pub(crate) has_outlived: bool,
+    /// Its stream has ended, and the process that stands for it has not: when to kill that.
+    pub(crate) finish_at: Option<Instant>,
+    /// Watches the process until it says hello. `None`: a launcher has started it, so the process
     /// here, if there is one, does not show how far the worker is.
     pub(super) looks: Option<StartupWatch>,
     /// The worker will send nothing more.
     pub(crate) at_end: bool,
     /// Its stream has ended with an error: its last records may be lost.
-    #[cfg_attr(not(feature = "__machines"), allow(dead_code))]
     pub(crate) is_reset: bool,
     pub(crate) records: Records,
     /// Why it was killed, for the error.
@@ -168,21 +179,15 @@ pub(crate) enum ReceiveOutcome {
 }
 
 impl Link {
-    /// Starts worker `index` and sends it its welcome.
-    pub(crate) fn start(index: usize, settings: &Settings) -> io::Result<Self> {
+    /// Starts a worker as a child of this process, and sends it its welcome.
+    pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
         let fast = (!settings.plain).then(FastPath::new).transpose()?;
-        let mut started = match &settings.engine {
-            Some(engine) => engine.start(index)?,
-            None => here(settings)?,
-        };
-        let mut child = started.child.take();
-        let link = Self::attach(child.as_ref(), started, fast, settings);
-        if let (true, Some(child)) = (link.is_err(), &mut child) {
-            // The process is of no use without its descriptors, and nothing would end it later.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        link
+        Self::attach(here(settings)?, fast, settings)
+    }
+
+    /// Takes a worker that a launcher has started, and sends it its welcome.
+    pub(crate) fn take(started: Started, settings: &Settings) -> io::Result<Self> {
+        Self::attach(started, None, settings)
     }
 
     /// A link to a test instead of a process.
@@ -222,6 +227,9 @@ impl Link {
             fast,
             is_shut: false,
             let_go_at: None,
+            is_launched: false,
+            has_outlived: false,
+            finish_at: None,
             looks: Some(StartupWatch::new(Instant::now())),
             at_end: false,
             is_reset: false,
@@ -230,20 +238,19 @@ impl Link {
         }
     }
 
-    fn attach(
-        child: Option<&process::Child>,
-        started: Started,
-        fast: Option<FastPath>,
-        settings: &Settings,
-    ) -> io::Result<Self> {
+    /// After an error the process is killed: it is of no use without its descriptors, and nothing
+    /// would end it later.
+    fn attach(started: Started, fast: Option<FastPath>, settings: &Settings) -> io::Result<Self> {
         let Started {
             socket,
             kept,
+            child: mut newborn,
             pid,
             output,
             words,
-            ..
+            machine: _,
         } = started;
+        let child = newborn.0.as_ref();
         let family = child.map(Family::of).transpose()?.flatten();
         let id = child.map(child::id).transpose();
         let id = id.map_err(refused(child::CALLS[0]))?;
@@ -269,17 +276,20 @@ impl Link {
         let mut link = Self::new(child, fast, words, output);
         let is_called_often =
             link.fast.is_none() && settings.own.is_none() && !settings.policy.told;
+        link.is_launched = settings.launcher.is_some();
         link.valve = is_called_often
             .then(|| Valve::of(&link.child.socket))
             .flatten();
-        link.looks.take_if(|_| settings.engine.is_some());
-        link.extras.is_forwarded = settings.engine.is_some();
+        link.looks.take_if(|_| link.is_launched);
+        link.extras.is_forwarded = settings.policy.told;
         link.welcome(settings.memory.unwrap_or(0), theirs.as_ref())?;
+        newborn.0 = None;
         Ok(link)
     }
 
     /// Sends the first frame, and with it the descriptors of the fast path and the worker's end of
-    /// the lifeline. It fits into the empty socket.
+    /// the lifeline; or any descriptor, by which a launcher's worker sees that nothing forwards the
+    /// stream to it. It fits into the empty socket.
     fn welcome(&mut self, memory: u64, lifeline: Option<&OwnedFile>) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
@@ -287,9 +297,12 @@ impl Link {
             plain: self.fast.is_none(),
         };
         let frame = welcome.head(0);
+        let asks = CARRIES && self.is_launched && self.child.process.is_some();
+        let any = asks.then(io::pipe).transpose()?;
         let fast = self.fast.iter().flat_map(FastPath::descriptors);
         let descriptors: Vec<_> = fast
             .chain(lifeline.map(|end| waitable(end.as_file())))
+            .chain(any.iter().map(|(end, _)| waitable(end.as_file())))
             .collect();
         let parts = [IoSlice::new(&frame)];
         let sent = attachments::send(&self.child.socket, &parts, &descriptors, SEND);
@@ -555,7 +568,7 @@ impl Link {
 
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
-        if self.child.kill() {
+        if self.child.kill() && !self.is_launched {
             return;
         }
         let is_shut = std::mem::replace(&mut self.is_shut, true);
@@ -564,12 +577,15 @@ impl Link {
             // closes that end. Until then its records are read, so an item that it begins meanwhile
             // is not run again.
             _ if !is_shut => self.child.shut(),
-            Some(_) => self.cut(),
+            Some(_) if !self.is_launched => self.cut(),
             // The process at the other end did not do that in time: all items that it has count as
             // begun.
-            None => {
+            process => {
                 self.records = Records::Broken;
-                let _ = shutdown(&self.child.socket, Shutdown::Both);
+                match process {
+                    Some(_) => self.cut(),
+                    None => drop(shutdown(&self.child.socket, Shutdown::Both)),
+                }
             }
         }
     }
@@ -599,34 +615,65 @@ impl Link {
         }
     }
 
-    /// The process is gone: reaps it, and returns how it ended; `ended` may correct that.
+    /// The process of a launcher's worker has ended. True: so has the stream. Otherwise the worker
+    /// may live; what else is left of the process's group is killed, since it may hold the stream.
+    pub(crate) fn process_ended(&mut self) -> bool {
+        self.has_outlived = self.is_launched && !self.at_end;
+        if self.has_outlived {
+            self.child.end_family();
+        }
+        !self.has_outlived
+    }
+
+    /// Its stream has ended. True: so has its process, or it has none here. Otherwise that is
+    /// killed, or gets some time to end, if a launcher has started it.
+    pub(crate) fn stream_ended(&mut self) -> bool {
+        self.at_end = true;
+        if self.child.process.is_none() || self.has_outlived {
+            return true;
+        }
+        match self.is_launched {
+            true => self.finish_at = Some(Instant::now() + LEAVE_LIMIT),
+            false => self.finish_off(),
+        }
+        false
+    }
+
+    /// The process is gone: reaps it, and returns how it ended, and whether its last records may be
+    /// lost; the launcher's `ended` may correct that.
     pub(crate) fn reap(
         &mut self,
         forward: &mut Forward,
-        ended: impl FnOnce(&mut WorkerExit),
-    ) -> WorkerExit {
-        let mut exit = WorkerExit::new(self.child.pid);
+        ended: impl FnOnce(&mut Ending),
+    ) -> (WorkerExit, bool) {
+        let mut ending = Ending::default();
         self.child.end_family();
         let process = self.child.process.as_ref();
         if let Some(Ok(Some(status))) = process.map(|process| process.fetch()) {
-            exit.code = status.code();
-            exit.signal = child::signal_of(status);
+            (ending.code, ending.signal) = (status.code(), child::signal_of(status));
         }
-        if self.child.process.is_some() {
-            ended(&mut exit);
-        }
+        // What a dead process wrote to our socket can be read; what forwards the stream may have
+        // held records when it ended.
+        ending.loses_records = match self.extras.is_direct {
+            true => false,
+            false => self.child.process.is_some() || self.is_reset,
+        };
         self.output.drain();
-        let (tail, mut ran_out) = self.words.last(forward);
-        exit.stderr_tail = tail;
+        let ran_out;
+        (ending.stderr, ran_out) = self.words.last(forward);
         if let Some(died) = self.extras.died.take() {
-            (exit.code, exit.signal) = (died.code, died.signal);
-            ran_out |= worker_stderr::says_out_of_memory(&died.stderr);
-            exit.stderr_tail
-                .push_str(&worker_stderr::text(died.stderr.as_bytes()));
-            exit.note = (!died.note.is_empty()).then_some(died.note);
+            (ending.code, ending.signal) = (died.code, died.signal);
+            ending.stderr.push_str(&died.stderr);
+            ending.note = (!died.note.is_empty()).then_some(died.note);
         }
-        exit.out_of_memory = child::is_abort(exit.code, exit.signal) && ran_out;
-        exit.note = self.note.take().or(exit.note);
-        exit
+        ended(&mut ending);
+        let mut exit = WorkerExit::new(self.child.pid);
+        let is_abort = child::is_abort(ending.code, ending.signal);
+        exit.out_of_memory =
+            is_abort && (ran_out || worker_stderr::says_out_of_memory(&ending.stderr));
+        (exit.code, exit.signal) = (ending.code, ending.signal);
+        exit.stderr_tail = worker_stderr::text(ending.stderr.as_bytes());
+        exit.note = self.note.take().or(ending.note);
+        (exit, self.is_launched && ending.loses_records)
     }
 }

@@ -40,9 +40,8 @@ pub(crate) enum Mail {
     Stop(Stop),
     /// Memory that workers keep was freed in this process.
     MemoryFreed,
-    /// The engine has workers that wait to be taken.
-    #[cfg(feature = "__machines")]
-    AskEngine,
+    /// The launcher's task for this worker has made progress.
+    Launched(usize),
 }
 
 #[derive(Default)]
@@ -141,9 +140,7 @@ impl Mailbox {
         let is_new_work = |mail: &Mail| match mail {
             Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
-            Mail::Cancel(_) | Mail::Stop(_) | Mail::MemoryFreed => false,
-            #[cfg(feature = "__machines")]
-            Mail::AskEngine => false,
+            Mail::Cancel(_) | Mail::Stop(_) | Mail::MemoryFreed | Mail::Launched(_) => false,
         };
         let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))

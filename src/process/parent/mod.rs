@@ -1,8 +1,8 @@
 //! The parent's side: carries out the scheduler's decisions, and reports events to it.
 //!
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
-//! starts, feeds, reads from and reaps the workers, each through its `link`. `launch` starts one,
-//! `here` or elsewhere. `readers` decode results that take time. Callers may do some of the
+//! starts, feeds, reads from and reaps the workers, each through its `link`. `here` starts one, if
+//! no launcher does. `readers` decode results that take time. Callers may do some of the
 //! driver's work (`shortcut`).
 
 pub(super) mod child;
@@ -10,10 +10,8 @@ pub(super) mod client;
 pub(super) mod driver;
 pub(super) mod driving;
 mod here;
-pub(super) mod launch;
 pub(super) mod link;
 pub(super) mod mailbox;
-pub(super) mod pool_error;
 pub(super) mod readers;
 pub(super) mod settings;
 pub(super) mod shortcut;

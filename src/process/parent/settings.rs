@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::child::Own;
-use super::launch::Launch;
 use super::worker_stdout::OutputHook;
 use crate::process::host::handover::CARRIES;
+use crate::process::launch::raw_program::Program;
+use crate::process::launch::{Keeper, Launcher};
 use crate::process::sched::Policy;
 use crate::task::Hook;
 
@@ -43,9 +44,10 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     /// The workers are plain: a stream of bytes, without the fast path.
     pub(crate) plain: bool,
-    /// The engine that starts the workers, if they are not children of this process. Then they are
-    /// plain.
-    pub(crate) engine: Option<Arc<dyn Launch>>,
+    /// What starts the workers, if they are not children of this process. Then they are plain.
+    pub(crate) launcher: Option<Arc<dyn Launcher>>,
+    /// What keeps results for the pool (`Policy::told`).
+    pub(crate) keeper: Option<Arc<dyn Keeper>>,
     /// The depth of this process (`entry`).
     pub(crate) depth: u32,
     /// The process of a `Process`; `None`: a pool.
@@ -56,6 +58,15 @@ pub(crate) struct Settings {
 const PLAIN_WORKERS: &str = "TREFOIL_PLAIN_WORKERS";
 
 impl Settings {
+    /// What a launcher must run.
+    pub(crate) fn program(&self) -> Program {
+        Program {
+            depth: self.depth,
+            variables: self.variables.clone(),
+            discards: self.stdout == WorkerStdout::Null,
+        }
+    }
+
     /// The defaults.
     pub(crate) fn new() -> Self {
         let mut settings = Self {

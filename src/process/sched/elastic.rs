@@ -14,8 +14,6 @@
 use std::time::{Duration, Instant};
 
 use super::Sched;
-#[cfg(feature = "__machines")]
-use super::workers::State;
 use super::workers::Worker;
 
 /// The settings of a pool whose number of workers depends on the work.
@@ -135,16 +133,6 @@ impl Sched {
         for index in idlers.into_iter().take(excess) {
             self.workers[index].fruitful = true;
             self.leave(index, now);
-        }
-    }
-
-    /// The engine has workers that wait for slots: the driver asks for them at once.
-    #[cfg(feature = "__machines")]
-    pub(crate) fn ask_engine(&mut self, now: Instant) {
-        for worker in &mut self.workers {
-            if let State::PutOff(at) = &mut worker.state {
-                *at = now.min(*at);
-            }
         }
     }
 }

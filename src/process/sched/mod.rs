@@ -83,6 +83,8 @@ const SIGKILL: i32 = 9;
 /// What the driver must do.
 pub(crate) enum Action {
     Spawn(usize),
+    /// The worker that was asked of the launcher is not wanted any more.
+    Withdraw(usize),
     /// Send a worker the head of a frame, followed by these items.
     Send(usize, Vec<u8>, Option<Piece>),
     /// Make the worker look at its gates, because the item that it runs is unwanted.
@@ -289,9 +291,9 @@ impl Sched {
         }
     }
 
-    /// No process was started for worker `index`, because none is available at the moment.
-    pub(crate) fn put_off(&mut self, index: usize, until: Instant) {
-        self.workers[index].state = State::PutOff(until);
+    /// The launcher was asked for worker `index`.
+    pub(crate) fn asked(&mut self, index: usize) {
+        self.workers[index].state = State::Asked;
     }
 
     /// Worker `index` has said hello, and runs the right build.
@@ -343,14 +345,18 @@ impl Sched {
                 self.actions.push(Action::Nudge(index));
             }
             self.retire(index, now);
-            let worker = &mut self.workers[index];
+            let worker = &self.workers[index];
+            let is_asked = worker.state == State::Asked;
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.time_is_up(index, now);
             } else if worker.state.start_at().is_some_and(|at| at <= now) && self.wants(index) {
-                // `Dying` here only marks the slot as taken; `started`, `put_off` or `died` sets
+                // `Dying` here only marks the slot as taken; `started`, `asked` or `died` sets
                 // its real state.
                 self.workers[index].state = State::Dying(now);
                 self.actions.push(Action::Spawn(index));
+            } else if is_asked && !self.wants(index) {
+                self.workers[index].state = State::Down(Some(now));
+                self.actions.push(Action::Withdraw(index));
             }
         }
         self.end_pauses(now);

@@ -116,8 +116,8 @@ impl Has {
 pub(crate) enum State {
     /// There is no process; when to start one, if at all.
     Down(Option<Instant>),
-    /// There was no process for it (it has not died); when to try again.
-    PutOff(Instant),
+    /// The launcher was asked for one, and has not started it yet.
+    Asked,
     Starting(Instant),
     /// Its initializer runs.
     Preparing,
@@ -132,14 +132,13 @@ pub(crate) enum State {
 impl State {
     /// Whether there is no process.
     pub(crate) fn is_down(&self) -> bool {
-        matches!(self, Self::Down(_) | Self::PutOff(_))
+        matches!(self, Self::Down(_) | Self::Asked)
     }
 
     /// When to start a process, if there is none.
     pub(crate) fn start_at(&self) -> Option<Instant> {
         match self {
             Self::Down(at) => *at,
-            Self::PutOff(at) => Some(*at),
             _ => None,
         }
     }
@@ -443,11 +442,9 @@ impl Worker {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
             State::Leaving(since) | State::Dying(since) => Some(since + LEAVE_LIMIT),
-            State::Down(_)
-            | State::PutOff(_)
-            | State::Preparing
-            | State::Ready
-            | State::Retiring => None,
+            State::Down(_) | State::Asked | State::Preparing | State::Ready | State::Retiring => {
+                None
+            }
         }
     }
 }

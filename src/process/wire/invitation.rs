@@ -3,14 +3,13 @@
 //! It is an environment variable with these parts: the name of the copy of this crate that it is
 //! for (`host::image`), the depth, the parent's process id, the descriptors that every child
 //! inherits, the descriptors of the stream if it is not the socket on standard input (or the
-//! address where the worker gets a stream), and the worker's name if it has one. The first three
-//! parts are the same in all versions of this crate. `entry` says which process accepts one, and
-//! when.
+//! function to call in place of serving), and the worker's name (or that function's argument). The
+//! first three parts are the same in all versions of this crate. `entry` says which process accepts
+//! one, and when.
 //!
-//! **Elsewhere.** A worker that an engine starts (`parent::launch`) may have its stream in two
-//! descriptors, pipes or sockets, so that the program's own output does not get into it. The
-//! process that starts it there acts as the parent. The program there may be another build, which
-//! must not run its `main`: [`Invitation::is_of_another_build`].
+//! **Elsewhere.** A worker that a launcher starts (`launch`) has its stream in two descriptors,
+//! pipes or sockets. No process is named as its parent, because any may stand between. The program
+//! there may be another build, which must not run its `main`: [`Invitation::is_of_another_build`].
 //!
 //! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
 
@@ -30,28 +29,26 @@ pub(crate) struct Invitation {
     pub(crate) handed_on: Vec<i32>,
     /// The descriptors to read from and to write to, if not the socket on standard input.
     pub(crate) stream: Option<[i32; 2]>,
-    /// The address where the pool listens, if the worker has no stream yet and must connect.
-    pub(crate) dials: Option<String>,
-    /// The worker's name; may be empty.
+    /// The worker's standard output is discarded. (For a stream in two descriptors only.)
+    pub(crate) discards: bool,
+    /// The function to call in place of serving (`launch::raw_program`).
+    pub(crate) entry: Option<u64>,
+    /// The worker's name, or the function's argument; may be empty.
     pub(crate) name: String,
 }
 
 impl Invitation {
-    /// The invitation of this process; one that was meant for an ancestor is ignored. An orphan,
+    /// The invitation of this process; one that was meant for an ancestor is ignored. One that a
+    /// launcher has passed on is accepted by whatever process gets it. An orphan,
     /// whose parent is gone, accepts its invitation, too, since it must not run `main`: it begins
     /// to serve (`serve`), sees there that it is not a child of that parent, and ends. Where the
     /// system does not say whose child this process is, it accepts what an orphan would.
     pub(crate) fn read() -> Option<Self> {
         let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
-        let is_orphan = || {
-            if invitation.dials.is_some() {
-                return invitation.is_ours(); // whatever process started it
-            }
-            let is_its = invitation.stream.is_some() || is_made_by(invitation.parent);
-            invitation.is_ours() && invitation.has_stream() && is_its
-        };
-        let is_child = is_child_of(invitation.parent) == Some(true);
-        (is_child || is_orphan()).then_some(invitation)
+        let is_orphan =
+            || invitation.is_ours() && invitation.has_stream() && is_made_by(invitation.parent);
+        let is_child = || is_child_of(invitation.parent) == Some(true);
+        (invitation.is_launched() || is_child() || is_orphan()).then_some(invitation)
     }
 
     /// Whether it is for this copy of the crate.
@@ -59,11 +56,15 @@ impl Invitation {
         self.copy == image().name() && image().starts_again().is_ok()
     }
 
-    /// Whether it is for a worker on another machine, and this process is another build of the
-    /// program.
+    /// Whether it is a launcher's, which may have passed it on through other processes.
+    pub(crate) fn is_launched(&self) -> bool {
+        self.stream.is_some() || self.entry.is_some()
+    }
+
+    /// Whether it is a launcher's, and this process is another build of the program.
     pub(crate) fn is_of_another_build(&self) -> bool {
         let build = self.copy.rsplit('-').next();
-        (self.stream.is_some() || self.dials.is_some()) && build != Some(image().build())
+        self.is_launched() && build != Some(image().build())
     }
 
     /// Whether the descriptors of the stream are open, and are a stream.
@@ -84,8 +85,12 @@ fn parse(value: &str) -> Option<Invitation> {
     let parent = parts.next()?.parse().ok()?;
     let list = parts.next()?.split_terminator('.');
     let stream = parts.next();
-    let dials = stream.and_then(|stream| stream.strip_prefix('@'));
-    let (hears, says) = stream.and_then(|ends| ends.split_once('+')).unzip();
+    let entry = stream.and_then(|stream| stream.strip_prefix('@'));
+    let kept = stream.and_then(|ends| ends.strip_suffix(DISCARDS));
+    let (hears, says) = kept
+        .or(stream)
+        .and_then(|ends| ends.split_once('+'))
+        .unzip();
     let number = |end: Option<&str>| end?.parse().ok();
     Some(Invitation {
         copy,
@@ -93,39 +98,46 @@ fn parse(value: &str) -> Option<Invitation> {
         parent,
         handed_on: list.filter_map(|number| number.parse().ok()).collect(),
         stream: number(hears).zip(number(says)).map(<[i32; 2]>::from),
-        dials: dials.map(str::to_owned),
+        discards: kept.is_some(),
+        entry: entry.and_then(|offset| u64::from_str_radix(offset, 16).ok()),
         name: parts.next().unwrap_or_default().to_owned(),
     })
 }
 
 /// The value of the variable for a worker on this machine.
 pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
-    text(depth, &std::process::id().to_string(), handed_on, "", name)
+    text(depth, std::process::id(), handed_on, "", name)
 }
 
-fn text(depth: u32, parent: &str, handed_on: &[i32], stream: &str, name: &str) -> String {
+fn text(depth: u32, parent: u32, handed_on: &[i32], stream: &str, name: &str) -> String {
     let list = handed_on.iter().map(|number| format!("{number}."));
     let (copy, list) = (image().name(), list.collect::<String>());
     format!("{copy},{},{parent},{list},{stream},{name}", depth + 1)
 }
 
-/// The value for a worker on another machine that the process `parent` there starts, with the
-/// stream in the descriptors `stream`.
-#[cfg(any(test, feature = "slurm", feature = "ssh"))]
-pub(crate) fn elsewhere(depth: u32, parent: &str, stream: [i32; 2]) -> String {
-    let [hears, says] = stream;
-    text(depth, parent, &stream, &format!("{hears}+{says}"), "")
+/// In place of a parent's process id: any process may have started this one.
+pub(crate) const ANY: u32 = 0;
+
+/// Follows the descriptors of the stream if standard output is discarded.
+const DISCARDS: char = '-';
+
+/// The value for a worker that a launcher starts, with the stream in the descriptors `ends`.
+pub(crate) fn elsewhere(depth: u32, ends: [i32; 2], discards: bool) -> String {
+    let [hears, says] = ends;
+    let discards = if discards {
+        String::from(DISCARDS)
+    } else {
+        String::new()
+    };
+    let streams: Vec<i32> = ends.into_iter().filter(|end| *end > 2).collect();
+    let stream = format!("{hears}+{says}{discards}");
+    text(depth, ANY, &streams, &stream, "")
 }
 
-/// The value for a process on another machine that is to connect to `address` for its stream.
-#[cfg(any(test, feature = "slurm"))]
-pub(crate) fn dialling(depth: u32, parent: &str, address: &str) -> String {
-    text(depth, parent, &[], &format!("@{address}"), "")
+/// The value for a process that is to call the function at `offset` with `argument`.
+pub(crate) fn entry(depth: u32, offset: u64, argument: &str) -> String {
+    text(depth, ANY, &[], &format!("@{offset:x}"), argument)
 }
-
-/// The descriptors that a worker on another machine reads from and writes to.
-#[cfg(any(test, feature = "ssh"))]
-pub(crate) const ELSEWHERE: [i32; 2] = [3, 4];
 
 #[cfg(test)]
 mod tests {
@@ -141,19 +153,21 @@ mod tests {
             assert!(!read.is_of_another_build());
             assert!(read.is_ours());
         }
-        let dialling = parse(&dialling(1, "77", "[::1]:5")).unwrap();
-        assert_eq!(dialling.dials.as_deref(), Some("[::1]:5"));
-        assert!(dialling.is_ours() && !dialling.is_of_another_build() && dialling.stream.is_none());
-        let skewed = parse("0.0.9-1-77,1,1,,@[::1]:5,").unwrap();
+        let called = parse(&entry(1, 0xab, "[::1]:5,$0")).unwrap();
+        assert_eq!((called.entry, &*called.name), (Some(0xab), "[::1]:5,$0"));
+        assert!(called.is_ours() && !called.is_of_another_build() && called.stream.is_none());
+        let skewed = parse("0.0.9-1-77,1,1,,@5,").unwrap();
         assert!(skewed.is_of_another_build() && !skewed.is_ours());
-        let there = parse(&elsewhere(1, "77", ELSEWHERE)).unwrap();
-        assert_eq!((there.depth, there.parent), (2, 77));
-        assert_eq!(there.stream, Some(ELSEWHERE));
-        assert_eq!(
-            there.handed_on, ELSEWHERE,
-            "they are closed, once there are others of them"
-        );
-        assert!(there.is_ours() && !there.is_of_another_build());
+        for (ends, discards, closed) in [([3, 4], false, &[3, 4][..]), ([0, 1], true, &[])] {
+            let there = parse(&elsewhere(1, ends, discards)).unwrap();
+            assert_eq!((there.depth, there.parent), (2, ANY));
+            assert_eq!((there.stream, there.discards), (Some(ends), discards));
+            assert_eq!(
+                there.handed_on, closed,
+                "they are closed, once there are others of them"
+            );
+            assert!(there.is_ours() && !there.is_of_another_build());
+        }
         let skewed = format!("0.0.9-1-77{},1,1,3.4.,3+4,", image().name());
         assert!(
             !parse(&skewed).unwrap().is_of_another_build(),

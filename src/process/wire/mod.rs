@@ -395,8 +395,8 @@ pub(crate) enum Record<'a> {
     Taken,
     /// The arrays that the next value was encoded without (`shared_buffer`).
     Lent(#[serde(deserialize_with = "at_most::<MOST_LENT, _, _>")] Vec<[u64; 3]>),
-    /// The last record, from a process that forwards a worker's records (`parent::launch`): how
-    /// that worker ended.
+    /// The last record, from a process that forwards a worker's records (Dask's gateway): how that
+    /// worker ended.
     Died(Died),
     /// In answer to `Frame::Share`: where the worker serves this context to others. `None`: it
     /// cannot, or could not fetch it.
@@ -404,6 +404,9 @@ pub(crate) enum Record<'a> {
         id: u64,
         served: Option<ServedContext>,
     },
+    /// Before the hello of a plain worker that a launcher has started: the descriptor that came
+    /// with the welcome has arrived, so nothing is between this end of the stream and the parent's.
+    Direct,
 }
 
 impl<'a> Record<'a> {

@@ -55,8 +55,8 @@ use crate::process::host::itself;
 use crate::process::host::ledger::Pages;
 use crate::process::host::lifeline::hold_on;
 use crate::process::host::worker::{
-    close_inherited, duplicate, empty_standard_input, hear_all_signals, hear_interrupts,
-    is_child_of, is_socket_of, lead, leave_no_core, standard_input,
+    close_inherited, discard_output, duplicate, empty_standard_input, hear_all_signals,
+    hear_interrupts, is_child_of, is_socket_of, join_output, lead, leave_no_core, standard_input,
 };
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::copies::Copies;
@@ -64,7 +64,7 @@ use crate::process::value::kept_mappings::KeptMappings;
 use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
 use crate::process::value::shared_buffer::{Missing, View};
-use crate::process::wire::invitation::Invitation;
+use crate::process::wire::invitation::{ANY, Invitation};
 use crate::process::wire::{BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
 use crate::sys::poll::poll;
@@ -114,8 +114,13 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
         let [hears, says] = ends.map(|end| duplicate(end, FIRST_FD));
         close_inherited(&invitation.handed_on);
-        // On another machine the worker makes its own process group, so that what its items start
-        // dies with it; and the shell that started it in the background made it ignore `SIGINT`.
+        match invitation.discards {
+            true => discard_output()?,
+            false if ends.contains(&1) => join_output()?,
+            false => {}
+        }
+        // The worker makes its own process group, so that what its items start dies with it; and
+        // a shell that started it in the background has made it ignore `SIGINT`.
         lead();
         hear_interrupts();
         return Ok((Stream::new(hears?), Stream::new(says?)));
@@ -129,14 +134,16 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
 fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let (input, output) = take_stream(invitation)?;
     empty_standard_input()?;
-    // Over ssh the parent process is a shell, on Slurm a holder. Then this process ends at the end
-    // of the stream, together with the processes that its items have started.
-    let ends_with_it = invitation.stream.is_none() || is_socket_of(&input, invitation.parent);
+    // A launcher's worker may be the child of anything. It ends at the end of the stream, together
+    // with the processes that its items have started.
+    let has_parent = invitation.parent != ANY;
+    let ends_with_it =
+        has_parent && (invitation.stream.is_none() || is_socket_of(&input, invitation.parent));
     let parents_end = match ends_with_it {
         true => hold_on(invitation.parent),
         false => None,
     };
-    if is_child_of(invitation.parent) == Some(false) {
+    if has_parent && is_child_of(invitation.parent) == Some(false) {
         exit(1); // the parent ended before it could be watched
     }
     // (Where the system does not say whose child this is, the end of the stream tells.)
@@ -158,6 +165,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
     let whole = plain.then(Arc::<Mutex<()>>::default);
+    let has_descriptor = plain && inlet.received.arrivals.claim(&[0]).find(0).is_ok();
     let (inlet, pages, calls) = match &whole {
         Some(whole) => plain_worker(inlet, output.try_clone()?, whole.clone())?,
         None => fast_worker(inlet)?,
@@ -165,6 +173,9 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     panic::install_hook();
     let mut outlet = Outlet::new(output, pages, whole);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
+    if has_descriptor {
+        outlet.record(&Record::Direct.bytes());
+    }
     outlet.mark(); // what `main` has written so far belongs to no item
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();

@@ -3,7 +3,7 @@
 //! `/proc/self/exe` is the file that this process runs, even if another file has its name by now.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::sys::files;
 
@@ -17,9 +17,28 @@ pub(crate) fn path() -> io::Result<PathBuf> {
     Ok(PATH.into())
 }
 
+/// The file's own path, for other programs to execute; an error if the file was replaced or
+/// removed.
+pub(crate) fn named() -> io::Result<PathBuf> {
+    let path = std::fs::read_link(PATH)?;
+    if id() == id_of(&path) {
+        return Ok(path);
+    }
+    let words = format!(
+        "the program's file was removed or replaced while it runs ({}), and a worker would be \
+         another program: start it again",
+        path.display()
+    );
+    Err(io::Error::new(io::ErrorKind::NotFound, words))
+}
+
 /// Identifies the file. Empty if it is unknown.
 pub(crate) fn id() -> Vec<u8> {
-    let Ok(file) = std::fs::metadata(PATH) else {
+    id_of(Path::new(PATH))
+}
+
+fn id_of(path: &Path) -> Vec<u8> {
+    let Ok(file) = std::fs::metadata(path) else {
         return Vec::new();
     };
     let words = files::numbers(&file);

@@ -61,6 +61,17 @@ pub(crate) fn empty_standard_input() -> io::Result<()> {
     rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))
 }
 
+/// Makes standard output another handle of standard error.
+pub(crate) fn join_output() -> io::Result<()> {
+    rustix::stdio::dup2_stdout(io::stderr()).map_err(refused("dup2"))
+}
+
+/// Discards what this process writes to standard output.
+pub(crate) fn discard_output() -> io::Result<()> {
+    let null = std::fs::File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(null).map_err(refused("dup2"))
+}
+
 /// Whether standard input is a socket.
 pub(crate) fn has_socket() -> bool {
     is_socket(io::stdin())
@@ -170,8 +181,8 @@ pub(crate) fn close_inherited(handed_on: &[RawFd]) {
     }
 }
 
-/// Duplicates the pipe or socket that came with `exec` under this number, to a number from `first`
-/// on.
+/// Duplicates the pipe or socket that came with `exec` under this number, or is standard input or
+/// output, to a number from `first` on.
 pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     if !is_stream(number) {
         return Err(rustix::io::Errno::BADF.into());
@@ -181,9 +192,11 @@ pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, first)?)
 }
 
-/// Whether the descriptor came with `exec`, and is a pipe or a socket.
+/// Whether the descriptor came with `exec`, or is standard input or output, and is a pipe or a
+/// socket.
 pub(crate) fn is_stream(number: RawFd) -> bool {
-    if !is_handed_on(number) {
+    // (`std` opens the three standard streams that are closed when the program begins.)
+    if !matches!(number, 0 | 1) && !is_handed_on(number) {
         return false;
     }
     // SAFETY: H26: the one call that it is borrowed for asks for its kind; the number is not

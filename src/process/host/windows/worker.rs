@@ -106,6 +106,16 @@ pub(crate) fn empty_standard_input() -> io::Result<()> {
     }
 }
 
+/// Makes standard output another handle of standard error: no stream is standard output here.
+pub(crate) fn join_output() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Discards what this process writes to standard output: its parent does that here.
+pub(crate) fn discard_output() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Whether standard input is a connected socket.
 pub(crate) fn has_socket() -> bool {
     stream().is_ok_and(|socket| socket.peer_addr().is_ok())

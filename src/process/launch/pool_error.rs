@@ -55,10 +55,10 @@ pub enum PoolError {
     /// The call of a [`Process`](crate::Process) could not be encoded: no process was started.
     #[error("the call cannot be sent to a worker: {0}")]
     Argument(#[source] TaskError),
-    /// The engine (`ProcessPoolBuilder::on`) can start no workers on other machines: the message
-    /// says what is missing, and what to install or change.
-    #[error("workers on other machines cannot be started: {0}")]
-    Engine(String),
+    /// The [launcher](crate::ProcessPoolBuilder::launcher) can start no workers: the message says
+    /// what is missing, and what to install or change.
+    #[error("workers cannot be started: {0}")]
+    Launcher(String),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
     /// other rights than its caller's (set-user-id, file capabilities), or was started through the
     /// dynamic loader, or the pool is made by a library with a copy of this crate of its own;

@@ -1,0 +1,76 @@
+//! A worker whose stream is the standard input and output of a command.
+//!
+//! Tests: `tests/process/launcher.rs`.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use rustix::fd::OwnedFd;
+
+use super::launched::{Launched, Newborn, Started, stream};
+use crate::sys::pipe_end::PipeEnd;
+
+impl Launched {
+    /// Starts `command`, whose standard input and output become the worker's stream. It leads a
+    /// process group of its own. What it writes to standard error is passed on, and the end of it
+    /// is in the [error](crate::WorkerExit::stderr_tail) of an item that dies with the worker.
+    ///
+    /// The worker is gone when its stream has ended, so the command may be the worker itself, or
+    /// something that stays until the worker ends, as `ssh` and `docker run` do, or something that
+    /// ends earlier, if it has given the worker a session of its own (`setsid --fork`): when the
+    /// process ends, the rest of its group is killed. To kill the worker, the pool kills the group
+    /// and shuts the stream down.
+    ///
+    /// # Errors
+    /// What the system says; for a program that is missing, its name.
+    pub fn command(command: Command) -> io::Result<Self> {
+        Self::with_input(command, &[])
+    }
+
+    /// [`command`](Self::command), which finds `input` in its standard input before the stream
+    /// begins.
+    ///
+    /// # Errors
+    /// Those of `command`; and if `input` does not fit into the stream's buffer, of which 64 KiB
+    /// are certain.
+    pub fn with_input(mut command: Command, input: &[u8]) -> io::Result<Self> {
+        let (mut ours, theirs) = stream()?;
+        ours.set_nonblocking(true)?;
+        ours.write_all(input)?;
+        ours.set_nonblocking(false)?;
+        let theirs = OwnedFd::from(theirs);
+        command
+            .stdin(theirs.try_clone()?)
+            .stdout(theirs)
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let child = command.spawn();
+        let mut child = child.map_err(|error| not_found(command.get_program(), error))?;
+        drop(command); // with its copies of the child's end
+        let pid = child.id();
+        let words = child.stderr.take();
+        let child = Newborn(Some(child));
+        Ok(Self(Started {
+            socket: ours.into(),
+            kept: None,
+            child,
+            output: None,
+            words: words.map(PipeEnd::reader).transpose()?,
+            pid,
+            machine: None,
+        }))
+    }
+}
+
+/// Why a launcher's command could not be started: names the program, which the system's error does
+/// not.
+fn not_found(program: &OsStr, error: io::Error) -> io::Error {
+    let words = match error.kind() {
+        io::ErrorKind::NotFound => "is not installed here, or not on PATH",
+        _ => "cannot be executed",
+    };
+    let words = format!("`{}` {words}: {error}", program.display());
+    io::Error::new(error.kind(), words)
+}

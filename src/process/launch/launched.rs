@@ -1,0 +1,100 @@
+//! A worker that has been started, before its link: the end of its stream, and its process.
+//!
+//! `parent::here` starts one as a child of this process; a [`Launcher`](super::Launcher) makes a
+//! [`Launched`] of its own. If nothing takes its process over, the process is killed and reaped.
+//!
+//! Tests: `tests/process/pool.rs`, `tests/process/launcher.rs`.
+
+use std::io;
+use std::process::Child;
+
+use rustix::fd::OwnedFd;
+use rustix::net::sockopt;
+
+use crate::sys::pipe_end::PipeEnd;
+use crate::sys::refused::refused;
+use crate::sys::sockets;
+
+/// The size of each socket's send buffer.
+const SOCKET: usize = 1 << 20;
+
+/// A worker that has been started and has not been sent its welcome yet.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Our end of its stream, a socket.
+    pub(crate) socket: OwnedFd,
+    /// Another handle of the worker's end, if it is needed (`sockets::keep`).
+    pub(crate) kept: Option<OwnedFd>,
+    /// The process to kill and to reap.
+    pub(crate) child: Newborn,
+    /// The worker's standard output, if it is captured, and its standard error.
+    pub(crate) output: Option<PipeEnd>,
+    pub(crate) words: Option<PipeEnd>,
+    /// The worker's number in `worker_pids`; 0: its index, from 1.
+    pub(crate) pid: u32,
+    /// The name of its machine, if several workers may be there.
+    pub(crate) machine: Option<String>,
+}
+
+/// A process that is killed and reaped, unless it is taken.
+#[derive(Debug)]
+pub(crate) struct Newborn(pub(crate) Option<Child>);
+
+impl Drop for Newborn {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The two ends of a stream, with buffers of [`SOCKET`] bytes if the kernel allows.
+pub(crate) fn stream() -> io::Result<(sockets::Stream, sockets::Stream)> {
+    let (ours, theirs) = sockets::pair().map_err(refused("socketpair"))?;
+    for end in [&ours, &theirs] {
+        // Larger buffers make both sides wait less for each other. The kernel may allow less.
+        let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
+    }
+    Ok((ours, theirs))
+}
+
+/// A worker that a [`Launcher`](super::Launcher) has started: the stream to it, and the process on
+/// this machine that stands for it, if there is one.
+///
+/// If it is dropped, the process is killed, and the stream ends, which ends the worker.
+#[derive(Debug)]
+pub struct Launched(pub(crate) Started);
+
+impl Launched {
+    /// A worker at the other end of `socket`, a connected stream socket. To kill the worker, the
+    /// pool shuts the stream down, and expects its end within a second.
+    pub fn stream(socket: impl Into<OwnedFd>) -> Self {
+        Self(Started {
+            socket: socket.into(),
+            kept: None,
+            child: Newborn(None),
+            output: None,
+            words: None,
+            pid: 0,
+            machine: None,
+        })
+    }
+
+    /// The name of the machine. Workers on one machine share the contexts of
+    /// [`map_with`](crate::ProcessPool::map_with) there, which travel once; so a name is only worth
+    /// giving where several workers may be.
+    #[must_use]
+    pub fn machine(mut self, name: impl Into<String>) -> Self {
+        self.0.machine = Some(name.into());
+        self
+    }
+
+    /// The worker's number in [`worker_pids`](crate::ProcessPool::worker_pids) and in errors.
+    /// Default: the process id of the command, or the worker's index, from 1.
+    #[must_use]
+    pub fn pid(mut self, number: u32) -> Self {
+        self.0.pid = number;
+        self
+    }
+}

@@ -1,0 +1,562 @@
+//! Workers that a launcher starts: behind command lines, and in other ways.
+//!
+//! Which wrappers there are depends on the machine; a test says which it has left out.
+
+use crate::support::{self, Dice, Scratch, Test, forever, kill, kills, note, tests, until};
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program, WorkerStream, Wrapped};
+use trefoil::{Completer, PoolError, ProcessPool, ProcessPoolBuilder, Task, TaskError};
+
+/// A shell that waits for the worker.
+const WAITS: [&str; 5] = ["sh", "-c", r#""$@"; exit $?"#, "sh", "{exe}"];
+
+/// Forwards the stream in both directions.
+const FORWARDS: [&str; 5] = ["sh", "-c", r#"cat | "$@" | cat"#, "sh", "{exe}"];
+
+/// Command lines that start a worker here, and whether an exit of the worker is theirs.
+fn wrappers() -> Vec<(&'static str, Wrapped)> {
+    let deaf = r#"trap '' TERM INT HUP; exec 3<&0; "$@" <&3 & wait $!"#;
+    let other = r#"exec "$0" "$@""#;
+    let all: [(&str, &[&str]); 11] = [
+        ("env", &["env", "{exe}"]),
+        ("nice", &["nice", "-n", "1", "{exe}"]),
+        (
+            "sh that becomes it",
+            &["sh", "-c", r#"exec "$@""#, "sh", "{exe}"],
+        ),
+        ("sh that waits", &WAITS),
+        ("sh that is deaf", &["sh", "-c", deaf, "sh", "{exe}"]),
+        (
+            "another user, by setpriv",
+            &[
+                "setpriv",
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "{exe}",
+            ],
+        ),
+        (
+            "another user, by su",
+            &["su", "-s", "/bin/sh", "nobody", "-c", other, "{exe}"],
+        ),
+        ("a user namespace", &["unshare", "-r", "{exe}"]),
+        (
+            "a pid namespace",
+            &["unshare", "-r", "--pid", "--fork", "{exe}"],
+        ),
+        (
+            "bwrap",
+            &[
+                "bwrap",
+                "--ro-bind",
+                "/",
+                "/",
+                "--bind",
+                "/tmp",
+                "/tmp",
+                "{exe}",
+            ],
+        ),
+        (
+            "bwrap without anything",
+            &[
+                "bwrap",
+                "--unshare-all",
+                "--ro-bind",
+                "/",
+                "/",
+                "--tmpfs",
+                "/tmp",
+                "--ro-bind",
+                "{exe}",
+                "{exe}",
+                "{exe}",
+            ],
+        ),
+    ];
+    let own = std::env::current_exe().unwrap();
+    let mut can = Vec::new();
+    for (name, words) in all {
+        // What cannot start this program at all is left out.
+        let words: Vec<&str> = words.to_vec();
+        let there = words
+            .iter()
+            .map(|word| word.replace("{exe}", own.to_str().unwrap()));
+        let there: Vec<String> = there.collect();
+        let tried = Command::new(&there[0])
+            .args(&there[1..])
+            .arg("no-such-module::")
+            .env(support::HELPER, "nothing")
+            .stdin(Stdio::null())
+            .output();
+        match tried {
+            Ok(output) if output.status.success() => can.push((name, Wrapped::new(words))),
+            _ => print!("(without {name}) "),
+        }
+    }
+    can
+}
+
+/// A value that only the workers of one test have in their environment.
+fn mark() -> String {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    format!("mark-{}-{number}-", std::process::id())
+}
+
+const MARK: &str = "TREFOIL_TEST_MARK";
+
+/// The processes with this mark.
+fn marked(mark: &str) -> Vec<u32> {
+    let wanted = format!("{MARK}={mark}");
+    let has = |pid: &u32| {
+        let all = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        all.split(|byte| *byte == 0)
+            .any(|one| one == wanted.as_bytes())
+    };
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(has).collect()
+}
+
+fn marked_pool(launcher: impl Launcher, mark: &str) -> ProcessPoolBuilder {
+    ProcessPool::builder().launcher(launcher).env(MARK, mark)
+}
+
+fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> Box<trefoil::WorkerExit> {
+    match result {
+        Err(TaskError::WorkerDied(exit)) => exit,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Notes that it ran, and works.
+fn work((id, micros, notes): (u64, u64, String)) -> u64 {
+    note(&notes, id);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_micros(micros) {
+        std::thread::yield_now();
+    }
+    id
+}
+
+/// `items` items while `kills` processes of the pool are killed: each item is answered or blamed on
+/// a death, and none runs twice. Returns how many were blamed.
+fn accidents(name: &str, launcher: impl Launcher, items: u64, kills: u64) -> u64 {
+    let (mark, notes) = (mark(), Scratch::new("launcher-chaos"));
+    let procs = marked_pool(launcher, &mark).workers(4).build().unwrap();
+    let (over, killed) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut answers = HashSet::new();
+    let mut blamed = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut dice = Dice(0x5eed ^ items);
+            while killed.load(Ordering::Relaxed) < kills && !over.load(Ordering::Relaxed) {
+                let there = marked(&mark);
+                if !there.is_empty() {
+                    kill(there[dice.roll(there.len() as u64) as usize]);
+                    killed.fetch_add(1, Ordering::Relaxed);
+                }
+                std::thread::sleep(Duration::from_millis(dice.roll(12)));
+            }
+        });
+        // More are made while some are to be killed.
+        let mut next = 0;
+        while next < items || killed.load(Ordering::Relaxed) < kills {
+            let some = next..next + 500;
+            let args = some.clone().map(|id| (id, id % 7 * 60, notes.text()));
+            for (id, end) in some.clone().zip(procs.map_each(args, work)) {
+                match end {
+                    Ok(answer) => assert!(answer == id && answers.insert(id), "{id}"),
+                    Err(TaskError::WorkerDied(_)) => blamed += 1,
+                    Err(other) => panic!("{name}: {other}"),
+                }
+            }
+            next = some.end;
+        }
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(answers.len() as u64 + blamed, next, "{name}: some are lost");
+    });
+    drop(procs);
+    let mut times: HashMap<u64, u32> = HashMap::new();
+    notes
+        .notes()
+        .into_iter()
+        .for_each(|id| *times.entry(id).or_default() += 1);
+    assert!(
+        times.values().all(|times| *times == 1),
+        "{name}: some ran twice"
+    );
+    assert!(answers.iter().all(|id| times.contains_key(id)));
+    until(|| marked(&mark).is_empty());
+    let killed = killed.into_inner();
+    println!(
+        "{name}: {} items, {killed} kills, {blamed} blamed",
+        answers.len() as u64 + blamed
+    );
+    blamed
+}
+
+pub(crate) fn helpers() {
+    support::helper(&[("launcher-parent", parent), ("launcher-out", prints)]);
+}
+
+/// Has workers that run for ever, behind the wrapper with the number that is set.
+fn parent() {
+    let number: usize = std::env::var("NUMBER").unwrap().parse().unwrap();
+    let mark = std::env::var("WANTED").unwrap();
+    let (_, launcher) = wrappers().swap_remove(number);
+    let procs = marked_pool(launcher, &mark).workers(2).build().unwrap();
+    procs.map(0..50, |n: u32| n).unwrap();
+    let tasks: Vec<Task<()>> = (0..2).map(|_| procs.spawn((), |()| forever())).collect();
+    println!("ready");
+    tasks.into_iter().for_each(|task| drop(task.join()));
+}
+
+fn prints() {
+    let procs = ProcessPool::builder().launcher(Wrapped::new(["env", "{exe}"]));
+    let procs = procs.workers(1).build().unwrap();
+    procs
+        .spawn((), |()| println!("from an item"))
+        .join()
+        .unwrap();
+}
+
+/// Starts workers through a socket in the file system: a process of this program dials, and becomes
+/// the parent of the worker.
+#[derive(Debug)]
+struct Dialled {
+    place: PathBuf,
+    listener: UnixListener,
+    program: Option<Program>,
+    waiting: Arc<Mutex<HashMap<u8, Completer<io::Result<Launched>>>>>,
+    ends: Arc<AtomicUsize>,
+}
+
+impl Dialled {
+    fn new(ends: &Arc<AtomicUsize>) -> Self {
+        let place = std::env::temp_dir().join(mark());
+        Self {
+            listener: UnixListener::bind(&place).unwrap(),
+            place,
+            program: None,
+            waiting: Arc::default(),
+            ends: ends.clone(),
+        }
+    }
+
+    /// In the process between.
+    fn dials(program: &Program, argument: &str) -> i32 {
+        let (index, place) = argument.split_once(' ').unwrap();
+        let mut stream = UnixStream::connect(place).unwrap();
+        stream.write_all(&[index.parse().unwrap()]).unwrap();
+        // (It stays open: `exec` hands it on.)
+        let one = stream.try_clone().unwrap();
+        rustix::io::fcntl_setfd(&one, rustix::io::FdFlags::empty()).unwrap();
+        let number = one.as_raw_fd();
+        let invitation = program.invitation(WorkerStream::Descriptors(number, number));
+        let mut command = Command::new(program.path().unwrap());
+        command.args(program.arguments());
+        command.env(invitation.name(), invitation.value());
+        command.exec().raw_os_error().unwrap_or(1)
+    }
+}
+
+impl Launcher for Dialled {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+        self.program = Some(program.clone());
+        let (listener, waiting) = (self.listener.try_clone()?, self.waiting.clone());
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut index = [0];
+                if stream.read_exact(&mut index).is_err() {
+                    continue; // it was killed
+                }
+                if index == [u8::MAX] {
+                    return;
+                }
+                if let Some(completer) = waiting.lock().unwrap().remove(&index[0]) {
+                    completer.complete(Ok(Ok(Launched::stream(stream))));
+                }
+            }
+        });
+        Ok(Capabilities::slots(3).latency(Duration::from_millis(50)))
+    }
+
+    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
+        let program = self.program.as_ref().unwrap();
+        let (completer, task) = Completer::new();
+        self.waiting.lock().unwrap().insert(index as u8, completer);
+        let argument = format!("{index} {}", self.place.display());
+        let invitation = program.entry(Self::dials, &argument).unwrap();
+        let mut command = Command::new(program.path().unwrap());
+        command.args(program.arguments());
+        command.envs(program.variables());
+        command.env(invitation.name(), invitation.value());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let waiting = self.waiting.clone();
+        std::thread::spawn(move || {
+            let _ = child.wait();
+            drop(waiting.lock().unwrap().remove(&(index as u8))); // if it has not dialled
+        });
+        task
+    }
+
+    fn ended(&self, _: usize, ending: &mut Ending) {
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        ending.note = Some("the other end hung up".to_owned());
+    }
+}
+
+impl Drop for Dialled {
+    fn drop(&mut self) {
+        if let Ok(mut stream) = UnixStream::connect(&self.place) {
+            let _ = stream.write_all(&[u8::MAX]); // which ends the thread
+        }
+        let _ = std::fs::remove_file(&self.place);
+    }
+}
+
+/// Never starts a worker.
+#[derive(Debug, Default)]
+struct Never {
+    asked: Arc<Mutex<Vec<Completer<io::Result<Launched>>>>>,
+    elastic: bool,
+}
+
+impl Launcher for Never {
+    fn prepare(&mut self, _: &Program) -> Result<Capabilities, PoolError> {
+        let can = Capabilities::slots(2);
+        Ok(if self.elastic {
+            can.elastic(0, Duration::from_secs(9))
+        } else {
+            can
+        })
+    }
+
+    fn start(&self, _: usize) -> Task<io::Result<Launched>> {
+        let (completer, task) = Completer::new();
+        self.asked.lock().unwrap().push(completer);
+        task
+    }
+}
+
+tests! {
+    fn items_run_behind_every_wrapper() {
+        for (name, launcher) in wrappers() {
+            let mark = mark();
+            let procs = marked_pool(launcher, &mark).workers(2).build().unwrap();
+            let results = procs.map(0..200, |n: u64| n * n).unwrap();
+            assert_eq!(results[199], 199 * 199, "{name}");
+            let bytes = vec![7u8; 3_000_000];
+            assert_eq!(procs.spawn(bytes.clone(), |b: Vec<u8>| b).join().unwrap(), bytes, "{name}");
+            let exit = died(procs.spawn(3, |code: i32| -> () { std::process::exit(code) }).join());
+            assert_eq!(exit.code(), Some(3), "{name}: {exit}");
+            // (The first process of a namespace ignores its own signals.)
+            let mut shot = procs.spawn((), |()| forever::<()>());
+            let end = loop {
+                match shot.join_timeout(Duration::from_millis(50)) {
+                    Err(TaskError::TimedOut(_)) => marked(&mark).into_iter().for_each(kill),
+                    end => break end,
+                }
+            };
+            let exit = died(end);
+            assert_eq!(exit.signal(), Some(9), "{name}: {exit}");
+            let endless = procs.call(|()| forever::<()>()).timeout(Duration::from_millis(50));
+            assert!(matches!(endless.spawn(()).join(), Err(TaskError::TimedOut(_))), "{name}");
+            assert_eq!(procs.spawn(4, |n: u64| n + 1).join().unwrap(), 5, "{name}");
+            drop(procs);
+            until(|| marked(&mark).is_empty());
+        }
+    }
+
+    fn no_worker_outlives_its_parent() {
+        for (number, (name, _)) in wrappers().into_iter().enumerate() {
+            let mark = mark();
+            let mut parent = Command::new(std::env::current_exe().unwrap());
+            parent.env(support::HELPER, "launcher-parent");
+            parent.env("NUMBER", number.to_string()).env("WANTED", &mark);
+            let mut parent = parent.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+            let out = parent.stdout.take().unwrap();
+            let lines = io::BufRead::lines(io::BufReader::new(out)).map_while(Result::ok);
+            assert!(lines.into_iter().any(|line| line.ends_with("ready")), "{name}");
+            assert!(marked(&mark).len() >= 2, "{name}");
+            parent.kill().unwrap();
+            parent.wait().unwrap();
+            until(|| marked(&mark).is_empty());
+        }
+    }
+
+    fn kills_cost_only_what_ran() {
+        let each = kills() / 3;
+        let blamed = accidents("env", Wrapped::new(["env", "{exe}"]), 20 * each, each);
+        assert!(blamed <= each, "{blamed}");
+        let blamed = accidents("sh that waits", Wrapped::new(WAITS), 20 * each, each);
+        assert!(blamed <= each, "{blamed}");
+        // What was under way in a stream that is forwarded may be lost with it.
+        accidents("forwarded", Wrapped::new(FORWARDS), 20 * each, each);
+        accidents("dialled", Dialled::new(&Arc::default()), 20 * each, each);
+        match Command::new("bwrap").arg("--version").output() {
+            Ok(_) => {
+                let words = ["bwrap", "--ro-bind", "/", "/", "--bind", "/tmp", "/tmp", "{exe}"];
+                let blamed = accidents("bwrap", Wrapped::new(words), 20 * each, each);
+                assert!(blamed <= each, "{blamed}");
+            }
+            Err(_) => print!("(without bwrap) "),
+        }
+    }
+
+    fn a_wrapper_that_goes_on_ahead_leaves_its_worker() {
+        let mark = mark();
+        let launcher = Wrapped::new(["setsid", "--fork", "{exe}"]);
+        let procs = marked_pool(launcher, &mark).workers(2).build().unwrap();
+        assert_eq!(procs.map(0..100, |n: u64| n + 1).unwrap()[99], 100);
+        let endless = procs.call(|()| forever::<()>()).timeout(Duration::from_millis(20));
+        assert!(matches!(endless.spawn(()).join(), Err(TaskError::TimedOut(_))));
+        assert_eq!(procs.map(0..100, |n: u64| n + 1).unwrap()[99], 100);
+        drop(procs);
+        until(|| marked(&mark).is_empty());
+    }
+
+    fn what_cannot_be_is_an_error_that_says_so() {
+        let refused = |builder: ProcessPoolBuilder| builder.build().unwrap_err().to_string();
+        let wrapped = |words: &[&str]| ProcessPool::builder().launcher(Wrapped::new(words.to_vec()));
+        let empty = refused(wrapped(&[]));
+        assert!(empty.contains("empty"), "{empty}");
+        let none = refused(wrapped(&["env", "exe"]));
+        assert!(none.contains("`{exe}`"), "{none}");
+        let missing = refused(wrapped(&["no-such-sandbox", "{exe}"]));
+        assert!(missing.contains("`no-such-sandbox`") && missing.contains("install"), "{missing}");
+        let half = refused(wrapped(&["env", "{env}", "{exe}"]));
+        assert!(half.contains("env_option"), "{half}");
+        let output = refused(wrapped(&["env", "{exe}"]).on_output(|_, _| {}));
+        assert!(output.contains("on_output"), "{output}");
+        let few = Never { elastic: true, ..Never::default() };
+        assert!(ProcessPool::builder().launcher(few).workers(1).build().is_ok());
+    }
+
+    fn a_wrapper_that_fails_is_heard() {
+        let one = |script: &str| {
+            let launcher = Wrapped::new(["sh", "-c", script, "sh", "{exe}"]);
+            let procs = ProcessPool::builder().launcher(launcher).workers(1).build().unwrap();
+            died(procs.spawn((), |()| ()).join())
+        };
+        let fails = one("echo there is no sandbox >&2; exit 7");
+        assert_eq!(fails.code(), Some(7));
+        assert!(fails.stderr_tail().contains("no sandbox"), "{fails}");
+        assert!(fails.to_string().contains("no sandbox"), "{fails}");
+        let noisy = one(r#"echo Welcome; exec "$@""#);
+        assert!(noisy.to_string().contains(r"Welcome\n"), "{noisy}");
+        let unread = one(r#"exec "$@" </dev/null"#);
+        assert!(unread.to_string().contains("neither a pipe nor a socket"), "{unread}");
+    }
+
+    fn the_environment_is_passed_on_in_each_way() {
+        let see = |launcher: Wrapped| {
+            let procs = ProcessPool::builder().launcher(launcher).workers(1).env("A_B", "b c='");
+            let procs = procs.build().unwrap();
+            let see = |()| ["A_B", "PATH"].map(|name| std::env::var(name).ok());
+            procs.spawn((), see).join().unwrap()
+        };
+        let [set, path] = see(Wrapped::new(["env", "{exe}"]));
+        assert!(set.as_deref() == Some("b c='") && path.is_some());
+        let [set, path] = see(Wrapped::new(["env", "-i", "{env}", "{exe}"]).env_option(""));
+        assert!(set.as_deref() == Some("b c='") && path.is_none());
+        let script = r#"shift; first=$1; shift 2; exec env -i "$first" "$@""#;
+        let words = ["sh", "-c", script, "sh", "{env}", "{exe}"];
+        let [set, path] = see(Wrapped::new(words).env_option("-e"));
+        assert!(set.as_deref() == Some("b c='") && path.is_none());
+    }
+
+    fn what_an_item_prints_does_not_get_into_the_stream() {
+        let (out, err) = support::run_helper("launcher-out");
+        assert!(!out.contains("from an item") && err.contains("from an item"), "{out} {err}");
+    }
+
+    fn a_stream_that_is_forwarded_may_lose_what_was_under_way() {
+        let (mark, notes) = (mark(), Scratch::new("launcher-forwarded"));
+        let procs = marked_pool(Wrapped::new(FORWARDS), &mark).workers(1).build().unwrap();
+        assert_eq!(procs.map(0..100, |n: u64| n + 1).unwrap()[99], 100);
+        let client = procs.worker_pids()[0];
+        let path = notes.text();
+        let items = (0..20).map(|id| (id, 1000, path.clone()));
+        let ends: Vec<_> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                until(|| !notes.notes().is_empty());
+                kill(client);
+            });
+            procs.map_each(items, work)
+        });
+        let ran = notes.notes();
+        let once: HashSet<&u64> = ran.iter().collect();
+        assert_eq!(ran.len(), once.len(), "none runs twice");
+        assert!(ends.iter().any(Result::is_err), "{ends:?}");
+    }
+
+    fn a_launcher_of_ones_own_starts_workers() {
+        let ends = Arc::default();
+        let procs = ProcessPool::builder().launcher(Dialled::new(&ends)).build().unwrap();
+        assert_eq!(procs.num_workers(), 3);
+        assert_eq!(procs.map(0..1000, |n: u64| n * 2).unwrap()[999], 1998);
+        let exit = died(procs.spawn(3, |code: i32| -> () { std::process::exit(code) }).join());
+        assert!(exit.to_string().contains("hung up"), "{exit}");
+        assert_eq!(procs.map(0..1000, |n: u64| n * 2).unwrap()[999], 1998);
+        drop(procs);
+        // (The last one may not have called back.)
+        assert!(ends.load(Ordering::Relaxed) >= 3);
+    }
+
+    fn a_worker_that_is_not_wanted_any_more_is_withdrawn() {
+        let launcher = Never::default();
+        let asked = launcher.asked.clone();
+        let procs = ProcessPool::builder().launcher(launcher).build().unwrap();
+        let task = procs.spawn((), |()| ());
+        until(|| asked.lock().unwrap().len() == 2);
+        drop(procs);
+        assert!(asked.lock().unwrap().iter().all(Completer::is_cancelled));
+        assert!(task.join().is_err());
+
+        let launcher = Never { elastic: true, ..Never::default() };
+        let asked = launcher.asked.clone();
+        let procs = ProcessPool::builder().launcher(launcher).build().unwrap();
+        assert!(asked.lock().unwrap().is_empty(), "there is no work");
+        let task = procs.spawn((), |()| ());
+        until(|| asked.lock().unwrap().len() == 1);
+        assert!(!asked.lock().unwrap()[0].is_cancelled());
+        assert!(task.cancel());
+        until(|| asked.lock().unwrap()[0].is_cancelled());
+    }
+
+    fn a_start_that_fails_is_told_and_repeated() {
+        #[derive(Debug, Default)]
+        struct Fails(AtomicUsize);
+        impl Launcher for Fails {
+            fn prepare(&mut self, _: &Program) -> Result<Capabilities, PoolError> {
+                Ok(Capabilities::slots(1).elastic(0, Duration::from_secs(9)))
+            }
+            fn start(&self, _: usize) -> Task<io::Result<Launched>> {
+                match self.0.fetch_add(1, Ordering::Relaxed) {
+                    0 => panic!("in the launcher"),
+                    1 => Completer::new().1, // which is closed
+                    _ => Task::ready(Err(io::Error::other("no room at the inn"))),
+                }
+            }
+        }
+        let procs = ProcessPool::builder().launcher(Fails::default()).build().unwrap();
+        let exit = died(procs.spawn((), |()| ()).join());
+        assert!(exit.to_string().contains("no room at the inn"), "{exit}");
+    }
+}
