@@ -4,7 +4,10 @@
 //! of this process's control group, and physical cores. `std` looks at the quotas of the groups
 //! above, too, and rounds half a processor down.
 //!
+//! - **Y32** `sched_getaffinity` fills in a set of the given size, or fails.
+//!
 //! Tests: below, `tests/thread/resize.rs` (affinity), `tests/process/pool.rs`.
+#![allow(unsafe_code)]
 
 /// The number of logical processors: two for a core with two hardware threads. At least 1.
 pub(crate) fn logical() -> usize {
@@ -22,8 +25,15 @@ pub(crate) fn physical() -> usize {
 /// How many processors this thread's affinity allows. (On other systems: the logical ones.)
 #[cfg(target_os = "linux")]
 pub(crate) fn by_affinity() -> usize {
-    let set = rustix::thread::sched_getaffinity(None);
-    set.map_or(usize::MAX, |set| set.count() as usize)
+    // SAFETY: Y32: a set is an array of integers.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: Y32: a local variable, with its size.
+    let error = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
+    match error {
+        // SAFETY: Y32: it counts the bits of the set.
+        0 => (unsafe { libc::CPU_COUNT(&set) }) as usize,
+        _ => usize::MAX,
+    }
 }
 
 /// How many processors this thread may use: the logical ones.

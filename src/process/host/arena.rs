@@ -229,7 +229,7 @@ mod tests {
     use crate::loom::atomic::Ordering;
 
     fn page() -> usize {
-        rustix::param::page_size()
+        view::page_size()
     }
 
     fn home() -> (Arc<Arena>, OwnedFile) {

@@ -11,6 +11,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
@@ -68,9 +69,7 @@ impl Handle {
             if !matches!(status, Ok(None)) || !self.has_ended() {
                 break;
             }
-            if let Ok(moment) = Timespec::try_from(MOMENT) {
-                let _ = rustix::thread::nanosleep(&moment);
-            }
+            sleep(MOMENT);
             status = fetch_by_id(&self.pid);
         }
         if let Ok(Some(_)) = status {

@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use crate::sys::clock;
+use crate::sys::{clock, thread_id};
 
 /// The part of a clock's number that says "the processor time of one thread"
 /// (`CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED`).
@@ -33,7 +33,7 @@ impl ThreadClock {
     /// The clock of the calling thread.
     pub(crate) fn mine() -> Option<Self> {
         cfg!(all(target_os = "linux", not(any(loom, miri)))).then(|| Self {
-            thread: rustix::thread::gettid().as_raw_nonzero().get(),
+            thread: thread_id::mine() as i32,
         })
     }
 

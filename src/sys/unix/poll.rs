@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
@@ -36,9 +37,8 @@ pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) 
         Err(Errno::INVAL) => poll_each(fds),
         Err(_) => false, // for example for want of memory
     };
-    let pause = timeout.map_or(PAUSE, |timeout| timeout.min(PAUSE));
-    if let (false, Ok(pause)) = (known, Timespec::try_from(pause)) {
-        let _ = rustix::thread::nanosleep(&pause);
+    if !known {
+        sleep(timeout.map_or(PAUSE, |timeout| timeout.min(PAUSE)));
     }
 }
 

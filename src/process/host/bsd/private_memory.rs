@@ -14,6 +14,7 @@ use rustix::process::Resource;
 use super::itself::this_process;
 use crate::process::host::unix::allowance;
 pub(crate) use crate::process::host::unix::allowance::{Allowance, restore};
+use crate::process::host::unix::sysconf::page_size;
 
 /// Reads how much memory this process has.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> io::Result<Self> {
-        let page = rustix::param::page_size() as u64;
+        let page = page_size() as u64;
         Ok(Self { page })
     }
 

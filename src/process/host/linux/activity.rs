@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rustix::param::clock_ticks_per_second;
+use crate::process::host::unix::sysconf::ticks_per_second;
 
 /// What a process does. Two that are equal: nothing has happened to it in between, no processor
 /// time, page or anything else.
@@ -41,6 +41,6 @@ impl Activity {
     pub(crate) fn used(&self) -> Duration {
         let times = self.fields().skip(11).take(2);
         let ticks: u64 = times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / clock_ticks_per_second()))
+        Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / ticks_per_second()))
     }
 }

@@ -1,11 +1,15 @@
 //! What the system knows about this process: its threads, descriptors, rights, and the name that
 //! lists of processes show.
 //!
+//! - **H39** `prctl` with `PR_SET_NAME` reads a C string, and copies at most 15 bytes of it.
+//!
 //! Tests: below; `tests/process/host.rs`.
+#![allow(unsafe_code)]
 
 use std::ffi::CStr;
 
 pub(crate) use super::auxiliary::has_other_rights;
+use crate::sys::thread_id;
 
 /// The directory that lists this process's descriptors.
 pub(crate) const DESCRIPTORS: &str = "/proc/self/fd";
@@ -41,12 +45,13 @@ fn is_ending(stat: &[u8]) -> bool {
 
 /// Whether the calling thread is the program's first.
 pub(crate) fn is_first_thread() -> bool {
-    rustix::thread::gettid() == rustix::process::getpid()
+    thread_id::mine() == u64::from(std::process::id())
 }
 
 /// Sets the name that lists of processes show; the kernel takes 15 bytes.
 pub(crate) fn set_name(name: &CStr) {
-    let _ = rustix::thread::set_name(name);
+    // SAFETY: H39: the name ends with a zero byte, and outlives the call.
+    let _ = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@
 
 use rustix::mm::Advice;
 
+use crate::process::host::unix::sysconf::page_size;
+
 /// Buffers smaller than this get no large pages.
 const LARGE: usize = 4 << 20;
 
@@ -30,7 +32,7 @@ pub(crate) fn advise<T>(buffer: &mut Vec<T>) {
 /// Advises the whole pages among the `length` bytes from `start` on, which a vector owns.
 #[cold]
 fn whole_pages(start: *mut u8, length: usize) {
-    let page = rustix::param::page_size();
+    let page = page_size();
     let skip = start.addr().wrapping_neg() % page;
     let pages = length.saturating_sub(skip) / page * page;
     let first = start.wrapping_add(skip).cast();

@@ -10,6 +10,7 @@ use rustix::process::Resource;
 
 use crate::process::host::unix::allowance;
 pub(crate) use crate::process::host::unix::allowance::{Allowance, restore};
+use crate::process::host::unix::sysconf::page_size;
 
 /// Reads how much private memory this process has.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl Meter {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             statm: File::open("/proc/self/statm")?,
-            page: rustix::param::page_size() as u64,
+            page: page_size() as u64,
         })
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod ends;
 pub(crate) mod family;
 mod signal_mask;
 pub(crate) mod standard_streams;
+pub(crate) mod sysconf;
 pub(crate) mod view;
 pub(crate) mod worker;
 

@@ -11,8 +11,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::process::host::mapping::Access;
 
-/// A mapping may begin at multiples of this.
-pub(crate) use rustix::param::page_size;
+pub(crate) use super::sysconf::page_size;
 
 /// Maps the `range` of `file` at a new address. The mapping lasts until it is [closed](close).
 pub(crate) fn open(
