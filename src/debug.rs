@@ -1,6 +1,6 @@
-//! One job: `Debug` for types whose fields say nothing to a reader.
+//! `Debug` for types whose fields say nothing to a reader, and the messages of errors.
 //!
-//! A derived one would show locks, pointers and counts, and would ask for `T: Debug` wherever a
+//! A derived `Debug` would show locks, pointers and counts, and would ask for `T: Debug` wherever a
 //! type is over a `T` that it does not show.
 
 /// Implements `Debug`: the type's name, and what is given of it by name.
@@ -18,5 +18,24 @@ macro_rules! debug {
                 shown.finish_non_exhaustive()
             }
         }
+    };
+}
+
+/// Implements `Display`, by an expression that writes to the given formatter, and `Error`, without a
+/// source.
+///
+/// `error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives"))`
+macro_rules! error {
+    (
+        impl $(<$generic:ident>)? $name:ident $(<$argument:ident>)?,
+        $this:ident, $f:ident, $written:expr $(,)?
+    ) => {
+        impl $(<$generic>)? std::fmt::Display for $name $(<$argument>)? {
+            fn fmt(&$this, $f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $written
+            }
+        }
+
+        impl $(<$generic>)? std::error::Error for $name $(<$argument>)? {}
     };
 }

@@ -24,8 +24,6 @@
 
 use std::collections::VecDeque;
 
-use thiserror::Error;
-
 use super::block_on::wait_for;
 use super::waiters::{Listener, Waiters};
 use crate::loom::{Arc, Mutex};
@@ -384,38 +382,55 @@ impl<T> Drop for Receiver<T> {
 }
 
 /// There are no receivers; contains the value.
-#[derive(Clone, Copy, Error, PartialEq, Eq)]
-#[error("nobody receives on this broadcast channel")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
 /// Why a receiver got no value.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
     /// All senders are gone, and the receiver has taken every value.
-    #[error("the senders of this broadcast channel are gone")]
     Closed,
     /// It was too slow and lost this many values. The next call continues after them.
-    #[error("the receiver was too slow: it has lost {0} values")]
     Lagged(u64),
 }
 
 /// Why [`Receiver::try_recv`] returned no value.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryRecvError {
     /// The receiver has taken every value, and others may come.
-    #[error("no value is ready")]
     Empty,
     /// See [`RecvError::Closed`].
-    #[error("the senders of this broadcast channel are gone")]
     Closed,
     /// See [`RecvError::Lagged`].
-    #[error("the receiver was too slow: it has lost {0} values")]
     Lagged(u64),
 }
 
 debug!(impl<T> SendError<T>, self);
+
+error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives on this broadcast channel"));
+
+error!(
+    impl RecvError,
+    self,
+    f,
+    match self {
+        Self::Closed => f.write_str("the senders of this broadcast channel are gone"),
+        Self::Lagged(lost) => write!(f, "the receiver was too slow: it has lost {lost} values"),
+    }
+);
+
+error!(
+    impl TryRecvError,
+    self,
+    f,
+    match self {
+        Self::Empty => f.write_str("no value is ready"),
+        Self::Closed => RecvError::Closed.fmt(f),
+        Self::Lagged(lost) => RecvError::Lagged(*lost).fmt(f),
+    }
+);
 
 debug!(impl<T> Sender<T>, self, kept = self.len(), receivers = self.receiver_count());
 

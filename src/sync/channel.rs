@@ -36,7 +36,6 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
-use thiserror::Error;
 
 use super::block_on::wait_for;
 
@@ -376,8 +375,7 @@ impl<T> Clone for WeakReceiver<T> {
 debug!(impl<T> WeakReceiver<T>, self);
 
 /// The channel is closed; contains the item.
-#[derive(Clone, Copy, Error, PartialEq, Eq)]
-#[error("sending into a closed channel")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
 impl<T> SendError<T> {
@@ -389,14 +387,16 @@ impl<T> SendError<T> {
 
 debug!(impl<T> SendError<T>, self);
 
+error!(impl<T> SendError<T>, self, f, f.write_str(CLOSED));
+
+const CLOSED: &str = "sending into a closed channel";
+
 /// Why [`Sender::try_send`] has not sent the item, which it contains.
-#[derive(Clone, Copy, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
     /// There is no room for it now.
-    #[error("sending into a full channel")]
     Full(T),
     /// The channel is closed.
-    #[error("sending into a closed channel")]
     Closed(T),
 }
 
@@ -423,19 +423,25 @@ impl<T> TrySendError<T> {
 
 debug!(impl<T> TrySendError<T>, self, full = self.is_full());
 
+error!(impl<T> TrySendError<T>, self, f, f.write_str(match self {
+    Self::Full(_) => "sending into a full channel",
+    Self::Closed(_) => CLOSED,
+}));
+
 /// The channel is closed, and every item has been received.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("receiving from an empty and closed channel")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvError;
 
+error!(impl RecvError, self, f, f.write_str(EMPTY_AND_CLOSED));
+
+const EMPTY_AND_CLOSED: &str = "receiving from an empty and closed channel";
+
 /// Why [`Receiver::try_recv`] returned no item.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryRecvError {
     /// There is none now.
-    #[error("receiving from an empty channel")]
     Empty,
     /// See [`RecvError`].
-    #[error("receiving from an empty and closed channel")]
     Closed,
 }
 
@@ -452,3 +458,13 @@ impl TryRecvError {
         matches!(self, Self::Closed)
     }
 }
+
+error!(
+    impl TryRecvError,
+    self,
+    f,
+    f.write_str(match self {
+        Self::Empty => "receiving from an empty channel",
+        Self::Closed => EMPTY_AND_CLOSED,
+    })
+);

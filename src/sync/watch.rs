@@ -25,8 +25,6 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use thiserror::Error;
-
 use super::block_on::wait_for;
 use super::waiters::{Listener, Waiters};
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -407,16 +405,23 @@ impl<T> Deref for Ref<'_, T> {
 }
 
 /// There are no receivers; the value comes back.
-#[derive(Clone, Copy, Error, PartialEq, Eq)]
-#[error("nobody receives on this watch channel")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
 /// All senders are gone.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("the senders of this watch channel are gone")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvError;
 
 debug!(impl<T> SendError<T>, self);
+
+error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives on this watch channel"));
+
+error!(
+    impl RecvError,
+    self,
+    f,
+    f.write_str("the senders of this watch channel are gone")
+);
 
 impl<T: fmt::Debug> fmt::Debug for Ref<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

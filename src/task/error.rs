@@ -30,43 +30,61 @@ use crate::trace_log::Ending;
 ///     other => panic!("{other}"),
 /// }
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The task was cancelled before it had a result.
-    #[error("the task was cancelled")]
     Cancelled,
     /// The time was up. The awaited work may still be running.
     ///
     /// For a call in a worker process, [`Late`] has the item, how long it ran, and its limit.
-    #[error("{0}")]
     TimedOut(Late),
     /// Nothing can produce the result any more: the executor was shut down, the promise was
     /// dropped, or the result had been taken before.
-    #[error(
-        "closed: the executor or promise behind this task is gone, or its result has already been taken"
-    )]
     Closed,
     /// Waiting here would block a thread that must not block: an event loop's, or
     /// the one that drives a process pool. `.await` the task instead, or join
     /// it from `spawn_blocking`.
-    #[error(
-        "this thread runs an event loop or drives a process pool, so it must not block: await the task, or wait for it in spawn_blocking"
-    )]
     WouldBlock,
     /// The closure, future or call panicked.
-    #[error("{item}{0}", item = ItemIndex(.0.item))]
     Panicked(Box<Panic>),
     /// The worker process that ran the call died.
-    #[error("{item}{0}", item = ItemIndex(.0.item))]
     WorkerDied(Box<WorkerExit>),
     /// An argument or a result could not cross to or from a worker process.
-    #[error("{item}{0}", item = ItemIndex(.0.item))]
     Codec(Box<CodecError>),
     /// The task's own code returned an error: that of [`flatten`](crate::Task::flatten), or of a
     /// promise that was completed with [`TaskError::failed`].
-    #[error("{0}")]
-    Failed(#[source] Failure),
+    Failed(Failure),
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::TimedOut(late) => late.fmt(f),
+            Self::Closed => f.write_str(
+                "closed: the executor or promise behind this task is gone, or its result has \
+                 already been taken",
+            ),
+            Self::WouldBlock => f.write_str(
+                "this thread runs an event loop or drives a process pool, so it must not block: \
+                 await the task, or wait for it in spawn_blocking",
+            ),
+            Self::Panicked(panic) => write!(f, "{}{panic}", ItemIndex(panic.item)),
+            Self::WorkerDied(exit) => write!(f, "{}{exit}", ItemIndex(exit.item)),
+            Self::Codec(error) => write!(f, "{}{error}", ItemIndex(error.item)),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl Error for TaskError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
 }
 
 impl TaskError {

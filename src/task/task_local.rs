@@ -19,7 +19,6 @@ use std::task::{Context, Poll};
 use std::thread::LocalKey as ThreadLocal;
 
 use pin_project_lite::pin_project;
-use thiserror::Error;
 
 use crate::sync::marker;
 
@@ -276,8 +275,15 @@ impl<T, F: Future> Future for LocalFuture<T, F> {
 }
 
 /// A task-local has no value here; see [`LocalKey::with`].
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error(
-    "this task-local has no value here: set one with `scope`, and wrap in `inherit` what is spawned inside"
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessError;
+
+error!(
+    impl AccessError,
+    self,
+    f,
+    f.write_str(
+        "this task-local has no value here: set one with `scope`, and wrap in `inherit` what is \
+     spawned inside"
+    )
+);

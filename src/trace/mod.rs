@@ -73,11 +73,13 @@ pub use summary::{ExecutorSummary, SlowTask, Summary};
 const LIMIT: usize = 1 << 21;
 
 /// A recording is already running: a process has at most one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "something is being recorded already: stop (or drop) that `Recording` first, there is one at a time"
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyRecording;
+
+error!(impl AlreadyRecording, self, f, f.write_str(
+    "something is being recorded already: stop (or drop) that `Recording` first, there is one at a \
+     time"
+));
 
 impl From<AlreadyRecording> for io::Error {
     fn from(error: AlreadyRecording) -> Self {
