@@ -73,32 +73,46 @@ compile_error!(
 #[macro_use]
 mod debug;
 
-mod loom;
-mod sys;
-
+// These layers serve three executors: where one is left out, what only it uses is unused. By
+// default nothing may be. (No code is generated for what is unused.)
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod blocking_threads;
+mod loom;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+pub mod sync;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod sys;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+pub mod task;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod timer;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod trace_log;
 
-pub mod sync;
-pub mod task;
-
-mod blocking_calls;
-
-pub mod event_loop;
-pub mod process;
+#[cfg(feature = "threads")]
+pub mod iter;
+#[cfg(feature = "threads")]
+pub mod prelude;
+#[cfg(feature = "threads")]
 pub mod thread;
 
-pub mod iter;
-pub mod prelude;
+#[cfg(feature = "processes")]
+pub mod process;
 
+#[cfg(all(feature = "threads", feature = "processes"))]
 mod executor;
+
+#[cfg(feature = "event-loop")]
+mod blocking_calls;
+#[cfg(feature = "event-loop")]
+pub mod event_loop;
+#[cfg(feature = "event-loop")]
+pub mod io;
+#[cfg(feature = "event-loop")]
+pub mod time;
 
 #[cfg(feature = "indicatif")]
 pub mod progress;
-
-pub mod io;
-pub mod time;
 
 #[cfg(feature = "trace")]
 pub mod trace;
@@ -111,10 +125,12 @@ pub mod trace;
 ))]
 pub mod adapters;
 
+#[cfg(feature = "event-loop")]
 #[doc(inline)]
 pub use event_loop::root::{
     EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
+#[cfg(all(feature = "threads", feature = "processes"))]
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, Inline};
 #[cfg(feature = "dask")]
@@ -126,6 +142,7 @@ pub use process::machines::root::Slurm;
 #[cfg(feature = "ssh")]
 #[doc(inline)]
 pub use process::machines::root::Ssh;
+#[cfg(feature = "processes")]
 #[doc(inline)]
 pub use process::root::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
@@ -139,6 +156,7 @@ pub use task::root::{
     on_unobserved, race, timeout, try_join_all, wait,
 };
 
+#[cfg(feature = "threads")]
 #[doc(inline)]
 pub use thread::root::{
     Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,

@@ -30,8 +30,11 @@
 //! | `ticks`: a rough and quick clock | time stamp counter on x86-64, else `clock` | the same | the same |
 //! | `transfer`: bytes in and out | `recv`, `readv`, `sendmsg` ... | the same | `recv`, `send`, of one buffer |
 
+#[cfg(feature = "event-loop")]
 pub(crate) mod poller;
+#[cfg(any(feature = "threads", feature = "processes"))]
 pub(crate) mod processors;
+#[cfg(feature = "event-loop")]
 pub(crate) mod slack;
 pub(crate) mod stack;
 pub(crate) mod ticks;

@@ -6,12 +6,18 @@
 
 #[cfg(not(trefoil_port))]
 pub(crate) mod bell;
+#[cfg(feature = "__descriptors")]
 pub(crate) mod child;
+#[cfg(feature = "event-loop")]
 pub(crate) mod interest;
+#[cfg(feature = "__descriptors")]
 pub(crate) mod peer;
+#[cfg(feature = "__descriptors")]
 pub(crate) mod reopen;
+#[cfg(feature = "__descriptors")]
 pub(crate) mod sockets;
 pub(crate) mod stack_end;
+#[cfg(feature = "threads")]
 pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
 

@@ -36,7 +36,12 @@ fn grown(low: usize, high: usize) -> usize {
     if !(low..high.saturating_add(STRINGS)).contains(&top) {
         return low; // this is another thread's stack
     }
-    let limit = crate::sys::limits::limit(rustix::process::Resource::Stack).ok();
-    let limit = limit.and_then(|limit| usize::try_from(limit.current?).ok());
-    low.min(top.saturating_sub(limit.unwrap_or(FREE).min(FREE)))
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: Y98: a local variable, which stays as it is if the call fails.
+    unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) };
+    let limit = usize::try_from(limit.rlim_cur).unwrap_or(FREE);
+    low.min(top.saturating_sub(limit.min(FREE)))
 }

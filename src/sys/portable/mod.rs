@@ -3,4 +3,5 @@
 #[cfg(unix)]
 pub(crate) mod bell;
 #[cfg(not(target_os = "linux"))]
+#[cfg(feature = "threads")]
 pub(crate) mod thread_clock;

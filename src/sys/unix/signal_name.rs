@@ -1,13 +1,38 @@
 //! Names of signals.
 
-use rustix::process::Signal;
+/// Those that end a process unless it handles them.
+const NAMES: &[(i32, &str)] = &[
+    (libc::SIGABRT, "SIGABRT"),
+    (libc::SIGALRM, "SIGALRM"),
+    (libc::SIGBUS, "SIGBUS"),
+    (libc::SIGFPE, "SIGFPE"),
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGILL, "SIGILL"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGIO, "SIGIO"),
+    (libc::SIGKILL, "SIGKILL"),
+    (libc::SIGPIPE, "SIGPIPE"),
+    (libc::SIGPROF, "SIGPROF"),
+    (libc::SIGQUIT, "SIGQUIT"),
+    (libc::SIGSEGV, "SIGSEGV"),
+    (libc::SIGSYS, "SIGSYS"),
+    (libc::SIGTERM, "SIGTERM"),
+    (libc::SIGTRAP, "SIGTRAP"),
+    (libc::SIGUSR1, "SIGUSR1"),
+    (libc::SIGUSR2, "SIGUSR2"),
+    (libc::SIGVTALRM, "SIGVTALRM"),
+    (libc::SIGXCPU, "SIGXCPU"),
+    (libc::SIGXFSZ, "SIGXFSZ"),
+    #[cfg(target_os = "linux")]
+    (libc::SIGPWR, "SIGPWR"),
+    #[cfg(target_os = "linux")]
+    (libc::SIGSTKFLT, "SIGSTKFLT"),
+];
 
-/// The name of a signal, as the manual writes it.
+/// The name of a signal that has ended a process, as the manual writes it.
 pub(crate) fn signal_name(signal: i32) -> Option<String> {
-    let name = format!("{:?}", Signal::from_named_raw(signal)?);
-    let name = name.trim_matches('"').replace("Signal::", "SIG");
-    let name = name.replace("ABORT", "ABRT").replace("ALARM", "ALRM");
-    Some(name.replace("POWER", "PWR"))
+    let (_, name) = NAMES.iter().find(|(number, _)| *number == signal)?;
+    Some((*name).to_owned())
 }
 
 /// The meaning of an exit code that the system has set: Unix has none.
