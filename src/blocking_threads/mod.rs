@@ -6,18 +6,17 @@
 //! itself limits the number of threads, and owns its state.
 //!
 //! **Protocol.**
-//! 1. [`start`] claims an idle thread by decrementing their count, and sends the job.
+//! 1. [`start`] claims an idle thread by decrementing their count, and queues the job.
 //! 2. If none is idle, it starts a new thread for the job. If the system gives none, `start`
 //!    returns an error, and the job is dropped.
 //! 3. A thread that has finished its job counts as idle and waits [`LINGER`] for the next one. Then
-//!    it claims itself and ends; if the count is zero, it waits again.
+//!    it claims itself and ends.
 //! 4. Nothing waits for these threads: a stuck job ends with the process.
 //!
-//! At any time the number of waiting threads is the idle count plus the number of jobs in the
-//! channel. So each job that is sent finds a thread, though not always the one that has been idle
-//! longest.
+//! Under the lock, the number of waiting threads is the idle count plus the number of queued jobs.
+//! So each queued job finds a thread, though not always the one that has been idle longest.
 //!
-//! A forked child has its own channel, because its parent's threads do not exist there. A job that
+//! A forked child has its own queue, because its parent's threads do not exist there. A job that
 //! forks continues in the child, too, on the child's only thread, which ends with the job.
 //!
 //! A job that owns some state decides under that state's lock whether it is over, and is started
@@ -25,20 +24,18 @@
 //! not be started.
 //!
 //! **Rejected.** A dedicated thread for each purpose, as before: five ways to start it, let it
-//! linger, notice a fork and end it. A zero-capacity channel, which knows whether a thread waits:
-//! the woken thread spins until the sender, whose processor it may have taken, continues. One pool
-//! for these jobs and for users' closures: both would have to share one width.
+//! linger, notice a fork and end it. One pool for these jobs and for users' closures: both would
+//! have to share one width.
 //!
 //! Tests: below; `tests/event_loop/`, `tests/io/`, `tests/forks/`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
-use crate::loom::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::loom::thread::Builder;
+use crate::loom::{Condvar, Mutex};
 use crate::sys::fork::{self, PerProcess};
 
 /// How long an idle thread stays.
@@ -52,34 +49,38 @@ type Job = Box<dyn FnOnce() + Send>;
 
 struct Helpers {
     linger: Duration,
-    idle: AtomicUsize,
-    jobs: (Sender<Job>, Receiver<Job>),
+    state: Mutex<State>,
+    sent: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Threads that wait for a job and have not been claimed by one.
+    idle: usize,
+    /// Jobs that have claimed a thread.
+    jobs: VecDeque<Job>,
 }
 
 impl Helpers {
     fn new(linger: Duration) -> Self {
         Self {
             linger,
-            idle: AtomicUsize::new(0),
-            jobs: unbounded(),
+            state: Mutex::default(),
+            sent: Condvar::new(),
         }
     }
 
     fn start(&'static self, job: Job) -> io::Result<()> {
-        if !self.claim() {
+        let mut state = self.state.lock();
+        if state.idle == 0 {
+            drop(state);
             return start_alone(STACK, || self.serve(job));
         }
-        // Sending cannot fail, because both ends are in a `static`.
-        let _ = self.jobs.0.send(job);
+        state.idle -= 1;
+        state.jobs.push_back(job);
+        drop(state);
+        self.sent.notify_one();
         Ok(())
-    }
-
-    /// Claims one idle thread: for a job, or the calling thread itself.
-    fn claim(&self) -> bool {
-        let less = |idle: usize| idle.checked_sub(1);
-        // The channel synchronises the data that passes between threads.
-        let claimed = self.idle.fetch_update(Relaxed, Relaxed, less);
-        claimed.is_ok()
     }
 
     fn serve(&self, mut job: Job) {
@@ -87,14 +88,20 @@ impl Helpers {
         loop {
             job();
             if born != fork::generation() {
-                return; // the channel's lock may be held for ever
+                return; // the lock may be held for ever
             }
-            self.idle.fetch_add(1, Relaxed);
+            let mut state = self.state.lock();
+            state.idle += 1;
+            let end = Instant::now() + self.linger;
             job = loop {
-                match self.jobs.1.recv_timeout(self.linger) {
-                    Ok(job) => break job,
-                    Err(_) if self.claim() => return,
-                    Err(_) => {} // a job has been sent
+                if let Some(job) = state.jobs.pop_front() {
+                    break job;
+                }
+                let (again, late) = self.sent.wait_until(state, end);
+                state = again;
+                if late && state.jobs.is_empty() {
+                    state.idle -= 1;
+                    return;
                 }
             };
         }
@@ -137,7 +144,6 @@ mod tests {
     use super::*;
     use std::sync::{OnceLock, mpsc};
     use std::thread::{ThreadId, current};
-    use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -180,7 +186,7 @@ mod tests {
             while Instant::now() < pause {}
         }
         let deadline = Instant::now() + PATIENCE;
-        while helpers.idle.load(Relaxed) > 0 {
+        while helpers.state.lock().idle > 0 {
             assert!(Instant::now() < deadline, "idle threads end");
             std::thread::yield_now();
         }

@@ -6,9 +6,9 @@
 //! cost no more than without a bar.
 
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -182,7 +182,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         let items = items.into_iter();
         let (call, counted) = self.counted(items.size_hint().1);
         let counted = Arc::new(counted);
-        let (end, ended) = bounded::<()>(0);
+        let (end, ended) = sync_channel::<()>(0);
         let moved = counted.clone();
         // (Without a thread the bar moves once, at the end.)
         let _ = blocking_threads::start(move || {
