@@ -26,10 +26,15 @@
 //!
 //! # Features
 //!
-//! None is on by default, and none is needed to begin.
+//! The three executors are on by default. A program that needs only one is built sooner with that
+//! one: `default-features = false, features = ["threads"]`. Tasks, locks and channels are always
+//! there, and a feature below enables the executors that it needs.
 //!
 //! | feature | what it adds | dependency |
 //! |---|---|---|
+//! | `threads` (default) | [`ThreadPool`], with [`iter`] and [`prelude`] | crossbeam-deque, num_cpus, typeid |
+//! | `processes` (default) | [`ProcessPool`]; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard |
+//! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io |
 //! | `auto` | workers need no `trefoil::init()`; meant for tests | |
 //! | `indicatif` | progress bars for `map`, `imap` and `as_completed` | indicatif |
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |
