@@ -21,7 +21,6 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 /// How long a handshake may take.
@@ -81,7 +80,7 @@ pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 /// The first message of a worker: what the connection is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// Identifies this crate's code, and with it the build of the program.
     pub(crate) copy: String,
@@ -202,7 +201,15 @@ pub(crate) fn answer(
         .code(b"worker", &numbers, &body)
         .ok_or(HandshakeError::Key)?;
     right.verify_slice(&code).map_err(|_| HandshakeError::Key)?;
-    let hello: Hello = postcard::from_bytes(&body).map_err(|_| HandshakeError::Broken)?;
+    let fields = postcard::from_bytes(&body).map_err(|_| HandshakeError::Broken)?;
+    let (copy, ticket, is_stream, job, number) = fields;
+    let hello = Hello {
+        copy,
+        ticket,
+        is_stream,
+        job,
+        number,
+    };
     let judged = judge(&hello);
     let words = judged.as_ref().err().map_or("", String::as_str);
     let words = words.get(..LONGEST).unwrap_or(words);
@@ -223,7 +230,14 @@ pub(crate) fn call(
         return Err(HandshakeError::Broken);
     }
     let numbers = [until.array()?, random()?];
-    let hello = postcard::to_stdvec(hello).map_err(|_| HandshakeError::Broken)?;
+    let fields = (
+        &hello.copy,
+        hello.ticket,
+        hello.is_stream,
+        &hello.job,
+        hello.number,
+    );
+    let hello = postcard::to_stdvec(&fields).map_err(|_| HandshakeError::Broken)?;
     say(&mut until, key, b"worker", &numbers, &hello, &numbers[1])?;
     let (code, words) = match until.body() {
         // The pool closes the connection of a worker without the key.

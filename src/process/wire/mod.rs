@@ -30,18 +30,12 @@
 //! Tests: below, a seeded fuzz included.
 
 pub(super) mod clock;
+mod fields;
 pub(super) mod invitation;
 #[cfg(test)]
 #[path = "../../../inside/wire_tests.rs"]
 mod tests;
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{Error, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::process::host::handover;
 use crate::process::host::ledger::AREA;
 
 /// Bytes that no correct peer sends.
@@ -166,23 +160,23 @@ pub(crate) fn announced(bytes: &[u8]) -> Result<Option<usize>, Broken> {
     Ok(head(bytes)?.map(|((_, length), begin)| begin + length))
 }
 
-/// The message at the front of `bytes`, what follows its fields, and where it ends; `None` if it is
-/// not whole.
-fn decoded<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Decoded<(T, &'a [u8])> {
+/// The message at the front of `bytes`, to be read by `read`, what follows its fields, and where it
+/// ends; `None` if it is not whole.
+fn decoded<'a, T>(
+    bytes: &'a [u8],
+    read: impl FnOnce(&'a [u8]) -> Result<(T, &'a [u8]), Broken>,
+) -> Decoded<(T, &'a [u8])> {
     match envelope(bytes)? {
         None => Ok(None),
-        Some(((MESSAGE, payload), end)) => {
-            let (message, rest) = postcard::take_from_bytes(payload).map_err(|_| Broken)?;
-            Ok(Some(((message, rest), end)))
-        }
+        Some(((MESSAGE, payload), end)) => Ok(Some((read(payload)?, end))),
         Some(_) => Err(Broken),
     }
 }
 
 /// The beginning of an envelope: the message, to be followed by `length` more bytes.
-fn message(message: &impl Serialize, length: usize) -> Vec<u8> {
+fn message(written: postcard::Result<Vec<u8>>, length: usize) -> Vec<u8> {
     // (A message has nothing that the codec refuses.)
-    let payload = postcard::to_stdvec(message).unwrap_or_default();
+    let payload = written.unwrap_or_default();
     let mut out = Vec::with_capacity(payload.len() + 10);
     out.push(MESSAGE);
     push_length(&mut out, payload.len() + length);
@@ -191,14 +185,14 @@ fn message(message: &impl Serialize, length: usize) -> Vec<u8> {
 }
 
 /// Which function runs, as offsets into the image: see `raw_call`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CodeRef {
     pub(crate) trampoline: u64,
     pub(crate) function: u64,
 }
 
 /// A batch without its items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchHead {
     pub(crate) sequence: u64,
     pub(crate) code: CodeRef,
@@ -214,7 +208,7 @@ pub(crate) struct BatchHead {
 }
 
 /// The bytes of a context in the memory of another worker, on the same machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServedContext {
     /// Names the memory file (`sys::memory_file::place`).
     pub(crate) place: [u32; 2],
@@ -222,7 +216,7 @@ pub(crate) struct ServedContext {
 }
 
 /// A message of a parent to its worker.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Welcome {
         /// The name of its copy of this crate (`host::image`).
@@ -235,14 +229,12 @@ pub(crate) enum Frame<'a> {
     /// A context, for the items of later batches.
     Context {
         id: u64,
-        #[serde(skip)]
         bytes: &'a [u8],
     },
     Batch {
         batch: BatchHead,
         /// The arrays that the items were encoded without (`shared_buffer`).
         lent: Vec<[u64; 3]>,
-        #[serde(skip)]
         items: &'a [u8],
     },
     /// To a plain worker: begin no more items of this batch, and say how many have begun; `cancel`:
@@ -263,7 +255,6 @@ pub(crate) enum Frame<'a> {
     Copy {
         id: u64,
         length: u64,
-        #[serde(skip)]
         bytes: &'a [u8],
     },
     /// The memory with these numbers need not stay mapped. A plain worker drops its copies, too: no
@@ -297,11 +288,11 @@ pub(crate) enum Frame<'a> {
 impl<'a> Frame<'a> {
     /// The frame as it is sent; the `length` bytes of its items, context or copy follow.
     pub(crate) fn head(&self, length: usize) -> Vec<u8> {
-        message(self, length)
+        message(self.written(), length)
     }
 
     pub(crate) fn decode(frame: &'a [u8]) -> Decoded<Self> {
-        let Some(((mut frame, rest), end)) = decoded(frame)? else {
+        let Some(((mut frame, rest), end)) = decoded(frame, Self::read)? else {
             return Ok(None);
         };
         if let Self::Batch { items: bytes, .. }
@@ -317,39 +308,8 @@ impl<'a> Frame<'a> {
 /// The most arrays that a worker lends at a time: all of its area, in the shortest pieces (16 KiB).
 const MOST_LENT: usize = AREA >> 14;
 
-/// Decodes a list of at most `MOST` elements, so that no list takes much more memory than it may
-/// have meaning.
-fn at_most<'de, const MOST: usize, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct Few<T, const MOST: usize>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Few<T, MOST> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {MOST} elements")
-        }
-
-        fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Vec<T>, S::Error> {
-            let mut few = Vec::new();
-            while let Some(element) = list.next_element()? {
-                if few.len() == MOST {
-                    return Err(S::Error::custom("too many"));
-                }
-                few.push(element);
-            }
-            Ok(few)
-        }
-    }
-
-    deserializer.deserialize_seq(Few::<T, MOST>(PhantomData))
-}
-
 /// A message of a worker to its parent.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     /// The name of its copy of this crate.
     Hello {
@@ -381,20 +341,19 @@ pub(crate) enum Record<'a> {
     Retire,
     /// The numbers of the descriptors that belong to the next value. They come with the first byte
     /// of this record.
-    Descriptors(#[serde(deserialize_with = "at_most::<{ handover::MOST }, _, _>")] Vec<u64>),
+    Descriptors(Vec<u64>),
     /// From a plain worker: the next bytes of memory to which the next value refers, as in
     /// `Frame::Copy`.
     Copy {
         id: u64,
         length: u64,
-        #[serde(skip)]
         bytes: &'a [u8],
     },
     /// The worker has opened the ends of channels that came with the item: the parent need not keep
     /// its copies.
     Taken,
     /// The arrays that the next value was encoded without (`shared_buffer`).
-    Lent(#[serde(deserialize_with = "at_most::<MOST_LENT, _, _>")] Vec<[u64; 3]>),
+    Lent(Vec<[u64; 3]>),
     /// The last record, from a process that forwards a worker's records (Dask's gateway): how that
     /// worker ended.
     Died(Died),
@@ -417,11 +376,11 @@ impl<'a> Record<'a> {
 
     /// The same, for a record that `length` bytes of a copy follow.
     pub(crate) fn head(&self, length: usize) -> Vec<u8> {
-        message(self, length)
+        message(self.written(), length)
     }
 
     pub(crate) fn decode(record: &'a [u8]) -> Decoded<Self> {
-        let Some(((mut record, rest), end)) = decoded(record)? else {
+        let Some(((mut record, rest), end)) = decoded(record, Self::read)? else {
             return Ok(None);
         };
         if let Self::Copy { bytes, .. } = &mut record {
@@ -432,7 +391,7 @@ impl<'a> Record<'a> {
 }
 
 /// How a worker ended that is not a child of the parent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Died {
     pub(crate) code: Option<i32>,
     pub(crate) signal: Option<i32>,
@@ -443,7 +402,7 @@ pub(crate) struct Died {
 }
 
 /// What could not be decoded or encoded in a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CodecOf {
     Argument,
     Result,

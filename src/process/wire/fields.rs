@@ -1,0 +1,131 @@
+//! How messages are written: the number of the kind in one byte, and the fields in order, each as
+//! postcard writes it.
+//!
+//! Serde's derive would write the same bytes, which Dask's gateway reads, too; but every program
+//! with worker processes would have to compile it. A new kind comes last, with the next number.
+
+use postcard::to_stdvec;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{BatchHead, Broken, CodeRef, CodecOf, Died, Frame, MOST_LENT, Record, ServedContext};
+use crate::process::host::handover;
+
+/// Reads what is at the front of `bytes`, and returns the rest.
+fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Broken> {
+    postcard::take_from_bytes(bytes).map_err(|_| Broken)
+}
+
+/// `NUMBER Kind { fields } + bytes` for each kind, where `bytes` are not a field: they follow.
+/// `NUMBER Kind(list; MOST)`: the list has at most so many elements.
+macro_rules! kinds {
+    ($message:ident: $(
+        $number:literal $kind:ident
+            $({ $($field:ident),+ } $(+ $bytes:ident)?)?
+            $(($content:ident $(; $most:expr)?))?,
+    )+) => {
+        impl<'a> $message<'a> {
+            /// The number and the fields.
+            pub(super) fn written(&self) -> postcard::Result<Vec<u8>> {
+                match self {
+                    $(Self::$kind $({ $($field,)+ $($bytes: _)? })? $(($content))? => {
+                        to_stdvec(&($number as u8, $($($field,)+)? $($content)?))
+                    })+
+                }
+            }
+
+            /// The message, and what follows its fields.
+            pub(super) fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Broken> {
+                let (number, bytes) = bytes.split_first().ok_or(Broken)?;
+                match number {
+                    $($number => {
+                        $($(
+                            let (count, _) = take::<usize>(bytes)?;
+                            if count > $most {
+                                return Err(Broken);
+                            }
+                        )?)?
+                        let (($($($field,)+)? $($content,)?), rest) = take(bytes)?;
+                        Ok((Self::$kind $({ $($field,)+ $($bytes: &[])? })? $(($content))?, rest))
+                    })+
+                    _ => Err(Broken),
+                }
+            }
+        }
+    };
+}
+
+kinds! { Frame:
+    0 Welcome { copy, memory, plain },
+    1 Context { id } + bytes,
+    2 Batch { batch, lent } + items,
+    3 Recall { sequence, cancel },
+    4 Forget { id },
+    5 Descriptors(numbers),
+    6 Copy { id, length } + bytes,
+    7 Release(numbers),
+    8 Nudge,
+    9 Home,
+    10 Bye,
+    11 Terms { keep, priority, resources },
+    12 Share { id, from },
+    13 Keep(numbers),
+}
+
+kinds! { Record:
+    0 Hello { copy },
+    1 Panic { message, place },
+    2 Codec { of, detail },
+    3 End { sequence, begun, nanos },
+    4 Begun,
+    5 Recalled { sequence, end },
+    6 Retire,
+    7 Descriptors(numbers; handover::MOST),
+    8 Copy { id, length } + bytes,
+    9 Taken,
+    10 Lent(arrays; MOST_LENT),
+    11 Died(how),
+    12 Serves { id, served },
+    13 Direct,
+}
+
+/// The fields of a type that is a field, in order.
+macro_rules! fields {
+    ($($name:ident { $($field:ident),+ })+) => { $(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                ($(&self.$field,)+).serialize(to)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let ($($field,)+) = Deserialize::deserialize(from)?;
+                Ok(Self { $($field),+ })
+            }
+        }
+    )+ };
+}
+
+fields! {
+    BatchHead { sequence, code, count, timed, brief, ends, context }
+    CodeRef { trampoline, function }
+    Died { code, signal, stderr, note }
+    ServedContext { place, hash }
+}
+
+impl Serialize for CodecOf {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (*self as u8).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for CodecOf {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match u8::deserialize(from)? {
+            0 => Ok(Self::Argument),
+            1 => Ok(Self::Result),
+            2 => Ok(Self::Context),
+            _ => Err(serde::de::Error::custom("no such part of a call")),
+        }
+    }
+}
