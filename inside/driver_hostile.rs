@@ -160,7 +160,7 @@ impl World {
                     head.extend_from_slice(items.as_ref().map_or(&[], Piece::bytes));
                     self.work(&head);
                 }
-                Action::Ring(_) | Action::Nudge(_) => {}
+                Action::Ring(_) | Action::Nudge(_) | Action::Withdraw(_) => {}
                 Action::Kill(_) => self.peer = None,
             }
         }

@@ -508,6 +508,7 @@ impl World {
                 }
                 Action::Ring(index) => self.ring(index),
                 Action::Nudge(_) => {}
+                Action::Withdraw(_) => unreachable!("a worker is here as soon as it is asked for"),
                 Action::Kill(index) => {
                     if let Some(sim) = self.sims[index].as_mut().filter(|sim| !sim.killed) {
                         sim.condemned = sim.running;

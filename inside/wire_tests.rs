@@ -59,8 +59,12 @@ fn messages() -> Vec<Record<'static>> {
 
 /// A record with a part of a copy.
 fn part(bytes: &[u8]) -> Record<'_> {
-    let (id, length) = (300, 1 << 33);
-    Record::Copy { id, length, bytes }
+    Record::Copy {
+        id: 300,
+        length: 1 << 33,
+        kind: 14,
+        bytes,
+    }
 }
 
 fn records() -> Vec<Vec<u8>> {
@@ -130,8 +134,13 @@ fn frames_come_out_as_they_went_in() {
         Frame::decode(&bytes),
         Ok(Some((context(b"ctx"), bytes.len())))
     );
-    let (id, length) = (7, 1 << 40);
-    let copy = |bytes| Frame::Copy { id, length, bytes };
+    let (id, length, kind) = (7, 1 << 40, 0);
+    let copy = |bytes| Frame::Copy {
+        id,
+        length,
+        kind,
+        bytes,
+    };
     let bytes = [copy(&[]).head(4), b"part".to_vec()].concat();
     assert_eq!(
         Frame::decode(&bytes),
@@ -143,6 +152,7 @@ fn frames_come_out_as_they_went_in() {
             copy,
             memory,
             plain: true,
+            ahead: false,
         },
         Frame::Recall {
             sequence: 300,
@@ -289,6 +299,7 @@ fn the_gateway_numbers_frames_and_records_as_they_are_here() {
                 copy,
                 memory: 0,
                 plain: true,
+                ahead: false,
             },
         ),
         ("CONTEXT", Frame::Context { id: 1, bytes: &[] }),
@@ -309,11 +320,15 @@ fn the_gateway_numbers_frames_and_records_as_they_are_here() {
         ),
         ("FORGET", Frame::Forget { id: 1 }),
         ("DESCRIPTORS", Frame::Descriptors(Vec::new())),
-        ("COPY", {
-            let (id, length) = (1, 2);
-            let bytes = &[];
-            Frame::Copy { id, length, bytes }
-        }),
+        (
+            "COPY",
+            Frame::Copy {
+                id: 1,
+                length: 2,
+                kind: 0,
+                bytes: &[],
+            },
+        ),
         ("RELEASE", Frame::Release(Vec::new())),
         ("BYE", Frame::Bye),
         (

@@ -29,6 +29,10 @@ pub(crate) fn helpers() {
         ("unshared", unshared),
         #[cfg(unix)]
         ("narrow", narrow),
+        #[cfg(target_os = "linux")]
+        ("once", || once(false)),
+        #[cfg(target_os = "linux")]
+        ("once_plain", || once(true)),
     ]);
 }
 
@@ -192,6 +196,40 @@ fn narrow() {
     let made = procs.map((0..40).map(|n| (50_000, n)), made).unwrap();
     let right = |(n, bulk): (usize, &Bulk<u8>)| **bulk == bytes(50_000, n);
     assert!(made.iter().enumerate().all(right));
+}
+
+/// A program whose large arrays are in memory once in each process, and twice in the sender if they
+/// are a part of something.
+#[cfg(target_os = "linux")]
+fn once(plain: bool) {
+    const SIZE: usize = 128 << 20;
+    trefoil::init();
+    let builder = ProcessPool::builder().workers(1).plain_workers(plain);
+    let procs = builder.build().unwrap();
+    let before = support::resident();
+    let within = |peak: u64, tenths: u64, what: &str| {
+        let most = before + SIZE as u64 / 10 * tenths + (16 << 20);
+        assert!(peak <= most, "{what}: {} MiB more", (peak - before) >> 20);
+    };
+    let sent = Bulk::from(vec![7u8; SIZE]);
+    let there = procs.spawn(sent, |all: Bulk<u8>| (all[SIZE - 1] == 7, support::peak()));
+    let (right, there) = there.join().unwrap();
+    assert!(right);
+    within(support::peak(), 13, "the sender of an argument");
+    within(there, 13, "the receiver of an argument");
+    let sent = vec![7f32; SIZE / 4];
+    let there = procs.spawn(sent, |all: Vec<f32>| (all.len(), support::peak()));
+    within(there.join().unwrap().1, 13, "the receiver of a vector");
+    let made = |size: usize| Bulk::from(vec![7u8; size]);
+    assert_eq!(procs.spawn(SIZE, made).join().unwrap().len(), SIZE);
+    within(support::peak(), 13, "the receiver of a result");
+    let there = procs.spawn((), |()| support::peak()).join().unwrap();
+    within(there, 13, "the sender of a result");
+    let sent = (Bulk::from(vec![7u8; SIZE]), 7u8);
+    let there = procs.spawn(sent, |all: (Bulk<u8>, u8)| (all.1, support::peak()));
+    within(there.join().unwrap().1, 13, "the receiver of a part");
+    within(support::peak(), 23, "the sender of a part");
+    assert_eq!(procs.stats().died, 0);
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -680,6 +718,12 @@ tests! {
     #[cfg(unix)]
     fn without_shared_memory_it_goes_the_other_way() {
         run_helper("unshared");
+    }
+
+    #[cfg(target_os = "linux")]
+    fn a_large_one_is_in_memory_once() {
+        run_helper("once");
+        run_helper("once_plain");
     }
 
     #[cfg(unix)]

@@ -30,7 +30,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, OFlags, SealFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown as Half};
-use support::{Dice, Scratch, Test, census, forever, note, nothing_left_since, pool, tests, until};
+use support::{
+    Dice, Scratch, Test, census, forever, note, nothing_left_since, peak, pool, resident, tests,
+    until,
+};
 use trefoil::{Bulk, ProcessPool, Shutdown, TaskError};
 
 /// A limit for what should take milliseconds.
@@ -50,6 +53,10 @@ const LENT: u8 = 10;
 const DESCRIPTORS: u8 = 7;
 const COPY: u8 = 8;
 const TAKEN_UP: u8 = 9;
+
+/// The kinds of copies: memory, and an array of bytes.
+const MEMORY: u8 = 0;
+const BYTES: u8 = 1;
 const DIED: u8 = 11;
 
 /// The pages that a worker shares with its parent.
@@ -376,6 +383,133 @@ tests! {
         goes_on(procs);
     }
 
+    /// An array is announced that is longer than any memory, or as long as some is; little of it
+    /// comes.
+    fn an_array_takes_memory_as_it_comes() {
+        fn announces(length: u64) -> Bulk<u8> {
+            say(&part_of_array(1, length, &[7; 1 << 20]));
+            forever()
+        }
+        for plain in [false, true] {
+            for length in [1 << 30, 1 << 46, u64::MAX] {
+                let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();
+                let before = peak();
+                let mut task = procs.call(announces).timeout(SHORT).spawn(length);
+                assert!(matches!(ends(&mut task), Err(TaskError::TimedOut(_))));
+                assert!(peak() - before < 64 << 20, "{} bytes more", peak() - before);
+                goes_on(procs);
+            }
+        }
+    }
+
+    /// More than was announced, less, what was never sent, and one twice: errors of the item.
+    fn an_array_that_is_not_as_announced_is_an_error() {
+        const PART: usize = 1 << 20;
+        /// Answers with an empty string in whose place the arrays of these numbers are missing.
+        fn names(numbers: &[u64]) {
+            let mut value = vec![numbers.len() as u8];
+            let mut list = vec![numbers.len() as u64];
+            for number in numbers {
+                value.push(0);
+                list.extend([value.len() as u64, *number, 0]);
+            }
+            say(&[record(LENT, &list), envelope(2, &value)].concat());
+        }
+        fn too_much(_: ()) -> Vec<Bulk<u8>> {
+            say(&part_of_array(1, 2, &[7; PART]));
+            names(&[1]);
+            std::process::abort()
+        }
+        fn too_little(_: ()) -> Vec<Bulk<u8>> {
+            say(&part_of_array(1, PART as u64 + 1, &[7; PART]));
+            names(&[1]);
+            std::process::abort()
+        }
+        fn unknown(_: ()) -> Vec<Bulk<u8>> {
+            say(&part_of_array(1, PART as u64, &[7; PART]));
+            names(&[2]);
+            std::process::abort()
+        }
+        fn twice(_: ()) -> Vec<Bulk<u8>> {
+            say(&part_of_array(1, PART as u64, &[7; PART]));
+            names(&[1, 1]);
+            std::process::abort()
+        }
+        fn of_no_type(_: ()) -> Vec<Bulk<u8>> {
+            let mut payload = vec![COPY];
+            varint(1, &mut payload);
+            varint(2, &mut payload);
+            payload.extend([99, 7, 7]);
+            say(&envelope(1, &payload));
+            names(&[1]);
+            std::process::abort()
+        }
+        fn half_an_element(_: ()) -> Vec<Bulk<u64>> {
+            say(&part_of_array(1, 9, &[7; 9]));
+            names(&[1]);
+            std::process::abort()
+        }
+        let fails = |name: &str, result: Result<usize, TaskError>| match result {
+            Err(TaskError::Codec(_)) => {}
+            other => panic!("{name}: {other:?}"),
+        };
+        for plain in [false, true] {
+            type Lies = fn(()) -> Vec<Bulk<u8>>;
+            let lies: [(&str, Lies); 5] = [
+                ("too much", too_much),
+                ("too little", too_little),
+                ("unknown", unknown),
+                ("twice", twice),
+                ("of no type", of_no_type),
+            ];
+            for (name, lies) in lies {
+                let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();
+                fails(name, ends(&mut procs.spawn((), lies)).map(|all| all.len()));
+                goes_on(procs);
+            }
+            let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();
+            fails("half", ends(&mut procs.spawn((), half_an_element)).map(|all| all.len()));
+            goes_on(procs);
+        }
+    }
+
+    /// It sends half of an array, and dies.
+    fn half_of_an_array_ends_with_its_worker() {
+        fn dies(whole: u64) -> Bulk<u8> {
+            for _ in 0..whole >> 21 {
+                say(&part_of_array(1, whole, &[7; 1 << 20]));
+            }
+            std::process::abort()
+        }
+        const WHOLE: u64 = 256 << 20;
+        for plain in [false, true] {
+            let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();
+            let before = resident();
+            for _ in 0..4 {
+                let mut task = procs.spawn(WHOLE, dies);
+                assert!(matches!(ends(&mut task), Err(TaskError::WorkerDied(_))));
+            }
+            assert!(resident() < before + WHOLE / 2, "{} bytes more", resident() - before);
+            goes_on(procs);
+        }
+    }
+
+    /// Whole arrays, and halves, that no value names.
+    fn arrays_that_nothing_names_are_few() {
+        fn many(whole: bool) -> u8 {
+            for id in 0..10_000 {
+                say(&part_of_array(id, 1 + u64::from(!whole), &[7]));
+            }
+            forever()
+        }
+        for whole in [true, false] {
+            let procs = pool(1);
+            let mut task = procs.spawn(whole, many);
+            assert!(matches!(ends(&mut task), Err(TaskError::WorkerDied(_))));
+            goes_on(procs);
+        }
+    }
+
     /// With the head of a long record, byte by byte, so that nothing claims them.
     fn descriptors_that_are_not_claimed_are_few() {
         fn floods(_: ()) {
@@ -411,6 +545,7 @@ tests! {
                 let mut payload = vec![COPY];
                 varint(id, &mut payload);
                 varint(1 << 20, &mut payload);
+                payload.push(MEMORY);
                 payload.extend([1; 10]);
                 say(&envelope(1, &payload));
             }
@@ -576,12 +711,14 @@ fn builder(plain: bool) -> ProcessPool {
     builder.plain_workers(plain).build().unwrap()
 }
 
-/// The most memory that this process has had, in bytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM"));
-    let kibibytes = line.unwrap().split_whitespace().nth(1).unwrap();
-    kibibytes.parse::<u64>().unwrap() << 10
+/// A record with the next bytes of an array of bytes.
+fn part_of_array(id: u64, length: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut payload = vec![COPY];
+    varint(id, &mut payload);
+    varint(length, &mut payload);
+    payload.push(BYTES);
+    payload.extend(bytes);
+    envelope(1, &payload)
 }
 
 /// Does some of what a worker can do to its parent, for a moment. Notes the item and this process.
@@ -657,8 +794,12 @@ fn scribble(pages: &Pages, dice: &mut Dice) {
 fn nonsense(dice: &mut Dice) -> Vec<u8> {
     let length = dice.roll(300) as usize;
     let any: Vec<u8> = (0..length).map(|_| dice.roll(256) as u8).collect();
-    match dice.roll(6) {
+    match dice.roll(7) {
         0 => any,
+        5 => {
+            let length = dice.roll(2) * dice.roll(u64::MAX);
+            part_of_array(dice.roll(3), length, &any)
+        }
         1 | 2 => {
             let numbers: Vec<u64> = (0..dice.roll(8)).map(|_| dice.roll(5)).collect();
             record(dice.roll(16) as u8, &numbers)

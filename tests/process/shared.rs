@@ -146,7 +146,7 @@ fn limit(_: ()) {
 /// The message if shared memory has not arrived in a process that may open nothing more.
 fn no_place() -> &'static str {
     match support::is_plain() {
-        true => "no memory for a copy",
+        true => "could not be received",
         false => "RLIMIT_NOFILE",
     }
 }

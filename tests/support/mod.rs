@@ -262,6 +262,26 @@ pub(crate) fn run_helper(name: &str) -> (String, String) {
     (out, err)
 }
 
+/// The most memory that this process has had, in bytes.
+#[cfg(target_os = "linux")]
+pub(crate) fn peak() -> u64 {
+    memory("VmHWM")
+}
+
+/// How much memory this process has, in bytes.
+#[cfg(target_os = "linux")]
+pub(crate) fn resident() -> u64 {
+    memory("VmRSS")
+}
+
+#[cfg(target_os = "linux")]
+fn memory(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name));
+    let kibibytes = line.unwrap().split_whitespace().nth(1).unwrap();
+    kibibytes.parse::<u64>().unwrap() << 10
+}
+
 /// A file for one test, removed when dropped.
 pub(crate) struct Scratch(pub(crate) std::path::PathBuf);
 

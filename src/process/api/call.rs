@@ -281,9 +281,9 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn). (After
     /// [`call_with`](crate::ProcessPool::call_with) each `spawn` sends the context anew.)
     #[track_caller]
-    pub fn spawn(&self, arg: A) -> Task<R> {
+    pub fn spawn(&self, mut arg: A) -> Task<R> {
         let code = self.code();
-        let call = encode(&arg, code, self.pool.chunk().waiting());
+        let call = encode(&mut arg, code, self.pool.chunk().waiting());
         let result = type_name::<R>();
         self.pool.submit::<A, R>(&self.options, result, call)
     }
@@ -292,7 +292,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// after [`call_with`](crate::ProcessPool::call_with): Dask may compute a lost result again when
     /// the context is no longer there. It is [`Codec`](TaskError::Codec), which says so.)
     #[track_caller]
-    pub fn spawn_remote(&self, arg: A) -> Remote<R> {
+    pub fn spawn_remote(&self, mut arg: A) -> Remote<R> {
         // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
         let code = match (&self.pool.told, &self.function) {
             (Some(_), Function::With { .. }) => Err(codec_error(
@@ -303,7 +303,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
             (Some(_), Function::Plain(_)) => self.code(),
             (None, _) => self.kept_code(),
         };
-        Remote::of(self.pool, &self.options, code, &arg)
+        Remote::of(self.pool, &self.options, code, &mut arg)
     }
 
     /// As [`ProcessPool::map`](crate::ProcessPool::map).

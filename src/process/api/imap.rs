@@ -33,7 +33,7 @@ use futures_core::Stream;
 use crate::loom::Mutex;
 use crate::process::job::sink::{Each, Run, Sink};
 use crate::process::job::{CallOptions, Work};
-use crate::process::parent::client::push;
+use crate::process::parent::client::push_own;
 use crate::process::parent::driver::PoolState;
 use crate::process::parent::mailbox::Mail;
 use crate::process::sched::Feed;
@@ -335,8 +335,8 @@ where
         let room = self.free();
         let outcome = catch(|| {
             for _ in 0..room {
-                let item = items.next()?;
-                self.push(&item);
+                let mut item = items.next()?;
+                self.push(&mut item);
             }
             Some(items)
         });
@@ -369,8 +369,8 @@ where
         self.taken += 1;
     }
 
-    fn push(&mut self, item: &I::Item) {
-        let pushed = push(&mut self.chunk, item);
+    fn push(&mut self, item: &mut I::Item) {
+        let pushed = push_own(&mut self.chunk, item);
         if let Err(error) = pushed {
             self.send(false);
             self.arrived

@@ -292,12 +292,12 @@ impl ProcessBuilder {
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(
         self,
-        arg: A,
+        mut arg: A,
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
         let mut settings = self.pool.settings()?;
-        let call =
-            encode(&arg, code_of(f), Chunk::new(settings.plain)).map_err(PoolError::Argument)?;
+        let chunk = Chunk::new(settings.plain).sending_ahead();
+        let call = encode(&mut arg, code_of(f), chunk).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.only = Some(own.name.clone());
         settings.own = Some(own.clone());

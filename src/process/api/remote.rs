@@ -126,7 +126,7 @@ impl<R: Portable> Remote<R> {
         pool: &Arc<PoolState>,
         options: &CallOptions,
         code: Result<CodeRef, TaskError>,
-        arg: &A,
+        arg: &mut A,
     ) -> Self {
         let keeper: Weak<PoolState> = Arc::downgrade(pool);
         let kept = Kept::new(keeper.clone() as Weak<dyn Watcher>);
@@ -257,8 +257,8 @@ fn ask<R: Portable>(kept: &Arc<Kept>, pool: &Weak<PoolState>) -> Task<R> {
         let (_, task) = Completer::new();
         return task; // `Closed`
     };
-    let own = Remote::<R>(State::Asked(kept.clone(), pool.clone()));
-    let call = encode(&own, code_of(bring::<R>), shared.chunk());
+    let mut own = Remote::<R>(State::Asked(kept.clone(), pool.clone()));
+    let call = encode(&mut own, code_of(bring::<R>), shared.chunk());
     shared.submit::<Remote<R>, R>(&CallOptions::default(), type_name::<R>(), call)
 }
 

@@ -34,7 +34,7 @@ pub(crate) enum Chore {
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
-    /// The copies that a plain worker sends instead of descriptors.
+    /// What was sent ahead of the next value.
     pub(crate) copies: Copies,
     /// The attachments of the next value.
     pub(crate) descriptors: Descriptors,
@@ -66,16 +66,19 @@ impl Extras {
         self.copies.release(numbers);
     }
 
-    /// Drops the attachments and the lent numbers, after the value that they belong to.
+    /// Drops the attachments and the arrays, after the value that they belong to.
     #[inline]
     pub(crate) fn forget(&mut self) {
         self.descriptors = Descriptors::default();
         self.lending.list.clear();
+        if !self.copies.is_empty() {
+            self.copies = Copies::default();
+        }
     }
 
-    /// Takes the attachments and the lent numbers for the thread that decodes the value in `bytes`.
+    /// Takes the attachments and the arrays for the thread that decodes the value in `bytes`.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Box<Decoding>> {
-        let missing = self.lending.missing(bytes);
+        let missing = self.lending.missing(bytes, &mut self.copies);
         Decoding::new(std::mem::take(&mut self.descriptors), missing)
     }
 }

@@ -131,7 +131,7 @@ def copies(number, data):
     view, most = memoryview(data), 1 << 20
     for at in range(0, len(view), most):
         part = view[at : at + most]
-        head = bytes([FRAME_COPY]) + varint(number) + varint(len(view))
+        head = bytes([FRAME_COPY]) + varint(number) + varint(len(view)) + b"\0"
         yield bytes([MESSAGE]) + length(len(head) + len(part)) + head
         yield part
 

@@ -166,12 +166,12 @@ impl PoolState {
         let mut most = 64usize.next_multiple_of(frame);
         let encoding = Cell::new(false);
         let fed = panic::catch(|| {
-            for item in items {
+            for mut item in items {
                 if over() {
                     return Ok(false);
                 }
                 encoding.set(true);
-                let encoded = chunk.push(&item);
+                let encoded = chunk.push_own(&mut item);
                 encoding.set(false);
                 encoded.map_err(unencodable::<A>)?;
                 if chunk.len() >= most || chunk.is_full() {
@@ -291,14 +291,14 @@ impl Producer for CancelCall {
     }
 }
 
-/// Encodes one call into an empty chunk.
+/// Encodes one call into an empty chunk. The argument is not needed any more.
 pub(crate) fn encode<A: Portable>(
-    arg: &A,
+    arg: &mut A,
     code: Result<CodeRef, TaskError>,
     mut chunk: Chunk,
 ) -> Result<(CodeRef, Chunk), TaskError> {
     let code = code?;
-    push(&mut chunk, arg)?;
+    push_own(&mut chunk, arg)?;
     Ok((code, chunk))
 }
 
@@ -309,7 +309,21 @@ pub(crate) fn push<A: Serialize + 'static>(
     chunk: &mut Chunk,
     argument: &A,
 ) -> Result<(), TaskError> {
-    match panic::catch(|| chunk.push(argument)) {
+    encoded::<A>(|| chunk.push(argument))
+}
+
+/// The same, if the argument is not needed any more.
+#[inline]
+pub(crate) fn push_own<A: Serialize + 'static>(
+    chunk: &mut Chunk,
+    argument: &mut A,
+) -> Result<(), TaskError> {
+    encoded::<A>(|| chunk.push_own(argument))
+}
+
+#[inline]
+fn encoded<A>(encode: impl FnOnce() -> Result<(), postcard::Error>) -> Result<(), TaskError> {
+    match panic::catch(encode) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unencodable::<A>(error)),
         Err(panic) => Err(panic.into()),
@@ -318,7 +332,8 @@ pub(crate) fn push<A: Serialize + 'static>(
 
 /// Encodes the call of `ProcessPoolBuilder::initializer`.
 pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
-    let (code, chunk) = encode(arg, code_of(f), Chunk::default())?;
+    let (code, mut chunk) = (code_of(f)?, Chunk::default());
+    push(&mut chunk, arg)?;
     Ok(Initializer {
         code,
         chunk: Arc::new(chunk),

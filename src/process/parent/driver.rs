@@ -180,9 +180,14 @@ impl PoolState {
 
     /// An empty chunk, in which arguments are encoded.
     pub(crate) fn chunk(&self) -> Chunk {
-        match &self.fast {
+        let chunk = match &self.fast {
             Some(fast) => Chunk::lending(&fast.buffer),
             None => Chunk::new(true),
+        };
+        // An engine that places frames itself takes each with everything that it needs.
+        match self.told {
+            Some(_) => chunk,
+            None => chunk.sending_ahead(),
         }
     }
 }

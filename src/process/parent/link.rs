@@ -60,7 +60,7 @@ use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::value::attachments;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::Piece;
-use crate::process::value::copies::{CopyPart, parts};
+use crate::process::value::copies::{CopyPart, CopySource};
 use crate::process::value::sent_memory::SentMemory;
 use crate::process::value::shared_buffer::took;
 use crate::process::wire::Frame;
@@ -282,7 +282,7 @@ impl Link {
             .flatten();
         link.looks.take_if(|_| link.is_launched);
         link.extras.is_forwarded = settings.policy.told;
-        link.welcome(settings.memory.unwrap_or(0), theirs.as_ref())?;
+        link.welcome(settings, theirs.as_ref())?;
         newborn.0 = None;
         Ok(link)
     }
@@ -290,11 +290,12 @@ impl Link {
     /// Sends the first frame, and with it the descriptors of the fast path and the worker's end of
     /// the lifeline; or any descriptor, by which a launcher's worker sees that nothing forwards the
     /// stream to it. It fits into the empty socket.
-    fn welcome(&mut self, memory: u64, lifeline: Option<&OwnedFile>) -> io::Result<()> {
+    fn welcome(&mut self, settings: &Settings, lifeline: Option<&OwnedFile>) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
-            memory,
+            memory: settings.memory.unwrap_or(0),
             plain: self.fast.is_none(),
+            ahead: !settings.policy.told,
         };
         let frame = welcome.head(0);
         let asks = CARRIES && self.is_launched && self.child.process.is_some();
@@ -336,6 +337,9 @@ impl Link {
             self.has_home = true;
             self.wait(vec![home.clone()], Frame::Home.head(0), Body::Nothing);
         }
+        for (id, array) in items.iter().flat_map(Piece::ahead) {
+            self.copy(id, &array);
+        }
         let numbers: Vec<u64> = attachments.iter().map(|one| one.id).collect();
         let keep = self.remember(&attachments);
         let beside = match &self.fast {
@@ -370,19 +374,27 @@ impl Link {
         }
         let copied = if self.fast.is_none() { &new[..] } else { &[] };
         for attachment in copied {
-            // (A part that cannot be read here is missing in the worker, which is an error of the
-            // item.)
-            for part in parts(attachment).into_iter().flatten() {
-                let copy = Frame::Copy {
-                    id: attachment.id,
-                    length: part.length(),
-                    bytes: &[],
-                };
-                let head = copy.head(part.bytes().len());
-                self.wait(Vec::new(), head, Body::Copy(part));
+            // (What cannot be read here is missing in the worker, which is an error of the item.)
+            if let Ok(source) = CopySource::of(attachment) {
+                self.copy(attachment.id, &source);
             }
         }
         new.iter().map(|memory| memory.id).collect()
+    }
+
+    /// Queues a copy of `source`, in parts.
+    fn copy(&mut self, id: u64, source: &CopySource) {
+        let (length, kind) = source.shape();
+        let copy = Frame::Copy {
+            id,
+            length,
+            kind,
+            bytes: &[],
+        };
+        for part in source.parts() {
+            let head = copy.head(part.bytes().len());
+            self.wait(Vec::new(), head, Body::Copy(part));
+        }
     }
 
     /// Tells the worker what memory it need not keep any more.

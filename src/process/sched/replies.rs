@@ -53,8 +53,13 @@ impl Sched {
                 }
                 Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
                 Record::Descriptors(list) => extras.claim(&list),
-                Record::Copy { id, length, bytes } => {
-                    extras.copies.part(id, length, bytes);
+                Record::Copy {
+                    id,
+                    length,
+                    kind,
+                    bytes,
+                } => {
+                    extras.copies.part(id, length, kind, bytes);
                     if extras.copies.are_too_many() {
                         return Err(Broken);
                     }
@@ -144,7 +149,7 @@ impl Sched {
         let (mut here, mut elsewhere) = (None, None);
         let taken = match job.map(|job| (job.work.decoder.of(bytes, lent), job)) {
             Some(((read, DecodingThread::Receiving), _)) => {
-                let missing = lent.missing(bytes);
+                let missing = lent.missing(bytes, &mut extras.copies);
                 let mut own =
                     missing.and_then(|missing| Decoding::new(Default::default(), Some(missing)));
                 let (taken, values) =

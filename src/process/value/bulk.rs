@@ -17,7 +17,7 @@ use std::ops::DerefMut;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::raw_plain::{Plain, bytes_of, numbers_of};
+use super::raw_plain::{Array, Plain, bytes_of, numbers_of};
 use super::scope;
 use crate::process::host::large_pages;
 
@@ -72,6 +72,10 @@ impl<T: Plain> Bulk<T> {
     /// Returns the numbers as a vector, without a copy.
     pub fn into_vec(self) -> Vec<T> {
         self.0
+    }
+
+    pub(super) fn numbers(&mut self) -> &mut Vec<T> {
+        &mut self.0
     }
 }
 
@@ -139,7 +143,7 @@ impl<T: Plain> DerefMut for Bulk<T> {
 impl<T: Plain> Serialize for Bulk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = bytes_of(&self.0);
-        scope::offering(bytes, || serializer.serialize_bytes(bytes))
+        scope::offering(bytes, self.0.kind(), || serializer.serialize_bytes(bytes))
     }
 }
 

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
-use super::codec::encode;
+use super::codec::{encode, encode_own};
+use super::copies::CopySource;
 use super::scope::{Encoding, PLAIN};
-use super::shared_buffer::{Lent, LentList, SharedBuffer};
+use super::shared_buffer::{Lent, LentList, Place, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;
 
@@ -54,6 +55,12 @@ impl Chunk {
             encoding: Some(Encoding::lending(buffer.clone())),
             ..Self::default()
         }
+    }
+
+    /// Large arrays of its items that are not lent are sent ahead.
+    pub(crate) fn sending_ahead(mut self) -> Self {
+        self.encoding.get_or_insert_default().sends_ahead = true;
+        self
     }
 
     /// A chunk that lends nothing. If it `is_plain`, for plain workers, its items have only
@@ -99,6 +106,24 @@ impl Chunk {
         &mut self,
         argument: &A,
     ) -> Result<(), postcard::Error> {
+        self.push_with(|out, beside| encode(argument, out, beside))
+    }
+
+    /// Appends an argument that is not needed any more: if it is one large array, that is moved out
+    /// of it. After an error chunk and argument are as before.
+    #[inline]
+    pub(crate) fn push_own<A: Serialize + 'static>(
+        &mut self,
+        argument: &mut A,
+    ) -> Result<(), postcard::Error> {
+        self.push_with(|out, beside| encode_own(argument, out, beside))
+    }
+
+    #[inline]
+    fn push_with(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>, &mut Option<Box<Encoding>>) -> Result<(), postcard::Error>,
+    ) -> Result<(), postcard::Error> {
         let start = self.end;
         self.bytes.truncate(start);
         // Room for the item's length: the most for the first item. A large item is the only one of
@@ -110,7 +135,7 @@ impl Chunk {
             self.bytes.push(0);
         }
         let from = self.bytes.len();
-        encode(argument, &mut self.bytes, &mut self.encoding)?;
+        encode(&mut self.bytes, &mut self.encoding)?;
         let item = wire::close_item(&mut self.bytes, start, from);
         self.end = self.bytes.len();
         self.ends.push(u32::try_from(self.end).unwrap_or(u32::MAX));
@@ -295,7 +320,16 @@ impl Piece {
 
     /// The memory that a worker must map to decode its items.
     pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
-        self.missing().first()?.attachment.as_ref()
+        let mut missing = self.missing().iter();
+        missing.find_map(|lent| match &lent.place {
+            Place::Block(_, attachment) => attachment.as_ref(),
+            Place::Ahead(..) => None,
+        })
+    }
+
+    /// The arrays of its items that are sent ahead of it, with their numbers.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = (u64, CopySource)> {
+        self.missing().iter().filter_map(Lent::sent_ahead)
     }
 
     /// Whether its first item has ends of channels, so that it goes alone ([`cut`](Self::cut)).
@@ -306,10 +340,18 @@ impl Piece {
         })
     }
 
-    /// Whether its first item is larger than `most` bytes, or its chunk has attachments or lent
-    /// numbers.
+    /// Whether its first item, with its arrays, is larger than `most` bytes, or its chunk has
+    /// attachments.
     pub(crate) fn is_heavy(&self, most: usize) -> bool {
-        self.chunk.laden || self.part(0, 1).span().len() > most
+        let first = self.part(0, 1);
+        let arrays = || {
+            first
+                .missing()
+                .iter()
+                .map(|lent| lent.length)
+                .sum::<usize>()
+        };
+        self.chunk.laden || first.span().len() + arrays() > most
     }
 
     /// Whether it has more than `most` bytes, and its chunk no attachments.

@@ -2,8 +2,9 @@
 //! that may need it (`known` decides which).
 //!
 //! **Writing.** Bytes are appended to a vector ([`Tail`]). A large piece is written only if memory
-//! can be allocated for it. One that is on offer (`scope`) is lent instead, and an empty string is
-//! written. A `vector` of bytes or floats is written and read in one piece.
+//! can be allocated for it. One that is on offer (`scope`) is left out instead, and an empty string
+//! is written. A `vector` of bytes or floats is written and read in one piece. A value that is
+//! nothing but a large array is left out without a copy ([`encode_own`]).
 //!
 //! **Reading.** [`Bytes`], the source of the bytes, also checks how deep the recursion is
 //! (`depth`). A value that would need more stack than this thread has is a codec error: in a worker
@@ -26,6 +27,7 @@ use super::depth::Depth;
 use super::described::reader::Parted;
 use super::described::{self, writer};
 use super::known::{is_number, is_plain};
+use super::raw_plain::Array;
 use super::scope::{self, Encoding};
 use super::shared_buffer::is_large;
 use super::vector;
@@ -66,6 +68,43 @@ pub(crate) fn encode<T: Serialize + 'static>(
     })
 }
 
+/// Like [`encode`], for a value that is not needed any more: if it is one large array, that may be
+/// moved out of it.
+#[inline]
+pub(crate) fn encode_own<T: Serialize + 'static>(
+    value: &mut T,
+    out: &mut Vec<u8>,
+    beside: &mut Option<Box<Encoding>>,
+) -> Result<()> {
+    if let Some(whole) = vector::whole(value)
+        && let Some(own) = beside
+        && take(whole, out, own)?
+    {
+        return Ok(());
+    }
+    encode(value, out, beside)
+}
+
+#[inline(never)]
+fn take(whole: &mut dyn Array, out: &mut Vec<u8>, own: &mut Encoding) -> Result<bool> {
+    let length = whole.bytes().len();
+    if length >= LARGE {
+        free_memory::check(length).map_err(|error| no_memory(length, &error))?;
+    }
+    let is_left_out = is_large(whole.bytes()) && own.take(whole, out.len() + 1);
+    if is_left_out {
+        out.push(0); // as an empty string
+    }
+    Ok(is_left_out)
+}
+
+/// The error for a piece of so many bytes, with the words for it.
+#[cold]
+fn no_memory(length: usize, error: &dyn std::fmt::Display) -> Error {
+    scope::said(&format!("{length} bytes of it in one piece: {error}"));
+    Error::SerializeBufferFull
+}
+
 /// The part of `encode` for a type that is not known to be plain.
 fn describe<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
     let written = writer::write(value, Tail(&mut *out)).map_err(|error| match error {
@@ -96,7 +135,7 @@ impl Tail<'_> {
             // The length comes before the bytes, with seven bits in a byte.
             let width = (usize::BITS - bytes.len().leading_zeros()).div_ceil(7);
             let start = self.0.len().saturating_sub(width as usize);
-            if scope::lend(bytes, start + 1) {
+            if scope::leave_out(bytes, start + 1) {
                 self.0.truncate(start);
                 self.0.push(0);
                 return Ok(());
@@ -115,13 +154,9 @@ impl Tail<'_> {
     /// them, which the other side needs, too.
     #[cold]
     fn make_room(&mut self, length: usize) -> Result<()> {
-        let refused = |words: &str| {
-            scope::said(&format!("{length} bytes of it in one piece: {words}"));
-            Error::SerializeBufferFull
-        };
-        free_memory::check(length).map_err(|error| refused(&error.to_string()))?;
+        free_memory::check(length).map_err(|error| no_memory(length, &error))?;
         let reserved = self.0.try_reserve(length);
-        reserved.map_err(|error| refused(&error.to_string()))
+        reserved.map_err(|error| no_memory(length, &error))
     }
 }
 
@@ -168,7 +203,7 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
     if let Some(value) = vector::read(bytes) {
         return match scope::is_unread(bytes) {
             true => Err(unread()),
-            false => Ok(value),
+            false => value,
         };
     }
     // Built here, so that it is inlined: `take_from_bytes` is a call.

@@ -1,22 +1,26 @@
-//! Copies of memory that never changes, sent as bytes to and from plain workers.
+//! Memory and large arrays that are sent ahead of the value that they belong to, as bytes.
 //!
 //! **Job.** A [`Shared`](crate::process::Shared) stands for memory that others map where a
 //! descriptor can travel. No descriptor can be sent to a plain worker, but a copy is equivalent,
-//! because nothing writes to the memory.
+//! because nothing writes to the memory. A large array (`Bulk`) that is not lent would be in memory
+//! twice on each side as a part of an encoded value. Sent ahead, it is there once: the sender sends
+//! it out of the vector that it is in, and the receiver fills the vector that the value then has.
 //!
 //! **Protocol.**
-//! 1. The sender sends `Copy`, part by part ([`parts`]), with the number of the attachment. Then
-//!    come the list of numbers (`Descriptors`) and the value that has the attachment, as on the
-//!    fast path.
+//! 1. The sender sends `Copy`, part by part ([`CopySource::parts`]), with the number of the
+//!    attachment or the array. Then come the list of numbers (`Descriptors` for attachments, the
+//!    list of lent arrays for arrays: [`LentList`](super::shared_buffer::LentList)) and the value.
 //! 2. The receiver puts the parts into memory of its own ([`Copies::part`]), and finds that by the
-//!    number ([`Copies::find`]).
-//! 3. A worker keeps a copy until its parent sends `Release` (`sent_memory`). So each worker gets a
-//!    copy once, not with each item. A parent keeps the copies that it gets for one value only.
+//!    number ([`Copies::find`], [`Copies::claim`]).
+//! 3. A worker keeps a copy of memory until its parent sends `Release` (`sent_memory`). So each
+//!    worker gets a copy once, not with each item. An array belongs to the next frame or value, and
+//!    is moved into it. A parent keeps neither for more than one value.
 //!
 //! If a receiver has no memory or descriptor for a copy, it continues; the item that asks for the
-//! copy then gets an error.
+//! copy then gets an error. An array takes memory as it arrives, whatever length is announced.
 //!
-//! Tests: below; `tests/process/shared.rs`, `tests/process/plain.rs`.
+//! Tests: below; `tests/process/bulk.rs`, `tests/process/shared.rs`, `tests/process/plain.rs`,
+//! `tests/process/hostile.rs`.
 
 use std::io;
 use std::sync::Arc;
@@ -24,50 +28,122 @@ use std::sync::Arc;
 use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, TOO_MANY_COPIES};
 use super::in_hand::InHand;
 use super::mapped::Mapped;
-use super::raw_plain::MappedSlice;
+use super::raw_plain::{Array, MappedSlice, array};
+use crate::process::host::free_memory;
 use crate::process::host::segment::Filling;
+use crate::process::wire::MOST_LENT;
 
 /// How many bytes one part has, so that neither side needs much memory beside the copy.
 const PART: usize = 256 << 10;
 
-/// One part of a copy.
+/// What is sent.
 #[derive(Clone)]
+pub(crate) enum CopySource {
+    Memory(MappedSlice<u8>),
+    Array(Arc<dyn Array>),
+}
+
+impl CopySource {
+    /// The memory of an attachment.
+    pub(crate) fn of(attachment: &Arc<Attachment>) -> io::Result<Self> {
+        let mapped = Mapped::open(attachment.clone(), 0)?;
+        let length = mapped.mapping.length() as u64;
+        let memory = MappedSlice::fixed(mapped, length).map_err(io::Error::other)?;
+        Ok(Self::Memory(memory))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Memory(memory) => memory.elements(),
+            Self::Array(array) => array.bytes(),
+        }
+    }
+
+    /// How many bytes it has, and the type of its numbers; 0: it is memory.
+    pub(crate) fn shape(&self) -> (u64, u8) {
+        let kind = match self {
+            Self::Memory(_) => MEMORY,
+            Self::Array(array) => array.kind(),
+        };
+        (self.bytes().len() as u64, kind)
+    }
+
+    /// Its parts, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = CopyPart> {
+        let part = |from| CopyPart {
+            source: self.clone(),
+            from,
+        };
+        (0..self.bytes().len()).step_by(PART).map(part)
+    }
+}
+
+/// One part of a copy.
 pub(crate) struct CopyPart {
-    memory: MappedSlice<u8>,
+    source: CopySource,
     from: usize,
 }
 
 impl CopyPart {
     pub(crate) fn bytes(&self) -> &[u8] {
-        let rest = &self.memory.elements()[self.from..];
+        let rest = &self.source.bytes()[self.from..];
         &rest[..rest.len().min(PART)]
     }
-
-    /// How many bytes the whole copy has.
-    pub(crate) fn length(&self) -> u64 {
-        self.memory.elements().len() as u64
-    }
 }
 
-/// The parts of `attachment`'s memory, in order.
-pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<Item = CopyPart>> {
-    let mapped = Mapped::open(attachment.clone(), 0)?;
-    let length = mapped.mapping.length();
-    let memory = MappedSlice::<u8>::fixed(mapped, length as u64).map_err(io::Error::other)?;
-    let part = move |from| CopyPart {
-        memory: memory.clone(),
-        from,
-    };
-    Ok((0..length).step_by(PART).map(part))
-}
+/// The kind of memory, which is no array.
+const MEMORY: u8 = 0;
 
-/// Memory that was copied, or is being copied.
+/// What was received, or is being received.
 #[derive(Debug)]
 enum Copy {
     Part(Filling, InHand),
     /// (The count is there for its drop.)
     Whole(Arc<Attachment>, #[allow(dead_code)] InHand),
+    /// So many bytes are missing.
+    Array(Box<dyn Array>, usize),
     Refused(String),
+}
+
+impl Copy {
+    /// A copy of `length` bytes, none of which have arrived.
+    fn new(length: u64, kind: u8) -> io::Result<Self> {
+        let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        if kind == MEMORY {
+            let in_hand = InHand::take(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
+            return Ok(Self::Part(Filling::new(length)?, in_hand));
+        }
+        free_memory::check(length)?;
+        let array = array(kind).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self::Array(array, length))
+    }
+
+    fn with(self, bytes: &[u8]) -> io::Result<Self> {
+        Ok(match self {
+            Self::Part(mut filling, in_hand) => {
+                filling.push(bytes)?;
+                match filling.is_full() {
+                    true => Self::Whole(Attachment::new(filling.seal()?), in_hand),
+                    false => Self::Part(filling, in_hand),
+                }
+            }
+            Self::Array(mut array, missing) if bytes.len() <= missing => {
+                let length = array.bytes().len() + missing;
+                array.fill(bytes, length)?;
+                Self::Array(array, missing - bytes.len())
+            }
+            Self::Array(..) => return Err(io::ErrorKind::InvalidData.into()),
+            over => over,
+        })
+    }
+
+    fn is_partial(&self) -> bool {
+        match self {
+            Self::Part(..) => true,
+            Self::Array(_, missing) => *missing > 0,
+            Self::Whole(..) | Self::Refused(_) => false,
+        }
+    }
 }
 
 /// The received copies, with the sender's numbers. There are only a few, or as many as one value
@@ -77,34 +153,31 @@ pub(crate) struct Copies(Vec<(u64, Copy)>);
 
 impl Copies {
     /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
-    pub(crate) fn part(&mut self, id: u64, length: u64, bytes: &[u8]) {
-        let begin = || -> io::Result<_> {
-            let in_hand = InHand::take(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
-            let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-            Ok((Filling::new(length)?, in_hand))
-        };
+    pub(crate) fn part(&mut self, id: u64, length: u64, kind: u8, bytes: &[u8]) {
         let before = match self.take(id) {
-            None => begin(),
-            Some(Copy::Part(filling, in_hand)) => Ok((filling, in_hand)),
-            Some(over) => return self.0.push((id, over)),
+            None => Copy::new(length, kind),
+            Some(before) => Ok(before),
         };
-        let now = before.and_then(|(mut filling, in_hand)| {
-            filling.push(bytes)?;
-            Ok(match filling.is_full() {
-                true => Copy::Whole(Attachment::new(filling.seal()?), in_hand),
-                false => Copy::Part(filling, in_hand),
-            })
-        });
         let refused = |error: io::Error| {
-            let words = format!("there was no memory for a copy of it: {error}");
+            let words = format!("a copy of it could not be received: {error}");
             Copy::Refused(words)
         };
+        let now = before.and_then(|before| before.with(bytes));
         self.0.push((id, now.unwrap_or_else(refused)));
     }
 
     fn take(&mut self, id: u64) -> Option<Copy> {
-        let at = self.0.iter().position(|(own, _)| *own == id)?;
+        let at = self.0.iter().rposition(|(own, _)| *own == id)?;
         Some(self.0.swap_remove(at).1)
+    }
+
+    /// Moves out the array with this number.
+    pub(crate) fn claim(&mut self, id: u64) -> Result<Box<dyn Array>, String> {
+        match self.take(id) {
+            Some(Copy::Array(array, 0)) => Ok(array),
+            Some(Copy::Refused(why)) => Err(why),
+            _ => Err("its numbers have not arrived".to_owned()),
+        }
     }
 
     /// The copies with these numbers.
@@ -115,7 +188,7 @@ impl Copies {
                 _ if !numbers.contains(id) => {}
                 Copy::Whole(attachment, _) => found.attachments.push((*id, attachment.clone())),
                 Copy::Refused(why) => found.lost = Some(why.clone()),
-                Copy::Part(..) => {}
+                Copy::Part(..) | Copy::Array(..) => {}
             }
         }
         found.count();
@@ -130,11 +203,10 @@ impl Copies {
     /// Whether there are more than any value could have, or more than one that is not whole: they
     /// are sent one after the other.
     pub(crate) fn are_too_many(&self) -> bool {
-        let parts = self
-            .0
-            .iter()
-            .filter(|(_, copy)| matches!(copy, Copy::Part(..)));
-        self.0.len() > MAX_DESCRIPTORS || parts.count() > 1
+        let count = |is: fn(&Copy) -> bool| self.0.iter().filter(|(_, copy)| is(copy)).count();
+        let is_array = |copy: &Copy| matches!(copy, Copy::Array(..));
+        let arrays = count(is_array);
+        self.0.len() - arrays > MAX_DESCRIPTORS || arrays > MOST_LENT || count(Copy::is_partial) > 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -145,6 +217,7 @@ impl Copies {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::process::value::raw_plain::{bytes_of, numbers_in};
 
     fn memory(bytes: usize) -> Arc<Mapped> {
         let bytes: Vec<u8> = (0..bytes).map(|n| (n / 3) as u8).collect();
@@ -165,9 +238,10 @@ mod tests {
             let original = memory(length);
             let mut copies = Copies::default();
             let mut count = 0;
-            for part in parts(&original.attachment).unwrap() {
+            let source = CopySource::of(&original.attachment).unwrap();
+            for part in source.parts() {
                 assert!(copies.find(&[7]).find(7).is_err(), "it is not whole");
-                copies.part(7, part.length(), part.bytes());
+                copies.part(7, length as u64, MEMORY, part.bytes());
                 count += 1;
             }
             assert_eq!(count, length.div_ceil(PART));
@@ -179,19 +253,37 @@ mod tests {
     }
 
     #[test]
+    fn an_array_is_filled_where_its_value_has_it() {
+        let numbers: Vec<f64> = (0..500_000).map(f64::from).collect();
+        let source = CopySource::Array(Arc::new(numbers.clone()));
+        let (length, kind) = source.shape();
+        let mut copies = Copies::default();
+        for part in source.parts() {
+            copies.part(5, length, kind, part.bytes());
+            assert!(!copies.are_too_many());
+        }
+        copies.part(6, length, kind, &[]);
+        let array = copies.claim(5).unwrap();
+        assert!(copies.claim(5).is_err() && copies.claim(6).is_err() && copies.is_empty());
+        let place = array.bytes().as_ptr();
+        let same = numbers_in::<f64>(array).unwrap();
+        assert!(same == numbers && bytes_of(&same).as_ptr() == place);
+    }
+
+    #[test]
     fn refused_or_invalid_copies_are_errors_of_their_user() {
         let mut copies = Copies::default();
-        copies.part(1, u64::MAX, b"x");
-        copies.part(2, 3, b"four");
+        copies.part(1, u64::MAX, MEMORY, b"x");
+        copies.part(2, 3, MEMORY, b"four");
         for id in [1, 2] {
             let found = copies.find(&[id]);
             assert!(
-                found.find(id).unwrap_err().contains("no memory"),
+                found.find(id).unwrap_err().contains("not be received"),
                 "{found:?}"
             );
         }
-        copies.part(3, 2, b"ab");
-        copies.part(3, 2, b"more");
+        copies.part(3, 2, MEMORY, b"ab");
+        copies.part(3, 2, MEMORY, b"more");
         assert!(copies.find(&[3]).find(3).is_ok());
         assert!(
             copies
@@ -200,16 +292,16 @@ mod tests {
                 .unwrap_err()
                 .contains("come along")
         );
-        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.part(id, 1, b"x"));
+        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.part(id, 1, MEMORY, b"x"));
         assert!(!copies.are_too_many());
-        copies.part(999, 1, b"x");
+        copies.part(999, 1, MEMORY, b"x");
         assert!(copies.are_too_many());
         copies.release(&[998, 999]);
         copies.release(&[0]);
-        copies.part(0, 9, b"");
+        copies.part(0, 9, MEMORY, b"");
         assert!(!copies.are_too_many());
         copies.release(&[1]);
-        copies.part(1, 9, b"");
+        copies.part(1, 9, MEMORY, b"");
         assert!(copies.are_too_many(), "the one before is not whole");
     }
 }

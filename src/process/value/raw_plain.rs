@@ -28,7 +28,9 @@
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
+use std::any::Any;
 use std::fmt::Debug;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -41,9 +43,9 @@ use crate::loom::atomic::AtomicU64 as Word;
 use crate::process::host::large_pages;
 
 /// A type that other crates cannot name, so that they cannot implement [`Plain`] and
-/// [`PlainAtomic`].
+/// [`PlainAtomic`]. It has the number of the type in the protocol ([`Array::kind`]).
 #[derive(Debug)]
-pub struct Seal;
+pub struct Seal(u8);
 
 /// The plain numbers: `u8` to `u128`, `i8` to `i128`, `usize`, `isize`, `f32` and `f64`.
 ///
@@ -74,19 +76,29 @@ pub trait PlainAtomic: Debug + Send + Sync + 'static {
 }
 
 macro_rules! plain {
-    ($($type:ty),*) => {$(
-        impl Plain for $type {
-            const SEAL: Seal = Seal;
+    ($($type:ty: $kind:literal),*) => {
+        $(
+            impl Plain for $type {
+                const SEAL: Seal = Seal($kind);
+            }
+            const _: () = assert!(align_of::<$type>() <= 16);
+        )*
+
+        /// An empty array for numbers of this kind.
+        pub(crate) fn array(kind: u8) -> Option<Box<dyn Array>> {
+            match kind {
+                $($kind => Some(Box::new(Vec::<$type>::new())),)*
+                _ => None,
+            }
         }
-        const _: () = assert!(align_of::<$type>() <= 16);
-    )*};
+    };
 }
 
 macro_rules! atomic {
     ($($type:ty: $value:ty),*) => {$(
         impl PlainAtomic for $type {
             type Value = $value;
-            const SEAL: Seal = Seal;
+            const SEAL: Seal = Seal(<$value>::SEAL.0);
 
             fn set(&self, value: $value) {
                 self.store(value, Ordering::Relaxed);
@@ -101,12 +113,80 @@ macro_rules! atomic {
 }
 
 plain!(
-    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64
+    u8: 1, u16: 2, u32: 3, u64: 4, u128: 5, usize: 6, i8: 7, i16: 8, i32: 9, i64: 10, i128: 11,
+    isize: 12, f32: 13, f64: 14
 );
 atomic!(
     AtomicU8: u8, AtomicU16: u16, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize,
     AtomicI8: i8, AtomicI16: i16, AtomicI32: i32, AtomicI64: i64, AtomicIsize: isize
 );
+
+/// A vector of plain numbers whose type is known at run time only.
+pub(crate) trait Array: Any + Debug + Send + Sync {
+    /// Which type the numbers have: never 0.
+    fn kind(&self) -> u8;
+
+    fn bytes(&self) -> &[u8];
+
+    /// Moves the vector out, and leaves an empty one.
+    fn take(&mut self) -> Box<dyn Array>;
+
+    /// Appends the numbers with the memory `bytes`. The array will have `length` bytes, or so says
+    /// the sender: room is made for [`GROWTH`] times what is there, and for no more than that.
+    fn fill(&mut self, bytes: &[u8], length: usize) -> io::Result<()>;
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+/// How many times more memory an array may take while it arrives than what has arrived.
+const GROWTH: usize = 16;
+
+impl<T: Plain> Array for Vec<T> {
+    fn kind(&self) -> u8 {
+        T::SEAL.0
+    }
+
+    fn bytes(&self) -> &[u8] {
+        bytes_of(self)
+    }
+
+    fn take(&mut self) -> Box<dyn Array> {
+        Box::new(std::mem::take(self))
+    }
+
+    fn fill(&mut self, bytes: &[u8], length: usize) -> io::Result<()> {
+        let there = size_of_val(&**self) + bytes.len();
+        if !bytes.len().is_multiple_of(size_of::<T>()) || there > length {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let count = bytes.len() / size_of::<T>();
+        if self.capacity() - self.len() < count {
+            let most = length.min(there.saturating_mul(GROWTH)) / size_of::<T>();
+            self.try_reserve_exact(most - self.len())
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
+            large_pages::advise(self);
+        }
+        let room = self.spare_capacity_mut().as_mut_ptr().cast();
+        // SAFETY: W30: there is room for so many numbers, which is not part of `bytes`.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len()) };
+        // SAFETY: W30: they were just written, and whatever was written is a number.
+        unsafe { self.set_len(self.len() + count) };
+        Ok(())
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The numbers of `array`, which is copied only if they are of another type; `None` if its bytes
+/// are no whole number of elements.
+pub(crate) fn numbers_in<T: Plain>(array: Box<dyn Array>) -> Option<Vec<T>> {
+    if array.kind() != T::SEAL.0 {
+        return numbers_of(array.bytes());
+    }
+    array.into_any().downcast().ok().map(|numbers| *numbers)
+}
 
 /// The memory of `numbers`.
 pub(crate) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
@@ -283,6 +363,44 @@ mod tests {
             assert_eq!(wide, numbers_of(&bytes[..length]));
         }
         assert_eq!(numbers_from::<u8>(&words, 81), None);
+    }
+
+    /// It takes little more memory than has arrived, and no more than it needs, and is seldom moved.
+    #[test]
+    fn an_array_grows_with_what_arrives() {
+        const PART: usize = 1 << 10;
+        let length = 600 * PART;
+        let mut all = Vec::<u16>::new();
+        let mut room = vec![0];
+        for count in 1..=600 {
+            all.fill(&[7; PART], length).unwrap();
+            let bytes = all.capacity() * size_of::<u16>();
+            assert!(
+                bytes <= length.min(GROWTH * count * PART),
+                "{bytes} of {count}"
+            );
+            room.push(bytes);
+        }
+        room.dedup();
+        assert!(room.len() <= 5, "{room:?}");
+        assert!(all.fill(&[7; 2], length).is_err(), "more than it has");
+        assert!(all.fill(&[7], length + 2).is_err(), "half a number");
+        assert!(Array::fill(&mut Vec::<u64>::new(), &[], usize::MAX).is_ok());
+        assert_eq!(all.len(), length / 2);
+    }
+
+    #[test]
+    fn each_type_has_a_kind_of_its_own() {
+        for kind in 1..=14 {
+            assert_eq!(array(kind).unwrap().kind(), kind);
+        }
+        assert!(array(0).is_none() && array(15).is_none());
+        assert_eq!(numbers_in(Box::new(vec![1u32, 2])), Some(vec![1u32, 2]));
+        assert_eq!(
+            numbers_in(Box::new(vec![[1u8; 8], [0; 8]].concat())),
+            Some(vec![0x0101_0101_0101_0101u64, 0])
+        );
+        assert_eq!(numbers_in::<u64>(Box::new(vec![1u32])), None);
     }
 
     #[test]

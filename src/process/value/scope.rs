@@ -11,8 +11,8 @@
 //! attached; to try is an error with a message.
 //!
 //! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to the
-//! serializer, and only a call's own encoder sees that these are the bytes on offer, and lends them
-//! ([`lend`]). Any other serializer gets the numbers themselves, because its output may be read at
+//! serializer, and only a call's own encoder sees that these are the bytes on offer, and leaves them
+//! out, to be lent or sent ahead ([`leave_out`]). Any other serializer gets the numbers themselves, because its output may be read at
 //! any time. The decoder of an empty string finds numbers only where the encoder has left them out
 //! ([`find`]). If they are not read as a `Bulk` there, that is an error ([`is_unread`]).
 //!
@@ -23,10 +23,12 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::attachments::{Attachment, Descriptors, Late, MAX_DESCRIPTORS};
-use super::raw_plain::Plain;
+use super::raw_plain::{Array, Plain, array};
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
+use crate::process::host::free_memory;
 use crate::process::host::handover::CARRIES;
+use crate::process::wire::MOST_LENT;
 
 struct Scope {
     encoding: Cell<Option<Box<Encoding>>>,
@@ -51,8 +53,10 @@ pub(crate) struct Encoding {
     /// If only bytes can travel: why (to or from a plain worker, or because the result is kept).
     /// Then attachments must be ones that a copy can replace.
     plain: Option<&'static str>,
-    /// The address and length of the bytes that may be lent.
-    offer: Option<(usize, usize)>,
+    /// Large arrays that are not lent may be sent ahead of the value (`copies`).
+    pub(crate) sends_ahead: bool,
+    /// The address and length of the bytes that may be left out, and the type of their numbers.
+    offer: Option<(usize, usize, u8)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
     /// The call can wait for attachments that do not exist yet.
     pub(crate) waits: bool,
@@ -83,6 +87,18 @@ impl Encoding {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.attachments.is_empty() && self.lent.is_empty() && self.awaited.is_empty()
+    }
+
+    /// Leaves out `whole`, which is the value itself, after `at` bytes. It is taken, not copied, if
+    /// it is sent ahead. False: it must travel in the bytes.
+    pub(crate) fn take(&mut self, whole: &mut dyn Array, at: usize) -> bool {
+        let lender = self.lender.as_ref();
+        let lent = lender.and_then(|lender| lender.lend(whole.bytes(), at));
+        let ahead = self.sends_ahead && is_worth_it(whole.bytes());
+        let lent = lent.or_else(|| ahead.then(|| Lent::ahead(at, whole.take())));
+        let is_left_out = lent.is_some();
+        self.lent.extend(lent);
+        is_left_out
     }
 
     pub(crate) fn clear(&mut self) {
@@ -218,29 +234,48 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
     attached.unwrap_or_else(|| Err(NO_CALL.to_owned()))
 }
 
-/// Offers `bytes` while `work` passes them to a serializer: the encoder of a call may lend them.
-pub(crate) fn offering<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
+/// Shorter arrays are not sent ahead: then it costs little to copy them once more.
+const AHEAD_FROM: usize = 1 << 20;
+
+/// Whether `bytes` are worth sending ahead.
+fn is_worth_it(bytes: &[u8]) -> bool {
+    bytes.len() >= AHEAD_FROM
+}
+
+/// Offers `bytes`, numbers of this kind, while `work` passes them to a serializer: the encoder of a
+/// call may leave them out.
+pub(crate) fn offering<T>(bytes: &[u8], kind: u8, work: impl FnOnce() -> T) -> T {
     if !is_large(bytes) {
         return work();
     }
-    let offer = Some((bytes.as_ptr().addr(), bytes.len()));
+    let offer = Some((bytes.as_ptr().addr(), bytes.len(), kind));
     with_encoding(|own| own.offer = offer);
     let done = work();
     with_encoding(|own| own.offer = None);
     done
 }
 
-/// For the encoder: lends `bytes`, if they are on offer and there is room for them. They are left
-/// out after `at` bytes.
+/// For the encoder: leaves out `bytes`, after `at` bytes, if they are on offer: lends them if there
+/// is room for them, or copies them, to be sent ahead.
 #[cold]
-pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
-    let lend = |own: &mut Encoding| {
-        let is_offered = own.offer.take() == Some((bytes.as_ptr().addr(), bytes.len()));
-        let lender = own.lender.as_ref().filter(|_| is_offered)?;
-        own.lent.push(lender.lend(bytes, at)?);
+pub(crate) fn leave_out(bytes: &[u8], at: usize) -> bool {
+    let leave_out = |own: &mut Encoding| {
+        let (start, length, kind) = own.offer.take()?;
+        if (start, length) != (bytes.as_ptr().addr(), bytes.len()) || own.lent.len() >= MOST_LENT {
+            return None;
+        }
+        let lender = own.lender.as_ref();
+        let lent = lender.and_then(|lender| lender.lend(bytes, at));
+        let copied = || {
+            let mut copy = array(kind).filter(|_| own.sends_ahead && is_worth_it(bytes))?;
+            free_memory::check(length).ok()?; // otherwise the encoder finds words for it
+            copy.fill(bytes, length).ok()?;
+            Some(Lent::ahead(at, copy))
+        };
+        own.lent.push(lent.or_else(copied)?);
         Some(())
     };
-    with_encoding(lend).flatten().is_some()
+    with_encoding(leave_out).flatten().is_some()
 }
 
 /// The attachments and lent numbers that came with bytes that are decoded.
@@ -287,7 +322,7 @@ pub(crate) fn leave() {
 /// The numbers for which an empty string stands, if they were lent. `bytes` is that string.
 pub(crate) fn find<T: Plain>(bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
     let found = with_decoding(|own| own.missing.as_mut()?.find(bytes))??;
-    Some(found.map_err(said))
+    Some(found.map_err(|why| said(&why)))
 }
 
 /// Whether `bytes` have been decoded without asking for numbers that are missing in them.

@@ -17,11 +17,14 @@
 //!    list. The block is *due* at the position in the worker's output stream at which the value's
 //!    record ends. The parent reports up to which position it has processed everything ([`took`]),
 //!    and the worker drops the blocks that were due until there ([`Due`]).
-//! 3. Arrays that are small or find no room travel in the bytes.
+//! 3. A large array that finds no room, or that cannot be lent because the worker is plain, is sent
+//!    ahead of the value (`copies`): its entry in the list has the number under which it comes. All
+//!    others travel in the bytes.
 //!
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
-//!   has the length that is asked for, and whatever is there then (W52). A worker's list names
+//!   has the length that is asked for, and whatever is there then (W52). (Those that were sent ahead
+//!   are in memory of this process.) A worker's list names
 //!   pieces of its area that do not overlap ([`Lending::set`]). So a wrong list gives an error or
 //!   other numbers, and nothing worse.
 //! - **W51** A worker's block is dropped only after the parent has processed the record that names
@@ -38,7 +41,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use super::attachments::Attachment;
-use super::raw_plain::{Plain, numbers_from};
+use super::copies::{Copies, CopySource};
+use super::raw_plain::{Array, Plain, numbers_from, numbers_in};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::host::arena;
 use crate::process::host::arena::{Arena, Block};
@@ -51,24 +55,54 @@ use crate::sys::fork;
 /// Shorter arrays travel in the bytes.
 const LEND_FROM: usize = 16 << 10;
 
-/// Numbers that were left out of their encoded value, and lent.
+/// Numbers that were left out of their encoded value.
 #[derive(Debug)]
 pub(crate) struct Lent {
     /// After how many bytes they are missing.
     pub(crate) at: usize,
     pub(crate) length: usize,
-    /// Where they are.
-    pub(crate) block: Block,
-    /// The descriptor with which a worker maps them.
-    pub(crate) attachment: Option<Arc<Attachment>>,
+    pub(crate) place: Place,
+}
+
+/// Where numbers are that were left out.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// In shared memory, which a worker maps with this descriptor.
+    Block(Block, Option<Arc<Attachment>>),
+    /// They are sent ahead, under this number.
+    Ahead(u64, Arc<dyn Array>),
 }
 
 impl Lent {
+    /// Numbers that are sent ahead.
+    pub(crate) fn ahead(at: usize, array: Box<dyn Array>) -> Self {
+        Self {
+            at,
+            length: array.bytes().len(),
+            place: Place::Ahead(Attachment::number(), array.into()),
+        }
+    }
+
+    /// The number and the source of what is sent ahead.
+    pub(crate) fn sent_ahead(&self) -> Option<(u64, CopySource)> {
+        match &self.place {
+            Place::Block(..) => None,
+            Place::Ahead(id, array) => Some((*id, CopySource::Array(array.clone()))),
+        }
+    }
+
     /// Its entry in the list that travels, for bytes that begin at `skipped`.
     pub(crate) fn numbers(&self, skipped: usize) -> [u64; 3] {
-        [self.at - skipped, self.block.offset(), self.length].map(|number| number as u64)
+        let at = (self.at - skipped) as u64;
+        match &self.place {
+            Place::Block(block, _) => [at, block.offset() as u64, self.length as u64],
+            Place::Ahead(id, _) => [at, *id, AHEAD],
+        }
     }
 }
+
+/// In place of a length (what is lent is never empty): the numbers are sent ahead.
+const AHEAD: u64 = 0;
 
 /// Shared memory, and its descriptor if that travels.
 type Memory = (Arc<Arena>, Option<Arc<Attachment>>);
@@ -114,8 +148,7 @@ impl SharedBuffer {
         Some(Lent {
             at,
             length: bytes.len(),
-            block: home.lend(bytes)?,
-            attachment: attachment.clone(),
+            place: Place::Block(home.lend(bytes)?, attachment.clone()),
         })
     }
 }
@@ -162,6 +195,8 @@ pub(crate) fn is_large(bytes: &[u8]) -> bool {
     bytes.len() >= LEND_FROM
 }
 
+const NOT_WHOLE: &str = "its bytes are no whole number of elements";
+
 /// How this process reads the memory that another one lends.
 #[derive(Debug)]
 pub(crate) enum View {
@@ -195,12 +230,12 @@ impl View {
         };
         let words = mapping.words(offset, length);
         let words = words.ok_or("its place is not in the memory that was lent")?;
-        numbers_from(words, length).ok_or("its bytes are no whole number of elements")
+        numbers_from(words, length).ok_or(NOT_WHOLE)
     }
 }
 
-/// For each missing array: after how many bytes it is missing, at which offset of the shared memory
-/// it is, and how many bytes it has.
+/// For each missing array: after how many bytes it is missing; and at which offset of the shared
+/// memory it is, and how many bytes it has, or, if it was sent ahead, its number and 0.
 pub(crate) type LentList = Vec<[u64; 3]>;
 
 /// In the parent: which arrays are missing in a worker's next value, and how its memory is read.
@@ -218,10 +253,8 @@ impl Lending {
     /// time: pieces of its area that do not overlap. (Otherwise a few bytes could stand for any
     /// amount of memory here.)
     pub(crate) fn set(&mut self, list: LentList) -> Result<(), Broken> {
-        let mut places: Vec<_> = list
-            .iter()
-            .map(|[_, from, length]| (*from, *length))
-            .collect();
+        let lent = list.iter().filter(|[_, _, length]| *length != AHEAD);
+        let mut places: Vec<_> = lent.map(|[_, from, length]| (*from, *length)).collect();
         places.sort_unstable();
         let mut end = 0;
         for (from, length) in places {
@@ -237,21 +270,21 @@ impl Lending {
         Ok(())
     }
 
-    /// Whether the next value has at most `bytes` of lent numbers, in few pieces.
+    /// Whether the next value has at most `bytes` of missing numbers, in few pieces, all of them
+    /// lent.
     pub(crate) fn is_within(&self, bytes: usize) -> bool {
-        let lengths = self
-            .list
-            .iter()
-            .take(MAX_INLINE)
-            .map(|[_, _, length]| *length);
-        let sum = lengths.fold(0, u64::saturating_add);
+        let few = self.list.iter().take(MAX_INLINE);
+        let sum = few.fold(0, |sum: u64, piece| match piece[2] {
+            AHEAD => u64::MAX,
+            length => sum.saturating_add(length),
+        });
         self.list.len() <= MAX_INLINE && sum <= bytes as u64
     }
 
     /// What is missing in the value at the front of `bytes`, for the thread that decodes it.
-    pub(crate) fn missing(&self, bytes: &[u8]) -> Option<Missing> {
+    pub(crate) fn missing(&self, bytes: &[u8], copies: &mut Copies) -> Option<Missing> {
         let (value, _) = wire::value(bytes)?;
-        Missing::new(&self.list, value, self.view.as_ref())
+        Missing::new(&self.list, value, self.view.as_ref(), copies)
     }
 }
 
@@ -260,31 +293,77 @@ impl Lending {
 pub(crate) struct Missing {
     /// `None`: the descriptor has not arrived.
     view: Option<Arc<View>>,
-    /// For each: the address after which it is missing; its place in the view, and its length; and
-    /// whether it was read.
-    pieces: Vec<(u64, [u64; 2], bool)>,
+    pieces: Vec<MissingPiece>,
+}
+
+#[derive(Debug)]
+struct MissingPiece {
+    /// The address after which it is missing.
+    at: u64,
+    from: From,
+    was_read: bool,
+}
+
+#[derive(Debug)]
+enum From {
+    /// The place in the view, and the length.
+    View([u64; 2]),
+    Ahead(Result<Box<dyn Array>, String>),
 }
 
 impl Missing {
-    /// The arrays in `list`, whose positions count from the beginning of `bytes`.
-    pub(crate) fn new(list: &[[u64; 3]], bytes: &[u8], view: Option<&Arc<View>>) -> Option<Self> {
+    /// The arrays in `list`, whose positions count from the beginning of `bytes`. Those that were
+    /// sent ahead are moved out of `copies`.
+    pub(crate) fn new(
+        list: &[[u64; 3]],
+        bytes: &[u8],
+        view: Option<&Arc<View>>,
+        copies: &mut Copies,
+    ) -> Option<Self> {
         let start = bytes.as_ptr().addr() as u64;
-        let piece =
-            |[at, offset, length]: &[u64; 3]| (start.wrapping_add(*at), [*offset, *length], false);
+        let piece = |[at, place, length]: &[u64; 3]| MissingPiece {
+            at: start.wrapping_add(*at),
+            from: match *length {
+                AHEAD => From::Ahead(copies.claim(*place)),
+                length => From::View([*place, length]),
+            },
+            was_read: false,
+        };
         (!list.is_empty()).then(|| Self {
             view: view.cloned(),
             pieces: list.iter().map(piece).collect(),
         })
     }
 
+    /// How many bytes of them are in this process's own memory.
+    pub(crate) fn here(&self) -> u64 {
+        let bytes = self.pieces.iter().map(|piece| match &piece.from {
+            From::Ahead(Ok(array)) => array.bytes().len() as u64,
+            From::Ahead(Err(_)) | From::View(_) => 0,
+        });
+        bytes.sum()
+    }
+
     /// The numbers that are missing at the place of the empty string `bytes`.
-    pub(crate) fn find<T: Plain>(&mut self, bytes: &[u8]) -> Option<Result<Vec<T>, &'static str>> {
+    pub(crate) fn find<T: Plain>(&mut self, bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
         let at = bytes.as_ptr_range().end.addr() as u64;
-        let piece = self.pieces.iter_mut().find(|piece| piece.0 == at)?;
-        piece.2 = true;
-        let view = self.view.as_ref();
-        let view = view.ok_or("this process may not open the memory that it lies in");
-        Some(view.and_then(|view| view.copy(piece.1)))
+        let piece = self.pieces.iter_mut().find(|piece| piece.at == at)?;
+        piece.was_read = true;
+        let numbers = match &mut piece.from {
+            From::View(place) => {
+                let view = self.view.as_ref();
+                let view = view.ok_or("this process may not open the memory that it lies in");
+                view.and_then(|view| view.copy(*place))
+            }
+            From::Ahead(array) => {
+                let again = Err("its numbers were read before".to_owned());
+                match std::mem::replace(array, again) {
+                    Ok(array) => numbers_in(array).ok_or(NOT_WHOLE),
+                    Err(why) => return Some(Err(why)),
+                }
+            }
+        };
+        Some(numbers.map_err(str::to_owned))
     }
 
     /// Whether some arrays that are missing in `bytes` were not asked for.
@@ -292,7 +371,7 @@ impl Missing {
         let range = bytes.as_ptr_range();
         let range = range.start.addr() as u64..=range.end.addr() as u64;
         let mut pieces = self.pieces.iter();
-        pieces.any(|(at, _, read)| !read && range.contains(at))
+        pieces.any(|piece| !piece.was_read && range.contains(&piece.at))
     }
 }
 
@@ -309,7 +388,7 @@ mod tests {
 
     fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {
         let bytes = [0];
-        let missing = Missing::new(&[list], &bytes, Some(view));
+        let missing = Missing::new(&[list], &bytes, Some(view), &mut Copies::default());
         scope::decoding(&mut Decoding::new(Descriptors::default(), missing), || {
             decode(&bytes)
         })

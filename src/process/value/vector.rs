@@ -2,8 +2,9 @@
 //!
 //! serde passes a vector on number by number, which takes many times as long as copying it. The
 //! encoding of bytes and floats is their number and then the vector's memory. So a vector of these
-//! that is the whole argument or result is copied. One that is a part of something else goes
-//! through serde, and so may one side alone: the bytes are the same.
+//! that is the whole argument or result is copied; a large one is left out of the bytes, as a
+//! [`Bulk`] is ([`whole`]). One that is a part of something else goes through serde, and so may one
+//! side alone: the bytes are the same.
 //!
 //! [`Any`] says whether a type is such a vector. For every other type nothing of this is left in an
 //! optimised program.
@@ -12,7 +13,9 @@
 
 use std::any::{Any, TypeId};
 
-use super::raw_plain::{Plain, bytes_of, numbers_of};
+use super::bulk::Bulk;
+use super::raw_plain::{Array, Plain, bytes_of, numbers_of};
+use super::scope;
 
 /// Whether this machine's memory has the order of bytes that the encoding has.
 const IS_ALIKE: bool = cfg!(target_endian = "little");
@@ -33,11 +36,33 @@ pub(super) fn memory<T: Any>(value: &T) -> Option<(usize, &[u8])> {
         .or_else(|| of::<f64>(value))
 }
 
+/// The numbers of `value`, if it is such a vector, or a [`Bulk`].
+#[inline]
+pub(super) fn whole<T: Any>(value: &mut T) -> Option<&mut dyn Array> {
+    macro_rules! of {
+        ($numbers:expr; $($type:ty),*) => {$(
+            if TypeId::of::<T>() == TypeId::of::<$type>() {
+                let value: &mut dyn Any = value;
+                return value.downcast_mut::<$type>().map($numbers);
+            }
+        )*};
+    }
+    if !IS_ALIKE || size_of::<T>() != size_of::<Vec<u8>>() {
+        return None; // (The size spares a debug build the comparisons.)
+    }
+    of!(|vec| vec as &mut dyn Array; Vec<u8>, Vec<i8>, Vec<f32>, Vec<f64>);
+    of!(|bulk| bulk.numbers() as &mut dyn Array; Bulk<u8>, Bulk<u16>, Bulk<u32>, Bulk<u64>);
+    of!(|bulk| bulk.numbers() as &mut dyn Array; Bulk<i8>, Bulk<i16>, Bulk<i32>, Bulk<i64>);
+    of!(|bulk| bulk.numbers() as &mut dyn Array; Bulk<u128>, Bulk<i128>, Bulk<usize>, Bulk<isize>);
+    of!(|bulk| bulk.numbers() as &mut dyn Array; Bulk<f32>, Bulk<f64>);
+    None
+}
+
 /// The value that `bytes` encode, if it is such a vector. `None` also if they encode none: then
 /// serde has the words for it.
 #[inline]
-pub(super) fn read<T: Any>(bytes: &[u8]) -> Option<T> {
-    fn of<N: Plain, T: Any>(bytes: &[u8]) -> Option<T> {
+pub(super) fn read<T: Any>(bytes: &[u8]) -> Option<Result<T, String>> {
+    fn of<N: Plain, T: Any>(bytes: &[u8]) -> Option<Result<T, String>> {
         if TypeId::of::<T>() != TypeId::of::<Vec<N>>() {
             return None;
         }
@@ -45,9 +70,15 @@ pub(super) fn read<T: Any>(bytes: &[u8]) -> Option<T> {
         if count.checked_mul(size_of::<N>()) != Some(memory.len()) {
             return None;
         }
-        let mut numbers = Some(numbers_of::<N>(memory)?);
+        let left_out = memory.is_empty().then(|| scope::find::<N>(memory));
+        let numbers = match left_out.flatten() {
+            Some(Err(why)) => return Some(Err(why)),
+            Some(Ok(numbers)) => numbers,
+            None => numbers_of(memory)?,
+        };
+        let mut numbers = Some(numbers);
         let numbers: &mut dyn Any = &mut numbers;
-        numbers.downcast_mut::<Option<T>>()?.take()
+        Some(Ok(numbers.downcast_mut::<Option<T>>()?.take()?))
     }
     if !IS_ALIKE {
         return None;
@@ -100,9 +131,11 @@ mod tests {
         );
         assert!(memory(&vec![1u16]).is_none() && memory(&7u8).is_none());
         assert!(memory(&Some(vec![1u8])).is_none() && memory(&"x".to_owned()).is_none());
-        assert_eq!(read(&[2, 7, 8]), Some(vec![7u8, 8]));
+        assert_eq!(read(&[2, 7, 8]), Some(Ok(vec![7u8, 8])));
         assert_eq!(read::<Vec<u16>>(&[2, 7, 8]), None);
         assert_eq!(read::<Vec<f32>>(&[2, 7, 8]), None);
         assert_eq!(read::<Vec<u8>>(&[]), None);
+        assert!(whole(&mut vec![1u8]).is_some() && whole(&mut Bulk::from([1u128])).is_some());
+        assert!(whole(&mut vec![1u16]).is_none() && whole(&mut "x".to_owned()).is_none());
     }
 }

@@ -55,13 +55,13 @@ macro_rules! kinds {
 }
 
 kinds! { Frame:
-    0 Welcome { copy, memory, plain },
+    0 Welcome { copy, memory, plain, ahead },
     1 Context { id } + bytes,
     2 Batch { batch, lent } + items,
     3 Recall { sequence, cancel },
     4 Forget { id },
     5 Descriptors(numbers),
-    6 Copy { id, length } + bytes,
+    6 Copy { id, length, kind } + bytes,
     7 Release(numbers),
     8 Nudge,
     9 Home,
@@ -80,7 +80,7 @@ kinds! { Record:
     5 Recalled { sequence, end },
     6 Retire,
     7 Descriptors(numbers; handover::MOST),
-    8 Copy { id, length } + bytes,
+    8 Copy { id, length, kind } + bytes,
     9 Taken,
     10 Lent(arrays; MOST_LENT),
     11 Died(how),

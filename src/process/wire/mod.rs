@@ -225,6 +225,8 @@ pub(crate) enum Frame<'a> {
         memory: u64,
         /// The worker gets nothing but this stream: no descriptors come with this frame.
         plain: bool,
+        /// Large arrays of results may be sent ahead of them (`Record::Copy`).
+        ahead: bool,
     },
     /// A context, for the items of later batches.
     Context {
@@ -233,7 +235,7 @@ pub(crate) enum Frame<'a> {
     },
     Batch {
         batch: BatchHead,
-        /// The arrays that the items were encoded without (`shared_buffer`).
+        /// The arrays that the items were encoded without (`shared_buffer::LentList`).
         lent: Vec<[u64; 3]>,
         items: &'a [u8],
     },
@@ -250,11 +252,14 @@ pub(crate) enum Frame<'a> {
     /// The numbers of the descriptors that belong to the next frame. They come with the first byte
     /// of this one.
     Descriptors(Vec<u64>),
-    /// To a plain worker: the next bytes of the memory with this number, to which later frames
-    /// refer, and how many bytes it has in all.
+    /// The next bytes of the memory or the array with this number, to which later frames refer,
+    /// and how many bytes it has in all (`copies`).
     Copy {
         id: u64,
         length: u64,
+        /// 0: memory that never changes, for a plain worker. Otherwise an array for the next frame,
+        /// of numbers of this type (`raw_plain::Array::kind`).
+        kind: u8,
         bytes: &'a [u8],
     },
     /// The memory with these numbers need not stay mapped. A plain worker drops its copies, too: no
@@ -305,8 +310,9 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The most arrays that a worker lends at a time: all of its area, in the shortest pieces (16 KiB).
-const MOST_LENT: usize = AREA >> 14;
+/// The most arrays that a value can be encoded without: as many as a worker lends at a time if it
+/// lends all of its area in the shortest pieces (16 KiB).
+pub(crate) const MOST_LENT: usize = AREA >> 14;
 
 /// A message of a worker to its parent.
 #[derive(Debug, PartialEq, Eq)]
@@ -342,11 +348,12 @@ pub(crate) enum Record<'a> {
     /// The numbers of the descriptors that belong to the next value. They come with the first byte
     /// of this record.
     Descriptors(Vec<u64>),
-    /// From a plain worker: the next bytes of memory to which the next value refers, as in
-    /// `Frame::Copy`.
+    /// The next bytes of memory (from a plain worker) or of an array to which the next value refers,
+    /// as in `Frame::Copy`.
     Copy {
         id: u64,
         length: u64,
+        kind: u8,
         bytes: &'a [u8],
     },
     /// The worker has opened the ends of channels that came with the item: the parent need not keep

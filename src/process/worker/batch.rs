@@ -32,11 +32,11 @@ use crate::process::host::arena::Block;
 use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::value::attachments;
 use crate::process::value::attachments::Attachment;
-use crate::process::value::codec::encode;
-use crate::process::value::copies::parts;
+use crate::process::value::codec::encode_own;
+use crate::process::value::copies::CopySource;
 use crate::process::value::scope;
 use crate::process::value::scope::{Encoding, PLAIN};
-use crate::process::value::shared_buffer::{Due, SharedBuffer};
+use crate::process::value::shared_buffer::{Due, Lent, Place, SharedBuffer};
 use crate::process::wire::clock;
 use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
 use crate::sys::fork;
@@ -85,11 +85,17 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(stream: Stream, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
-        let encoding = match plain {
+    pub(crate) fn new(
+        stream: Stream,
+        pages: Pages,
+        plain: Option<Arc<Mutex<()>>>,
+        sends_ahead: bool,
+    ) -> Self {
+        let mut encoding = match plain {
             Some(_) => Encoding::bytes(PLAIN),
             None => Encoding::lending(Arc::new(SharedBuffer::over(pages.arena()))),
         };
+        encoding.sends_ahead = sends_ahead;
         Self {
             stream,
             pages,
@@ -194,13 +200,13 @@ impl Outlet {
 
     /// Adds a value record. After an error nothing was added.
     #[inline]
-    fn value<R: Serialize + 'static>(&mut self, value: &R) -> Result<(), postcard::Error> {
+    fn value<R: Serialize + 'static>(&mut self, value: &mut R) -> Result<(), postcard::Error> {
         self.release();
         let Self {
             encoding, scratch, ..
         } = self;
         scratch.clear();
-        let encoded = encode(value, scratch, encoding);
+        let encoded = encode_own(value, scratch, encoding);
         let brings_nothing = self.encoding.as_ref().is_none_or(|own| own.is_empty());
         if encoded.is_ok() && brings_nothing && self.scratch.len() < SHORT {
             self.short_value();
@@ -228,21 +234,30 @@ impl Outlet {
         self.commit(self.length + length + 2);
     }
 
-    /// In a plain worker: sends the attachments of the next value as bytes. After an error nothing
-    /// was sent.
-    fn copy(&mut self, attachments: &[Arc<Attachment>]) -> Result<(), postcard::Error> {
-        let all = attachments.iter().map(|one| Ok((one.id, parts(one)?)));
-        let all: Vec<_> = all.collect::<io::Result<_>>().map_err(|error| {
+    /// Sends what goes ahead of the next value: its arrays, and a plain worker's attachments. After
+    /// an error nothing was sent.
+    fn copy(&mut self, own: &Encoding) -> Result<(), postcard::Error> {
+        let attachments = match self.is_plain() {
+            true => &own.attachments[..],
+            false => &[],
+        };
+        let memory = attachments
+            .iter()
+            .map(|one| Ok((one.id, CopySource::of(one)?)));
+        let memory: Vec<_> = memory.collect::<io::Result<_>>().map_err(|error| {
             scope::said(&format!("a copy of it could not be sent: {error}"));
             postcard::Error::SerdeSerCustom
         })?;
-        for (id, parts) in all {
-            for part in parts {
-                let copy = Record::Copy {
-                    id,
-                    length: part.length(),
-                    bytes: &[],
-                };
+        let arrays = own.lent.iter().filter_map(Lent::sent_ahead);
+        for (id, source) in memory.into_iter().chain(arrays) {
+            let (length, kind) = source.shape();
+            let copy = Record::Copy {
+                id,
+                length,
+                kind,
+                bytes: &[],
+            };
+            for part in source.parts() {
                 let head = copy.head(part.bytes().len());
                 self.say([&head, part.bytes()], &[])?;
             }
@@ -255,17 +270,21 @@ impl Outlet {
         let mut own = self.encoding.take().unwrap_or_default();
         let bytes = std::mem::take(&mut self.scratch);
         let said = encoded.and_then(|()| {
+            self.copy(&own)?;
             let beside = match self.is_plain() {
-                true => self.copy(&own.attachments).map(|()| &[][..]),
-                false => Ok(&own.attachments[..]),
+                true => &[],
+                false => &own.attachments[..],
             };
             let head = value_head(&own, bytes.len());
-            self.say([&head, &bytes], beside?)
+            self.say([&head, &bytes], beside)
         });
         if said.is_ok() {
             let position = self.pages.position();
-            let blocks = own.lent.drain(..).map(|lent| lent.block);
-            blocks.for_each(|block| self.lent.push(position, block));
+            for lent in own.lent.drain(..) {
+                if let Place::Block(block, _) = lent.place {
+                    self.lent.push(position, block);
+                }
+            }
         }
         own.clear();
         self.encoding = Some(own);
@@ -345,6 +364,8 @@ pub(crate) struct WorkerState {
 pub(crate) struct Batch<'a> {
     items: Reader<'a>,
     head: BatchHead,
+    /// How many bytes of arrays have come ahead of the items.
+    arrived: u64,
     state: &'a mut WorkerState,
     /// How many items have begun.
     pub(super) begun: u64,
@@ -357,13 +378,19 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(head: BatchHead, items: &'a [u8], state: &'a mut WorkerState) -> Self {
+    pub(crate) fn new(
+        head: BatchHead,
+        items: &'a [u8],
+        arrived: u64,
+        state: &'a mut WorkerState,
+    ) -> Self {
         if state.retiring {
             state.outlet.pages.gate(head.sequence as usize).close();
         }
         Self {
             items: Reader(items),
             head,
+            arrived,
             state,
             begun: 0,
             open: false,
@@ -440,7 +467,9 @@ impl<'a> Batch<'a> {
     /// Asks the parent to replace this process if it uses too much memory.
     #[cold]
     fn weigh(&mut self) {
-        let fits = self.state.memory.as_mut().is_none_or(MemoryLimit::fits);
+        let arrived = self.arrived;
+        let memory = self.state.memory.as_mut();
+        let fits = memory.is_none_or(|memory| memory.fits(arrived));
         if !fits && !std::mem::replace(&mut self.state.retiring, true) {
             let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
             gate.close();
@@ -453,11 +482,11 @@ impl<'a> Batch<'a> {
         self.state.contexts.get(self.head.context)
     }
 
-    /// Sends the item's result. After an error nothing was sent.
+    /// Sends the item's result, which is not needed any more. After an error nothing was sent.
     #[inline]
     pub(crate) fn value<R: Serialize + 'static>(
         &mut self,
-        value: &R,
+        value: &mut R,
     ) -> Result<(), postcard::Error> {
         self.end_child();
         self.state.outlet.value(value)?;

@@ -54,8 +54,9 @@ impl MemoryLimit {
         Ok(memory)
     }
 
-    /// Called before an item. True: it may begin in this process, and its limit is set.
-    pub(crate) fn fits(&mut self) -> bool {
+    /// Called before an item. True: it may begin in this process, and its limit is set. So many
+    /// bytes of arguments have `arrived` ahead: they count as the item's.
+    pub(crate) fn fits(&mut self, arrived: u64) -> bool {
         let now = Instant::now();
         if self.looked.is_some_and(|last| now - last < CLOSE) {
             return true;
@@ -65,10 +66,10 @@ impl MemoryLimit {
             return true;
         };
         // The first item of a process runs in any case; otherwise none might ever run.
-        if !first && resident > self.limit {
+        if !first && resident.saturating_sub(arrived) > self.limit {
             return false;
         }
-        let _ = self.allow(data);
+        let _ = self.allow(data.saturating_sub(arrived));
         true
     }
 

@@ -6,8 +6,8 @@
 //!
 //! **Protocol.** One of the two threads is the reader.
 //! 1. The item thread reads its next frame itself ([`PlainInlet::next`]).
-//! 2. If it runs items and has not waited for the stream for a whole [`TICK`], the watcher becomes
-//!    the reader. It puts the frames that it need not handle itself into `relayed`, in their order;
+//! 2. If it runs items and has neither waited for the stream nor read a part of a copy for a whole
+//!    [`TICK`], the watcher becomes the reader. It puts the frames that it need not handle itself into `relayed`, in their order;
 //!    they came before all that are still in `received`.
 //! 3. As soon as the item thread waits and there is nothing to relay, or one frame has been
 //!    relayed, the item thread is the reader again. (The watcher cannot be woken while it waits for
@@ -65,8 +65,9 @@ struct Reading {
     by_watcher: bool,
     /// Whether the item thread waits for a frame.
     is_waiting: bool,
-    /// How many reads of the item thread had to wait, and have ended.
-    waits_ended: u64,
+    /// How many reads of the item thread have ended that had to wait, or brought a part of a copy: then
+    /// it will read the next frame soon.
+    quick_reads: u64,
     watcher_sleeps: bool,
 }
 
@@ -74,6 +75,8 @@ struct Reading {
 enum Handled {
     /// The item thread gets it.
     Passed,
+    /// The same, and it is a part of a copy, which takes no time to handle.
+    Part,
     /// It was a `Recall`.
     Answered,
 }
@@ -114,9 +117,10 @@ impl PlainInlet {
             }
             drop(reading);
             let (handled, waited) = self.read(frame);
+            let is_quick = waited || matches!(handled, Handled::Part);
             reading = self.reading.lock();
-            reading.waits_ended += u64::from(waited);
-            if matches!(handled, Handled::Passed) {
+            reading.quick_reads += u64::from(is_quick);
+            if !matches!(handled, Handled::Answered) {
                 break;
             }
         }
@@ -173,6 +177,7 @@ impl PlainInlet {
             Ok(Some((Frame::Batch { batch, .. }, _))) => {
                 self.canceller.open(batch.sequence, batch.count);
             }
+            Ok(Some((Frame::Copy { .. }, _))) => return Handled::Part,
             _ => {}
         }
         Handled::Passed
@@ -182,9 +187,9 @@ impl PlainInlet {
     pub(super) fn watch(&self) {
         let mut reading = self.reading.lock();
         loop {
-            let before = reading.waits_ended;
+            let before = reading.quick_reads;
             (reading, _) = self.works.wait_until(reading, Instant::now() + TICK);
-            if reading.waits_ended != before {
+            if reading.quick_reads != before {
                 continue;
             }
             if reading.is_waiting {
@@ -222,7 +227,7 @@ impl PlainInlet {
             };
             let mut frame = Vec::new();
             received.move_to(&mut frame, length);
-            if let Handled::Passed = self.handle(&frame) {
+            if !matches!(self.handle(&frame), Handled::Answered) {
                 let mut reading = self.reading.lock();
                 reading.relayed.push_back(frame);
                 if reading.is_waiting {

@@ -212,8 +212,8 @@ fn each<A, R>(
                     Err(detail) => batch.codec(CodecOf::Argument, &detail),
                     Ok(argument) => match call(batch, argument) {
                         Err((of, detail)) => batch.codec(of, &detail),
-                        Ok(result) => {
-                            if let Err(error) = batch.value(&result) {
+                        Ok(mut result) => {
+                            if let Err(error) = batch.value(&mut result) {
                                 batch.codec(CodecOf::Result, &explain(error));
                             }
                         }

@@ -198,6 +198,7 @@ mod tests {
             let copy = Frame::Copy {
                 id: 1,
                 length: 1 << 40,
+                kind: 0,
                 bytes: &[],
             };
             parent.write_all(&copy.head(1 << 40)).unwrap();

@@ -156,12 +156,13 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         parents_end,
     });
     let copy = image().name().as_bytes();
-    let (limit, plain) = match inlet.begin().map_err(refused("recvmsg"))? {
+    let (limit, plain, ahead) = match inlet.begin().map_err(refused("recvmsg"))? {
         Frame::Welcome {
             copy: parents_copy,
             memory,
             plain,
-        } if copy == parents_copy => (memory, plain),
+            ahead,
+        } if copy == parents_copy => (memory, plain, ahead),
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
     let whole = plain.then(Arc::<Mutex<()>>::default);
@@ -171,7 +172,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         None => fast_worker(inlet)?,
     };
     panic::install_hook();
-    let mut outlet = Outlet::new(output, pages, whole);
+    let mut outlet = Outlet::new(output, pages, whole, ahead);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     if has_descriptor {
         outlet.record(&Record::Direct.bytes());
@@ -236,7 +237,12 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 mappings.keep(&numbers, &descriptors);
                 next_descriptors = descriptors;
             }
-            Frame::Copy { id, length, bytes } => copies.part(id, length, bytes),
+            Frame::Copy {
+                id,
+                length,
+                kind,
+                bytes,
+            } => copies.part(id, length, kind, bytes),
             Frame::Release(numbers) => {
                 copies.release(&numbers);
                 mappings.release(&numbers);
@@ -258,8 +264,9 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 state.outlet.release();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
-                let mut batch = Batch::new(batch, items, state);
-                let missing = Missing::new(&lent, items, home.as_ref());
+                let missing = Missing::new(&lent, items, home.as_ref(), &mut copies);
+                let arrived = missing.as_ref().map_or(0, Missing::here);
+                let mut batch = Batch::new(batch, items, arrived, state);
                 let mut own = Decoding::new(descriptors, missing);
                 if !scope::decoding(&mut own, || raw_call::call(code, &mut batch)) {
                     exit(1);
