@@ -11,9 +11,10 @@ use crate::pipes::Pipes;
 use crate::python;
 
 fn name(size: usize) -> String {
-    match size >> 20 {
-        0 => format!("{} KiB", size >> 10),
-        mebi => format!("{mebi} MiB"),
+    match (size >> 30, size >> 20) {
+        (0, 0) => format!("{} KiB", size >> 10),
+        (0, mebi) => format!("{mebi} MiB"),
+        (gibi, _) => format!("{gibi} GiB"),
     }
 }
 
@@ -142,9 +143,9 @@ pub fn ways(bench: &mut Bench) {
     }
 }
 
-/// What is too large to be lent, and goes through the sockets.
-pub fn large(bench: &mut Bench) {
-    let size = bench.pick(1 << 20, 256 << 20, 256 << 20);
+/// What is too large to be lent, and is sent ahead through the sockets.
+pub fn large(bench: &mut Bench, whole: usize) {
+    let size = bench.pick(1 << 20, whole, whole);
     let bytes = vec![7_u8; size];
     let entries = vec![
         Entry::hot(Kind::Ours, "trefoil", 1, |count| {
@@ -167,6 +168,17 @@ pub fn large(bench: &mut Bench) {
                 assert_eq!(call.join().expect("it answers"), size);
             }
         }),
+        Entry::hot(
+            Kind::OursToo,
+            "plain workers, back, made there",
+            1,
+            |count| {
+                for _ in 0..count {
+                    let call = peers::plain().spawn(size, |size| Bulk::from(vec![7_u8; size]));
+                    assert_eq!(call.join().expect("it comes").len(), size);
+                }
+            },
+        ),
         Entry::hot(Kind::OursToo, "as a `Vec`", 1, |count| {
             for _ in 0..count {
                 let call = peers::trefoil().spawn(bytes.clone(), |bytes: Vec<u8>| bytes.len());
@@ -185,7 +197,7 @@ pub fn large(bench: &mut Bench) {
         ),
     ];
     let measured = bench.measure(bench.few_rounds(), entries);
-    let row = "256 MiB: `Bulk` there, made before each".to_owned();
+    let row = format!("{}: `Bulk` there, made before each", name(whole));
     bench.report(Row::new(row, Unit::Us, &[]), &measured);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! **Job.** serde passes a vector on number by number. A [`Bulk`] passes its memory to the codec in
 //! one piece, and is read back in one piece. In a pool's calls a large one is copied into shared
-//! memory, and out of it again (`shared_buffer`).
+//! memory, and out of it again (`shared_buffer`), or sent ahead of the bytes (`copies`).
 //!
 //! Bytes from outside are checked: they must make a whole number of elements. They are copied to
 //! aligned memory; every pattern of bits is a number (`raw_plain`).
@@ -27,13 +27,15 @@ use crate::process::host::large_pages;
 /// processes, alone or as a part of something else. It costs as much as copying memory, instead of
 /// encoding each number. In a pool's calls a large one (from 16 KiB up to 64 MiB) does not go
 /// through the pool's sockets: it is copied into reused shared memory, and from there to its
-/// destination. A larger one takes one to two times as long as writing it to a pipe and reading it
-/// there, and several times as long where the system has to give the processes new memory for it;
-/// each process has it in memory twice meanwhile.
+/// destination. A larger one goes through the sockets, ahead of the rest of its call, and takes
+/// about as long as writing it to a pipe and reading it into new memory. Each process has it in
+/// memory once; only if it is a part of something else, the sender copies it first. (On Dask it
+/// travels with the other bytes, and each process has it twice.)
 ///
-/// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result is encoded and
-/// decoded as fast, but is not lent. As a part of something else a `Vec<u8>` takes some two to
-/// three nanoseconds a byte, and in a debug build a hundred.
+/// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result travels in the same
+/// way. As a part of something else a `Vec<u8>` is passed on by serde byte by byte, which takes two
+/// to three nanoseconds a byte, and in a debug build 17 to 80. There write `Bulk<u8>`, or use the
+/// crate `serde_bytes` (`#[serde(with = "serde_bytes")]`), which copies the bytes in either build.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};
@@ -54,9 +56,10 @@ use crate::process::host::large_pages;
 ///
 /// # Memory
 /// At most 256 MiB of a pool's arguments lie in shared memory at a time, and 64 MiB of each
-/// worker's results; beyond that, numbers go through the sockets. When none is in use, 32 MiB of
-/// each are kept for later calls, until the pool ends; a worker frees the rest when it gets its
-/// next call. It does not count in a worker's
+/// worker's results; beyond that, numbers go through the sockets. An argument's numbers stay in the
+/// pool's process until the call has ended, because it may have to be sent again. When no shared
+/// memory is in use, 32 MiB of each are kept for later calls, until the pool ends; a worker frees
+/// the rest when it gets its next call. It does not count in a worker's
 /// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit); the worker's own copy does, as any
 /// argument does.
 ///

@@ -132,7 +132,9 @@ pub(crate) trait Array: Any + Debug + Send + Sync {
     fn take(&mut self) -> Box<dyn Array>;
 
     /// Appends the numbers with the memory `bytes`. The array will have `length` bytes, or so says
-    /// the sender: room is made for [`GROWTH`] times what is there, and for no more than that.
+    /// the sender: room is made for [`GROWTH`] times what is there, and for no more than that. (No
+    /// large pages are requested: a kernel may take three times as long to find them as small ones,
+    /// and these cost little compared with the way through a socket.)
     fn fill(&mut self, bytes: &[u8], length: usize) -> io::Result<()>;
 
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
@@ -164,7 +166,6 @@ impl<T: Plain> Array for Vec<T> {
             let most = length.min(there.saturating_mul(GROWTH)) / size_of::<T>();
             self.try_reserve_exact(most - self.len())
                 .map_err(|_| io::ErrorKind::OutOfMemory)?;
-            large_pages::advise(self);
         }
         let room = self.spare_capacity_mut().as_mut_ptr().cast();
         // SAFETY: W30: there is room for so many numbers, which is not part of `bytes`.

@@ -7,10 +7,10 @@
 //! **Protocol.** One of the two threads is the reader.
 //! 1. The item thread reads its next frame itself ([`PlainInlet::next`]).
 //! 2. If it runs items and has neither waited for the stream nor read a part of a copy for a whole
-//!    [`TICK`], the watcher becomes the reader. It puts the frames that it need not handle itself into `relayed`, in their order;
-//!    they came before all that are still in `received`.
+//!    [`TICK`], the watcher becomes the reader. It puts the frames that it need not handle itself
+//!    into `relayed`, in their order; they came before all that are still in `received`.
 //! 3. As soon as the item thread waits and there is nothing to relay, or one frame has been
-//!    relayed, the item thread is the reader again. (The watcher cannot be woken while it waits for
+//!    relayed, or a part of a copy, the item thread is the reader again. (The watcher cannot be woken while it waits for
 //!    the stream. So the first frame after a long item wakes both.)
 //! 4. If the item thread has waited for a whole tick, the watcher sleeps, and is woken with the
 //!    next frame.
@@ -213,7 +213,8 @@ impl PlainInlet {
         }
     }
 
-    /// For the watcher: reads until the item thread waits.
+    /// For the watcher: reads until the item thread waits, or one part of a copy: otherwise it would
+    /// read them faster than the item thread puts them together.
     fn stand_in(&self) -> rustix::io::Result<()> {
         let mut received = self.received.lock();
         loop {
@@ -227,10 +228,11 @@ impl PlainInlet {
             };
             let mut frame = Vec::new();
             received.move_to(&mut frame, length);
-            if !matches!(self.handle(&frame), Handled::Answered) {
+            let handled = self.handle(&frame);
+            if !matches!(handled, Handled::Answered) {
                 let mut reading = self.reading.lock();
                 reading.relayed.push_back(frame);
-                if reading.is_waiting {
+                if reading.is_waiting || matches!(handled, Handled::Part) {
                     return Ok(());
                 }
             }
