@@ -284,7 +284,7 @@ impl Local {
     #[inline]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         self.polled.set(None);
-        if self.shared.watched || self.outside().is_some() {
+        if self.shared.watched || self.outside.get().is_some() {
             self.end_special(tag);
         }
         let mut table = self.table.borrow_mut();
@@ -305,7 +305,7 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn end_special(&self, tag: u32) {
-        if let Some(outside) = self.outside() {
+        if let Some(outside) = self.outside.get() {
             outside.note_awaited(|task| self.has(task));
         }
         if self.shared.watched

@@ -176,8 +176,12 @@ impl Outside {
 
     /// Called after a poll: notes the tasks that it awaits. `has`: whether a task is this loop's.
     pub(super) fn note_awaited(&self, has: impl Fn(&TaskRef) -> bool) {
+        let all = awaited::take_all();
+        if !self.stands() {
+            return;
+        }
         let mut awaited = self.awaited.take();
-        for task in awaited::take_all() {
+        for task in all {
             let ended = task.is_finished();
             match awaited.add(task, &has) {
                 true if ended => self.note_arrival(),

@@ -17,7 +17,7 @@ use super::reactor::{Direction, SourceKey};
 use super::shared::{Note, ROOT_WOKEN, SharedLoop, this_thread};
 use super::snapshot::Snapshot;
 use crate::task::{Runnable, Schedule};
-use crate::timer::{Timekeeper, TimerKey};
+use crate::timer::{Clock, Timekeeper, TimerKey};
 
 /// How long a thread waits for a snapshot of a running loop.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -94,6 +94,10 @@ impl Schedule for Arc<SharedLoop> {
 
 /// A loop is the timekeeper of its thread while it runs.
 impl Timekeeper for SharedLoop {
+    fn clock(&self) -> Option<&Arc<Clock>> {
+        SharedLoop::clock(self)
+    }
+
     fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
         let local = current::local_of(self)
             .expect("installed on this thread only while the loop runs here");

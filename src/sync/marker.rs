@@ -1,46 +1,93 @@
-//! Opaque markers of the task and the loop that run on this thread.
+//! What runs on this thread (marks of the task, the loop and the wait), and whether it may block.
 //!
-//! `task` sets the marker of the task whose code this thread runs, and an event loop sets its own.
-//! Lower modules must not know what a marker means, only whether two are equal. Null means no task,
-//! or no loop. A task's marker is also the data of its waker, and a loop's is that of its root
-//! future's waker.
+//! `task` sets the mark of the task whose code this thread runs, an event loop sets its own, and a
+//! blocking wait (`park`) that of its waker. Lower modules must not know what a mark means, only
+//! whether two are equal. Null means none. A task's mark is also the data of its waker, and a
+//! loop's is that of its root future's waker.
 
 use std::cell::Cell;
 use std::ptr;
 
 use crate::loom::per_thread;
 
-per_thread! {
-    static CURRENT: Cell<*const ()> = Cell::new(ptr::null());
+type Mark = *const ();
+
+struct Here {
+    task: Cell<Mark>,
+    runs_loop: Cell<Mark>,
+    wait: Cell<Mark>,
+    /// How many guards forbid this thread to block.
+    refusals: Cell<u32>,
 }
 
 per_thread! {
-    static LOOP: Cell<*const ()> = Cell::new(ptr::null());
+    static HERE: Here = Here {
+        task: Cell::new(ptr::null()),
+        runs_loop: Cell::new(ptr::null()),
+        wait: Cell::new(ptr::null()),
+        refusals: Cell::new(0),
+    };
 }
 
-/// The marker of the loop that runs here.
 #[inline]
-pub(crate) fn current_loop() -> *const () {
-    LOOP.try_with(Cell::get).unwrap_or(ptr::null())
+fn with(f: impl FnOnce(&Here) -> Mark) -> Mark {
+    HERE.try_with(f).unwrap_or(ptr::null())
 }
 
-/// Sets the marker of the loop; returns the previous one.
+/// The mark of the loop that runs here.
 #[inline]
-pub(crate) fn replace_loop(mark: *const ()) -> *const () {
-    LOOP.try_with(|current| current.replace(mark))
-        .unwrap_or(ptr::null())
+pub(crate) fn current_loop() -> Mark {
+    with(|here| here.runs_loop.get())
 }
 
-/// The marker of the task that runs here.
+/// Sets the mark of the loop; returns the previous one.
 #[inline]
-pub(crate) fn current() -> *const () {
-    CURRENT.try_with(Cell::get).unwrap_or(ptr::null())
+pub(crate) fn replace_loop(mark: Mark) -> Mark {
+    with(|here| here.runs_loop.replace(mark))
 }
 
-/// Sets the marker of the task; returns the previous one.
+/// The mark of the task that runs here.
 #[inline]
-pub(crate) fn replace(mark: *const ()) -> *const () {
-    CURRENT
-        .try_with(|current| current.replace(mark))
-        .unwrap_or(ptr::null())
+pub(crate) fn current() -> Mark {
+    with(|here| here.task.get())
+}
+
+/// Sets the mark of the task; returns the previous one.
+#[inline]
+pub(crate) fn replace(mark: Mark) -> Mark {
+    with(|here| here.task.replace(mark))
+}
+
+/// The mark of the innermost wait that this thread is inside.
+pub(super) fn wait() -> Mark {
+    with(|here| here.wait.get())
+}
+
+/// Sets the mark of the wait; returns the previous one.
+pub(super) fn replace_wait(mark: Mark) -> Mark {
+    with(|here| here.wait.replace(mark))
+}
+
+/// While it exists, blocking waits on this thread are refused.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct RefuseGuard(std::marker::PhantomData<Mark>);
+
+/// Forbids this thread to block until the guard is dropped.
+#[allow(dead_code)] // only event loops and process pools use it
+pub(crate) fn refuse_blocking() -> RefuseGuard {
+    HERE.with(|here| here.refusals.update(|count| count + 1));
+    RefuseGuard(std::marker::PhantomData)
+}
+
+/// Whether this thread must not block.
+pub(crate) fn blocking_refused() -> bool {
+    HERE.try_with(|here| here.refusals.get() > 0)
+        .unwrap_or(false)
+}
+
+impl Drop for RefuseGuard {
+    fn drop(&mut self) {
+        let _ = HERE.try_with(|here| here.refusals.update(|count| count - 1));
+    }
 }

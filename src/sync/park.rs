@@ -18,17 +18,19 @@
 //!   in the parent makes a new parker.
 //!
 //! **Refusal.** The thread of an event loop, and the driver of a process pool, must not block:
-//! while they hold a [`RefuseGuard`], waits return at once with an error.
+//! while they hold a guard ([`refuse_blocking`](marker::refuse_blocking)), waits return at once with
+//! an error.
 //!
 //! Tests: `checks/tests/models.rs` (parked join against completion, cancel and
 //! drop), `tests/task/handle.rs` (nested waits).
 
 use std::cell::{Cell, RefCell};
-use std::ptr;
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
+use super::marker;
+pub(crate) use super::marker::{RefuseGuard, blocking_refused, refuse_blocking};
 use crate::loom::{Parker, Unparker, per_thread};
 use crate::sys::fork;
 use crate::trace_log;
@@ -103,27 +105,15 @@ per_thread! {
 /// The thread pools' hook; `None` before the first pool.
 static BLOCKER: OnceLock<&'static dyn Blocker> = OnceLock::new();
 
-per_thread! {
-    /// How many guards forbid this thread to block.
-    static REFUSED: Cell<u32> = Cell::new(0);
-}
-
-per_thread! {
-    /// The data of the waker of the innermost wait on this thread; null if it does not wait.
-    static WAKER: Cell<*const ()> = Cell::new(ptr::null());
-}
-
 /// Whether `waker` belongs to a wait that this thread is inside, and not to a task.
 pub(crate) fn waits_with(waker: &Waker) -> bool {
-    WAKER
-        .try_with(Cell::get)
-        .is_ok_and(|data| data == waker.data())
+    marker::wait() == waker.data()
 }
 
 /// Whether this thread is inside a wait.
 #[cfg(test)]
 pub(crate) fn waits() -> bool {
-    !WAKER.get().is_null()
+    !marker::wait().is_null()
 }
 
 /// Restores the previous value.
@@ -131,7 +121,7 @@ struct Waits(*const ());
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        let _ = WAKER.try_with(|waker| waker.set(self.0));
+        marker::replace_wait(self.0);
     }
 }
 
@@ -154,9 +144,7 @@ pub(crate) fn wait_if(
         .unwrap_or(None)
         .filter(|parking| !parking.is_foreign())
         .unwrap_or_else(Parking::new);
-    let data = parking.waker.data();
-    let before = WAKER.try_with(|waker| waker.replace(data));
-    let _waits = Waits(before.unwrap_or(ptr::null()));
+    let _waits = Waits(marker::replace_wait(parking.waker.data()));
     let blocker = Entered::new(true);
     let mut noted = None;
     let waited = loop {
@@ -166,7 +154,7 @@ pub(crate) fn wait_if(
         if parking.is_foreign() {
             // S4: `ready` has forked, and this is the child.
             parking = Parking::new();
-            let _ = WAKER.try_with(|waker| waker.set(parking.waker.data()));
+            marker::replace_wait(parking.waker.data());
             continue;
         }
         if !anyway && blocking_refused() {
@@ -256,27 +244,4 @@ impl Drop for Entered {
 /// Makes all waits of all threads call `blocker`, from now on.
 pub(crate) fn set_blocker(blocker: &'static dyn Blocker) {
     let _ = BLOCKER.set(blocker);
-}
-
-/// While it exists, blocking waits on this thread are refused.
-#[must_use]
-#[derive(Debug)]
-pub(crate) struct RefuseGuard(std::marker::PhantomData<*const ()>);
-
-/// Forbids this thread to block until the guard is dropped.
-#[allow(dead_code)] // only event loops and process pools use it
-pub(crate) fn refuse_blocking() -> RefuseGuard {
-    REFUSED.with(|depth| depth.set(depth.get() + 1));
-    RefuseGuard(std::marker::PhantomData)
-}
-
-/// Whether this thread must not block.
-pub(crate) fn blocking_refused() -> bool {
-    REFUSED.try_with(|depth| depth.get() > 0).unwrap_or(false)
-}
-
-impl Drop for RefuseGuard {
-    fn drop(&mut self) {
-        let _ = REFUSED.try_with(|depth| depth.set(depth.get() - 1));
-    }
 }

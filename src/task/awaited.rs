@@ -1,10 +1,10 @@
 //! The tasks that this thread's code waits for, for the loop that polls it.
 //!
 //! Code that leaves a waker with a task records that here. A loop reads the records after each
-//! poll: the last one for its snapshot, and all of them if its virtual clock must wait for work
-//! elsewhere.
+//! poll: the last one for its snapshot, and all of them if it has a virtual clock, which must wait
+//! for work elsewhere.
 //!
-//! Cost: one store for each wait, unless all waits are recorded.
+//! Cost: one store for each wait, unless the clock is virtual.
 //!
 //! Checked by `tests/event_loop/{snapshot,virtual_time}.rs`.
 
@@ -12,11 +12,11 @@ use std::cell::{Cell, RefCell};
 
 use super::raw::TaskRef;
 use crate::loom::per_thread;
+use crate::timer;
 
 per_thread! {
-    /// The id of the task that was awaited last, 0 for none; and whether all awaited tasks are
-    /// recorded.
-    static LAST: (Cell<u64>, Cell<bool>) = (Cell::new(0), Cell::new(false));
+    /// The id of the task that was awaited last; 0: none.
+    static LAST: Cell<u64> = Cell::new(0);
 }
 
 per_thread! {
@@ -26,12 +26,10 @@ per_thread! {
 /// Notes that a waker was left with `task`.
 #[inline]
 pub(super) fn note(task: &TaskRef) {
-    let _ = LAST.try_with(|(last, keeps_all)| {
-        last.set(task.id().get());
-        if keeps_all.get() {
-            keep(task);
-        }
-    });
+    let _ = LAST.try_with(|last| last.set(task.id().get()));
+    if timer::is_virtual() {
+        keep(task);
+    }
 }
 
 #[cold]
@@ -42,16 +40,10 @@ fn keep(task: &TaskRef) {
 /// The id of the last task awaited since the last call; 0: none.
 #[inline]
 pub(crate) fn take_last() -> u64 {
-    LAST.try_with(|(last, _)| last.replace(0)).unwrap_or(0)
+    LAST.try_with(|last| last.replace(0)).unwrap_or(0)
 }
 
-/// Sets whether all awaited tasks are recorded; returns the previous setting.
-pub(crate) fn keep_all(on: bool) -> bool {
-    LAST.try_with(|(_, keeps_all)| keeps_all.replace(on))
-        .unwrap_or(false)
-}
-
-/// The tasks awaited since the last call, if they are recorded.
+/// The tasks awaited since the last call, on a thread with a virtual clock.
 pub(crate) fn take_all() -> Vec<TaskRef> {
     ALL.try_with(|all| std::mem::take(&mut *all.borrow_mut()))
         .unwrap_or_default()

@@ -1,24 +1,10 @@
-//! The current time for the code that runs on this thread.
+//! A virtual clock: it stands still unless it is moved, or runs at the pace of the real one.
 //!
-//! This is the real time, except on a thread whose event loop has its own [`Clock`] (a virtual one,
-//! for tests): there it is that clock's time. Deadlines are compared with [`now`], so that code
-//! measures time as its loop does.
-//!
-//! A wait beyond the clock's range ends at the end of the clock. The real clock never reaches it; a
+//! A wait beyond a clock's range ends at the end of the clock. The real clock never reaches it; a
 //! virtual one does when nothing else is left to wait for, so that nothing waits for ever.
-//!
-//! A duration that is counted from a call ([`Countdown`]) may be computed outside the loop that
-//! will wait for it, as in `event_loop.block_on(sleep(hour))`, and so by another clock. It
-//! remembers which one, and is computed again if that was not the waiting loop's clock.
-//!
-//! Some code waits for a duration because it cannot be notified of the event it waits for; a
-//! virtual clock must not jump over that at once. Such code calls [`hold`]; the loop decides what
-//! follows (`event_loop/outside.rs`).
 //!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
-use std::cell::{Cell, RefCell};
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering}; // counters: no protocol
 use std::time::{Duration, Instant};
@@ -53,7 +39,7 @@ impl Passed {
 }
 
 /// The number of the real clock.
-const REAL: u64 = 0;
+pub(super) const REAL: u64 = 0;
 
 impl Clock {
     /// A clock that shows the real time of this moment, and stands still.
@@ -115,52 +101,27 @@ impl Clock {
             .saturating_duration_since(self.start)
             .max(passed.before);
     }
-}
 
-thread_local! {
-    // This has no destructor, because a loop may run in that of another thread-local.
-    static CLOCK: RefCell<ManuallyDrop<Option<Arc<Clock>>>> =
-        const { RefCell::new(ManuallyDrop::new(None)) };
-    /// The number of the clock, which is all that most callers need.
-    static NUMBER: Cell<u64> = const { Cell::new(REAL) };
-}
-
-#[inline]
-fn number() -> u64 {
-    NUMBER.with(Cell::get)
-}
-
-/// Makes `clock` (`None`: the real one) the clock of this thread; returns the previous one.
-pub(crate) fn replace_clock(clock: Option<Arc<Clock>>) -> Option<Arc<Clock>> {
-    let number = clock.as_ref().map_or(REAL, |clock| clock.number);
-    NUMBER.with(|current| current.set(number));
-    let before = CLOCK.with(|current| current.replace(ManuallyDrop::new(clock)));
-    ManuallyDrop::into_inner(before)
-}
-
-/// The time on this thread, and the number of its clock.
-#[inline]
-fn read() -> (Instant, u64) {
-    if number() == REAL {
-        return (Instant::now(), REAL);
+    /// While the guard exists, the clock does not jump, for a limited time.
+    pub(super) fn hold(self: &Arc<Self>) -> Held {
+        self.holds.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
     }
-    read_virtual()
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
 }
 
-#[cold]
-fn read_virtual() -> (Instant, u64) {
-    CLOCK
-        .with(|clock| {
-            let clock = clock.borrow();
-            clock.as_ref().map(|clock| (clock.now(), clock.number))
-        })
-        .unwrap_or_else(|| (Instant::now(), REAL))
-}
+/// Holds a virtual clock. It may be dropped on any thread.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Clock>);
 
-/// The time on this thread.
-#[inline]
-pub(crate) fn now() -> Instant {
-    read().0
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.holds.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// `start` plus the duration, or the end of the clock if that is out of range.
@@ -176,57 +137,6 @@ pub(crate) fn end(start: Instant) -> Instant {
         .rev()
         .map(|bit| Duration::from_secs(1 << bit));
     steps.fold(start, |end, step| end.checked_add(step).unwrap_or(end))
-}
-
-/// Says that this thread waits for an event outside its clock that nothing will report. While the
-/// guard exists, a virtual clock does not jump, for a limited time. With the real clock there is no
-/// guard.
-pub(crate) fn hold() -> Option<Held> {
-    if number() == REAL {
-        return None;
-    }
-    let clock = CLOCK.with(|clock| (**clock.borrow()).clone())?;
-    clock.holds.fetch_add(1, Ordering::Relaxed);
-    clock.begun.fetch_add(1, Ordering::Relaxed);
-    Some(Held(clock))
-}
-
-/// Holds a virtual clock. It may be dropped on any thread.
-#[derive(Debug)]
-pub(crate) struct Held(Arc<Clock>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.holds.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A duration, and the clock by which its end was computed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Countdown {
-    length: Duration,
-    clock: u64,
-}
-
-impl Countdown {
-    /// A duration that is counted from now, and its end.
-    #[inline]
-    pub(crate) fn from_now(length: Duration) -> (Instant, Self) {
-        let (now, clock) = read();
-        (later(now, length), Self { length, clock })
-    }
-
-    /// Whether its length is zero.
-    #[inline]
-    pub(crate) fn is_zero(self) -> bool {
-        self.length.is_zero()
-    }
-
-    /// Called at the first wait: computes the end by this thread's clock, if another one was used.
-    #[inline]
-    pub(crate) fn recount(self) -> Option<Instant> {
-        (number() != self.clock).then(|| later(now(), self.length))
-    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -38,7 +38,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, AsRawFd};
 
-use super::{Timekeeper, TimerKey, Timers};
+use super::keeper::Timekeeper;
+use super::timers::{TimerKey, Timers};
 use crate::blocking_threads;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;

@@ -8,9 +8,8 @@
 //!
 //! 1. A poll first reads the clock ([`now`]: that of the loop it runs on). Past the deadline the
 //!    alarm is done, whichever timekeeper was to wake it.
-//! 2. Otherwise it registers with this thread's *timekeeper*: the running loop, which installed
-//!    itself with [`replace_keeper`], or, without a loop, the one helper thread that waits
-//!    ([`helper_thread`](mod@helper_thread)).
+//! 2. Otherwise it registers with this thread's *timekeeper* (`keeper.rs`): the running loop, or,
+//!    without a loop, the one helper thread that waits ([`helper_thread`](mod@helper_thread)).
 //! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there and armed here. So
 //!    the timekeeper that will wake it serves the thread where the future is polled now.
 //! 4. Dropping an alarm disarms it, from any thread, even after its timekeeper is gone.
@@ -31,17 +30,20 @@
 
 mod clock;
 mod helper_thread;
+mod keeper;
 mod timers;
 
-use std::cell::RefCell;
 use std::future::poll_fn;
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-pub(crate) use clock::{Clock, Countdown, Held, end, hold, later, now, replace_clock};
+pub(crate) use clock::{Clock, Held, end, later};
 pub(crate) use helper_thread::{Interest, RARELY, Ready, enter};
+pub(crate) use keeper::{
+    Countdown, Keeper, Timekeeper, has_refused, hold, is_virtual, now, renew_budget, renew_clock,
+    replace_keeper,
+};
 pub(crate) use timers::{TimerKey, Timers};
 
 /// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
@@ -127,59 +129,6 @@ debug!(
     armed = matches!(self.state, AlarmState::Armed(..))
 );
 
-/// Wakes alarms: an event loop, or the helper thread.
-pub(crate) trait Timekeeper: Send + Sync {
-    /// Wakes `waker` once `deadline` has passed. Called only on a thread that
-    /// this timekeeper serves.
-    fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey;
-
-    /// Replaces the earlier waker; false if that timer is no longer armed. Called only on a thread
-    /// that this timekeeper serves.
-    fn refresh(&self, key: TimerKey, waker: &Waker) -> bool;
-
-    /// Removes a timer; does nothing for one that has fired. May be called on any thread, at any
-    /// time.
-    fn disarm(&self, key: TimerKey);
-
-    /// Whether an operation was refused in the present poll of a task, because others had their
-    /// turn: the task was woken, and such an operation has not been tried.
-    fn has_refused(&self) -> bool {
-        false
-    }
-
-    /// Lets refused operations be tried once more in this poll.
-    fn renew_budget(&self) {}
-}
-
-pub(crate) type Keeper = Option<Arc<dyn Timekeeper>>;
-
-thread_local! {
-    // This has no destructor, because a loop may run in that of another thread-local.
-    static KEEPER: RefCell<ManuallyDrop<Keeper>> = const { RefCell::new(ManuallyDrop::new(None)) };
-}
-
-/// Makes `keeper` this thread's timekeeper; returns the earlier one.
-pub(crate) fn replace_keeper(keeper: Keeper) -> Keeper {
-    let before = KEEPER.with(|current| current.replace(ManuallyDrop::new(keeper)));
-    ManuallyDrop::into_inner(before)
-}
-
-/// Whether this thread's loop has refused an operation in the present poll of a task, so that what
-/// waits for it may have a result that it has not seen.
-pub(crate) fn has_refused() -> bool {
-    let keeper = KEEPER.with(|current| (**current.borrow()).clone());
-    keeper.is_some_and(|keeper| keeper.has_refused())
-}
-
-/// Lets operations that were refused be tried once more in this poll.
-pub(crate) fn renew_budget() {
-    let keeper = KEEPER.with(|current| (**current.borrow()).clone());
-    if let Some(keeper) = keeper {
-        keeper.renew_budget();
-    }
-}
-
 fn current() -> Arc<dyn Timekeeper> {
-    let installed = KEEPER.with(|current| (**current.borrow()).clone());
-    installed.unwrap_or_else(|| helper_thread::waiter().clone())
+    keeper::keeper().unwrap_or_else(|| helper_thread::waiter().clone())
 }

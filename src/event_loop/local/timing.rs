@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use super::super::outside::Outside;
 use super::super::task_table::TIMER;
 use super::Local;
-use crate::task::awaited;
 use crate::timer;
 use crate::timer::TimerKey;
 
@@ -33,15 +32,12 @@ impl Local {
         let clock = self.shared.clock_or_make();
         let outside = self.outside.get_or_init(|| Outside::new(clock.clone()));
         outside.stop();
-        awaited::keep_all(true);
-        drop(timer::replace_clock(Some(clock.clone())));
+        timer::renew_clock();
     }
 
     /// Lets the running loop's virtual clock run by itself from now on, if it stands still.
     pub(crate) fn resume(&self) {
         if let Some(outside) = self.outside() {
-            awaited::keep_all(false);
-            drop(awaited::take_all());
             outside.go();
         }
     }
