@@ -22,6 +22,7 @@
 mod sources;
 mod timing;
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -38,7 +39,6 @@ use super::snapshot::Snapshot;
 use super::task_table::TaskTable;
 use crate::loom::Parker;
 use crate::sys::poller::Poller;
-use crate::sys::signal::Subscription;
 use crate::task::panic::contain;
 use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
 use crate::timer::{Clock, Timers};
@@ -48,6 +48,8 @@ const NEW: u32 = 0;
 
 /// A queue with room for more entries is shrunk to this many when nothing is ready: 64 KiB.
 pub(super) const CAPACITY: usize = 8192;
+
+type Kept = Arc<dyn Any + Send + Sync>;
 
 /// The loop, seen from its own thread.
 pub(crate) struct Local {
@@ -78,8 +80,8 @@ pub(crate) struct Local {
     share: Share,
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
-    /// The subscription of `io::ctrl_c`, from one call to the next.
-    ctrl_c: Cell<Option<Arc<Subscription>>>,
+    /// What lives until the loop ends. Only `io::ctrl_c` has such a thing.
+    kept: Cell<Option<Kept>>,
 }
 
 impl Local {
@@ -110,7 +112,7 @@ impl Local {
             budget: Budget::default(),
             share: Share::default(),
             numbers: Cell::new(1),
-            ctrl_c: Cell::new(None),
+            kept: Cell::new(None),
         })
     }
 
@@ -347,9 +349,9 @@ impl Local {
         self.budget.begin();
     }
 
-    /// Keeps this subscription until the next call or the loop's end. Returns the previous one.
-    pub(crate) fn keep_ctrl_c(&self, kept: Option<Arc<Subscription>>) -> Option<Arc<Subscription>> {
-        self.ctrl_c.replace(kept)
+    /// Keeps this until the next call or the loop's end. Returns what was kept before.
+    pub(crate) fn keep_until_end(&self, kept: Option<Kept>) -> Option<Kept> {
+        self.kept.replace(kept)
     }
 
     // Notes and the end.

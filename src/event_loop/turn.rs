@@ -171,7 +171,7 @@ pub(super) fn close(local: &Rc<Local>) {
     // Those wakers were user code, which may have added entries; these were refused.
     run_all(local);
     drop(turns);
-    drop(local.keep_ctrl_c(None));
+    drop(local.keep_until_end(None));
     if let Some(outside) = local.outside() {
         outside.clear();
     }

@@ -60,7 +60,7 @@ pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Completed<()
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn ctrl_c() -> CtrlC {
-    let kept = current::local().and_then(|local| local.keep_ctrl_c(None));
+    let kept = current::local().and_then(|local| local.keep_until_end(None)?.downcast().ok());
     let subscription = match kept {
         Some(kept) => Ok(kept),
         None => Subscription::new(INT).map(Arc::new),
@@ -108,10 +108,10 @@ impl CtrlC {
     fn give_to_loop(&self) {
         if let Some(Ok(source)) = &self.source
             && let Some(local) = current::local()
-            && let Some(before) = local.keep_ctrl_c(Some(source.get_ref().clone()))
+            && let Some(before) = local.keep_until_end(Some(source.get_ref().clone()))
         {
             // The earlier subscription may report a Ctrl-C that this one has already reported.
-            drop(local.keep_ctrl_c(Some(before)));
+            drop(local.keep_until_end(Some(before)));
         }
     }
 }
