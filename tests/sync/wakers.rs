@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use trefoil::CancelToken;
-use trefoil::sync::{Condvar, Event, Mutex, ReentrantMutex, broadcast, watch};
+use trefoil::sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, Semaphore, broadcast, watch};
 
 use crate::deadline::within_deadline;
 
@@ -87,6 +87,23 @@ fn a_waker_may_use_what_it_waits_for() {
             begin(used.wait());
         };
         may_use(|| event.wait(), uses, || event.set());
+
+        let limit = Arc::new(Semaphore::new(0));
+        let used = limit.clone();
+        let uses = move || {
+            drop(used.try_acquire());
+            begin(used.acquire());
+        };
+        may_use(|| limit.acquire(), uses, || limit.add_permits(1));
+
+        // Three waiters, two that their wakers add, and the last.
+        let all = Arc::new(Barrier::new(6));
+        let used = all.clone();
+        may_use(
+            || all.wait(),
+            move || begin(used.wait()),
+            || begin(all.wait()),
+        );
 
         let (changed, mutex) = (Arc::new(Condvar::new()), Arc::new(Mutex::new(())));
         let used = (changed.clone(), mutex.clone());
