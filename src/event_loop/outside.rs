@@ -56,9 +56,6 @@ pub(super) struct Outside {
     /// When an event came, or a task began to wait for one; `None`: the clock has jumped since.
     last_activity: Cell<Option<Instant>>,
     patience: Cell<Duration>,
-    /// When the present wait at the real pace began: a wait of the loop, or of the loop that drives
-    /// it.
-    waiting_since: Cell<Option<Instant>>,
 }
 
 /// The awaited tasks that are not this loop's.
@@ -120,7 +117,6 @@ impl Outside {
             awaited: Cell::default(),
             last_activity: Cell::new(None),
             patience: Cell::new(SILENCE),
-            waiting_since: Cell::new(None),
         }
     }
 
@@ -148,19 +144,15 @@ impl Outside {
         self.clock.advance(by);
     }
 
-    /// Notes that the loop, or the one that drives it, begins to wait, and that the clock runs at
-    /// the real pace meanwhile.
+    /// Notes that the loop, or the one that drives it, begins to wait: the clock runs at the real
+    /// pace meanwhile.
     pub(super) fn begin_wait(&self) {
-        self.waiting_since.set(Some(Instant::now()));
+        self.clock.go();
     }
 
-    /// Ends that wait, and moves the clock forward by its length. `false`: there was no such wait.
+    /// Ends that wait. `false`: there was none.
     pub(super) fn end_wait(&self) -> bool {
-        let began = self.waiting_since.take();
-        if let Some(since) = began {
-            self.clock.advance(since.elapsed());
-        }
-        began.is_some()
+        self.clock.stop()
     }
 
     /// Notes that a task begins to wait for a descriptor or a promise.

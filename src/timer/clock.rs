@@ -67,11 +67,11 @@ impl Clock {
         }
     }
 
-    /// Stops the clock.
-    pub(crate) fn stop(&self) {
+    /// Stops the clock. `false`: it stood still.
+    pub(crate) fn stop(&self) -> bool {
         let mut passed = self.passed.lock();
         passed.before = passed.in_all();
-        passed.since = None;
+        passed.since.take().is_some()
     }
 
     /// Lets the clock run from its current value.
