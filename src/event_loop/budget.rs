@@ -130,8 +130,13 @@ impl Budget {
         self.completed.set(self.completed.get().wrapping_add(1));
     }
 
-    /// Whether an operation was refused in this poll.
-    pub(super) fn has_refused(&self) -> bool {
-        self.refused.get() == self.round.get()
+    /// Begins a round if an operation was refused in this one. `false`: none was.
+    pub(super) fn renew(&self) -> bool {
+        let has_refused = self.refused.get() == self.round.get();
+        if has_refused {
+            self.begin();
+            self.refused.set(self.round.get()); // for a time limit around the one that asks
+        }
+        has_refused
     }
 }

@@ -339,14 +339,9 @@ impl Local {
         polled
     }
 
-    /// Whether an operation was refused in this poll.
-    pub(super) fn has_refused(&self) -> bool {
-        self.budget.has_refused()
-    }
-
-    /// Lets operations that were refused in this poll be tried once more.
-    pub(super) fn renew_budget(&self) {
-        self.budget.begin();
+    /// See `Timekeeper::renew_budget`.
+    pub(super) fn renew_budget(&self) -> bool {
+        self.budget.renew()
     }
 
     /// Keeps this until the next call or the loop's end. Returns what was kept before.

@@ -108,14 +108,8 @@ impl Timekeeper for SharedLoop {
         current::local_of(self).is_some_and(|local| local.refresh(key, waker))
     }
 
-    fn has_refused(&self) -> bool {
-        current::local_of(self).is_some_and(|local| local.has_refused())
-    }
-
-    fn renew_budget(&self) {
-        if let Some(local) = current::local_of(self) {
-            local.renew_budget();
-        }
+    fn renew_budget(&self) -> bool {
+        current::local_of(self).is_some_and(|local| local.renew_budget())
     }
 
     #[inline]

@@ -42,14 +42,11 @@ pub(crate) trait Timekeeper: Send + Sync {
     /// time.
     fn disarm(&self, key: TimerKey);
 
-    /// Whether an operation was refused in the present poll of a task, because others had their
-    /// turn: the task was woken, and such an operation has not been tried.
-    fn has_refused(&self) -> bool {
+    /// If an operation was refused in the present poll of a task, because others had their turn,
+    /// lets such operations be tried once more in this poll. `false`: none was.
+    fn renew_budget(&self) -> bool {
         false
     }
-
-    /// Lets refused operations be tried once more in this poll.
-    fn renew_budget(&self) {}
 }
 
 pub(crate) type Keeper = Option<Arc<dyn Timekeeper>>;
@@ -117,17 +114,11 @@ fn now_virtual() -> Instant {
     clock().map_or_else(Instant::now, |clock| clock.now())
 }
 
-/// Whether this thread's loop has refused an operation in the present poll of a task, so that what
-/// waits for it may have a result that it has not seen.
-pub(crate) fn has_refused() -> bool {
-    keeper().is_some_and(|keeper| keeper.has_refused())
-}
-
-/// Lets operations that were refused be tried once more in this poll.
-pub(crate) fn renew_budget() {
-    if let Some(keeper) = keeper() {
-        keeper.renew_budget();
-    }
+/// If this thread's loop has refused an operation in the present poll of a task, what waits for it
+/// may have a result that it has not seen: lets such operations be tried once more. `false`: none
+/// was refused.
+pub(crate) fn renew_budget() -> bool {
+    keeper().is_some_and(|keeper| keeper.renew_budget())
 }
 
 /// Says that this thread waits for an event outside its clock that nothing will report. While the

@@ -41,8 +41,7 @@ use std::time::{Duration, Instant};
 pub(crate) use clock::{Clock, Held, end, later};
 pub(crate) use helper_thread::{Interest, RARELY, Ready, enter};
 pub(crate) use keeper::{
-    Countdown, Keeper, Timekeeper, has_refused, hold, is_virtual, now, renew_budget, renew_clock,
-    replace_keeper,
+    Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };
 pub(crate) use timers::{TimerKey, Timers};
 

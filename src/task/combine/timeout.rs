@@ -4,7 +4,7 @@
 //! is one, and otherwise with one helper thread that ends when it is not needed. The future is
 //! polled before the clock is read, so a result that exists at the deadline is not lost. If the
 //! loop has refused an operation in that poll, to let others run, the future may not have seen its
-//! result yet: then it is polled once more, with a new budget, before the time is up.
+//! result yet: then it is polled once more at once, with a new budget.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -49,7 +49,6 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
         future: future.into_future(),
         alarm: Alarm::after(duration),
         limit: duration,
-        is_last: false,
     }
 }
 
@@ -62,8 +61,6 @@ pin_project! {
         future: F,
         alarm: Alarm,
         limit: Duration,
-        // The time is up, and the next poll is the last one.
-        is_last: bool,
     }
 }
 
@@ -82,18 +79,15 @@ impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if *this.is_last {
-            timer::renew_budget();
-        }
-        if let Poll::Ready(output) = this.future.poll(cx) {
+        let mut this = self.project();
+        if let Poll::Ready(output) = this.future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
         ready!(this.alarm.poll_elapsed(cx));
-        if !*this.is_last && timer::has_refused() {
-            *this.is_last = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if timer::renew_budget()
+            && let Poll::Ready(output) = this.future.poll(cx)
+        {
+            return Poll::Ready(Ok(output));
         }
         Poll::Ready(Err(TaskError::TimedOut(Late::after(*this.limit))))
     }
