@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::park;
 
@@ -29,7 +29,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
 /// The output of `future`, if the first poll has it.
 #[cfg(not(loom))]
 pub(super) fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+    match pin!(future).poll(&mut Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
