@@ -398,7 +398,7 @@ mod tests {
         assert!(array(0).is_none() && array(15).is_none());
         assert_eq!(numbers_in(Box::new(vec![1u32, 2])), Some(vec![1u32, 2]));
         assert_eq!(
-            numbers_in(Box::new(vec![[1u8; 8], [0; 8]].concat())),
+            numbers_in(Box::new([[1u8; 8], [0; 8]].concat())),
             Some(vec![0x0101_0101_0101_0101u64, 0])
         );
         assert_eq!(numbers_in::<u64>(Box::new(vec![1u32])), None);
