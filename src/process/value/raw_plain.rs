@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(numbers_from::<u8>(&words, 81), None);
     }
 
-    /// It takes little more memory than has arrived, and no more than it needs, and is seldom moved.
+    /// It takes little more memory than has arrived, no more than it needs, and is seldom moved.
     #[test]
     fn an_array_grows_with_what_arrives() {
         const PART: usize = 1 << 10;

@@ -11,10 +11,11 @@
 //! attached; to try is an error with a message.
 //!
 //! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to the
-//! serializer, and only a call's own encoder sees that these are the bytes on offer, and leaves them
-//! out, to be lent or sent ahead ([`leave_out`]). Any other serializer gets the numbers themselves, because its output may be read at
-//! any time. The decoder of an empty string finds numbers only where the encoder has left them out
-//! ([`find`]). If they are not read as a `Bulk` there, that is an error ([`is_unread`]).
+//! serializer, and only a call's own encoder sees that these are the bytes on offer, and leaves
+//! them out, to be lent or sent ahead ([`leave_out`]). Any other serializer gets the numbers
+//! themselves, because its output may be read at any time. The decoder of an empty string finds
+//! numbers only where the encoder has left them out ([`find`]). If they are not read as a `Bulk`
+//! there, that is an error ([`is_unread`]).
 //!
 //! Tests: below; `tests/process/bulk.rs`, `tests/process/shared.rs`.
 

@@ -23,10 +23,10 @@
 //!
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
-//!   has the length that is asked for, and whatever is there then (W52). (Those that were sent ahead
-//!   are in memory of this process.) A worker's list names
-//!   pieces of its area that do not overlap ([`Lending::set`]). So a wrong list gives an error or
-//!   other numbers, and nothing worse.
+//!   has the length that is asked for, and whatever is there then (W52). (Those that were sent
+//!   ahead are in memory of this process.) A worker's list names pieces of its area that do not
+//!   overlap ([`Lending::set`]). So a wrong list gives an error or other numbers, and nothing
+//!   worse.
 //! - **W51** A worker's block is dropped only after the parent has processed the record that names
 //!   it. (Release in `took`, Acquire in `release`.)
 //!

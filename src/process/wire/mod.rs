@@ -348,8 +348,8 @@ pub(crate) enum Record<'a> {
     /// The numbers of the descriptors that belong to the next value. They come with the first byte
     /// of this record.
     Descriptors(Vec<u64>),
-    /// The next bytes of memory (from a plain worker) or of an array to which the next value refers,
-    /// as in `Frame::Copy`.
+    /// The next bytes of memory (from a plain worker) or of an array to which the next value
+    /// refers, as in `Frame::Copy`.
     Copy {
         id: u64,
         length: u64,

@@ -10,8 +10,8 @@
 //!    [`TICK`], the watcher becomes the reader. It puts the frames that it need not handle itself
 //!    into `relayed`, in their order; they came before all that are still in `received`.
 //! 3. As soon as the item thread waits and there is nothing to relay, or one frame has been
-//!    relayed, or a part of a copy, the item thread is the reader again. (The watcher cannot be woken while it waits for
-//!    the stream. So the first frame after a long item wakes both.)
+//!    relayed, or a part of a copy, the item thread is the reader again. (The watcher cannot be
+//!    woken while it waits for the stream. So the first frame after a long item wakes both.)
 //! 4. If the item thread has waited for a whole tick, the watcher sleeps, and is woken with the
 //!    next frame.
 //!
@@ -65,8 +65,8 @@ struct Reading {
     by_watcher: bool,
     /// Whether the item thread waits for a frame.
     is_waiting: bool,
-    /// How many reads of the item thread have ended that had to wait, or brought a part of a copy: then
-    /// it will read the next frame soon.
+    /// How many reads of the item thread have ended that had to wait, or brought a part of a copy:
+    /// then it will read the next frame soon.
     quick_reads: u64,
     watcher_sleeps: bool,
 }
@@ -213,8 +213,8 @@ impl PlainInlet {
         }
     }
 
-    /// For the watcher: reads until the item thread waits, or one part of a copy: otherwise it would
-    /// read them faster than the item thread puts them together.
+    /// For the watcher: reads until the item thread waits, or one part of a copy: otherwise it
+    /// would read them faster than the item thread puts them together.
     fn stand_in(&self) -> rustix::io::Result<()> {
         let mut received = self.received.lock();
         loop {
