@@ -3,7 +3,7 @@
 //! Some calls exist only in a blocking form: name lookups, and operations on files. [`run`] gives
 //! such a call to a helper thread.
 //!
-//! 1. A call goes into the queue of its [`Kind`], and a helper is started to serve that, up to
+//! 1. A call goes into the queue of its [`CallKind`], and a helper is started to serve that, up to
 //!    [`Limits::at_once`] helpers: a stuck call delays no other.
 //! 2. Beyond that, one more helper checks every [`STILL`] whether any call was taken meanwhile. If
 //!    none was, all helpers are stuck (in pipes without a writer, say), and it serves, too;

@@ -1,6 +1,6 @@
 //! Reads and writes bytes, in one implementation for all streams.
 //!
-//! A stream is a [`Source`] of a descriptor of [`Bytes`]: a socket, the end of a pipe. The
+//! A stream is a [`Source`] of a descriptor of [`ByteDescriptor`]: a socket, the end of a pipe. The
 //! functions here are one system call each with an [`Completed`] (the count, and whether it was
 //! short), or loops over those; the source does the waiting.
 //!

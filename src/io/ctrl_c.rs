@@ -3,9 +3,9 @@
 //! It is a source like others; its operation asks whether Ctrl-C has come (see `sys::signal`, which
 //! has the handler).
 //!
-//! A `select!` in a loop drops a pending [`ctrl_c`] and makes another one. A Ctrl-C in between must
-//! not end the program, so the event loop keeps the subscription meanwhile, and passes it to the
-//! next `ctrl_c`; at its end the loop drops it.
+//! A `select!` in a loop drops a pending [`ctrl_c()`] and makes another one. A Ctrl-C in between
+//! must not end the program, so the event loop keeps the subscription meanwhile, and passes it to
+//! the next `ctrl_c`; at its end the loop drops it.
 //!
 //! Checked by `tests/io/`.
 
@@ -71,7 +71,7 @@ pub fn ctrl_c() -> CtrlC {
     }
 }
 
-/// Returned by [`ctrl_c`].
+/// Returned by [`ctrl_c()`].
 #[must_use = "futures do nothing unless they are awaited"]
 #[derive(Debug)]
 pub struct CtrlC {
@@ -82,7 +82,7 @@ pub struct CtrlC {
 
 impl CtrlC {
     /// The loop keeps the subscription even after a Ctrl-C: the next one completes the loop's next
-    /// [`ctrl_c`], and does not end the program while this one is handled. When the loop ends,
+    /// [`ctrl_c()`], and does not end the program while this one is handled. When the loop ends,
     /// Ctrl-C has its previous effect.
     ///
     /// ```

@@ -8,7 +8,7 @@
 //! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network ([`TcpSocket`]: with settings made before) |
 //! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes on this machine |
 //! | [`Command`], [`Child`] | child processes |
-//! | [`Signal`], [`ctrl_c`] | signals |
+//! | [`Signal`], [`ctrl_c()`] | signals |
 //! | [`stdin`], [`stdout`], [`stderr`] | the standard streams |
 //! | [`fs`] | files, off the loop |
 //! | [`BufReader`], [`BufWriter`], [`Lines`] | small pieces and lines, of any stream |
@@ -39,7 +39,7 @@
 //! ```
 //!
 //! On Windows there are no Unix sockets, no [`Signal`], no [`AsyncFd`] and no [`Interest`], but
-//! [`ctrl_c`] works.
+//! [`ctrl_c()`] works.
 //!
 //! # Which loop
 //!
