@@ -127,7 +127,7 @@ fn ended() -> Result<OwnedFd> {
 
 /// The status of a child by its number; see [`Handle::fetch`].
 pub(crate) fn fetch_by_id(pid: &Id) -> Result<Option<ExitStatus>> {
-    // (macOS's `waitid` does not tell which signal has ended a process.)
+    // (macOS's `waitid` does not report which signal has ended a process.)
     let status = retry_on_intr(|| waitpid(Some(*pid), WaitOptions::NOHANG))?;
     Ok(status.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
 }

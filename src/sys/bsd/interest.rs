@@ -1,9 +1,9 @@
 //! How mio waits: which events it registers, and for how long. (`kqueue` waits to the nanosecond.)
 //!
-//! A `kqueue` would take a descriptor once more, and tell only the new owner. So the numbers that
-//! are watched are kept here. But a descriptor may be closed while it is watched, and the kernel
-//! forgets it then. So a number that is kept already is refused only if the kernel has it, too, as
-//! `epoll` does it.
+//! A `kqueue` would take a descriptor once more, and report its events only to the new owner. So
+//! the numbers that are watched are kept here. But a descriptor may be closed while it is watched,
+//! and the kernel forgets it then. So a number that is kept already is refused only if the kernel
+//! has it, too, as `epoll` does it.
 //!
 //! Rejected: comparing what `fstat` says, which is the same for many sockets.
 //!

@@ -76,7 +76,7 @@ pub(crate) fn far(socket: &std::net::TcpStream, _is_silent: bool) -> Result<()> 
     rustix::net::sockopt::set_socket_keepalive(socket, true)
 }
 
-/// Whether a short read means that the next one would block. Not of a TCP connection: the read may
+/// Whether a short read means that the next one would block. Not on a TCP connection: the read may
 /// have stopped at urgent data, and no event would report the bytes behind it.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 

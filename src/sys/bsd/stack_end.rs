@@ -1,4 +1,4 @@
-//! Where this thread's stack begins and ends, as the system tells it.
+//! Where this thread's stack begins and ends, as reported by the system.
 #![allow(unsafe_code)]
 
 /// Its lowest and its highest address.

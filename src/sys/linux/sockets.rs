@@ -68,7 +68,7 @@ pub(crate) fn far(socket: &std::net::TcpStream, is_silent: bool) -> Result<()> {
     sockopt::set_tcp_keepcnt(socket, 3)
 }
 
-/// Whether a short read means that the next one would block. It does, even of a TCP connection: if
+/// Whether a short read means that the next one would block. It does, even on a TCP connection: if
 /// the read stopped at urgent data, the kernel has reported that.
 pub(crate) const SHORT_READS_DRAIN: bool = true;
 

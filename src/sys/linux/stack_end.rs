@@ -1,4 +1,4 @@
-//! Where this thread's stack begins and ends, as the C library tells it.
+//! Where this thread's stack begins and ends, as reported by the C library.
 #![allow(unsafe_code)]
 
 /// Its lowest and its highest address.

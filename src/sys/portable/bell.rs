@@ -74,7 +74,7 @@ pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
 }
 
-/// The same, but for a program that another thread starts at this moment.
+/// The same, except that a program which another thread starts at this moment may get it.
 #[cfg(target_vendor = "apple")]
 pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe()?;

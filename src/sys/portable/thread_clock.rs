@@ -1,4 +1,4 @@
-//! How much processor time a thread has used: these systems do not tell it of another thread.
+//! How much processor time a thread has used: these systems do not report it of other threads.
 
 use std::time::Duration;
 

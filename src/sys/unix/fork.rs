@@ -3,7 +3,7 @@
 //! **Job.** `fork` copies memory, and one thread. In the child the other threads do not exist:
 //! their work is never done, and the locks that they held at that moment stay locked. So code that
 //! relies on threads must know *before* it takes a lock or waits that they are gone. [`generation`]
-//! tells: its value in a child differs from that in its parent.
+//! shows that: its value in a child differs from that in its parent.
 //!
 //! **Protocol.** 1. Code that starts threads calls [`register_handler`] first: once in a process,
 //! it registers a handler that `fork` calls in the child. 2. The handler adds one to the

@@ -27,7 +27,7 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the system has no room for what was sent. No event tells when it has room again.
+/// Whether the system has no room for what was sent. No event reports when it has room again.
 pub(crate) fn is_crowded(error: Errno) -> bool {
     matches!(error, Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM)
 }

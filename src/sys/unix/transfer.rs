@@ -49,7 +49,7 @@ pub(crate) fn transmit(
     }
 }
 
-/// Writes what stands in these slices, one after the other, to a socket.
+/// Writes these slices, one after the other, to a socket.
 pub(crate) fn send_several(
     to: BorrowedFd<'_>,
     slices: &[IoSlice<'_>],

@@ -13,7 +13,7 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result
     rustix::event::poll(fds, timeout)
 }
 
-/// For threads that cannot do anything but wait. An error is not reported, and does not make them
+/// For threads that can only wait. An error is not reported, and does not make them
 /// spin. The wait may end early.
 pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
     /// The longest wait that the call takes.

@@ -42,7 +42,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
 /// meanwhile.
 static CHANGES: Mutex<()> = Mutex::new(());
 
-/// Is told of each Ctrl-C until it is dropped.
+/// Notices each Ctrl-C until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     bell: Arc<Bell>,

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketType
 
 use super::pair::stays;
 
-/// Whether a short read means that the next one would block. Not of a TCP connection: the read may
+/// Whether a short read means that the next one would block. Not on a TCP connection: the read may
 /// have stopped at urgent data, and no event would report the bytes behind it.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 

@@ -71,7 +71,7 @@ impl UdpSocket {
         self.take(buffer, MSG_PEEK)
     }
 
-    /// `std`'s call, which does not say where a datagram comes from that does not fit.
+    /// `std`'s call, which does not return the sender of a datagram that does not fit.
     fn take(&self, buffer: &mut [u8], flags: i32) -> io::Result<(usize, SocketAddr)> {
         let mut from = MaybeUninit::<SocketAddrStorage>::zeroed();
         let whole = size_of_val(&from) as u32;
