@@ -248,7 +248,7 @@ fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Late>]) -> Result<Chunk, TaskErr
     Ok(chunk)
 }
 
-/// What completes a call's task: tells the driver if the task is cancelled.
+/// The producer of a call's task: notifies the driver if the task is cancelled.
 struct CancelCall {
     shared: Weak<PoolState>,
     id: u64,

@@ -1,4 +1,4 @@
-//! Callers that do the driver's work: hand out their own call, and read their own result.
+//! Callers that do the driver's work: they dispatch their own call, and read their own result.
 //!
 //! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver
 //! and back to the caller: four wake-ups, each of which costs more than everything else. If calls
@@ -156,8 +156,8 @@ impl PoolState {
         }
     }
 
-    /// What `find` says of the worker that has the job `id` and nothing else; waits a moment until
-    /// one has it.
+    /// Returns what `find` says of the worker that has the job `id` and nothing else. Waits a
+    /// moment for such a worker.
     fn sole<T>(
         &self,
         id: u64,

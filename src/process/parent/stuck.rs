@@ -21,8 +21,8 @@ use crate::process::sched::startup::{STARTUP_SECONDS, StartFailure};
 
 /// The pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A process counts as stuck after so many equal checks in a row: five seconds, where a start takes
-/// a few milliseconds.
+/// A process counts as stuck after this many equal checks in a row: five seconds, where a start
+/// takes a few milliseconds.
 const LOOKS: u32 = 5;
 
 /// The results of the earlier checks of one process.
@@ -121,8 +121,8 @@ mod tests {
         }
     }
 
-    /// After how many checks a process counts as stuck that uses so many hundredths of a second of
-    /// processor time between two checks.
+    /// The number of checks after which a process counts as stuck if it uses this many hundredths
+    /// of a second of processor time between two checks.
     #[cfg(all(test, target_os = "linux"))]
     fn computes(ticks: u64) -> Option<u64> {
         let ticks = ticks * crate::process::host::sysconf::ticks_per_second() / 100;

@@ -7,7 +7,7 @@
 //! does it wait for a slow reader, for a second in all.
 //!
 //! **Which item wrote it.** Output of a finished item must not be blamed on the next. Writes cannot
-//! be counted directly, since C libraries and child processes write, too. But the kernel tells how
+//! be counted directly, since C libraries and child processes write, too. But the kernel says how
 //! many bytes are in a pipe. So a worker, between two items, adds that number to what its parent
 //! has read, and stores the sum in the ledger ([`Ledger::marked`]); after its death the output
 //! before that mark is left out. It asks the kernel only after items that took long enough to have
