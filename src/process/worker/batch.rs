@@ -56,8 +56,8 @@ const KEPT: usize = 1 << 20;
 /// Code that took less time than this, in nanoseconds, has not written to a pipe.
 pub(crate) const QUICK: u64 = 250;
 
-/// If so many items of a frame took less than a microsecond each, standard error is not marked
-/// between the others: reading the clock would cost too much beside such items.
+/// If this many items of a frame took less than a microsecond each, standard error is not marked
+/// between the others: reading the clock would cost too much compared with such items.
 const SAMPLE: u64 = 1000;
 
 /// The pause before the next attempt to send, if the kernel has no memory or takes no descriptors;
@@ -328,7 +328,7 @@ pub(crate) fn send(
         match sent {
             Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),
             Err(Errno::INTR) => {}
-            // No event tells when other processes have received their descriptors, or when the
+            // No event reports when other processes have received their descriptors, or when the
             // kernel has memory again, so this tries again after a pause. (If the parent ends
             // meanwhile, the thread that watches the socket ends this process.)
             Err(error) if is_crowded(error) => {

@@ -291,8 +291,8 @@ mod tests {
         }
     }
 
-    /// An inlet with its watcher, and a thread that takes frames and runs each batch until it is
-    /// told to go on.
+    /// An inlet with its watcher, and a thread that takes frames and runs each batch until it may
+    /// go on.
     fn begin() -> (UnixStream, Receiver<u64>, std::sync::mpsc::Sender<()>) {
         let (parent, worker) = UnixStream::pair().unwrap();
         let stream = Stream::new(worker.into());

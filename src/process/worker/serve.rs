@@ -1,4 +1,4 @@
-//! The worker's side: a process that runs items until it is told to leave.
+//! The worker's side: a process that runs items until it is dismissed.
 //!
 //! **Protocol.**
 //! 1. Start ([`serve`]): all signals are unblocked, whatever the thread that started this process
@@ -146,7 +146,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     if has_parent && is_child_of(invitation.parent) == Some(false) {
         exit(1); // the parent ended before it could be watched
     }
-    // (Where the system does not say whose child this is, the end of the stream tells.)
+    // (Where the system does not say whose child this is, the end of the stream shows it.)
     leave_no_core();
     broken_pipe::ignore();
     fork::register_handler();
