@@ -1,16 +1,16 @@
 //! Deadlines: cancellation, timeouts and grace periods.
 //!
-//! 1. An item that is *cancelled* (by its caller, out of time, or of a job that has failed) sees
-//!    that in its token; if it still runs after the grace period, everything else is taken back
-//!    from its worker, which is killed (W4).
+//! 1. An item is *cancelled* by its caller, by its timeout, or because its job has failed. It sees
+//!    that in its token. If it still runs after the grace period, everything else is taken back
+//!    from its worker, and the worker is killed (W4).
 //! 2. An item with a *timeout* is timed from its start, which its worker records in the gate, but
-//!    no later than the parent has seen it run: a worker that writes there what it likes gains one
+//!    no later than the parent has seen it run: a worker that writes false times there gains one
 //!    timeout, or a second. The parent checks once when the first item of the frame could be late.
 //!    If another item runs then, it checks again when that one is late: one check per timeout and
 //!    frame, not one per item. Finished results are read first, so an item that ended in time is
 //!    never blamed. A worker may also be killed, after a separate grace period, because of a frame
-//!    with ends of channels that was taken back before it had begun: the ends are open until the
-//!    worker reads of it, and a stopped one never does (W25). A plain worker that does not say how
+//!    with ends of channels that was taken back before it had begun: the ends stay open until the
+//!    worker reads that, and a stopped one never does (W25). A plain worker that does not say how
 //!    far it got in a recalled frame is killed as well, unless it runs a wanted item.
 //! 3. Finished results do not wait for unfinished ones in two cases: each item has its own waiter
 //!    (`each`); or brief frames are queued behind a long one. Then the results of a frame that
@@ -20,9 +20,9 @@
 //!    that it does not (`fast`).
 //!
 //! **Cost.** Each turn searches all sent frames for the next deadline. That is at most
-//! [`GATES`](crate::process::host::gate::GATES) frames per worker, mostly two, however many calls have a
-//! timeout: those that wait for a worker have no deadline yet. A heap would need an update for each
-//! frame that is sent, ends or is checked, which costs more than it saves.
+//! [`GATES`](crate::process::host::gate::GATES) frames per worker, mostly two, however many calls
+//! have a timeout: those that wait for a worker have no deadline yet. A heap would need an update
+//! for each frame that is sent, ends or is checked, which costs more than it saves.
 //!
 //! Tests: `inside/sched_simulated.rs`, `tests/process/calls.rs`.
 
@@ -70,7 +70,8 @@ impl Sched {
                 due(self.wants(index).then_some(at));
             }
             let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
-            // From when on `victim` may find something: every time that it looks at is here.
+            // The earliest time at which `victim` may find something: every time that it uses is
+            // here.
             if waits && worker.frames.iter().any(unbegun) {
                 due(news(Some(worker.stealable_at())));
             }
@@ -129,8 +130,8 @@ impl Sched {
         }
     }
 
-    /// Tells the running item of the frame at `position` that it is not wanted, and begins its
-    /// grace period.
+    /// Marks the running item of the frame at `position` as unwanted, and begins its grace
+    /// period.
     pub(super) fn cancel_running(&mut self, index: usize, position: usize, now: Instant) {
         let worker = &mut self.workers[index];
         let (plain, frame) = (worker.is_plain, &worker.frames[position]);

@@ -1,7 +1,7 @@
 //! How many items go into a frame: proposed from how long earlier items of the same function took.
 //!
 //! Any number from 1 on is correct; only speed depends on it. `Sched::dispatch` and
-//! `Piece::cut` (`payload/chunk.rs`) may lower it: for bytes, descriptors, deadlines and workers
+//! `Piece::cut` (`value/chunk.rs`) may lower it: for bytes, descriptors, deadlines and workers
 //! that are to be replaced.
 //!
 //! Tests: `inside/sched_simulated.rs`, `tests/process/pool.rs`.

@@ -111,17 +111,18 @@ pub(crate) struct Policy {
     /// How long a plain worker may take to answer how far it got. If it takes longer, it must have
     /// been stopped (`SIGSTOP`).
     pub(crate) patience: Duration,
-    /// How long a frame and its results travel, beside the work in it.
+    /// How long a frame and its results travel, without the work in it.
     pub(crate) round_trip: Duration,
-    /// The engine queues frames. If so many workers have one that is not brief, only brief ones are
-    /// sent: what the engine has cannot be overtaken, or be given to another worker.
+    /// Set if the engine queues frames: while this many workers have one that is not brief, only
+    /// brief ones are sent, because what the engine has can neither be overtaken nor be given to
+    /// another worker.
     pub(crate) at_once: Option<usize>,
     pub(crate) initializer: Option<Initializer>,
-    /// The engine places frames itself. Then it is told what the caller has set for them
+    /// The engine places frames itself. Then it gets what the caller has set for them
     /// (`Frame::Terms`), keeps the results that are to stay with it, and runs a frame near the
     /// results that the frame needs.
     pub(crate) told: bool,
-    /// A worker that has been sent so many items is replaced.
+    /// A worker is replaced after this many items.
     pub(crate) replace_after: Option<u64>,
     /// The pool has one process, with this name, which is never replaced.
     pub(crate) only: Option<Arc<str>>,
@@ -552,8 +553,8 @@ impl Sched {
 
     /// The frame with the most items that have not begun. Returns its worker, its position, and the
     /// index in the frame from which items are taken back. (`deadline` has the
-    /// time of the same condition: where this depends on another time, that has to, too, or the
-    /// driver sleeps through it.)
+    /// time at which the same condition holds. Whatever time is used here must be used there, too,
+    /// or the driver sleeps through it.)
     fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
         let mut best: Option<(u32, (usize, usize, u32))> = None;
         for (index, worker) in self.workers.iter().enumerate() {
@@ -591,8 +592,8 @@ impl Sched {
         }
     }
 
-    /// Asks a plain worker to begin no more items of a frame; `cancel`: also tells it that the
-    /// running item is unwanted.
+    /// Asks a plain worker to begin no more items of a frame; `cancel`: also marks the running
+    /// item as unwanted.
     fn ask_back(&mut self, worker: usize, position: usize, cancel: bool, now: Instant) {
         let frame = &mut self.workers[worker].frames[position];
         if !frame.recall.was_asked() {

@@ -22,8 +22,8 @@ pub(crate) enum Recall {
     NotAsked,
     /// Until when the worker should answer how far it got.
     Asked(Instant),
-    /// It has answered, and the frame's `end` is the answer. Until when it should report the items
-    /// that it has just begun.
+    /// The worker has answered, and the frame's `end` is the answer. Until when the worker should
+    /// report the items that it has just begun.
     Answered(Instant),
 }
 
@@ -57,28 +57,28 @@ pub(crate) struct SentFrame {
     pub(crate) piece: Piece,
     /// How many results have come.
     pub(crate) done: u32,
-    /// How many items it has, without those taken back.
+    /// How many items the frame has, without those taken back.
     pub(crate) end: u32,
-    /// How many nanoseconds it should take; [`UNKNOWN_COST`], if that is not known.
+    /// How many nanoseconds the frame should take; [`UNKNOWN_COST`] if that is not known.
     pub(crate) cost: u64,
-    /// The worker may begin this frame before it sends earlier results.
+    /// Whether the worker may begin this frame before it sends earlier results.
     pub(crate) brief: bool,
-    /// Its one item has ends of channels, or its context has.
+    /// Whether the frame's one item, or its context, has ends of channels.
     pub(crate) ends: bool,
-    /// Its results are wanted; then it counts in `Job::frames`.
+    /// Whether the results are wanted; then the frame counts in `Job::frames`.
     pub(crate) wanted: bool,
-    /// Each of its results is waited for separately.
+    /// Whether each result is waited for separately.
     pub(crate) each: bool,
     pub(crate) recall: Recall,
     pub(crate) sent: Instant,
-    /// The seal of its gate.
+    /// The seal of the frame's gate.
     pub(super) seal: u64,
     /// How many items have been seen to have begun.
     pub(super) seen: Cell<u32>,
-    /// At the last check: how many results had come, whether the next item had begun, and since
-    /// when both have been so, as far as has been checked.
+    /// The last check: how many results had come, whether the next item had begun, and since when
+    /// both have been so, as far as checks have shown.
     pub(super) stands: Option<(u32, bool, Instant)>,
-    /// Since when its worker should have been killed because of it.
+    /// Since when the worker should have been killed because of this frame.
     pub(super) overdue: Option<Instant>,
     /// When to check whether an item has run for too long.
     pub(crate) check_at: Option<Instant>,
@@ -87,7 +87,7 @@ pub(crate) struct SentFrame {
     pub(super) gates: Front,
 }
 
-/// How long so many bytes may take to arrive.
+/// How long this many bytes may take to arrive.
 pub(super) fn travels(bytes: usize) -> Duration {
     Duration::from_nanos(10 * bytes as u64)
 }

@@ -87,6 +87,6 @@ pub struct ProcessStats {
     pub timed_out: u64,
     /// How many worker processes have been started in all.
     pub started: u64,
-    /// How many of them have died without being told to leave, killed ones included.
+    /// How many of them have died or were killed, without having been dismissed.
     pub died: u64,
 }

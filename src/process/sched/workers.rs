@@ -92,13 +92,13 @@ const SILENT: Duration = Duration::from_secs(10);
 /// How a worker has a context (`contexts`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Has {
-    /// It was sent the bytes.
+    /// The worker was sent the bytes.
     Bytes,
-    /// It was sent the bytes, and asked at this time to serve them to others.
+    /// The worker was sent the bytes, and asked at this time to serve them to others.
     Asked(Instant),
-    /// It was asked at this time to fetch the context from another worker, which serves it there.
+    /// The worker was asked at this time to fetch the context from another, which serves it there.
     Fetches(Instant, ServedContext),
-    /// It serves the context to others there.
+    /// The worker serves the context to others on its machine.
     Serves(ServedContext),
 }
 
@@ -114,18 +114,18 @@ impl Has {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// There is no process; when to start one, if at all.
+    /// No process; the time at which to start one, if one is to be started.
     Down(Option<Instant>),
     /// The launcher was asked for one, and has not started it yet.
     Asked,
     Starting(Instant),
-    /// Its initializer runs.
+    /// The initializer runs.
     Preparing,
     Ready,
-    /// It gets no more items, and leaves when none of its items is wanted.
+    /// The worker gets no more items, and leaves when none of its items is wanted.
     Retiring,
     Leaving(Instant),
-    /// It was killed, last at this time, and is not reaped yet.
+    /// The worker was killed, last at this time, and has not been reaped.
     Dying(Instant),
 }
 
@@ -148,20 +148,20 @@ impl State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    /// The gates of its frames, in memory that it shares with this process. A plain worker has
+    /// The gates of the worker's frames, in memory that both processes share. A plain worker has
     /// gates of its own, and these follow its reports.
     pub(super) gates: Front,
-    /// It is a *plain* worker (`plain_workers`), nothing but a stream: it does not see these gates,
-    /// so it reports what it begins, and is asked for what it has not begun.
+    /// Whether this is a *plain* worker (`plain_workers`), which has nothing but a stream. It does
+    /// not see these gates, so it reports what it begins, and is asked for what it has not begun.
     pub(super) is_plain: bool,
-    /// The frames that it was sent; the first is the one that it runs.
+    /// The frames that were sent to the worker; it runs the first.
     pub(crate) frames: VecDeque<SentFrame>,
     /// The estimated cost of all of `frames`, in nanoseconds.
     cost: u64,
     next_sequence: u64,
-    /// Makes the seals of its gates, which nobody can guess.
+    /// Makes the seals of the gates, which nobody can guess.
     seals: RandomState,
-    /// Since when the first frame has been the first.
+    /// When the first frame became the first.
     pub(crate) front_since: Instant,
     /// When a plain worker last received some bytes.
     pub(crate) took_at: Instant,
@@ -172,22 +172,22 @@ pub(crate) struct Worker {
     pub(crate) context_travels: Duration,
     /// When to kill the worker, and because of which frame, which was cancelled or taken back.
     pub(crate) kill_at: Option<(Instant, u64)>,
-    /// The contexts that it has, or is to have.
+    /// The contexts that the worker has, or will have.
     pub(crate) contexts: HashMap<u64, Has>,
-    /// The name of its machine, if it may have contexts from other workers there.
+    /// The name of the worker's machine, if it may fetch contexts from other workers there.
     pub(crate) machine: Option<String>,
-    /// How many items it has run, without those in `frames`.
+    /// How many items the worker has run, without those in `frames`.
     pub(crate) served: u64,
-    /// Why it was given up before it has said hello.
+    /// Why the worker was given up before it said hello.
     pub(crate) late: Option<StartFailure>,
-    /// It has completed something since it was started.
+    /// Whether the worker has completed something since its start.
     pub(crate) fruitful: bool,
     /// The total weight of the fruitless deaths in a row.
     fruitless_weight: u32,
 }
 
-/// How soon a worker that was asked for items should answer; afterwards others are asked, too,
-/// whatever its time limit is.
+/// A worker that was asked for items should answer within this time. Afterwards others are asked,
+/// too, whatever the worker's own limit is.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Worker {
