@@ -26,7 +26,7 @@
 //! could not remove it. An orphan, whose parent is gone, is recognised by its standard input: the
 //! kernel remembers which process made that socket. `docs/internals/DESIGN.md` ("How does a process
 //! know that it is a worker") says why each invitation is accepted by some copy, and which two
-//! cases cannot be told apart.
+//! cases cannot be distinguished.
 //!
 //! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads,
 //! rights, orphans), `tests/auto.rs`, `checks/tests/copies.rs` (two copies, a library).

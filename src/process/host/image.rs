@@ -1,8 +1,9 @@
 //! The executable image that this code was linked into.
 //!
 //! **Job.** Turns the address of a function into an offset that is valid in another process running
-//! the same image, and back; names this copy of the crate, so that two processes can tell whether
-//! they have the same one; and says whether executing the program again starts this image again.
+//! the same image, and back; names this copy of the crate, so that two processes can find out
+//! whether they have the same one; and says whether executing the program again starts this image
+//! again.
 //!
 //! **How.** The linker defines a symbol at the image's own header, separately in every module
 //! (`format`: ELF, or Mach-O). From there the header gives the executable segments (for the range

@@ -11,10 +11,10 @@
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
-//! *Gates*: which items of each frame have begun ([`gate`](crate::process::host::gate)). *Results*: the bytes
-//! that the worker has not yet sent; `base` is the position of the first of them in the stream of
-//! all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `heard`): from them a worker
-//! learns that sending can wait, and how much of its standard error was read
+//! *Gates*: which items of each frame have begun ([`gate`](crate::process::host::gate)). *Results*:
+//! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
+//! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `heard`): from them a
+//! worker learns that sending can wait, and how much of its standard error was read
 //! (`process::parent::worker_stderr`). *Ring*: small frames (`process::fast::shared_ring`). *Area*:
 //! room for large results (`process::payload::shared_buffer`); it is sparse, and missing where
 //! files may not be so long.
@@ -79,7 +79,7 @@ struct Head {
     parent: Words,
 }
 
-/// The words that the parent writes beside the gates.
+/// The words that the parent writes besides the gates.
 #[repr(C, align(64))]
 struct Words {
     watch: AtomicU64,
@@ -220,7 +220,7 @@ impl Ledger {
         }
     }
 
-    /// Tells the worker that a caller polls for results until the time `until`, so that it need not
+    /// Records that a caller polls for results until the time `until`, so that the worker need not
     /// send them at once; `yields`: the caller yields the processor between its looks.
     pub(crate) fn watch(&self, until: u64, yields: bool) {
         let word = until & !YIELDS | u64::from(yields);
@@ -232,7 +232,7 @@ impl Ledger {
         self.head().parent.sent.fetch_add(1, Ordering::Release);
     }
 
-    /// Tells the worker that the first `position` bytes of its stream are known.
+    /// Records that the first `position` bytes of the worker's stream are known.
     pub(crate) fn heard(&self, position: u64) {
         let heard = &self.head().parent.heard;
         heard.store(position, Ordering::Release);

@@ -10,7 +10,7 @@
 //! | `activity`: whether another process waits or computes | `/proc/PID/stat` | not known | the same |
 //! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules | PE |
 //! | `broken_pipe`, `signal_mask`: writes to pipes without `SIGPIPE` | the mask of the thread | no pipe asks for it; the same | an error, and nothing else |
-//! | `conduit`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error in words | none: the same error |
+//! | `conduit`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error that explains why | none: the same error |
 //! | `disk`: files without a name, room for them, paths without links | (`memory_file`, `executable`) | `unlink`, `statvfs`, `realpath` | files that go when they are closed; its paths have none |
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
@@ -18,11 +18,11 @@
 //! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | not available | the same |
 //! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain | the same |
 //! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` | as far as `std` knows |
-//! | `kernel_kills`: kills because memory ran out, by the system | cgroup v2's `memory.events` | not told | the same |
+//! | `kernel_kills`: kills because memory ran out, by the system | cgroup v2's `memory.events` | not known | the same |
 //! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent | the job object |
 //! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
 //! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | one that goes when it is closed |
-//! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | FreeBSD: `sysctl`, `RLIMIT_AS` (`bsd`, `allowance`). macOS: an error in words | what it has committed; the limit of a job |
+//! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | FreeBSD: `sysctl`, `RLIMIT_AS` (`bsd`, `allowance`). macOS: an error that explains why | what it has committed; the limit of a job |
 //! | `valve`: what stands for a socket, and can be shut | an `epoll` of it | none: a worker's caller waits for the driver | the same |
 //! | `view`: memory files in memory | `mmap` | the same | a section |
 //! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |

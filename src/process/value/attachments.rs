@@ -1,4 +1,4 @@
-//! Descriptors that travel beside arguments and results.
+//! Descriptors that travel with arguments and results.
 //!
 //! **Job.** A value may stand for something that only a descriptor can name: memory, a pipe. Its
 //! `Serialize` attaches the descriptor to what is being encoded
@@ -155,7 +155,7 @@ impl Attachment {
         Ok(attachment)
     }
 
-    /// `watcher` is told when this attachment is dropped.
+    /// `watcher` is notified when this attachment is dropped.
     pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>) {
         let mut watchers = self.watchers.lock();
         watchers.retain(|known| known.strong_count() > 0);

@@ -4,7 +4,7 @@
 //! them is one slice that can be sent as it is. The caller's thread writes it. Then it is shared
 //! read-only by the scheduler, which cuts frames out of it ([`Piece`]) and may cut the same items
 //! out again after a worker died, and by the socket's queue, which sends from it without a copy.
-//! The attachments of the arguments (`attachments`) are kept beside them, until they are released.
+//! The attachments of the arguments (`attachments`) are kept with them, until they are released.
 //!
 //! Tests: below.
 

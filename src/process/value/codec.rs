@@ -41,7 +41,7 @@ const LONG: usize = 16;
 /// Pieces of this size or more are not copied before memory for them is known to be there.
 const LARGE: usize = 64 << 20;
 
-/// Appends `value` to `out`, and puts what travels beside it into `beside`.
+/// Appends `value` to `out`, and puts what travels with it into `beside`.
 #[inline]
 pub(crate) fn encode<T: Serialize + 'static>(
     value: &T,

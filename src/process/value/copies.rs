@@ -33,7 +33,7 @@ use crate::process::host::free_memory;
 use crate::process::host::segment::Filling;
 use crate::process::wire::MOST_LENT;
 
-/// How many bytes one part has, so that neither side needs much memory beside the copy.
+/// How many bytes one part has, so that neither side needs much memory besides the copy.
 const PART: usize = 256 << 10;
 
 /// What is sent.

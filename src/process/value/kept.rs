@@ -11,7 +11,7 @@
 //! 2. Its own call ends ([`Kept::end`]). Then the calls that wait for it continue, on the thread on
 //!    which that call has ended.
 //! 3. When the last handle is dropped, its call is cancelled if it has not ended. An engine that
-//!    keeps the result is told to free it, once no running call needs it any more ([`Lease`]). If
+//!    keeps the result is asked to free it, once no running call needs it any more ([`Lease`]). If
 //!    the call has failed, and the error has reached no task ([`Kept::ended`]), it is reported as
 //!    the call's.
 //!

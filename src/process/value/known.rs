@@ -11,9 +11,9 @@ use super::bulk::Bulk;
 use super::described;
 use super::shared::{Shared, SharedAtomics};
 
-/// Whether the type is a number: nothing travels beside it, and its serializer reports no error of
-/// its own. This is known at compile time, and a large `map` of numbers takes three quarters of the
-/// time because of it.
+/// Whether the type is a number: nothing else travels with it, and its serializer reports no error
+/// of its own. This is known at compile time, and a large `map` of numbers takes three quarters of
+/// the time because of it.
 #[inline(always)]
 pub(crate) fn is_number<T: ?Sized>() -> bool {
     described::is_number::<T>()

@@ -1,8 +1,8 @@
-//! What a call carries: arguments and results as bytes, and what travels beside the bytes.
+//! What a call carries: arguments and results as bytes, and what travels with the bytes.
 //!
 //! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
 //! which types it adds a description (`described`); a `vector` of bytes is copied. What does not
-//! fit into bytes goes beside them (`scope`): descriptors (`attachments`), some of which stand for
+//! fit into bytes goes with them (`scope`): descriptors (`attachments`), some of which stand for
 //! memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a worker keeps
 //! (`sent_memory`, `kept_mappings`); and large arrays of numbers (`bulk`), which are lent
 //! (`shared_buffer`).

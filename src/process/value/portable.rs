@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 /// ```
 ///
 /// Attributes of serde's for self-describing formats (`untagged`, `tag`, `flatten`,
-/// `skip_serializing_if`) work as with JSON. So does what JSON cannot tell apart: within an enum
+/// `skip_serializing_if`) work as with JSON. So does what JSON cannot distinguish: within an enum
 /// with `tag` or `untagged`, and in what is flattened, `Some(None)` and `Some(())` arrive as
 /// `None`. A type that could not be read back from JSON either is an error at run time:
 /// [`TaskError::Codec`](crate::TaskError::Codec). The price: a type that is neither the standard

@@ -1,9 +1,9 @@
-//! The context of an encoding or decoding on this thread: what travels beside the bytes.
+//! The context of an encoding or decoding on this thread: what travels with the bytes.
 //!
 //! **Job.** serde's traits take no extra argument, so everything that a `Serialize` or
-//! `Deserialize` of this crate needs beside the bytes is kept in one thread-local: while a value is
-//! encoded, what travels beside it ([`Encoding`]: descriptors, and numbers in shared memory); while
-//! one is decoded, what has arrived beside it; and the message of an error, because the codec's
+//! `Deserialize` of this crate needs besides the bytes is kept in one thread-local: while a value
+//! is encoded, what travels with it ([`Encoding`]: descriptors, and numbers in shared memory);
+//! while one is decoded, what has arrived with it; and the message of an error, because the codec's
 //! errors have none.
 //!
 //! [`encoding`] and [`decoding`] set it while a closure runs, and then put the previous context
@@ -47,7 +47,7 @@ per_thread! {
     });
 }
 
-/// What travels beside the bytes of an encoding. It is reused for the next one.
+/// What travels with the bytes of an encoding. It is reused for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
@@ -84,7 +84,7 @@ impl Encoding {
         })
     }
 
-    /// Whether nothing travels beside the bytes.
+    /// Whether nothing travels with the bytes.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.attachments.is_empty() && self.lent.is_empty() && self.awaited.is_empty()
@@ -144,7 +144,7 @@ fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
     Some(seen)
 }
 
-/// Encodes something, and puts what travels beside it into `own`: nothing after an error or a
+/// Encodes something, and puts what travels with it into `own`: nothing after an error or a
 /// panic.
 #[inline]
 pub(crate) fn encoding<T, E>(

@@ -1,7 +1,7 @@
 //! In the parent: the memory that one worker keeps between the frames that need it.
 //!
-//! **Job.** Memory that never changes ([`Shared`](crate::process::Shared)) is often needed again: by
-//! the next item, or by the next `map_with` of a loop. A plain worker keeps the copy that it has
+//! **Job.** Memory that never changes ([`Shared`](crate::process::Shared)) is often needed again:
+//! by the next item, or by the next `map_with` of a loop. A plain worker keeps the copy that it has
 //! got (`copies`). Any worker keeps the mapping (`kept_mappings`), because most of what it costs to
 //! map memory is that each page is then touched for the first time.
 //!
@@ -34,7 +34,7 @@ pub(crate) struct SentMemory {
     kept: VecDeque<Sent>,
     /// The worker has copies of it, instead of mappings of the same memory.
     is_copied: bool,
-    /// Is told when some of it is freed in this process, so that it can be released.
+    /// Notified when some of it is freed in this process, so that it can be released.
     watcher: Option<Weak<dyn Watcher>>,
 }
 
@@ -53,7 +53,7 @@ impl SentMemory {
         }
     }
 
-    /// From now on `watcher` is told when some of the memory is freed in this process.
+    /// From now on `watcher` is notified when some of the memory is freed in this process.
     pub(crate) fn watched_by(&mut self, watcher: Weak<dyn Watcher>) {
         self.watcher = Some(watcher);
     }

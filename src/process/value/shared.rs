@@ -2,7 +2,7 @@
 //!
 //! **Job.** Both stand for a memfd (`host::segment`) that this process has mapped (`mapped`). In an
 //! argument or a result they are encoded as two numbers: which of the descriptors that travel
-//! beside it (`attachments`), and how many bytes. The receiver checks both against what it got, and
+//! with it (`attachments`), and how many bytes. The receiver checks both against what it got, and
 //! maps the memory, unless it has already.
 //!
 //! If the system refuses the memory, `from` does not fail: the numbers stay in this process's own

@@ -1,9 +1,9 @@
-//! Large arrays beside the frames: the memory in which they are lent, and how long each block is
+//! Large arrays outside the frames: the memory in which they are lent, and how long each block is
 //! kept.
 //!
 //! **Job.** The numbers of a large [`Bulk`](crate::process::Bulk) in a call are not part of the
 //! encoded bytes: an empty byte string takes their place, and the numbers are in memory that both
-//! processes have mapped. A list travels beside the bytes ([`Lent`]): where numbers are missing,
+//! processes have mapped. A list travels with the bytes ([`Lent`]): where numbers are missing,
 //! and where they are in that memory. Only the encoder of a call writes such a list (`scope`), and
 //! nothing in the bytes is ever taken for one.
 //!

@@ -1,4 +1,4 @@
-//! The auxiliary vector: what the kernel told this process at its start.
+//! The auxiliary vector: what the kernel gave this process at its start.
 //!
 //! - **H35** `getauxval` may be called at any time: the table that it reads exists before the first
 //!   constructor runs, and for a number that is not in it the result is 0.

@@ -1,5 +1,4 @@
-//! What another process does at a moment: that is not told in a way that would be the same on these
-//! systems.
+//! What another process does at a moment: these systems have no common way to find out.
 
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 //! A new version may be installed at that path while the program runs. So the file's properties are
 //! noted before the first pool is made, and compared at each start of a worker. If the file is
 //! replaced between the comparison and the start, the worker runs another image, or another copy of
-//! this crate, and its name tells the parent (`image`). (Windows does not let other programs write
-//! to the file of a running program, but lets them rename it.)
+//! this crate, and its name shows the parent that (`image`). (Windows does not let other programs
+//! write to the file of a running program, but lets them rename it.)
 //!
 //! Tests: below; `tests/process/host.rs`.
 

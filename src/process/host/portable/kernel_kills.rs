@@ -1,4 +1,4 @@
-//! Whether the system killed a worker because memory ran out: it does not tell.
+//! Whether the system killed a worker because memory ran out: it does not report that.
 
 /// How often that has happened: not known.
 #[derive(Debug, Default)]

@@ -28,7 +28,7 @@ impl Lifeline {
 }
 
 /// A handle that is readable when the process `parent` has ended. `None`: it has already ended, or
-/// cannot be watched. Then the end of the stream tells the worker.
+/// cannot be watched. Then the worker learns of it by the end of the stream.
 pub(crate) fn hold_on(parent: u32) -> Option<Handle> {
     Handle::open(Id::from_raw(parent.cast_signed())?).ok()
 }

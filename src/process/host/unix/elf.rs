@@ -1,6 +1,6 @@
 //! Reads the headers of an image in the ELF format.
 //!
-//! **Is it the executable?** The system tells a process where the program headers of the executable
+//! **Is it the executable?** The system reports where the program headers of the executable
 //! are. If those are not this image's, this is a library. If the system has mapped no dynamic
 //! loader for an image that names one, the loader itself was executed, and has mapped this image
 //! (`auxiliary`).

@@ -95,7 +95,7 @@ pub(crate) fn is_socket_of(stream: impl AsFd, parent: u32) -> bool {
 }
 
 /// Whether this process was started by the process `parent`, which still lives. `None`: a filter
-/// refuses the call that tells.
+/// refuses the call that would show it.
 pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
     let known = std::os::unix::process::parent_id();
     // (The call has no errors of its own. That of a filter is a negative number, as no process

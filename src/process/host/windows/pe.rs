@@ -1,6 +1,6 @@
 //! Reads the headers of an image in the PE format.
 //!
-//! **Would the system execute this image again?** The system tells where the executable lies in
+//! **Would the system execute this image again?** The system reports where the executable lies in
 //! memory. If this image lies elsewhere, it is a library.
 //!
 //! - **H66** `__ImageBase` is the first byte of this image's headers, which are mapped and do not

@@ -8,7 +8,7 @@
 //!   environment.
 //! - **H72** The new standard input is a file that is never closed.
 //! - **H78** `NtQueryInformationProcess` fills in a local variable of the length that it is given.
-//!   All fields are numbers, but for one address, which no code uses.
+//!   All fields are numbers, except one address, which no code uses.
 //!
 //! Tests: `tests/process/`, under Wine.
 #![allow(unsafe_code)]
@@ -137,7 +137,7 @@ pub(crate) fn is_made_by(_parent: u32) -> bool {
 }
 
 /// Whether this process was started by the process `parent`. `None`: the system does not say. (The
-/// stream tells whether that process still lives.)
+/// stream shows whether that process still lives.)
 pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
     let mut told = PROCESS_BASIC_INFORMATION::default();
     let length = size_of_val(&told) as u32;
