@@ -214,7 +214,7 @@ mod tests {
         let (began, begun) = mpsc::channel();
         let busy = pool.spawn(move || {
             began.send(()).unwrap();
-            // It computes: beside a call that sleeps, the pool would start another thread.
+            // It computes: during a call that sleeps, the pool would start another thread.
             while gate.try_recv() == Err(TryRecvError::Empty) {
                 thread::yield_now();
             }

@@ -24,7 +24,7 @@ impl CountdownLatch {
         Self(AtomicUsize::new(parts))
     }
 
-    /// For the waiter: whether no more parts are left than these, which are its own.
+    /// For the waiter: whether only this many parts are left, which are its own.
     pub(in crate::thread) fn is(&self, parts: usize) -> bool {
         // Acquire: everything before the other decrements is visible.
         self.0.load(Ordering::Acquire) == parts

@@ -140,7 +140,7 @@ const MANY: usize = 8 * BATCH;
 /// How many deques a worker has.
 pub(in crate::thread) const DEQUES: usize = 3;
 
-/// Among how many of the newest entries of the injector one is looked for that a thread waits for.
+/// How many of the injector's newest entries are searched for one that a thread waits for.
 const LOOK_BACK: usize = 4096;
 
 /// How many entries one sweep checks.

@@ -110,7 +110,7 @@ pub(in crate::thread) type StartThread = fn(&Arc<Registry>, Need) -> bool;
 pub(in crate::thread) struct Registry {
     /// Identifies this pool's tasks and workers; not 0, and without [`OUTSIDERS`].
     pub(in crate::thread) tag: u32,
-    /// The process that made it; see `fork.rs`.
+    /// The process that made the pool; see `fork.rs`.
     born: u32,
     pub(in crate::thread) config: Config,
     start: StartThread,
@@ -127,7 +127,7 @@ pub(in crate::thread) struct Registry {
     pub(in crate::thread) indices: Indices,
     /// Slots that outside threads have used.
     outside_slots: Mutex<Vec<OwnedSlot>>,
-    /// The system has given no thread for work that is queued.
+    /// Whether the system has refused a thread for work that is queued.
     refused: AtomicBool,
 }
 

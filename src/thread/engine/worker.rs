@@ -43,21 +43,21 @@ use crate::thread::join::wake_policy::{Helping, TINY, TheftStats};
 use crate::thread::scope::raw_scope_counter::{EndedEntries, ErasedEntry};
 use crate::trace_log;
 
-/// After how many runs of scope tasks by their handles' threads the stale entries are dropped.
+/// Stale entries are dropped after this many scope tasks were run by their handles' threads.
 const SWEEP: u32 = 64;
 
-/// In one of so many searches a worker does not look into its own deques first.
+/// One search in this many does not begin with the worker's own deques.
 const FAIRNESS: u32 = 61;
 
-/// How often a worker takes the oldest entry of a deque, although others have something...
+/// The pause between two rounds, each of which takes the oldest entry of some deque, although other
+/// queues have something.
 const ROUND: u64 = 10_000 * ticks::MICROSECOND;
 
-/// ...and after how many searches of those in [`FAIRNESS`] at the latest, because the clock may
-/// stand still.
+/// The most searches in [`FAIRNESS`] between two rounds: the clock may stand still.
 const LATEST: u32 = 1024;
 
-/// A worker without work of its own steals before it looks into the injector in one of so many
-/// searches.
+/// One search in this many, of a worker without work of its own, steals before it looks into the
+/// injector.
 const STEAL_FIRST: u32 = 16;
 
 /// What one thread needs to work for a pool: its slot, and state that only it uses.
