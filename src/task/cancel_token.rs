@@ -1,4 +1,4 @@
-//! Cancellation tokens: a tree of flags that tell work to end.
+//! Cancellation tokens: a tree of flags that ask work to end.
 //!
 //! **Job.** Cancelling a task from outside stops work that has not begun; running work must check
 //! for it. It checks a [`CancelToken`]: a flag that a parent sets in all its children, with an

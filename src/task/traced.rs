@@ -1,9 +1,9 @@
 //! Tasks as spans of the crate `tracing` (feature `tracing`).
 //!
 //! 1. Before a closure or a future is put into its cell, if a subscriber listens to such spans at
-//!    that moment, a span is made on the spawning thread. It is beside the task's name, so a task
-//!    without a listener is no larger. (It is behind an `Arc`, because to clone a span runs the
-//!    subscriber's code.)
+//!    that moment, a span is made on the spawning thread. It is stored with the task's name, so a
+//!    task without a listener is no larger. (It is behind an `Arc`, because to clone a span runs
+//!    the subscriber's code.)
 //! 2. Each run enters the span, and so does dropping the work. The span ends with the work.
 //! 3. A panic is reported inside the span. Work that is dropped before its end was cancelled, and
 //!    that is reported, too.

@@ -19,7 +19,7 @@
 //! - **T17** A block in a list is not in use. It came from the global allocator with the layout of
 //!   its class ([`of_class`]), or for a cell of that class, which has the same layout.
 //!
-//! Rejected: slabs for the tasks of a loop, and batches beside the blocks for each exchange
+//! Rejected: slabs for the tasks of a loop, and batches next to the blocks for each exchange
 //! (`docs/internals/DESIGN.md`).
 //!
 //! It is off under the address sanitizer (`--cfg no_free_list`), which would find fewer mistakes,

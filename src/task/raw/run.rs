@@ -527,7 +527,7 @@ impl Header {
         trace_log::woken(self.birth.id.get());
     }
 
-    /// Tells loom that the payload is accessed now, as for a write.
+    /// Lets loom know that the payload is accessed now, as for a write.
     #[inline(always)]
     pub(super) fn touch_payload(&self) {
         #[cfg(loom)]
