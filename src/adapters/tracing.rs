@@ -47,7 +47,7 @@
 
 // Checked by `adapters/tests/traced.rs`.
 
-use ::tracing::{error, field, info, warn};
+use ::tracing::{field, info, warn};
 
 use crate::event_loop::{SlowPoll, Snapshot, TaskInfo};
 use crate::task::{TaskId, TaskReport};
@@ -89,7 +89,7 @@ pub fn slow_poll(slow: &SlowPoll) {
 /// trefoil::on_unobserved(trefoil::adapters::tracing::unobserved);
 /// ```
 pub fn unobserved(report: &TaskReport) {
-    error!(
+    ::tracing::error!(
             target: "trefoil::task",
             {
     task.id = report.id().get(),

@@ -21,7 +21,7 @@
 //! `adapters/tests/traced.rs`.
 
 use once_cell::race::OnceBox;
-use tracing::{Level, Span, error, field, span, trace};
+use tracing::{Level, Span, field, span, trace};
 
 use super::extras::TaskExtras;
 use super::id::TaskId;
@@ -116,7 +116,7 @@ pub(super) fn drop_work(extras: &OnceBox<TaskExtras>, f: impl FnOnce()) {
 
 #[cold]
 fn tell(panic: &Panic) {
-    error!(
+    tracing::error!(
                 target: TARGET,
                 {
     task.id = current::id().map(TaskId::get),
