@@ -21,8 +21,8 @@ macro_rules! debug {
     };
 }
 
-/// Implements `Display`, by an expression that writes to the given formatter, and `Error`, without
-/// a source.
+/// Implements `Display`, by an expression that writes to the given formatter, and `Error`, which
+/// has no source.
 ///
 /// `error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives"))`
 macro_rules! error {

@@ -23,7 +23,8 @@ use crate::task::panic::{catch, install_hook};
 use crate::task::{CancelOnDrop, Task, TaskError, closure};
 use crate::thread::ThreadPool;
 
-/// Runs calls `f(arg)` that could run in any process.
+/// Runs calls `f(arg)` that could run in any process. It is there with the features `threads` and
+/// `processes`.
 ///
 /// ```
 /// use trefoil::{Executor, Inline, TaskError, ThreadPool};
