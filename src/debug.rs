@@ -24,8 +24,8 @@ macro_rules! debug {
 /// Implements `Display`, by an expression that writes to the given formatter, and `Error`, which
 /// has no source.
 ///
-/// `error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives"))`
-macro_rules! error {
+/// `impl_error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives"))`
+macro_rules! impl_error {
     (
         impl $(<$generic:ident>)? $name:ident $(<$argument:ident>)?,
         $this:ident, $f:ident, $written:expr $(,)?

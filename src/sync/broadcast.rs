@@ -409,9 +409,9 @@ pub enum TryRecvError {
 
 debug!(impl<T> SendError<T>, self);
 
-error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives on this broadcast channel"));
+impl_error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives on this broadcast channel"));
 
-error!(
+impl_error!(
     impl RecvError,
     self,
     f,
@@ -421,7 +421,7 @@ error!(
     }
 );
 
-error!(
+impl_error!(
     impl TryRecvError,
     self,
     f,

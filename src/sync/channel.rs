@@ -387,7 +387,7 @@ impl<T> SendError<T> {
 
 debug!(impl<T> SendError<T>, self);
 
-error!(impl<T> SendError<T>, self, f, f.write_str(CLOSED));
+impl_error!(impl<T> SendError<T>, self, f, f.write_str(CLOSED));
 
 const CLOSED: &str = "sending into a closed channel";
 
@@ -423,7 +423,7 @@ impl<T> TrySendError<T> {
 
 debug!(impl<T> TrySendError<T>, self, full = self.is_full());
 
-error!(impl<T> TrySendError<T>, self, f, f.write_str(match self {
+impl_error!(impl<T> TrySendError<T>, self, f, f.write_str(match self {
     Self::Full(_) => "sending into a full channel",
     Self::Closed(_) => CLOSED,
 }));
@@ -432,7 +432,7 @@ error!(impl<T> TrySendError<T>, self, f, f.write_str(match self {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvError;
 
-error!(impl RecvError, self, f, f.write_str(EMPTY_AND_CLOSED));
+impl_error!(impl RecvError, self, f, f.write_str(EMPTY_AND_CLOSED));
 
 const EMPTY_AND_CLOSED: &str = "receiving from an empty and closed channel";
 
@@ -459,7 +459,7 @@ impl TryRecvError {
     }
 }
 
-error!(
+impl_error!(
     impl TryRecvError,
     self,
     f,

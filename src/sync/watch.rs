@@ -414,9 +414,9 @@ pub struct RecvError;
 
 debug!(impl<T> SendError<T>, self);
 
-error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives on this watch channel"));
+impl_error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives on this watch channel"));
 
-error!(
+impl_error!(
     impl RecvError,
     self,
     f,

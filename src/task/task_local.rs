@@ -278,7 +278,7 @@ impl<T, F: Future> Future for LocalFuture<T, F> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessError;
 
-error!(
+impl_error!(
     impl AccessError,
     self,
     f,

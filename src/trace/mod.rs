@@ -76,7 +76,7 @@ const LIMIT: usize = 1 << 21;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyRecording;
 
-error!(impl AlreadyRecording, self, f, f.write_str(
+impl_error!(impl AlreadyRecording, self, f, f.write_str(
     "something is being recorded already: stop (or drop) that `Recording` first, there is one at a \
      time"
 ));
