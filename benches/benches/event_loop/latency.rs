@@ -74,5 +74,8 @@ pub fn wakes(bench: &mut Bench) {
     let name = "a message to a sleeping loop, answered, other processor";
     let row = Row::new(name, Unit::Us, &[]).on("latency-loop", 0.0);
     bench.report(row, &measured);
-    bench.report(Row::p99(format!("{name}: p99"), Unit::Us), &measured);
+    bench.report(
+        Row::p99(format!("{name}: p99"), Unit::Us).detail(true),
+        &measured,
+    );
 }

@@ -84,7 +84,7 @@ pub fn with_pauses(bench: &mut Bench) {
     let goals = &[Goal::AtMost(40e3), Goal::Ahead];
     let row = Row::new("one call, after a pause, two processors", Unit::Us, goals);
     bench.report(row.on("latency-processes", 0.0), &measured);
-    let row = Row::p99("one call, after a pause, two processors: p99", Unit::Us);
+    let row = Row::p99("one call, after a pause, two processors: p99", Unit::Us).detail(true);
     bench.report(row, &measured);
 }
 

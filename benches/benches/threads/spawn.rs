@@ -312,7 +312,10 @@ pub fn parked(bench: &mut Bench) {
     let goals = &[Goal::AtMost(6_000.0), Goal::Ahead];
     let row = Row::new(name, Unit::Us, goals).on("latency-threads", 0.0);
     bench.report(row, &measured);
-    bench.report(Row::p99(format!("{name}: p99"), Unit::Us), &measured);
+    bench.report(
+        Row::p99(format!("{name}: p99"), Unit::Us).detail(true),
+        &measured,
+    );
 }
 
 /// Jobs one after the other, each a sample.
