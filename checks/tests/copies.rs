@@ -39,12 +39,23 @@ fn each_copy_has_workers_of_its_own() {
     assert_eq!(others.map(0..1000u64, |x| x).unwrap().len(), 1000);
 }
 
-/// Which form a type travels in is decided by its name, and a type of another version of this crate
-/// has the same name as ours. It arrives as it was, or there is an error.
+/// A type of another version of this crate has the same name as ours. It arrives as it was, or
+/// there is an error. (What has the name of one of ours but another encoding: `trefoil.rs`.)
 #[test]
 fn types_of_one_name_are_not_mixed_up() {
+    use serde::{Deserialize, Serialize};
     use std::any::type_name;
+    use std::collections::HashMap;
     use trefoil_twin::{Bulk, Shared};
+
+    #[derive(Serialize, Deserialize)]
+    struct Fields {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        left_out: Option<u8>,
+        theirs: Bulk<u16>,
+        ours: trefoil::Bulk<u16>,
+    }
+
     is_a_program();
     assert_eq!(type_name::<Bulk<u16>>(), type_name::<trefoil::Bulk<u16>>());
     fn doubled(numbers: Bulk<u16>) -> Vec<Bulk<u16>> {
@@ -56,13 +67,54 @@ fn types_of_one_name_are_not_mixed_up() {
     let procs = trefoil::ProcessPool::with_workers(1).unwrap();
     for length in [0, 1, 100, 100_000] {
         let numbers = vec![7; length];
-        let found = procs.spawn(Bulk::from(numbers), doubled).join().unwrap();
+        let theirs = || Bulk::from(numbers.clone());
+        let ours = || trefoil::Bulk::from(numbers.clone());
+        let found = procs.spawn(theirs(), doubled).join().unwrap();
         assert!(found[0].is_empty() && found[1][..] == vec![14; length]);
+        let found = procs.spawn((ours(), Some(theirs()), ours()), |all| all);
+        assert_eq!(found.join().unwrap(), (ours(), Some(theirs()), ours()));
+        let named = || HashMap::from([(1u8, theirs())]);
+        let found = procs.spawn(named(), |named: HashMap<u8, Bulk<u16>>| named);
+        assert_eq!(found.join().unwrap(), named());
+        let (theirs, ours, left_out) = (theirs(), ours(), None);
+        let fields = Fields {
+            left_out,
+            theirs,
+            ours,
+        };
+        let found = procs.spawn(fields, |fields: Fields| fields).join().unwrap();
+        assert!(found.theirs[..] == numbers && found.ours[..] == numbers);
     }
-    let shared = Shared::from(vec![1u64; 1000]);
-    let found = procs.spawn(shared, |shared: Shared<u64>| shared.iter().sum::<u64>());
-    let refused = found.join().unwrap_err().to_string();
-    assert!(refused.contains("could not be encoded"), "{refused}");
+    let refused = |found: Result<u64, trefoil::TaskError>| {
+        let refused = found.unwrap_err().to_string();
+        assert!(refused.contains("could not be encoded"), "{refused}");
+    };
+    let shared = || Shared::from(vec![1u64; 1000]);
+    refused(
+        procs
+            .spawn(shared(), |all: Shared<u64>| all.iter().sum())
+            .join(),
+    );
+    refused(
+        procs
+            .spawn((1, shared()), |(_, all): (u8, Shared<u64>)| {
+                all.len() as u64
+            })
+            .join(),
+    );
+    let back = procs.spawn((), |()| Shared::from(vec![1u64; 1000])).join();
+    refused(back.map(|all| all.len() as u64));
+    let (sender, _receiver) = trefoil_twin::process::channel::channel::<u8>(1).unwrap();
+    refused(procs.spawn(sender, |_| 1).join());
+    let atomics = trefoil_twin::process::SharedAtomics::from(vec![1u64]);
+    refused(
+        procs
+            .spawn(
+                Some(atomics),
+                |_: Option<trefoil_twin::process::SharedAtomics<std::sync::atomic::AtomicU64>>| 1,
+            )
+            .join(),
+    );
     assert_eq!(procs.spawn(1, |x: i32| x + 1).join().unwrap(), 2);
 }
 

@@ -52,10 +52,10 @@ pub(crate) fn encode<T: Serialize + 'static>(
         let output = Tail(out);
         return value.serialize(&mut postcard::Serializer { output });
     }
+    if !is_plain::<T>() {
+        return describe(value, out, beside);
+    }
     scope::encoding(beside, || {
-        if !is_plain::<T>() {
-            return describe(value, out);
-        }
         let output = Tail(out);
         let mut serializer = postcard::Serializer { output };
         match vector::memory(value) {
@@ -106,8 +106,26 @@ fn no_memory(length: usize, error: &dyn std::fmt::Display) -> Error {
 }
 
 /// The part of `encode` for a type that is not known to be plain.
-fn describe<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
-    let written = writer::write(value, Tail(&mut *out)).map_err(|error| match error {
+fn describe<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+    beside: &mut Option<Box<Encoding>>,
+) -> Result<()> {
+    let mut description = std::mem::take(&mut beside.get_or_insert_default().description);
+    let written = scope::encoding(beside, || {
+        let written = writer::write(value, Tail(&mut *out), &mut description);
+        written.map_err(refused)
+    });
+    if written.is_ok() {
+        out.extend_from_slice(&description.bytes);
+    }
+    beside.get_or_insert_default().description = description;
+    written
+}
+
+#[cold]
+fn refused(error: described::Error) -> Error {
+    match error {
         described::Error::Codec(error) => error,
         error => {
             let words = match error {
@@ -120,9 +138,7 @@ fn describe<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
             scope::said(&words);
             Error::SerdeSerCustom
         }
-    });
-    out.extend(written?);
-    Ok(())
+    }
 }
 
 /// Appends to a vector.
@@ -310,23 +326,27 @@ impl<'de> de_flavors::Flavor<'de> for Bytes<'de> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde::ser::{Serialize, Serializer};
 
     use super::*;
 
     #[test]
     fn what_is_written_is_postcards() {
-        let value = (
-            "long ".repeat(60),
-            Some(1u64 << 60),
-            [(-3i16, 'ü'); 3],
-            0.5f64,
-        );
-        for length in 0..40 {
-            let value = (value.clone(), "x".repeat(length));
+        fn is_postcards<T: Serialize + 'static>(value: &T) {
             let mut out = vec![1, 2];
-            encode(&value, &mut out, &mut None).unwrap();
-            assert_eq!(out[2..], postcard::to_stdvec(&value).unwrap());
+            encode(value, &mut out, &mut None).unwrap();
+            let own = postcard::to_stdvec(value).unwrap();
+            assert!(out[2..].starts_with(&own));
+            assert_eq!(out.len() == 2 + own.len(), is_plain::<T>());
+        }
+        let value = ((1u64 << 60, [(-3i16, 'ü'); 3]), (), 0.5f64);
+        is_postcards(&value);
+        for length in 0..40 {
+            let text = "x".repeat(length);
+            is_postcards(&text);
+            is_postcards(&(value, text, Some("long ".repeat(60)), vec![value; length]));
         }
     }
 
@@ -458,5 +478,47 @@ mod tests {
         for cut in 0..out.len() {
             assert!(decode::<Unknown>(&out[..cut]).is_err());
         }
+    }
+
+    /// Elements of one shape are read without their description only as what they were written as.
+    #[test]
+    fn a_run_can_be_read_as_another_type() {
+        fn read<T: DeserializeOwned + 'static>(value: &(impl Serialize + 'static)) -> T {
+            let mut out = Vec::new();
+            encode(value, &mut out, &mut None).unwrap();
+            for cut in (0..out.len()).step_by(7) {
+                assert!(decode::<T>(&out[..cut]).is_err(), "{cut} of {out:?}");
+            }
+            decode(&out).unwrap_or_else(|error| panic!("{error}"))
+        }
+        for count in [0, 1, 2, 8, 9, 10, 200, 20_000] {
+            let pairs: Vec<_> = (0..count).map(|n| (n as u8, n % 3 == 0)).collect();
+            assert_eq!(read::<Vec<(u8, bool)>>(&pairs), pairs);
+            let wide: Vec<_> = pairs
+                .iter()
+                .map(|pair| (u64::from(pair.0), pair.1))
+                .collect();
+            assert_eq!(read::<Vec<(u64, bool)>>(&pairs), wide);
+            let rows: Vec<[u16; 3]> = (0..count).map(|n| [n as u16, 0, 7]).collect();
+            let both = (rows, pairs.clone());
+            assert_eq!(read::<(Vec<[u16; 3]>, Vec<(u8, bool)>)>(&both), both);
+            let longer: Vec<_> = both.0.iter().map(|row| row.to_vec()).collect();
+            assert_eq!(
+                read::<(Vec<Vec<u16>>, Vec<(u8, bool)>)>(&both),
+                (longer, pairs.clone())
+            );
+            let nested = vec![Some(pairs.clone()), None, Some(pairs)];
+            assert_eq!(read::<Vec<Option<Vec<(u8, bool)>>>>(&nested), nested);
+            let map: BTreeMap<_, _> = (0..count).map(|n| ((n, 1u8), [n; 2])).collect();
+            assert_eq!(read::<BTreeMap<(i32, u8), [i32; 2]>>(&map), map);
+        }
+        type Twelve = (u16, u16, u16, u16, u16, u16, u16, u16, u16, u32, u64, i64);
+        let twelve = (9, 9, 9, 9, 9, 9, 9, 9, 9, 900, 900, 900);
+        let list = [vec![9u16; 9], vec![900; 3]].concat();
+        assert_eq!(read::<Option<Twelve>>(&Some(list)), Some(twelve));
+        let mut out = Vec::new();
+        encode(&vec![(1u8, 2u8); 100], &mut out, &mut None).unwrap();
+        assert!(decode::<Vec<(u8, bool)>>(&out).is_err());
+        assert!(decode::<Vec<[u8; 3]>>(&out).is_err() && decode::<Vec<[u8; 1]>>(&out).is_err());
     }
 }

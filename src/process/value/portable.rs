@@ -17,9 +17,11 @@ use serde::de::DeserializeOwned;
 /// `skip_serializing_if`) work as with JSON. So does what JSON cannot distinguish: within an enum
 /// with `tag` or `untagged`, and in what is flattened, `Some(None)` and `Some(())` arrive as
 /// `None`. A type that could not be read back from JSON either is an error at run time:
-/// [`TaskError::Codec`](crate::TaskError::Codec). The price: a type that is neither the standard
-/// library's nor this crate's takes some more bytes, namely the names of its fields, once in each
-/// argument or result, and about two bytes for each field. (A vector of numbers in it takes five.)
+/// [`TaskError::Codec`](crate::TaskError::Codec). The price: an argument or a result that is not a
+/// number, a tuple or an array of numbers, a `String` or a vector of numbers takes some more bytes:
+/// the names of its fields, once in each, about two bytes for each field, and four. (A vector of
+/// numbers in it takes five, and one of tuples or arrays of numbers hardly more, however long it
+/// is.)
 ///
 /// References and handles of this process cannot be sent. (Use a `String` instead of a `&str`, for
 /// which the compiler says that the "implementation of `Deserialize` is not general enough".)

@@ -24,6 +24,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::attachments::{Attachment, Descriptors, Late, MAX_DESCRIPTORS};
+use super::described::Description;
 use super::raw_plain::{Array, Plain, array};
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
@@ -65,6 +66,8 @@ pub(crate) struct Encoding {
     pub(crate) awaited: Vec<Arc<dyn Late>>,
     /// The numbers that were left out of the bytes, in order.
     pub(crate) lent: Vec<Lent>,
+    /// For the codec, between values.
+    pub(crate) description: Description,
 }
 
 impl Encoding {

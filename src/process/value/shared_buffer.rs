@@ -387,7 +387,7 @@ mod tests {
     use crate::process::value::scope::Decoding;
 
     fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {
-        let bytes = [0];
+        let bytes = [0, 16, 1, 0, 0, 0]; // no bytes, and their description: `Tag::Bytes`
         let missing = Missing::new(&[list], &bytes, Some(view), &mut Copies::default());
         scope::decoding(&mut Decoding::new(Descriptors::default(), missing), || {
             decode(&bytes)
@@ -408,7 +408,7 @@ mod tests {
         }
         assert_eq!(numbers([1, 8, 16], &view).unwrap().len(), 8);
         assert_eq!(numbers([1, 0, area], &view).unwrap().len(), AREA / 2);
-        for elsewhere in [2, u64::MAX] {
+        for elsewhere in [7, u64::MAX] {
             assert!(numbers([elsewhere, 8, 16], &view).unwrap().is_empty());
         }
         assert!(numbers([0, 8, 16], &view).is_err(), "nobody has read it");
@@ -452,7 +452,8 @@ mod tests {
         let bulk = Bulk::from(vec![5u16; LEND_FROM]);
         chunk.push(&(7u8, bulk.clone())).unwrap();
         let mut items = wire::Reader(&chunk.bytes);
-        assert_eq!(items.bytes(), Some(&[7, 0][..]));
+        let item = items.bytes().unwrap();
+        assert!(item.starts_with(&[7, 0]) && item.len() < 16, "{item:?}");
         let mut plain = Chunk::default();
         plain.push(&bulk).unwrap();
         assert!(plain.bytes.len() > 2 * LEND_FROM);

@@ -73,6 +73,9 @@ enum Tag {
     Variant,
 }
 
+/// Sequences with more parts than this are worth the question whether they are all of one shape.
+const FEW: usize = 8;
+
 impl Tag {
     /// All of them, each in the place of its number.
     const ALL: [Self; 26] = [
@@ -129,6 +132,30 @@ impl Tag {
 #[inline(always)]
 pub(super) fn is_number<T: ?Sized>() -> bool {
     Tag::of_number::<T>().is_some()
+}
+
+/// Whether the type is one of the language's own: a number, `bool`, `char`, or tuples and arrays of
+/// such. (Or a reference to one.) All values of such a type have the same description.
+///
+/// Its name says so. The name of any type that somebody has declared, in whatever crate, has a path
+/// in it, so no other type can be taken for one of these.
+pub(super) fn is_built_in<T: ?Sized>() -> bool {
+    let name = std::any::type_name::<T>();
+    let is_sign = |letter: char| matches!(letter, '(' | ')' | '[' | ']' | ',' | ';' | ' ' | '&');
+    let is_word = |word: &str| match word {
+        "" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "bool" | "char" => true,
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" | "f32" | "f64" => true,
+        length => length.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    // A slice has no length in its name, and the description of one has.
+    name.split(is_sign).all(is_word) && name.matches('[').count() == name.matches(';').count()
+}
+
+/// The description of a value. Its memory serves for the next value, too.
+#[derive(Debug, Default)]
+pub(crate) struct Description {
+    pub(crate) bytes: Vec<u8>,
+    names: Vec<&'static str>,
 }
 
 /// Why something could not be written or read.
@@ -201,6 +228,19 @@ impl serde::de::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_languages_own_types_have_no_path_in_their_names() {
+        #[allow(dead_code)]
+        struct Theirs;
+        assert!(is_built_in::<u8>() && is_built_in::<()>() && is_built_in::<&&(i128, [bool; 3])>());
+        assert!(is_built_in::<[([f32; 1024], char); 16]>() && is_built_in::<(usize,)>());
+        assert!(!is_built_in::<Theirs>() && !is_built_in::<[(u8, Theirs); 1]>());
+        assert!(!is_built_in::<[u8]>() && !is_built_in::<(&[u8], [u8; 1])>());
+        assert!(!is_built_in::<str>() && !is_built_in::<Vec<u8>>() && !is_built_in::<Option<()>>());
+        assert!(!is_built_in::<*const u8>() && !is_built_in::<fn(u8)>());
+        assert!(!is_built_in::<dyn Send>() && !is_built_in::<std::num::NonZeroU8>());
+    }
 
     #[test]
     fn each_tag_is_in_its_place() {

@@ -1,5 +1,8 @@
 //! Reads a value: its data alone, or together with the description.
 
+use std::any::TypeId;
+use std::marker::PhantomData;
+
 use postcard::de_flavors::Flavor;
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
 use serde::de::{
@@ -8,7 +11,7 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::{Error, MUST, NAMES, Tag};
+use super::{Error, FEW, MUST, NAMES, Tag, is_built_in};
 use crate::process::value::depth::Depth;
 
 type Result<T = ()> = std::result::Result<T, Error>;
@@ -68,6 +71,8 @@ struct Reader<'de, F: Flavor<'de>> {
     data: postcard::Deserializer<'de, F>,
     description: Option<&'de [u8]>,
     names: Vec<&'de str>,
+    /// Everything was so far read as what it was written as.
+    is_exact: bool,
     depth: Depth,
 }
 
@@ -77,6 +82,7 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
             data: postcard::Deserializer::from_flavor(data),
             description,
             names: Vec::new(),
+            is_exact: true,
             depth: Depth::here(),
         }
     }
@@ -108,6 +114,16 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
         Ok(T::deserialize(&mut self.data)?)
     }
 
+    /// Reads a number of the description.
+    #[inline]
+    fn number(&mut self) -> Result<usize> {
+        if let Some([number @ ..0x80, left @ ..]) = self.description {
+            self.description = Some(left);
+            return Ok(usize::from(*number));
+        }
+        self.told()
+    }
+
     /// Reads the next `T` of the description.
     fn told<T: Deserialize<'de>>(&mut self) -> Result<T> {
         let left = self.description.unwrap_or_default();
@@ -129,7 +145,7 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
 
     /// Reads a name; `None`: there are no more.
     fn name(&mut self) -> Result<Option<&'de str>> {
-        let Some(index) = self.told::<usize>()?.checked_sub(1) else {
+        let Some(index) = self.number()?.checked_sub(1) else {
             return Ok(None);
         };
         if let Some(known) = self.names.get(index) {
@@ -151,6 +167,8 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
             reader: self,
             count,
             left,
+            same: None,
+            is_alone: false,
         }
     }
 
@@ -188,7 +206,9 @@ impl<'de, F: Flavor<'de> + 'de> Value<'_, 'de, F> {
     /// that was asked for.
     fn visit<V: Visitor<'de>>(self, asked: Tag, visitor: V) -> Result<V::Value> {
         let reader = self.reader;
-        match self.tag.unwrap_or(asked) {
+        let tag = self.tag.unwrap_or(asked);
+        reader.is_exact &= tag == asked;
+        match tag {
             Tag::Bool => visitor.visit_bool(reader.get()?),
             Tag::U8 => visitor.visit_u8(reader.get()?),
             Tag::U16 => visitor.visit_u16(reader.get()?),
@@ -274,6 +294,7 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.reader.is_exact = false;
         match self.tag {
             Some(tag) => self.visit(tag, visitor),
             None => Err(Error::Undescribed),
@@ -344,7 +365,7 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
     fn deserialize_tuple<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value> {
         match self.tag {
             None => self.reader.sequence(count, visitor),
-            Some(tag) => self.visit(tag, visitor),
+            Some(_) => self.visit(Tag::Tuple, visitor),
         }
     }
 
@@ -445,6 +466,10 @@ struct Parts<'a, 'de, F: Flavor<'de>> {
     /// How many there probably are.
     count: usize,
     left: Left<'de>,
+    /// The type as which the first part of the run was read, if exactly so.
+    same: Option<TypeId>,
+    /// All parts of the run that are read as that type are read without the description.
+    is_alone: bool,
 }
 
 /// Which parts are left.
@@ -491,7 +516,7 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
                         Some([number]) => Tag::ALL.get(usize::from(*number)),
                         _ => None,
                     };
-                    let more = self.reader.told::<usize>()?.saturating_sub(1);
+                    let more = self.reader.number()?.saturating_sub(1);
                     let behind = self.reader.description.unwrap_or_default();
                     self.left = match tag {
                         Some(tag) => Left::Same(*tag, more),
@@ -516,13 +541,30 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
     /// Reads the next part, if there is one.
     #[inline(never)]
     fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        let is_second = matches!(self.left, Left::Run(_));
         if !self.next()? {
             return Ok(None);
         }
-        if let Left::Same(..) = self.left {
-            return self.next_element_seed(seed);
+        match self.left {
+            Left::Run(_) => {
+                self.is_alone = false;
+                let before = std::mem::replace(&mut self.reader.is_exact, true);
+                let value = seed.deserialize(self.reader.value()?)?;
+                self.same = self.reader.is_exact.then(typeid::of::<S>);
+                self.reader.is_exact &= before;
+                return Ok(Some(value));
+            }
+            Left::Same(_, more) | Left::Again(_, more, _) if is_second && more >= FEW => {
+                self.is_alone = self.same == Some(typeid::of::<S>())
+                    && typeid::of::<S>() == typeid::of::<PhantomData<S::Value>>()
+                    && is_built_in::<S::Value>();
+            }
+            _ => {}
         }
-        seed.deserialize(self.reader.value()?).map(Some)
+        match self.left {
+            Left::Same(..) => self.next_element_seed(seed),
+            _ => seed.deserialize(self.reader.value()?).map(Some),
+        }
     }
 
     /// Checks that all described parts have been read.
@@ -539,6 +581,13 @@ impl<'de, F: Flavor<'de> + 'de> SeqAccess<'de> for Parts<'_, 'de, F> {
 
     #[inline(always)]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        if self.is_alone
+            && self.same == Some(typeid::of::<S>())
+            && let Left::Same(_, more @ 1..) | Left::Again(_, more @ 1.., _) = &mut self.left
+        {
+            *more -= 1;
+            return Ok(Some(seed.deserialize(&mut self.reader.data)?));
+        }
         if let Left::Same(tag, more @ 1..) = &mut self.left {
             *more -= 1;
             let (reader, tag) = (&mut *self.reader, Some(*tag));
@@ -556,7 +605,9 @@ impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Parts<'_, 'de, F> {
     type Error = Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
-        self.next_element_seed(seed)
+        let key = self.next_element_seed(seed);
+        self.same = None; // a part is a key and a value
+        key
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {

@@ -6,40 +6,48 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-use super::{Error, MUST, NAMES, Tag};
+use super::{Description, Error, FEW, MUST, NAMES, Tag, is_built_in};
 use crate::process::value::depth::Depth;
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
-/// Writes `value` to `data`. Returns the description, which must follow.
-pub(crate) fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, data: F) -> Result<Vec<u8>> {
+/// Writes `value` to `data`, and the description, which must follow, to `description`.
+pub(crate) fn write<T: Serialize + ?Sized, F: Flavor>(
+    value: &T,
+    data: F,
+    description: &mut Description,
+) -> Result {
+    let Description { bytes, names } = description;
+    bytes.clear();
+    names.clear();
     let mut writer = Writer {
         data: postcard::Serializer { output: data },
-        description: Vec::with_capacity(64),
-        names: Vec::new(),
+        description: bytes,
+        names,
         must: 0,
         depth: Depth::here(),
     };
     value.serialize(&mut writer)?;
-    let mut description = writer.description;
-    let length = u32::try_from(description.len()).ok();
+    let length = u32::try_from(writer.description.len()).ok();
     let length = length.filter(|length| *length < MUST);
     let length = length.ok_or(Error::Codec(postcard::Error::SerializeBufferFull))?;
-    description.extend((length | writer.must).to_le_bytes());
-    Ok(description)
+    let end = (length | writer.must).to_le_bytes();
+    bytes.extend_from_slice(&end);
+    Ok(())
 }
 
 /// Where a value is written.
-struct Writer<F: Flavor> {
+struct Writer<'d, F: Flavor> {
     data: postcard::Serializer<F>,
-    description: Vec<u8>,
-    names: Vec<&'static str>,
+    description: &'d mut Vec<u8>,
+    names: &'d mut Vec<&'static str>,
     /// [`MUST`] if the data must not be read without the description.
     must: u32,
     depth: Depth,
 }
 
 /// Appends a number, with seven bits in a byte.
+#[inline]
 fn number(mut number: usize, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -48,14 +56,16 @@ fn number(mut number: usize, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-impl<F: Flavor> Writer<F> {
+impl<'d, F: Flavor> Writer<'d, F> {
     /// Describes a value. An error if it nests too deeply.
+    #[inline]
     fn tag(&mut self, tag: Tag) -> Result {
         self.depth.check()?;
         self.description.push(tag as u8);
         Ok(())
     }
 
+    #[inline]
     fn put<T: Serialize + ?Sized>(&mut self, tag: Tag, value: &T) -> Result {
         self.tag(tag)?;
         Ok(value.serialize(&mut self.data)?)
@@ -63,9 +73,9 @@ impl<F: Flavor> Writer<F> {
 
     fn name(&mut self, name: &'static str) -> Result {
         let known = self.names.iter().position(|known| ptr::eq(*known, name));
-        number(1 + known.unwrap_or(self.names.len()), &mut self.description);
+        number(1 + known.unwrap_or(self.names.len()), self.description);
         if known.is_none() {
-            number(name.len(), &mut self.description);
+            number(name.len(), self.description);
             self.description.extend(name.as_bytes());
             if self.names.len() < NAMES {
                 self.names.push(name);
@@ -81,10 +91,11 @@ impl<F: Flavor> Writer<F> {
     }
 
     /// Begins a value with parts.
-    fn open(&mut self, tag: Tag) -> Result<Parts<'_, F>> {
+    fn open(&mut self, tag: Tag) -> Result<Parts<'_, 'd, F>> {
         self.tag(tag)?;
         Ok(Parts {
-            run: self.description.len(),
+            run: 0,
+            end: 0,
             count: 0,
             part: 0,
             writer: self,
@@ -92,7 +103,7 @@ impl<F: Flavor> Writer<F> {
     }
 
     /// Begins a value with `count` parts, if that is known.
-    fn open_counted(&mut self, tag: Tag, count: Option<usize>) -> Result<Parts<'_, F>> {
+    fn open_counted(&mut self, tag: Tag, count: Option<usize>) -> Result<Parts<'_, 'd, F>> {
         if count.is_none() {
             self.must = MUST;
         }
@@ -112,16 +123,16 @@ macro_rules! puts {
     };
 }
 
-impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
+impl<'a, 'd, F: Flavor> Serializer for &'a mut Writer<'d, F> {
     type Ok = ();
     type Error = Error;
-    type SerializeSeq = Parts<'a, F>;
-    type SerializeTuple = Parts<'a, F>;
-    type SerializeTupleStruct = Parts<'a, F>;
-    type SerializeTupleVariant = Parts<'a, F>;
-    type SerializeMap = Parts<'a, F>;
-    type SerializeStruct = Fields<'a, F>;
-    type SerializeStructVariant = Fields<'a, F>;
+    type SerializeSeq = Parts<'a, 'd, F>;
+    type SerializeTuple = Parts<'a, 'd, F>;
+    type SerializeTupleStruct = Parts<'a, 'd, F>;
+    type SerializeTupleVariant = Parts<'a, 'd, F>;
+    type SerializeMap = Parts<'a, 'd, F>;
+    type SerializeStruct = Fields<'a, 'd, F>;
+    type SerializeStructVariant = Fields<'a, 'd, F>;
 
     puts! {
         serialize_bool(bool): Bool,
@@ -182,15 +193,15 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, count: Option<usize>) -> Result<Parts<'a, F>> {
+    fn serialize_seq(self, count: Option<usize>) -> Result<Parts<'a, 'd, F>> {
         self.open_counted(Tag::Seq, count)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Parts<'a, F>> {
+    fn serialize_tuple(self, _: usize) -> Result<Parts<'a, 'd, F>> {
         self.open(Tag::Tuple)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, F>> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, 'd, F>> {
         self.open(Tag::Tuple)
     }
 
@@ -200,16 +211,16 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         index: u32,
         name: &'static str,
         _: usize,
-    ) -> Result<Parts<'a, F>> {
+    ) -> Result<Parts<'a, 'd, F>> {
         self.variant(Tag::Variant, index, name)?;
         self.open(Tag::Tuple)
     }
 
-    fn serialize_map(self, count: Option<usize>) -> Result<Parts<'a, F>> {
+    fn serialize_map(self, count: Option<usize>) -> Result<Parts<'a, 'd, F>> {
         self.open_counted(Tag::Map, count)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a, F>> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a, 'd, F>> {
         self.tag(Tag::Struct)?;
         Ok(Fields(self))
     }
@@ -220,7 +231,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         index: u32,
         name: &'static str,
         _: usize,
-    ) -> Result<Fields<'a, F>> {
+    ) -> Result<Fields<'a, 'd, F>> {
         self.variant(Tag::Variant, index, name)?;
         self.tag(Tag::Struct)?;
         Ok(Fields(self))
@@ -234,53 +245,69 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         let mut items = items.into_iter();
         let (least, most) = items.size_hint();
         let count = most.filter(|most| *most == least);
-        // A sequence of numbers is described in one step. (The items of a vector are references to
-        // its elements.)
-        let number_tag = Tag::of_number::<I::Item>();
-        if let (Some(tag), Some(count @ 1..)) = (number_tag, count) {
+        // A sequence of numbers or strings is described in one step. (The items of a vector are
+        // references to its elements.)
+        let is_text = typeid::of::<I::Item>() == typeid::of::<&String>();
+        let tag = Tag::of_number::<I::Item>().or(is_text.then_some(Tag::Str));
+        if let (Some(tag), Some(count @ 1..)) = (tag, count) {
             self.description.extend([Tag::Seq as u8, tag as u8]);
-            number(count, &mut self.description);
+            number(count, self.description);
             self.description.push(Tag::End as u8);
             count.serialize(&mut self.data)?;
             return Ok(items.try_for_each(|item| item.serialize(&mut self.data))?);
         }
         let mut parts = self.serialize_seq(count)?;
+        // Of parts that have one description whatever their value is, only the first is described.
+        if let Some(count) = count.filter(|count| *count > FEW)
+            && is_built_in::<I::Item>()
+            && let Some(first) = items.next()
+        {
+            parts.part(&first)?;
+            parts.set_count(count);
+            items.try_for_each(|item| item.serialize(&mut parts.writer.data))?;
+            return parts.close();
+        }
         items.try_for_each(|item| ser::SerializeSeq::serialize_element(&mut parts, &item))?;
         ser::SerializeSeq::end(parts)
     }
 }
 
 /// The parts of a sequence, tuple or map.
-struct Parts<'a, F: Flavor> {
-    writer: &'a mut Writer<F>,
-    /// Where the description of the last run begins, and how many parts it has.
+struct Parts<'a, 'd, F: Flavor> {
+    writer: &'a mut Writer<'d, F>,
+    /// Where the description of the last run begins and ends, and how many parts it has. The number
+    /// follows the description.
     run: usize,
+    end: usize,
     count: usize,
     /// Where the description of the part that is being written begins.
     part: usize,
 }
 
-impl<F: Flavor> Parts<'_, F> {
+impl<F: Flavor> Parts<'_, '_, F> {
     fn begin(&mut self) {
         self.part = self.writer.description.len();
     }
 
     /// Ends a part: if its description equals that of the run before it, it joins that run.
+    #[inline]
     fn finish(&mut self) {
-        let all = &mut self.writer.description;
-        if self.count > 0 && all[self.run..self.part] == all[self.part..] {
-            all.truncate(self.part);
-            self.count += 1;
-            return;
+        let all = &*self.writer.description;
+        match self.count > 0 && all[self.run..self.end] == all[self.part..] {
+            true => self.set_count(self.count + 1),
+            false => {
+                (self.run, self.end) = (self.part, all.len());
+                self.set_count(1);
+            }
         }
-        if self.count > 0 {
-            let before = all.len();
-            number(self.count, all);
-            let width = all.len() - before;
-            all[self.part..].rotate_right(width);
-            self.run = self.part + width;
-        }
-        self.count = 1;
+    }
+
+    /// So many parts have the description of the last run.
+    #[inline]
+    fn set_count(&mut self, count: usize) {
+        self.count = count;
+        self.writer.description.truncate(self.end);
+        number(count, self.writer.description);
     }
 
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
@@ -291,9 +318,6 @@ impl<F: Flavor> Parts<'_, F> {
     }
 
     fn close(self) -> Result {
-        if self.count > 0 {
-            number(self.count, &mut self.writer.description);
-        }
         self.writer.tag(Tag::End)
     }
 }
@@ -302,7 +326,7 @@ impl<F: Flavor> Parts<'_, F> {
 macro_rules! writes_parts {
     ($($form:ident: $method:ident,)*) => {
         $(
-            impl<F: Flavor> ser::$form for Parts<'_, F> {
+            impl<F: Flavor> ser::$form for Parts<'_, '_, F> {
                 type Ok = ();
                 type Error = Error;
 
@@ -325,7 +349,7 @@ writes_parts! {
     SerializeTupleVariant: serialize_field,
 }
 
-impl<F: Flavor> ser::SerializeMap for Parts<'_, F> {
+impl<F: Flavor> ser::SerializeMap for Parts<'_, '_, F> {
     type Ok = ();
     type Error = Error;
 
@@ -346,12 +370,12 @@ impl<F: Flavor> ser::SerializeMap for Parts<'_, F> {
 }
 
 /// The fields of a struct.
-struct Fields<'a, F: Flavor>(&'a mut Writer<F>);
+struct Fields<'a, 'd, F: Flavor>(&'a mut Writer<'d, F>);
 
 macro_rules! writes_fields {
     ($($form:ident),*) => {
         $(
-            impl<F: Flavor> ser::$form for Fields<'_, F> {
+            impl<F: Flavor> ser::$form for Fields<'_, '_, F> {
                 type Ok = ();
                 type Error = Error;
 
