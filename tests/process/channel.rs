@@ -694,6 +694,38 @@ tests! {
         println!("{killed} killed, {sent} items");
     }
 
+    /// A call keeps its context, and with it the ends in there.
+    fn a_channel_in_a_context_is_open_until_the_call_is_dropped() {
+        let before = census();
+        let procs = ProcessPool::with_workers(2).unwrap();
+        let (tx, rx) = channel::<u64>(64).unwrap();
+        let call = procs.call_with(&tx, |tx: &Sender<u64>, n: u64| tx.send_blocking(n).unwrap());
+        drop(tx);
+        let received = |count: usize| {
+            let mut all: Vec<u64> = rx.iter().take(count).collect();
+            all.sort_unstable();
+            all
+        };
+        for _ in 0..3 {
+            call.map(0..10).unwrap();
+            assert_eq!(received(10), (0..10).collect::<Vec<_>>());
+            // No worker has an end any more, and the call still does.
+            assert!(matches!(rx.try_recv(), Err(TaskError::WouldBlock)));
+        }
+        call.spawn(7).join().unwrap();
+        assert!(call.imap(8..10).all(|sent| sent.is_ok()));
+        assert_eq!(received(3), [7, 8, 9]);
+        let again = call.clone();
+        drop(call);
+        again.spawn(1).join().unwrap();
+        assert_eq!(received(1), [1]);
+        drop(again);
+        assert!(rx.iter().next().is_none(), "the last end has gone with the last call");
+        is_closed(rx.try_recv());
+        drop((procs, rx));
+        nothing_left_since(before);
+    }
+
     fn killed_receivers_do_not_stop_it() {
         let (tx, rx) = channel::<Vec<u8>>(2).unwrap();
         let begin = Instant::now();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize, Serializer, ser};
 use support::{ABORTED, Scratch, Test, end_of, forever, note, noted, pool, tests, until};
-use trefoil::{ProcessPool, Shutdown, TaskError};
+use trefoil::{ProcessPool, Remote, Shutdown, TaskError};
 
 /// What is said of a worker that has called `abort`.
 const ABORT: &str = match cfg!(windows) {
@@ -236,6 +236,45 @@ tests! {
             assert!(refused.imap([1]).all(|result| matches!(result, Err(TaskError::Codec(_)))));
             assert!(matches!(refused.spawn_remote(1).fetch().join(), Err(TaskError::Codec(_))));
         }
+    }
+
+    /// Its options are those of `call`, and it can be used from several threads, and again.
+    fn a_call_with_a_context_has_all_options() {
+        let procs = pool(2);
+        let scratch = Scratch::new("options");
+        let twice = procs.call_with(&scratch.text(), |path: &String, n: u64| third_time((n, path.clone())));
+        let twice = twice.retry(2).retry_on_timeout(true).backoff(millis(1)).timeout(millis(1_000));
+        let twice = twice.chunk(1).priority(3).name("third");
+        assert_eq!(twice.spawn(1).name(), Some("third"));
+        assert_eq!(twice.map(0..6).unwrap(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!((procs.stats().timed_out, procs.stats().died), (1, 2));
+        // The first use has ended, and the context is still there.
+        assert_eq!(twice.map([4, 5]).unwrap(), [4, 5]);
+        std::thread::scope(|scope| {
+            let uses = [10, 20].map(|n| scope.spawn({ let twice = &twice; move || twice.map(n..n + 5).unwrap() }));
+            for (found, n) in uses.into_iter().zip([10, 20]) {
+                assert_eq!(found.join().unwrap(), (n..n + 5).collect::<Vec<_>>());
+            }
+        });
+        let none = twice.map([]).unwrap();
+        assert!(none.is_empty() && twice.map_each([]).is_empty() && twice.imap([]).next().is_none());
+        let there = twice.spawn_remote(7);
+        assert_eq!(procs.spawn(there, |n: Remote<u64>| *n + 1).join().unwrap(), 8);
+        // On a loop nothing blocks, and what is awaited works.
+        let (refused, each, awaited) = trefoil::run(async {
+            (twice.map([1]), twice.map_each([1]), twice.map_task([1, 2]).await)
+        });
+        assert!(matches!(refused, Err(TaskError::WouldBlock)));
+        assert!(matches!(each[..], [Err(TaskError::WouldBlock)]));
+        assert_eq!(awaited.unwrap(), [1, 2]);
+        // Another function takes its place, and another context.
+        let other = twice.map_with(&10u64, [1, 2], |factor: &u64, n: u64| factor * n);
+        assert_eq!(other.unwrap(), [10, 20]);
+        let ended = twice.clone();
+        let task = ended.map_task((0..4).map(|_| 8));
+        assert!(task.cancel() || task.is_finished());
+        procs.clone().kill();
+        assert!(matches!(ended.spawn(1).join(), Err(TaskError::Closed)));
     }
 
     fn what_runs_for_too_long_may_run_again() {

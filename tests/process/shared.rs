@@ -410,6 +410,29 @@ tests! {
         assert!(inside.join().unwrap());
     }
 
+    /// However often two sets take turns, and however far ahead they are sent.
+    fn a_worker_has_the_descriptors_of_one_set_at_a_time() {
+        const COUNT: usize = 120;
+        let procs = pool(1);
+        let sets = [1u8, 2].map(|n| (0..COUNT).map(|_| Shared::from(vec![n; 256 << 10])).collect::<Vec<_>>());
+        let look = |set: Vec<Shared<u8>>| (set.len(), holdings(()).0);
+        let calls = sets.each_ref().map(|set| {
+            procs.call_with(set, |set: &Vec<Shared<u8>>, (): ()| (set.len(), holdings(()).0))
+        });
+        let (before, _) = procs.spawn((), holdings).join().unwrap();
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.extend(calls.iter().flat_map(|call| call.map([()]).unwrap()));
+        }
+        let items = || (0..8).map(|n| sets[n % 2].clone());
+        seen.extend(procs.call(look).chunk(1).map(items()).unwrap());
+        let tasks: Vec<_> = items().map(|set| procs.spawn(set, look)).collect();
+        seen.extend(tasks.into_iter().map(|task| task.join().unwrap()));
+        for (count, open) in seen {
+            assert!(count == COUNT && open <= before + COUNT + 8, "{open} are open, {before} were");
+        }
+    }
+
     fn many_at_once() {
         let procs = pool(2);
         let numbers = |n: u32| Shared::from(vec![n; 10]);

@@ -110,6 +110,19 @@ impl ProcessPool {
     ///
     /// `f` may be a closure without captures. It must be part of this program, not of a library
     /// loaded at run time.
+    ///
+    /// The argument must own what it holds: a closure that takes a `&str` is refused with
+    /// "implementation of `serde_core::de::Deserialize` is not general enough". Send a `String`,
+    /// and a `Vec` instead of a slice:
+    ///
+    /// ```
+    /// # trefoil::init();
+    /// # let procs = trefoil::ProcessPool::with_workers(1)?;
+    /// let text = "seven letters, and more";
+    /// let length = procs.spawn(text.to_owned(), |text: String| text.len());
+    /// assert_eq!(length.join()?, text.len());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
         self.call(f).spawn(arg)
@@ -137,6 +150,10 @@ impl ProcessPool {
     }
 
     /// Calls of `f` with options: see [`ProcessCall`].
+    ///
+    /// As for [`spawn`](Self::spawn), `f` takes what owns its contents: `|text: String|`. For
+    /// `|text: &str|` the compiler says that the "implementation of `serde_core::de::Deserialize`
+    /// is not general enough".
     ///
     /// ```
     /// use std::time::Duration;
@@ -172,6 +189,10 @@ impl ProcessPool {
     /// assert_eq!(each, [40, 50]);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// The [`ProcessCall`] and its clones keep the encoded context, and what travels beside it: a
+    /// channel whose end is in the context stays open, and [`Shared`](crate::Shared) memory stays
+    /// there, until the last of them is dropped.
     ///
     /// If the context cannot be encoded, each call ends in [`Codec`](TaskError::Codec).
     pub fn call_with<C, A, R>(&self, context: &C, f: fn(&C, A) -> R) -> ProcessCall<'_, A, R>
