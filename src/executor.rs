@@ -15,8 +15,6 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-#[cfg(feature = "ssh")]
-use crate::process::machines::Ssh;
 use crate::process::{Portable, ProcessPool};
 use crate::sync::park::blocking_refused;
 use crate::task::panic::{catch, install_hook};
@@ -205,10 +203,10 @@ impl Executor for Inline {
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
-/// may use. With the feature `ssh` it also parses from `"ssh:node1,node2:8"`, a process pool on
-/// those hosts (`Ssh::hosts`); with the feature `slurm` from `"slurm:8"`, up to eight workers on a
+/// may use. With the feature `slurm` it also parses from `"slurm:8"`, up to eight workers on a
 /// Slurm cluster (`Slurm::sbatch`); with the feature `dask` from `"dask:tls://scheduler:8786"`, a
-/// pool on the Dask cluster with that scheduler.
+/// pool on the Dask cluster with that scheduler. `trefoil_machines::executor` knows
+/// `"ssh:node1,node2:8"`, too.
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};
@@ -270,8 +268,8 @@ impl FromStr for AnyExecutor {
         let unknown = || {
             let words = format!(
                 "`{text}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` \
-                 or `inline`, with N from 1, or with the feature `ssh` `ssh:HOST,HOST:N`, with \
-                 `slurm` `slurm:N`, with `dask` `dask:ADDRESS`"
+                 or `inline`, with N from 1, or with the feature `slurm` `slurm:N`, with `dask` \
+                 `dask:ADDRESS`"
             );
             io::Error::new(io::ErrorKind::InvalidInput, words)
         };
@@ -285,11 +283,6 @@ impl FromStr for AnyExecutor {
                 Self::Threads(builder.build()?)
             }
             Some(("processes", n)) => Self::Processes(ProcessPool::with_workers(width(n)?.get())?),
-            #[cfg(feature = "ssh")]
-            Some(("ssh", hosts)) => {
-                let engine = Ssh::hosts(hosts.split(','));
-                Self::Processes(ProcessPool::builder().launcher(engine).build()?)
-            }
             #[cfg(feature = "slurm")]
             Some(("slurm", n)) => {
                 let slurm = crate::process::machines::Slurm::sbatch().nodes(1..=width(n)?.get());

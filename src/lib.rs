@@ -42,7 +42,7 @@
 //! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |
 //! | `tracing` | a span for each task | tracing |
 //! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table | |
-//! | `ssh`, `slurm`, `dask` | worker processes on [other machines](_documentation::machines) | sha2; hmac for `slurm` |
+//! | `slurm`, `dask` | worker processes on [other machines](_documentation::machines) | sha2 and hmac for `slurm` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(
     clippy::needless_doctest_main,
@@ -72,7 +72,7 @@ compile_error!(
 
 #[cfg(all(windows, feature = "__machines"))]
 compile_error!(
-    "workers on other machines (the features `ssh`, `slurm` and `dask`) cannot be started from Windows"
+    "workers on other machines (the features `slurm` and `dask`) cannot be started from Windows"
 );
 
 #[macro_use]
@@ -144,9 +144,6 @@ pub use process::machines::root::Dask;
 #[cfg(feature = "slurm")]
 #[doc(inline)]
 pub use process::machines::root::Slurm;
-#[cfg(feature = "ssh")]
-#[doc(inline)]
-pub use process::machines::root::Ssh;
 #[cfg(feature = "processes")]
 #[doc(inline)]
 pub use process::root::{
@@ -216,11 +213,8 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
-    // Its examples need these features.
-    #[cfg(any(
-        not(doctest),
-        all(feature = "dask", feature = "slurm", feature = "ssh")
-    ))]
+    // Its examples need other features, and another crate, which tests them.
+    #[cfg(not(doctest))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/MACHINES.md")]
     pub mod machines {}

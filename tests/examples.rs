@@ -408,18 +408,6 @@ fn on_slurm() {
     );
 }
 
-#[cfg(feature = "ssh")]
-#[test]
-fn on_ssh() {
-    shows(
-        "on_ssh",
-        "
-100 stretches were counted on *
-78498 primes below a million
-",
-    );
-}
-
 #[cfg(feature = "trace")]
 #[test]
 fn traced() {

@@ -31,7 +31,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use trefoil::{Bulk, Dask, Executor, ProcessPool, Slurm, Ssh};
+use trefoil::{Bulk, Dask, Executor, ProcessPool, Slurm};
+use trefoil_machines::Ssh;
 
 type Any = Box<dyn Error>;
 
@@ -213,7 +214,7 @@ fn pipe(command: &mut Command) -> Result<(Child, ChildStdin, ChildStdout), Any> 
 
 fn ssh(host: &str, config: &str) -> Result<ProcessPool, Any> {
     Ok(ProcessPool::builder()
-        .on(Ssh::hosts([host]).config(config))
+        .launcher(Ssh::hosts([host]).config(config))
         .build()?)
 }
 

@@ -16,7 +16,7 @@ work=$(mktemp -d)
 ends=()
 trap 'for pid in "${ends[@]}"; do kill "$pid" 2>/dev/null || true; done; [ ! -e "$work/slurm" ] || .ci/slurm stop "$work/slurm"; rm -rf "$work"' EXIT
 
-cargo build --locked --release -p trefoil-machines
+cargo build --locked --release -p trefoil-machines-benches
 machines=${CARGO_TARGET_DIR:-target}/release/machines
 block() {
     printf '\n== %s\n' "$1"

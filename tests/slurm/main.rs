@@ -12,7 +12,7 @@
 )] // a program, not the crate
 
 mod accidents;
-#[path = "../machines/chaos.rs"]
+#[path = "../../crates/trefoil-machines/tests/ssh/chaos.rs"]
 mod chaos;
 mod contract;
 mod copies;

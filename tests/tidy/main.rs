@@ -29,9 +29,9 @@ use std::fs;
 use std::path::Path;
 
 /// What is checked: everything that is written by hand and committed.
-const ROOTS: [&str; 12] = [
-    "src", "inside", "tests", "adapters", "checks", "benches", "examples", "programs", "compat",
-    "docs", ".ci", ".config",
+const ROOTS: [&str; 13] = [
+    "src", "inside", "tests", "adapters", "crates", "checks", "benches", "examples", "programs",
+    "compat", "docs", ".ci", ".config",
 ];
 
 /// Reads every file of the checkout that a rule is about.

@@ -17,11 +17,11 @@ impl Launched {
     /// process group of its own. What it writes to standard error is passed on, and the end of it
     /// is in the [error](crate::WorkerExit::stderr_tail) of an item that dies with the worker.
     ///
-    /// The worker is gone when its stream has ended, so the command may be the worker itself, or
-    /// something that stays until the worker ends, as `ssh` and `docker run` do, or something that
-    /// ends earlier, if it has given the worker a session of its own (`setsid --fork`): when the
-    /// process ends, the rest of its group is killed. To kill the worker, the pool kills the group
-    /// and shuts the stream down.
+    /// The worker is gone when its stream has ended. So the command may be the worker itself, or
+    /// something that stays until the worker ends, as `ssh` and `docker run` do. When it ends, what
+    /// is left of its group is killed, and the worker with it; except that one which ends with code
+    /// 0 may leave a worker that it has given a session of its own (`setsid --fork`). To kill the
+    /// worker, the pool kills the group and shuts the stream down.
     ///
     /// # Errors
     /// What the system says; for a program that is missing, its name.

@@ -7,7 +7,7 @@
 //! renamed. Nevertheless it is compared again before it is used: a machine may have lost power, or
 //! somebody may have written to it.
 //!
-//! Tests: `tests/machines/`, `tests/slurm/`.
+//! Tests: `tests/slurm/`.
 
 use std::ffi::OsStr;
 use std::fs::File;

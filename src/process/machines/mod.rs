@@ -3,9 +3,9 @@
 //! An [`Engine`] starts a pool's workers there, if the pool is built
 //! [`on`](crate::ProcessPoolBuilder::on) one. The program stays the same.
 
-#[cfg(any(feature = "slurm", feature = "ssh"))]
+#[cfg(feature = "slurm")]
 mod conversation;
-#[cfg(any(feature = "slurm", feature = "ssh"))]
+#[cfg(feature = "slurm")]
 mod copy;
 #[cfg(feature = "dask")]
 mod dask;
@@ -15,11 +15,7 @@ mod dask_control;
 mod handshake;
 #[cfg(feature = "slurm")]
 mod holder;
-#[cfg(feature = "ssh")]
-mod host;
-#[cfg(feature = "ssh")]
-mod probe;
-#[cfg(any(feature = "slurm", feature = "ssh"))]
+#[cfg(feature = "slurm")]
 mod shell;
 #[cfg(feature = "slurm")]
 mod slurm;
@@ -37,8 +33,6 @@ mod slurm_launch;
 mod slurm_sending;
 #[cfg(feature = "slurm")]
 mod slurm_state;
-#[cfg(feature = "ssh")]
-mod ssh;
 #[cfg(feature = "slurm")]
 mod strangers;
 
@@ -55,8 +49,6 @@ pub(crate) mod root {
     pub use super::dask::Dask;
     #[cfg(feature = "slurm")]
     pub use super::slurm::Slurm;
-    #[cfg(feature = "ssh")]
-    pub use super::ssh::Ssh;
 }
 #[doc(hidden)]
 pub use root::*;

@@ -18,7 +18,8 @@
 //! **Launched.** Where a launcher has started the worker, the process here may be another one,
 //! which may end earlier or later than the worker. There the end of the stream is the worker's end.
 //! When the process ends first, its group is killed, because what is left of it may hold the stream
-//! open; when the stream ends first, the process gets a second to report how the worker ended.
+//! open; and the stream is shut down, unless the process has ended well. When the stream ends
+//! first, the process gets a second to report how the worker ended.
 //!
 //! **Refusal.** A process that may not be signalled is ended in other ways (`child`): the first
 //! `kill` shuts the stream down; a second one, if the process still lives, cuts the lifeline. A
@@ -31,6 +32,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -142,6 +144,8 @@ pub(crate) struct Link {
     is_launched: bool,
     /// The process that stands for it has ended, and its stream has not.
     pub(crate) has_outlived: bool,
+    /// How that process has ended.
+    status: Option<ExitStatus>,
     /// Its stream has ended, and the process that stands for it has not: when to kill that.
     pub(crate) finish_at: Option<Instant>,
     /// Watches the process until it says hello. `None`: a launcher has started it, so the process
@@ -229,6 +233,7 @@ impl Link {
             let_go_at: None,
             is_launched: false,
             has_outlived: false,
+            status: None,
             finish_at: None,
             looks: Some(StartupWatch::new(Instant::now())),
             at_end: false,
@@ -627,14 +632,22 @@ impl Link {
         }
     }
 
-    /// The process of a launcher's worker has ended. True: so has the stream. Otherwise the worker
-    /// may live; what else is left of the process's group is killed, since it may hold the stream.
+    /// The process of a launcher's worker has ended. True: so has the stream. Otherwise what else
+    /// is left of the process's group is killed, since it may hold the stream; and the worker,
+    /// unless the process has ended well, and so has handed it over.
     pub(crate) fn process_ended(&mut self) -> bool {
-        self.has_outlived = self.is_launched && !self.at_end;
-        if self.has_outlived {
-            self.child.end_family();
+        if !self.is_launched || self.at_end {
+            return true;
         }
-        !self.has_outlived
+        self.has_outlived = true;
+        self.child.end_family();
+        let process = self.child.process.as_ref();
+        self.status = process.and_then(|process| process.fetch().ok().flatten());
+        if !self.status.is_some_and(|status| status.success()) {
+            self.child.shut();
+            self.let_go_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
+        }
+        false
     }
 
     /// Its stream has ended. True: so has its process, or it has none here. Otherwise that is
@@ -661,7 +674,8 @@ impl Link {
         let mut ending = Ending::default();
         self.child.end_family();
         let process = self.child.process.as_ref();
-        if let Some(Ok(Some(status))) = process.map(|process| process.fetch()) {
+        let status = self.status.or_else(|| process?.fetch().ok()?);
+        if let Some(status) = status {
             (ending.code, ending.signal) = (status.code(), child::signal_of(status));
         }
         // What a dead process wrote to our socket can be read; what forwards the stream may have

@@ -179,7 +179,7 @@ mod tests {
         assert!(contexts.get::<Fragile>(3).is_err());
     }
 
-    /// (In one process; `tests/machines/` has several.)
+    /// (In one process; `crates/trefoil-machines/tests/ssh/` has several.)
     #[test]
     fn what_is_shown_is_found_and_is_the_same() {
         let mut bytes = Vec::new();

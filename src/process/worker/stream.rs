@@ -4,7 +4,7 @@
 //! A worker that is a child of its parent has one socket for both directions. One that was started
 //! on another machine has two pipes or sockets, which it was given there.
 //!
-//! Tests: below; `tests/machines/`.
+//! Tests: below; `crates/trefoil-machines/tests/ssh/`.
 
 use std::io;
 

@@ -2,10 +2,10 @@
 //!
 //! **Protocol.** For each worker there is an ssh client, a child of this process. Its standard
 //! input and output are one end of the worker's stream. On the host, a shell reads one line
-//! (`shell`), and starts the executable with the stream as two other descriptors and with an empty
-//! standard input, so that no code of the program can write into the stream by accident. The shell
-//! waits for the executable, and exits with its status. (255 is the client's own: in its place the
-//! shell says so on standard error, and exits with 254.)
+//! (`common::shell`), and starts the executable with the stream as two other descriptors and with
+//! an empty standard input, so that no code of the program can write into the stream by accident.
+//! The shell waits for the executable, and exits with its status. (255 is the client's own: in its
+//! place the shell says so on standard error, and exits with 254.)
 //!
 //! When the client is killed, sshd closes the stream; the worker sees its end, and kills its
 //! process group. When this process dies, the client sees the end of its standard input, and the
@@ -15,7 +15,10 @@
 //! not have it, or whose copy has another SHA-256 (`probe`). Copying also removes copies that no
 //! pool has used for a month.
 //!
-//! Tests: `tests/machines/`.
+//! Tests: `crates/trefoil-machines/tests/ssh/`.
+
+mod host;
+mod probe;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -23,17 +26,19 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use super::copy;
-use super::host::Host;
-use super::probe::{MARK, Probe};
-use super::shell::{COMMAND, exports, line, quoted};
-use crate::loom::{Mutex, thread};
-use crate::process::PoolError;
-use crate::process::{Capabilities, Ending, Invitation, Launched, Launcher, Program, WorkerStream};
-use crate::task::{Completer, Task};
+use trefoil::process::{
+    Capabilities, Ending, Invitation, Launched, Launcher, Program, WorkerStream,
+};
+use trefoil::{Completer, PoolError, Task};
+
+use self::host::Host;
+use self::probe::{MARK, Probe};
+use crate::common::copy;
+use crate::common::shell::{COMMAND, exports, line, quoted};
 
 /// How many connections to one host may be starting at once: an sshd drops some if more than ten
 /// are (`MaxStartups`).
@@ -55,7 +60,7 @@ const SAID_255: &str = "trefoil: the worker has exited with code 255";
 
 /// Workers on other machines, over ssh.
 ///
-/// Needs the feature `ssh`, OpenSSH's client here, and on each host an sshd, a POSIX shell,
+/// Needs OpenSSH's client here, and on each host an sshd, a POSIX shell,
 /// `sha256sum`, and a login that asks no question (`ssh HOST true` works from a script). Nothing
 /// else is installed there: the executable is copied to each host that does not have it yet, or
 /// whose copy was damaged.
@@ -64,10 +69,11 @@ const SAID_255: &str = "trefoil: the worker has exited with code 255";
 /// begin with the pool. The pool treats them as it does others: a worker that dies costs what it
 /// ran, and is replaced; an item runs at most once unless it has a `retry`. When a connection is
 /// lost, all that was sent over it and was not answered counts as begun. What is different stands
-/// in [MACHINES](crate::_documentation::machines).
+/// in [MACHINES](trefoil::_documentation::machines).
 ///
 /// ```no_run
-/// use trefoil::{ProcessPool, Ssh};
+/// use trefoil::ProcessPool;
+/// use trefoil_machines::Ssh;
 ///
 /// trefoil::init();
 /// let procs = ProcessPool::builder().launcher(Ssh::hosts(["node1", "ada@node2:8"])).build()?;
@@ -92,7 +98,7 @@ impl Ssh {
     /// `~/.ssh/config`), with a colon and how many workers it is to have if that is not the
     /// number of its processors (`node1:8`).
     ///
-    /// With [`workers`](crate::ProcessPoolBuilder::workers) the pool has so many in all, host by
+    /// With [`workers`](trefoil::ProcessPoolBuilder::workers) the pool has so many in all, host by
     /// host in turn.
     pub fn hosts<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
         Self {
@@ -163,7 +169,7 @@ impl Ssh {
     }
 
     /// Shell code that sets `$f` to the executable's path on the host, and if it is a copy `$d` and
-    /// `$t` (`copy`).
+    /// `$t` (`common::copy`).
     fn place(&self, program: &Program, build: &str) -> io::Result<Vec<u8>> {
         if let Some(path) = &self.executable {
             return Ok([b"f=", &quoted(path)[..], b"; d=$f"].concat());
@@ -283,11 +289,7 @@ impl Launcher for Ssh {
     fn start(&self, index: usize) -> Task<io::Result<Launched>> {
         let connected = self.connected();
         let (completer, task) = Completer::new();
-        connected
-            .starts
-            .lock()
-            .waiting
-            .push_back((index, completer));
+        connected.starts().waiting.push_back((index, completer));
         connected.next();
         task
     }
@@ -383,28 +385,25 @@ struct Connected {
 }
 
 /// The workers that have not begun.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Starts {
     starting: Vec<usize>,
     /// Those that wait, because too many of their host are starting.
     waiting: VecDeque<(usize, Completer<io::Result<Launched>>)>,
 }
 
-debug!(
-    impl Starts,
-    self,
-    starting = self.starting.len(),
-    waiting = self.waiting.len()
-);
-
 impl Connected {
+    fn starts(&self) -> MutexGuard<'_, Starts> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn host(&self, index: usize) -> usize {
         self.slots[index % self.slots.len()]
     }
 
     /// Starts the workers that may start now.
     fn next(&self) {
-        let mut starts = self.starts.lock();
+        let mut starts = self.starts();
         let waiting = std::mem::take(&mut starts.waiting);
         let mut begin = Vec::new();
         for (index, completer) in waiting {
@@ -433,7 +432,7 @@ impl Connected {
 
     /// Worker `index` does not start any more.
     fn started(&self, index: usize) {
-        self.starts.lock().starting.retain(|other| *other != index);
+        self.starts().starting.retain(|other| *other != index);
     }
 
     fn launch(&self, index: usize) -> io::Result<Launched> {
@@ -449,6 +448,8 @@ impl Connected {
 
 impl Ssh {
     fn connected(&self) -> &Connected {
-        self.connected.as_ref().expect("`build` prepares it")
+        self.connected
+            .as_ref()
+            .expect("a pool prepares it before it starts workers")
     }
 }

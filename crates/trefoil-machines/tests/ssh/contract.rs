@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use trefoil::process::{WorkerStdout, channel};
 use trefoil::{
-    AnyExecutor, Bulk, CancelToken, Executor, PoolError, ProcessPool, Shared, SharedAtomics,
-    Shutdown, TaskError, TaskGroup, WorkerExit, race,
+    Bulk, CancelToken, Executor, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown,
+    TaskError, TaskGroup, WorkerExit, race,
 };
 
 use crate::cluster::{Cluster, clusters};
@@ -30,7 +30,7 @@ pub(crate) fn helpers() {
 fn driver() {
     let cluster = std::env::var(CLUSTER).unwrap();
     let cluster = Path::new(&cluster);
-    let ssh = trefoil::Ssh::hosts(["node1:3"]).directory(cluster.join("cache"));
+    let ssh = trefoil_machines::Ssh::hosts(["node1:3"]).directory(cluster.join("cache"));
     let config = cluster.join("config");
     let ssh = match config.exists() {
         true => ssh.config(config),
@@ -75,10 +75,8 @@ fn slowly(n: u64) -> u64 {
 
 /// Chooses an executor by its name.
 fn chooser() {
-    let executor: AnyExecutor = std::env::var("TREFOIL_TEST_CHOICE")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let name = std::env::var("TREFOIL_TEST_CHOICE").unwrap();
+    let executor = trefoil_machines::executor(&name).unwrap();
     let squares = executor.map(0..10u64, |n| n * n).unwrap();
     println!("{} {}", executor.width(), squares[9]);
 }
@@ -198,7 +196,7 @@ tests! {
                 if support::noted(&path) < 3 { std::process::abort() }
                 support::noted(&path)
             });
-            let scratch = support::Scratch::new("machines-again");
+            let scratch = support::Scratch::new("ssh-again");
             assert_eq!(again.retry(5).spawn(scratch.text()).join().unwrap(), 3);
         }
     }
@@ -209,7 +207,7 @@ tests! {
     fn no_child_hides_a_death() {
         for cluster in clusters() {
             let procs = cluster.pool(1);
-            let scratch = support::Scratch::new("machines-child");
+            let scratch = support::Scratch::new("ssh-child");
             let task = procs.spawn(scratch.text(), |path: String| -> () {
                 #[allow(clippy::zombie_processes)]
                 let child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -250,7 +248,7 @@ tests! {
     fn a_killed_client_is_a_dead_worker() {
         for cluster in clusters() {
             let procs = cluster.pool(1);
-            let scratch = support::Scratch::new("machines-client");
+            let scratch = support::Scratch::new("ssh-client");
             let task = procs.spawn(scratch.text(), |path: String| -> () {
                 support::note(&path, u64::from(std::process::id()));
                 forever::<()>();
@@ -265,10 +263,18 @@ tests! {
         }
     }
 
+    /// The client exits with 255 then, whatever the worker does.
     fn a_lost_connection_is_told() {
         let cluster = Cluster::stand_in();
+        let client = std::fs::read_to_string(cluster.directory.join("ssh")).unwrap();
+        let lost = cluster.directory.join("lost");
+        let ends = format!("sh -c \"$last\"; s=$?; [ -e {} ] && exit 255; exit $s", lost.display());
+        cluster.script("ssh", &client.replace("exec sh -c \"$last\"", &ends));
         let procs = cluster.pool(1);
-        let exit = death(procs.spawn((), |()| -> () { std::process::exit(255) }).join());
+        let exit = death(procs.spawn(lost, |lost: std::path::PathBuf| -> () {
+            std::fs::write(lost, "").unwrap();
+            std::process::exit(7)
+        }).join());
         assert_eq!((exit.code(), exit.signal()), (None, None), "{exit}");
         assert!(exit.to_string().contains("ssh has lost node1"), "{exit}");
     }
@@ -366,7 +372,7 @@ tests! {
             let endless = procs.call(|_: u32| -> u32 { forever() });
             let error = endless.timeout(Duration::from_millis(100)).spawn(1).join().unwrap_err();
             assert!(matches!(error, TaskError::TimedOut(_)), "{error:?}");
-            let scratch = support::Scratch::new("machines-cancel");
+            let scratch = support::Scratch::new("ssh-cancel");
             let task = procs.spawn(scratch.text(), |path: String| -> () {
                 support::note(&path, u64::from(std::process::id()));
                 let token = CancelToken::current();
@@ -421,7 +427,7 @@ tests! {
         assert_eq!(place.file_name(), own.file_name());
         // It may also be there already.
         let there = cluster.ssh(&["node1:1"]).executable(&own);
-        let procs = ProcessPool::builder().on(there).build().unwrap();
+        let procs = ProcessPool::builder().launcher(there).build().unwrap();
         assert_eq!(procs.spawn((), |()| std::env::current_exe().unwrap()).join().unwrap(), own);
     }
 
@@ -466,7 +472,7 @@ tests! {
             .env("PATH", path);
         let out = command.output().unwrap();
         assert_eq!(String::from_utf8_lossy(&out.stdout), "3 81\n", "{out:?}");
-        let error = "ssh:node1:0".parse::<AnyExecutor>().unwrap_err().to_string();
+        let error = trefoil_machines::executor("ssh:node1:0").unwrap_err().to_string();
         assert!(error.contains("`node1:0` is no host"), "{error}");
     }
 }

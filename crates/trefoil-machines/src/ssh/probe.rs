@@ -8,14 +8,15 @@
 //!    whatever would keep a worker from starting is found here and reported: another kind of
 //!    processor, older libraries, another build, a `main` without `init`.
 //!
-//! Tests: below; `tests/machines/`.
+//! Tests: below; `crates/trefoil-machines/tests/ssh/`.
 
 use std::io;
 use std::process::Command;
 use std::time::Duration;
 
-use super::conversation::{ProgramOutput, Rest, converse};
-use crate::process::Program;
+use trefoil::process::Program;
+
+use crate::common::conversation::{ProgramOutput, Rest, converse};
 
 /// How long a host may take to describe itself.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
@@ -105,7 +106,9 @@ impl Probe {
         if !facts.has_it {
             return Err(self.says("has no such executable", &answer));
         }
-        let begins = rest.trim_ascii() == self.program.identity().as_bytes();
+        // (It may print something before `init`.)
+        let last = rest.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+        let begins = last == Some(self.program.identity().as_bytes());
         match begins && answer.status.success() {
             true => Ok(facts.processors),
             false => Err(self.no_worker(&answer)),

@@ -16,7 +16,7 @@ mod context;
 mod contract;
 mod cut;
 mod errors;
-#[path = "../support/mod.rs"]
+#[path = "../../../../tests/support/mod.rs"]
 mod support;
 
 fn main() {

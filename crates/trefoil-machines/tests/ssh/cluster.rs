@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use trefoil::{ProcessPool, ProcessPoolBuilder, Ssh};
+use trefoil::{ProcessPool, ProcessPoolBuilder};
+use trefoil_machines::Ssh;
 
 use crate::cut::ip;
 
@@ -205,7 +206,7 @@ impl Cluster {
     }
 
     pub(crate) fn builder(&self, hosts: &[&str]) -> ProcessPoolBuilder {
-        ProcessPool::builder().on(self.ssh(hosts))
+        ProcessPool::builder().launcher(self.ssh(hosts))
     }
 
     /// A pool on one host, with so many workers.

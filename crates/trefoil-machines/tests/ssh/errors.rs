@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use trefoil::{PoolError, ProcessPool, Ssh};
+use trefoil::{PoolError, ProcessPool};
+use trefoil_machines::Ssh;
 
 use crate::cluster::{Cluster, clusters};
 use crate::support::{Test, tests};

@@ -2,14 +2,15 @@
 //! over ssh.
 //!
 //! ```text
-//! cargo run --features ssh --example on_ssh                    # workers here
-//! cargo run --features ssh --example on_ssh -- node1 node2:8   # workers there: `ssh node1 true` must work without a question
+//! cargo run -p trefoil-machines --features ssh --example on_ssh                    # workers here
+//! cargo run -p trefoil-machines --features ssh --example on_ssh -- node1 node2:8   # workers there: `ssh node1 true` must work without a question
 //! ```
 
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use trefoil::{ProcessPool, Ssh};
+use trefoil::ProcessPool;
+use trefoil_machines::Ssh;
 
 /// How many numbers below the end of a stretch of 10,000 are prime, and where that was counted.
 fn primes(stretch: u32) -> (String, usize) {

@@ -1,0 +1,98 @@
+//! Runs a program with given input, and collects its output, within a deadline.
+//!
+//! Separate threads write and read, so that neither side blocks on a full pipe.
+
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The input that follows the first bytes.
+pub(crate) type Rest = Box<dyn Read + Send>;
+
+/// The exit status and the output of a program.
+pub(crate) struct ProgramOutput {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+/// Runs `command` until it exits. Writes `words` to its standard input, then all of `rest`, then
+/// closes it. Without `rest`, standard input stays open until the program has exited. Errors name
+/// the program.
+pub(crate) fn converse(
+    command: &mut Command,
+    words: Vec<u8>,
+    rest: Option<Rest>,
+    limit: Duration,
+) -> io::Result<ProgramOutput> {
+    let end = Instant::now() + limit;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let said = command.spawn().and_then(|mut child| {
+        let heard = hear(&mut child, words, rest, end);
+        if heard.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait()?;
+        let [stdout, stderr] = heard?;
+        Ok(ProgramOutput {
+            status,
+            stdout,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        })
+    });
+    said.map_err(|error| {
+        let name = command.get_program().to_string_lossy();
+        io::Error::new(error.kind(), format!("`{name}`: {error}"))
+    })
+}
+
+/// Writes the input, and reads both output streams to their ends.
+fn hear(
+    child: &mut Child,
+    words: Vec<u8>,
+    rest: Option<Rest>,
+    end: Instant,
+) -> io::Result<[Vec<u8>; 2]> {
+    let (tell, told) = mpsc::channel();
+    let stdout = child.stdout.take().map(|out| Box::new(out) as Rest);
+    let stderr = child.stderr.take().map(|err| Box::new(err) as Rest);
+    for (number, stream) in [stdout, stderr].into_iter().enumerate() {
+        let tell = tell.clone();
+        start(move || {
+            let mut all = Vec::new();
+            let _ = stream.map(|mut stream| stream.read_to_end(&mut all));
+            let _ = tell.send((number, all));
+        })?;
+    }
+    let stdin = child.stdin.take();
+    let (keep, _kept) = mpsc::channel();
+    start(move || {
+        let Some(mut stdin) = stdin else { return };
+        // (If the program stops reading, its exit status says why.)
+        let said = stdin.write_all(&words);
+        if let (Ok(()), Some(mut rest)) = (said, rest) {
+            let _ = io::copy(&mut rest, &mut stdin);
+            return;
+        }
+        let _ = keep.send(stdin);
+    })?;
+    let mut heard = [Vec::new(), Vec::new()];
+    for _ in 0..heard.len() {
+        let left = end.saturating_duration_since(Instant::now());
+        let (number, all) = told
+            .recv_timeout(left)
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer"))?;
+        heard[number] = all;
+    }
+    Ok(heard)
+}
+
+fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = thread::Builder::new().name("trefoil-converses".to_owned());
+    thread.spawn(work).map(drop)
+}

@@ -1,0 +1,27 @@
+//! Workers of [trefoil](https://docs.rs/trefoil)'s process pools on other machines.
+//!
+#![doc = include_str!("../README.md")]
+//!
+//! # Names
+//!
+//! [`executor`] makes an executor from a name, such as `"threads:4"` or `"ssh:node1,node2:8"`: so a
+//! configuration file can say where a program runs.
+
+// Without any feature there is nothing that uses it.
+#![cfg_attr(not(feature = "ssh"), allow(dead_code))]
+
+#[cfg(not(unix))]
+compile_error!("workers on other machines are started from Unix only");
+
+mod common;
+mod executor;
+#[cfg(feature = "ssh")]
+mod ssh;
+
+#[cfg(all(doctest, feature = "ssh"))]
+#[doc = include_str!("../../../docs/MACHINES.md")]
+mod guide {}
+
+pub use executor::executor;
+#[cfg(feature = "ssh")]
+pub use ssh::Ssh;
