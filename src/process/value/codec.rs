@@ -78,24 +78,24 @@ pub(crate) fn encode_own<T: Serialize + 'static>(
 ) -> Result<()> {
     if let Some(whole) = vector::whole(value)
         && let Some(own) = beside
-        && take(whole, out, own)?
     {
-        return Ok(());
+        take(whole, out.len(), own)?;
     }
     encode(value, out, beside)
 }
 
+/// Moves a large array out of the value that is about to be written at `start`, and leaves an empty
+/// one there.
 #[inline(never)]
-fn take(whole: &mut dyn Array, out: &mut Vec<u8>, own: &mut Encoding) -> Result<bool> {
+fn take(whole: &mut dyn Array, start: usize, own: &mut Encoding) -> Result<()> {
     let length = whole.bytes().len();
     if length >= LARGE {
         free_memory::check(length).map_err(|error| no_memory(length, &error))?;
     }
-    let is_left_out = is_large(whole.bytes()) && own.take(whole, out.len() + 1);
-    if is_left_out {
-        out.push(0); // as an empty string
+    if is_large(whole.bytes()) {
+        own.take(whole, start + 1); // behind the length, which is 0 then
     }
-    Ok(is_left_out)
+    Ok(())
 }
 
 /// The error for a piece of so many bytes, with the words for it.

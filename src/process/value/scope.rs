@@ -93,16 +93,20 @@ impl Encoding {
         self.attachments.is_empty() && self.lent.is_empty() && self.awaited.is_empty()
     }
 
-    /// Leaves out `whole`, which is the value itself, after `at` bytes. It is taken, not copied, if
-    /// it is sent ahead. False: it must travel in the bytes.
-    pub(crate) fn take(&mut self, whole: &mut dyn Array, at: usize) -> bool {
+    /// Moves `whole`, which is the value itself, out of the bytes, if it can be lent or sent ahead: an
+    /// empty one stays. `at` is how many bytes there are behind its length.
+    pub(crate) fn take(&mut self, whole: &mut dyn Array, at: usize) {
         let lender = self.lender.as_ref();
         let lent = lender.and_then(|lender| lender.lend(whole.bytes(), at));
         let ahead = self.sends_ahead && is_worth_it(whole.bytes());
-        let lent = lent.or_else(|| ahead.then(|| Lent::ahead(at, whole.take())));
-        let is_left_out = lent.is_some();
-        self.lent.extend(lent);
-        is_left_out
+        match lent {
+            Some(lent) => {
+                drop(whole.take()); // it was copied into lent memory
+                self.lent.push(lent);
+            }
+            None if ahead => self.lent.push(Lent::ahead(at, whole.take())),
+            None => {}
+        }
     }
 
     pub(crate) fn clear(&mut self) {
