@@ -54,11 +54,11 @@ use crate::task::Task;
 /// use trefoil::process::{Capabilities, Launched, Launcher, Program, WorkerStream};
 /// use trefoil::{PoolError, ProcessPool, Task};
 ///
-/// /// Workers that see nothing of this process's environment.
+/// /// Workers that do not know where the user's home is.
 /// #[derive(Debug, Default)]
-/// struct Clean(Option<Program>);
+/// struct Homeless(Option<Program>);
 ///
-/// impl Launcher for Clean {
+/// impl Launcher for Homeless {
 ///     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
 ///         self.0 = Some(program.clone());
 ///         Ok(Capabilities::slots(2))
@@ -69,19 +69,19 @@ use crate::task::Task;
 ///     }
 /// }
 ///
-/// impl Clean {
+/// impl Homeless {
 ///     fn command(&self) -> io::Result<Command> {
 ///         let program = self.0.as_ref().expect("it was prepared");
+///         let invitation = program.invitation(WorkerStream::Stdio);
 ///         let mut command = Command::new("env");
-///         command.arg("-i");
-///         command.arg(program.invitation(WorkerStream::Stdio).to_string());
-///         command.arg(program.path()?).args(program.arguments());
+///         command.args(["-u", "HOME"]).arg(program.path()?).args(program.arguments());
+///         command.envs(program.variables()).env(invitation.name(), invitation.value());
 ///         Ok(command)
 ///     }
 /// }
 ///
 /// # trefoil::init();
-/// let procs = ProcessPool::builder().launcher(Clean::default()).build()?;
+/// let procs = ProcessPool::builder().launcher(Homeless::default()).build()?;
 /// let home = procs.spawn((), |()| std::env::var("HOME").ok()).join()?;
 /// assert_eq!(home, None);
 /// # Ok::<_, Box<dyn std::error::Error>>(())

@@ -69,7 +69,7 @@ const SAID_255: &str = "trefoil: the worker has exited with code 255";
 /// begin with the pool. The pool treats them as it does others: a worker that dies costs what it
 /// ran, and is replaced; an item runs at most once unless it has a `retry`. When a connection is
 /// lost, all that was sent over it and was not answered counts as begun. What is different stands
-/// in [MACHINES](trefoil::_documentation::machines).
+/// in [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).
 ///
 /// ```no_run
 /// use trefoil::ProcessPool;
