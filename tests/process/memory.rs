@@ -126,6 +126,8 @@ fn addressless() {
     let large = || Bulk::from(vec![0u8; LARGE]);
     let whole = procs.spawn(large(), |bulk: Bulk<u8>| bulk.len());
     assert_eq!(whole.join().unwrap(), LARGE);
+    // The array is kept until its frame has ended, which another answer comes after.
+    assert_eq!(procs.spawn(2, |n: u32| n).join().unwrap(), 2);
     let part = procs.spawn((large(), 7u8), |both: (Bulk<u8>, u8)| both.0.len());
     let words = detail(part.join());
     assert!(words.contains("bytes of it in one piece"), "{words}");

@@ -93,8 +93,8 @@ impl Encoding {
         self.attachments.is_empty() && self.lent.is_empty() && self.awaited.is_empty()
     }
 
-    /// Moves `whole`, which is the value itself, out of the bytes, if it can be lent or sent ahead: an
-    /// empty one stays. `at` is how many bytes there are behind its length.
+    /// Moves `whole`, which is the value itself, out of the bytes, if it can be lent or sent ahead:
+    /// an empty one stays. `at` is how many bytes there are behind its length.
     pub(crate) fn take(&mut self, whole: &mut dyn Array, at: usize) {
         let lender = self.lender.as_ref();
         let lent = lender.and_then(|lender| lender.lend(whole.bytes(), at));
