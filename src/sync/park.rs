@@ -18,7 +18,7 @@
 //!   in the parent makes a new parker.
 //!
 //! **Refusal.** The thread of an event loop, and the driver of a process pool, must not block:
-//! while they hold a guard ([`refuse_blocking`](marker::refuse_blocking)), waits return at once with
+//! while they hold a guard ([`refuse_blocking`]), waits return at once with
 //! an error.
 //!
 //! Tests: `checks/tests/models.rs` (parked join against completion, cancel and
