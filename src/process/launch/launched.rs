@@ -69,6 +69,10 @@ pub struct Launched(pub(crate) Started);
 impl Launched {
     /// A worker at the other end of `socket`, a connected stream socket. To kill the worker, the
     /// pool shuts the stream down, and expects its end within a second.
+    ///
+    /// If the other end is a Unix socket that is the worker's own, for both directions, nothing
+    /// that the worker has sent is lost. Otherwise all that it had when it died and has not
+    /// answered counts as begun, unless the launcher [knows better](super::Ending::loses_records).
     pub fn stream(socket: impl Into<OwnedFd>) -> Self {
         Self(Started {
             socket: socket.into(),

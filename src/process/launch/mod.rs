@@ -177,9 +177,13 @@ pub struct Ending {
     pub note: Option<String>,
     /// Whether the worker may have sent records that did not arrive. Then every item that it had
     /// counts as begun, and fails unless it has a [`retry`](crate::ProcessCall::retry): otherwise
-    /// an item could run twice. At first: whether something forwarded the stream between the worker
-    /// and a [command](Launched::command), or a [stream](Launched::stream) ended with an error.
+    /// an item could run twice. At first: false if the other end of the pool's socket was the
+    /// worker's own, for both directions; otherwise true, because what forwarded the stream may
+    /// have kept some of it. That shows on Unix sockets only, so a launcher whose workers have
+    /// another kind of [stream](Launched::stream) must say whether anything was lost.
     pub loses_records: bool,
+    /// Whether the stream ended with an error.
+    pub(crate) was_reset: bool,
 }
 
 /// What an engine that places frames itself is asked for besides (`Policy::told`).

@@ -35,7 +35,7 @@ use crate::process::host::handover::CARRIES;
 use crate::process::host::image::image;
 use crate::process::launch::launched::{Launched, stream};
 use crate::process::launch::raw_program::Program;
-use crate::process::launch::{Capabilities, Keeper, Launcher};
+use crate::process::launch::{Capabilities, Ending, Keeper, Launcher};
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::task::Task;
 
@@ -333,6 +333,11 @@ impl Launcher for Arc<Gateway> {
             Ok(Launched::stream(ours))
         };
         Task::ready(self.lost().map_or_else(open, Err))
+    }
+
+    /// The gateway passes on all that has reached it before it closes a worker's stream.
+    fn ended(&self, _: usize, ending: &mut Ending) {
+        ending.loses_records = ending.was_reset;
     }
 }
 

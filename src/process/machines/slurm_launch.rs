@@ -83,7 +83,8 @@ impl Launcher for Connected {
         arrived.end();
         let job = &arrived.job;
         // (If the pool itself shut the stream down, output of the worker may be lost.)
-        ending.loses_records |= arrived.is_cut;
+        // What the worker had sent arrives before an orderly end of its connection.
+        ending.loses_records = ending.was_reset || arrived.is_cut;
         match told {
             Some(died) => {
                 (ending.code, ending.signal) = (died.code, died.signal);

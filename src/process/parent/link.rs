@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{Shutdown, shutdown};
+use rustix::net::{AddressFamily, Shutdown, getsockname, shutdown};
 
 use super::child::Child;
 use super::here::here;
@@ -303,7 +303,11 @@ impl Link {
             ahead: !settings.policy.told,
         };
         let frame = welcome.head(0);
-        let asks = CARRIES && self.is_launched && self.child.process.is_some();
+        let is_local = || {
+            let own = getsockname(&self.child.socket);
+            own.is_ok_and(|own| own.address_family() == AddressFamily::UNIX)
+        };
+        let asks = CARRIES && self.is_launched && is_local();
         let any = asks.then(io::pipe).transpose()?;
         let fast = self.fast.iter().flat_map(FastPath::descriptors);
         let descriptors: Vec<_> = fast
@@ -680,10 +684,8 @@ impl Link {
         }
         // What a dead process wrote to our socket can be read; what forwards the stream may have
         // held records when it ended.
-        ending.loses_records = match self.extras.is_direct {
-            true => false,
-            false => self.child.process.is_some() || self.is_reset,
-        };
+        ending.loses_records = !self.extras.is_direct;
+        ending.was_reset = self.is_reset;
         self.output.drain();
         let ran_out;
         (ending.stderr, ran_out) = self.words.last(forward);

@@ -56,7 +56,8 @@ use crate::process::host::ledger::Pages;
 use crate::process::host::lifeline::hold_on;
 use crate::process::host::worker::{
     close_inherited, discard_output, duplicate, empty_standard_input, hear_all_signals,
-    hear_interrupts, is_child_of, is_socket_of, join_output, lead, leave_no_core, standard_input,
+    hear_interrupts, is_child_of, is_one_socket, is_socket_of, join_output, lead, leave_no_core,
+    standard_input,
 };
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::copies::Copies;
@@ -139,6 +140,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let has_parent = invitation.parent != ANY;
     let ends_with_it =
         has_parent && (invitation.stream.is_none() || is_socket_of(&input, invitation.parent));
+    let is_one = is_one_socket(&input, &output);
     let parents_end = match ends_with_it {
         true => hold_on(invitation.parent),
         false => None,
@@ -166,7 +168,9 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
     let whole = plain.then(Arc::<Mutex<()>>::default);
-    let has_descriptor = plain && inlet.received.arrivals.claim(&[0]).find(0).is_ok();
+    // A descriptor comes only where nothing forwards what the parent sends, and nothing forwards
+    // what this process sends if that takes the same way.
+    let is_direct = plain && is_one && inlet.received.arrivals.claim(&[0]).find(0).is_ok();
     let (inlet, pages, calls) = match &whole {
         Some(whole) => plain_worker(inlet, output.try_clone()?, whole.clone())?,
         None => fast_worker(inlet)?,
@@ -174,7 +178,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     panic::install_hook();
     let mut outlet = Outlet::new(output, pages, whole, ahead);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
-    if has_descriptor {
+    if is_direct {
         outlet.record(&Record::Direct.bytes());
     }
     outlet.mark(); // what `main` has written so far belongs to no item

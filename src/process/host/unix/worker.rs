@@ -83,6 +83,13 @@ pub(crate) fn is_socket(stream: impl AsFd) -> bool {
     stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
+/// Whether both are handles of one socket.
+pub(crate) fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
+    let name = |end: BorrowedFd<'_>| rustix::fs::fstat(end).map(|stat| (stat.st_dev, stat.st_ino));
+    let one = one.as_fd();
+    is_socket(one) && name(one).is_ok_and(|one| name(other.as_fd()) == Ok(one))
+}
+
 /// Whether the process `parent` made the pair of sockets that standard input belongs to, whether it
 /// still lives or not; as far as the system can say.
 pub(crate) fn is_made_by(parent: u32) -> bool {
