@@ -117,7 +117,7 @@ impl SentFrame {
 
     /// How long it takes to arrive.
     pub(super) fn travels(&self) -> Duration {
-        travels(self.piece.span().len())
+        travels(self.piece.span().len() + self.piece.ahead_bytes())
     }
 
     /// Since when the next item has been in its present state: it has begun, or has not.

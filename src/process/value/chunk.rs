@@ -332,6 +332,13 @@ impl Piece {
         self.missing().iter().filter_map(Lent::sent_ahead)
     }
 
+    /// How many bytes of arrays are sent ahead of it.
+    pub(crate) fn ahead_bytes(&self) -> usize {
+        let missing = self.missing().iter();
+        let ahead = missing.filter(|lent| matches!(lent.place, Place::Ahead(..)));
+        ahead.map(|lent| lent.length).sum()
+    }
+
     /// Whether its first item has ends of channels, so that it goes alone ([`cut`](Self::cut)).
     pub(crate) fn has_ends(&self) -> bool {
         let first = self.items.start..self.items.start + 1;
