@@ -102,7 +102,8 @@ enum Copy {
     Whole(Arc<Attachment>, #[allow(dead_code)] InHand),
     /// So many bytes are missing.
     Array(Box<dyn Array>, usize),
-    Refused(String),
+    /// Of this kind.
+    Refused(u8, String),
 }
 
 impl Copy {
@@ -141,7 +142,15 @@ impl Copy {
         match self {
             Self::Part(..) => true,
             Self::Array(_, missing) => *missing > 0,
-            Self::Whole(..) | Self::Refused(_) => false,
+            Self::Whole(..) | Self::Refused(..) => false,
+        }
+    }
+
+    fn is_memory(&self) -> bool {
+        match self {
+            Self::Part(..) | Self::Whole(..) => true,
+            Self::Array(..) => false,
+            Self::Refused(kind, _) => *kind == MEMORY,
         }
     }
 }
@@ -149,7 +158,12 @@ impl Copy {
 /// The received copies, with the sender's numbers. There are only a few, or as many as one value
 /// can have.
 #[derive(Debug, Default)]
-pub(crate) struct Copies(Vec<(u64, Copy)>);
+pub(crate) struct Copies {
+    all: Vec<(u64, Copy)>,
+    /// How many of them are memory, and how many are not whole.
+    memory: usize,
+    partial: usize,
+}
 
 impl Copies {
     /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
@@ -160,22 +174,28 @@ impl Copies {
         };
         let refused = |error: io::Error| {
             let words = format!("a copy of it could not be received: {error}");
-            Copy::Refused(words)
+            Copy::Refused(kind, words)
         };
         let now = before.and_then(|before| before.with(bytes));
-        self.0.push((id, now.unwrap_or_else(refused)));
+        let now = now.unwrap_or_else(refused);
+        self.memory += usize::from(now.is_memory());
+        self.partial += usize::from(now.is_partial());
+        self.all.push((id, now));
     }
 
     fn take(&mut self, id: u64) -> Option<Copy> {
-        let at = self.0.iter().rposition(|(own, _)| *own == id)?;
-        Some(self.0.swap_remove(at).1)
+        let at = self.all.iter().rposition(|(own, _)| *own == id)?;
+        let (_, copy) = self.all.swap_remove(at);
+        self.memory -= usize::from(copy.is_memory());
+        self.partial -= usize::from(copy.is_partial());
+        Some(copy)
     }
 
     /// Moves out the array with this number.
     pub(crate) fn claim(&mut self, id: u64) -> Result<Box<dyn Array>, String> {
         match self.take(id) {
             Some(Copy::Array(array, 0)) => Ok(array),
-            Some(Copy::Refused(why)) => Err(why),
+            Some(Copy::Refused(_, why)) => Err(why),
             _ => Err("its numbers have not arrived".to_owned()),
         }
     }
@@ -183,11 +203,11 @@ impl Copies {
     /// The copies with these numbers.
     pub(crate) fn find(&self, numbers: &[u64]) -> Descriptors {
         let mut found = Descriptors::default();
-        for (id, copy) in &self.0 {
+        for (id, copy) in &self.all {
             match copy {
                 _ if !numbers.contains(id) => {}
                 Copy::Whole(attachment, _) => found.attachments.push((*id, attachment.clone())),
-                Copy::Refused(why) => found.lost = Some(why.clone()),
+                Copy::Refused(_, why) => found.lost = Some(why.clone()),
                 Copy::Part(..) | Copy::Array(..) => {}
             }
         }
@@ -203,14 +223,17 @@ impl Copies {
     /// Whether there are more than any value could have, or more than one that is not whole: they
     /// are sent one after the other.
     pub(crate) fn are_too_many(&self) -> bool {
-        let count = |is: fn(&Copy) -> bool| self.0.iter().filter(|(_, copy)| is(copy)).count();
-        let is_array = |copy: &Copy| matches!(copy, Copy::Array(..));
-        let arrays = count(is_array);
-        self.0.len() - arrays > MAX_DESCRIPTORS || arrays > MOST_LENT || count(Copy::is_partial) > 1
+        let arrays = self.all.len() - self.memory;
+        self.memory > MAX_DESCRIPTORS || arrays > MOST_LENT || self.partial > 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
+    }
+
+    /// Whether there is memory among them, even if it was refused.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.memory > 0
     }
 }
 
@@ -303,5 +326,19 @@ mod tests {
         copies.release(&[1]);
         copies.part(1, 9, MEMORY, b"");
         assert!(copies.are_too_many(), "the one before is not whole");
+    }
+
+    #[test]
+    fn refused_arrays_are_as_many_as_any_arrays() {
+        let kind = Array::kind(&vec![0u8]);
+        let mut copies = Copies::default();
+        (0..MOST_LENT as u64).for_each(|id| copies.part(id, u64::MAX, kind, b"x"));
+        assert!(copies.claim(7).unwrap_err().contains("not be received"));
+        assert!(!copies.are_too_many() && !copies.has_memory());
+        copies.part(7, u64::MAX, MEMORY, b"x");
+        copies.part(MOST_LENT as u64, u64::MAX, kind, b"x");
+        assert!(!copies.are_too_many() && copies.has_memory());
+        copies.part(MOST_LENT as u64 + 1, u64::MAX, kind, b"x");
+        assert!(copies.are_too_many());
     }
 }
