@@ -6,7 +6,8 @@ use crate::support::{self, Dice, Scratch, Test, forever, kill, kills, note, test
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -330,6 +331,143 @@ impl Drop for Dialled {
     }
 }
 
+/// How a [`Forwarder`] treats its first worker's stream once that has begun an item.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Breaks {
+    /// It closes the stream; what the worker has said since is lost.
+    Ends,
+    /// The same, and only what the worker says was forwarded.
+    EndsHalf,
+    /// It says something else, and keeps the worker.
+    Babbles,
+}
+
+/// Forwards the stream to a worker, which has none of its own process here.
+#[derive(Debug)]
+struct Forwarder {
+    program: Option<Program>,
+    breaks: Breaks,
+    notes: String,
+    began: Arc<AtomicBool>,
+    kills: Arc<AtomicUsize>,
+}
+
+impl Forwarder {
+    fn new(breaks: Breaks, notes: &Scratch) -> Self {
+        let (program, notes) = (None, notes.text());
+        let (began, kills) = Default::default();
+        Self {
+            program,
+            breaks,
+            notes,
+            began,
+            kills,
+        }
+    }
+
+    /// Passes on what the worker says, until it has begun an item.
+    fn forward(&self, mut from: impl Read + Send + 'static, mut to: UnixStream, shut: UnixStream) {
+        let (began, kills) = (self.began.clone(), self.kills.clone());
+        let (breaks, notes) = (self.breaks, self.notes.clone());
+        let is_first = !began.load(Ordering::Relaxed);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                if is_first && began.load(Ordering::Relaxed) {
+                    until(|| std::fs::metadata(&notes).is_ok_and(|notes| notes.len() > 0));
+                    if breaks == Breaks::Babbles {
+                        to.write_all(&[9; 64]).unwrap();
+                        until(|| kills.load(Ordering::Relaxed) >= 2);
+                    }
+                    break;
+                }
+                if to.write_all(&buffer[..count]).is_err() {
+                    break;
+                }
+            }
+            let _ = shut.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+}
+
+impl Launcher for Forwarder {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+        self.program = Some(program.clone());
+        Ok(Capabilities::slots(1))
+    }
+
+    fn start(&self, _: usize) -> Task<io::Result<Launched>> {
+        let program = self.program.as_ref().unwrap();
+        let (pool, mut ours) = UnixStream::pair().unwrap();
+        let invitation = program.invitation(WorkerStream::Stdio);
+        let mut command = Command::new(program.path().unwrap());
+        command
+            .args(program.arguments())
+            .env(invitation.name(), invitation.value());
+        if self.breaks == Breaks::EndsHalf {
+            let (says, theirs) = io::pipe().unwrap();
+            command
+                .stdin(OwnedFd::from(ours.try_clone().unwrap()))
+                .stdout(theirs);
+            self.forward(says, ours.try_clone().unwrap(), ours);
+        } else {
+            let (mut other, theirs) = UnixStream::pair().unwrap();
+            command
+                .stdin(OwnedFd::from(theirs.try_clone().unwrap()))
+                .stdout(OwnedFd::from(theirs));
+            let [says, shut] = [0, 1].map(|_| other.try_clone().unwrap());
+            self.forward(says, ours.try_clone().unwrap(), shut);
+            std::thread::spawn(move || io::copy(&mut ours, &mut other));
+        }
+        let mut child = command.spawn().unwrap();
+        std::thread::spawn(move || child.wait());
+        Task::ready(Ok(Launched::stream(pool)))
+    }
+
+    fn began(&self, _: usize) {
+        self.began.store(true, Ordering::Relaxed);
+    }
+
+    fn kill(&self, _: usize) {
+        self.kills.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Hangs when it runs for the first time.
+fn hangs_once(notes: String) {
+    note(&notes, 1);
+    if std::fs::metadata(&notes).unwrap().len() == 8 {
+        forever::<()>();
+    }
+}
+
+/// Reads `0` bytes before it becomes the worker.
+#[derive(Debug)]
+struct Reads(usize, Option<Program>);
+
+impl Launcher for Reads {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+        self.1 = Some(program.clone());
+        Ok(Capabilities::slots(1))
+    }
+
+    fn start(&self, _: usize) -> Task<io::Result<Launched>> {
+        let program = self.1.as_ref().unwrap();
+        // (It reads late, so that its buffer is full meanwhile.)
+        let script = format!(r#"sleep 0.1; head -c {} >/dev/null; exec "$@""#, self.0);
+        let invitation = program.invitation(WorkerStream::Stdio);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script, "sh"])
+            .arg(program.path().unwrap());
+        command
+            .args(program.arguments())
+            .env(invitation.name(), invitation.value());
+        Task::ready(Launched::with_input(command, &vec![b'x'; self.0]))
+    }
+}
+
 /// Never starts a worker.
 #[derive(Debug, Default)]
 struct Never {
@@ -504,6 +642,46 @@ tests! {
         let once: HashSet<&u64> = ran.iter().collect();
         assert_eq!(ran.len(), once.len(), "none runs twice");
         assert!(ends.iter().any(Result::is_err), "{ends:?}");
+    }
+
+    fn what_a_forwarder_loses_runs_only_once() {
+        for breaks in [Breaks::Ends, Breaks::EndsHalf] {
+            let notes = Scratch::new("launcher-lost");
+            let procs = ProcessPool::builder().launcher(Forwarder::new(breaks, &notes)).build().unwrap();
+            let end = procs.spawn(notes.text(), hangs_once).join();
+            let ran = notes.notes().len();
+            assert!(matches!(end, Err(TaskError::WorkerDied(_))) && ran == 1, "{breaks:?}: {end:?}, {ran}");
+        }
+    }
+
+    fn a_stream_that_breaks_the_protocol_is_killed_until_it_ends() {
+        let notes = Scratch::new("launcher-babbles");
+        let launcher = Forwarder::new(Breaks::Babbles, &notes);
+        let kills = launcher.kills.clone();
+        let procs = ProcessPool::builder().launcher(launcher).build().unwrap();
+        let mut task = procs.spawn(notes.text(), hangs_once);
+        let end = task.join_timeout(Duration::from_secs(20));
+        assert!(matches!(end, Err(TaskError::WorkerDied(_))), "{end:?}");
+        assert!(kills.load(Ordering::Relaxed) >= 2 && notes.notes().len() == 1);
+    }
+
+    fn input_that_fills_the_buffer_is_no_obstacle() {
+        let fits = |kib: usize| Launched::with_input(Command::new("true"), &vec![1; kib << 10]).is_ok();
+        let most = (64..1 << 16).step_by(16).take_while(|kib| fits(*kib)).last().unwrap();
+        for kib in [most - 64, most - 16, most] {
+            let procs = ProcessPool::builder().launcher(Reads(kib << 10, None)).build().unwrap();
+            assert_eq!(procs.spawn(kib, |n: usize| n).join().unwrap(), kib);
+        }
+    }
+
+    fn what_is_launched_and_dropped_ends_with_its_group() {
+        let mark = mark();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 100; true"]).env(MARK, &mark);
+        let one = Launched::command(command).unwrap();
+        until(|| marked(&mark).len() == 2);
+        drop(one);
+        until(|| marked(&mark).is_empty());
     }
 
     fn a_launcher_of_ones_own_starts_workers() {

@@ -11,6 +11,7 @@ use std::process::Child;
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 
+use crate::process::host::family::Family;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::refused;
 use crate::sys::sockets;
@@ -43,6 +44,9 @@ pub(crate) struct Newborn(pub(crate) Option<Child>);
 impl Drop for Newborn {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
+            if let Ok(Some(family)) = Family::of(child) {
+                family.kill();
+            }
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -343,8 +343,12 @@ impl Driver {
         loop {
             let now = Instant::now();
             for (index, link) in self.links.iter_mut().enumerate() {
-                if link.as_mut().is_some_and(Link::has_taken) {
+                let Some(link) = link else { continue };
+                if link.has_taken() {
                     self.sched.takes(index, now);
+                }
+                if std::mem::take(&mut link.is_useless) {
+                    self.sched.kill(index, now);
                 }
             }
             for index in self.sched.overdue(now).collect::<Vec<_>>() {
@@ -394,6 +398,9 @@ impl Driver {
         for index in speakers {
             if let Some(link) = &mut self.links[index] {
                 link.send();
+                if link.is_useless {
+                    self.shared.mailbox.wake(); // this may be a caller's thread
+                }
             }
         }
         some
@@ -722,6 +729,7 @@ impl Driver {
                     link.refuse(too_much(&link.partial));
                 }
                 if link.records != Records::Valid {
+                    self.shared.mailbox.wake(); // this may be a caller's thread
                     return;
                 }
                 link.understood();
@@ -745,7 +753,8 @@ impl Driver {
                     false => wire::Broken.to_string(),
                 };
                 link.note.get_or_insert_with(note);
-                link.kill();
+                link.is_useless = true;
+                self.shared.mailbox.wake(); // this may be a caller's thread
             }
         }
     }

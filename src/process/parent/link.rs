@@ -158,6 +158,8 @@ pub(crate) struct Link {
     pub(crate) records: Records,
     /// Why it was killed, for the error.
     pub(crate) note: Option<String>,
+    /// It is of no use any more: the driver has the scheduler kill it.
+    pub(super) is_useless: bool,
 }
 
 /// Whether the driver goes on reading a worker's records.
@@ -240,16 +242,18 @@ impl Link {
             is_reset: false,
             records: Records::Valid,
             note: None,
+            is_useless: false,
         }
     }
 
     /// After an error the process is killed: it is of no use without its descriptors, and nothing
     /// would end it later.
     fn attach(started: Started, fast: Option<FastPath>, settings: &Settings) -> io::Result<Self> {
+        // (The process is waited for last, after its stream has ended.)
         let Started {
+            child: mut newborn,
             socket,
             kept,
-            child: mut newborn,
             pid,
             output,
             words,
@@ -320,6 +324,12 @@ impl Link {
         match sent {
             Ok(sent) => {
                 self.sent_bytes += sent as u64;
+                Ok(())
+            }
+            // A launcher's input for it fills the socket.
+            Err(Errno::AGAIN) => {
+                let any = any.map(|(end, _)| Attachment::new(end.into()));
+                self.wait(any.into_iter().collect(), frame, Body::Nothing);
                 Ok(())
             }
             // The process is gone already: its death is reported like any other.
@@ -492,7 +502,7 @@ impl Link {
                     let note =
                         || format!("nothing can be sent to it: {}", refused("sendmsg")(error));
                     self.note.get_or_insert_with(note);
-                    self.kill();
+                    self.is_useless = true;
                 }
             }
         }
@@ -612,13 +622,13 @@ impl Link {
     }
 
     /// If there is a reason `why` the record that the worker has begun to send cannot be received,
-    /// keeps it for the error and kills the worker. (The earlier records are valid: the item whose
+    /// keeps it for the error and has the worker killed. (The earlier records are valid: the item whose
     /// result this is gets the blame.)
     pub(super) fn refuse(&mut self, why: Option<String>) {
         if let Some(why) = why {
             self.records = Records::TooLong;
             self.note.get_or_insert(why);
-            self.kill();
+            self.is_useless = true;
         }
     }
 
