@@ -405,6 +405,14 @@ impl<'de> Deserialize<'de> for Late {
     }
 }
 
+/// The decoder tries one variant after the other.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+#[serde(untagged)]
+enum Either {
+    A { x: Bulk<u8>, y: u32 },
+    B { x: Bulk<u8>, z: String },
+}
+
 tests! {
     fn every_size_comes_back() {
         let procs = pool(1);
@@ -729,5 +737,41 @@ tests! {
     #[cfg(unix)]
     fn what_its_parent_cannot_map_a_worker_does_not_lend() {
         run_helper("narrow");
+    }
+
+    fn one_brings_a_descriptor_as_well() {
+        let make = |n: usize| (Bulk::from(vec![7u8; n << 20]), trefoil::Shared::from(vec![1u8, 2, 3]));
+        let procs = pool(1);
+        for megabytes in [1, 63, 65] {
+            let (bulk, shared) = procs.spawn(megabytes, make).join().unwrap();
+            assert_eq!((bulk.len(), &shared[..]), (megabytes << 20, &[1, 2, 3][..]));
+        }
+    }
+
+    fn it_may_be_read_in_several_ways() {
+        for (plain, bytes) in [(false, 2 << 20), (false, 65 << 20), (true, 2 << 10), (true, 2 << 20)] {
+            let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();
+            let make = |n: usize| Either::B { x: vec![1u8; n].into(), z: "z".to_owned() };
+            let is_b = |v: Either| matches!(v, Either::B { x, .. } if x.iter().all(|n| *n == 1));
+            assert!(procs.spawn(make(bytes), is_b).join().unwrap(), "{plain} {bytes}");
+            assert!(procs.spawn(bytes, make).join().unwrap() == make(bytes), "{plain} {bytes}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn one_call_is_sent_to_one_worker() {
+        for plain in [false, true] {
+            let procs = ProcessPool::builder().workers(4).plain_workers(plain).build().unwrap();
+            procs.map(0..100, |n: u32| n).unwrap();
+            let bytes = vec![3u8; 200 << 20];
+            assert_eq!(procs.spawn(bytes, |b: Vec<u8>| b.len()).join().unwrap(), 200 << 20);
+            let peak = |pid: u32| {
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+                let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+                line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+            };
+            let peaks: Vec<_> = procs.worker_pids().into_iter().map(peak).collect();
+            assert_eq!(peaks.iter().filter(|peak| **peak > 40).count(), 1, "{plain} {peaks:?}");
+        }
     }
 }

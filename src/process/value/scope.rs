@@ -333,6 +333,11 @@ pub(crate) fn find<T: Plain>(bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
     Some(found.map_err(|why| said(&why)))
 }
 
+/// The decoder keeps `bytes`, to look at them again.
+pub(crate) fn keep(bytes: &[u8]) {
+    with_decoding(|own| own.missing.as_mut().map(|missing| missing.keep(bytes)));
+}
+
 /// Whether `bytes` have been decoded without asking for numbers that are missing in them.
 #[inline]
 pub(crate) fn is_unread(bytes: &[u8]) -> bool {

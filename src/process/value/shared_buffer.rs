@@ -42,7 +42,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::attachments::Attachment;
 use super::copies::{Copies, CopySource};
-use super::raw_plain::{Array, Plain, numbers_from, numbers_in};
+use super::raw_plain::{Array, Plain, numbers_from, numbers_in, numbers_of};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::host::arena;
 use crate::process::host::arena::{Arena, Block};
@@ -302,6 +302,7 @@ struct MissingPiece {
     at: u64,
     from: From,
     was_read: bool,
+    is_kept: bool,
 }
 
 #[derive(Debug)]
@@ -328,6 +329,7 @@ impl Missing {
                 length => From::View([*place, length]),
             },
             was_read: false,
+            is_kept: false,
         };
         (!list.is_empty()).then(|| Self {
             view: view.cloned(),
@@ -344,6 +346,14 @@ impl Missing {
         bytes.sum()
     }
 
+    /// The decoder keeps the empty string `bytes` to look at it again: `serde` tries each variant of
+    /// an untagged enum. So the numbers that are missing there are copied each time.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        let at = bytes.as_ptr_range().end.addr() as u64;
+        let pieces = self.pieces.iter_mut().filter(|piece| piece.at == at);
+        pieces.for_each(|piece| piece.is_kept = true);
+    }
+
     /// The numbers that are missing at the place of the empty string `bytes`.
     pub(crate) fn find<T: Plain>(&mut self, bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
         let at = bytes.as_ptr_range().end.addr() as u64;
@@ -355,6 +365,7 @@ impl Missing {
                 let view = view.ok_or("this process may not open the memory that it lies in");
                 view.and_then(|view| view.copy(*place))
             }
+            From::Ahead(Ok(array)) if piece.is_kept => numbers_of(array.bytes()).ok_or(NOT_WHOLE),
             From::Ahead(array) => {
                 let again = Err("its numbers were read before".to_owned());
                 match std::mem::replace(array, again) {

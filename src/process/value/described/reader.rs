@@ -13,6 +13,7 @@ use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::{Error, FEW, MUST, NAMES, Tag, is_built_in};
 use crate::process::value::depth::Depth;
+use crate::process::value::scope;
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -296,6 +297,11 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         self.reader.is_exact = false;
         match self.tag {
+            Some(Tag::Bytes) => {
+                let bytes: &[u8] = self.reader.get()?;
+                scope::keep(bytes);
+                visitor.visit_borrowed_bytes(bytes)
+            }
             Some(tag) => self.visit(tag, visitor),
             None => Err(Error::Undescribed),
         }
