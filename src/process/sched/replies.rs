@@ -71,12 +71,14 @@ impl Sched {
                     nanos,
                 } => self.frame_end(worker, sequence, begun, nanos, now)?,
                 Record::Panic { message, place } => {
+                    extras.forget(); // what was sent ahead of the result that it failed to send
                     let place =
                         place.map(|(file, line, column)| PanicLocation::new(file, line, column));
                     let name = self.worker_name(worker);
                     self.item_failed(worker, Panic::remote(message, place, name).into(), now)?;
                 }
                 Record::Codec { of, detail } => {
+                    extras.forget();
                     let error = self.codec_error(worker, of, detail);
                     self.item_failed(worker, error, now)?;
                 }
