@@ -53,6 +53,7 @@ pub(super) mod chunk;
 pub(super) mod codec;
 pub(super) mod copies;
 pub(super) mod depth;
+#[path = "../../../crates/described/src/lib.rs"]
 pub(super) mod described;
 mod in_hand;
 pub(super) mod kept;
