@@ -33,7 +33,7 @@
 //! | feature | what it adds | dependency |
 //! |---|---|---|
 //! | `threads` (default) | [`ThreadPool`], with [`iter`] and [`prelude`] | crossbeam-deque, num_cpus, typeid |
-//! | `processes` (default) | [`ProcessPool`]; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard |
+//! | `processes` (default) | [`ProcessPool`]; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io |
 //! | `auto` | workers need no `trefoil::init()`; meant for tests | |
 //! | `indicatif` | progress bars for `map`, `imap` and `as_completed` | indicatif |

@@ -1,40 +1,101 @@
-//! The encoding of all types that are not known to be plain (`known`): the data, and a description
-//! of it.
+//! postcard's compact encoding, for every type that serde can describe.
 //!
-//! **Form.** First comes the data, as postcard writes it; then a description: a [`Tag`] for each
+//! [postcard](https://docs.rs/postcard) writes a value's data and nothing else, so it is small and
+//! fast. But types that ask what comes next (`#[serde(untagged)]`, `tag`, `flatten`,
+//! `serde_json::Value`) cannot be read back from it, and types that leave something out
+//! (`skip_serializing_if`) are read wrongly. This crate writes the data as postcard does, and a
+//! description behind it: the type of each value, and the names of fields and variants, each once.
+//! A value is read by these names, as JSON is, so all of serde's attributes work.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! #[serde(untagged)]
+//! enum Id {
+//!     Number(u64),
+//!     Name(String),
+//! }
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! struct Reading {
+//!     sensor: Id,
+//!     #[serde(default, skip_serializing_if = "Option::is_none")]
+//!     unit: Option<String>,
+//!     samples: Vec<[f64; 3]>,
+//! }
+//!
+//! let reading = Reading {
+//!     sensor: Id::Name("north".to_owned()),
+//!     unit: None,
+//!     samples: vec![[0.5, 1.0, 2.0]; 1000],
+//! };
+//! let bytes = postcard_described::to_vec(&reading)?;
+//! assert!(bytes.len() < 24_000 + 60, "the description takes some fifty bytes");
+//! assert_eq!(postcard_described::from_slice::<Reading>(&bytes)?, reading);
+//! # Ok::<_, postcard_described::Error>(())
+//! ```
+//!
+//! # What it is for
+//! Messages between programs that share their types: both sides have the same `Serialize` and
+//! `Deserialize`. Fields may be reordered and variants added, because they are found by their
+//! names. It is no archive: this crate may change the format with a minor version before 1.0.
+//!
+//! # Like JSON
+//! What JSON does not tell apart is not told apart where serde buffers a value: within an enum with
+//! `tag` or `untagged`, and in what is flattened, `Some(None)` and `Some(())` arrive as `None`.
+//! Elsewhere they arrive as they were. Unlike JSON it has byte strings, `i128`, NaN, and maps whose
+//! keys are of any type.
+//!
+//! # Hostile input
+//! Reading never panics by itself. Lengths are not believed: no memory is allocated in advance for
+//! more than serde's own limit of 1 MiB. Values that nest too deeply are an [`Error::TooDeep`], and
+//! so are parts that take no data, of which there may be [`MOST_EMPTY`] in a value
+//! ([`Error::TooMany`]).
+//!
+//! # Format
+//! First comes the data, as postcard writes it; then a description: a tag for each
 //! value, and the names of fields and variants. The last four bytes have the description's length;
 //! their highest bit says that the description must be used.
 //!
-//! **Why.** Some types ask what comes next: `#[serde(untagged)]`, `tag`, `flatten`,
-//! `serde_json::Value`. Others leave fields or variants out (`skip`, `skip_serializing_if`): read
-//! by position, the data alone would then give wrong values without an error. So a value is read by
-//! its names, as JSON is. The data is read alone only if that fails and nothing was left out, which
-//! is so for types that are written as one thing and read as another.
+//! The data is read without the description only if a value cannot be read with it and nothing was
+//! left out, which is so for types that are written as one thing and read as another.
 //!
 //! This format says that it is human-readable. serde's own buffer, in which it keeps values that it
 //! must look at twice, says so, too; an address or a UUID that was written in the other form could
 //! not be read out of that.
 //!
-//! **Description.**
+//! The description has:
 //! - A sequence, tuple or map: runs of parts with equal descriptions, each run as that description
-//!   and the number of parts; then [`Tag::End`]. (A million numbers take three bytes.)
+//!   and the number of parts; then `End`. (A million numbers take three bytes.)
 //! - A struct: each field's name and description; then 0.
 //! - A variant: its name, and unless it is a unit variant the description of what it holds.
 //! - A name is a number: one more than its index in the list of all earlier names, or the next
-//!   unused number, followed by a new name. The list has at most [`NAMES`] names; any further name
+//!   unused number, followed by a new name. The list has at most 255 names; any further name
 //!   is written out each time.
 //!
 //! **Rejected.** Reading the data alone first: a wrong result need not be an error. A format with
 //! tags between the data (`MessagePack`, CBOR): each type would pay for them when it is read, and
 //! types that are written as one thing and read as another of the same layout could not be read any
 //! more.
-//!
-//! Tests: `tests/process/described.rs`.
+#![forbid(unsafe_code)]
 
-pub(super) mod reader;
-pub(super) mod writer;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+mod limit;
+mod reader;
+mod writer;
 
 use std::fmt;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+pub use limit::{Limit, StackLimit};
+pub use reader::Encoded;
+pub use writer::write;
 
 /// How many names are kept.
 const NAMES: usize = 255;
@@ -72,6 +133,11 @@ enum Tag {
     UnitVariant,
     Variant,
 }
+
+/// How many parts that take no bytes, such as `()`, a value may have; a part whose own description
+/// has several bytes counts as many. Nothing else bounds their number, and a few bytes could claim
+/// billions.
+pub const MOST_EMPTY: usize = 1 << 20;
 
 /// Sequences with more parts than this are worth the question whether they are all of one shape.
 const FEW: usize = 8;
@@ -130,16 +196,17 @@ impl Tag {
 
 /// Whether this is one of serde's numbers, or a reference to one.
 #[inline(always)]
-pub(super) fn is_number<T: ?Sized>() -> bool {
+pub fn is_number<T: ?Sized>() -> bool {
     Tag::of_number::<T>().is_some()
 }
 
 /// Whether the type is one of the language's own: a number, `bool`, `char`, or tuples and arrays of
-/// such. (Or a reference to one.) All values of such a type have the same description.
+/// such. (Or a reference to one.) All values of such a type have the same description, and postcard
+/// alone can read them.
 ///
 /// Its name says so. The name of any type that somebody has declared, in whatever crate, has a path
 /// in it, so no other type can be taken for one of these.
-pub(super) fn is_built_in<T: ?Sized>() -> bool {
+pub fn is_built_in<T: ?Sized>() -> bool {
     let name = std::any::type_name::<T>();
     let is_sign = |letter: char| matches!(letter, '(' | ')' | '[' | ']' | ',' | ';' | ' ' | '&');
     let is_word = |word: &str| match word {
@@ -151,16 +218,84 @@ pub(super) fn is_built_in<T: ?Sized>() -> bool {
     name.split(is_sign).all(is_word) && name.matches('[').count() == name.matches(';').count()
 }
 
+/// Encodes a value: its data, and then its description.
+///
+/// # Errors
+/// If it nests too deeply for a [`StackLimit`] of the usual size, or its own `Serialize` fails.
+///
+/// ```
+/// let bytes = postcard_described::to_vec(&[1u16, 2, 3])?;
+/// assert!(bytes.starts_with(&postcard::to_allocvec(&[1u16, 2, 3])?));
+/// # Ok::<_, postcard_described::Error>(())
+/// ```
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+    let mut description = Description::default();
+    let data = postcard::ser_flavors::StdVec::new();
+    let mut all = write(value, data, &mut description, StackLimit::default())?;
+    all.extend_from_slice(description.bytes());
+    Ok(all)
+}
+
+/// Writes what [`to_vec`] returns. Nothing is written if the value cannot be encoded.
+///
+/// # Errors
+/// Those of [`to_vec`], and [`Error::Io`].
+///
+/// ```
+/// let mut file = Vec::new();
+/// postcard_described::to_writer(&Some("text"), &mut file)?;
+/// assert_eq!(file, postcard_described::to_vec(&Some("text"))?);
+/// # Ok::<_, postcard_described::Error>(())
+/// ```
+pub fn to_writer<T, W>(value: &T, mut writer: W) -> Result<(), Error>
+where
+    T: Serialize + ?Sized,
+    W: io::Write,
+{
+    Ok(writer.write_all(&to_vec(value)?)?)
+}
+
+/// Decodes a value, which must use all the bytes. It may borrow from them.
+///
+/// # Errors
+/// If the bytes are not what [`to_vec`] has written for a value that `T` can be read from: see
+/// [`Error`].
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// let ages = BTreeMap::from([("Ada", 36), ("Kurt", 71)]);
+/// let bytes = postcard_described::to_vec(&ages)?;
+/// assert_eq!(postcard_described::from_slice::<BTreeMap<&str, u32>>(&bytes)?, ages);
+/// let json: serde_json::Value = postcard_described::from_slice(&bytes)?;
+/// assert_eq!(json["Kurt"], 71);
+/// # Ok::<_, postcard_described::Error>(())
+/// ```
+pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Error> {
+    let encoded = Encoded::split(bytes).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+    let open = || postcard::de_flavors::Slice::new(encoded.data());
+    encoded.read(open, StackLimit::default)
+}
+
 /// The description of a value. Its memory serves for the next value, too.
 #[derive(Debug, Default)]
-pub(crate) struct Description {
-    pub(crate) bytes: Vec<u8>,
+pub struct Description {
+    bytes: Vec<u8>,
     names: Vec<&'static str>,
+}
+
+impl Description {
+    /// What must follow the data.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Why something could not be written or read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+#[non_exhaustive]
+pub enum Error {
     /// The type asks what comes next, and is read without the description.
     #[error("it asks what comes next")]
     Undescribed,
@@ -168,17 +303,27 @@ pub(crate) enum Error {
     #[error("{} were left over: its `Serialize` and `Deserialize` do not agree on what there is to \
         read", bytes(*.0))]
     LeftOver(usize),
+    /// It nests too deeply ([`Limit`]).
+    #[error("it nests too deeply")]
+    TooDeep,
+    /// It has more than [`MOST_EMPTY`] parts that take no bytes.
+    #[error("it has more than {MOST_EMPTY} parts that take no bytes")]
+    TooMany,
+    /// The bytes end too soon, or are no encoding of such a value; or a flavor's error.
     #[error(transparent)]
     Codec(#[from] postcard::Error),
+    /// Nothing could be written where [`to_writer`] was to write.
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// The message of the type itself, or of serde for it: it cannot be written.
     #[error(
         "{0} (raised by its `Serialize`; what an attribute of serde's, such as `tag` or `flatten`, \
          cannot carry can be sent as a `String`)"
     )]
-    Refused(String),
+    Serialize(String),
     /// The same message, of a type that cannot be read.
     #[error("{0} (raised by its `Serialize` or `Deserialize`)")]
-    Words(String),
+    Deserialize(String),
     /// The same, of a type that was read with its description.
     #[error(
         "{0} (raised by its `Deserialize`; an attribute of serde's, such as `untagged`, `tag`, \
@@ -197,13 +342,13 @@ fn bytes(left: usize) -> String {
 
 impl serde::ser::Error for Error {
     fn custom<T: fmt::Display>(words: T) -> Self {
-        Self::Refused(words.to_string())
+        Self::Serialize(words.to_string())
     }
 }
 
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(words: T) -> Self {
-        Self::Words(words.to_string())
+        Self::Deserialize(words.to_string())
     }
 
     // The names do not match: the data alone would give wrong values.

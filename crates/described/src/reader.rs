@@ -11,21 +11,23 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::{Error, FEW, MUST, NAMES, Tag, is_built_in};
-use crate::process::value::depth::Depth;
-use crate::process::value::scope;
+use super::{Error, FEW, Limit, MOST_EMPTY, MUST, NAMES, Tag, is_built_in};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
-/// The encoded data, and the description that followed it.
-pub(crate) struct Parted<'de> {
-    pub(crate) data: &'de [u8],
+/// An encoded value: its data, and the description that follows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoded<'de> {
+    data: &'de [u8],
     description: &'de [u8],
     must: bool,
 }
 
-impl<'de> Parted<'de> {
-    pub(crate) fn new(bytes: &'de [u8]) -> Option<Self> {
+impl<'de> Encoded<'de> {
+    /// Splits what [`to_vec`](crate::to_vec) or [`write`](crate::write()) has written. `None`: these
+    /// bytes are something else, or incomplete.
+    #[must_use]
+    pub fn split(bytes: &'de [u8]) -> Option<Self> {
         let (bytes, end) = bytes.split_last_chunk()?;
         let end = u32::from_le_bytes(*end);
         let length = usize::try_from(end & !MUST).ok()?;
@@ -37,17 +39,32 @@ impl<'de> Parted<'de> {
         })
     }
 
+    /// The data, as postcard writes it.
+    #[must_use]
+    pub fn data(&self) -> &'de [u8] {
+        self.data
+    }
+
     /// Reads the value with its description, by the names of fields and variants. If that fails,
     /// reads the data alone, which may succeed for a type that is written as one thing and read as
-    /// another. `open` returns the data, from its beginning.
-    pub(crate) fn read<T, F>(&self, open: impl Fn() -> F) -> Result<T>
+    /// another. `open` returns a source of the [data](Self::data), from its beginning; `limit` is
+    /// asked for how deeply the value may nest.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn read<T, F, L>(&self, open: impl Fn() -> F, limit: impl Fn() -> L) -> Result<T>
     where
         T: Deserialize<'de>,
         F: Flavor<'de, Remainder = &'de [u8]> + 'de,
+        L: Limit,
     {
-        let read = |description| Reader::new(open(), description).whole();
+        let read = |description| Reader::new(open(), description, limit()).whole();
         let error = match read(Some(self.description)) {
-            Err(error) if !matches!(error, Error::Described(_)) => error,
+            Err(error)
+                if !matches!(error, Error::Described(_) | Error::TooDeep | Error::TooMany) =>
+            {
+                error
+            }
             read => return read,
         };
         let alone = match self.must {
@@ -58,33 +75,40 @@ impl<'de> Parted<'de> {
             (Ok(value), _) => Ok(value),
             (Err(left_over @ Error::LeftOver(_)), _) => Err(left_over),
             // The error is the type's own, with the description and without.
-            (Err(Error::Words(alone)), Error::Words(words)) if alone == words => {
-                Err(Error::Words(words))
+            (Err(Error::Deserialize(alone)), Error::Deserialize(words)) if alone == words => {
+                Err(Error::Deserialize(words))
             }
-            (_, Error::Words(words)) => Err(Error::Described(words)),
+            (_, Error::Deserialize(words)) => Err(Error::Described(words)),
             (_, error) => Err(error),
         }
     }
 }
 
 /// The data, and what is left of the description.
-struct Reader<'de, F: Flavor<'de>> {
+struct Reader<'de, F: Flavor<'de>, L> {
     data: postcard::Deserializer<'de, F>,
     description: Option<&'de [u8]>,
     names: Vec<&'de str>,
     /// Everything was so far read as what it was written as.
     is_exact: bool,
-    depth: Depth,
+    /// How often something was read from the data.
+    gets: usize,
+    /// For how many parts without data there may still be, times the length of their description:
+    /// nothing else bounds the time that they take.
+    empty_left: usize,
+    limit: L,
 }
 
-impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
-    fn new(data: F, description: Option<&'de [u8]>) -> Self {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
+    fn new(data: F, description: Option<&'de [u8]>, limit: L) -> Self {
         Self {
             data: postcard::Deserializer::from_flavor(data),
             description,
             names: Vec::new(),
             is_exact: true,
-            depth: Depth::here(),
+            gets: 0,
+            empty_left: MOST_EMPTY,
+            limit,
         }
     }
 
@@ -101,9 +125,12 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
 
     /// The value that comes next.
     #[inline]
-    fn value(&mut self) -> Result<Value<'_, 'de, F>> {
+    fn value(&mut self) -> Result<Value<'_, 'de, F, L>> {
         let tag = match self.description {
-            None => None,
+            None => {
+                self.limit.check()?;
+                None
+            }
             Some(_) => Some(self.tag()?),
         };
         Ok(Value { reader: self, tag })
@@ -112,7 +139,14 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
     /// Reads the next `T` of the data.
     #[inline]
     fn get<T: Deserialize<'de>>(&mut self) -> Result<T> {
+        self.gets += 1;
         Ok(T::deserialize(&mut self.data)?)
+    }
+
+    fn count_empty(&mut self, count: usize) -> Result {
+        let left = self.empty_left.checked_sub(count);
+        self.empty_left = left.ok_or(Error::TooMany)?;
+        Ok(())
     }
 
     /// Reads a number of the description.
@@ -134,7 +168,7 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
     }
 
     fn tag(&mut self) -> Result<Tag> {
-        self.depth.check()?;
+        self.limit.check()?;
         let left = self.description.unwrap_or_default();
         let (number, left) = left
             .split_first()
@@ -159,7 +193,7 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
         Ok(Some(name))
     }
 
-    fn parts(&mut self, count: usize) -> Parts<'_, 'de, F> {
+    fn parts(&mut self, count: usize) -> Parts<'_, 'de, F, L> {
         let left = match self.description {
             None => Left::Exactly(count),
             Some(_) => Left::Runs,
@@ -170,6 +204,7 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
             left,
             same: None,
             is_alone: false,
+            is_empty: false,
         }
     }
 
@@ -197,12 +232,12 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
 }
 
 /// The value that comes next, and what it is, if there is a description.
-struct Value<'a, 'de, F: Flavor<'de>> {
-    reader: &'a mut Reader<'de, F>,
+struct Value<'a, 'de, F: Flavor<'de>, L> {
+    reader: &'a mut Reader<'de, F, L>,
     tag: Option<Tag>,
 }
 
-impl<'de, F: Flavor<'de> + 'de> Value<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
     /// Passes the value to the visitor as its description says; without a description, as the type
     /// that was asked for.
     fn visit<V: Visitor<'de>>(self, asked: Tag, visitor: V) -> Result<V::Value> {
@@ -291,7 +326,7 @@ macro_rules! reads {
     };
 }
 
-impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F, L> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -299,7 +334,7 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
         match self.tag {
             Some(Tag::Bytes) => {
                 let bytes: &[u8] = self.reader.get()?;
-                scope::keep(bytes);
+                self.reader.limit.buffers(bytes);
                 visitor.visit_borrowed_bytes(bytes)
             }
             Some(tag) => self.visit(tag, visitor),
@@ -346,7 +381,7 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
             Some(Tag::Unit) => visitor.visit_none(),
             Some(_) => {
                 // no bytes are read here, so a type could recurse for ever
-                self.reader.depth.check()?;
+                self.reader.limit.check()?;
                 visitor.visit_some(self)
             }
         }
@@ -410,7 +445,7 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
     }
 }
 
-impl<'de, F: Flavor<'de> + 'de> EnumAccess<'de> for Value<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> EnumAccess<'de> for Value<'_, 'de, F, L> {
     type Error = Error;
     type Variant = Self;
 
@@ -426,9 +461,9 @@ impl<'de, F: Flavor<'de> + 'de> EnumAccess<'de> for Value<'_, 'de, F> {
     }
 }
 
-impl<'a, 'de, F: Flavor<'de> + 'de> Value<'a, 'de, F> {
+impl<'a, 'de, F: Flavor<'de> + 'de, L: Limit> Value<'a, 'de, F, L> {
     /// The contents of its variant.
-    fn contents(self) -> Result<Value<'a, 'de, F>> {
+    fn contents(self) -> Result<Value<'a, 'de, F, L>> {
         match self.tag {
             Some(Tag::UnitVariant) => Err(de::Error::invalid_type(
                 Unexpected::UnitVariant,
@@ -439,7 +474,7 @@ impl<'a, 'de, F: Flavor<'de> + 'de> Value<'a, 'de, F> {
     }
 }
 
-impl<'de, F: Flavor<'de> + 'de> VariantAccess<'de> for Value<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> VariantAccess<'de> for Value<'_, 'de, F, L> {
     type Error = Error;
 
     fn unit_variant(self) -> Result {
@@ -467,8 +502,8 @@ impl<'de, F: Flavor<'de> + 'de> VariantAccess<'de> for Value<'_, 'de, F> {
 }
 
 /// The parts of a sequence, tuple or map.
-struct Parts<'a, 'de, F: Flavor<'de>> {
-    reader: &'a mut Reader<'de, F>,
+struct Parts<'a, 'de, F: Flavor<'de>, L> {
+    reader: &'a mut Reader<'de, F, L>,
     /// How many there probably are.
     count: usize,
     left: Left<'de>,
@@ -476,6 +511,8 @@ struct Parts<'a, 'de, F: Flavor<'de>> {
     same: Option<TypeId>,
     /// All parts of the run that are read as that type are read without the description.
     is_alone: bool,
+    /// The first part of the run has no data.
+    is_empty: bool,
 }
 
 /// Which parts are left.
@@ -493,7 +530,7 @@ enum Left<'de> {
     Nothing,
 }
 
-impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> Parts<'_, 'de, F, L> {
     /// Moves to the next part. False: there is none.
     fn next(&mut self) -> Result<bool> {
         loop {
@@ -518,11 +555,15 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
                 Left::Run(run) => {
                     let run = *run;
                     let left = self.reader.description.unwrap_or_default().len();
-                    let tag = match run.get(..run.len().saturating_sub(left)) {
+                    let length = run.len().saturating_sub(left);
+                    let tag = match run.get(..length) {
                         Some([number]) => Tag::ALL.get(usize::from(*number)),
                         _ => None,
                     };
                     let more = self.reader.number()?.saturating_sub(1);
+                    if self.is_empty {
+                        self.reader.count_empty(more.saturating_mul(length))?;
+                    }
                     let behind = self.reader.description.unwrap_or_default();
                     self.left = match tag {
                         Some(tag) => Left::Same(*tag, more),
@@ -555,9 +596,19 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
             Left::Run(_) => {
                 self.is_alone = false;
                 let before = std::mem::replace(&mut self.reader.is_exact, true);
+                let gets = self.reader.gets;
                 let value = seed.deserialize(self.reader.value()?)?;
+                self.is_empty = gets == self.reader.gets;
                 self.same = self.reader.is_exact.then(typeid::of::<S>);
                 self.reader.is_exact &= before;
+                return Ok(Some(value));
+            }
+            Left::Exactly(_) => {
+                let gets = self.reader.gets;
+                let value = seed.deserialize(self.reader.value()?)?;
+                if gets == self.reader.gets {
+                    self.reader.count_empty(1)?;
+                }
                 return Ok(Some(value));
             }
             Left::Same(_, more) | Left::Again(_, more, _) if is_second && more >= FEW => {
@@ -582,7 +633,7 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
     }
 }
 
-impl<'de, F: Flavor<'de> + 'de> SeqAccess<'de> for Parts<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> SeqAccess<'de> for Parts<'_, 'de, F, L> {
     type Error = Error;
 
     #[inline(always)]
@@ -607,7 +658,7 @@ impl<'de, F: Flavor<'de> + 'de> SeqAccess<'de> for Parts<'_, 'de, F> {
     }
 }
 
-impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Parts<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> MapAccess<'de> for Parts<'_, 'de, F, L> {
     type Error = Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
@@ -626,9 +677,9 @@ impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Parts<'_, 'de, F> {
 }
 
 /// The fields of a struct, and whether their end was read.
-struct Fields<'a, 'de, F: Flavor<'de>>(&'a mut Reader<'de, F>, bool);
+struct Fields<'a, 'de, F: Flavor<'de>, L>(&'a mut Reader<'de, F, L>, bool);
 
-impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Fields<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> MapAccess<'de> for Fields<'_, 'de, F, L> {
     type Error = Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
@@ -649,9 +700,9 @@ impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Fields<'_, 'de, F> {
 }
 
 /// A variant as a map with one entry, as in JSON, and whether its value was taken.
-struct Entry<'a, 'de, F: Flavor<'de>>(&'a mut Reader<'de, F>, Option<&'de str>, bool);
+struct Entry<'a, 'de, F: Flavor<'de>, L>(&'a mut Reader<'de, F, L>, Option<&'de str>, bool);
 
-impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Entry<'_, 'de, F> {
+impl<'de, F: Flavor<'de> + 'de, L: Limit> MapAccess<'de> for Entry<'_, 'de, F, L> {
     type Error = Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {

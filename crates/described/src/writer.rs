@@ -6,17 +6,25 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-use super::{Description, Error, FEW, MUST, NAMES, Tag, is_built_in};
-use crate::process::value::depth::Depth;
+use super::{Description, Error, FEW, Limit, MUST, NAMES, Tag, is_built_in};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
-/// Writes `value` to `data`, and the description, which must follow, to `description`.
-pub(crate) fn write<T: Serialize + ?Sized, F: Flavor>(
+/// Writes the data of `value` to `data`, and its description, which must follow there, to
+/// `description`. `limit` is asked for how deeply the value may nest. Returns what `data` has
+/// become.
+///
+/// [`to_vec`](crate::to_vec) is made of this. Use it to write to another of postcard's flavors, or
+/// to keep the description's memory between values.
+///
+/// # Errors
+/// See [`Error`]. Then what was written is of no use.
+pub fn write<T: Serialize + ?Sized, F: Flavor, L: Limit>(
     value: &T,
     data: F,
     description: &mut Description,
-) -> Result {
+    limit: L,
+) -> Result<F::Output> {
     let Description { bytes, names } = description;
     bytes.clear();
     names.clear();
@@ -25,25 +33,25 @@ pub(crate) fn write<T: Serialize + ?Sized, F: Flavor>(
         description: bytes,
         names,
         must: 0,
-        depth: Depth::here(),
+        limit,
     };
     value.serialize(&mut writer)?;
-    let length = u32::try_from(writer.description.len()).ok();
+    let Writer { data, must, .. } = writer;
+    let length = u32::try_from(bytes.len()).ok();
     let length = length.filter(|length| *length < MUST);
     let length = length.ok_or(Error::Codec(postcard::Error::SerializeBufferFull))?;
-    let end = (length | writer.must).to_le_bytes();
-    bytes.extend_from_slice(&end);
-    Ok(())
+    bytes.extend_from_slice(&(length | must).to_le_bytes());
+    Ok(data.output.finalize()?)
 }
 
 /// Where a value is written.
-struct Writer<'d, F: Flavor> {
+struct Writer<'d, F: Flavor, L> {
     data: postcard::Serializer<F>,
     description: &'d mut Vec<u8>,
     names: &'d mut Vec<&'static str>,
     /// [`MUST`] if the data must not be read without the description.
     must: u32,
-    depth: Depth,
+    limit: L,
 }
 
 /// Appends a number, with seven bits in a byte.
@@ -56,11 +64,11 @@ fn number(mut number: usize, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-impl<'d, F: Flavor> Writer<'d, F> {
+impl<'d, F: Flavor, L: Limit> Writer<'d, F, L> {
     /// Describes a value. An error if it nests too deeply.
     #[inline]
     fn tag(&mut self, tag: Tag) -> Result {
-        self.depth.check()?;
+        self.limit.check()?;
         self.description.push(tag as u8);
         Ok(())
     }
@@ -91,7 +99,7 @@ impl<'d, F: Flavor> Writer<'d, F> {
     }
 
     /// Begins a value with parts.
-    fn open(&mut self, tag: Tag) -> Result<Parts<'_, 'd, F>> {
+    fn open(&mut self, tag: Tag) -> Result<Parts<'_, 'd, F, L>> {
         self.tag(tag)?;
         Ok(Parts {
             run: 0,
@@ -103,7 +111,7 @@ impl<'d, F: Flavor> Writer<'d, F> {
     }
 
     /// Begins a value with `count` parts, if that is known.
-    fn open_counted(&mut self, tag: Tag, count: Option<usize>) -> Result<Parts<'_, 'd, F>> {
+    fn open_counted(&mut self, tag: Tag, count: Option<usize>) -> Result<Parts<'_, 'd, F, L>> {
         if count.is_none() {
             self.must = MUST;
         }
@@ -123,16 +131,16 @@ macro_rules! puts {
     };
 }
 
-impl<'a, 'd, F: Flavor> Serializer for &'a mut Writer<'d, F> {
+impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
     type Ok = ();
     type Error = Error;
-    type SerializeSeq = Parts<'a, 'd, F>;
-    type SerializeTuple = Parts<'a, 'd, F>;
-    type SerializeTupleStruct = Parts<'a, 'd, F>;
-    type SerializeTupleVariant = Parts<'a, 'd, F>;
-    type SerializeMap = Parts<'a, 'd, F>;
-    type SerializeStruct = Fields<'a, 'd, F>;
-    type SerializeStructVariant = Fields<'a, 'd, F>;
+    type SerializeSeq = Parts<'a, 'd, F, L>;
+    type SerializeTuple = Parts<'a, 'd, F, L>;
+    type SerializeTupleStruct = Parts<'a, 'd, F, L>;
+    type SerializeTupleVariant = Parts<'a, 'd, F, L>;
+    type SerializeMap = Parts<'a, 'd, F, L>;
+    type SerializeStruct = Fields<'a, 'd, F, L>;
+    type SerializeStructVariant = Fields<'a, 'd, F, L>;
 
     puts! {
         serialize_bool(bool): Bool,
@@ -193,15 +201,15 @@ impl<'a, 'd, F: Flavor> Serializer for &'a mut Writer<'d, F> {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, count: Option<usize>) -> Result<Parts<'a, 'd, F>> {
+    fn serialize_seq(self, count: Option<usize>) -> Result<Parts<'a, 'd, F, L>> {
         self.open_counted(Tag::Seq, count)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Parts<'a, 'd, F>> {
+    fn serialize_tuple(self, _: usize) -> Result<Parts<'a, 'd, F, L>> {
         self.open(Tag::Tuple)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, 'd, F>> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, 'd, F, L>> {
         self.open(Tag::Tuple)
     }
 
@@ -211,16 +219,16 @@ impl<'a, 'd, F: Flavor> Serializer for &'a mut Writer<'d, F> {
         index: u32,
         name: &'static str,
         _: usize,
-    ) -> Result<Parts<'a, 'd, F>> {
+    ) -> Result<Parts<'a, 'd, F, L>> {
         self.variant(Tag::Variant, index, name)?;
         self.open(Tag::Tuple)
     }
 
-    fn serialize_map(self, count: Option<usize>) -> Result<Parts<'a, 'd, F>> {
+    fn serialize_map(self, count: Option<usize>) -> Result<Parts<'a, 'd, F, L>> {
         self.open_counted(Tag::Map, count)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a, 'd, F>> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a, 'd, F, L>> {
         self.tag(Tag::Struct)?;
         Ok(Fields(self))
     }
@@ -231,7 +239,7 @@ impl<'a, 'd, F: Flavor> Serializer for &'a mut Writer<'d, F> {
         index: u32,
         name: &'static str,
         _: usize,
-    ) -> Result<Fields<'a, 'd, F>> {
+    ) -> Result<Fields<'a, 'd, F, L>> {
         self.variant(Tag::Variant, index, name)?;
         self.tag(Tag::Struct)?;
         Ok(Fields(self))
@@ -273,8 +281,8 @@ impl<'a, 'd, F: Flavor> Serializer for &'a mut Writer<'d, F> {
 }
 
 /// The parts of a sequence, tuple or map.
-struct Parts<'a, 'd, F: Flavor> {
-    writer: &'a mut Writer<'d, F>,
+struct Parts<'a, 'd, F: Flavor, L> {
+    writer: &'a mut Writer<'d, F, L>,
     /// Where the description of the last run begins and ends, and how many parts it has. The number
     /// follows the description.
     run: usize,
@@ -284,7 +292,7 @@ struct Parts<'a, 'd, F: Flavor> {
     part: usize,
 }
 
-impl<F: Flavor> Parts<'_, '_, F> {
+impl<F: Flavor, L: Limit> Parts<'_, '_, F, L> {
     fn begin(&mut self) {
         self.part = self.writer.description.len();
     }
@@ -326,7 +334,7 @@ impl<F: Flavor> Parts<'_, '_, F> {
 macro_rules! writes_parts {
     ($($form:ident: $method:ident,)*) => {
         $(
-            impl<F: Flavor> ser::$form for Parts<'_, '_, F> {
+            impl<F: Flavor, L: Limit> ser::$form for Parts<'_, '_, F, L> {
                 type Ok = ();
                 type Error = Error;
 
@@ -349,7 +357,7 @@ writes_parts! {
     SerializeTupleVariant: serialize_field,
 }
 
-impl<F: Flavor> ser::SerializeMap for Parts<'_, '_, F> {
+impl<F: Flavor, L: Limit> ser::SerializeMap for Parts<'_, '_, F, L> {
     type Ok = ();
     type Error = Error;
 
@@ -370,12 +378,12 @@ impl<F: Flavor> ser::SerializeMap for Parts<'_, '_, F> {
 }
 
 /// The fields of a struct.
-struct Fields<'a, 'd, F: Flavor>(&'a mut Writer<'d, F>);
+struct Fields<'a, 'd, F: Flavor, L>(&'a mut Writer<'d, F, L>);
 
 macro_rules! writes_fields {
     ($($form:ident),*) => {
         $(
-            impl<F: Flavor> ser::$form for Fields<'_, '_, F> {
+            impl<F: Flavor, L: Limit> ser::$form for Fields<'_, '_, F, L> {
                 type Ok = ();
                 type Error = Error;
 

@@ -1,5 +1,5 @@
-//! Encodes and decodes values: postcard's format, followed by a description (`described`) for types
-//! that may need it (`known` decides which).
+//! Encodes and decodes values: postcard's format, followed by a description (the crate
+//! `postcard-described`) for types that may need it (`known` decides which).
 //!
 //! **Writing.** Bytes are appended to a vector ([`Tail`]). A large piece is written only if memory
 //! can be allocated for it. One that is on offer (`scope`) is left out instead, and an empty string
@@ -20,12 +20,12 @@
 
 use postcard::{Error, Result};
 use postcard::{de_flavors, ser_flavors};
+use postcard_described as described;
+use postcard_described::Encoded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::depth::Depth;
-use super::described::reader::Parted;
-use super::described::{self, writer};
 use super::known::{is_number, is_plain};
 use super::raw_plain::Array;
 use super::scope::{self, Encoding};
@@ -113,11 +113,11 @@ fn describe<T: Serialize + ?Sized>(
 ) -> Result<()> {
     let mut description = std::mem::take(&mut beside.get_or_insert_default().description);
     let written = scope::encoding(beside, || {
-        let written = writer::write(value, Tail(&mut *out), &mut description);
+        let written = described::write(value, Tail(&mut *out), &mut description, Depth::here());
         written.map_err(refused)
     });
     if written.is_ok() {
-        out.extend_from_slice(&description.bytes);
+        out.extend_from_slice(description.bytes());
     }
     beside.get_or_insert_default().description = description;
     written
@@ -130,7 +130,9 @@ fn refused(error: described::Error) -> Error {
         error => {
             let words = match error {
                 // (Ours, and whole.)
-                described::Error::Refused(words) if scope::words().as_deref() == Some(&*words) => {
+                described::Error::Serialize(words)
+                    if scope::words().as_deref() == Some(&*words) =>
+                {
                     words
                 }
                 error => error.to_string(),
@@ -234,13 +236,13 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
 }
 
 fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
-    let parted = Parted::new(bytes);
-    let parted = parted.ok_or_else(|| explain(Error::DeserializeUnexpectedEnd))?;
-    let value = parted.read(|| Bytes::new(parted.data));
+    let encoded = Encoded::split(bytes);
+    let encoded = encoded.ok_or_else(|| explain(Error::DeserializeUnexpectedEnd))?;
+    let value = encoded.read(|| Bytes::new(encoded.data()), Depth::here);
     let value = value.map_err(|error| match error {
         described::Error::Codec(error) => explain(error),
         // (Ours, and whole.)
-        described::Error::Words(words) if scope::words().as_deref() == Some(&*words) => words,
+        described::Error::Deserialize(words) if scope::words().as_deref() == Some(&*words) => words,
         error => error.to_string(),
     })?;
     match scope::is_unread(bytes) {
@@ -326,9 +328,7 @@ impl<'de> de_flavors::Flavor<'de> for Bytes<'de> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use serde::ser::{Serialize, Serializer};
+    use serde::ser::Serializer;
 
     use super::*;
 
@@ -347,77 +347,6 @@ mod tests {
             let text = "x".repeat(length);
             is_postcards(&text);
             is_postcards(&(value, text, Some("long ".repeat(60)), vec![value; length]));
-        }
-    }
-
-    struct Unknown;
-
-    impl Serialize for Unknown {
-        fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-            serializer.collect_seq((0..3u8).filter(|n| *n > 0))
-        }
-    }
-
-    impl<'de> serde::Deserialize<'de> for Unknown {
-        fn deserialize<D: serde::Deserializer<'de>>(
-            deserializer: D,
-        ) -> std::result::Result<Self, D::Error> {
-            let all: Vec<u8> = serde::Deserialize::deserialize(deserializer)?;
-            assert_eq!(all, [1, 2]);
-            Ok(Self)
-        }
-    }
-
-    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-    struct Skips {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        left_out: Option<u8>,
-        bytes: Vec<u8>,
-        mixed: Vec<Mixed>,
-        units: Vec<()>,
-        last: u8,
-    }
-
-    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-    #[serde(untagged)]
-    enum Mixed {
-        Number(i64),
-        Text(String),
-        Many(Vec<f32>),
-    }
-
-    /// It cannot be read without its description.
-    #[test]
-    fn runs_of_one_kind_and_of_others_follow_one_another() {
-        let (one, text) = (|| Mixed::Number(-1), || Mixed::Text("ü".to_owned()));
-        let many = || Mixed::Many(vec![0.5; 3]);
-        let runs = [1, 2, 3, 130].map(|length| {
-            let of = |make: &dyn Fn() -> Mixed| (0..length).map(|_| make()).collect::<Vec<_>>();
-            [
-                of(&one),
-                of(&text),
-                of(&many),
-                of(&many),
-                of(&text),
-                of(&one),
-            ]
-        });
-        let value = Skips {
-            left_out: None,
-            bytes: (0..200).collect(),
-            mixed: runs.into_iter().flatten().flatten().collect(),
-            units: vec![(); 5],
-            last: 7,
-        };
-        let mut out = Vec::new();
-        encode(&value, &mut out, &mut None).unwrap();
-        assert!(
-            out.last().is_some_and(|last| last & 0x80 != 0),
-            "it must be described"
-        );
-        assert_eq!(decode::<Skips>(&out), Ok(value));
-        for cut in 0..out.len() {
-            assert!(decode::<Skips>(&out[..cut]).is_err());
         }
     }
 
@@ -468,57 +397,5 @@ mod tests {
         let bytes = vec![200; 1 << 20];
         let [copied, by_bytes] = [best(&(1u8, ByteString(bytes.clone()))), best(&(1u8, bytes))];
         assert!(4 * copied < by_bytes, "{copied:?} and {by_bytes:?}");
-    }
-
-    #[test]
-    fn an_iterator_of_unknown_length_arrives() {
-        let mut out = Vec::new();
-        encode(&Unknown, &mut out, &mut None).unwrap();
-        assert!(decode::<Unknown>(&out).is_ok());
-        for cut in 0..out.len() {
-            assert!(decode::<Unknown>(&out[..cut]).is_err());
-        }
-    }
-
-    /// Elements of one shape are read without their description only as what they were written as.
-    #[test]
-    fn a_run_can_be_read_as_another_type() {
-        fn read<T: DeserializeOwned + 'static>(value: &(impl Serialize + 'static)) -> T {
-            let mut out = Vec::new();
-            encode(value, &mut out, &mut None).unwrap();
-            for cut in (0..out.len()).step_by(7) {
-                assert!(decode::<T>(&out[..cut]).is_err(), "{cut} of {out:?}");
-            }
-            decode(&out).unwrap_or_else(|error| panic!("{error}"))
-        }
-        for count in [0, 1, 2, 8, 9, 10, 200, 20_000] {
-            let pairs: Vec<_> = (0..count).map(|n| (n as u8, n % 3 == 0)).collect();
-            assert_eq!(read::<Vec<(u8, bool)>>(&pairs), pairs);
-            let wide: Vec<_> = pairs
-                .iter()
-                .map(|pair| (u64::from(pair.0), pair.1))
-                .collect();
-            assert_eq!(read::<Vec<(u64, bool)>>(&pairs), wide);
-            let rows: Vec<[u16; 3]> = (0..count).map(|n| [n as u16, 0, 7]).collect();
-            let both = (rows, pairs.clone());
-            assert_eq!(read::<(Vec<[u16; 3]>, Vec<(u8, bool)>)>(&both), both);
-            let longer: Vec<_> = both.0.iter().map(|row| row.to_vec()).collect();
-            assert_eq!(
-                read::<(Vec<Vec<u16>>, Vec<(u8, bool)>)>(&both),
-                (longer, pairs.clone())
-            );
-            let nested = vec![Some(pairs.clone()), None, Some(pairs)];
-            assert_eq!(read::<Vec<Option<Vec<(u8, bool)>>>>(&nested), nested);
-            let map: BTreeMap<_, _> = (0..count).map(|n| ((n, 1u8), [n; 2])).collect();
-            assert_eq!(read::<BTreeMap<(i32, u8), [i32; 2]>>(&map), map);
-        }
-        type Twelve = (u16, u16, u16, u16, u16, u16, u16, u16, u16, u32, u64, i64);
-        let twelve = (9, 9, 9, 9, 9, 9, 9, 9, 9, 900, 900, 900);
-        let list = [vec![9u16; 9], vec![900; 3]].concat();
-        assert_eq!(read::<Option<Twelve>>(&Some(list)), Some(twelve));
-        let mut out = Vec::new();
-        encode(&vec![(1u8, 2u8); 100], &mut out, &mut None).unwrap();
-        assert!(decode::<Vec<(u8, bool)>>(&out).is_err());
-        assert!(decode::<Vec<[u8; 3]>>(&out).is_err() && decode::<Vec<[u8; 1]>>(&out).is_err());
     }
 }

@@ -10,6 +10,7 @@
 use std::cell::Cell;
 
 use postcard::{Error, Result};
+use postcard_described::Limit;
 
 use super::scope;
 use crate::loom::per_thread;
@@ -66,5 +67,16 @@ impl Depth {
         let _ = WAS_REACHED.try_with(|was| was.set(true));
         scope::said("it nests more deeply than the stack of this thread allows");
         Err(Error::SerdeDeCustom)
+    }
+}
+
+impl Limit for Depth {
+    #[inline(always)]
+    fn check(&mut self) -> std::result::Result<(), postcard_described::Error> {
+        Ok(Self::check(self)?)
+    }
+
+    fn buffers(&mut self, bytes: &[u8]) {
+        scope::keep(bytes);
     }
 }

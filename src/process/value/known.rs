@@ -10,7 +10,7 @@
 use std::any::{TypeId, type_name};
 use std::sync::atomic::{AtomicUsize, Ordering}; // a cache: no protocol to model
 
-use super::described;
+use postcard_described as described;
 
 /// Whether the type is a number: nothing else travels with it, and its serializer reports no error
 /// of its own. This is known at compile time, and a large `map` of numbers takes three quarters of

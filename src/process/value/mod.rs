@@ -1,11 +1,11 @@
 //! What a call carries: arguments and results as bytes, and what travels with the bytes.
 //!
 //! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
-//! which types it adds a description (`described`); a `vector` of bytes is copied. What does not
-//! fit into bytes goes with them (`scope`): descriptors (`attachments`), some of which stand for
-//! memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a worker keeps
-//! (`sent_memory`, `kept_mappings`); and large arrays of numbers (`bulk`), which are lent
-//! (`shared_buffer`).
+//! which types it adds a description (the crate `postcard-described`); a `vector` of bytes is
+//! copied. What does not fit into bytes goes with them (`scope`): descriptors (`attachments`), some
+//! of which stand for memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a
+//! worker keeps (`sent_memory`, `kept_mappings`); and large arrays of numbers (`bulk`), which are
+//! lent (`shared_buffer`).
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
@@ -53,8 +53,6 @@ pub(super) mod chunk;
 pub(super) mod codec;
 pub(super) mod copies;
 pub(super) mod depth;
-#[path = "../../../crates/described/src/lib.rs"]
-pub(super) mod described;
 mod in_hand;
 pub(super) mod kept;
 pub(super) mod kept_mappings;

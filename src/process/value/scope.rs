@@ -23,8 +23,9 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
+use postcard_described::Description;
+
 use super::attachments::{Attachment, Descriptors, Late, MAX_DESCRIPTORS};
-use super::described::Description;
 use super::raw_plain::{Array, Plain, array};
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;

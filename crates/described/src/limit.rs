@@ -1,0 +1,69 @@
+//! How deeply values may nest.
+
+use crate::Error;
+
+/// Limits how deeply a value may nest.
+///
+/// A value is written and read recursively, and the value or the bytes decide how deeply. Each
+/// level asks [`check`](Self::check), so that a value that would need more stack than there is
+/// becomes an error.
+pub trait Limit {
+    /// Whether another level may follow.
+    ///
+    /// # Errors
+    /// If not, an error, which ends the writing or reading: say [`Error::TooDeep`].
+    fn check(&mut self) -> Result<(), Error>;
+
+    /// A byte string of the data was read without being asked for as one: serde may keep `bytes`,
+    /// and look at them several times, as it does for the variants of an untagged enum. For a
+    /// reader that replaces byte strings by something else. Default: nothing.
+    fn buffers(&mut self, _bytes: &[u8]) {}
+}
+
+/// A [`Limit`] of some bytes of stack, counted from where it was made.
+///
+/// ```
+/// use postcard_described::{Limit, StackLimit};
+///
+/// let mut limit = StackLimit::bytes(64 << 10);
+/// assert!(limit.check().is_ok());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct StackLimit {
+    top: usize,
+    most: usize,
+}
+
+impl StackLimit {
+    /// A limit of so many bytes of stack below the caller.
+    #[must_use]
+    #[inline(always)]
+    pub fn bytes(most: usize) -> Self {
+        Self { top: here(), most }
+    }
+}
+
+impl Default for StackLimit {
+    /// 256 KiB: of the 2 MiB that a thread of std's has, or of the 512 KiB of some systems.
+    #[inline(always)]
+    fn default() -> Self {
+        Self::bytes(256 << 10)
+    }
+}
+
+impl Limit for StackLimit {
+    #[inline(always)]
+    fn check(&mut self) -> Result<(), Error> {
+        match self.top.abs_diff(here()) > self.most {
+            true => Err(Error::TooDeep),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Roughly where the stack ends now: the address of a local variable.
+#[inline(always)]
+fn here() -> usize {
+    let local = 0u8;
+    std::ptr::from_ref(&local).addr()
+}

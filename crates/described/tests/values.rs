@@ -1,0 +1,375 @@
+//! Values of all kinds of types, with all of serde's attributes, arrive.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::net::IpAddr;
+
+use postcard_described::{Error, from_slice, to_vec, to_writer};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
+
+fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    let bytes = to_vec(value).unwrap();
+    assert_eq!(from_slice::<T>(&bytes).unwrap(), *value);
+    let mut written = Vec::new();
+    to_writer(value, &mut written).unwrap();
+    assert_eq!(written, bytes);
+}
+
+fn read<T: DeserializeOwned>(value: &impl Serialize) -> Result<T, Error> {
+    from_slice(&to_vec(value).unwrap())
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(i64),
+    Text(String),
+    Both { x: u8, y: f32 },
+    Nothing,
+    List(Vec<Untagged>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Tagged {
+    #[default]
+    Empty,
+    Circle {
+        radius: f64,
+    },
+    Host {
+        address: IpAddr,
+        port: Option<u16>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "t", content = "c")]
+enum Adjacent {
+    Unit,
+    Pair(u8, char),
+    Value(Value),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum External {
+    Unit,
+    New(Option<Option<()>>),
+    Pair(u128, i128),
+    Struct {
+        bytes: Vec<u8>,
+        text: String,
+    },
+    #[serde(skip)]
+    #[allow(dead_code)]
+    Skipped,
+    Last(Box<External>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Event {
+    id: u64,
+    #[serde(flatten)]
+    kind: Tagged,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Open {
+    id: u64,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Sparse {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    first: Option<u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    second: Vec<u8>,
+    last: u8,
+}
+
+/// A byte string, in any form in which it is read.
+#[derive(Debug, PartialEq)]
+struct Bytes(Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.into()))
+    }
+}
+
+/// A sequence that does not know its length.
+#[derive(Debug, PartialEq)]
+struct Unknown(Vec<u8>);
+
+impl Serialize for Unknown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().filter(|_| true))
+    }
+}
+
+impl<'de> Deserialize<'de> for Unknown {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self)
+    }
+}
+
+#[test]
+fn json_travels() {
+    there_and_back(
+        &json!({"a": [1, -2, 2.5, null, true, "x"], "b": {"c": {}, "d": []}, "e": u64::MAX}),
+    );
+    there_and_back(&Value::Null);
+    there_and_back(&json!([[], [[1]], [[1, 2], "a"], [[1, 2], "a"]]));
+}
+
+#[test]
+fn enums_of_all_forms_travel() {
+    for value in [
+        Untagged::Number(-5),
+        Untagged::Text("five".into()),
+        Untagged::Both { x: 1, y: 0.5 },
+        Untagged::Nothing,
+        Untagged::List(vec![Untagged::Number(1), Untagged::Text("a".into())]),
+    ] {
+        there_and_back(&value);
+        there_and_back(&vec![value; 20]);
+    }
+    let address: IpAddr = [127, 0, 0, 1].into();
+    for value in [
+        Tagged::Circle { radius: -0.0 },
+        Tagged::Empty,
+        Tagged::Host {
+            address,
+            port: Some(80),
+        },
+        Tagged::Host {
+            address: [0; 16].into(),
+            port: None,
+        },
+    ] {
+        there_and_back(&value);
+        there_and_back(&Event {
+            kind: value,
+            ..Event::default()
+        });
+    }
+    there_and_back(
+        &[
+            Adjacent::Unit,
+            Adjacent::Pair(1, 'ü'),
+            Adjacent::Value(json!({"k": [1]})),
+        ]
+        .to_vec(),
+    );
+    let last = External::Last(Box::new(External::Unit));
+    there_and_back(&vec![
+        External::Unit,
+        External::New(Some(None)),
+        External::New(Some(Some(()))),
+        External::Pair(u128::MAX, i128::MIN),
+        External::Struct {
+            bytes: vec![0, 255],
+            text: String::new(),
+        },
+        last.clone(),
+        External::Last(Box::new(last)),
+    ]);
+}
+
+#[test]
+fn what_is_left_out_is_found_by_name() {
+    let rest = BTreeMap::from([("more".to_owned(), json!([1, {"deep": null}]))]);
+    there_and_back(&Open { id: 7, rest });
+    let note = Some("there".to_owned());
+    there_and_back(&Event {
+        id: 7,
+        note,
+        kind: Tagged::Empty,
+    });
+    let sparse = |first, second: &[u8]| Sparse {
+        first,
+        second: second.to_vec(),
+        last: 3,
+    };
+    let all = vec![
+        sparse(None, &[]),
+        sparse(Some(1), &[]),
+        sparse(None, &[2]),
+        sparse(Some(0), &[0]),
+    ];
+    let all = vec![all; 50];
+    there_and_back(&all);
+    let bytes = to_vec(&all).unwrap();
+    for cut in 0..bytes.len() {
+        assert!(from_slice::<Vec<Vec<Sparse>>>(&bytes[..cut]).is_err());
+    }
+
+    // A field more, a field less, another order.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Later {
+        last: u16,
+        #[serde(default)]
+        new: Option<String>,
+        #[serde(default)]
+        first: Option<u8>,
+    }
+    let later = Later {
+        last: 3,
+        new: None,
+        first: Some(1),
+    };
+    assert_eq!(read::<Later>(&sparse(Some(1), &[9])).unwrap(), later);
+    let error = read::<Later>(&json!({"first": 1})).unwrap_err();
+    assert!(
+        matches!(&error, Error::Described(words) if words.contains("missing field `last`")),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_json_has_not_travels() {
+    there_and_back(&(i128::MIN, u128::MAX, 'ü', [1.5f32; 3]));
+    there_and_back(&Bytes(vec![0, 255, 7]));
+    there_and_back(&Unknown(vec![1, 2, 3]));
+    there_and_back(&Unknown(Vec::new()));
+    there_and_back(&HashMap::from([(1u8, 'a'), (255, 'b')]));
+    there_and_back(&BTreeMap::from([
+        ((1, 'x'), vec![Some(())]),
+        ((2, 'y'), vec![None]),
+    ]));
+    there_and_back(&BTreeMap::from([(Some(true), 1), (None, 2)]));
+    there_and_back(&vec![Some(None), Some(Some(())), None]);
+    let nan: f64 = read(&f64::NAN).unwrap();
+    assert!(nan.is_nan());
+    let borrowed: (&str, &[u8]) = ("borrowed", b"too");
+    let bytes = to_vec(&(borrowed.0, Bytes(borrowed.1.into()))).unwrap();
+    assert_eq!(from_slice::<(&str, &[u8])>(&bytes).unwrap(), borrowed);
+}
+
+#[test]
+fn what_is_not_wanted_is_skipped() {
+    let nested = json!([[1, 2, "x"], {"a": {"b": [null, 1.5]}}]);
+    let (IgnoredAny, after): (_, u8) = read(&(nested, 7u8)).unwrap();
+    assert_eq!(after, 7);
+}
+
+#[test]
+fn what_cannot_travel_says_why() {
+    #[derive(Serialize)]
+    #[serde(tag = "type")]
+    enum Internal {
+        Number(u8),
+    }
+    let error = to_vec(&Internal::Number(1)).unwrap_err();
+    assert!(
+        matches!(&error, Error::Serialize(words) if words.contains("newtype variant")),
+        "{error}"
+    );
+    let error = read::<Untagged>(&Some(true)).unwrap_err();
+    assert!(
+        matches!(&error, Error::Described(words) if words.contains("did not match")),
+        "{error}"
+    );
+    let error = read::<(u8, u8)>(&(1u8, 2u8, 3u8)).unwrap_err();
+    assert!(matches!(error, Error::LeftOver(_)), "{error}");
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    assert!(matches!(to_writer(&1, Full), Err(Error::Io(_))));
+}
+
+/// Parts of one shape are read without their description only as what they were written as.
+#[test]
+fn a_run_can_be_read_as_another_type() {
+    for count in [0, 1, 2, 8, 9, 10, 200, 20_000] {
+        let pairs: Vec<_> = (0..count).map(|n| (n as u8, n % 3 == 0)).collect();
+        assert_eq!(read::<Vec<(u8, bool)>>(&pairs).unwrap(), pairs);
+        let wide: Vec<_> = pairs
+            .iter()
+            .map(|pair| (u64::from(pair.0), pair.1))
+            .collect();
+        assert_eq!(read::<Vec<(u64, bool)>>(&pairs).unwrap(), wide);
+        let rows: Vec<[u16; 3]> = (0..count).map(|n| [n as u16, 0, 7]).collect();
+        let longer: Vec<Vec<u16>> = rows.iter().map(|row| row.to_vec()).collect();
+        assert_eq!(read::<Vec<Vec<u16>>>(&rows).unwrap(), longer);
+        let back: Vec<[u16; 3]> = read(&longer).unwrap();
+        assert_eq!(back, rows);
+        let nested = vec![Some(pairs.clone()), None, Some(pairs)];
+        assert_eq!(
+            read::<Vec<Option<Vec<(u8, bool)>>>>(&nested).unwrap(),
+            nested
+        );
+        let map: BTreeMap<_, _> = (0..count).map(|n| ((n, 1u8), [n; 2])).collect();
+        assert_eq!(read::<BTreeMap<(i32, u8), [i32; 2]>>(&map).unwrap(), map);
+        let mixed: Vec<Value> = (0..count).map(|n| json!(n)).collect();
+        assert_eq!(
+            read::<Vec<Value>>(&(0..count).collect::<Vec<i32>>()).unwrap(),
+            mixed
+        );
+    }
+    type Twelve = (u16, u16, u16, u16, u16, u16, u16, u16, u16, u32, u64, i64);
+    let twelve = (9, 9, 9, 9, 9, 9, 9, 9, 9, 900, 900, 900);
+    let list = [vec![9u16; 9], vec![900; 3]].concat();
+    assert_eq!(read::<Twelve>(&list).unwrap(), twelve);
+    let pairs = vec![(1u8, 2u8); 100];
+    assert!(read::<Vec<(u8, bool)>>(&pairs).is_err());
+    assert!(read::<Vec<[u8; 3]>>(&pairs).is_err() && read::<Vec<[u8; 1]>>(&pairs).is_err());
+}
+
+#[test]
+fn runs_of_one_kind_and_of_others_follow_one_another() {
+    let (one, text) = (Untagged::Number(-1), Untagged::Text("ü".to_owned()));
+    let many = Untagged::List(vec![Untagged::Both { x: 1, y: 0.5 }; 3]);
+    for length in [1, 2, 3, 127, 128, 129, 20_000] {
+        let kinds = [&one, &text, &many, &many, &text, &one];
+        let runs: Vec<_> = kinds
+            .iter()
+            .flat_map(|kind| vec![(*kind).clone(); length])
+            .collect();
+        there_and_back(&(runs, vec![(); 5], 7));
+    }
+}
+
+/// A struct with so many fields, each with a name of its own.
+struct Wide(&'static [String]);
+
+impl Serialize for Wide {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Wide", self.0.len())?;
+        for (name, n) in self.0.iter().zip(0u16..) {
+            fields.serialize_field(name, &n)?;
+        }
+        fields.end()
+    }
+}
+
+#[test]
+fn names_beyond_the_table_are_written_out() {
+    let names: Vec<String> = (0..700).map(|n| format!("field {n}")).collect();
+    let names: &'static [String] = names.leak();
+    for count in [1, 254, 255, 256, 700] {
+        let wide = Wide(&names[..count]);
+        let all: Vec<BTreeMap<String, u16>> = read(&[&wide, &wide]).unwrap();
+        let same: BTreeMap<String, u16> = names[..count].iter().cloned().zip(0..).collect();
+        assert_eq!(all, [same.clone(), same]);
+    }
+}
