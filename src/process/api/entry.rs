@@ -70,6 +70,11 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// opened) it closes here; what stands before this call in `main`, or before `main`, may have
 /// opened in the worker itself stays open.
 ///
+/// The variable `TREFOIL_WORKER` makes a process a worker, or calls a function of the program
+/// ([`Program::entry`](crate::process::Program::entry)). Like `LD_PRELOAD`, it is trusted: who sets
+/// the environment of a program decides what that runs. A program with other rights than its
+/// caller's obeys neither.
+///
 /// With the feature `auto` the call is not needed.
 ///
 /// ```

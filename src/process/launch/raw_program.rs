@@ -3,9 +3,10 @@
 //!
 //! **Invariants.**
 //! - **W59** The offset in an invitation was made by [`Program::entry`], from a function of the one
-//!   type that [`enter`] calls, and was checked to lie in the image's code. An invitation is read
-//!   only by the same copy of this crate in the same image (W6), and only from the environment of a
-//!   process with its caller's rights: whoever set that could have started anything in its place.
+//!   type that [`enter`] calls. An invitation is read only by the same copy of this crate in the
+//!   same image (W6), and only from the environment of a process with its caller's rights. Nothing
+//!   checks the offset itself, except that it lies in the image's code: whoever sets the variable
+//!   is trusted not to forge it, as with `LD_PRELOAD`, which runs any code as well.
 //!
 //! Tests: `tests/process/launcher.rs`.
 #![allow(unsafe_code)]
@@ -157,7 +158,8 @@ impl Program {
 /// Calls the function at `offset`. `None`: there is none.
 pub(crate) fn enter(offset: u64, program: &Program, argument: &str) -> Option<i32> {
     let address = std::ptr::with_exposed_provenance::<()>(image().address_at(offset)?);
-    // SAFETY: W59: it is the address of a function of this type in this image.
+    // SAFETY: W59: it is the address of a function of this type in this image, unless whoever set
+    // this process's environment forged it, who is trusted.
     let entry = unsafe { std::mem::transmute::<*const (), fn(&Program, &str) -> i32>(address) };
     Some(entry(program, argument))
 }
