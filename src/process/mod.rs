@@ -131,9 +131,9 @@ pub use channel::pair::channel;
 pub(crate) use job::Counter;
 pub use launch::launched::Launched;
 pub use launch::raw_program::{Invitation, Program, WorkerStream};
-#[cfg(unix)]
-pub use launch::wrapped::Wrapped;
 pub use launch::{Capabilities, Ending, Launcher};
+#[cfg(unix)]
+pub use launch::{sandbox::Sandbox, wrapped::Wrapped};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
 /// The items that are public at the crate's root. (Their paths through this module compile, too,

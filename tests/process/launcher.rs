@@ -111,7 +111,7 @@ fn wrappers() -> Vec<(&'static str, Wrapped)> {
 }
 
 /// A value that only the workers of one test have in their environment.
-fn mark() -> String {
+pub(crate) fn mark() -> String {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     format!("mark-{}-{number}-", std::process::id())
@@ -120,7 +120,7 @@ fn mark() -> String {
 const MARK: &str = "TREFOIL_TEST_MARK";
 
 /// The processes with this mark.
-fn marked(mark: &str) -> Vec<u32> {
+pub(crate) fn marked(mark: &str) -> Vec<u32> {
     let wanted = format!("{MARK}={mark}");
     let has = |pid: &u32| {
         let all = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -132,11 +132,11 @@ fn marked(mark: &str) -> Vec<u32> {
     pids.filter(has).collect()
 }
 
-fn marked_pool(launcher: impl Launcher, mark: &str) -> ProcessPoolBuilder {
+pub(crate) fn marked_pool(launcher: impl Launcher, mark: &str) -> ProcessPoolBuilder {
     ProcessPool::builder().launcher(launcher).env(MARK, mark)
 }
 
-fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> Box<trefoil::WorkerExit> {
+pub(crate) fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> Box<trefoil::WorkerExit> {
     match result {
         Err(TaskError::WorkerDied(exit)) => exit,
         other => panic!("{other:?}"),

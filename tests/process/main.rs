@@ -42,6 +42,8 @@ mod one_faults;
 mod plain;
 mod pool;
 mod remote;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod shared;
 #[cfg(unix)] // elsewhere there is none
 mod shared_ring;
@@ -64,6 +66,8 @@ fn main() {
     everywhere::helpers();
     #[cfg(target_os = "linux")]
     launcher::helpers();
+    #[cfg(target_os = "linux")]
+    sandbox::helpers();
     one::helpers();
     let mut except = Vec::new();
     if support::is_plain() {
@@ -87,6 +91,8 @@ fn main() {
         host::TESTS,
         #[cfg(target_os = "linux")]
         launcher::TESTS,
+        #[cfg(target_os = "linux")]
+        sandbox::TESTS,
         #[cfg(target_os = "linux")]
         hostile::TESTS,
         limits::TESTS,

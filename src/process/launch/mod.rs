@@ -11,13 +11,16 @@
 //! that the worker has started, and must do the same when this process ends, in whatever way. (A
 //! worker does that itself when it sees the end of its stream.)
 //!
-//! Tests: `tests/process/launcher.rs`, `tests/slurm/`; `crates/trefoil-machines`.
+//! Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`, `tests/slurm/`;
+//! `crates/trefoil-machines`.
 
 #[cfg(unix)]
 mod command;
 pub(super) mod launched;
 pub(super) mod pool_error;
 pub(super) mod raw_program;
+#[cfg(unix)]
+pub(super) mod sandbox;
 #[cfg(unix)]
 pub(super) mod wrapped;
 

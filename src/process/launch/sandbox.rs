@@ -1,0 +1,266 @@
+//! Workers in bubblewrap's sandbox.
+//!
+//! The command line is that of a [`Wrapped`]. `prepare` makes it, and tries it once with a shell.
+//!
+//! Tests: `tests/process/sandbox.rs`.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::Resource;
+
+use super::launched::Launched;
+use super::pool_error::PoolError;
+use super::raw_program::Program;
+use super::wrapped::Wrapped;
+use super::{Capabilities, Ending, Launcher};
+use crate::sys::limits;
+use crate::task::Task;
+
+/// What holds for every sandbox. `--die-with-parent` kills the first process of the pid namespace,
+/// and so all that is in it, when `bwrap` ends.
+const ALONE: [&str; 16] = [
+    "--unshare-all",
+    "--die-with-parent",
+    "--new-session",
+    "--cap-drop",
+    "ALL",
+    "--ro-bind",
+    "/",
+    "/",
+    "--dev",
+    "/dev",
+    "--proc",
+    "/proc",
+    "--tmpfs",
+    "/tmp",
+    "--setenv",
+    "TMPDIR",
+];
+
+/// Limits the processes inside, where the kernel counts those of this sandbox alone. Shells differ
+/// in the option's name.
+const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; exec "$@""#;
+
+/// Workers that can compute, and do little else: for code, or input, that you do not trust. It
+/// needs Linux; [bubblewrap] (`bwrap`), a small program that most distributions have, and that
+/// may be installed already; and a kernel that lets this user make namespaces.
+///
+/// | A worker | finds |
+/// |---|---|
+/// | opens a connection | no network, not even this machine's; no sockets in `/run` |
+/// | writes to a file | that every file system is read-only, except its own empty `/tmp` and what is [`writable`](Self::writable) |
+/// | reads from the home | that `/home`, `/root` and the user's home are empty, except for the program's file and the working directory, which are read-only |
+/// | reads the memory of another process, or signals one | no process outside its sandbox: it does not see them, nor those of other workers |
+/// | forks without end | that no more than [`processes`](Self::processes) can exist, unless the user is root |
+/// | leaves processes behind | that all of them are killed with it: after a timeout, at the end of the pool, and if this process is killed, whatever sessions they have made |
+/// | runs a set-user-id program | that it gains nothing; a root in the sandbox has no capabilities |
+///
+/// A worker can read all other files that this user can read, and the environment of this process:
+/// [hide](Self::hidden) what is secret. What it writes to `/tmp` is kept in memory until it ends.
+/// Its memory is limited by [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), its time by
+/// [`timeout`](crate::ProcessPoolBuilder::timeout). The kernel is shared, so a sandbox does not
+/// keep out who knows an error in it.
+///
+/// The programs in the sandbox are those of this machine, and this executable is always there. A
+/// library that it loads from the home must be [`readable`](Self::readable).
+///
+/// ```
+/// use trefoil::ProcessPool;
+/// use trefoil::process::Sandbox;
+///
+/// # trefoil::init();
+/// # let bwrap = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"];
+/// # let tried = std::process::Command::new(bwrap[0]).args(&bwrap[1..]).output();
+/// # if !tried.is_ok_and(|tried| tried.status.success()) { return Ok(()); }
+/// let sandbox = Sandbox::new().hidden("/etc/passwd");
+/// let procs = ProcessPool::builder().workers(2).launcher(sandbox).build()?;
+/// let read = procs.spawn((), |()| std::fs::read("/etc/passwd").is_ok()).join()?;
+/// let written = procs.spawn((), |()| std::fs::write("/etc/new", "").is_ok()).join()?;
+/// assert!(!read && !written);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [bubblewrap]: https://github.com/containers/bubblewrap
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until a pool is built on it"]
+pub struct Sandbox {
+    program: PathBuf,
+    network: bool,
+    processes: u64,
+    paths: Vec<(Access, PathBuf)>,
+    wrapped: Wrapped,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    Writable,
+    Readable,
+    Hidden,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sandbox {
+    /// As the table says.
+    pub fn new() -> Self {
+        Self {
+            program: "bwrap".into(),
+            network: false,
+            processes: 1000,
+            paths: Vec::new(),
+            wrapped: Wrapped::new([OsString::new(); 0]),
+        }
+    }
+
+    /// Workers may write to this file or folder, which must exist. What is said of a path holds for
+    /// all below it, and replaces what was said before.
+    pub fn writable(self, path: impl Into<PathBuf>) -> Self {
+        self.path(Access::Writable, path.into())
+    }
+
+    /// Workers may read this file or folder, which must exist: for what is in the home or in
+    /// `/tmp`.
+    pub fn readable(self, path: impl Into<PathBuf>) -> Self {
+        self.path(Access::Readable, path.into())
+    }
+
+    /// Workers find an empty file or folder here. It must exist.
+    pub fn hidden(self, path: impl Into<PathBuf>) -> Self {
+        self.path(Access::Hidden, path.into())
+    }
+
+    fn path(mut self, access: Access, path: PathBuf) -> Self {
+        self.paths.push((access, path));
+        self
+    }
+
+    /// Whether workers have this machine's network. Default: no.
+    pub fn network(mut self, shared: bool) -> Self {
+        self.network = shared;
+        self
+    }
+
+    /// How many processes and threads there may be in each sandbox, the worker's own among them.
+    /// Default: 1000. It does not hold for root, whose processes the kernel does not limit.
+    pub fn processes(mut self, most: u64) -> Self {
+        self.processes = most;
+        self
+    }
+
+    /// Where bubblewrap is. Default: `bwrap`, on `PATH`.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = path.into();
+        self
+    }
+
+    /// The command line, without what runs in the sandbox.
+    fn words(&self, exe: &Path) -> io::Result<Vec<OsString>> {
+        let mut paths = Vec::new();
+        for (access, path) in &self.paths {
+            let named = |error: io::Error| {
+                io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
+            };
+            paths.push((*access, path.canonicalize().map_err(named)?));
+        }
+        // The user's own words about a folder, or one around it, count alone.
+        let is_free = |folder: &PathBuf| {
+            let is_said = paths.iter().any(|(_, path)| folder.starts_with(path));
+            folder.is_dir() && !is_said && !Path::new("/tmp").starts_with(folder)
+        };
+        let home = std::env::home_dir().and_then(|home| home.canonicalize().ok());
+        let folders = ["/run", "/home", "/root"].map(PathBuf::from);
+        let folders: Vec<_> = folders.into_iter().chain(home).filter(is_free).collect();
+
+        let mut words = vec![self.program.clone().into_os_string()];
+        words.extend(ALONE.map(OsString::from));
+        words.push("/tmp".into());
+        words.extend(self.network.then(|| "--share-net".into()));
+        let mut add = |option: &str, operands: &[&Path]| {
+            words.push(option.into());
+            words.extend(operands.iter().map(|path| path.as_os_str().to_owned()));
+        };
+        folders.iter().for_each(|folder| add("--tmpfs", &[folder]));
+        let resolved = Path::new("/run/systemd/resolve"); // where `/etc/resolv.conf` may point
+        if self.network {
+            add("--ro-bind-try", &[resolved, resolved]);
+        }
+        let here = std::env::current_dir()?;
+        let is_home = folders.contains(&here) || here.parent() == Some(Path::new("/home"));
+        let tmp = PathBuf::from("/tmp");
+        let mut empty = folders.iter().chain([&tmp]);
+        if !is_home && here != tmp && empty.any(|folder| here.starts_with(folder)) {
+            add("--ro-bind", &[&here, &here]);
+        }
+        for (access, path) in &paths {
+            match access {
+                Access::Writable => add("--bind", &[path, path]),
+                Access::Readable => add("--ro-bind", &[path, path]),
+                Access::Hidden if path.is_dir() => add("--tmpfs", &[path]),
+                Access::Hidden => add("--ro-bind", &[Path::new("/dev/null"), path]),
+            }
+        }
+        add("--ro-bind", &[exe, exe]);
+        folders
+            .iter()
+            .for_each(|folder| add("--remount-ro", &[folder]));
+        for (at, (access, path)) in paths.iter().enumerate() {
+            let is_covered = paths[at + 1..]
+                .iter()
+                .any(|(_, later)| path.starts_with(later));
+            if matches!(access, Access::Hidden) && path.is_dir() && !is_covered {
+                add("--remount-ro", &[path]);
+            }
+        }
+        let most = limits::limit(Resource::Nproc)?.maximum;
+        let most = most.map_or(self.processes, |most| most.min(self.processes));
+        words.extend(["/bin/sh", "-c", LIMITED, &most.to_string()].map(OsString::from));
+        Ok(words)
+    }
+}
+
+impl Launcher for Sandbox {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+        let refused = |words: String| PoolError::Launcher(words);
+        let words = self.words(&program.path()?);
+        let words = words.map_err(|error| refused(format!("there is no sandbox: {error}")))?;
+        let mut probe = Command::new(&words[0]);
+        probe.args(&words[1..]).args(["/bin/sh", "-c", ":"]);
+        probe.stdin(Stdio::null());
+        let output = probe.output().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => refused(format!(
+                "a sandbox needs bubblewrap, and `{}` is not installed here, or not on PATH: \
+                 install the package `bubblewrap`, or name its path (`Sandbox::program`)",
+                self.program.display()
+            )),
+            _ => refused(format!("`{}`: {error}", self.program.display())),
+        })?;
+        if !output.status.success() {
+            return Err(refused(format!(
+                "there is no sandbox: `{}` ends with {}: {}. (If it may make no namespace: a \
+                 container's own sandbox can forbid that, and so can the settings \
+                 `kernel.apparmor_restrict_unprivileged_userns`, \
+                 `kernel.unprivileged_userns_clone` and `user.max_user_namespaces`.)",
+                self.program.display(),
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim()
+            )));
+        }
+        self.wrapped = Wrapped::new(words.into_iter().chain(["{exe}".into()]));
+        self.wrapped.prepare(program)
+    }
+
+    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
+        self.wrapped.start(index)
+    }
+
+    fn ended(&self, index: usize, ending: &mut Ending) {
+        self.wrapped.ended(index, ending);
+    }
+}

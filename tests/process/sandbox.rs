@@ -1,0 +1,397 @@
+//! What bubblewrap's sandbox keeps out: each row of the table of `Sandbox`, and what goes on in it.
+//!
+//! The checks run as this user, and if that is root, as another user, too. Where there is no
+//! bubblewrap, or no namespaces, a test says so, and does nothing.
+
+use crate::launcher::{died, mark, marked, marked_pool};
+use crate::support::{self, Scratch, Test, forever, tests, until};
+
+use std::io::{self, BufRead, ErrorKind};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use trefoil::process::Sandbox;
+use trefoil::{Bulk, ProcessPool, Task, TaskError};
+
+/// A pool in the sandbox; `None`, if there can be none here.
+fn pool(sandbox: Sandbox, mark: &str) -> Option<ProcessPool> {
+    match Command::new("bwrap")
+        .args(["--unshare-all", "--ro-bind", "/", "/", "true"])
+        .output()
+    {
+        Ok(tried) if tried.status.success() => {}
+        tried => {
+            println!("(no sandbox can be made here: {tried:?}) ");
+            return None;
+        }
+    }
+    Some(marked_pool(sandbox, mark).workers(2).build().unwrap())
+}
+
+fn plain() -> Option<ProcessPool> {
+    pool(Sandbox::new(), &mark())
+}
+
+fn connects() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dial = |port: u16| TcpStream::connect(("127.0.0.1", port)).is_ok();
+    let Some(procs) = plain() else { return };
+    assert!(!procs.spawn(port, dial).join().unwrap());
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    let procs = pool(Sandbox::new().network(true), &mark()).unwrap();
+    assert!(procs.spawn(port, dial).join().unwrap());
+    assert!(listener.accept().is_ok());
+}
+
+/// Whether a worker can create a file there.
+fn write_to(folder: String) -> Result<(), String> {
+    let file = format!("{folder}/written-by-a-worker");
+    std::fs::write(&file, "words").map_err(|error| error.to_string())?;
+    assert_eq!(std::fs::read(&file).unwrap(), b"words");
+    Ok(())
+}
+
+fn writes() {
+    let scratch = std::env::temp_dir().join(mark());
+    std::fs::create_dir(&scratch).unwrap();
+    std::fs::write(scratch.join("secret"), "secret").unwrap();
+    let folder = scratch.to_str().unwrap().to_owned();
+    let Some(procs) = plain() else { return };
+    let home = std::env::home_dir().unwrap().to_string_lossy().into_owned();
+    let here = std::env::current_dir()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
+    for place in [
+        home.as_str(),
+        "/",
+        "/home",
+        "/etc",
+        "/var/tmp",
+        "/run",
+        "/sys",
+        &here,
+    ] {
+        let written = procs.spawn(place.to_owned(), write_to).join().unwrap();
+        assert!(written.is_err(), "{place}");
+        assert!(
+            !PathBuf::from(place).join("written-by-a-worker").exists(),
+            "{place}"
+        );
+    }
+    let own = |()| {
+        let (own, is_empty) = (
+            std::env::temp_dir(),
+            std::fs::read_dir("/tmp").unwrap().next(),
+        );
+        let is_empty =
+            is_empty.is_none_or(|_| std::env::current_exe().unwrap().starts_with("/tmp"));
+        (write_to(own.to_string_lossy().into_owned()), own, is_empty)
+    };
+    let temporary = procs.spawn((), own).join().unwrap();
+    assert_eq!(temporary, (Ok(()), "/tmp".into(), true));
+    assert!(!PathBuf::from("/tmp/written-by-a-worker").exists());
+    assert!(
+        procs
+            .spawn(folder.clone(), write_to)
+            .join()
+            .unwrap()
+            .is_err()
+    );
+    let read = |folder: String| std::fs::read(folder + "/secret").ok();
+    assert_eq!(procs.spawn(folder.clone(), read).join().unwrap(), None);
+    // What is allowed, and what is forbidden besides.
+    let procs = pool(Sandbox::new().readable(&folder), &mark()).unwrap();
+    assert!(
+        procs
+            .spawn(folder.clone(), write_to)
+            .join()
+            .unwrap()
+            .is_err()
+    );
+    assert_eq!(
+        procs.spawn(folder.clone(), read).join().unwrap().unwrap(),
+        b"secret"
+    );
+    let procs = pool(
+        Sandbox::new()
+            .hidden("/etc")
+            .hidden(&folder)
+            .writable(&folder),
+        &mark(),
+    );
+    let procs = procs.unwrap();
+    procs
+        .spawn(folder.clone(), write_to)
+        .join()
+        .unwrap()
+        .unwrap();
+    assert!(scratch.join("written-by-a-worker").exists());
+    assert!(
+        procs
+            .spawn("/etc".to_owned(), write_to)
+            .join()
+            .unwrap()
+            .is_err()
+    );
+    assert_eq!(
+        procs
+            .spawn((), |()| std::fs::read_dir("/etc").unwrap().count())
+            .join()
+            .unwrap(),
+        0
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The home is hidden, whoever's it is.
+fn reads_the_home() {
+    let Some(procs) = plain() else { return };
+    let home = std::env::home_dir().unwrap();
+    let see = |home: PathBuf| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(home).map(|all| all.flatten().map(|entry| entry.path()));
+        entries.map(Iterator::collect).unwrap_or_default()
+    };
+    let (exe, here) = (
+        std::env::current_exe().unwrap(),
+        std::env::current_dir().unwrap(),
+    );
+    for home in [home, "/root".into(), "/home".into(), "/run".into()] {
+        for path in procs.spawn(home.clone(), see).join().unwrap() {
+            assert!(
+                home.as_os_str() == "/" || exe.starts_with(&path) || here.starts_with(&path),
+                "{path:?}"
+            );
+        }
+    }
+}
+
+/// It sees no other process, so it can read the memory of none, and signal none.
+fn looks_at_others() {
+    let Some(procs) = plain() else { return };
+    let own = std::process::id();
+    let others = |parent: u32| {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let memory = std::fs::File::open(format!("/proc/{parent}/mem")).is_ok();
+        let pid = rustix::process::Pid::from_raw(parent as i32).unwrap();
+        let signalled = rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok();
+        (pids.collect::<Vec<_>>(), memory, signalled)
+    };
+    let (pids, memory, signalled) = procs.spawn(own, others).join().unwrap();
+    // The first process of the namespace, and the worker.
+    assert!(
+        pids.len() == 2 && pids.iter().all(|pid| *pid < 10),
+        "{pids:?}"
+    );
+    assert!(!memory && !signalled);
+    let capabilities = |()| std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = procs.spawn((), capabilities).join().unwrap();
+    let has = |line: &str| status.lines().any(|one| one == line);
+    assert!(
+        has("CapEff:\t0000000000000000") && has("NoNewPrivs:\t1"),
+        "{status}"
+    );
+}
+
+/// Starts processes that leave the worker's group and session, up to `most`, and returns how many.
+fn fork(most: usize) -> usize {
+    let start = |_: &usize| {
+        let mut leaves = Command::new("setsid");
+        leaves
+            .args(["--fork", "sleep", "10000"])
+            .stdin(Stdio::null());
+        leaves.status().is_ok_and(|status| status.success())
+    };
+    (0..most).take_while(start).count()
+}
+
+fn forks() {
+    let mark = mark();
+    let Some(procs) = pool(Sandbox::new().processes(40), &mark) else {
+        return;
+    };
+    let started = procs.spawn(100, fork).join().unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    assert!(
+        if is_root {
+            started == 100
+        } else {
+            started < 40
+        },
+        "{started}"
+    );
+    // The other worker is not concerned, and neither is this process.
+    assert!(Command::new("true").status().unwrap().success());
+    let call = procs.call(|most: usize| {
+        fork(most);
+        forever::<()>()
+    });
+    let endless = call.timeout(Duration::from_millis(500)).spawn(60);
+    until(|| marked(&mark).len() > 30);
+    assert!(matches!(endless.join(), Err(TaskError::TimedOut(_))));
+    assert_eq!(procs.spawn(4, |n: u64| n + 1).join().unwrap(), 5);
+    drop(procs);
+    until(|| marked(&mark).is_empty());
+}
+
+/// A pool whose workers have started processes in sessions of their own.
+fn parent() {
+    let mark = std::env::var("WANTED").unwrap();
+    let procs = pool(Sandbox::new(), &mark).unwrap();
+    let call = |()| {
+        fork(3);
+        forever::<()>()
+    };
+    let tasks: Vec<Task<()>> = (0..2).map(|_| procs.spawn((), call)).collect();
+    until(|| marked(&mark).len() >= 2 * 4);
+    println!("ready");
+    tasks.into_iter().for_each(|task| drop(task.join()));
+}
+
+fn outlives() {
+    let mark = mark();
+    if pool(Sandbox::new(), &mark).is_none() {
+        return;
+    }
+    let mut parent = Command::new(std::env::current_exe().unwrap());
+    parent
+        .env(support::HELPER, "sandbox-parent")
+        .env("WANTED", &mark);
+    let mut parent = parent
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = parent.stdout.take().unwrap();
+    let mut lines = io::BufReader::new(out).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.ends_with("ready")));
+    assert!(marked(&mark).len() >= 2 * 4);
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    until(|| marked(&mark).is_empty());
+}
+
+fn works() {
+    let mark = mark();
+    let Some(procs) = pool(Sandbox::new(), &mark) else {
+        return;
+    };
+    assert_eq!(procs.map(0..500, |n: u64| n * n).unwrap()[499], 499 * 499);
+    let exit = died(procs.spawn((), |()| -> () { std::process::abort() }).join());
+    assert_eq!(exit.signal(), Some(6), "{exit}");
+    let exit = died(
+        procs
+            .spawn(3, |code: i32| -> () { std::process::exit(code) })
+            .join(),
+    );
+    assert_eq!(exit.code(), Some(3), "{exit}");
+    let endless = procs
+        .call(|()| forever::<()>())
+        .timeout(Duration::from_millis(50));
+    assert!(matches!(
+        endless.spawn(()).join(),
+        Err(TaskError::TimedOut(_))
+    ));
+    let numbers: Bulk<u64> = (0..2_000_000).collect();
+    let sum = procs.spawn(numbers, |numbers: Bulk<u64>| numbers.iter().sum::<u64>());
+    assert_eq!(sum.join().unwrap(), 1_999_999_000_000);
+    drop(procs);
+    until(|| marked(&mark).is_empty());
+    let limited = ProcessPool::builder().launcher(Sandbox::new()).workers(1);
+    let limited = limited.memory_limit(64 << 20).build().unwrap();
+    let much = limited
+        .spawn(1 << 30, |bytes: usize| vec![1u8; bytes].len())
+        .join();
+    assert!(died(much).out_of_memory());
+    assert_eq!(limited.spawn(5, |n: u64| n).join().unwrap(), 5);
+}
+
+/// What each row of the table promises, and what goes on.
+const CHECKS: [fn(); 7] = [
+    connects,
+    writes,
+    reads_the_home,
+    looks_at_others,
+    forks,
+    outlives,
+    works,
+];
+
+pub(crate) fn helpers() {
+    support::helper(&[
+        ("sandbox-parent", parent),
+        ("sandbox-user", || {
+            CHECKS.iter().for_each(|check| check());
+            println!("all checked");
+        }),
+    ]);
+}
+
+tests! {
+    fn a_worker_that_opens_a_connection_finds_no_network() {
+        connects();
+    }
+
+    fn a_worker_writes_only_to_its_own_tmp() {
+        writes();
+    }
+
+    fn a_worker_finds_an_empty_home() {
+        reads_the_home();
+    }
+
+    fn a_worker_neither_reads_nor_signals_other_processes() {
+        looks_at_others();
+    }
+
+    fn a_worker_that_forks_without_end_is_limited_and_ended() {
+        forks();
+    }
+
+    fn a_worker_and_its_processes_do_not_outlive_their_parent() {
+        outlives();
+    }
+
+    fn ordinary_work_goes_on_in_the_sandbox() {
+        works();
+    }
+
+    fn the_same_holds_for_another_user() {
+        if !rustix::process::geteuid().is_root() {
+            return; // the others have shown it
+        }
+        let own = std::env::current_exe().unwrap();
+        let mut other = Command::new(&own);
+        other.uid(65534).gid(65534).current_dir("/").stdin(Stdio::null());
+        if !other.env(support::HELPER, "nothing").arg("none::").output().is_ok_and(|o| o.status.success()) {
+            print!("(another user cannot run this program) ");
+            return;
+        }
+        let output = other.env(support::HELPER, "sandbox-user").output().unwrap();
+        let out = String::from_utf8_lossy(&output.stdout);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && out.contains("all checked"), "{out}\n{err}");
+    }
+
+    fn what_forbids_a_sandbox_is_said() {
+        let refused = |sandbox: Sandbox| {
+            ProcessPool::builder().launcher(sandbox).build().unwrap_err().to_string()
+        };
+        let missing = refused(Sandbox::new().program("no-such-bwrap"));
+        assert!(missing.contains("install the package `bubblewrap`"), "{missing}");
+        let nowhere = refused(Sandbox::new().writable("/no/such/folder"));
+        assert!(nowhere.contains("`/no/such/folder`"), "{nowhere}");
+        let scratch = Scratch::new("sandbox-fails");
+        std::fs::write(&scratch.0, "#!/bin/sh\necho No permissions to create a namespace >&2\nexit 1\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&scratch.0, mode).unwrap();
+        let forbidden = refused(Sandbox::new().program(&scratch.0));
+        assert!(forbidden.contains("No permissions") && forbidden.contains("userns"), "{forbidden}");
+    }
+}
