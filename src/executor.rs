@@ -203,10 +203,9 @@ impl Executor for Inline {
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
-/// may use. With the feature `slurm` it also parses from `"slurm:8"`, up to eight workers on a
-/// Slurm cluster (`Slurm::sbatch`); with the feature `dask` from `"dask:tls://scheduler:8786"`, a
-/// pool on the Dask cluster with that scheduler. `trefoil_machines::executor` knows
-/// `"ssh:node1,node2:8"`, too.
+/// may use. With the feature `dask` it also parses from `"dask:tls://scheduler:8786"`, a pool on
+/// the Dask cluster with that scheduler. `trefoil_machines::executor` knows `"ssh:node1,node2:8"`
+/// and `"slurm:8"`, too.
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};
@@ -268,8 +267,7 @@ impl FromStr for AnyExecutor {
         let unknown = || {
             let words = format!(
                 "`{text}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` \
-                 or `inline`, with N from 1, or with the feature `slurm` `slurm:N`, with `dask` \
-                 `dask:ADDRESS`"
+                 or `inline`, with N from 1, or with the feature `dask` `dask:ADDRESS`"
             );
             io::Error::new(io::ErrorKind::InvalidInput, words)
         };
@@ -283,11 +281,6 @@ impl FromStr for AnyExecutor {
                 Self::Threads(builder.build()?)
             }
             Some(("processes", n)) => Self::Processes(ProcessPool::with_workers(width(n)?.get())?),
-            #[cfg(feature = "slurm")]
-            Some(("slurm", n)) => {
-                let slurm = crate::process::machines::Slurm::sbatch().nodes(1..=width(n)?.get());
-                Self::Processes(ProcessPool::builder().on(slurm).build()?)
-            }
             #[cfg(feature = "dask")]
             Some(("dask", address)) if !address.is_empty() => {
                 let dask = crate::process::machines::Dask::connect(address);

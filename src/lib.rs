@@ -42,7 +42,7 @@
 //! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |
 //! | `tracing` | a span for each task | tracing |
 //! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table | |
-//! | `slurm`, `dask` | worker processes on [other machines](_documentation::machines) | sha2 and hmac for `slurm` |
+//! | `dask` | worker processes on a Dask cluster: one of the ways to [other machines](_documentation::machines) | |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(
     clippy::needless_doctest_main,
@@ -70,10 +70,8 @@ compile_error!(
     "trefoil is made for Linux, macOS, FreeBSD and Windows so far: docs/PLATFORM.md says what stands in the way elsewhere"
 );
 
-#[cfg(all(windows, feature = "__machines"))]
-compile_error!(
-    "workers on other machines (the features `slurm` and `dask`) cannot be started from Windows"
-);
+#[cfg(all(windows, feature = "dask"))]
+compile_error!("workers on other machines (the feature `dask`) cannot be started from Windows");
 
 #[macro_use]
 mod debug;
@@ -141,9 +139,6 @@ pub use executor::{AnyExecutor, Executor, Inline};
 #[cfg(feature = "dask")]
 #[doc(inline)]
 pub use process::machines::root::Dask;
-#[cfg(feature = "slurm")]
-#[doc(inline)]
-pub use process::machines::root::Slurm;
 #[cfg(feature = "processes")]
 #[doc(inline)]
 pub use process::root::{

@@ -396,18 +396,6 @@ as_completed: the sum is 7410, of three executors
     );
 }
 
-#[cfg(feature = "slurm")]
-#[test]
-fn on_slurm() {
-    // (On this machine: on a cluster, `tests/slurm/main.rs`.)
-    shows(
-        "on_slurm",
-        "
-837799 takes 524 steps, more than any other number below a million
-",
-    );
-}
-
 #[cfg(feature = "trace")]
 #[test]
 fn traced() {

@@ -31,8 +31,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use trefoil::{Bulk, Dask, Executor, ProcessPool, Slurm};
-use trefoil_machines::Ssh;
+use trefoil::{Bulk, Dask, Executor, ProcessPool};
+use trefoil_machines::{Slurm, Ssh};
 
 type Any = Box<dyn Error>;
 
@@ -220,7 +220,7 @@ fn ssh(host: &str, config: &str) -> Result<ProcessPool, Any> {
 
 fn slurm(way: Slurm, directory: &str, least: usize, most: usize) -> Result<ProcessPool, Any> {
     let slurm = way.directory(directory).nodes(least..=most);
-    Ok(ProcessPool::builder().on(slurm).build()?)
+    Ok(ProcessPool::builder().launcher(slurm).build()?)
 }
 
 /// Slurm takes a moment to clear away the jobs of the last time.

@@ -104,7 +104,7 @@ pub mod gate_model;
 mod host;
 mod job;
 mod launch;
-#[cfg(feature = "__machines")]
+#[cfg(feature = "dask")]
 pub mod machines;
 mod pages;
 mod parent;

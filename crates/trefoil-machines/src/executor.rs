@@ -3,14 +3,19 @@
 //! Tests: `crates/trefoil-machines/tests/executor.rs`.
 
 use std::io;
+#[cfg(feature = "slurm")]
+use std::num::NonZeroUsize;
 
 use trefoil::AnyExecutor;
-#[cfg(feature = "ssh")]
+#[cfg(any(feature = "slurm", feature = "ssh"))]
 use trefoil::ProcessPool;
 
-/// The executor with this name: any that [`AnyExecutor`] parses, and, with the feature `ssh`, a
-/// process pool on hosts that are named as [`Ssh::hosts`](crate::Ssh::hosts) takes them, with
-/// commas between them (`"ssh:node1,node2:8"`).
+/// The executor with this name: any that [`AnyExecutor`] parses, or a process pool on other
+/// machines:
+/// - `"ssh:node1,node2:8"` with the feature `ssh`: on these hosts, as `Ssh::hosts` takes them;
+/// - `"slurm:8"` with the feature `slurm`: up to eight workers on a Slurm cluster
+///   (`Slurm::sbatch().nodes(1..=8)`);
+/// - `"dask:tls://scheduler:8786"` with the feature `dask`: on the Dask cluster of that scheduler.
 ///
 /// ```
 /// use trefoil::Executor;
@@ -32,9 +37,22 @@ pub fn executor(name: &str) -> io::Result<AnyExecutor> {
             let pool = ProcessPool::builder().launcher(ssh).build()?;
             Ok(AnyExecutor::Processes(pool))
         }
+        #[cfg(feature = "slurm")]
+        Some(("slurm", most)) => {
+            let most = most.parse::<NonZeroUsize>().map_err(|_| {
+                let words = format!("`{name}` names no executor: use `slurm:N`, with N from 1");
+                io::Error::new(io::ErrorKind::InvalidInput, words)
+            })?;
+            let slurm = crate::Slurm::sbatch().nodes(1..=most.get());
+            let pool = ProcessPool::builder().launcher(slurm).build()?;
+            Ok(AnyExecutor::Processes(pool))
+        }
         _ => name.parse().map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::InvalidInput => {
-                let words = format!("{error}, or `ssh:HOST,HOST:N` (feature `ssh`)");
+                let words = format!(
+                    "{error}; or, with trefoil-machines' feature `ssh`, `ssh:HOST,HOST:N`, with \
+                     `slurm` `slurm:N`"
+                );
                 io::Error::new(error.kind(), words)
             }
             _ => error,

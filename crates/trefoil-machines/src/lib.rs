@@ -6,15 +6,16 @@
 //!
 //! [`executor`] makes an executor from a name, such as `"threads:4"` or `"ssh:node1,node2:8"`: so a
 //! configuration file can say where a program runs.
-
-// Without any feature there is nothing that uses it.
-#![cfg_attr(not(feature = "ssh"), allow(dead_code))]
+#![forbid(unsafe_code)]
 
 #[cfg(not(unix))]
 compile_error!("workers on other machines are started from Unix only");
 
+#[cfg(any(feature = "slurm", feature = "ssh"))]
 mod common;
 mod executor;
+#[cfg(feature = "slurm")]
+mod slurm;
 #[cfg(feature = "ssh")]
 mod ssh;
 
@@ -23,5 +24,12 @@ mod ssh;
 mod guide {}
 
 pub use executor::executor;
+#[cfg(feature = "slurm")]
+pub use slurm::Slurm;
 #[cfg(feature = "ssh")]
 pub use ssh::Ssh;
+/// Workers on a Dask cluster. It is no launcher, so a pool on it is built with
+/// [`on`](trefoil::ProcessPoolBuilder::on).
+#[cfg(feature = "dask")]
+#[doc(inline)]
+pub use trefoil::Dask;

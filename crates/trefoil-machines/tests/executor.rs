@@ -21,6 +21,8 @@ fn main() {
         ("ssh:", "host"),
         ("ssh:node1:0", "node1:0"),
         ("ssh:a b", "a b"),
+        ("slurm:0", "slurm:N"),
+        ("slurm:many", "slurm:many"),
     ] {
         let refused = trefoil_machines::executor(name).unwrap_err();
         assert!(refused.to_string().contains(word), "{name}: {refused}");

@@ -13,7 +13,7 @@ use super::entry;
 use crate::process::host::handover::CARRIES;
 use crate::process::host::private_memory::Meter;
 use crate::process::launch::Launcher;
-#[cfg(feature = "__machines")]
+#[cfg(feature = "dask")]
 use crate::process::machines::{Connect, Engine};
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, WorkerStdout};
@@ -46,7 +46,7 @@ const MOST_WORKERS: usize = 1 << 16;
 /// ```
 #[must_use = "a builder builds nothing until `build`"]
 pub struct ProcessPoolBuilder {
-    #[cfg(feature = "__machines")]
+    #[cfg(feature = "dask")]
     engine: Option<Arc<dyn Connect>>,
     launcher: Option<Box<dyn Launcher>>,
     physical_cores: bool,
@@ -57,7 +57,7 @@ pub struct ProcessPoolBuilder {
 impl ProcessPoolBuilder {
     pub(in crate::process) fn new() -> Self {
         Self {
-            #[cfg(feature = "__machines")]
+            #[cfg(feature = "dask")]
             engine: None,
             launcher: None,
             physical_cores: false,
@@ -234,7 +234,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Lets `engine` start the workers, on other machines: as a [`launcher`](Self::launcher) does.
-    #[cfg(feature = "__machines")]
+    #[cfg(feature = "dask")]
     pub fn on(mut self, engine: impl Engine) -> Self {
         self.engine = Some(engine.connector().0);
         self
@@ -335,7 +335,7 @@ impl ProcessPoolBuilder {
         settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
         // Errors that can be found without another machine come first.
         settings.asked.map(checked).transpose()?;
-        #[cfg(feature = "__machines")]
+        #[cfg(feature = "dask")]
         (settings.plain |= self.engine.is_some());
         settings.plain |= self.launcher.is_some();
         if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
@@ -346,7 +346,7 @@ impl ProcessPoolBuilder {
             return Err(PoolError::Initializer(error));
         }
         let launcher = self.launcher;
-        #[cfg(feature = "__machines")]
+        #[cfg(feature = "dask")]
         let launcher = match &self.engine {
             Some(engine) => {
                 check(&settings)?;

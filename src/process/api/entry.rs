@@ -145,7 +145,8 @@ fn call(offset: u64, invitation: &Invitation) -> ! {
     let program = Program {
         depth: invitation.depth.saturating_sub(1),
         variables: Vec::new(),
-        discards: false,
+        workers: None,
+        discards: invitation.discards,
     };
     match raw_program::enter(offset, &program, &invitation.name) {
         Some(code) => std::process::exit(code),

@@ -11,8 +11,7 @@
 //! that the worker has started, and must do the same when this process ends, in whatever way. (A
 //! worker does that itself when it sees the end of its stream.)
 //!
-//! Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`, `tests/slurm/`;
-//! `crates/trefoil-machines`.
+//! Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`; `crates/trefoil-machines`.
 
 #[cfg(unix)]
 mod command;

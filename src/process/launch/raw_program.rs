@@ -28,6 +28,8 @@ pub struct Program {
     /// The depth of the pool's process (`entry`).
     pub(crate) depth: u32,
     pub(crate) variables: Vec<(OsString, OsString)>,
+    /// The number of workers that the user has set.
+    pub(crate) workers: Option<usize>,
     /// The workers' standard output is discarded.
     pub(crate) discards: bool,
 }
@@ -108,6 +110,13 @@ impl Program {
         variables.map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
+    /// The number of workers that the user has [set](crate::ProcessPoolBuilder::workers), if any:
+    /// for a launcher whose preparations depend on it.
+    #[must_use]
+    pub fn workers(&self) -> Option<usize> {
+        self.workers
+    }
+
     /// What makes a process of this program a worker with this stream.
     #[must_use]
     pub fn invitation(&self, stream: WorkerStream) -> Invitation {
@@ -134,7 +143,7 @@ impl Program {
             time, where another process would not find it";
         let offset = image().offset_of(f as usize);
         let offset = offset.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, words))?;
-        let value = invitation::entry(self.depth, offset, argument);
+        let value = invitation::entry(self.depth, offset, self.discards, argument);
         Ok(Invitation { value })
     }
 

@@ -3,38 +3,8 @@
 //! An [`Engine`] starts a pool's workers there, if the pool is built
 //! [`on`](crate::ProcessPoolBuilder::on) one. The program stays the same.
 
-#[cfg(feature = "slurm")]
-mod conversation;
-#[cfg(feature = "slurm")]
-mod copy;
-#[cfg(feature = "dask")]
 mod dask;
-#[cfg(feature = "dask")]
 mod dask_control;
-#[cfg(feature = "slurm")]
-mod handshake;
-#[cfg(feature = "slurm")]
-mod holder;
-#[cfg(feature = "slurm")]
-mod shell;
-#[cfg(feature = "slurm")]
-mod slurm;
-#[cfg(feature = "slurm")]
-mod slurm_attend;
-#[cfg(feature = "slurm")]
-mod slurm_copy;
-#[cfg(feature = "slurm")]
-mod slurm_guard;
-#[cfg(feature = "slurm")]
-mod slurm_jobs;
-#[cfg(feature = "slurm")]
-mod slurm_launch;
-#[cfg(feature = "slurm")]
-mod slurm_sending;
-#[cfg(feature = "slurm")]
-mod slurm_state;
-#[cfg(feature = "slurm")]
-mod strangers;
 
 use std::fmt;
 
@@ -45,15 +15,12 @@ use super::parent::settings::Settings;
 
 /// The items that are public at the crate's root.
 pub(crate) mod root {
-    #[cfg(feature = "dask")]
     pub use super::dask::Dask;
-    #[cfg(feature = "slurm")]
-    pub use super::slurm::Slurm;
 }
 #[doc(hidden)]
 pub use root::*;
 
-#[cfg(all(feature = "dask", test))]
+#[cfg(test)]
 pub(crate) use dask::GATEWAY;
 
 /// Starts a pool's workers on other machines: see

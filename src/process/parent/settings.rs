@@ -63,6 +63,7 @@ impl Settings {
         Program {
             depth: self.depth,
             variables: self.variables.clone(),
+            workers: self.asked,
             discards: self.stdout == WorkerStdout::Null,
         }
     }

@@ -9,7 +9,7 @@
 //! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
 //! the minimum.
 //!
-//! Tests: `inside/sched_simulated.rs`; `tests/slurm/`.
+//! Tests: `inside/sched_simulated.rs`; `crates/trefoil-machines/tests/slurm/`.
 
 use std::time::{Duration, Instant};
 

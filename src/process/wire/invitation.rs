@@ -29,7 +29,8 @@ pub(crate) struct Invitation {
     pub(crate) handed_on: Vec<i32>,
     /// The descriptors to read from and to write to, if not the socket on standard input.
     pub(crate) stream: Option<[i32; 2]>,
-    /// The worker's standard output is discarded. (For a stream in two descriptors only.)
+    /// The worker's standard output is discarded, or that of the workers which the function starts.
+    /// (For what a launcher starts only.)
     pub(crate) discards: bool,
     /// The function to call in place of serving (`launch::raw_program`).
     pub(crate) entry: Option<u64>,
@@ -85,12 +86,10 @@ fn parse(value: &str) -> Option<Invitation> {
     let parent = parts.next()?.parse().ok()?;
     let list = parts.next()?.split_terminator('.');
     let stream = parts.next();
-    let entry = stream.and_then(|stream| stream.strip_prefix('@'));
     let kept = stream.and_then(|ends| ends.strip_suffix(DISCARDS));
-    let (hears, says) = kept
-        .or(stream)
-        .and_then(|ends| ends.split_once('+'))
-        .unzip();
+    let stream = kept.or(stream);
+    let entry = stream.and_then(|stream| stream.strip_prefix('@'));
+    let (hears, says) = stream.and_then(|ends| ends.split_once('+')).unzip();
     let number = |end: Option<&str>| end?.parse().ok();
     Some(Invitation {
         copy,
@@ -118,25 +117,29 @@ fn text(depth: u32, parent: u32, handed_on: &[i32], stream: &str, name: &str) ->
 /// In place of a parent's process id: any process may have started this one.
 pub(crate) const ANY: u32 = 0;
 
-/// Follows the descriptors of the stream if standard output is discarded.
+/// Follows the descriptors of the stream, or the function, if standard output is discarded.
 const DISCARDS: char = '-';
 
 /// The value for a worker that a launcher starts, with the stream in the descriptors `ends`.
 pub(crate) fn elsewhere(depth: u32, ends: [i32; 2], discards: bool) -> String {
     let [hears, says] = ends;
-    let discards = if discards {
-        String::from(DISCARDS)
-    } else {
-        String::new()
-    };
     let streams: Vec<i32> = ends.into_iter().filter(|end| *end > 2).collect();
-    let stream = format!("{hears}+{says}{discards}");
+    let stream = format!("{hears}+{says}{}", mark(discards));
     text(depth, ANY, &streams, &stream, "")
 }
 
-/// The value for a process that is to call the function at `offset` with `argument`.
-pub(crate) fn entry(depth: u32, offset: u64, argument: &str) -> String {
-    text(depth, ANY, &[], &format!("@{offset:x}"), argument)
+/// The value for a process that is to call the function at `offset` with `argument`, and may start
+/// workers.
+pub(crate) fn entry(depth: u32, offset: u64, discards: bool, argument: &str) -> String {
+    let function = format!("@{offset:x}{}", mark(discards));
+    text(depth, ANY, &[], &function, argument)
+}
+
+fn mark(discards: bool) -> String {
+    discards
+        .then_some(DISCARDS)
+        .map(String::from)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -153,9 +156,12 @@ mod tests {
             assert!(!read.is_of_another_build());
             assert!(read.is_ours());
         }
-        let called = parse(&entry(1, 0xab, "[::1]:5,$0")).unwrap();
-        assert_eq!((called.entry, &*called.name), (Some(0xab), "[::1]:5,$0"));
-        assert!(called.is_ours() && !called.is_of_another_build() && called.stream.is_none());
+        for discards in [false, true] {
+            let called = parse(&entry(1, 0xab, discards, "[::1]:5,$0")).unwrap();
+            assert_eq!((called.entry, &*called.name), (Some(0xab), "[::1]:5,$0"));
+            assert!(called.is_ours() && !called.is_of_another_build() && called.stream.is_none());
+            assert_eq!(called.discards, discards);
+        }
         let skewed = parse("0.0.9-1-77,1,1,,@5,").unwrap();
         assert!(skewed.is_of_another_build() && !skewed.is_ours());
         for (ends, discards, closed) in [([3, 4], false, &[3, 4][..]), ([0, 1], true, &[])] {

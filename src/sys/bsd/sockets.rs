@@ -68,14 +68,6 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     Ok(pair)
 }
 
-/// Prepares a TCP connection to another machine for frames: small ones are sent at once, and a
-/// machine that is cut off is noticed after some time.
-#[cfg(feature = "slurm")]
-pub(crate) fn far(socket: &std::net::TcpStream, _is_silent: bool) -> Result<()> {
-    rustix::net::sockopt::set_tcp_nodelay(socket, true)?;
-    rustix::net::sockopt::set_socket_keepalive(socket, true)
-}
-
 /// Whether a short read means that the next one would block. Not on a TCP connection: the read may
 /// have stopped at urgent data, and no event would report the bytes behind it.
 pub(crate) const SHORT_READS_DRAIN: bool = false;

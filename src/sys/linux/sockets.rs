@@ -50,24 +50,6 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     UnixStream::pair()
 }
 
-/// Prepares a TCP connection to another machine for frames: small ones are sent at once, and if
-/// nothing is being sent, a machine that is cut off is noticed after twenty seconds. `is_silent`:
-/// also while something is being sent. (On a connection that carries much, a machine may accept
-/// nothing for longer.)
-#[cfg(feature = "slurm")]
-pub(crate) fn far(socket: &std::net::TcpStream, is_silent: bool) -> Result<()> {
-    use rustix::net::sockopt;
-    const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
-    if is_silent {
-        sockopt::set_tcp_user_timeout(socket, 20_000)?;
-    }
-    sockopt::set_tcp_nodelay(socket, true)?;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, EVERY)?;
-    sockopt::set_tcp_keepintvl(socket, EVERY)?;
-    sockopt::set_tcp_keepcnt(socket, 3)
-}
-
 /// Whether a short read means that the next one would block. It does, even on a TCP connection: if
 /// the read stopped at urgent data, the kernel has reported that.
 pub(crate) const SHORT_READS_DRAIN: bool = true;

@@ -1,9 +1,24 @@
-//! What several launchers need: scripts for a shell elsewhere, copies of the executable, and a
-//! conversation with a program.
+//! What several launchers need: scripts for a shell elsewhere, copies of the executable, a
+//! conversation with a program, and a thread that waits for several things.
 
-#[cfg(feature = "ssh")]
+#[cfg(feature = "slurm")]
+pub(crate) mod bell;
 pub(crate) mod conversation;
-#[cfg(feature = "ssh")]
 pub(crate) mod copy;
-#[cfg(feature = "ssh")]
+#[cfg(feature = "slurm")]
+pub(crate) mod poll;
 pub(crate) mod shell;
+
+use trefoil::PoolError;
+use trefoil::process::Program;
+
+/// The build, by which a copy of this executable is known elsewhere.
+pub(crate) fn build_id(program: &Program) -> Result<&'static str, PoolError> {
+    program.build_id().ok_or_else(|| {
+        PoolError::Launcher(
+            "this executable has no build id, by which its copies elsewhere are known: link it \
+             with `-C link-arg=-Wl,--build-id` in RUSTFLAGS"
+                .to_owned(),
+        )
+    })
+}

@@ -37,8 +37,8 @@ use trefoil::{Completer, PoolError, Task};
 
 use self::host::Host;
 use self::probe::{MARK, Probe};
-use crate::common::copy;
 use crate::common::shell::{COMMAND, exports, line, quoted};
+use crate::common::{build_id, copy};
 
 /// How many connections to one host may be starting at once: an sshd drops some if more than ten
 /// are (`MaxStartups`).
@@ -226,13 +226,7 @@ impl Launcher for Ssh {
         if hosts.is_empty() {
             return Err(PoolError::Launcher("no hosts were named".to_owned()));
         }
-        let build = program.build_id().ok_or_else(|| {
-            PoolError::Launcher(
-                "this executable has no build id, by which its copies elsewhere are known: link it \
-                 with `-C link-arg=-Wl,--build-id` in RUSTFLAGS"
-                    .to_owned(),
-            )
-        })?;
+        let build = build_id(program)?;
         let place = self.place(program, build)?;
         let start = Self::start(program).map_err(PoolError::Launcher)?;
         // (Where nothing is copied, no hash is needed.)

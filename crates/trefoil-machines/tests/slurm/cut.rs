@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use trefoil::{ProcessPool, Slurm, Task, TaskError};
+use trefoil::{ProcessPool, Task, TaskError};
+use trefoil_machines::Slurm;
 
 use crate::contract::PoolFolder;
 use crate::support::{self, Scratch, Test, tests, until};
@@ -48,7 +49,7 @@ pub(crate) fn cut() {
         .listen("10.214.0.1")
         .per_worker(["--exclusive"]);
     let procs = ProcessPool::builder()
-        .on(slurm.nodes(2..=2))
+        .launcher(slurm.nodes(2..=2))
         .build()
         .unwrap();
     until(|| procs.worker_pids().len() == 2);
@@ -124,7 +125,7 @@ tests! {
         }
         let files = PoolFolder::new();
         let folder = std::env::temp_dir().join(format!("trefoil-apart-{}", std::process::id()));
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/slurm");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.ci/slurm");
         let run = |what: &str| Command::new(&script).arg(what).arg(&folder).arg("apart").output().unwrap();
         let started = run("start");
         if !started.status.success() {

@@ -10,29 +10,28 @@
 //! its process group; the holder kills it too, in case the worker is stopped. If the holder is
 //! killed, Slurm kills the rest of its job.
 //!
-//! Tests: `tests/slurm/`.
+//! Tests: `crates/trefoil-machines/tests/slurm/`.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::io::FdFlags;
-use rustix::process::{Pid, Signal};
+use rustix::io::{FdFlags, retry_on_intr};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use super::executable;
 use super::handshake::{self, HandshakeError, Hello, Key, Until, random};
-use crate::process::host::executable;
-use crate::process::host::image::image;
-use crate::process::launch::raw_program::{Program, WorkerStream};
-use crate::process::parent::worker_stderr::{TAIL, text};
-use crate::process::wire::{Died, Record};
-use crate::process::worker::stream::ends;
-use crate::sys::child::Handle;
-use crate::sys::poll::poll_patiently;
-use crate::sys::sockets::{ENDS, far};
+use super::report::{Report, TAIL, text};
+use super::sockets::{ENDS, far};
+use crate::common::bell::Bell;
+use crate::common::poll::poll_patiently;
+use trefoil::process::{Program, WorkerStream};
 
 /// How long the pool may take to answer: it accepts no connection while it waits for one of Slurm's
 /// commands, and it may run two in a row.
@@ -50,14 +49,17 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// of the job.
 pub(crate) fn hold(program: &Program, argument: &str) -> i32 {
     let (address, job) = argument.split_once(' ').unwrap_or((argument, ""));
-    match connect(job, address).and_then(|connections| run(program, connections)) {
+    match connect(program, job, address).and_then(|connections| run(program, connections)) {
         Ok(code) => code,
-        Err(error) => ends("begin", &error),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "trefoil: a worker could not begin: {error}");
+            1
+        }
     }
 }
 
 /// Opens the worker's stream, and the connection that reports its exit.
-fn connect(name: &str, address: &str) -> io::Result<[TcpStream; 2]> {
+fn connect(program: &Program, name: &str, address: &str) -> io::Result<[TcpStream; 2]> {
     let mut line = [0; 64];
     io::stdin()
         .read_exact(&mut line)
@@ -67,7 +69,7 @@ fn connect(name: &str, address: &str) -> io::Result<[TcpStream; 2]> {
     let ticket = u64::from_ne_bytes(random()?);
     let dial = |is_stream| {
         let hello = Hello {
-            copy: image().name().to_owned(),
+            copy: program.identity().to_owned(),
             ticket,
             is_stream,
             job: name.to_owned(),
@@ -114,11 +116,11 @@ fn reach(address: &str) -> io::Result<TcpStream> {
 fn run(program: &Program, [stream, mut tells]: [TcpStream; 2]) -> io::Result<i32> {
     let mut child = start(program, &stream)?;
     let pid = Pid::from_child(&child);
-    let process = Handle::open(pid)?;
+    let over = watch(pid)?;
     let mut words = child.stderr.take();
     let (mut tail, mut is_orphan) = (Vec::new(), false);
     let status = loop {
-        let mut fds = vec![PollFd::new(&process, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&over, PollFlags::IN)];
         if !is_orphan {
             fds.extend([PollFd::new(&stream, ENDS), PollFd::new(&tells, ENDS)]);
         }
@@ -129,15 +131,15 @@ fn run(program: &Program, [stream, mut tells]: [TcpStream; 2]) -> io::Result<i32
         );
         poll_patiently(&mut fds, None);
         let news = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        let (over, gone) = (news(0), !is_orphan && (news(1) || news(2)));
+        let (is_over, gone) = (news(0), !is_orphan && (news(1) || news(2)));
         let heard = words.is_some() && news(fds.len() - 1);
         drop(fds);
         is_orphan |= gone;
-        if gone || over {
-            kill(pid); // and what it has started: its number is not another's until `fetch`
+        if gone || is_over {
+            kill(pid); // and what it has started: its number is not another's until `wait`
         }
-        if let Some(status) = process.fetch()? {
-            break status;
+        if is_over {
+            break child.wait()?;
         }
         if heard && words.as_mut().is_some_and(|words| !hear(words, &mut tail)) {
             words = None;
@@ -154,19 +156,30 @@ fn run(program: &Program, [stream, mut tells]: [TcpStream; 2]) -> io::Result<i32
             break;
         }
     }
-    let died = Died {
+    let report = Report {
         code: status.code(),
         signal: status.signal(),
-        stderr: text(&tail), // short: the pool reads no long report (`slurm_launch.rs`)
-        note: String::new(),
+        stderr: text(&tail),
     };
-    let _ = tells.write_all(&Record::Died(died).bytes());
+    let _ = tells.write_all(&report.bytes());
     let _ = tells.shutdown(Shutdown::Write);
     part(stream);
     Ok(status
         .code()
         .or(status.signal().map(|signal| 128 + signal))
         .unwrap_or(1))
+}
+
+/// Rings once the child has ended, whose status nobody has fetched then.
+fn watch(pid: Pid) -> io::Result<Arc<Bell>> {
+    let bell = Arc::new(Bell::new()?);
+    let rings = bell.clone();
+    thread::Builder::new().spawn(move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = retry_on_intr(|| waitid(WaitId::Pid(pid), options));
+        rings.ring();
+    })?;
+    Ok(bell)
 }
 
 /// Starts the program again, as a worker.

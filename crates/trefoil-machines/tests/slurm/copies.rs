@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use trefoil::{PoolError, ProcessPool, Slurm};
+use trefoil::{PoolError, ProcessPool};
+use trefoil_machines::Slurm;
 
 use crate::contract::{PoolFolder, jobs};
 use crate::errors::refused;
@@ -57,7 +58,7 @@ pub(crate) fn copies() {
         std::fs::remove_file(own).unwrap();
     }
     for slurm in both(Path::new(&std::env::var(COPIES).unwrap())) {
-        match ProcessPool::builder().on(slurm).build() {
+        match ProcessPool::builder().launcher(slurm).build() {
             Ok(procs) => println!("{}", place(&procs).display()),
             Err(PoolError::Launcher(words)) => println!("{words}"),
             Err(error) => println!("{error:?}"),
@@ -75,7 +76,7 @@ pub(crate) fn sends() {
     };
     let before = support::census();
     let procs = ProcessPool::builder()
-        .on(slurm.nodes(0..=1))
+        .launcher(slurm.nodes(0..=1))
         .build()
         .unwrap();
     let task = procs.spawn((), |()| ());
@@ -150,7 +151,7 @@ tests! {
         let mut first = None;
         for slurm in both(&folder.0).into_iter().chain(both(&folder.0)) {
             let begin = Instant::now();
-            let procs = ProcessPool::builder().on(slurm.nodes(3..=3)).build().unwrap();
+            let procs = ProcessPool::builder().launcher(slurm.nodes(3..=3)).build().unwrap();
             print!("({:?}) ", begin.elapsed());
             until(|| procs.worker_pids().len() == 3);
             let copy = place(&procs);
@@ -179,7 +180,7 @@ tests! {
 
     fn a_broken_copy_is_not_run_and_is_replaced() {
         let folder = PoolFolder::new();
-        let procs = |slurm| ProcessPool::builder().on(slurm).build().unwrap();
+        let procs = |slurm| ProcessPool::builder().launcher(slurm).build().unwrap();
         let [sbatch, srun] = both(&folder.0);
         let copy = place(&procs(srun.clone()));
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();

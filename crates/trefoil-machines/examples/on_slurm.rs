@@ -1,7 +1,7 @@
 //! The same `map`, on the nodes of a Slurm cluster.
 //!
 //! ```text
-//! cargo build --release --features slurm --example on_slurm        # where the nodes see it, too
+//! cargo build --release -p trefoil-machines --features slurm --example on_slurm        # where the nodes see it, too
 //! target/release/examples/on_slurm 8 --partition=main
 //! ```
 //!
@@ -10,7 +10,8 @@
 
 use std::error::Error;
 
-use trefoil::{ProcessPool, Slurm};
+use trefoil::ProcessPool;
+use trefoil_machines::Slurm;
 
 /// How many steps it takes from `n` to 1, if an odd number is tripled and one is added, and an even
 /// one is halved.
@@ -34,9 +35,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let builder = ProcessPool::builder();
     let builder = match arguments.next() {
-        Some(most) => builder.on(Slurm::sbatch()
-            .nodes(1..=most.parse()?)
-            .per_worker(arguments)),
+        Some(most) => builder.launcher(
+            Slurm::sbatch()
+                .nodes(1..=most.parse()?)
+                .per_worker(arguments),
+        ),
         None => builder,
     };
     let procs = builder.build()?;

@@ -1,9 +1,9 @@
 //! Workers on the nodes of a Slurm cluster.
 //!
 //! **Job.** Slurm starts processes where it finds room, and each of them connects to the pool,
-//! which listens. A thread (`slurm_attend`) submits jobs for the slots that the driver wants to
+//! which listens. A thread (`attend`) submits jobs for the slots that the driver wants to
 //! fill, answers new connections (`strangers`, `handshake`), and keeps those that have the pool's
-//! key (`slurm_state`). Such a TCP connection is the worker's stream, with nothing in between.
+//! key (`state`). Such a TCP connection is the worker's stream, with nothing in between.
 //!
 //! **Protocol.** The driver *asks* for each slot that it wants to fill, and repeats that every
 //! second until a worker has connected; then it is woken. Each worker has two connections: its
@@ -20,37 +20,51 @@
 //! **Ends.** When the pool ends, it ends the workers' connections and the copies under way, cancels
 //! what is left of its jobs by their name, and removes its files. If this process is killed, its
 //! connections end, and with them the workers; so do the copies, and a shell that waits for that
-//! cancels the jobs (`slurm_guard`). A job that was just being submitted finds no pool, and exits.
+//! cancels the jobs (`guard`). A job that was just being submitted finds no pool, and exits.
 //! The files with the workers' output stay then; a pool that is built a month later removes them.
 //!
-//! **Executable.** The nodes share it, or have copies of it (`slurm_copy`). Then that thread finds
+//! **Executable.** The nodes share it, or have copies of it (`node_copy`). Then that thread finds
 //! out which jobs run and have not called back, and sends them one.
 //!
-//! Tests: `tests/slurm/`, and below.
+//! Tests: `crates/trefoil-machines/tests/slurm/`, and below.
+
+mod attend;
+mod executable;
+mod guard;
+mod handshake;
+mod holder;
+mod jobs;
+mod launch;
+mod node_copy;
+mod report;
+mod sending;
+mod sockets;
+mod state;
+mod strangers;
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 use std::time::Duration;
 
-use super::handshake::{Key, random};
-use super::holder::hold;
-use super::shell::{exports, line, quoted};
-use super::slurm_attend::Attending;
-use super::slurm_copy::{NodeCopy, id};
-use super::slurm_jobs::{Jobs, Secret, Way, job_name, own_address};
-use super::slurm_launch::Connected;
-use super::slurm_state::SlurmState;
-use super::{Connect, Engine, check_build, sealed};
-use crate::loom::{Condvar, Mutex, thread};
-use crate::process::PoolError;
-use crate::process::launch::{Capabilities, Launcher};
-use crate::process::parent::settings::{Settings, WorkerStdout};
-use crate::sys::bell::Bell;
+use crate::common::bell::Bell;
+use crate::common::build_id;
+use crate::common::shell::{exports, line, quoted};
+use attend::Attending;
+use handshake::{Key, random};
+use holder::hold;
+use jobs::{Jobs, Secret, Way, job_name, own_address};
+use launch::Connected;
+use node_copy::{NodeCopy, id};
+use state::SlurmState;
+use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program};
+use trefoil::{PoolError, Task};
 
 /// The longest limit: later times might not be representable.
 const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -65,18 +79,19 @@ const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 ///
 /// Workers come and go with the work, within [`nodes`](Self::nodes). An item runs at most once
 /// unless it has a `retry`, as it does locally. What is different stands in
-/// [MACHINES](crate::_documentation::machines).
+/// [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).
 ///
 /// The executable must be on a file system that the nodes share, or be copied to them
 /// ([`copy_executable`](Self::copy_executable)). If it is shared, a directory must be, too
 /// ([`directory`](Self::directory)), where [`sbatch`](Self::sbatch) puts what workers print.
 ///
 /// ```no_run
-/// use trefoil::{ProcessPool, Slurm};
+/// use trefoil::ProcessPool;
+/// use trefoil_machines::Slurm;
 ///
 /// trefoil::init();
 /// let slurm = Slurm::sbatch().per_worker(["-c4", "--mem=8G"]).nodes(0..=64);
-/// let procs = ProcessPool::builder().on(slurm).build()?;
+/// let procs = ProcessPool::builder().launcher(slurm).build()?;
 /// let squares = procs.map(0..1000, |n: u64| n * n)?;
 /// assert_eq!(squares[999], 998_001);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -92,6 +107,7 @@ pub struct Slurm {
     listen: Option<String>,
     executable: Place,
     directory: Option<PathBuf>,
+    connected: Option<Arc<Connected>>,
 }
 
 /// Where the executable is on the nodes.
@@ -115,6 +131,7 @@ impl Slurm {
             listen: None,
             executable: Place::Same,
             directory: None,
+            connected: None,
         }
     }
 
@@ -144,8 +161,8 @@ impl Slurm {
     /// Workers are asked for when items wait, one for each, or, once it is known how long items
     /// take, one for each 0.3 s of work. One that has been [`idle`](Self::idle) leaves. With 0
     /// nothing is asked of Slurm until there is work. Otherwise
-    /// [`build`](crate::ProcessPoolBuilder::build) waits for the first worker, and says why there
-    /// is none. [`workers`](crate::ProcessPoolBuilder::workers) takes the place of the second
+    /// [`build`](trefoil::ProcessPoolBuilder::build) waits for the first worker, and says why there
+    /// is none. [`workers`](trefoil::ProcessPoolBuilder::workers) takes the place of the second
     /// number; if that is less than the first, there is no pool
     /// ([`PoolError::Launcher`]).
     pub fn nodes(mut self, workers: RangeInclusive<usize>) -> Self {
@@ -198,11 +215,12 @@ impl Slurm {
     /// [`executable`](Self::executable) the last one counts.
     ///
     /// ```no_run
-    /// use trefoil::{ProcessPool, Slurm};
+    /// use trefoil::ProcessPool;
+    /// use trefoil_machines::Slurm;
     ///
     /// trefoil::init();
     /// let slurm = Slurm::sbatch().copy_executable("/tmp").nodes(0..=64);
-    /// let procs = ProcessPool::builder().on(slurm).build()?;
+    /// let procs = ProcessPool::builder().launcher(slurm).build()?;
     /// assert_eq!(procs.spawn(6, |n: u64| n * 7).join()?, 42);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -222,16 +240,16 @@ impl Slurm {
     }
 
     /// The shell line that starts a worker on a node. The shell has the job's name as `$0`.
-    fn start(
+    fn start_line(
         &self,
-        settings: &Settings,
+        program: &Program,
         address: SocketAddr,
         copy: Option<&NodeCopy>,
     ) -> Result<Vec<u8>, PoolError> {
         let word = |path: &Path| quoted(path.as_os_str());
         let (mut script, executable) = match (&self.executable, copy) {
             (_, Some(copy)) => copy.script(self.way),
-            (Place::At(path), _) => (Vec::new(), word(path)),
+            (Place::At(path), _) => (Vec::new(), word(path.as_path())),
             _ => (Vec::new(), word(&std::env::current_exe()?)),
         };
         // The client of `srun` has a name of ours, to which the step's is added.
@@ -239,21 +257,16 @@ impl Slurm {
             Way::Sbatch => id(Way::Sbatch).to_owned(),
             Way::Srun => format!("$0@{}", id(Way::Srun)),
         };
-        let program = settings.program();
         script.extend(exports(program.variables()).map_err(PoolError::Launcher)?);
         let invitation = program.entry(hold, &format!("{address} {job}"))?;
         let (name, value) = (invitation.name(), invitation.value());
         script.extend(format!("export {name}=\"{value}\"; ").bytes());
         script.extend(executable);
-        for argument in std::env::args_os().skip(1) {
+        for argument in program.arguments() {
             script.push(b' ');
             script.extend(quoted(&argument));
         }
-        script.extend(match settings.stdout {
-            WorkerStdout::Null => &b" >/dev/null"[..],
-            WorkerStdout::Inherit | WorkerStdout::Capture => b" >&2",
-        });
-        script.extend(b"; exit $?");
+        script.extend(b" >&2; exit $?");
         Ok(line(&script))
     }
 
@@ -292,6 +305,12 @@ impl Slurm {
         })
     }
 
+    fn connected(&self) -> &Connected {
+        self.connected
+            .as_ref()
+            .expect("a pool prepares it before it starts workers")
+    }
+
     fn place(&self) -> Result<PathBuf, String> {
         let cache = || {
             let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -315,23 +334,17 @@ impl Slurm {
     }
 }
 
-impl Engine for Slurm {
-    fn connector(self) -> sealed::Connector {
-        sealed::Connector(Arc::new(self))
-    }
-}
-
-impl Connect for Slurm {
-    fn connect(&self, settings: &mut Settings) -> Result<Box<dyn Launcher>, PoolError> {
-        check_build()?;
+impl Launcher for Slurm {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+        build_id(program)?;
         let least = *self.nodes.start();
-        let most = settings.asked.unwrap_or(*self.nodes.end());
+        let most = program.workers().unwrap_or(*self.nodes.end());
         if least > most {
             let nodes = format!(
                 "`nodes({:?})` asks for {least} workers at least",
                 self.nodes
             );
-            return Err(PoolError::Launcher(match settings.asked {
+            return Err(PoolError::Launcher(match program.workers() {
                 Some(_) => format!(
                     "{nodes}, and `workers({most})` for {most} at most: ask for more with \
                      `workers`, or for fewer with `nodes`"
@@ -342,12 +355,11 @@ impl Connect for Slurm {
         let key = Key::new()?;
         let directory = self.place().map_err(PoolError::Launcher)?;
         let copy = match &self.executable {
-            Place::Copied(directory) => Some(NodeCopy::new(&settings.program(), directory)),
+            Place::Copied(directory) => Some(NodeCopy::new(program, directory)),
             _ => None,
         };
         let copy = copy.transpose().map_err(PoolError::Launcher)?;
-        let program = std::env::current_exe()?;
-        let name = job_name(&program, u32::from_ne_bytes(random()?));
+        let name = job_name(&std::env::current_exe()?, u32::from_ne_bytes(random()?));
         let mut jobs = Jobs {
             way: self.way,
             arguments: self.arguments.clone(),
@@ -359,7 +371,7 @@ impl Connect for Slurm {
         jobs.test().map_err(PoolError::Launcher)?;
         let listener = self.bind().map_err(PoolError::Launcher)?;
         listener.set_nonblocking(true)?;
-        let start = self.start(settings, listener.local_addr()?, copy.as_ref())?;
+        let start = self.start_line(program, listener.local_addr()?, copy.as_ref())?;
         jobs.secret = Secret::new(&start, &key);
         jobs.sweep();
         let bell = Bell::new()?;
@@ -368,9 +380,10 @@ impl Connect for Slurm {
             come: Condvar::new(),
             bell,
             key,
+            identity: program.identity(),
             patience: self.patience,
         });
-        shared.state.lock().awaited = least; // until the driver asks itself
+        shared.lock().awaited = least; // until the driver asks itself
         let thread = thread::Builder::new().name("trefoil-slurm".to_owned());
         let theirs = shared.clone();
         let attend = move || Attending::new(theirs, jobs, copy, listener).attend();
@@ -378,16 +391,24 @@ impl Connect for Slurm {
         let connected = Connected {
             shared,
             thread: Some(thread),
-            can: Capabilities::slots(most).elastic(least, self.idle),
         };
         if least > 0 {
             connected.first().map_err(PoolError::Launcher)?;
         }
-        Ok(Box::new(connected))
+        self.connected = Some(Arc::new(connected));
+        Ok(Capabilities::slots(most).elastic(least, self.idle))
+    }
+
+    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
+        self.connected().start(index)
+    }
+
+    fn ended(&self, index: usize, ending: &mut Ending) {
+        self.connected().ended(index, ending);
     }
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 

@@ -3,23 +3,21 @@
 //! One job of a node gets it at a time ([`NodeCopy`] says what the job does with it). `sbcast` is
 //! killed when the pool ends, or this process ([`WHILE_HELD`]).
 //!
-//! Tests: below; `tests/slurm/copies.rs`.
+//! Tests: below; `crates/trefoil-machines/tests/slurm/copies.rs`.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::conversation::ProgramOutput;
-use super::slurm_copy::NodeCopy;
-use super::slurm_jobs::words;
-use crate::process::host::executable;
-use crate::sys::poll::poll_patiently;
+use super::executable;
+use super::jobs::words;
+use super::node_copy::NodeCopy;
+use crate::common::conversation::ProgramOutput;
+use crate::common::poll::poll_patiently;
 
 /// How long a copy may be on its way.
 const COPY_LIMIT: Duration = Duration::from_secs(1800);
@@ -146,7 +144,7 @@ fn send(copy: &NodeCopy, id: &str) -> io::Result<Child> {
     command
         .env("LC_ALL", "C")
         .arg(format!("--jobid={id}"))
-        .arg(for_others(executable::path()?))
+        .arg(executable::path()?)
         .arg(copy.waiting_place(id));
     command.spawn()
 }
@@ -187,21 +185,10 @@ fn held(program: &str) -> Command {
     command
 }
 
-/// A path to the program's file that means the same to another process.
-fn for_others(path: PathBuf) -> OsString {
-    match path.strip_prefix("/proc/self") {
-        Ok(rest) => Path::new("/proc")
-            .join(std::process::id().to_string())
-            .join(rest)
-            .into(),
-        Err(_) => path.into(),
-    }
-}
-
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(miri)))]
 #[allow(clippy::disallowed_methods)] // children of the test's
 mod tests {
-    use super::super::slurm_copy::tests::copy;
+    use super::super::node_copy::tests::copy;
     use super::*;
     use std::io::Read;
     use std::os::unix::process::ExitStatusExt;

@@ -4,7 +4,7 @@
 //! beside the pool, at the other end of a pipe. A line says that the pool has ended its jobs
 //! itself. If the pipe ends without one, this process is gone, and the shell becomes `scancel`.
 //!
-//! Tests: below; `tests/slurm/`.
+//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -44,7 +44,7 @@ impl JobGuard {
     }
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 

@@ -6,7 +6,7 @@
 //! connection was evicted reconnects (`holder`). When the pool ends, all are shut down, so that no
 //! thread of it is left for as long as a handshake may take.
 //!
-//! Tests: below; `tests/slurm/errors.rs`.
+//! Tests: below; `crates/trefoil-machines/tests/slurm/errors.rs`.
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
@@ -54,7 +54,7 @@ impl Drop for Strangers {
     }
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use std::io::{ErrorKind, Read};
     use std::net::TcpListener;

@@ -4,14 +4,15 @@
 //! them, even a submission whose answer it has not seen.
 //!
 //! A client of `srun` runs as long as its worker: it is held by a pipe, and so is killed when this
-//! process ends ([`WHILE_HELD`]). Batch jobs are cancelled then (`slurm_guard`). The other commands
+//! process ends ([`WHILE_HELD`]). Batch jobs are cancelled then (`guard`). The other commands
 //! end when the controller has answered. If it does not, they give up (Slurm 22.05: after 10 s,
 //! `scancel` after 20 s), or are killed after [`LIMIT`]: for so long the end of a pool may wait for
 //! each, and one may outlive this process.
 //!
-//! Tests: below; `tests/slurm/`.
+//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{DirEntry, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -20,9 +21,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::conversation::{ProgramOutput, converse};
 use super::handshake::Key;
-use super::shell::COMMAND;
+use crate::common::conversation::{ProgramOutput, converse};
+use crate::common::shell::COMMAND;
 
 /// How long one of Slurm's commands may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -44,7 +45,7 @@ const STALE: Duration = Duration::from_secs(30 * 86_400);
 /// Which of Slurm's commands starts a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// A batch job. All of them have one process on this machine (`slurm_guard`).
+    /// A batch job. All of them have one process on this machine (`guard`).
     Sbatch,
     /// One client on this machine for each worker, which waits for it.
     Srun,
@@ -84,7 +85,11 @@ impl Secret {
     }
 }
 
-debug!(impl Secret, self);
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").finish_non_exhaustive()
+    }
+}
 
 /// A job that Slurm knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

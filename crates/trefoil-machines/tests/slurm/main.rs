@@ -12,13 +12,13 @@
 )] // a program, not the crate
 
 mod accidents;
-#[path = "../../crates/trefoil-machines/tests/ssh/chaos.rs"]
+#[path = "../ssh/chaos.rs"]
 mod chaos;
 mod contract;
 mod copies;
 mod cut;
 mod errors;
-#[path = "../support/mod.rs"]
+#[path = "../../../../tests/support/mod.rs"]
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ fn main() {
         Some(folder) => exit(again(Path::new(&folder))),
         None => {
             let folder = std::env::temp_dir().join(format!("trefoil-slurm-{}", std::process::id()));
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/slurm");
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.ci/slurm");
             let run = |what: &str| Command::new(&script).arg(what).arg(&folder).output();
             let why = match run("start") {
                 Ok(started) if started.status.success() => None,

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use trefoil::{ProcessPool, Slurm};
+use trefoil::ProcessPool;
+use trefoil_machines::Slurm;
 
 use crate::chaos::nothing_is_lost;
 use crate::contract::PoolFolder;
@@ -112,7 +113,7 @@ tests! {
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
         let slurm = Slurm::srun().directory(&folder.0).listen(format!("127.0.0.1:{port}")).nodes(4..=4);
-        let procs = ProcessPool::builder().on(slurm.executable(program)).build().unwrap();
+        let procs = ProcessPool::builder().launcher(slurm.executable(program)).build().unwrap();
         nothing_is_lost("slurm", procs, &|_, dice| way.cut(dice));
     }
 }

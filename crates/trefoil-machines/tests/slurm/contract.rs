@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use trefoil::process::WorkerStdout;
 use trefoil::{
-    AnyExecutor, Executor, ProcessPool, ProcessPoolBuilder, Remote, SharedAtomics, Slurm,
-    TaskError, WorkerExit,
+    Executor, ProcessPool, ProcessPoolBuilder, Remote, SharedAtomics, TaskError, WorkerExit,
 };
 
 use crate::support::{self, Scratch, Test, forever, signal, tests, until};
+use trefoil_machines::Slurm;
 
 /// The variable with the file in which a helper process notes what runs.
 const NOTES: &str = "TREFOIL_TEST_NOTES";
@@ -68,7 +68,7 @@ impl Drop for PoolFolder {
 }
 
 fn on(slurm: Slurm) -> ProcessPoolBuilder {
-    ProcessPool::builder().on(slurm)
+    ProcessPool::builder().launcher(slurm)
 }
 
 fn start_driver(folder: &PoolFolder, notes: &Scratch, marks: Option<&Scratch>) -> Child {
@@ -153,7 +153,7 @@ fn slowly(n: u64) -> u64 {
 }
 
 fn chooser() {
-    let executor: AnyExecutor = "slurm:2".parse().unwrap();
+    let executor = trefoil_machines::executor("slurm:2").unwrap();
     let squares = executor.map(0..10u64, |n| n * n).unwrap();
     println!("{} {}", executor.width(), squares[9]);
 }

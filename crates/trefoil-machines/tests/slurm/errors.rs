@@ -7,13 +7,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use trefoil::{PoolError, ProcessPool, Slurm, TaskError};
+use trefoil::{PoolError, ProcessPool, TaskError};
+use trefoil_machines::Slurm;
 
 use crate::contract::PoolFolder;
 use crate::support::{self, Scratch, Test, tests, until};
 
 pub(crate) fn refused(slurm: Slurm) -> String {
-    match ProcessPool::builder().on(slurm).build() {
+    match ProcessPool::builder().launcher(slurm).build() {
         Err(PoolError::Launcher(words)) => words,
         other => panic!("{other:?}"),
     }
@@ -89,7 +90,7 @@ tests! {
         );
         let script = program(&folder, "some", script.as_bytes());
         let slurm = folder.slurm(Slurm::sbatch()).executable(script).nodes(3..=3);
-        let procs = ProcessPool::builder().on(slurm).build().unwrap();
+        let procs = ProcessPool::builder().launcher(slurm).build().unwrap();
         assert_eq!(procs.map(0..30u64, |n| n + 1).unwrap(), (1..31).collect::<Vec<_>>());
         assert_ne!(std::fs::metadata(marks.text()).unwrap().len(), 0);
     }
@@ -110,7 +111,7 @@ tests! {
             let script = program(&folder, "some", script.as_bytes());
             let slurm = folder.slurm(slurm).executable(script).nodes(2..=2);
             let slurm = slurm.patience(Duration::from_secs(60));
-            let procs = ProcessPool::builder().on(slurm).build().unwrap();
+            let procs = ProcessPool::builder().launcher(slurm).build().unwrap();
             until(|| procs.worker_pids().len() == 2);
             assert_eq!(procs.map(0..30u64, |n| n + 1).unwrap(), (1..31).collect::<Vec<_>>());
         }
@@ -122,7 +123,7 @@ tests! {
             let slurm = slurm.per_worker(["--partition=closed"]).patience(Duration::from_millis(700));
             has(&refused(slurm.clone()), &["PENDING", "PartitionDown", "`patience`"]);
             // Where Slurm is not asked before there is work, the error is that of the work.
-            let procs = ProcessPool::builder().on(slurm.nodes(0..=2)).build().unwrap();
+            let procs = ProcessPool::builder().launcher(slurm.nodes(0..=2)).build().unwrap();
             let Err(TaskError::WorkerDied(exit)) = procs.spawn((), |()| ()).join() else { panic!("it ran") };
             has(&exit.to_string(), &["PartitionDown"]);
         }
@@ -163,7 +164,7 @@ tests! {
             (RangeInclusive::new(3, 1), None, &["3..=1", "1 at most"]),
         ];
         for (nodes, workers, words) in cases {
-            let builder = ProcessPool::builder().on(folder.slurm(Slurm::sbatch()).nodes(nodes));
+            let builder = ProcessPool::builder().launcher(folder.slurm(Slurm::sbatch()).nodes(nodes));
             let builder = match workers {
                 Some(workers) => builder.workers(workers),
                 None => builder,
@@ -178,7 +179,7 @@ tests! {
 
     fn a_name_that_no_shell_takes() {
         let folder = PoolFolder::new();
-        let builder = ProcessPool::builder().on(folder.slurm(Slurm::sbatch())).env("a.b", "1");
+        let builder = ProcessPool::builder().launcher(folder.slurm(Slurm::sbatch())).env("a.b", "1");
         let Err(PoolError::Launcher(words)) = builder.build() else { panic!("it was built") };
         has(&words, &["`a.b`", "letters, digits"]);
     }
@@ -187,7 +188,7 @@ tests! {
         let folder = PoolFolder::new();
         let port = free_port();
         let slurm = Slurm::sbatch().directory(&folder.0).listen(format!("127.0.0.1:{port}"));
-        let procs = ProcessPool::builder().on(slurm).build().unwrap();
+        let procs = ProcessPool::builder().launcher(slurm).build().unwrap();
         let address = format!("127.0.0.1:{port}");
         let mut strangers: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(&address).unwrap()).collect();
         for stranger in &mut strangers[..25] {
@@ -209,7 +210,7 @@ tests! {
         let folder = PoolFolder::new();
         let port = free_port();
         let slurm = Slurm::srun().directory(&folder.0).listen(format!("127.0.0.1:{port}"));
-        let procs = ProcessPool::builder().on(slurm.nodes(0..=1).idle(Duration::from_millis(10))).build().unwrap();
+        let procs = ProcessPool::builder().launcher(slurm.nodes(0..=1).idle(Duration::from_millis(10))).build().unwrap();
         // The workers have five seconds. A busy machine may start one later than that: then once
         // more.
         until(|| {
@@ -235,7 +236,7 @@ tests! {
             let file = std::fs::File::create(folder.0.join(name)).unwrap();
             file.set_modified(written).unwrap();
         }
-        drop(ProcessPool::builder().on(folder.slurm(Slurm::sbatch()).nodes(0..=1)).build().unwrap());
+        drop(ProcessPool::builder().launcher(folder.slurm(Slurm::sbatch()).nodes(0..=1)).build().unwrap());
         let left = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut left: Vec<String> = left.collect();
         left.sort();

@@ -1,24 +1,21 @@
 //! What the driver of a pool on Slurm has of its workers.
 //!
 //! **Job.** The driver asks here for each slot that it wants to fill, takes the workers that have
-//! connected (`slurm_state`), and reads how one has ended. The drop ends the thread that attends to
-//! the jobs (`slurm_attend`), and waits for it.
+//! connected (`state`), and reads how one has ended. The drop ends the thread that attends to
+//! the jobs (`attend`), and waits for it.
 //!
-//! Tests: below; `tests/slurm/`.
+//! Tests: `crates/trefoil-machines/tests/slurm/`.
 
-use std::io::{self, Read};
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handshake::Until;
-use super::slurm_state::SlurmState;
-use crate::loom::thread;
-use crate::process::PoolError;
-use crate::process::launch::launched::Launched;
-use crate::process::launch::raw_program::Program;
-use crate::process::launch::{Capabilities, Ending, Launcher};
-use crate::process::wire::{Died, Record};
-use crate::task::{Completer, Task};
+use super::report::Report;
+use super::state::SlurmState;
+use std::thread;
+use trefoil::process::{Ending, Launched};
+use trefoil::{Completer, Task};
 
 /// How long the report of a worker's exit may come after the end of its stream.
 const EXIT_REPORT_DELAY: Duration = Duration::from_millis(50);
@@ -28,13 +25,12 @@ const EXIT_REPORT_DELAY: Duration = Duration::from_millis(50);
 pub(crate) struct Connected {
     pub(crate) shared: Arc<SlurmState>,
     pub(crate) thread: Option<thread::JoinHandle<()>>,
-    pub(crate) can: Capabilities,
 }
 
 impl Connected {
     /// Waits until the first worker has connected, or the pool has failed.
     pub(crate) fn first(&self) -> Result<(), String> {
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock();
         loop {
             if !state.ready.is_empty() {
                 return Ok(());
@@ -42,19 +38,17 @@ impl Connected {
             if let Some((words, _)) = &state.failed {
                 return Err(words.clone());
             }
-            state = self.shared.come.wait(state);
+            state = self
+                .shared
+                .come
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
-}
 
-impl Launcher for Connected {
-    fn prepare(&mut self, _: &Program) -> Result<Capabilities, PoolError> {
-        Ok(self.can.clone())
-    }
-
-    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
+    pub(crate) fn start(&self, index: usize) -> Task<io::Result<Launched>> {
         let (completer, task) = Completer::new();
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock();
         state.awaited = 0;
         // One that came when the slot did not want it any more.
         let unused = state.present.remove(&index);
@@ -69,8 +63,8 @@ impl Launcher for Connected {
         task
     }
 
-    fn ended(&self, index: usize, ending: &mut Ending) {
-        let mut state = self.shared.state.lock();
+    pub(crate) fn ended(&self, index: usize, ending: &mut Ending) {
+        let mut state = self.shared.lock();
         let Some(arrived) = state.present.remove(&index) else {
             return;
         };
@@ -79,16 +73,16 @@ impl Launcher for Connected {
         drop(state);
         self.shared.bell.ring();
         // The limit is for all of it, however slowly bytes come.
-        let told = told(Until::new(&arrived.tells, EXIT_REPORT_DELAY));
+        let told = Report::read(Until::new(&arrived.tells, EXIT_REPORT_DELAY));
         arrived.end();
         let job = &arrived.job;
         // (If the pool itself shut the stream down, output of the worker may be lost.)
         // What the worker had sent arrives before an orderly end of its connection.
         ending.loses_records = ending.was_reset || arrived.is_cut;
         match told {
-            Some(died) => {
-                (ending.code, ending.signal) = (died.code, died.signal);
-                ending.stderr = died.stderr;
+            Some(report) => {
+                (ending.code, ending.signal) = (report.code, report.signal);
+                ending.stderr = report.stderr;
             }
             None if arrived.is_cut => {
                 ending.note = Some(format!("the node of job {job} does not answer any more"));
@@ -106,45 +100,10 @@ impl Launcher for Connected {
 impl Drop for Connected {
     /// The thread ends the workers and the jobs.
     fn drop(&mut self) {
-        self.shared.state.lock().is_over = true;
+        self.shared.lock().is_over = true;
         self.shared.bell.ring();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-/// Reads the holder's report of its worker's exit.
-fn told(mut tells: impl Read) -> Option<Died> {
-    let mut words = Vec::new();
-    let mut buffer = [0; 8192];
-    loop {
-        if let Ok(Some((Record::Died(died), _))) = Record::decode(&words) {
-            return Some(died);
-        }
-        match tells.read(&mut buffer) {
-            Ok(count) if count > 0 && words.len() < buffer.len() => {
-                words.extend_from_slice(&buffer[..count]);
-            }
-            _ => return None,
-        }
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::process::parent::worker_stderr::{TAIL, text};
-
-    /// What a worker has written need not be UTF-8.
-    #[test]
-    fn the_report_of_a_worker_that_wrote_anything_is_read() {
-        let died = Died {
-            code: Some(3),
-            stderr: text(&[0xff; TAIL]),
-            ..Died::default()
-        };
-        let report = Record::Died(died.clone()).bytes();
-        assert_eq!(told(&report[..]), Some(died));
     }
 }

@@ -7,26 +7,26 @@
 //!    directory is how the pool finds out that the node lacks the copy: nothing can be sent to a
 //!    job that has none.
 //! 3. The pool sends the program's file there with `sbcast`, to one job of a node at a time
-//!    (`slurm_sending`). It does that for each job that runs, until it has called back.
+//!    (`sending`). It does that for each job that runs, until it has called back.
 //! 4. The script checks what has come, and renames it into its place. The node's other jobs that
 //!    wait find it there.
 //!
 //! The script of a batch job does not notice that this process was killed: the job is then
-//! cancelled (`slurm_guard`).
+//! cancelled (`guard`).
 //!
 //! A script that cannot go on says why on standard error, and in its exit code, since with `sbatch`
 //! that is all that the pool gets to know of it ([`Trouble`]).
 //!
-//! Tests: below; `tests/slurm/copies.rs`.
+//! Tests: below; `crates/trefoil-machines/tests/slurm/copies.rs`.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::copy::{self, CAN_HASH, IS_OURS, KEEP, USE};
-use super::shell::quoted;
-use super::slurm_jobs::{Way, run};
-use crate::process::Program;
+use super::jobs::{Way, run};
+use crate::common::copy::{self, CAN_HASH, IS_OURS, KEEP, USE};
+use crate::common::shell::quoted;
+use trefoil::process::Program;
 
 /// For how many fifths of a second a job waits while nothing comes.
 const PATIENCE: u32 = 600;
@@ -165,7 +165,7 @@ pub(crate) fn id(way: Way) -> &'static str {
     }
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(miri)))]
 #[allow(clippy::disallowed_methods)] // children of the test's
 pub(super) mod tests {
     use super::*;
@@ -176,7 +176,7 @@ pub(super) mod tests {
 
     const PROGRAM: &[u8] = b"#!/bin/sh\necho right\n";
 
-    pub(in crate::process::machines) fn copy(name: &str) -> NodeCopy {
+    pub(in crate::slurm) fn copy(name: &str) -> NodeCopy {
         let unique = format!("trefoil-copy-{name}-{}", std::process::id());
         let all = std::env::temp_dir().join(unique);
         std::fs::create_dir(&all).unwrap();

@@ -2,26 +2,25 @@
 //!
 //! **Job.** A worker is *asked* for, then *pending* as a job of Slurm's, then *ready* when both of
 //! its connections have shown the pool's key, then *present* in a slot, then *ended*. The pool's
-//! side (`slurm_launch`) asks, takes what is ready, and learns of ends; the thread (`slurm_attend`)
+//! side (`launch`) asks, takes what is ready, and learns of ends; the thread (`attend`)
 //! submits jobs, and ends what is too many or left. Here a new connection becomes a worker
 //! ([`SlurmState::answer`]).
 //!
-//! Tests: below; `tests/slurm/`.
+//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handshake::{self, Hello, Key};
+use super::sockets::far;
 use super::strangers::Strangers;
-use crate::loom::{Condvar, Mutex};
-use crate::process::host::image::image;
-use crate::process::launch::launched::Launched;
-use crate::sys::bell::Bell;
-use crate::sys::sockets::far;
-use crate::task::Completer;
+use crate::common::bell::Bell;
+use trefoil::Completer;
+use trefoil::process::Launched;
 
 /// How long a worker may wait for its second connection, or for a slot that wants it.
 pub(crate) const UNUSED_LIMIT: Duration = Duration::from_secs(10);
@@ -34,6 +33,8 @@ pub(crate) struct SlurmState {
     pub(crate) come: Condvar,
     pub(crate) bell: Bell,
     pub(crate) key: Key,
+    /// The program's (`Program::identity`): a worker has the same.
+    pub(crate) identity: &'static str,
     pub(crate) patience: Duration,
 }
 
@@ -58,7 +59,11 @@ pub(crate) struct State {
     pub(crate) is_over: bool,
 }
 
-debug!(impl State, self);
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
 
 impl State {
     /// Gives the workers that are ready to the slots that were requested; or the reason why there
@@ -144,9 +149,14 @@ impl Arrived {
 }
 
 impl SlurmState {
+    /// A panic of another thread has left it whole: no step between two of its changes can panic.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Answers a new connection, on a thread of its own.
     pub(crate) fn answer(&self, number: u64, stream: Arc<TcpStream>) {
-        let judge = |hello: &Hello| match hello.copy == image().name() {
+        let judge = |hello: &Hello| match hello.copy == self.identity {
             true => Ok(()),
             false => Err("the executable there is another build of the program".to_owned()),
         };
@@ -156,7 +166,7 @@ impl SlurmState {
             .and_then(|()| handshake::answer(&stream, &self.key, handshake::LIMIT, judge));
         let heard = heard.ok();
         let heard = heard.filter(|hello| far(&stream, !hello.is_stream).is_ok());
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let stays = state.strangers.leave(number) && !state.is_over;
         let Some((hello, stream)) = heard.filter(|_| stays).zip(Arc::into_inner(stream)) else {
             return; // it says itself why
@@ -196,21 +206,21 @@ impl SlurmState {
 
     /// Serves the driver, and wakes the thread that builds the pool.
     pub(crate) fn tell(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         self.come.notify_all();
         state.serve();
     }
 
     /// Records that no worker can be had at present, and why.
     pub(crate) fn fail(&self, words: String) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.failed = Some((words, Instant::now()));
         drop(state);
         self.tell();
     }
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use std::net::TcpListener;
 

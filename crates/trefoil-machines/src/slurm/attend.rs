@@ -2,7 +2,7 @@
 //!
 //! **Job.** In each turn it submits jobs for the slots that the driver asks for, and asks `squeue`
 //! about jobs that have not called back: one may have ended, wait in Slurm's queue, or need a copy
-//! of the executable (`slurm_copy`). It ends what no slot wants, and what is out of reach. Then it
+//! of the executable (`node_copy`). It ends what no slot wants, and what is out of reach. Then it
 //! sleeps until the driver rings, a process connects, a copy has ended, or one of these is due.
 //!
 //! A job ends with its worker, unless Slurm does not notice that (its daemon for the job was
@@ -14,7 +14,7 @@
 //! of them, or if there is no other job, the callers get its last words, with what to do about
 //! them.
 //!
-//! Tests: `tests/slurm/`, and below.
+//! Tests: `crates/trefoil-machines/tests/slurm/`, and below.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::slurm_copy::{NodeCopy, trouble};
-use super::slurm_guard::JobGuard;
-use super::slurm_jobs::{Jobs, Listed, Way};
-use super::slurm_sending::{Copies, Sent};
-use super::slurm_state::{Arrived, SlurmState, State, UNUSED_LIMIT};
-use crate::loom::thread;
-use crate::sys::poll::poll_patiently;
+use super::guard::JobGuard;
+use super::jobs::{Jobs, Listed, Way};
+use super::node_copy::{NodeCopy, trouble};
+use super::sending::{Copies, Sent};
+use super::state::{Arrived, SlurmState, State, UNUSED_LIMIT};
+use crate::common::poll::poll_patiently;
+use std::thread;
 
 /// How often `squeue` is asked about jobs that have not connected: at first, and at most.
 const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
@@ -115,7 +115,7 @@ impl Attending {
     }
 
     pub(crate) fn attend(mut self) {
-        while !self.shared.state.lock().is_over {
+        while !self.shared.lock().is_over {
             self.supply();
             self.look();
             self.tidy();
@@ -127,7 +127,7 @@ impl Attending {
     }
 
     fn sleep(&self) {
-        let state = self.shared.state.lock();
+        let state = self.shared.lock();
         let now = Instant::now();
         let fails = state
             .failed
@@ -165,7 +165,7 @@ impl Attending {
     /// Submits jobs for the slots that the driver has requested.
     fn supply(&mut self) {
         let now = Instant::now();
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock();
         if state
             .failed
             .as_ref()
@@ -188,7 +188,7 @@ impl Attending {
         };
         match submitted {
             Ok(ids) => {
-                self.shared.state.lock().await_jobs(ids, now);
+                self.shared.lock().await_jobs(ids, now);
                 self.look = Some((now + SQUEUE_INTERVALS[0], SQUEUE_INTERVALS[0]));
             }
             Err(error) => self
@@ -237,7 +237,7 @@ impl Attending {
         let Some((at, pause)) = self.look.filter(|(at, _)| is_time(*at)) else {
             return;
         };
-        let state = self.shared.state.lock();
+        let state = self.shared.lock();
         let pending = state.pending.clone();
         let here: Vec<String> = state.here().map(|arrived| arrived.job.clone()).collect();
         drop(state);
@@ -283,7 +283,7 @@ impl Attending {
         }
         let silent = self.find_silent(&pending, listed.as_deref().unwrap_or_default(), now);
         // (While Slurm answered, some may have called back.)
-        let silent = self.shared.state.lock().give_up(silent);
+        let silent = self.shared.lock().give_up(silent);
         self.end_jobs(&silent);
         for id in silent {
             let limit = silence(self.shared.patience);
@@ -297,7 +297,7 @@ impl Attending {
         if let Some(first) = ended.first() {
             let words = self.last_words(first);
             let words = format!("a job of this pool has ended before it called back: {words}");
-            let mut state = self.shared.state.lock();
+            let mut state = self.shared.lock();
             for id in &ended {
                 state.pending.remove(id);
             }
@@ -328,7 +328,7 @@ impl Attending {
                 None => format!("no worker has called back in {:?}", self.shared.patience),
             };
             self.jobs.cancel(false);
-            self.shared.state.lock().pending.clear();
+            self.shared.lock().pending.clear();
             self.end_clients();
             self.shared.fail(words);
         }
@@ -340,7 +340,7 @@ impl Attending {
             return;
         };
         for job in self.jobs.running(listed) {
-            let state = self.shared.state.lock();
+            let state = self.shared.lock();
             let is_here = state.here().any(|arrived| arrived.job == job.id);
             drop(state);
             if !is_here {
@@ -387,7 +387,7 @@ impl Attending {
     /// Ends workers that no slot wants, and those whose nodes are out of reach.
     fn tidy(&mut self) {
         let now = Instant::now();
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock();
         state
             .halves
             .retain(|_, half| now < half.since + UNUSED_LIMIT);
@@ -423,12 +423,12 @@ impl Attending {
             self.jobs.cancel(true);
             if let (Ok(listed), Way::Sbatch) = (self.jobs.list(), self.jobs.way) {
                 let is_listed = |id: &String| listed.iter().any(|job| job.id == *id);
-                let mut state = self.shared.state.lock();
+                let mut state = self.shared.lock();
                 state.pending.retain(|id, _| is_listed(id));
             }
             self.unasked = Some(now);
         }
-        let pending = &self.shared.state.lock().pending;
+        let pending = &self.shared.lock().pending;
         self.clients
             .retain(|id, client| pending.contains_key(id) || matches!(client.try_wait(), Ok(None)));
     }
@@ -475,7 +475,7 @@ impl Attending {
     /// Ends the jobs that are left although their workers ended some time ago.
     fn end_left(&mut self) {
         let now = Instant::now();
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock();
         let ended = &mut state.ended;
         let left = ended.extract_if(.., |(_, since)| *since + LINGER <= now);
         let left: Vec<String> = left.map(|(id, _)| id).collect();
@@ -496,14 +496,14 @@ impl Attending {
                     return;
                 }
             };
-            let (number, stream) = self.shared.state.lock().strangers.admit(stream);
+            let (number, stream) = self.shared.lock().strangers.admit(stream);
             let shared = self.shared.clone();
             let answering = thread::Builder::new().name("trefoil-answer".to_owned());
             if answering
                 .spawn(move || shared.answer(number, stream))
                 .is_err()
             {
-                self.shared.state.lock().strangers.leave(number);
+                self.shared.lock().strangers.leave(number);
             }
         }
     }
@@ -520,7 +520,7 @@ impl Attending {
     /// Ends all workers and jobs, and removes the files.
     fn finish(mut self) {
         let shared = self.shared.clone();
-        let mut state = shared.state.lock();
+        let mut state = shared.lock();
         // (The client of an ended worker is ended below.)
         let left = self.jobs.way == Way::Sbatch && !state.ended.is_empty();
         let others = !state.pending.is_empty() || !state.present.is_empty();
@@ -568,7 +568,7 @@ fn why(words: &str) -> String {
     format!("{way} ({words})")
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 
