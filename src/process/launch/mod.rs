@@ -184,8 +184,9 @@ pub struct Ending {
     /// have kept some of it. That shows on Unix sockets only, so a launcher whose workers have
     /// another kind of [stream](Launched::stream) must say whether anything was lost.
     pub loses_records: bool,
-    /// Whether the stream ended with an error.
-    pub(crate) was_reset: bool,
+    /// Whether the stream ended with an error (a reset), so that bytes of the worker may be lost,
+    /// even where nothing forwards it. The pool only reports it here.
+    pub was_reset: bool,
 }
 
 /// What an engine that places frames itself is asked for besides (`Policy::told`).
