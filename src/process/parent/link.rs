@@ -622,8 +622,8 @@ impl Link {
     }
 
     /// If there is a reason `why` the record that the worker has begun to send cannot be received,
-    /// keeps it for the error and has the worker killed. (The earlier records are valid: the item whose
-    /// result this is gets the blame.)
+    /// keeps it for the error and has the worker killed. (The earlier records are valid: the item
+    /// whose result this is gets the blame.)
     pub(super) fn refuse(&mut self, why: Option<String>) {
         if let Some(why) = why {
             self.records = Records::TooLong;

@@ -346,8 +346,8 @@ impl Missing {
         bytes.sum()
     }
 
-    /// The decoder keeps the empty string `bytes` to look at it again: `serde` tries each variant of
-    /// an untagged enum. So the numbers that are missing there are copied each time.
+    /// The decoder keeps the empty string `bytes` to look at it again: `serde` tries each variant
+    /// of an untagged enum. So the numbers that are missing there are copied each time.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         let at = bytes.as_ptr_range().end.addr() as u64;
         let pieces = self.pieces.iter_mut().filter(|piece| piece.at == at);
