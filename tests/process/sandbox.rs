@@ -8,6 +8,7 @@ use crate::support::{self, Scratch, Test, forever, tests, until};
 
 use std::io::{self, BufRead, ErrorKind};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -43,6 +44,16 @@ fn connects() {
     let Some(procs) = plain() else { return };
     assert!(!procs.spawn(port, dial).join().unwrap());
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    for folder in ["/tmp", "/run"] {
+        let path = PathBuf::from(folder).join(mark());
+        // (Only root may make one in `/run`.)
+        if let Ok(_listener) = UnixListener::bind(&path) {
+            assert!(UnixStream::connect(&path).is_ok());
+            let dial = |path: PathBuf| UnixStream::connect(path).is_ok();
+            assert!(!procs.spawn(path.clone(), dial).join().unwrap(), "{path:?}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
     let procs = pool(Sandbox::new().network(true), &mark()).unwrap();
     assert!(procs.spawn(port, dial).join().unwrap());
     assert!(listener.accept().is_ok());

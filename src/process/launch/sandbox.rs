@@ -61,7 +61,7 @@ const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; e
 /// A worker can read all other files that this user can read, and the environment of this process:
 /// [hide](Self::hidden) what is secret. What it writes to `/tmp` is kept in memory until it ends.
 /// Its memory is limited by [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), its time by
-/// [`timeout`](crate::ProcessPoolBuilder::timeout). The kernel is shared, so a sandbox does not
+/// [`timeout`](crate::ProcessCall::timeout). The kernel is shared, so a sandbox does not
 /// keep out who knows an error in it.
 ///
 /// The programs in the sandbox are those of this machine, and this executable is always there. A
@@ -115,7 +115,7 @@ impl Sandbox {
             network: false,
             processes: 1000,
             paths: Vec::new(),
-            wrapped: Wrapped::new([OsString::new(); 0]),
+            wrapped: Wrapped::new(Vec::<OsString>::new()),
         }
     }
 
