@@ -241,7 +241,7 @@ fn forks() {
     assert!(Command::new("true").status().unwrap().success());
     let call = procs.call(|most: usize| {
         fork(most);
-        forever::<()>()
+        forever::<()>();
     });
     let endless = call.timeout(Duration::from_millis(500)).spawn(60);
     until(|| marked(&mark).len() > 30);
@@ -257,7 +257,7 @@ fn parent() {
     let procs = pool(Sandbox::new(), &mark).unwrap();
     let call = |()| {
         fork(3);
-        forever::<()>()
+        forever::<()>();
     };
     let tasks: Vec<Task<()>> = (0..2).map(|_| procs.spawn((), call)).collect();
     until(|| marked(&mark).len() >= 2 * 4);

@@ -115,7 +115,7 @@ impl Sandbox {
             network: false,
             processes: 1000,
             paths: Vec::new(),
-            wrapped: Wrapped::new(Vec::<OsString>::new()),
+            wrapped: Wrapped::new::<OsString>([]),
         }
     }
 
