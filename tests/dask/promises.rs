@@ -168,10 +168,10 @@ tests! {
         assert!(error.to_string().contains("use `map_with`"), "{error}");
         let atomics = SharedAtomics::<std::sync::atomic::AtomicU64>::new(1).unwrap();
         let error = procs.spawn(atomics, |_: SharedAtomics<std::sync::atomic::AtomicU64>| ()).join().unwrap_err();
-        assert!(error.to_string().contains("cannot be started"), "{error}");
+        assert!(error.to_string().contains("only bytes can be sent"), "{error}");
         let (sender, _receiver) = trefoil::process::channel::<u64>(1).unwrap();
         let error = procs.spawn(sender, |_: trefoil::process::channel::Sender<u64>| ()).join().unwrap_err();
-        assert!(error.to_string().contains("cannot be started"), "{error}");
+        assert!(error.to_string().contains("only bytes can be sent"), "{error}");
         assert_eq!(procs.spawn(1, |n: u8| n).join().unwrap(), 1, "the pool goes on");
     }
 

@@ -1467,8 +1467,8 @@ class Gateway:
         if future.status == "finished":
             if frame.keep in self.keeping:
                 self.kept[frame.keep] = future
-            # `None`, as src/process/value/kept.rs encodes it.
-            return Outcome(outcome(DONE, 1, records=begun + bytes([VALUE, 1, 0])))
+            # `None`, as src/process/value/kept.rs encodes it: the value, its description, and the length of that.
+            return Outcome(outcome(DONE, 1, records=begun + bytes([VALUE, 6, 0, 17, 1, 0, 0, 0])))
         try:
             await future
             raise Gone(LOST)
