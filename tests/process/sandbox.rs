@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use trefoil::process::Sandbox;
-use trefoil::{Bulk, ProcessPool, Task, TaskError};
+use trefoil::{Bulk, ProcessPool, TaskError};
 
 /// A pool in the sandbox; `None`, if there can be none here.
 fn pool(sandbox: Sandbox, mark: &str) -> Option<ProcessPool> {
@@ -251,16 +251,22 @@ fn forks() {
     until(|| marked(&mark).is_empty());
 }
 
-/// A pool whose workers have started processes in sessions of their own.
+/// A pool whose workers have started processes in sessions of their own. One of the workers stops,
+/// so it does not see the end of its stream.
 fn parent() {
     let mark = std::env::var("WANTED").unwrap();
     let procs = pool(Sandbox::new(), &mark).unwrap();
-    let call = |()| {
+    let call = |stops: bool| {
         fork(3);
+        if stops {
+            let own = rustix::process::getpid();
+            rustix::process::kill_process(own, rustix::process::Signal::STOP).unwrap();
+        }
         forever::<()>();
     };
-    let tasks: Vec<Task<()>> = (0..2).map(|_| procs.spawn((), call)).collect();
-    until(|| marked(&mark).len() >= 2 * 4);
+    let tasks = [false, true].map(|stops| procs.spawn(stops, call));
+    // Each sandbox has two processes of bubblewrap's, the worker, and the three.
+    until(|| marked(&mark).len() >= 2 * 6);
     println!("ready");
     tasks.into_iter().for_each(|task| drop(task.join()));
 }
@@ -281,10 +287,11 @@ fn outlives() {
         .unwrap();
     let out = parent.stdout.take().unwrap();
     let mut lines = io::BufReader::new(out).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.ends_with("ready")));
-    assert!(marked(&mark).len() >= 2 * 4);
+    let is_ready = lines.any(|line| line.ends_with("ready"));
+    let there = marked(&mark).len();
     parent.kill().unwrap();
     parent.wait().unwrap();
+    assert!(is_ready && there >= 2 * 4, "{there}");
     until(|| marked(&mark).is_empty());
 }
 
