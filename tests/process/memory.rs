@@ -102,9 +102,9 @@ fn crowded() {
     until(|| procs.stats().busy == 3);
     pids.iter().for_each(|pid| resume(*pid));
     assert!(tasks.into_iter().all(|task| task.join().unwrap() == 435));
-    // And as results.
+    // And as results: all 270 may wait to be decoded at a time, which half of the limit is for.
     let more = |n: u32| (0..30).map(|m| Shared::from([n + m])).collect::<Vec<_>>();
-    limit(Resource::Nofile, 400);
+    limit(Resource::Nofile, 800);
     let back: Vec<Task<Vec<Shared<u32>>>> = (0..9).map(|n| procs.spawn(n, more)).collect();
     let back: Vec<_> = back.into_iter().map(|task| task.join().unwrap()).collect();
     assert!(back.iter().zip(0..).all(|(all, n)| all[29][0] == n + 29));
