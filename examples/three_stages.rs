@@ -5,13 +5,8 @@
 //! cargo run --release --example three_stages
 //! ```
 //!
-//! That runs on worker processes of this machine. The same program on a Dask cluster, where only
-//! the last numbers come home:
-//!
-//! ```text
-//! pip install distributed && (dask scheduler --port 8786 & dask worker tcp://127.0.0.1:8786 &)
-//! cargo run --release --features dask --example three_stages -- dask:tcp://127.0.0.1:8786
-//! ```
+//! That runs on worker processes of this machine. With `trefoil_machines::executor` in place of
+//! `parse`, the same program takes the name of other machines, too.
 
 use std::error::Error;
 
@@ -41,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let name = std::env::args().nth(1).unwrap_or("processes:2".to_owned());
     let AnyExecutor::Processes(procs) = name.parse()? else {
-        return Err("name a pool of processes: `processes:2`, or `dask:ADDRESS`".into());
+        return Err("name a pool of processes, such as `processes:2`".into());
     };
     // Nothing waits in between: a call begins when what it needs is there.
     let counts: Vec<_> = (1..=4)

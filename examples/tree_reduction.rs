@@ -4,13 +4,8 @@
 //! cargo run --release --example tree_reduction
 //! ```
 //!
-//! That runs on worker processes of this machine. The same program on a Dask cluster, where only
-//! the last result comes home:
-//!
-//! ```text
-//! pip install distributed && (dask scheduler --port 8786 & dask worker tcp://127.0.0.1:8786 &)
-//! cargo run --release --features dask --example tree_reduction -- dask:tcp://127.0.0.1:8786
-//! ```
+//! That runs on worker processes of this machine. With `trefoil_machines::executor` in place of
+//! `parse`, the same program takes the name of other machines, too.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -44,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let name = std::env::args().nth(1).unwrap_or("processes:2".to_owned());
     let AnyExecutor::Processes(procs) = name.parse()? else {
-        return Err("name a pool of processes: `processes:2`, or `dask:ADDRESS`".into());
+        return Err("name a pool of processes, such as `processes:2`".into());
     };
     let leaf = |stretch| procs.spawn_remote(stretch, count);
     let mut level: Vec<Remote<Counts>> = (0..32).map(leaf).collect();

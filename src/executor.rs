@@ -203,9 +203,8 @@ impl Executor for Inline {
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
-/// may use. With the feature `dask` it also parses from `"dask:tls://scheduler:8786"`, a pool on
-/// the Dask cluster with that scheduler. `trefoil_machines::executor` knows `"ssh:node1,node2:8"`
-/// and `"slurm:8"`, too.
+/// may use. Names of other machines, such as `"ssh:node1,node2:8"`, are parsed by
+/// `trefoil_machines::executor`.
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};
@@ -267,7 +266,7 @@ impl FromStr for AnyExecutor {
         let unknown = || {
             let words = format!(
                 "`{text}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` \
-                 or `inline`, with N from 1, or with the feature `dask` `dask:ADDRESS`"
+                 or `inline`, with N from 1"
             );
             io::Error::new(io::ErrorKind::InvalidInput, words)
         };
@@ -281,10 +280,12 @@ impl FromStr for AnyExecutor {
                 Self::Threads(builder.build()?)
             }
             Some(("processes", n)) => Self::Processes(ProcessPool::with_workers(width(n)?.get())?),
-            #[cfg(feature = "dask")]
-            Some(("dask", address)) if !address.is_empty() => {
-                let dask = crate::process::machines::Dask::connect(address);
-                Self::Processes(ProcessPool::builder().on(dask).build()?)
+            Some((machines @ ("ssh" | "slurm" | "dask"), _)) => {
+                let words = format!(
+                    "`{text}` names other machines: with the crate `trefoil-machines` and its \
+                     feature `{machines}`, `trefoil_machines::executor` parses it"
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
             }
             _ => return Err(unknown()),
         })

@@ -42,7 +42,6 @@
 //! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |
 //! | `tracing` | a span for each task | tracing |
 //! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table | |
-//! | `dask` | worker processes on a Dask cluster: one of the ways to [other machines](_documentation::machines) | |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(
     clippy::needless_doctest_main,
@@ -69,9 +68,6 @@
 compile_error!(
     "trefoil is made for Linux, macOS, FreeBSD and Windows so far: docs/PLATFORM.md says what stands in the way elsewhere"
 );
-
-#[cfg(all(windows, feature = "dask"))]
-compile_error!("workers on other machines (the feature `dask`) cannot be started from Windows");
 
 #[macro_use]
 mod debug;
@@ -136,9 +132,6 @@ pub use event_loop::root::{
 #[cfg(all(feature = "threads", feature = "processes"))]
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, Inline};
-#[cfg(feature = "dask")]
-#[doc(inline)]
-pub use process::machines::root::Dask;
 #[cfg(feature = "processes")]
 #[doc(inline)]
 pub use process::root::{

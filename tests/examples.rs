@@ -371,18 +371,6 @@ from [2, 3, 5, 7, 11] to [99989, 99991]
     );
 }
 
-#[cfg(feature = "dask")]
-#[test]
-fn on_dask() {
-    // (On this machine: with a cluster, `tests/dask/main.rs`.)
-    shows(
-        "on_dask",
-        "
-837799 takes 524 steps, more than any other number below a million
-",
-    );
-}
-
 #[cfg(feature = "indicatif")]
 #[test]
 fn progress_bars() {
@@ -538,7 +526,6 @@ one process, two threads
 
 #[test]
 fn three_stages() {
-    // (On this machine: on a cluster, `tests/dask/promises.rs` does the like.)
     shows(
         "three_stages",
         "
@@ -583,7 +570,6 @@ fn three_workers() {
 
 #[test]
 fn tree_reduction() {
-    // (On this machine: on a cluster, `tests/dask/promises.rs` does the like.)
     shows(
         "tree_reduction",
         "

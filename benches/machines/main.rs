@@ -3,7 +3,6 @@
 //! ```text
 //! machines table ROUNDS NAME=COMMAND...   asks contenders in turns, and prints a table
 //!
-//! machines dask SCHEDULER_FILE PYTHON     a contender: a pool on Dask
 //! machines ssh HOST CONFIG                a pool over ssh, with that file of the client's
 //! machines slurm DIRECTORY                a pool of six workers on Slurm
 //! machines here WORKERS                   plain workers of this machine
@@ -31,7 +30,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use trefoil::{Bulk, Dask, Executor, ProcessPool};
+use trefoil::{Bulk, Executor, ProcessPool};
 use trefoil_machines::{Slurm, Ssh};
 
 type Any = Box<dyn Error>;
@@ -303,10 +302,6 @@ fn main() -> Result<(), Any> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
-        ["dask", file, python] => {
-            let dask = Dask::scheduler_file(file).python(python);
-            pool(&ProcessPool::builder().on(dask).build()?, 1, 3000)
-        }
         ["ssh", host, config] => {
             let procs = ssh(host, config)?;
             pool(&procs, procs.width(), 20_000)

@@ -79,7 +79,6 @@
 // Reading order: each room imports only those below it (`tests/tidy/circles.rs`):
 //
 //   api/       what users see
-//   machines/  what starts workers on other machines
 //   channel/   values between any processes
 //   parent/    the parent's side: threads, sockets, processes
 //   launch/    what starts workers in other ways
@@ -104,8 +103,6 @@ pub mod gate_model;
 mod host;
 mod job;
 mod launch;
-#[cfg(feature = "dask")]
-pub mod machines;
 mod pages;
 mod parent;
 mod sched;

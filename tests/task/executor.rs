@@ -79,6 +79,13 @@ fn configuration_strings() {
         let error = wrong.parse::<AnyExecutor>().unwrap_err();
         assert!(error.to_string().contains("processes:N"), "{error}");
     }
+    for machines in ["ssh:node1", "slurm:8", "dask:tls://scheduler:8786"] {
+        let error = machines.parse::<AnyExecutor>().unwrap_err();
+        assert!(
+            error.to_string().contains("trefoil_machines::executor"),
+            "{error}"
+        );
+    }
     // This program does not call `init`: an error with a message, and no processes.
     if !cfg!(feature = "auto") {
         let error = "processes:1".parse::<AnyExecutor>().unwrap_err();

@@ -14,8 +14,7 @@ use trefoil::ProcessPool;
 /// machines:
 /// - `"ssh:node1,node2:8"` with the feature `ssh`: on these hosts, as `Ssh::hosts` takes them;
 /// - `"slurm:8"` with the feature `slurm`: up to eight workers on a Slurm cluster
-///   (`Slurm::sbatch().nodes(1..=8)`);
-/// - `"dask:tls://scheduler:8786"` with the feature `dask`: on the Dask cluster of that scheduler.
+///   (`Slurm::sbatch().nodes(1..=8)`).
 ///
 /// ```
 /// use trefoil::Executor;

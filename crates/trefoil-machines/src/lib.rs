@@ -28,8 +28,3 @@ pub use executor::executor;
 pub use slurm::Slurm;
 #[cfg(feature = "ssh")]
 pub use ssh::Ssh;
-/// Workers on a Dask cluster. It is no launcher, so a pool on it is built with
-/// [`on`](trefoil::ProcessPoolBuilder::on).
-#[cfg(feature = "dask")]
-#[doc(inline)]
-pub use trefoil::Dask;

@@ -13,8 +13,6 @@ use super::entry;
 use crate::process::host::handover::CARRIES;
 use crate::process::host::private_memory::Meter;
 use crate::process::launch::Launcher;
-#[cfg(feature = "dask")]
-use crate::process::machines::{Connect, Engine};
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::sched::{Elastic, Initializer};
@@ -46,8 +44,6 @@ const MOST_WORKERS: usize = 1 << 16;
 /// ```
 #[must_use = "a builder builds nothing until `build`"]
 pub struct ProcessPoolBuilder {
-    #[cfg(feature = "dask")]
-    engine: Option<Arc<dyn Connect>>,
     launcher: Option<Box<dyn Launcher>>,
     physical_cores: bool,
     initializer: Option<Result<Initializer, TaskError>>,
@@ -57,8 +53,6 @@ pub struct ProcessPoolBuilder {
 impl ProcessPoolBuilder {
     pub(in crate::process) fn new() -> Self {
         Self {
-            #[cfg(feature = "dask")]
-            engine: None,
             launcher: None,
             physical_cores: false,
             initializer: None,
@@ -233,13 +227,6 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Lets `engine` start the workers, on other machines: as a [`launcher`](Self::launcher) does.
-    #[cfg(feature = "dask")]
-    pub fn on(mut self, engine: impl Engine) -> Self {
-        self.engine = Some(engine.connector().0);
-        self
-    }
-
     /// Sets a variable in the workers' environment, which otherwise is the parent's.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.settings
@@ -335,8 +322,6 @@ impl ProcessPoolBuilder {
         settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
         // Errors that can be found without another machine come first.
         settings.asked.map(checked).transpose()?;
-        #[cfg(feature = "dask")]
-        (settings.plain |= self.engine.is_some());
         settings.plain |= self.launcher.is_some();
         if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
             && initializer.chunk.is_uncopyable()
@@ -346,14 +331,6 @@ impl ProcessPoolBuilder {
             return Err(PoolError::Initializer(error));
         }
         let launcher = self.launcher;
-        #[cfg(feature = "dask")]
-        let launcher = match &self.engine {
-            Some(engine) => {
-                check(&settings)?;
-                Some(engine.connect(&mut settings)?)
-            }
-            None => launcher,
-        };
         let slots = launcher.map(|launcher| prepare(launcher, &mut settings));
         let slots = slots.transpose()?;
         if settings.memory.is_some() && slots.is_none() {
