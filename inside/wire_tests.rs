@@ -48,12 +48,6 @@ fn messages() -> Vec<Record<'static>> {
         Record::Taken,
         Record::Descriptors(vec![7, 300]),
         Record::Lent(vec![[1, 1 << 60, 5]]),
-        Record::Died(Died {
-            code: None,
-            signal: Some(9),
-            stderr: "its last words".to_owned(),
-            note: String::new(),
-        }),
     ]
 }
 
@@ -152,7 +146,6 @@ fn frames_come_out_as_they_went_in() {
             copy,
             memory,
             plain: true,
-            ahead: false,
         },
         Frame::Recall {
             sequence: 300,
@@ -264,136 +257,6 @@ fn absurd_lengths_are_errors() {
         assert_eq!(Record::decode(&most), Ok(None));
     }
     assert_eq!(announced(&[7, 3]), Err(Broken), "there is no such kind");
-}
-
-/// The gateway to Dask is written in another language, with its own numbers for them.
-#[cfg(feature = "dask")]
-#[test]
-fn the_gateway_numbers_frames_and_records_as_they_are_here() {
-    use crate::process::machines::GATEWAY;
-
-    let number = |name: &str| -> u8 {
-        let line = GATEWAY
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
-        line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
-    };
-    let kind = |message: Vec<u8>| (message[0], message[2]);
-    let copy = &b"copy"[..];
-    let batch = BatchHead {
-        sequence: 1 << 40,
-        code: CodeRef {
-            trampoline: 1,
-            function: 2,
-        },
-        count: 3,
-        timed: true,
-        brief: false,
-        ends: false,
-        context: 300,
-    };
-    let frames = [
-        (
-            "WELCOME",
-            Frame::Welcome {
-                copy,
-                memory: 0,
-                plain: true,
-                ahead: false,
-            },
-        ),
-        ("CONTEXT", Frame::Context { id: 1, bytes: &[] }),
-        (
-            "BATCH",
-            Frame::Batch {
-                batch,
-                lent: Vec::new(),
-                items: &[],
-            },
-        ),
-        (
-            "RECALL",
-            Frame::Recall {
-                sequence: 1,
-                cancel: true,
-            },
-        ),
-        ("FORGET", Frame::Forget { id: 1 }),
-        ("DESCRIPTORS", Frame::Descriptors(Vec::new())),
-        (
-            "COPY",
-            Frame::Copy {
-                id: 1,
-                length: 2,
-                kind: 0,
-                bytes: &[],
-            },
-        ),
-        ("RELEASE", Frame::Release(Vec::new())),
-        ("BYE", Frame::Bye),
-        (
-            "TERMS",
-            Frame::Terms {
-                keep: 1,
-                priority: -1,
-                resources: Vec::new(),
-            },
-        ),
-    ];
-    for (name, frame) in frames {
-        let expected = (number("MESSAGE"), number(&format!("FRAME_{name}")));
-        assert_eq!(kind(frame.head(0)), expected, "{name}");
-    }
-    let records = [
-        ("HELLO", Record::Hello { copy }),
-        (
-            "PANIC",
-            Record::Panic {
-                message: String::new(),
-                place: None,
-            },
-        ),
-        (
-            "CODEC",
-            Record::Codec {
-                of: CodecOf::Argument,
-                detail: String::new(),
-            },
-        ),
-        (
-            "END",
-            Record::End {
-                sequence: 1,
-                begun: 1,
-                nanos: 1,
-            },
-        ),
-        ("BEGUN", Record::Begun),
-        (
-            "RECALLED",
-            Record::Recalled {
-                sequence: 1,
-                end: 1,
-            },
-        ),
-        ("DIED", Record::Died(Died::default())),
-    ];
-    for (name, record) in records {
-        let expected = (number("MESSAGE"), number(&format!("RECORD_{name}")));
-        assert_eq!(kind(record.bytes()), expected, "{name}");
-    }
-    assert_eq!(number("VALUE"), VALUE_KIND);
-    assert_eq!(Record::Begun.bytes(), BEGUN);
-    // The head of a batch as the gateway takes it apart: the sequence, two offsets, the count,
-    // three flags, the context.
-    let head = Frame::Batch {
-        batch,
-        lent: Vec::new(),
-        items: &[],
-    }
-    .head(0);
-    let numbers = [&[2, 128, 128, 128, 128, 128, 32, 1, 2, 3, 1, 0, 0, 172, 2, 0][..]].concat();
-    assert_eq!(head[2..], numbers);
 }
 
 /// A list takes eight times as much memory as its bytes.

@@ -270,23 +270,6 @@ tests! {
         assert!(late(0).is_some() && late(2).is_none());
     }
 
-    fn a_resource_is_refused_where_there_are_none() {
-        let procs = pool(1);
-        let call = procs.call(|n: u64| n).resource("GPU", 1);
-        let errors = [
-            call.spawn(1).join().unwrap_err(),
-            call.map([1]).unwrap_err(),
-            call.imap([1]).next().unwrap().unwrap_err(),
-            call.spawn_remote(1).fetch().join().unwrap_err(),
-            call.map_with(&1u64, [1u64], |a: &u64, b: u64| a + b).unwrap_err(),
-        ];
-        let each = call.map_each([1, 2, 3]);
-        assert_eq!(each.len(), 3);
-        for error in errors.into_iter().chain(each.into_iter().map(Result::unwrap_err)) {
-            assert!(error.to_string().contains("an engine that places calls"), "{error}");
-        }
-    }
-
     fn a_lost_worker_that_made_it_costs_nothing() {
         let procs = ProcessPool::with_workers(1).unwrap();
         let kept = procs.spawn_remote(1 << 20, |size| vec![1u8; size]);

@@ -16,18 +16,13 @@ use super::remote::Remote;
 use crate::process::job::CallOptions;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
-use crate::process::value::codec::codec_error;
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
 use crate::sync::park::blocking_refused;
 #[cfg(feature = "indicatif")]
 use crate::task::Completer;
-use crate::task::{CodecDirection, Task, TaskError};
-
-/// Why there is no `spawn_remote` with a context on an engine.
-const NO_CONTEXT: &str = "a result that stays on Dask may have to be computed again there, and a \
-    context does not stay as long: send what the function needs in its argument";
+use crate::task::{Task, TaskError};
 
 /// How many items `map_each` takes ahead of their results, at most.
 const EACH: usize = 1 << 14;
@@ -207,38 +202,11 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
-    /// How much of one of the engine's resources an item needs: for `Dask`, one of those that its
-    /// workers were started with (`dask worker --resources "GPU=1"`). It may be called for several
-    /// resources; a second amount for the same one replaces the first.
-    ///
-    /// Other pools have no resources: the call ends in [`TaskError::Codec`], which says so. There,
-    /// make a separate pool for each kind of work, with as many workers as there are of the
-    /// resource that it needs; on Slurm one whose workers are jobs that have it
-    /// (`Slurm::per_worker(["--gres=gpu:1"])`).
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    ///
-    /// # trefoil::init();
-    /// let procs = ProcessPool::with_workers(1)?;
-    /// let here = procs.call(|n: u64| n).resource("GPU", 1).spawn(7).join();
-    /// assert!(here.unwrap_err().to_string().contains("resource"));
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn resource(mut self, name: impl Into<String>, amount: impl Into<f64>) -> Self {
-        let (name, amount) = (name.into(), amount.into());
-        let resources = &mut self.options.more().resources;
-        resources.retain(|(known, _)| *known != name);
-        resources.push((name, amount));
-        self
-    }
-
     /// How urgent the call is: of the waiting items, those with the highest number begin first.
     /// Default: 0. What a busy worker has been given as its next work, an item or about a
     /// millisecond's worth of short ones, is not held back for an urgent item that comes later.
     ///
-    /// It applies in this pool. `Dask` gets it, too, and compares it with the other work on the
-    /// cluster; items that were sent to its scheduler earlier are not held back here.
+    /// It applies in this pool.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -263,19 +231,17 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 
 impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     fn code(&self) -> Result<CodeRef, TaskError> {
-        let code = match &self.function {
+        match &self.function {
             Function::Plain(f) => code_of(*f),
             Function::With { code, .. } => code.clone(),
-        };
-        self.pool.allowed::<A>(&self.options, code)
+        }
     }
 
     fn kept_code(&self) -> Result<CodeRef, TaskError> {
-        let code = match &self.function {
+        match &self.function {
             Function::Plain(f) => code_of_kept(*f),
             Function::With { kept, .. } => kept.clone(),
-        };
-        self.pool.allowed::<A>(&self.options, code)
+        }
     }
 
     /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn). (After
@@ -288,22 +254,10 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         self.pool.submit::<A, R>(&self.options, result, call)
     }
 
-    /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote). (On a `Dask` pool not
-    /// after [`call_with`](crate::ProcessPool::call_with): Dask may compute a lost result again when
-    /// the context is no longer there. It is [`Codec`](TaskError::Codec), which says so.)
+    /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
     #[track_caller]
     pub fn spawn_remote(&self, mut arg: A) -> Remote<R> {
-        // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
-        let code = match (&self.pool.told, &self.function) {
-            (Some(_), Function::With { .. }) => Err(codec_error(
-                type_name::<A>(),
-                CodecDirection::EncodeArgument,
-                NO_CONTEXT.to_owned(),
-            )),
-            (Some(_), Function::Plain(_)) => self.code(),
-            (None, _) => self.kept_code(),
-        };
-        Remote::of(self.pool, &self.options, code, &mut arg)
+        Remote::of(self.pool, &self.options, self.kept_code(), &mut arg)
     }
 
     /// As [`ProcessPool::map`](crate::ProcessPool::map).

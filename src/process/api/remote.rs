@@ -1,11 +1,10 @@
 //! The public handle on a result that stays where it is.
 //!
 //! Outside of calls it refers to a [`Kept`]. Inside a call that received it as an argument it holds
-//! the value itself, and the bytes that the value was decoded from. On one machine this process
-//! keeps the bytes, those of a large result in memory that it shares with its workers. An engine
-//! that places calls itself keeps them on its own workers (`machines::dask`).
+//! the value itself, and the bytes that the value was decoded from. This process keeps the bytes,
+//! those of a large result in memory that it shares with its workers.
 //!
-//! Tests: `tests/process/remote.rs`, `tests/dask/promises.rs`.
+//! Tests: `tests/process/remote.rs`.
 
 use std::any::type_name;
 use std::fmt;
@@ -22,14 +21,13 @@ use crate::process::job::CallOptions;
 use crate::process::job::decoder::undecodable;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
-use crate::process::value::attachments::{Late, Watcher};
+use crate::process::value::attachments::Late;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::kept;
-use crate::process::value::kept::{Answer, Bytes, Kept, Location};
+use crate::process::value::kept::{Answer, Bytes, Kept};
 use crate::process::value::portable::Portable;
 use crate::process::value::scope;
 use crate::process::wire::CodeRef;
-use crate::process::worker::raw_call::code_of;
 use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, promise};
 
 /// A result that stays where it is, until it is [fetched](Self::fetch): from
@@ -73,12 +71,8 @@ use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, 
 ///   Each such result holds one descriptor of this process until it is freed. So there can be
 ///   about as many at a time as the limit allows (`ulimit -n`, often 1,024); the call of one too
 ///   many ends in a [`TaskError::Codec`].
-/// - Over ssh and on Slurm (and with
-///   [plain workers](crate::ProcessPoolBuilder::plain_workers)): its bytes come to this process,
-///   and are sent once to each worker that needs them.
-/// - On Dask: on the worker that computed it. Dask runs a call that needs it there if that is
-///   cheaper than a transfer. If that worker is lost, Dask computes the result again. Only calls of
-///   the same pool can use it.
+/// - With [plain workers](crate::ProcessPoolBuilder::plain_workers), as on other machines: its
+///   bytes come to this process, and are sent once to each worker that needs them.
 ///
 /// # Errors
 /// If its call fails, each `fetch`, and each call that it is an argument of, fails with the same
@@ -106,11 +100,6 @@ enum State<R> {
     Here(Box<R>, Bytes),
 }
 
-/// The call by which an engine sends the value.
-fn bring<R: Portable>(remote: Remote<R>) -> R {
-    remote.into_inner()
-}
-
 /// Decodes a value whose bytes are in this process.
 fn read<R: Portable>(bytes: &Bytes) -> Result<R, TaskError> {
     match panic::catch(|| kept::value::<R>(bytes.get())) {
@@ -128,41 +117,28 @@ impl<R: Portable> Remote<R> {
         code: Result<CodeRef, TaskError>,
         arg: &mut A,
     ) -> Self {
-        let keeper: Weak<PoolState> = Arc::downgrade(pool);
-        let kept = Kept::new(keeper.clone() as Weak<dyn Watcher>);
-        let mut options = options.clone();
-        if pool.told.is_some() {
-            options.more().keep = kept.id;
-        }
+        let kept = Kept::new();
         let call = encode(arg, code, pool.chunk().waiting());
-        kept.follow(pool.submit::<A, Answer>(&options, type_name::<R>(), call));
-        Self(State::Asked(kept, keeper))
+        kept.follow(pool.submit::<A, Answer>(options, type_name::<R>(), call));
+        Self(State::Asked(kept, Arc::downgrade(pool)))
     }
 
     /// Brings the value to this process; inside a call it returns a copy. It may be called more
     /// than once.
     ///
-    /// The task ends after the call that computes the value. On Dask the transfer is a call of its
-    /// own.
+    /// The task ends after the call that computes the value.
     ///
     /// # Errors
     /// Those of the call, and [`Codec`](TaskError::Codec) if the value cannot be decoded.
     #[track_caller]
     pub fn fetch(&self) -> Task<R> {
-        let (kept, pool) = match &self.0 {
+        let kept = match &self.0 {
             State::Here(_, bytes) => return self.done(read(bytes)),
-            State::Asked(kept, pool) => (kept, pool),
+            State::Asked(kept, _) => kept,
         };
         match kept.ended(true) {
-            Some(Ok(Location::Engine)) => ask(kept, pool),
-            Some(Ok(Location::Here(bytes))) => self.done(read(&bytes)),
-            Some(Err(error)) => self.done(Err(error)),
-            None => {
-                let pool = pool.clone();
-                self.wait(kept, move |own, completer| {
-                    answer_fetch(own, &pool, completer);
-                })
-            }
+            Some(ended) => self.done(ended.and_then(|bytes| read(&bytes))),
+            None => self.wait(kept, answer_fetch),
         }
     }
 
@@ -238,28 +214,15 @@ impl Producer for Waiting {
 
 /// Answers a `fetch` after the end of the call. It runs on the thread that noticed that end, which
 /// must not run the user's code; so a helper thread decodes the value.
-fn answer_fetch<R: Portable>(kept: Arc<Kept>, pool: &Weak<PoolState>, completer: Completer<R>) {
+fn answer_fetch<R: Portable>(kept: Arc<Kept>, completer: Completer<R>) {
     match kept.ended(true).unwrap_or(Err(TaskError::Closed)) {
-        Ok(Location::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
         Err(error) => completer.complete(Err(error)),
         // If the system gives no thread, the promise is dropped: `Closed`.
-        Ok(Location::Here(bytes)) => drop(blocking_threads::start(move || {
+        Ok(bytes) => drop(blocking_threads::start(move || {
             let result = read(&bytes);
             blocking_threads::contain(move || completer.complete(result));
         })),
     }
-}
-
-/// Asks the engine to send the value.
-#[track_caller]
-fn ask<R: Portable>(kept: &Arc<Kept>, pool: &Weak<PoolState>) -> Task<R> {
-    let Some(shared) = pool.upgrade() else {
-        let (_, task) = Completer::new();
-        return task; // `Closed`
-    };
-    let mut own = Remote::<R>(State::Asked(kept.clone(), pool.clone()));
-    let call = encode(&mut own, code_of(bring::<R>), shared.chunk());
-    shared.submit::<Remote<R>, R>(&CallOptions::default(), type_name::<R>(), call)
 }
 
 impl<R> Remote<R> {
@@ -318,7 +281,7 @@ impl<R> Serialize for Remote<R> {
             State::Here(_, Bytes::Own(bytes)) => Ok(bytes.clone()),
             State::Here(_, Bytes::Shared(slice)) => Err(scope::attach(&slice.mapped().attachment)),
             State::Asked(kept, _) => match kept.ended(false) {
-                Some(Ok(Location::Here(Bytes::Own(bytes)))) => Ok(bytes),
+                Some(Ok(Bytes::Own(bytes))) => Ok(bytes),
                 Some(Ok(_)) => {
                     let attachment = kept.attachment();
                     let attachment = attachment.map_err(|error| scope::said(&error.to_string()));

@@ -32,7 +32,7 @@ use std::time::Duration;
 use super::value::attachments::Late;
 use super::value::chunk::Piece;
 use super::value::portable::Portable;
-use super::wire::{CodeRef, Frame};
+use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{Task, TaskError, panic};
 use decoder::{Decoder, Values};
@@ -74,10 +74,6 @@ pub(crate) struct CallOptions {
 pub(crate) struct More {
     /// Items with a higher priority run sooner.
     pub(crate) priority: i32,
-    /// How much of an engine's resources an item takes.
-    pub(crate) resources: Vec<(String, f64)>,
-    /// The number under which an engine keeps the result; 0: it does not.
-    pub(crate) keep: u64,
     /// The attachments that the item waits for.
     pub(crate) needs: Vec<Arc<dyn Late>>,
     /// What the function borrows for each item.
@@ -98,26 +94,6 @@ impl CallOptions {
 
     pub(crate) fn priority(&self) -> i32 {
         self.more.as_ref().map_or(0, |more| more.priority)
-    }
-
-    pub(crate) fn has_resources(&self) -> bool {
-        self.more
-            .as_ref()
-            .is_some_and(|more| !more.resources.is_empty())
-    }
-
-    /// The frame with the options that an engine must know, if there are any.
-    pub(crate) fn terms(&self) -> Option<Frame<'static>> {
-        let more = self.more.as_ref()?;
-        let is_said = more.keep != 0 || more.priority != 0 || !more.resources.is_empty();
-        let resources = more.resources.iter();
-        is_said.then(|| Frame::Terms {
-            keep: more.keep,
-            priority: more.priority,
-            resources: resources
-                .map(|(name, amount)| (name.clone(), amount.to_bits()))
-                .collect(),
-        })
     }
 }
 

@@ -20,7 +20,6 @@ use crate::process::value::depth;
 use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
 use crate::process::value::shared_buffer::{Lending, View};
-use crate::process::wire::Died;
 use crate::task::panic;
 
 /// A chore that the driver must not do itself, because it may take long or run user code.
@@ -40,12 +39,8 @@ pub(crate) struct Extras {
     pub(crate) descriptors: Descriptors,
     /// The lent numbers of the next value. (A plain worker lends nothing.)
     pub(crate) lending: Lending,
-    /// Another process forwards the worker's records, and may say how it has ended.
-    pub(crate) is_forwarded: bool,
     /// The worker itself has the other end of the stream.
     pub(crate) is_direct: bool,
-    /// How the worker has ended, if there is no process on this machine whose status tells.
-    pub(crate) died: Option<Box<Died>>,
     /// Held by other threads while they decode from memory that the worker has lent.
     pub(crate) hold: Arc<()>,
 }

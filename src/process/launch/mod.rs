@@ -188,9 +188,3 @@ pub struct Ending {
     /// even where nothing forwards it. The pool only reports it here.
     pub was_reset: bool,
 }
-
-/// What an engine that places frames itself is asked for besides (`Policy::told`).
-pub(crate) trait Keeper: Send + Sync {
-    /// Frees the result that the engine keeps as `id`. It must not block.
-    fn free(&self, id: u64);
-}

@@ -77,19 +77,6 @@ impl PoolState {
         task
     }
 
-    /// `code`, unless this pool cannot make a call with these `options`.
-    pub(crate) fn allowed<A>(
-        &self,
-        options: &CallOptions,
-        code: Result<CodeRef, TaskError>,
-    ) -> Result<CodeRef, TaskError> {
-        if !options.has_resources() || self.told.is_some() {
-            return code;
-        }
-        let way = CodecDirection::EncodeArgument;
-        Err(codec_error(type_name::<A>(), way, NO_RESOURCES.to_owned()))
-    }
-
     /// Many calls, one task for all.
     #[track_caller]
     pub(crate) fn map_task<I, R>(
@@ -209,11 +196,6 @@ impl PoolState {
         (id, completer, task)
     }
 }
-
-const NO_RESOURCES: &str = "the call asks for a resource, and this pool has none to give: only an \
-    engine that places calls (`Dask`) knows resources; elsewhere give each kind of work a pool of \
-    its own, with as many workers as there are of what it needs, or on Slurm with workers that \
-    have it (`Slurm::per_worker([\"--gres=gpu:1\"])`)";
 
 /// Mail with the one item of a job, or the error in its place.
 fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {

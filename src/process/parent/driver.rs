@@ -54,9 +54,9 @@ use crate::process::host::kernel_kills::KernelKills;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
+use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::launch::pool_error::not_begun;
-use crate::process::launch::{Ending, Keeper};
 use crate::process::pages::look::Watching;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
@@ -145,9 +145,6 @@ pub(crate) struct PoolState {
     /// The callers' part of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
     pub(crate) watching: Watching,
-    /// What keeps results, if the launcher places frames itself (`Policy::told`). The driver owns
-    /// it.
-    pub(crate) told: Option<Weak<dyn Keeper>>,
 }
 
 /// The callers' part of the fast path.
@@ -165,16 +162,13 @@ impl PoolState {
         Ok(Self {
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new()),
-            width: settings
-                .workers
-                .min(settings.policy.at_once.unwrap_or(usize::MAX)),
+            width: settings.workers,
             pids: Mutex::new(vec![0; settings.workers]),
             engine: Mutex::new(None),
             readers: Readers::default(),
             unobserved: settings.unobserved.clone(),
             fast: (!settings.plain).then(fast),
             watching: Watching::new(),
-            told: settings.keeper.as_ref().map(Arc::downgrade),
         })
     }
 
@@ -184,21 +178,11 @@ impl PoolState {
             Some(fast) => Chunk::lending(&fast.buffer),
             None => Chunk::new(true),
         };
-        // An engine that places frames itself takes each with everything that it needs.
-        match self.told {
-            Some(_) => chunk,
-            None => chunk.sending_ahead(),
-        }
+        chunk.sending_ahead()
     }
 }
 
 impl Watcher for PoolState {
-    fn free(&self, id: u64) {
-        if let Some(keeper) = self.told.as_ref().and_then(Weak::upgrade) {
-            keeper.free(id);
-        }
-    }
-
     fn gone(&self) {
         let _ = self.mailbox.push([Mail::MemoryFreed]); // if refused, the workers are gone already
     }

@@ -283,14 +283,12 @@ impl Link {
             lifeline,
         };
         let mut link = Self::new(child, fast, words, output);
-        let is_called_often =
-            link.fast.is_none() && settings.own.is_none() && !settings.policy.told;
+        let is_called_often = link.fast.is_none() && settings.own.is_none();
         link.is_launched = settings.launcher.is_some();
         link.valve = is_called_often
             .then(|| Valve::of(&link.child.socket))
             .flatten();
         link.looks.take_if(|_| link.is_launched);
-        link.extras.is_forwarded = settings.policy.told;
         link.welcome(settings, theirs.as_ref())?;
         newborn.0 = None;
         Ok(link)
@@ -304,7 +302,6 @@ impl Link {
             copy: image().name().as_bytes(),
             memory: settings.memory.unwrap_or(0),
             plain: self.fast.is_none(),
-            ahead: !settings.policy.told,
         };
         let frame = welcome.head(0);
         let is_local = || {
@@ -699,11 +696,6 @@ impl Link {
         self.output.drain();
         let ran_out;
         (ending.stderr, ran_out) = self.words.last(forward);
-        if let Some(died) = self.extras.died.take() {
-            (ending.code, ending.signal) = (died.code, died.signal);
-            ending.stderr.push_str(&died.stderr);
-            ending.note = (!died.note.is_empty()).then_some(died.note);
-        }
         ended(&mut ending);
         let mut exit = WorkerExit::new(self.child.pid);
         let is_abort = child::is_abort(ending.code, ending.signal);

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::child::Own;
 use super::worker_stdout::OutputHook;
 use crate::process::host::handover::CARRIES;
+use crate::process::launch::Launcher;
 use crate::process::launch::raw_program::Program;
-use crate::process::launch::{Keeper, Launcher};
 use crate::process::sched::Policy;
 use crate::task::Hook;
 
@@ -46,8 +46,6 @@ pub(crate) struct Settings {
     pub(crate) plain: bool,
     /// What starts the workers, if they are not children of this process. Then they are plain.
     pub(crate) launcher: Option<Arc<dyn Launcher>>,
-    /// What keeps results for the pool (`Policy::told`).
-    pub(crate) keeper: Option<Arc<dyn Keeper>>,
     /// The depth of this process (`entry`).
     pub(crate) depth: u32,
     /// The process of a `Process`; `None`: a pool.

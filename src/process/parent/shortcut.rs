@@ -67,7 +67,7 @@ impl PoolState {
     /// while the caller encodes more.)
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
-        let is_fit = self.fast.is_some() || is_call && self.told.is_none();
+        let is_fit = self.fast.is_some() || is_call;
         self.mailbox.leave(mail, || {
             let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
@@ -80,7 +80,7 @@ impl PoolState {
     /// takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
         let watching = &self.watching;
-        if self.told.is_some() || self.mailbox.is_foreign() {
+        if self.mailbox.is_foreign() {
             return;
         }
         let mut looks = ticks::Looks::new(LOOK);

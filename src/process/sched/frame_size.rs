@@ -7,17 +7,12 @@
 //! Tests: `inside/sched_simulated.rs`, `tests/process/pool.rs`.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::sent_frame::UNKNOWN_COST;
 use crate::process::job::Job;
 
 /// How much work a frame should hold, in nanoseconds.
 const TARGET: f64 = 1e6;
-/// Where frames travel long, a frame has work for at most [`TRIPS`] round trips, and even near the
-/// end of a job for at least [`LEAST_TRIPS`].
-const TRIPS: f64 = 15.0;
-const LEAST_TRIPS: f64 = 2.0;
 /// The most items that a frame may hold.
 const FRAME_ITEMS: usize = 1 << 16;
 /// The most functions in the table: no program has as many.
@@ -54,23 +49,15 @@ pub(super) fn cost(item_cost: Option<f64>, items: usize) -> u64 {
     })
 }
 
-/// How many items the next frame of `job` should have, with this number of `workers`, and frames
-/// that travel for `round_trip`.
-pub(super) fn frame_size(
-    item_cost: Option<f64>,
-    round_trip: Duration,
-    job: &Job,
-    workers: usize,
-) -> usize {
+/// How many items the next frame of `job` should have, with this number of `workers`.
+pub(super) fn frame_size(item_cost: Option<f64>, job: &Job, workers: usize) -> usize {
     if let Some(chunk) = job.work.options.chunk {
         return chunk.clamp(1, FRAME_ITEMS);
     }
     let Some(item_cost) = item_cost else { return 1 };
     let item_cost = item_cost.max(1.0);
-    let items = |work: f64| ((work / item_cost) as usize).clamp(1, FRAME_ITEMS);
-    let way = round_trip.as_nanos() as f64;
-    let most = items(TARGET.max(TRIPS * way));
-    let tail = match job.sealed || job.work.each {
+    let most = ((TARGET / item_cost) as usize).clamp(1, FRAME_ITEMS);
+    match job.sealed || job.work.each {
         // The waiting items are all that will come, or (of an `imap`) all that will come before a
         // result is taken. So a frame has at most half of an equal share of them, and the workers
         // end at about the same time.
@@ -79,7 +66,5 @@ pub(super) fn frame_size(
             job.items(most * shares).div_ceil(shares)
         }
         false => most,
-    };
-    // A frame with less work than this would not end sooner.
-    tail.max(items(LEAST_TRIPS * way))
+    }
 }

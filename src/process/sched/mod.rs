@@ -57,7 +57,7 @@ pub(crate) use self::elastic::Elastic;
 use self::frame_size::{ItemCosts, cost, frame_size};
 use self::sent_frame::{Recall, SentFrame};
 use self::stats::Counters;
-use self::workers::{INITIALIZE, State, Worker, is_brief};
+use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;
 use super::job::{Job, Work};
 use super::value::chunk::{Chunk, Piece};
@@ -73,10 +73,6 @@ const FRAME_BYTES: usize = 1 << 20;
 
 /// The longest grace period: later times might not be representable.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
-
-/// How many jobs may be passed over while the engine is full, to find one whose next frame is
-/// brief.
-const MOST_PASSED: usize = 64;
 
 const SIGKILL: i32 = 9;
 
@@ -111,17 +107,7 @@ pub(crate) struct Policy {
     /// How long a plain worker may take to answer how far it got. If it takes longer, it must have
     /// been stopped (`SIGSTOP`).
     pub(crate) patience: Duration,
-    /// How long a frame and its results travel, without the work in it.
-    pub(crate) round_trip: Duration,
-    /// Set if the engine queues frames: while this many workers have one that is not brief, only
-    /// brief ones are sent, because what the engine has can neither be overtaken nor be given to
-    /// another worker.
-    pub(crate) at_once: Option<usize>,
     pub(crate) initializer: Option<Initializer>,
-    /// The engine places frames itself. Then it gets what the caller has set for them
-    /// (`Frame::Terms`), keeps the results that are to stay with it, and runs a frame near the
-    /// results that the frame needs.
-    pub(crate) told: bool,
     /// A worker is replaced after this many items.
     pub(crate) replace_after: Option<u64>,
     /// The pool has one process, with this name, which is never replaced.
@@ -409,21 +395,8 @@ impl Sched {
             let ends = job.has_ends();
             let size = |job: &Job| {
                 let serving = self.workers.iter().filter(|worker| worker.is_serving());
-                let shares = serving.count();
-                let shares = self.policy.at_once.map_or(shares, |most| most.min(shares));
-                frame_size(item_cost, self.policy.round_trip, job, shares)
+                frame_size(item_cost, job, serving.count())
             };
-            let is_full = self.policy.at_once.is_some_and(|at_once| {
-                let busy = self.workers.iter().filter(|worker| worker.is_busy());
-                busy.count() >= at_once
-            });
-            if is_full && !is_brief(cost(item_cost, job.items(size(job)))) {
-                if place >= MOST_PASSED {
-                    return;
-                }
-                place += 1;
-                continue;
-            }
             // An item of unknown cost is not queued behind another while a further worker is being
             // started, or is asked about the context: that one will be idle soon.
             let early = item_cost.is_none()
@@ -432,9 +405,8 @@ impl Sched {
             let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
                 let alone = || {
                     let has_context = worker.contexts.contains_key(&id);
-                    let queues = self.policy.round_trip > Duration::ZERO; // the engine queues
                     let heavy = || worker.is_plain && job.is_heavy(has_context, FRAME_BYTES);
-                    ends || queues || heavy() || early && worker.is_plain
+                    ends || heavy() || early && worker.is_plain
                 };
                 let waits = |id| contexts::waits(&self.workers, *index, id, now);
                 worker.has_room(cost(item_cost, 1), now)
@@ -516,12 +488,6 @@ impl Sched {
         trace_log::sent(pool, worker.pid, batch.sequence, id, piece.len());
         if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
             worker.state = State::Retiring;
-        }
-        if self.policy.told
-            && let Some(job) = self.jobs.get(&id)
-            && let Some(terms) = job.work.options.terms()
-        {
-            self.say(index, &terms);
         }
         let (lent, items) = (piece.lent(), &[][..]);
         let head = Frame::Batch { batch, lent, items }.head(piece.span().len());

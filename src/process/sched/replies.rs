@@ -99,8 +99,6 @@ impl Sched {
                 Record::Taken => self.has_taken(worker),
                 Record::Serves { id, served } => self.serves(worker, id, served),
                 Record::Direct => extras.is_direct = true,
-                Record::Died(died) if extras.is_forwarded => extras.died = Some(Box::new(died)),
-                Record::Died(_) => return Err(Broken), // what its parent sees counts
                 Record::Retire => {
                     let state = &mut self.workers[worker].state;
                     if matches!(state, State::Preparing | State::Ready) {

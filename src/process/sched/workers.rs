@@ -230,12 +230,6 @@ impl Worker {
             && (self.frames.is_empty() || now < self.front_since + RESULTS_WAIT)
     }
 
-    /// Whether it has a frame that is not brief.
-    pub(crate) fn is_busy(&self) -> bool {
-        let is_long = |frame: &SentFrame| frame.job != INITIALIZE && !is_brief(frame.cost);
-        self.frames.iter().any(is_long)
-    }
-
     pub(crate) fn is_idle(&self) -> bool {
         self.state == State::Ready && self.kill_at.is_none() && self.frames.is_empty()
     }

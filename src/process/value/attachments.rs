@@ -35,11 +35,9 @@
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::io;
 use std::sync::{Arc, OnceLock, Weak};
 
 use rustix::fd::AsFd;
@@ -68,8 +66,6 @@ pub(crate) struct Attachment {
     pub(crate) descriptor: Arc<File>,
     kind: OnceLock<Kind>,
     watchers: Mutex<Vec<Weak<dyn Watcher>>>,
-    /// Kept alive as long as the attachment.
-    _holds: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// An attachment that does not exist yet, but has its number already. A call that needs it waits
@@ -89,9 +85,6 @@ pub(crate) trait Late: fmt::Debug + Send + Sync {
 pub(crate) trait Watcher: Send + Sync {
     /// An attachment that it watches was dropped. Called on any thread; must be short.
     fn gone(&self);
-
-    /// An engine need not keep the result `id` any more: its last handle was dropped.
-    fn free(&self, _id: u64) {}
 }
 
 impl Drop for Attachment {
@@ -113,7 +106,7 @@ enum Kind {
 
 impl Attachment {
     pub(crate) fn new(descriptor: OwnedFile) -> Arc<Self> {
-        Self::numbered(Self::number(), Arc::new(descriptor.into()), None)
+        Self::numbered(Self::number(), Arc::new(descriptor.into()))
     }
 
     /// A new number, for an attachment that may be made later.
@@ -125,34 +118,13 @@ impl Attachment {
     }
 
     /// An attachment with this number, which was reserved for it.
-    pub(crate) fn numbered(
-        id: u64,
-        descriptor: Arc<File>,
-        holds: Option<Arc<dyn Any + Send + Sync>>,
-    ) -> Arc<Self> {
+    pub(crate) fn numbered(id: u64, descriptor: Arc<File>) -> Arc<Self> {
         Arc::new(Self {
             id,
             descriptor,
             kind: OnceLock::new(),
             watchers: Mutex::default(),
-            _holds: holds,
         })
-    }
-
-    /// A placeholder for something that exists elsewhere and never in this process, under this
-    /// number. It exists there as long as `holds` is alive.
-    pub(crate) fn placeholder(id: u64, holds: Arc<dyn Any + Send + Sync>) -> io::Result<Arc<Self>> {
-        static NOTHING: OnceLock<Arc<File>> = OnceLock::new();
-        let file = match NOTHING.get() {
-            Some(file) => file.clone(),
-            None => {
-                let opened = Arc::new(File::open("/dev/null")?);
-                NOTHING.get_or_init(|| opened).clone()
-            }
-        };
-        let attachment = Self::numbered(id, file, Some(holds));
-        attachment.set_fixed();
-        Ok(attachment)
     }
 
     /// `watcher` is notified when this attachment is dropped.
@@ -327,7 +299,7 @@ fn arrived(descriptors: Vec<OwnedFile>, lost: bool) -> Descriptors {
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 mod tests {
-    use std::io::IoSlice;
+    use std::io::{self, IoSlice};
     use std::os::unix::net::UnixStream;
 
     use rustix::net::SendFlags;

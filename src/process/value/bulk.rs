@@ -29,8 +29,7 @@ use crate::process::host::large_pages;
 /// through the pool's sockets: it is copied into reused shared memory, and from there to its
 /// destination. A larger one goes through the sockets, ahead of the rest of its call, and takes
 /// about as long as writing it to a pipe and reading it into new memory. Each process has it in
-/// memory once; only if it is a part of something else, the sender copies it first. (On Dask it
-/// travels with the other bytes, and each process has it twice.)
+/// memory once; only if it is a part of something else, the sender copies it first.
 ///
 /// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result travels in the same
 /// way. As a part of something else a `Vec<u8>` is passed on by serde byte by byte, which takes two

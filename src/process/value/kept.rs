@@ -1,33 +1,30 @@
-//! Results that stay in a worker or an engine, as seen by the process that asked for them.
+//! Results that are kept for later calls, in the process that asked for them.
 //!
 //! **Job.** The result that a [`Remote`](crate::Remote) stands for: not the value but its bytes, as
-//! the worker has encoded them, or a number under which an engine keeps them. A call that needs the
-//! result gets it as an attachment: memory that never changes, mapped or copied like a [`Shared`];
-//! or, if an engine keeps it, as a number only.
+//! the worker has encoded them. A call that needs the result gets it as an attachment: memory that
+//! never changes, mapped or copied like a [`Shared`].
 //!
 //! **Protocol.**
-//! 1. A [`Kept`] has a number from the beginning, and its [`Location`] only when its call has
-//!    ended. A call that needs it is encoded at once with that number, and waits ([`Late`]).
+//! 1. A [`Kept`] has a number from the beginning, and its [`Bytes`] only when its call has ended. A
+//!    call that needs it is encoded at once with that number, and waits ([`Late`]).
 //! 2. Its own call ends ([`Kept::end`]). Then the calls that wait for it continue, on the thread on
 //!    which that call has ended.
-//! 3. When the last handle is dropped, its call is cancelled if it has not ended. An engine that
-//!    keeps the result is asked to free it, once no running call needs it any more ([`Lease`]). If
-//!    the call has failed, and the error has reached no task ([`Kept::ended`]), it is reported as
-//!    the call's.
+//! 3. When the last handle is dropped, its call is cancelled if it has not ended. If the call has
+//!    failed, and the error has reached no task ([`Kept::ended`]), it is reported as the call's.
 //!
 //! The bytes begin with a byte without a meaning, so that they are never empty, because there is no
 //! empty shared memory.
 //!
-//! Tests: `tests/process/remote.rs`, `tests/dask/promises.rs`.
+//! Tests: `tests/process/remote.rs`.
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::attachments::{Attachment, Late, Watcher};
+use super::attachments::{Attachment, Late};
 use super::bulk::Bulk;
 use super::codec::{codec_error, decode, encode};
 use super::mapped::Mapped;
@@ -39,8 +36,8 @@ use crate::sys::fork;
 use crate::task::{AbortHandle, CodecDirection, Task, TaskError};
 
 /// A worker's answer instead of a result that is kept: the result's bytes or, if there are many,
-/// memory that contains them. `None`: the engine keeps them.
-pub(crate) type Answer = Option<(Bulk<u8>, Option<Shared<u8>>)>;
+/// memory that contains them.
+pub(crate) type Answer = (Bulk<u8>, Option<Shared<u8>>);
 
 /// At most this many bytes travel without a descriptor.
 const SMALL: usize = 16 << 10;
@@ -57,10 +54,10 @@ pub(crate) fn answer<R: Serialize + 'static>(value: &R) -> Result<Answer, postca
         scope::said(KEPT);
         return Err(postcard::Error::SerdeSerCustom);
     }
-    Ok(Some(match bytes.len() <= SMALL {
+    Ok(match bytes.len() <= SMALL {
         true => (bytes.into(), None),
         false => (Bulk::default(), Some(bytes.into())),
-    }))
+    })
 }
 
 /// Decodes a value from an answer's bytes.
@@ -108,14 +105,7 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// Where a result is.
-#[derive(Clone, Debug)]
-pub(crate) enum Location {
-    Here(Bytes),
-    Engine,
-}
-
-/// A result that is kept where it was computed.
+/// A result that is kept for later calls.
 pub(crate) struct Kept {
     pub(crate) id: u64,
     state: Mutex<State>,
@@ -125,27 +115,12 @@ pub(crate) struct Kept {
     call: OnceLock<AbortHandle>,
     /// The process that asked for it; see `sys::fork`.
     born: u32,
-    lease: Arc<Lease>,
-}
-
-/// As long as this exists, an engine keeps the result.
-struct Lease {
-    id: u64,
-    keeper: Weak<dyn Watcher>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(keeper) = self.keeper.upgrade() {
-            keeper.free(self.id);
-        }
-    }
 }
 
 #[derive(Default)]
 struct State {
-    /// Where it is, or why there is none, once its call has ended.
-    ended: Option<Result<Location, TaskError>>,
+    /// Its bytes, or why there are none, once its call has ended.
+    ended: Option<Result<Bytes, TaskError>>,
     /// Some task has received the error, if it is one.
     is_taken: bool,
     /// The functions to call when the call has ended.
@@ -153,15 +128,13 @@ struct State {
 }
 
 impl Kept {
-    pub(crate) fn new(keeper: Weak<dyn Watcher>) -> Arc<Self> {
-        let id = Attachment::number();
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            id,
+            id: Attachment::number(),
             state: Mutex::default(),
             attachment: OnceLock::new(),
             call: OnceLock::new(),
             born: fork::generation(),
-            lease: Arc::new(Lease { id, keeper }),
         })
     }
 
@@ -178,24 +151,23 @@ impl Kept {
     }
 
     fn end(&self, result: Result<Answer, TaskError>) {
-        let place = result.map(|answer| match answer {
-            None => Location::Engine,
-            Some((bytes, None)) => Location::Here(Bytes::own(bytes)),
-            Some((_, Some(shared))) => Location::Here(match shared.slice() {
+        let bytes = result.map(|answer| match answer {
+            (bytes, None) => Bytes::own(bytes),
+            (_, Some(shared)) => match shared.slice() {
                 Some(slice) => Bytes::Shared(slice),
                 None => Bytes::own(Bulk::from(&*shared)),
-            }),
+            },
         });
         let mut state = self.state.lock();
-        state.ended = Some(place);
+        state.ended = Some(bytes);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(|then| then());
     }
 
-    /// Where it is, or why there is none, once its call has ended. `takes`: for a task that gets
-    /// the error, if it is one.
-    pub(crate) fn ended(&self, takes: bool) -> Option<Result<Location, TaskError>> {
+    /// Its bytes, or why there are none, once its call has ended. `takes`: for a task that gets the
+    /// error, if it is one.
+    pub(crate) fn ended(&self, takes: bool) -> Option<Result<Bytes, TaskError>> {
         if self.is_foreign() {
             let known = self.state.try_lock();
             let ended = known.and_then(|state| state.ended.clone());
@@ -211,13 +183,12 @@ impl Kept {
         self.born != fork::generation()
     }
 
-    fn make_attachment(&self, place: &Location) -> io::Result<Arc<Attachment>> {
-        let memory = match place {
-            Location::Engine => return Attachment::placeholder(self.id, self.lease.clone()),
-            Location::Here(Bytes::Own(bytes)) => Mapped::fixed(bytes)?.attachment.clone(),
-            Location::Here(Bytes::Shared(slice)) => slice.mapped().attachment.clone(),
+    fn make_attachment(&self, bytes: &Bytes) -> io::Result<Arc<Attachment>> {
+        let memory = match bytes {
+            Bytes::Own(bytes) => Mapped::fixed(bytes)?.attachment.clone(),
+            Bytes::Shared(slice) => slice.mapped().attachment.clone(),
         };
-        let attachment = Attachment::numbered(self.id, memory.descriptor.clone(), None);
+        let attachment = Attachment::numbered(self.id, memory.descriptor.clone());
         attachment.set_fixed();
         Ok(attachment)
     }
@@ -244,8 +215,8 @@ impl Late for Kept {
         if let Some(known) = self.attachment.get() {
             return Ok(known.clone());
         }
-        let place = self.ended(true).unwrap_or(Err(TaskError::Closed))?;
-        let made = self.make_attachment(&place).map_err(|error| {
+        let bytes = self.ended(true).unwrap_or(Err(TaskError::Closed))?;
+        let made = self.make_attachment(&bytes).map_err(|error| {
             let words = format!("there was no memory to share: {error}");
             codec_error("Remote", CodecDirection::EncodeArgument, words)
         })?;

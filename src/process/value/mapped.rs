@@ -130,7 +130,7 @@ mod tests {
         let descriptor = mapped.attachment.descriptor.clone();
         #[cfg(all(test, unix))]
         let descriptor = Arc::new(descriptor.try_clone().unwrap());
-        Attachment::numbered(Attachment::number(), descriptor, None)
+        Attachment::numbered(Attachment::number(), descriptor)
     }
 
     #[test]

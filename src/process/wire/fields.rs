@@ -1,13 +1,13 @@
 //! How messages are written: the number of the kind in one byte, and the fields in order, each as
 //! postcard writes it.
 //!
-//! Serde's derive would write the same bytes, which Dask's gateway reads, too; but every program
-//! with worker processes would have to compile it. A new kind comes last, with the next number.
+//! Serde's derive would write the same bytes; but every program with worker processes would have to
+//! compile it. A new kind comes last, with the next number.
 
 use postcard::to_stdvec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{BatchHead, Broken, CodeRef, CodecOf, Died, Frame, MOST_LENT, Record, ServedContext};
+use super::{BatchHead, Broken, CodeRef, CodecOf, Frame, MOST_LENT, Record, ServedContext};
 use crate::process::host::handover;
 
 /// Reads what is at the front of `bytes`, and returns the rest.
@@ -55,7 +55,7 @@ macro_rules! kinds {
 }
 
 kinds! { Frame:
-    0 Welcome { copy, memory, plain, ahead },
+    0 Welcome { copy, memory, plain },
     1 Context { id } + bytes,
     2 Batch { batch, lent } + items,
     3 Recall { sequence, cancel },
@@ -66,9 +66,8 @@ kinds! { Frame:
     8 Nudge,
     9 Home,
     10 Bye,
-    11 Terms { keep, priority, resources },
-    12 Share { id, from },
-    13 Keep(numbers),
+    11 Share { id, from },
+    12 Keep(numbers),
 }
 
 kinds! { Record:
@@ -83,9 +82,8 @@ kinds! { Record:
     8 Copy { id, length, kind } + bytes,
     9 Taken,
     10 Lent(arrays; MOST_LENT),
-    11 Died(how),
-    12 Serves { id, served },
-    13 Direct,
+    11 Serves { id, served },
+    12 Direct,
 }
 
 /// The fields of a type that is a field, in order.
@@ -109,7 +107,6 @@ macro_rules! fields {
 fields! {
     BatchHead { sequence, code, count, timed, brief, ends, context }
     CodeRef { trampoline, function }
-    Died { code, signal, stderr, note }
     ServedContext { place, hash }
 }
 

@@ -225,8 +225,6 @@ pub(crate) enum Frame<'a> {
         memory: u64,
         /// The worker gets nothing but this stream: no descriptors come with this frame.
         plain: bool,
-        /// Large arrays of results may be sent ahead of them (`Record::Copy`).
-        ahead: bool,
     },
     /// A context, for the items of later batches.
     Context {
@@ -271,14 +269,6 @@ pub(crate) enum Frame<'a> {
     /// byte.
     Home,
     Bye,
-    /// To an engine that places frames itself: the options of the next frame.
-    Terms {
-        /// The number under which the engine keeps the result; 0: it does not keep it.
-        keep: u64,
-        priority: i32,
-        /// The resources that an item takes, and how much of each: the bits of an `f64`.
-        resources: Vec<(String, u64)>,
-    },
     /// Fetch this context from another worker on the same machine, or, if it was just sent
     /// (`None`), serve it to others.
     Share {
@@ -361,9 +351,6 @@ pub(crate) enum Record<'a> {
     Taken,
     /// The arrays that the next value was encoded without (`shared_buffer`).
     Lent(Vec<[u64; 3]>),
-    /// The last record, from a process that forwards a worker's records (Dask's gateway): how that
-    /// worker ended.
-    Died(Died),
     /// In answer to `Frame::Share`: where the worker serves this context to others. `None`: it
     /// cannot, or could not fetch it.
     Serves {
@@ -395,17 +382,6 @@ impl<'a> Record<'a> {
         }
         Ok(Some((record, end)))
     }
-}
-
-/// How a worker ended that is not a child of the parent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Died {
-    pub(crate) code: Option<i32>,
-    pub(crate) signal: Option<i32>,
-    /// The last of what it wrote to its standard error.
-    pub(crate) stderr: String,
-    /// Anything else that is known, in words; may be empty.
-    pub(crate) note: String,
 }
 
 /// What could not be decoded or encoded in a worker.

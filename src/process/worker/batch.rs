@@ -85,17 +85,12 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(
-        stream: Stream,
-        pages: Pages,
-        plain: Option<Arc<Mutex<()>>>,
-        sends_ahead: bool,
-    ) -> Self {
+    pub(crate) fn new(stream: Stream, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
         let mut encoding = match plain {
             Some(_) => Encoding::bytes(PLAIN),
             None => Encoding::lending(Arc::new(SharedBuffer::over(pages.arena()))),
         };
-        encoding.sends_ahead = sends_ahead;
+        encoding.sends_ahead = true;
         Self {
             stream,
             pages,

@@ -158,13 +158,12 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         parents_end,
     });
     let copy = image().name().as_bytes();
-    let (limit, plain, ahead) = match inlet.begin().map_err(refused("recvmsg"))? {
+    let (limit, plain) = match inlet.begin().map_err(refused("recvmsg"))? {
         Frame::Welcome {
             copy: parents_copy,
             memory,
             plain,
-            ahead,
-        } if copy == parents_copy => (memory, plain, ahead),
+        } if copy == parents_copy => (memory, plain),
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
     let whole = plain.then(Arc::<Mutex<()>>::default);
@@ -176,7 +175,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         None => fast_worker(inlet)?,
     };
     panic::install_hook();
-    let mut outlet = Outlet::new(output, pages, whole, ahead);
+    let mut outlet = Outlet::new(output, pages, whole);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     if is_direct {
         outlet.record(&Record::Direct.bytes());
@@ -251,7 +250,7 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 copies.release(&numbers);
                 mappings.release(&numbers);
             }
-            Frame::Nudge | Frame::Terms { .. } => {}
+            Frame::Nudge => {}
             Frame::Home => home = inlet.claim(&[0]).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
