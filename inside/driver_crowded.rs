@@ -68,7 +68,9 @@ fn what_the_kernel_refuses_is_sent_later() {
         for (head, body) in frames {
             link.queue(head, body);
         }
-        driver.sched.started(0, 1, link.gates(), Instant::now());
+        driver
+            .sched
+            .started(0, 1, link.carrier.progress(), Instant::now());
         let mut last = Instant::now();
         link.send();
         driver.links[0] = Some(link);

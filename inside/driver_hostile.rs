@@ -16,6 +16,7 @@ use crate::process::host::image::image;
 use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::job::sink::{Collect, Each, Run};
 use crate::process::job::{CallOptions, Work};
+use crate::process::parent::carrier::Carrier;
 use crate::process::sched::Feed;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
@@ -142,10 +143,14 @@ impl World {
                     let (ours, theirs) = sockets::pair().unwrap();
                     theirs.set_nonblocking(true).unwrap();
                     let link = Link::without_process(ours);
-                    let fast = link.fast.as_ref().unwrap();
-                    let memory = fast.ledger.memory().try_clone_to_owned().unwrap();
+                    let Carrier::Pages(pages) = &link.carrier else {
+                        unreachable!("it has pages")
+                    };
+                    let memory = pages.ledger.memory().try_clone_to_owned().unwrap();
                     let now = self.now();
-                    self.driver.sched.started(index, 1, link.gates(), now);
+                    self.driver
+                        .sched
+                        .started(index, 1, link.carrier.progress(), now);
                     self.driver.links[index] = Some(link);
                     let mut peer = Peer {
                         socket: theirs,

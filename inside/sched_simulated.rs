@@ -24,6 +24,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::progress::Progress;
 use super::{Action, Elastic, Feed, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
@@ -467,9 +468,12 @@ impl World {
                 Action::Spawn(index) => {
                     assert!(!self.broken, "nothing is started after a breakdown");
                     let gates = Arc::new(Front::own());
-                    let seen = (!self.plain).then(|| (*gates).clone());
-                    self.sched
-                        .started(index, 100 + index as u32, seen, self.now);
+                    let progress = match self.plain {
+                        true => Progress::Reports(Front::own()),
+                        false => Progress::Gates((*gates).clone()),
+                    };
+                    let pid = 100 + index as u32;
+                    self.sched.started(index, pid, progress, self.now);
                     let machine = (index as u64).checked_rem(self.machines);
                     self.sched.workers[index].machine = machine.map(|one| one.to_string());
                     assert!(self.sims[index].is_none(), "one process in one place");
@@ -1254,7 +1258,7 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
             match action {
                 Action::Spawn(0) => {
                     started += 1;
-                    let gates = Some(Front::own());
+                    let gates = Progress::Gates(Front::own());
                     world.sched.started(0, 100, gates, world.now);
                 }
                 Action::Kill(0) => {
@@ -1342,7 +1346,7 @@ fn an_elastic_pool_tries_again_for_what_waits() {
                     world.sched.asked(1);
                 }
                 Action::Spawn(index) => {
-                    let gates = Some(Front::own());
+                    let gates = Progress::Gates(Front::own());
                     world.sched.started(index, 100, gates, world.now);
                 }
                 Action::Send(..) => {

@@ -249,7 +249,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     #[track_caller]
     pub fn spawn(&self, mut arg: A) -> Task<R> {
         let code = self.code();
-        let call = encode(&mut arg, code, self.pool.chunk().waiting());
+        let call = encode(&mut arg, code, self.pool.path.chunk().waiting());
         let result = type_name::<R>();
         self.pool.submit::<A, R>(&self.options, result, call)
     }

@@ -156,7 +156,7 @@ where
             id,
             items: Some(items),
             panicked: None,
-            chunk: shared.chunk(),
+            chunk: shared.path.chunk(),
             taken: 0,
             given: 0,
             ordered,

@@ -118,7 +118,7 @@ impl<R: Portable> Remote<R> {
         arg: &mut A,
     ) -> Self {
         let kept = Kept::new();
-        let call = encode(arg, code, pool.chunk().waiting());
+        let call = encode(arg, code, pool.path.chunk().waiting());
         kept.follow(pool.submit::<A, Answer>(options, type_name::<R>(), call));
         Self(State::Asked(kept, Arc::downgrade(pool)))
     }

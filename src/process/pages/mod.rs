@@ -4,6 +4,5 @@
 //! All of it is optional: without it frames and results go through the socket.
 
 pub(super) mod look;
-pub(super) mod path;
 pub(super) mod shared_ring;
-mod worker_bell;
+pub(super) mod worker_bell;

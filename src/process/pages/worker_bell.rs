@@ -17,7 +17,7 @@ use crate::sys::sockets::{self, Stream};
 use crate::sys::transfer::transmit;
 
 /// The system call that makes it.
-pub(super) const CALL: &str = "socketpair";
+pub(crate) const CALL: &str = "socketpair";
 
 /// The parent's side, and the worker's until it has been sent.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct WorkerBell {
 }
 
 impl WorkerBell {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let (ours, theirs) = sockets::pair()?;
         Ok(Self {
             ours,
@@ -36,12 +36,12 @@ impl WorkerBell {
     }
 
     /// The end that the worker gets, once: readable after it was rung.
-    pub(super) fn theirs(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn theirs(&self) -> Option<BorrowedFd<'_>> {
         self.theirs.as_ref().map(Stream::as_fd)
     }
 
     /// The worker has its end.
-    pub(super) fn is_handed_over(&mut self) {
+    pub(crate) fn is_handed_over(&mut self) {
         self.theirs = None;
     }
 

@@ -115,7 +115,7 @@ impl PoolState {
 
     /// The common context of a `map_with`.
     pub(crate) fn common<C: Serialize + 'static>(&self, common: &C) -> Result<Context, TaskError> {
-        let mut chunk = Chunk::new(self.fast.is_none());
+        let mut chunk = self.path.context();
         push(&mut chunk, common)?;
         Ok(Context {
             piece: Piece::whole(Arc::new(chunk), 0),
@@ -144,7 +144,7 @@ impl PoolState {
             })]);
             base = next;
         };
-        let mut chunk = self.chunk();
+        let mut chunk = self.path.chunk();
         // The first chunks are small, so that the workers can begin soon. (The later ones are small
         // enough to be still in the cache when they are sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };

@@ -44,6 +44,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
+use super::carrier::CallerPath;
+use super::here::here;
 use super::link::{Link, ReceiveOutcome, Records};
 use super::mailbox::{Mail, Mailbox};
 use super::settings::Settings;
@@ -61,8 +63,6 @@ use crate::process::pages::look::Watching;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
-use crate::process::value::chunk::Chunk;
-use crate::process::value::shared_buffer::SharedBuffer;
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
@@ -142,23 +142,12 @@ pub(crate) struct PoolState {
     pub(crate) readers: Readers,
     /// The hook for failures that are never taken; `None`: the hook of the process.
     pub(crate) unobserved: Option<Hook>,
-    /// The callers' part of the fast path; `None`: the workers are plain.
-    pub(crate) fast: Option<Fast>,
+    pub(crate) path: CallerPath,
     pub(crate) watching: Watching,
-}
-
-/// The callers' part of the fast path.
-#[derive(Debug)]
-pub(crate) struct Fast {
-    /// The shared memory for large arguments.
-    buffer: Arc<SharedBuffer>,
 }
 
 impl PoolState {
     pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
-        let fast = || Fast {
-            buffer: Arc::new(SharedBuffer::new()),
-        };
         Ok(Self {
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new()),
@@ -167,18 +156,9 @@ impl PoolState {
             engine: Mutex::new(None),
             readers: Readers::default(),
             unobserved: settings.unobserved.clone(),
-            fast: (!settings.plain).then(fast),
+            path: CallerPath::new(settings),
             watching: Watching::new(),
         })
-    }
-
-    /// An empty chunk, in which arguments are encoded.
-    pub(crate) fn chunk(&self) -> Chunk {
-        let chunk = match &self.fast {
-            Some(fast) => Chunk::lending(&fast.buffer),
-            None => Chunk::new(true),
-        };
-        chunk.sending_ahead()
     }
 }
 
@@ -365,9 +345,9 @@ impl Driver {
                     speakers.extend(speaks.then_some(index));
                 }
                 Action::Ring(index) => {
-                    let link = self.links[index].as_ref();
-                    link.and_then(|link| link.fast.as_ref())
-                        .inspect(|fast| fast.bell.ring());
+                    self.links[index]
+                        .iter()
+                        .for_each(|link| link.carrier.ring());
                 }
                 Action::Withdraw(index) => self.launches[index] = None,
                 Action::Kill(index) => {
@@ -392,7 +372,7 @@ impl Driver {
 
     fn start(&mut self, index: usize) {
         let Some(launcher) = &self.settings.launcher else {
-            let link = Link::start(&self.settings);
+            let link = here(&self.settings).and_then(|started| self.link_to(started));
             return self.starts(index, link, None);
         };
         // (A failure here is one of the task, too.)
@@ -432,9 +412,13 @@ impl Driver {
                 0 => u32::try_from(index + 1).unwrap_or(u32::MAX),
                 pid => pid,
             };
-            Link::take(Started { pid, ..started }, &self.settings)
+            self.link_to(Started { pid, ..started })
         });
         self.starts(index, link, machine);
+    }
+
+    fn link_to(&self, started: Started) -> io::Result<Link> {
+        Link::new_to(started, &self.settings)
     }
 
     /// Worker `index` has a process, or could not be started.
@@ -448,7 +432,7 @@ impl Driver {
                     own.runs(&link.child);
                 }
                 let pid = link.child.pid;
-                self.sched.started(index, pid, link.gates(), now);
+                self.sched.started(index, pid, link.carrier.progress(), now);
                 self.sched.workers[index].machine = machine;
                 self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);
@@ -511,19 +495,12 @@ impl Driver {
             if !link.at_end {
                 let mut events = PollFlags::IN;
                 let sends = link.is_sending() && link.crowded_until.is_none();
-                match &link.valve {
-                    Some(valve) if !sends => {
-                        add(EventSource::Socket(index), valve.front().clone(), events);
-                    }
-                    _ => {
-                        events.set(PollFlags::OUT, sends);
-                        add(
-                            EventSource::Socket(index),
-                            link.child.socket.clone(),
-                            events,
-                        );
-                    }
-                }
+                events.set(PollFlags::OUT, sends);
+                let socket = match sends {
+                    true => &link.child.socket,
+                    false => link.carrier.readable(&link.child.socket),
+                };
+                add(EventSource::Socket(index), socket.clone(), events);
             }
             if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
                 add(
@@ -594,10 +571,9 @@ impl Driver {
                         link.send();
                     }
                     let link = self.links[index].as_ref();
-                    let valve = link.and_then(|link| link.valve.as_ref());
                     // (The caller that attends the socket receives these bytes. If it leaves, the
                     // valve reports them again.)
-                    let is_attended = valve.is_some_and(|valve| valve.is_shut());
+                    let is_attended = link.is_some_and(|link| link.carrier.is_attended());
                     if !is_attended
                         && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
                     {
@@ -725,8 +701,8 @@ impl Driver {
                 {
                     panic::contain(|| launcher.began(index));
                 }
-                if link.fast.is_none() && worker.is_serving() && worker.frames.is_empty() {
-                    link.words.mark();
+                if worker.is_serving() && worker.frames.is_empty() {
+                    link.words.is_idle();
                 }
             }
             Err(wire::Broken) => {
@@ -784,9 +760,8 @@ impl Driver {
         if let Some(link) = &mut self.links[index] {
             let note = || "it may not be signalled, lives on, and was let go of".to_owned();
             link.note.get_or_insert_with(note);
-            // A plain worker cannot be prevented from beginning items, so all items that it has
-            // count as begun.
-            if link.fast.is_none() {
+            // (Otherwise all items that it has count as begun.)
+            if !link.carrier.can_close_gates() {
                 link.records = Records::Broken;
             }
         }

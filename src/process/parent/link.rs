@@ -40,8 +40,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, getsockname, shutdown};
 
+use super::carrier::Carrier;
+#[cfg(test)]
+use super::carrier::ParentPages;
 use super::child::Child;
-use super::here::here;
 use super::settings::Settings;
 use super::stuck::StartupWatch;
 use super::worker_stderr::{self, Forward, WorkerStderr};
@@ -51,13 +53,10 @@ use crate::process::host::family::Family;
 use crate::process::host::gate::GATES;
 use crate::process::host::handover::CARRIES;
 use crate::process::host::image::image;
-use crate::process::host::ledger::Front;
-use crate::process::host::lifeline::Lifeline;
-use crate::process::host::valve::Valve;
 use crate::process::job::reading::Extras;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::Started;
-use crate::process::pages::path::{FastPath, Posted};
+use crate::process::pages::shared_ring::Posted;
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::value::attachments;
 use crate::process::value::attachments::Attachment;
@@ -107,9 +106,6 @@ impl Body {
 /// One worker process.
 pub(crate) struct Link {
     pub(crate) child: Arc<Child>,
-    /// The descriptor that the driver waits for in place of a plain worker's socket, if the system
-    /// has valves.
-    pub(crate) valve: Option<Arc<Valve>>,
     /// Received bytes that are not a whole record yet.
     pub(crate) partial: Vec<u8>,
     /// How many bytes of its records have been taken in, from the socket or from the ledger: more
@@ -134,8 +130,7 @@ pub(crate) struct Link {
     pub(crate) extras: Extras,
     pub(crate) words: WorkerStderr,
     pub(crate) output: Output,
-    /// `None`: the worker is plain.
-    pub(crate) fast: Option<FastPath>,
+    pub(crate) carrier: Carrier,
     /// The stream was shut down to end it.
     is_shut: bool,
     /// Every way to end it has been tried: when to abandon it.
@@ -185,21 +180,10 @@ pub(crate) enum ReceiveOutcome {
 }
 
 impl Link {
-    /// Starts a worker as a child of this process, and sends it its welcome.
-    pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
-        let fast = (!settings.plain).then(FastPath::new).transpose()?;
-        Self::attach(here(settings)?, fast, settings)
-    }
-
-    /// Takes a worker that a launcher has started, and sends it its welcome.
-    pub(crate) fn take(started: Started, settings: &Settings) -> io::Result<Self> {
-        Self::attach(started, None, settings)
-    }
-
     /// A link to a test instead of a process.
     #[cfg(test)]
     pub(crate) fn without_process(socket: Stream) -> Self {
-        let fast = FastPath::new().unwrap();
+        let carrier = Carrier::Pages(ParentPages::new().unwrap());
         let child = Child {
             pid: 1,
             process: None,
@@ -208,14 +192,13 @@ impl Link {
             kept: None,
             lifeline: None,
         };
-        let words = WorkerStderr::new(None, Some(fast.ledger.clone()));
+        let words = WorkerStderr::new(None, carrier.mark());
         let output = Output::new(None, 1, None);
-        Self::new(child, Some(fast), words, output)
+        Self::new(child, carrier, words, output)
     }
 
-    fn new(child: Child, fast: Option<FastPath>, words: WorkerStderr, output: Output) -> Self {
+    fn new(child: Child, carrier: Carrier, words: WorkerStderr, output: Output) -> Self {
         Self {
-            valve: None,
             child: Arc::new(child),
             partial: Vec::new(),
             heard: 0,
@@ -226,11 +209,11 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
-            memory: SentMemory::new(fast.is_none()),
-            extras: Extras::new(fast.as_ref().and_then(FastPath::view)),
+            memory: carrier.sent_memory(),
+            extras: Extras::new(carrier.view()),
             words,
             output,
-            fast,
+            carrier,
             is_shut: false,
             let_go_at: None,
             is_launched: false,
@@ -246,9 +229,9 @@ impl Link {
         }
     }
 
-    /// After an error the process is killed: it is of no use without its descriptors, and nothing
-    /// would end it later.
-    fn attach(started: Started, fast: Option<FastPath>, settings: &Settings) -> io::Result<Self> {
+    /// The link to a worker that has been started, which is sent its welcome. After an error the
+    /// process is killed: it is of no use without its descriptors, and nothing would end it later.
+    pub(crate) fn new_to(started: Started, settings: &Settings) -> io::Result<Self> {
         // (The process is waited for last, after its stream has ended.)
         let Started {
             child: mut newborn,
@@ -269,25 +252,22 @@ impl Link {
             Some(Err(error)) if child::is_gone(&error) => None,
             Some(Err(error)) => return Err(refused(child::CALLS[0])(error)),
         };
-        let tied = id.filter(|_| fast.is_some()).map(Lifeline::tie);
-        let (lifeline, theirs) = tied.transpose()?.unzip();
-        let ledger = fast.as_ref().map(|fast| fast.ledger.clone());
-        let words = WorkerStderr::new(words, ledger);
+        let socket = Arc::new(socket.into());
+        let carrier = Carrier::new(&socket, settings)?;
+        let tied = id.map(|id| carrier.tie(id)).transpose()?;
+        let (lifeline, theirs) = tied.flatten().unzip();
+        let words = WorkerStderr::new(words, carrier.mark());
         let output = Output::new(output, pid, settings.on_output.clone());
         let child = Child {
             pid,
             process,
             family,
-            socket: Arc::new(socket),
+            socket,
             kept,
             lifeline,
         };
-        let mut link = Self::new(child, fast, words, output);
-        let is_called_often = link.fast.is_none() && settings.own.is_none();
+        let mut link = Self::new(child, carrier, words, output);
         link.is_launched = settings.launcher.is_some();
-        link.valve = is_called_often
-            .then(|| Valve::of(&link.child.socket))
-            .flatten();
         link.looks.take_if(|_| link.is_launched);
         link.welcome(settings, theirs.as_ref())?;
         newborn.0 = None;
@@ -301,7 +281,7 @@ impl Link {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
             memory: settings.memory.unwrap_or(0),
-            plain: self.fast.is_none(),
+            plain: self.carrier.is_plain(),
         };
         let frame = welcome.head(0);
         let is_local = || {
@@ -310,14 +290,14 @@ impl Link {
         };
         let asks = CARRIES && self.is_launched && is_local();
         let any = asks.then(io::pipe).transpose()?;
-        let fast = self.fast.iter().flat_map(FastPath::descriptors);
-        let descriptors: Vec<_> = fast
+        let pages = self.carrier.descriptors();
+        let descriptors: Vec<_> = pages
             .chain(lifeline.map(|end| waitable(end.as_file())))
             .chain(any.iter().map(|(end, _)| waitable(end.as_file())))
             .collect();
         let parts = [IoSlice::new(&frame)];
         let sent = attachments::send(&self.child.socket, &parts, &descriptors, SEND);
-        self.fast.iter_mut().for_each(FastPath::is_handed_over);
+        self.carrier.is_handed_over();
         match sent {
             Ok(sent) => {
                 self.sent_bytes += sent as u64;
@@ -338,11 +318,6 @@ impl Link {
         }
     }
 
-    /// The gates, which tell what the worker has begun, if it shares memory with this process.
-    pub(crate) fn gates(&self) -> Option<Front> {
-        Some((**self.fast.as_ref()?.ledger).clone())
-    }
-
     /// Puts a frame into the shared ring, where the worker looks, or into the queue for the socket.
     /// True if the queue was empty and is not now, because of the frame or of a nudge to wake the
     /// worker: `send` it.
@@ -358,10 +333,7 @@ impl Link {
         }
         let numbers: Vec<u64> = attachments.iter().map(|one| one.id).collect();
         let keep = self.remember(&attachments);
-        let beside = match &self.fast {
-            Some(_) => attachments,
-            None => Vec::new(), // copies have gone ahead
-        };
+        let beside = self.carrier.as_descriptors(attachments); // copies have gone ahead
         if !numbers.is_empty() {
             self.wait(beside, Frame::Descriptors(numbers).head(0), Body::Nothing);
         }
@@ -369,8 +341,8 @@ impl Link {
             self.wait(Vec::new(), Frame::Keep(keep).head(0), Body::Nothing);
         }
         let mut body = items.map_or(Body::Nothing, Body::Items);
-        if let Some(fast) = self.fast.as_mut().filter(|_| self.outgoing.is_empty()) {
-            match fast.post(self.sent_bytes, [&head, body.bytes()]) {
+        if self.outgoing.is_empty() {
+            match (self.carrier).post(self.sent_bytes, [&head, body.bytes()]) {
                 Posted::Yes => return false,
                 Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::Nothing),
                 Posted::No => {}
@@ -388,8 +360,7 @@ impl Link {
         if !over.is_empty() {
             self.wait(Vec::new(), Frame::Release(over).head(0), Body::Nothing);
         }
-        let copied = if self.fast.is_none() { &new[..] } else { &[] };
-        for attachment in copied {
+        for attachment in self.carrier.copied(&new) {
             // (What cannot be read here is missing in the worker, which is an error of the item.)
             if let Ok(source) = CopySource::of(attachment) {
                 self.copy(attachment.id, &source);
@@ -435,10 +406,10 @@ impl Link {
     /// Queues a nudge for a worker that has not begun its frames, and may be asleep although the
     /// ledger says that it is awake. True: `send` it.
     pub(crate) fn nudge(&mut self) -> bool {
-        let Some(fast) = self.fast.as_ref().filter(|_| self.outgoing.is_empty()) else {
-            return false; // the queued frame will wake it
-        };
-        fast.remind();
+        // (A queued frame will wake it.)
+        if !self.outgoing.is_empty() || !self.carrier.remind() {
+            return false;
+        }
         self.wait(Vec::new(), Frame::Nudge.head(0), Body::Nothing);
         true
     }
@@ -476,9 +447,7 @@ impl Link {
                 Ok(sent) => {
                     self.sent_bytes += sent as u64;
                     self.took = true;
-                    if let Some(fast) = &self.fast {
-                        fast.ledger.sent();
-                    }
+                    self.carrier.has_sent();
                     self.sent(sent);
                 }
                 Err(Errno::INTR) => {}
@@ -564,12 +533,7 @@ impl Link {
     /// Reads records that the worker has finished and not yet sent, from the ledger: after its
     /// death, once the socket is empty; before, to look ahead.
     pub(crate) fn rest(&mut self, rest: &mut Vec<u8>) {
-        rest.clear();
-        if let Some(fast) = &self.fast {
-            fast.ledger.rest(self.heard, rest);
-            self.heard += rest.len() as u64;
-            fast.ledger.heard(self.heard);
-        }
+        self.carrier.read_unsent(&mut self.heard, rest);
     }
 
     /// Everything that was received has been processed, except for `partial`: closes the
@@ -578,8 +542,8 @@ impl Link {
     pub(crate) fn understood(&mut self) {
         self.extras.arrivals.used(self.partial.len());
         if Arc::strong_count(&self.extras.hold) == 1
-            && let Some(fast) = &self.fast
-            && let Some(taken) = fast.ledger.taken()
+            && let Carrier::Pages(pages) = &self.carrier
+            && let Some(taken) = pages.ledger.taken()
         {
             // Pairs with the drop of the last other `hold`: its copies were made before the worker
             // writes there again.
@@ -590,8 +554,7 @@ impl Link {
 
     /// Whether the worker has finished records that were not read yet. (Cheap.)
     pub(crate) fn has_more(&self) -> bool {
-        let fast = self.fast.as_ref();
-        fast.is_some_and(|fast| fast.ledger.has_more(self.heard))
+        self.carrier.has_unsent(self.heard)
     }
 
     /// Kills the process and its children, as far as that is possible (`child`).

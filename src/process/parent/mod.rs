@@ -1,10 +1,11 @@
 //! The parent's side: carries out the scheduler's decisions, and reports events to it.
 //!
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
-//! starts, feeds, reads from and reaps the workers, each through its `link`. `here` starts one, if
-//! no launcher does. `readers` decode results that take time. Callers may do some of the
-//! driver's work (`shortcut`).
+//! starts, feeds, reads from and reaps the workers, each through its `link`; what carries the bytes
+//! is behind `carrier`. `here` starts a worker, if no launcher does. `readers` decode results that
+//! take time. Callers may do some of the driver's work (`shortcut`).
 
+mod carrier;
 pub(super) mod child;
 pub(super) mod client;
 pub(super) mod driver;

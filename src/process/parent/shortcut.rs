@@ -40,13 +40,14 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use super::carrier::{CallerPath, Carrier};
 use super::driver::{ActingDriver, BEAT, Driver, LIVELY, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
+use crate::process::host::ledger::Ledger;
 use crate::process::host::valve::Shut;
 use crate::process::pages::look::LOOK;
-use crate::process::pages::path::Ledger;
 use crate::process::wire::clock;
 use crate::sys::poll::poll;
 use crate::sys::ticks;
@@ -67,7 +68,7 @@ impl PoolState {
     /// while the caller encodes more.)
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
-        let is_fit = self.fast.is_some() || is_call;
+        let is_fit = is_call || matches!(self.path, CallerPath::Pages(_));
         self.mailbox.leave(mail, || {
             let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
@@ -84,7 +85,7 @@ impl PoolState {
             return;
         }
         let mut looks = ticks::Looks::new(LOOK);
-        if self.fast.is_none() {
+        if let CallerPath::Stream = self.path {
             if !patient {
                 return; // it might wait for too long
             }
@@ -256,7 +257,7 @@ impl Driver {
         self.carry_out();
         let sends = self.links.iter().flatten().any(Link::is_sending);
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-        let waits = self.shared.fast.is_none() && self.sched.has_waiting();
+        let waits = matches!(self.shared.path, CallerPath::Stream) && self.sched.has_waiting();
         !sends && !waits && !self.oversleeps() && !self.sched.has_errands()
     }
 
@@ -265,8 +266,8 @@ impl Driver {
         let index = self.sched.sole(id).filter(|_| self.sched.is_one_call(id))?;
         let link = self.links[index].as_ref()?;
         let is_fit = !link.at_end && !link.output.is_captured();
-        let valve = link.valve.as_ref().filter(|_| is_fit)?;
-        Some((index, valve.shut()?))
+        let shut = is_fit.then(|| link.carrier.shut()).flatten()?;
+        Some((index, shut))
     }
 
     /// Whether something is due before the driver wakes by itself.
@@ -293,7 +294,9 @@ impl Driver {
         // Without a process descriptor that shows the worker's death, only the end of its output
         // does.
         let watched = !link.output.is_captured() && link.child.process.is_some();
-        let fast = link.fast.as_ref().filter(|_| watched)?;
-        Some((index, fast.ledger.clone(), link.heard))
+        match &link.carrier {
+            Carrier::Pages(pages) if watched => Some((index, pages.ledger.clone(), link.heard)),
+            _ => None,
+        }
     }
 }

@@ -14,7 +14,7 @@
 //! written something. (If the first thousand of a frame took less than a microsecond each, the
 //! others share one mark.) The ledger says when the parent is reading; then the worker asks again.
 //! A plain worker's ledger is not shared with its parent. There the parent computes the same sum
-//! each time that the worker has nothing to do ([`WorkerStderr::mark`]), so that only output of
+//! each time that the worker has nothing to do ([`WorkerStderr::is_idle`]), so that only output of
 //! items of one frame may be mixed.
 //!
 //! Tests: below; `tests/process/pool.rs`.
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::worker_stdout::StdoutPipe;
-use crate::process::pages::path::Ledger;
+use crate::process::host::ledger::Ledger;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::stdio;
 
@@ -113,15 +113,20 @@ impl Forward {
     }
 }
 
+/// How many bytes were written before the items that the worker runs.
+#[derive(Debug)]
+pub(super) enum Mark {
+    /// The worker stores it.
+    Ledger(Arc<Ledger>),
+    /// A plain worker: it is computed here.
+    Own(u64),
+}
+
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct WorkerStderr {
     pub(crate) pipe: StdoutPipe,
-    /// The ledger, in which the worker marks the end of an item's output; `None`: the worker is
-    /// plain, and keeps its own.
-    ledger: Option<Arc<Ledger>>,
-    /// For a plain worker: how many bytes were written before its current frame.
-    marked: u64,
+    mark: Mark,
     /// How many bytes have been read.
     count: u64,
     tail: Vec<u8>,
@@ -131,11 +136,10 @@ pub(crate) struct WorkerStderr {
 }
 
 impl WorkerStderr {
-    pub(crate) fn new(pipe: Option<PipeEnd>, ledger: Option<Arc<Ledger>>) -> Self {
+    pub(super) fn new(pipe: Option<PipeEnd>, mark: Mark) -> Self {
         Self {
             pipe: StdoutPipe::new(pipe),
-            ledger,
-            marked: 0,
+            mark,
             count: 0,
             tail: Vec::new(),
             ran_out: None,
@@ -164,13 +168,15 @@ impl WorkerStderr {
         count > 0
     }
 
-    /// A plain worker is idle: its output so far belongs to no later item.
-    pub(crate) fn mark(&mut self) {
-        self.marked = self.count + self.pipe.waiting();
+    /// The worker is idle: its output so far belongs to no later item.
+    pub(crate) fn is_idle(&mut self) {
+        if let Mark::Own(mark) = &mut self.mark {
+            *mark = self.count + self.pipe.waiting();
+        }
     }
 
     fn reads(&self, is_reading: bool) {
-        if let Some(ledger) = &self.ledger {
+        if let Mark::Ledger(ledger) = &self.mark {
             ledger.reads(self.count, is_reading);
         }
     }
@@ -184,10 +190,10 @@ impl WorkerStderr {
                 break;
             }
         }
-        let mark = self
-            .ledger
-            .as_ref()
-            .map_or(self.marked, |ledger| ledger.marked());
+        let mark = match &self.mark {
+            Mark::Ledger(ledger) => ledger.marked(),
+            Mark::Own(mark) => *mark,
+        };
         let own = usize::try_from(self.count.saturating_sub(mark)).unwrap_or(usize::MAX);
         let others = self.tail.len().saturating_sub(own);
         let words = text(&self.tail[others..]);

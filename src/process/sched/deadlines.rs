@@ -28,9 +28,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::Sched;
 use super::sent_frame::SentFrame;
-use super::workers::{ENDS_LIMIT, TAKE_OVER_AFTER, Worker};
-use super::{Action, Sched};
+use super::workers::{TAKE_OVER_AFTER, Worker};
 use crate::task::{Late, TaskError};
 
 /// How soon a check that came too early is repeated.
@@ -107,7 +107,7 @@ impl Sched {
             // A worker runs one frame at a time, so the end of this frame is on its way: check
             // again later. (If it has not come for so long, the worker lies.)
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
-        } else if ends || worker.is_plain {
+        } else if ends || !worker.progress.is_exact() {
             // A worker is killed, too, for a frame that it has not begun, if that frame's channel
             // ends stay open as long as the worker lives. And a plain worker may not have reported
             // what it has begun.
@@ -130,34 +130,6 @@ impl Sched {
         }
     }
 
-    /// Marks the running item of the frame at `position` as unwanted, and begins its grace
-    /// period.
-    pub(super) fn cancel_running(&mut self, index: usize, position: usize, now: Instant) {
-        let worker = &mut self.workers[index];
-        let (plain, frame) = (worker.is_plain, &worker.frames[position]);
-        let sequence = frame.sequence;
-        if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
-            return;
-        }
-        // A plain worker may have begun any item that it has received: of the first frame now, of
-        // others once it reports that.
-        let may_run = plain && frame.done < frame.end;
-        if frame.runs() || may_run {
-            if position == 0 || !plain {
-                worker.kill_at = Some((now + self.policy.grace, sequence));
-            }
-            frame.gate().disown();
-            match plain {
-                true => self.ask_back(index, position, true, now),
-                false => self.actions.push(Action::Ring(index)),
-            }
-        } else if frame.ends && frame.end == 0 {
-            // The worker closes the ends when it reads the frame, and other processes wait for
-            // that.
-            worker.kill_at = Some((now + ENDS_LIMIT, sequence));
-        }
-    }
-
     /// Ends items that have run for too long.
     pub(super) fn check_timeouts(&mut self, index: usize, now: Instant) {
         for position in 0..self.workers[index].frames.len() {
@@ -175,14 +147,11 @@ impl Sched {
         let frame = &self.workers[index].frames[position];
         let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
         let timeout = job.work.options.timeout?;
-        let (is_plain, stealable, arrives, is_next) = {
-            let worker = &self.workers[index];
-            // (An answered frame whose end does not come keeps those behind it from nothing.)
-            let mut before = worker.frames.iter().take(position);
-            let is_next = !worker.is_plain && before.all(|frame| frame.done == frame.end);
-            let (stealable, arrives) = (worker.stealable_at(), worker.arrives_at());
-            (worker.is_plain, stealable, arrives, is_next)
-        };
+        let worker = &self.workers[index];
+        // (An answered frame whose end does not come keeps those behind it from nothing.)
+        let mut before = worker.frames.iter().take(position);
+        let is_next = worker.progress.is_exact() && before.all(|frame| frame.done == frame.end);
+        let (stealable, arrives) = (worker.stealable_at(), worker.arrives_at());
         let patience = timeout.max(self.policy.patience);
         let frame = &mut self.workers[index].frames[position];
         let mut begun = frame.begun();
@@ -197,9 +166,9 @@ impl Sched {
                 // Its last item has ended by then; otherwise it would have timed out.
                 _ => last_began.unwrap_or(now) + timeout,
             };
-            if position == 0 && is_plain && idle_since + patience <= now {
-                self.ask_back(index, position, false, now);
-            } else if is_next && is_late && arrives + patience <= now {
+            let is_silent = position == 0 && idle_since + patience <= now;
+            let was_asked = is_silent && self.ask_for_first(index, now);
+            if !was_asked && is_next && is_late && arrives + patience <= now {
                 // It was stopped, or its gates say what is not so: others get its items.
                 self.take_all_back(index, now);
                 self.kill(index, now);

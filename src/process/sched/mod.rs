@@ -39,6 +39,7 @@ mod deadlines;
 mod deaths;
 mod elastic;
 mod frame_size;
+pub(super) mod progress;
 mod replies;
 pub(super) mod sent_frame;
 mod shutdown;
@@ -47,6 +48,7 @@ mod shutdown;
 mod sim;
 pub(super) mod startup;
 pub(super) mod stats;
+mod take_back;
 pub(super) mod workers;
 
 use std::collections::{HashMap, VecDeque};
@@ -55,7 +57,8 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::{ItemCosts, cost, frame_size};
-use self::sent_frame::{Recall, SentFrame};
+use self::progress::Progress;
+use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;
@@ -63,8 +66,6 @@ use super::job::{Job, Work};
 use super::value::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
-use crate::process::host::gate::GATES;
-use crate::process::host::ledger::Front;
 use crate::task::TaskError;
 use crate::trace_log;
 
@@ -268,14 +269,11 @@ impl Sched {
     }
 
     /// Worker `index` has a process, which has not said hello yet.
-    pub(crate) fn started(&mut self, index: usize, pid: u32, gates: Option<Front>, now: Instant) {
+    pub(crate) fn started(&mut self, index: usize, pid: u32, progress: Progress, now: Instant) {
         self.counters.stats.lock().started += 1;
         let worker = &mut self.workers[index];
         worker.state = State::Starting(now);
-        worker.pid = pid;
-        if let Some(gates) = gates {
-            (worker.gates, worker.is_plain) = (gates, false);
-        }
+        (worker.pid, worker.progress) = (pid, progress);
     }
 
     /// The launcher was asked for worker `index`.
@@ -405,8 +403,8 @@ impl Sched {
             let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
                 let alone = || {
                     let has_context = worker.contexts.contains_key(&id);
-                    let heavy = || worker.is_plain && job.is_heavy(has_context, FRAME_BYTES);
-                    ends || heavy() || early && worker.is_plain
+                    let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
+                    ends || worker.progress.needs_idle(early, is_heavy)
                 };
                 let waits = |id| contexts::waits(&self.workers, *index, id, now);
                 worker.has_room(cost(item_cost, 1), now)
@@ -428,15 +426,10 @@ impl Sched {
             };
             self.queue.remove(place);
             job.queued = false;
-            let options = &job.work.options;
-            let most =
-                match self.workers[index].is_plain && (job.work.each || options.retry_on_timeout) {
-                    // Its worker may have to be killed because of an item, before it can report
-                    // what it has not begun.
-                    true if options.timeout.is_some() => 1,
-                    _ => size(job),
-                };
-            let most = most.min(self.workers[index].left(self.policy.replace_after));
+            let worker = &self.workers[index];
+            let most = worker.progress.most_items(&job.work.options, job.work.each);
+            let most = most.min(worker.left(self.policy.replace_after));
+            let most = most.min(size(job));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
                 continue;
             };
@@ -492,97 +485,6 @@ impl Sched {
         let (lent, items) = (piece.lent(), &[][..]);
         let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
         self.actions.push(Action::Send(index, head, Some(piece)));
-    }
-
-    /// Lets idle workers take over items that others have not begun and will not begin soon.
-    fn take_over(&mut self, now: Instant) {
-        // If the chosen worker has begun the items meanwhile, it gives none. Another may, so the
-        // search is repeated now rather than at the next event. (The number of attempts is limited,
-        // because a misbehaving worker may change what the parent sees all the time.)
-        for _ in 0..self.workers.len() * GATES {
-            // A plain worker gives items only after it has answered. If it does not answer in time,
-            // others are asked.
-            let patience = self.policy.patience;
-            let asked = |worker: &&Worker| worker.gives_back(patience).is_some_and(|at| now < at);
-            let asked = self.workers.iter().filter(asked).count();
-            let idle = self.workers.iter().filter(|worker| worker.is_idle());
-            if !self.queue.is_empty() || idle.count() <= asked {
-                return;
-            }
-            let Some((worker, position, from)) = self.victim(now) else {
-                return;
-            };
-            self.take_back(worker, position, from, now);
-            self.dispatch(now);
-        }
-    }
-
-    /// The frame with the most items that have not begun. Returns its worker, its position, and the
-    /// index in the frame from which items are taken back. (`deadline` has the
-    /// time at which the same condition holds. Whatever time is used here must be used there, too,
-    /// or the driver sleeps through it.)
-    fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
-        let mut best: Option<(u32, (usize, usize, u32))> = None;
-        for (index, worker) in self.workers.iter().enumerate() {
-            if worker.stealable_at() > now {
-                continue;
-            }
-            for (position, frame) in worker.frames.iter().enumerate() {
-                let begun = frame.begun();
-                let left = frame.end - begun;
-                let from = if begun == 0 { 0 } else { begun + left / 2 };
-                let more = left > 0 && best.is_none_or(|(most, _)| most < left);
-                if more && frame.wanted && !frame.recall.was_asked() {
-                    best = Some((left, (index, position, from)));
-                }
-            }
-        }
-        best.map(|(_, victim)| victim)
-    }
-
-    /// Takes back the items of a frame that have not begun, and puts them first in the queue. A
-    /// plain worker is asked for all of them, and answers how far it got (`give_back`).
-    fn take_back(&mut self, worker: usize, position: usize, from: u32, now: Instant) {
-        if self.workers[worker].is_plain {
-            return self.ask_back(worker, position, false, now);
-        }
-        let frame = &mut self.workers[worker].frames[position];
-        let (id, wanted) = (frame.job, frame.wanted);
-        if let Some(piece) = frame.take_back(from, position == 0)
-            && wanted
-            && let Some(job) = self.jobs.get_mut(&id)
-        {
-            job.put_back(piece);
-            self.settle(worker, position, now);
-            self.enqueue(id, true);
-        }
-    }
-
-    /// Asks a plain worker to begin no more items of a frame; `cancel`: also marks the running
-    /// item as unwanted.
-    fn ask_back(&mut self, worker: usize, position: usize, cancel: bool, now: Instant) {
-        let frame = &mut self.workers[worker].frames[position];
-        if !frame.recall.was_asked() {
-            frame.recall = Recall::Asked(now + self.policy.patience);
-        } else if !cancel {
-            return;
-        }
-        let sequence = frame.sequence;
-        self.say(worker, &Frame::Recall { sequence, cancel });
-    }
-
-    /// `worker` has received some bytes. So a request that was sent after these may not have
-    /// arrived yet, and gets more time.
-    pub(crate) fn takes(&mut self, worker: usize, now: Instant) {
-        let by = now + self.policy.patience;
-        self.workers[worker].moved_at = now;
-        if !self.workers[worker].is_plain {
-            return;
-        }
-        self.workers[worker].took_at = now;
-        for frame in &mut self.workers[worker].frames {
-            frame.recall.extend(by);
-        }
     }
 
     /// Sends a worker a frame without items.
@@ -673,15 +575,12 @@ impl Sched {
         };
         if job.fail(at, error) {
             for worker in 0..self.workers.len() {
-                let is_plain = self.workers[worker].is_plain;
                 for position in 0..self.workers[worker].frames.len() {
                     let frame = &mut self.workers[worker].frames[position];
                     if frame.job == id && frame.wanted {
                         let keep = at.saturating_sub(frame.piece.first());
-                        if !is_plain {
-                            let keep = u32::try_from(keep).unwrap_or(u32::MAX);
-                            drop(frame.take_back(keep, position == 0));
-                        }
+                        let keep = u32::try_from(keep).unwrap_or(u32::MAX);
+                        self.workers[worker].cut_off(position, keep);
                         self.settle(worker, position, now);
                     }
                 }

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::sent_frame::{Recall, SentFrame};
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
 use super::{Initializer, Sched};
@@ -82,17 +81,7 @@ impl Sched {
                     let error = self.codec_error(worker, of, detail);
                     self.item_failed(worker, error, now)?;
                 }
-                Record::Begun => {
-                    let nanos = self.epoch.nanos(now);
-                    let front = self.workers[worker].frames.front();
-                    let is_plain = self.workers[worker].is_plain;
-                    if !front.is_some_and(|front| is_plain && front.begins(1, nanos)) {
-                        return Err(Broken);
-                    }
-                    if front.is_some_and(|front| !front.wanted && front.job != INITIALIZE) {
-                        self.cancel_running(worker, 0, now);
-                    }
-                }
+                Record::Begun => self.item_begins(worker, now)?,
                 Record::Recalled { sequence, end } => {
                     self.give_back(worker, sequence, end, now)?;
                 }
@@ -166,9 +155,9 @@ impl Sched {
         if taken.count == 0 {
             return Ok(0);
         }
-        let nanos = || self.epoch.nanos(now);
-        if taken.begun > 0 && !(worker.is_plain && frame.begins(taken.begun, nanos())) {
-            return Err(Broken);
+        if taken.begun > 0 {
+            let nanos = self.epoch.nanos(now);
+            worker.progress.report(frame, taken.begun, nanos)?;
         }
         if let Some((read, job)) = elsewhere {
             job.readings.push(at);
@@ -323,44 +312,6 @@ impl Sched {
         self.workers[index].pop_frame(now);
         if let Some(piece) = again {
             self.run_again(id, piece, now);
-        }
-        Ok(())
-    }
-
-    /// A plain worker has answered that it begins no more than the first `end` items of a frame:
-    /// the others are taken back. (It may have ended the frame before this answer; and the answer
-    /// may come before its report that it has begun the last of these items.)
-    fn give_back(
-        &mut self,
-        index: usize,
-        sequence: u64,
-        end: u64,
-        now: Instant,
-    ) -> Result<(), Broken> {
-        let frames = &mut self.workers[index].frames;
-        let asked = |frame: &SentFrame| frame.recall.was_asked() && frame.sequence == sequence;
-        let Some(position) = frames.iter().position(asked) else {
-            return Ok(());
-        };
-        let frame = &mut frames[position];
-        // It reports the items that it has just begun next: `kill_due`.
-        frame.recall = Recall::Answered(now + self.policy.patience);
-        let end = u32::try_from(end).unwrap_or(u32::MAX);
-        if end < frame.begun() {
-            return Err(Broken);
-        }
-        let id = frame.job;
-        if end < frame.end {
-            let piece = frame.rest(end, position == 0);
-            frame.end = frame.gate().recall(end, frame.seal);
-            if let (true, Some(job)) = (frame.wanted, self.jobs.get_mut(&id)) {
-                job.put_back(piece);
-                self.settle(index, position, now);
-                self.enqueue(id, true);
-                if self.is_stopped() {
-                    self.fail_waiting(id, &TaskError::Cancelled, now);
-                }
-            }
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::startup::StartFailure;
-use super::workers::{INITIALIZE, State, Worker};
+use super::workers::{State, Worker};
 use super::{Action, How, Sched, Stop};
 use crate::process::job::decoder::{DecodingThread, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
@@ -198,15 +198,6 @@ impl Sched {
                 job.queued
             })
         });
-    }
-
-    /// Takes back all items that a worker has not begun.
-    pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
-        for position in (0..self.workers[index].frames.len()).rev() {
-            if self.workers[index].frames[position].job != INITIALIZE {
-                self.take_back(index, position, 0, now);
-            }
-        }
     }
 
     pub(super) fn finish_if_settled(&mut self, id: u64) {

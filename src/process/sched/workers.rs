@@ -36,6 +36,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use super::progress::Progress;
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
 use super::startup::StartFailure;
 use crate::process::host::gate::GATES;
@@ -148,12 +149,7 @@ impl State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    /// The gates of the worker's frames, in memory that both processes share. A plain worker has
-    /// gates of its own, and these follow its reports.
-    pub(super) gates: Front,
-    /// Whether this is a *plain* worker (`plain_workers`), which has nothing but a stream. It does
-    /// not see these gates, so it reports what it begins, and is asked for what it has not begun.
-    pub(super) is_plain: bool,
+    pub(super) progress: Progress,
     /// The frames that were sent to the worker; it runs the first.
     pub(crate) frames: VecDeque<SentFrame>,
     /// The estimated cost of all of `frames`, in nanoseconds.
@@ -195,8 +191,7 @@ impl Worker {
         Self {
             state: State::Down(Some(now)),
             pid: 0,
-            gates: Front::own(),
-            is_plain: true,
+            progress: Progress::Reports(Front::own()),
             frames: VecDeque::with_capacity(GATES),
             cost: 0,
             next_sequence: 0,
@@ -299,7 +294,7 @@ impl Worker {
             overdue: None,
             check_at: None,
             again: None,
-            gates: self.gates.clone(),
+            gates: self.progress.gates().clone(),
         }
     }
 
@@ -398,7 +393,7 @@ impl Worker {
         let front = self.frames.front()?;
         let waited_for = front.wanted && front.each && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
-        let holds_up = waited_for && !self.is_plain
+        let holds_up = waited_for && !self.progress.sends_each_result()
             || behind.any(|frame| frame.brief && !frame.recall.was_asked() && frame.end > 0);
         holds_up.then_some(self.front_since + RESULTS_WAIT)
     }

@@ -1,0 +1,270 @@
+//! What carries frames and records between the parent and a worker.
+//!
+//! Every worker has a stream. Beside it there may be *pages* that both processes map. Whether there
+//! are is decided once, when the worker is started (`Settings::plain`), and no other file asks: it
+//! asks the [`Carrier`] to do something, or the [`CallerPath`], which is the callers' part of it.
+//!
+//! Pages add to the stream: gates that both sides see (`sched::progress`); results that can be read
+//! before they are sent, and after a death; frames that need no system call (`shared_ring`); large
+//! arrays in shared memory (`shared_buffer`); and the knowledge of which item has written what to
+//! standard error. Descriptors travel only to workers with pages. A worker without them is *plain*.
+//!
+//! Tests: `tests/process/speed.rs`, `tests/process/plain.rs`.
+
+use std::io;
+use std::sync::Arc;
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+
+use super::settings::Settings;
+use super::worker_stderr::Mark;
+use crate::process::host::ledger::{Front, Ledger};
+use crate::process::host::lifeline::Lifeline;
+use crate::process::host::valve::{Shut, Valve};
+use crate::process::pages::shared_ring::{Posted, SharedRing};
+use crate::process::pages::worker_bell::{self, WorkerBell};
+use crate::process::sched::progress::Progress;
+use crate::process::value::attachments::Attachment;
+use crate::process::value::chunk::Chunk;
+use crate::process::value::sent_memory::SentMemory;
+use crate::process::value::shared_buffer::{SharedBuffer, View};
+use crate::sys::child::Id;
+use crate::sys::descriptor::{OwnedFile, waitable};
+use crate::sys::refused::refused;
+
+/// What carries frames and records between the parent and one worker.
+pub(crate) enum Carrier {
+    /// Pages that both map, beside the stream.
+    Pages(ParentPages),
+    /// The stream alone: the worker is plain. The driver waits for the valve in place of the
+    /// socket, if the system has valves.
+    Stream(Option<Arc<Valve>>),
+}
+
+/// The parent's part of the pages.
+pub(crate) struct ParentPages {
+    pub(crate) ledger: Arc<Ledger>,
+    /// Rung to make the worker look at its gates.
+    bell: WorkerBell,
+    /// The position of the next frame in the shared ring.
+    tail: u64,
+}
+
+impl ParentPages {
+    pub(crate) fn new() -> io::Result<Self> {
+        let ledger = Ledger::new()?;
+        SharedRing::new(ledger.ring()).clear();
+        let bell = WorkerBell::new();
+        Ok(Self {
+            ledger: Arc::new(ledger),
+            bell: bell.map_err(refused(worker_bell::CALL))?,
+            tail: 0,
+        })
+    }
+}
+
+impl Carrier {
+    /// The carrier for a worker whose stream is `socket`.
+    pub(super) fn new(socket: &Arc<OwnedFd>, settings: &Settings) -> io::Result<Self> {
+        // The one call of a `Process` is not worth a valve.
+        let is_called_often = settings.own.is_none();
+        Ok(match settings.plain {
+            false => Self::Pages(ParentPages::new()?),
+            true => Self::Stream(is_called_often.then(|| Valve::of(socket)).flatten()),
+        })
+    }
+
+    /// What the worker's progress is known by.
+    pub(crate) fn progress(&self) -> Progress {
+        match self {
+            Self::Pages(pages) => Progress::Gates((**pages.ledger).clone()),
+            Self::Stream(_) => Progress::Reports(Front::own()),
+        }
+    }
+
+    /// How the output of an item is told from that of earlier ones.
+    pub(super) fn mark(&self) -> Mark {
+        match self {
+            Self::Pages(pages) => Mark::Ledger(pages.ledger.clone()),
+            Self::Stream(_) => Mark::Own(0),
+        }
+    }
+
+    /// How the worker's large results are read, if it can lend them.
+    pub(super) fn view(&self) -> Option<View> {
+        match self {
+            Self::Pages(pages) => {
+                let (mapping, area) = pages.ledger.lent()?;
+                Some(View::Mapped(mapping, area.start))
+            }
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// The list of the memory that the worker keeps: mappings, or copies.
+    pub(super) fn sent_memory(&self) -> SentMemory {
+        SentMemory::new(matches!(self, Self::Stream(_)))
+    }
+
+    /// A lifeline of the process, and the worker's end of it, if a descriptor can be sent there.
+    pub(super) fn tie(&self, id: Id) -> io::Result<Option<(Lifeline, OwnedFile)>> {
+        match self {
+            Self::Pages(_) => Lifeline::tie(id).map(Some),
+            Self::Stream(_) => Ok(None),
+        }
+    }
+
+    /// Whether the worker gets nothing but the stream.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// The descriptors that the worker needs.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let pages = match self {
+            Self::Pages(pages) => Some(pages),
+            Self::Stream(_) => None,
+        };
+        pages.into_iter().flat_map(|pages| {
+            let memory = waitable(pages.ledger.memory());
+            std::iter::once(memory).chain(pages.bell.theirs())
+        })
+    }
+
+    /// The worker has the descriptors.
+    pub(super) fn is_handed_over(&mut self) {
+        if let Self::Pages(pages) = self {
+            pages.bell.is_handed_over();
+        }
+    }
+
+    /// Puts a frame, in two parts, into the shared ring, to be read after `position` bytes of the
+    /// stream.
+    pub(super) fn post(&mut self, position: u64, parts: [&[u8]; 2]) -> Posted {
+        match self {
+            Self::Pages(pages) => {
+                SharedRing::new(pages.ledger.ring()).post(&mut pages.tail, position, parts)
+            }
+            Self::Stream(_) => Posted::No,
+        }
+    }
+
+    /// Called before the worker is woken because it may sleep although it claims to be awake.
+    /// False: it reads nothing but the stream, so it needs no waking.
+    pub(super) fn remind(&self) -> bool {
+        match self {
+            Self::Pages(pages) => {
+                SharedRing::new(pages.ledger.ring()).remind(pages.tail);
+                true
+            }
+            Self::Stream(_) => false,
+        }
+    }
+
+    /// Makes the worker look at its gates.
+    pub(super) fn ring(&self) {
+        if let Self::Pages(pages) = self {
+            pages.bell.ring();
+        }
+    }
+
+    /// Of these attachments, those that travel as descriptors; the others are copied.
+    pub(super) fn as_descriptors(&self, attachments: Vec<Arc<Attachment>>) -> Vec<Arc<Attachment>> {
+        match self {
+            Self::Pages(_) => attachments,
+            Self::Stream(_) => Vec::new(),
+        }
+    }
+
+    /// Of this memory, which is new to the worker, what is copied to it.
+    pub(super) fn copied<'a>(&self, new: &'a [Arc<Attachment>]) -> &'a [Arc<Attachment>] {
+        match self {
+            Self::Pages(_) => &[],
+            Self::Stream(_) => new,
+        }
+    }
+
+    /// The stream has taken bytes.
+    pub(super) fn has_sent(&self) {
+        if let Self::Pages(pages) = self {
+            pages.ledger.sent();
+        }
+    }
+
+    /// Reads the records that the worker has finished and not yet sent into `rest`. `received` is
+    /// how many bytes of records are known, and afterwards includes these.
+    pub(super) fn read_unsent(&self, received: &mut u64, rest: &mut Vec<u8>) {
+        rest.clear();
+        if let Self::Pages(pages) = self {
+            pages.ledger.rest(*received, rest);
+            *received += rest.len() as u64;
+            pages.ledger.heard(*received);
+        }
+    }
+
+    /// Whether the worker has finished records after the first `received` bytes. (Cheap.)
+    pub(super) fn has_unsent(&self, received: u64) -> bool {
+        match self {
+            Self::Pages(pages) => pages.ledger.has_more(received),
+            Self::Stream(_) => false,
+        }
+    }
+
+    /// Whether the worker can be prevented from beginning items, however it behaves.
+    pub(super) fn can_close_gates(&self) -> bool {
+        matches!(self, Self::Pages(_))
+    }
+
+    /// The descriptor to wait for until `socket` is readable.
+    pub(super) fn readable<'a>(&'a self, socket: &'a Arc<OwnedFd>) -> &'a Arc<OwnedFd> {
+        match self {
+            Self::Stream(Some(valve)) => valve.front(),
+            _ => socket,
+        }
+    }
+
+    /// Whether a caller waits for the socket in the driver's place.
+    pub(super) fn is_attended(&self) -> bool {
+        matches!(self, Self::Stream(Some(valve)) if valve.is_shut())
+    }
+
+    /// Shuts the valve, so that a caller can wait for the socket in the driver's place.
+    pub(super) fn shut(&self) -> Option<Shut> {
+        match self {
+            Self::Stream(Some(valve)) => valve.shut(),
+            _ => None,
+        }
+    }
+}
+
+/// The callers' part: what arguments travel in.
+#[derive(Debug)]
+pub(crate) enum CallerPath {
+    /// Large arguments are lent in this memory, and a caller polls for its result.
+    Pages(Arc<SharedBuffer>),
+    /// All go by the stream.
+    Stream,
+}
+
+impl CallerPath {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        match settings.plain {
+            false => Self::Pages(Arc::new(SharedBuffer::new())),
+            true => Self::Stream,
+        }
+    }
+
+    /// An empty chunk, in which arguments are encoded.
+    pub(crate) fn chunk(&self) -> Chunk {
+        let chunk = match self {
+            Self::Pages(buffer) => Chunk::lending(buffer),
+            Self::Stream => Chunk::new(true),
+        };
+        chunk.sending_ahead()
+    }
+
+    /// An empty chunk for a context, which stays with the workers.
+    pub(crate) fn context(&self) -> Chunk {
+        Chunk::new(matches!(self, Self::Stream))
+    }
+}
