@@ -152,6 +152,8 @@ pub(crate) struct Job {
     failure: Option<(usize, TaskError)>,
     /// The first indices of the readings that are being decoded.
     pub(crate) readings: Vec<usize>,
+    /// A thread is to end it that may drop its values.
+    pub(crate) is_handed_over: bool,
     /// The items that pause before a retry, and are kept elsewhere (`Sched::run_again`).
     paused: Vec<usize>,
     /// How often items were started that have cost a worker, or too much time.
@@ -170,6 +172,7 @@ impl Job {
             queued: false,
             failure: None,
             readings: Vec::new(),
+            is_handed_over: false,
             paused: Vec::new(),
             starts: HashMap::new(),
         }
@@ -306,7 +309,7 @@ impl Job {
         let limit = self.limit();
         self.frames == 0
             && self.waiting.is_empty()
-            && (self.sealed || self.failure.is_some())
+            && (self.sealed && !self.is_handed_over || self.failure.is_some())
             && self.readings.iter().all(|first| *first >= limit)
             && self.paused.iter().all(|at| *at >= limit)
     }

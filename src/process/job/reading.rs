@@ -25,8 +25,29 @@ use crate::task::panic;
 /// A chore that the driver must not do itself, because it may take long or run user code.
 pub(crate) enum Chore {
     Read(Reading),
+    /// End this job, which has results of a type.
+    Finish(TypeId, u64),
     /// Drop these values of results of a type, which are not wanted any more.
     Drop(TypeId, Values),
+}
+
+impl Chore {
+    /// The type of the results.
+    fn kind(&self) -> TypeId {
+        match self {
+            Self::Read(reading) => reading.kind,
+            Self::Finish(kind, _) | Self::Drop(kind, _) => *kind,
+        }
+    }
+
+    /// The job whose caller may carry it out.
+    pub(crate) fn caller(&self) -> Option<u64> {
+        match self {
+            Self::Read(reading) => (!reading.is_deep).then_some(reading.job),
+            Self::Finish(_, job) => Some(*job),
+            Self::Drop(..) => None,
+        }
+    }
 }
 
 /// What accompanies a worker's records: descriptors, and lent memory.
@@ -184,15 +205,15 @@ pub(crate) struct Readers(pub(crate) Mutex<ReaderState>);
 pub(crate) struct ReaderState {
     /// The chores that wait, by the type of the results.
     queues: HashMap<TypeId, Queue>,
-    /// The readings that wait, by their jobs.
-    readings: HashMap<u64, VecDeque<Reading>>,
+    /// Those that a caller may carry out, by their jobs.
+    of_callers: HashMap<u64, VecDeque<Chore>>,
     /// The callers that sleep until their job ends.
     asleep: HashMap<u64, Waker>,
 }
 
 /// What waits in a queue.
 enum Waiting {
-    /// A reading of this job, unless its caller has taken it.
+    /// One of this job, unless its caller has taken it.
     Of(u64),
     Chore(Chore),
 }
@@ -216,17 +237,16 @@ impl Queue {
 impl ReaderState {
     /// Adds a chore. Returns the waker of the caller that must carry it out, if that sleeps.
     pub(crate) fn add(&mut self, chore: Chore, now: Instant) -> Option<Waker> {
-        let (kind, waiting) = match chore {
-            Chore::Read(reading) if !reading.is_deep => {
-                let (job, kind) = (reading.job, reading.kind);
-                self.readings.entry(job).or_default().push_back(reading);
+        let kind = chore.kind();
+        let waiting = match chore.caller() {
+            Some(job) => {
+                self.of_callers.entry(job).or_default().push_back(chore);
                 if let Some(caller) = self.asleep.remove(&job) {
                     return Some(caller);
                 }
-                (kind, Waiting::Of(job))
+                Waiting::Of(job)
             }
-            Chore::Read(reading) => (reading.kind, Waiting::Chore(Chore::Read(reading))),
-            Chore::Drop(kind, values) => (kind, Waiting::Chore(Chore::Drop(kind, values))),
+            None => Waiting::Chore(chore),
         };
         let new = || Queue {
             waiting: VecDeque::new(),
@@ -238,47 +258,42 @@ impl ReaderState {
         None
     }
 
-    /// Takes a reading of the job.
-    pub(crate) fn take(&mut self, job: u64) -> Option<Reading> {
-        let own = self.readings.get_mut(&job)?;
-        let reading = own.pop_front();
+    /// Takes a chore that the job's caller may carry out.
+    pub(crate) fn take(&mut self, job: u64) -> Option<Chore> {
+        let own = self.of_callers.get_mut(&job)?;
+        let chore = own.pop_front();
         if own.is_empty() {
-            self.readings.remove(&job);
+            self.of_callers.remove(&job);
         }
-        reading
+        chore
     }
 
-    /// A caller sleeps until its job ends, or has a reading.
+    /// A caller sleeps until its job ends, or has a chore.
     pub(crate) fn sleeps(&mut self, job: u64, caller: Waker) {
         self.asleep.insert(job, caller);
     }
 
-    /// The caller does not wait any more. Its readings wait for readers.
+    /// The caller does not wait any more. Its chores wait for readers.
     pub(crate) fn leaves(&mut self, job: u64) -> Vec<Chore> {
         self.asleep.remove(&job);
-        let left = self.readings.remove(&job).unwrap_or_default();
-        left.into_iter().map(Chore::Read).collect()
+        self.of_callers.remove(&job).unwrap_or_default().into()
     }
 
     /// For a reader of this type: takes the next chore. `None`: there is none, and the reader ends.
     pub(crate) fn next(&mut self, kind: TypeId, now: Instant) -> Option<Chore> {
-        let queue = self.queues.get_mut(&kind)?;
-        while let Some(waiting) = queue.waiting.pop_front() {
+        while let Some(queue) = self.queues.get_mut(&kind)
+            && let Some(waiting) = queue.waiting.pop_front()
+        {
             queue.since = now;
-            let own = match waiting {
-                Waiting::Chore(chore) => return Some(chore),
-                Waiting::Of(job) => self.readings.get_mut(&job).map(|own| (job, own)),
+            let chore = match waiting {
+                Waiting::Chore(chore) => Some(chore),
+                Waiting::Of(job) => self.take(job),
             };
-            if let Some((job, own)) = own {
-                let reading = own.pop_front();
-                if own.is_empty() {
-                    self.readings.remove(&job);
-                }
-                if let Some(reading) = reading {
-                    return Some(Chore::Read(reading));
-                }
+            if chore.is_some() {
+                return chore;
             }
         }
+        let queue = self.queues.get_mut(&kind)?;
         queue.readers -= 1;
         if queue.readers == 0 {
             self.queues.remove(&kind);

@@ -205,7 +205,7 @@ pub(crate) struct Driver {
     /// Abandoned processes that have not been reaped.
     strays: Vec<Arc<Handle>>,
     /// How many tasks are being completed at this moment, without the engine's lock.
-    telling: usize,
+    finishing: usize,
     /// Why the last process could not be started.
     pub(super) refused: Option<io::Error>,
     /// While the thread sleeps: when it wakes up at the latest.
@@ -280,7 +280,7 @@ impl Driver {
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
             strays: Vec::new(),
-            telling: 0,
+            finishing: 0,
             refused: None,
             sleeps_until: None,
             lively: epoch.instant,
@@ -294,7 +294,7 @@ impl Driver {
         self.turn();
         // (A task that is just being completed has not ended; the thread that completes it wakes
         // this one afterwards.)
-        if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
+        if self.sched.is_over() && (self.finishing == 0 || self.sched.is_killed()) {
             self.forward.finish();
             self.reap_strays();
             return None;
@@ -737,18 +737,26 @@ impl Driver {
             drop(hold);
             link.understood();
         }
-        self.telling += usize::from(ended.is_some());
+        self.finishing += usize::from(ended.is_some());
         self.wake_if_needed();
         (unwanted, ended, over)
     }
 
-    /// A job that [`hand_over`](Self::hand_over) returned, with results of the type `kind`, has been
-    /// completed; `unwanted` are its values that are not wanted.
-    pub(super) fn delivered(&mut self, kind: TypeId, unwanted: Option<Values>) {
-        self.telling -= 1;
+    /// The job `id`, if it has not ended, for a thread that is to complete it.
+    pub(super) fn finished(&mut self, id: u64) -> Option<Job> {
+        let ended = self.sched.finished(id);
+        self.finishing += usize::from(ended.is_some());
+        self.wake_if_needed();
+        ended
+    }
+
+    /// A job that this thread was given, with results of the type `kind`, has been completed;
+    /// `unwanted` are its values that are not wanted.
+    pub(super) fn has_finished(&mut self, kind: TypeId, unwanted: Option<Values>) {
+        self.finishing -= 1;
         let drop = |values| Chore::Drop(kind, values);
         self.sched.chores.extend(unwanted.map(drop));
-        if self.telling == 0 && self.sched.is_over() || !self.sched.chores.is_empty() {
+        if self.finishing == 0 && self.sched.is_over() || !self.sched.chores.is_empty() {
             self.shared.mailbox.wake();
         }
     }

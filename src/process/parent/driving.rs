@@ -64,12 +64,12 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
         let _acting = ActingDriver::new();
-        let held = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
+        let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
         // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
         drop(theirs.engine.lock().take());
         // Callbacks, and the destructor of an unwanted result, are user code.
-        panic::contain(|| drop(held.ok().flatten().and_then(Job::finish)));
+        panic::contain(|| drop(deferred.ok().flatten().and_then(Job::finish)));
     })?;
     let driving = Driving {
         thread: Some(thread),
@@ -109,10 +109,12 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         let driver = engine.as_mut()?;
         let sleep = driver.work(std::mem::take(&mut news));
         let chores = std::mem::take(&mut driver.sched.chores);
-        let held = driver.sched.held.take_if(|_| sleep.is_none());
+        let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());
         drop(engine);
         readers::add(&shared, chores);
-        let Some(mut sleep) = sleep else { return held };
+        let Some(mut sleep) = sleep else {
+            return deferred;
+        };
         if let Some(due) = shared.readers.0.lock().due() {
             let left = due.saturating_duration_since(Instant::now());
             sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));

@@ -42,6 +42,7 @@ use std::time::Instant;
 
 use super::driver::{ActingDriver, PoolState};
 use crate::blocking_threads;
+use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
@@ -92,11 +93,11 @@ impl PoolState {
         let _acting = ActingDriver::new();
         loop {
             let mut state = self.readers.0.lock();
-            let Some(reading) = state.take(job) else {
+            let Some(chore) = state.take(job) else {
                 return state.sleeps(job, caller.clone());
             };
             drop(state);
-            self.carry_out(Chore::Read(reading), true);
+            self.carry_out(chore, true);
         }
     }
 
@@ -115,6 +116,12 @@ impl PoolState {
     pub(super) fn carry_out(&self, chore: Chore, is_caller: bool) {
         match chore {
             Chore::Read(reading) => self.read(reading, is_caller),
+            Chore::Finish(_, job) => {
+                let mut engine = self.engine.lock();
+                let ended = engine.as_mut().and_then(|engine| engine.finished(job));
+                drop(engine);
+                self.finish(ended);
+            }
             Chore::Drop(_, values) => panic::contain(|| drop(values)),
         }
     }
@@ -143,19 +150,22 @@ impl PoolState {
             drop(engine);
             let (unwanted, ended, over) = handed;
             panic::contain(|| drop(unwanted));
-            if let Some(ended) = ended {
-                // A reader may have decoded a part, and this thread may be a caller with less
-                // stack.
-                let kind = ended.kind();
-                let mut unwanted = ended.finish();
-                if let Some(engine) = &mut *self.engine.lock() {
-                    engine.delivered(kind, unwanted.take());
-                }
-                panic::contain(|| drop(unwanted));
-            }
+            self.finish(ended);
             if over {
                 return;
             }
         }
+    }
+
+    /// Completes a job that the engine has handed over. (Without its lock.)
+    fn finish(&self, ended: Option<Job>) {
+        let Some(ended) = ended else { return };
+        // A reader may have decoded a part, and this thread may be a caller with less stack.
+        let kind = ended.kind();
+        let mut unwanted = ended.finish();
+        if let Some(engine) = &mut *self.engine.lock() {
+            engine.has_finished(kind, unwanted.take());
+        }
+        panic::contain(|| drop(unwanted));
     }
 }

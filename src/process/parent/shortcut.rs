@@ -122,7 +122,7 @@ impl PoolState {
                 }
                 driver.look_ahead(index);
                 let readings = match patient {
-                    true => driver.sched.readings_of(id),
+                    true => driver.sched.chores_of(id),
                     false => Vec::new(),
                 };
                 if !readings.is_empty() {
@@ -197,7 +197,7 @@ impl PoolState {
             if !driver.receive_some(index) {
                 return;
             }
-            let readings = driver.sched.readings_of(id);
+            let readings = driver.sched.chores_of(id);
             driver.sched.count_busy();
             driver.wake_if_needed();
             if done() || !readings.is_empty() {

@@ -39,12 +39,9 @@ impl Sched {
             || self.workers.iter().any(Worker::is_leaver)
     }
 
-    /// Takes the readings of the job `id`, to be decoded by its caller.
-    pub(crate) fn readings_of(&mut self, id: u64) -> Vec<Chore> {
-        let own = |chore: &mut Chore| match chore {
-            Chore::Read(reading) => reading.job == id && !reading.is_deep,
-            Chore::Drop(..) => false,
-        };
+    /// Takes the chores of the job `id` that its caller may carry out.
+    pub(crate) fn chores_of(&mut self, id: u64) -> Vec<Chore> {
+        let own = |chore: &mut Chore| chore.caller() == Some(id);
         self.chores.extract_if(.., own).collect()
     }
 

@@ -38,6 +38,7 @@ mod contexts;
 mod deadlines;
 mod deaths;
 mod elastic;
+mod finish;
 mod frame_size;
 pub(super) mod progress;
 mod replies;
@@ -180,7 +181,7 @@ pub(crate) struct Sched {
     /// Chores for other threads.
     pub(crate) chores: Vec<Chore>,
     /// The job of a `Process`, which ends when the process has been reaped.
-    pub(crate) held: Option<Job>,
+    pub(crate) deferred_job: Option<Job>,
     /// While another thread hands over decoded values: the job that ends with them, which that
     /// thread must finish.
     ending: Option<Option<Job>>,
@@ -211,7 +212,7 @@ impl Sched {
             slots_end: workers,
             late: false,
             chores: Vec::new(),
-            held: None,
+            deferred_job: None,
             ending: None,
         }
     }
@@ -361,7 +362,7 @@ impl Sched {
     /// once it has run its item.)
     fn wants(&self, index: usize) -> bool {
         let had_its_item =
-            self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());
+            self.policy.only.is_some() && (self.deferred_job.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
         let waits = self.late || !self.queue.is_empty();
         self.broken.is_none() && index < self.slots_end && (idle || waits)
@@ -544,68 +545,5 @@ impl Sched {
             self.enqueue(id, true);
             self.finish_if_settled(id);
         }
-    }
-
-    /// The item at `at` of the job `id` has ended in `error`, by itself.
-    fn item_error(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
-        self.counters.count(0, 1);
-        let error = match job.work.numbered || job.work.each {
-            true => error.of_item(at),
-            false => error,
-        };
-        if !job.work.each {
-            job.pending = job.pending.saturating_sub(1);
-            return self.fail(id, at, error, now);
-        }
-        job.answer(1);
-        self.count_busy();
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.work.sink.error(at, error);
-        }
-    }
-
-    /// The item at `at` has ended in `error`: items after it do not matter any more, and those that
-    /// run are cancelled.
-    fn fail(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
-        if job.fail(at, error) {
-            for worker in 0..self.workers.len() {
-                for position in 0..self.workers[worker].frames.len() {
-                    let frame = &mut self.workers[worker].frames[position];
-                    if frame.job == id && frame.wanted {
-                        let keep = at.saturating_sub(frame.piece.first());
-                        let keep = u32::try_from(keep).unwrap_or(u32::MAX);
-                        self.workers[worker].cut_off(position, keep);
-                        self.settle(worker, position, now);
-                    }
-                }
-            }
-        }
-        self.finish_if_settled(id);
-    }
-
-    /// If no further result of a frame matters, the frame does not count any more, and its running
-    /// item is cancelled.
-    fn settle(&mut self, index: usize, position: usize, now: Instant) {
-        let Some(frame) = self.workers[index].frames.get_mut(position) else {
-            return;
-        };
-        let Some(job) = self.jobs.get_mut(&frame.job) else {
-            return;
-        };
-        let more = frame.done < frame.end && frame.next_index() < job.limit();
-        if !frame.wanted || more {
-            return;
-        }
-        frame.wanted = false;
-        job.frames -= 1;
-        let id = frame.job;
-        self.cancel_running(index, position, now);
-        self.finish_if_settled(id);
     }
 }

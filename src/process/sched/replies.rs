@@ -13,8 +13,7 @@ use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
 use super::{Initializer, Sched};
 use crate::process::host::image::image;
-use crate::process::job::Job;
-use crate::process::job::decoder::{self, DecodingThread, Values};
+use crate::process::job::decoder::{self, DecodingThread};
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::value::codec::codec_error;
 use crate::process::value::scope;
@@ -183,51 +182,6 @@ impl Sched {
         }
         self.settle(index, 0, now);
         Ok(used)
-    }
-
-    /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
-    /// that takes one of them finds it counted in `stats`. Returns values that are not wanted.
-    fn deliver(&mut self, id: u64, part: DecodedPart, now: Instant) -> Option<Values> {
-        let Some(job) = self.jobs.get(&id) else {
-            // The payload of a panic while it was decoded may have a destructor, too.
-            return Some(Box::new((part.values, part.taken.error)));
-        };
-        let count = part.taken.count - usize::from(part.taken.error.is_some());
-        self.counters.count(count as u64, 0);
-        if job.work.each {
-            self.count_busy();
-        }
-        let job = self.jobs.get_mut(&id)?;
-        job.answer(count as u64);
-        let unwanted = match count > 0 && part.first < job.limit() {
-            true => job.work.sink.take(part.first, part.values),
-            false => Some(part.values),
-        };
-        if let Some(error) = part.taken.error {
-            self.item_error(id, part.first + count, error, now);
-        }
-        unwanted
-    }
-
-    /// Some values of `reading` have been decoded. Returns values that are not wanted, and a job
-    /// that the decoding thread must end.
-    pub(crate) fn decoded(
-        &mut self,
-        reading: &Reading,
-        part: DecodedPart,
-        now: Instant,
-    ) -> (Option<Values>, Option<Job>) {
-        let id = reading.job;
-        if reading.is_over()
-            && let Some(job) = self.jobs.get_mut(&id)
-            && let Some(one) = job.readings.iter().position(|at| *at == reading.first)
-        {
-            job.readings.swap_remove(one);
-        }
-        self.ending = Some(None);
-        let unwanted = self.deliver(id, part, now);
-        self.finish_if_settled(id);
-        (unwanted, self.ending.take().flatten())
     }
 
     /// The worker's current item has failed, and the worker lives.

@@ -7,14 +7,11 @@
 //!
 //! Tests: `inside/sched_simulated.rs`.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::startup::StartFailure;
 use super::workers::{State, Worker};
 use super::{Action, How, Sched, Stop};
-use crate::process::job::decoder::{DecodingThread, Taken, Values};
-use crate::process::job::reading::{Chore, Reading};
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
 
@@ -198,38 +195,5 @@ impl Sched {
                 job.queued
             })
         });
-    }
-
-    pub(super) fn finish_if_settled(&mut self, id: u64) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
-            return;
-        };
-        let only = self.policy.only.is_some();
-        if !only && job.holds() && !job.has_failed() && self.ending.is_none() {
-            // The thread that hands over values may also be the one that drops them.
-            job.readings.push(0);
-            let nothing =
-                |_: &[u8], _: usize, _: DecodingThread| (Taken::default(), Box::new(()) as Values);
-            let reading = Reading::new(id, job.kind(), (0, 0), nothing, Arc::default(), 0);
-            self.chores.push(Chore::Read(reading));
-            return;
-        }
-        let Some(job) = self.jobs.remove(&id) else {
-            return;
-        };
-        self.counters.dropped(job.pending);
-        self.count_busy(); // so that a caller with the result sees that its worker is idle
-        if job.work.context().is_some() {
-            self.forget_context(id);
-        }
-        match &mut self.ending {
-            _ if only => self.held = Some(job),
-            Some(ending) => *ending = Some(job),
-            None => {
-                let kind = job.kind();
-                let drop = |values| Chore::Drop(kind, values);
-                self.chores.extend(job.finish().map(drop));
-            }
-        }
     }
 }

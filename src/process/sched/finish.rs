@@ -1,0 +1,164 @@
+//! The end of an item, of a frame's results, and of a job.
+//!
+//! A job ends when everything that matters of it has ended. The driver completes it here, unless
+//! values have to be dropped with it that are not quick to drop (`Job::holds`): then another thread
+//! does ([`Chore::Finish`]), and so does the thread that has decoded the last values.
+//!
+//! Tests: `inside/sched_simulated.rs`, `tests/process/callers.rs`.
+
+use std::time::Instant;
+
+use super::Sched;
+use crate::process::job::Job;
+use crate::process::job::decoder::Values;
+use crate::process::job::reading::{Chore, DecodedPart, Reading};
+use crate::task::TaskError;
+
+impl Sched {
+    /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
+    /// that takes one of them finds it counted in `stats`. Returns values that are not wanted.
+    pub(super) fn deliver(&mut self, id: u64, part: DecodedPart, now: Instant) -> Option<Values> {
+        let Some(job) = self.jobs.get(&id) else {
+            // The payload of a panic while it was decoded may have a destructor, too.
+            return Some(Box::new((part.values, part.taken.error)));
+        };
+        let count = part.taken.count - usize::from(part.taken.error.is_some());
+        self.counters.count(count as u64, 0);
+        if job.work.each {
+            self.count_busy();
+        }
+        let job = self.jobs.get_mut(&id)?;
+        job.answer(count as u64);
+        let unwanted = match count > 0 && part.first < job.limit() {
+            true => job.work.sink.take(part.first, part.values),
+            false => Some(part.values),
+        };
+        if let Some(error) = part.taken.error {
+            self.item_error(id, part.first + count, error, now);
+        }
+        unwanted
+    }
+
+    /// Some values of `reading` have been decoded. Returns values that are not wanted, and a job
+    /// that the decoding thread must end.
+    pub(crate) fn decoded(
+        &mut self,
+        reading: &Reading,
+        part: DecodedPart,
+        now: Instant,
+    ) -> (Option<Values>, Option<Job>) {
+        let id = reading.job;
+        if reading.is_over()
+            && let Some(job) = self.jobs.get_mut(&id)
+            && let Some(one) = job.readings.iter().position(|at| *at == reading.first)
+        {
+            job.readings.swap_remove(one);
+        }
+        self.ending = Some(None);
+        let unwanted = self.deliver(id, part, now);
+        self.finish_if_settled(id);
+        (unwanted, self.ending.take().flatten())
+    }
+
+    /// The item at `at` of the job `id` has ended in `error`, by itself.
+    pub(super) fn item_error(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        self.counters.count(0, 1);
+        let error = match job.work.numbered || job.work.each {
+            true => error.of_item(at),
+            false => error,
+        };
+        if !job.work.each {
+            job.pending = job.pending.saturating_sub(1);
+            return self.fail(id, at, error, now);
+        }
+        job.answer(1);
+        self.count_busy();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.work.sink.error(at, error);
+        }
+    }
+
+    /// The item at `at` has ended in `error`: items after it do not matter any more, and those that
+    /// run are cancelled.
+    pub(super) fn fail(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if job.fail(at, error) {
+            for worker in 0..self.workers.len() {
+                for position in 0..self.workers[worker].frames.len() {
+                    let frame = &mut self.workers[worker].frames[position];
+                    if frame.job == id && frame.wanted {
+                        let keep = at.saturating_sub(frame.piece.first());
+                        let keep = u32::try_from(keep).unwrap_or(u32::MAX);
+                        self.workers[worker].cut_off(position, keep);
+                        self.settle(worker, position, now);
+                    }
+                }
+            }
+        }
+        self.finish_if_settled(id);
+    }
+
+    /// If no further result of a frame matters, the frame does not count any more, and its running
+    /// item is cancelled.
+    pub(super) fn settle(&mut self, index: usize, position: usize, now: Instant) {
+        let Some(frame) = self.workers[index].frames.get_mut(position) else {
+            return;
+        };
+        let Some(job) = self.jobs.get_mut(&frame.job) else {
+            return;
+        };
+        let more = frame.done < frame.end && frame.next_index() < job.limit();
+        if !frame.wanted || more {
+            return;
+        }
+        frame.wanted = false;
+        job.frames -= 1;
+        let id = frame.job;
+        self.cancel_running(index, position, now);
+        self.finish_if_settled(id);
+    }
+
+    /// Ends a job whose last result is there.
+    pub(super) fn finish_if_settled(&mut self, id: u64) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
+            return;
+        };
+        let is_one_process = self.policy.only.is_some();
+        if !is_one_process && job.holds() && !job.has_failed() && self.ending.is_none() {
+            // The thread that ends it may also be the one that drops its values.
+            job.is_handed_over = true;
+            self.chores.push(Chore::Finish(job.kind(), id));
+            return;
+        }
+        let Some(job) = self.jobs.remove(&id) else {
+            return;
+        };
+        self.counters.dropped(job.pending);
+        self.count_busy(); // so that a caller with the result sees that its worker is idle
+        if job.work.context().is_some() {
+            self.forget_context(id);
+        }
+        match &mut self.ending {
+            _ if is_one_process => self.deferred_job = Some(job),
+            Some(ending) => *ending = Some(job),
+            None => {
+                let kind = job.kind();
+                let drop = |values| Chore::Drop(kind, values);
+                self.chores.extend(job.finish().map(drop));
+            }
+        }
+    }
+
+    /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
+    pub(crate) fn finished(&mut self, id: u64) -> Option<Job> {
+        self.jobs.get_mut(&id)?.is_handed_over = false;
+        self.ending = Some(None);
+        self.finish_if_settled(id);
+        self.ending.take().flatten()
+    }
+}
