@@ -79,7 +79,7 @@ fn what_the_kernel_refuses_is_sent_later() {
         let mut tries = 1;
         while let Some(until) = crowded(&driver) {
             assert!(until >= last + CROWDED, "it tries too early");
-            let sleep = driver.rest();
+            let sleep = driver.prepare_sleep();
             assert!(sleep.timeout.unwrap() <= CROWDED, "it would oversleep");
             let waits_for_room =
                 |(_, _, events): &(_, _, PollFlags)| events.contains(PollFlags::OUT);

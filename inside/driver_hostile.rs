@@ -133,7 +133,7 @@ impl World {
         let now = self.now();
         for index in self.driver.sched.overdue(now).collect::<Vec<_>>() {
             self.driver.receive(index, false);
-            self.driver.look_ahead(index);
+            self.driver.read_unsent(index);
         }
         self.driver.sched.tick(now);
         for action in self.driver.sched.actions() {
@@ -174,7 +174,7 @@ impl World {
     /// Answers a frame correctly, or nearly so.
     fn work(&mut self, frame: &[u8]) {
         let Ok(Some((frame, _))) = Frame::decode(frame) else {
-            unreachable!("the driver speaks the protocol")
+            unreachable!("the driver sends the protocol")
         };
         let Frame::Batch { batch, items, .. } = frame else {
             self.peer = None;
@@ -275,7 +275,7 @@ impl World {
         }
         if self.peer.is_none() && self.driver.links[0].is_some() {
             self.driver.receive(0, true);
-            self.driver.bury(0);
+            self.driver.remove(0);
         }
     }
 }
@@ -353,9 +353,9 @@ fn a_length_that_comes_in_pieces_is_looked_at() {
         let mut driver = driver();
         driver.links[0] = Some(Link::without_process(ours));
         let records = |driver: &Driver| driver.links[0].as_ref().unwrap().records;
-        driver.hear(0, &head[..cut]);
+        driver.process_records(0, &head[..cut]);
         assert_eq!(records(&driver), Records::Valid, "its length is not there");
-        driver.hear(0, &head[cut..]);
+        driver.process_records(0, &head[cut..]);
         assert_eq!(records(&driver), Records::TooLong, "cut behind {cut}");
     }
 }

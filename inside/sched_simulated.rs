@@ -1343,7 +1343,6 @@ fn an_elastic_pool_tries_again_for_what_waits() {
                 }
                 Action::Spawn(1) => {
                     later += u32::from(begin.is_some());
-                    world.sched.asked(1);
                 }
                 Action::Spawn(index) => {
                     let gates = Progress::Gates(Front::own());

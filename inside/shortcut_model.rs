@@ -116,7 +116,7 @@ impl Pool {
             }
             _ => self.broken == Broken::NoWake,
         };
-        assert!(self.mailbox.leave([mail], hand_out).is_ok());
+        assert!(self.mailbox.deliver([mail], hand_out).is_ok());
     }
 
     /// A caller: looks for a result.

@@ -7,13 +7,13 @@
 //! ```text
 //!        0            64            4096     4104     4160                  8192    28672         ROOM more
 //!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬───────┬─────────────┬──────┐
-//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ ring  │ results ... │ area │
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, known  │ ring  │ results ... │ area │
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
 //! *Gates*: which items of each frame have begun ([`gate`](crate::process::host::gate)). *Results*:
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
-//! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `heard`): from them a
+//! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
 //! (`process::parent::worker_stderr`). *Ring*: small frames (`process::fast::shared_ring`). *Area*:
 //! room for large results (`process::payload::shared_buffer`); it is sparse, and missing where
@@ -84,7 +84,7 @@ struct Head {
 struct Words {
     watch: AtomicU64,
     sent: AtomicU64,
-    heard: AtomicU64,
+    known: AtomicU64,
     read: AtomicU64,
 }
 
@@ -233,9 +233,9 @@ impl Ledger {
     }
 
     /// Records that the first `position` bytes of the worker's stream are known.
-    pub(crate) fn heard(&self, position: u64) {
-        let heard = &self.head().parent.heard;
-        heard.store(position, Ordering::Release);
+    pub(crate) fn set_known(&self, position: u64) {
+        let known = &self.head().parent.known;
+        known.store(position, Ordering::Release);
     }
 
     /// Records how much of the worker's standard error has been read, and whether the parent
@@ -255,7 +255,7 @@ impl Ledger {
 
     /// Whether the pages contain more than the first `known` bytes of the worker's stream.
     #[inline]
-    pub(crate) fn has_more(&self, known: u64) -> bool {
+    pub(crate) fn has_unsent(&self, known: u64) -> bool {
         self.position() > known
     }
 
@@ -322,9 +322,9 @@ impl Pages {
     }
 
     /// Whether the parent knows all complete results, sent or not.
-    pub(crate) fn is_heard(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         let all = self.position();
-        self.head().parent.heard.load(Ordering::Acquire) >= all
+        self.head().parent.known.load(Ordering::Acquire) >= all
     }
 
     /// Records that the present contents of standard error were written by items that have ended:
@@ -559,19 +559,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_parent_has_heard_need_not_be_sent() {
+    fn what_the_parent_knows_need_not_be_sent() {
         let (ledger, mut pages) = pair();
-        assert!(pages.is_heard() && !ledger.has_more(0));
+        assert!(pages.is_known() && !ledger.has_unsent(0));
         pages.room()[..3].copy_from_slice(b"abc");
         pages.commit(3);
-        assert!(!pages.is_heard() && ledger.has_more(0) && ledger.has_more(2));
-        ledger.heard(2);
-        assert!(!pages.is_heard());
-        ledger.heard(3);
-        assert!(pages.is_heard() && !ledger.has_more(3));
+        assert!(!pages.is_known() && ledger.has_unsent(0) && ledger.has_unsent(2));
+        ledger.set_known(2);
+        assert!(!pages.is_known());
+        ledger.set_known(3);
+        assert!(pages.is_known() && !ledger.has_unsent(3));
         assert!(!ledger.has_sent(0));
         pages.sent(3);
-        assert!(pages.is_heard() && !ledger.has_more(3));
+        assert!(pages.is_known() && !ledger.has_unsent(3));
         assert!(ledger.has_sent(2) && !ledger.has_sent(3));
         for yields in [false, true] {
             ledger.watch(1000, yields);

@@ -274,7 +274,7 @@ impl ReaderState {
     }
 
     /// The caller does not wait any more. Its chores wait for readers.
-    pub(crate) fn leaves(&mut self, job: u64) -> Vec<Chore> {
+    pub(crate) fn stops_waiting(&mut self, job: u64) -> Vec<Chore> {
         self.asleep.remove(&job);
         self.of_callers.remove(&job).unwrap_or_default().into()
     }

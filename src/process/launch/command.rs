@@ -50,14 +50,14 @@ impl Launched {
         let mut child = child.map_err(|error| not_found(command.get_program(), error))?;
         drop(command); // with its copies of the child's end
         let pid = child.id();
-        let words = child.stderr.take();
+        let stderr = child.stderr.take();
         let child = Newborn(Some(child));
         Ok(Self(Started {
             socket: ours.into(),
             kept: None,
             child,
             output: None,
-            words: words.map(PipeEnd::reader).transpose()?,
+            stderr: stderr.map(PipeEnd::reader).transpose()?,
             pid,
             machine: None,
         }))

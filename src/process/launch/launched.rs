@@ -30,7 +30,7 @@ pub(crate) struct Started {
     pub(crate) child: Newborn,
     /// The worker's standard output, if it is captured, and its standard error.
     pub(crate) output: Option<PipeEnd>,
-    pub(crate) words: Option<PipeEnd>,
+    pub(crate) stderr: Option<PipeEnd>,
     /// The worker's number in `worker_pids`; 0: its index, from 1.
     pub(crate) pid: u32,
     /// The name of its machine, if several workers may be there.
@@ -83,7 +83,7 @@ impl Launched {
             kept: None,
             child: Newborn(None),
             output: None,
-            words: None,
+            stderr: None,
             pid: 0,
             machine: None,
         })

@@ -3,6 +3,6 @@
 //!
 //! All of it is optional: without it frames and results go through the socket.
 
-pub(super) mod look;
+pub(super) mod poll_policy;
 pub(super) mod shared_ring;
 pub(super) mod worker_bell;

@@ -198,14 +198,14 @@ impl Carrier {
         if let Self::Pages(pages) = self {
             pages.ledger.rest(*received, rest);
             *received += rest.len() as u64;
-            pages.ledger.heard(*received);
+            pages.ledger.set_known(*received);
         }
     }
 
     /// Whether the worker has finished records after the first `received` bytes. (Cheap.)
     pub(super) fn has_unsent(&self, received: u64) -> bool {
         match self {
-            Self::Pages(pages) => pages.ledger.has_more(received),
+            Self::Pages(pages) => pages.ledger.has_unsent(received),
             Self::Stream(_) => false,
         }
     }

@@ -56,7 +56,7 @@ impl PoolState {
                 let submit = Mail::Submit { id, work };
                 // Refused mail is dropped here, and its task ends in `Closed`.
                 if needs.is_empty() {
-                    let _ = self.leave([submit, only(id, Ok(chunk))]);
+                    let _ = self.deliver([submit, only(id, Ok(chunk))]);
                 } else if self.mailbox.push([submit]).is_ok() {
                     let shared = Arc::downgrade(self);
                     let (all, call) = (needs.clone(), task.abort_handle());
@@ -135,7 +135,7 @@ impl PoolState {
         let mut base = 0;
         let mut send = |chunk: Chunk, sealed, failure| {
             let next = base + chunk.len();
-            let _ = self.leave([Mail::Feed(Feed {
+            let _ = self.deliver([Mail::Feed(Feed {
                 id,
                 base,
                 chunk: Arc::new(chunk),

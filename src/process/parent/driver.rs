@@ -14,24 +14,24 @@
 //!
 //! Everything here is behind one lock ([`PoolState::engine`]), which is free while the thread
 //! sleeps: then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers.
-//! After a caller has done some of its work it wakes up once in a [`BEAT`] for a while, so that
-//! callers need not wake it because of its clock.
+//! After a caller has done some of its work it wakes up once in a [`CLOCK_CHECK`] for a while, so
+//! that callers need not wake it because of its clock.
 //!
 //! It uses `poll` and not `epoll`: there are three descriptors for each of a few workers, and the
 //! set changes with every turn.
 //!
 //! Tests: `tests/process/pool.rs`; `hostile` (invalid input), `crowded` (a kernel that lacks
-//! memory), `strays`.
+//! memory), `abandoned`.
 
+#[cfg(all(test, unix))]
+#[path = "../../../inside/driver_strays.rs"]
+mod abandoned;
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 #[path = "../../../inside/driver_crowded.rs"]
 mod crowded;
 #[cfg(test)]
 #[path = "../../../inside/driver_hostile.rs"]
 mod hostile;
-#[cfg(all(test, unix))]
-#[path = "../../../inside/driver_strays.rs"]
-mod strays;
 
 use std::any::TypeId;
 use std::cell::Cell;
@@ -59,7 +59,7 @@ use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::launch::pool_error::not_begun;
-use crate::process::pages::look::Watching;
+use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
@@ -143,7 +143,7 @@ pub(crate) struct PoolState {
     /// The hook for failures that are never taken; `None`: the hook of the process.
     pub(crate) unobserved: Option<Hook>,
     pub(crate) path: CallerPath,
-    pub(crate) watching: Watching,
+    pub(crate) poll_policy: PollPolicy,
 }
 
 impl PoolState {
@@ -157,7 +157,7 @@ impl PoolState {
             readers: Readers::default(),
             unobserved: settings.unobserved.clone(),
             path: CallerPath::new(settings),
-            watching: Watching::new(),
+            poll_policy: PollPolicy::new(),
         })
     }
 }
@@ -203,7 +203,7 @@ pub(crate) struct Driver {
     /// The records that were read ahead.
     ahead: Vec<u8>,
     /// Abandoned processes that have not been reaped.
-    strays: Vec<Arc<Handle>>,
+    abandoned: Vec<Arc<Handle>>,
     /// How many tasks are being completed at this moment, without the engine's lock.
     finishing: usize,
     /// Why the last process could not be started.
@@ -211,13 +211,13 @@ pub(crate) struct Driver {
     /// While the thread sleeps: when it wakes up at the latest.
     pub(super) sleeps_until: Option<Instant>,
     /// Until when callers are expected to do some of the driver's work.
-    pub(super) lively: Instant,
+    pub(super) callers_active_until: Instant,
 }
 
 /// How often the driver checks its clock while callers do its work, and how long it goes on with
 /// that after the last one.
-pub(super) const BEAT: Duration = Duration::from_millis(1);
-pub(super) const LIVELY: Duration = Duration::from_millis(2);
+pub(super) const CLOCK_CHECK: Duration = Duration::from_millis(1);
+pub(super) const CALLERS_ACTIVE_FOR: Duration = Duration::from_millis(2);
 
 /// Anything with a descriptor that `poll` can wait for.
 type Descriptor = dyn AsFd + Send + Sync;
@@ -254,7 +254,7 @@ pub(super) enum EventSource {
     Process(usize),
     WorkerStderr(usize),
     Output(usize),
-    Stray,
+    Abandoned,
 }
 
 impl Driver {
@@ -279,11 +279,11 @@ impl Driver {
             kernel_kills: KernelKills::default(),
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
-            strays: Vec::new(),
+            abandoned: Vec::new(),
             finishing: 0,
             refused: None,
             sleeps_until: None,
-            lively: epoch.instant,
+            callers_active_until: epoch.instant,
         }
     }
 
@@ -296,10 +296,10 @@ impl Driver {
         // this one afterwards.)
         if self.sched.is_over() && (self.finishing == 0 || self.sched.is_killed()) {
             self.forward.finish();
-            self.reap_strays();
+            self.reap_abandoned();
             return None;
         }
-        Some(self.rest())
+        Some(self.prepare_sleep())
     }
 
     /// Does everything that is due, and everything that follows from it.
@@ -318,31 +318,31 @@ impl Driver {
             for index in self.sched.overdue(now).collect::<Vec<_>>() {
                 // It may have ended in time.
                 self.receive(index, false);
-                self.look_ahead(index);
+                self.read_unsent(index);
             }
             self.sched.tick(now);
-            if !self.carry_out() {
+            if !self.carry_out_actions() {
                 return;
             }
         }
     }
 
     /// Carries out the scheduler's actions. False: there were none.
-    pub(super) fn carry_out(&mut self) -> bool {
+    pub(super) fn carry_out_actions(&mut self) -> bool {
         let actions = self.sched.actions();
         let some = !actions.is_empty();
-        let mut speakers = Vec::new();
+        let mut to_send = Vec::new();
         for action in actions {
             match action {
                 Action::Spawn(index) => self.start(index),
                 Action::Send(index, head, items) => {
                     let link = self.links[index].as_mut();
-                    let speaks = link.is_some_and(|link| link.queue(head, items));
-                    speakers.extend(speaks.then_some(index));
+                    let sends = link.is_some_and(|link| link.queue(head, items));
+                    to_send.extend(sends.then_some(index));
                 }
                 Action::Nudge(index) => {
-                    let speaks = self.links[index].as_mut().is_some_and(Link::nudge);
-                    speakers.extend(speaks.then_some(index));
+                    let sends = self.links[index].as_mut().is_some_and(Link::nudge);
+                    to_send.extend(sends.then_some(index));
                 }
                 Action::Ring(index) => {
                     self.links[index]
@@ -359,7 +359,7 @@ impl Driver {
             }
         }
         // All frames for one worker are sent together.
-        for index in speakers {
+        for index in to_send {
             if let Some(link) = &mut self.links[index] {
                 link.send();
                 if link.is_useless {
@@ -386,7 +386,6 @@ impl Driver {
             task: task.cancel_on_drop(),
             waker: waker.into(),
         });
-        self.sched.asked(index);
         self.take_launched(index);
     }
 
@@ -463,22 +462,25 @@ impl Driver {
     }
 
     /// Determines what to sleep on, and for how long.
-    fn rest(&mut self) -> PollSet {
+    fn prepare_sleep(&mut self) -> PollSet {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
         let links = self.links.iter().zip(&self.sched.workers);
         let soon = links.filter_map(|(link, worker)| {
             let link = link.as_ref()?;
-            let looks = link.looks.as_ref().filter(|_| worker.is_starting());
+            let looks = link.startup.as_ref().filter(|_| worker.is_starting());
             let look = looks.map(|looks| looks.next);
-            [link.crowded_until, link.let_go_at, link.finish_at, look]
+            [link.crowded_until, link.abandon_at, link.finish_at, look]
                 .into_iter()
                 .flatten()
                 .min()
         });
-        let beat = (now < self.lively).then_some(now + BEAT);
+        let check = (now < self.callers_active_until).then_some(now + CLOCK_CHECK);
         let at_once = (!asleep).then_some(now);
-        let due = soon.chain(self.sched.deadline()).chain(beat).chain(at_once);
+        let due = soon
+            .chain(self.sched.deadline())
+            .chain(check)
+            .chain(at_once);
         self.sleeps_until = due.min().map(|due| due.max(now));
         self.sleep_on(self.sleeps_until.map(|until| until - now))
     }
@@ -502,7 +504,7 @@ impl Driver {
                 };
                 add(EventSource::Socket(index), socket.clone(), events);
             }
-            if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
+            if let (Some(words), true) = (link.stderr.pipe.descriptor(), self.forward.has_room()) {
                 add(
                     EventSource::WorkerStderr(index),
                     words.clone(),
@@ -516,8 +518,8 @@ impl Driver {
                 add(EventSource::Process(index), process.clone(), PollFlags::IN);
             }
         }
-        for stray in &self.strays {
-            add(EventSource::Stray, stray.clone(), PollFlags::IN);
+        for stray in &self.abandoned {
+            add(EventSource::Abandoned, stray.clone(), PollFlags::IN);
         }
         PollSet {
             sources,
@@ -538,7 +540,7 @@ impl Driver {
                 link.send();
             }
             if self.sched.workers[index].is_starting()
-                && let Some(looks) = &mut link.looks
+                && let Some(looks) = &mut link.startup
                 && let Some(why) = looks.look(link.child.pid, now)
             {
                 self.sched.failed_to_start(index, why, now);
@@ -546,8 +548,8 @@ impl Driver {
             if link.finish_at.take_if(|at| *at <= now).is_some() {
                 link.finish_off();
             }
-            if link.let_go_at.is_some_and(|at| at <= now) {
-                self.let_go(index, now);
+            if link.abandon_at.is_some_and(|at| at <= now) {
+                self.abandon(index, now);
             }
         }
         self.shared.mailbox.awake();
@@ -561,7 +563,7 @@ impl Driver {
                 }
                 EventSource::WorkerStderr(index) => {
                     if let Some(link) = &mut self.links[index] {
-                        link.words.read(&mut self.forward);
+                        link.stderr.read(&mut self.forward);
                     }
                 }
                 EventSource::Socket(index) => {
@@ -583,10 +585,10 @@ impl Driver {
                 EventSource::Process(index) => {
                     let link = self.links[index].as_mut();
                     if link.is_some_and(Link::process_ended) {
-                        self.bury(index);
+                        self.remove(index);
                     }
                 }
-                EventSource::Stray => self.reap_strays(),
+                EventSource::Abandoned => self.reap_abandoned(),
             }
         }
     }
@@ -607,7 +609,7 @@ impl Driver {
                     link.output.drain(); // what an item has printed comes before its result
                     let bytes = std::mem::take(&mut self.buffer);
                     // (The beginning may be known already, from the ledger.)
-                    self.hear(index, bytes.get(known..count).unwrap_or_default());
+                    self.process_records(index, bytes.get(known..count).unwrap_or_default());
                     self.buffer = bytes;
                     // A full buffer means that there is more; but the other workers must get their
                     // turn.
@@ -619,7 +621,7 @@ impl Driver {
                 ReceiveOutcome::None => return,
                 ReceiveOutcome::End => {
                     if link.stream_ended() && !all {
-                        self.bury(index);
+                        self.remove(index);
                     }
                     return;
                 }
@@ -636,7 +638,7 @@ impl Driver {
         match link.receive(&mut self.buffer) {
             ReceiveOutcome::Some(count, _) => {
                 let bytes = std::mem::take(&mut self.buffer);
-                self.hear(index, &bytes[..count]);
+                self.process_records(index, &bytes[..count]);
                 self.buffer = bytes;
                 true
             }
@@ -646,18 +648,18 @@ impl Driver {
     }
 
     /// Processes records that a worker has finished and not yet sent.
-    pub(super) fn look_ahead(&mut self, index: usize) {
+    pub(super) fn read_unsent(&mut self, index: usize) {
         let Some(link) = &mut self.links[index] else {
             return;
         };
         let mut ahead = std::mem::take(&mut self.ahead);
-        link.rest(&mut ahead);
+        link.read_unsent(&mut ahead);
         link.output.drain();
-        self.hear(index, &ahead);
+        self.process_records(index, &ahead);
         self.ahead = ahead;
     }
 
-    fn hear(&mut self, index: usize, bytes: &[u8]) {
+    fn process_records(&mut self, index: usize, bytes: &[u8]) {
         let Some(link) = &mut self.links[index] else {
             return;
         };
@@ -692,7 +694,7 @@ impl Driver {
                     self.shared.mailbox.wake(); // this may be a caller's thread
                     return;
                 }
-                link.understood();
+                link.records_processed();
                 let worker = &self.sched.workers[index];
                 if let Some(launcher) = &self.settings.launcher
                     && was_starting
@@ -702,7 +704,7 @@ impl Driver {
                     panic::contain(|| launcher.began(index));
                 }
                 if worker.is_serving() && worker.frames.is_empty() {
-                    link.words.is_idle();
+                    link.stderr.is_idle();
                 }
             }
             Err(wire::Broken) => {
@@ -735,7 +737,7 @@ impl Driver {
             && Arc::ptr_eq(&link.extras.hold, &hold)
         {
             drop(hold);
-            link.understood();
+            link.records_processed();
         }
         self.finishing += usize::from(ended.is_some());
         self.wake_if_needed();
@@ -763,7 +765,7 @@ impl Driver {
 
     /// Abandons a process that can neither be used nor ended. It can never begin the items that it
     /// has not begun (W3), whatever it does.
-    fn let_go(&mut self, index: usize, now: Instant) {
+    fn abandon(&mut self, index: usize, now: Instant) {
         self.sched.take_all_back(index, now);
         if let Some(link) = &mut self.links[index] {
             let note = || "it may not be signalled, lives on, and was let go of".to_owned();
@@ -773,14 +775,14 @@ impl Driver {
                 link.records = Records::Broken;
             }
         }
-        self.bury(index);
+        self.remove(index);
     }
 
     /// A process is gone or abandoned: reads its last records and output, reaps it, frees its place
     /// and ends its tasks.
-    fn bury(&mut self, index: usize) {
+    fn remove(&mut self, index: usize) {
         self.receive(index, true);
-        self.look_ahead(index);
+        self.read_unsent(index);
         let Some(mut link) = self.links[index].take() else {
             return;
         };
@@ -804,8 +806,8 @@ impl Driver {
             exit.note.get_or_insert_with(not_begun);
         }
         let broken = link.records == Records::Broken || is_lost;
-        self.strays.extend(link.child.process.clone());
-        self.reap_strays();
+        self.abandoned.extend(link.child.process.clone());
+        self.reap_abandoned();
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, broken, Instant::now());
@@ -813,8 +815,8 @@ impl Driver {
 
     /// (A process that outlives the pool loses the thread that started it, for which the kernel has
     /// its parent-death signal. The system reaps it when this program ends.)
-    fn reap_strays(&mut self) {
-        self.strays
+    fn reap_abandoned(&mut self) {
+        self.abandoned
             .retain(|stray| matches!(stray.fetch(), Ok(None)));
     }
 }

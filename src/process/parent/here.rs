@@ -33,7 +33,7 @@ pub(super) fn here(settings: &Settings) -> io::Result<Started> {
             invitation::variable(settings.depth, &handed_on(), name),
         )
         .stdin(sockets::to_child(theirs)?);
-    let (words, theirs) = pipe_end::pair()?;
+    let (stderr, theirs) = pipe_end::pair()?;
     command.stderr(theirs);
     let mut output = None;
     match settings.stdout {
@@ -61,6 +61,6 @@ pub(super) fn here(settings: &Settings) -> io::Result<Started> {
         child: Newborn(Some(child)),
         machine: None,
         output,
-        words: Some(words),
+        stderr: Some(stderr),
     })
 }

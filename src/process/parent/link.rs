@@ -45,7 +45,7 @@ use super::carrier::Carrier;
 use super::carrier::ParentPages;
 use super::child::Child;
 use super::settings::Settings;
-use super::stuck::StartupWatch;
+use super::startup_watch::StartupWatch;
 use super::worker_stderr::{self, Forward, WorkerStderr};
 use super::worker_stdout::Output;
 use crate::loom::atomic::{Ordering, fence};
@@ -110,7 +110,7 @@ pub(crate) struct Link {
     pub(crate) partial: Vec<u8>,
     /// How many bytes of its records have been taken in, from the socket or from the ledger: more
     /// than were received, if some were read from the ledger before the worker sent them.
-    pub(super) heard: u64,
+    pub(super) known: u64,
     outgoing: VecDeque<Outgoing>,
     /// The socket has taken bytes since `has_taken` was last called.
     took: bool,
@@ -128,13 +128,13 @@ pub(crate) struct Link {
     pub(super) memory: SentMemory,
     /// What accompanies the bytes of the worker's records.
     pub(crate) extras: Extras,
-    pub(crate) words: WorkerStderr,
+    pub(crate) stderr: WorkerStderr,
     pub(crate) output: Output,
     pub(crate) carrier: Carrier,
     /// The stream was shut down to end it.
     is_shut: bool,
     /// Every way to end it has been tried: when to abandon it.
-    pub(crate) let_go_at: Option<Instant>,
+    pub(crate) abandon_at: Option<Instant>,
     /// A launcher has started it.
     is_launched: bool,
     /// The process that stands for it has ended, and its stream has not.
@@ -145,7 +145,7 @@ pub(crate) struct Link {
     pub(crate) finish_at: Option<Instant>,
     /// Watches the process until it says hello. `None`: a launcher has started it, so the process
     /// here, if there is one, does not show how far the worker is.
-    pub(super) looks: Option<StartupWatch>,
+    pub(super) startup: Option<StartupWatch>,
     /// The worker will send nothing more.
     pub(crate) at_end: bool,
     /// Its stream has ended with an error: its last records may be lost.
@@ -192,16 +192,16 @@ impl Link {
             kept: None,
             lifeline: None,
         };
-        let words = WorkerStderr::new(None, carrier.mark());
+        let stderr = WorkerStderr::new(None, carrier.mark());
         let output = Output::new(None, 1, None);
-        Self::new(child, carrier, words, output)
+        Self::new(child, carrier, stderr, output)
     }
 
-    fn new(child: Child, carrier: Carrier, words: WorkerStderr, output: Output) -> Self {
+    fn new(child: Child, carrier: Carrier, stderr: WorkerStderr, output: Output) -> Self {
         Self {
             child: Arc::new(child),
             partial: Vec::new(),
-            heard: 0,
+            known: 0,
             outgoing: VecDeque::new(),
             took: false,
             sent_bytes: 0,
@@ -211,16 +211,16 @@ impl Link {
             has_home: false,
             memory: carrier.sent_memory(),
             extras: Extras::new(carrier.view()),
-            words,
+            stderr,
             output,
             carrier,
             is_shut: false,
-            let_go_at: None,
+            abandon_at: None,
             is_launched: false,
             has_outlived: false,
             status: None,
             finish_at: None,
-            looks: Some(StartupWatch::new(Instant::now())),
+            startup: Some(StartupWatch::new(Instant::now())),
             at_end: false,
             is_reset: false,
             records: Records::Valid,
@@ -239,7 +239,7 @@ impl Link {
             kept,
             pid,
             output,
-            words,
+            stderr,
             machine: _,
         } = started;
         let child = newborn.0.as_ref();
@@ -256,7 +256,7 @@ impl Link {
         let carrier = Carrier::new(&socket, settings)?;
         let tied = id.map(|id| carrier.tie(id)).transpose()?;
         let (lifeline, theirs) = tied.flatten().unzip();
-        let words = WorkerStderr::new(words, carrier.mark());
+        let stderr = WorkerStderr::new(stderr, carrier.mark());
         let output = Output::new(output, pid, settings.on_output.clone());
         let child = Child {
             pid,
@@ -266,9 +266,9 @@ impl Link {
             kept,
             lifeline,
         };
-        let mut link = Self::new(child, carrier, words, output);
+        let mut link = Self::new(child, carrier, stderr, output);
         link.is_launched = settings.launcher.is_some();
-        link.looks.take_if(|_| link.is_launched);
+        link.startup.take_if(|_| link.is_launched);
         link.welcome(settings, theirs.as_ref())?;
         newborn.0 = None;
         Ok(link)
@@ -498,8 +498,8 @@ impl Link {
             match arrivals.receive_from_worker(&self.child.socket, buffer, RECEIVE) {
                 Ok(0) => return ReceiveOutcome::End,
                 Ok(count) => {
-                    let new = arrivals.received.saturating_sub(self.heard);
-                    self.heard = self.heard.max(arrivals.received);
+                    let new = arrivals.received.saturating_sub(self.known);
+                    self.known = self.known.max(arrivals.received);
                     return ReceiveOutcome::Some(count, count.saturating_sub(new as usize));
                 }
                 Err(Errno::INTR) => {}
@@ -532,14 +532,14 @@ impl Link {
 
     /// Reads records that the worker has finished and not yet sent, from the ledger: after its
     /// death, once the socket is empty; before, to look ahead.
-    pub(crate) fn rest(&mut self, rest: &mut Vec<u8>) {
-        self.carrier.read_unsent(&mut self.heard, rest);
+    pub(crate) fn read_unsent(&mut self, rest: &mut Vec<u8>) {
+        self.carrier.read_unsent(&mut self.known, rest);
     }
 
     /// Everything that was received has been processed, except for `partial`: closes the
     /// descriptors that came with it and were not claimed, and returns to the worker the memory
     /// that it has lent with it.
-    pub(crate) fn understood(&mut self) {
+    pub(crate) fn records_processed(&mut self) {
         self.extras.arrivals.used(self.partial.len());
         if Arc::strong_count(&self.extras.hold) == 1
             && let Carrier::Pages(pages) = &self.carrier
@@ -548,13 +548,13 @@ impl Link {
             // Pairs with the drop of the last other `hold`: its copies were made before the worker
             // writes there again.
             fence(Ordering::Acquire);
-            took(taken, self.heard.saturating_sub(self.partial.len() as u64));
+            took(taken, self.known.saturating_sub(self.partial.len() as u64));
         }
     }
 
     /// Whether the worker has finished records that were not read yet. (Cheap.)
-    pub(crate) fn has_more(&self) -> bool {
-        self.carrier.has_unsent(self.heard)
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.carrier.has_unsent(self.known)
     }
 
     /// Kills the process and its children, as far as that is possible (`child`).
@@ -595,7 +595,7 @@ impl Link {
     fn cut(&mut self) {
         let _ = shutdown(&self.child.socket, Shutdown::Both);
         self.child.cut();
-        self.let_go_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
+        self.abandon_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
     }
 
     /// Kills a worker that cannot send any more. If it is dying already, this does not change how
@@ -619,7 +619,7 @@ impl Link {
         self.status = process.and_then(|process| process.fetch().ok().flatten());
         if !self.status.is_some_and(|status| status.success()) {
             self.child.shut();
-            self.let_go_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
+            self.abandon_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
         }
         false
     }
@@ -658,7 +658,7 @@ impl Link {
         ending.was_reset = self.is_reset;
         self.output.drain();
         let ran_out;
-        (ending.stderr, ran_out) = self.words.last(forward);
+        (ending.stderr, ran_out) = self.stderr.last(forward);
         ended(&mut ending);
         let mut exit = WorkerExit::new(self.child.pid);
         let is_abort = child::is_abort(ending.code, ending.signal);

@@ -95,12 +95,12 @@ impl Mailbox {
     /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then it is
     /// returned, to be dropped outside the lock.
     pub(crate) fn push<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
-        self.leave(mail, || false)
+        self.deliver(mail, || false)
     }
 
     /// Like [`push`](Self::push). If the driver sleeps, `hand_out` may do its work instead; if that
     /// returns false, the driver is woken.
-    pub(crate) fn leave<const N: usize>(
+    pub(crate) fn deliver<const N: usize>(
         &self,
         mail: [Mail; N],
         hand_out: impl FnOnce() -> bool,

@@ -16,6 +16,6 @@ pub(super) mod mailbox;
 pub(super) mod readers;
 pub(super) mod settings;
 pub(super) mod shortcut;
-pub(super) mod stuck;
+pub(super) mod startup_watch;
 pub(super) mod worker_stderr;
 pub(super) mod worker_stdout;

@@ -106,7 +106,7 @@ impl PoolState {
         if self.mailbox.is_foreign() {
             return;
         }
-        let left = self.readers.0.lock().leaves(job);
+        let left = self.readers.0.lock().stops_waiting(job);
         if !left.is_empty() {
             add(self, left);
         }

@@ -6,8 +6,8 @@
 //!
 //! **Protocol.**
 //! 1. *The call.* A caller that finds the driver asleep hands out the new work itself
-//!    ([`PoolState::leave`]), if the engine is free and there is nothing else to do. The driver is
-//!    woken only if it must act earlier than it will look by itself.
+//!    ([`PoolState::deliver`]), if the engine is free and there is nothing else to do. The driver
+//!    is woken only if it must act earlier than it will look by itself.
 //! 2. *In between.* A caller that is about to block for a call, which is the only one that its
 //!    worker has, polls the worker's ledger for a moment ([`PoolState::help`]), and records that
 //!    there. Then the worker need not send the result; it polls for its next frame for a moment,
@@ -19,9 +19,9 @@
 //!
 //! **Plain workers** have no ledger. A caller hands out its call (1.) if no other work waits. Then
 //! it receives the records of its worker until the call has ended, and sleeps on the worker's
-//! socket in between, for at most a [`BEAT`], with the *valve* shut through which the driver would
-//! be woken (`host::valve`). It gives up, and opens the valve, as soon as the worker has other
-//! work, too, another thread has the engine, or the stream has ended.
+//! socket in between, for at most a [`CLOCK_CHECK`], with the *valve* shut through which the driver
+//! would be woken (`host::valve`). It gives up, and opens the valve, as soon as the worker has
+//! other work, too, another thread has the engine, or the stream has ended.
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
@@ -29,8 +29,8 @@
 //! caller polls then. A caller decodes its own result without the engine's lock (`readers`), and
 //! only if it waits without a limit.
 //!
-//! **Bounds.** Polling takes [`LOOK`] at most, on both sides, after a call or an answer; an idle
-//! pool does not poll.
+//! **Bounds.** Polling takes [`POLL_FOR`] at most, on both sides, after a call or an answer; an
+//! idle pool does not poll.
 //!
 //! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`,
 //! `host::ledger`.
@@ -41,19 +41,19 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::carrier::{CallerPath, Carrier};
-use super::driver::{ActingDriver, BEAT, Driver, LIVELY, PoolState};
+use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
 use crate::process::host::ledger::Ledger;
 use crate::process::host::valve::Shut;
-use crate::process::pages::look::LOOK;
+use crate::process::pages::poll_policy::POLL_FOR;
 use crate::process::wire::clock;
 use crate::sys::poll::poll;
 use crate::sys::ticks;
 
-/// For how long a caller announces that it polls, in nanoseconds: [`LOOK`], and some time until the
-/// worker reads it.
+/// For how long a caller announces that it polls, in nanoseconds: [`POLL_FOR`], and some time until
+/// the worker reads it.
 const WATCH: u64 = 40_000;
 /// The same on one processor: there a worker often runs before the caller can announce that it
 /// polls, so the last announcement counts for longer.
@@ -66,10 +66,10 @@ impl PoolState {
     /// Delivers new work. If the driver sleeps, and no other caller does its work, this caller
     /// hands the work out. (To plain workers only one call: of a `map` the driver sends the frames
     /// while the caller encodes more.)
-    pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
+    pub(crate) fn deliver<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
         let is_fit = is_call || matches!(self.path, CallerPath::Pages(_));
-        self.mailbox.leave(mail, || {
+        self.mailbox.deliver(mail, || {
             let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
             driver.is_some_and(Driver::hand_out)
@@ -80,11 +80,11 @@ impl PoolState {
     /// for a moment, or attends a plain worker. `patient`: also decodes it, however long that
     /// takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
-        let watching = &self.watching;
+        let poll_policy = &self.poll_policy;
         if self.mailbox.is_foreign() {
             return;
         }
-        let mut looks = ticks::Looks::new(LOOK);
+        let mut looks = ticks::Looks::new(POLL_FOR);
         if let CallerPath::Stream = self.path {
             if !patient {
                 return; // it might wait for too long
@@ -95,19 +95,19 @@ impl PoolState {
             }
             return;
         }
-        if watching.is_pausing() {
+        if poll_policy.is_pausing() {
             return;
         }
         let found = self.sole(id, &mut looks, done, Driver::sole);
         let Some((index, ledger, mut known)) = found else {
             return;
         };
-        let yields = watching.yields;
+        let yields = poll_policy.yields;
         let long = if yields { WATCH_ONE } else { WATCH };
         let watch = || ledger.watch(clock::now() + long, yields);
         watch();
         while !looks.are_over() {
-            if ledger.has_more(known)
+            if ledger.has_unsent(known)
                 && let Some(mut engine) = self.engine.try_lock()
             {
                 // The job may have moved to another worker, and this worker's results may be
@@ -120,7 +120,7 @@ impl PoolState {
                 if ledger.has_sent(known) {
                     driver.receive(index, false); // sent before the worker knew that a caller polls
                 }
-                driver.look_ahead(index);
+                driver.read_unsent(index);
                 let readings = match patient {
                     true => driver.sched.chores_of(id),
                     false => Vec::new(),
@@ -138,7 +138,7 @@ impl PoolState {
                 };
                 known = driver.links[index]
                     .as_ref()
-                    .map_or(u64::MAX, |link| link.heard);
+                    .map_or(u64::MAX, |link| link.known);
                 let is_over = done();
                 if is_over {
                     driver.see_end(index);
@@ -153,7 +153,7 @@ impl PoolState {
             if done() {
                 return;
             }
-            watching.pause();
+            poll_policy.pause();
         }
     }
 
@@ -176,15 +176,15 @@ impl PoolState {
                 }
                 return find(engine, id);
             }
-            self.watching.pause();
+            self.poll_policy.pause();
         }
         None
     }
 
     /// Waits for the bytes of a plain worker in the driver's place until the call `id` is `done`,
-    /// at most for a [`BEAT`].
+    /// at most for a [`CLOCK_CHECK`].
     fn attend(&self, id: u64, index: usize, shut: Shut, done: &dyn Fn() -> bool) {
-        let until = Instant::now() + BEAT;
+        let until = Instant::now() + CLOCK_CHECK;
         while !done() {
             let Some(mut engine) = self.engine.try_lock() else {
                 return;
@@ -226,8 +226,8 @@ impl Driver {
             if !self.sched.only_ends(index) {
                 return;
             }
-            if link.is_some_and(Link::has_more) {
-                self.look_ahead(index);
+            if link.is_some_and(Link::has_unsent) {
+                self.read_unsent(index);
             }
             hint::spin_loop();
         }
@@ -237,7 +237,7 @@ impl Driver {
     /// be woken.
     fn hand_out(&mut self) -> bool {
         let now = Instant::now();
-        if !self.sched.is_calm(now) {
+        if !self.sched.nothing_is_due(now) {
             return false;
         }
         let Some(mail) = self.shared.mailbox.take_if_only_new_work() else {
@@ -246,19 +246,19 @@ impl Driver {
         let _acting = ActingDriver::new();
         for index in 0..self.links.len() {
             let link = self.links[index].as_ref();
-            let more = link.is_some_and(|link| link.has_more() && !link.output.is_captured());
+            let more = link.is_some_and(|link| link.has_unsent() && !link.output.is_captured());
             if more && self.sched.only_ends(index) {
-                self.look_ahead(index);
+                self.read_unsent(index);
             }
         }
         self.read_mail(mail, now);
-        self.sched.hand_out(now);
-        self.lively = now + LIVELY;
-        self.carry_out();
+        self.sched.dispatch_work(now);
+        self.callers_active_until = now + CALLERS_ACTIVE_FOR;
+        self.carry_out_actions();
         let sends = self.links.iter().flatten().any(Link::is_sending);
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
         let waits = matches!(self.shared.path, CallerPath::Stream) && self.sched.has_waiting();
-        !sends && !waits && !self.oversleeps() && !self.sched.has_errands()
+        !sends && !waits && !self.oversleeps() && !self.sched.needs_driver_thread()
     }
 
     /// Shuts the valve of the plain worker that has the one call `id` and nothing else.
@@ -275,7 +275,7 @@ impl Driver {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(until), Some(due)) => until > due + BEAT,
+            (Some(until), Some(due)) => until > due + CLOCK_CHECK,
         }
     }
 
@@ -295,7 +295,7 @@ impl Driver {
         // does.
         let watched = !link.output.is_captured() && link.child.process.is_some();
         match &link.carrier {
-            Carrier::Pages(pages) if watched => Some((index, pages.ledger.clone(), link.heard)),
+            Carrier::Pages(pages) if watched => Some((index, pages.ledger.clone(), link.known)),
             _ => None,
         }
     }

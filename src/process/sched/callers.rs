@@ -13,7 +13,7 @@ use crate::process::job::reading::Chore;
 
 impl Sched {
     /// Whether nothing is due, so that work can be dispatched as usual.
-    pub(crate) fn is_calm(&self, now: Instant) -> bool {
+    pub(crate) fn nothing_is_due(&self, now: Instant) -> bool {
         !self.is_ending() && self.deadline().is_none_or(|due| due > now)
     }
 
@@ -27,12 +27,12 @@ impl Sched {
     /// started or dismissed.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        self.has_errands() || !self.queue.is_empty() || takes_over()
+        self.needs_driver_thread() || !self.queue.is_empty() || takes_over()
     }
 
     /// Whether there is something that only the driver may do: a pool that ends, a process to be
     /// started or dismissed.
-    pub(crate) fn has_errands(&self) -> bool {
+    pub(crate) fn needs_driver_thread(&self) -> bool {
         self.is_ending()
             || !self.actions.is_empty()
             || !self.chores.is_empty()
@@ -46,7 +46,7 @@ impl Sched {
     }
 
     /// Dispatches work, and does nothing else of what `tick` does, so no task can end.
-    pub(crate) fn hand_out(&mut self, now: Instant) {
+    pub(crate) fn dispatch_work(&mut self, now: Instant) {
         self.dispatch(now);
         self.count_busy();
     }

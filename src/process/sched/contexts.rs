@@ -131,7 +131,7 @@ impl Sched {
         let mut has = Has::Bytes;
         if spreads && self.workers[index].machine.is_some() {
             has = Has::Asked(now);
-            self.say(index, &Frame::Share { id, from: None });
+            self.send_message(index, &Frame::Share { id, from: None });
         }
         self.workers[index].contexts.insert(id, has);
     }
@@ -166,7 +166,7 @@ impl Sched {
         };
         let contexts = &mut self.workers[index].contexts;
         for (id, _) in contexts.extract_if(|id, _| foreign(id)).collect::<Vec<_>>() {
-            self.say(index, &Frame::Forget { id });
+            self.send_message(index, &Frame::Forget { id });
         }
     }
 
@@ -174,7 +174,7 @@ impl Sched {
         for index in 0..self.workers.len() {
             let worker = &mut self.workers[index];
             if worker.contexts.remove(&id).is_some() && worker.is_serving() {
-                self.say(index, &Frame::Forget { id });
+                self.send_message(index, &Frame::Forget { id });
             }
         }
     }

@@ -135,7 +135,7 @@ impl Sched {
         idlers.reverse();
         for index in idlers.into_iter().take(excess) {
             self.workers[index].fruitful = true;
-            self.leave(index, now);
+            self.dismiss_worker(index, now);
         }
     }
 }

@@ -277,11 +277,6 @@ impl Sched {
         (worker.pid, worker.progress) = (pid, progress);
     }
 
-    /// The launcher was asked for worker `index`.
-    pub(crate) fn asked(&mut self, index: usize) {
-        self.workers[index].state = State::Asked;
-    }
-
     /// Worker `index` has said hello, and runs the right build.
     pub(crate) fn hello(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
@@ -336,9 +331,7 @@ impl Sched {
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.time_is_up(index, now);
             } else if worker.state.start_at().is_some_and(|at| at <= now) && self.wants(index) {
-                // `Dying` here only marks the slot as taken; `started`, `asked` or `died` sets
-                // its real state.
-                self.workers[index].state = State::Dying(now);
+                self.workers[index].state = State::Asked;
                 self.actions.push(Action::Spawn(index));
             } else if is_asked && !self.wants(index) {
                 self.workers[index].state = State::Down(Some(now));
@@ -444,7 +437,7 @@ impl Sched {
             frame.check_at = job.work.options.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
                 // It is never sent again, and should not keep its attachments open.
-                frame.piece = piece.hollow();
+                frame.piece = piece.without_bytes();
             }
             self.forget_ends(index, id);
             self.send_context(index, id, spreads, now);
@@ -489,7 +482,7 @@ impl Sched {
     }
 
     /// Sends a worker a frame without items.
-    fn say(&mut self, worker: usize, frame: &Frame<'_>) {
+    fn send_message(&mut self, worker: usize, frame: &Frame<'_>) {
         let action = Action::Send(worker, frame.head(0), None);
         self.actions.push(action);
     }

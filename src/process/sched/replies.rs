@@ -108,7 +108,7 @@ impl Sched {
         let job = self.jobs.get(&frame.job);
         let kept = job.is_some_and(|job| job.work.options.retry > 0);
         if !kept && frame.begun() == frame.end {
-            frame.piece.let_go();
+            frame.piece.release();
         }
     }
 

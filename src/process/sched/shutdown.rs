@@ -110,7 +110,7 @@ impl Sched {
             match self.workers[index].state {
                 // If it is not through, it runs a cancelled item, which has its grace period.
                 State::Ready | State::Retiring if self.workers[index].is_through() => {
-                    self.leave(index, now);
+                    self.dismiss_worker(index, now);
                 }
                 State::Starting(_) | State::Preparing => self.kill(index, now),
                 _ => {}
@@ -123,13 +123,13 @@ impl Sched {
         let worker = &mut self.workers[index];
         if worker.is_leaver() {
             worker.fruitful = true; // it has run its number of items
-            self.leave(index, now);
+            self.dismiss_worker(index, now);
         }
     }
 
-    pub(super) fn leave(&mut self, index: usize, now: Instant) {
+    pub(super) fn dismiss_worker(&mut self, index: usize, now: Instant) {
         self.workers[index].state = State::Leaving(now);
-        self.say(index, &Frame::Bye);
+        self.send_message(index, &Frame::Bye);
     }
 
     /// A worker has been in its state for too long.

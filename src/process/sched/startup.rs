@@ -1,4 +1,4 @@
-//! The errors of a worker that never reached `init`, which `parent::stuck` detects.
+//! The errors of a worker that never reached `init`, which `parent::startup_watch` detects.
 
 /// How many seconds a worker may compute before `init`.
 pub(crate) const STARTUP_SECONDS: u64 = 10;

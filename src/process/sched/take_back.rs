@@ -113,7 +113,7 @@ impl Sched {
             return;
         }
         let sequence = frame.sequence;
-        self.say(index, &Frame::Recall { sequence, cancel });
+        self.send_message(index, &Frame::Recall { sequence, cancel });
     }
 
     /// If what is known of a worker comes from reports, asks for the items of its first frame,

@@ -117,7 +117,7 @@ impl Has {
 pub(crate) enum State {
     /// No process; the time at which to start one, if one is to be started.
     Down(Option<Instant>),
-    /// The launcher was asked for one, and has not started it yet.
+    /// The driver was asked to start one, and has not done so yet.
     Asked,
     Starting(Instant),
     /// The initializer runs.

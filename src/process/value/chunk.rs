@@ -160,7 +160,7 @@ impl Chunk {
         match count.checked_sub(1) {
             None => 0,
             Some(last) if last + 1 == self.len() => self.end,
-            // 0: a hollow piece, without its bytes
+            // 0: a without_bytes piece, without its bytes
             Some(last) => self.ends.get(last).map_or(0, |end| *end as usize),
         }
     }
@@ -265,7 +265,7 @@ impl Piece {
     }
 
     /// The same items without their bytes and attachments, for items that are never sent again.
-    pub(crate) fn hollow(&self) -> Self {
+    pub(crate) fn without_bytes(&self) -> Self {
         Self {
             chunk: Arc::default(),
             base: self.base,
@@ -367,7 +367,7 @@ impl Piece {
     }
 
     /// Releases the attachments of its items: they have arrived, and will not be sent again.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn release(&self) {
         if self.chunk.laden {
             let mut attached = self.chunk.attached.lock();
             attached.retain(|(item, _)| !self.items.contains(item));
@@ -419,9 +419,9 @@ mod tests {
         let [several, one, last] = [(2, false), (1, true), (1, false)];
         assert_eq!(seen, [several, one, last, one, one]);
         assert_eq!(Arc::strong_count(&end), 4);
-        cuts[1].let_go();
+        cuts[1].release();
         assert_eq!(Arc::strong_count(&end), 3, "the others have theirs");
-        cuts[4].let_go();
+        cuts[4].release();
         assert!(cuts[4].attachments().is_empty() && cuts[3].attachments().len() == 1);
         assert_eq!(cuts[0].attachments().len(), 1);
     }

@@ -11,7 +11,7 @@ use super::received::{ParentStream, Received};
 use super::stream::die;
 use crate::loom::{hint, thread};
 use crate::process::host::ledger::Front;
-use crate::process::pages::look::LOOK;
+use crate::process::pages::poll_policy::POLL_FOR;
 use crate::process::pages::shared_ring::SharedRing;
 use crate::process::value::attachments::{Arrivals, Descriptors};
 use crate::process::wire::Frame;
@@ -118,7 +118,7 @@ impl FastInlet {
         };
         let pages = &outlet.pages;
         let mut is_empty = self.received.tidy();
-        let mut looks = ticks::Looks::new(LOOK);
+        let mut looks = ticks::Looks::new(POLL_FOR);
         while is_empty && !self.finds_frame() {
             let deliveries = pages.deliveries();
             if deliveries != self.deliveries {
@@ -133,7 +133,7 @@ impl FastInlet {
                 false => hint::spin_loop(),
             }
         }
-        (!is_empty || self.has_frame) && pages.is_heard()
+        (!is_empty || self.has_frame) && pages.is_known()
     }
 
     fn ring(&self) -> Option<SharedRing<'_>> {

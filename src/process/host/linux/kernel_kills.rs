@@ -4,7 +4,7 @@
 //! counts such kills for each group.
 //!
 //! A worker that exceeds its own limit (`worker/memory.rs`) aborts with the allocator's message
-//! instead: `worker_stderr.rs` finds that, and `Link::reap` judges it. `Driver::bury` joins both
+//! instead: `worker_stderr.rs` finds that, and `Link::reap` judges it. `Driver::remove` joins both
 //! signs.
 //!
 //! Tests: `tests/process/limits.rs`.

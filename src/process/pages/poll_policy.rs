@@ -10,7 +10,7 @@ use crate::loom::{hint, thread};
 use crate::sys::{processors, ticks};
 
 /// How long a thread that waits for a result or for work polls before it sleeps, in ticks.
-pub(crate) const LOOK: u64 = 20 * ticks::MICROSECOND;
+pub(crate) const POLL_FOR: u64 = 20 * ticks::MICROSECOND;
 
 /// A yield that takes so long has let another program compute.
 const LONG_YIELD: u64 = 1_000 * ticks::MICROSECOND;
@@ -19,14 +19,14 @@ const BREAK: u64 = 20_000 * ticks::MICROSECOND;
 
 /// Whether polling pays on this machine.
 #[derive(Debug)]
-pub(crate) struct Watching {
+pub(crate) struct PollPolicy {
     /// Both sides share one processor.
     pub(crate) yields: bool,
     /// Until when no caller polls.
     pauses_until: AtomicU64,
 }
 
-impl Watching {
+impl PollPolicy {
     pub(crate) fn new() -> Self {
         Self {
             yields: processors::by_affinity() < 2,
