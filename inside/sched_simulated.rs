@@ -387,7 +387,7 @@ impl World {
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
         let spreads = self.machines > 0 && !self.chance(4);
-        work.options.more().context = known.context.then(|| context(id, ends, spreads));
+        work.options.context = known.context.then(|| Arc::new(context(id, ends, spreads)));
         self.jobs.insert(id, known);
         self.sched.submit(id, work, self.now);
         self.open.push((id, 0, size));
@@ -407,7 +407,7 @@ impl World {
             book,
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
-        work.options.more().context = has_context.then(|| context(id, false, true));
+        work.options.context = has_context.then(|| Arc::new(context(id, false, true)));
         let known = Known {
             size,
             context: has_context,
@@ -1286,7 +1286,7 @@ impl World {
             book: self.book.clone(),
         };
         let mut options = CallOptions::default();
-        options.more().priority = priority;
+        options.priority = priority;
         let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         let known = Known {
             size: 1,

@@ -87,7 +87,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         C: Serialize + DeserializeOwned + 'static,
     {
         let encoded = pool.common(context).map(|context| {
-            options.more().context = Some(context);
+            options.context = Some(Arc::new(context));
         });
         Self {
             pool,
@@ -218,7 +218,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn priority(mut self, priority: i32) -> Self {
-        self.options.more().priority = priority;
+        self.options.priority = priority;
         self
     }
 

@@ -65,19 +65,12 @@ pub(crate) struct CallOptions {
     pub(crate) name: Option<String>,
     /// The counter of a progress bar.
     pub(crate) counter: Option<Counter>,
-    /// The rarely used options.
-    pub(crate) more: Option<Box<More>>,
-}
-
-/// The rarely used options.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct More {
     /// Items with a higher priority run sooner.
     pub(crate) priority: i32,
     /// The attachments that the item waits for.
     pub(crate) needs: Vec<Arc<dyn Late>>,
     /// What the function borrows for each item.
-    pub(crate) context: Option<Context>,
+    pub(crate) context: Option<Arc<Context>>,
 }
 
 impl CallOptions {
@@ -86,14 +79,6 @@ impl CallOptions {
             Some(name) => task.named(name.clone()),
             None => task,
         }
-    }
-
-    pub(crate) fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
-    }
-
-    pub(crate) fn priority(&self) -> i32 {
-        self.more.as_ref().map_or(0, |more| more.priority)
     }
 }
 
@@ -130,7 +115,7 @@ impl Work {
     }
 
     pub(crate) fn context(&self) -> Option<&Context> {
-        self.options.more.as_ref()?.context.as_ref()
+        self.options.context.as_deref()
     }
 }
 

@@ -51,7 +51,7 @@ impl PoolState {
                 let awaited = chunk.awaited();
                 let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
                 if !needs.is_empty() {
-                    work.options.more().needs = awaited;
+                    work.options.needs = awaited;
                 }
                 let submit = Mail::Submit { id, work };
                 // Refused mail is dropped here, and its task ends in `Closed`.

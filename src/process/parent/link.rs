@@ -135,8 +135,6 @@ pub(crate) struct Link {
     is_shut: bool,
     /// Every way to end it has been tried: when to abandon it.
     pub(crate) abandon_at: Option<Instant>,
-    /// A launcher has started it.
-    is_launched: bool,
     /// The process that stands for it has ended, and its stream has not.
     pub(crate) has_outlived: bool,
     /// How that process has ended.
@@ -216,7 +214,6 @@ impl Link {
             carrier,
             is_shut: false,
             abandon_at: None,
-            is_launched: false,
             has_outlived: false,
             status: None,
             finish_at: None,
@@ -267,8 +264,7 @@ impl Link {
             lifeline,
         };
         let mut link = Self::new(child, carrier, stderr, output);
-        link.is_launched = settings.launcher.is_some();
-        link.startup.take_if(|_| link.is_launched);
+        link.startup.take_if(|_| settings.launcher.is_some());
         link.welcome(settings, theirs.as_ref())?;
         newborn.0 = None;
         Ok(link)
@@ -288,7 +284,7 @@ impl Link {
             let own = getsockname(&self.child.socket);
             own.is_ok_and(|own| own.address_family() == AddressFamily::UNIX)
         };
-        let asks = CARRIES && self.is_launched && is_local();
+        let asks = CARRIES && self.is_launched() && is_local();
         let any = asks.then(io::pipe).transpose()?;
         let pages = self.carrier.descriptors();
         let descriptors: Vec<_> = pages
@@ -412,6 +408,11 @@ impl Link {
         }
         self.wait(Vec::new(), Frame::Nudge.head(0), Body::Nothing);
         true
+    }
+
+    /// Whether a launcher has started it.
+    fn is_launched(&self) -> bool {
+        self.startup.is_none()
     }
 
     /// Whether frames wait for room in the socket.
@@ -559,7 +560,7 @@ impl Link {
 
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
-        if self.child.kill() && !self.is_launched {
+        if self.child.kill() && !self.is_launched() {
             return;
         }
         let is_shut = std::mem::replace(&mut self.is_shut, true);
@@ -568,7 +569,7 @@ impl Link {
             // closes that end. Until then its records are read, so an item that it begins meanwhile
             // is not run again.
             _ if !is_shut => self.child.shut(),
-            Some(_) if !self.is_launched => self.cut(),
+            Some(_) if !self.is_launched() => self.cut(),
             // The process at the other end did not do that in time: all items that it has count as
             // begun.
             process => {
@@ -610,7 +611,7 @@ impl Link {
     /// is left of the process's group is killed, since it may hold the stream; and the worker,
     /// unless the process has ended well, and so has handed it over.
     pub(crate) fn process_ended(&mut self) -> bool {
-        if !self.is_launched || self.at_end {
+        if !self.is_launched() || self.at_end {
             return true;
         }
         self.has_outlived = true;
@@ -631,7 +632,7 @@ impl Link {
         if self.child.process.is_none() || self.has_outlived {
             return true;
         }
-        match self.is_launched {
+        match self.is_launched() {
             true => self.finish_at = Some(Instant::now() + LEAVE_LIMIT),
             false => self.finish_off(),
         }
@@ -667,6 +668,6 @@ impl Link {
         (exit.code, exit.signal) = (ending.code, ending.signal);
         exit.stderr_tail = worker_stderr::text(ending.stderr.as_bytes());
         exit.note = self.note.take().or(ending.note);
-        (exit, self.is_launched && ending.loses_records)
+        (exit, self.is_launched() && ending.loses_records)
     }
 }

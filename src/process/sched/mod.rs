@@ -497,7 +497,7 @@ impl Sched {
         }
         // After the jobs of the same priority, or before them. (The queue is sorted, including jobs
         // that have ended.)
-        let own = job.work.options.priority();
+        let own = job.work.options.priority;
         let place = match first {
             true => self.queue.partition_point(|(other, _)| *other > own),
             false => self.queue.partition_point(|(other, _)| *other >= own),
