@@ -26,6 +26,7 @@ use crate::process::value::bulk::Bulk;
 use crate::process::value::kept;
 use crate::process::value::kept::{Answer, Bytes, Kept};
 use crate::process::value::portable::Portable;
+use crate::process::value::reason;
 use crate::process::value::scope;
 use crate::process::wire::CodeRef;
 use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, promise};
@@ -284,7 +285,7 @@ impl<R> Serialize for Remote<R> {
                 Some(Ok(Bytes::Own(bytes))) => Ok(bytes),
                 Some(Ok(_)) => {
                     let attachment = kept.attachment();
-                    let attachment = attachment.map_err(|error| scope::said(&error.to_string()));
+                    let attachment = attachment.map_err(|error| reason::set(&error.to_string()));
                     Err(attachment.and_then(|attachment| scope::attach(&attachment)))
                 }
                 // If its call fails, the waiting call ends with that error.
@@ -308,7 +309,7 @@ impl<'de, R: Portable> Deserialize<'de> for Remote<R> {
             Err(number) => Bytes::arrived(number),
         };
         let read = bytes.and_then(|bytes| {
-            let value = kept::value(bytes.get()).map_err(|why| scope::said(&why))?;
+            let value = kept::value(bytes.get()).map_err(|why| reason::set(&why))?;
             Ok(Self(State::Here(Box::new(value), bytes)))
         });
         read.map_err(D::Error::custom)

@@ -49,6 +49,7 @@ use super::rooms::{PAGE, Rooms};
 use crate::loom::Mutex;
 use crate::process::host::{broken_pipe, conduit, ends, free_memory, large_pages};
 use crate::process::value::attachments::Attachment;
+use crate::process::value::reason;
 use crate::process::value::scope;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::files;
@@ -209,7 +210,7 @@ impl ChannelPipe {
     pub(super) fn unload(side: Side, (files, numbers): Names) -> Result<Arc<Self>, String> {
         let [pipe, file, credits] = files.map(scope::attached);
         let (pipe, file, credits) = (pipe?, file?, credits?);
-        let wrong = || scope::said("what came along is no end of a channel");
+        let wrong = || reason::set("what came along is no end of a channel");
         let [capacity, length] = numbers.map(|number| number.clamp(1, LARGEST as u64) as usize);
         if ends::is_pipe(&pipe, side == Side::Sends) != Ok(true) || !LENGTHS.contains(&length) {
             return Err(wrong());

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use super::decoder::{DecodingThread, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::value::attachments::{Arrivals, Descriptors};
+use crate::process::value::beside::Decoding;
 use crate::process::value::copies::Copies;
 use crate::process::value::depth;
 use crate::process::value::scope;
-use crate::process::value::scope::Decoding;
 use crate::process::value::shared_buffer::{Lending, View};
 use crate::task::panic;
 

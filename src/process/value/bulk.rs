@@ -18,6 +18,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::raw_plain::{Array, Plain, bytes_of, numbers_of};
+use super::reason;
 use super::scope;
 use crate::process::host::large_pages;
 
@@ -173,7 +174,7 @@ impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
         }
         numbers_of(bytes).map(Bulk::from).ok_or_else(|| {
             let words = format!("{} bytes are no whole number of elements", bytes.len());
-            E::custom(scope::said(&words))
+            E::custom(reason::set(&words))
         })
     }
 

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
+use super::beside::{Encoding, PLAIN};
 use super::codec::{encode, encode_own};
 use super::copies::CopySource;
-use super::scope::{Encoding, PLAIN};
 use super::shared_buffer::{Lent, LentList, Place, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;
@@ -388,6 +388,7 @@ impl Piece {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::process::value::reason;
     use crate::process::value::scope;
     use crate::process::wire::Reader;
     use serde::ser::{Error, Serializer};
@@ -452,7 +453,7 @@ mod tests {
         for text in &texts {
             chunk.push(text).unwrap();
             assert!(chunk.push(&Refuses).is_err());
-            assert!(scope::words().is_some_and(|words| words.contains("never")));
+            assert!(reason::take().is_some_and(|words| words.contains("never")));
         }
         assert_eq!(chunk.len(), 4);
         let mut piece = Piece::whole(Arc::new(chunk), 10);

@@ -25,10 +25,12 @@ use postcard_described::Encoded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::beside::Encoding;
 use super::depth::Depth;
 use super::known::{is_number, is_plain};
 use super::raw_plain::Array;
-use super::scope::{self, Encoding};
+use super::reason;
+use super::scope;
 use super::shared_buffer::is_large;
 use super::vector;
 use crate::process::host::{free_memory, large_pages};
@@ -101,7 +103,7 @@ fn take(whole: &mut dyn Array, start: usize, own: &mut Encoding) -> Result<()> {
 /// The error for a piece of so many bytes, with the words for it.
 #[cold]
 fn no_memory(length: usize, error: &dyn std::fmt::Display) -> Error {
-    scope::said(&format!("{length} bytes of it in one piece: {error}"));
+    reason::set(&format!("{length} bytes of it in one piece: {error}"));
     Error::SerializeBufferFull
 }
 
@@ -131,13 +133,13 @@ fn refused(error: described::Error) -> Error {
             let words = match error {
                 // (Ours, and whole.)
                 described::Error::Serialize(words)
-                    if scope::words().as_deref() == Some(&*words) =>
+                    if reason::take().as_deref() == Some(&*words) =>
                 {
                     words
                 }
                 error => error.to_string(),
             };
-            scope::said(&words);
+            reason::set(&words);
             Error::SerdeSerCustom
         }
     }
@@ -213,7 +215,7 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
 ) -> std::result::Result<T, String> {
     let alone = is_number::<T>();
     if !alone {
-        drop(scope::words());
+        drop(reason::take());
     }
     if !is_plain::<T>() {
         return decode_described(bytes);
@@ -242,7 +244,7 @@ fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T,
     let value = value.map_err(|error| match error {
         described::Error::Codec(error) => explain(error),
         // (Ours, and whole.)
-        described::Error::Deserialize(words) if scope::words().as_deref() == Some(&*words) => words,
+        described::Error::Deserialize(words) if reason::take().as_deref() == Some(&*words) => words,
         error => error.to_string(),
     })?;
     match scope::is_unread(bytes) {
@@ -260,7 +262,7 @@ fn unread() -> String {
 /// The text of a codec error, with its usual cause.
 #[cold]
 pub(crate) fn explain(error: Error) -> String {
-    let words = scope::words();
+    let words = reason::take();
     match error {
         Error::SerdeSerCustom | Error::SerdeDeCustom => words.map_or_else(
             || format!("{error} (raised by its `Serialize` or `Deserialize`)"),

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use postcard::{Error, Result};
 use postcard_described::Limit;
 
+use super::reason;
 use super::scope;
 use crate::loom::per_thread;
 use crate::sys::stack;
@@ -65,7 +66,7 @@ impl Depth {
             return Ok(());
         }
         let _ = WAS_REACHED.try_with(|was| was.set(true));
-        scope::said("it nests more deeply than the stack of this thread allows");
+        reason::set("it nests more deeply than the stack of this thread allows");
         Err(Error::SerdeDeCustom)
     }
 }

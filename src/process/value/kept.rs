@@ -25,11 +25,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attachments::{Attachment, Late};
+use super::beside::Encoding;
 use super::bulk::Bulk;
 use super::codec::{codec_error, decode, encode};
 use super::mapped::Mapped;
 use super::raw_plain::MappedSlice;
-use super::scope::{self, Encoding};
+use super::reason;
+use super::scope;
 use super::shared::Shared;
 use crate::loom::Mutex;
 use crate::sys::fork;
@@ -51,7 +53,7 @@ pub(crate) fn answer<R: Serialize + 'static>(value: &R) -> Result<Answer, postca
     let (mut bytes, mut beside) = (vec![0], Some(Encoding::bytes(KEPT)));
     encode(value, &mut bytes, &mut beside)?;
     if beside.is_some_and(|own| !own.is_empty()) {
-        scope::said(KEPT);
+        reason::set(KEPT);
         return Err(postcard::Error::SerdeSerCustom);
     }
     Ok(match bytes.len() <= SMALL {
@@ -79,7 +81,7 @@ impl Bytes {
 
     /// The bytes that have come with an argument under the number `id`.
     pub(crate) fn arrived(id: u64) -> Result<Self, String> {
-        let said = |error: io::Error| scope::said(&error.to_string());
+        let said = |error: io::Error| reason::set(&error.to_string());
         Self::of(scope::attached(id)?).map_err(said)
     }
 

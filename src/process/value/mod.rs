@@ -2,10 +2,10 @@
 //!
 //! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
 //! which types it adds a description (the crate `postcard-described`); a `vector` of bytes is
-//! copied. What does not fit into bytes goes with them (`scope`): descriptors (`attachments`), some
-//! of which stand for memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a
-//! worker keeps (`sent_memory`, `kept_mappings`); and large arrays of numbers (`bulk`), which are
-//! lent (`shared_buffer`).
+//! copied. What does not fit into bytes goes with them (`beside`, `scope`): descriptors
+//! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
+//! (`copies`), and which a worker keeps (`sent_memory`, `kept_mappings`); and large arrays of
+//! numbers (`bulk`), which are lent (`shared_buffer`).
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
@@ -48,6 +48,7 @@ macro_rules! as_slice {
 }
 
 pub(super) mod attachments;
+pub(super) mod beside;
 pub(super) mod bulk;
 pub(super) mod chunk;
 pub(super) mod codec;
@@ -60,6 +61,7 @@ pub(super) mod known;
 pub(super) mod mapped;
 pub(super) mod portable;
 pub(super) mod raw_plain;
+pub(super) mod reason;
 mod refused;
 pub(super) mod scope;
 pub(super) mod sent_memory;

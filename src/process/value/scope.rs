@@ -1,10 +1,9 @@
 //! The context of an encoding or decoding on this thread: what travels with the bytes.
 //!
 //! **Job.** serde's traits take no extra argument, so everything that a `Serialize` or
-//! `Deserialize` of this crate needs besides the bytes is kept in one thread-local: while a value
-//! is encoded, what travels with it ([`Encoding`]: descriptors, and numbers in shared memory);
-//! while one is decoded, what has arrived with it; and the message of an error, because the codec's
-//! errors have none.
+//! `Deserialize` of this crate needs besides the bytes is in a thread-local: while a value is
+//! encoded, what travels with it ([`Encoding`]); while one is decoded, what has arrived with it
+//! ([`Decoding`]).
 //!
 //! [`encoding`] and [`decoding`] set it while a closure runs, and then put the previous context
 //! back, even if it panics: a `Serialize` may itself make calls. Outside them nothing can be
@@ -23,20 +22,18 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use postcard_described::Description;
-
-use super::attachments::{Attachment, Descriptors, Late, MAX_DESCRIPTORS};
-use super::raw_plain::{Array, Plain, array};
-use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
+use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
+use super::beside::{Decoding, Encoding, is_worth_it};
+use super::raw_plain::{Plain, array};
+use super::reason;
+use super::shared_buffer::{Lent, is_large};
 use crate::loom::per_thread;
 use crate::process::host::free_memory;
-use crate::process::host::handover::CARRIES;
 use crate::process::wire::MOST_LENT;
 
 struct Scope {
     encoding: Cell<Option<Box<Encoding>>>,
     decoding: Cell<Option<Box<Decoding>>>,
-    words: Cell<Option<Box<str>>>,
 }
 
 per_thread! {
@@ -45,77 +42,7 @@ per_thread! {
     static SCOPE: ManuallyDrop<Scope> = ManuallyDrop::new(Scope {
         encoding: Cell::new(None),
         decoding: Cell::new(None),
-        words: Cell::new(None),
     });
-}
-
-/// What travels with the bytes of an encoding. It is reused for the next one.
-#[derive(Debug, Default)]
-pub(crate) struct Encoding {
-    lender: Option<Arc<SharedBuffer>>,
-    /// If only bytes can travel: why (to or from a plain worker, or because the result is kept).
-    /// Then attachments must be ones that a copy can replace.
-    plain: Option<&'static str>,
-    /// Large arrays that are not lent may be sent ahead of the value (`copies`).
-    pub(crate) sends_ahead: bool,
-    /// The address and length of the bytes that may be left out, and the type of their numbers.
-    offer: Option<(usize, usize, u8)>,
-    pub(crate) attachments: Vec<Arc<Attachment>>,
-    /// The call can wait for attachments that do not exist yet.
-    pub(crate) waits: bool,
-    /// The attachments that it waits for.
-    pub(crate) awaited: Vec<Arc<dyn Late>>,
-    /// The numbers that were left out of the bytes, in order.
-    pub(crate) lent: Vec<Lent>,
-    /// For the codec, between values.
-    pub(crate) description: Description,
-}
-
-impl Encoding {
-    /// An encoding whose large arrays may be lent by `lender`.
-    pub(crate) fn lending(lender: Arc<SharedBuffer>) -> Box<Self> {
-        Box::new(Self {
-            lender: Some(lender),
-            ..Self::default()
-        })
-    }
-
-    /// An encoding for bytes alone, and why.
-    pub(crate) fn bytes(why: &'static str) -> Box<Self> {
-        Box::new(Self {
-            plain: Some(why),
-            ..Self::default()
-        })
-    }
-
-    /// Whether nothing travels with the bytes.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.attachments.is_empty() && self.lent.is_empty() && self.awaited.is_empty()
-    }
-
-    /// Moves `whole`, which is the value itself, out of the bytes, if it can be lent or sent ahead:
-    /// an empty one stays. `at` is how many bytes there are behind its length.
-    pub(crate) fn take(&mut self, whole: &mut dyn Array, at: usize) {
-        let lender = self.lender.as_ref();
-        let lent = lender.and_then(|lender| lender.lend(whole.bytes(), at));
-        let ahead = self.sends_ahead && is_worth_it(whole.bytes());
-        match lent {
-            Some(lent) => {
-                drop(whole.take()); // it was copied into lent memory
-                self.lent.push(lent);
-            }
-            None if ahead => self.lent.push(Lent::ahead(at, whole.take())),
-            None => {}
-        }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.offer = None;
-        self.attachments.clear();
-        self.awaited.clear();
-        self.lent.clear();
-    }
 }
 
 /// Selects a part of the scope.
@@ -169,7 +96,7 @@ pub(crate) fn encoding<T, E>(
         }
     }
     own.get_or_insert_default();
-    drop(words());
+    drop(reason::take());
     let mut filled = Filled(own, false);
     let encoded = within(|scope| &scope.encoding, filled.0, encode);
     filled.1 = encoded.is_ok();
@@ -181,27 +108,16 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
     with(|scope| &scope.encoding, look)
 }
 
-/// The message for a descriptor that was to travel to or from a plain worker.
-pub(crate) const PLAIN: &str = if CARRIES {
-    "this pool's workers are plain (`plain_workers`), or on other machines: only bytes can be sent to \
-     them, and neither `SharedAtomics` nor the end of a channel can be copied; return results \
-     instead, and send data that is only read as `Shared`"
-} else {
-    "on this system all workers are plain (see `plain_workers`): only bytes can be sent to them, and \
-     `SharedAtomics` cannot be copied; return results instead, and send data that is only read as \
-     `Shared`"
-};
-
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
         if let Some(why) = own.plain.filter(|_| !attachment.is_fixed()) {
-            return Err(said(why));
+            return Err(reason::set(why));
         }
         let is_it = |other: &Arc<Attachment>| Arc::ptr_eq(other, attachment);
         if !own.attachments.iter().any(is_it) {
             if own.attachments.len() >= MAX_DESCRIPTORS {
-                return Err(said(&format!(
+                return Err(reason::set(&format!(
                     "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and \
                      this one has more"
                 )));
@@ -213,7 +129,7 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     attached.unwrap_or_else(|| Err(NO_CALL.to_owned()))
 }
 
-// Not with `said`, because this is not an error of a call.
+// Not with `reason::set`, because this is not an error of a call.
 const NO_CALL: &str = "it can be sent only in an argument or a result of a call to another process, and \
     not be serialized anywhere else";
 
@@ -223,17 +139,17 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
         if !own.waits {
             let failed = late.has_ended().then(|| late.attachment().err());
             return Err(match failed.flatten() {
-                Some(error) => said(&format!(
+                Some(error) => reason::set(&format!(
                     "the call that a `Remote` comes from has failed: {error}"
                 )),
-                None => said(
+                None => reason::set(
                     "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: \
                      here wait for it first (`Remote::ready`)",
                 ),
             });
         }
         if own.awaited.len() + own.attachments.len() >= MAX_DESCRIPTORS {
-            return Err(said(&format!(
+            return Err(reason::set(&format!(
                 "one argument can bring {MAX_DESCRIPTORS} of them along, and this one has more"
             )));
         }
@@ -241,14 +157,6 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
         Ok(())
     });
     attached.unwrap_or_else(|| Err(NO_CALL.to_owned()))
-}
-
-/// Shorter arrays are not sent ahead: then it costs little to copy them once more.
-const AHEAD_FROM: usize = 1 << 20;
-
-/// Whether `bytes` are worth sending ahead.
-fn is_worth_it(bytes: &[u8]) -> bool {
-    bytes.len() >= AHEAD_FROM
 }
 
 /// Offers `bytes`, numbers of this kind, while `work` passes them to a serializer: the encoder of a
@@ -287,22 +195,6 @@ pub(crate) fn leave_out(bytes: &[u8], at: usize) -> bool {
     with_encoding(leave_out).flatten().is_some()
 }
 
-/// The attachments and lent numbers that came with bytes that are decoded.
-#[derive(Debug)]
-pub(crate) struct Decoding {
-    descriptors: Descriptors,
-    missing: Option<Missing>,
-}
-
-impl Decoding {
-    pub(crate) fn new(descriptors: Descriptors, missing: Option<Missing>) -> Option<Box<Self>> {
-        Some(Box::new(Self {
-            descriptors,
-            missing,
-        }))
-    }
-}
-
 /// Decodes a value that came with `own`.
 pub(crate) fn decoding<T>(own: &mut Option<Box<Decoding>>, decode: impl FnOnce() -> T) -> T {
     within(|scope| &scope.decoding, own, decode)
@@ -316,7 +208,7 @@ fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
 
 /// The attachment with the sender's number `id`, while the value that it came with is decoded.
 pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
-    match with_decoding(|own| own.descriptors.find(id).map_err(said)) {
+    match with_decoding(|own| own.descriptors.find(id).map_err(reason::set)) {
         Some(found) => found,
         None => Err("it can be read only in an argument or a result of a call".to_owned()),
     }
@@ -324,14 +216,14 @@ pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
 
 /// Ends a decoding early: closes the descriptors that were not asked for, and releases the others,
 /// so that their new owners can close them.
-pub(crate) fn leave() {
+pub(crate) fn end_decoding() {
     drop(SCOPE.with(|scope| scope.decoding.take()));
 }
 
 /// The numbers for which an empty string stands, if they were lent. `bytes` is that string.
 pub(crate) fn find<T: Plain>(bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
     let found = with_decoding(|own| own.missing.as_mut()?.find(bytes))??;
-    Some(found.map_err(|why| said(&why)))
+    Some(found.map_err(|why| reason::set(&why)))
 }
 
 /// The decoder keeps `bytes`, to look at them again.
@@ -344,19 +236,6 @@ pub(crate) fn keep(bytes: &[u8]) {
 pub(crate) fn is_unread(bytes: &[u8]) -> bool {
     let look = |own: &mut Decoding| own.missing.as_ref()?.is_unread(bytes).then_some(());
     with_decoding(look).flatten().is_some()
-}
-
-/// Keeps the message of an error, because the codec's errors have none. Returns it as well.
-pub(crate) fn said(words: &str) -> String {
-    SCOPE.with(|scope| scope.words.set(Some(words.into())));
-    words.to_owned()
-}
-
-/// Takes the message that was [`said`] last. Also called before something else begins, so that an
-/// old message is not used for a later error.
-#[inline]
-pub(crate) fn words() -> Option<Box<str>> {
-    SCOPE.with(|scope| scope.words.take())
 }
 
 #[cfg(all(test, not(loom)))]
@@ -383,7 +262,7 @@ mod tests {
         let [a, b] = [attachment(), attachment()];
         assert!(attach(&a).unwrap_err().contains("call"));
         assert!(attached(1).unwrap_err().contains("call"));
-        assert!(words().is_none(), "nobody has asked");
+        assert!(reason::take().is_none(), "nobody has asked");
         let ((inner, again), outer) = packing(|| {
             attach(&a).unwrap();
             attach(&a).unwrap();
@@ -400,7 +279,7 @@ mod tests {
         });
         assert!(last.unwrap_err().contains("253"));
         assert_eq!(all.len(), MAX_DESCRIPTORS);
-        assert!(words().is_some() && words().is_none());
+        assert!(reason::take().is_some() && reason::take().is_none());
         let mut own = None;
         let refused = encoding(&mut own, || {
             attach(&a).map(drop).and(Err::<(), _>(String::new()))
@@ -416,8 +295,8 @@ mod tests {
             own.unwrap().is_empty(),
             "nothing is left of what has failed"
         );
-        said("of this one");
+        reason::set("of this one");
         packing(|| ());
-        assert!(words().is_none(), "and not of the next");
+        assert!(reason::take().is_none(), "and not of the next");
     }
 }

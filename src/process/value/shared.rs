@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::mapped::Mapped;
 use super::raw_plain::{MappedSlice, Plain, PlainAtomic, bytes_of};
+use super::reason;
 use super::scope;
 
 /// Where the elements are stored.
@@ -46,7 +47,7 @@ impl<T> Storage<T> {
             Self::Shared(slice) => scope::attach(&slice.mapped().attachment),
             Self::Own(own) => match again(own) {
                 Ok(mapped) => scope::attach(&mapped.attachment),
-                Err(error) => Err(scope::said(&format!(
+                Err(error) => Err(reason::set(&format!(
                     "there was no memory to share: {error}"
                 ))),
             },
@@ -65,8 +66,8 @@ impl<T> Storage<T> {
         let (number, bytes): (u64, u64) = Deserialize::deserialize(deserializer)?;
         let open = || {
             let mapped = Mapped::open(scope::attached(number)?, atomic_size);
-            let mapped = mapped.map_err(|error| scope::said(&error.to_string()))?;
-            slice(mapped, bytes).map_err(scope::said)
+            let mapped = mapped.map_err(|error| reason::set(&error.to_string()))?;
+            slice(mapped, bytes).map_err(reason::set)
         };
         open().map(Self::Shared).map_err(D::Error::custom)
     }

@@ -32,10 +32,11 @@ use crate::process::host::arena::Block;
 use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::value::attachments;
 use crate::process::value::attachments::Attachment;
+use crate::process::value::beside::{Encoding, PLAIN};
 use crate::process::value::codec::encode_own;
 use crate::process::value::copies::CopySource;
+use crate::process::value::reason;
 use crate::process::value::scope;
-use crate::process::value::scope::{Encoding, PLAIN};
 use crate::process::value::shared_buffer::{Due, Lent, Place, SharedBuffer};
 use crate::process::wire::clock;
 use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
@@ -240,7 +241,7 @@ impl Outlet {
             .iter()
             .map(|one| Ok((one.id, CopySource::of(one)?)));
         let memory: Vec<_> = memory.collect::<io::Result<_>>().map_err(|error| {
-            scope::said(&format!("a copy of it could not be sent: {error}"));
+            reason::set(&format!("a copy of it could not be sent: {error}"));
             postcard::Error::SerdeSerCustom
         })?;
         let arrays = own.lent.iter().filter_map(Lent::sent_ahead);
@@ -330,7 +331,7 @@ pub(crate) fn send(
                 std::thread::sleep(CROWDED);
                 patience = patience.saturating_sub(1);
                 if patience == 0 && !attachments.is_empty() {
-                    scope::said(
+                    reason::set(
                         "too many descriptors are on their way between processes (RLIMIT_NOFILE), \
                          or the system is out of memory",
                     );
@@ -451,7 +452,7 @@ impl<'a> Batch<'a> {
     #[inline]
     pub(crate) fn decoded(&mut self) {
         if self.begun == self.head.count {
-            scope::leave();
+            scope::end_decoding();
         }
         if self.head.ends {
             // Another process may wait until the parent has closed its copies (W26).

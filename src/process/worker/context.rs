@@ -23,11 +23,11 @@ use serde::de::DeserializeOwned;
 
 use crate::process::host::memory_file;
 use crate::process::value::attachments::{Attachment, Descriptors};
+use crate::process::value::beside::Decoding;
 use crate::process::value::codec::decode;
 use crate::process::value::kept::Bytes;
 use crate::process::value::mapped::Mapped;
 use crate::process::value::scope;
-use crate::process::value::scope::Decoding;
 use crate::process::wire::ServedContext;
 use crate::task::panic::{self, Panic};
 

@@ -60,10 +60,10 @@ use crate::process::host::worker::{
     standard_input,
 };
 use crate::process::value::attachments::{Attachment, Descriptors};
+use crate::process::value::beside::Decoding;
 use crate::process::value::copies::Copies;
 use crate::process::value::kept_mappings::KeptMappings;
 use crate::process::value::scope;
-use crate::process::value::scope::Decoding;
 use crate::process::value::shared_buffer::{Missing, View};
 use crate::process::wire::invitation::{ANY, Invitation};
 use crate::process::wire::{BatchHead, Frame, Reader, Record};
