@@ -280,7 +280,7 @@ impl World {
             patience: Duration::from_secs(1),
             initializer: initializes.then_some(initializer),
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
-            only: None,
+            one_process: None,
             elastic: None,
         };
         let replace_after = policy.replace_after;

@@ -299,7 +299,7 @@ impl ProcessBuilder {
         let chunk = Chunk::new(settings.plain).sending_ahead();
         let call = encode(&mut arg, code_of(f), chunk).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
-        settings.policy.only = Some(own.name.clone());
+        settings.policy.one_process = Some(own.name.clone());
         settings.own = Some(own.clone());
         let (shared, driver) = driving::start(settings)?;
         let options = CallOptions {

@@ -1,13 +1,13 @@
 //! What carries frames and records between the parent and a worker.
 //!
-//! Every worker has a stream. Beside it there may be *pages* that both processes map. Whether there
-//! are is decided once, when the worker is started (`Settings::plain`), and no other file asks: it
-//! asks the [`Carrier`] to do something, or the [`CallerPath`], which is the callers' part of it.
+//! Every worker has a stream. Most also have *pages* that both processes map; a worker without them
+//! is *plain* (`Settings::plain`). Other files do not ask which it is. They ask the [`Carrier`] to
+//! do something, or the [`CallerPath`], which is the callers' part of it.
 //!
 //! Pages add to the stream: gates that both sides see (`sched::progress`); results that can be read
 //! before they are sent, and after a death; frames that need no system call (`shared_ring`); large
 //! arrays in shared memory (`shared_buffer`); and the knowledge of which item has written what to
-//! standard error. Descriptors travel only to workers with pages. A worker without them is *plain*.
+//! standard error. Descriptors are sent only to workers that have pages.
 //!
 //! Tests: `tests/process/speed.rs`, `tests/process/plain.rs`.
 
@@ -34,7 +34,7 @@ use crate::sys::refused::refused;
 
 /// What carries frames and records between the parent and one worker.
 pub(crate) enum Carrier {
-    /// Pages that both map, beside the stream.
+    /// Pages that both map, and the stream.
     Pages(ParentPages),
     /// The stream alone: the worker is plain. The driver waits for the valve in place of the
     /// socket, if the system has valves.

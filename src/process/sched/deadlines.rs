@@ -3,21 +3,22 @@
 //! 1. An item is *cancelled* by its caller, by its timeout, or because its job has failed. It sees
 //!    that in its token. If it still runs after the grace period, everything else is taken back
 //!    from its worker, and the worker is killed (W4).
-//! 2. An item with a *timeout* is timed from its start, which its worker records in the gate, but
-//!    no later than the parent has seen it run: a worker that writes false times there gains one
-//!    timeout, or a second. The parent checks once when the first item of the frame could be late.
-//!    If another item runs then, it checks again when that one is late: one check per timeout and
-//!    frame, not one per item. Finished results are read first, so an item that ended in time is
-//!    never blamed. A worker may also be killed, after a separate grace period, because of a frame
-//!    with ends of channels that was taken back before it had begun: the ends stay open until the
-//!    worker reads that, and a stopped one never does (W25). A plain worker that does not say how
-//!    far it got in a recalled frame is killed as well, unless it runs a wanted item.
-//! 3. Finished results do not wait for unfinished ones in two cases: each item has its own waiter
+//! 2. An item with a *timeout* is timed from its start. The worker records that in the gate, and
+//!    the parent takes the time at which it has seen the item run if that is earlier, so a worker
+//!    that writes false times gains one timeout, or a second. A frame is checked when its first
+//!    item could be late; if another item runs then, again when that one could be late. That is one
+//!    check for each timeout and frame, not for each item. Finished results are read before a
+//!    check, so no item is blamed that ended in time.
+//! 3. A worker is also *killed without an item's fault*: if it has not read a frame with ends of
+//!    channels that was taken back, since the ends stay open until it does, and a stopped worker
+//!    never does (W25); and if it is plain, does not answer how far it got, and runs no wanted
+//!    item.
+//! 4. Finished results do not wait for unfinished ones in two cases: each item has its own waiter
 //!    (`each`); or brief frames are queued behind a long one. Then the results of a frame that
 //!    takes longer than expected are read early, and its items that have not begun are taken back,
 //!    so that the frame ends with the running item.
-//! 4. A worker that does not begin its first frame is woken, once: it may sleep although it reports
-//!    that it does not (`fast`).
+//! 5. A worker that does not begin its first frame is woken, once: it may sleep although it reports
+//!    that it does not (`shared_ring`).
 //!
 //! **Cost.** Each turn searches all sent frames for the next deadline. That is at most
 //! [`GATES`](crate::process::host::gate::GATES) frames per worker, mostly two, however many calls

@@ -53,7 +53,9 @@ impl Sched {
                 self.run_again(frame.job, piece, now);
             }
         }
-        if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
+        if self.policy.one_process.is_some()
+            && self.jobs.values().all(|job| job.readings.is_empty())
+        {
             // The unfinished items of a `Process` will never end.
             self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
         } else if self.is_hopeless(index) {

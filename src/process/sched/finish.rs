@@ -128,7 +128,7 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
             return;
         };
-        let is_one_process = self.policy.only.is_some();
+        let is_one_process = self.policy.one_process.is_some();
         if !is_one_process && job.holds() && !job.has_failed() && self.ending.is_none() {
             // The thread that ends it may also be the one that drops its values.
             job.is_handed_over = true;

@@ -113,7 +113,7 @@ pub(crate) struct Policy {
     /// A worker is replaced after this many items.
     pub(crate) replace_after: Option<u64>,
     /// The pool has one process, with this name, which is never replaced.
-    pub(crate) only: Option<Arc<str>>,
+    pub(crate) one_process: Option<Arc<str>>,
     /// The number of workers follows the work.
     pub(crate) elastic: Option<Elastic>,
 }
@@ -354,8 +354,8 @@ impl Sched {
     /// up, or the pool ends and nothing is queued. (The one process of a `Process` is not replaced
     /// once it has run its item.)
     fn wants(&self, index: usize) -> bool {
-        let had_its_item =
-            self.policy.only.is_some() && (self.deferred_job.is_some() || !self.jobs.is_empty());
+        let had_its_item = self.policy.one_process.is_some()
+            && (self.deferred_job.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
         let waits = self.late || !self.queue.is_empty();
         self.broken.is_none() && index < self.slots_end && (idle || waits)
@@ -435,7 +435,7 @@ impl Sched {
             frame.ends = ends;
             frame.brief = !ends && worker.is_brief(frame.cost, now);
             frame.check_at = job.work.options.timeout.map(|timeout| now + timeout);
-            if self.policy.only.is_some() {
+            if self.policy.one_process.is_some() {
                 // It is never sent again, and should not keep its attachments open.
                 frame.piece = piece.without_bytes();
             }

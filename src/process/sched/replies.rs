@@ -15,8 +15,8 @@ use super::{Initializer, Sched};
 use crate::process::host::image::image;
 use crate::process::job::decoder::{self, DecodingThread};
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
-use crate::process::value::beside::Decoding;
 use crate::process::value::codec::codec_error;
+use crate::process::value::extras::Decoding;
 use crate::process::value::scope;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::task::panic::{Panic, PanicLocation};
@@ -206,7 +206,7 @@ impl Sched {
     /// The name of a worker, for messages.
     fn worker_name(&self, worker: usize) -> String {
         let pid = self.workers[worker].pid;
-        match &self.policy.only {
+        match &self.policy.one_process {
             Some(name) => format!("{name} (process {pid})"),
             None => format!("process {pid}"),
         }

@@ -343,7 +343,7 @@ impl Worker {
     }
 
     /// When to wake it because it has not begun its first frame: it may sleep although it claims to
-    /// be awake (`fast`).
+    /// be awake (`shared_ring`).
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let waits = self.frames.front().is_some_and(|frame| frame.begun() == 0);
         waits.then_some(self.front_since + NUDGE_AFTER)

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
-use super::beside::{Encoding, PLAIN};
 use super::codec::{encode, encode_own};
 use super::copies::CopySource;
+use super::extras::{Encoding, PLAIN};
 use super::shared_buffer::{Lent, LentList, Place, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;

@@ -25,8 +25,8 @@ use postcard_described::Encoded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::beside::Encoding;
 use super::depth::Depth;
+use super::extras::Encoding;
 use super::known::{is_number, is_plain};
 use super::raw_plain::Array;
 use super::reason;

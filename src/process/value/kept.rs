@@ -25,9 +25,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attachments::{Attachment, Late};
-use super::beside::Encoding;
 use super::bulk::Bulk;
 use super::codec::{codec_error, decode, encode};
+use super::extras::Encoding;
 use super::mapped::Mapped;
 use super::raw_plain::MappedSlice;
 use super::reason;

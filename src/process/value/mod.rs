@@ -2,7 +2,7 @@
 //!
 //! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
 //! which types it adds a description (the crate `postcard-described`); a `vector` of bytes is
-//! copied. What does not fit into bytes goes with them (`beside`, `scope`): descriptors
+//! copied. What does not fit into bytes goes with them (`extras`, `scope`): descriptors
 //! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
 //! (`copies`), and which a worker keeps (`sent_memory`, `kept_mappings`); and large arrays of
 //! numbers (`bulk`), which are lent (`shared_buffer`).
@@ -48,12 +48,12 @@ macro_rules! as_slice {
 }
 
 pub(super) mod attachments;
-pub(super) mod beside;
 pub(super) mod bulk;
 pub(super) mod chunk;
 pub(super) mod codec;
 pub(super) mod copies;
 pub(super) mod depth;
+pub(super) mod extras;
 mod in_hand;
 pub(super) mod kept;
 pub(super) mod kept_mappings;

@@ -23,7 +23,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
-use super::beside::{Decoding, Encoding, is_worth_it};
+use super::extras::{Decoding, Encoding, is_worth_it};
 use super::raw_plain::{Plain, array};
 use super::reason;
 use super::shared_buffer::{Lent, is_large};

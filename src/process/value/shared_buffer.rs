@@ -392,9 +392,9 @@ mod tests {
     use crate::process::Bulk;
     use crate::process::host::ledger::Ledger;
     use crate::process::value::attachments::Descriptors;
-    use crate::process::value::beside::Decoding;
     use crate::process::value::chunk::Chunk;
     use crate::process::value::codec::decode;
+    use crate::process::value::extras::Decoding;
     use crate::process::value::scope;
 
     fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {

@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 
 use crate::process::host::memory_file;
 use crate::process::value::attachments::{Attachment, Descriptors};
-use crate::process::value::beside::Decoding;
 use crate::process::value::codec::decode;
+use crate::process::value::extras::Decoding;
 use crate::process::value::kept::Bytes;
 use crate::process::value::mapped::Mapped;
 use crate::process::value::scope;

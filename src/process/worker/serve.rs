@@ -60,8 +60,8 @@ use crate::process::host::worker::{
     standard_input,
 };
 use crate::process::value::attachments::{Attachment, Descriptors};
-use crate::process::value::beside::Decoding;
 use crate::process::value::copies::Copies;
+use crate::process::value::extras::Decoding;
 use crate::process::value::kept_mappings::KeptMappings;
 use crate::process::value::scope;
 use crate::process::value::shared_buffer::{Missing, View};

@@ -1,4 +1,4 @@
-//! What travels beside the bytes of a value: descriptors, and numbers in shared memory.
+//! What travels with the bytes of a value: descriptors, and numbers in shared memory.
 //!
 //! `scope` makes them known to the traits that encode and decode.
 //!
