@@ -4,7 +4,7 @@
 //! (`launch`), so that `std` can start the process without running code between fork and exec. The
 //! parent uses its end only with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket,
 //! so the worker's end blocks as it should. (Where not every call has the flag, our end is
-//! non-blocking: `sys::sockets`.) Small frames for a worker that is awake go another way (`fast`).
+//! non-blocking: `sys::sockets`.) Small frames for a worker that is awake go another way (`carrier`).
 //!
 //! A frame that the kernel refuses for lack of memory, or because too many descriptors are in
 //! transit, stays queued. The link tries again after a pause, because the kernel does not tell when
@@ -270,7 +270,7 @@ impl Link {
         Ok(link)
     }
 
-    /// Sends the first frame, and with it the descriptors of the fast path and the worker's end of
+    /// Sends the first frame, and with it the descriptors of the pages and the worker's end of
     /// the lifeline; or any descriptor, by which a launcher's worker sees that nothing forwards the
     /// stream to it. It fits into the empty socket.
     fn welcome(&mut self, settings: &Settings, lifeline: Option<&OwnedFile>) -> io::Result<()> {

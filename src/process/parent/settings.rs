@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     /// The limit to an item's memory, in bytes.
     pub(crate) memory: Option<u64>,
-    /// The workers are plain: a stream of bytes, without the fast path.
+    /// The workers are plain: a stream of bytes, without pages that both map.
     pub(crate) plain: bool,
     /// What starts the workers, if they are not children of this process. Then they are plain.
     pub(crate) launcher: Option<Arc<dyn Launcher>>,
