@@ -142,5 +142,5 @@ pub use once_cell::OnceCell;
 pub use raw_mutex_arc::MutexGuardArc;
 pub use raw_reentrant::{ReentrantMutex, ReentrantMutexGuard};
 #[cfg(not(loom))]
-pub use rw_lock::{RwLock, RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard};
+pub use rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Semaphore, SemaphoreGuard, SemaphoreGuardArc};

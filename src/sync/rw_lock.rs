@@ -11,23 +11,15 @@ use super::guard::guard;
 /// across an `.await`.
 ///
 /// Writers go first: while one waits, new readers wait behind it. So a task that reads must not ask
-/// again: it would wait for a writer that waits for it. An *upgradable* reader, of which there is
-/// one at a time, lets plain readers in, and may become the writer without releasing the lock. A
-/// panic does not poison it.
+/// again: it would wait for a writer that waits for it. A panic does not poison it.
 ///
 /// ```
-/// use trefoil::sync::{RwLock, RwLockUpgradableReadGuard as Upgradable};
+/// use trefoil::sync::RwLock;
 ///
 /// let lock = RwLock::new(1);
 /// assert_eq!(*lock.read_blocking() + *lock.read_blocking(), 2);
-/// trefoil::run(async {
-///     let read = lock.upgradable_read().await;
-///     if *read == 1 {
-///         *Upgradable::upgrade(read).await += 1;
-///     }
-///     *lock.write().await *= 2;
-/// });
-/// assert_eq!(lock.into_inner(), 4);
+/// trefoil::run(async { *lock.write().await *= 2 });
+/// assert_eq!(lock.into_inner(), 2);
 /// ```
 #[derive(Default)]
 pub struct RwLock<T: ?Sized>(async_lock::RwLock<T>);
@@ -37,18 +29,12 @@ pub struct RwLock<T: ?Sized>(async_lock::RwLock<T>);
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, T: ?Sized>(async_lock::RwLockReadGuard<'a, T>);
 
-/// Shared access to the value of a [`RwLock`], which may become exclusive.
-#[must_use = "the lock is released when this is dropped"]
-#[clippy::has_significant_drop]
-pub struct RwLockUpgradableReadGuard<'a, T: ?Sized>(async_lock::RwLockUpgradableReadGuard<'a, T>);
-
 /// Exclusive access to the value of a [`RwLock`], which is released when this is dropped.
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized>(async_lock::RwLockWriteGuard<'a, T>);
 
 guard!(RwLockReadGuard<'_>);
-guard!(RwLockUpgradableReadGuard<'_>);
 guard!(mut RwLockWriteGuard<'_>);
 
 impl<T> RwLock<T> {
@@ -92,32 +78,6 @@ impl<T: ?Sized> RwLock<T> {
         self.0.try_read().map(RwLockReadGuard)
     }
 
-    /// Takes the lock to read and perhaps to write later, waiting while a writer or another
-    /// upgradable reader has it.
-    ///
-    /// Cancel safe: dropping it gives up its place among the waiters.
-    pub async fn upgradable_read(&self) -> RwLockUpgradableReadGuard<'_, T> {
-        RwLockUpgradableReadGuard(self.0.upgradable_read().await)
-    }
-
-    /// Like [`upgradable_read`](Self::upgradable_read), blocking this thread.
-    ///
-    /// # Panics
-    /// On an event loop's thread, if it would have to wait, be it for the instant in which another
-    /// thread's `try_write` fails: [there](crate::sync#blocking) use `upgradable_read().await`.
-    #[track_caller]
-    pub fn upgradable_read_blocking(&self) -> RwLockUpgradableReadGuard<'_, T> {
-        RwLockUpgradableReadGuard(match self.0.try_upgradable_read() {
-            Some(guard) => guard,
-            None => wait_for(self.0.upgradable_read(), "RwLock::upgradable_read"),
-        })
-    }
-
-    /// Takes the lock to read and perhaps to write later, if that needs no wait.
-    pub fn try_upgradable_read(&self) -> Option<RwLockUpgradableReadGuard<'_, T>> {
-        self.0.try_upgradable_read().map(RwLockUpgradableReadGuard)
-    }
-
     /// Takes the lock to write, waiting while others have it.
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
@@ -151,55 +111,10 @@ impl<T: ?Sized> RwLock<T> {
     }
 }
 
-impl<'a, T: ?Sized> RwLockUpgradableReadGuard<'a, T> {
-    /// Becomes a plain reader.
-    pub fn downgrade(guard: Self) -> RwLockReadGuard<'a, T> {
-        RwLockReadGuard(async_lock::RwLockUpgradableReadGuard::downgrade(guard.0))
-    }
-
-    /// Becomes the writer, waiting until the plain readers have gone. Nobody else writes in
-    /// between.
-    ///
-    /// Cancel safe in the sense that a dropped one has released the lock.
-    pub async fn upgrade(guard: Self) -> RwLockWriteGuard<'a, T> {
-        RwLockWriteGuard(async_lock::RwLockUpgradableReadGuard::upgrade(guard.0).await)
-    }
-
-    /// Like [`upgrade`](Self::upgrade), blocking this thread.
-    ///
-    /// # Panics
-    /// On an event loop's thread, if there are plain readers: [there](crate::sync#blocking) use
-    /// `upgrade(guard).await`. The lock is released then.
-    #[track_caller]
-    pub fn upgrade_blocking(guard: Self) -> RwLockWriteGuard<'a, T> {
-        match Self::try_upgrade(guard) {
-            Ok(guard) => guard,
-            Err(guard) => wait_for(Self::upgrade(guard), "RwLockUpgradableReadGuard::upgrade"),
-        }
-    }
-
-    /// Becomes the writer if there are no plain readers.
-    ///
-    /// # Errors
-    /// Itself, if there are.
-    pub fn try_upgrade(guard: Self) -> Result<RwLockWriteGuard<'a, T>, Self> {
-        match async_lock::RwLockUpgradableReadGuard::try_upgrade(guard.0) {
-            Ok(guard) => Ok(RwLockWriteGuard(guard)),
-            Err(guard) => Err(Self(guard)),
-        }
-    }
-}
-
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// Becomes a plain reader. Nobody else writes in between.
     pub fn downgrade(guard: Self) -> RwLockReadGuard<'a, T> {
         RwLockReadGuard(async_lock::RwLockWriteGuard::downgrade(guard.0))
-    }
-
-    /// Becomes an upgradable reader. Nobody else writes in between.
-    pub fn downgrade_to_upgradable(guard: Self) -> RwLockUpgradableReadGuard<'a, T> {
-        let guard = async_lock::RwLockWriteGuard::downgrade_to_upgradable(guard.0);
-        RwLockUpgradableReadGuard(guard)
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use deadline::within_deadline;
 use trefoil::sync::{
-    Barrier, Condvar, Event, Mutex, OnceCell, ReentrantMutex, RwLock, RwLockUpgradableReadGuard,
-    Semaphore, broadcast, channel, watch,
+    Barrier, Condvar, Event, Mutex, OnceCell, ReentrantMutex, RwLock, Semaphore, broadcast,
+    channel, watch,
 };
 use trefoil::{TaskError, ThreadPool};
 
@@ -89,9 +89,8 @@ fn workers_that_wait_for_a_lock_of_a_suspended_future_are_replaced() {
 #[test]
 fn workers_that_wait_to_read_or_write_are_replaced() {
     within_deadline(|| {
-        let waits: [fn(&Arc<RwLock<()>>); 3] = [
+        let waits: [fn(&Arc<RwLock<()>>); 2] = [
             |lock| drop(lock.read_blocking()),
-            |lock| drop(lock.upgradable_read_blocking()),
             |lock| drop(lock.write_blocking()),
         ];
         for wait in waits {
@@ -103,16 +102,6 @@ fn workers_that_wait_to_read_or_write_are_replaced() {
             };
             two_wait(RwLock::new(()), hold, wait);
         }
-        let hold = |lock: Arc<RwLock<()>>, gate: Gate| -> Held {
-            Box::pin(async move {
-                let _held = lock.read().await;
-                gate.pass().await;
-            })
-        };
-        two_wait(RwLock::new(()), hold, |lock| {
-            let read = lock.upgradable_read_blocking();
-            drop(RwLockUpgradableReadGuard::upgrade_blocking(read));
-        });
     });
 }
 
@@ -233,21 +222,10 @@ fn a_loop_refuses_to_wait_for_locks() {
             let held = lock.read().await;
             let theirs = lock.clone();
             is_refused("RwLock::write", move || drop(theirs.write_blocking())).await;
-            let theirs = lock.clone();
-            is_refused("RwLockUpgradableReadGuard::upgrade", move || {
-                let read = theirs.upgradable_read_blocking();
-                drop(RwLockUpgradableReadGuard::upgrade_blocking(read));
-            })
-            .await;
             drop(held);
             let _held = lock.write().await;
             let theirs = lock.clone();
             is_refused("RwLock::read", move || drop(theirs.read_blocking())).await;
-            let theirs = lock.clone();
-            is_refused("RwLock::upgradable_read", move || {
-                drop(theirs.upgradable_read_blocking());
-            })
-            .await;
 
             let lock = Arc::new(ReentrantMutex::new(()));
             let (theirs, (holds, held)) = (lock.clone(), mpsc::channel());
@@ -372,8 +350,6 @@ fn a_loop_makes_calls_that_need_not_wait() {
             drop(ReentrantMutex::new(()).lock_blocking());
             let lock = RwLock::new(());
             drop((lock.read_blocking(), lock.read_blocking()));
-            let read = lock.upgradable_read_blocking();
-            drop(RwLockUpgradableReadGuard::upgrade_blocking(read));
             drop(lock.write_blocking());
             let limit = Arc::new(Semaphore::new(2));
             drop((limit.acquire_blocking(), limit.acquire_arc_blocking()));
@@ -406,7 +382,7 @@ fn guards_and_futures_can_be_sent() {
     sendable(&lock.lock_blocking());
     sendable(&lock.lock_arc_blocking());
     let rw = RwLock::new(1);
-    sendable(&(rw.read(), rw.write(), rw.upgradable_read()));
+    sendable(&(rw.read(), rw.write()));
     sendable(&rw.read_blocking());
     sendable(&rw.write_blocking());
     let limit = Arc::new(Semaphore::new(2));
