@@ -31,7 +31,7 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -107,12 +107,6 @@ impl<T> Drop for Queued<'_, T> {
 
 /// A [`Sender`] that does not keep the channel open.
 pub struct WeakSender<T>(async_channel::WeakSender<T>);
-
-/// A [`Receiver`] that does not keep the channel open.
-pub struct WeakReceiver<T> {
-    inside: async_channel::WeakReceiver<T>,
-    shared: Weak<()>,
-}
 
 impl<T> Sender<T> {
     /// Sends an item; waits while the channel is full.
@@ -230,15 +224,6 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// Another handle, which does not keep the channel open.
-    #[must_use]
-    pub fn downgrade(&self) -> WeakReceiver<T> {
-        WeakReceiver {
-            inside: self.inside.downgrade(),
-            shared: Arc::downgrade(&self.shared),
-        }
-    }
-
     /// Whether both receive from the same channel.
     #[must_use]
     pub fn same_channel(&self, other: &Self) -> bool {
@@ -351,28 +336,6 @@ impl<T> Clone for WeakSender<T> {
 }
 
 debug!(impl<T> WeakSender<T>, self);
-
-impl<T> WeakReceiver<T> {
-    /// A receiver, unless the channel is closed.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Receiver<T>> {
-        // In this order: a clone of `shared` must not be the last one, since it drops no items.
-        let inside = self.inside.upgrade()?;
-        let shared = self.shared.upgrade()?;
-        Some(Receiver { inside, shared })
-    }
-}
-
-impl<T> Clone for WeakReceiver<T> {
-    fn clone(&self) -> Self {
-        Self {
-            inside: self.inside.clone(),
-            shared: self.shared.clone(),
-        }
-    }
-}
-
-debug!(impl<T> WeakReceiver<T>, self);
 
 /// The channel is closed; contains the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
