@@ -4,16 +4,12 @@
 //! such a call to a helper thread.
 //!
 //! 1. A call goes into the queue of its [`CallKind`], and a helper is started to serve that, up to
-//!    [`Limits::at_once`] helpers: a stuck call delays no other.
-//! 2. Beyond that, one more helper checks every [`STILL`] whether any call was taken meanwhile. If
-//!    none was, all helpers are stuck (in pipes without a writer, say), and it serves, too;
-//!    otherwise more threads would not help, and it checks again until the queue is empty.
-//! 3. At [`Limits::most`] helpers no more are added: calls wait until one ends.
-//! 4. A helper serves until the queue is empty.
+//!    [`MOST`] helpers: a stuck call delays no other. More calls wait until one ends.
+//! 2. A helper serves until the queue is empty.
 //!
 //! Lookups have a queue of their own, because a name server that does not answer holds each of them
-//! up for many seconds: files do not wait behind them. They never wait for one another, so they get
-//! no more helpers when they are stuck.
+//! up for many seconds: files do not wait behind them. They never wait for one another, so they need
+//! fewer helpers.
 //!
 //! `threads` changes only under the lock, in the critical section that looks at the queue, so a
 //! queued call is never left to a helper that has ended. If the system refuses a thread while there
@@ -23,8 +19,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::thread::sleep;
-use std::time::Duration;
 
 use crate::blocking_threads;
 use crate::loom::{Mutex, MutexGuard};
@@ -41,29 +35,9 @@ pub(crate) enum CallKind {
     Lookup,
 }
 
-/// How many helpers one queue may have.
-struct Limits {
-    /// Up to this number each call gets one at once.
-    at_once: usize,
-    /// The largest number. Between the two, one is added when no call was begun for as long as
-    /// [`STILL`].
-    most: usize,
-}
-
-/// Two pages of the documentation state these numbers: `io::fs`, `io::lookup_host`.
-const LIMITS: [Limits; 2] = [
-    Limits {
-        at_once: 128,
-        most: 512,
-    },
-    Limits {
-        at_once: 128,
-        most: 128,
-    },
-];
-
-/// How long the queued calls wait, while all threads are stuck, until another thread is added.
-const STILL: Duration = Duration::from_millis(10);
+/// How many helpers the queue of each [`CallKind`] may have. Two pages of the documentation state
+/// these numbers: `io::fs`, `io::lookup_host`.
+const MOST: [usize; 2] = [512, 128];
 
 /// Runs `f` on a thread that may block. Fails if the system refuses to start one.
 #[track_caller]
@@ -103,13 +77,13 @@ fn queue(kind: CallKind) -> &'static CallQueue {
     static QUEUES: PerProcess<[CallQueue; 2]> = PerProcess::new();
     let queues = QUEUES.get_or_init(|| {
         task::panic::install_hook();
-        LIMITS.map(CallQueue::new)
+        MOST.map(CallQueue::new)
     });
     &queues[kind as usize]
 }
 
 struct CallQueue {
-    limits: Limits,
+    most: usize,
     state: Mutex<CallQueueState>,
 }
 
@@ -118,16 +92,12 @@ struct CallQueueState {
     calls: VecDeque<Runnable>,
     /// Helpers that serve, or are about to.
     threads: usize,
-    /// How many calls were begun so far.
-    taken: u64,
-    /// Whether a helper beyond [`Limits::at_once`] checks if `taken` changes.
-    is_monitored: bool,
 }
 
 impl CallQueue {
-    fn new(limits: Limits) -> Self {
+    fn new(most: usize) -> Self {
         Self {
-            limits,
+            most,
             state: Mutex::default(),
         }
     }
@@ -136,11 +106,7 @@ impl CallQueue {
     /// released.
     fn staffed(&'static self) -> io::Result<MutexGuard<'static, CallQueueState>> {
         let mut state = self.state.lock();
-        if state.threads >= self.limits.at_once {
-            // If the system refuses the thread, the next call tries again.
-            if !state.is_monitored && state.threads < self.limits.most {
-                state.is_monitored = blocking_threads::start(|| self.monitor_stalls()).is_ok();
-            }
+        if state.threads >= self.most {
             return Ok(state);
         }
         match blocking_threads::start(|| self.serve()) {
@@ -151,27 +117,6 @@ impl CallQueue {
         Ok(state)
     }
 
-    fn monitor_stalls(&'static self) {
-        let mut before = self.state.lock().taken;
-        loop {
-            sleep(STILL);
-            let mut state = self.state.lock();
-            if state.calls.is_empty() {
-                state.is_monitored = false;
-                return;
-            }
-            if state.taken == before {
-                state.threads += 1;
-                // The next call may get stuck as well.
-                state.is_monitored = state.threads < self.limits.most
-                    && blocking_threads::start(|| self.monitor_stalls()).is_ok();
-                drop(state);
-                return self.serve();
-            }
-            before = state.taken;
-        }
-    }
-
     fn serve(&self) {
         let _role = trace_log::role(trace_log::Role::Offload);
         loop {
@@ -180,7 +125,6 @@ impl CallQueue {
                 state.threads -= 1;
                 return;
             };
-            state.taken += 1;
             drop(state);
             call.run();
         }
@@ -193,11 +137,16 @@ mod tests {
     use crate::loom::atomic::{AtomicUsize, Ordering::Relaxed};
     use crate::task::TaskError;
     use std::sync::{Arc, OnceLock, mpsc};
-    use std::time::Instant;
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    const MAX_THREADS: usize = LIMITS[0].at_once;
+    /// A pause between two looks.
+    const STILL: Duration = Duration::from_millis(10);
+
+    /// So many stuck calls leave room for some others, also of the tests beside.
+    const STUCK: usize = MOST[CallKind::File as usize] - 8;
 
     #[test]
     fn a_stuck_call_delays_no_other() {
@@ -218,11 +167,11 @@ mod tests {
     }
 
     #[test]
-    fn more_stuck_calls_than_threads_delay_no_other() {
+    fn hundreds_of_stuck_calls_delay_no_other() {
         let (release, stuck) = mpsc::channel::<()>();
         let stuck = Arc::new(Mutex::new(stuck));
         // One thread waits for the channel, and the others for its lock.
-        let stuck: Vec<_> = (0..MAX_THREADS + 20)
+        let stuck: Vec<_> = (0..STUCK)
             .map(|_| {
                 let stuck = stuck.clone();
                 run(CallKind::File, move || stuck.lock().recv()).unwrap()
@@ -242,11 +191,9 @@ mod tests {
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let state = queue(CallKind::File).state.lock();
-            if state.threads == 0 && !state.is_monitored {
+            if queue(CallKind::File).state.lock().threads == 0 {
                 break;
             }
-            drop(state);
             assert!(Instant::now() < deadline, "its threads end");
             sleep(STILL);
         }
@@ -283,8 +230,7 @@ mod tests {
     #[test]
     fn stuck_calls_get_so_many_threads_and_no_more() {
         static QUEUE: OnceLock<CallQueue> = OnceLock::new();
-        let (at_once, most) = (2, 5);
-        let queue = QUEUE.get_or_init(|| CallQueue::new(Limits { at_once, most }));
+        let queue = QUEUE.get_or_init(|| CallQueue::new(5));
         let (release, stuck) = mpsc::channel();
         let (begun, tasks) = block(queue, 20, stuck);
         until(|| begun.load(Relaxed) == 5);
@@ -297,19 +243,17 @@ mod tests {
             task.join_timeout(PATIENCE).unwrap();
         }
         assert_eq!(late.join().unwrap(), 7);
-        until(|| queue.state.lock().threads == 0 && !queue.state.lock().is_monitored);
+        until(|| queue.state.lock().threads == 0);
     }
 
     #[test]
     fn lookups_that_are_not_answered_delay_no_file() {
         let (release, stuck) = mpsc::channel();
-        let most = LIMITS[CallKind::Lookup as usize].most;
+        let most = MOST[CallKind::Lookup as usize];
         let (begun, tasks) = block(queue(CallKind::Lookup), most + 20, stuck);
         until(|| begun.load(Relaxed) == most);
-        let before = queue(CallKind::File).state.lock().taken;
         let mut file = run(CallKind::File, || 7).unwrap();
         assert_eq!(file.join_timeout(PATIENCE).unwrap(), 7);
-        assert!(queue(CallKind::File).state.lock().taken > before);
         assert_eq!(
             begun.load(Relaxed),
             most,

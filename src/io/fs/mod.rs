@@ -6,9 +6,9 @@
 //! small ones. So `read`, `write` and similar functions make one trip for the whole file, and a
 //! directory is listed many entries at a time.
 //!
-//! Up to 128 calls have a thread at once. More calls wait for those, unless all of them are stuck
-//! (in pipes without a writer, say): then one thread is added every ten milliseconds, up to 512.
-//! Threads without a call end after half a second.
+//! Up to 512 calls have a thread at once, so calls that are stuck (in pipes without a writer, say)
+//! delay no other; more calls wait for one of those to end. Threads without a call end after half a
+//! second.
 //!
 //! The names, arguments and errors are those of `std::fs`. A path that is passed by value is
 //! dropped after the call, or with its future. The futures need no event loop of this crate: they
