@@ -12,7 +12,11 @@ use tokio_util::compat::{
     TokioAsyncWriteCompatExt,
 };
 use trefoil::io as ours;
-pub use trefoil::io::{Interest, Stderr, Stdin, Stdout, stderr, stdin, stdout};
+pub use trefoil::io::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
+
+/// A name that the tests import; those that use it are left out.
+#[derive(Debug)]
+pub struct Interest;
 
 /// Between tokio's traits inside and outside.
 #[derive(Debug)]
