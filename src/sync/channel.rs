@@ -147,14 +147,6 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Sends an item in place of the oldest one if the channel is full; returns that one.
-    ///
-    /// # Errors
-    /// The item, if the channel is closed.
-    pub fn force_send(&self, item: T) -> Result<Option<T>, SendError<T>> {
-        self.0.force_send(item).map_err(|error| SendError(error.0))
-    }
-
     /// Waits until the channel is closed, as it is when its receivers are gone.
     ///
     /// Cancel safe.
