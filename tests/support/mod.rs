@@ -13,6 +13,7 @@ pub(crate) use system::*;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::io::Write;
 use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio, exit};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -237,6 +238,19 @@ pub(crate) fn start_helper(name: &str) -> Child {
         .unwrap()
 }
 
+/// The program of an example, which `cargo build --examples` made with the features of this test.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let profile = this.parent().and_then(Path::parent).unwrap();
+    let program = profile.join("examples").join(name);
+    let shown = program.display();
+    assert!(
+        program.exists(),
+        "{shown} is missing: build the examples first"
+    );
+    program
+}
+
 /// Another process that does nothing until it is killed: this program again ([`sleep`]).
 pub(crate) fn sleeper() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -283,7 +297,7 @@ fn memory(name: &str) -> u64 {
 }
 
 /// A file for one test, removed when dropped.
-pub(crate) struct Scratch(pub(crate) std::path::PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
     pub(crate) fn new(name: &str) -> Self {

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use trefoil::process::WorkerStdout;
-use trefoil::{
-    Executor, ProcessPool, ProcessPoolBuilder, Remote, SharedAtomics, TaskError, WorkerExit,
-};
+use trefoil::{ProcessPool, ProcessPoolBuilder, Remote, SharedAtomics, TaskError, WorkerExit};
 
 use crate::support::{self, Scratch, Test, forever, signal, tests, until};
 use trefoil_machines::Slurm;
@@ -26,7 +24,6 @@ pub(crate) fn helpers() {
     support::helper(&[
         ("driver", driver),
         ("queued", queued),
-        ("chooser", chooser),
         ("copies", crate::copies::copies),
         ("sends", crate::copies::sends),
         ("cut", crate::cut::cut),
@@ -150,12 +147,6 @@ fn holds((words, many): &(String, usize), notes: String) -> (u32, Vec<u64>) {
 fn slowly(n: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(5)); // work
     n
-}
-
-fn chooser() {
-    let executor = trefoil_machines::executor("slurm:2").unwrap();
-    let squares = executor.map(0..10u64, |n| n * n).unwrap();
-    println!("{} {}", executor.width(), squares[9]);
 }
 
 fn under_way(notes: &Scratch) -> Vec<u32> {
@@ -501,9 +492,10 @@ tests! {
         until(|| !pids.iter().any(|pid| lives(*pid)));
     }
 
-    fn an_executor_is_chosen_by_its_name() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let output = command.env(support::HELPER, "chooser").output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2 81", "{output:?}");
+    fn the_example_runs_on_a_cluster() {
+        let mut command = Command::new(support::example("on_machines"));
+        let output = command.arg("slurm:2").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.ends_with("\n78498 primes below a million\n"), "{output:?}");
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use trefoil::process::{WorkerStdout, channel};
 use trefoil::{
-    Bulk, CancelToken, Executor, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown,
-    TaskError, TaskGroup, WorkerExit, race,
+    Bulk, CancelToken, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, TaskError,
+    TaskGroup, WorkerExit, race,
 };
 
 use crate::cluster::{Cluster, clusters};
@@ -22,7 +22,7 @@ use crate::support::{self, Test, forever, signal, tests, until};
 const CLUSTER: &str = "TREFOIL_TEST_CLUSTER";
 
 pub(crate) fn helpers() {
-    support::helper(&[("driver", driver), ("chooser", chooser)]);
+    support::helper(&[("driver", driver)]);
 }
 
 /// Has two running workers there, and prints their process ids; then prints the sum of a third
@@ -71,14 +71,6 @@ fn one_waits((n, cluster): (u64, String)) -> u64 {
 fn slowly(n: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(5)); // work
     n
-}
-
-/// Chooses an executor by its name.
-fn chooser() {
-    let name = std::env::var("TREFOIL_TEST_CHOICE").unwrap();
-    let executor = trefoil_machines::executor(&name).unwrap();
-    let squares = executor.map(0..10u64, |n| n * n).unwrap();
-    println!("{} {}", executor.width(), squares[9]);
 }
 
 fn start_driver(cluster: &Cluster) -> std::process::Child {
@@ -461,17 +453,19 @@ tests! {
         assert_eq!(mode & 0o777, 0o775, "its mode is what it was");
     }
 
-    fn it_is_chosen_by_its_name() {
+    fn the_example_runs_here_and_on_hosts() {
         let cluster = Cluster::stand_in();
         let path = format!("{}:{}", cluster.directory.display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .env(support::HELPER, "chooser")
-            .env("TREFOIL_TEST_CHOICE", "ssh:node1:2,node2:1")
-            .env("XDG_CACHE_HOME", &cluster.directory)
-            .env("PATH", path);
-        let out = command.output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&out.stdout), "3 81\n", "{out:?}");
+        for place in ["processes:2", "ssh:node1:2,node2:1"] {
+            let mut command = Command::new(support::example("on_machines"));
+            command.env("XDG_CACHE_HOME", &cluster.directory).env("PATH", &path);
+            let out = command.arg(place).output().unwrap();
+            let text = String::from_utf8_lossy(&out.stdout);
+            assert!(text.ends_with("\n78498 primes below a million\n"), "{place}: {out:?}");
+        }
+        let log = std::fs::read_to_string(cluster.directory.join("log")).unwrap();
+        let workers = |host: &str| log.lines().filter(|line| line.contains(host)).count();
+        assert!(workers("-- node1 ") > workers("-- node2 "), "{log}");
         let error = trefoil_machines::executor("ssh:node1:0").unwrap_err().to_string();
         assert!(error.contains("`node1:0` is no host"), "{error}");
     }
