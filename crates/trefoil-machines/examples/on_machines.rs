@@ -16,7 +16,7 @@ use std::error::Error;
 
 use trefoil::Executor;
 
-/// How many of the 10,000 numbers from `10_000 * stretch` are prime, and the host that counted them.
+/// How many of the 10,000 numbers of this stretch are prime, and the host that counted them.
 fn primes(stretch: u32) -> (String, usize) {
     let first = stretch * 10_000;
     let is_prime = |n: &u32| {
