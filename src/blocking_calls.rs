@@ -60,7 +60,7 @@ where
     let mut state = queue.staffed().map_err(|error| {
         task.cancel(); // otherwise its end would be reported, too
         let what =
-            "this blocks, so it needs a thread of its own, and the system refused to start one";
+            "this call blocks, so it needs a thread of its own, and the system refused to start one";
         let kind = match error.kind() {
             // `WouldBlock` means "try again" for a reader or writer, whose loop would spin.
             io::ErrorKind::WouldBlock => io::ErrorKind::ResourceBusy,

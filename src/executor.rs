@@ -21,8 +21,8 @@ use crate::task::panic::{catch, install_hook};
 use crate::task::{CancelOnDrop, Task, TaskError, closure};
 use crate::thread::ThreadPool;
 
-/// Runs calls `f(arg)` that could run in any process. It is there with the features `threads` and
-/// `processes`.
+/// Runs calls `f(arg)` that could run in any process. It is available with the features
+/// `threads` and `processes`.
 ///
 /// ```
 /// use trefoil::{Executor, Inline, TaskError, ThreadPool};
@@ -259,7 +259,7 @@ impl Executor for AnyExecutor {
 
 impl FromStr for AnyExecutor {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the text has none of the accepted forms, else
-    /// what the pool's builder says.
+    /// the error of the pool's builder.
     type Err = io::Error;
 
     fn from_str(text: &str) -> io::Result<Self> {

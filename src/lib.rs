@@ -28,7 +28,7 @@
 //!
 //! The three executors are on by default. A program that needs only one is built sooner with that
 //! one: `default-features = false, features = ["threads"]`. Tasks, locks and channels are always
-//! there, and a feature below enables the executors that it needs.
+//! available, and a feature below enables the executors that it needs.
 //!
 //! | feature | what it adds | dependency |
 //! |---|---|---|
@@ -66,7 +66,8 @@
     windows
 )))]
 compile_error!(
-    "trefoil is made for Linux, macOS, FreeBSD and Windows so far: docs/PLATFORM.md says what stands in the way elsewhere"
+    "trefoil supports Linux, macOS, FreeBSD and Windows: docs/PLATFORM.md says what other systems \
+     lack"
 );
 
 #[macro_use]

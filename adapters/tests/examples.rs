@@ -120,10 +120,10 @@ fn traced_tasks() {
     ]);
     line(&[
         "ERROR",
-        "nobody took the task's failure",
+        "the failure of a task was never taken",
         "as it was asked to",
     ]);
-    line(&["WARN", "task keeps its event loop to itself", "connection"]);
+    line(&["WARN", "task blocks its event loop", "connection"]);
     line(&["TRACE", "close", "time.busy", "runtime.spawn{"]);
     line(&["INFO", "task", "state=waits", "task.name=\"server\""]);
 }

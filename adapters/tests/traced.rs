@@ -445,7 +445,7 @@ fn slow_polls_lost_failures_and_snapshots() {
         let events = listener.events.clone();
         event_loop.block_on(async {
             let greedy = spawn(async move {
-                let slow = |told: &Told| told.fields["message"].contains("to itself");
+                let slow = |told: &Told| told.fields["message"].contains("blocks its");
                 while !events.lock().unwrap().iter().any(slow) {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -460,10 +460,10 @@ fn slow_polls_lost_failures_and_snapshots() {
             drop(waits);
         });
         // A machine that is busy with something else may make others slow as well.
-        let slow = listener.first("task keeps its event loop to itself");
+        let slow = listener.first("task blocks its event loop");
         assert_eq!(slow.fields["task.name"], "greedy");
         assert!(slow.fields["spawned_at"].contains("traced.rs:"));
-        let lost = listener.event("nobody took the task's failure");
+        let lost = listener.event("the failure of a task was never taken");
         assert!(lost.fields["error"].contains("as the test wants it"));
         let root = listener.event("the root future");
         assert!(root.fields["polls"].parse::<u64>().unwrap() > 0);

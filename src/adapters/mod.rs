@@ -8,7 +8,7 @@
 //! | `tokio` | `adapters::tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic |
 //! | `tracing` | `adapters::tracing` | each task is a span; panics and slow polls are events |
 //!
-//! None of them but `tokio` brings a runtime, starts a thread or copies data: the traits are
+//! None of them except `tokio` brings a runtime, starts a thread or copies data: the traits are
 //! implemented on the types of [`io`](crate::io) and [`time`](crate::time) themselves. Crates that
 //! use the futures-io traits need no feature:
 //!

@@ -140,12 +140,16 @@ impl<F: Future> Future for With<F> {
         let mut this = self.project();
         let handle = this.handle.get_or_insert_with(|| {
             handle().unwrap_or_else(|error| {
-                panic!("trefoil::adapters::tokio needs a tokio runtime, and the system refused it: {error}")
+                panic!("trefoil::adapters::tokio could not start a tokio runtime: {error}")
             })
         });
         let _entered = handle.enter();
         let future = this.future.as_mut().as_pin_mut();
-        let output = ready!(future.expect("it is polled after its end").poll(cx));
+        let output = ready!(
+            future
+                .expect("a future is not polled after its end")
+                .poll(cx)
+        );
         this.future.set(None);
         Poll::Ready(output)
     }

@@ -8,8 +8,8 @@
 //! | span `runtime.spawn`, one for each task | `TRACE` `trefoil::task` | `kind`, `task.id`, `task.name`, `task.parent`, `loc.file`, `loc.line`, `loc.col` |
 //! | event "task panicked", inside the span | `ERROR` `trefoil::task` | `task.id`, `panic.message`, `panic.location` |
 //! | event "task dropped before its end": it was cancelled, or its executor is gone | `TRACE` `trefoil::task` | |
-//! | event "task keeps its event loop to itself", by [`slow_poll`] | `WARN` `trefoil::loop` | `task.id`, `task.name`, `elapsed`, `polls`, `spawned_at` |
-//! | event "nobody took the task's failure", by [`unobserved`] | `ERROR` `trefoil::task` | `task.id`, `task.name`, `error`, `spawned_at` |
+//! | event "task blocks its event loop", by [`slow_poll`] | `WARN` `trefoil::loop` | `task.id`, `task.name`, `elapsed`, `polls`, `spawned_at` |
+//! | event "the failure of a task was never taken", by [`unobserved`] | `ERROR` `trefoil::task` | `task.id`, `task.name`, `error`, `spawned_at` |
 //! | one event for each task, by [`snapshot`] | `INFO` `trefoil::loop` | `task.id`, `task.name`, `task.parent`, `state`, `waits_for`, `polls`, `spawned_at` |
 //!
 //! A span is created where the task is spawned, is entered whenever its code runs (each poll of a
@@ -78,7 +78,7 @@ pub fn slow_poll(slow: &SlowPoll) {
             polls = slow.task.polls,
             spawned_at = %slow.task.spawned_at,
             },
-            "task keeps its event loop to itself"
+            "task blocks its event loop"
         );
 }
 
@@ -97,7 +97,7 @@ pub fn unobserved(report: &TaskReport) {
             error = %report.error(),
             spawned_at = %report.spawned_at(),
             },
-            "nobody took the task's failure"
+            "the failure of a task was never taken"
         );
 }
 
@@ -112,7 +112,7 @@ pub fn unobserved(report: &TaskReport) {
 /// ```
 pub fn snapshot(snapshot: &Snapshot) {
     if !snapshot.is_complete() {
-        info!(target: "trefoil::loop", "the event loop is stuck in a poll, and did not answer");
+        info!(target: "trefoil::loop", "the event loop is stuck in a poll, and did not respond");
     }
     if let Some(task) = snapshot.root() {
         one(task, "the root future");

@@ -2,8 +2,8 @@
 //!
 //! No poll is interrupted, so an operation that is always ready must be refused now and then: then
 //! it wakes its task and is pending, the poll ends, and other tasks run. The parts of a task
-//! (`join!`, `select!`, a `FuturesUnordered`) are polled in an order of their own. If they had one
-//! count in common, the first of them could use it up each time. So each *source* (one direction of
+//! (`join!`, `select!`, a `FuturesUnordered`) are polled in an order of their own. If they shared
+//! one count, the first of them could use it up each time. So each *source* (one direction of
 //! a socket, a signal, an interval) has its own [`Share`]:
 //!
 //! 1. In one *round*, that is one poll of a task, a source may complete [`EACH`] operations.

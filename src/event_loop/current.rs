@@ -8,8 +8,8 @@
 //! whichever of the two was made first. The guard of [`enter`] restores the previous value. At the
 //! end of the thread that is "no loop".
 //!
-//! Beside it is the loop of a handle that the thread has entered. That one runs elsewhere, so it is
-//! a default for `LoopHandle::current`, and nothing else.
+//! A second cell has the loop of a handle that the thread has entered. That loop runs elsewhere, so
+//! it is a default for `LoopHandle::current`, and nothing else.
 //!
 //! Checked by `tests/event_loop/` (nested loops) and `tests/io/moved.rs` (futures carried to other
 //! threads).

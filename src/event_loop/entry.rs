@@ -45,9 +45,8 @@ use crate::timer::Clock;
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
     refuse_nesting("trefoil::run");
-    let event_loop = EventLoop::new().unwrap_or_else(|error| {
-        panic!("trefoil::run: the system refused to make an event loop: {error}")
-    });
+    let event_loop = EventLoop::new()
+        .unwrap_or_else(|error| panic!("trefoil::run could not create an event loop: {error}"));
     event_loop.block_on(future)
 }
 

@@ -63,8 +63,8 @@ impl LoopHandle {
     pub fn current() -> Self {
         Self::try_current().expect(
             "LoopHandle::current() needs an event loop on this thread: call it inside \
-             trefoil::run(..) or EventLoop::block_on(..), ask the loop itself with EventLoop::handle(), or \
-             let this thread enter a handle with LoopHandle::enter()",
+             trefoil::run(..) or EventLoop::block_on(..), use EventLoop::handle(), or enter a \
+             handle on this thread with LoopHandle::enter()",
         )
     }
 
@@ -130,8 +130,8 @@ impl LoopHandle {
     ///
     /// # Panics
     ///
-    /// A panic of the future goes on here. Also if the loop has ended, or ends before the future is
-    /// done; and on a thread that must not block: that of an event loop.
+    /// A panic of the future is resumed here. Also if the loop has ended, or ends before the future
+    /// is done; and on a thread that must not block: that of an event loop.
     ///
     /// ```
     /// use std::time::Duration;
@@ -158,10 +158,10 @@ impl LoopHandle {
             Ok(output) => output,
             Err(TaskError::Panicked(panic)) => panic.resume_unwind(),
             Err(TaskError::WouldBlock) => panic!(
-                "LoopHandle::block_on was called on the loop's own thread, where nothing would run it: \
-                 use EventLoop::block_on"
+                "LoopHandle::block_on was called on the loop's own thread, where nothing would run \
+                 the future: use EventLoop::block_on"
             ),
-            Err(error) => panic!("LoopHandle::block_on: the future did not end: {error}"),
+            Err(error) => panic!("LoopHandle::block_on: the future did not finish: {error}"),
         }
     }
 

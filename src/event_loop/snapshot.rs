@@ -111,7 +111,7 @@ pub enum TaskState {
 /// ```
 /// use trefoil::event_loop::WaitsFor;
 ///
-/// assert_eq!(WaitsFor::default().to_string(), "something of its own");
+/// assert_eq!(WaitsFor::default().to_string(), "something else");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -241,7 +241,7 @@ impl fmt::Display for WaitsFor {
         let write = self.write.then(|| "room to write".to_owned());
         let all: Vec<String> = [task, timer, read, write].into_iter().flatten().collect();
         if all.is_empty() {
-            return f.write_str("something of its own");
+            return f.write_str("something else");
         }
         f.write_str(&all.join(" or "))
     }
@@ -261,7 +261,7 @@ impl fmt::Display for TaskState {
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.complete {
-            return f.write_str("event loop, stuck in a poll: it does not answer");
+            return f.write_str("event loop, stuck in a poll: it does not respond");
         }
         let s = if self.tasks.len() == 1 { "" } else { "s" };
         write!(f, "event loop, {} task{s}", self.tasks.len())?;

@@ -169,8 +169,8 @@ macro_rules! incoming {
         }
 
         impl $incoming<'_> {
-            /// Accepts the next connection. Unlike that of the stream it is no `Option`, because
-            /// there is no end.
+            /// Accepts the next connection. Unlike the stream's, this `next` returns no
+            /// `Option`, because there is no end.
             ///
             /// # Errors
             ///

@@ -328,8 +328,8 @@ fn waitable(fd: BorrowedFd<'_>) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         format!(
-            "descriptor {number} is a {name}, which the system does not wait for: it never \
-             blocks; read it off the loop, with trefoil::io::fs"
+            "descriptor {number} is a {name}, which cannot be waited for, because it is always \
+             ready: use trefoil::io::fs, which reads and writes it off the loop"
         ),
     ))
 }

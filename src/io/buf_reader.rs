@@ -55,7 +55,7 @@ pub struct BufReader<R> {
     end: usize,
     capacity: usize,
     /// The first bytes of `buffer()`, up to this number, do not contain this byte. An abandoned
-    /// search continues behind them.
+    /// search continues after them.
     searched: Option<(u8, usize)>,
 }
 
@@ -407,7 +407,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once, behind the buffered bytes, and makes room if needed; returns the number of
+    /// Reads once, after the buffered bytes, and makes room if needed; returns the number of
     /// bytes.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.end == self.buffer.len() {

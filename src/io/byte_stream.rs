@@ -1,7 +1,7 @@
 //! Reads and writes bytes, in one implementation for all streams.
 //!
 //! A stream is a [`Source`] of a descriptor of [`ByteDescriptor`]: a socket, the end of a pipe. The
-//! functions here are one system call each with an [`Completed`] (the count, and whether it was
+//! functions here are one system call each with a [`Completed`] (the count, and whether it was
 //! short), or loops over those; the source does the waiting.
 //!
 //! A short read of a TCP connection means that the next one would block (`epoll(7)`, question 9),

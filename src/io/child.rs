@@ -230,7 +230,7 @@ impl Child {
     #[cfg(unix)]
     pub fn send_signal(&self, signum: i32) -> io::Result<()> {
         let signal = Signal::from_named_raw(signum).ok_or_else(|| {
-            let what = format!("there is no signal {signum}, or none that can be sent");
+            let what = format!("signal {signum} does not exist, or cannot be sent");
             io::Error::new(io::ErrorKind::InvalidInput, what)
         })?;
         self.signal(signal)
@@ -326,8 +326,8 @@ impl Child {
             _ => Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!(
-                    "process {} has ended, but its status was taken before: other code of this \
-                     program waits for any child, or SIGCHLD is ignored",
+                    "process {} has ended, but its exit status is lost: other code in this program \
+                     waits for any child, or SIGCHLD is ignored",
                     self.pid
                 ),
             )),

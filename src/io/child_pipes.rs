@@ -1,7 +1,7 @@
 //! The parent's ends of a child's standard streams.
 //!
 //! Each is a pipe whose parent's end does not block. The child's end is another open file, whose
-//! flags stay as programs expect them. The methods are those of every stream (see `bytes`).
+//! flags stay as programs expect them. The methods are those of every stream (see `byte_stream`).
 //! Dropping an end closes it: the child then reads the end of its input, or can no longer write.
 //!
 //! Checked by `tests/io/`.

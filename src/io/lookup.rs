@@ -182,7 +182,7 @@ fn bad(what: &str, text: &str) -> io::Error {
 
 /// The error if there is no address to try.
 pub(super) fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "no address to use")
+    io::Error::new(io::ErrorKind::InvalidInput, "no address was given")
 }
 
 #[cfg(all(test, not(loom)))]

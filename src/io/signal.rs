@@ -23,8 +23,8 @@ use crate::sys::signal::Subscription;
 /// dropped, the signal has its previous effect; a handler that the program had installed is called
 /// meanwhile, too.
 ///
-/// That previous effect also meets a signal that is on its way then: one that was sent, but that
-/// the system has not delivered yet to a thread of this process. So a program that drops its last
+/// That previous effect also applies to a signal that was sent by then, but that the system has not
+/// yet delivered to a thread of this process. So a program that drops its last
 /// `Signal::new(Signal::TERM)` while such a signal comes is ended by it, whether or not it would
 /// have received it. If that must not happen, keep one `Signal` of the kind until the program ends.
 ///

@@ -247,7 +247,7 @@ impl<T: AsFd> Source<T> {
         let fd = self.get_ref().as_fd();
         let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
         let key = local.register(fd, writable);
-        let key = key.map_err(|error| in_words(fd.as_raw_fd(), error))?;
+        let key = key.map_err(|error| explained(fd.as_raw_fd(), error))?;
         Ok(*bound.key.get_or_init(|| key))
     }
 
@@ -316,7 +316,7 @@ impl Bound {
 }
 
 /// An error that says why the system does not watch a descriptor.
-fn in_words(fd: RawFd, error: io::Error) -> io::Error {
+fn explained(fd: RawFd, error: io::Error) -> io::Error {
     match refusal(&error) {
         Some((kind, why)) => io::Error::new(kind, format!("descriptor {fd} {why}")),
         None => error,

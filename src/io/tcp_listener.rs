@@ -67,8 +67,8 @@ impl TcpListener {
     /// # Errors
     ///
     /// Errors of the system; most often, no descriptor is left, or the call is refused. The
-    /// connection then waits in the queue. None of them is the end of the listener: a server goes
-    /// on accepting. Such an error takes a tenth of a second, so that this does not spin. A
+    /// connection then waits in the queue. None of them ends the listener: a server continues
+    /// to accept. Such an error comes after a tenth of a second, so that a server does not spin. A
     /// connection that its client closed while it waited is skipped.
     ///
     /// # Cancel safety

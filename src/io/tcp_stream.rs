@@ -1,7 +1,7 @@
 //! A TCP connection.
 //!
-//! The methods that move bytes are those of every stream (see `bytes`). Connecting to one address
-//! is here, the choice between several is in `connect`.
+//! The methods that move bytes are those of every stream (see `byte_stream`). Connecting to one
+//! address is here, the choice between several is in `connect`.
 //!
 //! Checked by `tests/io/`.
 

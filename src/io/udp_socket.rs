@@ -225,7 +225,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, `group` is no multicast address.
+    /// Errors of the system; most often, `group` is not a multicast address.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -261,7 +261,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, `group` is no multicast address.
+    /// Errors of the system; most often, `group` is not a multicast address.
     ///
     /// ```
     /// use std::net::Ipv6Addr;

@@ -76,8 +76,8 @@ impl UnixListener {
     /// # Errors
     ///
     /// Errors of the system; most often, no descriptor is left. The connection then waits in the
-    /// queue. None of them is the end of the listener: a server goes on accepting. Such an error
-    /// takes a tenth of a second, so that this does not spin.
+    /// queue. None of them ends the listener: a server continues to accept. Such an error comes
+    /// after a tenth of a second, so that a server does not spin.
     ///
     /// # Cancel safety
     ///

@@ -1,7 +1,7 @@
 //! A Unix connection.
 //!
-//! The methods that move bytes are those of every stream (see `bytes`). A short read says nothing
-//! about the next one: the kernel also stops at a message that carries descriptors.
+//! The methods that move bytes are those of every stream (see `byte_stream`). A short read says
+//! nothing about the next one: the kernel also stops at a message that carries descriptors.
 //!
 //! Checked by `tests/io/`.
 
@@ -145,8 +145,8 @@ impl UnixStream {
 /// with a zero, and makes a new socket for each attempt.)
 async fn connect_unix(address: &SocketAddr) -> io::Result<OwnedFd> {
     let Some(target) = sockets::unix_name(address)? else {
-        let words = "a Unix socket without a name cannot be connected to";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+        let message = "cannot connect to a Unix socket without a name";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     };
     let socket = sockets::stream(AddressFamily::UNIX)?;
     with_backoff(|| Ok(connect(&socket, &target)?)).await?;

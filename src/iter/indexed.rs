@@ -112,7 +112,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// assert_eq!(chunks, [vec![0, 1], vec![2, 3], vec![4]]);
     /// ```
     fn chunks(self, size: usize) -> Chunks<Self> {
-        assert!(size > 0, "chunks: of no items there are too many");
+        assert!(size > 0, "chunks: a chunk has one item or more");
         Chunks(self, size)
     }
 

@@ -26,8 +26,8 @@ use super::raw::current;
 #[track_caller]
 pub fn id() -> TaskId {
     try_id().expect(
-        "trefoil::task::id() needs a task: call it in what was spawned (the future of run(..) or \
-         block_on(..) is no task), or use try_id()",
+        "trefoil::task::id() needs a task: call it inside a spawned task (the future of run(..) or \
+         block_on(..) is not one), or use try_id()",
     )
 }
 

@@ -56,8 +56,8 @@ pub async fn advance(duration: Duration) {
             let local = current::local().expect("the sleep has found it");
             assert!(
                 local.advance(duration),
-                "trefoil::time::advance needs a clock that stands: call trefoil::time::pause() before, or make the loop \
-                 with EventLoop::builder().virtual_time()"
+                "trefoil::time::advance needs a paused clock: call trefoil::time::pause() first, \
+                 or make the loop with EventLoop::builder().virtual_time()"
             );
         }
         polled

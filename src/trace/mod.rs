@@ -77,7 +77,7 @@ const LIMIT: usize = 1 << 21;
 pub struct AlreadyRecording;
 
 impl_error!(impl AlreadyRecording, self, f, f.write_str(
-    "something is being recorded already: stop (or drop) that `Recording` first, there is one at a \
+    "a recording is already running: stop (or drop) it first, because there can be only one at a \
      time"
 ));
 

@@ -768,7 +768,7 @@ fn a_clock_that_was_stopped_on_the_way_waits_for_pools_and_sockets() {
 }
 
 #[test]
-#[should_panic(expected = "needs a clock that stands")]
+#[should_panic(expected = "needs a paused clock")]
 fn a_clock_that_goes_is_not_moved() {
     trefoil::run(async {
         time::pause();

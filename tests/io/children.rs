@@ -309,7 +309,7 @@ fn a_status_that_other_code_has_collected() {
                 assert_eq!(thief.join().unwrap(), Some(4));
                 let error = timeout(LONG, child.wait()).await.unwrap().unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::NotFound);
-                assert!(error.to_string().contains("was taken before"), "{error}");
+                assert!(error.to_string().contains("is lost"), "{error}");
                 assert!(child.wait().await.is_err());
                 assert!(child.try_wait().is_err());
                 child.kill().unwrap();

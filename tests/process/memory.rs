@@ -58,7 +58,7 @@ fn small_files() {
     let large = Shared::from(vec![7u8; 1 << 20]);
     assert_eq!(large[(1 << 20) - 1], 7, "it is here");
     let sent = procs.spawn(large, |large: Shared<u8>| large.len()).join();
-    assert!(detail(sent).contains("no memory to share"));
+    assert!(detail(sent).contains("no shared memory"));
     let small = procs.spawn(Shared::from([1u8, 2]), |small: Shared<u8>| small.len());
     assert_eq!(small.join().unwrap(), 2);
     // A plain worker needs no file.
@@ -318,7 +318,7 @@ tests! {
 
     fn more_than_there_is_is_refused() {
         // Sizes that the machine cannot have at all. (Sizes that are only not free are tested in
-        // `sys::free_memory`, where nothing is allocated.)
+        // `host::free_memory`, where nothing is allocated.)
         let fits = [1_u64 << 46, 1 << 50].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         for bytes in fits.into_iter().chain([usize::MAX]) {
             assert!(SharedAtomics::<AtomicU8>::new(bytes).is_err());

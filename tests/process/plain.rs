@@ -55,11 +55,11 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
 pub(crate) const PORT: &[(&str, &str)] = &[
     (
         "described::what_travels_beside_the_bytes_does_so_behind_an_attribute",
-        "there are no channels",
+        "channels between processes are not available",
     ),
     (
         "pool::a_panic_while_an_argument_is_written_is_an_error",
-        "there are no channels",
+        "channels between processes are not available",
     ),
     (
         "shared::no_process_can_write_to_it",

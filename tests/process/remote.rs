@@ -182,7 +182,7 @@ tests! {
         let with = procs.map_with(&waits, [1], |n: &Remote<u64>, m: u64| **n + m).unwrap_err().to_string();
         assert!(with.contains("Remote::ready"), "{with}");
         let json = serde_json::to_string(&waits).unwrap_err().to_string();
-        assert!(json.contains("not be serialized"), "{json}");
+        assert!(json.contains("serialized only in"), "{json}");
         note(&marks.text(), 1);
         waits.ready().join().unwrap();
         let here = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| *waits)).unwrap_err();

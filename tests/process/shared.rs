@@ -161,12 +161,12 @@ fn poor() {
     let shared = Shared::from(vec![1u8, 2]);
     assert_eq!(*shared, [1, 2], "it is here");
     let sent = procs.spawn(shared.clone(), |s: Shared<u8>| s.len()).join();
-    assert!(detail(sent).contains("no memory to share"));
+    assert!(detail(sent).contains("no shared memory"));
     assert!(SharedAtomics::<AtomicU64>::new(1).is_err());
     let atomics = SharedAtomics::from(vec![3u64]);
     assert_eq!(atomics[0].load(Ordering::Relaxed), 3);
     let sent = procs.spawn(atomics, |_: SharedAtomics<AtomicU64>| ());
-    assert!(detail(sent.join()).contains("no memory to share"));
+    assert!(detail(sent.join()).contains("no shared memory"));
     // This process has no descriptor for a result.
     let result = procs.spawn((), |()| Shared::from(vec![1u8])).join();
     assert!(detail(result).contains(no_place()));
@@ -383,7 +383,7 @@ tests! {
         assert_eq!(call(0, 0).unwrap(), 10);
         assert!(detail(call(0, 1)).contains("less shared memory"));
         assert!(detail(call(0, u64::MAX - 10)).contains("less shared memory"));
-        assert!(detail(call(1000, 0)).contains("has not come along"));
+        assert!(detail(call(1000, 0)).contains("did not come with it"));
         if !support::is_plain() {
             let smaller = Smaller(SharedAtomics::from(vec![0u64]));
             let other = procs.spawn(smaller, |s: Smaller| s.0[0].load(Ordering::Relaxed));
@@ -461,7 +461,7 @@ tests! {
         let refused = procs.spawn(shared, |s: Shared<u8>| s.len()).join();
         assert!(detail(refused).contains(no_place()));
         let refused = procs.spawn((), |()| Shared::from(vec![1u8])).join();
-        assert!(detail(refused).contains("no memory to share"));
+        assert!(detail(refused).contains("no shared memory"));
         assert_eq!(procs.spawn(2, |n: u8| n).join().unwrap(), 2);
         assert_eq!(procs.stats().died, 0);
         support::run_helper("shared_poor");

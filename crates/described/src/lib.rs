@@ -4,7 +4,7 @@
 //! fast. But types that ask what comes next (`#[serde(untagged)]`, `tag`, `flatten`,
 //! `serde_json::Value`) cannot be read back from it, and types that leave something out
 //! (`skip_serializing_if`) are read wrongly. This crate writes the data as postcard does, and a
-//! description behind it: the type of each value, and the names of fields and variants, each once.
+//! description after it: the type of each value, and the names of fields and variants, each once.
 //! A value is read by these names, as JSON is, so all of serde's attributes work.
 //!
 //! ```
@@ -39,16 +39,16 @@
 //! # What it is for
 //! Messages between programs that share their types: both sides have the same `Serialize` and
 //! `Deserialize`. Fields may be reordered and variants added, because they are found by their
-//! names. It is no archive: this crate may change the format with a minor version before 1.0.
+//! names. It is not for archives: this crate may change the format with a minor version before 1.0.
 //!
 //! # Like JSON
-//! What JSON does not tell apart is not told apart where serde buffers a value: within an enum with
-//! `tag` or `untagged`, and in what is flattened, `Some(None)` and `Some(())` arrive as `None`.
+//! Values that look the same in JSON are confused where serde buffers a value: within an enum with
+//! `tag` or `untagged`, and in a flattened field, `Some(None)` and `Some(())` arrive as `None`.
 //! Elsewhere they arrive as they were. Unlike JSON it has byte strings, `i128`, NaN, and maps whose
 //! keys are of any type.
 //!
 //! # Hostile input
-//! Reading never panics by itself. Lengths are not believed: no memory is allocated in advance for
+//! Reading never panics by itself. Lengths are not trusted: no memory is allocated in advance for
 //! more than serde's own limit of 1 MiB. Values that nest too deeply are an [`Error::TooDeep`], and
 //! so are parts that take no data, of which there may be [`MOST_EMPTY`] in a value
 //! ([`Error::TooMany`]).
@@ -61,9 +61,8 @@
 //! The data is read without the description only if a value cannot be read with it and nothing was
 //! left out, which is so for types that are written as one thing and read as another.
 //!
-//! This format says that it is human-readable. serde's own buffer, in which it keeps values that it
-//! must look at twice, says so, too; an address or a UUID that was written in the other form could
-//! not be read out of that.
+//! This format reports that it is human-readable, like serde's own buffer for values that it must
+//! look at twice: an address or a UUID in the other form could not be read from that buffer.
 //!
 //! The description has:
 //! - A sequence, tuple or map: runs of parts with equal descriptions, each run as that description
@@ -139,7 +138,7 @@ enum Tag {
 /// billions.
 pub const MOST_EMPTY: usize = 1 << 20;
 
-/// Sequences with more parts than this are worth the question whether they are all of one shape.
+/// For sequences with more parts than this, it pays to check whether all have one shape.
 const FEW: usize = 8;
 
 impl Tag {
@@ -204,8 +203,8 @@ pub fn is_number<T: ?Sized>() -> bool {
 /// such. (Or a reference to one.) All values of such a type have the same description, and postcard
 /// alone can read them.
 ///
-/// Its name says so. The name of any type that somebody has declared, in whatever crate, has a path
-/// in it, so no other type can be taken for one of these.
+/// Its name shows it. The name of any type that a crate declares has a path in it, so no other type
+/// can be taken for one of these.
 pub fn is_built_in<T: ?Sized>() -> bool {
     let name = std::any::type_name::<T>();
     let is_sign = |letter: char| matches!(letter, '(' | ')' | '[' | ']' | ',' | ';' | ' ' | '&');
@@ -297,9 +296,9 @@ impl Description {
 #[non_exhaustive]
 pub enum Error {
     /// The type asks what comes next, and is read without the description.
-    #[error("it asks what comes next")]
+    #[error("it cannot be read without a description of its parts")]
     Undescribed,
-    /// So many bytes were not read; 0: parts without bytes.
+    /// This many bytes were not read; 0: parts without bytes.
     #[error("{} were left over: its `Serialize` and `Deserialize` do not agree on what there is to \
         read", bytes(*.0))]
     LeftOver(usize),
@@ -317,8 +316,8 @@ pub enum Error {
     Io(#[from] io::Error),
     /// The message of the type itself, or of serde for it: it cannot be written.
     #[error(
-        "{0} (raised by its `Serialize`; what an attribute of serde's, such as `tag` or `flatten`, \
-         cannot carry can be sent as a `String`)"
+        "{0} (raised by its `Serialize`; a value that an attribute of serde, such as `tag` or \
+         `flatten`, does not support can be sent as a `String`)"
     )]
     Serialize(String),
     /// The same message, of a type that cannot be read.
@@ -326,9 +325,10 @@ pub enum Error {
     Deserialize(String),
     /// The same, of a type that was read with its description.
     #[error(
-        "{0} (raised by its `Deserialize`; an attribute of serde's, such as `untagged`, `tag`, \
-         `flatten` or `skip_serializing_if`, makes it travel as in JSON: what may be missing needs \
-         `default`, and what JSON does not bring back either can be sent as a `String`)"
+        "{0} (raised by its `Deserialize`; an attribute of serde, such as `untagged`, `tag`, \
+         `flatten` or `skip_serializing_if`, makes it travel as in JSON: a field that may be \
+         missing needs `default`, and a value that JSON cannot restore either can be sent as a \
+         `String`)"
     )]
     Described(String),
 }
@@ -341,14 +341,14 @@ fn bytes(left: usize) -> String {
 }
 
 impl serde::ser::Error for Error {
-    fn custom<T: fmt::Display>(words: T) -> Self {
-        Self::Serialize(words.to_string())
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Serialize(message.to_string())
     }
 }
 
 impl serde::de::Error for Error {
-    fn custom<T: fmt::Display>(words: T) -> Self {
-        Self::Deserialize(words.to_string())
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Deserialize(message.to_string())
     }
 
     // The names do not match: the data alone would give wrong values.

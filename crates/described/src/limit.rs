@@ -11,7 +11,7 @@ pub trait Limit {
     /// Whether another level may follow.
     ///
     /// # Errors
-    /// If not, an error, which ends the writing or reading: say [`Error::TooDeep`].
+    /// If not, an error such as [`Error::TooDeep`], which ends the writing or reading.
     fn check(&mut self) -> Result<(), Error>;
 
     /// A byte string of the data was read without being asked for as one: serde may keep `bytes`,
@@ -35,7 +35,7 @@ pub struct StackLimit {
 }
 
 impl StackLimit {
-    /// A limit of so many bytes of stack below the caller.
+    /// A limit of `most` bytes of stack below the caller.
     #[must_use]
     #[inline(always)]
     pub fn bytes(most: usize) -> Self {
@@ -44,7 +44,7 @@ impl StackLimit {
 }
 
 impl Default for StackLimit {
-    /// 256 KiB: of the 2 MiB that a thread of std's has, or of the 512 KiB of some systems.
+    /// 256 KiB: of the 2 MiB that std gives a thread, or of the 512 KiB of some systems.
     #[inline(always)]
     fn default() -> Self {
         Self::bytes(256 << 10)

@@ -75,10 +75,10 @@ impl<'de> Encoded<'de> {
             (Ok(value), _) => Ok(value),
             (Err(left_over @ Error::LeftOver(_)), _) => Err(left_over),
             // The error is the type's own, with the description and without.
-            (Err(Error::Deserialize(alone)), Error::Deserialize(words)) if alone == words => {
-                Err(Error::Deserialize(words))
+            (Err(Error::Deserialize(alone)), Error::Deserialize(message)) if alone == message => {
+                Err(Error::Deserialize(message))
             }
-            (_, Error::Deserialize(words)) => Err(Error::Described(words)),
+            (_, Error::Deserialize(message)) => Err(Error::Described(message)),
             (_, error) => Err(error),
         }
     }
@@ -156,15 +156,15 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
             self.description = Some(left);
             return Ok(usize::from(*number));
         }
-        self.told()
+        self.described()
     }
 
     /// Reads the next `T` of the description.
-    fn told<T: Deserialize<'de>>(&mut self) -> Result<T> {
+    fn described<T: Deserialize<'de>>(&mut self) -> Result<T> {
         let left = self.description.unwrap_or_default();
-        let (told, left) = postcard::take_from_bytes(left)?;
+        let (value, left) = postcard::take_from_bytes(left)?;
         self.description = Some(left);
-        Ok(told)
+        Ok(value)
     }
 
     fn tag(&mut self) -> Result<Tag> {
@@ -186,7 +186,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
         if let Some(known) = self.names.get(index) {
             return Ok(Some(known));
         }
-        let name = self.told()?;
+        let name = self.described()?;
         if self.names.len() < NAMES {
             self.names.push(name);
         }
@@ -467,7 +467,7 @@ impl<'a, 'de, F: Flavor<'de> + 'de, L: Limit> Value<'a, 'de, F, L> {
         match self.tag {
             Some(Tag::UnitVariant) => Err(de::Error::invalid_type(
                 Unexpected::UnitVariant,
-                &"a variant that holds something",
+                &"a variant with contents",
             )),
             _ => self.reader.value(),
         }
@@ -517,15 +517,15 @@ struct Parts<'a, 'de, F: Flavor<'de>, L> {
 
 /// Which parts are left.
 enum Left<'de> {
-    /// So many, without a description.
+    /// This many, without a description.
     Exactly(usize),
     /// More runs, by the description.
     Runs,
     /// The first part of a run is being read; its description begins here.
     Run(&'de [u8]),
-    /// So many more parts of a run: where its description begins, their number, and what follows.
+    /// More parts of a run: where its description begins, their number, and what follows.
     Again(&'de [u8], usize, &'de [u8]),
-    /// So many more parts of a run that a tag alone describes, such as numbers.
+    /// This many more parts of a run that a tag alone describes, such as numbers.
     Same(Tag, usize),
     Nothing,
 }

@@ -310,7 +310,7 @@ impl<F: Flavor, L: Limit> Parts<'_, '_, F, L> {
         }
     }
 
-    /// So many parts have the description of the last run.
+    /// Sets how many parts have the description of the last run.
     #[inline]
     fn set_count(&mut self, count: usize) {
         self.count = count;

@@ -27,7 +27,7 @@ use trefoil::ProcessPool;
 ///
 /// # Errors
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the text has none of the accepted forms, else
-/// what the pool's builder says.
+/// the error of the pool's builder.
 pub fn executor(name: &str) -> io::Result<AnyExecutor> {
     match name.split_once(':') {
         #[cfg(feature = "ssh")]
@@ -39,8 +39,10 @@ pub fn executor(name: &str) -> io::Result<AnyExecutor> {
         #[cfg(feature = "slurm")]
         Some(("slurm", most)) => {
             let most = most.parse::<NonZeroUsize>().map_err(|_| {
-                let words = format!("`{name}` names no executor: use `slurm:N`, with N from 1");
-                io::Error::new(io::ErrorKind::InvalidInput, words)
+                let message = format!(
+                    "`{name}` is not the name of an executor: use `slurm:N`, with N from 1"
+                );
+                io::Error::new(io::ErrorKind::InvalidInput, message)
             })?;
             let slurm = crate::Slurm::sbatch().nodes(1..=most.get());
             let pool = ProcessPool::builder().launcher(slurm).build()?;
@@ -48,11 +50,11 @@ pub fn executor(name: &str) -> io::Result<AnyExecutor> {
         }
         _ => name.parse().map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::InvalidInput => {
-                let words = format!(
+                let message = format!(
                     "{error}; or, with trefoil-machines' feature `ssh`, `ssh:HOST,HOST:N`, with \
                      `slurm` `slurm:N`"
                 );
-                io::Error::new(error.kind(), words)
+                io::Error::new(error.kind(), message)
             }
             _ => error,
         }),

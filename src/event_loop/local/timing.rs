@@ -1,7 +1,7 @@
 //! The loop's timers, seen from its own thread.
 //!
-//! Wakers are cloned before a timer is looked up, and dropped afterwards (L4). If a timer is not
-//! there any more, it was due or its loop has ended: either way the future continues.
+//! Wakers are cloned before a timer is looked up, and dropped afterwards (L4). If a timer no
+//! longer exists, it was due or its loop has ended: either way the future continues.
 //!
 //! Checked by `tests/event_loop/`, the timers themselves by their own tests.
 
@@ -42,7 +42,7 @@ impl Local {
         }
     }
 
-    /// Moves a virtual clock that stands still forward. `false`: the clock runs by itself.
+    /// Moves a stopped virtual clock forward. `false`: the clock runs by itself.
     pub(crate) fn advance(&self, by: Duration) -> bool {
         self.outside().map(|outside| outside.advance(by)).is_some()
     }

@@ -70,7 +70,7 @@ const MOST: usize = 1024 * 1024;
 pub struct File {
     file: Arc<Inner>,
     running: Option<(FileCall, Task<FileCallDone>)>,
-    /// Bytes that were read and not yet taken. The file's position is behind them.
+    /// Bytes that were read and not yet taken. The file's position is after them.
     bytes: VecDeque<u8>,
     /// The error of a write that was accepted, or given up.
     failed: Option<io::Error>,
@@ -540,7 +540,7 @@ impl File {
         self.after_writes(Inner::sync_data).await
     }
 
-    /// Shortens the file, or extends it with zeros. The position stays, also behind the new end.
+    /// Shortens the file, or extends it with zeros. The position stays, even beyond the new end.
     ///
     /// # Errors
     ///

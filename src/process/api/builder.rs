@@ -128,7 +128,7 @@ impl ProcessPoolBuilder {
     /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD
     /// addresses count: what an item allocates, the files that it maps, and the stacks of its
     /// threads. On Windows committed memory counts, and each worker is in a job object of its own:
-    /// if the system refuses that, workers cannot begin, and say so.
+    /// if the system refuses that, workers fail to start, with an error that says so.
     ///
     /// Costs a few microseconds per item, or less for short items. Processes that a task starts
     /// inherit the limit.
@@ -174,7 +174,7 @@ impl ProcessPoolBuilder {
     ///   answer, and is killed a second later, so that items it has not begun run elsewhere. If it
     ///   was stopped in an item that is still wanted, it is not killed, and the items sent after
     ///   that one wait with it.
-    /// - The [last words](crate::WorkerExit::stderr_tail) of a dead worker may begin with output of
+    /// - The [last output](crate::WorkerExit::stderr_tail) of a dead worker may begin with output of
     ///   earlier items, back to when it was last idle, and because of that output it may count as
     ///   [out of memory](crate::WorkerExit::out_of_memory).
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
@@ -203,12 +203,12 @@ impl ProcessPoolBuilder {
     /// Lets `launcher` start the workers: through a command line
     /// ([`Wrapped`](crate::process::Wrapped)), or in any other way.
     ///
-    /// They are [plain](Self::plain_workers), whatever is said there. [`build`](Self::build) then
+    /// They are [plain](Self::plain_workers), whatever that setting is. [`build`](Self::build) then
     /// takes as long as the launcher needs to find out whether it can start workers. A variable
     /// that is set by [`env`](Self::env) is set there; which others there are depends on the
     /// launcher. What tasks print on standard output goes to standard error, and this process
-    /// forwards it: only [`WorkerStdout::Null`] changes that, and with
-    /// [`on_output`](Self::on_output) there is no pool ([`PoolError::Launcher`]).
+    /// forwards it: only [`WorkerStdout::Null`] changes that, and
+    /// [`on_output`](Self::on_output) makes `build` fail ([`PoolError::Launcher`]).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -355,23 +355,23 @@ fn checked(workers: usize) -> Result<usize, PoolError> {
     if (1..=MOST_WORKERS).contains(&workers) {
         return Ok(workers);
     }
-    let words = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, words).into())
+    let message = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message).into())
 }
 
 /// Whether a launcher's workers can have these settings.
 fn check(settings: &Settings) -> Result<(), PoolError> {
-    let refused = |words: &str| Err(PoolError::Launcher(words.to_owned()));
+    let refused = |message: &str| Err(PoolError::Launcher(message.to_owned()));
     if settings.stdout == WorkerStdout::Capture {
         return refused(
-            "what tasks print there goes to standard error, and not to `on_output`: return it as a \
-             part of the result",
+            "their standard output cannot be captured there, because it goes to standard error and not \
+             to `on_output`: return the text as a part of the result",
         );
     }
     let has_nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);
     let mut variables = settings.variables.iter();
     if variables.any(|(key, value)| has_nul(key) || has_nul(value)) {
-        return refused("a variable of the workers (`env`) has a byte 0 in it");
+        return refused("an environment variable of the workers (`env`) contains a NUL byte");
     }
     Ok(())
 }
@@ -386,7 +386,8 @@ fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<u
     if let Some(elastic) = policy.elastic.filter(|elastic| elastic.least > most) {
         let least = elastic.least;
         return Err(PoolError::Launcher(format!(
-            "there are {least} workers at least, and {most} at most: ask for more with `workers`"
+            "the launcher keeps at least {least} workers, but the pool may have only {most}: allow \
+             more with `workers`"
         )));
     }
     policy.patience = policy.patience.max(SILENCE);

@@ -1,6 +1,6 @@
 //! `init`: how a process detects that it is a worker.
 //!
-//! A pool starts its workers by executing the file that the parent runs (`sys::executable`), with
+//! A pool starts its workers by executing the file that the parent runs (`host::executable`), with
 //! the same arguments. Such a process must serve instead of running its `main`. So either `main`
 //! begins with [`init`], or the feature `auto` adds a constructor that runs before `main`; both
 //! call [`enter`].
@@ -36,7 +36,7 @@ use std::sync::OnceLock;
 
 use crate::process::PoolError;
 use crate::process::host::image::image;
-use crate::process::host::worker::{forget_variable, hear_all_signals};
+use crate::process::host::worker::{forget_variable, unblock_all_signals};
 use crate::process::host::{executable, itself};
 use crate::process::launch::raw_program::{self, Program};
 use crate::process::wire::invitation::{Invitation, VARIABLE};
@@ -62,18 +62,17 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// It must be called on the program's first thread, before any other is started. Elsewhere (in a
 /// `#[test]`, in an `async` main whose runtime has threads) it records nothing, and making a pool
 /// fails with [`PoolError::NotInitialized`], unless `init` has also been called in the right place.
-/// Calling it again, wherever, does no harm. A worker that gets here too late says so on standard
-/// error and ends. Where a library starts threads before `main`, use the feature `auto`.
+/// Calling it again, wherever, does no harm. A worker that gets here too late reports it on
+/// standard error and ends. Where a library starts threads before `main`, use the feature `auto`.
 ///
-/// A worker begins with three standard streams. Other descriptors that this program hands on to
-/// what it executes (those without close-on-exec: what a shell has given it, what a C library has
-/// opened) it closes here; what stands before this call in `main`, or before `main`, may have
-/// opened in the worker itself stays open.
+/// A worker begins with three standard streams. This function closes all other descriptors that the
+/// worker has inherited (those without close-on-exec, from a shell or a C library for example).
+/// Descriptors that the worker itself has opened before this call stay open.
 ///
 /// The variable `TREFOIL_WORKER` makes a process a worker, or calls a function of the program
-/// ([`Program::entry`](crate::process::Program::entry)). Like `LD_PRELOAD`, it is trusted: who sets
-/// the environment of a program decides what that runs. A program with other rights than its
-/// caller's obeys neither.
+/// ([`Program::entry`](crate::process::Program::entry)). Like `LD_PRELOAD`, it is trusted: whoever
+/// sets the environment of a program decides what it runs. A program with other rights than its
+/// caller's ignores both.
 ///
 /// With the feature `auto` the call is not needed.
 ///
@@ -97,9 +96,10 @@ fn check_threads() -> Result<(), &'static str> {
         return Err("`trefoil::init()` must be called on the program's first thread");
     }
     match itself::is_alone() {
-        Some(false) => {
-            Err("`trefoil::init()` must be called first in `main`: other threads run already")
-        }
+        Some(false) => Err(
+            "`trefoil::init()` must be called first in `main`: other threads are already \
+                running",
+        ),
         Some(true) | None => Ok(()),
     }
 }
@@ -141,7 +141,7 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
 /// Calls the function that the invitation names, and exits with the code that it returns. What it
 /// starts is as deep as what the pool starts.
 fn call(offset: u64, invitation: &Invitation) -> ! {
-    hear_all_signals();
+    unblock_all_signals();
     let program = Program {
         depth: invitation.depth.saturating_sub(1),
         variables: Vec::new(),
@@ -156,18 +156,18 @@ fn call(offset: u64, invitation: &Invitation) -> ! {
 
 /// The depth of this process, if it may make pools.
 pub(crate) fn depth() -> Result<u32, PoolError> {
-    let refused = |kind, words: &str| Err(io::Error::new(kind, words).into());
-    if let Err(words) = image().starts_again() {
-        return refused(ErrorKind::Unsupported, words);
+    let refused = |kind, message: &str| Err(io::Error::new(kind, message).into());
+    if let Err(message) = image().starts_again() {
+        return refused(ErrorKind::Unsupported, message);
     }
     let depth = *DEPTH.get().ok_or(PoolError::NotInitialized)?;
     if !is_as_called() {
         return refused(ErrorKind::PermissionDenied, OTHER_RIGHTS);
     }
     if Invitation::read().is_some_and(|invitation| !invitation.is_ours()) {
-        let words = "this process is to be a worker of another copy of trefoil in this program, \
-            whose `init` comes first";
-        return refused(ErrorKind::Other, words);
+        let message = "this process was started as a worker of another copy of trefoil in this \
+            program, whose `init` must come first";
+        return refused(ErrorKind::Other, message);
     }
     match depth < DEEPEST {
         true => Ok(depth),
@@ -180,13 +180,13 @@ pub(crate) fn depth() -> Result<u32, PoolError> {
 
 /// Workers must be the same build of the program as their pool, wherever they are.
 pub(crate) const OTHER_BUILD: &str =
-    "the executable here is another build of the program than the one that starts it";
+    "the executable here is another build of the program, not the build that starts it";
 
-const OTHER_RIGHTS: &str = "a program that runs with other rights than its caller's \
-    (set-user-id, file capabilities) cannot have workers, nor be one";
+const OTHER_RIGHTS: &str = "a program that runs with other rights than its caller's (set-user-id, \
+    file capabilities) can neither have workers nor be one";
 
-const NO_STREAM: &str = "its standard input or output is neither a pipe nor a socket: what starts \
-    it must pass its own on, as `docker run -i` does, and make no terminal of them";
+const NO_STREAM: &str = "its standard input or output is neither a pipe nor a socket: the program \
+    that starts it must pass on its own, as `docker run -i` does, and not attach a terminal";
 
 /// Whether this process can be a worker; or why not.
 fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn init_in_a_test_of_a_harness_is_refused_in_words() {
+    fn init_in_a_test_of_a_harness_fails_with_an_explanation() {
         init();
         let refused = crate::process::ProcessPool::with_workers(1).unwrap_err();
         assert!(matches!(refused, PoolError::NotInitialized), "{refused}");

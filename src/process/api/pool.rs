@@ -111,7 +111,7 @@ impl ProcessPool {
     /// `f` may be a closure without captures. It must be part of this program, not of a library
     /// loaded at run time.
     ///
-    /// The argument must own what it holds: a closure that takes a `&str` is refused with
+    /// The argument must own what it holds: the compiler rejects a closure that takes a `&str` with
     /// "implementation of `serde_core::de::Deserialize` is not general enough". Send a `String`,
     /// and a `Vec` instead of a slice:
     ///
@@ -190,9 +190,9 @@ impl ProcessPool {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The [`ProcessCall`] and its clones keep the encoded context, and what travels beside it: a
+    /// The [`ProcessCall`] and its clones keep the encoded context, and what travels with it: a
     /// channel whose end is in the context stays open, and [`Shared`](crate::Shared) memory stays
-    /// there, until the last of them is dropped.
+    /// allocated, until the last of them is dropped.
     ///
     /// If the context cannot be encoded, each call ends in [`Codec`](TaskError::Codec).
     pub fn call_with<C, A, R>(&self, context: &C, f: fn(&C, A) -> R) -> ProcessCall<'_, A, R>
@@ -211,7 +211,7 @@ impl ProcessPool {
     ///
     /// # Errors
     /// The error of the failed item with the lowest index; its message begins with that index (for
-    /// a panic, a death, a codec error). The items behind it are cancelled: running ones are
+    /// a panic, a death, a codec error). The items after it are cancelled: running ones are
     /// stopped like a cancelled task. See [`spawn`](Self::spawn). For the error of each item, use
     /// [`map_each`](Self::map_each). On a thread that must not block (an event loop's):
     /// [`TaskError::WouldBlock`], and nothing was run.
@@ -352,7 +352,7 @@ impl ProcessPool {
     /// [`Shutdown::CancelPending`] running tasks run to their end, and those that have not begun
     /// end with [`TaskError::Cancelled`]. So does a whole `map` with an item that has not begun.
     /// Its running items before that one still run to their end, since an error of theirs would be
-    /// the `map`'s. Those behind it are no longer needed: they are cancelled, and a worker that
+    /// the `map`'s. Those after it are no longer needed: they are cancelled, and a worker that
     /// still runs one after the [grace period](crate::ProcessPoolBuilder::grace) is killed.
     ///
     /// Tasks spawned later end in [`TaskError::Closed`]. It may be called again, also from several

@@ -9,7 +9,7 @@
 //!   thread, with the C library and the environment set up, which is all that `enter` needs;
 //!   `std`'s arguments, environment, threads and panics work by then on this platform. Those of a
 //!   library that is loaded later are called wherever it is loaded; there no invitation is this
-//!   copy's, and `enter` only takes a note.
+//!   copy's, and `enter` only records the call.
 //!
 //! Tests: `tests/auto.rs`, every doctest of this crate.
 #![allow(unsafe_code)]

@@ -16,7 +16,7 @@
 //!
 //! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel
 //! reports when all peers are gone, however they ended. A write to a pipe without readers also
-//! raises a signal, which may kill the process; it is suppressed (`sys::broken_pipe`) if it could
+//! raises a signal, which may kill the process; it is suppressed (`host::broken_pipe`) if it could
 //! do so when the end was made. No process keeps an end that it does not use (W25, W26).
 //!
 //! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A
@@ -143,10 +143,10 @@ impl ChannelPipe {
     pub(super) fn pair(capacity: usize) -> io::Result<(Arc<Self>, Arc<Self>)> {
         let capacity = capacity.max(1);
         let Some((length, (read, write))) = Self::pipe(capacity)? else {
-            let words = format!(
-                "the system has no room for {capacity} items in a channel between processes"
+            let message = format!(
+                "the system has no room for a channel of {capacity} items between processes"
             );
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         };
         let file = Attachment::new(conduit::file(PAGE)?);
         let credits = Attachment::new(conduit::credits(capacity as u32)?);
@@ -210,7 +210,7 @@ impl ChannelPipe {
     pub(super) fn unload(side: Side, (files, numbers): Names) -> Result<Arc<Self>, String> {
         let [pipe, file, credits] = files.map(scope::attached);
         let (pipe, file, credits) = (pipe?, file?, credits?);
-        let wrong = || reason::set("what came along is no end of a channel");
+        let wrong = || reason::set("the descriptor that came with it is not the end of a channel");
         let [capacity, length] = numbers.map(|number| number.clamp(1, LARGEST as u64) as usize);
         if ends::is_pipe(&pipe, side == Side::Sends) != Ok(true) || !LENGTHS.contains(&length) {
             return Err(wrong());
@@ -260,7 +260,7 @@ impl ChannelPipe {
             return Ok(record);
         }
         let no_memory =
-            |why: io::Error| PipeError::Broken(format!("there is no memory for it: {why}"));
+            |why: io::Error| PipeError::Broken(format!("there is no memory for the item: {why}"));
         let room = self.rooms.as_ref().and_then(|own| own.take(item.len()));
         let length = (item.len() as u64).to_le_bytes();
         let (Some(offset), [.., 0, 0, 0]) = (room, length) else {
@@ -321,7 +321,7 @@ impl ChannelPipe {
     }
 
     /// Called with `length` items, fewer than the capacity, and no credit. If it has been so for
-    /// long, killed processes have taken credits along, and an item is sent without one: its
+    /// long, killed processes have taken credits with them, and an item is sent without one: its
     /// receiver gives a credit for it, as for any other.
     fn write_without_credit(&self, record: &PipeRecord, length: usize) -> Result<(), Errno> {
         if !self.stands_still(length) {
@@ -375,7 +375,7 @@ impl ChannelPipe {
         };
         let _ = ends::write(&self.credits, &1u64.to_ne_bytes());
         if count != length {
-            return Err(broken("it is not whole"));
+            return Err(broken("it is incomplete"));
         }
         let item = match record[0] {
             ELSEWHERE => self.take_out(&record)?,
@@ -387,7 +387,7 @@ impl ChannelPipe {
         };
         match checksum(&item).to_le_bytes() == record[CHECKSUM] {
             true => Ok(item),
-            false => Err(broken("its checksum is another's")),
+            false => Err(broken("its checksum is wrong")),
         }
     }
 
@@ -397,11 +397,13 @@ impl ChannelPipe {
         let size = ends::length(&self.file);
         let inside = offset.checked_add(length).is_some_and(|end| end <= size);
         if !inside {
-            return Err(broken("it lies nowhere"));
+            return Err(broken("its position is outside the channel's file"));
         }
         // (The file may have holes, so its size says little about what it holds.)
         if length > conduit::held(&self.file) {
-            return Err(broken("it is longer than all that is there"));
+            return Err(broken(
+                "it is longer than the contents of the channel's file",
+            ));
         }
         let item = self.read(offset, length);
         self.release(offset, length);
@@ -430,7 +432,7 @@ impl ChannelPipe {
 
 #[cold]
 fn broken(what: &str) -> PipeError {
-    PipeError::Broken(format!("what arrived is no item: {what}"))
+    PipeError::Broken(format!("a damaged item arrived: {what}"))
 }
 
 /// Where the item is, and how long.

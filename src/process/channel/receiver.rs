@@ -35,7 +35,7 @@ impl<T: Portable> Receiver<T> {
     ///
     /// # Errors
     /// [`Closed`](TaskError::Closed) if there is no item and all senders are gone, however they
-    /// went. [`Codec`](TaskError::Codec) if an item cannot be decoded; the channel goes on.
+    /// ended. [`Codec`](TaskError::Codec) if an item cannot be decoded; the channel stays usable.
     pub async fn recv(&self) -> Result<T, TaskError> {
         loop {
             match self.try_recv() {

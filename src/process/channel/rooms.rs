@@ -40,7 +40,7 @@ impl Rooms {
         let count = &self.0.words(0, 8)?[0];
         // The addition is atomic, and nothing else is published by it.
         let before = count.fetch_add(pages, Ordering::Relaxed);
-        let first = before.checked_add(1)?; // behind the first page
+        let first = before.checked_add(1)?; // after the first page
         (first < MOST).then_some(first * PAGE as u64)
     }
 }

@@ -94,9 +94,9 @@ impl<T: Portable> Sender<T> {
         let mut chunk = Chunk::default();
         push(&mut chunk, item)?;
         if chunk.laden {
-            let words = "an item of a channel cannot bring descriptors along: no ends of channels, \
-                no shared memory";
-            return Err(error::<T>(PipeError::Broken(words.to_owned())));
+            let message = "an item of a channel cannot contain descriptors: no ends of channels, no \
+                shared memory";
+            return Err(error::<T>(PipeError::Broken(message.to_owned())));
         }
         let bytes = Reader(&chunk.bytes).bytes().unwrap_or_default();
         let packed = self.pipe.pack(bytes).map_err(error::<T>)?;

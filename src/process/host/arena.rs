@@ -11,11 +11,11 @@
 //!    file ([`Arena::over`]). Receivers get a descriptor that is open for reading only, so no other
 //!    process maps it writable by accident. (On purpose, a process can open it again by its name in
 //!    `/proc`.)
-//! 2. [`Arena::lend`] takes room behind the block that was taken last, going round in the first
-//!    [`TURN`] bytes, or else the first gap that is large enough. It reserves the pages that were
-//!    never used before (if the machine has no memory left, that is an error here, not a signal
-//!    later), and fills the block. Dropping the block frees its room. When no block is left, the
-//!    memory beyond the first [`KEPT`] bytes is given back to the system.
+//! 2. [`Arena::lend`] takes room after the block that was taken last, wrapping around within the
+//!    first [`TURN`] bytes, or else the first gap that is large enough. It reserves the pages that
+//!    were never used before (if the machine has no memory left, that is an error here, not a
+//!    signal later), and fills the block. Dropping the block frees its room. When no block is left,
+//!    the memory beyond the first [`KEPT`] bytes is given back to the system.
 //! 3. The sender keeps a block until the receiver has reported that it has copied it.
 //! 4. A forked child shares the mapping with its parent, but not the list of blocks, so it neither
 //!    lends nor gives memory back.
@@ -49,10 +49,10 @@ use crate::sys::fork;
 /// How much can be lent at once.
 pub(crate) const CAPACITY: usize = 256 << 20;
 
-/// In how many bytes blocks go round while little is lent: more than a core's private caches, and a
-/// small part of the shared one. Memory that a receiver has just read is in its private cache, and
-/// writing to it takes many times as long as writing to memory that neither core has in a private
-/// cache any more.
+/// Within this many bytes blocks wrap around while little is lent: more than a core's private
+/// caches, and a small part of the shared one. Memory that a receiver has just read is in its
+/// private cache, and writing to it takes many times as long as writing to memory that neither core
+/// has in a private cache any more.
 pub(crate) const TURN: usize = 4 << 20;
 
 /// How many bytes are kept while nothing is lent.

@@ -20,7 +20,7 @@
 //! That time is stored before the item is claimed, so a reader that sees an item as begun never
 //! sees the start of an earlier one.
 //!
-//! **A worker that overwrites it.** An item may write here what it likes, also that it has not
+//! **A worker that overwrites it.** An item may write anything here, even that it has not
 //! begun. So the parent puts a random number into the gate when it opens it, the *seal*, and the
 //! worker erases that after it has taken the first item and before that item's code runs: the item
 //! cannot put back what it has never seen. A frame whose seal is broken has begun, whatever the

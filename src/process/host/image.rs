@@ -49,8 +49,8 @@ pub(crate) struct Headers {
     pub(crate) is_executed: Result<(), &'static str>,
 }
 
-pub(crate) const THROUGH_LOADER: &str = "this program was started through the dynamic loader (`ld.so PROGRAM`), \
-     which would be what a worker executes: start the program itself";
+pub(crate) const THROUGH_LOADER: &str = "this program was started through the dynamic loader \
+    (`ld.so PROGRAM`), so its workers would execute the loader: start the program itself";
 
 pub(crate) const IN_LIBRARY: &str = "this copy of trefoil is part of a library (a plugin), and not of the program's executable, \
      which is what a worker executes: make the pool in the program";
@@ -84,7 +84,8 @@ impl Image {
         executable::note();
         let is_named_by_content = id.is_some();
         let id = id.unwrap_or_else(executable::id);
-        let unknown = "the program's file cannot be looked at (on Linux it is /proc/self/exe: is /proc mounted?)";
+        let unknown = "the program's file cannot be inspected (on Linux it is /proc/self/exe: is \
+            /proc mounted?)";
         let is_known = (!id.is_empty()).then_some(()).ok_or(unknown);
         let anchor = (&raw const IMAGE).addr().wrapping_sub(base);
         let mut name = format!("{}-{anchor:x}-", env!("CARGO_PKG_VERSION"));

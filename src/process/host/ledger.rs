@@ -15,11 +15,11 @@
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
 //! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
-//! (`process::parent::worker_stderr`). *Ring*: small frames (`process::fast::shared_ring`). *Area*:
-//! room for large results (`process::payload::shared_buffer`); it is sparse, and missing where
-//! files may not be so long.
+//! (`process::parent::worker_stderr`). *Ring*: small frames (`process::pages::shared_ring`).
+//! *Area*: room for large results (`process::value::shared_buffer`); it is sparse, and missing
+//! where files may not be so long.
 //!
-//! 1. The worker writes a record behind the first `length` bytes, then raises `length`.
+//! 1. The worker writes a record after the first `length` bytes, then raises `length`.
 //! 2. To flush, the worker sends `length` bytes, sets `length` to 0, then adds to `base`. If it
 //!    dies between the last two steps, there is nothing to take.
 //! 3. After the worker is gone: `received - base` of the `length` bytes have arrived at the parent,
@@ -96,12 +96,12 @@ const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<Head>() <= HEAD);
 
-/// All pages but the area, as memory.
+/// All pages except the area, as memory.
 #[repr(C, align(64))]
 struct Whole([u8; SIZE]);
 
 /// What both sides use: the gates and the shared ring, in a mapping of all of the file, or of all
-/// but the area.
+/// except the area.
 #[derive(Clone, Debug)]
 pub(crate) struct Front(Arc<Mapping>);
 
@@ -150,7 +150,7 @@ impl Front {
     }
 
     /// Up to which position in the worker's stream the parent has processed everything: see
-    /// `process::payload::shared_buffer`.
+    /// `process::value::shared_buffer`.
     pub(crate) fn taken(&self) -> Option<&Word> {
         self.0.words(TAKEN, 8)?.first()
     }

@@ -70,7 +70,7 @@ impl Mapping {
         }
         // On a 32-bit machine the kernel is passed only the number of the page.
         if !range.start.is_multiple_of(view::page_size()) {
-            return Err(refused("is to be used from the middle of a page"));
+            return Err(refused("would be mapped from the middle of a page"));
         }
         let length = range.len();
         let start = NonNull::new(view::open(file, range, access)?);
@@ -137,8 +137,8 @@ impl Drop for Mapping {
 
 /// An error about a file.
 pub(crate) fn refused(what: &str) -> io::Error {
-    let words = format!("a file was given as shared memory that {what}");
-    io::Error::new(io::ErrorKind::InvalidData, words)
+    let message = format!("a file that came as shared memory {what}");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -186,8 +186,12 @@ mod tests {
             assert!(error.to_string().contains(word), "{error}");
         };
         let file = File::open("/proc/self/exe").unwrap();
-        refused(file.into(), Access::Fixed, "is none");
-        refused(io::pipe().unwrap().0.into(), Access::Write, "is none");
+        refused(file.into(), Access::Fixed, "not a memory file");
+        refused(
+            io::pipe().unwrap().0.into(),
+            Access::Write,
+            "not a memory file",
+        );
         refused(create("open", 9).unwrap(), Access::Write, "resized");
         let half = create("half", 9).unwrap();
         rustix::fs::fcntl_add_seals(&half, SealFlags::GROW | SealFlags::WRITE).unwrap();

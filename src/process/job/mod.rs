@@ -54,7 +54,7 @@ pub(crate) type Counter = Arc<AtomicU64>;
 pub(crate) struct CallOptions {
     /// How long one item may run.
     pub(crate) timeout: Option<Duration>,
-    /// How many more times an item is started whose worker has died.
+    /// How many more times an item is started after its worker has died.
     pub(crate) retry: u32,
     /// Whether an item that has run for too long is retried, too.
     pub(crate) retry_on_timeout: bool,
@@ -126,7 +126,7 @@ pub(crate) struct Job {
     waiting: VecDeque<Piece>,
     /// How many sent frames have results that matter.
     pub(crate) frames: usize,
-    /// The index behind the last item that has been fed.
+    /// The index after the last item that has been fed.
     fed: usize,
     /// How many items have been fed and have not ended.
     pub(crate) pending: u64,
@@ -289,7 +289,7 @@ impl Job {
         true
     }
 
-    /// Whether every result that matters is there.
+    /// Whether every result that matters has arrived.
     pub(crate) fn is_settled(&self) -> bool {
         let limit = self.limit();
         self.frames == 0

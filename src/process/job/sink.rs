@@ -116,7 +116,7 @@ pub(crate) struct Each<R>(pub(crate) Sender<Run<R>>);
 
 impl<R: Send + 'static> Each<R> {
     /// Returns the run if the `imap` is gone.
-    fn say(&self, run: Run<R>) -> Option<Values> {
+    fn send(&self, run: Run<R>) -> Option<Values> {
         let mut unwanted = None;
         // Sending may wake a task, and wakers are user code.
         panic::contain(|| unwanted = self.0.try_send(run).err());
@@ -127,16 +127,16 @@ impl<R: Send + 'static> Each<R> {
 impl<R: Send + 'static> Sink for Each<R> {
     fn take(&mut self, index: usize, values: Values) -> Option<Values> {
         let answers = own(values).into_iter().map(Ok);
-        self.say(Run::Answers(index, answers.collect()))
+        self.send(Run::Answers(index, answers.collect()))
     }
 
     fn error(&mut self, index: usize, error: TaskError) {
-        let unwanted = self.say(Run::Answers(index, vec![Err(error)]));
+        let unwanted = self.send(Run::Answers(index, vec![Err(error)]));
         panic::contain(|| drop(unwanted));
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
-        self.say(Run::End(failure?))
+        self.send(Run::End(failure?))
     }
 }
 

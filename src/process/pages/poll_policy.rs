@@ -12,7 +12,7 @@ use crate::sys::{processors, ticks};
 /// How long a thread that waits for a result or for work polls before it sleeps, in ticks.
 pub(crate) const POLL_FOR: u64 = 20 * ticks::MICROSECOND;
 
-/// A yield that takes so long has let another program compute.
+/// A yield that takes this long has let another program compute.
 const LONG_YIELD: u64 = 1_000 * ticks::MICROSECOND;
 /// For how long no caller polls after that.
 const BREAK: u64 = 20_000 * ticks::MICROSECOND;

@@ -8,9 +8,9 @@
 //!
 //! **Protocol.**
 //! 1. Both directions of the socket have a message `Descriptors` ([`wire`](crate::process::wire))
-//!    with the numbers of some descriptors. The descriptors themselves come with the message's
-//!    first byte, in the kernel's hands (`SCM_RIGHTS`), so they survive a sender that dies. They
-//!    belong to the frame or value right behind the message. Such values bypass the ledger, which
+//!    with the numbers of some descriptors. The kernel delivers the descriptors themselves with the
+//!    message's first byte (`SCM_RIGHTS`), even if the sender has died. They belong to the frame
+//!    or value right after the message. Such values bypass the ledger, which
 //!    cannot hold descriptors.
 //! 2. The receiver collects descriptors in the order of arrival ([`Arrivals`]). The kernel hands
 //!    over at most one message's descriptors at a time, with bytes that end no later than that
@@ -22,7 +22,7 @@
 //! uses the descriptor checks.
 //!
 //! **Bounds.** [`MOST_ARRIVALS`], and `in_hand`. A worker sends no descriptor whose close may wait.
-//! One that does is heard no more, and what came is left to `refused`.
+//! If one does, nothing more is received from it, and `refused` closes the descriptor.
 //!
 //! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
 //! may keep a copy that it does not use.
@@ -31,7 +31,7 @@
 //!   to an idle worker only, and a worker forgets a context with ends before it gets another job's
 //!   item.
 //! - **W26** While an item runs, the parent keeps no copies of its ends, unless the item may be
-//!   retried: a worker says `Taken` when it has decoded such an item.
+//!   retried: a worker sends `Taken` when it has decoded such an item.
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
@@ -163,17 +163,17 @@ pub(crate) struct Descriptors {
     pub(super) attachments: Vec<(u64, Arc<Attachment>)>,
     /// Why some are missing: this process could not receive them.
     pub(super) lost: Option<String>,
-    #[allow(dead_code)] // it counts as long as it is there
+    #[allow(dead_code)] // it counts as long as it exists
     in_hand: InHand,
 }
 
 /// Why a descriptor has not arrived.
-const TOO_MANY: &str =
-    "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)";
+const TOO_MANY: &str = "its descriptor has not arrived: this process has reached its limit of open files \
+     (RLIMIT_NOFILE)";
 
 /// Why there is no copy.
-pub(super) const TOO_MANY_COPIES: &str =
-    "too many others wait to be decoded: this process may not open more (RLIMIT_NOFILE)";
+pub(super) const TOO_MANY_COPIES: &str = "too many other values wait to be decoded: this process has reached its limit of open files \
+     (RLIMIT_NOFILE)";
 
 impl Descriptors {
     /// Counts them as in hand; if they are too many, drops them.
@@ -194,7 +194,7 @@ impl Descriptors {
             None => Err(self
                 .lost
                 .as_deref()
-                .unwrap_or("its descriptor has not come along")),
+                .unwrap_or("its descriptor did not come with it")),
         }
     }
 }
@@ -285,7 +285,7 @@ impl Arrivals {
     }
 }
 
-/// Descriptors that have just arrived, without numbers; `lost`: not all.
+/// Descriptors that have just arrived, without numbers; if `lost`, some are missing.
 fn arrived(descriptors: Vec<OwnedFile>, lost: bool) -> Descriptors {
     let all = descriptors.into_iter();
     let mut arrived = Descriptors {

@@ -34,7 +34,7 @@ use crate::process::host::large_pages;
 ///
 /// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result travels in the same
 /// way. As a part of something else a `Vec<u8>` is passed on by serde byte by byte, which takes two
-/// to three nanoseconds a byte, and in a debug build 17 to 80. There write `Bulk<u8>`, or use the
+/// to three nanoseconds a byte, and in a debug build 17 to 80. Write `Bulk<u8>` there, or use the
 /// crate `serde_bytes` (`#[serde(with = "serde_bytes")]`), which copies the bytes in either build.
 ///
 /// ```
@@ -173,8 +173,8 @@ impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
             return numbers.map(Bulk).map_err(E::custom);
         }
         numbers_of(bytes).map(Bulk::from).ok_or_else(|| {
-            let words = format!("{} bytes are no whole number of elements", bytes.len());
-            E::custom(reason::set(&words))
+            let message = format!("{} bytes are not a whole number of elements", bytes.len());
+            E::custom(reason::set(&message))
         })
     }
 

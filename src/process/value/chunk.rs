@@ -1,6 +1,6 @@
 //! Encoded arguments, as they go over the wire.
 //!
-//! A [`Chunk`] holds the arguments of consecutive items, each behind its length, so that any run of
+//! A [`Chunk`] holds the arguments of consecutive items, each after its length, so that any run of
 //! them is one slice that can be sent as it is. The caller's thread writes it. Then it is shared
 //! read-only by the scheduler, which cuts frames out of it ([`Piece`]) and may cut the same items
 //! out again after a worker died, and by the socket's queue, which sends from it without a copy.

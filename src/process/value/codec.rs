@@ -100,7 +100,7 @@ fn take(whole: &mut dyn Array, start: usize, own: &mut Encoding) -> Result<()> {
     Ok(())
 }
 
-/// The error for a piece of so many bytes, with the words for it.
+/// The error for a piece of `length` bytes; sets the reason.
 #[cold]
 fn no_memory(length: usize, error: &dyn std::fmt::Display) -> Error {
     reason::set(&format!("{length} bytes of it in one piece: {error}"));
@@ -130,16 +130,16 @@ fn refused(error: described::Error) -> Error {
     match error {
         described::Error::Codec(error) => error,
         error => {
-            let words = match error {
-                // (Ours, and whole.)
-                described::Error::Serialize(words)
-                    if reason::take().as_deref() == Some(&*words) =>
+            let message = match error {
+                // (Our own message, which is complete.)
+                described::Error::Serialize(message)
+                    if reason::take().as_deref() == Some(&*message) =>
                 {
-                    words
+                    message
                 }
                 error => error.to_string(),
             };
-            reason::set(&words);
+            reason::set(&message);
             Error::SerdeSerCustom
         }
     }
@@ -243,8 +243,10 @@ fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T,
     let value = encoded.read(|| Bytes::new(encoded.data()), Depth::here);
     let value = value.map_err(|error| match error {
         described::Error::Codec(error) => explain(error),
-        // (Ours, and whole.)
-        described::Error::Deserialize(words) if reason::take().as_deref() == Some(&*words) => words,
+        // (Our own message, which is complete.)
+        described::Error::Deserialize(message) if reason::take().as_deref() == Some(&*message) => {
+            message
+        }
         error => error.to_string(),
     })?;
     match scope::is_unread(bytes) {
@@ -262,13 +264,13 @@ fn unread() -> String {
 /// The text of a codec error, with its usual cause.
 #[cold]
 pub(crate) fn explain(error: Error) -> String {
-    let words = reason::take();
+    let message = reason::take();
     match error {
-        Error::SerdeSerCustom | Error::SerdeDeCustom => words.map_or_else(
+        Error::SerdeSerCustom | Error::SerdeDeCustom => message.map_or_else(
             || format!("{error} (raised by its `Serialize` or `Deserialize`)"),
             String::from,
         ),
-        Error::SerializeBufferFull => words.map_or_else(|| error.to_string(), String::from),
+        Error::SerializeBufferFull => message.map_or_else(|| error.to_string(), String::from),
         _ => error.to_string(),
     }
 }

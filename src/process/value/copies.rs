@@ -3,8 +3,8 @@
 //! **Job.** A [`Shared`](crate::process::Shared) stands for memory that others map where a
 //! descriptor can travel. No descriptor can be sent to a plain worker, but a copy is equivalent,
 //! because nothing writes to the memory. A large array (`Bulk`) that is not lent would be in memory
-//! twice on each side as a part of an encoded value. Sent ahead, it is there once: the sender sends
-//! it out of the vector that it is in, and the receiver fills the vector that the value then has.
+//! twice on each side as a part of an encoded value. Sent ahead, it is there once: it is sent from
+//! its own vector, and received into the vector of the decoded value.
 //!
 //! **Protocol.**
 //! 1. The sender sends `Copy`, part by part ([`CopySource::parts`]), with the number of the
@@ -98,11 +98,11 @@ const MEMORY: u8 = 0;
 #[derive(Debug)]
 enum Copy {
     Part(Filling, InHand),
-    /// (The count is there for its drop.)
+    /// The memory, and its count, which ends with it.
     Whole(Arc<Attachment>, #[allow(dead_code)] InHand),
-    /// So many bytes are missing.
+    /// An array, and how many of its bytes are missing.
     Array(Box<dyn Array>, usize),
-    /// Of this kind.
+    /// The kind, and why it was refused.
     Refused(u8, String),
 }
 
@@ -173,8 +173,8 @@ impl Copies {
             Some(before) => Ok(before),
         };
         let refused = |error: io::Error| {
-            let words = format!("a copy of it could not be received: {error}");
-            Copy::Refused(kind, words)
+            let message = format!("a copy of it could not be received: {error}");
+            Copy::Refused(kind, message)
         };
         let now = before.and_then(|before| before.with(bytes));
         let now = now.unwrap_or_else(refused);
@@ -313,7 +313,7 @@ mod tests {
                 .find(&[4])
                 .find(4)
                 .unwrap_err()
-                .contains("come along")
+                .contains("come with it")
         );
         (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.part(id, 1, MEMORY, b"x"));
         assert!(!copies.are_too_many());

@@ -17,10 +17,10 @@ use super::scope;
 use crate::loom::per_thread;
 use crate::sys::stack;
 
-/// So many bytes of stack are assumed to be left, without a check.
+/// How many bytes of stack are assumed to be left, without a check.
 const SHALLOW: usize = 16 << 10;
 
-/// So many bytes may be used where the end of the stack is unknown.
+/// How many bytes may be used where the end of the stack is unknown.
 const ASSUMED_STACK: usize = 32 << 10;
 
 per_thread! {

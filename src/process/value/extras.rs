@@ -110,9 +110,8 @@ pub(super) fn is_worth_it(bytes: &[u8]) -> bool {
 pub(crate) const PLAIN: &str = if CARRIES {
     "this pool's workers are plain (`plain_workers`), or on other machines: only bytes can be sent to \
      them, and neither `SharedAtomics` nor the end of a channel can be copied; return results \
-     instead, and send data that is only read as `Shared`"
+     instead, and send read-only data as `Shared`"
 } else {
     "on this system all workers are plain (see `plain_workers`): only bytes can be sent to them, and \
-     `SharedAtomics` cannot be copied; return results instead, and send data that is only read as \
-     `Shared`"
+     `SharedAtomics` cannot be copied; return results instead, and send read-only data as `Shared`"
 };

@@ -1,4 +1,4 @@
-//! How many descriptors from other processes this process may have in hand: those that have
+//! How many descriptors from other processes this process may hold: those that have
 //! arrived, and copies that it has made instead of them, until the value that they belong to has
 //! been decoded.
 //!
@@ -14,15 +14,15 @@ use crate::sys::files;
 // A count: no protocol to model.
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// All that are in hand.
+/// How many are held.
 static ALL: AtomicUsize = AtomicUsize::new(0);
 
-/// So many descriptors count as in hand while it exists.
+/// As long as it exists, this number of descriptors counts as held.
 #[derive(Debug, Default)]
 pub(super) struct InHand(usize);
 
 impl InHand {
-    /// Counts `count` more; `None`: they would be too many.
+    /// Counts `count` more; `None` if they would be too many.
     pub(super) fn take(count: usize) -> Option<Self> {
         if count == 0 {
             return Some(Self(0));
@@ -49,7 +49,7 @@ impl Drop for InHand {
 mod tests {
     use super::*;
 
-    /// (Other tests have some in hand meanwhile, but far fewer.)
+    /// (Other tests hold some meanwhile, but far fewer.)
     #[test]
     fn more_than_there_may_be_is_refused() {
         const MANY: usize = 1 << 28;

@@ -81,8 +81,8 @@ impl Bytes {
 
     /// The bytes that have come with an argument under the number `id`.
     pub(crate) fn arrived(id: u64) -> Result<Self, String> {
-        let said = |error: io::Error| reason::set(&error.to_string());
-        Self::of(scope::attached(id)?).map_err(said)
+        let failed = |error: io::Error| reason::set(&error.to_string());
+        Self::of(scope::attached(id)?).map_err(failed)
     }
 
     /// The bytes of memory that never changes.
@@ -219,8 +219,8 @@ impl Late for Kept {
         }
         let bytes = self.ended(true).unwrap_or(Err(TaskError::Closed))?;
         let made = self.make_attachment(&bytes).map_err(|error| {
-            let words = format!("there was no memory to share: {error}");
-            codec_error("Remote", CodecDirection::EncodeArgument, words)
+            let message = format!("no shared memory was available: {error}");
+            codec_error("Remote", CodecDirection::EncodeArgument, message)
         })?;
         Ok(self.attachment.get_or_init(|| made).clone())
     }

@@ -1,8 +1,8 @@
 //! In the worker: the memory that stays mapped between the items that need it.
 //!
 //! **Job.** An item that asks for memory which this process has mapped finds that mapping
-//! (`mapped`), if something holds it. This does, for as long as the parent says (`sent_memory`).
-//! What cannot be mapped now is not kept: then each item maps it, or ends in the error.
+//! (`mapped`), if something holds it. This table does, as long as the parent wants (`sent_memory`).
+//! Memory that cannot be mapped now is not kept: each item then maps it itself, or fails.
 //!
 //! Tests: `tests/process/shared.rs`.
 

@@ -102,8 +102,9 @@ impl Mapped {
         };
         drop(table); // before `mapped`, whose destructor takes the lock, is dropped
         if mapped.atomic_size != atomic_size {
-            let words = "this process has the same memory as elements of another size";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+            let message = "this process has already mapped the same memory with elements of another \
+                size";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         Ok(mapped)
     }

@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 /// can_travel::<(u64, String, Vec<f32>)>();
 /// ```
 ///
-/// Attributes of serde's for self-describing formats (`untagged`, `tag`, `flatten`,
-/// `skip_serializing_if`) work as with JSON. So does what JSON cannot distinguish: within an enum
-/// with `tag` or `untagged`, and in what is flattened, `Some(None)` and `Some(())` arrive as
-/// `None`. A type that could not be read back from JSON either is an error at run time:
+/// serde's attributes for self-describing formats (`untagged`, `tag`, `flatten`,
+/// `skip_serializing_if`) work as with JSON. They also lose what JSON loses: within an enum with
+/// `tag` or `untagged`, and in a flattened field, `Some(None)` and `Some(())` arrive as `None`.
+/// A type that could not be read back from JSON either is an error at run time:
 /// [`TaskError::Codec`](crate::TaskError::Codec). The price: an argument or a result that is not a
 /// number, a tuple or an array of numbers, a `String` or a vector of numbers takes some more bytes:
 /// the names of its fields, once in each, about two bytes for each field, and four. (A vector of
@@ -33,7 +33,7 @@ use serde::de::DeserializeOwned;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` cannot be sent between processes",
-    label = "neither an argument nor a result of a worker process",
+    label = "cannot be an argument or a result of a call in a worker process",
     note = "arguments and results must implement `serde::Serialize` and `serde::Deserialize`, be \
         `Send`, and own what they hold",
     note = "instead of a `&str` send a `String`, instead of a slice a `Vec`, instead of an \

@@ -297,10 +297,10 @@ impl<T> MappedSlice<T> {
     fn new(mapped: Arc<Mapped>, bytes: u64, atomic_size: usize) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes > mapped.mapping.length() {
-            return Err("there is less shared memory than it says");
+            return Err("there is less shared memory than its length says");
         }
         if !bytes.is_multiple_of(size_of::<T>()) || mapped.atomic_size != atomic_size {
-            return Err("there is no whole number of elements in its memory");
+            return Err("its memory is not a whole number of elements");
         }
         Ok(Self {
             mapped,

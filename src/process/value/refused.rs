@@ -5,9 +5,9 @@
 //! others may do it. One thread of the process closes all of them, one after the other.
 //!
 //! **Bounds.** One thread. A link ends with the first such message, so each life of a worker adds
-//! one message's descriptors at most. They count as in hand until they are closed, as far as
-//! there is room: then other links receive fewer. If the system gives no thread, they stay here
-//! until the next are refused.
+//! one message's descriptors at most. They count as held (`in_hand`) until they are closed, as far
+//! as the limit allows: other links then receive fewer. If the system refuses a thread, they stay
+//! here until the next are refused.
 //!
 //! Tests: `tests/process/hostile.rs`.
 

@@ -118,8 +118,8 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         if !own.attachments.iter().any(is_it) {
             if own.attachments.len() >= MAX_DESCRIPTORS {
                 return Err(reason::set(&format!(
-                    "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and \
-                     this one has more"
+                    "one argument or result can contain {MAX_DESCRIPTORS} descriptors, and this \
+                     one has more"
                 )));
             }
             own.attachments.push(attachment.clone());
@@ -130,8 +130,8 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
 }
 
 // Not with `reason::set`, because this is not an error of a call.
-const NO_CALL: &str = "it can be sent only in an argument or a result of a call to another process, and \
-    not be serialized anywhere else";
+const NO_CALL: &str = "it can be serialized only in an argument or a result of a call to another \
+    process";
 
 /// Attaches something that does not exist yet.
 pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
@@ -140,17 +140,17 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
             let failed = late.has_ended().then(|| late.attachment().err());
             return Err(match failed.flatten() {
                 Some(error) => reason::set(&format!(
-                    "the call that a `Remote` comes from has failed: {error}"
+                    "the call that computes a `Remote` in it failed: {error}"
                 )),
                 None => reason::set(
                     "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: \
-                     here wait for it first (`Remote::ready`)",
+                     wait for it before this call (`Remote::ready`)",
                 ),
             });
         }
         if own.awaited.len() + own.attachments.len() >= MAX_DESCRIPTORS {
             return Err(reason::set(&format!(
-                "one argument can bring {MAX_DESCRIPTORS} of them along, and this one has more"
+                "one argument can contain {MAX_DESCRIPTORS} of them, and this one has more"
             )));
         }
         own.awaited.push(late);
@@ -185,7 +185,7 @@ pub(crate) fn leave_out(bytes: &[u8], at: usize) -> bool {
         let lent = lender.and_then(|lender| lender.lend(bytes, at));
         let copied = || {
             let mut copy = array(kind).filter(|_| own.sends_ahead && is_worth_it(bytes))?;
-            free_memory::check(length).ok()?; // otherwise the encoder finds words for it
+            free_memory::check(length).ok()?; // otherwise the encoder reports the error
             copy.fill(bytes, length).ok()?;
             Some(Lent::ahead(at, copy))
         };

@@ -26,7 +26,7 @@ const KEPT: usize = 64;
 /// How many bytes of copies a worker keeps, unless one frame needs more.
 const KEPT_BYTES: u64 = 512 << 20;
 
-/// To map less memory again takes no longer than to keep it mapped and release it.
+/// Mapping less memory than this again takes no longer than keeping it and releasing it.
 const WORTH: u64 = 256 << 10;
 
 /// The memory that one worker keeps, the latest last.

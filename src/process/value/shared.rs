@@ -48,7 +48,7 @@ impl<T> Storage<T> {
             Self::Own(own) => match again(own) {
                 Ok(mapped) => scope::attach(&mapped.attachment),
                 Err(error) => Err(reason::set(&format!(
-                    "there was no memory to share: {error}"
+                    "no shared memory was available: {error}"
                 ))),
             },
         };
@@ -123,15 +123,15 @@ impl<T> Clone for Storage<T> {
 /// # Cost
 /// One descriptor and one mapping in each process that has it, until the last clone there is
 /// dropped; cloning counts. A worker keeps a large one until the last clone in the process that
-/// has sent it is dropped (then it lets go of it at once, or after the item that it runs), or until
-/// it has got 64 others. The memory is freed when no process has it any more, however they ended:
+/// has sent it is dropped (it is then released at once, or after the running item), or until it
+/// has received 64 others. The memory is freed when no process has it any more, however they ended:
 /// it has no name in `/dev/shm` or anywhere else.
 ///
 /// # Errors
-/// Serializing it outside a call (as JSON, into a file) is an error with a message, because there
-/// it would be only a number. One argument or result can contain 253 of them. If the system has no
-/// descriptor or no memory to share, `from` keeps the numbers in this process; if sending them
-/// fails again, the call fails.
+/// Serializing it outside a call (as JSON, into a file) fails with an error that explains why:
+/// there it would be only a number. One argument or result can contain 253 of them. If the system
+/// has no descriptor or no memory to share, `from` keeps the numbers in this process; if sending
+/// them fails again, the call fails.
 pub struct Shared<T: Plain>(Storage<T>);
 
 as_slice!(Shared<T: Plain>);
@@ -229,9 +229,9 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// # Errors
 /// As [`Shared`]'s. If `from` has found no memory to share, a call that sends the atomics fails,
 /// because a copy would be different words. ([`new`](Self::new) fails at once.) A call of a pool
-/// with [plain workers](crate::ProcessPoolBuilder::plain_workers), which are all that there are on
-/// macOS, FreeBSD and Windows, fails with [`TaskError::Codec`](crate::TaskError::Codec), and says
-/// why: the atomics work within one process there.
+/// with [plain workers](crate::ProcessPoolBuilder::plain_workers), the only kind on macOS, FreeBSD
+/// and Windows, fails with [`TaskError::Codec`](crate::TaskError::Codec): there the atomics work
+/// within one process only.
 pub struct SharedAtomics<A: PlainAtomic>(Storage<A>);
 
 as_slice!(SharedAtomics<A: PlainAtomic>);
@@ -240,10 +240,16 @@ impl<A: PlainAtomic> SharedAtomics<A> {
     /// `len` atomics, all zero.
     ///
     /// # Errors
-    /// If the system has no descriptor left for this process, or the machine has not enough memory,
-    /// which is checked before any is taken.
+    /// If the system has no descriptor left for this process, or the machine does not have enough
+    /// memory, which is checked before any is taken.
     pub fn new(len: usize) -> io::Result<Self> {
-        let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, "that many do not exist");
+        let too_many = || {
+            io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "so many atomics do not fit \
+            into memory",
+            )
+        };
         let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;
         let mapped = Mapped::atomics(bytes, size_of::<A>())?;
         let slice = MappedSlice::atomics(mapped, bytes as u64).map_err(io::Error::other)?;

@@ -58,13 +58,13 @@ const LEND_FROM: usize = 16 << 10;
 /// Numbers that were left out of their encoded value.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    /// After how many bytes they are missing.
+    /// How many bytes come before them.
     pub(crate) at: usize,
     pub(crate) length: usize,
     pub(crate) place: Place,
 }
 
-/// Where numbers are that were left out.
+/// Where the numbers are that were left out.
 #[derive(Debug)]
 pub(crate) enum Place {
     /// In shared memory, which a worker maps with this descriptor.
@@ -195,7 +195,7 @@ pub(crate) fn is_large(bytes: &[u8]) -> bool {
     bytes.len() >= LEND_FROM
 }
 
-const NOT_WHOLE: &str = "its bytes are no whole number of elements";
+const NOT_WHOLE: &str = "its bytes are not a whole number of elements";
 
 /// How this process reads the memory that another one lends.
 #[derive(Debug)]
@@ -224,12 +224,12 @@ impl View {
             Self::Blocks(home) => {
                 let end = offset.saturating_add(length).saturating_add(7) & !7;
                 block = Mapping::new(home.as_file(), offset..end, Access::Read)
-                    .map_err(|_| "this process could not map the memory that it lies in")?;
+                    .map_err(|_| "this process could not map the shared memory that contains it")?;
                 (&block, 0)
             }
         };
         let words = mapping.words(offset, length);
-        let words = words.ok_or("its place is not in the memory that was lent")?;
+        let words = words.ok_or("its position is outside the shared memory")?;
         numbers_from(words, length).ok_or(NOT_WHOLE)
     }
 }
@@ -362,12 +362,15 @@ impl Missing {
         let numbers = match &mut piece.from {
             From::View(place) => {
                 let view = self.view.as_ref();
-                let view = view.ok_or("this process may not open the memory that it lies in");
+                let view = view.ok_or(
+                    "this process could not open the shared memory that contains \
+                    it",
+                );
                 view.and_then(|view| view.copy(*place))
             }
             From::Ahead(Ok(array)) if piece.is_kept => numbers_of(array.bytes()).ok_or(NOT_WHOLE),
             From::Ahead(array) => {
-                let again = Err("its numbers were read before".to_owned());
+                let again = Err("its numbers have already been read".to_owned());
                 match std::mem::replace(array, again) {
                     Ok(array) => numbers_in(array).ok_or(NOT_WHOLE),
                     Err(why) => return Some(Err(why)),

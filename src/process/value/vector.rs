@@ -3,8 +3,8 @@
 //! serde passes a vector on number by number, which takes many times as long as copying it. The
 //! encoding of bytes and floats is their number and then the vector's memory. So a vector of these
 //! that is the whole argument or result is copied; a large one is left out of the bytes, as a
-//! [`Bulk`] is ([`whole`]). One that is a part of something else goes through serde, and so may one
-//! side alone: the bytes are the same.
+//! [`Bulk`] is ([`whole`]). One that is a part of something else goes through serde. One side alone
+//! may use serde, because the bytes are the same.
 //!
 //! [`Any`] says whether a type is such a vector. For every other type nothing of this is left in an
 //! optimised program.
@@ -58,8 +58,8 @@ pub(super) fn whole<T: Any>(value: &mut T) -> Option<&mut dyn Array> {
     None
 }
 
-/// The value that `bytes` encode, if it is such a vector. `None` also if they encode none: then
-/// serde has the words for it.
+/// The value that `bytes` encode, if it is such a vector. Also `None` if they encode none: then
+/// serde reports the error.
 #[inline]
 pub(super) fn read<T: Any>(bytes: &[u8]) -> Option<Result<T, String>> {
     fn of<N: Plain, T: Any>(bytes: &[u8]) -> Option<Result<T, String>> {

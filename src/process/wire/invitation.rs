@@ -8,8 +8,9 @@
 //! one, and when.
 //!
 //! **Elsewhere.** A worker that a launcher starts (`launch`) has its stream in two descriptors,
-//! pipes or sockets. No process is named as its parent, because any may stand between. The program
-//! there may be another build, which must not run its `main`: [`Invitation::is_of_another_build`].
+//! pipes or sockets. No process is named as its parent, because there may be others in between. The
+//! program there may be another build, which must not run its `main`:
+//! [`Invitation::is_of_another_build`].
 //!
 //! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
 
@@ -89,14 +90,14 @@ fn parse(value: &str) -> Option<Invitation> {
     let kept = stream.and_then(|ends| ends.strip_suffix(DISCARDS));
     let stream = kept.or(stream);
     let entry = stream.and_then(|stream| stream.strip_prefix('@'));
-    let (hears, says) = stream.and_then(|ends| ends.split_once('+')).unzip();
+    let (input, output) = stream.and_then(|ends| ends.split_once('+')).unzip();
     let number = |end: Option<&str>| end?.parse().ok();
     Some(Invitation {
         copy,
         depth,
         parent,
         handed_on: list.filter_map(|number| number.parse().ok()).collect(),
-        stream: number(hears).zip(number(says)).map(<[i32; 2]>::from),
+        stream: number(input).zip(number(output)).map(<[i32; 2]>::from),
         discards: kept.is_some(),
         entry: entry.and_then(|offset| u64::from_str_radix(offset, 16).ok()),
         name: parts.next().unwrap_or_default().to_owned(),
@@ -122,9 +123,9 @@ const DISCARDS: char = '-';
 
 /// The value for a worker that a launcher starts, with the stream in the descriptors `ends`.
 pub(crate) fn elsewhere(depth: u32, ends: [i32; 2], discards: bool) -> String {
-    let [hears, says] = ends;
+    let [input, output] = ends;
     let streams: Vec<i32> = ends.into_iter().filter(|end| *end > 2).collect();
-    let stream = format!("{hears}+{says}{}", mark(discards));
+    let stream = format!("{input}+{output}{}", mark(discards));
     text(depth, ANY, &streams, &stream, "")
 }
 

@@ -15,7 +15,7 @@
 //! A length is one byte, or the byte 255 followed by eight bytes for lengths of 255 and more.
 //!
 //! The records of a frame's items come in the order of the items, without an index. `End` closes a
-//! frame. A list of descriptors or of lent arrays belongs to the frame or value right behind it
+//! frame. A list of descriptors or of lent arrays belongs to the frame or value right after it
 //! (`attachments`, `shared_buffer`).
 //!
 //! **Invariants.**
@@ -40,7 +40,7 @@ use crate::process::host::ledger::AREA;
 
 /// Bytes that no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the bytes from the other side are not the protocol's")]
+#[error("the bytes from the other side do not follow the protocol")]
 pub(crate) struct Broken;
 
 type Decoded<T> = Result<Option<(T, usize)>, Broken>;
@@ -49,8 +49,8 @@ type Decoded<T> = Result<Option<(T, usize)>, Broken>;
 const MESSAGE: u8 = 1;
 const VALUE: u8 = 2;
 
-/// No frame or record is longer: it lies whole in the memory of a process, and none has more than
-/// 47 bits of addresses. (So the writer need not check the length.)
+/// No frame or record is longer: it is in one piece in the memory of a process, and none has more
+/// than 47 bits of addresses. (So the writer need not check the length.)
 const MOST: usize = if usize::BITS > 32 {
     isize::MAX as usize >> 16
 } else {
@@ -210,7 +210,7 @@ pub(crate) struct BatchHead {
 /// The bytes of a context in the memory of another worker, on the same machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServedContext {
-    /// Names the memory file (`sys::memory_file::place`).
+    /// Names the memory file (`host::memory_file::place`).
     pub(crate) place: [u32; 2],
     pub(crate) hash: u64,
 }
@@ -237,8 +237,8 @@ pub(crate) enum Frame<'a> {
         lent: Vec<[u64; 3]>,
         items: &'a [u8],
     },
-    /// To a plain worker: begin no more items of this batch, and say how many have begun; `cancel`:
-    /// the running item is cancelled, too.
+    /// To a plain worker: begin no more items of this batch, and report how many have begun;
+    /// `cancel`: the running item is cancelled, too.
     Recall {
         sequence: u64,
         cancel: bool,

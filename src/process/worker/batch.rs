@@ -156,7 +156,7 @@ impl Outlet {
 
     /// Adds a whole record.
     pub(crate) fn record(&mut self, record: &[u8]) {
-        let _ = self.say([record, &[]], &[]); // without attachments there is no error
+        let _ = self.put([record, &[]], &[]); // without attachments there is no error
     }
 
     #[inline]
@@ -169,7 +169,7 @@ impl Outlet {
     /// `attachments` must go with their first byte, sends them directly. If the process dies
     /// meanwhile, the parent has a part of a record, which it ignores. After an error nothing was
     /// sent.
-    fn say(
+    fn put(
         &mut self,
         parts: [&[u8]; 2],
         attachments: &[Arc<Attachment>],
@@ -255,7 +255,7 @@ impl Outlet {
             };
             for part in source.parts() {
                 let head = copy.head(part.bytes().len());
-                self.say([&head, part.bytes()], &[])?;
+                self.put([&head, part.bytes()], &[])?;
             }
         }
         Ok(())
@@ -265,16 +265,16 @@ impl Outlet {
     fn other_value(&mut self, encoded: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
         let mut own = self.encoding.take().unwrap_or_default();
         let bytes = std::mem::take(&mut self.scratch);
-        let said = encoded.and_then(|()| {
+        let sent = encoded.and_then(|()| {
             self.copy(&own)?;
             let beside = match self.is_plain() {
                 true => &[],
                 false => &own.attachments[..],
             };
             let head = value_head(&own, bytes.len());
-            self.say([&head, &bytes], beside)
+            self.put([&head, &bytes], beside)
         });
-        if said.is_ok() {
+        if sent.is_ok() {
             let position = self.pages.position();
             for lent in own.lent.drain(..) {
                 if let Place::Block(block, _) = lent.place {
@@ -287,7 +287,7 @@ impl Outlet {
         if bytes.capacity() <= KEPT {
             self.scratch = bytes;
         }
-        said
+        sent
     }
 }
 
@@ -332,8 +332,8 @@ pub(crate) fn send(
                 patience = patience.saturating_sub(1);
                 if patience == 0 && !attachments.is_empty() {
                     reason::set(
-                        "too many descriptors are on their way between processes (RLIMIT_NOFILE), \
-                         or the system is out of memory",
+                        "too many descriptors are in transit between processes (RLIMIT_NOFILE), or \
+                         the system is out of memory",
                     );
                     return Err(postcard::Error::SerdeSerCustom);
                 }

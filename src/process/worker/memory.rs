@@ -2,7 +2,7 @@
 //!
 //! **Job.** Limits what one item may allocate, and what may remain allocated after items.
 //!
-//! 1. Before an item the worker reads how much private memory it has (`sys::private_memory`), adds
+//! 1. Before an item the worker reads how much private memory it has (`host::private_memory`), adds
 //!    the limit, and sets the sum as the kernel's limit, where the kernel has one for private
 //!    memory. So an item can allocate as much as the limit, whatever earlier items have left
 //!    allocated. An allocation beyond that fails, upon which Rust prints a message and aborts. The
@@ -15,7 +15,7 @@
 //!    standard library deadlocks: to report that, it takes the lock that it holds while it prints
 //!    backtraces.
 //!
-//! **Rejected.** `RLIMIT_AS`, but on FreeBSD: it counts address space that is only reserved, and
+//! **Rejected.** `RLIMIT_AS`, except on FreeBSD: it counts address space that is only reserved, and
 //! each thread's allocator arena reserves 64 MiB. One fixed limit: it would be reached by the item
 //! that comes after those that leaked.
 //!

@@ -18,7 +18,7 @@
 //! The reader alone locks `received`. It handles all frames alike ([`PlainInlet::handle`]).
 //!
 //! If the watcher may not read (an item has forbidden it to its process), it ends: the item's
-//! result can still be sent. Until then nothing can be asked back.
+//! result can still be sent. Until then no items can be taken back.
 //!
 //! Tests: below; `tests/process/`, with `TREFOIL_PLAIN_WORKERS=1`.
 

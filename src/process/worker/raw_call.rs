@@ -6,10 +6,10 @@
 //! true types again.
 //!
 //! **Invariants.**
-//! - **W6** A worker runs the same image as its parent, and the same copy of this crate in it: both
-//!   have said its name, which is one only for the executable's own copies (no pool is made
-//!   elsewhere); the worker does nothing, and the parent sends no frame but the first, before the
-//!   names agree.
+//! - **W6** A worker runs the same image as its parent, and the same copy of this crate in it: each
+//!   has sent the copy's name, which no other copy in the executable has (no pool is made
+//!   elsewhere). Before the names agree, the worker does nothing, and the parent sends only the
+//!   first frame.
 //! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from `fn(A) -> R`
 //!   and `run::<A, R>`, by [`code_of_kept`] from the same and `run_kept::<A, R>`, or by
 //!   [`code_of_with`] from `fn(&C, A) -> R` and `run_with::<C, A, R>`, and both were checked to lie
@@ -86,7 +86,7 @@ fn code_ref<F>(trampoline: Trampoline, function: usize) -> Result<CodeRef, TaskE
 
 #[cold]
 fn not_ours<F>() -> TaskError {
-    let detail = "the function is not part of this program's image but of a library loaded at run \
+    let detail = "the function is not in this program's executable but in a library loaded at run \
         time, where a worker would not find it";
     let way = CodecDirection::EncodeArgument;
     codec_error(type_name::<F>(), way, detail.to_owned())

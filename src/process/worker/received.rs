@@ -142,13 +142,13 @@ impl Received {
     }
 
     /// Waits for more bytes, unless the flags say otherwise. False: there are none now. If the
-    /// system refuses, this process says so, and ends.
+    /// system refuses, this process reports it and ends.
     pub(super) fn receive_or_end(&mut self, flags: RecvFlags) -> bool {
         self.receive(flags).unwrap_or_else(|error| {
             let why = refused("recvmsg")(error);
             let _ = writeln!(
                 io::stderr(),
-                "trefoil: a worker could not hear its parent: {why}"
+                "trefoil: a worker could not read from its parent: {why}"
             );
             die()
         })

@@ -8,7 +8,7 @@
 //!    holder, on other machines), no core files are written, and a thread begins to watch the
 //!    socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
-//!    the lifeline (`sys::lifeline`) come with it. Answer `HELLO`.
+//!    the lifeline (`host::lifeline`) come with it. Answer `HELLO`.
 //! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run
 //!    the items, send their results, then `End`. If the next frame is there and brief, both are
 //!    sent with its results. If a caller polls the ledger for results (`shortcut`), look for the
@@ -55,9 +55,9 @@ use crate::process::host::itself;
 use crate::process::host::ledger::Pages;
 use crate::process::host::lifeline::hold_on;
 use crate::process::host::worker::{
-    close_inherited, discard_output, duplicate, empty_standard_input, hear_all_signals,
-    hear_interrupts, is_child_of, is_one_socket, is_socket_of, join_output, lead, leave_no_core,
-    standard_input,
+    close_inherited, discard_output, duplicate, empty_standard_input, is_child_of, is_one_socket,
+    is_socket_of, join_output, lead, leave_no_core, restore_interrupts, standard_input,
+    unblock_all_signals,
 };
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::copies::Copies;
@@ -82,7 +82,7 @@ const WATCHER_STACK: usize = 256 << 10;
 
 /// Serves the parent that has sent this invitation, until the end of this process.
 pub(crate) fn serve(invitation: &Invitation) -> ! {
-    hear_all_signals();
+    unblock_all_signals();
     set_name(&invitation.name);
     match settle_in(invitation) {
         Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
@@ -113,7 +113,7 @@ fn set_name(name: &str) {
 /// descriptors that came with `exec`.
 fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
-        let [hears, says] = ends.map(|end| duplicate(end, FIRST_FD));
+        let [input, output] = ends.map(|end| duplicate(end, FIRST_FD));
         close_inherited(&invitation.handed_on);
         match invitation.discards {
             true => discard_output()?,
@@ -123,8 +123,8 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
         // The worker makes its own process group, so that what its items start dies with it; and
         // a shell that started it in the background has made it ignore `SIGINT`.
         lead();
-        hear_interrupts();
-        return Ok((Stream::new(hears?), Stream::new(says?)));
+        restore_interrupts();
+        return Ok((Stream::new(input?), Stream::new(output?)));
     }
     close_inherited(&invitation.handed_on);
     let socket = Stream::new(standard_input(FIRST_FD)?);
@@ -164,11 +164,15 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
             memory,
             plain,
         } if copy == parents_copy => (memory, plain),
-        _ => return Err(io::Error::other("the parent's first word was no welcome")),
+        _ => {
+            return Err(io::Error::other(
+                "the parent's first message is not a welcome",
+            ));
+        }
     };
     let whole = plain.then(Arc::<Mutex<()>>::default);
-    // A descriptor comes only where nothing forwards what the parent sends, and nothing forwards
-    // what this process sends if that takes the same way.
+    // A descriptor arrives only if nothing forwards what the parent sends. Then nothing forwards
+    // what this process sends either, if that goes through the same stream.
     let is_direct = plain && is_one && inlet.received.arrivals.claim(&[0]).find(0).is_ok();
     let (inlet, pages, calls) = match &whole {
         Some(whole) => plain_worker(inlet, output.try_clone()?, whole.clone())?,
@@ -197,7 +201,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
 fn fast_worker(mut inlet: FastInlet) -> io::Result<(Inlet, Pages, Calls)> {
     let come = inlet.received.arrivals.claim(&[0, 1, 2]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
-    std::mem::forget(lifeline?); // it must stay open, and nothing else (`sys::lifeline`)
+    std::mem::forget(lifeline?); // it must stay open, and nothing else (`host::lifeline`)
     let pages = Pages::map(&*memory?)?;
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls((*pages).clone());
@@ -330,8 +334,8 @@ fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         .stack_size(WATCHER_STACK);
     let watcher = watcher.spawn(work);
     let watcher = watcher.map_err(|error| {
-        let words = format!("the thread that watches its parent could not be started: {error}");
-        io::Error::new(error.kind(), words)
+        let message = format!("the thread that watches its parent could not be started: {error}");
+        io::Error::new(error.kind(), message)
     });
     watcher.map(drop)
 }

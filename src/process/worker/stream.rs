@@ -94,17 +94,17 @@ mod tests {
 
     #[test]
     fn pipes_and_sockets_carry_the_same() {
-        let (hears, says) = io::pipe().unwrap();
+        let (input, output) = io::pipe().unwrap();
         let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
-        for (hears, says) in [
-            (OwnedFd::from(hears), OwnedFd::from(says)),
+        for (input, output) in [
+            (OwnedFd::from(input), OwnedFd::from(output)),
             (one.into(), other.into()),
         ] {
-            let (hears, says) = (Stream::new(hears), Stream::new(says));
-            assert_eq!(says.try_clone().unwrap().send(b"abc"), Ok(3));
-            drop(says);
+            let (input, output) = (Stream::new(input), Stream::new(output));
+            assert_eq!(output.try_clone().unwrap().send(b"abc"), Ok(3));
+            drop(output);
             let (mut arrivals, mut room) = (Arrivals::default(), [0; 8]);
-            let mut hear = || hears.receive(&mut arrivals, &mut room, RecvFlags::empty());
+            let mut hear = || input.receive(&mut arrivals, &mut room, RecvFlags::empty());
             assert_eq!((hear(), hear()), (Ok(3), Ok(0)));
             assert_eq!(&room[..3], b"abc");
         }

@@ -19,7 +19,7 @@ pub(crate) fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)
     match Errno::from_io_error(error) {
         Some(Errno::EXIST) => Some((
             io::ErrorKind::AlreadyExists,
-            "is watched by this event loop already: use the one that was made of it first, or \
+            "is already watched by this event loop: use the object that was made from it first, or \
              a duplicate of the descriptor",
         )),
         Some(Errno::PERM) => Some((

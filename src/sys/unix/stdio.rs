@@ -33,21 +33,21 @@ pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
         1 => (output.as_fd(), OFlags::WRONLY, "output"),
         _ => (error.as_fd(), OFlags::WRONLY, "error"),
     };
-    let in_words = |error: Errno| match error {
+    let explained = |error: Errno| match error {
         Errno::BADF => io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("standard {name} is closed"),
         ),
         error => error.into(),
     };
-    let mode = fcntl_getfl(fd).map_err(in_words)? & OFlags::RWMODE;
+    let mode = fcntl_getfl(fd).map_err(explained)? & OFlags::RWMODE;
     if mode != access && mode != OFlags::RDWR {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("standard {name} was opened for the other direction"),
         ));
     }
-    let stat = fstat(fd).map_err(in_words)?;
+    let stat = fstat(fd).map_err(explained)?;
     // A socket cannot be opened again, but each call on it can ask not to wait. (On macOS, sending
     // calls cannot.)
     let asks = number == 0 || !cfg!(target_vendor = "apple");

@@ -109,7 +109,7 @@ fn give_back(mio: ManuallyDrop<UdpSocket>) {
 pub(crate) fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)> {
     (error.kind() == io::ErrorKind::AlreadyExists).then_some((
         io::ErrorKind::AlreadyExists,
-        "is watched by this event loop already: use the one that was made of it first, or \
-         a duplicate of the socket",
+        "is already watched by this event loop: use the object that was made from it first, or a \
+         duplicate of the socket",
     ))
 }

@@ -177,8 +177,8 @@ impl Registry {
     pub(in crate::thread) fn assert_not_forked(&self) {
         assert!(
             !self.is_foreign(),
-            "trefoil: a forked child waits for what a thread of its parent's runs; take such \
-             results before the fork, and make a pool of the child's own after it"
+            "trefoil: a forked child waits for work on a thread that only its parent has; take \
+             such results before the fork, and make a new pool in the child"
         );
     }
 

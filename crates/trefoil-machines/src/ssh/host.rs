@@ -20,8 +20,8 @@ impl Host {
                 let slots = slots.parse().ok().filter(|slots| *slots > 0);
                 let Some(slots) = slots else {
                     return Err(format!(
-                        "`{text}` is no host: behind the colon stands how many workers it is to \
-                         have, from 1 (for another port, use `.option(\"Port=...\")`)"
+                        "`{text}` is not a host: after the colon comes the number of its workers, \
+                         at least 1 (for another port, use `.option(\"Port=...\")`)"
                     ));
                 };
                 (name, Some(slots))
@@ -34,7 +34,7 @@ impl Host {
         let name = bare.unwrap_or(name);
         let odd = |c: char| c.is_whitespace() || c.is_control();
         if name.is_empty() || name.starts_with('-') || name.contains(odd) {
-            return Err(format!("`{text}` is no host's name"));
+            return Err(format!("`{text}` is not the name of a host"));
         }
         Ok(Self {
             name: name.to_owned(),

@@ -4,8 +4,8 @@
 //! input and output are one end of the worker's stream. On the host, a shell reads one line
 //! (`common::shell`), and starts the executable with the stream as two other descriptors and with
 //! an empty standard input, so that no code of the program can write into the stream by accident.
-//! The shell waits for the executable, and exits with its status. (255 is the client's own: in its
-//! place the shell says so on standard error, and exits with 254.)
+//! The shell waits for the executable, and exits with its status. (255 is the client's own exit
+//! code: in its place the shell prints a line on standard error, and exits with 254.)
 //!
 //! When the client is killed, sshd closes the stream; the worker sees its end, and kills its
 //! process group. When this process dies, the client sees the end of its standard input, and the
@@ -54,9 +54,9 @@ const LONGEST: usize = 64 << 10;
 /// ssh's exit code for an error of its own, rather than of the command that it ran.
 const OF_SSH: i32 = 255;
 
-/// With which code the shell on the host exits instead, after it has said this.
+/// The code with which the shell on the host exits instead, after it has printed this line.
 const FOR_255: i32 = 254;
-const SAID_255: &str = "trefoil: the worker has exited with code 255";
+const LINE_255: &str = "trefoil: the worker has exited with code 255";
 
 /// Workers on other machines, over ssh.
 ///
@@ -65,10 +65,10 @@ const SAID_255: &str = "trefoil: the worker has exited with code 255";
 /// else is installed there: the executable is copied to each host that does not have it yet, or
 /// whose copy was damaged.
 ///
-/// It is a launcher and no scheduler: the hosts are taken as they are, and all of a pool's workers
-/// begin with the pool. The pool treats them as it does others: a worker that dies costs what it
+/// It is a launcher, not a scheduler: the hosts are taken as they are, and all of a pool's workers
+/// begin with the pool. The pool treats them like others: a worker that dies costs what it
 /// ran, and is replaced; an item runs at most once unless it has a `retry`. When a connection is
-/// lost, all that was sent over it and was not answered counts as begun. What is different stands
+/// lost, all that was sent over it and was not answered counts as begun. The differences are
 /// in [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).
 ///
 /// ```no_run
@@ -82,7 +82,7 @@ const SAID_255: &str = "trefoil: the worker has exited with code 255";
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until a pool is built on it"]
+#[must_use = "a launcher does nothing until a pool is built with it"]
 pub struct Ssh {
     hosts: Vec<String>,
     client: OsString,
@@ -95,11 +95,11 @@ pub struct Ssh {
 
 impl Ssh {
     /// Workers on these hosts, each as ssh takes it (`node1`, `ada@node1`, an alias of
-    /// `~/.ssh/config`), with a colon and how many workers it is to have if that is not the
-    /// number of its processors (`node1:8`).
+    /// `~/.ssh/config`), and optionally a colon and the number of its workers (`node1:8`). Default:
+    /// one for each of its processors.
     ///
-    /// With [`workers`](trefoil::ProcessPoolBuilder::workers) the pool has so many in all, host by
-    /// host in turn.
+    /// With [`workers`](trefoil::ProcessPoolBuilder::workers) the pool has that many in all, and
+    /// the hosts get one each in turn.
     pub fn hosts<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
         Self {
             hosts: hosts.into_iter().map(Into::into).collect(),
@@ -111,8 +111,8 @@ impl Ssh {
         }
     }
 
-    /// An option of ssh's (`-o`), as `ssh_config(5)` has it: `"Port=2222"`. It comes before the
-    /// pool's own.
+    /// An option for ssh (`-o`), as in `ssh_config(5)`: `"Port=2222"`. It comes before the pool's
+    /// own.
     pub fn option(mut self, option: impl Into<OsString>) -> Self {
         self.options.extend(["-o".into(), option.into()]);
         self
@@ -130,21 +130,21 @@ impl Ssh {
         self
     }
 
-    /// The client, in place of the `ssh` that is found: it must take what OpenSSH's takes.
+    /// The client to use instead of `ssh`: it must accept the arguments of OpenSSH's client.
     pub fn client(mut self, program: impl Into<OsString>) -> Self {
         self.client = program.into();
         self
     }
 
     /// Where the executable is on every host, on a shared file system for example: nothing is
-    /// copied. Another build of the program there is refused.
+    /// copied. If another build of the program is there, `build` fails.
     pub fn executable(mut self, path: impl AsRef<Path>) -> Self {
         self.executable = Some(path.as_ref().into());
         self
     }
 
     /// Where copies of the executable go on every host. Default: `$XDG_CACHE_HOME` or `~/.cache`.
-    /// In it a directory `trefoil` is made, which only this user can read.
+    /// A directory `trefoil` is made in it, which only this user can read.
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
         self.directory = Some(path.as_ref().into());
         self
@@ -204,9 +204,9 @@ impl Ssh {
         // every process has closed standard error.)
         script.extend(b" & p=$!; wait $p; s=$?; kill -9 -$p 2>/dev/null; ");
         // (The client exits with 255 for errors of its own.)
-        let said =
-            format!("[ $s = {OF_SSH} ] && {{ echo '{SAID_255}' >&2; s={FOR_255}; }}; exit $s");
-        script.extend(said.bytes());
+        let pass_on =
+            format!("[ $s = {OF_SSH} ] && {{ echo '{LINE_255}' >&2; s={FOR_255}; }}; exit $s");
+        script.extend(pass_on.bytes());
         Ok(script)
     }
 }
@@ -262,7 +262,8 @@ impl Launcher for Ssh {
         let begin = line(&[&place[..], b"; ", copy::USE.as_bytes(), b"; ", &start].concat());
         if begin.len() > LONGEST {
             return Err(PoolError::Launcher(format!(
-                "the arguments of this program and the variables of the pool (`env`) are too long together: {} bytes, {LONGEST} fit",
+                "the arguments of this program and the variables of the pool (`env`) are too long: \
+                 {} bytes together, of at most {LONGEST}",
                 begin.len()
             )));
         }
@@ -302,12 +303,14 @@ impl Launcher for Ssh {
             Some(OF_SSH) => {
                 let host = &connected.hosts[connected.host(index)];
                 ending.code = None;
-                ending.note = Some(format!("ssh has lost {host}, or could not reach it"));
+                ending.note = Some(format!(
+                    "ssh lost the connection to {host}, or could not connect"
+                ));
                 ending.loses_records = true;
             }
             Some(FOR_255) => {
-                let words = ending.stderr.trim_end();
-                if let Some(rest) = words.strip_suffix(SAID_255) {
+                let output = ending.stderr.trim_end();
+                if let Some(rest) = output.strip_suffix(LINE_255) {
                     (ending.code, ending.stderr) = (Some(OF_SSH), rest.to_owned());
                 }
             }
@@ -329,9 +332,9 @@ impl Ssh {
         ask: &[u8],
         put: Option<&[u8]>,
     ) -> Result<Vec<usize>, PoolError> {
-        let (tell, told) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
         for (at, host) in hosts.iter().enumerate() {
-            let (ssh, tell) = (self.clone(), tell.clone());
+            let (ssh, sender) = (self.clone(), sender.clone());
             let probe = Probe {
                 program: program.clone(),
                 host: host.name.clone(),
@@ -341,16 +344,17 @@ impl Ssh {
             let thread = thread::Builder::new().name("trefoil-probe".to_owned());
             thread.spawn(move || {
                 let found = probe.run(&|| ssh.to(&probe.host));
-                let _ = tell.send((at, found));
+                let _ = sender.send((at, found));
             })?;
         }
-        drop(tell);
-        let mut told: Vec<_> = told.into_iter().collect();
-        told.sort_unstable_by_key(|(at, _)| *at);
-        let probes: Result<Vec<usize>, String> = told.into_iter().map(|(_, found)| found).collect();
+        drop(sender);
+        let mut results: Vec<_> = results.into_iter().collect();
+        results.sort_unstable_by_key(|(at, _)| *at);
+        let probes: Result<Vec<usize>, String> =
+            results.into_iter().map(|(_, found)| found).collect();
         let found = probes.map_err(PoolError::Launcher)?;
         if found.len() < hosts.len() {
-            return Err(PoolError::Launcher("a probe has panicked".to_owned()));
+            return Err(PoolError::Launcher("a probe panicked".to_owned()));
         }
         let each = hosts.iter().zip(found);
         let each: Vec<usize> = each

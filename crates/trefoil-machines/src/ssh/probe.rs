@@ -39,33 +39,33 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Parses the host's facts; returns them and the remaining bytes, or an error message.
-    fn read(said: &[u8]) -> Result<(Self, &[u8]), String> {
+    fn read(output: &[u8]) -> Result<(Self, &[u8]), String> {
         let shown = |bytes: &[u8]| {
             let text: String = String::from_utf8_lossy(bytes).chars().take(80).collect();
             text.escape_debug().to_string()
         };
-        let at = said
+        let at = output
             .windows(MARK.len())
             .position(|some| some == MARK.as_bytes());
         let Some(at) = at else {
-            return Err(match said.is_empty() {
-                true => "it said nothing".to_owned(),
-                false => format!("it said \"{}\"", shown(said)),
+            return Err(match output.is_empty() {
+                true => "it printed nothing".to_owned(),
+                false => format!("it printed \"{}\"", shown(output)),
             });
         };
         if at > 0 {
             return Err(format!(
-                "its login shell prints \"{}\", which would get into the workers' stream: have it \
-                 print nothing where it is not interactive",
-                shown(&said[..at])
+                "its login shell prints \"{}\", which would corrupt the workers' stream: make it \
+                 print nothing when it is not interactive",
+                shown(&output[..at])
             ));
         }
-        let end = said.iter().position(|byte| *byte == b'\n');
-        let (first, rest) = said.split_at(end.map_or(said.len(), |end| end + 1));
+        let end = output.iter().position(|byte| *byte == b'\n');
+        let (first, rest) = output.split_at(end.map_or(output.len(), |end| end + 1));
         let first = String::from_utf8_lossy(first);
-        let words: Vec<&str> = first.split_ascii_whitespace().collect();
-        let [_, system, processor, processors, has_it] = words[..] else {
-            return Err(format!("it said \"{}\"", shown(said)));
+        let fields: Vec<&str> = first.split_ascii_whitespace().collect();
+        let [_, system, processor, processors, has_it] = fields[..] else {
+            return Err(format!("it printed \"{}\"", shown(output)));
         };
         let facts = Self {
             system: system.to_owned(),
@@ -104,7 +104,7 @@ impl Probe {
         }
         let (_, rest) = self.facts(&answer)?;
         if !facts.has_it {
-            return Err(self.says("has no such executable", &answer));
+            return Err(self.about("has no such executable", &answer));
         }
         // (It may print something before `init`.)
         let last = rest.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
@@ -127,9 +127,9 @@ impl Probe {
         match answer.status.success() {
             true => Ok(()),
             false if answer.status.code() == Some(255) => Err(self.unreachable(&answer)),
-            false => Err(self.says(
+            false => Err(self.about(
                 "cannot keep a copy of the executable (choose another place with `directory`, or \
-                 put it there by hand and use `executable`)",
+                 copy it there yourself and use `executable`)",
                 &answer,
             )),
         }
@@ -141,7 +141,7 @@ impl Probe {
         let (facts, rest) = match Facts::read(&answer.stdout) {
             Ok(read) => read,
             Err(_) if answer.status.code() == Some(255) => return Err(self.unreachable(answer)),
-            Err(why) => return Err(self.says(&format!("is no host for workers: {why}"), answer)),
+            Err(why) => return Err(self.about(&format!("cannot run workers: {why}"), answer)),
         };
         let own = rustix::system::uname();
         let (system, processor) = (
@@ -150,8 +150,8 @@ impl Probe {
         );
         if (&*system, &*processor) != (&*facts.system, &*facts.processor) {
             return Err(format!(
-                "{} is {} on {}, and this program runs on {system} on {processor}: all machines of \
-                 a pool must be of one kind",
+                "{} runs {} on {}, but this machine runs {system} on {processor}: all machines of \
+                 a pool must be of the same kind",
                 self.host, facts.system, facts.processor
             ));
         }
@@ -161,49 +161,48 @@ impl Probe {
     /// An error message: there is no connection.
     fn unreachable(&self, answer: &ProgramOutput) -> String {
         let host = &self.host;
-        let knows = |words: &str| answer.stderr.contains(words);
+        let knows = |text: &str| answer.stderr.contains(text);
         let way = if knows("Permission denied") {
             format!(
-                "its key is refused or missing: `ssh {host} true` must work without a question \
-                 (`ssh-copy-id {host}`, or an agent)"
+                "it refused your key, or you have none: `ssh {host} true` must work without a \
+                 question (use `ssh-copy-id {host}` or an agent)"
             )
         } else if knows("Host key verification failed") {
             format!(
-                "its host key is not known here, or has changed: say `ssh {host}` once, and look \
-                 at the key"
+                "its host key is unknown here, or has changed: run `ssh {host}` once, and check \
+                 the key"
             )
         } else if knows("Could not resolve hostname") {
-            "the name is not known here: see /etc/hosts, or `config`".to_owned()
+            "its name cannot be resolved here: see /etc/hosts, or `config`".to_owned()
         } else if knows("Bad configuration option") || knows("command-line") {
-            "ssh does not take one of the options: see `ssh_config(5)`".to_owned()
+            "ssh rejects one of the options: see `ssh_config(5)`".to_owned()
         } else {
-            format!("`ssh {host} true` must work: does an sshd answer there?")
+            format!("`ssh {host} true` must work: is an sshd running there?")
         };
-        self.says(&format!("cannot be reached; {way}"), answer)
+        self.about(&format!("cannot be reached; {way}"), answer)
     }
 
     /// An error message: the executable was started, and has not become a worker.
     fn no_worker(&self, answer: &ProgramOutput) -> String {
-        let knows = |words: &str| answer.stderr.contains(words);
+        let knows = |text: &str| answer.stderr.contains(text);
         let way = if knows("another build") {
-            "has another build of this program: put this one there, or leave `executable` out"
+            "has another build of this program: copy this one there, or leave `executable` out"
         } else if knows("GLIBC") || knows("shared librar") {
-            "lacks libraries of this program: build it for older ones, or statically (`--target \
-             x86_64-unknown-linux-musl`)"
+            "lacks libraries that this program needs: build it against older ones, or statically \
+             (`--target x86_64-unknown-linux-musl`)"
         } else if matches!(answer.status.code(), Some(126 | 127)) {
-            "cannot execute it (no right to, or a file system that forbids it: choose another \
-             place with `directory`)"
+            "cannot execute it (its mode or the file system may forbid it: choose another place \
+             with `directory`)"
         } else if answer.status.code() == Some(255) {
-            "was lost while it started a worker"
+            "was lost while it was starting a worker"
         } else {
-            "has started it, and it has not become a worker: `main` must begin with \
-             `trefoil::init()`"
+            "started it, but it did not become a worker: `main` must begin with `trefoil::init()`"
         };
-        self.says(way, answer)
+        self.about(way, answer)
     }
 
     /// An error message: the host, `what`, and the last line that it wrote to standard error.
-    fn says(&self, what: &str, answer: &ProgramOutput) -> String {
+    fn about(&self, what: &str, answer: &ProgramOutput) -> String {
         let last = answer
             .stderr
             .lines()
@@ -217,15 +216,15 @@ impl Probe {
     fn converse(
         &self,
         client: Client<'_>,
-        words: Vec<u8>,
+        input: Vec<u8>,
         rest: Option<Rest>,
         limit: Duration,
     ) -> Result<ProgramOutput, String> {
         let mut command = client();
-        converse(&mut command, words, rest, limit).map_err(|error| match error.kind() {
+        converse(&mut command, input, rest, limit).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!(
-                "there is no `{}` here: install OpenSSH's client (Debian: `apt install \
-                 openssh-client`), or name another with `client`",
+                "`{}` is not installed on this machine: install OpenSSH's client (Debian: `apt \
+                 install openssh-client`), or name another with `client`",
                 command.get_program().to_string_lossy()
             ),
             _ => format!("{}: {error}", self.host),
@@ -239,8 +238,8 @@ mod tests {
 
     #[test]
     fn a_host_says_what_it_is_and_nothing_else() {
-        let said = b"trefoil-host Linux x86_64 8 have\n\x01rest";
-        let (facts, rest) = Facts::read(said).unwrap();
+        let output = b"trefoil-host Linux x86_64 8 have\n\x01rest";
+        let (facts, rest) = Facts::read(output).unwrap();
         assert_eq!(
             (facts.processors, facts.has_it, rest),
             (8, true, &b"\x01rest"[..])
@@ -254,7 +253,10 @@ mod tests {
             "{noise}"
         );
         for odd in [&b""[..], b"what?", b"trefoil-host\n", b"trefoil-host a b"] {
-            assert!(Facts::read(odd).unwrap_err().contains("it said"), "{odd:?}");
+            assert!(
+                Facts::read(odd).unwrap_err().contains("it printed"),
+                "{odd:?}"
+            );
         }
     }
 }

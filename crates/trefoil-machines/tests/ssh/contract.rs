@@ -268,7 +268,7 @@ tests! {
             std::process::exit(7)
         }).join());
         assert_eq!((exit.code(), exit.signal()), (None, None), "{exit}");
-        assert!(exit.to_string().contains("ssh has lost node1"), "{exit}");
+        assert!(exit.to_string().contains("ssh lost the connection to node1"), "{exit}");
     }
 
     fn nothing_is_left_when_the_driver_is_killed() {
@@ -467,6 +467,6 @@ tests! {
         let workers = |host: &str| log.lines().filter(|line| line.contains(host)).count();
         assert!(workers("-- node1 ") > workers("-- node2 "), "{log}");
         let error = trefoil_machines::executor("ssh:node1:0").unwrap_err().to_string();
-        assert!(error.contains("`node1:0` is no host"), "{error}");
+        assert!(error.contains("`node1:0` is not a host"), "{error}");
     }
 }

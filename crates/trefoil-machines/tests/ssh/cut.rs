@@ -66,7 +66,7 @@ tests! {
         let mut ended: Vec<u64> = ended.into_iter().map(Result::unwrap).collect();
         ended.sort_unstable();
         assert_eq!(ended, [1, 3]);
-        assert!(matches!(&died[..], [Err(TaskError::WorkerDied(exit))] if exit.to_string().contains("ssh has lost node2")), "{died:?}");
+        assert!(matches!(&died[..], [Err(TaskError::WorkerDied(exit))] if exit.to_string().contains("ssh lost the connection to node2")), "{died:?}");
         assert_eq!(seen.notes().len(), 3, "what may run once has begun once");
         // The worker there ends when its sshd notices; when the network is back, another is
         // started.

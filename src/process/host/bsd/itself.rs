@@ -38,7 +38,7 @@ pub(crate) fn is_alone() -> Option<bool> {
     Some(this_process()?.ki_numthreads <= 1)
 }
 
-/// What the system says of this process. `None`: it says nothing, or less.
+/// What the system reports about this process. `None`: it reports nothing, or too little.
 #[cfg(target_os = "freebsd")]
 pub(super) fn this_process() -> Option<libc::kinfo_proc> {
     use std::mem::{MaybeUninit, size_of};

@@ -1,7 +1,7 @@
 //! Reads the header of an image in the Mach-O format.
 //!
 //! - **H57** `__dso_handle` is the first byte of this image's header. The header and the load
-//!   commands behind it are mapped, aligned and unchanged for the life of the process. So are the
+//!   commands after it are mapped, aligned and unchanged for the life of the process. So are the
 //!   segments, `slide` bytes from the addresses in the commands.
 #![allow(unsafe_code)]
 #![cfg_attr(not(target_vendor = "apple"), allow(dead_code))] // elsewhere only tests use it
@@ -35,7 +35,7 @@ unsafe extern "C" {
     static HEADER: u8;
 }
 
-/// What the header says of the image that this function was linked into.
+/// What the header says about the image that this function was linked into.
 pub(crate) fn headers() -> Headers {
     let base = (&raw const HEADER).expose_provenance();
     let header = std::ptr::with_exposed_provenance::<Header>(base);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::process::host::unix::sysconf::ticks_per_second;
 
-/// What a process does. Two that are equal: nothing has happened to it in between, no processor
-/// time, page or anything else.
+/// What a process does. If two are equal, nothing has happened to it in between: no processor
+/// time, no page, nothing else.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Activity(String);
 

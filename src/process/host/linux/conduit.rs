@@ -35,8 +35,8 @@ pub(crate) fn credits(count: u32) -> io::Result<OwnedFd> {
     Ok(eventfd(count, flags)?)
 }
 
-/// A file for items that are too large for a record: zeros, so many bytes, which can be mapped. It
-/// grows by what is written behind them.
+/// A file for items that are too large for a record: `length` zero bytes, which can be mapped. It
+/// grows by what is written after them.
 pub(crate) fn file(length: usize) -> io::Result<OwnedFd> {
     memory_file::create_growing("trefoil-channel", length)
 }

@@ -24,12 +24,12 @@ pub(crate) fn named() -> io::Result<PathBuf> {
     if id() == id_of(&path) {
         return Ok(path);
     }
-    let words = format!(
-        "the program's file was removed or replaced while it runs ({}), and a worker would be \
-         another program: start it again",
+    let message = format!(
+        "the program's file was removed or replaced while the program is running ({}), so a worker \
+         would run another program: restart this one",
         path.display()
     );
-    Err(io::Error::new(io::ErrorKind::NotFound, words))
+    Err(io::Error::new(io::ErrorKind::NotFound, message))
 }
 
 /// Identifies the file. Empty if it is unknown.

@@ -22,7 +22,7 @@ pub(crate) fn check(length: usize) -> io::Result<()> {
     }
     Err(io::Error::new(
         io::ErrorKind::OutOfMemory,
-        "this machine has not so much memory left",
+        "this machine does not have that much memory left",
     ))
 }
 

@@ -1,6 +1,6 @@
 //! Sends and receives bytes through a Unix socket, and descriptors with them (`SCM_RIGHTS`).
 //!
-//! Tests: `process::payload::attachments`.
+//! Tests: `process::value::attachments`.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

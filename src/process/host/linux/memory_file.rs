@@ -77,7 +77,7 @@ pub(crate) fn seal(file: impl AsFd) -> io::Result<()> {
 /// `Ok` if the file cannot become shorter and, if `fixed`, its bytes cannot change; otherwise the
 /// reason.
 pub(crate) fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static str> {
-    let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| "is none")?;
+    let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| "is not a memory file")?;
     if !seals.contains(SealFlags::SHRINK) {
         return Err("can be resized");
     }

@@ -10,9 +10,10 @@ use rustix::io::{Errno, Result};
 use crate::sys::descriptor::{AsFile, OwnedFile};
 
 fn refused() -> io::Error {
-    let words = "there are no channels between processes on this system: worker processes have nothing but a stream of bytes here. \
-                 Give what is to travel as arguments and results, or use `trefoil::sync` within one process";
-    io::Error::new(io::ErrorKind::Unsupported, words)
+    let message = "channels between processes are not available on this system, where worker \
+        processes have only a stream of bytes: send the items as arguments and results, or use \
+        `trefoil::sync` within one process";
+    io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
 /// A pipe for a channel's records: unsupported here.

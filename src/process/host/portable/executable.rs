@@ -34,8 +34,8 @@ fn at_start() -> Result<&'static (PathBuf, Vec<u8>), &'static str> {
 /// The path to execute; an error if the file was replaced or removed.
 pub(crate) fn path() -> io::Result<PathBuf> {
     let (path, id) = at_start().map_err(|why| {
-        let words = format!("the program's file cannot be found: {why}");
-        io::Error::new(io::ErrorKind::NotFound, words)
+        let message = format!("the program's file cannot be found: {why}");
+        io::Error::new(io::ErrorKind::NotFound, message)
     })?;
     same(path, id).map(|()| path.clone())
 }
@@ -48,18 +48,20 @@ pub(crate) fn named() -> io::Result<PathBuf> {
 /// Checks that the file at `path` still has the properties `id`.
 fn same(path: &Path, id: &[u8]) -> io::Result<()> {
     let now = look_at(path).map_err(|error| {
-        let words = format!(
-            "the program's file {} is gone, removed or put in quarantine; workers are started from it: {error}",
+        let message = format!(
+            "the program's file {} is gone (removed, or put in quarantine), and workers are \
+             started from it: {error}",
             path.display()
         );
-        io::Error::new(error.kind(), words)
+        io::Error::new(error.kind(), message)
     })?;
     match now == id {
         true => Ok(()),
         false => Err(io::Error::new(
             io::ErrorKind::NotFound,
             format!(
-                "the program's file {} was replaced while it runs, and a worker would be another program: start it again",
+                "the program's file {} was replaced while the program is running, so a worker \
+                 would run another program: restart this one",
                 path.display()
             ),
         )),

@@ -1,5 +1,5 @@
 //! Sends and receives bytes through a socket, and no descriptors: the system closes any that come
-//! along.
+//! with them.
 //!
 //! Tests: `tests/process/plain.rs`.
 
@@ -36,7 +36,7 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
     })
 }
 
-/// Whether closing it cannot wait: no other process has sent it, so it can not.
+/// Whether closing it cannot wait: no other process has sent it, so it never waits.
 pub(crate) fn closes_at_once<T>(_file: &T) -> bool {
     true
 }

@@ -40,8 +40,8 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFile> {
             Ok(file) => break file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
-                let words = format!("no memory file in {}: {error}", folder.display());
-                return Err(io::Error::new(error.kind(), words));
+                let message = format!("cannot make a memory file in {}: {error}", folder.display());
+                return Err(io::Error::new(error.kind(), message));
             }
         }
     };

@@ -9,9 +9,9 @@ pub(crate) enum Meter {}
 impl Meter {
     /// Unsupported here.
     pub(crate) fn new() -> io::Result<Self> {
-        let words = "this system cannot limit the memory of a process, so there is no `memory_limit` here: \
-                     leave it out (`max_tasks_per_worker` replaces workers that leak)";
-        Err(io::Error::new(io::ErrorKind::Unsupported, words))
+        let message = "this system cannot limit the memory of a process, so `memory_limit` is not \
+            available: leave it out (`max_tasks_per_worker` replaces workers that leak)";
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
     }
 
     pub(crate) fn read(&self) -> Option<(u64, u64)> {

@@ -1,6 +1,6 @@
 //! Files that have no name, the room for them, and paths without links.
 //!
-//! Tests: `host::memory_file`, `sys::executable`, with `--cfg trefoil_port`.
+//! Tests: `host::memory_file`, `host::executable`, with `--cfg trefoil_port`.
 
 use std::fs::File;
 use std::io;

@@ -17,9 +17,10 @@ pub(crate) const STARTS: &str = if cfg!(target_os = "macos") {
 
 /// What may forbid the start, and where the user finds the reason.
 pub(crate) const FORBIDS: &str = if cfg!(target_os = "macos") {
-    "its quarantine (`xattr -l FILE` shows it), its mode, a mount without execution or a sandbox may forbid it"
+    "its quarantine (`xattr -l FILE` shows it), its mode, a `noexec` mount or a sandbox may forbid \
+     it"
 } else {
-    "its mode, a mount without execution, a security module or a system-call filter may forbid it"
+    "its mode, a `noexec` mount, a security module or a system-call filter may forbid it"
 };
 
 /// What may end a process that has just been started, and where the user finds the reason.
@@ -27,7 +28,7 @@ pub(crate) const ENDS: &str = if cfg!(target_os = "macos") {
     "because of its quarantine (`xattr -l FILE` shows it), of a signature that is not valid \
      (`codesign --verify FILE`), or for lack of memory: the system's log says which"
 } else {
-    "for lack of memory, or at the order of a security module: the kernel's log says which"
+    "for lack of memory, or on the order of a security module: the kernel's log says which"
 };
 
 /// The process group of a worker.

@@ -34,13 +34,13 @@ pub(crate) fn forget_variable(name: &str) {
 }
 
 /// Unblocks all signals: the mask of the thread that started this process was not meant for it.
-pub(crate) fn hear_all_signals() {
+pub(crate) fn unblock_all_signals() {
     let none = signal_mask::set(&[]);
     none.and_then(|none| signal_mask::change(libc::SIG_SETMASK, &none));
 }
 
 /// Restores the default actions of the signals that a shell makes its background commands ignore.
-pub(crate) fn hear_interrupts() {
+pub(crate) fn restore_interrupts() {
     for signal in [libc::SIGINT, libc::SIGQUIT] {
         // SAFETY: H36: `SIG_DFL` is no function.
         unsafe { libc::signal(signal, libc::SIG_DFL) };

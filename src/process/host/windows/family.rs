@@ -31,8 +31,8 @@ pub(crate) const FORBIDS: &str = "its rights, a policy or a virus scanner may fo
      system's event log and at the scanner's quarantine";
 
 /// What may end a process that has just been started, and where the user finds the reason.
-pub(crate) const ENDS: &str = "by a policy, or for a virus scanner: look at the system's event log \
-     and at the scanner's quarantine";
+pub(crate) const ENDS: &str = "on the order of a policy or a virus scanner: look at the system's \
+    event log and at the scanner's quarantine";
 
 /// The job of a worker.
 #[derive(Debug)]

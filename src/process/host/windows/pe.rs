@@ -34,7 +34,7 @@ const KIND: usize = 36;
 /// The flag of a section that contains code.
 const EXECUTES: u32 = 0x2000_0000;
 
-/// In the optional header: how long the image is, and behind the number of directories, their
+/// In the optional header: how long the image is, and after the number of directories, their
 /// places and lengths, in images for 64 bits and others.
 const IMAGE_SIZE: usize = 56;
 const WIDE: u16 = 0x20b;
@@ -87,7 +87,7 @@ fn build(base: usize, optional: usize) -> Option<Vec<u8>> {
     is_known.then(|| at::<[u8; 20]>(base, place + 4).to_vec())
 }
 
-/// What the headers say of the image that this function was linked into.
+/// What the headers say about the image that this function was linked into.
 pub(crate) fn headers() -> Headers {
     let base = (&raw const HEADER).expose_provenance();
     let header = at::<u32>(base, OFFSET) as usize;

@@ -42,10 +42,10 @@ pub(crate) fn forget_variable(name: &str) {
 }
 
 /// Unblocks all signals: this system has none.
-pub(crate) fn hear_all_signals() {}
+pub(crate) fn unblock_all_signals() {}
 
 /// Restores the default actions of signals: this system has none.
-pub(crate) fn hear_interrupts() {}
+pub(crate) fn restore_interrupts() {}
 
 /// Ends this process at once, without running any more of its code.
 pub(crate) fn leave(code: u32) -> ! {
@@ -144,14 +144,14 @@ pub(crate) fn is_made_by(_parent: u32) -> bool {
 /// Whether this process was started by the process `parent`. `None`: the system does not say. (The
 /// stream shows whether that process still lives.)
 pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
-    let mut told = PROCESS_BASIC_INFORMATION::default();
-    let length = size_of_val(&told) as u32;
-    let (what, to) = (ProcessBasicInformation, (&raw mut told).cast());
+    let mut info = PROCESS_BASIC_INFORMATION::default();
+    let length = size_of_val(&info) as u32;
+    let (what, to) = (ProcessBasicInformation, (&raw mut info).cast());
     // SAFETY: H71: the pseudo-handle of this process need not be closed.
     let own = unsafe { GetCurrentProcess() };
     // SAFETY: H78.
     let status = unsafe { NtQueryInformationProcess(own, what, to, length, null_mut()) };
-    (status >= 0).then_some(told.InheritedFromUniqueProcessId == parent as usize)
+    (status >= 0).then_some(info.InheritedFromUniqueProcessId == parent as usize)
 }
 
 /// Makes this process the leader of a group: this system has jobs instead (`family`).
