@@ -60,7 +60,7 @@ pub struct Snapshot {
 ///     let sleeper = &snapshot.tasks()[0];
 ///     assert_eq!(sleeper.state, TaskState::Waiting);
 ///     assert!(sleeper.waits_for.timer);
-///     assert_eq!(sleeper.parent, None); // the root future is no task
+///     assert_eq!(sleeper.parent, None); // the root future is not a task
 /// });
 /// ```
 #[derive(Clone, Debug)]

@@ -77,7 +77,7 @@ macro_rules! readable {
             /// As long as that is so, it completes at once each time: there is no guard, and
             /// nothing to clear.
             ///
-            /// (An entry in a socket's error queue is no data, but the system reports it like an
+            /// (An entry in a socket's error queue is not data, but the system reports it like an
             /// error. If that is all there is, this completes once for each report.)
             ///
             /// # Errors

@@ -99,7 +99,7 @@ impl Poller {
         &self.registry
     }
 
-    /// Stops watching `fd`. It is no error if `fd` was not watched. A forked child shares its
+    /// Stops watching `fd`. It is not an error if `fd` was not watched. A forked child shares its
     /// parent's set, and does not change it.
     pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
         if self.generation != fork::generation() {

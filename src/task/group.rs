@@ -87,7 +87,7 @@ struct Member<T> {
     number: usize,
     /// Whether the group has cancelled it. If so, its `Cancelled` is not a failure.
     cancelled_by_group: bool,
-    /// Whether it was added as a future that is no task.
+    /// Whether it was added as a future that is not a task.
     is_polled: bool,
 }
 

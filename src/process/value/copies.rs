@@ -91,7 +91,7 @@ impl CopyPart {
     }
 }
 
-/// The kind of memory, which is no array.
+/// The kind of memory, which is not an array.
 const MEMORY: u8 = 0;
 
 /// What was received, or is being received.

@@ -181,7 +181,7 @@ impl<T: Plain> Array for Vec<T> {
 }
 
 /// The numbers of `array`, which is copied only if they are of another type; `None` if its bytes
-/// are no whole number of elements.
+/// are not a whole number of elements.
 pub(crate) fn numbers_in<T: Plain>(array: Box<dyn Array>) -> Option<Vec<T>> {
     if array.kind() != T::SEAL.0 {
         return numbers_of(array.bytes());

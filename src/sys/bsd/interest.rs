@@ -67,7 +67,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Stops watching `fd`. It is no error if `fd` was not watched.
+    /// Stops watching `fd`. It is not an error if `fd` was not watched.
     pub(crate) fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
         let mut watched = self.0.lock();
         if watched.remove(&fd.as_raw_fd()).is_some() {

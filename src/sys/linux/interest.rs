@@ -49,7 +49,7 @@ impl Sources {
         registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
     }
 
-    /// Stops watching `fd`. It is no error if `fd` was not watched.
+    /// Stops watching `fd`. It is not an error if `fd` was not watched.
     pub(crate) fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
         let _ = registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
     }

@@ -158,7 +158,8 @@ pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// Ends a child by its name; see [`Handle::signal`]. For a child that has ended this is no error.
+/// Ends a child by its name; see [`Handle::signal`]. For a child that has ended this is not an
+/// error.
 pub(crate) fn signal_by_id(id: &Id, _signal: Signal) -> Result<()> {
     // SAFETY: Y63.
     if unsafe { TerminateProcess(id.0.as_raw_handle(), KILLED) } != 0 {
