@@ -99,7 +99,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
 }
 
 #[test]
-fn the_house_is_tidy() {
+fn every_file_follows_the_rules() {
     let tree = tree();
     let rust = tree.iter().filter(|file| file.is_rust()).count();
     assert!(
@@ -113,6 +113,20 @@ fn the_house_is_tidy() {
         "{} findings:\n{report}",
         findings.len()
     );
+}
+
+/// `.github/workflows/ci.yml` runs each step of `.ci/run`.
+#[test]
+fn every_step_of_the_gate_has_a_job() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(top.join(path)).expect("it is in the checkout");
+    let (gate, jobs) = (read(".ci/run"), read(".github/workflows/ci.yml"));
+    let steps = gate.lines().filter_map(|line| line.strip_prefix("step "));
+    let steps: Vec<&str> = steps.filter_map(|rest| rest.split(' ').next()).collect();
+    assert!(steps.len() > 10, "{steps:?}");
+    let run: Vec<&str> = jobs.split_whitespace().collect();
+    let missing: Vec<_> = steps.iter().filter(|step| !run.contains(step)).collect();
+    assert!(missing.is_empty(), "no job runs {missing:?}");
 }
 
 /// Every rule is applied: a tree that breaks each of them once gets a finding from each.
