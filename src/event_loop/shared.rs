@@ -213,7 +213,7 @@ impl SharedLoop {
         marker::current_loop() == self.identity()
     }
 
-    /// Whether this is a forked child of the loop's process: locks may be held for ever, and no
+    /// Whether this is a forked child of the loop's process: locks may be held forever, and no
     /// thread takes what is pushed.
     pub(super) fn is_foreign(&self) -> bool {
         self.inbox.is_foreign()

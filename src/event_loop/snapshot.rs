@@ -29,14 +29,14 @@ const DEEPEST: usize = 24;
 /// use trefoil::{LoopHandle, spawn, yield_now};
 ///
 /// trefoil::run(async {
-///     let waiting = spawn(std::future::pending::<()>()).named("waits for ever");
+///     let waiting = spawn(std::future::pending::<()>()).named("waits forever");
 ///     yield_now().await;
 ///     let snapshot = LoopHandle::current().snapshot();
 ///     assert_eq!(snapshot.tasks().len(), 1);
 ///     let task = &snapshot.tasks()[0];
 ///     assert_eq!((task.id, task.polls), (waiting.id(), 1));
-///     assert_eq!(task.name.as_deref(), Some("waits for ever"));
-///     assert!(snapshot.to_string().contains("waits for ever"));
+///     assert_eq!(task.name.as_deref(), Some("waits forever"));
+///     assert!(snapshot.to_string().contains("waits forever"));
 /// });
 /// ```
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! A buffered reader.
 //!
 //! If the buffer is full and its last line is incomplete, the line moves to the front, and the
-//! buffer grows until a whole read fits behind it. The bytes of an incomplete line, and how far
+//! buffer grows until a whole read fits after it. The bytes of an incomplete line, and how far
 //! they were searched, are stored here and not in the future that waits for the rest, so dropping
 //! that future loses nothing. When all bytes have been taken, the buffer shrinks to its original
 //! length.

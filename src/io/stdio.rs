@@ -8,7 +8,7 @@
 //!    source; no thread is involved, and an abandoned read has read nothing.
 //! 2. A socket cannot be opened again, but each call on it can ask not to wait.
 //! 3. A regular file is read and written off the loop, through a duplicate that shares its position
-//!    (see `fs::File`). So is anything that the system refuses to open again, or would create anew
+//!    (see `fs::File`). So is anything that the system refuses to open again, or would create again
 //!    (the controlling side of a terminal). A read of such a stream may stay on its thread for
 //!    ever, and nothing waits for that thread.
 //!

@@ -380,7 +380,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
             },
             Some(Tag::Unit) => visitor.visit_none(),
             Some(_) => {
-                // no bytes are read here, so a type could recurse for ever
+                // no bytes are read here, so a type could recurse forever
                 self.reader.limit.check()?;
                 visitor.visit_some(self)
             }

@@ -82,7 +82,7 @@ struct FileCallDone {
     result: FileCallResult,
     /// What a read has read; otherwise a buffer for the next call.
     buffer: Vec<u8>,
-    /// Whether the position was set anew, so that no byte was read ahead of it any more.
+    /// Whether the position was moved, so that no byte was read ahead of it any more.
     moved: bool,
 }
 

@@ -310,7 +310,7 @@ impl ProcessPoolBuilder {
     /// opened in its place, so that no descriptor of the pool gets its number.
     ///
     /// # Errors
-    /// See [`PoolError`]. Nothing is left behind then.
+    /// See [`PoolError`]. No process is left running then.
     pub fn build(self) -> Result<ProcessPool, PoolError> {
         ProcessPool::start(self.settings()?)
     }

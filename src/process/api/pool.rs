@@ -38,14 +38,13 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// sent, because the workers run the same program. A task that segfaults, aborts, exits or is
 /// killed fails alone: it ends with [`TaskError::WorkerDied`], and its worker is replaced.
 ///
-/// The program's `main` must begin with [`init`](crate::init) (or the feature `auto` be
-/// on).
+/// The program's `main` must begin with [`init`](crate::init), unless the feature `auto` is on.
 ///
 /// Dropping the pool (its last handle) cancels tasks that have not begun, and kills workers that
 /// still run one after a second. No worker outlives the process that started it, however that ends.
 ///
 /// A process that a call starts ends with its worker, however that ends, so that accidents leave
-/// nothing behind. It goes on if it has left the worker's process group
+/// nothing running. It goes on if it has left the worker's process group
 /// ([`process_group(0)`](std::os::unix::process::CommandExt::process_group), `setsid`; not on
 /// Windows), or if this process is killed and so cannot end it.
 ///

@@ -44,9 +44,8 @@ use crate::task::{Task, TaskError, TaskReport};
 /// One function in a separate process.
 ///
 /// As for a [`ProcessPool`], the argument and the result travel, the function must be part of this
-/// program, and `main` must begin with [`init`](crate::init) (or the feature `auto` be
-/// on). A pool is for many calls; this is for one call that is observed, signalled or ended as a
-/// process.
+/// program, and `main` must begin with [`init`](crate::init), unless the feature `auto` is on. A
+/// pool is for many calls; this is for one call that is observed, signalled or ended as a process.
 ///
 /// Dropping it detaches the process: it runs on, is reaped when it ends, and a failure goes to the
 /// [hook](crate::on_unobserved). When this process ends, in any way, that one ends, too. What the

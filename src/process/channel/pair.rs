@@ -38,7 +38,7 @@ use crate::process::value::portable::Portable;
 /// # Errors
 /// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on
 /// macOS, FreeBSD and Windows, where no descriptor travels to a worker;
-/// [`InvalidInput`](io::ErrorKind::InvalidInput) if the system has no room for so many items. Where
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if the system has no room for that many items. Where
 /// users have no privileges and the usual limits, there is room for 65,280.
 ///
 /// # Examples

@@ -162,7 +162,8 @@ impl ChannelPipe {
         Ok((end(Side::Sends, write)?, end(Side::Receives, read)?))
     }
 
-    /// A pipe for so many records, and how long they are. `None`: the system has no room for them.
+    /// A pipe for `capacity` records, and how long they are. `None`: the system has no room for
+    /// them.
     fn pipe(capacity: usize) -> io::Result<Option<(usize, (OwnedFile, OwnedFile))>> {
         for length in LENGTHS {
             let needed = capacity.saturating_mul(length).saturating_add(PAGE);

@@ -1,6 +1,6 @@
 //! The gate of a frame: which of its items have begun, and which can still be taken back.
 //!
-//! **Job.** A worker begins the items of a frame one after the other; its parent may take back
+//! **Job.** A worker begins the items of a frame in turn; its parent may take back
 //! those that have not begun. Every item is either begun or taken back, never both. If the worker
 //! dies, between whichever two instructions, the gate still says which have begun.
 //!

@@ -7,7 +7,7 @@
 //! memory gone (`SIGBUS`).
 //!
 //! **Invariants.**
-//! - **H22** A mapping has `length` bytes, at least one. It begins at a page's beginning and lies
+//! - **H22** A mapping has `length` bytes, at least one. It begins at a page's beginning and is
 //!   within its file, which cannot shrink; or it is this process's own memory, aligned as the `T`
 //!   of [`Mapping::own`] requires. It lasts as long as the `Mapping`.
 //! - **H23** Memory that another process may write to is accessed as atomics ([`Mapping::words`]),

@@ -2,7 +2,7 @@
 //!
 //! **Job.** A segment is a memory file and one mapping of it ([`Mapping`]). There are two kinds:
 //!
-//! - *Fixed*: filled before it is mapped, then sealed for ever against every write, by any process,
+//! - *Fixed*: filled before it is mapped, then sealed forever against every write, by any process,
 //!   through any descriptor or mapping. So its bytes may be borrowed as `&[u8]`.
 //! - *Writable*: written by all processes that have it, so it is only ever accessed as atomics. Its
 //!   pages are reserved when it is made: no access finds that there is no memory left (`SIGBUS`).
@@ -94,7 +94,7 @@ pub(crate) fn check(file: BorrowedFile<'_>, fixed: bool) -> io::Result<()> {
     memory_file::check(file, fixed).map_err(refused)
 }
 
-/// Maps all of the memory behind a descriptor that may come from anywhere.
+/// Maps all of the memory of a descriptor that may come from anywhere.
 pub(crate) fn open(file: BorrowedFile<'_>, access: Access) -> io::Result<Mapping> {
     // If the length could still change, the mapping is refused.
     let length = memory_file::length(file)?;

@@ -130,7 +130,7 @@ pub(crate) struct DecodedPart {
 }
 
 impl Reading {
-    /// A reading of values of the type `kind` in `bytes` from `at` on, for so many items from the
+    /// A reading of values of the type `kind` in `bytes` from `at` on, for `count` items from the
     /// `first` on.
     pub(crate) fn new(
         job: u64,

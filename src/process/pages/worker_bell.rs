@@ -5,7 +5,7 @@
 //! Whatever the worker does to its own end, a ring costs the parent a moment.
 //!
 //! Rejected: an `eventfd`. Both processes would have the same open file, and with it its flags: a
-//! worker could make it blocking and full, and the next ring would stop the parent for ever.
+//! worker could make it blocking and full, and the next ring would stop the parent forever.
 //!
 //! Tests: below; `tests/process/hostile.rs`, `tests/process/pool.rs` (tokens).
 

@@ -176,7 +176,7 @@ pub(super) const TOO_MANY_COPIES: &str = "too many other values wait to be decod
      (RLIMIT_NOFILE)";
 
 impl Descriptors {
-    /// Counts them as in hand; if they are too many, drops them.
+    /// Counts them as held (`in_hand`); if they are too many, drops them.
     pub(super) fn count(&mut self) {
         match InHand::take(self.attachments.len()) {
             Some(in_hand) => self.in_hand = in_hand,

@@ -55,7 +55,7 @@ use crate::process::host::large_pages;
 /// ([`Codec`](crate::TaskError::Codec)) before anything is copied.
 ///
 /// # Memory
-/// At most 256 MiB of a pool's arguments lie in shared memory at a time, and 64 MiB of each
+/// At most 256 MiB of a pool's arguments are in shared memory at a time, and 64 MiB of each
 /// worker's results; beyond that, numbers go through the sockets. An argument's numbers stay in the
 /// pool's process until the call has ended, because it may have to be sent again. When no shared
 /// memory is in use, 32 MiB of each are kept for later calls, until the pool ends; a worker frees

@@ -379,7 +379,7 @@ impl Piece {
         &self.chunk.bytes[self.span()]
     }
 
-    /// Where its bytes lie in the chunk.
+    /// Where its bytes are in the chunk.
     pub(crate) fn span(&self) -> Range<usize> {
         self.chunk.end(self.items.start)..self.chunk.end(self.items.end)
     }

@@ -95,7 +95,7 @@ fn take(whole: &mut dyn Array, start: usize, own: &mut Encoding) -> Result<()> {
         free_memory::check(length).map_err(|error| no_memory(length, &error))?;
     }
     if is_large(whole.bytes()) {
-        own.take(whole, start + 1); // behind the length, which is 0 then
+        own.take(whole, start + 1); // after the length, which is 0 then
     }
     Ok(())
 }

@@ -160,7 +160,7 @@ impl Copy {
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
     all: Vec<(u64, Copy)>,
-    /// How many of them are memory, and how many are not whole.
+    /// How many of them are memory, and how many are incomplete.
     memory: usize,
     partial: usize,
 }
@@ -220,7 +220,7 @@ impl Copies {
         numbers.iter().for_each(|id| drop(self.take(*id)));
     }
 
-    /// Whether there are more than any value could have, or more than one that is not whole: they
+    /// Whether there are more than any value could have, or more than one that is incomplete: they
     /// are sent one after the other.
     pub(crate) fn are_too_many(&self) -> bool {
         let arrays = self.all.len() - self.memory;

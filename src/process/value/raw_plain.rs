@@ -15,7 +15,7 @@
 //!   `Mapped` of a file at a time, so changing memory is accessed as atomics of one size there. It
 //!   is made of [`Plain`] elements on memory that never changes, or of [`PlainAtomic`] ones on
 //!   memory of their size.
-//! - **W52** What lies in memory that another process may write to is never borrowed as numbers or
+//! - **W52** What is in memory that another process may write to is never borrowed as numbers or
 //!   bytes. It is copied, and becomes numbers in memory of our own: by an instruction that the
 //!   compiler does not look into (x86-64), or word by word as atomics. Either is defined whatever
 //!   others do there meanwhile.
@@ -168,7 +168,7 @@ impl<T: Plain> Array for Vec<T> {
                 .map_err(|_| io::ErrorKind::OutOfMemory)?;
         }
         let room = self.spare_capacity_mut().as_mut_ptr().cast();
-        // SAFETY: W30: there is room for so many numbers, which is not part of `bytes`.
+        // SAFETY: W30: there is room for this many numbers, which is not part of `bytes`.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len()) };
         // SAFETY: W30: they were just written, and whatever was written is a number.
         unsafe { self.set_len(self.len() + count) };
@@ -220,7 +220,7 @@ pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Ve
 /// of them.
 ///
 /// # Safety
-/// `fill` writes so many bytes from the address on that it gets.
+/// `fill` writes `length` bytes, from the address on that it gets.
 unsafe fn filled<T: Plain>(length: usize, fill: impl FnOnce(*mut u8)) -> Option<Vec<T>> {
     if !length.is_multiple_of(size_of::<T>()) {
         return None;
@@ -238,7 +238,7 @@ unsafe fn filled<T: Plain>(length: usize, fill: impl FnOnce(*mut u8)) -> Option<
 /// Copies the first `length` bytes of `words` to `start`.
 ///
 /// # Safety
-/// `words` has so many, and at `start` is as much room, which no other code knows.
+/// `words` has at least `length` bytes, and at `start` is as much room, which no other code knows.
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
 unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
     // SAFETY: W52: it reads and writes as many bytes as the caller says that there are, and as the
@@ -257,7 +257,7 @@ unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
 /// Copies the first `length` bytes of `words` to `start`.
 ///
 /// # Safety
-/// `words` has so many, and at `start` is as much room, which no other code knows.
+/// `words` has at least `length` bytes, and at `start` is as much room, which no other code knows.
 #[cfg(any(not(target_arch = "x86_64"), miri, loom))]
 unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
     for (at, word) in (0..length).step_by(8).zip(words) {
@@ -265,7 +265,7 @@ unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
         // SAFETY: W52: `at` is less than `length`.
         let place = unsafe { start.add(at) };
         let count = (length - at).min(8);
-        // SAFETY: W52: so many bytes are left of the room, which is not part of `word`.
+        // SAFETY: W52: the room has at least this many bytes left, and is not part of `word`.
         unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), place, count) };
     }
 }

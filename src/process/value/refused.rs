@@ -2,7 +2,7 @@
 //!
 //! **Job.** A hostile worker may send what no other sends: a socket that lingers, a file of a slow
 //! system. The last close of such a descriptor may wait for minutes, and no thread that serves
-//! others may do it. One thread of the process closes all of them, one after the other.
+//! others may do it. One thread of the process closes all of them in turn.
 //!
 //! **Bounds.** One thread. A link ends with the first such message, so each life of a worker adds
 //! one message's descriptors at most. They count as held (`in_hand`) until they are closed, as far

@@ -6,12 +6,12 @@
 //! map memory is that each page is then touched for the first time.
 //!
 //! **Protocol.** The parent decides, and the worker believes it.
-//! 1. `Keep`, behind a frame's `Descriptors`, has the numbers of those that the worker is to keep.
+//! 1. `Keep`, after a frame's `Descriptors`, has the numbers of those that the worker is to keep.
 //! 2. `Release` has the numbers that it is to keep no longer: memory that was freed in this process
 //!    ([`Watcher`]), or to which [`KEPT`] others have been sent since. It is sent at once. A worker
 //!    that runs an item reads it afterwards.
 //!
-//! A number stands for one memory only, for ever, so what is kept is never another's.
+//! A number stands for one memory only, forever, so what is kept is never another's.
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/plain.rs`.
 

@@ -223,8 +223,8 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// A killed worker's writes stay; a lock made of atomics would stay locked.
 ///
 /// # Cost
-/// As [`Shared`]'s, but a worker keeps none: each call maps it anew, unless the worker itself has a
-/// clone. The pages are reserved when it is made.
+/// As [`Shared`]'s, but a worker keeps none: each call maps it again, unless the worker itself has
+/// a clone. The pages are reserved when it is made.
 ///
 /// # Errors
 /// As [`Shared`]'s. If `from` has found no memory to share, a call that sends the atomics fails,

@@ -16,7 +16,7 @@ fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Broken
 }
 
 /// `NUMBER Kind { fields } + bytes` for each kind, where `bytes` are not a field: they follow.
-/// `NUMBER Kind(list; MOST)`: the list has at most so many elements.
+/// `NUMBER Kind(list; MOST)`: the list has at most `MOST` elements.
 macro_rules! kinds {
     ($message:ident: $(
         $number:literal $kind:ident

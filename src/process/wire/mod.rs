@@ -161,7 +161,7 @@ pub(crate) fn announced(bytes: &[u8]) -> Result<Option<usize>, Broken> {
 }
 
 /// The message at the front of `bytes`, to be read by `read`, what follows its fields, and where it
-/// ends; `None` if it is not whole.
+/// ends; `None` if it is incomplete.
 fn decoded<'a, T>(
     bytes: &'a [u8],
     read: impl FnOnce(&'a [u8]) -> Result<(T, &'a [u8]), Broken>,

@@ -154,7 +154,7 @@ impl Outlet {
         watched.then_some(yields)
     }
 
-    /// Adds a whole record.
+    /// Adds a complete record.
     pub(crate) fn record(&mut self, record: &[u8]) {
         let _ = self.put([record, &[]], &[]); // without attachments there is no error
     }
@@ -165,7 +165,7 @@ impl Outlet {
         self.pages.commit(length);
     }
 
-    /// Adds whole records, given in two parts, to the ledger if they fit. If they do not, or if
+    /// Adds complete records, given in two parts, to the ledger if they fit. If they do not, or if
     /// `attachments` must go with their first byte, sends them directly. If the process dies
     /// meanwhile, the parent has a part of a record, which it ignores. After an error nothing was
     /// sent.

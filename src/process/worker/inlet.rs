@@ -31,7 +31,7 @@ impl Inlet {
         matches!(self, Self::Plain(..))
     }
 
-    /// The next frame, whole.
+    /// The next complete frame.
     pub(super) fn frame(&mut self) -> Frame<'_> {
         let bytes = match self {
             Self::Fast(inlet) => inlet.next(),
@@ -151,7 +151,7 @@ impl FastInlet {
         self.has_frame
     }
 
-    /// The bytes of the next frame, whole.
+    /// The bytes of the next complete frame.
     fn next(&mut self) -> &[u8] {
         loop {
             if self.finds_frame() {

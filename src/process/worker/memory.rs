@@ -5,7 +5,7 @@
 //! 1. Before an item the worker reads how much private memory it has (`host::private_memory`), adds
 //!    the limit, and sets the sum as the kernel's limit, where the kernel has one for private
 //!    memory. So an item can allocate as much as the limit, whatever earlier items have left
-//!    allocated. An allocation beyond that fails, upon which Rust prints a message and aborts. The
+//!    allocated. An allocation beyond that fails, and Rust prints a message and aborts. The
 //!    parent recognizes the message (`parent/worker_stderr.rs`).
 //! 2. After an item the worker's resident private memory is compared with the limit, too: a worker
 //!    that holds more is replaced, so that what items leave behind does not add up.

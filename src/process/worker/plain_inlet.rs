@@ -1,8 +1,8 @@
 //! In a plain worker: which of two threads reads the stream.
 //!
 //! **Job.** A frame that asks for items back (`Recall`) cannot wait for the end of the item that
-//! runs. A thread that always reads could answer it; but then each frame would wake two threads,
-//! one after the other.
+//! runs. A thread that always reads could answer it; but then each frame would wake two threads
+//! in turn.
 //!
 //! **Protocol.** One of the two threads is the reader.
 //! 1. The item thread reads its next frame itself ([`PlainInlet::next`]).

@@ -111,7 +111,7 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
     true
 }
 
-/// The items of `batch`, one after the other, each a call of `function`.
+/// Runs the items of `batch` in turn, each as a call of `function`.
 ///
 /// # Safety
 /// W6, W7: `function` is the address of a `fn(A) -> R` of this image.

@@ -22,7 +22,7 @@ const MORE: usize = 512 << 10;
 /// How much of the buffer is kept after a large frame.
 const KEPT: usize = 4 << 20;
 
-/// For a frame of up to so many bytes, memory is allocated as soon as its length is known; for a
+/// For a frame of up to this many bytes, memory is allocated as soon as its length is known; for a
 /// larger one, [`GROWTH`] times as much as has arrived.
 const BELIEVED: usize = 64 << 20;
 const GROWTH: usize = 16;
@@ -86,7 +86,7 @@ impl Received {
         &self.bytes[self.start..self.end]
     }
 
-    /// The length of the first frame, if it is whole.
+    /// The length of the first frame, if it is complete.
     pub(super) fn whole(&self) -> Option<usize> {
         let rest = self.rest();
         announced(rest).filter(|length| *length <= rest.len())
@@ -120,7 +120,7 @@ impl Received {
         if want > self.bytes.capacity() || self.end == 0 && self.bytes.capacity() > KEPT {
             // The memory grows with what has arrived, so that a wrong length does not allocate
             // much; and by a factor, so that no byte is copied often. It is never more than the
-            // frame needs, so that the memory of one large frame is not kept for ever.
+            // frame needs, so that the memory of one large frame is not kept forever.
             let most = length.min(BELIEVED.max(GROWTH * self.end));
             let mut bytes = Vec::with_capacity(most);
             large_pages::advise(&mut bytes);

@@ -1,12 +1,12 @@
 //! Reads the headers of an image in the PE format.
 //!
-//! **Would the system execute this image again?** The system reports where the executable lies in
-//! memory. If this image lies elsewhere, it is a library.
+//! **Would the system execute this image again?** The system reports where the executable is in
+//! memory. If this image is elsewhere, it is a library.
 //!
 //! - **H66** `__ImageBase` is the first byte of this image's headers, which are mapped and do not
 //!   change for the life of the process. The PE headers begin at the offset `e_lfanew` and say how
 //!   many section headers follow. A section spans `VirtualSize` bytes from `VirtualAddress` on. The
-//!   directories lie in sections, within `SizeOfImage` bytes.
+//!   directories are in sections, within `SizeOfImage` bytes.
 //! - **H67** `GetModuleHandleW` with a null name returns the address of the executable, and changes
 //!   nothing.
 //!
