@@ -7,7 +7,7 @@
 //! dropped passes the notification on.
 //!
 //! Rejected: `async-lock`'s semaphore (3.5). There a release notifies nobody as long as an earlier
-//! notification has not been consumed, so a waiter may sleep beside a free permit.
+//! notification has not been consumed, so a waiter may sleep while a permit is free.
 //!
 //! Checked by `checks/tests/permits.rs`, in every interleaving, with a broken twin that tries
 //! before it listens; and by `tests/sync/`.

@@ -117,7 +117,7 @@ pub(crate) struct Reading {
     bytes: Arc<Vec<u8>>,
     at: usize,
     /// What accompanied the first of them.
-    beside: Option<Box<Decoding>>,
+    decoding: Option<Box<Decoding>>,
     /// The worker that sent them, and its `Extras::hold`.
     pub(crate) sender: Option<(usize, Arc<()>)>,
 }
@@ -150,14 +150,14 @@ impl Reading {
             read,
             bytes,
             at,
-            beside: None,
+            decoding: None,
             sender: None,
         }
     }
 
     /// Sets the worker that sent the values; `extras` accompanied the first of them.
     pub(crate) fn with(mut self, worker: usize, extras: &mut Extras) -> Self {
-        self.beside = extras.take(&self.bytes[self.at..]);
+        self.decoding = extras.take(&self.bytes[self.at..]);
         self.sender = Some((worker, extras.hold.clone()));
         self
     }
@@ -172,7 +172,7 @@ impl Reading {
         let (bytes, most) = (&self.bytes[self.at..], self.count - self.done);
         let read = || (self.read)(bytes, most, DecodingThread::Other);
         depth::was_reached(); // by something else
-        let (taken, values) = scope::decoding(&mut self.beside, read);
+        let (taken, values) = scope::decoding(&mut self.decoding, read);
         if is_caller && taken.error.is_some() && depth::was_reached() {
             panic::contain(|| drop((taken, values)));
             self.is_deep = true;

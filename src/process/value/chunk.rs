@@ -106,7 +106,7 @@ impl Chunk {
         &mut self,
         argument: &A,
     ) -> Result<(), postcard::Error> {
-        self.push_with(|out, beside| encode(argument, out, beside))
+        self.push_with(|out, encoding| encode(argument, out, encoding))
     }
 
     /// Appends an argument that is not needed any more: if it is one large array, that is moved out
@@ -116,7 +116,7 @@ impl Chunk {
         &mut self,
         argument: &mut A,
     ) -> Result<(), postcard::Error> {
-        self.push_with(|out, beside| encode_own(argument, out, beside))
+        self.push_with(|out, encoding| encode_own(argument, out, encoding))
     }
 
     #[inline]

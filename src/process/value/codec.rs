@@ -43,21 +43,21 @@ const LONG: usize = 16;
 /// Pieces of this size or more are not copied before memory for them is known to be there.
 const LARGE: usize = 64 << 20;
 
-/// Appends `value` to `out`, and puts what travels with it into `beside`.
+/// Appends `value` to `out`, and puts what travels with it into `encoding`.
 #[inline]
 pub(crate) fn encode<T: Serialize + 'static>(
     value: &T,
     out: &mut Vec<u8>,
-    beside: &mut Option<Box<Encoding>>,
+    encoding: &mut Option<Box<Encoding>>,
 ) -> Result<()> {
     if is_number::<T>() {
         let output = Tail(out);
         return value.serialize(&mut postcard::Serializer { output });
     }
     if !is_plain::<T>() {
-        return describe(value, out, beside);
+        return describe(value, out, encoding);
     }
-    scope::encoding(beside, || {
+    scope::encoding(encoding, || {
         let output = Tail(out);
         let mut serializer = postcard::Serializer { output };
         match vector::memory(value) {
@@ -76,14 +76,14 @@ pub(crate) fn encode<T: Serialize + 'static>(
 pub(crate) fn encode_own<T: Serialize + 'static>(
     value: &mut T,
     out: &mut Vec<u8>,
-    beside: &mut Option<Box<Encoding>>,
+    encoding: &mut Option<Box<Encoding>>,
 ) -> Result<()> {
     if let Some(whole) = vector::whole(value)
-        && let Some(own) = beside
+        && let Some(own) = encoding
     {
         take(whole, out.len(), own)?;
     }
-    encode(value, out, beside)
+    encode(value, out, encoding)
 }
 
 /// Moves a large array out of the value that is about to be written at `start`, and leaves an empty
@@ -111,17 +111,17 @@ fn no_memory(length: usize, error: &dyn std::fmt::Display) -> Error {
 fn describe<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
-    beside: &mut Option<Box<Encoding>>,
+    encoding: &mut Option<Box<Encoding>>,
 ) -> Result<()> {
-    let mut description = std::mem::take(&mut beside.get_or_insert_default().description);
-    let written = scope::encoding(beside, || {
+    let mut description = std::mem::take(&mut encoding.get_or_insert_default().description);
+    let written = scope::encoding(encoding, || {
         let written = described::write(value, Tail(&mut *out), &mut description, Depth::here());
         written.map_err(refused)
     });
     if written.is_ok() {
         out.extend_from_slice(description.bytes());
     }
-    beside.get_or_insert_default().description = description;
+    encoding.get_or_insert_default().description = description;
     written
 }
 

@@ -267,12 +267,12 @@ impl Outlet {
         let bytes = std::mem::take(&mut self.scratch);
         let sent = encoded.and_then(|()| {
             self.copy(&own)?;
-            let beside = match self.is_plain() {
+            let attachments = match self.is_plain() {
                 true => &[],
                 false => &own.attachments[..],
             };
             let head = value_head(&own, bytes.len());
-            self.put([&head, &bytes], beside)
+            self.put([&head, &bytes], attachments)
         });
         if sent.is_ok() {
             let position = self.pages.position();
@@ -293,14 +293,14 @@ impl Outlet {
 
 /// The bytes before a value of `length` bytes: the records about its attachments and lent arrays,
 /// and the head of its own record.
-fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
+fn value_head(own: &Encoding, length: usize) -> Vec<u8> {
     let mut head = Vec::new();
-    if !beside.attachments.is_empty() {
-        let numbers = beside.attachments.iter().map(|attachment| attachment.id);
+    if !own.attachments.is_empty() {
+        let numbers = own.attachments.iter().map(|attachment| attachment.id);
         head.extend(Record::Descriptors(numbers.collect()).bytes());
     }
-    if !beside.lent.is_empty() {
-        let lent = beside.lent.iter().map(|lent| lent.numbers(0));
+    if !own.lent.is_empty() {
+        let lent = own.lent.iter().map(|lent| lent.numbers(0));
         head.extend(Record::Lent(lent.collect()).bytes());
     }
     head.extend(wire::value_head(length));
