@@ -8,8 +8,8 @@
 //! 2. A helper serves until the queue is empty.
 //!
 //! Lookups have a queue of their own, because a name server that does not answer holds each of them
-//! up for many seconds: files do not wait behind them. They never wait for one another, so they need
-//! fewer helpers.
+//! up for many seconds: files do not wait behind them. They never wait for one another, so they
+//! need fewer helpers.
 //!
 //! `threads` changes only under the lock, in the critical section that looks at the queue, so a
 //! queued call is never left to a helper that has ended. If the system refuses a thread while there

@@ -4,7 +4,8 @@
 //! (`launch`), so that `std` can start the process without running code between fork and exec. The
 //! parent uses its end only with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket,
 //! so the worker's end blocks as it should. (Where not every call has the flag, our end is
-//! non-blocking: `sys::sockets`.) Small frames for a worker that is awake go another way (`carrier`).
+//! non-blocking: `sys::sockets`.) Small frames for a worker that is awake go another way
+//! (`carrier`).
 //!
 //! A frame that the kernel refuses for lack of memory, or because too many descriptors are in
 //! transit, stays queued. The link tries again after a pause, because the kernel does not tell when
