@@ -74,6 +74,20 @@ impl Carrier {
         })
     }
 
+    fn pages(&self) -> Option<&ParentPages> {
+        match self {
+            Self::Pages(pages) => Some(pages),
+            Self::Stream(_) => None,
+        }
+    }
+
+    fn valve(&self) -> Option<&Arc<Valve>> {
+        match self {
+            Self::Stream(valve) => valve.as_ref(),
+            Self::Pages(_) => None,
+        }
+    }
+
     /// What the worker's progress is known by.
     pub(crate) fn progress(&self) -> Progress {
         match self {
@@ -92,40 +106,28 @@ impl Carrier {
 
     /// How the worker's large results are read, if it can lend them.
     pub(super) fn view(&self) -> Option<View> {
-        match self {
-            Self::Pages(pages) => {
-                let (mapping, area) = pages.ledger.lent()?;
-                Some(View::Mapped(mapping, area.start))
-            }
-            Self::Stream(_) => None,
-        }
+        let (mapping, area) = self.pages()?.ledger.lent()?;
+        Some(View::Mapped(mapping, area.start))
     }
 
     /// The list of the memory that the worker keeps: mappings, or copies.
     pub(super) fn sent_memory(&self) -> SentMemory {
-        SentMemory::new(matches!(self, Self::Stream(_)))
+        SentMemory::new(self.is_plain())
     }
 
     /// A lifeline of the process, and the worker's end of it, if a descriptor can be sent there.
     pub(super) fn tie(&self, id: Id) -> io::Result<Option<(Lifeline, OwnedFile)>> {
-        match self {
-            Self::Pages(_) => Lifeline::tie(id).map(Some),
-            Self::Stream(_) => Ok(None),
-        }
+        self.pages().map(|_| Lifeline::tie(id)).transpose()
     }
 
     /// Whether the worker gets nothing but the stream.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self, Self::Stream(_))
+        self.pages().is_none()
     }
 
     /// The descriptors that the worker needs.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let pages = match self {
-            Self::Pages(pages) => Some(pages),
-            Self::Stream(_) => None,
-        };
-        pages.into_iter().flat_map(|pages| {
+        self.pages().into_iter().flat_map(|pages| {
             let memory = waitable(pages.ledger.memory());
             std::iter::once(memory).chain(pages.bell.theirs())
         })
@@ -152,41 +154,33 @@ impl Carrier {
     /// Called before the worker is woken because it may sleep although it claims to be awake.
     /// False: it reads nothing but the stream, so it needs no waking.
     pub(super) fn remind(&self) -> bool {
-        match self {
-            Self::Pages(pages) => {
-                SharedRing::new(pages.ledger.ring()).remind(pages.tail);
-                true
-            }
-            Self::Stream(_) => false,
-        }
+        let Some(pages) = self.pages() else {
+            return false;
+        };
+        SharedRing::new(pages.ledger.ring()).remind(pages.tail);
+        true
     }
 
     /// Makes the worker look at its gates.
     pub(super) fn ring(&self) {
-        if let Self::Pages(pages) = self {
+        if let Some(pages) = self.pages() {
             pages.bell.ring();
         }
     }
 
     /// Of these attachments, those that travel as descriptors; the others are copied.
     pub(super) fn as_descriptors(&self, attachments: Vec<Arc<Attachment>>) -> Vec<Arc<Attachment>> {
-        match self {
-            Self::Pages(_) => attachments,
-            Self::Stream(_) => Vec::new(),
-        }
+        self.pages().map_or_else(Vec::new, |_| attachments)
     }
 
     /// Of this memory, which is new to the worker, what is copied to it.
     pub(super) fn copied<'a>(&self, new: &'a [Arc<Attachment>]) -> &'a [Arc<Attachment>] {
-        match self {
-            Self::Pages(_) => &[],
-            Self::Stream(_) => new,
-        }
+        self.pages().map_or(new, |_| &[])
     }
 
     /// The stream has taken bytes.
     pub(super) fn has_sent(&self) {
-        if let Self::Pages(pages) = self {
+        if let Some(pages) = self.pages() {
             pages.ledger.sent();
         }
     }
@@ -195,7 +189,7 @@ impl Carrier {
     /// how many bytes of records are known, and afterwards includes these.
     pub(super) fn read_unsent(&self, received: &mut u64, rest: &mut Vec<u8>) {
         rest.clear();
-        if let Self::Pages(pages) = self {
+        if let Some(pages) = self.pages() {
             pages.ledger.rest(*received, rest);
             *received += rest.len() as u64;
             pages.ledger.set_known(*received);
@@ -204,36 +198,28 @@ impl Carrier {
 
     /// Whether the worker has finished records after the first `received` bytes. (Cheap.)
     pub(super) fn has_unsent(&self, received: u64) -> bool {
-        match self {
-            Self::Pages(pages) => pages.ledger.has_unsent(received),
-            Self::Stream(_) => false,
-        }
+        let pages = self.pages();
+        pages.is_some_and(|pages| pages.ledger.has_unsent(received))
     }
 
     /// Whether the worker can be prevented from beginning items, however it behaves.
     pub(super) fn can_close_gates(&self) -> bool {
-        matches!(self, Self::Pages(_))
+        self.pages().is_some()
     }
 
     /// The descriptor to wait for until `socket` is readable.
     pub(super) fn readable<'a>(&'a self, socket: &'a Arc<OwnedFd>) -> &'a Arc<OwnedFd> {
-        match self {
-            Self::Stream(Some(valve)) => valve.front(),
-            _ => socket,
-        }
+        self.valve().map_or(socket, |valve| valve.front())
     }
 
     /// Whether a caller waits for the socket in the driver's place.
     pub(super) fn is_attended(&self) -> bool {
-        matches!(self, Self::Stream(Some(valve)) if valve.is_shut())
+        self.valve().is_some_and(|valve| valve.is_shut())
     }
 
     /// Shuts the valve, so that a caller can wait for the socket in the driver's place.
     pub(super) fn shut(&self) -> Option<Shut> {
-        match self {
-            Self::Stream(Some(valve)) => valve.shut(),
-            _ => None,
-        }
+        self.valve()?.shut()
     }
 }
 

@@ -250,7 +250,7 @@ impl Link {
             Some(Err(error)) if child::is_gone(&error) => None,
             Some(Err(error)) => return Err(refused(child::CALLS[0])(error)),
         };
-        let socket = Arc::new(socket.into());
+        let socket = Arc::new(socket);
         let carrier = Carrier::new(&socket, settings)?;
         let tied = id.map(|id| carrier.tie(id)).transpose()?;
         let (lifeline, theirs) = tied.flatten().unzip();
