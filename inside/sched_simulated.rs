@@ -1285,8 +1285,10 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let mut options = CallOptions::default();
-        options.priority = priority;
+        let options = CallOptions {
+            priority,
+            ..CallOptions::default()
+        };
         let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         let known = Known {
             size: 1,
