@@ -1,0 +1,92 @@
+//! Computations that are under way in this process.
+//!
+//! The first caller of a key *leads*: it computes. Others wait for it, and then read what it has
+//! stored. A thread that leads one computation does not wait for another: two threads could wait
+//! for each other, and one that helps while it waits could wait for what lies below on its own
+//! stack. It computes as well; at worst one result is computed twice.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use trefoil::{Completer, SharedTask};
+
+use crate::key::Key;
+
+thread_local! {
+    /// How many computations this thread leads.
+    static LEADS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// All computations under way.
+#[derive(Debug, Default)]
+pub(crate) struct Flights(Mutex<HashMap<Key, SharedTask<()>>>);
+
+/// What a caller of a key is to do.
+pub(crate) enum Turn {
+    /// Compute; others wait until this is dropped.
+    Lead(Leading),
+    /// Wait for the one that computes.
+    Wait(SharedTask<()>),
+}
+
+impl Flights {
+    pub(crate) fn turn(self: &Arc<Self>, key: Key) -> Turn {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match flights.entry(key) {
+            Entry::Occupied(flight) => Turn::Wait(flight.get().clone()),
+            Entry::Vacant(free) => {
+                let (completer, task) = Completer::new();
+                free.insert(task.shared());
+                Turn::Lead(Leading {
+                    flights: self.clone(),
+                    key,
+                    completer: Some(completer),
+                })
+            }
+        }
+    }
+}
+
+/// A computation that others may wait for.
+#[derive(Debug)]
+pub(crate) struct Leading {
+    flights: Arc<Flights>,
+    key: Key,
+    completer: Option<Completer<()>>,
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        let mut flights = self
+            .flights
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let ended = flights.remove(&self.key);
+        drop(flights);
+        if let Some(completer) = self.completer.take() {
+            completer.complete(Ok(()));
+        }
+        drop(ended);
+    }
+}
+
+/// Whether this thread leads a computation, and so must not wait for others.
+pub(crate) fn leads() -> bool {
+    LEADS.get() > 0
+}
+
+/// Runs a computation that this thread leads.
+pub(crate) fn leading<T>(compute: impl FnOnce() -> T) -> T {
+    struct Back;
+    impl Drop for Back {
+        fn drop(&mut self) {
+            LEADS.set(LEADS.get() - 1);
+        }
+    }
+    LEADS.set(LEADS.get() + 1);
+    let _back = Back;
+    compute()
+}

@@ -1,0 +1,566 @@
+//! A function and its results.
+
+use std::any::type_name;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::CacheError;
+use super::entry::{Meta, begin, finish};
+use super::explain::Explanation;
+use super::flight::{Turn, leading, leads};
+use super::outcome::is_err;
+use super::store::{Found, Store};
+use super::version::Version;
+use crate::key::{Key, KeyError, hash_of, key_of};
+
+type KeyOf<A> = dyn Fn(&A) -> Result<Key, KeyError> + Send + Sync;
+type ValidIf = dyn Fn(&Meta) -> bool + Send + Sync;
+
+/// A function whose results are kept: from [`Cache::function`](crate::Cache::function).
+///
+/// A clone is the same function.
+pub struct Function<A, R> {
+    pub(crate) results: Results<A, R>,
+    pub(crate) f: fn(A) -> R,
+}
+
+/// A function that returns a future, and whose results are kept: from
+/// [`Cache::async_function`](crate::Cache::async_function).
+pub struct AsyncFunction<A, R, F> {
+    results: Results<A, R>,
+    f: F,
+}
+
+/// Where the results of one function are, and which of them count.
+pub(crate) struct Results<A, R> {
+    pub(crate) store: Arc<Store>,
+    name: String,
+    version: Version,
+    /// The folder of all generations, and the name of this one in it.
+    folder: PathBuf,
+    generation: String,
+    key_of: Option<Arc<KeyOf<A>>>,
+    valid_for: Option<Duration>,
+    valid_if: Option<Arc<ValidIf>>,
+    keeps_errors: bool,
+    types: PhantomData<fn(A) -> R>,
+}
+
+/// A result, and where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer<R> {
+    /// It was in the cache.
+    Hit(R),
+    /// It was computed now.
+    Computed(R),
+}
+
+impl<R> Answer<R> {
+    /// The result.
+    pub fn into_inner(self) -> R {
+        match self {
+            Self::Hit(result) | Self::Computed(result) => result,
+        }
+    }
+
+    /// Whether it was in the cache.
+    pub fn is_hit(&self) -> bool {
+        matches!(self, Self::Hit(_))
+    }
+
+    /// Whether it was computed now.
+    pub fn is_computed(&self) -> bool {
+        matches!(self, Self::Computed(_))
+    }
+}
+
+/// An entry of the cache: from [`Function::entry`].
+#[derive(Clone, Debug)]
+pub struct Entry {
+    path: PathBuf,
+    key: Key,
+    meta: Meta,
+}
+
+impl Entry {
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The key of its argument.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// When it was computed, and how long that took.
+    pub fn meta(&self) -> Meta {
+        self.meta
+    }
+}
+
+impl<A, R> Results<A, R>
+where
+    A: Serialize,
+    R: Serialize + DeserializeOwned,
+{
+    fn new(store: Arc<Store>, name: &str, version: Version) -> Self {
+        let plain = |char: char| match char {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => char,
+            _ => '-',
+        };
+        let readable: String = name.chars().take(40).map(plain).collect();
+        let hash = hash_of(&[name.as_bytes()]).to_string();
+        let types = [type_name::<A>(), type_name::<R>()].map(str::as_bytes);
+        let mut generation = hash_of(&[version.0.as_bytes(), types[0], types[1]]).to_string();
+        generation.truncate(16);
+        Self {
+            folder: store.root().join(format!("{readable}-{}", &hash[..8])),
+            store,
+            name: name.to_owned(),
+            version,
+            generation,
+            key_of: None,
+            valid_for: None,
+            valid_if: None,
+            keeps_errors: false,
+            types: PhantomData,
+        }
+    }
+
+    /// What stands in the generation's file `about`.
+    fn about(&self) -> String {
+        let (name, version) = (&self.name, &self.version.0);
+        let (argument, result) = (type_name::<A>(), type_name::<R>());
+        format!("function: {name}\nversion: {version}\nargument: {argument}\nresult: {result}\n")
+    }
+
+    pub(crate) fn key(&self, arg: &A) -> Result<Key, CacheError> {
+        let key = match &self.key_of {
+            Some(key_of) => key_of(arg),
+            None => key_of(arg),
+        };
+        key.map_err(|KeyError(message)| CacheError::Key {
+            function: self.name.clone(),
+            type_name: type_name::<A>(),
+            message,
+        })
+    }
+
+    fn path_in(&self, generation: &str, key: &Key) -> PathBuf {
+        let text = key.to_string();
+        let (first, rest) = text.split_at(2);
+        let mut path = self.folder.join(generation);
+        path.push(first);
+        path.push(rest);
+        path
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.path_in(&self.generation, key)
+    }
+
+    /// What an entry has written in it, so that one of another generation is not believed.
+    fn mark(&self, key: &Key) -> Key {
+        hash_of(&[self.name.as_bytes(), self.generation.as_bytes(), &key.0])
+    }
+
+    fn read(&self, key: &Key) -> Option<Found> {
+        self.store.read(&self.path(key), &self.mark(key))
+    }
+
+    fn is_valid(&self, meta: &Meta) -> bool {
+        self.store.is_fresh(meta)
+            && self.valid_for.is_none_or(|most| meta.age() <= most)
+            && self.valid_if.as_ref().is_none_or(|valid| valid(meta))
+    }
+
+    /// The result, if the cache has it.
+    pub(crate) fn load(&self, key: &Key) -> Option<R> {
+        let result = self.arrived(key);
+        let counts = &self.store.counts;
+        let count = match result {
+            Some(_) => &counts.hits,
+            None => &counts.misses,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
+    /// The result, if it has come after a [`load`](Self::load) that counted as a miss.
+    fn arrived(&self, key: &Key) -> Option<R> {
+        let found = self.read(key);
+        let found = found.filter(|found| self.is_valid(&found.meta))?;
+        postcard_described::from_slice(found.result()).ok()
+    }
+
+    /// Keeps a result.
+    pub(crate) fn keep(&self, key: &Key, result: &R, took: Duration) {
+        if !self.keeps_errors && is_err(result) {
+            return;
+        }
+        let path = self.path(key);
+        let mut bytes = begin(&self.mark(key), &Meta::new(took));
+        match postcard_described::to_writer(result, &mut bytes) {
+            Ok(()) => {
+                finish(&mut bytes);
+                self.store.write(&path, &bytes, || self.about());
+            }
+            Err(error) => {
+                let message = format!("a {} cannot be encoded: {error}", type_name::<R>());
+                self.store.fail(&path, io::Error::other(message));
+            }
+        }
+    }
+
+    /// Computes, and keeps the result.
+    fn compute(&self, key: &Key, compute: impl FnOnce() -> R) -> R {
+        let begin = Instant::now();
+        let result = compute();
+        self.keep(key, &result, begin.elapsed());
+        result
+    }
+
+    fn entry(&self, arg: &A) -> Result<Option<Entry>, CacheError> {
+        let key = self.key(arg)?;
+        let found = self.read(&key);
+        let found = found.filter(|found| self.is_valid(&found.meta));
+        Ok(found.map(|Found { meta, .. }| Entry {
+            path: self.path(&key),
+            key,
+            meta,
+        }))
+    }
+
+    fn explain(&self, arg: &A) -> Result<Explanation, CacheError> {
+        let key = self.key(arg)?;
+        let path = self.path(&key);
+        let is_there = path.exists();
+        if let Some(found) = self.read(&key) {
+            let result = postcard_described::from_slice::<R>(found.result());
+            return Ok(match result {
+                _ if !self.is_valid(&found.meta) => Explanation::NotValid(found.meta),
+                Ok(_) => Explanation::Hit(found.meta),
+                Err(error) => Explanation::OtherShape(error.to_string()),
+            });
+        }
+        if is_there {
+            return Ok(Explanation::Damaged(path));
+        }
+        let others = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        for other in others.map(|other| other.file_name()) {
+            let Some(generation) = other.to_str() else {
+                continue; // none of ours
+            };
+            if !self.path_in(generation, &key).exists() {
+                continue;
+            }
+            let about = self.folder.join(generation).join("about");
+            let about = fs::read_to_string(about).unwrap_or_default();
+            let of = |name: &str| {
+                let line = about.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap_or("unknown").to_owned()
+            };
+            let version = of("version: ");
+            return Ok(match version == self.version.0 {
+                true => Explanation::OtherTypes {
+                    argument: of("argument: "),
+                    result: of("result: "),
+                },
+                false => Explanation::OtherVersion(version),
+            });
+        }
+        Ok(match self.folder.join(&self.generation).exists() {
+            true => Explanation::NewArgument(key),
+            false => Explanation::NewFunction,
+        })
+    }
+
+    fn forget(&self, arg: &A) -> Result<bool, CacheError> {
+        let path = self.path(&self.key(arg)?);
+        let removed = self.store.remove(&path);
+        removed.map_err(|source| CacheError::Folder { path, source })
+    }
+}
+
+/// The methods that do not call the function.
+macro_rules! management {
+    () => {
+        /// Takes the key from what `key` returns, in place of the argument: for an argument that
+        /// has more than the result depends on, or that is large.
+        pub fn keyed_by<K: Serialize>(
+            mut self,
+            key: impl Fn(&A) -> K + Send + Sync + 'static,
+        ) -> Self {
+            self.results.key_of = Some(Arc::new(move |arg| key_of(&key(arg))));
+            self
+        }
+
+        /// How old a result may be. An older one is computed anew.
+        pub fn valid_for(mut self, age: Duration) -> Self {
+            self.results.valid_for = Some(age);
+            self
+        }
+
+        /// A result counts only if `is_valid` returns true for when and how it was computed.
+        pub fn valid_if(
+            mut self,
+            is_valid: impl Fn(&Meta) -> bool + Send + Sync + 'static,
+        ) -> Self {
+            self.results.valid_if = Some(Arc::new(is_valid));
+            self
+        }
+
+        /// Whether an `Err` is kept, where the result is a [`Result`]. Default: no.
+        pub fn keep_errors(mut self, keep: bool) -> Self {
+            self.results.keeps_errors = keep;
+            self
+        }
+
+        /// The entry of this argument, if it counts.
+        ///
+        /// # Errors
+        /// [`CacheError::Key`].
+        pub fn entry(&self, arg: &A) -> Result<Option<Entry>, CacheError> {
+            self.results.entry(arg)
+        }
+
+        /// Whether the cache has a result for this argument that counts.
+        ///
+        /// # Errors
+        /// [`CacheError::Key`].
+        pub fn contains(&self, arg: &A) -> Result<bool, CacheError> {
+            self.entry(arg).map(|entry| entry.is_some())
+        }
+
+        /// Why a call with this argument would be a hit or a miss.
+        ///
+        /// # Errors
+        /// [`CacheError::Key`].
+        pub fn explain(&self, arg: &A) -> Result<Explanation, CacheError> {
+            self.results.explain(arg)
+        }
+
+        /// Removes the result for this argument; returns whether there was one.
+        ///
+        /// # Errors
+        /// [`CacheError::Key`]; [`CacheError::Folder`] if it cannot be removed.
+        pub fn forget(&self, arg: &A) -> Result<bool, CacheError> {
+            self.results.forget(arg)
+        }
+
+        /// Removes all results of this function, those of other versions, too.
+        ///
+        /// # Errors
+        /// The first one of the file system; the rest has been removed all the same.
+        pub fn clear(&self) -> io::Result<()> {
+            self.results.store.clear(&self.results.folder)
+        }
+
+        /// The key of this argument.
+        ///
+        /// # Errors
+        /// [`CacheError::Key`].
+        pub fn key(&self, arg: &A) -> Result<Key, CacheError> {
+            self.results.key(arg)
+        }
+    };
+}
+
+impl<A, R> Function<A, R>
+where
+    A: Serialize,
+    R: Serialize + DeserializeOwned,
+{
+    pub(crate) fn new(store: Arc<Store>, name: &str, version: Version, f: fn(A) -> R) -> Self {
+        Self {
+            results: Results::new(store, name, version),
+            f,
+        }
+    }
+
+    /// The result for `arg`: from the cache, or computed here and kept.
+    ///
+    /// If another thread of this program is computing it, this one waits, unless it is itself
+    /// within such a computation. Cost of a hit: hashing the argument, reading a file.
+    ///
+    /// # Errors
+    /// [`CacheError::Key`]. [`CacheError::Task`] with
+    /// [`WouldBlock`](trefoil::TaskError::WouldBlock), where it would have to wait on an event-loop
+    /// thread.
+    ///
+    /// # Panics
+    /// If the function does. Nothing is kept then.
+    pub fn call(&self, arg: &A) -> Result<Answer<R>, CacheError>
+    where
+        A: Clone,
+    {
+        let key = self.results.key(arg)?;
+        let compute = || self.results.compute(&key, || (self.f)(arg.clone()));
+        if let Some(result) = self.results.load(&key) {
+            return Ok(Answer::Hit(result));
+        }
+        if leads() {
+            return Ok(Answer::Computed(compute()));
+        }
+        match self.results.store.flights.turn(self.results.mark(&key)) {
+            Turn::Lead(_leading) => Ok(match self.results.arrived(&key) {
+                Some(result) => Answer::Hit(result),
+                None => Answer::Computed(leading(compute)),
+            }),
+            Turn::Wait(other) => {
+                other.join()?;
+                Ok(match self.results.load(&key) {
+                    Some(result) => Answer::Hit(result),
+                    None => Answer::Computed(compute()), // it has failed, or cannot be kept
+                })
+            }
+        }
+    }
+
+    /// Computes the result for `arg` in any case, and keeps it.
+    ///
+    /// # Errors
+    /// [`CacheError::Key`].
+    ///
+    /// # Panics
+    /// If the function does.
+    pub fn refresh(&self, arg: A) -> Result<R, CacheError> {
+        let key = self.results.key(&arg)?;
+        Ok(self.results.compute(&key, || (self.f)(arg)))
+    }
+
+    management!();
+}
+
+impl<A, R, F> AsyncFunction<A, R, F>
+where
+    A: Serialize,
+    R: Serialize + DeserializeOwned,
+    F: AsyncFn(A) -> R,
+{
+    pub(crate) fn new(store: Arc<Store>, name: &str, version: Version, f: F) -> Self {
+        Self {
+            results: Results::new(store, name, version),
+            f,
+        }
+    }
+
+    /// The result for `arg`: from the cache, or computed and kept.
+    ///
+    /// If another task of this program is computing it, this one waits. The file is read and
+    /// written in the calling thread: some 10 µs each for small results.
+    ///
+    /// Cancel safety: when it is dropped, nothing is kept, and one of those who wait computes.
+    ///
+    /// # Errors
+    /// [`CacheError::Key`].
+    pub async fn call(&self, arg: &A) -> Result<Answer<R>, CacheError>
+    where
+        A: Clone,
+    {
+        let key = self.results.key(arg)?;
+        loop {
+            if let Some(result) = self.results.load(&key) {
+                return Ok(Answer::Hit(result));
+            }
+            let other = match self.results.store.flights.turn(self.results.mark(&key)) {
+                Turn::Lead(_leading) => {
+                    if let Some(result) = self.results.arrived(&key) {
+                        return Ok(Answer::Hit(result));
+                    }
+                    return Ok(Answer::Computed(self.compute(&key, arg.clone()).await));
+                }
+                Turn::Wait(other) => other,
+            };
+            other.await?;
+            if self.results.store.is_troubled() {
+                return Ok(Answer::Computed(self.compute(&key, arg.clone()).await));
+            }
+        }
+    }
+
+    /// Computes the result for `arg` in any case, and keeps it.
+    ///
+    /// # Errors
+    /// [`CacheError::Key`].
+    pub async fn refresh(&self, arg: A) -> Result<R, CacheError> {
+        let key = self.results.key(&arg)?;
+        Ok(self.compute(&key, arg).await)
+    }
+
+    async fn compute(&self, key: &Key, arg: A) -> R {
+        let begin = Instant::now();
+        let result = (self.f)(arg).await;
+        self.results.keep(key, &result, begin.elapsed());
+        result
+    }
+
+    management!();
+}
+
+impl<A, R> Clone for Function<A, R> {
+    fn clone(&self) -> Self {
+        Self {
+            results: self.results.clone(),
+            f: self.f,
+        }
+    }
+}
+
+impl<A, R, F: Clone> Clone for AsyncFunction<A, R, F> {
+    fn clone(&self) -> Self {
+        Self {
+            results: self.results.clone(),
+            f: self.f.clone(),
+        }
+    }
+}
+
+impl<A, R> Clone for Results<A, R> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            folder: self.folder.clone(),
+            generation: self.generation.clone(),
+            key_of: self.key_of.clone(),
+            valid_for: self.valid_for,
+            valid_if: self.valid_if.clone(),
+            keeps_errors: self.keeps_errors,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<A, R> fmt::Debug for Results<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Results")
+            .field("name", &self.name)
+            .field("version", &self.version.0)
+            .field("folder", &self.folder.join(&self.generation))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A, R> fmt::Debug for Function<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Function").field(&self.results).finish()
+    }
+}
+
+impl<A, R, F> fmt::Debug for AsyncFunction<A, R, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncFunction").field(&self.results).finish()
+    }
+}

@@ -1,0 +1,34 @@
+//! Limits of a cache.
+
+use std::time::Duration;
+
+/// How many bytes all entries of a cache may have together, file headers included: see
+/// [`Cache::limit`](crate::Cache::limit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// How old an entry may be, from when it was computed: see
+/// [`Cache::limit`](crate::Cache::limit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(pub Duration);
+
+/// One limit of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// For all entries together.
+    Bytes(u64),
+    /// For each entry.
+    Age(Duration),
+}
+
+impl From<Bytes> for Limit {
+    fn from(Bytes(most): Bytes) -> Self {
+        Self::Bytes(most)
+    }
+}
+
+impl From<Age> for Limit {
+    fn from(Age(most): Age) -> Self {
+        Self::Age(most)
+    }
+}

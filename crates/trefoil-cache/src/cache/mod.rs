@@ -1,0 +1,236 @@
+//! Results on a disk, by function and argument.
+//!
+//! - `entry` is the format of one file, `store` the files: where they are, reading, writing,
+//!   removing.
+//! - `function` looks up, computes and stores; `flight` makes callers of one key wait for the first
+//!   one; `cached` does it for whole maps on an executor.
+//! - `version` and `limit` are what a user sets, `explain` why there was a miss.
+
+pub(crate) mod cached;
+pub(crate) mod entry;
+pub(crate) mod explain;
+mod flight;
+pub(crate) mod function;
+pub(crate) mod limit;
+mod outcome;
+mod store;
+pub(crate) mod version;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use trefoil::TaskError;
+
+use function::{AsyncFunction, Function};
+use limit::Limit;
+use store::Store;
+use version::Version;
+
+/// A folder of results.
+///
+/// Several programs may use one folder at a time, over NFS too: an entry appears whole or not at
+/// all, under its final name. A clone is the same cache.
+///
+/// A problem with the folder costs the caching, not the computation: if an entry cannot be written,
+/// because the disk is full or the folder is read-only, the result is returned all the same, and
+/// [`on_trouble`](Self::on_trouble)'s hook is called once. What is damaged counts as missing.
+///
+/// ```
+/// use trefoil_cache::Cache;
+///
+/// # let folder = std::env::temp_dir().join(format!("trefoil-cache-doc-{}", std::process::id()));
+/// let cache = Cache::open(&folder)?;
+/// let squares = cache.function("square", 1, |n: u64| n * n);
+/// assert!(squares.call(&12)?.is_computed());
+/// let again = squares.call(&12)?;
+/// assert!(again.is_hit());
+/// assert_eq!(again.into_inner(), 144);
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cache {
+    store: Arc<Store>,
+}
+
+impl Cache {
+    /// The cache in this folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`CacheError::Folder`], if the folder cannot be made or read. A folder that can be read and
+    /// not written to is no error: then only what it has is used.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, CacheError> {
+        let folder = folder.as_ref();
+        let store = Store::open(folder).map_err(|source| CacheError::Folder {
+            path: folder.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            store: Arc::new(store),
+        })
+    }
+
+    /// Sets a limit: [`Bytes`](crate::Bytes) for all entries together, or [`Age`](crate::Age) for
+    /// each. One of each kind may be set; a second one replaces the first.
+    ///
+    /// What would exceed the limit of bytes makes room first: the entries that were used longest
+    /// ago are removed, by the files' modification times, which a hit sets at most once an hour.
+    /// A tenth of the limit is freed at a time, because that needs a walk through the folder. Each
+    /// program counts what it adds itself: several together may exceed the limit by what the others
+    /// have added since this one last looked.
+    pub fn limit(self, limit: impl Into<Limit>) -> Self {
+        self.store.set_limit(limit.into());
+        self
+    }
+
+    /// Calls `hook` when entries cannot be written, read or removed: once, and again only after an
+    /// entry has been written in between. Without a hook nothing is reported but
+    /// [`Stats::failed`].
+    pub fn on_trouble(self, hook: impl Fn(&Trouble) + Send + Sync + 'static) -> Self {
+        self.store.set_hook(Box::new(hook));
+        self
+    }
+
+    /// A function whose results are kept here.
+    ///
+    /// Results are found by the function's `name` and `version`, the types of its argument and
+    /// result, and the argument's value. The function's code is not looked at: if it computes
+    /// something else from now on, change the version, which is a number or a text, or use
+    /// [`Version::this_build`].
+    ///
+    /// The function should depend on nothing but its argument. Arguments are compared by what serde
+    /// writes for them; maps and std's sets may come in any order.
+    pub fn function<A, R>(
+        &self,
+        name: &str,
+        version: impl Into<Version>,
+        f: fn(A) -> R,
+    ) -> Function<A, R>
+    where
+        A: Serialize,
+        R: Serialize + DeserializeOwned,
+    {
+        Function::new(self.store.clone(), name, version.into(), f)
+    }
+
+    /// The same for a function that returns a future.
+    ///
+    /// ```
+    /// use trefoil::EventLoop;
+    /// use trefoil_cache::Cache;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-async-{}", std::process::id()));
+    /// let cache = Cache::open(&folder)?;
+    /// let lengths = cache.async_function("length", 1, async |text: String| text.len());
+    /// let answer = EventLoop::new()?.block_on(lengths.call(&"abc".to_owned()))?;
+    /// assert_eq!(answer.into_inner(), 3);
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn async_function<A, R, F>(
+        &self,
+        name: &str,
+        version: impl Into<Version>,
+        f: F,
+    ) -> AsyncFunction<A, R, F>
+    where
+        A: Serialize,
+        R: Serialize + DeserializeOwned,
+        F: AsyncFn(A) -> R,
+    {
+        AsyncFunction::new(self.store.clone(), name, version.into(), f)
+    }
+
+    /// Removes the entries of all functions.
+    ///
+    /// # Errors
+    /// The first one of the file system; the rest has been removed all the same.
+    pub fn clear(&self) -> io::Result<()> {
+        self.store.clear(self.store.root())
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.store.root()
+    }
+
+    /// What this cache and its clones have done since it was opened.
+    pub fn stats(&self) -> Stats {
+        self.store.stats()
+    }
+}
+
+/// Counts, from [`Cache::stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Results that were found.
+    pub hits: u64,
+    /// Results that were not.
+    pub misses: u64,
+    /// Entries written.
+    pub stored: u64,
+    /// Entries that could not be written.
+    pub failed: u64,
+    /// Entries that were damaged, and so counted as missing.
+    pub damaged: u64,
+    /// Entries removed to make room.
+    pub evicted: u64,
+}
+
+/// Why the cache could not keep something: see [`Cache::on_trouble`].
+#[derive(Debug)]
+pub struct Trouble {
+    pub(crate) path: PathBuf,
+    pub(crate) error: io::Error,
+}
+
+impl Trouble {
+    /// What could not be written, read or removed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why not.
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        write!(f, "the cache does not keep results: {path}: {}", self.error)
+    }
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// The folder of a cache cannot be made or read.
+    #[error("the cache's folder {} cannot be used: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An argument has no key, because its `Serialize` fails.
+    #[error("an argument of `{function}` ({type_name}) cannot be hashed: {message}")]
+    Key {
+        /// The function's name.
+        function: String,
+        /// The argument's type.
+        type_name: &'static str,
+        /// What its `Serialize` reports.
+        message: String,
+    },
+    /// The computation has failed, or must not wait here.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}

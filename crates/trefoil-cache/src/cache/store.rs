@@ -1,0 +1,360 @@
+//! The files of a cache.
+//!
+//! ```text
+//! folder / FUNCTION-hash / generation / ab / cdef…        one entry each
+//! folder / FUNCTION-hash / generation / about             its version and types, for people
+//! ```
+//!
+//! A *generation* is a version of a function with its two types. Entries are spread over 256
+//! folders by the first byte of their key, so that opening one is quick among millions. An entry is
+//! written under a temporary name in its folder, and renamed. Nothing is synced: after a loss of
+//! power an entry may be torn, which its check finds.
+//!
+//! The modification time of an entry is when it was last used, to within an hour.
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, SystemTime};
+
+use super::entry::{Meta, parse, result_in};
+use super::flight::Flights;
+use super::limit::Limit;
+use super::{Stats, Trouble};
+use crate::key::Key;
+
+/// How exact the time of the last use is.
+const STAMP: Duration = Duration::from_secs(3600);
+
+/// Temporary files that are older were left behind.
+const LEFT: Duration = Duration::from_secs(86_400);
+
+/// How names of temporary files begin. No entry's name does: those are hexadecimal.
+const TEMPORARY: &str = "tmp-";
+
+pub(crate) type Hook = Box<dyn Fn(&Trouble) + Send + Sync>;
+
+pub(crate) struct Store {
+    root: PathBuf,
+    limits: Mutex<Limits>,
+    hook: Mutex<Option<Arc<Hook>>>,
+    /// The last failure has been reported.
+    is_reported: AtomicBool,
+    /// All bytes of entries, once they have been counted.
+    used: Mutex<Option<u64>>,
+    pub(crate) flights: Arc<Flights>,
+    /// For temporary names: what no other process has, and a number.
+    own: u64,
+    next: AtomicU64,
+    pub(crate) counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    bytes: Option<u64>,
+    age: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
+    stored: AtomicU64,
+    failed: AtomicU64,
+    damaged: AtomicU64,
+    evicted: AtomicU64,
+}
+
+impl Store {
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        if let Err(error) = fs::create_dir_all(root)
+            && !root.is_dir()
+        {
+            return Err(error);
+        }
+        fs::read_dir(root)?;
+        Ok(Self {
+            root: std::path::absolute(root)?,
+            limits: Mutex::default(),
+            hook: Mutex::default(),
+            is_reported: AtomicBool::new(false),
+            used: Mutex::default(),
+            flights: Arc::default(),
+            own: random(),
+            next: AtomicU64::new(0),
+            counts: Counts::default(),
+        })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn set_limit(&self, limit: Limit) {
+        let mut limits = lock(&self.limits);
+        match limit {
+            Limit::Bytes(most) => limits.bytes = Some(most),
+            Limit::Age(most) => limits.age = Some(most),
+        }
+    }
+
+    pub(crate) fn set_hook(&self, hook: Hook) {
+        *lock(&self.hook) = Some(Arc::new(hook));
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let counts = &self.counts;
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Stats {
+            hits: count(&counts.hits),
+            misses: count(&counts.misses),
+            stored: count(&counts.stored),
+            failed: count(&counts.failed),
+            damaged: count(&counts.damaged),
+            evicted: count(&counts.evicted),
+        }
+    }
+
+    /// Whether the cache's own limit lets an entry be used.
+    pub(crate) fn is_fresh(&self, meta: &Meta) -> bool {
+        lock(&self.limits).age.is_none_or(|most| meta.age() <= most)
+    }
+
+    /// Reads an entry whole. `None`: there is none, or it is damaged, or cannot be read.
+    pub(crate) fn read(&self, path: &Path, mark: &Key) -> Option<Found> {
+        let bytes = match self.read_file(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => {
+                self.report(path, error);
+                return None;
+            }
+        };
+        let Some(meta) = parse(&bytes, mark) else {
+            self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        Some(Found { meta, bytes })
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = File::open(path)?;
+        let about = file.metadata()?;
+        let mut bytes = Vec::new();
+        let length = usize::try_from(about.len()).unwrap_or(usize::MAX);
+        let no_memory = |_| io::Error::from(ErrorKind::OutOfMemory);
+        bytes.try_reserve_exact(length).map_err(no_memory)?;
+        (&file).take(length as u64).read_to_end(&mut bytes)?;
+        if lock(&self.limits).bytes.is_some() {
+            let used = about.modified()?;
+            let now = SystemTime::now();
+            if now.duration_since(used).is_ok_and(|age| age > STAMP) {
+                let _ = file.set_modified(now); // only this file's place in the order depends on it
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Writes an entry. A failure is reported, and costs nothing but the entry.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8], about: impl Fn() -> String) {
+        self.make_room(bytes.len() as u64);
+        match self.try_write(path, bytes, about) {
+            Ok(()) => {
+                self.counts.stored.fetch_add(1, Ordering::Relaxed);
+                self.is_reported.store(false, Ordering::Relaxed);
+            }
+            Err(error) => self.fail(path, error),
+        }
+    }
+
+    /// Counts and reports an entry that is not kept.
+    pub(crate) fn fail(&self, path: &Path, error: io::Error) {
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        self.report(path, error);
+    }
+
+    /// Whether the last attempt to keep something has failed.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.is_reported.load(Ordering::Relaxed)
+    }
+
+    fn try_write(&self, path: &Path, bytes: &[u8], about: impl Fn() -> String) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(&self.root);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let temporary = folder.join(format!("{TEMPORARY}{:016x}-{number}", self.own));
+        let made = File::create_new(&temporary).or_else(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                return Err(error);
+            }
+            fs::create_dir_all(folder)?;
+            if let Some(generation) = folder.parent() {
+                let file = generation.join("about");
+                if !file.exists() {
+                    fs::write(file, about())?;
+                }
+            }
+            File::create_new(&temporary)
+        });
+        let written = made.and_then(|mut file| file.write_all(bytes));
+        let done = written.and_then(|()| fs::rename(&temporary, path));
+        if done.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        done
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<bool> {
+        let length = fs::symlink_metadata(path).map_or(0, |about| about.len());
+        match fs::remove_file(path) {
+            Ok(()) => {
+                if let Some(used) = &mut *lock(&self.used) {
+                    *used = used.saturating_sub(length);
+                }
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes all entries below `folder`, and the folders.
+    pub(crate) fn clear(&self, folder: &Path) -> io::Result<()> {
+        let mut first = Ok(());
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            let removed = removed.or_else(|error| match error.kind() {
+                ErrorKind::NotFound => Ok(()),
+                // (Another program has just written there.)
+                ErrorKind::DirectoryNotEmpty => Ok(()),
+                _ => Err(error),
+            });
+            first = first.and(removed);
+        }
+        *lock(&self.used) = None;
+        first
+    }
+
+    /// Removes entries if `more` bytes would be too many.
+    fn make_room(&self, more: u64) {
+        let Some(most) = lock(&self.limits).bytes else {
+            return;
+        };
+        // (While another thread looks, this one does not wait for it.)
+        let mut used = match self.used.try_lock() {
+            Ok(used) => used,
+            Err(TryLockError::Poisoned(used)) => used.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if let Some(used) = &mut *used
+            && used.saturating_add(more) <= most
+        {
+            *used += more;
+            return;
+        }
+        let mut entries = Vec::new();
+        let mut total = 0;
+        self.walk(&self.root, 3, &mut |stamp, length, path| {
+            total += length;
+            entries.push((stamp, length, path));
+        });
+        if total.saturating_add(more) > most {
+            entries.sort_unstable();
+            let goal = most - most / 10;
+            for (_, length, path) in entries {
+                if total.saturating_add(more) <= goal {
+                    break;
+                }
+                match fs::remove_file(&path) {
+                    Ok(()) => _ = self.counts.evicted.fetch_add(1, Ordering::Relaxed),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => {
+                        self.report(&path, error);
+                        continue;
+                    }
+                }
+                total -= length;
+            }
+        }
+        *used = Some(total + more);
+    }
+
+    /// Visits the entries below `folder`: when they were last used, and how large they are. Files
+    /// that were left behind are removed.
+    fn walk(&self, folder: &Path, depth: usize, visit: &mut dyn FnMut(SystemTime, u64, PathBuf)) {
+        let Ok(entries) = fs::read_dir(folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if depth > 0 {
+                self.walk(&path, depth - 1, visit);
+                continue;
+            }
+            let Ok(about) = entry.metadata() else {
+                continue; // it is gone
+            };
+            let stamp = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+            if !is_temporary {
+                visit(stamp, about.len(), path);
+            } else if stamp.elapsed().is_ok_and(|age| age > LEFT) {
+                let _ = fs::remove_file(path); // tried again at the next walk
+            }
+        }
+    }
+
+    pub(crate) fn report(&self, path: &Path, error: io::Error) {
+        if self.is_reported.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let hook = lock(&self.hook).clone();
+        if let Some(hook) = hook {
+            let path = path.to_owned();
+            hook(&Trouble { path, error });
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("root", &self.root)
+            .field("limits", &*lock(&self.limits))
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An entry that is whole.
+pub(crate) struct Found {
+    pub(crate) meta: Meta,
+    bytes: Vec<u8>,
+}
+
+impl Found {
+    /// The encoded result.
+    pub(crate) fn result(&self) -> &[u8] {
+        result_in(&self.bytes)
+    }
+}
+
+/// A number that no other process has, most likely.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one((std::process::id(), SystemTime::now()))
+}

@@ -1,0 +1,44 @@
+//! A function's version.
+
+use std::sync::OnceLock;
+
+/// The version of a function: a number, a text, or [this build](Self::this_build).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version(pub(crate) String);
+
+impl Version {
+    /// The contents of this program's file: after each change to the program, everything is
+    /// computed anew. If the file cannot be read, every run of the program is a version of its own.
+    pub fn this_build() -> Self {
+        static BUILD: OnceLock<String> = OnceLock::new();
+        let build = BUILD.get_or_init(|| {
+            let mut hasher = blake3::Hasher::new();
+            let read = std::env::current_exe()
+                .and_then(std::fs::File::open)
+                .and_then(|file| hasher.update_reader(file).map(|_| ()));
+            match read {
+                Ok(()) => format!("build {}", hasher.finalize().to_hex()),
+                Err(_) => format!("run {:016x}", super::store::random()),
+            }
+        });
+        Self(build.clone())
+    }
+}
+
+impl From<u64> for Version {
+    fn from(number: u64) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl From<&str> for Version {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<String> for Version {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod cache;
+mod key;
+
+pub use cache::cached::{Cached, CachedCall, CachedExecutor, OnExecutor, Runs};
+pub use cache::entry::Meta;
+pub use cache::explain::Explanation;
+pub use cache::function::{Answer, AsyncFunction, Entry, Function};
+pub use cache::limit::{Age, Bytes, Limit};
+pub use cache::version::Version;
+pub use cache::{Cache, CacheError, Stats, Trouble};
+pub use key::Key;

@@ -1,0 +1,411 @@
+//! The cache as users see it: hits and misses, several callers, damage, limits, maps.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use trefoil::{EventLoop, Executor, Inline, ProcessPool, TaskError, ThreadPool};
+use trefoil_cache::{
+    Age, Answer, Bytes, Cache, CacheError, CachedCall, CachedExecutor, Explanation, Version,
+};
+
+/// A folder of one test, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("trefoil-cache-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn open(&self) -> Cache {
+        Cache::open(&self.0).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        match entry.path() {
+            path if path.is_dir() => files(&path, found),
+            path if path.file_name().is_some_and(|name| name != "about") => found.push(path),
+            _ => {}
+        }
+    }
+}
+
+fn entries(folder: &Folder) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    files(&folder.0, &mut found);
+    found
+}
+
+fn double(n: u64) -> u64 {
+    n * 2
+}
+
+#[test]
+fn a_second_call_computes_nothing_in_another_cache_neither() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn counted(n: u64) -> String {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        format!("{n}")
+    }
+    let folder = Folder::new("second");
+    let cache = folder.open();
+    let function = cache.function("counted", 1, counted);
+    assert_eq!(function.call(&7).unwrap(), Answer::Computed("7".to_owned()));
+    assert_eq!(function.call(&7).unwrap(), Answer::Hit("7".to_owned()));
+    let other = folder.open();
+    let again = other.function("counted", 1, counted);
+    assert_eq!(again.call(&7).unwrap(), Answer::Hit("7".to_owned()));
+    assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+    assert_eq!(
+        (
+            cache.stats().hits,
+            cache.stats().misses,
+            cache.stats().stored
+        ),
+        (1, 1, 1)
+    );
+    assert_eq!(again.refresh(7).unwrap(), "7");
+    assert_eq!(CALLS.load(Ordering::Relaxed), 2);
+    assert!(again.forget(&7).unwrap());
+    assert!(!again.forget(&7).unwrap());
+    assert!(!function.contains(&7).unwrap());
+}
+
+#[test]
+fn a_miss_is_explained() {
+    let folder = Folder::new("explain");
+    let cache = folder.open();
+    let first = cache.function("f", 1, double);
+    assert_eq!(first.explain(&1).unwrap(), Explanation::NewFunction);
+    first.call(&1).unwrap();
+    assert!(matches!(first.explain(&1).unwrap(), Explanation::Hit(_)));
+    assert!(matches!(
+        first.explain(&2).unwrap(),
+        Explanation::NewArgument(_)
+    ));
+    let second = cache.function("f", "2", double);
+    let found = second.explain(&1).unwrap();
+    assert_eq!(found, Explanation::OtherVersion("1".to_owned()));
+    assert!(found.to_string().contains("version 1"), "{found}");
+    let float = cache.function("f", 1, |n: u64| n as f64);
+    let found = float.explain(&1).unwrap();
+    assert!(matches!(&found, Explanation::OtherTypes { result, .. } if result == "u64"));
+    assert_eq!(float.call(&1).unwrap(), Answer::Computed(1.0));
+    let brief = first.clone().valid_for(Duration::ZERO);
+    assert!(matches!(
+        brief.explain(&1).unwrap(),
+        Explanation::NotValid(_)
+    ));
+    assert!(brief.call(&1).unwrap().is_computed());
+    let none = first.clone().valid_if(|meta| meta.bytes() == 0);
+    assert!(none.entry(&1).unwrap().is_none());
+    let entry = first.entry(&1).unwrap().unwrap();
+    assert_eq!(entry.key(), first.key(&1).unwrap());
+    fs::write(entry.path(), b"what is this").unwrap();
+    assert!(matches!(
+        first.explain(&1).unwrap(),
+        Explanation::Damaged(_)
+    ));
+    assert!(first.call(&1).unwrap().is_computed());
+    assert!(first.call(&1).unwrap().is_hit());
+}
+
+#[test]
+fn an_entry_under_a_wrong_name_is_not_believed() {
+    let folder = Folder::new("misplaced");
+    let cache = folder.open();
+    let function = cache.function("more", 1, |n: u32| n + 1);
+    function.call(&5).unwrap();
+    let entry = function.entry(&5).unwrap().unwrap();
+    let other = cache.function("other", 1, |n: u32| n);
+    other.call(&5).unwrap();
+    let foreign = other.entry(&5).unwrap().unwrap();
+    fs::copy(foreign.path(), entry.path()).unwrap();
+    assert_eq!(function.call(&5).unwrap(), Answer::Computed(6));
+    assert!(
+        cache.stats().damaged > 0,
+        "the file is not of this function"
+    );
+}
+
+#[test]
+fn damaged_entries_are_computed_anew_whatever_the_damage() {
+    let folder = Folder::new("damage");
+    let cache = folder.open();
+    let function = cache.function("f", 1, |n: u64| vec![n; 10]);
+    function.call(&3).unwrap();
+    let path = function.entry(&3).unwrap().unwrap().path().to_owned();
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&path, &damaged).unwrap();
+        assert_eq!(function.call(&3).unwrap(), Answer::Computed(vec![3; 10]));
+        fs::write(&path, &whole[..at]).unwrap();
+        assert_eq!(function.call(&3).unwrap(), Answer::Computed(vec![3; 10]));
+    }
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(function.call(&3).unwrap(), Answer::Computed(vec![3; 10]));
+}
+
+#[test]
+fn errors_are_kept_only_if_asked() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn fails(n: u64) -> Result<u64, String> {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        Err(format!("no {n}"))
+    }
+    let folder = Folder::new("errors");
+    let function = folder.open().function("fails", 1, fails);
+    function.call(&1).unwrap();
+    function.call(&1).unwrap();
+    assert_eq!(CALLS.load(Ordering::Relaxed), 2);
+    let keeps = function.clone().keep_errors(true);
+    keeps.call(&1).unwrap();
+    assert_eq!(keeps.call(&1).unwrap(), Answer::Hit(Err("no 1".to_owned())));
+    assert_eq!(CALLS.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn callers_of_one_key_compute_once() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn slow(n: u64) -> u64 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(20));
+        n
+    }
+    let folder = Folder::new("once");
+    let function = folder.open().function("slow", 1, slow);
+    let all = Barrier::new(16);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                all.wait();
+                assert_eq!(function.call(&5).unwrap().into_inner(), 5);
+            });
+        }
+    });
+    assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+}
+
+/// Functions that call each other's cached forms, on a pool whose threads help while they wait.
+#[test]
+fn recursion_on_a_pool_does_not_hang() {
+    static CACHE: OnceLock<Cache> = OnceLock::new();
+    fn fib(n: u64) -> u64 {
+        let cached = CACHE.get().unwrap().function("fib", 1, fib);
+        match n {
+            0 | 1 => n,
+            _ => {
+                let call = |n: u64| cached.call(&n).unwrap().into_inner();
+                let (a, b) = ThreadPool::global().join(|| call(n - 1), || call(n - 2));
+                a + b
+            }
+        }
+    }
+    let folder = Folder::new("recursion");
+    let cached = CACHE.get_or_init(|| folder.open()).function("fib", 1, fib);
+    let pool = ThreadPool::with_threads(3);
+    let all = pool.map(0..40u64, |n| cached.call(&(n % 20)).unwrap().into_inner());
+    assert_eq!(all[19], 4181);
+}
+
+#[test]
+fn a_panic_keeps_nothing_and_frees_those_who_wait() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn once_bad(n: u64) -> u64 {
+        if CALLS.fetch_add(1, Ordering::Relaxed) == 0 {
+            std::thread::sleep(Duration::from_millis(20));
+            panic!("the first time");
+        }
+        n
+    }
+    let folder = Folder::new("panic");
+    let function = folder.open().function("f", 1, once_bad);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| function.call(&1).unwrap()))
+            .collect();
+        all.into_iter()
+            .map(|thread| thread.join().is_ok())
+            .collect()
+    });
+    assert_eq!(results.iter().filter(|is_ok| !**is_ok).count(), 1);
+    assert!(function.contains(&1).unwrap());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_costs_only_the_caching() {
+    static REPORTS: AtomicUsize = AtomicUsize::new(0);
+    let folder = Folder::new("readonly");
+    let cache = folder.open().on_trouble(|trouble| {
+        assert!(trouble.to_string().contains("does not keep"), "{trouble}");
+        REPORTS.fetch_add(1, Ordering::Relaxed);
+    });
+    let function = cache.function("double", 1, double);
+    // (A file in the function's place: root may write to read-only folders.)
+    let probe = cache.function("double", 2, double);
+    probe.call(&0).unwrap();
+    let generation = probe
+        .entry(&0)
+        .unwrap()
+        .unwrap()
+        .path()
+        .ancestors()
+        .nth(3)
+        .unwrap()
+        .to_owned();
+    fs::remove_dir_all(&generation).unwrap();
+    fs::write(&generation, b"").unwrap();
+    for n in 0..10 {
+        assert_eq!(function.call(&n).unwrap(), Answer::Computed(2 * n));
+    }
+    assert_eq!(REPORTS.load(Ordering::Relaxed), 1, "reported once");
+    assert_eq!(cache.stats().failed, 10);
+    assert!(matches!(
+        Cache::open(&generation),
+        Err(CacheError::Folder { .. })
+    ));
+}
+
+#[test]
+fn limits_hold() {
+    let folder = Folder::new("limits");
+    let cache = folder.open().limit(Bytes(100_000));
+    let function = cache.function("block", 1, |n: u64| vec![n as u8 | 1; 1_000]);
+    for n in 0..300 {
+        function.call(&n).unwrap();
+        let total: u64 = entries(&folder)
+            .iter()
+            .map(|path| fs::metadata(path).unwrap().len())
+            .sum();
+        assert!(total <= 100_000, "{total} after {n}");
+    }
+    assert!(cache.stats().evicted > 150);
+    assert!(function.contains(&299).unwrap(), "the last stays");
+    // What was used last stays: a hit moves an old stamp.
+    let old = function.entry(&299).unwrap().unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(1_000_000);
+    fs::File::options()
+        .write(true)
+        .open(old.path())
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    assert!(function.call(&299).unwrap().is_hit());
+    for n in 300..350 {
+        function.call(&n).unwrap();
+    }
+    assert!(function.contains(&299).unwrap());
+    let aged = folder.open().limit(Age(Duration::ZERO));
+    let function = aged.function("block", 1, |n: u64| vec![n as u8; 1_000]);
+    assert!(!function.contains(&299).unwrap());
+    cache.clear().unwrap();
+    assert!(entries(&folder).is_empty());
+}
+
+#[test]
+fn only_what_is_missing_is_executed() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn counted(n: u64) -> u64 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(n, 13);
+        n * 3
+    }
+    let folder = Folder::new("missing");
+    let cache = folder.open();
+    let function = cache.function("counted", 1, counted);
+    let pool = ThreadPool::with_threads(2);
+    let items = || (0..10).chain(0..5);
+    let expected: Vec<u64> = items().map(|n| 3 * n).collect();
+    assert_eq!(pool.cached(&function).map(items()).unwrap(), expected);
+    assert_eq!(CALLS.load(Ordering::Relaxed), 10, "equal items once");
+    assert_eq!(Inline.cached(&function).map(items()).unwrap(), expected);
+    assert_eq!(CALLS.load(Ordering::Relaxed), 10);
+    let failed = pool.cached(&function).map([1, 11, 13, 2]);
+    let Err(CacheError::Task(TaskError::Panicked(_))) = failed else {
+        panic!("{failed:?}");
+    };
+    assert!(function.contains(&11).unwrap(), "what came before is kept");
+    let each = pool.cached(&function).map_each([1, 13, 12, 13]).unwrap();
+    assert!(
+        matches!(each[..], [Ok(3), Err(_), Ok(36), Err(_)]),
+        "{each:?}"
+    );
+    assert_eq!(pool.width(), 2);
+}
+
+#[test]
+fn process_pools_and_their_calls() {
+    let folder = Folder::new("processes");
+    let cache = folder.open();
+    let function = cache.function("double", Version::this_build(), double);
+    let procs = ProcessPool::with_workers(2).unwrap();
+    let all = procs.call(double).cached(&function).map(0..100).unwrap();
+    assert_eq!(all[99], 198);
+    assert_eq!(cache.stats().stored, 100);
+    assert_eq!(procs.cached(&function).map(50..150).unwrap()[99], 298);
+    assert_eq!((cache.stats().stored, cache.stats().hits), (150, 50));
+    let bad = cache.function("die", 1, |_: u64| -> u64 { std::process::abort() });
+    let each = procs.cached(&bad).map_each([1]).unwrap();
+    assert!(matches!(each[..], [Err(TaskError::WorkerDied(_))]));
+}
+
+#[test]
+fn async_functions() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let folder = Folder::new("async");
+    let cache = folder.open();
+    let function = cache.async_function("double", 1, async |n: u64| {
+        if CALLS.fetch_add(1, Ordering::Relaxed) == 1 {
+            std::future::pending::<()>().await; // the second is dropped
+        }
+        let (completer, task) = trefoil::Completer::new();
+        std::thread::spawn(move || completer.complete(Ok(n * 2)));
+        task.await.unwrap()
+    });
+    let all = EventLoop::new().unwrap().block_on(async {
+        let (five, more) = (function.call(&5), function.call(&5));
+        trefoil::join!(five, more)
+    });
+    assert_eq!(
+        all.0.unwrap().into_inner() + all.1.unwrap().into_inner(),
+        20
+    );
+    assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+    // One that is dropped while it computes keeps nothing, and holds up nobody.
+    let mut dropped = Box::pin(function.call(&6));
+    let waker = std::task::Waker::noop();
+    let mut context = std::task::Context::from_waker(waker);
+    assert!(dropped.as_mut().poll(&mut context).is_pending());
+    drop(dropped);
+    let six = EventLoop::new()
+        .unwrap()
+        .block_on(function.call(&6))
+        .unwrap();
+    assert_eq!(six, Answer::Computed(12));
+}
+
+#[test]
+fn keys_may_be_chosen() {
+    let folder = Folder::new("keyed");
+    let cache = folder.open();
+    let lengths = cache.function("length", 1, |text: String| text.len());
+    let lengths = lengths.keyed_by(|text| text.len());
+    assert!(lengths.call(&"abc".to_owned()).unwrap().is_computed());
+    assert!(lengths.call(&"xyz".to_owned()).unwrap().is_hit());
+}
