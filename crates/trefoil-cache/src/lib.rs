@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod journal;
 mod key;
 
 pub use cache::cached::{Cached, CachedCall, CachedExecutor, OnExecutor, Runs};
@@ -11,4 +12,5 @@ pub use cache::function::{Answer, AsyncFunction, Entry, Function};
 pub use cache::limit::{Age, Bytes, Limit};
 pub use cache::version::Version;
 pub use cache::{Cache, CacheError, Stats, Trouble};
+pub use journal::{JournalError, Journaled, JournaledCall, JournaledExecutor, Resumed};
 pub use key::Key;

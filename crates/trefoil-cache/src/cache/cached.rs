@@ -31,7 +31,7 @@ impl<A: Portable, R: Portable> Runs<A, R> for ProcessCall<'_, A, R> {
 
 /// An executor, for [`Cached`].
 #[derive(Clone, Copy, Debug)]
-pub struct OnExecutor<'a, E: ?Sized>(&'a E);
+pub struct OnExecutor<'a, E: ?Sized>(pub(crate) &'a E);
 
 impl<A: Portable, R: Portable, E: Executor + ?Sized> Runs<A, R> for OnExecutor<'_, E> {
     fn run(&self, items: Vec<A>, f: fn(A) -> R) -> impl Iterator<Item = Result<R, TaskError>> {

@@ -12,7 +12,7 @@ pub(crate) mod explain;
 mod flight;
 pub(crate) mod function;
 pub(crate) mod limit;
-mod outcome;
+pub(crate) mod outcome;
 mod store;
 pub(crate) mod version;
 
@@ -27,8 +27,9 @@ use trefoil::TaskError;
 
 use function::{AsyncFunction, Function};
 use limit::Limit;
+pub(crate) use store::Hook;
 use store::Store;
-use version::Version;
+pub(crate) use version::Version;
 
 /// A folder of results.
 ///
@@ -182,9 +183,11 @@ pub struct Stats {
     pub evicted: u64,
 }
 
-/// Why the cache could not keep something: see [`Cache::on_trouble`].
+/// Why a result is not kept: see [`Cache::on_trouble`] and
+/// [`Journaled::on_trouble`](crate::Journaled::on_trouble).
 #[derive(Debug)]
 pub struct Trouble {
+    pub(crate) what: &'static str,
     pub(crate) path: PathBuf,
     pub(crate) error: io::Error,
 }
@@ -203,8 +206,8 @@ impl Trouble {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        write!(f, "the cache does not keep results: {path}: {}", self.error)
+        let (what, path) = (self.what, self.path.display());
+        write!(f, "{what}: {path}: {}", self.error)
     }
 }
 

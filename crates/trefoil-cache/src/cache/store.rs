@@ -322,7 +322,8 @@ impl Store {
         let hook = lock(&self.hook).clone();
         if let Some(hook) = hook {
             let path = path.to_owned();
-            hook(&Trouble { path, error });
+            let what = "the cache does not keep results";
+            hook(&Trouble { what, path, error });
         }
     }
 }

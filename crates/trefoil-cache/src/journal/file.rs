@@ -1,0 +1,291 @@
+//! The file of a journal: opening, scanning, extending.
+//!
+//! It is scanned once, from the beginning, and then only extended, in whole records. What is not
+//! whole at the end was cut there, and is removed; if a whole record follows, the file is damaged,
+//! and nothing is changed.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::JournalError;
+use super::record::{FIRST, Header, Item, Parsed, Record, has_record, parse, push};
+
+/// Results of more bytes are in files of their own.
+const LARGE: usize = 1 << 20;
+
+/// How many bytes are read at once.
+const BLOCK: usize = 1 << 20;
+
+/// Where a result is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) item: Item,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// In this record.
+    Record { offset: u64, length: usize },
+    /// In a file of its own, of this hash.
+    Beside([u8; 32]),
+}
+
+/// What a journal has.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    header: Option<Header>,
+    pub(crate) places: HashMap<u64, Place>,
+    /// At how many deaths of the program an item was under way.
+    pub(crate) deaths: HashMap<u64, u32>,
+    under_way: HashSet<u64>,
+}
+
+impl Known {
+    /// Takes in a record at `offset`.
+    fn add(&mut self, record: &Record<'_>, offset: u64, length: usize) {
+        match record {
+            Record::Header(header) => self.header = Some(header.clone()),
+            Record::Session => self.died(),
+            Record::Begun(items) => self.under_way.extend(items),
+            Record::Done { index, item, .. } => {
+                let at = At::Record { offset, length };
+                self.places.insert(*index, Place { item: *item, at });
+                self.under_way.remove(index);
+            }
+            Record::Beside { index, item, hash } => {
+                let at = At::Beside(*hash);
+                self.places.insert(*index, Place { item: *item, at });
+                self.under_way.remove(index);
+            }
+            Record::Failed(index) => _ = self.under_way.remove(index),
+            Record::Closed => self.under_way.clear(),
+        }
+    }
+
+    fn died(&mut self) {
+        for index in self.under_way.drain() {
+            *self.deaths.entry(index).or_default() += 1;
+        }
+    }
+}
+
+/// A journal that this program extends.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: File,
+    path: PathBuf,
+    /// Where the next record goes.
+    end: u64,
+    /// How often to sync, and when the next sync is due.
+    synced: Option<(Duration, Instant)>,
+}
+
+impl Journal {
+    /// Opens or makes the file, and reads what it has.
+    pub(crate) fn open(
+        path: &Path,
+        header: &Header,
+        synced: Option<Duration>,
+    ) -> Result<(Self, Known), JournalError> {
+        let failed = |source| JournalError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let (mut known, end) = scan(&mut file, path)?;
+        let now = Instant::now();
+        let mut journal = Self {
+            file,
+            path: path.to_owned(),
+            end,
+            synced: synced.map(|pause| (pause, now)),
+        };
+        let mut out = Vec::new();
+        match &known.header {
+            Some(recorded) => {
+                if let Some((what, recorded, now)) = recorded.difference(header) {
+                    return Err(JournalError::OtherMap {
+                        path: path.to_owned(),
+                        what,
+                        recorded: recorded.to_owned(),
+                        now: now.to_owned(),
+                    });
+                }
+            }
+            None => {
+                journal.end = 0;
+                out.extend_from_slice(FIRST);
+                push(&mut out, &Record::Header(header.clone()));
+            }
+        }
+        known.died();
+        push(&mut out, &Record::Session);
+        journal.file.set_len(journal.end).map_err(failed)?;
+        journal.append(&out).map_err(failed)?;
+        Ok((journal, known))
+    }
+
+    /// Writes whole records. After an error the file has none of them.
+    pub(crate) fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.end))?;
+        if let Err(error) = self.file.write_all(records) {
+            // (If that fails, too, the next program cuts it.)
+            let _ = self.file.set_len(self.end);
+            return Err(error);
+        }
+        self.end += records.len() as u64;
+        if let Some((pause, due)) = &mut self.synced {
+            let now = Instant::now();
+            if now >= *due {
+                self.file.sync_data()?;
+                *due = now + *pause;
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of a result, for [`append`](Self::append). A large one is written to a file of
+    /// its own now.
+    pub(crate) fn record(
+        &self,
+        out: &mut Vec<u8>,
+        index: u64,
+        item: Item,
+        result: &[u8],
+    ) -> io::Result<()> {
+        if result.len() <= LARGE {
+            push(
+                out,
+                &Record::Done {
+                    index,
+                    item,
+                    result,
+                },
+            );
+            return Ok(());
+        }
+        let folder = folder(&self.path);
+        fs::create_dir_all(&folder)?;
+        let temporary = folder.join("new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(result)?;
+        if self.synced.is_some() {
+            file.sync_data()?;
+        }
+        drop(file);
+        fs::rename(temporary, folder.join(index.to_string()))?;
+        let hash = *blake3::hash(result).as_bytes();
+        push(out, &Record::Beside { index, item, hash });
+        Ok(())
+    }
+
+    /// The encoded result at `place`. `None`: it is damaged, or gone.
+    pub(crate) fn read(&mut self, index: u64, place: &Place) -> io::Result<Option<Vec<u8>>> {
+        match place.at {
+            At::Record { offset, length } => {
+                let mut bytes = vec![0; length];
+                self.file.seek(SeekFrom::Start(offset))?;
+                self.file.read_exact(&mut bytes)?;
+                Ok(match parse(&bytes) {
+                    Parsed::Record(Record::Done { result, .. }, _) => Some(result.to_vec()),
+                    _ => None,
+                })
+            }
+            At::Beside(hash) => {
+                let path = folder(&self.path).join(index.to_string());
+                match fs::read(path) {
+                    Ok(bytes) => Ok((*blake3::hash(&bytes).as_bytes() == hash).then_some(bytes)),
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Records that the session ends in order.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
+        let mut out = Vec::new();
+        push(&mut out, &Record::Closed);
+        self.append(&out)?;
+        match self.synced {
+            Some(_) => self.file.sync_data(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the large results of a journal are.
+fn folder(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".items");
+    name.into()
+}
+
+/// How many results the file has.
+pub(crate) fn count(path: &Path) -> Result<usize, JournalError> {
+    match File::open(path) {
+        Ok(mut file) => scan(&mut file, path).map(|(known, _)| known.places.len()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        Err(source) => Err(JournalError::File {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Reads all records; returns what they say, and where the last whole one ends.
+fn scan(file: &mut File, path: &Path) -> Result<(Known, u64), JournalError> {
+    let failed = |source| JournalError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mut known = Known::default();
+    let (mut bytes, mut at, mut offset) = (Vec::new(), 0, 0);
+    // Reads on, and drops what has been parsed; returns how many bytes have come.
+    let mut more = |bytes: &mut Vec<u8>, at: &mut usize| {
+        bytes.drain(..std::mem::take(at));
+        Read::take(&mut *file, BLOCK as u64).read_to_end(bytes)
+    };
+    while bytes.len() < FIRST.len() && more(&mut bytes, &mut at).map_err(failed)? > 0 {}
+    let first = bytes.len().min(FIRST.len());
+    if bytes[..first] != FIRST[..first] {
+        return Err(JournalError::NoJournal(path.to_owned()));
+    }
+    if first < FIRST.len() {
+        return Ok((known, 0)); // empty, or cut in its first line
+    }
+    at += first;
+    offset += first as u64;
+    loop {
+        match parse(&bytes[at..]) {
+            Parsed::Record(record, length) => {
+                known.add(&record, offset, length);
+                at += length;
+                offset += length as u64;
+                continue;
+            }
+            Parsed::Part => {}
+            Parsed::Damage => break,
+        }
+        if more(&mut bytes, &mut at).map_err(failed)? == 0 {
+            break;
+        }
+    }
+    while more(&mut bytes, &mut at).map_err(failed)? > 0 {}
+    if bytes.len() > at && has_record(&bytes[at + 1..]) {
+        let path = path.to_owned();
+        return Err(JournalError::Damaged { path, offset });
+    }
+    Ok((known, offset))
+}

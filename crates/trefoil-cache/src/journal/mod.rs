@@ -1,0 +1,386 @@
+//! Maps that continue where their program stopped.
+//!
+//! - `record` is the format of the file, `file` opens, scans, locks and extends it.
+//! - `run` looks items up, runs those that are missing, and records their results as they come.
+
+mod file;
+mod record;
+mod run;
+
+use std::any::type_name;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use trefoil::process::{Portable, ProcessCall};
+use trefoil::{Executor, Task, TaskError};
+
+use crate::cache::cached::OnExecutor;
+use crate::cache::{Hook, Trouble, Version};
+use record::Header;
+pub use run::Resumed;
+use run::Run;
+
+/// Adds `journal` to the calls of a process pool.
+///
+/// ```
+/// use trefoil::ProcessPool;
+/// use trefoil_cache::JournaledCall;
+///
+/// # trefoil::init();
+/// # let file = std::env::temp_dir().join(format!("trefoil-journal-call-{}", std::process::id()));
+/// let procs = ProcessPool::with_workers(2)?;
+/// let squares = procs.call(|n: u64| n * n).journal(&file).map(0..4)?;
+/// assert_eq!(squares, [0, 1, 4, 9]);
+/// // In a later run of the program, only the fifth is computed.
+/// let squares = procs.call(|n: u64| n * n).journal(&file).map(0..5)?;
+/// assert_eq!(squares, [0, 1, 4, 9, 16]);
+/// # std::fs::remove_file(file)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub trait JournaledCall: Sized {
+    /// The same call, whose results are recorded in the file `path`: see [`Journaled`].
+    fn journal(self, path: impl AsRef<Path>) -> Journaled<Self>;
+}
+
+impl<A: Portable, R: Portable> JournaledCall for ProcessCall<'_, A, R> {
+    fn journal(self, path: impl AsRef<Path>) -> Journaled<Self> {
+        Journaled::new(self, path)
+    }
+}
+
+/// Adds `journal` to every [`Executor`](trefoil::Executor): to thread and process pools, to
+/// [`Inline`](trefoil::Inline), and to one that was chosen by its name.
+///
+/// ```
+/// use trefoil::ThreadPool;
+/// use trefoil_cache::JournaledExecutor;
+///
+/// # let file = std::env::temp_dir().join(format!("trefoil-journal-pool-{}", std::process::id()));
+/// let pool = ThreadPool::with_threads(2);
+/// let squares = pool.journal(&file).map(0..4, |n: u64| n * n)?;
+/// assert_eq!(squares, [0, 1, 4, 9]);
+/// # std::fs::remove_file(file)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub trait JournaledExecutor: Executor {
+    /// This executor, with calls whose results are recorded in the file `path`: see [`Journaled`].
+    fn journal(&self, path: impl AsRef<Path>) -> Journaled<OnExecutor<'_, Self>> {
+        Journaled::new(OnExecutor(self), path)
+    }
+}
+
+impl<E: Executor + ?Sized> JournaledExecutor for E {}
+
+/// Calls whose results are recorded in a file, so that a program that is started again goes on
+/// where it stopped: from [`JournaledCall::journal`] and [`JournaledExecutor::journal`].
+///
+/// A result is written to the file before the caller sees it. Started again with the same items,
+/// the program gets recorded results from the file, and runs only what is missing; results have the
+/// order of the items. More items may follow the earlier ones. Another item at a place that has a
+/// result, another type, and another [`function`](Self::function) are errors that name the first
+/// difference.
+///
+/// Only successes are recorded: no [`TaskError`], and no `Err`, where the result is a [`Result`].
+///
+/// The file has one writer at a time, for which it is locked; the lock ends with the program. It
+/// belongs to this version of the crate's format, and to no other program. Results of more than
+/// 1 MiB are in files of their own, in the folder `PATH.items`.
+///
+/// What was written survives the end of the program by any signal. To survive a loss of power, too,
+/// it must be [synced](Self::synced).
+#[must_use = "it calls nothing until `map`"]
+pub struct Journaled<X> {
+    on: X,
+    settings: Settings,
+}
+
+/// What a run needs to know.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    path: PathBuf,
+    name: String,
+    version: String,
+    synced: Option<Duration>,
+    blame_after: Option<u32>,
+    hook: Option<Arc<Hook>>,
+}
+
+impl<X> Journaled<X> {
+    fn new(on: X, path: impl AsRef<Path>) -> Self {
+        Self {
+            on,
+            settings: Settings {
+                path: path.as_ref().to_owned(),
+                name: String::new(),
+                version: String::new(),
+                synced: None,
+                blame_after: None,
+                hook: None,
+            },
+        }
+    }
+
+    /// The function's name and version, which are recorded and compared. Default: none. The
+    /// function's code is not looked at: without a name, another function of the same types goes
+    /// unnoticed.
+    pub fn function(mut self, name: &str, version: impl Into<Version>) -> Self {
+        self.settings.name = name.to_owned();
+        self.settings.version = version.into().0;
+        self
+    }
+
+    /// Syncs the file to the disk after a write, at most once in `pause`, and at the end. Default:
+    /// never, which is enough unless the machine itself fails.
+    ///
+    /// If a sync fails, nothing more is recorded, because what the disk has is not known any more;
+    /// [`on_trouble`](Self::on_trouble)'s hook is called.
+    pub fn synced(mut self, pause: Duration) -> Self {
+        self.settings.synced = Some(pause);
+        self
+    }
+
+    /// Skips an item that was under way at `deaths` ends of the whole program by a signal or a
+    /// crash: it is [`JournalError::Blamed`], and the others run. Default: no item is skipped.
+    ///
+    /// Which items begin is recorded as well then. After the first death, the items that were under
+    /// way run one at a time, each alone, so that a second death shows which of them it is. 0
+    /// counts as 1.
+    pub fn blame_after(mut self, deaths: u32) -> Self {
+        self.settings.blame_after = Some(deaths.max(1));
+        self
+    }
+
+    /// Calls `hook` once if results cannot be recorded any more, because the disk is full, for
+    /// example. The computation goes on.
+    pub fn on_trouble(mut self, hook: impl Fn(&Trouble) + Send + Sync + 'static) -> Self {
+        self.settings.hook = Some(Arc::new(Box::new(hook)));
+        self
+    }
+
+    /// How many results the file has: 0 if there is none.
+    ///
+    /// # Errors
+    /// [`JournalError`], if it cannot be read, or is no journal, or damaged, or in use.
+    pub fn recorded(&self) -> Result<usize, JournalError> {
+        file::count(&self.settings.path)
+    }
+}
+
+impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
+    /// The results of all items, in their order.
+    ///
+    /// # Errors
+    /// The failure of the lowest index; what has not ended then is cancelled. An item that is
+    /// [blamed](Self::blame_after) is the error only after all others have run. The differences of
+    /// [`Journaled`], before anything runs.
+    ///
+    /// # Panics
+    /// If the iterator does.
+    pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, JournalError> {
+        run::map(&self.settings, items, |item| self.on.spawn(item))
+    }
+
+    /// The result of each item, in their order, errors included.
+    ///
+    /// # Errors
+    /// The differences of [`Journaled`], before anything runs.
+    ///
+    /// # Panics
+    /// If the iterator does.
+    pub fn map_each(
+        &self,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<Result<R, JournalError>>, JournalError> {
+        run::map_each(&self.settings, items, |item| self.on.spawn(item))
+    }
+
+    /// The results of an iterator's items, which are taken as room becomes free, in their order.
+    ///
+    /// # Errors
+    /// Those of the file. A difference of [`Journaled`] is the last thing that the iterator yields.
+    pub fn imap<I: IntoIterator<Item = A>>(
+        &self,
+        items: I,
+    ) -> Result<Resumed<'_, I::IntoIter, R>, JournalError> {
+        let spawn = Box::new(|item| self.on.spawn(item));
+        Ok(Resumed(Run::begin(
+            &self.settings,
+            items.into_iter(),
+            spawn,
+        )?))
+    }
+}
+
+impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
+    /// The results of `f` for all items, in their order.
+    ///
+    /// # Errors
+    /// The failure of the lowest index; what has not ended then is cancelled. An item that is
+    /// [blamed](Self::blame_after) is the error only after all others have run. The differences of
+    /// [`Journaled`], before anything runs.
+    ///
+    /// # Panics
+    /// If the iterator does.
+    pub fn map<A: Portable, R: Portable>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        f: fn(A) -> R,
+    ) -> Result<Vec<R>, JournalError> {
+        run::map(&self.settings, items, |item| self.on.0.submit(item, f))
+    }
+
+    /// The result of each item, in their order, errors included.
+    ///
+    /// # Errors
+    /// The differences of [`Journaled`], before anything runs.
+    ///
+    /// # Panics
+    /// If the iterator does.
+    pub fn map_each<A: Portable, R: Portable>(
+        &self,
+        items: impl IntoIterator<Item = A>,
+        f: fn(A) -> R,
+    ) -> Result<Vec<Result<R, JournalError>>, JournalError> {
+        run::map_each(&self.settings, items, |item| self.on.0.submit(item, f))
+    }
+
+    /// The results of an iterator's items, which are taken as room becomes free, in their order.
+    ///
+    /// # Errors
+    /// Those of the file. A difference of [`Journaled`] is the last thing that the iterator yields.
+    pub fn imap<I: IntoIterator<Item: Portable>, R: Portable>(
+        &self,
+        items: I,
+        f: fn(I::Item) -> R,
+    ) -> Result<Resumed<'_, I::IntoIter, R>, JournalError> {
+        let spawn = Box::new(move |item| self.on.0.submit(item, f));
+        Ok(Resumed(Run::begin(
+            &self.settings,
+            items.into_iter(),
+            spawn,
+        )?))
+    }
+}
+
+/// Starts one item.
+type Spawn<'a, A, R> = dyn Fn(A) -> Task<R> + 'a;
+
+impl Settings {
+    fn header<A, R>(&self) -> Header {
+        Header {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            argument: type_name::<A>().to_owned(),
+            result: type_name::<R>().to_owned(),
+        }
+    }
+
+    fn report(&self, error: io::Error) {
+        if let Some(hook) = &self.hook {
+            hook(&Trouble {
+                what: "the journal records nothing more",
+                path: self.path.clone(),
+                error,
+            });
+        }
+    }
+}
+
+impl<X> fmt::Debug for Journaled<X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.settings.path;
+        f.debug_struct("Journaled")
+            .field("path", path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a map with a journal has no result, or an item of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The file cannot be opened, read, locked or made.
+    #[error("the journal {} cannot be used: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another program, or another map of this one, has the file open.
+    #[error("the journal {} is in use by another map, of this program or of another", .0.display())]
+    InUse(PathBuf),
+    /// The file is no journal, or of another version of the format. It has not been changed.
+    #[error("{} is no journal of this version: choose another path, or remove it", .0.display())]
+    NoJournal(PathBuf),
+    /// The file is damaged before its end, from this byte on. It has not been changed.
+    #[error(
+        "the journal {} is damaged at byte {offset}, and has records behind that: restore it from \
+         a copy, or cut it there", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first damaged record begins.
+        offset: u64,
+    },
+    /// The file is of another function, version or type.
+    #[error(
+        "the journal {} is of another map: its {what} is `{recorded}`, not `{now}`", path.display()
+    )]
+    OtherMap {
+        /// The file.
+        path: PathBuf,
+        /// What is different: `function`, `version`, `argument type` or `result type`.
+        what: &'static str,
+        /// What it was.
+        recorded: String,
+        /// What it is now.
+        now: String,
+    },
+    /// The file has a result for another item at this place of the list.
+    #[error(
+        "the journal {} has a result for another item {index}: the list has changed; only its end \
+         may", path.display()
+    )]
+    OtherItem {
+        /// The file.
+        path: PathBuf,
+        /// The place in the list, from 0.
+        index: usize,
+    },
+    /// The file has a result for an item behind the end of the list.
+    #[error(
+        "the journal {} has a result for item {index}, and the list ends at {length}", path.display()
+    )]
+    ShorterList {
+        /// The file.
+        path: PathBuf,
+        /// The place of the first such item, from 0.
+        index: usize,
+        /// The list's length.
+        length: usize,
+    },
+    /// An item cannot be hashed, because its `Serialize` fails.
+    #[error("item {index} cannot be hashed: {message}")]
+    Key {
+        /// The place in the list, from 0.
+        index: usize,
+        /// What its `Serialize` reports.
+        message: String,
+    },
+    /// The item was skipped: see [`Journaled::blame_after`].
+    #[error("item {index} is skipped: it was under way at {deaths} deaths of the program")]
+    Blamed {
+        /// The place in the list, from 0.
+        index: usize,
+        /// How many.
+        deaths: u32,
+    },
+    /// The computation has failed, or must not wait here.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}

@@ -1,0 +1,395 @@
+//! Journals: going on after an end at any moment, what is refused, blame, one writer.
+//!
+//! The program is run again as a child that is killed: `harness = false`, since `main` must be ours.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use trefoil::{Bulk, Inline, ProcessPool, TaskError, ThreadPool};
+use trefoil_cache::{JournalError, JournaledCall, JournaledExecutor};
+
+/// The path of one test's journal, removed at its end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("trefoil-journal-{}-{name}", std::process::id()));
+        let place = Self(path);
+        place.clear();
+        place
+    }
+
+    fn clear(&self) {
+        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_dir_all(format!("{}.items", self.0.display()));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn nothing_runs_twice() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn counted(n: u64) -> String {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        format!("{n}")
+    }
+    let place = Place::new("twice");
+    let pool = ThreadPool::with_threads(2);
+    let journal = pool.journal(&place.0);
+    assert_eq!(journal.recorded().unwrap(), 0);
+    let expected: Vec<String> = (0..1_000).map(|n: u64| n.to_string()).collect();
+    assert_eq!(journal.map(0..1_000, counted).unwrap(), expected);
+    assert_eq!(journal.recorded().unwrap(), 1_000);
+    assert_eq!(journal.map(0..1_000, counted).unwrap(), expected);
+    assert_eq!(CALLS.load(Ordering::Relaxed), 1_000);
+    // A longer list goes on; on another executor, too.
+    let longer = Inline.journal(&place.0).map(0..1_010, counted).unwrap();
+    assert_eq!(
+        (longer.len(), CALLS.load(Ordering::Relaxed)),
+        (1_010, 1_010)
+    );
+    let first: Vec<String> = journal
+        .imap(0.., counted)
+        .unwrap()
+        .take(3)
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(first, ["0", "1", "2"]);
+}
+
+fn another_map_is_refused() {
+    let place = Place::new("other");
+    let journal = Inline.journal(&place.0).function("double", 1);
+    journal.map(0..10, |n: u64| n * 2).unwrap();
+    let before = fs::read(&place.0).unwrap();
+    let items = journal.map([0, 1, 7, 3], |n: u64| n * 2).unwrap_err();
+    assert!(
+        matches!(items, JournalError::OtherItem { index: 2, .. }),
+        "{items}"
+    );
+    let short = journal.map(0..9, |n: u64| n * 2).unwrap_err();
+    assert!(
+        matches!(
+            short,
+            JournalError::ShorterList {
+                index: 9,
+                length: 9,
+                ..
+            }
+        ),
+        "{short}"
+    );
+    let name = Inline
+        .journal(&place.0)
+        .function("treble", 1)
+        .map(0..10, |n: u64| n * 3);
+    let name = name.unwrap_err();
+    assert!(
+        matches!(
+            &name,
+            JournalError::OtherMap {
+                what: "function",
+                ..
+            }
+        ),
+        "{name}"
+    );
+    assert!(
+        name.to_string()
+            .contains("its function is `double`, not `treble`"),
+        "{name}"
+    );
+    let version = Inline
+        .journal(&place.0)
+        .function("double", 2)
+        .map(0..10, |n: u64| n * 2);
+    assert!(matches!(
+        version,
+        Err(JournalError::OtherMap {
+            what: "version",
+            ..
+        })
+    ));
+    let types = journal.map(0..10, |n: i64| n * 2);
+    assert!(matches!(
+        types,
+        Err(JournalError::OtherMap {
+            what: "argument type",
+            ..
+        })
+    ));
+    let types = journal.map(0..10, |n: u64| n as f64);
+    assert!(matches!(
+        types,
+        Err(JournalError::OtherMap {
+            what: "result type",
+            ..
+        })
+    ));
+    let after = fs::read(&place.0).unwrap();
+    assert!(after.starts_with(&before), "nothing is lost");
+    assert_eq!(journal.map(0..10, |n: u64| n * 2).unwrap()[9], 18);
+    fs::write(&place.0, "some text of another program").unwrap();
+    let text = journal.map(0..10, |n: u64| n * 2);
+    assert!(matches!(text, Err(JournalError::NoJournal(_))));
+    assert_eq!(fs::read(&place.0).unwrap(), b"some text of another program");
+}
+
+/// At every length, and with a damaged byte at every place.
+fn whatever_was_cut_goes_on_and_what_is_damaged_is_refused() {
+    let place = Place::new("cut");
+    let journal = Inline.journal(&place.0);
+    let double = |n: u64| n * 2;
+    let expected: Vec<u64> = (0..5).map(double).collect();
+    journal.map(0..5, double).unwrap();
+    let whole = fs::read(&place.0).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&place.0, &whole[..length]).unwrap();
+        assert_eq!(
+            journal.map(0..5, double).unwrap(),
+            expected,
+            "cut at {length}"
+        );
+    }
+    let (mut refused, mut cut) = (0, 0);
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&place.0, &damaged).unwrap();
+        match journal.map(0..5, double) {
+            Ok(results) => {
+                assert_eq!(results, expected, "damaged at {at}");
+                cut += 1;
+            }
+            Err(JournalError::Damaged { offset, .. }) => {
+                assert!(offset <= at as u64);
+                assert_eq!(fs::read(&place.0).unwrap(), damaged, "it was not changed");
+                refused += 1;
+            }
+            Err(JournalError::NoJournal(_)) => assert!(at < 18),
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
+    assert!(refused > cut && cut > 0, "{refused} refused, {cut} cut");
+}
+
+fn errors_are_not_recorded() {
+    let place = Place::new("errors");
+    let journal = Inline.journal(&place.0);
+    let odd = |n: u64| if n % 2 == 1 { Err(n) } else { Ok(n) };
+    journal.map(0..10, odd).unwrap();
+    assert_eq!(journal.recorded().unwrap(), 5);
+    let place = Place::new("panics");
+    let procs = ProcessPool::with_workers(2).unwrap();
+    let call = || procs.call(|n: u64| if n == 3 { std::process::abort() } else { n });
+    let each = call().journal(&place.0).map_each(0..6).unwrap();
+    assert_eq!(each.iter().filter(|result| result.is_ok()).count(), 5);
+    assert!(matches!(
+        each[3],
+        Err(JournalError::Task(TaskError::WorkerDied(_)))
+    ));
+    assert_eq!(call().journal(&place.0).recorded().unwrap(), 5);
+    assert!(matches!(
+        call().journal(&place.0).map(0..6),
+        Err(JournalError::Task(_))
+    ));
+}
+
+fn large_results_are_beside_it() {
+    let place = Place::new("large");
+    let journal = Inline.journal(&place.0);
+    let make = |n: u64| Bulk::from(vec![n; 300_000]);
+    journal.map(0..3, make).unwrap();
+    assert!(fs::metadata(&place.0).unwrap().len() < 10_000);
+    let again = journal
+        .map(0..3, |_: u64| -> Bulk<u64> { unreachable!() })
+        .unwrap();
+    assert_eq!((again[2].len(), again[2][299_999]), (300_000, 2));
+    // One that is damaged is computed again.
+    let large = format!("{}.items/1", place.0.display());
+    let mut bytes = fs::read(&large).unwrap();
+    bytes[1_000_000] ^= 1;
+    fs::write(&large, bytes).unwrap();
+    let again = journal.map(0..3, |n: u64| Bulk::from(vec![n + 10; 2])).unwrap();
+    assert_eq!(
+        (again[0].len(), again[1][0], again[2].len()),
+        (300_000, 11, 300_000)
+    );
+}
+
+fn one_writer() {
+    let place = Place::new("writer");
+    let journal = Inline.journal(&place.0);
+    let mut first = journal.imap(0.., |n: u64| n).unwrap();
+    assert_eq!(first.next().unwrap().unwrap(), 0);
+    assert!(matches!(
+        journal.map(0..3, |n: u64| n),
+        Err(JournalError::InUse(_))
+    ));
+    drop(first);
+    assert_eq!(journal.map(0..100_000, |n: u64| n).unwrap().len(), 100_000);
+}
+
+/// A full disk: what cannot be recorded is computed all the same.
+#[cfg(target_os = "linux")]
+fn a_disk_that_is_full_costs_only_the_recording() {
+    static REPORTS: AtomicUsize = AtomicUsize::new(0);
+    let place = Place::new("full");
+    let items = PathBuf::from(format!("{}.items", place.0.display()));
+    fs::write(&items, "in the way of the folder").unwrap();
+    let journal = Inline.journal(&place.0).on_trouble(|trouble| {
+        assert!(
+            trouble.to_string().contains("records nothing more"),
+            "{trouble}"
+        );
+        REPORTS.fetch_add(1, Ordering::Relaxed);
+    });
+    let sizes = journal
+        .map([1, 2_000_000, 3, 2_000_000], |n: usize| vec![0u8; n])
+        .unwrap();
+    assert_eq!(sizes.iter().map(Vec::len).sum::<usize>(), 4_000_004);
+    assert_eq!(REPORTS.load(Ordering::Relaxed), 1);
+    fs::remove_file(&items).unwrap();
+}
+
+fn pause_of(index: u64) -> u64 {
+    std::thread::sleep(Duration::from_micros(200));
+    index * index
+}
+
+/// The child of `every_moment_of_death`: items of 0.2 ms, whose results are noted in a file each.
+fn child_maps(path: &Path) {
+    let pool = ThreadPool::with_threads(2);
+    let all = pool
+        .journal(path)
+        .synced(Duration::from_secs(1))
+        .map(0..2_000, pause_of)
+        .unwrap();
+    assert!(all.iter().zip(0..).all(|(square, n)| *square == n * n));
+    println!("complete");
+}
+
+fn again(what: &str, path: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .arg("--child")
+        .arg(what)
+        .arg(path)
+        .stdout(Stdio::piped());
+    command
+}
+
+/// Kills the whole program at many moments; it ends, with every result.
+fn every_moment_of_death() {
+    let place = Place::new("deaths");
+    let rounds: u64 = std::env::var("TREFOIL_KILLS").map_or(20, |count| count.parse().unwrap());
+    let (mut recorded, mut whole) = (0, 0);
+    for round in 0..rounds {
+        let mut child = again("maps", &place.0).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(3_000 + round * 7_919 % 40_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let now = Inline.journal(&place.0).recorded().unwrap();
+        assert!(now >= recorded, "results were lost: {now} after {recorded}");
+        recorded = now;
+        if recorded == 2_000 {
+            whole += 1;
+            recorded = 0;
+            place.clear();
+        }
+    }
+    let end = again("maps", &place.0).output().unwrap();
+    assert!(end.status.success());
+    assert_eq!(end.stdout, b"complete\n");
+    assert!(rounds < 500 || whole > 0);
+    // Each result is there once.
+    let file = fs::read(&place.0).unwrap();
+    assert_eq!(Inline.journal(&place.0).recorded().unwrap(), 2_000);
+    assert!(file.len() < 2_000 * 64 + 10_000, "{}", file.len());
+}
+
+/// The child of `a_poisonous_item_is_blamed`.
+fn child_dies(path: &Path) {
+    let poison = |n: u64| {
+        if n == 37 {
+            std::process::abort();
+        }
+        n
+    };
+    let pool = ThreadPool::with_threads(2);
+    let each = pool
+        .journal(path)
+        .blame_after(3)
+        .map_each(0..100, poison)
+        .unwrap();
+    let blamed: Vec<usize> = each
+        .iter()
+        .filter_map(|result| match result {
+            Err(JournalError::Blamed { index, deaths: 3 }) => Some(*index),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(blamed, [37]);
+    assert_eq!(each.iter().filter(|result| result.is_ok()).count(), 99);
+    println!("complete");
+}
+
+fn a_poisonous_item_is_blamed() {
+    let place = Place::new("poison");
+    for _ in 0..3 {
+        let death = again("dies", &place.0)
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!death.status.success());
+    }
+    let end = again("dies", &place.0).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&end.stdout), "complete\n");
+}
+
+fn main() {
+    trefoil::init();
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, flag, what, path] = &arguments[..]
+        && flag == "--child"
+    {
+        match &**what {
+            "maps" => child_maps(Path::new(path)),
+            _ => child_dies(Path::new(path)),
+        }
+        return;
+    }
+    let tests: [(&str, fn()); 9] = [
+        ("nothing_runs_twice", nothing_runs_twice),
+        ("another_map_is_refused", another_map_is_refused),
+        (
+            "whatever_was_cut",
+            whatever_was_cut_goes_on_and_what_is_damaged_is_refused,
+        ),
+        ("errors_are_not_recorded", errors_are_not_recorded),
+        ("large_results_are_beside_it", large_results_are_beside_it),
+        ("one_writer", one_writer),
+        #[cfg(target_os = "linux")]
+        (
+            "a_disk_that_is_full",
+            a_disk_that_is_full_costs_only_the_recording,
+        ),
+        ("every_moment_of_death", every_moment_of_death),
+        ("a_poisonous_item_is_blamed", a_poisonous_item_is_blamed),
+    ];
+    for (name, test) in tests {
+        if arguments.get(1).is_none_or(|filter| name.contains(filter)) {
+            print!("test {name} ... ");
+            test();
+            println!("ok");
+        }
+    }
+}
