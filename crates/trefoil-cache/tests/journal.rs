@@ -218,7 +218,9 @@ fn large_results_are_beside_it() {
     let mut bytes = fs::read(&large).unwrap();
     bytes[1_000_000] ^= 1;
     fs::write(&large, bytes).unwrap();
-    let again = journal.map(0..3, |n: u64| Bulk::from(vec![n + 10; 2])).unwrap();
+    let again = journal
+        .map(0..3, |n: u64| Bulk::from(vec![n + 10; 2]))
+        .unwrap();
     assert_eq!(
         (again[0].len(), again[1][0], again[2].len()),
         (300_000, 11, 300_000)
