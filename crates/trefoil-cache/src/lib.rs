@@ -1,3 +1,5 @@
+//! Results on a disk, for the executors of [trefoil](https://docs.rs/trefoil).
+//!
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 

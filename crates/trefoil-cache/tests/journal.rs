@@ -1,6 +1,6 @@
 //! Journals: going on after an end at any moment, what is refused, blame, one writer.
 //!
-//! The program is run again as a child that is killed: `harness = false`, since `main` must be ours.
+//! The program is run again as a child that is killed: so `main` must be ours.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -63,8 +63,8 @@ impl<A: Portable, R: Portable, E: Executor + ?Sized> Runs<A, R> for OnExecutor<'
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait CachedCall<A, R>: Runs<A, R> + Sized {
-    /// The same call, of which only the items that `function`'s cache lacks are executed. `function`
-    /// should have this call's function.
+    /// The same call, of which only the items are executed that the cache lacks. `function` should
+    /// have the function of this call.
     fn cached(self, function: &Function<A, R>) -> Cached<'_, Self, A, R> {
         Cached { on: self, function }
     }

@@ -1,13 +1,13 @@
 //! The format of one entry.
 //!
 //! ```text
-//! MAGIC (8) · mark (32) · created, ns since 1970 (8) · took, ns (8) · length (8) · result · check (16)
+//! MAGIC (8) · mark (32) · created (8) · took (8) · length (8) · result · check (16)
 //! ```
 //!
-//! Numbers are little-endian. The check is the beginning of the BLAKE3 hash of everything before
-//! it. The mark is a hash of
-//! function, generation and key: a file under a wrong name is not believed. The result is encoded by
-//! `postcard-described`, which reads nothing as another type.
+//! Numbers are little-endian; the times are ns, `created` since 1970. The
+//! check is the beginning of the BLAKE3 hash of everything before it. The mark is a hash of
+//! function, generation and key: a file under a wrong name is not believed. The result is encoded
+//! by `postcard-described`, which reads nothing as another type.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
