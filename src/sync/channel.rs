@@ -29,7 +29,6 @@
 // `async-channel`'s, with this crate's waits (see `mutex.rs`). Tests: `tests/sync/sync.rs`,
 // `tests/sync/refused.rs`.
 
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -66,7 +65,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 fn ends<T>(
     (sender, inside): (async_channel::Sender<T>, async_channel::Receiver<T>),
 ) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(());
+    let shared = Some(Arc::new(()));
     (Sender(sender), Receiver { inside, shared })
 }
 
@@ -80,20 +79,27 @@ pin_project_lite::pin_project! {
     pub struct Receiver<T> {
         #[pin]
         inside: async_channel::Receiver<T>,
-        // Every receiver has a clone; `Arc::into_inner` decides which of them is the last.
-        shared: Arc<()>,
+        // Every receiver has a clone; `Arc::into_inner` decides which of them is the last. `None`
+        // only while it is dropped.
+        shared: Option<Arc<()>>,
     }
 
     impl<T> PinnedDrop for Receiver<T> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if Arc::into_inner(mem::take(this.shared)).is_some() {
-                this.inside.close();
-                let queued = Queued(&this.inside);
-                while queued.0.try_recv().is_ok() {}
+            if this.shared.take().and_then(Arc::into_inner).is_some() {
+                drain(&this.inside);
             }
         }
     }
+}
+
+/// Closes the channel and drops its items.
+#[cold]
+fn drain<T>(inside: &async_channel::Receiver<T>) {
+    inside.close();
+    let queued = Queued(inside);
+    while queued.0.try_recv().is_ok() {}
 }
 
 /// Drops the items that are left when the destructor of another has panicked.
