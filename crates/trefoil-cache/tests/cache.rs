@@ -375,7 +375,8 @@ fn async_functions() {
             std::future::pending::<()>().await; // the second is dropped
         }
         let (completer, task) = trefoil::Completer::new();
-        std::thread::spawn(move || completer.complete(Ok(n * 2)));
+        let later = std::thread::Builder::new();
+        later.spawn(move || completer.complete(Ok(n * 2))).unwrap();
         task.await.unwrap()
     });
     let all = EventLoop::new().unwrap().block_on(async {
@@ -405,7 +406,7 @@ fn keys_may_be_chosen() {
     let folder = Folder::new("keyed");
     let cache = folder.open();
     let lengths = cache.function("length", 1, |text: String| text.len());
-    let lengths = lengths.keyed_by(|text| text.len());
+    let lengths = lengths.keyed_by(String::len);
     assert!(lengths.call(&"abc".to_owned()).unwrap().is_computed());
     assert!(lengths.call(&"xyz".to_owned()).unwrap().is_hit());
 }

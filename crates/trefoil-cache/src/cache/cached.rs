@@ -10,7 +10,7 @@ use std::iter;
 use std::time::Duration;
 
 use trefoil::process::{Portable, ProcessCall};
-use trefoil::{Executor, Task, TaskError};
+use trefoil::{CancelOnDrop, Executor, Task, TaskError};
 
 use super::CacheError;
 use super::function::Function;
@@ -37,7 +37,7 @@ impl<A: Portable, R: Portable, E: Executor + ?Sized> Runs<A, R> for OnExecutor<'
     fn run(&self, items: Vec<A>, f: fn(A) -> R) -> impl Iterator<Item = Result<R, TaskError>> {
         let tasks = items.into_iter().map(|item| self.0.submit(item, f));
         let tasks: Vec<_> = tasks.map(Task::cancel_on_drop).collect();
-        tasks.into_iter().map(|task| task.join())
+        tasks.into_iter().map(CancelOnDrop::join)
     }
 }
 
