@@ -66,7 +66,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// `Unsupported` for a directory, and for a regular file: they never block and cannot be
     /// waited for; see [`fs`](super::fs). `InvalidInput` if the descriptor is closed. The error
-    /// drops `inner`.
+    /// drops `inner`; [`try_new`](Self::try_new) returns it.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -78,10 +78,31 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(inner: T) -> io::Result<Self> {
-        waitable(inner.as_fd())?;
-        Ok(Self {
-            source: Source::new(inner),
-        })
+        Self::try_new(inner).map_err(|(_, error)| error)
+    }
+
+    /// Like [`new`](Self::new), but gives the descriptor back if it cannot be waited for.
+    ///
+    /// # Errors
+    ///
+    /// Those of `new`, with `inner`.
+    ///
+    /// ```
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// let file = std::fs::File::open(std::env::current_exe()?)?;
+    /// let (file, error) = AsyncFd::try_new(file).unwrap_err();
+    /// assert!(error.to_string().contains("regular file"));
+    /// assert!(file.metadata()?.len() > 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_new(inner: T) -> Result<Self, (T, io::Error)> {
+        match waitable(inner.as_fd()) {
+            Ok(()) => Ok(Self {
+                source: Source::new(inner),
+            }),
+            Err(error) => Err((inner, error)),
+        }
     }
 
     /// Waits until a read would not block: there is data, or the end, or a pending error. As long

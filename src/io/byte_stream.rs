@@ -393,6 +393,30 @@ macro_rules! reads {
             pub fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 self.source().try_read(&mut [std::io::IoSliceMut::new(buffer)])
             }
+
+            /// Like [`try_read`](Self::try_read), into several buffers, one after another.
+            ///
+            /// # Errors
+            ///
+            /// Those of `try_read`.
+            ///
+            /// ```
+            /// use std::io::IoSliceMut;
+            ///
+            /// let (near, far) = trefoil::io::UnixStream::pair()?;
+            /// far.try_write(b"abc")?;
+            /// let (mut first, mut rest) = ([0; 1], [0; 8]);
+            /// let buffers = &mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut rest)];
+            /// assert_eq!(near.try_read_vectored(buffers)?, 3);
+            /// assert_eq!((&first, &rest[..2]), (b"a", &b"bc"[..]));
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn try_read_vectored(
+                &self,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::io::Result<usize> {
+                self.source().try_read(buffers)
+            }
         }
 
         $crate::io::readiness::readable!($type);
@@ -529,6 +553,29 @@ macro_rules! writes {
             /// ```
             pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.source().try_write(&[std::io::IoSlice::new(bytes)])
+            }
+
+            /// Like [`try_write`](Self::try_write), from several slices, one after another.
+            ///
+            /// # Errors
+            ///
+            /// Those of `try_write`.
+            ///
+            /// ```
+            /// use std::io::IoSlice;
+            ///
+            /// let (near, far) = trefoil::io::UnixStream::pair()?;
+            /// assert_eq!(near.try_write_vectored(&[IoSlice::new(b"a"), IoSlice::new(b"bc")])?, 3);
+            /// let mut bytes = [0; 8];
+            /// assert_eq!(far.try_read(&mut bytes)?, 3);
+            /// assert_eq!(&bytes[..3], b"abc");
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn try_write_vectored(
+                &self,
+                slices: &[std::io::IoSlice<'_>],
+            ) -> std::io::Result<usize> {
+                self.source().try_write(slices)
             }
         }
 
