@@ -12,11 +12,7 @@ use tokio_util::compat::{
     TokioAsyncWriteCompatExt,
 };
 use trefoil::io as ours;
-pub use trefoil::io::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
-
-/// A name that the tests import; those that use it are left out.
-#[derive(Debug)]
-pub struct Interest;
+pub use trefoil::io::{Interest, Stderr, Stdin, Stdout, stderr, stdin, stdout};
 
 /// Between tokio's traits inside and outside.
 #[derive(Debug)]
