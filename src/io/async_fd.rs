@@ -1,7 +1,7 @@
 //! Waits on the loop for any descriptor.
 //!
 //! 1. [`AsyncFd::readable`] asks the kernel whether a read would block, and waits if it would (see
-//!    `readiness`).
+//!    `readiness`). [`AsyncFd::ready`] waits for priorities and errors as well.
 //! 2. Other code may close its descriptor while it is watched, and then no edge would ever follow.
 //!    So before a wait the kernel is asked whether the descriptor is still open.
 //! 3. The descriptor may stay open when the `AsyncFd` is dropped, so it is deregistered at once, on
@@ -12,6 +12,9 @@
 //!
 //! Checked by `tests/io/`.
 
+mod interest;
+
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
@@ -19,12 +22,15 @@ use std::task::{Context, Poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 
-use super::readiness::closed;
+use super::readiness::{closed, would_not_block};
 use super::source::Source;
 use crate::event_loop::Direction;
+use crate::sys::interest::watches_file;
+use crate::sys::poller::Reports;
+pub use interest::Interest;
 
 /// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, another
-/// crate's socket.
+/// crate's socket, a file of the kernel that reports changes.
 ///
 /// It only waits; read and write with the calls that suit the descriptor. `T` owns or borrows it:
 /// an `OwnedFd`, a `std` type, a `BorrowedFd`, a reference. An `AsyncFd` changes nothing about the
@@ -33,10 +39,6 @@ use crate::event_loop::Direction;
 /// It belongs to the loop of its first use. One loop watches a descriptor once: a second `AsyncFd`
 /// for the same number on the same loop is an error (`AlreadyExists`) when it would have to wait. A
 /// duplicate of the descriptor is another descriptor.
-///
-/// What is neither data nor room (a changed file in `/proc` or `/sys`, an edge of a GPIO line) is
-/// waited for through an `epoll` of your own, with `EPOLLPRI`: an `epoll` is readable while it has
-/// an event.
 ///
 /// ```
 /// use std::io::{Read, Write, pipe};
@@ -64,7 +66,8 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a directory, and for a regular file: they never block and cannot be
+    /// `Unsupported` for a directory, and for a regular file, unless it is one of the Linux
+    /// kernel's (in `/proc` or `/sys`) that reports changes: the others never block and cannot be
     /// waited for; see [`fs`](super::fs). `InvalidInput` if the descriptor is closed. The error
     /// drops `inner`; [`try_new`](Self::try_new) returns it.
     ///
@@ -109,7 +112,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// as that is so, it completes at once each time.
     ///
     /// (An entry in a socket's error queue is no data, but the system reports it like an error. If
-    /// that is all there is, this completes once for each report.)
+    /// that is all there is, this completes once for each report; to wait for it,
+    /// [`ready`](Self::ready) has [`Interest::ERROR`].)
     ///
     /// If other code may read first, make the descriptor non-blocking.
     ///
@@ -166,6 +170,42 @@ impl<T: AsFd> AsyncFd<T> {
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
         self.ready_to(Direction::Write).await
+    }
+
+    /// Waits until one of `interest` is reported; returns those that are.
+    ///
+    /// `READABLE` and `WRITABLE` are states, as with [`readable`](Self::readable) and
+    /// [`writable`](Self::writable). `PRIORITY` and `ERROR` are events: each report of the system
+    /// completes one wait, also one that begins later. So a wait may complete for something that
+    /// other code has handled since. The first wait finds what is there already.
+    ///
+    /// A trigger in `/proc/pressure` is forgotten by the system when it is asked, so wait for it
+    /// with `PRIORITY` alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no report.
+    ///
+    /// ```
+    /// use trefoil::io::{AsyncFd, Interest};
+    ///
+    /// trefoil::run(async {
+    ///     let (reader, writer) = std::io::pipe()?;
+    ///     drop(reader);
+    ///     let writer = AsyncFd::new(writer)?;
+    ///     let found = writer.ready(Interest::ERROR | Interest::READABLE).await?;
+    ///     assert!(found.contains(Interest::ERROR)); // nobody reads
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
+        self.refuse_closed()?;
+        self.any(interest).await
     }
 
     /// [`readable`](Self::readable) for a future written by hand; only the latest caller is woken.
@@ -271,6 +311,45 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.writing(op).await
     }
 
+    /// Waits until one of `interest` is reported; returns those that are.
+    async fn any(&self, interest: Interest) -> io::Result<Interest> {
+        let wanted = Reports {
+            priority: interest.contains(Interest::PRIORITY),
+            error: interest.contains(Interest::ERROR),
+        };
+        let mut reports = self.source.operation(Direction::Read);
+        let mut sides = [
+            (Interest::READABLE, Direction::Read),
+            (Interest::WRITABLE, Direction::Write),
+        ]
+        .map(|(kind, direction)| (kind, direction, self.source.operation(direction)));
+        poll_fn(|cx| {
+            let mut found = Interest::NONE;
+            if wanted != Reports::default()
+                && let Poll::Ready(taken) = reports.poll_reports(cx, wanted)?
+            {
+                let kinds = [
+                    (taken.priority, Interest::PRIORITY),
+                    (taken.error, Interest::ERROR),
+                ];
+                for (_, kind) in kinds.into_iter().filter(|(taken, _)| *taken) {
+                    found |= kind;
+                }
+            }
+            for (kind, direction, operation) in &mut sides {
+                let ask = |io: &T| would_not_block(io, *direction);
+                if interest.contains(*kind) && operation.poll(cx, ask)?.is_ready() {
+                    found |= *kind;
+                }
+            }
+            match found {
+                Interest::NONE => Poll::Pending,
+                found => Poll::Ready(Ok(found)),
+            }
+        })
+        .await
+    }
+
     async fn ready_to(&self, direction: Direction) -> io::Result<()> {
         self.refuse_closed()?;
         self.source.ready(direction).await
@@ -343,7 +422,7 @@ fn waitable(fd: BorrowedFd<'_>) -> io::Result<()> {
     };
     let name = match kind {
         FileType::Directory => "directory",
-        FileType::RegularFile => "regular file",
+        FileType::RegularFile if !watches_file(fd)? => "regular file",
         _ => return Ok(()),
     };
     Err(io::Error::new(

@@ -38,7 +38,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! On Windows there are no Unix sockets, no [`Signal`] and no [`AsyncFd`], but [`ctrl_c()`] works.
+//! On Windows there are no Unix sockets, no [`Signal`], no [`AsyncFd`] and no [`Interest`], but
+//! [`ctrl_c()`] works.
 //!
 //! # Which loop
 //!
@@ -106,7 +107,7 @@ pub(crate) use byte_stream::{ByteDescriptor, ByteStream};
 pub(crate) use source::Source;
 
 #[cfg(unix)]
-pub use async_fd::AsyncFd;
+pub use async_fd::{AsyncFd, Interest};
 pub use buf_reader::BufReader;
 pub use buf_writer::BufWriter;
 pub use child::Child;

@@ -10,6 +10,9 @@
 //! error, or else that there is an entry in the error queue, and the call would block. Only that
 //! call would find out, and it would take the error. So this answer counts once for each event.
 //!
+//! Priorities and errors as such are taken from the events: some files of the kernel forget a
+//! priority when they are asked.
+//!
 //! The macros write the public methods. These differ only in the type.
 //!
 //! Checked by `tests/io/`.
@@ -42,7 +45,7 @@ impl<T: AsFd> Source<T> {
 
 /// Asks whether a call would block; if so, returns `WouldBlock`. With a pending error, or a peer
 /// that is gone, it does not block.
-fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed<()>> {
+pub(super) fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed<()>> {
     let event = match direction {
         Direction::Read => PollFlags::IN,
         Direction::Write => PollFlags::OUT,

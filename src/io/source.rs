@@ -35,6 +35,7 @@ use rustix::io::ioctl_fionbio;
 
 use crate::event_loop::{Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, current};
 use crate::sys::interest::refusal;
+use crate::sys::poller::Reports;
 use crate::sys::sockets::quiet;
 
 /// An object with a non-blocking descriptor.
@@ -334,6 +335,28 @@ pub(super) struct Operation<'a, T: AsFd> {
 }
 
 impl<T: AsFd> Operation<'_, T> {
+    /// Ready with those `wanted` that an event has reported and no task has taken. For an operation
+    /// that reads, in place of [`poll`](Self::poll).
+    pub(super) fn poll_reports(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: Reports,
+    ) -> Poll<io::Result<Reports>> {
+        let (local, bound) = self.source.bind()?;
+        let key = match bound.key.get() {
+            Some(&key) => key,
+            None => self.source.register(&local, bound, self.direction)?,
+        };
+        if self.number == SHARED {
+            self.number = local.next_number();
+        }
+        let share = Some(&bound.shares[self.direction as usize]);
+        let reports = local.poll_fairly(share, &mut self.refusal, cx, |cx| {
+            local.poll_reports(key, wanted, self.number, cx)
+        });
+        reports.map(Ok)
+    }
+
     pub(super) fn poll<R>(
         &mut self,
         cx: &mut Context<'_>,

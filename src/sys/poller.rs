@@ -53,6 +53,15 @@ impl Readiness {
     }
 }
 
+/// What an event reports besides data, room and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Reports {
+    /// Urgent data, or whatever else the source means by a priority.
+    pub(crate) priority: bool,
+    /// An error, or an entry of an error queue.
+    pub(crate) error: bool,
+}
+
 /// One set of watched descriptors, for any thread.
 #[derive(Debug)]
 pub(crate) struct Poller {
@@ -137,14 +146,18 @@ impl PollerWait {
         }
     }
 
-    /// The events of the last wait: the token, and the readiness to read and to write.
-    pub(crate) fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2])> {
+    /// The events of the last wait: the token, the readiness to read and to write, and the rest.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2], Reports)> {
         self.found.iter().map(|event| {
             let failed = event.is_error();
             let no_read_edge = event.is_read_closed() || event.is_priority() || failed;
             let read = Readiness::new(event.is_readable(), no_read_edge);
             let write = Readiness::new(event.is_writable(), event.is_write_closed() || failed);
-            (event.token().0, [read, write])
+            let reports = Reports {
+                priority: event.is_priority(),
+                error: failed,
+            };
+            (event.token().0, [read, write], reports)
         })
     }
 }
@@ -165,7 +178,8 @@ mod tests {
         wait.wait(Some(Duration::ZERO)).unwrap();
         let writable: Vec<_> = wait.events().collect();
         let write = Readiness::new(true, false);
-        assert_eq!(writable, [(7, [Readiness::default(), write])]);
+        let reports = Reports::default();
+        assert_eq!(writable, [(7, [Readiness::default(), write], reports)]);
 
         for (pause, least) in [(300, 300), (2_300, 2_000)] {
             let start = Instant::now();
@@ -177,7 +191,7 @@ mod tests {
 
         near.write_all(b"x").unwrap();
         wait.wait(None).unwrap();
-        let read = |wait: &PollerWait| wait.events().next().map(|(_, [read, _])| read);
+        let read = |wait: &PollerWait| wait.events().next().map(|(_, [read, _], _)| read);
         assert_eq!(read(&wait), Some(Readiness::new(true, false)));
         drop(near);
         // An event also ends a wait whose last part is waited for exactly.

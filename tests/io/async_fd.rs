@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use trefoil::io::AsyncFd;
+use trefoil::io::{AsyncFd, Interest};
 use trefoil::time::{sleep, timeout};
 use trefoil::{EventLoop, run, spawn, yield_now};
 
@@ -319,6 +319,70 @@ fn off_its_loop_it_is_an_error_and_dropping_is_safe_anywhere() {
             assert_eq!(count_fds(), before);
         },
     );
+}
+
+/// Regular files by their type, but the kernel reports their changes.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_of_the_kernel_can_be_waited_for() {
+    within_deadline(|| {
+        run(async {
+            let mounts = File::open("/proc/self/mounts").unwrap();
+            let mounts = AsyncFd::try_new(mounts).unwrap();
+            mounts.readable().await.unwrap();
+            let changed = timeout(MOMENT, mounts.ready(Interest::PRIORITY)).await;
+            assert!(changed.is_err(), "{changed:?}");
+            // The descriptor comes back with the error.
+            let file = File::open(std::env::current_exe().unwrap()).unwrap();
+            let (mut file, error) = AsyncFd::try_new(file).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            file.read_exact(&mut [0; 4]).unwrap();
+        });
+    });
+}
+
+/// Urgent data is not readable as long as nothing else is there.
+#[cfg(target_os = "linux")] // elsewhere it is not reported
+#[test]
+fn priorities_and_errors_are_reported_once_each() {
+    use std::net::{TcpListener, TcpStream};
+    within_deadline(|| {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (far, _) = listener.accept().unwrap();
+            let near = Arc::new(AsyncFd::new(near).unwrap());
+            let none = timeout(MOMENT, near.ready(Interest::PRIORITY)).await;
+            assert!(none.is_err(), "{none:?}");
+            let waiting = spawn({
+                let near = near.clone();
+                async move { near.ready(Interest::PRIORITY | Interest::ERROR).await }
+            });
+            yield_now().await;
+            let urgent = |byte| {
+                let flags = rustix::net::SendFlags::OOB;
+                assert_eq!(rustix::net::send(&far, byte, flags), Ok(1));
+            };
+            urgent(b"!");
+            let found = timeout(LONG, waiting).await.unwrap().unwrap().unwrap();
+            assert_eq!(found, Interest::PRIORITY);
+            let again = timeout(MOMENT, near.ready(Interest::PRIORITY)).await;
+            assert!(again.is_err(), "{again:?}");
+            // A report that comes while no task waits for it completes the next wait.
+            urgent(b"?");
+            sleep(MOMENT).await;
+            let found = near.ready(Interest::PRIORITY | Interest::WRITABLE).await;
+            let expected = Interest::PRIORITY | Interest::WRITABLE;
+            assert_eq!(found.unwrap(), expected);
+            // It takes nothing from a reader.
+            (&far).write_all(b"abc").unwrap();
+            let found = timeout(LONG, near.ready(Interest::READABLE)).await;
+            assert_eq!(found.unwrap().unwrap(), Interest::READABLE);
+            near.readable().await.unwrap();
+            drop(far);
+            assert_eq!(format!("{expected:?}"), "WRITABLE | PRIORITY");
+        });
+    });
 }
 
 /// The end of a pipe that nobody reads is an error for its writer, as long as it is so.

@@ -15,6 +15,7 @@ use rustix::fd::BorrowedFd;
 use super::super::reactor::{Asked, Direction, DirectionState, SourceKey};
 use super::super::task_table::{READ, WRITE};
 use super::Local;
+use crate::sys::poller::Reports;
 use crate::task::panic::contain;
 
 impl Local {
@@ -43,6 +44,28 @@ impl Local {
             }
             Some(Asked::Wait) => {}
         }
+        self.wait_for_event(key, direction, number, cx);
+        Poll::Pending
+    }
+
+    /// `Ready` with those of the reports that are `wanted`, if there is one. Otherwise the task is
+    /// registered under `number`.
+    pub(crate) fn poll_reports(
+        &self,
+        key: SourceKey,
+        wanted: Reports,
+        number: u64,
+        cx: &Context<'_>,
+    ) -> Poll<Reports> {
+        let taken = self.with_half(key, Direction::Read, |half| half.take_reports(wanted));
+        match taken {
+            Some(taken) if taken != Reports::default() => return Poll::Ready(taken),
+            _ => self.wait_for_event(key, Direction::Read, number, cx),
+        }
+        Poll::Pending
+    }
+
+    fn wait_for_event(&self, key: SourceKey, direction: Direction, number: u64, cx: &Context<'_>) {
         self.waits_for(match direction {
             Direction::Read => READ,
             Direction::Write => WRITE,
@@ -55,7 +78,6 @@ impl Local {
             outside.note_activity(); // this task did not wait before
         }
         drop(earlier);
-        Poll::Pending
     }
 
     pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {

@@ -92,6 +92,11 @@ fn is_watched(registry: &Registry, number: RawFd, owner: usize) -> bool {
     !matches!(found, Err(Errno::NOENT | Errno::BADF))
 }
 
+/// Whether a regular file is worth a wait: here such a file only reports that it is ready.
+pub(crate) fn watches_file(_fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// The longest wait: one day. (macOS refuses a wait of more than three years.)
 const LONGEST: Duration = Duration::from_secs(86_400);
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::sys::poll::poll;
@@ -57,6 +57,18 @@ impl Sources {
     /// Nothing to do: the kernel reports the next edge by itself.
     #[inline]
     pub(crate) fn rearm(&self, _token: usize) {}
+}
+
+/// Whether the kernel can wait for this regular file, as for some of its own.
+pub(crate) fn watches_file(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // Only `epoll` refuses the others; `poll` calls them ready.
+    let trial = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let nothing = epoll::EventFlags::empty();
+    match epoll::add(trial, fd, epoll::EventData::new_u64(0), nothing) {
+        Ok(()) => Ok(true),
+        Err(Errno::PERM) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by less
