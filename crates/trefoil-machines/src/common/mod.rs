@@ -6,6 +6,8 @@ pub(crate) mod bell;
 pub(crate) mod conversation;
 pub(crate) mod copy;
 #[cfg(feature = "slurm")]
+pub(crate) mod dial;
+#[cfg(feature = "slurm")]
 pub(crate) mod poll;
 pub(crate) mod shell;
 

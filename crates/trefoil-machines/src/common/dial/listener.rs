@@ -1,0 +1,401 @@
+//! The pool's side: a thread that accepts workers, and forwards their streams.
+//!
+//! **Job.** One thread for each pool runs an event loop. It accepts connections, and answers each
+//! in a task of its own; a worker's task then becomes its relay.
+//!
+//! **Strangers.** Any process that reaches the port may connect. At most [`MOST`] connections are in
+//! their handshake at once: a further one ends the oldest. So silent connections keep no worker
+//! out, because a worker's handshake takes only a moment. A worker whose connection was ended so
+//! dials again (`holder`).
+//!
+//! Tests: below; `crates/trefoil-machines/tests/slurm/`.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::unix::net::UnixStream as Local;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+
+use rustix::net::sockopt;
+use trefoil::io::{TcpListener, TcpStream, UnixStream};
+use trefoil::process::Ending;
+use trefoil::{Completer, EventLoop, Task};
+
+use super::handshake::{Hello, LIMIT, answer};
+use super::key::Key;
+use super::relay::{Last, Relay};
+use super::report::Report;
+use super::sealed::Sealed;
+
+/// How many connections may be in their handshake at once.
+const MOST: usize = 256;
+
+/// The size of the buffers of a worker's local sockets.
+const SOCKET: usize = 1 << 20;
+
+/// Listens for the workers of one pool. Its drop ends all of their connections, and with them the
+/// workers.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    address: SocketAddr,
+    /// Its drop ends the thread.
+    over: Option<Completer<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// How a worker's connection has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The worker has ended so. All that it has sent was passed on.
+    Exited(Report),
+    /// Its machine does not answer any more.
+    Cut,
+    /// The connection has ended, and nobody said why.
+    Lost,
+}
+
+/// A worker that has dialled, and has shown that it has the key and is a copy of this program.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) hello: Hello,
+    /// The address of its machine.
+    pub(crate) from: IpAddr,
+    local: Local,
+    outcome: Arc<OnceLock<Outcome>>,
+}
+
+impl Arrived {
+    /// The driver's end of its stream, for `Launched::stream`.
+    pub(crate) fn stream(&self) -> io::Result<Local> {
+        self.local.try_clone()
+    }
+
+    /// How its connection has ended. It is known when its stream ends.
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.get()
+    }
+
+    /// Tells the driver how the worker ended, whose stream has ended (`Launcher::ended`): its
+    /// `name`, and the reason to suppose if its connection was lost.
+    pub(crate) fn explain(&self, ending: &mut Ending, name: &str, supposed: &str) {
+        ending.loses_records = true;
+        match self.outcome() {
+            Some(Outcome::Exited(report)) => {
+                (ending.code, ending.signal) = (report.code, report.signal);
+                ending.stderr = report.stderr.clone();
+                ending.loses_records = false;
+            }
+            Some(Outcome::Cut) => {
+                ending.note = Some(format!("the node of {name} does not answer any more"));
+            }
+            _ => ending.note = Some(format!("its connection has ended: {supposed}")),
+        }
+    }
+
+    /// Ends the worker.
+    pub(crate) fn end(&self) {
+        let _ = self.local.shutdown(Shutdown::Both); // which the relay sees
+    }
+}
+
+impl Listener {
+    /// Starts the thread, which accepts from `listener` the workers that have `key` and this
+    /// `identity` (`Program::identity`), and calls `on_arrival` with each. That must not block.
+    pub(crate) fn new(
+        listener: std::net::TcpListener,
+        key: Key,
+        identity: &'static str,
+        on_arrival: impl Fn(Arrived) + Send + 'static,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (over, is_over) = Completer::<()>::new();
+        let (begins, begun) = mpsc::channel();
+        let run = move || {
+            let made = EventLoop::new();
+            let made = made.and_then(|made| Ok((made, TcpListener::try_from(listener)?)));
+            let (event_loop, listener) = match made {
+                Ok(made) => made,
+                Err(error) => return drop(begins.send(Err(error))),
+            };
+            let _ = begins.send(Ok(()));
+            let reception = Rc::new(Reception {
+                key,
+                identity,
+                on_arrival,
+                strangers: RefCell::default(),
+            });
+            event_loop.block_on(async {
+                trefoil::select! {
+                    _ = is_over => {}
+                    () = reception.accept(&listener) => {}
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("trefoil-dial".to_owned());
+        let thread = thread.spawn(run)?;
+        begun.recv().map_err(io::Error::other)??;
+        Ok(Self {
+            address,
+            over: Some(over),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        drop(self.over.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Prepares a connection: small messages are sent at once, and a machine that is cut off is noticed
+/// after twenty seconds.
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(stream, true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    #[cfg(target_os = "linux")]
+    {
+        const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+        sockopt::set_tcp_keepidle(stream, EVERY)?;
+        sockopt::set_tcp_keepintvl(stream, EVERY)?;
+        sockopt::set_tcp_keepcnt(stream, 3)?;
+        sockopt::set_tcp_user_timeout(stream, 20_000)?;
+    }
+    Ok(())
+}
+
+/// The two ends of a local stream.
+pub(super) fn pair() -> io::Result<(Local, Local)> {
+    let (one, other) = Local::pair()?;
+    for end in [&one, &other] {
+        let _ = sockopt::set_socket_send_buffer_size(end, SOCKET); // (the kernel may allow less)
+    }
+    Ok((one, other))
+}
+
+/// Answers whoever dials.
+struct Reception<F> {
+    key: Key,
+    identity: &'static str,
+    on_arrival: F,
+    strangers: RefCell<Strangers>,
+}
+
+impl<F: Fn(Arrived) + 'static> Reception<F> {
+    async fn accept(self: &Rc<Self>, listener: &TcpListener) {
+        loop {
+            // (After an error that lasts, `accept` itself pauses.)
+            let Ok((stream, from)) = listener.accept().await else {
+                continue;
+            };
+            let mut strangers = self.strangers.borrow_mut();
+            let (own, number) = (self.clone(), strangers.numbers);
+            let task = trefoil::spawn(async move { own.attend(stream, from.ip(), number).await });
+            strangers.admit(task);
+        }
+    }
+
+    /// Answers a connection, and forwards the stream of the worker at its other end.
+    async fn attend(&self, stream: TcpStream, from: IpAddr, number: u64) {
+        let met = async {
+            prepare(&stream).ok()?;
+            let met = answer(stream, &self.key, self.identity, LIMIT).await;
+            met.ok() // it says itself why
+        };
+        let met = met.await;
+        self.strangers.borrow_mut().leave(number);
+        let (Some((sealed, hello)), Ok((local, ours))) = (met, pair()) else {
+            return;
+        };
+        let Ok(ours) = UnixStream::try_from(ours) else {
+            return;
+        };
+        let outcome = Arc::new(OnceLock::new());
+        (self.on_arrival)(Arrived {
+            hello,
+            from,
+            local,
+            outcome: outcome.clone(),
+        });
+        let _ = outcome.set(forward(&sealed, &ours).await);
+        drop(ours); // the driver sees the end now
+    }
+}
+
+/// Forwards a worker's stream until its connection ends.
+async fn forward(sealed: &Sealed, local: &UnixStream) -> Outcome {
+    let relay = Relay::new(local);
+    let (mut sender, mut receiver) = (sealed.sender(), sealed.receiver());
+    let hear = async {
+        let heard = relay.hear(&mut receiver).await;
+        relay.all_delivered().await;
+        heard
+    };
+    // What cannot be sent is no reason to hear no more: the report may be there.
+    let failed = RefCell::new(None);
+    let say = async {
+        *failed.borrow_mut() = relay.say(&mut sender, true).await.err();
+        std::future::pending::<Infallible>().await
+    };
+    let heard = trefoil::select! {
+        heard = hear => heard,
+        never = relay.deliver() => match never {},
+        never = say => match never {},
+    };
+    let is_cut = |error: &io::Error| {
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        matches!(
+            error.kind(),
+            TimedOut | HostUnreachable | NetworkUnreachable
+        )
+    };
+    match heard {
+        Ok(Last::Exit(report)) => Outcome::Exited(report),
+        Ok(Last::End) => Outcome::Lost,
+        Err(error) if is_cut(&error) || failed.borrow().as_ref().is_some_and(is_cut) => {
+            Outcome::Cut
+        }
+        Err(_) => Outcome::Lost,
+    }
+}
+
+/// The connections that are in their handshake, the oldest first.
+#[derive(Debug, Default)]
+struct Strangers {
+    numbers: u64,
+    all: VecDeque<(u64, Task<()>)>,
+}
+
+impl Strangers {
+    /// Adds the task of connection `numbers`. If there are too many, ends the oldest.
+    fn admit(&mut self, task: Task<()>) {
+        if self.all.len() >= MOST
+            && let Some((_, oldest)) = self.all.pop_front()
+        {
+            oldest.cancel();
+        }
+        self.all.push_back((self.numbers, task));
+        self.numbers += 1;
+    }
+
+    /// The handshake of connection `number` has ended.
+    fn leave(&mut self, number: u64) {
+        let place = self
+            .all
+            .binary_search_by_key(&number, |(number, _)| *number);
+        if let Ok(at) = place
+            && let Some((_, task)) = self.all.remove(at)
+        {
+            task.detach();
+        }
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    use super::super::handshake::call;
+    use super::*;
+
+    const IDENTITY: &str = "this program";
+
+    /// A pool's listener, and those who arrive there.
+    fn pool(key: &Key) -> (Listener, mpsc::Receiver<Arrived>) {
+        let (arrives, arrived) = mpsc::channel();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let on_arrival = move |one| drop(arrives.send(one));
+        let listener = Listener::new(listener, key.clone(), IDENTITY, on_arrival).unwrap();
+        (listener, arrived)
+    }
+
+    fn hello() -> Hello {
+        Hello {
+            identity: IDENTITY.to_owned(),
+            name: "12_3".to_owned(),
+            number: 15,
+        }
+    }
+
+    /// A holder whose worker sends back what it gets, and ends when told.
+    fn echo(key: Key, address: SocketAddr) -> io::Result<()> {
+        trefoil::run(async {
+            let stream = TcpStream::connect(address).await?;
+            let sealed = call(stream, &key, &hello(), LIMIT)
+                .await
+                .map_err(io::Error::other)?;
+            let (theirs, ours) = pair()?;
+            thread::Builder::new().spawn(move || {
+                let mut bytes = [0; 70_000];
+                while let Ok(count @ 1..) = (&theirs).read(&mut bytes) {
+                    (&theirs).write_all(&bytes[..count]).unwrap();
+                }
+            })?;
+            let ours = UnixStream::try_from(ours)?;
+            let relay = Relay::new(&ours);
+            let (mut sender, mut receiver) = (sealed.sender(), sealed.receiver());
+            let ends = async {
+                let heard = relay.hear(&mut receiver).await;
+                assert!(matches!(heard, Ok(Last::End)), "{heard:?}");
+                relay.exit(Report {
+                    code: Some(3),
+                    signal: None,
+                    stderr: "bye".to_owned(),
+                });
+                std::future::pending::<Infallible>().await
+            };
+            trefoil::select! {
+                said = relay.say(&mut sender, false) => said,
+                never = relay.deliver() => match never {},
+                never = ends => match never {},
+            }
+        })
+    }
+
+    #[test]
+    fn a_worker_is_heard_and_its_report_comes_before_the_end_of_its_stream() {
+        let key = Key::new().unwrap();
+        let (listener, arrived) = pool(&key);
+        let address = listener.address();
+        let worker = thread::Builder::new()
+            .spawn(move || echo(key, address))
+            .unwrap();
+        let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(arrived.hello, hello());
+        let mut stream = arrived.stream().unwrap();
+        // More than all buffers between here and there hold.
+        let all: Vec<u8> = (0..20_000_000u32).map(|n| (n % 251) as u8).collect();
+        let mut says = stream.try_clone().unwrap();
+        let sent = all.clone();
+        let says = thread::Builder::new()
+            .spawn(move || says.write_all(&sent).unwrap())
+            .unwrap();
+        let mut back = vec![0; all.len()];
+        stream.read_exact(&mut back).unwrap();
+        says.join().unwrap();
+        assert!(back == all);
+        assert_eq!(arrived.outcome(), None);
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        let report = Report {
+            code: Some(3),
+            signal: None,
+            stderr: "bye".to_owned(),
+        };
+        assert_eq!(arrived.outcome(), Some(&Outcome::Exited(report)));
+        worker.join().unwrap().unwrap();
+    }
+}
