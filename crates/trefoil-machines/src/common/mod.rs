@@ -5,7 +5,7 @@
 pub(crate) mod bell;
 pub(crate) mod conversation;
 pub(crate) mod copy;
-#[cfg(feature = "slurm")]
+#[cfg(feature = "dial")]
 pub(crate) mod dial;
 #[cfg(feature = "slurm")]
 pub(crate) mod poll;
@@ -23,4 +23,15 @@ pub(crate) fn build_id(program: &Program) -> Result<&'static str, PoolError> {
                 .to_owned(),
         )
     })
+}
+
+/// A path by which another process finds the file that this process runs; on Linux also if it was
+/// removed or replaced.
+#[cfg(feature = "dial")]
+pub(crate) fn own_path() -> std::io::Result<std::path::PathBuf> {
+    let own = std::path::PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+    match cfg!(target_os = "linux") && own.exists() {
+        true => Ok(own),
+        false => std::env::current_exe(),
+    }
 }

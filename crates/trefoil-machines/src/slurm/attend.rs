@@ -1,9 +1,9 @@
-//! The thread that submits a pool's jobs to Slurm, answers connections, and checks both.
+//! The thread that submits a pool's jobs to Slurm, and checks them.
 //!
 //! **Job.** In each turn it submits jobs for the slots that the driver asks for, and asks `squeue`
 //! about jobs that have not called back: one may have ended, wait in Slurm's queue, or need a copy
-//! of the executable (`node_copy`). It ends what no slot wants, and what is out of reach. Then it
-//! sleeps until the driver rings, a process connects, a copy has ended, or one of these is due.
+//! of the executable (`node_copy`). It ends what no slot wants. Then it sleeps until the driver
+//! rings, a copy has ended, or one of these is due.
 //!
 //! A job ends with its worker, unless Slurm does not notice that (its daemon for the job was
 //! killed, the node is out of reach): then it would hold its place for minutes. So the job of each
@@ -18,7 +18,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,9 +28,8 @@ use super::guard::JobGuard;
 use super::jobs::{Jobs, Listed, Way};
 use super::node_copy::{NodeCopy, trouble};
 use super::sending::{Copies, Sent};
-use super::state::{Arrived, SlurmState, State, UNUSED_LIMIT};
+use super::state::{SlurmState, State, UNUSED_LIMIT};
 use crate::common::poll::poll_patiently;
-use std::thread;
 
 /// How often `squeue` is asked about jobs that have not connected: at first, and at most.
 const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
@@ -41,10 +39,7 @@ const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::f
 /// the words of one failure reach the callers, before jobs are submitted again.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long no connection is accepted after `accept` has failed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often the connections that should carry nothing are checked for errors.
+/// How often it is checked whether anything is too many.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a job may run without calling back: a fifth of the pool's patience, so that a pool
@@ -60,7 +55,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The pool fails after this many jobs ended before they connected, while none has connected.
 const MOST_EARLY_ENDS: usize = 5;
 
-/// The thread that submits jobs, answers connections, and checks both.
+/// The thread that submits jobs, and checks them.
 pub(crate) struct Attending {
     shared: Arc<SlurmState>,
     jobs: Jobs,
@@ -69,7 +64,6 @@ pub(crate) struct Attending {
     copies: Option<Copies>,
     /// Why a job was ended here before it called back, last.
     why_ended: Option<String>,
-    listener: TcpListener,
     /// The clients of `srun`.
     clients: HashMap<String, Child>,
     numbers: u64,
@@ -79,7 +73,6 @@ pub(crate) struct Attending {
     silent: HashMap<String, Instant>,
     /// Jobs that `squeue` did not list last time.
     missing: Vec<String>,
-    next_check: Instant,
     /// Since when the driver has requested no worker.
     unasked: Option<Instant>,
     /// How many jobs in a row have ended before they connected.
@@ -89,25 +82,18 @@ pub(crate) struct Attending {
 }
 
 impl Attending {
-    pub(crate) fn new(
-        shared: Arc<SlurmState>,
-        jobs: Jobs,
-        copy: Option<NodeCopy>,
-        listener: TcpListener,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<SlurmState>, jobs: Jobs, copy: Option<NodeCopy>) -> Self {
         Self {
             shared,
             jobs,
             guard: None,
             copies: copy.map(Copies::new),
             why_ended: None,
-            listener,
             clients: HashMap::new(),
             numbers: 0,
             look: None,
             silent: HashMap::new(),
             missing: Vec::new(),
-            next_check: Instant::now() + CHECK_INTERVAL,
             unasked: None,
             early: 0,
             rests: None,
@@ -121,7 +107,6 @@ impl Attending {
             self.tidy();
             self.end_left();
             self.sleep();
-            self.accept();
         }
         self.finish();
     }
@@ -133,15 +118,11 @@ impl Attending {
             .failed
             .as_ref()
             .map(|(_, since)| *since + FAILURE_PAUSE);
-        let is_calm = state.present.is_empty()
-            && state.ready.is_empty()
-            && state.halves.is_empty()
-            && state.pending.is_empty()
-            && state.wanted() == 0;
+        let is_calm = state.ready.is_empty() && state.pending.is_empty() && state.wanted() == 0;
         let lingers = state.ended.iter().map(|(_, since)| *since + LINGER).min();
         drop(state);
         let look = self.look.map(|(at, _)| at);
-        let next_check = (!is_calm).then_some(self.next_check);
+        let next_check = (!is_calm).then_some(now + CHECK_INTERVAL);
         let rests = self.rests.filter(|at| now < *at);
         let until = fails
             .into_iter()
@@ -151,10 +132,7 @@ impl Attending {
             .chain(lingers)
             .min();
         let timeout = until.map(|at| at.saturating_duration_since(now));
-        let mut fds = vec![
-            PollFd::new(&self.shared.bell, PollFlags::IN),
-            PollFd::new(&self.listener, PollFlags::IN),
-        ];
+        let mut fds = vec![PollFd::new(&self.shared.bell, PollFlags::IN)];
         fds.extend(self.copies.iter().flat_map(Copies::ends));
         poll_patiently(&mut fds, timeout);
         if !fds[0].revents().is_empty() {
@@ -239,7 +217,7 @@ impl Attending {
         };
         let state = self.shared.lock();
         let pending = state.pending.clone();
-        let here: Vec<String> = state.here().map(|arrived| arrived.job.clone()).collect();
+        let here: Vec<String> = state.here().map(|worker| worker.job.clone()).collect();
         drop(state);
         let is_alone = here.is_empty();
         let Some(since) = pending.values().min() else {
@@ -341,7 +319,7 @@ impl Attending {
         };
         for job in self.jobs.running(listed) {
             let state = self.shared.lock();
-            let is_here = state.here().any(|arrived| arrived.job == job.id);
+            let is_here = state.here().any(|worker| worker.job == job.id);
             drop(state);
             if !is_here {
                 copies.begin(&job.id, &job.node);
@@ -384,40 +362,23 @@ impl Attending {
         }
     }
 
-    /// Ends workers that no slot wants, and those whose nodes are out of reach.
+    /// Ends workers that no slot wants.
     fn tidy(&mut self) {
         let now = Instant::now();
         let mut state = self.shared.lock();
-        state
-            .halves
-            .retain(|_, half| now < half.since + UNUSED_LIMIT);
         if state.wanted() > 0 {
             self.unasked = None;
         }
         let unasked = *self.unasked.get_or_insert(now);
         if state.wanted() == 0 && now >= unasked + UNUSED_LIMIT {
             let State { ready, ended, .. } = &mut *state;
-            ready.retain(|arrived| {
-                let stays = now < arrived.since + UNUSED_LIMIT;
-                ended.extend((!stays).then(|| (arrived.submitted.clone(), now)));
+            ready.retain(|worker| {
+                let stays = now < worker.since + UNUSED_LIMIT;
+                ended.extend((!stays).then(|| (worker.submitted.clone(), now)));
                 stays
             });
         }
         let surplus = state.wanted() == 0 && !state.pending.is_empty();
-        if now >= self.next_check {
-            self.next_check = now + CHECK_INTERVAL;
-            for arrived in state.present.values_mut() {
-                // (Not `take_error`: it also reports errors that may pass, such as a temporarily
-                // missing route.)
-                let mut tells = [PollFd::new(&arrived.tells, PollFlags::empty())];
-                poll_patiently(&mut tells, Some(Duration::ZERO));
-                let is_lost = !tells[0].revents().is_empty();
-                if is_lost && !arrived.is_cut {
-                    arrived.is_cut = true;
-                    arrived.end();
-                }
-            }
-        }
         drop(state);
         if surplus && now >= unasked + UNUSED_LIMIT {
             self.jobs.cancel(true);
@@ -483,31 +444,6 @@ impl Attending {
         self.end_jobs(&left);
     }
 
-    fn accept(&self) {
-        loop {
-            let stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => {
-                    // Perhaps no descriptor is left. Polling the listener would return at once,
-                    // again and again.
-                    let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
-                    poll_patiently(&mut bell, Some(ACCEPT_PAUSE));
-                    return;
-                }
-            };
-            let (number, stream) = self.shared.lock().strangers.admit(stream);
-            let shared = self.shared.clone();
-            let answering = thread::Builder::new().name("trefoil-answer".to_owned());
-            if answering
-                .spawn(move || shared.answer(number, stream))
-                .is_err()
-            {
-                self.shared.lock().strangers.leave(number);
-            }
-        }
-    }
-
     fn end_clients(&mut self) {
         for client in self.clients.values_mut() {
             drop(client.stdin.take()); // which ends it
@@ -525,10 +461,9 @@ impl Attending {
         let left = self.jobs.way == Way::Sbatch && !state.ended.is_empty();
         let others = !state.pending.is_empty() || !state.present.is_empty();
         let some = others || !state.ready.is_empty() || left;
-        state.ready.iter().for_each(Arrived::end);
-        state.present.values().for_each(Arrived::end);
+        state.here().for_each(|worker| worker.arrived.end());
         let rest = std::mem::take(&mut *state);
-        state.is_over = true; // for connections in their handshake
+        state.is_over = true; // for those who still dial
         drop(state);
         drop(rest);
         self.end_clients();

@@ -1,16 +1,8 @@
 //! Workers on the nodes of a Slurm cluster.
 //!
-//! **Job.** Slurm starts processes where it finds room, and each of them connects to the pool,
-//! which listens. A thread (`attend`) submits jobs for the slots that the driver wants to
-//! fill, answers new connections (`strangers`, `handshake`), and keeps those that have the pool's
-//! key (`state`). Such a TCP connection is the worker's stream, with nothing in between.
-//!
-//! **Protocol.** The driver *asks* for each slot that it wants to fill, and repeats that every
-//! second until a worker has connected; then it is woken. Each worker has two connections: its
-//! stream, and one that reports the worker's exit (`holder`). The second carries nothing else, so
-//! the kernel's keep-alive finds a node that is cut off, whatever is in transit on the stream. The
-//! pool then shuts the stream down, and everything that the worker was sent and has not answered
-//! counts as begun.
+//! **Job.** Slurm starts processes where it finds room, and each of them dials back to the pool,
+//! over one encrypted connection (`common::dial`). A thread (`attend`) submits jobs for the slots
+//! that the driver wants to fill; another accepts the workers (`state`) and forwards their streams.
 //!
 //! **Secret.** The key goes to the nodes through standard input: in the batch script, which Slurm
 //! shows only to this user and its administrators (`sbatch`), or through `srun`'s standard input.
@@ -29,18 +21,12 @@
 //! Tests: `crates/trefoil-machines/tests/slurm/`, and below.
 
 mod attend;
-mod executable;
 mod guard;
-mod handshake;
-mod holder;
 mod jobs;
 mod launch;
 mod node_copy;
-mod report;
 mod sending;
-mod sockets;
 mod state;
-mod strangers;
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -55,10 +41,9 @@ use std::time::Duration;
 
 use crate::common::bell::Bell;
 use crate::common::build_id;
+use crate::common::dial::{Holding, Key, Listener, hold, random};
 use crate::common::shell::{exports, line, quoted};
 use attend::Attending;
-use handshake::{Key, random};
-use holder::hold;
 use jobs::{Jobs, Secret, Way, job_name, own_address};
 use launch::Connected;
 use node_copy::{NodeCopy, id};
@@ -74,8 +59,10 @@ const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Needs the feature `slurm`, and Slurm's commands on this machine. Slurm places the workers,
 /// queues them, limits and accounts for what they use; the pool gives them work. Each worker is a
 /// Slurm job (with `sbatch`, a task of an array), runs one item at a time, and calls back over
-/// TCP: the nodes must reach this machine. Both sides show that they have the
-/// pool's key; what follows is neither encrypted nor protected from changes.
+/// TCP: the nodes must reach this machine. The connection is encrypted and authenticated in both
+/// directions, with a key that the pool draws and Slurm passes to the nodes
+/// ([Noise](https://noiseprotocol.org), `NNpsk0`). A node that is cut off is noticed after twenty
+/// seconds, and its item fails.
 ///
 /// Workers come and go with the work, within [`nodes`](Self::nodes). An item runs at most once
 /// unless it has a `retry`, as it does locally. What is different stands in
@@ -258,7 +245,7 @@ impl Slurm {
             Way::Srun => format!("$0@{}", id(Way::Srun)),
         };
         script.extend(exports(program.variables()).map_err(PoolError::Launcher)?);
-        let invitation = program.entry(hold, &format!("{address} {job}"))?;
+        let invitation = program.entry(hold_worker, &format!("{address} {job}"))?;
         let (name, value) = (invitation.name(), invitation.value());
         script.extend(format!("export {name}=\"{value}\"; ").bytes());
         script.extend(executable);
@@ -369,28 +356,27 @@ impl Launcher for Slurm {
             is_shared: copy.is_none() || self.directory.is_some(),
         };
         jobs.test().map_err(PoolError::Launcher)?;
-        let listener = self.bind().map_err(PoolError::Launcher)?;
-        listener.set_nonblocking(true)?;
-        let start = self.start_line(program, listener.local_addr()?, copy.as_ref())?;
-        jobs.secret = Secret::new(&start, &key);
-        jobs.sweep();
-        let bell = Bell::new()?;
         let shared = Arc::new(SlurmState {
             state: Mutex::default(),
             come: Condvar::new(),
-            bell,
-            key,
-            identity: program.identity(),
+            bell: Bell::new()?,
             patience: self.patience,
         });
+        let theirs = shared.clone();
+        let listener = self.bind().map_err(PoolError::Launcher)?;
+        let arrive = move |arrived| theirs.arrive(arrived);
+        let listener = Listener::new(listener, key.clone(), program.identity(), arrive)?;
+        let start = self.start_line(program, listener.address(), copy.as_ref())?;
+        jobs.secret = Secret::new(&start, &key);
+        jobs.sweep();
         shared.lock().awaited = least; // until the driver asks itself
         let thread = thread::Builder::new().name("trefoil-slurm".to_owned());
         let theirs = shared.clone();
-        let attend = move || Attending::new(theirs, jobs, copy, listener).attend();
-        let thread = thread.spawn(attend)?;
+        let thread = thread.spawn(move || Attending::new(theirs, jobs, copy).attend())?;
         let connected = Connected {
             shared,
             thread: Some(thread),
+            _listener: listener,
         };
         if least > 0 {
             connected.first().map_err(PoolError::Launcher)?;
@@ -406,6 +392,19 @@ impl Launcher for Slurm {
     fn ended(&self, index: usize, ending: &mut Ending) {
         self.connected().ended(index, ending);
     }
+}
+
+/// On a node: holds a worker. `argument`: the pool's address, and the name of the job.
+fn hold_worker(program: &Program, argument: &str) -> i32 {
+    let (address, name) = argument.split_once(' ').unwrap_or((argument, ""));
+    let number = std::env::var("SLURM_JOB_ID").ok();
+    let holding = Holding {
+        address,
+        name,
+        number: number.and_then(|number| number.parse().ok()).unwrap_or(0),
+        watches_input: false,
+    };
+    hold(program, &holding)
 }
 
 #[cfg(all(test, not(miri)))]

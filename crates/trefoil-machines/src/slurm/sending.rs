@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::executable;
 use super::jobs::words;
 use super::node_copy::NodeCopy;
 use crate::common::conversation::ProgramOutput;
+use crate::common::own_path;
 use crate::common::poll::poll_patiently;
 
 /// How long a copy may be on its way.
@@ -144,7 +144,7 @@ fn send(copy: &NodeCopy, id: &str) -> io::Result<Child> {
     command
         .env("LC_ALL", "C")
         .arg(format!("--jobid={id}"))
-        .arg(executable::path()?)
+        .arg(own_path()?)
         .arg(copy.waiting_place(id));
     command.spawn()
 }

@@ -16,10 +16,9 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream as Local;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +30,7 @@ use trefoil::process::{Program, WorkerStream};
 use trefoil::time::sleep;
 use trefoil::{Completer, EventLoop, Task};
 
+use super::super::own_path;
 use super::handshake::{HandshakeError, Hello, LIMIT, call};
 use super::key::Key;
 use super::listener::{pair, prepare};
@@ -138,8 +138,7 @@ impl Worker {
     /// pipe is closed.
     async fn hear(&self, words: &AsyncFd<ChildStderr>) -> bool {
         let mut buffer = [0; 8192];
-        let read = words.read_with(|words| Ok(rustix::io::read(words, &mut buffer)?));
-        let count = read.await.unwrap_or(0);
+        let count = read(words, &mut buffer).await;
         let _ = io::stderr().write_all(&buffer[..count]);
         let mut tail = self.tail.borrow_mut();
         tail.extend_from_slice(&buffer[..count]);
@@ -247,11 +246,15 @@ async fn input_ends() {
     let Ok(input) = AsyncFd::new(io::stdin()) else {
         return std::future::pending().await;
     };
-    let mut buffer = [0; 512];
-    while let Ok(1..) = input
-        .read_with(|input| Ok(rustix::io::read(input, &mut buffer)?))
-        .await
-    {}
+    while read(&input, &mut [0; 512]).await > 0 {}
+}
+
+/// Reads from what may be blocking, and nobody else reads from. 0: it has ended.
+async fn read(from: &AsyncFd<impl AsFd>, room: &mut [u8]) -> usize {
+    match from.readable().await {
+        Ok(()) => rustix::io::read(from, room).unwrap_or(0),
+        Err(_) => 0,
+    }
 }
 
 /// Starts the program again, as a worker.
@@ -259,7 +262,7 @@ fn start(program: &Program, stream: &Local) -> io::Result<Child> {
     rustix::io::fcntl_setfd(stream, FdFlags::empty())?; // the worker inherits it
     let number = stream.as_raw_fd();
     let invitation = program.invitation(WorkerStream::Descriptors(number, number));
-    let mut command = Command::new(executable()?);
+    let mut command = Command::new(own_path()?);
     let mut arguments = std::env::args_os();
     if let Some(name) = arguments.next() {
         command.arg0(name);
@@ -271,14 +274,4 @@ fn start(program: &Program, stream: &Local) -> io::Result<Child> {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-}
-
-/// A path by which another process finds the file that this process runs; on Linux also if it was
-/// removed or replaced.
-fn executable() -> io::Result<PathBuf> {
-    let own = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
-    match cfg!(target_os = "linux") && own.exists() {
-        true => Ok(own),
-        false => std::env::current_exe(),
-    }
 }

@@ -96,6 +96,21 @@ impl Arrived {
         }
     }
 
+    /// One for tests, with this name.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
+        Self {
+            hello: Hello {
+                identity: String::new(),
+                name: name.to_owned(),
+                number: 0,
+            },
+            from: IpAddr::from([127, 0, 0, 1]),
+            local: pair().unwrap().0,
+            outcome: Arc::default(),
+        }
+    }
+
     /// Ends the worker.
     pub(crate) fn end(&self) {
         let _ = self.local.shutdown(Shutdown::Both); // which the relay sees

@@ -38,8 +38,6 @@
 //!
 //! Tests: in each file; `crates/trefoil-machines/tests/slurm/`.
 
-#![allow(dead_code, unused_imports)] // until Slurm uses it
-
 mod handshake;
 mod holder;
 mod key;
@@ -48,7 +46,6 @@ mod relay;
 mod report;
 mod sealed;
 
-pub(crate) use handshake::Hello;
 pub(crate) use holder::{Holding, hold};
 pub(crate) use key::{Key, random};
 pub(crate) use listener::{Arrived, Listener};
