@@ -3,6 +3,7 @@
 //! ```text
 //! machines table ROUNDS NAME=COMMAND...   asks contenders in turns, and prints a table
 //!
+//! machines dask SCHEDULER_FILE PYTHON     a contender: a pool of six workers on Dask
 //! machines ssh HOST CONFIG                a pool over ssh, with that file of the client's
 //! machines slurm DIRECTORY                a pool of six workers on Slurm
 //! machines here WORKERS                   plain workers of this machine
@@ -31,7 +32,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use trefoil::{Bulk, Executor, ProcessPool};
-use trefoil_machines::{Slurm, Ssh};
+use trefoil_machines::{Dask, Slurm, Ssh};
 
 type Any = Box<dyn Error>;
 
@@ -302,6 +303,11 @@ fn main() -> Result<(), Any> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
+        ["dask", file, python] => {
+            let dask = Dask::scheduler_file(file).python(python).threads(6..=6);
+            let procs = ProcessPool::builder().launcher(dask).build()?;
+            pool(&procs, procs.width(), 20_000)
+        }
         ["ssh", host, config] => {
             let procs = ssh(host, config)?;
             pool(&procs, procs.width(), 20_000)

@@ -66,7 +66,7 @@ if [ -n "$python" ]; then
     mkdir "$work/dask"
     mkfifo "$work/in"
     exec 3<>"$work/in"
-    "$python" tests/dask/cluster.py "$work/dask" 3 --nanny <"$work/in" >"$work/out" 3>&- &
+    "$python" crates/trefoil-machines/tests/dask/cluster.py "$work/dask" 3 --nanny <"$work/in" >"$work/out" 3>&- &
     ends+=($!)
     until grep -q ready "$work/out"; do kill -0 "${ends[-1]}"; sleep 0.1; done
     file=$work/dask/scheduler.json

@@ -7,14 +7,16 @@ use std::io;
 use std::num::NonZeroUsize;
 
 use trefoil::AnyExecutor;
-#[cfg(any(feature = "slurm", feature = "ssh"))]
+#[cfg(any(feature = "dask", feature = "slurm", feature = "ssh"))]
 use trefoil::ProcessPool;
 
 /// The executor with this name: any that [`AnyExecutor`] parses, or a process pool on other
 /// machines:
 /// - `"ssh:node1,node2:8"` with the feature `ssh`: on these hosts, as `Ssh::hosts` takes them;
 /// - `"slurm:8"` with the feature `slurm`: up to eight workers on a Slurm cluster
-///   (`Slurm::sbatch().nodes(1..=8)`).
+///   (`Slurm::sbatch().nodes(1..=8)`);
+/// - `"dask:tls://scheduler:8786"` with the feature `dask`: on the Dask cluster of that scheduler
+///   (`Dask::connect`).
 ///
 /// ```
 /// use trefoil::Executor;
@@ -48,11 +50,17 @@ pub fn executor(name: &str) -> io::Result<AnyExecutor> {
             let pool = ProcessPool::builder().launcher(slurm).build()?;
             Ok(AnyExecutor::Processes(pool))
         }
+        #[cfg(feature = "dask")]
+        Some(("dask", address)) => {
+            let dask = crate::Dask::connect(address);
+            let pool = ProcessPool::builder().launcher(dask).build()?;
+            Ok(AnyExecutor::Processes(pool))
+        }
         _ => name.parse().map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::InvalidInput => {
                 let message = format!(
                     "{error}; or, with trefoil-machines' feature `ssh`, `ssh:HOST,HOST:N`, with \
-                     `slurm` `slurm:N`"
+                     `slurm` `slurm:N`, with `dask` `dask:ADDRESS`"
                 );
                 io::Error::new(error.kind(), message)
             }

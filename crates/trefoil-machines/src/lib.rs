@@ -11,8 +11,10 @@
 #[cfg(not(unix))]
 compile_error!("workers on other machines are started from Unix only");
 
-#[cfg(any(feature = "slurm", feature = "ssh"))]
+#[cfg(any(feature = "dask", feature = "slurm", feature = "ssh"))]
 mod common;
+#[cfg(feature = "dask")]
+mod dask;
 mod executor;
 #[cfg(feature = "slurm")]
 mod slurm;
@@ -23,6 +25,8 @@ mod ssh;
 #[doc = include_str!("../../../docs/MACHINES.md")]
 mod guide {}
 
+#[cfg(feature = "dask")]
+pub use dask::Dask;
 pub use executor::executor;
 #[cfg(feature = "slurm")]
 pub use slurm::Slurm;

@@ -9,10 +9,8 @@
 //!
 //! Tests: `crates/trefoil-machines/tests/ssh/`.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
@@ -59,20 +57,14 @@ pub(crate) fn define(hash: &str) -> String {
 /// Whether there is a command that hashes.
 pub(crate) const CAN_HASH: &str = r#"[ -n "$(hashes </dev/null)" ]"#;
 
+use super::program_name;
 use super::shell::quoted;
 
 /// Sets `$t`, `$d` and `$f`. `all` is the directory of all copies, as a word of the shell's, and
 /// `build` names this one.
 pub(crate) fn place(all: &[u8], build: &str) -> Vec<u8> {
     let copy = format!("; d=$t/copy-{build}; f=$d/");
-    [b"t=", all, copy.as_bytes(), &quoted(&program())].concat()
-}
-
-/// The program's name.
-pub(crate) fn program() -> std::ffi::OsString {
-    let arguments = std::env::args_os().next().unwrap_or_default();
-    let name = Path::new(&arguments).file_name();
-    name.unwrap_or(OsStr::new("program")).to_owned()
+    [b"t=", all, copy.as_bytes(), &quoted(&program_name())].concat()
 }
 
 /// Whether `$t` is a directory of this user's into which no other can write, and no link to one.

@@ -3,13 +3,21 @@
 
 #[cfg(feature = "slurm")]
 pub(crate) mod bell;
+#[cfg(any(feature = "slurm", feature = "ssh"))]
 pub(crate) mod conversation;
+#[cfg(any(feature = "slurm", feature = "ssh"))]
 pub(crate) mod copy;
 #[cfg(feature = "dial")]
 pub(crate) mod dial;
+#[cfg(feature = "dial")]
+pub(crate) mod listen;
 #[cfg(feature = "slurm")]
 pub(crate) mod poll;
+#[cfg(any(feature = "slurm", feature = "ssh"))]
 pub(crate) mod shell;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use trefoil::PoolError;
 use trefoil::process::Program;
@@ -34,4 +42,11 @@ pub(crate) fn own_path() -> std::io::Result<std::path::PathBuf> {
         true => Ok(own),
         false => std::env::current_exe(),
     }
+}
+
+/// The program's name.
+pub(crate) fn program_name() -> OsString {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_name();
+    name.unwrap_or(OsStr::new("program")).to_owned()
 }

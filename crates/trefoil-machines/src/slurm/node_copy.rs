@@ -25,6 +25,7 @@ use std::process::Command;
 
 use super::jobs::{Way, run};
 use crate::common::copy::{self, CAN_HASH, IS_OURS, KEEP, USE};
+use crate::common::program_name;
 use crate::common::shell::quoted;
 use trefoil::process::Program;
 
@@ -135,7 +136,7 @@ impl NodeCopy {
             b") </dev/null || exit $?; ",
         ]
         .concat();
-        let path = self.directory().join(copy::program());
+        let path = self.directory().join(program_name());
         (place, quoted(path.as_os_str()))
     }
 
@@ -245,7 +246,7 @@ pub(super) mod tests {
             let next = job(shell, &copy).unwrap().wait_with_output().unwrap();
             assert_eq!(next.stdout, b"right\n", "{shell}: {next:?}");
             // One of as many other bytes is not started, and replaced.
-            let place = copy.directory().join(copy::program());
+            let place = copy.directory().join(program_name());
             std::fs::write(&place, "#!/bin/sh\necho wrong\n").unwrap();
             let third = job(shell, &copy).unwrap();
             send(&copy, PROGRAM);
@@ -259,7 +260,7 @@ pub(super) mod tests {
     #[test]
     fn a_job_that_gets_no_copy_says_why() {
         let copy = copy("why");
-        let place = copy.directory().join(copy::program());
+        let place = copy.directory().join(program_name());
         let lacks = job("sh", &copy).unwrap().wait_with_output().unwrap();
         says(&lacks, NOT_COME);
         let wrong = job("sh", &copy).unwrap();

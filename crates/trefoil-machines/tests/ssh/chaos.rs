@@ -2,7 +2,7 @@
 //! connections are killed or cut, items are cancelled or have too little time. Nothing is lost,
 //! nothing runs twice, nothing hangs.
 //!
-//! The tests of Slurm use it, too. `TREFOIL_KILLS=2000` makes it long (`.ci/long machines`).
+//! The tests of Slurm and Dask use it, too. `TREFOIL_KILLS=2000` makes it long (`.ci/long machines`).
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -191,11 +191,15 @@ impl Field<'_> {
     }
 }
 
-/// Whether the process runs this program or a copy of it, and is not a zombie.
+/// Whether the process runs this program or a copy of it, and is not a zombie. (On Dask the copy has
+/// no name any more.)
 fn is_ours(pid: u32) -> bool {
     let own = std::env::current_exe().unwrap();
-    let its = std::fs::read_link(format!("/proc/{pid}/exe"));
-    its.is_ok_and(|its| its.file_name() == own.file_name())
+    let Ok(its) = std::fs::read_link(format!("/proc/{pid}/exe")) else {
+        return false;
+    };
+    let its = its.file_name().unwrap_or_default();
+    Some(its) == own.file_name() || its.to_string_lossy().starts_with("trefoil-")
 }
 
 /// What a pool promises even if its workers have accidents.

@@ -66,18 +66,12 @@ pub(crate) struct Holding<'a> {
 
 /// Dials, runs a worker, and returns its exit code. It blocks; the beginning of standard input is
 /// the key ([`Key::hex`]).
-pub(crate) fn hold(program: &Program, holding: &Holding<'_>) -> i32 {
-    let run = || {
-        let key = read_key()?;
-        let event_loop = EventLoop::new()?;
-        event_loop.block_on(async {
-            let sealed = dial(program, holding, &key).await?;
-            run(program, holding, &sealed).await
-        })
-    };
-    run().unwrap_or_else(|error: io::Error| {
-        let _ = writeln!(io::stderr(), "trefoil: a worker could not begin: {error}");
-        1
+pub(crate) fn hold(program: &Program, holding: &Holding<'_>) -> io::Result<i32> {
+    let key = read_key()?;
+    let event_loop = EventLoop::new()?;
+    event_loop.block_on(async {
+        let sealed = dial(program, holding, &key).await?;
+        run(program, holding, &sealed).await
     })
 }
 
