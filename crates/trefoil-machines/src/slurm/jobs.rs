@@ -402,7 +402,40 @@ pub(crate) fn job_name(program: &Path, unique: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufRead;
+
     use super::*;
+
+    /// Neither do all shells keep a here-document out of files: bash did not, before 5.1.
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "it starts a process")]
+    fn the_key_reaches_srun_through_a_pipe() {
+        for shell in ["sh", "bash"] {
+            let mut command = Command::new(shell);
+            command.args(["-c", WHILE_HELD, "sh", "sh", "-c"]);
+            command.arg("readlink /proc/self/fd/0; cat; sleep 1000");
+            command.env("BASH_COMPAT", "5.0").process_group(0);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let Ok(mut client) = command.spawn() else {
+                continue; // it is not installed
+            };
+            let input = client.stdin.as_mut().unwrap();
+            input.write_all(b"line \\051 %s\nkey\n").unwrap();
+            let mut said = Vec::new();
+            let mut out = io::BufReader::new(client.stdout.take().unwrap());
+            for _ in 0..3 {
+                out.read_until(b'\n', &mut said).unwrap();
+            }
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.starts_with("pipe:"), "{shell}: {said}");
+            assert!(said.ends_with("]\nline \\051 %s\nkey\n"), "{shell}: {said}");
+            // It lives as long as it is held.
+            assert!(client.try_wait().unwrap().is_none());
+            drop(client.stdin.take());
+            client.wait().unwrap();
+        }
+    }
 
     #[test]
     fn a_list_of_jobs_is_read() {

@@ -16,6 +16,9 @@ use crate::common::dial::Listener;
 use trefoil::process::{Ending, Launched};
 use trefoil::{Completer, Task};
 
+/// The signal by which Slurm ends a job.
+const TERM: i32 = rustix::process::Signal::TERM.as_raw();
+
 /// The pool's side of the engine.
 #[derive(Debug)]
 pub(crate) struct Connected {
@@ -61,6 +64,12 @@ impl Connected {
         task
     }
 
+    pub(crate) fn kill(&self, index: usize) {
+        if let Some(worker) = self.shared.lock().present.get(&index) {
+            worker.arrived.end();
+        }
+    }
+
     pub(crate) fn ended(&self, index: usize, ending: &mut Ending) {
         let mut state = self.shared.lock();
         let Some(worker) = state.present.remove(&index) else {
@@ -75,6 +84,9 @@ impl Connected {
             "Slurm may have ended {job} (`scancel`, a limit of time or memory), or its node is lost"
         );
         worker.arrived.explain(ending, &job, &supposed);
+        if ending.signal == Some(TERM) {
+            ending.note = Some(supposed);
+        }
     }
 }
 

@@ -369,6 +369,10 @@ impl Launcher for Slurm {
     fn ended(&self, index: usize, ending: &mut Ending) {
         self.connected().ended(index, ending);
     }
+
+    fn kill(&self, index: usize) {
+        self.connected().kill(index);
+    }
 }
 
 /// On a node: holds a worker. `argument`: the pool's address, and the name of the job.

@@ -136,3 +136,199 @@ pub(super) async fn call(
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
     trefoil::timeout(limit, all).await.unwrap_or_else(late)
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::future::Future;
+    use std::time::Instant;
+
+    use super::*;
+    use trefoil::io::TcpListener;
+    use trefoil::time::sleep;
+
+    const SOON: Duration = Duration::from_millis(200);
+
+    fn hello() -> Hello {
+        Hello {
+            identity: "copy".to_owned(),
+            name: "12_3".to_owned(),
+            number: 15,
+        }
+    }
+
+    /// A pool with `key` on one side, `worker` on the other.
+    fn meet<F: Future>(
+        key: &Key,
+        limit: Duration,
+        worker: impl FnOnce(TcpStream) -> F,
+    ) -> (Result<Hello, HandshakeError>, F::Output) {
+        trefoil::run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let dialled = TcpStream::connect(listener.local_addr().unwrap());
+            let (dialled, accepted) = trefoil::join!(dialled, listener.accept());
+            let answer = answer(accepted.unwrap().0, key, "copy", limit);
+            let (answer, worker) = trefoil::join!(answer, worker(dialled.unwrap()));
+            (answer.map(|(_, hello)| hello), worker)
+        })
+    }
+
+    /// Until the pool closes the connection.
+    async fn closed(stream: &TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all).await;
+        all
+    }
+
+    #[test]
+    fn those_who_have_the_key_meet() {
+        let key = Key::new().unwrap();
+        let worker = async |stream| call(stream, &key, &hello(), LIMIT).await.is_ok();
+        let (answer, called) = meet(&key, LIMIT, worker);
+        assert_eq!(answer.unwrap(), hello());
+        assert!(called);
+    }
+
+    #[test]
+    fn a_wrong_key_is_refused_on_both_sides() {
+        let (key, other) = (Key::new().unwrap(), Key::new().unwrap());
+        let worker = async |stream| call(stream, &other, &hello(), LIMIT).await.err();
+        let (answer, called) = meet(&key, LIMIT, worker);
+        assert!(matches!(answer, Err(HandshakeError::Key)), "{answer:?}");
+        assert!(
+            matches!(called, Some(HandshakeError::Key)),
+            "{called:?}: and no other error, for which the worker would dial again"
+        );
+    }
+
+    /// Whoever listens must have the key, too.
+    #[test]
+    fn what_only_listens_gets_no_hello() {
+        let (key, other) = (Key::new().unwrap(), Key::new().unwrap());
+        let answers = async |stream: TcpStream| {
+            receive_bare(&stream, FIRST).await.unwrap();
+            let mut second = [0; FIRST];
+            let mut session = sealed::begin(&other, false).unwrap();
+            session.write_message(&[], &mut second).unwrap();
+            send_bare(&stream, &second).await.unwrap();
+            closed(&stream).await
+        };
+        trefoil::run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let dialled = TcpStream::connect(listener.local_addr().unwrap());
+            let (dialled, accepted) = trefoil::join!(dialled, listener.accept());
+            let hello = hello();
+            let call = call(dialled.unwrap(), &key, &hello, LIMIT);
+            let (called, heard) = trefoil::join!(call, answers(accepted.unwrap().0));
+            assert!(matches!(called, Err(HandshakeError::Key)));
+            assert_eq!(heard, b"");
+        });
+    }
+
+    /// Repeating what a worker has sent leads to a session whose keys nobody has.
+    #[test]
+    fn what_was_heard_once_opens_nothing() {
+        let key = Key::new().unwrap();
+        let recorded = trefoil::run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (pool, proxy) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), async {
+                let between = listener.accept().await.unwrap().0;
+                let first = receive_bare(&between, FIRST).await.unwrap();
+                (between, first)
+            });
+            let to = TcpStream::connect(pool.local_addr().unwrap())
+                .await
+                .unwrap();
+            let from = pool.accept().await.unwrap().0;
+            let all = async {
+                let (between, first) = proxy.await;
+                send_bare(&to, &first).await.unwrap();
+                let second = receive_bare(&to, FIRST).await.unwrap();
+                send_bare(&between, &second).await.unwrap();
+                let third = receive_bare(&between, LONGEST).await.unwrap();
+                send_bare(&to, &third).await.unwrap();
+                [first, third]
+            };
+            let dialled = TcpStream::connect(address).await.unwrap();
+            let hello = hello();
+            let (recorded, met, _) = trefoil::join!(
+                all,
+                answer(from, &key, "copy", LIMIT),
+                call(dialled, &key, &hello, SOON),
+            );
+            assert_eq!(met.unwrap().1, hello);
+            recorded
+        });
+        let (answer, ()) = meet(&key, LIMIT, async |stream| {
+            send_bare(&stream, &recorded[0]).await.unwrap();
+            receive_bare(&stream, FIRST).await.unwrap();
+            send_bare(&stream, &recorded[1]).await.unwrap();
+            closed(&stream).await;
+        });
+        let is_invalid = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+        assert!(
+            matches!(&answer, Err(HandshakeError::Silent(error)) if is_invalid(error)),
+            "{answer:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_waited_for() {
+        let key = Key::new().unwrap();
+        let (answer, heard) = meet(&key, LIMIT, async |stream| {
+            stream.write_all(&[0, FIRST as u8 + 1]).await.unwrap();
+            closed(&stream).await
+        });
+        let is_invalid = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+        assert!(
+            matches!(&answer, Err(HandshakeError::Silent(error)) if is_invalid(error)),
+            "{answer:?}"
+        );
+        assert_eq!(heard, b"");
+        // From one who has the key, too.
+        let long = Hello {
+            name: "x".repeat(LONGEST),
+            ..hello()
+        };
+        let worker = async |stream| call(stream, &key, &long, LIMIT).await.is_ok();
+        let (answer, called) = meet(&key, LIMIT, worker);
+        assert!(
+            matches!(&answer, Err(HandshakeError::Silent(error)) if is_invalid(error)),
+            "{answer:?}"
+        );
+        assert!(!called);
+    }
+
+    #[test]
+    fn silence_has_a_deadline_and_so_has_dawdling() {
+        let key = Key::new().unwrap();
+        let begin = Instant::now();
+        let is_late = |answer: &Result<Hello, HandshakeError>| matches!(answer, Err(HandshakeError::Silent(error)) if error.kind() == io::ErrorKind::TimedOut);
+        let (answer, _) = meet(&key, SOON, async |stream| closed(&stream).await);
+        assert!(is_late(&answer), "{answer:?}");
+        // One byte now and then does not prolong it.
+        let (answer, ()) = meet(&key, SOON, async |stream| {
+            stream.write_all(&[0, FIRST as u8]).await.unwrap();
+            while stream.write_all(&[0]).await.is_ok() && begin.elapsed() < LIMIT {
+                sleep(SOON / 10).await;
+            }
+        });
+        assert!(is_late(&answer), "{answer:?}");
+        assert!(begin.elapsed() < LIMIT, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn another_build_is_refused_with_words() {
+        let key = Key::new().unwrap();
+        let other = Hello {
+            identity: "another".to_owned(),
+            ..hello()
+        };
+        let worker = async |stream| call(stream, &key, &other, LIMIT).await.err();
+        let (answer, called) = meet(&key, LIMIT, worker);
+        for error in [answer.err(), called] {
+            let words = error.unwrap().to_string();
+            assert!(words.contains("another build"), "{words}");
+        }
+    }
+}

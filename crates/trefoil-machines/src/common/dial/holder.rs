@@ -7,8 +7,10 @@
 //!
 //! **Death.** If the pool wants the worker's end, or is gone or out of reach, the holder kills the
 //! worker's process group, also if the worker is stopped. It does so again when the worker has
-//! exited, before it reaps it: until then the number of the group cannot be another's. If the
-//! holder is killed, the worker sees the end of its socket, and kills its group itself.
+//! exited, before it reaps it: until then the number of the group cannot be another's. `SIGTERM`,
+//! by which schedulers end a job, ends the worker, and not the holder before it has passed on what
+//! the worker has sent: the pool knows then which items have begun. If the holder is killed, that
+//! is lost; the worker sees the end of its socket, and kills its group itself.
 //!
 //! Tests: `crates/trefoil-machines/tests/slurm/`.
 
@@ -24,8 +26,8 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::io::{FdFlags, retry_on_intr};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
-use trefoil::io::{AsyncFd, TcpStream, UnixStream};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use trefoil::io::{AsyncFd, Signal, TcpStream, UnixStream};
 use trefoil::process::{Program, WorkerStream};
 use trefoil::time::sleep;
 use trefoil::{Completer, EventLoop, Task};
@@ -51,6 +53,8 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How long to wait, after the report, until the pool closes its side.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+const KILL: rustix::process::Signal = rustix::process::Signal::KILL;
 
 /// What a holder is told, by its launcher.
 #[derive(Debug)]
@@ -123,8 +127,8 @@ impl Worker {
     /// Kills the worker, and the processes that it has started.
     fn kill(&self) {
         if let Some(pid) = self.pid.get() {
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-            let _ = rustix::process::kill_process(pid, Signal::KILL); // (it may lead no group)
+            let _ = rustix::process::kill_process_group(pid, KILL);
+            let _ = rustix::process::kill_process(pid, KILL); // (it may lead no group)
         }
     }
 
@@ -188,7 +192,7 @@ async fn run(program: &Program, holding: &Holding<'_>, sealed: &Sealed) -> io::R
         Ok::<_, io::Error>(status)
     };
     let say = async {
-        if relay.say(&mut sender, false).await.is_ok() {
+        if relay.say(&mut sender, None).await.is_ok() {
             // Closing it with unread input would send a reset in place of the end.
             let _ = sealed.stream().shutdown(Shutdown::Write);
             sleep(GOODBYE).await;
@@ -206,9 +210,11 @@ async fn run(program: &Program, holding: &Holding<'_>, sealed: &Sealed) -> io::R
         }
         worker.kill();
     };
+    let asked = Signal::new(Signal::TERM)?;
     let early = async {
         trefoil::select! {
             () = relay.ended.wait() => sleep(LINGER).await,
+            _ = asked.recv() => {}
             () = input_ends(), if holding.watches_input => {}
         }
         worker.kill();

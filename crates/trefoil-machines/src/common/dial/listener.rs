@@ -14,15 +14,17 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream as Local;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use rustix::net::sockopt;
 use trefoil::io::{TcpListener, TcpStream, UnixStream};
 use trefoil::process::Ending;
+use trefoil::sync::Event;
 use trefoil::{Completer, EventLoop, Task};
 
 use super::handshake::{Hello, LIMIT, answer};
@@ -33,6 +35,9 @@ use super::sealed::Sealed;
 
 /// How many connections may be in their handshake at once.
 const MOST: usize = 256;
+
+/// How many connections may wait to be accepted. The system has its own limit, too.
+const BACKLOG: i32 = 4096;
 
 /// The size of the buffers of a worker's local sockets.
 const SOCKET: usize = 1 << 20;
@@ -65,6 +70,7 @@ pub(crate) struct Arrived {
     /// The address of its machine.
     pub(crate) from: IpAddr,
     local: Local,
+    must_end: Arc<Event>,
     outcome: Arc<OnceLock<Outcome>>,
 }
 
@@ -107,13 +113,15 @@ impl Arrived {
             },
             from: IpAddr::from([127, 0, 0, 1]),
             local: pair().unwrap().0,
+            must_end: Arc::default(),
             outcome: Arc::default(),
         }
     }
 
-    /// Ends the worker.
+    /// Ends the worker (`Launcher::kill`), whatever it has still to receive. What it has sent
+    /// arrives.
     pub(crate) fn end(&self) {
-        let _ = self.local.shutdown(Shutdown::Both); // which the relay sees
+        self.must_end.set();
     }
 }
 
@@ -126,6 +134,20 @@ impl Listener {
         identity: &'static str,
         on_arrival: impl Fn(Arrived) + Send + 'static,
     ) -> io::Result<Self> {
+        Self::with_limit(listener, key, identity, on_arrival, LIMIT)
+    }
+
+    /// With this limit for a handshake.
+    fn with_limit(
+        listener: std::net::TcpListener,
+        key: Key,
+        identity: &'static str,
+        on_arrival: impl Fn(Arrived) + Send + 'static,
+        limit: Duration,
+    ) -> io::Result<Self> {
+        // (`std` lets 128 connections wait to be accepted: those of more workers come a second
+        // later.)
+        rustix::net::listen(&listener, BACKLOG)?;
         let address = listener.local_addr()?;
         let (over, is_over) = Completer::<()>::new();
         let (begins, begun) = mpsc::channel();
@@ -141,6 +163,7 @@ impl Listener {
                 key,
                 identity,
                 on_arrival,
+                limit,
                 strangers: RefCell::default(),
             });
             event_loop.block_on(async {
@@ -182,7 +205,7 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     #[cfg(target_os = "linux")]
     {
-        const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+        const EVERY: Duration = Duration::from_secs(5);
         sockopt::set_tcp_keepidle(stream, EVERY)?;
         sockopt::set_tcp_keepintvl(stream, EVERY)?;
         sockopt::set_tcp_keepcnt(stream, 3)?;
@@ -205,6 +228,7 @@ struct Reception<F> {
     key: Key,
     identity: &'static str,
     on_arrival: F,
+    limit: Duration,
     strangers: RefCell<Strangers>,
 }
 
@@ -226,7 +250,7 @@ impl<F: Fn(Arrived) + 'static> Reception<F> {
     async fn attend(&self, stream: TcpStream, from: IpAddr, number: u64) {
         let met = async {
             prepare(&stream).ok()?;
-            let met = answer(stream, &self.key, self.identity, LIMIT).await;
+            let met = answer(stream, &self.key, self.identity, self.limit).await;
             met.ok() // it says itself why
         };
         let met = met.await;
@@ -237,20 +261,21 @@ impl<F: Fn(Arrived) + 'static> Reception<F> {
         let Ok(ours) = UnixStream::try_from(ours) else {
             return;
         };
-        let outcome = Arc::new(OnceLock::new());
+        let (must_end, outcome) = (Arc::<Event>::default(), Arc::new(OnceLock::new()));
         (self.on_arrival)(Arrived {
             hello,
             from,
             local,
+            must_end: must_end.clone(),
             outcome: outcome.clone(),
         });
-        let _ = outcome.set(forward(&sealed, &ours).await);
+        let _ = outcome.set(forward(&sealed, &ours, &must_end).await);
         drop(ours); // the driver sees the end now
     }
 }
 
 /// Forwards a worker's stream until its connection ends.
-async fn forward(sealed: &Sealed, local: &UnixStream) -> Outcome {
+async fn forward(sealed: &Sealed, local: &UnixStream, must_end: &Event) -> Outcome {
     let relay = Relay::new(local);
     let (mut sender, mut receiver) = (sealed.sender(), sealed.receiver());
     let hear = async {
@@ -261,7 +286,7 @@ async fn forward(sealed: &Sealed, local: &UnixStream) -> Outcome {
     // What cannot be sent is no reason to hear no more: the report may be there.
     let failed = RefCell::new(None);
     let say = async {
-        *failed.borrow_mut() = relay.say(&mut sender, true).await.err();
+        *failed.borrow_mut() = relay.say(&mut sender, Some(must_end)).await.err();
         std::future::pending::<Infallible>().await
     };
     let heard = trefoil::select! {
@@ -321,19 +346,23 @@ impl Strangers {
 #[cfg(all(test, not(miri)))]
 mod tests {
     use std::io::{Read, Write};
-    use std::time::Duration;
+    use std::net::Shutdown;
 
     use super::super::handshake::call;
     use super::*;
 
     const IDENTITY: &str = "this program";
 
+    /// No handshake takes so long.
+    const NEVER: Duration = Duration::from_secs(10_000);
+
     /// A pool's listener, and those who arrive there.
     fn pool(key: &Key) -> (Listener, mpsc::Receiver<Arrived>) {
         let (arrives, arrived) = mpsc::channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let on_arrival = move |one| drop(arrives.send(one));
-        let listener = Listener::new(listener, key.clone(), IDENTITY, on_arrival).unwrap();
+        let key = key.clone();
+        let listener = Listener::with_limit(listener, key, IDENTITY, on_arrival, NEVER).unwrap();
         (listener, arrived)
     }
 
@@ -373,11 +402,135 @@ mod tests {
                 std::future::pending::<Infallible>().await
             };
             trefoil::select! {
-                said = relay.say(&mut sender, false) => said,
+                said = relay.say(&mut sender, None) => said,
                 never = relay.deliver() => match never {},
                 never = ends => match never {},
             }
         })
+    }
+
+    /// What a worker sends after the handshake, and how the pool sees its connection end.
+    fn sends(messages: &[&[u8]]) -> Outcome {
+        let key = Key::new().unwrap();
+        let (listener, arrived) = pool(&key);
+        trefoil::run(async {
+            let stream = TcpStream::connect(listener.address()).await.unwrap();
+            let sealed = call(stream, &key, &hello(), LIMIT).await.ok().unwrap();
+            let mut sender = sealed.sender();
+            for message in messages {
+                sender.send(message).await.unwrap();
+            }
+        });
+        let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut stream = arrived.stream().unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        arrived.outcome().unwrap().clone()
+    }
+
+    #[test]
+    fn what_is_not_the_protocols_ends_the_connection() {
+        let exit = &b"\x033 -\nbye"[..];
+        assert!(matches!(sends(&[b"\0data", exit]), Outcome::Exited(_)));
+        let full = [&[0][..], &[7; 65_000]].concat();
+        let most: Vec<&[u8]> = [&full[..]; 16].into_iter().chain([exit]).collect();
+        assert!(matches!(sends(&most), Outcome::Exited(_)));
+        // The driver reads nothing before, so nothing more is permitted.
+        let more: Vec<&[u8]> = [&full[..]; 40].into_iter().chain([exit]).collect();
+        for wrong in [
+            &[b"\x01\0\0\0\x01", exit][..], // a permission for more than there is room for
+            &[b"\x01\0", exit],
+            &[b"\x02", exit],
+            &[b"\x04", exit],
+            &[b"", exit],
+            &[b"\x03"],
+            &[],
+            &more,
+        ] {
+            assert_eq!(sends(wrong), Outcome::Lost, "{:?}", wrong.first());
+        }
+    }
+
+    /// The wish to end it arrives although the worker has stopped reading.
+    #[test]
+    fn a_worker_that_does_not_read_is_ended() {
+        let key = Key::new().unwrap();
+        let (listener, arrived) = pool(&key);
+        let address = listener.address();
+        let worker = thread::Builder::new().spawn(move || {
+            trefoil::run(async {
+                let stream = TcpStream::connect(address).await.unwrap();
+                let sealed = call(stream, &key, &hello(), LIMIT).await.ok().unwrap();
+                let (_theirs, ours) = pair().unwrap();
+                let ours = UnixStream::try_from(ours).unwrap();
+                let relay = Relay::new(&ours);
+                let mut receiver = sealed.receiver();
+                trefoil::select! {
+                    heard = relay.hear(&mut receiver) => matches!(heard, Ok(Last::End)),
+                    never = relay.deliver() => match never {},
+                }
+            })
+        });
+        let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut stream = arrived.stream().unwrap();
+        // Until all buffers are full.
+        let is_full = |stream: &mut Local| {
+            let limit = Some(Duration::from_millis(200));
+            stream.set_write_timeout(limit).unwrap();
+            stream.write_all(&[0; 65_536]).is_err()
+        };
+        while !is_full(&mut stream) {}
+        arrived.end();
+        assert!(worker.unwrap().join().unwrap());
+    }
+
+    #[test]
+    fn a_thousand_silent_strangers_keep_no_worker_out() {
+        let key = Key::new().unwrap();
+        let (listener, arrived) = pool(&key);
+        let address = listener.address();
+        let dial = |_| std::net::TcpStream::connect(address).unwrap();
+        let strangers: Vec<_> = (0..1000).map(dial).collect();
+        // The pool ends the first of them for the last: their time is not over.
+        for mut stranger in &strangers[..1000 - MOST] {
+            assert_eq!(stranger.read(&mut [0]).unwrap_or(0), 0);
+        }
+        let is_open = |mut stranger: &std::net::TcpStream| {
+            stranger.set_nonblocking(true).unwrap();
+            let read = stranger.read(&mut [0]);
+            matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        };
+        assert!(strangers[1000 - MOST..].iter().all(is_open));
+        let worker = thread::Builder::new().spawn(move || echo(key, address));
+        let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        arrived.end();
+        worker.unwrap().join().unwrap().unwrap();
+        drop(listener);
+        for mut stranger in &strangers {
+            stranger.set_nonblocking(false).unwrap();
+            assert_eq!(stranger.read(&mut [0]).unwrap_or(0), 0);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_vanishes_and_a_pool_that_ends() {
+        let key = Key::new().unwrap();
+        let (listener, arrived) = pool(&key);
+        let meet = async || {
+            let stream = TcpStream::connect(listener.address()).await.unwrap();
+            call(stream, &key, &hello(), LIMIT).await.ok().unwrap()
+        };
+        drop(trefoil::run(meet()));
+        let lost = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut stream = lost.stream().unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        assert_eq!(lost.outcome(), Some(&Outcome::Lost));
+        let mut ending = Ending::default();
+        lost.explain(&mut ending, "job 7", "perhaps");
+        assert!(ending.loses_records && ending.note.unwrap().contains("perhaps"));
+        let sealed = trefoil::run(meet());
+        drop(listener);
+        let heard = trefoil::run(async { sealed.receive_first(100).await.map(drop) });
+        assert!(heard.is_err());
     }
 
     #[test]

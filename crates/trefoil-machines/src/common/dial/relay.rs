@@ -68,6 +68,13 @@ pub(super) struct Relay<'a> {
     pub(super) ended: Event,
 }
 
+async fn wait(event: Option<&Event>) {
+    match event {
+        Some(event) => event.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
 fn invalid(words: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, words)
 }
@@ -96,9 +103,10 @@ impl<'a> Relay<'a> {
         self.news.set();
     }
 
-    /// Sends what the local socket says, and permissions. `sends_end`: also `END`, when the local
-    /// socket ends. Returns when the report was sent.
-    pub(super) async fn say(&self, sender: &mut Sender<'_>, sends_end: bool) -> io::Result<()> {
+    /// Sends what the local socket says, and permissions. For the pool: `END` when `end` is set,
+    /// even if data waits for permission, or when the local socket ends. Returns when the report
+    /// was sent.
+    pub(super) async fn say(&self, sender: &mut Sender<'_>, end: Option<&Event>) -> io::Result<()> {
         let mut message = vec![0; LONGEST];
         let mut is_open = true;
         loop {
@@ -124,6 +132,7 @@ impl<'a> Relay<'a> {
             } else {
                 trefoil::select! {
                     () = self.news.wait() => continue,
+                    () = wait(end), if is_open => Ok(0),
                     read = self.local.read(&mut message[1..=room]), if is_open && room > 0 => read,
                 }
             };
@@ -136,7 +145,7 @@ impl<'a> Relay<'a> {
             }
             is_open = false;
             self.ended.set();
-            if sends_end {
+            if end.is_some() {
                 sender.send(&[END]).await?;
             }
         }

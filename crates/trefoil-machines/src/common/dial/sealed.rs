@@ -161,3 +161,111 @@ impl Receiver<'_> {
         Ok(&self.plain[..length.map_err(broken)?])
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use trefoil::io::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (one, other) = trefoil::join!(TcpStream::connect(address), listener.accept());
+        (one.unwrap(), other.unwrap().0)
+    }
+
+    /// A session, and what its two sides send each other: the test decides what arrives.
+    async fn met() -> (Sealed, TcpStream, Sealed, TcpStream) {
+        let key = Key::new().unwrap();
+        let (mut calls, mut answers) = (begin(&key, false).unwrap(), begin(&key, true).unwrap());
+        let mut message = [0; 48];
+        let length = calls.write_message(&[], &mut message).unwrap();
+        answers.read_message(&message[..length], &mut []).unwrap();
+        let length = answers.write_message(&[], &mut message).unwrap();
+        calls.read_message(&message[..length], &mut []).unwrap();
+        let ((one, heard), (other, says)) = trefoil::join!(pair(), pair());
+        let calls = Sealed::new(one, calls).unwrap();
+        (calls, heard, Sealed::new(other, answers).unwrap(), says)
+    }
+
+    /// What the other side makes of some of three messages, which were changed on the way.
+    fn arrives(change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<Result<Vec<u8>, io::ErrorKind>> {
+        trefoil::run(async {
+            let (calls, heard, answers, says) = met().await;
+            let (mut sender, mut messages) = (calls.sender(), Vec::new());
+            for message in [&b"one"[..], b"two", b"three"] {
+                sender.send(message).await.unwrap();
+                let sealed = receive_bare(&heard, LONGEST).await.unwrap();
+                assert!(!sealed.windows(3).any(|some| some == &message[..3]));
+                messages.push(sealed);
+            }
+            change(&mut messages);
+            for message in messages {
+                send_bare(&says, &message).await.unwrap();
+            }
+            drop(says);
+            let (mut receiver, mut all) = (answers.receiver(), Vec::new());
+            loop {
+                match receiver.receive().await {
+                    Ok(message) => all.push(Ok(message.to_vec())),
+                    Err(error) => {
+                        all.push(Err(error.kind()));
+                        return all;
+                    }
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn only_what_was_sent_arrives_and_only_once_in_its_place() {
+        let [one, two, three] = [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()].map(Ok);
+        let wrong = || Err(io::ErrorKind::InvalidData);
+        let end = Err(io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            arrives(|_| ()),
+            [one.clone(), two.clone(), three, end.clone()]
+        );
+        for byte in [0, 1, 17] {
+            assert_eq!(arrives(|all| all[1][byte] ^= 1), [one.clone(), wrong()]);
+        }
+        assert_eq!(
+            arrives(|all| all.insert(1, all[0].clone())),
+            [one.clone(), wrong()],
+            "repeated"
+        );
+        assert_eq!(arrives(|all| all.swap(0, 1)), [wrong()], "reordered");
+        assert_eq!(arrives(|all| drop(all.remove(0))), [wrong()], "left out");
+        assert_eq!(arrives(|all| all[1].truncate(18)), [one.clone(), wrong()]);
+        assert_eq!(arrives(|all| all[1].clear()), [one.clone(), wrong()]);
+        assert_eq!(arrives(|all| all[1].push(0)), [one.clone(), wrong()]);
+        assert_eq!(arrives(|all| all.truncate(2)), [one, two, end]);
+    }
+
+    #[test]
+    fn what_one_side_has_sent_is_no_message_to_itself() {
+        trefoil::run(async {
+            let (calls, heard, _answers, _says) = met().await;
+            calls.sender().send(b"one").await.unwrap();
+            let sealed = receive_bare(&heard, LONGEST).await.unwrap();
+            send_bare(&heard, &sealed).await.unwrap();
+            let back = calls.receive_first(100).await.unwrap_err();
+            assert_eq!(back.kind(), io::ErrorKind::InvalidData);
+        });
+    }
+
+    #[test]
+    fn a_message_cut_short_is_an_end_and_a_long_one_is_not_waited_for() {
+        trefoil::run(async {
+            let (one, other) = pair().await;
+            other.write_all(&[0, 9, 1, 2, 3]).await.unwrap();
+            drop(other);
+            let short = receive_bare(&one, 9).await.unwrap_err();
+            assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
+            let (one, other) = pair().await;
+            other.write_all(&[0, 10]).await.unwrap();
+            let long = receive_bare(&one, 9).await.unwrap_err();
+            assert_eq!(long.kind(), io::ErrorKind::InvalidData);
+        });
+    }
+}
