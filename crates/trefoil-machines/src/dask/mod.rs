@@ -42,18 +42,18 @@ const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// How long the placer may take to be connected: Python alone may need seconds to begin.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// What the cluster has room for, and an address of this machine that it reaches; or why there is no
-/// cluster.
+/// What the cluster has room for, and an address of this machine that it reaches; or why there is
+/// no cluster.
 type Ready = Result<(usize, String), String>;
 
 /// Workers on a [Dask](https://distributed.dask.org) cluster.
 ///
 /// Needs the feature `dask`, Linux, and on this machine a Python interpreter that has Dask's
-/// `distributed`, 2024.1 or newer, in the version of the cluster. Dask places the workers and queues
-/// them; the pool gives them work. Each worker takes one of the cluster's threads as long as it
-/// lives, runs one item at a time, and calls back over TCP: the cluster's machines must reach this
-/// one. What passes on these connections is encrypted, and both sides show that they have the pool's
-/// key.
+/// `distributed`, 2024.1 or newer, in the version of the cluster. Dask places the workers and
+/// queues them; the pool gives them work. Each worker takes one of the cluster's threads as long
+/// as it lives, runs one item at a time, and calls back over TCP: the cluster's machines must
+/// reach this one. What passes on these connections is encrypted, and both sides show that they
+/// have the pool's key.
 ///
 /// Nothing of this program has to be installed on the cluster: the executable travels once to each
 /// of Dask's workers that needs it, and is checked there by its SHA-256. Workers come and go with
@@ -140,8 +140,8 @@ impl Dask {
         self
     }
 
-    /// How often Dask tries again to start a worker that it could not start: because a machine lacks
-    /// what the program needs, for example. Default: 2.
+    /// How often Dask tries again to start a worker that it could not start: because a machine
+    /// lacks what the program needs, for example. Default: 2.
     ///
     /// It has nothing to do with the [`retry`](trefoil::ProcessCall::retry) of a call, which is for
     /// items that have cost a process.

@@ -32,8 +32,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const MOST: usize = 1000;
 
 /// Runs `srun`, and passes on to it the first two lines of standard input; kills it when the other
-/// end of standard input is closed. (Not by a here-document, which bash before 5.1 writes to a file.
-/// `printf` is part of the shell, so the key is on no command line.)
+/// end of standard input is closed. (Not by a here-document, which bash before 5.1 writes to a
+/// file. `printf` is part of the shell, so the key is on no command line.)
 const WHILE_HELD: &str = r#"read -r t; read -r k; { printf '%s\n%s\n' "$t" "$k" | "$@"; kill -9 0; } & read -r x; kill 0"#;
 
 /// Files that a killed process has left are removed at this age.

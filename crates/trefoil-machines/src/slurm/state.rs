@@ -2,8 +2,8 @@
 //!
 //! **Job.** A worker is *asked* for, then *pending* as a job of Slurm's, then *ready* when it has
 //! dialled ([`SlurmState::arrive`]), then *present* in a slot, then *ended*. The pool's side
-//! (`launch`) asks, takes what is ready, and learns of ends; the thread (`attend`) submits jobs, and
-//! ends what is too many or left.
+//! (`launch`) asks, takes what is ready, and learns of ends; the thread (`attend`) submits jobs,
+//! and ends what is too many or left.
 //!
 //! Tests: below; `crates/trefoil-machines/tests/slurm/`.
 

@@ -169,7 +169,8 @@ tests! {
         assert_eq!(procs.num_workers(), 1, "although there are two threads");
         let task = cluster.describe_tasks();
         assert!(task.starts_with("1 dask-") && task.contains("priority 7 retries 1 {'GPU': 1.0}"), "{task}");
-        // What it holds is not there for a second pool: that waits, and then says why it got nothing.
+        // What it holds is not there for a second pool: that waits, and then says why it got
+        // nothing.
         let patience = Duration::from_millis(500);
         let second = cluster.dask().resource("GPU", 1).patience(patience);
         let Err(PoolError::Launcher(words)) = ProcessPool::builder().launcher(second).build() else { panic!("there is room") };
@@ -215,7 +216,8 @@ tests! {
         let procs = ProcessPool::builder().launcher(dask).build().unwrap();
         let placer = placer();
         signal(placer, Signal::STOP);
-        // Another worker is wanted for each of these, and so many orders are more than the placer reads.
+        // Another worker is wanted for each of these, and so many orders are more than the placer
+        // reads.
         let listener = Listener::new();
         let call = procs.call(|path: Option<String>| path.iter().for_each(|path| call_and_wait(path))).chunk(1);
         let first = call.spawn(Some(listener.path.clone()));

@@ -2,7 +2,8 @@
 //! connections are killed or cut, items are cancelled or have too little time. Nothing is lost,
 //! nothing runs twice, nothing hangs.
 //!
-//! The tests of Slurm and Dask use it, too. `TREFOIL_KILLS=2000` makes it long (`.ci/long machines`).
+//! The tests of Slurm and Dask use it, too. `TREFOIL_KILLS=2000` makes it long (`.ci/long
+//! machines`).
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -191,8 +192,8 @@ impl Field<'_> {
     }
 }
 
-/// Whether the process runs this program or a copy of it, and is not a zombie. (On Dask the copy has
-/// no name any more.)
+/// Whether the process runs this program or a copy of it, and is not a zombie. (On Dask the copy
+/// has no name any more.)
 fn is_ours(pid: u32) -> bool {
     let own = std::env::current_exe().unwrap();
     let Ok(its) = std::fs::read_link(format!("/proc/{pid}/exe")) else {

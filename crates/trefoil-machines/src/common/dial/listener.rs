@@ -3,8 +3,8 @@
 //! **Job.** One thread for each pool runs an event loop. It accepts connections, and answers each
 //! in a task of its own; a worker's task then becomes its relay.
 //!
-//! **Strangers.** Any process that reaches the port may connect. At most [`MOST`] connections are in
-//! their handshake at once: a further one ends the oldest. So silent connections keep no worker
+//! **Strangers.** Any process that reaches the port may connect. At most [`MOST`] connections are
+//! in their handshake at once: a further one ends the oldest. So silent connections keep no worker
 //! out, because a worker's handshake takes only a moment. A worker whose connection was ended so
 //! dials again (`holder`).
 //!
