@@ -147,6 +147,7 @@ mod tests {
     use trefoil::time::sleep;
 
     const SOON: Duration = Duration::from_millis(200);
+    const DEADLINE: Duration = Duration::from_secs(60);
 
     fn hello() -> Hello {
         Hello {
@@ -167,7 +168,8 @@ mod tests {
             let dialled = TcpStream::connect(listener.local_addr().unwrap());
             let (dialled, accepted) = trefoil::join!(dialled, listener.accept());
             let answer = answer(accepted.unwrap().0, key, "copy", limit);
-            let (answer, worker) = trefoil::join!(answer, worker(dialled.unwrap()));
+            let both = async { trefoil::join!(answer, worker(dialled.unwrap())) };
+            let (answer, worker) = trefoil::timeout(DEADLINE, both).await.unwrap();
             (answer.map(|(_, hello)| hello), worker)
         })
     }
@@ -254,7 +256,7 @@ mod tests {
             let (recorded, met, _) = trefoil::join!(
                 all,
                 answer(from, &key, "copy", LIMIT),
-                call(dialled, &key, &hello, SOON),
+                call(dialled, &key, &hello, LIMIT),
             );
             assert_eq!(met.unwrap().1, hello);
             recorded
@@ -305,6 +307,7 @@ mod tests {
         let begin = Instant::now();
         let is_late = |answer: &Result<Hello, HandshakeError>| matches!(answer, Err(HandshakeError::Silent(error)) if error.kind() == io::ErrorKind::TimedOut);
         let (answer, _) = meet(&key, SOON, async |stream| closed(&stream).await);
+        assert!(begin.elapsed() < LIMIT, "{:?}", begin.elapsed());
         assert!(is_late(&answer), "{answer:?}");
         // One byte now and then does not prolong it.
         let (answer, ()) = meet(&key, SOON, async |stream| {

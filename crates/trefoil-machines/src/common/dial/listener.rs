@@ -366,6 +366,14 @@ mod tests {
         (listener, arrived)
     }
 
+    /// The driver's end of its stream, with a deadline.
+    fn stream_of(arrived: &Arrived) -> Local {
+        let stream = arrived.stream().unwrap();
+        let limit = Some(Duration::from_secs(60));
+        stream.set_read_timeout(limit).unwrap();
+        stream
+    }
+
     fn hello() -> Hello {
         Hello {
             identity: IDENTITY.to_owned(),
@@ -409,8 +417,9 @@ mod tests {
         })
     }
 
-    /// What a worker sends after the handshake, and how the pool sees its connection end.
-    fn sends(messages: &[&[u8]]) -> Outcome {
+    /// What a worker sends after the handshake: how much of it the driver gets, and how the pool
+    /// sees its connection end.
+    fn sends(messages: &[&[u8]]) -> (usize, Outcome) {
         let key = Key::new().unwrap();
         let (listener, arrived) = pool(&key);
         trefoil::run(async {
@@ -422,18 +431,20 @@ mod tests {
             }
         });
         let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
-        let mut stream = arrived.stream().unwrap();
-        stream.read_to_end(&mut Vec::new()).unwrap();
-        arrived.outcome().unwrap().clone()
+        let mut all = Vec::new();
+        stream_of(&arrived).read_to_end(&mut all).unwrap();
+        (all.len(), arrived.outcome().unwrap().clone())
     }
 
     #[test]
     fn what_is_not_the_protocols_ends_the_connection() {
         let exit = &b"\x033 -\nbye"[..];
-        assert!(matches!(sends(&[b"\0data", exit]), Outcome::Exited(_)));
+        let got = sends(&[b"\0data", exit]);
+        assert!(matches!(got, (4, Outcome::Exited(_))), "{got:?}");
         let full = [&[0][..], &[7; 65_000]].concat();
         let most: Vec<&[u8]> = [&full[..]; 16].into_iter().chain([exit]).collect();
-        assert!(matches!(sends(&most), Outcome::Exited(_)));
+        let got = sends(&most);
+        assert!(matches!(got, (1_040_000, Outcome::Exited(_))), "{got:?}");
         // The driver reads nothing before, so nothing more is permitted.
         let more: Vec<&[u8]> = [&full[..]; 40].into_iter().chain([exit]).collect();
         for wrong in [
@@ -446,7 +457,7 @@ mod tests {
             &[],
             &more,
         ] {
-            assert_eq!(sends(wrong), Outcome::Lost, "{:?}", wrong.first());
+            assert_eq!(sends(wrong).1, Outcome::Lost, "{:?}", wrong.first());
         }
     }
 
@@ -465,13 +476,14 @@ mod tests {
                 let relay = Relay::new(&ours);
                 let mut receiver = sealed.receiver();
                 trefoil::select! {
+                    () = trefoil::time::sleep(Duration::from_secs(60)) => false,
                     heard = relay.hear(&mut receiver) => matches!(heard, Ok(Last::End)),
                     never = relay.deliver() => match never {},
                 }
             })
         });
         let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
-        let mut stream = arrived.stream().unwrap();
+        let mut stream = stream_of(&arrived);
         // Until all buffers are full.
         let is_full = |stream: &mut Local| {
             let limit = Some(Duration::from_millis(200));
@@ -488,26 +500,35 @@ mod tests {
         let key = Key::new().unwrap();
         let (listener, arrived) = pool(&key);
         let address = listener.address();
-        let dial = |_| std::net::TcpStream::connect(address).unwrap();
+        let dial = |_| {
+            let stranger = std::net::TcpStream::connect(address).unwrap();
+            let limit = Some(Duration::from_secs(60));
+            stranger.set_read_timeout(limit).unwrap();
+            stranger
+        };
         let strangers: Vec<_> = (0..1000).map(dial).collect();
-        // The pool ends the first of them for the last: their time is not over.
-        for mut stranger in &strangers[..1000 - MOST] {
-            assert_eq!(stranger.read(&mut [0]).unwrap_or(0), 0);
-        }
+        let is_ended = |mut stranger: &std::net::TcpStream| match stranger.read(&mut [0]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        };
         let is_open = |mut stranger: &std::net::TcpStream| {
             stranger.set_nonblocking(true).unwrap();
             let read = stranger.read(&mut [0]);
             matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
         };
+        // The pool ends the first of them for the last: their time is not over.
+        for stranger in &strangers[..1000 - MOST] {
+            assert!(is_ended(stranger));
+        }
         assert!(strangers[1000 - MOST..].iter().all(is_open));
         let worker = thread::Builder::new().spawn(move || echo(key, address));
         let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
         arrived.end();
         worker.unwrap().join().unwrap().unwrap();
         drop(listener);
-        for mut stranger in &strangers {
+        for stranger in &strangers {
             stranger.set_nonblocking(false).unwrap();
-            assert_eq!(stranger.read(&mut [0]).unwrap_or(0), 0);
+            assert!(is_ended(stranger));
         }
     }
 
@@ -521,7 +542,7 @@ mod tests {
         };
         drop(trefoil::run(meet()));
         let lost = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
-        let mut stream = lost.stream().unwrap();
+        let mut stream = stream_of(&lost);
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
         assert_eq!(lost.outcome(), Some(&Outcome::Lost));
         let mut ending = Ending::default();
@@ -543,7 +564,7 @@ mod tests {
             .unwrap();
         let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(arrived.hello, hello());
-        let mut stream = arrived.stream().unwrap();
+        let mut stream = stream_of(&arrived);
         // More than all buffers between here and there hold.
         let all: Vec<u8> = (0..20_000_000u32).map(|n| (n % 251) as u8).collect();
         let mut says = stream.try_clone().unwrap();

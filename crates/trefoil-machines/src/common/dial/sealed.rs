@@ -164,6 +164,8 @@ impl Receiver<'_> {
 
 #[cfg(all(test, not(miri)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use trefoil::io::TcpListener;
 
@@ -264,7 +266,8 @@ mod tests {
             assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
             let (one, other) = pair().await;
             other.write_all(&[0, 10]).await.unwrap();
-            let long = receive_bare(&one, 9).await.unwrap_err();
+            let long = trefoil::timeout(Duration::from_secs(60), receive_bare(&one, 9)).await;
+            let long = long.unwrap().unwrap_err();
             assert_eq!(long.kind(), io::ErrorKind::InvalidData);
         });
     }
