@@ -67,10 +67,10 @@ impl Launched {
 /// Why a launcher's command could not be started: names the program, which the system's error does
 /// not.
 fn not_found(program: &OsStr, error: io::Error) -> io::Error {
-    let words = match error.kind() {
+    let message = match error.kind() {
         io::ErrorKind::NotFound => "is not installed here, or not on PATH",
         _ => "cannot be executed",
     };
-    let words = format!("`{}` {words}: {error}", program.display());
-    io::Error::new(error.kind(), words)
+    let message = format!("`{}` {message}: {error}", program.display());
+    io::Error::new(error.kind(), message)
 }

@@ -175,7 +175,7 @@ pub struct Ending {
     pub signal: Option<i32>,
     /// The end of what it wrote to standard error.
     pub stderr: String,
-    /// Anything else that is known, in words.
+    /// Anything else that is known, as text.
     pub note: Option<String>,
     /// Whether the worker may have sent records that did not arrive. Then every item that it had
     /// counts as begun, and fails unless it has a [`retry`](crate::ProcessCall::retry): otherwise

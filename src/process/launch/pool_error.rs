@@ -90,7 +90,7 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
         Ok(file) => format!("{} ({})", program.display(), file.display()),
         Err(_) => program.display().to_string(),
     };
-    let words = match error.kind() {
+    let message = match error.kind() {
         io::ErrorKind::NotFound => {
             let proc = match program.starts_with("/proc") {
                 true => ", is /proc mounted?",
@@ -108,7 +108,7 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
         _ if is_shortage(&error) => return error,
         _ => format!("{} cannot be executed: {error}", name()),
     };
-    io::Error::new(error.kind(), words)
+    io::Error::new(error.kind(), message)
 }
 
 /// Why a worker may have been ended before `init`, if not by this program.

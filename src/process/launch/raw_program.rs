@@ -139,10 +139,10 @@ impl Program {
     /// # Errors
     /// If `f` is not part of this program, but of a library that was loaded at run time.
     pub fn entry(&self, f: fn(&Self, &str) -> i32, argument: &str) -> io::Result<Invitation> {
-        let words = "the function is not part of this program, but of a library loaded at run \
+        let message = "the function is not part of this program, but of a library loaded at run \
             time, where another process would not find it";
         let offset = image().offset_of(f as usize);
-        let offset = offset.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, words))?;
+        let offset = offset.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, message))?;
         let value = invitation::entry(self.depth, offset, self.discards, argument);
         Ok(Invitation { value })
     }

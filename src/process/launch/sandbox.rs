@@ -85,7 +85,7 @@ const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; e
 ///
 /// [bubblewrap]: https://github.com/containers/bubblewrap
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until a pool is built on it"]
+#[must_use = "it does nothing until it is a pool's `launcher`"]
 pub struct Sandbox {
     program: PathBuf,
     network: bool,
@@ -169,7 +169,7 @@ impl Sandbox {
             };
             paths.push((*access, path.canonicalize().map_err(named)?));
         }
-        // The user's own words about a folder, or one around it, count alone.
+        // What the user says about a folder, or about one around it, counts alone.
         let is_free = |folder: &PathBuf| {
             let is_said = paths.iter().any(|(_, path)| folder.starts_with(path));
             folder.is_dir() && !is_said && !Path::new("/tmp").starts_with(folder)
@@ -227,7 +227,7 @@ impl Sandbox {
 
 impl Launcher for Sandbox {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
-        let refused = |words: String| PoolError::Launcher(words);
+        let refused = |message: String| PoolError::Launcher(message);
         let words = self.words(&program.path()?);
         let words = words.map_err(|error| refused(format!("there is no sandbox: {error}")))?;
         let mut probe = Command::new(&words[0]);

@@ -72,7 +72,7 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 /// as the client of a container engine does, all that a worker had when it died and has not
 /// answered counts as begun: results may have been lost on the way.
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until a pool is built on it"]
+#[must_use = "it does nothing until it is a pool's `launcher`"]
 pub struct Wrapped {
     words: Vec<OsString>,
     env_option: Option<OsString>,
@@ -139,7 +139,7 @@ impl Wrapped {
 
 impl Launcher for Wrapped {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
-        let refused = |words: String| Err(PoolError::Launcher(words));
+        let refused = |message: String| Err(PoolError::Launcher(message));
         let Some(first) = self.words.first() else {
             return refused("the command line is empty".to_owned());
         };

@@ -504,10 +504,10 @@ impl Driver {
                 };
                 add(EventSource::Socket(index), socket.clone(), events);
             }
-            if let (Some(words), true) = (link.stderr.pipe.descriptor(), self.forward.has_room()) {
+            if let (Some(stderr), true) = (link.stderr.pipe.descriptor(), self.forward.has_room()) {
                 add(
                     EventSource::WorkerStderr(index),
-                    words.clone(),
+                    stderr.clone(),
                     PollFlags::IN,
                 );
             }

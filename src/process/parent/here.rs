@@ -40,8 +40,8 @@ pub(super) fn here(settings: &Settings) -> io::Result<Started> {
         WorkerStdout::Inherit => {}
         WorkerStdout::Null => {
             command.stdout(stdio::null().map_err(|error| {
-                let words = format!("{} cannot be opened: {error}", stdio::NULL);
-                io::Error::new(error.kind(), words)
+                let message = format!("{} cannot be opened: {error}", stdio::NULL);
+                io::Error::new(error.kind(), message)
             })?);
         }
         WorkerStdout::Capture => {

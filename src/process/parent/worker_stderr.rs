@@ -51,9 +51,8 @@ pub(crate) fn text(output: &[u8]) -> String {
 }
 
 /// Whether this output says that the allocator had no more memory.
-pub(crate) fn says_out_of_memory(words: &str) -> bool {
-    words
-        .as_bytes()
+pub(crate) fn says_out_of_memory(text: &str) -> bool {
+    text.as_bytes()
         .windows(RAN_OUT.len())
         .any(|window| window == RAN_OUT)
 }
@@ -153,9 +152,9 @@ impl WorkerStderr {
         let count = self.pipe.read(&mut buffer);
         self.count += count as u64;
         self.reads(false);
-        let words = &buffer[..count];
+        let bytes = &buffer[..count];
         let seam = self.tail.len().saturating_sub(RAN_OUT.len());
-        self.tail.extend_from_slice(words);
+        self.tail.extend_from_slice(bytes);
         let windows = self.tail[seam..].windows(RAN_OUT.len()).rev();
         let behind = windows.zip(0..).find(|(window, _)| *window == RAN_OUT);
         let found = behind.map(|(_, behind)| self.count - RAN_OUT.len() as u64 - behind);
@@ -163,7 +162,7 @@ impl WorkerStderr {
         let excess = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..excess);
         if count > 0 {
-            forward.push(words);
+            forward.push(bytes);
         }
         count > 0
     }
@@ -196,8 +195,8 @@ impl WorkerStderr {
         };
         let own = usize::try_from(self.count.saturating_sub(mark)).unwrap_or(usize::MAX);
         let others = self.tail.len().saturating_sub(own);
-        let words = text(&self.tail[others..]);
-        (words, self.ran_out.is_some_and(|at| at >= mark))
+        let tail = text(&self.tail[others..]);
+        (tail, self.ran_out.is_some_and(|at| at >= mark))
     }
 }
 
