@@ -27,6 +27,8 @@
 //! a driver in a debugger or in the shell's background would lose all its workers, and so would a
 //! job that Slurm has suspended.
 //!
+//! **Kills.** The wish to end a worker ([`Arrived::end`]) passes data that waits for permission.
+//!
 //! **Ends.** The report comes after the last data. The driver's end of a worker's stream closes
 //! only when the report is known, or the connection lost, so [`Arrived::outcome`] has an answer
 //! then. When the pool is gone, or wants the worker's end, the holder kills the worker's process
