@@ -72,7 +72,7 @@ type Ready = Result<(usize, String), String>;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until a pool is built on it"]
+#[must_use = "it does nothing until it is a pool's `launcher`"]
 pub struct Dask {
     scheduler: (&'static str, OsString),
     python: PathBuf,

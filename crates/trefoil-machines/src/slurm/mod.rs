@@ -85,7 +85,7 @@ const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until a pool is built on it"]
+#[must_use = "it does nothing until it is a pool's `launcher`"]
 pub struct Slurm {
     way: Way,
     arguments: Vec<OsString>,
