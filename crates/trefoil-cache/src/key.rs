@@ -155,15 +155,20 @@ enum Tag {
     Struct,
     Field,
     End,
+    TupleStruct,
+    TupleVariant,
+    StructVariant,
 }
 
 /// (References and boxes are serialized as what they refer to.)
 fn is_hash_set<T: ?Sized>() -> bool {
-    const AROUND: [&str; 4] = [
+    const AROUND: [&str; 6] = [
+        "&mut ",
         "&",
+        "alloc::borrow::Cow<",
         "alloc::boxed::Box<",
-        "alloc::sync::Arc<",
         "alloc::rc::Rc<",
+        "alloc::sync::Arc<",
     ];
     let mut name = type_name::<T>();
     while let Some(inner) = AROUND.iter().find_map(|around| name.strip_prefix(around)) {
@@ -254,8 +259,9 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_unit_struct(self, name: &'static str) -> Result<(), KeyError> {
-        self.sink.named(Tag::Name, name);
-        self.serialize_unit()
+        self.sink.named(Tag::Struct, name);
+        self.sink.tag(Tag::End);
+        Ok(())
     }
 
     fn serialize_unit_variant(
@@ -308,7 +314,7 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<List<'a>, KeyError> {
-        self.sink.named(Tag::Name, name);
+        self.sink.named(Tag::TupleStruct, name);
         self.serialize_tuple(len)
     }
 
@@ -320,7 +326,7 @@ impl<'a> ser::Serializer for Writer<'a> {
         len: usize,
     ) -> Result<List<'a>, KeyError> {
         self.sink.named(Tag::Name, name);
-        self.sink.named(Tag::Variant, variant);
+        self.sink.named(Tag::TupleVariant, variant);
         self.serialize_tuple(len)
     }
 
@@ -342,10 +348,11 @@ impl<'a> ser::Serializer for Writer<'a> {
         name: &'static str,
         _: u32,
         variant: &'static str,
-        len: usize,
+        _: usize,
     ) -> Result<List<'a>, KeyError> {
-        self.sink.named(Tag::Variant, variant);
-        self.serialize_struct(name, len)
+        self.sink.named(Tag::Name, name);
+        self.sink.named(Tag::StructVariant, variant);
+        Ok(List::new(self.sink))
     }
 
     fn is_human_readable(&self) -> bool {
@@ -511,6 +518,33 @@ mod tests {
             Left(u8),
             Right(u8),
         }
+        // Names that are equal, of things that are not.
+        #[derive(Serialize)]
+        #[serde(rename = "E")]
+        struct Around<T>(T);
+        #[derive(Serialize)]
+        #[serde(rename = "S")]
+        enum Inner {
+            V { x: u8 },
+        }
+        #[derive(Serialize)]
+        #[serde(rename = "E")]
+        enum Variants<T> {
+            V(T),
+        }
+        #[derive(Serialize)]
+        #[serde(rename = "S")]
+        struct Plain {
+            x: u8,
+        }
+        #[derive(Serialize)]
+        #[serde(rename = "E")]
+        struct Pair(u8, u8);
+        #[derive(Serialize)]
+        #[serde(rename = "E")]
+        enum Tuples {
+            V(u8, u8),
+        }
         let all = [
             key(&1u8),
             key(&1u64),
@@ -534,6 +568,12 @@ mod tests {
             key(&Option::<u8>::None),
             key(&BTreeMap::from([(1u8, 2u8)])),
             key(&BTreeMap::from([(2u8, 1u8)])),
+            key(&Around(Inner::V { x: 1 })),
+            key(&Variants::V(Plain { x: 1 })),
+            key(&Pair(1, 2)),
+            key(&Around((1u8, 2u8))),
+            key(&Tuples::V(1, 2)),
+            key(&Variants::V((1u8, 2u8))),
         ];
         let distinct: HashSet<Key> = all.into_iter().collect();
         assert_eq!(distinct.len(), all.len());

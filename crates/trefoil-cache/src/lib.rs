@@ -6,6 +6,7 @@
 mod cache;
 mod journal;
 mod key;
+mod value;
 
 pub use cache::cached::{Cached, CachedCall, CachedExecutor, OnExecutor, Runs};
 pub use cache::entry::Meta;

@@ -318,6 +318,44 @@ fn limits_hold() {
     assert!(entries(&folder).is_empty());
 }
 
+/// Many threads at once, an entry that is larger than the limit, and files of others.
+#[test]
+fn limits_hold_for_many_threads_and_touch_nothing_else() {
+    let folder = Folder::new("threads");
+    let cache = folder.open().limit(Bytes(50_000));
+    let own = folder.0.join("src/a/b");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("thesis.tex"), [7; 1_000]).unwrap();
+    fs::write(folder.0.join("notes.txt"), "mine").unwrap();
+    let function = cache.function("block", 1, |n: u64| vec![n as u8; 1_000]);
+    let most = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (function, folder, most) = (&function, &folder, &most);
+            scope.spawn(move || {
+                for n in 0..100 {
+                    function.call(&(thread * 1_000 + n)).unwrap();
+                    if n % 10 == 0 {
+                        let all = entries(folder);
+                        let sizes = all.iter().filter_map(|path| fs::metadata(path).ok());
+                        let total: u64 = sizes.map(|about| about.len()).sum();
+                        most.fetch_max(total as usize, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let most = most.into_inner();
+    assert!(most <= 50_000 + 2_000, "{most}: with two files of others");
+    let before = entries(&folder).len();
+    let huge = cache.function("huge", 1, |_: u64| vec![0u8; 60_000]);
+    assert!(huge.call(&1).unwrap().is_computed());
+    assert_eq!(entries(&folder).len(), before, "nothing made room for it");
+    cache.clear().unwrap();
+    assert_eq!(entries(&folder).len(), 2, "those of others");
+    assert!(own.join("thesis.tex").exists());
+}
+
 #[test]
 fn only_what_is_missing_is_executed() {
     static CALLS: AtomicUsize = AtomicUsize::new(0);

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -151,7 +152,7 @@ fn whatever_was_cut_goes_on_and_what_is_damaged_is_refused() {
     let expected: Vec<u64> = (0..5).map(double).collect();
     journal.map(0..5, double).unwrap();
     let whole = fs::read(&place.0).unwrap();
-    for length in 0..whole.len() {
+    for length in (18..whole.len()).chain([0]) {
         fs::write(&place.0, &whole[..length]).unwrap();
         assert_eq!(
             journal.map(0..5, double).unwrap(),
@@ -225,6 +226,77 @@ fn large_results_are_beside_it() {
         (again[0].len(), again[1][0], again[2].len()),
         (300_000, 11, 300_000)
     );
+}
+
+/// With results that are missing here and there, as many items run at once as without.
+fn holes_do_not_make_it_slow() {
+    static MOST: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    static FAILS: AtomicUsize = AtomicUsize::new(1);
+    fn slow(n: u64) -> Result<u64, String> {
+        let now = MOST[0].fetch_add(1, Ordering::SeqCst) + 1;
+        MOST[1].fetch_max(now, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(5));
+        MOST[0].fetch_sub(1, Ordering::SeqCst);
+        match n % 2 == 1 && FAILS.load(Ordering::SeqCst) == 1 {
+            true => Err("now".to_owned()),
+            false => Ok(n),
+        }
+    }
+    let place = Place::new("holes");
+    let pool = ThreadPool::with_threads(8);
+    pool.journal(&place.0).map(0..100, slow).unwrap();
+    FAILS.store(0, Ordering::SeqCst);
+    MOST[1].store(0, Ordering::SeqCst);
+    let all = pool.journal(&place.0).map(0..100, slow).unwrap();
+    assert!(all.into_iter().zip(0..).all(|(result, n)| result == Ok(n)));
+    assert!(MOST[1].load(Ordering::SeqCst) > 4);
+}
+
+/// What runs in the caller is recorded one by one.
+fn inline_items_are_recorded_at_once() {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    let place = Place::new("inline");
+    PATH.set(place.0.clone()).unwrap();
+    let slow = |n: u64| {
+        std::thread::sleep(Duration::from_millis(3));
+        fs::metadata(PATH.get().unwrap()).unwrap().len() + n
+    };
+    let sizes = Inline.journal(&place.0).map(0..20, slow).unwrap();
+    assert!(sizes[19] > sizes[0] + 300, "{sizes:?}");
+}
+
+/// When nothing more can be recorded, no item is blamed for it.
+fn a_disk_that_is_full_blames_nobody() {
+    let place = Place::new("blameless");
+    let items = PathBuf::from(format!("{}.items", place.0.display()));
+    fs::write(&items, "in the way of the folder").unwrap();
+    let journal = Inline.journal(&place.0).blame_after(1);
+    for _ in 0..2 {
+        let sizes = journal
+            .map([2_000_000, 2, 3, 4], |n: usize| vec![0u8; n])
+            .unwrap();
+        assert_eq!(sizes.len(), 4);
+    }
+    fs::remove_file(&items).unwrap();
+}
+
+/// An error comes where it is due, and nothing after it.
+fn a_difference_is_the_last_thing() {
+    let place = Place::new("last");
+    let journal = Inline.journal(&place.0);
+    journal.map(0..10, |n: u64| n).unwrap();
+    let items = (0..5).chain([77]).chain(6..10);
+    let all: Vec<_> = journal.imap(items, |n: u64| n).unwrap().collect();
+    assert_eq!(all.len(), 6);
+    assert!(matches!(
+        all[5],
+        Err(JournalError::OtherItem { index: 5, .. })
+    ));
+    let on_loop = trefoil::run(async { journal.map_each(0..10, |n: u64| n) });
+    assert!(matches!(
+        on_loop,
+        Err(JournalError::Task(TaskError::WouldBlock))
+    ));
 }
 
 fn one_writer() {
@@ -369,7 +441,17 @@ fn main() {
         }
         return;
     }
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 13] = [
+        ("holes_do_not_make_it_slow", holes_do_not_make_it_slow),
+        ("inline_items", inline_items_are_recorded_at_once),
+        (
+            "a_disk_that_is_full_blames",
+            a_disk_that_is_full_blames_nobody,
+        ),
+        (
+            "a_difference_is_the_last_thing",
+            a_difference_is_the_last_thing,
+        ),
         ("nothing_runs_twice", nothing_runs_twice),
         ("another_map_is_refused", another_map_is_refused),
         (

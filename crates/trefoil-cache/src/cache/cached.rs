@@ -113,7 +113,8 @@ pub struct Cached<'a, X, A, R> {
 }
 
 impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
-    /// The results of all items, in their order. Equal items are computed once.
+    /// The results of all items, in their order. Equal items are computed once. Other maps and
+    /// calls that compute the same at the same time are not waited for.
     ///
     /// # Errors
     /// The failure of the lowest index; what has not begun is cancelled, and what came before it

@@ -7,7 +7,7 @@
 //! Numbers are little-endian; the times are ns, `created` since 1970. The
 //! check is the beginning of the BLAKE3 hash of everything before it. The mark is a hash of
 //! function, generation and key: a file under a wrong name is not believed. The result is encoded
-//! by `postcard-described`, which reads nothing as another type.
+//! as `value` says.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

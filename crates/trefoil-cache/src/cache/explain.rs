@@ -28,8 +28,8 @@ pub enum Explanation {
         /// Its result's type.
         result: String,
     },
-    /// The type of the result has changed, though not its name. What cannot be read.
-    OtherShape(String),
+    /// The type of the result has changed, though not its name.
+    OtherShape,
     /// The result is too old for a limit, or `valid_if` returns false.
     NotValid(Meta),
     /// The file is damaged, or cannot be read.
@@ -58,9 +58,7 @@ impl fmt::Display for Explanation {
                     "miss: the result is of a function from {argument} to {result}"
                 )
             }
-            Self::OtherShape(message) => {
-                write!(f, "miss: the result's type has changed since: {message}")
-            }
+            Self::OtherShape => f.write_str("miss: the result's type has changed since"),
             Self::NotValid(meta) => {
                 let age = meta.age();
                 write!(

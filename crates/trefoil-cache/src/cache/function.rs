@@ -18,9 +18,10 @@ use super::entry::{Meta, begin, finish};
 use super::explain::Explanation;
 use super::flight::{Turn, leading, leads};
 use super::outcome::is_err;
-use super::store::{Found, Store};
+use super::store::{Store, Whole};
 use super::version::Version;
 use crate::key::{Key, KeyError, hash_of, key_of};
+use crate::value::{decode, encode};
 
 type KeyOf<A> = dyn Fn(&A) -> Result<Key, KeyError> + Send + Sync;
 type ValidIf = dyn Fn(&Meta) -> bool + Send + Sync;
@@ -120,15 +121,12 @@ where
         };
         let readable: String = name.chars().take(40).map(plain).collect();
         let hash = hash_of(&[name.as_bytes()]).to_string();
-        let types = [type_name::<A>(), type_name::<R>()].map(str::as_bytes);
-        let mut generation = hash_of(&[version.0.as_bytes(), types[0], types[1]]).to_string();
-        generation.truncate(16);
         Self {
             folder: store.root().join(format!("{readable}-{}", &hash[..8])),
             store,
             name: name.to_owned(),
+            generation: generation::<A, R>(&version, ""),
             version,
-            generation,
             key_of: None,
             valid_for: None,
             valid_if: None,
@@ -174,7 +172,7 @@ where
         hash_of(&[self.name.as_bytes(), self.generation.as_bytes(), &key.0])
     }
 
-    fn read(&self, key: &Key) -> Option<Found> {
+    fn read(&self, key: &Key) -> Option<Whole> {
         self.store.read(&self.path(key), &self.mark(key))
     }
 
@@ -200,7 +198,7 @@ where
     fn arrived(&self, key: &Key) -> Option<R> {
         let found = self.read(key);
         let found = found.filter(|found| self.is_valid(&found.meta))?;
-        postcard_described::from_slice(found.result()).ok()
+        decode(found.result())
     }
 
     /// Keeps a result.
@@ -210,7 +208,7 @@ where
         }
         let path = self.path(key);
         let mut bytes = begin(&self.mark(key), &Meta::new(took));
-        match postcard_described::to_writer(result, &mut bytes) {
+        match encode(result, &mut bytes) {
             Ok(()) => {
                 finish(&mut bytes);
                 self.store.write(&path, &bytes, || self.about());
@@ -234,7 +232,7 @@ where
         let key = self.key(arg)?;
         let found = self.read(&key);
         let found = found.filter(|found| self.is_valid(&found.meta));
-        Ok(found.map(|Found { meta, .. }| Entry {
+        Ok(found.map(|Whole { meta, .. }| Entry {
             path: self.path(&key),
             key,
             meta,
@@ -246,11 +244,10 @@ where
         let path = self.path(&key);
         let is_there = path.exists();
         if let Some(found) = self.read(&key) {
-            let result = postcard_described::from_slice::<R>(found.result());
-            return Ok(match result {
+            return Ok(match decode::<R>(found.result()) {
                 _ if !self.is_valid(&found.meta) => Explanation::NotValid(found.meta),
-                Ok(_) => Explanation::Hit(found.meta),
-                Err(error) => Explanation::OtherShape(error.to_string()),
+                Some(_) => Explanation::Hit(found.meta),
+                None => Explanation::OtherShape,
             });
         }
         if is_there {
@@ -292,15 +289,27 @@ where
     }
 }
 
+/// The name of a version's folder. `keyed_by`: the type of what the keys are taken from, if that is
+/// not the argument.
+fn generation<A, R>(version: &Version, keyed_by: &str) -> String {
+    let parts = [&version.0, type_name::<A>(), type_name::<R>(), keyed_by];
+    let mut name = hash_of(&parts.map(str::as_bytes)).to_string();
+    name.truncate(16);
+    name
+}
+
 /// The methods that do not call the function.
 macro_rules! management {
     () => {
         /// Takes the key from what `key` returns, in place of the argument: for an argument that
-        /// has more than the result depends on, or that is large.
+        /// has more than the result depends on, or that is large. Its results are kept apart from
+        /// those of the same function without it, or with another type of key.
         pub fn keyed_by<K: Serialize>(
             mut self,
             key: impl Fn(&A) -> K + Send + Sync + 'static,
         ) -> Self {
+            let of = format!("keyed by {}", type_name::<K>());
+            self.results.generation = generation::<A, R>(&self.results.version, &of);
             self.results.key_of = Some(Arc::new(move |arg| key_of(&key(arg))));
             self
         }
@@ -459,6 +468,9 @@ where
     ///
     /// If another task of this program is computing it, this one waits. The file is read and
     /// written in the calling thread: some 10 µs each for small results.
+    ///
+    /// A task must not call it for a key that it is computing itself: it would wait for itself
+    /// forever.
     ///
     /// Cancel safety: when it is dropped, nothing is kept, and one of those who wait computes.
     ///

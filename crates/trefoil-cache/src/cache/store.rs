@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::entry::{Meta, parse, result_in};
@@ -32,6 +32,9 @@ const STAMP: Duration = Duration::from_secs(3600);
 /// Temporary files that are older were left behind.
 const LEFT: Duration = Duration::from_secs(86_400);
 
+/// More bytes than any limit.
+const UNKNOWN: u64 = 1 << 62;
+
 /// How names of temporary files begin. No entry's name does: those are hexadecimal.
 const TEMPORARY: &str = "tmp-";
 
@@ -43,8 +46,13 @@ pub(crate) struct Store {
     hook: Mutex<Option<Arc<Hook>>>,
     /// The last failure has been reported.
     is_reported: AtomicBool,
-    /// All bytes of entries, once they have been counted.
-    used: Mutex<Option<u64>>,
+    /// All bytes of entries, with those that are being written; [`UNKNOWN`] or more, until they have
+    /// been counted.
+    used: AtomicU64,
+    /// What is being written.
+    pending: AtomicU64,
+    /// Held while entries are removed to make room.
+    evicting: Mutex<()>,
     pub(crate) flights: Arc<Flights>,
     /// For temporary names: what no other process has, and a number.
     own: u64,
@@ -81,7 +89,9 @@ impl Store {
             limits: Mutex::default(),
             hook: Mutex::default(),
             is_reported: AtomicBool::new(false),
-            used: Mutex::default(),
+            used: AtomicU64::new(UNKNOWN),
+            pending: AtomicU64::new(0),
+            evicting: Mutex::default(),
             flights: Arc::default(),
             own: random(),
             next: AtomicU64::new(0),
@@ -124,7 +134,7 @@ impl Store {
     }
 
     /// Reads an entry whole. `None`: there is none, or it is damaged, or cannot be read.
-    pub(crate) fn read(&self, path: &Path, mark: &Key) -> Option<Found> {
+    pub(crate) fn read(&self, path: &Path, mark: &Key) -> Option<Whole> {
         let bytes = match self.read_file(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
@@ -137,7 +147,7 @@ impl Store {
             self.counts.damaged.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        Some(Found { meta, bytes })
+        Some(Whole { meta, bytes })
     }
 
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -160,8 +170,15 @@ impl Store {
 
     /// Writes an entry. A failure is reported, and costs nothing but the entry.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8], about: impl Fn() -> String) {
-        self.make_room(bytes.len() as u64);
-        match self.try_write(path, bytes, about) {
+        let length = bytes.len() as u64;
+        self.pending.fetch_add(length, Ordering::Relaxed);
+        let has_room = self.make_room(length);
+        let written = has_room.then(|| self.try_write(path, bytes, about));
+        self.pending.fetch_sub(length, Ordering::Relaxed);
+        let Some(written) = written else {
+            return; // it is larger than the limit
+        };
+        match written {
             Ok(()) => {
                 self.counts.stored.fetch_add(1, Ordering::Relaxed);
                 self.is_reported.store(false, Ordering::Relaxed);
@@ -210,9 +227,9 @@ impl Store {
         let length = fs::symlink_metadata(path).map_or(0, |about| about.len());
         match fs::remove_file(path) {
             Ok(()) => {
-                if let Some(used) = &mut *lock(&self.used) {
-                    *used = used.saturating_sub(length);
-                }
+                let less = |used: u64| Some(used.saturating_sub(length));
+                let relaxed = Ordering::Relaxed;
+                let _ = self.used.fetch_update(relaxed, relaxed, less); // (it always succeeds)
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -220,60 +237,82 @@ impl Store {
         }
     }
 
-    /// Removes all entries below `folder`, and the folders.
+    /// Removes all entries of the cache, or of the function whose folder this is.
     pub(crate) fn clear(&self, folder: &Path) -> io::Result<()> {
+        let level = usize::from(folder != self.root);
         let mut first = Ok(());
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let path = entry?.path();
-            let removed = match path.is_dir() {
-                true => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
+        let mut folders = Vec::new();
+        walk(folder, level, &mut |found| {
+            let removed = match found {
+                Found::Folder(path) => {
+                    folders.push(path);
+                    Ok(())
+                }
+                Found::File { path, .. } => fs::remove_file(path),
             };
-            let removed = removed.or_else(|error| match error.kind() {
-                ErrorKind::NotFound => Ok(()),
-                // (Another program has just written there.)
-                ErrorKind::DirectoryNotEmpty => Ok(()),
-                _ => Err(error),
-            });
-            first = first.and(removed);
+            if let Err(error) = removed
+                && error.kind() != ErrorKind::NotFound
+                && first.is_ok()
+            {
+                first = Err(error);
+            }
+        });
+        // (A folder that has something else in it stays.)
+        for path in folders.into_iter().rev() {
+            let _ = fs::remove_dir(path);
         }
-        *lock(&self.used) = None;
+        if level > 0 {
+            let _ = fs::remove_dir(folder);
+        }
+        self.used.store(UNKNOWN, Ordering::Relaxed);
         first
     }
 
-    /// Removes entries if `more` bytes would be too many.
-    fn make_room(&self, more: u64) {
+    /// Counts `more` bytes, and removes entries if they would be too many. False: they are more
+    /// than the limit by themselves.
+    fn make_room(&self, more: u64) -> bool {
         let Some(most) = lock(&self.limits).bytes else {
-            return;
+            return true;
         };
-        // (While another thread looks, this one does not wait for it.)
-        let mut used = match self.used.try_lock() {
-            Ok(used) => used,
-            Err(TryLockError::Poisoned(used)) => used.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        if let Some(used) = &mut *used
-            && used.saturating_add(more) <= most
-        {
-            *used += more;
-            return;
+        if more > most {
+            return false;
         }
+        self.used.fetch_add(more, Ordering::Relaxed);
+        if self.used.load(Ordering::Relaxed) <= most {
+            return true;
+        }
+        let _evicting = lock(&self.evicting);
+        let before = self.used.load(Ordering::Relaxed);
+        if before <= most {
+            return true; // another thread has made room
+        }
+        // (What is being written may count twice; nothing counts less than once.)
+        let mut total = self.pending.load(Ordering::Relaxed);
         let mut entries = Vec::new();
-        let mut total = 0;
-        self.walk(&self.root, 3, &mut |stamp, length, path| {
-            total += length;
-            entries.push((stamp, length, path));
+        walk(&self.root, 0, &mut |found| {
+            let Found::File { path, kind } = found else {
+                return;
+            };
+            let Ok(about) = fs::symlink_metadata(&path) else {
+                return; // it is gone
+            };
+            let stamp = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            match kind {
+                Kind::Entry => {
+                    total += about.len();
+                    entries.push((stamp, about.len(), path));
+                }
+                Kind::Temporary if stamp.elapsed().is_ok_and(|age| age > LEFT) => {
+                    let _ = fs::remove_file(path); // tried again at the next walk
+                }
+                Kind::Temporary | Kind::About => {}
+            }
         });
-        if total.saturating_add(more) > most {
+        if total > most {
             entries.sort_unstable();
             let goal = most - most / 10;
             for (_, length, path) in entries {
-                if total.saturating_add(more) <= goal {
+                if total <= goal {
                     break;
                 }
                 match fs::remove_file(&path) {
@@ -287,32 +326,10 @@ impl Store {
                 total -= length;
             }
         }
-        *used = Some(total + more);
-    }
-
-    /// Visits the entries below `folder`: when they were last used, and how large they are. Files
-    /// that were left behind are removed.
-    fn walk(&self, folder: &Path, depth: usize, visit: &mut dyn FnMut(SystemTime, u64, PathBuf)) {
-        let Ok(entries) = fs::read_dir(folder) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if depth > 0 {
-                self.walk(&path, depth - 1, visit);
-                continue;
-            }
-            let Ok(about) = entry.metadata() else {
-                continue; // it is gone
-            };
-            let stamp = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
-            if !is_temporary {
-                visit(stamp, about.len(), path);
-            } else if stamp.elapsed().is_ok_and(|age| age > LEFT) {
-                let _ = fs::remove_file(path); // tried again at the next walk
-            }
-        }
+        // (What others have added meanwhile stays.)
+        self.used
+            .fetch_add(total.wrapping_sub(before), Ordering::Relaxed);
+        true
     }
 
     pub(crate) fn report(&self, path: &Path, error: io::Error) {
@@ -342,13 +359,64 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What belongs to a cache, below its folder.
+enum Found {
+    Folder(PathBuf),
+    File { path: PathBuf, kind: Kind },
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Entry,
+    Temporary,
+    /// The text about a generation.
+    About,
+}
+
+/// Visits what belongs to a cache below a folder of this level: 0 is the cache, 1 a function, 2 a
+/// generation, 3 has entries. What has another name is not touched, and no link is followed.
+fn walk(folder: &Path, level: usize, visit: &mut dyn FnMut(Found)) {
+    let hexadecimal = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let (Some(name), Ok(file_type)) = (name.to_str(), entry.file_type()) else {
+            continue;
+        };
+        let path = entry.path();
+        if file_type.is_dir() {
+            let is_ours = match level {
+                0 => name
+                    .rsplit_once('-')
+                    .is_some_and(|(_, hash)| hexadecimal(hash, 8)),
+                1 => hexadecimal(name, 16),
+                2 => hexadecimal(name, 2),
+                _ => false,
+            };
+            if is_ours {
+                visit(Found::Folder(path.clone()));
+                walk(&path, level + 1, visit);
+            }
+        } else if file_type.is_file() {
+            let kind = match level {
+                2 if name == "about" => Kind::About,
+                3 if hexadecimal(name, 62) => Kind::Entry,
+                3 if name.starts_with(TEMPORARY) => Kind::Temporary,
+                _ => continue,
+            };
+            visit(Found::File { path, kind });
+        }
+    }
+}
+
 /// An entry that is whole.
-pub(crate) struct Found {
+pub(crate) struct Whole {
     pub(crate) meta: Meta,
     bytes: Vec<u8>,
 }
 
-impl Found {
+impl Whole {
     /// The encoded result.
     pub(crate) fn result(&self) -> &[u8] {
         result_in(&self.bytes)

@@ -42,6 +42,7 @@ pub(crate) struct Known {
     /// At how many deaths of the program an item was under way.
     pub(crate) deaths: HashMap<u64, u32>,
     under_way: HashSet<u64>,
+    is_forgiven: bool,
 }
 
 impl Known {
@@ -49,7 +50,11 @@ impl Known {
     fn add(&mut self, record: &Record<'_>, offset: u64, length: usize) {
         match record {
             Record::Header(header) => self.header = Some(header.clone()),
-            Record::Session => self.died(),
+            Record::Session | Record::Forgiven => {
+                self.died();
+                self.is_forgiven = *record == Record::Forgiven;
+            }
+            Record::Begun(_) if self.is_forgiven => {}
             Record::Begun(items) => self.under_way.extend(items),
             Record::Done { index, item, .. } => {
                 let at = At::Record { offset, length };
@@ -78,7 +83,8 @@ impl Known {
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
-    /// Where the next record goes.
+    /// Where the record of this session is, and where the next record goes.
+    session: u64,
     end: u64,
     /// How often to sync, and when the next sync is due.
     synced: Option<(Duration, Instant)>,
@@ -108,6 +114,7 @@ impl Journal {
         let mut journal = Self {
             file,
             path: path.to_owned(),
+            session: 0,
             end,
             synced: synced.map(|pause| (pause, now)),
         };
@@ -130,6 +137,7 @@ impl Journal {
             }
         }
         known.died();
+        journal.session = journal.end + out.len() as u64;
         push(&mut out, &Record::Session);
         journal.file.set_len(journal.end).map_err(failed)?;
         journal.append(&out).map_err(failed)?;
@@ -213,6 +221,16 @@ impl Journal {
         }
     }
 
+    /// Marks this session as one whose items are not counted: it cannot record which have ended. The
+    /// record is as long as the one in its place, so it needs no room on the disk.
+    pub(crate) fn forgive(mut self) {
+        let mut out = Vec::new();
+        push(&mut out, &Record::Forgiven);
+        let at = self.file.seek(SeekFrom::Start(self.session));
+        // (If that fails, too, what is under way counts as a death.)
+        let _ = at.and_then(|_| self.file.write_all(&out));
+    }
+
     /// Records that the session ends in order.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         let mut out = Vec::new();
@@ -263,7 +281,10 @@ fn scan(file: &mut File, path: &Path) -> Result<(Known, u64), JournalError> {
         return Err(JournalError::NoJournal(path.to_owned()));
     }
     if first < FIRST.len() {
-        return Ok((known, 0)); // empty, or cut in its first line
+        return match first {
+            0 => Ok((known, 0)),
+            _ => Err(JournalError::NoJournal(path.to_owned())),
+        };
     }
     at += first;
     offset += first as u64;
@@ -275,14 +296,17 @@ fn scan(file: &mut File, path: &Path) -> Result<(Known, u64), JournalError> {
                 offset += length as u64;
                 continue;
             }
-            Parsed::Part => {}
-            Parsed::Damage => break,
-        }
-        if more(&mut bytes, &mut at).map_err(failed)? == 0 {
-            break;
+            Parsed::Part => {
+                if more(&mut bytes, &mut at).map_err(failed)? == 0 {
+                    break;
+                }
+            }
+            Parsed::Damage => {
+                while more(&mut bytes, &mut at).map_err(failed)? > 0 {}
+                break;
+            }
         }
     }
-    while more(&mut bytes, &mut at).map_err(failed)? > 0 {}
     if bytes.len() > at && has_record(&bytes[at + 1..]) {
         let path = path.to_owned();
         return Err(JournalError::Damaged { path, offset });

@@ -47,7 +47,7 @@ pub trait JournaledCall: Sized {
 
 impl<A: Portable, R: Portable> JournaledCall for ProcessCall<'_, A, R> {
     fn journal(self, path: impl AsRef<Path>) -> Journaled<Self> {
-        Journaled::new(self, path)
+        Journaled::new(self, path, AT_ONCE)
     }
 }
 
@@ -68,7 +68,7 @@ impl<A: Portable, R: Portable> JournaledCall for ProcessCall<'_, A, R> {
 pub trait JournaledExecutor: Executor {
     /// This executor, with calls whose results are recorded in the file `path`: see [`Journaled`].
     fn journal(&self, path: impl AsRef<Path>) -> Journaled<OnExecutor<'_, Self>> {
-        Journaled::new(OnExecutor(self), path)
+        Journaled::new(OnExecutor(self), path, 2 * self.width())
     }
 }
 
@@ -82,6 +82,9 @@ impl<E: Executor + ?Sized> JournaledExecutor for E {}
 /// order of the items. More items may follow the earlier ones. Another item at a place that has a
 /// result, another type, and another [`function`](Self::function) are errors that name the first
 /// difference.
+///
+/// Items are compared by what serde writes for them, maps and std's hash sets in any order. (A hash
+/// set within a `#[serde(transparent)]` type has another order in each run, and cannot be an item.)
 ///
 /// Only successes are recorded: no [`TaskError`], and no `Err`, where the result is a [`Result`].
 ///
@@ -105,11 +108,12 @@ pub(crate) struct Settings {
     version: String,
     synced: Option<Duration>,
     blame_after: Option<u32>,
+    at_once: usize,
     hook: Option<Arc<Hook>>,
 }
 
 impl<X> Journaled<X> {
-    fn new(on: X, path: impl AsRef<Path>) -> Self {
+    fn new(on: X, path: impl AsRef<Path>, at_once: usize) -> Self {
         Self {
             on,
             settings: Settings {
@@ -118,6 +122,7 @@ impl<X> Journaled<X> {
                 version: String::new(),
                 synced: None,
                 blame_after: None,
+                at_once,
                 hook: None,
             },
         }
@@ -150,6 +155,13 @@ impl<X> Journaled<X> {
     /// counts as 1.
     pub fn blame_after(mut self, deaths: u32) -> Self {
         self.settings.blame_after = Some(deaths.max(1));
+        self
+    }
+
+    /// How many items are under way at first; more, while they come back within milliseconds.
+    /// Default: twice the executor's width; of a call, 64.
+    pub fn at_once(mut self, items: usize) -> Self {
+        self.settings.at_once = items.max(1);
         self
     }
 
@@ -264,6 +276,9 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
         )?))
     }
 }
+
+/// How many items of a call are under way at first: its pool's width is not known.
+const AT_ONCE: usize = 64;
 
 /// Starts one item.
 type Spawn<'a, A, R> = dyn Fn(A) -> Task<R> + 'a;

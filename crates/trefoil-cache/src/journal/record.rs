@@ -49,6 +49,9 @@ pub(crate) enum Record<'a> {
     Failed(u64),
     /// The session has ended in order: what is under way was cancelled.
     Closed,
+    /// What [`Session`](Self::Session) becomes, in its place, when nothing more can be written: what
+    /// began in it is not counted.
+    Forgiven,
 }
 
 /// What the map is that a journal belongs to.

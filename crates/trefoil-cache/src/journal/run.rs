@@ -4,8 +4,8 @@
 //! results are recorded in the order in which they come, many with one write. The caller gets them
 //! in the order of the items.
 //!
-//! So many items are under way as the executor has use for: the number doubles while results come
-//! faster than a batch in a millisecond. An item that was under way when the program died runs
+//! So many items are under way as the executor has use for: the number doubles when half of them
+//! come back within two milliseconds. An item that was under way when the program died runs
 //! alone, so that another death shows whether it is the cause.
 
 use std::collections::HashMap;
@@ -15,21 +15,22 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use trefoil::process::Portable;
-use trefoil::{Task, TaskError, TaskGroup, TaskId};
+use trefoil::{Completer, Task, TaskError, TaskGroup, TaskId};
 
 use super::file::{Journal, Known};
 use super::record::{Item, Record, push};
 use super::{JournalError, Settings, Spawn};
 use crate::cache::outcome::is_err;
 use crate::key::key_of;
+use crate::value::{decode, encode};
 
-/// How many items are under way at first, and at most.
-const WINDOW: [usize; 2] = [64, 1 << 14];
+/// The most items that are under way.
+const MOST: usize = 1 << 14;
 
 /// How many results an iterator may have that its caller has not taken.
 const AHEAD: usize = 1 << 14;
 
-/// A batch that comes faster than this makes the window larger.
+/// A window's half that comes back within this makes the window larger.
 const QUICK: Duration = Duration::from_millis(2);
 
 /// The results of an iterator's items, in their order: from
@@ -76,6 +77,10 @@ pub(super) struct Run<'a, I: Iterator, R: Send + 'static> {
     taken: u64,
     next: u64,
     window: usize,
+    /// When results were last taken.
+    cycle: Instant,
+    /// The index of an error after which nothing comes.
+    last: Option<u64>,
 }
 
 impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
@@ -84,6 +89,13 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
         items: I,
         spawn: Box<Spawn<'a, I::Item, R>>,
     ) -> Result<Self, JournalError> {
+        // (Where a wait must not block, any wait says so; elsewhere, this one ends at once.)
+        let (completer, mut never) = Completer::<()>::new();
+        let waited = never.join_timeout(Duration::ZERO);
+        completer.complete(Ok(()));
+        if let Err(error @ TaskError::WouldBlock) = waited {
+            return Err(error.into());
+        }
         let header = settings.header::<I::Item, R>();
         let (journal, known) = Journal::open(&settings.path, &header, settings.synced)?;
         Ok(Self {
@@ -100,21 +112,28 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
             ready: HashMap::new(),
             taken: 0,
             next: 0,
-            window: WINDOW[0],
+            last: None,
+            window: settings.at_once,
+            cycle: Instant::now(),
         })
     }
 
     /// The next result. `ahead`: how many others may wait for the caller meanwhile.
     fn next(&mut self, ahead: usize) -> Option<Result<R, JournalError>> {
         loop {
+            if self.last.is_some_and(|last| last < self.next) {
+                return None;
+            }
             if let Some(result) = self.ready.remove(&self.next) {
                 self.next += 1;
                 return Some(result);
             }
             if let Err(error) = self.start(ahead) {
+                // It comes when it is due; what was started goes on until then.
                 self.is_over = true;
-                self.group.cancel();
-                return Some(Err(error));
+                let index = self.taken - 1;
+                self.last = Some(index);
+                self.ready.insert(index, Err(error));
             }
             if self.ready.contains_key(&self.next) {
                 continue;
@@ -158,7 +177,10 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
             let hash = hash(index, &item)?;
             if let Some(result) = self.recorded(index, &hash)? {
                 self.ready.insert(index, Ok(result));
-                break; // the caller may want it now
+                if index == self.next {
+                    break; // the caller wants it now
+                }
+                continue;
             }
             let deaths = self.known.deaths.get(&index).copied().unwrap_or(0);
             match self.settings.blame_after {
@@ -202,23 +224,12 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
             path: path(),
             source,
         };
-        let Some(encoded) = read.map_err(failed)? else {
-            return Ok(None);
-        };
-        match postcard_described::from_slice(&encoded) {
-            Ok(result) => Ok(Some(result)),
-            Err(error) => Err(JournalError::OtherMap {
-                path: path(),
-                what: "result type",
-                recorded: error.to_string(),
-                now: std::any::type_name::<R>().to_owned(),
-            }),
-        }
+        // (What cannot be read as this type any more is computed again.)
+        Ok(read.map_err(failed)?.and_then(|encoded| decode(&encoded)))
     }
 
     /// Waits for a result, and takes those that have come besides.
     fn collect(&mut self) {
-        let begin = Instant::now();
         let mut out = Vec::new();
         let mut count = 0;
         let mut ended = self.group.next().join();
@@ -228,7 +239,7 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
                 self.note(&mut out, index, item, &result);
                 self.ready.insert(index, result.map_err(JournalError::Task));
             }
-            ended = match count < WINDOW[1] {
+            ended = match count < MOST {
                 true => self.group.try_next(),
                 false => None,
             };
@@ -239,11 +250,11 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
         if !out.is_empty() {
             self.append(&out);
         }
-        if count * 2 >= self.window
-            || begin.elapsed() < QUICK && self.under_way.len() < self.window / 2
-        {
-            self.window = (self.window * 2).min(WINDOW[1]);
+        // So many at once, and so soon, means that the executor may be waiting for more.
+        if count * 2 >= self.window && self.cycle.elapsed() < QUICK {
+            self.window = (self.window * 2).min(MOST);
         }
+        self.cycle = Instant::now();
     }
 
     /// Adds the record of a result to `out`.
@@ -253,9 +264,9 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
         };
         match result {
             Ok(result) if !is_err(result) => {
-                let recorded = postcard_described::to_vec(result)
-                    .map_err(io::Error::other)
-                    .and_then(|encoded| journal.record(out, index, item, &encoded));
+                let mut encoded = Vec::new();
+                let recorded = encode(result, &mut encoded)
+                    .and_then(|()| journal.record(out, index, item, &encoded));
                 if let Err(error) = recorded {
                     self.stop(error);
                 }
@@ -277,13 +288,25 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
 impl<I: Iterator, R: Send + 'static> Run<'_, I, R> {
     /// Records nothing more.
     fn stop(&mut self, error: io::Error) {
-        self.journal = None;
+        if let Some(journal) = self.journal.take() {
+            journal.forgive();
+        }
         self.settings.report(error);
     }
 }
 
 impl<I: Iterator, R: Send + 'static> Drop for Run<'_, I, R> {
+    /// Where it is recorded which items begin, it waits for those that cannot be cancelled any more:
+    /// the program may yet die of them.
     fn drop(&mut self) {
+        if self.settings.blame_after.is_some() && !std::thread::panicking() {
+            self.group.cancel();
+            while let Some((_, result)) = self.group.next().join() {
+                if matches!(result, Err(TaskError::WouldBlock)) {
+                    break;
+                }
+            }
+        }
         if let Some(journal) = &mut self.journal
             && let Err(error) = journal.close()
         {
