@@ -61,11 +61,17 @@ class Holder(WorkerPlugin):
             raise RuntimeError("the program did not arrive whole")
         with self.lock:
             if self.program is None and not self.is_over:
-                with self.room() as file:
-                    file.write(data)
-                    file.flush()
-                    # (A file that is open to be written cannot be executed.)
-                    self.program = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    self.keep(data)
+                except OSError as error:
+                    raise RuntimeError(str(error)) from error
+
+    def keep(self, data):
+        with self.room() as file:
+            file.write(data)
+            file.flush()
+            # (A file that is open to be written cannot be executed.)
+            self.program = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
 
     def room(self):
         """A new file without a name: in the directory of Dask's worker, or in memory if nothing may be executed there."""

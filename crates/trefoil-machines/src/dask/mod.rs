@@ -372,6 +372,10 @@ impl Launcher for Dask {
         }
     }
 
+    fn kill(&self, index: usize) {
+        lock(&self.connected().orders).kill(index);
+    }
+
     fn ended(&self, index: usize, ending: &mut Ending) {
         let connected = self.connected();
         let number = lock(&connected.orders).ended(index, ending);

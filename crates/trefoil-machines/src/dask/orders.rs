@@ -98,11 +98,19 @@ impl Orders {
                 .values_mut()
                 .for_each(|order| order.since = now);
         }
+        arrived.end(); // in case that only its stream has ended
         let name = format!("worker {number}");
         let supposed = "Dask may have ended its own worker there (a limit of memory, a cluster that \
             shrinks), or the machine is lost";
         arrived.explain(ending, &name, supposed);
         Some(number)
+    }
+
+    /// The worker of this slot must end.
+    pub(super) fn kill(&self, slot: usize) {
+        if let Some((_, arrived)) = self.present.get(&slot) {
+            arrived.end();
+        }
     }
 
     /// Order `number` has come to nothing.

@@ -182,11 +182,19 @@ fn write(mut stdin: ChildStdin, lines: &mpsc::Receiver<Line>, mut look: impl FnM
     }
 }
 
-fn read(stdout: ChildStdout, mut stderr: ChildStderr, python: &str, mut told: impl FnMut(Answer)) {
+fn read(stdout: ChildStdout, stderr: ChildStderr, python: &str, mut told: impl FnMut(Answer)) {
+    // (Read all the time: a process whose standard error is full stands still.)
+    let tail = thread::Builder::new()
+        .name("trefoil-dask-stderr".to_owned())
+        .spawn(move || tail(stderr));
     let mut is_ready = false;
     for line in BufReader::new(stdout).lines() {
-        let Some(answer) = line.ok().as_deref().and_then(Answer::parse) else {
-            break;
+        let Ok(line) = line else { break };
+        let Some(answer) = Answer::parse(&line) else {
+            match is_ready {
+                true => break,
+                false => continue, // what starts Python may print something first
+            }
         };
         is_ready |= matches!(answer, Answer::Ready(..));
         let is_last = matches!(answer, Answer::Error(_));
@@ -195,8 +203,10 @@ fn read(stdout: ChildStdout, mut stderr: ChildStderr, python: &str, mut told: im
             return;
         }
     }
-    let mut words = Vec::new();
-    let _ = stderr.read_to_end(&mut words);
+    let words = tail
+        .ok()
+        .and_then(|tail| tail.join().ok())
+        .unwrap_or_default();
     let words = String::from_utf8_lossy(&words);
     told(Answer::Error(match is_ready {
         true => format!(
@@ -204,6 +214,18 @@ fn read(stdout: ChildStdout, mut stderr: ChildStderr, python: &str, mut told: im
         ),
         false => format!("`{python}` has ended, and says: {}", words.trim()),
     }));
+}
+
+/// Reads to the end, and returns the last bytes.
+fn tail(mut stderr: ChildStderr) -> Vec<u8> {
+    const MOST: usize = 16 << 10;
+    let (mut tail, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+        tail.extend_from_slice(&buffer[..count]);
+        let excess = tail.len().saturating_sub(MOST);
+        tail.drain(..excess);
+    }
+    tail
 }
 
 #[cfg(all(test, not(miri)))]

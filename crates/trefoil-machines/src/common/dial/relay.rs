@@ -32,7 +32,7 @@ const END: u8 = 2;
 const EXIT: u8 = 3;
 
 /// The most data that one side keeps for its local socket.
-const WINDOW: usize = 1 << 20;
+pub(super) const WINDOW: usize = 128 << 10;
 
 /// The last message of the other side.
 #[derive(Debug)]
