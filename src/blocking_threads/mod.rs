@@ -29,7 +29,6 @@
 //!
 //! Tests: below; `tests/event_loop/`, `tests/io/`, `tests/forks/`.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -111,12 +110,9 @@ impl Helpers {
 
 /// Runs `job`, which must not unwind, on a thread that may block.
 pub(crate) fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    start_boxed(Box::new(job))
-}
-
-fn start_boxed(job: Job) -> io::Result<()> {
     static HELPERS: PerProcess<Helpers> = PerProcess::new();
-    HELPERS.get_or_init(|| Helpers::new(LINGER)).start(job)
+    let helpers = HELPERS.get_or_init(|| Helpers::new(LINGER));
+    helpers.start(Box::new(job))
 }
 
 /// Runs `job` on a thread with at least this much stack.
@@ -136,15 +132,10 @@ fn start_alone(stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<
 /// its message; the panic hook has shown it.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        discard(payload);
-    }
-}
-
-/// Drops a panic's payload, whose destructor may panic, too, and so may that panic's payload.
-#[cold]
-fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(payload);
+        // The payload's destructor may panic, too, and so may that panic's payload.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(payload);
+        }
     }
 }
 
