@@ -14,7 +14,7 @@
 //! **Invariants.** The three futures of a relay belong to one task. None holds a borrow of a cell
 //! while it waits.
 //!
-//! Tests: below.
+//! Tests: below, `listener.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -234,5 +234,25 @@ impl<'a> Relay<'a> {
             self.delivered.clear();
             self.delivered.wait().await;
         }
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_data_than_permitted_is_refused() {
+        trefoil::run(async {
+            let (_driver, local) = UnixStream::pair().unwrap();
+            let relay = Relay::new(&local);
+            let data = vec![7; WINDOW / 16];
+            for _ in 0..16 {
+                relay.take(&data).unwrap();
+            }
+            let refused = relay.take(&[7]).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+            assert!(relay.waiting.borrow().len() <= WINDOW);
+        });
     }
 }
