@@ -46,8 +46,8 @@ pub(crate) struct Store {
     hook: Mutex<Option<Arc<Hook>>>,
     /// The last failure has been reported.
     is_reported: AtomicBool,
-    /// All bytes of entries, with those that are being written; [`UNKNOWN`] or more, until they have
-    /// been counted.
+    /// All bytes of entries, with those that are being written; [`UNKNOWN`] or more, until they
+    /// have been counted.
     used: AtomicU64,
     /// What is being written.
     pending: AtomicU64,

@@ -221,8 +221,8 @@ impl Journal {
         }
     }
 
-    /// Marks this session as one whose items are not counted: it cannot record which have ended. The
-    /// record is as long as the one in its place, so it needs no room on the disk.
+    /// Marks this session as one whose items are not counted: it cannot record which have ended.
+    /// The record is as long as the one in its place, so it needs no room on the disk.
     pub(crate) fn forgive(mut self) {
         let mut out = Vec::new();
         push(&mut out, &Record::Forgiven);

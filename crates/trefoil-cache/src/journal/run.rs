@@ -296,8 +296,8 @@ impl<I: Iterator, R: Send + 'static> Run<'_, I, R> {
 }
 
 impl<I: Iterator, R: Send + 'static> Drop for Run<'_, I, R> {
-    /// Where it is recorded which items begin, it waits for those that cannot be cancelled any more:
-    /// the program may yet die of them.
+    /// Where it is recorded which items begin, it waits for those that cannot be cancelled any
+    /// more: the program may yet die of them.
     fn drop(&mut self) {
         if self.settings.blame_after.is_some() && !std::thread::panicking() {
             self.group.cancel();

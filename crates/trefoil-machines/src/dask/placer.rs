@@ -268,9 +268,14 @@ mod tests {
             &raw const look
         );
         let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\nrm \"$0\"\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
-            .unwrap();
+        // (By another process: what this one has open to be written, a child of another thread may
+        // have open, too, and then it cannot be executed.)
+        let made = Command::new("sh")
+            .args(["-c", "printf %s \"$1\" > \"$0\" && chmod 700 \"$0\""])
+            .arg(&path)
+            .arg(format!("#!/bin/sh\nrm \"$0\"\n{script}\n"))
+            .status();
+        assert!(made.unwrap().success());
         let (says, said) = mpsc::channel();
         let placer = Placer::start(
             &path,
@@ -304,6 +309,11 @@ mod tests {
         );
         (0..MANY).for_each(|number| placer.place(number));
         let pid = rustix::process::Pid::from_child(&placer.process);
+        let stat = format!("/proc/{pid}/stat");
+        while cfg!(target_os = "linux") && !std::fs::read_to_string(&stat).unwrap().contains(") T ")
+        {
+            thread::yield_now(); // it has not stopped yet
+        }
         rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
         let last = format!("place {}", MANY - 1);
         assert_eq!(said.recv_timeout(SOON), Ok(Answer::Ended(1, last)));

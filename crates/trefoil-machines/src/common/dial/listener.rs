@@ -203,7 +203,7 @@ impl Drop for Listener {
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_nodelay(stream, true)?;
     // So the kernel has room for all that is permitted, and a stopped process is not taken for a
-    // lost machine: the time limit below also ends a connection whose peer has no room.
+    // lost machine: the limit of time below also ends a connection whose peer has no room.
     let _ = sockopt::set_socket_recv_buffer_size(stream, 4 * WINDOW); // (it may allow less)
     sockopt::set_socket_keepalive(stream, true)?;
     #[cfg(target_os = "linux")]
