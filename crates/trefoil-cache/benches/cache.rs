@@ -1,7 +1,7 @@
 //! What caching and recording cost, and joblib's `Memory` for comparison.
 //!
 //! ```text
-//! cargo bench -p trefoil-cache                                # beside joblib with TREFOIL_PYTHON=.../python
+//! cargo bench -p trefoil-cache                                # with joblib, if TREFOIL_PYTHON has it
 //! ```
 //!
 //! Each figure is the median of five rounds.

@@ -292,6 +292,20 @@ fn a_difference_is_the_last_thing() {
         all[5],
         Err(JournalError::OtherItem { index: 5, .. })
     ));
+    // What comes before it runs, though nothing of it is recorded.
+    let place = Place::new("before");
+    let pool = ThreadPool::with_threads(2);
+    let last = pool.journal(&place.0);
+    let odd = |n: u64| if n < 8 { Err(n) } else { Ok(n) };
+    last.map(0..10, odd).unwrap();
+    let items = (0..8).chain([77, 9]);
+    let all: Vec<_> = last.imap(items, odd).unwrap().collect();
+    assert_eq!(all.len(), 9);
+    assert!(all[..8].iter().all(Result::is_ok));
+    assert!(matches!(
+        all[8],
+        Err(JournalError::OtherItem { index: 8, .. })
+    ));
     let on_loop = trefoil::run(async { journal.map_each(0..10, |n: u64| n) });
     assert!(matches!(
         on_loop,

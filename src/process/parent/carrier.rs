@@ -96,7 +96,7 @@ impl Carrier {
         }
     }
 
-    /// How the output of an item is told from that of earlier ones.
+    /// How the output of an item is distinguished from that of earlier ones.
     pub(super) fn mark(&self) -> Mark {
         match self {
             Self::Pages(pages) => Mark::Ledger(pages.ledger.clone()),

@@ -56,6 +56,16 @@ impl<I: Iterator, R: Send + 'static> fmt::Debug for Resumed<'_, I, R> {
     }
 }
 
+/// What is known of an item.
+enum LookUp<R> {
+    Recorded(R),
+    /// It was under way at so many deaths that it does not run any more.
+    Blamed(u32),
+    /// It was under way at a death.
+    Suspect(Item),
+    New(Item),
+}
+
 /// One run through the items.
 pub(super) struct Run<'a, I: Iterator, R: Send + 'static> {
     settings: &'a Settings,
@@ -128,13 +138,7 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
                 self.next += 1;
                 return Some(result);
             }
-            if let Err(error) = self.start(ahead) {
-                // It comes when it is due; what was started goes on until then.
-                self.is_over = true;
-                let index = self.taken - 1;
-                self.last = Some(index);
-                self.ready.insert(index, Err(error));
-            }
+            self.start(ahead);
             if self.ready.contains_key(&self.next) {
                 continue;
             }
@@ -146,7 +150,7 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
     }
 
     /// Starts items, as many as may be under way.
-    fn start(&mut self, ahead: usize) -> Result<(), JournalError> {
+    fn start(&mut self, ahead: usize) {
         let mut begun = Vec::new();
         while self.under_way.len() + begun.len() < self.window
             && self.ready.len() + self.under_way.len() + begun.len() < ahead
@@ -174,23 +178,29 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
             };
             let index = self.taken;
             self.taken += 1;
-            let hash = hash(index, &item)?;
-            if let Some(result) = self.recorded(index, &hash)? {
-                self.ready.insert(index, Ok(result));
-                if index == self.next {
-                    break; // the caller wants it now
+            match self.look_up(index, &item) {
+                Ok(LookUp::Recorded(result)) => {
+                    self.ready.insert(index, Ok(result));
+                    if index == self.next {
+                        break; // the caller wants it now
+                    }
                 }
-                continue;
-            }
-            let deaths = self.known.deaths.get(&index).copied().unwrap_or(0);
-            match self.settings.blame_after {
-                Some(most) if deaths >= most => {
-                    let index = index as usize;
-                    let blamed = Err(JournalError::Blamed { index, deaths });
-                    self.ready.insert(index as u64, blamed);
+                Ok(LookUp::Blamed(deaths)) => {
+                    let blamed = JournalError::Blamed {
+                        index: index as usize,
+                        deaths,
+                    };
+                    self.ready.insert(index, Err(blamed));
                 }
-                Some(_) if deaths > 0 => self.suspect = Some((index, hash, item)),
-                _ => begun.push((index, hash, item)),
+                Ok(LookUp::Suspect(hash)) => self.suspect = Some((index, hash, item)),
+                Ok(LookUp::New(hash)) => begun.push((index, hash, item)),
+                Err(error) => {
+                    // It comes when it is due, after the results of the items before it.
+                    self.ready.insert(index, Err(error));
+                    self.last = Some(index);
+                    self.is_over = true;
+                    break;
+                }
             }
         }
         if self.settings.blame_after.is_some() && !begun.is_empty() {
@@ -203,7 +213,20 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
             let id = self.group.add((self.spawn)(item));
             self.under_way.insert(id, (index, hash));
         }
-        Ok(())
+    }
+
+    /// What is to be done with an item.
+    fn look_up(&mut self, index: u64, item: &I::Item) -> Result<LookUp<R>, JournalError> {
+        let hash = hash(index, item)?;
+        if let Some(result) = self.recorded(index, &hash)? {
+            return Ok(LookUp::Recorded(result));
+        }
+        let deaths = self.known.deaths.get(&index).copied().unwrap_or(0);
+        Ok(match self.settings.blame_after {
+            Some(most) if deaths >= most => LookUp::Blamed(deaths),
+            Some(_) if deaths > 0 => LookUp::Suspect(hash),
+            _ => LookUp::New(hash),
+        })
     }
 
     /// The recorded result of an item.

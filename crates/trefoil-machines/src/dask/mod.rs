@@ -296,7 +296,7 @@ impl Dask {
     ) -> io::Result<(Placer, mpsc::Receiver<Ready>)> {
         let (ready, is_ready) = mpsc::channel();
         let theirs = orders.clone();
-        let told = move |answer| match answer {
+        let on_answer = move |answer| match answer {
             Answer::Ready(room, address) => drop(ready.send(Ok((room, address)))),
             Answer::Ended(number, words) => lock(&theirs).failed(number, words),
             Answer::Error(words) => {
@@ -314,7 +314,7 @@ impl Dask {
                 is_awaiting,
             }
         };
-        let placer = Placer::start(&self.python, self.connects(), told, look)?;
+        let placer = Placer::start(&self.python, self.connects(), on_answer, look)?;
         Ok((placer, is_ready))
     }
 

@@ -49,7 +49,7 @@ CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
 class Failure(Exception):
-    """There is no cluster to work with; in words for the user."""
+    """There is no cluster to work with; the message is for the user."""
 
 
 def parse(line):
@@ -130,7 +130,7 @@ def own_address(hosts):
 
 
 def why(address, error):
-    """Why a connection to the scheduler has failed, in words."""
+    """A message that says why a connection to the scheduler has failed."""
     from distributed.comm import CommClosedError
 
     last, causes = error, []

@@ -92,13 +92,13 @@ pub(super) struct Placer {
 }
 
 impl Placer {
-    /// Starts the process, and gives it its first line. `told` gets what it answers, on a thread of
+    /// Starts the process, and gives it its first line. `on_answer` gets what it answers, on a thread of
     /// its own. `look` is asked now and then which workers are not wanted any more, while it says
     /// that some are awaited.
     pub(super) fn start(
         python: &Path,
         connect: Line,
-        told: impl FnMut(Answer) + Send + 'static,
+        on_answer: impl FnMut(Answer) + Send + 'static,
         look: impl FnMut() -> Look + Send + 'static,
     ) -> io::Result<Self> {
         let mut command = Command::new(python);
@@ -126,7 +126,7 @@ impl Placer {
         if let (Some(stdin), Some(stdout), Some(stderr)) = pipes {
             let start = |name: &str| thread::Builder::new().name(name.to_owned());
             start("trefoil-dask-out").spawn(move || write(stdin, &ordered, look))?;
-            start("trefoil-dask-in").spawn(move || read(stdout, stderr, &python, told))?;
+            start("trefoil-dask-in").spawn(move || read(stdout, stderr, &python, on_answer))?;
         }
         placer.send(connect);
         Ok(placer)
@@ -182,7 +182,7 @@ fn write(mut stdin: ChildStdin, lines: &mpsc::Receiver<Line>, mut look: impl FnM
     }
 }
 
-fn read(stdout: ChildStdout, stderr: ChildStderr, python: &str, mut told: impl FnMut(Answer)) {
+fn read(stdout: ChildStdout, stderr: ChildStderr, python: &str, mut on_answer: impl FnMut(Answer)) {
     // (Read all the time: a process whose standard error is full stands still.)
     let tail = thread::Builder::new()
         .name("trefoil-dask-stderr".to_owned())
@@ -198,7 +198,7 @@ fn read(stdout: ChildStdout, stderr: ChildStderr, python: &str, mut told: impl F
         };
         is_ready |= matches!(answer, Answer::Ready(..));
         let is_last = matches!(answer, Answer::Error(_));
-        told(answer);
+        on_answer(answer);
         if is_last {
             return;
         }
@@ -208,7 +208,7 @@ fn read(stdout: ChildStdout, stderr: ChildStderr, python: &str, mut told: impl F
         .and_then(|tail| tail.join().ok())
         .unwrap_or_default();
     let words = String::from_utf8_lossy(&words);
-    told(Answer::Error(match is_ready {
+    on_answer(Answer::Error(match is_ready {
         true => format!(
             "the process of `{python}` that places workers on Dask has ended: it was killed, or has failed"
         ),

@@ -158,7 +158,7 @@ impl NodeCopy {
 /// The name of what is sent, in the directory of the job that waits for it.
 const NAME: &str = "copy";
 
-/// The id by which `sbcast` knows a job, in words of its script's.
+/// The id by which `sbcast` knows a job, as its script names it.
 pub(crate) fn id(way: Way) -> &'static str {
     match way {
         Way::Sbatch => "$0",

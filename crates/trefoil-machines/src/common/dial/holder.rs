@@ -56,7 +56,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 const KILL: rustix::process::Signal = rustix::process::Signal::KILL;
 
-/// What a holder is told, by its launcher.
+/// What a holder is to do.
 #[derive(Debug)]
 pub(crate) struct Holding<'a> {
     /// Where the pool listens.

@@ -385,7 +385,7 @@ mod tests {
         }
     }
 
-    /// A holder whose worker sends back what it gets, and ends when told.
+    /// A holder whose worker sends back what it gets, and ends when the pool wants it to.
     fn echo(key: Key, address: SocketAddr) -> io::Result<()> {
         trefoil::run(async {
             let stream = TcpStream::connect(address).await?;
