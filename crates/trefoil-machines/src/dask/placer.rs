@@ -92,9 +92,9 @@ pub(super) struct Placer {
 }
 
 impl Placer {
-    /// Starts the process, and gives it its first line. `on_answer` gets what it answers, on a thread of
-    /// its own. `look` is asked now and then which workers are not wanted any more, while it says
-    /// that some are awaited.
+    /// Starts the process, and gives it its first line. `on_answer` gets what it answers, on a
+    /// thread of its own. `look` is asked now and then which workers are not wanted any more, while
+    /// it says that some are awaited.
     pub(super) fn start(
         python: &Path,
         connect: Line,
