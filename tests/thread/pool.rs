@@ -715,8 +715,10 @@ fn a_tree_of_a_scopes_tasks_needs_as_much_room_as_it_is_deep() {
         let (alive, most) = (AtomicUsize::new(1), AtomicUsize::new(0));
         pool.install(|| pool.scope(|s| grow(s, DEPTH, &alive, &most)));
         assert_eq!(alive.load(Ordering::Relaxed), 0);
-        // Each thread descends along one path, and leaves one sibling on each level.
-        let bound = (threads + 1) * 2 * (DEPTH + 1);
+        // Each thread descends along one path, and leaves one sibling on each level. (The scope's
+        // thread is one of them, and on a busy machine stand-ins may be, for a while.) By breadth
+        // first there would be 2^14.
+        let bound = (threads + 4) * 2 * (DEPTH + 1);
         let most = most.load(Ordering::Relaxed);
         assert!(most <= bound, "{most} tasks at once with {threads} threads");
     }
