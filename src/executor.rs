@@ -12,7 +12,6 @@
 
 use std::fmt;
 use std::io;
-use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use crate::process::{Portable, ProcessPool};
@@ -203,8 +202,9 @@ impl Executor for Inline {
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
-/// may use. Names of other machines, such as `"ssh:node1,node2:8"`, are parsed by
-/// `trefoil_machines::executor`.
+/// may use. So it is with `-1`; with `-2` it leaves one of them free, with `-3` two, and so on
+/// ([`leave_free`](crate::ThreadPoolBuilder::leave_free)). Names of other machines, such as
+/// `"ssh:node1,node2:8"`, are parsed by `trefoil_machines::executor`.
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};
@@ -266,20 +266,31 @@ impl FromStr for AnyExecutor {
         let unknown = || {
             let words = format!(
                 "`{text}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` \
-                 or `inline`, with N from 1"
+                 or `inline`, with N from 1, or -1 for all processors, -2 for all but one, and so \
+                 on"
             );
             io::Error::new(io::ErrorKind::InvalidInput, words)
         };
-        let width = |width: &str| width.parse::<NonZeroUsize>().map_err(|_| unknown());
+        // The number of threads or workers (0: the default), and of processors to leave free.
+        let width = |text: &str| match text.parse() {
+            Ok(0) | Err(_) => Err(unknown()),
+            Ok(negative @ ..0isize) => Ok((0, negative.unsigned_abs() - 1)),
+            Ok(width) => Ok((width.unsigned_abs(), 0)),
+        };
         Ok(match text.split_once(':') {
             None if text == "inline" => Self::Inline(Inline),
             None if text == "threads" => Self::Threads(ThreadPool::builder().build()?),
             None if text == "processes" => Self::Processes(ProcessPool::new()?),
             Some(("threads", n)) => {
-                let builder = ThreadPool::builder().threads(width(n)?.get());
+                let (threads, free) = width(n)?;
+                let builder = ThreadPool::builder().threads(threads).leave_free(free);
                 Self::Threads(builder.build()?)
             }
-            Some(("processes", n)) => Self::Processes(ProcessPool::with_workers(width(n)?.get())?),
+            Some(("processes", n)) => {
+                let (workers, free) = width(n)?;
+                let builder = ProcessPool::builder().workers(workers).leave_free(free);
+                Self::Processes(builder.build()?)
+            }
             Some((machines @ ("ssh" | "slurm" | "dask"), _)) => {
                 let words = format!(
                     "`{text}` names other machines: with the crate `trefoil-machines` and its \

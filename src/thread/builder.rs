@@ -31,9 +31,10 @@ pub struct ThreadPoolBuilder {
 impl ThreadPoolBuilder {
     /// How many tasks run at once. 0, the default: the value of the environment variable
     /// `TREFOIL_THREADS`, if that is a number from 1 to 4,096; otherwise the number of processors
-    /// for this process (by its affinity and its cgroup's quota; at least one). Any other value of
-    /// the variable (except 0 and the empty text, which mean the default) is reported by one line
-    /// on standard error, once in a process.
+    /// for this process (by its affinity and its cgroup's quota; at least one). In the variable, -1
+    /// means all processors, -2 all but one, and so on, as joblib's `n_jobs` does. Any other value
+    /// (except 0 and the empty text, which mean the default) is reported by one line on standard
+    /// error, once in a process.
     pub fn threads(mut self, threads: usize) -> Self {
         self.config.threads = threads;
         self
@@ -53,6 +54,24 @@ impl ThreadPoolBuilder {
     /// ```
     pub fn physical_cores(mut self, physical: bool) -> Self {
         self.config.physical_cores = physical;
+        self
+    }
+
+    /// How many processors the default width leaves free, for other programs or other threads of
+    /// this one. Default: none. The pool has at least one thread, whatever this number is.
+    ///
+    /// With [`physical_cores`](Self::physical_cores), so many cores are left free.
+    /// [`threads`](Self::threads) and `TREFOIL_THREADS` take precedence.
+    ///
+    /// ```
+    /// let most = trefoil::ThreadPool::builder().leave_free(1).build()?; // joblib's n_jobs=-2
+    /// let all = trefoil::ThreadPool::new().num_threads();
+    /// # if std::env::var_os("TREFOIL_THREADS").is_some() { return Ok(()); }
+    /// assert_eq!(most.num_threads(), (all - 1).max(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn leave_free(mut self, processors: usize) -> Self {
+        self.config.left_free = processors;
         self
     }
 
@@ -100,6 +119,12 @@ impl ThreadPoolBuilder {
     /// the pool runs everything on its own threads, unless
     /// [`caller_helps(true)`](Self::caller_helps) says otherwise. A panic in it is contained: the
     /// thread works nevertheless.
+    ///
+    /// It is also the place to limit the threads of libraries that have their own, where a library
+    /// can do that for the calling thread, as OpenMP's `omp_set_num_threads` does. The environment
+    /// cannot limit them here, because they have read it by now; in worker processes it does
+    /// ([`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker)). Parallel code on
+    /// this pool itself starts no threads, however deeply it is nested.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -162,7 +187,8 @@ impl ThreadPoolBuilder {
         crate::task::panic::install_hook();
         let mut config = self.config;
         config.threads = match config.threads {
-            0 if config.physical_cores => width(processors::physical),
+            0 if config.physical_cores => width(processors::physical, config.left_free),
+            0 => width(processors::logical, config.left_free),
             threads => width_of(threads)?,
         };
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
@@ -182,6 +208,7 @@ debug!(
     self,
     threads = self.config.threads,
     physical_cores = self.config.physical_cores,
+    left_free = self.config.left_free,
     name = self.config.name,
     stack_size = self.config.stack_size
 );

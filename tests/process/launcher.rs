@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program, WorkerStream, Wrapped};
@@ -468,6 +468,30 @@ impl Launcher for Reads {
     }
 }
 
+/// The variables that limit the threads of libraries.
+const THREADS: [&str; 5] = [
+    "TREFOIL_THREADS",
+    "RAYON_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+];
+
+/// A command line for a number of workers that follows the work, up to this one.
+#[derive(Debug)]
+struct Elastic(Wrapped, usize);
+
+impl Launcher for Elastic {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+        let _own = self.0.prepare(program)?;
+        Ok(Capabilities::slots(self.1).elastic(0, Duration::from_secs(9)))
+    }
+
+    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
+        self.0.start(index)
+    }
+}
+
 /// Never starts a worker.
 #[derive(Debug, Default)]
 struct Never {
@@ -605,7 +629,7 @@ tests! {
     fn the_environment_is_passed_on_in_each_way() {
         let see = |launcher: Wrapped| {
             let procs = ProcessPool::builder().launcher(launcher).workers(1).env("A_B", "b c='");
-            let procs = procs.build().unwrap();
+            let procs = procs.threads_per_worker(None).build().unwrap();
             let see = |()| ["A_B", "PATH"].map(|name| std::env::var(name).ok());
             procs.spawn((), see).join().unwrap()
         };
@@ -617,6 +641,61 @@ tests! {
         let words = ["sh", "-c", script, "sh", "{env}", "{exe}"];
         let [set, path] = see(Wrapped::new(words).env_option("-e"));
         assert!(set.as_deref() == Some("b c='") && path.is_none());
+    }
+
+    fn the_limits_of_threads_are_passed_on_in_each_way() {
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let see = |pool: ProcessPoolBuilder| {
+            let pool = pool.env("MKL_NUM_THREADS", "m").build().unwrap();
+            pool.spawn((), |()| THREADS.map(|name| std::env::var(name).ok())).join().unwrap()
+        };
+        // Those that this process has are the worker's, too.
+        let own = |name: &str, otherwise: usize| {
+            Some(std::env::var(name).unwrap_or_else(|_| otherwise.to_string()))
+        };
+        let passes = || Wrapped::new(["env", "{exe}"]);
+        let clears = || Wrapped::new(["env", "-i", "{env}", "{exe}"]).env_option("");
+        for launcher in [passes, clears] {
+            for workers in [1, 2, processors + 1] {
+                // The workers are started one by one, when there is work.
+                let pool = ProcessPool::builder().launcher(Elastic(launcher(), processors + 1));
+                let seen = see(pool.workers(workers));
+                let expected = THREADS.map(|name| own(name, (processors / workers).max(1)));
+                assert_eq!(seen[..4], expected[..4], "{workers}");
+                assert_eq!(seen[4].as_deref(), Some("m"));
+            }
+            let pool = || ProcessPool::builder().launcher(launcher());
+            let seen = see(pool().leave_free(processors)); // one worker
+            assert_eq!(seen[0], own(THREADS[0], processors));
+            let seen = see(pool().workers(1).threads_per_worker(Some(7)));
+            assert_eq!(seen.map(|value| value.unwrap()), ["7", "7", "7", "7", "m"]);
+        }
+        let pool = ProcessPool::builder().launcher(clears()).workers(1).threads_per_worker(None);
+        assert_eq!(see(pool)[..4], [const { None }; 4]);
+    }
+
+    fn a_launcher_of_a_user_gets_the_limits() {
+        #[derive(Debug)]
+        struct Divides(mpsc::Sender<Vec<(&'static str, usize)>>);
+        impl Launcher for Divides {
+            fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+                self.0.send(program.thread_limits(8, 3).collect()).unwrap();
+                Err(PoolError::Launcher("it has seen enough".to_owned()))
+            }
+            fn start(&self, _: usize) -> Task<io::Result<Launched>> {
+                unreachable!()
+            }
+        }
+        let limits = |change: fn(ProcessPoolBuilder) -> ProcessPoolBuilder| {
+            let (sender, limits) = mpsc::channel();
+            let pool = change(ProcessPool::builder().launcher(Divides(sender)));
+            assert!(pool.build().is_err());
+            limits.recv().unwrap()
+        };
+        assert_eq!(limits(|pool| pool), THREADS.map(|name| (name, 2)));
+        assert_eq!(limits(|pool| pool.env("MKL_NUM_THREADS", "1")), THREADS.map(|name| (name, 2))[..4]);
+        assert_eq!(limits(|pool| pool.threads_per_worker(Some(5))), []);
+        assert_eq!(limits(|pool| pool.threads_per_worker(None)), []);
     }
 
     fn what_an_item_prints_does_not_get_into_the_stream() {

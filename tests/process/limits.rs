@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use support::{Odd, Scratch, Test, census, forever, note, nothing_left_since, tests, until};
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
-use trefoil::{PoolError, ProcessPool, Shutdown, Task, TaskError};
+use trefoil::{PoolError, Process, ProcessPool, Shutdown, Task, TaskError, ThreadPool};
 
 fn builder(workers: usize) -> ProcessPoolBuilder {
     ProcessPool::builder().workers(workers)
@@ -48,7 +48,74 @@ fn leak(bytes: usize) -> u32 {
 
 const MIB: usize = 1 << 20;
 
+/// The variables that limit the threads of libraries, as this process has them.
+fn threads() -> [Option<String>; 5] {
+    let names = [
+        "TREFOIL_THREADS",
+        "RAYON_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+    ];
+    names.map(|name| std::env::var(name).ok())
+}
+
+/// Those of a worker of this pool.
+fn threads_in(builder: ProcessPoolBuilder) -> [Option<String>; 5] {
+    builder
+        .build()
+        .unwrap()
+        .spawn((), |()| threads())
+        .join()
+        .unwrap()
+}
+
 tests! {
+    fn workers_share_the_processors() {
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let before = threads();
+        for plain in [false, true] {
+            for workers in [1, 2, processors, processors + 1] {
+                let share = (processors / workers).max(1).to_string();
+                let procs = builder(workers).plain_workers(plain).build().unwrap();
+                let expected = before.clone().map(|own| own.or(Some(share.clone())));
+                assert_eq!(procs.spawn((), |()| threads()).join().unwrap(), expected);
+                // A pool's default width in a worker, and a replaced worker.
+                assert!(procs.spawn((), |()| -> () { abort() }).join().is_err());
+                let width = procs.spawn((), |()| ThreadPool::new().num_threads());
+                let expected = match &before[0] {
+                    None => share.parse().unwrap(),
+                    Some(_) => ThreadPool::new().num_threads(),
+                };
+                assert_eq!(width.join().unwrap(), expected);
+            }
+        }
+        assert_eq!(threads(), before, "this process's environment is its own");
+    }
+
+    fn what_the_environment_says_of_threads_counts() {
+        // Pools in a process whose environment has some of the variables.
+        let pools = || Process::builder().env("OMP_NUM_THREADS", "70").env("RAYON_NUM_THREADS", "");
+        let seen = pools().spawn((), |()| threads_in(builder(1).env("MKL_NUM_THREADS", "90"))).unwrap();
+        let [_, rayon, omp, blas, mkl] = seen.join().unwrap();
+        assert_eq!((rayon.as_deref(), omp.as_deref(), mkl.as_deref()), (Some(""), Some("70"), Some("90")));
+        assert!(blas.is_some());
+        // A number counts instead, but not instead of what the builder says of a variable.
+        let seen = pools().spawn((), |()| {
+            let builder = builder(2).env("MKL_NUM_THREADS", "90").threads_per_worker(Some(3));
+            threads_in(builder.env("TREFOIL_THREADS", "5"))
+        });
+        let seen = seen.unwrap().join().unwrap().map(|value| value.unwrap());
+        assert_eq!(seen, ["5", "3", "3", "3", "90"]);
+        assert_eq!(threads_in(builder(1).threads_per_worker(Some(0))), [const { "1" }; 5].map(|one| Some(one.to_owned())));
+    }
+
+    fn workers_and_processes_can_have_the_environment_as_it_is() {
+        assert_eq!(threads_in(builder(2).threads_per_worker(None)), threads());
+        assert_eq!(threads_in(builder(2).threads_per_worker(Some(2)).threads_per_worker(None)), threads());
+        assert_eq!(Process::spawn((), |()| threads()).unwrap().join().unwrap(), threads());
+    }
+
     fn every_worker_is_initialized_before_its_first_item() {
         let scratch = Scratch::new("init");
         let procs = builder(2).initializer((5, scratch.text()), |(n, path): (u64, String)| {

@@ -28,7 +28,8 @@ use support::{
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
 use trefoil::task::WorkerExit;
 use trefoil::{
-    CancelToken, PoolError, Process, ProcessPool, Shutdown, Task, TaskError, ThreadPool,
+    AnyExecutor, CancelToken, Executor, PoolError, Process, ProcessPool, Shutdown, Task, TaskError,
+    ThreadPool,
 };
 
 pub(crate) fn helpers() {
@@ -1341,6 +1342,22 @@ tests! {
         let width = ProcessPool::new().unwrap().num_workers();
         assert_eq!(ProcessPool::with_workers(0).unwrap().num_workers(), width);
         assert_eq!(ProcessPool::builder().workers(3).workers(0).build().unwrap().num_workers(), width);
+    }
+
+    fn a_width_can_leave_processors_free() {
+        let width = ProcessPool::new().unwrap().num_workers();
+        let of = |builder: ProcessPoolBuilder| builder.build().unwrap().num_workers();
+        for (free, expected) in [(0, width), (1, (width - 1).max(1)), (width, 1), (usize::MAX, 1)] {
+            assert_eq!(of(ProcessPool::builder().leave_free(free)), expected, "{free}");
+        }
+        assert_eq!(of(ProcessPool::builder().leave_free(1).workers(3)), 3);
+        let cores = of(ProcessPool::builder().physical_cores(true));
+        let fewer = of(ProcessPool::builder().physical_cores(true).leave_free(1));
+        assert_eq!(fewer, (cores - 1).max(1));
+        for (name, expected) in [("-1", width), ("-2", (width - 1).max(1)), ("-999", 1), ("3", 3)] {
+            let executor: AnyExecutor = format!("processes:{name}").parse().unwrap();
+            assert_eq!(executor.width(), expected, "{name}");
+        }
     }
 
     fn too_many_workers_are_an_error() {

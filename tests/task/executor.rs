@@ -66,13 +66,22 @@ fn configuration_strings() {
         assert_eq!(squares(&executor).unwrap()[31], 961);
         assert_eq!(executor.submit(4u8, |n: u8| n).join().unwrap(), 4);
     }
-    assert!("threads".parse::<AnyExecutor>().unwrap().width() >= 1);
+    let width = |text: &str| text.parse::<AnyExecutor>().unwrap().width();
+    let all = ThreadPool::new().num_threads();
+    assert_eq!((width("threads"), width("threads:-1")), (all, all));
+    if std::env::var_os("TREFOIL_THREADS").is_none() {
+        assert_eq!(width("threads:-2"), (all - 1).max(1));
+        assert_eq!(width("threads:-999"), 1);
+    }
     for wrong in [
         "",
         "thread",
         "threads:",
         "threads:0",
-        "threads:-1",
+        "threads:-",
+        "threads:--1",
+        "threads:-1.5",
+        "threads:-99999999999999999999",
         "inline:2",
         "processes:x",
     ] {

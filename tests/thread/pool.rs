@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use deadline::{asleep, eventually, threads_named};
 use trefoil::{
-    CancelToken, Completer, Panic, PanicLocation, Scope, Shutdown, TaskError, ThreadPool, thread,
+    CancelToken, Completer, Panic, PanicLocation, Scope, Shutdown, TaskError, ThreadPool,
+    ThreadPoolBuilder, thread,
 };
 
 /// Ends the process if it is not dropped in time.
@@ -1762,11 +1763,30 @@ fn the_width_follows_the_environment() {
     assert_eq!(width("3"), (3, vec![]));
     assert_eq!(width("0"), (processors, vec![]));
     assert_eq!(width(""), (processors, vec![]));
-    for wrong in ["many", "-1", "4097", "2.0"] {
+    assert_eq!(width("-1"), (processors, vec![]));
+    assert_eq!(width("-2"), ((processors - 1).max(1), vec![]));
+    for wrong in ["many", "-", "4097", "2.0"] {
         let (ignored, told) = width(wrong);
         assert_eq!((ignored, told.len()), (processors, 1), "{told:?}");
         assert!(told[0].contains(&format!("`{wrong}`")), "{told:?}");
     }
+}
+
+#[test]
+fn a_width_can_leave_processors_free() {
+    let _watchdog = watchdog();
+    let all = ThreadPool::new().num_threads();
+    let width = |builder: ThreadPoolBuilder| builder.build().unwrap().num_threads();
+    if std::env::var_os("TREFOIL_THREADS").is_none() {
+        for (free, expected) in [(0, all), (1, (all - 1).max(1)), (all, 1), (usize::MAX, 1)] {
+            let builder = ThreadPool::builder().leave_free(free);
+            assert_eq!(width(builder), expected, "{free}");
+        }
+        let cores = width(ThreadPool::builder().physical_cores(true));
+        let fewer = width(ThreadPool::builder().physical_cores(true).leave_free(1));
+        assert_eq!(fewer, (cores - 1).max(1));
+    }
+    assert_eq!(width(ThreadPool::builder().leave_free(1).threads(3)), 3);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::entry;
 use crate::process::host::handover::CARRIES;
 use crate::process::host::private_memory::Meter;
 use crate::process::launch::Launcher;
+use crate::process::launch::thread_limits::share;
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::sched::{Elastic, Initializer};
@@ -46,6 +47,8 @@ const MOST_WORKERS: usize = 1 << 16;
 pub struct ProcessPoolBuilder {
     launcher: Option<Box<dyn Launcher>>,
     physical_cores: bool,
+    /// A number that the user has set.
+    threads_per_worker: Option<usize>,
     initializer: Option<Result<Initializer, TaskError>>,
     settings: Settings,
 }
@@ -55,6 +58,7 @@ impl ProcessPoolBuilder {
         Self {
             launcher: None,
             physical_cores: false,
+            threads_per_worker: None,
             initializer: None,
             settings: Settings::new(),
         }
@@ -84,6 +88,58 @@ impl ProcessPoolBuilder {
     /// ```
     pub fn physical_cores(mut self, physical: bool) -> Self {
         self.physical_cores = physical;
+        self
+    }
+
+    /// How many processors the default width leaves free, for other programs or for the parent.
+    /// Default: none. The pool has at least one worker, whatever this number is.
+    ///
+    /// With [`physical_cores`](Self::physical_cores), so many cores are left free; with a
+    /// [launcher](Self::launcher), so many of its workers are left out.
+    /// [`workers`](Self::workers) takes precedence.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().leave_free(1).build()?; // joblib's n_jobs=-2
+    /// let processors = std::thread::available_parallelism()?.get();
+    /// assert_eq!(procs.num_workers(), (processors - 1).max(1));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn leave_free(mut self, processors: usize) -> Self {
+        self.settings.left_free = processors;
+        self
+    }
+
+    /// How many threads libraries are to start in each worker. Default: the number of processors
+    /// divided by the number of workers, rounded down, at least 1; so workers that use all
+    /// processors together do not start as many threads each.
+    ///
+    /// It is the value of `TREFOIL_THREADS` (the default width of a worker's own
+    /// [`ThreadPool`](crate::ThreadPool)s), `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`,
+    /// `OPENBLAS_NUM_THREADS` and `MKL_NUM_THREADS` in the workers' environment. The default leaves
+    /// a variable alone that this process has in its environment; a number set here does not.
+    /// `None`: no variable is set. What [`env`](Self::env) says about a variable counts in any
+    /// case. This process's own environment is never changed.
+    ///
+    /// A pool whose number of workers changes divides by the largest. A [launcher](Self::launcher)
+    /// on this machine sets the same variables, and one for other machines sets what is right
+    /// there, as far as it knows. A pool that is made within a worker finds the variables set, and
+    /// its workers inherit them.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// let threads = |()| std::env::var("OMP_NUM_THREADS").ok();
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).threads_per_worker(Some(3)).build()?;
+    /// assert_eq!(procs.spawn((), threads).join()?.as_deref(), Some("3"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn threads_per_worker(mut self, threads: Option<usize>) -> Self {
+        self.settings.shares = false;
+        self.threads_per_worker = threads.map(|threads| threads.max(1));
         self
     }
 
@@ -227,7 +283,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Sets a variable in the workers' environment, which otherwise is the parent's.
+    /// Sets a variable in the workers' environment, which otherwise is the parent's, with the
+    /// variables of [`threads_per_worker`](Self::threads_per_worker).
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.settings
             .variables
@@ -323,6 +380,9 @@ impl ProcessPoolBuilder {
         // Errors that can be found without another machine come first.
         settings.asked.map(checked).transpose()?;
         settings.plain |= self.launcher.is_some();
+        if let Some(threads) = self.threads_per_worker {
+            settings.limit_threads(threads, |_| true);
+        }
         if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
             && initializer.chunk.is_uncopyable()
         {
@@ -330,18 +390,22 @@ impl ProcessPoolBuilder {
             let error = codec_error(name, way, PLAIN.to_owned());
             return Err(PoolError::Initializer(error));
         }
-        let launcher = self.launcher;
-        let slots = launcher.map(|launcher| prepare(launcher, &mut settings));
-        let slots = slots.transpose()?;
-        if settings.memory.is_some() && slots.is_none() {
+        if let Some(launcher) = self.launcher {
+            settings.workers = checked(prepare(launcher, &mut settings)?)?;
+            return Ok(settings);
+        }
+        if settings.memory.is_some() {
             Meter::new()?; // workers here are as able as this process
         }
-        settings.workers = checked(match (settings.asked, slots) {
-            (Some(workers), _) => workers,
-            (None, Some(slots)) => slots,
-            (None, None) if self.physical_cores => processors::physical(),
-            (None, None) => processors::logical(),
-        })?;
+        let slots = match self.physical_cores {
+            true => processors::physical(),
+            false => processors::logical(),
+        };
+        settings.workers = checked(settings.program().width(slots))?;
+        if settings.shares {
+            let threads = share(processors::logical(), settings.workers);
+            settings.limit_threads(threads, |name| std::env::var_os(name).is_none());
+        }
         Ok(settings)
     }
 }
@@ -376,11 +440,12 @@ fn check(settings: &Settings) -> Result<(), PoolError> {
     Ok(())
 }
 
-/// Makes `launcher` ready for a pool. Returns the default number of workers.
+/// Makes `launcher` ready for a pool. Returns the number of workers.
 fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<usize, PoolError> {
     check(settings)?;
-    let can = launcher.prepare(&settings.program())?;
-    let most = settings.asked.unwrap_or(can.slots);
+    let program = settings.program();
+    let can = launcher.prepare(&program)?;
+    let most = program.width(can.slots);
     let policy = &mut settings.policy;
     policy.elastic = can.elastic.map(|(least, idle)| Elastic { least, idle });
     if let Some(elastic) = policy.elastic.filter(|elastic| elastic.least > most) {
@@ -393,7 +458,7 @@ fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<u
     policy.patience = policy.patience.max(SILENCE);
     policy.grace = policy.grace.saturating_add(can.latency);
     settings.launcher = Some(launcher.into());
-    Ok(can.slots)
+    Ok(most)
 }
 
 impl ProcessPool {
@@ -424,6 +489,7 @@ debug!(
     self,
     workers = self.settings.asked,
     physical_cores = self.physical_cores,
+    left_free = self.settings.left_free,
     variables = self.settings.variables,
     stdout = self.settings.stdout,
     grace = self.settings.policy.grace,

@@ -146,6 +146,8 @@ fn call(offset: u64, invitation: &Invitation) -> ! {
         depth: invitation.depth.saturating_sub(1),
         variables: Vec::new(),
         workers: None,
+        left_free: 0,
+        shares: false,
         discards: invitation.discards,
     };
     match raw_program::enter(offset, &program, &invitation.name) {

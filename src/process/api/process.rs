@@ -121,7 +121,8 @@ impl Process<()> {
     /// A process with settings.
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder {
-            pool: ProcessPool::builder().workers(1),
+            // It has no other worker to share the processors with.
+            pool: ProcessPool::builder().workers(1).threads_per_worker(None),
             name: None,
         }
     }

@@ -20,6 +20,7 @@ pub(super) mod pool_error;
 pub(super) mod raw_program;
 #[cfg(unix)]
 pub(super) mod sandbox;
+pub(super) mod thread_limits;
 #[cfg(unix)]
 pub(super) mod wrapped;
 

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use crate::process::host::executable;
 use crate::process::host::image::image;
+use crate::process::launch::thread_limits::{names, share};
 use crate::process::wire::invitation::{self, VARIABLE};
 
 /// What a [`Launcher`](super::Launcher) must run: this program, with an
@@ -30,6 +31,10 @@ pub struct Program {
     pub(crate) variables: Vec<(OsString, OsString)>,
     /// The number of workers that the user has set.
     pub(crate) workers: Option<usize>,
+    /// How many workers fewer there are if the user has not set their number.
+    pub(crate) left_free: usize,
+    /// The workers share the processors (`thread_limits`).
+    pub(crate) shares: bool,
     /// The workers' standard output is discarded.
     pub(crate) discards: bool,
 }
@@ -104,7 +109,9 @@ impl Program {
     }
 
     /// The variables that the user has set for the workers
-    /// ([`env`](crate::ProcessPoolBuilder::env)), without the invitation.
+    /// ([`env`](crate::ProcessPoolBuilder::env), and a number for
+    /// [`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker)), without the
+    /// invitation.
     pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         let variables = self.variables.iter();
         variables.map(|(name, value)| (name.as_os_str(), value.as_os_str()))
@@ -115,6 +122,37 @@ impl Program {
     #[must_use]
     pub fn workers(&self) -> Option<usize> {
         self.workers
+    }
+
+    /// The number of workers, if there can be so many.
+    pub(crate) fn width(&self, slots: usize) -> usize {
+        let default = || slots.saturating_sub(self.left_free).max(1);
+        self.workers.unwrap_or_else(default)
+    }
+
+    /// The variables that limit the threads of libraries in a worker, on a machine where `workers`
+    /// of them share so many `processors`: for a launcher to set where the worker's environment
+    /// would not have them. None if the user has set
+    /// [`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker), because a number is
+    /// among the [`variables`](Self::variables); and without those that the user has set by `env`.
+    ///
+    /// ```
+    /// use trefoil::process::Program;
+    ///
+    /// // Two workers on a machine with eight processors.
+    /// fn variables(program: &Program) -> Vec<String> {
+    ///     let limits = program.thread_limits(8, 2);
+    ///     limits.map(|(name, threads)| format!("{name}={threads}")).collect() // "OMP_NUM_THREADS=4"
+    /// }
+    /// ```
+    pub fn thread_limits(
+        &self,
+        processors: usize,
+        workers: usize,
+    ) -> impl Iterator<Item = (&'static str, usize)> {
+        let threads = share(processors, workers);
+        let names = self.shares.then(|| names(&self.variables));
+        names.into_iter().flatten().map(move |name| (name, threads))
     }
 
     /// What makes a process of this program a worker with this stream.

@@ -28,9 +28,11 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 ///
 /// `{exe}` in an argument is replaced by the path of this program's file; where an argument is
 /// `{exe}` alone for the last time, the arguments of this program follow it. The variables of
-/// [`env`](crate::ProcessPoolBuilder::env), and the one that makes the program a worker, are set in
-/// the environment of the command. If it does not pass its environment on, as container engines and
-/// `sudo` do not, say how it sets a variable ([`env_option`](Self::env_option)).
+/// [`env`](crate::ProcessPoolBuilder::env) and
+/// [`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker), and the one that makes the
+/// program a worker, are set in the environment of the command. If it does not pass its environment
+/// on, as container engines and `sudo` do not, say how it sets a variable
+/// ([`env_option`](Self::env_option)).
 ///
 /// ```
 /// use trefoil::ProcessPool;
@@ -99,12 +101,21 @@ impl Wrapped {
         self
     }
 
-    /// The variables for a worker.
+    /// The variables for a worker. A command that does not pass its environment on gets the limits
+    /// that this process has, too.
     fn variables(program: &Program) -> Vec<(OsString, OsString)> {
         let invitation = program.invitation(WorkerStream::Stdio);
         let own = program.variables();
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        own.chain([(invitation.name().into(), invitation.value().into())])
+        let processors = processors::logical();
+        let limits = program.thread_limits(processors, program.width(processors));
+        let limits = limits.map(|(name, threads)| {
+            let value = std::env::var_os(name);
+            (name.into(), value.unwrap_or(threads.to_string().into()))
+        });
+        limits
+            .chain(own)
+            .chain([(invitation.name().into(), invitation.value().into())])
             .collect()
     }
 

@@ -13,6 +13,7 @@ use super::worker_stdout::OutputHook;
 use crate::process::host::handover::CARRIES;
 use crate::process::launch::Launcher;
 use crate::process::launch::raw_program::Program;
+use crate::process::launch::thread_limits::names;
 use crate::process::sched::Policy;
 use crate::task::Hook;
 
@@ -35,6 +36,10 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// The number of workers that the user has set.
     pub(crate) asked: Option<usize>,
+    /// How many workers fewer there are if the user has not set their number.
+    pub(crate) left_free: usize,
+    /// The workers share the processors (`thread_limits`).
+    pub(crate) shares: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,
@@ -62,14 +67,25 @@ impl Settings {
             depth: self.depth,
             variables: self.variables.clone(),
             workers: self.asked,
+            left_free: self.left_free,
+            shares: self.shares,
             discards: self.stdout == WorkerStdout::Null,
         }
+    }
+
+    /// Limits the threads of libraries in the workers by the variables that `may_set` allows.
+    pub(crate) fn limit_threads(&mut self, threads: usize, may_set: fn(&str) -> bool) {
+        let names = names(&self.variables).filter(|name| may_set(name));
+        let limits = names.map(|name| (name.into(), threads.to_string().into()));
+        let limits: Vec<_> = limits.collect();
+        self.variables.extend(limits);
     }
 
     /// The defaults.
     pub(crate) fn new() -> Self {
         let mut settings = Self {
             workers: 1,
+            shares: true,
             plain: !CARRIES || std::env::var_os(PLAIN_WORKERS).is_some_and(|value| value == "1"),
             ..Self::default()
         };

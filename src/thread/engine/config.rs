@@ -1,8 +1,8 @@
 //! The values of a builder's settings, and the defaults.
 //!
-//! An environment variable that is not a number from 1 to 4,096 is ignored, with one line on
-//! standard error: a typing error in the environment must neither stop the program, nor start a
-//! million threads, nor go unnoticed.
+//! An environment variable that is not a width is ignored, with one line on standard error: a
+//! typing error in the environment must neither stop the program, nor start a million threads, nor
+//! go unnoticed.
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
@@ -21,6 +21,8 @@ pub(in crate::thread) struct Config {
     pub(in crate::thread) threads: usize,
     /// The default number of threads.
     pub(in crate::thread) physical_cores: bool,
+    /// So many processors fewer.
+    pub(in crate::thread) left_free: usize,
     pub(in crate::thread) name: String,
     pub(in crate::thread) thread_name: Option<NameOf>,
     pub(in crate::thread) stack_size: Option<usize>,
@@ -42,6 +44,7 @@ impl Default for Config {
         Self {
             threads: 0,
             physical_cores: false,
+            left_free: 0,
             name: "trefoil".to_owned(),
             thread_name: None,
             stack_size: None,
@@ -75,12 +78,12 @@ impl Config {
 const MAX_WIDTH: usize = 1 << 15;
 
 /// A larger number in the environment is taken for a typing error.
-const MOST_ASKED: usize = 1 << 12;
+const MOST_ASKED: isize = 1 << 12;
 
 /// The number of workers of a pool built with `threads`.
 pub(in crate::thread) fn width_of(threads: usize) -> io::Result<usize> {
     match threads {
-        0 => Ok(width(processors::logical)),
+        0 => Ok(width(processors::logical, 0)),
         1..=MAX_WIDTH => Ok(threads),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -90,18 +93,24 @@ pub(in crate::thread) fn width_of(threads: usize) -> io::Result<usize> {
 }
 
 /// The number of workers of a pool without that setting: from the environment, otherwise the
-/// `processors`.
-pub(in crate::thread) fn width(processors: fn() -> usize) -> usize {
-    asked().unwrap_or_else(|| processors().min(MAX_WIDTH))
+/// `processors` except those that are left free.
+pub(in crate::thread) fn width(processors: fn() -> usize, left_free: usize) -> usize {
+    let all_but = |free| processors().saturating_sub(free).clamp(1, MAX_WIDTH);
+    match asked() {
+        None => all_but(left_free),
+        Some(negative @ ..0) => all_but(negative.unsigned_abs() - 1),
+        Some(threads) => threads.unsigned_abs(),
+    }
 }
 
-/// The number in the environment. An absent variable and 0 mean the number of processors.
-fn asked() -> Option<usize> {
+/// The number in the environment. An absent variable and 0 mean the default, -1 all processors, -2
+/// all but one.
+fn asked() -> Option<isize> {
     let text = std::env::var_os("TREFOIL_THREADS")?;
     let text = text.to_string_lossy();
     match text.trim().parse() {
-        Ok(threads @ 1..=MOST_ASKED) => return Some(threads),
         Ok(0) => {}
+        Ok(threads @ ..=MOST_ASKED) => return Some(threads),
         _ if text.trim().is_empty() => {}
         _ => {
             static TOLD: Once = Once::new();
@@ -109,7 +118,7 @@ fn asked() -> Option<usize> {
                 let _no_matter_if_it_is_closed = writeln!(
                     io::stderr(),
                     "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to \
-                     {MOST_ASKED}",
+                     {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on",
                     text.escape_debug()
                 );
             });

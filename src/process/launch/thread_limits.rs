@@ -1,0 +1,29 @@
+//! The variables that limit the threads of libraries in workers.
+//!
+//! Libraries read them when they start: so they must be in a worker's environment from its
+//! beginning.
+//!
+//! Tests: `tests/process/limits.rs`, `tests/process/launcher.rs`.
+
+use std::ffi::{OsStr, OsString};
+
+/// Those that libraries which programs in Rust use read: this crate, rayon, OpenMP, and two
+/// libraries for linear algebra.
+const NAMES: [&str; 5] = [
+    "TREFOIL_THREADS",
+    "RAYON_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+];
+
+/// One worker's part of the processors, at least 1.
+pub(crate) fn share(processors: usize, workers: usize) -> usize {
+    (processors / workers.max(1)).max(1)
+}
+
+/// The names of the variables, except those that the user has set.
+pub(crate) fn names(set: &[(OsString, OsString)]) -> impl Iterator<Item = &'static str> {
+    let is_set = |name: &str| set.iter().any(|(key, _)| key == OsStr::new(name));
+    NAMES.into_iter().filter(move |name| !is_set(name))
+}
