@@ -53,6 +53,15 @@ pub(crate) fn exports<'a>(
     Ok(out)
 }
 
+/// Shell commands that export these variables with `value`, each unless it is set already. (`value`
+/// may contain an expansion.)
+#[cfg(any(feature = "ssh", feature = "slurm"))]
+pub(crate) fn defaults(names: impl IntoIterator<Item = &'static str>, value: &str) -> String {
+    let each = names.into_iter();
+    each.map(|name| format!("export {name}=\"${{{name}-{value}}}\"; "))
+        .collect()
+}
+
 /// Whether every shell accepts `name`, and leaves its value as it is.
 fn is_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';

@@ -28,11 +28,12 @@ def machine():
 class Holder(WorkerPlugin):
     """Holds workers of one pool on one of Dask's workers."""
 
-    def __init__(self, digest, key, invitation, arguments, variables):
+    def __init__(self, digest, key, invitation, arguments, defaults, variables):
         self.digest = digest
         self.key = key
         self.invitation = invitation
         self.arguments = arguments
+        self.defaults = defaults
         self.variables = variables
         self.machine = machine()
 
@@ -116,7 +117,7 @@ class Holder(WorkerPlugin):
         process = subprocess.Popen(
             self.arguments,
             executable=f"/proc/{os.getpid()}/fd/{self.program}",
-            env={**os.environb, **self.variables, name: value + str(number).encode()},
+            env={**self.defaults, **os.environb, **self.variables, name: value + str(number).encode()},
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,

@@ -246,6 +246,10 @@ impl Dask {
             variable.push(value);
             line = line.with("variable", variable);
         }
+        // Dask's workers have a thread for each processor, and each may hold one of the pool's.
+        for (name, threads) in program.thread_limits(1, 1) {
+            line = line.with("default", format!("{name}={threads}"));
+        }
         Ok(line)
     }
 

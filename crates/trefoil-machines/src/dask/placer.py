@@ -5,7 +5,8 @@ standard input. The words of a line are separated by one space each, and quoted 
 
     connect scheduler=ADDRESS | file=PATH, plaintext=1 if that is allowed, resource=NAME=AMOUNT for each
     hold    exe=PATH, name=POOL, key=KEY, invitation=NAME=VALUE, retries=N, priority=N, then what each worker gets:
-            argument=WORD for each, from the program's name on, and variable=NAME=VALUE for each
+            argument=WORD for each, from the program's name on, variable=NAME=VALUE for each, and
+            default=NAME=VALUE for each that counts only where Dask's worker does not have it
     place N     a worker
     cancel N    it is not wanted any more
 
@@ -209,7 +210,11 @@ class Placer:
         self.name = options["name"].decode()
         self.retries = int(options["retries"])
         self.options = {"pure": False, "priority": int(options["priority"]), "resources": self.needs or None}
-        variables = [value.partition(b"=") for name, value in pairs if name == "variable"]
+
+        def variables(kind):
+            each = [value.partition(b"=") for name, value in pairs if name == kind]
+            return {name: value for name, _, value in each}
+
         invitation, _, value = options["invitation"].partition(b"=")
         self.file = open(options["exe"], "rb")
         holder = self.holder.Holder(
@@ -217,7 +222,8 @@ class Placer:
             key=options["key"],
             invitation=(invitation, value),
             arguments=[value for name, value in pairs if name == "argument"],
-            variables={name: value for name, _, value in variables},
+            defaults=variables("default"),
+            variables=variables("variable"),
         )
         watch = self.holder.Watch(self.name, self.client.id)
         await self.client.register_plugin(watch, name=watch.name)

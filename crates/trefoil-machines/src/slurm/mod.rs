@@ -43,7 +43,7 @@ use crate::common::bell::Bell;
 use crate::common::build_id;
 use crate::common::dial::{Holding, Key, Listener, hold, random};
 use crate::common::listen::listen;
-use crate::common::shell::{exports, line, quoted};
+use crate::common::shell::{defaults, exports, line, quoted};
 use attend::Attending;
 use jobs::{Jobs, Secret, Way, job_name, own_address};
 use launch::Connected;
@@ -245,6 +245,9 @@ impl Slurm {
             Way::Sbatch => id(Way::Sbatch).to_owned(),
             Way::Srun => format!("$0@{}", id(Way::Srun)),
         };
+        // A worker is alone in its job, which has so many processors.
+        let limits = program.thread_limits(1, 1).map(|(name, _)| name);
+        script.extend(defaults(limits, "${SLURM_CPUS_ON_NODE:-1}").bytes());
         script.extend(exports(program.variables()).map_err(PoolError::Launcher)?);
         let invitation = program.entry(hold_worker, &format!("{address} {job}"))?;
         let (name, value) = (invitation.name(), invitation.value());

@@ -37,7 +37,7 @@ use trefoil::{Completer, PoolError, Task};
 
 use self::host::Host;
 use self::probe::{MARK, Probe};
-use crate::common::shell::{COMMAND, exports, line, quoted};
+use crate::common::shell::{COMMAND, defaults, exports, line, quoted};
 use crate::common::{build_id, copy};
 
 /// How many connections to one host may be starting at once: an sshd drops some if more than ten
@@ -48,8 +48,8 @@ const AT_ONCE: usize = 8;
 const WAY: Duration = Duration::from_millis(200);
 
 /// The most bytes of the line that starts a worker: it is written before the client reads, and must
-/// fit into the socket's buffer.
-const LONGEST: usize = 64 << 10;
+/// fit into the socket's buffer, with the limits of threads.
+const LONGEST: usize = 63 << 10;
 
 /// ssh's exit code for an error of its own, rather than of the command that it ran.
 const OF_SSH: i32 = 255;
@@ -268,7 +268,18 @@ impl Launcher for Ssh {
             )));
         }
         let put = self.executable.is_none().then_some(&put[..]);
-        let slots = self.probe(program, &hosts, &ask, put)?;
+        let processors = self.probe(program, &hosts, &ask, put)?;
+        let slots = turns(&hosts, &processors);
+        let workers = program.workers().unwrap_or(slots.len());
+        let limits = processors.iter().enumerate().map(|(host, processors)| {
+            let theirs = (0..workers).filter(|index| slots[index % slots.len()] == host);
+            let (names, threads): (Vec<_>, Vec<_>) =
+                program.thread_limits(*processors, theirs.count()).unzip();
+            let threads = threads.first().map(usize::to_string);
+            defaults(names, &threads.unwrap_or_default()).into_bytes()
+        });
+        let begin = limits.map(|limits| [limits, begin.clone()].concat());
+        let begin = begin.collect();
         let can = Capabilities::slots(slots.len()).latency(WAY);
         let hosts = hosts.into_iter().map(|host| host.name).collect();
         self.connected = Some(Arc::new(Connected {
@@ -324,7 +335,7 @@ impl Launcher for Ssh {
 }
 
 impl Ssh {
-    /// Probes all hosts at once. Returns the host of each slot.
+    /// Probes all hosts at once. Returns how many processors each has.
     fn probe(
         &self,
         program: &Program,
@@ -356,18 +367,22 @@ impl Ssh {
         if found.len() < hosts.len() {
             return Err(PoolError::Launcher("a probe panicked".to_owned()));
         }
-        let each = hosts.iter().zip(found);
-        let each: Vec<usize> = each
-            .map(|(host, found)| host.slots.unwrap_or(found))
-            .collect();
-        let rounds = each.iter().copied().max().unwrap_or(0);
-        // One worker per host in each round, so that fewer workers are spread, too.
-        let turns = (0..rounds).flat_map(|round| {
-            let each = each.iter().enumerate();
-            each.filter_map(move |(host, slots)| (*slots > round).then_some(host))
-        });
-        Ok(turns.collect())
+        Ok(found)
     }
+}
+
+/// The host of each slot: one worker per host in each round, so that fewer workers are spread, too.
+fn turns(hosts: &[Host], processors: &[usize]) -> Vec<usize> {
+    let each = hosts.iter().zip(processors);
+    let each: Vec<usize> = each
+        .map(|(host, processors)| host.slots.unwrap_or(*processors))
+        .collect();
+    let rounds = each.iter().copied().max().unwrap_or(0);
+    let turns = (0..rounds).flat_map(|round| {
+        let each = each.iter().enumerate();
+        each.filter_map(move |(host, slots)| (*slots > round).then_some(host))
+    });
+    turns.collect()
 }
 
 /// The hosts of a pool, after the probes.
@@ -377,8 +392,8 @@ struct Connected {
     hosts: Vec<String>,
     /// The host of each slot.
     slots: Vec<usize>,
-    /// The line that starts a worker.
-    begin: Vec<u8>,
+    /// For each host, the line that starts a worker.
+    begin: Vec<Vec<u8>>,
     starts: Mutex<Starts>,
 }
 
@@ -435,7 +450,7 @@ impl Connected {
 
     fn launch(&self, index: usize) -> io::Result<Launched> {
         let host = self.host(index);
-        let launched = Launched::with_input(self.ssh.to(&self.hosts[host]), &self.begin)?;
+        let launched = Launched::with_input(self.ssh.to(&self.hosts[host]), &self.begin[host])?;
         let same = self.slots.iter().filter(|other| **other == host);
         Ok(match same.count() > 1 {
             true => launched.machine(&*self.hosts[host]),

@@ -121,6 +121,9 @@ tests! {
         let (first, second) = (procs.spawn((), there).join().unwrap(), procs.spawn((), there).join().unwrap());
         assert_eq!((first.0.as_str(), second.0.as_str()), ("it's $HOME \"x\"\n%= ", "it's $HOME \"x\"\n%= "));
         assert_ne!(first.1, second.1, "a process of its own for each");
+        let threads = procs.spawn((), |()| std::env::var("RAYON_NUM_THREADS").ok()).join().unwrap();
+        let own = std::env::var("RAYON_NUM_THREADS").unwrap_or("1".to_owned());
+        assert_eq!(threads, Some(own), "its share of the processors");
         let log = cluster.log();
         assert!(!log.contains("noise") && !log.contains("it's"), "the variables are in no log: {log}");
         let procs = ProcessPool::builder().launcher(cluster.dask()).memory_limit(256 << 20).build().unwrap();

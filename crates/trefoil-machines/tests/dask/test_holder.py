@@ -26,6 +26,7 @@ def holding(script, **changes):
         "key": b"the key",
         "invitation": (b"INVITATION", b"number "),
         "arguments": [b"sh", b"-c", script.encode()],
+        "defaults": {b"SONG": b"", b"PATH": b"default", b"NEW": b"default"},
         "variables": {b"SONG": b"a\xffb"},
         **changes,
     }
@@ -41,7 +42,8 @@ def holding(script, **changes):
 class TestHolder(unittest.TestCase):
     def test_a_worker_gets_what_it_needs(self):
         script = (
-            'read -r key; [ "$key" = "the key" ] && [ "$INVITATION" = "number 7" ] && [ ${#SONG} -ge 3 ] && exit 0; exit 1'
+            'read -r key; [ "$key" = "the key" ] && [ "$INVITATION" = "number 7" ] && [ ${#SONG} -ge 3 ] '
+            '&& [ "$PATH" != default ] && [ "$NEW" = default ] && exit 0; exit 1'
         )
         with holding(script) as one:
             self.assertEqual(one.hold(7), "tcp://worker:1", "it lacks the program")

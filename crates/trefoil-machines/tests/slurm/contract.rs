@@ -257,7 +257,16 @@ tests! {
 
     fn variables_go_there_and_standard_output_elsewhere() {
         let folder = PoolFolder::new();
-        let procs = on(folder.slurm(Slurm::sbatch())).env("SONG", "it's $HOME \"x\"\n%").worker_stdout(WorkerStdout::Null).build().unwrap();
+        let slurm = folder.slurm(Slurm::sbatch()).per_worker(["-c1"]);
+        let procs = on(slurm).env("SONG", "it's $HOME \"x\"\n%").worker_stdout(WorkerStdout::Null).build().unwrap();
+        // A worker's share is what its job has; Slurm's jobs have the environment of this process.
+        let own = |name: &str, otherwise: &str| Ok(std::env::var(name).unwrap_or(otherwise.to_owned()));
+        let threads = procs.spawn((), |()| std::env::var("OMP_NUM_THREADS").map_err(|_| ()));
+        assert_eq!(threads.join().unwrap(), own("OMP_NUM_THREADS", "1"));
+        let wide = on(folder.slurm(Slurm::srun()).per_worker(["-c2"])).build().unwrap();
+        let threads = wide.spawn((), |()| std::env::var("TREFOIL_THREADS").map_err(|_| ()));
+        assert_eq!(threads.join().unwrap(), own("TREFOIL_THREADS", "2"));
+        drop(wide);
         let song = procs.spawn((), |()| { println!("noise"); std::env::var("SONG").unwrap() });
         assert_eq!(song.join().unwrap(), "it's $HOME \"x\"\n%");
         let atomics = SharedAtomics::<std::sync::atomic::AtomicU64>::new(1).unwrap();

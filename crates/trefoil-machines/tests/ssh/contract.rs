@@ -324,6 +324,33 @@ tests! {
         }
     }
 
+    fn workers_share_the_processors_of_their_host() {
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let threads = |_: u32| {
+            let names = ["TREFOIL_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"];
+            names.map(|name| std::env::var(name).ok())
+        };
+        for cluster in clusters() {
+            for workers in [1, 2, processors + 1] {
+                let host = format!("node1:{workers}");
+                let procs = cluster.builder(&[&host]).env("MKL_NUM_THREADS", "m").build().unwrap();
+                let share = (processors / workers).max(1).to_string();
+                // (The hosts of the tests may have the environment of this process.)
+                let own = |name: &str| Some(std::env::var(name).unwrap_or_else(|_| share.clone()));
+                let expected = [own("TREFOIL_THREADS"), own("OMP_NUM_THREADS"), Some("m".to_owned())];
+                for seen in procs.map(0..20, threads).unwrap() {
+                    assert_eq!(seen, expected, "{} {workers}", cluster.name);
+                }
+            }
+            // One of two hosts' workers each, although there is room for more.
+            let procs = cluster.builder(&["node1:9", "node2:9"]).workers(2).build().unwrap();
+            let share = std::env::var("OMP_NUM_THREADS").unwrap_or_else(|_| processors.to_string());
+            assert_eq!(procs.spawn(0, threads).join().unwrap()[1], Some(share));
+            let procs = cluster.builder(&["node1:1"]).threads_per_worker(Some(77)).build().unwrap();
+            assert_eq!(procs.spawn(0, threads).join().unwrap(), ["77"; 3].map(|n| Some(n.to_owned())));
+        }
+    }
+
     fn a_secret_is_on_no_command_line() {
         let cluster = Cluster::stand_in();
         // A program of that name there is this script, which notes its arguments.
