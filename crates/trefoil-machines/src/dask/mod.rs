@@ -61,6 +61,10 @@ type Ready = Result<(usize, String), String>;
 /// as it does locally. What is different stands in
 /// [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).
 ///
+/// [`threads_per_worker`](trefoil::ProcessPoolBuilder::threads_per_worker) is 1 by default, since
+/// Dask's workers have a thread for each processor; what the environment of Dask's worker says
+/// counts more.
+///
 /// ```no_run
 /// use trefoil::ProcessPool;
 /// use trefoil_machines::Dask;

@@ -65,6 +65,9 @@ const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// ([Noise](https://noiseprotocol.org), `NNpsk0`). A node that is cut off is noticed after twenty
 /// seconds, and its item fails.
 ///
+/// A worker's [`threads_per_worker`](trefoil::ProcessPoolBuilder::threads_per_worker) is by default
+/// the number of processors that its job has.
+///
 /// Workers come and go with the work, within [`nodes`](Self::nodes). An item runs at most once
 /// unless it has a `retry`, as it does locally. What is different stands in
 /// [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).

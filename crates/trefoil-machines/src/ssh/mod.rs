@@ -100,6 +100,8 @@ impl Ssh {
     ///
     /// With [`workers`](trefoil::ProcessPoolBuilder::workers) the pool has that many in all, and
     /// the hosts get one each in turn.
+    /// [`threads_per_worker`](trefoil::ProcessPoolBuilder::threads_per_worker) is by default the
+    /// number of a host's processors divided by its workers.
     pub fn hosts<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
         Self {
             hosts: hosts.into_iter().map(Into::into).collect(),
