@@ -490,6 +490,7 @@ debug!(
     workers = self.settings.asked,
     physical_cores = self.physical_cores,
     left_free = self.settings.left_free,
+    threads_per_worker = self.threads_per_worker,
     variables = self.settings.variables,
     stdout = self.settings.stdout,
     grace = self.settings.policy.grace,

@@ -78,7 +78,8 @@ impl Settings {
         let names = names(&self.variables).filter(|name| may_set(name));
         let limits = names.map(|name| (name.into(), threads.to_string().into()));
         let limits: Vec<_> = limits.collect();
-        self.variables.extend(limits);
+        // The user's come last, so that they count where case is ignored.
+        self.variables.splice(0..0, limits);
     }
 
     /// The defaults.
