@@ -143,6 +143,9 @@ impl<T> Task<T> {
     /// its executor; a call in a worker process is stopped. Returns false if the task has ended
     /// already, or if it is a running closure, which only its token can stop
     /// ([`CancelToken::current`](crate::CancelToken::current)); that token is set.
+    ///
+    /// If a destructor panics when the closure or future is dropped, the panic hook reports that;
+    /// the task ends with `Cancelled` all the same, and the panic goes no further.
     pub fn cancel(&self) -> bool {
         self.cell().cancel()
     }

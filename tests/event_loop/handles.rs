@@ -171,6 +171,59 @@ fn a_loop_that_is_driven_hears_of_a_future_from_outside() {
     });
 }
 
+/// Notes the task in which it is dropped.
+struct Drops(mpsc::Sender<Option<task::TaskId>>);
+
+impl Drop for Drops {
+    fn drop(&mut self) {
+        self.0.send(task::try_id()).unwrap();
+    }
+}
+
+#[test]
+fn the_destructors_of_a_cancelled_task_know_its_id() {
+    within_deadline(|| {
+        let (seen, ids) = mpsc::channel();
+        let drops = || Drops(seen.clone());
+        let pool = ThreadPool::with_threads(1);
+        let (begun, begins) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let holds = pool.spawn(move || {
+            begun.send(()).unwrap();
+            ends.recv().unwrap();
+        });
+        begins.recv().unwrap();
+        let guard = drops();
+        let closure = pool.spawn(move || drop(guard));
+        assert!(closure.cancel());
+        assert_eq!(ids.recv().unwrap(), Some(closure.id()), "never begun");
+        assert_eq!(task::try_id(), None);
+        end.send(()).unwrap();
+        holds.join().unwrap();
+
+        let waits = |guard| async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        };
+        let future = pool.spawn_async(waits(drops()));
+        pool.spawn_async(trefoil::yield_now()).join().unwrap();
+        assert!(future.cancel());
+        assert_eq!(ids.recv().unwrap(), Some(future.id()));
+        let left = run(async {
+            let cancelled = spawn(waits(drops()));
+            trefoil::yield_now().await;
+            assert!(cancelled.cancel());
+            let id = cancelled.id();
+            assert!(cancelled.await.is_err());
+            assert_eq!(ids.recv().unwrap(), Some(id));
+            let left = spawn(waits(drops()));
+            trefoil::yield_now().await;
+            left.id()
+        });
+        assert_eq!(ids.recv().unwrap(), Some(left), "at the loop's end");
+    });
+}
+
 #[test]
 fn a_task_knows_its_id() {
     within_deadline(|| {

@@ -979,6 +979,45 @@ fn a_finished_task_whose_result_panics_when_dropped_goes_quietly() {
 }
 
 #[test]
+fn a_cancelled_task_whose_destructor_panics_ends_as_cancelled() {
+    within_deadline(|| {
+        let drops = Arc::new(Mutex::new(Vec::new()));
+        let waits = |bomb| async move {
+            let _bomb = bomb;
+            std::future::pending::<()>().await;
+        };
+        let bomb = || Bomb(drops.clone(), true);
+        let pool = ThreadPool::with_threads(1);
+        let (begun, begins) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let holds = pool.spawn(move || {
+            begun.send(()).unwrap();
+            ends.recv().unwrap();
+        });
+        begins.recv().unwrap();
+        let guard = bomb();
+        let closure = pool.spawn(move || drop(guard));
+        assert!(closure.cancel());
+        end.send(()).unwrap();
+        holds.join().unwrap();
+        let future = pool.spawn_async(waits(bomb()));
+        pool.spawn_async(trefoil::yield_now()).join().unwrap();
+        assert!(future.cancel());
+        let here = waits(bomb());
+        let on_loop = trefoil::run(async {
+            let task = trefoil::spawn(here);
+            trefoil::yield_now().await;
+            assert!(task.cancel());
+            task.await
+        });
+        for result in [closure.join(), future.join(), on_loop] {
+            assert!(matches!(result, Err(TaskError::Cancelled)), "{result:?}");
+        }
+        assert_eq!(*drops.lock().unwrap(), [false; 3]);
+    });
+}
+
+#[test]
 fn a_future_that_panicked_is_dropped_after_the_panic_and_may_panic_again() {
     /// Not an `async` block, whose variables go while it unwinds.
     struct Panics(#[allow(dead_code)] Bomb);

@@ -535,7 +535,7 @@ impl Header {
     }
 }
 
-/// Drops the work of a task that has not ended.
+/// Drops the work of a task that has not ended. Its destructors are code of the task, too.
 ///
 /// # Safety
 /// T1, T8, T9: the caller has RUNNING, or there is no other reference; the work is in place, and
@@ -544,6 +544,8 @@ unsafe fn drop_work(ptr: NonNull<Header>) {
     // SAFETY: T6: the caller keeps the cell.
     let header = unsafe { ptr.as_ref() };
     header.touch_payload();
+    // SAFETY: T15: the caller keeps the cell, and the guard is dropped before this returns.
+    let _entered = unsafe { current::enter(ptr.as_ptr().cast_const().cast()) };
     // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise.
     traced::drop_work(&header.extras, || unsafe { (header.vtable.drop_work)(ptr) });
 }
