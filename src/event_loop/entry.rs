@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,6 +75,10 @@ pub struct EventLoop {
     pub(super) local: Rc<Local>,
     _watchdog: Option<Watchdog>,
 }
+
+// As for `Local`.
+impl UnwindSafe for EventLoop {}
+impl RefUnwindSafe for EventLoop {}
 
 impl EventLoop {
     /// A loop with the usual settings.

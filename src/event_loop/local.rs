@@ -26,6 +26,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -83,6 +84,9 @@ pub(crate) struct Local {
     /// What lives until the loop ends. Only `io::ctrl_c` has such a thing.
     kept: Cell<Option<Kept>>,
 }
+
+// A panic of user code leaves no part of a loop half changed.
+impl RefUnwindSafe for Local {}
 
 impl Local {
     pub(super) fn new(hook: Option<Hook>, watched: bool, clock: Option<Clock>) -> io::Result<Self> {

@@ -25,6 +25,7 @@
 //! steps; and by `tests/event_loop/`.
 
 use std::cell::Cell;
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{Thread, ThreadId};
 use std::time::Instant;
@@ -80,6 +81,9 @@ pub(super) enum Note {
     Remove(SourceKey),
     Forget(SourceKey, Direction, u64),
 }
+
+// A panic of user code leaves no part of a loop half changed.
+impl RefUnwindSafe for SharedLoop {}
 
 impl SharedLoop {
     pub(super) fn new(

@@ -867,6 +867,31 @@ fn everything_crosses_threads_and_catches() {
     send::<trefoil::task::Cancelled>();
 }
 
+#[test]
+fn executors_and_what_belongs_to_a_loop_cross_catches() {
+    use std::panic::{RefUnwindSafe, UnwindSafe};
+    use trefoil::{io, sync, time};
+
+    fn crosses<T: UnwindSafe + RefUnwindSafe>() {}
+    crosses::<ThreadPool>();
+    crosses::<trefoil::ProcessPool>();
+    crosses::<trefoil::Process<u8>>();
+    crosses::<trefoil::AnyExecutor>();
+    crosses::<trefoil::EventLoop>();
+    crosses::<trefoil::LoopHandle>();
+    crosses::<io::TcpStream>();
+    crosses::<io::TcpListener>();
+    crosses::<io::UdpSocket>();
+    crosses::<io::Child>();
+    crosses::<io::Signal>();
+    crosses::<time::Sleep>();
+    crosses::<time::Interval>();
+    crosses::<sync::channel::Sender<u8>>();
+    crosses::<sync::channel::Receiver<u8>>();
+    crosses::<sync::Semaphore>();
+    crosses::<sync::Condvar>();
+}
+
 // ----------------------------------------------------------------------- names
 
 #[test]

@@ -20,6 +20,7 @@
 
 use std::any::type_name;
 use std::ffi::OsStr;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,10 @@ pub struct Process<R> {
     task: Task<R>,
     driver: Driving,
 }
+
+// A panic of user code leaves no part of it half changed.
+impl<R> UnwindSafe for Process<R> {}
+impl<R> RefUnwindSafe for Process<R> {}
 
 /// The settings of a [`Process`], from [`Process::builder`].
 ///

@@ -36,6 +36,7 @@ mod hostile;
 use std::any::TypeId;
 use std::cell::Cell;
 use std::io;
+use std::panic::RefUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -145,6 +146,9 @@ pub(crate) struct PoolState {
     pub(crate) path: CallerPath,
     pub(crate) poll_policy: PollPolicy,
 }
+
+// A panic of user code leaves no part of a pool half changed.
+impl RefUnwindSafe for PoolState {}
 
 impl PoolState {
     pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
