@@ -145,7 +145,7 @@ mod tests {
     /// A pause between two looks.
     const STILL: Duration = Duration::from_millis(10);
 
-    /// So many stuck calls leave room for some others, also of the tests beside.
+    /// So many stuck calls leave room for others, also of other tests.
     const STUCK: usize = MOST[CallKind::File as usize] - 8;
 
     #[test]

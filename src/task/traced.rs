@@ -95,7 +95,7 @@ pub(super) fn run<R>(
         let entered = panic::catch_in_task(|| inside = span.as_deref().map(Span::enter));
         // Whatever the subscriber does, the work is done, or dropped.
         let ended = panic::catch_in_task(f).unwrap_or_else(|panic| {
-            contain(|| tell(&panic));
+            contain(|| record(&panic));
             panic.resume_unwind()
         });
         entered.unwrap_or_else(|panic| panic.resume_unwind());
@@ -115,7 +115,7 @@ pub(super) fn drop_work(extras: &OnceBox<TaskExtras>, f: impl FnOnce()) {
 }
 
 #[cold]
-fn tell(panic: &Panic) {
+fn record(panic: &Panic) {
     tracing::error!(
                 target: TARGET,
                 {

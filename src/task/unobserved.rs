@@ -95,7 +95,7 @@ pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
 impl TaskReport {
     /// Calls `hook`, or the process's, with this error.
     #[cold]
-    pub(super) fn tell(self, hook: Option<Hook>) {
+    pub(super) fn deliver(self, hook: Option<Hook>) {
         if matches!(self.error, TaskError::Cancelled) {
             return;
         }

@@ -8,8 +8,8 @@
 //! (`carrier`).
 //!
 //! A frame that the kernel refuses for lack of memory, or because too many descriptors are in
-//! transit, stays queued. The link tries again after a pause, because the kernel does not tell when
-//! it has room.
+//! transit, stays queued. The link tries again after a pause, because the kernel does not report
+//! when it has memory again.
 //!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the socket
 //! is read, the rest is read from the ledger, and only then the process is reaped, by this
@@ -330,9 +330,13 @@ impl Link {
         }
         let numbers: Vec<u64> = attachments.iter().map(|one| one.id).collect();
         let keep = self.remember(&attachments);
-        let beside = self.carrier.as_descriptors(attachments); // copies have gone ahead
+        let descriptors = self.carrier.as_descriptors(attachments); // copies have gone ahead
         if !numbers.is_empty() {
-            self.wait(beside, Frame::Descriptors(numbers).head(0), Body::Nothing);
+            self.wait(
+                descriptors,
+                Frame::Descriptors(numbers).head(0),
+                Body::Nothing,
+            );
         }
         if !keep.is_empty() {
             self.wait(Vec::new(), Frame::Keep(keep).head(0), Body::Nothing);
@@ -349,9 +353,9 @@ impl Link {
         first
     }
 
-    /// Tells the worker what memory it need not keep any more, and queues copies of what a plain
-    /// one does not have. Returns the numbers of the memory among `attachments` that the worker is
-    /// to keep from now on.
+    /// Sends the worker the numbers of the memory that it need not keep any more, and queues copies
+    /// of what a plain one does not have. Returns the numbers of the memory among `attachments`
+    /// that the worker is to keep from now on.
     fn remember(&mut self, attachments: &[Arc<Attachment>]) -> Vec<u64> {
         let (new, over) = self.memory.send(attachments);
         if !over.is_empty() {
@@ -381,7 +385,7 @@ impl Link {
         }
     }
 
-    /// Tells the worker what memory it need not keep any more.
+    /// Sends the worker the numbers of the memory that it need not keep any more.
     pub(crate) fn release_memory(&mut self) {
         let first = self.outgoing.is_empty();
         self.remember(&[]);

@@ -32,7 +32,7 @@ use crate::process::wire::{Frame, ServedContext};
 const SMALL: usize = 16 << 10;
 
 /// The other workers on the machine of worker `index` that have the context `id`, and how.
-fn beside(workers: &[Worker], index: usize, id: u64) -> impl Iterator<Item = (&Worker, Has)> {
+fn others_with(workers: &[Worker], index: usize, id: u64) -> impl Iterator<Item = (&Worker, Has)> {
     let machine = workers[index].machine.as_ref();
     let is_there = move |other: &&Worker| {
         machine.is_some() && other.machine.as_ref() == machine && other.is_serving()
@@ -58,7 +58,7 @@ pub(super) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> 
     }
     worker.machine.as_ref()?;
     let (mut is_served, mut comes) = (false, false);
-    for (other, has) in beside(workers, index, id) {
+    for (other, has) in others_with(workers, index, id) {
         is_served |= matches!(has, Has::Serves(_));
         comes |= has.late_at(other).is_some_and(|at| now < at);
     }
@@ -98,7 +98,7 @@ pub(super) fn fetch(
         if !workers[index].is_idle() || workers[index].contexts.contains_key(&id) {
             continue;
         }
-        let served = beside(workers, index, id).find_map(|(_, has)| match has {
+        let served = others_with(workers, index, id).find_map(|(_, has)| match has {
             Has::Serves(served) => Some(served),
             _ => None,
         });
@@ -144,7 +144,7 @@ impl Sched {
         let serves = |from, has| matches!(has, Has::Serves(other) if other == from);
         let is_gone = match has {
             Has::Fetches(_, from) => {
-                !beside(&self.workers, index, id).any(|one| serves(from, one.1))
+                !others_with(&self.workers, index, id).any(|one| serves(from, one.1))
             }
             _ => false,
         };

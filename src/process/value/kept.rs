@@ -50,9 +50,9 @@ const KEPT: &str =
 
 /// In a worker: the answer for `value`.
 pub(crate) fn answer<R: Serialize + 'static>(value: &R) -> Result<Answer, postcard::Error> {
-    let (mut bytes, mut beside) = (vec![0], Some(Encoding::bytes(KEPT)));
-    encode(value, &mut bytes, &mut beside)?;
-    if beside.is_some_and(|own| !own.is_empty()) {
+    let (mut bytes, mut brought) = (vec![0], Some(Encoding::bytes(KEPT)));
+    encode(value, &mut bytes, &mut brought)?;
+    if brought.is_some_and(|own| !own.is_empty()) {
         reason::set(KEPT);
         return Err(postcard::Error::SerdeSerCustom);
     }

@@ -257,7 +257,7 @@ impl<W, T, S> Make<W, T, S> {
         drop_output: drop_output::<W, T, S>,
         schedule: |_| unreachable!("trefoil: only futures are scheduled again"),
         is_owner_thread: |_| false,
-        producer: |_| unreachable!("trefoil: only promises have a producer to tell"),
+        producer: |_| unreachable!("trefoil: only promises have a producer"),
         free: free::<W, T, S>,
     };
 }

@@ -6,8 +6,8 @@
 //! another. A second mark says which future is *polled* here. It is never lent to another thread,
 //! so code that finds it is on the thread that polls.
 //!
-//! - **T15** The pointer is null, or it points to a cell that is kept alive (T6): by what entered it
-//!   to run or drop its work, until it leaves, or by a task that waits for this thread
+//! - **T15** The pointer is null, or it points to a cell that is kept alive (T6): by what entered
+//!   it to run or drop its work, until it leaves, or by a task that waits for this thread
 //!   ([`inherit`]). Only this thread reads it, and no code keeps it.
 #![allow(unsafe_code)]
 

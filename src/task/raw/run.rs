@@ -378,7 +378,7 @@ impl TaskRef {
             site: self.spawned_at(),
             error,
         };
-        report.tell(self.report_hook());
+        report.deliver(self.report_hook());
     }
 
     /// Whether both are references to the same task.
