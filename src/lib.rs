@@ -136,7 +136,7 @@ pub use executor::{AnyExecutor, Executor, Inline};
 #[cfg(feature = "processes")]
 #[doc(inline)]
 pub use process::root::{
-    Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
+    Actor, Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
     ProcessStats, Remote, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]

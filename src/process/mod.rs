@@ -39,6 +39,7 @@
 //! | send large arrays of numbers | [`Bulk`]: copied at the speed of memory; [`Shared`]: mapped, not copied |
 //! | count together | [`SharedAtomics`] |
 //! | let processes talk while they run | [`channel`](channel()) |
+//! | keep a value in a worker from call to call | [`actor`](ProcessPool::actor) |
 //! | leave a result where it is, for a later call | [`spawn_remote`](ProcessPool::spawn_remote) |
 //! | run workers on other machines | [Other machines](crate::_documentation::machines) |
 //!
@@ -136,6 +137,7 @@ pub use value::raw_plain::{Plain, PlainAtomic};
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {
+    pub use super::api::actor::Actor;
     pub use super::api::builder::ProcessPoolBuilder;
     pub use super::api::call::ProcessCall;
     pub use super::api::entry::init;

@@ -16,6 +16,7 @@
 // What only tests of Linux's need.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
+mod actors;
 mod bulk;
 mod callers;
 mod calls;
@@ -96,6 +97,7 @@ fn main() {
         #[cfg(target_os = "linux")]
         hostile::TESTS,
         limits::TESTS,
+        actors::TESTS,
         callers::TESTS,
         deep::TESTS,
         described::TESTS,

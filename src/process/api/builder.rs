@@ -17,11 +17,10 @@ use crate::process::launch::thread_limits::share;
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::sched::{Elastic, Initializer};
-use crate::process::value::codec::codec_error;
-use crate::process::value::extras::PLAIN;
-use crate::process::{PoolError, Portable, ProcessPool};
+use crate::process::worker::raw_call::{code_of, code_of_load};
+use crate::process::{Actor, PoolError, Portable, ProcessPool};
 use crate::sys::processors;
-use crate::task::{CodecDirection, TaskError, TaskReport};
+use crate::task::{TaskError, TaskReport};
 
 /// More are a mistake: descriptors would run out first.
 const MOST_WORKERS: usize = 1 << 16;
@@ -50,6 +49,8 @@ pub struct ProcessPoolBuilder {
     /// A number that the user has set.
     threads_per_worker: Option<usize>,
     initializer: Option<Result<Initializer, TaskError>>,
+    /// How an actor's workers load its value.
+    load: Option<Result<Initializer, TaskError>>,
     settings: Settings,
 }
 
@@ -60,6 +61,7 @@ impl ProcessPoolBuilder {
             physical_cores: false,
             threads_per_worker: None,
             initializer: None,
+            load: None,
             settings: Settings::new(),
         }
     }
@@ -168,7 +170,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn initializer<A: Portable>(mut self, arg: A, f: fn(A)) -> Self {
-        self.initializer = Some(client::initializer(&arg, f));
+        self.initializer = Some(client::initializer(&arg, code_of(f)));
         self
     }
 
@@ -209,6 +211,30 @@ impl ProcessPoolBuilder {
     /// Replaces a worker after this many items, at least one: for code that leaks.
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
         self.settings.policy.replace_after = Some(tasks.max(1) as u64);
+        self
+    }
+
+    /// How many times, at most, workers are restarted within a period: one death more, and the pool
+    /// gives up. Default: no limit.
+    ///
+    /// All deaths count that [`died`](crate::ProcessStats::died) counts, those of workers that were
+    /// killed in a cancelled or late item included. Then all tasks of the pool end, those that run,
+    /// those that wait and those of later calls, in [`WorkerDied`](TaskError::WorkerDied), with the
+    /// exit of the last worker and a message that names this limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).max_restarts(1, Duration::from_secs(60)).build()?;
+    /// let crash = || procs.spawn(3, |code: i32| -> () { std::process::exit(code) }).join();
+    /// assert!(crash().is_err() && procs.spawn(6, |n: u64| n * 7).join()? == 42);
+    /// assert!(crash().is_err() && procs.spawn(6, |n: u64| n * 7).join().is_err());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_restarts(mut self, times: u32, period: Duration) -> Self {
+        self.settings.policy.max_restarts = Some((times, period));
         self
     }
 
@@ -372,23 +398,47 @@ impl ProcessPoolBuilder {
         ProcessPool::start(self.settings()?)
     }
 
+    /// Starts an [`Actor`] instead of a pool: [`workers`](Self::workers) copies of it, by default
+    /// one.
+    ///
+    /// Each worker runs the [initializer](Self::initializer), if there is one, and then
+    /// `load(arg)`. The rest is as for [`ProcessPool::actor`](crate::ProcessPool::actor).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let builder = ProcessPool::builder().max_restarts(3, Duration::from_secs(60));
+    /// let log = builder.build_actor((), |()| Vec::new())?;
+    /// log.call("one".to_owned(), |line, log: &mut Vec<String>| log.push(line)).join()?;
+    /// assert_eq!(log.call((), |(), log| log.len()).join()?, 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    pub fn build_actor<A: Portable, S: 'static>(
+        mut self,
+        arg: A,
+        load: fn(A) -> S,
+    ) -> Result<Actor<S>, PoolError> {
+        self.load = Some(client::initializer(&arg, code_of_load(load)));
+        self.settings.asked.get_or_insert(1);
+        Actor::start(self.settings()?)
+    }
+
     pub(in crate::process) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
         settings.depth = entry::depth()?;
-        let initializer = self.initializer.transpose();
-        settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
         // Errors that can be found without another machine come first.
         settings.asked.map(checked).transpose()?;
         settings.plain |= self.launcher.is_some();
         if let Some(threads) = self.threads_per_worker {
             settings.limit_threads(threads, |_| true);
         }
-        if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
-            && initializer.chunk.is_uncopyable()
-        {
-            let (name, way) = (initializer.type_name, CodecDirection::EncodeArgument);
-            let error = codec_error(name, way, PLAIN.to_owned());
-            return Err(PoolError::Initializer(error));
+        for initializer in self.initializer.into_iter().chain(self.load) {
+            settings.add_initializer(initializer)?;
         }
         if let Some(launcher) = self.launcher {
             settings.workers = checked(prepare(launcher, &mut settings)?)?;

@@ -1,5 +1,6 @@
 //! What users of worker processes see.
 
+pub(super) mod actor;
 pub(super) mod builder;
 pub(super) mod call;
 pub(super) mod entry;

@@ -91,6 +91,10 @@ impl ProcessPool {
         Ok(Self { shared, end })
     }
 
+    pub(in crate::process) fn shared(&self) -> &Arc<PoolState> {
+        &self.shared
+    }
+
     /// How many workers it has, including those that are being replaced.
     #[must_use]
     pub fn num_workers(&self) -> usize {

@@ -25,7 +25,6 @@ use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
-use crate::process::worker::raw_call::code_of;
 use crate::task::{
     CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
 };
@@ -312,9 +311,12 @@ fn encoded<A>(encode: impl FnOnce() -> Result<(), postcard::Error>) -> Result<()
     }
 }
 
-/// Encodes the call of `ProcessPoolBuilder::initializer`.
-pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
-    let (code, mut chunk) = (code_of(f)?, Chunk::default());
+/// Encodes a call that every worker makes first.
+pub(crate) fn initializer<A: Portable>(
+    arg: &A,
+    code: Result<CodeRef, TaskError>,
+) -> Result<Initializer, TaskError> {
+    let (code, mut chunk) = (code?, Chunk::default());
     push(&mut chunk, arg)?;
     Ok(Initializer {
         code,

@@ -164,6 +164,12 @@ impl PoolState {
             poll_policy: PollPolicy::new(),
         })
     }
+
+    /// The settings of the pool. `None`: it has ended, or belongs to the process that forked this.
+    pub(crate) fn settings(&self) -> Option<Settings> {
+        let engine = (!self.mailbox.is_foreign()).then(|| self.engine.lock())?;
+        engine.as_ref().map(|driver| driver.settings.clone())
+    }
 }
 
 impl Watcher for PoolState {

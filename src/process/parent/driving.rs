@@ -100,9 +100,11 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         driver.sched.stop(How::Kill.into(), Instant::now());
         driver.turn();
     }
+    let mut engine = shared.engine.lock();
     let _ = ready.send(refused.map_or(Ok(()), Err));
     driver.kernel_kills.have_grown(); // counts earlier kills, while the workers start
-    *shared.engine.lock() = Some(driver);
+    *engine = Some(driver);
+    drop(engine);
     let mut news = Vec::new();
     loop {
         let mut engine = shared.engine.lock();

@@ -12,10 +12,13 @@ use super::child::Own;
 use super::worker_stdout::OutputHook;
 use crate::process::host::handover::CARRIES;
 use crate::process::launch::Launcher;
+use crate::process::launch::pool_error::PoolError;
 use crate::process::launch::raw_program::Program;
 use crate::process::launch::thread_limits::names;
-use crate::process::sched::Policy;
-use crate::task::Hook;
+use crate::process::sched::{Initializer, Policy};
+use crate::process::value::codec::codec_error;
+use crate::process::value::extras::PLAIN;
+use crate::task::{CodecDirection, Hook, TaskError};
 
 /// Where a worker's standard output goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +83,21 @@ impl Settings {
         let limits: Vec<_> = limits.collect();
         // The user's come last, so that they count where case is ignored.
         self.variables.splice(0..0, limits);
+    }
+
+    /// Adds a call that every worker makes first, after those that it makes already.
+    pub(crate) fn add_initializer(
+        &mut self,
+        initializer: Result<Initializer, TaskError>,
+    ) -> Result<(), PoolError> {
+        let initializer = initializer.map_err(PoolError::Initializer)?;
+        if self.plain && initializer.chunk.is_uncopyable() {
+            let (name, way) = (initializer.type_name, CodecDirection::EncodeArgument);
+            let error = codec_error(name, way, PLAIN.to_owned());
+            return Err(PoolError::Initializer(error));
+        }
+        self.policy.initializers.push(initializer);
+        Ok(())
     }
 
     /// The defaults.

@@ -20,7 +20,8 @@ impl Sched {
     /// protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         let worker = &mut self.workers[index];
-        if exit.pid != 0 && !matches!(worker.state, State::Leaving(_)) {
+        let counts = exit.pid != 0 && !matches!(worker.state, State::Leaving(_));
+        if counts {
             self.counters.stats.lock().died += 1;
         }
         let begun = |frame: SentFrame| match broken {
@@ -58,9 +59,33 @@ impl Sched {
         {
             // The unfinished items of a `Process` will never end.
             self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
+        } else if let Some(error) = self.died_too_often(exit, counts, now) {
+            self.break_down(&error, now);
         } else if self.is_hopeless(index) {
             self.give_up(exit, now);
         }
+    }
+
+    /// The error of everything, if this death is one too many within the policy's period.
+    fn died_too_often(
+        &mut self,
+        exit: &WorkerExit,
+        counts: bool,
+        now: Instant,
+    ) -> Option<TaskError> {
+        let (times, period) = self.policy.max_restarts.filter(|_| counts)?;
+        self.deaths.push_back(now);
+        self.deaths
+            .retain(|death| now.saturating_duration_since(*death) <= period);
+        if self.deaths.len() <= times as usize {
+            return None;
+        }
+        let mut exit = exit.clone();
+        exit.note = Some(format!(
+            "{} workers have died within {period:?}, and the pool's limit (`max_restarts`) is {times}",
+            self.deaths.len()
+        ));
+        Some(TaskError::WorkerDied(Box::new(exit)))
     }
 
     /// `frame` is lost; `begun` of its items had begun.

@@ -14,7 +14,7 @@
 //! 4. When a running item is cancelled or times out, its worker is notified at once. After the
 //!    grace period everything else is taken back, and the worker is killed if it still runs the
 //!    item (`deadlines`).
-//! 5. A new worker runs the initializer, if there is one, before anything else (job 0).
+//! 5. A new worker runs the initializers, if there are any, before anything else (job 0).
 //! 6. A job's context goes to a worker before its first frame does, from here or from another
 //!    worker there (`contexts`), and is forgotten when the job has ended.
 //! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
@@ -92,7 +92,7 @@ pub(crate) enum Action {
     Kill(usize),
 }
 
-/// The initializer, which every new worker runs first.
+/// A call that every new worker makes before all others.
 #[derive(Clone, Debug)]
 pub(crate) struct Initializer {
     pub(crate) code: CodeRef,
@@ -109,7 +109,10 @@ pub(crate) struct Policy {
     /// How long a plain worker may take to answer how far it got. If it takes longer, it must have
     /// been stopped (`SIGSTOP`).
     pub(crate) patience: Duration,
-    pub(crate) initializer: Option<Initializer>,
+    /// They run in this order.
+    pub(crate) initializers: Vec<Initializer>,
+    /// If more workers die within the period, the pool gives up.
+    pub(crate) max_restarts: Option<(u32, Duration)>,
     /// A worker is replaced after this many items.
     pub(crate) replace_after: Option<u64>,
     /// The pool has one process, with this name, which is never replaced.
@@ -169,9 +172,11 @@ pub(crate) struct Sched {
     stop: Option<Stop>,
     /// When `tick` was called last.
     ticked: Instant,
-    /// The initializer's error: no job can run.
+    /// The error of an initializer, or of too many deaths: no job can run.
     broken: Option<TaskError>,
     actions: Vec<Action>,
+    /// When workers died, if the policy limits that.
+    deaths: VecDeque<Instant>,
     /// Items that pause before a retry: until when, and of which job.
     paused: Vec<(Instant, u64, Piece)>,
     /// Empty slots from this index on are left empty.
@@ -208,6 +213,7 @@ impl Sched {
             ticked: epoch.instant,
             broken: None,
             actions: Vec::new(),
+            deaths: VecDeque::new(),
             paused: Vec::new(),
             slots_end: workers,
             late: false,
@@ -284,10 +290,18 @@ impl Sched {
             return;
         }
         worker.front_since = now;
-        let Some(initializer) = self.policy.initializer.clone() else {
+        worker.state = State::Preparing;
+        self.prepare(index, now);
+    }
+
+    /// A new worker runs the next initializer; after the last one it is ready.
+    fn prepare(&mut self, index: usize, now: Instant) {
+        let worker = &mut self.workers[index];
+        let done = worker.served as usize;
+        let Some(initializer) = self.policy.initializers.get(done).cloned() else {
+            worker.served = 0;
             return self.ready(index);
         };
-        worker.state = State::Preparing;
         let piece = Piece::whole(initializer.chunk, 0);
         let mut frame =
             worker.next_frame(INITIALIZE, initializer.code.function, piece.clone(), now);

@@ -215,14 +215,16 @@ impl Sched {
     fn codec_error(&self, worker: usize, of: CodecOf, detail: String) -> TaskError {
         let frame = self.workers[worker].frames.front();
         let job = frame.and_then(|frame| self.jobs.get(&frame.job));
-        let (argument, result) = match (job, &self.policy.initializer) {
-            (Some(job), _) => job.work.types,
-            // The error of a job that has ended is dropped.
-            (None, initializer) => {
+        let (argument, result) = job.map_or_else(
+            || {
+                let done = self.workers[worker].served as usize;
+                let initializer = self.policy.initializers.get(done);
+                // The error of a job that has ended is dropped.
                 let name = |initializer: &Initializer| initializer.type_name;
-                (initializer.as_ref().map_or("an argument", name), "()")
-            }
-        };
+                (initializer.map_or("an argument", name), "()")
+            },
+            |job| job.work.types,
+        );
         let context = job.and_then(|job| job.work.context());
         let (name, direction) = match of {
             CodecOf::Result => (result, CodecDirection::EncodeResult),
@@ -255,10 +257,7 @@ impl Sched {
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             worker.kill_at = None;
         }
-        if worker.state == State::Preparing && id == INITIALIZE {
-            worker.served = 0;
-            self.ready(index);
-        }
+        let prepares = worker.state == State::Preparing && id == INITIALIZE;
         self.item_costs.learn(function, begun, nanos);
         self.settle(index, 0, now);
         let again = self.workers[index].frames.front_mut();
@@ -266,6 +265,9 @@ impl Sched {
         self.workers[index].pop_frame(now);
         if let Some(piece) = again {
             self.run_again(id, piece, now);
+        }
+        if prepares {
+            self.prepare(index, now);
         }
         Ok(())
     }

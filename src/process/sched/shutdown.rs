@@ -158,7 +158,7 @@ impl Sched {
         }
     }
 
-    /// A worker's initializer has failed: everything fails, now and later.
+    /// An initializer has failed, or too many workers have died: everything fails, now and later.
     pub(super) fn break_down(&mut self, error: &TaskError, now: Instant) {
         self.broken.get_or_insert_with(|| error.clone());
         for id in self.ids() {

@@ -14,6 +14,7 @@
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
@@ -351,6 +352,8 @@ pub(crate) struct WorkerState {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
     pub(crate) contexts: Contexts,
+    /// What the worker of an actor has loaded.
+    pub(crate) actor: Option<Box<dyn Any>>,
     pub(crate) memory: Option<MemoryLimit>,
     /// This worker has asked to be replaced.
     pub(super) retiring: bool,
@@ -476,6 +479,18 @@ impl<'a> Batch<'a> {
     /// The context that the items of this frame share.
     pub(crate) fn context<C: DeserializeOwned + 'static>(&mut self) -> Result<&C, String> {
         self.state.contexts.get(self.head.context)
+    }
+
+    /// Keeps what the worker of an actor has loaded.
+    pub(super) fn set_state(&mut self, state: Box<dyn Any>) {
+        self.state.actor = Some(state);
+    }
+
+    /// What the worker of an actor has loaded.
+    pub(super) fn state<S: 'static>(&mut self) -> Result<&mut S, String> {
+        let state = self.state.actor.as_mut();
+        let state = state.and_then(|state| state.downcast_mut());
+        state.ok_or_else(|| "the worker has no such state".to_owned())
     }
 
     /// Sends the item's result, which is not needed any more. After an error nothing was sent.

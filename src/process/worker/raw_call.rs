@@ -12,8 +12,10 @@
 //!   first frame.
 //! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from `fn(A) -> R`
 //!   and `run::<A, R>`, by [`code_of_kept`] from the same and `run_kept::<A, R>`, or by
-//!   [`code_of_with`] from `fn(&C, A) -> R` and `run_with::<C, A, R>`, and both were checked to lie
-//!   in the image's code. They come over a socket whose other end is the parent's alone.
+//!   [`code_of_with`] from `fn(&C, A) -> R` and `run_with::<C, A, R>`, by [`code_of_load`] from
+//!   `fn(A) -> S` and `run_load::<A, S>`, or by [`code_of_use`] from `fn(A, &mut S) -> R` and
+//!   `run_use::<A, S, R>`, and both were checked to lie in the image's code. They come over a socket
+//!   whose other end is the parent's alone.
 //!
 //! **Rejected.** Closures of size zero, which the worker could make from nothing: such a closure
 //! may have captured a zero-sized proof that something was done in the *parent*. A function pointer
@@ -74,6 +76,25 @@ where
     R: Serialize + 'static,
 {
     code_ref::<fn(&C, A) -> R>(run_kept_with::<C, A, R>, function as usize)
+}
+
+/// For a function whose result becomes the worker's state.
+pub(crate) fn code_of_load<A, S>(function: fn(A) -> S) -> Result<CodeRef, TaskError>
+where
+    A: DeserializeOwned + 'static,
+    S: 'static,
+{
+    code_ref::<fn(A) -> S>(run_load::<A, S>, function as usize)
+}
+
+/// For a function that changes the worker's state.
+pub(crate) fn code_of_use<A, S, R>(function: fn(A, &mut S) -> R) -> Result<CodeRef, TaskError>
+where
+    A: DeserializeOwned + 'static,
+    S: 'static,
+    R: Serialize + 'static,
+{
+    code_ref::<fn(A, &mut S) -> R>(run_use::<A, S, R>, function as usize)
 }
 
 fn code_ref<F>(trampoline: Trampoline, function: usize) -> Result<CodeRef, TaskError> {
@@ -189,6 +210,45 @@ where
     let function = unsafe { std::mem::transmute::<*const (), fn(&C, A) -> R>(function) };
     each(batch, |batch, argument| {
         keep(&function(context_of(batch)?, argument))
+    });
+}
+
+/// Keeps the result of `function` as the worker's state.
+///
+/// # Safety
+/// W6, W7: `function` is the address of a `fn(A) -> S` of this image.
+unsafe fn run_load<A: DeserializeOwned + 'static, S: 'static>(
+    function: usize,
+    batch: &mut Batch<'_>,
+) {
+    let function = std::ptr::with_exposed_provenance::<()>(function);
+    // SAFETY: W6, W7: the address is that of a `fn(A) -> S`, made together with
+    // the address of this very instance of `run_load`.
+    let function = unsafe { std::mem::transmute::<*const (), fn(A) -> S>(function) };
+    each(batch, |batch, argument| {
+        batch.set_state(Box::new(function(argument)));
+        Ok(())
+    });
+}
+
+/// Like [`run`], with a function that borrows the worker's state.
+///
+/// # Safety
+/// W6, W7: `function` is the address of a `fn(A, &mut S) -> R` of this image.
+unsafe fn run_use<A, S, R>(function: usize, batch: &mut Batch<'_>)
+where
+    A: DeserializeOwned + 'static,
+    S: 'static,
+    R: Serialize + 'static,
+{
+    let function = std::ptr::with_exposed_provenance::<()>(function);
+    // SAFETY: W6, W7: the address is that of a `fn(A, &mut S) -> R`, made together with
+    // the address of this very instance of `run_use`.
+    let function = unsafe { std::mem::transmute::<*const (), fn(A, &mut S) -> R>(function) };
+    each(batch, |batch, argument| {
+        let state = batch.state::<S>();
+        let state = state.map_err(|detail| (CodecOf::Context, detail))?;
+        Ok(function(argument, state))
     });
 }
 

@@ -191,6 +191,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         outlet,
         calls,
         contexts: Contexts::default(),
+        actor: None,
         memory,
         retiring: false,
     };

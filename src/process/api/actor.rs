@@ -1,0 +1,181 @@
+//! `Actor`: workers that keep a value between calls.
+//!
+//! A pool of its own, whose workers load the value before their first call. So everything that
+//! holds for a pool's workers holds for an actor's: deaths, cancellation, memory limits.
+//!
+//! Tests: `tests/process/actors.rs`.
+
+use std::any::type_name;
+use std::io;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::process::job::CallOptions;
+use crate::process::parent::client::{encode, initializer};
+use crate::process::parent::settings::Settings;
+use crate::process::value::portable::Portable;
+use crate::process::worker::raw_call::{code_of_load, code_of_use};
+use crate::process::{PoolError, ProcessPool, ProcessStats};
+use crate::task::{Shutdown, Task};
+
+/// A value in a worker process, which calls use and change; from
+/// [`ProcessPool::actor`](crate::ProcessPool::actor).
+///
+/// For what is expensive to load (a model, an index, a connection), or must be kept from call to
+/// call. The value never leaves its worker, so its type need not be encodable.
+///
+/// - **One call at a time**, in the order of the calls. With [`actors`](ProcessPool::actors) there
+///   are several copies, each in its own worker; a call runs on whichever is free.
+/// - **Deaths.** A worker that dies (a crash, a kill, the memory limit) costs the call that it ran,
+///   which ends with [`WorkerDied`](crate::TaskError::WorkerDied). The next worker loads the value
+///   again; what earlier calls have changed is lost. Calls that had not begun run there.
+///   [`max_restarts`](crate::ProcessPoolBuilder::max_restarts) limits that.
+/// - **Panics.** A call that panics ends with [`Panicked`](crate::TaskError::Panicked); the value
+///   stays as the panic has left it.
+/// - **Cancellation.** A call that is cancelled while it runs has the pool's
+///   [grace period](crate::ProcessPoolBuilder::grace) to end. Then its worker is killed, and the value is
+///   loaded again.
+///
+/// An actor is a handle: its clones refer to the same workers, which end like those of a
+/// [`ProcessPool`] when the last of them is dropped. The value's destructor does not run then.
+///
+/// ```
+/// use trefoil::ProcessPool;
+///
+/// struct Counter { words: Vec<String> }
+///
+/// # trefoil::init();
+/// let procs = ProcessPool::with_workers(2)?;
+/// let counter = procs.actor("first".to_owned(), |word| Counter { words: vec![word] })?;
+/// let count = counter.call("second".to_owned(), |word, counter| {
+///     counter.words.push(word);
+///     counter.words.len()
+/// });
+/// assert_eq!(count.join()?, 2);
+/// assert_eq!(counter.call((), |(), counter| counter.words.join(" ")).join()?, "first second");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct Actor<S> {
+    pool: ProcessPool,
+    options: CallOptions,
+    state: PhantomData<fn() -> S>,
+}
+
+impl<S: 'static> Actor<S> {
+    pub(in crate::process) fn start(settings: Settings) -> Result<Self, PoolError> {
+        Ok(Self {
+            pool: ProcessPool::start(settings)?,
+            options: CallOptions::default(),
+            state: PhantomData,
+        })
+    }
+
+    /// Runs `f(arg, value)` in the worker that has the value. As
+    /// [`ProcessPool::spawn`](crate::ProcessPool::spawn) in everything else.
+    ///
+    /// If `load` has panicked, or its argument could not be decoded, the task ends with that error.
+    #[track_caller]
+    pub fn call<A: Portable, R: Portable>(&self, mut arg: A, f: fn(A, &mut S) -> R) -> Task<R> {
+        let pool = self.pool.shared();
+        let call = encode(&mut arg, code_of_use(f), pool.path.chunk().waiting());
+        pool.submit::<A, R>(&self.options, type_name::<R>(), call)
+    }
+
+    /// A handle on the same actor, whose calls may run this long, from their start: as
+    /// [`ProcessCall::timeout`](crate::ProcessCall::timeout). A call that is late costs the value,
+    /// unless it ends within the grace period.
+    #[must_use]
+    pub fn timeout(&self, timeout: Duration) -> Self {
+        let mut limited = self.clone();
+        limited.options.timeout = Some(timeout);
+        limited
+    }
+
+    /// Statistics of the actor's workers so far.
+    #[must_use]
+    pub fn stats(&self) -> ProcessStats {
+        self.pool.stats()
+    }
+
+    /// The process ids of its workers; one that is being replaced is missing.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.pool.worker_pids()
+    }
+
+    /// Ends it, as [`ProcessPool::shutdown`](crate::ProcessPool::shutdown).
+    pub fn shutdown(&self, how: Shutdown) {
+        self.pool.shutdown(how);
+    }
+}
+
+impl<S> Clone for Actor<S> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            options: self.options.clone(),
+            state: PhantomData,
+        }
+    }
+}
+
+debug!(impl<S> Actor<S>, self, pool = self.pool);
+
+impl ProcessPool {
+    /// Starts a worker that loads a value, `load(arg)`, and keeps it for later calls: see
+    /// [`Actor`].
+    ///
+    /// The worker is a process of its own, besides this pool's, with the same settings (environment,
+    /// limits, hooks, initializer), and lives independently of this pool. Returns without waiting
+    /// for `load`.
+    ///
+    /// # Errors
+    /// As for [`build`](crate::ProcessPoolBuilder::build); also if this pool has ended, if `arg` cannot be
+    /// encoded ([`PoolError::Initializer`]), and if a launcher starts this pool's workers
+    /// ([`PoolError::Launcher`]): give the actor a launcher of its own, with
+    /// [`build_actor`](crate::ProcessPoolBuilder::build_actor).
+    pub fn actor<A: Portable, S: 'static>(
+        &self,
+        arg: A,
+        load: fn(A) -> S,
+    ) -> Result<Actor<S>, PoolError> {
+        self.actors(1, arg, load)
+    }
+
+    /// `copies` of an [`actor`](Self::actor) behind one handle: each worker loads the value, and a
+    /// call runs on one that is free. 0 counts as 1.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let table = procs.actors(2, 1000, |n: u64| (0..n).map(|n| n * n).collect::<Vec<_>>())?;
+    /// let found = [3, 30, 300].map(|n| table.call(n, |n: usize, table| table[n]));
+    /// assert_eq!(trefoil::join_all(found).join().into_iter().flatten().sum::<u64>(), 90_909);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`actor`](Self::actor).
+    pub fn actors<A: Portable, S: 'static>(
+        &self,
+        copies: usize,
+        arg: A,
+        load: fn(A) -> S,
+    ) -> Result<Actor<S>, PoolError> {
+        let settings = self.shared().settings();
+        let mut settings = settings.ok_or_else(|| {
+            io::Error::other("the pool, whose settings an actor would have, has ended")
+        })?;
+        if settings.launcher.is_some() {
+            let message = "a launcher is for one pool only: make the actor with a builder, a launcher \
+                of its own and `build_actor`";
+            return Err(PoolError::Launcher(message.to_owned()));
+        }
+        let workers = copies.max(1);
+        (settings.workers, settings.asked) = (workers, Some(workers));
+        settings.add_initializer(initializer(&arg, code_of_load(load)))?;
+        Actor::start(settings)
+    }
+}
