@@ -125,9 +125,9 @@ impl ProcessPool {
     /// Starts a worker that loads a value, `load(arg)`, and keeps it for later calls: see
     /// [`Actor`].
     ///
-    /// The worker is a process of its own, besides this pool's, with the same settings (environment,
-    /// limits, hooks, initializer), and lives independently of this pool. Returns without waiting
-    /// for `load`.
+    /// The worker is a process of its own, besides this pool's, with the same settings
+    /// (environment, limits, hooks, initializer), and lives independently of this pool. Returns
+    /// without waiting for `load`.
     ///
     /// # Errors
     /// As for [`build`](crate::ProcessPoolBuilder::build); also if this pool has ended, if `arg` cannot be

@@ -14,8 +14,8 @@
 //!   and `run::<A, R>`, by [`code_of_kept`] from the same and `run_kept::<A, R>`, or by
 //!   [`code_of_with`] from `fn(&C, A) -> R` and `run_with::<C, A, R>`, by [`code_of_load`] from
 //!   `fn(A) -> S` and `run_load::<A, S>`, or by [`code_of_use`] from `fn(A, &mut S) -> R` and
-//!   `run_use::<A, S, R>`, and both were checked to lie in the image's code. They come over a socket
-//!   whose other end is the parent's alone.
+//!   `run_use::<A, S, R>`, and both were checked to lie in the image's code. They come over a
+//!   socket whose other end is the parent's alone.
 //!
 //! **Rejected.** Closures of size zero, which the worker could make from nothing: such a closure
 //! may have captured a zero-sized proof that something was done in the *parent*. A function pointer
