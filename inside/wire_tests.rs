@@ -143,6 +143,7 @@ fn frames_come_out_as_they_went_in() {
     let (copy, memory) = (&b"copy"[..], 77);
     for frame in [
         Frame::Welcome {
+            index: 3,
             copy,
             memory,
             plain: true,

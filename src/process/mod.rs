@@ -34,6 +34,7 @@
 //! | set a timeout, or try again after a death | [`call`](ProcessPool::call) |
 //! | learn which item's time was up | [`Late`](crate::Late), [`TaskError::item`](crate::TaskError::item) |
 //! | send something to each worker only once | [`map_with`](ProcessPool::map_with), [`initializer`](ProcessPoolBuilder::initializer) |
+//! | give each worker a device, a port, a directory of its own | [`env_for`](ProcessPoolBuilder::env_for), [`worker_index`] |
 //! | limit memory, catch output, replace workers now and then | [`ProcessPoolBuilder`] |
 //! | run one function in a process of its own | [`Process`] |
 //! | send large arrays of numbers | [`Bulk`]: copied at the speed of memory; [`Shared`]: mapped, not copied |
@@ -134,6 +135,7 @@ pub use launch::{Capabilities, Ending, Launcher};
 pub use launch::{sandbox::Sandbox, wrapped::Wrapped};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
+pub use worker::index::worker_index;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {

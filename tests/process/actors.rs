@@ -53,7 +53,7 @@ tests! {
             actor.call((), |(), kept: &mut Kept| -> usize { drop(Rc::clone(&kept.0)); abort() }),
             actor.call((), |(), kept: &mut Kept| kept.0.len()),
         ];
-        let [dead, next] = calls.map(|call| call.join());
+        let [dead, next] = calls.map(trefoil::Task::join);
         assert!(matches!(dead, Err(TaskError::WorkerDied(_))), "{dead:?}");
         assert_eq!(next.unwrap(), 1, "what the first had changed is lost");
         // A death between two calls costs none.

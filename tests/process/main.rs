@@ -40,6 +40,7 @@ mod limits;
 mod memory;
 mod one;
 mod one_faults;
+mod places;
 mod plain;
 mod pool;
 mod remote;
@@ -98,6 +99,7 @@ fn main() {
         hostile::TESTS,
         limits::TESTS,
         actors::TESTS,
+        places::TESTS,
         callers::TESTS,
         deep::TESTS,
         described::TESTS,

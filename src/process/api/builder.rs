@@ -318,6 +318,42 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Sets variables in the environment of each worker, by its [index](crate::process::worker_index):
+    /// a device, a port, a directory of its own. They take precedence over those of
+    /// [`env`](Self::env).
+    ///
+    /// `variables` is called before each start of a worker, on the pool's driver thread, and must
+    /// be short. If it panics, the start has failed, and is repeated as others are. It is for
+    /// workers that this process starts itself: with a [launcher](Self::launcher), `build` fails,
+    /// and a worker can ask for its index instead, in the [initializer](Self::initializer).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder()
+    ///     .workers(2)
+    ///     .env_for(|index| [("CUDA_VISIBLE_DEVICES", index.to_string())])
+    ///     .build()?;
+    /// let device = procs.spawn((), |()| std::env::var("CUDA_VISIBLE_DEVICES").unwrap());
+    /// assert!(["0", "1"].contains(&device.join()?.as_str()));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn env_for<V, K, T>(
+        mut self,
+        variables: impl Fn(usize) -> V + Send + Sync + 'static,
+    ) -> Self
+    where
+        V: IntoIterator<Item = (K, T)>,
+        K: AsRef<OsStr>,
+        T: AsRef<OsStr>,
+    {
+        let owned = |(key, value): (K, T)| (key.as_ref().to_owned(), value.as_ref().to_owned());
+        let variables = move |index| variables(index).into_iter().map(owned).collect();
+        self.settings.variables_for = Some(Arc::new(variables));
+        self
+    }
+
     /// The destination of the workers' standard output. Default: the parent's.
     pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
         self.settings.stdout = stdout;
@@ -480,6 +516,12 @@ fn check(settings: &Settings) -> Result<(), PoolError> {
         return refused(
             "their standard output cannot be captured there, because it goes to standard error and not \
              to `on_output`: return the text as a part of the result",
+        );
+    }
+    if settings.variables_for.is_some() {
+        return refused(
+            "`env_for` is for workers that this process starts itself: use `env`, or call \
+             `process::worker_index()` in the initializer",
         );
     }
     let has_nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);

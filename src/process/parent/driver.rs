@@ -382,7 +382,11 @@ impl Driver {
 
     fn start(&mut self, index: usize) {
         let Some(launcher) = &self.settings.launcher else {
-            let link = here(&self.settings).and_then(|started| self.link_to(started));
+            // (`env_for` is user code.)
+            let started = panic::catch(|| here(index, &self.settings));
+            let started =
+                started.unwrap_or_else(|panic| Err(io::Error::other(TaskError::from(panic))));
+            let link = started.and_then(|started| self.link_to(index, started));
             return self.starts(index, link, None);
         };
         // (A failure here is one of the task, too.)
@@ -421,13 +425,13 @@ impl Driver {
                 0 => u32::try_from(index + 1).unwrap_or(u32::MAX),
                 pid => pid,
             };
-            self.link_to(Started { pid, ..started })
+            self.link_to(index, Started { pid, ..started })
         });
         self.starts(index, link, machine);
     }
 
-    fn link_to(&self, started: Started) -> io::Result<Link> {
-        Link::new_to(started, &self.settings)
+    fn link_to(&self, index: usize, started: Started) -> io::Result<Link> {
+        Link::new_to(index, started, &self.settings)
     }
 
     /// Worker `index` has a process, or could not be started.

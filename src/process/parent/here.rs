@@ -17,8 +17,8 @@ use crate::process::launch::pool_error::not_started;
 use crate::process::wire::invitation::{self, VARIABLE};
 use crate::sys::{pipe_end, sockets, stdio};
 
-/// Starts a worker, and returns our end of its stream.
-pub(super) fn here(settings: &Settings) -> io::Result<Started> {
+/// Starts worker `index`, and returns our end of its stream.
+pub(super) fn here(index: usize, settings: &Settings) -> io::Result<Started> {
     let (ours, theirs) = stream()?;
     let kept = sockets::keep(&theirs)?;
     let program = executable::path()?;
@@ -28,6 +28,7 @@ pub(super) fn here(settings: &Settings) -> io::Result<Started> {
     command
         .args(std::env::args_os().skip(1))
         .envs(settings.variables.iter().map(|(key, value)| (key, value)))
+        .envs((settings.variables_for.iter()).flat_map(|variables| variables(index)))
         .env(
             VARIABLE,
             invitation::variable(settings.depth, &handed_on(), name),

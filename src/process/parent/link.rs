@@ -229,7 +229,7 @@ impl Link {
 
     /// The link to a worker that has been started, which is sent its welcome. After an error the
     /// process is killed: it is of no use without its descriptors, and nothing would end it later.
-    pub(crate) fn new_to(started: Started, settings: &Settings) -> io::Result<Self> {
+    pub(crate) fn new_to(index: usize, started: Started, settings: &Settings) -> io::Result<Self> {
         // (The process is waited for last, after its stream has ended.)
         let Started {
             child: mut newborn,
@@ -266,7 +266,7 @@ impl Link {
         };
         let mut link = Self::new(child, carrier, stderr, output);
         link.startup.take_if(|_| settings.launcher.is_some());
-        link.welcome(settings, theirs.as_ref())?;
+        link.welcome(index, settings, theirs.as_ref())?;
         newborn.0 = None;
         Ok(link)
     }
@@ -274,9 +274,15 @@ impl Link {
     /// Sends the first frame, and with it the descriptors of the pages and the worker's end of
     /// the lifeline; or any descriptor, by which a launcher's worker sees that nothing forwards the
     /// stream to it. It fits into the empty socket.
-    fn welcome(&mut self, settings: &Settings, lifeline: Option<&OwnedFile>) -> io::Result<()> {
+    fn welcome(
+        &mut self,
+        index: usize,
+        settings: &Settings,
+        lifeline: Option<&OwnedFile>,
+    ) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
+            index: index as u64,
             memory: settings.memory.unwrap_or(0),
             plain: self.carrier.is_plain(),
         };

@@ -33,6 +33,9 @@ pub enum WorkerStdout {
     Capture,
 }
 
+/// The variables of one worker, by its index.
+pub(crate) type VariablesFor = Arc<dyn Fn(usize) -> Vec<(OsString, OsString)> + Send + Sync>;
+
 /// The settings that the driver needs.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
@@ -44,6 +47,8 @@ pub(crate) struct Settings {
     /// The workers share the processors (`thread_limits`).
     pub(crate) shares: bool,
     pub(crate) variables: Vec<(OsString, OsString)>,
+    /// Further variables of the worker with an index.
+    pub(crate) variables_for: Option<VariablesFor>,
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,
     pub(crate) unobserved: Option<Hook>,

@@ -221,6 +221,8 @@ pub(crate) enum Frame<'a> {
     Welcome {
         /// The name of its copy of this crate (`host::image`).
         copy: &'a [u8],
+        /// The worker's place in its pool.
+        index: u64,
         /// How much memory the worker may have; 0: there is no limit.
         memory: u64,
         /// The worker gets nothing but this stream: no descriptors come with this frame.

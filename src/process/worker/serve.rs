@@ -42,6 +42,7 @@ use rustix::io::Errno;
 use super::batch::{Batch, Outlet, QUICK, WorkerState};
 use super::call::{Calls, Canceller, calls};
 use super::context::Contexts;
+use super::index::INDEX;
 use super::inlet::{FastInlet, Inlet};
 use super::memory::MemoryLimit;
 use super::plain_inlet::PlainInlet;
@@ -161,9 +162,13 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let (limit, plain) = match inlet.begin().map_err(refused("recvmsg"))? {
         Frame::Welcome {
             copy: parents_copy,
+            index,
             memory,
             plain,
-        } if copy == parents_copy => (memory, plain),
+        } if copy == parents_copy => {
+            let _ = INDEX.set(index as usize);
+            (memory, plain)
+        }
         _ => {
             return Err(io::Error::other(
                 "the parent's first message is not a welcome",
