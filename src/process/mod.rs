@@ -39,6 +39,7 @@
 //! | run one function in a process of its own | [`Process`] |
 //! | send large arrays of numbers | [`Bulk`]: copied at the speed of memory; [`Shared`]: mapped, not copied |
 //! | count together | [`SharedAtomics`] |
+//! | let no more than *n* workers at a time do something | [`permits`](ProcessPool::permits) |
 //! | let processes talk while they run | [`channel`](channel()) |
 //! | keep a value in a worker from call to call | [`actor`](ProcessPool::actor) |
 //! | leave a result where it is, for a later call | [`spawn_remote`](ProcessPool::spawn_remote) |
@@ -46,12 +47,13 @@
 //!
 //! # Instead of locks between processes
 //!
-//! There are no locks, semaphores, events and barriers between processes: a process may be killed
-//! while it holds one, and nobody would know how far its change had come. Instead of a *lock*, let
-//! one process own the data, and send to it through a channel; or use an atomic; or for files
-//! [`std::fs::File::lock`], which the kernel releases. Instead of a *semaphore*, make a pool of
-//! that many workers. Instead of an *event*, use a channel whose only sender is dropped: all
-//! receivers see that. Instead of a *barrier*, wait for the end of a `map`.
+//! There are no locks, events and barriers between processes: a process may be killed while it
+//! holds one, and nobody would know how far its change had come. Instead of a *lock*, let one
+//! process own the data, and send to it through a channel; or use an atomic; or for files
+//! [`std::fs::File::lock`], which the kernel releases. Instead of a *semaphore*, use [`Permits`],
+//! which a death gives back, or make a pool of that many workers. Instead of an *event*, use a
+//! channel whose only sender is dropped: all receivers see that. Instead of a *barrier*, wait for
+//! the end of a `map`.
 //!
 //! # Promised
 //!
@@ -107,6 +109,10 @@ mod job;
 mod launch;
 mod pages;
 mod parent;
+#[cfg(loom)]
+#[doc(hidden)]
+#[path = "../../inside/permits_model.rs"]
+pub mod permits_model;
 mod sched;
 #[cfg(loom)]
 #[doc(hidden)]
@@ -133,6 +139,8 @@ pub use launch::raw_program::{Invitation, Program, WorkerStream};
 pub use launch::{Capabilities, Ending, Launcher};
 #[cfg(unix)]
 pub use launch::{sandbox::Sandbox, wrapped::Wrapped};
+#[cfg(not(loom))]
+pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
 pub use worker::index::worker_index;

@@ -14,6 +14,7 @@
 //! | `descriptor`: how a type shows what it has | `AsFd` | `AsFd` | `AsSocket`, `AsHandle` |
 //! | `files`: reads and writes at a place, symbolic links | `pread`, `pwrite` | the same | the same, which moves the file's position |
 //! | `fork`: whether this is a forked child | `pthread_atfork` | the same | there is none |
+//! | `futex`: sleep until a word changes | `futex` | a condition variable (`portable`) | the same |
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |
 //! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |
 //! | `poll`: waits for a few descriptors | `ppoll` | `poll`, to the millisecond; `ppoll` | `WSAPoll` |

@@ -40,6 +40,7 @@ mod limits;
 mod memory;
 mod one;
 mod one_faults;
+mod permits;
 mod places;
 mod plain;
 mod pool;
@@ -99,6 +100,7 @@ fn main() {
         hostile::TESTS,
         limits::TESTS,
         actors::TESTS,
+        permits::TESTS,
         places::TESTS,
         callers::TESTS,
         deep::TESTS,

@@ -24,6 +24,8 @@ use crate::process::parent::driving::Driving;
 use crate::process::parent::mailbox::Mail;
 use crate::process::parent::settings::Settings;
 use crate::process::sched::{How, Stop};
+#[cfg(not(loom))]
+use crate::process::value::permits::Permits;
 use crate::process::value::portable::Portable;
 use crate::process::{PoolError, ProcessCall, ProcessStats, Remote};
 use crate::task::{Shutdown, Task, TaskError};
@@ -327,6 +329,17 @@ impl ProcessPool {
         R: Portable,
     {
         self.call(f).imap_unordered(items)
+    }
+
+    /// So many permits, at least one, for [calls](crate::process::Permits) in workers: "no more
+    /// than three of you at a time". `name` is for messages.
+    ///
+    /// They are not tied to this pool: the calls of any pool of this process may have them. If the
+    /// system has no memory to share, a call that sends them fails with
+    /// [`Codec`](TaskError::Codec).
+    #[cfg(not(loom))]
+    pub fn permits(&self, name: impl Into<String>, permits: u32) -> Permits {
+        Permits::new(name.into(), permits)
     }
 
     /// The process ids of the current workers.

@@ -64,6 +64,8 @@ use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
+#[cfg(not(loom))]
+use crate::process::value::permits;
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
@@ -822,6 +824,10 @@ impl Driver {
         let broken = link.records == Records::Broken || is_lost;
         self.abandoned.extend(link.child.process.clone());
         self.reap_abandoned();
+        #[cfg(not(loom))]
+        if !link.carrier.is_plain() {
+            permits::release_all_of(link.child.pid);
+        }
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, broken, Instant::now());

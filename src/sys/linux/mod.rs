@@ -8,6 +8,8 @@
 pub(crate) mod bell;
 #[cfg(feature = "__descriptors")]
 pub(crate) mod child;
+#[cfg(all(feature = "processes", not(any(loom, trefoil_port))))]
+pub(crate) mod futex;
 #[cfg(feature = "event-loop")]
 pub(crate) mod interest;
 #[cfg(feature = "__descriptors")]

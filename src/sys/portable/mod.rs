@@ -2,6 +2,8 @@
 
 #[cfg(unix)]
 pub(crate) mod bell;
+#[cfg(all(feature = "processes", not(loom)))]
+pub(crate) mod futex;
 #[cfg(not(target_os = "linux"))]
 #[cfg(feature = "threads")]
 pub(crate) mod thread_clock;
