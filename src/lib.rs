@@ -77,10 +77,12 @@ mod debug;
 // default nothing may be. (No code is generated for what is unused.)
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod blocking_threads;
+#[path = "../crates/os/src/loom.rs"]
 mod loom;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod sync;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+#[path = "../crates/os/src/sys/mod.rs"]
 mod sys;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod task;

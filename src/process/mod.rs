@@ -104,6 +104,7 @@ pub mod channel;
 #[doc(hidden)]
 #[path = "../../inside/gate_model.rs"]
 pub mod gate_model;
+#[path = "../../crates/os/src/host/mod.rs"]
 mod host;
 mod job;
 mod launch;
