@@ -59,16 +59,7 @@
     allow(dead_code, unused_imports)
 )]
 
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "macos",
-    target_os = "freebsd",
-    windows
-)))]
-compile_error!(
-    "trefoil supports Linux, macOS, FreeBSD and Windows: docs/PLATFORM.md says what other systems \
-     lack"
-);
+use trefoil_os::{loom, sys};
 
 #[macro_use]
 mod debug;
@@ -77,13 +68,8 @@ mod debug;
 // default nothing may be. (No code is generated for what is unused.)
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod blocking_threads;
-#[path = "../crates/os/src/loom.rs"]
-mod loom;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod sync;
-#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
-#[path = "../crates/os/src/sys/mod.rs"]
-mod sys;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod task;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]

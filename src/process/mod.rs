@@ -92,11 +92,13 @@
 //   job/       one call, and where its results go
 //   value/     what a call carries
 //   wire/      the language of both sides; no I/O
-//   host/      what all of this asks of the operating system; shared memory
+//   host/      what all of this asks of the operating system, and shared memory (`crates/os/`)
 //
 // Deliberately absent: closures with captures (only a function pointer and an argument are sent); a
 // signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which a
 // program with threads cannot do soundly.
+
+use trefoil_os::host;
 
 mod api;
 pub mod channel;
@@ -104,8 +106,6 @@ pub mod channel;
 #[doc(hidden)]
 #[path = "../../inside/gate_model.rs"]
 pub mod gate_model;
-#[path = "../../crates/os/src/host/mod.rs"]
-mod host;
 mod job;
 mod launch;
 mod pages;

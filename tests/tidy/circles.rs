@@ -1,7 +1,7 @@
 //! No circle of files inside a room.
 //!
-//! A room is a top-level module of `src`. Two of its files that import one another, directly or
-//! through others, cannot be read, tested or changed separately. A path is followed through the
+//! A room is a top-level module of the library. Two of its files that import one another, directly
+//! or through others, cannot be read, tested or changed separately. A path is followed through the
 //! re-exports of a `mod.rs` to the file that it names; code that is compiled only for tests and
 //! models does not count. Nor does a method call: the methods of a type that is a room's state may
 //! stand in several files (`impl Sched` in `process/sched`, a file for each kind of event), which
@@ -26,7 +26,7 @@ const LAYERED: &[&str] = &["process"];
 
 type Path = Vec<String>;
 
-/// A file of `src` as a module.
+/// A file of the library as a module.
 struct Module<'a> {
     file: &'a File,
     path: Path,
@@ -166,7 +166,7 @@ fn home(
 
 impl<'a> Module<'a> {
     fn new(file: &'a File) -> Option<Self> {
-        let inside = file.path.strip_prefix("src/")?.strip_suffix(".rs")?;
+        let inside = file.inside()?.strip_suffix(".rs")?;
         let inside = inside.strip_suffix("/mod").unwrap_or(inside);
         if inside == "lib" {
             return None;

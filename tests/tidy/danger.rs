@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// The letter of each area's invariants.
 const LETTERS: [(char, &str); 13] = [
     ('Y', "sys"),
-    ('H', "process::host"),
+    ('H', "host"),
     ('R', "trace_log"),
     ('S', "sync"),
     ('A', "timer"),
@@ -25,15 +25,12 @@ const LETTERS: [(char, &str); 13] = [
     ('D', "adapters"),
 ];
 
-/// What worker processes ask of the operating system.
-const HOST: &str = "src/process/host/";
-
 const ATTRIBUTE: &str = "allow(unsafe_code)";
 
-/// `unsafe` stays in `raw` files, in `sys` and in `process::host`. A test may crash on purpose, or
-/// read a cell of loom; the library and the examples may not.
+/// `unsafe` stays in `raw` files, and in `sys` and `host` of the crate `trefoil-os`. A test may
+/// crash on purpose, or read a cell of loom; the library and the examples may not.
 pub(crate) fn confined(file: &File) -> Vec<Finding> {
-    let judged = file.path.starts_with("src/") || file.path.starts_with("examples/");
+    let judged = file.area().is_some() || file.path.starts_with("examples/");
     if !file.is_rust() || !judged || may_be_unsafe(&file.path) {
         return Vec::new();
     }
@@ -45,7 +42,7 @@ pub(crate) fn confined(file: &File) -> Vec<Finding> {
                 file,
                 at,
                 "unsafe-place",
-                "`unsafe` lives in files or directories named raw*, in src/sys/ and in src/process/host/",
+                "`unsafe` lives in files or directories named raw*, in crates/os/src/sys/ and in crates/os/src/host/",
             ));
         }
     }
@@ -70,7 +67,7 @@ pub(crate) fn explained(file: &File) -> Vec<Finding> {
                 "unsafe-silent",
                 "an unsafe block or impl needs a `// SAFETY:` comment",
             )),
-            Some(text) if file.path.starts_with("src/") && citations(&text).is_empty() => {
+            Some(text) if file.area().is_some() && citations(&text).is_empty() => {
                 findings.push(Finding::new(
                     file,
                     at,
@@ -84,12 +81,12 @@ pub(crate) fn explained(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// Atomics, cells and locks come through `src/loom.rs`, so that every protocol can be modelled. An
-/// atomic on which no protocol depends (a counter, a hook) has the words `no protocol` on its line
-/// or on the line above.
+/// Atomics, cells and locks come through `crates/os/src/loom.rs`, so that every protocol can be
+/// modelled. An atomic on which no protocol depends (a counter, a hook) has the words `no protocol`
+/// on its line or on the line above.
 pub(crate) fn door(file: &File) -> Vec<Finding> {
     const ELSEWHERE: [&str; 4] = ["Mutex", "RwLock", "Condvar", "UnsafeCell"];
-    if !file.is_rust() || !file.path.starts_with("src/") || file.path == "src/loom.rs" {
+    if !file.is_rust() || file.area().is_none_or(|area| area == "loom") {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -138,11 +135,6 @@ pub(crate) fn declarations(tree: &[File], findings: &mut Vec<Finding>) -> BTreeM
     let mut declared: BTreeMap<String, String> = BTreeMap::new();
     for file in tree {
         let Some(area) = file.area() else { continue };
-        let area = if file.path.starts_with(HOST) {
-            "process::host"
-        } else {
-            area
-        };
         for (at, line) in file.lines.iter().enumerate() {
             let Some(name) = line.essay().and_then(declared_name) else {
                 continue;
@@ -214,9 +206,8 @@ pub(crate) fn cited(file: &File, declared: &BTreeMap<String, String>) -> Vec<Fin
 }
 
 fn may_be_unsafe(path: &str) -> bool {
-    path.starts_with("src/sys/")
-        || path.starts_with(HOST)
-        || path == "src/sys.rs"
+    path.starts_with("crates/os/src/sys/")
+        || path.starts_with("crates/os/src/host/")
         || path.split('/').any(|part| part.starts_with("raw"))
 }
 
@@ -315,7 +306,7 @@ mod tests {
             "src/task/raw.rs",
             "src/task/raw/cell.rs",
             "src/thread/raw_job.rs",
-            "src/sys/map.rs",
+            "crates/os/src/sys/map.rs",
         ] {
             assert_eq!(confined(&file(place, GOOD)).len(), 0, "{place}");
         }
@@ -357,7 +348,11 @@ mod tests {
         ];
         for text in bad {
             assert_eq!(door(&file("src/task/a.rs", text)).len(), 1, "{text}");
-            assert_eq!(door(&file("src/loom.rs", text)).len(), 0, "{text}");
+            assert_eq!(
+                door(&file("crates/os/src/loom.rs", text)).len(),
+                0,
+                "{text}"
+            );
             assert_eq!(door(&file("tests/a.rs", text)).len(), 0, "{text}");
             let excused = format!("// A counter: no protocol.\n{text}");
             assert_eq!(door(&file("src/task/a.rs", &excused)).len(), 0, "{text}");
@@ -383,11 +378,19 @@ mod tests {
         assert_eq!(listed(&raw, &[]).len(), 1);
         assert_eq!(listed(&raw, &tree).len(), 0);
         assert_eq!(
-            listed(&file("src/sys/a.rs", "#![allow(unsafe_code)]"), &tree).len(),
+            listed(
+                &file("crates/os/src/sys/a.rs", "#![allow(unsafe_code)]"),
+                &tree
+            )
+            .len(),
             1
         );
         assert_eq!(
-            listed(&file("src/sys/b.rs", "// allow(unsafe_code)"), &tree).len(),
+            listed(
+                &file("crates/os/src/sys/b.rs", "// allow(unsafe_code)"),
+                &tree
+            )
+            .len(),
             0
         );
     }

@@ -1,9 +1,8 @@
 //! Where the source may depend on the system it is built for.
 //!
-//! Code that differs between systems is in `src/sys/` and `src/process/host/`, so only there may a
-//! `cfg` name a system.
-//! Elsewhere it may only say that a public item exists on some systems. A test may be for one
-//! system.
+//! Code that differs between systems is in the crate `trefoil-os`, so only there may a `cfg` name a
+//! system. Elsewhere it may only say that a public item exists on some systems. A test may be for
+//! one system.
 
 use crate::source::{File, Finding};
 
@@ -19,7 +18,7 @@ const NAMES: [&str; 6] = [
 
 /// The files with public items that exist only on some systems, and how often such a `cfg` may
 /// occur.
-const PUBLIC: [(&str, usize); 11] = [
+const PUBLIC: [(&str, usize); 10] = [
     ("src/adapters/hyper/streams.rs", 1), // Unix sockets
     ("src/adapters/tokio_io.rs", 1),      // Unix sockets
     ("src/event_loop/entry.rs", 3),       // the descriptor of a loop
@@ -30,15 +29,11 @@ const PUBLIC: [(&str, usize); 11] = [
     ("src/io/tcp_socket.rs", 1),          // several sockets at one address
     ("src/process/launch/mod.rs", 3),     // command lines, a sandbox
     ("src/process/mod.rs", 1),            // the same
-    ("src/lib.rs", 1),                    // which systems there are
 ];
 
-/// A `cfg` that names a system is in `src/sys/` or `src/process/host/`, or belongs to a public item
-/// or a test.
+/// A `cfg` that names a system is in `crates/os/`, or belongs to a public item or a test.
 pub(crate) fn confined(file: &File) -> Vec<Finding> {
-    let own = ["src/sys/", "src/process/host/"];
-    let own = own.iter().any(|folder| file.path.starts_with(folder));
-    if !file.is_rust() || !file.path.starts_with("src/") || own {
+    if !file.is_rust() || !file.path.starts_with("src/") {
         return Vec::new();
     }
     let may = PUBLIC.iter().find(|(path, _)| *path == file.path);
@@ -60,7 +55,7 @@ pub(crate) fn confined(file: &File) -> Vec<Finding> {
         return Vec::new();
     }
     let what = format!(
-        "asks {} times which system it is built for, {may} are allowed: what differs between systems stands in src/sys/ and src/process/host/",
+        "asks {} times which system it is built for, {may} are allowed: what differs between systems stands in crates/os/",
         asks.len()
     );
     vec![Finding::new(file, asks[may], "platform", what)]
@@ -83,7 +78,7 @@ mod tests {
             "#[cfg_attr(target_vendor = \"apple\", path = \"x.rs\")]\nmod x;",
         ] {
             assert_eq!(reported("src/task/a.rs", bad), 1, "{bad}");
-            assert_eq!(reported("src/sys/linux/a.rs", bad), 0, "{bad}");
+            assert_eq!(reported("crates/os/src/sys/linux/a.rs", bad), 0, "{bad}");
             assert_eq!(reported("tests/task/a.rs", bad), 0, "{bad}");
         }
         let mode = "#[cfg(unix)]\npub fn mode() {}";

@@ -94,11 +94,18 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// The top-level module of a file under `src`: `task` for
-    /// `src/task/mod.rs`, `offload` for `src/blocking_calls.rs`, `lib` for the façade.
+    /// The path of a file of the library below `src/`. The crate `trefoil-os` is a part of the
+    /// library: the names of its modules are in use nowhere else.
+    pub(crate) fn inside(&self) -> Option<&str> {
+        let own = self.path.strip_prefix("src/");
+        own.or_else(|| self.path.strip_prefix("crates/os/src/"))
+    }
+
+    /// The top-level module of a file of the library: `task` for `src/task/mod.rs`,
+    /// `blocking_calls` for `src/blocking_calls.rs`, `sys` for `crates/os/src/sys/mod.rs`, `lib`
+    /// for the façade.
     pub(crate) fn area(&self) -> Option<&str> {
-        let inside = self.path.strip_prefix("src/")?;
-        let first = inside.split('/').next()?;
+        let first = self.inside()?.split('/').next()?;
         Some(first.strip_suffix(".rs").unwrap_or(first))
     }
 }
@@ -279,6 +286,9 @@ mod tests {
     fn areas_are_top_level_modules() {
         assert_eq!(File::new("src/task/state.rs", "").area(), Some("task"));
         assert_eq!(File::new("src/time.rs", "").area(), Some("time"));
+        let os = File::new("crates/os/src/sys/mod.rs", "");
+        assert_eq!(os.area(), Some("sys"));
+        assert_eq!(File::new("crates/cache/src/a.rs", "").area(), None);
         assert_eq!(File::new("tests/tidy/main.rs", "").area(), None);
     }
 }

@@ -12,58 +12,63 @@
 //!
 //! Statics that live as long as the process (`OnceLock`, id blocks) are not part of any protocol's
 //! model and come from `std` in both builds.
-#![allow(dead_code, unused_imports)] // each version has all names; not every build uses all of them
 
 #[cfg(loom)]
-pub(crate) use mocked::*;
+pub use mocked::*;
 #[cfg(not(loom))]
-pub(crate) use real::*;
+pub use real::*;
 
 #[cfg(not(loom))]
 mod real {
     use std::sync::{PoisonError, TryLockError};
     use std::time::Instant;
 
-    pub(crate) use crossbeam_utils::sync::{Parker, Unparker};
-    pub(crate) use std::sync::{Arc, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub use crossbeam_utils::sync::{Parker, Unparker};
+    pub use std::sync::{Arc, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-    pub(crate) mod atomic {
-        pub(crate) use std::sync::atomic::{
+    /// Atomics.
+    pub mod atomic {
+        pub use std::sync::atomic::{
             AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
         };
     }
 
-    pub(crate) mod thread {
-        pub(crate) use std::thread::{Builder, JoinHandle, ThreadId, current, yield_now};
+    /// Threads.
+    pub mod thread {
+        pub use std::thread::{Builder, JoinHandle, ThreadId, current, yield_now};
 
         /// Which thread this is.
-        pub(crate) fn this() -> ThreadId {
+        #[inline]
+        pub fn this() -> ThreadId {
             current().id()
         }
     }
 
-    pub(crate) mod hint {
-        pub(crate) use std::hint::spin_loop;
+    /// Hints for the processor.
+    pub mod hint {
+        pub use std::hint::spin_loop;
     }
 
     /// The standard mutex, without poisoning.
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
+    pub struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
+        /// A mutex that is free.
         #[inline]
-        pub(crate) const fn new(value: T) -> Self {
+        pub const fn new(value: T) -> Self {
             Self(std::sync::Mutex::new(value))
         }
 
+        /// Waits for the lock, and takes it.
         #[inline]
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
         /// Takes the lock if it is free now.
         #[inline]
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             match self.0.try_lock() {
                 Ok(guard) => Some(guard),
                 Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
@@ -71,7 +76,8 @@ mod real {
             }
         }
 
-        pub(crate) fn into_inner(self) -> T {
+        /// The value.
+        pub fn into_inner(self) -> T {
             self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
         }
     }
@@ -79,19 +85,21 @@ mod real {
     /// The standard condition variable, in loom's shape: the guard goes in and
     /// comes back.
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(std::sync::Condvar);
+    pub struct Condvar(std::sync::Condvar);
 
     impl Condvar {
-        pub(crate) const fn new() -> Self {
+        /// A condition variable that nobody waits for.
+        pub const fn new() -> Self {
             Self(std::sync::Condvar::new())
         }
 
-        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        /// Waits for a notification, or for no reason.
+        pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
             self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
         }
 
         /// The `bool` is true if the time is up.
-        pub(crate) fn wait_until<'a, T>(
+        pub fn wait_until<'a, T>(
             &self,
             guard: MutexGuard<'a, T>,
             deadline: Instant,
@@ -104,11 +112,15 @@ mod real {
             (guard, waited.timed_out())
         }
 
-        pub(crate) fn notify_one(&self) {
+        /// Wakes one waiter.
+        #[inline]
+        pub fn notify_one(&self) {
             self.0.notify_one();
         }
 
-        pub(crate) fn notify_all(&self) {
+        /// Wakes all waiters.
+        #[inline]
+        pub fn notify_all(&self) {
             self.0.notify_all();
         }
     }
@@ -116,25 +128,26 @@ mod real {
     /// `std`'s cell with loom's closure-based access.
     #[derive(Debug, Default)]
     #[repr(transparent)]
-    pub(crate) struct UnsafeCell<T: ?Sized>(std::cell::UnsafeCell<T>);
+    pub struct UnsafeCell<T: ?Sized>(std::cell::UnsafeCell<T>);
 
     impl<T> UnsafeCell<T> {
+        /// A cell with this value.
         #[inline(always)]
-        pub(crate) const fn new(value: T) -> Self {
+        pub const fn new(value: T) -> Self {
             Self(std::cell::UnsafeCell::new(value))
         }
 
         /// Shared access: the pointer is valid for reads while `f` runs, if the
         /// caller's protocol rules out a writer.
         #[inline(always)]
-        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
             f(self.0.get().cast_const())
         }
 
         /// Exclusive access: the pointer is valid for writes while `f` runs, if
         /// the caller's protocol rules out all other accesses.
         #[inline(always)]
-        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
         }
     }
@@ -144,67 +157,79 @@ mod real {
 mod mocked {
     use std::time::{Duration, Instant};
 
-    pub(crate) use ::loom::cell::UnsafeCell;
-    pub(crate) use ::loom::sync::MutexGuard;
-    pub(crate) use std::sync::Arc;
+    pub use ::loom::cell::UnsafeCell;
+    pub use ::loom::sync::MutexGuard;
+    #[doc(hidden)]
+    pub use ::loom::thread_local; // for `per_thread`
+    pub use std::sync::Arc;
 
-    pub(crate) mod atomic {
-        pub(crate) use ::loom::sync::atomic::{
+    /// Atomics.
+    pub mod atomic {
+        pub use ::loom::sync::atomic::{
             AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
         };
     }
 
-    pub(crate) mod thread {
-        pub(crate) use ::loom::thread::ThreadId;
-        pub(crate) use ::loom::thread::yield_now;
-        pub(crate) use std::thread::{Builder, JoinHandle, current};
+    /// Threads.
+    pub mod thread {
+        pub use ::loom::thread::ThreadId;
+        pub use ::loom::thread::yield_now;
+        pub use std::thread::{Builder, JoinHandle, current};
 
         /// Which thread this is.
-        pub(crate) fn this() -> ThreadId {
+        pub fn this() -> ThreadId {
             ::loom::thread::current().id()
         }
     }
 
-    pub(crate) mod hint {
-        pub(crate) use ::loom::hint::spin_loop;
+    /// Hints for the processor.
+    pub mod hint {
+        pub use ::loom::hint::spin_loop;
     }
 
     /// loom's mutex, without poisoning.
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(::loom::sync::Mutex<T>);
+    pub struct Mutex<T>(::loom::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
+        /// A mutex that is free.
+        pub fn new(value: T) -> Self {
             Self(::loom::sync::Mutex::new(value))
         }
 
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        /// Waits for the lock, and takes it.
+        pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap()
         }
 
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        /// Takes the lock if it is free now.
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok()
         }
 
-        pub(crate) fn into_inner(self) -> T {
+        /// The value.
+        pub fn into_inner(self) -> T {
             self.0.into_inner().unwrap()
         }
     }
 
     /// loom's condition variable; a timed wait times out after one yield.
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(::loom::sync::Condvar);
+    pub struct Condvar(::loom::sync::Condvar);
 
     impl Condvar {
-        pub(crate) fn new() -> Self {
+        /// A condition variable that nobody waits for.
+        pub fn new() -> Self {
             Self(::loom::sync::Condvar::new())
         }
 
-        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        /// Waits for a notification, or for no reason.
+        pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
             self.0.wait(guard).unwrap()
         }
 
-        pub(crate) fn wait_until<'a, T>(
+        /// The `bool` is true if the time is up.
+        pub fn wait_until<'a, T>(
             &self,
             guard: MutexGuard<'a, T>,
             _deadline: Instant,
@@ -212,32 +237,38 @@ mod mocked {
             (guard, true)
         }
 
-        pub(crate) fn notify_one(&self) {
+        /// Wakes one waiter.
+        pub fn notify_one(&self) {
             self.0.notify_one();
         }
 
-        pub(crate) fn notify_all(&self) {
+        /// Wakes all waiters.
+        pub fn notify_all(&self) {
             self.0.notify_all();
         }
     }
 
     /// `crossbeam`'s parker, from a mutex and a condition variable.
     #[derive(Debug, Clone, Default)]
-    pub(crate) struct Unparker(Arc<(Mutex<bool>, Condvar)>);
+    pub struct Unparker(Arc<(Mutex<bool>, Condvar)>);
 
+    /// What a thread waits with.
     #[derive(Debug, Default)]
-    pub(crate) struct Parker(Unparker);
+    pub struct Parker(Unparker);
 
     impl Parker {
-        pub(crate) fn new() -> Self {
+        /// A parker without a token.
+        pub fn new() -> Self {
             Self::default()
         }
 
-        pub(crate) fn unparker(&self) -> &Unparker {
+        /// What wakes it.
+        pub fn unparker(&self) -> &Unparker {
             &self.0
         }
 
-        pub(crate) fn park(&self) {
+        /// Waits for a token, and takes it.
+        pub fn park(&self) {
             let (token, condvar) = &*self.0.0;
             let mut guard = token.lock();
             while !*guard {
@@ -246,18 +277,21 @@ mod mocked {
             *guard = false;
         }
 
-        pub(crate) fn park_timeout(&self, _timeout: Duration) {
+        /// Waits for a token, or until the time is up.
+        pub fn park_timeout(&self, _timeout: Duration) {
             ::loom::thread::yield_now();
             *self.0.0.0.lock() = false;
         }
 
-        pub(crate) fn park_deadline(&self, _deadline: Instant) {
+        /// Waits for a token, or until the deadline.
+        pub fn park_deadline(&self, _deadline: Instant) {
             self.park_timeout(Duration::ZERO);
         }
     }
 
     impl Unparker {
-        pub(crate) fn unpark(&self) {
+        /// Gives a token.
+        pub fn unpark(&self) {
             let (token, condvar) = &*self.0;
             *token.lock() = true;
             condvar.notify_one();
@@ -267,6 +301,8 @@ mod mocked {
 
 /// A thread-local: loom's under loom, whose threads all run on one real thread; otherwise the
 /// standard library's, const-initialised and cheap.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! per_thread {
     ($(#[$meta:meta])* static $name:ident: $type:ty = $init:expr;) => {
         #[cfg(not(loom))]
@@ -274,9 +310,10 @@ macro_rules! per_thread {
             $(#[$meta])* static $name: $type = const { $init };
         }
         #[cfg(loom)]
-        ::loom::thread_local! {
+        $crate::loom::thread_local! {
             $(#[$meta])* static $name: $type = $init;
         }
     };
 }
-pub(crate) use per_thread;
+#[doc(inline)]
+pub use per_thread;

@@ -131,7 +131,7 @@ mod tests {
             let (own, kernels) = (n * ticks / 2, n * ticks - n * ticks / 2);
             format!("7 (a) S) R 1 2 3 0 -1 4 5 6 7 8 {own} {kernels} 0 0")
         };
-        (1..100).find(|n| match looks.judge(Activity::told(stat(*n))) {
+        (1..100).find(|n| match looks.judge(Activity::from_line(stat(*n))) {
             Some(why) => why == StartFailure::Computes,
             None => false,
         })
@@ -150,7 +150,7 @@ mod tests {
             "7 (a) S 1 2 3 0 -1 4 5 6 7 8 900 600",
         ] {
             assert_eq!(
-                short.judge(Activity::told(stat.to_owned())),
+                short.judge(Activity::from_line(stat.to_owned())),
                 None,
                 "much, and soon over"
             );

@@ -12,7 +12,7 @@
 //!    process maps it writable by accident. (On purpose, a process can open it again by its name in
 //!    `/proc`.)
 //! 2. [`Arena::lend`] takes room after the block that was taken last, wrapping around within the
-//!    first [`TURN`] bytes, or else the first gap that is large enough. It reserves the pages that
+//!    first `TURN` bytes, or else the first gap that is large enough. It reserves the pages that
 //!    were never used before (if the machine has no memory left, that is an error here, not a
 //!    signal later), and fills the block. Dropping the block frees its room. When no block is left,
 //!    the memory beyond the first [`KEPT`] bytes is given back to the system.
@@ -40,14 +40,14 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::host::mapping::{Access, Mapping};
+use crate::host::{free_memory, memory_file, view};
 use crate::loom::Mutex;
-use crate::process::host::mapping::{Access, Mapping};
-use crate::process::host::{free_memory, memory_file, view};
 use crate::sys::descriptor::{AsFile, OwnedFile};
 use crate::sys::fork;
 
 /// How much can be lent at once.
-pub(crate) const CAPACITY: usize = 256 << 20;
+pub const CAPACITY: usize = 256 << 20;
 
 /// Within this many bytes blocks wrap around while little is lent: more than a core's private
 /// caches, and a small part of the shared one. Memory that a receiver has just read is in its
@@ -56,7 +56,7 @@ pub(crate) const CAPACITY: usize = 256 << 20;
 pub(crate) const TURN: usize = 4 << 20;
 
 /// How many bytes are kept while nothing is lent.
-pub(crate) const KEPT: usize = 32 << 20;
+pub const KEPT: usize = 32 << 20;
 
 /// The size of the largest block.
 pub(crate) const MAX_BLOCK: usize = 64 << 20;
@@ -118,7 +118,7 @@ impl Blocks {
 
 /// Memory that this process lends to others.
 #[derive(Debug)]
-pub(crate) struct Arena {
+pub struct Arena {
     map: Arc<Mapping>,
     /// The part of the mapping that is the arena.
     range: Range<usize>,
@@ -129,7 +129,7 @@ pub(crate) struct Arena {
 
 impl Arena {
     /// A new arena, and the descriptor that receivers map, which is open for reading only.
-    pub(crate) fn new() -> io::Result<(Self, OwnedFile)> {
+    pub fn new() -> io::Result<(Self, OwnedFile)> {
         let memory = memory_file::create_sealed("trefoil-home", CAPACITY)?;
         let map = Mapping::new(memory.as_file(), 0..CAPACITY, Access::Write)?;
         let reader = memory_file::reader(&memory)?;
@@ -138,7 +138,7 @@ impl Arena {
 
     /// An arena in the `range` of a mapping: whole pages, to which nothing else in this process
     /// writes (H81).
-    pub(crate) fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
+    pub fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
         fork::register_handler();
         Self {
             blocks: Mutex::default(),
@@ -154,7 +154,7 @@ impl Arena {
     }
 
     /// A block with a copy of `bytes`; `None` if there is no room for it.
-    pub(crate) fn lend(self: &Arc<Self>, bytes: &[u8]) -> Option<Block> {
+    pub fn lend(self: &Arc<Self>, bytes: &[u8]) -> Option<Block> {
         if bytes.is_empty() || bytes.len() > MAX_BLOCK || self.born != fork::generation() {
             return None;
         }
@@ -206,13 +206,15 @@ impl Arena {
 
 /// A part of an [`Arena`], filled.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub struct Block {
     home: Arc<Arena>,
     offset: usize,
 }
 
 impl Block {
-    pub(crate) fn offset(&self) -> usize {
+    /// Where it begins in the memory, in bytes.
+    #[inline]
+    pub fn offset(&self) -> usize {
         self.offset
     }
 }

@@ -39,12 +39,12 @@
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
 
 /// How many frames a worker can have at once: the number of gates.
-pub(crate) const GATES: usize = 64;
+pub const GATES: usize = 64;
 
 /// The gate of one frame.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
-pub(crate) struct Gate {
+pub struct Gate {
     word: AtomicU64,
     unwanted: AtomicU64,
     started: AtomicU64,
@@ -52,9 +52,9 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Writes `word` into the gate, as a misbehaving worker may.
-    #[cfg(test)]
-    pub(crate) fn scribble(&self, word: u64) {
+    /// Writes `word` into the gate, as a misbehaving worker may: for tests of what a parent reads.
+    #[doc(hidden)]
+    pub fn scribble(&self, word: u64) {
         self.word.store(word, Ordering::Release);
         self.unwanted.store(word, Ordering::Release);
         self.started.store(word, Ordering::Release);
@@ -72,7 +72,8 @@ impl Gate {
 impl Gate {
     /// Opens the gate for a frame of `count` items. The message that carries the frame orders this
     /// before the worker's first `take`. The `seal` is not 0.
-    pub(crate) fn open(&self, count: u32, seal: u64) {
+    #[inline]
+    pub fn open(&self, count: u32, seal: u64) {
         self.unwanted.store(0, Ordering::Release);
         self.seal.store(seal, Ordering::Release);
         self.word.store(word(count, 0), Ordering::Release);
@@ -80,28 +81,33 @@ impl Gate {
 
     /// Marks the running item and the rest of this frame as unwanted. The message that makes the
     /// worker look orders this before its look.
-    pub(crate) fn disown(&self) {
+    #[inline]
+    pub fn disown(&self) {
         self.unwanted.store(1, Ordering::Release);
     }
 
     /// When the latest item started. The caller has just seen that item taken.
-    pub(crate) fn started(&self) -> u64 {
+    #[inline]
+    pub fn started(&self) -> u64 {
         self.started.load(Ordering::Acquire)
     }
 
     /// How many items have been taken, of a frame that was opened with this `seal`.
-    pub(crate) fn taken(&self, seal: u64) -> u32 {
+    #[inline]
+    pub fn taken(&self, seal: u64) -> u32 {
         let word = self.word.load(Ordering::Acquire);
         claimed(word).min(end(word)).max(self.least(seal))
     }
 
     /// Takes back all items from `from` on that have not been taken.
     /// Returns the new end: `from`, or more if the worker is already past it.
-    pub(crate) fn recall(&self, from: u32, seal: u64) -> u32 {
+    #[inline]
+    pub fn recall(&self, from: u32, seal: u64) -> u32 {
         self.lower(from).max(self.least(seal))
     }
 
     /// How many items have been taken at least: one, if the seal is broken.
+    #[inline]
     fn least(&self, seal: u64) -> u32 {
         u32::from(self.seal.load(Ordering::Acquire) != seal)
     }
@@ -109,6 +115,7 @@ impl Gate {
 
 impl Gate {
     /// Lowers the end to `from`, or to what has been taken. Returns the new end.
+    #[inline]
     fn lower(&self, from: u32) -> u32 {
         let lowered = |seen| from.max(claimed(seen)).min(end(seen));
         let seen = self
@@ -124,19 +131,21 @@ impl Gate {
 /// The calls of the worker.
 impl Gate {
     /// Whether the frame is unwanted: see [`disown`](Self::disown).
-    pub(crate) fn is_unwanted(&self) -> bool {
+    #[inline]
+    pub fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Acquire) != 0
     }
 
     /// Records that the next item starts at this time. Called before `take`.
-    pub(crate) fn starts(&self, time: u64) {
+    #[inline]
+    pub fn starts(&self, time: u64) {
         self.started.store(time, Ordering::Release);
     }
 
     /// Takes the next item; `None` if there is no more. At whichever instant the worker dies: if
     /// the item counts as taken, everything that was written before is visible.
     #[inline]
-    pub(crate) fn take(&self) -> Option<u32> {
+    pub fn take(&self) -> Option<u32> {
         #[cfg(loom)]
         if model::is(model::Broken::TwoSteps) {
             let seen = self.word.load(Ordering::Acquire);
@@ -155,19 +164,23 @@ impl Gate {
 
     /// Takes back all items that have not been taken, because the worker is to run no more.
     /// Returns how many have been taken.
-    pub(crate) fn close(&self) -> u32 {
+    #[inline]
+    pub fn close(&self) -> u32 {
         self.lower(0)
     }
 }
 
+#[inline]
 fn word(end: u32, claimed: u32) -> u64 {
     u64::from(end) << 32 | u64::from(claimed)
 }
 
+#[inline]
 fn end(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
+#[inline]
 fn claimed(word: u64) -> u32 {
     word as u32
 }
@@ -175,7 +188,7 @@ fn claimed(word: u64) -> u32 {
 /// Faults for the models to find.
 #[cfg(loom)]
 #[allow(missing_docs, missing_debug_implementations)]
-pub(crate) mod model {
+pub mod model {
     use std::cell::Cell;
 
     /// A fault that makes a model fail.
@@ -191,11 +204,11 @@ pub(crate) mod model {
         static BROKEN: Cell<Broken> = const { Cell::new(Broken::No) };
     }
 
-    pub(crate) fn set(broken: Broken) {
+    pub fn set(broken: Broken) {
         BROKEN.with(|cell| cell.set(broken));
     }
 
-    pub(crate) fn is(broken: Broken) -> bool {
+    pub fn is(broken: Broken) -> bool {
         BROKEN.with(Cell::get) == broken
     }
 }

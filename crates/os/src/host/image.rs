@@ -37,18 +37,19 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::format;
-use crate::process::host::executable;
+use crate::host::executable;
 
 /// What an image's headers say.
 pub(crate) struct Headers {
-    pub(crate) base: usize,
+    pub base: usize,
     /// Where the image's functions are.
-    pub(crate) code: Vec<Range<usize>>,
-    pub(crate) id: Option<Vec<u8>>,
+    pub code: Vec<Range<usize>>,
+    pub id: Option<Vec<u8>>,
     /// `Ok` if this image is what was executed, and would be executed again; otherwise the reason.
     pub(crate) is_executed: Result<(), &'static str>,
 }
 
+#[cfg(all(unix, not(target_vendor = "apple")))]
 pub(crate) const THROUGH_LOADER: &str = "this program was started through the dynamic loader \
     (`ld.so PROGRAM`), so its workers would execute the loader: start the program itself";
 
@@ -57,7 +58,7 @@ pub(crate) const IN_LIBRARY: &str = "this copy of trefoil is part of a library (
 
 /// The image that this code was linked into.
 #[derive(Debug)]
-pub(crate) struct Image {
+pub struct Image {
     base: usize,
     code: Vec<Range<usize>>,
     name: String,
@@ -69,7 +70,8 @@ pub(crate) struct Image {
 static IMAGE: OnceLock<Image> = OnceLock::new();
 
 /// The image that this function was linked into.
-pub(crate) fn image() -> &'static Image {
+#[inline]
+pub fn image() -> &'static Image {
     IMAGE.get_or_init(Image::read)
 }
 
@@ -101,12 +103,14 @@ impl Image {
 
     /// The offset of a function of this image; `None` if `address` is not inside
     /// its code.
-    pub(crate) fn offset_of(&self, address: usize) -> Option<u64> {
+    #[inline]
+    pub fn offset_of(&self, address: usize) -> Option<u64> {
         self.holds(address).then(|| (address - self.base) as u64)
     }
 
     /// The address at `offset`; `None` if that is not inside this image's code.
-    pub(crate) fn address_at(&self, offset: u64) -> Option<usize> {
+    #[inline]
+    pub fn address_at(&self, offset: u64) -> Option<usize> {
         let address = self.base.checked_add(usize::try_from(offset).ok()?)?;
         self.holds(address).then_some(address)
     }
@@ -114,22 +118,22 @@ impl Image {
     /// The name of this copy of the crate: equal in two processes exactly if they run the same
     /// image and this is the same copy in it, provided that both `starts_again`. Without
     /// commas.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether the name is the same for every copy of the executable, on any machine.
-    pub(crate) fn is_named_by_content(&self) -> bool {
+    pub fn is_named_by_content(&self) -> bool {
         self.is_named_by_content
     }
 
     /// The part of the name that identifies the image's content.
-    pub(crate) fn build(&self) -> &str {
+    pub fn build(&self) -> &str {
         self.name.rsplit('-').next().unwrap_or_default()
     }
 
     /// `Ok` if executing the program again starts this image again; otherwise the reason.
-    pub(crate) fn starts_again(&self) -> Result<(), &'static str> {
+    pub fn starts_again(&self) -> Result<(), &'static str> {
         self.starts_again
     }
 
@@ -177,6 +181,6 @@ mod tests {
     #[test]
     fn this_program_starts_again_and_has_its_callers_rights() {
         assert_eq!(image().starts_again(), Ok(()));
-        assert!(!crate::process::host::itself::has_other_rights());
+        assert!(!crate::host::itself::has_other_rights());
     }
 }

@@ -11,7 +11,7 @@
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
-//! *Gates*: which items of each frame have begun ([`gate`](crate::process::host::gate)). *Results*:
+//! *Gates*: which items of each frame have begun ([`gate`](crate::host::gate)). *Results*:
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
 //! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
@@ -47,15 +47,15 @@ use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use crate::host::arena::Arena;
+use crate::host::gate::{GATES, Gate};
+use crate::host::mapping::{Access, Mapping};
+use crate::host::{free_memory, memory_file};
 use crate::loom::atomic::AtomicU64 as Word;
-use crate::process::host::arena::Arena;
-use crate::process::host::gate::{GATES, Gate};
-use crate::process::host::mapping::{Access, Mapping};
-use crate::process::host::{free_memory, memory_file};
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
 
 /// How many bytes of results fit before the worker must send.
-pub(crate) const ROOM: usize = 124 << 10;
+pub const ROOM: usize = 124 << 10;
 
 const HEAD: usize = 8192;
 const RING: usize = 20 << 10;
@@ -64,7 +64,7 @@ const RESULTS: usize = HEAD + RING;
 const SIZE: usize = RESULTS + ROOM;
 
 /// How many bytes of large results fit into the area, where there is one.
-pub(crate) const AREA: usize = 64 << 20;
+pub const AREA: usize = 64 << 20;
 
 /// Where the parent writes how much it has processed: the last words of the ring's pages.
 const TAKEN: usize = RESULTS - 64;
@@ -103,7 +103,7 @@ struct Whole([u8; SIZE]);
 /// What both sides use: the gates and the shared ring, in a mapping of all of the file, or of all
 /// except the area.
 #[derive(Clone, Debug)]
-pub(crate) struct Front(Arc<Mapping>);
+pub struct Front(Arc<Mapping>);
 
 impl Front {
     fn map(file: BorrowedFile<'_>, length: usize) -> io::Result<Self> {
@@ -112,7 +112,7 @@ impl Front {
     }
 
     /// Gates that only this process sees: those of a plain worker, in its parent.
-    pub(crate) fn own() -> Self {
+    pub fn own() -> Self {
         Self(Arc::new(Mapping::own::<Head>()))
     }
 
@@ -124,26 +124,27 @@ impl Front {
         unsafe { &*head }
     }
 
+    /// The gate with this number.
     #[inline]
-    pub(crate) fn gate(&self, index: usize) -> &Gate {
+    pub fn gate(&self, index: usize) -> &Gate {
         &self.head().gates[index % GATES]
     }
 
     /// The ring, for small frames.
     #[inline]
-    pub(crate) fn ring(&self) -> &[Word] {
+    pub fn ring(&self) -> &[Word] {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
     /// The area for the worker's large results, if there is one.
-    pub(crate) fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
+    pub fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
         let range = SIZE..SIZE + AREA;
         (self.0.length() >= range.end).then(|| (self.0.clone(), range))
     }
 
     /// How many bytes the worker has ever written, sent or not.
     #[inline]
-    pub(crate) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         let head = self.head();
         let base = head.base.load(Ordering::Acquire);
         base.wrapping_add(head.length.load(Ordering::Acquire))
@@ -151,14 +152,15 @@ impl Front {
 
     /// Up to which position in the worker's stream the parent has processed everything: see
     /// `process::value::shared_buffer`.
-    pub(crate) fn taken(&self) -> Option<&Word> {
+    #[inline]
+    pub fn taken(&self) -> Option<&Word> {
         self.0.words(TAKEN, 8)?.first()
     }
 }
 
 /// The parent's side.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     memory: OwnedFile,
     front: Front,
 }
@@ -166,13 +168,15 @@ pub(crate) struct Ledger {
 impl Deref for Ledger {
     type Target = Front;
 
+    #[inline]
     fn deref(&self) -> &Front {
         &self.front
     }
 }
 
 impl Ledger {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Makes the pages, in memory of their own.
+    pub fn new() -> io::Result<Self> {
         let make = |length| {
             let memory = memory_file::create_sealed("trefoil-ledger", length)?;
             // All of the file: the worker lends from the area, which this process must read.
@@ -186,14 +190,14 @@ impl Ledger {
     }
 
     /// The file that the worker maps.
-    pub(crate) fn memory(&self) -> BorrowedFile<'_> {
+    pub fn memory(&self) -> BorrowedFile<'_> {
         self.memory.as_file()
     }
 
     /// Appends to `rest` the results after the first `known` bytes of the worker's stream, up to
     /// now; nothing if the worker was sending at that moment. Whatever a misbehaving worker has
     /// written, this appends at most [`ROOM`] bytes.
-    pub(crate) fn rest(&self, known: u64, rest: &mut Vec<u8>) {
+    pub fn rest(&self, known: u64, rest: &mut Vec<u8>) {
         let head = self.head();
         let base = head.base.load(Ordering::Acquire);
         let length = head.length.load(Ordering::Acquire).min(ROOM as u64);
@@ -222,25 +226,29 @@ impl Ledger {
 
     /// Records that a caller polls for results until the time `until`, so that the worker need not
     /// send them at once; `yields`: the caller yields the processor between its looks.
-    pub(crate) fn watch(&self, until: u64, yields: bool) {
+    #[inline]
+    pub fn watch(&self, until: u64, yields: bool) {
         let word = until & !YIELDS | u64::from(yields);
         self.head().parent.watch.store(word, Ordering::Release);
     }
 
     /// Counts something that was sent to the worker.
-    pub(crate) fn sent(&self) {
+    #[inline]
+    pub fn sent(&self) {
         self.head().parent.sent.fetch_add(1, Ordering::Release);
     }
 
     /// Records that the first `position` bytes of the worker's stream are known.
-    pub(crate) fn set_known(&self, position: u64) {
+    #[inline]
+    pub fn set_known(&self, position: u64) {
         let known = &self.head().parent.known;
         known.store(position, Ordering::Release);
     }
 
     /// Records how much of the worker's standard error has been read, and whether the parent
     /// `is_reading` more now.
-    pub(crate) fn reads(&self, bytes: u64, is_reading: bool) {
+    #[inline]
+    pub fn reads(&self, bytes: u64, is_reading: bool) {
         let word = bytes | if is_reading { READING } else { 0 };
         // SeqCst, and the fence: so that the store stays on its side of the system call that reads.
         fence(Ordering::SeqCst);
@@ -249,53 +257,57 @@ impl Ledger {
     }
 
     /// How much was in the worker's standard error when its last item ended.
-    pub(crate) fn marked(&self) -> u64 {
+    #[inline]
+    pub fn marked(&self) -> u64 {
         self.head().marked.load(Ordering::Acquire)
     }
 
     /// Whether the pages contain more than the first `known` bytes of the worker's stream.
     #[inline]
-    pub(crate) fn has_unsent(&self, known: u64) -> bool {
+    pub fn has_unsent(&self, known: u64) -> bool {
         self.position() > known
     }
 
     /// Whether the worker has sent more than the first `known` bytes of its stream.
-    pub(crate) fn has_sent(&self, known: u64) -> bool {
+    #[inline]
+    pub fn has_sent(&self, known: u64) -> bool {
         self.head().base.load(Ordering::Acquire) > known
     }
 }
 
 /// The worker's side.
 #[derive(Debug)]
-pub(crate) struct Pages(Front);
+pub struct Pages(Front);
 
 impl Deref for Pages {
     type Target = Front;
 
+    #[inline]
     fn deref(&self) -> &Front {
         &self.0
     }
 }
 
 impl Pages {
-    pub(crate) fn map(memory: impl AsFile) -> io::Result<Self> {
+    /// Maps the pages that the parent has made.
+    pub fn map(memory: impl AsFile) -> io::Result<Self> {
         let map = |length| Front::map(memory.as_file(), length);
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 
     /// The pages of a plain worker, which shares none.
-    pub(crate) fn own() -> Self {
+    pub fn own() -> Self {
         Self(Front(Arc::new(Mapping::own::<Whole>())))
     }
 
     /// The arena for large results, if there is an area. To be called once (H84).
-    pub(crate) fn arena(&self) -> Option<Arena> {
+    pub fn arena(&self) -> Option<Arena> {
         self.lent().map(|(map, range)| Arena::over(map, range))
     }
 
     /// The room for results.
     #[inline]
-    pub(crate) fn room(&mut self) -> &mut [u8] {
+    pub fn room(&mut self) -> &mut [u8] {
         let start = self.0.0.at(RESULTS);
         // SAFETY: H22, H24: within the mapping, which has `SIZE` bytes at least, and no other code
         // of this process touches these bytes while `self` is borrowed.
@@ -304,25 +316,27 @@ impl Pages {
 
     /// The first `length` bytes of the results are complete.
     #[inline]
-    pub(crate) fn commit(&self, length: usize) {
+    pub fn commit(&self, length: usize) {
         // Release: the bytes are written before they count, at any instant.
         self.head().length.store(length as u64, Ordering::Release);
     }
 
     /// Until when a caller polls for results, and whether it shares one processor with this worker.
-    pub(crate) fn watched(&self) -> (u64, bool) {
+    #[inline]
+    pub fn watched(&self) -> (u64, bool) {
         let word = self.head().parent.watch.load(Ordering::Acquire);
         (word & !YIELDS, word & YIELDS != 0)
     }
 
     /// How often the parent has sent something.
     #[inline]
-    pub(crate) fn deliveries(&self) -> u64 {
+    pub fn deliveries(&self) -> u64 {
         self.head().parent.sent.load(Ordering::Acquire)
     }
 
     /// Whether the parent knows all complete results, sent or not.
-    pub(crate) fn is_known(&self) -> bool {
+    #[inline]
+    pub fn is_known(&self) -> bool {
         let all = self.position();
         self.head().parent.known.load(Ordering::Acquire) >= all
     }
@@ -330,7 +344,8 @@ impl Pages {
     /// Records that the present contents of standard error were written by items that have ended:
     /// the bytes that the parent has read, and those that are `waiting`. False: the parent is
     /// reading now; try again.
-    pub(crate) fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
+    #[inline]
+    pub fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
         let head = self.head();
         let read = head.parent.read.load(Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -344,7 +359,8 @@ impl Pages {
     }
 
     /// `bytes` more have been sent, and nothing is committed now.
-    pub(crate) fn sent(&self, bytes: u64) {
+    #[inline]
+    pub fn sent(&self, bytes: u64) {
         let head = self.head();
         head.length.store(0, Ordering::Release);
         // Release: `length` is 0 before `base` moves, at any instant.

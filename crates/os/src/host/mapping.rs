@@ -23,13 +23,13 @@ use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 
+use crate::host::{memory_file, view};
 use crate::loom::atomic::AtomicU64;
-use crate::process::host::{memory_file, view};
 use crate::sys::descriptor::BorrowedFile;
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub enum Access {
     /// For writing; all processes see what is written.
     Write,
     /// For reading what other processes write.
@@ -41,7 +41,7 @@ pub(crate) enum Access {
 
 /// A mapped range of a memory file, or memory that this process alone has.
 #[derive(Debug)]
-pub(crate) struct Mapping {
+pub struct Mapping {
     start: NonNull<u8>,
     length: usize,
     /// The layout of the allocation, if the memory is this process's own.
@@ -56,11 +56,7 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps the `range` of `file`, which must begin at a page's beginning.
-    pub(crate) fn new(
-        file: BorrowedFile<'_>,
-        range: Range<usize>,
-        access: Access,
-    ) -> io::Result<Self> {
+    pub fn new(file: BorrowedFile<'_>, range: Range<usize>, access: Access) -> io::Result<Self> {
         memory_file::check(file, access == Access::Fixed).map_err(refused)?;
         // This is after the check, so the file cannot shrink any more.
         let size = memory_file::length(file)?;
@@ -83,7 +79,7 @@ impl Mapping {
     }
 
     /// Memory for a `T` that no other process sees, all zero.
-    pub(crate) fn own<T>() -> Self {
+    pub fn own<T>() -> Self {
         const { assert!(size_of::<T>() > 0) };
         let layout = Layout::new::<T>();
         // SAFETY: H22: the layout has one byte at least.
@@ -98,7 +94,7 @@ impl Mapping {
     /// The words that contain the `length` bytes at `offset`; `None` if these are not in the
     /// mapping.
     #[inline]
-    pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[AtomicU64]> {
+    pub fn words(&self, offset: usize, length: usize) -> Option<&[AtomicU64]> {
         let end = offset.checked_add(length)?.checked_next_multiple_of(8)?;
         if end > self.length || !offset.is_multiple_of(8) {
             return None;
@@ -110,7 +106,7 @@ impl Mapping {
 
     /// The address of the byte at `offset`.
     #[inline]
-    pub(crate) fn at(&self, offset: usize) -> *mut u8 {
+    pub fn at(&self, offset: usize) -> *mut u8 {
         assert!(offset <= self.length);
         // SAFETY: H22: inside the mapping, or at its end.
         unsafe { self.start.as_ptr().add(offset) }
@@ -118,7 +114,7 @@ impl Mapping {
 
     /// The length in bytes: at least one.
     #[inline]
-    pub(crate) fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.length
     }
 }
@@ -136,7 +132,7 @@ impl Drop for Mapping {
 }
 
 /// An error about a file.
-pub(crate) fn refused(what: &str) -> io::Error {
+pub fn refused(what: &str) -> io::Error {
     let message = format!("a file that came as shared memory {what}");
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
@@ -144,8 +140,8 @@ pub(crate) fn refused(what: &str) -> io::Error {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::host::memory_file::create_sealed;
     use crate::loom::atomic::Ordering;
-    use crate::process::host::memory_file::create_sealed;
     use crate::sys::descriptor::AsFile;
 
     #[test]

@@ -27,12 +27,12 @@
 //! | `view`: memory files in memory | `mmap` | the same | a section |
 //! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |
 
-pub(crate) mod arena;
-pub(crate) mod gate;
-pub(crate) mod image;
-pub(crate) mod ledger;
-pub(crate) mod mapping;
-pub(crate) mod segment;
+pub mod arena;
+pub mod gate;
+pub mod image;
+pub mod ledger;
+pub mod mapping;
+pub mod segment;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
 mod bsd;
@@ -50,8 +50,8 @@ mod unix;
 mod windows;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
-pub(crate) use bsd::*;
+pub use bsd::*;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::*;
+pub use linux::*;
 #[cfg(windows)]
-pub(crate) use windows::*;
+pub use windows::*;

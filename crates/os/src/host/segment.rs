@@ -25,13 +25,13 @@
 use std::fs::File;
 use std::io;
 
-use crate::process::host::mapping::{Access, Mapping, refused};
-use crate::process::host::{free_memory, memory_file};
+use crate::host::mapping::{Access, Mapping, refused};
+use crate::host::{free_memory, memory_file};
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
 use crate::sys::files;
 
 /// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
-pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFile, Mapping)> {
+pub fn fixed(bytes: &[u8]) -> io::Result<(OwnedFile, Mapping)> {
     let mut filling = Filling::new(bytes.len().max(1))?;
     filling.push(bytes)?;
     let file = filling.seal()?;
@@ -41,7 +41,7 @@ pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFile, Mapping)> {
 
 /// A fixed segment that is being filled from its beginning.
 #[derive(Debug)]
-pub(crate) struct Filling {
+pub struct Filling {
     file: File,
     filled: usize,
     length: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Filling {
 
 impl Filling {
     /// A segment of `length` bytes, which are zero until they are filled.
-    pub(crate) fn new(length: usize) -> io::Result<Self> {
+    pub fn new(length: usize) -> io::Result<Self> {
         Ok(Self {
             file: checked(memory_file::create, "trefoil-shared", length)?.into(),
             filled: 0,
@@ -58,7 +58,7 @@ impl Filling {
     }
 
     /// Appends these bytes.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() > self.length - self.filled {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -68,12 +68,12 @@ impl Filling {
     }
 
     /// Whether there is room for no more.
-    pub(crate) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.filled == self.length
     }
 
     /// Seals it: it never changes from now on.
-    pub(crate) fn seal(self) -> io::Result<OwnedFile> {
+    pub fn seal(self) -> io::Result<OwnedFile> {
         memory_file::seal(&self.file)?;
         Ok(self.file.into())
     }
@@ -81,7 +81,7 @@ impl Filling {
 
 /// A writable segment of `length` bytes, all of them zero, and its descriptor. (One byte, if
 /// there are to be none.)
-pub(crate) fn writable(length: usize) -> io::Result<(OwnedFile, Mapping)> {
+pub fn writable(length: usize) -> io::Result<(OwnedFile, Mapping)> {
     let length = length.max(1);
     let file = checked(memory_file::create_reserved, "trefoil-atomics", length)?;
     let mapping = open(file.as_file(), Access::Write)?;
@@ -90,12 +90,12 @@ pub(crate) fn writable(length: usize) -> io::Result<(OwnedFile, Mapping)> {
 
 /// `Ok` if the descriptor, which may come from anywhere, is one of memory that can be mapped, and
 /// if `fixed`, of memory that never changes.
-pub(crate) fn check(file: BorrowedFile<'_>, fixed: bool) -> io::Result<()> {
+pub fn check(file: BorrowedFile<'_>, fixed: bool) -> io::Result<()> {
     memory_file::check(file, fixed).map_err(refused)
 }
 
 /// Maps all of the memory of a descriptor that may come from anywhere.
-pub(crate) fn open(file: BorrowedFile<'_>, access: Access) -> io::Result<Mapping> {
+pub fn open(file: BorrowedFile<'_>, access: Access) -> io::Result<Mapping> {
     // If the length could still change, the mapping is refused.
     let length = memory_file::length(file)?;
     Mapping::new(file, 0..length, access)
@@ -117,7 +117,7 @@ mod tests {
     use rustix::fs::{MemfdFlags, SealFlags};
 
     use super::*;
-    use crate::process::host::memory_file::create;
+    use crate::host::memory_file::create;
 
     const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 

@@ -1,5 +1,5 @@
 //! Calls to the operating system that need `unsafe` or differ by platform: one folder per system.
-//! (What only worker processes need is in `process::host`.)
+//! (What only worker processes need is in `host`.)
 //!
 //! Each system performs the duties of this table, each by a module of that name. The module is in
 //! the system's own folder, in `unix` if Linux, macOS and the BSDs do the same, in `portable` if it
@@ -32,13 +32,13 @@
 //! | `transfer`: bytes in and out | `recv`, `readv`, `sendmsg` ... | the same | `recv`, `send`, of one buffer |
 
 #[cfg(feature = "event-loop")]
-pub(crate) mod poller;
+pub mod poller;
 #[cfg(any(feature = "threads", feature = "processes"))]
-pub(crate) mod processors;
+pub mod processors;
 #[cfg(feature = "event-loop")]
-pub(crate) mod slack;
-pub(crate) mod stack;
-pub(crate) mod ticks;
+pub mod slack;
+pub mod stack;
+pub mod ticks;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
 mod bsd;
@@ -52,8 +52,8 @@ mod unix;
 mod windows;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
-pub(crate) use bsd::*;
+pub use bsd::*;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::*;
+pub use linux::*;
 #[cfg(windows)]
-pub(crate) use windows::*;
+pub use windows::*;

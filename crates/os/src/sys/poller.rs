@@ -35,17 +35,19 @@ const WAKE_TOKEN: usize = usize::MAX;
 
 /// What an event says about one direction of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Readiness {
+pub struct Readiness {
     /// Whether the next call would not block.
-    pub(crate) now: bool,
+    pub now: bool,
     /// Perhaps no further event follows, even after a call that did less than was asked for: the
     /// next call may not block either. (The peer has closed, the source has failed, or a read
     /// stopped at a mark of urgent data.)
-    pub(crate) no_edge_follows: bool,
+    pub no_edge_follows: bool,
 }
 
 impl Readiness {
-    pub(crate) fn new(now: bool, no_edge_follows: bool) -> Self {
+    /// If no edge follows, the direction counts as ready now.
+    #[inline]
+    pub fn new(now: bool, no_edge_follows: bool) -> Self {
         Self {
             now: now || no_edge_follows,
             no_edge_follows,
@@ -55,16 +57,16 @@ impl Readiness {
 
 /// What an event reports besides data, room and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Reports {
+pub struct Reports {
     /// Urgent data, or whatever else the source means by a priority.
-    pub(crate) priority: bool,
+    pub priority: bool,
     /// An error, or an entry of an error queue.
-    pub(crate) error: bool,
+    pub error: bool,
 }
 
 /// One set of watched descriptors, for any thread.
 #[derive(Debug)]
-pub(crate) struct Poller {
+pub struct Poller {
     registry: Registry,
     sources: Sources,
     waker: Waker,
@@ -73,7 +75,8 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    pub(crate) fn new() -> io::Result<(Self, PollerWait)> {
+    /// A poller, which many threads use, and what one of them waits with.
+    pub fn new() -> io::Result<(Self, PollerWait)> {
         let poll = Poll::new().map_err(refused(CALLS[0]))?;
         let registry = poll.registry().try_clone().map_err(refused("fcntl"))?;
         let waker = Waker::new(&registry, Token(WAKE_TOKEN)).map_err(refused(CALLS[1]))?;
@@ -92,14 +95,15 @@ impl Poller {
     }
 
     /// Ends the current wait, or the next one.
-    pub(crate) fn wake(&self) {
+    #[inline]
+    pub fn wake(&self) {
         let woken = self.waker.wake();
         debug_assert!(woken.is_ok(), "the loop's wake-up descriptor: {woken:?}");
     }
 
     /// Watches `fd` in both directions, edge-triggered. If it is ready already, the next wait
     /// reports that.
-    pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
+    pub fn register(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
         self.sources.register(&self.registry, fd, token)
     }
 
@@ -110,7 +114,7 @@ impl Poller {
 
     /// Stops watching `fd`. It is not an error if `fd` was not watched. A forked child shares its
     /// parent's set, and does not change it.
-    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
+    pub fn unwatch(&self, fd: BorrowedFd<'_>) {
         if self.generation != fork::generation() {
             return;
         }
@@ -120,14 +124,14 @@ impl Poller {
     /// Requests the next edge of this source, after an operation that would have blocked, or may
     /// have left nothing behind.
     #[inline]
-    pub(crate) fn rearm(&self, token: usize) {
+    pub fn rearm(&self, token: usize) {
         self.sources.rearm(token);
     }
 }
 
 /// Waits for the descriptors that a [`Poller`] watches, and has the events of the last wait.
 #[derive(Debug)]
-pub(crate) struct PollerWait {
+pub struct PollerWait {
     poll: Poll,
     found: Events,
 }
@@ -136,7 +140,8 @@ impl PollerWait {
     /// Waits until something happens, at most for `timeout`. If nothing does, it may end early, by
     /// less than a millisecond, or after a day. An interrupted wait returns as if nothing had
     /// happened.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    #[inline]
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match interest::wait(&mut self.poll, &mut self.found, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.found.clear();
@@ -147,7 +152,8 @@ impl PollerWait {
     }
 
     /// The events of the last wait: the token, the readiness to read and to write, and the rest.
-    pub(crate) fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2], Reports)> {
+    #[inline]
+    pub fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2], Reports)> {
         self.found.iter().map(|event| {
             let failed = event.is_error();
             let no_read_edge = event.is_read_closed() || event.is_priority() || failed;

@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 /// The number of logical processors: two for a core with two hardware threads. At least 1.
-pub(crate) fn logical() -> usize {
+pub fn logical() -> usize {
     let std = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
     num_cpus::get().min(std).max(1)
 }
@@ -18,13 +18,13 @@ pub(crate) fn logical() -> usize {
 /// The number of physical cores, but at most [`logical`]. At least 1.
 ///
 /// The kernel reports how many cores the machine has, not how many of them the affinity allows.
-pub(crate) fn physical() -> usize {
+pub fn physical() -> usize {
     num_cpus::get_physical().min(logical()).max(1)
 }
 
 /// How many processors this thread's affinity allows. (On other systems: the logical ones.)
 #[cfg(target_os = "linux")]
-pub(crate) fn by_affinity() -> usize {
+pub fn by_affinity() -> usize {
     // SAFETY: Y32: a set is an array of integers.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: Y32: a local variable, with its size.
@@ -38,7 +38,7 @@ pub(crate) fn by_affinity() -> usize {
 
 /// How many processors this thread may use: the logical ones.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn by_affinity() -> usize {
+pub fn by_affinity() -> usize {
     logical()
 }
 

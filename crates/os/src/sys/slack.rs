@@ -20,15 +20,18 @@ use std::time::Duration;
 const SLACK: Duration = Duration::from_micros(50);
 
 /// The wait for descriptors to ask for instead of `wait`.
-pub(crate) fn less_of_poll(wait: Duration) -> Duration {
+#[inline]
+pub fn less_of_poll(wait: Duration) -> Duration {
     less(wait, SLACK.max(wait / 1000))
 }
 
 /// The wait on a futex to ask for instead of `wait`.
-pub(crate) fn less_of_futex(wait: Duration) -> Duration {
+#[inline]
+pub fn less_of_futex(wait: Duration) -> Duration {
     less(wait, SLACK)
 }
 
+#[inline]
 fn less(wait: Duration, late: Duration) -> Duration {
     match wait.checked_sub(late) {
         Some(less) if cfg!(target_os = "linux") && !less.is_zero() => less,

@@ -28,7 +28,7 @@ per_thread! {
 
 /// Roughly where the stack ends now: the address of a local variable.
 #[inline(always)]
-pub(crate) fn here() -> usize {
+pub fn here() -> usize {
     let local = 0u8;
     (&raw const local).addr()
 }
@@ -36,7 +36,7 @@ pub(crate) fn here() -> usize {
 /// The lowest address that recursion on this thread may reach. `None`: the system does not know
 /// this stack.
 #[cold]
-pub(crate) fn floor() -> Option<usize> {
+pub fn floor() -> Option<usize> {
     let (low, high) = known()?;
     (low..high)
         .contains(&here())
@@ -44,10 +44,12 @@ pub(crate) fn floor() -> Option<usize> {
 }
 
 /// Whether this thread uses less than half of its stack (`false` on a stack that the program made).
-pub(crate) fn is_half_left() -> bool {
+#[inline]
+pub fn is_half_left() -> bool {
     known().is_none_or(|(low, high)| (low + (high - low) / 2..high).contains(&here()))
 }
 
+#[inline]
 fn known() -> Option<(usize, usize)> {
     let known = STACK.try_with(Cell::get).ok().flatten();
     known.or_else(|| {

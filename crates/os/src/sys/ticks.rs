@@ -22,11 +22,11 @@ use std::sync::atomic::{AtomicBool, Ordering}; // a switch for benchmarks: no pr
 
 /// How many ticks a microsecond has, roughly.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const MICROSECOND: u64 = 3000;
+pub const MICROSECOND: u64 = 3000;
 
 /// How many ticks a microsecond has, roughly.
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) const MICROSECOND: u64 = 1000;
+pub const MICROSECOND: u64 = 1000;
 
 /// Stops this clock, so that counts of instructions do not depend on time.
 #[cfg(feature = "__bench")]
@@ -40,7 +40,7 @@ static FROZEN: AtomicBool = AtomicBool::new(false);
 /// Ticks since some moment.
 #[inline]
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     #[cfg(feature = "__bench")]
     if FROZEN.load(Ordering::Relaxed) {
         return 1;
@@ -52,21 +52,21 @@ pub(crate) fn now() -> u64 {
 /// Ticks since some moment.
 #[inline]
 #[cfg(any(not(target_arch = "x86_64"), miri))]
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     (super::clock::monotonic().as_nanos() * u128::from(MICROSECOND) / 1000) as u64
 }
 
 /// Ticks from `then` until now; 0 if the counter has gone back.
 #[inline]
-pub(crate) fn since(then: u64) -> u64 {
+pub fn since(then: u64) -> u64 {
     now().saturating_sub(then)
 }
 
 /// Limits a spin loop: it ends after `span` ticks. If the counter stands still or jumps back, it
 /// ends after more looks than could fit into that time, because reading the counter alone takes at
-/// least [`AT_LEAST`] ticks.
+/// least `AT_LEAST` ticks.
 #[derive(Debug)]
-pub(crate) struct Looks {
+pub struct Looks {
     began: u64,
     span: u64,
     left: u64,
@@ -78,7 +78,7 @@ const AT_LEAST: u64 = 4;
 impl Looks {
     /// A loop that begins now.
     #[inline]
-    pub(crate) fn new(span: u64) -> Self {
+    pub fn new(span: u64) -> Self {
         Self {
             began: now(),
             span,
@@ -88,7 +88,7 @@ impl Looks {
 
     /// Counts a look. True: the loop must end.
     #[inline]
-    pub(crate) fn are_over(&mut self) -> bool {
+    pub fn are_over(&mut self) -> bool {
         self.are_over_at(now())
     }
 

@@ -12,7 +12,7 @@ pub(crate) const DESCRIPTORS: &str = "/dev/fd";
 
 /// Whether this thread is the only one of its process. `None`: unknown.
 #[cfg(target_vendor = "apple")]
-pub(crate) fn is_alone() -> Option<bool> {
+pub fn is_alone() -> Option<bool> {
     use std::mem::{MaybeUninit, size_of};
     let mut info = MaybeUninit::<libc::proc_taskinfo>::zeroed();
     let size = size_of::<libc::proc_taskinfo>() as libc::c_int;
@@ -34,7 +34,7 @@ pub(crate) fn is_alone() -> Option<bool> {
 
 /// Whether this thread is the only one of its process. `None`: unknown.
 #[cfg(target_os = "freebsd")]
-pub(crate) fn is_alone() -> Option<bool> {
+pub fn is_alone() -> Option<bool> {
     Some(this_process()?.ki_numthreads <= 1)
 }
 
@@ -71,16 +71,16 @@ pub(super) fn this_process() -> Option<libc::kinfo_proc> {
 }
 
 /// Whether the calling thread is the program's first.
-pub(crate) fn is_first_thread() -> bool {
+pub fn is_first_thread() -> bool {
     // SAFETY: H55.
     unsafe { libc::pthread_main_np() != 0 }
 }
 
 /// Whether the process was started with other rights than its caller's.
-pub(crate) fn has_other_rights() -> bool {
+pub fn has_other_rights() -> bool {
     // SAFETY: H55.
     unsafe { libc::issetugid() != 0 }
 }
 
 /// Sets the name that lists of processes show: here they always show the program's file.
-pub(crate) fn set_name(_name: &CStr) {}
+pub fn set_name(_name: &CStr) {}

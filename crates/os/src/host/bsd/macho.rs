@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::process::host::image::{Headers, IN_LIBRARY};
+use crate::host::image::{Headers, IN_LIBRARY};
 
 /// The header of an image for 64 bits.
 #[repr(C)]

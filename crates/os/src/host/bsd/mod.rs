@@ -2,14 +2,14 @@
 
 #[cfg(target_os = "freebsd")]
 pub(crate) mod auxiliary;
-pub(crate) mod itself;
+pub mod itself;
 #[cfg(target_vendor = "apple")]
-pub(crate) mod macho;
+pub mod macho;
 #[cfg(target_os = "freebsd")]
-pub(crate) mod private_memory;
+pub mod private_memory;
 
 #[cfg(target_vendor = "apple")]
-pub(crate) use macho as format;
+pub use macho as format;
 
-pub(crate) use super::portable::*;
-pub(crate) use super::unix::*;
+pub use super::portable::*;
+pub use super::unix::*;

@@ -12,24 +12,25 @@ use std::io;
 use rustix::process::Resource;
 
 use super::itself::this_process;
-use crate::process::host::unix::allowance;
-pub(crate) use crate::process::host::unix::allowance::{Allowance, restore};
-use crate::process::host::unix::sysconf::page_size;
+use crate::host::unix::allowance;
+pub use crate::host::unix::allowance::{Allowance, restore};
+use crate::host::unix::sysconf::page_size;
 
 /// Reads how much memory this process has.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     page: u64,
 }
 
 impl Meter {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A meter for this process.
+    pub fn new() -> io::Result<Self> {
         let page = page_size() as u64;
         Ok(Self { page })
     }
 
     /// How many bytes are resident, and how many bytes of addresses are in use.
-    pub(crate) fn read(&self) -> Option<(u64, u64)> {
+    pub fn read(&self) -> Option<(u64, u64)> {
         let info = this_process()?;
         let resident = u64::try_from(info.ki_rssize).ok()?;
         Some((resident * self.page, info.ki_size as u64))
@@ -37,11 +38,11 @@ impl Meter {
 }
 
 /// Limits the addresses in use to `bytes`.
-pub(crate) fn allow(bytes: u64) -> io::Result<()> {
+pub fn allow(bytes: u64) -> io::Result<()> {
     allowance::allow(Resource::As, bytes)
 }
 
 /// Lifts the limit. `None`: the system refuses that.
-pub(crate) fn lift() -> Option<Allowance> {
+pub fn lift() -> Option<Allowance> {
     allowance::lift(Resource::As)
 }

@@ -1,25 +1,25 @@
 //! What another process does at a moment: the kernel's line about it (`/proc/PID/stat`).
 //!
-//! Tests: `process::parent::stuck`.
+//! Tests: `process::parent::startup_watch`.
 
 use std::time::Duration;
 
-use crate::process::host::unix::sysconf::ticks_per_second;
+use crate::host::unix::sysconf::ticks_per_second;
 
 /// What a process does. If two are equal, nothing has happened to it in between: no processor
 /// time, no page, nothing else.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Activity(String);
+pub struct Activity(String);
 
 impl Activity {
     /// Of the process `pid`, which has not been reaped. `None`: there is no `/proc`.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
+    pub fn of(pid: u32) -> Option<Self> {
         let line = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        line.ok().map(Self)
+        line.ok().map(Self::from_line)
     }
 
-    #[cfg(test)]
-    pub(crate) fn told(line: String) -> Self {
+    /// What the kernel's `line` about a process says.
+    pub fn from_line(line: String) -> Self {
         Self(line)
     }
 
@@ -31,14 +31,14 @@ impl Activity {
     }
 
     /// It is asleep, or was stopped.
-    pub(crate) fn waits(&self) -> bool {
+    pub fn waits(&self) -> bool {
         self.fields()
             .next()
             .is_some_and(|state| state == "S" || state == "T")
     }
 
     /// Its processor time, in user and in kernel mode.
-    pub(crate) fn used(&self) -> Duration {
+    pub fn used(&self) -> Duration {
         let times = self.fields().skip(11).take(2);
         let ticks: u64 = times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
         Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / ticks_per_second()))

@@ -13,7 +13,7 @@ fn value(what: libc::c_ulong) -> usize {
 
 /// Whether the kernel has given this process other rights than its caller has: because of its
 /// file's owner or capabilities, or a security module.
-pub(crate) fn has_other_rights() -> bool {
+pub fn has_other_rights() -> bool {
     value(libc::AT_SECURE) != 0
 }
 

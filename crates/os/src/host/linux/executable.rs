@@ -10,16 +10,16 @@ use crate::sys::files;
 const PATH: &str = "/proc/self/exe";
 
 /// Notes the file's properties: not needed here.
-pub(crate) fn note() {}
+pub fn note() {}
 
 /// The path to execute.
-pub(crate) fn path() -> io::Result<PathBuf> {
+pub fn path() -> io::Result<PathBuf> {
     Ok(PATH.into())
 }
 
 /// The file's own path, for other programs to execute; an error if the file was replaced or
 /// removed.
-pub(crate) fn named() -> io::Result<PathBuf> {
+pub fn named() -> io::Result<PathBuf> {
     let path = std::fs::read_link(PATH)?;
     if id() == id_of(&path) {
         return Ok(path);
@@ -33,7 +33,7 @@ pub(crate) fn named() -> io::Result<PathBuf> {
 }
 
 /// Identifies the file. Empty if it is unknown.
-pub(crate) fn id() -> Vec<u8> {
+pub fn id() -> Vec<u8> {
     id_of(Path::new(PATH))
 }
 

@@ -16,7 +16,7 @@ use std::io;
 const LITTLE: u64 = 1 << 20;
 
 /// An error if there is not enough memory for `length` bytes.
-pub(crate) fn check(length: usize) -> io::Result<()> {
+pub fn check(length: usize) -> io::Result<()> {
     if length as u64 <= LITTLE || length as u64 <= left() {
         return Ok(());
     }

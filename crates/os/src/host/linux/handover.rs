@@ -16,21 +16,24 @@ use rustix::net::{
 use rustix::pipe::fcntl_getpipe_size;
 
 /// Whether descriptors travel with bytes. They do, so workers need not be plain.
-pub(crate) const CARRIES: bool = true;
+pub const CARRIES: bool = true;
 
 /// How many descriptors one message can carry: the kernel's limit.
-pub(crate) const MOST: usize = 253;
+pub const MOST: usize = 253;
 
 /// What was received in one call.
-pub(crate) struct Received {
-    pub(crate) bytes: usize,
-    pub(crate) descriptors: Vec<OwnedFd>,
+#[derive(Debug)]
+pub struct Received {
+    /// How many bytes.
+    pub bytes: usize,
+    /// The descriptors that came with them.
+    pub descriptors: Vec<OwnedFd>,
     /// Whether some descriptors were lost.
-    pub(crate) lost: bool,
+    pub lost: bool,
 }
 
 /// Receives bytes into `buffer`, and the descriptors that come with them.
-pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Received> {
+pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(buffer)];
@@ -53,7 +56,7 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
 /// are closed at once; a socket may linger, and other file systems may do something first. (These
 /// questions are answered from memory: none asks another file system, or waits for a process.
 /// Without `/proc`, whatever has no file type counts as an `eventfd`.)
-pub(crate) fn closes_at_once(descriptor: impl AsFd) -> bool {
+pub fn closes_at_once(descriptor: impl AsFd) -> bool {
     let descriptor = descriptor.as_fd();
     let is_eventfd = || {
         let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
@@ -71,13 +74,13 @@ pub(crate) fn closes_at_once(descriptor: impl AsFd) -> bool {
 
 /// Closes a descriptor for which [`closes_at_once`] is false. A socket's lingering is switched off
 /// first. It may wait all the same.
-pub(crate) fn close_slow(descriptor: OwnedFd) {
+pub fn close_slow(descriptor: OwnedFd) {
     let _ = set_socket_linger(&descriptor, None);
     drop(descriptor);
 }
 
 /// Sends some of `parts`, and `descriptors` with the first byte.
-pub(crate) fn send(
+pub fn send(
     socket: impl AsFd,
     parts: &[IoSlice<'_>],
     descriptors: &[impl AsFd],

@@ -8,7 +8,7 @@
 
 use std::ffi::CStr;
 
-pub(crate) use super::auxiliary::has_other_rights;
+pub use super::auxiliary::has_other_rights;
 use crate::sys::thread_id;
 
 /// The directory that lists this process's descriptors.
@@ -20,7 +20,7 @@ const PF_EXITING: u32 = 4;
 /// Whether this thread is the only one of its process. `None`: unknown.
 ///
 /// A thread may be listed for a while after it was joined, so each listed one is checked.
-pub(crate) fn is_alone() -> Option<bool> {
+pub fn is_alone() -> Option<bool> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?;
     let tasks: Vec<_> = tasks.collect::<Result<_, _>>().ok()?;
     let living = tasks
@@ -44,12 +44,12 @@ fn is_ending(stat: &[u8]) -> bool {
 }
 
 /// Whether the calling thread is the program's first.
-pub(crate) fn is_first_thread() -> bool {
+pub fn is_first_thread() -> bool {
     thread_id::mine() == u64::from(std::process::id())
 }
 
 /// Sets the name that lists of processes show; the kernel takes 15 bytes.
-pub(crate) fn set_name(name: &CStr) {
+pub fn set_name(name: &CStr) {
     // SAFETY: H39: the name ends with a zero byte, and outlives the call.
     let _ = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }

@@ -11,7 +11,7 @@
 
 /// Reads how often the kernel has killed in this process's control group because memory ran out.
 #[derive(Debug, Default)]
-pub(crate) struct KernelKills {
+pub struct KernelKills {
     /// The file with the count, once it has been looked for.
     events: Option<Option<String>>,
     seen: u64,
@@ -19,7 +19,7 @@ pub(crate) struct KernelKills {
 
 impl KernelKills {
     /// Whether the count has grown since the last call.
-    pub(crate) fn have_grown(&mut self) -> bool {
+    pub fn have_grown(&mut self) -> bool {
         let events = self.events.get_or_insert_with(|| {
             let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
             let path = group.lines().find_map(|line| line.strip_prefix("0::"));

@@ -15,14 +15,14 @@
 
 use rustix::mm::Advice;
 
-use crate::process::host::unix::sysconf::page_size;
+use crate::host::unix::sysconf::page_size;
 
 /// Buffers smaller than this get no large pages.
 const LARGE: usize = 4 << 20;
 
 /// Requests large pages for the spare capacity of `buffer`, if that is large.
 #[inline]
-pub(crate) fn advise<T>(buffer: &mut Vec<T>) {
+pub fn advise<T>(buffer: &mut Vec<T>) {
     let room = buffer.spare_capacity_mut();
     if size_of_val(room) >= LARGE {
         whole_pages(room.as_mut_ptr().cast(), size_of_val(room));

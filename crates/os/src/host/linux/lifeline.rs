@@ -41,12 +41,12 @@ const F_SETSIG: c_int = 10;
 
 /// The parent's end.
 #[derive(Debug)]
-pub(crate) struct Lifeline(OwnedFd);
+pub struct Lifeline(OwnedFd);
 
 impl Lifeline {
     /// Makes a lifeline for the child `pid`, which has not been reaped. Returns the parent's end
     /// and the end that the child must get.
-    pub(crate) fn tie(pid: Pid) -> io::Result<(Self, OwnedFd)> {
+    pub fn tie(pid: Pid) -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair().map_err(refused("socketpair"))?;
         for (command, value) in [
             (F_SETSIG, Signal::KILL.as_raw()),
@@ -60,14 +60,14 @@ impl Lifeline {
     }
 
     /// Kills the child.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         let _ = shutdown(&self.0, Shutdown::Both);
     }
 }
 
 /// Makes the kernel kill this process when the thread that started it ends. (If the kernel refuses,
 /// the end of the stream and the lifeline do it, nearly as soon.) So there is nothing to watch.
-pub(crate) fn hold_on(_parent: u32) -> Option<Handle> {
+pub fn hold_on(_parent: u32) -> Option<Handle> {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     None
 }

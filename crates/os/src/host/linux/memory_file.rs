@@ -27,7 +27,7 @@ const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 /// A memory file of `length` bytes, all zero, which may be sealed, and whose bytes cannot be
 /// executed. No page is allocated before it is used. A length above this process's limit for files
 /// is an error here, not a signal.
-pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
+pub fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     let limit = limits::limit(Resource::Fsize)
         .ok()
         .and_then(|limit| limit.current);
@@ -69,14 +69,14 @@ pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> 
 }
 
 /// Seals the file: its content never changes from now on.
-pub(crate) fn seal(file: impl AsFd) -> io::Result<()> {
+pub fn seal(file: impl AsFd) -> io::Result<()> {
     let seals = RESIZE | SealFlags::WRITE | SealFlags::SEAL;
     Ok(rustix::fs::fcntl_add_seals(file, seals)?)
 }
 
 /// `Ok` if the file cannot become shorter and, if `fixed`, its bytes cannot change; otherwise the
 /// reason.
-pub(crate) fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static str> {
+pub fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static str> {
     let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| "is not a memory file")?;
     if !seals.contains(SealFlags::SHRINK) {
         return Err("can be resized");
@@ -88,20 +88,20 @@ pub(crate) fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static st
 }
 
 /// The same file, open for reading only.
-pub(crate) fn reader(file: &OwnedFd) -> io::Result<OwnedFd> {
+pub fn reader(file: &OwnedFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 /// Where this user's other processes on this machine find the file, while it is open here.
-pub(crate) fn place(file: impl AsFd) -> Option<[u32; 2]> {
+pub fn place(file: impl AsFd) -> Option<[u32; 2]> {
     Some([std::process::id(), file.as_fd().as_raw_fd() as u32])
 }
 
 /// The memory file that another process has in this place, open for reading only. (If that process
 /// is gone, the place may be that of any file, which is not opened.)
-pub(crate) fn at([process, number]: [u32; 2]) -> io::Result<OwnedFd> {
+pub fn at([process, number]: [u32; 2]) -> io::Result<OwnedFd> {
     let path = format!("/proc/{process}/fd/{number}");
     if !std::fs::read_link(&path)?.starts_with("/memfd:trefoil-shared (deleted)") {
         return Err(io::ErrorKind::NotFound.into());
@@ -124,20 +124,20 @@ pub(crate) unsafe fn populate(start: *mut u8, length: usize) -> io::Result<()> {
 /// # Safety
 /// H53: the bytes are whole pages of a mapping of such a file, and their content is not needed any
 /// more.
-pub(crate) unsafe fn give_back(start: *mut u8, length: usize) {
+pub unsafe fn give_back(start: *mut u8, length: usize) {
     // SAFETY: H53: the caller's promise.
     let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
 }
 
 /// The length of the file in bytes.
-pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
+pub fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::process::host::mapping::{Access, Mapping};
+    use crate::host::mapping::{Access, Mapping};
 
     #[test]
     fn what_can_shrink_is_refused() {

@@ -8,19 +8,20 @@ use std::io;
 
 use rustix::process::Resource;
 
-use crate::process::host::unix::allowance;
-pub(crate) use crate::process::host::unix::allowance::{Allowance, restore};
-use crate::process::host::unix::sysconf::page_size;
+use crate::host::unix::allowance;
+pub use crate::host::unix::allowance::{Allowance, restore};
+use crate::host::unix::sysconf::page_size;
 
 /// Reads how much private memory this process has.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     statm: File,
     page: u64,
 }
 
 impl Meter {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A meter for this process.
+    pub fn new() -> io::Result<Self> {
         Ok(Self {
             statm: File::open("/proc/self/statm")?,
             page: page_size() as u64,
@@ -29,7 +30,7 @@ impl Meter {
 
     /// How many bytes are resident and private, and how many bytes of private writable memory are
     /// reserved.
-    pub(crate) fn read(&self) -> Option<(u64, u64)> {
+    pub fn read(&self) -> Option<(u64, u64)> {
         let mut buffer = [0; 256];
         let length = rustix::io::pread(&self.statm, &mut buffer, 0).ok()?;
         let (resident, shared, data) = parse(std::str::from_utf8(&buffer[..length]).ok()?)?;
@@ -39,12 +40,12 @@ impl Meter {
 }
 
 /// Limits the private writable memory to `bytes`.
-pub(crate) fn allow(bytes: u64) -> io::Result<()> {
+pub fn allow(bytes: u64) -> io::Result<()> {
     allowance::allow(Resource::Data, bytes)
 }
 
 /// Raises the limit to the hard limit. `None`: the system refuses that.
-pub(crate) fn lift() -> Option<Allowance> {
+pub fn lift() -> Option<Allowance> {
     allowance::lift(Resource::Data)
 }
 

@@ -16,8 +16,9 @@ use crate::loom::Mutex;
 
 const NAMELESS: EventData = EventData::new_u64(0);
 
+/// What stands for a socket, and can be shut.
 #[derive(Debug)]
-pub(crate) struct Valve {
+pub struct Valve {
     front: Arc<OwnedFd>,
     socket: Arc<OwnedFd>,
     /// How many [`Shut`]s exist.
@@ -26,7 +27,7 @@ pub(crate) struct Valve {
 
 impl Valve {
     /// `None`: the system refuses it.
-    pub(crate) fn of(socket: &Arc<OwnedFd>) -> Option<Arc<Self>> {
+    pub fn of(socket: &Arc<OwnedFd>) -> Option<Arc<Self>> {
         let front = Arc::new(create(CreateFlags::CLOEXEC).ok()?);
         add(&front, socket, NAMELESS, EventFlags::IN).ok()?;
         Some(Arc::new(Self {
@@ -37,12 +38,12 @@ impl Valve {
     }
 
     /// The descriptor to wait for in place of the socket.
-    pub(crate) fn front(&self) -> &Arc<OwnedFd> {
+    pub fn front(&self) -> &Arc<OwnedFd> {
         &self.front
     }
 
     /// Shuts it until the last [`Shut`] is dropped. `None`: it stays open.
-    pub(crate) fn shut(self: &Arc<Self>) -> Option<Shut> {
+    pub fn shut(self: &Arc<Self>) -> Option<Shut> {
         let mut shut = self.shut.lock();
         if *shut == 0 {
             modify(&self.front, &self.socket, NAMELESS, EventFlags::empty()).ok()?;
@@ -52,18 +53,19 @@ impl Valve {
         Some(Shut(self.clone()))
     }
 
-    pub(crate) fn is_shut(&self) -> bool {
+    /// Whether it is shut.
+    pub fn is_shut(&self) -> bool {
         *self.shut.lock() > 0
     }
 }
 
 /// Keeps a valve shut.
 #[derive(Debug)]
-pub(crate) struct Shut(Arc<Valve>);
+pub struct Shut(Arc<Valve>);
 
 impl Shut {
     /// The socket behind it.
-    pub(crate) fn socket(&self) -> &OwnedFd {
+    pub fn socket(&self) -> &OwnedFd {
         &self.0.socket
     }
 }

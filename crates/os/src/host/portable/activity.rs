@@ -4,20 +4,21 @@ use std::time::Duration;
 
 /// What a process does: not known.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Activity {}
+pub enum Activity {}
 
 impl Activity {
-    pub(crate) fn of(_pid: u32) -> Option<Self> {
+    /// `None`: the system does not say.
+    pub fn of(_pid: u32) -> Option<Self> {
         None
     }
 
     /// It is asleep, or was stopped.
-    pub(crate) fn waits(&self) -> bool {
+    pub fn waits(&self) -> bool {
         match *self {}
     }
 
     /// Its processor time.
-    pub(crate) fn used(&self) -> Duration {
+    pub fn used(&self) -> Duration {
         match *self {}
     }
 }

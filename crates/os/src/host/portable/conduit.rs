@@ -17,29 +17,29 @@ fn refused() -> io::Error {
 }
 
 /// A pipe for a channel's records: unsupported here.
-pub(crate) fn pipe(_room: usize) -> io::Result<Option<(OwnedFile, OwnedFile)>> {
+pub fn pipe(_room: usize) -> io::Result<Option<(OwnedFile, OwnedFile)>> {
     Err(refused())
 }
 
 /// A semaphore: unsupported here.
-pub(crate) fn credits(_count: u32) -> io::Result<OwnedFile> {
+pub fn credits(_count: u32) -> io::Result<OwnedFile> {
     Err(refused())
 }
 
 /// A file for items that are too large for a record: unsupported here.
-pub(crate) fn file(_length: usize) -> io::Result<OwnedFile> {
+pub fn file(_length: usize) -> io::Result<OwnedFile> {
     Err(refused())
 }
 
 /// How many bytes the file holds: there is no file.
-pub(crate) fn held(_file: impl AsFile) -> u64 {
+pub fn held(_file: impl AsFile) -> u64 {
     0
 }
 
 /// Gives a part of the file back to the system: there is no file.
-pub(crate) fn release(_file: impl AsFile, _offset: u64, _length: u64) {}
+pub fn release(_file: impl AsFile, _offset: u64, _length: u64) {}
 
 /// A lock that one process holds at a time: unsupported here.
-pub(crate) fn only_one(_file: impl AsFile) -> Result<OwnedFile> {
+pub fn only_one(_file: impl AsFile) -> Result<OwnedFile> {
     Err(Errno::OPNOTSUPP)
 }

@@ -12,11 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::process::host::disk;
+use crate::host::disk;
 use crate::sys::files;
 
 /// Notes the file's properties.
-pub(crate) fn note() {
+pub fn note() {
     let _ = at_start();
 }
 
@@ -32,7 +32,7 @@ fn at_start() -> Result<&'static (PathBuf, Vec<u8>), &'static str> {
 }
 
 /// The path to execute; an error if the file was replaced or removed.
-pub(crate) fn path() -> io::Result<PathBuf> {
+pub fn path() -> io::Result<PathBuf> {
     let (path, id) = at_start().map_err(|why| {
         let message = format!("the program's file cannot be found: {why}");
         io::Error::new(io::ErrorKind::NotFound, message)
@@ -41,7 +41,7 @@ pub(crate) fn path() -> io::Result<PathBuf> {
 }
 
 /// The file's own path, for other programs to execute.
-pub(crate) fn named() -> io::Result<PathBuf> {
+pub fn named() -> io::Result<PathBuf> {
     path()
 }
 
@@ -69,7 +69,7 @@ fn same(path: &Path, id: &[u8]) -> io::Result<()> {
 }
 
 /// The noted properties of the file, which identify it. Empty if they are unknown.
-pub(crate) fn id() -> Vec<u8> {
+pub fn id() -> Vec<u8> {
     at_start().map_or_else(|_| Vec::new(), |(_, id)| id.clone())
 }
 

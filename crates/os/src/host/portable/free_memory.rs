@@ -4,7 +4,7 @@ use std::io;
 
 /// An error if the machine has no room for `length` bytes. A lack of memory shows only when they
 /// are filled.
-pub(crate) fn check(length: usize) -> io::Result<()> {
+pub fn check(length: usize) -> io::Result<()> {
     match isize::try_from(length) {
         Ok(_) => Ok(()),
         Err(_) => Err(io::ErrorKind::OutOfMemory.into()),

@@ -13,21 +13,24 @@ use crate::sys::descriptor::OwnedFile;
 use crate::sys::transfer::send_several;
 
 /// Whether descriptors travel with bytes. They do not, so all workers are plain.
-pub(crate) const CARRIES: bool = false;
+pub const CARRIES: bool = false;
 
 /// How many descriptors a value may contain. Copies of their content are sent instead of them.
-pub(crate) const MOST: usize = 253;
+pub const MOST: usize = 253;
 
 /// What was received in one call.
-pub(crate) struct Received {
-    pub(crate) bytes: usize,
-    pub(crate) descriptors: Vec<OwnedFile>,
+#[derive(Debug)]
+pub struct Received {
+    /// How many bytes.
+    pub bytes: usize,
+    /// The descriptors that came with them: none.
+    pub descriptors: Vec<OwnedFile>,
     /// Whether there were more descriptors than fit.
-    pub(crate) lost: bool,
+    pub lost: bool,
 }
 
 /// Receives bytes into `buffer`.
-pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Received> {
+pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Received> {
     let (bytes, _) = recv(socket, buffer, flags)?;
     Ok(Received {
         bytes,
@@ -37,17 +40,17 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
 }
 
 /// Whether closing it cannot wait: no other process has sent it, so it never waits.
-pub(crate) fn closes_at_once<T>(_file: &T) -> bool {
+pub fn closes_at_once<T>(_file: &T) -> bool {
     true
 }
 
 /// Closes a descriptor that came from another process: there is none.
-pub(crate) fn close_slow(descriptor: OwnedFile) {
+pub fn close_slow(descriptor: OwnedFile) {
     drop(descriptor);
 }
 
 /// Sends some of `parts`; `descriptors` must be empty.
-pub(crate) fn send(
+pub fn send(
     socket: impl AsFd,
     parts: &[IoSlice<'_>],
     descriptors: &[impl AsFd],

@@ -2,11 +2,11 @@
 
 /// How often that has happened: not known.
 #[derive(Debug, Default)]
-pub(crate) struct KernelKills(());
+pub struct KernelKills(());
 
 impl KernelKills {
     /// Whether the count has grown since the last call.
-    pub(crate) fn have_grown(&mut self) -> bool {
+    pub fn have_grown(&mut self) -> bool {
         false
     }
 }

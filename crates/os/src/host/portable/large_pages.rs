@@ -2,4 +2,4 @@
 
 /// Requests large pages for the unused part of `buffer`: does nothing here.
 #[inline]
-pub(crate) fn advise<T>(_buffer: &mut Vec<T>) {}
+pub fn advise<T>(_buffer: &mut Vec<T>) {}

@@ -14,21 +14,22 @@ use crate::sys::descriptor::OwnedFile;
 
 /// The parent's end of a lifeline: there are none here.
 #[derive(Debug)]
-pub(crate) enum Lifeline {}
+pub enum Lifeline {}
 
 impl Lifeline {
     /// Makes a lifeline: unsupported here.
-    pub(crate) fn tie(_id: Id) -> io::Result<(Self, OwnedFile)> {
+    pub fn tie(_id: Id) -> io::Result<(Self, OwnedFile)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn cut(&self) {
+    /// Would end the worker.
+    pub fn cut(&self) {
         match *self {}
     }
 }
 
 /// A handle that is readable when the process `parent` has ended. `None`: it has already ended, or
 /// cannot be watched. Then the worker learns of it by the end of the stream.
-pub(crate) fn hold_on(parent: u32) -> Option<Handle> {
+pub fn hold_on(parent: u32) -> Option<Handle> {
     Handle::open(Id::from_raw(parent.cast_signed())?).ok()
 }

@@ -21,7 +21,7 @@ use std::path::Path;
 // A counter: no protocol.
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::process::host::disk::{free, may_be, nameless};
+use crate::host::disk::{free, may_be, nameless};
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
 use crate::sys::files;
 
@@ -29,7 +29,7 @@ use crate::sys::files;
 const PAGES: usize = 64 << 10;
 
 /// A memory file of `length` bytes, all zero.
-pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFile> {
+pub fn create(name: &str, length: usize) -> io::Result<OwnedFile> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
     let folder = std::env::temp_dir();
     fits(&folder, length)?;
@@ -85,27 +85,27 @@ fn fits(folder: &Path, length: usize) -> io::Result<()> {
 }
 
 /// Declares that the file's content does not change from now on.
-pub(crate) fn seal(_file: impl AsFile) -> io::Result<()> {
+pub fn seal(_file: impl AsFile) -> io::Result<()> {
     Ok(())
 }
 
 /// Checks that no code can shorten the file. Only this process has it, so none can.
-pub(crate) fn check(_file: BorrowedFile<'_>, _fixed: bool) -> Result<(), &'static str> {
+pub fn check(_file: BorrowedFile<'_>, _fixed: bool) -> Result<(), &'static str> {
     Ok(())
 }
 
 /// The same file, open for reading only: another process would need it, so it is unsupported here.
-pub(crate) fn reader(_file: &OwnedFile) -> io::Result<OwnedFile> {
+pub fn reader(_file: &OwnedFile) -> io::Result<OwnedFile> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Where other processes find the file: nowhere.
-pub(crate) fn place(_file: impl AsFile) -> Option<[u32; 2]> {
+pub fn place(_file: impl AsFile) -> Option<[u32; 2]> {
     None
 }
 
 /// Opens the memory file that another process has in this place: unsupported here.
-pub(crate) fn at(_place: [u32; 2]) -> io::Result<OwnedFile> {
+pub fn at(_place: [u32; 2]) -> io::Result<OwnedFile> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -121,10 +121,10 @@ pub(crate) unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()>
 ///
 /// # Safety
 /// H54: nothing is required.
-pub(crate) unsafe fn give_back(_start: *mut u8, _length: usize) {}
+pub unsafe fn give_back(_start: *mut u8, _length: usize) {}
 
 /// The length of the file.
-pub(crate) fn length(file: BorrowedFile<'_>) -> io::Result<usize> {
+pub fn length(file: BorrowedFile<'_>) -> io::Result<usize> {
     Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }
 

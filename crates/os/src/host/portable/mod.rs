@@ -6,18 +6,18 @@
 //! (`.ci/long platforms`).
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) mod activity;
-pub(crate) mod conduit;
-pub(crate) mod executable;
+pub mod activity;
+pub mod conduit;
+pub mod executable;
 #[cfg(not(target_os = "linux"))]
-pub(crate) mod free_memory;
-pub(crate) mod handover;
+pub mod free_memory;
+pub mod handover;
 #[cfg(not(target_os = "linux"))]
-pub(crate) mod kernel_kills;
+pub mod kernel_kills;
 #[cfg(not(target_os = "linux"))]
-pub(crate) mod large_pages;
-pub(crate) mod lifeline;
-pub(crate) mod memory_file;
+pub mod large_pages;
+pub mod lifeline;
+pub mod memory_file;
 #[cfg(any(target_vendor = "apple", trefoil_port))]
-pub(crate) mod private_memory;
-pub(crate) mod valve;
+pub mod private_memory;
+pub mod valve;

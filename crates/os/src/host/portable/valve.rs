@@ -5,32 +5,39 @@ use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 
+/// What would stand for a socket: there is none.
 #[derive(Debug)]
-pub(crate) enum Valve {}
+pub enum Valve {}
 
 impl Valve {
-    pub(crate) fn of(_socket: &Arc<OwnedFd>) -> Option<Arc<Self>> {
+    /// `None`: a worker's caller waits for the driver.
+    pub fn of(_socket: &Arc<OwnedFd>) -> Option<Arc<Self>> {
         None
     }
 
-    pub(crate) fn front(&self) -> &Arc<OwnedFd> {
+    /// What a caller would wait for.
+    pub fn front(&self) -> &Arc<OwnedFd> {
         match *self {}
     }
 
-    pub(crate) fn shut(self: &Arc<Self>) -> Option<Shut> {
+    /// Would shut it.
+    pub fn shut(self: &Arc<Self>) -> Option<Shut> {
         match **self {}
     }
 
-    pub(crate) fn is_shut(&self) -> bool {
+    /// Whether it is shut.
+    pub fn is_shut(&self) -> bool {
         match *self {}
     }
 }
 
+/// What would be left of a valve that is shut.
 #[derive(Debug)]
-pub(crate) enum Shut {}
+pub enum Shut {}
 
 impl Shut {
-    pub(crate) fn socket(&self) -> &OwnedFd {
+    /// The socket behind it.
+    pub fn socket(&self) -> &OwnedFd {
         match *self {}
     }
 }

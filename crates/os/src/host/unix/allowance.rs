@@ -6,9 +6,9 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::sys::limits::limit;
 
-/// A limit that [`lift`] has lifted.
+/// A limit that `lift` has lifted.
 #[derive(Debug)]
-pub(crate) struct Allowance(Resource, Rlimit);
+pub struct Allowance(Resource, Rlimit);
 
 /// Limits `resource` to `bytes`, or to the hard limit if that is lower.
 pub(crate) fn allow(resource: Resource, bytes: u64) -> io::Result<()> {
@@ -29,6 +29,6 @@ pub(crate) fn lift(resource: Resource) -> Option<Allowance> {
 }
 
 /// Sets the limit again that was lifted.
-pub(crate) fn restore(Allowance(resource, before): Allowance) {
+pub fn restore(Allowance(resource, before): Allowance) {
     let _ = setrlimit(resource, before);
 }

@@ -29,12 +29,12 @@ use super::signal_mask;
 use crate::sys::signal;
 
 /// Whether a write without a reader ends the process.
-pub(crate) fn is_deadly() -> bool {
+pub fn is_deadly() -> bool {
     signal::action(SIGPIPE).is_ok_and(|action| action.sa_sigaction == SIG_DFL)
 }
 
 /// Ignores `SIGPIPE` from now on, as `std` does before `main`, which a worker may not reach.
-pub(crate) fn ignore() {
+pub fn ignore() {
     // SAFETY: H36: `SIG_IGN` is no function.
     unsafe { libc::signal(SIGPIPE, SIG_IGN) };
 }
@@ -42,13 +42,13 @@ pub(crate) fn ignore() {
 /// Calls `write`. (macOS raises the signal on the process, so another thread would get it: only
 /// `F_SETNOSIGPIPE` for the pipe would help. Nothing calls this: there are no channels, `conduit`.)
 #[cfg(target_vendor = "apple")]
-pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+pub fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     write()
 }
 
 /// Calls `write`, without raising the signal.
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+pub fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let alone = signal_mask::set(&[SIGPIPE]);
     let masked =
         alone.and_then(|alone| Some((alone, signal_mask::change(libc::SIG_BLOCK, &alone)?)));

@@ -1,6 +1,8 @@
 //! Functions that are called before `main`.
 
 /// Makes the loader call `$function` before `main`.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! constructor {
     ($function:path) => {
         // SAFETY: W9: the loader calls the functions of this section, which have this signature,
@@ -14,4 +16,4 @@ macro_rules! constructor {
         static CONSTRUCTOR: extern "C" fn() = $function;
     };
 }
-pub(crate) use constructor;
+pub use constructor;

@@ -27,7 +27,7 @@ pub(crate) fn may_be(length: usize) -> io::Result<()> {
 }
 
 /// How many bytes the disk of this folder has free.
-pub(crate) fn free(folder: &Path) -> io::Result<u64> {
+pub fn free(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -23,8 +23,8 @@ use libc::Elf32_Phdr as Segment;
 use libc::Elf64_Phdr as Segment;
 use libc::{PT_INTERP, PT_LOAD, PT_NOTE};
 
-use crate::process::host::auxiliary;
-use crate::process::host::image::{Headers, IN_LIBRARY, THROUGH_LOADER};
+use crate::host::auxiliary;
+use crate::host::image::{Headers, IN_LIBRARY, THROUGH_LOADER};
 
 unsafe extern "C" {
     #[link_name = "__ehdr_start"]

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::{Result, retry_on_intr};
 
 /// Whether the file is the write end of a pipe (`writes`), or else its read end.
-pub(crate) fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
+pub fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
     let mode = if writes {
         OFlags::WRONLY
     } else {
@@ -22,29 +22,32 @@ pub(crate) fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
 }
 
 /// Makes the end non-blocking.
-pub(crate) fn unblock(end: impl AsFd) -> Result<()> {
+pub fn unblock(end: impl AsFd) -> Result<()> {
     let flags = rustix::fs::fcntl_getfl(&end)?;
     rustix::fs::fcntl_setfl(&end, flags | OFlags::NONBLOCK)
 }
 
 /// How many bytes can be read.
-pub(crate) fn waiting(end: impl AsFd) -> u64 {
+pub fn waiting(end: impl AsFd) -> u64 {
     rustix::io::ioctl_fionread(end).unwrap_or(0)
 }
 
-pub(crate) fn length(file: impl AsFd) -> u64 {
+/// The length of the file, in bytes.
+pub fn length(file: impl AsFd) -> u64 {
     rustix::fs::fstat(file).map_or(0, |stat| stat.st_size as u64)
 }
 
-pub(crate) fn read(end: impl AsFd, bytes: &mut [u8]) -> Result<usize> {
+/// Reads what is there. Returns how many bytes came.
+pub fn read(end: impl AsFd, bytes: &mut [u8]) -> Result<usize> {
     retry_on_intr(|| rustix::io::read(&end, &mut *bytes))
 }
 
-pub(crate) fn write(end: impl AsFd, bytes: &[u8]) -> Result<usize> {
+/// Writes what there is room for. Returns how many bytes went.
+pub fn write(end: impl AsFd, bytes: &[u8]) -> Result<usize> {
     retry_on_intr(|| rustix::io::write(&end, bytes))
 }
 
 /// Reads from `offset` on, into the spare capacity of `bytes`. Returns how many bytes came.
-pub(crate) fn append_at(file: impl AsFd, bytes: &mut Vec<u8>, offset: u64) -> Result<usize> {
+pub fn append_at(file: impl AsFd, bytes: &mut Vec<u8>, offset: u64) -> Result<usize> {
     retry_on_intr(|| rustix::io::pread(&file, spare_capacity(bytes), offset))
 }

@@ -9,14 +9,14 @@ use std::process::{Child, Command};
 use rustix::process::{Pid, Signal};
 
 /// The system calls that start a worker, any of which may be refused.
-pub(crate) const STARTS: &str = if cfg!(target_os = "macos") {
+pub const STARTS: &str = if cfg!(target_os = "macos") {
     "posix_spawn"
 } else {
     "one of pipe2, clone, dup2, setpgid, execve"
 };
 
 /// What may forbid the start, and where the user finds the reason.
-pub(crate) const FORBIDS: &str = if cfg!(target_os = "macos") {
+pub const FORBIDS: &str = if cfg!(target_os = "macos") {
     "its quarantine (`xattr -l FILE` shows it), its mode, a `noexec` mount or a sandbox may forbid \
      it"
 } else {
@@ -24,7 +24,7 @@ pub(crate) const FORBIDS: &str = if cfg!(target_os = "macos") {
 };
 
 /// What may end a process that has just been started, and where the user finds the reason.
-pub(crate) const ENDS: &str = if cfg!(target_os = "macos") {
+pub const ENDS: &str = if cfg!(target_os = "macos") {
     "because of its quarantine (`xattr -l FILE` shows it), of a signature that is not valid \
      (`codesign --verify FILE`), or for lack of memory: the system's log says which"
 } else {
@@ -33,11 +33,11 @@ pub(crate) const ENDS: &str = if cfg!(target_os = "macos") {
 
 /// The process group of a worker.
 #[derive(Debug)]
-pub(crate) struct Family(Pid);
+pub struct Family(Pid);
 
 /// Makes the child of `command` the leader of a new group, and gives it this process's program
 /// name.
-pub(crate) fn prepare(command: &mut Command) {
+pub fn prepare(command: &mut Command) {
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
@@ -47,12 +47,12 @@ pub(crate) fn prepare(command: &mut Command) {
 impl Family {
     /// The family of a child that was [prepared](prepare).
     #[allow(clippy::unnecessary_wraps)] // Windows may refuse it
-    pub(crate) fn of(child: &Child) -> io::Result<Option<Self>> {
+    pub fn of(child: &Child) -> io::Result<Option<Self>> {
         Ok(Some(Self(Pid::from_child(child))))
     }
 
     /// Kills all processes of the group. Its first one must not have been reaped.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         let _ = rustix::process::kill_process_group(self.0, Signal::KILL);
     }
 }

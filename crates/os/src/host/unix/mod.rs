@@ -2,20 +2,20 @@
 
 #[cfg(not(any(target_vendor = "apple", trefoil_port)))]
 pub(crate) mod allowance;
-pub(crate) mod broken_pipe;
+pub mod broken_pipe;
 #[cfg(feature = "auto")]
-pub(crate) mod constructor;
+pub mod constructor;
 #[cfg(any(not(target_os = "linux"), trefoil_port))]
-pub(crate) mod disk;
+pub mod disk;
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) mod elf;
-pub(crate) mod ends;
-pub(crate) mod family;
+pub mod elf;
+pub mod ends;
+pub mod family;
 mod signal_mask;
-pub(crate) mod standard_streams;
-pub(crate) mod sysconf;
-pub(crate) mod view;
-pub(crate) mod worker;
+pub mod standard_streams;
+pub mod sysconf;
+pub mod view;
+pub mod worker;
 
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) use elf as format;
+pub use elf as format;

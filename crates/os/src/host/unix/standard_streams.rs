@@ -12,7 +12,7 @@ use rustix::io::Errno;
 /// Opens `/dev/null` in place of each standard stream that the host has closed, as `std` does
 /// before `main`. Otherwise one of our sockets would get its number, and messages for standard
 /// error would be written into that socket.
-pub(crate) fn fill() {
+pub fn fill() {
     while let Some(closed) = (0..3).find(|number| is_closed(*number)) {
         // The file gets the lowest free number, which is this one, unless another thread has just
         // taken it.

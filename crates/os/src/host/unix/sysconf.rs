@@ -11,7 +11,7 @@ pub(crate) fn page_size() -> usize {
 
 /// How many ticks the kernel counts in a second of processor time.
 #[cfg(target_os = "linux")]
-pub(crate) fn ticks_per_second() -> u64 {
+pub fn ticks_per_second() -> u64 {
     number(libc::_SC_CLK_TCK) as u64
 }
 

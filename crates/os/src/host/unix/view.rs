@@ -9,16 +9,12 @@ use std::os::fd::BorrowedFd;
 
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::process::host::mapping::Access;
+use crate::host::mapping::Access;
 
 pub(crate) use super::sysconf::page_size;
 
 /// Maps the `range` of `file` at a new address. The mapping lasts until it is [closed](close).
-pub(crate) fn open(
-    file: BorrowedFd<'_>,
-    range: Range<usize>,
-    access: Access,
-) -> io::Result<*mut u8> {
+pub fn open(file: BorrowedFd<'_>, range: Range<usize>, access: Access) -> io::Result<*mut u8> {
     // (A sealed file is mapped privately, because kernels before 6.7 take a shared mapping of it
     // for one that could become writable, and refuse it.)
     let (protection, flags) = match access {
@@ -37,7 +33,7 @@ pub(crate) fn open(
 ///
 /// # Safety
 /// H22: `start` comes from [`open`], with this length, and no code uses the mapping any more.
-pub(crate) unsafe fn close(start: *mut u8, length: usize) {
+pub unsafe fn close(start: *mut u8, length: usize) {
     // SAFETY: H22: the caller's promise.
     let _ = unsafe { rustix::mm::munmap(start.cast(), length) };
 }

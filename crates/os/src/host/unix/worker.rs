@@ -20,13 +20,13 @@ use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, Signal, getegid, geteuid, getgid, getuid};
 
 use super::signal_mask;
-use crate::process::host::itself::{DESCRIPTORS, is_alone};
+use crate::host::itself::{DESCRIPTORS, is_alone};
 use crate::sys::peer::peer;
 use crate::sys::refused::refused;
 
 /// Removes a variable from the environment, so that children of this process do not inherit it.
 /// Does nothing if there are other threads.
-pub(crate) fn forget_variable(name: &str) {
+pub fn forget_variable(name: &str) {
     if is_alone() == Some(true) {
         // SAFETY: H25: no other thread reads or writes the environment now.
         unsafe { std::env::remove_var(name) };
@@ -34,13 +34,13 @@ pub(crate) fn forget_variable(name: &str) {
 }
 
 /// Unblocks all signals: the mask of the thread that started this process was not meant for it.
-pub(crate) fn unblock_all_signals() {
+pub fn unblock_all_signals() {
     let none = signal_mask::set(&[]);
     none.and_then(|none| signal_mask::change(libc::SIG_SETMASK, &none));
 }
 
 /// Restores the default actions of the signals that a shell makes its background commands ignore.
-pub(crate) fn restore_interrupts() {
+pub fn restore_interrupts() {
     for signal in [libc::SIGINT, libc::SIGQUIT] {
         // SAFETY: H36: `SIG_DFL` is no function.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -48,13 +48,13 @@ pub(crate) fn restore_interrupts() {
 }
 
 /// Standard input, duplicated to a number from `first` on, which no child inherits.
-pub(crate) fn standard_input(first: RawFd) -> io::Result<OwnedFd> {
+pub fn standard_input(first: RawFd) -> io::Result<OwnedFd> {
     let stream = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), first);
     stream.map_err(refused("fcntl"))
 }
 
 /// Replaces standard input by an empty file.
-pub(crate) fn empty_standard_input() -> io::Result<()> {
+pub fn empty_standard_input() -> io::Result<()> {
     // If there is no `/dev/null`, an empty pipe: there is nothing to read from it, either.
     let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
     let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
@@ -62,29 +62,29 @@ pub(crate) fn empty_standard_input() -> io::Result<()> {
 }
 
 /// Makes standard output another handle of standard error.
-pub(crate) fn join_output() -> io::Result<()> {
+pub fn join_output() -> io::Result<()> {
     rustix::stdio::dup2_stdout(io::stderr()).map_err(refused("dup2"))
 }
 
 /// Discards what this process writes to standard output.
-pub(crate) fn discard_output() -> io::Result<()> {
+pub fn discard_output() -> io::Result<()> {
     let null = std::fs::File::options().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(null).map_err(refused("dup2"))
 }
 
 /// Whether standard input is a socket.
-pub(crate) fn has_socket() -> bool {
+pub fn has_socket() -> bool {
     is_socket(io::stdin())
 }
 
 /// Whether the stream is a socket, and not a pipe.
-pub(crate) fn is_socket(stream: impl AsFd) -> bool {
+pub fn is_socket(stream: impl AsFd) -> bool {
     let stat = rustix::fs::fstat(stream);
     stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
 /// Whether both are handles of one socket.
-pub(crate) fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
+pub fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
     let name = |end: BorrowedFd<'_>| rustix::fs::fstat(end).map(|stat| (stat.st_dev, stat.st_ino));
     let one = one.as_fd();
     is_socket(one) && name(one).is_ok_and(|one| name(other.as_fd()) == Ok(one))
@@ -92,18 +92,18 @@ pub(crate) fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
 
 /// Whether the process `parent` made the pair of sockets that standard input belongs to, whether it
 /// still lives or not; as far as the system can say.
-pub(crate) fn is_made_by(parent: u32) -> bool {
+pub fn is_made_by(parent: u32) -> bool {
     peer(io::stdin()).map_or(true, |peer| peer.pid.cast_unsigned() == parent)
 }
 
 /// Whether this is a socket, of a pair that the process `parent` made.
-pub(crate) fn is_socket_of(stream: impl AsFd, parent: u32) -> bool {
+pub fn is_socket_of(stream: impl AsFd, parent: u32) -> bool {
     peer(stream).is_ok_and(|peer| peer.pid.cast_unsigned() == parent)
 }
 
 /// Whether this process was started by the process `parent`, which still lives. `None`: a filter
 /// refuses the call that would show it.
-pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
+pub fn is_child_of(parent: u32) -> Option<bool> {
     let known = std::os::unix::process::parent_id();
     // (The call has no errors of its own. That of a filter is a negative number, as no process
     // has.)
@@ -111,12 +111,12 @@ pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
 }
 
 /// Makes this process the leader of a group, which processes that it starts belong to.
-pub(crate) fn lead() {
+pub fn lead() {
     let _ = rustix::process::setpgid(None, None);
 }
 
 /// Disables core files.
-pub(crate) fn leave_no_core() {
+pub fn leave_no_core() {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
@@ -125,7 +125,7 @@ pub(crate) fn leave_no_core() {
 }
 
 /// Ends this process and the group that it leads.
-pub(crate) fn end_all() -> ! {
+pub fn end_all() -> ! {
     let own = rustix::process::getpid();
     if rustix::process::getpgrp() == own {
         let _ = rustix::process::kill_process_group(own, Signal::KILL);
@@ -135,22 +135,22 @@ pub(crate) fn end_all() -> ! {
 }
 
 /// Whether this process has its caller's rights: those of the user and of the group.
-pub(crate) fn has_callers_ids() -> bool {
+pub fn has_callers_ids() -> bool {
     getuid() == geteuid() && getgid() == getegid()
 }
 
 /// Reads bytes from a stream of pipes.
-pub(crate) fn read(pipe: impl AsFd, room: &mut [u8]) -> rustix::io::Result<usize> {
+pub fn read(pipe: impl AsFd, room: &mut [u8]) -> rustix::io::Result<usize> {
     rustix::io::read(pipe, room)
 }
 
 /// Writes some bytes to a stream of pipes.
-pub(crate) fn write(pipe: impl AsFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+pub fn write(pipe: impl AsFd, bytes: &[u8]) -> rustix::io::Result<usize> {
     rustix::io::write(pipe, bytes)
 }
 
 /// Ends this process at once, without running any more of its code.
-pub(crate) fn leave(code: c_int) -> ! {
+pub fn leave(code: c_int) -> ! {
     // SAFETY: H93: the call takes a number.
     unsafe { libc::_exit(code) }
 }
@@ -160,7 +160,7 @@ const MOST: usize = 4096;
 
 /// The descriptors that this process would pass on to a program that it executes now, except the
 /// three standard streams.
-pub(crate) fn handed_on() -> Vec<RawFd> {
+pub fn handed_on() -> Vec<RawFd> {
     let Ok(open) = std::fs::read_dir(DESCRIPTORS) else {
         return Vec::new();
     };
@@ -175,7 +175,7 @@ pub(crate) fn handed_on() -> Vec<RawFd> {
 /// when it started this process. Another descriptor without close-on-exec was opened by this
 /// process before this call (in a constructor of a C library); it cannot have one of these numbers,
 /// which were taken. Does nothing if there are other threads.
-pub(crate) fn close_inherited(handed_on: &[RawFd]) {
+pub fn close_inherited(handed_on: &[RawFd]) {
     if is_alone() != Some(true) {
         return;
     }
@@ -190,7 +190,7 @@ pub(crate) fn close_inherited(handed_on: &[RawFd]) {
 
 /// Duplicates the pipe or socket that came with `exec` under this number, or is standard input or
 /// output, to a number from `first` on.
-pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
+pub fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     if !is_stream(number) {
         return Err(rustix::io::Errno::BADF.into());
     }
@@ -201,7 +201,7 @@ pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
 
 /// Whether the descriptor came with `exec`, or is standard input or output, and is a pipe or a
 /// socket.
-pub(crate) fn is_stream(number: RawFd) -> bool {
+pub fn is_stream(number: RawFd) -> bool {
     // (`std` opens the three standard streams that are closed when the program begins.)
     if !matches!(number, 0 | 1) && !is_handed_on(number) {
         return false;

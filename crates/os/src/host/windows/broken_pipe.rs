@@ -3,14 +3,14 @@
 use rustix::io::Errno;
 
 /// Whether a write without a reader ends the process: never here.
-pub(crate) fn is_deadly() -> bool {
+pub fn is_deadly() -> bool {
     false
 }
 
 /// Has nothing to ignore on this system.
-pub(crate) fn ignore() {}
+pub fn ignore() {}
 
 /// Calls `write` and returns its result.
-pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+pub fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     write()
 }

@@ -1,6 +1,8 @@
 //! Functions that are called before `main`.
 
 /// Makes the C runtime call `$function` before `main`.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! constructor {
     ($function:path) => {
         // SAFETY: W9: the C runtime calls the functions of this section, which have this signature,
@@ -10,4 +12,4 @@ macro_rules! constructor {
         static CONSTRUCTOR: extern "C" fn() = $function;
     };
 }
-pub(crate) use constructor;
+pub use constructor;

@@ -33,7 +33,7 @@ pub(crate) fn may_be(_length: usize) -> io::Result<()> {
 }
 
 /// How many bytes the disk of this folder has free.
-pub(crate) fn free(folder: &Path) -> io::Result<u64> {
+pub fn free(folder: &Path) -> io::Result<u64> {
     let name: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
     let mut free = 0;
     // SAFETY: H42: the name ends with a zero, and the number is a local variable.

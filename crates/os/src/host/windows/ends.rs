@@ -6,36 +6,36 @@ use std::os::windows::io::AsHandle;
 use rustix::io::{Errno, Result};
 
 /// Whether the file is such an end of a pipe: never here.
-pub(crate) fn is_pipe(_end: impl AsHandle, _writes: bool) -> Result<bool> {
+pub fn is_pipe(_end: impl AsHandle, _writes: bool) -> Result<bool> {
     Ok(false)
 }
 
 /// Makes the end non-blocking: unsupported here.
-pub(crate) fn unblock(_end: impl AsHandle) -> Result<()> {
+pub fn unblock(_end: impl AsHandle) -> Result<()> {
     Err(Errno::OPNOTSUPP)
 }
 
 /// How many bytes can be read: none here.
-pub(crate) fn waiting(_end: impl AsHandle) -> u64 {
+pub fn waiting(_end: impl AsHandle) -> u64 {
     0
 }
 
 /// The length of the file: zero here.
-pub(crate) fn length(_file: impl AsHandle) -> u64 {
+pub fn length(_file: impl AsHandle) -> u64 {
     0
 }
 
 /// Reads from the end: unsupported here.
-pub(crate) fn read(_end: impl AsHandle, _bytes: &mut [u8]) -> Result<usize> {
+pub fn read(_end: impl AsHandle, _bytes: &mut [u8]) -> Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
 
 /// Writes to the end: unsupported here.
-pub(crate) fn write(_end: impl AsHandle, _bytes: &[u8]) -> Result<usize> {
+pub fn write(_end: impl AsHandle, _bytes: &[u8]) -> Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
 
 /// Reads from the file: unsupported here.
-pub(crate) fn append_at(_file: impl AsHandle, _bytes: &mut Vec<u8>, _offset: u64) -> Result<usize> {
+pub fn append_at(_file: impl AsHandle, _bytes: &mut Vec<u8>, _offset: u64) -> Result<usize> {
     Err(Errno::OPNOTSUPP)
 }

@@ -24,24 +24,24 @@ use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_
 use super::job::Job;
 
 /// The system call that starts a worker.
-pub(crate) const STARTS: &str = "CreateProcess";
+pub const STARTS: &str = "CreateProcess";
 
 /// What may forbid the start, and where the user finds the reason.
-pub(crate) const FORBIDS: &str = "its rights, a policy or a virus scanner may forbid it: look at the \
+pub const FORBIDS: &str = "its rights, a policy or a virus scanner may forbid it: look at the \
      system's event log and at the scanner's quarantine";
 
 /// What may end a process that has just been started, and where the user finds the reason.
-pub(crate) const ENDS: &str = "on the order of a policy or a virus scanner: look at the system's \
+pub const ENDS: &str = "on the order of a policy or a virus scanner: look at the system's \
     event log and at the scanner's quarantine";
 
 /// The job of a worker.
 #[derive(Debug)]
-pub(crate) struct Family(Job);
+pub struct Family(Job);
 
 /// Gives the child of `command` a process group of its own, which Ctrl-C does not reach. Where this
 /// process has no console (a service, or a program with windows) the child gets an invisible one:
 /// otherwise the system would open a window for it.
-pub(crate) fn prepare(command: &mut Command) {
+pub fn prepare(command: &mut Command) {
     // SAFETY: H79: the call takes nothing and returns a number.
     let invisible = match unsafe { GetConsoleCP() } {
         0 => CREATE_NO_WINDOW,
@@ -52,14 +52,14 @@ pub(crate) fn prepare(command: &mut Command) {
 
 impl Family {
     /// A job with a child that has just been started. `None`: the child has already ended.
-    pub(crate) fn of(child: &Child) -> io::Result<Option<Self>> {
+    pub fn of(child: &Child) -> io::Result<Option<Self>> {
         let job = Job::new()?;
         job.ends_with_us()?;
         Ok(job.take(child)?.then_some(Self(job)))
     }
 
     /// Ends the worker and everything that it started.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.0.kill();
     }
 }

@@ -4,19 +4,19 @@ use std::ffi::CStr;
 
 /// Whether this thread is the only one of its process: unknown, because the system runs threads of
 /// its own in every process.
-pub(crate) fn is_alone() -> Option<bool> {
+pub fn is_alone() -> Option<bool> {
     None
 }
 
 /// Whether the calling thread is the program's first: `std` gives only that thread this name.
-pub(crate) fn is_first_thread() -> bool {
+pub fn is_first_thread() -> bool {
     std::thread::current().name() == Some("main")
 }
 
 /// Whether the program has other rights than its caller: this system has no such programs.
-pub(crate) fn has_other_rights() -> bool {
+pub fn has_other_rights() -> bool {
     false
 }
 
 /// Sets the name that lists of processes show: here they always show the program's file.
-pub(crate) fn set_name(_name: &CStr) {}
+pub fn set_name(_name: &CStr) {}

@@ -1,19 +1,19 @@
 //! Windows: what works differently than on Unix systems.
 
-pub(crate) mod broken_pipe;
+pub mod broken_pipe;
 #[cfg(feature = "auto")]
-pub(crate) mod constructor;
-pub(crate) mod disk;
-pub(crate) mod ends;
-pub(crate) mod family;
-pub(crate) mod itself;
+pub mod constructor;
+pub mod disk;
+pub mod ends;
+pub mod family;
+pub mod itself;
 mod job;
-pub(crate) mod pe;
-pub(crate) mod private_memory;
-pub(crate) mod standard_streams;
-pub(crate) mod view;
-pub(crate) mod worker;
+pub mod pe;
+pub mod private_memory;
+pub mod standard_streams;
+pub mod view;
+pub mod worker;
 
-pub(crate) use pe as format;
+pub use pe as format;
 
-pub(crate) use super::portable::*;
+pub use super::portable::*;

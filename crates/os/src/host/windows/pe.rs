@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use windows_sys::Win32::System::LibraryLoader::GetModuleHandleW;
 
-use crate::process::host::image::{Headers, IN_LIBRARY};
+use crate::host::image::{Headers, IN_LIBRARY};
 
 /// Where the image says at what offset its PE headers begin.
 const OFFSET: usize = 0x3c;

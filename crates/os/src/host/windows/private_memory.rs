@@ -18,16 +18,17 @@ use super::job::Job;
 
 /// Reads how much memory this process uses.
 #[derive(Debug)]
-pub(crate) struct Meter(());
+pub struct Meter(());
 
 impl Meter {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A meter for this process.
+    pub fn new() -> io::Result<Self> {
         Ok(Self(()))
     }
 
     /// The bytes that only this process uses, and the bytes that are reserved for writing: the same
     /// number here.
-    pub(crate) fn read(&self) -> Option<(u64, u64)> {
+    pub fn read(&self) -> Option<(u64, u64)> {
         let mut counters = PROCESS_MEMORY_COUNTERS::default();
         let length = size_of_val(&counters) as u32;
         counters.cb = length;
@@ -49,7 +50,7 @@ static JOB: OnceLock<Job> = OnceLock::new();
 static ALLOWED: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// Limits how many bytes this process can commit: the allocator is refused the rest.
-pub(crate) fn allow(bytes: u64) -> io::Result<()> {
+pub fn allow(bytes: u64) -> io::Result<()> {
     let job = match JOB.get() {
         Some(job) => job,
         None => {
@@ -65,15 +66,15 @@ pub(crate) fn allow(bytes: u64) -> io::Result<()> {
 
 /// The limit that [`lift`] has lifted.
 #[derive(Debug)]
-pub(crate) struct Allowance(usize);
+pub struct Allowance(usize);
 
 /// Lifts the limit. `None`: there is none, or the system refuses.
-pub(crate) fn lift() -> Option<Allowance> {
+pub fn lift() -> Option<Allowance> {
     JOB.get()?.allow(None).ok()?;
     Some(Allowance(ALLOWED.load(Ordering::Relaxed)))
 }
 
 /// Sets the limit again that was lifted.
-pub(crate) fn restore(before: Allowance) {
+pub fn restore(before: Allowance) {
     let _ = JOB.get().map(|job| job.allow(Some(before.0)));
 }

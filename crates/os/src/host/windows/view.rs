@@ -18,7 +18,7 @@ use windows_sys::Win32::System::Memory::{
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
-use crate::process::host::mapping::Access;
+use crate::host::mapping::Access;
 use crate::sys::descriptor::BorrowedFile;
 
 /// A mapping may begin at multiples of this, which is larger than a page on this system.
@@ -33,11 +33,7 @@ pub(crate) fn page_size() -> usize {
 }
 
 /// Maps the `range` of `file` at a new address. The view lasts until it is [closed](close).
-pub(crate) fn open(
-    file: BorrowedFile<'_>,
-    range: Range<usize>,
-    access: Access,
-) -> io::Result<*mut u8> {
+pub fn open(file: BorrowedFile<'_>, range: Range<usize>, access: Access) -> io::Result<*mut u8> {
     let (protection, rights) = match access {
         Access::Write => (PAGE_READWRITE, FILE_MAP_READ | FILE_MAP_WRITE),
         Access::Read | Access::Fixed => (PAGE_READONLY, FILE_MAP_READ),
@@ -65,7 +61,7 @@ pub(crate) fn open(
 ///
 /// # Safety
 /// H22: `start` comes from [`open`], and no code uses the view any more.
-pub(crate) unsafe fn close(start: *mut u8, _length: usize) {
+pub unsafe fn close(start: *mut u8, _length: usize) {
     let view = MEMORY_MAPPED_VIEW_ADDRESS {
         Value: start.cast(),
     };

@@ -35,20 +35,20 @@ use crate::sys::child::KILLED;
 
 /// Removes a variable from the environment, so that processes that this one starts do not inherit
 /// it.
-pub(crate) fn forget_variable(name: &str) {
+pub fn forget_variable(name: &str) {
     // SAFETY: H71: the system guards the environment against other threads; no code here reads it
     // in another way.
     unsafe { std::env::remove_var(name) };
 }
 
 /// Unblocks all signals: this system has none.
-pub(crate) fn unblock_all_signals() {}
+pub fn unblock_all_signals() {}
 
 /// Restores the default actions of signals: this system has none.
-pub(crate) fn restore_interrupts() {}
+pub fn restore_interrupts() {}
 
 /// Ends this process at once, without running any more of its code.
-pub(crate) fn leave(code: u32) -> ! {
+pub fn leave(code: u32) -> ! {
     // SAFETY: H71: the pseudo-handle of this process need not be closed.
     let own = unsafe { GetCurrentProcess() };
     // SAFETY: H71.
@@ -58,25 +58,25 @@ pub(crate) fn leave(code: u32) -> ! {
 
 /// Ends this process. (The processes that it has started end when the parent closes the handle of
 /// their job.)
-pub(crate) fn end_all() -> ! {
+pub fn end_all() -> ! {
     leave(KILLED)
 }
 
 /// Which descriptors the parent has passed on: handles have no fixed numbers here, so none.
-pub(crate) fn handed_on() -> Vec<i32> {
+pub fn handed_on() -> Vec<i32> {
     Vec::new()
 }
 
 /// Closes what was inherited by accident: unknown here, so nothing.
-pub(crate) fn close_inherited(_handed_on: &[i32]) {}
+pub fn close_inherited(_handed_on: &[i32]) {}
 
 /// Duplicates one half of a stream that has two descriptors: no stream has two here.
-pub(crate) fn duplicate(_number: i32, _first: i32) -> io::Result<OwnedSocket> {
+pub fn duplicate(_number: i32, _first: i32) -> io::Result<OwnedSocket> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether the number is one half of a stream that has two descriptors: never here.
-pub(crate) fn is_stream(_number: i32) -> bool {
+pub fn is_stream(_number: i32) -> bool {
     false
 }
 
@@ -92,12 +92,12 @@ fn stream() -> io::Result<TcpStream> {
 }
 
 /// The stream that is standard input, as a duplicate that no child inherits.
-pub(crate) fn standard_input(_first: i32) -> io::Result<OwnedSocket> {
+pub fn standard_input(_first: i32) -> io::Result<OwnedSocket> {
     Ok(stream()?.into())
 }
 
 /// Replaces standard input by the null device.
-pub(crate) fn empty_standard_input() -> io::Result<()> {
+pub fn empty_standard_input() -> io::Result<()> {
     let null = File::open(crate::sys::stdio::NULL)?.into_raw_handle();
     // SAFETY: H72: the file is never closed.
     match unsafe { SetStdHandle(STD_INPUT_HANDLE, null) } {
@@ -107,43 +107,43 @@ pub(crate) fn empty_standard_input() -> io::Result<()> {
 }
 
 /// Makes standard output another handle of standard error: no stream is standard output here.
-pub(crate) fn join_output() -> io::Result<()> {
+pub fn join_output() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Discards what this process writes to standard output: its parent does that here.
-pub(crate) fn discard_output() -> io::Result<()> {
+pub fn discard_output() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether standard input is a connected socket.
-pub(crate) fn has_socket() -> bool {
+pub fn has_socket() -> bool {
     stream().is_ok_and(|socket| socket.peer_addr().is_ok())
 }
 
 /// Whether the stream is a socket, and not a pipe: always here.
-pub(crate) fn is_socket(_stream: impl AsSocket) -> bool {
+pub fn is_socket(_stream: impl AsSocket) -> bool {
     true
 }
 
 /// Whether both are handles of one socket: this system does not say.
-pub(crate) fn is_one_socket<T>(_one: &T, _other: &T) -> bool {
+pub fn is_one_socket<T>(_one: &T, _other: &T) -> bool {
     false
 }
 
 /// Whether this is a socket, of a pair that the process `parent` made: there are no pairs.
-pub(crate) fn is_socket_of<T>(_stream: &T, _parent: u32) -> bool {
+pub fn is_socket_of<T>(_stream: &T, _parent: u32) -> bool {
     false
 }
 
 /// Whether the process `parent` made the stream: this system cannot say, so always true.
-pub(crate) fn is_made_by(_parent: u32) -> bool {
+pub fn is_made_by(_parent: u32) -> bool {
     true
 }
 
 /// Whether this process was started by the process `parent`. `None`: the system does not say. (The
 /// stream shows whether that process still lives.)
-pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
+pub fn is_child_of(parent: u32) -> Option<bool> {
     let mut info = PROCESS_BASIC_INFORMATION::default();
     let length = size_of_val(&info) as u32;
     let (what, to) = (ProcessBasicInformation, (&raw mut info).cast());
@@ -155,11 +155,11 @@ pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
 }
 
 /// Makes this process the leader of a group: this system has jobs instead (`family`).
-pub(crate) fn lead() {}
+pub fn lead() {}
 
 /// A crash of this process, or of one that it starts, shows no dialog, which would wait for a user.
 /// (This system writes no core file unless the administrator asked for it.)
-pub(crate) fn leave_no_core() {
+pub fn leave_no_core() {
     // SAFETY: H71: the call takes and returns a number.
     let mode = unsafe { GetErrorMode() };
     let quiet = SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX;
@@ -168,16 +168,16 @@ pub(crate) fn leave_no_core() {
 }
 
 /// Whether this process has its caller's rights: there are no others here.
-pub(crate) fn has_callers_ids() -> bool {
+pub fn has_callers_ids() -> bool {
     true
 }
 
 /// Reads from a stream of pipes: no stream is one here.
-pub(crate) fn read(_pipe: impl AsSocket, _room: &mut [u8]) -> rustix::io::Result<usize> {
+pub fn read(_pipe: impl AsSocket, _room: &mut [u8]) -> rustix::io::Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
 
 /// Writes to a stream of pipes: no stream is one here.
-pub(crate) fn write(_pipe: impl AsSocket, _bytes: &[u8]) -> rustix::io::Result<usize> {
+pub fn write(_pipe: impl AsSocket, _bytes: &[u8]) -> rustix::io::Result<usize> {
     Err(Errno::OPNOTSUPP)
 }

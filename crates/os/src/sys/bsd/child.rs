@@ -25,18 +25,18 @@ use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::sys::bell::pipe;
 use crate::sys::poll::poll;
 
-pub(crate) use crate::sys::unix::child_id::*;
+pub use crate::sys::unix::child_id::*;
 
 /// The exit event may precede the status; how long and how often to retry.
 const MOMENT: Duration = Duration::from_millis(1);
 const MOMENTS: u32 = 50;
 
 /// The system calls that may be refused: the one that watches a child, and the one that signals it.
-pub(crate) const CALLS: [&str; 2] = ["kqueue", "kill"];
+pub const CALLS: [&str; 2] = ["kqueue", "kill"];
 
 /// A child process.
 #[derive(Debug)]
-pub(crate) struct Handle {
+pub struct Handle {
     end: OwnedFd,
     pid: Id,
     /// Its status was fetched through this handle.
@@ -46,7 +46,7 @@ pub(crate) struct Handle {
 impl Handle {
     /// A handle of the child with this number, whose status was not fetched yet. The error `SRCH`:
     /// the child does not exist, not even as a zombie.
-    pub(crate) fn open(pid: Id) -> Result<Self> {
+    pub fn open(pid: Id) -> Result<Self> {
         let end = match register(pid) {
             // Some systems return this for a zombie, too.
             Err(Errno::SRCH) => {
@@ -63,7 +63,7 @@ impl Handle {
     }
 
     /// The status of the child if it has ended, which releases its number; `None` while it runs.
-    pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
+    pub fn fetch(&self) -> Result<Option<ExitStatus>> {
         let mut status = fetch_by_id(&self.pid);
         for _ in 0..MOMENTS {
             if !matches!(status, Ok(None)) || !self.has_ended() {
@@ -83,7 +83,8 @@ impl Handle {
         poll(&mut fds, Some(&Timespec::default())) == Ok(1)
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    /// Sends the child a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         if self.gone.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -92,7 +93,7 @@ impl Handle {
 
     /// Whether its number, and that of the group that it leads, can be no other's: the child runs,
     /// or it has ended and no code has fetched its status.
-    pub(crate) fn has_its_number(&self) -> bool {
+    pub fn has_its_number(&self) -> bool {
         let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !self.gone.load(Ordering::Relaxed)
             && retry_on_intr(|| waitid(WaitId::Pid(self.pid), looks)).is_ok()
@@ -126,7 +127,7 @@ fn ended() -> Result<OwnedFd> {
 }
 
 /// The status of a child by its number; see [`Handle::fetch`].
-pub(crate) fn fetch_by_id(pid: &Id) -> Result<Option<ExitStatus>> {
+pub fn fetch_by_id(pid: &Id) -> Result<Option<ExitStatus>> {
     // (macOS's `waitid` does not report which signal has ended a process.)
     let status = retry_on_intr(|| waitpid(Some(*pid), WaitOptions::NOHANG))?;
     Ok(status.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))

@@ -21,22 +21,22 @@ use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent};
 use rustix::io::Errno;
 
 use crate::loom::Mutex;
-pub(crate) use crate::sys::unix::interest::refusal;
+pub use crate::sys::unix::interest::refusal;
 
 /// The events to watch: both directions. (Urgent data is not reported; see `transfer`.)
 const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// The system calls behind mio: the one that makes a poller, the one that makes its wake-up, the
 /// one that waits.
-pub(crate) const CALLS: [&str; 3] = ["kqueue", "kevent", "kevent"];
+pub const CALLS: [&str; 3] = ["kqueue", "kevent", "kevent"];
 
 /// The token of each number that is watched, or was when its descriptor was closed.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(Mutex<HashMap<RawFd, usize>>);
+pub struct Sources(Mutex<HashMap<RawFd, usize>>);
 
 impl Sources {
     /// Watches `fd` in the directions that it has, edge-triggered.
-    pub(crate) fn register(
+    pub fn register(
         &self,
         registry: &Registry,
         fd: BorrowedFd<'_>,
@@ -68,7 +68,7 @@ impl Sources {
     }
 
     /// Stops watching `fd`. It is not an error if `fd` was not watched.
-    pub(crate) fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
+    pub fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
         let mut watched = self.0.lock();
         if watched.remove(&fd.as_raw_fd()).is_some() {
             let _ = registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
@@ -77,7 +77,7 @@ impl Sources {
 
     /// Nothing to do: the kernel reports the next edge by itself.
     #[inline]
-    pub(crate) fn rearm(&self, _token: usize) {}
+    pub fn rearm(&self, _token: usize) {}
 }
 
 /// Whether the kernel still watches what `owner` has registered under this number.
@@ -93,7 +93,7 @@ fn is_watched(registry: &Registry, number: RawFd, owner: usize) -> bool {
 }
 
 /// Whether a regular file is worth a wait: here such a file only reports that it is ready.
-pub(crate) fn watches_file(_fd: BorrowedFd<'_>) -> io::Result<bool> {
+pub fn watches_file(_fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(false)
 }
 
@@ -101,10 +101,6 @@ pub(crate) fn watches_file(_fd: BorrowedFd<'_>) -> io::Result<bool> {
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Waits until something happens, at most for `timeout`. If nothing does, it may end after a day.
-pub(crate) fn wait(
-    poll: &mut Poll,
-    found: &mut Events,
-    timeout: Option<Duration>,
-) -> io::Result<()> {
+pub fn wait(poll: &mut Poll, found: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
     poll.poll(found, timeout.map(|timeout| timeout.min(LONGEST)))
 }

@@ -1,17 +1,17 @@
 //! macOS and FreeBSD: what works differently than on Linux.
 
 #[cfg(feature = "__descriptors")]
-pub(crate) mod child;
+pub mod child;
 #[cfg(feature = "event-loop")]
-pub(crate) mod interest;
+pub mod interest;
 #[cfg(feature = "__descriptors")]
-pub(crate) mod peer;
+pub mod peer;
 #[cfg(feature = "__descriptors")]
 pub(crate) mod reopen;
 #[cfg(feature = "__descriptors")]
-pub(crate) mod sockets;
+pub mod sockets;
 pub(crate) mod stack_end;
-pub(crate) mod thread_id;
+pub mod thread_id;
 
-pub(crate) use super::portable::*;
-pub(crate) use super::unix::*;
+pub use super::portable::*;
+pub use super::unix::*;

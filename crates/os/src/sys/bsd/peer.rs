@@ -14,17 +14,20 @@ use crate::sys::refused::refused;
 
 /// A process with its user and its group.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer {
-    pub(crate) pid: i32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub struct Peer {
+    /// Its number.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// The level of `getsockopt` for Unix sockets.
 const LOCAL: c_int = 0;
 
 /// The process that made the other end of `socket`.
-pub(crate) fn peer(socket: impl AsFd) -> io::Result<Peer> {
+pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
     let user = option::<xucred>(&socket, libc::LOCAL_PEERCRED)?;
     Ok(Peer {
         pid: pid(&socket, &user)?,

@@ -17,49 +17,49 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddr
 
 /// The flags of a write that neither waits nor raises `SIGPIPE`.
 #[cfg(target_os = "freebsd")]
-pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+pub const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// The flags of a write that does not wait. (An option that is set when the socket is made prevents
 /// `SIGPIPE`.)
 #[cfg(target_vendor = "apple")]
-pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT;
+pub const SEND: SendFlags = SendFlags::DONTWAIT;
 
 /// The flags of a write that raises no `SIGPIPE`.
 #[cfg(target_os = "freebsd")]
-pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
+pub const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
 /// The flags of a write that raises no `SIGPIPE`: none, because a socket option prevents it.
 #[cfg(target_vendor = "apple")]
-pub(crate) const QUIET: SendFlags = SendFlags::empty();
+pub const QUIET: SendFlags = SendFlags::empty();
 
 /// The flags of a read that does not wait.
-pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
+pub const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
 /// A second handle of a worker's end, so that the worker's death does not reset the connection.
 /// None needed: what a dead process wrote to a Unix socket can still be read.
-pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
+pub fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
     Ok(None)
 }
 
 /// One end of a stream.
-pub(crate) use std::os::unix::net::UnixStream as Stream;
+pub use std::os::unix::net::UnixStream as Stream;
 
 /// The event that the other end will send no more: `poll` has none here. (If that end is closed,
 /// `HUP` is reported in any case.)
-pub(crate) const ENDS: PollFlags = PollFlags::empty();
+pub const ENDS: PollFlags = PollFlags::empty();
 
 /// The socket as a standard stream of a child.
 #[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
-pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
+pub fn to_child(end: Stream) -> io::Result<OwnedFd> {
     Ok(end.into())
 }
 
 /// A socket of datagrams.
-pub(crate) use std::net::UdpSocket;
+pub use std::net::UdpSocket;
 
 /// A pair of stream sockets, the first of which never blocks: not every call here has a flag for
 /// that.
-pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
+pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
     let pair = UnixStream::pair()?;
     pair.0.set_nonblocking(true)?;
     for end in [&pair.0, &pair.1] {
@@ -70,31 +70,32 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
 
 /// Whether a short read means that the next one would block. Not on a TCP connection: the read may
 /// have stopped at urgent data, and no event would report the bytes behind it.
-pub(crate) const SHORT_READS_DRAIN: bool = false;
+pub const SHORT_READS_DRAIN: bool = false;
 
 /// A write to this socket raises no `SIGPIPE`. On macOS that is a setting of the socket, which is
 /// refused once both directions are shut. (A connection has it from a listener of `std`'s anyway.)
-pub(crate) fn quiet(_socket: impl AsFd) {
+pub fn quiet(_socket: impl AsFd) {
     #[cfg(target_vendor = "apple")]
     let _ = rustix::net::sockopt::set_socket_nosigpipe(_socket, true);
 }
 
 /// The call that accepts.
 #[cfg(target_os = "freebsd")]
-pub(crate) const ACCEPT: &str = "accept4";
+pub const ACCEPT: &str = "accept4";
+/// The call that accepts.
 #[cfg(target_vendor = "apple")]
-pub(crate) const ACCEPT: &str = "accept";
+pub const ACCEPT: &str = "accept";
 
 /// A connection, which does not block, and its other end's address. `None`: it has no name, or is
 /// gone already (macOS).
 #[cfg(target_os = "freebsd")]
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
+pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     rustix::net::acceptfrom_with(listener, FLAGS)
 }
 
 /// The same.
 #[cfg(target_vendor = "apple")]
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
+pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener)?;
     set_up(&socket)?;
     Ok((socket, peer))
@@ -102,16 +103,16 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<Socket
 
 /// A new stream socket of this family, which does not block.
 #[cfg(target_os = "freebsd")]
-pub(crate) fn stream(family: AddressFamily) -> Result<OwnedFd> {
+pub fn stream(family: AddressFamily) -> Result<OwnedFd> {
     rustix::net::socket_with(family, SocketType::STREAM, FLAGS, None)
 }
 
 /// What a socket that does not block says when it has begun to connect.
-pub(crate) const CONNECTS: Errno = Errno::INPROGRESS;
+pub const CONNECTS: Errno = Errno::INPROGRESS;
 
 /// A new stream socket of this family, which does not block.
 #[cfg(target_vendor = "apple")]
-pub(crate) fn stream(family: AddressFamily) -> Result<OwnedFd> {
+pub fn stream(family: AddressFamily) -> Result<OwnedFd> {
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     set_up(&socket)?;
     Ok(socket)
@@ -128,7 +129,7 @@ fn set_up(socket: &OwnedFd) -> Result<()> {
 }
 
 /// The address in the system's form. `None`: the socket has no name.
-pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
+pub fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
     let path = address.as_pathname();
     Ok(path.map(SocketAddrUnix::new).transpose()?)
 }

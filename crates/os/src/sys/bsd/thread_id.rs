@@ -6,7 +6,8 @@
 
 /// The number of the calling thread, as the system's own tools show it.
 #[cfg(target_vendor = "apple")]
-pub(crate) fn mine() -> u64 {
+#[inline]
+pub fn mine() -> u64 {
     let mut number = 0;
     // SAFETY: Y45: 0 stands for the calling thread, and the number is a local variable.
     unsafe { libc::pthread_threadid_np(0, &raw mut number) };
@@ -15,7 +16,8 @@ pub(crate) fn mine() -> u64 {
 
 /// The number of the calling thread, as the system's own tools show it.
 #[cfg(target_os = "freebsd")]
-pub(crate) fn mine() -> u64 {
+#[inline]
+pub fn mine() -> u64 {
     // SAFETY: Y45.
     let number = unsafe { libc::pthread_getthreadid_np() };
     u64::from(number.cast_unsigned())

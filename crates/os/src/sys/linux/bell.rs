@@ -9,33 +9,38 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::event::{EventfdFlags, eventfd};
 
 /// The system call that makes a bell.
-pub(crate) const CALL: &str = "eventfd2";
+pub const CALL: &str = "eventfd2";
 
 /// Readable from the first ring until it is silenced. Each ring is an edge.
 #[derive(Debug)]
-pub(crate) struct Bell(OwnedFd);
+pub struct Bell(OwnedFd);
 
 impl Bell {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A silent bell.
+    pub fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Self(eventfd(0, flags)?))
     }
 
-    pub(crate) fn ring(&self) {
+    /// Makes the bell readable.
+    #[inline]
+    pub fn ring(&self) {
         ring(self.0.as_fd());
     }
 
-    pub(crate) fn silence(&self) {
+    /// Takes all rings back.
+    #[inline]
+    pub fn silence(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
     /// The descriptor for [`ring`], valid while the bell exists.
-    pub(crate) fn ring_fd(&self) -> RawFd {
+    pub fn ring_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
     /// Another descriptor, on which every ring is an edge. It is never silenced; see [`make_room`].
-    pub(crate) fn listener(&self) -> io::Result<OwnedFd> {
+    pub fn listener(&self) -> io::Result<OwnedFd> {
         self.0.try_clone()
     }
 }
@@ -48,9 +53,10 @@ impl AsFd for Bell {
 
 /// Rings the bell with this [`ring_fd`](Bell::ring_fd). A signal handler may call this. (If the counter
 /// is full, the bell is ringing already.)
-pub(crate) fn ring(ring_fd: BorrowedFd<'_>) {
+#[inline]
+pub fn ring(ring_fd: BorrowedFd<'_>) {
     let _ = rustix::io::write(ring_fd, &1_u64.to_ne_bytes());
 }
 
 /// Nothing to do: the counter of a bell that is never silenced does not fill up.
-pub(crate) fn make_room(_listener: &OwnedFd) {}
+pub fn make_room(_listener: &OwnedFd) {}

@@ -13,36 +13,37 @@ use rustix::process::{
     PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
 };
 
-pub(crate) use crate::sys::unix::child_id::*;
+pub use crate::sys::unix::child_id::*;
 
 /// The system calls that a filter may refuse: the one that opens a pidfd, and the one that sends a
 /// signal.
-pub(crate) const CALLS: [&str; 2] = ["pidfd_open", "pidfd_send_signal"];
+pub const CALLS: [&str; 2] = ["pidfd_open", "pidfd_send_signal"];
 
 /// A child process.
 #[derive(Debug)]
-pub(crate) struct Handle(OwnedFd);
+pub struct Handle(OwnedFd);
 
 impl Handle {
     /// The handle of the child with this number, whose status was not fetched yet. The error
     /// `SRCH`: the child does not exist, not even as a zombie.
-    pub(crate) fn open(id: Id) -> Result<Self> {
+    pub fn open(id: Id) -> Result<Self> {
         pidfd_open(id, PidfdFlags::empty()).map(Self)
     }
 
     /// The status of the child if it has ended, which can be fetched only once; `None` while it
     /// runs.
-    pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
+    pub fn fetch(&self) -> Result<Option<ExitStatus>> {
         fetch(WaitId::PidFd(self.0.as_fd()))
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    /// Sends the child a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         pidfd_send_signal(&self.0, signal)
     }
 
     /// Whether its number, and that of the group that it leads, can be no other's: the child runs,
     /// or it has ended and no code has fetched its status.
-    pub(crate) fn has_its_number(&self) -> bool {
+    pub fn has_its_number(&self) -> bool {
         let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         retry_on_intr(|| waitid(WaitId::PidFd(self.0.as_fd()), looks)).is_ok()
     }
@@ -55,7 +56,7 @@ impl AsFd for Handle {
 }
 
 /// The status of a child by its number; see [`Handle::fetch`].
-pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
+pub fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
     fetch(WaitId::Pid(*id))
 }
 

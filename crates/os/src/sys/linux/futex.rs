@@ -6,11 +6,13 @@ use rustix::thread::futex::{self, Flags};
 
 /// Sleeps while `word` is `value`, until [`wake`] is called for it. It may also return for no
 /// reason: the caller looks again.
-pub(crate) fn wait(word: &AtomicU32, value: u32) {
+#[inline]
+pub fn wait(word: &AtomicU32, value: u32) {
     let _ = futex::wait(word, Flags::empty(), value, None);
 }
 
 /// Wakes up to `most` of those that sleep on `word`, in any process.
-pub(crate) fn wake(word: &AtomicU32, most: u32) {
+#[inline]
+pub fn wake(word: &AtomicU32, most: u32) {
     let _ = futex::wake(word, Flags::empty(), most);
 }

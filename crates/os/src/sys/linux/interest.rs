@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
-pub(crate) use crate::sys::unix::interest::refusal;
+pub use crate::sys::unix::interest::refusal;
 
 /// The resolution of mio's wait.
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -32,15 +32,15 @@ const INTERESTS: Interest = Interest::READABLE
 
 /// The system calls behind mio: the one that makes a poller, the one that makes its wake-up, the
 /// one that waits.
-pub(crate) const CALLS: [&str; 3] = ["epoll_create1", "eventfd2 or epoll_ctl", "epoll_wait"];
+pub const CALLS: [&str; 3] = ["epoll_create1", "eventfd2 or epoll_ctl", "epoll_wait"];
 
 /// Empty: the kernel remembers what is watched, and reports each edge.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(());
+pub struct Sources(());
 
 impl Sources {
     /// Watches `fd` in both directions, edge-triggered.
-    pub(crate) fn register(
+    pub fn register(
         &self,
         registry: &Registry,
         fd: BorrowedFd<'_>,
@@ -50,17 +50,17 @@ impl Sources {
     }
 
     /// Stops watching `fd`. It is not an error if `fd` was not watched.
-    pub(crate) fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
+    pub fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
         let _ = registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
     }
 
     /// Nothing to do: the kernel reports the next edge by itself.
     #[inline]
-    pub(crate) fn rearm(&self, _token: usize) {}
+    pub fn rearm(&self, _token: usize) {}
 }
 
 /// Whether the kernel can wait for this regular file, as for some of its own.
-pub(crate) fn watches_file(fd: BorrowedFd<'_>) -> io::Result<bool> {
+pub fn watches_file(fd: BorrowedFd<'_>) -> io::Result<bool> {
     // Only `epoll` refuses the others; `poll` calls them ready.
     let trial = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let nothing = epoll::EventFlags::empty();
@@ -73,11 +73,7 @@ pub(crate) fn watches_file(fd: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by less
 /// than a millisecond.
-pub(crate) fn wait(
-    poll: &mut Poll,
-    found: &mut Events,
-    timeout: Option<Duration>,
-) -> io::Result<()> {
+pub fn wait(poll: &mut Poll, found: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
     let timeout = match timeout {
         Some(short) if !short.is_zero() && short < MILLISECOND => {
             wait_exactly(poll, short)?;

@@ -5,24 +5,24 @@
 //! and `portable` fulfils them.
 
 #[cfg(not(trefoil_port))]
-pub(crate) mod bell;
+pub mod bell;
 #[cfg(feature = "__descriptors")]
-pub(crate) mod child;
+pub mod child;
 #[cfg(all(feature = "processes", not(any(loom, trefoil_port))))]
-pub(crate) mod futex;
+pub mod futex;
 #[cfg(feature = "event-loop")]
-pub(crate) mod interest;
+pub mod interest;
 #[cfg(feature = "__descriptors")]
-pub(crate) mod peer;
+pub mod peer;
 #[cfg(feature = "__descriptors")]
 pub(crate) mod reopen;
 #[cfg(feature = "__descriptors")]
-pub(crate) mod sockets;
+pub mod sockets;
 pub(crate) mod stack_end;
 #[cfg(feature = "threads")]
-pub(crate) mod thread_clock;
-pub(crate) mod thread_id;
+pub mod thread_clock;
+pub mod thread_id;
 
 #[cfg(trefoil_port)]
-pub(crate) use super::portable::*;
-pub(crate) use super::unix::*;
+pub use super::portable::*;
+pub use super::unix::*;

@@ -19,7 +19,7 @@ use crate::sys::refused::refused;
 
 /// The process that made the other end of `socket` (or both, if it is a pair), and its user and
 /// group.
-pub(crate) fn peer(socket: impl AsFd) -> io::Result<ucred> {
+pub fn peer(socket: impl AsFd) -> io::Result<ucred> {
     let mut peer = ucred {
         pid: 0,
         uid: 0,

@@ -15,68 +15,68 @@ use rustix::net::{
 };
 
 /// The flags of a write that neither waits nor raises `SIGPIPE`.
-pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+pub const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// The flags of a write that raises no `SIGPIPE`.
-pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
+pub const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
 /// The flags of a read that does not wait.
-pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
+pub const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
 /// A second handle of a worker's end, so that the worker's death does not reset the connection.
 /// None needed: what a dead process wrote to a Unix socket can still be read.
-pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
+pub fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
     Ok(None)
 }
 
 /// One end of a stream.
-pub(crate) use std::os::unix::net::UnixStream as Stream;
+pub use std::os::unix::net::UnixStream as Stream;
 
 /// The event that the other end will send no more.
-pub(crate) const ENDS: PollFlags = PollFlags::RDHUP;
+pub const ENDS: PollFlags = PollFlags::RDHUP;
 
 /// The socket as a standard stream of a child.
 #[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
-pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
+pub fn to_child(end: Stream) -> io::Result<OwnedFd> {
     Ok(end.into())
 }
 
 /// Of datagrams.
-pub(crate) use std::net::UdpSocket;
+pub use std::net::UdpSocket;
 
 /// A pair of stream sockets. The first may be non-blocking, because each call on it asks not to
 /// wait.
-pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
+pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
     UnixStream::pair()
 }
 
 /// Whether a short read means that the next one would block. It does, even on a TCP connection: if
 /// the read stopped at urgent data, the kernel has reported that.
-pub(crate) const SHORT_READS_DRAIN: bool = true;
+pub const SHORT_READS_DRAIN: bool = true;
 
 /// A write to this socket raises no `SIGPIPE`: [`SEND`] says so in each call.
 #[inline]
-pub(crate) fn quiet(_socket: impl AsFd) {}
+pub fn quiet(_socket: impl AsFd) {}
 
 /// The name of the system call that accepts a connection.
-pub(crate) const ACCEPT: &str = "accept4";
+pub const ACCEPT: &str = "accept4";
 
 /// A new connection, which does not block, and the address of its other end.
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
+pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
 }
 
 /// A new stream socket of this family, which is non-blocking.
-pub(crate) fn stream(family: AddressFamily) -> Result<OwnedFd> {
+pub fn stream(family: AddressFamily) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socket_with(family, SocketType::STREAM, flags, None)
 }
 
 /// What a socket that does not block says when it has begun to connect.
-pub(crate) const CONNECTS: Errno = Errno::INPROGRESS;
+pub const CONNECTS: Errno = Errno::INPROGRESS;
 
 /// The address in the system's form. `None`: the socket has no name.
-pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
+pub fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
     Ok(if let Some(path) = address.as_pathname() {
         Some(SocketAddrUnix::new(path)?)
     } else if let Some(name) = address.as_abstract_name() {

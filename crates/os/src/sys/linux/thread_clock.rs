@@ -25,25 +25,25 @@ const OF_THREAD: i32 = 6;
 
 /// The clock of one thread.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ThreadClock {
+pub struct ThreadClock {
     thread: i32,
 }
 
 impl ThreadClock {
     /// The clock of the calling thread.
-    pub(crate) fn mine() -> Option<Self> {
+    pub fn mine() -> Option<Self> {
         cfg!(all(target_os = "linux", not(any(loom, miri)))).then(|| Self {
             thread: thread_id::mine() as i32,
         })
     }
 
     /// How much processor time its thread has used. `None`: the thread has ended.
-    pub(crate) fn read(self) -> Option<Duration> {
+    pub fn read(self) -> Option<Duration> {
         clock::read(!self.thread << 3 | OF_THREAD)
     }
 
     /// Whether its thread is running, or would be if a processor were free. `None`: unknown.
-    pub(crate) fn wants_to_run(self) -> Option<bool> {
+    pub fn wants_to_run(self) -> Option<bool> {
         let file = format!("/proc/self/task/{}/stat", self.thread);
         let stat = std::fs::read_to_string(file).ok()?;
         // The state comes after the name, which is in parentheses and may contain parentheses.
@@ -53,7 +53,7 @@ impl ThreadClock {
 
     /// Whether a thread of this process other than the calling one wants to run. This reads the
     /// files of the threads until it finds one.
-    pub(crate) fn another_wants_to_run() -> bool {
+    pub fn another_wants_to_run() -> bool {
         let mine = Self::mine().map(|mine| mine.thread);
         let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
             return false;

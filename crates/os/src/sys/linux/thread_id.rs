@@ -4,7 +4,8 @@
 #![allow(unsafe_code)]
 
 /// The number of the calling thread, as the system's tools show it.
-pub(crate) fn mine() -> u64 {
+#[inline]
+pub fn mine() -> u64 {
     // SAFETY: Y31. (The C library has a function only since 2020.)
     let number = unsafe { libc::syscall(libc::SYS_gettid) };
     number as u64

@@ -21,7 +21,7 @@ use crate::loom::Mutex;
 const MANY: u64 = 1024;
 
 /// The system call that makes a bell.
-pub(crate) const CALL: &str = if cfg!(target_vendor = "apple") {
+pub const CALL: &str = if cfg!(target_vendor = "apple") {
     "pipe"
 } else {
     "pipe2"
@@ -30,33 +30,38 @@ pub(crate) const CALL: &str = if cfg!(target_vendor = "apple") {
 /// A pipe that becomes readable when it is rung, and stays so until it is silenced. Each ring is an
 /// edge.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub struct Bell {
     heard: OwnedFd,
     rung: OwnedFd,
 }
 
 impl Bell {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A silent bell.
+    pub fn new() -> io::Result<Self> {
         let (heard, rung) = pipe()?;
         Ok(Self { heard, rung })
     }
 
-    pub(crate) fn ring(&self) {
+    /// Makes the bell readable.
+    #[inline]
+    pub fn ring(&self) {
         ring(self.rung.as_fd());
     }
 
-    pub(crate) fn silence(&self) {
+    /// Takes all rings back.
+    #[inline]
+    pub fn silence(&self) {
         while rustix::io::read(&self.heard, &mut [0; 512]).is_ok_and(|count| count == 512) {}
     }
 
     /// The descriptor that [`ring`] writes to. It is valid while the bell exists.
-    pub(crate) fn ring_fd(&self) -> RawFd {
+    pub fn ring_fd(&self) -> RawFd {
         self.rung.as_raw_fd()
     }
 
     /// Another descriptor on which every ring is an edge. It must not be silenced; see
     /// [`make_room`].
-    pub(crate) fn listener(&self) -> io::Result<OwnedFd> {
+    pub fn listener(&self) -> io::Result<OwnedFd> {
         self.heard.try_clone()
     }
 }
@@ -69,14 +74,14 @@ impl AsFd for Bell {
 
 /// A pipe that does not block, and that no other program gets.
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     use rustix::pipe::{PipeFlags, pipe_with};
     pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
 }
 
 /// The same, except that a program which another thread starts at this moment may get it.
 #[cfg(target_vendor = "apple")]
-pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe()?;
     for end in [&read, &write] {
         rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
@@ -87,12 +92,13 @@ pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 
 /// Rings a bell by its [`ring_fd`](Bell::ring_fd). A signal handler may call this. (A full pipe is
 /// ringing already, so an error needs nothing.)
-pub(crate) fn ring(ring_fd: BorrowedFd<'_>) {
+#[inline]
+pub fn ring(ring_fd: BorrowedFd<'_>) {
     let _ = rustix::io::write(ring_fd, &1_u64.to_ne_bytes());
 }
 
 /// Shortens a bell that is never silenced, so that it has room for more rings.
-pub(crate) fn make_room(listener: &OwnedFd) {
+pub fn make_room(listener: &OwnedFd) {
     /// Only one thread reads at a time: two could empty the pipe.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock();

@@ -8,7 +8,7 @@ static SLEEPERS: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 
 /// Sleeps while `word` is `value`, until [`wake`] is called. It may also return for no reason: the
 /// caller looks again.
-pub(crate) fn wait(word: &AtomicU32, value: u32) {
+pub fn wait(word: &AtomicU32, value: u32) {
     let guard = SLEEPERS.0.lock();
     if word.load(Ordering::SeqCst) == value {
         drop(SLEEPERS.1.wait(guard));
@@ -16,7 +16,7 @@ pub(crate) fn wait(word: &AtomicU32, value: u32) {
 }
 
 /// Wakes those that sleep. `word` has been changed before.
-pub(crate) fn wake(_word: &AtomicU32, _most: u32) {
+pub fn wake(_word: &AtomicU32, _most: u32) {
     drop(SLEEPERS.0.lock());
     SLEEPERS.1.notify_all();
 }

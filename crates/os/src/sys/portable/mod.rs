@@ -1,9 +1,9 @@
 //! Duties that need nothing special of the system. With `--cfg trefoil_port`, Linux uses them, too.
 
 #[cfg(unix)]
-pub(crate) mod bell;
+pub mod bell;
 #[cfg(all(feature = "processes", not(loom)))]
-pub(crate) mod futex;
+pub mod futex;
 #[cfg(not(target_os = "linux"))]
 #[cfg(feature = "threads")]
-pub(crate) mod thread_clock;
+pub mod thread_clock;

@@ -21,17 +21,20 @@ const SHARED: clockid_t = libc::CLOCK_UPTIME_RAW;
 const SHARED: clockid_t = libc::CLOCK_MONOTONIC;
 
 /// The time since a moment that is the same in every process.
-pub(crate) fn monotonic() -> Duration {
+#[inline]
+pub fn monotonic() -> Duration {
     read(SHARED).unwrap_or_default()
 }
 
 /// The processor time of this process.
-pub(crate) fn of_process() -> Duration {
+#[inline]
+pub fn of_process() -> Duration {
     read(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
 }
 
 /// The time on the clock with this number. `None`: there is none.
-pub(crate) fn read(clock: clockid_t) -> Option<Duration> {
+#[inline]
+pub fn read(clock: clockid_t) -> Option<Duration> {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

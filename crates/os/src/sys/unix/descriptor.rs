@@ -1,9 +1,10 @@
 //! Traits and macros by which a type gives access to its descriptor.
 
-pub(crate) use std::os::fd::{BorrowedFd as BorrowedFile, OwnedFd as OwnedFile};
+pub use std::os::fd::{BorrowedFd as BorrowedFile, OwnedFd as OwnedFile};
 
 /// A value that has a file descriptor, which may be a memory file's.
-pub(crate) trait AsFile {
+pub trait AsFile {
+    /// Its descriptor.
     fn as_file(&self) -> BorrowedFile<'_>;
 }
 
@@ -14,11 +15,14 @@ impl<T: std::os::fd::AsFd> AsFile for T {
 }
 
 /// The descriptor in a type for calls that send or wait: the same here.
-pub(crate) fn waitable(file: BorrowedFile<'_>) -> BorrowedFile<'_> {
+#[inline]
+pub fn waitable(file: BorrowedFile<'_>) -> BorrowedFile<'_> {
     file
 }
 
 /// Implements `AsFd` and `AsRawFd`.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::fd::AsFd for $type {
@@ -38,13 +42,13 @@ macro_rules! descriptor {
         }
     };
 }
-pub(crate) use descriptor;
+pub use descriptor;
 
 /// Implements the traits for our end of a pipe to a child.
-pub(crate) use descriptor as pipe_descriptor;
+pub use descriptor as pipe_descriptor;
 
 /// Implements the traits for a descriptor of any kind.
-pub(crate) use descriptor as any_descriptor;
+pub use descriptor as any_descriptor;
 
 /// Implements the traits for a file, which is no special kind here.
-pub(crate) use descriptor as file_descriptor;
+pub use descriptor as file_descriptor;

@@ -11,34 +11,35 @@ use rustix::process::Resource;
 use crate::sys::limits;
 
 /// Reads bytes at the file's current position.
-pub(crate) fn read(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
+pub fn read(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| {
         rustix::io::read(file, &mut *bytes)
     })?)
 }
 
 /// Writes all bytes at `offset`.
-pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)
 }
 
-pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
+/// Makes `link` a symbolic link to `original`.
+pub fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(original, link)
 }
 
 /// What distinguishes two files at the same path.
-pub(crate) fn numbers(file: &Metadata) -> [u64; 5] {
+pub fn numbers(file: &Metadata) -> [u64; 5] {
     let (seconds, nanos) = (file.mtime() as u64, file.mtime_nsec() as u64);
     [file.dev(), file.ino(), file.size(), seconds, nanos]
 }
 
 /// The length of the file.
-pub(crate) fn length(file: impl AsFd) -> io::Result<u64> {
+pub fn length(file: impl AsFd) -> io::Result<u64> {
     Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
 }
 
 /// How many descriptors this process may have open.
-pub(crate) fn most_open() -> usize {
+pub fn most_open() -> usize {
     let limit = limits::limit(Resource::Nofile).ok();
     let most = limit.and_then(|limit| limit.current);
     most.map_or(usize::MAX, |most| {
@@ -49,7 +50,7 @@ pub(crate) fn most_open() -> usize {
 /// Identifies the file behind a descriptor, as long as it is open anywhere: its device and its
 /// inode number.
 #[allow(clippy::unnecessary_cast)] // other systems have narrower or signed numbers
-pub(crate) fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
+pub fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::fstat(file)?;
     Ok((stat.st_dev as u64, stat.st_ino as u64))
 }

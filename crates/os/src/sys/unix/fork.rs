@@ -16,7 +16,7 @@
 //! A [`PerProcess`] is a table with a place for each generation, so that a child does not use its
 //! parent's place, which may have been half initialized at the fork. The table is small, because
 //! generations count forks *inside of* forks, not children of one parent. A process that
-//! is [`PLACES`] forks below another uses that one's place, and may find a value there whose
+//! is `PLACES` forks below another uses that one's place, and may find a value there whose
 //! threads it does not have: so long a chain of forks is not supported.
 //!
 //! A child made by the bare system call, without the C library, is not noticed.
@@ -38,12 +38,12 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// How many forks there were between the first process that called [`register_handler`] and this
 /// one.
 #[inline]
-pub(crate) fn generation() -> u32 {
+pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
 /// Makes [`generation`] distinguish children that are forked from now on.
-pub(crate) fn register_handler() {
+pub fn register_handler() {
     // A second thread may continue before the first has registered the handler.
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     if !REGISTERED.load(Ordering::Relaxed) && !REGISTERED.swap(true, Ordering::Relaxed) {
@@ -56,7 +56,7 @@ extern "C" fn count() {
 }
 
 /// Makes `fork` call `handler` in each child, on its one thread, before it returns (Y30).
-pub(crate) fn in_child(handler: extern "C" fn()) {
+pub fn in_child(handler: extern "C" fn()) {
     // SAFETY: Y30: the handler is a safe function of this program, which is never unloaded. If
     // there is no memory to note it, children go unnoticed.
     let _ = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
@@ -66,22 +66,24 @@ pub(crate) fn in_child(handler: extern "C" fn()) {
 const PLACES: usize = 32;
 
 /// A value that each process makes once for itself, a forked child included.
-pub(crate) struct PerProcess<T>([OnceLock<T>; PLACES]);
+#[derive(Debug)]
+pub struct PerProcess<T>([OnceLock<T>; PLACES]);
 
 impl<T> PerProcess<T> {
-    pub(crate) const fn new() -> Self {
+    /// A value that is not made yet.
+    pub const fn new() -> Self {
         Self([const { OnceLock::new() }; PLACES])
     }
 
     /// The value of this process, if it was made.
     #[inline]
-    pub(crate) fn get(&self) -> Option<&T> {
+    pub fn get(&self) -> Option<&T> {
         self.place().get()
     }
 
     /// The value of this process. If it was not made yet, one thread makes it now.
     #[inline]
-    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         let place = self.place();
         match place.get() {
             Some(made) => made,

@@ -15,7 +15,7 @@ impl AsFd for Poller {
 }
 
 /// Why a descriptor cannot be watched: the rest of a sentence that begins with its number.
-pub(crate) fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)> {
+pub fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)> {
     match Errno::from_io_error(error) {
         Some(Errno::EXIST) => Some((
             io::ErrorKind::AlreadyExists,

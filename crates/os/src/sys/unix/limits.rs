@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::sys::refused::refused;
 
 /// The limits of `resource`.
-pub(crate) fn limit(resource: Resource) -> io::Result<Rlimit> {
+pub fn limit(resource: Resource) -> io::Result<Rlimit> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -12,32 +12,32 @@ use std::process::Stdio;
 use rustix::io::ioctl_fionbio;
 
 /// Whether the end is a socket.
-pub(crate) const IS_SOCKET: bool = false;
+pub const IS_SOCKET: bool = false;
 
 /// Our end of a pipe.
 #[derive(Debug)]
-pub(crate) struct PipeEnd(File);
+pub struct PipeEnd(File);
 
 impl PipeEnd {
     /// The read end of a pipe to which a child writes.
-    pub(crate) fn reader(end: impl Into<OwnedFd>) -> io::Result<Self> {
+    pub fn reader(end: impl Into<OwnedFd>) -> io::Result<Self> {
         let end = end.into();
         ioctl_fionbio(&end, true)?;
         Ok(Self(end.into()))
     }
 
     /// The write end of a pipe from which a child reads.
-    pub(crate) fn writer(end: impl Into<OwnedFd>) -> io::Result<Self> {
+    pub fn writer(end: impl Into<OwnedFd>) -> io::Result<Self> {
         Self::reader(end)
     }
 
     /// How many bytes can be read.
-    pub(crate) fn waiting(&self) -> u64 {
+    pub fn waiting(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.0).unwrap_or(0)
     }
 
     /// This end as the standard stream of another child: blocking, as most programs expect.
-    pub(crate) fn to_stdio(&self) -> io::Result<Stdio> {
+    pub fn to_stdio(&self) -> io::Result<Stdio> {
         let fd = self.0.as_fd().try_clone_to_owned()?;
         ioctl_fionbio(&fd, false)?;
         Ok(fd.into())
@@ -45,7 +45,7 @@ impl PipeEnd {
 }
 
 /// A pipe for the output of a worker: our end, and the worker's.
-pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
+pub fn pair() -> io::Result<(PipeEnd, Stdio)> {
     let (ours, theirs) = io::pipe()?;
     Ok((PipeEnd::reader(ours)?, theirs.into()))
 }

@@ -20,7 +20,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// As `rustix::event::poll`.
-pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
+#[inline]
+pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
     match rustix::event::poll(fds, timeout) {
         Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => old(fds, timeout),
         result => result,
@@ -29,7 +30,7 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result
 
 /// For threads that can only wait: it returns no errors, and does not spin because of one. It may
 /// return early.
-pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
+pub fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
     // A wait of years is too long for the older call, and so for macOS, which has no other.
     let limit = timeout.and_then(|timeout| Timespec::try_from(timeout.min(DAY)).ok());
     let known = match poll(fds, limit.as_ref()) {

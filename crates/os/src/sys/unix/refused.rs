@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 /// The error of `call`; if the system refuses such calls (rights, a filter, an old kernel), it
 /// names the call.
-pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
+pub fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();
         match error.raw_os_error() {
@@ -19,7 +19,7 @@ pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) 
 }
 
 /// Whether there are no descriptors, or no memory for one, or the system refuses the call.
-pub(crate) fn is_shortage(error: &io::Error) -> bool {
+pub fn is_shortage(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
@@ -28,16 +28,19 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
 }
 
 /// Whether the system has no room for what was sent. No event reports when it has room again.
-pub(crate) fn is_crowded(error: Errno) -> bool {
+#[inline]
+pub fn is_crowded(error: Errno) -> bool {
     matches!(error, Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM)
 }
 
 /// Whether the other end is closed.
-pub(crate) fn is_gone(error: Errno) -> bool {
+#[inline]
+pub fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::PIPE | Errno::CONNRESET)
 }
 
 /// Whether the system refuses such calls altogether.
-pub(crate) fn is_refusal(error: Errno) -> bool {
+#[inline]
+pub fn is_refusal(error: Errno) -> bool {
     matches!(error, Errno::PERM | Errno::ACCESS | Errno::NOSYS)
 }

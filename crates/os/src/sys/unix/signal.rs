@@ -63,7 +63,7 @@ struct Slot {
 }
 
 /// The number of Ctrl-C's signal.
-pub(crate) const INT: c_int = libc::SIGINT;
+pub const INT: c_int = libc::SIGINT;
 
 /// One more than the highest number of a signal: 64 on Linux, 128 on FreeBSD.
 const SIGNALS: usize = 129;
@@ -110,14 +110,15 @@ struct Entry {
 
 /// A subscription to one signal, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Subscription {
+pub struct Subscription {
     signum: c_int,
     bell: OwnedFd,
     seen: AtomicU64,
 }
 
 impl Subscription {
-    pub(crate) fn new(signum: c_int) -> io::Result<Self> {
+    /// Subscribes to the signal with this number.
+    pub fn new(signum: c_int) -> io::Result<Self> {
         Self::subscribe(signum).map_err(|error| match error.kind() {
             kind @ io::ErrorKind::InvalidInput => {
                 let what = format!("signal {signum} cannot be waited for: {error}");
@@ -170,7 +171,7 @@ impl Subscription {
     }
 
     /// Whether the signal has come since the last call.
-    pub(crate) fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         let count = SLOTS[self.signum as usize].count.load(SeqCst);
         let come = self.seen.swap(count, SeqCst) != count;
         if come {

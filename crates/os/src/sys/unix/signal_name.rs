@@ -30,12 +30,12 @@ const NAMES: &[(i32, &str)] = &[
 ];
 
 /// The name of a signal that has ended a process, as the manual writes it.
-pub(crate) fn signal_name(signal: i32) -> Option<String> {
+pub fn signal_name(signal: i32) -> Option<String> {
     let (_, name) = NAMES.iter().find(|(number, _)| *number == signal)?;
     Some((*name).to_owned())
 }
 
 /// The meaning of an exit code that the system has set: Unix has none.
-pub(crate) fn code_name(_code: i32) -> Option<String> {
+pub fn code_name(_code: i32) -> Option<String> {
     None
 }

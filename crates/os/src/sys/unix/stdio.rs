@@ -18,7 +18,8 @@ use super::poll::poll;
 use crate::sys::reopen::reopen;
 
 /// How a standard stream is used.
-pub(crate) enum StandardStream {
+#[derive(Debug)]
+pub enum StandardStream {
     /// The stream can be polled. `true`: it is a socket.
     Polled(OwnedFd, bool),
     /// Each call may block.
@@ -26,7 +27,7 @@ pub(crate) enum StandardStream {
 }
 
 /// Opens standard input (0), output (1) or error (2).
-pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
+pub fn open(number: u8) -> io::Result<StandardStream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let (fd, access, name) = match number {
         0 => (input.as_fd(), OFlags::RDONLY, "input"),
@@ -61,15 +62,15 @@ pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
 }
 
 /// The null device.
-pub(crate) const NULL: &str = "/dev/null";
+pub const NULL: &str = "/dev/null";
 
 /// What to wait for until standard error has room, and the event to wait for.
-pub(crate) fn waits_for_room() -> Option<(io::Stderr, PollFlags)> {
+pub fn waits_for_room() -> Option<(io::Stderr, PollFlags)> {
     Some((io::stderr(), PollFlags::OUT))
 }
 
 /// Waits until standard error takes a page without blocking; `false`: not within `limit`.
-pub(crate) fn has_room(limit: Duration) -> bool {
+pub fn has_room(limit: Duration) -> bool {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
     let limit = Timespec::try_from(limit).ok();
@@ -77,7 +78,7 @@ pub(crate) fn has_room(limit: Duration) -> bool {
 }
 
 /// Writes some bytes to standard error. (0: it was interrupted.)
-pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
+pub fn complain(words: &[u8]) -> io::Result<usize> {
     match rustix::io::write(io::stderr(), words) {
         Err(Errno::INTR | Errno::AGAIN) => Ok(0),
         written => Ok(written?),
@@ -86,14 +87,14 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
 
 /// Waits until everything that was written has been taken. Here it is in a pipe already, which is
 /// enough.
-pub(crate) fn settle(_limit: Duration) {}
+pub fn settle(_limit: Duration) {}
 
 /// How many bytes wait to be read in standard error, which is a pipe.
-pub(crate) fn complaints() -> u64 {
+pub fn complaints() -> u64 {
     rustix::io::ioctl_fionread(io::stderr()).unwrap_or(0)
 }
 
 /// The null device, open for writing.
-pub(crate) fn null() -> io::Result<File> {
+pub fn null() -> io::Result<File> {
     File::options().write(true).open(NULL)
 }

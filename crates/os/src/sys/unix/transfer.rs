@@ -14,7 +14,7 @@ use crate::sys::sockets::SEND;
 
 /// Reads into one buffer.
 #[inline]
-pub(crate) fn receive<B: Buffer<u8>>(
+pub fn receive<B: Buffer<u8>>(
     from: BorrowedFd<'_>,
     is_socket: bool,
     buffer: B,
@@ -27,20 +27,14 @@ pub(crate) fn receive<B: Buffer<u8>>(
 }
 
 /// Reads into several buffers, one after the other.
-pub(crate) fn receive_several(
-    from: BorrowedFd<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-) -> Result<usize> {
+#[inline]
+pub fn receive_several(from: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
     readv(from, buffers)
 }
 
 /// Writes these slices, one after the other.
 #[inline]
-pub(crate) fn transmit(
-    to: BorrowedFd<'_>,
-    is_socket: bool,
-    slices: &[IoSlice<'_>],
-) -> Result<usize> {
+pub fn transmit(to: BorrowedFd<'_>, is_socket: bool, slices: &[IoSlice<'_>]) -> Result<usize> {
     match slices {
         [bytes] if is_socket => send(to, bytes, SEND),
         [bytes] => write(to, bytes),

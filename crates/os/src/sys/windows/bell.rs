@@ -8,15 +8,16 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 
 /// The system call that makes a bell.
-pub(crate) const CALL: &str = "socket";
+pub const CALL: &str = "socket";
 
 /// A socket that becomes readable when it is rung, and stays so until it is silenced. Each ring is
 /// an edge.
 #[derive(Debug)]
-pub(crate) struct Bell(UdpSocket);
+pub struct Bell(UdpSocket);
 
 impl Bell {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A silent bell.
+    pub fn new() -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(socket.local_addr()?)?;
         socket.set_nonblocking(true)?;
@@ -25,11 +26,14 @@ impl Bell {
 
     /// Makes the bell readable. (A send that fails for want of room needs nothing: the bell is
     /// already ringing.)
-    pub(crate) fn ring(&self) {
+    #[inline]
+    pub fn ring(&self) {
         let _ = self.0.send(&[1]);
     }
 
-    pub(crate) fn silence(&self) {
+    /// Takes all rings back.
+    #[inline]
+    pub fn silence(&self) {
         while self.0.recv(&mut [0; 8]).is_ok() {}
     }
 }

@@ -40,47 +40,48 @@ use windows_sys::Win32::System::Threading::{
 use super::bell::Bell;
 
 /// The system calls that may be refused: the one that watches a child, and the one that ends it.
-pub(crate) const CALLS: [&str; 2] = ["RegisterWaitForSingleObject", "TerminateProcess"];
+pub const CALLS: [&str; 2] = ["RegisterWaitForSingleObject", "TerminateProcess"];
 
 /// The exit status of a child that was killed, the same that `std` uses.
 pub(crate) const KILLED: u32 = 1;
 
 /// The error of calls on children.
-pub(crate) type Error = io::Error;
+pub type Error = io::Error;
 
 /// Whether neither the child nor its status exists any more: never, while its handle is open.
-pub(crate) fn is_gone(_error: &Error) -> bool {
+pub fn is_gone(_error: &Error) -> bool {
     false
 }
 
 /// Whether the child has ended and other code has fetched its status: never here.
-pub(crate) fn is_lost(_error: &Error) -> bool {
+pub fn is_lost(_error: &Error) -> bool {
     false
 }
 
 /// What can be sent to a process. This system can only end it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Signal;
+pub struct Signal;
 
 impl Signal {
-    pub(crate) const KILL: Self = Self;
+    /// Ends the process.
+    pub const KILL: Self = Self;
     /// Ends the process as `KILL` does: this system cannot ask it to end.
-    pub(crate) const TERM: Self = Self;
+    pub const TERM: Self = Self;
 }
 
 /// The number of the signal that ended the process: this system has none.
-pub(crate) fn signal_of(_status: ExitStatus) -> Option<i32> {
+pub fn signal_of(_status: ExitStatus) -> Option<i32> {
     None
 }
 
 /// Whether the process ended itself, as the allocator does when there is no memory. (`abort` ends a
 /// process with `STATUS_STACK_BUFFER_OVERRUN`.)
-pub(crate) fn is_abort(code: Option<i32>, _signal: Option<i32>) -> bool {
+pub fn is_abort(code: Option<i32>, _signal: Option<i32>) -> bool {
     code.is_some_and(|code| [STATUS_STACK_BUFFER_OVERRUN, STATUS_FATAL_APP_EXIT].contains(&code))
 }
 
 /// Whether the system may have ended the process because a policy or a virus scanner forbids it.
-pub(crate) fn is_unwanted(code: Option<i32>, _signal: Option<i32>) -> bool {
+pub fn is_unwanted(code: Option<i32>, _signal: Option<i32>) -> bool {
     const REASONS: [i32; 4] = [
         STATUS_ACCESS_DENIED,
         STATUS_INVALID_IMAGE_HASH,
@@ -92,46 +93,48 @@ pub(crate) fn is_unwanted(code: Option<i32>, _signal: Option<i32>) -> bool {
 
 /// The handle of a child, which names it.
 #[derive(Debug, Clone)]
-pub(crate) struct Id(Arc<OwnedHandle>);
+pub struct Id(Arc<OwnedHandle>);
 
 impl Id {
     /// The name of the process with this number: `None`, for a number is not enough here.
-    pub(crate) fn from_raw(_number: i32) -> Option<Self> {
+    pub fn from_raw(_number: i32) -> Option<Self> {
         None
     }
 }
 
 /// The name of a child that `std` has started.
-pub(crate) fn id(child: &std::process::Child) -> Result<Id> {
+pub fn id(child: &std::process::Child) -> Result<Id> {
     let handle = child.as_handle().try_clone_to_owned()?;
     Ok(Id(Arc::new(handle)))
 }
 
 /// A child process.
 #[derive(Debug)]
-pub(crate) struct Handle {
+pub struct Handle {
     /// Dropped before the handle that it waits for.
     end: End,
     id: Id,
 }
 
 impl Handle {
-    pub(crate) fn open(id: Id) -> Result<Self> {
+    /// A handle of the child, which has not been reaped.
+    pub fn open(id: Id) -> Result<Self> {
         let end = End::of(&id)?;
         Ok(Self { end, id })
     }
 
     /// The status of the child if it has ended; `None` while it runs.
-    pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
+    pub fn fetch(&self) -> Result<Option<ExitStatus>> {
         fetch_by_id(&self.id)
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    /// Ends the child.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         signal_by_id(&self.id, signal)
     }
 
     /// Always: what stands for the child and its job here are handles, and no numbers.
-    pub(crate) fn has_its_number(&self) -> bool {
+    pub fn has_its_number(&self) -> bool {
         true
     }
 }
@@ -143,7 +146,7 @@ impl AsSocket for Handle {
 }
 
 /// The status of a child by its name; see [`Handle::fetch`].
-pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
+pub fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
     // SAFETY: Y63.
     match unsafe { WaitForSingleObject(id.0.as_raw_handle(), 0) } {
         WAIT_OBJECT_0 => {}
@@ -160,7 +163,7 @@ pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
 
 /// Ends a child by its name; see [`Handle::signal`]. For a child that has ended this is not an
 /// error.
-pub(crate) fn signal_by_id(id: &Id, _signal: Signal) -> Result<()> {
+pub fn signal_by_id(id: &Id, _signal: Signal) -> Result<()> {
     // SAFETY: Y63.
     if unsafe { TerminateProcess(id.0.as_raw_handle(), KILLED) } != 0 {
         return Ok(());

@@ -4,12 +4,13 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The processor time of this process: unknown here, so zero.
-pub(crate) fn of_process() -> Duration {
+pub fn of_process() -> Duration {
     Duration::ZERO
 }
 
 /// The time since the first call of this function.
-pub(crate) fn monotonic() -> Duration {
+#[inline]
+pub fn monotonic() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }

@@ -5,10 +5,11 @@
 #![allow(unsafe_code)]
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedSocket};
-pub(crate) use std::os::windows::io::{BorrowedHandle as BorrowedFile, OwnedHandle as OwnedFile};
+pub use std::os::windows::io::{BorrowedHandle as BorrowedFile, OwnedHandle as OwnedFile};
 
 /// A value that has a file, which may be a memory file.
-pub(crate) trait AsFile {
+pub trait AsFile {
+    /// Its handle.
     fn as_file(&self) -> BorrowedFile<'_>;
 }
 
@@ -20,13 +21,15 @@ impl<T: AsHandle> AsFile for T {
 
 /// The handle of a file in the type of a socket, for calls that send or wait. (Handles that are no
 /// sockets are neither sent nor waited for on this system.)
-pub(crate) fn waitable(file: BorrowedFile<'_>) -> BorrowedSocket<'_> {
+pub fn waitable(file: BorrowedFile<'_>) -> BorrowedSocket<'_> {
     let number = file.as_raw_handle().expose_provenance();
     // SAFETY: Y65: the handle is open as long as `file` is borrowed.
     unsafe { BorrowedSocket::borrow_raw(number as u64) }
 }
 
 /// Implements `AsSocket` and `AsRawSocket` for a type that has a socket.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsSocket for $type {
@@ -46,9 +49,11 @@ macro_rules! descriptor {
         }
     };
 }
-pub(crate) use descriptor;
+pub use descriptor;
 
 /// Implements `AsHandle` and `AsRawHandle` for a type that has a file.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! file_descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsHandle for $type {
@@ -68,16 +73,20 @@ macro_rules! file_descriptor {
         }
     };
 }
-pub(crate) use file_descriptor;
+pub use file_descriptor;
 
 /// Implements nothing: what the user holds of a pipe to a child is a socket to a thread
 /// (`pipe_end`), and giving that away as a pipe would be wrong.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! pipe_descriptor {
     ($type:ty, $($at:tt)+) => {};
 }
-pub(crate) use pipe_descriptor;
+pub use pipe_descriptor;
 
 /// Implements `AsHandle` and `AsSocket` for a file that may be a socket.
+#[macro_export]
+#[doc(hidden)]
 macro_rules! any_descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsHandle for $type {
@@ -93,4 +102,4 @@ macro_rules! any_descriptor {
         }
     };
 }
-pub(crate) use any_descriptor;
+pub use any_descriptor;

@@ -14,12 +14,12 @@ use std::path::Path;
 use windows_sys::Win32::Storage::FileSystem::GetFileSizeEx;
 
 /// Reads bytes at the file's current position.
-pub(crate) fn read(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
+pub fn read(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     file.read(bytes)
 }
 
 /// Writes all bytes at `offset`.
-pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.seek_write(bytes, offset)? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -31,7 +31,7 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
 
 /// What distinguishes two files at the same path. (`std` does not expose the system's number of a
 /// file.)
-pub(crate) fn numbers(file: &Metadata) -> [u64; 3] {
+pub fn numbers(file: &Metadata) -> [u64; 3] {
     [
         file.file_size(),
         file.creation_time(),
@@ -40,7 +40,7 @@ pub(crate) fn numbers(file: &Metadata) -> [u64; 3] {
 }
 
 /// The length of the file. (The call that `std` uses also queries the disk, which takes longer.)
-pub(crate) fn length(file: impl AsHandle) -> io::Result<u64> {
+pub fn length(file: impl AsHandle) -> io::Result<u64> {
     let mut length = 0;
     let handle = file.as_handle().as_raw_handle();
     // SAFETY: Y43: the handle is open while `file` is borrowed, and the number is a local variable.
@@ -51,19 +51,19 @@ pub(crate) fn length(file: impl AsHandle) -> io::Result<u64> {
 }
 
 /// How many files this process may have open: the system has no such limit.
-pub(crate) fn most_open() -> usize {
+pub fn most_open() -> usize {
     usize::MAX
 }
 
 /// Identifies a memory file while it is open: by its handle, because a memory file has no other
 /// number. This process alone uses it (`memory_file`), and no code duplicates the handle.
-pub(crate) fn identity(file: impl AsHandle) -> io::Result<(u64, u64)> {
+pub fn identity(file: impl AsHandle) -> io::Result<(u64, u64)> {
     Ok((0, file.as_handle().as_raw_handle().addr() as u64))
 }
 
 /// Makes a symbolic link. The system has one call for links to directories and one for links to
 /// files, so this looks at the target. (If there is no target, this makes a link to a file.)
-pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
+pub fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     let beside = link.parent().unwrap_or(Path::new(""));
     if beside.join(original).is_dir() {
         symlink_dir(original, link)

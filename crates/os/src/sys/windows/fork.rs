@@ -5,33 +5,35 @@ use std::sync::OnceLock;
 
 /// The number of forks between the first process that asked and this one: none here.
 #[inline]
-pub(crate) fn generation() -> u32 {
+pub fn generation() -> u32 {
     0
 }
 
 /// Makes [`generation`] count forks: there is nothing to count.
-pub(crate) fn register_handler() {}
+pub fn register_handler() {}
 
 /// Makes each forked child call `handler`: there are none.
-pub(crate) fn in_child(_handler: extern "C" fn()) {}
+pub fn in_child(_handler: extern "C" fn()) {}
 
 /// A value that each process makes once for itself.
-pub(crate) struct PerProcess<T>(OnceLock<T>);
+#[derive(Debug)]
+pub struct PerProcess<T>(OnceLock<T>);
 
 impl<T> PerProcess<T> {
-    pub(crate) const fn new() -> Self {
+    /// A value that is not made yet.
+    pub const fn new() -> Self {
         Self(OnceLock::new())
     }
 
     /// The value of this process, if it was made.
     #[inline]
-    pub(crate) fn get(&self) -> Option<&T> {
+    pub fn get(&self) -> Option<&T> {
         self.0.get()
     }
 
     /// The value of this process. If it was not made yet, one thread makes it now.
     #[inline]
-    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(make)
     }
 }

@@ -22,24 +22,20 @@ use crate::loom::Mutex;
 
 /// The system calls behind mio: the one that makes a poller, the one that makes its wake-up, the
 /// one that waits.
-pub(crate) const CALLS: [&str; 3] = [
+pub const CALLS: [&str; 3] = [
     "CreateIoCompletionPort",
     "CreateIoCompletionPort",
     "GetQueuedCompletionStatusEx",
 ];
 
 /// Waits until something happens, at most for `timeout`, with a resolution of a millisecond.
-pub(crate) fn wait(
-    poll: &mut Poll,
-    found: &mut Events,
-    timeout: Option<Duration>,
-) -> io::Result<()> {
+pub fn wait(poll: &mut Poll, found: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
     poll.poll(found, timeout)
 }
 
 /// The sockets that are watched.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(Mutex<Lent>);
+pub struct Sources(Mutex<Lent>);
 
 /// Sockets lent to mio. mio asks the system the same question about every kind of socket, so all of
 /// them are lent as UDP sockets.
@@ -52,7 +48,7 @@ struct Lent {
 
 impl Sources {
     /// Watches a socket in both directions.
-    pub(crate) fn register(
+    pub fn register(
         &self,
         registry: &Registry,
         socket: BorrowedSocket<'_>,
@@ -73,7 +69,7 @@ impl Sources {
     }
 
     /// Stops watching a socket. If it was not watched, this does nothing.
-    pub(crate) fn unwatch(&self, registry: &Registry, socket: BorrowedSocket<'_>) {
+    pub fn unwatch(&self, registry: &Registry, socket: BorrowedSocket<'_>) {
         let mut lent = self.0.lock();
         if let Some(token) = lent.tokens.remove(&socket.as_raw_socket())
             && let Some(mut mio) = lent.sockets.remove(&token)
@@ -84,7 +80,7 @@ impl Sources {
     }
 
     /// Makes mio ask the system again, after an operation would have blocked.
-    pub(crate) fn rearm(&self, token: usize) {
+    pub fn rearm(&self, token: usize) {
         if let Some(mio) = self.0.lock().sockets.get(&token) {
             let _ = mio.try_io(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         }
@@ -106,7 +102,7 @@ fn give_back(mio: ManuallyDrop<UdpSocket>) {
 }
 
 /// Why a socket is not watched, as the rest of a sentence that begins with its number.
-pub(crate) fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)> {
+pub fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)> {
     (error.kind() == io::ErrorKind::AlreadyExists).then_some((
         io::ErrorKind::AlreadyExists,
         "is already watched by this event loop: use the object that was made from it first, or a \

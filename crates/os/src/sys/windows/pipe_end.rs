@@ -27,7 +27,7 @@ use crate::loom::thread::Builder;
 
 /// Whether the end counts as a socket. It is one, but its errors must be those of a pipe
 /// (`transfer`).
-pub(crate) const IS_SOCKET: bool = false;
+pub const IS_SOCKET: bool = false;
 
 /// How many bytes are copied at once.
 const PIECE: usize = 64 << 10;
@@ -37,14 +37,14 @@ const STACK: usize = 256 << 10;
 
 /// This process's end of a pipe.
 #[derive(Debug)]
-pub(crate) struct PipeEnd {
+pub struct PipeEnd {
     socket: TcpStream,
     reads: bool,
 }
 
 impl PipeEnd {
     /// An end that reads what a child writes to `end`.
-    pub(crate) fn reader(end: impl Read + Send + 'static) -> io::Result<Self> {
+    pub fn reader(end: impl Read + Send + 'static) -> io::Result<Self> {
         let (socket, far) = sockets()?;
         let closed = far.try_clone();
         start(end, far, closed)?;
@@ -52,7 +52,7 @@ impl PipeEnd {
     }
 
     /// An end that writes what a child reads from `end`.
-    pub(crate) fn writer(end: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn writer(end: impl Write + Send + 'static) -> io::Result<Self> {
         let (socket, far) = sockets()?;
         let closed = far.try_clone();
         start(far, end, closed)?;
@@ -65,12 +65,12 @@ impl PipeEnd {
     }
 
     /// How many bytes can be read without waiting.
-    pub(crate) fn waiting(&self) -> u64 {
+    pub fn waiting(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)
     }
 
     /// This end as the standard stream of another child: a new pipe with a thread that copies.
-    pub(crate) fn to_stdio(&self) -> io::Result<Stdio> {
+    pub fn to_stdio(&self) -> io::Result<Stdio> {
         let socket = self.socket.try_clone()?;
         socket.set_nonblocking(false)?;
         let closed = socket.try_clone();
@@ -88,7 +88,7 @@ impl PipeEnd {
 /// A standard stream that a worker writes to, and the end that reads it. A worker is this program,
 /// whose standard library writes to a socket as to a pipe. (With a pipe and a thread behind it, the
 /// output of an item could come after its result, and a worker's last words after its death.)
-pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
+pub fn pair() -> io::Result<(PipeEnd, Stdio)> {
     let (ours, theirs) = sockets()?;
     Ok((PipeEnd::new(ours, true)?, to_child(theirs)?.into()))
 }

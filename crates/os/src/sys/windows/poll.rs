@@ -9,13 +9,14 @@ use rustix::io::Result;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// As `rustix::event::poll`, for at least one socket.
-pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
+#[inline]
+pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
     rustix::event::poll(fds, timeout)
 }
 
 /// For threads that can only wait. An error is not reported, and does not make them
 /// spin. The wait may end early.
-pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
+pub fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
     /// The longest wait that the call takes.
     const LONG: Duration = Duration::from_secs(86_400);
     let timeout = timeout.map_or(LONG, |timeout| timeout.min(LONG));

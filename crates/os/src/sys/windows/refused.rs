@@ -5,7 +5,7 @@ use std::io;
 use rustix::io::Errno;
 
 /// The error of `call`; if the system refuses such calls, its message names the call.
-pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
+pub fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();
         match error.kind() {
@@ -18,7 +18,7 @@ pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) 
 }
 
 /// Whether the system has no room for one more socket, or refuses the call.
-pub(crate) fn is_shortage(error: &io::Error) -> bool {
+pub fn is_shortage(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NOBUFS | Errno::ACCESS)
@@ -26,12 +26,12 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
 }
 
 /// Whether the system has no room for what was sent. No event reports when it has room again.
-pub(crate) fn is_crowded(error: Errno) -> bool {
+pub fn is_crowded(error: Errno) -> bool {
     matches!(error, Errno::NOBUFS)
 }
 
 /// Whether the other end is closed.
-pub(crate) fn is_gone(error: Errno) -> bool {
+pub fn is_gone(error: Errno) -> bool {
     matches!(
         error,
         Errno::CONNRESET | Errno::CONNABORTED | Errno::SHUTDOWN
@@ -39,6 +39,6 @@ pub(crate) fn is_gone(error: Errno) -> bool {
 }
 
 /// Whether the system refuses such calls altogether.
-pub(crate) fn is_refusal(error: Errno) -> bool {
+pub fn is_refusal(error: Errno) -> bool {
     matches!(error, Errno::ACCESS)
 }

@@ -24,7 +24,7 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::sys::bell::Bell;
 
 /// The number of Ctrl-C, the same as in C.
-pub(crate) const INT: i32 = 2;
+pub const INT: i32 = 2;
 
 /// What the subscriptions and the handler share.
 struct Table {
@@ -44,13 +44,14 @@ static CHANGES: Mutex<()> = Mutex::new(());
 
 /// Notices each Ctrl-C until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Subscription {
+pub struct Subscription {
     bell: Arc<Bell>,
     seen: AtomicU64,
 }
 
 impl Subscription {
-    pub(crate) fn new(signum: i32) -> io::Result<Self> {
+    /// Subscribes to the signal with this number.
+    pub fn new(signum: i32) -> io::Result<Self> {
         if signum != INT {
             let what = format!("signal {signum} cannot be waited for: this system has Ctrl-C only");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
@@ -70,7 +71,7 @@ impl Subscription {
     }
 
     /// Whether Ctrl-C has come since the last call.
-    pub(crate) fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         self.bell.silence();
         let count = TABLE.lock().count;
         self.seen.swap(count, Ordering::Relaxed) != count

@@ -10,12 +10,12 @@ use windows_sys::Win32::Foundation::{
 };
 
 /// The name of a signal: this system has none.
-pub(crate) fn signal_name(_signal: i32) -> Option<String> {
+pub fn signal_name(_signal: i32) -> Option<String> {
     None
 }
 
 /// The meaning of an exit code that the system has set and not the program: a status of the kernel.
-pub(crate) fn code_name(code: i32) -> Option<String> {
+pub fn code_name(code: i32) -> Option<String> {
     let words = match code {
         STATUS_ACCESS_VIOLATION => "access violation",
         STATUS_STACK_OVERFLOW => "stack overflow",

@@ -18,26 +18,26 @@ use super::pair::stays;
 
 /// Whether a short read means that the next one would block. Not on a TCP connection: the read may
 /// have stopped at urgent data, and no event would report the bytes behind it.
-pub(crate) const SHORT_READS_DRAIN: bool = false;
+pub const SHORT_READS_DRAIN: bool = false;
 
 /// A second handle of a worker's end, so that the worker's death does not reset the connection. If
 /// the last handle is closed before all bytes that came were read, the connection is reset, and the
 /// bytes that the worker has sent are lost. With this handle the connection is open until the
 /// parent shuts it down, after it has read everything.
-pub(crate) fn keep(theirs: &Stream) -> io::Result<Option<OwnedSocket>> {
+pub fn keep(theirs: &Stream) -> io::Result<Option<OwnedSocket>> {
     Ok(Some(theirs.try_clone()?.into()))
 }
 
 /// A write to this socket raises no signal: there is none.
-pub(crate) fn quiet(_socket: impl AsSocket) {}
+pub fn quiet(_socket: impl AsSocket) {}
 
 /// The name of the system call that accepts a connection.
-pub(crate) const ACCEPT: &str = "accept";
+pub const ACCEPT: &str = "accept";
 
 /// A new connection, which does not block, and the address of its other end. `CONNABORTED`, as on
 /// the other systems: the client closed the connection while it waited. (Windows says that it was
 /// reset, Wine that it is not connected.)
-pub(crate) fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Option<SocketAddrAny>)> {
+pub fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener).map_err(|error| match error {
         Errno::CONNRESET | Errno::NOTCONN => Errno::CONNABORTED,
         other => other,
@@ -48,7 +48,7 @@ pub(crate) fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Optio
 }
 
 /// A new stream socket of this family, which does not block.
-pub(crate) fn stream(family: AddressFamily) -> Result<OwnedSocket> {
+pub fn stream(family: AddressFamily) -> Result<OwnedSocket> {
     // The library does this for its own sockets only. A repetition is counted, and costs nothing.
     rustix::net::wsa_startup()?;
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
@@ -58,26 +58,26 @@ pub(crate) fn stream(family: AddressFamily) -> Result<OwnedSocket> {
 }
 
 /// What a socket that does not block says when it has begun to connect.
-pub(crate) const CONNECTS: Errno = Errno::WOULDBLOCK;
+pub const CONNECTS: Errno = Errno::WOULDBLOCK;
 
 /// The flags of a write that neither waits nor raises a signal: none, because our end of a stream
 /// never blocks.
-pub(crate) const SEND: SendFlags = SendFlags::empty();
+pub const SEND: SendFlags = SendFlags::empty();
 
 /// The flags of a write that raises no signal: none are needed.
-pub(crate) const QUIET: SendFlags = SendFlags::empty();
+pub const QUIET: SendFlags = SendFlags::empty();
 
 /// The flags of a read that does not wait: none, because our end never blocks.
-pub(crate) const RECEIVE: RecvFlags = RecvFlags::empty();
+pub const RECEIVE: RecvFlags = RecvFlags::empty();
 
 /// The event that the other end will send no more: `poll` has none here.
-pub(crate) const ENDS: PollFlags = PollFlags::empty();
+pub const ENDS: PollFlags = PollFlags::empty();
 
 /// One end of a stream.
-pub(crate) use std::net::TcpStream as Stream;
+pub use std::net::TcpStream as Stream;
 
 /// The two ends of a stream, the first of which never blocks.
-pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
+pub fn pair() -> io::Result<(Stream, Stream)> {
     let (ours, theirs) = super::pair::pair()?;
     ours.set_nonblocking(true)?;
     Ok((ours, theirs))
@@ -85,14 +85,14 @@ pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
 
 /// The socket as a standard stream of a child: a second handle. (The first is closed as a socket,
 /// because the library keeps what it has made for it until then.)
-pub(crate) fn to_child(end: Stream) -> io::Result<OwnedHandle> {
+pub fn to_child(end: Stream) -> io::Result<OwnedHandle> {
     let handle = std::ptr::with_exposed_provenance_mut(end.as_raw_socket() as usize);
     // SAFETY: Y77: `end` is open until the end of this function.
     unsafe { BorrowedHandle::borrow_raw(handle) }.try_clone_to_owned()
 }
 
 /// Of datagrams.
-pub(crate) use super::udp::UdpSocket;
+pub use super::udp::UdpSocket;
 
 #[cfg(all(test, not(loom)))]
 mod tests {

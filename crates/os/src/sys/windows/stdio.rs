@@ -14,7 +14,8 @@ use crate::loom::{Condvar, Mutex};
 
 /// How a standard stream is used.
 #[allow(dead_code)] // other systems use the first kind
-pub(crate) enum StandardStream {
+#[derive(Debug)]
+pub enum StandardStream {
     /// The stream can be polled. `true`: it is a socket.
     Polled(OwnedSocket, bool),
     /// Each call may block.
@@ -22,7 +23,7 @@ pub(crate) enum StandardStream {
 }
 
 /// Opens standard input (0), output (1) or error (2).
-pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
+pub fn open(number: u8) -> io::Result<StandardStream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let handle = match number {
         0 => input.as_handle(),
@@ -35,10 +36,10 @@ pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
 }
 
 /// The null device: reads return nothing, writes are discarded.
-pub(crate) const NULL: &str = "NUL";
+pub const NULL: &str = "NUL";
 
 /// What to wait for until standard error has room, and the event to wait for.
-pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
+pub fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
     let bell = Arc::new(Bell::new().ok()?);
     let mut queue = QUEUE.lock();
     if queue.has_room() {
@@ -51,12 +52,12 @@ pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
 }
 
 /// Waits until standard error takes a page without blocking; `false`: not within `limit`.
-pub(crate) fn has_room(limit: Duration) -> bool {
+pub fn has_room(limit: Duration) -> bool {
     wait_until(limit, StderrQueue::has_room)
 }
 
 /// Waits until everything that was written has been taken, at most for `limit`.
-pub(crate) fn settle(limit: Duration) {
+pub fn settle(limit: Duration) {
     wait_until(limit, |queue| !queue.has_thread);
 }
 
@@ -71,7 +72,7 @@ fn wait_until(limit: Duration, done: impl Fn(&StderrQueue) -> bool) -> bool {
 }
 
 /// Writes some bytes to standard error, as much as there is room for.
-pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
+pub fn complain(words: &[u8]) -> io::Result<usize> {
     let mut queue = QUEUE.lock();
     queue.bytes.extend_from_slice(words);
     if !queue.has_thread {
@@ -152,12 +153,12 @@ fn write_words(to: &mut impl Write, mut words: &[u8]) -> io::Result<()> {
 }
 
 /// How much waits in standard error is unknown here: 0.
-pub(crate) fn complaints() -> u64 {
+pub fn complaints() -> u64 {
     0
 }
 
 /// The null device, open for writing.
-pub(crate) fn null() -> io::Result<File> {
+pub fn null() -> io::Result<File> {
     File::options().write(true).open(NULL)
 }
 

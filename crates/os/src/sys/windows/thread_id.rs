@@ -4,7 +4,8 @@
 #![allow(unsafe_code)]
 
 /// The number of the calling thread, as the system's own tools show it.
-pub(crate) fn mine() -> u64 {
+#[inline]
+pub fn mine() -> u64 {
     // SAFETY: Y48.
     u64::from(unsafe { windows_sys::Win32::System::Threading::GetCurrentThreadId() })
 }

@@ -16,7 +16,7 @@ const NO_READER: Errno = Errno::from_raw_os_error(232);
 
 /// Reads into one buffer. (At the end of the stream: no bytes.)
 #[inline]
-pub(crate) fn receive<B: Buffer<u8>>(
+pub fn receive<B: Buffer<u8>>(
     from: BorrowedSocket<'_>,
     _is_socket: bool,
     buffer: B,
@@ -25,10 +25,7 @@ pub(crate) fn receive<B: Buffer<u8>>(
 }
 
 /// Reads into the first of several buffers that is not empty.
-pub(crate) fn receive_several(
-    from: BorrowedSocket<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-) -> Result<usize> {
+pub fn receive_several(from: BorrowedSocket<'_>, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
     let mut buffers = buffers.iter_mut();
     match buffers.find(|buffer| !buffer.is_empty()) {
         Some(buffer) => receive(from, true, &mut **buffer),
@@ -38,11 +35,7 @@ pub(crate) fn receive_several(
 
 /// Writes some bytes of the first slice that is not empty.
 #[inline]
-pub(crate) fn transmit(
-    to: BorrowedSocket<'_>,
-    is_socket: bool,
-    slices: &[IoSlice<'_>],
-) -> Result<usize> {
+pub fn transmit(to: BorrowedSocket<'_>, is_socket: bool, slices: &[IoSlice<'_>]) -> Result<usize> {
     match send_several(to, slices, SendFlags::empty()) {
         // The socket stands for a pipe, whose reader is gone.
         Err(Errno::CONNRESET | Errno::CONNABORTED) if !is_socket => Err(NO_READER),

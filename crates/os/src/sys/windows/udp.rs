@@ -22,7 +22,7 @@ use windows_sys::core::BOOL;
 
 /// Otherwise as `std`'s.
 #[derive(Debug)]
-pub(crate) struct UdpSocket(Socket);
+pub struct UdpSocket(Socket);
 
 impl From<Socket> for UdpSocket {
     fn from(socket: Socket) -> Self {
@@ -47,27 +47,32 @@ impl AsSocket for UdpSocket {
 }
 
 impl UdpSocket {
-    pub(crate) fn connect(&self, address: SocketAddr) -> io::Result<()> {
+    /// As `std`'s, and refusals are reported from then on.
+    pub fn connect(&self, address: SocketAddr) -> io::Result<()> {
         self.0.connect(address)?;
         self.hears_of_refusals(true);
         Ok(())
     }
 
-    pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// As `std`'s, and a datagram that does not fit is cut off.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.0.recv(buffer);
         got.or_else(|error| told(error, buffer.len()))
     }
 
-    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// As [`recv`](Self::recv), and the datagram stays.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.0.peek(buffer);
         got.or_else(|error| told(error, buffer.len()))
     }
 
-    pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    /// As `std`'s, and a datagram that does not fit is cut off.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.take(buffer, 0)
     }
 
-    pub(crate) fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    /// As [`recv_from`](Self::recv_from), and the datagram stays.
+    pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.take(buffer, MSG_PEEK)
     }
 
