@@ -7,6 +7,7 @@ pub(crate) mod bell;
 pub(crate) mod conversation;
 #[cfg(any(feature = "slurm", feature = "ssh"))]
 pub(crate) mod copy;
+pub(crate) mod descriptors;
 #[cfg(feature = "dial")]
 pub(crate) mod dial;
 #[cfg(feature = "dial")]

@@ -30,7 +30,8 @@ use std::time::Duration;
 use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program};
 use trefoil::{PoolError, Task};
 
-use crate::common::dial::{Holding, Key, Listener, hold, random};
+use crate::common::descriptors;
+use crate::common::dial::{EACH, Holding, Key, Listener, hold, random};
 use crate::common::listen::listen;
 use crate::common::{build_id, program_name};
 use orders::Orders;
@@ -347,12 +348,16 @@ impl Launcher for Dask {
         let ready = is_ready.recv_timeout(READY_LIMIT).map_err(late);
         let (room, address) = ready.and_then(|ready| ready).map_err(PoolError::Launcher)?;
         let most = self.most(program, room).map_err(PoolError::Launcher)?;
+        descriptors::suffice(most, EACH).map_err(PoolError::Launcher)?;
         let listener = listen(self.listen.as_deref().unwrap_or(&address));
         let listener = listener.map_err(PoolError::Launcher)?;
         let key = Key::new()?;
         let arrive = {
             let orders = orders.clone();
-            move |arrived| lock(&orders).arrived(arrived)
+            move |arrival| match arrival {
+                Ok(arrived) => lock(&orders).arrived(arrived),
+                Err(words) => lock(&orders).fail(words),
+            }
         };
         let listener = Listener::new(listener, key.clone(), program.identity(), arrive)?;
         placer.send(self.holds(program, listener.address(), &key)?);

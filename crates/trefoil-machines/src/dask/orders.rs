@@ -31,6 +31,8 @@ pub(super) struct Orders {
     present: HashMap<usize, (u64, Arrived)>,
     /// Why there is no worker at present, and since when.
     failed: Option<(String, Instant)>,
+    /// The orders that have failed, and that the placer is to cancel.
+    unwanted: Vec<u64>,
     /// Dask is lost for good, and why.
     lost: Option<String>,
 }
@@ -73,7 +75,7 @@ impl Orders {
     }
 
     /// A worker has called back. Dropping it ends it.
-    pub(super) fn arrived(&mut self, arrived: Arrived) {
+    pub(super) fn arrived(&mut self, mut arrived: Arrived) {
         let number = arrived.hello.name.parse().unwrap_or(u64::MAX);
         let Some(order) = self.pending.remove(&number) else {
             return;
@@ -81,10 +83,7 @@ impl Orders {
         if order.completer.is_cancelled() {
             return;
         }
-        let launched = arrived.stream().map(|stream| {
-            let launched = Launched::stream(stream).pid(arrived.hello.number);
-            launched.machine(arrived.from.to_string())
-        });
+        let launched = arrived.launched();
         self.present.insert(order.slot, (number, arrived));
         order.completer.complete(Ok(launched));
     }
@@ -126,37 +125,40 @@ impl Orders {
         self.fail_all(words);
     }
 
-    fn fail_all(&mut self, words: &str) -> Vec<u64> {
-        let all = std::mem::take(&mut self.pending);
-        let numbers = all.keys().copied().collect();
-        for order in all.into_values() {
+    /// No worker can be had at present: all orders fail, and so does what is ordered in the next
+    /// moment.
+    pub(super) fn fail(&mut self, words: String) {
+        self.fail_all(&words);
+        self.failed = Some((words, Instant::now()));
+    }
+
+    fn fail_all(&mut self, words: &str) {
+        for (number, order) in std::mem::take(&mut self.pending) {
+            self.unwanted.push(number);
             order.completer.complete(Ok(Err(io::Error::other(words))));
         }
-        numbers
     }
 
     /// Whether [`look`](Self::look) may have something to do later.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || !self.unwanted.is_empty()
     }
 
     /// The orders that are to be cancelled: those that nobody wants any more, and all if there has
     /// been no worker for `patience`, which fail with these words.
     pub(super) fn look(&mut self, patience: Duration, words: &str) -> Vec<u64> {
-        let now = Instant::now();
-        let mut cancelled = Vec::new();
+        let unwanted = &mut self.unwanted;
         self.pending.retain(|&number, order| {
             let is_unwanted = order.completer.is_cancelled();
-            cancelled.extend(is_unwanted.then_some(number));
+            unwanted.extend(is_unwanted.then_some(number));
             !is_unwanted
         });
         let oldest = self.pending.values().map(|order| order.since).min();
-        let is_late = oldest.is_some_and(|since| since + patience <= now);
+        let is_late = oldest.is_some_and(|since| since + patience <= Instant::now());
         if is_late && self.present.is_empty() {
-            self.failed = Some((words.to_owned(), now));
-            cancelled.extend(self.fail_all(words));
+            self.fail(words.to_owned());
         }
-        cancelled
+        std::mem::take(&mut self.unwanted)
     }
 }
 

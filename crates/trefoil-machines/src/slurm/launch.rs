@@ -51,9 +51,10 @@ impl Connected {
         let (completer, task) = Completer::new();
         let mut state = self.shared.lock();
         state.awaited = 0;
-        // One that came when the slot did not want it any more.
-        let unused = state.present.remove(&index);
-        state.ready.extend(unused);
+        // One that came when the slot did not want it any more: its stream is closed, so it ends.
+        if let Some(unused) = state.present.remove(&index) {
+            state.ended.push((unused.submitted, Instant::now()));
+        }
         state.asked.insert(index, completer);
         state.serve();
         let waits = state.asked.contains_key(&index);

@@ -41,7 +41,8 @@ use std::time::Duration;
 
 use crate::common::bell::Bell;
 use crate::common::build_id;
-use crate::common::dial::{Holding, Key, Listener, hold, random};
+use crate::common::descriptors;
+use crate::common::dial::{EACH, Holding, Key, Listener, hold, random};
 use crate::common::listen::listen;
 use crate::common::shell::{defaults, exports, line, quoted};
 use attend::Attending;
@@ -322,6 +323,11 @@ impl Launcher for Slurm {
                 None => format!("{nodes} and {most} at most: the first number is the least"),
             }));
         }
+        let each = match self.way {
+            Way::Sbatch => EACH,
+            Way::Srun => EACH + 1, // what holds its client
+        };
+        descriptors::suffice(most, each).map_err(PoolError::Launcher)?;
         let key = Key::new()?;
         let directory = self.place().map_err(PoolError::Launcher)?;
         let copy = match &self.executable {
@@ -347,7 +353,10 @@ impl Launcher for Slurm {
         });
         let theirs = shared.clone();
         let listener = self.bind().map_err(PoolError::Launcher)?;
-        let arrive = move |arrived| theirs.arrive(arrived);
+        let arrive = move |arrival| match arrival {
+            Ok(arrived) => theirs.arrive(arrived),
+            Err(words) => theirs.fail(words),
+        };
         let listener = Listener::new(listener, key.clone(), program.identity(), arrive)?;
         let start = self.start_line(program, listener.address(), copy.as_ref())?;
         jobs.secret = Secret::new(&start, &key);

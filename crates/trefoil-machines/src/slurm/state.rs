@@ -65,8 +65,8 @@ impl State {
                 return;
             };
             let launched = match (self.ready.pop_front(), &self.failed) {
-                (Some(worker), _) => {
-                    let launched = worker.launched();
+                (Some(mut worker), _) => {
+                    let launched = worker.arrived.launched();
                     self.present.insert(index, worker);
                     launched
                 }
@@ -123,13 +123,6 @@ impl SlurmWorker {
             arrived,
             since: Instant::now(),
         }
-    }
-
-    /// The worker, for the driver.
-    fn launched(&self) -> io::Result<Launched> {
-        let launched = Launched::stream(self.arrived.stream()?);
-        let launched = launched.pid(self.arrived.hello.number);
-        Ok(launched.machine(self.arrived.from.to_string()))
     }
 }
 

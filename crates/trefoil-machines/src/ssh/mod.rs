@@ -38,11 +38,15 @@ use trefoil::{Completer, PoolError, Task};
 use self::host::Host;
 use self::probe::{MARK, Probe};
 use crate::common::shell::{COMMAND, defaults, exports, line, quoted};
-use crate::common::{build_id, copy};
+use crate::common::{build_id, copy, descriptors};
 
 /// How many connections to one host may be starting at once: an sshd drops some if more than ten
 /// are (`MaxStartups`).
 const AT_ONCE: usize = 8;
+
+/// How many descriptors a worker needs in this process: the stream and the standard error of its
+/// client, the client itself, and what the driver waits for.
+const EACH: usize = 4;
 
 /// The time that a message and its answer may spend on the network, even to another continent.
 const WAY: Duration = Duration::from_millis(200);
@@ -273,6 +277,7 @@ impl Launcher for Ssh {
         let processors = self.probe(program, &hosts, &ask, put)?;
         let slots = turns(&hosts, &processors);
         let workers = program.workers().unwrap_or(slots.len());
+        descriptors::suffice(workers, EACH).map_err(PoolError::Launcher)?;
         let limits = processors.iter().enumerate().map(|(host, processors)| {
             let theirs = (0..workers).filter(|index| slots[index % slots.len()] == host);
             let (names, threads): (Vec<_>, Vec<_>) =

@@ -12,16 +12,22 @@
 //! the worker has sent: the pool knows then which items have begun. If the holder is killed, that
 //! is lost; the worker sees the end of its socket, and kills its group itself.
 //!
-//! Tests: `crates/trefoil-machines/tests/slurm/`.
+//! **Words.** What the worker writes to standard error is passed on by a task of its own, so a
+//! reader of our standard error that is slow holds up the worker's words, and not its stream. After
+//! the worker's exit that task has a second, and at most [`REST`] bytes are read: a process that
+//! has left the group may write for ever.
+//!
+//! Tests: below; `crates/trefoil-machines/tests/placed/`, `crates/trefoil-machines/tests/slurm/`.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as Local;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +35,7 @@ use rustix::io::{FdFlags, retry_on_intr};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use trefoil::io::{AsyncFd, Signal, TcpStream, UnixStream};
 use trefoil::process::{Program, WorkerStream};
+use trefoil::sync::Event;
 use trefoil::time::sleep;
 use trefoil::{Completer, EventLoop, Task};
 
@@ -54,6 +61,11 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long to wait, after the report, until the pool closes its side.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How long, after the worker's exit, whoever reads our standard error may take, and how many bytes
+/// are read of the worker's: as many as a pipe holds.
+const WORDS: Duration = Duration::from_secs(1);
+const REST: usize = 64 << 10;
+
 const KILL: rustix::process::Signal = rustix::process::Signal::KILL;
 
 /// What a holder is to do.
@@ -72,9 +84,15 @@ pub(crate) struct Holding<'a> {
 /// the key ([`Key::hex`]).
 pub(crate) fn hold(program: &Program, holding: &Holding<'_>) -> io::Result<i32> {
     let key = read_key()?;
+    let hello = Hello {
+        identity: program.identity().to_owned(),
+        name: holding.name.to_owned(),
+        number: holding.number,
+    };
     let event_loop = EventLoop::new()?;
     event_loop.block_on(async {
-        let sealed = dial(program, holding, &key).await?;
+        let starter = holding.watches_input.then(io::stdin);
+        let sealed = dial(holding.address, &hello, &key, starter).await?;
         run(program, holding, &sealed).await
     })
 }
@@ -88,13 +106,26 @@ fn read_key() -> io::Result<Key> {
         .ok_or_else(|| io::Error::other("what is on its standard input is no key"))
 }
 
-async fn dial(program: &Program, holding: &Holding<'_>, key: &Key) -> io::Result<Sealed> {
-    let address = holding.address;
-    let hello = Hello {
-        identity: program.identity().to_owned(),
-        name: holding.name.to_owned(),
-        number: holding.number,
+/// Dials while `starter`, if it is given, does not end.
+async fn dial(
+    address: &str,
+    hello: &Hello,
+    key: &Key,
+    starter: Option<impl AsFd>,
+) -> io::Result<Sealed> {
+    let gone = async {
+        match starter {
+            Some(starter) => ends(starter).await,
+            None => std::future::pending().await,
+        }
     };
+    trefoil::select! {
+        sealed = dial_again(address, hello, key) => sealed,
+        () = gone => Err(io::Error::other("what has started it has ended")),
+    }
+}
+
+async fn dial_again(address: &str, hello: &Hello, key: &Key) -> io::Result<Sealed> {
     let mut round = 1;
     loop {
         let reached = trefoil::timeout(LIMIT, TcpStream::connect(address)).await;
@@ -104,7 +135,7 @@ async fn dial(program: &Program, holding: &Holding<'_>, key: &Key) -> io::Result
             io::Error::new(error.kind(), words)
         })?;
         prepare(&stream)?;
-        match call(stream, key, &hello, ANSWER).await {
+        match call(stream, key, hello, ANSWER).await {
             Ok(sealed) => return Ok(sealed),
             Err(HandshakeError::Silent(_)) if round < DIALS => {
                 sleep(PAUSE * 2u32.pow(round)).await;
@@ -119,8 +150,7 @@ async fn dial(program: &Program, holding: &Holding<'_>, key: &Key) -> io::Result
 struct Worker {
     /// `None`: the number may be another process's.
     pid: Cell<Option<Pid>>,
-    /// The end of what it has written to standard error.
-    tail: RefCell<Vec<u8>>,
+    words: Rc<Words>,
 }
 
 impl Worker {
@@ -132,62 +162,106 @@ impl Worker {
         }
     }
 
-    /// Passes on what the worker has written to standard error, and keeps the end of it. False: the
-    /// pipe is closed.
-    async fn hear(&self, words: &AsyncFd<ChildStderr>) -> bool {
-        let mut buffer = [0; 8192];
-        let count = read(words, &mut buffer).await;
-        let _ = io::stderr().write_all(&buffer[..count]);
+    /// Waits for its exit. Returns its status, and the end of what it has written to standard
+    /// error.
+    async fn exit(&self, mut child: Child, over: Task<()>) -> io::Result<(ExitStatus, String)> {
+        let words = self.words.clone();
+        let passes = trefoil::spawn(async move { words.pass_on().await });
+        let _ = over.await;
+        self.kill(); // what is left of its group
+        let said = self.words.last(passes).await;
+        self.pid.set(None);
+        Ok((child.wait()?, said))
+    }
+}
+
+/// What the worker writes to standard error.
+struct Words {
+    from: Option<AsyncFd<OwnedFd>>,
+    /// The end of it.
+    tail: RefCell<Vec<u8>>,
+    /// The worker has ended.
+    is_last: Event,
+}
+
+impl Words {
+    fn new(from: Option<OwnedFd>) -> io::Result<Self> {
+        Ok(Self {
+            from: from.map(AsyncFd::new).transpose()?,
+            tail: RefCell::default(),
+            is_last: Event::new(),
+        })
+    }
+
+    /// Passes them on to our standard error, until their end; after the worker's, as long as there
+    /// are some, and no more than [`REST`] bytes.
+    async fn pass_on(&self) {
+        let mut to = trefoil::io::stderr();
+        let (mut buffer, mut rest) = ([0; 8192], REST);
+        while rest > 0 {
+            let count = trefoil::select! {
+                count = self.read(&mut buffer) => count,
+                () = self.is_last.wait() => 0,
+            };
+            if count == 0 {
+                return;
+            }
+            if self.is_last.is_set() {
+                rest = rest.saturating_sub(count);
+            }
+            let _ = to.write_all(&buffer[..count]).await; // (if it is closed, they are lost)
+        }
+    }
+
+    /// Reads some, and keeps the end of them. 0: they have ended.
+    async fn read(&self, buffer: &mut [u8]) -> usize {
+        let Some(from) = &self.from else { return 0 };
+        let count = read(from, buffer).await;
         let mut tail = self.tail.borrow_mut();
         tail.extend_from_slice(&buffer[..count]);
         let excess = tail.len().saturating_sub(TAIL);
         tail.drain(..excess);
-        count > 0
+        count
     }
 
-    /// Waits for its exit.
-    async fn exit(&self, mut child: Child, mut over: Task<()>) -> io::Result<ExitStatus> {
-        let mut words = child.stderr.take().map(AsyncFd::new).transpose()?;
-        while let Some(open) = &words {
-            trefoil::select! {
-                _ = &mut over => break,
-                is_open = self.hear(open) => if !is_open { words = None },
+    /// The worker has ended: returns its last words.
+    async fn last(&self, mut passes: Task<()>) -> String {
+        self.is_last.set();
+        if trefoil::timeout(WORDS, &mut passes).await.is_err() {
+            // Nobody reads ours: what the pipe holds is read for the report alone.
+            passes.cancel();
+            let (mut buffer, mut rest) = ([0; 8192], REST);
+            while let Ok(count @ 1..) =
+                trefoil::timeout(Duration::ZERO, self.read(&mut buffer)).await
+                && rest > 0
+            {
+                rest = rest.saturating_sub(count);
             }
         }
-        let _ = over.await;
-        self.kill(); // what is left of its group
-        // (Processes that have left the group may keep the pipe open for ever.)
-        while let Some(open) = &words
-            && trefoil::timeout(Duration::ZERO, open.readable())
-                .await
-                .is_ok()
-            && self.hear(open).await
-        {}
-        self.pid.set(None);
-        child.wait()
+        tail(&self.tail.borrow())
     }
 }
 
 /// Runs the worker until it exits, and reports its exit.
 async fn run(program: &Program, holding: &Holding<'_>, sealed: &Sealed) -> io::Result<i32> {
     let (ours, theirs) = pair()?;
-    let child = start(program, &theirs)?;
+    let mut child = start(program, &theirs)?;
     drop(theirs);
     let pid = Pid::from_child(&child);
     let over = watch(pid)?;
     let worker = Worker {
         pid: Cell::new(Some(pid)),
-        tail: RefCell::default(),
+        words: Rc::new(Words::new(child.stderr.take().map(OwnedFd::from))?),
     };
     let local = UnixStream::try_from(ours)?;
     let relay = Relay::new(&local);
     let (mut sender, mut receiver) = (sealed.sender(), sealed.receiver());
     let exit = async {
-        let status = worker.exit(child, over).await?;
+        let (status, stderr) = worker.exit(child, over).await?;
         relay.exit(Report {
             code: status.code(),
             signal: status.signal(),
-            stderr: tail(&worker.tail.borrow()),
+            stderr,
         });
         Ok::<_, io::Error>(status)
     };
@@ -215,7 +289,7 @@ async fn run(program: &Program, holding: &Holding<'_>, sealed: &Sealed) -> io::R
         trefoil::select! {
             () = relay.ended.wait() => sleep(LINGER).await,
             _ = asked.recv() => {}
-            () = input_ends(), if holding.watches_input => {}
+            () = ends(io::stdin()), if holding.watches_input => {}
         }
         worker.kill();
         std::future::pending::<Infallible>().await
@@ -241,9 +315,9 @@ fn watch(pid: Pid) -> io::Result<Task<()>> {
     Ok(over)
 }
 
-/// Waits for the end of standard input. (What cannot be waited for has no end.)
-async fn input_ends() {
-    let Ok(input) = AsyncFd::new(io::stdin()) else {
+/// Waits for the end of this input. (What cannot be waited for has no end.)
+async fn ends(input: impl AsFd) {
+    let Ok(input) = AsyncFd::new(input) else {
         return std::future::pending().await;
     };
     while read(&input, &mut [0; 512]).await > 0 {}
@@ -274,4 +348,34 @@ fn start(program: &Program, stream: &Local) -> io::Result<Child> {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    /// Whoever has started it may be gone while the pool is silent.
+    #[test]
+    fn a_holder_whose_starter_is_gone_dials_no_more() {
+        let pool = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = pool.local_addr().unwrap().to_string();
+        let hello = Hello {
+            identity: "copy".to_owned(),
+            name: "1".to_owned(),
+            number: 1,
+        };
+        let (starter, theirs) = io::pipe().unwrap();
+        let key = Key::new().unwrap();
+        let dialled = trefoil::run(async {
+            let ends = async {
+                sleep(PAUSE).await; // it has dialled, as a rule
+                drop(theirs);
+            };
+            let dialled = dial(&address, &hello, &key, Some(starter));
+            let both = async { trefoil::join!(dialled, ends).0 };
+            trefoil::timeout(ANSWER / 2, both).await
+        });
+        let error = dialled.expect("it dials on").unwrap_err();
+        assert!(error.to_string().contains("has ended"), "{error}");
+    }
 }

@@ -8,6 +8,9 @@
 //! out, because a worker's handshake takes only a moment. A worker whose connection was ended so
 //! dials again (`holder`).
 //!
+//! **No descriptor left** for a connection, or for the local stream of a worker: the pool is told
+//! why, and the worker's connection ends.
+//!
 //! Tests: below; `crates/trefoil-machines/tests/slurm/`.
 
 use std::cell::RefCell;
@@ -23,7 +26,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use trefoil::io::{TcpListener, TcpStream, UnixStream};
-use trefoil::process::Ending;
+use trefoil::process::{Ending, Launched};
 use trefoil::sync::Event;
 use trefoil::{Completer, EventLoop, Task};
 
@@ -32,6 +35,7 @@ use super::key::Key;
 use super::relay::{Last, Relay, WINDOW};
 use super::report::Report;
 use super::sealed::Sealed;
+use crate::common::descriptors;
 
 /// How many connections may be in their handshake at once.
 const MOST: usize = 256;
@@ -69,15 +73,20 @@ pub(crate) struct Arrived {
     pub(crate) hello: Hello,
     /// The address of its machine.
     pub(crate) from: IpAddr,
-    local: Local,
+    /// The driver's end of its stream, until a slot takes it.
+    local: Option<Local>,
     must_end: Arc<Event>,
     outcome: Arc<OnceLock<Outcome>>,
 }
 
 impl Arrived {
-    /// The driver's end of its stream, for `Launched::stream`.
-    pub(crate) fn stream(&self) -> io::Result<Local> {
-        self.local.try_clone()
+    /// The worker, for the driver; once. Its stream is the driver's alone: if the driver does not
+    /// want the worker any more, the stream closes, and the worker ends.
+    pub(crate) fn launched(&mut self) -> io::Result<Launched> {
+        let local = self.local.take();
+        let local = local.ok_or_else(|| io::Error::other("it has a slot already"))?;
+        let launched = Launched::stream(local).pid(self.hello.number);
+        Ok(launched.machine(self.from.to_string()))
     }
 
     /// How its connection has ended. It is known when its stream ends.
@@ -112,7 +121,7 @@ impl Arrived {
                 number: 0,
             },
             from: IpAddr::from([127, 0, 0, 1]),
-            local: pair().unwrap().0,
+            local: Some(pair().unwrap().0),
             must_end: Arc::default(),
             outcome: Arc::default(),
         }
@@ -127,12 +136,13 @@ impl Arrived {
 
 impl Listener {
     /// Starts the thread, which accepts from `listener` the workers that have `key` and this
-    /// `identity` (`Program::identity`), and calls `on_arrival` with each. That must not block.
+    /// `identity` (`Program::identity`), and calls `on_arrival` with each; or with the reason why
+    /// one could not be received here. That must not block.
     pub(crate) fn new(
         listener: std::net::TcpListener,
         key: Key,
         identity: &'static str,
-        on_arrival: impl Fn(Arrived) + Send + 'static,
+        on_arrival: impl Fn(Result<Arrived, String>) + Send + 'static,
     ) -> io::Result<Self> {
         Self::with_limit(listener, key, identity, on_arrival, LIMIT)
     }
@@ -142,7 +152,7 @@ impl Listener {
         listener: std::net::TcpListener,
         key: Key,
         identity: &'static str,
-        on_arrival: impl Fn(Arrived) + Send + 'static,
+        on_arrival: impl Fn(Result<Arrived, String>) + Send + 'static,
         limit: Duration,
     ) -> io::Result<Self> {
         // (`std` lets 128 connections wait to be accepted: those of more workers come a second
@@ -235,12 +245,18 @@ struct Reception<F> {
     strangers: RefCell<Strangers>,
 }
 
-impl<F: Fn(Arrived) + 'static> Reception<F> {
+impl<F: Fn(Result<Arrived, String>) + 'static> Reception<F> {
     async fn accept(self: &Rc<Self>, listener: &TcpListener) {
         loop {
-            // (After an error that lasts, `accept` itself pauses.)
-            let Ok((stream, from)) = listener.accept().await else {
-                continue;
+            let (stream, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                // (After an error that lasts, `accept` itself pauses.)
+                Err(error) => {
+                    if descriptors::are_used_up(&error) {
+                        (self.on_arrival)(Err(descriptors::none_left(&error)));
+                    }
+                    continue;
+                }
             };
             let mut strangers = self.strangers.borrow_mut();
             let (own, number) = (self.clone(), strangers.numbers);
@@ -258,20 +274,22 @@ impl<F: Fn(Arrived) + 'static> Reception<F> {
         };
         let met = met.await;
         self.strangers.borrow_mut().leave(number);
-        let (Some((sealed, hello)), Ok((local, ours))) = (met, pair()) else {
+        let Some((sealed, hello)) = met else {
             return;
         };
-        let Ok(ours) = UnixStream::try_from(ours) else {
-            return;
+        let ends = pair().and_then(|(local, ours)| Ok((local, UnixStream::try_from(ours)?)));
+        let (local, ours) = match ends {
+            Ok(ends) => ends,
+            Err(error) => return (self.on_arrival)(Err(descriptors::none_left(&error))),
         };
         let (must_end, outcome) = (Arc::<Event>::default(), Arc::new(OnceLock::new()));
-        (self.on_arrival)(Arrived {
+        (self.on_arrival)(Ok(Arrived {
             hello,
             from,
-            local,
+            local: Some(local),
             must_end: must_end.clone(),
             outcome: outcome.clone(),
-        });
+        }));
         let _ = outcome.set(forward(&sealed, &ours, &must_end).await);
         drop(ours); // the driver sees the end now
     }
@@ -363,15 +381,15 @@ mod tests {
     fn pool(key: &Key) -> (Listener, mpsc::Receiver<Arrived>) {
         let (arrives, arrived) = mpsc::channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let on_arrival = move |one| drop(arrives.send(one));
+        let on_arrival = move |one: Result<_, _>| drop(arrives.send(one.unwrap()));
         let key = key.clone();
         let listener = Listener::with_limit(listener, key, IDENTITY, on_arrival, NEVER).unwrap();
         (listener, arrived)
     }
 
     /// The driver's end of its stream, with a deadline.
-    fn stream_of(arrived: &Arrived) -> Local {
-        let stream = arrived.stream().unwrap();
+    fn stream_of(arrived: &mut Arrived) -> Local {
+        let stream = arrived.local.take().unwrap();
         let limit = Some(Duration::from_secs(60));
         stream.set_read_timeout(limit).unwrap();
         stream
@@ -436,9 +454,9 @@ mod tests {
             let _ = sealed.stream().shutdown(Shutdown::Write);
             sealed
         });
-        let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
         let mut all = Vec::new();
-        stream_of(&arrived).read_to_end(&mut all).unwrap();
+        stream_of(&mut arrived).read_to_end(&mut all).unwrap();
         (all.len(), arrived.outcome().unwrap().clone())
     }
 
@@ -524,8 +542,8 @@ mod tests {
                 }
             })
         });
-        let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
-        let mut stream = stream_of(&arrived);
+        let mut arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut stream = stream_of(&mut arrived);
         // Until all buffers are full.
         let is_full = |stream: &mut Local| {
             let limit = Some(Duration::from_millis(200));
@@ -583,8 +601,8 @@ mod tests {
             call(stream, &key, &hello(), LIMIT).await.ok().unwrap()
         };
         drop(trefoil::run(meet()));
-        let lost = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
-        let mut stream = stream_of(&lost);
+        let mut lost = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut stream = stream_of(&mut lost);
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
         assert_eq!(lost.outcome(), Some(&Outcome::Lost));
         let mut ending = Ending::default();
@@ -604,9 +622,9 @@ mod tests {
         let worker = thread::Builder::new()
             .spawn(move || echo(key, address))
             .unwrap();
-        let arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(arrived.hello, hello());
-        let mut stream = stream_of(&arrived);
+        let mut stream = stream_of(&mut arrived);
         // More than all buffers between here and there hold.
         let all: Vec<u8> = (0..20_000_000u32).map(|n| (n % 251) as u8).collect();
         let mut says = stream.try_clone().unwrap();

@@ -3,7 +3,7 @@
 //! **Job.** The pool listens ([`Listener`]). On each node a *holder* ([`hold`]), which is this
 //! program again, connects once, starts the worker as its child, and forwards between the worker's
 //! socket and the connection (`relay`). The pool's thread does the same at its end, so the driver
-//! has a local socket for each worker ([`Arrived::stream`]). A launcher has the key reach the
+//! has a local socket for each worker ([`Arrived::launched`]). A launcher has the key reach the
 //! holder's standard input, and nothing else.
 //!
 //! ```text
@@ -47,6 +47,10 @@ mod listener;
 mod relay;
 mod report;
 mod sealed;
+
+/// How many descriptors a worker needs in the pool's process: its connection, the two ends of its
+/// stream, and what the driver waits for.
+pub(crate) const EACH: usize = 4;
 
 pub(crate) use holder::{Holding, hold};
 pub(crate) use key::{Key, random};
