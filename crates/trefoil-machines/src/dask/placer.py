@@ -46,6 +46,10 @@ LOOK = 0.5
 # How many times the program may be sent for one worker: each time to a worker of Dask's that lacks it.
 ROUNDS = 100
 
+# To how many of Dask's workers the program is sent at once, and how long that may take, in seconds.
+AT_ONCE = 4
+TRANSFER = 300
+
 CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
@@ -58,6 +62,11 @@ def parse(line):
     order, *words = line.rstrip(b"\n").split(b" ")
     pairs = [unquote_to_bytes(word).partition(b"=") for word in words]
     return order.decode(), [(name.decode(), value) for name, _, value in pairs]
+
+
+def line(words):
+    """An answer. (A path in it may have bytes that are no text.)"""
+    return words.replace("\n", " ").encode(errors="backslashreplace") + b"\n"
 
 
 def load_holder(source):
@@ -122,8 +131,23 @@ def is_loopback(host):
 
 
 def own_address(hosts):
-    """The address of this machine from which another is reached, if one of the hosts is another."""
-    host = next((host for host in hosts if not is_loopback(host)), hosts[0])
+    """The address of this machine from which the cluster is reached: another machine of it, if there is one."""
+    ways, errors = [], []
+    for host in hosts:
+        try:
+            ways.append(way_to(host))
+        except OSError as error:
+            errors.append(f"{host}: {error}")
+        else:
+            if not is_loopback(ways[-1]):
+                return ways[-1]
+    if not ways:
+        raise Failure(f"this machine finds no way to the cluster ({'; '.join(errors)}): name its own address with `.listen`")
+    return ways[0]
+
+
+def way_to(host):
+    """The address of this machine from which a host is reached."""
     family, kind, _, _, address = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:
         probe.connect(address)  # nothing is sent
@@ -176,6 +200,7 @@ class Placer:
         self.needs = {}
         self.tasks = {}
         self.sent = {}
+        self.sending = asyncio.Semaphore(AT_ONCE)
         self.watching = None
 
     async def connect(self, pairs):
@@ -216,9 +241,10 @@ class Placer:
             return {name: value for name, _, value in each}
 
         invitation, _, value = options["invitation"].partition(b"=")
-        self.file = open(options["exe"], "rb")
+        with open(options["exe"], "rb") as file:
+            self.program = file.read()
         holder = self.holder.Holder(
-            digest=hashlib.sha256(self.program()).hexdigest(),
+            digest=hashlib.sha256(self.program).hexdigest(),
             key=options["key"],
             invitation=(invitation, value),
             arguments=[value for name, value in pairs if name == "argument"],
@@ -227,10 +253,13 @@ class Placer:
         )
         watch = self.holder.Watch(self.name, self.client.id)
         await self.client.register_plugin(watch, name=watch.name)
-        await self.client.register_plugin(holder, name=self.name)
-
-    def program(self):
-        return os.pread(self.file.fileno(), os.fstat(self.file.fileno()).st_size, 0)
+        # (The scheduler gives it to each of Dask's workers. One that does not answer gets it later, and one that is lost
+        # needs none: neither is waited for.)
+        self.registering = asyncio.ensure_future(self.client.register_plugin(holder, name=self.name))
+        done, _ = await asyncio.wait({self.registering}, timeout=TIMEOUT)
+        error = next((one.exception() for one in done), None)
+        if error is not None and not isinstance(error, OSError):
+            raise error
 
     async def place(self, number):
         words = "Dask has cancelled its task"
@@ -261,12 +290,22 @@ class Placer:
     async def supply(self, worker):
         """Sends the program to one of Dask's workers; once, although several tasks may find that it is lacking."""
         if worker not in self.sent:
-            run = self.client.run(self.holder.put, self.name, self.program(), workers=[worker], on_error="return")
-            self.sent[worker] = asyncio.ensure_future(run)
-        answers = await asyncio.shield(self.sent[worker])
-        self.sent.pop(worker, None)
-        if isinstance(error := answers.get(worker), RuntimeError):
+            self.sent[worker] = asyncio.ensure_future(self.send(worker))
+        error = await asyncio.shield(self.sent[worker])
+        if isinstance(error, RuntimeError):
             raise RuntimeError(f"Dask's worker at {worker} cannot keep the program: {error}")
+
+    async def send(self, worker):
+        """Sends it; returns the error of that worker, if there is one."""
+        async with self.sending:
+            run = self.client.run(self.holder.put, self.name, self.program, workers=[worker], on_error="return")
+            run = asyncio.ensure_future(run)
+            done, _ = await asyncio.wait({run}, timeout=TRANSFER)
+        del self.sent[worker]
+        if done:
+            return run.result().get(worker)
+        run.cancel()
+        return None  # it may be lost: the task is submitted again
 
     async def watch(self):
         while self.client.status == "running":
@@ -299,7 +338,7 @@ async def main(source):
     os.dup2(2, 1)
 
     def say(words):
-        os.write(answers, words.replace("\n", " ").encode() + b"\n")
+        os.write(answers, line(words))
 
     warnings.simplefilter("ignore")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

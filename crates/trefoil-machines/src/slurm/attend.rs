@@ -183,14 +183,18 @@ impl Attending {
         self.jobs.submit(many)
     }
 
-    /// Starts `many` clients of `srun`.
+    /// Starts `many` clients of `srun`, or as many as can be started: an error counts if there is
+    /// none.
     fn start(&mut self, many: usize) -> io::Result<Vec<String>> {
         let mut ids = Vec::new();
         for _ in 0..many {
             let id = format!("s{}", self.numbers);
             self.numbers += 1;
-            let client = self.jobs.start(&id)?;
-            self.clients.insert(id.clone(), client);
+            match self.jobs.start(&id) {
+                Ok(client) => drop(self.clients.insert(id.clone(), client)),
+                Err(error) if ids.is_empty() => return Err(error),
+                Err(_) => break,
+            }
             ids.push(id);
         }
         Ok(ids)
@@ -505,7 +509,41 @@ fn why(words: &str) -> String {
 
 #[cfg(all(test, not(miri)))]
 mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::super::jobs::Secret;
     use super::*;
+    use crate::common::bell::Bell;
+
+    /// The second client's file cannot be made.
+    #[test]
+    #[cfg_attr(miri, ignore = "it starts a process")]
+    fn clients_that_were_started_are_known_after_an_error() {
+        let directory =
+            std::env::temp_dir().join(format!("trefoil-clients-{}", std::process::id()));
+        let jobs = Jobs {
+            way: Way::Srun,
+            arguments: vec!["--no-such-option".into()],
+            name: "program-0000000c".to_owned(),
+            directory: directory.clone(),
+            is_shared: false,
+            secret: Secret::default(),
+        };
+        std::fs::create_dir_all(jobs.output("s1")).unwrap();
+        let shared = SlurmState {
+            state: Mutex::default(),
+            come: Condvar::new(),
+            bell: Bell::new().unwrap(),
+            patience: Duration::ZERO,
+        };
+        let mut attending = Attending::new(Arc::new(shared), jobs, None);
+        assert_eq!(attending.start(3).unwrap(), ["s0"]);
+        assert!(attending.clients.contains_key("s0"));
+        attending.end_clients();
+        attending.numbers = 1;
+        assert!(attending.start(3).is_err());
+        let _ = std::fs::remove_dir_all(directory);
+    }
 
     #[test]
     fn last_words_say_what_to_do() {

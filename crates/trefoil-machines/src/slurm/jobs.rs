@@ -15,6 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{DirEntry, File};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use crate::common::conversation::{ProgramOutput, converse};
 use crate::common::dial::Key;
+use crate::common::listen::own_address_to;
 use crate::common::shell::COMMAND;
 
 /// How long one of Slurm's commands may take.
@@ -205,7 +207,8 @@ impl Jobs {
 
     /// Starts a client for worker `id`. It ends when its standard input is closed.
     pub(crate) fn start(&self, id: &str) -> io::Result<Child> {
-        let output = File::create(self.output(id))?;
+        // (In a directory that others can write to there may be a link of this name.)
+        let output = File::create_new(self.output(id))?;
         let mut command = Command::new("sh");
         command.args(["-c", WHILE_HELD, "sh", "srun"]);
         command.arg(format!("--comment={id}")); // by which `list` finds its job
@@ -350,24 +353,37 @@ fn listed(text: &str) -> Vec<Listed> {
     lines.collect()
 }
 
-/// The address from which this machine reaches the cluster's controller: the nodes should reach
-/// this machine there.
-pub(crate) fn own_address() -> Option<std::net::IpAddr> {
-    let said = run(
-        Command::new("scontrol").args(["show", "config"]),
-        Vec::new(),
-    )
-    .ok()?;
-    let stdout = String::from_utf8_lossy(&said.stdout);
-    let mut lines = stdout.lines();
+/// The address by which the nodes should reach this machine: the one from which it reaches the
+/// controller, or another machine of the cluster if the controller is this one.
+pub(crate) fn own_address() -> Option<IpAddr> {
+    let stdout = |command: &mut Command| {
+        let said = run(command, Vec::new()).ok()?;
+        Some(String::from_utf8_lossy(&said.stdout).into_owned())
+    };
+    let config = stdout(Command::new("scontrol").args(["show", "config"]));
+    let controller = config.as_deref().and_then(controller).map(str::to_owned);
+    let nodes = || {
+        let addresses = ["--noheader", "--Node", "--format=%o"];
+        stdout(Command::new("sinfo").args(addresses)).unwrap_or_default()
+    };
+    let nodes = std::iter::once_with(nodes);
+    let nodes = nodes.flat_map(|nodes| {
+        nodes
+            .lines()
+            .map(str::trim)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    own_address_to(controller.into_iter().chain(nodes))
+}
+
+/// The controller's address in Slurm's configuration: `name` or `name(address)`.
+fn controller(config: &str) -> Option<&str> {
+    let mut lines = config.lines();
     let line = lines.find(|line| line.starts_with("SlurmctldHost"))?;
     let host = line.split_once('=')?.1.trim();
-    // `name` or `name(address)`.
     let (name, rest) = host.split_once('(').unwrap_or((host, ""));
-    let host = rest.strip_suffix(')').unwrap_or(name);
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect((host, 9)).ok()?; // nothing is sent
-    socket.local_addr().ok().map(|address| address.ip())
+    Some(rest.strip_suffix(')').unwrap_or(name))
 }
 
 /// Runs one of Slurm's commands until it exits.
@@ -435,6 +451,41 @@ mod tests {
             drop(client.stdin.take());
             client.wait().unwrap();
         }
+    }
+
+    #[test]
+    fn a_controller_has_a_name_or_an_address() {
+        let config = |host| format!("Configuration data\nSlurmctldHost[0] = {host}\nX = y");
+        for (host, address) in [
+            ("node1", "node1"),
+            ("a(10.1.2.3)", "10.1.2.3"),
+            ("a(fe80::1)", "fe80::1"),
+        ] {
+            assert_eq!(controller(&config(host)), Some(address));
+        }
+        assert_eq!(controller("X = y"), None);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it starts a process")]
+    fn the_output_of_a_worker_is_a_file_of_its_own() {
+        let directory = std::env::temp_dir().join(format!("trefoil-output-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let jobs = Jobs {
+            way: Way::Srun,
+            arguments: Vec::new(),
+            name: "program-0000000b".to_owned(),
+            directory: directory.clone(),
+            is_shared: false,
+            secret: Secret::default(),
+        };
+        let precious = directory.join("precious");
+        std::fs::write(&precious, "words").unwrap();
+        std::os::unix::fs::symlink(&precious, jobs.output("s0")).unwrap();
+        let started = jobs.start("s0").map(|mut client| client.kill());
+        assert_eq!(started.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&precious).unwrap(), b"words");
+        let _ = std::fs::remove_dir_all(directory);
     }
 
     #[test]

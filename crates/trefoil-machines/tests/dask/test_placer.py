@@ -53,6 +53,23 @@ class TestWords(unittest.TestCase):
     def test_an_address_for_the_cluster(self):
         self.assertEqual(placer.own_address(["127.0.0.1"]), "127.0.0.1")
         self.assertEqual(placer.own_address(["::1"]), "::1")
+        # A name that means this machine, as that of every Debian does, and one that nobody knows.
+        ways = {"localhost": "127.0.0.1", "here": "127.0.1.1", "node1": "10.1.2.3", "node2": "10.1.2.3"}
+
+        def way_to(host):
+            if host not in ways:
+                raise OSError("unknown")
+            return ways[host]
+
+        with mock.patch("placer.way_to", way_to):
+            self.assertEqual(placer.own_address(["here", "nobody", "node1", "localhost"]), "10.1.2.3")
+            self.assertEqual(placer.own_address(["nobody", "localhost"]), "127.0.0.1")
+            with self.assertRaisesRegex(Failure, "nobody: unknown.*listen"):
+                placer.own_address(["nobody"])
+
+    def test_an_answer_is_one_line_of_text(self):
+        path = os.fsdecode(b"/tmp/a\xff")
+        self.assertEqual(placer.line(f"error {path}\nx"), b"error /tmp/a\\udcff x\n")
 
 
 class Client:
@@ -80,13 +97,13 @@ async def placing(task, put, orders):
     said = []
     one = placer.Placer(types.SimpleNamespace(hold=None, put=None), said.append)
     one.client, one.name, one.retries, one.options = Client(task, put), "pool", 2, {"priority": 3}
-    one.program = bytes
+    one.program = b""
     lines = asyncio.StreamReader()
     with mock.patch("os._exit", side_effect=ConnectionAbortedError):
         serving = asyncio.ensure_future(one.serve(lines))
         for order in orders:
             lines.feed_data(order + b"\n")
-            for _ in range(20):
+            for _ in range(100):
                 await asyncio.sleep(0)
         lines.feed_eof()
         with contextlib.suppress(ConnectionAbortedError):
@@ -144,6 +161,53 @@ class TestPlacer(unittest.TestCase):
             said, options, _ = self.run_orders(lacks, gone, b"place 0")
         self.assertEqual(len(options), 3)
         self.assertIn("arrived at none", said[0])
+
+    def test_only_some_transfers_are_under_way_at_once_and_none_for_ever(self):
+        now, most, has = set(), [], set()
+
+        async def put(worker):
+            now.add(worker)
+            most.append(len(now))
+            if worker == "silent":
+                await asyncio.sleep(1000)
+            await asyncio.sleep(0.01)
+            now.remove(worker)
+            has.add(worker)
+
+        async def supplies():
+            one = placer.Placer(types.SimpleNamespace(put=None), print)
+            one.client, one.name, one.program = Client(None, put), "pool", b""
+            workers = ["silent", *map(str, range(20)), "7"]
+            await asyncio.gather(*(one.supply(worker) for worker in workers))
+            return one.sent
+
+        with mock.patch("placer.TRANSFER", 0.2):
+            left = asyncio.run(asyncio.wait_for(supplies(), 60))
+        self.assertEqual((max(most), len(most), len(has), left), (placer.AT_ONCE, 21, 20, {}))
+
+    def test_a_worker_of_dasks_that_does_not_answer_is_not_waited_for(self):
+        class Silent:
+            id = "client"
+            plugins = []
+
+            async def register_plugin(self, plugin, name):
+                self.plugins.append(name)
+                if name == "pool":
+                    await asyncio.sleep(1000)
+
+        async def prepares():
+            holder = types.SimpleNamespace(
+                Holder=lambda **_: None, Watch=lambda name, _: types.SimpleNamespace(name=f"{name}-watch")
+            )
+            one = placer.Placer(holder, print)
+            one.client = Silent()
+            pairs = {"name": b"pool", "retries": b"2", "priority": b"0", "invitation": b"A=b", "exe": b"/bin/sh", "key": b""}
+            await one.prepare(list(pairs.items()))
+            return one
+
+        with mock.patch("placer.TIMEOUT", 0.1):
+            one = asyncio.run(asyncio.wait_for(prepares(), 60))
+        self.assertEqual(one.client.plugins, ["pool-watch", "pool"])
 
     def test_what_is_cancelled_is_ended_and_not_reported(self):
         ended = []

@@ -131,7 +131,10 @@ async fn dial_again(address: &str, hello: &Hello, key: &Key) -> io::Result<Seale
         let reached = trefoil::timeout(LIMIT, TcpStream::connect(address)).await;
         let late = |_| Err(io::ErrorKind::TimedOut.into());
         let stream = reached.unwrap_or_else(late).map_err(|error| {
-            let words = format!("the pool at {address} cannot be reached from here: {error}");
+            let words = format!(
+                "the pool at {address} cannot be reached from here ({error}): `listen` names \
+                 another address of its machine"
+            );
             io::Error::new(error.kind(), words)
         })?;
         prepare(&stream)?;

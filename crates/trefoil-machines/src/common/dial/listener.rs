@@ -555,6 +555,22 @@ mod tests {
         assert!(worker.unwrap().join().unwrap());
     }
 
+    /// The driver may drop what it was given: nobody holds the stream then.
+    #[test]
+    fn a_worker_that_is_not_wanted_any_more_ends() {
+        let key = Key::new().unwrap();
+        let (listener, arrived) = pool(&key);
+        let address = listener.address();
+        let (says, said) = mpsc::channel();
+        let worker = thread::Builder::new();
+        let worker = worker.spawn(move || drop(says.send(echo(key, address))));
+        let mut arrived = arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+        drop(arrived.launched().unwrap());
+        assert!(arrived.launched().is_err());
+        said.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+        worker.unwrap().join().unwrap();
+    }
+
     #[test]
     fn a_thousand_silent_strangers_keep_no_worker_out() {
         let key = Key::new().unwrap();
