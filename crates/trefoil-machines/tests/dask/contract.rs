@@ -10,7 +10,9 @@ use trefoil::process::{Bulk, Shared, SharedAtomics};
 use trefoil::{Executor, PoolError, ProcessPool, Remote, TaskError, WorkerStdout};
 use trefoil_machines::Dask;
 
-use crate::cluster::{Caller, Cluster, Listener, call, call_and_wait, directory, python};
+use crate::cluster::{
+    Caller, Cluster, Listener, call, call_and_wait, directory, python, python_with,
+};
 use crate::support::{self, Scratch, Test, note, noted, signal, tests, until};
 
 static TABLE: OnceLock<u64> = OnceLock::new();
@@ -196,9 +198,12 @@ tests! {
         }).collect();
         let everything = String::from_utf8_lossy(&everything).into_owned();
         assert!(everything.contains("scheduler.json") && !everything.contains("a secret"), "{everything}");
+        running.go_on();
+        task.join().unwrap();
         // Errors of tasks are logged, with what the tasks are.
-        signal(running.parent, Signal::KILL);
-        assert!(task.join().is_err());
+        let cluster = Cluster::with_python(&python_with(&[(crate::BROKEN.to_owned(), "1".to_owned())]));
+        let refused = ProcessPool::builder().launcher(cluster.dask()).env("SONG", "a secret of ours").build();
+        assert!(refused.is_err());
         until(|| cluster.log().contains("RuntimeError"));
         let log = cluster.log();
         assert!(!log.contains("a secret") && !has_key(&log), "{log}");

@@ -112,7 +112,7 @@ tests! {
         let begin = Instant::now();
         let words = refusal(cluster.dask());
         assert!(words.contains("library is missing"), "{words}");
-        assert!(begin.elapsed() < Duration::from_secs(10));
+        assert!(begin.elapsed() < Duration::from_secs(60));
         // Later, too: what waits ends with that.
         let procs = ProcessPool::builder().launcher(cluster.dask().threads(0..=1)).build().unwrap();
         let words = procs.spawn(1, |n: u8| n).join().unwrap_err().to_string();

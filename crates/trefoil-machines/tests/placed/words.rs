@@ -20,7 +20,23 @@ fn exits() {
     std::process::exit(3);
 }
 
+/// Says something, and ends.
+fn says(words: String) {
+    eprintln!("{words}");
+    exits();
+}
+
 tests! {
+    fn the_last_are_in_the_error_however_soon_the_worker_ends() {
+        let procs = ProcessPool::builder().launcher(dask(PLAIN).threads(1..=1)).build().unwrap();
+        for n in 0..20 {
+            let words = format!("these are number {n}");
+            let died = procs.spawn(words.clone(), says).join();
+            let Err(TaskError::WorkerDied(exit)) = died else { panic!("{died:?}") };
+            assert!(exit.stderr_tail().ends_with(&format!("{words}\n")), "{exit}");
+        }
+    }
+
     fn whoever_does_not_read_them_does_not_stop_the_stream() {
         let procs = ProcessPool::builder().launcher(dask(DEAF).threads(1..=1)).build().unwrap();
         procs.spawn((), |()| shouts()).join().unwrap();

@@ -31,7 +31,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::io::{FdFlags, retry_on_intr};
+use rustix::io::{Errno, FdFlags, retry_on_intr};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use trefoil::io::{AsyncFd, Signal, TcpStream, UnixStream};
 use trefoil::process::{Program, WorkerStream};
@@ -189,6 +189,9 @@ struct Words {
 
 impl Words {
     fn new(from: Option<OwnedFd>) -> io::Result<Self> {
+        if let Some(from) = &from {
+            rustix::io::ioctl_fionbio(from, true)?; // (the worker's end is another open file)
+        }
         Ok(Self {
             from: from.map(AsyncFd::new).transpose()?,
             tail: RefCell::default(),
@@ -196,35 +199,42 @@ impl Words {
         })
     }
 
-    /// Passes them on to our standard error, until their end; after the worker's, as long as there
-    /// are some, and no more than [`REST`] bytes.
+    /// Passes them on to our standard error, until their end; after the worker's, what is there.
     async fn pass_on(&self) {
+        let Some(from) = &self.from else { return };
         let mut to = trefoil::io::stderr();
         let (mut buffer, mut rest) = ([0; 8192], REST);
-        while rest > 0 {
-            let count = trefoil::select! {
-                count = self.read(&mut buffer) => count,
-                () = self.is_last.wait() => 0,
+        loop {
+            let is_last = trefoil::select! {
+                readable = from.readable() => readable.is_err(),
+                () = self.is_last.wait() => true,
             };
-            if count == 0 {
-                return;
-            }
-            if self.is_last.is_set() {
+            let count = match self.read(&mut buffer) {
+                Some(count @ 1..) if rest > 0 => count,
+                None if !is_last => continue,
+                _ => return,
+            };
+            if is_last {
                 rest = rest.saturating_sub(count);
             }
             let _ = to.write_all(&buffer[..count]).await; // (if it is closed, they are lost)
         }
     }
 
-    /// Reads some, and keeps the end of them. 0: they have ended.
-    async fn read(&self, buffer: &mut [u8]) -> usize {
-        let Some(from) = &self.from else { return 0 };
-        let count = read(from, buffer).await;
+    /// Reads some without waiting, and keeps the end of them. 0: they have ended; `None`: there are
+    /// none now.
+    fn read(&self, buffer: &mut [u8]) -> Option<usize> {
+        let from = self.from.as_ref()?;
+        let count = match retry_on_intr(|| rustix::io::read(from, &mut *buffer)) {
+            Ok(count) => count,
+            Err(Errno::AGAIN) => return None,
+            Err(_) => 0,
+        };
         let mut tail = self.tail.borrow_mut();
         tail.extend_from_slice(&buffer[..count]);
         let excess = tail.len().saturating_sub(TAIL);
         tail.drain(..excess);
-        count
+        Some(count)
     }
 
     /// The worker has ended: returns its last words.
@@ -234,8 +244,7 @@ impl Words {
             // Nobody reads ours: what the pipe holds is read for the report alone.
             passes.cancel();
             let (mut buffer, mut rest) = ([0; 8192], REST);
-            while let Ok(count @ 1..) =
-                trefoil::timeout(Duration::ZERO, self.read(&mut buffer)).await
+            while let Some(count @ 1..) = self.read(&mut buffer)
                 && rest > 0
             {
                 rest = rest.saturating_sub(count);

@@ -1,0 +1,55 @@
+//! Workers in containers without a network, which see only the program and what you name.
+//!
+//! ```text
+//! cargo run -p trefoil-machines --example container -- docker debian
+//! sudo target/debug/examples/container podman --rootfs /:O      # a copy of this machine's files
+//! ```
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program, Wrapped};
+use trefoil::{PoolError, ProcessPool, Task};
+
+/// Runs each worker in a container of this engine, with these options, of which the image is last.
+#[derive(Debug)]
+pub struct Container(String, Wrapped);
+
+impl Container {
+    /// The engine is `docker` or `podman`.
+    pub fn new(engine: String, options: impl IntoIterator<Item = String>) -> Self {
+        let run = "run -i --rm --network=none -v {exe}:{exe}:ro {env}".split(' ');
+        let words = [engine.clone()].into_iter().chain(run.map(str::to_owned));
+        let words = words.chain(options).chain(["{exe}".to_owned()]);
+        Self(engine, Wrapped::new(words).env_option("-e"))
+    }
+}
+
+impl Launcher for Container {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+        let mut asks = Command::new(&self.0);
+        let asked = asks.arg("version").stdin(Stdio::null()).output();
+        if !asked.is_ok_and(|asked| asked.status.success()) {
+            let words = format!("`{} version` fails: install and start it", self.0);
+            return Err(PoolError::Launcher(words));
+        }
+        self.1.prepare(program)
+    }
+
+    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
+        self.1.start(index)
+    }
+
+    fn ended(&self, index: usize, ending: &mut Ending) {
+        self.1.ended(index, ending);
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    trefoil::init();
+    let mut words = std::env::args().skip(1);
+    let container = Container::new(words.next().unwrap_or("docker".to_owned()), words);
+    let procs = ProcessPool::builder().workers(2).launcher(container);
+    println!("{:?}", procs.build()?.map(1..=4, |n: u64| n * n)?);
+    Ok(())
+}
