@@ -12,7 +12,9 @@
 //!
 //! machines trips here                     a call of one plain worker beside frames over TCP
 //! machines trips slurm DIRECTORY          the same on Slurm
+//! machines trips dask SCHEDULER_FILE PYTHON     the same on Dask
 //! machines trips ssh HOST CONFIG          a call of one worker beside `ssh HOST cat`
+//! machines trips wrapped WORD...          the same for a command line with `{exe}`, or `cat`
 //! machines start DIRECTORY                four workers on an idle Slurm cluster
 //! ```
 #![allow(
@@ -28,9 +30,12 @@ mod table;
 use std::error::Error;
 use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use trefoil::process::Wrapped;
 use trefoil::{Bulk, Executor, ProcessPool};
 use trefoil_machines::{Dask, Slurm, Ssh};
 
@@ -212,6 +217,35 @@ fn pipe(command: &mut Command) -> Result<(Child, ChildStdin, ChildStdout), Any> 
     Ok((child, to, from))
 }
 
+/// A worker behind this command line, beside `cat` behind the same, each with one end of a socket
+/// pair as its input and output.
+fn wrapped(words: &[&str]) -> Result<(), Any> {
+    let mut launcher = Wrapped::new(words.iter().copied());
+    if words.contains(&"{env}") {
+        launcher = launcher.env_option("-e");
+    }
+    let procs = ProcessPool::builder()
+        .launcher(launcher)
+        .workers(1)
+        .build()?;
+    let own = std::env::current_exe()?;
+    let own = own.to_str().ok_or("this program's path is no text")?;
+    let bare = words.iter().filter(|word| **word != "{env}");
+    let mut bare = bare.map(|word| match *word {
+        "{exe}" => "cat".to_owned(),
+        word => word.replace("{exe}", own),
+    });
+    let (to, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(bare.next().ok_or("no command")?);
+    command.args(bare).stdin(OwnedFd::from(theirs.try_clone()?));
+    let mut child = command.stdout(OwnedFd::from(theirs)).spawn()?;
+    drop(command);
+    trips(&procs, &to, &to)?;
+    to.shutdown(std::net::Shutdown::Both)?;
+    child.wait()?;
+    Ok(())
+}
+
 fn ssh(host: &str, config: &str) -> Result<ProcessPool, Any> {
     Ok(ProcessPool::builder()
         .launcher(Ssh::hosts([host]).config(config))
@@ -331,6 +365,13 @@ fn main() -> Result<(), Any> {
             let (to, from) = echo()?;
             trips(&procs, to, from)
         }
+        ["trips", "dask", file, python] => {
+            let dask = Dask::scheduler_file(file).python(python).threads(1..=1);
+            let procs = ProcessPool::builder().launcher(dask).build()?;
+            let (to, from) = echo()?;
+            trips(&procs, to, from)
+        }
+        ["trips", "wrapped", ref words @ ..] => wrapped(words),
         ["trips", "ssh", host, config] => {
             let procs = ssh(&format!("{host}:1"), config)?;
             let mut bare = Command::new("ssh");

@@ -29,6 +29,27 @@ table() {
 
 block "one plain worker beside frames over TCP" "$machines" trips here
 
+
+# A command line with a worker behind it, beside `cat` behind the same.
+wrapped() {
+    local name=$1
+    shift
+    if tried=$("${@/\{exe\}/true}" </dev/null 2>&1); then
+        block "$name" "$machines" trips wrapped "$@"
+    else
+        printf '\nwithout %s: %s\n' "$name" "$tried"
+    fi
+}
+wrapped "nothing around it" env "{exe}"
+wrapped "bwrap, a sandbox" bwrap --unshare-all --die-with-parent --ro-bind / / --dev /dev --proc /proc --tmpfs /run "{exe}"
+wrapped "unshare, namespaces" unshare --map-root-user --net --pid --fork --kill-child --mount-proc "{exe}"
+wrapped "setpriv, another user" setpriv --reuid=65534 --regid=65534 --clear-groups "{exe}"
+if podman run --rm --network=none --rootfs /:O true 2>/dev/null; then
+    block "podman, a container" "$machines" trips wrapped setsid --wait podman run -i --rm --network=none "{env}" --rootfs /:O "{exe}"
+else
+    printf '\nwithout containers: podman cannot run one here\n'
+fi
+
 if sshd=$(command -v sshd || ls /usr/sbin/sshd 2>/dev/null); then
     for key in host user; do ssh-keygen -q -t ed25519 -N '' -f "$work/$key"; done
     port=$((20000 + RANDOM % 10000))
@@ -70,6 +91,7 @@ if [ -n "$python" ]; then
     ends+=($!)
     until grep -q ready "$work/out"; do kill -0 "${ends[-1]}"; sleep 0.1; done
     file=$work/dask/scheduler.json
+    block "one worker on Dask beside frames over TCP" "$machines" trips dask "$file" "$python"
     table "on Dask" \
         "a pool on Dask=$machines dask $file $python" \
         "Dask, pure Python=$python benches/machines/pure.py $file 3 dask" \

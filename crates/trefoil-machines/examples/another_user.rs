@@ -9,7 +9,7 @@ use trefoil::ProcessPool;
 use trefoil::process::Wrapped;
 
 /// Workers of the user with this number, without other groups and without a way to more rights.
-pub fn another_user(number: u32) -> Wrapped {
+pub(crate) fn another_user(number: u32) -> Wrapped {
     let (user, group) = (format!("--reuid={number}"), format!("--regid={number}"));
     let own = ["setpriv", &user, &group, "--clear-groups", "--no-new-privs"];
     Wrapped::new(own.into_iter().chain(["--inh-caps=-all", "{exe}"]))

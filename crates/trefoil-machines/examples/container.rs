@@ -1,9 +1,6 @@
 //! Workers in containers without a network, which see only the program and what you name.
 //!
-//! ```text
-//! cargo run -p trefoil-machines --example container -- docker debian
-//! sudo target/debug/examples/container podman --rootfs /:O      # a copy of this machine's files
-//! ```
+//! `container docker debian`, or `sudo container podman --rootfs /:O` (this machine's own files).
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -13,15 +10,21 @@ use trefoil::{PoolError, ProcessPool, Task};
 
 /// Runs each worker in a container of this engine, with these options, of which the image is last.
 #[derive(Debug)]
-pub struct Container(String, Wrapped);
+pub(crate) struct Container(String, Wrapped);
 
 impl Container {
     /// The engine is `docker` or `podman`.
-    pub fn new(engine: String, options: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(engine: String, options: impl IntoIterator<Item = String>) -> Self {
+        // (In a session of its own the engine's client is not killed with the worker: it sees the
+        // end of the stream, and removes what it may be making just then.)
         let run = "run -i --rm --network=none -v {exe}:{exe}:ro {env}".split(' ');
-        let words = [engine.clone()].into_iter().chain(run.map(str::to_owned));
+        let words = ["setsid", "--wait", engine.as_str()]
+            .into_iter()
+            .chain(run)
+            .map(str::to_owned);
         let words = words.chain(options).chain(["{exe}".to_owned()]);
-        Self(engine, Wrapped::new(words).env_option("-e"))
+        let wrapped = Wrapped::new(words).env_option("-e");
+        Self(engine, wrapped)
     }
 }
 

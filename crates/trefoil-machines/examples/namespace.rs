@@ -11,7 +11,7 @@ const UNSHARE: &str = "--map-root-user --net --pid --fork --kill-child --mount-p
 
 /// Runs each worker in namespaces of its own.
 #[derive(Debug, Default)]
-pub struct Namespace(Option<Program>);
+pub(crate) struct Namespace(Option<Program>);
 
 impl Launcher for Namespace {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {

@@ -50,16 +50,18 @@ const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A container must have the program's file, what that links to, and an open standard input:
+/// A container must have the program's file, what that links to, and an open standard input. The
+/// engine's client gets a session of its own (`setsid --wait`), or the pool could kill it while it
+/// makes a container, which would stay:
 ///
 /// ```no_run
 /// use trefoil::ProcessPool;
 /// use trefoil::process::Wrapped;
 ///
 /// trefoil::init();
-/// let docker = ["docker", "run", "-i", "--rm", "--network=none", "{env}"];
+/// let run = "setsid --wait docker run -i --rm --network=none {env}".split(' ');
 /// let image = ["-v", "{exe}:{exe}:ro", "debian", "{exe}"];
-/// let docker = Wrapped::new([&docker[..], &image].concat()).env_option("-e");
+/// let docker = Wrapped::new(run.chain(image)).env_option("-e");
 /// let procs = ProcessPool::builder().workers(4).launcher(docker).build()?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```

@@ -364,6 +364,8 @@ fn start(program: &Program, stream: &Local) -> io::Result<Child> {
 
 #[cfg(all(test, not(miri)))]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// Whoever has started it may be gone while the pool is silent.
@@ -389,5 +391,27 @@ mod tests {
         });
         let error = dialled.expect("it dials on").unwrap_err();
         assert!(error.to_string().contains("has ended"), "{error}");
+    }
+
+    /// As if nobody read our standard error, and something else wrote for ever.
+    #[test]
+    fn words_that_cannot_be_passed_on_are_reported_and_do_not_go_on_for_ever() {
+        const ALL: usize = 3 * REST;
+        trefoil::run(async {
+            let (from, to) = pair().unwrap();
+            (&to).write_all(&vec![b'x'; ALL]).unwrap();
+            let words = Words::new(Some(from.try_clone().unwrap().into())).unwrap();
+            let (_keeps, passes) = Completer::new();
+            let last = trefoil::timeout(ANSWER / 2, words.last(passes)).await;
+            assert_eq!(last.unwrap(), "x".repeat(TAIL));
+            drop(to);
+            let mut left = Vec::new();
+            (&from).read_to_end(&mut left).unwrap();
+            assert!(
+                left.len() < ALL && left.len() >= ALL - 2 * REST,
+                "{}",
+                left.len()
+            );
+        });
     }
 }
