@@ -140,6 +140,7 @@ pub use launch::raw_program::{Invitation, Program, WorkerStream};
 pub use launch::{Capabilities, Ending, Launcher};
 #[cfg(unix)]
 pub use launch::{sandbox::Sandbox, wrapped::Wrapped};
+pub use value::array_id::array_id;
 #[cfg(not(loom))]
 pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;

@@ -18,6 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use support::{Odd, Test, descriptors, kill, pool, resume, run_helper, suspend, tests, until};
+use trefoil::process::array_id;
 use trefoil::{Bulk, Process, ProcessPool, Shared, SharedAtomics, Task, TaskError};
 
 pub(crate) fn helpers() {
@@ -172,6 +173,30 @@ fn hand_on((shared, depth): (Shared<u64>, u32)) -> (Shared<u64>, u64) {
     }
 }
 
+/// What `array_id` returns for the byte string as which a value is written.
+fn number<T: Serialize>(value: &T) -> Option<u64> {
+    struct Look<'a>(&'a std::cell::Cell<Option<u64>>);
+    impl postcard::ser_flavors::Flavor for Look<'_> {
+        type Output = ();
+
+        fn try_push(&mut self, _: u8) -> postcard::Result<()> {
+            Ok(())
+        }
+
+        fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+            self.0.set(self.0.get().or(array_id(bytes)));
+            Ok(())
+        }
+
+        fn finalize(self) -> postcard::Result<()> {
+            Ok(())
+        }
+    }
+    let seen = std::cell::Cell::new(None);
+    postcard::serialize_with_flavor(value, Look(&seen)).unwrap();
+    seen.get()
+}
+
 tests! {
     fn loops_and_arrays_work_as_with_vectors() {
         let mut bulk = Bulk::from([1.0f64, 2.0]);
@@ -195,19 +220,19 @@ tests! {
 
     fn words_belong_to_their_own_error() {
         let procs = pool(1);
-        assert!(postcard::to_stdvec(&Shared::from([1u8])).is_err());
+        assert!(postcard::to_stdvec(&SharedAtomics::from(vec![1u8])).is_err());
         let other = detail(procs.spawn(Odd(1), |_: Odd| ()).join());
         assert!(other.contains("raised by its"), "{other}");
         // In the worker, too: one item ignores an error, the next gets another.
         let stoic = procs.spawn((7u64, 7u64), |(a, b)| {
             let bytes = postcard::to_stdvec(&(a, b)).unwrap();
-            postcard::from_bytes::<Shared<u8>>(&bytes).is_err()
+            postcard::from_bytes::<SharedAtomics<AtomicU8>>(&bytes).is_err()
         });
         assert!(stoic.join().unwrap());
         let other = detail(procs.spawn(Odd(2), |_: Odd| ()).join());
         assert!(other.contains("raised by its"), "{other}");
         let back = procs.spawn((), |()| {
-            assert!(postcard::to_stdvec(&Shared::from([1u8])).is_err());
+            assert!(postcard::to_stdvec(&SharedAtomics::from(vec![1u8])).is_err());
             Odd(1)
         });
         let other = detail(back.join());
@@ -223,6 +248,31 @@ tests! {
                 _ => assert_eq!(result.unwrap().0, 9),
             }
         }
+    }
+
+    fn outside_a_call_arrays_are_byte_strings_with_numbers() {
+        let numbers: Vec<u64> = (0..4_000).collect();
+        let shared = Shared::from(numbers.clone());
+        let bytes = postcard::to_stdvec(&shared).unwrap();
+        assert_eq!(bytes, postcard::to_stdvec(&Bulk::from(numbers.clone())).unwrap());
+        assert_eq!(postcard::from_bytes::<Shared<u64>>(&bytes).unwrap(), shared);
+        let json = serde_json::to_string(&Shared::from([7u8, 8])).unwrap();
+        assert_eq!((&*json, serde_json::from_str(&json).unwrap()), ("[7,8]", Shared::from([7u8, 8])));
+        let known = number(&shared).unwrap();
+        assert_eq!(number(&shared.clone()), Some(known));
+        assert_ne!(number(&Shared::from(numbers.clone())).unwrap(), known);
+        assert_eq!(number(&Shared::from([1u8])), None, "small");
+        assert_eq!(number(&numbers), None, "no array");
+        let mut bulk = Bulk::from(numbers);
+        let first = number(&bulk).unwrap();
+        assert_eq!((number(&bulk), number(&bulk.clone())), (Some(first), Some(first)));
+        bulk[17] += 1;
+        assert_ne!(number(&bulk).unwrap(), first);
+        // In a worker, between the parts of a call, and after it.
+        let procs = pool(1);
+        let there = procs.spawn(shared.clone(), |s: Shared<u64>| (number(&s) == number(&s), number(&s).is_some()));
+        assert_eq!(there.join().unwrap(), (true, true));
+        assert_eq!(number(&shared), Some(known));
     }
 
     fn what_panics_half_way_leaves_nothing() {

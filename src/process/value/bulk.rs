@@ -10,13 +10,14 @@
 //! Tests: `tests/process/bulk.rs`, `tests/process/shared.rs`, `tests/process/memory.rs`.
 
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::ops::DerefMut;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::array_id::{self, ArrayId};
 use super::raw_plain::{Array, Plain, bytes_of, numbers_of};
 use super::reason;
 use super::scope;
@@ -66,8 +67,8 @@ use crate::process::host::large_pages;
 /// With other serializers, even inside an argument's `Serialize`, it is a byte string: the numbers
 /// in this machine's byte order. For numbers that many calls only read, use
 /// [`Shared`](crate::Shared).
-#[derive(PartialEq, Eq, Default, Hash)]
-pub struct Bulk<T: Plain>(Vec<T>);
+#[derive(Default)]
+pub struct Bulk<T: Plain>(Vec<T>, ArrayId);
 
 as_slice!(Bulk<T: Plain>);
 
@@ -78,7 +79,22 @@ impl<T: Plain> Bulk<T> {
     }
 
     pub(super) fn numbers(&mut self) -> &mut Vec<T> {
+        self.1.forget();
         &mut self.0
+    }
+}
+
+impl<T: Plain> PartialEq for Bulk<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Plain + Eq> Eq for Bulk<T> {}
+
+impl<T: Plain + Hash> Hash for Bulk<T> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.hash(hasher);
     }
 }
 
@@ -91,13 +107,13 @@ fn copy<T: Plain>(numbers: &[T]) -> Vec<T> {
 
 impl<T: Plain> Clone for Bulk<T> {
     fn clone(&self) -> Self {
-        copy(&self.0).into()
+        Self(copy(&self.0), self.1.clone())
     }
 }
 
 impl<T: Plain> From<Vec<T>> for Bulk<T> {
     fn from(numbers: Vec<T>) -> Self {
-        Self(numbers)
+        Self(numbers, ArrayId::default())
     }
 }
 
@@ -139,14 +155,18 @@ impl<'a, T: Plain> IntoIterator for &'a mut Bulk<T> {
 
 impl<T: Plain> DerefMut for Bulk<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        self.numbers()
     }
 }
 
 impl<T: Plain> Serialize for Bulk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = bytes_of(&self.0);
-        scope::offering(bytes, self.0.kind(), || serializer.serialize_bytes(bytes))
+        let write = || serializer.serialize_bytes(bytes);
+        match scope::is_encoding() {
+            true => scope::offering(bytes, self.0.kind(), write),
+            false => array_id::passing(bytes, &self.1, write),
+        }
     }
 }
 
@@ -170,7 +190,7 @@ impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
         if bytes.is_empty()
             && let Some(numbers) = scope::find(bytes)
         {
-            return numbers.map(Bulk).map_err(E::custom);
+            return numbers.map(Bulk::from).map_err(E::custom);
         }
         numbers_of(bytes).map(Bulk::from).ok_or_else(|| {
             let message = format!("{} bytes are not a whole number of elements", bytes.len());

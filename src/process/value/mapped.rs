@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, LazyLock, Weak};
 
+use super::array_id::ArrayId;
 use super::attachments::Attachment;
 use crate::loom::Mutex;
 use crate::process::host::mapping::{Access, Mapping};
@@ -35,6 +36,8 @@ pub(crate) struct Mapped {
     pub(crate) attachment: Arc<Attachment>,
     key: Key,
     pub(super) atomic_size: AtomicSize,
+    /// Of memory that never changes.
+    pub(super) id: ArrayId,
 }
 
 impl Mapped {
@@ -62,6 +65,7 @@ impl Mapped {
             attachment,
             key,
             atomic_size,
+            id: ArrayId::default(),
         });
         TABLE.lock().insert(key, Arc::downgrade(&new));
         Ok(new)
@@ -95,6 +99,7 @@ impl Mapped {
                     attachment,
                     key,
                     atomic_size,
+                    id: ArrayId::default(),
                 });
                 table.insert(key, Arc::downgrade(&new));
                 new

@@ -5,7 +5,8 @@
 //! copied. What does not fit into bytes goes with them (`extras`, `scope`): descriptors
 //! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
 //! (`copies`), and which a worker keeps (`sent_memory`, `kept_mappings`); and large arrays of
-//! numbers (`bulk`), which are lent (`shared_buffer`).
+//! numbers (`bulk`), which are lent (`shared_buffer`). `array_id` numbers arrays for other
+//! serializers.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
@@ -47,6 +48,7 @@ macro_rules! as_slice {
     };
 }
 
+pub(super) mod array_id;
 pub(super) mod attachments;
 pub(super) mod bulk;
 pub(super) mod chunk;

@@ -103,6 +103,16 @@ pub(crate) fn encoding<T, E>(
     encoded
 }
 
+/// Whether this thread encodes a part of a call.
+pub(crate) fn is_encoding() -> bool {
+    with_encoding(|_| ()).is_some()
+}
+
+/// Whether this thread decodes a part of a call that something came with.
+pub(crate) fn is_decoding() -> bool {
+    with_decoding(|_| ()).is_some()
+}
+
 /// Calls `look` with the current encoding, if there is one.
 fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
     with(|scope| &scope.encoding, look)

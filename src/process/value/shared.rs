@@ -23,6 +23,8 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::array_id;
+use super::bulk::Bulk;
 use super::mapped::Mapped;
 use super::raw_plain::{MappedSlice, Plain, PlainAtomic, bytes_of};
 use super::reason;
@@ -128,10 +130,10 @@ impl<T> Clone for Storage<T> {
 /// it has no name in `/dev/shm` or anywhere else.
 ///
 /// # Errors
-/// Serializing it outside a call (as JSON, into a file) fails with an error that explains why:
-/// there it would be only a number. One argument or result can contain 253 of them. If the system
-/// has no descriptor or no memory to share, `from` keeps the numbers in this process; if sending
-/// them fails again, the call fails.
+/// One argument or result can contain 253 of them. If the system has no descriptor or no memory to
+/// share, `from` keeps the numbers in this process; if sending them fails again, the call fails.
+///
+/// Outside a call (as JSON, in a file) it is a byte string, as a [`Bulk`](crate::Bulk) is.
 pub struct Shared<T: Plain>(Storage<T>);
 
 as_slice!(Shared<T: Plain>);
@@ -187,6 +189,14 @@ impl<T: Plain + Eq> Eq for Shared<T> {}
 
 impl<T: Plain> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !scope::is_encoding() {
+            let bytes = bytes_of(self);
+            let write = || serializer.serialize_bytes(bytes);
+            return match &self.0 {
+                Storage::Shared(slice) => array_id::passing(bytes, &slice.mapped().id, write),
+                Storage::Own(_) => write(),
+            };
+        }
         let again = |own: &[T]| Mapped::fixed(bytes_of(own));
         self.0.serialize(serializer, again)
     }
@@ -194,6 +204,9 @@ impl<T: Plain> Serialize for Shared<T> {
 
 impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !scope::is_decoding() {
+            return Bulk::deserialize(deserializer).map(|bulk| bulk.into_vec().into());
+        }
         Storage::deserialize(deserializer, 0, MappedSlice::fixed).map(Self)
     }
 }
@@ -227,8 +240,9 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// a clone. The pages are reserved when it is made.
 ///
 /// # Errors
-/// As [`Shared`]'s. If `from` has found no memory to share, a call that sends the atomics fails,
-/// because a copy would be different words. ([`new`](Self::new) fails at once.) A call of a pool
+/// Serializing it outside a call fails with an error that explains why: there it would be only a
+/// number. Otherwise as [`Shared`]'s. If `from` has found no memory to share, a call that sends the
+/// atomics fails, because a copy would be different words. ([`new`](Self::new) fails at once.) A call of a pool
 /// with [plain workers](crate::ProcessPoolBuilder::plain_workers), the only kind on macOS, FreeBSD
 /// and Windows, fails with [`TaskError::Codec`](crate::TaskError::Codec): there the atomics work
 /// within one process only.

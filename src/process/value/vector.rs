@@ -47,7 +47,8 @@ pub(super) fn whole<T: Any>(value: &mut T) -> Option<&mut dyn Array> {
             }
         )*};
     }
-    if !IS_ALIKE || size_of::<T>() != size_of::<Vec<u8>>() {
+    let sizes = [size_of::<Vec<u8>>(), size_of::<Bulk<u8>>()];
+    if !IS_ALIKE || !sizes.contains(&size_of::<T>()) {
         return None; // (The size spares a debug build the comparisons.)
     }
     of!(|vec| vec as &mut dyn Array; Vec<u8>, Vec<i8>, Vec<f32>, Vec<f64>);
