@@ -9,11 +9,18 @@
 //! rename it, the keys of arguments with such sets would differ from run to run, as they do for a
 //! set in a type that is `#[serde(transparent)]`. That costs a computation; it never returns a
 //! wrong result.
+//!
+//! A `Bulk` or a `Shared` is a byte string for serde. The type of its numbers is written, too; it
+//! is taken from the type's name. A long byte string is hashed by itself (`digest`), and then its
+//! hash stands for it.
 
 use std::any::type_name;
 use std::fmt;
 
+use postcard_described::{Limit, StackLimit};
 use serde::ser::{self, Serialize};
+
+use crate::digest::{LONG, digest};
 
 /// Identifies an argument: see the module.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +61,7 @@ pub(crate) fn key_of<T: Serialize + ?Sized>(value: &T) -> Result<Key, KeyError> 
     let mut sink = Sink {
         bytes: Vec::with_capacity(256),
         hasher: Some(Box::default()),
+        limit: StackLimit::default(),
     };
     write(value, &mut sink)?;
     sink.flush();
@@ -75,10 +83,11 @@ pub(crate) fn hash_of(parts: &[&[u8]]) -> Key {
 const CHUNK: usize = 32 << 10;
 
 /// Where encoded values go: to a hasher, or, within a map, only to `bytes`.
-#[derive(Default)]
 struct Sink {
     bytes: Vec<u8>,
     hasher: Option<Box<blake3::Hasher>>,
+    /// How deeply values may nest.
+    limit: StackLimit,
 }
 
 impl Sink {
@@ -158,10 +167,12 @@ enum Tag {
     TupleStruct,
     TupleVariant,
     StructVariant,
+    Array,
+    Digest,
 }
 
-/// (References and boxes are serialized as what they refer to.)
-fn is_hash_set<T: ?Sized>() -> bool {
+/// The type's name without references and boxes, which are serialized as what they refer to.
+fn name_of<T: ?Sized>() -> &'static str {
     const AROUND: [&str; 6] = [
         "&mut ",
         "&",
@@ -174,11 +185,28 @@ fn is_hash_set<T: ?Sized>() -> bool {
     while let Some(inner) = AROUND.iter().find_map(|around| name.strip_prefix(around)) {
         name = inner;
     }
-    name.starts_with("std::collections::hash::set::HashSet<")
+    name
+}
+
+/// The type of the numbers of a `Bulk` or a `Shared`.
+fn numbers_of(name: &str) -> Option<&str> {
+    let (_, after) = name
+        .strip_prefix("trefoil::process::value::")?
+        .split_once('<')?;
+    after.split_once('>').map(|(number, _)| number)
 }
 
 fn write<T: Serialize + ?Sized>(value: &T, sink: &mut Sink) -> Result<(), KeyError> {
-    let is_set = is_hash_set::<T>();
+    let mut is_set = false;
+    if !postcard_described::is_number::<T>() {
+        let deep = |error: postcard_described::Error| KeyError(error.to_string());
+        sink.limit.check().map_err(deep)?;
+        let name = name_of::<T>();
+        is_set = name.starts_with("std::collections::hash::set::HashSet<");
+        if let Some(number) = numbers_of(name) {
+            sink.named(Tag::Array, number);
+        }
+    }
     value.serialize(Writer { sink, is_set })
 }
 
@@ -239,7 +267,11 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), KeyError> {
-        self.sink.sized(Tag::Bytes, value);
+        if value.len() < LONG {
+            self.sink.sized(Tag::Bytes, value);
+        } else {
+            self.sink.tagged(Tag::Digest, digest(value));
+        }
         Ok(())
     }
 
@@ -297,7 +329,7 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<List<'a>, KeyError> {
-        let sorted = self.is_set.then(Parts::default);
+        let sorted = self.is_set.then(|| Parts::new(self.sink));
         self.sink.tag(match sorted {
             Some(_) => Tag::Set,
             None => Tag::Seq,
@@ -333,8 +365,8 @@ impl<'a> ser::Serializer for Writer<'a> {
     fn serialize_map(self, _: Option<usize>) -> Result<Unordered<'a>, KeyError> {
         self.sink.tag(Tag::Map);
         Ok(Unordered {
+            parts: Parts::new(self.sink),
             sink: self.sink,
-            parts: Parts::default(),
         })
     }
 
@@ -399,13 +431,22 @@ struct Unordered<'a> {
 }
 
 /// Encoded parts, one after the other, and where each ends.
-#[derive(Default)]
 struct Parts {
     sink: Sink,
     ends: Vec<usize>,
 }
 
 impl Parts {
+    fn new(around: &Sink) -> Self {
+        let sink = Sink {
+            bytes: Vec::new(),
+            hasher: None,
+            limit: around.limit,
+        };
+        let ends = Vec::new();
+        Self { sink, ends }
+    }
+
     fn add(
         &mut self,
         write: impl FnOnce(&mut Sink) -> Result<(), KeyError>,
@@ -500,6 +541,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
     use serde::Serialize;
+    use trefoil::{Bulk, Shared};
 
     use super::*;
 
@@ -596,6 +638,43 @@ mod tests {
         let sorted: BTreeSet<u64> = (0..10).collect();
         assert_ne!(key(&sorted), key(&(0..9).collect::<BTreeSet<u64>>()));
         assert_ne!(key(&vec![1, 2]), key(&vec![2, 1]), "a list has an order");
+    }
+
+    #[test]
+    fn arrays_of_other_numbers_have_other_keys() {
+        let (bulk, shared) = (Bulk::from([1u64, 2]), Shared::from([1u64, 2]));
+        assert_ne!(key(&bulk), key(&Bulk::from([1i64, 2])));
+        assert_ne!(key(&Some(&shared)), key(&Some(Shared::from([1i64, 2]))));
+        assert_eq!(key(&vec![&bulk]), key(&vec![Bulk::from([1u64, 2])]));
+        let long = |n: usize| Bulk::from((0..n as u32).collect::<Vec<_>>());
+        for n in [LONG / 4 - 1, LONG / 4, 1_000_000] {
+            assert_eq!(key(&long(n)), key(&long(n)));
+            let mut other = long(n);
+            assert_eq!(key(&other), key(&long(n)));
+            other[n - 1] += 1;
+            assert_ne!(key(&other), key(&long(n)), "changed since");
+            assert_ne!(key(&long(n)), key(&long(n + 1)));
+        }
+    }
+
+    #[test]
+    fn what_nests_too_deeply_has_no_key() {
+        #[derive(Serialize)]
+        struct List(Option<Box<Self>>);
+        #[derive(Serialize)]
+        struct Maps(BTreeMap<u8, Self>);
+        fn list(depth: usize) -> List {
+            (0..depth).fold(List(None), |list, _| List(Some(Box::new(list))))
+        }
+        let thread = std::thread::Builder::new().stack_size(16 << 20);
+        let deep = || {
+            let empty = || Maps(BTreeMap::new());
+            let maps = (0..20_000).fold(empty(), |maps, _| Maps(BTreeMap::from([(1, maps)])));
+            (key_of(&list(20_000)).is_err(), key_of(&maps).is_err())
+        };
+        let ended = thread.spawn(deep).unwrap().join();
+        assert_eq!(ended.unwrap(), (true, true));
+        assert!(key_of(&list(100)).is_ok());
     }
 
     #[test]

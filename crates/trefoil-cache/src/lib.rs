@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod digest;
 mod journal;
 mod key;
 mod value;
@@ -12,7 +13,7 @@ pub use cache::cached::{Cached, CachedCall, CachedExecutor, OnExecutor, Runs};
 pub use cache::entry::Meta;
 pub use cache::explain::Explanation;
 pub use cache::function::{Answer, AsyncFunction, Entry, Function};
-pub use cache::limit::{Age, Bytes, Limit};
+pub use cache::limit::{Age, Bytes, DAY, Limit};
 pub use cache::version::Version;
 pub use cache::{Cache, CacheError, Stats, Trouble};
 pub use journal::{JournalError, Journaled, JournaledCall, JournaledExecutor, Resumed};

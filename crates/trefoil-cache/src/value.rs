@@ -6,9 +6,7 @@
 //!
 //! The hash is that of a key: it covers the names and types of all parts. After decoding it is
 //! compared with that of the decoded value. So a result whose type has changed under its name since
-//! it was written is never returned, even where the bytes can be read as the new type. (The bytes
-//! of a `Bulk` do not say what numbers they are; a `Bulk` that is a result itself is known by its
-//! type's name.)
+//! it was written is never returned, even where the bytes can be read as the new type.
 
 use std::io;
 

@@ -285,7 +285,7 @@ fn a_folder_that_cannot_be_written_costs_only_the_caching() {
 #[test]
 fn limits_hold() {
     let folder = Folder::new("limits");
-    let cache = folder.open().limit(Bytes(100_000));
+    let cache = folder.open().limit(Bytes(400 << 10));
     let function = cache.function("block", 1, |n: u64| vec![n as u8 | 1; 1_000]);
     for n in 0..300 {
         function.call(&n).unwrap();
@@ -293,7 +293,7 @@ fn limits_hold() {
             .iter()
             .map(|path| fs::metadata(path).unwrap().len())
             .sum();
-        assert!(total <= 100_000, "{total} after {n}");
+        assert!(total <= 100 * 1_200, "{total} after {n}");
     }
     assert!(cache.stats().evicted > 150);
     assert!(function.contains(&299).unwrap(), "the last stays");
@@ -322,7 +322,7 @@ fn limits_hold() {
 #[test]
 fn limits_hold_for_many_threads_and_touch_nothing_else() {
     let folder = Folder::new("threads");
-    let cache = folder.open().limit(Bytes(50_000));
+    let cache = folder.open().limit(Bytes(200 << 10));
     let own = folder.0.join("src/a/b");
     fs::create_dir_all(&own).unwrap();
     fs::write(own.join("thesis.tex"), [7; 1_000]).unwrap();
@@ -346,9 +346,12 @@ fn limits_hold_for_many_threads_and_touch_nothing_else() {
         }
     });
     let most = most.into_inner();
-    assert!(most <= 50_000 + 2_000, "{most}: with two files of others");
+    assert!(
+        most <= 50 * 1_200 + 2_000,
+        "{most}: with two files of others"
+    );
     let before = entries(&folder).len();
-    let huge = cache.function("huge", 1, |_: u64| vec![0u8; 60_000]);
+    let huge = cache.function("huge", 1, |_: u64| vec![0u8; 250_000]);
     assert!(huge.call(&1).unwrap().is_computed());
     assert_eq!(entries(&folder).len(), before, "nothing made room for it");
     cache.clear().unwrap();

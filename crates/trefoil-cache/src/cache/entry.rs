@@ -78,8 +78,8 @@ pub(crate) fn begin(mark: &Key, meta: &Meta) -> Vec<u8> {
 pub(crate) fn finish(bytes: &mut Vec<u8>) {
     let length = (bytes.len() - HEADER) as u64;
     bytes[HEADER - 8..HEADER].copy_from_slice(&length.to_le_bytes());
-    let check = blake3::hash(bytes);
-    bytes.extend_from_slice(&check.as_bytes()[..CHECK]);
+    let check = crate::digest::hash(bytes);
+    bytes.extend_from_slice(&check[..CHECK]);
 }
 
 /// When an entry was computed, if it is whole, and has this mark.
@@ -92,7 +92,7 @@ pub(crate) fn parse(bytes: &[u8], mark: &Key) -> Option<Meta> {
     };
     let is_ours = header[..8] == MAGIC && header[8..40] == mark.0;
     let is_whole = number(HEADER - 8) == result.len() as u64;
-    if !is_ours || !is_whole || blake3::hash(covered).as_bytes()[..CHECK] != *check {
+    if !is_ours || !is_whole || crate::digest::hash(covered)[..CHECK] != *check {
         return None;
     }
     Some(Meta {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// How many bytes all entries of a cache may have together, file headers included: see
-/// [`Cache::limit`](crate::Cache::limit).
+/// 24 hours, for [`Age`]: `Age(30 * DAY)`.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many bytes of the disk all entries of a cache may take together: see
+/// [`Cache::limit`](crate::Cache::limit). Each entry is a file, which takes whole blocks of 4 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 

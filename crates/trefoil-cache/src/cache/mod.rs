@@ -80,9 +80,20 @@ impl Cache {
     ///
     /// What would exceed the limit of bytes makes room first: the entries that were used longest
     /// ago are removed, by the files' modification times, which a hit sets at most once an hour.
-    /// A tenth of the limit is freed at a time, because that needs a walk through the folder. Each
-    /// program counts what it adds itself: several together may exceed the limit by what the others
-    /// have added since this one last looked.
+    /// That needs a walk through the folder, so a tenth of the limit is freed at a time; of more
+    /// than 65,536 entries, a tenth of one 256th of them. The first entry that a program writes
+    /// under a limit waits until all entries have been counted: one to ten seconds for a million of
+    /// them. Each program counts what it adds itself: several together may exceed the limit by what
+    /// the others have added since this one last looked.
+    ///
+    /// ```
+    /// use trefoil_cache::{Age, Bytes, Cache, DAY};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-limit-{}", std::process::id()));
+    /// let cache = Cache::open(&folder)?.limit(Bytes(10 << 30)).limit(Age(30 * DAY));
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn limit(self, limit: impl Into<Limit>) -> Self {
         self.store.set_limit(limit.into());
         self

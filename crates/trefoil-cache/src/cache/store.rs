@@ -11,8 +11,16 @@
 //! power an entry may be torn, which its check finds.
 //!
 //! The modification time of an entry is when it was last used, to within an hour.
+//!
+//! To make room, the entries that were used longest ago are removed. If there are no more than
+//! [`MANY`], a walk through all of them finds these. Otherwise it is done in *slices*: all folders
+//! of one first byte, one slice after the other, each down to its share of the limit. Keys are
+//! hashes, so a slice is a sample of the whole; a walk through it takes milliseconds, where one
+//! through a million entries takes seconds.
+//!
+//! **Rejected.** Small results in common files: see the crate's README for the figures.
 
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +39,18 @@ const STAMP: Duration = Duration::from_secs(3600);
 
 /// Temporary files that are older were left behind.
 const LEFT: Duration = Duration::from_secs(86_400);
+
+/// The unit in which file systems give room to files.
+const BLOCK: u64 = 4096;
+
+/// More entries than this are swept in slices.
+const MANY: usize = 1 << 16;
+
+/// How many slices there are.
+const SLICES: u64 = 256;
+
+/// How often folders are made that another program may be removing.
+const ATTEMPTS: usize = 10;
 
 /// More bytes than any limit.
 const UNKNOWN: u64 = 1 << 62;
@@ -52,7 +72,7 @@ pub(crate) struct Store {
     /// What is being written.
     pending: AtomicU64,
     /// Held while entries are removed to make room.
-    evicting: Mutex<()>,
+    sweep: Mutex<Sweep>,
     pub(crate) flights: Arc<Flights>,
     /// For temporary names: what no other process has, and a number.
     own: u64,
@@ -64,6 +84,15 @@ pub(crate) struct Store {
 struct Limits {
     bytes: Option<u64>,
     age: Option<Duration>,
+}
+
+/// How entries are removed to make room.
+#[derive(Debug, Default)]
+struct Sweep {
+    /// There are more than [`MANY`] entries.
+    in_slices: bool,
+    /// The slice that was swept last.
+    slice: u8,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +120,7 @@ impl Store {
             is_reported: AtomicBool::new(false),
             used: AtomicU64::new(UNKNOWN),
             pending: AtomicU64::new(0),
-            evicting: Mutex::default(),
+            sweep: Mutex::default(),
             flights: Arc::default(),
             own: random(),
             next: AtomicU64::new(0),
@@ -170,7 +199,7 @@ impl Store {
 
     /// Writes an entry. A failure is reported, and costs nothing but the entry.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8], about: impl Fn() -> String) {
-        let length = bytes.len() as u64;
+        let length = room(bytes.len() as u64);
         self.pending.fetch_add(length, Ordering::Relaxed);
         let has_room = self.make_room(length);
         let written = has_room.then(|| self.try_write(path, bytes, about));
@@ -200,22 +229,29 @@ impl Store {
 
     fn try_write(&self, path: &Path, bytes: &[u8], about: impl Fn() -> String) -> io::Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!("{TEMPORARY}{:016x}-{number}", self.own));
-        let made = File::create_new(&temporary).or_else(|error| {
-            if error.kind() != ErrorKind::NotFound {
-                return Err(error);
+        for _ in 0..ATTEMPTS {
+            match self.write_once(folder, path, bytes) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                done => return done,
             }
+            // The folder is not there yet, or another program is just clearing the cache.
             fs::create_dir_all(folder)?;
             if let Some(generation) = folder.parent() {
                 let file = generation.join("about");
                 if !file.exists() {
-                    fs::write(file, about())?;
+                    let _ = fs::write(file, about()); // without it, a miss is explained less well
                 }
             }
-            File::create_new(&temporary)
-        });
-        let written = made.and_then(|mut file| file.write_all(bytes));
+        }
+        self.write_once(folder, path, bytes)
+    }
+
+    fn write_once(&self, folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let temporary = folder.join(format!("{TEMPORARY}{:016x}-{number}", self.own));
+        let mut file = File::create_new(&temporary)?;
+        let written = file.write_all(bytes);
+        drop(file); // (Windows renames no open file.)
         let done = written.and_then(|()| fs::rename(&temporary, path));
         if done.is_err() {
             let _ = fs::remove_file(&temporary);
@@ -224,7 +260,7 @@ impl Store {
     }
 
     pub(crate) fn remove(&self, path: &Path) -> io::Result<bool> {
-        let length = fs::symlink_metadata(path).map_or(0, |about| about.len());
+        let length = fs::symlink_metadata(path).map_or(0, |about| room(about.len()));
         match fs::remove_file(path) {
             Ok(()) => {
                 let less = |used: u64| Some(used.saturating_sub(length));
@@ -242,13 +278,13 @@ impl Store {
         let level = usize::from(folder != self.root);
         let mut first = Ok(());
         let mut folders = Vec::new();
-        walk(folder, level, &mut |found| {
+        walk(folder, level, None, &mut |found| {
             let removed = match found {
                 Found::Folder(path) => {
                     folders.push(path);
                     Ok(())
                 }
-                Found::File { path, .. } => fs::remove_file(path),
+                Found::File { entry, .. } => fs::remove_file(entry.path()),
             };
             if let Err(error) = removed
                 && error.kind() != ErrorKind::NotFound
@@ -281,55 +317,106 @@ impl Store {
         if self.used.load(Ordering::Relaxed) <= most {
             return true;
         }
-        let _evicting = lock(&self.evicting);
+        let mut sweep = lock(&self.sweep);
         let before = self.used.load(Ordering::Relaxed);
-        if before <= most {
-            return true; // another thread has made room
+        if before < UNKNOWN && sweep.in_slices {
+            self.sweep_slices(&mut sweep, most);
         }
+        if self.used.load(Ordering::Relaxed) > most {
+            self.sweep_all(&mut sweep, most);
+        }
+        true
+    }
+
+    /// Counts what there is, and removes a tenth of the limit if it is too much.
+    fn sweep_all(&self, sweep: &mut Sweep, most: u64) {
+        let before = self.used.load(Ordering::Relaxed);
         // (What is being written may count twice; nothing counts less than once.)
         let mut total = self.pending.load(Ordering::Relaxed);
         let mut entries = Vec::new();
-        walk(&self.root, 0, &mut |found| {
-            let Found::File { path, kind } = found else {
+        let mut count = 0;
+        self.look(None, |entry| {
+            total += entry.length;
+            count += 1;
+            if count <= MANY {
+                entries.push(entry);
+            }
+        });
+        // (What others have added meanwhile stays.)
+        self.used
+            .fetch_add(total.wrapping_sub(before), Ordering::Relaxed);
+        sweep.in_slices = count > MANY;
+        if total <= most {
+            return;
+        }
+        match sweep.in_slices {
+            true => self.sweep_slices(sweep, most),
+            false => self.evict(entries, total, most - most / 10),
+        }
+    }
+
+    /// Brings one slice after the other down to its share, until there is room.
+    fn sweep_slices(&self, sweep: &mut Sweep, most: u64) {
+        for _ in 0..SLICES {
+            if self.used.load(Ordering::Relaxed) <= most {
+                break;
+            }
+            sweep.slice = sweep.slice.wrapping_add(1);
+            let mut total = 0;
+            let mut entries = Vec::new();
+            self.look(Some(sweep.slice), |entry| {
+                total += entry.length;
+                entries.push(entry);
+            });
+            self.evict(entries, total, (most - most / 10) / SLICES);
+        }
+    }
+
+    /// Calls `visit` with all entries, or with those of one slice. Removes temporary files that
+    /// were left behind.
+    fn look(&self, slice: Option<u8>, mut visit: impl FnMut(Evictable)) {
+        let slice = slice.map(|slice| format!("{slice:02x}"));
+        walk(&self.root, 0, slice.as_deref(), &mut |found| {
+            let Found::File { entry, kind } = found else {
                 return;
             };
-            let Ok(about) = fs::symlink_metadata(&path) else {
+            let Ok(about) = entry.metadata() else {
                 return; // it is gone
             };
             let stamp = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             match kind {
-                Kind::Entry => {
-                    total += about.len();
-                    entries.push((stamp, about.len(), path));
-                }
+                Kind::Entry => visit(Evictable {
+                    stamp,
+                    length: room(about.len()),
+                    path: entry.path(),
+                }),
                 Kind::Temporary if stamp.elapsed().is_ok_and(|age| age > LEFT) => {
-                    let _ = fs::remove_file(path); // tried again at the next walk
+                    let _ = fs::remove_file(entry.path()); // tried again at the next walk
                 }
                 Kind::Temporary | Kind::About => {}
             }
         });
-        if total > most {
-            entries.sort_unstable();
-            let goal = most - most / 10;
-            for (_, length, path) in entries {
-                if total <= goal {
-                    break;
-                }
-                match fs::remove_file(&path) {
-                    Ok(()) => _ = self.counts.evicted.fetch_add(1, Ordering::Relaxed),
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    Err(error) => {
-                        self.report(&path, error);
-                        continue;
-                    }
-                }
-                total -= length;
+    }
+
+    /// Removes the entries that were used longest ago, until no more than `goal` bytes of `total`
+    /// are left.
+    fn evict(&self, mut entries: Vec<Evictable>, mut total: u64, goal: u64) {
+        entries.sort_unstable();
+        for Evictable { length, path, .. } in entries {
+            if total <= goal {
+                break;
             }
+            match fs::remove_file(&path) {
+                Ok(()) => _ = self.counts.evicted.fetch_add(1, Ordering::Relaxed),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.report(&path, error);
+                    continue;
+                }
+            }
+            total -= length;
+            self.used.fetch_sub(length, Ordering::Relaxed);
         }
-        // (What others have added meanwhile stays.)
-        self.used
-            .fetch_add(total.wrapping_sub(before), Ordering::Relaxed);
-        true
     }
 
     pub(crate) fn report(&self, path: &Path, error: io::Error) {
@@ -359,10 +446,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How much of the disk a file of this length takes.
+fn room(length: u64) -> u64 {
+    length.next_multiple_of(BLOCK)
+}
+
 /// What belongs to a cache, below its folder.
 enum Found {
     Folder(PathBuf),
-    File { path: PathBuf, kind: Kind },
+    File { entry: DirEntry, kind: Kind },
 }
 
 #[derive(Clone, Copy)]
@@ -375,7 +467,8 @@ enum Kind {
 
 /// Visits what belongs to a cache below a folder of this level: 0 is the cache, 1 a function, 2 a
 /// generation, 3 has entries. What has another name is not touched, and no link is followed.
-fn walk(folder: &Path, level: usize, visit: &mut dyn FnMut(Found)) {
+/// `slice`: only the folders of entries that have this name.
+fn walk(folder: &Path, level: usize, slice: Option<&str>, visit: &mut dyn FnMut(Found)) {
     let hexadecimal = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
@@ -384,19 +477,19 @@ fn walk(folder: &Path, level: usize, visit: &mut dyn FnMut(Found)) {
         let (Some(name), Ok(file_type)) = (name.to_str(), entry.file_type()) else {
             continue;
         };
-        let path = entry.path();
         if file_type.is_dir() {
             let is_ours = match level {
                 0 => name
                     .rsplit_once('-')
                     .is_some_and(|(_, hash)| hexadecimal(hash, 8)),
                 1 => hexadecimal(name, 16),
-                2 => hexadecimal(name, 2),
+                2 => hexadecimal(name, 2) && slice.is_none_or(|slice| slice == name),
                 _ => false,
             };
             if is_ours {
+                let path = entry.path();
                 visit(Found::Folder(path.clone()));
-                walk(&path, level + 1, visit);
+                walk(&path, level + 1, slice, visit);
             }
         } else if file_type.is_file() {
             let kind = match level {
@@ -405,9 +498,17 @@ fn walk(folder: &Path, level: usize, visit: &mut dyn FnMut(Found)) {
                 3 if name.starts_with(TEMPORARY) => Kind::Temporary,
                 _ => continue,
             };
-            visit(Found::File { path, kind });
+            visit(Found::File { entry, kind });
         }
     }
+}
+
+/// An entry that may be removed, ordered by when it was last used.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Evictable {
+    stamp: SystemTime,
+    length: u64,
+    path: PathBuf,
 }
 
 /// An entry that is whole.

@@ -193,7 +193,7 @@ impl Journal {
         }
         drop(file);
         fs::rename(temporary, folder.join(index.to_string()))?;
-        let hash = *blake3::hash(result).as_bytes();
+        let hash = crate::digest::hash(result);
         push(out, &Record::Beside { index, item, hash });
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Journal {
             At::Beside(hash) => {
                 let path = folder(&self.path).join(index.to_string());
                 match fs::read(path) {
-                    Ok(bytes) => Ok((*blake3::hash(&bytes).as_bytes() == hash).then_some(bytes)),
+                    Ok(bytes) => Ok((crate::digest::hash(&bytes) == hash).then_some(bytes)),
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(error),
                 }
