@@ -222,6 +222,12 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
+    /// How many workers its pool has: [`ProcessPool::num_workers`](crate::ProcessPool::num_workers).
+    #[must_use]
+    pub fn num_workers(&self) -> usize {
+        self.pool.width
+    }
+
     /// The name of the tasks of `spawn` and `map_task`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
