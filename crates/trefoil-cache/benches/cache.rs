@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use trefoil::{Bulk, Inline, ThreadPool};
-use trefoil_cache::{Cache, JournaledExecutor};
+use trefoil::{Bulk, Inline, ProcessPool, ThreadPool};
+use trefoil_cache::{Cache, JournaledCall, JournaledExecutor};
 
 const PEER: &str = r#"
 import joblib, sys, time, tempfile, statistics
@@ -142,6 +142,19 @@ fn main() {
         200_000.0 / begin.elapsed().as_secs_f64()
     });
     println!("tiny items recorded a second       {tiny:8.0}      (goal: 200,000)");
+    let procs = ProcessPool::with_workers(2).expect("workers");
+    let calls = median(|_| {
+        let _ = fs::remove_file(&journal);
+        let begin = Instant::now();
+        let call = procs.call(|n: u64| n).journal(&journal);
+        let count = call.imap(0..100_000).expect("a journal").count();
+        count as f64 / begin.elapsed().as_secs_f64()
+    });
+    println!("the same, of a process pool's imap {calls:8.0}");
+    drop(procs);
+    let _ = fs::remove_file(&journal);
+    let map = pool.journal(&journal).map(0..200_000, |n: u64| n);
+    drop(map.expect("results"));
     let again = median(|_| {
         let begin = Instant::now();
         Inline

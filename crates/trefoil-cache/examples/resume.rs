@@ -39,14 +39,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let procs = ProcessPool::with_workers(4)?;
     let call = procs.call(steps).journal(&path).function("steps", 1);
-    println!(
-        "{} of {ITEMS} items are recorded in {}",
-        call.recorded()?,
-        path.display()
-    );
+    let recorded = call.recorded()?;
+    let path_text = path.display();
+    println!("{recorded} of {ITEMS} items are recorded in {path_text}");
     let mut longest = 0;
     for (index, count) in (1..).zip(call.imap(0..ITEMS)?) {
         longest = longest.max(count?);
+        if index < recorded {
+            continue; // the bar begins where it stopped
+        }
         let bar = "#".repeat(index * 50 / ITEMS as usize);
         print!("\r[{bar:50}] {index}/{ITEMS}");
         stdout().flush()?;

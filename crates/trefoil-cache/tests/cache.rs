@@ -1,14 +1,19 @@
 //! The cache as users see it: hits and misses, several callers, damage, limits, maps.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use trefoil::{EventLoop, Executor, Inline, ProcessPool, TaskError, ThreadPool};
+use serde::{Deserialize, Serialize};
+use trefoil::process::Portable;
+use trefoil::{Bulk, EventLoop, Executor, Inline, ProcessPool, Shared, TaskError, ThreadPool};
 use trefoil_cache::{
-    Age, Answer, Bytes, Cache, CacheError, CachedCall, CachedExecutor, Explanation, Version,
+    Age, Answer, Bytes, Cache, CacheError, CachedCall, CachedExecutor, Explanation,
+    JournaledExecutor, Version,
 };
 
 /// A folder of one test, removed at its end.
@@ -202,6 +207,81 @@ fn callers_of_one_key_compute_once() {
     assert_eq!(CALLS.load(Ordering::Relaxed), 1);
 }
 
+/// Maps and calls of the same arguments, at the same time.
+#[test]
+fn maps_of_the_same_compute_once() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn slow(n: u64) -> u64 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(1));
+        n + 1
+    }
+    let folder = Folder::new("maps");
+    let function = folder.open().function("slow", 1, slow);
+    let all = Barrier::new(6);
+    let pool = ThreadPool::with_threads(3);
+    std::thread::scope(|scope| {
+        for thread in 0..6u64 {
+            let (function, all, pool) = (&function, &all, &pool);
+            scope.spawn(move || {
+                all.wait();
+                let items = (0..100).map(|n| (n * 37 + thread * 11) % 100);
+                let expected: Vec<u64> = items.clone().map(|n| n + 1).collect();
+                let found = match thread {
+                    0 => Inline.cached(function).map(items).unwrap(),
+                    1 => items
+                        .map(|n| function.call(&n).unwrap().into_inner())
+                        .collect(),
+                    _ => pool.cached(function).map(items).unwrap(),
+                };
+                assert_eq!(found, expected);
+            });
+        }
+    });
+    assert_eq!(CALLS.load(Ordering::Relaxed), 100);
+}
+
+/// The lowest failure is the error, even if another map computes what comes before it.
+#[test]
+fn maps_that_wait_for_others_have_their_own_errors() {
+    static STARTED: Barrier = Barrier::new(2);
+    fn odd(n: u64) -> u64 {
+        match n {
+            1 => {
+                STARTED.wait();
+                std::thread::sleep(Duration::from_millis(30));
+                panic!("the first")
+            }
+            2 => panic!("the second"),
+            _ => n,
+        }
+    }
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn counted(n: u64) -> u64 {
+        match (
+            n,
+            CALLS.fetch_add(u32::from(n == 1) as usize, Ordering::SeqCst),
+        ) {
+            (1, 0) => odd(1),
+            (1, _) => panic!("the first"),
+            _ => odd(n),
+        }
+    }
+    let folder = Folder::new("lowest");
+    let function = folder.open().function("odd", 1, counted);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| Inline.cached(&function).map([1]).map(|_| ()));
+        STARTED.wait();
+        let both = Inline
+            .cached(&function)
+            .map([0, 1, 2])
+            .unwrap_err()
+            .to_string();
+        assert!(both.contains("the first"), "{both}");
+        assert!(first.join().unwrap().is_err());
+    });
+}
+
 /// Functions that call each other's cached forms, on a pool whose threads help while they wait.
 #[test]
 fn recursion_on_a_pool_does_not_hang() {
@@ -222,6 +302,14 @@ fn recursion_on_a_pool_does_not_hang() {
     let pool = ThreadPool::with_threads(3);
     let all = pool.map(0..40u64, |n| cached.call(&(n % 20)).unwrap().into_inner());
     assert_eq!(all[19], 4181);
+    CACHE.get().unwrap().clear().unwrap();
+    let items = || (0..20u64).rev();
+    assert_eq!(pool.cached(&cached).map(items()).unwrap()[0], 4181);
+    CACHE.get().unwrap().clear().unwrap();
+    assert_eq!(Inline.cached(&cached).map(items()).unwrap()[0], 4181);
+    let one = ThreadPool::with_threads(1);
+    CACHE.get().unwrap().clear().unwrap();
+    assert_eq!(one.cached(&cached).map(items()).unwrap()[0], 4181);
 }
 
 #[test]
@@ -450,4 +538,162 @@ fn keys_may_be_chosen() {
     let lengths = lengths.keyed_by(String::len);
     assert!(lengths.call(&"abc".to_owned()).unwrap().is_computed());
     assert!(lengths.call(&"xyz".to_owned()).unwrap().is_hit());
+}
+
+/// Results and arguments of all kinds come back as they were, from a cache and from a journal.
+#[test]
+fn values_of_all_kinds() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    enum Tree {
+        Leaf,
+        Named { name: Option<Option<u8>> },
+        Nodes(Box<Self>, Vec<Self>),
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u64),
+        List(Vec<Self>),
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        a: Option<u8>,
+        #[serde(flatten)]
+        rest: HashMap<String, u64>,
+    }
+    fn check<T: Portable + Clone + PartialEq + Debug>(folder: &Folder, name: &str, value: T) {
+        let function = folder.open().function(name, 1, |value: T| value);
+        assert_eq!(
+            function.call(&value).unwrap(),
+            Answer::Computed(value.clone())
+        );
+        assert_eq!(function.call(&value).unwrap(), Answer::Hit(value.clone()));
+        let path = folder.0.join(name);
+        for f in [|value: T| value, |_| panic!("again")] {
+            let all = Inline.journal(&path).map([value.clone()], f).unwrap();
+            assert_eq!(all[0], value);
+        }
+    }
+    let folder = Folder::new("kinds");
+    let leaves = vec![Tree::Leaf, Tree::Named { name: Some(None) }];
+    check(
+        &folder,
+        "tree",
+        Tree::Nodes(Box::new(Tree::Named { name: None }), leaves),
+    );
+    check(
+        &folder,
+        "untagged",
+        Untagged::List(vec![Untagged::Number(1)]),
+    );
+    let rest = (0..9).map(|n| (n.to_string(), n)).collect();
+    check(&folder, "flat", Flat { a: None, rest });
+    check(&folder, "unit", ());
+    check(&folder, "units", vec![(); 1_000]);
+    check(&folder, "options", Some(Some(None::<u8>)));
+    check(
+        &folder,
+        "large",
+        (u128::MAX, i128::MIN, 'é', "\0ü".to_owned()),
+    );
+    check(
+        &folder,
+        "sets",
+        HashMap::from([(vec![1u8], HashSet::from([1u8, 2, 3]))]),
+    );
+    check(
+        &folder,
+        "map",
+        BTreeMap::from([((1u8, -2i8), [[0.5f32; 3]; 2])]),
+    );
+    check(
+        &folder,
+        "bulk",
+        (Bulk::from(vec![1.5f64; 100_000]), Bulk::<u8>::from([])),
+    );
+    check(
+        &folder,
+        "shared",
+        (Shared::from(vec![7u64; 10_000]), Some(Shared::from([1u16]))),
+    );
+    let float = folder.open().function("float", 1, |x: f32| x);
+    assert!(float.call(&f32::NAN).unwrap().is_computed());
+    assert!(float.call(&f32::NAN).unwrap().is_hit());
+    assert!(float.call(&0.0).unwrap().is_computed());
+    assert!(float.call(&-0.0).unwrap().is_computed(), "another number");
+}
+
+/// The second key of an array costs no second look at it. (Hashing it takes milliseconds.)
+#[test]
+fn arrays_remember_their_hash() {
+    let folder = Folder::new("remember");
+    let cache = folder.open();
+    let sums = cache.function("sum", 1, |table: Shared<u64>| table.iter().sum::<u64>());
+    let large = cache.function("sum", 1, |table: Bulk<u64>| table.iter().sum::<u64>());
+    let shared = Shared::from(vec![1u64; 4_000_000]);
+    let mut bulk = Bulk::from(vec![1u64; 4_000_000]);
+    let time = |work: &dyn Fn()| {
+        let begin = Instant::now();
+        work();
+        begin.elapsed()
+    };
+    let again = |work: &dyn Fn()| (0..20).map(|_| time(work)).min().unwrap();
+    let first = time(&|| _ = sums.key(&shared).unwrap());
+    let later = again(&|| _ = sums.key(&shared.clone()).unwrap());
+    assert!(
+        later < Duration::from_micros(200) && later < first / 10,
+        "{later:?}, {first:?}"
+    );
+    let key = large.key(&bulk).unwrap();
+    let later = again(&|| _ = large.key(&bulk).unwrap());
+    assert!(later < Duration::from_micros(200), "{later:?}");
+    bulk[3_999_999] = 2;
+    assert_ne!(large.key(&bulk).unwrap(), key);
+    assert_eq!(large.call(&bulk).unwrap(), Answer::Computed(4_000_001));
+}
+
+#[test]
+fn many_threads_and_one_that_clears() {
+    let folder = Folder::new("clears");
+    let cache = folder.open().limit(Bytes(1 << 20));
+    let function = cache.function("f", 1, |n: u64| vec![n; 100]);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (function, cache) = (&function, &cache);
+            scope.spawn(move || {
+                for n in 0..1_000 {
+                    assert_eq!(
+                        function.call(&(n % 50)).unwrap().into_inner(),
+                        [n % 50; 100]
+                    );
+                    if thread == 0 && n % 10 == 0 {
+                        cache.clear().unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(cache.stats().failed, 0);
+}
+
+/// No link is followed when something is written or removed.
+#[cfg(unix)]
+#[test]
+fn links_in_the_place_of_entries() {
+    let folder = Folder::new("links");
+    let cache = folder.open();
+    let function = cache.function("double", 1, double);
+    function.call(&1).unwrap();
+    let path = function.entry(&1).unwrap().unwrap().path().to_owned();
+    let other = folder.0.join("other");
+    fs::write(&other, "precious").unwrap();
+    for target in [&other, &path] {
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(target, &path).unwrap();
+        assert_eq!(function.call(&1).unwrap(), Answer::Computed(2));
+        assert_eq!(function.call(&1).unwrap(), Answer::Hit(2));
+    }
+    cache.clear().unwrap();
+    assert_eq!(fs::read(&other).unwrap(), b"precious");
 }

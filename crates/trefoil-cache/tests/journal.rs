@@ -182,6 +182,26 @@ fn whatever_was_cut_goes_on_and_what_is_damaged_is_refused() {
     assert!(refused > cut && cut > 0, "{refused} refused, {cut} cut");
 }
 
+/// Results that are the bytes of a journal themselves.
+fn journals_in_journals_may_be_cut() {
+    let (inner, place) = (Place::new("inner"), Place::new("outer"));
+    Inline.journal(&inner.0).map(0..5, |n: u64| n).unwrap();
+    let bytes = fs::read(&inner.0).unwrap();
+    let journal = Inline.journal(&place.0);
+    let same = |bytes: Vec<u8>| bytes;
+    let items = || vec![bytes.clone(), bytes.clone()];
+    journal.map(items(), same).unwrap();
+    let whole = fs::read(&place.0).unwrap();
+    for length in 18..whole.len() {
+        fs::write(&place.0, &whole[..length]).unwrap();
+        assert_eq!(
+            journal.map(items(), same).unwrap(),
+            items(),
+            "cut at {length}"
+        );
+    }
+}
+
 fn errors_are_not_recorded() {
     let place = Place::new("errors");
     let journal = Inline.journal(&place.0);
@@ -348,6 +368,49 @@ fn a_disk_that_is_full_costs_only_the_recording() {
     fs::remove_file(&items).unwrap();
 }
 
+/// The child of `a_failed_sync_ends_the_recording`.
+fn child_syncs(path: &Path) {
+    static REPORTS: AtomicUsize = AtomicUsize::new(0);
+    let journal = Inline.journal(path).synced(Duration::ZERO);
+    let journal = journal.on_trouble(|trouble| {
+        let text = trouble.to_string();
+        assert!(text.contains("records nothing more"), "{text}");
+        REPORTS.fetch_add(1, Ordering::Relaxed);
+    });
+    let all = journal.map(0..50, |n: u64| n * n).unwrap();
+    assert_eq!(all[49], 49 * 49);
+    println!("complete {}", REPORTS.load(Ordering::Relaxed));
+}
+
+/// strace makes every sync after the fourth fail.
+#[cfg(target_os = "linux")]
+fn a_failed_sync_ends_the_recording() {
+    let place = Place::new("sync");
+    let inject = "inject=fdatasync:error=EIO:when=5+";
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=fdatasync",
+        "-e",
+        inject,
+    ]);
+    strace.arg(std::env::current_exe().unwrap());
+    let end = strace.args(["--child", "syncs"]).arg(&place.0).output();
+    let Some(end) = end.ok().filter(|end| !end.stdout.is_empty()) else {
+        println!("skipped: strace does not work here");
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&end.stdout), "complete 1\n");
+    let recorded = Inline.journal(&place.0).recorded().unwrap();
+    assert!((1..50).contains(&recorded), "{recorded}");
+    let all = Inline.journal(&place.0).map(0..50, |n: u64| n * n).unwrap();
+    assert_eq!(all[49], 49 * 49);
+    assert_eq!(Inline.journal(&place.0).recorded().unwrap(), 50);
+}
+
 fn pause_of(index: u64) -> u64 {
     std::thread::sleep(Duration::from_micros(200));
     index * index
@@ -451,11 +514,12 @@ fn main() {
     {
         match &**what {
             "maps" => child_maps(Path::new(path)),
+            "syncs" => child_syncs(Path::new(path)),
             _ => child_dies(Path::new(path)),
         }
         return;
     }
-    let tests: [(&str, fn()); 13] = [
+    let tests: &[(&str, fn())] = &[
         ("holes_do_not_make_it_slow", holes_do_not_make_it_slow),
         ("inline_items", inline_items_are_recorded_at_once),
         (
@@ -472,6 +536,7 @@ fn main() {
             "whatever_was_cut",
             whatever_was_cut_goes_on_and_what_is_damaged_is_refused,
         ),
+        ("journals_in_journals", journals_in_journals_may_be_cut),
         ("errors_are_not_recorded", errors_are_not_recorded),
         ("large_results_are_beside_it", large_results_are_beside_it),
         ("one_writer", one_writer),
@@ -480,11 +545,16 @@ fn main() {
             "a_disk_that_is_full",
             a_disk_that_is_full_costs_only_the_recording,
         ),
+        #[cfg(target_os = "linux")]
+        ("a_failed_sync", a_failed_sync_ends_the_recording),
         ("every_moment_of_death", every_moment_of_death),
         ("a_poisonous_item_is_blamed", a_poisonous_item_is_blamed),
     ];
     for (name, test) in tests {
-        if arguments.get(1).is_none_or(|filter| name.contains(filter)) {
+        if arguments
+            .get(1)
+            .is_none_or(|filter| name.contains(&**filter))
+        {
             print!("test {name} ... ");
             test();
             println!("ok");

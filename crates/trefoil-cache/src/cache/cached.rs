@@ -13,7 +13,9 @@ use trefoil::process::{Portable, ProcessCall};
 use trefoil::{CancelOnDrop, Executor, Task, TaskError};
 
 use super::CacheError;
+use super::flight::{Leading, Turn, leading, leads};
 use super::function::Function;
+use crate::key::Key;
 
 /// What runs the items that are not in the cache: implemented for
 /// [`ProcessCall`](trefoil::process::ProcessCall), and for every executor in [`OnExecutor`].
@@ -113,8 +115,8 @@ pub struct Cached<'a, X, A, R> {
 }
 
 impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
-    /// The results of all items, in their order. Equal items are computed once. Other maps and
-    /// calls that compute the same at the same time are not waited for.
+    /// The results of all items, in their order. Equal items are computed once. What other threads
+    /// of this program compute at the same time is waited for, except on a thread of a pool.
     ///
     /// # Errors
     /// The failure of the lowest index; what has not begun is cancelled, and what came before it
@@ -149,9 +151,8 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
     ) -> Result<Vec<Result<R, TaskError>>, CacheError> {
         let kept = &self.function.results;
         let mut results = Vec::new();
-        let mut missing = Vec::new();
-        let mut work = Vec::new();
-        let mut places = HashMap::new();
+        let mut missing: Vec<Missing<A>> = Vec::new();
+        let mut places: HashMap<Key, usize> = HashMap::new();
         for (index, item) in items.into_iter().enumerate() {
             let key = kept.key(&item)?;
             let place = places.get(&key).copied();
@@ -159,36 +160,94 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
                 Some(_) => None,
                 None => kept.load(&key),
             };
-            if found.is_none() {
-                let place = place.unwrap_or_else(|| {
-                    missing.push((key, Vec::new()));
-                    work.push(item);
-                    places.insert(key, missing.len() - 1);
-                    missing.len() - 1
-                });
-                let (_, indices): &mut (_, Vec<usize>) = &mut missing[place];
-                indices.push(index);
+            match place {
+                Some(place) => missing[place].indices.push(index),
+                None if found.is_none() => {
+                    places.insert(key, missing.len());
+                    let indices = vec![index];
+                    missing.push(Missing { key, indices, item });
+                }
+                None => {}
             }
             results.push(found.ok_or(TaskError::Closed));
         }
-        let mut computed = self.on.run(work, self.function.f);
-        let mut last = TaskError::Closed;
-        for (key, indices) in missing {
-            // (A pool that has ended yields its error once.)
-            let result = computed.next().unwrap_or(Err(last.clone()));
-            match &result {
-                Ok(result) => kept.keep(&key, result, Duration::ZERO),
-                Err(error) => last = error.clone(),
-            }
-            let is_last = stops && result.is_err();
-            for (index, result) in indices.iter().zip(copies(result, indices.len())) {
-                results[*index] = result;
-            }
-            if is_last {
-                break;
+        // What others compute now is waited for when what is computed here has ended.
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for item in missing {
+            let turn = match leads() {
+                true => Turn::Compute,
+                false => kept.turn(&item.key, true),
+            };
+            match turn {
+                Turn::Wait(other) => others.push((item, other)),
+                Turn::Compute => own.push((item, None)),
+                Turn::Lead(leading) => match kept.arrived(&item.key) {
+                    Some(result) => fill(&mut results, &item.indices, Ok(result)),
+                    None => own.push((item, Some(leading))),
+                },
             }
         }
+        self.compute(own, stops, &mut results);
+        let mut left = Vec::new();
+        for (item, other) in others {
+            match other.join().map(|()| kept.load(&item.key)) {
+                Ok(Some(result)) => fill(&mut results, &item.indices, Ok(result)),
+                // It has failed there, or cannot be kept.
+                Ok(None) | Err(_) => left.push((item, None)),
+            }
+        }
+        self.compute(left, stops, &mut results);
         Ok(results)
+    }
+
+    /// Computes what is missing. Others may wait for each until it is kept.
+    fn compute(
+        &self,
+        missing: Vec<(Missing<A>, Option<Leading>)>,
+        stops: bool,
+        results: &mut [Result<R, TaskError>],
+    ) {
+        let (mut work, mut places) = (Vec::new(), Vec::new());
+        for (Missing { key, indices, item }, leading) in missing {
+            work.push(item);
+            places.push((key, indices, leading));
+        }
+        // (An executor may compute on this thread, which must not wait for its own items then.)
+        leading(|| {
+            let mut computed = self.on.run(work, self.function.f);
+            let mut last = TaskError::Closed;
+            for (key, indices, leading) in places {
+                // (A pool that has ended yields its error once.)
+                let result = computed.next().unwrap_or(Err(last.clone()));
+                match &result {
+                    Ok(result) => self.function.results.keep(&key, result, Duration::ZERO),
+                    Err(error) => last = error.clone(),
+                }
+                drop(leading);
+                let is_last = stops && result.is_err();
+                fill(results, &indices, result);
+                if is_last {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+/// An argument whose result the cache lacks, and its places in the list.
+struct Missing<A> {
+    key: Key,
+    indices: Vec<usize>,
+    item: A,
+}
+
+fn fill<R: Portable>(
+    results: &mut [Result<R, TaskError>],
+    indices: &[usize],
+    result: Result<R, TaskError>,
+) {
+    for (index, result) in indices.iter().zip(copies(result, indices.len())) {
+        results[*index] = result;
     }
 }
 

@@ -4,12 +4,16 @@
 //! stored. A thread that leads one computation does not wait for another: two threads could wait
 //! for each other, and one that helps while it waits could wait for what lies below on its own
 //! stack. It computes as well; at worst one result is computed twice.
+//!
+//! A map leads all items that it has given to an executor, also those that have not begun. A thread
+//! of a pool never waits for these: it may be what they need to begin.
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use trefoil::thread::current_index;
 use trefoil::{Completer, SharedTask};
 
 use crate::key::Key;
@@ -21,7 +25,14 @@ thread_local! {
 
 /// All computations under way.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(Mutex<HashMap<Key, SharedTask<()>>>);
+pub(crate) struct Flights(Mutex<HashMap<Key, Flight>>);
+
+#[derive(Debug)]
+struct Flight {
+    ended: SharedTask<()>,
+    /// It may not have begun.
+    is_queued: bool,
+}
 
 /// What a caller of a key is to do.
 pub(crate) enum Turn {
@@ -29,16 +40,23 @@ pub(crate) enum Turn {
     Lead(Leading),
     /// Wait for the one that computes.
     Wait(SharedTask<()>),
+    /// Compute; nobody waits for this.
+    Compute,
 }
 
 impl Flights {
-    pub(crate) fn turn(self: &Arc<Self>, key: Key) -> Turn {
+    /// `is_queued`: whoever leads begins later, perhaps on another thread.
+    pub(crate) fn turn(self: &Arc<Self>, key: Key, is_queued: bool) -> Turn {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match flights.entry(key) {
-            Entry::Occupied(flight) => Turn::Wait(flight.get().clone()),
+            Entry::Occupied(flight) if flight.get().is_queued && current_index().is_some() => {
+                Turn::Compute
+            }
+            Entry::Occupied(flight) => Turn::Wait(flight.get().ended.clone()),
             Entry::Vacant(free) => {
                 let (completer, task) = Completer::new();
-                free.insert(task.shared());
+                let ended = task.shared();
+                free.insert(Flight { ended, is_queued });
                 Turn::Lead(Leading {
                     flights: self.clone(),
                     key,

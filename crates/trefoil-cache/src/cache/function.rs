@@ -194,8 +194,13 @@ where
         result
     }
 
+    /// Who computes the result of this key.
+    pub(crate) fn turn(&self, key: &Key, is_queued: bool) -> Turn {
+        self.store.flights.turn(self.mark(key), is_queued)
+    }
+
     /// The result, if it has come after a [`load`](Self::load) that counted as a miss.
-    fn arrived(&self, key: &Key) -> Option<R> {
+    pub(crate) fn arrived(&self, key: &Key) -> Option<R> {
         let found = self.read(key);
         let found = found.filter(|found| self.is_valid(&found.meta))?;
         decode(found.result())
@@ -304,6 +309,17 @@ macro_rules! management {
         /// Takes the key from what `key` returns, in place of the argument: for an argument that
         /// has more than the result depends on, or that is large. Its results are kept apart from
         /// those of the same function without it, or with another type of key.
+        ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-keyed-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// let lengths = cache.function("length", 1, |text: String| text.len());
+        /// let lengths = lengths.keyed_by(|text| text.to_lowercase());
+        /// assert!(lengths.call(&"Bay".to_owned())?.is_computed());
+        /// assert!(lengths.call(&"BAY".to_owned())?.is_hit());
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
         pub fn keyed_by<K: Serialize>(
             mut self,
             key: impl Fn(&A) -> K + Send + Sync + 'static,
@@ -315,12 +331,41 @@ macro_rules! management {
         }
 
         /// How old a result may be. An older one is computed anew.
+        ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-for-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// use std::time::Duration;
+        ///
+        /// let squares = cache.function("square", 1, |n: u64| n * n);
+        /// squares.call(&3)?;
+        /// let fresh = squares.clone().valid_for(Duration::from_secs(3600));
+        /// assert!(fresh.call(&3)?.is_hit());
+        /// let none = squares.valid_for(Duration::ZERO);
+        /// assert!(none.call(&3)?.is_computed());
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
         pub fn valid_for(mut self, age: Duration) -> Self {
             self.results.valid_for = Some(age);
             self
         }
 
         /// A result counts only if `is_valid` returns true for when and how it was computed.
+        ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-if-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// use std::time::SystemTime;
+        ///
+        /// let start = SystemTime::now();
+        /// let squares = cache.function("square", 1, |n: u64| n * n);
+        /// let squares = squares.valid_if(move |meta| meta.created() >= start);
+        /// assert!(squares.call(&3)?.is_computed());
+        /// assert!(squares.call(&3)?.is_hit());
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
         pub fn valid_if(
             mut self,
             is_valid: impl Fn(&Meta) -> bool + Send + Sync + 'static,
@@ -330,12 +375,41 @@ macro_rules! management {
         }
 
         /// Whether an `Err` is kept, where the result is a [`Result`]. Default: no.
+        ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-errors-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// let halves = cache.function("half", 1, |n: u64| match n % 2 {
+        ///     0 => Ok(n / 2),
+        ///     _ => Err("odd".to_owned()),
+        /// });
+        /// halves.call(&3)?;
+        /// assert!(!halves.contains(&3)?);
+        /// let halves = halves.keep_errors(true);
+        /// halves.call(&3)?;
+        /// assert!(halves.contains(&3)?);
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
         pub fn keep_errors(mut self, keep: bool) -> Self {
             self.results.keeps_errors = keep;
             self
         }
 
         /// The entry of this argument, if it counts.
+        ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-entry-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// let squares = cache.function("square", 1, |n: u64| n * n);
+        /// assert!(squares.entry(&3)?.is_none());
+        /// squares.call(&3)?;
+        /// let entry = squares.entry(&3)?.expect("it was kept");
+        /// assert!(entry.path().exists() && entry.meta().bytes() > 0);
+        /// assert_eq!(entry.key(), squares.key(&3)?);
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
         ///
         /// # Errors
         /// [`CacheError::Key`].
@@ -345,6 +419,16 @@ macro_rules! management {
 
         /// Whether the cache has a result for this argument that counts.
         ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-contains-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// let squares = cache.function("square", 1, |n: u64| n * n);
+        /// squares.call(&3)?;
+        /// assert!(squares.contains(&3)? && !squares.contains(&4)?);
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
+        ///
         /// # Errors
         /// [`CacheError::Key`].
         pub fn contains(&self, arg: &A) -> Result<bool, CacheError> {
@@ -352,6 +436,18 @@ macro_rules! management {
         }
 
         /// Why a call with this argument would be a hit or a miss.
+        ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-explain-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// let old = cache.function("square", 1, |n: u64| n * n);
+        /// old.call(&3)?;
+        /// let new = cache.function("square", 2, |n: u64| n * n);
+        /// let why = new.explain(&3)?.to_string();
+        /// assert_eq!(why, "miss: the result is of the function's version 1");
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
         ///
         /// # Errors
         /// [`CacheError::Key`].
@@ -361,6 +457,16 @@ macro_rules! management {
 
         /// Removes the result for this argument; returns whether there was one.
         ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-forget-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// let squares = cache.function("square", 1, |n: u64| n * n);
+        /// squares.call(&3)?;
+        /// assert!(squares.forget(&3)? && !squares.forget(&3)?);
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
+        ///
         /// # Errors
         /// [`CacheError::Key`]; [`CacheError::Folder`] if it cannot be removed.
         pub fn forget(&self, arg: &A) -> Result<bool, CacheError> {
@@ -368,6 +474,17 @@ macro_rules! management {
         }
 
         /// Removes all results of this function, those of other versions, too.
+        ///
+        /// ```
+        /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-clear-{}", std::process::id()));
+        /// # let cache = trefoil_cache::Cache::open(&folder)?;
+        /// let squares = cache.function("square", 1, |n: u64| n * n);
+        /// squares.call(&3)?;
+        /// squares.clear()?;
+        /// assert!(!squares.contains(&3)?);
+        /// # std::fs::remove_dir_all(folder)?;
+        /// # Ok::<_, Box<dyn std::error::Error>>(())
+        /// ```
         ///
         /// # Errors
         /// The first one of the file system; the rest has been removed all the same.
@@ -421,7 +538,8 @@ where
         if leads() {
             return Ok(Answer::Computed(compute()));
         }
-        match self.results.store.flights.turn(self.results.mark(&key)) {
+        match self.results.turn(&key, false) {
+            Turn::Compute => Ok(Answer::Computed(compute())),
             Turn::Lead(_leading) => Ok(match self.results.arrived(&key) {
                 Some(result) => Answer::Hit(result),
                 None => Answer::Computed(leading(compute)),
@@ -437,6 +555,17 @@ where
     }
 
     /// Computes the result for `arg` in any case, and keeps it.
+    ///
+    /// ```
+    /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-refresh-{}", std::process::id()));
+    /// # let cache = trefoil_cache::Cache::open(&folder)?;
+    /// let squares = cache.function("square", 1, |n: u64| n * n);
+    /// assert_eq!(squares.refresh(3)?, 9);
+    /// assert_eq!(squares.refresh(3)?, 9);
+    /// assert_eq!(cache.stats().stored, 2);
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`CacheError::Key`].
@@ -485,7 +614,10 @@ where
             if let Some(result) = self.results.load(&key) {
                 return Ok(Answer::Hit(result));
             }
-            let other = match self.results.store.flights.turn(self.results.mark(&key)) {
+            let other = match self.results.turn(&key, false) {
+                Turn::Compute => {
+                    return Ok(Answer::Computed(self.compute(&key, arg.clone()).await));
+                }
                 Turn::Lead(_leading) => {
                     if let Some(result) = self.results.arrived(&key) {
                         return Ok(Answer::Hit(result));

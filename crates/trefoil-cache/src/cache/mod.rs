@@ -53,6 +53,33 @@ pub(crate) use version::Version;
 /// # std::fs::remove_dir_all(folder)?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Limits, a function's version, and a map whose missing items go to workers:
+///
+/// ```
+/// use std::path::PathBuf;
+/// use trefoil::ProcessPool;
+/// use trefoil_cache::{Age, Answer, Bytes, Cache, CachedCall, DAY};
+///
+/// fn extract(path: PathBuf) -> u64 {
+///     std::fs::metadata(path).map_or(0, |about| about.len())
+/// }
+///
+/// # trefoil::init();
+/// # let folder = std::env::temp_dir().join(format!("trefoil-cache-all-{}", std::process::id()));
+/// # let paths = vec![PathBuf::from("Cargo.toml"), PathBuf::from("README.md")];
+/// let cache = Cache::open(&folder)?.limit(Bytes(10 << 30)).limit(Age(30 * DAY));
+/// let features = cache.function("features", 3, extract);
+/// match features.call(&paths[0])? {
+///     Answer::Hit(size) => println!("{size} bytes, as before"),
+///     Answer::Computed(size) => println!("{size} bytes"),
+/// }
+/// let procs = ProcessPool::with_workers(2)?;
+/// let all = procs.call(extract).cached(&features).map(paths)?; // only the second is executed
+/// assert_eq!((all.len(), cache.stats().hits), (2, 1));
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cache {
     store: Arc<Store>,

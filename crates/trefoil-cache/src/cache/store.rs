@@ -166,9 +166,12 @@ impl Store {
     pub(crate) fn read(&self, path: &Path, mark: &Key) -> Option<Whole> {
         let bytes = match self.read_file(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => {
-                self.report(path, error);
+                // (Over NFS, a file that another machine has just replaced is stale.)
+                let gone = [ErrorKind::NotFound, ErrorKind::StaleNetworkFileHandle];
+                if !gone.contains(&error.kind()) {
+                    self.report(path, error);
+                }
                 return None;
             }
         };
@@ -191,7 +194,10 @@ impl Store {
             let used = about.modified()?;
             let now = SystemTime::now();
             if now.duration_since(used).is_ok_and(|age| age > STAMP) {
-                let _ = file.set_modified(now); // only this file's place in the order depends on it
+                // (On Windows, only a file that is open for writing can be stamped.) If it fails,
+                // nothing but this file's place in the order depends on it.
+                let file = File::options().write(true).open(path);
+                let _ = file.and_then(|file| file.set_modified(now));
             }
         }
         Ok(bytes)

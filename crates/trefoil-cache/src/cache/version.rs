@@ -9,6 +9,18 @@ pub struct Version(pub(crate) String);
 impl Version {
     /// The contents of this program's file: after each change to the program, everything is
     /// computed anew. If the file cannot be read, every run of the program is a version of its own.
+    ///
+    /// ```
+    /// use trefoil_cache::{Cache, Version};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("trefoil-cache-build-{}", std::process::id()));
+    /// let cache = Cache::open(&folder)?;
+    /// let squares = cache.function("square", Version::this_build(), |n: u64| n * n);
+    /// squares.call(&3)?;
+    /// assert!(squares.call(&3)?.is_hit()); // until the program is built anew
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn this_build() -> Self {
         static BUILD: OnceLock<String> = OnceLock::new();
         let build = BUILD.get_or_init(|| {

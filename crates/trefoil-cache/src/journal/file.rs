@@ -253,13 +253,24 @@ fn folder(path: &Path) -> PathBuf {
 /// How many results the file has.
 pub(crate) fn count(path: &Path) -> Result<usize, JournalError> {
     match File::open(path) {
-        Ok(mut file) => scan(&mut file, path).map(|(known, _)| known.places.len()),
+        Ok(mut file) => match scan(&mut file, path) {
+            // (On Windows, what another program has locked cannot be read.)
+            Err(JournalError::File { path, source }) if is_locked(&source) => {
+                Err(JournalError::InUse(path))
+            }
+            scanned => scanned.map(|(known, _)| known.places.len()),
+        },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
         Err(source) => Err(JournalError::File {
             path: path.to_owned(),
             source,
         }),
     }
+}
+
+/// Whether Windows reports that others have locked the file: `ERROR_LOCK_VIOLATION`.
+fn is_locked(error: &io::Error) -> bool {
+    cfg!(windows) && error.raw_os_error() == Some(33)
 }
 
 /// Reads all records; returns what they say, and where the last whole one ends.
@@ -301,15 +312,15 @@ fn scan(file: &mut File, path: &Path) -> Result<(Known, u64), JournalError> {
                     break;
                 }
             }
-            Parsed::Damage => {
+            Parsed::Damage(at_least) => {
                 while more(&mut bytes, &mut at).map_err(failed)? > 0 {}
+                if has_record(&bytes[at + at_least..]) {
+                    let path = path.to_owned();
+                    return Err(JournalError::Damaged { path, offset });
+                }
                 break;
             }
         }
-    }
-    if bytes.len() > at && has_record(&bytes[at + 1..]) {
-        let path = path.to_owned();
-        return Err(JournalError::Damaged { path, offset });
     }
     Ok((known, offset))
 }

@@ -47,7 +47,8 @@ pub trait JournaledCall: Sized {
 
 impl<A: Portable, R: Portable> JournaledCall for ProcessCall<'_, A, R> {
     fn journal(self, path: impl AsRef<Path>) -> Journaled<Self> {
-        Journaled::new(self, path, AT_ONCE)
+        let at_once = 2 * self.num_workers();
+        Journaled::new(self, path, at_once)
     }
 }
 
@@ -159,7 +160,7 @@ impl<X> Journaled<X> {
     }
 
     /// How many items are under way at first; more, while they come back within milliseconds.
-    /// Default: twice the executor's width; of a call, 64.
+    /// Default: twice the executor's width.
     pub fn at_once(mut self, items: usize) -> Self {
         self.settings.at_once = items.max(1);
         self
@@ -276,9 +277,6 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
         )?))
     }
 }
-
-/// How many items of a call are under way at first: its pool's width is not known.
-const AT_ONCE: usize = 64;
 
 /// Starts one item.
 type Spawn<'a, A, R> = dyn Fn(A) -> Task<R> + 'a;

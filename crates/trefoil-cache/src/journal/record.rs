@@ -3,19 +3,20 @@
 //! The file begins with a line of text, [`FIRST`]. Records follow:
 //!
 //! ```text
-//! MARK (4) · length of the body (4) · body · check (8)
+//! MARK (4) · length of the body (4) · check of the length (4) · body · check (8)
 //! ```
 //!
 //! The body is a [`Record`] in postcard's encoding; the check is the beginning of the BLAKE3 hash
 //! of everything before it. So a record that is not whole is found, wherever it was cut. The mark
-//! only helps to find records behind damage.
+//! only helps to find records behind damage. The length has a check of its own, so that what a
+//! record contains is not taken for a record behind it: a result may be the bytes of a journal.
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) const FIRST: &[u8] = b"trefoil journal 1\n";
 
 const MARK: [u8; 4] = *b"\xf7trj";
-const HEAD: usize = 8;
+const HEAD: usize = 12;
 const CHECK: usize = 8;
 
 /// The longest body.
@@ -90,9 +91,16 @@ pub(crate) fn push(out: &mut Vec<u8>, record: &Record<'_>) {
     // (Encoding plain data into a vector cannot fail.)
     *out = body.unwrap_or_default();
     let length = out.len() - begin - HEAD;
-    out[begin + 4..begin + HEAD].copy_from_slice(&(length as u32).to_le_bytes());
+    let length = (length as u32).to_le_bytes();
+    out[begin + 4..begin + 8].copy_from_slice(&length);
+    out[begin + 8..begin + HEAD].copy_from_slice(&check_of_length(length));
     let check = blake3::hash(&out[begin..]);
     out.extend_from_slice(&check.as_bytes()[..CHECK]);
+}
+
+fn check_of_length(length: [u8; 4]) -> [u8; 4] {
+    let hash = blake3::hash(&length);
+    hash.as_bytes()[..4].try_into().unwrap_or_default()
 }
 
 /// What is at the beginning of some bytes.
@@ -100,23 +108,27 @@ pub(crate) fn push(out: &mut Vec<u8>, record: &Record<'_>) {
 pub(crate) enum Parsed<'a> {
     /// A record, so many bytes long.
     Record(Record<'a>, usize),
-    /// Perhaps the beginning of one.
+    /// The beginning of one, or nothing.
     Part,
-    /// No record.
-    Damage,
+    /// No record. The next one cannot begin before this many bytes.
+    Damage(usize),
 }
 
 pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     let marked = bytes.len().min(MARK.len());
     if bytes[..marked] != MARK[..marked] {
-        return Parsed::Damage;
+        return Parsed::Damage(1);
     }
-    let Some(length) = bytes.get(4..HEAD) else {
+    let Some(head) = bytes.get(4..HEAD) else {
         return Parsed::Part;
     };
-    let length = u32::from_le_bytes(length.try_into().unwrap_or_default()) as usize;
+    let length: [u8; 4] = head[..4].try_into().unwrap_or_default();
+    if check_of_length(length) != head[4..] {
+        return Parsed::Damage(1);
+    }
+    let length = u32::from_le_bytes(length) as usize;
     if length > LONGEST {
-        return Parsed::Damage;
+        return Parsed::Damage(1);
     }
     let whole = HEAD + length + CHECK;
     let Some(bytes) = bytes.get(..whole) else {
@@ -124,11 +136,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     };
     let (covered, check) = bytes.split_at(HEAD + length);
     if blake3::hash(covered).as_bytes()[..CHECK] != *check {
-        return Parsed::Damage;
+        return Parsed::Damage(whole);
     }
     match postcard::from_bytes(&covered[HEAD..]) {
         Ok(record) => Parsed::Record(record, whole),
-        Err(_) => Parsed::Damage,
+        Err(_) => Parsed::Damage(whole),
     }
 }
 
@@ -163,7 +175,7 @@ mod tests {
             let mut damaged = bytes[..whole].to_vec();
             damaged[at] ^= 1;
             assert!(!matches!(parse(&damaged), Parsed::Record(..)), "{at}");
-            assert!(!has_record(&damaged));
+            assert!(!has_record(&damaged[1..]));
             damaged.extend_from_slice(&bytes[whole..]);
             assert!(has_record(&damaged));
         }
