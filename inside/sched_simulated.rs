@@ -5,6 +5,7 @@
 //! at every step:
 //!
 //! - no item runs twice, whatever dies when (W3), unless it has cost a worker and may be retried;
+//! - no item runs three times at once, and twice only if it is hedged and no other waits;
 //! - a worker that is to be killed runs no item that is still wanted (W4);
 //! - every job ends exactly once, with all of its values or with an error that it may have (W5):
 //!   `WorkerDied` only if a worker died in one of its items;
@@ -78,6 +79,8 @@ struct Book {
     ended: HashMap<u64, Result<usize, TaskError>>,
     /// The errors of items that were answered one by one.
     errors: HashMap<Item, TaskError>,
+    /// The items whose values or errors have come.
+    answered: HashSet<Item>,
     /// When each item was last started.
     started: HashMap<Item, Instant>,
     now: Option<Instant>,
@@ -116,6 +119,7 @@ impl Sink for BookSink {
         let items = values.downcast::<Vec<Item>>().unwrap();
         let mut book = self.book.lock().unwrap();
         book.answers(self.id, items.len() as u64);
+        book.answered.extend(&*items);
         drop(book);
         for (at, (job, item)) in (index as u64..).zip(*items) {
             assert_eq!((job, item), (self.id, at), "values keep their order");
@@ -205,6 +209,8 @@ struct Known {
     context: bool,
     /// Some of its items have ends of channels, or its context has.
     ends: bool,
+    /// Slow items are copied.
+    hedge: bool,
 }
 
 struct World {
@@ -239,6 +245,8 @@ struct World {
     /// How many items with ends have begun.
     laden: u32,
     hostile: bool,
+    /// There is one job at a time, most of them hedged, with many slow items.
+    quiet: bool,
     /// How many workers were killed because of a cancelled item.
     executed: u32,
     /// How many running items were told that they are not wanted.
@@ -283,6 +291,7 @@ impl World {
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
             one_process: None,
             elastic: None,
+            max_restarts: None,
         };
         let replace_after = policy.replace_after;
         let counters = Arc::new(Counters::new());
@@ -314,6 +323,7 @@ impl World {
             attachments: HashMap::new(),
             laden: 0,
             hostile: true,
+            quiet: false,
             executed: 0,
             rung: 0,
             retired: 0,
@@ -352,6 +362,9 @@ impl World {
         self.next_job += 1;
         let each = self.chance(3);
         let mut size = if self.chance(2) { 1 } else { self.random(120) };
+        if self.quiet {
+            size = 3 + self.random(12);
+        }
         let ends = self.chance(6);
         if ends {
             size = size.min(6); // they are real descriptors
@@ -372,6 +385,7 @@ impl World {
             timeout,
             context: self.chance(if self.machines > 0 { 2 } else { 5 }),
             ends,
+            hedge: self.chance(8) != self.quiet,
         };
         let sink = BookSink {
             id,
@@ -383,6 +397,7 @@ impl World {
             retry: known.retry,
             timeout,
             chunk: self.chance(5).then_some(7),
+            hedge: known.hedge.then_some(2.0),
             ..CallOptions::default()
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
@@ -552,6 +567,9 @@ impl World {
         if self.cancelled.contains(&job) || book.ended.contains_key(&job) {
             return false;
         }
+        if known.hedge && book.answered.contains(&item) {
+            return false; // the other copy was quicker
+        }
         if known.each {
             return !book.errors.contains_key(&item);
         }
@@ -585,7 +603,9 @@ impl World {
                     std::iter::from_fn(|| reader.bytes().map(item)).collect();
                 assert_eq!(items.len() as u64, batch.count);
                 let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
-                assert_eq!(batch.timed, known.timeout.is_some());
+                let may_be_copied = known.hedge && !batch.ends && !(known.context && known.ends);
+                assert_eq!(batch.timed, known.timeout.is_some() || may_be_copied);
+                assert!(!known.hedge || items.len() == 1 && sim.inbox.is_empty());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
                 assert!(!known.context || sim.contexts.contains(&batch.context));
                 let laden = items.iter().any(|item| self.attachments.contains_key(item));
@@ -672,11 +692,16 @@ impl World {
     fn work(&mut self, index: usize) {
         let (mut panics, dies) = (
             self.hostile && self.chance(200),
-            self.hostile && self.chance(60),
+            self.hostile && self.chance(if self.quiet { 400 } else { 60 }),
         );
         let retires = self.hostile && self.chance(80);
         let reads = self.chance(2);
-        let until = self.now + Duration::from_millis(if self.chance(20) { 60 } else { 0 });
+        let until = self.now
+            + Duration::from_millis(if self.chance(if self.quiet { 4 } else { 20 }) {
+                60
+            } else {
+                0
+            });
         let Some(sim) = self.sims[index].as_mut().filter(|sim| !sim.frozen) else {
             return;
         };
@@ -756,17 +781,24 @@ impl World {
             assert!(sim.initialized, "{item:?} comes before the initializer");
             assert!(!sim.retires, "{item:?} begins on a worker that retires");
             assert!(self.replace_after.is_none_or(|most| sim.served <= most));
+            let known = self.jobs[&item.0];
+            let is_copied = known.hedge && !batch.ends && !(known.context && known.ends);
             let runs = self.ran.entry(item).or_insert(0);
             *runs += 1;
             assert!(
-                *runs == 1 || self.fatal.contains(&item),
+                *runs == 1 || self.fatal.contains(&item) || is_copied,
                 "{item:?} runs twice"
             );
             assert!(
-                *runs <= 1 + self.jobs[&item.0].retry,
+                *runs <= 1 + known.retry + u32::from(is_copied),
                 "{item:?} runs too often"
             );
-            self.book.lock().unwrap().started.insert(item, self.now);
+            let copies = self.sims.iter().flatten();
+            let copies = copies.filter(|sim| sim.running == Some(item)).count();
+            assert!(copies <= 1 + usize::from(is_copied));
+            if copies == 1 {
+                self.book.lock().unwrap().started.insert(item, self.now);
+            }
         } else {
             let end = Record::End {
                 sequence: batch.sequence,
@@ -845,12 +877,12 @@ impl World {
         self.execute();
         let worker = self.random(self.sims.len() as u64) as usize;
         match self.random(24) {
-            0 if self.hostile => self.submit(),
+            0 if self.hostile && !self.quiet => self.submit(),
             1 if !self.open.is_empty() => {
                 let open = self.random(self.open.len() as u64) as usize;
                 self.feed(open);
             }
-            2 if self.hostile && self.chance(4) => self.die(worker),
+            2 if self.hostile && self.chance(if self.quiet { 20 } else { 4 }) => self.die(worker),
             3 if self.hostile && self.next_job > 1 && self.chance(3) => {
                 let id = 1 + self.random(self.next_job - 1);
                 self.cancelled.insert(id);
@@ -864,6 +896,22 @@ impl World {
             _ => self.work(worker),
         }
         self.act();
+    }
+
+    /// From now on nothing bad happens: everything that is left must end without a limit being hit.
+    fn end(&mut self, seed: u64) {
+        self.hostile = false;
+        while !self.open.is_empty() {
+            self.feed(0);
+        }
+        self.sched.stop(How::Wait.into(), self.now);
+        let mut steps = 0;
+        while !self.sched.is_over() {
+            self.step();
+            steps += 1;
+            assert!(steps < 400_000, "seed {seed} does not end");
+        }
+        self.check();
     }
 
     fn check(&self) {
@@ -931,20 +979,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         for _ in 0..1500 {
             world.step();
         }
-        // From now on nothing bad happens: everything that is left must end without a limit being
-        // hit.
-        world.hostile = false;
-        while !world.open.is_empty() {
-            world.feed(0);
-        }
-        world.sched.stop(How::Wait.into(), world.now);
-        let mut steps = 0;
-        while !world.sched.is_over() {
-            world.step();
-            steps += 1;
-            assert!(steps < 400_000, "seed {seed} does not end");
-        }
-        world.check();
+        world.end(seed);
         executed += world.executed;
         rung += world.rung;
         retired += world.retired;
@@ -978,6 +1013,32 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     );
     assert!(laden > worlds(), "{laden} items with ends test nothing");
     assert!(rung > executed, "{rung} were told, {executed} killed");
+}
+
+/// Slow items have two copies while workers are idle, and the first answer counts: whatever dies,
+/// is cancelled, or times out.
+#[test]
+fn the_first_of_two_copies_counts() {
+    let (mut hedged, mut died, mut late) = (0, 0, 0);
+    for seed in 0..worlds() {
+        let mut world = World::new(seed);
+        world.quiet = true;
+        world.breathe(seed);
+        for _ in 0..20 {
+            world.submit();
+            for _ in 0..400 {
+                world.step();
+            }
+        }
+        world.end(seed);
+        let stats = world.counters.read(0, false);
+        (hedged, late) = (hedged + stats.hedged, late + stats.timed_out);
+        died += world.fatal.len() as u64;
+    }
+    assert!(
+        hedged > worlds() && died > worlds() && late > worlds(),
+        "{hedged} copies, {died} deaths, {late} late: it tests nothing"
+    );
 }
 
 /// A large context is sent once to each machine, also to a worker that comes later, and to each

@@ -51,6 +51,7 @@ mod shared;
 #[cfg(unix)] // elsewhere there is none
 mod shared_ring;
 mod speed;
+mod stragglers;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -110,6 +111,7 @@ fn main() {
         imap::TESTS,
         one::TESTS,
         speed::TESTS,
+        stragglers::TESTS,
         one_faults::TESTS,
         remote::TESTS,
         shared::TESTS,

@@ -15,12 +15,13 @@
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in one frame
-//!   that was sent, paused, or settled. Pieces move between the first two and frames by value; a
-//!   frame gives back exactly the items that its gate says were recalled.
+//!   that was sent (two, if it is hedged), paused, or settled. Pieces move between the first two
+//!   and frames by value; a frame gives back exactly the items that its gate says were recalled.
 //!
 //! Tests: `inside/sched_simulated.rs`.
 
 pub(super) mod decoder;
+pub(super) mod hedge;
 pub(super) mod reading;
 pub(super) mod sink;
 
@@ -36,6 +37,7 @@ use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{Task, TaskError, panic};
 use decoder::{Decoder, Values};
+use hedge::Hedge;
 use sink::Sink;
 
 /// What `map_with` sends to a worker before its first item.
@@ -69,11 +71,18 @@ pub(crate) struct CallOptions {
     pub(crate) priority: i32,
     /// The attachments that the item waits for.
     pub(crate) needs: Vec<Arc<dyn Late>>,
+    /// After how many times the median an item is copied.
+    pub(crate) hedge: Option<f64>,
     /// What the function borrows for each item.
     pub(crate) context: Option<Arc<Context>>,
 }
 
 impl CallOptions {
+    /// Whether each item goes alone, to an idle worker, so that it begins at once.
+    pub(crate) fn is_singly(&self) -> bool {
+        self.hedge.is_some()
+    }
+
     pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {
         match &self.name {
             Some(name) => task.named(name.clone()),
@@ -143,11 +152,15 @@ pub(crate) struct Job {
     paused: Vec<usize>,
     /// How often items were started that have cost a worker, or too much time.
     starts: HashMap<usize, u32>,
+    /// How long its items took, if slow ones are copied.
+    pub(crate) hedge: Option<Box<Hedge>>,
 }
 
 impl Job {
     pub(crate) fn new(work: Work) -> Self {
+        let hedge = work.options.hedge;
         Self {
+            hedge: hedge.map(|factor| Box::new(Hedge::new(factor))),
             work,
             waiting: VecDeque::new(),
             frames: 0,

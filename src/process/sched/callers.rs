@@ -27,7 +27,8 @@ impl Sched {
     /// started or dismissed.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        self.needs_driver_thread() || !self.queue.is_empty() || takes_over()
+        let waits = self.needs_driver_thread() || !self.queue.is_empty();
+        waits || takes_over() || self.straggler(now).is_some()
     }
 
     /// Whether there is something that only the driver may do: a pool that ends, a process to be

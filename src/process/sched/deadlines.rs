@@ -76,6 +76,9 @@ impl Sched {
             if waits && worker.frames.iter().any(unbegun) {
                 due(news(Some(worker.stealable_at())));
             }
+            if waits {
+                due(news(self.hedge_at(worker)));
+            }
         }
         first
     }
@@ -202,6 +205,8 @@ impl Sched {
             return Some(now + AGAIN); // the item has just ended
         }
         self.counters.stats.lock().timed_out += 1;
+        self.drop_twin(index, now);
+        let frame = &mut self.workers[index].frames[position];
         let job = self.jobs.get_mut(&id)?;
         let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at).1;
         if frame.each || again {

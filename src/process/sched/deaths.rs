@@ -48,7 +48,7 @@ impl Sched {
         worker.died(killed, now);
         for (begun, frame) in frames.into_iter().rev() {
             if frame.wanted {
-                self.lost(&frame, begun, exit, now);
+                self.lost(&frame, (index, begun), exit, now);
             }
             if let Some(piece) = frame.again {
                 self.run_again(frame.job, piece, now);
@@ -88,14 +88,26 @@ impl Sched {
         Some(TaskError::WorkerDied(Box::new(exit)))
     }
 
-    /// `frame` is lost; `begun` of its items had begun.
-    fn lost(&mut self, frame: &SentFrame, begun: u32, exit: &WorkerExit, now: Instant) {
+    /// `frame` is lost, which worker `index` had; `begun` of its items had begun.
+    fn lost(
+        &mut self,
+        frame: &SentFrame,
+        (index, begun): (usize, u32),
+        exit: &WorkerExit,
+        now: Instant,
+    ) {
         let stopped = self.is_stopped();
         let id = frame.job;
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
         job.frames -= 1;
+        if frame.hedged && self.goes_on(id, frame.piece.first(), (index, begun > 0)) {
+            return;
+        }
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
         if begun < frame.end {
             job.put_back(frame.piece.part(begun as usize, frame.end as usize));
         }

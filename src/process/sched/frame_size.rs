@@ -51,6 +51,9 @@ pub(super) fn cost(item_cost: Option<f64>, items: usize) -> u64 {
 
 /// How many items the next frame of `job` should have, with this number of `workers`.
 pub(super) fn frame_size(item_cost: Option<f64>, job: &Job, workers: usize) -> usize {
+    if job.work.options.is_singly() {
+        return 1;
+    }
     if let Some(chunk) = job.work.options.chunk {
         return chunk.clamp(1, FRAME_ITEMS);
     }

@@ -20,12 +20,14 @@
 //! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
 //!    context has ends, which is forgotten before the worker gets a frame of another job. When the
 //!    worker has decoded such an item, our copies of its ends are closed (W26).
+//! 8. An item that takes long is copied to an idle worker if its call asks for that (`hedges`).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
 //!   after it was recalled through the gate, or after its worker is gone and the gate says that it
 //!   had not begun. (A plain worker has its own gates: its answer to a recall counts, and after a
-//!   death its reports.) So no item runs twice, unless its worker has died and it may be retried.
+//!   death its reports.) So no item runs twice, unless its worker has died and it may be retried,
+//!   or its call asks for copies.
 //! - **W4** A worker is killed because of a cancelled item only while all its other gates are
 //!   closed, so no other item is lost. (A plain one that does not confirm that within a second is
 //!   stopped, and has reported what it had begun.)
@@ -40,6 +42,7 @@ mod deaths;
 mod elastic;
 mod finish;
 mod frame_size;
+mod hedges;
 pub(super) mod progress;
 mod replies;
 pub(super) mod sent_frame;
@@ -143,6 +146,37 @@ pub(crate) enum How {
     CancelPending,
     /// Nothing.
     Kill,
+}
+
+/// What the frames of a job have in common.
+struct Kind {
+    code: CodeRef,
+    /// How many nanoseconds an item should take.
+    item_cost: Option<f64>,
+    /// Its context has ends of channels.
+    has_ends: bool,
+    /// Workers fetch its context from one another.
+    spreads: bool,
+    each: bool,
+    is_hedged: bool,
+    timeout: Option<Duration>,
+}
+
+impl Kind {
+    /// Of a frame that is about to be sent, which counts in its job.
+    fn of(job: &mut Job, item_cost: Option<f64>) -> Self {
+        job.frames += 1;
+        let context = job.work.context();
+        Self {
+            code: job.work.code,
+            item_cost,
+            has_ends: context.is_some_and(|context| context.piece.has_ends()),
+            spreads: contexts::spreads(job),
+            each: job.work.each,
+            is_hedged: job.hedge.is_some(),
+            timeout: job.work.options.timeout,
+        }
+    }
 }
 
 /// The end of a pool.
@@ -355,6 +389,7 @@ impl Sched {
         self.end_pauses(now);
         self.dispatch(now);
         self.take_over(now);
+        self.hedge(now);
         if self.stop.is_some() && self.jobs.is_empty() {
             self.dismiss(now);
         }
@@ -399,6 +434,7 @@ impl Sched {
             let code = job.work.code;
             let item_cost = self.item_costs.of(code.function);
             let ends = job.has_ends();
+            let is_singly = job.work.options.is_singly();
             let size = |job: &Job| {
                 let serving = self.workers.iter().filter(|worker| worker.is_serving());
                 frame_size(item_cost, job, serving.count())
@@ -412,7 +448,7 @@ impl Sched {
                 let alone = || {
                     let has_context = worker.contexts.contains_key(&id);
                     let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
-                    ends || worker.progress.needs_idle(early, is_heavy)
+                    ends || is_singly || worker.progress.needs_idle(early, is_heavy)
                 };
                 let waits = |id| contexts::waits(&self.workers, *index, id, now);
                 worker.has_room(cost(item_cost, 1), now)
@@ -441,23 +477,30 @@ impl Sched {
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
                 continue;
             };
-            job.frames += 1;
-            let worker = &self.workers[index];
-            let mut frame = worker.next_frame(id, code.function, piece.clone(), now);
-            frame.cost = cost(item_cost, piece.len());
-            frame.each = job.work.each;
-            frame.ends = ends;
-            frame.brief = !ends && worker.is_brief(frame.cost, now);
-            frame.check_at = job.work.options.timeout.map(|timeout| now + timeout);
-            if self.policy.one_process.is_some() {
-                // It is never sent again, and should not keep its attachments open.
-                frame.piece = piece.without_bytes();
-            }
-            self.forget_ends(index, id);
-            self.send_context(index, id, spreads, now);
-            self.send_frame(index, frame, code, piece, now);
+            let kind = Kind::of(job, item_cost);
+            self.send_items(index, id, piece, kind, now);
             self.enqueue(id, false);
         }
+    }
+
+    /// Sends worker `index` items of the job `id`.
+    fn send_items(&mut self, index: usize, id: u64, piece: Piece, kind: Kind, now: Instant) {
+        let worker = &self.workers[index];
+        let ends = kind.has_ends || piece.has_ends();
+        let mut frame = worker.next_frame(id, kind.code.function, piece.clone(), now);
+        frame.cost = cost(kind.item_cost, piece.len());
+        frame.each = kind.each;
+        frame.hedged = kind.is_hedged && !ends;
+        frame.ends = ends;
+        frame.brief = !ends && worker.is_brief(frame.cost, now);
+        frame.check_at = kind.timeout.map(|timeout| now + timeout);
+        if self.policy.one_process.is_some() {
+            // It is never sent again, and should not keep its attachments open.
+            frame.piece = piece.without_bytes();
+        }
+        self.forget_ends(index, id);
+        self.send_context(index, id, kind.spreads, now);
+        self.send_frame(index, frame, kind.code, piece, now);
     }
 
     /// Sends `frame` with the items of `piece`. (`frame.piece` may lack their bytes.)
@@ -475,7 +518,7 @@ impl Sched {
             sequence: frame.sequence,
             code,
             count: piece.len() as u64,
-            timed: frame.check_at.is_some(),
+            timed: frame.check_at.is_some() || frame.hedged,
             brief: frame.brief,
             ends: piece.has_ends(),
             context: if worker.contexts.contains_key(&id) {

@@ -172,6 +172,7 @@ impl Sched {
         worker.fruitful |= frame.job != INITIALIZE;
         frame.done += taken.count as u32;
         let (id, used) = (frame.job, taken.used);
+        let hedged = frame.hedged && frame.wanted;
         if let Some(values) = here {
             let part = DecodedPart {
                 first: at,
@@ -179,6 +180,9 @@ impl Sched {
                 values,
             };
             drop(self.deliver(id, part, now));
+        }
+        if hedged {
+            self.drop_twin(index, now);
         }
         self.settle(index, 0, now);
         Ok(used)
@@ -197,6 +201,7 @@ impl Sched {
         if id == INITIALIZE {
             self.break_down(&error, now);
         } else if wanted {
+            self.drop_twin(index, now);
             self.item_error(id, at, error, now);
         }
         self.settle(index, 0, now);
@@ -253,12 +258,16 @@ impl Sched {
         }
         trace_log::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
-        let (function, id) = (frame.function, frame.job);
-        if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
-            worker.kill_at = None;
-        }
+        let (function, id, hedged) = (frame.function, frame.job, frame.hedged);
+        let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);
         let prepares = worker.state == State::Preparing && id == INITIALIZE;
         self.item_costs.learn(function, begun, nanos);
+        if hedged && begun > 0 && was_cancelled.is_none() {
+            let job = self.jobs.get_mut(&id);
+            if let Some(hedge) = job.and_then(|job| job.hedge.as_mut()) {
+                hedge.learn(nanos);
+            }
+        }
         self.settle(index, 0, now);
         let again = self.workers[index].frames.front_mut();
         let again = again.and_then(|frame| frame.again.take());

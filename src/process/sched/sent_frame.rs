@@ -69,6 +69,8 @@ pub(crate) struct SentFrame {
     pub(crate) wanted: bool,
     /// Whether each result is waited for separately.
     pub(crate) each: bool,
+    /// Whether its one item may be copied (`hedges`). Then it was sent to an idle worker.
+    pub(crate) hedged: bool,
     pub(crate) recall: Recall,
     pub(crate) sent: Instant,
     /// The seal of the frame's gate.
@@ -172,7 +174,7 @@ impl SentFrame {
     /// The items from `end` on, for another worker.
     pub(crate) fn rest(&self, end: u32, is_first: bool) -> Piece {
         let mut piece = self.piece.part(end as usize, self.end as usize);
-        piece.moves += u32::from(is_first && end == 0);
+        piece.moves = piece.moves.saturating_add(u32::from(is_first && end == 0));
         piece
     }
 }

@@ -83,6 +83,8 @@ pub struct ProcessStats {
     pub failed: u64,
     /// How many times an item was started again because its worker had died.
     pub retried: u64,
+    /// How many copies of slow items were started ([`hedge`](crate::ProcessCall::hedge)).
+    pub hedged: u64,
     /// How many items have run longer than they may.
     pub timed_out: u64,
     /// How many worker processes have been started in all.

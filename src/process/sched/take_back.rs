@@ -83,12 +83,14 @@ impl Sched {
             return self.ask_back(index, position, false, now);
         }
         let frame = &mut worker.frames[position];
-        let (id, wanted) = (frame.job, frame.wanted);
+        let (id, wanted, hedged) = (frame.job, frame.wanted, frame.hedged);
         if let Some(piece) = frame.take_back(from, position == 0)
             && wanted
-            && let Some(job) = self.jobs.get_mut(&id)
         {
-            job.put_back(piece);
+            let goes_on = hedged && self.goes_on(id, piece.first(), (index, false));
+            if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
+                job.put_back(piece);
+            }
             self.settle(index, position, now);
             self.enqueue(id, true);
         }
@@ -152,8 +154,11 @@ impl Sched {
         if end < frame.end {
             let piece = frame.rest(end, position == 0);
             frame.end = frame.gate().recall(end, frame.seal);
-            if let (true, Some(job)) = (frame.wanted, self.jobs.get_mut(&id)) {
-                job.put_back(piece);
+            if frame.wanted {
+                let goes_on = frame.hedged && self.goes_on(id, piece.first(), (index, false));
+                if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
+                    job.put_back(piece);
+                }
                 self.settle(index, position, now);
                 self.enqueue(id, true);
                 if self.is_stopped() {

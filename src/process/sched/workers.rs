@@ -286,6 +286,7 @@ impl Worker {
             ends: false,
             wanted: true,
             each: false,
+            hedged: false,
             recall: Recall::NotAsked,
             sent: now,
             seal: self.seals.hash_one(self.next_sequence) | 1,
