@@ -6,6 +6,7 @@
 //!
 //! - no item runs twice, whatever dies when (W3), unless it has cost a worker and may be retried;
 //! - no item runs three times at once, and twice only if it is hedged and no other waits;
+//! - those that run declare no more memory than the budget, or only one of them declares any;
 //! - a worker that is to be killed runs no item that is still wanted (W4);
 //! - every job ends exactly once, with all of its values or with an error that it may have (W5):
 //!   `WorkerDied` only if a worker died in one of its items;
@@ -211,6 +212,8 @@ struct Known {
     ends: bool,
     /// Slow items are copied.
     hedge: bool,
+    /// How much memory its items declare.
+    memory: u64,
 }
 
 struct World {
@@ -253,6 +256,8 @@ struct World {
     rung: u32,
     /// How many workers have asked to be replaced.
     retired: u32,
+    /// How many items that declare memory ran at once.
+    most_needs: usize,
     /// How many frames a worker had at once.
     most_frames: usize,
     /// How many machines the workers are on; 0: they have nothing to do with one another.
@@ -262,6 +267,9 @@ struct World {
     fetched: u32,
     missed: u32,
 }
+
+/// In worlds with a limit to memory.
+const BUDGET: u64 = 100;
 
 const CODE: CodeRef = CodeRef {
     trampoline: 1,
@@ -292,6 +300,7 @@ impl World {
             one_process: None,
             elastic: None,
             max_restarts: None,
+            memory_budget: (seed % 6 == 4 || seed % 6 == 3).then_some(BUDGET),
         };
         let replace_after = policy.replace_after;
         let counters = Arc::new(Counters::new());
@@ -327,6 +336,7 @@ impl World {
             executed: 0,
             rung: 0,
             retired: 0,
+            most_needs: 0,
             most_frames: 0,
             machines: if seed % 4 == 3 { 1 + seed / 4 % 2 } else { 0 },
             sent: 0,
@@ -386,6 +396,11 @@ impl World {
             context: self.chance(if self.machines > 0 { 2 } else { 5 }),
             ends,
             hedge: self.chance(8) != self.quiet,
+            memory: if self.sched.policy.memory_budget.is_some() {
+                self.random(BUDGET * 3 / 2)
+            } else {
+                0
+            },
         };
         let sink = BookSink {
             id,
@@ -398,6 +413,7 @@ impl World {
             timeout,
             chunk: self.chance(5).then_some(7),
             hedge: known.hedge.then_some(2.0),
+            memory: known.memory,
             ..CallOptions::default()
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
@@ -605,7 +621,8 @@ impl World {
                 let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
                 let may_be_copied = known.hedge && !batch.ends && !(known.context && known.ends);
                 assert_eq!(batch.timed, known.timeout.is_some() || may_be_copied);
-                assert!(!known.hedge || items.len() == 1 && sim.inbox.is_empty());
+                let is_singly = known.hedge || known.memory > 0;
+                assert!(!is_singly || items.len() == 1 && sim.inbox.is_empty());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
                 assert!(!known.context || sim.contexts.contains(&batch.context));
                 let laden = items.iter().any(|item| self.attachments.contains_key(item));
@@ -796,6 +813,12 @@ impl World {
             let copies = self.sims.iter().flatten();
             let copies = copies.filter(|sim| sim.running == Some(item)).count();
             assert!(copies <= 1 + usize::from(is_copied));
+            let running = self.sims.iter().flatten().filter_map(|sim| sim.running);
+            let memory = |item: Item| self.jobs.get(&item.0).map_or(0, |job| job.memory);
+            let needs: Vec<u64> = running.map(memory).filter(|bytes| *bytes > 0).collect();
+            let fits = needs.iter().sum::<u64>() <= BUDGET || needs.len() == 1;
+            assert!(fits, "too much at once: {needs:?}");
+            self.most_needs = self.most_needs.max(needs.len());
             if copies == 1 {
                 self.book.lock().unwrap().started.insert(item, self.now);
             }
@@ -972,7 +995,7 @@ fn worlds() -> u64 {
 fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut executed, mut rung, mut retired, mut broken) = (0, 0, 0, 0);
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
-    let (mut hopeless, mut fetched, mut missed) = (0, 0, 0);
+    let (mut hopeless, mut fetched, mut missed, mut needs) = (0, 0, 0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         world.breathe(seed);
@@ -987,6 +1010,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         hopeless += u64::from(world.hopeless);
         let stats = world.counters.read(0, false);
         (late, again) = (late + stats.timed_out, again + stats.retried);
+        needs += world.most_needs.saturating_sub(1);
         laden += u64::from(world.laden);
         ahead += u64::from(world.plain && world.most_frames > 1);
         (fetched, missed) = (fetched + world.fetched, missed + world.missed);
@@ -1011,6 +1035,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         hopeless <= worlds() / 50,
         "{hopeless} worlds without hope are too many"
     );
+    assert!(needs > 0, "items with memory never ran side by side");
     assert!(laden > worlds(), "{laden} items with ends test nothing");
     assert!(rung > executed, "{rung} were told, {executed} killed");
 }

@@ -17,6 +17,7 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 mod actors;
+mod budget;
 mod bulk;
 mod callers;
 mod calls;
@@ -103,6 +104,7 @@ fn main() {
         actors::TESTS,
         permits::TESTS,
         places::TESTS,
+        budget::TESTS,
         callers::TESTS,
         deep::TESTS,
         described::TESTS,

@@ -184,7 +184,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// items, if at least three have finished, and at least 10 ms. If then a worker is idle, and no
     /// other item waits, that worker gets a copy of the item. The first value or error wins. The
     /// other copy is stopped like a cancelled item: its token is set, and its worker is killed after
-    /// the [grace period](crate::ProcessPoolBuilder::grace), which counts as a
+    /// the [grace](crate::ProcessPoolBuilder::grace) period, which counts as a
     /// [death](crate::ProcessStats::died). A factor below 1 counts as 1.
     ///
     /// There is at most one copy of each item. If one of the two workers dies, the other copy goes
@@ -222,6 +222,20 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// ```
     pub fn hedge(mut self, factor: f64) -> Self {
         self.options.hedge = Some(factor);
+        self
+    }
+
+    /// How much memory, in bytes, an item is expected to need, for the pool's
+    /// [budget](crate::ProcessPoolBuilder::memory_budget): an item begins only when it fits into
+    /// that together with those that run. One that is larger than the budget runs while no other
+    /// item runs that declares memory.
+    ///
+    /// This is a declaration, not a [limit](crate::ProcessPoolBuilder::memory_limit). Items without
+    /// one count as 0, and do not wait for those that have one. Items with one begin in the order
+    /// in which they would without a budget. They are sent one at a time, each to an idle worker,
+    /// whatever [`chunk`](Self::chunk) is.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.options.memory = bytes;
         self
     }
 

@@ -73,6 +73,8 @@ pub(crate) struct CallOptions {
     pub(crate) needs: Vec<Arc<dyn Late>>,
     /// After how many times the median an item is copied.
     pub(crate) hedge: Option<f64>,
+    /// How many bytes an item needs, as far as declared.
+    pub(crate) memory: u64,
     /// What the function borrows for each item.
     pub(crate) context: Option<Arc<Context>>,
 }
@@ -80,7 +82,7 @@ pub(crate) struct CallOptions {
 impl CallOptions {
     /// Whether each item goes alone, to an idle worker, so that it begins at once.
     pub(crate) fn is_singly(&self) -> bool {
-        self.hedge.is_some()
+        self.hedge.is_some() || self.memory > 0
     }
 
     pub(crate) fn named<T>(&self, task: Task<T>) -> Task<T> {

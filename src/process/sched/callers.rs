@@ -27,8 +27,8 @@ impl Sched {
     /// started or dismissed.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        let waits = self.needs_driver_thread() || !self.queue.is_empty();
-        waits || takes_over() || self.straggler(now).is_some()
+        let waits = !self.queue.is_empty() || !self.hungry.is_empty();
+        self.needs_driver_thread() || waits || takes_over() || self.straggler(now).is_some()
     }
 
     /// Whether there is something that only the driver may do: a pool that ends, a process to be
@@ -67,7 +67,9 @@ impl Sched {
 
     /// Whether work waits, in the queue or behind other work.
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.queue.is_empty() || self.workers.iter().any(|worker| worker.frames.len() > 1)
+        let is_busy = |worker: &Worker| worker.frames.len() > 1;
+        let waits = !self.queue.is_empty() || !self.hungry.is_empty();
+        waits || self.workers.iter().any(is_busy)
     }
 
     /// Whether the only record that `worker` can still send is the end of its frame.

@@ -12,7 +12,7 @@
 use std::time::Instant;
 
 use super::workers::Worker;
-use super::{Kind, Sched, contexts};
+use super::{Kind, Sched, budget, contexts};
 
 impl Sched {
     /// When the item that `worker` runs should be copied, if it has begun and a worker is idle.
@@ -41,7 +41,9 @@ impl Sched {
             let mut frames = worker.frames.iter();
             frames.any(|frame| frame.wanted && !frame.hedged && frame.begun() < frame.end)
         };
-        let is_free = self.queue.is_empty() && !self.is_stopped();
+        let frame = &self.workers[index].frames[0];
+        let fits = budget::fits(&self.workers, self.policy.memory_budget, frame.memory);
+        let is_free = self.queue.is_empty() && self.hungry.is_empty() && !self.is_stopped() && fits;
         let is_idle = self.workers.iter().any(Worker::is_idle);
         (is_free && is_idle && !self.workers.iter().any(waits)).then_some(index)
     }

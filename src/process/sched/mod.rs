@@ -35,6 +35,7 @@
 //!
 //! Tests: `inside/sched_simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
+mod budget;
 mod callers;
 mod contexts;
 mod deadlines;
@@ -122,6 +123,8 @@ pub(crate) struct Policy {
     pub(crate) one_process: Option<Arc<str>>,
     /// The number of workers follows the work.
     pub(crate) elastic: Option<Elastic>,
+    /// How many bytes the items that run may need together, as far as they declare it.
+    pub(crate) memory_budget: Option<u64>,
 }
 
 /// More items of a job.
@@ -159,6 +162,7 @@ struct Kind {
     spreads: bool,
     each: bool,
     is_hedged: bool,
+    memory: u64,
     timeout: Option<Duration>,
 }
 
@@ -174,6 +178,7 @@ impl Kind {
             spreads: contexts::spreads(job),
             each: job.work.each,
             is_hedged: job.hedge.is_some(),
+            memory: job.work.options.memory,
             timeout: job.work.options.timeout,
         }
     }
@@ -198,6 +203,8 @@ pub(crate) struct Sched {
     jobs: HashMap<u64, Job>,
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
+    /// Jobs with waiting items that wait for memory, in the order of the queue (`budget`).
+    hungry: Vec<u64>,
     pub(crate) workers: Vec<Worker>,
     item_costs: ItemCosts,
     policy: Policy,
@@ -238,6 +245,7 @@ impl Sched {
         Self {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
+            hungry: Vec::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
             item_costs: ItemCosts::default(),
             policy,
@@ -421,11 +429,21 @@ impl Sched {
         // The jobs before `place` wait for their contexts, or for the engine. `before` has the ids
         // of those that wait for contexts.
         let (mut place, mut before) = (0, Vec::new());
+        self.reconsider();
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
                 self.queue.remove(place);
                 continue;
             };
+            let memory = job.work.options.memory;
+            let is_full = !self.hungry.is_empty();
+            if memory > 0
+                && (is_full || !budget::fits(&self.workers, self.policy.memory_budget, memory))
+            {
+                self.queue.remove(place);
+                self.hungry.push(id);
+                continue;
+            }
             let spreads = contexts::spreads(job);
             if spreads {
                 let items = job.items(self.workers.len());
@@ -491,6 +509,7 @@ impl Sched {
         frame.cost = cost(kind.item_cost, piece.len());
         frame.each = kind.each;
         frame.hedged = kind.is_hedged && !ends;
+        frame.memory = kind.memory;
         frame.ends = ends;
         frame.brief = !ends && worker.is_brief(frame.cost, now);
         frame.check_at = kind.timeout.map(|timeout| now + timeout);

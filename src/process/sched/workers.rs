@@ -287,6 +287,7 @@ impl Worker {
             wanted: true,
             each: false,
             hedged: false,
+            memory: 0,
             recall: Recall::NotAsked,
             sent: now,
             seal: self.seals.hash_one(self.next_sequence) | 1,

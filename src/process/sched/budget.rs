@@ -1,0 +1,38 @@
+//! Memory as a limit of admission (`ProcessPoolBuilder::memory_budget`, `ProcessCall::memory`).
+//!
+//! An item of a call that declares its memory goes alone, to an idle worker. It counts from when it
+//! is sent until its worker has ended it or is gone, wanted or not. A job whose next item does not
+//! fit leaves the queue until the next dispatch, and so does every job behind it that declares
+//! memory, so that small items do not pass a large one for ever; those that declare none go on. An
+//! item that fits into no budget runs while no other runs that has declared memory, so what waits
+//! here always waits for an item that runs.
+//!
+//! Tests: `inside/sched_simulated.rs`, `tests/process/budget.rs`.
+
+use super::Sched;
+use super::workers::Worker;
+
+/// Whether an item that needs so much `memory` may begin now.
+pub(super) fn fits(workers: &[Worker], budget: Option<u64>, memory: u64) -> bool {
+    let Some(budget) = budget.filter(|_| memory > 0) else {
+        return true;
+    };
+    let frames = workers.iter().flat_map(|worker| &worker.frames);
+    let used = frames
+        .filter(|frame| frame.end > 0)
+        .map(|frame| frame.memory);
+    let used = used.fold(0, u64::saturating_add);
+    used == 0 || used.saturating_add(memory) <= budget
+}
+
+impl Sched {
+    /// Puts the jobs that wait for memory back into the queue, in their order.
+    pub(super) fn reconsider(&mut self) {
+        for id in std::mem::take(&mut self.hungry).into_iter().rev() {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.queued = false;
+            }
+            self.enqueue(id, true);
+        }
+    }
+}
