@@ -183,8 +183,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// An item is slow once it has run `factor` times as long as the median of this call's finished
     /// items, if at least three have finished, and at least 10 ms. If then a worker is idle, and no
     /// other item waits, that worker gets a copy of the item. The first value or error wins. The
-    /// other copy is stopped like a cancelled item: its token is set, and its worker is killed after
-    /// the [grace](crate::ProcessPoolBuilder::grace) period, which counts as a
+    /// other copy is stopped like a cancelled item: its token is set, and its worker is killed
+    /// after the [grace period](crate::ProcessPoolBuilder::grace), which counts as a
     /// [death](crate::ProcessStats::died). A factor below 1 counts as 1.
     ///
     /// There is at most one copy of each item. If one of the two workers dies, the other copy goes
