@@ -16,6 +16,7 @@ use super::handle::LoopHandle;
 use super::local::Local;
 use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
 use super::turn;
+use crate::task::queue_limit::QueueLimit;
 use crate::task::{self, Hook, Task, TaskReport, panic};
 use crate::timer::Clock;
 
@@ -108,6 +109,7 @@ impl EventLoop {
             hook: None,
             slow_poll: None,
             virtual_time: false,
+            queue_limit: None,
         }
     }
 
@@ -277,6 +279,7 @@ pub struct EventLoopBuilder {
     hook: Option<Hook>,
     slow_poll: Option<(Duration, SlowHook)>,
     virtual_time: bool,
+    queue_limit: Option<QueueLimit>,
 }
 
 impl EventLoopBuilder {
@@ -395,6 +398,37 @@ impl EventLoopBuilder {
         self
     }
 
+    /// At most this many tasks that other threads have spawned wait for their first poll; 0 counts
+    /// as 1. Default: no limit.
+    ///
+    /// While there are so many:
+    ///
+    /// - [`LoopHandle::spawn`], [`spawn_with`](LoopHandle::spawn_with),
+    ///   [`call_soon`](LoopHandle::call_soon) and [`call_later`](LoopHandle::call_later) block
+    ///   their thread until the loop has begun one of them. On a thread that must not block
+    ///   (another loop's), the task ends in [`WouldBlock`](crate::TaskError::WouldBlock) at once.
+    /// - [`LoopHandle::reserve`] waits in async code.
+    /// - [`LoopHandle::try_spawn`] gives the future back.
+    ///
+    /// On the loop's own thread, `spawn` in all its forms neither waits nor takes a place: the loop
+    /// would otherwise wait for itself. When the loop ends, every spawn that waits goes on, and its
+    /// task ends in [`Closed`](crate::TaskError::Closed).
+    ///
+    /// ```
+    /// let event_loop = trefoil::EventLoop::builder().queue_limit(8).build()?;
+    /// let handle = event_loop.handle();
+    /// let producer = std::thread::spawn(move || {
+    ///     let tasks = (0..100).map(|n| handle.spawn(async move { n })); // never far ahead
+    ///     trefoil::try_join_all(tasks).join().unwrap()
+    /// });
+    /// event_loop.block_on(trefoil::spawn_blocking(|| producer.join())).unwrap().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn queue_limit(mut self, tasks: usize) -> Self {
+        self.queue_limit = Some(QueueLimit::new(tasks));
+        self
+    }
+
     /// Makes the loop. It belongs to this thread.
     ///
     /// # Errors
@@ -410,7 +444,7 @@ impl EventLoopBuilder {
     pub fn build(self) -> io::Result<EventLoop> {
         panic::install_hook();
         let clock = self.virtual_time.then(Clock::new);
-        let local = Local::new(self.hook, self.slow_poll.is_some(), clock)?;
+        let local = Local::new(self.hook, self.slow_poll.is_some(), clock, self.queue_limit)?;
         let watchdog = match self.slow_poll {
             Some((threshold, hook)) => Some(Watchdog::start(&local.shared, threshold, hook)?),
             None => None,

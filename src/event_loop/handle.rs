@@ -40,7 +40,7 @@ use crate::trace_log::Kind;
 /// ```
 #[derive(Debug, Clone)]
 pub struct LoopHandle {
-    shared: Arc<SharedLoop>,
+    pub(super) shared: Arc<SharedLoop>,
 }
 
 impl LoopHandle {
@@ -185,6 +185,17 @@ impl LoopHandle {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
+        match self.shared.queue_limit() {
+            None => self.spawn_now(future),
+            Some(limit) => self.spawn_limited(limit, future),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn spawn_now<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
         let (runnable, task) = task::future(future, self.shared.clone(), false);
         if let Some(local) = current::local_of(&self.shared) {
             local.admit(runnable);
@@ -221,6 +232,18 @@ impl LoopHandle {
     /// ```
     #[track_caller]
     pub fn spawn_with<M, F>(&self, make: M) -> Task<F::Output>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future<Output: Send + 'static> + 'static,
+    {
+        match self.shared.queue_limit() {
+            None => self.spawn_with_now(make),
+            Some(limit) => self.spawn_with_limited(limit, make),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn spawn_with_now<M, F>(&self, make: M) -> Task<F::Output>
     where
         M: FnOnce() -> F + Send + 'static,
         F: Future<Output: Send + 'static> + 'static,

@@ -41,6 +41,7 @@ use super::task_table::TaskTable;
 use crate::loom::Parker;
 use crate::sys::poller::Poller;
 use crate::task::panic::contain;
+use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
 use crate::timer::{Clock, Timers};
 
@@ -89,14 +90,20 @@ pub(crate) struct Local {
 impl RefUnwindSafe for Local {}
 
 impl Local {
-    pub(super) fn new(hook: Option<Hook>, watched: bool, clock: Option<Clock>) -> io::Result<Self> {
+    pub(super) fn new(
+        hook: Option<Hook>,
+        watched: bool,
+        clock: Option<Clock>,
+        limit: Option<QueueLimit>,
+    ) -> io::Result<Self> {
         let (poller, wait) = Poller::new()?;
         let (poller, clock) = (Arc::new(poller), clock.map(Arc::new));
         let outside = clock.clone().map(Outside::new);
         let outside = outside.map_or_else(OnceCell::new, OnceCell::from);
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
-        let shared = SharedLoop::new(Arc::downgrade(&poller), unparker, hook, clock, watched);
+        let weak = Arc::downgrade(&poller);
+        let shared = SharedLoop::new(weak, unparker, hook, clock, watched, limit);
         let shared = Arc::new(shared);
         Ok(Self {
             shared,

@@ -92,6 +92,7 @@ mod local;
 #[path = "../../inside/event_loop_model.rs"]
 pub mod model;
 mod outside;
+mod queue_limit;
 mod reactor;
 mod routing;
 mod shared;

@@ -38,6 +38,7 @@ use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::sync::marker;
 use crate::sys::poller::Poller;
+use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Inbox, Runnable, SleepPlace};
 use crate::timer::{Clock, TimerKey};
 
@@ -72,6 +73,8 @@ pub(crate) struct SharedLoop {
     pub(super) table: SharedTable,
     /// Whether there is a watchdog. If so, the table is in `table` during each poll, too.
     pub(super) watched: bool,
+    /// For tasks that other threads spawn.
+    queue_limit: Option<QueueLimit>,
 }
 
 /// Work for the loop's thread that another thread cannot do.
@@ -92,6 +95,7 @@ impl SharedLoop {
         hook: Option<Hook>,
         clock: Option<Arc<Clock>>,
         watched: bool,
+        queue_limit: Option<QueueLimit>,
     ) -> Self {
         Self {
             inbox: CachePadded::new(Inbox::default()),
@@ -106,6 +110,7 @@ impl SharedLoop {
             clock: clock.map_or_else(OnceLock::new, OnceLock::from),
             table: SharedTable::new(watched),
             watched,
+            queue_limit,
         }
     }
 
@@ -202,6 +207,21 @@ impl SharedLoop {
     pub(super) fn begin_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
         *self.gate.lock() = true;
+        if let Some(limit) = &self.queue_limit {
+            limit.close();
+        }
+    }
+
+    /// The limit to what is queued. `None`: there is none, or this is a forked child, where no
+    /// place ever becomes free.
+    #[inline]
+    pub(super) fn queue_limit(&self) -> Option<&QueueLimit> {
+        self.queue_limit.as_ref().filter(|_| !self.is_foreign())
+    }
+
+    /// The hook for failures that are never taken.
+    pub(super) fn hook(&self) -> Option<&Hook> {
+        self.hook.as_ref()
     }
 
     /// The marker of the loop's thread while the loop runs. It is only compared. It is also the

@@ -44,7 +44,9 @@ pub enum TaskError {
     Closed,
     /// Waiting here would block a thread that must not block: an event loop's, or
     /// the one that drives a process pool. `.await` the task instead, or join
-    /// it from `spawn_blocking`.
+    /// it from `spawn_blocking`. Also: the queue of an executor that has a
+    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit) is full, and `spawn` was called on
+    /// such a thread; there await `reserve()`.
     WouldBlock,
     /// The closure, future or call panicked.
     Panicked(Box<Panic>),
@@ -68,7 +70,8 @@ impl fmt::Display for TaskError {
             ),
             Self::WouldBlock => f.write_str(
                 "this thread runs an event loop or drives a process pool, so it must not block: \
-                 await the task, or wait for it in spawn_blocking",
+                 await the task (or, if an executor's queue is full, its `reserve()`), or wait in \
+                 spawn_blocking",
             ),
             Self::Panicked(panic) => write!(f, "{}{panic}", ItemIndex(panic.item)),
             Self::WorkerDied(exit) => write!(f, "{}{exit}", ItemIndex(exit.item)),

@@ -22,8 +22,9 @@ use super::engine::registry::Registry;
 use super::join::fork::{self, JoinPool};
 use super::join::raw_job::in_turn;
 use super::join::splitter;
-use super::pool::{self, ThreadPool};
+use super::pool::ThreadPool;
 use super::scope::raw_scope::Scope;
+use super::spawn::spawn_on;
 use crate::loom::Arc;
 use crate::sys::fork::PerProcess;
 use crate::task::Task;
@@ -174,7 +175,7 @@ where
     T: Send + 'static,
 {
     let registry = here(Arc::clone); // (`spawn_on` notes its caller.)
-    pool::spawn_on(&registry, || spawn_blocking::run(f))
+    spawn_on(&registry, || spawn_blocking::run(f))
 }
 
 /// The index of this thread in its pool: [`Current::index`](super::Current::index), below its

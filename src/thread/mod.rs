@@ -74,6 +74,7 @@ mod join;
 mod map;
 mod pool;
 mod scope;
+mod spawn;
 
 /// For the models in `checks/`: the sleep protocol and the latch.
 #[cfg(loom)]

@@ -30,12 +30,14 @@ use super::map::results::{RUN, map_reduce, try_map};
 use super::map::source::Seal;
 use super::scope::raw_scope::Scope;
 use super::scope::scoped_task;
+use super::spawn::{spawn_async, spawn_async_in, spawn_in, spawn_on};
 use crate::blocking_threads;
 use crate::loom::Arc;
 use crate::sync::park;
 use crate::sys::fork as forks;
 use crate::task::panic::catch;
-use crate::task::{self, CancelToken, Shutdown, Task, TaskError, context};
+use crate::task::queue_limit::try_place;
+use crate::task::{CancelToken, QueueFull, QueuePlace, Shutdown, Task, TaskError, context};
 use crate::trace_log;
 
 /// Work-stealing threads for CPU-bound work that shares memory.
@@ -321,8 +323,58 @@ impl ThreadPool {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        // Only this pool's own workers may poll what they wait for.
-        spawn_async_on(self.registry(), future, self.registry().tag)
+        spawn_async(self.registry(), future)
+    }
+
+    /// Like [`spawn`](Self::spawn), but gives `f` back if the queue is full: see
+    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit). Never waits. Without a limit it
+    /// always succeeds.
+    ///
+    /// It takes a place wherever it is called, inside the pool's own work, too. After
+    /// [`shutdown`](Self::shutdown) it returns a task that ends in [`TaskError::Closed`].
+    ///
+    /// # Errors
+    /// [`QueueFull`], with `f`.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::builder().queue_limit(100).build()?;
+    /// match pool.try_spawn(|| 6 * 7) {
+    ///     Ok(task) => assert_eq!(task.join()?, 42),
+    ///     Err(full) => assert_eq!(full.into_inner()(), 42), // here, then
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn try_spawn<F, T>(&self, f: F) -> Result<Task<T>, QueueFull<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let registry = self.registry();
+        let (place, f) = try_place(registry.config.queue_limit.as_ref(), f)?;
+        Ok(spawn_in(registry, place, f))
+    }
+
+    /// Waits for a place in the queue, and returns it, for async code that spawns on a pool with a
+    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit). Without a limit it does not wait.
+    ///
+    /// Nor does it wait any more when the pool has been shut down: what is then spawned ends in
+    /// [`TaskError::Closed`]. Cancel safe: dropping it gives up its turn.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::builder().threads(2).queue_limit(3).build()?;
+    /// let sum: u64 = trefoil::run(async {
+    ///     let mut tasks = Vec::new();
+    ///     for n in 1..=100 {
+    ///         tasks.push(pool.reserve().await.spawn(move || n));
+    ///     }
+    ///     trefoil::try_join_all(tasks).await.unwrap().into_iter().sum()
+    /// });
+    /// assert_eq!(sum, 5050);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    pub async fn reserve(&self) -> QueuePlace<'_, Self> {
+        QueuePlace::reserve(self, self.registry().config.queue_limit.as_ref()).await
     }
 
     /// Calls `f` with each item and collects what it returns, in the order of the items.
@@ -650,15 +702,27 @@ impl ThreadPool {
     }
 }
 
-#[track_caller]
-pub(super) fn spawn_on<F, T>(registry: &Arc<Registry>, f: F) -> Task<T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    let (runnable, task) = task::closure(f, true);
-    registry.spawn(runnable, registry.claim_tag());
-    task
+impl QueuePlace<'_, ThreadPool> {
+    /// As [`ThreadPool::spawn`], in this place.
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (pool, place) = self.into_parts();
+        spawn_in(pool.registry(), place, f)
+    }
+
+    /// As [`ThreadPool::spawn_async`], in this place.
+    #[track_caller]
+    pub fn spawn_async<F>(self, future: F) -> Task<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let (pool, place) = self.into_parts();
+        spawn_async_in(pool.registry(), place, future)
+    }
 }
 
 /// Shared by all handles of a pool: dropped with the last of them, which ends the pool.

@@ -77,7 +77,8 @@ impl<S: 'static> Actor<S> {
     #[track_caller]
     pub fn call<A: Portable, R: Portable>(&self, mut arg: A, f: fn(A, &mut S) -> R) -> Task<R> {
         let pool = self.pool.shared();
-        let call = encode(&mut arg, code_of_use(f), pool.path.chunk().waiting());
+        let (chunk, place) = (pool.path.chunk().waiting(), pool.place());
+        let call = encode(&mut arg, code_of_use(f), chunk, place);
         pool.submit::<A, R>(&self.options, type_name::<R>(), call)
     }
 

@@ -22,6 +22,7 @@ use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with,
 use crate::sync::park::blocking_refused;
 #[cfg(feature = "indicatif")]
 use crate::task::Completer;
+use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError};
 
 /// How many items `map_each` takes ahead of their results, at most.
@@ -48,7 +49,7 @@ const EACH: usize = 1 << 14;
 /// ```
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct ProcessCall<'a, A, R> {
-    pool: &'a Arc<PoolState>,
+    pub(super) pool: &'a Arc<PoolState>,
     function: Function<A, R>,
     options: CallOptions,
 }
@@ -316,9 +317,14 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn). (After
     /// [`call_with`](crate::ProcessPool::call_with) each `spawn` sends the context anew.)
     #[track_caller]
-    pub fn spawn(&self, mut arg: A) -> Task<R> {
+    pub fn spawn(&self, arg: A) -> Task<R> {
+        self.spawn_in(self.pool.place(), arg)
+    }
+
+    #[track_caller]
+    pub(super) fn spawn_in(&self, place: Result<Option<Place>, TaskError>, mut arg: A) -> Task<R> {
         let code = self.code();
-        let call = encode(&mut arg, code, self.pool.path.chunk().waiting());
+        let call = encode(&mut arg, code, self.pool.path.chunk().waiting(), place);
         let result = type_name::<R>();
         self.pool.submit::<A, R>(&self.options, result, call)
     }

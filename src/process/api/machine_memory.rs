@@ -85,6 +85,9 @@ mod tests {
         );
         assert_eq!(total("MemFree: 3 kB\n"), None);
         let is_known = Path::new("/proc/meminfo").exists();
-        assert_eq!(machine_memory().is_ok_and(|bytes| bytes > 1 << 20), is_known);
+        assert_eq!(
+            machine_memory().is_ok_and(|bytes| bytes > 1 << 20),
+            is_known
+        );
     }
 }

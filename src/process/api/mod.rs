@@ -8,6 +8,7 @@ pub(super) mod imap;
 mod machine_memory;
 pub(super) mod pool;
 pub(super) mod process;
+mod queue_limit;
 #[cfg(feature = "auto")]
 pub(super) mod raw_auto;
 pub(super) mod remote;

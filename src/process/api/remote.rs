@@ -119,7 +119,7 @@ impl<R: Portable> Remote<R> {
         arg: &mut A,
     ) -> Self {
         let kept = Kept::new();
-        let call = encode(arg, code, pool.path.chunk().waiting());
+        let call = encode(arg, code, pool.path.chunk().waiting(), pool.place());
         kept.follow(pool.submit::<A, Answer>(options, type_name::<R>(), call));
         Self(State::Asked(kept, Arc::downgrade(pool)))
     }

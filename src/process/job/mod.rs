@@ -35,6 +35,7 @@ use super::value::chunk::Piece;
 use super::value::portable::Portable;
 use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError, panic};
 use decoder::{Decoder, Values};
 use hedge::Hedge;
@@ -105,6 +106,8 @@ pub(crate) struct Work {
     /// It has many items, and an error has the index of its item.
     pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
+    /// Its place in a queue with a limit, until it is sent.
+    pub(crate) place: Option<Place>,
 }
 
 impl Work {
@@ -122,6 +125,7 @@ impl Work {
             each: false,
             numbered: false,
             options,
+            place: None,
         }
     }
 
@@ -259,6 +263,7 @@ impl Job {
     /// Takes out the items for the next frame.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Option<Piece> {
         let front = self.waiting.front_mut()?;
+        self.work.place = None;
         let piece = front.cut(most, most_bytes);
         if front.len() == 0 {
             self.waiting.pop_front();

@@ -25,28 +25,35 @@ use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
+use crate::task::queue_limit::{Place, QueueLimit};
 use crate::task::{
     CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
 };
 use crate::trace_log;
 
 impl PoolState {
+    /// A place in the queue for one call; waits for it.
+    pub(crate) fn place(&self) -> Result<Option<Place>, TaskError> {
+        self.mailbox.queue_limit().map(QueueLimit::wait).transpose()
+    }
+
     /// One call of a function from `A` to `R`, which has been encoded.
     #[track_caller]
     pub(crate) fn submit<A, R: Portable>(
         self: &Arc<Self>,
         options: &CallOptions,
         result: &'static str,
-        call: Result<(CodeRef, Chunk), TaskError>,
+        call: Result<Call, TaskError>,
     ) -> Task<R> {
         let (id, completer, task) = self.promise::<R>();
         let task = options.named(task);
         match call {
             Err(error) => completer.complete(Err(error)),
-            Ok((code, mut chunk)) => {
+            Ok((code, mut chunk, place)) => {
                 let sink = Box::new(Collect::one(completer));
                 let mut work = Work::new::<A, R>(code, sink, options.clone());
                 work.types.1 = result;
+                work.place = place;
                 let awaited = chunk.awaited();
                 let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
                 if !needs.is_empty() {
@@ -272,15 +279,19 @@ impl Producer for CancelCall {
     }
 }
 
+/// One call that has been encoded, and its place in a queue with a limit.
+pub(crate) type Call = (CodeRef, Chunk, Option<Place>);
+
 /// Encodes one call into an empty chunk. The argument is not needed any more.
 pub(crate) fn encode<A: Portable>(
     arg: &mut A,
     code: Result<CodeRef, TaskError>,
     mut chunk: Chunk,
-) -> Result<(CodeRef, Chunk), TaskError> {
-    let code = code?;
+    place: Result<Option<Place>, TaskError>,
+) -> Result<Call, TaskError> {
+    let (code, place) = (code?, place?);
     push_own(&mut chunk, arg)?;
-    Ok((code, chunk))
+    Ok((code, chunk, place))
 }
 
 /// Appends an argument. A panic in its `Serialize` becomes an error, as one in its `Deserialize`

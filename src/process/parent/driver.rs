@@ -71,6 +71,7 @@ use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
 use crate::sys::poll::poll_patiently;
 use crate::sys::stdio;
+use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
 
 /// The most bytes of one receive.
@@ -155,7 +156,7 @@ impl RefUnwindSafe for PoolState {}
 impl PoolState {
     pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
         Ok(Self {
-            mailbox: Mailbox::new()?,
+            mailbox: Mailbox::new(settings.queue_limit.map(QueueLimit::new))?,
             counters: Arc::new(Counters::new()),
             width: settings.workers,
             pids: Mutex::new(vec![0; settings.workers]),

@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,
     pub(crate) unobserved: Option<Hook>,
+    /// How many calls may wait to be sent to a worker.
+    pub(crate) queue_limit: Option<usize>,
     pub(crate) policy: Policy,
     /// The limit to an item's memory, in bytes.
     pub(crate) memory: Option<u64>,

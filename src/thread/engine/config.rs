@@ -12,6 +12,7 @@ use std::sync::Once; // its hint is printed once: no protocol
 use crate::sys::processors;
 use crate::task;
 use crate::task::panic::catch;
+use crate::task::queue_limit::QueueLimit;
 
 pub(in crate::thread) type ThreadHook = Box<dyn Fn(usize) + Send + Sync>;
 
@@ -30,6 +31,7 @@ pub(in crate::thread) struct Config {
     pub(in crate::thread) on_exit: Option<ThreadHook>,
     pub(in crate::thread) unobserved: Option<task::Hook>,
     pub(in crate::thread) caller_helps: bool,
+    pub(in crate::thread) queue_limit: Option<QueueLimit>,
 }
 
 /// The usual size of a main thread's stack: recursion that fits there should fit here. Only the
@@ -52,6 +54,7 @@ impl Default for Config {
             on_exit: None,
             unobserved: None,
             caller_helps: true,
+            queue_limit: None,
         }
     }
 }

@@ -34,6 +34,9 @@ pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
         Shutdown::CancelPending => (Mode::Cancelling, TaskError::Cancelled),
     };
     registry.injector.set_mode(mode);
+    if let Some(limit) = &registry.config.queue_limit {
+        limit.close();
+    }
     if how == Shutdown::CancelPending {
         cancel_pending(registry);
         registry.futures.wake_all();

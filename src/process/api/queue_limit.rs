@@ -1,0 +1,101 @@
+//! Spawning on a process pool whose queue may have a limit.
+//!
+//! **Job.** The ways to take a place that do not block: `try_spawn` and `reserve`. (`spawn` waits in
+//! `PoolState::place`.)
+//!
+//! Tests: `tests/process/queue_limit.rs`.
+
+use crate::process::{Portable, ProcessCall, ProcessPool};
+use crate::task::queue_limit::try_place;
+use crate::task::{QueueFull, QueuePlace, Task};
+
+impl ProcessPool {
+    /// Like [`spawn`](Self::spawn), but gives `arg` back if the queue is full: see
+    /// [`queue_limit`](crate::ProcessPoolBuilder::queue_limit). Never waits. Without a limit it
+    /// always succeeds.
+    ///
+    /// # Errors
+    /// [`QueueFull`], with `arg`, which has not been encoded. (In a pool that has ended there is no
+    /// error: the task ends in [`TaskError::Closed`](crate::TaskError::Closed).)
+    ///
+    /// ```
+    /// # use trefoil::ProcessPool;
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).queue_limit(10).build()?;
+    /// match procs.try_spawn("four".to_owned(), |word: String| word.len()) {
+    ///     Ok(task) => assert_eq!(task.join()?, 4),
+    ///     Err(full) => println!("{} must wait", full.into_inner()),
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn try_spawn<A: Portable, R: Portable>(
+        &self,
+        arg: A,
+        f: fn(A) -> R,
+    ) -> Result<Task<R>, QueueFull<A>> {
+        self.call(f).try_spawn(arg)
+    }
+
+    /// Waits for a place in the queue, and returns it, for async code that spawns on a pool with a
+    /// [`queue_limit`](crate::ProcessPoolBuilder::queue_limit). Without a limit it does not wait.
+    ///
+    /// Nor does it wait any more when the pool has ended: what is then spawned ends in
+    /// [`TaskError::Closed`](crate::TaskError::Closed). Cancel safe: dropping it gives up its turn.
+    /// The waker of a task that waits here is called while the pool sends a call, so it must not
+    /// wait for this pool (those of all common runtimes only note that the task is ready).
+    ///
+    /// ```
+    /// # use trefoil::ProcessPool;
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(2).queue_limit(3).build()?;
+    /// let sum: u64 = trefoil::run(async {
+    ///     let mut tasks = Vec::new();
+    ///     for n in 1..=20 {
+    ///         let place = procs.reserve().await; // before the argument is made
+    ///         tasks.push(place.spawn(vec![n; 1000], |numbers: Vec<u64>| numbers[0]));
+    ///     }
+    ///     trefoil::try_join_all(tasks).await.unwrap().into_iter().sum()
+    /// });
+    /// assert_eq!(sum, 210);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn reserve(&self) -> QueuePlace<'_, Self> {
+        QueuePlace::reserve(self, self.shared().mailbox.queue_limit()).await
+    }
+}
+
+impl QueuePlace<'_, ProcessPool> {
+    /// As [`ProcessPool::spawn`], in this place.
+    #[track_caller]
+    pub fn spawn<A: Portable, R: Portable>(self, arg: A, f: fn(A) -> R) -> Task<R> {
+        let (pool, place) = self.into_parts();
+        pool.call(f).spawn_in(Ok(place), arg)
+    }
+}
+
+impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
+    /// As [`ProcessPool::try_spawn`], with these options.
+    ///
+    /// # Errors
+    /// [`QueueFull`], with `arg`.
+    #[track_caller]
+    pub fn try_spawn(&self, arg: A) -> Result<Task<R>, QueueFull<A>> {
+        let (place, arg) = try_place(self.pool.mailbox.queue_limit(), arg)?;
+        Ok(self.spawn_in(Ok(place), arg))
+    }
+
+    /// As [`ProcessPool::reserve`], for a call with these options.
+    pub async fn reserve(&self) -> QueuePlace<'_, Self> {
+        QueuePlace::reserve(self, self.pool.mailbox.queue_limit()).await
+    }
+}
+
+impl<A: Portable, R: Portable> QueuePlace<'_, ProcessCall<'_, A, R>> {
+    /// As [`ProcessCall::spawn`], in this place.
+    #[track_caller]
+    pub fn spawn(self, arg: A) -> Task<R> {
+        let (call, place) = self.into_parts();
+        call.spawn_in(Ok(place), arg)
+    }
+}

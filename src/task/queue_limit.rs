@@ -1,0 +1,158 @@
+//! A limit to what an executor has queued: spawned, and not begun.
+//!
+//! **Protocol.** 1. A spawn takes a place before the task exists. 2. The task's closure or future
+//! (in a process pool, its job) owns the place, and gives it back when it begins. A task that is
+//! cancelled or refused drops what has not begun, and the place with it. 3. When the executor ends,
+//! after it has begun to refuse tasks, there are places for everybody: each spawn that waits goes
+//! on, and its task ends in `Closed`.
+//!
+//! Tests: `tests/thread/queue_limit.rs`, `tests/process/queue_limit.rs`,
+//! `tests/event_loop/queue_limit.rs`.
+
+use std::error::Error;
+use std::fmt;
+
+use super::error::TaskError;
+use super::raw::{Completer, Task};
+use super::unobserved::Hook;
+use crate::loom::Arc;
+use crate::sync::{Semaphore, SemaphoreGuardArc, block_on};
+
+/// A place in a queue, for one task that has not begun.
+pub(crate) type Place = SemaphoreGuardArc;
+
+/// The free places of a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueLimit(Arc<Semaphore>);
+
+/// More tasks than memory could hold. With so many free places, a queue has no limit.
+const UNLIMITED: usize = usize::MAX >> 8;
+
+impl QueueLimit {
+    pub(crate) fn new(tasks: usize) -> Self {
+        Self(Arc::new(Semaphore::new(tasks.clamp(1, UNLIMITED))))
+    }
+
+    /// Takes a place. Blocks this thread until there is one; where a thread must not block, that is
+    /// an error.
+    pub(crate) fn wait(&self) -> Result<Place, TaskError> {
+        match self.try_take() {
+            Some(place) => Ok(place),
+            None => block_on(self.0.acquire_arc()).ok_or(TaskError::WouldBlock),
+        }
+    }
+
+    fn try_take(&self) -> Option<Place> {
+        self.0.try_acquire_arc()
+    }
+
+    /// See step 3. The executor already refuses new tasks.
+    pub(crate) fn close(&self) {
+        if self.0.available_permits() < UNLIMITED {
+            self.0.add_permits(UNLIMITED);
+        }
+    }
+}
+
+/// A place in a queue that may have a limit, if there is a free one. Otherwise returns `work`.
+pub(crate) fn try_place<W>(
+    limit: Option<&QueueLimit>,
+    work: W,
+) -> Result<(Option<Place>, W), QueueFull<W>> {
+    match limit.map(QueueLimit::try_take) {
+        Some(None) => Err(QueueFull(work)),
+        place => Ok((place.flatten(), work)),
+    }
+}
+
+/// A task that ends in `error`, because it was never queued.
+#[cold]
+#[track_caller]
+pub(crate) fn refused<T: Send + 'static>(error: TaskError, hook: Option<&Hook>) -> Task<T> {
+    let (completer, task) = Completer::new();
+    if let Some(hook) = hook {
+        completer.set_hook(hook);
+    }
+    completer.complete(Err(error));
+    task
+}
+
+/// The error of `try_spawn`, whose executor has a
+/// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit): the queue is full. It gives back what was
+/// to be spawned.
+///
+/// `?` turns it into [`TaskError::WouldBlock`], and drops that.
+///
+/// ```
+/// # use std::sync::mpsc;
+/// let pool = trefoil::ThreadPool::builder().threads(1).queue_limit(1).build()?;
+/// # let (go, gate) = mpsc::channel::<()>();
+/// # let (begun, begins) = mpsc::channel();
+/// # let busy = pool.spawn(move || { begun.send(()).unwrap(); gate.recv().unwrap() });
+/// # begins.recv()?;
+/// // The one thread is busy.
+/// let queued = pool.spawn(|| 1);
+/// let Err(full) = pool.try_spawn(|| 2) else { panic!("it has a limit") };
+/// let two = full.into_inner();
+/// # go.send(())?;
+/// assert_eq!(queued.join()? + two(), 3);
+/// # busy.join()?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct QueueFull<W>(W);
+
+impl<W> QueueFull<W> {
+    /// The closure, future or argument, which was not spawned.
+    pub fn into_inner(self) -> W {
+        self.0
+    }
+}
+
+/// Without its contents, whose type need not be `Debug`.
+impl<W> fmt::Debug for QueueFull<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("QueueFull(..)")
+    }
+}
+
+impl<W> fmt::Display for QueueFull<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the executor's queue is full")
+    }
+}
+
+impl<W> Error for QueueFull<W> {}
+
+impl<W> From<QueueFull<W>> for TaskError {
+    fn from(_: QueueFull<W>) -> Self {
+        Self::WouldBlock
+    }
+}
+
+/// A place in the queue of a pool or a loop, for one task: from
+/// [`ThreadPool::reserve`](crate::ThreadPool::reserve),
+/// [`ProcessPool::reserve`](crate::ProcessPool::reserve),
+/// [`ProcessCall::reserve`](crate::ProcessCall::reserve) or
+/// [`LoopHandle::reserve`](crate::LoopHandle::reserve).
+///
+/// Its `spawn` never waits. Dropping it gives the place back.
+#[must_use = "the place is given back when this is dropped"]
+#[derive(Debug)]
+pub struct QueuePlace<'a, E> {
+    executor: &'a E,
+    place: Option<Place>,
+}
+
+impl<'a, E> QueuePlace<'a, E> {
+    pub(crate) async fn reserve(executor: &'a E, limit: Option<&QueueLimit>) -> Self {
+        let place = match limit {
+            Some(limit) => Some(limit.0.acquire_arc().await),
+            None => None,
+        };
+        Self { executor, place }
+    }
+
+    pub(crate) fn into_parts(self) -> (&'a E, Option<Place>) {
+        (self.executor, self.place)
+    }
+}
