@@ -45,6 +45,7 @@ mod permits;
 mod places;
 mod plain;
 mod pool;
+mod queue_limit;
 mod remote;
 #[cfg(target_os = "linux")]
 mod sandbox;
@@ -87,6 +88,7 @@ fn main() {
     // The modules that take longest begin first.
     let tests = [
         pool::TESTS,
+        queue_limit::TESTS,
         plain::TESTS,
         #[cfg(unix)]
         channel::TESTS,
