@@ -168,7 +168,8 @@ impl LoopHandle {
     /// Starts a future on the loop.
     ///
     /// From another thread this holds a lock for a few instructions, and makes a system call only
-    /// if the loop is asleep. If the loop has ended, or is ending, the task ends in
+    /// if the loop is asleep. It waits only if the loop has a
+    /// [`queue_limit`](crate::EventLoopBuilder::queue_limit) and its queue is full. If the loop has ended, or is ending, the task ends in
     /// [`TaskError::Closed`]; so it does in a forked child, where the
     /// loop's thread does not exist.
     ///

@@ -1,7 +1,7 @@
 //! Spawning on a loop whose queue has a limit.
 //!
-//! **Job.** Takes the place, and lets the future own it until its first poll. A loop without a limit
-//! takes the direct way, in `handle.rs`.
+//! **Job.** Takes the place, and lets the future own it until its first poll. A loop without a
+//! limit takes the direct way, in `handle.rs`.
 //!
 //! Tests: `tests/event_loop/queue_limit.rs`.
 

@@ -84,19 +84,12 @@ pub(crate) fn refused<T: Send + 'static>(error: TaskError, hook: Option<&Hook>) 
 /// `?` turns it into [`TaskError::WouldBlock`], and drops that.
 ///
 /// ```
-/// # use std::sync::mpsc;
-/// let pool = trefoil::ThreadPool::builder().threads(1).queue_limit(1).build()?;
-/// # let (go, gate) = mpsc::channel::<()>();
-/// # let (begun, begins) = mpsc::channel();
-/// # let busy = pool.spawn(move || { begun.send(()).unwrap(); gate.recv().unwrap() });
-/// # begins.recv()?;
-/// // The one thread is busy.
-/// let queued = pool.spawn(|| 1);
-/// let Err(full) = pool.try_spawn(|| 2) else { panic!("it has a limit") };
-/// let two = full.into_inner();
-/// # go.send(())?;
-/// assert_eq!(queued.join()? + two(), 3);
-/// # busy.join()?;
+/// let event_loop = trefoil::EventLoop::builder().queue_limit(1).build()?;
+/// let handle = event_loop.handle();
+/// let first = handle.try_spawn(async { 1 })?; // the loop does not run yet: it is queued
+/// let full = handle.try_spawn(async { 2 }).unwrap_err();
+/// let second = full.into_inner();
+/// assert_eq!(event_loop.block_on(async { first.await.unwrap() + second.await }), 3);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct QueueFull<W>(W);

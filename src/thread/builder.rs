@@ -189,7 +189,7 @@ impl ThreadPoolBuilder {
     /// that waits goes on, and its task ends in [`Closed`](crate::TaskError::Closed).
     ///
     /// ```
-    /// // Reads lines faster than they are handled, and never keeps more than a hundred of them.
+    /// // The lines come faster than they are handled: a hundred at most wait in memory.
     /// let pool = trefoil::ThreadPool::builder().queue_limit(100).build()?;
     /// let tasks: Vec<_> = (0..1000)
     ///     .map(|n| format!("line {n}"))

@@ -267,8 +267,9 @@ impl ThreadPool {
     /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Inside `f`, `trefoil::join` and
     /// similar functions use this pool, on whichever thread it runs.
     ///
-    /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in
-    /// [`TaskError::Closed`].
+    /// Costs one allocation. Does not block, unless the pool has a
+    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit) and its queue is full. After
+    /// [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`].
     ///
     /// `f` is a closure that computes. `spawn(|| async { .. })` makes a future and drops it, and
     /// nothing in it runs: for futures there is [`spawn_async`](Self::spawn_async). (If the task is

@@ -105,8 +105,9 @@ impl ProcessPool {
 
     /// Runs `f(arg)` in a worker.
     ///
-    /// `arg` is encoded at once, and then dropped. Never blocks. The task ends in
-    /// [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile, in
+    /// `arg` is encoded at once, and then dropped. Does not block, unless the pool has a
+    /// [`queue_limit`](crate::ProcessPoolBuilder::queue_limit) and its queue is full. The task ends
+    /// in [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile, in
     /// [`Panicked`](TaskError::Panicked) if `f` panics, in [`Codec`](TaskError::Codec) if the
     /// argument or the result cannot be encoded or decoded, and in [`Closed`](TaskError::Closed) if
     /// the pool was shut down. If it is cancelled while it runs, its

@@ -1,7 +1,7 @@
 //! Spawning on a process pool whose queue may have a limit.
 //!
-//! **Job.** The ways to take a place that do not block: `try_spawn` and `reserve`. (`spawn` waits in
-//! `PoolState::place`.)
+//! **Job.** The ways to take a place that do not block: `try_spawn` and `reserve`. (`spawn` waits
+//! in `PoolState::place`.)
 //!
 //! Tests: `tests/process/queue_limit.rs`.
 
