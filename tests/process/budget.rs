@@ -28,7 +28,7 @@ fn noted(path: String) {
 
 fn notes_its_process(path: String) {
     note(&path, std::process::id().into());
-    forever()
+    forever::<()>();
 }
 
 tests! {

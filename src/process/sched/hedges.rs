@@ -11,6 +11,7 @@
 
 use std::time::Instant;
 
+use super::sent_frame::SentFrame;
 use super::workers::Worker;
 use super::{Kind, Sched, budget, contexts};
 
@@ -29,10 +30,8 @@ impl Sched {
     pub(super) fn straggler(&self, now: Instant) -> Option<usize> {
         let due = |(index, worker): (usize, &Worker)| Some((self.hedge_at(worker)?, index));
         let runs = |index: usize| {
-            self.workers[index]
-                .frames
-                .front()
-                .is_some_and(|one| one.runs())
+            let front = self.workers[index].frames.front();
+            front.is_some_and(SentFrame::runs)
         };
         let due = self.workers.iter().enumerate().filter_map(due);
         let (_, index) = due.filter(|(at, index)| *at <= now && runs(*index)).min()?;
