@@ -32,12 +32,12 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use super::budget::{Budget, Refusal, Share};
-use super::outside::Outside;
 use super::reactor::Reactor;
 use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
 use super::shared_table::CurrentPoll;
 use super::snapshot::Snapshot;
 use super::task_table::TaskTable;
+use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
 use crate::sys::poller::Poller;
 use crate::task::panic::contain;
@@ -65,7 +65,7 @@ pub(crate) struct Local {
     table: RefCell<TaskTable>,
     table_lent: Cell<bool>,
     /// Set once the loop has a virtual clock.
-    outside: OnceCell<Outside>,
+    virtual_clock: OnceCell<VirtualClock>,
     /// The tag of the task that is being polled, and what kinds of events it has begun to wait for
     /// in this poll.
     polled: Cell<Option<u32>>,
@@ -98,8 +98,8 @@ impl Local {
     ) -> io::Result<Self> {
         let (poller, wait) = Poller::new()?;
         let (poller, clock) = (Arc::new(poller), clock.map(Arc::new));
-        let outside = clock.clone().map(Outside::new);
-        let outside = outside.map_or_else(OnceCell::new, OnceCell::from);
+        let virtual_clock = clock.clone().map(VirtualClock::new);
+        let virtual_clock = virtual_clock.map_or_else(OnceCell::new, OnceCell::from);
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
         let weak = Arc::downgrade(&poller);
@@ -112,7 +112,7 @@ impl Local {
             brought: Cell::default(),
             table: RefCell::default(),
             table_lent: Cell::new(true),
-            outside,
+            virtual_clock,
             polled: Cell::new(None),
             waits: Cell::new(0),
             timers: RefCell::new(Timers::new()),
@@ -297,7 +297,7 @@ impl Local {
     #[inline]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         self.polled.set(None);
-        if self.shared.watched || self.outside.get().is_some() {
+        if self.shared.watched || self.virtual_clock.get().is_some() {
             self.end_special(tag);
         }
         let mut table = self.table.borrow_mut();
@@ -318,8 +318,8 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn end_special(&self, tag: u32) {
-        if let Some(outside) = self.outside.get() {
-            outside.note_awaited(|task| self.has(task));
+        if let Some(clock) = self.virtual_clock.get() {
+            clock.note_awaited(|task| self.has(task));
         }
         if self.shared.watched
             && let Some(poll) = self.take_table()

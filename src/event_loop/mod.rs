@@ -69,9 +69,9 @@
 // pass work and wake the loop, through the task inbox. `current` has the loop of this
 // thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks,
 // `shared_table` is where other threads find them, `snapshot` and `slow_poll` show them. `reactor`
-// and `source_waiters` turn readiness into wake-ups; `outside` is for loops with a virtual clock.
-// The inbox and the flags next to it are the only atomic protocol here, and have a model. There is
-// no unsafe code.
+// and `source_waiters` turn readiness into wake-ups; `virtual_clock` decides when such a clock
+// jumps. The inbox and the flags next to it are the only atomic protocol here, and have a model.
+// There is no unsafe code.
 //
 // Rejected:
 //
@@ -91,7 +91,6 @@ mod local;
 #[doc(hidden)]
 #[path = "../../inside/event_loop_model.rs"]
 pub mod model;
-mod outside;
 mod queue_limit;
 mod reactor;
 mod routing;
@@ -106,6 +105,7 @@ mod source_waiters;
 mod task_table;
 mod time_slice;
 mod turn;
+mod virtual_clock;
 mod yield_now;
 
 pub(crate) use budget::{Refusal, Share};

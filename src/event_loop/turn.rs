@@ -18,7 +18,7 @@
 //! Nothing wakes an idle loop.
 //!
 //! On a loop with a virtual clock step 4 ends differently: if there is no work, and no task waits
-//! for something outside (see [`super::outside`]), the clock is moved to the next deadline.
+//! for something outside (see [`super::virtual_clock`]), the clock is moved to the next deadline.
 //! Otherwise the loop waits like any other, and its clock moves forward by the time of the wait.
 //!
 //! Another loop can drive the turns ([`once`]): after each, this loop marks itself asleep as before
@@ -59,8 +59,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let site = Location::caller();
     let mut turns = Turns::new(local, Some(site));
-    if let Some(outside) = local.outside() {
-        outside.end_wait();
+    if let Some(clock) = local.virtual_clock() {
+        clock.end_wait();
     }
     let waker = Waker::from(local.shared.clone());
     let mut cx = Context::from_waker(&waker);
@@ -106,10 +106,10 @@ pub(super) fn once(local: &Local) -> bool {
     if is_idle(local) && !jump(local) {
         // From here on a thread that adds work makes the descriptor ready.
         if local.shared.inbox.begin_sleep(SleepPlace::Poller) && !local.shared.has_flags() {
-            if let Some(outside) = local.outside()
+            if let Some(clock) = local.virtual_clock()
                 && pace(local).is_some_and(|pace| !pace.is_zero())
             {
-                outside.begin_wait();
+                clock.begin_wait();
             }
             return false;
         }
@@ -172,8 +172,8 @@ pub(super) fn close(local: &Rc<Local>) {
     run_all(local);
     drop(turns);
     drop(local.keep_until_end(None));
-    if let Some(outside) = local.outside() {
-        outside.clear();
+    if let Some(clock) = local.virtual_clock() {
+        clock.clear();
     }
 }
 
@@ -205,18 +205,18 @@ fn is_idle(local: &Local) -> bool {
 
 /// How long a virtual clock must run at the real pace.
 fn pace(local: &Local) -> Option<Duration> {
-    let outside = local.outside()?;
+    let clock = local.virtual_clock()?;
     let has = |task: &TaskRef| local.has(task);
-    Some(outside.pace(has, local.waits_for_descriptors()))
+    Some(clock.pace(has, local.waits_for_descriptors()))
 }
 
 /// Moves a virtual clock to the next deadline, if no task waits for something outside.
 fn jump(local: &Local) -> bool {
-    if let Some(outside) = local.outside()
+    if let Some(clock) = local.virtual_clock()
         && let Some(deadline) = local.next_timer()
         && pace(local).is_some_and(|pace| pace.is_zero())
     {
-        outside.jump(deadline, local.waits_for_descriptors());
+        clock.jump(deadline, local.waits_for_descriptors());
         return true;
     }
     false
@@ -261,12 +261,12 @@ impl<'a> Turns<'a> {
 
     /// Moves a virtual clock forward after this loop, or the one that drives it, has waited.
     fn end_wait(&mut self) {
-        if let Some(outside) = self.local.outside()
-            && outside.end_wait()
+        if let Some(clock) = self.local.virtual_clock()
+            && clock.end_wait()
         {
             self.look();
             if !is_idle(self.local) {
-                outside.note_arrival();
+                clock.note_arrival();
             }
         }
     }
@@ -305,13 +305,13 @@ impl<'a> Turns<'a> {
             return;
         }
         let timeout = self.local.until_next_timer();
-        let Some(outside) = self.local.outside() else {
+        let Some(clock) = self.local.virtual_clock() else {
             return self.sleep(timeout);
         };
         // Events that have already happened come before the jump of the clock.
         self.look();
         if is_idle(self.local) && !jump(self.local) {
-            outside.begin_wait();
+            clock.begin_wait();
             self.sleep(timeout.map(|timeout| timeout.min(pace(self.local).unwrap_or(timeout))));
             self.end_wait();
         }

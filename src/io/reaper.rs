@@ -4,7 +4,7 @@
 //! that drops a [`Child`](super::Child) does not ask, so this module does, on a loop or off it.
 //!
 //! 1. [`adopt`] takes over a child. One that has ended already is reaped at once.
-//! 2. Otherwise a helper thread waits for its end (`alarm::waiter`), and reaps it then.
+//! 2. Otherwise a helper thread waits for its end (`timer::helper_thread`), and reaps it then.
 //! 3. If the system has refused a descriptor for the child (it is then known by its number), or if
 //!    it cannot be reaped although it has ended (a debugger has it), it is checked from time to
 //!    time.

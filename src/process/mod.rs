@@ -139,7 +139,7 @@ pub use launch::launched::Launched;
 pub use launch::raw_program::{Invitation, Program, WorkerStream};
 pub use launch::{Capabilities, Ending, Launcher};
 #[cfg(unix)]
-pub use launch::{sandbox::Sandbox, wrapped::Wrapped};
+pub use launch::{command_line::Wrapped, sandbox::Sandbox};
 pub use value::array_id::array_id;
 #[cfg(not(loom))]
 pub use value::permits::{Permit, Permits};

@@ -1,6 +1,7 @@
 //! At most *n* at a time.
 //!
-//! A count of permits and a list of waiters. A waiter first listens and then tries; a release first
+//! A count of permits and a list of waiters, which are notified in the order in which they came
+//! (`waiters`). A waiter first listens and then tries; a release first
 //! adds to the count and then notifies one waiter. So while somebody waits, there are at least as
 //! many notified waiters that have not tried yet as there are free permits: each of these waiters
 //! takes one, or finds that a quicker caller has, and waits again. A notified waiter that is

@@ -10,7 +10,7 @@
 //!
 //! Some code waits for a duration because it cannot be notified of the event it waits for; a
 //! virtual clock must not jump over that at once. Such code calls [`hold`]; the loop decides what
-//! follows (`event_loop/outside.rs`).
+//! follows (`event_loop/virtual_clock.rs`).
 //!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 

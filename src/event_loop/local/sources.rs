@@ -72,10 +72,10 @@ impl Local {
         });
         let waker = cx.waker().clone();
         let earlier = self.with_half(key, direction, |half| half.waiters.set(number, waker));
-        if let Some(outside) = self.outside()
+        if let Some(clock) = self.virtual_clock()
             && matches!(earlier, Some(None))
         {
-            outside.note_activity(); // this task did not wait before
+            clock.note_activity(); // this task did not wait before
         }
         drop(earlier);
     }

@@ -8,8 +8,8 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::super::outside::Outside;
 use super::super::task_table::TIMER;
+use super::super::virtual_clock::VirtualClock;
 use super::Local;
 use crate::timer;
 use crate::timer::TimerKey;
@@ -23,28 +23,32 @@ impl Local {
 
     /// Decides when a virtual clock jumps. `None`: the clock does not stand still.
     #[inline]
-    pub(in crate::event_loop) fn outside(&self) -> Option<&Outside> {
-        self.outside.get().filter(|outside| outside.stands())
+    pub(in crate::event_loop) fn virtual_clock(&self) -> Option<&VirtualClock> {
+        self.virtual_clock.get().filter(|clock| clock.stands())
     }
 
     /// Gives the running loop a virtual clock, which stands still from now on.
     pub(crate) fn pause(&self) {
         let clock = self.shared.clock_or_make();
-        let outside = self.outside.get_or_init(|| Outside::new(clock.clone()));
-        outside.stop();
+        let clock = self
+            .virtual_clock
+            .get_or_init(|| VirtualClock::new(clock.clone()));
+        clock.stop();
         timer::renew_clock();
     }
 
     /// Lets the running loop's virtual clock run by itself from now on, if it stands still.
     pub(crate) fn resume(&self) {
-        if let Some(outside) = self.outside() {
-            outside.go();
+        if let Some(clock) = self.virtual_clock() {
+            clock.go();
         }
     }
 
     /// Moves a stopped virtual clock forward. `false`: the clock runs by itself.
     pub(crate) fn advance(&self, by: Duration) -> bool {
-        self.outside().map(|outside| outside.advance(by)).is_some()
+        self.virtual_clock()
+            .map(|clock| clock.advance(by))
+            .is_some()
     }
 
     pub(super) fn waits_for(&self, kind: u8) {

@@ -14,15 +14,15 @@
 //! Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`; `crates/trefoil-machines`.
 
 #[cfg(unix)]
-mod command;
+pub(super) mod command_line;
+#[cfg(unix)]
+mod command_stream;
 pub(super) mod launched;
 pub(super) mod pool_error;
 pub(super) mod raw_program;
 #[cfg(unix)]
 pub(super) mod sandbox;
 pub(super) mod thread_limits;
-#[cfg(unix)]
-pub(super) mod wrapped;
 
 use std::fmt;
 use std::io;

@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Resource;
 
+use super::command_line::Wrapped;
 use super::launched::Launched;
 use super::pool_error::PoolError;
 use super::raw_program::Program;
-use super::wrapped::Wrapped;
 use super::{Capabilities, Ending, Launcher};
 use crate::sys::limits;
 use crate::task::Task;

@@ -1,8 +1,8 @@
 //! How many items go into a frame: proposed from how long earlier items of the same function took.
 //!
-//! Any number from 1 on is correct; only speed depends on it. `Sched::dispatch` and
-//! `Piece::cut` (`value/chunk.rs`) may lower it: for bytes, descriptors, deadlines and workers
-//! that are to be replaced.
+//! Any number from 1 on is correct; only speed depends on it. `dispatch`,
+//! `Piece::cut` (`value/chunk.rs`) and `Progress::most_items` (`progress`) may lower it: for bytes,
+//! descriptors, deadlines and workers that are to be replaced.
 //!
 //! Tests: `inside/sched_simulated.rs`, `tests/process/pool.rs`.
 

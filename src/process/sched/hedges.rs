@@ -11,9 +11,10 @@
 
 use std::time::Instant;
 
+use super::dispatch::Kind;
 use super::sent_frame::SentFrame;
 use super::workers::Worker;
-use super::{Kind, Sched, budget, contexts};
+use super::{Sched, budget, contexts};
 
 impl Sched {
     /// When the item that `worker` runs should be copied, if it has begun and a worker is idle.

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use super::progress::Progress;
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
-use super::startup::StartFailure;
+use super::startup::{START_LIMIT, StartFailure};
 use crate::process::host::gate::GATES;
 use crate::process::host::ledger::Front;
 use crate::process::value::chunk::Piece;
@@ -46,10 +46,6 @@ use crate::process::wire::ServedContext;
 
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;
-
-/// How long a new worker may take until it says hello, including the code before `init()` in
-/// `main`, unless it is found `stuck` earlier.
-const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a worker may take to exit, or to die before it is killed again.
 pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use postcard_described::Description;
 
 use super::attachments::{Attachment, Descriptors, Late};
 use super::raw_plain::Array;
-use super::shared_buffer::{Lent, Missing, SharedBuffer};
+use super::shared_buffer::{AHEAD_FROM, Lent, Missing, SharedBuffer};
 use crate::process::host::handover::CARRIES;
 
 /// What travels with the bytes of an encoding. It is reused for the next one.
@@ -97,9 +97,6 @@ impl Decoding {
         }))
     }
 }
-
-/// Shorter arrays are not sent ahead: then it costs little to copy them once more.
-const AHEAD_FROM: usize = 1 << 20;
 
 /// Whether `bytes` are worth sending ahead.
 pub(super) fn is_worth_it(bytes: &[u8]) -> bool {

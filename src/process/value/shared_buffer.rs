@@ -17,9 +17,9 @@
 //!    list. The block is *due* at the position in the worker's output stream at which the value's
 //!    record ends. The parent reports up to which position it has processed everything ([`took`]),
 //!    and the worker drops the blocks that were due until there ([`Due`]).
-//! 3. A large array that finds no room, or that cannot be lent because the worker is plain, is sent
-//!    ahead of the value (`copies`): its entry in the list has the number under which it comes. All
-//!    others travel in the bytes.
+//! 3. An array from [`AHEAD_FROM`] on that finds no room, or that cannot be lent because the worker
+//!    is plain, is sent ahead of the value (`copies`): its entry in the list has the number under
+//!    which it comes. All others travel in the bytes.
 //!
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
@@ -54,6 +54,10 @@ use crate::sys::fork;
 
 /// Shorter arrays travel in the bytes.
 const LEND_FROM: usize = 16 << 10;
+
+/// Shorter arrays that cannot be lent travel in the bytes, too: it costs little to copy them once
+/// more.
+pub(super) const AHEAD_FROM: usize = 1 << 20;
 
 /// Numbers that were left out of their encoded value.
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 //! sleep and are woken (with `wake`, `mailbox` and `latch`); `queue`, the queues; `slot`, the
 //! public part of a worker; `registry`, the state that one pool's threads share, with
 //! `thread_list`, its threads, `indices` and its `config`; `worker`, finding and running work;
-//! `wait`, waiting in the middle of work; `thread_main`, a thread's loop, and `start_and_resize`,
+//! `wait`, waiting in the middle of work; `thread_main`, a thread's loop; `idle`, a thread without
+//! work; `start_and_resize`,
 //! starting and resizing; `enter`, a thread from outside that takes part; `shutdown`. `raw_current`
 //! has the pools that this thread works for.
 
@@ -12,6 +13,7 @@ pub(super) mod abort_on_unwind;
 pub(super) mod config;
 pub(super) mod countdown;
 pub(super) mod enter;
+mod idle;
 pub(super) mod indices;
 pub(super) mod latch;
 pub(super) mod mailbox;

@@ -45,7 +45,7 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// The list of tasks is searched for ended ones only when it is longer than this.
 const MIN_KEPT: usize = 64;
 
-pub(super) struct Outside {
+pub(super) struct VirtualClock {
     clock: Arc<Clock>,
     /// Whether the clock stands still, and may jump. Otherwise it runs, and nothing of this is
     /// used.
@@ -109,7 +109,7 @@ impl Awaited {
     }
 }
 
-impl Outside {
+impl VirtualClock {
     pub(super) fn new(clock: Arc<Clock>) -> Self {
         Self {
             clock,
@@ -268,7 +268,7 @@ mod tests {
     /// How many tasks this loop remembers.
     fn known() -> usize {
         let known = current::with(|local| {
-            let awaited = &local.outside()?.awaited;
+            let awaited = &local.virtual_clock()?.awaited;
             let known = awaited.take();
             let count = known.tasks.len();
             awaited.set(known);
