@@ -294,7 +294,6 @@ impl World {
         let policy = Policy {
             grace: Duration::from_millis(20),
             patience: Duration::from_secs(1),
-            max_restarts: None,
             initializers: initializes.then_some(initializer).into_iter().collect(),
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
             one_process: None,
