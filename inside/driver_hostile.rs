@@ -56,6 +56,7 @@ struct World {
 pub(super) fn driver() -> Driver {
     let mut settings = Settings::new();
     settings.policy.grace = Duration::ZERO;
+    let settings = Arc::new(settings);
     Driver::new(Arc::new(PoolState::new(&settings).unwrap()), settings)
 }
 

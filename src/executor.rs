@@ -202,7 +202,7 @@ impl Executor for Inline {
 /// An executor chosen at run time.
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
-/// `"inline"`; without a number, a pool is as wide as the CPUs that this process
+/// `"inline"`; without a number, a pool has its default width, usually the CPUs that this process
 /// may use. So it is with `-1`; with `-2` it leaves one of them free, with `-3` two, and so on
 /// ([`leave_free`](crate::ThreadPoolBuilder::leave_free)). Names of other machines, such as
 /// `"ssh:node1,node2:8"`, are parsed by `trefoil_machines::executor`.

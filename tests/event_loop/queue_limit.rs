@@ -103,7 +103,7 @@ fn a_spawn_that_waits_ends_in_closed_when_the_loop_ends() {
                 handle.spawn_with(|| async { 4 }),
             ];
             let late = handle.try_spawn(async { 5 }).unwrap();
-            (first.join(), rest.map(|task| task.join()), late.join())
+            (first.join(), rest.map(trefoil::Task::join), late.join())
         });
         let waiting = told.recv().unwrap();
         eventually("it waits", || asleep(waiting));

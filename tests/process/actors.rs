@@ -121,6 +121,47 @@ tests! {
         assert!(matches!(procs.actor(4, load), Err(PoolError::Start(_))));
     }
 
+    fn callbacks_of_the_pool_may_make_them() {
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let theirs = procs.clone();
+        let task = procs.spawn((), |()| ());
+        task.on_done(move |_| sender.send(theirs.actor(1, keep).map(drop)).unwrap());
+        receiver.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
+    }
+
+    fn nothing_but_a_death_costs_the_value() {
+        let builder = ProcessPool::builder().workers(1).max_tasks_per_worker(1);
+        let procs = builder.env_for(|index| [("PLACE", ["only one"][index])]).build().unwrap();
+        let actor = procs.actor(0, keep).unwrap();
+        for n in 1..10 {
+            assert_eq!(actor.call(n, add).join().unwrap().len(), 1 + n as usize);
+        }
+        assert!(procs.actors(3, 0, keep).is_ok(), "their indices are others");
+        assert!(matches!(procs.actors(1 << 40, 0, keep), Err(PoolError::Start(_))));
+    }
+
+    fn nothing_is_loaded_after_an_initializer_that_failed() {
+        let builder = ProcessPool::builder().initializer((), |()| panic!("no device"));
+        let actor = builder.build_actor(1, |_: u32| -> Kept { std::process::exit(3) }).unwrap();
+        let Err(TaskError::Panicked(panic)) = actor.call(1, add).join() else { panic!() };
+        assert_eq!(panic.message(), "no device");
+        assert_eq!(actor.stats().died, 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn what_is_loaded_must_fit_into_the_limit() {
+        static BALLAST: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+        let builder = ProcessPool::builder().memory_limit(60 << 20);
+        let builder = builder.initializer(40usize << 20, |bytes| BALLAST.set(vec![1; bytes]).unwrap());
+        let actor = builder.build_actor(40usize << 20, |bytes| vec![1u8; bytes]).unwrap();
+        let Err(TaskError::WorkerDied(exit)) = actor.call((), |(), all: &mut Vec<u8>| all.len()).join()
+        else {
+            panic!()
+        };
+        assert!(exit.out_of_memory() && exit.to_string().contains("memory_limit"), "{exit}");
+    }
+
     fn after_too_many_deaths_it_gives_up() {
         let builder = ProcessPool::builder().max_restarts(2, Duration::from_secs(3600));
         let actor = builder.build_actor(1, keep).unwrap();

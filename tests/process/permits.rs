@@ -27,14 +27,14 @@ tests! {
         for permits in [1, 2] {
             let procs = ProcessPool::with_workers(4).unwrap();
             let db = procs.permits("db", permits);
-            assert_eq!((db.name(), db.available()), ("db", permits as usize));
+            assert_eq!((db.name(), db.available()), ("db", permits));
             let counts = SharedAtomics::<AtomicU64>::new(2).unwrap();
             let context = (db.clone(), counts.clone());
             let call = procs.call_with(&context, held).chunk(1);
             call.map(std::iter::repeat_n(300, sample(400))).unwrap();
             let most = counts[1].load(Ordering::SeqCst);
-            assert_eq!(most, u64::from(permits), "all are used, and no more");
-            assert_eq!(db.available(), permits as usize);
+            assert_eq!(most, permits as u64, "all are used, and no more");
+            assert_eq!(db.available(), permits);
         }
     }
 
@@ -110,6 +110,34 @@ tests! {
         let lost = results.iter().filter(|result| result.is_err()).count();
         assert!(lost <= kills, "{lost} of {}", results.len());
         until(|| db.available() == 2);
+    }
+
+    fn a_call_keeps_them_though_no_handle_is_left() {
+        let procs = ProcessPool::with_workers(2).unwrap();
+        let db = procs.permits("db", 1);
+        let holds = procs.spawn(db.clone(), |db: Permits| {
+            let _one = db.acquire();
+            forever::<()>();
+        });
+        until(|| db.available() == 0);
+        let waits = procs.spawn(db, |db: Permits| drop(db.acquire()));
+        assert!(holds.cancel());
+        waits.join().unwrap();
+        // Those of a name are the same.
+        until(|| procs.permits("db", 5).available() == 1);
+        assert_eq!(procs.permits("disk", 5).available(), 5);
+    }
+
+    fn what_an_actor_had_is_free_after_its_death() {
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let db = procs.permits("db", 1);
+        let load = |db: Permits| std::mem::ManuallyDrop::new(db.acquire());
+        let first = procs.actor(db.clone(), load).unwrap();
+        first.call((), |(), _| ()).join().unwrap();
+        let second = procs.actor(db, load).unwrap();
+        kill(first.worker_pids()[0]);
+        drop(first);
+        second.call((), |(), _| ()).join().unwrap();
     }
 
     fn what_is_no_permits_is_an_error() {

@@ -10,6 +10,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::builder::checked;
 use crate::process::job::CallOptions;
 use crate::process::parent::client::{encode, initializer};
 use crate::process::parent::settings::Settings;
@@ -30,6 +31,10 @@ use crate::task::{Shutdown, Task};
 ///   which ends with [`WorkerDied`](crate::TaskError::WorkerDied). The next worker loads the value
 ///   again; what earlier calls have changed is lost. Calls that had not begun run there.
 ///   [`max_restarts`](crate::ProcessPoolBuilder::max_restarts) limits that.
+/// - **Memory.** With a [limit](crate::ProcessPoolBuilder::memory_limit), a worker that holds more
+///   after a call is replaced, and the value is loaded again. Workers are not replaced for other
+///   reasons: [`max_tasks_per_worker`](crate::ProcessPoolBuilder::max_tasks_per_worker) does not
+///   apply, and a launcher does not end them while they are idle.
 /// - **Panics.** A call that panics ends with [`Panicked`](crate::TaskError::Panicked); the value
 ///   stays as the panic has left it.
 /// - **Cancellation.** A call that is cancelled while it runs has the pool's
@@ -58,11 +63,13 @@ use crate::task::{Shutdown, Task};
 pub struct Actor<S> {
     pool: ProcessPool,
     options: CallOptions,
-    state: PhantomData<fn() -> S>,
+    state: PhantomData<fn(S) -> S>,
 }
 
 impl<S: 'static> Actor<S> {
-    pub(in crate::process) fn start(settings: Settings) -> Result<Self, PoolError> {
+    pub(in crate::process) fn start(mut settings: Settings) -> Result<Self, PoolError> {
+        // Its workers are not replaced as long as they live: the value would be lost.
+        (settings.policy.replace_after, settings.policy.elastic) = (None, None);
         Ok(Self {
             pool: ProcessPool::start(settings)?,
             options: CallOptions::default(),
@@ -127,8 +134,8 @@ impl ProcessPool {
     /// [`Actor`].
     ///
     /// The worker is a process of its own, besides this pool's, with the same settings
-    /// (environment, limits, hooks, initializer), and lives independently of this pool. Returns
-    /// without waiting for `load`.
+    /// (environment, limits, hooks, initializer; not [`env_for`](crate::ProcessPoolBuilder::env_for)),
+    /// and lives independently of this pool. Returns without waiting for `load`.
     ///
     /// # Errors
     /// As for [`build`](crate::ProcessPoolBuilder::build); also if this pool has ended, if `arg` cannot be
@@ -174,7 +181,8 @@ impl ProcessPool {
                 of its own and `build_actor`";
             return Err(PoolError::Launcher(message.to_owned()));
         }
-        let workers = copies.max(1);
+        let workers = checked(copies.max(1))?;
+        settings.variables_for = None; // their indices are others
         (settings.workers, settings.asked) = (workers, Some(workers));
         settings.add_initializer(initializer(&arg, code_of_load(load)))?;
         Actor::start(settings)

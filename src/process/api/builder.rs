@@ -575,7 +575,7 @@ impl ProcessPoolBuilder {
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// This number of workers, if it is possible.
-fn checked(workers: usize) -> Result<usize, PoolError> {
+pub(super) fn checked(workers: usize) -> Result<usize, PoolError> {
     if (1..=MOST_WORKERS).contains(&workers) {
         return Ok(workers);
     }

@@ -332,15 +332,19 @@ impl ProcessPool {
         self.call(f).imap_unordered(items)
     }
 
-    /// So many permits, at least one, for [calls](crate::process::Permits) in workers: "no more
-    /// than three of you at a time". `name` is for messages.
+    /// A number of [permits](crate::process::Permits) for calls in workers: no more than `permits`
+    /// of them at a time, at least one and at most 65,536. Asked again under the same name, it
+    /// returns the same ones, whatever `permits` is then.
     ///
-    /// They are not tied to this pool: the calls of any pool of this process may have them. If the
-    /// system has no memory to share, a call that sends them fails with
+    /// If the system has no memory to share, a call that sends them fails with
     /// [`Codec`](TaskError::Codec).
     #[cfg(not(loom))]
-    pub fn permits(&self, name: impl Into<String>, permits: u32) -> Permits {
-        Permits::new(name.into(), permits)
+    pub fn permits(&self, name: impl Into<String>, permits: usize) -> Permits {
+        let name = name.into();
+        match self.shared.settings() {
+            Some(settings) => settings.permits.named(name, permits),
+            None => Permits::new(name, permits), // the pool has ended: nobody else has them
+        }
     }
 
     /// The process ids of the current workers.

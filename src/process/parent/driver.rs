@@ -64,8 +64,6 @@ use crate::process::pages::poll_policy::PollPolicy;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
-#[cfg(not(loom))]
-use crate::process::value::permits;
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
@@ -148,14 +146,17 @@ pub(crate) struct PoolState {
     pub(crate) unobserved: Option<Hook>,
     pub(crate) path: CallerPath,
     pub(crate) poll_policy: PollPolicy,
+    /// `None`: the driver has ended.
+    pub(crate) settings: Mutex<Option<Arc<Settings>>>,
 }
 
 // A panic of user code leaves no part of a pool half changed.
 impl RefUnwindSafe for PoolState {}
 
 impl PoolState {
-    pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
+    pub(crate) fn new(settings: &Arc<Settings>) -> io::Result<Self> {
         Ok(Self {
+            settings: Mutex::new(Some(settings.clone())),
             mailbox: Mailbox::new(settings.queue_limit.map(QueueLimit::new))?,
             counters: Arc::new(Counters::new()),
             width: settings.workers,
@@ -170,8 +171,8 @@ impl PoolState {
 
     /// The settings of the pool. `None`: it has ended, or belongs to the process that forked this.
     pub(crate) fn settings(&self) -> Option<Settings> {
-        let engine = (!self.mailbox.is_foreign()).then(|| self.engine.lock())?;
-        engine.as_ref().map(|driver| driver.settings.clone())
+        let settings = (!self.mailbox.is_foreign()).then(|| self.settings.lock())?;
+        settings.as_deref().cloned()
     }
 }
 
@@ -205,7 +206,7 @@ impl Wake for LaunchWaker {
 /// The driver's state.
 pub(crate) struct Driver {
     pub(super) shared: Arc<PoolState>,
-    settings: Settings,
+    settings: Arc<Settings>,
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
     /// What the launcher was asked for, by slot.
@@ -271,7 +272,7 @@ pub(super) enum EventSource {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<PoolState>, settings: Settings) -> Self {
+    pub(crate) fn new(shared: Arc<PoolState>, settings: Arc<Settings>) -> Self {
         let workers = settings.workers;
         let epoch = Epoch {
             instant: Instant::now(),
@@ -806,6 +807,10 @@ impl Driver {
         if let Some(own) = &self.settings.own {
             *own.child.lock() = None; // it is about to be reaped
         }
+        #[cfg(not(loom))]
+        if !link.carrier.is_plain() {
+            self.settings.permits.release_of(link.child.pid);
+        }
         let launcher = self.settings.launcher.as_ref();
         let ended = |ending: &mut Ending| {
             if let Some(launcher) = launcher {
@@ -825,10 +830,6 @@ impl Driver {
         let broken = link.records == Records::Broken || is_lost;
         self.abandoned.extend(link.child.process.clone());
         self.reap_abandoned();
-        #[cfg(not(loom))]
-        if !link.carrier.is_plain() {
-            permits::release_all_of(link.child.pid);
-        }
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, broken, Instant::now());

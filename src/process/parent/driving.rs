@@ -58,6 +58,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     panic::install_hook();
     fork::register_handler();
     standard_streams::fill();
+    let settings = Arc::new(settings);
     let shared = Arc::new(PoolState::new(&settings)?);
     let (ready, started) = sync_channel(1);
     let theirs = shared.clone();
@@ -68,6 +69,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
         drop(theirs.engine.lock().take());
+        drop(theirs.settings.lock().take());
         // Callbacks, and the destructor of an unwanted result, are user code.
         panic::contain(|| drop(deferred.ok().flatten().and_then(Job::finish)));
     })?;
@@ -100,11 +102,9 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         driver.sched.stop(How::Kill.into(), Instant::now());
         driver.turn();
     }
-    let mut engine = shared.engine.lock();
     let _ = ready.send(refused.map_or(Ok(()), Err));
     driver.kernel_kills.have_grown(); // counts earlier kills, while the workers start
-    *engine = Some(driver);
-    drop(engine);
+    *shared.engine.lock() = Some(driver);
     let mut news = Vec::new();
     loop {
         let mut engine = shared.engine.lock();

@@ -18,6 +18,8 @@ use crate::process::launch::thread_limits::names;
 use crate::process::sched::{Initializer, Policy};
 use crate::process::value::codec::codec_error;
 use crate::process::value::extras::PLAIN;
+#[cfg(not(loom))]
+use crate::process::value::permits::AllPermits;
 use crate::task::{CodecDirection, Hook, TaskError};
 
 /// Where a worker's standard output goes.
@@ -61,6 +63,9 @@ pub(crate) struct Settings {
     pub(crate) plain: bool,
     /// What starts the workers, if they are not children of this process. Then they are plain.
     pub(crate) launcher: Option<Arc<dyn Launcher>>,
+    /// The permits of this pool and of its actors.
+    #[cfg(not(loom))]
+    pub(crate) permits: AllPermits,
     /// The depth of this process (`entry`).
     pub(crate) depth: u32,
     /// The process of a `Process`; `None`: a pool.

@@ -81,10 +81,14 @@ impl Sched {
             return None;
         }
         let mut exit = exit.clone();
-        exit.note = Some(format!(
-            "{} workers have died within {period:?}, and the pool's limit (`max_restarts`) is {times}",
-            self.deaths.len()
-        ));
+        let deaths = self.deaths.len();
+        let limit = format!(
+            "deaths of workers within {period:?}: {deaths}; the pool's limit (`max_restarts`) is {times}"
+        );
+        exit.note = Some(match exit.note.take() {
+            Some(note) => format!("{note}; {limit}"),
+            None => limit,
+        });
         Some(TaskError::WorkerDied(Box::new(exit)))
     }
 

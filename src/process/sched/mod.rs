@@ -308,7 +308,8 @@ impl Sched {
     fn prepare(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
         let done = worker.served as usize;
-        let Some(initializer) = self.policy.initializers.get(done).cloned() else {
+        let next = self.policy.initializers.get(done);
+        let Some(initializer) = next.filter(|_| self.broken.is_none()).cloned() else {
             worker.served = 0;
             return self.ready(index);
         };

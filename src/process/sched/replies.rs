@@ -20,7 +20,7 @@ use crate::process::value::extras::Decoding;
 use crate::process::value::scope;
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::task::panic::{Panic, PanicLocation};
-use crate::task::{CodecDirection, TaskError};
+use crate::task::{CodecDirection, TaskError, WorkerExit};
 use crate::trace_log;
 
 impl Sched {
@@ -88,6 +88,7 @@ impl Sched {
                 Record::Serves { id, served } => self.serves(worker, id, served),
                 Record::Direct => extras.is_direct = true,
                 Record::Retire => {
+                    self.check_initialized(worker, now);
                     let state = &mut self.workers[worker].state;
                     if matches!(state, State::Preparing | State::Ready) {
                         *state = State::Retiring;
@@ -96,6 +97,26 @@ impl Sched {
                 }
             }
             used += length;
+        }
+    }
+
+    /// A worker holds too much memory. If it has not begun an item yet, what its initializers keep
+    /// is too much, and no other worker would fare better.
+    fn check_initialized(&mut self, index: usize, now: Instant) {
+        let worker = &self.workers[index];
+        let is_new = match worker.state {
+            State::Preparing => true,
+            State::Ready => {
+                worker.served == 0 && worker.frames.front().is_none_or(|one| one.begun() == 0)
+            }
+            _ => false,
+        };
+        if is_new {
+            let mut exit = WorkerExit::new(worker.pid);
+            exit.out_of_memory = true;
+            let note = "what its initializers keep exceeds the pool's `memory_limit`";
+            exit.note = Some(note.to_owned());
+            self.break_down(&TaskError::WorkerDied(Box::new(exit)), now);
         }
     }
 

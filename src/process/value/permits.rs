@@ -7,7 +7,7 @@
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
 use std::fmt;
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -19,13 +19,20 @@ use crate::sync::block_on::refuse;
 use crate::sync::park::{blocked, blocking_refused};
 use crate::sys::futex;
 
+/// Who looks for a free one looks at all of them.
+const MOST: usize = 1 << 16;
+
 /// At most so many at a time, over all workers: a semaphore that processes share. From
 /// [`ProcessPool::permits`](crate::ProcessPool::permits).
 ///
-/// For what all workers use together and that does not take everybody: connections to a database, a
-/// licence, a slow disk. It is sent in arguments and contexts, alone or as a part of them; all
-/// copies are the same permits. The permits of a worker that dies, however it does, are free again
-/// as soon as the pool has noticed, within milliseconds.
+/// For something that only a few can use at a time: connections to a database, licences, a slow
+/// disk. It is sent in arguments and contexts, alone or as a part of them; all copies are the same
+/// permits. When a worker of the pool dies, however it does, its permits are free again within
+/// milliseconds.
+///
+/// That holds for the workers of the pool and of its [actors](crate::ProcessPool::actor), and as
+/// long as the pool exists. Nobody gives back the permits of a dead process of another pool, or of
+/// one that a worker has started.
 ///
 /// ```
 /// use trefoil::ProcessPool;
@@ -44,8 +51,9 @@ use crate::sys::futex;
 /// ```
 ///
 /// # Cost
-/// Taking a permit that is free, and giving it back, takes less than a microsecond. One descriptor
-/// and one page, as for [`SharedAtomics`](crate::SharedAtomics).
+/// Taking a permit that is free, and giving it back, takes less than a microsecond if there are
+/// few. One descriptor and four bytes for each permit, as for
+/// [`SharedAtomics`](crate::SharedAtomics), until the pool ends.
 ///
 /// # Errors
 /// A call of a pool with [plain workers](crate::ProcessPoolBuilder::plain_workers), those on other
@@ -68,20 +76,38 @@ pub struct Permit {
     index: usize,
 }
 
-/// The permits that this process has made, for [`release_all_of`].
-static MADE: LazyLock<Mutex<Vec<Weak<Shared>>>> = LazyLock::new(Mutex::default);
+/// The permits of one pool and its actors, each under its name.
+#[derive(Clone, Default)]
+pub(crate) struct AllPermits(Arc<Mutex<Vec<Permits>>>);
+
+impl AllPermits {
+    /// The permits of this name, or else `permits` new ones.
+    pub(crate) fn named(&self, name: String, permits: usize) -> Permits {
+        let mut all = self.0.lock();
+        if let Some(known) = all.iter().find(|known| known.name() == name) {
+            return known.clone();
+        }
+        let new = Permits::new(name, permits);
+        all.push(new.clone());
+        new
+    }
+
+    /// Takes back what a worker had, which has ended.
+    pub(crate) fn release_of(&self, pid: u32) {
+        let all = self.0.lock().clone();
+        for permits in all {
+            permits.words().release_of(pid, &Futex);
+        }
+    }
+}
 
 impl Permits {
-    pub(crate) fn new(name: String, permits: u32) -> Self {
-        let words = vec![0; permits.max(1) as usize + 1];
-        let shared = Arc::new(Shared {
+    pub(crate) fn new(name: String, permits: usize) -> Self {
+        let words = vec![0; permits.clamp(1, MOST) + 1];
+        Self(Arc::new(Shared {
             name,
             words: SharedAtomics::from(words),
-        });
-        let mut made = MADE.lock();
-        made.retain(|permits| permits.strong_count() > 0);
-        made.push(Arc::downgrade(&shared));
-        Self(shared)
+        }))
     }
 
     fn words(&self) -> PermitWords<'_> {
@@ -148,14 +174,6 @@ impl Sleep for Futex {
 
     fn wake(&self, word: &AtomicU32, all: bool) {
         futex::wake(word, if all { i32::MAX as u32 } else { 1 });
-    }
-}
-
-/// Takes back all permits of a worker that has ended.
-pub(crate) fn release_all_of(pid: u32) {
-    let made: Vec<_> = MADE.lock().iter().filter_map(Weak::upgrade).collect();
-    for shared in made {
-        Permits(shared).words().release_of(pid, &Futex);
     }
 }
 
