@@ -133,7 +133,7 @@ impl<T> Clone for Storage<T> {
 /// One argument or result can contain 253 of them. If the system has no descriptor or no memory to
 /// share, `from` keeps the numbers in this process; if sending them fails again, the call fails.
 ///
-/// Outside a call (as JSON, in a file) it is a byte string, as a [`Bulk`](crate::Bulk) is.
+/// Outside a call (as JSON, in a file) it is a byte string, as a [`Bulk`] is.
 pub struct Shared<T: Plain>(Storage<T>);
 
 as_slice!(Shared<T: Plain>);
