@@ -763,7 +763,8 @@ impl World {
             return;
         };
         let gate = sim.gates.gate(batch.sequence as usize % GATES);
-        if sim.begun > 0 && retires && !sim.retires && sim.initialized {
+        // (One that retires before its first item breaks the pool.)
+        if sim.begun > 0 && sim.served > 0 && retires && !sim.retires {
             sim.retires = true;
             self.retired += 1;
             gate.close();

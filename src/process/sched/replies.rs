@@ -111,7 +111,7 @@ impl Sched {
             }
             _ => false,
         };
-        if is_new {
+        if is_new && !self.policy.initializers.is_empty() {
             let mut exit = WorkerExit::new(worker.pid);
             exit.out_of_memory = true;
             let note = "what its initializers keep exceeds the pool's `memory_limit`";
