@@ -395,19 +395,19 @@ tests! {
         assert_eq!(procs.stats().died, 0);
     }
 
-    fn elsewhere_it_cannot_be_written_down() {
-        assert!(postcard::to_stdvec(&Shared::from(vec![1u8])).is_err());
-        assert!(postcard::to_stdvec(&SharedAtomics::from(vec![1u8])).is_err());
-        assert!(postcard::from_bytes::<Shared<u8>>(&[1, 1]).is_err());
+    fn elsewhere_it_is_its_bytes() {
+        let shared = Shared::from(vec![1u16, 2]);
+        let bytes = postcard::to_stdvec(&shared).unwrap();
+        assert_eq!(postcard::from_bytes::<Shared<u16>>(&bytes).unwrap(), shared);
+        assert!(postcard::from_bytes::<Shared<u16>>(&[1, 1]).is_err(), "half a number");
         let bulk = Bulk::from(vec![1u16, 2]);
-        let bytes = postcard::to_stdvec(&bulk).unwrap();
+        assert_eq!(postcard::to_stdvec(&bulk).unwrap(), bytes);
         assert_eq!(postcard::from_bytes::<Bulk<u16>>(&bytes).unwrap(), bulk);
-        // Inside an item, but not as its result.
+        assert!(postcard::to_stdvec(&SharedAtomics::from(vec![1u8])).is_err());
+        // Inside an item, too, but not as its result.
         let procs = pool(1);
-        let inside = procs.spawn(Shared::from(vec![1u8]), |shared: Shared<u8>| {
-            postcard::to_stdvec(&shared).is_err()
-        });
-        assert!(inside.join().unwrap());
+        let inside = procs.spawn(shared, |shared: Shared<u16>| postcard::to_stdvec(&shared).unwrap());
+        assert_eq!(inside.join().unwrap(), bytes);
     }
 
     /// However often two sets take turns, and however far ahead they are sent.
