@@ -36,6 +36,7 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
         "memory::too_many_descriptors_on_their_way_wait",
         "no descriptor is on its way",
     ),
+    ("permits::", "they are words in shared memory"),
     (
         "pool::last_words_are_those_of_the_item",
         "the parent cannot tell an item's words from those of items before it",
