@@ -1,6 +1,6 @@
 """What runs on the cluster: it starts the workers of one pool.
 
-`placer.py` sends this code there, so nothing has to be installed. A task of Dask's (`hold`) lasts as long as its worker,
+`placer.py` sends this code there, so nothing has to be installed. A Dask task (`hold`) lasts as long as its worker,
 which is a process of the pool's own program: that calls the pool back, and gets its work over that connection.
 """
 
@@ -26,7 +26,7 @@ def machine():
 
 
 class Holder(WorkerPlugin):
-    """Holds workers of one pool on one of Dask's workers."""
+    """Holds workers of one pool on one Dask worker."""
 
     def __init__(self, digest, key, invitation, arguments, defaults, variables):
         self.digest = digest
@@ -75,7 +75,7 @@ class Holder(WorkerPlugin):
             self.program = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
 
     def room(self):
-        """A new file without a name: in the directory of Dask's worker, or in memory if nothing may be executed there."""
+        """A new file without a name: in the Dask worker's directory, or in memory if nothing may be executed there."""
         directory = self.worker.local_directory
         if os.statvfs(directory).f_flag & os.ST_NOEXEC:
             return open(os.memfd_create("trefoil"), "wb")
@@ -87,9 +87,9 @@ class Holder(WorkerPlugin):
     # The workers.
 
     def hold(self, number):
-        """Runs a worker until it ends. Returns the address of Dask's worker instead if that lacks the program."""
+        """Runs a worker until it ends. Returns the Dask worker's address instead if that lacks the program."""
         if (there := machine()) != self.machine:
-            raise RuntimeError(f"the program is for {self.machine}, and this worker of Dask's is {there}")
+            raise RuntimeError(f"the program is for {self.machine}, and this Dask worker is {there}")
         with self.lock:
             if self.program is None and not self.is_over:
                 return self.worker.address
@@ -160,7 +160,7 @@ def hold(name, number):
 
 
 def put(name, data, dask_worker=None):
-    """Gives one of Dask's workers the program."""
+    """Gives one Dask worker the program."""
     if (holder := dask_worker.plugins.get(name)) is not None:
         holder.put(data)
 

@@ -57,13 +57,13 @@ type Ready = Result<(usize, String), String>;
 /// have the pool's key.
 ///
 /// Nothing of this program has to be installed on the cluster: the executable travels once to each
-/// of Dask's workers that needs it, and is checked there by its SHA-256. Workers come and go with
+/// of the Dask workers that need it, and is checked there by its SHA-256. Workers come and go with
 /// the work, within [`threads`](Self::threads). An item runs at most once unless it has a `retry`,
 /// as it does locally. What is different stands in
 /// [MACHINES](https://docs.rs/trefoil/latest/trefoil/_documentation/machines/).
 ///
 /// [`threads_per_worker`](trefoil::ProcessPoolBuilder::threads_per_worker) is 1 by default, since
-/// Dask's workers have a thread for each processor; what the environment of Dask's worker says
+/// Dask's workers have a thread for each processor; what the Dask worker's environment says
 /// counts more.
 ///
 /// ```no_run

@@ -43,10 +43,10 @@ OLDEST = (2024, 1)
 TIMEOUT = 5
 LOOK = 0.5
 
-# How many times the program may be sent for one worker: each time to a worker of Dask's that lacks it.
+# How many times the program may be sent for one worker: each time to a Dask worker that lacks it.
 ROUNDS = 100
 
-# To how many of Dask's workers the program is sent at once, and how long that may take, in seconds.
+# To how many Dask workers the program is sent at once, and how long that may take, in seconds.
 AT_ONCE = 4
 TRANSFER = 300
 
@@ -101,7 +101,7 @@ def find_scheduler(options, configured):
             with open(file) as opened:
                 return json.load(opened)["address"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Failure(f"{os.fsdecode(file)} is no scheduler file of Dask's: {error}") from None
+            raise Failure(f"{os.fsdecode(file)} is not a Dask scheduler file: {error}") from None
     if (address := options.get("scheduler")) is not None:
         return address.decode()
     if configured is None:
@@ -253,7 +253,7 @@ class Placer:
         )
         watch = self.holder.Watch(self.name, self.client.id)
         await self.client.register_plugin(watch, name=watch.name)
-        # (The scheduler gives it to each of Dask's workers. One that does not answer gets it later, and one that is lost
+        # (The scheduler gives it to each Dask worker. One that does not answer gets it later, and one that is lost
         # needs none: neither is waited for.)
         self.registering = asyncio.ensure_future(self.client.register_plugin(holder, name=self.name))
         done, _ = await asyncio.wait({self.registering}, timeout=TIMEOUT)
@@ -274,7 +274,7 @@ class Placer:
             self.say(f"ended {number} {words}")
 
     async def hold(self, number):
-        """Runs tasks of Dask's for this worker, until one has held it to its end."""
+        """Runs Dask tasks for this worker, until one has held it to its end."""
         for round in range(ROUNDS):
             key = f"{self.name}-{number}-{round}"
             future = self.client.submit(self.holder.hold, self.name, number, key=key, retries=self.retries, **self.options)
@@ -285,10 +285,10 @@ class Placer:
             if lacking is None:
                 return
             await self.supply(lacking)
-        raise RuntimeError(f"the program was sent to {ROUNDS} workers of Dask's, and arrived at none")
+        raise RuntimeError(f"the program was sent to {ROUNDS} Dask workers, and arrived at none")
 
     async def supply(self, worker):
-        """Sends the program to one of Dask's workers; once, although several tasks may find that it is lacking."""
+        """Sends the program to one Dask worker; once, although several tasks may find that it is lacking."""
         if worker not in self.sent:
             self.sent[worker] = asyncio.ensure_future(self.send(worker))
         error = await asyncio.shield(self.sent[worker])

@@ -1,4 +1,4 @@
-//! A machine of Dask's that is cut off, in the middle of what it runs.
+//! A Dask machine that is cut off, in the middle of what it runs.
 //!
 //! It is a network namespace of this machine, whose network interface is taken down, so that no
 //! error is reported. That needs root: `.ci/long machines` runs it.

@@ -59,7 +59,7 @@ tests! {
         let words = refusal(Dask::connect("tcp://192.0.2.1:8786").python(python()));
         assert!(words.contains(".allow_plaintext(true)"), "{words}");
         let words = refusal(Dask::scheduler_file("/dev/null").python(python()));
-        assert!(words.contains("/dev/null is no scheduler file"), "{words}");
+        assert!(words.contains("/dev/null is not a Dask scheduler file"), "{words}");
         let words = refusal(Dask::from_env().python(python()));
         assert!(words.contains("DASK_SCHEDULER_ADDRESS"), "{words}");
     }

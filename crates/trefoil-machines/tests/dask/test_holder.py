@@ -20,7 +20,7 @@ PROGRAM = open(SHELL, "rb").read()
 
 @contextlib.contextmanager
 def holding(script, **changes):
-    """A holder on a worker of Dask's that is a stand-in. Its program is the shell, which runs this script."""
+    """A holder on a Dask worker that is a stand-in. Its program is the shell, which runs this script."""
     settings = {
         "digest": hashlib.sha256(PROGRAM).hexdigest(),
         "key": b"the key",

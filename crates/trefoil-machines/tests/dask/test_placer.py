@@ -34,7 +34,7 @@ class TestWords(unittest.TestCase):
                 file.truncate()
                 file.write(text)
                 file.flush()
-                with self.assertRaisesRegex(Failure, "no scheduler file"):
+                with self.assertRaisesRegex(Failure, "not a Dask scheduler file"):
                     placer.find_scheduler({"file": file.name.encode()}, None)
             file.seek(0)
             file.truncate()

@@ -8,8 +8,8 @@
 //! out, because a worker's handshake takes only a moment. A worker whose connection was ended so
 //! dials again (`holder`).
 //!
-//! **No descriptor left** for a connection, or for the local stream of a worker: the pool is told
-//! why, and the worker's connection ends.
+//! **No descriptor left** for a connection, or for the local stream of a worker: the pool
+//! gets the reason, and the worker's connection ends.
 //!
 //! Tests: below; `crates/trefoil-machines/tests/slurm/`.
 
