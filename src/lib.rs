@@ -75,6 +75,7 @@ pub mod task;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod timer;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+#[path = "../crates/trace/src/trace_log/mod.rs"]
 mod trace_log;
 
 #[cfg(feature = "threads")]
@@ -103,6 +104,7 @@ pub mod time;
 pub mod progress;
 
 #[cfg(feature = "trace")]
+#[path = "../crates/trace/src/recording/mod.rs"]
 pub mod trace;
 
 #[cfg(any(
