@@ -60,6 +60,7 @@
 )]
 
 use trefoil_os::{loom, sys};
+use trefoil_trace::trace_log;
 
 #[macro_use]
 mod debug;
@@ -74,9 +75,6 @@ pub mod sync;
 pub mod task;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 mod timer;
-#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
-#[path = "../crates/trace/src/trace_log/mod.rs"]
-mod trace_log;
 
 #[cfg(feature = "threads")]
 pub mod iter;
@@ -104,7 +102,6 @@ pub mod time;
 pub mod progress;
 
 #[cfg(feature = "trace")]
-#[path = "../crates/trace/src/recording/mod.rs"]
 pub mod trace;
 
 #[cfg(any(

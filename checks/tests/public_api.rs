@@ -12,7 +12,7 @@
 //! is left out, and so are the pages of `_documentation`. Nothing is said twice: the methods that a
 //! trait of ours gives to a type have one line there, those of other crates' traits none, since the
 //! line of the implementation says them; `Send`, `Sync` and `Unpin` of a type share a line; and the
-//! prelude's are `pub use`.
+//! prelude's are `pub use`. What trefoil re-exports from its crate `trefoil-trace` is read there.
 //!
 //! To accept a change: `TREFOIL_API=write cargo test -p trefoil-checks --test public_api`.
 //!
@@ -56,8 +56,8 @@ fn features(manifest: &str) -> Vec<String> {
     public.map(str::to_owned).collect()
 }
 
-/// Runs rustdoc. Returns the path of the JSON.
-fn json(features: &[String]) -> PathBuf {
+/// Runs rustdoc on a crate of this repository. Returns the path of the JSON.
+fn json(package: &str, features: &[String]) -> PathBuf {
     // target/tmp: what `cargo doc` has built beside it is used again.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
@@ -71,7 +71,7 @@ fn json(features: &[String]) -> PathBuf {
             "--locked",
             "--quiet",
             "--package",
-            "trefoil",
+            package,
             "--lib",
             "--features",
         ])
@@ -89,19 +89,67 @@ fn json(features: &[String]) -> PathBuf {
     let output = cargo.output().expect("cargo starts");
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "rustdoc failed:\n{words}");
-    target.join("doc/trefoil.json")
+    target.join(format!("doc/{}.json", package.replace('-', "_")))
+}
+
+/// Every line of a crate, with full paths.
+fn lines(package: &str, features: &[String]) -> Result<BTreeSet<String>, String> {
+    let json = json(package, features);
+    let builder = public_api::Builder::from_rustdoc_json(json).omit_blanket_impls(true);
+    let api = builder.build().map_err(|error| error.to_string())?;
+    Ok(api.items().map(line).collect())
 }
 
 /// The lines of one build. `Err`: `public-api` cannot read this toolchain's JSON.
 fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
-    let builder = public_api::Builder::from_rustdoc_json(json(features)).omit_blanket_impls(true);
-    let api = builder.build().map_err(|error| error.to_string())?;
-    let lines = without_repeats(api.items().map(line).collect());
+    let has_trace = features.iter().any(|name| name == "trace");
+    let trace = match has_trace {
+        true => lines("trefoil-trace", &["trace".to_owned()])?,
+        false => BTreeSet::new(),
+    };
+    let lines = without_repeats(with_reexports(&lines("trefoil", features)?, &trace));
     let lines = lines.into_iter();
     let news = |line: &String| {
         !line.contains("trefoil::_documentation") && !COMMON.iter().any(|name| line.contains(name))
     };
     Ok(lines.filter(news).collect())
+}
+
+/// The lines of trefoil, with those of its crate `trefoil-trace` in place of the re-exports. A
+/// re-export has only its own path, so it is found there by its name.
+fn with_reexports(own: &BTreeSet<String>, trace: &BTreeSet<String>) -> BTreeSet<String> {
+    let inside = |letter: char| letter.is_alphanumeric() || "_:".contains(letter);
+    let there = trace.iter().filter_map(|line| {
+        let at = line.find("trefoil_trace::")?;
+        let end = line[at..].find(|letter| !inside(letter));
+        let path = line[at..end.map_or(line.len(), |end| at + end)].trim_end_matches(':');
+        let is_item = line.contains("pub ") && path.matches("::").count() == 2;
+        is_item.then(|| Some((path.rsplit("::").next()?, path)))?
+    });
+    let there: BTreeMap<&str, &str> = there.collect();
+    let uses = own.iter().filter_map(|line| {
+        let path = line.strip_prefix("pub use ")?;
+        Some((*there.get(path.rsplit("::").next()?)?, path))
+    });
+    let uses: BTreeMap<&str, &str> = uses.collect();
+    let renamed = |line: &String| {
+        uses.iter().fold(line.clone(), |line, (from, to)| {
+            let mut parts = line.split(from);
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |out, part| {
+                let longer = part.starts_with(|letter: char| letter != ':' && inside(letter));
+                out + if longer { from } else { to } + part
+            })
+        })
+    };
+    let used = |line: &str| {
+        uses.values()
+            .any(|to| line.strip_prefix("pub use ") == Some(*to))
+    };
+    let own = own.iter().filter(|line| !used(line)).map(renamed);
+    let trace = trace.iter().map(renamed);
+    own.chain(trace.filter(|line| !line.contains("trefoil_trace")))
+        .collect()
 }
 
 /// An item as `public-api` renders it, with the colon that it omits in `IntoIterator<Item: Send>`.
@@ -408,6 +456,28 @@ fn a_changed_line_is_seen() {
         "+ pub fn b(u16)\n- pub fn b(u8)\n- pub fn c()\n+ pub fn d()\n"
     );
     assert_eq!(diff(old, old), "");
+}
+
+#[test]
+fn what_is_exported_again_has_the_path_of_its_users() {
+    let own = ["pub mod trefoil::room", "pub use trefoil::room::One"];
+    let inside = [
+        "impl core::fmt::Debug for trefoil_trace::a::One",
+        "pub fn trefoil_trace::a::One::get(&self) -> trefoil_trace::a::One",
+        "pub fn trefoil_trace::a::OneMore::get(&self)",
+        "pub mod trefoil_trace::a",
+        "pub struct trefoil_trace::a::One",
+        "pub struct trefoil_trace::a::OneMore",
+    ];
+    let expected = [
+        "impl core::fmt::Debug for trefoil::room::One",
+        "pub fn trefoil::room::One::get(&self) -> trefoil::room::One",
+        "pub mod trefoil::room",
+        "pub struct trefoil::room::One",
+    ];
+    let inside = inside.map(str::to_owned).into();
+    let lines = with_reexports(&own.map(str::to_owned).into(), &inside);
+    assert_eq!(lines, expected.map(str::to_owned).into());
 }
 
 #[test]

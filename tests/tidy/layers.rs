@@ -8,15 +8,17 @@
 use crate::source::{File, Finding};
 
 /// Every top-level module of the library, lowest first, with what it may import. (`loom`, `sys` and
-/// `host` are the crate `trefoil-os`; `host` is imported as `process::host`.)
+/// `host` are the crate `trefoil-os`; `host` is imported as `process::host`. `trace_log` and
+/// `recording` are `trefoil-trace`, from which `trace` re-exports.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 21] = [
+const TABLE: [(&str, &[&str]); 22] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
     ("host", &["loom", "sys"]),
     ("blocking_threads", &["loom", "sys"]),
     ("trace_log", &["loom", "sys"]),
+    ("recording", &["trace_log"]),
     ("sync", &["loom", "sys", "blocking_threads", "trace_log"]),
     (
         "timer",
@@ -127,7 +129,7 @@ const TABLE: [(&str, &[&str]); 21] = [
             "executor",
         ],
     ),
-    ("trace", &["loom", "sys", "trace_log", "task"]),
+    ("trace", &[]),
     (
         "adapters",
         &["loom", "sys", "task", "event_loop", "time", "io"],

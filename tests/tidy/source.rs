@@ -94,11 +94,11 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// The path of a file of the library below `src/`. The crate `trefoil-os` is a part of the
-    /// library: the names of its modules are in use nowhere else.
+    /// The path of a file of the library below `src/`. The crates `trefoil-os` and `trefoil-trace`
+    /// are parts of the library: the names of their modules are in use nowhere else.
     pub(crate) fn inside(&self) -> Option<&str> {
-        let own = self.path.strip_prefix("src/");
-        own.or_else(|| self.path.strip_prefix("crates/os/src/"))
+        let homes = ["src/", "crates/os/src/", "crates/trace/src/"];
+        homes.iter().find_map(|home| self.path.strip_prefix(home))
     }
 
     /// The top-level module of a file of the library: `task` for `src/task/mod.rs`,

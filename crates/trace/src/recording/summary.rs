@@ -78,7 +78,7 @@ pub struct ExecutorSummary {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SlowTask {
-    /// Its [`TaskId`](crate::TaskId)'s number.
+    /// The number of its `TaskId`.
     pub id: u64,
     /// Its name, or the file and line where it was spawned.
     pub label: String,

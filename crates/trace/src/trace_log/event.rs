@@ -1,7 +1,7 @@
 //! The events of a recording: 24 bytes each, and 8 for the time.
 //!
 //! An event is a [`What`] and a time; it is copied, never dropped. It refers to objects by numbers:
-//! a task's id, a pool's tag, a slot's number in its pool, a process id. `crate::trace` reads them.
+//! a task's id, a pool's tag, a slot's number in its pool, a process id. `recording` reads them.
 //!
 //! A span of time is two events on one thread (`Begun` and `Ended`). These nest, because the code
 //! between them nests. Either may be missing, if a recording begins or stops in between.
@@ -23,7 +23,7 @@ pub(crate) struct Event {
 }
 
 /// Where a task was spawned.
-pub(crate) type Site = &'static Location<'static>;
+pub type Site = &'static Location<'static>;
 
 /// What happened; the functions of the parent module document it.
 #[derive(Clone, Copy, Debug)]
@@ -70,26 +70,41 @@ pub(crate) struct Done {
 /// The role of a thread, or of something else with a line in the picture. In the order in which
 /// pictures show them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Role {
+pub enum Role {
     /// A thread of no executor, or an outside thread in a pool.
     #[default]
     Outside,
     /// A thread that runs an event loop.
     Loop,
     /// A thread that drives a process pool.
-    Driver { pool: u32 },
-    /// A thread in a slot of a thread pool; `index` is the number of its place.
-    Worker { pool: u32, index: u32, slot: u32 },
+    Driver {
+        /// The number of the pool.
+        pool: u32,
+    },
+    /// A thread of a thread pool.
+    Worker {
+        /// The pool's tag.
+        pool: u32,
+        /// The number of its place.
+        index: u32,
+        /// The number of its slot.
+        slot: u32,
+    },
     /// A thread that makes blocking calls for loops.
     Offload,
     /// A worker process.
-    Process { pool: u32 },
+    Process {
+        /// The number of the pool.
+        pool: u32,
+    },
 }
 
 /// The kind of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A closure.
     Closure,
+    /// A future that any thread of its pool may poll.
     Future,
     /// A future that stays on one thread.
     Local,
@@ -101,14 +116,18 @@ pub(crate) enum Kind {
 
 /// How a task's code, or a task, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub enum Ending {
+    /// It returned.
     Done,
     /// A poll has ended, and the future waits.
     Pending,
+    /// It panicked.
     Panicked,
     /// The task ended in another error.
     Failed,
+    /// It was cancelled.
     Cancelled,
+    /// Its executor has ended.
     Closed,
 }
 

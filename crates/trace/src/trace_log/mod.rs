@@ -3,7 +3,7 @@
 //! **Job.** The executors call this module for each event: a task is made, its code begins and
 //! ends, a thread waits, sleeps, steals, wakes another. While nothing is recorded that costs one
 //! relaxed load and a branch; without the feature the functions below are empty, and their
-//! arguments are not computed. `crate::trace` evaluates the events.
+//! arguments are not computed. `recording` evaluates the events.
 //!
 //! **Protocol.**
 //! 1. `session::start` gives the recording a number and publishes it in one word.
@@ -11,7 +11,7 @@
 //!    the thread's own log, under the log's lock, which no other thread takes before the end. A
 //!    thread's first event in a recording registers its log. Room comes from a budget that all
 //!    threads share. When that is used up, later events are only counted.
-//! 3. [`Session::stop`](session::Session::stop) clears the word and takes the logs' contents. A
+//! 3. `Session::stop` clears the word and takes the logs' contents. A
 //!    thread that has read the word before may still write its event, which is not read.
 //!
 //! A thread that sees a task's end (by joining it, say) and then stops the recording gets all
@@ -39,15 +39,16 @@ use session::note;
 
 #[cfg(feature = "trace")]
 pub(crate) use event::Event;
-pub(crate) use event::{Done, Ending, Frame, Kind, Role, Site, What};
-pub(crate) use session::{Before, is_on, named, role};
+pub(crate) use event::{Done, Frame, What};
+pub use event::{Ending, Kind, Role, Site};
+pub use session::{Before, is_on, named, role};
 
 /// A function for each event that is recorded as it is passed.
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident($($field:ident: $type:ty),*) is $what:ident;)*) => {$(
         $(#[$doc])*
         #[inline(always)]
-        pub(crate) fn $name($($field: $type),*) {
+        pub fn $name($($field: $type),*) {
             note(|| What::$what { $($field),* });
         }
     )*};
@@ -73,21 +74,21 @@ events! {
 
 /// This thread wakes the one in a pool's slot.
 #[inline(always)]
-pub(crate) fn thread_woken(pool: u32, slot: usize) {
+pub fn thread_woken(pool: u32, slot: usize) {
     let slot = slot as u32;
     note(|| What::Roused { pool, slot });
 }
 
 /// A call to a process pool: `task` waits for the job.
 #[inline(always)]
-pub(crate) fn called(pool: u32, job: u64, task: u64) {
+pub fn called(pool: u32, job: u64, task: u64) {
     let job = job as u32;
     note(|| What::Called { pool, job, task });
 }
 
 /// A frame of a job goes to a worker process; its number is one of that process's.
 #[inline(always)]
-pub(crate) fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
+pub fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
     let (sequence, job, items) = (sequence as u32, job as u32, items as u32);
     note(|| {
         What::Sent(Frame {
@@ -102,7 +103,7 @@ pub(crate) fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
 
 /// A frame is done: the number of its items that were run, and the time in nanoseconds.
 #[inline(always)]
-pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
+pub fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
     let (sequence, items) = (sequence as u32, items as u32);
     let done = Done { sequence, items };
     note(|| What::Answered { pid, done, nanos });
@@ -110,7 +111,8 @@ pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
 
 /// A span of time on this thread: it begins when the value is created and ends when it is dropped.
 #[must_use]
-pub(crate) struct Span(What);
+#[derive(Debug)]
+pub struct Span(What);
 
 impl Drop for Span {
     #[inline(always)]
@@ -122,21 +124,21 @@ impl Drop for Span {
 /// A part of a region runs here, of a `join` or a `scope` for example; this is its name in the
 /// picture.
 #[inline(always)]
-pub(crate) fn part(part: &'static str) -> Span {
+pub fn part(part: &'static str) -> Span {
     note(|| What::PartBegun { part });
     Span(What::PartEnded { part })
 }
 
 /// This thread blocks in the middle of its work.
 #[inline(always)]
-pub(crate) fn waits() -> Span {
+pub fn waits() -> Span {
     note(|| What::Waits);
     Span(What::Waited)
 }
 
 /// This thread has nothing to do, and sleeps.
 #[inline(always)]
-pub(crate) fn sleeps() -> Span {
+pub fn sleeps() -> Span {
     note(|| What::Sleeps);
     Span(What::Slept)
 }

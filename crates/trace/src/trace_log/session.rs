@@ -48,7 +48,7 @@ fn number() -> u64 {
 
 /// Whether there is a running recording.
 #[inline(always)]
-pub(crate) fn is_on() -> bool {
+pub fn is_on() -> bool {
     number() != 0
 }
 
@@ -62,7 +62,7 @@ pub(super) fn note(what: impl FnOnce() -> What) {
 
 /// Notes that a task has, or gets, this name.
 #[inline(always)]
-pub(crate) fn named(task: u64, name: &str) {
+pub fn named(task: u64, name: &str) {
     let number = number();
     if number != 0 {
         write(number, |own| own.name(task, name));
@@ -220,7 +220,8 @@ per_thread! {
 
 /// This thread's previous role, which is restored when this is dropped.
 #[must_use]
-pub(crate) struct Before(Role);
+#[derive(Debug)]
+pub struct Before(Role);
 
 impl Drop for Before {
     fn drop(&mut self) {
@@ -230,7 +231,7 @@ impl Drop for Before {
 
 /// Sets this thread's role, also for recordings that begin later.
 #[inline(always)]
-pub(crate) fn role(role: Role) -> Before {
+pub fn role(role: Role) -> Before {
     Before(replace_role(role))
 }
 

@@ -1,0 +1,18 @@
+//! What [trefoil](https://docs.rs/trefoil) reports of its tasks, and the pictures that are made of
+//! it.
+//!
+//! This crate is a part of trefoil: any version may change anything here, so depend on trefoil
+//! instead, which asks for exactly one version of it. [`trace_log`] has a function for each event,
+//! which the executors call; `recording`, with the feature `trace`, is `trefoil::trace`.
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
+use trefoil_os::{loom, sys};
+
+#[cfg(feature = "trace")]
+pub mod recording;
+pub mod trace_log;
