@@ -269,7 +269,7 @@ impl Worker {
     /// A worker that has just found something parks in `wait`, which nothing notifies; like
     /// `Worker::block` and `unblock`.
     pub fn away(&self, wait: impl FnOnce()) {
-        if self.pool.sleep.found() {
+        if self.pool.sleep.found() == 0 {
             self.pool.recheck();
         }
         let shares = self.slot.mailbox.close(|| true).len();
@@ -306,7 +306,7 @@ impl Worker {
             if self.slot.mailbox.take().is_some() || self.pool.take() {
                 if searching {
                     searching = false;
-                    if sleep.found() {
+                    if sleep.found() == 0 {
                         self.pool.recheck();
                     }
                 }

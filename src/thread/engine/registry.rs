@@ -98,6 +98,10 @@ pub(in crate::thread) fn ask_for_all() {
     }
 }
 
+/// While fewer threads than this search, each that finds work wakes another: a pool wakes up like a
+/// tree. More would only find the queues empty.
+const WAKING: usize = 4;
+
 /// The `index` of an outside thread, which has no place.
 pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
 
@@ -326,6 +330,33 @@ impl Registry {
     pub(in crate::thread) fn published(self: &Arc<Self>) {
         if let Some(need) = self.sleep.need_after_push() {
             self.wake_or_start(need);
+        }
+    }
+
+    /// A searcher has found work, while `others` search: wakes one thread more if there is more
+    /// work.
+    pub(in crate::thread) fn found(self: &Arc<Self>, others: usize) {
+        if (others == 0 || self.lacks_searchers(WAKING)) && self.has_something_to_take() {
+            match self.sleep.need_after_push() {
+                Some(need) => self.wake_or_start(need),
+                None if self.lacks_searchers(WAKING) => self.wake_another(WAKING),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether one thread more should be woken although some search, but fewer than `few`.
+    #[inline]
+    pub(in crate::thread) fn lacks_searchers(&self, few: usize) -> bool {
+        let replaced = self.wake_policy.replaced_sleepers();
+        self.sleep.lacks_searchers(replaced, few)
+    }
+
+    /// Wakes or starts that thread.
+    #[cold]
+    pub(in crate::thread) fn wake_another(self: &Arc<Self>, few: usize) {
+        if !self.is_foreign() && self.sleep.recruit_another(few) == Recruited::Missing {
+            self.start(Need::Runner);
         }
     }
 

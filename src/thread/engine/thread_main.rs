@@ -105,11 +105,9 @@ impl Worker {
         }
     }
 
-    /// Stops being a searcher; the last one looks whether there is more work.
+    /// Stops being a searcher, and looks whether there is work for more.
     fn found(&self) {
-        if self.registry().sleep.found() {
-            self.registry().recheck();
-        }
+        self.registry().found(self.registry().sleep.found());
     }
 }
 

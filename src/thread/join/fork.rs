@@ -39,11 +39,14 @@ impl Worker {
     /// Offers the second half of a join, and wakes a thread for it, if there is one to wake.
     #[inline]
     fn push_job(&self, job: JobRef) {
-        self.owned.local.jobs.push(job);
-        match self.registry().sleep.need_after_offer() {
+        let (registry, jobs) = (self.registry(), &self.owned.local.jobs);
+        jobs.push(job);
+        match registry.sleep.need_after_offer() {
+            // As many threads may be on their way as there are halves on offer.
+            None if registry.lacks_searchers(jobs.len()) => registry.wake_another(jobs.len()),
             None => {}
-            Some(Need::Runner) if self.registry().takers() == 0 => {}
-            Some(need) => self.registry().wake_or_start(need),
+            Some(Need::Runner) if registry.takers() == 0 => {}
+            Some(need) => registry.wake_or_start(need),
         }
     }
 

@@ -294,6 +294,22 @@ impl SleepState {
         self.recruit_if(|now| self.need(now) == Some(Need::Runner))
     }
 
+    /// Whether one thread more should be woken although some search: more sleep than the
+    /// `replaced` ones, and fewer than `few` search. No wake-up is lost without it, but a wide pool
+    /// would wake up one thread after the other.
+    #[inline]
+    pub(in crate::thread) fn lacks_searchers(&self, replaced: usize, few: usize) -> bool {
+        let counts = self.counts();
+        let busy = counts.running().saturating_add(replaced);
+        busy < self.target(counts) && counts.searching() < few
+    }
+
+    /// Wakes a thread if that is so.
+    #[cold]
+    pub(in crate::thread) fn recruit_another(&self, few: usize) -> Recruited {
+        self.recruit_if(|now| now.running() < self.target(now) && now.searching() < few)
+    }
+
     /// Like [`recruit`](Self::recruit), if `needed` is true of the counts.
     pub(super) fn recruit_if(&self, needed: impl Fn(ThreadCounts) -> bool) -> Recruited {
         let mut asleep = self.asleep.lock();
@@ -344,13 +360,13 @@ impl SleepState {
         true
     }
 
-    /// A searcher found work. True: it was the last searcher, and must look for more work, and
-    /// recruit if there is some.
-    pub(in crate::thread) fn found(&self) -> bool {
+    /// A searcher found work. Returns how many others search: if none does, it must look for more
+    /// work, and recruit if there is some.
+    pub(in crate::thread) fn found(&self) -> usize {
         let before = ThreadCounts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
         // Between the subtraction and the look: step 3.
         fence(Ordering::SeqCst);
-        before.searching() == 1
+        before.searching() - 1
     }
 
     /// A runner (and searcher, if `searching`) found nothing and goes to sleep. True: it must look
@@ -421,7 +437,7 @@ mod tests {
     #[test]
     fn both_workers_of_two_search_after_a_job_and_one_otherwise() {
         let sleep = SleepState::new(2, Arc::new(ProcessWaiters::new()));
-        assert!(!sleep.found() && sleep.found(), "both searched");
+        assert_eq!([sleep.found(), sleep.found()], [1, 0], "both searched");
         assert!(sleep.search(false) && !sleep.search(false));
         assert!(sleep.search(true) && !sleep.search(true));
     }
