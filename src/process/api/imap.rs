@@ -232,6 +232,42 @@ where
         more?.checked_add(self.taken - self.given)
     }
 
+    /// The next result, if it has come. `None`: it has not come yet, or no more comes. It takes
+    /// items from the input as [`next`](Iterator::next) does, and waits for nothing else.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let mut squares = procs.imap(0..100, |n: u64| n * n);
+    /// let mut results = 0;
+    /// while let Some(first) = squares.next() {
+    ///     first?;
+    ///     results += 1;
+    ///     while let Some(more) = squares.try_next() {
+    ///         more?; // a batch: what has come besides
+    ///         results += 1;
+    ///     }
+    /// }
+    /// assert_eq!(results, 100);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the input did, and all results before that have been returned.
+    pub fn try_next(&mut self) -> Option<Result<R, TaskError>> {
+        self.answer_now().flatten().map(|(_, result)| result)
+    }
+
+    /// What a poll that waits for nothing returns.
+    fn answer_now(&mut self) -> Option<Option<Answer<R>>> {
+        match self.poll_answer(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        }
+    }
+
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
         if self.over {
             return Poll::Ready(None);
@@ -404,7 +440,7 @@ where
 
     fn next_answer(&mut self) -> Option<Answer<R>> {
         // Results that have arrived are returned without touching the parker.
-        if let Poll::Ready(answer) = self.poll_answer(&mut Context::from_waker(Waker::noop())) {
+        if let Some(answer) = self.answer_now() {
             return answer;
         }
         match block_on(poll_fn(|cx| self.poll_answer(cx))) {
@@ -500,6 +536,13 @@ impl<I: Iterator, R> Indexed<Imap<I, R>> {
     /// The same as a [`Stream`]: see [`Imap::stream`].
     pub fn stream(self) -> Indexed<ImapStream<I, R>> {
         Indexed(ImapStream(self.0))
+    }
+}
+
+impl<I: Iterator<Item: Portable>, R: Portable> Indexed<Imap<I, R>> {
+    /// The next result, if it has come; see [`Imap::try_next`].
+    pub fn try_next(&mut self) -> Option<(usize, Result<R, TaskError>)> {
+        self.0.answer_now().flatten()
     }
 }
 

@@ -86,6 +86,8 @@ pub(crate) struct Journal {
     /// Where the record of this session is, and where the next record goes.
     session: u64,
     end: u64,
+    /// The file's position is its end.
+    is_at_end: bool,
     /// How often to sync, and when the next sync is due.
     synced: Option<(Duration, Instant)>,
 }
@@ -116,6 +118,7 @@ impl Journal {
             path: path.to_owned(),
             session: 0,
             end,
+            is_at_end: false,
             synced: synced.map(|pause| (pause, now)),
         };
         let mut out = Vec::new();
@@ -146,12 +149,15 @@ impl Journal {
 
     /// Writes whole records. After an error the file has none of them.
     pub(crate) fn append(&mut self, records: &[u8]) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.end))?;
+        if !std::mem::replace(&mut self.is_at_end, false) {
+            self.file.seek(SeekFrom::Start(self.end))?;
+        }
         if let Err(error) = self.file.write_all(records) {
             // (If that fails, too, the next program cuts it.)
             let _ = self.file.set_len(self.end);
             return Err(error);
         }
+        self.is_at_end = true;
         self.end += records.len() as u64;
         if let Some((pause, due)) = &mut self.synced {
             let now = Instant::now();
@@ -203,6 +209,7 @@ impl Journal {
         match place.at {
             At::Record { offset, length } => {
                 let mut bytes = vec![0; length];
+                self.is_at_end = false;
                 self.file.seek(SeekFrom::Start(offset))?;
                 self.file.read_exact(&mut bytes)?;
                 Ok(match parse(&bytes) {

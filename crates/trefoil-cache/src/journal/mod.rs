@@ -1,9 +1,12 @@
 //! Maps that continue where their program stopped.
 //!
 //! - `record` is the format of the file, `file` opens, scans, locks and extends it.
-//! - `run` looks items up, runs those that are missing, and records their results as they come.
+//! - `items` looks items up and records results, `burst` runs those that are missing, `run` is the
+//!   whole.
 
+mod burst;
 mod file;
+mod items;
 mod record;
 mod run;
 
@@ -15,13 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trefoil::process::{Portable, ProcessCall};
-use trefoil::{Executor, Task, TaskError};
+use trefoil::{Executor, TaskError};
 
 use crate::cache::cached::OnExecutor;
 use crate::cache::{Hook, Trouble, Version};
+use burst::{Burst, Tasks};
+use items::Missing;
 use record::Header;
 pub use run::Resumed;
-use run::Run;
 
 /// Adds `journal` to the calls of a process pool.
 ///
@@ -47,8 +51,7 @@ pub trait JournaledCall: Sized {
 
 impl<A: Portable, R: Portable> JournaledCall for ProcessCall<'_, A, R> {
     fn journal(self, path: impl AsRef<Path>) -> Journaled<Self> {
-        let at_once = 2 * self.num_workers();
-        Journaled::new(self, path, at_once)
+        Journaled::new(self, path)
     }
 }
 
@@ -69,7 +72,7 @@ impl<A: Portable, R: Portable> JournaledCall for ProcessCall<'_, A, R> {
 pub trait JournaledExecutor: Executor {
     /// This executor, with calls whose results are recorded in the file `path`: see [`Journaled`].
     fn journal(&self, path: impl AsRef<Path>) -> Journaled<OnExecutor<'_, Self>> {
-        Journaled::new(OnExecutor(self), path, 2 * self.width())
+        Journaled::new(OnExecutor(self), path)
     }
 }
 
@@ -109,12 +112,12 @@ pub(crate) struct Settings {
     version: String,
     synced: Option<Duration>,
     blame_after: Option<u32>,
-    at_once: usize,
+    at_once: Option<usize>,
     hook: Option<Arc<Hook>>,
 }
 
 impl<X> Journaled<X> {
-    fn new(on: X, path: impl AsRef<Path>, at_once: usize) -> Self {
+    fn new(on: X, path: impl AsRef<Path>) -> Self {
         Self {
             on,
             settings: Settings {
@@ -123,7 +126,7 @@ impl<X> Journaled<X> {
                 version: String::new(),
                 synced: None,
                 blame_after: None,
-                at_once,
+                at_once: None,
                 hook: None,
             },
         }
@@ -159,10 +162,11 @@ impl<X> Journaled<X> {
         self
     }
 
-    /// How many items are under way at first; more, while they come back within milliseconds.
-    /// Default: twice the executor's width.
+    /// How many items are under way at first; more, while they come back within milliseconds. In
+    /// the calls of a process pool it is the [buffer](trefoil::process::Imap::buffer), which keeps
+    /// its size. Default: twice the executor's width, and what `imap` has.
     pub fn at_once(mut self, items: usize) -> Self {
-        self.settings.at_once = items.max(1);
+        self.settings.at_once = Some(items.max(1));
         self
     }
 
@@ -193,7 +197,7 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
     /// # Panics
     /// If the iterator does.
     pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, JournalError> {
-        run::map(&self.settings, items, |item| self.on.spawn(item))
+        run::map(&self.settings, items, self.begin())
     }
 
     /// The result of each item, in their order, errors included.
@@ -207,7 +211,7 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
         &self,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<Result<R, JournalError>>, JournalError> {
-        run::map_each(&self.settings, items, |item| self.on.spawn(item))
+        run::map_each(&self.settings, items, self.begin())
     }
 
     /// The results of an iterator's items, which are taken as room becomes free, in their order.
@@ -218,12 +222,18 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
         &self,
         items: I,
     ) -> Result<Resumed<'_, I::IntoIter, R>, JournalError> {
-        let spawn = Box::new(|item| self.on.spawn(item));
-        Ok(Resumed(Run::begin(
-            &self.settings,
-            items.into_iter(),
-            spawn,
-        )?))
+        run::imap(&self.settings, items.into_iter(), self.begin())
+    }
+
+    fn begin<'a, I: Iterator<Item = A>>(&'a self) -> Box<Begin<'a, I, R>> {
+        Box::new(|missing| {
+            let results = self.on.imap_unordered(missing);
+            let results = match self.settings.at_once {
+                Some(items) => results.buffer(items),
+                None => results,
+            };
+            Burst::Calls(results.with_index())
+        })
     }
 }
 
@@ -242,7 +252,7 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
         items: impl IntoIterator<Item = A>,
         f: fn(A) -> R,
     ) -> Result<Vec<R>, JournalError> {
-        run::map(&self.settings, items, |item| self.on.0.submit(item, f))
+        run::map(&self.settings, items, self.begin(f))
     }
 
     /// The result of each item, in their order, errors included.
@@ -257,7 +267,7 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
         items: impl IntoIterator<Item = A>,
         f: fn(A) -> R,
     ) -> Result<Vec<Result<R, JournalError>>, JournalError> {
-        run::map_each(&self.settings, items, |item| self.on.0.submit(item, f))
+        run::map_each(&self.settings, items, self.begin(f))
     }
 
     /// The results of an iterator's items, which are taken as room becomes free, in their order.
@@ -269,17 +279,24 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
         items: I,
         f: fn(I::Item) -> R,
     ) -> Result<Resumed<'_, I::IntoIter, R>, JournalError> {
-        let spawn = Box::new(move |item| self.on.0.submit(item, f));
-        Ok(Resumed(Run::begin(
-            &self.settings,
-            items.into_iter(),
-            spawn,
-        )?))
+        run::imap(&self.settings, items.into_iter(), self.begin(f))
+    }
+
+    fn begin<'a, I: Iterator<Item: Portable>, R: Portable>(
+        &'a self,
+        f: fn(I::Item) -> R,
+    ) -> Box<Begin<'a, I, R>> {
+        let executor = self.on.0;
+        let at_once = self.settings.at_once.unwrap_or(2 * executor.width());
+        Box::new(move |missing| {
+            let spawn = move |item| executor.submit(item, f);
+            Burst::Tasks(Tasks::new(missing, spawn, at_once))
+        })
     }
 }
 
-/// Starts one item.
-type Spawn<'a, A, R> = dyn Fn(A) -> Task<R> + 'a;
+/// Begins a burst.
+type Begin<'a, I, R> = dyn Fn(Missing<'a, I, R>) -> Burst<'a, Missing<'a, I, R>, R> + 'a;
 
 impl Settings {
     fn header<A, R>(&self) -> Header {
