@@ -133,7 +133,8 @@ enum Tag {
     Variant,
 }
 
-/// How many parts that take no bytes, such as `()`, a value may have; a part whose own description
+/// How many parts that take no bytes, such as `()`, a value may have, unless its reader's [`Limit`]
+/// allows more ([`most_empty`](Limit::most_empty)); a part whose own description
 /// has several bytes counts as many. Nothing else bounds their number, and a few bytes could claim
 /// billions.
 pub const MOST_EMPTY: usize = 1 << 20;
@@ -305,8 +306,8 @@ pub enum Error {
     /// It nests too deeply ([`Limit`]).
     #[error("it nests too deeply")]
     TooDeep,
-    /// It has more than [`MOST_EMPTY`] parts that take no bytes.
-    #[error("it has more than {MOST_EMPTY} parts that take no bytes")]
+    /// It has more parts that take no bytes than the [`Limit`] allows: [`MOST_EMPTY`] by default.
+    #[error("it has too many parts that take no bytes: {MOST_EMPTY} may be read")]
     TooMany,
     /// The bytes end too soon, or are no encoding of such a value; or a flavor's error.
     #[error(transparent)]

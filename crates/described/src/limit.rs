@@ -1,8 +1,8 @@
-//! How deeply values may nest.
+//! How deeply values may nest, and how much of them may be empty.
 
-use crate::Error;
+use crate::{Error, MOST_EMPTY};
 
-/// Limits how deeply a value may nest.
+/// Limits how deeply a value may nest, and how many empty parts it may have.
 ///
 /// A value is written and read recursively, and the value or the bytes decide how deeply. Each
 /// level asks [`check`](Self::check), so that a value that would need more stack than there is
@@ -13,6 +13,12 @@ pub trait Limit {
     /// # Errors
     /// If not, an error such as [`Error::TooDeep`], which ends the writing or reading.
     fn check(&mut self) -> Result<(), Error>;
+
+    /// How many parts that take no bytes a value may have that is read, counted as [`MOST_EMPTY`]
+    /// is, which is the default. A reader that trusts its bytes may allow more.
+    fn most_empty(&self) -> usize {
+        MOST_EMPTY
+    }
 
     /// A byte string of the data was read without being asked for as one: serde may keep `bytes`,
     /// and look at them several times, as it does for the variants of an untagged enum. For a

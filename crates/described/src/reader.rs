@@ -11,7 +11,7 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::{Error, FEW, Limit, MOST_EMPTY, MUST, NAMES, Tag, is_built_in};
+use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -107,7 +107,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
             names: Vec::new(),
             is_exact: true,
             gets: 0,
-            empty_left: MOST_EMPTY,
+            empty_left: limit.most_empty(),
             limit,
         }
     }
