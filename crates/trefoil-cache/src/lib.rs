@@ -7,6 +7,7 @@ mod cache;
 mod digest;
 mod journal;
 mod key;
+mod regular;
 mod value;
 
 pub use cache::cached::{Cached, CachedCall, CachedExecutor, OnExecutor, Runs};

@@ -7,9 +7,15 @@
 //! The hash is that of a key: it covers the names and types of all parts. After decoding it is
 //! compared with that of the decoded value. So a result whose type has changed under its name since
 //! it was written is never returned, even where the bytes can be read as the new type.
+//!
+//! A value may have any number of parts that take no bytes, such as `()`. What is decoded here has
+//! passed a check, so no damage makes a number of them up; and who may write to the file may put
+//! any result there.
 
 use std::io;
 
+use postcard::de_flavors::Slice;
+use postcard_described::{Encoded, Error, Limit, StackLimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,9 +33,25 @@ pub(crate) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> io::Result<(
 /// The value, if these bytes are one of this type.
 pub(crate) fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (hash, encoded) = bytes.split_at_checked(HASH)?;
-    let value = postcard_described::from_slice(encoded).ok()?;
+    let encoded = Encoded::split(encoded)?;
+    let open = || Slice::new(encoded.data());
+    let limit = || Nested(StackLimit::default());
+    let value = encoded.read(open, limit).ok()?;
     let Key(now) = key_of(&value).ok()?;
     (now[..HASH] == *hash).then_some(value)
+}
+
+/// Limits only how deeply values nest.
+struct Nested(StackLimit);
+
+impl Limit for Nested {
+    fn check(&mut self) -> Result<(), Error> {
+        self.0.check()
+    }
+
+    fn most_empty(&self) -> usize {
+        usize::MAX
+    }
 }
 
 #[cfg(test)]

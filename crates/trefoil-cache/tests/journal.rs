@@ -2,14 +2,18 @@
 //!
 //! The program is run again as a child that is killed: so `main` must be ours.
 
+use std::cell::Cell;
 use std::fs;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use trefoil::{Bulk, Inline, ProcessPool, TaskError, ThreadPool};
+use serde::{Deserialize, Serialize};
+use trefoil::{Bulk, Inline, ProcessPool, Shutdown, TaskError, ThreadPool};
 use trefoil_cache::{JournalError, JournaledCall, JournaledExecutor};
 
 /// The path of one test's journal, removed at its end.
@@ -222,6 +226,180 @@ fn errors_are_not_recorded() {
         call().journal(&place.0).map(0..6),
         Err(JournalError::Task(_))
     ));
+}
+
+/// Results that have no bytes, as many results and as parts of one.
+fn units_come_back() {
+    let count = match std::env::var_os("TREFOIL_FULL") {
+        Some(_) => 3_000_000,
+        None => 50_000,
+    };
+    let place = Place::new("units");
+    let journal = Inline.journal(&place.0);
+    assert_eq!(
+        journal.map(0..count, |_: u64| ()).unwrap().len(),
+        count as usize
+    );
+    assert_eq!(journal.recorded().unwrap(), count as usize);
+    let again = journal.map(0..count, |_: u64| -> () { panic!("again") });
+    assert_eq!(again.unwrap().len(), count as usize);
+    let place = Place::new("parts");
+    let journal = Inline.journal(&place.0);
+    let parts = |n: usize| vec![(); n];
+    journal.map([3_000_000], parts).unwrap();
+    let again = journal.map([3_000_000], |_: usize| -> Vec<()> { panic!("again") });
+    assert_eq!(again.unwrap()[0].len(), 3_000_000);
+}
+
+/// A call of a process pool is one job, whatever is recorded: its context is sent once to each
+/// worker.
+fn a_context_travels_once() {
+    /// Notes in a file when it is decoded, which is in workers.
+    #[derive(Serialize, Deserialize)]
+    #[serde(from = "PathBuf", into = "PathBuf")]
+    struct Noted(PathBuf);
+    impl From<PathBuf> for Noted {
+        fn from(path: PathBuf) -> Self {
+            let mut options = fs::OpenOptions::new();
+            let file = options.append(true).create(true).open(&path);
+            file.unwrap().write_all(b".").unwrap();
+            Self(path)
+        }
+    }
+    impl From<Noted> for PathBuf {
+        fn from(noted: Noted) -> Self {
+            noted.0
+        }
+    }
+    impl Clone for Noted {
+        fn clone(&self) -> Self {
+            Self(self.0.clone())
+        }
+    }
+    let (place, notes) = (Place::new("context"), Place::new("notes"));
+    let procs = ProcessPool::with_workers(2).unwrap();
+    let noted = Noted(notes.0.clone());
+    let call = || {
+        procs.call_with(&noted, |noted: &Noted, n: u64| {
+            noted.0.is_file().then_some(n)
+        })
+    };
+    let all = call().journal(&place.0).map(0..2_000).unwrap();
+    assert!(all.iter().zip(0..).all(|(result, n)| *result == Some(n)));
+    let decoded = fs::metadata(&notes.0).unwrap().len();
+    assert!((1..=2).contains(&decoded), "{decoded}");
+    let more: Vec<_> = call().journal(&place.0).imap(0..2_500).unwrap().collect();
+    assert_eq!(more.len(), 2_500);
+    let decoded = fs::metadata(&notes.0).unwrap().len();
+    assert!((2..=4).contains(&decoded), "{decoded}");
+}
+
+/// Items are taken no further ahead than a buffer, recorded ones not at all, and results are in the
+/// file before the caller sees them.
+fn calls_are_lazy_and_recorded_first() {
+    let place = Place::new("lazy");
+    let procs = ProcessPool::with_workers(2).unwrap();
+    let call = procs.call(|n: u64| n * 2).journal(&place.0);
+    let taken = Cell::new(0);
+    let items = || (0..).inspect(|n| taken.set(n + 1));
+    let mut results = call.imap(items()).unwrap();
+    assert_eq!(taken.get(), 0);
+    for n in 0..100 {
+        assert_eq!(results.next().unwrap().unwrap(), n * 2);
+        let recorded = call.recorded().unwrap() as u64;
+        assert!(recorded > n, "{recorded} at {n}");
+        assert!(taken.get() < n + 1_000, "{} at {n}", taken.get());
+    }
+    drop(results);
+    assert!(procs.call(|n: u64| n).spawn(7).join().is_ok(), "it goes on");
+    let mut results = call.imap(items()).unwrap();
+    for n in 0..100 {
+        assert_eq!(results.next().unwrap().unwrap(), n * 2);
+        assert_eq!(taken.get(), n + 1);
+    }
+    drop(results);
+    let call = call.at_once(3);
+    let mut results = call.imap(items()).unwrap();
+    assert_eq!(results.by_ref().nth(5_000).unwrap().unwrap(), 10_000);
+    assert!(taken.get() <= 5_004, "{}", taken.get());
+}
+
+/// The first item is slower than as many as may wait for the caller.
+fn one_slow_item_holds_up_a_bounded_number() {
+    fn slow((n, path): (u64, PathBuf)) -> u64 {
+        while n == 0 && !path.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        n
+    }
+    let (place, go) = (Place::new("slow"), Place::new("go"));
+    let procs = ProcessPool::with_workers(2).unwrap();
+    let call = procs.call(slow).journal(&place.0);
+    let taken = Cell::new(0);
+    let items = (0..40_000).inspect(|n| {
+        taken.set(n + 1);
+        if *n == 16_000 {
+            fs::write(&go.0, "").unwrap();
+        }
+        assert!(*n < 17_000 || go.0.exists());
+    });
+    let items = items.map(|n| (n, go.0.clone()));
+    let all: Vec<u64> = call.imap(items).unwrap().map(Result::unwrap).collect();
+    assert!(all.into_iter().eq(0..40_000));
+}
+
+fn a_pool_that_has_ended_records_nothing() {
+    let place = Place::new("ended");
+    let procs = ProcessPool::with_workers(1).unwrap();
+    let call = procs.call(|n: u64| n).journal(&place.0);
+    call.map(0..3).unwrap();
+    procs.shutdown(Shutdown::Wait);
+    assert_eq!(call.map(0..3).unwrap(), [0, 1, 2], "it is recorded");
+    let each = call.map_each(0..10).unwrap();
+    assert_eq!(each.len(), 10);
+    assert!(each[..3].iter().all(Result::is_ok));
+    assert!(
+        each[3..]
+            .iter()
+            .all(|result| matches!(result, Err(JournalError::Task(_))))
+    );
+    assert!(matches!(
+        call.map(0..4),
+        Err(JournalError::Task(TaskError::Closed))
+    ));
+    assert_eq!(
+        call.imap(0..)
+            .unwrap()
+            .take(20)
+            .filter(Result::is_err)
+            .count(),
+        17
+    );
+}
+
+fn a_panic_of_the_input_loses_nothing() {
+    let place = Place::new("input");
+    let procs = ProcessPool::with_workers(2).unwrap();
+    let call = procs.call(|n: u64| n).journal(&place.0);
+    let items = || (0..100).inspect(|n| assert!(*n < 50, "no more"));
+    let panic = catch_unwind(AssertUnwindSafe(|| call.imap(items()).unwrap().count()));
+    let message = panic.unwrap_err();
+    assert_eq!(message.downcast_ref::<&str>(), Some(&"no more"));
+    assert_eq!(call.recorded().unwrap(), 50);
+}
+
+/// A journal's path that is something else is an error, and nothing waits for it.
+#[cfg(unix)]
+fn no_file_is_no_journal() {
+    let place = Place::new("fifo");
+    let made = Command::new("mkfifo").arg(&place.0).status();
+    assert!(made.unwrap().success());
+    let journal = Inline.journal(&place.0);
+    let error = journal.map(0..3, |n: u64| n).unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+    assert!(matches!(journal.recorded(), Err(JournalError::File { .. })));
+    let zero = Inline.journal("/dev/zero").map(0..3, |n: u64| n);
+    assert!(matches!(zero, Err(JournalError::File { .. })));
 }
 
 fn large_results_are_beside_it() {
@@ -467,20 +645,35 @@ fn every_moment_of_death() {
     assert!(file.len() < 2_000 * 64 + 10_000, "{}", file.len());
 }
 
+/// Ends the program, which is this process or the one whose worker this is.
+fn poison(n: u64) -> u64 {
+    if n == 37 && std::env::args().any(|argument| argument == "dies") {
+        std::process::abort();
+    }
+    #[cfg(unix)]
+    if n == 37 {
+        let program = std::os::unix::process::parent_id().to_string();
+        let kill = Command::new("kill").args(["-9", &program]).status();
+        assert!(kill.unwrap().success());
+        std::thread::sleep(Duration::from_secs(60));
+    }
+    n
+}
+
 /// The child of `a_poisonous_item_is_blamed`.
-fn child_dies(path: &Path) {
-    let poison = |n: u64| {
-        if n == 37 {
-            std::process::abort();
+fn child_dies(path: &Path, in_workers: bool) {
+    let each = match in_workers {
+        true => {
+            let procs = ProcessPool::with_workers(2).unwrap();
+            let call = procs.call(poison).journal(path).blame_after(3);
+            call.map_each(0..100).unwrap()
         }
-        n
+        false => {
+            let pool = ThreadPool::with_threads(2);
+            let journal = pool.journal(path).blame_after(3);
+            journal.map_each(0..100, poison).unwrap()
+        }
     };
-    let pool = ThreadPool::with_threads(2);
-    let each = pool
-        .journal(path)
-        .blame_after(3)
-        .map_each(0..100, poison)
-        .unwrap();
     let blamed: Vec<usize> = each
         .iter()
         .filter_map(|result| match result {
@@ -494,16 +687,19 @@ fn child_dies(path: &Path) {
 }
 
 fn a_poisonous_item_is_blamed() {
-    let place = Place::new("poison");
-    for _ in 0..3 {
-        let death = again("dies", &place.0)
-            .stderr(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(!death.status.success());
+    for what in ["dies", "dies of workers"] {
+        if cfg!(windows) && what != "dies" {
+            continue; // there is no `kill`
+        }
+        let place = Place::new("poison");
+        for _ in 0..3 {
+            let mut death = again(what, &place.0);
+            let death = death.stderr(Stdio::null()).output().unwrap();
+            assert!(!death.status.success());
+        }
+        let end = again(what, &place.0).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&end.stdout), "complete\n", "{what}");
     }
-    let end = again("dies", &place.0).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&end.stdout), "complete\n");
 }
 
 fn main() {
@@ -515,7 +711,7 @@ fn main() {
         match &**what {
             "maps" => child_maps(Path::new(path)),
             "syncs" => child_syncs(Path::new(path)),
-            _ => child_dies(Path::new(path)),
+            what => child_dies(Path::new(path), what == "dies of workers"),
         }
         return;
     }
@@ -539,6 +735,17 @@ fn main() {
         ("journals_in_journals", journals_in_journals_may_be_cut),
         ("errors_are_not_recorded", errors_are_not_recorded),
         ("large_results_are_beside_it", large_results_are_beside_it),
+        ("units_come_back", units_come_back),
+        ("a_context_travels_once", a_context_travels_once),
+        ("calls_are_lazy", calls_are_lazy_and_recorded_first),
+        ("one_slow_item", one_slow_item_holds_up_a_bounded_number),
+        (
+            "a_pool_that_has_ended",
+            a_pool_that_has_ended_records_nothing,
+        ),
+        ("a_panic_of_the_input", a_panic_of_the_input_loses_nothing),
+        #[cfg(unix)]
+        ("no_file", no_file_is_no_journal),
         ("one_writer", one_writer),
         #[cfg(target_os = "linux")]
         (

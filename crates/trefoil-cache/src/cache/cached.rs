@@ -150,6 +150,7 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
         stops: bool,
     ) -> Result<Vec<Result<R, TaskError>>, CacheError> {
         let kept = &self.function.results;
+        let stored = kept.stored();
         let mut results = Vec::new();
         let mut missing: Vec<Missing<A>> = Vec::new();
         let mut places: HashMap<Key, usize> = HashMap::new();
@@ -181,7 +182,7 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
             match turn {
                 Turn::Wait(other) => others.push((item, other)),
                 Turn::Compute => own.push((item, None)),
-                Turn::Lead(leading) => match kept.arrived(&item.key) {
+                Turn::Lead(leading) => match kept.arrived(&item.key, stored) {
                     Some(result) => fill(&mut results, &item.indices, Ok(result)),
                     None => own.push((item, Some(leading))),
                 },

@@ -21,6 +21,7 @@ use super::outcome::is_err;
 use super::store::{Store, Whole};
 use super::version::Version;
 use crate::key::{Key, KeyError, hash_of, key_of};
+use crate::regular;
 use crate::value::{decode, encode};
 
 type KeyOf<A> = dyn Fn(&A) -> Result<Key, KeyError> + Send + Sync;
@@ -184,7 +185,7 @@ where
 
     /// The result, if the cache has it.
     pub(crate) fn load(&self, key: &Key) -> Option<R> {
-        let result = self.arrived(key);
+        let result = self.find(key);
         let counts = &self.store.counts;
         let count = match result {
             Some(_) => &counts.hits,
@@ -199,8 +200,24 @@ where
         self.store.flights.turn(self.mark(key), is_queued)
     }
 
-    /// The result, if it has come after a [`load`](Self::load) that counted as a miss.
-    pub(crate) fn arrived(&self, key: &Key) -> Option<R> {
+    /// How many results this cache has stored, for [`arrived`](Self::arrived).
+    pub(crate) fn stored(&self) -> u64 {
+        // Acquire: pairs with Release in `Store::write`.
+        self.store.counts.stored.load(Ordering::Acquire)
+    }
+
+    /// The result, if it has come after a [`load`](Self::load) that counted as a miss. `stored` is
+    /// from before that. Whoever leads now has seen the number of every leader before, so if it is
+    /// the same, none of them has stored anything since. (What another program stores meanwhile is
+    /// computed twice.)
+    pub(crate) fn arrived(&self, key: &Key, stored: u64) -> Option<R> {
+        match self.stored() == stored {
+            true => None,
+            false => self.find(key),
+        }
+    }
+
+    fn find(&self, key: &Key) -> Option<R> {
         let found = self.read(key);
         let found = found.filter(|found| self.is_valid(&found.meta))?;
         decode(found.result())
@@ -247,7 +264,7 @@ where
     fn explain(&self, arg: &A) -> Result<Explanation, CacheError> {
         let key = self.key(arg)?;
         let path = self.path(&key);
-        let is_there = path.exists();
+        let is_there = fs::symlink_metadata(&path).is_ok();
         if let Some(found) = self.read(&key) {
             return Ok(match decode::<R>(found.result()) {
                 _ if !self.is_valid(&found.meta) => Explanation::NotValid(found.meta),
@@ -267,7 +284,8 @@ where
                 continue;
             }
             let about = self.folder.join(generation).join("about");
-            let about = fs::read_to_string(about).unwrap_or_default();
+            let about = regular::read(&about).map(|(bytes, _)| bytes);
+            let about = String::from_utf8(about.unwrap_or_default()).unwrap_or_default();
             let of = |name: &str| {
                 let line = about.lines().find_map(|line| line.strip_prefix(name));
                 line.unwrap_or("unknown").to_owned()
@@ -532,6 +550,7 @@ where
     {
         let key = self.results.key(arg)?;
         let compute = || self.results.compute(&key, || (self.f)(arg.clone()));
+        let stored = self.results.stored();
         if let Some(result) = self.results.load(&key) {
             return Ok(Answer::Hit(result));
         }
@@ -540,7 +559,7 @@ where
         }
         match self.results.turn(&key, false) {
             Turn::Compute => Ok(Answer::Computed(compute())),
-            Turn::Lead(_leading) => Ok(match self.results.arrived(&key) {
+            Turn::Lead(_leading) => Ok(match self.results.arrived(&key, stored) {
                 Some(result) => Answer::Hit(result),
                 None => Answer::Computed(leading(compute)),
             }),
@@ -611,6 +630,7 @@ where
     {
         let key = self.results.key(arg)?;
         loop {
+            let stored = self.results.stored();
             if let Some(result) = self.results.load(&key) {
                 return Ok(Answer::Hit(result));
             }
@@ -619,7 +639,7 @@ where
                     return Ok(Answer::Computed(self.compute(&key, arg.clone()).await));
                 }
                 Turn::Lead(_leading) => {
-                    if let Some(result) = self.results.arrived(&key) {
+                    if let Some(result) = self.results.arrived(&key, stored) {
                         return Ok(Answer::Hit(result));
                     }
                     return Ok(Answer::Computed(self.compute(&key, arg.clone()).await));

@@ -22,7 +22,7 @@
 
 use std::fs::{self, DirEntry, File};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,7 @@ use super::flight::Flights;
 use super::limit::Limit;
 use super::{Stats, Trouble};
 use crate::key::Key;
+use crate::regular;
 
 /// How exact the time of the last use is.
 const STAMP: Duration = Duration::from_secs(3600);
@@ -99,7 +100,7 @@ struct Sweep {
 pub(crate) struct Counts {
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
-    stored: AtomicU64,
+    pub(crate) stored: AtomicU64,
     failed: AtomicU64,
     damaged: AtomicU64,
     evicted: AtomicU64,
@@ -183,13 +184,7 @@ impl Store {
     }
 
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let file = File::open(path)?;
-        let about = file.metadata()?;
-        let mut bytes = Vec::new();
-        let length = usize::try_from(about.len()).unwrap_or(usize::MAX);
-        let no_memory = |_| io::Error::from(ErrorKind::OutOfMemory);
-        bytes.try_reserve_exact(length).map_err(no_memory)?;
-        (&file).take(length as u64).read_to_end(&mut bytes)?;
+        let (bytes, about) = regular::read(path)?;
         if lock(&self.limits).bytes.is_some() {
             let used = about.modified()?;
             let now = SystemTime::now();
@@ -215,7 +210,8 @@ impl Store {
         };
         match written {
             Ok(()) => {
-                self.counts.stored.fetch_add(1, Ordering::Relaxed);
+                // Release: see `Results::arrived`.
+                self.counts.stored.fetch_add(1, Ordering::Release);
                 self.is_reported.store(false, Ordering::Relaxed);
             }
             Err(error) => self.fail(path, error),
@@ -243,10 +239,9 @@ impl Store {
             // The folder is not there yet, or another program is just clearing the cache.
             fs::create_dir_all(folder)?;
             if let Some(generation) = folder.parent() {
-                let file = generation.join("about");
-                if !file.exists() {
-                    let _ = fs::write(file, about()); // without it, a miss is explained less well
-                }
+                // (It may be there. Without it, a miss is explained less well.)
+                let _ = File::create_new(generation.join("about"))
+                    .and_then(|mut file| file.write_all(about().as_bytes()));
             }
         }
         self.write_once(folder, path, bytes)

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::JournalError;
 use super::record::{FIRST, Header, Item, Parsed, Record, has_record, parse, push};
+use crate::regular;
 
 /// Results of more bytes are in files of their own.
 const LARGE: usize = 1 << 20;
@@ -105,7 +106,7 @@ impl Journal {
         };
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(failed)?;
+        let (mut file, _) = regular::open(path, options).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(path.to_owned())),
@@ -219,8 +220,8 @@ impl Journal {
             }
             At::Beside(hash) => {
                 let path = folder(&self.path).join(index.to_string());
-                match fs::read(path) {
-                    Ok(bytes) => Ok((crate::digest::hash(&bytes) == hash).then_some(bytes)),
+                match regular::read(&path) {
+                    Ok((bytes, _)) => Ok((crate::digest::hash(&bytes) == hash).then_some(bytes)),
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(error),
                 }
@@ -259,8 +260,8 @@ fn folder(path: &Path) -> PathBuf {
 
 /// How many results the file has.
 pub(crate) fn count(path: &Path) -> Result<usize, JournalError> {
-    match File::open(path) {
-        Ok(mut file) => match scan(&mut file, path) {
+    match regular::open(path, File::options().read(true)) {
+        Ok((mut file, _)) => match scan(&mut file, path) {
             // (On Windows, what another program has locked cannot be read.)
             Err(JournalError::File { path, source }) if is_locked(&source) => {
                 Err(JournalError::InUse(path))
