@@ -1,17 +1,20 @@
 //! What caching and recording cost, and joblib's `Memory` for comparison.
 //!
 //! ```text
-//! cargo bench -p trefoil-cache                                # with joblib, if TREFOIL_PYTHON has it
+//! cargo bench -p trefoil-cache                        # with joblib, if TREFOIL_PYTHON has it
+//! cargo bench -p trefoil-cache -- --entries 1000000   # only this: hits and misses among so many
 //! ```
 //!
-//! Each figure is the median of five rounds; what is compared takes turns.
+//! Each figure is the median of five rounds; what is compared takes turns. On Linux, what a journal
+//! costs is also measured in processor time and in system calls, which other programs hardly
+//! change. (For the latter, strace must be there.)
 
 use std::fs;
 use std::hint::black_box;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trefoil::{Bulk, Inline, ProcessPool, ThreadPool};
 use trefoil_cache::{Cache, JournaledCall, JournaledExecutor};
@@ -62,10 +65,166 @@ fn rounds_of_a_millisecond() -> u64 {
     1_000_000 * 1_000_000 / quickest.as_nanos().max(1) as u64
 }
 
+fn pause(n: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(1));
+    n
+}
+
+/// The processor time in ns that the threads of these processes have used, or 0 if the system does
+/// not have these books.
+fn processor_time(processes: &[u32]) -> u64 {
+    let tasks = processes
+        .iter()
+        .filter_map(|process| fs::read_dir(format!("/proc/{process}/task")).ok());
+    let books = tasks.flatten().flatten().filter_map(|task| {
+        let books = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        books.split(' ').next()?.parse::<u64>().ok()
+    });
+    books.sum()
+}
+
+/// How much processor time `with` takes more than `without`, in µs for each of `count` items.
+fn more_time(processes: &[u32], count: u64, without: impl Fn(), with: impl Fn()) -> f64 {
+    let time = |work: &dyn Fn()| {
+        let begin = processor_time(processes);
+        work();
+        (processor_time(processes) - begin) as f64
+    };
+    median(|_| {
+        let less = time(&without);
+        (time(&with) - less) / 1e3 / count as f64
+    })
+}
+
+/// What a journal adds to items of 1 ms. They sleep, so that there is nothing else to see.
+fn print_cost_of_a_journal(pool: &ThreadPool, procs: &ProcessPool, journal: &Path) {
+    let own = [std::process::id()];
+    let all = [&own[..], &procs.worker_pids()].concat();
+    let clear = || _ = fs::remove_file(journal);
+    let threads = more_time(
+        &own,
+        500,
+        || _ = pool.map(0..500, pause),
+        || {
+            clear();
+            _ = pool.journal(journal).map(0..500, pause).expect("results");
+        },
+    );
+    let call = procs.call(pause);
+    let workers = more_time(
+        &all,
+        500,
+        || _ = call.imap(0..500).count(),
+        || {
+            clear();
+            let call = procs.call(pause).journal(journal);
+            _ = call.imap(0..500).expect("a journal").count();
+        },
+    );
+    println!(
+        "processor time of a journal, in µs {threads:8.1}      (goal: 30, 3 % of items of 1 ms; \
+         calls in workers: {workers:.1})"
+    );
+}
+
+/// The number of system calls that this program makes with these arguments; `None` without strace.
+fn system_calls(arguments: &[&str]) -> Option<f64> {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-c"]).arg(std::env::current_exe().ok()?);
+    let end = strace.args(arguments).output().ok()?;
+    let text = String::from_utf8_lossy(&end.stderr).into_owned();
+    let total = text.lines().find(|line| line.ends_with(" total"))?;
+    total.split_whitespace().nth(3)?.parse().ok()
+}
+
+/// System calls for each miss, hit, and item of a map with a journal.
+fn print_system_calls(folder: &Path) -> Option<()> {
+    let folder = folder.join("counted").to_str()?.to_owned();
+    let count = |what: &str, number: &str| {
+        let _ = fs::remove_dir_all(&folder);
+        system_calls(&["--counted", what, &folder, number])
+    };
+    let each = |what: &str| Some((count(what, "1000")? - count(what, "0")?) / 1e3);
+    let (miss, hit) = (each("misses")?, each("hits")?);
+    println!("system calls of a miss             {miss:8.1}      (a hit: {hit:.1})");
+    let journal = each("recorded")? - each("plain")?;
+    println!(
+        "system calls of a recorded item    {journal:8.1}      (items of 1 ms; more than without)"
+    );
+    Some(())
+}
+
+/// What [`print_system_calls`] counts.
+fn counted(what: &str, folder: &Path, number: u64) {
+    if what == "misses" || what == "hits" {
+        let cache = Cache::open(folder).expect("a folder");
+        let double = cache.function("double", 1, |n: u64| n * 2);
+        // (By then, all folders are there.)
+        (0..3_000).for_each(|n| _ = double.call(&n).expect("a result"));
+        let first = if what == "hits" { 0 } else { 3_000 };
+        (first..first + number).for_each(|n| _ = double.call(&n).expect("a result"));
+        return;
+    }
+    let pool = ThreadPool::with_threads(2);
+    _ = match what {
+        "plain" => pool.map(0..number, pause),
+        _ => pool.journal(folder).map(0..number, pause).expect("results"),
+    };
+    let _ = fs::remove_file(folder);
+}
+
+/// Hits and misses among more and more entries of 100 bytes.
+fn print_entries(folder: &Path, most: u64) {
+    let cache = Cache::open(folder).expect("a folder");
+    let small = cache.function("small", 1, |n: u64| [n; 12]);
+    let time = |n: u64| {
+        let begin = Instant::now();
+        let answer = small.call(&n).expect("a result");
+        (begin.elapsed().as_secs_f64() * 1e6, answer.is_hit())
+    };
+    let text = |mut all: Vec<f64>| {
+        let mean = all.iter().sum::<f64>() / all.len() as f64;
+        all.sort_by(f64::total_cmp);
+        let at = |part: f64| all[(all.len() as f64 * part) as usize];
+        format!(
+            "median {:5.1}, 99 % below {:6.1}, mean {mean:5.1}",
+            at(0.5),
+            at(0.99)
+        )
+    };
+    println!("entries, in µs");
+    let (mut count, mut goal, mut random) = (0, 1_000, 1u64);
+    while count < most {
+        goal = (goal * 10).min(most);
+        let misses: Vec<f64> = (count..goal).map(|n| time(n).0).collect();
+        count = goal;
+        let hits = (0..10_000).map(|_| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let (time, is_hit) = time((random >> 33) % count);
+            assert!(is_hit);
+            time
+        });
+        println!("{count:9}   hits: {}", text(hits.collect()));
+        println!("          misses: {}", text(misses));
+    }
+}
+
 fn main() {
     trefoil::init();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(|argument| &**argument).collect();
+    if let ["--counted", what, folder, number] = arguments[..] {
+        return counted(what, Path::new(folder), number.parse().expect("a number"));
+    }
     let folder: PathBuf =
         std::env::temp_dir().join(format!("trefoil-bench-{}", std::process::id()));
+    if let ["--entries", most, ..] = arguments[..] {
+        print_entries(&folder, most.parse().expect("how many entries"));
+        let _ = fs::remove_dir_all(folder);
+        return;
+    }
     let cache = Cache::open(&folder).expect("a folder");
     let double = cache.function("double", 1, |n: u64| n * 2);
     let misses = median(|round| {
@@ -150,8 +309,20 @@ fn main() {
         let count = call.imap(0..100_000).expect("a journal").count();
         count as f64 / begin.elapsed().as_secs_f64()
     });
-    println!("the same, of a process pool's imap {calls:8.0}");
+    println!("the same, of a process pool's imap {calls:8.0}      (goal: 200,000)");
+    let calls = median(|_| {
+        let _ = fs::remove_file(&journal);
+        let begin = Instant::now();
+        let call = procs.call(|n: u64| n).journal(&journal);
+        let count = call.map(0..100_000).expect("results").len();
+        count as f64 / begin.elapsed().as_secs_f64()
+    });
+    println!("the same, of its map               {calls:8.0}      (goal: 200,000)");
+    print_cost_of_a_journal(&pool, &procs, &journal);
     drop(procs);
+    if print_system_calls(&folder).is_none() {
+        println!("system calls: strace does not work here");
+    }
     let _ = fs::remove_file(&journal);
     let map = pool.journal(&journal).map(0..200_000, |n: u64| n);
     drop(map.expect("results"));

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -675,6 +676,70 @@ fn many_threads_and_one_that_clears() {
         }
     });
     assert_eq!(cache.stats().failed, 0);
+}
+
+/// What is in an entry's place and no file is a miss, which is reported, and waits for nothing.
+#[cfg(unix)]
+#[test]
+fn no_file_in_the_place_of_an_entry() {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    static REPORTS: AtomicUsize = AtomicUsize::new(0);
+    fn check() {
+        let folder = Folder::new("no-file");
+        let cache = folder.open().on_trouble(|_| {
+            REPORTS.fetch_add(1, Ordering::Relaxed);
+        });
+        let function = cache.function("double", 1, double);
+        function.call(&1).unwrap();
+        let path = function.entry(&1).unwrap().unwrap().path().to_owned();
+        let makes: [(&str, fn(&Path)); 4] = [
+            ("a FIFO", |path| {
+                let made = Command::new("mkfifo").arg(path).status();
+                assert!(made.unwrap().success());
+            }),
+            ("a device", |path| symlink("/dev/zero", path).unwrap()),
+            ("a link to itself", |path| symlink(path, path).unwrap()),
+            ("a folder", |path| fs::create_dir(path).unwrap()),
+        ];
+        for (count, (what, make)) in makes.iter().enumerate() {
+            fs::remove_file(&path).unwrap();
+            make(&path);
+            let why = function.explain(&1).unwrap();
+            assert!(matches!(why, Explanation::Damaged(_)), "{what}: {why}");
+            assert_eq!(function.call(&1).unwrap(), Answer::Computed(2), "{what}");
+            assert_eq!(Inline.cached(&function).map([1, 1]).unwrap(), [2, 2]);
+            let reports = REPORTS.load(Ordering::Relaxed);
+            assert_eq!(reports, count + 1, "{what} is reported once");
+            // All but a folder have been replaced.
+            let is_replaced = path.symlink_metadata().unwrap().is_file();
+            assert_eq!(is_replaced, *what != "a folder", "{what}");
+            assert_eq!(function.call(&1).unwrap().is_hit(), is_replaced, "{what}");
+        }
+        let about = path.ancestors().nth(2).unwrap().join("about");
+        fs::remove_file(&about).unwrap();
+        assert!(
+            Command::new("mkfifo")
+                .arg(&about)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let other = cache.function("double", 2, double);
+        other.call(&2).unwrap();
+        let why = other.explain(&1).unwrap();
+        assert!(matches!(why, Explanation::OtherVersion(_)), "{why}");
+    }
+    let (done, ended) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        check();
+        done.send(()).unwrap();
+    });
+    if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(60)) {
+        panic!("something was waited for");
+    }
+    thread.join().unwrap();
 }
 
 /// No link is followed when something is written or removed.
