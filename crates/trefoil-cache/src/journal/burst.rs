@@ -19,7 +19,7 @@ const MOST: usize = 1 << 14;
 const QUICK: Duration = Duration::from_millis(2);
 
 pub(super) enum Burst<'a, I: Iterator, R: Send + 'static> {
-    Calls(Indexed<Imap<I, R>>),
+    Calls(Box<Indexed<Imap<I, R>>>),
     Tasks(Tasks<'a, I, R>),
 }
 

@@ -232,7 +232,7 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
                 Some(items) => results.buffer(items),
                 None => results,
             };
-            Burst::Calls(results.with_index())
+            Burst::Calls(Box::new(results.with_index()))
         })
     }
 }
