@@ -694,7 +694,8 @@ fn no_file_in_the_place_of_an_entry() {
         let function = cache.function("double", 1, double);
         function.call(&1).unwrap();
         let path = function.entry(&1).unwrap().unwrap().path().to_owned();
-        let makes: [(&str, fn(&Path)); 4] = [
+        type Make = fn(&Path);
+        let makes: [(&str, Make); 4] = [
             ("a FIFO", |path| {
                 let made = Command::new("mkfifo").arg(path).status();
                 assert!(made.unwrap().success());
@@ -732,14 +733,15 @@ fn no_file_in_the_place_of_an_entry() {
         assert!(matches!(why, Explanation::OtherVersion(_)), "{why}");
     }
     let (done, ended) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().name("checks".to_owned());
+    let thread = thread.spawn(move || {
         check();
         done.send(()).unwrap();
     });
     if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(60)) {
         panic!("something was waited for");
     }
-    thread.join().unwrap();
+    thread.unwrap().join().unwrap();
 }
 
 /// No link is followed when something is written or removed.
