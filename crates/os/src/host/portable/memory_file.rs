@@ -54,6 +54,12 @@ pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFile> 
     create(name, length)
 }
 
+/// A memory file of `length` bytes, all zero, whose size does not change, and which can be
+/// [sealed](seal) later.
+pub(crate) fn create_sealable(name: &str, length: usize) -> io::Result<OwnedFile> {
+    create(name, length)
+}
+
 /// A memory file of `length` bytes, all zero, for which the disk has reserved room.
 pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFile> {
     fits(&std::env::temp_dir(), length)?;
