@@ -124,7 +124,7 @@ pub use executor::{AnyExecutor, Executor, Inline};
 #[doc(inline)]
 pub use process::root::{
     Actor, Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
-    ProcessStats, Remote, Shared, SharedAtomics, WorkerStdout, init,
+    ProcessStats, RangeMut, Remote, Shared, SharedAtomics, SharedMut, WorkerStdout, init,
 };
 #[doc(inline)]
 pub use task::root::{

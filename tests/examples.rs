@@ -457,6 +457,16 @@ their last digits: [*]
 }
 
 #[test]
+fn shared_mut() {
+    let out = run("shared_mut");
+    let head = "899 of 900 rows are drawn\nrow 450 has its old pixels: 0\n";
+    let image = out.strip_prefix(head).unwrap_or_else(|| panic!("{out}"));
+    let image: Vec<&str> = image.lines().collect();
+    assert_eq!(image.len(), 20, "{out}");
+    assert_eq!(image[10].matches('#').count(), 42, "{out}");
+}
+
+#[test]
 fn process_monitor() {
     shows(
         "process_monitor",

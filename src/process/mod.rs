@@ -38,6 +38,7 @@
 //! | limit memory, catch output, replace workers now and then | [`ProcessPoolBuilder`] |
 //! | run one function in a process of its own | [`Process`] |
 //! | send large arrays of numbers | [`Bulk`]: copied at the speed of memory; [`Shared`]: mapped, not copied |
+//! | let workers write an array in place | [`SharedMut`] |
 //! | count together | [`SharedAtomics`] |
 //! | let no more than *n* workers at a time do something | [`permits`](ProcessPool::permits) |
 //! | let processes talk while they run | [`channel`](channel()) |
@@ -160,7 +161,9 @@ pub(crate) mod root {
     pub use super::parent::settings::WorkerStdout;
     pub use super::sched::stats::ProcessStats;
     pub use super::value::bulk::Bulk;
+    pub use super::value::range_mut::RangeMut;
     pub use super::value::shared::{Shared, SharedAtomics};
+    pub use super::value::shared_mut::SharedMut;
 }
 #[doc(hidden)]
 pub use root::*;

@@ -50,6 +50,8 @@ mod remote;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod shared;
+#[cfg(target_os = "linux")] // its descriptors and mappings
+mod shared_mut;
 #[cfg(unix)] // elsewhere there is none
 mod shared_ring;
 mod speed;
@@ -119,6 +121,8 @@ fn main() {
         one_faults::TESTS,
         remote::TESTS,
         shared::TESTS,
+        #[cfg(target_os = "linux")]
+        shared_mut::TESTS,
         #[cfg(unix)]
         shared_ring::TESTS,
         chaos::TESTS,

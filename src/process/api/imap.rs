@@ -156,7 +156,7 @@ where
             id,
             items: Some(items),
             panicked: None,
-            chunk: shared.path.chunk(),
+            chunk: shared.path.chunk().for_one(options.hedge.is_none()),
             taken: 0,
             given: 0,
             ordered,

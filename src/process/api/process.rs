@@ -301,7 +301,7 @@ impl ProcessBuilder {
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
         let mut settings = self.pool.settings()?;
-        let chunk = Chunk::new(settings.plain).sending_ahead();
+        let chunk = Chunk::new(settings.plain).sending_ahead().for_one(true);
         let call = encode(&mut arg, code_of(f), chunk, Ok(None)).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.one_process = Some(own.name.clone());

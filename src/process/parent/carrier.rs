@@ -246,7 +246,7 @@ impl CallerPath {
             Self::Pages(buffer) => Chunk::lending(buffer),
             Self::Stream => Chunk::new(true),
         };
-        chunk.sending_ahead()
+        chunk.sending_ahead().for_one(true)
     }
 
     /// An empty chunk for a context, which stays with the workers.

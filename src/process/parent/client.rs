@@ -111,7 +111,7 @@ impl PoolState {
         let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
         if self.mailbox.push([submit]).is_ok()
-            && let Err(panic) = self.feed(id, items, options.chunk, || task.is_finished())
+            && let Err(panic) = self.feed(id, items, options, || task.is_finished())
         {
             task.cancel();
             panic.resume_unwind();
@@ -135,7 +135,7 @@ impl PoolState {
         &self,
         id: u64,
         items: impl IntoIterator<Item = A>,
-        frame: Option<usize>,
+        options: &CallOptions,
         over: impl Fn() -> bool,
     ) -> Result<(), panic::Panic> {
         let mut base = 0;
@@ -150,7 +150,8 @@ impl PoolState {
             })]);
             base = next;
         };
-        let mut chunk = self.path.chunk();
+        let mut chunk = self.path.chunk().for_one(options.hedge.is_none());
+        let frame = options.chunk;
         // The first chunks are small, so that the workers can begin soon. (The later ones are small
         // enough to be still in the cache when they are sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };

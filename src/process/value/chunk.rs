@@ -63,6 +63,12 @@ impl Chunk {
         self
     }
 
+    /// Whether each of its items goes to one worker at a time.
+    pub(crate) fn for_one(mut self, is_for_one: bool) -> Self {
+        self.encoding.get_or_insert_default().for_one = is_for_one;
+        self
+    }
+
     /// A chunk that lends nothing. If it `is_plain`, for plain workers, its items have only
     /// attachments that can be copied.
     pub(crate) fn new(is_plain: bool) -> Self {

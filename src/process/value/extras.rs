@@ -25,6 +25,8 @@ pub(crate) struct Encoding {
     /// The address and length of the bytes that may be left out, and the type of their numbers.
     pub(super) offer: Option<(usize, usize, u8)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
+    /// Each value goes to one process at a time, so it may contain what only one may have.
+    pub(crate) for_one: bool,
     /// The call can wait for attachments that do not exist yet.
     pub(crate) waits: bool,
     /// The attachments that it waits for.
@@ -106,9 +108,10 @@ pub(super) fn is_worth_it(bytes: &[u8]) -> bool {
 /// The message for a descriptor that was to travel to or from a plain worker.
 pub(crate) const PLAIN: &str = if CARRIES {
     "this pool's workers are plain (`plain_workers`), or on other machines: only bytes can be sent to \
-     them, and neither `SharedAtomics` nor the end of a channel can be copied; return results \
-     instead, and send read-only data as `Shared`"
+     them, and neither `SharedAtomics` nor a range of a `SharedMut` nor the end of a channel can be \
+     copied; return results instead, and send read-only data as `Shared`"
 } else {
     "on this system all workers are plain (see `plain_workers`): only bytes can be sent to them, and \
-     `SharedAtomics` cannot be copied; return results instead, and send read-only data as `Shared`"
+     `SharedAtomics` and ranges of a `SharedMut` cannot be copied; return results instead, and \
+     send read-only data as `Shared`"
 };

@@ -5,8 +5,8 @@
 //! copied. What does not fit into bytes goes with them (`extras`, `scope`): descriptors
 //! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
 //! (`copies`), and which a worker keeps (`sent_memory`, `kept_mappings`); and large arrays of
-//! numbers (`bulk`), which are lent (`shared_buffer`). `array_id` numbers arrays for other
-//! serializers.
+//! numbers (`bulk`), which are lent (`shared_buffer`). Ranges of an array (`shared_mut`) travel as
+//! places in its memory (`range_mut`, `round`). `array_id` numbers arrays for other serializers.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
@@ -65,11 +65,14 @@ pub(super) mod permit_words;
 #[cfg(not(loom))] // shared memory has the standard library's atomics
 pub(super) mod permits;
 pub(super) mod portable;
+pub(super) mod range_mut;
 pub(super) mod raw_plain;
 pub(super) mod reason;
 mod refused;
+mod round;
 pub(super) mod scope;
 pub(super) mod sent_memory;
 pub(super) mod shared;
 pub(super) mod shared_buffer;
+pub(super) mod shared_mut;
 mod vector;

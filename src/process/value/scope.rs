@@ -139,6 +139,18 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     attached.unwrap_or_else(|| Err(NO_CALL.to_owned()))
 }
 
+/// The same, for a value that only one process may have at a time.
+pub(crate) fn attach_for_one(attachment: &Arc<Attachment>) -> Result<u64, String> {
+    match with_encoding(|own| own.for_one) {
+        Some(false) => Err(reason::set(
+            "a `RangeMut` belongs to one item of a call: it cannot be sent in a context, in an \
+             initializer's argument or in a result, nor by a call with `hedge`, which may run an item \
+             twice at the same time",
+        )),
+        _ => attach(attachment),
+    }
+}
+
 // Not with `reason::set`, because this is not an error of a call.
 const NO_CALL: &str = "it can be serialized only in an argument or a result of a call to another \
     process";

@@ -139,6 +139,11 @@ pub struct Shared<T: Plain>(Storage<T>);
 as_slice!(Shared<T: Plain>);
 
 impl<T: Plain> Shared<T> {
+    /// What is in this memory.
+    pub(super) fn over(slice: MappedSlice<T>) -> Self {
+        Self(Storage::Shared(slice))
+    }
+
     /// The shared memory, if there is some.
     pub(crate) fn slice(&self) -> Option<MappedSlice<T>> {
         match &self.0 {
