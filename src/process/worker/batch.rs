@@ -15,23 +15,19 @@
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
 use std::any::Any;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustix::fd::AsFd;
-use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::call::{Calls, ItemTask};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
-use super::stream::{Stream, die, ends};
+use super::stream::{Stream, send};
 use crate::loom::{Mutex, thread};
 use crate::process::host::arena::Block;
 use crate::process::host::ledger::{Pages, ROOM};
-use crate::process::value::attachments;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::codec::encode_own;
 use crate::process::value::copies::CopySource;
@@ -42,8 +38,6 @@ use crate::process::value::shared_buffer::{Due, Lent, Place, SharedBuffer};
 use crate::process::wire::clock;
 use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
 use crate::sys::fork;
-use crate::sys::refused::{is_crowded, is_refusal, refused};
-use crate::sys::sockets::QUIET;
 use crate::sys::stdio;
 use crate::sys::ticks;
 use crate::task::panic::Panic;
@@ -62,9 +56,7 @@ pub(crate) const QUICK: u64 = 250;
 /// between the others: reading the clock would cost too much compared with such items.
 const SAMPLE: u64 = 1000;
 
-/// The pause before the next attempt to send, if the kernel has no memory or takes no descriptors;
-/// and the number of attempts if there are descriptors.
-const CROWDED: Duration = Duration::from_millis(2);
+/// How often to try to mark standard error.
 const ATTEMPTS: u32 = 1000;
 
 /// What a worker sends to its parent: the stream, and the records that wait to be sent.
@@ -306,45 +298,6 @@ fn value_head(own: &Encoding, length: usize) -> Vec<u8> {
     }
     head.extend(wire::value_head(length));
     head
-}
-
-/// Sends all of `bytes`, and `attachments` with the first of them. It waits as long as it takes,
-/// because the parent always reads. After an error nothing was sent: the kernel took no descriptors
-/// for too long.
-pub(crate) fn send(
-    stream: &Stream,
-    mut bytes: &[u8],
-    mut attachments: &[Arc<Attachment>],
-) -> Result<(), postcard::Error> {
-    let mut patience = ATTEMPTS;
-    while !bytes.is_empty() {
-        let sent = match attachments {
-            [] => stream.send(bytes),
-            _ => attachments::send(stream.as_fd(), &[IoSlice::new(bytes)], attachments, QUIET),
-        };
-        match sent {
-            Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),
-            Err(Errno::INTR) => {}
-            // No event reports when other processes have received their descriptors, or when the
-            // kernel has memory again, so this tries again after a pause. (If the parent ends
-            // meanwhile, the thread that watches the socket ends this process.)
-            Err(error) if is_crowded(error) => {
-                std::thread::sleep(CROWDED);
-                patience = patience.saturating_sub(1);
-                if patience == 0 && !attachments.is_empty() {
-                    reason::set(
-                        "too many descriptors are in transit between processes (RLIMIT_NOFILE), or \
-                         the system is out of memory",
-                    );
-                    return Err(postcard::Error::SerdeSerCustom);
-                }
-            }
-            Err(error) if is_refusal(error) => ends("answer", &refused("sendto")(error)),
-            // The parent is gone.
-            Err(_) => die(),
-        }
-    }
-    Ok(())
 }
 
 /// The state that a worker keeps from frame to frame.

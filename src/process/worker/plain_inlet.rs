@@ -27,10 +27,9 @@ use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
 
-use super::batch::send;
 use super::call::Canceller;
 use super::received::Received;
-use super::stream::{Stream, die};
+use super::stream::{Stream, die, send};
 use crate::loom::{Arc, Condvar, Mutex};
 use crate::process::wire::{Frame, Record};
 use crate::sys::refused::is_refusal;

@@ -6,15 +6,26 @@
 //!
 //! Tests: below; `crates/trefoil-machines/tests/ssh/`.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use crate::process::host::worker;
 use crate::process::host::worker::{end_all, is_socket};
-use crate::process::value::attachments::Arrivals;
+use crate::process::value::attachments;
+use crate::process::value::attachments::{Arrivals, Attachment};
+use crate::process::value::reason;
+use crate::sys::refused::{is_crowded, is_refusal, refused};
 use crate::sys::sockets::QUIET;
+
+/// The pause before the next attempt to send, if the kernel has no memory or takes no descriptors;
+/// and the number of attempts if there are descriptors.
+const CROWDED: Duration = Duration::from_millis(2);
+const ATTEMPTS: u32 = 1000;
 
 /// One direction of the stream.
 #[derive(Debug)]
@@ -70,6 +81,45 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// Sends all of `bytes`, and `attachments` with the first of them. It waits as long as it takes,
+/// because the parent always reads. After an error nothing was sent: the kernel took no descriptors
+/// for too long.
+pub(crate) fn send(
+    stream: &Stream,
+    mut bytes: &[u8],
+    mut attachments: &[Arc<Attachment>],
+) -> Result<(), postcard::Error> {
+    let mut patience = ATTEMPTS;
+    while !bytes.is_empty() {
+        let sent = match attachments {
+            [] => stream.send(bytes),
+            _ => attachments::send(stream.as_fd(), &[IoSlice::new(bytes)], attachments, QUIET),
+        };
+        match sent {
+            Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),
+            Err(Errno::INTR) => {}
+            // No event reports when other processes have received their descriptors, or when the
+            // kernel has memory again, so this tries again after a pause. (If the parent ends
+            // meanwhile, the thread that watches the socket ends this process.)
+            Err(error) if is_crowded(error) => {
+                std::thread::sleep(CROWDED);
+                patience = patience.saturating_sub(1);
+                if patience == 0 && !attachments.is_empty() {
+                    reason::set(
+                        "too many descriptors are in transit between processes (RLIMIT_NOFILE), or \
+                         the system is out of memory",
+                    );
+                    return Err(postcard::Error::SerdeSerCustom);
+                }
+            }
+            Err(error) if is_refusal(error) => ends("answer", &refused("sendto")(error)),
+            // The parent is gone.
+            Err(_) => die(),
+        }
+    }
+    Ok(())
 }
 
 /// Ends a process that should be a worker and cannot. It prints why to standard error, because the
