@@ -28,6 +28,13 @@ fn messages() -> Vec<Record<'static>> {
     vec![
         Record::Hello { copy: b"copy" },
         Record::Direct,
+        Record::Event(Event {
+            kind: 1,
+            at: (3, 300),
+            file: "a.rs",
+            text: "oh",
+            ..Event::default()
+        }),
         panic(Some(("a.rs".to_owned(), 1, 2))),
         panic(None),
         Record::Codec {
@@ -147,6 +154,7 @@ fn frames_come_out_as_they_went_in() {
             copy,
             memory,
             plain: true,
+            events: 3,
         },
         Frame::Recall {
             sequence: 300,

@@ -1,5 +1,5 @@
-//! Tasks as spans, and their failures and slow polls as events, for subscribers of the crate
-//! tracing.
+//! Tasks as spans, their failures and slow polls as events, and the events of worker processes, for
+//! subscribers of the crate tracing.
 //!
 //! With the feature `tracing`, a subscriber gets, if it wants them:
 //!
@@ -27,7 +27,55 @@
 //! If a subscriber panics when a span is entered, no task is lost: the code runs, or is dropped,
 //! and the panic is the task's failure.
 //!
-//! Cost: if no subscriber wants the span, a load and a branch for each spawn; if one does, an
+//! # Events of worker processes
+//!
+//! [`ProcessPoolBuilder::forward_events`](crate::ProcessPoolBuilder::forward_events) brings events
+//! and spans of worker processes to the parent's subscriber: that which is current where the pool
+//! is built. All have the target `trefoil::worker`, so a filter needs a directive for that target,
+//! or one for all. Spans are spans here, too, with the name `worker.span`; they end when they end
+//! in the worker, or with it.
+//!
+//! | field | |
+//! |---|---|
+//! | `worker.pid` | the worker's number, as in [`worker_pids`](crate::ProcessPool::worker_pids) |
+//! | `worker.function` | the call's [name](crate::ProcessCall::name), or else its function's type; `initializer` |
+//! | `worker.item` | the index of the item in a `map` or `imap` |
+//! | `worker.target`, `worker.file`, `worker.line` | where it was written |
+//! | `worker.fields` | its own fields, as text: `n=3 name="x"` |
+//! | `worker.span` | of a span: its name |
+//! | `worker.dropped` | of the event "events of a worker were dropped": how many |
+//!
+//! - *In order.* The events of an item arrive before its result, and before the error if its worker
+//!   dies. Each event is in the kernel when the macro returns, so a crash loses none; on other
+//!   machines, what the connection still holds.
+//! - *Without waiting.* If the subscriber is slower than the worker, events are dropped, and
+//!   counted. An event's message is cut after 2 KiB, its fields after 1 KiB.
+//! - *Only what is heard.* When a worker starts, it is given the most verbose level up to
+//!   which the subscriber listens to `trefoil::worker`. Its other events cost a load and a branch.
+//!   A subscriber or a filter that comes later counts for workers that start later.
+//! - *Records of the crate log* come, too, if the worker sends them to tracing:
+//!   `.initializer((), |()| tracing_log::LogTracer::init().unwrap())`.
+//! - A worker has one global subscriber, which is ours with this setting, so an initializer must
+//!   not install another. If `main` does so before [`init`](crate::init), the worker keeps that
+//!   one, and the parent gets an event that says so.
+//! - It works with every kind of worker: children of this process, plain ones, and those of a
+//!   [`launcher`](crate::ProcessPoolBuilder::launcher), on other machines too.
+//! - Calls that follow closely take longer: their results pass through the pool's driver thread.
+//!
+//! ```
+//! use tracing::Level;
+//! use trefoil::ProcessPool;
+//!
+//! # trefoil::init();
+//! let procs = ProcessPool::builder().workers(1).forward_events(Level::INFO).build()?;
+//! // INFO trefoil::worker: resized worker.pid=… worker.item=0 … worker.fields="width=640"
+//! procs.map([640, 800], |width: u32| tracing::info!(width, "resized"))?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Cost
+//!
+//! If no subscriber wants a task's span, a load and a branch for each spawn; if one does, an
 //! allocation for each task, plus the subscriber's work. Without the feature: nothing.
 //!
 //! ```
@@ -45,7 +93,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-// Checked by `adapters/tests/traced.rs`.
+// Checked by `adapters/tests/traced.rs` and `worker_events.rs`. The events of workers:
+// `process/worker/events.rs`, `process/job/worker_events.rs`.
 
 use ::tracing::{field, info, warn};
 

@@ -13,6 +13,8 @@ use super::entry;
 use super::machine_memory::machine_memory;
 use crate::process::host::handover::CARRIES;
 use crate::process::host::private_memory::Meter;
+#[cfg(feature = "tracing")]
+use crate::process::job::worker_events::EventListener;
 use crate::process::launch::Launcher;
 use crate::process::launch::thread_limits::share;
 use crate::process::parent::client;
@@ -52,6 +54,8 @@ pub struct ProcessPoolBuilder {
     /// A number that the user has set.
     threads_per_worker: Option<usize>,
     initializer: Option<Result<Initializer, TaskError>>,
+    #[cfg(feature = "tracing")]
+    forward_events: Option<tracing::Level>,
     /// How an actor's workers load its value.
     load: Option<Result<Initializer, TaskError>>,
     settings: Settings,
@@ -65,6 +69,8 @@ impl ProcessPoolBuilder {
             physical_cores: false,
             threads_per_worker: None,
             initializer: None,
+            #[cfg(feature = "tracing")]
+            forward_events: None,
             load: None,
             settings: Settings::new(),
         }
@@ -452,6 +458,36 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Forwards the workers' events and spans of the crate tracing, up to `level`, to the
+    /// subscriber that is current where the pool is [built](Self::build). Default: none is
+    /// forwarded.
+    ///
+    /// They have the target `trefoil::worker`, and fields for the worker, the call, the item and
+    /// the place: [`adapters::tracing`](crate::adapters::tracing#events-of-worker-processes) lists
+    /// them. The subscriber is asked when a worker starts whether it listens to that target, and up
+    /// to which level: what nobody listens to is not sent. It runs on the pool's driver thread and
+    /// must be short; a panic in it is contained.
+    ///
+    /// A worker never waits because of an event. If events come faster than the subscriber takes
+    /// them, some are dropped, and an event (`WARN`) has their number.
+    ///
+    /// ```
+    /// use tracing::Level;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// // A subscriber of your choice, e.g. tracing_subscriber::fmt().init(); then
+    /// let procs = ProcessPool::builder().workers(1).forward_events(Level::INFO).build()?;
+    /// procs.map(0..3, |n: u32| tracing::info!(n, "halfway"))?; // an event here
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "tracing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+    pub fn forward_events(mut self, level: tracing::Level) -> Self {
+        self.forward_events = Some(level);
+        self
+    }
+
     /// How long an item may still run after it was cancelled or timed out, before its worker is
     /// killed. Default: 20 ms.
     ///
@@ -532,6 +568,10 @@ impl ProcessPoolBuilder {
     pub(in crate::process) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
         settings.depth = entry::depth()?;
+        #[cfg(feature = "tracing")]
+        {
+            settings.events = self.forward_events.map(EventListener::new);
+        }
         // Errors that can be found without another machine come first.
         settings.asked.map(checked).transpose()?;
         settings.plain |= self.launcher.is_some();

@@ -24,6 +24,8 @@ pub(super) mod decoder;
 pub(super) mod hedge;
 pub(super) mod reading;
 pub(super) mod sink;
+#[cfg(feature = "tracing")]
+pub(super) mod worker_events;
 
 use std::any::{TypeId, type_name};
 use std::collections::{HashMap, VecDeque};
@@ -126,6 +128,15 @@ impl Work {
             numbered: false,
             options,
             place: None,
+        }
+    }
+
+    /// The call's name, or else its function's type.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn label(&self) -> std::borrow::Cow<'_, str> {
+        match (&self.options.name, self.types) {
+            (Some(name), _) => name.into(),
+            (None, (argument, result)) => format!("fn({argument}) -> {result}").into(),
         }
     }
 

@@ -51,6 +51,7 @@ use super::link::{Link, ReceiveOutcome, Records};
 use super::mailbox::{Mail, Mailbox};
 use super::settings::Settings;
 use super::worker_stderr::Forward;
+use super::worker_stdout::StdoutPipe;
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
 use crate::process::host::kernel_kills::KernelKills;
@@ -532,6 +533,9 @@ impl Driver {
             if let Some(output) = link.output.pipe.descriptor() {
                 add(EventSource::Output(index), output.clone(), PollFlags::IN);
             }
+            if let Some(events) = link.events.descriptor() {
+                add(EventSource::Output(index), events.clone(), PollFlags::IN);
+            }
             if let (Some(process), false) = (&link.child.process, link.has_outlived) {
                 add(EventSource::Process(index), process.clone(), PollFlags::IN);
             }
@@ -575,9 +579,7 @@ impl Driver {
             match source {
                 EventSource::Bell => self.shared.mailbox.bell.silence(),
                 EventSource::Output(index) => {
-                    if let Some(link) = &mut self.links[index] {
-                        link.output.drain();
-                    }
+                    self.drain(index);
                 }
                 EventSource::WorkerStderr(index) => {
                     if let Some(link) = &mut self.links[index] {
@@ -624,7 +626,8 @@ impl Driver {
             };
             match link.receive(&mut self.buffer) {
                 ReceiveOutcome::Some(count, known) => {
-                    link.output.drain(); // what an item has printed comes before its result
+                    // What an item has printed comes before its result; so do its events.
+                    self.drain(index);
                     let bytes = std::mem::take(&mut self.buffer);
                     // (The beginning may be known already, from the ledger.)
                     self.process_records(index, bytes.get(known..count).unwrap_or_default());
@@ -672,9 +675,28 @@ impl Driver {
         };
         let mut ahead = std::mem::take(&mut self.ahead);
         link.read_unsent(&mut ahead);
-        link.output.drain();
+        self.drain(index);
         self.process_records(index, &ahead);
         self.ahead = ahead;
+    }
+
+    /// Passes on what a worker has printed, if that is captured, and its events.
+    fn drain(&mut self, index: usize) {
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        link.output.drain();
+        if link.events.descriptor().is_none() {
+            return;
+        }
+        link.read_events();
+        let mut bytes = std::mem::take(&mut link.partial_event);
+        match self.sched.receive_events(index, &bytes, &mut link.extras) {
+            Ok(used) => drop(bytes.drain(..used)),
+            // (Something else of the program has written there.)
+            Err(wire::Broken) => link.events = StdoutPipe::new(None),
+        }
+        link.partial_event = bytes;
     }
 
     fn process_records(&mut self, index: usize, bytes: &[u8]) {

@@ -48,7 +48,7 @@ use super::child::Child;
 use super::settings::Settings;
 use super::startup_watch::StartupWatch;
 use super::worker_stderr::{self, Forward, WorkerStderr};
-use super::worker_stdout::Output;
+use super::worker_stdout::{Output, StdoutPipe};
 use crate::loom::atomic::{Ordering, fence};
 use crate::process::host::family::Family;
 use crate::process::host::gate::GATES;
@@ -68,6 +68,7 @@ use crate::process::value::shared_buffer::took;
 use crate::process::wire::Frame;
 use crate::sys::child::{self, Handle, Signal};
 use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
+use crate::sys::pipe_end::PipeEnd;
 use crate::sys::poll::poll;
 use crate::sys::refused::{is_crowded, is_gone, refused};
 #[cfg(test)]
@@ -131,6 +132,12 @@ pub(crate) struct Link {
     pub(crate) extras: Extras,
     pub(crate) stderr: WorkerStderr,
     pub(crate) output: Output,
+    /// Its events, unless they come with its records; and what was read of them and is not a whole
+    /// one yet.
+    pub(crate) events: StdoutPipe,
+    pub(crate) partial_event: Vec<u8>,
+    /// A subscriber listens to its events.
+    sends_events: bool,
     pub(crate) carrier: Carrier,
     /// The stream was shut down to end it.
     is_shut: bool,
@@ -212,6 +219,9 @@ impl Link {
             extras: Extras::new(carrier.view()),
             stderr,
             output,
+            events: StdoutPipe::new(None),
+            partial_event: Vec::new(),
+            sends_events: false,
             carrier,
             is_shut: false,
             abandon_at: None,
@@ -280,11 +290,13 @@ impl Link {
         settings: &Settings,
         lifeline: Option<&OwnedFile>,
     ) -> io::Result<()> {
+        let (events, pipe) = self.listen(settings)?;
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
             index: index as u64,
             memory: settings.memory.unwrap_or(0),
             plain: self.carrier.is_plain(),
+            events,
         };
         let frame = welcome.head(0);
         let is_local = || {
@@ -297,6 +309,7 @@ impl Link {
         let descriptors: Vec<_> = pages
             .chain(lifeline.map(|end| waitable(end.as_file())))
             .chain(any.iter().map(|(end, _)| waitable(end.as_file())))
+            .chain(pipe.iter().map(|end| waitable(end.as_file())))
             .collect();
         let parts = [IoSlice::new(&frame)];
         let sent = attachments::send(&self.child.socket, &parts, &descriptors, SEND);
@@ -318,6 +331,46 @@ impl Link {
                 Ok(())
             }
             Err(error) => Err(refused("sendmsg")(error)),
+        }
+    }
+
+    /// Determines the most verbose level of the events that the worker is to send, and makes the
+    /// pipe for them, if there is to be one: the worker's end.
+    fn listen(&mut self, settings: &Settings) -> io::Result<(u8, Option<io::PipeWriter>)> {
+        #[cfg(not(feature = "tracing"))]
+        let (level, _) = (0, settings);
+        #[cfg(feature = "tracing")]
+        let level = {
+            let listener = settings.events.as_ref();
+            let heard = listener
+                .map(|one| (one.level(), one))
+                .filter(|(level, _)| *level > 0);
+            self.extras.events = heard.map(|(_, one)| one.worker(self.child.pid));
+            heard.map_or(0, |(level, _)| level)
+        };
+        self.sends_events = level > 0;
+        if level == 0 || self.carrier.is_plain() {
+            return Ok((level, None));
+        }
+        let (ours, theirs) = io::pipe()?;
+        self.events = StdoutPipe::new(Some(PipeEnd::reader(ours)?));
+        Ok((level, Some(theirs)))
+    }
+
+    /// Whether user code runs when its records are read: a hook, or a subscriber.
+    pub(super) fn runs_hooks(&self) -> bool {
+        self.output.is_captured() || self.sends_events
+    }
+
+    /// Reads the events that are there, after `partial_event`. (A pipe holds 64 KiB.)
+    pub(super) fn read_events(&mut self) {
+        let mut buffer = [0; 8192];
+        for _ in 0..16 {
+            let count = self.events.read(&mut buffer);
+            self.partial_event.extend_from_slice(&buffer[..count]);
+            if count == 0 {
+                return;
+            }
         }
     }
 

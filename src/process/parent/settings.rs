@@ -11,6 +11,8 @@ use std::time::Duration;
 use super::child::Own;
 use super::worker_stdout::OutputHook;
 use crate::process::host::handover::CARRIES;
+#[cfg(feature = "tracing")]
+use crate::process::job::worker_events::EventListener;
 use crate::process::launch::Launcher;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::launch::raw_program::Program;
@@ -54,6 +56,9 @@ pub(crate) struct Settings {
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,
     pub(crate) unobserved: Option<Hook>,
+    /// Where the workers' events go.
+    #[cfg(feature = "tracing")]
+    pub(crate) events: Option<EventListener>,
     /// How many calls may wait to be sent to a worker.
     pub(crate) queue_limit: Option<usize>,
     pub(crate) policy: Policy,

@@ -25,9 +25,9 @@
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
-//! block another task's callback. If a worker's output is captured, the hook would run, so no
-//! caller polls then. A caller decodes its own result without the engine's lock (`readers`), and
-//! only if it waits without a limit.
+//! block another task's callback. If a worker's output is captured, or its events are forwarded,
+//! user code would run, so no caller polls then. A caller decodes its own result without the
+//! engine's lock (`readers`), and only if it waits without a limit.
 //!
 //! **Bounds.** Polling takes [`POLL_FOR`] at most, on both sides, after a call or an answer; an
 //! idle pool does not poll.
@@ -246,7 +246,7 @@ impl Driver {
         let _acting = ActingDriver::new();
         for index in 0..self.links.len() {
             let link = self.links[index].as_ref();
-            let more = link.is_some_and(|link| link.has_unsent() && !link.output.is_captured());
+            let more = link.is_some_and(|link| link.has_unsent() && !link.runs_hooks());
             if more && self.sched.only_ends(index) {
                 self.read_unsent(index);
             }
@@ -265,7 +265,7 @@ impl Driver {
     fn leave_to_caller(&self, id: u64) -> Option<(usize, Shut)> {
         let index = self.sched.sole(id).filter(|_| self.sched.is_one_call(id))?;
         let link = self.links[index].as_ref()?;
-        let is_fit = !link.at_end && !link.output.is_captured();
+        let is_fit = !link.at_end && !link.runs_hooks();
         let shut = is_fit.then(|| link.carrier.shut()).flatten()?;
         Some((index, shut))
     }
@@ -293,7 +293,7 @@ impl Driver {
         let link = self.links[index].as_ref()?;
         // Without a process descriptor that shows the worker's death, only the end of its output
         // does.
-        let watched = !link.output.is_captured() && link.child.process.is_some();
+        let watched = !link.runs_hooks() && link.child.process.is_some();
         match &link.carrier {
             Carrier::Pages(pages) if watched => Some((index, pages.ledger.clone(), link.known)),
             _ => None,

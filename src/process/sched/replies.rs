@@ -18,7 +18,7 @@ use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::value::codec::codec_error;
 use crate::process::value::extras::Decoding;
 use crate::process::value::scope;
-use crate::process::wire::{Broken, CodecOf, Record};
+use crate::process::wire::{Broken, CodecOf, Event, Record};
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, TaskError, WorkerExit};
 use crate::trace_log;
@@ -87,6 +87,7 @@ impl Sched {
                 Record::Taken => self.has_taken(worker),
                 Record::Serves { id, served } => self.serves(worker, id, served),
                 Record::Direct => extras.is_direct = true,
+                Record::Event(event) => self.event(worker, &event, extras),
                 Record::Retire => {
                     self.check_initialized(worker, now);
                     let state = &mut self.workers[worker].state;
@@ -98,6 +99,50 @@ impl Sched {
             }
             used += length;
         }
+    }
+
+    /// Takes the whole events at the front of `bytes`, from a worker's pipe for them, and returns
+    /// how many bytes these are.
+    pub(crate) fn receive_events(
+        &self,
+        worker: usize,
+        bytes: &[u8],
+        extras: &mut Extras,
+    ) -> Result<usize, Broken> {
+        let mut used = 0;
+        while let Some((record, length)) = Record::decode(&bytes[used..])? {
+            let Record::Event(event) = record else {
+                return Err(Broken);
+            };
+            self.event(worker, &event, extras);
+            used += length;
+        }
+        Ok(used)
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn event(&self, _: usize, _: &Event<'_>, _: &mut Extras) {}
+
+    /// Passes an event on, with the call that it belongs to.
+    #[cfg(feature = "tracing")]
+    fn event(&self, worker: usize, event: &Event<'_>, extras: &mut Extras) {
+        let Some(events) = &mut extras.events else {
+            return;
+        };
+        let (sequence, begun) = event.at;
+        let mut frames = self.workers[worker].frames.iter();
+        let frame = frames.find(|frame| frame.sequence == sequence);
+        let job = frame.and_then(|frame| Some((frame, self.jobs.get(&frame.job)?)));
+        let (function, item) = match (frame, job) {
+            (_, Some((frame, job))) => {
+                let at = frame.piece.first() + (begun as usize).saturating_sub(1);
+                let has_index = job.work.numbered || job.work.each;
+                (Some(job.work.label()), has_index.then_some(at))
+            }
+            (Some(frame), None) if frame.job == INITIALIZE => (Some("initializer".into()), None),
+            _ => (None, None),
+        };
+        events.pass_on(event, function.as_deref(), item);
     }
 
     /// A worker holds too much memory. If it has not begun an item yet, what its initializers keep

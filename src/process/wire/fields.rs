@@ -7,7 +7,7 @@
 use postcard::to_stdvec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{BatchHead, Broken, CodeRef, CodecOf, Frame, MOST_LENT, Record, ServedContext};
+use super::{BatchHead, Broken, CodeRef, CodecOf, Event, Frame, MOST_LENT, Record, ServedContext};
 use crate::process::host::handover;
 
 /// Reads what is at the front of `bytes`, and returns the rest.
@@ -55,7 +55,7 @@ macro_rules! kinds {
 }
 
 kinds! { Frame:
-    0 Welcome { copy, index, memory, plain },
+    0 Welcome { copy, index, memory, plain, events },
     1 Context { id } + bytes,
     2 Batch { batch, lent } + items,
     3 Recall { sequence, cancel },
@@ -84,18 +84,19 @@ kinds! { Record:
     10 Lent(arrays; MOST_LENT),
     11 Serves { id, served },
     12 Direct,
+    13 Event(event),
 }
 
 /// The fields of a type that is a field, in order.
 macro_rules! fields {
-    ($($name:ident { $($field:ident),+ })+) => { $(
-        impl Serialize for $name {
+    ($($name:ident $(<$de:lifetime>)? { $($field:ident),+ })+) => { $(
+        impl $(<$de>)? Serialize for $name $(<$de>)? {
             fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 ($(&self.$field,)+).serialize(to)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
+        impl<'de> Deserialize<'de> for $name $(<$de>)? {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 let ($($field,)+) = Deserialize::deserialize(from)?;
                 Ok(Self { $($field),+ })
@@ -107,6 +108,7 @@ macro_rules! fields {
 fields! {
     BatchHead { sequence, code, count, timed, brief, ends, context }
     CodeRef { trampoline, function }
+    Event<'de> { kind, at, dropped, span, parent, level, line, file, target, text, fields }
     ServedContext { place, hash }
 }
 

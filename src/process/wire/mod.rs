@@ -227,6 +227,8 @@ pub(crate) enum Frame<'a> {
         memory: u64,
         /// The worker gets nothing but this stream: no descriptors come with this frame.
         plain: bool,
+        /// The most verbose level of the events that it is to send, from 1 (errors) to 5; 0: none.
+        events: u8,
     },
     /// A context, for the items of later batches.
     Context {
@@ -362,6 +364,9 @@ pub(crate) enum Record<'a> {
     /// Before the hello of a plain worker that a launcher has started: the descriptor that came
     /// with the welcome has arrived, so nothing is between this end of the stream and the parent's.
     Direct,
+    /// Something for the parent's subscriber. From a worker that is not plain it comes through a
+    /// pipe of its own.
+    Event(Event<'a>),
 }
 
 impl<'a> Record<'a> {
@@ -384,6 +389,29 @@ impl<'a> Record<'a> {
         }
         Ok(Some((record, end)))
     }
+}
+
+/// A message for the parent's subscriber.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Event<'a> {
+    /// What it reports (`job::worker_events`).
+    pub(crate) kind: u8,
+    /// The batch that ran, and how many of its items had begun.
+    pub(crate) at: (u64, u64),
+    /// How many events were dropped since the last message.
+    pub(crate) dropped: u64,
+    /// The number of the span in question, and of the one around it or around the event; 0: none.
+    pub(crate) span: u64,
+    pub(crate) parent: u64,
+    /// From 1 (an error) to 5.
+    pub(crate) level: u8,
+    pub(crate) line: u32,
+    pub(crate) file: &'a str,
+    pub(crate) target: &'a str,
+    /// The message of an event, or the name of a span.
+    pub(crate) text: &'a str,
+    /// All other fields, as text.
+    pub(crate) fields: &'a str,
 }
 
 /// What could not be decoded or encoded in a worker.

@@ -380,6 +380,8 @@ impl<'a> Batch<'a> {
             self.state.outlet.flush();
         }
         self.begun += 1;
+        #[cfg(feature = "tracing")]
+        super::events::item_begins(self.head.sequence, self.begun);
         self.open = true;
         Some(argument)
     }

@@ -3,6 +3,7 @@
 //! `serve` is the main loop. `inlet` has its frames; in a plain worker one of two threads reads
 //! them (`plain_inlet`). `batch` runs the items of one frame and sends their results; `call`
 //! connects a running item with its cancellation; `context` keeps the contexts of `map_with`;
+//! `events` sends what the crate tracing reports;
 //! `memory` limits memory; `index` is the worker's place in its pool. `raw_call` turns functions
 //! into offsets within the program's image, and back. `stream` is the connection with the parent,
 //! `received` what has come on it.
@@ -10,6 +11,8 @@
 pub(super) mod batch;
 pub(super) mod call;
 pub(super) mod context;
+#[cfg(feature = "tracing")]
+mod events;
 pub(super) mod index;
 mod inlet;
 pub(super) mod memory;

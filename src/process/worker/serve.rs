@@ -159,15 +159,16 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         parents_end,
     });
     let copy = image().name().as_bytes();
-    let (limit, plain) = match inlet.begin().map_err(refused("recvmsg"))? {
+    let (limit, plain, _events) = match inlet.begin().map_err(refused("recvmsg"))? {
         Frame::Welcome {
             copy: parents_copy,
             index,
             memory,
             plain,
+            events,
         } if copy == parents_copy => {
             let _ = INDEX.set(index as usize);
-            (memory, plain)
+            (memory, plain, events)
         }
         _ => {
             return Err(io::Error::other(
@@ -179,11 +180,13 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     // A descriptor arrives only if nothing forwards what the parent sends. Then nothing forwards
     // what this process sends either, if that goes through the same stream.
     let is_direct = plain && is_one && inlet.received.arrivals.claim(&[0]).find(0).is_ok();
-    let (inlet, pages, calls) = match &whole {
+    let (inlet, pages, calls, _pipe) = match &whole {
         Some(whole) => plain_worker(inlet, output.try_clone()?, whole.clone())?,
         None => fast_worker(inlet)?,
     };
     panic::install_hook();
+    #[cfg(feature = "tracing")]
+    super::events::begin(_events, &output, _pipe, whole.as_ref())?;
     let mut outlet = Outlet::new(output, pages, whole);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     if is_direct {
@@ -203,9 +206,12 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     Ok((inlet, state))
 }
 
+/// What the two kinds of workers differ in; last, the pipe for events, if there is one.
+type Parts = (Inlet, Pages, Calls, Option<Arc<Attachment>>);
+
 /// Sets up the fast path, whose descriptors came with the first frame.
-fn fast_worker(mut inlet: FastInlet) -> io::Result<(Inlet, Pages, Calls)> {
-    let come = inlet.received.arrivals.claim(&[0, 1, 2]);
+fn fast_worker(mut inlet: FastInlet) -> io::Result<Parts> {
+    let come = inlet.received.arrivals.claim(&[0, 1, 2, 3]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
     std::mem::forget(lifeline?); // it must stay open, and nothing else (`host::lifeline`)
     let pages = Pages::map(&*memory?)?;
@@ -213,22 +219,18 @@ fn fast_worker(mut inlet: FastInlet) -> io::Result<(Inlet, Pages, Calls)> {
     let (calls, canceller) = calls((*pages).clone());
     let socket = inlet.received.source.stream.try_clone()?;
     watch(socket.into_descriptor(), bell?, canceller)?;
-    Ok((Inlet::Fast(inlet), pages, calls))
+    Ok((Inlet::Fast(inlet), pages, calls, come.find(3).ok()))
 }
 
 /// Sets up a plain worker, which answers on `output`.
-fn plain_worker(
-    inlet: FastInlet,
-    output: Stream,
-    whole: Arc<Mutex<()>>,
-) -> io::Result<(Inlet, Pages, Calls)> {
+fn plain_worker(inlet: FastInlet, output: Stream, whole: Arc<Mutex<()>>) -> io::Result<Parts> {
     let pages = Pages::own();
     let (calls, canceller) = calls((*pages).clone());
     let inlet = PlainInlet::new(inlet.received, canceller, output, whole);
     let inlet = Arc::new(inlet);
     let watched = inlet.clone();
     start_watcher(move || watched.watch())?;
-    Ok((Inlet::Plain(inlet, Vec::new()), pages, calls))
+    Ok((Inlet::Plain(inlet, Vec::new()), pages, calls, None))
 }
 
 fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
@@ -286,6 +288,8 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 }
                 let begun = batch.begun;
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
+                #[cfg(feature = "tracing")]
+                super::events::report_dropped();
                 let end = Record::End {
                     sequence,
                     begun,

@@ -1,0 +1,405 @@
+//! In the worker: sends events and spans of the crate tracing to the parent's subscriber (feature
+//! `tracing`).
+//!
+//! 1. If the welcome asks for events, [`begin`] makes [`Recorder`] the subscriber of this process,
+//!    before any item or initializer runs. If `main` has installed another one, the parent gets one
+//!    event that says so, and no others.
+//! 2. Each event, and each change of a span, is one record ([`Event`]) of less than 4 KiB,
+//!    so a pipe that does not block takes it at once or not at all. Then it is in the kernel, and a
+//!    crash of this process does not lose it. A plain worker writes to its stream, under the
+//!    stream's lock, if `poll` says that there is room.
+//! 3. What is not taken is dropped and counted. The next message has the count; there is one
+//!    between two frames, for which the worker waits a moment ([`report_dropped`]).
+//!
+//! The other half is `job/worker_events.rs`. Tests: `adapters/tests/worker_events.rs`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::{self, Write};
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::AsFd;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record as Values};
+use tracing::{Level, Metadata, Subscriber, subscriber};
+use tracing_core::span::Current;
+
+use super::stream::{Stream, send};
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::{Mutex, per_thread};
+use crate::process::host::worker::write;
+use crate::process::job::worker_events::{
+    EVENT, LEVELS, SPAN_BEGINS, SPAN_ENDS, SPAN_HAS_FIELDS, TARGET,
+};
+use crate::process::value::attachments::Attachment;
+use crate::process::wire::{Event, Record};
+use crate::sys::poll::poll;
+
+/// The longest parts of a record: together with numbers, less than 4 KiB, which a Linux pipe takes
+/// at once or not at all. (Only there are workers not plain.)
+const LONGEST_TEXT: usize = 2048;
+const LONGEST_FIELDS: usize = 1024;
+const LONGEST_PLACE: usize = 256;
+
+/// How long the worker waits between two frames until it can report that events were dropped.
+const REPORTS_FOR: Duration = Duration::from_secs(1);
+
+static SENDER: OnceLock<Sender> = OnceLock::new();
+
+per_thread! {
+    /// The spans that this thread is in, the innermost last.
+    static INSIDE: RefCell<Vec<u64>> = RefCell::new(Vec::new());
+}
+
+/// What carries the records.
+enum Way {
+    /// A pipe that does not block.
+    Pipe(Arc<Attachment>),
+    /// A plain worker's stream, and its lock.
+    Stream(Stream, Arc<Mutex<()>>),
+}
+
+impl Way {
+    /// Whether a record is taken without waiting, or becomes so within this time.
+    fn has_room(&self, within: Duration) -> bool {
+        let descriptor = match self {
+            Self::Pipe(pipe) => pipe.as_fd(),
+            Self::Stream(stream, _) => stream.as_fd(),
+        };
+        let limit = Timespec::try_from(within).ok();
+        poll(
+            &mut [PollFd::new(&descriptor, PollFlags::OUT)],
+            limit.as_ref(),
+        ) == Ok(1)
+    }
+
+    /// False: it was not taken.
+    fn send(&self, record: &[u8]) -> bool {
+        match self {
+            Self::Pipe(pipe) => write(pipe.as_fd(), record).is_ok(),
+            Self::Stream(stream, whole) => {
+                let _whole = whole.lock();
+                self.has_room(Duration::ZERO) && send(stream, record, &[]).is_ok()
+            }
+        }
+    }
+}
+
+/// Sends records to the parent.
+struct Sender {
+    way: Way,
+    /// The batch that runs, and how many of its items have begun.
+    at: Mutex<(u64, u64)>,
+    /// How many events were dropped since the last record.
+    dropped: AtomicU64,
+}
+
+impl Sender {
+    fn send(&self, event: Event<'_>) {
+        // (A number: no protocol.)
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        let at = *self.at.lock();
+        let record = Record::Event(Event {
+            at,
+            dropped,
+            ..event
+        });
+        if !self.way.send(&record.bytes()) {
+            let lost = dropped + u64::from(event.kind == EVENT);
+            self.dropped.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Begins to send events up to the level with this number, through `pipe` or, in a plain worker, on
+/// its stream. 0: the parent wants none.
+pub(super) fn begin(
+    level: u8,
+    stream: &Stream,
+    pipe: Option<Arc<Attachment>>,
+    whole: Option<&Arc<Mutex<()>>>,
+) -> io::Result<()> {
+    let Some(level) = LEVELS.into_iter().nth(usize::from(level).wrapping_sub(1)) else {
+        return Ok(());
+    };
+    let way = match (pipe, whole) {
+        (Some(pipe), _) => {
+            rustix::io::ioctl_fionbio(pipe.as_fd(), true)?;
+            Way::Pipe(pipe)
+        }
+        (None, Some(whole)) => Way::Stream(stream.try_clone()?, whole.clone()),
+        (None, None) => return Ok(()),
+    };
+    let sender = SENDER.get_or_init(|| Sender {
+        way,
+        at: Mutex::default(),
+        dropped: AtomicU64::new(0),
+    });
+    let recorder = Recorder {
+        level,
+        sender,
+        last: AtomicU64::new(0),
+        open: Mutex::default(),
+    };
+    if subscriber::set_global_default(recorder).is_err() {
+        sender.send(Event {
+            kind: EVENT,
+            level: 2,
+            target: TARGET,
+            text: "the events of this worker are not forwarded, because `main` installs a \
+                subscriber before `trefoil::init()`",
+            ..Event::default()
+        });
+    }
+    Ok(())
+}
+
+/// The next item of a batch begins, its `begun`th.
+#[inline]
+pub(super) fn item_begins(sequence: u64, begun: u64) {
+    if let Some(sender) = SENDER.get() {
+        *sender.at.lock() = (sequence, begun);
+    }
+}
+
+/// Reports that events were dropped, if some were.
+pub(super) fn report_dropped() {
+    if let Some(sender) = SENDER.get()
+        && sender.dropped.load(Ordering::Relaxed) > 0
+        && sender.way.has_room(REPORTS_FOR)
+    {
+        sender.send(Event::default());
+    }
+}
+
+/// The worker's subscriber.
+struct Recorder {
+    level: Level,
+    sender: &'static Sender,
+    /// The number of the newest span.
+    last: AtomicU64,
+    /// The open spans: how many handles each has, and what it is.
+    open: Mutex<HashMap<u64, (usize, &'static Metadata<'static>)>>,
+}
+
+impl Recorder {
+    /// Sends an event, or the beginning of a span.
+    fn send(&self, kind: u8, metadata: &Metadata<'_>, fields: &Fields, span: u64, parent: u64) {
+        let level = LEVELS.iter().position(|level| level == metadata.level());
+        let target = fields.log_target.as_deref().unwrap_or(metadata.target());
+        let file = fields.log_file.as_deref().or(metadata.file());
+        self.sender.send(Event {
+            kind,
+            span,
+            parent,
+            level: level.map_or(0, |level| level as u8 + 1),
+            line: fields.log_line.or(metadata.line()).unwrap_or(0),
+            file: &Text::of(LONGEST_PLACE, file.unwrap_or_default()).text,
+            target: &Text::of(LONGEST_PLACE, target).text,
+            text: &fields.message.text,
+            fields: &fields.others.text,
+            ..Event::default()
+        });
+    }
+}
+
+/// The innermost span of this thread; 0: none.
+fn inside() -> u64 {
+    let last = INSIDE.try_with(|inside| inside.borrow().last().copied());
+    last.ok().flatten().unwrap_or(0)
+}
+
+/// The span around something: that which it names, or else the thread's.
+fn around(named: Option<&Id>, is_contextual: bool) -> u64 {
+    match named {
+        Some(id) => id.into_u64(),
+        None if is_contextual => inside(),
+        None => 0,
+    }
+}
+
+impl Subscriber for Recorder {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        Some(self.level.into())
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let metadata = attributes.metadata();
+        self.open.lock().insert(number, (1, metadata));
+        let mut fields = Fields::new(metadata.name());
+        attributes.record(&mut fields);
+        let parent = around(attributes.parent(), attributes.is_contextual());
+        self.send(SPAN_BEGINS, metadata, &fields, number, parent);
+        Id::from_u64(number)
+    }
+
+    fn record(&self, span: &Id, values: &Values<'_>) {
+        let mut fields = Fields::new("");
+        values.record(&mut fields);
+        self.sender.send(Event {
+            kind: SPAN_HAS_FIELDS,
+            span: span.into_u64(),
+            fields: &fields.others.text,
+            ..Event::default()
+        });
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = Fields::new("");
+        event.record(&mut fields);
+        let parent = around(event.parent(), event.is_contextual());
+        self.send(EVENT, event.metadata(), &fields, 0, parent);
+    }
+
+    fn enter(&self, span: &Id) {
+        let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(span.into_u64()));
+    }
+
+    fn exit(&self, span: &Id) {
+        let _ = INSIDE.try_with(|inside| {
+            let mut inside = inside.borrow_mut();
+            let at = inside.iter().rposition(|one| *one == span.into_u64());
+            at.map(|at| inside.remove(at))
+        });
+    }
+
+    fn clone_span(&self, span: &Id) -> Id {
+        if let Some((handles, _)) = self.open.lock().get_mut(&span.into_u64()) {
+            *handles += 1;
+        }
+        span.clone()
+    }
+
+    fn try_close(&self, span: Id) -> bool {
+        let number = span.into_u64();
+        let mut open = self.open.lock();
+        let Some((handles, _)) = open.get_mut(&number) else {
+            return false;
+        };
+        *handles -= 1;
+        if *handles > 0 {
+            return false;
+        }
+        open.remove(&number);
+        drop(open);
+        self.sender.send(Event {
+            kind: SPAN_ENDS,
+            span: number,
+            ..Event::default()
+        });
+        true
+    }
+
+    fn current_span(&self) -> Current {
+        let open = self.open.lock();
+        match open.get(&inside()) {
+            Some((_, metadata)) => Current::new(Id::from_u64(inside()), metadata),
+            None => Current::none(),
+        }
+    }
+}
+
+/// Text up to a length: what does not fit is not even made.
+struct Text {
+    text: String,
+    most: usize,
+    is_cut: bool,
+}
+
+impl Text {
+    fn new(most: usize) -> Self {
+        Self {
+            text: String::new(),
+            most,
+            is_cut: false,
+        }
+    }
+
+    fn of(most: usize, text: &str) -> Self {
+        let mut new = Self::new(most);
+        let _ = new.write_str(text); // an error means that it was cut
+        new
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        if self.is_cut {
+            return Err(fmt::Error);
+        }
+        let mut end = more.len().min(self.most - self.text.len());
+        while !more.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.text.push_str(&more[..end]);
+        self.is_cut = end < more.len();
+        match self.is_cut {
+            false => Ok(()),
+            true => {
+                self.text.push('…');
+                Err(fmt::Error)
+            }
+        }
+    }
+}
+
+/// The fields of an event or a span.
+struct Fields {
+    message: Text,
+    others: Text,
+    /// Of a record of the crate log, which tracing-log puts into fields.
+    log_target: Option<String>,
+    log_file: Option<String>,
+    log_line: Option<u32>,
+}
+
+impl Fields {
+    fn new(message: &str) -> Self {
+        Self {
+            message: Text::of(LONGEST_TEXT, message),
+            others: Text::new(LONGEST_FIELDS),
+            log_target: None,
+            log_file: None,
+            log_line: None,
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            "log.module_path" => Ok(()), // the same as its target, or close to it
+            name => {
+                let gap = if self.others.text.is_empty() { "" } else { " " };
+                write!(self.others, "{gap}{name}={value:?}")
+            }
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => drop(self.message.write_str(value)),
+            "log.target" => self.log_target = Some(value.to_owned()),
+            "log.file" => self.log_file = Some(value.to_owned()),
+            _ => self.record_debug(field, &value),
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "log.line" => self.log_line = u32::try_from(value).ok(),
+            _ => self.record_debug(field, &value),
+        }
+    }
+}
