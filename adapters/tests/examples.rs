@@ -127,3 +127,35 @@ fn traced_tasks() {
     line(&["TRACE", "close", "time.busy", "runtime.spawn{"]);
     line(&["INFO", "task", "state=waits", "task.name=\"server\""]);
 }
+
+/// Events of worker processes, also of one that crashes, name their call and item.
+#[test]
+fn worker_logs() {
+    let told = output("worker_logs");
+    for words in [
+        &[
+            "INFO",
+            "trefoil::worker: begins",
+            "worker.function=\"resize\"",
+            "worker.item=0",
+        ][..],
+        &[
+            "INFO",
+            "worker.span{",
+            "worker.fields=\"width=640\"",
+            "begins",
+        ],
+        &[
+            "ERROR",
+            "a picture without a width",
+            "worker.item=1",
+            "worker.target=\"worker_logs\"",
+        ],
+        &["WARN", "SIGABRT", "item=1"],
+        &["INFO", "begins", "worker.item=2"],
+        &["INFO", "done item=2 pixels=480000"],
+    ] {
+        let has_all = |line: &str| words.iter().all(|word| line.contains(word));
+        assert!(told.lines().any(has_all), "no {words:?} in\n{told}");
+    }
+}
