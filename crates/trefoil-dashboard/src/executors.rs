@@ -1,0 +1,205 @@
+//! The executors that are watched, and the questions that are put to them.
+//!
+//! A pool is asked for its counters under the lock of the list, so that after a
+//! [`Watched`](crate::Watched) was dropped, no handle of its pool is left here.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use trefoil::{CancelOnDrop, LoopHandle, ProcessPool, ProcessStats, Task, ThreadPool};
+
+use crate::snapshot::{
+    CountsView, DelayView, ExecutorView, KindView, SHOWN, WorkerView, micros, micros_since,
+};
+use crate::system::Processes;
+
+/// All that are watched.
+#[derive(Debug, Default)]
+pub(crate) struct Executors(Mutex<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    next: u64,
+    entries: Vec<Entry>,
+}
+
+/// One executor.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    id: u64,
+    name: String,
+    executor: Executor,
+    probe: Probe,
+}
+
+/// Any of the three.
+#[derive(Debug)]
+pub(crate) enum Executor {
+    Threads(ThreadPool),
+    Processes(ProcessPool),
+    Loop(LoopHandle),
+}
+
+/// Measures how long spawned work waits: with one closure at a time that does nothing.
+#[derive(Debug, Default)]
+struct Probe {
+    sent: Option<(Instant, CancelOnDrop<Duration>)>,
+    last: Option<Duration>,
+}
+
+impl Executors {
+    pub(crate) fn add(&self, name: String, executor: Executor) -> u64 {
+        let mut list = self.lock();
+        let id = list.next;
+        list.next += 1;
+        list.entries.push(Entry {
+            id,
+            name,
+            executor,
+            probe: Probe::default(),
+        });
+        id
+    }
+
+    /// The entry, to be dropped by the caller, which may wait for the end of its pool.
+    #[must_use]
+    pub(crate) fn remove(&self, id: u64) -> Option<Entry> {
+        let mut list = self.lock();
+        let at = list.entries.iter().position(|entry| entry.id == id)?;
+        Some(list.entries.remove(at))
+    }
+
+    /// All entries, to be dropped by the caller.
+    #[must_use]
+    pub(crate) fn remove_all(&self) -> Vec<Entry> {
+        std::mem::take(&mut self.lock().entries)
+    }
+
+    /// The watched loops, with their names.
+    pub(crate) fn loops(&self) -> Vec<(String, LoopHandle)> {
+        let list = self.lock();
+        let loops = list
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.executor {
+                Executor::Loop(handle) => Some((entry.name.clone(), handle.clone())),
+                _ => None,
+            });
+        loops.collect()
+    }
+
+    /// The process ids of all worker processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let list = self.lock();
+        let pools = list
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.executor {
+                Executor::Processes(pool) => Some(pool.worker_pids()),
+                _ => None,
+            });
+        pools
+            .flat_map(|pids| pids.into_iter().take(SHOWN))
+            .collect()
+    }
+
+    /// A view of each, and how many workers it leaves out.
+    pub(crate) fn views(&self, processes: &Processes) -> (Vec<ExecutorView>, usize) {
+        let mut left_out = 0;
+        let mut list = self.lock();
+        let views = list.entries.iter_mut().map(|entry| {
+            let kind = entry.view(processes, &mut left_out);
+            ExecutorView {
+                id: entry.id,
+                name: entry.name.clone(),
+                kind,
+            }
+        });
+        let views = views.collect();
+        (views, left_out)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn view(&mut self, processes: &Processes, left_out: &mut usize) -> KindView {
+        match &self.executor {
+            Executor::Threads(pool) => KindView::Threads {
+                threads: pool.num_threads(),
+                delay: self.probe.ask(|probe| pool.try_spawn(probe).ok()),
+            },
+            Executor::Processes(pool) => {
+                let pids = pool.worker_pids();
+                *left_out += pids.len().saturating_sub(SHOWN);
+                let workers = pids.iter().take(SHOWN).map(|pid| WorkerView {
+                    pid: *pid,
+                    process: processes.child(*pid),
+                });
+                KindView::Processes {
+                    counts: CountsView::of(&pool.stats()),
+                    workers: workers.collect(),
+                }
+            }
+            Executor::Loop(handle) => KindView::Loop {
+                delay: self.probe.ask(|probe| Some(handle.call_soon(probe))),
+            },
+        }
+    }
+}
+
+impl Probe {
+    /// What is known, and the next question if the last one has been answered. `spawn`: `None` if
+    /// the executor's queue is full.
+    fn ask(&mut self, spawn: impl FnOnce(Question) -> Option<Task<Duration>>) -> DelayView {
+        let mut refused = None;
+        if let Some((_, task)) = &mut self.sent
+            && let Some(result) = task.try_join()
+        {
+            self.sent = None;
+            match result {
+                Ok(delay) => self.last = Some(delay),
+                Err(_) => refused = Some("it has ended"),
+            }
+        }
+        let waiting_us = self.sent.as_ref().map(|(sent, _)| micros_since(*sent));
+        if self.sent.is_none() && refused.is_none() {
+            let sent = Instant::now();
+            match spawn(question(sent)) {
+                Some(task) => self.sent = Some((sent, task.named("dashboard").cancel_on_drop())),
+                None => refused = Some("its queue is full"),
+            }
+        }
+        DelayView {
+            last_us: self.last.map(micros),
+            waiting_us,
+            refused,
+        }
+    }
+}
+
+/// The closure that is spawned.
+type Question = Box<dyn FnOnce() -> Duration + Send>;
+
+fn question(sent: Instant) -> Question {
+    Box::new(move || sent.elapsed())
+}
+
+impl CountsView {
+    fn of(stats: &ProcessStats) -> Self {
+        Self {
+            workers: stats.workers,
+            busy: stats.busy,
+            pending: stats.pending,
+            completed: stats.completed,
+            failed: stats.failed,
+            retried: stats.retried,
+            hedged: stats.hedged,
+            timed_out: stats.timed_out,
+            started: stats.started,
+            died: stats.died,
+        }
+    }
+}

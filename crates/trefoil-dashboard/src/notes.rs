@@ -1,0 +1,162 @@
+//! What was reported: failures, slow polls. The newest of each are kept, and all are counted.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use trefoil::{SlowPoll, TaskError, TaskReport};
+
+use crate::snapshot::unix_ms;
+
+/// How many notes of a kind are kept.
+const KEPT: usize = 100;
+/// How many bytes of a text are kept.
+const TEXT: usize = 2048;
+
+/// The notes, behind a lock that is held for the time of a copy.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Mutex<Lists>);
+
+#[derive(Debug, Default, Serialize)]
+struct Lists {
+    /// How many notes there have been: whoever has seen this number has seen all.
+    seen: u64,
+    failures: List<Failure>,
+    slow_polls: List<Slow>,
+}
+
+#[derive(Debug, Serialize)]
+struct List<T> {
+    total: u64,
+    /// The newest last.
+    kept: VecDeque<T>,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure {
+    time_ms: u64,
+    task: String,
+    name: Option<String>,
+    site: String,
+    error: String,
+    item: Option<usize>,
+    /// Of a worker process that died.
+    pid: Option<u32>,
+    attempts: Option<u32>,
+    last_words: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Slow {
+    time_ms: u64,
+    task: String,
+    name: Option<String>,
+    site: String,
+    elapsed_ms: u64,
+}
+
+impl Notes {
+    pub(crate) fn failure(&self, report: &TaskReport) {
+        let error = report.error();
+        let exit = match error {
+            TaskError::WorkerDied(exit) => Some(exit),
+            _ => None,
+        };
+        let last_words = exit.map(|exit| exit.stderr_tail());
+        let failure = Failure {
+            time_ms: unix_ms(),
+            task: report.id().to_string(),
+            name: report.name().map(clip),
+            site: report.spawned_at().to_string(),
+            error: clip(&error.to_string()),
+            item: error.item(),
+            pid: exit.map(|exit| exit.pid()),
+            attempts: exit.map(|exit| exit.attempts()),
+            last_words: last_words.filter(|words| !words.is_empty()).map(clip),
+        };
+        let mut lists = self.lock();
+        lists.seen += 1;
+        lists.failures.push(failure);
+    }
+
+    pub(crate) fn slow_poll(&self, slow: &SlowPoll) {
+        let slow = Slow {
+            time_ms: unix_ms(),
+            task: slow.task.id.to_string(),
+            name: slow.task.name.as_deref().map(clip),
+            site: slow.task.spawned_at.to_string(),
+            elapsed_ms: slow.elapsed.as_millis() as u64,
+        };
+        let mut lists = self.lock();
+        lists.seen += 1;
+        lists.slow_polls.push(slow);
+    }
+
+    /// How many there have been, and all that are kept, as JSON.
+    pub(crate) fn to_json(&self) -> (u64, String) {
+        let lists = self.lock();
+        let json = serde_json::to_string(&*lists).expect("texts and numbers have a form in JSON");
+        (lists.seen, json)
+    }
+
+    /// How many there have been.
+    pub(crate) fn seen(&self) -> u64 {
+        self.lock().seen
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lists> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self {
+            total: 0,
+            kept: VecDeque::new(),
+        }
+    }
+}
+
+impl<T> List<T> {
+    fn push(&mut self, note: T) {
+        self.total += 1;
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(note);
+    }
+}
+
+/// The text, or its beginning.
+pub(crate) fn clip(text: &str) -> String {
+    if text.len() <= TEXT {
+        return text.to_owned();
+    }
+    let end = (0..=TEXT).rev().find(|end| text.is_char_boundary(*end));
+    format!("{}…", &text[..end.unwrap_or(0)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_kept_and_all_are_counted() {
+        let mut list = List::default();
+        for n in 0..1000 {
+            list.push(n);
+        }
+        assert_eq!((list.total, list.kept.len()), (1000, KEPT));
+        assert_eq!(list.kept.back(), Some(&999));
+    }
+
+    #[test]
+    fn long_texts_are_clipped_between_characters() {
+        let long = format!("a{}", "ü".repeat(TEXT));
+        let clipped = clip(&long);
+        assert!(clipped.len() <= TEXT + '…'.len_utf8());
+        assert!(clipped.ends_with("ü…"));
+        assert_eq!(clip("short"), "short");
+    }
+}

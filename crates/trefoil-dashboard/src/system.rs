@@ -1,0 +1,97 @@
+//! What the system reports of this program, its threads and its worker processes.
+
+use std::fmt;
+
+use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+
+use crate::snapshot::{ProcessView, SHOWN, ThreadView};
+
+/// This program, its threads and its worker processes at one moment.
+///
+/// It is made anew for each snapshot: nothing of processes that have ended piles up.
+pub(crate) struct Processes {
+    /// `None`: this system reports nothing.
+    system: Option<System>,
+    own: Pid,
+    threads: Vec<Pid>,
+    threads_left_out: usize,
+}
+
+impl Processes {
+    /// Looks at this program, its threads and these children.
+    pub(crate) fn look(children: &[u32]) -> Self {
+        let mut new = Self {
+            system: System::new().ok(),
+            own: Pid::from_u32(std::process::id()),
+            threads: Vec::new(),
+            threads_left_out: 0,
+        };
+        let Some(system) = &mut new.system else {
+            return new;
+        };
+        let what = ProcessRefreshKind::nothing().with_memory().with_cpu();
+        let own = [new.own];
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&own), true, what.with_tasks());
+        let threads = system.process(new.own).and_then(Process::tasks);
+        new.threads = threads.into_iter().flatten().copied().collect();
+        new.threads.sort_unstable();
+        new.threads_left_out = new.threads.len().saturating_sub(SHOWN);
+        new.threads.truncate(SHOWN);
+        let children = children.iter().map(|pid| Pid::from_u32(*pid));
+        let others: Vec<Pid> = children.chain(new.threads.iter().copied()).collect();
+        let others = ProcessesToUpdate::Some(&others);
+        system.refresh_processes_specifics(others, true, what.without_tasks());
+        new
+    }
+
+    /// This program.
+    pub(crate) fn own(&self) -> Option<ProcessView> {
+        self.system.as_ref()?.process(self.own).map(view)
+    }
+
+    /// This program's threads except the first, and how many are left out.
+    pub(crate) fn threads(&self) -> (Vec<ThreadView>, usize) {
+        let find = |id: &Pid| self.system.as_ref()?.process(*id);
+        let views = self
+            .threads
+            .iter()
+            .filter_map(find)
+            .map(|thread| ThreadView {
+                id: thread.pid().as_u32(),
+                name: thread.name().to_string_lossy().into_owned(),
+                state: state(thread.status()),
+                processor_ms: thread.accumulated_cpu_time(),
+            });
+        (views.collect(), self.threads_left_out)
+    }
+
+    /// The child with this number. Of a worker on another machine, the number may be that of a
+    /// process here which has nothing to do with it.
+    pub(crate) fn child(&self, pid: u32) -> Option<ProcessView> {
+        let process = self.system.as_ref()?.process(Pid::from_u32(pid))?;
+        (process.parent() == Some(self.own)).then(|| view(process))
+    }
+}
+
+impl fmt::Debug for Processes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Processes").finish_non_exhaustive()
+    }
+}
+
+fn view(process: &Process) -> ProcessView {
+    ProcessView {
+        state: state(process.status()),
+        memory: process.memory(),
+        processor_ms: process.accumulated_cpu_time(),
+        age_s: process.run_time(),
+    }
+}
+
+fn state(status: ProcessStatus) -> String {
+    match status {
+        ProcessStatus::Run => "computes".to_owned(),
+        ProcessStatus::Sleep | ProcessStatus::Idle => "waits".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}
