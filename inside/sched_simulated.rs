@@ -7,6 +7,7 @@
 //! - no item runs twice, whatever dies when (W3), unless it has cost a worker and may be retried;
 //! - no item runs three times at once, and twice only if it is hedged and no other waits;
 //! - those that run declare no more memory than the budget, or only one of them declares any;
+//! - nothing runs beside an item that must run alone, because it has died out of memory;
 //! - a worker that is to be killed runs no item that is still wanted (W4);
 //! - every job ends exactly once, with all of its values or with an error that it may have (W5):
 //!   `WorkerDied` only if a worker died in one of its items;
@@ -214,6 +215,8 @@ struct Known {
     hedge: bool,
     /// How much memory its items declare.
     memory: u64,
+    /// What dies out of memory runs again, alone.
+    alone: bool,
 }
 
 struct World {
@@ -235,6 +238,11 @@ struct World {
     ran: HashMap<Item, u32>,
     /// Items in which a worker died.
     fatal: HashSet<Item>,
+    /// Those of them that died out of memory and must run alone next. (Not of hedged jobs, where
+    /// the other copy may go on.)
+    starved: HashSet<Item>,
+    /// How often an item has begun that must run alone.
+    lone: u32,
     /// Jobs that were cancelled, and those with a panic.
     cancelled: HashSet<u64>,
     panicked: HashSet<u64>,
@@ -322,6 +330,8 @@ impl World {
             sims: Vec::new(),
             ran: HashMap::new(),
             fatal: HashSet::new(),
+            starved: HashSet::new(),
+            lone: 0,
             cancelled: HashSet::new(),
             panicked: HashSet::new(),
             jobs: HashMap::new(),
@@ -400,6 +410,7 @@ impl World {
             } else {
                 0
             },
+            alone: self.chance(4),
         };
         let sink = BookSink {
             id,
@@ -413,6 +424,7 @@ impl World {
             chunk: self.chance(5).then_some(7),
             hedge: known.hedge.then_some(2.0),
             memory: known.memory,
+            retry_alone: known.alone,
             ..CallOptions::default()
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
@@ -592,6 +604,13 @@ impl World {
         !(below || late(item) || self.panicked.contains(&job))
     }
 
+    /// Whether an item must run alone.
+    fn must_run_alone(&self, item: Item) -> bool {
+        let job = self.sched.jobs.get(&item.0);
+        let alone = job.and_then(|job| job.alone.as_ref());
+        alone.is_some_and(|alone| alone.has(item.1 as usize)) || self.starved.contains(&item)
+    }
+
     /// A worker reads a frame, at any time if it is plain.
     fn read(&mut self, worker: usize, bytes: &[u8]) {
         let cannot = self.hostile && self.chance(8);
@@ -606,6 +625,13 @@ impl World {
             }
             _ => Vec::new(),
         };
+        let lone = match Frame::decode(bytes).unwrap().unwrap().0 {
+            Frame::Batch { items, .. } => {
+                let first = Reader(items).bytes().map(item);
+                first.is_some_and(|first| self.must_run_alone(first))
+            }
+            _ => false,
+        };
         let Some(sim) = &mut self.sims[worker] else {
             return;
         };
@@ -618,9 +644,10 @@ impl World {
                     std::iter::from_fn(|| reader.bytes().map(item)).collect();
                 assert_eq!(items.len() as u64, batch.count);
                 let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
-                let may_be_copied = known.hedge && !batch.ends && !(known.context && known.ends);
+                let has_ends = batch.ends || known.context && known.ends;
+                let may_be_copied = known.hedge && !lone && !has_ends;
                 assert_eq!(batch.timed, known.timeout.is_some() || may_be_copied);
-                let is_singly = known.hedge || known.memory > 0;
+                let is_singly = known.hedge || known.memory > 0 || lone;
                 assert!(!is_singly || items.len() == 1 && sim.inbox.is_empty());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
                 assert!(!known.context || sim.contexts.contains(&batch.context));
@@ -800,6 +827,7 @@ impl World {
             assert!(self.replace_after.is_none_or(|most| sim.served <= most));
             let known = self.jobs[&item.0];
             let is_copied = known.hedge && !batch.ends && !(known.context && known.ends);
+            let lone = self.must_run_alone(item);
             let runs = self.ran.entry(item).or_insert(0);
             *runs += 1;
             assert!(
@@ -807,13 +835,18 @@ impl World {
                 "{item:?} runs twice"
             );
             assert!(
-                *runs <= 1 + known.retry + u32::from(is_copied),
+                *runs <= 1 + known.retry + u32::from(is_copied) + u32::from(lone),
                 "{item:?} runs too often"
             );
             let copies = self.sims.iter().flatten();
             let copies = copies.filter(|sim| sim.running == Some(item)).count();
-            assert!(copies <= 1 + usize::from(is_copied));
+            assert!(copies <= 1 + usize::from(is_copied && !lone));
             let running = self.sims.iter().flatten().filter_map(|sim| sim.running);
+            let running: Vec<Item> = running.filter(|item| item.0 != INITIALIZE).collect();
+            let has_lone = running.iter().any(|item| self.must_run_alone(*item));
+            assert!(!has_lone || running.len() == 1, "beside: {running:?}");
+            self.lone += u32::from(lone);
+            let running = running.into_iter();
             let memory = |item: Item| self.jobs.get(&item.0).map_or(0, |job| job.memory);
             let needs: Vec<u64> = running.map(memory).filter(|bytes| *bytes > 0).collect();
             let fits = needs.iter().sum::<u64>() <= BUDGET || needs.len() == 1;
@@ -856,7 +889,7 @@ impl World {
         let heard = sim.heard.is_empty() && sim.said.is_empty();
         if let (true, Some(item)) = (heard, sim.running)
             && let Some(attachment) = self.attachments.get(&item)
-            && self.jobs[&item.0].retry == 0
+            && (self.jobs[&item.0].retry, self.jobs[&item.0].alone) == (0, false)
         {
             assert_eq!(Arc::strong_count(attachment), 1, "its ends are closed here");
         }
@@ -892,6 +925,12 @@ impl World {
             .extend(sim.running.filter(|item| item.0 != INITIALIZE));
         let mut exit = WorkerExit::new(100 + index as u32);
         exit.signal = Some(9);
+        if let Some(item) = sim.running.filter(|item| item.0 != INITIALIZE) {
+            exit.out_of_memory = self.jobs[&item.0].alone && self.chance(2);
+            if exit.out_of_memory && !self.jobs[&item.0].hedge {
+                self.starved.insert(item);
+            }
+        }
         self.sched.died(index, &exit, false, self.now);
         self.hopeless |= self.sched.is_hopeless(index);
     }
@@ -951,7 +990,9 @@ impl World {
             TaskError::WorkerDied(exit) => {
                 let died = self.fatal.iter().any(|(job, _)| job == id);
                 assert!(died || self.hopeless);
-                assert!(self.hopeless || exit.attempts() == 1 + self.jobs[id].retry);
+                let most = 1 + self.jobs[id].retry;
+                let more = most + u32::from(self.jobs[id].alone);
+                assert!(self.hopeless || (most..=more).contains(&exit.attempts()));
             }
             other => panic!("{other:?}"),
         };
@@ -996,6 +1037,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut executed, mut rung, mut retired, mut broken) = (0, 0, 0, 0);
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
     let (mut hopeless, mut fetched, mut missed, mut needs) = (0, 0, 0, 0);
+    let mut lone = 0;
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         world.breathe(seed);
@@ -1011,6 +1053,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         let stats = world.counters.read(0, false);
         (late, again) = (late + stats.timed_out, again + stats.retried);
         needs += world.most_needs.saturating_sub(1);
+        lone += world.lone;
         laden += u64::from(world.laden);
         ahead += u64::from(world.plain && world.most_frames > 1);
         (fetched, missed) = (fetched + world.fetched, missed + world.missed);
@@ -1036,6 +1079,10 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         "{hopeless} worlds without hope are too many"
     );
     assert!(needs > 0, "items with memory never ran side by side");
+    assert!(
+        u64::from(lone) > worlds() / 3,
+        "{lone} items alone test nothing"
+    );
     assert!(laden > worlds(), "{laden} items with ends test nothing");
     assert!(rung > executed, "{rung} were told, {executed} killed");
 }
@@ -1044,7 +1091,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
 /// is cancelled, or times out.
 #[test]
 fn the_first_of_two_copies_counts() {
-    let (mut hedged, mut died, mut late) = (0, 0, 0);
+    let (mut hedged, mut died, mut late, mut lone) = (0, 0, 0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         world.quiet = true;
@@ -1059,10 +1106,11 @@ fn the_first_of_two_copies_counts() {
         let stats = world.counters.read(0, false);
         (hedged, late) = (hedged + stats.hedged, late + stats.timed_out);
         died += world.fatal.len() as u64;
+        lone += u64::from(world.lone);
     }
     assert!(
-        hedged > worlds() && died > worlds() && late > worlds(),
-        "{hedged} copies, {died} deaths, {late} late: it tests nothing"
+        hedged > worlds() && died > worlds() && late > worlds() && lone > 0,
+        "{hedged} copies, {died} deaths, {late} late, {lone} alone: it tests nothing"
     );
 }
 

@@ -17,6 +17,7 @@
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 mod actors;
+mod alone;
 mod budget;
 mod bulk;
 mod callers;
@@ -106,6 +107,7 @@ fn main() {
         hostile::TESTS,
         limits::TESTS,
         actors::TESTS,
+        alone::TESTS,
         permits::TESTS,
         places::TESTS,
         budget::TESTS,

@@ -155,6 +155,47 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
+    /// Runs an item whose worker died [out of memory](crate::WorkerExit::out_of_memory) once more,
+    /// while nothing else runs in the pool. Only if it dies again has it failed.
+    ///
+    /// From the death on no other item of the pool begins, whatever its call and its priority; the
+    /// item waits until those that run have ended, and then runs by itself. So one item that never
+    /// ends keeps it, and everything else, waiting: give such calls a [timeout](Self::timeout).
+    /// Initializers of workers that are being replaced may run meanwhile. Other deaths, panics and
+    /// errors are failures at once.
+    ///
+    /// With [`retry`](Self::retry) it is one attempt more, and every attempt after a death out of
+    /// memory runs alone. With [`hedge`](Self::hedge), an item that runs alone is not copied. A pause
+    /// ([`backoff`](Self::backoff)) comes first, and others run meanwhile. A timeout applies to each
+    /// attempt.
+    ///
+    /// It works with all workers, as far as it is known that they died out of memory: an allocation
+    /// failed, as beyond a [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), or Linux killed
+    /// a worker on this machine for want of memory.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// // What does not fit when it runs for the first time.
+    /// fn large(first: std::path::PathBuf) -> usize {
+    ///     let bytes = if std::fs::File::create_new(first).is_ok() { 1 << 30 } else { 1 << 20 };
+    ///     vec![1u8; bytes].len()
+    /// }
+    ///
+    /// # trefoil::init();
+    /// # if cfg!(target_os = "macos") { return Ok(()); }
+    /// # let first = std::env::temp_dir().join(format!("trefoil-alone-{}", std::process::id()));
+    /// let procs = ProcessPool::builder().workers(2).memory_limit(64 << 20).build()?;
+    /// assert_eq!(procs.call(large).retry_alone().spawn(first.clone()).join()?, 1 << 20);
+    /// assert_eq!(procs.stats().retried, 1);
+    /// # std::fs::remove_file(first)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry_alone(mut self) -> Self {
+        self.options.retry_alone = true;
+        self
+    }
+
     /// How long an item pauses before its first [`retry`](Self::retry); the pause doubles before
     /// each further one. Default: none. Other items run meanwhile; the pause takes no worker and no
     /// thread.

@@ -11,7 +11,8 @@
 //! A job ends when no item that matters waits or is in a sent frame.
 //!
 //! **Retry.** An item whose worker died goes back to the front of the job, if it may be retried,
-//! perhaps after a pause. How often each such item was started is kept here, for `attempts()`.
+//! perhaps after a pause. How often each such item was started is kept here, for `attempts()`. One
+//! that may run alone waits apart from the others (`alone`).
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in one frame
@@ -20,6 +21,7 @@
 //!
 //! Tests: `inside/sched_simulated.rs`.
 
+pub(super) mod alone;
 pub(super) mod decoder;
 pub(super) mod hedge;
 pub(super) mod reading;
@@ -39,6 +41,7 @@ use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError, panic};
+use alone::Alone;
 use decoder::{Decoder, Values};
 use hedge::Hedge;
 use sink::Sink;
@@ -63,6 +66,8 @@ pub(crate) struct CallOptions {
     pub(crate) retry: u32,
     /// Whether an item that has run for too long is retried, too.
     pub(crate) retry_on_timeout: bool,
+    /// Whether an item that dies out of memory is started once more, alone in the pool.
+    pub(crate) retry_alone: bool,
     /// How long the first pause before a retry is; each is twice as long as the one before.
     pub(crate) backoff: Duration,
     /// How many items go into a frame, if the caller has set that.
@@ -83,6 +88,11 @@ pub(crate) struct CallOptions {
 }
 
 impl CallOptions {
+    /// Whether an item may be started more than once.
+    pub(crate) fn may_retry(&self) -> bool {
+        self.retry > 0 || self.retry_alone
+    }
+
     /// Whether each item goes alone, to an idle worker, so that it begins at once.
     pub(crate) fn is_singly(&self) -> bool {
         self.hedge.is_some() || self.memory > 0
@@ -171,6 +181,8 @@ pub(crate) struct Job {
     starts: HashMap<usize, u32>,
     /// How long its items took, if slow ones are copied.
     pub(crate) hedge: Option<Box<Hedge>>,
+    /// Its items that run alone, if they may.
+    pub(crate) alone: Option<Box<Alone>>,
 }
 
 impl Job {
@@ -178,6 +190,7 @@ impl Job {
         let hedge = work.options.hedge;
         Self {
             hedge: hedge.map(|factor| Box::new(Hedge::new(factor))),
+            alone: work.options.retry_alone.then(Box::default),
             work,
             waiting: VecDeque::new(),
             frames: 0,
@@ -221,8 +234,12 @@ impl Job {
 
     /// Puts back items that were sent and did not run.
     pub(crate) fn put_back(&mut self, piece: Piece) {
-        if let Some(piece) = self.wanted(piece) {
-            self.waiting.push_front(piece);
+        let Some(piece) = self.wanted(piece) else {
+            return;
+        };
+        match &mut self.alone {
+            Some(alone) if alone.has(piece.first()) => alone.waiting.push_back(piece),
+            _ => self.waiting.push_front(piece),
         }
     }
 
@@ -231,15 +248,28 @@ impl Job {
         (below > 0).then(|| piece.part(0, below))
     }
 
-    /// The item at `index` was running when its worker died, or it has timed out. Returns how often
-    /// it has been started, and whether it may be started again.
-    pub(crate) fn attempted(&mut self, index: usize) -> (u32, bool) {
-        if self.work.options.retry == 0 {
+    /// The item at `index` was running when its worker died, perhaps out of memory, or it has timed
+    /// out. Returns how often it has been started, and whether it may be started again.
+    pub(crate) fn attempted(&mut self, index: usize, out_of_memory: bool) -> (u32, bool) {
+        let options = &self.work.options;
+        if !options.may_retry() {
             return (1, false);
         }
         let starts = self.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
-        (*starts, *starts <= self.work.options.retry)
+        let mut most = options.retry;
+        if let Some(alone) = &mut self.alone {
+            if out_of_memory {
+                alone.items.insert(index);
+            }
+            most = most.saturating_add(u32::from(alone.has(index)));
+        }
+        (*starts, *starts <= most)
+    }
+
+    /// Whether an item waits that must run alone.
+    pub(crate) fn has_lone_item(&self) -> bool {
+        self.alone.as_ref().is_some_and(|alone| alone.waits())
     }
 
     /// The item at `index` will be retried. Returns the pause before that.
@@ -268,7 +298,9 @@ impl Job {
 
     /// Takes out all items that wait: they will not be sent.
     pub(crate) fn abandon(&mut self) -> Vec<Piece> {
-        self.waiting.drain(..).collect()
+        let alone = self.alone.as_mut().map(|alone| alone.waiting.drain(..));
+        let alone = alone.into_iter().flatten();
+        self.waiting.drain(..).chain(alone).collect()
     }
 
     /// Takes out the items for the next frame.
@@ -302,7 +334,8 @@ impl Job {
     pub(crate) fn first_missing(&self) -> Option<usize> {
         let unfed = (!self.sealed).then_some(self.fed);
         let paused = self.paused.iter().copied();
-        let waiting = self.waiting.iter().map(Piece::first);
+        let alone = self.alone.iter().flat_map(|alone| &alone.waiting);
+        let waiting = self.waiting.iter().chain(alone).map(Piece::first);
         waiting.chain(paused).chain(unfed).min()
     }
 
@@ -317,6 +350,9 @@ impl Job {
         panic::contain(|| drop(before));
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         self.waiting = waiting.filter_map(|piece| self.wanted(piece)).collect();
+        if let Some(alone) = &mut self.alone {
+            alone.waiting.retain(|piece| piece.first() < index);
+        }
         true
     }
 
@@ -325,6 +361,7 @@ impl Job {
         let limit = self.limit();
         self.frames == 0
             && self.waiting.is_empty()
+            && !self.has_lone_item()
             && (self.sealed && !self.is_handed_over || self.failure.is_some())
             && self.readings.iter().all(|first| *first >= limit)
             && self.paused.iter().all(|at| *at >= limit)

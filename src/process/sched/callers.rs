@@ -27,7 +27,7 @@ impl Sched {
     /// started or dismissed.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        let waits = !self.queue.is_empty() || !self.hungry.is_empty();
+        let waits = self.has_queued();
         self.needs_driver_thread() || waits || takes_over() || self.straggler(now).is_some()
     }
 
@@ -68,8 +68,12 @@ impl Sched {
     /// Whether work waits, in the queue or behind other work.
     pub(crate) fn has_waiting(&self) -> bool {
         let is_busy = |worker: &Worker| worker.frames.len() > 1;
-        let waits = !self.queue.is_empty() || !self.hungry.is_empty();
-        waits || self.workers.iter().any(is_busy)
+        self.has_queued() || self.workers.iter().any(is_busy)
+    }
+
+    /// Whether work waits that no worker has.
+    pub(super) fn has_queued(&self) -> bool {
+        !(self.queue.is_empty() && self.hungry.is_empty() && self.alone.is_empty())
     }
 
     /// Whether the only record that `worker` can still send is the end of its frame.

@@ -208,7 +208,7 @@ impl Sched {
         self.drop_twin(index, now);
         let frame = &mut self.workers[index].frames[position];
         let job = self.jobs.get_mut(&id)?;
-        let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at).1;
+        let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at, false).1;
         if frame.each || again {
             // This frame has no other items left.
             frame.wanted = false;

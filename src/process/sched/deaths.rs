@@ -118,7 +118,7 @@ impl Sched {
         let (mut blamed, mut retried) = (Vec::new(), Vec::new());
         for item in (frame.done..begun).rev() {
             let at = frame.piece.first() + item as usize;
-            let (attempts, again) = job.attempted(at);
+            let (attempts, again) = job.attempted(at, exit.out_of_memory);
             if again && !stopped {
                 job.pause(at);
                 retried.push(frame.piece.part(item as usize, item as usize + 1));

@@ -26,6 +26,8 @@ pub(super) struct Kind {
     spreads: bool,
     each: bool,
     is_hedged: bool,
+    /// It runs while nothing else does.
+    is_alone: bool,
     memory: u64,
     timeout: Option<Duration>,
 }
@@ -42,8 +44,18 @@ impl Kind {
             spreads: contexts::spreads(job),
             each: job.work.each,
             is_hedged: job.hedge.is_some(),
+            is_alone: false,
             memory: job.work.options.memory,
             timeout: job.work.options.timeout,
+        }
+    }
+
+    /// As [`of`](Self::of), for an item that runs alone.
+    pub(super) fn alone(job: &mut Job, item_cost: Option<f64>) -> Self {
+        Self {
+            is_hedged: false,
+            is_alone: true,
+            ..Self::of(job, item_cost)
         }
     }
 }
@@ -54,6 +66,9 @@ impl Sched {
         // The jobs before `place` wait for their contexts, or for the engine. `before` has the ids
         // of those that wait for contexts.
         let (mut place, mut before) = (0, Vec::new());
+        if self.run_alone(now) {
+            return;
+        }
         self.reconsider();
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
@@ -141,6 +156,7 @@ impl Sched {
         frame.cost = cost(kind.item_cost, piece.len());
         frame.each = kind.each;
         frame.hedged = kind.is_hedged && !ends;
+        frame.alone = kind.is_alone;
         frame.memory = kind.memory;
         frame.ends = ends;
         frame.brief = !ends && worker.is_brief(frame.cost, now);
@@ -159,6 +175,9 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
+        if job.has_lone_item() && !self.alone.contains(&id) {
+            self.alone.push_back(id);
+        }
         if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }

@@ -86,7 +86,7 @@ impl Sched {
         // Waiting work needs one worker, however short it is. (A cancelled job stays in the queue
         // until the next dispatch.)
         let mut queued = self.queue.iter().filter_map(|(_, id)| self.jobs.get(id));
-        let waits = queued.any(|job| job.items(1) > 0);
+        let waits = queued.any(|job| job.items(1) > 0) || !self.alone.is_empty();
         let some = usize::from(waits && self.workers.iter().all(Worker::is_away));
         (items + (nanos / WORTH) as usize).max(some).min(most)
     }

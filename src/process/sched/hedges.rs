@@ -43,7 +43,7 @@ impl Sched {
         };
         let frame = &self.workers[index].frames[0];
         let fits = budget::fits(&self.workers, self.policy.memory_budget, frame.memory);
-        let is_free = self.queue.is_empty() && self.hungry.is_empty() && !self.is_stopped() && fits;
+        let is_free = !self.has_queued() && !self.is_stopped() && fits;
         let is_idle = self.workers.iter().any(Worker::is_idle);
         (is_free && is_idle && !self.workers.iter().any(waits)).then_some(index)
     }

@@ -21,6 +21,7 @@
 //!    context has ends, which is forgotten before the worker gets a frame of another job. When the
 //!    worker has decoded such an item, our copies of its ends are closed (W26).
 //! 8. An item that takes long is copied to an idle worker if its call asks for that (`hedges`).
+//! 9. What has died out of memory may be run again while nothing else runs (`alone`).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
@@ -35,6 +36,7 @@
 //!
 //! Tests: `inside/sched_simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
+mod alone;
 mod budget;
 mod callers;
 mod contexts;
@@ -173,6 +175,8 @@ pub(crate) struct Sched {
     queue: VecDeque<(i32, u64)>,
     /// Jobs with waiting items that wait for memory, in the order of the queue (`budget`).
     hungry: Vec<u64>,
+    /// Jobs with items that wait to run alone (`alone`).
+    alone: VecDeque<u64>,
     pub(crate) workers: Vec<Worker>,
     item_costs: ItemCosts,
     policy: Policy,
@@ -214,6 +218,7 @@ impl Sched {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
             hungry: Vec::new(),
+            alone: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
             item_costs: ItemCosts::default(),
             policy,
@@ -364,6 +369,7 @@ impl Sched {
             }
         }
         self.end_pauses(now);
+        self.make_way(now);
         self.dispatch(now);
         self.take_over(now);
         self.hedge(now);
@@ -383,7 +389,7 @@ impl Sched {
         let had_its_item = self.policy.one_process.is_some()
             && (self.deferred_job.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
-        let waits = self.late || !self.queue.is_empty();
+        let waits = self.late || !self.queue.is_empty() || !self.alone.is_empty();
         self.broken.is_none() && index < self.slots_end && (idle || waits)
     }
 

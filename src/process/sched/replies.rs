@@ -172,7 +172,7 @@ impl Sched {
         };
         // Only the gate says whether the item may be sent again (W3).
         let job = self.jobs.get(&frame.job);
-        let kept = job.is_some_and(|job| job.work.options.retry > 0);
+        let kept = job.is_some_and(|job| job.work.options.may_retry());
         if !kept && frame.begun() == frame.end {
             frame.piece.release();
         }

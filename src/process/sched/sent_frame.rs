@@ -71,6 +71,8 @@ pub(crate) struct SentFrame {
     pub(crate) each: bool,
     /// Whether its one item may be copied (`hedges`). Then it was sent to an idle worker.
     pub(crate) hedged: bool,
+    /// Whether its one item runs while nothing else does (`alone`).
+    pub(crate) alone: bool,
     /// How many bytes its one item declares to need.
     pub(crate) memory: u64,
     pub(crate) recall: Recall,

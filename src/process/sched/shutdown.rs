@@ -187,7 +187,8 @@ impl Sched {
         for id in self.ids() {
             self.fail_waiting(id, &error, now);
         }
-        // A job in the queue without waiting items would be a reason to start workers again.
+        // A job in a queue without waiting items would be a reason to start workers again.
+        self.alone.clear();
         let jobs = &mut self.jobs;
         self.queue.retain(|(_, id)| {
             jobs.get_mut(id).is_some_and(|job| {

@@ -283,6 +283,7 @@ impl Worker {
             wanted: true,
             each: false,
             hedged: false,
+            alone: false,
             memory: 0,
             recall: Recall::NotAsked,
             sent: now,

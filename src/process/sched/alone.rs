@@ -1,0 +1,66 @@
+//! Items that run while nothing else runs in the pool (`ProcessCall::retry_alone`).
+//!
+//! **Protocol.** 1. An item of such a call dies out of memory. Its next attempt waits in its job
+//! apart from the other items (`job::alone`), and the job is in [`Sched::alone`]. 2. From now on no
+//! worker gets an item, and what the workers have not begun is taken back. 3. When none of them
+//! runs an item any more, wanted or not, an idle one gets the item, and no other gets anything
+//! until that worker has ended it or is gone. (Initializers of new workers are no items.)
+//!
+//! It is not copied (`hedges`), and it needs no place in the budget of memory, of which nothing is
+//! taken then.
+//!
+//! Tests: `inside/sched_simulated.rs`, `tests/process/alone.rs`.
+
+use std::time::Instant;
+
+use super::Sched;
+use super::dispatch::Kind;
+use super::sent_frame::SentFrame;
+use super::workers::{INITIALIZE, Worker};
+use crate::process::job::Job;
+
+impl Sched {
+    /// While an item waits to run alone, takes back what has not begun.
+    pub(super) fn make_way(&mut self, now: Instant) {
+        let runs_alone = self.workers.iter().any(runs_alone);
+        if !self.alone.is_empty() && !runs_alone {
+            for index in 0..self.workers.len() {
+                self.take_all_back(index, now);
+            }
+        }
+    }
+
+    /// Sends the next item that must run alone, if nothing runs. Returns whether no other item may
+    /// begin now.
+    pub(super) fn run_alone(&mut self, now: Instant) -> bool {
+        if self.workers.iter().any(runs_alone) {
+            return true;
+        }
+        let jobs = &self.jobs;
+        self.alone
+            .retain(|id| jobs.get(id).is_some_and(Job::has_lone_item));
+        let Some(&id) = self.alone.front() else {
+            return false;
+        };
+        let has_items = |frame: &SentFrame| frame.end > 0 && frame.job != INITIALIZE;
+        let runs = |worker: &Worker| worker.frames.iter().any(has_items);
+        if self.workers.iter().any(runs) {
+            return true;
+        }
+        if let Some(idle) = self.idle_for(id, now)
+            && let Some(job) = self.jobs.get_mut(&id)
+            && let Some(piece) = job.alone.as_mut().and_then(|alone| alone.take())
+        {
+            let kind = Kind::alone(job, self.item_costs.of(job.work.code.function));
+            self.send_items(idle, id, piece, kind, now);
+        }
+        true
+    }
+}
+
+/// Whether the worker has an item that runs alone. (It got that when it was idle, and nothing is
+/// sent behind it.)
+fn runs_alone(worker: &Worker) -> bool {
+    let front = worker.frames.front();
+    front.is_some_and(|frame| frame.alone && frame.end > 0)
+}
