@@ -14,6 +14,8 @@
 //! before it listens; and by `tests/sync/`.
 
 use std::mem;
+#[cfg(feature = "processes")]
+use std::task::Waker;
 
 use super::block_on::wait_for;
 use super::waiters::Waiters;
@@ -195,6 +197,14 @@ impl Drop for SemaphoreGuard<'_> {
 }
 
 impl SemaphoreGuardArc {
+    /// Gives the permit back, and runs no user code: the caller must wake the next waiter.
+    #[cfg(feature = "processes")]
+    pub(crate) fn release(mut self) -> Option<Waker> {
+        self.is_forgotten = true;
+        self.semaphore.permits.fetch_add(1, Ordering::SeqCst);
+        self.semaphore.waiters.notify_one().flatten()
+    }
+
     /// Keeps the permit for ever: the semaphore has one fewer, until [`Semaphore::add_permits`].
     pub fn forget(mut self) {
         self.is_forgotten = true;

@@ -95,12 +95,18 @@ impl Waiters {
 
     /// Notifies the waiter that has waited longest; false if there is none.
     pub(crate) fn wake_one(&self) -> bool {
-        let first = self.0.lock().wakers.pop_first();
+        let first = self.notify_one();
         let is_one = first.is_some();
-        if let Some((_, Some(waker))) = first {
+        if let Some(waker) = first.flatten() {
             contain(|| waker.wake());
         }
         is_one
+    }
+
+    /// Notifies the waiter that has waited longest, if there is one. The caller must wake it.
+    pub(super) fn notify_one(&self) -> Option<Option<Waker>> {
+        let (_, waker) = self.0.lock().wakers.pop_first()?;
+        Some(waker)
     }
 
     /// Notifies all waiters of this moment.

@@ -118,7 +118,7 @@ pub(crate) struct Work {
     /// It has many items, and an error has the index of its item.
     pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
-    /// Its place in a queue with a limit, until it is sent.
+    /// Its place in a queue with a limit, until it is sent (`Sched::free_place`).
     pub(crate) place: Option<Place>,
 }
 
@@ -306,7 +306,6 @@ impl Job {
     /// Takes out the items for the next frame.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Option<Piece> {
         let front = self.waiting.front_mut()?;
-        self.work.place = None;
         let piece = front.cut(most, most_bytes);
         if front.len() == 0 {
             self.waiting.pop_front();

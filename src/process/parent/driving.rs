@@ -68,7 +68,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
         // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
-        drop(theirs.engine.lock().take());
+        let driver = theirs.engine.lock().take();
+        drop(driver); // without the lock: it wakes who waits for a place in the queue
         drop(theirs.settings.lock().take());
         // Callbacks, and the destructor of an unwanted result, are user code.
         panic::contain(|| drop(deferred.ok().flatten().and_then(Job::finish)));
@@ -111,8 +112,12 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         let driver = engine.as_mut()?;
         let sleep = driver.work(std::mem::take(&mut news));
         let chores = std::mem::take(&mut driver.sched.chores);
+        let wakers = std::mem::take(&mut driver.sched.wakers);
         let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());
         drop(engine);
+        for waker in wakers {
+            panic::contain(|| waker.wake());
+        }
         readers::add(&shared, chores);
         let Some(mut sleep) = sleep else {
             return deferred;

@@ -37,6 +37,7 @@ impl Sched {
         self.is_ending()
             || !self.actions.is_empty()
             || !self.chores.is_empty()
+            || !self.wakers.is_empty()
             || self.workers.iter().any(Worker::is_leaver)
     }
 

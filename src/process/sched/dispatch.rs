@@ -135,7 +135,8 @@ impl Sched {
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
                 continue;
             };
-            let kind = Kind::of(job, item_cost);
+            let (kind, place) = (Kind::of(job, item_cost), job.work.place.take());
+            self.free_place(place);
             self.send_items(index, id, piece, kind, now);
             self.enqueue(id, false);
         }

@@ -135,9 +135,10 @@ impl Sched {
             self.chores.push(Chore::Finish(job.kind(), id));
             return;
         }
-        let Some(job) = self.jobs.remove(&id) else {
+        let Some(mut job) = self.jobs.remove(&id) else {
             return;
         };
+        self.free_place(job.work.place.take());
         self.counters.dropped(job.pending);
         self.count_busy(); // so that a caller with the result sees that its worker is idle
         if job.work.context().is_some() {

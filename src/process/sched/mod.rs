@@ -61,6 +61,7 @@ pub(super) mod workers;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::elastic::Elastic;
@@ -75,6 +76,7 @@ use super::value::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
 use crate::task::TaskError;
+use crate::task::queue_limit::Place;
 use crate::trace_log;
 
 /// About how many bytes a frame may hold.
@@ -198,6 +200,9 @@ pub(crate) struct Sched {
     late: bool,
     /// Chores for other threads.
     pub(crate) chores: Vec<Chore>,
+    /// The wakers of those that wait for a place in the queue which has become free, to be woken
+    /// without the engine's lock.
+    pub(crate) wakers: Vec<Waker>,
     /// The job of a `Process`, which ends when the process has been reaped.
     pub(crate) deferred_job: Option<Job>,
     /// While another thread hands over decoded values: the job that ends with them, which that
@@ -233,6 +238,7 @@ impl Sched {
             slots_end: workers,
             late: false,
             chores: Vec::new(),
+            wakers: Vec::new(),
             deferred_job: None,
             ending: None,
         }
@@ -432,6 +438,11 @@ impl Sched {
         let (lent, items) = (piece.lent(), &[][..]);
         let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
         self.actions.push(Action::Send(index, head, Some(piece)));
+    }
+
+    /// A call has a place in the queue no more, if it had one.
+    fn free_place(&mut self, place: Option<Place>) {
+        self.wakers.extend(place.and_then(Place::release));
     }
 
     /// Sends a worker a frame without items.
