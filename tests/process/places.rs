@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline::sample;
-use crate::support::{Test, kill, tests, until};
+use crate::support::{PORT, Test, kill, tests, until};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,6 +36,21 @@ fn places(procs: &ProcessPool) -> HashMap<usize, u32> {
         );
     }
     places
+}
+
+/// The processors that this process, or this thread, may use.
+#[cfg(target_os = "linux")]
+fn allowed(whose: &str) -> Vec<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{whose}/status")).unwrap();
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let ranges = list.unwrap().trim().split(',');
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        first.parse::<usize>().unwrap()..=last.parse().unwrap()
+    };
+    ranges.flat_map(range).collect()
 }
 
 tests! {
@@ -84,6 +99,81 @@ tests! {
         let place = procs.spawn((), |()| std::env::var("PLACE").unwrap());
         assert_eq!(place.join().unwrap(), "here");
         assert_eq!(calls.load(Ordering::Relaxed), 3);
+    }
+
+    fn impossible_variables_are_an_error_that_names_them() {
+        for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0")] {
+            let builder = ProcessPool::builder().workers(2);
+            let broken = builder.env_for(move |_| [(name, value)]).build();
+            let Err(PoolError::Start(error)) = broken else { panic!("{broken:?}") };
+            let wrong = if value == "x" { name } else { value };
+            let words = error.to_string();
+            assert!(words.contains(&format!("{wrong:?} cannot be")), "{words}");
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        }
+        let broken = ProcessPool::builder().workers(1).env("A=B", "x").build();
+        assert!(matches!(broken, Err(PoolError::Start(_))), "{broken:?}");
+        let empty = ProcessPool::builder().workers(1).env_for(|_| [("PLACE", "")]).build().unwrap();
+        assert_eq!(empty.spawn((), |()| std::env::var("PLACE").unwrap()).join().unwrap(), "");
+    }
+
+    #[cfg(target_os = "linux")]
+    fn each_worker_runs_on_its_own_processors() {
+        if PORT {
+            return;
+        }
+        let processors = allowed("self");
+        let last = *processors.last().unwrap();
+        let (first, all) = (processors[0], processors.clone());
+        let of = move |index| match index {
+            0 => vec![first],
+            1 => vec![last],
+            _ => all.clone(),
+        };
+        let procs = ProcessPool::builder().workers(3).pin_to(of).build().unwrap();
+        let look = |()| {
+            std::thread::sleep(Duration::from_micros(500));
+            // A thread of its own, and a process of its own, have the same.
+            let other = std::thread::spawn(|| allowed("thread-self")).join().unwrap();
+            assert_eq!(other, allowed("self"));
+            (worker_index().unwrap(), std::process::id(), other)
+        };
+        let mut seen = HashMap::new();
+        let mut killed = None;
+        until(|| {
+            for (index, pid, own) in procs.call(look).chunk(1).map(std::iter::repeat_n((), 30)).unwrap() {
+                let expected = [vec![first], vec![last], processors.clone()];
+                assert_eq!(own, expected[index]);
+                seen.insert(pid, index);
+            }
+            if seen.len() >= 3 && killed.is_none() {
+                let pid = *seen.iter().find(|(_, index)| **index == 1).unwrap().0;
+                kill(pid);
+                killed = Some(pid);
+            }
+            seen.len() >= 4
+        });
+        assert_eq!(allowed("self"), processors, "this process is as it was");
+    }
+
+    fn impossible_processors_are_an_error_that_names_them() {
+        let possible = cfg!(target_os = "linux") && !PORT;
+        for (set, words) in [(vec![], "is empty"), (vec![1023], "[1023]"), (vec![0, 99_999], "no processor")] {
+            // Of two workers one can be started, which does not remain.
+            let of = move |index| if index == 0 { vec![0] } else { set.clone() };
+            let broken = ProcessPool::builder().workers(2).pin_to(of).build();
+            let Err(PoolError::Start(error)) = broken else { panic!("{broken:?}") };
+            let told = error.to_string();
+            let (words, worker) = if possible { (words, "worker 1") } else { ("this system", "worker 0") };
+            assert!(told.contains(words) && told.contains(worker), "{told}");
+        }
+    }
+
+    #[cfg(unix)]
+    fn a_launcher_pins_no_worker() {
+        let builder = ProcessPool::builder().launcher(trefoil::process::Wrapped::new(["env", "{exe}"]));
+        let Err(PoolError::Launcher(words)) = builder.pin_to(|_| [0]).build() else { panic!() };
+        assert!(words.contains("taskset"), "{words}");
     }
 
     #[cfg(unix)]

@@ -134,8 +134,9 @@ impl ProcessPool {
     /// [`Actor`].
     ///
     /// The worker is a process of its own, besides this pool's, with the same settings
-    /// (environment, limits, hooks, initializer; not [`env_for`](crate::ProcessPoolBuilder::env_for)),
-    /// and lives independently of this pool. Returns without waiting for `load`.
+    /// (environment, limits, hooks, initializer; not
+    /// [`env_for`](crate::ProcessPoolBuilder::env_for) and
+    /// [`pin_to`](crate::ProcessPoolBuilder::pin_to)), and lives independently of this pool. Returns without waiting for `load`.
     ///
     /// # Errors
     /// As for [`build`](crate::ProcessPoolBuilder::build); also if this pool has ended, if `arg` cannot be
@@ -182,7 +183,7 @@ impl ProcessPool {
             return Err(PoolError::Launcher(message.to_owned()));
         }
         let workers = checked(copies.max(1))?;
-        settings.variables_for = None; // their indices are others
+        (settings.variables_for, settings.processors_for) = (None, None); // other indices
         (settings.workers, settings.asked) = (workers, Some(workers));
         settings.add_initializer(initializer(&arg, code_of_load(load)))?;
         Actor::start(settings)

@@ -394,9 +394,11 @@ impl ProcessPoolBuilder {
     /// [`env`](Self::env).
     ///
     /// `variables` is called before each start of a worker, on the pool's driver thread, and must
-    /// be short. If it panics, the start has failed, and is repeated as others are. It is for
-    /// workers that this process starts itself: with a [launcher](Self::launcher), `build` fails,
-    /// and a worker can ask for its index instead, in the [initializer](Self::initializer).
+    /// be short. If it panics, or returns a name that is empty or contains `=` or NUL, or a value
+    /// that contains NUL, the start has failed: at first that is the error of `build`, and later it
+    /// is repeated as others are. It is for workers that this process starts itself: with a
+    /// [launcher](Self::launcher), `build` fails, and a worker can ask for its index instead, in the
+    /// [initializer](Self::initializer).
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -422,6 +424,44 @@ impl ProcessPoolBuilder {
         let owned = |(key, value): (K, T)| (key.as_ref().to_owned(), value.as_ref().to_owned());
         let variables = move |index| variables(index).into_iter().map(owned).collect();
         self.settings.variables_for = Some(Arc::new(variables));
+        self
+    }
+
+    /// Lets each worker run only on these processors, by its
+    /// [index](crate::process::worker_index): on the cores of one socket, or on the one near its
+    /// device. A worker that takes the place of another gets the same ones.
+    ///
+    /// A worker is pinned before its first instruction, with all threads and processes that it
+    /// starts. Processors have the numbers that the system gives them, as in `/proc/cpuinfo`.
+    /// `processors` is called before each start of a worker, on the pool's driver thread, and must
+    /// be short. If it panics, or its set is empty, or this process may not use all of the set, the
+    /// start has failed: at first that is the error of `build` ([`PoolError::Start`]), and later it
+    /// is repeated as others are.
+    ///
+    /// The default of [`threads_per_worker`](Self::threads_per_worker) does not know these sets.
+    ///
+    /// On systems other than Linux, `build` fails. It also fails with a [launcher](Self::launcher)
+    /// ([`PoolError::Launcher`]): there, pin the workers by its command line, or in the
+    /// [initializer](Self::initializer).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// # if !cfg!(target_os = "linux") { return Ok(()); }
+    /// // Each worker has one processor to itself.
+    /// let processors = std::thread::available_parallelism()?.get();
+    /// let procs = ProcessPool::builder().workers(2).pin_to(move |index| [index % processors]).build()?;
+    /// let width = |()| std::thread::available_parallelism().map_or(0, usize::from);
+    /// assert_eq!(procs.spawn((), width).join()?, 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pin_to<C: IntoIterator<Item = usize>>(
+        mut self,
+        processors: impl Fn(usize) -> C + Send + Sync + 'static,
+    ) -> Self {
+        let processors = move |index| processors(index).into_iter().collect();
+        self.settings.processors_for = Some(Arc::new(processors));
         self
     }
 
@@ -636,6 +676,12 @@ fn check(settings: &Settings) -> Result<(), PoolError> {
         return refused(
             "`env_for` is for workers that this process starts itself: use `env`, or call \
              `process::worker_index()` in the initializer",
+        );
+    }
+    if settings.processors_for.is_some() {
+        return refused(
+            "`pin_to` is for workers that this process starts itself: let the launcher's command \
+             line choose processors (`taskset`), or call `process::worker_index()` in the initializer",
         );
     }
     let has_nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);

@@ -6,10 +6,12 @@
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::Command;
 
 use super::settings::{Settings, WorkerStdout};
+use crate::process::host::affinity::{Pinned, pin};
 use crate::process::host::worker::handed_on;
 use crate::process::host::{executable, family};
 use crate::process::launch::launched::{Newborn, Started, stream};
@@ -27,8 +29,7 @@ pub(super) fn here(index: usize, settings: &Settings) -> io::Result<Started> {
     let name = settings.own.as_ref().map_or("", |own| &*own.name);
     command
         .args(std::env::args_os().skip(1))
-        .envs(settings.variables.iter().map(|(key, value)| (key, value)))
-        .envs((settings.variables_for.iter()).flat_map(|variables| variables(index)))
+        .envs(variables(index, settings)?)
         .env(
             VARIABLE,
             invitation::variable(settings.depth, &handed_on(), name),
@@ -51,6 +52,9 @@ pub(super) fn here(index: usize, settings: &Settings) -> io::Result<Started> {
             output = Some(ours);
         }
     }
+    let pinned = settings.processors_for.as_ref();
+    let pinned = pinned.map(|processors| pin_to(index, &processors(index)));
+    let _pinned = pinned.transpose()?;
     let child = command
         .spawn()
         .map_err(|error| not_started(&program, error))?;
@@ -63,5 +67,41 @@ pub(super) fn here(index: usize, settings: &Settings) -> io::Result<Started> {
         machine: None,
         output,
         stderr: Some(stderr),
+    })
+}
+
+/// The variables of worker `index`, each with a name that an environment can have. (`Command` takes
+/// others, and makes something else of them.)
+fn variables(index: usize, settings: &Settings) -> io::Result<Vec<(OsString, OsString)>> {
+    let own = settings.variables_for.iter();
+    let own = own.flat_map(|variables| variables(index));
+    let all: Vec<_> = settings.variables.iter().cloned().chain(own).collect();
+    let has = |text: &OsStr, byte| text.as_encoded_bytes().contains(&byte);
+    let wrong = |name: &OsStr| name.is_empty() || has(name, b'=') || has(name, 0);
+    let found = all
+        .iter()
+        .find(|(name, value)| wrong(name) || has(value, 0));
+    let Some((name, value)) = found else {
+        return Ok(all);
+    };
+    let message = match wrong(name) {
+        true => format!(
+            "{name:?} cannot be the name of an environment variable of worker {index}: it is empty, \
+             or contains `=` or a NUL byte"
+        ),
+        false => format!(
+            "{value:?} cannot be the value of {name:?} in the environment of worker {index}: it \
+             contains a NUL byte"
+        ),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+/// What worker `index` inherits if it is started now: it may run on these processors only.
+fn pin_to(index: usize, processors: &[usize]) -> io::Result<Pinned> {
+    pin(processors).map_err(|error| {
+        let message =
+            format!("worker {index} cannot be pinned to the processors {processors:?}: {error}");
+        io::Error::new(error.kind(), message)
     })
 }

@@ -40,6 +40,9 @@ pub enum WorkerStdout {
 /// The variables of one worker, by its index.
 pub(crate) type VariablesFor = Arc<dyn Fn(usize) -> Vec<(OsString, OsString)> + Send + Sync>;
 
+/// The processors of one worker, by its index.
+pub(crate) type ProcessorsFor = Arc<dyn Fn(usize) -> Vec<usize> + Send + Sync>;
+
 /// The settings that the driver needs.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
@@ -53,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) variables: Vec<(OsString, OsString)>,
     /// Further variables of the worker with an index.
     pub(crate) variables_for: Option<VariablesFor>,
+    /// The processors that the worker with an index may use.
+    pub(crate) processors_for: Option<ProcessorsFor>,
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,
     pub(crate) unobserved: Option<Hook>,

@@ -1,6 +1,8 @@
 //! Linux: what worker processes ask of it in its own way.
 
 pub mod activity;
+#[cfg(not(trefoil_port))]
+pub mod affinity;
 pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]
 pub mod conduit;

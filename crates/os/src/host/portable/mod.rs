@@ -7,6 +7,7 @@
 
 #[cfg(not(target_os = "linux"))]
 pub mod activity;
+pub mod affinity;
 pub mod conduit;
 pub mod executable;
 #[cfg(not(target_os = "linux"))]
