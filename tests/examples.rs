@@ -311,6 +311,55 @@ ended in order
     );
 }
 
+#[cfg(target_os = "linux")] // elsewhere there is no budget
+#[test]
+fn enough_memory() {
+    shows(
+        "enough_memory",
+        "
+8 files, as many at a time as fit
+[1, 1, 1, 1]: item 3 had 1 attempt more
+",
+    );
+}
+
+#[cfg(target_os = "linux")] // elsewhere no worker is pinned
+#[test]
+fn own_device() {
+    shows(
+        "own_device",
+        "
+worker 0 has device 4 and 1 processor
+so had the one before it: true
+",
+    );
+}
+
+#[test]
+fn slow_machine() {
+    shows(
+        "slow_machine",
+        "
+20 answers, the last is 361
+1 request was made twice
+",
+    );
+}
+
+#[cfg(target_os = "linux")] // elsewhere processes share no permits
+#[test]
+fn loaded_once() {
+    shows(
+        "loaded_once",
+        "
+found [2, 1, 0] times, by two copies
+a crash costs one call: true
+and its worker begins again, at 0
+20 rows, with 2 permits
+",
+    );
+}
+
 #[test]
 fn locks() {
     let out = shows(
