@@ -1,5 +1,5 @@
-//! One of many requests hangs. Once it has taken three times as long as usual, it is made again, and
-//! the first answer counts.
+//! One of many requests hangs. Once it has taken three times as long as usual, it is made again,
+//! and the first answer counts.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

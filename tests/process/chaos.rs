@@ -14,13 +14,14 @@ use crate::support;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{RwLock, mpsc};
 use std::time::{Duration, Instant};
 
 use support::{
     Dice, KILLED, Scratch, Test, census, end_of, kill, kills, note, nothing_left_since, pool,
     resume, suspend, tests, until,
 };
+use trefoil::process::{Permits, worker_index};
 use trefoil::{Bulk, ProcessPool, TaskError};
 
 /// How many items of each kind are under way at a time.
@@ -223,6 +224,45 @@ impl Field<'_> {
     }
 }
 
+/// An item of the test with all options: its number, the file of notes, and what it may need.
+type Needy = (u64, String, Option<Permits>);
+
+/// One item in so many dies out of memory at its first attempt, and one takes long.
+const STARVES: u64 = 97;
+const SLOW: u64 = 29;
+
+/// The file that says whether item `n` has been tried.
+fn mark(path: &str, n: u64) -> String {
+    format!("{path}-{n}")
+}
+
+/// Notes that it ran, and returns its number.
+fn option((n, path, permits): Needy) -> u64 {
+    assert_eq!(
+        std::env::var("PLACE").ok(),
+        worker_index().map(|index| index.to_string())
+    );
+    note(&path, n);
+    let is_special = n.is_multiple_of(STARVES) || n.is_multiple_of(SLOW);
+    let is_first = is_special && std::fs::File::create_new(mark(&path, n)).is_ok();
+    let _one = permits.as_ref().map(Permits::acquire);
+    if is_first && n.is_multiple_of(STARVES) {
+        std::hint::black_box(Vec::<u8>::with_capacity(1 << 60));
+    }
+    std::thread::sleep(Duration::from_micros(if is_first {
+        60_000
+    } else {
+        n * 7 % 900
+    }));
+    n
+}
+
+/// What an actor does.
+fn add(n: u64, own: &mut u64) -> u64 {
+    std::thread::sleep(Duration::from_micros(300));
+    n + *own
+}
+
 tests! {
     fn nothing_is_lost_but_the_blamed() {
         pool(1).spawn((), |()| ()).join().unwrap(); // so that everything which is made once exists
@@ -283,6 +323,126 @@ tests! {
             procs.worker_pids().len() == 4
         });
         drop(procs);
+        nothing_left_since(before);
+    }
+    fn nothing_is_lost_with_all_options_at_once() {
+        pool(1).spawn((), |()| ()).join().unwrap();
+        let before = census();
+        let kills = kills();
+        let scratch = Scratch::new("options");
+        let mut builder = ProcessPool::builder().workers(4).queue_limit(20);
+        builder = builder.env_for(|index| [("PLACE", index.to_string())]);
+        if !support::PORT {
+            builder = builder.memory_budget(0.5).pin_to(|_| [0]);
+        }
+        let procs = builder.build().unwrap();
+        let permits = (!support::is_plain()).then(|| procs.permits("chaos", 2));
+        let actor = procs.actors(2, 5, |n: u64| n).unwrap();
+        let (answers, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
+        println!("seed {seed}");
+        let begin = Instant::now();
+        let path = scratch.text();
+        // Each source has numbers of its own, and goes on until all is over.
+        let rounds = |source: u64, round: &dyn Fn(Vec<Needy>) -> u64| {
+            let (mut first, mut items, mut blamed) = (source << 40, 0, 0);
+            while !over.load(Ordering::Relaxed) {
+                let own = first..first + 60;
+                blamed += round(own.map(|n| (n, path.clone(), permits.clone())).collect());
+                (first, items) = (first + 60, items + 60);
+                answers.fetch_add(60, Ordering::Relaxed);
+            }
+            (items, blamed)
+        };
+        let again = procs.call(option).retry(1000).retry_alone();
+        let numbers = |items: &[Needy]| items.iter().map(|item| item.0).collect::<Vec<_>>();
+        // Copies are made while nothing else waits.
+        let turns = RwLock::new(());
+        let spawned = |items: Vec<Needy>| {
+            let _with_others = turns.read();
+            let expected = numbers(&items);
+            let tasks: Vec<_> = items.into_iter().map(|item| again.spawn(item)).collect();
+            let got: Vec<u64> = tasks.into_iter().map(|task| task.join().unwrap()).collect();
+            assert_eq!(got, expected);
+            0
+        };
+        let hedged = |items: Vec<Needy>| {
+            let _by_itself = turns.write();
+            let expected = numbers(&items);
+            assert_eq!(again.clone().hedge(3.0).map(items).unwrap(), expected);
+            0
+        };
+        let heavy = |items: Vec<Needy>| {
+            let _with_others = turns.read();
+            let expected = numbers(&items);
+            let results = again.clone().memory(1 << 50).imap(items);
+            assert_eq!(results.map(Result::unwrap).collect::<Vec<_>>(), expected);
+            0
+        };
+        let acted = |items: Vec<Needy>| {
+            let expected = numbers(&items);
+            let calls = items.into_iter().map(|item| actor.call(item.0, add));
+            let calls: Vec<_> = calls.collect();
+            let mut blamed = 0;
+            for (n, call) in expected.into_iter().zip(calls) {
+                match call.join() {
+                    Ok(sum) => assert_eq!(sum, n + 5),
+                    Err(TaskError::WorkerDied(exit)) => {
+                        assert_eq!(end_of(&exit), KILLED);
+                        blamed += 1;
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            blamed
+        };
+        let totals = std::thread::scope(|scope| {
+            let rounds = &rounds;
+            let sources = [
+                scope.spawn(move || rounds(1, &spawned)),
+                scope.spawn(move || rounds(2, &hedged)),
+                scope.spawn(move || rounds(3, &heavy)),
+                scope.spawn(move || rounds(4, &acted)),
+            ];
+            let mut dice = Dice(seed);
+            for _ in 0..kills {
+                let pids = if dice.roll(8) == 0 { actor.worker_pids() } else { procs.worker_pids() };
+                if !pids.is_empty() {
+                    kill(pids[dice.roll(pids.len() as u64) as usize]);
+                }
+                std::thread::sleep(Duration::from_micros(dice.roll(12_000)));
+            }
+            over.store(true, Ordering::Relaxed);
+            sources.map(|source| source.join().unwrap())
+        });
+        let items: u64 = totals.iter().map(|(items, _)| items).sum();
+        let blamed: u64 = totals.iter().map(|(_, blamed)| blamed).sum();
+        let (stats, acted) = (procs.stats(), actor.stats());
+        println!(
+            "{kills} kills, all options, {} and {} workers died, {items} items, {blamed} blamed, \
+             {} replayed, {} copied, 0 lost ({:.0} s)",
+            stats.died, acted.died, stats.retried, stats.hedged, begin.elapsed().as_secs_f64(),
+        );
+        assert_eq!(answers.load(Ordering::Relaxed), items);
+        assert!(blamed <= acted.died, "a death costs one call at most");
+        let is_long = kills >= 400;
+        assert!(stats.retried > 0 && (stats.hedged > 0 || !is_long), "this is no chaos: {stats:?}");
+        assert_eq!((stats.pending, stats.failed, acted.pending), (0, 0, 0));
+        // What ran again had a reason: a death, or its copy.
+        let notes = scratch.notes();
+        let ran: HashSet<u64> = notes.iter().copied().collect();
+        assert_eq!(ran.len() as u64, items - totals[3].0);
+        assert!((notes.len() - ran.len()) as u64 <= stats.retried + stats.hedged);
+        if let Some(permits) = permits {
+            until(|| permits.available() == 2); // deaths have given theirs back
+        }
+        for lone in notes.iter().filter(|n| **n % STARVES == 0) {
+            let _ = std::fs::remove_file(mark(&scratch.text(), *lone));
+        }
+        for slow in notes.iter().filter(|n| **n % SLOW == 0) {
+            let _ = std::fs::remove_file(mark(&scratch.text(), *slow));
+        }
+        drop((actor, procs));
         nothing_left_since(before);
     }
 }
