@@ -19,9 +19,9 @@ use rustix::process::Signal;
 #[cfg(unix)]
 use support::signal;
 use support::{
-    ABORTED, KILLED, Odd, Scratch, TERMINATED, Test, census, end_of, forever, helper, is_dead,
-    is_suspended, is_there, kill, note, nothing_left_since, run_helper, start_helper, suspend,
-    tests, until,
+    ABORTED, INTERRUPTED, KILLED, Odd, Scratch, TERMINATED, Test, census, end_of, forever, helper,
+    is_dead, is_suspended, is_there, kill, note, nothing_left_since, run_helper, start_helper,
+    suspend, tests, until,
 };
 use trefoil::process::WorkerStdout;
 use trefoil::task::WorkerExit;
@@ -163,9 +163,14 @@ tests! {
         nothing_left_since(before);
     }
 
-    fn terminate_and_kill_are_signals() {
+    fn terminate_interrupt_and_kill_are_signals() {
         let scratch = Scratch::new("signals");
-        for (how, ended) in [(Process::terminate as fn(&Process<()>), TERMINATED), (Process::kill, KILLED)] {
+        let ways = [
+            (Process::terminate as fn(&Process<()>), TERMINATED),
+            (Process::interrupt, INTERRUPTED),
+            (Process::kill, KILLED),
+        ];
+        for (how, ended) in ways {
             let before = scratch.notes().len();
             let process = Process::spawn(scratch.text(), noted).unwrap();
             until(|| scratch.notes().len() > before);

@@ -13,6 +13,8 @@ pub(crate) const KILLED: End = (None, Some(9));
 pub(crate) const ABORTED: End = (None, Some(6));
 /// One that was asked to end.
 pub(crate) const TERMINATED: End = (None, Some(15));
+/// As by Ctrl-C.
+pub(crate) const INTERRUPTED: End = (None, Some(2));
 /// One that has used memory that is not its own.
 pub(crate) const VIOLATED: End = (None, Some(11));
 

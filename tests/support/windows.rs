@@ -31,6 +31,7 @@ use super::End;
 pub(crate) const KILLED: End = (Some(1), None);
 /// One that was asked to end: nobody is asked there.
 pub(crate) const TERMINATED: End = KILLED;
+pub(crate) const INTERRUPTED: End = KILLED;
 /// One that has called `abort`, which fails fast.
 pub(crate) const ABORTED: End = (Some(STATUS_STACK_BUFFER_OVERRUN), None);
 /// One that has used memory that is not its own.

@@ -168,6 +168,13 @@ impl<R> Process<R> {
         self.own.with_child(|child| child.signal(Signal::TERM));
     }
 
+    /// Interrupts it (`SIGINT`), as Ctrl-C would if it were not in a process group of its own. That
+    /// ends the process unless it handles or ignores the signal. The rest is as for
+    /// [`terminate`](Self::terminate).
+    pub fn interrupt(&self) {
+        self.own.with_child(|child| child.signal(Signal::INT));
+    }
+
     /// Kills it (`SIGKILL`), and the processes that it has started in its process group. `join`
     /// returns [`WorkerDied`](TaskError::WorkerDied), unless the result had arrived before. No
     /// effect if it has ended. If this process has no right to signal it any more (it has changed

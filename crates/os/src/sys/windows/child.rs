@@ -67,6 +67,8 @@ impl Signal {
     pub const KILL: Self = Self;
     /// Ends the process as `KILL` does: this system cannot ask it to end.
     pub const TERM: Self = Self;
+    /// The same.
+    pub const INT: Self = Self;
 }
 
 /// The number of the signal that ended the process: this system has none.
