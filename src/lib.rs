@@ -137,7 +137,8 @@ pub use task::root::{
 #[cfg(feature = "threads")]
 #[doc(inline)]
 pub use thread::root::{
-    Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
+    Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, ThreadStats, join, scope,
+    spawn_blocking,
 };
 
 // The links between pages are files in a checkout; here the definitions that come first take

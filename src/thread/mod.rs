@@ -75,6 +75,7 @@ mod map;
 mod pool;
 mod scope;
 mod spawn;
+mod stats;
 
 /// For the models in `checks/`: the sleep protocol and the latch.
 #[cfg(loom)]
@@ -102,6 +103,7 @@ pub(crate) mod root {
     pub use super::pool::ThreadPool;
     pub use super::scope::raw_scope::Scope;
     pub use super::scope::scoped_task::ScopedTask;
+    pub use super::stats::ThreadStats;
 }
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use map::on_current_pool::{

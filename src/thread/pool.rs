@@ -31,6 +31,7 @@ use super::map::source::Seal;
 use super::scope::raw_scope::Scope;
 use super::scope::scoped_task;
 use super::spawn::{spawn_async, spawn_async_in, spawn_in, spawn_on};
+use super::stats::ThreadStats;
 use crate::blocking_threads;
 use crate::loom::Arc;
 use crate::sync::park;
@@ -115,6 +116,13 @@ impl ThreadPool {
     #[must_use]
     pub fn num_threads(&self) -> usize {
         self.registry.sleep.width()
+    }
+
+    /// What the pool is doing now: its threads, and how much is queued. In a forked child, that of
+    /// a pool that was shut down.
+    #[must_use]
+    pub fn stats(&self) -> ThreadStats {
+        self.registry().stats()
     }
 
     /// Makes the pool run `threads` tasks at once from now on; 0 means the default, as in

@@ -24,6 +24,7 @@ mod refuse;
 mod resize;
 mod spares;
 mod starved;
+mod stats;
 mod stress;
 mod stress_graphs;
 mod stuck;

@@ -243,6 +243,11 @@ impl SharedDeques {
         !self.has_jobs() && !self.has_tasks()
     }
 
+    /// The number of tasks, those of scopes included.
+    pub(in crate::thread) fn len(&self) -> usize {
+        self.tasks.len() + self.scoped.len()
+    }
+
     pub(in crate::thread) fn has_jobs(&self) -> bool {
         !self.jobs.is_empty()
     }

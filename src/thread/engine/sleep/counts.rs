@@ -21,7 +21,7 @@ impl ThreadCounts {
     pub(in crate::thread) fn running(self) -> usize {
         (self.0 & FIELD) as usize
     }
-    pub(super) fn searching(self) -> usize {
+    pub(in crate::thread) fn searching(self) -> usize {
         ((self.0 / SEARCHING) & FIELD) as usize
     }
     pub(in crate::thread) fn blocked(self) -> usize {
