@@ -134,6 +134,11 @@ pub use task::root::{
     join_all, on_unobserved, race, timeout, try_join_all, wait,
 };
 
+#[doc(inline)]
+pub use trefoil_trace::live::{
+    LiveCall, LiveTask, LiveWait, Stuck, TaskPhase, TaskTree, on_stuck, tasks,
+};
+
 #[cfg(feature = "threads")]
 #[doc(inline)]
 pub use thread::root::{

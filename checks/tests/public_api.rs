@@ -102,11 +102,8 @@ fn lines(package: &str, features: &[String]) -> Result<BTreeSet<String>, String>
 
 /// The lines of one build. `Err`: `public-api` cannot read this toolchain's JSON.
 fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
-    let has_trace = features.iter().any(|name| name == "trace");
-    let trace = match has_trace {
-        true => lines("trefoil-trace", &["trace".to_owned()])?,
-        false => BTreeSet::new(),
-    };
+    let trace = features.iter().filter(|name| *name == "trace").cloned();
+    let trace = lines("trefoil-trace", &trace.collect::<Vec<_>>())?;
     let lines = without_repeats(with_reexports(&lines("trefoil", features)?, &trace));
     let lines = lines.into_iter();
     let news = |line: &String| {

@@ -19,6 +19,7 @@ use super::turn;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{self, Hook, Task, TaskReport, panic};
 use crate::timer::Clock;
+use crate::trace_log;
 
 /// Runs a future to its end on an event loop of its own, on this thread.
 ///
@@ -443,6 +444,7 @@ impl EventLoopBuilder {
     /// ```
     pub fn build(self) -> io::Result<EventLoop> {
         panic::install_hook();
+        trace_log::live::wake_if_asked();
         let clock = self.virtual_time.then(Clock::new);
         let local = Local::new(self.hook, self.slow_poll.is_some(), clock, self.queue_limit)?;
         let watchdog = match self.slow_poll {

@@ -44,6 +44,7 @@ use crate::task::panic::contain;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
 use crate::timer::{Clock, Timers};
+use crate::trace_log;
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
@@ -306,6 +307,9 @@ impl Local {
             table.remove(tag)
         } else {
             table.note(tag, self.waits.get(), TaskId::from_number(awaited));
+            if trace_log::is_on() {
+                table.tell(tag);
+            }
             None
         };
         drop(table);

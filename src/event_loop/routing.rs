@@ -90,6 +90,9 @@ impl Schedule for Arc<SharedLoop> {
 
     /// A woken task goes straight into the queue of its loop, which runs it.
     const RUNNER_QUEUES: bool = true;
+
+    /// That in the table.
+    const KEPT: Option<u32> = Some(1);
 }
 
 /// A loop is the timekeeper of its thread while it runs.

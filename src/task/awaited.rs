@@ -43,6 +43,11 @@ pub(crate) fn take_last() -> u64 {
     LAST.try_with(|last| last.replace(0)).unwrap_or(0)
 }
 
+/// The id of the last task awaited; 0: none.
+pub(super) fn last() -> u64 {
+    LAST.try_with(Cell::get).unwrap_or(0)
+}
+
 /// The tasks awaited since the last call, on a thread with a virtual clock.
 pub(crate) fn take_all() -> Vec<TaskRef> {
     ALL.try_with(|all| std::mem::take(&mut *all.borrow_mut()))

@@ -22,7 +22,7 @@ use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
 use super::late::Late;
-use super::raw::{Task, TaskRef};
+use super::raw::{Task, TaskRef, current};
 use super::traced;
 use crate::loom::hint;
 use crate::sync::park::{self, Waited};
@@ -87,25 +87,28 @@ impl<T> Task<T> {
         }
         self.cell().help(deadline.is_none());
         self.spin();
-        let mut noted = false;
+        let mut noted = None;
         let waited = park::wait(deadline, |waker| {
             if deadline.is_none() {
                 self.cell().stand_by(waker);
             }
             let waits = self.register(waker.clone());
-            if waits && trace_log::is_on() && !std::mem::replace(&mut noted, true) {
-                trace_log::awaits(self.id().get());
+            if waits && noted.is_none() && trace_log::is_on() {
+                let by = current::id().map_or(0, TaskId::get);
+                trace_log::blocks(by, self.id().get(), deadline.is_some());
+                noted = Some(by);
             }
             !waits
         });
+        if let Some(by) = noted {
+            trace_log::unblocks(by, waited == Waited::Ready);
+        }
         if deadline.is_none() {
             self.cell().step_back();
         }
         match waited {
             Waited::Ready => {}
             Waited::TimedOut | Waited::Refused => {
-                // If this thread has not parked, its next wait is not for this task.
-                trace_log::awaits(0);
                 self.unregister();
             }
         }

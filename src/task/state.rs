@@ -404,6 +404,16 @@ impl CellState {
         self.0.load(Ordering::Relaxed) & SCHEDULED != 0
     }
 
+    /// Whether the runner of a future whose poll has ended, its handle (if there is one), its
+    /// executor (which keeps `kept` references) and one waker are its only owners, and nothing has
+    /// woken or cancelled it. An `AbortHandle` counts like a waker, so this says no more often than
+    /// it must.
+    pub(super) fn has_one_waker(&self, kept: u32) -> bool {
+        let s = self.0.load(Ordering::Acquire);
+        let owners = 1 + u32::from(s & HANDLE != 0) + kept + 1;
+        s & (SCHEDULED | CANCELLED) == 0 && s / REF == owners
+    }
+
     /// Whether the output was taken, or the handle is gone.
     pub(super) fn is_settled(&self) -> bool {
         let s = self.0.load(Ordering::Acquire);

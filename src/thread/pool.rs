@@ -93,6 +93,7 @@ impl ThreadPool {
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         park::set_blocker(&Compensate);
+        trace_log::live::wake_if_asked();
         let registry = Registry::new(config, start_and_resize::start);
         let pool = Self {
             end: Arc::new(LastHandle {

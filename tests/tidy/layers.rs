@@ -8,17 +8,25 @@
 use crate::source::{File, Finding};
 
 /// Every top-level module of the library, lowest first, with what it may import. (`loom`, `sys` and
-/// `host` are the crate `trefoil-os`; `host` is imported as `process::host`. `trace_log` and
-/// `recording` are `trefoil-trace`, from which `trace` re-exports.)
+/// `host` are the crate `trefoil-os`; `host` is imported as `process::host`. From `event`
+/// to `recording` it is `trefoil-trace`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 22] = [
+const TABLE: [(&str, &[&str]); 27] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
     ("host", &["loom", "sys"]),
     ("blocking_threads", &["loom", "sys"]),
-    ("trace_log", &["loom", "sys"]),
-    ("recording", &["trace_log"]),
+    ("event", &[]),
+    ("json", &[]),
+    ("clock", &["sys"]),
+    ("switch", &["sys"]),
+    ("live", &["loom", "sys", "clock", "event", "json", "switch"]),
+    (
+        "trace_log",
+        &["loom", "sys", "clock", "event", "live", "switch"],
+    ),
+    ("recording", &["event", "json", "trace_log"]),
     ("sync", &["loom", "sys", "blocking_threads", "trace_log"]),
     (
         "timer",

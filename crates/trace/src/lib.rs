@@ -1,9 +1,9 @@
-//! What [trefoil](https://docs.rs/trefoil) reports of its tasks, and the pictures that are made of
-//! it.
+//! What [trefoil](https://docs.rs/trefoil) reports of its tasks, and what is made of it.
 //!
 //! This crate is a part of trefoil: any version may change anything here, so depend on trefoil
 //! instead, which asks for exactly one version of it. [`trace_log`] has a function for each event,
-//! which the executors call; `recording`, with the feature `trace`, is `trefoil::trace`.
+//! which the executors call; [`live`] is the tree of tasks (`trefoil::tasks`); `recording`, with
+//! the feature `trace`, is `trefoil::trace`.
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -13,6 +13,11 @@
 
 use trefoil_os::{loom, sys};
 
+mod clock;
+mod event;
+mod json;
+pub mod live;
 #[cfg(feature = "trace")]
 pub mod recording;
+mod switch;
 pub mod trace_log;

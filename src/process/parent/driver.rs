@@ -72,6 +72,7 @@ use crate::sys::poll::poll_patiently;
 use crate::sys::stdio;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
+use crate::trace_log;
 
 /// The most bytes of one receive.
 const BUFFER: usize = 256 << 10;
@@ -156,6 +157,7 @@ impl RefUnwindSafe for PoolState {}
 
 impl PoolState {
     pub(crate) fn new(settings: &Arc<Settings>) -> io::Result<Self> {
+        trace_log::live::wake_if_asked();
         Ok(Self {
             settings: Mutex::new(Some(settings.clone())),
             mailbox: Mailbox::new(settings.queue_limit.map(QueueLimit::new))?,

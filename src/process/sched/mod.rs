@@ -431,7 +431,14 @@ impl Sched {
         };
         worker.push_frame(frame, now);
         let pool = self.counters.pool;
-        trace_log::sent(pool, worker.pid, batch.sequence, id, piece.len());
+        trace_log::sent(
+            pool,
+            worker.pid,
+            batch.sequence,
+            id,
+            piece.len(),
+            piece.first(),
+        );
         if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
             worker.state = State::Retiring;
         }

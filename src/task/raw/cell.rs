@@ -70,7 +70,7 @@ impl Newborn {
     #[inline]
     pub(crate) fn new(kind: Kind) -> Self {
         let birth = Birth::at(Location::caller());
-        trace_log::spawned(birth.id.get(), birth.site, kind);
+        birth.note(kind);
         let span = traced::announce(&birth, kind);
         Self { birth, span }
     }
@@ -163,7 +163,7 @@ where
 {
     let vtable = &Make::<(), T, P>::PROMISE;
     let birth = Birth::at(Location::caller());
-    trace_log::spawned(birth.id.get(), birth.site, Kind::Promise);
+    birth.note(Kind::Promise);
     let payload = Payload::<(), T>::of(());
     let cell = allocate(birth, CellState::promised(), vtable, producer, payload);
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
@@ -406,8 +406,10 @@ where
                 Ok(()) => result,
             }
         });
-        let how = ended.as_ref().map_or(trace_log::Ending::Pending, ending);
-        runner.header().note_ended(how);
+        match &ended {
+            Some(result) => runner.header().note_ended(ending(result)),
+            None => runner.header().note_paused(S::KEPT),
+        }
         ended
     };
     if let Some(result) = ended {

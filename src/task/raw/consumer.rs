@@ -16,6 +16,7 @@ use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
 use crate::task::state::{Detach, Look};
+use crate::trace_log;
 
 /// How many times a waiter polls a future that yields, before it parks.
 const CLAIMS: u32 = 16;
@@ -118,6 +119,7 @@ impl<T> Task<T> {
         if self.cell.is_lost() || !self.unregister() {
             return false;
         }
+        let noted = trace_log::is_on().then(|| waker.data());
         // SAFETY: T3: not lent, as `unregister` says, so the slot is ours, and empty: nothing is
         // overwritten but a `None`.
         self.cell
@@ -126,6 +128,9 @@ impl<T> Task<T> {
             .with_mut(|slot| unsafe { slot.write(Some(waker)) });
         if self.cell.header().state.lend() {
             awaited::note(&self.cell);
+            if let Some(waker) = noted {
+                self.cell.tell_registered(waker);
+            }
             return true;
         }
         // SAFETY: T3: `lend` says that the task is done, and the slot still ours.

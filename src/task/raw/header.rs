@@ -192,6 +192,10 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// ([`Ran::Again`]) and queues it itself; `reschedule` is not called. Not for futures that
     /// waiters may claim.
     const RUNNER_QUEUES: bool = false;
+
+    /// How many references to an unfinished task the executor keeps besides the entries in its
+    /// queues, from before the first poll on. `None`: that varies.
+    const KEPT: Option<u32> = None;
 }
 
 /// The side that completes a promise: what it does when the promise's task is cancelled, and what

@@ -17,6 +17,7 @@ use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
 use crate::blocking_threads::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::sync::marker;
+use crate::task::awaited;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::extras::TaskExtras;
@@ -195,6 +196,17 @@ impl TaskRef {
         }
     }
 
+    /// Records that this waker is in the consumer slot: that of the running task, or another.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_registered(&self, waker: *const ()) {
+        let waiter = match waker == marker::current() {
+            true => current::id().map_or(0, TaskId::get),
+            false => 0,
+        };
+        trace_log::registered(self.id().get(), waiter);
+    }
+
     /// Empties the consumer slot.
     ///
     /// # Safety
@@ -202,6 +214,9 @@ impl TaskRef {
     pub(super) unsafe fn take_consumer(&self) -> Option<Waker> {
         // SAFETY: T3: no other thread touches it while it is the caller's.
         let take = |slot: *mut Option<Waker>| unsafe { (*slot).take() };
+        if trace_log::is_on() {
+            trace_log::registered(self.id().get(), 0);
+        }
         self.header().consumer.with_mut(take)
     }
 
@@ -508,6 +523,7 @@ impl Header {
     #[inline(always)]
     pub(super) fn note_begun(&self) {
         if trace_log::is_on() {
+            let _of_another = awaited::take_last();
             trace_log::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
             if let Some(name) = self.extras.get().and_then(|extras| extras.name.get()) {
                 trace_log::named(self.birth.id.get(), name);
@@ -519,6 +535,23 @@ impl Header {
     #[inline(always)]
     pub(super) fn note_ended(&self, how: Ending) {
         trace_log::ended(self.birth.id.get(), how);
+    }
+
+    /// Records that its poll has ended, and that it waits. `kept`: see [`Schedule::KEPT`].
+    ///
+    /// [`Schedule::KEPT`]: super::header::Schedule::KEPT
+    #[inline(always)]
+    pub(super) fn note_paused(&self, kept: Option<u32>) {
+        if trace_log::is_on() {
+            self.tell_paused(kept);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_paused(&self, kept: Option<u32>) {
+        let is_sole = kept.is_some_and(|kept| self.state.has_one_waker(kept));
+        trace_log::paused(self.birth.id.get(), awaited::last(), is_sole);
     }
 
     /// Records that a waker is about to queue it.
@@ -566,6 +599,7 @@ pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
     }
     // SAFETY: T4: no reference is left; not DONE, so the work is still there (T8).
     contain(|| unsafe { drop_work(ptr) });
+    trace_log::settled(header.birth.id.get(), Ending::Closed);
     // SAFETY: T4: as above, and the work is gone.
     unsafe { free(ptr) };
 }

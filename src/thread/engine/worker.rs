@@ -506,7 +506,7 @@ impl Worker {
     }
 
     fn note_theft(&self, work: &Work, slot: &Slot) {
-        if trace_log::is_on() && slot.number != self.owned.slot.number {
+        if trace_log::is_recording() && slot.number != self.owned.slot.number {
             let task = match work {
                 Work::Task(task) | Work::Item(task) => task.id().get(),
                 _ => 0,

@@ -89,6 +89,9 @@ impl Schedule for Home {
     fn reschedule(&self, runnable: Runnable) {
         self.queue(runnable, true);
     }
+
+    /// That in the list.
+    const KEPT: Option<u32> = Some(1);
 }
 
 fn is(weak: &Weak<Registry>, registry: &Arc<Registry>) -> bool {

@@ -13,18 +13,18 @@
 //! Times are microseconds with three decimals. Names come from the user and may contain any
 //! character.
 //!
-//! Rejected: `serde_json` (a program with this feature would get its
-//! `impl PartialEq<Value> for u64`, and `assert_eq!(n, numbers.sum())` would no longer compile);
-//! `b`/`e` pairs for tasks across threads (one track each, and programs have a million tasks).
+//! Rejected: `b`/`e` pairs for tasks across threads (one track each, and programs have a million
+//! tasks).
 //!
 //! Tests: below, `tests/trace/`.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::story::{Arrow, Slice, Story, Track};
-use crate::trace_log::{Role, What};
+use crate::event::{Role, What};
+use crate::json::{Object, Text};
 
 pub(super) fn write(story: &Story, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
@@ -157,32 +157,6 @@ fn about(story: &Story, task: u64, mut args: Object) -> Object {
     args
 }
 
-/// A JSON object: its members, as text.
-struct Object(String);
-
-impl Object {
-    fn new() -> Self {
-        Self(String::new())
-    }
-
-    /// `value` is JSON already.
-    fn put(mut self, key: &str, value: impl Display) -> Self {
-        let before = if self.0.is_empty() { "" } else { "," };
-        let _ = write!(self.0, "{before}\"{key}\":{value}");
-        self
-    }
-
-    fn text(self, key: &str, text: &str) -> Self {
-        self.put(key, Text(text))
-    }
-}
-
-impl Display for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{{}}}", self.0)
-    }
-}
-
 /// Nanoseconds as microseconds.
 struct Micros(u64);
 
@@ -192,32 +166,9 @@ impl Display for Micros {
     }
 }
 
-/// A string in JSON's form.
-struct Text<'a>(&'a str);
-
-impl Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('"')?;
-        for c in self.0.chars() {
-            match c {
-                '"' | '\\' => write!(f, "\\{c}")?,
-                c if c.is_ascii_control() => write!(f, "\\u{:04x}", u32::from(c))?,
-                c => f.write_char(c)?,
-            }
-        }
-        f.write_char('"')
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn strings_are_escaped() {
-        let text = Text("a \"quoted\" \\ \n\t\u{1}\u{7f}ä").to_string();
-        assert_eq!(text, r#""a \"quoted\" \\ \u000a\u0009\u0001\u007fä""#);
-    }
 
     #[test]
     fn times_keep_their_nanoseconds() {

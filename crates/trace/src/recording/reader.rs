@@ -27,8 +27,8 @@ use std::collections::HashMap;
 use std::mem::{replace, take};
 
 use super::story::{Arrow, Story, Track};
+use crate::event::{Event, Frame, Kind, Role, What};
 use crate::trace_log::session::Log;
-use crate::trace_log::{Event, Frame, Kind, Role, What};
 
 #[derive(Default)]
 pub(super) struct Reader {

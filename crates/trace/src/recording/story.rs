@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem::take;
 
-use crate::trace_log::{Frame, Kind, Role, Site, What};
+use crate::event::{Frame, Kind, Role, Site, What};
 
 /// The tracks and the tasks of a trace.
 #[derive(Default)]

@@ -20,7 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::story::{Slice, Story, Track};
-use crate::trace_log::{Ending, Role, What};
+use crate::event::{Ending, Role, What};
 
 /// How many of the slowest tasks are listed.
 const SLOWEST: usize = 10;

@@ -1,24 +1,24 @@
-//! Records events while a recording runs (feature `trace`).
+//! A function for each event, which the executors call.
 //!
-//! **Job.** The executors call this module for each event: a task is made, its code begins and
-//! ends, a thread waits, sleeps, steals, wakes another. While nothing is recorded that costs one
-//! relaxed load and a branch; without the feature the functions below are empty, and their
-//! arguments are not computed. `recording` evaluates the events.
+//! **Job.** A task is made, its code begins and ends, a thread waits, sleeps, steals, wakes
+//! another. Two listen: the recording, while one runs (feature `trace`; the module `recording`
+//! evaluates the events), and the table of live tasks (`live`), once somebody has asked for it. One
+//! word says who listens. While nobody does, an event of a task costs one relaxed load and a
+//! branch; the events that no task has (parts of regions, sleeps, thefts) cost nothing without the
+//! feature. What the arguments are computed from is not touched unless somebody listens.
 //!
-//! **Protocol.**
-//! 1. `session::start` gives the recording a number and publishes it in one word.
-//! 2. A thread with an event reads the word. If it is not 0, the event goes, with the time, into
-//!    the thread's own log, under the log's lock, which no other thread takes before the end. A
-//!    thread's first event in a recording registers its log. Room comes from a budget that all
+//! **Protocol of a recording.**
+//! 1. `session::start` gives the recording a number and publishes it in the word (`switch`).
+//! 2. A thread with an event reads the word. If there is a recording, the event goes, with the
+//!    time, into the thread's own log, under the log's lock, which no other thread takes before the
+//!    end.
+//!    A thread's first event in a recording registers its log. Room comes from a budget that all
 //!    threads share. When that is used up, later events are only counted.
-//! 3. `Session::stop` clears the word and takes the logs' contents. A
-//!    thread that has read the word before may still write its event, which is not read.
+//! 3. `Session::stop` clears the number and takes the logs' contents. A thread that has read the
+//!    word before may still write its event, which is not read.
 //!
 //! A thread that sees a task's end (by joining it, say) and then stops the recording gets all
 //! events of the task: they are written before the end becomes visible.
-//!
-//! A thread's role (a worker of which pool, or a loop's thread) is kept at all times, so that a
-//! recording which begins later knows it.
 //!
 //! A forked child does not continue its parent's recording: in the child the word is 0.
 //!
@@ -28,48 +28,236 @@
 //! steals are not spans); an array that its thread fills without a lock while others read its
 //! published part (`unsafe` and loom models, for some nanoseconds an event).
 //!
-//! Tests: `tests/trace/`; cost: `benches/benches/trace.rs`.
+//! Tests: `tests/trace/`, `tests/tasks/`; cost: `benches/benches/trace.rs`.
 
 #![cfg_attr(not(feature = "trace"), allow(dead_code))] // no recording can be started without it
 
-mod event;
+mod role;
 pub(crate) mod session;
 
-use session::note;
+use crate::event::{Done, Frame, What};
+pub use crate::event::{Ending, Kind, Role, Site};
+pub use crate::live;
+use crate::switch::Listeners;
 
-#[cfg(feature = "trace")]
-pub(crate) use event::Event;
-pub(crate) use event::{Done, Frame, What};
-pub use event::{Ending, Kind, Role, Site};
-pub use session::{Before, is_on, named, role};
+/// Whether anybody listens.
+#[inline(always)]
+pub fn is_on() -> bool {
+    Listeners::now().any()
+}
 
-/// A function for each event that is recorded as it is passed.
+/// Whether a recording runs.
+#[inline(always)]
+pub fn is_recording() -> bool {
+    Listeners::now().recording() != 0
+}
+
+/// An event of a task or of a call, which both listeners may want.
+#[inline(always)]
+fn tell(what: impl FnOnce() -> What) {
+    let listeners = Listeners::now();
+    if listeners.any() {
+        heard(listeners, what());
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn heard(listeners: Listeners, what: What) {
+    if listeners.live()
+        && let Some(store) = live::store()
+    {
+        match what {
+            What::Begun { task, site, kind } => store.begun(task, site, kind, role::current()),
+            What::Ended { task, how } => store.ended(task, how, 0, false),
+            What::Settled { task, .. } => store.settled(task),
+            What::Woken { task } => store.woken(task),
+            What::Called { pool, job, task } => store.called(pool, job, task),
+            What::Answered { pid, done, .. } => store.answered(pid, done.sequence),
+            What::Fell { pid } => store.died(pid),
+            _ => {}
+        }
+    }
+    record(listeners, what);
+}
+
+fn record(listeners: Listeners, what: What) {
+    let number = listeners.recording();
+    if number != 0 {
+        session::write_event(number, what);
+    }
+}
+
+/// An event that only recordings want.
+#[inline(always)]
+fn note(what: impl FnOnce() -> What) {
+    let listeners = Listeners::now();
+    if listeners.recording() != 0 {
+        noted(listeners, what());
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn noted(listeners: Listeners, what: What) {
+    record(listeners, what);
+}
+
+/// A task is created here, by the code of `parent` (0: of no task).
+#[inline(always)]
+pub fn spawned(task: u64, parent: u64, site: Site, kind: Kind) {
+    let listeners = Listeners::now();
+    if listeners.any() {
+        heard_birth(listeners, task, parent, site, kind);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn heard_birth(listeners: Listeners, task: u64, parent: u64, site: Site, kind: Kind) {
+    if listeners.live()
+        && let Some(store) = live::store()
+    {
+        store.spawned(task, parent, site, kind);
+    }
+    record(listeners, What::Spawned { task, site, kind });
+}
+
+/// A task has, or gets, this name.
+#[inline(always)]
+pub fn named(task: u64, name: &str) {
+    let listeners = Listeners::now();
+    if listeners.any() {
+        heard_name(listeners, task, name);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn heard_name(listeners: Listeners, task: u64, name: &str) {
+    if listeners.live()
+        && let Some(store) = live::store()
+    {
+        store.named(task, name);
+    }
+    if listeners.recording() != 0 {
+        session::write_name(listeners.recording(), task, name);
+    }
+}
+
+/// A future's poll has ended, and it waits. `on`: the task that it has left its waker with last
+/// (0: none). `is_sole`: it has no other waker, and nothing has woken it.
+#[cold]
+pub fn paused(task: u64, on: u64, is_sole: bool) {
+    let listeners = Listeners::now();
+    if listeners.live()
+        && let Some(store) = live::store()
+    {
+        store.ended(task, Ending::Pending, on, is_sole);
+        if is_sole {
+            live::look_for_a_circle(store, task);
+        }
+    }
+    record(
+        listeners,
+        What::Ended {
+            task,
+            how: Ending::Pending,
+        },
+    );
+}
+
+/// What a loop knows of a future's wait, as bits: see [`waits`].
+#[cold]
+pub fn waits_for(task: u64, kinds: u8) {
+    if let Some(store) = live::store() {
+        store.waits_for(task, kinds);
+    }
+}
+
+/// The next wait of this thread is for the end of `on`; the code of `task` (0: of none) waits.
+#[cold]
+pub fn blocks(task: u64, on: u64, is_timed: bool) {
+    let listeners = Listeners::now();
+    if listeners.live()
+        && let Some(store) = live::store()
+        && task != 0
+    {
+        store.blocks(task, on, is_timed);
+        if !is_timed {
+            live::look_for_a_circle(store, task);
+        }
+    }
+    record(listeners, What::Awaits { task: on });
+}
+
+/// That wait is over. If it was not `successful`, perhaps it has not begun: then the thread's next
+/// one is not for that task.
+#[cold]
+pub fn unblocks(task: u64, successful: bool) {
+    let listeners = Listeners::now();
+    if listeners.live()
+        && let Some(store) = live::store()
+        && task != 0
+    {
+        store.unblocks(task);
+    }
+    if !successful {
+        record(listeners, What::Awaits { task: 0 });
+    }
+}
+
+/// A waker was left with `task`: that of the task `waiter`; 0: another.
+#[cold]
+pub fn registered(task: u64, waiter: u64) {
+    if let Some(store) = live::store() {
+        store.registered(task, waiter);
+    }
+}
+
+/// This thread's previous role, which is restored when this is dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct Before(Role);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        let role = self.0;
+        role::replace(role);
+        note(|| What::Is { role });
+    }
+}
+
+/// Sets this thread's role, also for listeners that come later.
+pub fn role(role: Role) -> Before {
+    let before = Before(role::replace(role));
+    note(|| What::Is { role });
+    before
+}
+
+/// A function for each event that is passed on as it is.
 macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident($($field:ident: $type:ty),*) is $what:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($($field:ident: $type:ty),*) is $what:ident by $by:ident;)*) => {$(
         $(#[$doc])*
         #[inline(always)]
         pub fn $name($($field: $type),*) {
-            note(|| What::$what { $($field),* });
+            $by(|| What::$what { $($field),* });
         }
     )*};
 }
 events! {
-    /// A task is created here.
-    spawned(task: u64, site: Site, kind: Kind) is Spawned;
     /// A task's code begins to run here: a closure is called, a future polled.
-    begun(task: u64, site: Site, kind: Kind) is Begun;
+    begun(task: u64, site: Site, kind: Kind) is Begun by tell;
     /// The end of the run that [`begun`] recorded.
-    ended(task: u64, how: Ending) is Ended;
+    ended(task: u64, how: Ending) is Ended by tell;
     /// A task has ended without running code here: it was dropped, or a promise was completed.
-    settled(task: u64, how: Ending) is Settled;
+    settled(task: u64, how: Ending) is Settled by tell;
     /// A future was woken, and is queued.
-    woken(task: u64) is Woken;
+    woken(task: u64) is Woken by tell;
     /// A worker stole this from the slot `from`; 0: not a task but a part of a region.
-    stolen(task: u64, from: usize) is Stolen;
-    /// The task that the next wait of this thread is for; 0: none.
-    awaits(task: u64) is Awaits;
+    stolen(task: u64, from: usize) is Stolen by note;
     /// A worker process has died, and its frames are lost.
-    worker_died(pid: u32) is Fell;
+    worker_died(pid: u32) is Fell by tell;
 }
 
 /// This thread wakes the one in a pool's slot.
@@ -83,22 +271,36 @@ pub fn thread_woken(pool: u32, slot: usize) {
 #[inline(always)]
 pub fn called(pool: u32, job: u64, task: u64) {
     let job = job as u32;
-    note(|| What::Called { pool, job, task });
+    tell(|| What::Called { pool, job, task });
 }
 
-/// A frame of a job goes to a worker process; its number is one of that process's.
+/// A frame of a job goes to a worker process; its number is one of that process's. `first`: the
+/// number of its first item.
 #[inline(always)]
-pub fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
-    let (sequence, job, items) = (sequence as u32, job as u32, items as u32);
-    note(|| {
-        What::Sent(Frame {
+pub fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize, first: usize) {
+    let listeners = Listeners::now();
+    if listeners.any() {
+        let (sequence, job, items) = (sequence as u32, job as u32, items as u32);
+        let frame = Frame {
             pool,
             pid,
             sequence,
             job,
             items,
-        })
-    });
+        };
+        heard_frame(listeners, frame, first);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn heard_frame(listeners: Listeners, frame: Frame, first: usize) {
+    if listeners.live()
+        && let Some(store) = live::store()
+    {
+        store.sent(frame, first);
+    }
+    record(listeners, What::Sent(frame));
 }
 
 /// A frame is done: the number of its items that were run, and the time in nanoseconds.
@@ -106,7 +308,7 @@ pub fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
 pub fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
     let (sequence, items) = (sequence as u32, items as u32);
     let done = Done { sequence, items };
-    note(|| What::Answered { pid, done, nanos });
+    tell(|| What::Answered { pid, done, nanos });
 }
 
 /// A span of time on this thread: it begins when the value is created and ends when it is dropped.

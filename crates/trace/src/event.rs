@@ -11,6 +11,8 @@
 //!
 //! Tests: below (the size), `tests/trace/`.
 
+#![cfg_attr(not(feature = "trace"), allow(dead_code))] // some are read by recordings alone
+
 use std::panic::Location;
 
 /// An event at one moment.
@@ -25,7 +27,7 @@ pub(crate) struct Event {
 /// Where a task was spawned.
 pub type Site = &'static Location<'static>;
 
-/// What happened; the functions of the parent module document it.
+/// What happened; the functions of `trace_log` document it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
     Is { role: Role },

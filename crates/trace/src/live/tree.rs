@@ -1,0 +1,498 @@
+//! The tree of live tasks, as the user gets it.
+//!
+//! **Job.** A copy of the store, sorted; children under the tasks that have spawned them. The
+//! drawing uses an explicit stack, and lines are indented at most [`DEEPEST`] levels, because
+//! chains of tasks that spawn tasks can be long.
+//!
+//! Tests: `tests/tasks/`.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use super::store::{
+    self, BLOCKED, Copied, Entry, INSIDE, Phase, READ, SentItems, Store, TIMED, TIMER, ThreadInfo,
+    WRITE,
+};
+use crate::event::Role;
+use crate::json::{Object, Text};
+
+/// The deepest indentation.
+const DEEPEST: usize = 24;
+
+/// The tasks of all executors of this process that have not ended: see [`tasks`].
+///
+/// `Display` draws the tree, parents above the tasks that they have spawned.
+#[derive(Clone, Debug)]
+pub struct TaskTree {
+    pid: u32,
+    /// By id.
+    tasks: Vec<LiveTask>,
+    calls: Vec<LiveCall>,
+    without_details: u64,
+}
+
+/// A task in a [`TaskTree`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LiveTask {
+    /// The number of its `TaskId`.
+    pub id: u64,
+    /// The name that it was given.
+    pub name: Option<Box<str>>,
+    /// "closure", "future", "local future" (of an event loop), "root future" (that of
+    /// `EventLoop::block_on`), or "promise" (a task that is completed from elsewhere: a call to a
+    /// worker process, a callback).
+    pub kind: &'static str,
+    /// Where it was spawned; for a root future, where the loop was started.
+    pub spawned_at: &'static Location<'static>,
+    /// The number of the task that spawned it. `None`: no task did, or it is not known, because
+    /// this task is older than the tree.
+    pub parent: Option<u64>,
+    /// What it does.
+    pub phase: TaskPhase,
+    /// For how long it has done that.
+    pub since: Duration,
+    /// What runs it, or has run it last: a thread of an executor, by its name. `None`: it has not
+    /// begun.
+    pub runs_on: Option<String>,
+    /// What it waits for, as far as that is known.
+    pub waits_for: LiveWait,
+    /// How often it was polled and had to wait; 0 for a closure.
+    pub polls: u64,
+}
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskPhase {
+    /// It is in a queue of its executor.
+    Queued,
+    /// Its code runs on a thread; that thread may be parked, which `waits_for` says.
+    Running,
+    /// It is a future that waits to be woken, or a promise that was not completed.
+    Waiting,
+}
+
+/// What a [`LiveTask`] waits for. Nothing is set if it does not wait, or for something unknown: a
+/// channel, a lock, a future of another crate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveWait {
+    /// The number of the task whose end it waits for; if it waits for several, the one that it
+    /// asked last.
+    pub task: Option<u64>,
+    /// Whether it has blocked its thread until then.
+    pub blocks: bool,
+    /// Whether that wait has a deadline.
+    pub has_deadline: bool,
+    /// Whether its thread runs that task on top of it, and will return to it.
+    pub runs_task: bool,
+    /// Whether it waits for a timer of its loop.
+    pub timer: bool,
+    /// Whether it waits for a descriptor that has data to read, or a connection to accept.
+    pub read: bool,
+    /// Whether it waits for a descriptor that has room to write.
+    pub write: bool,
+}
+
+/// Items that a worker process has got and has not answered, in a [`TaskTree`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LiveCall {
+    /// The process.
+    pub pid: u32,
+    /// The number of the task that gets the results. `None`: it is an `imap`, or it is not known,
+    /// because the call is older than the tree.
+    pub task: Option<u64>,
+    /// The number of the first item.
+    pub first: usize,
+    /// How many items there are.
+    pub items: u64,
+    /// How long ago they were sent, or those before them were answered.
+    pub since: Duration,
+}
+
+/// The tasks of all executors of this process that have not ended: threads, loops, calls to worker
+/// processes, and promises.
+///
+/// The first call begins to keep track of tasks, as does [`on_stuck`](super::on_stuck), and so does
+/// the variable `TREFOIL_TASKS=1` when the first executor is made. A task that is older than that
+/// appears when its code next runs, without its parent. Until then a task costs a load and a branch
+/// for each event of it; from then on some 50 to 100 ns for each event, and some hundred bytes.
+/// Beyond 262,144 tasks only their number is kept ([`TaskTree::without_details`]).
+///
+/// Parts of a `map`, `join` or `scope` are no tasks; they belong to the task that called it. What a
+/// worker process does inside is not shown, only the items that it has.
+///
+/// Cost: a walk over all tasks, part by part, so that what one task says and what another says may
+/// be some microseconds apart.
+///
+/// ```
+/// use trefoil::{Completer, ThreadPool};
+///
+/// println!("{}", trefoil::tasks()); // the first call: from now on, tasks are kept track of
+///
+/// let pool = ThreadPool::with_threads(1);
+/// let (completer, promise) = Completer::<u32>::new();
+/// let promise = promise.named("answer");
+/// let asked = promise.id();
+/// let waiting = pool.spawn_async(async { promise.await }).named("asks");
+/// # while trefoil::tasks().get(waiting.id().get()).unwrap().polls == 0 { std::thread::yield_now() }
+///
+/// let tree = trefoil::tasks();
+/// let task = tree.get(waiting.id().get()).unwrap();
+/// assert_eq!(task.name.as_deref(), Some("asks"));
+/// assert_eq!(task.waits_for.task, Some(asked.get()));
+/// assert!(tree.to_string().contains("`asks`"));
+///
+/// completer.complete(Ok(42));
+/// assert_eq!(waiting.join()??, 42);
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
+#[must_use]
+pub fn tasks() -> TaskTree {
+    TaskTree::of(store::wake())
+}
+
+impl LiveTask {
+    fn new(
+        (id, entry): (u64, Entry),
+        name: Option<Box<str>>,
+        thread: Option<ThreadInfo>,
+        since: Duration,
+    ) -> Self {
+        let has = |flag: u8| entry.flags & flag != 0;
+        let named = |number: u64| (number != 0).then_some(number);
+        Self {
+            id,
+            name,
+            kind: entry.kind.name(),
+            spawned_at: entry.site,
+            parent: named(entry.parent),
+            phase: match entry.phase {
+                Phase::Queued => TaskPhase::Queued,
+                Phase::Running => TaskPhase::Running,
+                Phase::Waiting => TaskPhase::Waiting,
+            },
+            since,
+            runs_on: thread.map(|thread| thread.to_string()),
+            waits_for: LiveWait {
+                task: named(entry.on),
+                blocks: has(BLOCKED),
+                has_deadline: has(TIMED),
+                runs_task: has(INSIDE),
+                timer: has(TIMER),
+                read: has(READ),
+                write: has(WRITE),
+            },
+            polls: entry.polls.into(),
+        }
+    }
+}
+
+/// A task of the store by its id.
+pub(super) fn describe(store: &Store, id: u64) -> Option<LiveTask> {
+    let entry = store.entry(id)?;
+    let (now, nanos) = store.clock.elapsed();
+    let since = Duration::from_nanos(now.saturating_sub(nanos(entry.since)));
+    let thread = store.thread(entry.thread);
+    Some(LiveTask::new((id, entry), store.name(id), thread, since))
+}
+
+impl TaskTree {
+    fn of(store: &Store) -> Self {
+        let Copied {
+            tasks,
+            mut names,
+            jobs,
+            bare,
+            threads,
+            sent,
+        } = store.copy();
+        let (now, nanos) = store.clock.elapsed();
+        let since = |at: u64| Duration::from_nanos(now.saturating_sub(nanos(at)));
+        let mut tasks: Vec<LiveTask> = tasks
+            .into_iter()
+            .map(|(id, entry)| {
+                let thread = threads.get(entry.thread as usize).cloned().flatten();
+                LiveTask::new((id, entry), names.remove(&id), thread, since(entry.since))
+            })
+            .collect();
+        tasks.sort_unstable_by_key(|task| task.id);
+        let call = |(pid, items): (u32, SentItems)| LiveCall {
+            pid,
+            task: jobs.get(&(items.frame.pool, items.frame.job)).copied(),
+            first: items.first,
+            items: items.frame.items.into(),
+            since: since(items.since),
+        };
+        let mut calls: Vec<LiveCall> = sent.into_iter().map(call).collect();
+        calls.sort_by_key(|call| call.pid);
+        Self {
+            pid: std::process::id(),
+            tasks,
+            calls,
+            without_details: bare,
+        }
+    }
+
+    /// The tasks, by their ids.
+    #[must_use]
+    pub fn tasks(&self) -> &[LiveTask] {
+        &self.tasks
+    }
+
+    /// The task whose `TaskId` has this number.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<&LiveTask> {
+        let place = self.tasks.binary_search_by_key(&id, |task| task.id).ok()?;
+        self.tasks.get(place)
+    }
+
+    /// What worker processes have got and have not answered.
+    #[must_use]
+    pub fn calls(&self) -> &[LiveCall] {
+        &self.calls
+    }
+
+    /// How many more tasks there are, of which nothing else is kept.
+    #[must_use]
+    pub fn without_details(&self) -> u64 {
+        self.without_details
+    }
+
+    /// The same as JSON, in a form that stays: a later version may add members, and values where a
+    /// list of them is given here.
+    ///
+    /// An object with `version` (1), `pid`, `without_details`, and two lists.
+    /// - `tasks`, by id. Each has `id`, `kind` (as in [`LiveTask::kind`]), `spawned_at`
+    ///   (`file:line:column`), `state` ("queued", "running", "waiting"), `for_us` (for how many
+    ///   microseconds it has been in that state), `polls`; where known, `name`, `parent` (an id)
+    ///   and `runs_on`; and, if it waits for something that is known, `waits_for`: an object with
+    ///   `task` (an id), and as `true` each of `blocks`, `has_deadline`, `runs_task`, `timer`,
+    ///   `read` and `write` that holds.
+    /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id).
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let list = |objects: Vec<String>| format!("[{}]", objects.join(",\n"));
+        let tasks = list(
+            self.tasks
+                .iter()
+                .map(|task| task.json().to_string())
+                .collect(),
+        );
+        let calls = list(
+            self.calls
+                .iter()
+                .map(|call| call.json().to_string())
+                .collect(),
+        );
+        Object::new()
+            .put("version", 1)
+            .put("pid", self.pid)
+            .put("without_details", self.without_details)
+            .put("tasks", tasks)
+            .put("calls", calls)
+            .to_string()
+    }
+}
+
+impl LiveTask {
+    fn json(&self) -> Object {
+        let mut object = Object::new().put("id", self.id).text("kind", self.kind);
+        if let Some(name) = &self.name {
+            object = object.text("name", name);
+        }
+        object = object
+            .put("spawned_at", Text(&self.spawned_at.to_string()))
+            .text("state", self.phase.name())
+            .put("for_us", self.since.as_micros())
+            .put("polls", self.polls);
+        if let Some(parent) = self.parent {
+            object = object.put("parent", parent);
+        }
+        if let Some(place) = &self.runs_on {
+            object = object.text("runs_on", place);
+        }
+        if self.waits_for == LiveWait::default() {
+            return object;
+        }
+        let wait = self.waits_for;
+        let mut waits = Object::new();
+        if let Some(task) = wait.task {
+            waits = waits.put("task", task);
+        }
+        let flags = [
+            ("blocks", wait.blocks),
+            ("has_deadline", wait.has_deadline),
+            ("runs_task", wait.runs_task),
+            ("timer", wait.timer),
+            ("read", wait.read),
+            ("write", wait.write),
+        ];
+        for (name, _) in flags.into_iter().filter(|(_, holds)| *holds) {
+            waits = waits.put(name, true);
+        }
+        object.put("waits_for", waits)
+    }
+}
+
+impl LiveCall {
+    fn json(&self) -> Object {
+        let object = Object::new()
+            .put("pid", self.pid)
+            .put("first", self.first)
+            .put("items", self.items)
+            .put("for_us", self.since.as_micros());
+        match self.task {
+            Some(task) => object.put("task", task),
+            None => object,
+        }
+    }
+}
+
+impl TaskPhase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+impl fmt::Display for TaskPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for ThreadInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match &*self.name {
+            "" => "(no name)",
+            name => name,
+        };
+        match self.role {
+            Role::Outside => write!(f, "thread {name}"),
+            Role::Loop => write!(f, "event loop on {name}"),
+            Role::Driver { pool } => write!(f, "driver of process pool {pool}"),
+            Role::Worker { .. } => write!(f, "worker {name}"),
+            Role::Offload => write!(f, "thread {name} for blocking calls"),
+            Role::Process { pool } => write!(f, "worker of process pool {pool}"),
+        }
+    }
+}
+
+impl fmt::Display for LiveWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let task = self.task.map(
+            |task| match (self.runs_task, self.blocks, self.has_deadline) {
+                (true, ..) => format!("task #{task}, which its thread runs on top of it"),
+                (_, true, true) => format!("task #{task}, blocking its thread until a deadline"),
+                (_, true, false) => format!("task #{task}, blocking its thread"),
+                _ => format!("task #{task}"),
+            },
+        );
+        let timer = self.timer.then(|| "a timer".to_owned());
+        let read = self.read.then(|| "input".to_owned());
+        let write = self.write.then(|| "room to write".to_owned());
+        let all: Vec<String> = [task, timer, read, write].into_iter().flatten().collect();
+        match all.is_empty() {
+            true => f.write_str("something else"),
+            false => f.write_str(&all.join(" or ")),
+        }
+    }
+}
+
+impl fmt::Display for LiveTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.id)?;
+        if let Some(name) = &self.name {
+            write!(f, " `{name}`")?;
+        }
+        let Self { kind, phase, .. } = self;
+        write!(
+            f,
+            " ({kind} at {}): {phase} for {:.1?}",
+            self.spawned_at, self.since
+        )?;
+        if let (TaskPhase::Running, Some(place)) = (self.phase, &self.runs_on) {
+            write!(f, " on {place}")?;
+        }
+        let waits = self.waits_for != LiveWait::default();
+        if waits || self.phase == TaskPhase::Waiting && self.kind != "promise" {
+            write!(f, ", waits for {}", self.waits_for)?;
+        }
+        if self.polls > 0 {
+            let s = if self.polls == 1 { "" } else { "s" };
+            write!(f, "; {} poll{s}", self.polls)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LiveCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, first, .. } = self;
+        match self.items {
+            1 => write!(f, "process {pid}: item {first}")?,
+            items => write!(f, "process {pid}: {items} items from {first} on")?,
+        }
+        write!(f, ", for {:.1?}", self.since)
+    }
+}
+
+/// What is still to be drawn.
+enum Line<'a> {
+    Task(&'a LiveTask),
+    Call(&'a LiveCall),
+}
+
+impl fmt::Display for TaskTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.tasks.len() as u64 + self.without_details;
+        let s = if count == 1 { "" } else { "s" };
+        write!(f, "process {}, {count} task{s}", self.pid)?;
+        if self.without_details > 0 {
+            write!(f, ", {} of them without details", self.without_details)?;
+        }
+        let present: HashSet<u64> = self.tasks.iter().map(|task| task.id).collect();
+        let mut children: HashMap<u64, Vec<Line<'_>>> = HashMap::new();
+        let mut open: Vec<(usize, Line<'_>)> = Vec::new();
+        // The first is drawn first, so it is pushed last.
+        let calls = self.calls.iter().map(|call| (call.task, Line::Call(call)));
+        let tasks = self
+            .tasks
+            .iter()
+            .map(|task| (task.parent, Line::Task(task)));
+        for (parent, line) in calls.rev().chain(tasks.rev()) {
+            match parent.filter(|parent| present.contains(parent)) {
+                Some(parent) => children.entry(parent).or_default().push(line),
+                None => open.push((0, line)),
+            }
+        }
+        while let Some((level, line)) = open.pop() {
+            f.write_str("\n")?;
+            for _ in 0..level.min(DEEPEST) {
+                f.write_str("│  ")?;
+            }
+            f.write_str("├─ ")?;
+            if level > DEEPEST {
+                write!(f, "(level {level}) ")?;
+            }
+            match line {
+                Line::Call(call) => write!(f, "{call}")?,
+                Line::Task(task) => {
+                    write!(f, "{task}")?;
+                    for child in children.remove(&task.id).unwrap_or_default() {
+                        open.push((level + 1, child));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
