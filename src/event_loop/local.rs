@@ -295,7 +295,7 @@ impl Local {
 
     /// Notes that a poll has ended. If the task is `done`, removes its reference from the table and
     /// returns it, for the caller to drop.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         self.polled.set(None);
         if self.shared.watched || self.virtual_clock.get().is_some() {
@@ -308,7 +308,7 @@ impl Local {
         } else {
             table.note(tag, self.waits.get(), TaskId::from_number(awaited));
             if trace_log::is_on() {
-                table.tell(tag);
+                table.report(tag);
             }
             None
         };

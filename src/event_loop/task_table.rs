@@ -115,9 +115,9 @@ impl TaskTable {
         }
     }
 
-    /// Tells listeners what the task with this tag waits for.
+    /// Reports to listeners what the task with this tag waits for.
     #[cold]
-    pub(super) fn tell(&self, tag: u32) {
+    pub(super) fn report(&self, tag: u32) {
         let (id, noted) = match (tag, &self.root) {
             (0, Some(root)) => (root.id, root.noted),
             _ => match self.get(tag) {

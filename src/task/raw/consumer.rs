@@ -129,7 +129,7 @@ impl<T> Task<T> {
         if self.cell.header().state.lend() {
             awaited::note(&self.cell);
             if let Some(waker) = noted {
-                self.cell.tell_registered(waker);
+                self.cell.report_registered(waker);
             }
             return true;
         }

@@ -40,7 +40,7 @@ impl Birth {
         }
     }
 
-    /// Tells listeners that the task is made.
+    /// Reports to listeners that the task is made.
     #[inline(always)]
     pub(in crate::task) fn note(&self, kind: Kind) {
         let parent = self.parent.map_or(0, TaskId::get);

@@ -199,7 +199,7 @@ impl TaskRef {
     /// Records that this waker is in the consumer slot: that of the running task, or another.
     #[cold]
     #[inline(never)]
-    pub(super) fn tell_registered(&self, waker: *const ()) {
+    pub(super) fn report_registered(&self, waker: *const ()) {
         let waiter = match waker == marker::current() {
             true => current::id().map_or(0, TaskId::get),
             false => 0,
@@ -523,17 +523,31 @@ impl Header {
     #[inline(always)]
     pub(super) fn note_begun(&self) {
         if trace_log::is_on() {
-            let _of_another = awaited::take_last();
-            trace_log::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
-            if let Some(name) = self.extras.get().and_then(|extras| extras.name.get()) {
-                trace_log::named(self.birth.id.get(), name);
-            }
+            self.report_begun();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_begun(&self) {
+        let _of_another = awaited::take_last();
+        trace_log::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
+        if let Some(name) = self.extras.get().and_then(|extras| extras.name.get()) {
+            trace_log::named(self.birth.id.get(), name);
         }
     }
 
     /// Records that its code has stopped running.
     #[inline(always)]
     pub(super) fn note_ended(&self, how: Ending) {
+        if trace_log::is_on() {
+            self.report_ended(how);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_ended(&self, how: Ending) {
         trace_log::ended(self.birth.id.get(), how);
     }
 
@@ -543,13 +557,13 @@ impl Header {
     #[inline(always)]
     pub(super) fn note_paused(&self, kept: Option<u32>) {
         if trace_log::is_on() {
-            self.tell_paused(kept);
+            self.report_paused(kept);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn tell_paused(&self, kept: Option<u32>) {
+    fn report_paused(&self, kept: Option<u32>) {
         let is_sole = kept.is_some_and(|kept| self.state.has_one_waker(kept));
         trace_log::paused(self.birth.id.get(), awaited::last(), is_sole);
     }
@@ -557,6 +571,14 @@ impl Header {
     /// Records that a waker is about to queue it.
     #[inline(always)]
     pub(super) fn note_woken(&self) {
+        if trace_log::is_on() {
+            self.report_woken();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_woken(&self) {
         trace_log::woken(self.birth.id.get());
     }
 
