@@ -90,6 +90,13 @@ impl Simulation {
         id
     }
 
+    /// Queues a task of this priority on this worker's thread.
+    fn push_ranked(&mut self, worker: usize, priority: Priority) -> TaskId {
+        let _its = priority::enter(priority);
+        let own = self.workers[worker].is_normal();
+        self.push(own.then_some(worker))
+    }
+
     /// This worker takes an entry and runs it.
     fn take(&mut self, worker: usize) -> Option<TaskId> {
         let worker = &self.workers[worker];
@@ -206,4 +213,28 @@ fn what_a_worker_leaves_behind_is_taken_first() {
     it.workers[1].return_to_queues();
     assert!(!it.workers[0].registry.some_unattended());
     it.end();
+}
+
+#[test]
+fn what_is_taken_has_the_highest_priority_of_what_is_queued() {
+    for seed in 0..12 {
+        let width = 1 + seed as usize % 4;
+        let mut it = Simulation::new(width, Clock::Fast, seed);
+        it.workers[0].registry.injector.rank(Priority::High);
+        let mut priorities = HashMap::new();
+        for _ in 0..20_000 {
+            let at = it.random(width as u64) as usize;
+            if it.queued.len() < QUEUED && it.random(2) == 0 {
+                let priority = Priority::numbered(it.random(3) as u32);
+                priorities.insert(it.push_ranked(at, priority), priority);
+            } else {
+                let highest = priorities.values().max().copied();
+                let taken = it.take(at).map(|id| priorities.remove(&id).unwrap());
+                assert_eq!(taken, highest, "seed {seed}");
+                assert!(taken.is_none_or(|taken| taken == priority::current()));
+            }
+        }
+        it.end();
+        priority::set(Priority::Normal);
+    }
 }

@@ -142,7 +142,7 @@ pub use trefoil_trace::live::{
 #[cfg(feature = "threads")]
 #[doc(inline)]
 pub use thread::root::{
-    Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, ThreadStats, join, scope,
+    Current, Priority, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, ThreadStats, join, scope,
     spawn_blocking,
 };
 

@@ -28,6 +28,7 @@
 //! | do two things at once, and recursively | [`join`](ThreadPool::join) |
 //! | start tasks that borrow | [`scope`](ThreadPool::scope) |
 //! | start work that outlives the call | [`spawn`](ThreadPool::spawn), [`spawn_async`](ThreadPool::spawn_async) |
+//! | let other work go first | [`handle_with`](ThreadPool::handle_with) |
 //! | do something once on each worker | [`broadcast`](ThreadPool::broadcast) |
 //! | call something that blocks | [`blocking`](ThreadPool::blocking), [`spawn_blocking`](spawn_blocking()) |
 //!
@@ -99,6 +100,7 @@ pub use map::source::{Exact, Int, Source};
 pub(crate) mod root {
     pub use super::builder::ThreadPoolBuilder;
     pub use super::current::Current;
+    pub use super::engine::priority::Priority;
     pub use super::global::{join, scope, spawn_blocking};
     pub use super::pool::ThreadPool;
     pub use super::scope::raw_scope::Scope;

@@ -15,6 +15,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use super::broadcast::{broadcast, spawn_broadcast};
 use super::engine::config;
 use super::engine::config::Config;
+use super::engine::priority::{self, Priority};
 use super::engine::queue;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
@@ -82,6 +83,8 @@ use crate::trace_log;
 pub struct ThreadPool {
     registry: Arc<Registry>,
     end: Arc<LastHandle>,
+    /// That of what this handle begins; `None`: of what it is called in.
+    priority: Option<Priority>,
 }
 
 impl ThreadPool {
@@ -101,6 +104,7 @@ impl ThreadPool {
                 leaves: false,
             }),
             registry,
+            priority: None,
         };
         let started = pool.registry.start_all();
         started.inspect_err(|_| pool.shutdown(Shutdown::CancelPending))?;
@@ -110,6 +114,61 @@ impl ThreadPool {
     /// The state that its threads share; in a forked child, its replacement.
     pub(super) fn registry(&self) -> &Arc<Registry> {
         self.registry.present()
+    }
+
+    /// Sets the priority of what this handle begins, until the guard is dropped.
+    fn its_priority(&self) -> Option<priority::Restore> {
+        self.priority.map(priority::enter)
+    }
+
+    /// Another handle of this pool, whose tasks, maps, joins and scopes have this priority.
+    ///
+    /// A worker takes no work while more urgent work waits, and between two items of a `map` (two
+    /// halves of a join, two tasks of a scope) it gives way to such work. So work of a lower
+    /// priority delays other work by one item at most. (Items so short that some microseconds hold
+    /// many of them count as one; so do the items of a piece where an iterator keeps something for
+    /// each piece, as `fold` does.) It continues when the other work does not need all threads;
+    /// while that always does, it stands still, as in other pools that have priorities (TBB,
+    /// Folly).
+    ///
+    /// Code that gives way keeps its locks. If the work in its place needs one of them, and the
+    /// pool comes to a stop, it continues, by the rule for [waiting threads](Self#waiting).
+    ///
+    /// What is begun inside such work inherits its priority: by functions without a pool, by
+    /// parallel iterators, and by handles without a priority of their own. A thread that waits for
+    /// a task may run it at its own priority; otherwise the task keeps that of its handle.
+    /// `broadcast` and `blocking` have none.
+    ///
+    /// Maps of the same priority share the threads: whenever a worker has finished a part, of which
+    /// there are at first about twice as many as workers, it takes the next part of any of them;
+    /// and each map has its caller's thread. Where callers do not help
+    /// ([`caller_helps(false)`](crate::ThreadPoolBuilder::caller_helps)), normal maps also give way
+    /// to one another every ten milliseconds.
+    ///
+    /// Giving way costs two switches of threads. A pool that has only normal handles pays nothing
+    /// for all this. In others, tasks of other priorities and woken futures pass through the common
+    /// queue, and a join that may have to give way costs some ten nanoseconds more. The handle
+    /// keeps the pool, as a clone does.
+    ///
+    /// ```
+    /// use trefoil::{Priority, ThreadPool};
+    ///
+    /// let pool = ThreadPool::with_threads(2);
+    /// let background = pool.handle_with(Priority::Low);
+    /// let thumbnails = background.map_task(0..1000_u64, |n| n * n);
+    /// // Does not wait for all of them.
+    /// assert_eq!(pool.map([1, 2, 3], |n| n + 1), [2, 3, 4]);
+    /// assert_eq!(thumbnails.join()?.len(), 1000);
+    /// # Ok::<_, trefoil::TaskError>(())
+    /// ```
+    #[must_use]
+    pub fn handle_with(&self, priority: Priority) -> Self {
+        if priority != Priority::Normal {
+            self.registry().injector.rank(priority);
+        }
+        let mut handle = self.clone();
+        handle.priority = Some(priority);
+        handle
     }
 
     /// How many tasks run at once. Spares for threads that wait do not count; see
@@ -236,6 +295,11 @@ impl ThreadPool {
         RA: Send,
         RB: Send,
     {
+        if self.priority.is_some() {
+            let _its = self.its_priority();
+            let joins = |_: &_| fork::join_offered(JoinPool::Pool(self.registry()), a, b);
+            return self.registry().region(joins);
+        }
         let address = self.registry.address();
         if splitter::step_of(address) || fork::runs_in_turn(address) {
             return in_turn(a, b);
@@ -267,6 +331,7 @@ impl ThreadPool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
     {
+        let _its = self.its_priority();
         scoped_task::scope(self.registry(), f)
     }
 
@@ -305,6 +370,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let _its = self.its_priority();
         spawn_on(self.registry(), f)
     }
 
@@ -333,6 +399,7 @@ impl ThreadPool {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
+        let _its = self.its_priority();
         spawn_async(self.registry(), future)
     }
 
@@ -360,6 +427,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let _its = self.its_priority();
         let registry = self.registry();
         let (place, f) = try_place(registry.config.queue_limit.as_ref(), f)?;
         Ok(spawn_in(registry, place, f))
@@ -408,6 +476,7 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
+        let _its = self.its_priority();
         let never_fails = move |item| Ok::<R, Infallible>(f(item));
         let Ok(results) = try_map(self.registry(), items.into_source(Seal), never_fails);
         results
@@ -437,6 +506,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
+        let _its = self.its_priority();
         let registry = Arc::clone(self.registry());
         let tag = registry.claim_tag();
         // A future, because that can be cancelled while it runs. It never waits.
@@ -525,6 +595,7 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
+        let _its = self.its_priority();
         let result = map_reduce(self.registry(), items.into_source(Seal), RUN, map, reduce);
         result.unwrap_or_else(identity)
     }
@@ -550,6 +621,7 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
+        let _its = self.its_priority();
         try_map(self.registry(), items.into_source(Seal), f)
     }
 
@@ -585,6 +657,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
+        let _its = self.its_priority();
         Imap::new(self.registry(), items.into_iter(), f, true)
     }
 
@@ -605,6 +678,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
+        let _its = self.its_priority();
         Imap::new(self.registry(), items.into_iter(), f, false)
     }
 
@@ -629,6 +703,7 @@ impl ThreadPool {
         F: FnOnce() -> R + Send,
         R: Send,
     {
+        let _its = self.its_priority();
         self.registry().on_worker(|_| f())
     }
 
@@ -721,6 +796,7 @@ impl QueuePlace<'_, ThreadPool> {
         T: Send + 'static,
     {
         let (pool, place) = self.into_parts();
+        let _its = pool.its_priority();
         spawn_in(pool.registry(), place, f)
     }
 
@@ -731,6 +807,7 @@ impl QueuePlace<'_, ThreadPool> {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         let (pool, place) = self.into_parts();
+        let _its = pool.its_priority();
         spawn_async_in(pool.registry(), place, future)
     }
 }

@@ -17,6 +17,7 @@ mod items;
 mod joins;
 mod maps;
 mod pool;
+mod priorities;
 mod queue_limit;
 #[cfg(target_os = "linux")]
 #[path = "../support/refuse.rs"]

@@ -33,7 +33,7 @@ use crate::trace_log;
 /// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call.
 pub(in crate::thread) fn as_outside_worker(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) {
     let worker = Worker::new(Arc::clone(registry), registry.take_outside_slot());
-    let run = || current::inside(&worker, || f(&worker));
+    let run = || current::inside(&worker, || worker.at_priority(f));
     let result = catch_unwind(AssertUnwindSafe(run));
     registry.put_outside_slot(worker.owned);
     result.unwrap_or_else(|payload| resume_unwind(payload));
@@ -72,6 +72,10 @@ impl Registry {
         current::with_home(|home| match home {
             // In its own deque, so that it is warm.
             Some(home) if self.is(home.registry()) => match self.injector.mode() {
+                // What the others take from this deque has this slot's priority.
+                Mode::Open | Mode::Draining if !home.is_normal() => {
+                    drop(self.inject_here(Work::Task(runnable)));
+                }
                 Mode::Open | Mode::Draining => home.push_task(runnable),
                 // Dropped, which ends the task in `Closed`.
                 Mode::Cancelling | Mode::Closed => drop(runnable),
@@ -95,7 +99,7 @@ impl Registry {
     /// call.
     pub(in crate::thread) fn as_worker(self: &Arc<Self>, f: &mut dyn FnMut(&Worker)) {
         self.if_worker(|worker| match worker {
-            Some(worker) => f(worker),
+            Some(worker) => worker.at_priority(f),
             None => as_outside_worker(self, f),
         });
     }

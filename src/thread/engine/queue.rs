@@ -12,11 +12,11 @@
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for its warm cache;
 //!   thieves take the oldest.
 //!
-//! One injector, first in first out, takes work from outside. Its *urgent* work (a parked thread
-//! waits for it and may not run it) can also be taken separately: when so many workers wait that
-//! nothing else is begun (`sleep/blocked.rs`). Its lock also guards the word that says whether the
-//! pool accepts work: acceptance is decided at one point, so shutdown can neither lose nor forget a
-//! task.
+//! One injector takes work from outside, first in first out, with a *lane* for each priority. Its
+//! *urgent* work (a parked thread waits for it and may not run it) can also be taken separately:
+//! when so many workers wait that nothing else is begun (`sleep/blocked.rs`). Its lock also guards
+//! the word that says whether the pool accepts work: acceptance is decided at one point, so
+//! shutdown can neither lose nor forget a task.
 //!
 //! - A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
 //!   on its stack that were offered (`join/splitter.rs`), from outer to inner, and nothing else.
@@ -37,6 +37,7 @@ use std::sync::Arc;
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
+use super::priority::{self, Priority};
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
@@ -204,13 +205,9 @@ impl SharedDeques {
         oldest(&self.jobs)
     }
 
-    /// The oldest entry of any kind; halves of joins first, because a thread waits for them. True:
-    /// up to [`BATCH`] more of the same kind have been moved to `own`, whose owner has no open
-    /// scope.
+    /// The oldest task; those of scopes first, because a thread waits for them. True: up to
+    /// [`BATCH`] more of the same kind have been moved to `own`, whose owner has no open scope.
     pub(in crate::thread) fn steal(&self, own: &OwnDeques) -> Option<(Work, bool)> {
-        if let Some(job) = self.steal_job() {
-            return Some((Work::Job(job), false));
-        }
         let scoped = oldest_of_many(&self.scoped, &own.scoped);
         scoped
             .map(|(lent, more)| (Work::Scoped(lent), more))
@@ -281,36 +278,81 @@ pub(in crate::thread) enum Next {
     Awaited,
 }
 
-/// The data behind the injector's lock.
-struct InjectorState {
+/// The number of the lane for normal work.
+const NORMAL: usize = Priority::Normal as usize;
+
+/// The queue for work of one priority.
+struct Lane {
     work: VecDeque<Work>,
     /// The length at which the newest entries are checked, and the distance between such lengths.
     sweep: (usize, usize),
-    /// Work that a parked thread waits for and may not run itself, with the number of earlier
-    /// pushes to `work`.
+}
+
+/// The data behind the injector's lock.
+struct InjectorState {
+    /// One for each [`Priority`], by its number.
+    lanes: [Lane; 3],
+    /// Normal work that a parked thread waits for and may not run itself, with the number of
+    /// earlier pushes to the normal lane.
     urgent: VecDeque<(usize, Work)>,
-    /// The total number of pushes to `work`.
+    /// The total number of pushes to the normal lane.
     pushed: usize,
 }
 
+impl Lane {
+    const NEW: Self = Self {
+        work: VecDeque::new(),
+        sweep: (PERIOD, PERIOD),
+    };
+}
+
 impl InjectorState {
-    fn push(&mut self, work: Work, callers_help: bool) {
-        if work.is_urgent(callers_help) {
+    fn push(&mut self, work: Work, lane: Priority, callers_help: bool) {
+        if lane != Priority::Normal {
+            self.lanes[lane as usize].work.push_back(work);
+        } else if work.is_urgent(callers_help) {
             self.urgent.push_back((self.pushed, work));
         } else {
             self.pushed = self.pushed.wrapping_add(1);
-            self.work.push_back(work);
+            self.lanes[NORMAL].work.push_back(work);
         }
     }
 
-    /// The oldest entry, urgent or not.
+    /// Queues work before everything else of its priority.
+    fn push_first(&mut self, work: Work, lane: Priority) {
+        match lane {
+            Priority::Normal => self.urgent.push_front((self.taken(), work)),
+            _ => self.lanes[lane as usize].work.push_front(work),
+        }
+    }
+
+    /// How many entries of the normal lane have been taken.
+    fn taken(&self) -> usize {
+        self.pushed.wrapping_sub(self.lanes[NORMAL].work.len())
+    }
+
+    /// The oldest normal entry, urgent or not.
     fn pop(&mut self) -> Option<Work> {
-        let taken = self.pushed.wrapping_sub(self.work.len());
+        let taken = self.taken();
         let is_due = |(before, _): &(usize, Work)| before.wrapping_sub(taken).cast_signed() <= 0;
         match self.urgent.front() {
             Some(first) if is_due(first) => self.pop_urgent(),
-            _ => self.work.pop_front(),
+            _ => self.lanes[NORMAL].work.pop_front(),
         }
+    }
+
+    /// The oldest entry of this priority.
+    fn pop_of(&mut self, lane: Priority) -> Option<Work> {
+        match lane {
+            Priority::Normal => self.pop(),
+            _ => self.lanes[lane as usize].work.pop_front(),
+        }
+    }
+
+    /// What a thread waits for that has given way, if nothing normal is urgent.
+    fn pop_parked(&mut self) -> Option<Work> {
+        let waits = |lane: &&mut Lane| matches!(lane.work.front(), Some(Work::Job(_)));
+        self.lanes.iter_mut().find(waits)?.work.pop_front()
     }
 
     fn pop_urgent(&mut self) -> Option<Work> {
@@ -319,15 +361,22 @@ impl InjectorState {
 
     /// The newest; if `awaited`, of those that something waits for, if there are any.
     fn pop_newest(&mut self, awaited: bool) -> Option<Work> {
-        let mut newest = self.work.iter().rev().take(LOOK_BACK);
+        // Of the normal ones, if there are any.
+        let lane = match self.lanes[NORMAL].work.is_empty() {
+            true => self.lanes.iter_mut().find(|lane| !lane.work.is_empty())?,
+            false => &mut self.lanes[NORMAL],
+        };
+        let mut newest = lane.work.iter().rev().take(LOOK_BACK);
         let behind = match awaited {
             true => newest.position(Work::is_awaited),
             false => None,
         };
-        let at = self.work.len().checked_sub(1 + behind.unwrap_or(0))?;
-        self.work.remove(at)
+        let at = lane.work.len().checked_sub(1 + behind.unwrap_or(0))?;
+        lane.work.remove(at)
     }
+}
 
+impl Lane {
     /// Now and then removes the stale ones of the newest entries: a thread that spawns and waits a
     /// million times while all workers are busy must not leave a million entries. `all`: of all
     /// entries, each time that their number has doubled, because the consumer of an `imap` runs the
@@ -367,6 +416,12 @@ pub(in crate::thread) struct Injector {
     queue: Mutex<InjectorState>,
     /// The number of entries: read without the lock, written under it.
     len: AtomicUsize,
+    /// The same for each priority, if the pool has ranks.
+    lens: [AtomicUsize; 3],
+    /// The highest priority of any handle, as a number; 0 as long as all are normal. It is set
+    /// before anything with a priority is queued; a worker that does not see it yet searches once
+    /// more.
+    ranks: CachePadded<AtomicUsize>,
     /// The number of urgent entries; like `len`, but written only when it changes.
     urgent: Arc<AtomicUsize>,
     /// Which entry is taken next, if not the oldest: a [`Next`] as a number.
@@ -382,12 +437,13 @@ impl Injector {
     pub(in crate::thread) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
         Self {
             queue: Mutex::new(InjectorState {
-                work: VecDeque::new(),
-                sweep: (PERIOD, PERIOD),
+                lanes: [Lane::NEW; 3],
                 urgent: VecDeque::new(),
                 pushed: 0,
             }),
             len: AtomicUsize::new(0),
+            lens: std::array::from_fn(|_| AtomicUsize::new(0)),
+            ranks: CachePadded::new(AtomicUsize::new(0)),
             urgent,
             next: AtomicUsize::new(Next::Oldest as usize),
             mode: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
@@ -408,16 +464,72 @@ impl Injector {
     /// Puts back an entry that was taken from a queue: accepted once, it stays accepted while the
     /// caller runs.
     pub(in crate::thread) fn put_back(&self, work: Work) {
-        self.change(|queue| queue.push(work, self.callers_help));
+        let lane = self.lane();
+        self.change(|queue| queue.push(work, lane, self.callers_help));
+    }
+
+    /// Queues what lets a thread continue that is about to park: before everything else of its
+    /// priority, or behind it. Returned if there is no thread to run it.
+    pub(in crate::thread) fn push_parked(
+        &self,
+        work: Work,
+        lane: Priority,
+        first: bool,
+    ) -> Result<(), Work> {
+        self.change(|queue| {
+            match first {
+                _ if self.mode() == Mode::Closed => return Err(work),
+                true => queue.push_first(work, lane),
+                false => queue.push(work, lane, self.callers_help),
+            }
+            Ok(())
+        })
+    }
+
+    /// A handle has this priority from now on.
+    pub(in crate::thread) fn rank(&self, priority: Priority) {
+        let highest = priority.max(Priority::Normal) as usize;
+        self.ranks.fetch_max(highest, Ordering::Relaxed);
+    }
+
+    /// Whether there may be work of a higher priority.
+    pub(in crate::thread) fn ranks_above(&self, priority: Priority) -> bool {
+        self.ranks.load(Ordering::Relaxed) > priority as usize
+    }
+
+    /// Whether work may have another priority than the normal one.
+    #[inline]
+    pub(in crate::thread) fn is_ranked(&self) -> bool {
+        self.ranks.load(Ordering::Relaxed) > 0
+    }
+
+    /// The lane for what is queued on this thread now.
+    fn lane(&self) -> Priority {
+        match self.is_ranked() {
+            true => priority::current(),
+            false => Priority::Normal,
+        }
+    }
+
+    /// Whether something of a higher priority is queued: a hint.
+    pub(in crate::thread) fn has_above(&self, priority: Priority) -> bool {
+        let above = &self.lens[priority as usize + 1..];
+        above.iter().any(|len| len.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Whether something urgent is queued: a hint.
+    pub(in crate::thread) fn has_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed) > 0
     }
 
     fn push_if(&self, accepts: impl FnOnce(Mode) -> bool, work: Work) -> Result<(), Work> {
+        let lane = self.lane();
         let stale = self.change(|queue| {
             if !accepts(self.mode()) {
                 return Err(work);
             }
-            let stale = queue.swept(matches!(work, Work::Item(_)));
-            queue.push(work, self.callers_help);
+            let stale = queue.lanes[lane as usize].swept(matches!(work, Work::Item(_)));
+            queue.push(work, lane, self.callers_help);
             Ok(stale)
         })?;
         drop(stale);
@@ -430,7 +542,16 @@ impl Injector {
         let mut queue = self.queue.lock();
         let result = change(&mut queue);
         let urgent = queue.urgent.len();
-        self.len.store(queue.work.len() + urgent, Ordering::Relaxed);
+        let mut len = queue.lanes[NORMAL].work.len() + urgent;
+        if self.is_ranked() {
+            self.lens[NORMAL].store(len, Ordering::Relaxed);
+            for lane in [Priority::Low, Priority::High] {
+                let others = queue.lanes[lane as usize].work.len();
+                self.lens[lane as usize].store(others, Ordering::Relaxed);
+                len += others;
+            }
+        }
+        self.len.store(len, Ordering::Relaxed);
         // All pushing threads read it: a cache line that is not written stays in their caches.
         if self.urgent.load(Ordering::Relaxed) != urgent {
             self.urgent.store(urgent, Ordering::Relaxed);
@@ -450,7 +571,7 @@ impl Injector {
             };
             if open {
                 let put = put().into_iter();
-                put.for_each(|work| queue.push(work, self.callers_help));
+                put.for_each(|work| queue.push(work, Priority::Normal, self.callers_help));
             }
         });
     }
@@ -460,6 +581,23 @@ impl Injector {
             return None;
         }
         self.change(InjectorState::pop)
+    }
+
+    /// The oldest of this priority.
+    pub(in crate::thread) fn pop_of(&self, lane: Priority) -> Option<Work> {
+        if self.lens[lane as usize].load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.change(|queue| queue.pop_of(lane))
+    }
+
+    /// The oldest of any priority.
+    pub(in crate::thread) fn pop_any(&self) -> Option<Work> {
+        self.change(|queue| {
+            Priority::ALL
+                .into_iter()
+                .find_map(|lane| queue.pop_of(lane))
+        })
     }
 
     /// The oldest urgent entry.
@@ -486,7 +624,8 @@ impl Injector {
             OLDEST => None,
             next => self.change(|queue| {
                 let awaited = next == Next::Awaited as usize;
-                queue.pop_urgent().or_else(|| queue.pop_newest(awaited))
+                let urgent = queue.pop_urgent().or_else(|| queue.pop_parked());
+                urgent.or_else(|| queue.pop_newest(awaited))
             }),
         }
     }
@@ -501,7 +640,10 @@ impl Injector {
             if let Some(at) = queue.urgent.iter().rposition(|(_, work)| is_it(work)) {
                 return queue.urgent.remove(at).map(|(_, work)| work);
             }
-            queue.work.remove(queue.work.iter().rposition(is_it)?)
+            queue.lanes.iter_mut().find_map(|lane| {
+                let at = lane.work.iter().rposition(is_it)?;
+                lane.work.remove(at)
+            })
         });
         match found? {
             Work::Scoped(lent) => Some(lent),
@@ -521,10 +663,11 @@ impl Injector {
         }
         self.change(|queue| {
             let first = queue.pop()?;
-            let share = (queue.work.len() / (width + 1)).min(BATCH);
+            let work = &mut queue.lanes[NORMAL].work;
+            let share = (work.len() / (width + 1)).min(BATCH);
             let is_task = |work: &&Work| matches!(work, Work::Task(_));
-            let more = queue.work.iter().take(share).take_while(is_task).count();
-            for work in queue.work.drain(..more).rev() {
+            let more = work.iter().take(share).take_while(is_task).count();
+            for work in work.drain(..more).rev() {
                 if let Work::Task(task) = work {
                     local.push(task);
                 }
@@ -537,7 +680,10 @@ impl Injector {
     pub(in crate::thread) fn take_all(&self) -> VecDeque<Work> {
         self.change(|queue| {
             let urgent = std::mem::take(&mut queue.urgent);
-            let mut all = std::mem::take(&mut queue.work);
+            let mut all = VecDeque::new();
+            for lane in &mut queue.lanes {
+                all.append(&mut lane.work);
+            }
             all.extend(urgent.into_iter().map(|(_, work)| work));
             all
         })

@@ -89,7 +89,7 @@ fn cancel_pending(registry: &Arc<Registry>) {
         while cancel_next(registry, || slot.public.steal_task().map(Work::Task)) {}
     }
     for _ in 0..registry.injector.len() {
-        cancel_next(registry, || registry.injector.pop());
+        cancel_next(registry, || registry.injector.pop_any());
     }
 }
 

@@ -33,6 +33,7 @@ use super::raw_current as current;
 use super::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
 use super::sleep::STALL;
 use super::worker::Worker;
+use crate::loom::atomic::Ordering;
 use crate::loom::{hint, thread};
 use crate::sync::park::{self, Blocker};
 use crate::sys::ticks;
@@ -127,7 +128,9 @@ impl Worker {
         }
         self.return_to_queues();
         self.slot().mailbox.open();
-        self.registry().sleep.unblock();
+        if !self.slot().continues.swap(false, Ordering::Relaxed) {
+            self.registry().sleep.unblock();
+        }
         if !self.waits_for_pool.get() {
             self.slot().wait_begins_or_ends();
         }

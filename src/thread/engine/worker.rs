@@ -31,6 +31,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::indices::Indices;
+use super::priority::{self, Priority};
 use super::queue::{BATCH, DEQUES, Mode, Slots, Work};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{OwnedSlot, Slot};
@@ -100,6 +101,17 @@ pub(in crate::thread) struct Worker {
     pub(in crate::thread) ended: EndedEntries,
     /// Whether this is an outside thread that takes part and is counted in `wake_policy`.
     helps: Cell<bool>,
+    /// The priority that this thread looks for in the deques of others.
+    seeks: Cell<Priority>,
+}
+
+/// Restores a slot's priority when it is dropped.
+struct OldPriority<'a>(&'a Slot, Priority);
+
+impl Drop for OldPriority<'_> {
+    fn drop(&mut self) {
+        self.0.set_priority(self.1);
+    }
 }
 
 /// Which queue a search in [`FAIRNESS`] begins with.
@@ -156,6 +168,7 @@ impl Worker {
             stale: Cell::new(0),
             ended: EndedEntries::default(),
             helps: Cell::new(false),
+            seeks: Cell::new(Priority::Normal),
         }
     }
 
@@ -254,6 +267,26 @@ impl Worker {
         counts.then(|| self.registry.wake_policy.outsider(&self.helps))
     }
 
+    // ---- its priority ----------------------------------------------------
+
+    /// Calls `f` as what this thread's priority is now.
+    #[inline]
+    pub(in crate::thread) fn at_priority(&self, f: &mut dyn FnMut(&Self)) {
+        if !self.registry.injector.is_ranked() {
+            return f(self);
+        }
+        let _restored = OldPriority(self.slot(), self.slot().priority());
+        self.slot().set_priority(priority::current());
+        f(self);
+    }
+
+    /// Whether what this thread queues now may lie in its own deques, which have normal work only,
+    /// except for the halves of joins.
+    #[inline]
+    pub(in crate::thread) fn is_normal(&self) -> bool {
+        !self.registry.injector.is_ranked() || priority::current() == Priority::Normal
+    }
+
     // ---- pushing ---------------------------------------------------------
 
     /// Queues a task in this worker's deque. Not for outside threads, because these leave the pool.
@@ -289,7 +322,7 @@ impl Worker {
     /// Whether tasks of the scope at this address may be pushed to this worker's deque.
     pub(in crate::thread) fn takes_scope(&self, address: usize) -> bool {
         let open = self.open_scope.get().0;
-        open == address || open == ANY_SCOPE
+        (open == address || open == ANY_SCOPE) && self.is_normal()
     }
 
     pub(in crate::thread) fn push_scoped(&self, lent: ErasedEntry) {
@@ -407,11 +440,41 @@ impl Worker {
         if self.registry.sleep.is_full() {
             return self.took(own_share.or_else(|| injector.pop_urgent())?);
         }
+        if injector.is_ranked() {
+            return self.took(own_share.or_else(|| self.find_ranked())?);
+        }
+        let work = own_share.or_else(|| self.find_next())?;
+        self.took(work)
+    }
+
+    /// The next work of the highest priority.
+    #[cold]
+    fn find_ranked(&self) -> Option<Work> {
+        Priority::ALL.into_iter().find_map(|priority| {
+            self.seeks.set(priority);
+            let found = match priority {
+                Priority::Normal => self.find_next(),
+                _ => {
+                    let queued = self.registry.injector.pop_of(priority);
+                    queued.or_else(|| self.steal())
+                }
+            }?;
+            // Until this thread looks again.
+            priority::set(priority);
+            self.slot().set_priority(priority);
+            Some(found)
+        })
+    }
+
+    /// The next work where all has the same priority.
+    #[inline]
+    fn find_next(&self) -> Option<Work> {
+        let injector = &self.registry.injector;
         let search = self.searches.get().wrapping_add(1);
         self.searches.set(search);
         let fair = search.is_multiple_of(FAIRNESS);
-        let work = own_share
-            .or_else(|| fair.then(|| self.find_fairly()).flatten())
+        fair.then(|| self.find_fairly())
+            .flatten()
             .or_else(|| self.pop_scoped().map(Work::Scoped))
             .or_else(|| self.owned.local.tasks.pop().map(Work::Task))
             .or_else(|| injector.pop_next())
@@ -419,8 +482,7 @@ impl Worker {
             .or_else(|| match search.is_multiple_of(STEAL_FIRST) {
                 true => self.steal().or_else(|| self.fetch()),
                 false => self.fetch().or_else(|| self.steal()),
-            })?;
-        self.took(work)
+            })
     }
 
     /// The oldest entry of a queue that might otherwise be passed over for ever.
@@ -448,7 +510,10 @@ impl Worker {
             (0..deques).find_map(|behind| {
                 let deque = (fairness.next + behind) % deques;
                 let slot = &slots[deque / DEQUES];
-                let work = slot.public.oldest_of(deque % DEQUES)?;
+                let work = match deque % DEQUES {
+                    0 if !self.seeks_jobs_of(slot) => return None,
+                    deque => slot.public.oldest_of(deque)?,
+                };
                 self.note_theft(&work, slot);
                 fairness.next = deque + 1;
                 Some(work)
@@ -485,6 +550,12 @@ impl Worker {
         })
     }
 
+    /// Whether the halves in this slot have the priority that this thread looks for. (Other deques
+    /// have normal work only.)
+    fn seeks_jobs_of(&self, slot: &Slot) -> bool {
+        slot.priority() == self.seeks.get()
+    }
+
     fn took(&self, work: Work) -> Option<Work> {
         self.thefts.stop_polling(&self.registry.wake_policy);
         self.owned.slot.count_taken();
@@ -492,7 +563,15 @@ impl Worker {
     }
 
     fn steal_from(&self, slot: &Slot) -> Option<Work> {
-        let (work, more) = slot.public.steal(&self.owned.local)?;
+        let job = match self.seeks_jobs_of(slot) {
+            true => slot.public.steal_job(),
+            false => None,
+        };
+        let (work, more) = match job {
+            Some(job) => (Work::Job(job), false),
+            None if self.seeks.get() != Priority::Normal => return None,
+            None => slot.public.steal(&self.owned.local)?,
+        };
         if more {
             if let Work::Scoped(lent) = &work {
                 // An upper bound: `pop_scoped` finds out if there were fewer.

@@ -36,6 +36,7 @@ use pin_project_lite::pin_project;
 
 use super::list;
 use crate::task::{self, Runnable, Schedule, Task};
+use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
@@ -45,8 +46,8 @@ use crate::trace_log::Kind;
 /// Of so many wake-ups of a worker, one goes to the end of the common queue.
 const TURN: u32 = 16;
 
-/// The pool whose queues take a woken future.
-struct Home(Weak<Registry>);
+/// The pool whose queues take a woken future, and the future's priority.
+struct Home(Weak<Registry>, Priority);
 
 impl Home {
     fn queue(&self, runnable: Runnable, behind: bool) {
@@ -65,6 +66,7 @@ impl Home {
             // Its locks may be held for ever in a forked child.
             return std::mem::forget(runnable);
         }
+        let _its = priority::enter(self.1);
         match registry.injector.push_woken(Work::Task(runnable)) {
             Ok(()) => registry.published(),
             Err(Work::Task(refused)) => registry.futures.put_aside(&registry.injector, refused),
@@ -76,8 +78,9 @@ impl Home {
 impl Worker {
     /// A future that this worker wakes goes into its own queue.
     fn keeps_woken(&self) -> bool {
-        let turn = self.next_random().is_multiple_of(TURN);
-        !turn && self.registry().injector.mode() != Mode::Closed
+        let injected = self.registry().injector.is_ranked();
+        let injected = injected || self.next_random().is_multiple_of(TURN);
+        !injected && self.registry().injector.mode() != Mode::Closed
     }
 }
 
@@ -162,7 +165,11 @@ where
         registry: Weak::clone(&weak),
         place: part.place(),
     };
-    let (runnable, task) = newborn.future(Enlisted { future, entry }, Home(weak), true);
+    let (runnable, task) = newborn.future(
+        Enlisted { future, entry },
+        Home(weak, priority::current()),
+        true,
+    );
     part.enlist(runnable.task_ref());
     registry.spawn(runnable, tag);
     task

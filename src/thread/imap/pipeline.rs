@@ -41,6 +41,7 @@ use crate::loom::{Mutex, MutexGuard};
 use crate::sync::park;
 use crate::task::panic::{self, contain};
 use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
+use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::STALL;
@@ -61,6 +62,8 @@ pub(in crate::thread) type Given<R> = Option<Outcome<R>>;
 /// The state that the feeder and the consumer share.
 struct Pipeline<R> {
     registry: Arc<Registry>,
+    /// That of the items.
+    priority: Priority,
     /// The iterator's size hint at the start.
     promised: (usize, Option<usize>),
     state: Mutex<PipelineState<R>>,
@@ -188,6 +191,7 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// Lets the pool run a task, or this thread if the pool has been shut down.
     fn run(&self, runnable: Runnable) {
+        let _its = priority::enter(self.priority);
         if let Err(Work::Item(runnable)) = self.registry.inject_here(Work::Item(runnable)) {
             let mut runnable = Some(runnable);
             self.registry.as_worker(&mut |_| {
@@ -274,6 +278,7 @@ where
     };
     let pipeline = Arc::new(Pipeline {
         registry: Arc::clone(registry),
+        priority: priority::current(),
         promised,
         state: Mutex::new(state),
     });

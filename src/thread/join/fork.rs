@@ -29,8 +29,10 @@ impl Worker {
     /// The window for joins that are run in turn is shut: opens it again, if there is no reason to
     /// offer this join. True: it runs in turn.
     pub(in crate::thread) fn runs_in_turn(&self) -> bool {
-        // An outside thread that may not run the pool's work opens no window.
+        // An outside thread that may not run the pool's work opens no window; nor does one that may
+        // have to give way between two joins.
         self.may_run()
+            && !self.may_give_way()
             && self
                 .splitter
                 .reopen_window(self.owned.local.jobs.len(), self.registry().takers())
@@ -200,6 +202,7 @@ pub(in crate::thread) fn offer(
     let second = lend(&worker.slot().wake_handle, &mut *b, |reference, job| {
         worker.push_job(reference);
         first = catch_unwind(AssertUnwindSafe(&mut *a));
+        worker.between();
         // The newest entry of the deque is this job's reference, unless a thief has it.
         let back = worker.owned.local.jobs.pop();
         worker.splitter.came_back(back.is_none());

@@ -238,7 +238,7 @@ where
         let mut chunk = if few { usize::MAX } else { chunk.max(min) };
         let is_whole = chunk.min(self.shape.max) >= items.len();
         let mut clock = if is_whole { 0 } else { ticks::now() };
-        let mut quick = true;
+        let (mut quick, mut since) = (true, clock);
         while items.len() > 0 && !self.limit.is_below(at) {
             let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
             if count > min && !(quick && count <= BLIND) && !few {
@@ -261,6 +261,7 @@ where
                 if took > CHUNK * 4 {
                     chunk = (count / 2).max(1);
                 }
+                worker.between_items(&mut since, clock);
                 if items.len() / 2 >= min && worker.wanted() {
                     return self.halve(worker, at, items, 0, (so_far, 0));
                 }
@@ -330,7 +331,8 @@ where
         let (nothing, items) = items.split_at(0);
         let first = self.fold(at, None, nothing);
         let is_short = || items.len() <= SHORT_RUN && in_turn(worker);
-        if self.leaves >= FEW_LEAVES || is_short() {
+        let is_tiny = self.leaves >= FEW_LEAVES && !worker.may_give_way();
+        if is_tiny || is_short() {
             return self.fold(at, first, items);
         }
         // Other runs are on offer, unless there are few.

@@ -210,6 +210,7 @@ fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<ErasedEntry>) {
         && let Some(lent) = next()
     {
         lent.run(&worker.ended);
+        worker.between();
     }
 }
 
