@@ -61,6 +61,7 @@
 
 use trefoil_os::{loom, sys};
 use trefoil_trace::trace_log;
+use trefoil_waiting::{blocking_threads, timer};
 
 #[macro_use]
 mod debug;
@@ -68,13 +69,9 @@ mod debug;
 // These layers serve three executors: where one is left out, what only it uses is unused. By
 // default nothing may be. (No code is generated for what is unused.)
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
-mod blocking_threads;
-#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod sync;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod task;
-#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
-mod timer;
 
 #[cfg(feature = "threads")]
 pub mod iter;

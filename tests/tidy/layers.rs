@@ -8,8 +8,8 @@
 use crate::source::{File, Finding};
 
 /// Every top-level module of the library, lowest first, with what it may import. (`loom`, `sys` and
-/// `host` are the crate `trefoil-os`; `host` is imported as `process::host`. From `event`
-/// to `recording` it is `trefoil-trace`.)
+/// `host` are the crate `trefoil-os`, `timer` and `blocking_threads` the crate `trefoil-waiting`;
+/// `host` is imported as `process::host`. From `event` to `recording` it is `trefoil-trace`.)
 /// A module may always import itself; the façade may import them all.
 const TABLE: [(&str, &[&str]); 27] = [
     ("debug", &[]),
@@ -28,10 +28,7 @@ const TABLE: [(&str, &[&str]); 27] = [
     ),
     ("recording", &["event", "json", "trace_log"]),
     ("sync", &["loom", "sys", "blocking_threads", "trace_log"]),
-    (
-        "timer",
-        &["loom", "sys", "blocking_threads", "trace_log", "sync"],
-    ),
+    ("timer", &["loom", "sys", "blocking_threads"]),
     (
         "task",
         &[

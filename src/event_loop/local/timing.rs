@@ -77,7 +77,7 @@ impl Local {
 
     /// The next deadline, if there is one.
     pub(in crate::event_loop) fn next_timer(&self) -> Option<Instant> {
-        self.timers.borrow_mut().next()
+        self.timers.borrow_mut().next_deadline()
     }
 
     /// How long it is until the next deadline.

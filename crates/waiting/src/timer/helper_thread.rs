@@ -28,6 +28,7 @@
 //! `tests/io/children.rs` and `tests/process/channel.rs`.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -54,20 +55,21 @@ const JOB_LINGERS: Duration = Duration::from_millis(200);
 const BLIND: Duration = Duration::from_millis(10);
 
 /// How often to check for events that no descriptor reports.
-pub(crate) const RARELY: Duration = Duration::from_millis(100);
+pub const RARELY: Duration = Duration::from_millis(100);
 
 /// The deadline of a wait for descriptors without a deadline: in some thirty years.
 const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// A descriptor, open for as long as it is waited for.
-pub(crate) type WatchedFd = Arc<dyn AsFd + Send + Sync>;
+pub type WatchedFd = Arc<dyn AsFd + Send + Sync>;
 
 /// Descriptors to wait for, and for which event.
 #[derive(Clone)]
-pub(crate) struct Interest(pub(crate) [Option<(WatchedFd, PollFlags)>; 2]);
+pub struct Interest(pub [Option<(WatchedFd, PollFlags)>; 2]);
 
 impl Interest {
-    pub(crate) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+    /// As `poll` takes them.
+    pub fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let fds = self.0.iter().flatten();
         fds.map(|(source, flags)| PollFd::from_borrowed_fd(source.as_fd(), *flags))
     }
@@ -116,11 +118,7 @@ fn ring(bell: Option<Arc<Bell>>) {
 
 /// Calls `waker` once one of these descriptors is ready, or the deadline has passed. Fails if there
 /// is no thread to wait.
-pub(crate) fn enter(
-    interest: Interest,
-    until: Option<Instant>,
-    waker: Waker,
-) -> Result<TimerKey, Waker> {
+pub fn enter(interest: Interest, until: Option<Instant>, waker: Waker) -> Result<TimerKey, Waker> {
     let until = until.unwrap_or_else(|| Instant::now() + FAR);
     waiter().enter(until, Some(interest), waker)
 }
@@ -178,7 +176,7 @@ impl Waiter {
                 .iter()
                 .map(|(key, interest)| (*key, interest.clone()))
                 .collect();
-            let next = timers.next();
+            let next = timers.next_deadline();
             let idle = next.is_none() && woken.is_empty();
             if idle && lingers {
                 state.running = false;
@@ -269,19 +267,33 @@ impl Timekeeper for Waiter {
 }
 
 /// Completes when an event may have happened, or the deadline has passed.
-pub(crate) struct Ready {
+pub struct Ready {
     interest: Option<Interest>,
     until: Option<Instant>,
     entered: Option<(&'static Waiter, TimerKey)>,
 }
 
 impl Ready {
-    pub(crate) fn new(interest: Interest, until: Option<Instant>) -> Self {
+    /// Nothing is registered before the first poll. `None`: without a deadline.
+    pub fn new(interest: Interest, until: Option<Instant>) -> Self {
         Self {
             interest: Some(interest),
             until,
             entered: None,
         }
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.fds()).finish()
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Ready");
+        shown.field("until", &self.until).finish_non_exhaustive()
     }
 }
 

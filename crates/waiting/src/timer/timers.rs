@@ -35,7 +35,7 @@ use slab::Slab;
 
 /// Deadlines with a payload each, earliest first.
 #[derive(Debug)]
-pub(crate) struct Timers<T> {
+pub struct Timers<T> {
     pending: Slab<Pending<T>>,
     /// One entry for each pending timer, and leftovers.
     order: QuaternaryHeap<Reverse<HeapEntry>>,
@@ -52,14 +52,14 @@ struct Pending<T> {
 /// Identifies one pending timer; stale after it has fired or been removed. The order of the fields
 /// is the order in which timers of one deadline go off: the one that was created first is first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TimerKey {
+pub struct TimerKey {
     created: u32,
     slot: u32,
 }
 
 impl TimerKey {
     /// A key of no timer.
-    pub(crate) const STALE: Self = Self {
+    pub const STALE: Self = Self {
         created: u32::MAX,
         slot: u32::MAX,
     };
@@ -73,7 +73,8 @@ type HeapEntry = (Instant, TimerKey);
 const MIN_LEFTOVERS: usize = 64;
 
 impl<T> Timers<T> {
-    pub(crate) fn new() -> Self {
+    /// Without timers.
+    pub fn new() -> Self {
         Self {
             pending: Slab::new(),
             order: QuaternaryHeap::new(),
@@ -81,21 +82,24 @@ impl<T> Timers<T> {
         }
     }
 
+    /// Whether no timer is pending.
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
     /// The earliest deadline.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<Instant> {
+    pub fn next_deadline(&mut self) -> Option<Instant> {
         self.first().map(|(deadline, ..)| deadline)
     }
 
+    /// Adds a timer.
+    ///
     /// # Panics
     /// If 2^32 timers are pending.
     #[inline]
-    pub(crate) fn insert(&mut self, deadline: Instant, payload: T) -> TimerKey {
+    pub fn insert(&mut self, deadline: Instant, payload: T) -> TimerKey {
         let created = self.created;
         self.created = created.wrapping_add(1);
         let slot = self.pending.insert(Pending { created, payload });
@@ -105,30 +109,32 @@ impl<T> Timers<T> {
         key
     }
 
+    /// A pending timer's payload.
     #[inline]
-    pub(crate) fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
         let timer = self.pending.get_mut(key.slot as usize)?;
         (timer.created == key.created).then_some(&mut timer.payload)
     }
 
     /// Replaces a timer's payload. Returns the earlier payload, or this one if the timer is gone.
     #[inline]
-    pub(crate) fn replace(&mut self, key: TimerKey, payload: T) -> Result<T, T> {
+    pub fn replace(&mut self, key: TimerKey, payload: T) -> Result<T, T> {
         match self.get_mut(key) {
             Some(current) => Ok(mem::replace(current, payload)),
             None => Err(payload),
         }
     }
 
+    /// Ends a pending timer, and returns its payload.
     #[inline]
-    pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {
+    pub fn remove(&mut self, key: TimerKey) -> Option<T> {
         self.get_mut(key)?;
         Some(self.end(key))
     }
 
     /// The timers that are due at `now`, earliest first.
     #[inline]
-    pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = T> {
+    pub fn due(&mut self, now: Instant) -> impl Iterator<Item = T> {
         std::iter::from_fn(move || {
             let first = self.first()?;
             (first.0 <= now).then(|| self.take(first))
@@ -136,7 +142,7 @@ impl<T> Timers<T> {
     }
 
     /// Removes the earliest timer, due or not: a timekeeper empties itself with this.
-    pub(crate) fn pop(&mut self) -> Option<T> {
+    pub fn pop(&mut self) -> Option<T> {
         let first = self.first()?;
         Some(self.take(first))
     }
@@ -248,7 +254,7 @@ mod tests {
                     }
                 }
                 assert_eq!(timers.is_empty(), model.0.is_empty());
-                let next = timers.next();
+                let next = timers.next_deadline();
                 assert_eq!(next.is_none(), model.0.is_empty());
                 let first = model.0.iter().map(|&(d, ..)| d).min();
                 assert_eq!(next, first, "seed {seed}, step {step}");
@@ -297,7 +303,7 @@ mod tests {
             timers.insert(start + Duration::from_secs(years * 31_557_600), years);
         }
         assert_eq!(timers.due(start + Duration::from_secs(1 << 30)).count(), 1);
-        assert!(timers.next().unwrap() > start);
+        assert!(timers.next_deadline().unwrap() > start);
         assert_eq!(std::iter::from_fn(|| timers.pop()).count(), 3);
         assert!(timers.is_empty());
     }
@@ -317,7 +323,7 @@ mod tests {
             assert!((301..=400).contains(&timers.remove(*key).unwrap()));
         }
         let mut fired = Vec::new();
-        while let Some(next) = timers.next() {
+        while let Some(next) = timers.next_deadline() {
             fired.extend(timers.due(next - Duration::from_nanos(1)));
             assert!(fired.iter().all(|years| at(years % 10_000) < next));
             fired.extend(timers.due(next));
@@ -335,7 +341,7 @@ mod tests {
             timers.due(at(1_000) + Duration::from_secs(1)).next(),
             Some(1)
         );
-        assert!(timers.is_empty() && timers.next().is_none());
+        assert!(timers.is_empty() && timers.next_deadline().is_none());
     }
 
     #[test]
@@ -347,10 +353,10 @@ mod tests {
             .map(|i| timers.insert(start + Duration::from_nanos(i), i))
             .collect();
         for (i, key) in keys.iter().enumerate() {
-            assert!(timers.next().unwrap() <= start + Duration::from_nanos(i as u64));
+            assert!(timers.next_deadline().unwrap() <= start + Duration::from_nanos(i as u64));
             assert_eq!(timers.remove(*key), Some(i as u64));
         }
-        assert_eq!(timers.next(), None);
+        assert_eq!(timers.next_deadline(), None);
     }
 
     #[test]
@@ -394,7 +400,7 @@ mod tests {
             );
         }
         assert!(timers.is_empty());
-        assert_eq!(timers.next(), None);
+        assert_eq!(timers.next_deadline(), None);
     }
 
     #[test]

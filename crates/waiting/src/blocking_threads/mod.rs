@@ -9,7 +9,7 @@
 //! 1. [`start`] claims an idle thread by decrementing their count, and queues the job.
 //! 2. If none is idle, it starts a new thread for the job. If the system gives none, `start`
 //!    returns an error, and the job is dropped.
-//! 3. A thread that has finished its job counts as idle and waits [`LINGER`] for the next one. Then
+//! 3. A thread that has finished its job counts as idle and waits `LINGER` for the next one. Then
 //!    it claims itself and ends.
 //! 4. Nothing waits for these threads: a stuck job ends with the process.
 //!
@@ -43,7 +43,7 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Usually as much as a worker process's first thread has, so that a deeply nested result is
 /// decoded on as much stack as it was created on. (Untouched, it costs only addresses.)
-pub(crate) const STACK: usize = 8 << 20;
+pub const STACK: usize = 8 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -109,14 +109,14 @@ impl Helpers {
 }
 
 /// Runs `job`, which must not unwind, on a thread that may block.
-pub(crate) fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     static HELPERS: PerProcess<Helpers> = PerProcess::new();
     let helpers = HELPERS.get_or_init(|| Helpers::new(LINGER));
     helpers.start(Box::new(job))
 }
 
 /// Runs `job` on a thread with at least this much stack.
-pub(crate) fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     if stack <= STACK {
         return start(job);
     }
@@ -130,7 +130,7 @@ fn start_alone(stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<
 
 /// Runs `f`, which calls or drops user code, where a panic would do harm and no caller waits for
 /// its message; the panic hook has shown it.
-pub(crate) fn contain(f: impl FnOnce()) {
+pub fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         // The payload's destructor may panic, too, and so may that panic's payload.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -9,7 +9,7 @@
 //! 1. A poll first reads the clock ([`now`]: that of the loop it runs on). Past the deadline the
 //!    alarm is done, whichever timekeeper was to wake it.
 //! 2. Otherwise it registers with this thread's *timekeeper* (`keeper.rs`): the running loop, or,
-//!    without a loop, the one helper thread that waits ([`helper_thread`](mod@helper_thread)).
+//!    without a loop, the one helper thread that waits (`helper_thread.rs`).
 //! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there and armed here. So
 //!    the timekeeper that will wake it serves the thread where the future is polled now.
 //! 4. Dropping an alarm disarms it, from any thread, even after its timekeeper is gone.
@@ -25,7 +25,7 @@
 //! deadline on a loop); a thread for each alarm (a server has a hundred thousand deadlines, and
 //! cancels nearly all).
 //!
-//! Checked by the unit tests of [`timers`] (against a model) and by
+//! Checked by the unit tests of `timers.rs` (against a model) and by
 //! `tests/event_loop/` (with, without and after a loop).
 
 mod clock;
@@ -33,20 +33,21 @@ mod helper_thread;
 mod keeper;
 mod timers;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-pub(crate) use clock::{Clock, Held, end, later};
-pub(crate) use helper_thread::{Interest, RARELY, Ready, enter};
-pub(crate) use keeper::{
+pub use clock::{Clock, Held, end, later};
+pub use helper_thread::{Interest, RARELY, Ready, WatchedFd, enter};
+pub use keeper::{
     Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };
-pub(crate) use timers::{TimerKey, Timers};
+pub use timers::{TimerKey, Timers};
 
 /// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
-pub(crate) struct Alarm {
+pub struct Alarm {
     deadline: Instant,
     state: AlarmState,
 }
@@ -61,7 +62,7 @@ enum AlarmState {
 
 impl Alarm {
     /// Nothing is started or registered before the first poll.
-    pub(crate) fn new(deadline: Instant) -> Self {
+    pub fn new(deadline: Instant) -> Self {
         Self {
             deadline,
             state: AlarmState::New(None),
@@ -69,7 +70,7 @@ impl Alarm {
     }
 
     /// An alarm `length` from now, by the clock of the thread that polls it first.
-    pub(crate) fn after(length: Duration) -> Self {
+    pub fn after(length: Duration) -> Self {
         let (deadline, span) = Countdown::from_now(length);
         Self {
             deadline,
@@ -79,7 +80,7 @@ impl Alarm {
 
     /// `Ready` once the deadline has passed; otherwise the task will be woken by then. Only the
     /// waker of the latest call is woken.
-    pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let AlarmState::New(span) = &self.state {
             self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
             self.state = AlarmState::Idle;
@@ -110,7 +111,7 @@ impl Alarm {
 }
 
 /// Completes once `duration` has passed, by the clock of the loop that waits.
-pub(crate) async fn pause(duration: Duration) {
+pub async fn pause(duration: Duration) {
     let mut alarm = Alarm::after(duration);
     poll_fn(|cx| alarm.poll_elapsed(cx)).await;
 }
@@ -121,12 +122,14 @@ impl Drop for Alarm {
     }
 }
 
-debug!(
-    impl Alarm,
-    self,
-    deadline = self.deadline,
-    armed = matches!(self.state, AlarmState::Armed(..))
-);
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let armed = matches!(self.state, AlarmState::Armed(..));
+        let mut shown = f.debug_struct("Alarm");
+        let shown = shown.field("deadline", &self.deadline);
+        shown.field("armed", &armed).finish_non_exhaustive()
+    }
+}
 
 fn current() -> Arc<dyn Timekeeper> {
     keeper::keeper().unwrap_or_else(|| helper_thread::waiter().clone())
