@@ -10,12 +10,10 @@
 //!   has sent the copy's name, which no other copy in the executable has (no pool is made
 //!   elsewhere). Before the names agree, the worker does nothing, and the parent sends only the
 //!   first frame.
-//! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from `fn(A) -> R`
-//!   and `run::<A, R>`, by [`code_of_kept`] from the same and `run_kept::<A, R>`, or by
-//!   [`code_of_with`] from `fn(&C, A) -> R` and `run_with::<C, A, R>`, by [`code_of_load`] from
-//!   `fn(A) -> S` and `run_load::<A, S>`, or by [`code_of_use`] from `fn(A, &mut S) -> R` and
-//!   `run_use::<A, S, R>`, and both were checked to lie in the image's code. They come over a
-//!   socket whose other end is the parent's alone.
+//! - **W7** The two offsets of a [`CodeRef`] were made together, by one of the functions that the
+//!   macro `call_form` declares: from a function, and from the trampoline for its type. Both were
+//!   checked to lie in the image's code. They come over a socket whose other end is the parent's
+//!   alone.
 //!
 //! **Rejected.** Closures of size zero, which the worker could make from nothing: such a closure
 //! may have captured a zero-sized proof that something was done in the *parent*. A function pointer
@@ -24,7 +22,7 @@
 //! Tests: `tests/process/pool.rs`, in debug, release and with link-time optimisation.
 #![allow(unsafe_code)]
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,63 +36,77 @@ use crate::task::{CodecDirection, TaskError, panic};
 
 type Trampoline = unsafe fn(usize, &mut Batch<'_>);
 
-/// How a worker finds `function`; an error if it is not part of this image, but of a library that
-/// was loaded at run time.
-pub(crate) fn code_of<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
-where
-    A: DeserializeOwned + 'static,
-    R: Serialize + 'static,
-{
-    code_ref::<fn(A) -> R>(run::<A, R>, function as usize)
+/// Declares how a worker finds a function of one type, and what it does with each item.
+macro_rules! call_form {
+    (
+        $(#[$docs:meta])*
+        $name:ident<$($generic:ident: $bound:path),+>: $function:ty;
+        |$call:ident, $batch:pat_param, $argument:ident: $type:ty| $answer:expr
+    ) => {
+        $(#[$docs])*
+        pub(crate) fn $name<$($generic: $bound + 'static),+>(
+            function: $function,
+        ) -> Result<CodeRef, TaskError> {
+            /// # Safety
+            /// W6, W7: `function` is the address of a function of this type in this image.
+            unsafe fn run<$($generic: $bound + 'static),+>(
+                function: usize,
+                batch: &mut Batch<'_>,
+            ) {
+                let function = std::ptr::with_exposed_provenance::<()>(function);
+                // SAFETY: W6, W7: the address is that of such a function, made together with the
+                // address of this very instance of `run`.
+                let $call = unsafe { std::mem::transmute::<*const (), $function>(function) };
+                each(batch, |$batch, $argument: $type| $answer);
+            }
+            code_ref::<$function>(run::<$($generic),+>, function as usize)
+        }
+    };
 }
 
-/// Like [`code_of`], but the function's result is kept in the worker (`kept`); the answer stands
-/// for it.
-pub(crate) fn code_of_kept<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
-where
-    A: DeserializeOwned + 'static,
-    R: Serialize + 'static,
-{
-    code_ref::<fn(A) -> R>(run_kept::<A, R>, function as usize)
+call_form! {
+    /// How a worker finds `function`; an error if it is not part of this image, but of a library
+    /// that was loaded at run time.
+    code_of<A: DeserializeOwned, R: Serialize>: fn(A) -> R;
+    |function, _, argument: A| Ok(function(argument))
 }
 
-/// Like [`code_of`], for a function that borrows a context.
-pub(crate) fn code_of_with<C, A, R>(function: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
-where
-    C: DeserializeOwned + 'static,
-    A: DeserializeOwned + 'static,
-    R: Serialize + 'static,
-{
-    code_ref::<fn(&C, A) -> R>(run_with::<C, A, R>, function as usize)
+call_form! {
+    /// Like [`code_of`], but the function's result is kept in the worker (`kept`); the answer
+    /// stands for it.
+    code_of_kept<A: DeserializeOwned, R: Serialize>: fn(A) -> R;
+    |function, _, argument: A| keep(&function(argument))
 }
 
-/// Like [`code_of_with`], and the result is kept in the worker, as with [`code_of_kept`].
-pub(crate) fn code_of_kept_with<C, A, R>(function: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
-where
-    C: DeserializeOwned + 'static,
-    A: DeserializeOwned + 'static,
-    R: Serialize + 'static,
-{
-    code_ref::<fn(&C, A) -> R>(run_kept_with::<C, A, R>, function as usize)
+call_form! {
+    /// Like [`code_of`], for a function that borrows a context.
+    code_of_with<C: DeserializeOwned, A: DeserializeOwned, R: Serialize>: fn(&C, A) -> R;
+    |function, batch, argument: A| Ok(function(context_of(batch)?, argument))
 }
 
-/// For a function whose result becomes the worker's state.
-pub(crate) fn code_of_load<A, S>(function: fn(A) -> S) -> Result<CodeRef, TaskError>
-where
-    A: DeserializeOwned + 'static,
-    S: 'static,
-{
-    code_ref::<fn(A) -> S>(run_load::<A, S>, function as usize)
+call_form! {
+    /// Like [`code_of_with`], and the result is kept in the worker, as with [`code_of_kept`].
+    code_of_kept_with<C: DeserializeOwned, A: DeserializeOwned, R: Serialize>: fn(&C, A) -> R;
+    |function, batch, argument: A| keep(&function(context_of(batch)?, argument))
 }
 
-/// For a function that changes the worker's state.
-pub(crate) fn code_of_use<A, S, R>(function: fn(A, &mut S) -> R) -> Result<CodeRef, TaskError>
-where
-    A: DeserializeOwned + 'static,
-    S: 'static,
-    R: Serialize + 'static,
-{
-    code_ref::<fn(A, &mut S) -> R>(run_use::<A, S, R>, function as usize)
+call_form! {
+    /// For a function whose result becomes the worker's state.
+    code_of_load<A: DeserializeOwned, S: Any>: fn(A) -> S;
+    |function, batch, argument: A| {
+        batch.set_state(Box::new(function(argument)));
+        Ok(())
+    }
+}
+
+call_form! {
+    /// For a function that changes the worker's state.
+    code_of_use<A: DeserializeOwned, S: Any, R: Serialize>: fn(A, &mut S) -> R;
+    |function, batch, argument: A| {
+        let state = batch.state::<S>();
+        let state = state.map_err(|detail| (CodecOf::Context, detail))?;
+        Ok(function(argument, state))
+    }
 }
 
 fn code_ref<F>(trampoline: Trampoline, function: usize) -> Result<CodeRef, TaskError> {
@@ -132,58 +144,9 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
     true
 }
 
-/// Runs the items of `batch` in turn, each as a call of `function`.
-///
-/// # Safety
-/// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
-unsafe fn run<A: DeserializeOwned + 'static, R: Serialize + 'static>(
-    function: usize,
-    batch: &mut Batch<'_>,
-) {
-    let function = std::ptr::with_exposed_provenance::<()>(function);
-    // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
-    // the address of this very instance of `run`.
-    let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
-    each(batch, |_, argument| Ok(function(argument)));
-}
-
-/// Like [`run`], with an answer that stands for the result.
-///
-/// # Safety
-/// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
-unsafe fn run_kept<A: DeserializeOwned + 'static, R: Serialize + 'static>(
-    function: usize,
-    batch: &mut Batch<'_>,
-) {
-    let function = std::ptr::with_exposed_provenance::<()>(function);
-    // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
-    // the address of this very instance of `run_kept`.
-    let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
-    each(batch, |_, argument| keep(&function(argument)));
-}
-
 /// The answer that stands for a result.
 fn keep<R: Serialize + 'static>(result: &R) -> Result<kept::Answer, (CodecOf, String)> {
     kept::answer(result).map_err(|error| (CodecOf::Result, explain(error)))
-}
-
-/// Like [`run`], with a function that borrows the context of its batch.
-///
-/// # Safety
-/// W6, W7: `function` is the address of a `fn(&C, A) -> R` of this image.
-unsafe fn run_with<C, A, R>(function: usize, batch: &mut Batch<'_>)
-where
-    C: DeserializeOwned + 'static,
-    A: DeserializeOwned + 'static,
-    R: Serialize + 'static,
-{
-    let function = std::ptr::with_exposed_provenance::<()>(function);
-    // SAFETY: W6, W7: the address is that of a `fn(&C, A) -> R`, made together with
-    // the address of this very instance of `run_with`.
-    let function = unsafe { std::mem::transmute::<*const (), fn(&C, A) -> R>(function) };
-    each(batch, |batch, argument| {
-        Ok(function(context_of(batch)?, argument))
-    });
 }
 
 fn context_of<'a, C>(batch: &'a mut Batch<'_>) -> Result<&'a C, (CodecOf, String)>
@@ -192,64 +155,6 @@ where
 {
     let context = batch.context::<C>();
     context.map_err(|detail| (CodecOf::Context, detail))
-}
-
-/// Like [`run_with`], with an answer that stands for the result.
-///
-/// # Safety
-/// W6, W7: `function` is the address of a `fn(&C, A) -> R` of this image.
-unsafe fn run_kept_with<C, A, R>(function: usize, batch: &mut Batch<'_>)
-where
-    C: DeserializeOwned + 'static,
-    A: DeserializeOwned + 'static,
-    R: Serialize + 'static,
-{
-    let function = std::ptr::with_exposed_provenance::<()>(function);
-    // SAFETY: W6, W7: the address is that of a `fn(&C, A) -> R`, made together with
-    // the address of this very instance of `run_kept_with`.
-    let function = unsafe { std::mem::transmute::<*const (), fn(&C, A) -> R>(function) };
-    each(batch, |batch, argument| {
-        keep(&function(context_of(batch)?, argument))
-    });
-}
-
-/// Keeps the result of `function` as the worker's state.
-///
-/// # Safety
-/// W6, W7: `function` is the address of a `fn(A) -> S` of this image.
-unsafe fn run_load<A: DeserializeOwned + 'static, S: 'static>(
-    function: usize,
-    batch: &mut Batch<'_>,
-) {
-    let function = std::ptr::with_exposed_provenance::<()>(function);
-    // SAFETY: W6, W7: the address is that of a `fn(A) -> S`, made together with
-    // the address of this very instance of `run_load`.
-    let function = unsafe { std::mem::transmute::<*const (), fn(A) -> S>(function) };
-    each(batch, |batch, argument| {
-        batch.set_state(Box::new(function(argument)));
-        Ok(())
-    });
-}
-
-/// Like [`run`], with a function that borrows the worker's state.
-///
-/// # Safety
-/// W6, W7: `function` is the address of a `fn(A, &mut S) -> R` of this image.
-unsafe fn run_use<A, S, R>(function: usize, batch: &mut Batch<'_>)
-where
-    A: DeserializeOwned + 'static,
-    S: 'static,
-    R: Serialize + 'static,
-{
-    let function = std::ptr::with_exposed_provenance::<()>(function);
-    // SAFETY: W6, W7: the address is that of a `fn(A, &mut S) -> R`, made together with
-    // the address of this very instance of `run_use`.
-    let function = unsafe { std::mem::transmute::<*const (), fn(A, &mut S) -> R>(function) };
-    each(batch, |batch, argument| {
-        let state = batch.state::<S>();
-        let state = state.map_err(|detail| (CodecOf::Context, detail))?;
-        Ok(function(argument, state))
-    });
 }
 
 /// Answers each item of `batch` with the result of `call`; its error says whether the argument, the
