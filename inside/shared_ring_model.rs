@@ -1,16 +1,15 @@
 //! The shared ring of a worker, for the models: the socket is a queue and a condition variable.
 //!
-//! It drives the real `shared_ring.rs`, with room for one frame, and the order in which a worker
+//! It drives the real `host::shared_ring`, with room for one frame, and the order in which a worker
 //! looks for its next frame: in the ring, among the bytes that it has received, in the ring once
 //! more, and then it sleeps. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 
-use super::pages::shared_ring::{Posted, SharedRing, WORDS};
 use crate::loom::atomic::AtomicU64;
 use crate::loom::{Condvar, Mutex};
+use crate::process::host::shared_ring::{Posted, SharedRing, WORDS, model};
 
 /// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,15 +23,6 @@ pub enum Broken {
     NoPlaces,
 }
 
-std::thread_local! {
-    static FENCELESS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// loom runs all threads of a model on one system thread.
-pub(super) fn without_fences() -> bool {
-    FENCELESS.with(Cell::get)
-}
-
 pub struct Pair {
     words: Vec<AtomicU64>,
     /// Frames in the socket, each of one byte; a nudge is 0.
@@ -42,7 +32,7 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(broken: Broken) -> Self {
-        FENCELESS.with(|cell| cell.set(broken == Broken::NoFences));
+        model::set_fenceless(broken == Broken::NoFences);
         let pair = Self {
             words: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
             socket: (Mutex::new(VecDeque::new()), Condvar::new()),

@@ -88,7 +88,6 @@
 //   parent/    the parent's side: threads, sockets, processes
 //   launch/    what starts workers in other ways
 //   worker/    the worker's side
-//   pages/     shared pages, which make calls that follow closely quick
 //   sched/     which worker runs what; no I/O
 //   job/       one call, and where its results go
 //   value/     what a call carries
@@ -109,7 +108,6 @@ pub mod channel;
 pub mod gate_model;
 mod job;
 mod launch;
-mod pages;
 mod parent;
 #[cfg(loom)]
 #[doc(hidden)]

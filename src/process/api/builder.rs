@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry;
-use super::machine_memory::machine_memory;
 use crate::process::host::handover::CARRIES;
+use crate::process::host::machine_memory::machine_memory;
 use crate::process::host::private_memory::Meter;
 #[cfg(feature = "tracing")]
 use crate::process::job::worker_events::EventListener;

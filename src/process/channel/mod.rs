@@ -96,7 +96,6 @@ mod checksum;
 pub(crate) mod pair;
 mod pipe;
 mod receiver;
-mod rooms;
 mod sender;
 mod try_send_error;
 

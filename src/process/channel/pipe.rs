@@ -45,8 +45,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use super::checksum::checksum;
-use super::rooms::{PAGE, Rooms};
 use crate::loom::Mutex;
+use crate::process::host::rooms::{PAGE, Rooms};
 use crate::process::host::{broken_pipe, conduit, ends, free_memory, large_pages};
 use crate::process::value::attachments::Attachment;
 use crate::process::value::reason;
@@ -185,7 +185,7 @@ impl ChannelPipe {
     ) -> io::Result<Arc<Self>> {
         pipe.set_end();
         let rooms = (side == Side::Sends)
-            .then(|| Rooms::of(&file))
+            .then(|| Rooms::of(&*file))
             .transpose()?;
         Ok(Arc::new(Self {
             side,

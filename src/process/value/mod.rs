@@ -61,7 +61,6 @@ pub(super) mod kept;
 pub(super) mod kept_mappings;
 pub(super) mod known;
 pub(super) mod mapped;
-pub(super) mod permit_words;
 #[cfg(not(loom))] // shared memory has the standard library's atomics
 pub(super) mod permits;
 pub(super) mod portable;

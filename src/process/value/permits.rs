@@ -1,7 +1,7 @@
 //! Permits: a semaphore for the workers of process pools, which a death cannot keep.
 //!
-//! `permit_words` has the protocol; these are the handles on it, and the list of those that the end
-//! of a worker concerns.
+//! `host::permit_words` has the protocol; these are the handles on it, and the list of those that
+//! the end of a worker concerns.
 //!
 //! Tests: `tests/process/permits.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::permit_words::{PermitWords, Sleep};
 use super::shared::SharedAtomics;
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicU32;
+use crate::process::host::permit_words::{PermitWords, Sleep};
 use crate::sync::block_on::refuse;
 use crate::sync::park::{blocked, blocking_refused};
 use crate::sys::futex;

@@ -15,7 +15,7 @@
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
 //! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
-//! (`process::parent::worker_stderr`). *Ring*: small frames (`process::pages::shared_ring`).
+//! (`process::parent::worker_stderr`). *Ring*: small frames (`shared_ring`).
 //! *Area*: room for large results (`process::value::shared_buffer`); it is sparse, and missing
 //! where files may not be so long.
 //!

@@ -1,9 +1,11 @@
 //! What worker processes ask of the operating system: one folder per system, as in `sys`.
 //!
 //! The modules of the second column are in `portable`, unless another folder is named. With
-//! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. `arena`,
-//! `ledger`, `mapping`, `segment` and `gate` (memory that is shared, or holds numbers) and `image`
-//! (functions as offsets within the program) are the same for all systems.
+//! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. The rest is
+//! the same for all systems: memory that processes share, or that holds numbers (`arena`, `gate`,
+//! `ledger`, `mapping`, `permit_words`, `rooms`, `segment`, `shared_ring`), `worker_bell` and
+//! `poll_policy` (how soon both sides of a call notice one another), `machine_memory`, and `image`
+//! (functions as offsets within the program).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -32,8 +34,14 @@ pub mod arena;
 pub mod gate;
 pub mod image;
 pub mod ledger;
+pub mod machine_memory;
 pub mod mapping;
+pub mod permit_words;
+pub mod poll_policy;
+pub mod rooms;
 pub mod segment;
+pub mod shared_ring;
+pub mod worker_bell;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
 mod bsd;

@@ -17,17 +17,18 @@ use crate::sys::sockets::{self, Stream};
 use crate::sys::transfer::transmit;
 
 /// The system call that makes it.
-pub(crate) const CALL: &str = "socketpair";
+pub const CALL: &str = "socketpair";
 
 /// The parent's side, and the worker's until it has been sent.
 #[derive(Debug)]
-pub(crate) struct WorkerBell {
+pub struct WorkerBell {
     ours: Stream,
     theirs: Option<Stream>,
 }
 
 impl WorkerBell {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Both ends, here.
+    pub fn new() -> io::Result<Self> {
         let (ours, theirs) = sockets::pair()?;
         Ok(Self {
             ours,
@@ -36,17 +37,17 @@ impl WorkerBell {
     }
 
     /// The end that the worker gets, once: readable after it was rung.
-    pub(crate) fn theirs(&self) -> Option<BorrowedFd<'_>> {
+    pub fn theirs(&self) -> Option<BorrowedFd<'_>> {
         self.theirs.as_ref().map(Stream::as_fd)
     }
 
     /// The worker has its end.
-    pub(crate) fn is_handed_over(&mut self) {
+    pub fn is_handed_over(&mut self) {
         self.theirs = None;
     }
 
     /// Never waits. (If there is no room, earlier rings have not been heard yet.)
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         let _ = transmit(self.ours.as_fd(), true, &[IoSlice::new(&[1])]);
     }
 }

@@ -8,34 +8,33 @@
 //! **Rejected.** The position of the file, which all ends share: the kernel does not move it
 //! atomically, and two senders got the same pages.
 //!
-//! Tests: below; `channel::pipe`.
+//! Tests: below; `process::channel::pipe`.
 
 use std::io;
 
+use super::mapping::{Access, Mapping};
 use crate::loom::atomic::Ordering;
-use crate::process::host::mapping::{Access, Mapping};
-use crate::process::value::attachments::Attachment;
 use crate::sys::descriptor::AsFile;
 
 /// Large items begin at multiples of this in the file.
-pub(super) const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 
 /// The numbers of pages are less than this, so that they fit into six bytes of a record.
 const MOST: u64 = 1 << 48;
 
 /// The count of the pages that were handed out, in the file's first page.
 #[derive(Debug)]
-pub(super) struct Rooms(Mapping);
+pub struct Rooms(Mapping);
 
 impl Rooms {
     /// Maps the count in `file`. An error if that is not the file of a channel.
-    pub(super) fn of(file: &Attachment) -> io::Result<Self> {
+    pub fn of(file: &impl AsFile) -> io::Result<Self> {
         Mapping::new(file.as_file(), 0..PAGE, Access::Write).map(Self)
     }
 
     /// Room for `length` bytes that no other item of any process gets: where it begins. `None`: all
     /// pages were handed out, or a process has written to the count.
-    pub(super) fn take(&self, length: usize) -> Option<u64> {
+    pub fn take(&self, length: usize) -> Option<u64> {
         let pages = length.div_ceil(PAGE) as u64;
         let count = &self.0.words(0, 8)?[0];
         // The addition is atomic, and nothing else is published by it.
@@ -48,11 +47,11 @@ impl Rooms {
 #[cfg(all(test, target_os = "linux", not(any(loom, trefoil_port))))]
 mod tests {
     use super::*;
-    use crate::process::host::{conduit, memory_file};
+    use crate::host::{conduit, memory_file};
 
     #[test]
     fn rooms_follow_one_another_through_all_mappings() {
-        let file = Attachment::new(conduit::file(PAGE).unwrap());
+        let file = conduit::file(PAGE).unwrap();
         let (one, two) = (Rooms::of(&file).unwrap(), Rooms::of(&file).unwrap());
         let page = PAGE as u64;
         assert_eq!(one.take(1), Some(page));
@@ -68,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_file_that_can_shrink_is_refused() {
-        let file = Attachment::new(memory_file::create("x", PAGE).unwrap());
+        let file = memory_file::create("x", PAGE).unwrap();
         assert!(Rooms::of(&file).is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 /// In bytes.
-pub(super) fn machine_memory() -> io::Result<u64> {
+pub fn machine_memory() -> io::Result<u64> {
     let unknown = || {
         let message = "this system does not report its memory, of which `memory_budget` is a part";
         io::Error::new(io::ErrorKind::Unsupported, message)

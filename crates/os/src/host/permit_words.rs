@@ -1,4 +1,4 @@
-//! The protocol of [`Permits`](super::permits::Permits), on words that several processes share.
+//! The protocol of `Permits` (`process::value::permits`), on words that several processes share.
 //!
 //! The first word counts releases. Each of the others is one permit: the id of the process that has
 //! it, or 0.
@@ -16,7 +16,7 @@
 use crate::loom::atomic::{AtomicU32, Ordering};
 
 /// How a process sleeps until a word changes.
-pub(crate) trait Sleep {
+pub trait Sleep {
     /// Sleeps while `word` is `value`, until [`wake`](Self::wake) is called for it. It may return
     /// for no reason.
     fn wait(&self, word: &AtomicU32, value: u32);
@@ -26,7 +26,8 @@ pub(crate) trait Sleep {
 }
 
 /// The words of some permits.
-pub(crate) struct PermitWords<'a>(pub(crate) &'a [AtomicU32]);
+#[derive(Debug)]
+pub struct PermitWords<'a>(pub &'a [AtomicU32]);
 
 impl PermitWords<'_> {
     fn releases(&self) -> &AtomicU32 {
@@ -38,13 +39,13 @@ impl PermitWords<'_> {
     }
 
     /// How many are free at this moment.
-    pub(crate) fn available(&self) -> usize {
+    pub fn available(&self) -> usize {
         let is_free = |owner: &&AtomicU32| owner.load(Ordering::Relaxed) == 0;
         self.owners().iter().filter(is_free).count()
     }
 
     /// Takes a permit, if one is free, for the process `own`. Returns which.
-    pub(crate) fn try_acquire(&self, own: u32) -> Option<usize> {
+    pub fn try_acquire(&self, own: u32) -> Option<usize> {
         let take = |owner: &AtomicU32| {
             let taken = owner.compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst);
             taken.is_ok()
@@ -53,7 +54,7 @@ impl PermitWords<'_> {
     }
 
     /// Waits for a permit, and takes it.
-    pub(crate) fn acquire(&self, own: u32, sleep: &impl Sleep) -> usize {
+    pub fn acquire(&self, own: u32, sleep: &impl Sleep) -> usize {
         loop {
             let before = self.releases().load(Ordering::SeqCst);
             if let Some(permit) = self.try_acquire(own) {
@@ -64,7 +65,7 @@ impl PermitWords<'_> {
     }
 
     /// Gives back a permit that the process `own` has. (In a forked child it is the parent's.)
-    pub(crate) fn release(&self, permit: usize, own: u32, sleep: &impl Sleep) {
+    pub fn release(&self, permit: usize, own: u32, sleep: &impl Sleep) {
         let word = &self.owners()[permit];
         #[cfg(loom)]
         if model::is_early() {
@@ -81,7 +82,7 @@ impl PermitWords<'_> {
     }
 
     /// Takes back what the process `ended` had.
-    pub(crate) fn release_of(&self, ended: u32, sleep: &impl Sleep) {
+    pub fn release_of(&self, ended: u32, sleep: &impl Sleep) {
         for owner in self.owners() {
             let _ = owner.compare_exchange(ended, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
@@ -92,7 +93,7 @@ impl PermitWords<'_> {
 
 /// A fault for the model to find.
 #[cfg(loom)]
-pub(crate) mod model {
+pub mod model {
     use std::cell::Cell;
 
     // loom runs all threads of a model on one system thread.
@@ -100,7 +101,8 @@ pub(crate) mod model {
         static EARLY: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub(crate) fn set_early(early: bool) {
+    /// Makes a release add before it clears.
+    pub fn set_early(early: bool) {
         EARLY.with(|cell| cell.set(early));
     }
 

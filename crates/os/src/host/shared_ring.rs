@@ -31,10 +31,9 @@
 //!    before its position have been sent: a worker that has read everything, and finds a frame
 //!    whose turn has not come, ends, because the pages were overwritten.
 //!
-//! **Invariants.**
-//! - **W40** The parent trusts nothing that it reads here: `head` and `asleep` decide only which
-//!   way a frame goes, and a position is reduced to one in the ring before it is used. A worker
-//!   that lies only gets its own work late.
+//! The parent trusts nothing that it reads here: `head` and `asleep` decide only which way a frame
+//! goes, and a position is reduced to one in the ring before it is used. A worker that lies only
+//! gets its own work late.
 //!
 //! Tests: below; `checks/tests/process_models.rs` (under loom); `tests/process/speed.rs`;
 //! `tests/process/shared_ring.rs` (workers that write here what they like).
@@ -42,7 +41,7 @@
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
 
 /// The number of words of the ring.
-pub(crate) const WORDS: usize = FRAMES + ROOM;
+pub const WORDS: usize = FRAMES + ROOM;
 
 const TAIL: usize = 0;
 const HEAD: usize = 8;
@@ -60,7 +59,7 @@ const MAX_FRAME: usize = 2048;
 
 /// What happened to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Posted {
+pub enum Posted {
     /// It is in the ring, and the worker polls, or will look before it sleeps.
     Yes,
     /// It is in the ring, but the worker sleeps and must be woken through the socket.
@@ -71,16 +70,17 @@ pub(crate) enum Posted {
 
 /// The words, as either side sees them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SharedRing<'a>(&'a [AtomicU64]);
+pub struct SharedRing<'a>(&'a [AtomicU64]);
 
 impl<'a> SharedRing<'a> {
     /// `words` has at least [`WORDS`] words.
-    pub(crate) fn new(words: &'a [AtomicU64]) -> Self {
+    #[inline]
+    pub fn new(words: &'a [AtomicU64]) -> Self {
         Self(&words[..WORDS])
     }
 
     /// Clears the ring, before the worker is started.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         // Release: with the descriptor of the memory, which is sent afterwards.
         self.0[ASLEEP].store(1, Ordering::Release);
     }
@@ -94,7 +94,7 @@ impl<'a> SharedRing<'a> {
 impl SharedRing<'_> {
     /// Writes a frame, given in two parts, to be read after `position` bytes of the socket. `tail`
     /// is where the next frame begins, kept in the parent's own memory.
-    pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
+    pub fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
         let length = parts[0].len() + parts[1].len();
         let words = 2 + length.div_ceil(8);
         if length > MAX_FRAME || words > ROOM || self.claim() {
@@ -119,7 +119,7 @@ impl SharedRing<'_> {
     }
 
     /// Writes `tail` once more, before a `Nudge`.
-    pub(crate) fn remind(&self, tail: u64) {
+    pub fn remind(&self, tail: u64) {
         self.0[TAIL].store(tail, Ordering::Release);
     }
 
@@ -144,7 +144,8 @@ impl SharedRing<'_> {
 impl SharedRing<'_> {
     /// Reads the next frame into `frame`, if there is one and its turn has come: `position` bytes
     /// of the socket have been used. `at` is where it begins, kept in the worker's own memory.
-    pub(crate) fn read(&self, at: &mut u64, position: u64, frame: &mut Vec<u8>) -> bool {
+    #[inline]
+    pub fn read(&self, at: &mut u64, position: u64, frame: &mut Vec<u8>) -> bool {
         let head = *at;
         // Acquire: the frame was written before `tail`.
         if head == self.0[TAIL].load(Ordering::Acquire)
@@ -165,7 +166,8 @@ impl SharedRing<'_> {
     }
 
     /// Called before the worker sleeps in `recv`. False: there is a frame.
-    pub(crate) fn falls_asleep(&self, head: u64) -> bool {
+    #[inline]
+    pub fn falls_asleep(&self, head: u64) -> bool {
         self.0[ASLEEP].store(1, Ordering::Relaxed);
         // Pairs with the fence in `post`.
         self.fence();
@@ -177,7 +179,8 @@ impl SharedRing<'_> {
     }
 
     /// Called when the worker is awake again.
-    pub(crate) fn wakes(&self) {
+    #[inline]
+    pub fn wakes(&self) {
         self.0[ASLEEP].store(0, Ordering::Relaxed);
     }
 }
@@ -185,10 +188,28 @@ impl SharedRing<'_> {
 impl SharedRing<'_> {
     fn fence(&self) {
         #[cfg(loom)]
-        if crate::process::shared_ring_model::without_fences() {
+        if model::without_fences() {
             return;
         }
         fence(Ordering::SeqCst);
+    }
+}
+
+/// Faults for the models to find.
+#[cfg(loom)]
+#[allow(missing_docs)]
+pub mod model {
+    // loom runs all threads of a model on one system thread.
+    std::thread_local! {
+        static FENCELESS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    pub fn set_fenceless(fenceless: bool) {
+        FENCELESS.with(|cell| cell.set(fenceless));
+    }
+
+    pub(super) fn without_fences() -> bool {
+        FENCELESS.with(std::cell::Cell::get)
     }
 }
 
