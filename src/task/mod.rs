@@ -134,7 +134,7 @@ pub(crate) use handle::cancel_all;
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, SleepPlace};
 pub(crate) use raw::cell::{Newborn, closure, future, local_future, promise};
-pub(crate) use raw::{Origin, Producer, Ran, Runnable, Schedule, TaskRef, free_list};
+pub(crate) use raw::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
 pub(crate) use unobserved::Hook;
 
 /// The executor's side, which users never see, for the models in `checks/` and the benchmarks of

@@ -84,6 +84,7 @@
 struct Readme;
 
 mod limit;
+mod plain;
 mod reader;
 mod writer;
 
@@ -93,6 +94,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 pub use limit::{Limit, StackLimit};
+pub use plain::is_plain;
 pub use reader::Encoded;
 pub use writer::write;
 
@@ -194,7 +196,9 @@ impl Tag {
     }
 }
 
-/// Whether this is one of serde's numbers, or a reference to one.
+/// Whether this is one of serde's numbers, or a reference to one. Nothing travels with a number,
+/// and its serializer reports no error of its own. The answer is known at compile time: encoding
+/// many numbers takes three quarters of the time because of it.
 #[inline(always)]
 pub fn is_number<T: ?Sized>() -> bool {
     Tag::of_number::<T>().is_some()

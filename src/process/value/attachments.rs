@@ -44,11 +44,11 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use super::in_hand::InHand;
 use super::refused;
 use crate::loom::Mutex;
 use crate::process::host::handover;
 pub(crate) use crate::process::host::handover::send;
+use crate::process::host::in_hand::InHand;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::task::TaskError;
 

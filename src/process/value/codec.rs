@@ -21,13 +21,12 @@
 use postcard::{Error, Result};
 use postcard::{de_flavors, ser_flavors};
 use postcard_described as described;
-use postcard_described::Encoded;
+use postcard_described::{Encoded, is_number, is_plain};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::depth::Depth;
 use super::extras::Encoding;
-use super::known::{is_number, is_plain};
 use super::raw_plain::Array;
 use super::reason;
 use super::scope;

@@ -26,10 +26,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, TOO_MANY_COPIES};
-use super::in_hand::InHand;
 use super::mapped::Mapped;
 use super::raw_plain::{Array, MappedSlice, array};
 use crate::process::host::free_memory;
+use crate::process::host::in_hand::InHand;
 use crate::process::host::segment::Filling;
 use crate::process::wire::MOST_LENT;
 

@@ -56,10 +56,8 @@ pub(super) mod codec;
 pub(super) mod copies;
 pub(super) mod depth;
 pub(super) mod extras;
-mod in_hand;
 pub(super) mod kept;
 pub(super) mod kept_mappings;
-pub(super) mod known;
 pub(super) mod mapped;
 #[cfg(not(loom))] // shared memory has the standard library's atomics
 pub(super) mod permits;

@@ -11,10 +11,10 @@
 //!
 //! Tests: `tests/process/hostile.rs`.
 
-use super::in_hand::InHand;
 use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::process::host::handover;
+use crate::process::host::in_hand::InHand;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::fork::PerProcess;
 

@@ -21,10 +21,11 @@ use super::current::{self, Birth};
 use super::header::{Header, Producer, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;
-use super::{free_list, waker};
+use super::waker;
 use crate::blocking_threads::contain;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
+use crate::sys::free_list;
 use crate::task::error::TaskError;
 use crate::task::outcome::{AsResult, AsValue, OutputRule};
 use crate::task::state::{CellState, Suspend};
@@ -231,7 +232,7 @@ fn allocate<W, T, S>(
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
-    // SAFETY: T17: `take` gave memory for this layout, and no other owner has it.
+    // SAFETY: Y97: `take` gave memory for this layout, and no other owner has it.
     unsafe {
         cell.write(Cell {
             header,

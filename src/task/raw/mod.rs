@@ -31,7 +31,6 @@
 pub(in crate::task) mod cell;
 mod consumer;
 pub(in crate::task) mod current;
-pub(crate) mod free_list;
 pub(in crate::task) mod header;
 mod promise;
 mod queued;

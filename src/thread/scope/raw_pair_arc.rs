@@ -16,7 +16,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::task::free_list;
+use crate::sys::free_list;
 
 /// One of the two owners.
 pub(in crate::thread) struct PairArc<T: ?Sized>(pub(super) NonNull<Owned<T>>);

@@ -4,8 +4,8 @@
 //! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. The rest is
 //! the same for all systems: memory that processes share, or that holds numbers (`arena`, `gate`,
 //! `ledger`, `mapping`, `permit_words`, `rooms`, `segment`, `shared_ring`), `worker_bell` and
-//! `poll_policy` (how soon both sides of a call notice one another), `machine_memory`, and `image`
-//! (functions as offsets within the program).
+//! `poll_policy` (how soon both sides of a call notice one another), `machine_memory`, `in_hand`
+//! (how many descriptors have come), and `image` (functions as offsets within the program).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -33,6 +33,7 @@
 pub mod arena;
 pub mod gate;
 pub mod image;
+pub mod in_hand;
 pub mod ledger;
 pub mod machine_memory;
 pub mod mapping;

@@ -14,6 +14,7 @@
 //! | `descriptor`: how a type shows what it has | `AsFd` | `AsFd` | `AsSocket`, `AsHandle` |
 //! | `files`: reads and writes at a place, symbolic links | `pread`, `pwrite` | the same | the same, which moves the file's position |
 //! | `fork`: whether this is a forked child | `pthread_atfork` | the same | there is none |
+//! | `free_list`: freed memory, kept for the next who asks | the global allocator's | the same | the same |
 //! | `futex`: sleep until a word changes | `futex` | a condition variable (`portable`) | the same |
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |
 //! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |
@@ -31,6 +32,7 @@
 //! | `ticks`: a rough and quick clock | time stamp counter on x86-64, else `clock` | the same | the same |
 //! | `transfer`: bytes in and out | `recv`, `readv`, `sendmsg` ... | the same | `recv`, `send`, of one buffer |
 
+pub mod free_list;
 #[cfg(feature = "event-loop")]
 pub mod poller;
 #[cfg(any(feature = "threads", feature = "processes"))]

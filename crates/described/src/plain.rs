@@ -1,24 +1,15 @@
-//! Decides which types are encoded without a description: the language's own types, text, and
-//! vectors of numbers.
+//! Which types are encoded without a description: the language's own types, text, and vectors of
+//! numbers.
 //!
 //! Nothing that a library declares is among them, except what `TypeId` recognises. So two types of
-//! one name cannot be taken for one another. Both sides are the same program, so they come to the
-//! same answer.
+//! one name cannot be taken for one another.
 //!
-//! Tests: below; `checks/tests/copies.rs`.
+//! Tests: below.
 
 use std::any::{TypeId, type_name};
-use std::sync::atomic::{AtomicUsize, Ordering}; // a cache: no protocol to model
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use postcard_described as described;
-
-/// Whether the type is a number: nothing else travels with it, and its serializer reports no error
-/// of its own. This is known at compile time, and a large `map` of numbers takes three quarters of
-/// the time because of it.
-#[inline(always)]
-pub(crate) fn is_number<T: ?Sized>() -> bool {
-    described::is_number::<T>()
-}
+use crate::{is_built_in, is_number};
 
 /// How many answers are kept.
 const ANSWERS: usize = 256;
@@ -29,8 +20,14 @@ static KNOWN: [AtomicUsize; ANSWERS] = [const { AtomicUsize::new(0) }; ANSWERS];
 
 /// Whether the type can be read from its data alone: only the language's own code and serde's read
 /// and write it, and that code needs no description.
+///
+/// ```
+/// assert!(postcard_described::is_plain::<String>());
+/// assert!(postcard_described::is_plain::<Vec<f64>>());
+/// assert!(!postcard_described::is_plain::<Option<u8>>());
+/// ```
 #[inline]
-pub(crate) fn is_plain<T: 'static>() -> bool {
+pub fn is_plain<T: 'static>() -> bool {
     if is_number::<T>() || is_text_or_numbers::<T>() {
         return true;
     }
@@ -44,7 +41,7 @@ pub(crate) fn is_plain<T: 'static>() -> bool {
     if found & !1 == key {
         return found & 1 == 1;
     }
-    let plain = described::is_built_in::<T>();
+    let plain = is_built_in::<T>();
     if key >> 16 == address && name.len() <= 0x7fff {
         place.store(key | usize::from(plain), Ordering::Relaxed);
     }
@@ -65,7 +62,6 @@ fn is_text_or_numbers<T: 'static>() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::value::bulk::Bulk;
 
     #[test]
     fn the_languages_types_are_plain_and_librarys_are_not() {
@@ -80,7 +76,7 @@ mod tests {
                 !is_plain::<Theirs>() && !is_plain::<(u8, Theirs)>() && !is_plain::<[Theirs; 2]>()
             );
             assert!(!is_plain::<(String, u8)>() && !is_plain::<Option<u8>>());
-            assert!(!is_plain::<Box<dyn Send>>() && !is_plain::<Bulk<u8>>());
+            assert!(!is_plain::<Box<dyn Send>>() && !is_plain::<Vec<Vec<u8>>>());
         }
     }
 }

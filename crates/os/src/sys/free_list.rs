@@ -1,4 +1,4 @@
-//! Memory for cells, and for the tasks of scopes: freed blocks are kept and reused.
+//! Memory for the cells of tasks, and for the tasks of scopes: freed blocks are kept and reused.
 //!
 //! Tasks come in bursts, all of about the same size. glibc's allocator caches seven blocks of a
 //! size for each thread; each further allocation costs some 150 instructions, and as many to free
@@ -6,18 +6,18 @@
 //! each cell, and read and write its bookkeeping.
 //!
 //! 1. A thread keeps the memory of cells that it has freed in a list for each size class, and takes
-//!    memory for new ones from there. The blocks of a full list have [`LIST`] bytes together.
+//!    memory for new ones from there. The blocks of a full list have `LIST` bytes together.
 //! 2. A full list goes to the shelf, which all threads share, and the thread begins another. A
 //!    thread whose list is empty takes one from the shelf before it asks the allocator. So memory
 //!    comes back from the threads that run tasks to those that spawn them.
-//! 3. The shelf has [`PLACES`] places for each class. If all are taken, the full list goes back to
+//! 3. The shelf has `PLACES` places for each class. If all are taken, the full list goes back to
 //!    the allocator. No thread waits for the shelf's lock: while another thread has it, or if
 //!    another had it when this process was forked, a full list goes back to the allocator, too, and
 //!    an empty one stays empty.
 //! 4. A thread that ends gives its lists back to the allocator. The lists on the shelf stay.
 //!
-//! - **T17** A block in a list is not in use. It came from the global allocator with the layout of
-//!   its class ([`of_class`]), or for a cell of that class, which has the same layout.
+//! - **Y97** A block in a list is not in use. It came from the global allocator with the layout of
+//!   its class (`of_class`), or for a cell of that class, which has the same layout.
 //!
 //! Rejected: slabs for the tasks of a loop, and batches next to the blocks for each exchange
 //! (`docs/internals/DESIGN.md`).
@@ -48,7 +48,7 @@ const CLASSES: usize = 64;
 /// Free blocks of one class.
 struct FreeBlocks(Vec<NonNull<u8>>);
 
-// SAFETY: T17: the blocks contain nothing, and any thread may use memory and give it back.
+// SAFETY: Y97: the blocks contain nothing, and any thread may use memory and give it back.
 unsafe impl Send for FreeBlocks {}
 
 /// The free blocks of one thread: a list for each class.
@@ -92,7 +92,7 @@ const fn full(class: usize) -> usize {
 
 /// Memory for `layout`, whose size is not 0: a freed block, or a new one.
 #[inline]
-pub(crate) fn take(layout: Layout) -> NonNull<u8> {
+pub fn take(layout: Layout) -> NonNull<u8> {
     let Some(class) = class(layout) else {
         return new(layout);
     };
@@ -111,7 +111,7 @@ pub(crate) fn take(layout: Layout) -> NonNull<u8> {
 /// # Safety
 /// `block` came from [`take`] with this layout, and is not used any more.
 #[inline]
-pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
+pub unsafe fn give(memory: NonNull<u8>, layout: Layout) {
     let layout = match class(layout) {
         None => layout,
         Some(class) => {
@@ -120,7 +120,7 @@ pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
                 if list.0.len() == list.0.capacity() {
                     make_room(&mut list, class);
                 }
-                // T17: the caller gives it away, and `take` chose this class for its layout.
+                // Y97: the caller gives it away, and `take` chose this class for its layout.
                 list.0.push(memory);
             });
             if kept.is_ok() {
@@ -129,7 +129,7 @@ pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
             of_class(class)
         }
     };
-    // SAFETY: T17: `take` had it from the allocator with this layout: that of its class, if it has
+    // SAFETY: Y97: `take` had it from the allocator with this layout: that of its class, if it has
     // one, else its own; the caller gives it away.
     unsafe { dealloc(memory.as_ptr(), layout) }
 }
@@ -138,7 +138,7 @@ pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
 #[inline(never)]
 fn new(layout: Layout) -> NonNull<u8> {
     assert!(layout.size() > 0, "nothing needs no memory");
-    // SAFETY: T17: the size is not 0, as was just checked.
+    // SAFETY: Y97: the size is not 0, as was just checked.
     let memory = unsafe { alloc(layout) };
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
@@ -171,7 +171,7 @@ fn make_room(list: &mut FreeBlocks, class: usize) {
             shelf.push(full);
             SHELVED[class].store(shelf.len(), Ordering::Relaxed);
         }
-        // SAFETY: T17: a list of this class.
+        // SAFETY: Y97: a list of this class.
         _ => unsafe { free(full, class) },
     }
 }
@@ -179,10 +179,10 @@ fn make_room(list: &mut FreeBlocks, class: usize) {
 /// Gives all blocks of a list back to the allocator.
 ///
 /// # Safety
-/// T17: the list has blocks of this class.
+/// Y97: the list has blocks of this class.
 unsafe fn free(list: FreeBlocks, class: usize) {
     for block in list.0 {
-        // SAFETY: T17: it is in no list any more, and came from the allocator with the layout of
+        // SAFETY: Y97: it is in no list any more, and came from the allocator with the layout of
         // the list's class.
         unsafe { dealloc(block.as_ptr(), of_class(class)) };
     }
@@ -192,7 +192,7 @@ impl Drop for FreeLists {
     fn drop(&mut self) {
         for (class, list) in self.0.iter_mut().enumerate() {
             let list = FreeBlocks(std::mem::take(&mut list.get_mut().0));
-            // SAFETY: T17: this thread's, of that class.
+            // SAFETY: Y97: this thread's, of that class.
             unsafe { free(list, class) };
         }
     }
@@ -226,7 +226,7 @@ mod tests {
     fn burst(layout: Layout, count: usize) -> Vec<NonNull<u8>> {
         let blocks: Vec<_> = (0..count).map(|_| take(layout)).collect();
         for block in &blocks {
-            // SAFETY: T17: they came from `take`, and are not used.
+            // SAFETY: Y97: they came from `take`, and are not used.
             unsafe { give(*block, layout) };
         }
         blocks
@@ -243,12 +243,12 @@ mod tests {
             assert_eq!(kept(class), 7);
             let last = take(layout);
             assert_eq!(Some(&last), blocks.last());
-            // SAFETY: T17: it was just taken, and is not used.
+            // SAFETY: Y97: it was just taken, and is not used.
             unsafe { give(last, layout) };
             let mut lists = 0;
             for list in std::mem::take(&mut *SHELF[class].lock().unwrap()) {
                 lists += 1;
-                // SAFETY: T17: the list was on the shelf of this class.
+                // SAFETY: Y97: the list was on the shelf of this class.
                 unsafe { free(list, class) };
             }
             assert_eq!(lists, PLACES);
@@ -273,7 +273,7 @@ mod tests {
             "the thread has left lists on the shelf"
         );
         assert_eq!(kept(class), full(class) - 1, "a whole list");
-        // SAFETY: T17: it was just taken, and is not used.
+        // SAFETY: Y97: it was just taken, and is not used.
         unsafe { give(block, layout) };
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Tests: below; `tests/process/hostile.rs`.
 
-use crate::process::host::handover;
+use super::handover;
 use crate::sys::files;
 
 // A count: no protocol to model.
@@ -19,11 +19,11 @@ static ALL: AtomicUsize = AtomicUsize::new(0);
 
 /// As long as it exists, this number of descriptors counts as held.
 #[derive(Debug, Default)]
-pub(super) struct InHand(usize);
+pub struct InHand(usize);
 
 impl InHand {
     /// Counts `count` more; `None` if they would be too many.
-    pub(super) fn take(count: usize) -> Option<Self> {
+    pub fn take(count: usize) -> Option<Self> {
         if count == 0 {
             return Some(Self(0));
         }
