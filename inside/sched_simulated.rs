@@ -33,6 +33,7 @@ use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::host::gate::GATES;
 use crate::process::host::ledger::Front;
+use crate::process::host::shared_clock::Epoch;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::Extras;
 use crate::process::job::sink::Sink;
@@ -42,7 +43,6 @@ use crate::process::sched::workers::{Has, INITIALIZE, Worker};
 use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
-use crate::process::wire::clock::Epoch;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record, ServedContext};
 use crate::task::{TaskError, WorkerExit};
 

@@ -92,7 +92,6 @@ macro_rules! end {
         }
     };
 }
-mod checksum;
 pub(crate) mod pair;
 mod pipe;
 mod receiver;

@@ -44,8 +44,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use super::checksum::checksum;
 use crate::loom::Mutex;
+use crate::process::host::checksum::checksum;
 use crate::process::host::rooms::{PAGE, Rooms};
 use crate::process::host::{broken_pipe, conduit, ends, free_memory, large_pages};
 use crate::process::value::attachments::Attachment;

@@ -56,6 +56,7 @@ use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
 use crate::process::host::kernel_kills::KernelKills;
 use crate::process::host::poll_policy::PollPolicy;
+use crate::process::host::shared_clock::{self, Epoch};
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
@@ -66,7 +67,6 @@ use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
 use crate::process::wire;
-use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
 use crate::sys::poll::poll_patiently;
 use crate::sys::stdio;
@@ -279,7 +279,7 @@ impl Driver {
         let workers = settings.workers;
         let epoch = Epoch {
             instant: Instant::now(),
-            nanos: clock::now(),
+            nanos: shared_clock::now(),
         };
         Self {
             sched: Sched::new(

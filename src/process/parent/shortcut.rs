@@ -47,8 +47,8 @@ use super::mailbox::Mail;
 use crate::loom::hint;
 use crate::process::host::ledger::Ledger;
 use crate::process::host::poll_policy::POLL_FOR;
+use crate::process::host::shared_clock;
 use crate::process::host::valve::Shut;
-use crate::process::wire::clock;
 use crate::sys::poll::poll;
 use crate::sys::ticks;
 
@@ -104,7 +104,7 @@ impl PoolState {
         };
         let yields = poll_policy.yields;
         let long = if yields { WATCH_ONE } else { WATCH };
-        let watch = || ledger.watch(clock::now() + long, yields);
+        let watch = || ledger.watch(shared_clock::now() + long, yields);
         watch();
         while !looks.are_over() {
             if ledger.has_unsent(known)

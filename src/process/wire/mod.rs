@@ -29,7 +29,6 @@
 //!
 //! Tests: below, a seeded fuzz included.
 
-pub(super) mod clock;
 mod fields;
 pub(super) mod invitation;
 #[cfg(test)]

@@ -28,6 +28,7 @@ use super::stream::{Stream, send};
 use crate::loom::{Mutex, thread};
 use crate::process::host::arena::Block;
 use crate::process::host::ledger::{Pages, ROOM};
+use crate::process::host::shared_clock;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::codec::encode_own;
 use crate::process::value::copies::CopySource;
@@ -35,7 +36,6 @@ use crate::process::value::extras::{Encoding, PLAIN};
 use crate::process::value::reason;
 use crate::process::value::scope;
 use crate::process::value::shared_buffer::{Due, Lent, Place, SharedBuffer};
-use crate::process::wire::clock;
 use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
 use crate::sys::fork;
 use crate::sys::stdio;
@@ -143,7 +143,7 @@ impl Outlet {
     /// both processes share one processor, so this one must yield.
     pub(crate) fn watched(&self) -> Option<bool> {
         let (until, yields) = self.pages.watched();
-        let watched = until != 0 && clock::now() <= until && self.length <= ROOM / 2;
+        let watched = until != 0 && shared_clock::now() <= until && self.length <= ROOM / 2;
         watched.then_some(yields)
     }
 
@@ -368,7 +368,7 @@ impl<'a> Batch<'a> {
         }
         let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
         if self.head.timed {
-            gate.starts(clock::now());
+            gate.starts(shared_clock::now());
         }
         gate.take()?;
         let argument = self.items.bytes()?;

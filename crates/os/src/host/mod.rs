@@ -2,10 +2,11 @@
 //!
 //! The modules of the second column are in `portable`, unless another folder is named. With
 //! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. The rest is
-//! the same for all systems: memory that processes share, or that holds numbers (`arena`, `gate`,
-//! `ledger`, `mapping`, `permit_words`, `rooms`, `segment`, `shared_ring`), `worker_bell` and
-//! `poll_policy` (how soon both sides of a call notice one another), `machine_memory`, `in_hand`
-//! (how many descriptors have come), and `image` (functions as offsets within the program).
+//! the same for all systems: memory that processes share, or that holds numbers (`arena`,
+//! `checksum`, `gate`, `ledger`, `mapping`, `permit_words`, `rooms`, `segment`, `shared_ring`),
+//! `shared_clock` (of a worker and its parent), `worker_bell` and `poll_policy` (how soon both
+//! sides of a call notice one another), `machine_memory`, `in_hand` (how many descriptors have
+//! come), and `image` (functions as offsets within the program).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -31,6 +32,7 @@
 //! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |
 
 pub mod arena;
+pub mod checksum;
 pub mod gate;
 pub mod image;
 pub mod in_hand;
@@ -41,6 +43,7 @@ pub mod permit_words;
 pub mod poll_policy;
 pub mod rooms;
 pub mod segment;
+pub mod shared_clock;
 pub mod shared_ring;
 pub mod worker_bell;
 

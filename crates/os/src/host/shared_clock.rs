@@ -11,26 +11,29 @@ use std::time::{Duration, Instant};
 use crate::sys::clock;
 
 /// The time in nanoseconds, by the clock that all processes of this machine share.
-pub(crate) fn now() -> u64 {
+#[inline]
+pub fn now() -> u64 {
     clock::monotonic().as_nanos() as u64
 }
 
 /// One moment in both forms.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Epoch {
-    pub(crate) instant: Instant,
-    pub(crate) nanos: u64,
+pub struct Epoch {
+    /// For the parent.
+    pub instant: Instant,
+    /// For the worker.
+    pub nanos: u64,
 }
 
 impl Epoch {
     /// `instant` in nanoseconds; a time before this moment counts as this moment.
-    pub(crate) fn nanos(&self, instant: Instant) -> u64 {
+    pub fn nanos(&self, instant: Instant) -> u64 {
         let after = instant.saturating_duration_since(self.instant);
         self.nanos.saturating_add(after.as_nanos() as u64)
     }
 
     /// `nanos` as an `Instant`; `None` before this moment, and beyond what an `Instant` can hold.
-    pub(crate) fn instant(&self, nanos: u64) -> Option<Instant> {
+    pub fn instant(&self, nanos: u64) -> Option<Instant> {
         let after = nanos.checked_sub(self.nanos)?;
         self.instant.checked_add(Duration::from_nanos(after))
     }
