@@ -16,9 +16,7 @@
 //!   is made of [`Plain`] elements on memory that never changes, or of [`PlainAtomic`] ones on
 //!   memory of their size.
 //! - **W52** What is in memory that another process may write to is never borrowed as numbers or
-//!   bytes. It is copied, and becomes numbers in memory of our own: by an instruction that the
-//!   compiler does not look into (x86-64), or word by word as atomics. Either is defined whatever
-//!   others do there meanwhile.
+//!   bytes. It is copied ([`mapping::copy`]), and becomes numbers in memory of our own.
 //!
 //! **Rejected.** `bool`, `char` and `AtomicBool`: most patterns of their bits are undefined
 //! behaviour, and another process writes the bits. (`AtomicU8` can do what `AtomicBool` does.) A
@@ -41,6 +39,7 @@ use std::sync::atomic::{
 use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
 use crate::process::host::large_pages;
+use crate::process::host::mapping;
 
 /// A type that other crates cannot name, so that they cannot implement [`Plain`] and
 /// [`PlainAtomic`]. It has the number of the type in the protocol ([`Array::kind`]).
@@ -220,7 +219,7 @@ pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Ve
         return None;
     }
     // SAFETY: W52: `words` are at least `length` bytes, and so is the room, which is new.
-    let fill = |room| unsafe { copy(words, length, room) };
+    let fill = |room| unsafe { mapping::copy(words, length, room) };
     // SAFETY: W30: `fill` writes all of it.
     unsafe { filled(length, fill) }
 }
@@ -242,41 +241,6 @@ unsafe fn filled<T: Plain>(length: usize, fill: impl FnOnce(*mut u8)) -> Option<
     // a number.
     unsafe { numbers.set_len(count) };
     Some(numbers)
-}
-
-/// Copies the first `length` bytes of `words` to `start`.
-///
-/// # Safety
-/// `words` has at least `length` bytes, and at `start` is as much room, which no other code knows.
-#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
-unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
-    // SAFETY: W52: it reads and writes as many bytes as the caller says that there are, and as the
-    // compiler knows nothing of how, others may write to `words` meanwhile.
-    unsafe {
-        std::arch::asm!(
-            "rep movsb",
-            inout("rcx") length => _,
-            inout("rsi") words.as_ptr() => _,
-            inout("rdi") start => _,
-            options(nostack, preserves_flags)
-        );
-    }
-}
-
-/// Copies the first `length` bytes of `words` to `start`.
-///
-/// # Safety
-/// `words` has at least `length` bytes, and at `start` is as much room, which no other code knows.
-#[cfg(any(not(target_arch = "x86_64"), miri, loom))]
-unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
-    for (at, word) in (0..length).step_by(8).zip(words) {
-        let word = word.load(Ordering::Relaxed).to_ne_bytes();
-        // SAFETY: W52: `at` is less than `length`.
-        let place = unsafe { start.add(at) };
-        let count = (length - at).min(8);
-        // SAFETY: W52: the room has at least this many bytes left, and is not part of `word`.
-        unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), place, count) };
-    }
 }
 
 /// Shared memory as a slice: of numbers that never change, or of atomics.

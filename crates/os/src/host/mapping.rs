@@ -11,7 +11,8 @@
 //!   within its file, which cannot shrink; or it is this process's own memory, aligned as the `T`
 //!   of [`Mapping::own`] requires. It lasts as long as the `Mapping`.
 //! - **H23** Memory that another process may write to is accessed as atomics ([`Mapping::words`]),
-//!   or copied by code that the compiler does not look into. Any content is then some numbers.
+//!   or copied by [`copy`]: by an instruction that the compiler does not look into (x86-64), or
+//!   word by word as atomics. Either is defined whatever others do there meanwhile.
 //!
 //! `view` has each system's calls.
 //!
@@ -25,6 +26,8 @@ use std::ptr::NonNull;
 
 use crate::host::{memory_file, view};
 use crate::loom::atomic::AtomicU64;
+#[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+use crate::loom::atomic::Ordering;
 use crate::sys::descriptor::BorrowedFile;
 
 /// What a mapping is for.
@@ -135,6 +138,43 @@ impl Drop for Mapping {
 pub fn refused(what: &str) -> io::Error {
     let message = format!("a file that came as shared memory {what}");
     io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// Copies the first `length` bytes of `words` to `start`.
+///
+/// # Safety
+/// `words` has at least `length` bytes, and at `start` is as much room, which no other code knows.
+#[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+#[inline]
+pub unsafe fn copy(words: &[AtomicU64], length: usize, start: *mut u8) {
+    // SAFETY: H23: it reads and writes as many bytes as the caller says that there are, and as the
+    // compiler knows nothing of how, others may write to `words` meanwhile.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rcx") length => _,
+            inout("rsi") words.as_ptr() => _,
+            inout("rdi") start => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Copies the first `length` bytes of `words` to `start`.
+///
+/// # Safety
+/// `words` has at least `length` bytes, and at `start` is as much room, which no other code knows.
+#[cfg(any(not(target_arch = "x86_64"), miri, loom))]
+#[inline]
+pub unsafe fn copy(words: &[AtomicU64], length: usize, start: *mut u8) {
+    for (at, word) in (0..length).step_by(8).zip(words) {
+        let word = word.load(Ordering::Relaxed).to_ne_bytes();
+        // SAFETY: H23: `at` is less than `length`.
+        let place = unsafe { start.add(at) };
+        let count = (length - at).min(8);
+        // SAFETY: H23: the room has at least this many bytes left, and is not part of `word`.
+        unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), place, count) };
+    }
 }
 
 #[cfg(all(test, not(loom)))]
