@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::value::shared_buffer::{Due, took};
+use super::value::lent_arrays::{Due, took};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Condvar, Mutex};
 

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use super::budget::{Budget, Refusal, Share};
+use super::operation_budget::{Budget, Refusal, Share};
 use super::reactor::Reactor;
 use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
 use super::shared_table::CurrentPoll;

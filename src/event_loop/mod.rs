@@ -64,8 +64,8 @@
 //                     (shared)         │        └── reactor ◀─ sockets   (local)
 //
 // `entry` has the types that users make and run; `turn` is the loop itself, and `time_slice`
-// decides how long it runs before it asks the kernel, and `budget` how much one task may do in one
-// poll. `local` is the part that only its thread uses, `shared` the part for other threads: they
+// decides how long it runs before it asks the kernel, and `operation_budget` how much one task may
+// do in one poll. `local` is the part that only its thread uses, `shared` the part for other threads: they
 // pass work and wake the loop, through the task inbox. `current` has the loop of this
 // thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks,
 // `shared_table` is where other threads find them, `snapshot` and `slow_poll` show them. `reactor`
@@ -81,7 +81,6 @@
 //   its buffers fit no existing trait.
 // - One reactor for the process: its thread always exists, and each of its sources needs a lock.
 
-mod budget;
 pub(crate) mod current;
 mod entry;
 mod handle;
@@ -91,6 +90,7 @@ mod local;
 #[doc(hidden)]
 #[path = "../../inside/event_loop_model.rs"]
 pub mod model;
+mod operation_budget;
 mod queue_limit;
 mod reactor;
 mod routing;
@@ -108,8 +108,8 @@ mod turn;
 mod virtual_clock;
 mod yield_now;
 
-pub(crate) use budget::{Refusal, Share};
 pub(crate) use local::Local;
+pub(crate) use operation_budget::{Refusal, Share};
 pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::SharedLoop;
 pub(crate) use source_waiters::SHARED;

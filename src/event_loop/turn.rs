@@ -4,7 +4,7 @@
 //! 2. The tasks that are ready *now* run, in order. Tasks that become ready meanwhile run in the
 //!    next turn, so a task that wakes itself cannot starve others. (One whose poll does not return
 //!    can: no poll is interrupted. The loop's own operations end it with `Pending` now and then:
-//!    `budget.rs`.) A batch is cut after [`BATCH`] tasks or after the [`TimeSlice`].
+//!    `operation_budget.rs`.) A batch is cut after [`BATCH`] tasks or after the [`TimeSlice`].
 //! 3. Timers that are due wake their tasks, if time has passed since the timers were last checked.
 //!    This wakes about as many tasks as run in a turn, so that a hundred thousand timers do not
 //!    starve other tasks, and each woken task is still in the processor's cache when it runs.

@@ -61,14 +61,12 @@
 
 // `source` connects a descriptor and its loop; everything else is a thin layer over it.
 // `byte_stream` is shared by all streams, `read_write` by files and standard streams; `connect`
-// chooses between addresses, `backoff` retries operations without kernel events, and `reaper` reaps
-// dropped children. Checked by `tests/io/`.
+// chooses between addresses, `retry_without_event` retries operations without kernel events, and
+// `reaper` reaps dropped children. Checked by `tests/io/`.
 
 mod accept;
 #[cfg(unix)]
 mod async_fd;
-#[cfg(unix)]
-mod backoff;
 mod buf_reader;
 mod buf_writer;
 mod byte_stream;
@@ -85,6 +83,8 @@ mod lookup;
 mod read_write;
 mod readiness;
 mod reaper;
+#[cfg(unix)]
+mod retry_without_event;
 #[cfg(unix)]
 mod signal;
 mod source;

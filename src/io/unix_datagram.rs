@@ -1,8 +1,8 @@
 //! A Unix datagram socket: reliable, in order, between processes of one machine.
 //!
 //! Sending to a socket that is not this one's peer may find a full queue, for which the kernel has
-//! no event; see `backoff`. Everything else is as with UDP: one system call for one datagram, and
-//! no count is a hint.
+//! no event; see `retry_without_event`. Everything else is as with UDP: one system call for one
+//! datagram, and no count is a hint.
 //!
 //! Checked by `tests/io/`.
 
@@ -11,9 +11,9 @@ use std::net::Shutdown;
 use std::os::unix::net::{SocketAddr, UnixDatagram as Socket};
 use std::path::Path;
 
-use super::backoff::with_backoff;
 use super::datagrams::datagrams;
 use super::readiness::{readable, writable};
+use super::retry_without_event::with_backoff;
 use super::source::{Source, fairly, socket};
 
 /// A Unix datagram socket.

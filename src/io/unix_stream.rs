@@ -12,8 +12,8 @@ use std::path::Path;
 
 use rustix::net::{AddressFamily, connect};
 
-use super::backoff::with_backoff;
 use super::byte_stream::{ByteDescriptor, ByteStream};
+use super::retry_without_event::with_backoff;
 use super::source::Source;
 use super::stream::stream;
 use crate::sys::peer::peer;

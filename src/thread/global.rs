@@ -21,7 +21,7 @@ use super::engine::raw_current as current;
 use super::engine::registry::Registry;
 use super::join::fork::{self, JoinPool};
 use super::join::raw_job::in_turn;
-use super::join::splitter;
+use super::join::window;
 use super::pool::ThreadPool;
 use super::scope::raw_scope::Scope;
 use super::spawn::spawn_on;
@@ -110,7 +110,7 @@ where
     RB: Send,
 {
     // The one function whose cost is counted in nanoseconds.
-    if splitter::step() || fork::runs_in_turn(0) {
+    if window::step() || fork::runs_in_turn(0) {
         return in_turn(a, b);
     }
     fork::join_offered(JoinPool::Current(|| ThreadPool::global().registry()), a, b)

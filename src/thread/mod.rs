@@ -108,11 +108,11 @@ pub(crate) mod root {
     pub use super::stats::ThreadStats;
 }
 /// For the parallel iterators, `crate::iter`.
+pub(crate) use map::divide::{FoldPosition, LEAF};
+/// For the parallel iterators, `crate::iter`.
 pub(crate) use map::on_current_pool::{
     append_all, discard, divide, divide_fixed, map_reduce, try_collect, width,
 };
-/// For the parallel iterators, `crate::iter`.
-pub(crate) use map::region::{FoldPosition, LEAF};
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use map::results::{RUN, append_right};
 /// For the parallel iterators, `crate::iter`.

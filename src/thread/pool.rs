@@ -1,7 +1,7 @@
 //! `ThreadPool`: the public API.
 //!
 //! **Job.** Names, documentation and bounds; other files do the work: `join/` for `join`,
-//! `scoped_task.rs` for `scope`, `region.rs` over `items.rs` for `map` and similar methods, the
+//! `scoped_task.rs` for `scope`, `divide.rs` over `items.rs` for `map` and similar methods, the
 //! task cell for `spawn`; for all of them `wait.rs` for waiting, `registry.rs` and
 //! `start_and_resize.rs` for threads. What is decided here is the end of a pool whose last handle
 //! is dropped ([`LastHandle`]).
@@ -25,7 +25,7 @@ use super::futures::spawn_async::spawn_async_on;
 use super::imap::iterator::Imap;
 use super::join::fork::{self, JoinPool};
 use super::join::raw_job::in_turn;
-use super::join::splitter;
+use super::join::window;
 use super::map::items::Items;
 use super::map::results::{RUN, map_reduce, try_map};
 use super::map::source::Seal;
@@ -301,7 +301,7 @@ impl ThreadPool {
             return self.registry().region(joins);
         }
         let address = self.registry.address();
-        if splitter::step_of(address) || fork::runs_in_turn(address) {
+        if window::step_of(address) || fork::runs_in_turn(address) {
             return in_turn(a, b);
         }
         fork::join_offered(JoinPool::Pool(self.registry()), a, b)

@@ -4,7 +4,7 @@
 //! that came too late.
 //!
 //! A tick that is already due does not wait, so a task that is always late would starve the others;
-//! such ticks have a budget (see `event_loop/budget.rs`).
+//! such ticks have a budget (see `event_loop/operation_budget.rs`).
 //!
 //! Checked by `tests/event_loop/`.
 

@@ -1,7 +1,8 @@
 //! `Actor`: workers that keep a value between calls.
 //!
 //! A pool of its own, whose workers load the value before their first call. So everything that
-//! holds for a pool's workers holds for an actor's: deaths, cancellation, memory limits.
+//! holds for a pool's workers holds for an actor's: how often they may die
+//! (`sched/restart_limit.rs`), cancellation, memory limits.
 //!
 //! Tests: `tests/process/actors.rs`.
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::process::value::bulk::Bulk;
 use crate::process::value::codec::{codec_error, decode};
-use crate::process::value::shared_buffer::Lending;
+use crate::process::value::lent_arrays::Lending;
 use crate::process::wire;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, TaskError, panic};

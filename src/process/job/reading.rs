@@ -18,8 +18,8 @@ use crate::process::value::attachments::{Arrivals, Descriptors};
 use crate::process::value::copies::Copies;
 use crate::process::value::depth;
 use crate::process::value::extras::Decoding;
+use crate::process::value::lent_arrays::{Lending, View};
 use crate::process::value::scope;
-use crate::process::value::shared_buffer::{Lending, View};
 use crate::task::panic;
 
 /// A chore that the driver must not do itself, because it may take long or run user code.

@@ -6,7 +6,7 @@
 //!
 //! Pages add to the stream: gates that both sides see (`sched::progress`); results that can be read
 //! before they are sent, and after a death; frames that need no system call (`shared_ring`); large
-//! arrays in shared memory (`shared_buffer`); and the knowledge of which item has written what to
+//! arrays in shared memory (`lent_arrays`); and the knowledge of which item has written what to
 //! standard error. Descriptors are sent only to workers that have pages.
 //!
 //! Tests: `tests/process/speed.rs`, `tests/process/plain.rs`.
@@ -26,8 +26,8 @@ use crate::process::host::worker_bell::{self, WorkerBell};
 use crate::process::sched::progress::Progress;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::Chunk;
+use crate::process::value::lent_arrays::{SharedBuffer, View};
 use crate::process::value::sent_memory::SentMemory;
-use crate::process::value::shared_buffer::{SharedBuffer, View};
 use crate::sys::child::Id;
 use crate::sys::descriptor::{OwnedFile, waitable};
 use crate::sys::refused::refused;

@@ -49,6 +49,7 @@ mod frame_size;
 mod hedges;
 pub(super) mod progress;
 mod replies;
+mod restart_limit;
 pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]

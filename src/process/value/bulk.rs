@@ -2,7 +2,7 @@
 //!
 //! **Job.** serde passes a vector on number by number. A [`Bulk`] passes its memory to the codec in
 //! one piece, and is read back in one piece. In a pool's calls a large one is copied into shared
-//! memory, and out of it again (`shared_buffer`), or sent ahead of the bytes (`copies`).
+//! memory, and out of it again (`lent_arrays`), or sent ahead of the bytes (`copies`).
 //!
 //! Bytes from outside are checked: they must make a whole number of elements. They are copied to
 //! aligned memory; every pattern of bits is a number (`raw_plain`).

@@ -18,7 +18,7 @@ use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
 use super::codec::{encode, encode_own};
 use super::copies::CopySource;
 use super::extras::{Encoding, PLAIN};
-use super::shared_buffer::{Lent, LentList, Place, SharedBuffer};
+use super::lent_arrays::{Lent, LentList, Place, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;
 

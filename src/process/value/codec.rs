@@ -27,10 +27,10 @@ use serde::de::DeserializeOwned;
 
 use super::depth::Depth;
 use super::extras::Encoding;
+use super::lent_arrays::is_large;
 use super::raw_plain::Array;
 use super::reason;
 use super::scope;
-use super::shared_buffer::is_large;
 use super::vector;
 use crate::process::host::{free_memory, large_pages};
 use crate::task::{CodecDirection, CodecError, TaskError};

@@ -9,7 +9,7 @@
 //! **Protocol.**
 //! 1. The sender sends `Copy`, part by part ([`CopySource::parts`]), with the number of the
 //!    attachment or the array. Then come the list of numbers (`Descriptors` for attachments, the
-//!    list of lent arrays for arrays: [`LentList`](super::shared_buffer::LentList)) and the value.
+//!    list of lent arrays for arrays: [`LentList`](super::lent_arrays::LentList)) and the value.
 //! 2. The receiver puts the parts into memory of its own ([`Copies::part`]), and finds that by the
 //!    number ([`Copies::find`], [`Copies::claim`]).
 //! 3. A worker keeps a copy of memory until its parent sends `Release` (`sent_memory`). So each

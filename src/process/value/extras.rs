@@ -9,8 +9,8 @@ use std::sync::Arc;
 use postcard_described::Description;
 
 use super::attachments::{Attachment, Descriptors, Late};
+use super::lent_arrays::{AHEAD_FROM, Lent, Missing, SharedBuffer};
 use super::raw_plain::Array;
-use super::shared_buffer::{AHEAD_FROM, Lent, Missing, SharedBuffer};
 use crate::process::host::handover::CARRIES;
 
 /// What travels with the bytes of an encoding. It is reused for the next one.

@@ -5,7 +5,7 @@
 //! copied. What does not fit into bytes goes with them (`extras`, `scope`): descriptors
 //! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
 //! (`copies`), and which a worker keeps (`sent_memory`, `kept_mappings`); and large arrays of
-//! numbers (`bulk`), which are lent (`shared_buffer`). Ranges of an array (`shared_mut`) travel as
+//! numbers (`bulk`), which are lent (`lent_arrays`). Ranges of an array (`shared_mut`) travel as
 //! places in its memory (`range_mut`, `round`). `array_id` numbers arrays for other serializers.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
@@ -58,6 +58,7 @@ pub(super) mod depth;
 pub(super) mod extras;
 pub(super) mod kept;
 pub(super) mod kept_mappings;
+pub(super) mod lent_arrays;
 pub(super) mod mapped;
 #[cfg(not(loom))] // shared memory has the standard library's atomics
 pub(super) mod permits;
@@ -70,6 +71,5 @@ mod round;
 pub(super) mod scope;
 pub(super) mod sent_memory;
 pub(super) mod shared;
-pub(super) mod shared_buffer;
 pub(super) mod shared_mut;
 mod vector;

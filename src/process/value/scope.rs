@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
 use super::extras::{Decoding, Encoding, is_worth_it};
+use super::lent_arrays::{Lent, is_large};
 use super::raw_plain::{Plain, array};
 use super::reason;
-use super::shared_buffer::{Lent, is_large};
 use crate::loom::per_thread;
 use crate::process::host::free_memory;
 use crate::process::wire::MOST_LENT;

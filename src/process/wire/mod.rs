@@ -16,7 +16,7 @@
 //!
 //! The records of a frame's items come in the order of the items, without an index. `End` closes a
 //! frame. A list of descriptors or of lent arrays belongs to the frame or value right after it
-//! (`attachments`, `shared_buffer`).
+//! (`attachments`, `lent_arrays`).
 //!
 //! **Invariants.**
 //! - **W1** Decoding accepts any bytes: it reads only inside the given slice, allocates at most a
@@ -236,7 +236,7 @@ pub(crate) enum Frame<'a> {
     },
     Batch {
         batch: BatchHead,
-        /// The arrays that the items were encoded without (`shared_buffer::LentList`).
+        /// The arrays that the items were encoded without (`lent_arrays::LentList`).
         lent: Vec<[u64; 3]>,
         items: &'a [u8],
     },
@@ -268,7 +268,7 @@ pub(crate) enum Frame<'a> {
     Release(Vec<u64>),
     /// Wakes the worker: a frame is in the shared ring.
     Nudge,
-    /// The descriptor of the memory for large arguments (`shared_buffer`) comes with its first
+    /// The descriptor of the memory for large arguments (`lent_arrays`) comes with its first
     /// byte.
     Home,
     Bye,
@@ -352,7 +352,7 @@ pub(crate) enum Record<'a> {
     /// The worker has opened the ends of channels that came with the item: the parent need not keep
     /// its copies.
     Taken,
-    /// The arrays that the next value was encoded without (`shared_buffer`).
+    /// The arrays that the next value was encoded without (`lent_arrays`).
     Lent(Vec<[u64; 3]>),
     /// In answer to `Frame::Share`: where the worker serves this context to others. `None`: it
     /// cannot, or could not fetch it.

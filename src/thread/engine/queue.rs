@@ -19,7 +19,7 @@
 //! shutdown can neither lose nor forget a task.
 //!
 //! - A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
-//!   on its stack that were offered (`join/splitter.rs`), from outer to inner, and nothing else.
+//!   on its stack that were offered (`join/window.rs`), from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
 //! - Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
 //!   that were accepted before are, when they are woken, until [`Mode::Closed`].

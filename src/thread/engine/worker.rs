@@ -39,8 +39,8 @@ use crate::loom::atomic::Ordering;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
 use crate::thread::join::raw_job::JobRef;
-use crate::thread::join::splitter::Splitter;
 use crate::thread::join::wake_policy::{Helping, TINY, TheftStats};
+use crate::thread::join::window::Splitter;
 use crate::thread::scope::raw_scope_counter::{EndedEntries, ErasedEntry};
 use crate::trace_log;
 

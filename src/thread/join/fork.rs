@@ -1,6 +1,6 @@
 //! A join whose second half is offered to the other workers.
 //!
-//! **Job.** `splitter.rs` decides which joins are offered at all. An offered half is public at
+//! **Job.** `window.rs` decides which joins are offered at all. An offered half is public at
 //! once, whatever its expected length: its owner may be inside a long half the next moment, and
 //! cannot be asked then, whereas a half that is not stolen costs only two atomic operations on a
 //! cache line of its owner.

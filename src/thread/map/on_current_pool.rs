@@ -1,12 +1,12 @@
 //! The dividing engine for callers that name no pool: the parallel iterators.
 //!
-//! **Job.** Calls `region.rs` and `results.rs` in the pool that this thread is inside, otherwise in
+//! **Job.** Calls `divide.rs` and `results.rs` in the pool that this thread is inside, otherwise in
 //! the global one.
 //!
 //! Tests: `tests/iter/main.rs`.
 
+use super::divide::{FoldPosition, Limit, Region};
 use super::raw_fill::UnfilledPart;
-use super::region::{FoldPosition, Limit, Region};
 use super::results;
 use super::source::{Producer, Seal, Shape, Source};
 use crate::task::panic::contain;

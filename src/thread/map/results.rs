@@ -10,9 +10,9 @@ use std::iter::Empty;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use super::divide::{FoldPosition, Limit, Region};
 use super::raw_fill as fill;
 use super::raw_fill::{FilledPart, UnfilledPart};
-use super::region::{FoldPosition, Limit, Region};
 use super::source::{Producer, Seal, Shape, Source};
 use crate::loom::Mutex;
 use crate::task::panic::contain;

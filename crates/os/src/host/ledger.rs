@@ -16,7 +16,7 @@
 //! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
 //! (`process::parent::worker_stderr`). *Ring*: small frames (`shared_ring`).
-//! *Area*: room for large results (`process::value::shared_buffer`); it is sparse, and missing
+//! *Area*: room for large results (`process::value::lent_arrays`); it is sparse, and missing
 //! where files may not be so long.
 //!
 //! 1. The worker writes a record after the first `length` bytes, then raises `length`.
@@ -151,7 +151,7 @@ impl Front {
     }
 
     /// Up to which position in the worker's stream the parent has processed everything: see
-    /// `process::value::shared_buffer`.
+    /// `process::value::lent_arrays`.
     #[inline]
     pub fn taken(&self) -> Option<&Word> {
         self.0.words(TAKEN, 8)?.first()
