@@ -65,8 +65,8 @@
 //
 // `entry` has the types that users make and run; `turn` is the loop itself, and `time_slice`
 // decides how long it runs before it asks the kernel, and `operation_budget` how much one task may
-// do in one poll. `local` is the part that only its thread uses, `shared` the part for other threads: they
-// pass work and wake the loop, through the task inbox. `current` has the loop of this
+// do in one poll. `local` is the part that only its thread uses, `shared` the part for other
+// threads: they pass work and wake the loop, through the task inbox. `current` has the loop of this
 // thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks,
 // `shared_table` is where other threads find them, `snapshot` and `slow_poll` show them. `reactor`
 // and `source_waiters` turn readiness into wake-ups; `virtual_clock` decides when such a clock
