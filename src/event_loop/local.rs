@@ -44,7 +44,6 @@ use crate::task::panic::contain;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
 use crate::timer::{Clock, Timers};
-use crate::trace_log;
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
@@ -307,9 +306,6 @@ impl Local {
             table.remove(tag)
         } else {
             table.note(tag, self.waits.get(), TaskId::from_number(awaited));
-            if trace_log::is_on() {
-                table.report(tag);
-            }
             None
         };
         drop(table);

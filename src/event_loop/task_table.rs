@@ -15,7 +15,6 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::task::{TaskId, TaskRef};
-use crate::trace_log::{self, live};
 
 /// The kinds of waiting, as bits.
 pub(super) const TIMER: u8 = 1;
@@ -113,25 +112,6 @@ impl TaskTable {
         if let Some(noted) = noted {
             noted.note(waits, awaited);
         }
-    }
-
-    /// Reports to listeners what the task with this tag waits for.
-    #[cold]
-    pub(super) fn report(&self, tag: u32) {
-        let (id, noted) = match (tag, &self.root) {
-            (0, Some(root)) => (root.id, root.noted),
-            _ => match self.get(tag) {
-                Some(entry) => (entry.task.id(), entry.noted),
-                None => return,
-            },
-        };
-        let kinds = [
-            (TIMER, live::TIMER),
-            (READ, live::READ),
-            (WRITE, live::WRITE),
-        ];
-        let kinds = kinds.into_iter().filter(|(kind, _)| noted.waits(*kind));
-        trace_log::waits_for(id.get(), kinds.fold(0, |all, (_, kind)| all | kind));
     }
 
     /// Sets the root future that runs from now on, if there is one.

@@ -8,11 +8,12 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::super::task_table::TIMER;
+use super::super::task_table::{READ, TIMER};
 use super::super::virtual_clock::VirtualClock;
 use super::Local;
 use crate::timer;
 use crate::timer::TimerKey;
+use crate::trace_log::{self, live};
 
 impl Local {
     /// The time on this loop.
@@ -53,6 +54,13 @@ impl Local {
 
     pub(super) fn waits_for(&self, kind: u8) {
         self.waits.set(self.waits.get() | kind);
+        if trace_log::is_on() {
+            trace_log::waits_for(match kind {
+                TIMER => live::TIMER,
+                READ => live::READ,
+                _ => live::WRITE,
+            });
+        }
     }
 
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {

@@ -31,7 +31,7 @@ use crate::task::outcome::{AsResult, AsValue, OutputRule};
 use crate::task::state::{CellState, Suspend};
 use crate::task::traced;
 use crate::trace_log;
-use crate::trace_log::Kind;
+use crate::trace_log::{Ending, Kind};
 
 /// A whole task.
 #[repr(C)]
@@ -71,7 +71,6 @@ impl Newborn {
     #[inline]
     pub(crate) fn new(kind: Kind) -> Self {
         let birth = Birth::at(Location::caller());
-        birth.note(kind);
         let span = traced::announce(&birth, kind);
         Self { birth, span }
     }
@@ -164,9 +163,10 @@ where
 {
     let vtable = &Make::<(), T, P>::PROMISE;
     let birth = Birth::at(Location::caller());
-    birth.note(Kind::Promise);
     let payload = Payload::<(), T>::of(());
     let cell = allocate(birth, CellState::promised(), vtable, producer, payload);
+    // SAFETY: T6: the cell is new, and its two references are made below.
+    unsafe { cell.as_ref() }.note_spawned();
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
     let task = unsafe { TaskRef::from_raw(cell) };
     // SAFETY: T7: it is a promise's cell with this `T`.
@@ -205,6 +205,7 @@ unsafe fn queued<W, T, S>(
     // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the
     // entry's is the first.
     let entry = unsafe { entry(cell) };
+    entry.cell().header().note_spawned();
     traced::attach(&entry, newborn.span);
     // SAFETY: T6: the second count is the handle's; T7: the cell has this `T`.
     (entry, unsafe { Task::from_raw(cell) })
@@ -322,21 +323,24 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     runner.header().touch_payload();
     // SAFETY: T6, T7: `runner` keeps the cell, whose vtable has led here.
     let payload = unsafe { payload::<F, T, Never>(ptr) };
+    runner.header().note_begun();
     // SAFETY: T1, T8: we have RUNNING, so the work is there and ours; it is not
     // touched again, the call consumes it.
     let work = unsafe { payload.cast::<F>().read() };
     // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is
     // entered in between.
     let entered = unsafe { current::enter(runner.mark()) };
-    runner.header().note_begun();
     let extras = &runner.header().extras;
     let result = traced::run(extras, true, work).map_err(TaskError::from);
-    runner.header().note_ended(ending(&result));
     drop(entered);
     runner.header().touch_payload();
     // SAFETY: T1, T8: the work was consumed by the call, and we have RUNNING still: the place is
     // empty, and ours.
     unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
+    if trace_log::is_on() {
+        // SAFETY: T1, T7, T8: the output, a `T`, is in place, and RUNNING is ours.
+        unsafe { report_output::<T>(&runner) };
+    }
     // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
     unsafe { runner.finish(false) };
     Ran::Done
@@ -391,7 +395,7 @@ where
         };
         // The future is dropped before its output becomes visible. If its destructor panics, the
         // task ends in that panic, unless it has panicked before.
-        let ended = result.map(|result| {
+        result.map(|result| {
             // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again: what
             // follows writes over it.
             let drop_future = || unsafe { payload.cast::<F>().drop_in_place() };
@@ -406,24 +410,25 @@ where
                 }
                 Ok(()) => result,
             }
-        });
-        match &ended {
-            Some(result) => runner.header().note_ended(ending(result)),
-            None => runner.header().note_paused(S::KEPT),
-        }
-        ended
+        })
     };
     if let Some(result) = ended {
         runner.header().touch_payload();
         // SAFETY: T1, T8: the future was dropped above, and we have RUNNING still: the place is
         // empty, and ours.
         unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
+        if trace_log::is_on() {
+            // SAFETY: T1, T7, T8: the output, a `T`, is in place, and RUNNING is ours.
+            unsafe { report_output::<T>(&runner) };
+        }
         // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
         unsafe { runner.finish(true) };
         return Ran::Done;
     }
+    if trace_log::is_on() {
+        runner.header().report_paused(S::KEPT, woke_itself);
+    }
     if woke_itself && !runner.header().state.is_cancelled() {
-        runner.header().note_woken();
         // SAFETY: T16: RUNNING is ours, and the future is there: both go along.
         return Ran::Again(unsafe { Runnable::yielded(runner) });
     }
@@ -472,13 +477,19 @@ unsafe fn entry(ptr: NonNull<Header>) -> Runnable {
     unsafe { Runnable::from_ref(own) }
 }
 
-/// How the code of a task has ended, for the recording.
-#[inline]
-fn ending<T>(result: &Result<T, TaskError>) -> trace_log::Ending {
-    match result {
-        Ok(_) => trace_log::Ending::Done,
+/// Reports how the code of a task has ended.
+///
+/// # Safety
+/// T1, T7, T8: its output is of type `T` and in place, and the caller has RUNNING.
+#[cold]
+#[inline(never)]
+unsafe fn report_output<T>(runner: &TaskRef) {
+    // SAFETY: T1, T7, T8: the caller's promise.
+    let how = match unsafe { runner.output::<T>().as_ref() } {
+        Ok(_) => Ending::Done,
         Err(error) => error.ending(),
-    }
+    };
+    runner.header().report_ended(how);
 }
 
 unsafe fn drop_work<W, T, S>(ptr: NonNull<Header>) {

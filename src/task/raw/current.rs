@@ -17,7 +17,6 @@ use std::panic::Location;
 use crate::loom::per_thread;
 use crate::sync::marker;
 use crate::task::id::TaskId;
-use crate::trace_log::{self, Kind};
 
 /// What a task knows from its birth on, at the beginning of its cell.
 #[derive(Clone, Copy)]
@@ -38,13 +37,6 @@ impl Birth {
             site,
             parent: id(),
         }
-    }
-
-    /// Reports to listeners that the task is made.
-    #[inline(always)]
-    pub(in crate::task) fn note(&self, kind: Kind) {
-        let parent = self.parent.map_or(0, TaskId::get);
-        trace_log::spawned(self.id.get(), parent, self.site, kind);
     }
 }
 

@@ -64,10 +64,12 @@ impl<T> Completer<T> {
         if !cell.header().state.begin_complete() {
             return;
         }
-        let how = result
-            .as_ref()
-            .map_or_else(TaskError::ending, |_| Ending::Done);
-        trace_log::settled(cell.header().birth.id.get(), how);
+        if trace_log::is_on() {
+            let how = result
+                .as_ref()
+                .map_or_else(TaskError::ending, |_| Ending::Done);
+            trace_log::settled(cell.header().birth.id.get(), how);
+        }
         cell.header().touch_payload();
         // SAFETY: T7: the cell was made with this `T` (`from_ref`); T1: `begin_complete` has just
         // set RUNNING, for us, so the place is ours, and a promise's work is `()`, which

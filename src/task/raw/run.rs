@@ -12,7 +12,7 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::current;
+use super::current::{self, Birth};
 use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
 use crate::blocking_threads::contain;
 use crate::loom::atomic::{Ordering, fence};
@@ -215,7 +215,7 @@ impl TaskRef {
         // SAFETY: T3: no other thread touches it while it is the caller's.
         let take = |slot: *mut Option<Waker>| unsafe { (*slot).take() };
         if trace_log::is_on() {
-            trace_log::registered(self.id().get(), 0);
+            self.header().report_taken();
         }
         self.header().consumer.with_mut(take)
     }
@@ -519,6 +519,24 @@ impl Drop for TaskRef {
 debug!(impl TaskRef, self, id = self.id(), state = *self.shown());
 
 impl Header {
+    /// Records that the task is made.
+    #[inline(always)]
+    pub(super) fn note_spawned(&self) {
+        if trace_log::is_on() {
+            self.report_spawned();
+        }
+    }
+
+    // These take no more than the header: where nobody listens, a call costs as much as its
+    // arguments.
+    #[cold]
+    #[inline(never)]
+    fn report_spawned(&self) {
+        let Birth { id, site, parent } = self.birth;
+        let parent = parent.map_or(0, TaskId::get);
+        trace_log::spawned(id.get(), parent, site, self.vtable.kind);
+    }
+
     /// Records that its code begins to run on this thread.
     #[inline(always)]
     pub(super) fn note_begun(&self) {
@@ -537,35 +555,31 @@ impl Header {
         }
     }
 
-    /// Records that its code has stopped running.
-    #[inline(always)]
-    pub(super) fn note_ended(&self, how: Ending) {
-        if trace_log::is_on() {
-            self.report_ended(how);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn report_ended(&self, how: Ending) {
+    /// Records that its code has ended.
+    pub(super) fn report_ended(&self, how: Ending) {
         trace_log::ended(self.birth.id.get(), how);
     }
 
-    /// Records that its poll has ended, and that it waits. `kept`: see [`Schedule::KEPT`].
+    /// Records that its poll has ended, and that it waits, unless it `woke_itself`. `kept`: see
+    /// [`Schedule::KEPT`].
     ///
     /// [`Schedule::KEPT`]: super::header::Schedule::KEPT
-    #[inline(always)]
-    pub(super) fn note_paused(&self, kept: Option<u32>) {
-        if trace_log::is_on() {
-            self.report_paused(kept);
+    #[cold]
+    #[inline(never)]
+    pub(super) fn report_paused(&self, kept: Option<u32>, woke_itself: bool) {
+        let id = self.birth.id.get();
+        let is_sole = kept.is_some_and(|kept| self.state.has_one_waker(kept));
+        trace_log::paused(id, awaited::last(), is_sole && !woke_itself);
+        if woke_itself && !self.state.is_cancelled() {
+            trace_log::woken(id);
         }
     }
 
+    /// Records that its consumer slot is emptied.
     #[cold]
     #[inline(never)]
-    fn report_paused(&self, kept: Option<u32>) {
-        let is_sole = kept.is_some_and(|kept| self.state.has_one_waker(kept));
-        trace_log::paused(self.birth.id.get(), awaited::last(), is_sole);
+    fn report_taken(&self) {
+        trace_log::registered(self.birth.id.get(), 0);
     }
 
     /// Records that a waker is about to queue it.

@@ -132,6 +132,8 @@ struct Here {
     /// The tasks whose code runs on this thread, the innermost last.
     stack: Vec<u64>,
     number: Option<ThreadNumber>,
+    /// What the innermost task waits for besides tasks: [`TIMER`], [`READ`], [`WRITE`].
+    kinds: u8,
 }
 
 /// This thread's number, which is free again when this is dropped.
@@ -153,6 +155,7 @@ per_thread! {
         store: 0,
         stack: Vec::new(),
         number: None,
+        kinds: 0,
     });
 }
 
@@ -318,6 +321,7 @@ impl Store {
                 self.change(outer, |entry| entry.waits(id, INSIDE));
             }
             here.stack.push(id);
+            here.kinds = 0;
         });
     }
 
@@ -335,10 +339,11 @@ impl Store {
                 return self.remove(id);
             }
             let at = self.clock.now();
+            let kinds = std::mem::take(&mut here.kinds);
             self.change(id, |entry| {
                 entry.polls = entry.polls.saturating_add(1);
                 entry.becomes(Phase::Waiting, at);
-                entry.waits(on, if is_sole { SOLE } else { 0 });
+                entry.waits(on, kinds | if is_sole { SOLE } else { 0 });
             });
         });
     }
@@ -378,15 +383,9 @@ impl Store {
         });
     }
 
-    /// What a loop knows of a future's wait.
-    pub(crate) fn waits_for(&'static self, id: u64, kinds: u8) {
-        self.here(|_| {
-            self.change(id, |entry| {
-                if entry.phase == Phase::Waiting {
-                    entry.flags |= kinds;
-                }
-            });
-        });
+    /// The future that is polled on this thread waits for an event of this kind.
+    pub(crate) fn waits_for(&'static self, kind: u8) {
+        self.here(|here| here.kinds |= kind);
     }
 
     /// The code of `id` parks until the end of `on`.

@@ -167,11 +167,12 @@ pub fn paused(task: u64, on: u64, is_sole: bool) {
     );
 }
 
-/// What a loop knows of a future's wait, as bits: see [`waits`].
+/// The future that is polled here waits for an event of this kind: [`live::TIMER`], [`live::READ`]
+/// or [`live::WRITE`].
 #[cold]
-pub fn waits_for(task: u64, kinds: u8) {
+pub fn waits_for(kind: u8) {
     if let Some(store) = live::store() {
-        store.waits_for(task, kinds);
+        store.waits_for(kind);
     }
 }
 
