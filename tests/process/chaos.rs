@@ -14,7 +14,7 @@ use crate::support;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{RwLock, mpsc};
+use std::sync::{Mutex, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
 use support::{
@@ -230,6 +230,10 @@ type Needy = (u64, String, Option<Permits>);
 /// One item in so many dies out of memory at its first attempt, and one takes long.
 const STARVES: u64 = 97;
 const SLOW: u64 = 29;
+/// From so many kills on the process must not grow; two hours are a million.
+const SOAK: u64 = 10_000;
+/// How often it is measured.
+const SAMPLES: u64 = 50;
 
 /// The file that says whether item `n` has been tried.
 fn mark(path: &str, n: u64) -> String {
@@ -356,6 +360,8 @@ tests! {
         };
         let again = procs.call(option).retry(1000).retry_alone();
         let numbers = |items: &[Needy]| items.iter().map(|item| item.0).collect::<Vec<_>>();
+        // What this process has in memory, now and then.
+        let sizes = Mutex::new(Vec::new());
         // Copies are made while nothing else waits.
         let turns = RwLock::new(());
         let spawned = |items: Vec<Needy>| {
@@ -405,7 +411,10 @@ tests! {
                 scope.spawn(move || rounds(4, &acted)),
             ];
             let mut dice = Dice(seed);
-            for _ in 0..kills {
+            for kill_number in 0..kills {
+                if kill_number % (kills / SAMPLES).max(1) == 0 {
+                    sizes.lock().unwrap().push(support::resident());
+                }
                 let pids = if dice.roll(8) == 0 { actor.worker_pids() } else { procs.worker_pids() };
                 if !pids.is_empty() {
                     kill(pids[dice.roll(pids.len() as u64) as usize]);
@@ -426,6 +435,13 @@ tests! {
         assert_eq!(answers.load(Ordering::Relaxed), items);
         assert!(blamed <= acted.died, "a death costs one call at most");
         let is_long = kills >= 400;
+        if kills >= SOAK {
+            let sizes = sizes.into_inner().unwrap();
+            let mean = |part: &[u64]| part.iter().sum::<u64>() / part.len() as u64;
+            let (early, late) = (mean(&sizes[5..15]), mean(&sizes[sizes.len() - 10..]));
+            println!("resident: {} KiB early, {} KiB late", early >> 10, late >> 10);
+            assert!(late < early + early / 20 + (4 << 20), "memory grows: {sizes:?}");
+        }
         assert!(stats.retried > 0 && (stats.hedged > 0 || !is_long), "this is no chaos: {stats:?}");
         assert_eq!((stats.pending, stats.failed, acted.pending), (0, 0, 0));
         // What ran again had a reason: a death, or its copy.
