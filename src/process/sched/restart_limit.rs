@@ -1,9 +1,9 @@
 //! How often workers may die within a period (`max_restarts`) before the pool or actor gives up.
 //!
 //! The period and the number are the user's; without them there is no such limit, and a pool gives
-//! up only when its workers die without having done anything (`GIVE_UP` in `workers.rs`). Every worker that died
-//! counts, whatever its death was blamed on; one that was sent away does not. An actor's pool has
-//! one worker for each copy, so its limit is this one, too.
+//! up only when its workers die without having done anything (`GIVE_UP` in `workers.rs`). Every
+//! worker that died counts, whatever its death was blamed on; one that was sent away does not. An
+//! actor's pool has one worker for each copy, so its limit is this one, too.
 //!
 //! Tests: `tests/process/actors.rs`.
 
