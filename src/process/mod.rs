@@ -46,6 +46,22 @@
 //! | leave a result where it is, for a later call | [`spawn_remote`](ProcessPool::spawn_remote) |
 //! | run workers on other machines | [Other machines](crate::_documentation::machines) |
 //!
+//! # What works where
+//!
+//! Everything else works with all workers. *Plain* workers are those of
+//! [`plain_workers`](ProcessPoolBuilder::plain_workers), and of systems without shared memory; a
+//! *launcher* starts workers [elsewhere](ProcessPoolBuilder::launcher), on other machines for
+//! example, which are plain, too.
+//!
+//! | | plain | with a launcher |
+//! |---|---|---|
+//! | `forward_events` (feature `tracing`), [`hedge`](ProcessCall::hedge), [`queue_limit`](ProcessPoolBuilder::queue_limit), [`worker_index`] | yes | yes |
+//! | [`memory_budget`](ProcessPoolBuilder::memory_budget) | yes, on Linux | no: that machine's memory is not known here |
+//! | [`retry_alone`](ProcessCall::retry_alone) | yes | as far as the worker itself reports why it died |
+//! | [`env_for`](ProcessPoolBuilder::env_for), [`pin_to`](ProcessPoolBuilder::pin_to) (on Linux) | yes | no: the launcher starts the process; use [`worker_index`] in an initializer |
+//! | [`actor`](ProcessPool::actor) | yes | by [`build_actor`](ProcessPoolBuilder::build_actor), with a launcher of its own |
+//! | [`permits`](ProcessPool::permits), [`SharedMut`], [`SharedAtomics`] | no: they need shared memory | no |
+//!
 //! # Instead of locks between processes
 //!
 //! There are no locks, events and barriers between processes: a process may be killed while it
