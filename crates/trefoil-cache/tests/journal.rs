@@ -321,7 +321,8 @@ fn calls_are_lazy_and_recorded_first() {
     let call = call.at_once(3);
     let mut results = call.imap(items()).unwrap();
     assert_eq!(results.by_ref().nth(5_000).unwrap().unwrap(), 10_000);
-    assert!(taken.get() <= 5_004, "{}", taken.get());
+    // Three are under way; a few more have come before an earlier one, and wait for the caller.
+    assert!(taken.get() <= 5_500, "{}", taken.get());
 }
 
 /// The first item is slower than as many as may wait for the caller.
