@@ -145,9 +145,16 @@
   };
 
   const draw = {
-    threads: (card, now) => {
+    threads: (card, now, then, elapsed) => {
       const [pairs, value] = delayOf(now);
-      numbers(card, [plural(now.threads, "thread", "threads"), ...pairs]);
+      const taken = then && elapsed > 0 ? ((now.taken - then.taken) * 1000) / elapsed : 0;
+      const counts = [
+        [`${number.format(now.busy)} of ${number.format(now.threads)}`, "threads busy"],
+        [number.format(now.queued), "queued"],
+        [rate(taken), "taken from the queues a second"],
+      ];
+      if (now.waiting > 0) counts.push([number.format(now.waiting), "in a blocking wait"]);
+      numbers(card, [...counts, ...pairs]);
       plot(card, "waiting time in the last two minutes", value);
     },
     loop: (card, now) => {

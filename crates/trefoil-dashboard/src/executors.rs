@@ -127,10 +127,17 @@ impl Executors {
 impl Entry {
     fn view(&mut self, processes: &Processes, left_out: &mut usize) -> KindView {
         match &self.executor {
-            Executor::Threads(pool) => KindView::Threads {
-                threads: pool.num_threads(),
-                delay: self.probe.ask(|probe| pool.try_spawn(probe).ok()),
-            },
+            Executor::Threads(pool) => {
+                let stats = pool.stats();
+                KindView::Threads {
+                    threads: stats.threads,
+                    busy: stats.busy,
+                    waiting: stats.waiting,
+                    queued: stats.queued,
+                    taken: stats.taken,
+                    delay: self.probe.ask(|probe| pool.try_spawn(probe).ok()),
+                }
+            }
             Executor::Processes(pool) => {
                 let pids = pool.worker_pids();
                 *left_out += pids.len().saturating_sub(SHOWN);

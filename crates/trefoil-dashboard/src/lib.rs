@@ -144,7 +144,8 @@ impl Dashboard {
         self.bound
     }
 
-    /// Shows a thread pool: how many threads it has, and how long spawned work waits until it runs.
+    /// Shows a thread pool: the numbers of [`stats`](ThreadPool::stats), and how long spawned work
+    /// waits until it runs.
     ///
     /// The latter is measured: while a page is open, a closure that does nothing is spawned once a
     /// second. It bears the name `dashboard`.

@@ -66,6 +66,10 @@ pub(crate) struct ExecutorView {
 pub(crate) enum KindView {
     Threads {
         threads: usize,
+        busy: usize,
+        waiting: usize,
+        queued: usize,
+        taken: u64,
         delay: DelayView,
     },
     Processes {

@@ -284,7 +284,18 @@ fn counters_and_processes_are_in_the_stream() {
             );
         }
     }
-    assert_eq!(executor(&sample, "threads")["threads"], 3);
+    let threads = executor(&sample, "threads");
+    assert_eq!(
+        (&threads["threads"], &threads["queued"]),
+        (&3.into(), &0.into())
+    );
+    let (start, begin) = mpsc::channel::<()>();
+    let held = pool.spawn(move || begin.recv());
+    events.wait("sample", |sample| {
+        executor(sample, "threads")["busy"].as_u64() >= Some(1)
+    });
+    drop(start);
+    assert!(held.join().unwrap().is_err());
     if cfg!(target_os = "linux") {
         let threads = sample["program"]["threads"].as_array().unwrap();
         assert!(
