@@ -18,7 +18,7 @@ use crate::snapshot::{micros_since, unix_ms};
 
 /// How many lines a page has.
 pub(crate) const PAGE: usize = 100;
-/// How many groups are told apart.
+/// The most groups that are shown.
 const GROUPS: usize = 10_000;
 
 /// What is asked.

@@ -54,7 +54,7 @@ pub fn is_recording() -> bool {
 
 /// An event of a task or of a call, which both listeners may want.
 #[inline(always)]
-fn tell(what: impl FnOnce() -> What) {
+fn report(what: impl FnOnce() -> What) {
     let listeners = Listeners::now();
     if listeners.any() {
         heard(listeners, what());
@@ -248,17 +248,17 @@ macro_rules! events {
 }
 events! {
     /// A task's code begins to run here: a closure is called, a future polled.
-    begun(task: u64, site: Site, kind: Kind) is Begun by tell;
+    begun(task: u64, site: Site, kind: Kind) is Begun by report;
     /// The end of the run that [`begun`] recorded.
-    ended(task: u64, how: Ending) is Ended by tell;
+    ended(task: u64, how: Ending) is Ended by report;
     /// A task has ended without running code here: it was dropped, or a promise was completed.
-    settled(task: u64, how: Ending) is Settled by tell;
+    settled(task: u64, how: Ending) is Settled by report;
     /// A future was woken, and is queued.
-    woken(task: u64) is Woken by tell;
+    woken(task: u64) is Woken by report;
     /// A worker stole this from the slot `from`; 0: not a task but a part of a region.
     stolen(task: u64, from: usize) is Stolen by note;
     /// A worker process has died, and its frames are lost.
-    worker_died(pid: u32) is Fell by tell;
+    worker_died(pid: u32) is Fell by report;
 }
 
 /// This thread wakes the one in a pool's slot.
@@ -272,7 +272,7 @@ pub fn thread_woken(pool: u32, slot: usize) {
 #[inline(always)]
 pub fn called(pool: u32, job: u64, task: u64) {
     let job = job as u32;
-    tell(|| What::Called { pool, job, task });
+    report(|| What::Called { pool, job, task });
 }
 
 /// A frame of a job goes to a worker process; its number is one of that process's. `first`: the
@@ -309,7 +309,7 @@ fn heard_frame(listeners: Listeners, frame: Frame, first: usize) {
 pub fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
     let (sequence, items) = (sequence as u32, items as u32);
     let done = Done { sequence, items };
-    tell(|| What::Answered { pid, done, nanos });
+    report(|| What::Answered { pid, done, nanos });
 }
 
 /// A span of time on this thread: it begins when the value is created and ends when it is dropped.
