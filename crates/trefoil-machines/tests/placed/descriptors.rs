@@ -41,11 +41,9 @@ fn many() {
         .iter()
         .sum();
     assert_eq!((sum, procs.stats().died), (3000 * 2999 / 2, 0));
-    let open = std::fs::read_dir("/dev/fd").unwrap().count();
-    assert!(
-        open <= 4 * procs.worker_pids().len() + 40,
-        "{open} are open"
-    );
+    // A worker that begins just now has descriptors, and no pid yet.
+    let open = || std::fs::read_dir("/dev/fd").unwrap().count();
+    until(|| open() <= 4 * procs.worker_pids().len() + 40);
 }
 
 fn few() {
