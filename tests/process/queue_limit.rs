@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use trefoil::{ProcessPool, Shutdown, Task, TaskError, run, try_join_all};
 
@@ -29,9 +30,17 @@ fn fill(procs: &ProcessPool) -> (Task<()>, Vec<Task<u64>>) {
     let runs = procs.spawn((), |()| forever());
     until(|| procs.stats().busy == 1);
     let mut waiting = Vec::new();
-    while let Ok(task) = procs.try_spawn(waiting.len() as u64, |n: u64| n) {
-        waiting.push(task);
-        assert!(waiting.len() < 100, "there is a limit");
+    // The driver sends some ahead a moment later, so it is full when it stays full.
+    let mut full_since = Instant::now();
+    while full_since.elapsed() < Duration::from_millis(100) {
+        match procs.try_spawn(waiting.len() as u64, |n: u64| n) {
+            Ok(task) => {
+                waiting.push(task);
+                assert!(waiting.len() < 100, "there is a limit");
+                full_since = Instant::now();
+            }
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
     }
     (runs, waiting)
 }
