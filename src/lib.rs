@@ -69,6 +69,7 @@ mod debug;
 // These layers serve three executors: where one is left out, what only it uses is unused. By
 // default nothing may be. (No code is generated for what is unused.)
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+#[path = "../crates/sync/src/sync/mod.rs"]
 pub mod sync;
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod task;

@@ -101,6 +101,7 @@ impl File {
         let homes = [
             "src/",
             "crates/os/src/",
+            "crates/sync/src/",
             "crates/trace/src/",
             "crates/waiting/src/",
         ];

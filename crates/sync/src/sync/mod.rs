@@ -99,6 +99,7 @@
 
 #[cfg(not(loom))]
 mod barrier;
+#[path = "../parking/block_on.rs"]
 pub(crate) mod block_on;
 #[cfg(not(loom))]
 pub mod broadcast;
@@ -107,16 +108,17 @@ mod condvar;
 mod event;
 #[cfg(not(loom))]
 mod guard;
+#[path = "../parking/marker.rs"]
 pub(crate) mod marker;
 /// For the models in `checks/`: a condition variable without its lock.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/sync_model.rs"]
 pub mod model;
 #[cfg(not(loom))]
 mod mutex;
 #[cfg(not(loom))]
 mod once_cell;
+#[path = "../parking/park.rs"]
 pub(crate) mod park;
 #[cfg(not(loom))]
 mod raw_mutex_arc;
@@ -124,6 +126,7 @@ mod raw_reentrant;
 #[cfg(not(loom))]
 mod rw_lock;
 mod semaphore;
+#[path = "../parking/waiters.rs"]
 pub(crate) mod waiters;
 #[cfg(not(loom))]
 pub mod watch;
