@@ -14,8 +14,8 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
+use crate::parking::park::blocking_refused;
 use crate::process::{Portable, ProcessPool};
-use crate::sync::park::blocking_refused;
 use crate::task::panic::{catch, install_hook};
 use crate::task::{CancelOnDrop, Task, TaskError, closure};
 use crate::thread::ThreadPool;

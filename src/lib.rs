@@ -60,17 +60,18 @@
 )]
 
 use trefoil_os::{loom, sys};
+use trefoil_sync::parking;
 use trefoil_trace::trace_log;
 use trefoil_waiting::{blocking_threads, timer};
 
-#[macro_use]
-mod debug;
+#[macro_use(debug, impl_error)]
+extern crate trefoil_sync;
 
-// These layers serve three executors: where one is left out, what only it uses is unused. By
-// default nothing may be. (No code is generated for what is unused.)
-#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
-#[path = "../crates/sync/src/sync/mod.rs"]
-pub mod sync;
+#[doc(inline)]
+pub use trefoil_sync::sync;
+
+// It serves three executors: where one is left out, what only that one uses is unused. By default
+// nothing may be. (No code is generated for what is unused.)
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod task;
 

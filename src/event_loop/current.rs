@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use super::local::Local;
 use super::shared::SharedLoop;
-use crate::sync::marker;
+use crate::parking::marker;
 use crate::task::context::{RefuseGuard, blocking_refused, refuse_blocking};
 use crate::timer;
 

@@ -36,7 +36,7 @@ use super::reactor::{Direction, SourceKey};
 use super::shared_table::SharedTable;
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard, Unparker};
-use crate::sync::marker;
+use crate::parking::marker;
 use crate::sys::poller::Poller;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Inbox, Runnable, SleepPlace};

@@ -41,7 +41,7 @@ use super::current;
 use super::local::Local;
 use super::task_table::{PollRecord, Root};
 use super::time_slice::TimeSlice;
-use crate::sync::park;
+use crate::parking::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef};

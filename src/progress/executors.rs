@@ -5,8 +5,8 @@
 
 use super::{Progress, WithBar};
 use crate::executor::{AnyExecutor, Executor, Inline};
+use crate::parking::park::blocking_refused;
 use crate::process::Portable;
-use crate::sync::park::blocking_refused;
 use crate::task::TaskError;
 use crate::task::panic::catch;
 

@@ -17,8 +17,8 @@ use super::{Progress, WithBar};
 use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
+use crate::parking::park::blocking_refused;
 use crate::process::{Counter, Portable, ProcessCall, ProcessPool};
-use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError, Until, wait};
 
 /// The longest time between two updates of the bar while items end.

@@ -33,8 +33,8 @@ use slab::Slab;
 use super::error::TaskError;
 use crate::loom::atomic::{AtomicBool, Ordering, fence};
 use crate::loom::{Arc, Mutex};
-use crate::sync::block_on;
-use crate::sync::waiters::Waiters;
+use crate::parking::block_on;
+use crate::parking::waiters::Waiters;
 use crate::timer;
 use crate::timer::Alarm;
 

@@ -1,4 +1,4 @@
-//! Which tasks this thread may claim. (`sync/park.rs` knows whether the thread may block, and
+//! Which tasks this thread may claim. (`parking/park.rs` knows whether the thread may block, and
 //! `Task::wait` applies that to a join.) A waiter runs the awaited work itself only while half of
 //! its stack is left.
 //!
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use super::raw::Runnable;
 use crate::loom::per_thread;
 
-pub(crate) use crate::sync::park::{RefuseGuard, blocking_refused, refuse_blocking};
+pub(crate) use crate::parking::park::{RefuseGuard, blocking_refused, refuse_blocking};
 
 pub(crate) use super::id::register_fork_handler;
 pub(crate) use super::raw::{Inherited, inherit};

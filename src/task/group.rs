@@ -35,7 +35,7 @@ use super::group_futures::{GroupFutures, NOTICE, ToGroup};
 use super::id::TaskId;
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::loom::{Arc, Mutex};
-use crate::sync::block_on;
+use crate::parking::block_on;
 
 /// Tasks that live and fail together, and other futures.
 ///

@@ -25,7 +25,7 @@ use super::late::Late;
 use super::raw::{Task, TaskRef, current};
 use super::traced;
 use crate::loom::hint;
-use crate::sync::park::{self, Waited};
+use crate::parking::park::{self, Waited};
 use crate::trace_log;
 
 /// How many times a waiter checks whether a task that runs elsewhere has ended, before it parks: a

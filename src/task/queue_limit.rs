@@ -16,7 +16,8 @@ use super::error::TaskError;
 use super::raw::{Completer, Task};
 use super::unobserved::Hook;
 use crate::loom::Arc;
-use crate::sync::{Semaphore, SemaphoreGuardArc, block_on};
+use crate::parking::block_on;
+use crate::sync::{Semaphore, SemaphoreGuardArc};
 
 /// A place in a queue, for one task that has not begun.
 pub(crate) type Place = SemaphoreGuardArc;

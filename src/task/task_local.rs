@@ -20,7 +20,7 @@ use std::thread::LocalKey as ThreadLocal;
 
 use pin_project_lite::pin_project;
 
-use crate::sync::marker;
+use crate::parking::marker;
 
 /// Declares task-locals: statics of the type [`LocalKey`], which have a value inside a scope.
 ///

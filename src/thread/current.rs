@@ -3,7 +3,7 @@
 //! Tests: `tests/thread/indices.rs`, `tests/thread/handles.rs`.
 
 use super::engine::raw_current as current;
-use crate::sync::park;
+use crate::parking::park;
 
 /// The current thread of a pool; see [`current`](current()).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

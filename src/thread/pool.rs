@@ -35,7 +35,7 @@ use super::spawn::{spawn_async, spawn_async_in, spawn_in, spawn_on};
 use super::stats::ThreadStats;
 use crate::blocking_threads;
 use crate::loom::Arc;
-use crate::sync::park;
+use crate::parking::park;
 use crate::sys::fork as forks;
 use crate::task::panic::catch;
 use crate::task::queue_limit::try_place;

@@ -9,9 +9,10 @@ use crate::source::{File, Finding};
 
 /// Every top-level module of the library, lowest first, with what it may import. (`loom`, `sys` and
 /// `host` are the crate `trefoil-os`, `timer` and `blocking_threads` the crate `trefoil-waiting`;
-/// `host` is imported as `process::host`. From `event` to `recording` it is `trefoil-trace`.)
+/// `host` is imported as `process::host`. From `event` to `recording` it is `trefoil-trace`;
+/// `debug`, `parking` and `sync` are `trefoil-sync`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 27] = [
+const TABLE: [(&str, &[&str]); 28] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
@@ -27,7 +28,8 @@ const TABLE: [(&str, &[&str]); 27] = [
         &["loom", "sys", "clock", "event", "live", "switch"],
     ),
     ("recording", &["event", "json", "trace_log"]),
-    ("sync", &["loom", "sys", "blocking_threads", "trace_log"]),
+    ("parking", &["loom", "sys", "blocking_threads", "trace_log"]),
+    ("sync", &["loom", "parking"]),
     ("timer", &["loom", "sys", "blocking_threads"]),
     (
         "task",
@@ -36,6 +38,7 @@ const TABLE: [(&str, &[&str]); 27] = [
             "sys",
             "blocking_threads",
             "trace_log",
+            "parking",
             "sync",
             "timer",
         ],
@@ -47,7 +50,6 @@ const TABLE: [(&str, &[&str]); 27] = [
             "sys",
             "blocking_threads",
             "trace_log",
-            "sync",
             "timer",
             "task",
         ],
@@ -59,7 +61,7 @@ const TABLE: [(&str, &[&str]); 27] = [
             "sys",
             "blocking_threads",
             "trace_log",
-            "sync",
+            "parking",
             "timer",
             "task",
         ],
@@ -73,6 +75,7 @@ const TABLE: [(&str, &[&str]); 27] = [
             "sys",
             "blocking_threads",
             "trace_log",
+            "parking",
             "sync",
             "timer",
             "task",
@@ -80,19 +83,11 @@ const TABLE: [(&str, &[&str]); 27] = [
     ),
     (
         "event_loop",
-        &["loom", "sys", "trace_log", "sync", "timer", "task"],
+        &["loom", "sys", "trace_log", "parking", "timer", "task"],
     ),
     (
         "time",
-        &[
-            "loom",
-            "sys",
-            "trace_log",
-            "sync",
-            "timer",
-            "task",
-            "event_loop",
-        ],
+        &["loom", "sys", "trace_log", "timer", "task", "event_loop"],
     ),
     (
         "io",
@@ -100,7 +95,6 @@ const TABLE: [(&str, &[&str]); 27] = [
             "loom",
             "sys",
             "trace_log",
-            "sync",
             "timer",
             "task",
             "blocking_calls",
@@ -113,7 +107,7 @@ const TABLE: [(&str, &[&str]); 27] = [
             "loom",
             "sys",
             "trace_log",
-            "sync",
+            "parking",
             "timer",
             "task",
             "thread",
@@ -127,7 +121,7 @@ const TABLE: [(&str, &[&str]); 27] = [
             "sys",
             "blocking_threads",
             "trace_log",
-            "sync",
+            "parking",
             "task",
             "thread",
             "process",
@@ -316,7 +310,7 @@ mod tests {
         );
         assert_eq!(
             reported(
-                "src/sync/parker.rs",
+                "crates/sync/src/sync/parker.rs",
                 "use crate::{loom::Arc, task::{Task, thread}};"
             ),
             1
@@ -391,7 +385,7 @@ mod tests {
         assert_eq!(
             reported(
                 "src/thread/pool.rs",
-                "use crate::{sync, task::{Task, process}};"
+                "use crate::{parking, task::{Task, process}};"
             ),
             0
         );

@@ -94,9 +94,9 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// The path of a file of the library below `src/`. The crates `trefoil-os`, `trefoil-trace` and
-    /// `trefoil-waiting` are parts of the library: the names of their modules are in use nowhere
-    /// else.
+    /// The path of a file of the library below `src/`. The crates `trefoil-os`, `trefoil-sync`,
+    /// `trefoil-trace` and `trefoil-waiting` are parts of the library: the names of their modules
+    /// are in use nowhere else.
     pub(crate) fn inside(&self) -> Option<&str> {
         let homes = [
             "src/",

@@ -13,13 +13,13 @@ use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
 use super::remote::Remote;
+use crate::parking::park::blocking_refused;
 use crate::process::job::CallOptions;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
-use crate::sync::park::blocking_refused;
 #[cfg(feature = "indicatif")]
 use crate::task::Completer;
 use crate::task::queue_limit::Place;

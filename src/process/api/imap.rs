@@ -31,6 +31,7 @@ use std::vec;
 use futures_core::Stream;
 
 use crate::loom::Mutex;
+use crate::parking::block_on;
 use crate::process::job::sink::{Each, Run, Sink};
 use crate::process::job::{CallOptions, Work};
 use crate::process::parent::client::push_own;
@@ -40,7 +41,6 @@ use crate::process::sched::Feed;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
-use crate::sync::block_on;
 use crate::sync::channel::{Receiver, unbounded};
 use crate::task::panic::{Panic, catch};
 use crate::task::{TaskError, next};

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pipe::{ChannelPipe, PipeError, Side};
+use crate::parking::block_on::refuse;
 use crate::process::job::decoder::undecodable;
 use crate::process::value::codec::decode;
 use crate::process::value::portable::Portable;
-use crate::sync::block_on::refuse;
 use crate::task::{Late, TaskError, context};
 use crate::timer::Ready;
 

@@ -65,6 +65,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use trefoil_sync::give_back;
+
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::ItemCosts;
 use self::progress::Progress;
@@ -450,7 +452,7 @@ impl Sched {
 
     /// A call has a place in the queue no more, if it had one.
     fn free_place(&mut self, place: Option<Place>) {
-        self.wakers.extend(place.and_then(Place::release));
+        self.wakers.extend(place.and_then(give_back));
     }
 
     /// Sends a worker a frame without items.

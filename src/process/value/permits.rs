@@ -14,9 +14,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::shared::SharedAtomics;
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicU32;
+use crate::parking::block_on::refuse;
+use crate::parking::park::{blocked, blocking_refused};
 use crate::process::host::permit_words::{PermitWords, Sleep};
-use crate::sync::block_on::refuse;
-use crate::sync::park::{blocked, blocking_refused};
 use crate::sys::futex;
 
 /// Who looks for a free one looks at all of them.

@@ -12,7 +12,7 @@ use futures_core::Stream;
 
 use super::into_tasks;
 use super::next::next;
-use crate::sync::block_on;
+use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
 

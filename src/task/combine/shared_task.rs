@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 
 use crate::loom::{Arc, Mutex};
-use crate::sync::block_on;
-use crate::sync::waiters::Waiters;
+use crate::parking::block_on;
+use crate::parking::waiters::Waiters;
 use crate::task::awaited;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::sync::block_on;
+use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::late::Late;
 use crate::timer;

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::into_tasks;
-use crate::sync::block_on;
+use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
 use crate::task::raw::{ReadyQueue, Task};

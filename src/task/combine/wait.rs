@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::into_tasks;
-use crate::sync::block_on;
+use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
 use crate::timer::Alarm;

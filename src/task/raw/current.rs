@@ -1,6 +1,6 @@
 //! Which task runs on this thread, and which future this thread polls.
 //!
-//! The mark of the running task (`sync/marker.rs`) is the address of its cell, which begins with
+//! The mark of the running task (`parking/marker.rs`) is the address of its cell, which begins with
 //! its [`Birth`]. The thread that runs a task's code holds an [`EnteredTask`]. Dropping it puts the
 //! earlier mark back, also while unwinding, because a waiter may run one task in the middle of
 //! another. A second mark says which future is *polled* here. It is never lent to another thread,
@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::panic::Location;
 
 use crate::loom::per_thread;
-use crate::sync::marker;
+use crate::parking::marker;
 use crate::task::id::TaskId;
 
 /// What a task knows from its birth on, at the beginning of its cell.

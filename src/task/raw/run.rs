@@ -16,7 +16,7 @@ use super::current::{self, Birth};
 use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
 use crate::blocking_threads::contain;
 use crate::loom::atomic::{Ordering, fence};
-use crate::sync::marker;
+use crate::parking::marker;
 use crate::task::awaited;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;

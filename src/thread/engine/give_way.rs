@@ -35,7 +35,7 @@ use super::wait::Compensate;
 use super::worker::Worker;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
-use crate::sync::park::{self, Blocker};
+use crate::parking::park::{self, Blocker};
 use crate::sys::ticks;
 use crate::thread::join::raw_job::lend;
 use crate::trace_log;

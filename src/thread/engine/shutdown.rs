@@ -24,7 +24,7 @@ use super::queue::{Mode, Work};
 use super::registry::{NO_PLACE, Registry};
 use super::sleep::STALL;
 use crate::loom::thread;
-use crate::sync::park;
+use crate::parking::park;
 use crate::task::{Shutdown, TaskError};
 
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).

@@ -35,7 +35,7 @@ use super::sleep::STALL;
 use super::worker::Worker;
 use crate::loom::atomic::Ordering;
 use crate::loom::{hint, thread};
-use crate::sync::park::{self, Blocker};
+use crate::parking::park::{self, Blocker};
 use crate::sys::ticks;
 use crate::thread::join::raw_job::StackJob;
 use crate::trace_log;

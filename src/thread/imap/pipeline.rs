@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use crate::blocking_threads;
 use crate::loom::{Mutex, MutexGuard};
-use crate::sync::park;
+use crate::parking::park;
 use crate::task::panic::{self, contain};
 use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
 use crate::thread::engine::priority::{self, Priority};

@@ -11,7 +11,7 @@ use super::park;
 
 /// Runs `future` to its end, parking between polls. Returns `None` if this thread must not block
 /// and the future was not ready at once.
-pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
+pub fn block_on<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut output = None;
     park::wait(None, |waker| {
@@ -28,7 +28,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
 
 /// The output of `future`, if the first poll has it.
 #[cfg(not(loom))]
-pub(super) fn at_once<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) fn at_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
@@ -39,7 +39,7 @@ pub(super) fn at_once<F: Future>(future: F) -> Option<F::Output> {
 /// `method` is the one that may be awaited here.
 #[cold]
 #[track_caller]
-pub(super) fn wait_for<F: Future>(future: F, method: &str) -> F::Output {
+pub(crate) fn wait_for<F: Future>(future: F, method: &str) -> F::Output {
     match block_on(future) {
         Some(output) => output,
         None => refuse_for(method),
@@ -49,14 +49,14 @@ pub(super) fn wait_for<F: Future>(future: F, method: &str) -> F::Output {
 /// Panics where a thread must not block; `method` is the one to await.
 #[cold]
 #[track_caller]
-pub(super) fn refuse_for(method: &str) -> ! {
+pub(crate) fn refuse_for(method: &str) -> ! {
     refuse(&format!("{method}(..).await"))
 }
 
 /// Panics where a thread must not block, with what to write instead.
 #[cold]
 #[track_caller]
-pub(crate) fn refuse(instead: &str) -> ! {
+pub fn refuse(instead: &str) -> ! {
     panic!(
         "trefoil: this call would block a thread on which an event loop (or a process pool's \
          driver) runs, perhaps for ever: write `{instead}`, or move the call into \

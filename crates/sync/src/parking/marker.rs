@@ -10,7 +10,8 @@ use std::ptr;
 
 use crate::loom::per_thread;
 
-type Mark = *const ();
+/// What has a mark: its address. Null: nothing.
+pub type Mark = *const ();
 
 struct Here {
     task: Cell<Mark>,
@@ -36,52 +37,52 @@ fn with(f: impl FnOnce(&Here) -> Mark) -> Mark {
 
 /// The mark of the loop that runs here.
 #[inline]
-pub(crate) fn current_loop() -> Mark {
+pub fn current_loop() -> Mark {
     with(|here| here.runs_loop.get())
 }
 
 /// Sets the mark of the loop; returns the previous one.
 #[inline]
-pub(crate) fn replace_loop(mark: Mark) -> Mark {
+pub fn replace_loop(mark: Mark) -> Mark {
     with(|here| here.runs_loop.replace(mark))
 }
 
 /// The mark of the task that runs here.
 #[inline]
-pub(crate) fn current() -> Mark {
+pub fn current() -> Mark {
     with(|here| here.task.get())
 }
 
 /// Sets the mark of the task; returns the previous one.
 #[inline]
-pub(crate) fn replace(mark: Mark) -> Mark {
+pub fn replace(mark: Mark) -> Mark {
     with(|here| here.task.replace(mark))
 }
 
 /// The mark of the innermost wait that this thread is inside.
-pub(super) fn wait() -> Mark {
+pub(crate) fn wait() -> Mark {
     with(|here| here.wait.get())
 }
 
 /// Sets the mark of the wait; returns the previous one.
-pub(super) fn replace_wait(mark: Mark) -> Mark {
+pub(crate) fn replace_wait(mark: Mark) -> Mark {
     with(|here| here.wait.replace(mark))
 }
 
 /// While it exists, blocking waits on this thread are refused.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct RefuseGuard(std::marker::PhantomData<Mark>);
+pub struct RefuseGuard(std::marker::PhantomData<Mark>);
 
 /// Forbids this thread to block until the guard is dropped.
-#[allow(dead_code)] // only event loops and process pools use it
-pub(crate) fn refuse_blocking() -> RefuseGuard {
+pub fn refuse_blocking() -> RefuseGuard {
     HERE.with(|here| here.refusals.update(|count| count + 1));
     RefuseGuard(std::marker::PhantomData)
 }
 
 /// Whether this thread must not block.
-pub(crate) fn blocking_refused() -> bool {
+#[inline]
+pub fn blocking_refused() -> bool {
     HERE.try_with(|here| here.refusals.get() > 0)
         .unwrap_or(false)
 }

@@ -7,7 +7,7 @@
 //! happened. That happens first, and then waiters are woken. Both take the list's lock, so one of
 //! the two sees the other. 2. A waiter that is woken is taken off the list: to be off the list is
 //! to be notified. 3. Waiters are woken in the order in which they came. 4. One that is dropped
-//! after [`wake_one`](Waiters::wake_one) has notified it, and before it has seen that, passes the
+//! after `wake_one` has notified it, and before it has seen that, passes the
 //! notification on to the next. After [`wake_all`](Waiters::wake_all) there is nothing to pass on:
 //! those that have come since wait for another event.
 //!
@@ -29,8 +29,9 @@ use super::park::{self, Waited};
 use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
 
+/// A list of waiters.
 #[derive(Default)]
-pub(crate) struct Waiters(Mutex<List>);
+pub struct Waiters(Mutex<List>);
 
 #[cfg(not(loom))]
 impl Waiters {
@@ -63,7 +64,7 @@ impl List {
 
 impl Waiters {
     /// Registers `waker` under this key, instead of the earlier one. `None` becomes a new key.
-    pub(crate) fn register(&self, key: &mut Option<u64>, waker: &Waker) {
+    pub fn register(&self, key: &mut Option<u64>, waker: &Waker) {
         let waker = Some(waker.clone());
         let mut list = self.0.lock();
         let replaced = match *key {
@@ -78,7 +79,7 @@ impl Waiters {
     }
 
     /// Removes the waker, if it was not woken yet.
-    pub(crate) fn unregister(&self, key: Option<u64>) {
+    pub fn unregister(&self, key: Option<u64>) {
         let waker = key.and_then(|key| self.0.lock().wakers.remove(&key));
         drop(waker);
     }
@@ -104,13 +105,13 @@ impl Waiters {
     }
 
     /// Notifies the waiter that has waited longest, if there is one. The caller must wake it.
-    pub(super) fn notify_one(&self) -> Option<Option<Waker>> {
+    pub(crate) fn notify_one(&self) -> Option<Option<Waker>> {
         let (_, waker) = self.0.lock().wakers.pop_first()?;
         Some(waker)
     }
 
     /// Notifies all waiters of this moment.
-    pub(crate) fn wake_all(&self) {
+    pub fn wake_all(&self) {
         let mut list = self.0.lock();
         list.all_woken = list.last;
         let wakers = std::mem::take(&mut list.wakers);
@@ -149,7 +150,7 @@ impl Listener<'_> {
     /// Blocks this thread until it is notified, or until `deadline`. False: the time is up. Where a
     /// thread must not block, panics with `method`, which is what to await there.
     #[track_caller]
-    pub(super) fn wait(&mut self, deadline: Option<Instant>, method: &str) -> bool {
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>, method: &str) -> bool {
         let waited = park::wait(deadline, |waker| {
             let mut cx = Context::from_waker(waker);
             Pin::new(&mut *self).poll(&mut cx).is_ready()

@@ -10,9 +10,9 @@
 //!
 //! Tests: `tests/sync/sync.rs`, `tests/sync/contended.rs`, `tests/sync/refused.rs`.
 
-use super::block_on::wait_for;
-use super::waiters::{Listener, Waiters};
 use crate::loom::Mutex;
+use crate::parking::block_on::wait_for;
+use crate::parking::waiters::{Listener, Waiters};
 
 /// A place where *n* threads or tasks wait until all have come. Then it is ready for the next *n*.
 ///

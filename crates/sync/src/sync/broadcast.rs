@@ -24,9 +24,9 @@
 
 use std::collections::VecDeque;
 
-use super::block_on::wait_for;
-use super::waiters::{Listener, Waiters};
 use crate::loom::{Arc, Mutex};
+use crate::parking::block_on::wait_for;
+use crate::parking::waiters::{Listener, Waiters};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while the
 /// receiver exists. The last `capacity` values are kept for receivers that are behind; a sender
@@ -441,7 +441,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use crate::sync::park;
+    use crate::parking::park;
 
     #[derive(Debug)]
     struct Value;

@@ -36,12 +36,14 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
-use super::block_on::wait_for;
+use crate::parking::block_on::wait_for;
 
 /// Makes a channel that holds up to `capacity` items.
 ///
-/// A capacity of 0 counts as 1, as in [`process::channel`](crate::process::channel()): there is no
+/// A capacity of 0 counts as 1, as in [`process::channel`]: there is no
 /// rendezvous channel. (In Python's `queue.Queue(0)` it means no limit: [`unbounded`].)
+///
+/// [`process::channel`]: https://docs.rs/trefoil/latest/trefoil/process/fn.channel.html
 ///
 /// ```
 /// use trefoil::sync::channel;

@@ -19,7 +19,7 @@
 
 #[cfg(not(loom))]
 use super::mutex::{MutexGuard, lock_blocking};
-use super::waiters::{Listener, Waiters};
+use crate::parking::waiters::{Listener, Waiters};
 
 /// A condition variable for [`Mutex`](super::Mutex), for threads and tasks.
 ///

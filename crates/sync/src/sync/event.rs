@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::waiters::{Listener, Waiters};
 use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::parking::waiters::{Listener, Waiters};
 
 /// A flag that threads and tasks wait for.
 ///

@@ -31,15 +31,15 @@
 //! | announce that something has happened | [`Event`] |
 //! | announce that something may have changed | [`Condvar`] |
 //! | make n threads or tasks wait for one another | [`Barrier`] |
-//! | pass on one result | a [`Task`](crate::Task) and its [`Completer`](crate::Completer); to many, a [`SharedTask`](crate::SharedTask) |
-//! | stop a tree of work | [`CancelToken`](crate::CancelToken) |
-//! | make a value available in all of a task's code | [`task_local!`](crate::task_local) |
+//! | pass on one result | a [`Task`] and its [`Completer`]; to many, a [`SharedTask`] |
+//! | stop a tree of work | [`CancelToken`] |
+//! | make a value available in all of a task's code | [`task_local!`] |
 //!
 //! - For a lock that is never held across an `.await` or a wait, use `std::sync::Mutex`, which is
 //!   faster.
 //! - On a loop's thread, await: see [Blocking](#blocking).
 //! - Where a result comes back, prefer a task to a channel: it carries panics and cancellation.
-//! - For a time limit, put [`timeout`](crate::timeout()) around the async method; in blocking code,
+//! - For a time limit, put [`timeout`] around the async method; in blocking code,
 //!   `timeout(d, lock.lock()).join()`.
 //!
 //! # Order
@@ -48,7 +48,7 @@
 //! that asks at the moment when a place becomes free may get it before the woken waiter, which then
 //! goes on waiting. (A waiter for a `Mutex` is overtaken for at most half a millisecond.) When a
 //! waiting future is dropped, its permit or its notification goes to the next waiter: see
-//! [Cancellation](crate::_documentation::cancellation).
+//! [Cancellation].
 //!
 //! # Wakers of your own
 //!
@@ -67,8 +67,8 @@
 //! - **On a worker of a thread pool** another thread takes the worker's place meanwhile.
 //! - **On an event loop's thread it panics**, and says what to write: what it waits for may be in
 //!   the hands of a task of that loop, which runs no other task while its thread waits. `.await`
-//!   the async method there, or move the call into [`spawn_blocking`](crate::spawn_blocking). Where
-//!   the result has a [`TaskError`](crate::TaskError), it is `WouldBlock` instead of a panic. (What
+//!   the async method there, or move the call into [`spawn_blocking`]. Where
+//!   the result has a [`TaskError`], it is `WouldBlock` instead of a panic. (What
 //!   only computes ends by itself, so it is not refused: a thread pool's `map`, `join`, `scope`,
 //!   `install` and parallel iterators block the loop's thread meanwhile, and its slow-poll hook
 //!   reports them.)
@@ -88,19 +88,27 @@
 //!
 //! # Read next
 //!
-//! [This page](crate::_documentation::from_python) lists the equivalents of Python's primitives.
-//! Processes share no locks; [`process`](crate::process) has what they can share.
+//! [This page] lists the equivalents of Python's primitives.
+//! Processes share no locks; [`process`] has what they can share.
+//!
+//! [`CancelToken`]: https://docs.rs/trefoil/latest/trefoil/struct.CancelToken.html
+//! [Cancellation]: https://docs.rs/trefoil/latest/trefoil/_documentation/cancellation/index.html
+//! [`Completer`]: https://docs.rs/trefoil/latest/trefoil/struct.Completer.html
+//! [`process`]: https://docs.rs/trefoil/latest/trefoil/process/index.html
+//! [`SharedTask`]: https://docs.rs/trefoil/latest/trefoil/struct.SharedTask.html
+//! [`spawn_blocking`]: https://docs.rs/trefoil/latest/trefoil/fn.spawn_blocking.html
+//! [`Task`]: https://docs.rs/trefoil/latest/trefoil/struct.Task.html
+//! [`task_local!`]: https://docs.rs/trefoil/latest/trefoil/macro.task_local.html
+//! [`TaskError`]: https://docs.rs/trefoil/latest/trefoil/enum.TaskError.html
+//! [This page]: https://docs.rs/trefoil/latest/trefoil/_documentation/from_python/index.html
+//! [`timeout`]: https://docs.rs/trefoil/latest/trefoil/fn.timeout.html
 
 // For work on this module: what those crates have is wrapped, so that its blocking methods wait as
 // all waits of this crate do (`mutex` says how); the primitives that they lack are thin layers over
-// a list of waiters (`waiters`). The other files are used by the rest of the crate: `park` puts a
-// thread to sleep until a waker wakes it, `block_on` drives a future on the waiting thread,
-// `marker` has the current task and loop of a thread.
+// a list of waiters (`parking/waiters.rs`).
 
 #[cfg(not(loom))]
 mod barrier;
-#[path = "../parking/block_on.rs"]
-pub(crate) mod block_on;
 #[cfg(not(loom))]
 pub mod broadcast;
 pub mod channel;
@@ -108,8 +116,6 @@ mod condvar;
 mod event;
 #[cfg(not(loom))]
 mod guard;
-#[path = "../parking/marker.rs"]
-pub(crate) mod marker;
 /// For the models in `checks/`: a condition variable without its lock.
 #[cfg(loom)]
 #[doc(hidden)]
@@ -118,20 +124,14 @@ pub mod model;
 mod mutex;
 #[cfg(not(loom))]
 mod once_cell;
-#[path = "../parking/park.rs"]
-pub(crate) mod park;
 #[cfg(not(loom))]
 mod raw_mutex_arc;
 mod raw_reentrant;
 #[cfg(not(loom))]
 mod rw_lock;
-mod semaphore;
-#[path = "../parking/waiters.rs"]
-pub(crate) mod waiters;
+pub(crate) mod semaphore;
 #[cfg(not(loom))]
 pub mod watch;
-
-pub(crate) use block_on::block_on;
 
 #[cfg(not(loom))]
 pub use barrier::{Barrier, BarrierWaitResult};

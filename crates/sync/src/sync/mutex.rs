@@ -9,8 +9,8 @@
 
 use std::fmt;
 
-use super::block_on::wait_for;
 use super::guard::guard;
+use crate::parking::block_on::wait_for;
 
 /// A lock for threads and tasks, which may be held across an `.await`.
 ///

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::ready;
 
-use super::block_on::{at_once, wait_for};
+use crate::parking::block_on::{at_once, wait_for};
 
 /// A value that is made once, by the thread or task that first asks for it; others wait meanwhile.
 ///
@@ -202,7 +202,8 @@ mod tests {
     use std::time::Duration;
 
     use super::OnceCell;
-    use crate::sync::{Event, park};
+    use crate::parking::park;
+    use crate::sync::Event;
 
     #[test]
     fn a_value_is_made_outside_the_wait() {

@@ -11,9 +11,9 @@
 
 use std::sync::Arc;
 
-use super::block_on::wait_for;
 use super::guard::guard;
 use super::mutex::Mutex;
+use crate::parking::block_on::wait_for;
 
 /// Like [`MutexGuard`](super::MutexGuard), from [`Mutex::lock_arc`]: it keeps the lock in memory,
 /// and is `'static` if the value is.

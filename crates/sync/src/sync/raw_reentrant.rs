@@ -39,10 +39,10 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::task::{Poll, Waker};
 
-use super::waiters::{Listener, Waiters};
-use super::{marker, park};
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
+use crate::parking::waiters::{Listener, Waiters};
+use crate::parking::{marker, park};
 
 /// The task or thread that holds it.
 struct Owner {

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::block_on::wait_for;
 use super::guard::guard;
+use crate::parking::block_on::wait_for;
 
 /// A lock for threads and tasks, which many may hold to read, or one to write. It may be held
 /// across an `.await`.

@@ -14,13 +14,12 @@
 //! before it listens; and by `tests/sync/`.
 
 use std::mem;
-#[cfg(feature = "processes")]
 use std::task::Waker;
 
-use super::block_on::wait_for;
-use super::waiters::Waiters;
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::parking::block_on::wait_for;
+use crate::parking::waiters::Waiters;
 
 /// A number of permits, of which threads and tasks take one each. A permit is given back when its
 /// guard is dropped.
@@ -197,18 +196,18 @@ impl Drop for SemaphoreGuard<'_> {
 }
 
 impl SemaphoreGuardArc {
-    /// Gives the permit back, and runs no user code: the caller must wake the next waiter.
-    #[cfg(feature = "processes")]
-    pub(crate) fn release(mut self) -> Option<Waker> {
-        self.is_forgotten = true;
-        self.semaphore.permits.fetch_add(1, Ordering::SeqCst);
-        self.semaphore.waiters.notify_one().flatten()
-    }
-
     /// Keeps the permit for ever: the semaphore has one fewer, until [`Semaphore::add_permits`].
     pub fn forget(mut self) {
         self.is_forgotten = true;
     }
+}
+
+/// Gives the permit back, and runs no user code: the caller must wake the next waiter.
+#[must_use]
+pub fn give_back(mut permit: SemaphoreGuardArc) -> Option<Waker> {
+    permit.is_forgotten = true;
+    permit.semaphore.permits.fetch_add(1, Ordering::SeqCst);
+    permit.semaphore.waiters.notify_one().flatten()
 }
 
 impl Drop for SemaphoreGuardArc {

@@ -25,10 +25,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use super::block_on::wait_for;
-use super::waiters::{Listener, Waiters};
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::parking::block_on::wait_for;
+use crate::parking::waiters::{Listener, Waiters};
 
 /// Makes a channel that holds one value, initially `value`. A [`Sender`] replaces it; every
 /// [`Receiver`] learns that it has changed, and reads the newest. A value that is replaced before a
