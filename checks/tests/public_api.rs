@@ -117,13 +117,10 @@ fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
 /// The lines of trefoil, with the module `sync` of its crate `trefoil-sync`.
 fn with_sync(own: &BTreeSet<String>, sync: &BTreeSet<String>) -> BTreeSet<String> {
     let own = own.iter().filter(|line| *line != "pub use trefoil::sync");
-    let lines = own.chain(
-        sync.iter()
-            .filter(|line| line.contains("trefoil_sync::sync")),
-    );
-    lines
-        .map(|line| line.replace("trefoil_sync::sync", "trefoil::sync"))
-        .collect()
+    let renamed = |line: &String| line.replace("trefoil_sync::sync", "trefoil::sync");
+    let sync = sync.iter().map(renamed);
+    let sync = sync.filter(|line| line.contains("trefoil::sync") && !line.contains("trefoil_sync"));
+    own.map(renamed).chain(sync).collect()
 }
 
 /// The lines of trefoil, with those of its crate `trefoil-trace` in place of the re-exports. A
