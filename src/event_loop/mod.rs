@@ -63,7 +63,7 @@
 //   source, timer                      │        ├── timers ◀── sleep, timeout
 //                     (shared)         │        └── reactor ◀─ sockets   (local)
 //
-// `entry` has the types that users make and run; `turn` is the loop itself, and `time_slice`
+// `builder` has the types that users make and run; `turn` is the loop itself, and `time_slice`
 // decides how long it runs before it asks the kernel, and `operation_budget` how much one task may
 // do in one poll. `local` is the part that only its thread uses, `shared` the part for other
 // threads: they pass work and wake the loop, through the task inbox. `current` has the loop of this
@@ -81,8 +81,8 @@
 //   its buffers fit no existing trait.
 // - One reactor for the process: its thread always exists, and each of its sources needs a lock.
 
+mod builder;
 pub(crate) mod current;
-mod entry;
 mod handle;
 mod local;
 /// The inbox, for the models in `checks/`.
@@ -121,7 +121,7 @@ pub use yield_now::YieldNow;
 /// The names that the crate's root re-exports. (Their paths through this module compile, too, but
 /// are not documented.)
 pub(crate) mod root {
-    pub use super::entry::{EventLoop, EventLoopBuilder, run};
+    pub use super::builder::{EventLoop, EventLoopBuilder, run};
     pub use super::handle::{LoopHandle, spawn};
     pub use super::slow_poll::SlowPoll;
     pub use super::snapshot::Snapshot;

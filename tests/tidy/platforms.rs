@@ -21,7 +21,7 @@ const NAMES: [&str; 6] = [
 const PUBLIC: [(&str, usize); 10] = [
     ("src/adapters/hyper/streams.rs", 1), // Unix sockets
     ("src/adapters/tokio_io.rs", 1),      // Unix sockets
-    ("src/event_loop/entry.rs", 3),       // the descriptor of a loop
+    ("src/event_loop/builder.rs", 3),     // the descriptor of a loop
     ("src/io/child.rs", 1),               // signals
     ("src/io/command.rs", 1),             // groups of processes, argument 0
     ("src/io/fs/open_options.rs", 3),     // the rights and flags of Unix

@@ -23,8 +23,8 @@ use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::attachments::Late;
 use crate::process::value::bulk::Bulk;
-use crate::process::value::kept;
-use crate::process::value::kept::{Answer, Bytes, Kept};
+use crate::process::value::kept_results;
+use crate::process::value::kept_results::{Answer, Bytes, Kept};
 use crate::process::value::portable::Portable;
 use crate::process::value::reason;
 use crate::process::value::scope;
@@ -103,7 +103,7 @@ enum State<R> {
 
 /// Decodes a value whose bytes are in this process.
 fn read<R: Portable>(bytes: &Bytes) -> Result<R, TaskError> {
-    match panic::catch(|| kept::value::<R>(bytes.get())) {
+    match panic::catch(|| kept_results::value::<R>(bytes.get())) {
         Ok(read) => read.map_err(undecodable::<R>),
         Err(panic) => Err(panic.into()),
     }
@@ -267,7 +267,7 @@ impl<R: Portable> Clone for Remote<R> {
     fn clone(&self) -> Self {
         Self(match &self.0 {
             State::Asked(kept, pool) => State::Asked(kept.clone(), pool.clone()),
-            State::Here(_, bytes) => match kept::value(bytes.get()) {
+            State::Here(_, bytes) => match kept_results::value(bytes.get()) {
                 Ok(value) => State::Here(Box::new(value), bytes.clone()),
                 Err(why) => panic!("what was decoded once cannot be again: {why}"),
             },
@@ -309,7 +309,7 @@ impl<'de, R: Portable> Deserialize<'de> for Remote<R> {
             Err(number) => Bytes::arrived(number),
         };
         let read = bytes.and_then(|bytes| {
-            let value = kept::value(bytes.get()).map_err(|why| reason::set(&why))?;
+            let value = kept_results::value(bytes.get()).map_err(|why| reason::set(&why))?;
             Ok(Self(State::Here(Box::new(value), bytes)))
         });
         read.map_err(D::Error::custom)

@@ -16,7 +16,7 @@ use super::decoder::{DecodingThread, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::value::attachments::{Arrivals, Descriptors};
 use crate::process::value::copies::Copies;
-use crate::process::value::depth;
+use crate::process::value::depth_limit;
 use crate::process::value::extras::Decoding;
 use crate::process::value::lent_arrays::{Lending, View};
 use crate::process::value::scope;
@@ -174,9 +174,9 @@ impl Reading {
     pub(crate) fn next(&mut self, is_caller: bool) -> Option<DecodedPart> {
         let (bytes, most) = (&self.bytes[self.at..], self.count - self.done);
         let read = || (self.read)(bytes, most, DecodingThread::Other);
-        depth::was_reached(); // by something else
+        depth_limit::was_reached(); // by something else
         let (taken, values) = scope::decoding(&mut self.decoding, read);
-        if is_caller && taken.error.is_some() && depth::was_reached() {
+        if is_caller && taken.error.is_some() && depth_limit::was_reached() {
             panic::contain(|| drop((taken, values)));
             self.is_deep = true;
             return None;

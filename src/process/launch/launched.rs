@@ -1,6 +1,6 @@
 //! A worker that has been started, before its link: the end of its stream, and its process.
 //!
-//! `parent::here` starts one as a child of this process; a [`Launcher`](super::Launcher) makes a
+//! `parent::start_child` starts one as a child of this process; a [`Launcher`](super::Launcher) makes a
 //! [`Launched`] of its own. If nothing takes its process over, the process is killed and reaped.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/launcher.rs`.

@@ -27,7 +27,7 @@ use crate::process::sched::progress::Progress;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::lent_arrays::{SharedBuffer, View};
-use crate::process::value::sent_memory::SentMemory;
+use crate::process::value::memory_kept_by_worker::MemoryKeptByWorker;
 use crate::sys::child::Id;
 use crate::sys::descriptor::{OwnedFile, waitable};
 use crate::sys::refused::refused;
@@ -111,8 +111,8 @@ impl Carrier {
     }
 
     /// The list of the memory that the worker keeps: mappings, or copies.
-    pub(super) fn sent_memory(&self) -> SentMemory {
-        SentMemory::new(self.is_plain())
+    pub(super) fn memory_kept_by_worker(&self) -> MemoryKeptByWorker {
+        MemoryKeptByWorker::new(self.is_plain())
     }
 
     /// A lifeline of the process, and the worker's end of it, if a descriptor can be sent there.

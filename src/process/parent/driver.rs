@@ -46,10 +46,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
 use super::carrier::CallerPath;
-use super::here::here;
 use super::link::{Link, ReceiveOutcome, Records};
 use super::mailbox::{Mail, Mailbox};
 use super::settings::Settings;
+use super::start_child::start_child;
 use super::worker_stderr::Forward;
 use super::worker_stdout::StdoutPipe;
 use crate::loom::{Mutex, per_thread};
@@ -390,7 +390,7 @@ impl Driver {
     fn start(&mut self, index: usize) {
         let Some(launcher) = &self.settings.launcher else {
             // (`env_for` is user code.)
-            let started = panic::catch(|| here(index, &self.settings));
+            let started = panic::catch(|| start_child(index, &self.settings));
             let started =
                 started.unwrap_or_else(|panic| Err(io::Error::other(TaskError::from(panic))));
             let link = started.and_then(|started| self.link_to(index, started));

@@ -64,7 +64,7 @@ use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::Piece;
 use crate::process::value::copies::{CopyPart, CopySource};
 use crate::process::value::lent_arrays::took;
-use crate::process::value::sent_memory::SentMemory;
+use crate::process::value::memory_kept_by_worker::MemoryKeptByWorker;
 use crate::process::wire::Frame;
 use crate::sys::child::{self, Handle, Signal};
 use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
@@ -127,7 +127,7 @@ pub(crate) struct Link {
     /// The descriptor of the pool's home was sent, or is queued.
     has_home: bool,
     /// The memory that the worker keeps.
-    pub(super) memory: SentMemory,
+    pub(super) memory: MemoryKeptByWorker,
     /// What accompanies the bytes of the worker's records.
     pub(crate) extras: Extras,
     pub(crate) stderr: WorkerStderr,
@@ -215,7 +215,7 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
-            memory: carrier.sent_memory(),
+            memory: carrier.memory_kept_by_worker(),
             extras: Extras::new(carrier.view()),
             stderr,
             output,

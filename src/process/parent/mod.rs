@@ -2,7 +2,7 @@
 //!
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
 //! starts, feeds, reads from and reaps the workers, each through its `link`; what carries the bytes
-//! is behind `carrier`. `here` starts a worker, if no launcher does. `readers` decode results that
+//! is behind `carrier`. `start_child` starts a worker, if no launcher does. `readers` decode results that
 //! take time. Callers may do some of the driver's work (`shortcut`).
 
 mod carrier;
@@ -10,12 +10,12 @@ pub(super) mod child;
 pub(super) mod client;
 pub(super) mod driver;
 pub(super) mod driving;
-mod here;
 pub(super) mod link;
 pub(super) mod mailbox;
 pub(super) mod readers;
 pub(super) mod settings;
 pub(super) mod shortcut;
+mod start_child;
 pub(super) mod startup_watch;
 pub(super) mod worker_stderr;
 pub(super) mod worker_stdout;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::frame_size::{cost, frame_size};
 use super::workers::Worker;
-use super::{FRAME_BYTES, Sched, budget, contexts};
+use super::{FRAME_BYTES, Sched, contexts, memory_budget};
 use crate::process::job::Job;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
@@ -78,7 +78,8 @@ impl Sched {
             let memory = job.work.options.memory;
             let is_full = !self.hungry.is_empty();
             if memory > 0
-                && (is_full || !budget::fits(&self.workers, self.policy.memory_budget, memory))
+                && (is_full
+                    || !memory_budget::fits(&self.workers, self.policy.memory_budget, memory))
             {
                 self.queue.remove(place);
                 self.hungry.push(id);

@@ -14,7 +14,7 @@ use std::time::Instant;
 use super::dispatch::Kind;
 use super::sent_frame::SentFrame;
 use super::workers::Worker;
-use super::{Sched, budget, contexts};
+use super::{Sched, contexts, memory_budget};
 
 impl Sched {
     /// When the item that `worker` runs should be copied, if it has begun and a worker is idle.
@@ -42,7 +42,7 @@ impl Sched {
             frames.any(|frame| frame.wanted && !frame.hedged && frame.begun() < frame.end)
         };
         let frame = &self.workers[index].frames[0];
-        let fits = budget::fits(&self.workers, self.policy.memory_budget, frame.memory);
+        let fits = memory_budget::fits(&self.workers, self.policy.memory_budget, frame.memory);
         let is_free = !self.has_queued() && !self.is_stopped() && fits;
         let is_idle = self.workers.iter().any(Worker::is_idle);
         (is_free && is_idle && !self.workers.iter().any(waits)).then_some(index)

@@ -37,7 +37,6 @@
 //! Tests: `inside/sched_simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
 mod alone;
-mod budget;
 mod callers;
 mod contexts;
 mod deadlines;
@@ -47,6 +46,7 @@ mod elastic;
 mod finish;
 mod frame_size;
 mod hedges;
+mod memory_budget;
 pub(super) mod progress;
 mod replies;
 mod restart_limit;
@@ -178,7 +178,7 @@ pub(crate) struct Sched {
     jobs: HashMap<u64, Job>,
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
-    /// Jobs with waiting items that wait for memory, in the order of the queue (`budget`).
+    /// Jobs with waiting items that wait for memory, in the order of the queue (`memory_budget`).
     hungry: Vec<u64>,
     /// Jobs with items that wait to run alone (`alone`).
     alone: VecDeque<u64>,

@@ -22,7 +22,7 @@
 //! uses the descriptor checks.
 //!
 //! **Bounds.** [`MOST_ARRIVALS`], and `in_hand`. A worker sends no descriptor whose close may wait.
-//! If one does, nothing more is received from it, and `refused` closes the descriptor.
+//! If one does, nothing more is received from it, and `refused_descriptors` closes the descriptor.
 //!
 //! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
 //! may keep a copy that it does not use.
@@ -44,7 +44,7 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use super::refused;
+use super::refused_descriptors;
 use crate::loom::Mutex;
 use crate::process::host::handover;
 pub(crate) use crate::process::host::handover::send;
@@ -239,7 +239,7 @@ impl Arrivals {
         if !received.descriptors.iter().all(handover::closes_at_once) {
             self.is_broken = true;
             self.queue.clear();
-            refused::close(received.descriptors);
+            refused_descriptors::close(received.descriptors);
             return Err(Errno::OPNOTSUPP);
         }
         self.keep(received)

@@ -7,7 +7,7 @@
 //! nothing but a large array is left out without a copy ([`encode_own`]).
 //!
 //! **Reading.** [`Bytes`], the source of the bytes, also checks how deep the recursion is
-//! (`depth`). A value that would need more stack than this thread has is a codec error: in a worker
+//! (`depth_limit`). A value that would need more stack than this thread has is a codec error: in a worker
 //! that of the item, in the parent that of the result. The writer of a description checks the same;
 //! types without one do not recurse.
 //!
@@ -25,7 +25,7 @@ use postcard_described::{Encoded, is_number, is_plain};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::depth::Depth;
+use super::depth_limit::Depth;
 use super::extras::Encoding;
 use super::lent_arrays::is_large;
 use super::raw_plain::Array;

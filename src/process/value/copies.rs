@@ -12,7 +12,7 @@
 //!    list of lent arrays for arrays: [`LentList`](super::lent_arrays::LentList)) and the value.
 //! 2. The receiver puts the parts into memory of its own ([`Copies::part`]), and finds that by the
 //!    number ([`Copies::find`], [`Copies::claim`]).
-//! 3. A worker keeps a copy of memory until its parent sends `Release` (`sent_memory`). So each
+//! 3. A worker keeps a copy of memory until its parent sends `Release` (`memory_kept_by_worker`). So each
 //!    worker gets a copy once, not with each item. An array belongs to the next frame or value, and
 //!    is moved into it. A parent keeps neither for more than one value.
 //!

@@ -4,9 +4,9 @@
 //! which types it adds a description (the crate `postcard-described`); a `vector` of bytes is
 //! copied. What does not fit into bytes goes with them (`extras`, `scope`): descriptors
 //! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
-//! (`copies`), and which a worker keeps (`sent_memory`, `kept_mappings`); and large arrays of
+//! (`copies`), and which a worker keeps (`memory_kept_by_worker`, `kept_mappings`); and large arrays of
 //! numbers (`bulk`), which are lent (`lent_arrays`). Ranges of an array (`shared_mut`) travel as
-//! places in its memory (`range_mut`, `round`). `array_id` numbers arrays for other serializers.
+//! places in its memory (`range_mut`, `lent_ranges`). `array_id` numbers arrays for other serializers.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
@@ -54,22 +54,22 @@ pub(super) mod bulk;
 pub(super) mod chunk;
 pub(super) mod codec;
 pub(super) mod copies;
-pub(super) mod depth;
+pub(super) mod depth_limit;
 pub(super) mod extras;
-pub(super) mod kept;
 pub(super) mod kept_mappings;
+pub(super) mod kept_results;
 pub(super) mod lent_arrays;
+mod lent_ranges;
 pub(super) mod mapped;
+pub(super) mod memory_kept_by_worker;
 #[cfg(not(loom))] // shared memory has the standard library's atomics
 pub(super) mod permits;
 pub(super) mod portable;
 pub(super) mod range_mut;
 pub(super) mod raw_plain;
 pub(super) mod reason;
-mod refused;
-mod round;
+mod refused_descriptors;
 pub(super) mod scope;
-pub(super) mod sent_memory;
 pub(super) mod shared;
 pub(super) mod shared_mut;
 mod vector;

@@ -1,7 +1,7 @@
 //! `RangeMut`: a part of a shared array, for one item.
 //!
 //! **Job.** It has the numbers of its range in memory of its own, from when they are first
-//! borrowed, and writes them to the array when it is dropped. `round` has the protocol. In an
+//! borrowed, and writes them to the array when it is dropped. `lent_ranges` has the protocol. In an
 //! argument it is encoded as the number of the array's descriptor, and where its numbers and its
 //! mark are.
 //!
@@ -15,9 +15,9 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::lent_ranges::Round;
 use super::raw_plain::Plain;
 use super::reason;
-use super::round::Round;
 use super::scope;
 use crate::task::CancelToken;
 

@@ -1,7 +1,7 @@
 //! `SharedMut`: an array that worker processes write where it is.
 //!
 //! **Job.** The numbers are in one of three places: in a vector of this process; in a memory file
-//! that others write to (`round`), and that nobody borrows; or in the same file, once it is sealed,
+//! that others write to (`lent_ranges`), and that nobody borrows; or in the same file, once it is sealed,
 //! and mapped here for reading. [`look`](SharedMut::look) is the step from the second to the third,
 //! [`open`](SharedMut::open) the one back, for which the numbers are copied to another file.
 //!
@@ -15,10 +15,10 @@ use std::io;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, OnceLock};
 
+use super::lent_ranges::{Missing, Round, invalid};
 use super::mapped::Mapped;
 use super::range_mut::RangeMut;
 use super::raw_plain::{MappedSlice, Plain};
-use super::round::{Missing, Round, invalid};
 use super::shared::Shared;
 
 /// An array of [plain numbers](crate::process::Plain) that worker processes write in place.

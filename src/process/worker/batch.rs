@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use super::call::{Calls, ItemTask};
 use super::context::Contexts;
-use super::memory::MemoryLimit;
+use super::memory_limit::MemoryLimit;
 use super::stream::{Stream, send};
 use crate::loom::{Mutex, thread};
 use crate::process::host::arena::Block;

@@ -25,7 +25,7 @@ use crate::process::host::memory_file;
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::codec::decode;
 use crate::process::value::extras::Decoding;
-use crate::process::value::kept::Bytes;
+use crate::process::value::kept_results::Bytes;
 use crate::process::value::mapped::Mapped;
 use crate::process::value::scope;
 use crate::process::wire::ServedContext;

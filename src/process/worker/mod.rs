@@ -4,7 +4,7 @@
 //! them (`plain_inlet`). `batch` runs the items of one frame and sends their results; `call`
 //! connects a running item with its cancellation; `context` keeps the contexts of `map_with`;
 //! `events` sends what the crate tracing reports;
-//! `memory` limits memory; `index` is the worker's place in its pool. `raw_call` turns functions
+//! `memory_limit` limits memory; `index` is the worker's place in its pool. `raw_call` turns functions
 //! into offsets within the program's image, and back. `stream` is the connection with the parent,
 //! `received` what has come on it.
 
@@ -15,7 +15,7 @@ pub(super) mod context;
 mod events;
 pub(super) mod index;
 mod inlet;
-pub(super) mod memory;
+pub(super) mod memory_limit;
 mod plain_inlet;
 pub(super) mod raw_call;
 mod received;

@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 use super::batch::Batch;
 use crate::process::host::image::image;
 use crate::process::value::codec::{codec_error, decode, explain};
-use crate::process::value::kept;
+use crate::process::value::kept_results;
 use crate::process::wire::{CodeRef, CodecOf};
 use crate::task::{CodecDirection, TaskError, panic};
 
@@ -72,7 +72,7 @@ call_form! {
 }
 
 call_form! {
-    /// Like [`code_of`], but the function's result is kept in the worker (`kept`); the answer
+    /// Like [`code_of`], but the function's result is kept in the worker (`kept_results`); the answer
     /// stands for it.
     code_of_kept<A: DeserializeOwned, R: Serialize>: fn(A) -> R;
     |function, _, argument: A| keep(&function(argument))
@@ -145,8 +145,8 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
 }
 
 /// The answer that stands for a result.
-fn keep<R: Serialize + 'static>(result: &R) -> Result<kept::Answer, (CodecOf, String)> {
-    kept::answer(result).map_err(|error| (CodecOf::Result, explain(error)))
+fn keep<R: Serialize + 'static>(result: &R) -> Result<kept_results::Answer, (CodecOf, String)> {
+    kept_results::answer(result).map_err(|error| (CodecOf::Result, explain(error)))
 }
 
 fn context_of<'a, C>(batch: &'a mut Batch<'_>) -> Result<&'a C, (CodecOf, String)>

@@ -44,7 +44,7 @@ use super::call::{Calls, Canceller, calls};
 use super::context::Contexts;
 use super::index::INDEX;
 use super::inlet::{FastInlet, Inlet};
-use super::memory::MemoryLimit;
+use super::memory_limit::MemoryLimit;
 use super::plain_inlet::PlainInlet;
 use super::raw_call;
 use super::received::ParentStream;

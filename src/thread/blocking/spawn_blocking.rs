@@ -1,5 +1,5 @@
 //! Calls that may block outside this crate: `spawn_blocking`. (Waits inside it, such as a join:
-//! `wait.rs` and `sleep/blocked.rs`.)
+//! `wait.rs` and `sleep/spares.rs`.)
 //!
 //! **Job.** A pool is as wide as the machine, because more threads compute no faster. But a call
 //! that sleeps, or waits for a network, uses no processor, and tasks that are queued behind it

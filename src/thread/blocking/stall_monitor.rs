@@ -12,7 +12,7 @@
 //!    twice as many may be replaced;
 //! 4. counts the entries taken from the queues. If there was none while a worker is blocked, one
 //!    more thread runs, and takes the newest entry, since the others may wait for it: the *stall
-//!    rule* (`sleep/blocked.rs`). If so many wait that fewer run than should, twice as many are
+//!    rule* (`sleep/spares.rs`). If so many wait that fewer run than should, twice as many are
 //!    added as the last time. If this process computes meanwhile, or would if it had a processor,
 //!    eight times as long must pass first, and the process must have computed for half of that,
 //!    since the waiters may wait for that computation;

@@ -11,7 +11,7 @@
 //! So unrelated work never runs inside a frame of other work, as in all waits of a worker, and code
 //! may hold locks. What has given way is queued work that a parked thread waits for: if the threads
 //! that run in its place are stuck in a lock that it holds, it continues by the stall rule
-//! (`sleep/blocked.rs`). And since it comes first in its lane, no more threads give way than the
+//! (`sleep/spares.rs`). And since it comes first in its lane, no more threads give way than the
 //! pool is wide, for each priority.
 //!
 //! A part of a region also gives way to *urgent* work of its own priority, the first part of a

@@ -14,7 +14,7 @@
 //!
 //! One injector takes work from outside, first in first out, with a *lane* for each priority. Its
 //! *urgent* work (a parked thread waits for it and may not run it) can also be taken separately:
-//! when so many workers wait that nothing else is begun (`sleep/blocked.rs`). Its lock also guards
+//! when so many workers wait that nothing else is begun (`sleep/spares.rs`). Its lock also guards
 //! the word that says whether the pool accepts work: acceptance is decided at one point, so
 //! shutdown can neither lose nor forget a task.
 //!

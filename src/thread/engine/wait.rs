@@ -11,7 +11,7 @@
 //!   `task/handle.rs`), and nothing more.
 //!
 //! If there is nothing to run, it spins for a moment and then parks as *blocked*; how many blocked
-//! workers are replaced by spares is decided in `sleep/blocked.rs`.
+//! workers are replaced by spares is decided in `sleep/spares.rs`.
 //!
 //! So the code that runs inside a wait is code that the sequential program would have run there,
 //! under the same locks and borrows and at no smaller depth of its stack.

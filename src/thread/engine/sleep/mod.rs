@@ -14,22 +14,22 @@
 //! ```
 //!
 //! `counts` has the word that counts threads by state; `sleep`, going to sleep and waking;
-//! `blocked`, waiting workers; `waiters`, all waiting threads of the process; `width`, how many
+//! `spares`, waiting workers; `waiters`, all waiting threads of the process; `width`, how many
 //! should run; `quiesce`, the end of a pool.
 //! `docs/internals/SCHEDULER.md` proves that no wake-up is lost.
 //!
 //! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (idle pool
 //! without wake-ups, stalls, shutdown).
 
-mod blocked;
 mod counts;
 mod quiesce;
 #[allow(clippy::module_inception)] // the type that the others add to
 mod sleep;
+mod spares;
 mod waiters;
 mod width;
 
-pub(in crate::thread) use blocked::STALL;
 pub(in crate::thread) use sleep::{Need, Recruited, SleepState, Sleeper, WakeReason};
+pub(in crate::thread) use spares::STALL;
 pub(in crate::thread) use waiters::ProcessWaiters;
 pub(in crate::thread) use width::KEEP_SPARE;

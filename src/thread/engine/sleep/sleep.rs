@@ -11,7 +11,7 @@
 //! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](SleepState::fall_asleep)): it
 //!    subtracts itself from the word, fence, *then looks into every queue once more*, and gets up
 //!    if it sees something; if enough run without it, it goes on like 2.
-//! 5. and 6. are in `blocked.rs` and `width.rs`; 8. is in `waiters.rs`.
+//! 5. and 6. are in `spares.rs` and `width.rs`; 8. is in `waiters.rs`.
 //! 7. Work for one particular thread (a share of a broadcast) is put into its mailbox, and then the
 //!    thread is woken ([`wake_for_mail`](SleepState::wake_for_mail)): under the lock, it is removed
 //!    from the sleepers if it is among them. If it is not, it will go to sleep later, and then
@@ -150,7 +150,7 @@ pub(in crate::thread) struct SleepState {
     /// How many more threads than the width should run, because that many calls wait.
     pub(super) extra: AtomicUsize,
     /// How many waiting workers are replaced beyond the usual number, because the stall monitor has
-    /// seen that their waits are long; see `blocked.rs`.
+    /// seen that their waits are long; see `spares.rs`.
     pub(super) granted: AtomicUsize,
     /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
     pub(super) urgent: Arc<AtomicUsize>,
@@ -194,7 +194,7 @@ impl SleepState {
     }
 
     /// How many threads should run, by these counts, including those in calls that wait: the pool's
-    /// width, or fewer when more workers wait than are replaced (`blocked.rs`).
+    /// width, or fewer when more workers wait than are replaced (`spares.rs`).
     #[inline]
     pub(in crate::thread) fn target(&self, now: ThreadCounts) -> usize {
         let unreplaced = match now.blocked() {

@@ -1,6 +1,6 @@
 //! How many threads of this process wait, for any pool.
 //!
-//! A pool knows which of its own workers are blocked (`blocked.rs`), but not who else waits for its
+//! A pool knows which of its own workers are blocked (`spares.rs`), but not who else waits for its
 //! work: a thread from outside, or a worker of another pool, perhaps for a group or a promise that
 //! leads to it. So all waits of the crate are counted, once for all pools together, where a thread
 //! parks. An event loop that sleeps is not counted: it waits for nothing in particular.

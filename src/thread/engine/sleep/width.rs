@@ -5,7 +5,7 @@
 //! threads into spares. Spares that have slept for a while end.
 //!
 //! **Protocol**, step 6. The thread that changes the width stores it, fence, and then looks into
-//! the queues like step 5 (`blocked.rs`).
+//! the queues like step 5 (`spares.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;

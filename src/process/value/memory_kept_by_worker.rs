@@ -30,7 +30,7 @@ const KEPT_BYTES: u64 = 512 << 20;
 const WORTH: u64 = 256 << 10;
 
 /// The memory that one worker keeps, the latest last.
-pub(crate) struct SentMemory {
+pub(crate) struct MemoryKeptByWorker {
     kept: VecDeque<Sent>,
     /// The worker has copies of it, instead of mappings of the same memory.
     is_copied: bool,
@@ -44,7 +44,7 @@ struct Sent {
     bytes: u64,
 }
 
-impl SentMemory {
+impl MemoryKeptByWorker {
     pub(crate) fn new(is_copied: bool) -> Self {
         Self {
             kept: VecDeque::new(),
@@ -129,7 +129,7 @@ mod tests {
         let all: Vec<_> = std::iter::repeat_with(all).take(2 * KEPT).collect();
         let own: Vec<_> = all.iter().map(|one| one.attachment.clone()).collect();
         let ids: Vec<u64> = own.iter().map(|one| one.id).collect();
-        let mut sent = SentMemory::new(true);
+        let mut sent = MemoryKeptByWorker::new(true);
         let mut send = |some: &[Arc<Attachment>]| {
             let (new, over) = sent.send(some);
             (new.len(), over)
@@ -169,7 +169,7 @@ mod tests {
         let ids: Vec<u64> = all.iter().map(|one| one.id).collect();
         let counts = Arc::new(Counts(AtomicUsize::new(0)));
         let gone = || counts.0.load(Ordering::Relaxed);
-        let mut sent = SentMemory::new(true);
+        let mut sent = MemoryKeptByWorker::new(true);
         let watcher: Weak<Counts> = Arc::downgrade(&counts);
         sent.watched_by(watcher);
         let mut send = |some: &[Arc<Attachment>]| {
@@ -201,7 +201,7 @@ mod tests {
             .map(|length| Mapped::fixed(&vec![1; length as usize]).unwrap())
             .map(|mapped| mapped.attachment.clone());
         let end = Attachment::new(std::fs::File::open("/dev/null").unwrap().into());
-        let mut sent = SentMemory::new(false);
+        let mut sent = MemoryKeptByWorker::new(false);
         let mut send = |some: &[Arc<Attachment>]| {
             let (new, over) = sent.send(some);
             (new.iter().map(|one| one.id).collect::<Vec<_>>(), over)

@@ -20,7 +20,7 @@ use crate::process::wire::invitation::{self, VARIABLE};
 use crate::sys::{pipe_end, sockets, stdio};
 
 /// Starts worker `index`, and returns our end of its stream.
-pub(super) fn here(index: usize, settings: &Settings) -> io::Result<Started> {
+pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Started> {
     let (ours, theirs) = stream()?;
     let kept = sockets::keep(&theirs)?;
     let program = executable::path()?;
