@@ -11,6 +11,9 @@
 //! 3. Between polls it parks, and the next poll wakes it: an idle loop has an idle watchdog.
 //! 4. A loop that ends also ends its watchdog, and waits until the thread has ended.
 //!
+//! What is too long has no default: it is the first argument of `EventLoopBuilder::slow_poll`
+//! (`builder.rs`), without which a loop has no watchdog.
+//!
 //! Cost: nothing for loops without it; with it, two uncontended locks and two readings of the clock
 //! for each poll.
 //!

@@ -118,18 +118,24 @@ pub(crate) fn is_a_driver() -> bool {
 }
 
 /// While it lives, this thread counts as a driver.
-pub(super) struct ActingDriver(bool, #[allow(dead_code)] context::RefuseGuard);
+pub(super) struct ActingDriver {
+    was_driver: bool,
+    _refuses_to_block: context::RefuseGuard,
+}
 
 impl ActingDriver {
     pub(super) fn new() -> Self {
         let before = DRIVES.try_with(|drives| drives.replace(true));
-        Self(before.unwrap_or(false), context::refuse_blocking())
+        Self {
+            was_driver: before.unwrap_or(false),
+            _refuses_to_block: context::refuse_blocking(),
+        }
     }
 }
 
 impl Drop for ActingDriver {
     fn drop(&mut self) {
-        let _ = DRIVES.try_with(|drives| drives.set(self.0));
+        let _ = DRIVES.try_with(|drives| drives.set(self.was_driver));
     }
 }
 

@@ -9,6 +9,10 @@
 //! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
 //! the minimum.
 //!
+//! Pools of child processes have a fixed number of workers. A launcher decides otherwise, with its
+//! minimum and how long a worker is idle before it leaves (`Capabilities::elastic`,
+//! `launch/mod.rs`); those for clusters have their defaults in `crates/trefoil-machines/`.
+//!
 //! Tests: `inside/sched_simulated.rs`; `crates/trefoil-machines/tests/slurm/`.
 
 use std::time::{Duration, Instant};

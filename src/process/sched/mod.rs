@@ -45,6 +45,7 @@ mod dispatch;
 mod elastic;
 mod finish;
 mod frame_size;
+mod give_up;
 mod hedges;
 mod memory_budget;
 pub(super) mod progress;

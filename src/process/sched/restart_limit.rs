@@ -1,7 +1,7 @@
 //! How often workers may die within a period (`max_restarts`) before the pool or actor gives up.
 //!
 //! The period and the number are the user's; without them there is no such limit, and a pool gives
-//! up only when its workers die without having done anything (`GIVE_UP` in `workers.rs`). Every
+//! up only when its workers die without having done anything (`give_up.rs`). Every
 //! worker that died counts, whatever its death was blamed on; one that was sent away does not. An
 //! actor's pool has one worker for each copy, so its limit is this one, too.
 //!

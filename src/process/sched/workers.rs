@@ -21,13 +21,7 @@
 //! otherwise it would be received while another item runs, which would be blamed if there were no
 //! memory.)
 //!
-//! **Back-off.** A death of a worker that has completed nothing, not even a failed item, is
-//! *fruitless*. After the first, the slot is filled again at once, and after each further one later
-//! and later, up to a second. After five in a row the slot is abandoned until there is work; when
-//! all are, waiting calls fail. Two workers in a row that never reach `init` also abandon the slot,
-//! and so does one that computes for ten seconds before it. More kills from outside are tolerated,
-//! because they do not show that the program cannot start. (One weight counts both kinds, so if
-//! kills and own deaths alternate, the pause does not follow from the number of deaths.)
+//! How long a slot stays empty after a death, and when it is given up: `give_up`.
 //!
 //! Tests: `inside/sched_simulated.rs`.
 
@@ -36,6 +30,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use super::give_up;
 use super::progress::Progress;
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
 use super::startup::{START_LIMIT, StartFailure};
@@ -72,15 +67,6 @@ const BRIEF: u64 = 200_000;
 pub(super) fn is_brief(cost: u64) -> bool {
     cost < BRIEF
 }
-
-/// After fruitless deaths with this total weight in a row a slot is given up for now.
-const GIVE_UP: u32 = 100;
-/// The weight of a fruitless death: large if the worker ended by itself, small if it was killed
-/// from outside, which may stop at some time.
-const ENDED: u32 = 20;
-const KILLED: u32 = 1;
-/// The weight of a worker that never reached `init`: the next would probably take as long again.
-const LATE: u32 = 50;
 
 /// How long a job waits for a worker's answer about a context if that worker sends nothing. (The
 /// last bytes that it was sent may be on their way for some seconds.)
@@ -399,21 +385,13 @@ impl Worker {
 
     /// The process is gone: the slot is empty, and filled again after a pause.
     pub(crate) fn died(&mut self, killed: bool, now: Instant) {
-        let more = match self.late {
-            _ if self.fruitful => 0,
-            Some(StartFailure::Computes) => GIVE_UP,
-            Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
-            None if killed => KILLED,
-            None => ENDED,
+        let weight = give_up::weight(self.late, killed);
+        let fruitless_weight = match self.fruitful {
+            true => 0,
+            false => self.fruitless_weight.saturating_add(weight),
         };
-        let before = if self.fruitful {
-            0
-        } else {
-            self.fruitless_weight
-        };
-        let fruitless_weight = before.saturating_add(more);
         *self = Self {
-            state: State::Down(Some(now + pause(fruitless_weight, killed))),
+            state: State::Down(Some(now + give_up::pause(fruitless_weight, killed))),
             fruitless_weight,
             ..Self::new(now)
         };
@@ -422,7 +400,7 @@ impl Worker {
     /// Whether the slot is given up, because too many of its workers died in a row without having
     /// completed anything.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.fruitless_weight >= GIVE_UP
+        self.fruitless_weight >= give_up::GIVE_UP
     }
 
     /// When this worker will have been in its state for too long.
@@ -434,17 +412,5 @@ impl Worker {
                 None
             }
         }
-    }
-}
-
-/// How long after a death the slot stays empty, if the fruitless deaths in a row have that weight.
-fn pause(fruitless_weight: u32, killed: bool) -> Duration {
-    let (deaths, most) = match killed {
-        true => (fruitless_weight / KILLED, 50),
-        false => (fruitless_weight / ENDED, 1000),
-    };
-    match deaths {
-        0 | 1 => Duration::ZERO,
-        n => Duration::from_millis(4u64.saturating_pow(n - 1).min(most)),
     }
 }

@@ -163,8 +163,8 @@ pub(crate) struct Descriptors {
     pub(super) attachments: Vec<(u64, Arc<Attachment>)>,
     /// Why some are missing: this process could not receive them.
     pub(super) lost: Option<String>,
-    #[allow(dead_code)] // it counts as long as it exists
-    in_hand: InHand,
+    /// They are counted as long as this exists.
+    _in_hand: InHand,
 }
 
 /// Why a descriptor has not arrived.
@@ -179,7 +179,7 @@ impl Descriptors {
     /// Counts them as held (`in_hand`); if they are too many, drops them.
     pub(super) fn count(&mut self) {
         match InHand::take(self.attachments.len()) {
-            Some(in_hand) => self.in_hand = in_hand,
+            Some(in_hand) => self._in_hand = in_hand,
             None => {
                 self.attachments.clear();
                 self.lost.get_or_insert_with(|| TOO_MANY.to_owned());
@@ -291,7 +291,7 @@ fn arrived(descriptors: Vec<OwnedFile>, lost: bool) -> Descriptors {
     let mut arrived = Descriptors {
         attachments: all.map(|one| (0, Attachment::new(one))).collect(),
         lost: lost.then(|| TOO_MANY.to_owned()),
-        in_hand: InHand::default(),
+        _in_hand: InHand::default(),
     };
     arrived.count();
     arrived

@@ -7,9 +7,9 @@
 //! nothing but a large array is left out without a copy ([`encode_own`]).
 //!
 //! **Reading.** [`Bytes`], the source of the bytes, also checks how deep the recursion is
-//! (`depth_limit`). A value that would need more stack than this thread has is a codec error: in a worker
-//! that of the item, in the parent that of the result. The writer of a description checks the same;
-//! types without one do not recurse.
+//! (`depth_limit`). A value that would need more stack than this thread has is a codec error: in a
+//! worker that of the item, in the parent that of the result. The writer of a description checks
+//! the same; types without one do not recurse.
 //!
 //! **Rejected.** A limit on the number of levels: one level takes tens of bytes of stack or
 //! thousands, and stacks differ. A stack that grows (`stacker`): then the destructor of the value

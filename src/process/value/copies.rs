@@ -12,9 +12,9 @@
 //!    list of lent arrays for arrays: [`LentList`](super::lent_arrays::LentList)) and the value.
 //! 2. The receiver puts the parts into memory of its own ([`Copies::part`]), and finds that by the
 //!    number ([`Copies::find`], [`Copies::claim`]).
-//! 3. A worker keeps a copy of memory until its parent sends `Release` (`memory_kept_by_worker`). So each
-//!    worker gets a copy once, not with each item. An array belongs to the next frame or value, and
-//!    is moved into it. A parent keeps neither for more than one value.
+//! 3. A worker keeps a copy of memory until its parent sends `Release` (`memory_kept_by_worker`).
+//!    So each worker gets a copy once, not with each item. An array belongs to the next frame or
+//!    value, and is moved into it. A parent keeps neither for more than one value.
 //!
 //! If a receiver has no memory or descriptor for a copy, it continues; the item that asks for the
 //! copy then gets an error. An array takes memory as it arrives, whatever length is announced.
@@ -99,7 +99,10 @@ const MEMORY: u8 = 0;
 enum Copy {
     Part(Filling, InHand),
     /// The memory, and its count, which ends with it.
-    Whole(Arc<Attachment>, #[allow(dead_code)] InHand),
+    Whole {
+        memory: Arc<Attachment>,
+        _in_hand: InHand,
+    },
     /// An array, and how many of its bytes are missing.
     Array(Box<dyn Array>, usize),
     /// The kind, and why it was refused.
@@ -124,7 +127,10 @@ impl Copy {
             Self::Part(mut filling, in_hand) => {
                 filling.push(bytes)?;
                 match filling.is_full() {
-                    true => Self::Whole(Attachment::new(filling.seal()?), in_hand),
+                    true => Self::Whole {
+                        memory: Attachment::new(filling.seal()?),
+                        _in_hand: in_hand,
+                    },
                     false => Self::Part(filling, in_hand),
                 }
             }
@@ -142,13 +148,13 @@ impl Copy {
         match self {
             Self::Part(..) => true,
             Self::Array(_, missing) => *missing > 0,
-            Self::Whole(..) | Self::Refused(..) => false,
+            Self::Whole { .. } | Self::Refused(..) => false,
         }
     }
 
     fn is_memory(&self) -> bool {
         match self {
-            Self::Part(..) | Self::Whole(..) => true,
+            Self::Part(..) | Self::Whole { .. } => true,
             Self::Array(..) => false,
             Self::Refused(kind, _) => *kind == MEMORY,
         }
@@ -206,7 +212,7 @@ impl Copies {
         for (id, copy) in &self.all {
             match copy {
                 _ if !numbers.contains(id) => {}
-                Copy::Whole(attachment, _) => found.attachments.push((*id, attachment.clone())),
+                Copy::Whole { memory, .. } => found.attachments.push((*id, memory.clone())),
                 Copy::Refused(_, why) => found.lost = Some(why.clone()),
                 Copy::Part(..) | Copy::Array(..) => {}
             }

@@ -1,8 +1,9 @@
 //! In the worker: the memory that stays mapped between the items that need it.
 //!
 //! **Job.** An item that asks for memory which this process has mapped finds that mapping
-//! (`mapped`), if something holds it. This table does, as long as the parent wants (`memory_kept_by_worker`).
-//! Memory that cannot be mapped now is not kept: each item then maps it itself, or fails.
+//! (`mapped`), if something holds it. This table does, as long as the parent wants
+//! (`memory_kept_by_worker`). Memory that cannot be mapped now is not kept: each item then maps it
+//! itself, or fails.
 //!
 //! Tests: `tests/process/shared.rs`.
 

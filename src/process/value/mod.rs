@@ -4,9 +4,10 @@
 //! which types it adds a description (the crate `postcard-described`); a `vector` of bytes is
 //! copied. What does not fit into bytes goes with them (`extras`, `scope`): descriptors
 //! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
-//! (`copies`), and which a worker keeps (`memory_kept_by_worker`, `kept_mappings`); and large arrays of
-//! numbers (`bulk`), which are lent (`lent_arrays`). Ranges of an array (`shared_mut`) travel as
-//! places in its memory (`range_mut`, `lent_ranges`). `array_id` numbers arrays for other serializers.
+//! (`copies`), and which a worker keeps (`memory_kept_by_worker`, `kept_mappings`); and large
+//! arrays of numbers (`bulk`), which are lent (`lent_arrays`). Ranges of an array (`shared_mut`)
+//! travel as places in its memory (`range_mut`, `lent_ranges`). `array_id` numbers arrays for other
+//! serializers.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {

@@ -1,9 +1,10 @@
 //! `SharedMut`: an array that worker processes write where it is.
 //!
 //! **Job.** The numbers are in one of three places: in a vector of this process; in a memory file
-//! that others write to (`lent_ranges`), and that nobody borrows; or in the same file, once it is sealed,
-//! and mapped here for reading. [`look`](SharedMut::look) is the step from the second to the third,
-//! [`open`](SharedMut::open) the one back, for which the numbers are copied to another file.
+//! that others write to (`lent_ranges`), and that nobody borrows; or in the same file, once it is
+//! sealed, and mapped here for reading. [`look`](SharedMut::look) is the step from the second to
+//! the third, [`open`](SharedMut::open) the one back, for which the numbers are copied to another
+//! file.
 //!
 //! **What is borrowed here never changes.** Either it is a vector, or a mapping of a file that is
 //! sealed for ever against writing, like that of a [`Shared`] (H61). There is no moment at which a

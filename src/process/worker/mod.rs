@@ -4,9 +4,9 @@
 //! them (`plain_inlet`). `batch` runs the items of one frame and sends their results; `call`
 //! connects a running item with its cancellation; `context` keeps the contexts of `map_with`;
 //! `events` sends what the crate tracing reports;
-//! `memory_limit` limits memory; `index` is the worker's place in its pool. `raw_call` turns functions
-//! into offsets within the program's image, and back. `stream` is the connection with the parent,
-//! `received` what has come on it.
+//! `memory_limit` limits memory; `index` is the worker's place in its pool. `raw_call` turns
+//! functions into offsets within the program's image, and back. `stream` is the connection with the
+//! parent, `received` what has come on it.
 
 pub(super) mod batch;
 pub(super) mod call;

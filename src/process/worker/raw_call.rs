@@ -72,8 +72,8 @@ call_form! {
 }
 
 call_form! {
-    /// Like [`code_of`], but the function's result is kept in the worker (`kept_results`); the answer
-    /// stands for it.
+    /// Like [`code_of`], but the function's result is kept in the worker (`kept_results`); the
+    /// answer stands for it.
     code_of_kept<A: DeserializeOwned, R: Serialize>: fn(A) -> R;
     |function, _, argument: A| keep(&function(argument))
 }

@@ -565,7 +565,9 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    struct Loop(#[allow(dead_code)] Arc<()>);
+    struct Loop {
+        _shared: Arc<()>,
+    }
 
     impl Schedule for Loop {
         fn schedule(&self, _: Runnable) {}

@@ -3,9 +3,9 @@
 //! The kernel kills when the machine, or this process's control group, runs out of memory. It
 //! counts such kills for each group.
 //!
-//! A worker that exceeds its own limit (`worker/memory_limit.rs`) aborts with the allocator's message
-//! instead: `worker_stderr.rs` finds that, and `Link::reap` judges it. `Driver::remove` joins both
-//! signs.
+//! A worker that exceeds its own limit (`worker/memory_limit.rs`) aborts with the allocator's
+//! message instead: `worker_stderr.rs` finds that, and `Link::reap` judges it. `Driver::remove`
+//! joins both signs.
 //!
 //! Tests: `tests/process/limits.rs`.
 

@@ -1,0 +1,47 @@
+//! When a slot whose workers die without having done anything is given up, and how long it stays
+//! empty before.
+//!
+//! **Back-off.** A death of a worker that has completed nothing, not even a failed item, is
+//! *fruitless*. After the first, the slot is filled again at once, and after each further one later
+//! and later, up to a second. After five in a row the slot is abandoned until there is work; when
+//! all are, waiting calls fail. Two workers in a row that never reach `init` also abandon the slot,
+//! and so does one that computes for ten seconds before it. More kills from outside are tolerated,
+//! because they do not show that the program cannot start. (One weight counts both kinds, so if
+//! kills and own deaths alternate, the pause does not follow from the number of deaths.)
+//!
+//! Tests: `inside/sched_simulated.rs`.
+
+use std::time::Duration;
+
+use super::startup::StartFailure;
+
+/// After fruitless deaths with this total weight in a row a slot is given up for now.
+pub(super) const GIVE_UP: u32 = 100;
+/// The weight of a fruitless death: large if the worker ended by itself, small if it was killed
+/// from outside, which may stop at some time.
+const ENDED: u32 = 20;
+const KILLED: u32 = 1;
+/// The weight of a worker that never reached `init`: the next would probably take as long again.
+const LATE: u32 = 50;
+
+/// The weight of one fruitless death; `late`: why the worker never reached `init`.
+pub(super) fn weight(late: Option<StartFailure>, killed: bool) -> u32 {
+    match late {
+        Some(StartFailure::Computes) => GIVE_UP,
+        Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
+        None if killed => KILLED,
+        None => ENDED,
+    }
+}
+
+/// How long after a death the slot stays empty, if the fruitless deaths in a row have that weight.
+pub(super) fn pause(fruitless_weight: u32, killed: bool) -> Duration {
+    let (deaths, most) = match killed {
+        true => (fruitless_weight / KILLED, 50),
+        false => (fruitless_weight / ENDED, 1000),
+    };
+    match deaths {
+        0 | 1 => Duration::ZERO,
+        n => Duration::from_millis(4u64.saturating_pow(n - 1).min(most)),
+    }
+}
