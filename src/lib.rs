@@ -135,7 +135,8 @@ pub use task::root::{
 
 #[doc(inline)]
 pub use trefoil_trace::live::{
-    LiveCall, LiveTask, LiveWait, Stuck, TaskPhase, TaskTree, on_stuck, tasks,
+    Activity, LiveCall, LiveMap, LiveTask, LiveThread, LiveWait, Stuck, StuckWatch, TaskParts,
+    TaskPhase, TaskTree, activity, on_stuck, task_parts, tasks, watch_stuck,
 };
 
 #[cfg(feature = "threads")]

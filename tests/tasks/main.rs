@@ -3,6 +3,7 @@
 //! Deadlocks need processes of their own: their threads never end, and there is one hook.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
+mod activity;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod stuck;

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use trefoil::{EventLoop, Stuck, Task, ThreadPool, on_stuck};
+use trefoil::{EventLoop, Stuck, Task, ThreadPool, on_stuck, watch_stuck};
 
 use crate::deadline::alone;
 
@@ -39,6 +39,30 @@ fn two_tasks_that_join_each_other() {
         let two = pool.spawn(move || one.join().unwrap()).named("two");
         send.send(two).unwrap();
         assert_eq!(names(&reports), ["one", "two"]);
+        std::mem::forget(pool);
+    });
+}
+
+#[test]
+fn whoever_watches_hears_it_as_well() {
+    alone("stuck::whoever_watches_hears_it_as_well", "", || {
+        let (send, watched) = channel();
+        let _watch = watch_stuck(move |stuck| _ = send.send(stuck.to_string()));
+        let _panics = watch_stuck(|_| panic!("a listener that panics"));
+        let (gone, silence) = channel();
+        drop(watch_stuck(move |_| _ = gone.send(())));
+        let reports = reports();
+        let pool = ThreadPool::with_threads(2);
+        let (send, handle) = way();
+        let one = pool
+            .spawn(move || handle.recv().unwrap().join().unwrap())
+            .named("one");
+        let two = pool.spawn(move || one.join().unwrap()).named("two");
+        send.send(two).unwrap();
+        assert_eq!(names(&reports), ["one", "two"]);
+        let heard = watched.recv().unwrap();
+        assert!(heard.contains("`one`") && heard.contains("`two`"));
+        assert!(silence.recv().is_err(), "its listener was dropped");
         std::mem::forget(pool);
     });
 }

@@ -146,6 +146,7 @@ where
             Ok(code) => {
                 let mut work = Work::new::<I::Item, R>(code, sink, options.clone());
                 work.each = true;
+                work.items = trace_log::items("imap in processes", 0, items.size_hint().1);
                 trace_log::called(shared.counters.pool, id, 0);
                 // (A refused job is dropped, and with it the sink.)
                 let _ = shared.mailbox.push([Mail::Submit { id, work }]);

@@ -41,6 +41,7 @@ use super::wire::CodeRef;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError, panic};
+use crate::trace_log::live::Items;
 use alone::Alone;
 use decoder::{Decoder, Values};
 use hedge::Hedge;
@@ -120,6 +121,8 @@ pub(crate) struct Work {
     pub(crate) options: CallOptions,
     /// Its place in a queue with a limit, until it is sent (`Sched::free_place`).
     pub(crate) place: Option<Place>,
+    /// Counts the items of a `map` or an `imap` for those who look at it.
+    pub(crate) items: Option<Items>,
 }
 
 impl Work {
@@ -138,6 +141,7 @@ impl Work {
             numbered: false,
             options,
             place: None,
+            items: None,
         }
     }
 
@@ -293,6 +297,9 @@ impl Job {
         self.pending = self.pending.saturating_sub(items);
         if let Some(counter) = &self.work.options.counter {
             counter.fetch_add(items, Ordering::Relaxed);
+        }
+        if let Some(counted) = &self.work.items {
+            counted.add(items as usize);
         }
     }
 

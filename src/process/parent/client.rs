@@ -108,6 +108,8 @@ impl PoolState {
         let sink = Collect::many(completer, items.size_hint().0);
         let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
         work.numbered = true;
+        let total = items.size_hint().1;
+        work.items = trace_log::items("map in processes", task.id().get(), total);
         let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
         if self.mailbox.push([submit]).is_ok()

@@ -45,6 +45,7 @@ use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::STALL;
+use crate::trace_log::{self, live::Items};
 
 /// The longest time between a consumer's two checks whether the system gives threads.
 const RARELY: Duration = Duration::from_secs(3600);
@@ -66,6 +67,8 @@ struct Pipeline<R> {
     priority: Priority,
     /// The iterator's size hint at the start.
     promised: (usize, Option<usize>),
+    /// Counts the items for those who look at it.
+    counted: Option<Items>,
     state: Mutex<PipelineState<R>>,
 }
 
@@ -279,6 +282,7 @@ where
     let pipeline = Arc::new(Pipeline {
         registry: Arc::clone(registry),
         priority: priority::current(),
+        counted: trace_log::items("imap on threads", 0, promised.1),
         promised,
         state: Mutex::new(state),
     });
@@ -352,6 +356,9 @@ impl<R: Send + 'static> Consumer<R> {
         self.front = None;
         let mut state = self.pipeline.state.lock();
         state.taken += 1;
+        if let Some(counted) = &self.pipeline.counted {
+            counted.add(1);
+        }
         self.pipeline.start_feeder(state);
         Some(match result {
             Ok(outcome) => outcome,

@@ -44,6 +44,7 @@ use crate::thread::engine::registry::Registry;
 use crate::thread::engine::worker::Worker;
 use crate::thread::join::fork::fork;
 use crate::thread::join::window;
+use crate::trace_log::{self, live::Items};
 
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
@@ -135,8 +136,14 @@ pub(in crate::thread) struct Region<'a, P, A, F, J> {
     shape: Shape,
     /// How many leaves the fixed tree has.
     leaves: usize,
+    /// Counts the items for those who look at it.
+    counted: Option<Items>,
     fold: F,
     join: J,
+}
+
+fn counted(items: usize) -> Option<Items> {
+    trace_log::items("map on threads", 0, Some(items))
 }
 
 /// The value of a part so far, and how long its next chunk may be.
@@ -168,6 +175,7 @@ where
             items: PhantomData,
             shape,
             leaves: 0,
+            counted: None,
             fold,
             join,
         }
@@ -175,7 +183,8 @@ where
 
     /// Folds all items in the pool of `registry`, divided as the work goes. `None`: there was no
     /// value.
-    pub(in crate::thread) fn divide(&self, registry: &Arc<Registry>, items: P) -> Option<A> {
+    pub(in crate::thread) fn divide(mut self, registry: &Arc<Registry>, items: P) -> Option<A> {
+        self.counted = counted(items.len());
         registry.region(|worker| match items.len() {
             // No items give one empty piece: the value that a stage begins each piece with is an
             // item (`fold`).
@@ -211,7 +220,8 @@ where
     }
 
     /// `RUNS`: whether each leaf of the tree is a run, whose fold begins with an empty piece.
-    fn walk_all<const RUNS: bool>(&self, registry: &Arc<Registry>, items: P) -> Option<A> {
+    fn walk_all<const RUNS: bool>(mut self, registry: &Arc<Registry>, items: P) -> Option<A> {
+        self.counted = counted(items.len());
         registry.region(|worker| match items.len() {
             0 => self.fold(0, None, items),
             _ => self.walk::<RUNS>(worker, 0, items, self.leaves),
@@ -402,8 +412,12 @@ where
     #[inline]
     fn fold(&self, at: usize, so_far: Option<A>, items: P) -> Option<A> {
         let fuse = StopOnUnwind(self.here(at));
+        let count = items.len();
         let result = (self.fold)(self.here(at), so_far, items);
         mem::forget(fuse);
+        if let Some(counted) = &self.counted {
+            counted.add(count);
+        }
         result
     }
 

@@ -1,24 +1,28 @@
 //! Live tasks: `trefoil::tasks` and `trefoil::on_stuck`.
 //!
 //! **Job.** `store` has an entry for each task that has not ended, and what it waits for; `tree`
-//! copies that for the user, as text or JSON; `stuck` finds tasks that wait for one another.
+//! copies that for the user, as text or JSON; `items` says what runs
+//! now, without a walk over tasks; `stuck` finds tasks that wait for one another.
 //!
 //! All of this sleeps until somebody asks: the first call of [`tasks`] or [`on_stuck`], or the
 //! variable `TREFOIL_TASKS` when the first executor is made ([`wake_if_asked`]).
 //!
 //! Tests: `tests/tasks/`.
 
+mod items;
 mod store;
 mod stuck;
 mod tree;
 
 use std::sync::Once; // the variable is read once: no protocol
 
+pub(crate) use items::begin;
+pub use items::{Activity, Items, LiveMap, LiveThread, activity};
 pub(crate) use store::store;
 pub use store::{READ, TIMER, WRITE};
 pub(crate) use stuck::look_for_a_circle;
-pub use stuck::{Stuck, on_stuck};
-pub use tree::{LiveCall, LiveTask, LiveWait, TaskPhase, TaskTree, tasks};
+pub use stuck::{Stuck, StuckWatch, on_stuck, watch_stuck};
+pub use tree::{LiveCall, LiveTask, LiveWait, TaskParts, TaskPhase, TaskTree, task_parts, tasks};
 
 /// The variable that has tasks kept track of from the beginning: set, and neither empty nor 0.
 pub const VARIABLE: &str = "TREFOIL_TASKS";

@@ -20,18 +20,21 @@
 //! An event that a user's allocator causes while another one is noted is ignored.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::AtomicUsize; // a counter: no protocol
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
 
+use super::items::Running;
 use crate::clock::Clock;
 use crate::event::{Ending, Frame, Kind, Role, Site};
 use crate::loom::{Mutex, per_thread, thread};
 use crate::switch;
 use crate::sys::fork::PerProcess;
 
-const SHARDS: usize = 64;
+/// How many parts the table has.
+pub(super) const SHARDS: usize = 64;
 
 /// How many tasks have an entry at most: with their tables 40 MiB.
 const DETAILED: usize = 1 << 18;
@@ -88,6 +91,15 @@ pub(super) struct ThreadInfo {
     pub(super) role: Role,
 }
 
+/// A thread's place in the table of threads.
+pub(super) struct Seat {
+    pub(super) info: ThreadInfo,
+    /// The innermost task whose code runs on the thread; 0: none.
+    pub(super) runs: AtomicU64, // no protocol
+    /// How often a task's code has begun there.
+    pub(super) begun: AtomicU64, // no protocol
+}
+
 /// Items that a worker process has been sent and has not answered.
 #[derive(Clone, Copy)]
 pub(super) struct SentItems {
@@ -110,19 +122,23 @@ pub(crate) struct Store {
     pub(super) clock: Clock,
     shards: [Mutex<Shard>; SHARDS],
     detailed: AtomicUsize, // no protocol
-    threads: Mutex<Vec<Option<ThreadInfo>>>,
+    threads: Mutex<Vec<Option<Arc<Seat>>>>,
     /// By process id.
     sent: Mutex<HashMap<u32, VecDeque<SentItems>>>,
+    /// The tasks that stand for jobs in process pools: the reverse of the parts' `jobs`.
+    callers: Mutex<HashMap<(u32, u32), u64>>,
+    /// Each `map` and `imap` that runs, by a number of its own.
+    pub(super) running: Mutex<BTreeMap<u64, Arc<Running>>>,
 }
 
-/// A copy of everything.
+/// A copy of everything, or of some parts.
+#[derive(Default)]
 pub(super) struct Copied {
     pub(super) tasks: Vec<(u64, Entry)>,
     pub(super) names: HashMap<u64, Box<str>>,
-    pub(super) jobs: HashMap<(u32, u32), u64>,
     pub(super) bare: u64,
     pub(super) threads: Vec<Option<ThreadInfo>>,
-    pub(super) sent: Vec<(u32, SentItems)>,
+    pub(super) sent: Vec<(u32, SentItems, Option<u64>)>,
 }
 
 /// The state of one thread.
@@ -137,7 +153,7 @@ struct Here {
 }
 
 /// This thread's number, which is free again when this is dropped.
-struct ThreadNumber(&'static Store, u32);
+struct ThreadNumber(&'static Store, u32, Arc<Seat>);
 
 impl Drop for ThreadNumber {
     fn drop(&mut self) {
@@ -195,6 +211,8 @@ pub(super) fn wake() -> &'static Store {
         detailed: AtomicUsize::new(0),
         threads: Mutex::default(),
         sent: Mutex::default(),
+        callers: Mutex::default(),
+        running: Mutex::default(),
     });
     switch::track_tasks();
     store
@@ -274,12 +292,16 @@ impl Store {
 
     /// This thread's number.
     fn number(&'static self, here: &mut Here, role: Role) -> u32 {
-        if let Some(ThreadNumber(_, number)) = here.number {
+        if let Some(ThreadNumber(_, number, _)) = here.number {
             return number;
         }
-        let info = Some(ThreadInfo {
-            name: thread::current().name().unwrap_or_default().to_owned(),
-            role,
+        let seat = Arc::new(Seat {
+            info: ThreadInfo {
+                name: thread::current().name().unwrap_or_default().to_owned(),
+                role,
+            },
+            runs: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
         });
         let mut threads = self.threads.lock();
         let number = match threads.iter().position(Option::is_none) {
@@ -289,8 +311,8 @@ impl Store {
                 threads.len() - 1
             }
         };
-        threads[number] = info;
-        here.number = Some(ThreadNumber(self, number as u32));
+        threads[number] = Some(Arc::clone(&seat));
+        here.number = Some(ThreadNumber(self, number as u32, seat));
         number as u32
     }
 
@@ -322,6 +344,10 @@ impl Store {
             }
             here.stack.push(id);
             here.kinds = 0;
+            if let Some(ThreadNumber(.., seat)) = &here.number {
+                seat.runs.store(id, Relaxed);
+                seat.begun.store(seat.begun.load(Relaxed) + 1, Relaxed); // this thread alone writes
+            }
         });
     }
 
@@ -333,6 +359,10 @@ impl Store {
                 here.stack.pop();
                 if let Some(&outer) = here.stack.last() {
                     self.change(outer, |entry| entry.waits(0, 0));
+                }
+                if let Some(ThreadNumber(.., seat)) = &here.number {
+                    let outer = here.stack.last().copied().unwrap_or(0);
+                    seat.runs.store(outer, Relaxed);
                 }
             }
             if how != Ending::Pending {
@@ -357,8 +387,11 @@ impl Store {
         let mut shard = self.shard(id).lock();
         if shard.tasks.remove(&id).is_some() {
             self.detailed.fetch_sub(1, Relaxed);
-            shard.jobs.remove(&id);
             let _name = shard.names.remove(&id);
+            if let Some(job) = shard.jobs.remove(&id) {
+                drop(shard);
+                self.callers.lock().remove(&job);
+            }
         } else {
             shard.bare.remove(&id);
         }
@@ -409,6 +442,8 @@ impl Store {
             let mut shard = self.shard(id).lock();
             if shard.tasks.contains_key(&id) {
                 shard.jobs.insert(id, (pool, job));
+                drop(shard);
+                self.callers.lock().insert((pool, job), id);
             }
         });
     }
@@ -450,7 +485,35 @@ impl Store {
     // ---- looks -------------------------------------------------------------
 
     pub(super) fn thread(&self, number: u32) -> Option<ThreadInfo> {
-        self.threads.lock().get(number as usize)?.clone()
+        let threads = self.threads.lock();
+        Some(threads.get(number as usize)?.as_ref()?.info.clone())
+    }
+
+    /// All threads that have run a task and have not ended.
+    pub(super) fn seats(&self) -> Vec<Arc<Seat>> {
+        self.threads.lock().iter().flatten().cloned().collect()
+    }
+
+    /// What worker processes have got and have not answered, in the order in which they got it, and
+    /// the task that stands for it.
+    pub(super) fn sent_items(&self) -> Vec<(u32, SentItems, Option<u64>)> {
+        let (callers, sent) = (self.callers.lock(), self.sent.lock());
+        let of_process = |(pid, queue): (&u32, &VecDeque<SentItems>)| {
+            let pid = *pid;
+            let with_task = |items: &SentItems| {
+                let task = callers.get(&(items.frame.pool, items.frame.job));
+                (pid, *items, task.copied())
+            };
+            queue.iter().map(with_task).collect::<Vec<_>>()
+        };
+        sent.iter().flat_map(of_process).collect()
+    }
+
+    /// The task whose code runs on this thread.
+    pub(super) fn current(&'static self) -> Option<u64> {
+        let mut current = None;
+        self.here(|here| current = here.stack.last().copied());
+        current
     }
 
     pub(super) fn name(&self, id: u64) -> Option<Box<str>> {
@@ -459,30 +522,27 @@ impl Store {
 
     /// A copy of everything, part by part.
     pub(super) fn copy(&self) -> Copied {
-        let mut copied = Copied {
-            tasks: Vec::new(),
-            names: HashMap::new(),
-            jobs: HashMap::new(),
-            bare: 0,
-            threads: self.threads.lock().clone(),
-            sent: Vec::new(),
-        };
-        for shard in &self.shards {
-            let shard = shard.lock();
-            let tasks = shard.tasks.iter().map(|(id, entry)| (*id, *entry));
-            copied.tasks.extend(tasks);
-            let names = shard.names.iter().map(|(id, name)| (*id, name.clone()));
-            copied.names.extend(names);
-            copied
-                .jobs
-                .extend(shard.jobs.iter().map(|(id, job)| (*job, *id)));
-            copied.bare += shard.bare.len() as u64;
+        let mut copied = Copied::default();
+        for part in 0..SHARDS {
+            self.copy_part(part, &mut copied);
         }
-        let sent = self.sent.lock();
-        for (pid, items) in sent.iter() {
-            copied.sent.extend(items.iter().map(|items| (*pid, *items)));
-        }
+        copied.sent = self.sent_items();
         copied
+    }
+
+    /// Adds a copy of one part.
+    pub(super) fn copy_part(&self, part: usize, copied: &mut Copied) {
+        if copied.threads.is_empty() {
+            let threads = self.threads.lock();
+            let info = |seat: &Option<Arc<Seat>>| Some(seat.as_ref()?.info.clone());
+            copied.threads = threads.iter().map(info).collect();
+        }
+        let shard = self.shards[part].lock();
+        let tasks = shard.tasks.iter().map(|(id, entry)| (*id, *entry));
+        copied.tasks.extend(tasks);
+        let names = shard.names.iter().map(|(id, name)| (*id, name.clone()));
+        copied.names.extend(names);
+        copied.bare += shard.bare.len() as u64;
     }
 }
 

@@ -38,6 +38,9 @@ type Hook = Arc<dyn Fn(&Stuck) + Send + Sync>;
 #[derive(Default)]
 struct Reports {
     hook: Option<Hook>,
+    /// Those that listen as well, each with its number.
+    watches: Vec<(u64, Hook)>,
+    next: u64,
     /// The least task of each circle, with its turn.
     reported: HashSet<(u64, u32)>,
 }
@@ -122,6 +125,42 @@ pub fn on_stuck(hook: impl Fn(&Stuck) + Send + Sync + 'static) {
     store::wake();
 }
 
+/// Calls `listener` with each report that [`on_stuck`] is about, in addition to that hook, until the
+/// [`StuckWatch`] is dropped: for a page or a log beside the program's own hook. There may be
+/// several.
+///
+/// It is called before the hook, on the same thread; its panic goes no further.
+///
+/// ```
+/// let watch = trefoil::watch_stuck(|stuck| println!("{stuck}"));
+/// drop(watch);
+/// ```
+pub fn watch_stuck(listener: impl Fn(&Stuck) + Send + Sync + 'static) -> StuckWatch {
+    let mut reports = reports().lock();
+    reports.next += 1;
+    let number = reports.next;
+    reports.watches.push((number, Arc::new(listener)));
+    drop(reports);
+    store::wake();
+    StuckWatch(number)
+}
+
+/// The listener of [`watch_stuck`], which is called no more when this is dropped; a call that has
+/// begun goes on.
+#[derive(Debug)]
+#[must_use = "dropping it ends the listening"]
+pub struct StuckWatch(u64);
+
+impl Drop for StuckWatch {
+    fn drop(&mut self) {
+        let mut reports = reports().lock();
+        let place = reports.watches.iter().position(|(one, _)| *one == self.0);
+        let gone = place.map(|place| reports.watches.swap_remove(place));
+        drop(reports);
+        drop(gone); // user code
+    }
+}
+
 /// A task and the turn in which it was found.
 type Seen = (u64, u32);
 
@@ -174,18 +213,25 @@ pub(crate) fn look_for_a_circle(store: &'static Store, task: u64) {
         return;
     }
     let hook = reports.hook.clone();
+    let watches = reports.watches.iter().map(|(_, hook)| Arc::clone(hook));
+    let watches: Vec<Hook> = watches.collect();
     drop(reports);
     let tasks = circle.iter().filter_map(|(id, _)| describe(store, *id));
     let stuck = Stuck {
         tasks: tasks.collect(),
     };
-    report(hook, stuck);
+    report(watches, hook, stuck);
 }
 
-fn report(hook: Option<Hook>, stuck: Stuck) {
-    let call = move || match hook {
-        Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(&stuck))),
-        None => _ = writeln!(std::io::stderr(), "trefoil: {stuck}"),
+fn report(watches: Vec<Hook>, hook: Option<Hook>, stuck: Stuck) {
+    let call = move || {
+        for listener in watches {
+            let _ = catch_unwind(AssertUnwindSafe(|| listener(&stuck)));
+        }
+        match hook {
+            Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(&stuck))),
+            None => _ = writeln!(std::io::stderr(), "trefoil: {stuck}"),
+        }
     };
     // If the system gives no thread, nothing is reported.
     let _ = thread::Builder::new()

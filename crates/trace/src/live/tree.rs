@@ -12,8 +12,8 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::store::{
-    self, BLOCKED, Copied, Entry, INSIDE, Phase, READ, SentItems, Store, TIMED, TIMER, ThreadInfo,
-    WRITE,
+    self, BLOCKED, Copied, Entry, INSIDE, Phase, READ, SHARDS, SentItems, Store, TIMED, TIMER,
+    ThreadInfo, WRITE,
 };
 use crate::event::Role;
 use crate::json::{Object, Text};
@@ -154,8 +154,59 @@ pub struct LiveCall {
 /// ```
 #[must_use]
 pub fn tasks() -> TaskTree {
-    TaskTree::of(store::wake())
+    let store = store::wake();
+    TaskTree::of(store, store.copy())
 }
+
+/// The same tasks as in [`tasks`], some at a time: for a program that must not stop for a walk over
+/// a million of them. See [`TaskParts`].
+///
+/// ```
+/// let tasks: usize = trefoil::task_parts().map(|part| part.tasks().len()).sum();
+/// assert_eq!(tasks, trefoil::tasks().tasks().len());
+/// ```
+#[must_use]
+pub fn task_parts() -> TaskParts {
+    store::wake();
+    TaskParts { next: 0 }
+}
+
+/// All live tasks, in 64 trees that share no task; from [`task_parts`].
+///
+/// Each is copied when it is asked for, so that they are not of one moment. None has
+/// [`calls`](TaskTree::calls), and a task's parent may be in another part. Which tasks are in which
+/// part stays the same.
+#[derive(Debug)]
+pub struct TaskParts {
+    next: usize,
+}
+
+impl Iterator for TaskParts {
+    type Item = TaskTree;
+
+    fn next(&mut self) -> Option<TaskTree> {
+        if self.next == SHARDS {
+            return None;
+        }
+        let (store, mut copied) = (store::wake(), Copied::default());
+        store.copy_part(self.next, &mut copied);
+        self.next += 1;
+        Some(TaskTree::of(store, copied))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = SHARDS - self.next;
+        (left, Some(left))
+    }
+
+    /// Without a copy of what is skipped.
+    fn nth(&mut self, n: usize) -> Option<TaskTree> {
+        self.next = SHARDS.min(self.next.saturating_add(n));
+        self.next()
+    }
+}
+
+impl ExactSizeIterator for TaskParts {}
 
 impl LiveTask {
     fn new(
@@ -203,15 +254,14 @@ pub(super) fn describe(store: &Store, id: u64) -> Option<LiveTask> {
 }
 
 impl TaskTree {
-    fn of(store: &Store) -> Self {
+    fn of(store: &Store, copied: Copied) -> Self {
         let Copied {
             tasks,
             mut names,
-            jobs,
             bare,
             threads,
             sent,
-        } = store.copy();
+        } = copied;
         let (now, nanos) = store.clock.elapsed();
         let since = |at: u64| Duration::from_nanos(now.saturating_sub(nanos(at)));
         let mut tasks: Vec<LiveTask> = tasks
@@ -222,13 +272,7 @@ impl TaskTree {
             })
             .collect();
         tasks.sort_unstable_by_key(|task| task.id);
-        let call = |(pid, items): (u32, SentItems)| LiveCall {
-            pid,
-            task: jobs.get(&(items.frame.pool, items.frame.job)).copied(),
-            first: items.first,
-            items: items.frame.items.into(),
-            since: since(items.since),
-        };
+        let call = |(pid, items, task)| LiveCall::new(pid, &items, task, since(items.since));
         let mut calls: Vec<LiveCall> = sent.into_iter().map(call).collect();
         calls.sort_by_key(|call| call.pid);
         Self {
@@ -341,6 +385,16 @@ impl LiveTask {
 }
 
 impl LiveCall {
+    pub(super) fn new(pid: u32, items: &SentItems, task: Option<u64>, since: Duration) -> Self {
+        Self {
+            pid,
+            task,
+            first: items.first,
+            items: items.frame.items.into(),
+            since,
+        }
+    }
+
     fn json(&self) -> Object {
         let object = Object::new()
             .put("pid", self.pid)

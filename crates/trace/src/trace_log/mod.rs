@@ -268,6 +268,22 @@ pub fn thread_woken(pool: u32, slot: usize) {
     note(|| What::Roused { pool, slot });
 }
 
+/// A `map` or an `imap` begins: its kind, the task that gets the results (0: that of the caller, if
+/// there is one) and the number of its items, if that is known. `None`: nobody listens.
+#[inline(always)]
+pub fn items(kind: &'static str, task: u64, total: Option<usize>) -> Option<live::Items> {
+    match Listeners::now().live() {
+        true => heard_items(kind, task, total),
+        false => None,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn heard_items(kind: &'static str, task: u64, total: Option<usize>) -> Option<live::Items> {
+    Some(live::begin(live::store()?, kind, task, total))
+}
+
 /// A call to a process pool: `task` waits for the job.
 #[inline(always)]
 pub fn called(pool: u32, job: u64, task: u64) {

@@ -1,0 +1,185 @@
+//! What runs now, without a walk over tasks: threads, worker processes, and each `map` and `imap`.
+//!
+//! **Job.** The engines register a `map` or an `imap` when it begins ([`begin`]) and count the items
+//! that have ended ([`Items::add`]); [`activity`] copies that for the user.
+//!
+//! Tests: `tests/tasks/activity.rs`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64; // counters: no protocol
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::store::{self, Store};
+use super::tree::{LiveCall, LiveTask, describe};
+use crate::loom::thread;
+
+/// A `map` or an `imap` that has not ended.
+pub(super) struct Running {
+    number: u64,
+    kind: &'static str,
+    /// The task that gets the results, or else that has called it; 0: none.
+    task: u64,
+    caller: String,
+    total: Option<u64>,
+    ended: AtomicU64, // no protocol
+    since: u64,
+}
+
+/// Counts the items of a `map` or an `imap`, which goes on until this is dropped.
+pub struct Items(Arc<Running>);
+
+/// A `map` or an `imap` begins here. `task`: the one that gets its results; 0: that of the caller.
+pub(crate) fn begin(
+    store: &'static Store,
+    kind: &'static str,
+    task: u64,
+    total: Option<usize>,
+) -> Items {
+    static NEXT: AtomicU64 = AtomicU64::new(0); // no protocol
+    let task = match task {
+        0 => store.current().unwrap_or(0),
+        task => task,
+    };
+    let number = NEXT.fetch_add(1, Relaxed);
+    let running = Arc::new(Running {
+        number,
+        kind,
+        task,
+        caller: thread::current().name().unwrap_or_default().to_owned(),
+        total: total.map(|total| total as u64),
+        ended: AtomicU64::new(0),
+        since: store.clock.now(),
+    });
+    store.running.lock().insert(number, Arc::clone(&running));
+    Items(running)
+}
+
+impl Items {
+    /// So many more items have ended.
+    #[inline]
+    pub fn add(&self, items: usize) {
+        self.0.ended.fetch_add(items as u64, Relaxed);
+    }
+}
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        // (A forked child has another store, or none, and its numbers go on from its parent's.)
+        if let Some(store) = store::store() {
+            store.running.lock().remove(&self.0.number);
+        }
+    }
+}
+
+impl fmt::Debug for Items {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Items")
+    }
+}
+
+/// What this process does at one moment; from [`activity`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Activity {
+    /// The threads that have run a task since tasks are kept track of, and have not ended.
+    pub threads: Vec<LiveThread>,
+    /// What worker processes have got and have not answered: by process, the oldest first, which is
+    /// what a process runs now.
+    pub calls: Vec<LiveCall>,
+    /// Each `map` and `imap` that has not ended, the oldest first.
+    pub maps: Vec<LiveMap>,
+}
+
+/// A thread in an [`Activity`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LiveThread {
+    /// What it is, and its name, as in [`LiveTask::runs_on`].
+    pub name: String,
+    /// The number of the task whose code it runs; of several on top of one another, the innermost.
+    pub runs: Option<u64>,
+    /// That task, if its details are kept.
+    pub task: Option<LiveTask>,
+    /// How often a task's code has begun on it: closures, and polls of futures.
+    pub begun: u64,
+}
+
+/// A `map` or an `imap` in an [`Activity`]: on threads also what is like a `map`, such as
+/// `for_each` and the consumers of parallel iterators.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LiveMap {
+    /// "map on threads", "map in processes", "imap on threads" or "imap in processes".
+    pub kind: &'static str,
+    /// The task that gets its results, or else the one whose code has called it.
+    pub task: Option<LiveTask>,
+    /// The name of the thread that has called it.
+    pub caller: String,
+    /// How many items it has, if that is known.
+    pub total: Option<u64>,
+    /// How many of them have ended. On threads they are counted some at a time.
+    pub ended: u64,
+    /// For how long it has run.
+    pub since: Duration,
+}
+
+/// What runs at this moment: on each thread, in each worker process, and how far each `map` and
+/// `imap` is.
+///
+/// It walks over threads, processes and maps, not over tasks, so that it may be asked often. Like
+/// [`tasks`](super::tasks), its first call begins to keep track of tasks; a `map` that is older
+/// than that is not in it.
+///
+/// ```
+/// use trefoil::ThreadPool;
+///
+/// let before = trefoil::activity(); // the first call: from now on, tasks are kept track of
+/// assert!(before.maps.is_empty());
+/// let pool = ThreadPool::with_threads(2);
+/// pool.for_each(0..100, |n| {
+///     if n == 50 {
+///         let maps = trefoil::activity().maps;
+///         assert_eq!((maps[0].kind, maps[0].total), ("map on threads", Some(100)));
+///     }
+/// });
+/// assert!(trefoil::activity().maps.is_empty());
+/// ```
+#[must_use]
+pub fn activity() -> Activity {
+    let store = store::wake();
+    let seats = store.seats();
+    let threads = seats.iter().map(|seat| {
+        let runs = Some(seat.runs.load(Relaxed)).filter(|id| *id != 0);
+        LiveThread {
+            name: seat.info.to_string(),
+            runs,
+            task: runs.and_then(|id| describe(store, id)),
+            begun: seat.begun.load(Relaxed),
+        }
+    });
+    let threads = threads.collect();
+    let running: Vec<Arc<Running>> = store.running.lock().values().cloned().collect();
+    let sent = store.sent_items();
+    let (now, nanos) = store.clock.elapsed();
+    let since = |at: u64| Duration::from_nanos(now.saturating_sub(nanos(at)));
+    let calls = sent
+        .into_iter()
+        .map(|(pid, items, task)| LiveCall::new(pid, &items, task, since(items.since)));
+    let mut calls: Vec<LiveCall> = calls.collect();
+    calls.sort_by_key(|call| call.pid);
+    let maps = running.iter().map(|map| LiveMap {
+        kind: map.kind,
+        task: describe(store, map.task),
+        caller: map.caller.clone(),
+        total: map.total,
+        ended: map.ended.load(Relaxed),
+        since: since(map.since),
+    });
+    Activity {
+        threads,
+        calls,
+        maps: maps.collect(),
+    }
+}
