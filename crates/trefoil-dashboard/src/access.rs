@@ -15,6 +15,10 @@
 //! second random word, because browsers send cookies to all ports of a host: without that, a server
 //! of another user on this machine would get the token from whoever visits both.
 //!
+//! A program that collects metrics sends the token in `Authorization: Bearer ..`, and gets
+//! `/metrics` with it, nothing else. (No page can make a browser send that header without asking,
+//! with a method that does not exist here.)
+//!
 //! Rejected: the token in the fragment and in a script's memory. The page itself would be served to
 //! everybody, a reload would lose it, and `EventSource` cannot send it.
 
@@ -22,11 +26,13 @@ use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Uri};
 use subtle::ConstantTimeEq;
 
+/// The page of metrics.
+pub(crate) const METRICS: &str = "metrics";
 /// The name of the cookie.
 const COOKIE_NAME: &str = "trefoil";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -140,6 +146,9 @@ impl Access {
                 _ => Err(unknown),
             };
         }
+        if below == METRICS && self.has_bearer(headers) {
+            return Ok(Granted::Page(METRICS));
+        }
         if !self.has_cookie(headers) {
             return Err(unknown);
         }
@@ -152,6 +161,13 @@ impl Access {
 
     fn is_token(&self, given: &str) -> bool {
         given.as_bytes().ct_eq(self.token.as_bytes()).into()
+    }
+
+    fn has_bearer(&self, headers: &HeaderMap) -> bool {
+        let value = only(headers, &AUTHORIZATION).and_then(|value| value.split_once(' '));
+        value.is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer") && self.is_token(token.trim())
+        })
     }
 
     fn has_cookie(&self, headers: &HeaderMap) -> bool {
@@ -382,6 +398,26 @@ mod tests {
         let wrong = ("cookie", "trefoil=0123456789abcdef0123456789abcdef");
         assert_eq!(status(&access, "GET", &page, &[host, wrong]), 401);
         assert_eq!(status(&access, "GET", "/else", &[host, cookie]), 404);
+        // A collector of metrics has the token in a header, and gets nothing else for it.
+        let bearer = format!("Bearer {}", access.token);
+        let bearer = ("authorization", bearer.as_str());
+        assert_eq!(status(&access, "GET", "/metrics", &[host, bearer]), 200);
+        assert_eq!(status(&access, "POST", "/metrics", &[host, bearer]), 405);
+        assert_eq!(status(&access, "GET", "/metrics", &[rebound, bearer]), 403);
+        for more in [
+            ("authorization", "Bearer 0123456789abcdef0123456789abcdef"),
+            ("authorization", access.token.as_str()),
+            ("authorization", "Basic dHJlZm9pbDp0cmVmb2ls"),
+            ("sec-fetch-site", "none"),
+        ] {
+            let found = status(&access, "GET", "/metrics", &[host, more]);
+            assert_eq!(found, 401, "{more:?}");
+        }
+        let twice = &[host, bearer, bearer];
+        assert_eq!(status(&access, "GET", "/metrics", twice), 401);
+        for path in [page.as_str(), sample.as_str(), "/metrics/", "/"] {
+            assert_eq!(status(&access, "GET", path, &[host, bearer]), 401, "{path}");
+        }
         // The page's path alone opens nothing, and the token in its query neither.
         let query = format!("{page}?token={}", access.token);
         assert_eq!(status(&access, "GET", &query, &[host]), 401);

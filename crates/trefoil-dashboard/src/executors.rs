@@ -75,19 +75,6 @@ impl Executors {
         std::mem::take(&mut self.lock().entries)
     }
 
-    /// The watched loops, with their names.
-    pub(crate) fn loops(&self) -> Vec<(String, LoopHandle)> {
-        let list = self.lock();
-        let loops = list
-            .entries
-            .iter()
-            .filter_map(|entry| match &entry.executor {
-                Executor::Loop(handle) => Some((entry.name.clone(), handle.clone())),
-                _ => None,
-            });
-        loops.collect()
-    }
-
     /// The process ids of all worker processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let list = self.lock();

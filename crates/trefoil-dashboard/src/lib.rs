@@ -6,7 +6,9 @@
 mod access;
 mod body;
 mod executors;
+mod metrics;
 mod notes;
+mod pulse;
 mod report;
 mod sampler;
 mod server;
@@ -24,11 +26,15 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use trefoil::io::TcpListener;
-use trefoil::{CancelToken, EventLoop, LoopHandle, ProcessPool, SlowPoll, TaskReport, ThreadPool};
+use trefoil::{
+    CancelToken, EventLoop, LoopHandle, ProcessPool, SlowPoll, StuckWatch, TaskReport, ThreadPool,
+    watch_stuck,
+};
 
 use access::Access;
 use executors::{Executor, Executors};
 use notes::Notes;
+use pulse::Pulse;
 use sampler::Sampler;
 
 /// What the dashboard's thread and the program share.
@@ -37,6 +43,7 @@ struct Shared {
     access: Access,
     executors: Executors,
     notes: Notes,
+    pulse: Pulse,
     program: String,
     started: Instant,
 }
@@ -51,7 +58,12 @@ struct Shared {
 /// yours alone, serve on `127.0.0.1` and reach it through a tunnel (`ssh -L 8787:127.0.0.1:8787
 /// host`).
 ///
-/// Cost: a thread, which sleeps while no page is open.
+/// From here on tasks are kept track of, as after the first call of [`tasks`](trefoil::tasks): all
+/// tasks of the program are on the page, and deadlocks that are found, also without
+/// [`on_stuck`](trefoil::on_stuck).
+///
+/// Cost: that of keeping track of tasks, some 100 ns for each, and a thread, which sleeps while no
+/// page is open.
 ///
 /// # Errors
 /// Those of the system: the address is in use, does not resolve or is not of this machine; there is
@@ -93,7 +105,9 @@ pub fn serve(addr: impl ToSocketAddrs) -> io::Result<Dashboard> {
         })?;
     let gone = || Err(io::Error::other("the dashboard's thread has ended"));
     let (bound, shared) = started.recv().unwrap_or_else(|_| gone())?;
+    let noted = shared.clone();
     Ok(Dashboard {
+        _stuck: watch_stuck(move |stuck| noted.notes.stuck(stuck)),
         shared,
         bound,
         stop,
@@ -111,6 +125,7 @@ async fn listen(addresses: &[SocketAddr]) -> io::Result<(TcpListener, SocketAddr
         access: Access::new(bound)?,
         executors: Executors::default(),
         notes: Notes::default(),
+        pulse: Pulse::default(),
         program: program.unwrap_or_default().to_string_lossy().into_owned(),
         started: Instant::now(),
     });
@@ -126,6 +141,7 @@ pub struct Dashboard {
     thread: Option<JoinHandle<()>>,
     /// The process that has the thread: not a forked child.
     program: u32,
+    _stuck: StuckWatch,
 }
 
 impl Dashboard {
@@ -136,6 +152,22 @@ impl Dashboard {
     #[must_use]
     pub fn url(&self) -> String {
         self.shared.access.url()
+    }
+
+    /// What a program that collects metrics needs, such as Prometheus: the address of `/metrics`, and
+    /// the token, which it sends in a header, `Authorization: Bearer TOKEN`.
+    ///
+    /// ```
+    /// let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;
+    /// let (address, token) = dashboard.metrics();
+    /// assert!(address.ends_with("/metrics") && token.len() == 32);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn metrics(&self) -> (String, String) {
+        let url = self.shared.access.url();
+        let (address, token) = url.split_once("?token=").unwrap_or((&url, ""));
+        (format!("{address}{}", access::METRICS), token.to_owned())
     }
 
     /// The address that it listens on.
@@ -174,11 +206,8 @@ impl Dashboard {
         self.watch(Executor::Processes(pool.clone()), name.into())
     }
 
-    /// Shows an event loop: its tasks, and how long a call of [`LoopHandle::call_soon`] waits.
-    ///
-    /// The latter is measured as for [threads](Self::watch_threads). The tasks are copied when a
-    /// page shows them, for a tenth of the time or once in five seconds; a loop that is running
-    /// makes the copy itself.
+    /// Shows an event loop: how long a call of [`LoopHandle::call_soon`] waits, which is measured as
+    /// for [threads](Self::watch_threads). (Its tasks are on the page even if it is not watched.)
     ///
     /// ```
     /// let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;

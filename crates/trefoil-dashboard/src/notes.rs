@@ -1,10 +1,10 @@
-//! What was reported: failures, slow polls. The newest of each are kept, and all are counted.
+//! What was reported: failures, slow polls, deadlocks. The newest of each are kept, and all are counted.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use trefoil::{SlowPoll, TaskError, TaskReport};
+use trefoil::{SlowPoll, Stuck, TaskError, TaskReport};
 
 use crate::snapshot::unix_ms;
 
@@ -23,6 +23,7 @@ struct Lists {
     seen: u64,
     failures: List<Failure>,
     slow_polls: List<Slow>,
+    stuck: List<StuckView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,6 +55,18 @@ struct Slow {
     site: String,
     elapsed_ms: u64,
 }
+
+#[derive(Debug, Serialize)]
+struct StuckView {
+    time_ms: u64,
+    /// The report.
+    text: String,
+    /// The names of the tasks, or else their sites.
+    tasks: Vec<String>,
+}
+
+/// How many tasks of a deadlock are named.
+const STUCK: usize = 20;
 
 impl Notes {
     pub(crate) fn failure(&self, report: &TaskReport) {
@@ -90,6 +103,32 @@ impl Notes {
         let mut lists = self.lock();
         lists.seen += 1;
         lists.slow_polls.push(slow);
+    }
+
+    pub(crate) fn stuck(&self, stuck: &Stuck) {
+        let tasks = stuck.tasks().iter().take(STUCK);
+        let tasks = tasks.map(|task| match &task.name {
+            Some(name) => clip(name),
+            None => task.spawned_at.to_string(),
+        });
+        let view = StuckView {
+            time_ms: unix_ms(),
+            text: clip(&stuck.to_string()),
+            tasks: tasks.collect(),
+        };
+        let mut lists = self.lock();
+        lists.seen += 1;
+        lists.stuck.push(view);
+    }
+
+    /// How many failures, slow polls and deadlocks there have been.
+    pub(crate) fn totals(&self) -> [u64; 3] {
+        let lists = self.lock();
+        [
+            lists.failures.total,
+            lists.slow_polls.total,
+            lists.stuck.total,
+        ]
     }
 
     /// How many there have been, and all that are kept, as JSON.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::Shared;
 use crate::access::random_word;
 use crate::sampler::take;
-use crate::tree::{self, Query};
+use crate::tree::{Groups, Query};
 
 pub(crate) const HTML: &str = include_str!("../assets/dashboard.html");
 pub(crate) const STYLE: &str = include_str!("../assets/dashboard.css");
@@ -26,9 +26,8 @@ pub(crate) const BETWEEN: Duration = Duration::from_millis(250);
 pub(crate) fn render(shared: &Shared, before: &str) -> io::Result<String> {
     let sample = take(shared);
     let (_, notes) = shared.notes.to_json();
-    let loops = shared.executors.loops();
     let tasks = ["by=name", "by=site", "by=tree"].map(|query| {
-        let view = tree::walk(&loops, &Query::parse(query));
+        let view = Groups::default().answer(&Query::parse(query));
         serde_json::to_string(&view).expect("texts and numbers have a form in JSON")
     });
     let [name, site, tree] = tasks;

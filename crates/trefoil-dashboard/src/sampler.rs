@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
-use trefoil::time::sleep_until;
+use trefoil::spawn;
+use trefoil::time::{sleep, sleep_until};
 
 use crate::Shared;
+use crate::pulse::TICK;
 use crate::snapshot::{ProgramView, Snapshot, micros_since, unix_ms};
 use crate::system::Processes;
-use crate::tree::{self, Query, TreeView};
+use crate::tree::{Groups, Query, TreeView};
 
 /// How often the counters are read.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +31,9 @@ pub(crate) struct Sampler {
     /// The last snapshot, as an event.
     latest: RefCell<Option<(Instant, Bytes)>>,
     streams: Cell<usize>,
+    /// Whether a task takes looks.
+    looks: Cell<bool>,
+    groups: RefCell<Groups>,
     /// When tasks may be walked over again.
     next_walk: Cell<Instant>,
 }
@@ -43,6 +48,8 @@ impl Sampler {
             shared,
             latest: RefCell::default(),
             streams: Cell::new(0),
+            looks: Cell::new(false),
+            groups: RefCell::default(),
             next_walk: Cell::new(Instant::now()),
         }
     }
@@ -56,19 +63,33 @@ impl Sampler {
         let streams = self.streams.get();
         (streams < STREAMS).then(|| {
             self.streams.set(streams + 1);
+            if !self.looks.replace(true) {
+                spawn(self.clone().look()).named("dashboard").detach();
+            }
             Stream(self.clone())
         })
     }
 
-    /// An answer about tasks, not before the pause after the last one.
+    /// Looks at what runs while a page is open.
+    async fn look(self: Rc<Self>) {
+        while self.streams.get() > 0 {
+            self.shared.pulse.look();
+            sleep(TICK).await;
+        }
+        self.looks.set(false);
+    }
+
+    /// An answer about tasks; one that reads all of them not before the pause after the last such.
     pub(crate) async fn tasks(&self, query: &Query) -> TreeView {
-        while Instant::now() < self.next_walk.get() {
+        while !query.is_groups() && Instant::now() < self.next_walk.get() {
             sleep_until(self.next_walk.get()).await;
         }
         let began = Instant::now();
-        let view = tree::walk(&self.shared.executors.loops(), query);
-        let pause = (began.elapsed() * PAUSE).min(LONGEST_PAUSE);
-        self.next_walk.set(Instant::now() + pause);
+        let view = self.groups.borrow_mut().answer(query);
+        if !query.is_groups() {
+            let pause = (began.elapsed() * PAUSE).min(LONGEST_PAUSE);
+            self.next_walk.set(Instant::now() + pause);
+        }
         view
     }
 }
@@ -116,6 +137,7 @@ pub(crate) fn take(shared: &Shared) -> String {
     let processes = Processes::look(&shared.executors.pids());
     let (executors, workers_left_out) = shared.executors.views(&processes);
     let (threads, threads_left_out) = processes.threads();
+    let pulse = shared.pulse.take();
     let snapshot = Snapshot {
         time_ms: unix_ms(),
         program: ProgramView {
@@ -127,7 +149,8 @@ pub(crate) fn take(shared: &Shared) -> String {
             threads,
         },
         executors,
-        not_shown: workers_left_out + threads_left_out,
+        not_shown: workers_left_out + threads_left_out + pulse.lines_left_out,
+        pulse,
         cost_us: micros_since(began),
     };
     serde_json::to_string(&snapshot).expect("texts and numbers have a form in JSON")

@@ -18,8 +18,9 @@ use trefoil::io::{TcpListener, TcpStream};
 use trefoil::time::sleep;
 use trefoil::{CancelToken, select, spawn};
 
-use crate::access::Granted;
+use crate::access::{Granted, METRICS};
 use crate::body::{Activity, Answer, Events};
+use crate::metrics;
 use crate::report;
 use crate::sampler::{Sampler, take};
 use crate::tree::Query;
@@ -158,6 +159,7 @@ async fn answer(
         "" => whole(HTML, report::HTML),
         "dashboard.css" => whole("text/css; charset=utf-8", report::STYLE),
         "dashboard.js" => whole("text/javascript; charset=utf-8", report::SCRIPT),
+        METRICS => whole(metrics::TYPE, metrics::render(sampler.shared())),
         "events" => match sampler.join() {
             Some(stream) => response(
                 StatusCode::OK,

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use crate::pulse::PulseView;
+
 /// How many worker processes of a pool, or threads of the program, are shown.
 pub(crate) const SHOWN: usize = 256;
 
@@ -16,6 +18,8 @@ pub(crate) struct Snapshot {
     pub(crate) time_ms: u64,
     pub(crate) program: ProgramView,
     pub(crate) executors: Vec<ExecutorView>,
+    #[serde(flatten)]
+    pub(crate) pulse: PulseView,
     /// How many threads and processes have no line.
     pub(crate) not_shown: usize,
     /// How long it took to make this.
