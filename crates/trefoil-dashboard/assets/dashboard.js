@@ -198,6 +198,90 @@
   const WORKERS = [["process", ""], ["state", ""], ["processor", "number"], ["memory", "number"], ["age", "number"]];
   const KINDS = { threads: "thread pool", processes: "process pool", loop: "event loop" };
 
+  // What runs: a line for each thread and process, with a strip of what was seen there.
+
+  const LOOKS = 600; // a minute
+  const strips = new Map(); // of lines: name -> colours of looks, the newest last
+  const COLOURS = 8;
+  const colours = new Map(); // of labels
+  const colourOf = (label) => {
+    // A label keeps its colour; those that come later share them.
+    if (!colours.has(label) && colours.size < 5000) colours.set(label, (colours.size % COLOURS) + 1);
+    return colours.get(label) ?? COLOURS;
+  };
+  const SVG = "http://www.w3.org/2000/svg";
+  const makeLine = () => {
+    const node = make("div", "line");
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", `0 0 ${LOOKS} 10`);
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("aria-hidden", "true");
+    node.append(make("span", "who"), svg, make("span", "what"));
+    return node;
+  };
+  // Looks that follow one another and saw the same are one rectangle.
+  const drawStrip = (svg, looks) => {
+    const runs = [];
+    const from = LOOKS - looks.length;
+    looks.forEach((colour, n) => {
+      const last = runs.at(-1);
+      if (last && last.colour === colour) last.width += 1;
+      else runs.push({ colour, x: from + n, width: 1 });
+    });
+    fit(svg, runs.filter((run) => run.colour > 0), () => {
+      const rect = document.createElementNS(SVG, "rect");
+      rect.setAttribute("height", "10");
+      return rect;
+    }, (rect, run) => {
+      rect.setAttribute("x", String(run.x));
+      rect.setAttribute("width", String(run.width));
+      rect.setAttribute("class", `c${run.colour}`);
+    });
+  };
+  const drawLines = ({ lines, labels }) => {
+    const present = new Set(lines.map((line) => line.name));
+    for (const name of strips.keys()) if (!present.has(name)) strips.delete(name);
+    const most = lines.reduce((length, line) => Math.max(length, line.strip.length), 0);
+    at("no-lines").hidden = lines.length > 0;
+    fit(at("lines"), lines, makeLine, (node, line) => {
+      const looks = strips.get(line.name) ?? [];
+      strips.set(line.name, looks);
+      for (let n = line.strip.length; n < most; n += 1) looks.push(0);
+      for (const number of line.strip) looks.push(number === 0 ? 0 : colourOf(labels[number]));
+      looks.splice(0, looks.length - LOOKS);
+      const [who, svg, what] = node.children;
+      say(who, line.name);
+      who.title = line.pid === null ? `${number.format(line.count)} tasks and polls have begun here` : `${number.format(line.count)} items are there`;
+      drawStrip(svg, looks);
+      what.classList.toggle("idle", line.runs === null);
+      say(what, line.runs === null ? "nothing" : `${line.runs}, for ${duration(line.since_us)}`);
+      what.title = line.detail ?? "";
+    });
+  };
+  const drawMaps = ({ maps, maps_in_all: all }) => {
+    at("maps-section").hidden = all === 0;
+    say(at("map-count"), all > maps.length ? `${number.format(all)}, the first ${maps.length}` : number.format(all));
+    fit(at("maps"), maps, () => {
+      const node = make("div", "map");
+      node.append(make("span", "who"), make("progress"), make("span", "what"));
+      return node;
+    }, (node, map) => {
+      const [who, bar, what] = node.children;
+      say(who, map.kind);
+      who.title = map.caller === "" ? "" : `called on the thread ${map.caller}`;
+      if (map.total === null) bar.removeAttribute("value");
+      else {
+        bar.max = Math.max(1, map.total);
+        bar.value = map.ended;
+      }
+      const speed = map.since_us > 0 ? map.ended / map.since_us : 0;
+      const left = speed > 0 && map.total !== null ? `, ${duration(Math.round((map.total - map.ended) / speed))} left` : "";
+      const of = map.total === null ? "" : ` of ${number.format(map.total)}`;
+      const by = map.label === "" ? "" : `${map.label}: `;
+      say(what, `${by}${number.format(map.ended)}${of} in ${duration(map.since_us)}${left}`);
+    });
+  };
+
   const drawSample = (now) => {
     const elapsed = before ? now.time_ms - before.time_ms : 0;
     const { program } = now;
@@ -230,6 +314,8 @@
       say(card.title.lastChild, KINDS[executor.kind]);
       draw[executor.kind](card, executor, old.get(executor.id), elapsed);
     }
+    drawLines(now);
+    drawMaps(now);
     at("no-executors").hidden = now.executors.length > 0;
     at("not-shown").hidden = now.not_shown === 0;
     say(at("not-shown"), `${number.format(now.not_shown)} threads and processes have no line.`);
@@ -253,7 +339,12 @@
 
   const counted = ({ total, kept }) =>
     total > kept.length ? `${number.format(total)}, the last ${kept.length}` : total > 0 ? number.format(total) : "";
-  const drawNotes = ({ failures, slow_polls: slow }) => {
+  const drawNotes = ({ failures, slow_polls: slow, stuck }) => {
+    at("stuck-section").hidden = stuck.total === 0;
+    say(at("stuck-count"), counted(stuck));
+    fit(at("stuck"), [...stuck.kept].reverse(), () => make("pre"), (node, one) => {
+      say(node, `${clock(one.time_ms)}  ${one.text}`);
+    });
     say(at("failure-count"), counted(failures));
     at("no-failures").hidden = failures.total > 0;
     const failureColumns = [["at", ""], ["task", ""], ["item", "number"], ["why", "text"], ["attempts", "number"], ["last words", "text"]];
@@ -284,19 +375,19 @@
     }
     const notes = [`at ${clock(view.time_ms)}, in ${duration(view.cost_us)}`];
     if (view.total === 0) notes.unshift("no tasks");
-    for (const name of view.silent) notes.push(`the loop “${name}” does not answer: a task blocks it`);
+    if (view.without_details > 0) notes.push(`${number.format(view.without_details)} tasks are only counted`);
     say(at("task-note"), notes.join("; "));
     at("task-group").hidden = view.group === null;
     say(at("task-group-name"), view.group ?? "");
     if (view.by === "tree" || view.group !== null) {
-      const columns = [["task", ""], ["name", ""], ["state", ""], ["polls", "number"], ["in polls", "number"], ["loop", ""], ["spawned at", ""]];
+      const columns = [["task", ""], ["name", ""], ["state", ""], ["for", "number"], ["polls", "number"], ["runs on", ""], ["spawned at", ""]];
       table(at("task-table"), columns, view.tasks.map((task) => [
-        `${"· ".repeat(Math.min(task.depth, 12))}${task.id}`,
+        { text: `${"· ".repeat(Math.min(task.depth, 12))}#${task.id}`, title: task.kind },
         task.name ?? "",
         task.state,
+        duration(task.since_us),
         number.format(task.polls),
-        task.polls_ms === null ? "" : duration(task.polls_ms * 1000),
-        task.executor,
+        task.runs_on ?? "",
         task.site,
       ]));
     } else {
@@ -318,6 +409,7 @@
   let fetching = false;
   let again = false;
   let timer = null;
+  let pause = 2000; // as the last answer says
   const refreshTasks = async () => {
     clearTimeout(timer);
     if (saved) return drawTasks(JSON.parse(saved.textContent).tasks[asked.by]);
@@ -331,6 +423,7 @@
       const group = asked.group === null ? "" : `&group=${encodeURIComponent(asked.group)}`;
       const answer = await fetch(`tasks?by=${asked.by}&page=${asked.page}${group}`);
       const view = answer.ok ? await answer.json() : null;
+      if (view) pause = view.again_ms;
       if (view && !again) drawTasks(view);
     } catch {
       // The stream of events shows that the program has gone.
@@ -338,7 +431,7 @@
     fetching = false;
     const now = again;
     again = false;
-    timer = setTimeout(refreshTasks, now ? 0 : 2000);
+    timer = setTimeout(refreshTasks, now ? 0 : pause);
     return undefined;
   };
   const choose = (choice) => {

@@ -114,9 +114,9 @@ fn the_page_draws_updates_and_survives() {
     browser.eval("document.querySelector('#task-table tbody tr button').click()");
     browser.wait("!document.getElementById('task-group').hidden && document.querySelectorAll('#task-table tbody tr').length === 100");
     browser.eval("document.querySelector('[data-by=tree]').click()");
-    browser.wait("document.getElementById('page-number').textContent.startsWith('page 1 of 4')");
+    browser.wait("document.getElementById('page-number').textContent.startsWith('page 1 of ')");
     browser.eval("document.getElementById('page-after').click()");
-    browser.wait("document.getElementById('page-number').textContent.startsWith('page 2 of 4')");
+    browser.wait("document.getElementById('page-number').textContent.startsWith('page 2 of ')");
 
     // What a program calls its tasks is text.
     let shown = format!("document.body.textContent.includes({})", json!(HOSTILE));
@@ -125,6 +125,22 @@ fn the_page_draws_updates_and_survives() {
         browser.eval("document.querySelectorAll('img').length + document.scripts.length"),
         1
     );
+
+    // What runs, and how far a map is.
+    let (end, ends) = mpsc::channel::<()>();
+    let held = pool.spawn(move || _ = ends.recv()).named("held");
+    browser.wait("[...document.querySelectorAll('.line .what')].some((what) => what.textContent.startsWith('held, for'))");
+    browser.wait("document.querySelectorAll('.line rect').length > 0");
+    drop(end);
+    held.join().unwrap();
+    let map = procs
+        .call(slow)
+        .chunk(1)
+        .name("slow map")
+        .map_task(0..100_u64);
+    browser.wait("document.getElementById('maps').innerText.includes('slow map: ')");
+    map.cancel();
+    browser.wait("document.getElementById('maps-section').hidden || !document.getElementById('maps').innerText.includes('slow map')");
 
     // A worker that dies, and a pool that is killed.
     let _died = procs.spawn((), |()| -> () { std::process::abort() }).join();
@@ -149,6 +165,11 @@ fn the_page_draws_updates_and_survives() {
     // The program goes on without its page, and the page says so.
     drop(dashboard);
     browser.wait("document.getElementById('state').className === 'lost'");
+}
+
+fn slow(n: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(100));
+    n
 }
 
 #[test]
@@ -261,13 +282,101 @@ fn the_page_survives_very_many_tasks() {
     browser.open(&dashboard.url());
     browser.wait(LIVE);
     browser.eval("document.getElementById('tasks').open = true");
-    let total = if full { "1,000,001" } else { "100,001" };
     browser.wait(&format!(
-        "document.getElementById('task-count').textContent === '{total}'"
+        "Number(document.getElementById('task-count').textContent.replaceAll(',', '')) > {tasks}"
     ));
-    browser.wait("document.querySelectorAll('#task-table tbody tr').length === 4");
+    browser.wait("document.querySelectorAll('#task-table tbody tr').length >= 3");
     browser.screenshot("many");
     std::thread::sleep(Duration::from_secs(3)); // some refreshes, of which none must break the page
     browser.wait(LIVE);
     assert!(browser.console.is_empty(), "{:?}", browser.console);
+}
+
+/// The pictures of the guide and the READMEs, from a program that does something of everything:
+/// `TREFOIL_SCREENSHOTS=docs/plots cargo test .. --test browser -- --ignored pictures`.
+#[test]
+#[ignore = "needs Chromium"]
+fn pictures() {
+    if std::env::var_os("TREFOIL_SCREENSHOTS").is_none() {
+        return;
+    }
+    let dashboard = serve("127.0.0.1:0").unwrap();
+    let recorder = dashboard.recorder();
+    let pool = ThreadPool::builder()
+        .threads(3)
+        .on_unobserved(move |report| recorder.failure(report))
+        .build()
+        .unwrap();
+    let recorder = dashboard.recorder();
+    let procs = ProcessPool::builder()
+        .workers(2)
+        .on_unobserved(move |report| recorder.failure(report))
+        .build()
+        .unwrap();
+    let driven = Driven::start(0);
+    let _watched = (
+        dashboard.watch_threads(&pool, "parsers"),
+        dashboard.watch_processes(&procs, "thumbnails"),
+        dashboard.watch_loop(&driven.handle, "server"),
+    );
+    let mut browser = Browser::start("pictures");
+    let size = json!({"width": 1100, "height": 1060, "deviceScaleFactor": 1, "mobile": false});
+    browser.call("Emulation.setDeviceMetricsOverride", size);
+    browser.open(&dashboard.url());
+    browser.wait(LIVE);
+
+    let map = procs
+        .call(slow)
+        .chunk(1)
+        .name("thumbnails of album 7")
+        .map_task(0..2000_u64);
+    for n in 0..40 {
+        let name = ["connection", "connection", "timer", "keep-alive"][n % 4];
+        let task = driven.handle.spawn(std::future::pending::<()>);
+        task.named(name).detach();
+    }
+    let stop = CancelToken::new();
+    let feeds = (0..2_u64).map(|feed| {
+        let (pool, stop) = (pool.clone(), stop.clone());
+        std::thread::spawn(move || {
+            for round in 0_u64.. {
+                if stop.is_cancelled() {
+                    return;
+                }
+                let name = ["parse", "tokenize", "index"][(round % 3) as usize];
+                let length = Duration::from_millis(150 + 130 * (round % 5) + 70 * feed);
+                let task = pool.spawn(move || std::thread::sleep(length));
+                let _ = task.named(name).join();
+            }
+        })
+    });
+    let feeds: Vec<_> = feeds.collect();
+    pool.spawn(|| panic!("no closing bracket in line 214"))
+        .named("parse")
+        .detach();
+    procs.call(bad_image).name("thumbnail").spawn(31).detach();
+    browser.wait("document.querySelectorAll('#failures tbody tr').length === 2");
+    browser.eval("document.getElementById('tasks').open = true");
+    browser.wait("document.querySelectorAll('#task-table tbody tr').length >= 3");
+    std::thread::sleep(Duration::from_secs(45)); // the strips fill
+    for scheme in ["light", "dark"] {
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        browser.call("Emulation.setEmulatedMedia", features);
+        browser.screenshot(&format!("dashboard-{scheme}"));
+    }
+    let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true});
+    browser.call("Emulation.setDeviceMetricsOverride", phone);
+    browser.eval("document.getElementById('tasks').open = false");
+    std::thread::sleep(Duration::from_secs(2)); // it is drawn anew
+    browser.screenshot("dashboard-phone");
+    map.cancel();
+    stop.cancel();
+    for feed in feeds {
+        feed.join().unwrap();
+    }
+}
+
+fn bad_image(n: u64) -> u64 {
+    eprintln!("decoder: image {n} has a width of 0");
+    std::process::abort()
 }

@@ -165,9 +165,12 @@ impl Browser {
         let Some(folder) = std::env::var_os("TREFOIL_SCREENSHOTS") else {
             return;
         };
-        let picture = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let picture = self.call(
+            "Page.captureScreenshot",
+            json!({"format": "webp", "quality": 90}),
+        );
         let bytes = decode(picture["data"].as_str().unwrap());
-        std::fs::write(PathBuf::from(folder).join(format!("{name}.png")), bytes).unwrap();
+        std::fs::write(PathBuf::from(folder).join(format!("{name}.webp")), bytes).unwrap();
     }
 }
 
