@@ -332,7 +332,7 @@ fn pictures() {
         .map_task(0..2000_u64);
     for n in 0..40 {
         let name = ["connection", "connection", "timer", "keep-alive"][n % 4];
-        let task = driven.handle.spawn(std::future::pending::<()>);
+        let task = driven.handle.spawn(std::future::pending::<()>());
         task.named(name).detach();
     }
     let stop = CancelToken::new();
