@@ -359,6 +359,30 @@ impl ProcessPool {
         pids.iter().copied().filter(|pid| *pid != 0).collect()
     }
 
+    /// Kills the worker with this process id; another takes its place.
+    ///
+    /// What it runs fails with [`WorkerDied`](TaskError::WorkerDied), or runs again if the call
+    /// asked for that; items that it has not begun go to other workers. Returns false if the pool
+    /// has no such worker, or has ended. The worker may still be there when this returns, but gets
+    /// no more items after its pool's thread has read the request.
+    ///
+    /// ```
+    /// # trefoil::init();
+    /// let procs = trefoil::ProcessPool::with_workers(1)?;
+    /// procs.spawn((), |()| ()).join()?;
+    /// let pid = procs.worker_pids()[0];
+    /// assert!(procs.replace_worker(pid));
+    /// while procs.worker_pids().iter().all(|other| *other == pid) {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert!(!procs.replace_worker(pid));
+    /// assert_eq!(procs.spawn(6, |n: u32| n * 7).join()?, 42);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replace_worker(&self, pid: u32) -> bool {
+        self.worker_pids().contains(&pid) && self.shared.mailbox.push([Mail::Replace(pid)]).is_ok()
+    }
+
     /// Statistics of the pool so far.
     #[must_use]
     pub fn stats(&self) -> ProcessStats {

@@ -64,6 +64,7 @@ use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::launch::pool_error::not_begun;
 use crate::process::sched::stats::Counters;
+use crate::process::sched::workers::Worker;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
 use crate::process::wire;
@@ -478,6 +479,12 @@ impl Driver {
                 Mail::Submit { id, work } => self.sched.submit(id, work, now),
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
+                Mail::Replace(pid) => {
+                    let is_it = |worker: &Worker| worker.pid == pid && !worker.state.is_down();
+                    if let Some(index) = self.sched.workers.iter().position(is_it) {
+                        self.sched.kill(index, now);
+                    }
+                }
                 Mail::Stop(stop) => self.sched.stop(stop, now),
                 Mail::Launched(index) => self.take_launched(index),
                 Mail::MemoryFreed => {

@@ -37,6 +37,8 @@ pub(crate) enum Mail {
     Feed(Feed),
     /// The task of a job was cancelled.
     Cancel(u64),
+    /// The worker with this process id is to be killed.
+    Replace(u32),
     /// The pool must end.
     Stop(Stop),
     /// Memory that workers keep was freed in this process.
@@ -144,7 +146,11 @@ impl Mailbox {
         let is_new_work = |mail: &Mail| match mail {
             Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
-            Mail::Cancel(_) | Mail::Stop(_) | Mail::MemoryFreed | Mail::Launched(_) => false,
+            Mail::Cancel(_)
+            | Mail::Replace(_)
+            | Mail::Stop(_)
+            | Mail::MemoryFreed
+            | Mail::Launched(_) => false,
         };
         let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))
