@@ -6,9 +6,9 @@
 //!
 //! The server knows nothing but its list, so no path leads out of it.
 
-use crate::Pools;
-use crate::input::Input;
-use crate::part2_files::Facts;
+use super::Pools;
+use super::input::Input;
+use super::part2_files::Facts;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::io;

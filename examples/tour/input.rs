@@ -4,7 +4,7 @@
 //! and the sources of the crates that cargo has downloaded. Sorted by path, 200 MB at most; what
 //! was left out is counted and reported.
 
-use crate::report::thousands;
+use super::report::thousands;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;

@@ -21,6 +21,12 @@
 //! With `--features trace` it records what it does, for the viewer at <https://ui.perfetto.dev>,
 //! into the file that `TREFOIL_TRACE` names, or into `trefoil-tour.json` among the temporary files;
 //! and ends with a summary of all executors.
+//!
+//! With the live page of `trefoil-dashboard`, it is an example of that crate:
+//!
+//! ```text
+//! cargo run --release -p trefoil-dashboard --example watched_tour -- --dashboard [DIR]
+//! ```
 
 mod http;
 mod input;
@@ -42,17 +48,31 @@ use trefoil::{ProcessPool, ThreadPool};
 
 /// The two pools of the whole tour. They are shared, because starting one costs
 /// more than using one; the event loop needs no preparation.
-struct Pools {
-    threads: ThreadPool,
-    processes: ProcessPool,
+pub(crate) struct Pools {
+    pub(crate) threads: ThreadPool,
+    pub(crate) processes: ProcessPool,
 }
 
-fn main() -> ExitCode {
+/// The argument that asks for the page.
+pub(crate) const DASHBOARD: &str = "--dashboard";
+
+pub(crate) fn main() -> ExitCode {
+    if std::env::args_os().any(|argument| argument == DASHBOARD) {
+        let page = "-p trefoil-dashboard --example watched_tour -- --dashboard";
+        let _ = writeln!(std::io::stderr(), "the page: cargo run --release {page}");
+        return ExitCode::FAILURE;
+    }
+    run(|_| Ok(()))
+}
+
+/// Runs the tour. `watch` gets the pools before anything happens, and what it returns is kept until
+/// the end.
+pub(crate) fn run<W>(watch: impl FnOnce(&Pools) -> Result<W, Box<dyn Error>>) -> ExitCode {
     // A worker process is this same program, started again. In it, this line
     // does the work and never returns.
     trefoil::init();
 
-    match recorded(tour) {
+    match recorded(|| tour(watch)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -64,13 +84,13 @@ fn main() -> ExitCode {
 
 /// Runs it as it is.
 #[cfg(not(feature = "trace"))]
-fn recorded(tour: fn() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn Error>> {
+fn recorded(tour: impl FnOnce() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn Error>> {
     tour()
 }
 
 /// Runs it, and reports what has happened.
 #[cfg(feature = "trace")]
-fn recorded(tour: fn() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn Error>> {
+fn recorded(tour: impl FnOnce() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn Error>> {
     let recording = trefoil::trace::start()?;
     let ok = tour()?;
     let trace = recording.stop();
@@ -84,13 +104,17 @@ fn recorded(tour: fn() -> Result<bool, Box<dyn Error>>) -> Result<bool, Box<dyn 
     Ok(ok)
 }
 
-fn tour() -> Result<bool, Box<dyn Error>> {
-    let input = Input::collect(std::env::args_os().nth(1))?;
+fn tour<W>(
+    watch: impl FnOnce(&Pools) -> Result<W, Box<dyn Error>>,
+) -> Result<bool, Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let input = Input::collect(arguments.find(|argument| argument != DASHBOARD))?;
     let pools = Arc::new(Pools {
         threads: ThreadPool::new(),
         processes: ProcessPool::new()?,
     });
 
+    let _watched = watch(&pools)?;
     let mut report = Report::new(&pools);
     report::line(format_args!(
         "trefoil: {} threads, {} worker processes, one event loop",

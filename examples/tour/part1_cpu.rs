@@ -5,8 +5,8 @@
 //! runs. On threads `map` takes a closure, and could borrow anything. To worker
 //! processes a function goes by its name, and its argument is sent along.
 
-use crate::Pools;
-use crate::report::{Report, thousands};
+use super::Pools;
+use super::report::{Report, thousands};
 use std::error::Error;
 
 const BELOW: u32 = 5_000_000;

@@ -5,9 +5,9 @@
 //! To a worker process only the path travels; the file is read over there, and
 //! a digest and a number come back.
 
-use crate::Pools;
-use crate::input::Input;
-use crate::report::{Report, thousands};
+use super::Pools;
+use super::input::Input;
+use super::report::{Report, thousands};
 use sha2::{Digest, Sha256};
 use std::error::Error;
 

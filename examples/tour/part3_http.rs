@@ -5,10 +5,10 @@
 //! makes six seconds in which nothing happens; fetched all at once, the waits
 //! overlap. Nothing is computed, so more threads would not help.
 
-use crate::http::{Page, Site, get, serve};
-use crate::part2_files::facts;
-use crate::report::Report;
-use crate::{Pools, report};
+use super::http::{Page, Site, get, serve};
+use super::part2_files::facts;
+use super::report::Report;
+use super::{Pools, report};
 use indicatif::ProgressBar;
 use std::error::Error;
 use std::net::SocketAddr;

@@ -5,8 +5,8 @@
 //! costs exactly its own item: its task ends in an error that says what
 //! happened, the other answers are right, and the pool goes on with new workers.
 
-use crate::report::Report;
-use crate::{Pools, raw};
+use super::report::Report;
+use super::{Pools, raw};
 use rustix::process::{Signal, getpid, kill_process};
 use std::error::Error;
 use trefoil::{Task, TaskError, join_all};

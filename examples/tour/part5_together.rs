@@ -9,10 +9,10 @@
 //! failure ends the whole: its error arrives here, and the tasks that are not
 //! yet done are cancelled, because their handles say `cancel_on_drop`.
 
-use crate::Pools;
-use crate::http::{LATENCY, Site, get, serve};
-use crate::part2_files::facts;
-use crate::report::{Report, thousands};
+use super::Pools;
+use super::http::{LATENCY, Site, get, serve};
+use super::part2_files::facts;
+use super::report::{Report, thousands};
 use std::cell::Cell;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ pub(crate) fn run(
         say,
     )?;
     let pages = site.pages.iter().take(count);
-    let words = pages
+    let words: u64 = pages
         .filter_map(|page| page.facts)
         .map(|(_, words)| words)
         .sum();

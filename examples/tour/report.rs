@@ -5,7 +5,7 @@
 //! process and its workers together. On a terminal a bar runs while a row is
 //! being worked out; piped, there are plain lines and nothing else.
 
-use crate::Pools;
+use super::Pools;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::error::Error;
 use std::fmt;

@@ -267,8 +267,8 @@
       return node;
     }, (node, map) => {
       const [who, bar, what] = node.children;
-      say(who, map.kind);
-      who.title = map.caller === "" ? "" : `called on the thread ${map.caller}`;
+      say(who, map.label === "" ? map.kind : map.label);
+      who.title = map.caller === "" ? map.kind : `${map.kind}, called on the thread ${map.caller}`;
       if (map.total === null) bar.removeAttribute("value");
       else {
         bar.max = Math.max(1, map.total);
@@ -277,8 +277,7 @@
       const speed = map.since_us > 0 ? map.ended / map.since_us : 0;
       const left = speed > 0 && map.total !== null ? `, ${duration(Math.round((map.total - map.ended) / speed))} left` : "";
       const of = map.total === null ? "" : ` of ${number.format(map.total)}`;
-      const by = map.label === "" ? "" : `${map.label}: `;
-      say(what, `${by}${number.format(map.ended)}${of} in ${duration(map.since_us)}${left}`);
+      say(what, `${number.format(map.ended)}${of} in ${duration(map.since_us)}${left}`);
     });
   };
 
@@ -349,7 +348,7 @@
     at("no-failures").hidden = failures.total > 0;
     const failureColumns = [["at", ""], ["task", ""], ["item", "number"], ["why", "text"], ["attempts", "number"], ["last words", "text"]];
     table(at("failures"), failureColumns, [...failures.kept].reverse().map((failure) => [
-      clock(failure.time_ms),
+      { text: clock(failure.time_ms), className: "time" },
       { text: failure.name ?? failure.site, title: `task ${failure.task}, spawned at ${failure.site}` },
       failure.item === null ? "" : String(failure.item),
       failure.error,
@@ -359,7 +358,7 @@
     say(at("slow-count"), counted(slow));
     at("no-slow").hidden = slow.total > 0;
     table(at("slow"), [["at", ""], ["task", ""], ["blocked its loop for", "number"]], [...slow.kept].reverse().map((poll) => [
-      clock(poll.time_ms),
+      { text: clock(poll.time_ms), className: "time" },
       { text: poll.name ?? poll.site, title: `task ${poll.task}, spawned at ${poll.site}` },
       duration(poll.elapsed_ms * 1000),
     ]));

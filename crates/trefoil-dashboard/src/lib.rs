@@ -37,6 +37,9 @@ use notes::Notes;
 use pulse::Pulse;
 use sampler::Sampler;
 
+/// The name of the dashboard's thread.
+const THREAD: &str = "trefoil-dash";
+
 /// What the dashboard's thread and the program share.
 #[derive(Debug)]
 struct Shared {
@@ -79,30 +82,28 @@ pub fn serve(addr: impl ToSocketAddrs) -> io::Result<Dashboard> {
     let stop = CancelToken::new();
     let stopped = stop.clone();
     let (sender, started) = mpsc::channel();
-    let thread = Builder::new()
-        .name("trefoil-dash".to_owned())
-        .spawn(move || {
-            let event_loop = match EventLoop::new() {
-                Ok(event_loop) => event_loop,
+    let thread = Builder::new().name(THREAD.to_owned()).spawn(move || {
+        let event_loop = match EventLoop::new() {
+            Ok(event_loop) => event_loop,
+            Err(error) => {
+                let _the_caller_waits = sender.send(Err(error));
+                return;
+            }
+        };
+        event_loop.block_on(async {
+            let listening = listen(&addresses).await;
+            match listening {
+                Ok((listener, bound, shared)) => {
+                    let sampler = Rc::new(Sampler::new(shared.clone()));
+                    let _the_caller_waits = sender.send(Ok((bound, shared)));
+                    server::run(listener, sampler, stopped).await;
+                }
                 Err(error) => {
                     let _the_caller_waits = sender.send(Err(error));
-                    return;
                 }
-            };
-            event_loop.block_on(async {
-                let listening = listen(&addresses).await;
-                match listening {
-                    Ok((listener, bound, shared)) => {
-                        let sampler = Rc::new(Sampler::new(shared.clone()));
-                        let _the_caller_waits = sender.send(Ok((bound, shared)));
-                        server::run(listener, sampler, stopped).await;
-                    }
-                    Err(error) => {
-                        let _the_caller_waits = sender.send(Err(error));
-                    }
-                }
-            });
-        })?;
+            }
+        });
+    })?;
     let gone = || Err(io::Error::other("the dashboard's thread has ended"));
     let (bound, shared) = started.recv().unwrap_or_else(|_| gone())?;
     let noted = shared.clone();

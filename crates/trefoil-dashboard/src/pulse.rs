@@ -167,7 +167,10 @@ impl Looks {
 
 /// The lines: threads, then worker processes.
 fn lines(now: &Activity) -> Vec<Now> {
-    let mut threads: Vec<Now> = now.threads.iter().map(thread).collect();
+    // This looks on the dashboard's own thread, which would run nothing but that.
+    let others = now.threads.iter();
+    let others = others.filter(|thread| !thread.name.ends_with(crate::THREAD));
+    let mut threads: Vec<Now> = others.map(thread).collect();
     threads.sort_by(|one, other| one.name.cmp(&other.name));
     let oldest = now
         .calls

@@ -79,6 +79,7 @@ pub(crate) async fn run(listener: TcpListener, sampler: Rc<Sampler>, stop: Cance
             serve(stream, sampler).await;
             drop(place);
         })
+        .named("dashboard")
         .detach();
     }
 }

@@ -138,7 +138,7 @@ fn the_page_draws_updates_and_survives() {
         .chunk(1)
         .name("slow map")
         .map_task(0..100_u64);
-    browser.wait("document.getElementById('maps').innerText.includes('slow map: ')");
+    browser.wait("document.getElementById('maps').innerText.includes('slow map')");
     map.cancel();
     browser.wait("document.getElementById('maps-section').hidden || !document.getElementById('maps').innerText.includes('slow map')");
 
@@ -320,7 +320,7 @@ fn pictures() {
         dashboard.watch_loop(&driven.handle, "server"),
     );
     let mut browser = Browser::start("pictures");
-    let size = json!({"width": 1100, "height": 1060, "deviceScaleFactor": 1, "mobile": false});
+    let size = json!({"width": 1160, "height": 1120, "deviceScaleFactor": 1, "mobile": false});
     browser.call("Emulation.setDeviceMetricsOverride", size);
     browser.open(&dashboard.url());
     browser.wait(LIVE);
@@ -345,12 +345,30 @@ fn pictures() {
                 }
                 let name = ["parse", "tokenize", "index"][(round % 3) as usize];
                 let length = Duration::from_millis(150 + 130 * (round % 5) + 70 * feed);
-                let task = pool.spawn(move || std::thread::sleep(length));
-                let _ = task.named(name).join();
+                let (ended, ends) = mpsc::channel();
+                let work = move || {
+                    std::thread::sleep(length);
+                    ended.send(()).unwrap();
+                };
+                pool.spawn(work).named(name).detach();
+                ends.recv().unwrap();
             }
         })
     });
     let feeds: Vec<_> = feeds.collect();
+    // Two tasks that wait for each other.
+    let stuck = ThreadPool::builder()
+        .threads(2)
+        .thread_name(|n| format!("session-{n}"))
+        .build()
+        .unwrap();
+    let (send, handle) = mpsc::channel::<trefoil::Task<()>>();
+    let one = stuck
+        .spawn(move || _ = handle.recv().unwrap().join())
+        .named("log in");
+    let two = stuck.spawn(move || _ = one.join()).named("load profile");
+    send.send(two).unwrap();
+    std::mem::forget(stuck);
     pool.spawn(|| panic!("no closing bracket in line 214"))
         .named("parse")
         .detach();
