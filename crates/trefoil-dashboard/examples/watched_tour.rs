@@ -4,8 +4,8 @@
 //! cargo run --release -p trefoil-dashboard --example watched_tour -- --dashboard [DIR]
 //! ```
 //!
-//! It prints the address of the page, and begins when Enter is pressed: so there is time to open it.
-//! At the end the page stays until Enter is pressed again.
+//! It prints the address of the page, and begins when Enter is pressed: so there is time to open
+//! it. At the end the page stays until Enter is pressed again.
 
 #[allow(unexpected_cfgs)] // its recording is a feature of trefoil's
 #[path = "../../../examples/tour/main.rs"]

@@ -155,8 +155,8 @@ impl Dashboard {
         self.shared.access.url()
     }
 
-    /// What a program that collects metrics needs, such as Prometheus: the address of `/metrics`, and
-    /// the token, which it sends in a header, `Authorization: Bearer TOKEN`.
+    /// What a program that collects metrics needs, such as Prometheus: the address of `/metrics`,
+    /// and the token, which it sends in a header, `Authorization: Bearer TOKEN`.
     ///
     /// ```
     /// let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;
@@ -207,8 +207,8 @@ impl Dashboard {
         self.watch(Executor::Processes(pool.clone()), name.into())
     }
 
-    /// Shows an event loop: how long a call of [`LoopHandle::call_soon`] waits, which is measured as
-    /// for [threads](Self::watch_threads). (Its tasks are on the page even if it is not watched.)
+    /// Shows an event loop: how long a call of [`LoopHandle::call_soon`] waits, which is measured
+    /// as for [threads](Self::watch_threads). (Its tasks are on the page even if it is not watched.)
     ///
     /// ```
     /// let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;

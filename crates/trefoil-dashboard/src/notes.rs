@@ -1,4 +1,5 @@
-//! What was reported: failures, slow polls, deadlocks. The newest of each are kept, and all are counted.
+//! What was reported: failures, slow polls, deadlocks. The newest of each are kept, and all are
+//! counted.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -3,8 +3,8 @@
 //! The table of tasks is read in parts. **Groups** are counted part by part, and the counts of a
 //! part are kept until it is its turn again: so a refresh costs [`SHARE`] of the time at most,
 //! however many tasks there are, and only the first look reads all parts at once. **A page of
-//! tasks** reads all parts when somebody asks for it: once for the ids that are on it, and again for
-//! those tasks; nothing of it is kept.
+//! tasks** reads all parts when somebody asks for it: once for the ids that are on it, and again
+//! for those tasks; nothing of it is kept.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

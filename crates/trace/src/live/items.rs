@@ -1,7 +1,7 @@
 //! What runs now, without a walk over tasks: threads, worker processes, and each `map` and `imap`.
 //!
-//! **Job.** The engines register a `map` or an `imap` when it begins ([`begin`]) and count the items
-//! that have ended ([`Items::add`]); [`activity`] copies that for the user.
+//! **Job.** The engines register a `map` or an `imap` when it begins ([`begin`]) and count the
+//! items that have ended ([`Items::add`]); [`activity`] copies that for the user.
 //!
 //! Tests: `tests/tasks/activity.rs`.
 
@@ -11,24 +11,13 @@ use std::sync::atomic::AtomicU64; // counters: no protocol
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::running_map::RunningMap;
 use super::store::{self, Store};
 use super::tree::{LiveCall, LiveTask, describe};
 use crate::loom::thread;
 
-/// A `map` or an `imap` that has not ended.
-pub(super) struct Running {
-    number: u64,
-    kind: &'static str,
-    /// The task that gets the results, or else that has called it; 0: none.
-    task: u64,
-    caller: String,
-    total: Option<u64>,
-    ended: AtomicU64, // no protocol
-    since: u64,
-}
-
 /// Counts the items of a `map` or an `imap`, which goes on until this is dropped.
-pub struct Items(Arc<Running>);
+pub struct Items(Arc<RunningMap>);
 
 /// A `map` or an `imap` begins here. `task`: the one that gets its results; 0: that of the caller.
 pub(crate) fn begin(
@@ -43,7 +32,7 @@ pub(crate) fn begin(
         task => task,
     };
     let number = NEXT.fetch_add(1, Relaxed);
-    let running = Arc::new(Running {
+    let running = Arc::new(RunningMap {
         number,
         kind,
         task,
@@ -160,7 +149,7 @@ pub fn activity() -> Activity {
         }
     });
     let threads = threads.collect();
-    let running: Vec<Arc<Running>> = store.running.lock().values().cloned().collect();
+    let running: Vec<Arc<RunningMap>> = store.running.lock().values().cloned().collect();
     let sent = store.sent_items();
     let (now, nanos) = store.clock.elapsed();
     let since = |at: u64| Duration::from_nanos(now.saturating_sub(nanos(at)));

@@ -10,6 +10,7 @@
 //! Tests: `tests/tasks/`.
 
 mod items;
+mod running_map;
 mod store;
 mod stuck;
 mod tree;

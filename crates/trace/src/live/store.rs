@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
 
-use super::items::Running;
+use super::running_map::RunningMap;
 use crate::clock::Clock;
 use crate::event::{Ending, Frame, Kind, Role, Site};
 use crate::loom::{Mutex, per_thread, thread};
@@ -128,7 +128,7 @@ pub(crate) struct Store {
     /// The tasks that stand for jobs in process pools: the reverse of the parts' `jobs`.
     callers: Mutex<HashMap<(u32, u32), u64>>,
     /// Each `map` and `imap` that runs, by a number of its own.
-    pub(super) running: Mutex<BTreeMap<u64, Arc<Running>>>,
+    pub(super) running: Mutex<BTreeMap<u64, Arc<RunningMap>>>,
 }
 
 /// A copy of everything, or of some parts.

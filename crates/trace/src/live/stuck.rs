@@ -125,8 +125,8 @@ pub fn on_stuck(hook: impl Fn(&Stuck) + Send + Sync + 'static) {
     store::wake();
 }
 
-/// Calls `listener` with each report that [`on_stuck`] is about, in addition to that hook, until the
-/// [`StuckWatch`] is dropped: for a page or a log beside the program's own hook. There may be
+/// Calls `listener` with each report that [`on_stuck`] is about, in addition to that hook, until
+/// the [`StuckWatch`] is dropped: for a page or a log besides the program's own hook. There may be
 /// several.
 ///
 /// It is called before the hook, on the same thread; its panic goes no further.
