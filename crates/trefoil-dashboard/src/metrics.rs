@@ -1,4 +1,4 @@
-//! The counters in the form of OpenMetrics 1.0, which Prometheus reads.
+//! The counters in the form of `OpenMetrics` 1.0, which Prometheus reads.
 //!
 //! Each metric is described once, and then has a line for each executor, worker or thread. An
 //! executor's label `id` tells two of the same name apart.

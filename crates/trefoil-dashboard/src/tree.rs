@@ -223,7 +223,7 @@ impl Groups {
                 (label, counts)
             });
             let sites = part.sites.iter().map(|(key, counts)| {
-                let label = key.map_or_else(further, |site| site.to_string());
+                let label = key.map_or_else(further, ToString::to_string);
                 (label, counts)
             });
             let groups: Box<dyn Iterator<Item = (String, &Counts)>> = match by {

@@ -2,6 +2,7 @@
 //!
 //! `cargo test -p trefoil-dashboard --test browser -- --ignored`; `TREFOIL_SCREENSHOTS` names a
 //! folder for pictures, and with `TREFOIL_FULL` a loop has a million tasks.
+#![allow(clippy::disallowed_methods)] // a program, not the crate
 
 // Each test program uses a part of it.
 #[allow(dead_code)]

@@ -3,6 +3,7 @@
 //! `TREFOIL_FULL`: a million tasks instead of 300,000. `TREFOIL_SOAK`: for how many seconds pages
 //! come and go.
 #![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods)] // a program, not the crate
 
 // Each test program uses a part of it.
 #[allow(dead_code)]
