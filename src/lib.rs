@@ -22,6 +22,7 @@
 //! [docs/TESTING.md]: _documentation::testing
 //! [docs/VERSIONS.md]: _documentation::versions
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
+#![doc = include_str!("../docs/images/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 //!
 //! # Features
@@ -163,6 +164,7 @@ pub mod _documentation {
     //! of unsafe code.
 
     #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/images/rustdoc.txt")]
     #[doc = include_str!("../docs/GUIDE.md")]
     pub mod guide {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]

@@ -293,14 +293,15 @@ fn the_page_survives_very_many_tasks() {
     assert!(browser.console.is_empty(), "{:?}", browser.console);
 }
 
-/// The pictures of the guide and the READMEs, from a program that does something of everything:
-/// `TREFOIL_SCREENSHOTS=docs/plots cargo test .. --test browser -- --ignored pictures`.
+/// The pictures of the guide and the README, from a program that does something of everything:
+/// `TREFOIL_SCREENSHOTS=$PWD/docs/images cargo test .. --test browser -- --ignored pictures`. The
+/// first is also in `rustdoc.txt`, because rustdoc copies no pictures.
 #[test]
 #[ignore = "needs Chromium"]
 fn pictures() {
-    if std::env::var_os("TREFOIL_SCREENSHOTS").is_none() {
+    let Some(folder) = std::env::var_os("TREFOIL_SCREENSHOTS") else {
         return;
-    }
+    };
     let dashboard = serve("127.0.0.1:0").unwrap();
     let recorder = dashboard.recorder();
     let pool = ThreadPool::builder()
@@ -381,7 +382,11 @@ fn pictures() {
     for scheme in ["light", "dark"] {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         browser.call("Emulation.setEmulatedMedia", features);
-        browser.screenshot(&format!("dashboard-{scheme}"));
+        let picture = browser.screenshot(&format!("dashboard-{scheme}"));
+        if scheme == "light" {
+            let path = std::path::Path::new(&folder).join("rustdoc.txt");
+            std::fs::write(path, format!("[page]: data:image/webp;base64,{picture}\n")).unwrap();
+        }
     }
     let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true});
     browser.call("Emulation.setDeviceMetricsOverride", phone);

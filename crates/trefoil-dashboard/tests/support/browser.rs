@@ -160,17 +160,18 @@ impl Browser {
         }
     }
 
-    /// Writes a picture of the page into the folder that `TREFOIL_SCREENSHOTS` names.
-    pub(crate) fn screenshot(&mut self, name: &str) {
+    /// Writes a picture of the page into the folder that `TREFOIL_SCREENSHOTS` names. Returns it, in
+    /// base64.
+    pub(crate) fn screenshot(&mut self, name: &str) -> String {
         let Some(folder) = std::env::var_os("TREFOIL_SCREENSHOTS") else {
-            return;
+            return String::new();
         };
-        let picture = self.call(
-            "Page.captureScreenshot",
-            json!({"format": "webp", "quality": 90}),
-        );
-        let bytes = decode(picture["data"].as_str().unwrap());
-        std::fs::write(PathBuf::from(folder).join(format!("{name}.webp")), bytes).unwrap();
+        let form = json!({"format": "webp", "quality": 80});
+        let picture = self.call("Page.captureScreenshot", form);
+        let text = picture["data"].as_str().unwrap();
+        let path = PathBuf::from(folder).join(format!("{name}.webp"));
+        std::fs::write(path, decode(text)).unwrap();
+        text.to_owned()
     }
 }
 
