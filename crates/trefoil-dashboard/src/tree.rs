@@ -24,7 +24,7 @@ pub(crate) const PAGE: usize = 100;
 /// The most groups that are kept of each part.
 const GROUPS: usize = 256;
 /// Of this part of the time, tasks are counted.
-const SHARE: u32 = 400;
+const SHARE: u32 = 600;
 
 /// What is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
