@@ -160,8 +160,8 @@ impl Browser {
         }
     }
 
-    /// Writes a picture of the page into the folder that `TREFOIL_SCREENSHOTS` names. Returns it, in
-    /// base64.
+    /// Writes a picture of the page into the folder that `TREFOIL_SCREENSHOTS` names. Returns it,
+    /// in base64.
     pub(crate) fn screenshot(&mut self, name: &str) -> String {
         let Some(folder) = std::env::var_os("TREFOIL_SCREENSHOTS") else {
             return String::new();
