@@ -39,7 +39,8 @@ fn a_task_is_queued_runs_and_is_gone() {
         let (open, gate) = channel::<()>();
         let first = pool.spawn(move || gate.recv().unwrap()).named("first");
         let behind = pool.spawn(|| ());
-        let (task, _) = seen(first.id(), |task| task.phase == TaskPhase::Running);
+        let (task, _) = seen(first.id(), |task| task.runs_on.is_some());
+        assert_eq!(task.phase, TaskPhase::Running);
         assert_eq!((task.kind, task.polls, task.parent), ("closure", 0, None));
         assert_eq!(task.name.as_deref(), Some("first"));
         assert_eq!(task.spawned_at, first.spawned_at());
