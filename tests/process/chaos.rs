@@ -230,10 +230,10 @@ type Needy = (u64, String, Option<Permits>);
 /// One item in so many dies out of memory at its first attempt, and one takes long.
 const STARVES: u64 = 97;
 const SLOW: u64 = 29;
-/// From so many kills on the process must not grow; two hours are a million.
+/// From so many kills on the process must not grow.
 const SOAK: u64 = 10_000;
 /// How often it is measured.
-const SAMPLES: u64 = 50;
+const SAMPLES: f64 = 50.0;
 
 /// The file that says whether item `n` has been tried.
 fn mark(path: &str, n: u64) -> String {
@@ -332,7 +332,7 @@ tests! {
     fn nothing_is_lost_with_all_options_at_once() {
         pool(1).spawn((), |()| ()).join().unwrap();
         let before = census();
-        let kills = kills();
+        let (kills, soak) = (kills(), support::soak());
         let scratch = Scratch::new("options");
         let mut builder = ProcessPool::builder().workers(4).queue_limit(20);
         builder = builder.env_for(|index| [("PLACE", index.to_string())]);
@@ -402,7 +402,7 @@ tests! {
             }
             blamed
         };
-        let totals = std::thread::scope(|scope| {
+        let (kills, totals) = std::thread::scope(|scope| {
             let rounds = &rounds;
             let sources = [
                 scope.spawn(move || rounds(1, &spawned)),
@@ -411,10 +411,22 @@ tests! {
                 scope.spawn(move || rounds(4, &acted)),
             ];
             let mut dice = Dice(seed);
-            for kill_number in 0..kills {
-                if kill_number % (kills / SAMPLES).max(1) == 0 {
-                    sizes.lock().unwrap().push(support::resident());
+            let (mut killed, mut samples) = (0, 0);
+            // How much of it is over, from 0 to 1.
+            let part = |killed: u64| match soak {
+                Some(soak) => begin.elapsed().as_secs_f64() / soak.as_secs_f64(),
+                None => killed as f64 / kills as f64,
+            };
+            while part(killed) < 1.0 {
+                if part(killed) * SAMPLES >= f64::from(samples) {
+                    let size = support::resident();
+                    if soak.is_some() {
+                        println!("{:.0} s, {killed} kills, resident {} KiB", begin.elapsed().as_secs_f64(), size >> 10);
+                    }
+                    sizes.lock().unwrap().push(size);
+                    samples += 1;
                 }
+                killed += 1;
                 let pids = if dice.roll(8) == 0 { actor.worker_pids() } else { procs.worker_pids() };
                 if !pids.is_empty() {
                     kill(pids[dice.roll(pids.len() as u64) as usize]);
@@ -422,7 +434,7 @@ tests! {
                 std::thread::sleep(Duration::from_micros(dice.roll(12_000)));
             }
             over.store(true, Ordering::Relaxed);
-            sources.map(|source| source.join().unwrap())
+            (killed, sources.map(|source| source.join().unwrap()))
         });
         let items: u64 = totals.iter().map(|(items, _)| items).sum();
         let blamed: u64 = totals.iter().map(|(_, blamed)| blamed).sum();

@@ -38,6 +38,12 @@ pub(crate) fn chaos() -> Duration {
     Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(otherwise))
 }
 
+/// How long jobs with every option run, if not until workers were killed: `TREFOIL_SOAK=seconds`.
+pub(crate) fn soak() -> Option<Duration> {
+    let seconds = std::env::var("TREFOIL_SOAK").ok()?;
+    Some(Duration::from_secs(seconds.parse().expect("TREFOIL_SOAK")))
+}
+
 /// How many workers the counting chaos test kills: `TREFOIL_KILLS=n`.
 pub(crate) fn kills() -> u64 {
     let kills = std::env::var("TREFOIL_KILLS").ok();
@@ -185,7 +191,8 @@ fn side_by_side(tests: &[&[Test]]) {
 fn watchdog() -> mpsc::Sender<&'static str> {
     let (begins, told) = mpsc::channel();
     std::thread::spawn(move || {
-        let limit = LIMIT + chaos() + Duration::from_secs(kills() / 10);
+        let limit =
+            LIMIT + chaos() + soak().unwrap_or_default() + Duration::from_secs(kills() / 10);
         let mut test = "";
         loop {
             match told.recv_timeout(limit) {
