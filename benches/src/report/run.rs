@@ -71,7 +71,9 @@ pub fn load() -> String {
         .to_owned()
 }
 
-fn machine() -> String {
+/// This machine, in words.
+#[must_use]
+pub fn machine() -> String {
     let cpu = file("/proc/cpuinfo");
     let model = match value(&cpu, "model name") {
         "" => std::env::consts::ARCH,
