@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use trefoil_benches::rows::{Bench, Entry, Kind, Row, Unit};
 
-use crate::{row, widths};
+use crate::widths;
 
 /// Lines of their own, for pairs of them are fetched together.
 #[repr(align(256))]
@@ -128,8 +128,8 @@ pub fn all(bench: &mut Bench) {
             samples.push(contended(workers, each));
         });
         let measured = bench.measure(bench.pick(1, 3, 5), vec![entry]);
-        let row = row("a counter that all change, each time", workers, Unit::Ns);
-        bench.report(row, &measured);
+        let name = format!("a counter that all change, each time, workers: {workers}");
+        bench.report(Row::new(name, Unit::Ns, &[]), &measured);
     }
     let n = bench.pick(10, 1_000, 10_000);
     let entry = Entry::hot(Kind::Floor, "sched_yield", n, |n| {

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use trefoil::ThreadPool;
+use trefoil_benches::model::Shape;
 use trefoil_benches::rows::{Bench, Entry, Kind, Unit};
 use trefoil_benches::work::{self, chain, links_per_us};
 
@@ -40,10 +41,11 @@ fn on_chilis(scope: &mut chili::Scope<'_>, depth: u32, links: u64) {
 }
 
 pub fn trees(bench: &mut Bench) {
-    for (name, ns, depth) in [
-        ("join, leaves of 1 µs", 1e3, bench.pick(3, 12, 13)),
-        ("join, leaves of 50 ns", 50.0, bench.pick(3, 15, 16)),
-    ] {
+    for name in ["join, leaves of 1 µs", "join, leaves of 50 ns"] {
+        let Shape::Joins(depth, ns) = Shape::of(name) else {
+            unreachable!("it is a tree of joins")
+        };
+        let depth = bench.pick(3, depth - 1, depth);
         let links = (ns * links_per_us() / 1e3).round() as u64;
         for workers in widths(bench) {
             let ours = ThreadPool::with_threads(workers);

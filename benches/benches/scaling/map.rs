@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use orx_parallel::{Par, Parallelizable};
 use rayon::prelude::*;
 use trefoil::ThreadPool;
+use trefoil_benches::model::Shape;
 use trefoil_benches::rows::{Bench, Entry, Kind, Unit};
 use trefoil_benches::work::{chain, links_per_us};
 
@@ -113,27 +114,32 @@ pub fn shapes(bench: &mut Bench) {
     let us = links_per_us();
     let work = |links: &u64| chain(1, *links);
 
-    let n = bench.pick(1_000, 1_000_000, 1_000_000);
-    let items: Vec<u64> = (0..n).collect();
-    one_shape(bench, "`map` of 10^6 items of some 5 ns", &items, |x| {
+    let name = "`map` of 10^6 items of 5 ns";
+    let Shape::Even(n, _) = Shape::of(name) else {
+        unreachable!("its items are equal")
+    };
+    let items: Vec<u64> = (0..bench.pick(1_000, n as u64, n as u64)).collect();
+    one_shape(bench, name, &items, |x| {
         (0..4).fold(*x, |x: u64, _| {
             (x ^ x.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
         })
     });
 
-    let n = bench.pick(8, 256, 256);
-    let items = vec![(20.0 * us) as u64; n];
-    one_shape(bench, "`map` of 256 items of 20 µs", &items, work);
+    let name = "`map` of 256 items of 20 µs";
+    let Shape::Even(n, ns) = Shape::of(name) else {
+        unreachable!("its items are equal")
+    };
+    let items = vec![(ns / 1e3 * us) as u64; bench.pick(8, n, n)];
+    one_shape(bench, name, &items, work);
 
-    let n = bench.pick(8, 1_000, 1_000);
-    let rising = |i| (20.0 * (i + 1) as f64 / n as f64 * us) as u64;
+    let name = "`map` of 1,000 items of 0 to 20 µs, rising";
+    let Shape::Rising(n, last) = Shape::of(name) else {
+        unreachable!("its items rise")
+    };
+    let n = bench.pick(8, n, n);
+    let rising = |i| (last / 1e3 * (i + 1) as f64 / n as f64 * us) as u64;
     let items: Vec<u64> = (0..n).map(rising).collect();
-    one_shape(
-        bench,
-        "`map` of 1,000 items of 0 to 20 µs, rising",
-        &items,
-        work,
-    );
+    one_shape(bench, name, &items, work);
 
     // From 20 µs to 1 ms, and only the last few dear.
     let at = |i| (i as f64 / (n - 1) as f64).powi(16);

@@ -54,11 +54,11 @@ macro_rules! sort {
 
 pub fn sorts(bench: &mut Bench) {
     let n = bench.pick(1_000, 1_000_000, 10_000_000);
-    let name = format!("`par_sort_unstable` of {n} integers");
+    let name = "`par_sort_unstable` of 10^7 integers";
     let rounds = bench.pick(1, 2, 3);
     sort!(
         bench,
-        &name,
+        name,
         rounds,
         mixed(n),
         par_sort_unstable,
@@ -67,6 +67,6 @@ pub fn sorts(bench: &mut Bench) {
 
     let n = bench.pick(1_000, 100_000, 300_000);
     let texts: Vec<String> = mixed(n).iter().map(u64::to_string).collect();
-    let name = format!("`par_sort` of {n} strings");
-    sort!(bench, &name, bench.pick(1, 3, 5), &texts, par_sort, sort);
+    let name = "`par_sort` of 300,000 strings";
+    sort!(bench, name, bench.pick(1, 3, 5), &texts, par_sort, sort);
 }

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use trefoil::ThreadPool;
+use trefoil_benches::model::Shape;
 use trefoil_benches::rows::{Bench, Entry, Kind, Unit};
 use trefoil_benches::work::{chain, links_per_us};
 
@@ -26,11 +27,33 @@ fn from_threads(threads: usize, spawn_all: impl Fn() + Sync) {
 
 /// Tasks of a microsecond, and of nothing, by threads that are not workers.
 pub fn outside(bench: &mut Bench) {
-    for (threads, us, tasks) in [
-        (1, 1.0, bench.pick(10, 5_000, 20_000)),
-        (4, 1.0, bench.pick(10, 5_000, 20_000)),
-        (1, 0.0, bench.pick(10, 20_000, 100_000)),
-        (4, 0.0, bench.pick(10, 20_000, 100_000)),
+    let by_one = "20,000 tasks of 1 µs, spawned by one thread from outside";
+    let Shape::Outside(n, ns) = Shape::of(by_one) else {
+        unreachable!("they are spawned from outside")
+    };
+    let (n, us) = (n as u64, ns / 1e3);
+    let n = bench.pick(10, n / 4, n);
+    let none = bench.pick(10, 20_000, 100_000);
+    for (threads, us, tasks, name) in [
+        (1, us, n, by_one),
+        (
+            4,
+            us,
+            n,
+            "20,000 tasks of 1 µs, spawned by four threads from outside",
+        ),
+        (
+            1,
+            0.0,
+            none,
+            "100,000 tasks of nothing, spawned by one thread from outside",
+        ),
+        (
+            4,
+            0.0,
+            none,
+            "100,000 tasks of nothing, spawned by four threads from outside",
+        ),
     ] {
         let links = (us * links_per_us()) as u64;
         let work = move || black_box(chain(1, links));
@@ -78,14 +101,7 @@ pub fn outside(bench: &mut Bench) {
                 }));
             }
             let measured = bench.measure(bench.pick(1, 5, 11), entries);
-            let length = if us > 0.0 { "of 1 µs" } else { "of nothing" };
-            let by = if threads == 1 {
-                "one thread"
-            } else {
-                "four threads"
-            };
-            let name = format!("{tasks} tasks {length}, spawned by {by} from outside");
-            bench.report(row(&name, workers, Unit::Ns), &measured);
+            bench.report(row(name, workers, Unit::Ns), &measured);
         }
     }
 }
@@ -132,8 +148,8 @@ pub fn inside(bench: &mut Bench) {
             }),
         ];
         let measured = bench.measure(bench.pick(1, 5, 11), entries);
-        let name = format!("{tasks} tasks of 1 µs, spawned by one worker");
-        bench.report(row(&name, workers, Unit::Ns), &measured);
+        let name = "20,000 tasks of 1 µs, spawned by one worker";
+        bench.report(row(name, workers, Unit::Ns), &measured);
     }
 }
 
@@ -171,12 +187,16 @@ pub fn scopes(bench: &mut Bench) {
             }),
         ];
         let measured = bench.measure(bench.pick(1, 5, 15), entries);
-        let name = format!("a scope of {n} tasks of nothing, inside, each");
-        bench.report(row(&name, workers, Unit::Ns), &measured);
+        let name = "a scope of 100,000 tasks of nothing, inside, each";
+        bench.report(row(name, workers, Unit::Ns), &measured);
     }
 
-    let links = links_per_us() as u64;
-    let depth = bench.pick(3, 11, 13);
+    let name = "a scope's tree of 16,383 tasks of 1 µs";
+    let Shape::Inside(depth, ns) = Shape::of(name) else {
+        unreachable!("it is a tree of tasks")
+    };
+    let links = (ns / 1e3 * links_per_us()) as u64;
+    let depth = bench.pick(3, depth - 2, depth);
     let tasks = (2 << depth) - 1;
     for workers in widths(bench) {
         let ours = ThreadPool::with_threads(workers);
@@ -193,7 +213,6 @@ pub fn scopes(bench: &mut Bench) {
             }),
         ];
         let measured = bench.measure(bench.pick(1, 5, 11), entries);
-        let name = format!("a scope's tree of {tasks} tasks of 1 µs, each");
-        bench.report(row(&name, workers, Unit::Ns), &measured);
+        bench.report(row(name, workers, Unit::Ns), &measured);
     }
 }

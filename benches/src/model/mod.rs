@@ -1,17 +1,14 @@
 //! What more processors would do: a model of the pool's protocol, and of rayon's, on a machine with
 //! as many as one likes.
 //!
-//! ```console
-//! cargo run --release -p trefoil-checks --example scaling            # speed-ups, hottest lines
-//! cargo run --release -p trefoil-checks --example scaling -- --check # beside what is measured
-//! ```
+//! **Job.** The model runs each protocol step by step on a modelled machine (`machine.rs`), and
+//! each step costs what it costs on a real one: [`Costs`], which the bench `scaling` measures. That
+//! bench runs the same [`Shape`]s on the real pools, so that the prediction stands beside the
+//! measurement, where there is one.
 //!
-//! The model runs each protocol step by step, and each step costs what it costs here: `--check`
-//! measures that (a cache line that moves between two threads, a wake-up), and then runs the same
-//! loads on the two real pools, with as many threads as this machine has processors.
+//! Checked by the tests below.
 
 mod machine;
-mod measure;
 mod pool;
 mod rayon;
 mod trefoil;
@@ -19,11 +16,13 @@ mod trefoil;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use machine::{Costs, Machine, Report, Step};
-use pool::{Entry, Load, Pool, Work};
+pub use self::machine::{Costs, Hot, Report};
+use self::machine::{Machine, Step};
+use self::pool::{Entry, Load, Pool, Work};
+use crate::record::Judged;
 
-/// Measured on two processors of a server (`--check`); others differ by a factor, not by ten.
-const COSTS: Costs = Costs {
+/// Measured on two processors of a server; others differ by a factor, not by ten.
+pub const COSTS: Costs = Costs {
     hit: 1.0,
     atomic: 5.0,
     transfer: 60.0,
@@ -33,37 +32,57 @@ const COSTS: Costs = Costs {
 };
 
 /// A load, and how it begins.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Shape {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
     /// A tree of joins of this depth, whose leaves take this long, in nanoseconds.
     Joins(u32, f64),
     /// A map over this many items of this length.
     Even(usize, f64),
     /// A map over this many items; the last takes this long, the others proportionally less.
-    Uneven(usize, f64),
+    Rising(usize, f64),
     /// This many tasks of this length, spawned by a thread that is no worker.
     Outside(usize, f64),
-    /// A tree of tasks of this depth, each of which spawns two.
+    /// A tree of tasks of this depth, each of which takes this long and spawns two.
     Inside(u32, f64),
 }
 
-pub(crate) const SHAPES: [(&str, Shape); 7] = [
-    ("joins, leaves of 1 us", Shape::Joins(13, 1_000.0)),
-    ("joins, leaves of 50 ns", Shape::Joins(16, 50.0)),
-    ("map, 1,000,000 of 5 ns", Shape::Even(1_000_000, 5.0)),
-    ("map, 256 of 20 us", Shape::Even(256, 20_000.0)),
-    ("map, 1,000, dearest last", Shape::Uneven(1_000, 20_000.0)),
-    ("spawns from outside", Shape::Outside(20_000, 1_000.0)),
-    ("spawns inside", Shape::Inside(13, 1_000.0)),
+/// What is modelled and measured, under the name that it has in the bench.
+pub const WORKS: [(&str, Shape); 7] = [
+    ("join, leaves of 1 µs", Shape::Joins(13, 1e3)),
+    ("join, leaves of 50 ns", Shape::Joins(16, 50.0)),
+    ("`map` of 10^6 items of 5 ns", Shape::Even(1_000_000, 5.0)),
+    ("`map` of 256 items of 20 µs", Shape::Even(256, 2e4)),
+    (
+        "`map` of 1,000 items of 0 to 20 µs, rising",
+        Shape::Rising(1_000, 2e4),
+    ),
+    (
+        "20,000 tasks of 1 µs, spawned by one thread from outside",
+        Shape::Outside(20_000, 1e3),
+    ),
+    (
+        "a scope's tree of 16,383 tasks of 1 µs",
+        Shape::Inside(13, 1e3),
+    ),
 ];
 
 impl Shape {
+    /// The work of that name.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let found = WORKS.iter().find(|work| work.0 == name);
+        found.unwrap_or_else(|| panic!("no work is named {name}")).1
+    }
+
     /// How long one processor computes, in nanoseconds.
     fn total(self) -> f64 {
         match self {
             Self::Joins(depth, leaf) => f64::from(1 << depth) * leaf,
             Self::Even(items, each) => items as f64 * each,
-            Self::Uneven(items, last) => last * (items as f64 + 1.0) / 2.0,
+            Self::Rising(items, last) => last * (items as f64 + 1.0) / 2.0,
             Self::Outside(tasks, each) => tasks as f64 * each,
             Self::Inside(depth, each) => f64::from((2 << depth) - 1) * each,
         }
@@ -83,7 +102,7 @@ impl Shape {
                 (leaf, Box::new(|_| 0.0))
             }
             Self::Even(_, each) => (0.0, Box::new(move |_| each)),
-            Self::Uneven(items, last) => (
+            Self::Rising(items, last) => (
                 0.0,
                 Box::new(move |at| last * (at + 1) as f64 / items as f64),
             ),
@@ -107,7 +126,7 @@ fn program<'a>(pool: &'a dyn Pool, load: &'a Load, shape: Shape) -> Step<'a> {
     Box::pin(async move {
         match shape {
             Shape::Joins(depth, _) => pool::run(pool, load, 0, Work::Node(depth), false).await,
-            Shape::Even(items, _) | Shape::Uneven(items, _) => {
+            Shape::Even(items, _) | Shape::Rising(items, _) => {
                 let all = Work::Items(0, items, pool.splits());
                 pool::run(pool, load, 0, all, false).await;
             }
@@ -129,12 +148,23 @@ fn program<'a>(pool: &'a dyn Pool, load: &'a Load, shape: Shape) -> Step<'a> {
     })
 }
 
-fn simulate(shape: Shape, processors: usize, is_trefoil: bool, costs: Costs) -> Report {
+/// Whose protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// trefoil's.
+    Ours,
+    /// rayon's.
+    Rayons,
+}
+
+/// Runs it on so many modelled processors.
+#[must_use]
+pub fn simulate(shape: Shape, processors: usize, whose: Whose, costs: Costs) -> Report {
     let all = processors + shape.outside();
     let machine = Machine::new(all, costs);
-    let pool: Rc<dyn Pool> = match is_trefoil {
-        true => Rc::new(trefoil::Trefoil::new(&machine, all, shape.outside())),
-        false => Rc::new(rayon::Rayon::new(&machine, all, shape.outside())),
+    let pool: Rc<dyn Pool> = match whose {
+        Whose::Ours => Rc::new(trefoil::Trefoil::new(&machine, all, shape.outside())),
+        Whose::Rayons => Rc::new(rayon::Rayon::new(&machine, all, shape.outside())),
     };
     let load = shape.load();
     let mut programs = vec![program(&*pool, &load, shape)];
@@ -142,39 +172,71 @@ fn simulate(shape: Shape, processors: usize, is_trefoil: bool, costs: Costs) -> 
     machine.run(programs)
 }
 
-fn speed_up(shape: Shape, report: &Report) -> f64 {
+/// How many times as fast as one processor without a pool.
+#[must_use]
+pub fn speed_up(shape: Shape, report: &Report) -> f64 {
     shape.total() / report.took
 }
 
-fn main() {
-    if std::env::args().any(|arg| arg == "--check") {
-        return measure::check(COSTS);
+/// The costs of the machine that these rows were measured on; what they do not say is as in
+/// [`COSTS`].
+#[must_use]
+pub fn costs_of(rows: &[Judged]) -> Costs {
+    let floors = |named: &str| -> Vec<f64> {
+        let named = rows.iter().filter(|row| row.name.starts_with(named));
+        named.map(|row| row.entries[0].value).collect()
+    };
+    let median = |named: &str, otherwise: f64| match floors(named) {
+        none if none.is_empty() => otherwise,
+        all => crate::median(all),
+    };
+    Costs {
+        hit: COSTS.hit,
+        atomic: median(
+            "a counter that all change, each time, workers: 1",
+            COSTS.atomic + COSTS.hit,
+        ) - COSTS.hit,
+        transfer: median("a cache line between", COSTS.transfer),
+        wake: median("waking a thread: the caller", COSTS.wake),
+        latency: median("waking a thread: until it runs", COSTS.latency),
+        turn: median("giving up the processor", COSTS.turn),
     }
-    println!("{COSTS:?}");
-    for (name, shape) in SHAPES {
-        println!("\n{name}");
-        println!(
-            "  P  trefoil   rayon   wakes        the hottest lines of trefoil: share of all time"
-        );
-        for processors in [1, 2, 4, 8, 16, 32, 64, 128] {
-            let ours = simulate(shape, processors, true, COSTS);
-            let theirs = simulate(shape, processors, false, COSTS);
-            let hottest: Vec<String> = ours
-                .hottest
-                .iter()
-                .take(3)
-                .map(|hot| {
-                    let share = hot.spent / ours.took / processors as f64;
-                    format!("{} {:.1} % ({})", hot.name, share * 100.0, hot.moves)
-                })
-                .collect();
-            println!(
-                "{processors:>3}  {:>7.2} {:>7.2} {:>7}   {}",
-                speed_up(shape, &ours),
-                speed_up(shape, &theirs),
-                ours.wakes,
-                hottest.join(", "),
-            );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::judge;
+    use crate::rows::{Kind, Measured, Row, Unit};
+
+    #[test]
+    fn every_work_ends_and_more_processors_help() {
+        for (name, shape) in WORKS {
+            for whose in [Whose::Ours, Whose::Rayons] {
+                let one = speed_up(shape, &simulate(shape, 1, whose, COSTS));
+                let four = speed_up(shape, &simulate(shape, 4, whose, COSTS));
+                assert!(
+                    one < 1.01 && four > 1.5 * one,
+                    "{name} {whose:?}: {one} {four}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn costs_are_taken_from_rows() {
+        let row = |name: &str, value: f64| {
+            let figures = vec![("it", Kind::Floor, vec![value])];
+            judge(&Row::new(name, Unit::Ns, &[]), &Measured::new(figures))
+        };
+        let rows = [
+            row("a cache line between processors 0 and 1", 40.0),
+            row("a cache line between processors 0 and 2", 80.0),
+            row("a cache line between processors 0 and 3", 90.0),
+            row("waking a thread: the caller", 7e3),
+        ];
+        let costs = costs_of(&rows);
+        assert_eq!((costs.transfer, costs.wake), (80.0, 7e3));
+        assert_eq!((costs.latency, costs.turn), (COSTS.latency, COSTS.turn));
     }
 }
