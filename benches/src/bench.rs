@@ -58,7 +58,7 @@ fn values(args: &[String], flag: &str) -> Vec<String> {
 }
 
 impl Bench {
-    /// As the command line says. Without `--bench`, which `cargo bench` adds and `cargo
+    /// As the command line says (`--note TEXT`: what a reader of the record must know). Without `--bench`, which `cargo bench` adds and `cargo
     /// test` does not, it is a test that everything runs.
     pub fn from_args() -> Self {
         let args: Vec<String> = std::env::args().skip(1).collect();
@@ -85,6 +85,7 @@ impl Bench {
                 partial: list || !only.is_empty(),
                 quick: scale != Scale::Full,
                 slowness: slowness(),
+                notes: values(&args, "--note"),
                 ..Record::default()
             },
             only,

@@ -52,7 +52,7 @@ fn main() {
     trefoil::init();
     procspawn::init();
     let mut bench = Bench::from_args();
-    bench.note(format!("Measured on {}.", run::machine()));
+    bench.note(run::here_and_now());
     bench.group("machine", costs::all);
     bench.group("join", join::trees);
     bench.group("fib", join::fib);
