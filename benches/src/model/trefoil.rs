@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::machine::{Line, Machine, Step};
-use crate::pool::{Deque, Entry, Latch, Load, Pool, Work, join, run_entry};
+use super::machine::{Line, Machine, Step};
+use super::pool::{Deque, Entry, Latch, Load, Pool, Work, join, run_entry};
 
 const SEARCH_ROUNDS: u32 = 16;
 const SPIN_ROUNDS: u32 = 2;

@@ -25,19 +25,19 @@ pub(crate) type Time = u64;
 
 /// What things cost, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Costs {
+pub struct Costs {
     /// An access to a line that this processor has, in the state that it needs.
-    pub(crate) hit: f64,
+    pub hit: f64,
     /// What an atomic read-modify-write or a fence adds.
-    pub(crate) atomic: f64,
+    pub atomic: f64,
     /// A line comes from another processor.
-    pub(crate) transfer: f64,
+    pub transfer: f64,
     /// What waking a thread costs the thread that wakes it.
-    pub(crate) wake: f64,
+    pub wake: f64,
     /// From then until the woken thread runs.
-    pub(crate) latency: f64,
+    pub latency: f64,
     /// To give up the processor while no other thread wants it.
-    pub(crate) turn: f64,
+    pub turn: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -251,16 +251,23 @@ impl Machine {
 }
 
 /// What all lines of one name have cost all processors.
-pub(crate) struct Hot {
-    pub(crate) name: &'static str,
+#[derive(Debug)]
+pub struct Hot {
+    /// Of what.
+    pub name: &'static str,
     /// In nanoseconds.
-    pub(crate) spent: f64,
-    pub(crate) moves: u64,
+    pub spent: f64,
+    /// How often one came from another processor.
+    pub moves: u64,
 }
 
-pub(crate) struct Report {
+/// What one run has shown.
+#[derive(Debug)]
+pub struct Report {
     /// In nanoseconds.
-    pub(crate) took: f64,
-    pub(crate) wakes: u64,
-    pub(crate) hottest: Vec<Hot>,
+    pub took: f64,
+    /// How many threads were woken.
+    pub wakes: u64,
+    /// The lines that were waited for the longest, first.
+    pub hottest: Vec<Hot>,
 }
