@@ -1,7 +1,7 @@
 //! Results on a disk, by function and argument.
 //!
 //! - `entry` is the format of one file, `store` the files: where they are, reading, writing,
-//!   removing.
+//!   removing; `walk` visits them.
 //! - `function` looks up, computes and stores; `flight` makes callers of one key wait for the first
 //!   one; `cached` does it for whole maps on an executor.
 //! - `version` and `limit` are what a user sets, `explain` why there was a miss.
@@ -15,6 +15,7 @@ pub(crate) mod limit;
 pub(crate) mod outcome;
 mod store;
 pub(crate) mod version;
+mod walk;
 
 use std::fmt;
 use std::io;

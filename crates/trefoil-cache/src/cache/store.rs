@@ -20,7 +20,7 @@
 //!
 //! **Rejected.** Small results in common files: see the crate's README for the figures.
 
-use std::fs::{self, DirEntry, File};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ use std::time::{Duration, SystemTime};
 use super::entry::{Meta, parse, result_in};
 use super::flight::Flights;
 use super::limit::Limit;
+use super::walk::{Found, Kind, TEMPORARY, walk};
 use super::{Stats, Trouble};
 use crate::key::Key;
 use crate::regular;
@@ -55,9 +56,6 @@ const ATTEMPTS: usize = 10;
 
 /// More bytes than any limit.
 const UNKNOWN: u64 = 1 << 62;
-
-/// How names of temporary files begin. No entry's name does: those are hexadecimal.
-const TEMPORARY: &str = "tmp-";
 
 pub(crate) type Hook = Box<dyn Fn(&Trouble) + Send + Sync>;
 
@@ -450,58 +448,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How much of the disk a file of this length takes.
 fn room(length: u64) -> u64 {
     length.next_multiple_of(BLOCK)
-}
-
-/// What belongs to a cache, below its folder.
-enum Found {
-    Folder(PathBuf),
-    File { entry: DirEntry, kind: Kind },
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Entry,
-    Temporary,
-    /// The text about a generation.
-    About,
-}
-
-/// Visits what belongs to a cache below a folder of this level: 0 is the cache, 1 a function, 2 a
-/// generation, 3 has entries. What has another name is not touched, and no link is followed.
-/// `slice`: only the folders of entries that have this name.
-fn walk(folder: &Path, level: usize, slice: Option<&str>, visit: &mut dyn FnMut(Found)) {
-    let hexadecimal = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let (Some(name), Ok(file_type)) = (name.to_str(), entry.file_type()) else {
-            continue;
-        };
-        if file_type.is_dir() {
-            let is_ours = match level {
-                0 => name
-                    .rsplit_once('-')
-                    .is_some_and(|(_, hash)| hexadecimal(hash, 8)),
-                1 => hexadecimal(name, 16),
-                2 => hexadecimal(name, 2) && slice.is_none_or(|slice| slice == name),
-                _ => false,
-            };
-            if is_ours {
-                let path = entry.path();
-                visit(Found::Folder(path.clone()));
-                walk(&path, level + 1, slice, visit);
-            }
-        } else if file_type.is_file() {
-            let kind = match level {
-                2 if name == "about" => Kind::About,
-                3 if hexadecimal(name, 62) => Kind::Entry,
-                3 if name.starts_with(TEMPORARY) => Kind::Temporary,
-                _ => continue,
-            };
-            visit(Found::File { entry, kind });
-        }
-    }
 }
 
 /// An entry that may be removed, ordered by when it was last used.
