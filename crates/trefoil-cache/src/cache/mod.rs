@@ -1,7 +1,7 @@
 //! Results on a disk, by function and argument.
 //!
-//! - `entry` is the format of one file, `store` the files: where they are, reading, writing,
-//!   removing; `walk` visits them.
+//! - `entry` is the format of one result, `pack` that of a file with many small ones.
+//! - `store` has the files: where they are, reading, writing, removing; `walk` visits them.
 //! - `function` looks up, computes and stores; `flight` makes callers of one key wait for the first
 //!   one; `cached` does it for whole maps on an executor.
 //! - `version` and `limit` are what a user sets, `explain` why there was a miss.
@@ -13,6 +13,7 @@ mod flight;
 pub(crate) mod function;
 pub(crate) mod limit;
 pub(crate) mod outcome;
+mod pack;
 mod store;
 pub(crate) mod version;
 mod walk;

@@ -6,15 +6,22 @@ use std::path::{Path, PathBuf};
 /// How names of temporary files begin. No entry's name does: those are hexadecimal.
 pub(crate) const TEMPORARY: &str = "tmp-";
 
+/// The name of packs, and of the folder of their locks.
+pub(crate) const PACK: &str = "pack";
+pub(crate) const LOCKS: &str = "locks";
+
 /// A folder or a file of a cache.
 pub(crate) enum Found {
     Folder(PathBuf),
     File { entry: DirEntry, kind: Kind },
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// An entry of its own file.
     Entry,
+    /// Small entries.
+    Pack,
     Temporary,
     /// The text about a generation.
     About,
@@ -50,6 +57,7 @@ pub(crate) fn walk(folder: &Path, level: usize, slice: Option<&str>, visit: &mut
             let kind = match level {
                 2 if name == "about" => Kind::About,
                 3 if hexadecimal(name, 62) => Kind::Entry,
+                3 if name == PACK => Kind::Pack,
                 3 if name.starts_with(TEMPORARY) => Kind::Temporary,
                 _ => continue,
             };
