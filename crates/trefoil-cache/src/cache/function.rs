@@ -528,7 +528,7 @@ where
     /// The result for `arg`: from the cache, or computed here and kept.
     ///
     /// If another thread of this program is computing it, this one waits, unless it is itself
-    /// within such a computation. Cost of a hit: hashing the argument, reading a file.
+    /// within such a computation. Cost of a hit: hashing the argument, opening a file, reading.
     ///
     /// # Errors
     /// [`CacheError::Key`]. [`CacheError::Task`] with
@@ -608,7 +608,8 @@ where
     /// The result for `arg`: from the cache, or computed and kept.
     ///
     /// If another task of this program is computing it, this one waits. The file is read and
-    /// written in the calling thread: some 10 µs each for small results.
+    /// written in the calling thread: some 10 µs each for small results, and rarely some
+    /// milliseconds, when a file that many results share is written anew.
     ///
     /// A task must not call it for a key that it is computing itself: it would wait for itself
     /// forever.

@@ -563,4 +563,31 @@ mod tests {
             );
         }
     }
+
+    /// Where locks do nothing, as over NFS without them: results are lost, and none is wrong.
+    #[test]
+    fn writers_without_a_lock_lose_results_and_no_more() {
+        let test = Test::new("lockless");
+        let all = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for thread in 0..4u64 {
+                let (test, all) = (&test, &all);
+                scope.spawn(move || {
+                    let temporary = test.folder.join(format!("tmp-{thread}"));
+                    all.wait();
+                    for n in 0..3_000 {
+                        let n = (n * 31 + thread * 7) % 500;
+                        let entry = entry_of(n, &result(n));
+                        put(&test.path, &temporary, &mark(n), &entry).unwrap();
+                        assert!(test.get(n).is_none_or(|found| found == result(n)));
+                    }
+                });
+            }
+        });
+        test.put(1_000, b"alone");
+        assert_eq!(test.get(1_000).unwrap(), b"alone");
+        let found = (0..500).filter_map(|n| test.get(n).map(|found| found == result(n)));
+        assert!(found.clone().all(|is_right| is_right));
+        assert!(found.count() > 10, "not all are lost");
+    }
 }

@@ -232,9 +232,9 @@ impl Store {
         Found::Damaged(path)
     }
 
-    /// Stamps an entry that is used now, if there is a limit, and its stamp is older than [`STAMP`].
+    /// Stamps an entry that is used now, if there is a limit and its stamp is old enough.
     fn touch(&self, used: SystemTime, stamp: impl FnOnce() -> io::Result<()>) {
-        if lock(&self.limits).bytes.is_some() && used.elapsed().is_ok_and(|age| age > STAMP) {
+        if self.has_limit() && used.elapsed().is_ok_and(|age| age > STAMP) {
             // If it fails, nothing but this entry's place in the order depends on it.
             let _ = stamp();
         }
