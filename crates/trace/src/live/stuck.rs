@@ -1,20 +1,11 @@
-//! Finds tasks that wait for one another, so that none of them can end.
+//! Deadlocks, as the user hears of them: `trefoil::on_stuck`.
 //!
-//! **Job.** Where an edge has been added (`store`), follows the edges from there. Each task has one
-//! at most, so a walk either ends or comes back to a task that it has passed: a circle. A second
-//! look at each task of the circle must find the same turn. Then all edges were there at the moment
-//! between the two looks. An edge goes away only if the task that it leads to ends, or if somebody
-//! cancels the task that it comes from, and none of the circle's tasks ends before the next: so the
-//! tasks are stuck, until somebody cancels one of them.
-//!
-//! The thread that adds the last edge of a circle sees all others, because each is written under
-//! the lock that is taken to read it.
+//! **Job.** Where code begins to wait (`store`, `locks`), asks for a proof that it will never go on
+//! (`proof`), and reports that, once.
 //!
 //! The hook is called on a thread of its own: this one may hold what the hook needs.
 //!
-//! **Rejected.** To guess from a time without progress.
-//!
-//! Tests: `tests/tasks/stuck.rs`.
+//! Tests: `tests/tasks/{stuck,seeded}.rs`.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -22,16 +13,17 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::store::{self, BLOCKED, Entry, INSIDE, Phase, SOLE, Store, TIMED};
-use super::tree::{LiveTask, describe};
+use super::proof::{Proof, Reason};
+use super::store::{self, Store, THREAD};
+use super::tree::{LiveTask, OutsideThread, describe, describe_thread};
 use crate::loom::{Mutex, thread};
 use crate::sys::fork::PerProcess;
 
-/// How many tasks a walk passes at most.
-const LONGEST: usize = 10_000;
-
-/// How many circles are remembered, so that each is reported once.
+/// How many deadlocks are remembered, so that each is reported once.
 const REMEMBERED: usize = 1000;
+
+/// The variable that says what becomes of reports; see [`on_stuck`].
+pub(super) const VARIABLE: &str = "TREFOIL_STUCK";
 
 type Hook = Arc<dyn Fn(&Stuck) + Send + Sync>;
 
@@ -41,8 +33,8 @@ struct Reports {
     /// Those that listen as well, each with its number.
     watches: Vec<(u64, Hook)>,
     next: u64,
-    /// The least task of each circle, with its turn.
-    reported: HashSet<(u64, u32)>,
+    /// [`Proof::key`] of each.
+    reported: HashSet<(u64, u64)>,
 }
 
 fn reports() -> &'static Mutex<Reports> {
@@ -50,31 +42,120 @@ fn reports() -> &'static Mutex<Reports> {
     REPORTS.get_or_init(Mutex::default)
 }
 
-/// Tasks that wait for one another in a circle: a deadlock. Its `Display` form is a report of
-/// several lines.
+/// Code that can never go on, unless somebody cancels a task of it: a deadlock. Its `Display` form
+/// is a report of several lines.
 ///
 /// See [`on_stuck`].
 #[derive(Clone, Debug)]
 pub struct Stuck {
+    kind: StuckKind,
+    waiters: Vec<StuckWaiter>,
     tasks: Vec<LiveTask>,
 }
 
+/// Why code can never go on; in a [`Stuck`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StuckKind {
+    /// Each waits for the next, and the last for the first: for its end, or for a lock that it has.
+    Circle,
+    /// The last waits for a lock whose holder, a task, has ended without releasing it.
+    LostLock,
+    /// The last is a future that waits to be woken, and nothing has a waker of it any more.
+    Orphan,
+    /// Every thread of the process sleeps until another one wakes it.
+    AllAsleep,
+}
+
+/// One who waits; in a [`Stuck`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StuckWaiter {
+    /// A task.
+    Task(LiveTask),
+    /// A thread, for what it does outside tasks.
+    Thread(OutsideThread),
+}
+
 impl Stuck {
-    /// The tasks of the circle: each waits for the end of the next, and the last for the first.
+    /// Why they can never go on.
+    #[must_use]
+    pub fn kind(&self) -> StuckKind {
+        self.kind
+    }
+
+    /// Those who wait: each for the next.
+    #[must_use]
+    pub fn waiters(&self) -> &[StuckWaiter] {
+        &self.waiters
+    }
+
+    /// The tasks among them.
     #[must_use]
     pub fn tasks(&self) -> &[LiveTask] {
         &self.tasks
+    }
+
+    fn new(kind: StuckKind, waiters: Vec<StuckWaiter>) -> Self {
+        let tasks = waiters.iter().filter_map(|waiter| match waiter {
+            StuckWaiter::Task(task) => Some(task.clone()),
+            StuckWaiter::Thread(_) => None,
+        });
+        Self {
+            kind,
+            tasks: tasks.collect(),
+            waiters,
+        }
+    }
+
+    fn of(store: &Store, proof: &Proof) -> Self {
+        let kind = match proof.reason {
+            Reason::Circle => StuckKind::Circle,
+            Reason::LostLock => StuckKind::LostLock,
+            Reason::Orphan => StuckKind::Orphan,
+        };
+        let describe = |who: u64| match who & THREAD {
+            0 => describe(store, who).map(StuckWaiter::Task),
+            _ => describe_thread(store, who).map(StuckWaiter::Thread),
+        };
+        let waiters = proof.steps.iter().filter_map(|step| describe(step.who));
+        Self::new(kind, waiters.collect())
+    }
+}
+
+impl fmt::Display for StuckWaiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(task) => task.fmt(f),
+            Self::Thread(thread) => thread.fmt(f),
+        }
     }
 }
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.tasks.len() {
-            1 => f.write_str("a deadlock: a task waits for its own end")?,
-            count => write!(f, "a deadlock: {count} tasks wait for one another")?,
-        }
-        for task in &self.tasks {
-            write!(f, "\n  {task}")?;
+        let count = self.waiters.len();
+        let who = match self.tasks.len() == count {
+            true => "tasks",
+            false => "tasks and threads",
+        };
+        match (self.kind, &*self.waiters) {
+            (StuckKind::Circle, [StuckWaiter::Task(one)]) => match one.waits_for.lock {
+                None => f.write_str("a deadlock: a task waits for its own end"),
+                Some(_) => f.write_str("a deadlock: a task waits for a lock that it has"),
+            },
+            (StuckKind::Circle, [_]) => {
+                f.write_str("a deadlock: a thread waits for a lock that it has")
+            }
+            (StuckKind::Circle, _) => write!(f, "a deadlock: {count} {who} wait for one another"),
+            (StuckKind::LostLock, _) => {
+                f.write_str("a deadlock: a lock is held by a task that has ended")
+            }
+            (StuckKind::Orphan, _) => f.write_str("a deadlock: nothing can wake a task any more"),
+            (StuckKind::AllAsleep, _) => f.write_str("a deadlock: every thread is asleep"),
+        }?;
+        for waiter in &self.waiters {
+            write!(f, "\n  {waiter}")?;
         }
         Ok(())
     }
@@ -161,76 +242,65 @@ impl Drop for StuckWatch {
     }
 }
 
-/// A task and the turn in which it was found.
-type Seen = (u64, u32);
-
-/// The task that this one waits for, if that is certain, and its own turn.
-fn next(store: &Store, id: u64) -> Option<(u64, u32)> {
-    let Entry {
-        on,
-        turn,
-        flags,
-        phase,
-        ..
-    } = store.entry(id)?;
-    let is_certain = match phase {
-        Phase::Running => flags & (BLOCKED | TIMED) == BLOCKED || flags & INSIDE != 0,
-        Phase::Waiting => flags & SOLE != 0 && store.entry(on)?.waiter == id,
-        Phase::Queued => false,
-    };
-    is_certain.then_some((on, turn))
+/// Reports that this task or thread can never go on, if that is proven.
+pub(crate) fn look_for_a_deadlock(store: &'static Store, who: u64) {
+    if let Some(proof) = Proof::find(store, who)
+        && is_new(proof.key())
+    {
+        report(Stuck::of(store, &proof));
+    }
 }
 
-/// The circle that the edges from this task lead to.
-fn circle(store: &Store, start: u64) -> Option<Vec<Seen>> {
-    let mut path: Vec<Seen> = Vec::new();
-    let mut passed = HashSet::new();
-    let mut id = start;
-    while passed.insert(id) {
-        let (on, turn) = next(store, id)?;
-        path.push((id, turn));
-        id = on;
-        if path.len() > LONGEST {
-            return None;
+/// A task has ended without releasing what it has locked: looks at those who wait for that.
+pub(crate) fn look_at_lost_locks(store: &'static Store, task: u64) {
+    for who in store.who_waits_at(&store.locks.held_by(task)) {
+        look_for_a_deadlock(store, who);
+    }
+}
+
+/// No waker is left of a future that sleeps. `has_handle`: who has that can cancel it, and is not
+/// stuck as long as it does not wait.
+pub(crate) fn look_at_an_orphan(store: &'static Store, task: u64, has_handle: bool) {
+    match has_handle {
+        false => look_for_a_deadlock(store, task),
+        true => {
+            let waiter = store.entry(task).map_or(0, |entry| entry.waiter);
+            if waiter != 0 {
+                look_for_a_deadlock(store, waiter);
+            }
         }
     }
-    let first = path.iter().position(|(passed, _)| *passed == id)?;
-    Some(path.split_off(first))
 }
 
-/// Reports the circle that this task is in, or waits for, if there is one.
-pub(crate) fn look_for_a_circle(store: &'static Store, task: u64) {
-    let Some(circle) = circle(store, task) else {
-        return;
-    };
-    let is_same = |(id, turn): &Seen| next(store, *id).is_some_and(|(_, now)| now == *turn);
-    if !circle.iter().all(is_same) {
-        return;
-    }
-    let least = *circle.iter().min().expect("a circle has a task");
+/// Whether it is to be reported.
+fn is_new(key: (u64, u64)) -> bool {
     let mut reports = reports().lock();
-    if reports.reported.len() >= REMEMBERED || !reports.reported.insert(least) {
-        return;
-    }
+    reports.reported.len() < REMEMBERED && reports.reported.insert(key)
+}
+
+/// Whether a report ends the process.
+fn aborts() -> bool {
+    std::env::var_os(VARIABLE).is_some_and(|value| value == "abort")
+}
+
+pub(super) fn report(stuck: Stuck) {
+    let reports = reports().lock();
     let hook = reports.hook.clone();
     let watches = reports.watches.iter().map(|(_, hook)| Arc::clone(hook));
     let watches: Vec<Hook> = watches.collect();
     drop(reports);
-    let tasks = circle.iter().filter_map(|(id, _)| describe(store, *id));
-    let stuck = Stuck {
-        tasks: tasks.collect(),
-    };
-    report(watches, hook, stuck);
-}
-
-fn report(watches: Vec<Hook>, hook: Option<Hook>, stuck: Stuck) {
     let call = move || {
         for listener in watches {
             let _ = catch_unwind(AssertUnwindSafe(|| listener(&stuck)));
         }
         match hook {
             Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(&stuck))),
-            None => _ = writeln!(std::io::stderr(), "trefoil: {stuck}"),
+            None => {
+                let _ = writeln!(std::io::stderr(), "trefoil: {stuck}");
+                if aborts() {
+                    std::process::abort();
+                }
+            }
         }
     };
     // If the system gives no thread, nothing is reported.
