@@ -413,11 +413,6 @@ impl CellState {
         wakers.filter(|_| s & (SCHEDULED | CANCELLED) == 0)
     }
 
-    /// Whether there is a handle: a hint.
-    pub(super) fn has_handle(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & HANDLE != 0
-    }
-
     /// Whether the output was taken, or the handle is gone.
     pub(super) fn is_settled(&self) -> bool {
         let s = self.0.load(Ordering::Acquire);

@@ -575,7 +575,7 @@ impl Header {
             Some(1) => Wakers::One,
             _ => Wakers::Many,
         };
-        trace_log::paused(id, awaited::last(), wakers, self.state.has_handle());
+        trace_log::paused(id, awaited::last(), wakers);
         if woke_itself && !self.state.is_cancelled() {
             trace_log::woken(id);
         }

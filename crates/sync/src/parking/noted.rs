@@ -1,14 +1,14 @@
 //! What code waits for at a lock, and who holds one, for those who keep track of live tasks.
 //!
 //! **Job.** [`Held`] is in each guard, and [`Waiting`] around each future that waits; they report
-//! to `trace_log`. While nobody keeps track, a guard costs one relaxed load, and a wait one for each
-//! look that found the lock taken.
+//! to `trace_log`. While nobody keeps track, a guard costs one relaxed load, and a wait one for
+//! each look that found the lock taken.
 //!
 //! **Protocol.** As at the head of `live/locks.rs` of `trefoil-trace`: [`Held`] is made after the
 //! lock was taken, and dropped before it is released; what [`Waiting`] reports is taken back before
 //! the future looks again, or is dropped.
 //!
-//! Tests: `tests/tasks/{locks,seeded}.rs`.
+//! Tests: `tests/tasks/seeded.rs`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -30,6 +30,14 @@ pub(crate) fn lock<T: ?Sized>(kind: LockKind, made_at: Option<Site>, place: &T) 
         made_at,
         address,
         kind,
+    }
+}
+
+/// It is dropped: guards of it that were forgotten mean nothing for the next lock in its place.
+#[inline]
+pub(crate) fn dropped(lock: impl FnOnce() -> Lock) {
+    if trace_log::keeps_locks() {
+        trace_log::lock_dropped(lock().address);
     }
 }
 

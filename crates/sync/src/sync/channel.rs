@@ -87,8 +87,8 @@ pin_project_lite::pin_project! {
     pub struct Receiver<T> {
         #[pin]
         inside: async_channel::Receiver<T>,
-        // Where the channel was made. Every receiver has a clone; `Arc::into_inner` decides which of
-        // them is the last. `None` only while it is dropped.
+        // Where the channel was made. Every receiver has a clone; `Arc::into_inner` decides which
+        // of them is the last. `None` only while it is dropped.
         shared: Option<Arc<Site>>,
     }
 

@@ -31,8 +31,8 @@ use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waitin
 #[repr(transparent)] // for `MutexGuardArc`
 pub struct Mutex<T: ?Sized>(pub(super) async_lock::Mutex<Born<T>>);
 
-/// The value and where its lock was made. (Only who has the lock sees that: beside the lock it would
-/// be seen by all, but then there were no [`MutexGuardArc`](super::MutexGuardArc).)
+/// The value and where its lock was made. (Only the lock's holder sees that. Outside the lock
+/// everybody would, but then the lock would not be transparent.)
 #[derive(Debug)]
 pub(super) struct Born<T: ?Sized> {
     pub(super) made_at: Site,

@@ -7,9 +7,9 @@ use std::fmt;
 use std::future::{poll_fn, ready};
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 
+use crate::loom::atomic::AtomicBool;
+use crate::loom::atomic::Ordering::Relaxed;
 use crate::parking::block_on::{at_once, wait_for};
 use crate::parking::noted::{self, Access, At, Held, LockKind, Note, Site, Waiting};
 

@@ -2,9 +2,10 @@
 //!
 //! `async-lock` has it for an `Arc` of its own lock, and a `Mutex` is nothing but one of those:
 //!
-//! - **S5** `Mutex<T>` is `repr(transparent)` over `async_lock::Mutex<Born<T>>`, and has no destructor of
-//!   its own. So an `Arc` of the one may be taken for an `Arc` of the other: `Arc::from_raw` asks
-//!   for the same size and alignment, and that the value may be seen as one of the other type.
+//! - **S5** `Mutex<T>` is `repr(transparent)` over `async_lock::Mutex<Born<T>>`, and has no
+//!   destructor of its own. So an `Arc` of the one may be taken for an `Arc` of the other:
+//!   `Arc::from_raw` asks for the same size and alignment, and that the value may be seen as one of
+//!   the other type.
 //!
 //! Tests: `tests/interpreted.rs`, which Miri runs; `tests/sync/refused.rs`.
 #![allow(unsafe_code)]

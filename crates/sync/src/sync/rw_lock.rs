@@ -8,7 +8,6 @@ use std::panic::Location;
 use super::guard::guard;
 use crate::parking::block_on::wait_for;
 use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waiting};
-use crate::trace_log;
 
 /// A lock for threads and tasks, which many may hold to read, or one to write. It may be held
 /// across an `.await`.
@@ -34,9 +33,7 @@ struct Birth(Site);
 
 impl Drop for Birth {
     fn drop(&mut self) {
-        if trace_log::keeps_locks() {
-            trace_log::lock_dropped(self.lock().address);
-        }
+        noted::dropped(|| self.lock());
     }
 }
 

@@ -13,14 +13,13 @@
 //! dropped by other code all the same, the locks that were made in that place prove nothing from
 //! then on.
 //!
-//! Tests: `tests/tasks/{locks,stuck}.rs`.
+//! Tests: `tests/tasks/seeded.rs`.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasherDefault;
 use std::sync::atomic::AtomicU64; // a counter: no protocol
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::store::IdHasher;
+use super::id_hasher::Ids;
 use crate::event::Site;
 use crate::loom::Mutex;
 
@@ -94,7 +93,7 @@ pub(super) struct LockState {
     pub(super) writers: Vec<u64>,
 }
 
-type Part = HashMap<usize, LockState, BuildHasherDefault<IdHasher>>;
+type Part = HashMap<usize, LockState, Ids>;
 
 #[derive(Default)]
 pub(crate) struct Locks {

@@ -10,6 +10,7 @@
 //!
 //! Tests: `tests/tasks/`.
 
+mod id_hasher;
 mod items;
 mod locks;
 mod proof;

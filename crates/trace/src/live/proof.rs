@@ -19,13 +19,15 @@
 //! is taken to read it.
 //!
 //! **Rejected.** To guess from a time without progress.
+//!
+//! Tests: `tests/tasks/{stuck,seeded}.rs`.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 
+use super::id_hasher::Ids;
 use super::locks::{Access, Holder, LockState};
 use super::store::{
-    BLOCKED, Entry, INSIDE, IdHasher, LockWait, ORPHAN, PART, Phase, SOLE, Store, THREAD, TIMED,
+    BLOCKED, Entry, INSIDE, LockWait, ORPHAN, PART, Phase, SOLE, Store, THREAD, TIMED,
 };
 
 /// How many steps a way has at most.
@@ -185,7 +187,7 @@ impl Proof {
             return None;
         }
         let mut open = vec![(Step::at(start, &seen), seen.ways.into_iter())];
-        let mut passed: HashMap<u64, usize, BuildHasherDefault<IdHasher>> = HashMap::default();
+        let mut passed: HashMap<u64, usize, Ids> = HashMap::default();
         passed.insert(start, 0);
         loop {
             let (step, ways) = open.last_mut()?;

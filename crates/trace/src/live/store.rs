@@ -21,12 +21,12 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
 
+use super::id_hasher::Ids;
 use super::locks::{Access, Holder, Lock, Locks};
 use super::running_map::RunningMap;
 use crate::clock::Clock;
@@ -226,29 +226,6 @@ per_thread! {
         kinds: 0,
         wait: None,
     });
-}
-
-/// A hash of a number that nobody outside chooses.
-#[derive(Default)]
-pub(super) struct IdHasher(u64);
-
-type Ids = BuildHasherDefault<IdHasher>;
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
-    }
-
-    #[inline]
-    fn write_u64(&mut self, number: u64) {
-        // The table uses the upper bits, too.
-        let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
 }
 
 /// The store, if tasks are kept track of.
@@ -614,7 +591,8 @@ impl Store {
         });
     }
 
-    /// The code that runs here has taken a lock. `mark`: that of its task. Returns whose code it is.
+    /// The code that runs here has taken a lock. `mark`: that of its task. Returns whose code it
+    /// is.
     pub(crate) fn lock_taken(
         &'static self,
         lock: Lock,

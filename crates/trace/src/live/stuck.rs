@@ -258,10 +258,10 @@ pub(crate) fn look_at_lost_locks(store: &'static Store, task: u64) {
     }
 }
 
-/// No waker is left of a future that sleeps. `has_handle`: who has that can cancel it, and is not
-/// stuck as long as it does not wait.
-pub(crate) fn look_at_an_orphan(store: &'static Store, task: u64, has_handle: bool) {
-    match has_handle {
+/// No waker is left of a future that sleeps. `is_meant`: somebody can cancel it, or it has left no
+/// waker anywhere (`pending()`); then it is a deadlock only if somebody waits for its end.
+pub(crate) fn look_at_an_orphan(store: &'static Store, task: u64, is_meant: bool) {
+    match is_meant {
         false => look_for_a_deadlock(store, task),
         true => {
             let waiter = store.entry(task).map_or(0, |entry| entry.waiter);

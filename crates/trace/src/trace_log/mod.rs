@@ -160,16 +160,16 @@ fn heard_name(listeners: Listeners, task: u64, name: &str) {
 }
 
 /// A future's poll has ended, and it waits. `on`: the task that it has left its waker with last
-/// (0: none). `wakers`: many, if something has woken it already. `has_handle`: of its task.
+/// (0: none). `wakers`: many, if something has woken it already.
 #[cold]
-pub fn paused(task: u64, on: u64, wakers: Wakers, has_handle: bool) {
+pub fn paused(task: u64, on: u64, wakers: Wakers) {
     let listeners = Listeners::now();
     if listeners.live()
         && let Some(store) = live::store()
     {
         store.ended(task, Ending::Pending, on, wakers);
         match wakers {
-            Wakers::None => live::look_at_an_orphan(store, task, has_handle),
+            Wakers::None => live::look_at_an_orphan(store, task, true),
             Wakers::One => live::look_for_a_deadlock(store, task),
             Wakers::Many => {}
         }
