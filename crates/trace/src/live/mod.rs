@@ -3,13 +3,14 @@
 //! **Job.** `store` has an entry for each task that has not ended, and what it waits for; `tree`
 //! copies that for the user, as text or JSON; `items` says what runs
 //! now, without a walk over tasks; `locks` has who holds which lock; `proof` finds code that can
-//! never go on, and `stuck` reports it.
+//! never go on, `asleep` finds that every thread sleeps, and `stuck` reports both.
 //!
 //! All of this sleeps until somebody asks: the first call of [`tasks`] or [`on_stuck`], or the
 //! variable `TREFOIL_TASKS` when the first executor is made ([`wake_if_asked`]).
 //!
 //! Tests: `tests/tasks/`.
 
+mod asleep;
 mod id_hasher;
 mod items;
 mod locks;
@@ -21,13 +22,14 @@ mod tree;
 
 use std::sync::Once; // the variable is read once: no protocol
 
+pub use asleep::Asleep;
 pub(crate) use items::begin;
 pub use items::{Activity, Items, LiveMap, LiveThread, activity};
 pub use locks::{Access, Lock, LockKind};
 pub(crate) use store::store;
 pub use store::{READ, TIMER, WRITE, Wakers};
 pub use stuck::{Stuck, StuckKind, StuckWaiter, StuckWatch, on_stuck, watch_stuck};
-pub(crate) use stuck::{look_at_an_orphan, look_at_lost_locks, look_for_a_deadlock};
+pub(crate) use stuck::{fall_asleep, look_at_an_orphan, look_at_lost_locks, look_for_a_deadlock};
 pub use tree::{
     LiveCall, LiveHolder, LiveLock, LiveTask, LiveWait, OutsideThread, TaskParts, TaskPhase,
     TaskTree, task_parts, tasks,

@@ -798,6 +798,21 @@ impl Store {
         sent.iter().flat_map(of_process).collect()
     }
 
+    /// Those who wait, at most so many.
+    pub(super) fn who_waits(&self, most: usize) -> Vec<u64> {
+        let waits = |entry: &Entry| entry.phase == Phase::Waiting || entry.flags & BLOCKED != 0;
+        let outside = self.outside.lock();
+        let threads = outside.iter().filter(|(_, thread)| waits(&thread.entry));
+        let mut who: Vec<u64> = threads.map(|(number, _)| *number).take(most).collect();
+        drop(outside);
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let tasks = shard.tasks.iter().filter(|(_, entry)| waits(entry));
+            who.extend(tasks.map(|(id, _)| *id).take(most - who.len()));
+        }
+        who
+    }
+
     /// The task whose code runs on this thread.
     pub(super) fn current(&'static self) -> Option<u64> {
         let mut current = None;

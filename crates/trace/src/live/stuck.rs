@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::asleep::{self, Asleep};
 use super::proof::{Proof, Reason};
 use super::store::{self, Store, THREAD};
 use super::tree::{LiveTask, OutsideThread, describe, describe_thread};
@@ -21,6 +22,9 @@ use crate::sys::fork::PerProcess;
 
 /// How many deadlocks are remembered, so that each is reported once.
 const REMEMBERED: usize = 1000;
+
+/// How many of those who wait are shown when every thread sleeps.
+const SHOWN: usize = 100;
 
 /// The variable that says what becomes of reports; see [`on_stuck`].
 pub(super) const VARIABLE: &str = "TREFOIL_STUCK";
@@ -114,11 +118,8 @@ impl Stuck {
             Reason::LostLock => StuckKind::LostLock,
             Reason::Orphan => StuckKind::Orphan,
         };
-        let describe = |who: u64| match who & THREAD {
-            0 => describe(store, who).map(StuckWaiter::Task),
-            _ => describe_thread(store, who).map(StuckWaiter::Thread),
-        };
-        let waiters = proof.steps.iter().filter_map(|step| describe(step.who));
+        let waiters = proof.steps.iter();
+        let waiters = waiters.filter_map(|step| describe_any(store, step.who));
         Self::new(kind, waiters.collect())
     }
 }
@@ -269,6 +270,32 @@ pub(crate) fn look_at_an_orphan(store: &'static Store, task: u64, is_meant: bool
                 look_for_a_deadlock(store, waiter);
             }
         }
+    }
+}
+
+/// This thread is about to sleep until another one wakes it, which the result lasts for. `waits`:
+/// for something that its code needs.
+pub(crate) fn fall_asleep(waits: bool) -> Asleep {
+    asleep::fall_asleep(waits, report_all_asleep)
+}
+
+/// All threads sleep, and have since this change of their number.
+fn report_all_asleep(changes: u64) {
+    if let Some(store) = store::store()
+        && is_new((u64::MAX, changes))
+    {
+        let waiters = store.who_waits(SHOWN);
+        let waiters = waiters
+            .into_iter()
+            .filter_map(|who| describe_any(store, who));
+        report(Stuck::new(StuckKind::AllAsleep, waiters.collect()));
+    }
+}
+
+fn describe_any(store: &Store, who: u64) -> Option<StuckWaiter> {
+    match who & THREAD {
+        0 => describe(store, who).map(StuckWaiter::Task),
+        _ => describe_thread(store, who).map(StuckWaiter::Thread),
     }
 }
 

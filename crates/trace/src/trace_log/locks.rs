@@ -88,6 +88,17 @@ pub fn lock_dropped(address: usize) {
     }
 }
 
+/// This thread is about to sleep until another one wakes it: without a deadline, and without a
+/// descriptor that may become ready. `waits`: for something that its code needs; otherwise it has
+/// nothing to do. It has woken when the result is dropped.
+#[inline]
+pub fn falls_asleep(waits: bool) -> Option<live::Asleep> {
+    match Listeners::now().live() {
+        true => Some(live::fall_asleep(waits)),
+        false => None,
+    }
+}
+
 /// The last waker of a future that sleeps is dropped, and has woken nothing.
 #[cold]
 pub fn orphaned(task: u64, has_handle: bool) {

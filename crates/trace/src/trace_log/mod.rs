@@ -42,8 +42,8 @@ pub use crate::live;
 use crate::live::Wakers;
 use crate::switch::Listeners;
 pub use locks::{
-    keeps_locks, lock_awaited, lock_blocks, lock_dropped, lock_left, lock_released, lock_taken,
-    lock_unblocks, orphaned, writer_comes, writer_goes,
+    falls_asleep, keeps_locks, lock_awaited, lock_blocks, lock_dropped, lock_left, lock_released,
+    lock_taken, lock_unblocks, orphaned, writer_comes, writer_goes,
 };
 
 /// Whether anybody listens.
