@@ -2,9 +2,9 @@
 //!
 //! **Job.** The executors and blocking waits report each sleep that has no end of its own: no
 //! deadline, no descriptor. If that holds for all threads of the process, and one of them waits for
-//! something, the program is dead. A thread of this file's own looks for that a while after the last
-//! report, because others may be about to go on, and looks a few times more, because helper threads
-//! take a moment to end.
+//! something, the program is dead. A thread of this file's own looks for that a while after the
+//! last report, because others may be about to go on, and looks a few times more, because helper
+//! threads take a moment to end.
 //!
 //! **Why that is enough.** The look reads the number of reported sleeps and of changes, then asks
 //! the kernel for all threads, and reads the number of changes again. If that is the same, all

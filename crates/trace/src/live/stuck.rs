@@ -162,21 +162,67 @@ impl fmt::Display for Stuck {
     }
 }
 
-/// Calls `hook` when tasks wait for one another in a circle, so that none of them can end, as long
-/// as nobody cancels one.
+/// Calls `hook` when code can never go on, as long as nobody cancels a task of it or ends its
+/// executor: a deadlock, named while it happens.
 ///
-/// Only what is certain is reported, once for each circle, at the moment at which it closes: each
-/// task's code has blocked its thread in a [`join`] of the next task, without a deadline; or it is
-/// a future whose only waker waits for the end of the next one; or it waits for the task that its
-/// thread runs on top of it. So a task that waits for several things, for a timer, a channel or a
-/// lock, is in no reported circle.
+/// # What is reported
 ///
-/// The hook replaces the earlier one. Without any, the report is printed to standard error. It runs
-/// on a thread of its own; if it panics, the panic hook reports that, and the panic goes no
-/// further.
+/// Only what is proven, once each, at the moment at which it becomes true:
 ///
-/// Tasks are kept track of from the first call on (see [`tasks`](super::tasks)). In a forked child
-/// this is to be called again.
+/// - [`StuckKind::Circle`]: each waits for the next one's end, or for a lock that the next one has,
+///   and the last waits for the first. That may be one task which asks for a lock that it has, and
+///   a reader behind a writer which waits for that reader. Tasks of thread pools and loops, and
+///   threads outside all tasks, may be in the same circle.
+/// - [`StuckKind::LostLock`]: the task that has taken a lock has ended without releasing it.
+/// - [`StuckKind::Orphan`]: a future waits to be woken, and its wakers are all gone; wakers are
+///   counted, not guessed at. If somebody has its handle, or if its last poll has left no waker
+///   anywhere, as that of `std::future::pending()`, it is reported when somebody waits for its end.
+/// - [`StuckKind::AllAsleep`]: every thread of the process sleeps until another one wakes it, and
+///   at least one of them waits for something. This is looked for on Linux, from 50 ms after the
+///   last thread has fallen asleep.
+///
+/// Somebody who waits counts only if nothing else can make him go on: his thread is blocked in a
+/// [`join`] or in a blocking method of [`sync`] without a deadline; or he is a future with one
+/// waker, which is left with a task or a lock; or his thread runs on top of him the task that he
+/// waits for. Each report was checked twice.
+///
+/// # What is not seen
+///
+/// - Waits for several things at once (`select!`, `timeout`, a `TaskGroup`), and futures that a
+///   combinator polls with a waker of its own.
+/// - Waits for what anybody may bring about: a channel, a [`Semaphore`], an `Event`, a `Barrier`, a
+///   `Condvar`. Only if every thread is asleep it does not matter who may.
+/// - Locks of other crates and of the standard library.
+/// - What a worker process waits for, and so circles through processes: its calls are shown in
+///   [`tasks`](super::tasks), but what their code waits for is known only there. A pool of
+///   processes also means that not every thread is asleep.
+/// - What was locked, and who began to wait, before tasks were kept track of; a future that has an
+///   `AbortHandle`, which counts like a waker; parts of a `map`, `join` or `scope` that run on
+///   other threads than their task.
+///
+/// # Whose a guard is
+///
+/// A guard that borrows its lock counts as that of the task that has taken it, or else of the
+/// thread. Whoever gives a guard to another task or thread takes it with `lock_arc`: such guards
+/// prove nothing. If a guard was dropped by other code than that which had taken it, nothing that
+/// concerns locks which were made in the same place is reported any more.
+///
+/// # The hook
+///
+/// It replaces the earlier one. Without any, the report is printed to standard error; with the
+/// variable `TREFOIL_STUCK=abort` that ends the process, for tests. It runs on a thread of its own;
+/// if it panics, the panic hook reports that, and the panic goes no further.
+///
+/// Tasks are kept track of from the first call on (see [`tasks`](super::tasks)), or from the first
+/// executor on if `TREFOIL_STUCK` or `TREFOIL_TASKS` is set. In a forked child this is to be called
+/// again.
+///
+/// # Cost
+///
+/// While nobody has asked for it: a load and a branch for each event of a task, each guard, each
+/// sleep, and each waker that is dropped. From then on: for each lock that is taken and released
+/// some 150 ns, for each wait a walk along the way of those who wait for one another, and a thread
+/// that looks a few times after an executor or a blocking wait has fallen asleep.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -201,6 +247,8 @@ impl fmt::Display for Stuck {
 /// ```
 ///
 /// [`join`]: https://docs.rs/trefoil/latest/trefoil/struct.Task.html#method.join
+/// [`Semaphore`]: https://docs.rs/trefoil/latest/trefoil/sync/struct.Semaphore.html
+/// [`sync`]: https://docs.rs/trefoil/latest/trefoil/sync/
 pub fn on_stuck(hook: impl Fn(&Stuck) + Send + Sync + 'static) {
     let before = reports().lock().hook.replace(Arc::new(hook));
     drop(before); // user code, which is not dropped under the lock
