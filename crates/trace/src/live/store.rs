@@ -350,7 +350,9 @@ impl Store {
             0 => _ = self.shard(id).lock().tasks.get_mut(&id).map(change),
             _ => {
                 let mut outside = self.outside.lock();
-                outside.get_mut(&id).map(|thread| change(&mut thread.entry));
+                if let Some(thread) = outside.get_mut(&id) {
+                    change(&mut thread.entry);
+                }
             }
         }
     }

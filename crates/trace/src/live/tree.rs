@@ -11,6 +11,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use super::locks::LockState;
 use super::store::{
     self, BLOCKED, Copied, Entry, INSIDE, LOCK, LockWait, Phase, READ, SHARDS, SentItems, Store,
     THREAD, TIMED, TIMER, ThreadInfo, WRITE,
@@ -105,8 +106,8 @@ pub struct LiveWait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveLock {
-    /// Its type: "Mutex", "RwLock", "ReentrantMutex", "OnceCell", "Semaphore", "Event", "Barrier",
-    /// "Condvar", "channel", "watch channel" or "broadcast channel".
+    /// Its type: the name of one in `sync` (as `"Mutex"`), or `"channel"`, `"watch channel"` or
+    /// `"broadcast channel"`.
     pub kind: &'static str,
     /// Where it was made. `None`: a `Mutex` that was taken before tasks were kept track of.
     pub made_at: Option<&'static Location<'static>>,
@@ -303,7 +304,7 @@ impl LiveLock {
             .as_ref()
             .and_then(|state| state.lock.made_at)
             .or(lock.made_at);
-        let mut holders = state.iter().flat_map(|state| state.holders());
+        let mut holders = state.iter().flat_map(LockState::holders);
         let first = holders.next().map(|holder| holder.by);
         Self {
             kind: lock.kind.name(),

@@ -73,23 +73,21 @@ fn heard(listeners: Listeners, what: What) {
     if listeners.live()
         && let Some(store) = live::store()
     {
+        let mut leaves_locks = None;
         match what {
             What::Begun { task, site, kind } => store.begun(task, site, kind, role::current()),
             What::Ended { task, how } => {
-                if store.ended(task, how, 0, Wakers::Many) {
-                    live::look_at_lost_locks(store, task);
-                }
+                leaves_locks = store.ended(task, how, 0, Wakers::Many).then_some(task);
             }
-            What::Settled { task, .. } => {
-                if store.settled(task) {
-                    live::look_at_lost_locks(store, task);
-                }
-            }
+            What::Settled { task, .. } => leaves_locks = store.settled(task).then_some(task),
             What::Woken { task } => store.woken(task),
             What::Called { pool, job, task } => store.called(pool, job, task),
             What::Answered { pid, done, .. } => store.answered(pid, done.sequence),
             What::Fell { pid } => store.died(pid),
             _ => {}
+        }
+        if let Some(task) = leaves_locks {
+            live::look_at_lost_locks(store, task);
         }
     }
     record(listeners, what);
