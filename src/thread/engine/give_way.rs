@@ -120,7 +120,10 @@ impl Worker {
                 let _noted = trace_log::waits();
                 while lent.latch().park() {
                     match Compensate.retry_after() {
-                        None => self.owned.parker.park(),
+                        None => {
+                            let _asleep = trace_log::falls_asleep(true);
+                            self.owned.parker.park();
+                        }
                         Some(pause) => self.owned.parker.park_timeout(pause),
                     }
                 }
