@@ -6,5 +6,6 @@
 mod activity;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+mod find;
 mod stuck;
 mod tree;

@@ -20,13 +20,18 @@ use std::sync::Once; // the variable is read once: no protocol
 pub(crate) use items::begin;
 pub use items::{Activity, Items, LiveMap, LiveThread, activity};
 pub(crate) use store::store;
-pub use store::{READ, TIMER, WRITE};
+pub use store::{IdHasher, READ, TIMER, WRITE};
 pub(crate) use stuck::look_for_a_circle;
 pub use stuck::{Stuck, StuckWatch, on_stuck, watch_stuck};
 pub use tree::{LiveCall, LiveTask, LiveWait, TaskParts, TaskPhase, TaskTree, task_parts, tasks};
 
 /// The variable that has tasks kept track of from the beginning: set, and neither empty nor 0.
 pub const VARIABLE: &str = "TREFOIL_TASKS";
+
+/// Begins to keep track of tasks.
+pub fn wake() {
+    store::wake();
+}
 
 /// Called when an executor is made: begins to keep track of tasks if the environment says so.
 pub fn wake_if_asked() {

@@ -176,8 +176,8 @@ per_thread! {
 }
 
 /// A hash of a number that nobody outside chooses.
-#[derive(Default)]
-pub(super) struct IdHasher(u64);
+#[derive(Debug, Default)]
+pub struct IdHasher(u64);
 
 type Ids = BuildHasherDefault<IdHasher>;
 
