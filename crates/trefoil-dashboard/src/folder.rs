@@ -1,9 +1,9 @@
 //! Where the sockets are: a folder that nobody but the user can enter.
 //!
 //! `$XDG_RUNTIME_DIR/trefoil`, or, where there is no such folder of the session,
-//! `/tmp/trefoil-UID`. A folder is used only if it is one (a link to one is not), belongs to the user, and gives others
-//! no right. In `/tmp` nobody can replace a folder of another user, so what was looked at is what
-//! is used.
+//! `/tmp/trefoil-UID`. A folder is used only if it is one (a link to one is not), belongs to the
+//! user, and gives others no right. In `/tmp` nobody can replace a folder of another user, so what
+//! was looked at is what is used.
 
 use std::fs::{DirBuilder, symlink_metadata};
 use std::io;

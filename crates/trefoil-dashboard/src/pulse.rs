@@ -220,15 +220,17 @@ fn thread(thread: &trefoil::LiveThread) -> Now {
 fn process(call: &LiveCall, items: u64, maps: &[LiveMap]) -> Now {
     let of_map = |map: &&LiveMap| map.task.as_ref().map(|task| task.id) == call.task;
     let map = maps.iter().find(|map| call.task.is_some() && of_map(map));
-    let what = map.and_then(|map| map.task.as_ref()).map(label);
-    let task = || call.task.map(|id| format!("task #{id}"));
+    let of_map = map.and_then(|map| map.task.as_ref()).map(label);
+    let of_call = || match (&call.name, call.called_at, call.task) {
+        (Some(name), ..) => clip(name),
+        (_, Some(site), _) => format!("call at {site}"),
+        (.., Some(id)) => format!("task #{id}"),
+        _ => "items of an imap".to_owned(),
+    };
     Now {
         name: format!("process {}", call.pid),
         pid: Some(call.pid),
-        label: Some(
-            what.or_else(task)
-                .unwrap_or_else(|| "items of an imap".to_owned()),
-        ),
+        label: Some(of_map.unwrap_or_else(of_call)),
         detail: Some(match call.items {
             1 => format!("item {}", call.first),
             n => format!("{n} items from {} on", call.first),
