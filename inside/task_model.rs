@@ -199,13 +199,79 @@ impl Full {
 
     /// True: the cell would be destroyed.
     pub fn release(&self) -> bool {
-        self.0.release()
+        self.0.release() != state::Released::Kept
     }
 
     /// By how much the count is above the limit.
     pub fn more(&self) -> i32 {
         self.0.too_many()
     }
+}
+
+/// A cell that a list has (T27), without the rest of either.
+#[cfg(loom)]
+#[derive(Debug)]
+pub struct Listed {
+    state: state::CellState,
+    is_listed: crate::loom::Mutex<bool>,
+    /// Written when the cell is freed.
+    memory: crate::loom::UnsafeCell<()>,
+}
+
+#[cfg(loom)]
+impl Listed {
+    /// A promise with two owners.
+    pub fn new() -> Self {
+        Self {
+            state: state::CellState::promised(),
+            is_listed: crate::loom::Mutex::new(true),
+            memory: crate::loom::UnsafeCell::new(()),
+        }
+    }
+
+    /// True: the caller has a reference now.
+    pub fn find(&self) -> bool {
+        let is_listed = self.is_listed.lock();
+        if *is_listed {
+            self.touch();
+        }
+        *is_listed && self.state.retain_if_owned()
+    }
+
+    /// What an owner, or the list, may do.
+    pub fn touch(&self) {
+        self.memory.with(|_| ());
+    }
+
+    /// Ends the task, for an owner. False: it has ended.
+    pub fn end(&self) -> bool {
+        let ends = self.state.begin_complete();
+        if ends {
+            *self.is_listed.lock() = false;
+            self.state.retain();
+            assert_eq!(self.state.finish(false), state::Finish::Handed);
+        }
+        ends
+    }
+
+    /// True: the cell was freed.
+    pub fn release(&self) -> bool {
+        let released = self.state.release();
+        if released == state::Released::Unfinished {
+            *self.is_listed.lock() = false;
+        }
+        let is_last = released != state::Released::Kept;
+        if is_last {
+            self.memory.with_mut(|_| ());
+        }
+        is_last
+    }
+}
+
+/// Lets the last owner of an unfinished task free it without decreasing the count, or stops that.
+#[cfg(loom)]
+pub fn decide_early(on: bool) {
+    state::fault::decide_early(on);
 }
 
 /// Lets a full count be counted down, or stops that, for the whole process.

@@ -131,7 +131,7 @@ pub use task::root::{
     AbortHandle, CancelOnDrop, CancelToken, CodecError, Completer, Failure, GroupError,
     GroupHandle, Late, Panic, PanicLocation, QueueFull, QueuePlace, SharedTask, Shutdown, Task,
     TaskError, TaskGroup, TaskId, TaskReport, Until, WorkerExit, as_completed, as_completed_keyed,
-    join_all, on_unobserved, race, timeout, try_join_all, wait,
+    find_task, join_all, on_unobserved, race, timeout, try_join_all, wait,
 };
 
 #[doc(inline)]

@@ -945,7 +945,62 @@ fn full_count_of_references_does_not_come_down() {
     explore(|_| a_full_count_of_references());
 }
 
+/// Somebody finds a task by its number, and may end it, while its owners let go of it.
+fn find_vs_the_last_owners(ends: bool) {
+    let task = loom::sync::Arc::new(model::Listed::new());
+    let freed = Arc::new(AtomicUsize::new(0));
+    let release = |task: &model::Listed, freed: &AtomicUsize| {
+        if task.release() {
+            freed.fetch_add(1, SeqCst);
+        }
+    };
+    let finder = {
+        let (task, freed) = (task.clone(), freed.clone());
+        thread::spawn(move || {
+            if task.find() {
+                task.touch();
+                if ends {
+                    task.end();
+                }
+                release(&task, &freed);
+            }
+        })
+    };
+    for _owner in 0..2 {
+        task.touch();
+        release(&task, &freed);
+    }
+    finder.join().unwrap();
+    assert_eq!(freed.load(SeqCst), 1, "how often it was freed");
+    assert!(!task.find());
+}
+
+#[test]
+fn find_vs_drop_of_the_last_owner() {
+    explore(|_| find_vs_the_last_owners(false));
+}
+
+#[test]
+fn find_and_end_vs_drop_of_the_last_owner() {
+    explore(|_| find_vs_the_last_owners(true));
+}
+
 // ---------------------------------------------------------------- broken twin
+
+/// The last owner of a task that is not done acts on what it has read: a reference that was added
+/// meanwhile leads to a cell that was freed.
+#[test]
+fn the_models_catch_a_last_owner_that_decides_early() {
+    let how = "Concurrent read and write accesses";
+    trefoil_checks::must_fail_with("a_last_owner_that_decides_early", how);
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_last_owner_that_decides_early"]
+fn a_last_owner_that_decides_early() {
+    model::decide_early(true);
+    loom::model(|| find_vs_the_last_owners(false));
+}
 
 /// A count that is full is counted down all the same: after some more it would be zero while there
 /// are owners.

@@ -26,6 +26,10 @@
 //!   from 2^22 references on, [`CellState::release`] and [`CellState::wake`] do not decrease it,
 //!   and from 2^22 + 2^21 on, [`CellState::retain`] and [`CellState::claim`] do not increase it.
 //!   (The proof is in `docs/internals/SAFETY.md`.)
+//! - **T27** A count of 0 is final. While the task is not DONE, a thread that has no reference may
+//!   add one to a count that is not 0, under the lock of a list that has the cell: so the last
+//!   owner of such a task decreases the count before it acts. The cell leaves the list, under
+//!   that lock, before DONE is set, or, if its count is 0 before that, before it is freed.
 //!
 //! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the
 //! models in `checks/tests/models.rs`, and by twins that are broken on purpose: one in `lend`, one
@@ -144,6 +148,18 @@ pub(super) enum Look {
     Output,
     /// The task has ended, and the output was taken.
     Taken,
+}
+
+/// What [`CellState::release`] leaves to its caller.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Released {
+    /// Nothing: there are other owners.
+    Kept,
+    /// That was the last one. The task is done: free the cell.
+    Done,
+    /// That was the last one. The task will never end: drop its work, and free the cell.
+    Unfinished,
 }
 
 /// What [`CellState::wake`] asks of its caller.
@@ -529,18 +545,37 @@ impl CellState {
         }
     }
 
-    /// Removes an owner. Returns true if that was the last one: destroy the cell.
+    /// Adds an owner where the caller has no reference (T27). False if there is no owner any more.
+    #[cold]
+    pub(super) fn retain_if_owned(&self) -> bool {
+        self.transition(|s| match s < REF {
+            true => (None, false),
+            false => (Some(s + counted(s)), true),
+        })
+    }
+
+    /// Removes an owner.
     ///
-    /// The last owner needs no read-modify-write: no thread can add a reference
-    /// without having one.
+    /// The last owner of a task that is done needs no read-modify-write: no thread can add a
+    /// reference without having one. To one that is not done, T27 allows that.
     #[inline]
-    #[must_use]
-    pub(super) fn release(&self) -> bool {
-        if self.0.load(Ordering::Acquire) < 2 * REF {
-            return true;
+    pub(super) fn release(&self) -> Released {
+        let s = self.0.load(Ordering::Acquire);
+        if s < 2 * REF && s & DONE != 0 {
+            return Released::Done;
+        }
+        #[cfg(loom)]
+        if s < 2 * REF && fault::decides_early() {
+            return Released::Unfinished;
         }
         let s = self.0.fetch_sub(REF, Ordering::AcqRel);
-        is_last_or_many(s, 2 * REF) && self.released_last(s)
+        if is_last_or_many(s, 2 * REF) && self.released_last(s) {
+            return match s & DONE {
+                0 => Released::Unfinished,
+                _ => Released::Done,
+            };
+        }
+        Released::Kept
     }
 
     /// Like [`release`](Self::release), for a waker. Returns also whether nothing can wake the
@@ -645,11 +680,23 @@ mod tests {
     fn the_last_owner_is_told_and_no_other() {
         let state = owned_by(1);
         state.retain();
-        assert!(!state.release() && state.release());
+        assert_eq!(state.release(), Released::Kept);
+        assert_eq!(state.release(), Released::Unfinished);
         let state = owned_by(1);
         assert_eq!(state.wake(), Wake::Schedule);
-        assert!(!state.release(), "the entry's is left");
+        assert_eq!(state.release(), Released::Kept, "the entry's is left");
         assert_eq!(state.wake(), Wake::Last);
+    }
+
+    #[test]
+    fn a_count_of_zero_is_final() {
+        let state = owned_by(1);
+        assert!(state.retain_if_owned());
+        assert_eq!(state.release(), Released::Kept);
+        assert_eq!(state.release(), Released::Unfinished);
+        assert!(!state.retain_if_owned());
+        let done = CellState(AtomicU32::new(DONE | REF));
+        assert_eq!(done.release(), Released::Done);
     }
 
     #[test]
@@ -660,7 +707,8 @@ mod tests {
         state.retain();
         assert_eq!(state.refs(), EDGE);
         // At the limit none is removed, by any transition.
-        assert!(!state.release() && state.refs() == EDGE);
+        assert_eq!(state.release(), Released::Kept);
+        assert_eq!(state.refs(), EDGE);
         state.retain();
         assert_eq!(state.wake(), Wake::Schedule);
         assert_eq!(state.wake(), Wake::Nothing);
@@ -669,7 +717,7 @@ mod tests {
         let state = CellState::with_too_many(-2);
         (0..10).for_each(|_| state.retain());
         assert!((-2..=1).contains(&state.too_many()), "{state:?}");
-        assert!((0..100).all(|_| !state.release()) && state.too_many() >= -2);
+        assert!((0..100).all(|_| state.release() == Released::Kept) && state.too_many() >= -2);
         state.0.fetch_or(DONE, Ordering::Relaxed);
         assert!((0..100).all(|_| state.wake() == Wake::Nothing));
         assert!(state.too_many() >= -2 && state.is_done());
@@ -685,7 +733,7 @@ mod tests {
             assert!(state.claim());
             state.0.fetch_or(SCHEDULED, Ordering::Relaxed);
             assert_eq!(state.suspend(), Suspend::Again);
-            assert!(!state.release());
+            assert_eq!(state.release(), Released::Kept);
         }
         assert!((-2..=2).contains(&state.too_many()), "{state:?}");
     }
@@ -707,6 +755,17 @@ pub(super) mod fault {
 
     pub(super) fn counts_down() -> bool {
         COUNT_DOWN.load(Ordering::SeqCst)
+    }
+
+    static EARLY: AtomicBool = AtomicBool::new(false);
+
+    /// Lets the last owner of a task that is not done act without a read-modify-write.
+    pub(crate) fn decide_early(on: bool) {
+        EARLY.store(on, Ordering::SeqCst);
+    }
+
+    pub(super) fn decides_early() -> bool {
+        EARLY.load(Ordering::SeqCst)
     }
 
     /// Breaks `lend`, or repairs it, for the whole process.

@@ -6,6 +6,7 @@
 mod activity;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+mod find;
 mod seeded;
 mod stuck;
 mod tree;

@@ -4,9 +4,9 @@
 //! cargo run --release -p trefoil-dashboard --example dashboard
 //! ```
 //!
-//! It prints the address to open, and runs until Ctrl-C, or for so many seconds as its argument
-//! says. One of its items in 5,000 kills its worker, some tasks fail, and one blocks the loop now
-//! and then: all of that is on the page.
+//! It prints the address to open, and its number for `trefoil-top`, and runs until Ctrl-C, or for
+//! so many seconds as its argument says. One of its items in 5,000 kills its worker, some tasks
+//! fail, and one blocks the loop now and then: all of that is on the page.
 
 use std::error::Error;
 use std::time::Duration;
@@ -23,6 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let dashboard = trefoil_dashboard::serve("127.0.0.1:0")?;
     println!("{}", dashboard.url());
+    let _top = dashboard.listen(); // (it cannot on Windows)
+    println!("trefoil-top {}", std::process::id());
     let (failures, slow) = (dashboard.recorder(), dashboard.recorder());
     trefoil::on_unobserved(move |report| failures.failure(report));
 

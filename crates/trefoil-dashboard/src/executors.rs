@@ -106,6 +106,16 @@ impl Executors {
         (views, left_out)
     }
 
+    /// Replaces the worker process with this id; false if no pool that is watched has it.
+    #[cfg(unix)]
+    pub(crate) fn replace_worker(&self, pid: u32) -> bool {
+        let list = self.lock();
+        list.entries.iter().any(|entry| match &entry.executor {
+            Executor::Processes(pool) => pool.replace_worker(pid),
+            _ => false,
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, List> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

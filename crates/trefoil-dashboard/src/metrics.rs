@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::Shared;
+use crate::board::Shared;
 use crate::executors::Executors;
 use crate::snapshot::{DelayView, ExecutorView, KindView};
 use crate::system::Processes;

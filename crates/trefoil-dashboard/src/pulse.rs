@@ -104,7 +104,24 @@ impl Pulse {
         let lines = lines(&now);
         let mut looks = self.lock();
         looks.add(&lines);
-        let mut looks = std::mem::take(&mut *looks);
+        let looks = std::mem::take(&mut *looks);
+        PulseView::of(&now, lines, looks)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Looks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PulseView {
+    /// What runs at this moment, without strips.
+    #[cfg(unix)]
+    pub(crate) fn now() -> Self {
+        let now = activity();
+        Self::of(&now, lines(&now), Looks::default())
+    }
+
+    fn of(now: &Activity, lines: Vec<Now>, mut looks: Looks) -> Self {
         let left_out = lines.len().saturating_sub(SHOWN);
         let view = |line: Now| LineView {
             strip: looks.strips.remove(&line.name).unwrap_or_default(),
@@ -118,7 +135,7 @@ impl Pulse {
             pid: line.pid,
             count: line.count,
         };
-        PulseView {
+        Self {
             tick_ms: TICK.as_millis() as u64,
             lines: lines.into_iter().take(SHOWN).map(view).collect(),
             labels: looks.labels,
@@ -126,10 +143,6 @@ impl Pulse {
             maps_in_all: now.maps.len(),
             maps: now.maps.iter().take(MAPS).map(MapView::of).collect(),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Looks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,9 +180,14 @@ impl Looks {
 
 /// The lines: threads, then worker processes.
 fn lines(now: &Activity) -> Vec<Now> {
-    // This looks on the dashboard's own thread, which would run nothing but that.
+    // This looks on a thread of this crate, which would run nothing but that.
     let others = now.threads.iter();
-    let others = others.filter(|thread| !thread.name.ends_with(crate::THREAD));
+    let is_own = |name: &str| {
+        [crate::THREAD, crate::TOP]
+            .iter()
+            .any(|own| name.ends_with(own))
+    };
+    let others = others.filter(|thread| !is_own(&thread.name));
     let mut threads: Vec<Now> = others.map(thread).collect();
     threads.sort_by(|one, other| one.name.cmp(&other.name));
     let oldest = now
@@ -202,15 +220,17 @@ fn thread(thread: &trefoil::LiveThread) -> Now {
 fn process(call: &LiveCall, items: u64, maps: &[LiveMap]) -> Now {
     let of_map = |map: &&LiveMap| map.task.as_ref().map(|task| task.id) == call.task;
     let map = maps.iter().find(|map| call.task.is_some() && of_map(map));
-    let what = map.and_then(|map| map.task.as_ref()).map(label);
-    let task = || call.task.map(|id| format!("task #{id}"));
+    let of_map = map.and_then(|map| map.task.as_ref()).map(label);
+    let of_call = || match (&call.name, call.called_at, call.task) {
+        (Some(name), ..) => clip(name),
+        (_, Some(site), _) => format!("call at {site}"),
+        (.., Some(id)) => format!("task #{id}"),
+        _ => "items of an imap".to_owned(),
+    };
     Now {
         name: format!("process {}", call.pid),
         pid: Some(call.pid),
-        label: Some(
-            what.or_else(task)
-                .unwrap_or_else(|| "items of an imap".to_owned()),
-        ),
+        label: Some(of_map.unwrap_or_else(of_call)),
         detail: Some(match call.items {
             1 => format!("item {}", call.first),
             n => format!("{n} items from {} on", call.first),

@@ -6,8 +6,8 @@
 use std::io;
 use std::time::Duration;
 
-use crate::Shared;
 use crate::access::random_word;
+use crate::board::Shared;
 use crate::sampler::take;
 use crate::tree::{Groups, Query};
 

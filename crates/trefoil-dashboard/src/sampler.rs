@@ -9,8 +9,8 @@ use hyper::body::Bytes;
 use trefoil::spawn;
 use trefoil::time::{sleep, sleep_until};
 
-use crate::Shared;
-use crate::pulse::TICK;
+use crate::board::Shared;
+use crate::pulse::{PulseView, TICK};
 use crate::snapshot::{ProgramView, Snapshot, micros_since, unix_ms};
 use crate::system::Processes;
 use crate::tree::{Groups, Query, TreeView};
@@ -133,11 +133,21 @@ impl Drop for Stream {
 
 /// A snapshot, as JSON on one line.
 pub(crate) fn take(shared: &Shared) -> String {
+    snapshot(shared, || shared.pulse.take())
+}
+
+/// The same, with what runs now, and nothing of what ran before.
+#[cfg(unix)]
+pub(crate) fn take_without_strips(shared: &Shared) -> String {
+    snapshot(shared, PulseView::now)
+}
+
+fn snapshot(shared: &Shared, pulse: impl FnOnce() -> PulseView) -> String {
     let began = Instant::now();
     let processes = Processes::look(&shared.executors.pids());
     let (executors, workers_left_out) = shared.executors.views(&processes);
     let (threads, threads_left_out) = processes.threads();
-    let pulse = shared.pulse.take();
+    let pulse = pulse();
     let snapshot = Snapshot {
         time_ms: unix_ms(),
         program: ProgramView {

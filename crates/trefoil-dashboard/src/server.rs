@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
@@ -18,7 +19,7 @@ use trefoil::io::{TcpListener, TcpStream};
 use trefoil::time::sleep;
 use trefoil::{CancelToken, select, spawn};
 
-use crate::access::{Granted, METRICS};
+use crate::access::{Access, Granted, METRICS};
 use crate::body::{Activity, Answer, Events};
 use crate::metrics;
 use crate::report;
@@ -61,7 +62,12 @@ const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// Accepts until it is stopped.
-pub(crate) async fn run(listener: TcpListener, sampler: Rc<Sampler>, stop: CancelToken) {
+pub(crate) async fn run(
+    listener: TcpListener,
+    access: Arc<Access>,
+    sampler: Rc<Sampler>,
+    stop: CancelToken,
+) {
     let open = Rc::new(Cell::new(0));
     loop {
         let accepted = select! {
@@ -74,9 +80,9 @@ pub(crate) async fn run(listener: TcpListener, sampler: Rc<Sampler>, stop: Cance
         let Some(place) = Place::take(&open) else {
             continue; // which closes it
         };
-        let sampler = sampler.clone();
+        let (access, sampler) = (access.clone(), sampler.clone());
         spawn(async move {
-            serve(stream, sampler).await;
+            serve(stream, &access, sampler).await;
             drop(place);
         })
         .named("dashboard")
@@ -102,12 +108,12 @@ impl Drop for Place {
     }
 }
 
-async fn serve(stream: TcpStream, sampler: Rc<Sampler>) {
+async fn serve(stream: TcpStream, access: &Access, sampler: Rc<Sampler>) {
     let _late_packets_do_no_harm = stream.set_nodelay(true);
     let activity = Activity::default();
     let service = service_fn(|request: Request<Incoming>| {
         let (sampler, activity) = (sampler.clone(), activity.clone());
-        async move { Ok::<_, Infallible>(answer(request, &sampler, activity).await) }
+        async move { Ok::<_, Infallible>(answer(request, access, &sampler, activity).await) }
     });
     let connection = http1::Builder::new()
         .timer(LoopTimer)
@@ -135,10 +141,10 @@ async fn stalled(activity: &Activity) {
 
 async fn answer(
     request: Request<Incoming>,
+    access: &Access,
     sampler: &Rc<Sampler>,
     activity: Activity,
 ) -> Response<Answer> {
-    let access = &sampler.shared().access;
     let granted = access.check(request.method(), request.uri(), request.headers());
     let below = match granted {
         Ok(Granted::Page(below)) => below,

@@ -52,6 +52,8 @@ pub(crate) struct ThreadView {
 pub(crate) struct ProcessView {
     pub(crate) state: String,
     pub(crate) memory: u64,
+    /// The most that it has ever had, where the system says that.
+    pub(crate) peak: Option<u64>,
     pub(crate) processor_ms: u64,
     pub(crate) age_s: u64,
 }

@@ -83,9 +83,20 @@ fn view(process: &Process) -> ProcessView {
     ProcessView {
         state: state(process.status()),
         memory: process.memory(),
+        peak: peak(process.pid()),
         processor_ms: process.accumulated_cpu_time(),
         age_s: process.run_time(),
     }
+}
+
+/// The most memory that a process has ever had (Linux).
+fn peak(process: Pid) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
 }
 
 fn state(status: ProcessStatus) -> String {

@@ -13,7 +13,7 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use trefoil::{LiveTask, TaskPhase, task_parts};
 
 use crate::notes::clip;
@@ -27,15 +27,18 @@ const GROUPS: usize = 256;
 const SHARE: u32 = 600;
 
 /// What is asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub(crate) struct Query {
     pub(crate) by: By,
     /// The tasks of this group; `None`: the groups.
     pub(crate) group: Option<String>,
+    /// Only what has this text in its name or its site.
+    pub(crate) filter: String,
     pub(crate) page: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum By {
     #[default]
@@ -140,11 +143,16 @@ impl Query {
 
     /// Whether a task is on one of the pages.
     fn has(&self, task: &LiveTask) -> bool {
-        match (&self.group, self.by) {
+        let has_text = || {
+            let name = task.name.as_deref().unwrap_or_default();
+            name.contains(&self.filter) || task.spawned_at.to_string().contains(&self.filter)
+        };
+        let is_in_group = match (&self.group, self.by) {
             (None, _) | (_, By::Tree) => true,
             (Some(group), By::Name) => name_label(task.name.as_deref()) == *group,
             (Some(group), By::Site) => task.spawned_at.to_string() == *group,
-        }
+        };
+        is_in_group && (self.filter.is_empty() || has_text())
     }
 }
 
@@ -260,7 +268,8 @@ impl Groups {
         };
         if query.is_groups() {
             self.refresh();
-            let groups = self.views(query.by);
+            let mut groups = self.views(query.by);
+            groups.retain(|group| group.label.contains(&query.filter));
             let range = view.turn_to(query.page, groups.len());
             view.groups = groups.into_iter().skip(range.start).take(PAGE).collect();
             view.total = self.parts.iter().map(|part| part.tasks).sum();
@@ -387,6 +396,7 @@ mod tests {
         let wanted = Query {
             by: By::Site,
             group,
+            filter: String::new(),
             page: 3,
         };
         assert_eq!(query, wanted);

@@ -165,10 +165,9 @@ where
     let birth = Birth::at(Location::caller());
     let payload = Payload::<(), T>::of(());
     let cell = allocate(birth, CellState::promised(), vtable, producer, payload);
-    // SAFETY: T6: the cell is new, and its two references are made below.
-    unsafe { cell.as_ref() }.note_spawned();
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
     let task = unsafe { TaskRef::from_raw(cell) };
+    task.note_spawned();
     // SAFETY: T7: it is a promise's cell with this `T`.
     let completer = unsafe { Completer::from_ref(task) };
     // SAFETY: T6: the second count; T7: it is a cell with this `T`.
@@ -205,7 +204,7 @@ unsafe fn queued<W, T, S>(
     // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the
     // entry's is the first.
     let entry = unsafe { entry(cell) };
-    entry.cell().header().note_spawned();
+    entry.cell().note_spawned();
     traced::attach(&entry, newborn.span);
     // SAFETY: T6: the second count is the handle's; T7: the cell has this `T`.
     (entry, unsafe { Task::from_raw(cell) })

@@ -68,7 +68,7 @@ impl<T> Completer<T> {
             let how = result
                 .as_ref()
                 .map_or_else(TaskError::ending, |_| Ending::Done);
-            trace_log::settled(cell.header().birth.id.get(), how);
+            cell.header().note_settled(how);
         }
         cell.header().touch_payload();
         // SAFETY: T7: the cell was made with this `T` (`from_ref`); T1: `begin_complete` has just

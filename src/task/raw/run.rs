@@ -12,8 +12,9 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::current::{self, Birth};
+use super::current;
 use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
+use super::list;
 use crate::blocking_threads::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::parking::marker;
@@ -22,7 +23,7 @@ use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
 use crate::task::extras::TaskExtras;
 use crate::task::id::TaskId;
-use crate::task::state::{Cancel, Finish};
+use crate::task::state::{Cancel, Finish, Released};
 use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
 use crate::trace_log;
@@ -83,7 +84,7 @@ impl TaskRef {
     /// # Safety
     /// T1, T8: the caller has RUNNING and gives it away; neither work nor output is in place.
     unsafe fn end(self, error: TaskError) {
-        trace_log::settled(self.header().birth.id.get(), error.ending());
+        self.header().note_settled(error.ending());
         // SAFETY: T8: the place is empty and ours (the caller's promise).
         unsafe { self.write_error(error) };
         // SAFETY: T8: RUNNING is ours still, and there is an output now.
@@ -510,16 +511,24 @@ impl Clone for TaskRef {
 impl Drop for TaskRef {
     #[inline]
     fn drop(&mut self) {
-        if self.header().state.release() {
+        match self.header().state.release() {
+            Released::Kept => {}
+            // SAFETY: T4: that was the last reference, and `self` is not used any more. Done: the
+            // work was dropped before (T8), the output's owner has taken or dropped it before it
+            // let go (T2).
+            Released::Done => unsafe { free(self.0) },
             // SAFETY: T4: that was the last reference, and `self` is not used any more.
-            unsafe { destroy(self.0) };
+            Released::Unfinished => unsafe { destroy_unfinished(self.0) },
         }
     }
 }
 
 debug!(impl TaskRef, self, id = self.id(), state = *self.shown());
 
-impl Header {
+// The functions that report take no more than the cell: where nobody listens, a call costs as much
+// as its arguments.
+
+impl TaskRef {
     /// Records that the task is made.
     #[inline(always)]
     pub(super) fn note_spawned(&self) {
@@ -528,14 +537,30 @@ impl Header {
         }
     }
 
-    // These take no more than the header: where nobody listens, a call costs as much as its
-    // arguments.
     #[cold]
     #[inline(never)]
     fn report_spawned(&self) {
-        let Birth { id, site, parent } = self.birth;
-        let parent = parent.map_or(0, TaskId::get);
-        trace_log::spawned(id.get(), parent, site, self.vtable.kind);
+        let Header { birth, vtable, .. } = self.header();
+        let parent = birth.parent.map_or(0, TaskId::get);
+        trace_log::spawned(birth.id.get(), parent, birth.site, vtable.kind);
+        list::insert(self);
+    }
+}
+
+impl Header {
+    /// Records that it ends without running code.
+    #[inline(always)]
+    pub(super) fn note_settled(&self, how: Ending) {
+        if trace_log::is_on() {
+            self.report_settled(how);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_settled(&self, how: Ending) {
+        trace_log::settled(self.birth.id.get(), how);
+        list::remove(self.birth.id);
     }
 
     /// Records that its code begins to run on this thread.
@@ -559,6 +584,7 @@ impl Header {
     /// Records that its code has ended.
     pub(super) fn report_ended(&self, how: Ending) {
         trace_log::ended(self.birth.id.get(), how);
+        list::remove(self.birth.id);
     }
 
     /// Records that its poll has ended, and that it waits, unless it `woke_itself`. `kept`: see
@@ -641,7 +667,7 @@ pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
     }
     // SAFETY: T4: no reference is left; not DONE, so the work is still there (T8).
     contain(|| unsafe { drop_work(ptr) });
-    trace_log::settled(header.birth.id.get(), Ending::Closed);
+    header.note_settled(Ending::Closed);
     // SAFETY: T4: as above, and the work is gone.
     unsafe { free(ptr) };
 }

@@ -3,8 +3,8 @@
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A hash of a number that nobody outside chooses.
-#[derive(Default)]
-pub(super) struct IdHasher(u64);
+#[derive(Debug, Default)]
+pub struct IdHasher(u64);
 
 pub(super) type Ids = BuildHasherDefault<IdHasher>;
 

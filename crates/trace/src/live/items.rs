@@ -155,7 +155,7 @@ pub fn activity() -> Activity {
     let since = |at: u64| Duration::from_nanos(now.saturating_sub(nanos(at)));
     let calls = sent
         .into_iter()
-        .map(|(pid, items, task)| LiveCall::new(pid, &items, task, since(items.since)));
+        .map(|(pid, items, task)| LiveCall::new(store, pid, &items, task));
     let mut calls: Vec<LiveCall> = calls.collect();
     calls.sort_by_key(|call| call.pid);
     let maps = running.iter().map(|map| LiveMap {

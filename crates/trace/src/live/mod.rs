@@ -23,6 +23,7 @@ mod tree;
 use std::sync::Once; // the variable is read once: no protocol
 
 pub use asleep::Asleep;
+pub use id_hasher::IdHasher;
 pub(crate) use items::begin;
 pub use items::{Activity, Items, LiveMap, LiveThread, activity};
 pub use locks::{Access, Lock, LockKind};
@@ -37,6 +38,11 @@ pub use tree::{
 
 /// The variable that has tasks kept track of from the beginning: set, and neither empty nor 0.
 pub const VARIABLE: &str = "TREFOIL_TASKS";
+
+/// Begins to keep track of tasks.
+pub fn wake() {
+    store::wake();
+}
 
 /// Called when an executor is made: begins to keep track of tasks if the environment says so.
 pub fn wake_if_asked() {

@@ -149,6 +149,10 @@ pub struct LiveCall {
     /// The number of the task that gets the results. `None`: it is an `imap`, or it is not known,
     /// because the call is older than the tree.
     pub task: Option<u64>,
+    /// That task's name: of the call, or of the `map`.
+    pub name: Option<Box<str>>,
+    /// Where that task was spawned, which is where the function stands that is called.
+    pub called_at: Option<&'static Location<'static>>,
     /// The number of the first item.
     pub first: usize,
     /// How many items there are.
@@ -368,7 +372,7 @@ impl TaskTree {
             })
             .collect();
         tasks.sort_unstable_by_key(|task| task.id);
-        let call = |(pid, items, task)| LiveCall::new(pid, &items, task, since(items.since));
+        let call = |(pid, items, task)| LiveCall::new(store, pid, &items, task);
         let mut calls: Vec<LiveCall> = sent.into_iter().map(call).collect();
         calls.sort_by_key(|call| call.pid);
         let thread = |(number, thread): (u64, store::OutsideThread)| OutsideThread {
@@ -430,7 +434,8 @@ impl TaskTree {
     ///   `timer`, `read` and `write` that holds. A `lock` is an object with `kind` (as in
     ///   [`LiveLock::kind`]), `others` (a count), and where known `made_at` and either
     ///   `held_by_task` (an id) or `held_by_thread` (a `number`).
-    /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id).
+    /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id), `name` and
+    ///   `called_at`.
     /// - `threads` that wait outside tasks. Each has `number`, `name` and `waits_for`.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -538,24 +543,33 @@ impl OutsideThread {
 }
 
 impl LiveCall {
-    pub(super) fn new(pid: u32, items: &SentItems, task: Option<u64>, since: Duration) -> Self {
+    pub(super) fn new(store: &Store, pid: u32, items: &SentItems, task: Option<u64>) -> Self {
+        let (now, nanos) = store.clock.elapsed();
         Self {
             pid,
             task,
+            name: task.and_then(|task| store.name(task)),
+            called_at: task.and_then(|task| Some(store.entry(task)?.site)),
             first: items.first,
             items: items.frame.items.into(),
-            since,
+            since: Duration::from_nanos(now.saturating_sub(nanos(items.since))),
         }
     }
 
     fn json(&self) -> Object {
-        let object = Object::new()
+        let mut object = Object::new()
             .put("pid", self.pid)
             .put("first", self.first)
             .put("items", self.items)
             .put("for_us", self.since.as_micros());
-        match self.task {
-            Some(task) => object.put("task", task),
+        if let Some(task) = self.task {
+            object = object.put("task", task);
+        }
+        if let Some(name) = &self.name {
+            object = object.text("name", name);
+        }
+        match self.called_at {
+            Some(site) => object.put("called_at", Text(&site.to_string())),
             None => object,
         }
     }
