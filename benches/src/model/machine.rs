@@ -11,7 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -53,6 +53,22 @@ struct LineState {
     spent: Time,
     moves: u64,
 }
+
+/// A lock as std has it: a thread that finds it held looks again for a while, and then sleeps;
+/// whoever unlocks it wakes one that sleeps.
+pub(crate) struct Lock {
+    line: Line,
+    held: Cell<bool>,
+    /// Some threads sleep, or did when it was taken.
+    contended: Cell<bool>,
+    sleepers: RefCell<VecDeque<usize>>,
+}
+
+/// How often a thread looks whether a lock is free before it sleeps.
+const LOOKS: u32 = 100;
+
+/// The time between two looks, in nanoseconds.
+pub(crate) const PAUSE: f64 = 10.0;
 
 #[derive(Default)]
 struct Processor {
@@ -211,6 +227,64 @@ impl Machine {
             self.schedule(other, self.now.get() + tenths(self.costs.latency));
             self.work(processor, self.costs.wake).await;
         }
+    }
+
+    /// A new lock; `name` is that of its line.
+    pub(crate) fn new_lock(&self, name: &'static str) -> Lock {
+        Lock {
+            line: self.line(name),
+            held: Cell::new(false),
+            contended: Cell::new(false),
+            sleepers: RefCell::default(),
+        }
+    }
+
+    pub(crate) async fn lock(&self, processor: usize, lock: &Lock) {
+        self.change(processor, lock.line).await;
+        let mut looks = 0;
+        while lock.held.get() && looks < LOOKS && !lock.contended.get() {
+            looks += 1;
+            self.work(processor, PAUSE).await;
+            self.read(processor, lock.line).await;
+            if !lock.held.get() {
+                self.change(processor, lock.line).await;
+            }
+        }
+        // From here on it is taken as a contended one, for others may sleep, too.
+        while lock.held.get() {
+            self.change(processor, lock.line).await;
+            lock.contended.set(true);
+            if lock.held.get() {
+                lock.sleepers.borrow_mut().push_back(processor);
+                self.until_woken().await;
+            }
+        }
+        lock.held.set(true);
+    }
+
+    pub(crate) async fn unlock(&self, processor: usize, lock: &Lock) {
+        self.change(processor, lock.line).await;
+        lock.held.set(false);
+        if lock.contended.get() {
+            let next = lock.sleepers.borrow_mut().pop_front();
+            lock.contended.set(!lock.sleepers.borrow().is_empty());
+            if let Some(next) = next {
+                lock.contended.set(true);
+                self.wakes.set(self.wakes.get() + 1);
+                self.schedule(next, self.now.get() + tenths(self.costs.latency));
+                self.work(processor, self.costs.wake).await;
+            }
+        }
+    }
+
+    /// Until another processor schedules this one.
+    async fn until_woken(&self) {
+        let mut waited = false;
+        poll_fn(|_| match std::mem::replace(&mut waited, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
     }
 
     /// Runs one program on each processor until that of processor 0 has ended.

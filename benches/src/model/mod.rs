@@ -20,6 +20,7 @@ pub use self::machine::{Costs, Hot, Report};
 use self::machine::{Machine, Step};
 use self::pool::{Entry, Load, Pool, Work};
 use crate::record::Judged;
+use crate::rows::Kind;
 
 /// Measured on two processors of a server; others differ by a factor, not by ten.
 pub const COSTS: Costs = Costs {
@@ -182,24 +183,23 @@ pub fn speed_up(shape: Shape, report: &Report) -> f64 {
 /// [`COSTS`].
 #[must_use]
 pub fn costs_of(rows: &[Judged]) -> Costs {
-    let floors = |named: &str| -> Vec<f64> {
-        let named = rows.iter().filter(|row| row.name.starts_with(named));
-        named.map(|row| row.entries[0].value).collect()
+    let median = |is_it: &dyn Fn(&str) -> bool, otherwise: f64| {
+        let figures = rows.iter().filter(|row| is_it(&row.name));
+        let figures = figures.filter_map(|row| Some(row.best(Kind::Floor)?.value));
+        match figures.collect::<Vec<f64>>() {
+            none if none.is_empty() => otherwise,
+            all => crate::median(all),
+        }
     };
-    let median = |named: &str, otherwise: f64| match floors(named) {
-        none if none.is_empty() => otherwise,
-        all => crate::median(all),
-    };
+    let named = |name: &str, otherwise| median(&|row| row.starts_with(name), otherwise);
+    let alone = "a counter that all change, each time, workers: 1";
     Costs {
         hit: COSTS.hit,
-        atomic: median(
-            "a counter that all change, each time, workers: 1",
-            COSTS.atomic + COSTS.hit,
-        ) - COSTS.hit,
-        transfer: median("a cache line between", COSTS.transfer),
-        wake: median("waking a thread: the caller", COSTS.wake),
-        latency: median("waking a thread: until it runs", COSTS.latency),
-        turn: median("giving up the processor", COSTS.turn),
+        atomic: median(&|row| row == alone, COSTS.atomic),
+        transfer: named("a cache line between", COSTS.transfer),
+        wake: named("waking a thread: the caller", COSTS.wake),
+        latency: named("waking a thread: until it runs", COSTS.latency),
+        turn: named("giving up the processor", COSTS.turn),
     }
 }
 
@@ -207,7 +207,7 @@ pub fn costs_of(rows: &[Judged]) -> Costs {
 mod tests {
     use super::*;
     use crate::judge::judge;
-    use crate::rows::{Kind, Measured, Row, Unit};
+    use crate::rows::{Measured, Row, Unit};
 
     #[test]
     fn every_work_ends_and_more_processors_help() {
@@ -234,9 +234,12 @@ mod tests {
             row("a cache line between processors 0 and 2", 80.0),
             row("a cache line between processors 0 and 3", 90.0),
             row("waking a thread: the caller", 7e3),
+            row("a counter that all change, each time, workers: 1", 6.0),
+            row("a counter that all change, each time, workers: 16", 20.0),
         ];
         let costs = costs_of(&rows);
         assert_eq!((costs.transfer, costs.wake), (80.0, 7e3));
+        assert_eq!(costs.atomic, 6.0);
         assert_eq!((costs.latency, costs.turn), (COSTS.latency, COSTS.turn));
     }
 }
