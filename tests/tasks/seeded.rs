@@ -241,6 +241,32 @@ fn a_reader_waits_behind_a_writer_that_waits_for_it() {
 }
 
 #[test]
+fn a_future_reads_twice_with_a_writer_in_between() {
+    alone(
+        "seeded::a_future_reads_twice_with_a_writer_in_between",
+        "",
+        || {
+            let reports = reports();
+            let event_loop = EventLoop::new().unwrap();
+            let lock = Arc::new(RwLock::new(0));
+            let other = lock.clone();
+            let handle = event_loop.handle();
+            let reads = async move {
+                let _first = lock.read().await;
+                trefoil::yield_now().await;
+                let _second = lock.read().await;
+            };
+            let _reads = handle.spawn(reads).named("reads");
+            let writes = async move { *other.write().await += 1 };
+            let _writes = handle.spawn(writes).named("writes");
+            event_loop.block_on(trefoil::time::sleep(Duration::from_millis(1)));
+            let says = ["2 tasks wait for one another", "a RwLock made at"];
+            expect(&reports, StuckKind::Circle, &["reads", "writes"], &says);
+        },
+    );
+}
+
+#[test]
 fn a_task_has_ended_and_left_a_lock() {
     alone("seeded::a_task_has_ended_and_left_a_lock", "", || {
         let reports = reports();
@@ -447,6 +473,143 @@ fn a_wait_is_shown_with_its_place() {
         drop(held);
         task.join().unwrap();
     });
+}
+
+/// A guard that is given away against the rule ends the trust in its kind of lock.
+#[test]
+fn a_guard_that_was_given_away_accuses_nobody() {
+    alone(
+        "seeded::a_guard_that_was_given_away_accuses_nobody",
+        "",
+        || {
+            static LOCK: Mutex<u32> = Mutex::new(0);
+            let reports = reports();
+            let pool = ThreadPool::with_threads(2);
+            for _ in 0..2 {
+                let other = pool.clone();
+                let task = pool.spawn_async(async move {
+                    let guard = LOCK.lock().await;
+                    // It runs for longer than it takes to wait for the lock.
+                    let (begun, begins) = trefoil::sync::channel::bounded(1);
+                    other
+                        .spawn(move || {
+                            begins.recv_blocking().unwrap();
+                            drop(guard);
+                        })
+                        .detach();
+                    let wait = LOCK.lock();
+                    begun.send(()).await.unwrap();
+                    *wait.await += 1;
+                });
+                task.join().unwrap();
+            }
+            assert!(reports.try_recv().is_err());
+            // Now such a lock accuses nobody, even where it would be right.
+            let _twice = pool.spawn(move || {
+                let _first = LOCK.lock_blocking();
+                let _second = LOCK.lock_blocking();
+            });
+            let lock = Arc::new(Mutex::new(0));
+            let twice = pool.spawn(move || {
+                let _first = lock.lock_blocking();
+                let _second = lock.lock_blocking();
+            });
+            let _twice = twice.named("another lock");
+            let stuck = reports.recv().unwrap();
+            assert_eq!(names(&stuck), ["another lock"], "{stuck}");
+            leave(pool);
+        },
+    );
+}
+
+/// Tasks of an executor that is not known: they wait and hold on a thread, but are not the thread.
+#[test]
+fn tasks_of_another_executor_are_not_their_thread() {
+    alone(
+        "seeded::tasks_of_another_executor_are_not_their_thread",
+        "",
+        || {
+            let reports = reports();
+            let lock = Arc::new(Mutex::new(0));
+            let wants = lock.clone();
+            let mut holds = Box::pin(async move {
+                let _guard = lock.lock().await;
+                trefoil::yield_now().await;
+            });
+            let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(holds.as_mut().poll(cx).is_pending());
+            // It goes on elsewhere, while this thread waits for its lock.
+            let elsewhere = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(300)); // longer than a report takes
+                futures::executor::block_on(holds);
+            });
+            *wants.lock_blocking() += 1;
+            elsewhere.join().unwrap();
+            assert!(reports.try_recv().is_err());
+        },
+    );
+}
+
+/// One part of a task waits for another task; the part with the lock goes on.
+#[test]
+fn another_part_of_a_task_may_release_the_lock() {
+    alone(
+        "seeded::another_part_of_a_task_may_release_the_lock",
+        "",
+        || {
+            let reports = reports();
+            let pool = ThreadPool::with_threads(3);
+            let inner = pool.clone();
+            let outer = pool.spawn(move || {
+                let lock = Arc::new(Mutex::new(0));
+                let (wants, begun) = (lock.clone(), Arc::new(Barrier::new(2)));
+                let guard = lock.lock_blocking();
+                let task = inner.spawn(move || *wants.lock_blocking() += 1);
+                let other = begun.clone();
+                inner.join(
+                    || {
+                        begun.wait();
+                        std::thread::sleep(Duration::from_millis(300)); // longer than a report takes
+                        drop(guard);
+                    },
+                    || {
+                        other.wait();
+                        task.join().unwrap();
+                    },
+                );
+            });
+            outer.join().unwrap();
+            assert!(reports.try_recv().is_err());
+        },
+    );
+}
+
+/// A writer that can give up does not hold readers back for ever.
+#[test]
+fn a_writer_that_may_give_up_is_no_deadlock() {
+    alone(
+        "seeded::a_writer_that_may_give_up_is_no_deadlock",
+        "",
+        || {
+            let reports = reports();
+            trefoil::run(async {
+                let lock = Arc::new(RwLock::new(0));
+                let other = lock.clone();
+                let writes = trefoil::spawn(async move {
+                    let limit = Duration::from_millis(300); // longer than a report takes
+                    _ = trefoil::time::timeout(limit, other.write()).await;
+                });
+                let reads = trefoil::spawn(async move {
+                    let _first = lock.read().await;
+                    trefoil::yield_now().await;
+                    let _second = lock.read().await;
+                });
+                writes.await.unwrap();
+                reads.await.unwrap();
+            });
+            assert!(reports.try_recv().is_err());
+        },
+    );
 }
 
 #[test]

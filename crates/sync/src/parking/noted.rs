@@ -41,6 +41,17 @@ pub(crate) fn dropped(lock: impl FnOnce() -> Lock) {
     }
 }
 
+/// Whose a guard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// That of the code that took it by a blocking call.
+    Threads,
+    /// That of the task that took it, or of the thread that blocks meanwhile.
+    Tasks,
+    /// Nobody's: it is made to be given away.
+    Nobodys,
+}
+
 /// While it exists, the code that has made it holds a lock: with others if `SHARED`.
 #[derive(Debug, Default)]
 pub(crate) struct Held<const SHARED: bool> {
@@ -55,18 +66,24 @@ impl<const SHARED: bool> Held<SHARED> {
         false => Access::Alone,
     };
 
-    /// `is_kept`: the guard is not made to be given to other code.
     #[inline]
-    pub(crate) fn new(lock: impl FnOnce() -> Lock, is_kept: bool) -> Self {
+    pub(crate) fn new(lock: impl FnOnce() -> Lock, whose: Whose) -> Self {
         match trace_log::keeps_locks() {
-            true => Self::noted(lock(), is_kept),
+            true => Self::noted(lock(), whose),
             false => Self::default(),
         }
     }
 
     #[cold]
-    fn noted(lock: Lock, is_kept: bool) -> Self {
-        let mark = marker::current().addr();
+    fn noted(lock: Lock, whose: Whose) -> Self {
+        let mark = marker::current();
+        let is_kept = match whose {
+            Whose::Nobodys => false,
+            Whose::Threads => true,
+            // Without a mark this may be a task of another executor, which goes on elsewhere.
+            Whose::Tasks => !mark.is_null() || !marker::sole_wait().is_null(),
+        };
+        let mark = mark.addr();
         Self {
             address: lock.address,
             by: trace_log::lock_taken(lock, Self::ACCESS, mark, is_kept),

@@ -12,7 +12,7 @@ use std::panic::Location;
 
 use super::guard::guard;
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waiting};
+use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waiting, Whose};
 
 /// A lock for threads and tasks, which may be held across an `.await`.
 ///
@@ -88,7 +88,8 @@ impl<T: ?Sized> Mutex<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.0.try_lock().map(MutexGuard::new)
+        let guard = self.0.try_lock()?;
+        Some(MutexGuard::new(guard, Whose::Tasks))
     }
 
     /// The value; `&mut self` proves that it is not locked.
@@ -99,13 +100,13 @@ impl<T: ?Sized> Mutex<T> {
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
     #[inline]
-    fn new(inside: async_lock::MutexGuard<'a, Born<T>>) -> Self {
+    fn new(inside: async_lock::MutexGuard<'a, Born<T>>, whose: Whose) -> Self {
         let taken = || Lock {
             made_at: Some(inside.made_at),
             ..at(async_lock::MutexGuard::source(&inside)).0
         };
         Self {
-            _held: Held::new(taken, true),
+            _held: Held::new(taken, whose),
             inside,
         }
     }
@@ -118,7 +119,8 @@ pub(super) fn at<T: ?Sized>(lock: &async_lock::Mutex<Born<T>>) -> At {
 
 /// For [`Condvar`](super::Condvar), too, which has only the lock inside.
 pub(super) async fn lock<T: ?Sized>(lock: &async_lock::Mutex<Born<T>>) -> MutexGuard<'_, T> {
-    MutexGuard::new(Waiting::new(lock.lock(), at(lock)).await)
+    let guard = Waiting::new(lock.lock(), at(lock)).await;
+    MutexGuard::new(guard, Whose::Tasks)
 }
 
 /// Like [`lock`], blocking this thread.
@@ -126,7 +128,7 @@ pub(super) async fn lock<T: ?Sized>(lock: &async_lock::Mutex<Born<T>>) -> MutexG
 #[track_caller]
 pub(super) fn lock_blocking<T: ?Sized>(inside: &async_lock::Mutex<Born<T>>) -> MutexGuard<'_, T> {
     match inside.try_lock() {
-        Some(guard) => MutexGuard::new(guard),
+        Some(guard) => MutexGuard::new(guard, Whose::Threads),
         None => wait_for(lock(inside), "Mutex::lock"),
     }
 }

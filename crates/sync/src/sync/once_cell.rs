@@ -11,7 +11,7 @@ use std::pin::pin;
 use crate::loom::atomic::AtomicBool;
 use crate::loom::atomic::Ordering::Relaxed;
 use crate::parking::block_on::{at_once, wait_for};
-use crate::parking::noted::{self, Access, At, Held, LockKind, Note, Site, Waiting};
+use crate::parking::noted::{self, Access, At, Held, LockKind, Note, Site, Waiting, Whose};
 
 /// A value that is made once, by the thread or task that first asks for it; others wait meanwhile.
 ///
@@ -51,8 +51,8 @@ impl<T> OnceCell<T> {
     }
 
     /// While it exists, the code that runs here makes the value.
-    fn made_here(&self) -> Held<false> {
-        Held::new(|| self.at().0, true)
+    fn made_here(&self, whose: Whose) -> Held<false> {
+        Held::new(|| self.at().0, whose)
     }
 
     /// Calls `make`; meanwhile `makes` is set.
@@ -62,7 +62,7 @@ impl<T> OnceCell<T> {
         make: impl FnOnce() -> F,
     ) -> F::Output {
         makes.store(true, Relaxed);
-        let _made_here = self.made_here();
+        let _made_here = self.made_here(Whose::Tasks);
         let made = make().await;
         makes.store(false, Relaxed);
         made
@@ -192,7 +192,7 @@ impl<T> OnceCell<T> {
         loop {
             let tries = self.inside.get_or_try_init(|| {
                 let make = make.take().expect("its result ends the loop");
-                let _made_here = self.made_here();
+                let _made_here = self.made_here(Whose::Threads);
                 ready(make())
             });
             if let Some(result) = at_once(tries) {

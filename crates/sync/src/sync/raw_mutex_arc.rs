@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::guard::guard;
 use super::mutex::{Born, Mutex, at};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Held, Lock, Waiting};
+use crate::parking::noted::{Held, Lock, Waiting, Whose};
 
 /// Like [`MutexGuard`](super::MutexGuard), from [`Mutex::lock_arc`]: it keeps the lock in memory,
 /// and is `'static` if the value is.
@@ -33,7 +33,7 @@ impl<T: ?Sized> MutexGuardArc<T> {
         let made_at = Some(inside.made_at);
         let taken = || Lock { made_at, ..lock };
         Self {
-            _held: Held::new(taken, false),
+            _held: Held::new(taken, Whose::Nobodys),
             inside,
         }
     }

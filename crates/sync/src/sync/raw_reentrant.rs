@@ -42,7 +42,7 @@ use std::task::{Poll, Waker};
 
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
-use crate::parking::noted::{self, Access, At, Held, LockKind, Site, Waiting};
+use crate::parking::noted::{self, Access, At, Held, LockKind, Site, Waiting, Whose};
 use crate::parking::waiters::{Listener, Waiters};
 use crate::parking::{marker, park};
 
@@ -174,7 +174,7 @@ impl<T> ReentrantMutex<T> {
                     mark: marker::current().addr(),
                     waker: kept.take(),
                     depth: 1,
-                    noted: Held::new(|| self.at().0, true),
+                    noted: Held::new(|| self.at().0, Whose::Threads),
                 });
             }
         }

@@ -7,7 +7,7 @@ use std::panic::Location;
 
 use super::guard::guard;
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waiting};
+use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waiting, Whose};
 
 /// A lock for threads and tasks, which many may hold to read, or one to write. It may be held
 /// across an `.await`.
@@ -86,7 +86,8 @@ impl<T: ?Sized> RwLock<T> {
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn read(&self) -> RwLockReadGuard<'_, T> {
         let at = self.at(Access::Shared);
-        RwLockReadGuard::new(&self.birth, Waiting::new(self.inside.read(), at).await)
+        let guard = Waiting::new(self.inside.read(), at).await;
+        RwLockReadGuard::new(&self.birth, guard, Whose::Tasks)
     }
 
     /// Like [`read`](Self::read), blocking this thread.
@@ -97,8 +98,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read_blocking(&self) -> RwLockReadGuard<'_, T> {
-        match self.try_read() {
-            Some(guard) => guard,
+        match self.inside.try_read() {
+            Some(guard) => RwLockReadGuard::new(&self.birth, guard, Whose::Threads),
             None => wait_for(self.read(), "RwLock::read"),
         }
     }
@@ -107,7 +108,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
         let guard = self.inside.try_read()?;
-        Some(RwLockReadGuard::new(&self.birth, guard))
+        Some(RwLockReadGuard::new(&self.birth, guard, Whose::Tasks))
     }
 
     /// Takes the lock to write, waiting while others have it.
@@ -115,7 +116,8 @@ impl<T: ?Sized> RwLock<T> {
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn write(&self) -> RwLockWriteGuard<'_, T> {
         let at = self.at(Access::Alone);
-        RwLockWriteGuard::new(&self.birth, Waiting::new(self.inside.write(), at).await)
+        let guard = Waiting::new(self.inside.write(), at).await;
+        RwLockWriteGuard::new(&self.birth, guard, Whose::Tasks)
     }
 
     /// Like [`write`](Self::write), blocking this thread.
@@ -126,8 +128,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write_blocking(&self) -> RwLockWriteGuard<'_, T> {
-        match self.try_write() {
-            Some(guard) => guard,
+        match self.inside.try_write() {
+            Some(guard) => RwLockWriteGuard::new(&self.birth, guard, Whose::Threads),
             None => wait_for(self.write(), "RwLock::write"),
         }
     }
@@ -136,7 +138,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
         let guard = self.inside.try_write()?;
-        Some(RwLockWriteGuard::new(&self.birth, guard))
+        Some(RwLockWriteGuard::new(&self.birth, guard, Whose::Tasks))
     }
 
     /// The value; `&mut self` proves that it is not locked.
@@ -151,9 +153,9 @@ impl<T: ?Sized> RwLock<T> {
 
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
     #[inline]
-    fn new(birth: &'a Birth, inside: async_lock::RwLockReadGuard<'a, T>) -> Self {
+    fn new(birth: &'a Birth, inside: async_lock::RwLockReadGuard<'a, T>, whose: Whose) -> Self {
         Self {
-            _held: Held::new(|| birth.lock(), true),
+            _held: Held::new(|| birth.lock(), whose),
             inside,
         }
     }
@@ -161,9 +163,9 @@ impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     #[inline]
-    fn new(birth: &'a Birth, inside: async_lock::RwLockWriteGuard<'a, T>) -> Self {
+    fn new(birth: &'a Birth, inside: async_lock::RwLockWriteGuard<'a, T>, whose: Whose) -> Self {
         Self {
-            held: Held::new(|| birth.lock(), true),
+            held: Held::new(|| birth.lock(), whose),
             birth,
             inside,
         }
@@ -177,7 +179,8 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
             inside,
         } = guard;
         drop(held);
-        RwLockReadGuard::new(birth, async_lock::RwLockWriteGuard::downgrade(inside))
+        let inside = async_lock::RwLockWriteGuard::downgrade(inside);
+        RwLockReadGuard::new(birth, inside, Whose::Tasks)
     }
 }
 

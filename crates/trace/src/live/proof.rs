@@ -221,13 +221,26 @@ impl Proof {
         }
     }
 
-    /// The steps from the one with this number on, if a second look finds them, too.
+    /// The steps from the one with this number on, if further looks find them, too.
     fn checked(store: &Store, steps: Vec<Step>, first: usize, reason: Reason) -> Option<Self> {
         let steps = steps[first..].to_vec();
-        let last = steps.last()?.who;
+        let proof = Self { steps, reason };
+        proof.holds(store).then_some(proof)
+    }
+
+    /// Whether it rests on whose a guard is.
+    pub(super) fn has_locks(&self) -> bool {
+        self.steps.iter().any(|step| step.way.serial != 0)
+    }
+
+    /// Whether all of it is still there.
+    pub(super) fn holds(&self, store: &Store) -> bool {
+        let Some(last) = self.steps.last() else {
+            return false;
+        };
         let holds = |step: &Step| {
             look(store, step.who).is_some_and(|seen| {
-                let goes_on = match (reason, step.who == last) {
+                let goes_on = match (self.reason, step.who == last.who) {
                     (Reason::Orphan, true) => seen.is_orphan,
                     _ => seen.ways.contains(&step.way),
                 };
@@ -235,9 +248,8 @@ impl Proof {
             })
         };
         // Twice, because who else waits for a lock has no turn.
-        let holds_on = (0..2).all(|_| steps.iter().all(holds))
-            && (reason != Reason::LostLock || is_lost(store, steps.last()?.way));
-        holds_on.then_some(Self { steps, reason })
+        (0..2).all(|_| self.steps.iter().all(holds))
+            && (self.reason != Reason::LostLock || is_lost(store, last.way))
     }
 
     /// The same for each proof of the same deadlock.

@@ -12,12 +12,13 @@ use std::fmt;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::asleep::{self, Asleep};
 use super::proof::{Proof, Reason};
 use super::store::{self, Store, THREAD};
 use super::tree::{LiveTask, OutsideThread, describe, describe_thread};
-use crate::loom::{Mutex, thread};
+use crate::loom::{Mutex, Parker, thread};
 use crate::sys::fork::PerProcess;
 
 /// How many deadlocks are remembered, so that each is reported once.
@@ -25,6 +26,9 @@ const REMEMBERED: usize = 1000;
 
 /// How many of those who wait are shown when every thread sleeps.
 const SHOWN: usize = 100;
+
+/// After this time a proof that rests on whose a guard is is looked at once more.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The variable that says what becomes of reports; see [`on_stuck`].
 pub(super) const VARIABLE: &str = "TREFOIL_STUCK";
@@ -167,7 +171,7 @@ impl fmt::Display for Stuck {
 ///
 /// # What is reported
 ///
-/// Only what is proven, once each, at the moment at which it becomes true:
+/// Only what is proven, once each, when it becomes true:
 ///
 /// - [`StuckKind::Circle`]: each waits for the next one's end, or for a lock that the next one has,
 ///   and the last waits for the first. That may be one task which asks for a lock that it has, and
@@ -184,7 +188,8 @@ impl fmt::Display for Stuck {
 /// Somebody who waits counts only if nothing else can make him go on: his thread is blocked in a
 /// [`join`] or in a blocking method of [`sync`] without a deadline; or he is a future with one
 /// waker, which is left with a task or a lock; or his thread runs on top of him the task that he
-/// waits for. Each report was checked twice.
+/// waits for. Each step is checked again before it is reported, and those through locks once more
+/// after 100 ms.
 ///
 /// # What is not seen
 ///
@@ -296,7 +301,18 @@ pub(crate) fn look_for_a_deadlock(store: &'static Store, who: u64) {
     if let Some(proof) = Proof::find(store, who)
         && is_new(proof.key())
     {
-        report(Stuck::of(store, &proof));
+        let stuck = Stuck::of(store, &proof);
+        start(move || {
+            if proof.has_locks() {
+                // A guard may have been given away against the rule, to code that still runs.
+                Parker::new().park_timeout(GRACE);
+                if !proof.holds(store) {
+                    reports().lock().reported.remove(&proof.key());
+                    return;
+                }
+            }
+            report(&stuck);
+        });
     }
 }
 
@@ -336,7 +352,8 @@ fn report_all_asleep(changes: u64) {
         let waiters = waiters
             .into_iter()
             .filter_map(|who| describe_any(store, who));
-        report(Stuck::new(StuckKind::AllAsleep, waiters.collect()));
+        let stuck = Stuck::new(StuckKind::AllAsleep, waiters.collect());
+        start(move || report(&stuck));
     }
 }
 
@@ -358,28 +375,29 @@ fn aborts() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == "abort")
 }
 
-pub(super) fn report(stuck: Stuck) {
+/// Calls `f` on a thread of its own. If the system gives none, nothing is reported.
+fn start(f: impl FnOnce() + Send + 'static) {
+    let _ = thread::Builder::new()
+        .name("trefoil-stuck".to_owned())
+        .spawn(f);
+}
+
+fn report(stuck: &Stuck) {
     let reports = reports().lock();
     let hook = reports.hook.clone();
     let watches = reports.watches.iter().map(|(_, hook)| Arc::clone(hook));
     let watches: Vec<Hook> = watches.collect();
     drop(reports);
-    let call = move || {
-        for listener in watches {
-            let _ = catch_unwind(AssertUnwindSafe(|| listener(&stuck)));
-        }
-        match hook {
-            Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(&stuck))),
-            None => {
-                let _ = writeln!(std::io::stderr(), "trefoil: {stuck}");
-                if aborts() {
-                    std::process::abort();
-                }
+    for listener in watches {
+        let _ = catch_unwind(AssertUnwindSafe(|| listener(stuck)));
+    }
+    match hook {
+        Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(stuck))),
+        None => {
+            let _ = writeln!(std::io::stderr(), "trefoil: {stuck}");
+            if aborts() {
+                std::process::abort();
             }
         }
-    };
-    // If the system gives no thread, nothing is reported.
-    let _ = thread::Builder::new()
-        .name("trefoil-stuck".to_owned())
-        .spawn(call);
+    }
 }
