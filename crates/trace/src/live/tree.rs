@@ -434,8 +434,8 @@ impl TaskTree {
     ///   `timer`, `read` and `write` that holds. A `lock` is an object with `kind` (as in
     ///   [`LiveLock::kind`]), `others` (a count), and where known `made_at` and either
     ///   `held_by_task` (an id) or `held_by_thread` (a `number`).
-    /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id), `name` and
-    ///   `called_at`.
+    /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id),
+    ///   `name` and `called_at`.
     /// - `threads` that wait outside tasks. Each has `number`, `name` and `waits_for`.
     #[must_use]
     pub fn to_json(&self) -> String {
