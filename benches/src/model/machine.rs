@@ -262,6 +262,17 @@ impl Machine {
         lock.held.set(true);
     }
 
+    /// Takes the lock if it is free.
+    pub(crate) async fn try_lock(&self, processor: usize, lock: &Lock) -> bool {
+        // A look, which leaves the line where it is, and then a change.
+        self.read(processor, lock.line).await;
+        if lock.held.get() {
+            return false;
+        }
+        self.change(processor, lock.line).await;
+        !lock.held.replace(true)
+    }
+
     pub(crate) async fn unlock(&self, processor: usize, lock: &Lock) {
         self.change(processor, lock.line).await;
         lock.held.set(false);

@@ -15,6 +15,7 @@ const SEARCH_ROUNDS: u32 = 16;
 const SPIN_ROUNDS: u32 = 2;
 const BATCH: usize = 32;
 const WAKING: usize = 4;
+const LOOKS: u32 = 10;
 /// In nanoseconds.
 const SHORT: f64 = 10_000.0;
 const LONGEST: u32 = 64;
@@ -165,12 +166,25 @@ impl Trefoil {
         false
     }
 
+    async fn lock_injector(&self, me: usize) {
+        for look in 0..=LOOKS {
+            if self.machine.try_lock(me, &self.injector_lock).await {
+                return;
+            }
+            let pauses = f64::from(1 << look.min(6));
+            self.machine.work(me, PAUSE * pauses).await;
+        }
+        self.machine.lock(me, &self.injector_lock).await;
+    }
+
     async fn fetch(&self, me: usize) -> Option<Entry> {
         self.machine.read(me, self.injector_len).await;
         if self.queue.borrow().is_empty() {
             return None;
         }
-        self.machine.lock(me, &self.injector_lock).await;
+        if !self.machine.try_lock(me, &self.injector_lock).await {
+            return None;
+        }
         self.machine.write(me, self.injector).await;
         let (first, batch) = {
             let mut queue = self.queue.borrow_mut();
@@ -387,7 +401,7 @@ impl Pool for Trefoil {
 
     fn inject(&self, me: usize, entry: Entry) -> Step<'_> {
         Box::pin(async move {
-            self.machine.lock(me, &self.injector_lock).await;
+            self.lock_injector(me).await;
             self.machine.write(me, self.injector).await;
             self.queue.borrow_mut().push_back(entry);
             self.machine.write(me, self.injector_len).await;
