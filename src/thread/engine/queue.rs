@@ -16,7 +16,8 @@
 //! *urgent* work (a parked thread waits for it and may not run it) can also be taken separately:
 //! when so many workers wait that nothing else is begun (`sleep/spares.rs`). Its lock also guards
 //! the word that says whether the pool accepts work: acceptance is decided at one point, so
-//! shutdown can neither lose nor forget a task.
+//! shutdown can neither lose nor forget a task. A worker that looks for work does not wait for the
+//! lock, because many may look at once.
 //!
 //! - A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
 //!   on its stack that were offered (`join/window.rs`), from outer to inner, and nothing else.
@@ -38,8 +39,8 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
 use super::priority::{self, Priority};
-use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering, fence};
+use crate::loom::{Mutex, MutexGuard, hint};
 use crate::task::Runnable;
 use crate::thread::join::raw_job::JobRef;
 use crate::thread::scope::raw_scope_counter::ErasedEntry;
@@ -143,6 +144,10 @@ pub(in crate::thread) const DEQUES: usize = 3;
 
 /// How many of the injector's newest entries are searched for one that a thread waits for.
 const LOOK_BACK: usize = 4096;
+
+/// How often a thread looks whether the injector's lock is free before it sleeps: with about 300
+/// spin hints, for some microseconds.
+const LOOKS: u32 = 10;
 
 /// How many entries one sweep checks.
 const SWEEP: u32 = 64;
@@ -421,9 +426,9 @@ impl Lane {
 
 /// The queue for work from outside.
 pub(in crate::thread) struct Injector {
-    queue: Mutex<InjectorState>,
+    queue: CachePadded<Mutex<InjectorState>>,
     /// The number of entries: read without the lock, written under it.
-    len: AtomicUsize,
+    len: CachePadded<AtomicUsize>,
     /// The same for each priority, if the pool has ranks.
     lens: [AtomicUsize; 3],
     /// The number of urgent entries; like `len`, but written only when it changes.
@@ -443,12 +448,12 @@ impl Injector {
     /// `urgent`: the counter of queued urgent work.
     pub(in crate::thread) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
         Self {
-            queue: Mutex::new(InjectorState {
+            queue: CachePadded::new(Mutex::new(InjectorState {
                 lanes: [Lane::NEW; 3],
                 urgent: VecDeque::new(),
                 pushed: 0,
-            }),
-            len: AtomicUsize::new(0),
+            })),
+            len: CachePadded::new(AtomicUsize::new(0)),
             lens: std::array::from_fn(|_| AtomicUsize::new(0)),
             urgent,
             next: AtomicUsize::new(Next::Oldest as usize),
@@ -564,7 +569,38 @@ impl Injector {
     /// Changes the queue, and the numbers that are read without the lock.
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut InjectorState) -> R) -> R {
-        let mut queue = self.queue.lock();
+        self.change_locked(self.lock(), change)
+    }
+
+    /// The lock. Where several threads queue task after task, one that slept on it would cost more
+    /// than it guards: whoever unlocks it would have to wake that thread, and the others would
+    /// sleep, too. So a thread that finds it busy looks again for some microseconds, less and less
+    /// often, before it sleeps.
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, InjectorState> {
+        match self.queue.try_lock() {
+            Some(queue) => queue,
+            None => self.lock_busy(),
+        }
+    }
+
+    #[cold]
+    fn lock_busy(&self) -> MutexGuard<'_, InjectorState> {
+        let look = |look: u32| {
+            (0..1 << look.min(6)).for_each(|_| hint::spin_loop());
+            self.queue.try_lock()
+        };
+        (0..LOOKS)
+            .find_map(look)
+            .unwrap_or_else(|| self.queue.lock())
+    }
+
+    #[inline]
+    fn change_locked<R>(
+        &self,
+        mut queue: MutexGuard<'_, InjectorState>,
+        change: impl FnOnce(&mut InjectorState) -> R,
+    ) -> R {
         let result = change(&mut queue);
         let urgent = queue.urgent.len();
         let mut len = queue.lanes[NORMAL].work.len() + urgent;
@@ -677,7 +713,9 @@ impl Injector {
     }
 
     /// The oldest, and a fair share of the tasks that follow it, which are moved to `local` so that
-    /// the older ones are popped first. True: some were moved.
+    /// the older ones are popped first. True: some were moved. `None` if nothing is queued, or
+    /// another thread has the lock: the caller looks again later, or finds in
+    /// [`is_empty`](Self::is_empty) that it must.
     pub(in crate::thread) fn pop_some(
         &self,
         width: usize,
@@ -686,7 +724,8 @@ impl Injector {
         if self.is_empty() {
             return None;
         }
-        self.change(|queue| {
+        // Many workers may look at once, and would keep those who queue something from the lock.
+        self.change_locked(self.queue.try_lock()?, |queue| {
             let first = queue.pop()?;
             let work = &mut queue.lanes[NORMAL].work;
             let share = (work.len() / (width + 1)).min(BATCH);
