@@ -126,14 +126,14 @@ pub(in crate::thread) struct Registry {
     pub(in crate::thread) injector: CachePadded<Injector>,
     /// The unfinished futures.
     pub(in crate::thread) futures: Futures,
-    slots: Mutex<Slots<Slot>>,
+    slots: CachePadded<Mutex<Slots<Slot>>>,
     num_slots: AtomicUsize,
     /// How many slots are [unattended](Slot::unattended), at most.
     unattended: AtomicUsize,
     pub(in crate::thread) threads: ThreadList,
     pub(in crate::thread) indices: Indices,
     /// Slots that outside threads have used.
-    outside_slots: Mutex<Vec<OwnedSlot>>,
+    outside_slots: CachePadded<Mutex<Vec<OwnedSlot>>>,
     /// Whether the system has refused a thread for work that is queued.
     refused: AtomicBool,
 }
@@ -148,12 +148,12 @@ impl Registry {
             wake_policy: WakePolicy::default(),
             injector: CachePadded::new(injector),
             futures: Futures::new(),
-            slots: Mutex::new(Arc::new([])),
+            slots: CachePadded::new(Mutex::new(Arc::new([]))),
             num_slots: AtomicUsize::new(0),
             unattended: AtomicUsize::new(0),
             threads: ThreadList::default(),
             indices: Indices::default(),
-            outside_slots: Mutex::new(Vec::new()),
+            outside_slots: CachePadded::new(Mutex::new(Vec::new())),
             refused: AtomicBool::new(false),
             tag: next_tag(),
             born: fork::generation(),
@@ -317,6 +317,15 @@ impl Registry {
         self.slots().iter().any(|slot| slot.public.has_jobs())
     }
 
+    /// Whether there is something in these slots, which are all, or in the injector, that some
+    /// thread would take.
+    pub(in crate::thread) fn has_something_in(&self, slots: &[Arc<Slot>]) -> bool {
+        let halves = self.takers() > 0;
+        let has_some =
+            |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();
+        !self.injector.is_empty() || slots.iter().any(has_some)
+    }
+
     /// How many threads would take a half of a join that is offered now.
     #[inline]
     pub(in crate::thread) fn takers(&self) -> u32 {
@@ -350,15 +359,18 @@ impl Registry {
         }
     }
 
-    /// A searcher has found work, while `others` search: wakes one thread more if there is more
-    /// work.
-    pub(in crate::thread) fn found(self: &Arc<Self>, others: usize) {
-        if (others == 0 || self.lacks_searchers(WAKING)) && self.has_something_to_take() {
-            match self.sleep.need_after_push() {
-                Some(need) => self.wake_or_start(need),
-                None if self.lacks_searchers(WAKING) => self.wake_another(WAKING),
-                None => {}
-            }
+    /// A searcher has found work, while `others` search: whether it must look for more.
+    #[inline]
+    pub(in crate::thread) fn looks_for_more(&self, others: usize) -> bool {
+        others == 0 || self.lacks_searchers(WAKING)
+    }
+
+    /// A searcher has found work, and seen more: wakes one thread more.
+    pub(in crate::thread) fn found_more(self: &Arc<Self>) {
+        match self.sleep.need_after_push() {
+            Some(need) => self.wake_or_start(need),
+            None if self.lacks_searchers(WAKING) => self.wake_another(WAKING),
+            None => {}
         }
     }
 
@@ -385,7 +397,7 @@ impl Registry {
     }
 
     fn has_something_to_take(&self) -> bool {
-        self.has_tasks() || (self.takers() > 0 && self.has_jobs())
+        !self.injector.is_empty() || self.has_something_in(&self.slots())
     }
 
     /// Marks the thread of a place as away if `is_away`: any worker may take the contents of its

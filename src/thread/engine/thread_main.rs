@@ -107,7 +107,13 @@ impl Worker {
 
     /// Stops being a searcher, and looks whether there is work for more.
     fn found(&self) {
-        self.registry().found(self.registry().sleep.found());
+        let registry = self.registry();
+        let others = registry.sleep.found();
+        if registry.looks_for_more(others)
+            && self.with_slots(|slots| registry.has_something_in(slots))
+        {
+            registry.found_more();
+        }
     }
 }
 
