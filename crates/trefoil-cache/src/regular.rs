@@ -9,27 +9,36 @@ use std::path::Path;
 
 /// Opens a regular file.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<(File, Metadata)> {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NONBLOCK | libc::O_NOCTTY);
-    opened(options.open(path)?)
+    let file = open_any(path, options)?;
+    let about = about(&file)?;
+    Ok((file, about))
 }
 
-/// Opens a regular file, and not one to which a link leads.
-pub(crate) fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<(File, Metadata)> {
+/// Opens a file that may be something else, and so must be read with [`read_at`]: that fails for
+/// what one could wait for.
+pub(crate) fn open_any(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.open(path)
+}
+
+/// What there is to know about a regular file.
+pub(crate) fn about(file: &File) -> io::Result<Metadata> {
+    let about = file.metadata()?;
+    match about.is_file() {
+        true => Ok(about),
+        false => Err(io::Error::other("this is not a regular file")),
+    }
+}
+
+/// Opens what is at this path, unless it is a link. It may be no regular file.
+pub(crate) fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(
         options,
         libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW,
     );
-    opened(options.open(path)?)
-}
-
-fn opened(file: File) -> io::Result<(File, Metadata)> {
-    let about = file.metadata()?;
-    match about.is_file() {
-        true => Ok((file, about)),
-        false => Err(io::Error::other("this is not a regular file")),
-    }
+    options.open(path)
 }
 
 /// Reads a regular file.
@@ -49,26 +58,22 @@ pub(crate) fn reserved(length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads what there is from `at` on, no more than `buffer` has room for; returns how much that is.
+/// Reads what there is from `at` on, as much as `buffer` has room for; returns how much that is.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     if at > i64::MAX as u64 {
         return Ok(0); // no file is as long
     }
-    let mut done = 0;
-    while done < buffer.len() {
-        let (rest, at) = (&mut buffer[done..], at.saturating_add(done as u64));
+    loop {
+        // (A regular file gives less than was asked for only at its end.)
         #[cfg(unix)]
-        let read = std::os::unix::fs::FileExt::read_at(file, rest, at);
+        let read = std::os::unix::fs::FileExt::read_at(file, buffer, at);
         #[cfg(windows)]
-        let read = std::os::windows::fs::FileExt::seek_read(file, rest, at);
+        let read = std::os::windows::fs::FileExt::seek_read(file, buffer, at);
         match read {
-            Ok(0) => break,
-            Ok(count) => done += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            read => return read,
         }
     }
-    Ok(done)
 }
 
 /// Writes all of `bytes` from `at` on.

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -222,10 +222,27 @@ fn errors_are_not_recorded() {
         Err(JournalError::Task(TaskError::WorkerDied(_)))
     ));
     assert_eq!(call().journal(&place.0).recorded().unwrap(), 5);
-    assert!(matches!(
-        call().journal(&place.0).map(0..6),
-        Err(JournalError::Task(_))
-    ));
+    let again = call().journal(&place.0).map(0..6);
+    assert!(matches!(again, Err(JournalError::Task(_))), "{again:?}");
+}
+
+/// The file is free when a map has ended, even while a process is started, which has all files of
+/// this one until it is executed.
+fn the_next_map_has_the_file() {
+    let place = Place::new("next");
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                let mut child = Command::new(std::env::current_exe().unwrap());
+                child.arg("no test").status().unwrap();
+            }
+        });
+        let maps = (0..2_000).map(|_| Inline.journal(&place.0).map(0..3, |n: u64| n));
+        let failed: Vec<_> = maps.filter_map(Result::err).collect();
+        is_done.store(true, Ordering::Relaxed);
+        assert!(failed.is_empty(), "{failed:?}");
+    });
 }
 
 /// Results that have no bytes, as many results and as parts of one.
@@ -748,6 +765,7 @@ fn main() {
         #[cfg(unix)]
         ("no_file", no_file_is_no_journal),
         ("one_writer", one_writer),
+        ("the_next_map_has_the_file", the_next_map_has_the_file),
         #[cfg(target_os = "linux")]
         (
             "a_disk_that_is_full",

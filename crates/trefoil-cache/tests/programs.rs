@@ -75,7 +75,7 @@ fn child_calls(folder: &Path, calls: u64) {
     let (function, small) = (blocks(&cache), crumbs(&cache));
     let mut random = random();
     for call in 0..calls {
-        for _ in 0..20 {
+        for _ in 0..10 {
             let n = random() % CRUMBS;
             assert_eq!(small.call(&n).unwrap().into_inner(), crumb(n), "{n}");
         }
@@ -180,7 +180,7 @@ fn child_shares(folder: &Path) {
 }
 
 /// How many crumbs programs share.
-const SHARED: u64 = 5_000;
+const SHARED: u64 = 2_000;
 
 /// What one program keeps, all others find, also those that run already.
 fn ten_programs_find_what_others_keep() {

@@ -609,7 +609,8 @@ where
     ///
     /// If another task of this program is computing it, this one waits. The file is read and
     /// written in the calling thread: some 10 µs each for small results, and rarely some
-    /// milliseconds, when a file that many results share is written anew.
+    /// milliseconds, when a file that many results share is written anew, or has been locked by
+    /// another program.
     ///
     /// A task must not call it for a key that it is computing itself: it would wait for itself
     /// forever.

@@ -4,14 +4,13 @@
 //! folder / FUNCTION-hash / generation / ab / pack         all small entries
 //! folder / FUNCTION-hash / generation / ab / cdef…        one larger entry each
 //! folder / FUNCTION-hash / generation / about             its version and types, for people
-//! folder / locks / ab                                     the lock of all packs in folders ab
 //! ```
 //!
 //! A *generation* is a version of a function with its two types. Entries are spread over 256
 //! folders by the first byte of their key. An entry of its own file is written under a temporary
-//! name in its folder, and renamed. `pack` is the format of the others' file. A pack is written to
-//! by one program at a time, which holds a lock that ends with it. Who does not get the lock, or
-//! finds that there are no locks on this file system, gives the entry a file of its own.
+//! name in its folder, and renamed. `pack` is about the others' file, which is locked to write to
+//! it. Who does not get the lock, or finds that there are no locks on this file system, gives the
+//! entry a file of its own.
 //!
 //! Nothing is synced: after a loss of power an entry may be torn, which its check finds.
 //!
@@ -25,20 +24,19 @@
 //! through a million entries takes seconds.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::entry::{Meta, parse, result_in};
 use super::flight::Flights;
 use super::limit::Limit;
 use super::pack::{self, Contents};
-use super::walk::{self, Kind, LOCKS, PACK, TEMPORARY, walk};
+use super::walk::{self, Kind, PACK, TEMPORARY, walk};
 use super::{Stats, Trouble};
 use crate::key::Key;
 use crate::regular;
@@ -60,11 +58,6 @@ const SLICES: u64 = 256;
 
 /// How often folders are made that another program may be removing.
 const ATTEMPTS: usize = 10;
-
-/// How often a lock is tried that another writer has, and how long the pauses are: together long
-/// enough to write a large pack anew, and short enough where a program was stopped that has it.
-const LOCK_ATTEMPTS: usize = 1_000;
-const LOCK_PAUSE: Duration = Duration::from_micros(100);
 
 /// How many bytes an entry of a pack takes, roughly.
 const PACKED: u64 = 256;
@@ -335,10 +328,8 @@ impl Store {
     }
 
     fn put(&self, place: &Place, bytes: &[u8]) -> io::Result<u64> {
-        let locked = self.lock_packs(&place.folder)?;
         let temporary = self.temporary(&place.folder);
         let change = pack::put(&place.pack(), &temporary, &place.mark, bytes)?;
-        drop(locked);
         // (If it cannot be removed: what is in the pack is found first.)
         let _ = self.remove_file(&place.file());
         Ok(more_room(change))
@@ -347,35 +338,14 @@ impl Store {
     /// Removes an entry from its pack. Returns whether it was there.
     fn unpack(&self, place: &Place) -> io::Result<bool> {
         let path = place.pack();
-        // (What cannot be read is not found either.)
-        if !matches!(pack::read(&path, &place.mark), Ok(Some(_))) {
-            return Ok(false);
+        let Ok(Some(_)) = pack::read(&path, &place.mark) else {
+            return Ok(false); // what cannot be read is not found either
+        };
+        match pack::remove(&path, &place.mark) {
+            // (Another one has just removed all.)
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            removed => removed,
         }
-        let _locked = self.lock_packs(&place.folder)?;
-        pack::remove(&path, &place.mark)
-    }
-
-    /// Locks all packs in folders of this name, for writing.
-    fn lock_packs(&self, folder: &Path) -> io::Result<File> {
-        let locks = self.root.join(LOCKS);
-        let path = locks.join(folder.file_name().unwrap_or_default());
-        let mut options = File::options();
-        options.write(true).create(true).truncate(false);
-        let (file, _) = regular::open_own(&path, &mut options).or_else(|error| {
-            if error.kind() != ErrorKind::NotFound {
-                return Err(error);
-            }
-            fs::create_dir(&locks)?;
-            regular::open_own(&path, &mut options)
-        })?;
-        for _ in 0..LOCK_ATTEMPTS {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::Error(error)) => return Err(error),
-                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
-            }
-        }
-        Err(ErrorKind::WouldBlock.into())
     }
 
     fn temporary(&self, folder: &Path) -> PathBuf {
@@ -417,7 +387,11 @@ impl Store {
                     folders.push(path);
                     Ok(())
                 }
-                walk::Found::File { entry, kind } => self.remove_found(&entry.path(), kind),
+                walk::Found::File {
+                    entry,
+                    kind: Kind::Pack,
+                } => pack::clear(&entry.path()),
+                walk::Found::File { entry, .. } => fs::remove_file(entry.path()),
             };
             if let Err(error) = removed
                 && error.kind() != ErrorKind::NotFound
@@ -435,19 +409,6 @@ impl Store {
         }
         self.used.store(UNKNOWN, Ordering::Relaxed);
         first
-    }
-
-    fn remove_found(&self, path: &Path, kind: Kind) -> io::Result<()> {
-        let folder = path.parent().unwrap_or(path);
-        // (One who writes the pack anew would bring it back.)
-        let _locked = match kind {
-            Kind::Pack => match self.lock_packs(folder) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
-                locked => locked.ok(), // without locks nobody writes
-            },
-            _ => None,
-        };
-        fs::remove_file(path)
     }
 
     /// Counts `more` bytes, and removes entries if they would be too many. False: they are more
@@ -609,18 +570,15 @@ impl Store {
 
     /// Writes a pack anew without these entries.
     fn shrink(&self, path: &Path, without: &HashSet<Key>) {
-        let folder = path.parent().unwrap_or(path);
-        let shrunk = self.lock_packs(folder).and_then(|_locked| {
-            let temporary = self.temporary(folder);
-            pack::shrink(path, &temporary, without)
-        });
-        match shrunk {
+        let temporary = self.temporary(path.parent().unwrap_or(path));
+        match pack::shrink(path, &temporary, without) {
             Ok(change) => {
                 let evicted = without.len() as u64;
                 self.counts.evicted.fetch_add(evicted, Ordering::Relaxed);
                 self.count(more_room(change));
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // (It is gone, or it is one of many whose turn comes again.)
+            Err(error) if [ErrorKind::NotFound, ErrorKind::WouldBlock].contains(&error.kind()) => {}
             Err(error) => self.report(path, error),
         }
     }

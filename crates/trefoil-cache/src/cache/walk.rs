@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 /// How names of temporary files begin. No entry's name does: those are hexadecimal.
 pub(crate) const TEMPORARY: &str = "tmp-";
 
-/// The name of packs, and of the folder of their locks.
+/// The name of packs.
 pub(crate) const PACK: &str = "pack";
-pub(crate) const LOCKS: &str = "locks";
 
 /// A folder or a file of a cache.
 pub(crate) enum Found {

@@ -93,6 +93,13 @@ pub(crate) struct Journal {
     synced: Option<(Duration, Instant)>,
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // (To close the file is not enough: a process that is just being started has it, too.)
+        let _ = self.file.unlock();
+    }
+}
+
 impl Journal {
     /// Opens or makes the file, and reads what it has.
     pub(crate) fn open(
