@@ -2,7 +2,7 @@
 //!
 //! **Job.** `store` has an entry for each task that has not ended, and what it waits for; `tree`
 //! copies that for the user, as text or JSON; `items` says what runs
-//! now, without a walk over tasks; `stuck` finds tasks that wait for one another.
+//! now, without a walk over tasks; `worker_tree` has the trees of worker processes; `stuck` finds tasks that wait for one another.
 //!
 //! All of this sleeps until somebody asks: the first call of [`tasks`] or [`on_stuck`], or the
 //! variable `TREFOIL_TASKS` when the first executor is made ([`wake_if_asked`]).
@@ -14,6 +14,7 @@ mod running_map;
 mod store;
 mod stuck;
 mod tree;
+mod worker_tree;
 
 use std::sync::Once; // the variable is read once: no protocol
 
@@ -24,6 +25,7 @@ pub use store::{IdHasher, READ, TIMER, WRITE};
 pub(crate) use stuck::look_for_a_circle;
 pub use stuck::{Stuck, StuckWatch, on_stuck, watch_stuck};
 pub use tree::{LiveCall, LiveTask, LiveWait, TaskParts, TaskPhase, TaskTree, task_parts, tasks};
+pub use worker_tree::{AskWorkers, LiveWorker, Question, answer, register};
 
 /// The variable that has tasks kept track of from the beginning: set, and neither empty nor 0.
 pub const VARIABLE: &str = "TREFOIL_TASKS";

@@ -9,12 +9,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::store::{
     self, BLOCKED, Copied, Entry, INSIDE, Phase, READ, SHARDS, SentItems, Store, TIMED, TIMER,
     ThreadInfo, WRITE,
 };
+use super::worker_tree::{self, LiveWorker};
 use crate::event::Role;
 use crate::json::{Object, Text};
 
@@ -30,6 +31,7 @@ pub struct TaskTree {
     /// By id.
     tasks: Vec<LiveTask>,
     calls: Vec<LiveCall>,
+    workers: Vec<LiveWorker>,
     without_details: u64,
 }
 
@@ -110,6 +112,9 @@ pub struct LiveCall {
     pub name: Option<Box<str>>,
     /// Where that task was spawned, which is where the function stands that is called.
     pub called_at: Option<&'static Location<'static>>,
+    /// The most memory that the process has ever had, in bytes, where the system says that of a
+    /// child. `None` in an [`Activity`](super::Activity).
+    pub peak_memory: Option<u64>,
     /// The number of the first item.
     pub first: usize,
     /// How many items there are.
@@ -128,11 +133,18 @@ pub struct LiveCall {
 /// table takes 150 bytes for each task, until there are 262,144: of further tasks only the number
 /// is kept ([`TaskTree::without_details`]).
 ///
-/// Parts of a `map`, `join` or `scope` are no tasks; they belong to the task that called it. What a
-/// worker process does inside is not shown, only the items that it has.
+/// Parts of a `map`, `join` or `scope` are no tasks; they belong to the task that called it.
+///
+/// Each worker process is asked for its own tree: what the items there have spawned. A thread of the
+/// worker answers that, so it does not matter whether an item computes, sleeps or hangs. A worker
+/// that has not answered after 100 ms is in the tree without one ("no answer"): one that is stopped,
+/// or has no processor, or is far away. Of long trees only the beginning is sent (128 tasks), and
+/// workers of workers are not asked. From then on tasks are kept track of in the workers, too.
 ///
 /// Cost: a walk over all tasks, part by part, so that what one task says and what another says may
-/// be some microseconds apart.
+/// be some microseconds apart; and where there are worker processes, the time until they have
+/// answered, most often a tenth of a millisecond. [`task_parts`] and [`activity`](super::activity)
+/// do not ask them.
 ///
 /// ```
 /// use trefoil::{Completer, ThreadPool};
@@ -158,6 +170,21 @@ pub struct LiveCall {
 /// ```
 #[must_use]
 pub fn tasks() -> TaskTree {
+    let asked = Instant::now();
+    let answers = worker_tree::ask();
+    let mut tree = own();
+    tree.workers = answers.take(asked);
+    for call in &mut tree.calls {
+        let place = tree
+            .workers
+            .binary_search_by_key(&call.pid, |worker| worker.pid);
+        call.peak_memory = place.ok().and_then(|place| tree.workers[place].peak_memory);
+    }
+    tree
+}
+
+/// The tree of this process alone.
+pub(super) fn own() -> TaskTree {
     let store = store::wake();
     TaskTree::of(store, store.copy())
 }
@@ -283,8 +310,16 @@ impl TaskTree {
             pid: std::process::id(),
             tasks,
             calls,
+            workers: Vec::new(),
             without_details: bare,
         }
+    }
+
+    /// Leaves only so many tasks with details, and so many calls.
+    pub(super) fn shorten(&mut self, most: usize) {
+        self.without_details += self.tasks.len().saturating_sub(most) as u64;
+        self.tasks.truncate(most);
+        self.calls.truncate(most);
     }
 
     /// The tasks, by their ids.
@@ -306,6 +341,13 @@ impl TaskTree {
         &self.calls
     }
 
+    /// The worker processes of this process's pools, with their own trees, by their process ids.
+    /// Those that have not begun yet are left out.
+    #[must_use]
+    pub fn workers(&self) -> &[LiveWorker] {
+        &self.workers
+    }
+
     /// How many more tasks there are, of which nothing else is kept.
     #[must_use]
     pub fn without_details(&self) -> u64 {
@@ -315,7 +357,7 @@ impl TaskTree {
     /// The same as JSON, in a form that stays: a later version may add members, and values where a
     /// list of them is given here.
     ///
-    /// An object with `version` (1), `pid`, `without_details`, and two lists.
+    /// An object with `version` (1), `pid`, `without_details`, and three lists.
     /// - `tasks`, by id. Each has `id`, `kind` (as in [`LiveTask::kind`]), `spawned_at`
     ///   (`file:line:column`), `state` ("queued", "running", "waiting"), `for_us` (for how many
     ///   microseconds it has been in that state), `polls`; where known, `name`, `parent` (an id)
@@ -323,7 +365,9 @@ impl TaskTree {
     ///   `task` (an id), and as `true` each of `blocks`, `has_deadline`, `runs_task`, `timer`,
     ///   `read` and `write` that holds.
     /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id),
-    ///   `name` and `called_at`.
+    ///   `name`, `called_at` and `peak_memory` (bytes).
+    /// - `workers`, by process id. Each has `pid`; `tree`, an object like this one, or `null` if it
+    ///   has not answered; and where known `peak_memory`.
     #[must_use]
     pub fn to_json(&self) -> String {
         let list = |objects: Vec<String>| format!("[{}]", objects.join(",\n"));
@@ -339,12 +383,19 @@ impl TaskTree {
                 .map(|call| call.json().to_string())
                 .collect(),
         );
+        let workers = list(
+            self.workers
+                .iter()
+                .map(|worker| worker.json().to_string())
+                .collect(),
+        );
         Object::new()
             .put("version", 1)
             .put("pid", self.pid)
             .put("without_details", self.without_details)
             .put("tasks", tasks)
             .put("calls", calls)
+            .put("workers", workers)
             .to_string()
     }
 }
@@ -397,6 +448,7 @@ impl LiveCall {
             task,
             name: task.and_then(|task| store.name(task)),
             called_at: task.and_then(|task| Some(store.entry(task)?.site)),
+            peak_memory: None,
             first: items.first,
             items: items.frame.items.into(),
             since: Duration::from_nanos(now.saturating_sub(nanos(items.since))),
@@ -415,8 +467,11 @@ impl LiveCall {
         if let Some(name) = &self.name {
             object = object.text("name", name);
         }
-        match self.called_at {
-            Some(site) => object.put("called_at", Text(&site.to_string())),
+        if let Some(site) = self.called_at {
+            object = object.put("called_at", Text(&site.to_string()));
+        }
+        match self.peak_memory {
+            Some(peak) => object.put("peak_memory", peak),
             None => object,
         }
     }
@@ -510,7 +565,11 @@ impl fmt::Display for LiveCall {
             1 => write!(f, "process {pid}: item {first}")?,
             items => write!(f, "process {pid}: {items} items from {first} on")?,
         }
-        write!(f, ", for {:.1?}", self.since)
+        write!(f, ", for {:.1?}", self.since)?;
+        match self.peak_memory {
+            Some(peak) => write!(f, "; at most {} MiB of memory", peak >> 20),
+            None => Ok(()),
+        }
     }
 }
 
@@ -560,6 +619,13 @@ impl fmt::Display for TaskTree {
                         open.push((level + 1, child));
                     }
                 }
+            }
+        }
+        for worker in &self.workers {
+            let text = worker.to_string();
+            for (at, line) in text.lines().enumerate() {
+                let indent = if at == 0 { "├─ " } else { "│  " };
+                write!(f, "\n{indent}{line}")?;
             }
         }
         Ok(())
