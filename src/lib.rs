@@ -136,8 +136,9 @@ pub use task::root::{
 
 #[doc(inline)]
 pub use trefoil_trace::live::{
-    Activity, LiveCall, LiveMap, LiveTask, LiveThread, LiveWait, Stuck, StuckWatch, TaskParts,
-    TaskPhase, TaskTree, activity, on_stuck, task_parts, tasks, watch_stuck,
+    Activity, LiveCall, LiveHolder, LiveLock, LiveMap, LiveTask, LiveThread, LiveWait,
+    OutsideThread, Stuck, StuckKind, StuckWaiter, StuckWatch, TaskParts, TaskPhase, TaskTree,
+    activity, on_stuck, task_parts, tasks, watch_stuck,
 };
 
 #[cfg(feature = "threads")]

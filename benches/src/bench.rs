@@ -6,7 +6,8 @@
 //! counted. An entry that works on something hot begins with an unmeasured tenth of its work.
 //!
 //! **Then.** Each row is judged (`judge.rs`) and printed as it comes. With `--record FILE` all of
-//! them go into that file at the end (`record.rs`), of which `tables` makes the documents.
+//! them go into that file (`record.rs`), of which `tables` makes the documents. It is written anew
+//! after each row, so that a run that is cut short leaves a record of a part.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use crate::judge::judge;
 use crate::machine::{Stretch, slowness};
 use crate::record::Record;
-use crate::report::table;
+use crate::report::{scaling, table};
 use crate::rows::{Entry, Measured, Row, number};
 
 /// The pause before each entry.
@@ -57,7 +58,7 @@ fn values(args: &[String], flag: &str) -> Vec<String> {
 }
 
 impl Bench {
-    /// As the command line says. Without `--bench`, which `cargo bench` adds and `cargo
+    /// As the command line says (`--note TEXT`: what a reader of the record must know). Without `--bench`, which `cargo bench` adds and `cargo
     /// test` does not, it is a test that everything runs.
     pub fn from_args() -> Self {
         let args: Vec<String> = std::env::args().skip(1).collect();
@@ -84,6 +85,7 @@ impl Bench {
                 partial: list || !only.is_empty(),
                 quick: scale != Scale::Full,
                 slowness: slowness(),
+                notes: values(&args, "--note"),
                 ..Record::default()
             },
             only,
@@ -155,6 +157,23 @@ impl Bench {
             print!("{}", table::plain(&judged));
         }
         self.record.rows.push(judged);
+        let partial = std::mem::replace(&mut self.record.partial, true);
+        self.save();
+        self.record.partial = partial;
+    }
+
+    fn save(&self) {
+        if let Some(file) = &self.file {
+            let written = std::fs::write(file, self.record.write());
+            written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+    }
+
+    /// Prints a line for each work, and a column for each number of workers.
+    pub fn summary(&self) {
+        if self.scale != Scale::Test && !self.list {
+            println!("\n{}", scaling::table(&self.record.rows, None));
+        }
     }
 
     /// Prints the table, if one was asked for, and writes the record.
@@ -173,9 +192,6 @@ impl Bench {
                 number(slowness())
             );
         }
-        if let Some(file) = self.file {
-            let written = std::fs::write(&file, self.record.write());
-            written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        }
+        self.save();
     }
 }

@@ -5,6 +5,7 @@
 //! cargo bench -- threads hyper        # these tables, whole
 //! cargo bench -- --quick              # a look in a minute
 //! cargo bench -- --write              # all or some, and writes docs/BENCHMARKS.md and docs/plots
+//! cargo bench -- --scaling FILE --write # only a record of the bench `scaling`, perhaps from elsewhere
 //! ```
 //!
 //! 1. The benchmarks are built, once, and then run without cargo, one after the other, each with a
@@ -22,10 +23,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use trefoil_benches::model::costs_of;
 use trefoil_benches::record::Record;
 use trefoil_benches::report::plots::{PLOTS, Plot};
 use trefoil_benches::report::run::{self, Run};
-use trefoil_benches::report::{document, links, table};
+use trefoil_benches::report::{document, links, scaling, table};
 
 /// A table of the document: the benchmark that it is made of, and the seconds that one may take.
 const TABLES: [(&str, u64); 6] = [
@@ -40,21 +42,27 @@ const TABLES: [(&str, u64); 6] = [
 /// Above this, a table says that the machine was busy.
 const BUSY: f64 = 0.1;
 
+/// The place for what a machine with more processors has shown.
+const SCALING: &str = "scaling";
+
 struct Wanted {
+    scaling: Option<PathBuf>,
     quick: bool,
     write: bool,
     tables: Vec<&'static str>,
 }
 
 /// What the command line asks for; `Err`: what to print instead.
-fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
+fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
+        scaling: None,
         quick: false,
         write: false,
         tables: Vec::new(),
     };
-    for arg in args {
+    while let Some(arg) = args.next() {
         match arg.as_str() {
+            "--scaling" => wanted.scaling = Some(args.next().ok_or("which record?")?.into()),
             "--bench" => {} // cargo's
             "--quick" => wanted.quick = true,
             "--write" => wanted.write = true,
@@ -248,10 +256,43 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// The checkout.
+fn top() -> &'static Path {
+    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
+    member.parent().expect("the member lies in the checkout")
+}
+
+/// The text of a record of the bench `scaling`, with the model's predictions.
+fn scaling_text(run: &Run, record: &Record) -> String {
+    let mut out = document::signed(&run.id, "");
+    let notes = record.notes.join(" ");
+    let _ = writeln!(out, "{notes} {}\n", circumstances(record));
+    out + &scaling::table(&record.rows, Some(costs_of(&record.rows)))
+}
+
+/// Writes that into its place, or prints it.
+fn write_scaling(file: &Path, write_it: bool) -> Result<bool, String> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+    let record = Record::read(&text)?;
+    if record.partial || record.quick {
+        return Err(format!("{} is not of a whole run", file.display()));
+    }
+    let text = scaling_text(&Run::begin(top()), &record);
+    println!("{text}");
+    if write_it {
+        let path = top().join("docs/BENCHMARKS.md");
+        let document = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        write(&path, &document::replace(&document, SCALING, &text)?)?;
+    }
+    Ok(true)
+}
+
 fn all(wanted: &Wanted) -> Result<bool, String> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the member lies in the checkout");
+    if let Some(file) = &wanted.scaling {
+        return write_scaling(file, wanted.write);
+    }
+    let top = top();
     let programs = build(top, &wanted.tables)?;
     // Beside the programs that were built: target/tables.
     let target = programs[0].1.ancestors().nth(3).ok_or("where is target?")?;
@@ -381,6 +422,9 @@ mod tests {
         assert!(!args("--quick --write").unwrap().write);
         assert_eq!(args("--quick").unwrap().tables.len(), TABLES.len());
         assert!(args("treads").is_err());
+        let scaling = args("--scaling a.record --write").unwrap();
+        assert_eq!(scaling.scaling.as_deref(), Some(Path::new("a.record")));
+        assert!(args("--scaling").is_err());
     }
 
     #[test]
@@ -389,7 +433,7 @@ mod tests {
         for name in TABLES
             .map(|table| table.0)
             .into_iter()
-            .chain(["run", "plots"])
+            .chain(["run", "plots", SCALING])
         {
             document::run_of(&document, name).unwrap();
         }

@@ -94,7 +94,7 @@
 //! ```
 
 // Checked by `adapters/tests/traced.rs` and `worker_events.rs`. The events of workers:
-// `process/worker/events.rs`, `process/job/worker_events.rs`.
+// `process/worker/tracing_events.rs`, `process/job/tracing_events.rs`.
 
 use ::tracing::{field, info, warn};
 

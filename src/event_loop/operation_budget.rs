@@ -32,7 +32,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed}; // counters of one thread: no protocol
 use std::task::{Context, Poll};
 
-/// How many operations one source may complete in a round.
+/// How many operations one source may complete in a round: at most [`ALL`]. The docs of
+/// `event_loop` state both.
 const EACH: u32 = 128;
 
 /// After how many operations of all sources each may complete only one.

@@ -366,7 +366,10 @@ impl<'a> Turns<'a> {
                 let result = if parks {
                     match timeout.map(slack::less_of_futex) {
                         Some(timeout) => self.local.parker.park_timeout(timeout),
-                        None => self.local.parker.park(),
+                        None => {
+                            let _asleep = trace_log::falls_asleep(true);
+                            self.local.parker.park();
+                        }
                     }
                     Ok(())
                 } else {

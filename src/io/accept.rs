@@ -24,7 +24,8 @@ use crate::timer::{Alarm, Held, pause};
 /// How many connections may wait to be accepted; the system has its own limit, too.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait before the next attempt to get a descriptor.
+/// How long to wait before the next attempt to get a descriptor. It is not zero: a server that
+/// ignores the error would spin. The docs of the listeners state it.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listening socket of the standard library.

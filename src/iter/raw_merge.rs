@@ -5,7 +5,8 @@
 //! searched in the other, and the items before both cuts are merged separately from those behind.
 //!
 //! - **Q1** Merging copies items bit by bit: until a merge has ended, all items are still in their
-//!   old places, each once. Copies are neither compared nor dropped before that.
+//!   old places, each once. Copies are neither compared nor dropped before that, and an item that
+//!   has been copied is not compared again, because comparing may change it.
 //! - **Q2** The slice holds each of its items once whenever the caller's code may unwind out of
 //!   here: a merge into the buffer leaves the slice unchanged; a merge from the buffer into the
 //!   slice, if it unwinds, first copies the buffer back ([`CopyBack`]).
@@ -164,6 +165,8 @@ fn merge_parts<T: Send, F>(
     );
 }
 
+/// Merges from both ends in turn, so that neither waits for the other's comparisons. What one end
+/// has taken the other compares no more (Q1).
 fn merge_here<T, F>(
     left: &[MergeSlot<T>],
     right: &[MergeSlot<T>],
@@ -172,15 +175,28 @@ fn merge_here<T, F>(
 ) where
     F: Fn(&T, &T) -> Ordering,
 {
-    let (mut l, mut r) = (0, 0);
-    while l < left.len() && r < right.len() {
+    let ((mut l, mut r), (mut l_end, mut r_end)) = ((0, 0), (left.len(), right.len()));
+    while l < l_end && r < r_end {
         let takes_right = is_less(&right[r], &left[l], order);
         let from = if takes_right { &right[r] } else { &left[l] };
-        copy(std::slice::from_ref(from), &mut target[l + r..=l + r]);
+        copy_one(from, &mut target[l + r]);
         l += usize::from(!takes_right);
         r += usize::from(takes_right);
+        if l == l_end || r == r_end {
+            break;
+        }
+        let (last_left, last_right) = (&left[l_end - 1], &right[r_end - 1]);
+        let takes_left = is_less(last_right, last_left, order);
+        let from = if takes_left { last_left } else { last_right };
+        copy_one(from, &mut target[l_end + r_end - 1]);
+        l_end -= usize::from(takes_left);
+        r_end -= usize::from(!takes_left);
     }
-    let (near, far) = target[l + r..].split_at_mut(left.len() - l);
-    copy(&left[l..], near);
-    copy(&right[r..], far);
+    let (near, far) = target[l + r..l_end + r_end].split_at_mut(l_end - l);
+    copy(&left[l..l_end], near);
+    copy(&right[r..r_end], far);
+}
+
+fn copy_one<T>(from: &MergeSlot<T>, to: &mut MergeSlot<T>) {
+    copy(std::slice::from_ref(from), std::slice::from_mut(to));
 }

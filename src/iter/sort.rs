@@ -27,7 +27,10 @@ pub(super) fn stable<T: Send, F>(items: &mut [T], order: &F)
 where
     F: Fn(&T, &T) -> Ordering + Sync,
 {
-    let pieces = (2 * thread::width()).next_power_of_two();
+    let pieces = match thread::width() {
+        1 => 1,
+        width => (2 * width).next_power_of_two(),
+    };
     let piece = items.len().div_ceil(pieces).max(SHORT);
     if items.len() <= piece || size_of::<T>() == 0 {
         return items.sort_by(order);

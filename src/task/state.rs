@@ -420,14 +420,13 @@ impl CellState {
         self.0.load(Ordering::Relaxed) & SCHEDULED != 0
     }
 
-    /// Whether the runner of a future whose poll has ended, its handle (if there is one), its
-    /// executor (which keeps `kept` references) and one waker are its only owners, and nothing has
-    /// woken or cancelled it. An `AbortHandle` counts like a waker, so this says no more often than
-    /// it must.
-    pub(super) fn has_one_waker(&self, kept: u32) -> bool {
+    /// How many owners a future whose poll has ended has besides its runner, its handle (if there
+    /// is one) and its executor, which keeps `kept` references. `None`: something has woken or
+    /// cancelled it. They are its wakers, and each `AbortHandle` counts like one.
+    pub(super) fn wakers(&self, kept: u32) -> Option<u32> {
         let s = self.0.load(Ordering::Acquire);
-        let owners = 1 + u32::from(s & HANDLE != 0) + kept + 1;
-        s & (SCHEDULED | CANCELLED) == 0 && s / REF == owners
+        let wakers = (s / REF).checked_sub(1 + u32::from(s & HANDLE != 0) + kept);
+        wakers.filter(|_| s & (SCHEDULED | CANCELLED) == 0)
     }
 
     /// Whether the output was taken, or the handle is gone.
@@ -577,6 +576,18 @@ impl CellState {
             };
         }
         Released::Kept
+    }
+
+    /// Like [`release`](Self::release), for a waker. Returns also whether nothing can wake the
+    /// future any more, which sleeps, and if so, whether there is a handle.
+    pub(super) fn release_waker(&self, kept: u32) -> (bool, Option<bool>) {
+        let s = self.0.fetch_sub(REF, Ordering::AcqRel);
+        let is_last = is_last_or_many(s, 2 * REF) && self.released_last(s);
+        let has_handle = s & HANDLE != 0;
+        let sleeps = s & (SCHEDULED | RUNNING | CANCELLED | DONE) == 0;
+        let was_last_waker = s / REF == 1 + u32::from(has_handle) + kept;
+        let is_orphan = sleeps && was_last_waker && !is_last;
+        (is_last, is_orphan.then_some(has_handle))
     }
 
     /// (T26) Called when a reference was added to many.

@@ -15,7 +15,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use super::broadcast::{broadcast, spawn_broadcast};
 use super::engine::config;
 use super::engine::config::Config;
-use super::engine::priority::{self, Priority};
+use super::engine::give_way::HandlePriority;
+use super::engine::priority::Priority;
 use super::engine::queue;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
@@ -85,6 +86,8 @@ pub struct ThreadPool {
     end: Arc<LastHandle>,
     /// That of what this handle begins; `None`: of what it is called in.
     priority: Option<Priority>,
+    /// The process in which what this handle begins needs neither a priority nor another registry.
+    plain_in: u32,
 }
 
 impl ThreadPool {
@@ -105,6 +108,7 @@ impl ThreadPool {
             }),
             registry,
             priority: None,
+            plain_in: forks::generation(),
         };
         let started = pool.registry.start_all();
         started.inspect_err(|_| pool.shutdown(Shutdown::CancelPending))?;
@@ -116,9 +120,18 @@ impl ThreadPool {
         self.registry.present()
     }
 
-    /// Sets the priority of what this handle begins, until the guard is dropped.
-    fn its_priority(&self) -> Option<priority::Restore> {
-        self.priority.map(priority::enter)
+    /// The same; what this handle begins has its priority until the guard is dropped.
+    #[inline]
+    fn begin(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
+        match self.plain_in == forks::generation() {
+            true => (&self.registry, None),
+            false => self.begin_otherwise(),
+        }
+    }
+
+    #[cold]
+    fn begin_otherwise(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
+        (self.registry(), self.priority.map(HandlePriority::enter))
     }
 
     /// Another handle of this pool, whose tasks, maps, joins and scopes have this priority.
@@ -164,10 +177,11 @@ impl ThreadPool {
     #[must_use]
     pub fn handle_with(&self, priority: Priority) -> Self {
         if priority != Priority::Normal {
-            self.registry().injector.rank(priority);
+            self.registry().rank(priority);
         }
         let mut handle = self.clone();
         handle.priority = Some(priority);
+        handle.plain_in = u32::MAX; // no process
         handle
     }
 
@@ -296,9 +310,8 @@ impl ThreadPool {
         RB: Send,
     {
         if self.priority.is_some() {
-            let _its = self.its_priority();
-            let joins = |_: &_| fork::join_offered(JoinPool::Pool(self.registry()), a, b);
-            return self.registry().region(joins);
+            let (registry, _its) = self.begin();
+            return registry.region(|_| fork::join_offered(JoinPool::Pool(registry), a, b));
         }
         let address = self.registry.address();
         if window::step_of(address) || fork::runs_in_turn(address) {
@@ -331,8 +344,8 @@ impl ThreadPool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
     {
-        let _its = self.its_priority();
-        scoped_task::scope(self.registry(), f)
+        let (registry, _its) = self.begin();
+        scoped_task::scope(registry, f)
     }
 
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
@@ -370,8 +383,8 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let _its = self.its_priority();
-        spawn_on(self.registry(), f)
+        let (registry, _its) = self.begin();
+        spawn_on(registry, f)
     }
 
     /// Spawns `future`, which the pool's workers poll, and returns a handle to wait for it.
@@ -399,8 +412,8 @@ impl ThreadPool {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let _its = self.its_priority();
-        spawn_async(self.registry(), future)
+        let (registry, _its) = self.begin();
+        spawn_async(registry, future)
     }
 
     /// Like [`spawn`](Self::spawn), but gives `f` back if the queue is full: see
@@ -427,8 +440,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let _its = self.its_priority();
-        let registry = self.registry();
+        let (registry, _its) = self.begin();
         let (place, f) = try_place(registry.config.queue_limit.as_ref(), f)?;
         Ok(spawn_in(registry, place, f))
     }
@@ -476,9 +488,9 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        let _its = self.its_priority();
+        let (registry, _its) = self.begin();
         let never_fails = move |item| Ok::<R, Infallible>(f(item));
-        let Ok(results) = try_map(self.registry(), items.into_source(Seal), never_fails);
+        let Ok(results) = try_map(registry, items.into_source(Seal), never_fails);
         results
     }
 
@@ -506,8 +518,8 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let _its = self.its_priority();
-        let registry = Arc::clone(self.registry());
+        let (its_registry, _its) = self.begin();
+        let registry = Arc::clone(its_registry);
         let tag = registry.claim_tag();
         // A future, because that can be cancelled while it runs. It never waits.
         let all = async move {
@@ -523,7 +535,7 @@ impl ThreadPool {
                 |()| resume_unwind(Box::new("an item has cancelled the token of its map"));
             results.unwrap_or_else(stopped)
         };
-        spawn_async_on(self.registry(), all, tag)
+        spawn_async_on(its_registry, all, tag)
     }
 
     /// Like [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other.
@@ -595,8 +607,8 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        let _its = self.its_priority();
-        let result = map_reduce(self.registry(), items.into_source(Seal), RUN, map, reduce);
+        let (registry, _its) = self.begin();
+        let result = map_reduce(registry, items.into_source(Seal), RUN, map, reduce);
         result.unwrap_or_else(identity)
     }
 
@@ -621,8 +633,8 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
-        let _its = self.its_priority();
-        try_map(self.registry(), items.into_source(Seal), f)
+        let (registry, _its) = self.begin();
+        try_map(registry, items.into_source(Seal), f)
     }
 
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,
@@ -657,8 +669,8 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let _its = self.its_priority();
-        Imap::new(self.registry(), items.into_iter(), f, true)
+        let (registry, _its) = self.begin();
+        Imap::new(registry, items.into_iter(), f, true)
     }
 
     /// Like [`imap`](Self::imap), but yields results in the order in which items end. All items run
@@ -678,8 +690,8 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let _its = self.its_priority();
-        Imap::new(self.registry(), items.into_iter(), f, false)
+        let (registry, _its) = self.begin();
+        Imap::new(registry, items.into_iter(), f, false)
     }
 
     /// Runs `f` on one of the pool's threads and waits for it; if the caller is one, runs it
@@ -703,8 +715,8 @@ impl ThreadPool {
         F: FnOnce() -> R + Send,
         R: Send,
     {
-        let _its = self.its_priority();
-        self.registry().on_worker(|_| f())
+        let (registry, _its) = self.begin();
+        registry.on_worker(|_| f())
     }
 
     /// Runs `f`, which blocks in a way that the pool cannot see (a system call, a lock, another
@@ -796,8 +808,8 @@ impl QueuePlace<'_, ThreadPool> {
         T: Send + 'static,
     {
         let (pool, place) = self.into_parts();
-        let _its = pool.its_priority();
-        spawn_in(pool.registry(), place, f)
+        let (registry, _its) = pool.begin();
+        spawn_in(registry, place, f)
     }
 
     /// As [`ThreadPool::spawn_async`], in this place.
@@ -807,8 +819,8 @@ impl QueuePlace<'_, ThreadPool> {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         let (pool, place) = self.into_parts();
-        let _its = pool.its_priority();
-        spawn_async_in(pool.registry(), place, future)
+        let (registry, _its) = pool.begin();
+        spawn_async_in(registry, place, future)
     }
 }
 

@@ -7,5 +7,6 @@ mod activity;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod find;
+mod seeded;
 mod stuck;
 mod tree;

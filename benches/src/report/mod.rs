@@ -4,7 +4,7 @@
 //! each; here those become the tables of `docs/BENCHMARKS.md` and the plots of `docs/plots/`.
 //!
 //! 1. `run.rs` says what a run is: an id, the machine, the versions, the load.
-//! 2. `table.rs` makes a table of a record.
+//! 2. `table.rs` makes a table of a record, and `scaling.rs` one by the number of workers.
 //! 3. `document.rs` puts a table into its place, between two marks, and leaves all else alone.
 //! 4. `plots.rs` says which plots there are; `draw.rs` draws them; `links.rs` says where they lie.
 //!
@@ -18,4 +18,5 @@ pub mod draw;
 pub mod links;
 pub mod plots;
 pub mod run;
+pub mod scaling;
 pub mod table;

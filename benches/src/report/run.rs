@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One run of `tables`.
 pub struct Run {
@@ -128,15 +128,29 @@ fn versions_of(manifest: &str, lock: &str) -> String {
     out
 }
 
+/// `2026-01-31 23:59 UTC`, so long after 1970.
+fn date(now: Duration) -> String {
+    let (year, month, day) = civil(now.as_secs() / 86_400);
+    let (hour, minute) = (now.as_secs() / 3_600 % 24, now.as_secs() / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+}
+
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+/// Where and when, for a record that is made a document elsewhere.
+#[must_use]
+pub fn here_and_now() -> String {
+    format!("Measured on {}, {}.", machine(), date(now()))
+}
+
 impl Run {
     /// Begins now; `top` is the checkout.
     #[must_use]
     pub fn begin(top: &Path) -> Self {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let (year, month, day) = civil(now.as_secs() / 86_400);
-        let (hour, minute) = (now.as_secs() / 3_600 % 24, now.as_secs() / 60 % 60);
+        let now = now();
         let chance = now.subsec_nanos() ^ std::process::id();
         let commit = says("git", &["rev-parse", "--short=9", "HEAD"], top);
         let changed = says(
@@ -175,10 +189,14 @@ impl Run {
         }
         Self {
             id: format!(
-                "{year:04}{month:02}{day:02}-{hour:02}{minute:02}-{:04x}",
+                "{}-{:04x}",
+                date(now)
+                    .replace(" UTC", "")
+                    .replace(['-', ':'], "")
+                    .replace(' ', "-"),
                 chance & 0xffff
             ),
-            date: format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC"),
+            date: date(now),
             machine: machine(),
             versions: format!(
                 "trefoil {}{commit}, {}, {}",

@@ -176,7 +176,7 @@ fn counted(what: &str, folder: &Path, number: u64) {
 /// Hits and misses among more and more entries of 100 bytes.
 fn print_entries(folder: &Path, most: u64) {
     let cache = Cache::open(folder).expect("a folder");
-    let small = cache.function("small", 1, |n: u64| [n; 12]);
+    let small = cache.function("small", 1, |n: u64| [n | 1 << 55; 12]); // 8 bytes each
     let time = |n: u64| {
         let begin = Instant::now();
         let answer = small.call(&n).expect("a result");
@@ -192,23 +192,67 @@ fn print_entries(folder: &Path, most: u64) {
             at(0.99)
         )
     };
-    println!("entries, in µs");
-    let (mut count, mut goal, mut random) = (0, 1_000, 1u64);
-    while count < most {
-        goal = (goal * 10).min(most);
-        let misses: Vec<f64> = (count..goal).map(|n| time(n).0).collect();
-        count = goal;
-        let hits = (0..10_000).map(|_| {
+    let mut random = 1u64;
+    let mut hits = |count: u64, of: u64| {
+        let hits = (0..count).map(|_| {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            let (time, is_hit) = time((random >> 33) % count);
+            let (time, is_hit) = time((random >> 33) % of);
             assert!(is_hit);
             time
         });
-        println!("{count:9}   hits: {}", text(hits.collect()));
-        println!("          misses: {}", text(misses));
+        text(hits.collect())
+    };
+    println!("entries, in µs");
+    let (mut count, mut goal) = (0, 1_000);
+    while count < most {
+        goal = (goal * 10).min(most);
+        let begin = Instant::now();
+        let misses: Vec<f64> = (count..goal).map(|n| time(n).0).collect();
+        let second = (goal - count) as f64 / begin.elapsed().as_secs_f64();
+        count = goal;
+        println!("{count:9}   hits: {}", hits(10_000, count));
+        println!("          misses: {}; {second:.0} a second", text(misses));
     }
+    if drop_pages(folder).is_some() {
+        println!("   from the disk: {}", hits(2_000, count));
+    }
+    let (mut files, mut bytes) = (0, 0);
+    visit(folder, &mut |file| {
+        files += 1;
+        bytes += fs::metadata(file).map_or(0, |about| about.len());
+    });
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    println!(
+        "{files} files of {} MB together; {}",
+        bytes / 1_000_000,
+        peak.unwrap_or("the memory of this program is not known")
+    );
+}
+
+fn visit(folder: &Path, with: &mut dyn FnMut(&Path)) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        match entry.path() {
+            path if path.is_dir() => visit(&path, with),
+            path => with(&path),
+        }
+    }
+}
+
+/// Drops what the page cache has of these files, and of no others; `None` without dd.
+fn drop_pages(folder: &Path) -> Option<()> {
+    let mut done = Some(());
+    visit(folder, &mut |file| {
+        let synced = fs::File::open(file).and_then(|file| file.sync_all());
+        let input = format!("if={}", file.display());
+        let mut dd = Command::new("dd");
+        let end = dd.args([&input, "iflag=nocache", "count=0"]).output();
+        let is_dropped = synced.is_ok() && end.is_ok_and(|end| end.status.success());
+        done = done.filter(|()| is_dropped);
+    });
+    done
 }
 
 fn main() {

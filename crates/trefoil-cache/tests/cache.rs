@@ -42,6 +42,7 @@ impl Drop for Folder {
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         match entry.path() {
+            path if path.ends_with("locks") => {}
             path if path.is_dir() => files(&path, found),
             path if path.file_name().is_some_and(|name| name != "about") => found.push(path),
             _ => {}
@@ -129,43 +130,163 @@ fn a_miss_is_explained() {
     assert!(first.call(&1).unwrap().is_hit());
 }
 
+/// A result that is in a file with others, or in its own.
+fn sized(n: u64) -> Vec<u64> {
+    vec![n; if n.is_multiple_of(2) { 10 } else { 2_000 }]
+}
+
 #[test]
 fn an_entry_under_a_wrong_name_is_not_believed() {
     let folder = Folder::new("misplaced");
     let cache = folder.open();
-    let function = cache.function("more", 1, |n: u32| n + 1);
-    function.call(&5).unwrap();
-    let entry = function.entry(&5).unwrap().unwrap();
-    let other = cache.function("other", 1, |n: u32| n);
-    other.call(&5).unwrap();
-    let foreign = other.entry(&5).unwrap().unwrap();
-    fs::copy(foreign.path(), entry.path()).unwrap();
-    assert_eq!(function.call(&5).unwrap(), Answer::Computed(6));
-    assert!(
-        cache.stats().damaged > 0,
-        "the file is not of this function"
-    );
+    let function = cache.function("one", 1, sized);
+    let other = cache.function("other", 1, |n: u64| vec![n]);
+    for n in [4, 5] {
+        function.call(&n).unwrap();
+        let entry = function.entry(&n).unwrap().unwrap();
+        other.call(&n).unwrap();
+        let foreign = other.entry(&n).unwrap().unwrap();
+        fs::copy(foreign.path(), entry.path()).unwrap();
+        assert_eq!(function.call(&n).unwrap(), Answer::Computed(sized(n)));
+    }
+    assert!(cache.stats().damaged > 0, "a file is not of this function");
 }
 
 #[test]
 fn damaged_entries_are_computed_anew_whatever_the_damage() {
     let folder = Folder::new("damage");
-    let cache = folder.open();
-    let function = cache.function("f", 1, |n: u64| vec![n; 10]);
-    function.call(&3).unwrap();
-    let path = function.entry(&3).unwrap().unwrap().path().to_owned();
-    let whole = fs::read(&path).unwrap();
-    for at in 0..whole.len() {
-        let mut damaged = whole.clone();
-        damaged[at] ^= 0x10;
-        fs::write(&path, &damaged).unwrap();
-        assert_eq!(function.call(&3).unwrap(), Answer::Computed(vec![3; 10]));
-        fs::write(&path, &whole[..at]).unwrap();
-        assert_eq!(function.call(&3).unwrap(), Answer::Computed(vec![3; 10]));
+    for n in [4, 5] {
+        let cache = folder.open();
+        let function = cache.function("f", 1, sized);
+        function.call(&n).unwrap();
+        let path = function.entry(&n).unwrap().unwrap().path().to_owned();
+        let whole = fs::read(&path).unwrap();
+        let begin = whole.windows(8).position(|eight| eight == b"trefoil1");
+        for at in (0..whole.len()).step_by(whole.len().div_ceil(300)) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            fs::write(&path, &damaged).unwrap();
+            let answer = function.call(&n).unwrap();
+            // (What stands before an entry in a file with others may mean nothing for it.)
+            assert!(answer.is_computed() || Some(at) < begin, "{at}");
+            assert_eq!(answer.into_inner(), sized(n));
+            fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(function.call(&n).unwrap(), Answer::Computed(sized(n)));
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(function.call(&n).unwrap(), Answer::Computed(sized(n)));
+        let is_small = n % 2 == 0;
+        assert_eq!(
+            function.call(&n).unwrap().is_hit(),
+            is_small,
+            "a file of its own"
+        );
     }
-    fs::remove_file(&path).unwrap();
-    fs::create_dir(&path).unwrap();
-    assert_eq!(function.call(&3).unwrap(), Answer::Computed(vec![3; 10]));
+}
+
+/// A result that was small, and is large now, and back: each is the only one.
+#[test]
+fn results_that_change_their_size() {
+    static SIZE: AtomicUsize = AtomicUsize::new(1);
+    fn varies(_: u64) -> Vec<u8> {
+        let size = SIZE.fetch_add(0, Ordering::Relaxed);
+        vec![size as u8; size]
+    }
+    let folder = Folder::new("varies");
+    let function = folder.open().function("varies", 1, varies);
+    let other = folder.open().function("varies", 1, varies);
+    for size in [3, 5_000, 4, 600, 7_000, 6_000, 5] {
+        SIZE.store(size, Ordering::Relaxed);
+        assert_eq!(function.refresh(1).unwrap(), vec![size as u8; size]);
+        let found = other.call(&1).unwrap();
+        assert_eq!(found, Answer::Hit(vec![size as u8; size]));
+    }
+    for size in [3, 5_000] {
+        SIZE.store(size, Ordering::Relaxed);
+        function.refresh(1).unwrap();
+        assert!(other.forget(&1).unwrap() && !function.contains(&1).unwrap());
+    }
+}
+
+/// A folder of a version of this crate that gave each result a file.
+#[test]
+fn small_results_in_files_of_their_own() {
+    let folder = Folder::new("older");
+    let cache = folder.open();
+    let function = cache.function("f", 1, sized);
+    for n in [2, 4, 6] {
+        function.call(&n).unwrap();
+        let entry = function.entry(&n).unwrap().unwrap();
+        let bytes = fs::read(entry.path()).unwrap();
+        let begin = bytes.windows(8).position(|eight| eight == b"trefoil1");
+        let own = entry.path().with_file_name(&entry.key().to_string()[2..]);
+        fs::write(&own, &bytes[begin.unwrap()..]).unwrap();
+        fs::remove_file(entry.path()).unwrap();
+        assert!(function.call(&n).unwrap().is_hit());
+        assert_eq!(function.entry(&n).unwrap().unwrap().path(), own);
+        assert!(matches!(function.explain(&n).unwrap(), Explanation::Hit(_)));
+    }
+    // What is written from now on is with others, and is the only one.
+    let old = function.entry(&2).unwrap().unwrap().path().to_owned();
+    function.refresh(2).unwrap();
+    assert!(!old.exists() && function.call(&2).unwrap().is_hit());
+    assert!(function.forget(&4).unwrap() && !function.contains(&4).unwrap());
+    cache.clear().unwrap();
+    assert!(entries(&folder).is_empty() && !function.contains(&6).unwrap());
+}
+
+/// One who holds a lock and does not go on, such as a program that was stopped.
+#[test]
+fn no_lock_is_waited_for_in_vain() {
+    let folder = Folder::new("stopped");
+    let cache = folder.open();
+    let function = cache.function("f", 1, sized);
+    function.call(&2).unwrap();
+    let first = function.key(&2).unwrap().to_string()[..2].to_owned();
+    let held = fs::File::open(folder.0.join("locks").join(&first)).unwrap();
+    held.lock().unwrap();
+    // (A hit needs no lock.)
+    assert!(function.call(&2).unwrap().is_hit());
+    function.forget(&2).unwrap_err();
+    assert!(function.contains(&2).unwrap());
+    cache.clear().unwrap_err();
+    assert!(function.contains(&2).unwrap());
+    function.refresh(2).unwrap();
+    assert_eq!(
+        cache.stats().failed,
+        1,
+        "the older one could not be replaced"
+    );
+    let all = (2..4_000).step_by(2);
+    let other = all
+        .filter(|n| function.key(n).unwrap().to_string().starts_with(&first))
+        .nth(1)
+        .unwrap();
+    assert!(function.call(&other).unwrap().is_computed());
+    assert!(function.call(&other).unwrap().is_hit());
+    let entry = function.entry(&other).unwrap().unwrap();
+    assert!(!entry.path().ends_with("pack"), "it has a file of its own");
+    held.unlock().unwrap();
+    assert!(function.forget(&2).unwrap());
+    assert!(function.refresh(other).is_ok() && !entry.path().exists());
+}
+
+/// A file system without locks: small results have files of their own.
+#[test]
+fn no_locks_are_needed() {
+    let folder = Folder::new("lockless");
+    let cache = folder.open();
+    fs::write(folder.0.join("locks"), "no folder").unwrap();
+    let function = cache.function("f", 1, sized);
+    for n in 0..100 {
+        assert_eq!(function.call(&n).unwrap(), Answer::Computed(sized(n)));
+        assert_eq!(function.call(&n).unwrap(), Answer::Hit(sized(n)));
+    }
+    assert!(function.forget(&2).unwrap() && !function.contains(&2).unwrap());
+    cache.clear().unwrap();
+    assert!(!function.contains(&4).unwrap());
+    assert_eq!(cache.stats().failed, 0);
 }
 
 #[test]
@@ -405,6 +526,104 @@ fn limits_hold() {
     assert!(!function.contains(&299).unwrap());
     cache.clear().unwrap();
     assert!(entries(&folder).is_empty());
+}
+
+/// How much of the disk all entries take.
+fn disk_use(folder: &Folder) -> u64 {
+    let lengths = entries(folder)
+        .into_iter()
+        .filter_map(|path| fs::metadata(path).ok());
+    lengths
+        .map(|about| about.len().next_multiple_of(4096))
+        .sum()
+}
+
+/// Small results: what was used longest ago goes, whatever file it shares; whole and in slices.
+#[test]
+fn limits_hold_for_small_results() {
+    let small = |n: u64| vec![n as u8; 80];
+    let larger = |n: u64| vec![n as u8; 850];
+    let cases = [
+        (3 << 20, 20_000, small as fn(u64) -> Vec<u8>),
+        (20 << 20, 30_000, larger),
+    ];
+    for (limit, count, f) in cases {
+        let folder = Folder::new("small-limits");
+        let cache = folder.open().limit(Bytes(limit));
+        let function = cache.function("small", 1, f);
+        let fill = |numbers: std::ops::Range<u64>| {
+            for n in numbers {
+                function.call(&n).unwrap();
+                if n % (count / 16) == 0 {
+                    let now = disk_use(&folder);
+                    assert!(now <= limit, "{now} after {n}");
+                }
+            }
+        };
+        fill(0..count);
+        let evicted = cache.stats().evicted;
+        assert!(evicted > 0 && evicted < count, "{evicted}");
+        assert!(disk_use(&folder) > limit / 2, "no more than needed goes");
+        assert!(function.contains(&(count - 1)).unwrap(), "the last stays");
+        // All become old; some are used.
+        for path in entries(&folder) {
+            let mut bytes = fs::read(&path).unwrap();
+            for at in 8..bytes.len() - 8 {
+                if bytes[at..].starts_with(b"trefoil1") {
+                    bytes[at - 8..at].copy_from_slice(&1u64.to_le_bytes());
+                }
+            }
+            fs::write(path, bytes).unwrap();
+        }
+        let used: Vec<u64> = (count - 1_000..count)
+            .filter(|n| function.contains(n).unwrap())
+            .collect();
+        assert!(used.len() > 100, "{}", used.len());
+        fill(count..count + count / 6);
+        assert!(cache.stats().evicted > evicted);
+        assert!(used.iter().all(|n| function.contains(n).unwrap()));
+        cache.clear().unwrap();
+        assert!(entries(&folder).is_empty());
+    }
+}
+
+/// What was replaced or forgotten takes no room for long, and nothing is removed for it.
+#[test]
+fn what_was_replaced_makes_room_first() {
+    let folder = Folder::new("replaced");
+    let cache = folder.open().limit(Bytes(3 << 20));
+    let function = cache.function("small", 1, |n: u64| [n; 8]);
+    for round in 0..40 {
+        for n in 0..1_000 {
+            function.refresh(n).unwrap();
+        }
+        assert!(disk_use(&folder) <= 3 << 20, "{round}");
+    }
+    assert_eq!(cache.stats().evicted, 0);
+    assert!((0..1_000).all(|n| function.contains(&n).unwrap()));
+}
+
+/// Many functions in one folder, and two versions of each.
+#[test]
+fn many_functions() {
+    let folder = Folder::new("many");
+    let (cache, other) = (folder.open(), folder.open());
+    for index in 0..50 {
+        for version in 0..2 {
+            let name = format!("function {index}");
+            let function = cache.function(&name, version, |n: u64| n + 1);
+            for n in 0..20 {
+                assert!(function.call(&n).unwrap().is_computed());
+            }
+            let again = other.function(&name, version, |_: u64| -> u64 { panic!("again") });
+            assert!((0..20).all(|n| again.call(&n).unwrap() == Answer::Hit(n + 1)));
+        }
+    }
+    let first = cache.function("function 7", 0, |n: u64| n + 1);
+    first.clear().unwrap();
+    let all = |index: u64| cache.function(&format!("function {index}"), 1, |n: u64| n + 1);
+    assert!(!first.contains(&3).unwrap() && !all(7).contains(&3).unwrap());
+    assert!(all(8).contains(&3).unwrap());
 }
 
 /// Many threads at once, an entry that is larger than the limit, and files of others.
@@ -686,14 +905,15 @@ fn no_file_in_the_place_of_an_entry() {
     use std::process::Command;
 
     static REPORTS: AtomicUsize = AtomicUsize::new(0);
-    fn check() {
+    fn check(n: u64) {
         let folder = Folder::new("no-file");
+        REPORTS.store(0, Ordering::Relaxed);
         let cache = folder.open().on_trouble(|_| {
             REPORTS.fetch_add(1, Ordering::Relaxed);
         });
-        let function = cache.function("double", 1, double);
-        function.call(&1).unwrap();
-        let path = function.entry(&1).unwrap().unwrap().path().to_owned();
+        let function = cache.function("sized", 1, sized);
+        function.call(&n).unwrap();
+        let path = function.entry(&n).unwrap().unwrap().path().to_owned();
         type Make = fn(&Path);
         let makes: [(&str, Make); 4] = [
             ("a FIFO", |path| {
@@ -707,17 +927,31 @@ fn no_file_in_the_place_of_an_entry() {
         for (count, (what, make)) in makes.iter().enumerate() {
             fs::remove_file(&path).unwrap();
             make(&path);
-            let why = function.explain(&1).unwrap();
+            let why = function.explain(&n).unwrap();
             assert!(matches!(why, Explanation::Damaged(_)), "{what}: {why}");
-            assert_eq!(function.call(&1).unwrap(), Answer::Computed(2), "{what}");
-            assert_eq!(Inline.cached(&function).map([1, 1]).unwrap(), [2, 2]);
+            assert_eq!(
+                function.call(&n).unwrap(),
+                Answer::Computed(sized(n)),
+                "{what}"
+            );
+            assert_eq!(
+                Inline.cached(&function).map([n, n]).unwrap(),
+                [sized(n), sized(n)]
+            );
             let reports = REPORTS.load(Ordering::Relaxed);
-            assert_eq!(reports, count + 1, "{what} is reported once");
-            // All but a folder have been replaced.
+            // All but a folder have been replaced. (In the place of a file with others it is
+            // reported each time, and the result has a file of its own.)
             let is_replaced = path.symlink_metadata().unwrap().is_file();
             assert_eq!(is_replaced, *what != "a folder", "{what}");
-            assert_eq!(function.call(&1).unwrap().is_hit(), is_replaced, "{what}");
+            let is_kept = is_replaced || path.ends_with("pack");
+            assert!(
+                reports == count + 1 || !is_replaced,
+                "{what} is reported once"
+            );
+            assert_eq!(function.call(&n).unwrap().is_hit(), is_kept, "{what}");
         }
+        fs::remove_dir(&path).unwrap();
+        function.call(&n).unwrap();
         let about = path.ancestors().nth(2).unwrap().join("about");
         fs::remove_file(&about).unwrap();
         assert!(
@@ -727,15 +961,16 @@ fn no_file_in_the_place_of_an_entry() {
                 .unwrap()
                 .success()
         );
-        let other = cache.function("double", 2, double);
-        other.call(&2).unwrap();
-        let why = other.explain(&1).unwrap();
+        let other = cache.function("sized", 2, sized);
+        other.call(&7).unwrap();
+        let why = other.explain(&n).unwrap();
         assert!(matches!(why, Explanation::OtherVersion(_)), "{why}");
     }
     let (done, ended) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new().name("checks".to_owned());
     let thread = thread.spawn(move || {
-        check();
+        check(2);
+        check(3);
         done.send(()).unwrap();
     });
     if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(60)) {
@@ -750,16 +985,27 @@ fn no_file_in_the_place_of_an_entry() {
 fn links_in_the_place_of_entries() {
     let folder = Folder::new("links");
     let cache = folder.open();
-    let function = cache.function("double", 1, double);
-    function.call(&1).unwrap();
-    let path = function.entry(&1).unwrap().unwrap().path().to_owned();
+    let function = cache.function("sized", 1, sized);
     let other = folder.0.join("other");
     fs::write(&other, "precious").unwrap();
-    for target in [&other, &path] {
+    for n in [2, 3] {
+        function.call(&n).unwrap();
+        let path = function.entry(&n).unwrap().unwrap().path().to_owned();
+        // (A file with others that is not this one.)
+        let foreign = folder.0.join(format!("foreign-{n}"));
+        fs::copy(&path, &foreign).unwrap();
+        let before = fs::read(&foreign).unwrap();
+        for target in [&other, &path] {
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            assert_eq!(function.call(&n).unwrap(), Answer::Computed(sized(n)));
+            assert_eq!(function.call(&n).unwrap(), Answer::Hit(sized(n)));
+        }
         fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink(target, &path).unwrap();
-        assert_eq!(function.call(&1).unwrap(), Answer::Computed(2));
-        assert_eq!(function.call(&1).unwrap(), Answer::Hit(2));
+        std::os::unix::fs::symlink(&foreign, &path).unwrap();
+        function.refresh(n).unwrap();
+        assert!(path.symlink_metadata().unwrap().is_file());
+        assert_eq!(fs::read(&foreign).unwrap(), before);
     }
     cache.clear().unwrap();
     assert_eq!(fs::read(&other).unwrap(), b"precious");

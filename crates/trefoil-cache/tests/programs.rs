@@ -39,6 +39,18 @@ fn blocks(cache: &Cache) -> Function<u64, Vec<u64>> {
     cache.function("block", 1, block)
 }
 
+/// A result that shares its file with others, of up to 800 bytes.
+fn crumb(n: u64) -> Vec<u64> {
+    (0..n * 7_919 % 130).map(|m| m ^ (n << 32)).collect()
+}
+
+fn crumbs(cache: &Cache) -> Function<u64, Vec<u64>> {
+    cache.function("crumb", 1, crumb)
+}
+
+/// How many different crumbs there are.
+const CRUMBS: u64 = 20_000;
+
 fn again(what: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("--child").arg(what).arg(folder);
@@ -46,23 +58,41 @@ fn again(what: &str, folder: &Path) -> Command {
     command
 }
 
-/// Calls for ever, in an order of its own, with maps and removals in between, and checks all.
-fn child_calls(folder: &Path, calls: u64) {
-    let cache = Cache::open(folder).unwrap().limit(Bytes(4 << 20));
-    let function = blocks(&cache);
+/// Numbers that differ from program to program.
+fn random() -> impl FnMut() -> u64 {
     let mut random = u64::from(std::process::id());
-    for call in 0..calls {
+    move || {
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        let n = (random >> 33) % 100;
+        random >> 33
+    }
+}
+
+/// Calls for ever, in an order of its own, with maps and removals in between, and checks all.
+fn child_calls(folder: &Path, calls: u64) {
+    let cache = Cache::open(folder).unwrap().limit(Bytes(4 << 20));
+    let (function, small) = (blocks(&cache), crumbs(&cache));
+    let mut random = random();
+    for call in 0..calls {
+        for _ in 0..20 {
+            let n = random() % CRUMBS;
+            assert_eq!(small.call(&n).unwrap().into_inner(), crumb(n), "{n}");
+        }
+        let n = random() % 100;
         assert_eq!(function.call(&n).unwrap().into_inner(), block(n), "{n}");
         match call % 50 {
             7 => {
                 let all = Inline.cached(&function).map(n..n + 5).unwrap();
                 assert!(all.into_iter().zip(n..).all(|(all, n)| all == block(n)));
+                let all = Inline.cached(&small).map(n..n + 50).unwrap();
+                assert!(all.into_iter().zip(n..).all(|(all, n)| all == crumb(n)));
             }
-            17 => _ = function.forget(&n).unwrap(),
+            17 => {
+                function.forget(&n).unwrap();
+                (n..n + 100).for_each(|n| _ = small.forget(&n).unwrap());
+                (n..n + 9).for_each(|n| assert_eq!(small.refresh(n).unwrap(), crumb(n)));
+            }
             27 if n < 50 => cache.clear().unwrap(),
             _ => {}
         }
@@ -93,14 +123,17 @@ fn ten_programs_have_one_folder() {
         );
     }
     let all = Cache::open(&folder.0).unwrap();
-    check_all(&all);
+    check_all(&all, 0);
 }
 
-/// Whatever there is, is right.
-fn check_all(cache: &Cache) {
-    let function = blocks(cache);
+/// Whatever there is, is right. Of crumbs, a sample is looked at.
+fn check_all(cache: &Cache, round: u64) {
+    let (function, small) = (blocks(cache), crumbs(cache));
     for n in 0..100 {
         assert_eq!(function.call(&n).unwrap().into_inner(), block(n), "{n}");
+    }
+    for n in (round % 20..CRUMBS).step_by(20) {
+        assert_eq!(small.call(&n).unwrap().into_inner(), crumb(n), "{n}");
     }
     assert_eq!(cache.stats().damaged, 0);
 }
@@ -109,20 +142,65 @@ fn check_all(cache: &Cache) {
 fn every_moment_of_death() {
     let folder = Folder::new("deaths");
     let rounds: u64 = std::env::var("TREFOIL_KILLS").map_or(20, |count| count.parse().unwrap());
-    let mut hits = 0;
+    let (mut hits, mut small) = (0, 0);
     for round in 0..rounds {
         let mut child = again("calls", &folder.0).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(3_000 + round * 7_919 % 40_000));
         child.kill().unwrap();
         child.wait().unwrap();
         let cache = Cache::open(&folder.0).unwrap();
-        check_all(&cache);
+        let crumbs = crumbs(&cache);
+        small += (0..CRUMBS)
+            .step_by(20)
+            .filter(|n| crumbs.contains(n).unwrap())
+            .count() as u64;
+        check_all(&cache, round);
         hits += cache.stats().hits;
         if round % 10 == 9 {
             cache.clear().unwrap();
         }
     }
-    assert!(hits > rounds, "{hits} of {rounds}");
+    assert!(
+        hits > rounds && small > rounds,
+        "{hits}, {small} of {rounds}"
+    );
+}
+
+/// The child of the next test: calls all crumbs, in an order of its own.
+fn child_shares(folder: &Path) {
+    let cache = Cache::open(folder).unwrap();
+    let small = crumbs(&cache);
+    let first = random()();
+    for n in (0..SHARED).map(|n| (n * 7_919 + first) % SHARED) {
+        assert_eq!(small.call(&n).unwrap().into_inner(), crumb(n), "{n}");
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.failed, stats.damaged), (0, 0), "{stats:?}");
+    println!("{}", stats.stored);
+}
+
+/// How many crumbs programs share.
+const SHARED: u64 = 5_000;
+
+/// What one program keeps, all others find, also those that run already.
+fn ten_programs_find_what_others_keep() {
+    let folder = Folder::new("share");
+    let all = || {
+        let start = || again("shares", &folder.0).spawn().unwrap();
+        let ten: Vec<Child> = (0..10).map(|_| start()).collect();
+        let ends = ten
+            .into_iter()
+            .map(|child| child.wait_with_output().unwrap());
+        let stored = ends.map(|end| {
+            let text = String::from_utf8_lossy(&end.stdout).into_owned();
+            text.trim().parse::<u64>().expect("how many it has stored")
+        });
+        stored.sum::<u64>()
+    };
+    // (Two that have begun to compute the same do not wait for each other.)
+    let stored = all();
+    assert!((SHARED..2 * SHARED).contains(&stored), "{stored}");
+    assert_eq!(all(), 0, "all are there");
 }
 
 /// The child of those with a disk of their own: calls ten functions, and prints what happened.
@@ -236,6 +314,7 @@ fn main() {
     {
         match &**what {
             "calls" => child_calls(Path::new(path), u64::MAX),
+            "shares" => child_shares(Path::new(path)),
             "some calls" => child_calls(Path::new(path), 400),
             _ => child_fills(Path::new(path)),
         }
@@ -243,6 +322,10 @@ fn main() {
     }
     let tests: &[(&str, fn())] = &[
         ("ten_programs_have_one_folder", ten_programs_have_one_folder),
+        (
+            "ten_programs_find_what_others_keep",
+            ten_programs_find_what_others_keep,
+        ),
         ("every_moment_of_death", every_moment_of_death),
         ("a_lost_folder", a_lost_folder_costs_only_the_caching),
         #[cfg(target_os = "linux")]

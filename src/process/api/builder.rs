@@ -14,7 +14,7 @@ use crate::process::host::handover::CARRIES;
 use crate::process::host::machine_memory::machine_memory;
 use crate::process::host::private_memory::Meter;
 #[cfg(feature = "tracing")]
-use crate::process::job::worker_events::EventListener;
+use crate::process::job::tracing_events::EventListener;
 use crate::process::launch::Launcher;
 use crate::process::launch::thread_limits::share;
 use crate::process::parent::client;

@@ -27,7 +27,7 @@ pub(super) mod hedge;
 pub(super) mod reading;
 pub(super) mod sink;
 #[cfg(feature = "tracing")]
-pub(super) mod worker_events;
+pub(super) mod tracing_events;
 
 use std::any::{TypeId, type_name};
 use std::collections::{HashMap, VecDeque};

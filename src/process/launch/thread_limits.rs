@@ -8,7 +8,8 @@
 use std::ffi::{OsStr, OsString};
 
 /// Those that libraries which programs in Rust use read: this crate, rayon, OpenMP, and two
-/// libraries for linear algebra.
+/// libraries for linear algebra. The builder's `threads_per_worker` and two tests (`launcher.rs`,
+/// `limits.rs`) repeat the list.
 const NAMES: [&str; 5] = [
     "TREFOIL_THREADS",
     "RAYON_NUM_THREADS",

@@ -12,7 +12,7 @@ use super::child::Own;
 use super::worker_stdout::OutputHook;
 use crate::process::host::handover::CARRIES;
 #[cfg(feature = "tracing")]
-use crate::process::job::worker_events::EventListener;
+use crate::process::job::tracing_events::EventListener;
 use crate::process::launch::Launcher;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::launch::raw_program::Program;

@@ -29,8 +29,8 @@ pub(crate) struct Elastic {
     pub(crate) idle: Duration,
 }
 
-/// For how much work another worker is started, in nanoseconds: about the time that starting it
-/// takes.
+/// For how much work another worker is started, and after which time without progress, in
+/// nanoseconds: about what starting it takes. The docs of `trefoil-machines` state it.
 const WORTH: f64 = 300e6;
 
 impl Sched {

@@ -381,7 +381,7 @@ impl<'a> Batch<'a> {
         }
         self.begun += 1;
         #[cfg(feature = "tracing")]
-        super::events::item_begins(self.head.sequence, self.begun);
+        super::tracing_events::item_begins(self.head.sequence, self.begun);
         self.open = true;
         Some(argument)
     }

@@ -11,8 +11,6 @@
 pub(super) mod batch;
 pub(super) mod call;
 pub(super) mod context;
-#[cfg(feature = "tracing")]
-mod events;
 pub(super) mod index;
 mod inlet;
 pub(super) mod memory_limit;
@@ -22,3 +20,5 @@ pub(super) mod raw_call;
 mod received;
 pub(super) mod serve;
 pub(super) mod stream;
+#[cfg(feature = "tracing")]
+mod tracing_events;

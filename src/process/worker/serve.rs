@@ -188,7 +188,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     };
     panic::install_hook();
     #[cfg(feature = "tracing")]
-    super::events::begin(_events, &output, _pipe, whole.as_ref())?;
+    super::tracing_events::begin(_events, &output, _pipe, whole.as_ref())?;
     let mut outlet = Outlet::new(output, pages, whole);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     if is_direct {
@@ -291,7 +291,7 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 let begun = batch.begun;
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 #[cfg(feature = "tracing")]
-                super::events::report_dropped();
+                super::tracing_events::report_dropped();
                 let end = Record::End {
                     sequence,
                     begun,

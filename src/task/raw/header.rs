@@ -69,6 +69,8 @@ pub(super) struct Header {
 /// its own header.
 pub(super) struct VTable {
     pub(super) kind: Kind,
+    /// That of `S`: see [`Schedule::KEPT`].
+    pub(super) kept: Option<u32>,
     /// Where the payload, and so the output, is in the cell.
     pub(super) output: usize,
     /// After `Start::Run` or a claim; takes over one reference.

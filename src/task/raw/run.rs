@@ -27,6 +27,7 @@ use crate::task::state::{Cancel, Finish, Released};
 use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
 use crate::trace_log;
+use crate::trace_log::live::Wakers;
 use crate::trace_log::{Ending, Kind};
 
 impl TaskRef {
@@ -594,8 +595,13 @@ impl Header {
     #[inline(never)]
     pub(super) fn report_paused(&self, kept: Option<u32>, woke_itself: bool) {
         let id = self.birth.id.get();
-        let is_sole = kept.is_some_and(|kept| self.state.has_one_waker(kept));
-        trace_log::paused(id, awaited::last(), is_sole && !woke_itself);
+        let wakers = kept.and_then(|kept| self.state.wakers(kept));
+        let wakers = match wakers.filter(|_| !woke_itself) {
+            Some(0) => Wakers::None,
+            Some(1) => Wakers::One,
+            _ => Wakers::Many,
+        };
+        trace_log::paused(id, awaited::last(), wakers);
         if woke_itself && !self.state.is_cancelled() {
             trace_log::woken(id);
         }

@@ -12,6 +12,7 @@ use super::current;
 use super::header::{Header, TaskRef};
 use super::run::destroy;
 use crate::task::state::Wake;
+use crate::trace_log;
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
@@ -79,6 +80,34 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: T6: it is the data of a waker with our table.
     let ptr = unsafe { header(data) };
+    if trace_log::is_on() {
+        // SAFETY: T6: the waker goes, and its count with it.
+        return unsafe { drop_counted(ptr) };
+    }
     // SAFETY: T6: the waker goes, and its count becomes ours.
     drop(unsafe { TaskRef::from_raw(ptr) });
+}
+
+/// Drops a waker; if it was the last of a future that sleeps, records that nothing can wake that.
+///
+/// # Safety
+/// T6: `ptr` is a live cell, and one count of it is the caller's to give away.
+#[cold]
+#[inline(never)]
+unsafe fn drop_counted(ptr: NonNull<Header>) {
+    // SAFETY: T6: the caller's count keeps the cell until it is released, two lines below.
+    let header = unsafe { ptr.as_ref() };
+    let (id, kept) = (header.birth.id.get(), header.vtable.kept);
+    let Some(kept) = kept else {
+        // SAFETY: T6: the caller's promise.
+        return drop(unsafe { TaskRef::from_raw(ptr) });
+    };
+    let (is_last, orphan) = header.state.release_waker(kept);
+    if is_last {
+        // SAFETY: T4: that was the last reference, and the cell is not used any more.
+        unsafe { destroy(ptr) };
+    }
+    if let Some(has_handle) = orphan {
+        trace_log::orphaned(id, has_handle);
+    }
 }

@@ -33,7 +33,7 @@ use crate::trace_log;
 /// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call.
 pub(in crate::thread) fn as_outside_worker(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) {
     let worker = Worker::new(Arc::clone(registry), registry.take_outside_slot());
-    let run = || current::inside(&worker, || worker.at_priority(f));
+    let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));
     registry.put_outside_slot(worker.owned);
     result.unwrap_or_else(|payload| resume_unwind(payload));
@@ -71,17 +71,24 @@ impl Registry {
         }
         current::with_home(|home| match home {
             // In its own deque, so that it is warm.
-            Some(home) if self.is(home.registry()) => match self.injector.mode() {
-                // What the others take from this deque has this slot's priority.
-                Mode::Open | Mode::Draining if !home.is_normal() => {
-                    drop(self.inject_here(Work::Task(runnable)));
-                }
-                Mode::Open | Mode::Draining => home.push_task(runnable),
-                // Dropped, which ends the task in `Closed`.
-                Mode::Cancelling | Mode::Closed => drop(runnable),
+            Some(home) if self.is(home.registry()) => match self.injector.takes_own() {
+                true => home.push_task(runnable),
+                false => self.spawn_ranked(home, runnable),
             },
             _ => drop(self.inject(Work::Task(runnable))),
         });
+    }
+
+    /// Queues a new task of this worker's thread, whatever its priority, and whatever is accepted.
+    #[cold]
+    fn spawn_ranked(self: &Arc<Self>, home: &Worker, runnable: Runnable) {
+        match self.injector.mode() {
+            // The deque has normal work only.
+            Mode::Open | Mode::Draining if home.is_normal() => home.push_task(runnable),
+            Mode::Open | Mode::Draining => drop(self.inject_here(Work::Task(runnable))),
+            // Dropped, which ends the task in `Closed`.
+            Mode::Cancelling | Mode::Closed => drop(runnable),
+        }
     }
 
     /// Queues work in the injector. If this thread is a worker of the pool, it may do so even while
@@ -99,7 +106,7 @@ impl Registry {
     /// call.
     pub(in crate::thread) fn as_worker(self: &Arc<Self>, f: &mut dyn FnMut(&Worker)) {
         self.if_worker(|worker| match worker {
-            Some(worker) => worker.at_priority(f),
+            Some(worker) => f(worker),
             None => as_outside_worker(self, f),
         });
     }

@@ -15,11 +15,13 @@
 //! pool is wide, for each priority.
 //!
 //! A part of a region also gives way to *urgent* work of its own priority, the first part of a
-//! region or an `install` of an outside thread that waits, but only after it has run for [`SLICE`];
+//! region or an `install` of an outside thread that waits, but only after its thread has run for [`SLICE`];
 //! and its entry goes to the end of the queue.
 //!
-//! As long as no handle has another priority than the normal one, a pool has *no ranks*, and one
-//! flag is all that is looked at.
+//! As long as no handle has another priority than the normal one, a pool has *no ranks*. The words
+//! that its threads look at anyway say so: whether work is accepted (`Injector::takes_own`), and in
+//! which process the pool and a handle are (`Registry::is_plain`, `ThreadPool::begin`). Only between
+//! the halves of an offered join there is a look of its own.
 //!
 //! Rejected: running the urgent work inside the present frame (it may need a lock that the code
 //! below holds); threads with another priority of the system's (more would run than the pool is
@@ -29,6 +31,7 @@
 
 use super::priority::{self, Priority};
 use super::queue::Work;
+use super::raw_current as current;
 use super::registry::NO_PLACE;
 use super::slot::Slot;
 use super::wait::Compensate;
@@ -40,7 +43,35 @@ use crate::sys::ticks;
 use crate::thread::join::raw_job::lend;
 use crate::trace_log;
 
-/// How long a part of a region runs before it gives way to work of its own priority.
+/// What runs on this thread has another priority, until this is dropped: that of a handle.
+#[must_use]
+pub(in crate::thread) struct HandlePriority(Priority);
+
+impl HandlePriority {
+    #[cold]
+    pub(in crate::thread) fn enter(priority: Priority) -> Self {
+        Self(Self::set(priority))
+    }
+
+    /// The slots of this thread have the priority of what runs on it.
+    fn set(priority: Priority) -> Priority {
+        let follow =
+            |worker: Option<&Worker>| worker.map(|worker| worker.slot().set_priority(priority));
+        current::with(follow);
+        current::with_home(follow);
+        priority::set(priority)
+    }
+}
+
+impl Drop for HandlePriority {
+    #[cold]
+    fn drop(&mut self) {
+        Self::set(self.0);
+    }
+}
+
+/// How long a part of a region runs before it gives way to work of its own priority. Each time it
+/// does so costs two changes of thread, so a shorter slice costs throughput.
 const SLICE: u64 = 10_000 * ticks::MICROSECOND;
 
 impl Worker {
@@ -54,24 +85,46 @@ impl Worker {
     /// Between two pieces of work of this thread: gives way if something more urgent waits.
     #[inline]
     pub(in crate::thread) fn between(&self) {
-        if self.may_give_way() {
+        if self.registry().injector.is_ranked() {
             self.give_way_to_higher();
         }
     }
 
-    /// Like [`between`](Self::between), inside a part of a region that has run since `since`, which
-    /// is changed if this thread gives way.
+    /// Between two tasks of a scope: the same. False: one of them has forked, and returned in the
+    /// child, too, where nothing more is to be done.
     #[inline]
-    pub(in crate::thread) fn between_items(&self, since: &mut u64, now: u64) {
+    pub(in crate::thread) fn goes_on(&self) -> bool {
+        self.registry().is_plain() || self.goes_on_ranked()
+    }
+
+    #[cold]
+    fn goes_on_ranked(&self) -> bool {
+        let here = !self.registry().is_foreign();
+        if here {
+            self.between();
+        }
+        here
+    }
+
+    /// Like [`between`](Self::between), in a part of a region. `now`: the time.
+    // (Each time after some microseconds: it may not cost the loop around it a register.)
+    #[inline(never)]
+    pub(in crate::thread) fn between_items(&self, now: u64) {
         self.between();
-        if now.saturating_sub(*since) >= SLICE {
-            *since = now;
-            self.give_way_to_equals();
+        let began = self.turn.get();
+        if now.saturating_sub(began) >= SLICE {
+            self.turn.set(now);
+            if began > 0 {
+                self.give_way_to_equals();
+            }
         }
     }
 
     #[cold]
     fn give_way_to_higher(&self) {
+        if !self.may_give_way() {
+            return;
+        }
         let mine = priority::current();
         let (registry, waits) = (self.registry(), |slot: &Arc<Slot>| {
             slot.priority() > mine && slot.public.has_jobs()
@@ -119,7 +172,10 @@ impl Worker {
                 let _noted = trace_log::waits();
                 while lent.latch().park() {
                     match Compensate.retry_after() {
-                        None => self.owned.parker.park(),
+                        None => {
+                            let _asleep = trace_log::falls_asleep(true);
+                            self.owned.parker.park();
+                        }
                         Some(pause) => self.owned.parker.park_timeout(pause),
                     }
                 }

@@ -115,7 +115,10 @@ impl Worker {
                 return Some(reason);
             }
             match until {
-                None => self.owned.parker.park(),
+                None => {
+                    let _asleep = trace_log::falls_asleep(false);
+                    self.owned.parker.park();
+                }
                 Some(until) if Instant::now() < until => self.owned.parker.park_deadline(until),
                 Some(_) => return None,
             }

@@ -13,7 +13,7 @@ pub(super) mod abort_on_unwind;
 pub(super) mod config;
 pub(super) mod countdown;
 pub(super) mod enter;
-mod give_way;
+pub(super) mod give_way;
 mod idle;
 pub(super) mod indices;
 pub(super) mod latch;

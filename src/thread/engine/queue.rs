@@ -267,6 +267,9 @@ pub(in crate::thread) enum Mode {
     Closed,
 }
 
+/// The number of modes.
+const RANK: usize = 4;
+
 /// Which entry of the injector is taken next where there is no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum Next {
@@ -308,9 +311,14 @@ impl Lane {
 
 impl InjectorState {
     fn push(&mut self, work: Work, lane: Priority, callers_help: bool) {
-        if lane != Priority::Normal {
-            self.lanes[lane as usize].work.push_back(work);
-        } else if work.is_urgent(callers_help) {
+        match lane {
+            Priority::Normal => self.push_normal(work, callers_help),
+            _ => self.lanes[lane as usize].work.push_back(work),
+        }
+    }
+
+    fn push_normal(&mut self, work: Work, callers_help: bool) {
+        if work.is_urgent(callers_help) {
             self.urgent.push_back((self.pushed, work));
         } else {
             self.pushed = self.pushed.wrapping_add(1);
@@ -418,17 +426,16 @@ pub(in crate::thread) struct Injector {
     len: AtomicUsize,
     /// The same for each priority, if the pool has ranks.
     lens: [AtomicUsize; 3],
-    /// The highest priority of any handle, as a number; 0 as long as all are normal. It is set
-    /// before anything with a priority is queued; a worker that does not see it yet searches once
-    /// more.
-    ranks: CachePadded<AtomicUsize>,
     /// The number of urgent entries; like `len`, but written only when it changes.
     urgent: Arc<AtomicUsize>,
     /// Which entry is taken next, if not the oldest: a [`Next`] as a number.
     next: AtomicUsize,
-    /// `Mode` as a number; changes under the lock. In a separate cache line from the fields that
-    /// each push writes, because workers read it for each task.
-    mode: CachePadded<AtomicUsize>,
+    /// The [`Mode`], which changes under the lock, and the highest priority of any handle (0 as long
+    /// as all are normal), as one number: [`RANK`] times the one, and the other. So work without
+    /// priorities costs no look of its own. The priority is set before anything with it is queued; a
+    /// worker that does not see it yet searches once more. In a separate cache line from the fields
+    /// that each push writes, because workers read it for each task.
+    state: CachePadded<AtomicUsize>,
     callers_help: bool,
 }
 
@@ -443,10 +450,9 @@ impl Injector {
             }),
             len: AtomicUsize::new(0),
             lens: std::array::from_fn(|_| AtomicUsize::new(0)),
-            ranks: CachePadded::new(AtomicUsize::new(0)),
             urgent,
             next: AtomicUsize::new(Next::Oldest as usize),
-            mode: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
+            state: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
             callers_help,
         }
     }
@@ -488,19 +494,29 @@ impl Injector {
 
     /// A handle has this priority from now on.
     pub(in crate::thread) fn rank(&self, priority: Priority) {
-        let highest = priority.max(Priority::Normal) as usize;
-        self.ranks.fetch_max(highest, Ordering::Relaxed);
+        let _queue = self.queue.lock();
+        let state = self.state.load(Ordering::Relaxed);
+        let highest = (priority.max(Priority::Normal) as usize).max(state / RANK);
+        self.state
+            .store(state % RANK + highest * RANK, Ordering::Release);
     }
 
     /// Whether there may be work of a higher priority.
     pub(in crate::thread) fn ranks_above(&self, priority: Priority) -> bool {
-        self.ranks.load(Ordering::Relaxed) > priority as usize
+        self.state.load(Ordering::Relaxed) / RANK > priority as usize
     }
 
     /// Whether work may have another priority than the normal one.
     #[inline]
     pub(in crate::thread) fn is_ranked(&self) -> bool {
-        self.ranks.load(Ordering::Relaxed) > 0
+        self.state.load(Ordering::Relaxed) >= RANK
+    }
+
+    /// Whether what a worker queues in its own deque is accepted, and all work is normal.
+    #[inline]
+    pub(in crate::thread) fn takes_own(&self) -> bool {
+        // Acquire: like `mode`.
+        self.state.load(Ordering::Acquire) <= Mode::Draining as usize
     }
 
     /// The lane for what is queued on this thread now.
@@ -523,14 +539,23 @@ impl Injector {
     }
 
     fn push_if(&self, accepts: impl FnOnce(Mode) -> bool, work: Work) -> Result<(), Work> {
-        let lane = self.lane();
         let stale = self.change(|queue| {
             if !accepts(self.mode()) {
                 return Err(work);
             }
-            let stale = queue.lanes[lane as usize].swept(matches!(work, Work::Item(_)));
-            queue.push(work, lane, self.callers_help);
-            Ok(stale)
+            let all = matches!(work, Work::Item(_));
+            match self.lane() {
+                Priority::Normal => {
+                    let stale = queue.lanes[NORMAL].swept(all);
+                    queue.push_normal(work, self.callers_help);
+                    Ok(stale)
+                }
+                lane => {
+                    let stale = queue.lanes[lane as usize].swept(all);
+                    queue.push(work, lane, self.callers_help);
+                    Ok(stale)
+                }
+            }
         })?;
         drop(stale);
         Ok(())
@@ -711,7 +736,7 @@ impl Injector {
     pub(in crate::thread) fn mode(&self) -> Mode {
         // Acquire: pairs with `set_mode`, so that a thread that sees the end sees everything before
         // it.
-        match self.mode.load(Ordering::Acquire) {
+        match self.state.load(Ordering::Acquire) % RANK {
             0 => Mode::Open,
             1 => Mode::Draining,
             2 => Mode::Cancelling,
@@ -722,7 +747,9 @@ impl Injector {
     /// Changes the mode; only ever forwards.
     pub(in crate::thread) fn set_mode(&self, mode: Mode) {
         let _queue = self.queue.lock();
-        self.mode.fetch_max(mode as usize, Ordering::Release);
+        let state = self.state.load(Ordering::Relaxed);
+        let later = (mode as usize).saturating_sub(state % RANK);
+        self.state.store(state + later, Ordering::Release);
     }
 }
 

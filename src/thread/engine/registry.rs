@@ -13,20 +13,21 @@
 //! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool as Hint; // no protocol
+use std::sync::atomic::{AtomicBool as Hint, AtomicU32 as Counter}; // no protocol
 use std::sync::{Arc, Weak};
 
 use crossbeam_utils::CachePadded;
 
 use super::config::Config;
 use super::indices::Indices;
+use super::priority::Priority;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, ProcessWaiters, Recruited, SleepState};
 use super::slot::{OwnedSlot, Slot};
 use super::thread_list::ThreadList;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::fork;
 use crate::task::context::OUTSIDERS;
 use crate::thread::futures::list::Futures;
@@ -37,7 +38,7 @@ use crate::thread::join::wake_policy::WakePolicy;
 #[allow(clippy::disallowed_types)] // a counter that no protocol depends on
 fn next_tag() -> u32 {
     // A counter: no protocol.
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    static NEXT: Counter = Counter::new(0);
     const NOT_ZERO: u32 = OUTSIDERS >> 1;
     (NEXT.fetch_add(1, Ordering::Relaxed) & (NOT_ZERO - 1)) | NOT_ZERO
 }
@@ -116,6 +117,8 @@ pub(in crate::thread) struct Registry {
     pub(in crate::thread) tag: u32,
     /// The process that made the pool; see `fork.rs`.
     born: u32,
+    /// The same, as long as the pool has no ranks: one look for both.
+    plain_in: AtomicU32,
     pub(in crate::thread) config: Config,
     start: StartThread,
     pub(in crate::thread) sleep: CachePadded<SleepState>,
@@ -154,6 +157,7 @@ impl Registry {
             refused: AtomicBool::new(false),
             tag: next_tag(),
             born: fork::generation(),
+            plain_in: AtomicU32::new(fork::generation()),
             config,
             start,
         });
@@ -171,6 +175,19 @@ impl Registry {
     #[inline]
     pub(in crate::thread) fn is_foreign(&self) -> bool {
         self.born != fork::generation()
+    }
+
+    /// Whether neither a parent of this process made it, nor its work may have another priority than
+    /// the normal one.
+    #[inline]
+    pub(in crate::thread) fn is_plain(&self) -> bool {
+        self.plain_in.load(Ordering::Relaxed) == fork::generation()
+    }
+
+    /// A handle has this priority from now on.
+    pub(in crate::thread) fn rank(&self, priority: Priority) {
+        self.injector.rank(priority);
+        self.plain_in.store(u32::MAX, Ordering::Relaxed); // no generation
     }
 
     /// Called before a wait for another thread of the pool.

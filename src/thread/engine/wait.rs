@@ -85,7 +85,10 @@ impl Worker {
                 park::blocked(|| {
                     let _noted = trace_log::waits();
                     match Compensate.retry_after() {
-                        None => self.owned.parker.park(),
+                        None => {
+                            let _asleep = trace_log::falls_asleep(true);
+                            self.owned.parker.park();
+                        }
                         Some(pause) => self.owned.parker.park_timeout(pause),
                     }
                 });

@@ -103,15 +103,9 @@ pub(in crate::thread) struct Worker {
     helps: Cell<bool>,
     /// The priority that this thread looks for in the deques of others.
     seeks: Cell<Priority>,
-}
-
-/// Restores a slot's priority when it is dropped.
-struct OldPriority<'a>(&'a Slot, Priority);
-
-impl Drop for OldPriority<'_> {
-    fn drop(&mut self) {
-        self.0.set_priority(self.1);
-    }
+    /// Since when it has run what it runs without giving way to work of the same priority; 0: since
+    /// it looks for the first time.
+    pub(in crate::thread) turn: Cell<u64>,
 }
 
 /// Which queue a search in [`FAIRNESS`] begins with.
@@ -135,7 +129,8 @@ impl Fairness {
 /// The address in `open_scope` while no scope is open on this thread: it runs tasks of any.
 const ANY_SCOPE: usize = 0;
 /// The address in `open_scope` if this thread runs no tasks of scopes: an outside thread that does
-/// not help, or one without an open scope.
+/// not help, or one without an open scope; or if its deque may not have them, because the scope was
+/// opened by work of another priority than the normal one.
 const NO_SCOPE: usize = 1;
 
 impl Worker {
@@ -143,6 +138,7 @@ impl Worker {
     pub(in crate::thread) fn new(registry: Arc<Registry>, owned: OwnedSlot) -> Self {
         let splitter = Splitter::new(registry.sleep.width());
         let is_own = Cell::new(!registry.sleep.is_spare(&owned.slot.sleeper));
+        owned.slot.set_priority(priority::current());
         let random = Cell::new((owned.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
         let open_scope = match owned.slot.place() {
             NO_PLACE => (NO_SCOPE, 0),
@@ -169,6 +165,7 @@ impl Worker {
             ended: EndedEntries::default(),
             helps: Cell::new(false),
             seeks: Cell::new(Priority::Normal),
+            turn: Cell::new(0),
         }
     }
 
@@ -269,17 +266,6 @@ impl Worker {
 
     // ---- its priority ----------------------------------------------------
 
-    /// Calls `f` as what this thread's priority is now.
-    #[inline]
-    pub(in crate::thread) fn at_priority(&self, f: &mut dyn FnMut(&Self)) {
-        if !self.registry.injector.is_ranked() {
-            return f(self);
-        }
-        let _restored = OldPriority(self.slot(), self.slot().priority());
-        self.slot().set_priority(priority::current());
-        f(self);
-    }
-
     /// Whether what this thread queues now may lie in its own deques, which have normal work only,
     /// except for the halves of joins.
     #[inline]
@@ -315,14 +301,15 @@ impl Worker {
     /// Opens the scope at this address on this thread, and sets its mark, the `depth` at this
     /// moment. Returns the previous `open_scope`.
     pub(in crate::thread) fn enter_scope(&self, address: usize) -> (usize, usize) {
-        let address = if self.may_run() { address } else { NO_SCOPE };
+        let takes = self.may_run() && self.is_normal();
+        let address = if takes { address } else { NO_SCOPE };
         self.open_scope.replace((address, self.depth.get()))
     }
 
     /// Whether tasks of the scope at this address may be pushed to this worker's deque.
     pub(in crate::thread) fn takes_scope(&self, address: usize) -> bool {
         let open = self.open_scope.get().0;
-        (open == address || open == ANY_SCOPE) && self.is_normal()
+        open == address || (open == ANY_SCOPE && self.is_normal())
     }
 
     pub(in crate::thread) fn push_scoped(&self, lent: ErasedEntry) {
@@ -553,7 +540,7 @@ impl Worker {
     /// Whether the halves in this slot have the priority that this thread looks for. (Other deques
     /// have normal work only.)
     fn seeks_jobs_of(&self, slot: &Slot) -> bool {
-        slot.priority() == self.seeks.get()
+        slot.priority() == self.seeks.get() || !self.registry.injector.is_ranked()
     }
 
     fn took(&self, work: Work) -> Option<Work> {
@@ -610,6 +597,7 @@ impl Worker {
     pub(in crate::thread) fn run(&self, work: Work) {
         // The splitter knows nothing about this work yet.
         self.splitter.reset();
+        self.turn.set(0);
         if !matches!(work, Work::Scoped(_)) {
             self.ended.count_off();
         }

@@ -112,8 +112,9 @@ impl<R> PipelineState<R> {
         source
     }
 
-    /// How much room is enough to start a feeder.
-    fn enough(&self) -> u64 {
+    /// With how much room a feeder starts again. Starting one wakes a worker, so it is worth it only
+    /// for half of the buffer.
+    fn restart_room(&self) -> u64 {
         (self.buffer / 2).max(1)
     }
 }
@@ -121,7 +122,7 @@ impl<R> PipelineState<R> {
 impl<R: Send + 'static> Pipeline<R> {
     /// Starts a feeder if there is enough room.
     fn start_feeder(self: &Arc<Self>, mut state: MutexGuard<'_, PipelineState<R>>) {
-        if state.feeding || state.source.is_none() || state.room() < state.enough() {
+        if state.feeding || state.source.is_none() || state.room() < state.restart_room() {
             return;
         }
         state.feeding = true;

@@ -44,8 +44,11 @@ impl Worker {
         let (registry, jobs) = (self.registry(), &self.owned.local.jobs);
         jobs.push(job);
         match registry.sleep.need_after_offer() {
-            // As many threads may be on their way as there are halves on offer.
-            None if registry.lacks_searchers(jobs.len()) => registry.wake_another(jobs.len()),
+            // As many threads may be on their way as there are halves on offer. (While none is, the
+            // need says it all.)
+            None if registry.sleep.some_search() && registry.lacks_searchers(jobs.len()) => {
+                registry.wake_another(jobs.len());
+            }
             None => {}
             Some(Need::Runner) if registry.takers() == 0 => {}
             Some(need) => registry.wake_or_start(need),

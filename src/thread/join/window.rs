@@ -160,7 +160,9 @@ impl Splitter {
             0 => self.widen(),
             saved => saved,
         };
-        open(window.saturating_sub(1));
+        if window > 0 {
+            open(window - 1);
+        }
         window > 0
     }
 

@@ -248,7 +248,7 @@ where
         let mut chunk = if few { usize::MAX } else { chunk.max(min) };
         let is_whole = chunk.min(self.shape.max) >= items.len();
         let mut clock = if is_whole { 0 } else { ticks::now() };
-        let (mut quick, mut since) = (true, clock);
+        let mut quick = true;
         while items.len() > 0 && !self.limit.is_below(at) {
             let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
             if count > min && !(quick && count <= BLIND) && !few {
@@ -257,6 +257,7 @@ where
             let (now, taken, later) = cut(items, count);
             items = later;
             so_far = self.fold(at, so_far, now);
+            self.count(taken);
             at = at.saturating_add(taken);
             if items.len() == 0 {
                 break;
@@ -271,7 +272,7 @@ where
                 if took > CHUNK * 4 {
                     chunk = (count / 2).max(1);
                 }
-                worker.between_items(&mut since, clock);
+                worker.between_items(clock);
                 if items.len() / 2 >= min && worker.wanted() {
                     return self.halve(worker, at, items, 0, (so_far, 0));
                 }
@@ -332,7 +333,7 @@ where
     fn leaf<const RUNS: bool>(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
         match RUNS {
             true => self.run(worker, at, items),
-            false => self.fold(at, None, items),
+            false => self.fold_all(at, None, items),
         }
     }
 
@@ -343,7 +344,7 @@ where
         let is_short = || items.len() <= SHORT_RUN && in_turn(worker);
         let is_tiny = self.leaves >= FEW_LEAVES && !worker.may_give_way();
         if is_tiny || is_short() {
-            return self.fold(at, first, items);
+            return self.fold_all(at, first, items);
         }
         // Other runs are on offer, unless there are few.
         let splits = first_splits(worker);
@@ -412,13 +413,25 @@ where
     #[inline]
     fn fold(&self, at: usize, so_far: Option<A>, items: P) -> Option<A> {
         let fuse = StopOnUnwind(self.here(at));
-        let count = items.len();
         let result = (self.fold)(self.here(at), so_far, items);
         mem::forget(fuse);
-        if let Some(counted) = &self.counted {
-            counted.add(count);
-        }
         result
+    }
+
+    #[inline]
+    fn fold_all(&self, at: usize, so_far: Option<A>, items: P) -> Option<A> {
+        let count = items.len();
+        let result = self.fold(at, so_far, items);
+        self.count(count);
+        result
+    }
+
+    /// So many items have been folded.
+    #[inline]
+    fn count(&self, items: usize) {
+        if let Some(counted) = &self.counted {
+            counted.add(items);
+        }
     }
 
     #[inline]

@@ -95,6 +95,7 @@ impl<T: ?Sized> Drop for PairArc<T> {
 struct PairMemory(NonNull<u8>, Layout);
 
 impl Drop for PairMemory {
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: P35: `pair` took it from a free list with this layout, and the last owner gives
         // it away.

@@ -205,12 +205,10 @@ impl<T> ScopedTask<'_, T> {
 
 /// Runs the tasks that `next` returns, until it returns none.
 fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<ErasedEntry>) {
-    // A task may have forked, and returned in the child, too.
-    while !worker.registry().is_foreign()
+    while worker.goes_on()
         && let Some(lent) = next()
     {
         lent.run(&worker.ended);
-        worker.between();
     }
 }
 

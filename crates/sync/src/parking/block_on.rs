@@ -7,14 +7,34 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use super::park;
+use super::{marker, park};
 
 /// Runs `future` to its end, parking between polls. Returns `None` if this thread must not block
 /// and the future was not ready at once.
 pub fn block_on<F: Future>(future: F) -> Option<F::Output> {
+    drive(future, false)
+}
+
+/// Restores the previous mark.
+struct Sole(marker::Mark);
+
+impl Drop for Sole {
+    fn drop(&mut self) {
+        marker::replace_sole_wait(self.0);
+    }
+}
+
+/// `is_sole`: the future waits for one thing alone.
+fn drive<F: Future>(future: F, is_sole: bool) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut output = None;
     park::wait(None, |waker| {
+        let mark = if is_sole {
+            waker.data()
+        } else {
+            std::ptr::null()
+        };
+        let _sole = Sole(marker::replace_sole_wait(mark));
         match future.as_mut().poll(&mut Context::from_waker(waker)) {
             Poll::Ready(value) => {
                 output = Some(value);
@@ -35,12 +55,12 @@ pub(crate) fn at_once<F: Future>(future: F) -> Option<F::Output> {
     }
 }
 
-/// Like [`block_on`], for calls that have no error for it: panics if this thread must not block.
-/// `method` is the one that may be awaited here.
+/// Like [`block_on`] for a future that waits for one thing alone, and for calls that have no error
+/// for it: panics if this thread must not block. `method` is the one that may be awaited here.
 #[cold]
 #[track_caller]
 pub(crate) fn wait_for<F: Future>(future: F, method: &str) -> F::Output {
-    match block_on(future) {
+    match drive(future, true) {
         Some(output) => output,
         None => refuse_for(method),
     }

@@ -17,6 +17,7 @@ struct Here {
     task: Cell<Mark>,
     runs_loop: Cell<Mark>,
     wait: Cell<Mark>,
+    sole: Cell<Mark>,
     /// How many guards forbid this thread to block.
     refusals: Cell<u32>,
 }
@@ -26,6 +27,7 @@ per_thread! {
         task: Cell::new(ptr::null()),
         runs_loop: Cell::new(ptr::null()),
         wait: Cell::new(ptr::null()),
+        sole: Cell::new(ptr::null()),
         refusals: Cell::new(0),
     };
 }
@@ -67,6 +69,16 @@ pub(crate) fn wait() -> Mark {
 /// Sets the mark of the wait; returns the previous one.
 pub(crate) fn replace_wait(mark: Mark) -> Mark {
     with(|here| here.wait.replace(mark))
+}
+
+/// The mark of the innermost wait of this thread that is for one future alone, without a deadline.
+pub(crate) fn sole_wait() -> Mark {
+    with(|here| here.sole.get())
+}
+
+/// Sets that mark; returns the previous one.
+pub(crate) fn replace_sole_wait(mark: Mark) -> Mark {
+    with(|here| here.sole.replace(mark))
 }
 
 /// While it exists, blocking waits on this thread are refused.

@@ -6,6 +6,7 @@
 
 pub mod block_on;
 pub mod marker;
+pub(crate) mod noted;
 pub mod park;
 pub mod waiters;
 

@@ -167,7 +167,10 @@ pub fn wait_if(
         noted.get_or_insert_with(trace_log::waits);
         let retry = blocker.retry_after().map(|pause| Instant::now() + pause);
         match deadline.into_iter().chain(retry).min() {
-            None => parking.parker.park(),
+            None => {
+                let _asleep = trace_log::falls_asleep(true);
+                parking.parker.park();
+            }
             Some(until) => parking.parker.park_deadline(until),
         }
         if retry.is_some() {

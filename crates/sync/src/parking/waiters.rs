@@ -25,6 +25,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use super::block_on::refuse_for;
+use super::noted::{Access, Blocked, Lock};
 use super::park::{self, Waited};
 use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
@@ -148,13 +149,26 @@ pub(crate) struct Listener<'a> {
 
 impl Listener<'_> {
     /// Blocks this thread until it is notified, or until `deadline`. False: the time is up. Where a
-    /// thread must not block, panics with `method`, which is what to await there.
+    /// thread must not block, panics with `method`, which is what to await there. `at`: what it
+    /// waits for.
     #[track_caller]
-    pub(crate) fn wait(&mut self, deadline: Option<Instant>, method: &str) -> bool {
+    pub(crate) fn wait(
+        &mut self,
+        deadline: Option<Instant>,
+        (at, access): (Lock, Access),
+        method: &str,
+    ) -> bool {
+        let mut noted = Blocked::default();
         let waited = park::wait(deadline, |waker| {
+            noted.end();
             let mut cx = Context::from_waker(waker);
-            Pin::new(&mut *self).poll(&mut cx).is_ready()
+            let is_over = Pin::new(&mut *self).poll(&mut cx).is_ready();
+            if !is_over && deadline.is_none() {
+                noted.begin(at, access);
+            }
+            is_over
         });
+        noted.end();
         match waited {
             Waited::Ready => true,
             Waited::TimedOut => false,

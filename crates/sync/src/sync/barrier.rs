@@ -10,8 +10,11 @@
 //!
 //! Tests: `tests/sync/sync.rs`, `tests/sync/contended.rs`, `tests/sync/refused.rs`.
 
+use std::panic::Location;
+
 use crate::loom::Mutex;
 use crate::parking::block_on::wait_for;
+use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// A place where *n* threads or tasks wait until all have come. Then it is ready for the next *n*.
@@ -26,12 +29,20 @@ use crate::parking::waiters::{Listener, Waiters};
 /// let leads = trefoil::run(async { barrier.wait().await.is_leader() });
 /// assert!(leads ^ other.join().unwrap()); // one of the two, whoever it is
 /// ```
-#[derive(Debug)]
 pub struct Barrier {
     n: usize,
     state: Mutex<State>,
     waiters: Waiters,
+    made_at: Site,
 }
+
+debug!(
+    impl Barrier,
+    self,
+    n = self.n,
+    state = self.state,
+    waiters = self.waiters
+);
 
 #[derive(Debug)]
 struct State {
@@ -49,12 +60,19 @@ pub struct BarrierWaitResult {
 impl Barrier {
     /// A barrier for so many. For 0 and 1, nobody waits.
     #[must_use]
+    #[track_caller]
     pub const fn new(n: usize) -> Self {
         Self {
             n,
             state: Mutex::new(State { come: 0, round: 0 }),
             waiters: Waiters::new(),
+            made_at: Location::caller(),
         }
+    }
+
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::Barrier, Some(self.made_at), self);
+        (lock, Access::Turn)
     }
 
     /// Waits until all have come.
@@ -66,7 +84,7 @@ impl Barrier {
             return BarrierWaitResult { is_leader: true };
         };
         loop {
-            listener.await;
+            Waiting::new(listener, self.at()).await;
             let state = self.state.lock();
             if state.round != round {
                 return BarrierWaitResult { is_leader: false };

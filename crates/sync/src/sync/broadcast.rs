@@ -23,9 +23,11 @@
 // `tests/sync/broadcast.rs`.
 
 use std::collections::VecDeque;
+use std::panic::Location;
 
 use crate::loom::{Arc, Mutex};
 use crate::parking::block_on::wait_for;
+use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while the
@@ -60,6 +62,7 @@ use crate::parking::waiters::{Listener, Waiters};
 /// # Ok::<_, broadcast::SendError<&str>>(())
 /// ```
 #[must_use]
+#[track_caller]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let state = State {
         values: VecDeque::new(),
@@ -72,6 +75,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         state: Mutex::new(state),
         sent: Waiters::default(),
         left: Waiters::default(),
+        made_at: Location::caller(),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -87,6 +91,14 @@ struct Shared<T> {
     sent: Waiters,
     /// Notifies senders of the last receiver's end.
     left: Waiters,
+    made_at: Site,
+}
+
+impl<T> Shared<T> {
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::Broadcast, Some(self.made_at), self);
+        (lock, Access::Turn)
+    }
 }
 
 struct State<T> {
@@ -190,7 +202,7 @@ impl<T> Sender<T> {
     /// ```
     pub async fn closed(&self) {
         loop {
-            let listener = self.shared.left.listen();
+            let listener = Waiting::new(self.shared.left.listen(), self.shared.at());
             if self.receiver_count() == 0 {
                 return;
             }
@@ -325,7 +337,7 @@ impl<T: Clone> Receiver<T> {
         loop {
             match Self::take_or_listen(&self.shared, &mut self.next) {
                 Ok(result) => return result,
-                Err(listener) => listener.await,
+                Err(listener) => Waiting::new(listener, self.shared.at()).await,
             }
         }
     }
@@ -357,7 +369,7 @@ impl<T: Clone> Receiver<T> {
             // This is not inside the wait: a worker that clones a value does not count as waiting.
             match Self::take_or_listen(&self.shared, &mut self.next) {
                 Ok(result) => return result,
-                Err(mut listener) => listener.wait(None, "Receiver::recv"),
+                Err(mut listener) => listener.wait(None, self.shared.at(), "Receiver::recv"),
             };
         }
     }

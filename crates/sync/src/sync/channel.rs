@@ -29,6 +29,7 @@
 // `async-channel`'s, with this crate's waits (see `mutex.rs`). Tests: `tests/sync/sync.rs`,
 // `tests/sync/refused.rs`.
 
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -37,6 +38,7 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
 use crate::parking::block_on::wait_for;
+use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting, note_pending};
 
 /// Makes a channel that holds up to `capacity` items.
 ///
@@ -54,25 +56,29 @@ use crate::parking::block_on::wait_for;
 /// assert_eq!(receiver.try_recv(), Ok(1));
 /// ```
 #[must_use]
+#[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     ends(async_channel::bounded(capacity.max(1)))
 }
 
 /// Makes a channel that holds any number of items.
 #[must_use]
+#[track_caller]
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     ends(async_channel::unbounded())
 }
 
+#[track_caller]
 fn ends<T>(
     (sender, inside): (async_channel::Sender<T>, async_channel::Receiver<T>),
 ) -> (Sender<T>, Receiver<T>) {
-    let shared = Some(Arc::new(()));
-    (Sender(sender), Receiver { inside, shared })
+    let made_at = Location::caller();
+    let shared = Some(Arc::new(made_at));
+    (Sender(sender, made_at), Receiver { inside, shared })
 }
 
 /// The sending end of a channel. Clones send into the same.
-pub struct Sender<T>(async_channel::Sender<T>);
+pub struct Sender<T>(async_channel::Sender<T>, Site);
 
 pin_project_lite::pin_project! {
     /// The receiving end of a channel. Clones receive from the same: each item is received once.
@@ -81,9 +87,9 @@ pin_project_lite::pin_project! {
     pub struct Receiver<T> {
         #[pin]
         inside: async_channel::Receiver<T>,
-        // Every receiver has a clone; `Arc::into_inner` decides which of them is the last. `None`
-        // only while it is dropped.
-        shared: Option<Arc<()>>,
+        // Where the channel was made. Every receiver has a clone; `Arc::into_inner` decides which
+        // of them is the last. `None` only while it is dropped.
+        shared: Option<Arc<Site>>,
     }
 
     impl<T> PinnedDrop for Receiver<T> {
@@ -114,7 +120,7 @@ impl<T> Drop for Queued<'_, T> {
 }
 
 /// A [`Sender`] that does not keep the channel open.
-pub struct WeakSender<T>(async_channel::WeakSender<T>);
+pub struct WeakSender<T>(async_channel::WeakSender<T>, Site);
 
 impl<T> Sender<T> {
     /// Sends an item; waits while the channel is full.
@@ -124,7 +130,8 @@ impl<T> Sender<T> {
     /// # Errors
     /// The item, if the channel is closed.
     pub async fn send(&self, item: T) -> Result<(), SendError<T>> {
-        self.0.send(item).await.map_err(|error| SendError(error.0))
+        let sent = Waiting::new(self.0.send(item), self.at()).await;
+        sent.map_err(|error| SendError(error.0))
     }
 
     /// Like [`send`](Self::send), blocking this thread.
@@ -159,7 +166,7 @@ impl<T> Sender<T> {
     ///
     /// Cancel safe.
     pub async fn closed(&self) {
-        self.0.closed().await;
+        Waiting::new(self.0.closed(), self.at()).await;
     }
 
     /// Like [`closed`](Self::closed), blocking this thread.
@@ -175,13 +182,18 @@ impl<T> Sender<T> {
     /// Another handle, which does not keep the channel open.
     #[must_use]
     pub fn downgrade(&self) -> WeakSender<T> {
-        WeakSender(self.0.downgrade())
+        WeakSender(self.0.downgrade(), self.1)
     }
 
     /// Whether both send into the same channel.
     #[must_use]
     pub fn same_channel(&self, other: &Self) -> bool {
         self.0.same_channel(&other.0)
+    }
+
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::Channel, Some(self.1), self);
+        (lock, Access::Turn)
     }
 }
 
@@ -193,7 +205,8 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`]: the channel is closed, and every item has been received.
     pub async fn recv(&self) -> Result<T, RecvError> {
-        self.inside.recv().await.map_err(|_| RecvError)
+        let received = Waiting::new(self.inside.recv(), self.at()).await;
+        received.map_err(|_| RecvError)
     }
 
     /// Like [`recv`](Self::recv), blocking this thread.
@@ -228,6 +241,12 @@ impl<T> Receiver<T> {
     #[must_use]
     pub fn same_channel(&self, other: &Self) -> bool {
         self.inside.same_channel(&other.inside)
+    }
+
+    fn at(&self) -> At {
+        let made_at = self.shared.as_deref().copied();
+        let lock = noted::lock(LockKind::Channel, made_at, self);
+        (lock, Access::Turn)
     }
 }
 
@@ -293,7 +312,7 @@ end!(Receiver, inside);
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(self.0.clone(), self.1)
     }
 }
 
@@ -311,7 +330,12 @@ impl<T> Stream for Receiver<T> {
     type Item = T;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.project().inside.poll_next(cx)
+        let at = self.at().0;
+        let polled = self.project().inside.poll_next(cx);
+        if polled.is_pending() {
+            note_pending(cx.waker(), at);
+        }
+        polled
     }
 }
 
@@ -325,13 +349,13 @@ impl<T> WeakSender<T> {
     /// A sender, unless the channel is closed.
     #[must_use]
     pub fn upgrade(&self) -> Option<Sender<T>> {
-        self.0.upgrade().map(Sender)
+        Some(Sender(self.0.upgrade()?, self.1))
     }
 }
 
 impl<T> Clone for WeakSender<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(self.0.clone(), self.1)
     }
 }
 

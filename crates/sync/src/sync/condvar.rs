@@ -17,8 +17,11 @@
 //! Checked by `checks/tests/conditions.rs`, in every interleaving, with a broken twin that releases
 //! the lock first; and by `tests/sync/sync.rs` and `checks/tests/cancel_safety.rs`.
 
+use std::panic::Location;
+
 #[cfg(not(loom))]
-use super::mutex::{MutexGuard, lock_blocking};
+use super::mutex::{MutexGuard, lock, lock_blocking};
+use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// A condition variable for [`Mutex`](super::Mutex), for threads and tasks.
@@ -40,16 +43,25 @@ use crate::parking::waiters::{Listener, Waiters};
 /// }
 /// assert_eq!(thread.join().unwrap(), 3);
 /// ```
-#[derive(Debug, Default)]
 pub struct Condvar {
     waiters: Waiters,
+    made_at: Site,
 }
 
 impl Condvar {
     /// A condition without waiters.
     #[must_use]
+    #[track_caller]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            waiters: Waiters::default(),
+            made_at: Location::caller(),
+        }
+    }
+
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::Condvar, Some(self.made_at), self);
+        (lock, Access::Turn)
     }
 
     /// Wakes the waiter that has waited longest, if there is one.
@@ -70,7 +82,7 @@ impl Condvar {
     ) -> L::Output {
         let mut listener = self.waiters.listen();
         drop(guard);
-        (&mut listener).await;
+        Waiting::new(&mut listener, self.at()).await;
         let unused = Unused(Some(listener));
         let guard = lock().await;
         unused.use_it();
@@ -82,13 +94,22 @@ impl Condvar {
     pub(super) fn wait_by_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
         let mut listener = self.waiters.listen();
         drop(guard);
-        listener.wait(None, "Condvar::wait");
+        listener.wait(None, self.at(), "Condvar::wait");
         let unused = Unused(Some(listener));
         let guard = lock();
         unused.use_it();
         guard
     }
 }
+
+impl Default for Condvar {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+debug!(impl Condvar, self, waiters = self.waiters);
 
 /// A notification that was received but not used yet.
 struct Unused<'a>(Option<Listener<'a>>);
@@ -114,8 +135,8 @@ impl Condvar {
     /// Cancel safe: if it is dropped before its end, the lock has been released, and a notification
     /// that it had received goes to the next waiter, unless it was for all.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let lock = async_lock::MutexGuard::source(&guard.0);
-        MutexGuard(self.wait_by(guard, || lock.lock()).await)
+        let inside = async_lock::MutexGuard::source(&guard.inside);
+        self.wait_by(guard, || lock(inside)).await
     }
 
     /// Like [`wait`](Condvar::wait), blocking this thread.
@@ -125,8 +146,8 @@ impl Condvar {
     /// is released then, and a notification that it had received goes to the next waiter.
     #[track_caller]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let lock = async_lock::MutexGuard::source(&guard.0);
-        self.wait_by_blocking(guard, || lock_blocking(lock))
+        let inside = async_lock::MutexGuard::source(&guard.inside);
+        self.wait_by_blocking(guard, || lock_blocking(inside))
     }
 
     /// Waits while `condition` returns true.

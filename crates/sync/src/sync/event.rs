@@ -3,9 +3,11 @@
 //! A bool and a list of waiters. A waiter first listens and then reads the flag; `set` first sets
 //! the flag and then notifies. So one of the two sees the other.
 
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// A flag that threads and tasks wait for.
@@ -21,17 +23,27 @@ use crate::parking::waiters::{Listener, Waiters};
 /// thread.join().unwrap();
 /// assert!(ready.is_set());
 /// ```
-#[derive(Debug, Default)]
 pub struct Event {
     set: AtomicBool,
     waiters: Waiters,
+    made_at: Site,
 }
 
 impl Event {
     /// An event that is not set.
     #[must_use]
+    #[track_caller]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            set: AtomicBool::new(false),
+            waiters: Waiters::default(),
+            made_at: Location::caller(),
+        }
+    }
+
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::Event, Some(self.made_at), self);
+        (lock, Access::Turn)
     }
 
     /// Sets the flag and wakes all waiters. If it is set already, nothing happens.
@@ -66,7 +78,7 @@ impl Event {
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn wait(&self) {
         if let Some(listener) = self.listen() {
-            listener.await;
+            Waiting::new(listener, self.at()).await;
         }
     }
 
@@ -78,7 +90,7 @@ impl Event {
     #[track_caller]
     pub fn wait_blocking(&self) {
         if let Some(mut listener) = self.listen() {
-            listener.wait(None, "Event::wait");
+            listener.wait(None, self.at(), "Event::wait");
         }
     }
 
@@ -93,8 +105,17 @@ impl Event {
         // A deadline beyond the clock's range counts as none.
         let deadline = Instant::now().checked_add(time);
         match self.listen() {
-            Some(mut listener) => listener.wait(deadline, "Event::wait"),
+            Some(mut listener) => listener.wait(deadline, self.at(), "Event::wait"),
             None => true,
         }
     }
 }
+
+impl Default for Event {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+debug!(impl Event, self, set = self.set, waiters = self.waiters);

@@ -1,25 +1,25 @@
 //! One job: guards of this crate's own, each around one of `async-lock`'s.
 
-/// Implements what a guard of one field is: `Deref`, with `mut` also `DerefMut`, and `Debug` and
-/// `Display` of the value.
+/// Implements what a guard is whose value is in these fields: `Deref`, with `mut` also `DerefMut`,
+/// and `Debug` and `Display` of the value.
 macro_rules! guard {
-    (mut $name:ident < $($life:lifetime)? >) => {
-        guard!($name < $($life)? >);
+    (mut $name:ident < $($life:lifetime)? >, $($field:ident).+) => {
+        guard!($name < $($life)? >, $($field).+);
 
         impl<T: ?Sized> std::ops::DerefMut for $name<$($life,)? T> {
             #[inline]
             fn deref_mut(&mut self) -> &mut T {
-                &mut self.0
+                &mut self.$($field).+
             }
         }
     };
-    ($name:ident < $($life:lifetime)? >) => {
+    ($name:ident < $($life:lifetime)? >, $($field:ident).+) => {
         impl<T: ?Sized> std::ops::Deref for $name<$($life,)? T> {
             type Target = T;
 
             #[inline]
             fn deref(&self) -> &T {
-                &self.0
+                &self.$($field).+
             }
         }
 

@@ -4,9 +4,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::ready;
+use std::future::{poll_fn, ready};
+use std::panic::Location;
+use std::pin::pin;
 
+use crate::loom::atomic::AtomicBool;
+use crate::loom::atomic::Ordering::Relaxed;
 use crate::parking::block_on::{at_once, wait_for};
+use crate::parking::noted::{self, Access, At, Held, LockKind, Note, Site, Waiting, Whose};
 
 /// A value that is made once, by the thread or task that first asks for it; others wait meanwhile.
 ///
@@ -23,49 +28,95 @@ use crate::parking::block_on::{at_once, wait_for};
 /// });
 /// assert_eq!(NAME.get_or_init_blocking(|| unreachable!()), "trefoil");
 /// ```
-pub struct OnceCell<T>(async_lock::OnceCell<T>);
+pub struct OnceCell<T> {
+    made_at: Site,
+    inside: async_lock::OnceCell<T>,
+}
 
 impl<T> OnceCell<T> {
     /// Makes an empty cell.
     #[must_use]
+    #[track_caller]
     pub const fn new() -> Self {
-        Self(async_lock::OnceCell::new())
+        Self {
+            made_at: Location::caller(),
+            inside: async_lock::OnceCell::new(),
+        }
+    }
+
+    /// Who makes the value has it as if it were locked.
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::OnceCell, Some(self.made_at), self);
+        (lock, Access::Alone)
+    }
+
+    /// While it exists, the code that runs here makes the value.
+    fn made_here(&self, whose: Whose) -> Held<false> {
+        Held::new(|| self.at().0, whose)
+    }
+
+    /// Calls `make`; meanwhile `makes` is set.
+    async fn make_here<F: Future>(
+        &self,
+        makes: &AtomicBool,
+        make: impl FnOnce() -> F,
+    ) -> F::Output {
+        makes.store(true, Relaxed);
+        let _made_here = self.made_here(Whose::Tasks);
+        let made = make().await;
+        makes.store(false, Relaxed);
+        made
+    }
+
+    /// Waits for another to make the value, unless it `makes` it itself.
+    async fn wait_unless<F: Future>(&self, makes: &AtomicBool, future: F) -> F::Output {
+        let mut note = Note::new(self.at());
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            note.end();
+            let polled = future.as_mut().poll(cx);
+            if polled.is_pending() && !makes.load(Relaxed) {
+                note.begin(cx.waker());
+            }
+            polled
+        })
+        .await
     }
 
     /// Whether there is a value.
     #[must_use]
     pub fn is_initialized(&self) -> bool {
-        self.0.is_initialized()
+        self.inside.is_initialized()
     }
 
     /// The value, if there is one.
     #[must_use]
     pub fn get(&self) -> Option<&T> {
-        self.0.get()
+        self.inside.get()
     }
 
     /// The value, if there is one.
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut T> {
-        self.0.get_mut()
+        self.inside.get_mut()
     }
 
     /// Takes the value out; the cell is empty then.
     pub fn take(&mut self) -> Option<T> {
-        self.0.take()
+        self.inside.take()
     }
 
     /// The value, if there is one.
     #[must_use]
     pub fn into_inner(self) -> Option<T> {
-        self.0.into_inner()
+        self.inside.into_inner()
     }
 
     /// Waits until there is a value.
     ///
     /// Cancel safe.
     pub async fn wait(&self) -> &T {
-        self.0.wait().await
+        Waiting::new(self.inside.wait(), (self.at().0, Access::Turn)).await
     }
 
     /// Like [`wait`](Self::wait), blocking this thread.
@@ -85,7 +136,10 @@ impl<T> OnceCell<T> {
     ///
     /// If this is dropped, so is the future of `make`, and the next one that waits makes the value.
     pub async fn get_or_init<F: Future<Output = T>>(&self, make: impl FnOnce() -> F) -> &T {
-        self.0.get_or_init(make).await
+        let makes = AtomicBool::new(false); // of this task: no protocol
+        let make = || self.make_here(&makes, make);
+        self.wait_unless(&makes, self.inside.get_or_init(make))
+            .await
     }
 
     /// Like [`get_or_init`](Self::get_or_init), blocking this thread. `make` runs on it.
@@ -109,7 +163,10 @@ impl<T> OnceCell<T> {
         &self,
         make: impl FnOnce() -> F,
     ) -> Result<&T, E> {
-        self.0.get_or_try_init(make).await
+        let makes = AtomicBool::new(false); // of this task: no protocol
+        let make = || self.make_here(&makes, make);
+        self.wait_unless(&makes, self.inside.get_or_try_init(make))
+            .await
     }
 
     /// Like [`get_or_try_init`](Self::get_or_try_init), blocking this thread. `make` runs on it.
@@ -133,15 +190,17 @@ impl<T> OnceCell<T> {
     fn make_blocking<E>(&self, make: impl FnOnce() -> Result<T, E>, method: &str) -> Result<&T, E> {
         let mut make = Some(make);
         loop {
-            let tries = self.0.get_or_try_init(|| {
+            let tries = self.inside.get_or_try_init(|| {
                 let make = make.take().expect("its result ends the loop");
+                let _made_here = self.made_here(Whose::Threads);
                 ready(make())
             });
             if let Some(result) = at_once(tries) {
                 return result;
             }
             // Another makes the value. If it fails, this one has its turn.
-            let waits = self.0.get_or_try_init(|| ready(Err(())));
+            let waits = self.inside.get_or_try_init(|| ready(Err(())));
+            let waits = Waiting::new(waits, self.at());
             if let Ok(value) = wait_for(waits, method) {
                 return Ok(value);
             }
@@ -153,7 +212,7 @@ impl<T> OnceCell<T> {
     /// # Errors
     /// The value, if there is one already.
     pub async fn set(&self, value: T) -> Result<&T, T> {
-        self.0.set(value).await
+        Waiting::new(self.inside.set(value), self.at()).await
     }
 
     /// Like [`set`](Self::set), blocking this thread.
@@ -174,25 +233,30 @@ impl<T> OnceCell<T> {
     /// # Errors
     /// The value, if there is one or somebody makes it.
     pub fn try_set(&self, value: T) -> Result<(), T> {
-        self.0.try_set(value)
+        self.inside.try_set(value)
     }
 }
 
 impl<T> Default for OnceCell<T> {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }
 }
 
 impl<T> From<T> for OnceCell<T> {
+    #[track_caller]
     fn from(value: T) -> Self {
-        Self(async_lock::OnceCell::from(value))
+        Self {
+            made_at: Location::caller(),
+            inside: async_lock::OnceCell::from(value),
+        }
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for OnceCell<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.inside.fmt(f)
     }
 }
 

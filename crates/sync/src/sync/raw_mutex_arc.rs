@@ -2,9 +2,10 @@
 //!
 //! `async-lock` has it for an `Arc` of its own lock, and a `Mutex` is nothing but one of those:
 //!
-//! - **S5** `Mutex<T>` is `repr(transparent)` over `async_lock::Mutex<T>`, and has no destructor of
-//!   its own. So an `Arc` of the one may be taken for an `Arc` of the other: `Arc::from_raw` asks
-//!   for the same size and alignment, and that the value may be seen as one of the other type.
+//! - **S5** `Mutex<T>` is `repr(transparent)` over `async_lock::Mutex<Born<T>>`, and has no
+//!   destructor of its own. So an `Arc` of the one may be taken for an `Arc` of the other:
+//!   `Arc::from_raw` asks for the same size and alignment, and that the value may be seen as one of
+//!   the other type.
 //!
 //! Tests: `tests/interpreted.rs`, which Miri runs; `tests/sync/refused.rs`.
 #![allow(unsafe_code)]
@@ -12,23 +13,38 @@
 use std::sync::Arc;
 
 use super::guard::guard;
-use super::mutex::Mutex;
+use super::mutex::{Born, Mutex, at};
 use crate::parking::block_on::wait_for;
+use crate::parking::noted::{Held, Lock, Waiting, Whose};
 
 /// Like [`MutexGuard`](super::MutexGuard), from [`Mutex::lock_arc`]: it keeps the lock in memory,
 /// and is `'static` if the value is.
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
-pub struct MutexGuardArc<T: ?Sized>(async_lock::MutexGuardArc<T>);
+pub struct MutexGuardArc<T: ?Sized> {
+    _held: Held<false>, // is dropped first
+    inside: async_lock::MutexGuardArc<Born<T>>,
+}
 
-guard!(mut MutexGuardArc<>);
+guard!(mut MutexGuardArc<>, inside.value);
+
+impl<T: ?Sized> MutexGuardArc<T> {
+    fn new(lock: Lock, inside: async_lock::MutexGuardArc<Born<T>>) -> Self {
+        let made_at = Some(inside.made_at);
+        let taken = || Lock { made_at, ..lock };
+        Self {
+            _held: Held::new(taken, Whose::Nobodys),
+            inside,
+        }
+    }
+}
 
 /// The lock inside, with a reference of its own.
-fn inside<T: ?Sized>(lock: &Arc<Mutex<T>>) -> Arc<async_lock::Mutex<T>> {
+fn inside<T: ?Sized>(lock: &Arc<Mutex<T>>) -> Arc<async_lock::Mutex<Born<T>>> {
     let lock = Arc::into_raw(Arc::clone(lock));
     // SAFETY: S5: `lock` is from `Arc::into_raw`, whose reference the new `Arc` takes over, and the
     // two types have the same size, alignment, valid values and destructor.
-    unsafe { Arc::from_raw(lock as *const async_lock::Mutex<T>) }
+    unsafe { Arc::from_raw(lock as *const async_lock::Mutex<Born<T>>) }
 }
 
 impl<T: ?Sized> Mutex<T> {
@@ -51,7 +67,10 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     pub fn lock_arc(self: &Arc<Self>) -> impl Future<Output = MutexGuardArc<T>> + use<T> {
         let lock = inside(self);
-        async move { MutexGuardArc(lock.lock_arc().await) }
+        async move {
+            let at = at(&lock);
+            MutexGuardArc::new(at.0, Waiting::new(lock.lock_arc(), at).await)
+        }
     }
 
     /// Like [`lock_arc`](Self::lock_arc), blocking this thread.
@@ -69,6 +88,8 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Takes the lock if it is free; the guard does not borrow.
     pub fn try_lock_arc(self: &Arc<Self>) -> Option<MutexGuardArc<T>> {
-        inside(self).try_lock_arc().map(MutexGuardArc)
+        let lock = at(&self.0).0;
+        let guard = inside(self).try_lock_arc()?;
+        Some(MutexGuardArc::new(lock, guard))
     }
 }

@@ -37,10 +37,12 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::panic::Location;
 use std::task::{Poll, Waker};
 
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
+use crate::parking::noted::{self, Access, At, Held, LockKind, Site, Waiting, Whose};
 use crate::parking::waiters::{Listener, Waiters};
 use crate::parking::{marker, park};
 
@@ -52,6 +54,7 @@ struct Owner {
     /// The task's waker, if it was taken by [`ReentrantMutex::lock`].
     waker: Option<Waker>,
     depth: usize,
+    noted: Held<false>,
 }
 
 impl Owner {
@@ -94,7 +97,7 @@ impl Owner {
 ///   re-take a lock that the task has taken with `lock`.
 /// - Do not hold it across a `join` or a `scope` whose work takes it, too: that succeeds if the
 ///   work runs on this thread, and deadlocks if it runs on another, which is another owner. This is
-///   not detected.
+///   not detected (not by `trefoil::on_stuck` either).
 /// - Never hold it across a `Task::join` (or an `.await`) of a task that takes it: that task is
 ///   another owner wherever it runs, so its `lock().await` waits for ever, and its `lock_blocking`
 ///   waits for ever or panics.
@@ -112,10 +115,10 @@ impl Owner {
 /// drop(inner);
 /// assert_eq!(outer.get(), 2);
 /// ```
-#[derive(Default)]
 pub struct ReentrantMutex<T> {
     held: Mutex<Option<Owner>>,
     waiters: Waiters,
+    made_at: Site,
     value: T,
 }
 
@@ -133,12 +136,19 @@ pub struct ReentrantMutexGuard<'a, T> {
 
 impl<T> ReentrantMutex<T> {
     /// Makes a lock that is free.
+    #[track_caller]
     pub fn new(value: T) -> Self {
         Self {
             held: Mutex::new(None),
             waiters: Waiters::default(),
+            made_at: Location::caller(),
             value,
         }
+    }
+
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::ReentrantMutex, Some(self.made_at), self);
+        (lock, Access::Alone)
     }
 
     /// Takes the lock if it is free, or if the caller already has it.
@@ -164,6 +174,7 @@ impl<T> ReentrantMutex<T> {
                     mark: marker::current().addr(),
                     waker: kept.take(),
                     depth: 1,
+                    noted: Held::new(|| self.at().0, Whose::Threads),
                 });
             }
         }
@@ -197,7 +208,7 @@ impl<T> ReentrantMutex<T> {
                 Ok(guard) => return guard,
                 Err(listener) => listener,
             };
-            listener.await;
+            Waiting::new(listener, self.at()).await;
         }
     }
 
@@ -220,7 +231,7 @@ impl<T> ReentrantMutex<T> {
                          held by another task of this thread, or by this one through lock().await on another executor: \
                          .await lock() here, too, or hand the guard on"
                     );
-                    listener.wait(None, "ReentrantMutex::lock");
+                    listener.wait(None, self.at(), "ReentrantMutex::lock");
                 }
             }
         }
@@ -251,12 +262,20 @@ impl<T> Drop for ReentrantMutexGuard<'_, T> {
         if let Some(owner) = &mut *held {
             owner.depth -= 1;
             if owner.depth == 0 {
+                owner.noted = Held::default(); // under the small lock: it is not released yet
                 let owner = held.take();
                 drop(held);
                 self.lock.waiters.wake_one();
                 drop(owner); // its waker's destructor is user code
             }
         }
+    }
+}
+
+impl<T: Default> Default for ReentrantMutex<T> {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new(T::default())
     }
 }
 

@@ -14,11 +14,13 @@
 //! before it listens; and by `tests/sync/`.
 
 use std::mem;
+use std::panic::Location;
 use std::task::Waker;
 
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::parking::block_on::wait_for;
+use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
 use crate::parking::waiters::Waiters;
 
 /// A number of permits, of which threads and tasks take one each. A permit is given back when its
@@ -36,6 +38,7 @@ use crate::parking::waiters::Waiters;
 pub struct Semaphore {
     permits: AtomicUsize,
     waiters: Waiters,
+    made_at: Site,
 }
 
 /// A permit of a [`Semaphore`], which is given back when this is dropped.
@@ -57,11 +60,13 @@ pub struct SemaphoreGuardArc {
 impl Semaphore {
     /// Makes a semaphore with so many permits.
     #[must_use]
+    #[track_caller]
     #[cfg(not(loom))]
     pub const fn new(permits: usize) -> Self {
         Self {
             permits: AtomicUsize::new(permits),
             waiters: Waiters::new(),
+            made_at: Location::caller(),
         }
     }
 
@@ -72,7 +77,13 @@ impl Semaphore {
         Self {
             permits: AtomicUsize::new(permits),
             waiters: Waiters::default(),
+            made_at: Location::caller(),
         }
+    }
+
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::Semaphore, Some(self.made_at), self);
+        (lock, Access::Turn)
     }
 
     /// Takes a permit, waiting until there is one.
@@ -87,7 +98,7 @@ impl Semaphore {
             if let Some(guard) = self.try_acquire() {
                 return guard;
             }
-            listener.await;
+            Waiting::new(listener, self.at()).await;
         }
     }
 

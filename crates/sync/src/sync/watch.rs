@@ -23,11 +23,13 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::PoisonError;
 
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::parking::block_on::wait_for;
+use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// Makes a channel that holds one value, initially `value`. A [`Sender`] replaces it; every
@@ -59,6 +61,7 @@ use crate::parking::waiters::{Listener, Waiters};
 /// The initial value counts as seen. To use the ends on several threads, the value must be
 /// `Send + Sync`, since several may read it at once.
 #[must_use]
+#[track_caller]
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         value: RwLock::new(value),
@@ -67,6 +70,7 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
         receivers: AtomicUsize::new(1),
         changed: Waiters::default(),
         left: Waiters::default(),
+        made_at: Location::caller(),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -85,6 +89,7 @@ struct Shared<T> {
     changed: Waiters,
     /// Notifies senders of the last receiver's end.
     left: Waiters,
+    made_at: Site,
 }
 
 impl<T> Shared<T> {
@@ -129,9 +134,14 @@ impl<T> Shared<T> {
     /// Waits until there is an unseen value, which is now seen.
     async fn changed(&self, seen: &mut u64) -> Result<(), RecvError> {
         while let Some(listener) = self.listen(seen)? {
-            listener.await;
+            Waiting::new(listener, self.at()).await;
         }
         Ok(())
+    }
+
+    fn at(&self) -> At {
+        let lock = noted::lock(LockKind::Watch, Some(self.made_at), self);
+        (lock, Access::Turn)
     }
 }
 
@@ -221,7 +231,7 @@ impl<T> Sender<T> {
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn closed(&self) {
         loop {
-            let listener = self.shared.left.listen();
+            let listener = Waiting::new(self.shared.left.listen(), self.shared.at());
             if self.is_closed() {
                 return;
             }

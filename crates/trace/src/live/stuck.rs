@@ -1,37 +1,37 @@
-//! Finds tasks that wait for one another, so that none of them can end.
+//! Deadlocks, as the user hears of them: `trefoil::on_stuck`.
 //!
-//! **Job.** Where an edge has been added (`store`), follows the edges from there. Each task has one
-//! at most, so a walk either ends or comes back to a task that it has passed: a circle. A second
-//! look at each task of the circle must find the same turn. Then all edges were there at the moment
-//! between the two looks. An edge goes away only if the task that it leads to ends, or if somebody
-//! cancels the task that it comes from, and none of the circle's tasks ends before the next: so the
-//! tasks are stuck, until somebody cancels one of them.
-//!
-//! The thread that adds the last edge of a circle sees all others, because each is written under
-//! the lock that is taken to read it.
+//! **Job.** Where code begins to wait (`store`, `locks`), asks for a proof that it will never go on
+//! (`proof`), and reports that, once.
 //!
 //! The hook is called on a thread of its own: this one may hold what the hook needs.
 //!
-//! **Rejected.** To guess from a time without progress.
-//!
-//! Tests: `tests/tasks/stuck.rs`.
+//! Tests: `tests/tasks/{stuck,seeded}.rs`.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::store::{self, BLOCKED, Entry, INSIDE, Phase, SOLE, Store, TIMED};
-use super::tree::{LiveTask, describe};
-use crate::loom::{Mutex, thread};
+use super::asleep::{self, Asleep};
+use super::proof::{Proof, Reason};
+use super::store::{self, Store, THREAD};
+use super::tree::{LiveTask, OutsideThread, describe, describe_thread};
+use crate::loom::{Mutex, Parker, thread};
 use crate::sys::fork::PerProcess;
 
-/// How many tasks a walk passes at most.
-const LONGEST: usize = 10_000;
-
-/// How many circles are remembered, so that each is reported once.
+/// How many deadlocks are remembered, so that each is reported once.
 const REMEMBERED: usize = 1000;
+
+/// How many of those who wait are shown when every thread sleeps.
+const SHOWN: usize = 100;
+
+/// After this time a proof that rests on whose a guard is is looked at once more.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// The variable that says what becomes of reports; see [`on_stuck`].
+pub(super) const VARIABLE: &str = "TREFOIL_STUCK";
 
 type Hook = Arc<dyn Fn(&Stuck) + Send + Sync>;
 
@@ -41,8 +41,8 @@ struct Reports {
     /// Those that listen as well, each with its number.
     watches: Vec<(u64, Hook)>,
     next: u64,
-    /// The least task of each circle, with its turn.
-    reported: HashSet<(u64, u32)>,
+    /// [`Proof::key`] of each.
+    reported: HashSet<(u64, u64)>,
 }
 
 fn reports() -> &'static Mutex<Reports> {
@@ -50,51 +50,184 @@ fn reports() -> &'static Mutex<Reports> {
     REPORTS.get_or_init(Mutex::default)
 }
 
-/// Tasks that wait for one another in a circle: a deadlock. Its `Display` form is a report of
-/// several lines.
+/// Code that can never go on, unless somebody cancels a task of it: a deadlock. Its `Display` form
+/// is a report of several lines.
 ///
 /// See [`on_stuck`].
 #[derive(Clone, Debug)]
 pub struct Stuck {
+    kind: StuckKind,
+    waiters: Vec<StuckWaiter>,
     tasks: Vec<LiveTask>,
 }
 
+/// Why code can never go on; in a [`Stuck`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StuckKind {
+    /// Each waits for the next, and the last for the first: for its end, or for a lock that it has.
+    Circle,
+    /// The last waits for a lock whose holder, a task, has ended without releasing it.
+    LostLock,
+    /// The last is a future that waits to be woken, and nothing has a waker of it any more.
+    Orphan,
+    /// Every thread of the process sleeps until another one wakes it.
+    AllAsleep,
+}
+
+/// One who waits; in a [`Stuck`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StuckWaiter {
+    /// A task.
+    Task(LiveTask),
+    /// A thread, for what it does outside tasks.
+    Thread(OutsideThread),
+}
+
 impl Stuck {
-    /// The tasks of the circle: each waits for the end of the next, and the last for the first.
+    /// Why they can never go on.
+    #[must_use]
+    pub fn kind(&self) -> StuckKind {
+        self.kind
+    }
+
+    /// Those who wait: each for the next.
+    #[must_use]
+    pub fn waiters(&self) -> &[StuckWaiter] {
+        &self.waiters
+    }
+
+    /// The tasks among them.
     #[must_use]
     pub fn tasks(&self) -> &[LiveTask] {
         &self.tasks
+    }
+
+    fn new(kind: StuckKind, waiters: Vec<StuckWaiter>) -> Self {
+        let tasks = waiters.iter().filter_map(|waiter| match waiter {
+            StuckWaiter::Task(task) => Some(task.clone()),
+            StuckWaiter::Thread(_) => None,
+        });
+        Self {
+            kind,
+            tasks: tasks.collect(),
+            waiters,
+        }
+    }
+
+    fn of(store: &Store, proof: &Proof) -> Self {
+        let kind = match proof.reason {
+            Reason::Circle => StuckKind::Circle,
+            Reason::LostLock => StuckKind::LostLock,
+            Reason::Orphan => StuckKind::Orphan,
+        };
+        let waiters = proof.steps.iter();
+        let waiters = waiters.filter_map(|step| describe_any(store, step.who));
+        Self::new(kind, waiters.collect())
+    }
+}
+
+impl fmt::Display for StuckWaiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(task) => task.fmt(f),
+            Self::Thread(thread) => thread.fmt(f),
+        }
     }
 }
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.tasks.len() {
-            1 => f.write_str("a deadlock: a task waits for its own end")?,
-            count => write!(f, "a deadlock: {count} tasks wait for one another")?,
-        }
-        for task in &self.tasks {
-            write!(f, "\n  {task}")?;
+        let count = self.waiters.len();
+        let who = match self.tasks.len() == count {
+            true => "tasks",
+            false => "tasks and threads",
+        };
+        match (self.kind, &*self.waiters) {
+            (StuckKind::Circle, [StuckWaiter::Task(one)]) => match one.waits_for.lock {
+                None => f.write_str("a deadlock: a task waits for its own end"),
+                Some(_) => f.write_str("a deadlock: a task waits for a lock that it has"),
+            },
+            (StuckKind::Circle, [_]) => {
+                f.write_str("a deadlock: a thread waits for a lock that it has")
+            }
+            (StuckKind::Circle, _) => write!(f, "a deadlock: {count} {who} wait for one another"),
+            (StuckKind::LostLock, _) => {
+                f.write_str("a deadlock: a lock is held by a task that has ended")
+            }
+            (StuckKind::Orphan, _) => f.write_str("a deadlock: nothing can wake a task any more"),
+            (StuckKind::AllAsleep, _) => f.write_str("a deadlock: every thread is asleep"),
+        }?;
+        for waiter in &self.waiters {
+            write!(f, "\n  {waiter}")?;
         }
         Ok(())
     }
 }
 
-/// Calls `hook` when tasks wait for one another in a circle, so that none of them can end, as long
-/// as nobody cancels one.
+/// Calls `hook` when code can never go on, as long as nobody cancels a task of it or ends its
+/// executor: a deadlock, named while it happens.
 ///
-/// Only what is certain is reported, once for each circle, at the moment at which it closes: each
-/// task's code has blocked its thread in a [`join`] of the next task, without a deadline; or it is
-/// a future whose only waker waits for the end of the next one; or it waits for the task that its
-/// thread runs on top of it. So a task that waits for several things, for a timer, a channel or a
-/// lock, is in no reported circle.
+/// # What is reported
 ///
-/// The hook replaces the earlier one. Without any, the report is printed to standard error. It runs
-/// on a thread of its own; if it panics, the panic hook reports that, and the panic goes no
-/// further.
+/// Only what is proven, once each, when it becomes true:
 ///
-/// Tasks are kept track of from the first call on (see [`tasks`](super::tasks)). In a forked child
-/// this is to be called again.
+/// - [`StuckKind::Circle`]: each waits for the next one's end, or for a lock that the next one has,
+///   and the last waits for the first. That may be one task which asks for a lock that it has, and
+///   a reader behind a writer which waits for that reader. Tasks of thread pools and loops, and
+///   threads outside all tasks, may be in the same circle.
+/// - [`StuckKind::LostLock`]: the task that has taken a lock has ended without releasing it.
+/// - [`StuckKind::Orphan`]: a future waits to be woken, and its wakers are all gone; wakers are
+///   counted, not guessed at. If somebody has its handle, or if its last poll has left no waker
+///   anywhere, as that of `std::future::pending()`, it is reported when somebody waits for its end.
+/// - [`StuckKind::AllAsleep`]: every thread of the process sleeps until another one wakes it, and
+///   at least one of them waits for something. This is looked for on Linux, from 50 ms after the
+///   last thread has fallen asleep.
+///
+/// Somebody who waits counts only if nothing else can make him go on: his thread is blocked in a
+/// [`join`] or in a blocking method of [`sync`] without a deadline; or he is a future with one
+/// waker, which is left with a task or a lock; or his thread runs on top of him the task that he
+/// waits for. Each step is checked again before it is reported, and those through locks once more
+/// after 100 ms.
+///
+/// # What is not seen
+///
+/// - Waits for several things at once (`select!`, `timeout`, a `TaskGroup`), and futures that a
+///   combinator polls with a waker of its own.
+/// - Waits for what anybody may bring about: a channel, a [`Semaphore`], an `Event`, a `Barrier`, a
+///   `Condvar`. Only if every thread is asleep it does not matter who may.
+/// - Locks of other crates and of the standard library.
+/// - What a worker process waits for, and so circles through processes: its calls are shown in
+///   [`tasks`](super::tasks), but what their code waits for is known only there. A pool of
+///   processes also means that not every thread is asleep.
+/// - What was locked, and who began to wait, before tasks were kept track of; a future that has an
+///   `AbortHandle`, which counts like a waker; parts of a `map`, `join` or `scope` that run on
+///   other threads than their task.
+///
+/// # Whose a guard is
+///
+/// A guard that borrows its lock counts as that of the task that has taken it, or else of the
+/// thread. Whoever gives a guard to another task or thread takes it with `lock_arc`: such guards
+/// prove nothing. If a guard was dropped by other code than that which had taken it, nothing that
+/// concerns locks which were made in the same place is reported any more.
+///
+/// # The hook
+///
+/// It replaces the earlier one. Without any, the report is printed to standard error; with the
+/// variable `TREFOIL_STUCK=abort` that ends the process, for tests. It runs on a thread of its own;
+/// if it panics, the panic hook reports that, and the panic goes no further.
+///
+/// Tasks are kept track of from the first call on (see [`tasks`](super::tasks)), or from the first
+/// executor on if `TREFOIL_STUCK` or `TREFOIL_TASKS` is set. In a forked child this is to be called
+/// again.
+///
+/// # Cost
+///
+/// While nobody has asked for it: a load and a branch for each event of a task, each guard, each
+/// sleep, and each waker that is dropped. From then on: for each lock that is taken and released
+/// some 150 ns, for each wait a walk along the way of those who wait for one another, and a thread
+/// that looks a few times after an executor or a blocking wait has fallen asleep.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -119,6 +252,8 @@ impl fmt::Display for Stuck {
 /// ```
 ///
 /// [`join`]: https://docs.rs/trefoil/latest/trefoil/struct.Task.html#method.join
+/// [`Semaphore`]: https://docs.rs/trefoil/latest/trefoil/sync/struct.Semaphore.html
+/// [`sync`]: https://docs.rs/trefoil/latest/trefoil/sync/
 pub fn on_stuck(hook: impl Fn(&Stuck) + Send + Sync + 'static) {
     let before = reports().lock().hook.replace(Arc::new(hook));
     drop(before); // user code, which is not dropped under the lock
@@ -161,80 +296,108 @@ impl Drop for StuckWatch {
     }
 }
 
-/// A task and the turn in which it was found.
-type Seen = (u64, u32);
-
-/// The task that this one waits for, if that is certain, and its own turn.
-fn next(store: &Store, id: u64) -> Option<(u64, u32)> {
-    let Entry {
-        on,
-        turn,
-        flags,
-        phase,
-        ..
-    } = store.entry(id)?;
-    let is_certain = match phase {
-        Phase::Running => flags & (BLOCKED | TIMED) == BLOCKED || flags & INSIDE != 0,
-        Phase::Waiting => flags & SOLE != 0 && store.entry(on)?.waiter == id,
-        Phase::Queued => false,
-    };
-    is_certain.then_some((on, turn))
+/// Reports that this task or thread can never go on, if that is proven.
+pub(crate) fn look_for_a_deadlock(store: &'static Store, who: u64) {
+    if let Some(proof) = Proof::find(store, who)
+        && is_new(proof.key())
+    {
+        let stuck = Stuck::of(store, &proof);
+        start(move || {
+            if proof.has_locks() {
+                // A guard may have been given away against the rule, to code that still runs.
+                Parker::new().park_timeout(GRACE);
+                if !proof.holds(store) {
+                    reports().lock().reported.remove(&proof.key());
+                    return;
+                }
+            }
+            report(&stuck);
+        });
+    }
 }
 
-/// The circle that the edges from this task lead to.
-fn circle(store: &Store, start: u64) -> Option<Vec<Seen>> {
-    let mut path: Vec<Seen> = Vec::new();
-    let mut passed = HashSet::new();
-    let mut id = start;
-    while passed.insert(id) {
-        let (on, turn) = next(store, id)?;
-        path.push((id, turn));
-        id = on;
-        if path.len() > LONGEST {
-            return None;
+/// A task has ended without releasing what it has locked: looks at those who wait for that.
+pub(crate) fn look_at_lost_locks(store: &'static Store, task: u64) {
+    for who in store.who_waits_at(&store.locks.held_by(task)) {
+        look_for_a_deadlock(store, who);
+    }
+}
+
+/// No waker is left of a future that sleeps. `is_meant`: somebody can cancel it, or it has left no
+/// waker anywhere (`pending()`); then it is a deadlock only if somebody waits for its end.
+pub(crate) fn look_at_an_orphan(store: &'static Store, task: u64, is_meant: bool) {
+    match is_meant {
+        false => look_for_a_deadlock(store, task),
+        true => {
+            let waiter = store.entry(task).map_or(0, |entry| entry.waiter);
+            if waiter != 0 {
+                look_for_a_deadlock(store, waiter);
+            }
         }
     }
-    let first = path.iter().position(|(passed, _)| *passed == id)?;
-    Some(path.split_off(first))
 }
 
-/// Reports the circle that this task is in, or waits for, if there is one.
-pub(crate) fn look_for_a_circle(store: &'static Store, task: u64) {
-    let Some(circle) = circle(store, task) else {
-        return;
-    };
-    let is_same = |(id, turn): &Seen| next(store, *id).is_some_and(|(_, now)| now == *turn);
-    if !circle.iter().all(is_same) {
-        return;
+/// This thread is about to sleep until another one wakes it, which the result lasts for. `waits`:
+/// for something that its code needs.
+pub(crate) fn fall_asleep(waits: bool) -> Asleep {
+    asleep::fall_asleep(waits, report_all_asleep)
+}
+
+/// All threads sleep, and have since this change of their number.
+fn report_all_asleep(changes: u64) {
+    if let Some(store) = store::store()
+        && is_new((u64::MAX, changes))
+    {
+        let waiters = store.who_waits(SHOWN);
+        let waiters = waiters
+            .into_iter()
+            .filter_map(|who| describe_any(store, who));
+        let stuck = Stuck::new(StuckKind::AllAsleep, waiters.collect());
+        start(move || report(&stuck));
     }
-    let least = *circle.iter().min().expect("a circle has a task");
+}
+
+fn describe_any(store: &Store, who: u64) -> Option<StuckWaiter> {
+    match who & THREAD {
+        0 => describe(store, who).map(StuckWaiter::Task),
+        _ => describe_thread(store, who).map(StuckWaiter::Thread),
+    }
+}
+
+/// Whether it is to be reported.
+fn is_new(key: (u64, u64)) -> bool {
     let mut reports = reports().lock();
-    if reports.reported.len() >= REMEMBERED || !reports.reported.insert(least) {
-        return;
-    }
+    reports.reported.len() < REMEMBERED && reports.reported.insert(key)
+}
+
+/// Whether a report ends the process.
+fn aborts() -> bool {
+    std::env::var_os(VARIABLE).is_some_and(|value| value == "abort")
+}
+
+/// Calls `f` on a thread of its own. If the system gives none, nothing is reported.
+fn start(f: impl FnOnce() + Send + 'static) {
+    let _ = thread::Builder::new()
+        .name("trefoil-stuck".to_owned())
+        .spawn(f);
+}
+
+fn report(stuck: &Stuck) {
+    let reports = reports().lock();
     let hook = reports.hook.clone();
     let watches = reports.watches.iter().map(|(_, hook)| Arc::clone(hook));
     let watches: Vec<Hook> = watches.collect();
     drop(reports);
-    let tasks = circle.iter().filter_map(|(id, _)| describe(store, *id));
-    let stuck = Stuck {
-        tasks: tasks.collect(),
-    };
-    report(watches, hook, stuck);
-}
-
-fn report(watches: Vec<Hook>, hook: Option<Hook>, stuck: Stuck) {
-    let call = move || {
-        for listener in watches {
-            let _ = catch_unwind(AssertUnwindSafe(|| listener(&stuck)));
+    for listener in watches {
+        let _ = catch_unwind(AssertUnwindSafe(|| listener(stuck)));
+    }
+    match hook {
+        Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(stuck))),
+        None => {
+            let _ = writeln!(std::io::stderr(), "trefoil: {stuck}");
+            if aborts() {
+                std::process::abort();
+            }
         }
-        match hook {
-            Some(hook) => _ = catch_unwind(AssertUnwindSafe(|| hook(&stuck))),
-            None => _ = writeln!(std::io::stderr(), "trefoil: {stuck}"),
-        }
-    };
-    // If the system gives no thread, nothing is reported.
-    let _ = thread::Builder::new()
-        .name("trefoil-stuck".to_owned())
-        .spawn(call);
+    }
 }

@@ -11,12 +11,13 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
+use super::locks::LockState;
 use super::store::{
-    self, BLOCKED, Copied, Entry, INSIDE, Phase, READ, SHARDS, SentItems, Store, TIMED, TIMER,
-    ThreadInfo, WRITE,
+    self, BLOCKED, Copied, Entry, INSIDE, LOCK, LockWait, Phase, READ, SHARDS, SentItems, Store,
+    THREAD, TIMED, TIMER, ThreadInfo, WRITE,
 };
 use super::worker_tree::{self, LiveWorker};
-use crate::event::Role;
+use crate::event::{Role, Site};
 use crate::json::{Object, Text};
 
 /// The deepest indentation.
@@ -32,6 +33,7 @@ pub struct TaskTree {
     tasks: Vec<LiveTask>,
     calls: Vec<LiveCall>,
     workers: Vec<LiveWorker>,
+    threads: Vec<OutsideThread>,
     without_details: u64,
 }
 
@@ -78,7 +80,7 @@ pub enum TaskPhase {
 }
 
 /// What a [`LiveTask`] waits for. Nothing is set if it does not wait, or for something unknown: a
-/// channel, a lock, a future of another crate.
+/// future of another crate, or one that a combinator polls with a waker of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveWait {
@@ -97,6 +99,47 @@ pub struct LiveWait {
     pub read: bool,
     /// Whether it waits for a descriptor that has room to write.
     pub write: bool,
+    /// The lock, channel or other thing of [`sync`](https://docs.rs/trefoil/latest/trefoil/sync/)
+    /// that it waits for; if it waits for several, the one that it asked last.
+    pub lock: Option<LiveLock>,
+}
+
+/// A lock, a channel or the like, in a [`LiveWait`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveLock {
+    /// Its type: the name of one in `sync` (as `"Mutex"`), or `"channel"`, `"watch channel"` or
+    /// `"broadcast channel"`.
+    pub kind: &'static str,
+    /// Where it was made. `None`: a `Mutex` that was taken before tasks were kept track of.
+    pub made_at: Option<&'static Location<'static>>,
+    /// Who has it. `None`: nobody, or it is not known; nobody holds an event or a channel, and who
+    /// has the permits of a semaphore is not kept.
+    pub held_by: Option<LiveHolder>,
+    /// How many others have it, too: readers.
+    pub others: usize,
+}
+
+/// Who has taken a lock, in a [`LiveLock`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LiveHolder {
+    /// The task with this number.
+    Task(u64),
+    /// The thread with this [number](OutsideThread::number), outside tasks.
+    Thread(u64),
+}
+
+/// A thread that waits outside tasks, in a [`TaskTree`]: in a `join` or for a lock.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OutsideThread {
+    /// A number that no other thread of the process has in a tree.
+    pub number: u64,
+    /// Its name; empty: it has none.
+    pub name: String,
+    /// What it waits for.
+    pub waits_for: LiveWait,
 }
 
 /// Items that a worker process has got and has not answered, in a [`TaskTree`].
@@ -245,8 +288,8 @@ impl LiveTask {
         name: Option<Box<str>>,
         thread: Option<ThreadInfo>,
         since: Duration,
+        waits_for: LiveWait,
     ) -> Self {
-        let has = |flag: u8| entry.flags & flag != 0;
         let named = |number: u64| (number != 0).then_some(number);
         Self {
             id,
@@ -261,27 +304,76 @@ impl LiveTask {
             },
             since,
             runs_on: thread.map(|thread| thread.to_string()),
-            waits_for: LiveWait {
-                task: named(entry.on),
-                blocks: has(BLOCKED),
-                has_deadline: has(TIMED),
-                runs_task: has(INSIDE),
-                timer: has(TIMER),
-                read: has(READ),
-                write: has(WRITE),
-            },
+            waits_for,
             polls: entry.polls.into(),
         }
     }
 }
 
+impl LiveWait {
+    fn new(store: &Store, entry: &Entry, wait: Option<LockWait>) -> Self {
+        let has = |flag: u16| entry.flags & flag != 0;
+        Self {
+            task: (entry.on != 0).then_some(entry.on),
+            blocks: has(BLOCKED),
+            has_deadline: has(TIMED),
+            runs_task: has(INSIDE),
+            timer: has(TIMER.into()),
+            read: has(READ.into()),
+            write: has(WRITE.into()),
+            lock: wait
+                .filter(|_| has(LOCK))
+                .map(|wait| LiveLock::new(store, wait)),
+        }
+    }
+}
+
+impl LiveLock {
+    fn new(store: &Store, LockWait { lock, .. }: LockWait) -> Self {
+        let state = store.locks.state(lock.address);
+        let made_at: Option<Site> = state
+            .as_ref()
+            .and_then(|state| state.lock.made_at)
+            .or(lock.made_at);
+        let mut holders = state.iter().flat_map(LockState::holders);
+        let first = holders.next().map(|holder| holder.by);
+        Self {
+            kind: lock.kind.name(),
+            made_at,
+            held_by: first.filter(|by| *by != 0).map(LiveHolder::of),
+            others: holders.count(),
+        }
+    }
+}
+
+impl LiveHolder {
+    fn of(who: u64) -> Self {
+        match who & THREAD {
+            0 => Self::Task(who),
+            _ => Self::Thread(who & !THREAD),
+        }
+    }
+}
+
+/// A thread outside tasks by its number in the store.
+pub(super) fn describe_thread(store: &Store, number: u64) -> Option<OutsideThread> {
+    let thread = store.outside(number)?;
+    Some(OutsideThread {
+        number: number & !THREAD,
+        waits_for: LiveWait::new(store, &thread.entry, thread.wait),
+        name: thread.name,
+    })
+}
+
 /// A task of the store by its id.
 pub(super) fn describe(store: &Store, id: u64) -> Option<LiveTask> {
-    let entry = store.entry(id)?;
+    let (entry, wait) = store.entry_and_wait(id)?;
     let (now, nanos) = store.clock.elapsed();
     let since = Duration::from_nanos(now.saturating_sub(nanos(entry.since)));
     let thread = store.thread(entry.thread);
-    Some(LiveTask::new((id, entry), store.name(id), thread, since))
+    let wait = LiveWait::new(store, &entry, wait);
+    let name = store.name(id);
+    Some(LiveTask::new((id, entry), name, thread, since, wait))
 }
 
 impl TaskTree {
@@ -292,6 +384,8 @@ impl TaskTree {
             bare,
             threads,
             sent,
+            waits,
+            outside,
         } = copied;
         let (now, nanos) = store.clock.elapsed();
         let since = |at: u64| Duration::from_nanos(now.saturating_sub(nanos(at)));
@@ -299,18 +393,28 @@ impl TaskTree {
             .into_iter()
             .map(|(id, entry)| {
                 let thread = threads.get(entry.thread as usize).cloned().flatten();
-                LiveTask::new((id, entry), names.remove(&id), thread, since(entry.since))
+                let wait = LiveWait::new(store, &entry, waits.get(&id).copied());
+                let since = since(entry.since);
+                LiveTask::new((id, entry), names.remove(&id), thread, since, wait)
             })
             .collect();
         tasks.sort_unstable_by_key(|task| task.id);
         let call = |(pid, items, task)| LiveCall::new(store, pid, &items, task);
         let mut calls: Vec<LiveCall> = sent.into_iter().map(call).collect();
         calls.sort_by_key(|call| call.pid);
+        let thread = |(number, thread): (u64, store::OutsideThread)| OutsideThread {
+            number: number & !THREAD,
+            waits_for: LiveWait::new(store, &thread.entry, thread.wait),
+            name: thread.name,
+        };
+        let waits = |thread: &OutsideThread| thread.waits_for != LiveWait::default();
+        let threads = outside.into_iter().map(thread).filter(waits);
         Self {
             pid: std::process::id(),
             tasks,
             calls,
             workers: Vec::new(),
+            threads: threads.collect(),
             without_details: bare,
         }
     }
@@ -320,6 +424,7 @@ impl TaskTree {
         self.without_details += self.tasks.len().saturating_sub(most) as u64;
         self.tasks.truncate(most);
         self.calls.truncate(most);
+        self.threads.truncate(most);
     }
 
     /// The tasks, by their ids.
@@ -348,6 +453,12 @@ impl TaskTree {
         &self.workers
     }
 
+    /// Threads that wait outside tasks: in a `join`, or for a lock.
+    #[must_use]
+    pub fn threads(&self) -> &[OutsideThread] {
+        &self.threads
+    }
+
     /// How many more tasks there are, of which nothing else is kept.
     #[must_use]
     pub fn without_details(&self) -> u64 {
@@ -357,15 +468,18 @@ impl TaskTree {
     /// The same as JSON, in a form that stays: a later version may add members, and values where a
     /// list of them is given here.
     ///
-    /// An object with `version` (1), `pid`, `without_details`, and three lists.
+    /// An object with `version` (1), `pid`, `without_details`, and four lists.
     /// - `tasks`, by id. Each has `id`, `kind` (as in [`LiveTask::kind`]), `spawned_at`
     ///   (`file:line:column`), `state` ("queued", "running", "waiting"), `for_us` (for how many
     ///   microseconds it has been in that state), `polls`; where known, `name`, `parent` (an id)
     ///   and `runs_on`; and, if it waits for something that is known, `waits_for`: an object with
-    ///   `task` (an id), and as `true` each of `blocks`, `has_deadline`, `runs_task`, `timer`,
-    ///   `read` and `write` that holds.
+    ///   `task` (an id), `lock`, and as `true` each of `blocks`, `has_deadline`, `runs_task`,
+    ///   `timer`, `read` and `write` that holds. A `lock` is an object with `kind` (as in
+    ///   [`LiveLock::kind`]), `others` (a count), and where known `made_at` and either
+    ///   `held_by_task` (an id) or `held_by_thread` (a `number`).
     /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id),
     ///   `name`, `called_at` and `peak_memory` (bytes).
+    /// - `threads` that wait outside tasks. Each has `number`, `name` and `waits_for`.
     /// - `workers`, by process id. Each has `pid`; `tree`, an object like this one, or `null` if it
     ///   has not answered; and where known `peak_memory`.
     #[must_use]
@@ -389,6 +503,12 @@ impl TaskTree {
                 .map(|worker| worker.json().to_string())
                 .collect(),
         );
+        let threads = list(
+            self.threads
+                .iter()
+                .map(|thread| thread.json().to_string())
+                .collect(),
+        );
         Object::new()
             .put("version", 1)
             .put("pid", self.pid)
@@ -396,6 +516,7 @@ impl TaskTree {
             .put("tasks", tasks)
             .put("calls", calls)
             .put("workers", workers)
+            .put("threads", threads)
             .to_string()
     }
 }
@@ -417,26 +538,59 @@ impl LiveTask {
         if let Some(place) = &self.runs_on {
             object = object.text("runs_on", place);
         }
-        if self.waits_for == LiveWait::default() {
-            return object;
+        match self.waits_for == LiveWait::default() {
+            true => object,
+            false => object.put("waits_for", self.waits_for.json()),
         }
-        let wait = self.waits_for;
+    }
+}
+
+impl LiveWait {
+    fn json(&self) -> Object {
         let mut waits = Object::new();
-        if let Some(task) = wait.task {
+        if let Some(task) = self.task {
             waits = waits.put("task", task);
         }
+        if let Some(lock) = self.lock {
+            waits = waits.put("lock", lock.json());
+        }
         let flags = [
-            ("blocks", wait.blocks),
-            ("has_deadline", wait.has_deadline),
-            ("runs_task", wait.runs_task),
-            ("timer", wait.timer),
-            ("read", wait.read),
-            ("write", wait.write),
+            ("blocks", self.blocks),
+            ("has_deadline", self.has_deadline),
+            ("runs_task", self.runs_task),
+            ("timer", self.timer),
+            ("read", self.read),
+            ("write", self.write),
         ];
         for (name, _) in flags.into_iter().filter(|(_, holds)| *holds) {
             waits = waits.put(name, true);
         }
-        object.put("waits_for", waits)
+        waits
+    }
+}
+
+impl LiveLock {
+    fn json(&self) -> Object {
+        let mut object = Object::new()
+            .text("kind", self.kind)
+            .put("others", self.others);
+        if let Some(site) = self.made_at {
+            object = object.put("made_at", Text(&site.to_string()));
+        }
+        match self.held_by {
+            Some(LiveHolder::Task(task)) => object.put("held_by_task", task),
+            Some(LiveHolder::Thread(number)) => object.put("held_by_thread", number),
+            None => object,
+        }
+    }
+}
+
+impl OutsideThread {
+    fn json(&self) -> Object {
+        Object::new()
+            .put("number", self.number)
+            .text("name", &self.name)
+            .put("waits_for", self.waits_for.json())
     }
 }
 
@@ -523,11 +677,50 @@ impl fmt::Display for LiveWait {
         let timer = self.timer.then(|| "a timer".to_owned());
         let read = self.read.then(|| "input".to_owned());
         let write = self.write.then(|| "room to write".to_owned());
-        let all: Vec<String> = [task, timer, read, write].into_iter().flatten().collect();
+        let lock = self.lock.map(|lock| match (self.blocks, self.task) {
+            (true, None) => format!("{lock}, blocking its thread"),
+            _ => lock.to_string(),
+        });
+        let all = [task, lock, timer, read, write];
+        let all: Vec<String> = all.into_iter().flatten().collect();
         match all.is_empty() {
             true => f.write_str("something else"),
             false => f.write_str(&all.join(" or ")),
         }
+    }
+}
+
+impl fmt::Display for LiveLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let article = match self.kind.starts_with(['E', 'O']) {
+            true => "an",
+            false => "a",
+        };
+        write!(f, "{article} {}", self.kind)?;
+        if let Some(site) = self.made_at {
+            write!(f, " made at {site}")?;
+        }
+        match self.held_by {
+            Some(LiveHolder::Task(task)) => write!(f, ", held by task #{task}")?,
+            Some(LiveHolder::Thread(number)) => write!(f, ", held by thread {number}")?,
+            None => {}
+        }
+        match self.others {
+            0 => Ok(()),
+            1 => f.write_str(" and another"),
+            others => write!(f, " and {others} others"),
+        }
+    }
+}
+
+impl fmt::Display for OutsideThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, name, .. } = self;
+        write!(f, "thread {number}")?;
+        if !name.is_empty() {
+            write!(f, " `{name}`")?;
+        }
+        write!(f, ": waits for {}", self.waits_for)
     }
 }
 
@@ -620,6 +813,9 @@ impl fmt::Display for TaskTree {
                     }
                 }
             }
+        }
+        for thread in &self.threads {
+            write!(f, "\n├─ {thread}")?;
         }
         for worker in &self.workers {
             let text = worker.to_string();

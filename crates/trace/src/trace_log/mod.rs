@@ -32,13 +32,19 @@
 
 #![cfg_attr(not(feature = "trace"), allow(dead_code))] // no recording can be started without it
 
+mod locks;
 mod role;
 pub(crate) mod session;
 
 use crate::event::{Done, Frame, What};
 pub use crate::event::{Ending, Kind, Role, Site};
 pub use crate::live;
+use crate::live::Wakers;
 use crate::switch::Listeners;
+pub use locks::{
+    falls_asleep, keeps_locks, lock_awaited, lock_blocks, lock_dropped, lock_left, lock_released,
+    lock_taken, lock_unblocks, orphaned, writer_comes, writer_goes,
+};
 
 /// Whether anybody listens.
 #[inline(always)]
@@ -67,15 +73,21 @@ fn heard(listeners: Listeners, what: What) {
     if listeners.live()
         && let Some(store) = live::store()
     {
+        let mut leaves_locks = None;
         match what {
             What::Begun { task, site, kind } => store.begun(task, site, kind, role::current()),
-            What::Ended { task, how } => store.ended(task, how, 0, false),
-            What::Settled { task, .. } => store.settled(task),
+            What::Ended { task, how } => {
+                leaves_locks = store.ended(task, how, 0, Wakers::Many).then_some(task);
+            }
+            What::Settled { task, .. } => leaves_locks = store.settled(task).then_some(task),
             What::Woken { task } => store.woken(task),
             What::Called { pool, job, task } => store.called(pool, job, task),
             What::Answered { pid, done, .. } => store.answered(pid, done.sequence),
             What::Fell { pid } => store.died(pid),
             _ => {}
+        }
+        if let Some(task) = leaves_locks {
+            live::look_at_lost_locks(store, task);
         }
     }
     record(listeners, what);
@@ -146,16 +158,18 @@ fn heard_name(listeners: Listeners, task: u64, name: &str) {
 }
 
 /// A future's poll has ended, and it waits. `on`: the task that it has left its waker with last
-/// (0: none). `is_sole`: it has no other waker, and nothing has woken it.
+/// (0: none). `wakers`: many, if something has woken it already.
 #[cold]
-pub fn paused(task: u64, on: u64, is_sole: bool) {
+pub fn paused(task: u64, on: u64, wakers: Wakers) {
     let listeners = Listeners::now();
     if listeners.live()
         && let Some(store) = live::store()
     {
-        store.ended(task, Ending::Pending, on, is_sole);
-        if is_sole {
-            live::look_for_a_circle(store, task);
+        store.ended(task, Ending::Pending, on, wakers);
+        match wakers {
+            Wakers::None => live::look_at_an_orphan(store, task, true),
+            Wakers::One => live::look_for_a_deadlock(store, task),
+            Wakers::Many => {}
         }
     }
     record(
@@ -182,11 +196,10 @@ pub fn blocks(task: u64, on: u64, is_timed: bool) {
     let listeners = Listeners::now();
     if listeners.live()
         && let Some(store) = live::store()
-        && task != 0
     {
-        store.blocks(task, on, is_timed);
+        let who = store.blocks(task, on, is_timed, role::current());
         if !is_timed {
-            live::look_for_a_circle(store, task);
+            live::look_for_a_deadlock(store, who);
         }
     }
     record(listeners, What::Awaits { task: on });
@@ -199,9 +212,8 @@ pub fn unblocks(task: u64, successful: bool) {
     let listeners = Listeners::now();
     if listeners.live()
         && let Some(store) = live::store()
-        && task != 0
     {
-        store.unblocks(task);
+        store.unblocks(task, role::current());
     }
     if !successful {
         record(listeners, What::Awaits { task: 0 });

@@ -1,4 +1,4 @@
-//! The format of one entry.
+//! The format of one entry, which is a file, or is in a pack.
 //!
 //! ```text
 //! MAGIC (8) · mark (32) · created (8) · took (8) · length (8) · result · check (16)
@@ -28,11 +28,7 @@ pub struct Meta {
 impl Meta {
     pub(crate) fn new(took: Duration) -> Self {
         Self {
-            created: nanos(
-                SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default(),
-            ),
+            created: now(),
             took: nanos(took),
             bytes: 0,
         }
@@ -48,7 +44,7 @@ impl Meta {
         Duration::from_nanos(self.took)
     }
 
-    /// The size of the entry's file.
+    /// How many bytes the entry has.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -57,6 +53,15 @@ impl Meta {
     pub fn age(&self) -> Duration {
         self.created().elapsed().unwrap_or_default()
     }
+}
+
+/// Now, in ns since 1970.
+pub(crate) fn now() -> u64 {
+    nanos(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -85,21 +90,30 @@ pub(crate) fn finish(bytes: &mut Vec<u8>) {
 /// When an entry was computed, if it is whole, and has this mark.
 pub(crate) fn parse(bytes: &[u8], mark: &Key) -> Option<Meta> {
     let (covered, check) = bytes.split_at_checked(bytes.len().checked_sub(CHECK)?)?;
-    let (header, result) = covered.split_at_checked(HEADER)?;
-    let number = |at: usize| {
-        let bytes = header[at..at + 8].try_into().unwrap_or_default();
-        u64::from_le_bytes(bytes)
-    };
-    let is_ours = header[..8] == MAGIC && header[8..40] == mark.0;
-    let is_whole = number(HEADER - 8) == result.len() as u64;
-    if !is_ours || !is_whole || crate::digest::hash(covered)[..CHECK] != *check {
+    let is_whole = look(bytes)? == (*mark, bytes.len());
+    if !is_whole || crate::digest::hash(covered)[..CHECK] != *check {
         return None;
     }
     Some(Meta {
-        created: number(40),
-        took: number(48),
+        created: number(covered, 40),
+        took: number(covered, 48),
         bytes: bytes.len() as u64,
     })
+}
+
+/// The mark of the entry that these bytes begin with, and how long it is as a whole. Its check is
+/// not looked at.
+pub(crate) fn look(bytes: &[u8]) -> Option<(Key, usize)> {
+    let header = bytes.get(..HEADER)?;
+    let mark = header[8..40].try_into().ok()?;
+    let length = usize::try_from(number(header, HEADER - 8)).ok()?;
+    let length = length.checked_add(HEADER + CHECK)?;
+    (header[..8] == MAGIC).then_some((Key(mark), length))
+}
+
+fn number(header: &[u8], at: usize) -> u64 {
+    let bytes = header[at..at + 8].try_into().unwrap_or_default();
+    u64::from_le_bytes(bytes)
 }
 
 /// The result in an entry that is whole.

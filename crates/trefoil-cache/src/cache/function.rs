@@ -18,7 +18,7 @@ use super::entry::{Meta, begin, finish};
 use super::explain::Explanation;
 use super::flight::{Turn, leading, leads};
 use super::outcome::is_err;
-use super::store::{Store, Whole};
+use super::store::{Found, Place, Store, Whole};
 use super::version::Version;
 use crate::key::{Key, KeyError, hash_of, key_of};
 use crate::regular;
@@ -94,7 +94,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Its file.
+    /// The file that it is in. Small entries share one.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -155,26 +155,17 @@ where
         })
     }
 
-    fn path_in(&self, generation: &str, key: &Key) -> PathBuf {
-        let text = key.to_string();
-        let (first, rest) = text.split_at(2);
-        let mut path = self.folder.join(generation);
-        path.push(first);
-        path.push(rest);
-        path
+    fn place_in(&self, generation: &str, key: &Key) -> Place {
+        let mark = hash_of(&[self.name.as_bytes(), generation.as_bytes(), &key.0]);
+        Place::new(&self.folder.join(generation), key, mark)
     }
 
-    fn path(&self, key: &Key) -> PathBuf {
-        self.path_in(&self.generation, key)
+    fn place(&self, key: &Key) -> Place {
+        self.place_in(&self.generation, key)
     }
 
-    /// What an entry has written in it, so that one of another generation is not believed.
-    fn mark(&self, key: &Key) -> Key {
-        hash_of(&[self.name.as_bytes(), self.generation.as_bytes(), &key.0])
-    }
-
-    fn read(&self, key: &Key) -> Option<Whole> {
-        self.store.read(&self.path(key), &self.mark(key))
+    fn read(&self, key: &Key) -> Found {
+        self.store.read(&self.place(key))
     }
 
     fn is_valid(&self, meta: &Meta) -> bool {
@@ -197,7 +188,7 @@ where
 
     /// Who computes the result of this key.
     pub(crate) fn turn(&self, key: &Key, is_queued: bool) -> Turn {
-        self.store.flights.turn(self.mark(key), is_queued)
+        self.store.flights.turn(self.place(key).mark, is_queued)
     }
 
     /// How many results this cache has stored, for [`arrived`](Self::arrived).
@@ -218,7 +209,7 @@ where
     }
 
     fn find(&self, key: &Key) -> Option<R> {
-        let found = self.read(key);
+        let found = self.read(key).whole();
         let found = found.filter(|found| self.is_valid(&found.meta))?;
         decode(found.result())
     }
@@ -228,16 +219,16 @@ where
         if !self.keeps_errors && is_err(result) {
             return;
         }
-        let path = self.path(key);
-        let mut bytes = begin(&self.mark(key), &Meta::new(took));
+        let place = self.place(key);
+        let mut bytes = begin(&place.mark, &Meta::new(took));
         match encode(result, &mut bytes) {
             Ok(()) => {
                 finish(&mut bytes);
-                self.store.write(&path, &bytes, || self.about());
+                self.store.write(&place, &bytes, || self.about());
             }
             Err(error) => {
                 let message = format!("a {} cannot be encoded: {error}", type_name::<R>());
-                self.store.fail(&path, io::Error::other(message));
+                self.store.fail(&self.folder, io::Error::other(message));
             }
         }
     }
@@ -252,35 +243,35 @@ where
 
     fn entry(&self, arg: &A) -> Result<Option<Entry>, CacheError> {
         let key = self.key(arg)?;
-        let found = self.read(&key);
+        let found = self.read(&key).whole();
         let found = found.filter(|found| self.is_valid(&found.meta));
-        Ok(found.map(|Whole { meta, .. }| Entry {
-            path: self.path(&key),
-            key,
-            meta,
-        }))
+        Ok(found.map(|Whole { meta, path, .. }| Entry { path, key, meta }))
     }
 
     fn explain(&self, arg: &A) -> Result<Explanation, CacheError> {
         let key = self.key(arg)?;
-        let path = self.path(&key);
-        let is_there = fs::symlink_metadata(&path).is_ok();
-        if let Some(found) = self.read(&key) {
-            return Ok(match decode::<R>(found.result()) {
-                _ if !self.is_valid(&found.meta) => Explanation::NotValid(found.meta),
-                Some(_) => Explanation::Hit(found.meta),
-                None => Explanation::OtherShape,
-            });
-        }
-        if is_there {
-            return Ok(Explanation::Damaged(path));
+        match self.read(&key) {
+            Found::Whole(found) => {
+                return Ok(match decode::<R>(found.result()) {
+                    _ if !self.is_valid(&found.meta) => Explanation::NotValid(found.meta),
+                    Some(_) => Explanation::Hit(found.meta),
+                    None => Explanation::OtherShape,
+                });
+            }
+            Found::Damaged(path) => return Ok(Explanation::Damaged(path)),
+            Found::Nothing => {}
         }
         let others = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         for other in others.map(|other| other.file_name()) {
             let Some(generation) = other.to_str() else {
                 continue; // none of ours
             };
-            if !self.path_in(generation, &key).exists() {
+            if self
+                .store
+                .read(&self.place_in(generation, &key))
+                .whole()
+                .is_none()
+            {
                 continue;
             }
             let about = self.folder.join(generation).join("about");
@@ -306,9 +297,11 @@ where
     }
 
     fn forget(&self, arg: &A) -> Result<bool, CacheError> {
-        let path = self.path(&self.key(arg)?);
-        let removed = self.store.remove(&path);
-        removed.map_err(|source| CacheError::Folder { path, source })
+        let removed = self.store.remove(&self.place(&self.key(arg)?));
+        removed.map_err(|source| CacheError::Folder {
+            path: self.folder.clone(),
+            source,
+        })
     }
 }
 
@@ -535,7 +528,7 @@ where
     /// The result for `arg`: from the cache, or computed here and kept.
     ///
     /// If another thread of this program is computing it, this one waits, unless it is itself
-    /// within such a computation. Cost of a hit: hashing the argument, reading a file.
+    /// within such a computation. Cost of a hit: hashing the argument, opening a file, reading.
     ///
     /// # Errors
     /// [`CacheError::Key`]. [`CacheError::Task`] with
@@ -615,7 +608,8 @@ where
     /// The result for `arg`: from the cache, or computed and kept.
     ///
     /// If another task of this program is computing it, this one waits. The file is read and
-    /// written in the calling thread: some 10 µs each for small results.
+    /// written in the calling thread: some 10 µs each for small results, and rarely some
+    /// milliseconds, when a file that many results share is written anew.
     ///
     /// A task must not call it for a key that it is computing itself: it would wait for itself
     /// forever.

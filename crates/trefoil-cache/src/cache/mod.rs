@@ -1,7 +1,7 @@
 //! Results on a disk, by function and argument.
 //!
-//! - `entry` is the format of one file, `store` the files: where they are, reading, writing,
-//!   removing.
+//! - `entry` is the format of one result, `pack` that of a file with many small ones.
+//! - `store` has the files: where they are, reading, writing, removing; `walk` visits them.
 //! - `function` looks up, computes and stores; `flight` makes callers of one key wait for the first
 //!   one; `cached` does it for whole maps on an executor.
 //! - `version` and `limit` are what a user sets, `explain` why there was a miss.
@@ -13,8 +13,10 @@ mod flight;
 pub(crate) mod function;
 pub(crate) mod limit;
 pub(crate) mod outcome;
+mod pack;
 mod store;
 pub(crate) mod version;
+mod walk;
 
 use std::fmt;
 use std::io;
@@ -33,8 +35,13 @@ pub(crate) use version::Version;
 
 /// A folder of results.
 ///
-/// Several programs may use one folder at a time, over NFS too: an entry appears whole or not at
-/// all, under its final name. A clone is the same cache.
+/// Several programs may use one folder at a time: an entry appears whole or not at all. A clone is
+/// the same cache.
+///
+/// Results of less than 1 KiB share files, 256 for each function, version and pair of types. A
+/// program that writes to one has a lock for some microseconds; without the lock, on a file system
+/// that has none or because its holder was stopped, a result has a file of its own. A hit needs no
+/// lock.
 ///
 /// A problem with the folder costs the caching, not the computation: if an entry cannot be written,
 /// because the disk is full or the folder is read-only, the result is returned all the same, and
@@ -106,12 +113,12 @@ impl Cache {
     /// each. One of each kind may be set; a second one replaces the first.
     ///
     /// What would exceed the limit of bytes makes room first: the entries that were used longest
-    /// ago are removed, by the files' modification times, which a hit sets at most once an hour.
-    /// That needs a walk through the folder, so a tenth of the limit is freed at a time; of more
-    /// than 65,536 entries, a tenth of one 256th of them. The first entry that a program writes
-    /// under a limit waits until all entries have been counted: one to ten seconds for a million of
-    /// them. Each program counts what it adds itself: several together may exceed the limit by what
-    /// the others have added since this one last looked.
+    /// ago are removed, by stamps of the cache's own, which a hit sets at most once an hour. A tenth
+    /// of the limit is freed at a time; of more than 65,536 entries, a tenth of one 256th of them,
+    /// whose files are read and written anew. The first entry that a program writes under a limit
+    /// waits until all files have been counted: one to ten seconds for a million of them; but small
+    /// results share files. Each program counts what it adds itself: several together may exceed
+    /// the limit by what the others have added since this one last looked.
     ///
     /// ```
     /// use trefoil_cache::{Age, Bytes, Cache, DAY};

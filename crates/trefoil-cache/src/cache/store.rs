@@ -1,36 +1,44 @@
 //! The files of a cache.
 //!
 //! ```text
-//! folder / FUNCTION-hash / generation / ab / cdef…        one entry each
+//! folder / FUNCTION-hash / generation / ab / pack         all small entries
+//! folder / FUNCTION-hash / generation / ab / cdef…        one larger entry each
 //! folder / FUNCTION-hash / generation / about             its version and types, for people
+//! folder / locks / ab                                     the lock of all packs in folders ab
 //! ```
 //!
 //! A *generation* is a version of a function with its two types. Entries are spread over 256
-//! folders by the first byte of their key, so that opening one is quick among millions. An entry is
-//! written under a temporary name in its folder, and renamed. Nothing is synced: after a loss of
-//! power an entry may be torn, which its check finds.
+//! folders by the first byte of their key. An entry of its own file is written under a temporary
+//! name in its folder, and renamed. `pack` is the format of the others' file. A pack is written to
+//! by one program at a time, which holds a lock that ends with it. Who does not get the lock, or
+//! finds that there are no locks on this file system, gives the entry a file of its own.
 //!
-//! The modification time of an entry is when it was last used, to within an hour.
+//! Nothing is synced: after a loss of power an entry may be torn, which its check finds.
+//!
+//! Each entry has a stamp of when it was last used, to within an hour: the modification time of
+//! its file, or a number in the pack.
 //!
 //! To make room, the entries that were used longest ago are removed. If there are no more than
 //! [`MANY`], a walk through all of them finds these. Otherwise it is done in *slices*: all folders
 //! of one first byte, one slice after the other, each down to its share of the limit. Keys are
 //! hashes, so a slice is a sample of the whole; a walk through it takes milliseconds, where one
 //! through a million entries takes seconds.
-//!
-//! **Rejected.** Small results in common files: see the crate's README for the figures.
 
-use std::fs::{self, DirEntry, File};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::entry::{Meta, parse, result_in};
 use super::flight::Flights;
 use super::limit::Limit;
+use super::pack::{self, Contents};
+use super::walk::{self, Kind, LOCKS, PACK, TEMPORARY, walk};
 use super::{Stats, Trouble};
 use crate::key::Key;
 use crate::regular;
@@ -45,7 +53,7 @@ const LEFT: Duration = Duration::from_secs(86_400);
 const BLOCK: u64 = 4096;
 
 /// More entries than this are swept in slices.
-const MANY: usize = 1 << 16;
+const MANY: u64 = 1 << 16;
 
 /// How many slices there are.
 const SLICES: u64 = 256;
@@ -53,11 +61,16 @@ const SLICES: u64 = 256;
 /// How often folders are made that another program may be removing.
 const ATTEMPTS: usize = 10;
 
+/// How often a lock is tried that another writer has, and how long the pauses are: together long
+/// enough to write a large pack anew, and short enough where a program was stopped that has it.
+const LOCK_ATTEMPTS: usize = 1_000;
+const LOCK_PAUSE: Duration = Duration::from_micros(100);
+
+/// How many bytes an entry of a pack takes, roughly.
+const PACKED: u64 = 256;
+
 /// More bytes than any limit.
 const UNKNOWN: u64 = 1 << 62;
-
-/// How names of temporary files begin. No entry's name does: those are hexadecimal.
-const TEMPORARY: &str = "tmp-";
 
 pub(crate) type Hook = Box<dyn Fn(&Trouble) + Send + Sync>;
 
@@ -163,58 +176,113 @@ impl Store {
         lock(&self.limits).age.is_none_or(|most| meta.age() <= most)
     }
 
-    /// Reads an entry whole. `None`: there is none, or it is damaged, or cannot be read.
-    pub(crate) fn read(&self, path: &Path, mark: &Key) -> Option<Whole> {
-        let bytes = match self.read_file(path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                // (Over NFS, a file that another machine has just replaced is stale.)
-                let gone = [ErrorKind::NotFound, ErrorKind::StaleNetworkFileHandle];
-                if !gone.contains(&error.kind()) {
-                    self.report(path, error);
-                }
-                return None;
-            }
-        };
-        let Some(meta) = parse(&bytes, mark) else {
-            self.counts.damaged.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
-        Some(Whole { meta, bytes })
+    /// Reads an entry whole.
+    pub(crate) fn read(&self, place: &Place) -> Found {
+        match self.read_packed(place) {
+            Found::Nothing => self.read_file(place),
+            Found::Damaged(path) => match self.read_file(place) {
+                Found::Nothing => Found::Damaged(path),
+                found => found,
+            },
+            whole => whole,
+        }
     }
 
-    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let (bytes, about) = regular::read(path)?;
-        if lock(&self.limits).bytes.is_some() {
-            let used = about.modified()?;
-            let now = SystemTime::now();
-            if now.duration_since(used).is_ok_and(|age| age > STAMP) {
-                // (On Windows, only a file that is open for writing can be stamped.) If it fails,
-                // nothing but this file's place in the order depends on it.
-                let file = File::options().write(true).open(path);
-                let _ = file.and_then(|file| file.set_modified(now));
+    fn read_packed(&self, place: &Place) -> Found {
+        let path = place.pack();
+        let bytes = match pack::read(&path, &place.mark) {
+            Ok(None) => return Found::Nothing,
+            Ok(Some((bytes, used))) => {
+                let used = UNIX_EPOCH + Duration::from_nanos(used);
+                self.touch(used, || pack::stamp(&path, &place.mark));
+                Ok(bytes)
             }
+            Err(error) => Err(error),
+        };
+        self.check(path, bytes, &place.mark)
+    }
+
+    fn read_file(&self, place: &Place) -> Found {
+        let path = place.file();
+        let bytes = regular::read(&path).map(|(bytes, about)| {
+            let used = about.modified().unwrap_or(UNIX_EPOCH);
+            self.touch(used, || {
+                // (On Windows, only a file that is open for writing can be stamped.)
+                let file = File::options().write(true).open(&path)?;
+                file.set_modified(SystemTime::now())
+            });
+            bytes
+        });
+        self.check(path, bytes, &place.mark)
+    }
+
+    fn check(&self, path: PathBuf, bytes: io::Result<Vec<u8>>, mark: &Key) -> Found {
+        match bytes.map(|bytes| (parse(&bytes, mark), bytes)) {
+            Ok((Some(meta), bytes)) => return Found::Whole(Whole { meta, bytes, path }),
+            // (Over NFS, a file that another machine has just replaced is stale.)
+            Err(error)
+                if [ErrorKind::NotFound, ErrorKind::StaleNetworkFileHandle]
+                    .contains(&error.kind()) =>
+            {
+                return Found::Nothing;
+            }
+            Err(error) if error.kind() != ErrorKind::InvalidData => self.report(&path, error),
+            _ => _ = self.counts.damaged.fetch_add(1, Ordering::Relaxed),
         }
-        Ok(bytes)
+        Found::Damaged(path)
+    }
+
+    /// Stamps an entry that is used now, if there is a limit and its stamp is old enough.
+    fn touch(&self, used: SystemTime, stamp: impl FnOnce() -> io::Result<()>) {
+        if self.has_limit() && used.elapsed().is_ok_and(|age| age > STAMP) {
+            // If it fails, nothing but this entry's place in the order depends on it.
+            let _ = stamp();
+        }
     }
 
     /// Writes an entry. A failure is reported, and costs nothing but the entry.
-    pub(crate) fn write(&self, path: &Path, bytes: &[u8], about: impl Fn() -> String) {
-        let length = room(bytes.len() as u64);
+    pub(crate) fn write(&self, place: &Place, bytes: &[u8], about: impl Fn() -> String) {
+        let length = self.room_for(place, bytes.len());
         self.pending.fetch_add(length, Ordering::Relaxed);
         let has_room = self.make_room(length);
-        let written = has_room.then(|| self.try_write(path, bytes, about));
+        let written = has_room.then(|| self.try_write(place, bytes, about));
         self.pending.fetch_sub(length, Ordering::Relaxed);
         let Some(written) = written else {
             return; // it is larger than the limit
         };
+        if self.has_limit() {
+            let more = *written.as_ref().unwrap_or(&0);
+            self.count(more.wrapping_sub(length));
+        }
         match written {
-            Ok(()) => {
+            Ok(_) => {
                 // Release: see `Results::arrived`.
                 self.counts.stored.fetch_add(1, Ordering::Release);
                 self.is_reported.store(false, Ordering::Relaxed);
             }
-            Err(error) => self.fail(path, error),
+            Err(error) => self.fail(&place.folder, error),
+        }
+    }
+
+    fn has_limit(&self) -> bool {
+        lock(&self.limits).bytes.is_some()
+    }
+
+    /// Counts `more` bytes, or less, if the number wraps.
+    fn count(&self, more: u64) {
+        self.used.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// How much more of the disk an entry of this length takes. (A pack that grows when it is
+    /// written anew is counted later.)
+    fn room_for(&self, place: &Place, length: usize) -> u64 {
+        if length > pack::SMALL {
+            return room(length as u64);
+        }
+        let (first, more) = pack::lengths(length);
+        match self.has_limit() && !place.pack().exists() {
+            true => pack_room(first),
+            false => more,
         }
     }
 
@@ -229,10 +297,16 @@ impl Store {
         self.is_reported.load(Ordering::Relaxed)
     }
 
-    fn try_write(&self, path: &Path, bytes: &[u8], about: impl Fn() -> String) -> io::Result<()> {
-        let folder = path.parent().unwrap_or(&self.root);
+    /// Returns how much more of the disk is taken; the number wraps if it is less.
+    fn try_write(
+        &self,
+        place: &Place,
+        bytes: &[u8],
+        about: impl Fn() -> String,
+    ) -> io::Result<u64> {
+        let folder = &place.folder;
         for _ in 0..ATTEMPTS {
-            match self.write_once(folder, path, bytes) {
+            match self.write_once(place, bytes) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 done => return done,
             }
@@ -244,24 +318,82 @@ impl Store {
                     .and_then(|mut file| file.write_all(about().as_bytes()));
             }
         }
-        self.write_once(folder, path, bytes)
+        self.write_once(place, bytes)
     }
 
-    fn write_once(&self, folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!("{TEMPORARY}{:016x}-{number}", self.own));
-        let mut file = File::create_new(&temporary)?;
-        let written = file.write_all(bytes);
-        drop(file); // (Windows renames no open file.)
-        let done = written.and_then(|()| fs::rename(&temporary, path));
-        if done.is_err() {
-            let _ = fs::remove_file(&temporary);
+    fn write_once(&self, place: &Place, bytes: &[u8]) -> io::Result<u64> {
+        if bytes.len() <= pack::SMALL {
+            match self.put(place, bytes) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {} // a file of its own, then
+                done => return done,
+            }
         }
-        done
+        // (What is in the pack is found first.)
+        self.unpack(place)?;
+        regular::replace(&place.file(), &self.temporary(&place.folder), bytes)?;
+        Ok(room(bytes.len() as u64))
     }
 
-    pub(crate) fn remove(&self, path: &Path) -> io::Result<bool> {
-        let length = fs::symlink_metadata(path).map_or(0, |about| room(about.len()));
+    fn put(&self, place: &Place, bytes: &[u8]) -> io::Result<u64> {
+        let locked = self.lock_packs(&place.folder)?;
+        let temporary = self.temporary(&place.folder);
+        let change = pack::put(&place.pack(), &temporary, &place.mark, bytes)?;
+        drop(locked);
+        // (If it cannot be removed: what is in the pack is found first.)
+        let _ = self.remove_file(&place.file());
+        Ok(more_room(change))
+    }
+
+    /// Removes an entry from its pack. Returns whether it was there.
+    fn unpack(&self, place: &Place) -> io::Result<bool> {
+        let path = place.pack();
+        // (What cannot be read is not found either.)
+        if !matches!(pack::read(&path, &place.mark), Ok(Some(_))) {
+            return Ok(false);
+        }
+        let _locked = self.lock_packs(&place.folder)?;
+        pack::remove(&path, &place.mark)
+    }
+
+    /// Locks all packs in folders of this name, for writing.
+    fn lock_packs(&self, folder: &Path) -> io::Result<File> {
+        let locks = self.root.join(LOCKS);
+        let path = locks.join(folder.file_name().unwrap_or_default());
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false);
+        let (file, _) = regular::open_own(&path, &mut options).or_else(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                return Err(error);
+            }
+            fs::create_dir(&locks)?;
+            regular::open_own(&path, &mut options)
+        })?;
+        for _ in 0..LOCK_ATTEMPTS {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            }
+        }
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    fn temporary(&self, folder: &Path) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        folder.join(format!("{TEMPORARY}{:016x}-{number}", self.own))
+    }
+
+    /// Removes an entry. Returns whether it was there.
+    pub(crate) fn remove(&self, place: &Place) -> io::Result<bool> {
+        let was_packed = self.unpack(place)?;
+        Ok(self.remove_file(&place.file())? || was_packed)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<bool> {
+        let length = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            about => about.map_or(0, |about| room(about.len())),
+        };
         match fs::remove_file(path) {
             Ok(()) => {
                 let less = |used: u64| Some(used.saturating_sub(length));
@@ -281,11 +413,11 @@ impl Store {
         let mut folders = Vec::new();
         walk(folder, level, None, &mut |found| {
             let removed = match found {
-                Found::Folder(path) => {
+                walk::Found::Folder(path) => {
                     folders.push(path);
                     Ok(())
                 }
-                Found::File { entry, .. } => fs::remove_file(entry.path()),
+                walk::Found::File { entry, kind } => self.remove_found(&entry.path(), kind),
             };
             if let Err(error) = removed
                 && error.kind() != ErrorKind::NotFound
@@ -303,6 +435,19 @@ impl Store {
         }
         self.used.store(UNKNOWN, Ordering::Relaxed);
         first
+    }
+
+    fn remove_found(&self, path: &Path, kind: Kind) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(path);
+        // (One who writes the pack anew would bring it back.)
+        let _locked = match kind {
+            Kind::Pack => match self.lock_packs(folder) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
+                locked => locked.ok(), // without locks nobody writes
+            },
+            _ => None,
+        };
+        fs::remove_file(path)
     }
 
     /// Counts `more` bytes, and removes entries if they would be too many. False: they are more
@@ -334,25 +479,22 @@ impl Store {
         let before = self.used.load(Ordering::Relaxed);
         // (What is being written may count twice; nothing counts less than once.)
         let mut total = self.pending.load(Ordering::Relaxed);
-        let mut entries = Vec::new();
         let mut count = 0;
-        self.look(None, |entry| {
-            total += entry.length;
-            count += 1;
-            if count <= MANY {
-                entries.push(entry);
-            }
+        self.look(None, |_, kind, length, _| {
+            (total, count) = match kind {
+                Kind::Pack => (total + pack_room(length), count + length / PACKED),
+                _ => (total + room(length), count + 1),
+            };
         });
         // (What others have added meanwhile stays.)
-        self.used
-            .fetch_add(total.wrapping_sub(before), Ordering::Relaxed);
+        self.count(total.wrapping_sub(before));
         sweep.in_slices = count > MANY;
         if total <= most {
             return;
         }
         match sweep.in_slices {
             true => self.sweep_slices(sweep, most),
-            false => self.evict(entries, total, most - most / 10),
+            false => self.evict(None, most - most / 10),
         }
     }
 
@@ -363,34 +505,24 @@ impl Store {
                 break;
             }
             sweep.slice = sweep.slice.wrapping_add(1);
-            let mut total = 0;
-            let mut entries = Vec::new();
-            self.look(Some(sweep.slice), |entry| {
-                total += entry.length;
-                entries.push(entry);
-            });
-            self.evict(entries, total, (most - most / 10) / SLICES);
+            self.evict(Some(sweep.slice), (most - most / 10) / SLICES);
         }
     }
 
-    /// Calls `visit` with all entries, or with those of one slice. Removes temporary files that
-    /// were left behind.
-    fn look(&self, slice: Option<u8>, mut visit: impl FnMut(Evictable)) {
+    /// Calls `visit` with the path, kind, length and stamp of all packs and files of entries, or of
+    /// those of one slice. Removes temporary files that were left behind.
+    fn look(&self, slice: Option<u8>, mut visit: impl FnMut(PathBuf, Kind, u64, SystemTime)) {
         let slice = slice.map(|slice| format!("{slice:02x}"));
         walk(&self.root, 0, slice.as_deref(), &mut |found| {
-            let Found::File { entry, kind } = found else {
+            let walk::Found::File { entry, kind } = found else {
                 return;
             };
             let Ok(about) = entry.metadata() else {
                 return; // it is gone
             };
-            let stamp = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            let stamp = about.modified().unwrap_or(UNIX_EPOCH);
             match kind {
-                Kind::Entry => visit(Evictable {
-                    stamp,
-                    length: room(about.len()),
-                    path: entry.path(),
-                }),
+                Kind::Entry | Kind::Pack => visit(entry.path(), kind, about.len(), stamp),
                 Kind::Temporary if stamp.elapsed().is_ok_and(|age| age > LEFT) => {
                     let _ = fs::remove_file(entry.path()); // tried again at the next walk
                 }
@@ -399,24 +531,97 @@ impl Store {
         });
     }
 
-    /// Removes the entries that were used longest ago, until no more than `goal` bytes of `total`
-    /// are left.
-    fn evict(&self, mut entries: Vec<Evictable>, mut total: u64, goal: u64) {
+    /// Removes the entries that were used longest ago, of all or of one slice, until no more than
+    /// `goal` bytes are left.
+    fn evict(&self, slice: Option<u8>, goal: u64) {
+        let (mut entries, mut packs) = (Vec::new(), HashMap::new());
+        let mut total = 0;
+        self.look(slice, |path, kind, length, stamp| {
+            let path: Arc<Path> = path.into();
+            if kind == Kind::Entry {
+                total += room(length);
+                entries.push(Evictable {
+                    stamp,
+                    length: room(length),
+                    path,
+                    mark: None,
+                });
+                return;
+            }
+            let Ok(Contents { nodes, waste }) = pack::list(&path) else {
+                total += pack_room(length);
+                return; // it is damaged, and replaced when something is written to it
+            };
+            total += pack_room(length - waste);
+            let packed = Packed {
+                left: nodes.len(),
+                without: HashSet::new(),
+                has_waste: waste > 0,
+            };
+            packs.insert(path.clone(), packed);
+            let nodes = nodes.into_iter();
+            entries.extend(nodes.map(|(mark, used, length)| Evictable {
+                stamp: UNIX_EPOCH + Duration::from_nanos(used),
+                length,
+                path: path.clone(),
+                mark: Some(mark),
+            }));
+        });
         entries.sort_unstable();
-        for Evictable { length, path, .. } in entries {
+        for Evictable {
+            length, path, mark, ..
+        } in entries
+        {
             if total <= goal {
                 break;
             }
-            match fs::remove_file(&path) {
-                Ok(()) => _ = self.counts.evicted.fetch_add(1, Ordering::Relaxed),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => {
-                    self.report(&path, error);
-                    continue;
+            match mark.zip(packs.get_mut(&path)) {
+                None if !self.evict_file(&path, length) => continue,
+                None => {}
+                Some((mark, packed)) => {
+                    packed.without.insert(mark);
+                    packed.left -= 1;
+                    total -= if packed.left == 0 { BLOCK } else { 0 };
                 }
             }
             total -= length;
-            self.used.fetch_sub(length, Ordering::Relaxed);
+        }
+        for (path, packed) in packs {
+            if packed.has_waste || !packed.without.is_empty() {
+                self.shrink(&path, &packed.without);
+            }
+        }
+    }
+
+    /// Returns whether it is gone.
+    fn evict_file(&self, path: &Path, length: u64) -> bool {
+        match fs::remove_file(path) {
+            Ok(()) => _ = self.counts.evicted.fetch_add(1, Ordering::Relaxed),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                self.report(path, error);
+                return false;
+            }
+        }
+        self.count(length.wrapping_neg());
+        true
+    }
+
+    /// Writes a pack anew without these entries.
+    fn shrink(&self, path: &Path, without: &HashSet<Key>) {
+        let folder = path.parent().unwrap_or(path);
+        let shrunk = self.lock_packs(folder).and_then(|_locked| {
+            let temporary = self.temporary(folder);
+            pack::shrink(path, &temporary, without)
+        });
+        match shrunk {
+            Ok(change) => {
+                let evicted = without.len() as u64;
+                self.counts.evicted.fetch_add(evicted, Ordering::Relaxed);
+                self.count(more_room(change));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => self.report(path, error),
         }
     }
 
@@ -452,54 +657,64 @@ fn room(length: u64) -> u64 {
     length.next_multiple_of(BLOCK)
 }
 
-/// What belongs to a cache, below its folder.
-enum Found {
-    Folder(PathBuf),
-    File { entry: DirEntry, kind: Kind },
+/// How much of the disk a pack of this length takes, at most. (So what an entry adds to a pack does
+/// not depend on the pack.)
+fn pack_room(length: u64) -> u64 {
+    match length {
+        0 => 0,
+        length => length + BLOCK,
+    }
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Entry,
-    Temporary,
-    /// The text about a generation.
-    About,
+/// How much more of the disk a pack takes that had one length and has another; the number wraps if
+/// it is less.
+fn more_room((before, after): (u64, u64)) -> u64 {
+    pack_room(after).wrapping_sub(pack_room(before))
 }
 
-/// Visits what belongs to a cache below a folder of this level: 0 is the cache, 1 a function, 2 a
-/// generation, 3 has entries. What has another name is not touched, and no link is followed.
-/// `slice`: only the folders of entries that have this name.
-fn walk(folder: &Path, level: usize, slice: Option<&str>, visit: &mut dyn FnMut(Found)) {
-    let hexadecimal = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let (Some(name), Ok(file_type)) = (name.to_str(), entry.file_type()) else {
-            continue;
-        };
-        if file_type.is_dir() {
-            let is_ours = match level {
-                0 => name
-                    .rsplit_once('-')
-                    .is_some_and(|(_, hash)| hexadecimal(hash, 8)),
-                1 => hexadecimal(name, 16),
-                2 => hexadecimal(name, 2) && slice.is_none_or(|slice| slice == name),
-                _ => false,
-            };
-            if is_ours {
-                let path = entry.path();
-                visit(Found::Folder(path.clone()));
-                walk(&path, level + 1, slice, visit);
-            }
-        } else if file_type.is_file() {
-            let kind = match level {
-                2 if name == "about" => Kind::About,
-                3 if hexadecimal(name, 62) => Kind::Entry,
-                3 if name.starts_with(TEMPORARY) => Kind::Temporary,
-                _ => continue,
-            };
-            visit(Found::File { entry, kind });
+/// Where the entry of one argument is, or would be.
+#[derive(Debug)]
+pub(crate) struct Place {
+    folder: PathBuf,
+    /// The name of its own file, if it has one.
+    name: String,
+    /// What the entry has written in it.
+    pub(crate) mark: Key,
+}
+
+impl Place {
+    pub(crate) fn new(generation: &Path, key: &Key, mark: Key) -> Self {
+        let text = key.to_string();
+        let (first, rest) = text.split_at(2);
+        Self {
+            folder: generation.join(first),
+            name: rest.to_owned(),
+            mark,
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    fn pack(&self) -> PathBuf {
+        self.folder.join(PACK)
+    }
+}
+
+/// What there is at a place.
+pub(crate) enum Found {
+    Whole(Whole),
+    /// What this file has is damaged, or cannot be read.
+    Damaged(PathBuf),
+    Nothing,
+}
+
+impl Found {
+    pub(crate) fn whole(self) -> Option<Whole> {
+        match self {
+            Self::Whole(whole) => Some(whole),
+            Self::Damaged(_) | Self::Nothing => None,
         }
     }
 }
@@ -509,12 +724,24 @@ fn walk(folder: &Path, level: usize, slice: Option<&str>, visit: &mut dyn FnMut(
 struct Evictable {
     stamp: SystemTime,
     length: u64,
-    path: PathBuf,
+    path: Arc<Path>,
+    /// If it is in a pack.
+    mark: Option<Key>,
+}
+
+/// A pack whose entries may be removed.
+struct Packed {
+    /// How many entries stay, and which do not.
+    left: usize,
+    without: HashSet<Key>,
+    has_waste: bool,
 }
 
 /// An entry that is whole.
 pub(crate) struct Whole {
     pub(crate) meta: Meta,
+    /// The file that it is in.
+    pub(crate) path: PathBuf,
     bytes: Vec<u8>,
 }
 

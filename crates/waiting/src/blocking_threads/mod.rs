@@ -38,7 +38,7 @@ use crate::loom::thread::Builder;
 use crate::loom::{Condvar, Mutex};
 use crate::sys::fork::{self, PerProcess};
 
-/// How long an idle thread stays.
+/// How long an idle thread stays, whatever its jobs are. `docs/internals/DESIGN.md` states it.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Usually as much as a worker process's first thread has, so that a deeply nested result is

@@ -268,6 +268,12 @@ impl SleepState {
         self.need_if_stalling(self.counts(), || false)
     }
 
+    /// Whether some thread looks for work.
+    #[inline]
+    pub(in crate::thread) fn some_search(&self) -> bool {
+        self.counts().searching() > 0
+    }
+
     /// How many threads of the pool are idle: searchers, and sleepers beyond the `replaced` ones,
     /// whose work other threads do.
     #[inline]

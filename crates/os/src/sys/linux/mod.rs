@@ -12,6 +12,7 @@ pub mod child;
 pub mod futex;
 #[cfg(feature = "event-loop")]
 pub mod interest;
+pub mod other_threads;
 #[cfg(feature = "__descriptors")]
 pub mod peer;
 #[cfg(feature = "__descriptors")]

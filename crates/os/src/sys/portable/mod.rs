@@ -5,5 +5,7 @@ pub mod bell;
 #[cfg(all(feature = "processes", not(loom)))]
 pub mod futex;
 #[cfg(not(target_os = "linux"))]
+pub mod other_threads;
+#[cfg(not(target_os = "linux"))]
 #[cfg(feature = "threads")]
 pub mod thread_clock;

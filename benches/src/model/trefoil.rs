@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::machine::{Line, Machine, Step};
-use crate::pool::{Deque, Entry, Latch, Load, Pool, Work, join, run_entry};
+use super::machine::{Line, Lock, Machine, PAUSE, Step};
+use super::pool::{Deque, Entry, Latch, Load, Pool, Work, join, run_entry};
 
 const SEARCH_ROUNDS: u32 = 16;
 const SPIN_ROUNDS: u32 = 2;
@@ -25,8 +25,6 @@ const BLIND: usize = 64;
 const PATIENCE: f64 = 2_000.0;
 /// One look of a waiter.
 const LOOK: f64 = 20.0;
-/// One `spin_loop`.
-const PAUSE: f64 = 10.0;
 
 struct Slot {
     jobs: Deque,
@@ -48,10 +46,14 @@ pub(crate) struct Trefoil {
     counts: Line,
     running: Cell<usize>,
     searching: Cell<usize>,
-    sleepers_lock: Line,
+    sleepers_lock: Lock,
     sleepers: RefCell<Vec<usize>>,
     /// The processors that were recruited, not those that woke for a latch.
     recruited: RefCell<Vec<bool>>,
+    injector_lock: Lock,
+    /// How many entries it has: read without the lock.
+    injector_len: Line,
+    /// Its entries: read and written under the lock.
     injector: Line,
     queue: RefCell<VecDeque<Entry>>,
     unattended: Line,
@@ -81,9 +83,11 @@ impl Trefoil {
             counts: machine.line("counts of threads"),
             running: Cell::new(1 - outside),
             searching: Cell::new(0),
-            sleepers_lock: machine.line("lock of the sleepers"),
+            sleepers_lock: machine.new_lock("lock of the sleepers"),
             sleepers: RefCell::new((1..processors).rev().collect()),
             recruited: RefCell::new(vec![false; processors]),
+            injector_lock: machine.new_lock("lock of the injector"),
+            injector_len: machine.line("length of the injector"),
             injector: machine.line("injector"),
             queue: RefCell::default(),
             unattended: machine.line("count of unattended"),
@@ -115,16 +119,18 @@ impl Trefoil {
     }
 
     async fn recruit(&self, me: usize, few: usize) {
-        self.machine.change(me, self.sleepers_lock).await;
+        self.machine.lock(me, &self.sleepers_lock).await;
         self.machine.read(me, self.counts).await;
-        if !self.needs_runner(few) {
-            return;
+        let mut next = None;
+        if self.needs_runner(few) {
+            next = self.sleepers.borrow_mut().pop();
         }
-        // The lock is held: nothing else changes the sleepers until it is written again.
-        let next = self.sleepers.borrow_mut().pop();
         if let Some(next) = next {
             self.recruited.borrow_mut()[next] = true;
             self.count(me, 1, 1).await;
+        }
+        self.machine.unlock(me, &self.sleepers_lock).await;
+        if let Some(next) = next {
             self.machine.unpark(me, next).await;
         }
     }
@@ -145,7 +151,7 @@ impl Trefoil {
     }
 
     async fn has_work(&self, me: usize) -> bool {
-        self.machine.read(me, self.injector).await;
+        self.machine.read(me, self.injector_len).await;
         if !self.queue.borrow().is_empty() {
             return true;
         }
@@ -160,14 +166,15 @@ impl Trefoil {
     }
 
     async fn fetch(&self, me: usize) -> Option<Entry> {
-        self.machine.read(me, self.injector).await;
+        self.machine.read(me, self.injector_len).await;
         if self.queue.borrow().is_empty() {
             return None;
         }
-        self.machine.change(me, self.injector).await;
+        self.machine.lock(me, &self.injector_lock).await;
+        self.machine.write(me, self.injector).await;
         let (first, batch) = {
             let mut queue = self.queue.borrow_mut();
-            let first = queue.pop_front()?;
+            let first = queue.pop_front();
             let share = (queue.len() / (self.width + 1)).min(BATCH);
             (first, queue.drain(..share).rev().collect::<Vec<_>>())
         };
@@ -175,10 +182,12 @@ impl Trefoil {
         for entry in batch {
             self.slots[me].tasks.push(&self.machine, me, entry).await;
         }
+        self.machine.write(me, self.injector_len).await;
+        self.machine.unlock(me, &self.injector_lock).await;
         if more {
             self.published(me).await;
         }
-        Some(first)
+        first
     }
 
     async fn steal(&self, me: usize) -> Option<Entry> {
@@ -238,16 +247,21 @@ impl Trefoil {
     }
 
     async fn go_to_sleep(&self, me: usize, searching: bool) {
-        self.machine.change(me, self.sleepers_lock).await;
+        self.machine.lock(me, &self.sleepers_lock).await;
         self.sleepers.borrow_mut().push(me);
         self.count(me, -1, -isize::from(searching)).await;
+        self.machine.unlock(me, &self.sleepers_lock).await;
         self.machine.fence(me).await;
         if self.has_work(me).await {
-            self.machine.change(me, self.sleepers_lock).await;
+            self.machine.lock(me, &self.sleepers_lock).await;
             let asleep = self.sleepers.borrow().contains(&me);
-            if asleep && self.running.get() < self.width {
+            let up = asleep && self.running.get() < self.width;
+            if up {
                 self.sleepers.borrow_mut().retain(|sleeper| *sleeper != me);
                 self.count(me, 1, 1).await;
+            }
+            self.machine.unlock(me, &self.sleepers_lock).await;
+            if up {
                 return;
             }
             self.published(me).await;
@@ -373,8 +387,11 @@ impl Pool for Trefoil {
 
     fn inject(&self, me: usize, entry: Entry) -> Step<'_> {
         Box::pin(async move {
-            self.machine.change(me, self.injector).await;
+            self.machine.lock(me, &self.injector_lock).await;
+            self.machine.write(me, self.injector).await;
             self.queue.borrow_mut().push_back(entry);
+            self.machine.write(me, self.injector_len).await;
+            self.machine.unlock(me, &self.injector_lock).await;
             self.published(me).await;
         })
     }

@@ -11,7 +11,7 @@
 //! 3. What is not taken is dropped and counted. The next message has the count; there is one
 //!    between two frames, for which the worker waits a moment ([`report_dropped`]).
 //!
-//! The other half is `job/worker_events.rs`. Tests: `adapters/tests/worker_events.rs`.
+//! The other half is `job/tracing_events.rs`. Tests: `adapters/tests/worker_events.rs`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ use super::stream::{Stream, send};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::worker::write;
-use crate::process::job::worker_events::{
+use crate::process::job::tracing_events::{
     EVENT, LEVELS, SPAN_BEGINS, SPAN_ENDS, SPAN_HAS_FIELDS, TARGET,
 };
 use crate::process::value::attachments::Attachment;
@@ -40,6 +40,7 @@ use crate::sys::poll::poll;
 
 /// The longest parts of a record: together with numbers, less than 4 KiB, which a Linux pipe takes
 /// at once or not at all. (Only there are workers not plain.)
+// A record holds one of each, and must stay below 4 KiB. `adapters/tracing.rs` states the first.
 const LONGEST_TEXT: usize = 2048;
 const LONGEST_FIELDS: usize = 1024;
 const LONGEST_PLACE: usize = 256;

@@ -11,7 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -25,19 +25,19 @@ pub(crate) type Time = u64;
 
 /// What things cost, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Costs {
+pub struct Costs {
     /// An access to a line that this processor has, in the state that it needs.
-    pub(crate) hit: f64,
+    pub hit: f64,
     /// What an atomic read-modify-write or a fence adds.
-    pub(crate) atomic: f64,
+    pub atomic: f64,
     /// A line comes from another processor.
-    pub(crate) transfer: f64,
+    pub transfer: f64,
     /// What waking a thread costs the thread that wakes it.
-    pub(crate) wake: f64,
+    pub wake: f64,
     /// From then until the woken thread runs.
-    pub(crate) latency: f64,
+    pub latency: f64,
     /// To give up the processor while no other thread wants it.
-    pub(crate) turn: f64,
+    pub turn: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,22 @@ struct LineState {
     spent: Time,
     moves: u64,
 }
+
+/// A lock as std has it: a thread that finds it held looks again for a while, and then sleeps;
+/// whoever unlocks it wakes one that sleeps.
+pub(crate) struct Lock {
+    line: Line,
+    held: Cell<bool>,
+    /// Some threads sleep, or did when it was taken.
+    contended: Cell<bool>,
+    sleepers: RefCell<VecDeque<usize>>,
+}
+
+/// How often a thread looks whether a lock is free before it sleeps.
+const LOOKS: u32 = 100;
+
+/// The time between two looks, in nanoseconds.
+pub(crate) const PAUSE: f64 = 10.0;
 
 #[derive(Default)]
 struct Processor {
@@ -213,6 +229,64 @@ impl Machine {
         }
     }
 
+    /// A new lock; `name` is that of its line.
+    pub(crate) fn new_lock(&self, name: &'static str) -> Lock {
+        Lock {
+            line: self.line(name),
+            held: Cell::new(false),
+            contended: Cell::new(false),
+            sleepers: RefCell::default(),
+        }
+    }
+
+    pub(crate) async fn lock(&self, processor: usize, lock: &Lock) {
+        self.change(processor, lock.line).await;
+        let mut looks = 0;
+        while lock.held.get() && looks < LOOKS && !lock.contended.get() {
+            looks += 1;
+            self.work(processor, PAUSE).await;
+            self.read(processor, lock.line).await;
+            if !lock.held.get() {
+                self.change(processor, lock.line).await;
+            }
+        }
+        // From here on it is taken as a contended one, for others may sleep, too.
+        while lock.held.get() {
+            self.change(processor, lock.line).await;
+            lock.contended.set(true);
+            if lock.held.get() {
+                lock.sleepers.borrow_mut().push_back(processor);
+                self.until_woken().await;
+            }
+        }
+        lock.held.set(true);
+    }
+
+    pub(crate) async fn unlock(&self, processor: usize, lock: &Lock) {
+        self.change(processor, lock.line).await;
+        lock.held.set(false);
+        if lock.contended.get() {
+            let next = lock.sleepers.borrow_mut().pop_front();
+            lock.contended.set(!lock.sleepers.borrow().is_empty());
+            if let Some(next) = next {
+                lock.contended.set(true);
+                self.wakes.set(self.wakes.get() + 1);
+                self.schedule(next, self.now.get() + tenths(self.costs.latency));
+                self.work(processor, self.costs.wake).await;
+            }
+        }
+    }
+
+    /// Until another processor schedules this one.
+    async fn until_woken(&self) {
+        let mut waited = false;
+        poll_fn(|_| match std::mem::replace(&mut waited, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
     /// Runs one program on each processor until that of processor 0 has ended.
     pub(crate) fn run(&self, mut programs: Vec<Step<'_>>) -> Report {
         (0..programs.len()).for_each(|processor| self.schedule(processor, 0));
@@ -251,16 +325,23 @@ impl Machine {
 }
 
 /// What all lines of one name have cost all processors.
-pub(crate) struct Hot {
-    pub(crate) name: &'static str,
+#[derive(Debug)]
+pub struct Hot {
+    /// Of what.
+    pub name: &'static str,
     /// In nanoseconds.
-    pub(crate) spent: f64,
-    pub(crate) moves: u64,
+    pub spent: f64,
+    /// How often one came from another processor.
+    pub moves: u64,
 }
 
-pub(crate) struct Report {
+/// What one run has shown.
+#[derive(Debug)]
+pub struct Report {
     /// In nanoseconds.
-    pub(crate) took: f64,
-    pub(crate) wakes: u64,
-    pub(crate) hottest: Vec<Hot>,
+    pub took: f64,
+    /// How many threads were woken.
+    pub wakes: u64,
+    /// The lines that were waited for the longest, first.
+    pub hottest: Vec<Hot>,
 }

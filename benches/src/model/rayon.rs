@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::machine::{Line, Machine, Step};
-use crate::pool::{Deque, Entry, Latch, Load, Pool, Work, join, run_entry};
+use super::machine::{Line, Machine, Step};
+use super::pool::{Deque, Entry, Latch, Load, Pool, Work, join, run_entry};
 
 const ROUNDS_UNTIL_SLEEPY: u32 = 32;
 

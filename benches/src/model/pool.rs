@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::machine::{Line, Machine, Step};
+use super::machine::{Line, Machine, Step};
 
 /// A piece of work.
 #[derive(Clone)]

@@ -1,0 +1,161 @@
+//! A table by the number of workers.
+//!
+//! Rows whose names differ only behind `, workers: ` are one work. Each of its contenders has a
+//! line: trefoil, rayon, and the best of the others at the most workers. A figure is how many times
+//! as fast as the loop it was; where there is no loop, its time. Below them stands what the model of
+//! such a machine says (`model`), for the works that it knows.
+//!
+//! Checked by the tests below.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::model::{Costs, WORKS, Whose, simulate, speed_up};
+use crate::record::{Figure, Judged};
+use crate::rows::{Kind, number};
+
+/// The work, and how many workers.
+fn parts(row: &Judged) -> Option<(&str, usize)> {
+    let (work, workers) = row.name.rsplit_once(", workers: ")?;
+    Some((work, workers.parse().ok()?))
+}
+
+/// One work, by more and more workers.
+struct Work<'a> {
+    name: &'a str,
+    rows: Vec<(usize, &'a Judged)>,
+}
+
+impl<'a> Work<'a> {
+    fn of(rows: &'a [Judged]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for row in rows {
+            let Some((name, workers)) = parts(row) else {
+                continue;
+            };
+            match all.iter_mut().find(|work| work.name == name) {
+                Some(work) => work.rows.push((workers, row)),
+                None => all.push(Self {
+                    name,
+                    rows: vec![(workers, row)],
+                }),
+            }
+        }
+        all
+    }
+
+    fn figure(&self, workers: usize, contender: &str) -> Option<(&'a Judged, &'a Figure)> {
+        let row = self.rows.iter().find(|row| row.0 == workers)?.1;
+        let figure = row.entries.iter().find(|figure| figure.name == contender);
+        Some((row, figure?))
+    }
+
+    /// In the order in which they are shown.
+    fn contenders(&self) -> Vec<&'a str> {
+        let Some((_, widest)) = self.rows.last() else {
+            return Vec::new();
+        };
+        let named = |figure: &&Figure| figure.name.starts_with("rayon");
+        let peers = || widest.entries.iter().filter(|f| f.kind == Kind::Peer);
+        let rayon = peers().find(named);
+        let best = peers().filter(|figure| !named(figure));
+        let best = best.min_by(|a, b| a.value.total_cmp(&b.value));
+        let floor = widest.entries.iter().find(|f| f.kind == Kind::Floor);
+        let all = [widest.best(Kind::Ours), rayon, best, floor];
+        all.into_iter().flatten().map(|f| f.name.as_str()).collect()
+    }
+}
+
+/// The model's lines of a work, if it knows it.
+fn predicted(work: &str, costs: Costs) -> Vec<(&'static str, impl Fn(usize) -> String)> {
+    let known = WORKS.into_iter().filter(|known| known.0 == work);
+    let lines = known.flat_map(|(_, shape)| {
+        let whose = [
+            ("trefoil, modelled", Whose::Ours),
+            ("rayon, modelled", Whose::Rayons),
+        ];
+        whose.map(|(name, whose)| {
+            let at = move |width| number(speed_up(shape, &simulate(shape, width, whose, costs)));
+            (name, at)
+        })
+    });
+    lines.collect()
+}
+
+/// Markdown; with the model's lines, if it knows the costs of the machine.
+#[must_use]
+pub fn table(rows: &[Judged], costs: Option<Costs>) -> String {
+    let works = Work::of(rows);
+    let widths = works
+        .iter()
+        .flat_map(|work| work.rows.iter().map(|row| row.0));
+    let widths: BTreeSet<usize> = widths.collect();
+    let mut out = "| work | by |".to_owned();
+    widths
+        .iter()
+        .for_each(|width| _ = write!(out, " {width} |"));
+    out += "\n|---|---|";
+    widths.iter().for_each(|_| out += "---|");
+    out.push('\n');
+    for work in &works {
+        for (nth, contender) in work.contenders().into_iter().enumerate() {
+            let name = if nth == 0 { work.name } else { "" };
+            let _ = write!(out, "| {name} | {contender} |");
+            for width in &widths {
+                let cell = match work.figure(*width, contender) {
+                    None => String::new(),
+                    Some((row, figure)) => match row.best(Kind::Sequential) {
+                        Some(base) => number(base.value / figure.value),
+                        None => row.unit.show(figure.value),
+                    },
+                };
+                let _ = write!(out, " {cell} |");
+            }
+            out.push('\n');
+        }
+        let predicted = costs.map(|costs| predicted(work.name, costs));
+        for (name, at) in predicted.into_iter().flatten() {
+            let _ = write!(out, "|  | {name} |");
+            widths
+                .iter()
+                .for_each(|width| _ = write!(out, " {} |", at(*width)));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::judge;
+    use crate::rows::{Measured, Row, Unit};
+
+    #[test]
+    fn a_work_has_a_line_for_each_contender_and_a_column_for_each_width() {
+        let row = |name: &str, ours: f64, with_loop: bool| {
+            let mut figures = vec![
+                ("trefoil", Kind::Ours, vec![ours]),
+                ("slow", Kind::Peer, vec![80.0]),
+                ("rayon, scope", Kind::Peer, vec![50.0]),
+                ("chili", Kind::Peer, vec![25.0]),
+            ];
+            figures.extend(with_loop.then(|| ("loop", Kind::Sequential, vec![100.0])));
+            judge(&Row::new(name, Unit::Ns, &[]), &Measured::new(figures))
+        };
+        let rows = [
+            row("a, b, workers: 1", 100.0, true),
+            row("a, b, workers: 16", 10.0, true),
+            row("c, workers: 2", 10.0, false),
+            row("without a number", 10.0, false),
+        ];
+        let wanted = "| work | by | 1 | 2 | 16 |\n|---|---|---|---|---|\n\
+                      | a, b | trefoil | 1.00 |  | 10.0 |\n\
+                      |  | rayon, scope | 2.00 |  | 2.00 |\n\
+                      |  | chili | 4.00 |  | 4.00 |\n\
+                      | c | trefoil |  | 10.0 ns |  |\n\
+                      |  | rayon, scope |  | 50.0 ns |  |\n\
+                      |  | chili |  | 25.0 ns |  |\n";
+        assert_eq!(table(&rows, None), wanted);
+    }
+}

@@ -1,0 +1,247 @@
+//! What code waits for at a lock, and who holds one, for those who keep track of live tasks.
+//!
+//! **Job.** [`Held`] is in each guard, and [`Waiting`] around each future that waits; they report
+//! to `trace_log`. While nobody keeps track, a guard costs one relaxed load, and a wait one for
+//! each look that found the lock taken.
+//!
+//! **Protocol.** As at the head of `live/locks.rs` of `trefoil-trace`: [`Held`] is made after the
+//! lock was taken, and dropped before it is released; what [`Waiting`] reports is taken back before
+//! the future looks again, or is dropped.
+//!
+//! Tests: `tests/tasks/seeded.rs`.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::{marker, park};
+use crate::trace_log;
+pub(crate) use crate::trace_log::live::{Access, Lock, LockKind};
+
+/// What is locked, and how.
+pub(crate) type At = (Lock, Access);
+
+/// Where something was made.
+pub(crate) type Site = &'static std::panic::Location<'static>;
+
+/// A thing of this kind, which was made there.
+pub(crate) fn lock<T: ?Sized>(kind: LockKind, made_at: Option<Site>, place: &T) -> Lock {
+    let address = std::ptr::from_ref(place).cast::<()>().addr();
+    Lock {
+        made_at,
+        address,
+        kind,
+    }
+}
+
+/// It is dropped: guards of it that were forgotten mean nothing for the next lock in its place.
+#[inline]
+pub(crate) fn dropped(lock: impl FnOnce() -> Lock) {
+    if trace_log::keeps_locks() {
+        trace_log::lock_dropped(lock().address);
+    }
+}
+
+/// Whose a guard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// That of the code that took it by a blocking call.
+    Threads,
+    /// That of the task that took it, or of the thread that blocks meanwhile.
+    Tasks,
+    /// Nobody's: it is made to be given away.
+    Nobodys,
+}
+
+/// While it exists, the code that has made it holds a lock: with others if `SHARED`.
+#[derive(Debug, Default)]
+pub(crate) struct Held<const SHARED: bool> {
+    /// Where the lock is; 0: nobody keeps track.
+    address: usize,
+    by: u64,
+}
+
+impl<const SHARED: bool> Held<SHARED> {
+    const ACCESS: Access = match SHARED {
+        true => Access::Shared,
+        false => Access::Alone,
+    };
+
+    #[inline]
+    pub(crate) fn new(lock: impl FnOnce() -> Lock, whose: Whose) -> Self {
+        match trace_log::keeps_locks() {
+            true => Self::noted(lock(), whose),
+            false => Self::default(),
+        }
+    }
+
+    #[cold]
+    fn noted(lock: Lock, whose: Whose) -> Self {
+        let mark = marker::current();
+        let is_kept = match whose {
+            Whose::Nobodys => false,
+            Whose::Threads => true,
+            // Without a mark this may be a task of another executor, which goes on elsewhere.
+            Whose::Tasks => !mark.is_null() || !marker::sole_wait().is_null(),
+        };
+        let mark = mark.addr();
+        Self {
+            address: lock.address,
+            by: trace_log::lock_taken(lock, Self::ACCESS, mark, is_kept),
+        }
+    }
+}
+
+impl<const SHARED: bool> Drop for Held<SHARED> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.address != 0 {
+            let mark = marker::current().addr();
+            trace_log::lock_released(self.address, Self::ACCESS, self.by, mark);
+        }
+    }
+}
+
+/// A thread's wait for a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Blocked(Option<u64>);
+
+impl Blocked {
+    /// It parks now, if it may.
+    pub(crate) fn begin(&mut self, lock: Lock, access: Access) {
+        if trace_log::keeps_locks() && !park::blocking_refused() {
+            self.0 = Some(trace_log::lock_blocks(lock, access));
+        }
+    }
+
+    /// It looks again.
+    pub(crate) fn end(&mut self) {
+        if let Some(who) = self.0.take() {
+            trace_log::lock_unblocks(who);
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Whether this is the waker of the code that runs here: of its task, or of the loop's root future.
+fn is_own(waker: &Waker) -> bool {
+    let mark = match marker::current() {
+        none if none.is_null() => marker::current_loop(),
+        mark => mark,
+    };
+    !mark.is_null() && waker.data() == mark
+}
+
+/// Reports that the future which is polled with this waker waits.
+#[inline]
+pub(crate) fn note_pending(waker: &Waker, lock: Lock) {
+    if trace_log::keeps_locks() && is_own(waker) {
+        trace_log::lock_awaited(lock, Access::Turn);
+    }
+}
+
+/// What was reported of a wait. Dropped, it takes that back.
+#[derive(Debug)]
+pub(crate) struct Note {
+    at: At,
+    blocked: Blocked,
+    is_awaited: bool,
+    writer: Option<u64>,
+}
+
+impl Note {
+    pub(crate) fn new(at: At) -> Self {
+        Self {
+            at,
+            blocked: Blocked::default(),
+            is_awaited: false,
+            writer: None,
+        }
+    }
+
+    /// A look with this waker has found that it must wait.
+    #[inline]
+    pub(crate) fn begin(&mut self, waker: &Waker) {
+        if trace_log::keeps_locks() {
+            self.begun(waker);
+        }
+    }
+
+    #[cold]
+    fn begun(&mut self, waker: &Waker) {
+        let (lock, access) = self.at;
+        let sole = marker::sole_wait();
+        let is_sole = !sole.is_null() && sole == waker.data() && !park::blocking_refused();
+        let is_own = is_own(waker);
+        if (lock.kind, access) == (LockKind::RwLock, Access::Alone) {
+            self.writer = Some(trace_log::writer_comes(lock, is_sole || is_own));
+        }
+        if is_sole {
+            self.blocked.begin(lock, access);
+        } else if is_own {
+            self.is_awaited = true;
+            trace_log::lock_awaited(lock, access);
+        }
+    }
+
+    /// It looks again, or gives up.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        if self.is_awaited || self.writer.is_some() || self.blocked.0.is_some() {
+            self.ended();
+        }
+    }
+
+    #[cold]
+    fn ended(&mut self) {
+        self.blocked.end();
+        if std::mem::take(&mut self.is_awaited) {
+            trace_log::lock_left(self.at.0);
+        }
+        if let Some(who) = self.writer.take() {
+            trace_log::writer_goes(self.at.0, who);
+        }
+    }
+}
+
+impl Drop for Note {
+    #[inline]
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A future that waits for a lock or the like, and for nothing else.
+    #[must_use = "it waits only when it is polled"]
+    pub(crate) struct Waiting<F> {
+        note: Note, // is dropped first
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Waiting<F> {
+    pub(crate) fn new(future: F, at: At) -> Self {
+        let note = Note::new(at);
+        Self { note, future }
+    }
+}
+
+impl<F: Future> Future for Waiting<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.note.end();
+        let polled = this.future.poll(cx);
+        if polled.is_pending() {
+            this.note.begin(cx.waker());
+        }
+        polled
+    }
+}

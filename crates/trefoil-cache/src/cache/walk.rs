@@ -1,0 +1,67 @@
+//! What belongs to a cache, below its folder.
+
+use std::fs::{self, DirEntry};
+use std::path::{Path, PathBuf};
+
+/// How names of temporary files begin. No entry's name does: those are hexadecimal.
+pub(crate) const TEMPORARY: &str = "tmp-";
+
+/// The name of packs, and of the folder of their locks.
+pub(crate) const PACK: &str = "pack";
+pub(crate) const LOCKS: &str = "locks";
+
+/// A folder or a file of a cache.
+pub(crate) enum Found {
+    Folder(PathBuf),
+    File { entry: DirEntry, kind: Kind },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An entry of its own file.
+    Entry,
+    /// Small entries.
+    Pack,
+    Temporary,
+    /// The text about a generation.
+    About,
+}
+
+/// Visits what belongs to a cache below a folder of this level: 0 is the cache, 1 a function, 2 a
+/// generation, 3 has entries. What has another name is not touched, and no link is followed.
+/// `slice`: only the folders of entries that have this name.
+pub(crate) fn walk(folder: &Path, level: usize, slice: Option<&str>, visit: &mut dyn FnMut(Found)) {
+    let hexadecimal = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let (Some(name), Ok(file_type)) = (name.to_str(), entry.file_type()) else {
+            continue;
+        };
+        if file_type.is_dir() {
+            let is_ours = match level {
+                0 => name
+                    .rsplit_once('-')
+                    .is_some_and(|(_, hash)| hexadecimal(hash, 8)),
+                1 => hexadecimal(name, 16),
+                2 => hexadecimal(name, 2) && slice.is_none_or(|slice| slice == name),
+                _ => false,
+            };
+            if is_ours {
+                let path = entry.path();
+                visit(Found::Folder(path.clone()));
+                walk(&path, level + 1, slice, visit);
+            }
+        } else if file_type.is_file() {
+            let kind = match level {
+                2 if name == "about" => Kind::About,
+                3 if hexadecimal(name, 62) => Kind::Entry,
+                3 if name == PACK => Kind::Pack,
+                3 if name.starts_with(TEMPORARY) => Kind::Temporary,
+                _ => continue,
+            };
+            visit(Found::File { entry, kind });
+        }
+    }
+}
