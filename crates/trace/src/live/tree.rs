@@ -178,11 +178,12 @@ pub struct LiveCall {
 ///
 /// Parts of a `map`, `join` or `scope` are no tasks; they belong to the task that called it.
 ///
-/// Each worker process is asked for its own tree: what the items there have spawned. A thread of the
-/// worker answers that, so it does not matter whether an item computes, sleeps or hangs. A worker
-/// that has not answered after 100 ms is in the tree without one ("no answer"): one that is stopped,
-/// or has no processor, or is far away. Of long trees only the beginning is sent (128 tasks), and
-/// workers of workers are not asked. From then on tasks are kept track of in the workers, too.
+/// Each worker process is asked for its own tree: what the items there have spawned. A thread of
+/// the worker answers that, so it does not matter whether an item computes, sleeps or hangs. A
+/// worker that has not answered after 100 ms is in the tree without one ("no answer"): one that is
+/// stopped, or has no processor, or is far away. Of long trees only the beginning is sent (128
+/// tasks), and workers of workers are not asked. From then on tasks are kept track of in the
+/// workers, too.
 ///
 /// Cost: a walk over all tasks, part by part, so that what one task says and what another says may
 /// be some microseconds apart; and where there are worker processes, the time until they have

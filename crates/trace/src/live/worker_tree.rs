@@ -16,7 +16,6 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::tree::own;
 use crate::json::{self, Object};
 use crate::loom::{Condvar, Mutex};
 use crate::sys::fork::PerProcess;
@@ -26,10 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The longest text and the longest JSON of a worker's tree: with both, an answer has room in an
 /// empty socket.
-const LONGEST: usize = 24 << 10;
-/// The most tasks of a worker's tree.
-const TASKS: usize = 128;
-
+pub(super) const LONGEST: usize = 24 << 10;
 /// What a pool of processes does when trees are asked for.
 pub trait AskWorkers: Send + Sync {
     /// Has the pool put this question to its workers. It must not wait.
@@ -205,19 +201,4 @@ impl fmt::Debug for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Question")
     }
-}
-
-/// In a worker: its own tree, as text and as JSON, of as many tasks as there is room for. It does
-/// not ask workers of its own.
-#[must_use]
-pub fn answer() -> (String, String) {
-    let mut tree = own();
-    for most in [TASKS, TASKS / 4, TASKS / 16, 1, 0] {
-        tree.shorten(most);
-        let (text, json) = (tree.to_string(), tree.to_json());
-        if text.len() <= LONGEST && json.len() <= LONGEST {
-            return (text, json);
-        }
-    }
-    (String::new(), "{}".to_owned())
 }
