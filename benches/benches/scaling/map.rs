@@ -24,6 +24,9 @@ struct Ways<'a, T, F> {
     rayon: rayon::ThreadPool,
 }
 
+/// A contender: its kind, its name, and what it does.
+type Way<'a> = (Kind, &'static str, Box<dyn Fn() + 'a>);
+
 impl<'a, T: Sync, F: Fn(&T) -> u64 + Sync + Send + Copy> Ways<'a, T, F> {
     fn new(items: &'a [T], item: F, workers: usize) -> Self {
         Self {
@@ -75,7 +78,7 @@ impl<'a, T: Sync, F: Fn(&T) -> u64 + Sync + Send + Copy> Ways<'a, T, F> {
         drop(black_box(map.collect::<Vec<_>>()));
     }
 
-    fn all(&self) -> [(Kind, &'static str, Box<dyn Fn() + '_>); 5] {
+    fn all(&self) -> [Way<'_>; 5] {
         [
             (Kind::Ours, "trefoil", Box::new(|| self.ours())),
             (Kind::Peer, "rayon", Box::new(|| self.rayon())),
