@@ -50,9 +50,12 @@ impl Display for Text<'_> {
 
 /// Nesting beyond this is refused.
 const DEEPEST: u32 = 32;
+/// Those of `u64::MAX`.
+const MOST_DIGITS: usize = 20;
 
-/// Whether the text is one object in JSON's form, with nothing after it: something from elsewhere
-/// that is to be put into another.
+/// Whether the text is one object in the form in which objects are written here, with nothing after
+/// it: something from elsewhere that is to be put into another. Every reader of JSON accepts that
+/// form, which leaves out what some refuse: long numbers, halves of characters.
 pub(crate) fn is_object(text: &str) -> bool {
     let mut rest = text.as_bytes();
     text.starts_with('{') && skip_value(&mut rest, 0).is_some() && rest.is_empty()
@@ -64,7 +67,9 @@ fn skip(rest: &mut &[u8], expected: &[u8]) -> Option<()> {
 }
 
 fn skip_blanks(rest: &mut &[u8]) {
-    *rest = rest.trim_ascii_start();
+    while let [b' ' | b'\n', after @ ..] = rest {
+        *rest = after;
+    }
 }
 
 fn skip_value(rest: &mut &[u8], depth: u32) -> Option<()> {
@@ -81,12 +86,12 @@ fn skip_value(rest: &mut &[u8], depth: u32) -> Option<()> {
         b't' => skip(rest, b"true"),
         b'f' => skip(rest, b"false"),
         b'n' => skip(rest, b"null"),
-        // (Whole numbers: there are no others here.)
         b'0' => skip(rest, b"0"),
         b'1'..=b'9' => {
             let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
-            *rest = &rest[digits.count()..];
-            Some(())
+            let count = digits.count();
+            *rest = &rest[count..];
+            (count <= MOST_DIGITS).then_some(())
         }
         _ => None,
     }
@@ -126,10 +131,11 @@ fn skip_text(rest: &mut &[u8]) -> Option<()> {
                 *rest = after;
                 match escaped {
                     b'u' => {
-                        let (digits, after) = rest.split_at_checked(4)?;
+                        skip(rest, b"00")?; // a control character
+                        let (digits, after) = rest.split_at_checked(2)?;
                         *rest = digits.iter().all(u8::is_ascii_hexdigit).then_some(after)?;
                     }
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                    b'"' | b'\\' => {}
                     _ => return None,
                 }
             }
@@ -152,7 +158,8 @@ mod tests {
     fn objects_are_recognized() {
         let own = Object::new()
             .text("name", "a \"quoted\" \\ \n\u{1}")
-            .put("list", "[1,\n20, {}, [true,false,null], 0]");
+            .put("list", "[1,\n20, {}, [true,false,null], 0]")
+            .put("most", u64::MAX);
         assert!(is_object(&own.to_string()));
         let deep = "[".repeat(100) + &"]".repeat(100);
         for wrong in [
@@ -170,7 +177,10 @@ mod tests {
             "{a:1}",
             "{\"a\":\"\n\"}",
             "{\"a\":\"\\x\"}",
-            "{\"a\":\"\\u12\"}",
+            "{\"a\":\"\\u00\"}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":1234567890123456789012}",
+            "{\"a\":\u{c}1}",
             "{\"a\":\"}",
             "{\"a\":tru}",
             "{\"a\":1}]}",

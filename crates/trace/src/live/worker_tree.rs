@@ -7,8 +7,9 @@
 //! ends, a pool that is over. So the number of open questions comes down to 0 whatever happens, and
 //! nobody waits longer than for the slowest answer.
 //!
-//! A worker is not trusted: it may run code that is hostile. What it sends is limited in size, and
-//! taken as JSON only if it is ([`json::is_object`]).
+//! A worker is not trusted: it may run code that is hostile. What it sends is limited in size, has
+//! no control characters, and is taken as JSON only if it is ([`json::is_object`]). Which process it
+//! is, the parent knows better.
 //!
 //! Tests: `tests/process/trees.rs`.
 
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The longest text and the longest JSON of a worker's tree: with both, an answer has room in an
 /// empty socket.
 pub(super) const LONGEST: usize = 24 << 10;
+
 /// What a pool of processes does when trees are asked for.
 pub trait AskWorkers: Send + Sync {
     /// Has the pool put this question to its workers. It must not wait.
@@ -59,6 +61,7 @@ pub struct LiveWorker {
 /// A tree as another process has sent it.
 #[derive(Debug)]
 struct Drawn {
+    /// Without "process PID, ".
     text: Box<str>,
     json: Box<str>,
 }
@@ -90,7 +93,7 @@ impl LiveWorker {
 impl fmt::Display for LiveWorker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.tree {
-            Some(tree) => f.write_str(&tree.text),
+            Some(tree) => write!(f, "process {}, {}", self.pid, tree.text),
             None => write!(f, "process {}: no answer", self.pid),
         }
     }
@@ -179,8 +182,10 @@ impl Question {
     /// What the worker has sent.
     pub fn answered(self, text: &str, json: &str) {
         let is_right = text.len() <= LONGEST && json.len() <= LONGEST && json::is_object(json);
-        let drawn = is_right.then(|| Drawn {
-            text: text.into(),
+        let text = text.split_once(", ").filter(|_| is_right);
+        let is_unsafe = |c: char| c.is_control() && c != '\n';
+        let drawn = text.map(|(_, text)| Drawn {
+            text: text.replace(is_unsafe, "\u{fffd}").into(),
             json: json.into(),
         });
         let mut state = self.answers.state.lock();
@@ -200,5 +205,61 @@ impl Drop for Question {
 impl fmt::Debug for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Question")
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// What becomes of the answer of a worker, whose process id is 7.
+    fn taken(text: &str, json: &str) -> LiveWorker {
+        let answers = Arc::<Answers>::default();
+        let pool = answers.question(None);
+        pool.to_worker(7, None).answered(text, json);
+        drop(pool);
+        answers.take(Instant::now()).pop().unwrap()
+    }
+
+    #[test]
+    fn what_a_worker_says_is_not_believed() {
+        let right = taken("process 7, 1 task\n├─ #1", "{}");
+        assert_eq!(right.to_string(), "process 7, 1 task\n├─ #1");
+        assert_eq!(right.to_json(), Some("{}"));
+        let other = taken("process 1, \u{1b}[2J\r\u{9b}0 tasks\n", "{}");
+        let shown = "process 7, \u{fffd}[2J\u{fffd}\u{fffd}0 tasks\n";
+        assert_eq!(other.to_string(), shown);
+        let long = "0".repeat(LONGEST);
+        let (text, json) = (
+            format!("process 7, {long}"),
+            format!("{{\"a\":\"{long}\"}}"),
+        );
+        for (text, json) in [
+            ("", "{}"),
+            ("process 7, 0 tasks", ""),
+            ("process 7, 0 tasks", "{}]}"),
+            (&*text, "{}"),
+            ("process 7, 0 tasks", &*json),
+        ] {
+            let wrong = taken(text, json);
+            assert!(!wrong.has_answered(), "{wrong:?}");
+            assert_eq!(wrong.to_string(), "process 7: no answer");
+        }
+    }
+
+    /// Whoever has a question and drops it leaves nobody waiting.
+    #[test]
+    fn questions_that_are_dropped_are_not_waited_for() {
+        let answers = Arc::<Answers>::default();
+        let pool = answers.question(None);
+        drop((pool.to_worker(9, None), pool.to_worker(8, Some(1))));
+        drop(pool);
+        let in_an_hour = Instant::now() + Duration::from_secs(3600);
+        let workers = answers.take(in_an_hour);
+        assert_eq!([8, 9], [workers[0].pid, workers[1].pid]);
+        let late = answers.question(None);
+        assert!(late.is_over());
+        late.to_worker(10, None)
+            .answered("process 10, 0 tasks", "{}");
     }
 }
