@@ -58,8 +58,9 @@ fn values(args: &[String], flag: &str) -> Vec<String> {
 }
 
 impl Bench {
-    /// As the command line says (`--note TEXT`: what a reader of the record must know). Without `--bench`, which `cargo bench` adds and `cargo
-    /// test` does not, it is a test that everything runs.
+    /// As the command line says (`--note TEXT`: what a reader of the record must know). Without
+    /// `--bench`, which `cargo bench` adds and `cargo test` does not, it is a test that everything
+    /// runs.
     pub fn from_args() -> Self {
         let args: Vec<String> = std::env::args().skip(1).collect();
         let has = |flag: &str| args.iter().any(|arg| arg == flag);

@@ -5,8 +5,8 @@
 //! cargo run --release -p trefoil-benches --bin scaling_model -- FILE    # beside what was measured
 //! ```
 //!
-//! FILE is a record of the bench `scaling`: the model is then run with the costs of the machine that
-//! it was measured on, and the table shows both.
+//! FILE is a record of the bench `scaling`: the model is then run with the costs of the machine
+//! that it was measured on, and the table shows both.
 
 use trefoil_benches::model::{COSTS, WORKS, Whose, costs_of, simulate, speed_up};
 use trefoil_benches::record::Record;

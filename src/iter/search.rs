@@ -3,7 +3,8 @@
 //! **Job.** Threads run ahead: an item may panic that the sequential iterator would not have
 //! reached, because it would have stopped before. So a panic is kept as the outcome of its piece,
 //! like a match or a failure: it stops what is behind, and the outcome of the first piece that has
-//! one is that of the whole. (Where any match will do, a match counts more than a panic.) Later ones are dropped, and a panic of their destructors is caught.
+//! one is that of the whole. (Where any match will do, a match counts more than a panic.) Later
+//! ones are dropped, and a panic of their destructors is caught.
 //!
 //! Tests: `tests/iter/speculation.rs`, `tests/iter/drops.rs`.
 

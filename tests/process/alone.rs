@@ -80,7 +80,8 @@ fn check(scratch: &Scratch, count: u64) {
 
 tests! {
     fn nothing_runs_beside_it() {
-        // (A backtrace takes so long that the hedged copy of an item runs before the first has died.)
+        // (A backtrace takes so long that the hedged copy of an item runs before the first has
+        // died.)
         let builder = ProcessPool::builder().workers(3);
         let procs = builder.env("RUST_BACKTRACE", "0").build().unwrap();
         for round in 0..3 {

@@ -1,4 +1,5 @@
-//! `map` of four shapes: tiny items, few long ones, uneven ones, and two halves for a sleeping pool.
+//! `map` of four shapes: tiny items, few long ones, uneven ones, and two halves for a sleeping
+//! pool.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -2,8 +2,8 @@
 //!
 //! Rows whose names differ only behind `, workers: ` are one work. Each of its contenders has a
 //! line: trefoil, rayon, and the best of the others at the most workers. A figure is how many times
-//! as fast as the loop it was; where there is no loop, its time. Below them stands what the model of
-//! such a machine says (`model`), for the works that it knows.
+//! as fast as the loop it was; where there is no loop, its time. Below them stands what the model
+//! of such a machine says (`model`), for the works that it knows.
 //!
 //! Checked by the tests below.
 

@@ -15,13 +15,13 @@
 //! pool is wide, for each priority.
 //!
 //! A part of a region also gives way to *urgent* work of its own priority, the first part of a
-//! region or an `install` of an outside thread that waits, but only after its thread has run for [`SLICE`];
-//! and its entry goes to the end of the queue.
+//! region or an `install` of an outside thread that waits, but only after its thread has run for
+//! [`SLICE`]; and its entry goes to the end of the queue.
 //!
 //! As long as no handle has another priority than the normal one, a pool has *no ranks*. The words
 //! that its threads look at anyway say so: whether work is accepted (`Injector::takes_own`), and in
-//! which process the pool and a handle are (`Registry::is_plain`, `ThreadPool::begin`). Only between
-//! the halves of an offered join there is a look of its own.
+//! which process the pool and a handle are (`Registry::is_plain`, `ThreadPool::begin`). Only
+//! between the halves of an offered join there is a look of its own.
 //!
 //! Rejected: running the urgent work inside the present frame (it may need a lock that the code
 //! below holds); threads with another priority of the system's (more would run than the pool is

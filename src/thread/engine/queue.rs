@@ -430,11 +430,11 @@ pub(in crate::thread) struct Injector {
     urgent: Arc<AtomicUsize>,
     /// Which entry is taken next, if not the oldest: a [`Next`] as a number.
     next: AtomicUsize,
-    /// The [`Mode`], which changes under the lock, and the highest priority of any handle (0 as long
-    /// as all are normal), as one number: [`RANK`] times the one, and the other. So work without
-    /// priorities costs no look of its own. The priority is set before anything with it is queued; a
-    /// worker that does not see it yet searches once more. In a separate cache line from the fields
-    /// that each push writes, because workers read it for each task.
+    /// The [`Mode`], which changes under the lock, and the highest priority of any handle (0 as
+    /// long as all are normal), as one number: [`RANK`] times the one, and the other. So work
+    /// without priorities costs no look of its own. The priority is set before anything with it is
+    /// queued; a worker that does not see it yet searches once more. In a separate cache line from
+    /// the fields that each push writes, because workers read it for each task.
     state: CachePadded<AtomicUsize>,
     callers_help: bool,
 }

@@ -177,8 +177,8 @@ impl Registry {
         self.born != fork::generation()
     }
 
-    /// Whether neither a parent of this process made it, nor its work may have another priority than
-    /// the normal one.
+    /// Whether neither a parent of this process made it, nor its work may have another priority
+    /// than the normal one.
     #[inline]
     pub(in crate::thread) fn is_plain(&self) -> bool {
         self.plain_in.load(Ordering::Relaxed) == fork::generation()

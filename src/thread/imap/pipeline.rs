@@ -112,8 +112,8 @@ impl<R> PipelineState<R> {
         source
     }
 
-    /// With how much room a feeder starts again. Starting one wakes a worker, so it is worth it only
-    /// for half of the buffer.
+    /// With how much room a feeder starts again. Starting one wakes a worker, so it is worth it
+    /// only for half of the buffer.
     fn restart_room(&self) -> u64 {
         (self.buffer / 2).max(1)
     }

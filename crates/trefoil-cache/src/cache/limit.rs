@@ -7,7 +7,8 @@ pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many bytes of the disk all entries of a cache may take together: see
 /// [`Cache::limit`](crate::Cache::limit). Entries of more than 1 KiB are files, which take whole
-/// blocks of 4 KiB. Smaller ones share up to 256 files for each function, version and pair of types.
+/// blocks of 4 KiB. Smaller ones share up to 256 files for each function, version and pair of
+/// types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
