@@ -449,6 +449,18 @@ impl TaskTree {
 
     /// The worker processes of this process's pools, with their own trees, by their process ids.
     /// Those that have not begun yet are left out.
+    ///
+    /// ```
+    /// # trefoil::init();
+    /// let procs = trefoil::ProcessPool::with_workers(2)?;
+    /// procs.spawn((), |()| ()).join()?;
+    /// let tree = trefoil::tasks();
+    /// for worker in tree.workers() {
+    ///     println!("{worker}"); // its own tree, or "process 4711: no answer"
+    /// }
+    /// assert!(tree.workers().iter().all(|worker| procs.worker_pids().contains(&worker.pid)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn workers(&self) -> &[LiveWorker] {
         &self.workers
