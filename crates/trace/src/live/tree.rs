@@ -187,8 +187,9 @@ pub struct LiveCall {
 ///
 /// Cost: a walk over all tasks, part by part, so that what one task says and what another says may
 /// be some microseconds apart; and where there are worker processes, the time until they have
-/// answered, most often a tenth of a millisecond. [`task_parts`] and [`activity`](super::activity)
-/// do not ask them.
+/// answered, for which it blocks its thread: a fraction of a millisecond, and 100 ms if one does
+/// not. [`task_parts`] and [`activity`](super::activity) do not ask them, and neither does a call
+/// on a pool's own thread: in a hook of it, or in `on_done`.
 ///
 /// ```
 /// use trefoil::{Completer, ThreadPool};
