@@ -8,8 +8,8 @@
 //! nobody waits longer than for the slowest answer.
 //!
 //! A worker is not trusted: it may run code that is hostile. What it sends is limited in size, has
-//! no control characters, and is taken as JSON only if it is ([`json::is_object`]). Which process it
-//! is, the parent knows better.
+//! no control characters, and is taken as JSON only if it is ([`json::is_object`]). Which process
+//! it is, the parent knows better.
 //!
 //! Tests: `tests/process/trees.rs`.
 
