@@ -727,6 +727,7 @@ impl World {
             | Frame::Keep(_)
             | Frame::Release(_)
             | Frame::Nudge
+            | Frame::Tree
             | Frame::Home => unreachable!(),
         }
     }

@@ -28,6 +28,10 @@ fn messages() -> Vec<Record<'static>> {
     vec![
         Record::Hello { copy: b"copy" },
         Record::Direct,
+        Record::Tree {
+            text: "process 1, 0 tasks",
+            json: "{}",
+        },
         Record::Event(Event {
             kind: 1,
             at: (3, 300),
@@ -166,6 +170,7 @@ fn frames_come_out_as_they_went_in() {
         Frame::Release(vec![1, 1 << 40]),
         Frame::Nudge,
         Frame::Home,
+        Frame::Tree,
         Frame::Bye,
     ] {
         let bytes = frame.head(0);

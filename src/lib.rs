@@ -136,7 +136,7 @@ pub use task::root::{
 
 #[doc(inline)]
 pub use trefoil_trace::live::{
-    Activity, LiveCall, LiveHolder, LiveLock, LiveMap, LiveTask, LiveThread, LiveWait,
+    Activity, LiveCall, LiveHolder, LiveLock, LiveMap, LiveTask, LiveThread, LiveWait, LiveWorker,
     OutsideThread, Stuck, StuckKind, StuckWaiter, StuckWatch, TaskParts, TaskPhase, TaskTree,
     activity, on_stuck, task_parts, tasks, watch_stuck,
 };

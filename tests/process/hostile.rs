@@ -54,6 +54,7 @@ const LENT: u8 = 10;
 const DESCRIPTORS: u8 = 7;
 const COPY: u8 = 8;
 const TAKEN_UP: u8 = 9;
+const TREE: u8 = 14;
 
 /// The kinds of copies: memory, and an array of bytes.
 const MEMORY: u8 = 0;
@@ -247,6 +248,19 @@ fn fill_and_block() {
     }
 }
 
+/// Writes to every socket but the stream and the lifeline: to the bell.
+fn write_to_bell(bytes: &[u8]) {
+    let (_, stream) = named_stream();
+    for (number, name) in descriptors() {
+        let own = borrow(number);
+        let flags = fcntl_getfl(own).unwrap_or(OFlags::empty());
+        let is_lifeline = flags.bits() & libc::O_ASYNC as u32 != 0;
+        if name.starts_with("socket:") && name != stream && !is_lifeline {
+            rustix::net::send(own, bytes, SendFlags::NOSIGNAL).unwrap();
+        }
+    }
+}
+
 /// Runs `act` on another thread; panics if it takes too long.
 fn in_time<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();
@@ -345,7 +359,8 @@ tests! {
             let procs = pool(2);
             procs.map(0..10u32, |n: u32| n).unwrap();
             let scratch = Scratch::new("denies");
-            let mut task = procs.call(denies).timeout(SHORT).spawn((scratch.text(), dies));
+            let limit = if dies { LIMIT } else { SHORT };
+            let mut task = procs.call(denies).timeout(limit).spawn((scratch.text(), dies));
             let result = ends(&mut task);
             match dies {
                 true => assert!(matches!(result, Err(TaskError::WorkerDied(_)))),
@@ -639,6 +654,54 @@ tests! {
         goes_on(procs);
     }
 
+    /// It answers in place of its watcher thread, before it was asked, and twice.
+    fn what_a_worker_says_of_its_tasks_is_not_believed() {
+        fn lies((path, plain, times): (String, bool, usize)) {
+            stand_alone();
+            let mut payload = vec![TREE];
+            for text in ["process 1, \u{1b}[2J999 tasks\n", "{\"version\":1}"] {
+                varint(text.len() as u64, &mut payload);
+                payload.extend(text.as_bytes());
+            }
+            let lie = envelope(1, &payload);
+            if !plain {
+                write_to_bell(&lie.repeat(times));
+            }
+            note(&path, 1);
+            if !plain {
+                forever::<()>();
+            }
+            loop {
+                say(&lie);
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        for (plain, times) in [(false, 1), (false, 2), (true, 1)] {
+            let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();
+            procs.spawn((), |()| ()).join().unwrap();
+            let scratch = Scratch::new("lies");
+            let mut task = procs.spawn((scratch.text(), plain, times), lies);
+            let pid = procs.worker_pids()[0];
+            until(|| !scratch.notes().is_empty());
+            let shown = || {
+                let tree = trefoil::tasks();
+                let _valid: serde_json::Value = serde_json::from_str(&tree.to_json()).unwrap();
+                let worker = tree.workers().iter().find(|worker| worker.pid == pid);
+                worker.map(ToString::to_string).unwrap_or_default()
+            };
+            if times == 1 {
+                until(|| shown() == format!("process {pid}, \u{fffd}[2J999 tasks\n"));
+            } else {
+                for _ in 0..3 {
+                    assert_eq!(shown(), format!("process {pid}: no answer"));
+                }
+            }
+            assert!(procs.replace_worker(pid));
+            assert!(matches!(ends(&mut task), Err(TaskError::WorkerDied(_))));
+            goes_on(procs);
+        }
+    }
+
     /// All of it at once, in many workers one after the other, beside a pool that works.
     fn a_worker_that_writes_everywhere_reaches_nobody() {
         pool(1).spawn((), |()| ()).join().unwrap(); // so that everything which is made once exists
@@ -662,6 +725,12 @@ tests! {
                     count += 1;
                 }
                 count
+            });
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let json = trefoil::tasks().to_json();
+                    let _valid: serde_json::Value = serde_json::from_str(&json).unwrap();
+                }
             });
             let mut ended = HashMap::new();
             for round in 0..sample(400) as u64 {

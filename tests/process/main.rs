@@ -59,6 +59,7 @@ mod speed;
 mod stragglers;
 #[path = "../support/mod.rs"]
 mod support;
+mod trees;
 
 fn main() {
     support::sleep();
@@ -120,6 +121,7 @@ fn main() {
         one::TESTS,
         speed::TESTS,
         stragglers::TESTS,
+        trees::TESTS,
         one_faults::TESTS,
         remote::TESTS,
         shared::TESTS,

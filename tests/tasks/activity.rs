@@ -78,8 +78,13 @@ fn maps_on_threads_are_counted() {
 fn the_parts_have_each_task_once() {
     let pool = ThreadPool::with_threads(1);
     let _awake = trefoil::activity();
+    let (begin, begun) = mpsc::channel();
     let (end, ends) = mpsc::channel::<()>();
-    let first = pool.spawn(move || _ = ends.recv());
+    let first = pool.spawn(move || {
+        begin.send(()).unwrap();
+        _ = ends.recv();
+    });
+    begun.recv().unwrap(); // from here on nothing else runs
     let rest: Vec<_> = (0..10_000).map(|_| pool.spawn(|| ())).collect();
     let mut seen: Vec<u64> = trefoil::task_parts()
         .flat_map(|part| part.tasks().iter().map(|task| task.id).collect::<Vec<_>>())

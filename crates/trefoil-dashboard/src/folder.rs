@@ -21,7 +21,10 @@ const SESSION: &str = "XDG_RUNTIME_DIR";
 /// The sockets' folder in that of a session.
 const NAME: &str = "trefoil";
 /// How long a connection may take: longer only if the other side does not accept.
-pub(crate) const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long it may take at most from the moment at which a socket's file is there to that at which
+/// it accepts.
+pub(crate) const ABOUT_TO_LISTEN: Duration = Duration::from_millis(200);
 /// How many sockets are looked at, to remove those of programs that were killed.
 const SWEPT: usize = 1000;
 
@@ -101,11 +104,18 @@ pub(crate) fn exists(process: u32) -> bool {
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
+pub(crate) async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    timeout(CONNECT, UnixStream::connect(socket)).await?
+}
+
+/// Whether nobody listens there.
+pub(crate) fn is_refused(connected: &io::Result<UnixStream>) -> bool {
+    (connected.as_ref()).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
 /// Whether nobody listens at a socket any more.
 pub(crate) async fn is_dead(socket: &Path) -> bool {
-    let connected = timeout(CONNECT, UnixStream::connect(socket)).await;
-    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    connected.is_ok_and(|result| result.is_err_and(|error| refused(&error)))
+    is_refused(&connect(socket).await)
 }
 
 /// Removes the sockets of programs that could not do so themselves.

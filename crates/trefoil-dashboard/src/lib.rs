@@ -6,7 +6,6 @@
 mod access;
 mod board;
 mod body;
-mod door;
 mod executors;
 #[cfg(unix)]
 mod folder;
@@ -18,6 +17,7 @@ mod report;
 mod requests;
 mod sampler;
 mod server;
+mod serving_thread;
 mod snapshot;
 #[cfg_attr(not(unix), path = "no_socket.rs")]
 mod socket;
@@ -38,9 +38,9 @@ use trefoil::io::TcpListener;
 
 use access::Access;
 pub use board::{Board, Recorder, Watched};
-use door::Door;
 use sampler::Sampler;
-pub use socket::{Socket, VARIABLE, listen, listen_if_asked};
+use serving_thread::ServingThread;
+pub use socket::{Socket, listen, listen_if_asked};
 
 /// The name of the dashboard's thread.
 const THREAD: &str = "trefoil-dash";
@@ -87,9 +87,9 @@ pub fn serve(addr: impl ToSocketAddrs) -> io::Result<Dashboard> {
         let sampler = Rc::new(Sampler::new(shared));
         server::run(listener, access, sampler, stop).await;
     };
-    let ((bound, access), door) = door::open(THREAD, listen, serve)?;
+    let ((bound, access), thread) = serving_thread::start(THREAD, listen, serve)?;
     Ok(Dashboard {
-        _door: door,
+        _thread: thread,
         board,
         access,
         bound,
@@ -99,8 +99,8 @@ pub fn serve(addr: impl ToSocketAddrs) -> io::Result<Dashboard> {
 /// A page that is served; from [`serve`]. Dropping it closes the page.
 #[must_use = "dropping it closes the page"]
 pub struct Dashboard {
-    /// It is closed before the board is given up.
-    _door: Door,
+    /// It ends before the board is given up.
+    _thread: ServingThread,
     board: Board,
     access: Arc<Access>,
     bound: SocketAddr,

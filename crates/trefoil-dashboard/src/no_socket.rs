@@ -6,9 +6,6 @@ use std::path::Path;
 
 use crate::board::Board;
 
-/// The environment variable for which [`listen_if_asked`] looks.
-pub const VARIABLE: &str = "TREFOIL_TOP";
-
 /// Returns an error: on this system there is no socket for `trefoil-top`.
 ///
 /// # Errors

@@ -17,9 +17,9 @@ use trefoil::io::{UnixListener, UnixStream};
 use trefoil::{CancelToken, find_task, select, spawn, timeout};
 
 use crate::board::Board;
-use crate::door::{self, Door};
 use crate::folder;
 use crate::requests::{Requests, refusal};
+use crate::serving_thread::{self, ServingThread};
 
 /// How many clients there may be.
 const CLIENTS: usize = 16;
@@ -33,7 +33,7 @@ const ARRIVAL: Duration = Duration::from_secs(5);
 const READ: Duration = Duration::from_secs(20);
 
 /// The environment variable for which [`listen_if_asked`] looks.
-pub const VARIABLE: &str = "TREFOIL_TOP";
+pub(crate) const VARIABLE: &str = "TREFOIL_TOP";
 
 /// Listens for `trefoil-top`, on a thread of its own, until the [`Socket`] is dropped.
 ///
@@ -87,8 +87,8 @@ pub fn listen_if_asked() -> io::Result<Option<Socket>> {
 /// file.
 #[must_use = "dropping it closes the socket"]
 pub struct Socket {
-    /// It is closed before the board is given up.
-    _door: Door,
+    /// It ends before the board is given up.
+    _thread: ServingThread,
     board: Board,
     path: PathBuf,
 }
@@ -101,9 +101,9 @@ impl Socket {
             run(listener, Rc::new(Requests::new(shared)), stop).await;
             drop(file);
         };
-        let (path, door) = door::open(crate::TOP, bind, serve)?;
+        let (path, thread) = serving_thread::start(crate::TOP, bind, serve)?;
         Ok(Self {
-            _door: door,
+            _thread: thread,
             board,
             path,
         })

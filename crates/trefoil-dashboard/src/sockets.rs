@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `{"ask":"snapshot","seen":N}` | `snapshot`: executors, threads, worker processes, each `map`. `notes`: failures, slow polls, deadlocks, with their number `seen`; left out if that is the `seen` of the request |
 //! | `{"ask":"tasks","by":"tree"}` | a page of tasks, or with `"by":"name"` or `"site"` of groups. `page`: a number; `group`: the tasks of this group; `filter`: only what has this text in its name or site |
-//! | `{"ask":"tree"}` | `tree`: all tasks, in the form of [`TaskTree::to_json`](trefoil::TaskTree::to_json). More than 20,000: `null`, and `tasks` is their number |
+//! | `{"ask":"tree"}` | `tree`: all tasks, those in worker processes too, in the form of [`TaskTree::to_json`](trefoil::TaskTree::to_json). More than 20,000: `null`, and `tasks` is their number |
 //! | `{"ask":"text"}` | `text`: all tasks as [`TaskTree`](trefoil::TaskTree) draws them, 4 MiB of it at most |
 //! | `{"ask":"cancel","task":ID}` | `cancelled`: what [`Task::cancel`](trefoil::Task::cancel) returned; `null`: it has ended, or cannot be cancelled from here |
 //! | `{"ask":"replace","pid":PID}` | `replaced`: whether a pool that is watched had this worker, and kills it |
@@ -22,7 +22,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use trefoil::io::UnixStream;
-use trefoil::timeout;
+use trefoil::time::sleep;
 
 use crate::folder;
 
@@ -78,8 +78,13 @@ pub async fn connect(process: u32) -> io::Result<UnixStream> {
     }
     for folder in folder::of(user) {
         let path = folder::socket(&folder, process);
-        let connected = timeout(folder::CONNECT, UnixStream::connect(&path)).await;
-        match connected.map_err(io::Error::from).flatten() {
+        let mut connected = folder::connect(&path).await;
+        if folder::is_refused(&connected) {
+            // It may be about to listen: between two calls of the system its socket refuses.
+            sleep(folder::ABOUT_TO_LISTEN).await;
+            connected = folder::connect(&path).await;
+        }
+        match connected {
             Ok(stream) => return check(stream, process, user),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -94,7 +99,7 @@ pub async fn connect(process: u32) -> io::Result<UnixStream> {
     let message = format!(
         "process {process} does not listen: it must call trefoil_dashboard::listen(), or \
          listen_if_asked() and be started with {}=1",
-        crate::VARIABLE
+        crate::socket::VARIABLE
     );
     Err(io::Error::new(ErrorKind::NotFound, message))
 }

@@ -65,6 +65,8 @@ pub(crate) struct Extras {
     pub(crate) events: Option<super::tracing_events::WorkerEvents>,
     /// The worker itself has the other end of the stream.
     pub(crate) is_direct: bool,
+    /// The tree of its own tasks: text, and JSON.
+    pub(crate) tree: Option<(Box<str>, Box<str>)>,
     /// Held by other threads while they decode from memory that the worker has lent.
     pub(crate) hold: Arc<()>,
 }

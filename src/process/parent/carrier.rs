@@ -31,6 +31,7 @@ use crate::process::value::memory_kept_by_worker::MemoryKeptByWorker;
 use crate::sys::child::Id;
 use crate::sys::descriptor::{OwnedFile, waitable};
 use crate::sys::refused::refused;
+use crate::sys::sockets::Stream;
 
 /// What carries frames and records between the parent and one worker.
 pub(crate) enum Carrier {
@@ -166,6 +167,17 @@ impl Carrier {
         if let Some(pages) = self.pages() {
             pages.bell.ring();
         }
+    }
+
+    /// Asks the worker, through the bell, for its own tree. False: it could not be asked. `None`: a
+    /// plain worker has no bell.
+    pub(super) fn ask_for_tree(&self) -> Option<bool> {
+        Some(self.pages()?.bell.ask())
+    }
+
+    /// Where it answers that.
+    pub(super) fn bell(&self) -> Option<&Arc<Stream>> {
+        Some(self.pages()?.bell.answers())
     }
 
     /// Of these attachments, those that travel as descriptors; the others are copied.

@@ -74,6 +74,7 @@ use crate::sys::stdio;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
 use crate::trace_log;
+use crate::trace_log::live::{AskWorkers, Question};
 
 /// The most bytes of one receive.
 const BUFFER: usize = 256 << 10;
@@ -186,6 +187,14 @@ impl PoolState {
     }
 }
 
+impl AskWorkers for PoolState {
+    fn ask(&self, question: Question) {
+        if !is_a_driver() {
+            let _ = self.mailbox.push([Mail::Trees(question)]); // if refused, there is no answer
+        }
+    }
+}
+
 impl Watcher for PoolState {
     fn gone(&self) {
         let _ = self.mailbox.push([Mail::MemoryFreed]); // if refused, the workers are gone already
@@ -278,6 +287,7 @@ pub(super) enum EventSource {
     Process(usize),
     WorkerStderr(usize),
     Output(usize),
+    Tree(usize),
     Abandoned,
 }
 
@@ -485,6 +495,13 @@ impl Driver {
                         self.sched.kill(index, now);
                     }
                 }
+                Mail::Trees(question) => {
+                    for (link, worker) in self.links.iter_mut().zip(&self.sched.workers) {
+                        if let (Some(link), false) = (link, worker.is_starting()) {
+                            link.ask_for_tree(&question);
+                        }
+                    }
+                }
                 Mail::Stop(stop) => self.sched.stop(stop, now),
                 Mail::Launched(index) => self.take_launched(index),
                 Mail::MemoryFreed => {
@@ -550,6 +567,9 @@ impl Driver {
             }
             if let Some(events) = link.events.descriptor() {
                 add(EventSource::Output(index), events.clone(), PollFlags::IN);
+            }
+            if let Some(bell) = link.bell_to_hear() {
+                add(EventSource::Tree(index), bell.clone(), PollFlags::IN);
             }
             if let (Some(process), false) = (&link.child.process, link.has_outlived) {
                 add(EventSource::Process(index), process.clone(), PollFlags::IN);
@@ -621,6 +641,11 @@ impl Driver {
                     let link = self.links[index].as_mut();
                     if link.is_some_and(Link::process_ended) {
                         self.remove(index);
+                    }
+                }
+                EventSource::Tree(index) => {
+                    if let Some(link) = &mut self.links[index] {
+                        link.read_tree();
                     }
                 }
                 EventSource::Abandoned => self.reap_abandoned(),
@@ -750,6 +775,9 @@ impl Driver {
                     return;
                 }
                 link.records_processed();
+                if let Some((text, json)) = link.extras.tree.take() {
+                    link.trees.answered((&text, &json));
+                }
                 let worker = &self.sched.workers[index];
                 if let Some(launcher) = &self.settings.launcher
                     && was_starting

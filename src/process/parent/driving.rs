@@ -11,8 +11,8 @@
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::driver::{ActingDriver, Driver, PoolState};
@@ -60,6 +60,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     standard_streams::fill();
     let settings = Arc::new(settings);
     let shared = Arc::new(PoolState::new(&settings)?);
+    let asked: Weak<PoolState> = Arc::downgrade(&shared);
+    trace_log::live::register(asked);
     let (ready, started) = sync_channel(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());

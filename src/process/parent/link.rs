@@ -47,9 +47,11 @@ use super::carrier::ParentPages;
 use super::child::Child;
 use super::settings::Settings;
 use super::startup_watch::StartupWatch;
+use super::trees::Trees;
 use super::worker_stderr::{self, Forward, WorkerStderr};
 use super::worker_stdout::{Output, StdoutPipe};
 use crate::loom::atomic::{Ordering, fence};
+use crate::process::host::activity::peak_memory;
 use crate::process::host::family::Family;
 use crate::process::host::gate::GATES;
 use crate::process::host::handover::CARRIES;
@@ -71,10 +73,9 @@ use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::poll::poll;
 use crate::sys::refused::{is_crowded, is_gone, refused};
-#[cfg(test)]
-use crate::sys::sockets::Stream;
-use crate::sys::sockets::{RECEIVE, SEND};
+use crate::sys::sockets::{RECEIVE, SEND, Stream};
 use crate::task::WorkerExit;
+use crate::trace_log::live::Question;
 
 /// How long to wait until a refused frame is sent again.
 pub(super) const CROWDED: Duration = Duration::from_millis(5);
@@ -139,6 +140,7 @@ pub(crate) struct Link {
     /// A subscriber listens to its events.
     sends_events: bool,
     pub(crate) carrier: Carrier,
+    pub(super) trees: Trees,
     /// The stream was shut down to end it.
     is_shut: bool,
     /// Every way to end it has been tried: when to abandon it.
@@ -223,6 +225,7 @@ impl Link {
             partial_event: Vec::new(),
             sends_events: false,
             carrier,
+            trees: Trees::default(),
             is_shut: false,
             abandon_at: None,
             has_outlived: false,
@@ -450,6 +453,38 @@ impl Link {
         self.remember(&[]);
         if first {
             self.send();
+        }
+    }
+
+    /// Asks the worker for its own tree, unless it has been asked already.
+    pub(super) fn ask_for_tree(&mut self, question: &Question) {
+        let peak = (!self.is_launched()).then(|| peak_memory(self.child.pid));
+        let question = question.to_worker(self.child.pid, peak.flatten());
+        if !self.trees.add(question) {
+            return;
+        }
+        match self.carrier.ask_for_tree() {
+            Some(true) => {}
+            Some(false) => self.trees.refused(),
+            None => {
+                let first = self.outgoing.is_empty();
+                self.wait(Vec::new(), Frame::Tree.head(0), Body::Nothing);
+                if first {
+                    self.send();
+                }
+            }
+        }
+    }
+
+    /// Where the answer will come, if it was asked there.
+    pub(super) fn bell_to_hear(&self) -> Option<&Arc<Stream>> {
+        self.carrier.bell().filter(|_| self.trees.is_asked())
+    }
+
+    /// Reads what has come there.
+    pub(super) fn read_tree(&mut self) {
+        if let Some(bell) = self.carrier.bell() {
+            self.trees.read(bell);
         }
     }
 

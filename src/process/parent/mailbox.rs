@@ -27,6 +27,7 @@ use crate::sys::fork;
 use crate::sys::refused::refused;
 use crate::task::context;
 use crate::task::queue_limit::QueueLimit;
+use crate::trace_log::live::Question;
 
 /// One message to the driver.
 #[allow(clippy::large_enum_variant)] // an allocation for each call would cost more than its moves
@@ -39,6 +40,8 @@ pub(crate) enum Mail {
     Cancel(u64),
     /// The worker with this process id is to be killed.
     Replace(u32),
+    /// Somebody wants the workers' own trees.
+    Trees(Question),
     /// The pool must end.
     Stop(Stop),
     /// Memory that workers keep was freed in this process.
@@ -148,6 +151,7 @@ impl Mailbox {
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
             Mail::Cancel(_)
             | Mail::Replace(_)
+            | Mail::Trees(_)
             | Mail::Stop(_)
             | Mail::MemoryFreed
             | Mail::Launched(_) => false,

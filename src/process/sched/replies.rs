@@ -88,6 +88,7 @@ impl Sched {
                 Record::Serves { id, served } => self.serves(worker, id, served),
                 Record::Direct => extras.is_direct = true,
                 Record::Event(event) => self.event(worker, &event, extras),
+                Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
                 Record::Retire => {
                     self.check_initialized(worker, now);
                     let state = &mut self.workers[worker].state;

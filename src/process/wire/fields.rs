@@ -68,6 +68,7 @@ kinds! { Frame:
     10 Bye,
     11 Share { id, from },
     12 Keep(numbers),
+    13 Tree,
 }
 
 kinds! { Record:
@@ -85,6 +86,7 @@ kinds! { Record:
     11 Serves { id, served },
     12 Direct,
     13 Event(event),
+    14 Tree { text, json },
 }
 
 /// The fields of a type that is a field, in order.

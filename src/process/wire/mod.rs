@@ -281,6 +281,8 @@ pub(crate) enum Frame<'a> {
     /// Keep the memory with these numbers, which were among the last `Descriptors`, mapped until
     /// `Release`.
     Keep(Vec<u64>),
+    /// To a plain worker: send the tree of its own tasks.
+    Tree,
 }
 
 impl<'a> Frame<'a> {
@@ -366,6 +368,12 @@ pub(crate) enum Record<'a> {
     /// Something for the parent's subscriber. From a worker that is not plain it comes through a
     /// pipe of its own.
     Event(Event<'a>),
+    /// The tree of its own tasks, as text and as JSON. From a worker that is not plain it comes
+    /// through its bell.
+    Tree {
+        text: &'a str,
+        json: &'a str,
+    },
 }
 
 impl<'a> Record<'a> {

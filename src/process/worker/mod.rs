@@ -14,6 +14,7 @@ pub(super) mod context;
 pub(super) mod index;
 mod inlet;
 pub(super) mod memory_limit;
+mod own_tree;
 mod plain_inlet;
 pub(super) mod raw_call;
 mod received;

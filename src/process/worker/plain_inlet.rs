@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use rustix::net::RecvFlags;
 
 use super::call::Canceller;
+use super::own_tree;
 use super::received::Received;
 use super::stream::{Stream, die, send};
 use crate::loom::{Arc, Condvar, Mutex};
@@ -76,7 +77,7 @@ enum Handled {
     Passed,
     /// The same, and it is a part of a copy, which takes no time to handle.
     Part,
-    /// It was a `Recall`.
+    /// It was a `Recall`, or a `Tree`.
     Answered,
 }
 
@@ -171,6 +172,13 @@ impl PlainInlet {
                 if cancel {
                     self.canceller.look(); // last, because wakers are user code and may take long
                 }
+                return Handled::Answered;
+            }
+            Ok(Some((Frame::Tree, _))) => {
+                let record = own_tree::record();
+                let one = self.whole.lock();
+                let _ = send(&self.output, &record, &[]);
+                drop(one);
                 return Handled::Answered;
             }
             Ok(Some((Frame::Batch { batch, .. }, _))) => {

@@ -45,6 +45,7 @@ use super::context::Contexts;
 use super::index::INDEX;
 use super::inlet::{FastInlet, Inlet};
 use super::memory_limit::MemoryLimit;
+use super::own_tree;
 use super::plain_inlet::PlainInlet;
 use super::raw_call;
 use super::received::ParentStream;
@@ -60,6 +61,7 @@ use crate::process::host::worker::{
     is_socket_of, join_output, lead, leave_no_core, restore_interrupts, standard_input,
     unblock_all_signals,
 };
+use crate::process::host::worker_bell::QUESTION;
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::copies::Copies;
 use crate::process::value::extras::Decoding;
@@ -262,7 +264,7 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 copies.release(&numbers);
                 mappings.release(&numbers);
             }
-            Frame::Nudge => {}
+            Frame::Nudge | Frame::Tree => {}
             Frame::Home => home = inlet.claim(&[0]).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
@@ -327,8 +329,12 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
             match fds[1].revents() {
                 PollFlags::IN => {
                     // Silences the bell before it looks, so that a later ring wakes it again.
-                    let _ = transfer::receive(bell.as_fd(), true, &mut [0; 64][..]);
+                    let mut heard = [0; 64];
+                    let count = transfer::receive(bell.as_fd(), true, &mut heard[..]).unwrap_or(0);
                     canceller.look();
+                    if heard[..count].contains(&QUESTION) {
+                        own_tree::answer_to(&*bell);
+                    }
                 }
                 nothing if nothing.is_empty() => {}
                 _ => die(), // an item has closed our descriptor

@@ -10,7 +10,7 @@
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
-//! | `activity`: whether another process waits or computes | `/proc/PID/stat` | not known | the same |
+//! | `activity`: whether another process waits or computes; its memory | `/proc/PID/stat`, `status` | not known | the same |
 //! | `affinity`: the processors that a process may use | `sched_setaffinity` | an error that explains why | the same |
 //! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules | PE |
 //! | `broken_pipe`, `signal_mask`: writes to pipes without `SIGPIPE` | the mask of the thread | no pipe asks for it; the same | an error, and nothing else |

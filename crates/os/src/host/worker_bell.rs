@@ -1,8 +1,9 @@
-//! The bell that makes a worker look at its gates.
+//! The bell that makes a worker look at its gates, or asks it something.
 //!
 //! It is a pair of sockets, of which the parent keeps one and the worker gets the other, so the
 //! parent writes to an open file that no other process has, and asks not to wait with each call.
-//! Whatever the worker does to its own end, a ring costs the parent a moment.
+//! Whatever the worker does to its own end, a ring costs the parent a moment. Another byte than
+//! that of a ring is a question ([`WorkerBell::ask`]), which the worker answers through its end.
 //!
 //! Rejected: an `eventfd`. Both processes would have the same open file, and with it its flags: a
 //! worker could make it blocking and full, and the next ring would stop the parent forever.
@@ -13,16 +14,20 @@ use std::io::{self, IoSlice};
 
 use rustix::fd::{AsFd, BorrowedFd};
 
+use crate::loom::Arc;
 use crate::sys::sockets::{self, Stream};
 use crate::sys::transfer::transmit;
 
 /// The system call that makes it.
 pub const CALL: &str = "socketpair";
 
+/// What is heard when the worker is asked for its own tree.
+pub const QUESTION: u8 = 2;
+
 /// The parent's side, and the worker's until it has been sent.
 #[derive(Debug)]
 pub struct WorkerBell {
-    ours: Stream,
+    ours: Arc<Stream>,
     theirs: Option<Stream>,
 }
 
@@ -31,7 +36,7 @@ impl WorkerBell {
     pub fn new() -> io::Result<Self> {
         let (ours, theirs) = sockets::pair()?;
         Ok(Self {
-            ours,
+            ours: Arc::new(ours),
             theirs: Some(theirs),
         })
     }
@@ -44,6 +49,16 @@ impl WorkerBell {
     /// The worker has its end.
     pub fn is_handed_over(&mut self) {
         self.theirs = None;
+    }
+
+    /// Asks the worker for its own tree. Never waits; false: there was no room.
+    pub fn ask(&self) -> bool {
+        transmit(self.ours.as_fd(), true, &[IoSlice::new(&[QUESTION])]).is_ok()
+    }
+
+    /// What the worker sends back.
+    pub fn answers(&self) -> &Arc<Stream> {
+        &self.ours
     }
 
     /// Never waits. (If there is no room, earlier rings have not been heard yet.)

@@ -1,15 +1,17 @@
 //! Live tasks: `trefoil::tasks` and `trefoil::on_stuck`.
 //!
 //! **Job.** `store` has an entry for each task that has not ended, and what it waits for; `tree`
-//! copies that for the user, as text or JSON; `items` says what runs
-//! now, without a walk over tasks; `locks` has who holds which lock; `proof` finds code that can
-//! never go on, `asleep` finds that every thread sleeps, and `stuck` reports both.
+//! copies that for the user, as text or JSON; `items` says what runs now, without a walk over
+//! tasks; `worker_tree` has the trees of worker processes, and `answer` is their side; `locks` has
+//! who holds which lock; `proof` finds code that can never go on, `asleep` finds that every thread
+//! sleeps, and `stuck` reports both.
 //!
 //! All of this sleeps until somebody asks: the first call of [`tasks`] or [`on_stuck`], or the
 //! variable `TREFOIL_TASKS` when the first executor is made ([`wake_if_asked`]).
 //!
 //! Tests: `tests/tasks/`.
 
+mod answer;
 mod asleep;
 mod id_hasher;
 mod items;
@@ -19,9 +21,11 @@ mod running_map;
 mod store;
 mod stuck;
 mod tree;
+mod worker_tree;
 
 use std::sync::Once; // the variable is read once: no protocol
 
+pub use answer::answer;
 pub use asleep::Asleep;
 pub use id_hasher::IdHasher;
 pub(crate) use items::begin;
@@ -35,6 +39,7 @@ pub use tree::{
     LiveCall, LiveHolder, LiveLock, LiveTask, LiveWait, OutsideThread, TaskParts, TaskPhase,
     TaskTree, task_parts, tasks,
 };
+pub use worker_tree::{AskWorkers, LiveWorker, Question, register};
 
 /// The variable that has tasks kept track of from the beginning: set, and neither empty nor 0.
 pub const VARIABLE: &str = "TREFOIL_TASKS";

@@ -9,13 +9,14 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::locks::LockState;
 use super::store::{
     self, BLOCKED, Copied, Entry, INSIDE, LOCK, LockWait, Phase, READ, SHARDS, SentItems, Store,
     THREAD, TIMED, TIMER, ThreadInfo, WRITE,
 };
+use super::worker_tree::{self, LiveWorker};
 use crate::event::{Role, Site};
 use crate::json::{Object, Text};
 
@@ -31,6 +32,7 @@ pub struct TaskTree {
     /// By id.
     tasks: Vec<LiveTask>,
     calls: Vec<LiveCall>,
+    workers: Vec<LiveWorker>,
     threads: Vec<OutsideThread>,
     without_details: u64,
 }
@@ -153,6 +155,9 @@ pub struct LiveCall {
     pub name: Option<Box<str>>,
     /// Where that task was spawned, which is where the function stands that is called.
     pub called_at: Option<&'static Location<'static>>,
+    /// The most memory that the process has ever had, in bytes, where the system says that of a
+    /// child. `None` in an [`Activity`](super::Activity).
+    pub peak_memory: Option<u64>,
     /// The number of the first item.
     pub first: usize,
     /// How many items there are.
@@ -171,11 +176,20 @@ pub struct LiveCall {
 /// table takes 150 bytes for each task, until there are 262,144: of further tasks only the number
 /// is kept ([`TaskTree::without_details`]).
 ///
-/// Parts of a `map`, `join` or `scope` are no tasks; they belong to the task that called it. What a
-/// worker process does inside is not shown, only the items that it has.
+/// Parts of a `map`, `join` or `scope` are no tasks; they belong to the task that called it.
+///
+/// Each worker process is asked for its own tree: what the items there have spawned. A thread of
+/// the worker answers that, so it does not matter whether an item computes, sleeps or hangs. A
+/// worker that has not answered after 100 ms is in the tree without one ("no answer"): one that is
+/// stopped, or has no processor, or is far away. Of long trees only the beginning is sent (128
+/// tasks), and workers of workers are not asked. From then on tasks are kept track of in the
+/// workers, too.
 ///
 /// Cost: a walk over all tasks, part by part, so that what one task says and what another says may
-/// be some microseconds apart.
+/// be some microseconds apart; and where there are worker processes, the time until they have
+/// answered, for which it blocks its thread: a fraction of a millisecond, and 100 ms if one does
+/// not. [`task_parts`] and [`activity`](super::activity) do not ask them, and neither does a call
+/// on a pool's own thread: in a hook of it, or in `on_done`.
 ///
 /// ```
 /// use trefoil::{Completer, ThreadPool};
@@ -201,6 +215,21 @@ pub struct LiveCall {
 /// ```
 #[must_use]
 pub fn tasks() -> TaskTree {
+    let asked = Instant::now();
+    let answers = worker_tree::ask();
+    let mut tree = own();
+    tree.workers = answers.take(asked);
+    for call in &mut tree.calls {
+        let place = tree
+            .workers
+            .binary_search_by_key(&call.pid, |worker| worker.pid);
+        call.peak_memory = place.ok().and_then(|place| tree.workers[place].peak_memory);
+    }
+    tree
+}
+
+/// The tree of this process alone.
+pub(super) fn own() -> TaskTree {
     let store = store::wake();
     TaskTree::of(store, store.copy())
 }
@@ -386,9 +415,18 @@ impl TaskTree {
             pid: std::process::id(),
             tasks,
             calls,
+            workers: Vec::new(),
             threads: threads.collect(),
             without_details: bare,
         }
+    }
+
+    /// Leaves only so many tasks with details, and so many calls.
+    pub(super) fn shorten(&mut self, most: usize) {
+        self.without_details += self.tasks.len().saturating_sub(most) as u64;
+        self.tasks.truncate(most);
+        self.calls.truncate(most);
+        self.threads.truncate(most);
     }
 
     /// The tasks, by their ids.
@@ -410,6 +448,25 @@ impl TaskTree {
         &self.calls
     }
 
+    /// The worker processes of this process's pools, with their own trees, by their process ids.
+    /// Those that have not begun yet are left out.
+    ///
+    /// ```
+    /// # trefoil::init();
+    /// let procs = trefoil::ProcessPool::with_workers(2)?;
+    /// procs.spawn((), |()| ()).join()?;
+    /// let tree = trefoil::tasks();
+    /// for worker in tree.workers() {
+    ///     println!("{worker}"); // its own tree, or "process 4711: no answer"
+    /// }
+    /// assert!(tree.workers().iter().all(|worker| procs.worker_pids().contains(&worker.pid)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn workers(&self) -> &[LiveWorker] {
+        &self.workers
+    }
+
     /// Threads that wait outside tasks: in a `join`, or for a lock.
     #[must_use]
     pub fn threads(&self) -> &[OutsideThread] {
@@ -425,7 +482,7 @@ impl TaskTree {
     /// The same as JSON, in a form that stays: a later version may add members, and values where a
     /// list of them is given here.
     ///
-    /// An object with `version` (1), `pid`, `without_details`, and three lists.
+    /// An object with `version` (1), `pid`, `without_details`, and four lists.
     /// - `tasks`, by id. Each has `id`, `kind` (as in [`LiveTask::kind`]), `spawned_at`
     ///   (`file:line:column`), `state` ("queued", "running", "waiting"), `for_us` (for how many
     ///   microseconds it has been in that state), `polls`; where known, `name`, `parent` (an id)
@@ -435,8 +492,10 @@ impl TaskTree {
     ///   [`LiveLock::kind`]), `others` (a count), and where known `made_at` and either
     ///   `held_by_task` (an id) or `held_by_thread` (a `number`).
     /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id),
-    ///   `name` and `called_at`.
+    ///   `name`, `called_at` and `peak_memory` (bytes).
     /// - `threads` that wait outside tasks. Each has `number`, `name` and `waits_for`.
+    /// - `workers`, by process id. Each has `pid`; `tree`, an object like this one, or `null` if it
+    ///   has not answered; and where known `peak_memory`.
     #[must_use]
     pub fn to_json(&self) -> String {
         let list = |objects: Vec<String>| format!("[{}]", objects.join(",\n"));
@@ -452,6 +511,12 @@ impl TaskTree {
                 .map(|call| call.json().to_string())
                 .collect(),
         );
+        let workers = list(
+            self.workers
+                .iter()
+                .map(|worker| worker.json().to_string())
+                .collect(),
+        );
         let threads = list(
             self.threads
                 .iter()
@@ -464,6 +529,7 @@ impl TaskTree {
             .put("without_details", self.without_details)
             .put("tasks", tasks)
             .put("calls", calls)
+            .put("workers", workers)
             .put("threads", threads)
             .to_string()
     }
@@ -550,6 +616,7 @@ impl LiveCall {
             task,
             name: task.and_then(|task| store.name(task)),
             called_at: task.and_then(|task| Some(store.entry(task)?.site)),
+            peak_memory: None,
             first: items.first,
             items: items.frame.items.into(),
             since: Duration::from_nanos(now.saturating_sub(nanos(items.since))),
@@ -568,8 +635,11 @@ impl LiveCall {
         if let Some(name) = &self.name {
             object = object.text("name", name);
         }
-        match self.called_at {
-            Some(site) => object.put("called_at", Text(&site.to_string())),
+        if let Some(site) = self.called_at {
+            object = object.put("called_at", Text(&site.to_string()));
+        }
+        match self.peak_memory {
+            Some(peak) => object.put("peak_memory", peak),
             None => object,
         }
     }
@@ -702,7 +772,11 @@ impl fmt::Display for LiveCall {
             1 => write!(f, "process {pid}: item {first}")?,
             items => write!(f, "process {pid}: {items} items from {first} on")?,
         }
-        write!(f, ", for {:.1?}", self.since)
+        write!(f, ", for {:.1?}", self.since)?;
+        match self.peak_memory {
+            Some(peak) => write!(f, "; at most {} MiB of memory", peak >> 20),
+            None => Ok(()),
+        }
     }
 }
 
@@ -756,6 +830,13 @@ impl fmt::Display for TaskTree {
         }
         for thread in &self.threads {
             write!(f, "\n├─ {thread}")?;
+        }
+        for worker in &self.workers {
+            let text = worker.to_string();
+            for (at, line) in text.lines().enumerate() {
+                let indent = if at == 0 { "├─ " } else { "│  " };
+                write!(f, "\n{indent}{line}")?;
+            }
         }
         Ok(())
     }

@@ -11,6 +11,17 @@ use crate::host::unix::sysconf::ticks_per_second;
 #[derive(Debug, PartialEq)]
 pub struct Activity(String);
 
+/// The most memory that the process `pid`, a child of this one that has not been reaped, has ever
+/// had, in bytes.
+pub fn peak_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
 impl Activity {
     /// Of the process `pid`, which has not been reaped. `None`: there is no `/proc`.
     pub fn of(pid: u32) -> Option<Self> {

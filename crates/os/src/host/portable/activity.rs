@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// How much memory a child has had at most: not known.
+pub fn peak_memory(_pid: u32) -> Option<u64> {
+    None
+}
+
 /// What a process does: not known.
 #[derive(Debug, PartialEq)]
 pub enum Activity {}

@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use trefoil::{CancelToken, EventLoop};
 
 /// A thread that serves. Dropping it stops it, and waits until it has ended.
-pub(crate) struct Door {
+pub(crate) struct ServingThread {
     stop: CancelToken,
     thread: Option<JoinHandle<()>>,
     /// The process that has the thread: not a forked child.
@@ -18,11 +18,11 @@ pub(crate) struct Door {
 
 /// Starts a thread that calls `listen`, and `serve` with the second half of what that returns. The
 /// first half is the caller's.
-pub(crate) fn open<T: Send + 'static, L>(
+pub(crate) fn start<T: Send + 'static, L>(
     name: &str,
     listen: impl AsyncFnOnce() -> io::Result<(T, L)> + Send + 'static,
     serve: impl AsyncFnOnce(L, CancelToken) + Send + 'static,
-) -> io::Result<(T, Door)> {
+) -> io::Result<(T, ServingThread)> {
     let stop = CancelToken::new();
     let stopped = stop.clone();
     let (sender, started) = mpsc::channel();
@@ -48,34 +48,27 @@ pub(crate) fn open<T: Send + 'static, L>(
     })?;
     let gone = |_| Err(io::Error::other("the thread that should listen has ended"));
     let opened = started.recv().unwrap_or_else(gone)?;
-    let door = Door {
+    let serving = ServingThread {
         stop,
         thread: Some(thread),
         program: std::process::id(),
     };
-    Ok((opened, door))
+    Ok((opened, serving))
 }
 
-impl Door {
-    /// Whether this is the process that opened it, and not a forked child.
-    pub(crate) fn is_here(&self) -> bool {
-        self.program == std::process::id()
-    }
-}
-
-impl Drop for Door {
+impl Drop for ServingThread {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take()
-            && self.is_here()
+            && self.program == std::process::id()
         {
             let _its_panic_was_reported = thread.join();
         }
     }
 }
 
-impl fmt::Debug for Door {
+impl fmt::Debug for ServingThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").finish_non_exhaustive()
+        f.debug_struct("ServingThread").finish_non_exhaustive()
     }
 }
