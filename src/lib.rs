@@ -129,16 +129,16 @@ pub use process::root::{
 #[doc(inline)]
 pub use task::root::{
     AbortHandle, CancelOnDrop, CancelToken, CodecError, Completer, Failure, GroupError,
-    GroupHandle, Late, Panic, PanicLocation, QueueFull, QueuePlace, SharedTask, Shutdown, Task,
-    TaskError, TaskGroup, TaskId, TaskReport, Until, WorkerExit, as_completed, as_completed_keyed,
-    find_task, join_all, on_unobserved, race, timeout, try_join_all, wait,
+    GroupHandle, Late, Panic, PanicLocation, QueueFull, QueuePlace, SharedTask, Shutdown, StepExt,
+    Task, TaskError, TaskGroup, TaskId, TaskReport, Until, WorkerExit, as_completed,
+    as_completed_keyed, find_task, join_all, on_unobserved, race, timeout, try_join_all, wait,
 };
 
 #[doc(inline)]
 pub use trefoil_trace::live::{
-    Activity, LiveCall, LiveHolder, LiveLock, LiveMap, LiveTask, LiveThread, LiveWait, LiveWorker,
-    OutsideThread, Stuck, StuckKind, StuckWaiter, StuckWatch, TaskParts, TaskPhase, TaskTree,
-    activity, on_stuck, task_parts, tasks, watch_stuck,
+    Activity, LiveCall, LiveHolder, LiveLock, LiveMap, LiveStep, LiveTask, LiveThread, LiveWait,
+    LiveWorker, OutsideThread, Stuck, StuckKind, StuckWaiter, StuckWatch, TaskParts, TaskPhase,
+    TaskTree, activity, on_stuck, task_parts, tasks, track_tasks_on_signal, watch_stuck,
 };
 
 #[cfg(feature = "threads")]

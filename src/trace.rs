@@ -56,5 +56,6 @@
 
 #[doc(inline)]
 pub use trefoil_trace::recording::{
-    AlreadyRecording, ExecutorSummary, Recording, SlowTask, Summary, Trace, start, start_limited,
+    AlreadyRecording, ExecutorSummary, Recorder, Recording, SlowTask, Summary, Trace, keep_last,
+    start, start_limited,
 };

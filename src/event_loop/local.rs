@@ -66,6 +66,8 @@ pub(crate) struct Local {
     table_lent: Cell<bool>,
     /// Set once the loop has a virtual clock.
     virtual_clock: OnceCell<VirtualClock>,
+    /// Whether the loop has one, or a watchdog: then more is to be noted of each poll.
+    is_special: Cell<bool>,
     /// The tag of the task that is being polled, and what kinds of events it has begun to wait for
     /// in this poll.
     polled: Cell<Option<u32>>,
@@ -112,6 +114,7 @@ impl Local {
             brought: Cell::default(),
             table: RefCell::default(),
             table_lent: Cell::new(true),
+            is_special: Cell::new(watched || virtual_clock.get().is_some()),
             virtual_clock,
             polled: Cell::new(None),
             waits: Cell::new(0),
@@ -130,7 +133,7 @@ impl Local {
     // Tasks.
 
     /// Adds an entry to the back of the queue.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enqueue(&self, runnable: Runnable) {
         self.ready.borrow_mut().push_back(Some(runnable));
     }
@@ -277,19 +280,21 @@ impl Local {
         self.budget.begin();
         self.polled.set(Some(tag));
         self.waits.set(0);
-        if self.shared.watched {
-            self.begin_watched(tag);
+        if self.is_special.get() {
+            self.begin_special(tag);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn begin_watched(&self, tag: u32) {
-        self.put_table(Some(CurrentPoll {
-            tag,
-            since: Instant::now(),
-            reported: false,
-        }));
+    fn begin_special(&self, tag: u32) {
+        if self.shared.watched {
+            self.put_table(Some(CurrentPoll {
+                tag,
+                since: Instant::now(),
+                reported: false,
+            }));
+        }
     }
 
     /// Notes that a poll has ended. If the task is `done`, removes its reference from the table and
@@ -297,7 +302,7 @@ impl Local {
     #[inline(always)]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         self.polled.set(None);
-        if self.shared.watched || self.virtual_clock.get().is_some() {
+        if self.is_special.get() {
             self.end_special(tag);
         }
         let mut table = self.table.borrow_mut();

@@ -32,6 +32,7 @@ use super::shared_table::TableState;
 use super::snapshot::TaskInfo;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::task::panic::contain;
+use crate::trace_log::trouble::{self, Trouble};
 
 /// The argument of a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook: a task that blocks its
 /// loop.
@@ -149,6 +150,7 @@ fn report_slow_polls(shared: &SharedLoop, threshold: Duration, hook: &SlowHook) 
                 let report = SlowPoll::of(&inner, tag, elapsed);
                 drop(inner);
                 if let Some(report) = report {
+                    trouble::noticed(Trouble::SlowPoll);
                     contain(|| hook(&report)); // see L8
                 }
                 inner = table.lock();

@@ -57,7 +57,7 @@ impl<T> Task<T> {
     /// wait that did, call [`try_join`](Task::try_join): it returns `Some(Err(Closed))` if the
     /// error was the task's own.
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
-        self.wait(Some(timeout))
+        self.try_join().unwrap_or_else(|| self.wait(Some(timeout)))
     }
 
     /// The result, if the task has ended; never blocks. If the result was taken before, this
@@ -66,12 +66,10 @@ impl<T> Task<T> {
         self.take()
     }
 
+    /// Waits for the end of a task that had not ended a moment ago.
     fn wait(&mut self, limit: Option<Duration>) -> Result<T, TaskError> {
         // A deadline beyond the clock's range counts as none.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        if let Some(result) = self.try_join() {
-            return result;
-        }
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }

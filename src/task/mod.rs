@@ -96,8 +96,8 @@ mod unobserved;
 
 pub use cancel_token::Cancelled;
 pub use combine::{
-    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Race, Timeout,
-    TryJoinAll, Wait,
+    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Race, Step,
+    Timeout, TryJoinAll, Wait,
 };
 pub use current::{id, try_id};
 pub use group::{GroupJoin, GroupNext};
@@ -107,8 +107,8 @@ pub use task_local::{AccessError, LocalKey};
 pub(crate) mod root {
     pub use super::cancel_token::CancelToken;
     pub use super::combine::{
-        SharedTask, Until, as_completed, as_completed_keyed, join_all, race, timeout, try_join_all,
-        wait,
+        SharedTask, StepExt, Until, as_completed, as_completed_keyed, join_all, race, timeout,
+        try_join_all, wait,
     };
     pub use super::error::{CodecError, TaskError, WorkerExit};
     pub use super::failure::Failure;

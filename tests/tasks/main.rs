@@ -8,5 +8,7 @@ mod activity;
 mod deadline;
 mod find;
 mod seeded;
+mod signal;
+mod steps;
 mod stuck;
 mod tree;

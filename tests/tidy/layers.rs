@@ -12,7 +12,7 @@ use crate::source::{File, Finding};
 /// `host` is imported as `process::host`. From `event` to `recording` it is `trefoil-trace`;
 /// `debug`, `parking` and `sync` are `trefoil-sync`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 28] = [
+const TABLE: [(&str, &[&str]); 29] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
@@ -22,12 +22,16 @@ const TABLE: [(&str, &[&str]); 28] = [
     ("json", &[]),
     ("clock", &["sys"]),
     ("switch", &["sys"]),
-    ("live", &["loom", "sys", "clock", "event", "json", "switch"]),
+    ("role", &["loom", "event"]),
+    (
+        "live",
+        &["loom", "sys", "clock", "event", "json", "role", "switch"],
+    ),
     (
         "trace_log",
-        &["loom", "sys", "clock", "event", "live", "switch"],
+        &["loom", "sys", "clock", "event", "live", "role", "switch"],
     ),
-    ("recording", &["event", "json", "trace_log"]),
+    ("recording", &["loom", "event", "json", "live", "trace_log"]),
     ("parking", &["loom", "sys", "blocking_threads", "trace_log"]),
     ("sync", &["loom", "parking"]),
     ("timer", &["loom", "sys", "blocking_threads"]),

@@ -19,5 +19,6 @@ mod json;
 pub mod live;
 #[cfg(feature = "trace")]
 pub mod recording;
+mod role;
 mod switch;
 pub mod trace_log;

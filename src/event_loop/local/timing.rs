@@ -35,6 +35,7 @@ impl Local {
             .virtual_clock
             .get_or_init(|| VirtualClock::new(clock.clone()));
         clock.stop();
+        self.is_special.set(true);
         timer::renew_clock();
     }
 

@@ -33,6 +33,7 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{TAKE_OVER_AFTER, Worker};
 use crate::task::{Late, TaskError};
+use crate::trace_log::trouble::{self, Trouble};
 
 /// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -197,6 +198,7 @@ impl Sched {
             }
             return Some(now + AGAIN); // earlier results are on their way
         }
+        trouble::noticed(Trouble::LateItem);
         let (id, at) = (frame.job, frame.next_index());
         let stopped = self.is_stopped();
         self.take_back(index, position, 0, now);

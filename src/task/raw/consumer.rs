@@ -119,7 +119,7 @@ impl<T> Task<T> {
         if self.cell.is_lost() || !self.unregister() {
             return false;
         }
-        let noted = trace_log::is_on().then(|| waker.data());
+        let data = waker.data();
         // SAFETY: T3: not lent, as `unregister` says, so the slot is ours, and empty: nothing is
         // overwritten but a `None`.
         self.cell
@@ -128,8 +128,8 @@ impl<T> Task<T> {
             .with_mut(|slot| unsafe { slot.write(Some(waker)) });
         if self.cell.header().state.lend() {
             awaited::note(&self.cell);
-            if let Some(waker) = noted {
-                self.cell.report_registered(waker);
+            if trace_log::is_on() {
+                self.cell.report_registered(data);
             }
             return true;
         }
@@ -143,6 +143,7 @@ impl<T> Task<T> {
     pub(in crate::task) fn unregister(&mut self) -> bool {
         let lent = self.cell.header().state.unlend();
         if lent == Some(true) {
+            self.cell.header().note_taken();
             // SAFETY: T3: `unlend` has just given it back.
             drop(unsafe { self.cell.take_consumer() });
         }
@@ -242,8 +243,12 @@ impl<T> Drop for Task<T> {
         match cell.header().state.drop_handle() {
             // SAFETY: T2: done, and the output is the handle's; not taken, as `look` has said.
             Detach::Done => unsafe { cell.drop_unobserved() },
-            // SAFETY: T3: taken back with WAITING set, so the slot is ours.
-            Detach::Filled => drop(unsafe { cell.take_consumer() }),
+            // T3: taken back with WAITING set, so the slot is ours.
+            Detach::Filled => {
+                cell.header().note_taken();
+                // SAFETY: T3: as above.
+                drop(unsafe { cell.take_consumer() });
+            }
             Detach::Kept => {}
             Detach::Gone => {
                 let _given_up = cell.into_raw();

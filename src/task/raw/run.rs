@@ -101,7 +101,15 @@ impl TaskRef {
 
     /// Whether waiting for it here would be a deadlock: the task, or one that it comes from, is the
     /// one that this thread runs, or belongs to a loop of this thread.
+    #[inline]
     pub(in crate::task) fn needs_this_thread(&self) -> bool {
+        match self.header().vtable.kind {
+            Kind::Closure => self.runs_here(), // it is of no loop, and comes from no other task
+            _ => self.needs_this_thread_or_comes_from_it(),
+        }
+    }
+
+    fn needs_this_thread_or_comes_from_it(&self) -> bool {
         if self.is_of_this_thread() {
             return true;
         }
@@ -216,9 +224,6 @@ impl TaskRef {
     pub(super) unsafe fn take_consumer(&self) -> Option<Waker> {
         // SAFETY: T3: no other thread touches it while it is the caller's.
         let take = |slot: *mut Option<Waker>| unsafe { (*slot).take() };
-        if trace_log::is_on() {
-            self.header().report_taken();
-        }
         self.header().consumer.with_mut(take)
     }
 
@@ -601,13 +606,18 @@ impl Header {
             Some(1) => Wakers::One,
             _ => Wakers::Many,
         };
-        trace_log::paused(id, awaited::last(), wakers);
-        if woke_itself && !self.state.is_cancelled() {
-            trace_log::woken(id);
+        let is_queued = woke_itself && !self.state.is_cancelled();
+        trace_log::paused(id, awaited::last(), wakers, is_queued);
+    }
+
+    /// Records that the handle takes its waker back, before the task's end.
+    #[inline(always)]
+    pub(super) fn note_taken(&self) {
+        if trace_log::is_on() {
+            self.report_taken();
         }
     }
 
-    /// Records that its consumer slot is emptied.
     #[cold]
     #[inline(never)]
     fn report_taken(&self) {

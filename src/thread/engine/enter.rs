@@ -176,7 +176,7 @@ impl Registry {
         }
         self.as_worker(&mut |worker| {
             let helping = worker.helps();
-            let _noted = helping.as_ref().map(|_| trace_log::part("region"));
+            let _noted = helping.as_ref().map(|_| trace_log::region());
             f(worker);
         });
     }

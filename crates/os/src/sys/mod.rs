@@ -26,12 +26,14 @@
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |
 //! | `slack`: how late a wait ends on purpose | known, and asked for less | not known | the same |
 //! | `sockets`: sockets that do not block from the beginning; UDP | `accept4` | set afterwards; `accept4` | set afterwards; what UDP reports differently (`udp`) |
+//! | `static_ref`: a `&'static T` that any thread may replace | an atomic pointer | the same | the same |
 //! | `stack_end`: where this thread's stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` | `GetCurrentThreadStackLimits` |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |
 //! | `thread_id` | `gettid` | `pthread_threadid_np`, `pthread_getthreadid_np` | `GetCurrentThreadId` |
 //! | `ticks`: a rough and quick clock | time stamp counter on x86-64, else `clock` | the same | the same |
 //! | `transfer`: bytes in and out | `recv`, `readv`, `sendmsg` ... | the same | `recv`, `send`, of one buffer |
+//! | `wake_signal`: a signal that sets bits of a word | a handler | the same | none |
 
 pub mod free_list;
 #[cfg(feature = "event-loop")]
@@ -41,7 +43,9 @@ pub mod processors;
 #[cfg(feature = "event-loop")]
 pub mod slack;
 pub mod stack;
+pub mod static_ref;
 pub mod ticks;
+pub mod wake_signal;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
 mod bsd;

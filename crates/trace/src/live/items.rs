@@ -56,7 +56,7 @@ impl Items {
 impl Drop for Items {
     fn drop(&mut self) {
         // (A forked child has another store, or none, and its numbers go on from its parent's.)
-        if let Some(store) = store::store() {
+        if let Some(store) = store::made() {
             store.running.lock().remove(&self.0.number);
         }
     }

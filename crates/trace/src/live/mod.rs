@@ -6,16 +6,22 @@
 //! who holds which lock; `proof` finds code that can never go on, `asleep` finds that every thread
 //! sleeps, and `stuck` reports both.
 //!
-//! All of this sleeps until somebody asks: the first call of [`tasks`] or [`on_stuck`], or the
-//! variable `TREFOIL_TASKS` when the first executor is made ([`wake_if_asked`]).
+//! All of this sleeps until somebody asks: the first call of [`tasks`] or [`on_stuck`], a signal
+//! ([`track_tasks_on_signal`]), or the variable `TREFOIL_TASKS` when the first executor is made
+//! ([`wake_if_asked`]).
 //!
 //! Tests: `tests/tasks/`.
 
 mod answer;
 mod asleep;
+mod entry;
 mod id_hasher;
 mod items;
 mod locks;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
+mod place;
 mod proof;
 mod running_map;
 mod store;
@@ -23,25 +29,28 @@ mod stuck;
 mod tree;
 mod worker_tree;
 
+use std::io::{self, Write as _};
 use std::sync::Once; // the variable is read once: no protocol
 
+use crate::switch;
+use crate::sys::signal_name::signal_number;
 pub use answer::answer;
 pub use asleep::Asleep;
 pub use id_hasher::IdHasher;
 pub(crate) use items::begin;
 pub use items::{Activity, Items, LiveMap, LiveThread, activity};
 pub use locks::{Access, Lock, LockKind};
-pub(crate) use store::store;
 pub use store::{READ, TIMER, WRITE, Wakers};
+pub(crate) use store::{made, store};
 pub use stuck::{Stuck, StuckKind, StuckWaiter, StuckWatch, on_stuck, watch_stuck};
 pub(crate) use stuck::{fall_asleep, look_at_an_orphan, look_at_lost_locks, look_for_a_deadlock};
 pub use tree::{
-    LiveCall, LiveHolder, LiveLock, LiveTask, LiveWait, OutsideThread, TaskParts, TaskPhase,
-    TaskTree, task_parts, tasks,
+    LiveCall, LiveHolder, LiveLock, LiveStep, LiveTask, LiveWait, OutsideThread, TaskParts,
+    TaskPhase, TaskTree, task_parts, tasks,
 };
 pub use worker_tree::{AskWorkers, LiveWorker, Question, register};
 
-/// The variable that has tasks kept track of from the beginning: set, and neither empty nor 0.
+/// The variable that has tasks kept track of: from the beginning, or from a signal on.
 pub const VARIABLE: &str = "TREFOIL_TASKS";
 
 /// Begins to keep track of tasks.
@@ -49,15 +58,67 @@ pub fn wake() {
     store::wake();
 }
 
-/// Called when an executor is made: begins to keep track of tasks if the environment says so.
+/// Called when an executor is made: begins to keep track of tasks if the environment says so, or
+/// prepares for the signal that it names.
 pub fn wake_if_asked() {
     static ASKED: Once = Once::new();
+    let value = |variable: &str| {
+        let value = std::env::var_os(variable)?;
+        (!value.is_empty() && value != "0").then_some(value)
+    };
     ASKED.call_once(|| {
-        let is_set = |variable: &str| {
-            std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
+        let signal = match value(VARIABLE) {
+            Some(value) => match value.to_str().and_then(|text| text.strip_prefix("signal:")) {
+                Some(name) => Some(name.to_owned()),
+                None => return wake(),
+            },
+            None => None,
         };
-        if is_set(VARIABLE) || is_set(stuck::VARIABLE) {
-            store::wake();
+        if value(stuck::VARIABLE).is_some() {
+            wake();
+        }
+        if let Some(name) = signal {
+            wait_for_signal(&name);
         }
     });
+}
+
+fn wait_for_signal(name: &str) {
+    let number = name.parse().ok().or_else(|| signal_number(name));
+    let result = match number {
+        Some(number) => track_tasks_on_signal(number),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "there is no such signal",
+        )),
+    };
+    if let Err(error) = result {
+        let _ = writeln!(
+            io::stderr(),
+            "trefoil: {VARIABLE}=signal:{name} is ignored: {error}"
+        );
+    }
+}
+
+/// Begins to keep track of tasks when this signal comes, so that [`tasks`] knows their parents and
+/// since when they wait: for a program that should pay for it only from some moment on. Until then
+/// nothing is slower.
+///
+/// The variable `TREFOIL_TASKS=signal:USR1` does the same, with any signal's name or number, when
+/// the first executor is made; an invalid one is reported on standard error. A handler that the
+/// program has for the signal is called, too. The handler stays, in forked children, too.
+///
+/// # Errors
+/// `InvalidInput` for a number that is not a signal, cannot be caught, or reports a fault; on
+/// Windows, for any. `Unsupported` without an event loop and processes (features). Errors of the
+/// system.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// trefoil::track_tasks_on_signal(10)?; // SIGUSR1 on Linux
+/// # }
+/// # Ok::<_, std::io::Error>(())
+/// ```
+pub fn track_tasks_on_signal(signum: i32) -> io::Result<()> {
+    switch::track_tasks_on(signum)
 }

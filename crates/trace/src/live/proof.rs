@@ -15,8 +15,8 @@
 //! What it leads to cannot happen before the step after it has been taken. So none is ever taken,
 //! until somebody cancels a task, or ends its executor. `locks` says whose a guard is.
 //!
-//! The thread that adds the last step sees all others, because each is written under the lock that
-//! is taken to read it.
+//! The thread that adds the last step sees all others: what a place says is written and read across
+//! a fence (`place`), the rest under locks.
 //!
 //! **Rejected.** To guess from a time without progress.
 //!

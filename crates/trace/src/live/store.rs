@@ -1,11 +1,13 @@
 //! What is known of each live task: a table that the executors' events keep up to date.
 //!
-//! **Job.** One entry for each task that has not ended, in [`SHARDS`] parts by the task's id. (A
-//! thread takes its ids in blocks, so threads that spawn at once use different parts.) Each event
-//! takes the lock of one part, for some nanoseconds, and no other lock meanwhile.
+//! **Job.** One [`Place`] for each task that has not ended, in [`SHARDS`] parts by the task's id,
+//! and what few tasks have besides: names, calls. (A thread takes its ids in blocks, so threads
+//! that spawn at once use different parts.) A task's place is the one that its id says, or one of
+//! [`TRIES`] of its part: no event of a task takes a lock, but its naming and its end if it has a
+//! name. Nothing is allocated for an event, but a part when its first task comes.
 //!
-//! **Memory.** At most [`DETAILED`] tasks have an entry; of further ones only the id is kept, so
-//! that the counts stay exact.
+//! **Memory.** At most [`SHARDS`] times [`BLOCK`] tasks have a place, 262,144: 20 MiB; of further
+//! ones only the id is kept, so that the counts stay exact.
 //!
 //! **Edges.** An entry says what its task waits for, if it is a task:
 //! - [`BLOCKED`]: a thread that runs its code has parked until the end of that task.
@@ -14,86 +16,49 @@
 //! - [`SOLE`]: it is a future that sleeps, and had only one waker when its poll ended, which it had
 //!   left with that task. Whether the waker is still there is known from the other task's `waiter`.
 //!
-//! An entry's `turn` changes with each event of the task, so two looks that find the same turn have
-//! found the same state all the time between them. The module `stuck` follows the edges.
+//! An entry's `turn` changes with each of these and with each event that ends them, so two looks
+//! that find the same turn have found the same state all the time between them (`place` has the
+//! argument). The module `stuck` follows the edges.
+//!
+//! **Times.** A task's run begins when its thread's previous one has ended, unless the thread has
+//! slept, waited or run something else since ([`Store::did_something_else`]): so the clock, whose
+//! reading is most of what an event costs, is read once for each run.
 //!
 //! An event that a user's allocator causes while another one is noted is ignored.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
+use std::sync::{Arc, OnceLock};
 
+pub(super) use super::entry::{
+    BLOCKED, Entry, INSIDE, LOCK, ORPHAN, PART, Phase, SOLE, THREAD, TIMED,
+};
+pub use super::entry::{READ, TIMER, WRITE, Wakers};
 use super::id_hasher::Ids;
 use super::locks::{Access, Holder, Lock, Locks};
+use super::place::{Now, Place, fence_edge};
 use super::running_map::RunningMap;
 use crate::clock::Clock;
-use crate::event::{Ending, Frame, Kind, Role, Site};
+use crate::event::{Frame, Kind, Role, Site};
 use crate::loom::{Mutex, per_thread, thread};
+use crate::role;
 use crate::switch;
 use crate::sys::fork::PerProcess;
 
 /// How many parts the table has.
 pub(super) const SHARDS: usize = 64;
 
-/// How many tasks have an entry at most: with their tables 40 MiB.
-const DETAILED: usize = 1 << 18;
+/// The ids of a block have the same part, and each its place.
+const BLOCK: usize = 1 << 12;
 
-/// The ids of a block have the same part.
-const BLOCK: u64 = 1 << 12;
-
-pub(super) const BLOCKED: u16 = 1;
-/// The wait has a deadline.
-pub(super) const TIMED: u16 = 2;
-pub(super) const INSIDE: u16 = 4;
-pub(super) const SOLE: u16 = 8;
-/// The wait is for a lock, which `waits` names.
-pub(super) const LOCK: u16 = 128;
-/// The thread that is blocked runs only a part of the task's code; other parts may go on.
-pub(super) const PART: u16 = 256;
-/// It is a future that sleeps, and no waker of it is left.
-pub(super) const ORPHAN: u16 = 512;
-
-/// A wait for a timer, as a bit for `trace_log::waits_for`.
-pub const TIMER: u8 = 16;
-/// A wait for input.
-pub const READ: u8 = 32;
-/// A wait for room to write.
-pub const WRITE: u8 = 64;
-
-/// A number with this bit is not a task's, but that of a thread, for what it does outside tasks.
-pub(super) const THREAD: u64 = 1 << 63;
+/// How many places a task may have: its own, and if that is taken, others this far apart.
+const TRIES: usize = 8;
+const APART: usize = 257;
 
 static STORE: PerProcess<Store> = PerProcess::new();
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Queued,
-    Running,
-    Waiting,
-}
-
-/// One task.
-#[derive(Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) parent: u64,
-    pub(super) site: Site,
-    /// Since when it has been in this phase, in ticks.
-    pub(super) since: u64,
-    /// The task that it waits for; 0: none.
-    pub(super) on: u64,
-    /// The task whose waker is left with this one; 0: none, or it is not known whose.
-    pub(super) waiter: u64,
-    pub(super) turn: u32,
-    pub(super) polls: u32,
-    /// The thread that has run it last.
-    pub(super) thread: u32,
-    pub(super) kind: Kind,
-    pub(super) phase: Phase,
-    pub(super) flags: u16,
-}
 
 /// What code waits for at a lock.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +73,13 @@ pub(super) struct OutsideThread {
     pub(super) name: String,
     pub(super) entry: Entry,
     pub(super) wait: Option<LockWait>,
+}
+
+/// The same, as the thread keeps it up to date.
+struct Outside {
+    name: String,
+    place: Place,
+    wait: Mutex<Option<LockWait>>,
 }
 
 /// A thread that has run a task.
@@ -134,31 +106,55 @@ pub(super) struct SentItems {
     pub(super) since: u64,
 }
 
+/// A part of the table.
+struct Part {
+    /// Made when the part's first task comes.
+    places: OnceLock<Box<[Place]>>,
+    /// How many ids `Rare::bare` has.
+    bare: AtomicUsize, // no protocol
+    rare: Mutex<Rare>,
+}
+
+/// What few tasks have.
 #[derive(Default)]
-struct Shard {
-    tasks: HashMap<u64, Entry, Ids>,
+struct Rare {
     /// The tasks of which only the id is kept.
     bare: HashSet<u64, Ids>,
     names: HashMap<u64, Box<str>, Ids>,
     /// The jobs in process pools that tasks stand for: a pool and a number.
     jobs: HashMap<u64, (u32, u32), Ids>,
+    steps: HashMap<u64, Steps, Ids>,
     /// What those tasks wait for that have [`LOCK`]; others may be in it, too.
     waits: HashMap<u64, LockWait, Ids>,
     /// How many locks a task has taken and not released.
     held: HashMap<u64, u32, Ids>,
 }
 
+/// The steps that a task is in, the oldest first; those that were begun when there were
+/// [`STEPS`] are not among them.
+type Steps = [Option<StepInfo>; STEPS];
+
+/// How many steps of a task are known.
+const STEPS: usize = 4;
+
+/// A step of a task.
+#[derive(Clone, Copy)]
+pub(super) struct StepInfo {
+    number: u64,
+    pub(super) name: &'static str,
+    pub(super) since: u64,
+}
+
 pub(crate) struct Store {
     pub(super) clock: Clock,
-    shards: [Mutex<Shard>; SHARDS],
-    detailed: AtomicUsize, // no protocol
+    parts: [Part; SHARDS],
     threads: Mutex<Vec<Option<Arc<Seat>>>>,
     /// By process id.
     sent: Mutex<HashMap<u32, VecDeque<SentItems>>>,
     /// The tasks that stand for jobs in process pools: the reverse of the parts' `jobs`.
     callers: Mutex<HashMap<(u32, u32), u64>>,
     /// Threads that have waited, or taken a lock, outside tasks.
-    outside: Mutex<BTreeMap<u64, OutsideThread>>,
+    outside: Mutex<BTreeMap<u64, Arc<Outside>>>,
     pub(crate) locks: Locks,
     /// Each `map` and `imap` that runs, by a number of its own.
     pub(super) running: Mutex<BTreeMap<u64, Arc<RunningMap>>>,
@@ -169,6 +165,7 @@ pub(crate) struct Store {
 pub(super) struct Copied {
     pub(super) tasks: Vec<(u64, Entry)>,
     pub(super) names: HashMap<u64, Box<str>>,
+    pub(super) steps: HashMap<u64, Steps>,
     pub(super) bare: u64,
     pub(super) threads: Vec<Option<ThreadInfo>>,
     pub(super) sent: Vec<(u32, SentItems, Option<u64>)>,
@@ -181,13 +178,24 @@ struct Here {
     /// The address of the store that the rest is about: a forked child has another one.
     store: usize,
     /// The tasks whose code runs on this thread, the innermost last.
-    stack: Vec<u64>,
+    stack: Vec<Runs>,
     number: Option<ThreadNumber>,
     outside: Option<OutsideNumber>,
     /// What the innermost task waits for besides tasks: [`TIMER`], [`READ`], [`WRITE`].
     kinds: u8,
     /// The lock that its waker was left with last.
     wait: Option<LockWait>,
+    /// When the last run of a task ended here, if the thread has done nothing else since; or else
+    /// 0.
+    last: u64,
+}
+
+/// A task that runs on a thread.
+#[derive(Clone, Copy)]
+struct Runs {
+    id: u64,
+    /// `None`: no more than its id is kept.
+    place: Option<&'static Place>,
 }
 
 /// This thread's number, which is free again when this is dropped.
@@ -205,7 +213,7 @@ impl Drop for ThreadNumber {
 }
 
 /// This thread's number for what it does outside tasks, which nobody has when this is dropped.
-struct OutsideNumber(&'static Store, u64);
+struct OutsideNumber(&'static Store, u64, Arc<Outside>);
 
 impl Drop for OutsideNumber {
     fn drop(&mut self) {
@@ -225,101 +233,65 @@ per_thread! {
         outside: None,
         kinds: 0,
         wait: None,
+        last: 0,
     });
 }
 
-/// The store, if tasks are kept track of.
-pub(crate) fn store() -> Option<&'static Store> {
+/// The store, once tasks are kept track of. (A signal that begins that makes none.)
+#[inline]
+pub(crate) fn store() -> &'static Store {
+    STORE.get_or_init(Store::new)
+}
+
+/// The store, if there is one.
+pub(crate) fn made() -> Option<&'static Store> {
     STORE.get()
 }
 
 /// Begins to keep track of tasks.
 pub(super) fn wake() -> &'static Store {
-    let store = STORE.get_or_init(|| Store {
-        clock: Clock::start(),
-        shards: std::array::from_fn(|_| Mutex::default()),
-        detailed: AtomicUsize::new(0),
-        threads: Mutex::default(),
-        sent: Mutex::default(),
-        callers: Mutex::default(),
-        outside: Mutex::default(),
-        locks: Locks::default(),
-        running: Mutex::default(),
-    });
+    let store = store();
     switch::track_tasks();
     store
 }
 
-impl Here {
-    /// What goes on when the innermost task's code has ended.
-    fn outer(&self) -> Option<u64> {
-        let outside = || self.outside.as_ref().map(|number| number.1);
-        self.stack.last().copied().or_else(outside)
-    }
-}
-
-/// How many wakers there are of a future that sleeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wakers {
-    /// None: nothing can wake it.
-    None,
-    /// One.
-    One,
-    /// Several, or it is not known.
-    Many,
-}
-
-impl Wakers {
-    fn flag(self) -> u16 {
-        match self {
-            Self::None => ORPHAN,
-            Self::One => SOLE,
-            Self::Many => 0,
-        }
-    }
-}
-
-impl Entry {
-    fn new(parent: u64, site: Site, kind: Kind, since: u64) -> Self {
-        Self {
-            parent,
-            site,
-            since,
-            on: 0,
-            waiter: 0,
-            turn: 0,
-            polls: 0,
-            thread: u32::MAX,
-            kind,
-            phase: match kind {
-                Kind::Promise => Phase::Waiting,
-                _ => Phase::Queued,
-            },
-            flags: 0,
-        }
-    }
-
-    fn becomes(&mut self, phase: Phase, since: u64) {
-        (self.phase, self.since) = (phase, since);
-        self.waits(0, 0);
-    }
-
-    fn waits(&mut self, on: u64, flags: u16) {
-        (self.on, self.flags) = (on, flags);
-        self.turn = self.turn.wrapping_add(1);
-    }
-}
-
 impl Store {
-    fn shard(&self, id: u64) -> &Mutex<Shard> {
-        &self.shards[(id / BLOCK) as usize % SHARDS]
+    #[cold]
+    fn new() -> Self {
+        Self {
+            clock: Clock::start(),
+            parts: std::array::from_fn(|_| Part {
+                places: OnceLock::new(),
+                bare: AtomicUsize::new(0),
+                rare: Mutex::default(),
+            }),
+            threads: Mutex::default(),
+            sent: Mutex::default(),
+            callers: Mutex::default(),
+            outside: Mutex::default(),
+            locks: Locks::default(),
+            running: Mutex::default(),
+        }
     }
 
-    /// A copy of the entry of a task, or of a thread outside tasks.
+    #[inline]
+    fn part(&self, id: u64) -> &Part {
+        &self.parts[id as usize / BLOCK % SHARDS]
+    }
+
+    /// The place of a task, if it has one.
+    #[inline]
+    fn find(&self, id: u64) -> Option<&Place> {
+        let places = self.part(id).places.get()?;
+        let tries = (0..TRIES).map(|n| &places[(id as usize + n * APART) % BLOCK]);
+        tries.into_iter().find(|place| place.is_of(id))
+    }
+
+    /// A copy of what is known of a task, or of a thread outside tasks.
     pub(super) fn entry(&self, id: u64) -> Option<Entry> {
         match id & THREAD {
-            0 => self.shard(id).lock().tasks.get(&id).copied(),
-            _ => Some(self.outside.lock().get(&id)?.entry),
+            0 => self.find(id)?.read(id),
+            _ => Some(self.outside(id)?.entry),
         }
     }
 
@@ -327,12 +299,15 @@ impl Store {
     pub(super) fn entry_and_wait(&self, id: u64) -> Option<(Entry, Option<LockWait>)> {
         let (entry, wait) = match id & THREAD {
             0 => {
-                let shard = self.shard(id).lock();
-                (*shard.tasks.get(&id)?, shard.waits.get(&id).copied())
+                let entry = self.entry(id)?;
+                let wait = match entry.flags & LOCK {
+                    0 => None,
+                    _ => self.part(id).rare.lock().waits.get(&id).copied(),
+                };
+                (entry, wait)
             }
             _ => {
-                let outside = self.outside.lock();
-                let thread = outside.get(&id)?;
+                let thread = self.outside(id)?;
                 (thread.entry, thread.wait)
             }
         };
@@ -341,32 +316,65 @@ impl Store {
 
     /// Whether the task has ended.
     pub(super) fn has_ended(&self, id: u64) -> bool {
-        let shard = self.shard(id).lock();
-        !shard.tasks.contains_key(&id) && !shard.bare.contains(&id)
+        self.find(id).is_none() && !self.is_bare(id)
     }
 
-    fn change(&self, id: u64, change: impl FnOnce(&mut Entry)) {
-        match id & THREAD {
-            0 => _ = self.shard(id).lock().tasks.get_mut(&id).map(change),
+    /// Whether this task or thread may wait for something that never comes: if not, no way from it
+    /// leads to a deadlock.
+    pub(crate) fn leads_on(&self, who: u64) -> bool {
+        who & THREAD != 0 || self.find(who).is_some_and(Place::leads_on)
+    }
+
+    /// Changes what code waits for, in the middle of its run.
+    fn change(&self, who: u64, change: impl FnOnce(&mut Entry)) {
+        match who & THREAD {
+            0 => {
+                if let Some(place) = self.find(who) {
+                    place.change(who, change);
+                }
+            }
             _ => {
-                let mut outside = self.outside.lock();
-                if let Some(thread) = outside.get_mut(&id) {
-                    change(&mut thread.entry);
+                let thread = self.outside.lock().get(&who).cloned();
+                if let Some(thread) = thread {
+                    thread.place.change(who & !THREAD, change);
                 }
             }
         }
     }
 
-    fn insert(&self, shard: &mut Shard, id: u64, entry: Entry) {
-        if self.detailed.load(Relaxed) < DETAILED {
-            self.detailed.fetch_add(1, Relaxed);
-            shard.tasks.insert(id, entry);
-        } else {
-            shard.bare.insert(id);
+    /// Has the store keep more about a task that has not ended: this. It is removed at the task's
+    /// end.
+    fn keep_more(&self, id: u64, keep: impl FnOnce(&mut Rare)) {
+        let mut rare = self.part(id).rare.lock();
+        let stays = match self.find(id) {
+            Some(place) => place.set_more(id),
+            None => rare.bare.contains(&id),
+        };
+        if stays {
+            keep(&mut rare);
         }
     }
 
+    /// Gives a task a place. `None`: no more than its id is kept.
+    fn insert(&self, id: u64, entry: &Entry) -> Option<&Place> {
+        let part = self.part(id);
+        let make = || (0..BLOCK).map(|_| Place::new()).collect();
+        let places = part.places.get_or_init(make);
+        let mut tries = (0..TRIES).map(|n| &places[(id as usize + n * APART) % BLOCK]);
+        let taken = tries.find(|place| place.take(id, entry));
+        if taken.is_none() && part.rare.lock().bare.insert(id) {
+            part.bare.fetch_add(1, Relaxed);
+        }
+        taken
+    }
+
+    fn is_bare(&self, id: u64) -> bool {
+        let part = self.part(id);
+        part.bare.load(Relaxed) > 0 && part.rare.lock().bare.contains(&id)
+    }
+
     /// Calls `f` with what this thread knows, unless it is in such a call already, or ends.
+    #[inline]
     fn here(&'static self, f: impl FnOnce(&mut Here)) {
         let _ = HERE.try_with(|here| {
             let Ok(mut here) = here.try_borrow_mut() else {
@@ -374,24 +382,24 @@ impl Store {
             };
             let address = std::ptr::from_ref(self).addr();
             if here.store != address {
-                here.number = None;
-                here.outside = None;
-                here.stack.clear();
-                here.store = address;
+                here.begin(address);
             }
             f(&mut here);
         });
     }
 
     /// This thread's number.
-    fn number(&'static self, here: &mut Here, role: Role) -> u32 {
-        if let Some(ThreadNumber(_, number, _)) = here.number {
-            return number;
-        }
+    #[inline]
+    fn seat<'a>(&'static self, here: &'a mut Here) -> &'a ThreadNumber {
+        here.number.get_or_insert_with(|| self.take_seat())
+    }
+
+    #[cold]
+    fn take_seat(&'static self) -> ThreadNumber {
         let seat = Arc::new(Seat {
             info: ThreadInfo {
                 name: thread::current().name().unwrap_or_default().to_owned(),
-                role,
+                role: role::current(),
             },
             runs: AtomicU64::new(0),
             begun: AtomicU64::new(0),
@@ -405,32 +413,7 @@ impl Store {
             }
         };
         threads[number] = Some(Arc::clone(&seat));
-        here.number = Some(ThreadNumber(self, number as u32, seat));
-        number as u32
-    }
-
-    /// The task whose code runs on this thread, or else this thread; 0: it is not known whose code
-    /// runs, because a worker also runs parts of tasks that are elsewhere.
-    fn code(&'static self, here: &mut Here, role: Role) -> u64 {
-        match (here.stack.last(), &here.outside) {
-            (Some(task), _) => *task,
-            _ if role != Role::Outside => 0,
-            (None, Some(OutsideNumber(_, number))) => *number,
-            (None, None) => {
-                static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
-                let number = THREAD | NEXT.fetch_add(1, Relaxed);
-                let mut entry = Entry::new(0, Location::caller(), Kind::Root, self.clock.now());
-                entry.phase = Phase::Running;
-                let thread = OutsideThread {
-                    name: thread::current().name().unwrap_or_default().to_owned(),
-                    entry,
-                    wait: None,
-                };
-                self.outside.lock().insert(number, thread);
-                here.outside = Some(OutsideNumber(self, number));
-                number
-            }
-        }
+        ThreadNumber(self, number as u32, seat)
     }
 
     // ---- events ------------------------------------------------------------
@@ -438,113 +421,207 @@ impl Store {
     pub(crate) fn spawned(&'static self, id: u64, parent: u64, site: Site, kind: Kind) {
         self.here(|_| {
             let entry = Entry::new(parent, site, kind, self.clock.now());
-            self.insert(&mut self.shard(id).lock(), id, entry);
+            let _place = self.insert(id, &entry);
         });
     }
 
-    /// A task that is older than the store has its entry from its first run on.
-    pub(crate) fn begun(&'static self, id: u64, site: Site, kind: Kind, role: Role) {
+    /// A task that is older than the store has its place from its first run on.
+    pub(crate) fn begun(&'static self, id: u64, site: Site, kind: Kind) {
         self.here(|here| {
-            let thread = self.number(here, role);
-            let at = self.clock.now();
-            let mut shard = self.shard(id).lock();
-            if !shard.tasks.contains_key(&id) && !shard.bare.contains(&id) {
-                self.insert(&mut shard, id, Entry::new(0, site, kind, at));
+            let at = match here.last {
+                0 => self.clock.now(),
+                last => last,
+            };
+            here.last = 0;
+            let ThreadNumber(_, thread, seat) = self.seat(here);
+            seat.runs.store(id, Relaxed);
+            seat.begun.store(seat.begun.load(Relaxed) + 1, Relaxed); // this thread alone writes
+            let place = match self.find(id) {
+                None if !self.is_bare(id) => self.insert(id, &Entry::new(0, site, kind, at)),
+                place => place,
+            };
+            if let Some(place) = place {
+                place.begin(at, *thread);
             }
-            if let Some(entry) = shard.tasks.get_mut(&id) {
-                entry.becomes(Phase::Running, at);
-                entry.thread = thread;
-            }
-            drop(shard);
-            if let Some(outer) = here.outer() {
-                self.change(outer, |entry| entry.waits(id, INSIDE));
-            }
-            here.stack.push(id);
+            here.change_outer(|entry| entry.waits(id, INSIDE));
+            here.stack.push(Runs { id, place });
             (here.kinds, here.wait) = (0, None);
-            if let Some(ThreadNumber(.., seat)) = &here.number {
-                seat.runs.store(id, Relaxed);
-                seat.begun.store(seat.begun.load(Relaxed) + 1, Relaxed); // this thread alone writes
-            }
         });
     }
 
-    /// Its code has stopped running. If it is a future that waits: the task that it left its waker
-    /// with last, and how many wakers it has, if there are few. Returns whether it has ended
-    /// without releasing what it has locked.
-    pub(crate) fn ended(&'static self, id: u64, how: Ending, on: u64, wakers: Wakers) -> bool {
+    /// Its code has stopped running, and it has ended. Returns whether it has not released what it
+    /// has locked.
+    pub(crate) fn ended(&'static self, id: u64) -> bool {
         let mut leaves_locks = false;
         self.here(|here| {
-            if here.stack.last() == Some(&id) {
-                here.stack.pop();
-                if let Some(outer) = here.outer() {
-                    self.change(outer, |entry| entry.waits(0, 0));
-                }
-                if let Some(ThreadNumber(.., seat)) = &here.number {
-                    let outer = here.stack.last().copied().unwrap_or(0);
-                    seat.runs.store(outer, Relaxed);
-                }
+            let place = self.leave(here, id);
+            (here.kinds, here.wait) = (0, None);
+            if here.goes_on() {
+                here.last = self.clock.now();
             }
-            let kinds = u16::from(std::mem::take(&mut here.kinds));
-            let wait = here.wait.take();
-            if how != Ending::Pending {
-                leaves_locks = self.remove(id);
-                return;
-            }
-            let at = self.clock.now();
-            let mut shard = self.shard(id).lock();
-            let Some(entry) = shard.tasks.get_mut(&id) else {
-                return;
-            };
-            entry.polls = entry.polls.saturating_add(1);
-            entry.becomes(Phase::Waiting, at);
-            let lock = if wait.is_some() { LOCK } else { 0 };
-            entry.waits(on, kinds | lock | wakers.flag());
-            if let Some(wait) = wait {
-                shard.waits.insert(id, wait);
-            }
+            leaves_locks = self.remove(id, place);
         });
         leaves_locks
+    }
+
+    /// Its poll has ended, and it waits, or is `queued` again, because it has woken itself. `on`:
+    /// the task that it has left its waker with last. Returns whether it may wait for something
+    /// that never comes.
+    pub(crate) fn paused(&'static self, id: u64, on: u64, wakers: Wakers, is_queued: bool) -> bool {
+        let mut may_be_stuck = false;
+        self.here(|here| {
+            let place = self.leave(here, id);
+            let kinds = u16::from(std::mem::take(&mut here.kinds));
+            let wait = here.wait.take();
+            let since = self.clock.now();
+            if here.goes_on() {
+                here.last = since;
+            }
+            let Some(place) = place else {
+                return;
+            };
+            if is_queued {
+                return place.end(&Now {
+                    phase: Phase::Queued,
+                    since,
+                    on: 0,
+                    flags: 0,
+                });
+            }
+            // Before the flag: whoever sees that finds this, or something younger.
+            if let Some(wait) = wait {
+                self.keep_more(id, |rare| _ = rare.waits.insert(id, wait));
+            }
+            let lock = if wait.is_some() { LOCK } else { 0 };
+            place.end(&Now {
+                phase: Phase::Waiting,
+                since,
+                on,
+                flags: kinds | lock | wakers.flag(),
+            });
+            if wakers != Wakers::Many {
+                fence_edge();
+                may_be_stuck = wakers == Wakers::None || wait.is_some() || self.leads_on(on);
+            }
+        });
+        may_be_stuck
+    }
+
+    /// A run of this task has ended on this thread.
+    #[inline]
+    fn leave(&'static self, here: &mut Here, id: u64) -> Option<&'static Place> {
+        let runs = here.stack.pop_if(|runs| runs.id == id);
+        let Some(runs) = runs else {
+            return self.find(id); // it has begun before the store was made
+        };
+        here.change_outer(|entry| entry.waits(0, 0));
+        if let Some(ThreadNumber(.., seat)) = &here.number {
+            let outer = here.stack.last();
+            seat.runs.store(outer.map_or(0, |outer| outer.id), Relaxed);
+        }
+        runs.place
+    }
+
+    /// This thread sleeps, waits, or runs something that is no task.
+    pub(crate) fn did_something_else(&'static self) {
+        self.here(|here| here.last = 0);
     }
 
     /// It has ended, or is gone; returns whether it has not released what it has locked.
     pub(crate) fn settled(&'static self, id: u64) -> bool {
         let mut leaves_locks = false;
-        self.here(|_| leaves_locks = self.remove(id));
+        self.here(|_| leaves_locks = self.remove(id, self.find(id)));
         leaves_locks
     }
 
-    fn remove(&self, id: u64) -> bool {
-        let mut shard = self.shard(id).lock();
-        shard.waits.remove(&id);
-        let leaves_locks = shard.held.remove(&id).is_some();
-        if shard.tasks.remove(&id).is_some() {
-            self.detailed.fetch_sub(1, Relaxed);
-            let _name = shard.names.remove(&id);
-            if let Some(job) = shard.jobs.remove(&id) {
-                drop(shard);
-                self.callers.lock().remove(&job);
-            }
-        } else {
-            shard.bare.remove(&id);
+    fn remove(&self, id: u64, place: Option<&Place>) -> bool {
+        let part = self.part(id);
+        let has_more = match place {
+            Some(place) => place.free(),
+            None => part.bare.load(Relaxed) > 0,
+        };
+        if !has_more {
+            return false;
+        }
+        let mut rare = part.rare.lock();
+        if place.is_none() && rare.bare.remove(&id) {
+            part.bare.fetch_sub(1, Relaxed);
+        }
+        let _name = rare.names.remove(&id);
+        rare.steps.remove(&id);
+        rare.waits.remove(&id);
+        let leaves_locks = rare.held.remove(&id).is_some();
+        let job = rare.jobs.remove(&id);
+        drop(rare);
+        if let Some(job) = job {
+            self.callers.lock().remove(&job);
+        }
+        if leaves_locks {
+            fence_edge();
         }
         leaves_locks
     }
 
     pub(crate) fn woken(&'static self, id: u64) {
         self.here(|_| {
-            let at = self.clock.now();
-            self.change(id, |entry| match entry.phase {
-                Phase::Waiting => entry.becomes(Phase::Queued, at),
-                Phase::Queued | Phase::Running => {}
-            });
+            if let Some(place) = self.find(id) {
+                place.wake(self.clock.now());
+            }
         });
     }
 
     pub(crate) fn named(&'static self, id: u64, name: &str) {
         self.here(|_| {
-            let mut shard = self.shard(id).lock();
-            if shard.tasks.contains_key(&id) && !shard.names.contains_key(&id) {
-                shard.names.insert(id, name.into());
+            let Some(place) = self.find(id) else {
+                return;
+            };
+            if !place.has_name() {
+                place.set_name(); // the first one stays
+                self.keep_more(id, |rare| {
+                    rare.names.entry(id).or_insert_with(|| name.into());
+                });
+            }
+        });
+    }
+
+    /// The task `id` is in a step from now on. Returns the step's number.
+    pub(crate) fn step_begins(&'static self, id: u64, name: &'static str) -> Option<u64> {
+        static NEXT: AtomicU64 = AtomicU64::new(0); // no protocol
+        let mut begun = None;
+        self.here(|_| {
+            if self.find(id).is_none() {
+                return;
+            }
+            let (number, since) = (NEXT.fetch_add(1, Relaxed), self.clock.now());
+            self.keep_more(id, |rare| {
+                let steps = rare.steps.entry(id).or_default();
+                if let Some(free) = steps.iter_mut().find(|step| step.is_none()) {
+                    *free = Some(StepInfo {
+                        number,
+                        name,
+                        since,
+                    });
+                    begun = Some(number);
+                }
+            });
+        });
+        begun
+    }
+
+    /// That step has ended.
+    pub(crate) fn step_ends(&'static self, id: u64, number: u64) {
+        self.here(|_| {
+            let mut rare = self.part(id).rare.lock();
+            let Some(steps) = rare.steps.get_mut(&id) else {
+                return;
+            };
+            let is_it = |step: &Option<StepInfo>| step.is_some_and(|step| step.number == number);
+            if let Some(place) = steps.iter().position(is_it) {
+                steps[place..].rotate_left(1);
+                steps[STEPS - 1] = None;
+            }
+            if steps[0].is_none() {
+                rare.steps.remove(&id);
             }
         });
     }
@@ -554,28 +631,61 @@ impl Store {
         self.here(|here| here.kinds |= kind);
     }
 
+    /// The task whose code runs on this thread, or else this thread; 0: it is not known whose code
+    /// runs, because a worker also runs parts of tasks that are elsewhere.
+    fn code(&'static self, here: &mut Here) -> u64 {
+        if let Some(runs) = here.stack.last() {
+            return runs.id;
+        }
+        if role::current() != Role::Outside {
+            return 0;
+        }
+        let number = here.outside.get_or_insert_with(|| self.take_outside());
+        number.1
+    }
+
+    #[cold]
+    fn take_outside(&'static self) -> OutsideNumber {
+        static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
+        let number = NEXT.fetch_add(1, Relaxed);
+        let mut entry = Entry::new(0, Location::caller(), Kind::Root, self.clock.now());
+        entry.phase = Phase::Running;
+        let thread = Arc::new(Outside {
+            name: thread::current().name().unwrap_or_default().to_owned(),
+            place: Place::new(),
+            wait: Mutex::new(None),
+        });
+        thread.place.take(number, &entry);
+        let number = number | THREAD;
+        self.outside.lock().insert(number, Arc::clone(&thread));
+        OutsideNumber(self, number, thread)
+    }
+
     /// The code of `id`, or of this thread if that is 0, parks until the end of `on`. Returns whose
     /// code it is.
-    pub(crate) fn blocks(&'static self, id: u64, on: u64, is_timed: bool, role: Role) -> u64 {
+    pub(crate) fn blocks(&'static self, id: u64, on: u64, is_timed: bool) -> u64 {
         let mut who = id;
         self.here(|here| {
-            let code = self.code(here, role);
+            let code = self.code(here);
             if who == 0 {
                 who = code;
             }
             let timed = if is_timed { TIMED } else { 0 };
             let part = if who == code { 0 } else { PART };
             self.change(who, |entry| entry.waits(on, BLOCKED | timed | part));
-            self.change(on, |entry| entry.waiter = who);
+            if let Some(place) = self.find(on) {
+                place.leave_waker(who);
+            }
         });
+        fence_edge();
         who
     }
 
     /// The code of `id`, or of this thread if that is 0, goes on.
-    pub(crate) fn unblocks(&'static self, id: u64, role: Role) {
+    pub(crate) fn unblocks(&'static self, id: u64) {
         self.here(|here| {
             let who = match id {
-                0 => self.code(here, role),
+                0 => self.code(here),
                 id => id,
             };
             self.change(who, |entry| entry.waits(0, 0));
@@ -585,12 +695,11 @@ impl Store {
     /// No waker is left of a future that sleeps.
     pub(crate) fn orphaned(&'static self, id: u64) {
         self.here(|_| {
-            self.change(id, |entry| {
-                if entry.phase == Phase::Waiting {
-                    entry.waits(0, ORPHAN);
-                }
-            });
+            if let Some(place) = self.find(id) {
+                place.orphan();
+            }
         });
+        fence_edge();
     }
 
     /// The code that runs here has taken a lock. `mark`: that of its task. Returns whose code it
@@ -601,13 +710,12 @@ impl Store {
         access: Access,
         mark: usize,
         is_kept: bool,
-        role: Role,
     ) -> u64 {
         let mut by = 0;
         self.here(|here| {
-            by = self.code(here, role);
+            by = self.code(here);
             if by != 0 && by & THREAD == 0 {
-                *self.shard(by).lock().held.entry(by).or_default() += 1;
+                self.keep_more(by, |rare| *rare.held.entry(by).or_default() += 1);
             }
         });
         let holder = Holder {
@@ -628,23 +736,22 @@ impl Store {
         access: Access,
         by: u64,
         mark: usize,
-        role: Role,
     ) {
         let holder = self.locks.take_out(address, by, access);
         self.here(|here| {
             if by & THREAD == 0 {
-                let mut shard = self.shard(by).lock();
-                if let Some(count) = shard.held.get_mut(&by) {
+                let mut rare = self.part(by).rare.lock();
+                if let Some(count) = rare.held.get_mut(&by) {
                     *count -= 1;
                     if *count == 0 {
-                        shard.held.remove(&by);
+                        rare.held.remove(&by);
                     }
                 }
             }
             let Some((holder, made_at)) = holder.filter(|(holder, _)| holder.is_kept) else {
                 return;
             };
-            let is_another_thread = by & THREAD != 0 && by != self.code(here, role);
+            let is_another_thread = by & THREAD != 0 && by != self.code(here);
             if mark != holder.mark || is_another_thread {
                 self.locks.was_given_away(made_at);
             }
@@ -652,10 +759,10 @@ impl Store {
     }
 
     /// A writer begins to wait for a lock. Returns who it is, if it is the code that runs here.
-    pub(crate) fn writer_comes(&'static self, lock: Lock, is_own: bool, role: Role) -> u64 {
+    pub(crate) fn writer_comes(&'static self, lock: Lock, is_own: bool) -> u64 {
         let mut who = 0;
         if is_own {
-            self.here(|here| who = self.code(here, role));
+            self.here(|here| who = self.code(here));
         }
         self.locks.add_writer(lock, who);
         who
@@ -679,25 +786,26 @@ impl Store {
     }
 
     /// The code that runs here parks until it gets the lock. Returns whose code it is.
-    pub(crate) fn lock_blocks(&'static self, lock: Lock, access: Access, role: Role) -> u64 {
+    pub(crate) fn lock_blocks(&'static self, lock: Lock, access: Access) -> u64 {
         let mut who = 0;
         let wait = LockWait { lock, access };
         self.here(|here| {
-            who = self.code(here, role);
-            if who & THREAD != 0 {
-                if let Some(thread) = self.outside.lock().get_mut(&who) {
-                    thread.entry.becomes(Phase::Running, self.clock.now());
-                    thread.entry.waits(0, BLOCKED | LOCK);
-                    thread.wait = Some(wait);
+            who = self.code(here);
+            // Before the flag, as in `paused`.
+            match &here.outside {
+                Some(OutsideNumber(_, number, thread)) if *number == who => {
+                    *thread.wait.lock() = Some(wait);
                 }
-                return;
+                _ => self.keep_more(who, |rare| _ = rare.waits.insert(who, wait)),
             }
-            let mut shard = self.shard(who).lock();
-            if let Some(entry) = shard.tasks.get_mut(&who) {
+            self.change(who, |entry| {
+                if who & THREAD != 0 {
+                    entry.since = self.clock.now();
+                }
                 entry.waits(0, BLOCKED | LOCK);
-                shard.waits.insert(who, wait);
-            }
+            });
         });
+        fence_edge();
         who
     }
 
@@ -710,30 +818,36 @@ impl Store {
     pub(super) fn who_waits_at(&self, addresses: &[usize]) -> Vec<u64> {
         let mut who = Vec::new();
         let is_there = |wait: &LockWait| addresses.contains(&wait.lock.address);
-        for shard in &self.shards {
-            let shard = shard.lock();
-            let waits = shard.waits.iter().filter(|(_, wait)| is_there(wait));
+        for part in &self.parts {
+            let rare = part.rare.lock();
+            let waits = rare.waits.iter().filter(|(_, wait)| is_there(wait));
             who.extend(waits.map(|(id, _)| *id));
         }
         let outside = self.outside.lock();
         let waits = outside
             .iter()
-            .filter(|(_, thread)| thread.wait.as_ref().is_some_and(is_there));
+            .filter(|(_, thread)| thread.wait.lock().as_ref().is_some_and(is_there));
         who.extend(waits.map(|(number, _)| *number));
         who
     }
 
     /// A waker was left with `id`: that of `waiter`; 0: of something else.
     pub(crate) fn registered(&'static self, id: u64, waiter: u64) {
-        self.here(|_| self.change(id, |entry| entry.waiter = waiter));
+        self.here(|_| {
+            if let Some(place) = self.find(id) {
+                place.leave_waker(waiter);
+            }
+        });
     }
 
     pub(crate) fn called(&'static self, pool: u32, job: u32, id: u64) {
         self.here(|_| {
-            let mut shard = self.shard(id).lock();
-            if shard.tasks.contains_key(&id) {
-                shard.jobs.insert(id, (pool, job));
-                drop(shard);
+            let mut is_kept = false;
+            self.keep_more(id, |rare| {
+                rare.jobs.insert(id, (pool, job));
+                is_kept = true;
+            });
+            if is_kept {
                 self.callers.lock().insert((pool, job), id);
             }
         });
@@ -803,32 +917,41 @@ impl Store {
     /// Those who wait, at most so many.
     pub(super) fn who_waits(&self, most: usize) -> Vec<u64> {
         let waits = |entry: &Entry| entry.phase == Phase::Waiting || entry.flags & BLOCKED != 0;
-        let outside = self.outside.lock();
+        let outside = self.outsiders();
         let threads = outside.iter().filter(|(_, thread)| waits(&thread.entry));
-        let mut who: Vec<u64> = threads.map(|(number, _)| *number).take(most).collect();
-        drop(outside);
-        for shard in &self.shards {
-            let shard = shard.lock();
-            let tasks = shard.tasks.iter().filter(|(_, entry)| waits(entry));
-            who.extend(tasks.map(|(id, _)| *id).take(most - who.len()));
-        }
-        who
+        let threads = threads.map(|(number, _)| *number);
+        let parts = self.parts.iter();
+        let tasks = parts.flat_map(Part::entries);
+        let tasks = tasks.filter(|(_, entry)| waits(entry)).map(|(id, _)| id);
+        threads.chain(tasks).take(most).collect()
+    }
+
+    /// A thread outside tasks, by its number.
+    pub(super) fn outside(&self, number: u64) -> Option<OutsideThread> {
+        let thread = self.outside.lock().get(&number).cloned();
+        thread?.read(number)
+    }
+
+    fn outsiders(&self) -> Vec<(u64, OutsideThread)> {
+        let outside = self.outside.lock();
+        let read = |(number, thread): (&u64, &Arc<Outside>)| Some((*number, thread.read(*number)?));
+        outside.iter().filter_map(read).collect()
     }
 
     /// The task whose code runs on this thread.
     pub(super) fn current(&'static self) -> Option<u64> {
         let mut current = None;
-        self.here(|here| current = here.stack.last().copied());
+        self.here(|here| current = here.stack.last().map(|runs| runs.id));
         current
     }
 
     pub(super) fn name(&self, id: u64) -> Option<Box<str>> {
-        self.shard(id).lock().names.get(&id).cloned()
+        self.part(id).rare.lock().names.get(&id).cloned()
     }
 
-    /// A thread outside tasks, by its number.
-    pub(super) fn outside(&self, number: u64) -> Option<OutsideThread> {
-        self.outside.lock().get(&number).cloned()
+    pub(super) fn steps(&self, id: u64) -> Steps {
+        let rare = self.part(id).rare.lock();
+        rare.steps.get(&id).copied().unwrap_or_default()
     }
 
     /// A copy of everything, part by part.
@@ -838,9 +961,7 @@ impl Store {
             self.copy_part(part, &mut copied);
         }
         copied.sent = self.sent_items();
-        let outside = self.outside.lock();
-        let outside = outside.iter().map(|(id, thread)| (*id, thread.clone()));
-        copied.outside = outside.collect();
+        copied.outside = self.outsiders();
         copied
     }
 
@@ -851,14 +972,76 @@ impl Store {
             let info = |seat: &Option<Arc<Seat>>| Some(seat.as_ref()?.info.clone());
             copied.threads = threads.iter().map(info).collect();
         }
-        let shard = self.shards[part].lock();
-        let tasks = shard.tasks.iter().map(|(id, entry)| (*id, *entry));
-        copied.tasks.extend(tasks);
-        let names = shard.names.iter().map(|(id, name)| (*id, name.clone()));
+        let part = &self.parts[part];
+        copied.tasks.extend(part.entries());
+        let rare = part.rare.lock();
+        let names = rare.names.iter().map(|(id, name)| (*id, name.clone()));
         copied.names.extend(names);
-        let waits = shard.waits.iter().map(|(id, wait)| (*id, *wait));
-        copied.waits.extend(waits);
-        copied.bare += shard.bare.len() as u64;
+        copied.steps.extend(&rare.steps);
+        copied.waits.extend(&rare.waits);
+        copied.bare += rare.bare.len() as u64;
+    }
+}
+
+impl Part {
+    /// The tasks that have a place.
+    fn entries(&self) -> impl Iterator<Item = (u64, Entry)> {
+        let places = self.places.get().into_iter().flatten();
+        places.filter_map(|place| {
+            let id = place.id();
+            (id != 0)
+                .then(|| place.read(id))
+                .flatten()
+                .map(|entry| (id, entry))
+        })
+    }
+}
+
+impl Outside {
+    fn read(&self, number: u64) -> Option<OutsideThread> {
+        Some(OutsideThread {
+            name: self.name.clone(),
+            entry: self.place.read(number & !THREAD)?,
+            wait: *self.wait.lock(),
+        })
+    }
+}
+
+impl Runs {
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
+        if let Some(place) = self.place {
+            place.change(self.id, change);
+        }
+    }
+}
+
+impl Here {
+    /// Changes what waits while the innermost task runs: the task that it runs on top of, or this
+    /// thread.
+    #[inline]
+    fn change_outer(&self, change: impl FnOnce(&mut Entry)) {
+        match (self.stack.last(), &self.outside) {
+            (Some(outer), _) => outer.change(change),
+            (None, Some(OutsideNumber(_, number, thread))) => {
+                thread.place.change(number & !THREAD, change);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Whether this thread does nothing but run tasks, and runs none now: its next one begins at
+    /// once.
+    #[inline]
+    fn goes_on(&self) -> bool {
+        self.stack.is_empty() && matches!(role::current(), Role::Loop | Role::Worker { .. })
+    }
+
+    /// In a forked child: what the thread knows is about the parent's store.
+    #[cold]
+    fn begin(&mut self, store: usize) {
+        (self.number, self.outside) = (None, None);
+        self.stack.clear();
+        (self.store, self.last) = (store, 0);
     }
 }
 
@@ -867,7 +1050,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_eight_words_with_its_id() {
-        assert!(size_of::<(u64, Entry)>() <= 64);
+    fn a_place_takes_ten_words() {
+        assert!(size_of::<Place>() <= 80);
     }
 }

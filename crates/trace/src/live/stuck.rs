@@ -345,7 +345,7 @@ pub(crate) fn fall_asleep(waits: bool) -> Asleep {
 
 /// All threads sleep, and have since this change of their number.
 fn report_all_asleep(changes: u64) {
-    if let Some(store) = store::store()
+    if let Some(store) = store::made()
         && is_new((u64::MAX, changes))
     {
         let waiters = store.who_waits(SHOWN);

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::locks::LockState;
 use super::store::{
-    self, BLOCKED, Copied, Entry, INSIDE, LOCK, LockWait, Phase, READ, SHARDS, SentItems, Store,
-    THREAD, TIMED, TIMER, ThreadInfo, WRITE,
+    self, BLOCKED, Copied, Entry, INSIDE, LOCK, LockWait, Phase, READ, SHARDS, SentItems, StepInfo,
+    Store, THREAD, TIMED, TIMER, ThreadInfo, WRITE,
 };
 use super::worker_tree::{self, LiveWorker};
 use crate::event::{Role, Site};
@@ -65,6 +65,19 @@ pub struct LiveTask {
     pub waits_for: LiveWait,
     /// How often it was polled and had to wait; 0 for a closure.
     pub polls: u64,
+    /// The steps that it is in, the oldest first, four at most: the names of your own for parts of
+    /// its future (`StepExt::step`).
+    pub steps: Vec<LiveStep>,
+}
+
+/// A step of a [`LiveTask`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveStep {
+    /// Its name.
+    pub name: &'static str,
+    /// For how long the task has been in it.
+    pub since: Duration,
 }
 
 /// What a task does.
@@ -308,6 +321,7 @@ impl LiveTask {
             runs_on: thread.map(|thread| thread.to_string()),
             waits_for,
             polls: entry.polls.into(),
+            steps: Vec::new(),
         }
     }
 }
@@ -375,7 +389,11 @@ pub(super) fn describe(store: &Store, id: u64) -> Option<LiveTask> {
     let thread = store.thread(entry.thread);
     let wait = LiveWait::new(store, &entry, wait);
     let name = store.name(id);
-    Some(LiveTask::new((id, entry), name, thread, since, wait))
+    let mut task = LiveTask::new((id, entry), name, thread, since, wait);
+    task.add_steps(store.steps(id), |at| {
+        Duration::from_nanos(now.saturating_sub(nanos(at)))
+    });
+    Some(task)
 }
 
 impl TaskTree {
@@ -383,6 +401,7 @@ impl TaskTree {
         let Copied {
             tasks,
             mut names,
+            steps,
             bare,
             threads,
             sent,
@@ -401,6 +420,11 @@ impl TaskTree {
             })
             .collect();
         tasks.sort_unstable_by_key(|task| task.id);
+        for (id, steps) in steps {
+            if let Ok(place) = tasks.binary_search_by_key(&id, |task| task.id) {
+                tasks[place].add_steps(steps, since);
+            }
+        }
         let call = |(pid, items, task)| LiveCall::new(store, pid, &items, task);
         let mut calls: Vec<LiveCall> = sent.into_iter().map(call).collect();
         calls.sort_by_key(|call| call.pid);
@@ -490,7 +514,8 @@ impl TaskTree {
     ///   `task` (an id), `lock`, and as `true` each of `blocks`, `has_deadline`, `runs_task`,
     ///   `timer`, `read` and `write` that holds. A `lock` is an object with `kind` (as in
     ///   [`LiveLock::kind`]), `others` (a count), and where known `made_at` and either
-    ///   `held_by_task` (an id) or `held_by_thread` (a `number`).
+    ///   `held_by_task` (an id) or `held_by_thread` (a `number`). If it is in any, `steps`: a list
+    ///   of objects with `name` and `for_us`.
     /// - `calls`. Each has `pid`, `first`, `items`, `for_us`, and where known `task` (an id),
     ///   `name`, `called_at` and `peak_memory` (bytes).
     /// - `threads` that wait outside tasks. Each has `number`, `name` and `waits_for`.
@@ -536,6 +561,18 @@ impl TaskTree {
 }
 
 impl LiveTask {
+    fn add_steps(
+        &mut self,
+        steps: impl IntoIterator<Item = Option<StepInfo>>,
+        since: impl Fn(u64) -> Duration,
+    ) {
+        let steps = steps.into_iter().flatten().map(|step| LiveStep {
+            name: step.name,
+            since: since(step.since),
+        });
+        self.steps.extend(steps);
+    }
+
     fn json(&self) -> Object {
         let mut object = Object::new().put("id", self.id).text("kind", self.kind);
         if let Some(name) = &self.name {
@@ -551,6 +588,14 @@ impl LiveTask {
         }
         if let Some(place) = &self.runs_on {
             object = object.text("runs_on", place);
+        }
+        if !self.steps.is_empty() {
+            let step = |step: &LiveStep| {
+                let object = Object::new().text("name", step.name);
+                object.put("for_us", step.since.as_micros()).to_string()
+            };
+            let steps: Vec<String> = self.steps.iter().map(step).collect();
+            object = object.put("steps", format!("[{}]", steps.join(",")));
         }
         match self.waits_for == LiveWait::default() {
             true => object,
@@ -756,6 +801,9 @@ impl fmt::Display for LiveTask {
         let waits = self.waits_for != LiveWait::default();
         if waits || self.phase == TaskPhase::Waiting && self.kind != "promise" {
             write!(f, ", waits for {}", self.waits_for)?;
+        }
+        for LiveStep { name, since } in &self.steps {
+            write!(f, ", in step `{name}` for {since:.1?}")?;
         }
         if self.polls > 0 {
             let s = if self.polls == 1 { "" } else { "s" };

@@ -7,6 +7,7 @@
 //! Tests: `tests/trace/`; cost: `benches/benches/trace.rs`.
 
 mod chrome;
+mod keep;
 mod reader;
 mod story;
 mod summary;
@@ -22,6 +23,7 @@ use crate::trace_log::session::Session;
 use reader::Reader;
 use story::Story;
 
+pub use keep::{Recorder, keep_last};
 pub use summary::{ExecutorSummary, SlowTask, Summary};
 
 /// How many events [`start`] has room for: 64 MiB, if all are used.

@@ -1,8 +1,8 @@
 //! Locks, channels and wakers: what the crate `trefoil-sync` and the wakers of tasks report.
 //!
-//! Only the table of live tasks listens, and everything here is called only while it does.
+//! Only the table of live tasks listens, and what begins here is called only while it does. What
+//! ends may have begun in the parent of a forked child, which has no table.
 
-use super::role;
 use crate::live::{self, Access, Lock};
 use crate::switch::Listeners;
 
@@ -16,31 +16,27 @@ pub fn keeps_locks() -> bool {
 /// guard is not made to be given to other code. Returns whose code it is, for [`lock_released`].
 #[cold]
 pub fn lock_taken(lock: Lock, access: Access, mark: usize, is_kept: bool) -> u64 {
-    live::store().map_or(0, |store| {
-        store.lock_taken(lock, access, mark, is_kept, role::current())
-    })
+    live::store().lock_taken(lock, access, mark, is_kept)
 }
 
 /// That lock is about to be released.
 #[cold]
 pub fn lock_released(address: usize, access: Access, by: u64, mark: usize) {
-    if let Some(store) = live::store() {
-        store.lock_released(address, access, by, mark, role::current());
+    if let Some(store) = live::made() {
+        store.lock_released(address, access, by, mark);
     }
 }
 
 /// The future that is polled here has left the waker of its task with a lock.
 #[cold]
 pub fn lock_awaited(lock: Lock, access: Access) {
-    if let Some(store) = live::store() {
-        store.lock_awaited(lock, access);
-    }
+    live::store().lock_awaited(lock, access);
 }
 
 /// It looks at the lock again, or waits for it no more.
 #[cold]
 pub fn lock_left(lock: Lock) {
-    if let Some(store) = live::store() {
+    if let Some(store) = live::made() {
         store.lock_left(lock);
     }
 }
@@ -49,8 +45,8 @@ pub fn lock_left(lock: Lock) {
 /// [`lock_unblocks`].
 #[cold]
 pub fn lock_blocks(lock: Lock, access: Access) -> u64 {
-    let Some(store) = live::store() else { return 0 };
-    let who = store.lock_blocks(lock, access, role::current());
+    let store = live::store();
+    let who = store.lock_blocks(lock, access);
     if who != 0 && access != Access::Turn {
         live::look_for_a_deadlock(store, who);
     }
@@ -60,7 +56,7 @@ pub fn lock_blocks(lock: Lock, access: Access) -> u64 {
 /// It looks at the lock again, or waits for it no more.
 #[cold]
 pub fn lock_unblocks(who: u64) {
-    if let Some(store) = live::store() {
+    if let Some(store) = live::made() {
         store.lock_unblocks(who);
     }
 }
@@ -69,13 +65,13 @@ pub fn lock_unblocks(who: u64) {
 /// with its waker. Returns who it is, for [`writer_goes`].
 #[cold]
 pub fn writer_comes(lock: Lock, is_own: bool) -> u64 {
-    live::store().map_or(0, |store| store.writer_comes(lock, is_own, role::current()))
+    live::store().writer_comes(lock, is_own)
 }
 
 /// That writer does not wait any more.
 #[cold]
 pub fn writer_goes(lock: Lock, who: u64) {
-    if let Some(store) = live::store() {
+    if let Some(store) = live::made() {
         store.locks.take_writer_out(lock, who);
     }
 }
@@ -83,9 +79,7 @@ pub fn writer_goes(lock: Lock, who: u64) {
 /// A lock is dropped, and its address may become another one's.
 #[cold]
 pub fn lock_dropped(address: usize) {
-    if let Some(store) = live::store() {
-        store.locks.forget(address);
-    }
+    live::store().locks.forget(address);
 }
 
 /// This thread is about to sleep until another one wakes it: without a deadline, and without a
@@ -102,8 +96,7 @@ pub fn falls_asleep(waits: bool) -> Option<live::Asleep> {
 /// The last waker of a future that sleeps is dropped, and has woken nothing.
 #[cold]
 pub fn orphaned(task: u64, has_handle: bool) {
-    if let Some(store) = live::store() {
-        store.orphaned(task);
-        live::look_at_an_orphan(store, task, has_handle);
-    }
+    let store = live::store();
+    store.orphaned(task);
+    live::look_at_an_orphan(store, task, has_handle);
 }

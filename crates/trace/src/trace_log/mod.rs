@@ -1,11 +1,13 @@
 //! A function for each event, which the executors call.
 //!
 //! **Job.** A task is made, its code begins and ends, a thread waits, sleeps, steals, wakes
-//! another. Two listen: the recording, while one runs (feature `trace`; the module `recording`
-//! evaluates the events), and the table of live tasks (`live`), once somebody has asked for it. One
-//! word says who listens. While nobody does, an event of a task costs one relaxed load and a
-//! branch; the events that no task has (parts of regions, sleeps, thefts) cost nothing without the
-//! feature. What the arguments are computed from is not touched unless somebody listens.
+//! another. Three listen: the recording, while one runs (`session`; the module `recording`
+//! evaluates the events), the ring of the last seconds (`ring`), both with the feature `trace`, and
+//! the table of live tasks (`live`), once somebody has asked for it. One word says who listens.
+//! While nobody does, an event of a task costs one relaxed load and a branch, as does the end of
+//! what a thread does between tasks (parts of regions, sleeps); what else no task has (thefts,
+//! waits) costs nothing without the feature. What the arguments are computed from is not touched
+//! unless somebody listens.
 //!
 //! **Protocol of a recording.**
 //! 1. `session::start` gives the recording a number and publishes it in the word (`switch`).
@@ -22,8 +24,8 @@
 //!
 //! A forked child does not continue its parent's recording: in the child the word is 0.
 //!
-//! **Rejected.** One buffer for all threads (its lock or counter would distort the recording);
-//! rings that lose the oldest events (ends without beginnings); hooking into `tracing` (a
+//! **Rejected.** One buffer for all threads (its lock or counter would distort the recording); a
+//! recording that loses its oldest events (ends without beginnings); hooking into `tracing` (a
 //! subscriber's cost for each event is several times that of a short task, and the pools' parks and
 //! steals are not spans); an array that its thread fills without a lock while others read its
 //! published part (`unsafe` and loom models, for some nanoseconds an event).
@@ -33,13 +35,15 @@
 #![cfg_attr(not(feature = "trace"), allow(dead_code))] // no recording can be started without it
 
 mod locks;
-mod role;
+pub(crate) mod ring;
 pub(crate) mod session;
+pub mod trouble;
 
 use crate::event::{Done, Frame, What};
 pub use crate::event::{Ending, Kind, Role, Site};
 pub use crate::live;
 use crate::live::Wakers;
+use crate::role;
 use crate::switch::Listeners;
 pub use locks::{
     falls_asleep, keeps_locks, lock_awaited, lock_blocks, lock_dropped, lock_left, lock_released,
@@ -52,10 +56,10 @@ pub fn is_on() -> bool {
     Listeners::now().any()
 }
 
-/// Whether a recording runs.
+/// Whether events are written: a recording runs, or those of the last seconds are kept.
 #[inline(always)]
 pub fn is_recording() -> bool {
-    Listeners::now().recording() != 0
+    Listeners::now().written()
 }
 
 /// An event of a task or of a call, which both listeners may want.
@@ -70,27 +74,25 @@ fn report(what: impl FnOnce() -> What) {
 #[cold]
 #[inline(never)]
 fn heard(listeners: Listeners, what: What) {
-    if listeners.live()
-        && let Some(store) = live::store()
-    {
-        let mut leaves_locks = None;
+    if listeners.live() {
+        let store = live::store();
         match what {
-            What::Begun { task, site, kind } => store.begun(task, site, kind, role::current()),
-            What::Ended { task, how } => {
-                leaves_locks = store.ended(task, how, 0, Wakers::Many).then_some(task);
-            }
-            What::Settled { task, .. } => leaves_locks = store.settled(task).then_some(task),
+            What::Settled { task, .. } => heard_settled(task),
             What::Woken { task } => store.woken(task),
             What::Called { pool, job, task } => store.called(pool, job, task),
             What::Answered { pid, done, .. } => store.answered(pid, done.sequence),
             What::Fell { pid } => store.died(pid),
             _ => {}
         }
-        if let Some(task) = leaves_locks {
-            live::look_at_lost_locks(store, task);
-        }
     }
     record(listeners, what);
+}
+
+fn heard_settled(task: u64) {
+    let store = live::store();
+    if store.settled(task) {
+        live::look_at_lost_locks(store, task);
+    }
 }
 
 fn record(listeners: Listeners, what: What) {
@@ -98,13 +100,16 @@ fn record(listeners: Listeners, what: What) {
     if number != 0 {
         session::write_event(number, what);
     }
+    if listeners.kept() {
+        ring::write_event(what);
+    }
 }
 
 /// An event that only recordings want.
 #[inline(always)]
 fn note(what: impl FnOnce() -> What) {
     let listeners = Listeners::now();
-    if listeners.recording() != 0 {
+    if listeners.written() {
         noted(listeners, what());
     }
 }
@@ -112,6 +117,16 @@ fn note(what: impl FnOnce() -> What) {
 #[cold]
 #[inline(never)]
 fn noted(listeners: Listeners, what: What) {
+    record(listeners, what);
+}
+
+/// An event with which this thread has done something else than to run tasks.
+#[cold]
+#[inline(never)]
+fn did_something_else(listeners: Listeners, what: What) {
+    if listeners.live() {
+        live::store().did_something_else();
+    }
     record(listeners, what);
 }
 
@@ -127,10 +142,8 @@ pub fn spawned(task: u64, parent: u64, site: Site, kind: Kind) {
 #[cold]
 #[inline(never)]
 fn heard_birth(listeners: Listeners, task: u64, parent: u64, site: Site, kind: Kind) {
-    if listeners.live()
-        && let Some(store) = live::store()
-    {
-        store.spawned(task, parent, site, kind);
+    if listeners.live() {
+        live::store().spawned(task, parent, site, kind);
     }
     record(listeners, What::Spawned { task, site, kind });
 }
@@ -147,46 +160,47 @@ pub fn named(task: u64, name: &str) {
 #[cold]
 #[inline(never)]
 fn heard_name(listeners: Listeners, task: u64, name: &str) {
-    if listeners.live()
-        && let Some(store) = live::store()
-    {
-        store.named(task, name);
+    if listeners.live() {
+        live::store().named(task, name);
     }
     if listeners.recording() != 0 {
         session::write_name(listeners.recording(), task, name);
     }
+    if listeners.kept() {
+        ring::write_name(task, name);
+    }
 }
 
 /// A future's poll has ended, and it waits. `on`: the task that it has left its waker with last
-/// (0: none). `wakers`: many, if something has woken it already.
+/// (0: none). `wakers`: many, if something has woken it already. `is_queued`: it has woken itself.
 #[cold]
-pub fn paused(task: u64, on: u64, wakers: Wakers) {
+pub fn paused(task: u64, on: u64, wakers: Wakers, is_queued: bool) {
     let listeners = Listeners::now();
-    if listeners.live()
-        && let Some(store) = live::store()
-    {
-        store.ended(task, Ending::Pending, on, wakers);
-        match wakers {
-            Wakers::None => live::look_at_an_orphan(store, task, true),
-            Wakers::One => live::look_for_a_deadlock(store, task),
-            Wakers::Many => {}
+    if listeners.live() {
+        let store = live::store();
+        if store.paused(task, on, wakers, is_queued) {
+            match wakers {
+                Wakers::None => live::look_at_an_orphan(store, task, true),
+                Wakers::One => live::look_for_a_deadlock(store, task),
+                Wakers::Many => {}
+            }
         }
     }
-    record(
-        listeners,
-        What::Ended {
-            task,
-            how: Ending::Pending,
-        },
-    );
+    if listeners.written() {
+        let how = Ending::Pending;
+        record(listeners, What::Ended { task, how });
+        if is_queued {
+            record(listeners, What::Woken { task });
+        }
+    }
 }
 
 /// The future that is polled here waits for an event of this kind: [`live::TIMER`], [`live::READ`]
 /// or [`live::WRITE`].
 #[cold]
 pub fn waits_for(kind: u8) {
-    if let Some(store) = live::store() {
-        store.waits_for(kind);
+    if Listeners::now().live() {
+        live::store().waits_for(kind);
     }
 }
 
@@ -194,11 +208,10 @@ pub fn waits_for(kind: u8) {
 #[cold]
 pub fn blocks(task: u64, on: u64, is_timed: bool) {
     let listeners = Listeners::now();
-    if listeners.live()
-        && let Some(store) = live::store()
-    {
-        let who = store.blocks(task, on, is_timed, role::current());
-        if !is_timed {
+    if listeners.live() {
+        let store = live::store();
+        let who = store.blocks(task, on, is_timed);
+        if !is_timed && store.leads_on(on) {
             live::look_for_a_deadlock(store, who);
         }
     }
@@ -210,10 +223,8 @@ pub fn blocks(task: u64, on: u64, is_timed: bool) {
 #[cold]
 pub fn unblocks(task: u64, successful: bool) {
     let listeners = Listeners::now();
-    if listeners.live()
-        && let Some(store) = live::store()
-    {
-        store.unblocks(task, role::current());
+    if listeners.live() {
+        live::store().unblocks(task);
     }
     if !successful {
         record(listeners, What::Awaits { task: 0 });
@@ -223,9 +234,76 @@ pub fn unblocks(task: u64, successful: bool) {
 /// A waker was left with `task`: that of the task `waiter`; 0: another.
 #[cold]
 pub fn registered(task: u64, waiter: u64) {
-    if let Some(store) = live::store() {
-        store.registered(task, waiter);
+    if Listeners::now().live() {
+        live::store().registered(task, waiter);
     }
+}
+
+/// A task's code begins to run here: a closure is called, a future polled.
+#[inline(always)]
+pub fn begun(task: u64, site: Site, kind: Kind) {
+    let listeners = Listeners::now();
+    if listeners.any() {
+        heard_begin(listeners, task, site, kind);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn heard_begin(listeners: Listeners, task: u64, site: Site, kind: Kind) {
+    if listeners.live() {
+        live::store().begun(task, site, kind);
+    }
+    record(listeners, What::Begun { task, site, kind });
+}
+
+/// The end of the run that [`begun`] recorded; also of the poll of a future whose wakers are not
+/// known, which waits.
+#[inline(always)]
+pub fn ended(task: u64, how: Ending) {
+    let listeners = Listeners::now();
+    if listeners.any() {
+        heard_end(listeners, task, how);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn heard_end(listeners: Listeners, task: u64, how: Ending) {
+    if listeners.live() {
+        let store = live::store();
+        if how == Ending::Pending {
+            store.paused(task, 0, Wakers::Many, false);
+        } else if store.ended(task) {
+            live::look_at_lost_locks(store, task);
+        }
+    }
+    record(listeners, What::Ended { task, how });
+}
+
+/// A step of a task, which ends when this is dropped.
+#[derive(Debug)]
+pub struct NotedStep {
+    task: u64,
+    number: u64,
+}
+
+impl Drop for NotedStep {
+    fn drop(&mut self) {
+        if Listeners::now().live() {
+            live::store().step_ends(self.task, self.number);
+        }
+    }
+}
+
+/// The code of `task` (0: of none) begins a step. `None`: it is not noted.
+#[cold]
+pub fn step(task: u64, name: &'static str) -> Option<NotedStep> {
+    if task == 0 || !Listeners::now().live() {
+        return None;
+    }
+    let number = live::store().step_begins(task, name)?;
+    Some(NotedStep { task, number })
 }
 
 /// This thread's previous role, which is restored when this is dropped.
@@ -235,16 +313,18 @@ pub struct Before(Role);
 
 impl Drop for Before {
     fn drop(&mut self) {
-        let role = self.0;
-        role::replace(role);
-        note(|| What::Is { role });
+        let _role = set_role(self.0);
     }
 }
 
 /// Sets this thread's role, also for listeners that come later.
 pub fn role(role: Role) -> Before {
-    let before = Before(role::replace(role));
-    note(|| What::Is { role });
+    Before(set_role(role))
+}
+
+fn set_role(role: Role) -> Role {
+    let before = role::replace(role);
+    did_something_else(Listeners::now(), What::Is { role });
     before
 }
 
@@ -259,18 +339,20 @@ macro_rules! events {
     )*};
 }
 events! {
-    /// A task's code begins to run here: a closure is called, a future polled.
-    begun(task: u64, site: Site, kind: Kind) is Begun by report;
-    /// The end of the run that [`begun`] recorded.
-    ended(task: u64, how: Ending) is Ended by report;
     /// A task has ended without running code here: it was dropped, or a promise was completed.
     settled(task: u64, how: Ending) is Settled by report;
     /// A future was woken, and is queued.
     woken(task: u64) is Woken by report;
     /// A worker stole this from the slot `from`; 0: not a task but a part of a region.
     stolen(task: u64, from: usize) is Stolen by note;
-    /// A worker process has died, and its frames are lost.
-    worker_died(pid: u32) is Fell by report;
+    /// See [`worker_died`].
+    process_died(pid: u32) is Fell by report;
+}
+
+/// A worker process has died, and its frames are lost.
+pub fn worker_died(pid: u32) {
+    process_died(pid);
+    trouble::noticed(trouble::Trouble::WorkerDied);
 }
 
 /// This thread wakes the one in a pool's slot.
@@ -293,7 +375,7 @@ pub fn items(kind: &'static str, task: u64, total: Option<usize>) -> Option<live
 #[cold]
 #[inline(never)]
 fn heard_items(kind: &'static str, task: u64, total: Option<usize>) -> Option<live::Items> {
-    Some(live::begin(live::store()?, kind, task, total))
+    Some(live::begin(live::store(), kind, task, total))
 }
 
 /// A call to a process pool: `task` waits for the job.
@@ -324,10 +406,8 @@ pub fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize, first: u
 #[cold]
 #[inline(never)]
 fn heard_frame(listeners: Listeners, frame: Frame, first: usize) {
-    if listeners.live()
-        && let Some(store) = live::store()
-    {
-        store.sent(frame, first);
+    if listeners.live() {
+        live::store().sent(frame, first);
     }
     record(listeners, What::Sent(frame));
 }
@@ -352,12 +432,34 @@ impl Drop for Span {
     }
 }
 
-/// A part of a region runs here, of a `join` or a `scope` for example; this is its name in the
-/// picture.
+/// The same between the runs of tasks: the next run does not begin when the last one has ended.
+#[must_use]
+#[derive(Debug)]
+pub struct Interval(What);
+
+impl Drop for Interval {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let listeners = Listeners::now();
+        if listeners.any() {
+            did_something_else(listeners, self.0);
+        }
+    }
+}
+
+/// A thread from outside runs its region here, that of a `join` or a `scope` for example.
 #[inline(always)]
-pub fn part(part: &'static str) -> Span {
+pub fn region() -> Span {
+    let part = "region";
     note(|| What::PartBegun { part });
     Span(What::PartEnded { part })
+}
+
+/// A part of a region runs here; this is its name in the picture.
+#[inline(always)]
+pub fn part(part: &'static str) -> Interval {
+    note(|| What::PartBegun { part });
+    Interval(What::PartEnded { part })
 }
 
 /// This thread blocks in the middle of its work.
@@ -369,7 +471,7 @@ pub fn waits() -> Span {
 
 /// This thread has nothing to do, and sleeps.
 #[inline(always)]
-pub fn sleeps() -> Span {
+pub fn sleeps() -> Interval {
     note(|| What::Sleeps);
-    Span(What::Slept)
+    Interval(What::Slept)
 }

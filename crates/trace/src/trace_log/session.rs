@@ -12,14 +12,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
 
-use super::role;
 use crate::clock::Clock;
 use crate::event::{Event, Role, What};
 use crate::loom::{Mutex, per_thread, thread};
+use crate::role;
 use crate::switch;
 use crate::sys::fork::PerProcess;
 use crate::sys::thread_id;
@@ -64,6 +65,20 @@ pub(crate) struct Log {
     pub(crate) lost: u64,
 }
 
+impl Log {
+    /// Adds these events, with the times to which this changes ticks, in order; `None`: the event
+    /// is left out.
+    pub(super) fn add(&mut self, events: Vec<Event>, nanos: impl Fn(u64) -> Option<u64>) {
+        let mut before = self.events.last().map_or(0, |event| event.at);
+        let events = events.into_iter().filter_map(|Event { at, what }| {
+            let at = nanos(at)?.max(before);
+            before = at;
+            Some(Event { at, what })
+        });
+        self.events.extend(events);
+    }
+}
+
 /// Begins a recording of at most `limit` events. `None`: one is running already.
 pub(crate) fn start(limit: usize) -> Option<Arc<Session>> {
     // Numbers begin at 1. A forked child's recordings have other numbers than its parent's.
@@ -94,17 +109,11 @@ impl Session {
         }
         *CURRENT.get_or_init(|| Mutex::new(None)).lock() = None;
         let (length, nanos) = self.clock.elapsed();
-        let logs = std::mem::take(&mut *self.logs.lock());
-        let mut logs: Vec<Log> = logs
-            .iter()
-            .map(|log| std::mem::take(&mut *log.lock()))
-            .collect();
+        let logs = take(&mut *self.logs.lock());
+        let mut logs: Vec<Log> = logs.iter().map(|log| take(&mut *log.lock())).collect();
         for log in &mut logs {
-            let mut before = 0;
-            for event in &mut log.events {
-                event.at = nanos(event.at).max(before);
-                before = event.at;
-            }
+            let events = take(&mut log.events);
+            log.add(events, |at| Some(nanos(at)));
         }
         (logs, length)
     }

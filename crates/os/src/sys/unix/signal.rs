@@ -2,7 +2,8 @@
 //!
 //! 1. The first subscription to a signal makes a bell for it (`sys::bell`) and installs one handler
 //!    on top of the previous one.
-//! 2. The handler counts the signal, rings the bell, and calls the previous handler.
+//! 2. The handler counts the signal, raises a flag if that was asked for ([`raise_on`]), rings the
+//!    bell, and calls the previous handler.
 //! 3. A [`Subscription`] has a listener of the bell, which a loop watches, and the last count that
 //!    it has seen. So each subscription learns of each signal, on any number of loops, and signals
 //!    that come faster than they are taken become one.
@@ -22,8 +23,8 @@
 //!
 //! **Invariants.**
 //! - **Y50** A handler does only what a signal may interrupt anywhere: it uses the atomics of this
-//!   file, and rings, which is one `write` to a non-blocking descriptor; it leaves `errno` as it
-//!   was. (The handler that it calls was installed for the same signal.)
+//!   file and its flag, and rings, which is one `write` to a non-blocking descriptor; it leaves
+//!   `errno` as it was. (The handler that it calls was installed for the same signal.)
 //! - **Y51** The bell that a handler has read from a slot stays open until the handler has left
 //!   `RUNNING`: a thread that takes it out of the slot waits, after that, until `RUNNING` was zero.
 //!   All of these are sequentially consistent.
@@ -43,7 +44,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 // Statics that a signal handler reads: no protocol that loom could model.
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use libc::{c_int, c_void, siginfo_t};
 
@@ -57,6 +58,8 @@ struct Slot {
     count: AtomicU64,
     /// The descriptor of the bell; -1: there is none.
     bell: AtomicI32,
+    /// Whether a signal raises the flag of [`raise_on`].
+    raises: AtomicBool,
     /// The address of the previous handler, with [`TAKES_INFO`] if it takes all three arguments; 0:
     /// there is nothing to call.
     before: AtomicU64,
@@ -75,6 +78,7 @@ static SLOTS: [Slot; SIGNALS] = [const {
     Slot {
         count: AtomicU64::new(0),
         bell: AtomicI32::new(-1),
+        raises: AtomicBool::new(false),
         before: AtomicU64::new(0),
     }
 }; SIGNALS];
@@ -199,6 +203,19 @@ impl AsFd for Subscription {
     }
 }
 
+/// What a signal sets, and which bits of it.
+static FLAG: OnceLock<(&AtomicU64, u64)> = OnceLock::new();
+
+/// From now on, and in forked children, too, this signal sets these bits of the word, which is the
+/// same in each call.
+pub fn raise_on(signum: c_int, word: &'static AtomicU64, bits: u64) -> io::Result<()> {
+    let subscription = Subscription::new(signum)?; // an error if there is no such signal
+    FLAG.get_or_init(|| (word, bits));
+    SLOTS[signum as usize].raises.store(true, SeqCst);
+    std::mem::forget(subscription); // the handler stays
+    Ok(())
+}
+
 /// Installs our handler on top of `before`, the present action.
 fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<()> {
     let mut ours = *before;
@@ -298,6 +315,11 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     };
     RUNNING.fetch_add(1, SeqCst);
     slot.count.fetch_add(1, SeqCst);
+    if slot.raises.load(SeqCst)
+        && let Some((word, bits)) = FLAG.get()
+    {
+        word.fetch_or(*bits, SeqCst);
+    }
     let bell = slot.bell.load(SeqCst);
     if bell >= 0 {
         // SAFETY: Y51: the bell is open until this handler has left `RUNNING`.

@@ -35,6 +35,14 @@ pub fn signal_name(signal: i32) -> Option<String> {
     Some((*name).to_owned())
 }
 
+/// The number of the signal with this name, which may lack its `SIG`.
+pub fn signal_number(name: &str) -> Option<i32> {
+    let short = |name: &str| name.strip_prefix("SIG").unwrap_or(name).to_owned();
+    let wanted = short(name);
+    let (number, _) = NAMES.iter().find(|(_, name)| short(name) == wanted)?;
+    Some(*number)
+}
+
 /// The meaning of an exit code that the system has set: Unix has none.
 pub fn code_name(_code: i32) -> Option<String> {
     None

@@ -42,6 +42,12 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
 /// meanwhile.
 static CHANGES: Mutex<()> = Mutex::new(());
 
+/// Not on this system, where Ctrl-C is the only one.
+pub fn raise_on(signum: i32, _: &'static AtomicU64, _: u64) -> io::Result<()> {
+    let what = format!("signal {signum} raises no flag on this system");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
 /// Notices each Ctrl-C until it is dropped.
 #[derive(Debug)]
 pub struct Subscription {

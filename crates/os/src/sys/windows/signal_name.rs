@@ -40,3 +40,8 @@ pub fn code_name(code: i32) -> Option<String> {
     };
     Some(format!("{words} (0x{code:08X})"))
 }
+
+/// The number of the signal with this name: none.
+pub fn signal_number(_name: &str) -> Option<i32> {
+    None
+}

@@ -11,12 +11,12 @@ per_thread! {
 }
 
 /// Sets this thread's role; returns the previous one.
-pub(super) fn replace(role: Role) -> Role {
+pub(crate) fn replace(role: Role) -> Role {
     let before = ROLE.try_with(|own| own.replace(role));
     before.unwrap_or(Role::Outside)
 }
 
 /// This thread's role.
-pub(super) fn current() -> Role {
+pub(crate) fn current() -> Role {
     ROLE.try_with(Cell::get).unwrap_or(Role::Outside)
 }

@@ -1,0 +1,237 @@
+//! The events of the last seconds, and the files that are written of them when something is wrong.
+//!
+//! **Job.** [`keep_last`] makes the ring (`trace_log::ring`); the [`Recorder`] gives it as a
+//! [`Trace`]. If there is a folder for files, [`trouble`] has one written, by a thread of its own:
+//! whoever notices trouble has no time, and holds locks.
+//!
+//! A file has another name until it is complete.
+//!
+//! Tests: `tests/trace/keep.rs`.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64; // a number: no protocol
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::reader::Reader;
+use super::{AlreadyRecording, Trace};
+use crate::live::{self, StuckWatch};
+use crate::loom::{Mutex, thread};
+use crate::trace_log::ring::{self, Kept, Ring};
+use crate::trace_log::trouble::{self, Trouble};
+
+/// How many files a recorder writes by itself.
+const FILES: u64 = 10;
+
+/// How long it waits between two of them.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Keeps what all executors of this process have done in the last `window`, in `bytes` of memory at
+/// most, until the [`Recorder`] is dropped: the flight recorder. What happened just before a
+/// failure is then there, though nobody has expected it.
+///
+/// If the memory is used up before the window is, the oldest events are dropped, and counted
+/// ([`Trace::lost`]): a task takes some 150 bytes on threads, a poll 64. An eighth of the memory is
+/// for names of tasks. All of it is reserved by this call, and nothing is allocated for an event;
+/// its cost is that of a [recording](super::start), which may run at the same time.
+///
+/// With [`write_to`](Recorder::write_to) files are written when something is wrong; at any time
+/// [`write`](Recorder::write) writes one, and [`trace`](Recorder::trace) gives the same in memory.
+///
+/// # Errors
+/// [`AlreadyRecording`] while there is another recorder.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::{ThreadPool, trace};
+///
+/// let recorder = trace::keep_last(Duration::from_secs(10), 16 << 20)?;
+/// let pool = ThreadPool::with_threads(2);
+/// pool.spawn(|| 6 * 7).named("answer").join()?;
+/// let mut json = Vec::new();
+/// recorder.trace().write_json(&mut json)?;
+/// assert!(String::from_utf8(json)?.contains("\"answer\""));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn keep_last(window: Duration, bytes: usize) -> Result<Recorder, AlreadyRecording> {
+    let ring = ring::keep(window, bytes).ok_or(AlreadyRecording)?;
+    Ok(Recorder {
+        ring,
+        watch: None,
+        files: FILES,
+        pause: PAUSE,
+    })
+}
+
+/// Keeps the events of the last seconds: from [`keep_last`]. Dropping it ends that, and frees the
+/// memory.
+#[must_use = "dropped, it keeps nothing: bind it to a variable that lives as long as the program"]
+pub struct Recorder {
+    ring: Arc<Ring>,
+    watch: Option<StuckWatch>,
+    files: u64,
+    pause: Duration,
+}
+
+/// Where files are written, and how many more.
+struct Files {
+    ring: Arc<Ring>,
+    folder: PathBuf,
+    pause: Duration,
+    left: u64,
+    last: Option<Instant>,
+}
+
+impl Recorder {
+    /// From now on a file is written into this folder, which is made if it is missing, when
+    /// something is wrong:
+    ///
+    /// | in the file's name | when |
+    /// |---|---|
+    /// | `stuck` | tasks wait for one another ([`on_stuck`]); so from now on tasks are kept track of |
+    /// | `slow-poll` | a loop's [`slow_poll`] hook is called |
+    /// | `worker-died` | a worker process has died, without being asked to |
+    /// | `late-item` | an item in a worker process has exceeded its time limit |
+    ///
+    /// The names are `trefoil-PID-NUMBER-WHY.json`; each opens in a viewer as a recording does. A
+    /// thread writes it, named `trefoil-recorder`. So that a folder does not fill up, there are at
+    /// most ten files, and at most one in a minute: [`at_most`](Self::at_most),
+    /// [`pause`](Self::pause). What happens in between is in no file. If a file cannot be written,
+    /// nothing is reported: the next one is tried.
+    ///
+    /// # Errors
+    /// Errors of the system when the folder is made.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use trefoil::trace;
+    ///
+    /// let recorder = trace::keep_last(Duration::from_secs(10), 16 << 20)?
+    ///     .at_most(3)
+    ///     .write_to("traces")?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    ///
+    /// [`on_stuck`]: https://docs.rs/trefoil/latest/trefoil/fn.on_stuck.html
+    /// [`slow_poll`]: https://docs.rs/trefoil/latest/trefoil/struct.EventLoopBuilder.html
+    pub fn write_to(mut self, folder: impl AsRef<Path>) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let files = Mutex::new(Files {
+            ring: Arc::clone(&self.ring),
+            folder: folder.as_ref().to_owned(),
+            pause: self.pause,
+            left: self.files,
+            last: None,
+        });
+        trouble::listen(move |what| files.lock().begin(what));
+        self.watch = Some(live::watch_stuck(|_| trouble::noticed(Trouble::Stuck)));
+        Ok(self)
+    }
+
+    /// How many files are written at most, instead of ten. To be called before
+    /// [`write_to`](Self::write_to).
+    pub fn at_most(mut self, files: u64) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// How much time is between two files at least, instead of a minute. To be called before
+    /// [`write_to`](Self::write_to).
+    pub fn pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// What happened in the last seconds. The recorder goes on.
+    ///
+    /// What a thread is writing at this moment may be missing. In a child that was forked since the
+    /// start, the trace is empty.
+    ///
+    /// Cost: time proportional to the number of events, and some five times their memory, until the
+    /// trace is dropped. Threads that write meanwhile wait for some microseconds now and then.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let recorder = trefoil::trace::keep_last(Duration::from_secs(10), 1 << 20)?;
+    /// println!("{}", recorder.trace().summary());
+    /// # Ok::<_, trefoil::trace::AlreadyRecording>(())
+    /// ```
+    pub fn trace(&self) -> Trace {
+        trace(&self.ring)
+    }
+
+    /// Writes what happened in the last seconds to this file, in the form of
+    /// [`Trace::write_json`]. The recorder goes on.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// let recorder = trefoil::trace::keep_last(Duration::from_secs(10), 16 << 20)?;
+    /// recorder.write("last-seconds.json")?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    pub fn write(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.trace().write_json(File::create(path)?)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if self.watch.is_some() && self.ring.is_kept() {
+            trouble::listen(|_| ());
+        }
+        self.ring.stop();
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+fn trace(ring: &Ring) -> Trace {
+    let Kept {
+        logs,
+        length,
+        dropped,
+    } = ring.copy();
+    let mut story = Reader::read(logs, length);
+    story.lost += dropped;
+    Trace { story }
+}
+
+impl Files {
+    /// Has a file written, unless it is too soon, or there are enough.
+    fn begin(&mut self, why: Trouble) {
+        static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
+        let is_soon = self.last.is_some_and(|last| last.elapsed() < self.pause);
+        if is_soon || self.left == 0 {
+            return;
+        }
+        self.last = Some(Instant::now());
+        self.left -= 1;
+        let number = NEXT.fetch_add(1, Relaxed);
+        let name = format!("trefoil-{}-{number}-{why}.json", std::process::id());
+        let path = self.folder.join(name);
+        let ring = Arc::clone(&self.ring);
+        // If the system gives no thread, there is no file.
+        let _ = thread::Builder::new()
+            .name("trefoil-recorder".to_owned())
+            .spawn(move || _ = write(&ring, &path));
+    }
+}
+
+fn write(ring: &Ring, path: &Path) -> io::Result<()> {
+    let trace = trace(ring);
+    let part = path.with_extension("part");
+    let written = trace.write_json(File::create(&part)?);
+    let written = written.and_then(|()| fs::rename(&part, path));
+    written.inspect_err(|_| _ = fs::remove_file(&part))
+}
