@@ -31,7 +31,10 @@ const ROWS: [(&str, f64); 5] = [
     ("a future, spawned and awaited on a loop", 100.0),
     ("a poll that yields, on a loop", 20.0),
     ("a poll that yields, on a pool", 20.0),
-    ("a poll that another task has woken, on a loop", f64::INFINITY),
+    (
+        "a poll that another task has woken, on a loop",
+        f64::INFINITY,
+    ),
 ];
 
 /// The processor time of this process so far, in nanoseconds.

@@ -131,7 +131,7 @@ pub(crate) fn keep(window: Duration, bytes: usize) -> Option<Arc<Ring>> {
 }
 
 /// Writes an event into the ring.
-pub(super) fn write_event(what: What) {
+pub(crate) fn write_event(what: What) {
     write(|own| own.write(what));
 }
 
