@@ -91,6 +91,32 @@ const WAYS: [(&str, Way); 8] = [
 ];
 
 #[test]
+fn work_that_was_queued_before_the_first_handle_counts_too() {
+    within_deadline(|| {
+        let pool = Arc::new(ThreadPool::with_threads(1));
+        let (queued, is_queued) = mpsc::channel();
+        let (ends, end) = mpsc::channel();
+        let (inside, before) = (Arc::clone(&pool), Arc::new(AtomicBool::new(false)));
+        let has_run = Arc::clone(&before);
+        let first = pool.spawn(move || {
+            is_queued.recv().unwrap();
+            let item = |_| {
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_micros(300) {}
+                has_run.load(Ordering::SeqCst)
+            };
+            let found = inside.handle_with(Priority::Low).map(0..8, item);
+            ends.send(found).unwrap();
+        });
+        let normal = pool.spawn(move || before.store(true, Ordering::SeqCst));
+        queued.send(()).unwrap();
+        let found = end.recv().unwrap();
+        assert!(found[4..].iter().all(|has_run| *has_run), "{found:?}");
+        try_join_all([first, normal]).join().unwrap();
+    });
+}
+
+#[test]
 fn every_way_to_compute_gives_way_after_the_item_that_runs() {
     for (name, way) in WAYS {
         for (lower, higher) in [
