@@ -108,6 +108,9 @@ impl Recorder {
     /// [`pause`](Self::pause). What happens in between is in no file. If a file cannot be written,
     /// nothing is reported: the next one is tried.
     ///
+    /// From here on deadlocks are looked for, and reported on standard error, too, unless there is
+    /// a hook for that ([`on_stuck`]).
+    ///
     /// # Errors
     /// Errors of the system when the folder is made.
     ///
