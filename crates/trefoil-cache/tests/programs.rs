@@ -2,6 +2,7 @@
 //!
 //! The program is run again as a child that is killed: so `main` must be ours.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -203,6 +204,51 @@ fn ten_programs_find_what_others_keep() {
     assert_eq!(all(), 0, "all are there");
 }
 
+/// An argument with everything whose order in memory is not the same in every process.
+type Unordered = (
+    HashMap<String, HashSet<u64>>,
+    BTreeMap<u8, HashMap<i32, Option<f64>>>,
+    HashSet<(char, Vec<bool>)>,
+);
+
+/// The child of the next test: prints the key of one argument, put together in an order of its own.
+fn child_keys(folder: &Path) {
+    let cache = Cache::open(folder).unwrap();
+    let function = cache.function("count", 1, |(a, b, c): Unordered| {
+        a.len() + b.len() + c.len()
+    });
+    let first = random()();
+    let turned = |count: u64| (0..count).map(move |n| (n + first) % count);
+    let words = turned(20).map(|n| {
+        let numbers = turned(n).map(|m| m * m).collect();
+        (format!("word {n}"), numbers)
+    });
+    let numbers = turned(5).map(|n| {
+        let halves = turned(30).map(|m| (m as i32 - 9, (m % 3 > 0).then_some(m as f64 / 2.0)));
+        (n as u8, halves.collect())
+    });
+    let letters = turned(26).map(|n| (char::from(b'a' + n as u8), vec![true; n as usize]));
+    let argument = (words.collect(), numbers.collect(), letters.collect());
+    println!("{}", function.key(&argument).unwrap());
+}
+
+/// A key is the same wherever it is made: hash maps and sets have another order in each process.
+fn a_hundred_processes_have_one_key() {
+    let folder = Folder::new("keys");
+    let mut keys = HashSet::new();
+    for _ in 0..10 {
+        let start = || again("keys", &folder.0).spawn().unwrap();
+        let ten: Vec<Child> = (0..10).map(|_| start()).collect();
+        for child in ten {
+            let end = child.wait_with_output().unwrap();
+            assert!(end.status.success(), "{:?}", end.status);
+            keys.insert(String::from_utf8(end.stdout).unwrap());
+        }
+    }
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert_eq!(keys.iter().next().unwrap().trim().len(), 64);
+}
+
 /// The child of those with a disk of their own: calls ten functions, and prints what happened.
 fn child_fills(folder: &Path) {
     static REPORTS: AtomicUsize = AtomicUsize::new(0);
@@ -314,6 +360,7 @@ fn main() {
     {
         match &**what {
             "calls" => child_calls(Path::new(path), u64::MAX),
+            "keys" => child_keys(Path::new(path)),
             "shares" => child_shares(Path::new(path)),
             "some calls" => child_calls(Path::new(path), 400),
             _ => child_fills(Path::new(path)),
@@ -325,6 +372,10 @@ fn main() {
         (
             "ten_programs_find_what_others_keep",
             ten_programs_find_what_others_keep,
+        ),
+        (
+            "a_hundred_processes_have_one_key",
+            a_hundred_processes_have_one_key,
         ),
         ("every_moment_of_death", every_moment_of_death),
         ("a_lost_folder", a_lost_folder_costs_only_the_caching),
