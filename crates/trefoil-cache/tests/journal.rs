@@ -311,7 +311,7 @@ fn a_context_travels_once() {
     assert!((2..=4).contains(&decoded), "{decoded}");
 }
 
-/// Items are taken no further ahead than a buffer, recorded ones not at all, and results are in the
+/// Items are taken at most 16,384 ahead of the caller, recorded ones not at all, and results are in the
 /// file before the caller sees them.
 fn calls_are_lazy_and_recorded_first() {
     let place = Place::new("lazy");
@@ -325,7 +325,7 @@ fn calls_are_lazy_and_recorded_first() {
         assert_eq!(results.next().unwrap().unwrap(), n * 2);
         let recorded = call.recorded().unwrap() as u64;
         assert!(recorded > n, "{recorded} at {n}");
-        assert!(taken.get() < n + 1_000, "{} at {n}", taken.get());
+        assert!(taken.get() <= n + 1 + 16_384, "{} at {n}", taken.get());
     }
     drop(results);
     assert!(procs.call(|n: u64| n).spawn(7).join().is_ok(), "it goes on");
@@ -338,8 +338,8 @@ fn calls_are_lazy_and_recorded_first() {
     let call = call.at_once(3);
     let mut results = call.imap(items()).unwrap();
     assert_eq!(results.by_ref().nth(5_000).unwrap().unwrap(), 10_000);
-    // Three are under way; a few more have come before an earlier one, and wait for the caller.
-    assert!(taken.get() <= 5_500, "{}", taken.get());
+    // Three are under way; more have come before an earlier one, and wait for the caller.
+    assert!(taken.get() <= 5_001 + 16_384, "{}", taken.get());
 }
 
 /// The first item is slower than as many as may wait for the caller.
