@@ -35,10 +35,11 @@
 
 use std::panic::Location;
 
-use super::entry::{Entry, ORPHAN, Phase};
+use super::entry::{Entry, LockWait, ORPHAN, Phase};
+use super::locks::{Access, Lock, LockKind};
 use crate::event::Kind;
 use crate::loom::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 use crate::loom::hint;
 use crate::loom::thread::yield_now;
 use crate::sys::static_ref::StaticRef;
@@ -49,13 +50,19 @@ const RESERVED: u64 = u64::MAX;
 /// A bit of `id`: the store has more about the task.
 const MORE: u64 = 1 << 63;
 
+/// A bit among the flags in `what`: `wanted`, `lock` and `lock_site` say what it waits for.
+const LOCK: u16 = 128;
+
+/// A bit of `wanted`: `lock_site` is where the lock was made.
+const HAS_SITE: u32 = 1 << 16;
+
 /// The last waker of the task, which sleeps, is gone.
 const ORPHANED: u64 = u64::MAX;
 
 /// How often a reader or a writer looks again before it lets another thread run.
 const SPINS: u32 = 64;
 
-/// One cache line for what each poll writes, and a quarter for the rest.
+/// Three quarters of a cache line for what each poll writes, and as much for the rest.
 #[repr(align(16))]
 pub(super) struct Place {
     id: AtomicU64,
@@ -71,6 +78,11 @@ pub(super) struct Place {
     parent: AtomicU64,
     site: StaticRef<Location<'static>>,
     waiter: AtomicU64,
+    /// The address of the lock that it waits for, if it has [`LOCK`].
+    lock: AtomicUsize,
+    lock_site: StaticRef<Location<'static>>,
+    /// The kind of lock, and the access that it wants.
+    wanted: AtomicU32,
     /// Whether the store has a name for the task: a hint.
     is_named: AtomicBool,
 }
@@ -84,9 +96,27 @@ const KINDS: [Kind; 5] = [
 ];
 const PHASES: [Phase; 3] = [Phase::Queued, Phase::Running, Phase::Waiting];
 
+const LOCKS: [LockKind; 11] = [
+    LockKind::Mutex,
+    LockKind::RwLock,
+    LockKind::ReentrantMutex,
+    LockKind::OnceCell,
+    LockKind::Semaphore,
+    LockKind::Event,
+    LockKind::Barrier,
+    LockKind::Condvar,
+    LockKind::Channel,
+    LockKind::Watch,
+    LockKind::Broadcast,
+];
+const ACCESSES: [Access; 3] = [Access::Alone, Access::Shared, Access::Turn];
+
+/// The bits of `what` in which the kind is, which never changes.
+const KIND: u32 = 0xff;
+
 #[inline]
-fn pack(kind: Kind, phase: Phase, flags: u16) -> u32 {
-    kind as u32 | (phase as u32) << 8 | u32::from(flags) << 16
+fn pack(kind: u32, phase: Phase, flags: u16) -> u32 {
+    kind | (phase as u32) << 8 | u32::from(flags) << 16
 }
 
 #[inline]
@@ -104,6 +134,7 @@ pub(super) struct Now {
     pub(super) phase: Phase,
     pub(super) since: u64,
     pub(super) on: u64,
+    pub(super) wait: Option<LockWait>,
     pub(super) flags: u16,
 }
 
@@ -122,6 +153,9 @@ impl Place {
             parent: AtomicU64::new(0),
             site: StaticRef::new(Location::caller()),
             waiter: AtomicU64::new(0),
+            lock: AtomicUsize::new(0),
+            lock_site: StaticRef::new(Location::caller()),
+            wanted: AtomicU32::new(0),
             is_named: AtomicBool::new(false),
         }
     }
@@ -181,10 +215,10 @@ impl Place {
         self.id.fetch_update(AcqRel, Acquire, set).is_ok()
     }
 
-    /// The task's kind, which never changes.
+    /// The task's kind, as it is in `what`.
     #[inline]
-    fn kind(&self) -> Kind {
-        unpack(self.what.load(Relaxed)).0
+    fn kind(&self) -> u32 {
+        self.what.load(Relaxed) & KIND
     }
 
     /// Writes, as the only writer. (A `change` for a task that had the place before may be about to
@@ -216,13 +250,50 @@ impl Place {
     /// Writes all that a `change` may change.
     #[inline]
     fn store(&self, entry: &Entry) {
-        let what = pack(entry.kind, entry.phase, entry.flags);
+        let flags = entry.flags | self.set_wait(entry.wait);
+        let what = pack(entry.kind as u32, entry.phase, flags);
         self.what.store(what, Relaxed);
         self.since.store(entry.since, Relaxed);
         self.on.store(entry.on, Relaxed);
         self.woken.store(0, Relaxed);
         self.polls.store(entry.polls, Relaxed);
         self.thread.store(entry.thread, Relaxed);
+    }
+
+    /// Writes what it waits for at a lock. Returns the flag that says so.
+    #[inline]
+    fn set_wait(&self, wait: Option<LockWait>) -> u16 {
+        let Some(LockWait { lock, access }) = wait else {
+            return 0;
+        };
+        let mut wanted = lock.kind as u32 | (access as u32) << 8;
+        if let Some(site) = lock.made_at {
+            self.lock_site.set(site);
+            wanted |= HAS_SITE;
+        }
+        self.lock.store(lock.address, Relaxed);
+        self.wanted.store(wanted, Relaxed);
+        LOCK
+    }
+
+    fn wait(&self) -> LockWait {
+        let wanted = self.wanted.load(Relaxed);
+        let [kind, access, ..] = wanted.to_le_bytes();
+        let lock = Lock {
+            made_at: (wanted & HAS_SITE != 0).then(|| self.lock_site.get()),
+            address: self.lock.load(Relaxed),
+            kind: LOCKS[kind as usize],
+        };
+        LockWait {
+            lock,
+            access: ACCESSES[access as usize],
+        }
+    }
+
+    /// The address of the lock that the task may wait for: a hint.
+    pub(super) fn lock(&self) -> Option<usize> {
+        let (_, _, flags) = unpack(self.what.load(Relaxed));
+        (flags & LOCK != 0).then(|| self.lock.load(Relaxed))
     }
 
     /// The task begins to run, on this thread.
@@ -240,8 +311,9 @@ impl Place {
     /// The task's poll has ended.
     #[inline]
     pub(super) fn end(&self, now: &Now) {
-        let what = pack(self.kind(), now.phase, now.flags);
         self.write(|place| {
+            let flags = now.flags | place.set_wait(now.wait);
+            let what = pack(place.kind(), now.phase, flags);
             place.what.store(what, Relaxed);
             place.since.store(now.since, Relaxed);
             place.on.store(now.on, Relaxed);
@@ -269,6 +341,8 @@ impl Place {
     }
 
     /// Changes what the task waits for, in the middle of a run.
+    #[cold]
+    #[inline(never)]
     pub(super) fn change(&self, id: u64, change: impl FnOnce(&mut Entry)) {
         let mut looks = 0;
         let turn = loop {
@@ -298,13 +372,14 @@ impl Place {
             site: self.site.get(),
             since: self.since.load(Relaxed),
             on: self.on.load(Relaxed),
+            wait: (flags & LOCK != 0).then(|| self.wait()),
             waiter: self.waiter.load(Acquire),
             turn,
             polls: self.polls.load(Relaxed),
             thread: self.thread.load(Relaxed),
             kind,
             phase,
-            flags,
+            flags: flags & !LOCK,
         }
     }
 
