@@ -102,7 +102,7 @@ fn the_compiler_says_what_to_write() {
         (
             "let group = trefoil::TaskGroup::<u8>::new(); group.add(async { 1 }); drop(group); drop(procs);",
             &[
-                "implement `Into<Task<u8>>`",
+                "implement `Into<trefoil::Task<u8>>`",
                 "required by a bound in `TaskGroup::<T>::add`",
             ],
         ),

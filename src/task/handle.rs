@@ -313,7 +313,8 @@ impl AbortHandle {
 /// that are older are not found, nor is the future of [`block_on`](crate::EventLoop::block_on), nor
 /// more than 262,144 tasks at a time. The list keeps no task alive, and no task's memory.
 ///
-/// Dropping what is cancelled may run its destructors, on the calling thread.
+/// Dropping what is cancelled may run its destructors, on the calling thread. As after `tasks`,
+/// deadlocks are reported on standard error, unless there is a hook for that.
 ///
 /// ```
 /// assert!(trefoil::find_task(0).is_none()); // from now on, tasks are listed

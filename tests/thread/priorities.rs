@@ -12,6 +12,9 @@ use deadline::{asleep, eventually, this_thread, within_deadline};
 use trefoil::prelude::*;
 use trefoil::{Priority, Shutdown, Task, TaskError, ThreadPool, join, try_join_all};
 
+/// How long work may stand still until the stall rule lets one more thread run, in milliseconds.
+const STALL_MS: usize = 10;
+
 /// Lets so many items end as it has permits. Items compute until then, so that no stall monitor
 /// takes them for stuck.
 #[derive(Default)]
@@ -91,6 +94,32 @@ const WAYS: [(&str, Way); 8] = [
 ];
 
 #[test]
+fn work_that_was_queued_before_the_first_handle_counts_too() {
+    within_deadline(|| {
+        let pool = Arc::new(ThreadPool::with_threads(1));
+        let (queued, is_queued) = mpsc::channel();
+        let (ends, end) = mpsc::channel();
+        let (inside, before) = (Arc::clone(&pool), Arc::new(AtomicBool::new(false)));
+        let has_run = Arc::clone(&before);
+        let first = pool.spawn(move || {
+            is_queued.recv().unwrap();
+            let item = |_| {
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_micros(300) {}
+                has_run.load(Ordering::SeqCst)
+            };
+            let found = inside.handle_with(Priority::Low).map(0..8, item);
+            ends.send(found).unwrap();
+        });
+        let normal = pool.spawn(move || before.store(true, Ordering::SeqCst));
+        queued.send(()).unwrap();
+        let found = end.recv().unwrap();
+        assert!(found[4..].iter().all(|has_run| *has_run), "{found:?}");
+        try_join_all([first, normal]).join().unwrap();
+    });
+}
+
+#[test]
 fn every_way_to_compute_gives_way_after_the_item_that_runs() {
     for (name, way) in WAYS {
         for (lower, higher) in [
@@ -108,16 +137,22 @@ fn every_way_to_compute_gives_way_after_the_item_that_runs() {
                 while gate.permitted() < 3 {
                     gate.has_begun(gate.permitted() + 1);
                     let begun = gate.begun.load(Ordering::SeqCst);
+                    let since = Instant::now();
                     let urgent = high.spawn(|| 42);
                     // The items that run end. (If a thread gives way, and for long no item ends,
                     // the stall rule lets it continue beside the one in its place: each may be
-                    // about to begin one more.)
+                    // about to begin one more. On a machine that is too busy, that happens again
+                    // and again.)
                     eventually(name, || {
                         gate.permit(gate.begun.load(Ordering::SeqCst));
                         urgent.is_finished()
                     });
                     let more = gate.begun.load(Ordering::SeqCst) - begun;
-                    assert!(more <= 2, "{name}: {more} items have begun meanwhile");
+                    let stalls = since.elapsed().as_millis() as usize / STALL_MS;
+                    assert!(
+                        more <= 2 + stalls,
+                        "{name}: {more} items have begun meanwhile"
+                    );
                 }
                 gate.permit(usize::MAX);
                 background.join().unwrap();

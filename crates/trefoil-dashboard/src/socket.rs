@@ -47,7 +47,7 @@ pub(crate) const VARIABLE: &str = "TREFOIL_TOP";
 ///
 /// From here on tasks are kept track of, as after the first call of [`tasks`](trefoil::tasks), and
 /// can be cancelled by their numbers, as after that of [`find_task`]. (Tasks that are older are
-/// shown, but cannot be cancelled.) So call it early.
+/// shown, but cannot be cancelled.) So call it early. Deadlocks are reported as by `tasks`.
 ///
 /// Cost: some 150 ns for each task, and a thread, which sleeps while nobody looks.
 ///

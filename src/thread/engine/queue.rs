@@ -499,11 +499,13 @@ impl Injector {
 
     /// A handle has this priority from now on.
     pub(in crate::thread) fn rank(&self, priority: Priority) {
-        let _queue = self.queue.lock();
-        let state = self.state.load(Ordering::Relaxed);
-        let highest = (priority.max(Priority::Normal) as usize).max(state / RANK);
-        self.state
-            .store(state % RANK + highest * RANK, Ordering::Release);
+        // As a change: from now on, what is queued already counts in `lens`.
+        self.change(|_| {
+            let state = self.state.load(Ordering::Relaxed);
+            let highest = (priority.max(Priority::Normal) as usize).max(state / RANK);
+            self.state
+                .store(state % RANK + highest * RANK, Ordering::Release);
+        });
     }
 
     /// Whether there may be work of a higher priority.

@@ -397,7 +397,7 @@ impl Registry {
     }
 
     fn has_something_to_take(&self) -> bool {
-        !self.injector.is_empty() || self.has_something_in(&self.slots())
+        self.has_something_in(&self.slots())
     }
 
     /// Marks the thread of a place as away if `is_away`: any worker may take the contents of its

@@ -198,6 +198,9 @@ pub struct LiveCall {
 /// tasks), and workers of workers are not asked. From then on tasks are kept track of in the
 /// workers, too.
 ///
+/// Whatever is proven to be a deadlock from then on is reported on standard error, unless there is a
+/// hook for that: [`on_stuck`](super::on_stuck).
+///
 /// Cost: a walk over all tasks, part by part, so that what one task says and what another says may
 /// be some microseconds apart; and where there are worker processes, the time until they have
 /// answered, for which it blocks its thread: a fraction of a millisecond, and 100 ms if one does

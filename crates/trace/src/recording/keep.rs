@@ -62,17 +62,20 @@ pub fn keep_last(window: Duration, bytes: usize) -> Result<Recorder, AlreadyReco
     Ok(Recorder {
         ring,
         watch: None,
+        writes: None,
         files: FILES,
         pause: PAUSE,
     })
 }
 
 /// Keeps the events of the last seconds: from [`keep_last`]. Dropping it ends that, and frees the
-/// memory.
+/// memory. If a file of [`write_to`](Recorder::write_to) is being written, it waits for that: what
+/// goes wrong often ends the program, too.
 #[must_use = "dropped, it keeps nothing: bind it to a variable that lives as long as the program"]
 pub struct Recorder {
     ring: Arc<Ring>,
     watch: Option<StuckWatch>,
+    writes: Option<Arc<Mutex<Files>>>,
     files: u64,
     pause: Duration,
 }
@@ -84,6 +87,8 @@ struct Files {
     pause: Duration,
     left: u64,
     last: Option<Instant>,
+    /// The thread of the last file, which ends after those of earlier ones.
+    writer: Option<thread::JoinHandle<()>>,
 }
 
 impl Recorder {
@@ -103,6 +108,9 @@ impl Recorder {
     /// [`pause`](Self::pause). What happens in between is in no file. If a file cannot be written,
     /// nothing is reported: the next one is tried.
     ///
+    /// From here on deadlocks are looked for, and reported on standard error, too, unless there is
+    /// a hook for that ([`on_stuck`]).
+    ///
     /// # Errors
     /// Errors of the system when the folder is made.
     ///
@@ -120,13 +128,15 @@ impl Recorder {
     /// [`slow_poll`]: https://docs.rs/trefoil/latest/trefoil/struct.EventLoopBuilder.html
     pub fn write_to(mut self, folder: impl AsRef<Path>) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let files = Mutex::new(Files {
+        let files = Arc::new(Mutex::new(Files {
             ring: Arc::clone(&self.ring),
             folder: folder.as_ref().to_owned(),
             pause: self.pause,
             left: self.files,
             last: None,
-        });
+            writer: None,
+        }));
+        self.writes = Some(Arc::clone(&files));
         trouble::listen(move |what| files.lock().begin(what));
         self.watch = Some(live::watch_stuck(|_| trouble::noticed(Trouble::Stuck)));
         Ok(self)
@@ -183,8 +193,15 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        if self.watch.is_some() && self.ring.is_kept() {
+        // (In a forked child nobody writes, and the lock may be held for ever.)
+        if let Some(files) = self.writes.take()
+            && self.ring.is_kept()
+        {
             trouble::listen(|_| ());
+            let writer = files.lock().writer.take();
+            if let Some(writer) = writer {
+                let _ = writer.join(); // the ring is kept until it has copied it
+            }
         }
         self.ring.stop();
     }
@@ -220,11 +237,16 @@ impl Files {
         let number = NEXT.fetch_add(1, Relaxed);
         let name = format!("trefoil-{}-{number}-{why}.json", std::process::id());
         let path = self.folder.join(name);
-        let ring = Arc::clone(&self.ring);
+        let (ring, before) = (Arc::clone(&self.ring), self.writer.take());
+        let write = move || {
+            let _ = write(&ring, &path);
+            if let Some(before) = before {
+                let _ = before.join();
+            }
+        };
         // If the system gives no thread, there is no file.
-        let _ = thread::Builder::new()
-            .name("trefoil-recorder".to_owned())
-            .spawn(move || _ = write(&ring, &path));
+        let writer = thread::Builder::new().name("trefoil-recorder".to_owned());
+        self.writer = writer.spawn(write).ok();
     }
 }
 
@@ -234,4 +256,34 @@ fn write(ring: &Ring, path: &Path) -> io::Result<()> {
     let written = trace.write_json(File::create(&part)?);
     let written = written.and_then(|()| fs::rename(&part, path));
     written.inspect_err(|_| _ = fs::remove_file(&part))
+}
+
+#[cfg(all(test, feature = "trace", not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::event::What;
+
+    /// What goes wrong often ends the program.
+    #[test]
+    fn a_file_that_has_begun_is_complete_when_the_recorder_is_gone() {
+        let name = format!("trefoil-begun-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let recorder = keep_last(Duration::from_secs(3600), 1 << 20).unwrap();
+        let recorder = recorder.pause(Duration::ZERO).write_to(&folder).unwrap();
+        for task in 0..10_000 {
+            ring::write_event(What::Woken { task });
+        }
+        trouble::noticed(Trouble::WorkerDied);
+        trouble::noticed(Trouble::LateItem);
+        drop(recorder);
+        let files = fs::read_dir(&folder).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        let is_whole = |path: &PathBuf| {
+            let text = fs::read_to_string(path).unwrap();
+            path.extension().is_some_and(|end| end == "json") && text.len() > 10_000
+        };
+        let whole = files.iter().filter(|path| is_whole(path)).count();
+        let _ = fs::remove_dir_all(&folder);
+        assert_eq!((whole, files.len()), (2, 2), "{files:?}");
+    }
 }

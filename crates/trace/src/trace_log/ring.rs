@@ -11,8 +11,10 @@
 //!    first event of a block is the thread's role, because earlier ones are dropped.
 //! 3. A thread that ends leaves its block to the others.
 //! 4. A copy takes the full blocks one by one, so that no thread waits longer than for one, then
-//!    those that are being filled, then those that were filled meanwhile. Blocks have numbers: the
-//!    last copy of one counts. What is dropped meanwhile is missing, and counted.
+//!    those that are being filled, then those of these that were filled meanwhile. Blocks have
+//!    numbers: the last copy of one counts. What is dropped meanwhile is missing, and counted.
+//!    Younger blocks are left out: threads may fill them faster than they are copied. Nor does the
+//!    thread that copies write events: a user's allocator may cause some under the locks.
 //!
 //! The events of a thread that are kept are its last ones, without a gap.
 //!
@@ -131,7 +133,7 @@ pub(crate) fn keep(window: Duration, bytes: usize) -> Option<Arc<Ring>> {
 }
 
 /// Writes an event into the ring.
-pub(super) fn write_event(what: What) {
+pub(crate) fn write_event(what: What) {
     write(|own| own.write(what));
 }
 
@@ -220,10 +222,14 @@ impl Ring {
 
     /// A copy of the events of the window (4).
     pub(crate) fn copy(&self) -> Kept {
-        match self.is_kept() {
-            true => self.snapshot(),
-            false => Kept::default(),
+        if !self.is_kept() {
+            return Kept::default();
         }
+        let copied = HERE.try_with(|here| {
+            let _writes_none = here.try_borrow_mut();
+            self.snapshot()
+        });
+        copied.unwrap_or_else(|_| self.snapshot()) // while a thread ends, it writes none
     }
 
     fn snapshot(&self) -> Kept {
@@ -235,12 +241,16 @@ impl Ring {
             }
         };
         let mut next = 0;
-        while self.with_full(&mut next, &mut copy).is_some() {}
+        let mut copy_full = |copy: &mut dyn FnMut(&Block)| {
+            let end = self.blocks.lock().end();
+            while next < end && self.with_full(&mut next, &mut *copy).is_some() {}
+        };
+        copy_full(&mut copy);
         let filling = self.filling.lock().clone();
         for filling in filling {
             copy(&filling.lock());
         }
-        while self.with_full(&mut next, &mut copy).is_some() {}
+        copy_full(&mut copy);
         let (now, nanos) = self.clock.elapsed();
         let length = now.min(self.window.as_nanos() as u64);
         let begin = now - length;
@@ -273,6 +283,13 @@ impl Ring {
         let block = blocks.full.get((*place - blocks.removed) as usize)?;
         *place += 1;
         Some(f(block))
+    }
+}
+
+impl Blocks {
+    /// How many blocks were ever filled.
+    fn end(&self) -> u64 {
+        self.removed + self.full.len() as u64
     }
 }
 

@@ -211,8 +211,9 @@ static FLAG: OnceLock<(&AtomicU64, u64)> = OnceLock::new();
 pub fn raise_on(signum: c_int, word: &'static AtomicU64, bits: u64) -> io::Result<()> {
     let subscription = Subscription::new(signum)?; // an error if there is no such signal
     FLAG.get_or_init(|| (word, bits));
-    SLOTS[signum as usize].raises.store(true, SeqCst);
-    std::mem::forget(subscription); // the handler stays
+    if !SLOTS[signum as usize].raises.swap(true, SeqCst) {
+        std::mem::forget(subscription); // the handler stays
+    }
     Ok(())
 }
 
