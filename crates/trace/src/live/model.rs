@@ -60,7 +60,7 @@ impl Places {
 
     /// A part of the code of task `id`, which runs, blocks until the end of `on`.
     pub fn block(&self, id: u64, on: u64) {
-        self.of(id).change(id, |entry| entry.waits(on, BLOCKED));
+        self.of(id).change(|entry| entry.waits(on, BLOCKED));
     }
 
     /// Task `id` is woken.

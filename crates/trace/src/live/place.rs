@@ -17,8 +17,13 @@
 //! step of its life acquires what the one before released (the task's own state word, and its
 //! queue). These use [`Place::write`], without a locked instruction. In the middle of a run parts
 //! of the task's code may run on several threads, so what is changed there goes through
-//! [`Place::change`], which takes the odd turn as a lock. Words that others write stand for
-//! themselves: `woken` (who wakes it, or drops its last waker), `waiter` (who consumes it).
+//! [`Place::change`], which takes the odd turn as a lock. All parts of a run are over when it ends,
+//! so no `change` meets a `write`, or the place's next task.
+//!
+//! Words that others write stand for themselves: `woken` (who wakes it, or drops its last waker),
+//! `waiter` (who consumes it). Who is late with that, because the task has run or ended meanwhile,
+//! can make a task that waits look queued until its next turn: a deadlock is missed, none invented.
+//! So an orphan's mark has the task's id in it.
 //!
 //! **What two equal looks mean.** `turn` only grows. So two looks at one place that find the same
 //! turn have found the same state, all the time in between. If each of several places is looked at
@@ -31,7 +36,7 @@
 //! Rejected: a lock for each part of a hash table (two locks and two searches for each poll were
 //! two thirds of what it cost); a lock for each place (two locked instructions more).
 //!
-//! Checked by the models in `checks/tests/place_models.rs`; tests: below.
+//! Checked by the models in `checks/tests/place_models.rs`, and by tests below.
 
 use std::panic::Location;
 
@@ -56,8 +61,8 @@ const LOCK: u16 = 128;
 /// A bit of `wanted`: `lock_site` is where the lock was made.
 const HAS_SITE: u32 = 1 << 16;
 
-/// The last waker of the task, which sleeps, is gone.
-const ORPHANED: u64 = u64::MAX;
+/// A bit of `woken`: the last waker is gone of the task, which sleeps, whose id is in the others.
+const ORPHANED: u64 = 1 << 63;
 
 /// How often a reader or a writer looks again before it lets another thread run.
 const SPINS: u32 = 64;
@@ -71,7 +76,8 @@ pub(super) struct Place {
     what: AtomicU32,
     since: AtomicU64,
     on: AtomicU64,
-    /// When it was woken, if it was in this turn, or [`ORPHANED`]; otherwise 0.
+    /// When it was woken, if it was in this turn; or with [`ORPHANED`] whose wakers are gone;
+    /// otherwise 0.
     woken: AtomicU64,
     polls: AtomicU32,
     thread: AtomicU32,
@@ -183,6 +189,7 @@ impl Place {
         }
         self.write(|place| {
             place.store(entry);
+            place.woken.store(0, Relaxed);
             place.parent.store(entry.parent, Relaxed);
             place.site.set(entry.site);
             place.waiter.store(entry.waiter, Relaxed);
@@ -221,30 +228,15 @@ impl Place {
         self.what.load(Relaxed) & KIND
     }
 
-    /// Writes, as the only writer. (A `change` for a task that had the place before may be about to
-    /// find that out.)
+    /// Writes, as the only writer.
     #[inline]
     fn write(&self, write: impl FnOnce(&Self)) {
-        let mut turn = self.turn.load(Relaxed);
-        if !turn.is_multiple_of(2) {
-            turn = self.even_turn();
-        }
+        let turn = self.turn.load(Relaxed);
+        debug_assert!(turn.is_multiple_of(2), "a second writer");
         self.turn.store(turn.wrapping_add(1), Relaxed);
         fence(Release); // pairs with the fence in `read`
         write(self);
         self.turn.store(turn.wrapping_add(2), Release);
-    }
-
-    #[cold]
-    fn even_turn(&self) -> u32 {
-        let mut looks = 0;
-        loop {
-            let turn = self.turn.load(Relaxed);
-            if turn.is_multiple_of(2) {
-                return turn;
-            }
-            look_again(&mut looks);
-        }
     }
 
     /// Writes all that a `change` may change.
@@ -255,7 +247,6 @@ impl Place {
         self.what.store(what, Relaxed);
         self.since.store(entry.since, Relaxed);
         self.on.store(entry.on, Relaxed);
-        self.woken.store(0, Relaxed);
         self.polls.store(entry.polls, Relaxed);
         self.thread.store(entry.thread, Relaxed);
     }
@@ -329,9 +320,10 @@ impl Place {
         self.woken.store(at.max(1), Release);
     }
 
-    /// The last waker of the task, which sleeps, is gone, and has not woken it.
-    pub(super) fn orphan(&self) {
-        let _woken = self.woken.compare_exchange(0, ORPHANED, AcqRel, Acquire);
+    /// The last waker of the task `id`, which sleeps, is gone, and has not woken it.
+    pub(super) fn orphan(&self, id: u64) {
+        let mark = |woken: u64| (woken == 0 || woken & ORPHANED != 0).then_some(ORPHANED | id);
+        let _woken = self.woken.fetch_update(AcqRel, Acquire, mark);
     }
 
     /// A waker was left with the task: that of `waiter`; 0: of something else.
@@ -340,10 +332,10 @@ impl Place {
         self.waiter.store(waiter, Release);
     }
 
-    /// Changes what the task waits for, in the middle of a run.
+    /// Changes what the task waits for, in the middle of a run, which the caller is a part of.
     #[cold]
     #[inline(never)]
-    pub(super) fn change(&self, id: u64, change: impl FnOnce(&mut Entry)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Entry)) {
         let mut looks = 0;
         let turn = loop {
             let turn = self.turn.load(Relaxed);
@@ -355,13 +347,9 @@ impl Place {
             look_again(&mut looks);
         };
         fence(Release); // pairs with the fence in `read`
-        if self.is_of(id) {
-            let mut entry = self.load(turn);
-            change(&mut entry);
-            let woken = self.woken.load(Relaxed);
-            self.store(&entry);
-            self.woken.store(woken, Relaxed);
-        }
+        let mut entry = self.load(turn);
+        change(&mut entry);
+        self.store(&entry);
         self.turn.store(turn.wrapping_add(2), Release);
     }
 
@@ -386,7 +374,7 @@ impl Place {
     /// Whether the task may wait for something that never comes: a hint.
     pub(super) fn leads_on(&self) -> bool {
         let (_, _, flags) = unpack(self.what.load(Relaxed));
-        self.on.load(Relaxed) != 0 || flags != 0 || self.woken.load(Relaxed) == ORPHANED
+        self.on.load(Relaxed) != 0 || flags != 0 || self.woken.load(Relaxed) & ORPHANED != 0
     }
 
     /// What is known of the task, if the place is still its.
@@ -405,7 +393,11 @@ impl Place {
                     if entry.phase == Phase::Waiting {
                         match woken {
                             0 => {}
-                            ORPHANED => entry.waits(0, ORPHAN),
+                            mark if mark & ORPHANED != 0 => {
+                                if mark == ORPHANED | id {
+                                    entry.waits(0, ORPHAN);
+                                }
+                            }
                             at => {
                                 (entry.phase, entry.since) = (Phase::Queued, at);
                                 entry.waits(0, 0);
@@ -432,5 +424,40 @@ fn look_again(looks: &mut u32) {
     match *looks % SPINS {
         0 => yield_now(),
         _ => hint::spin_loop(),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_found_again() {
+        for (n, kind) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind as usize, n);
+        }
+        for (n, phase) in PHASES.into_iter().enumerate() {
+            assert_eq!(phase as usize, n);
+        }
+        for (n, lock) in LOCKS.into_iter().enumerate() {
+            assert_eq!(lock as usize, n);
+        }
+        for (n, access) in ACCESSES.into_iter().enumerate() {
+            assert_eq!(access as usize, n);
+        }
+    }
+
+    #[test]
+    fn a_late_mark_of_an_orphan_is_about_no_other_task() {
+        let place = Place::new();
+        let entry = Entry::new(0, Location::caller(), Kind::Promise, 1);
+        assert!(place.take(8, &entry));
+        place.orphan(7);
+        let read = place.read(8).expect("it has not ended");
+        assert_eq!((read.phase, read.flags), (Phase::Waiting, 0));
+        place.orphan(8);
+        assert_eq!(place.read(8).map(|entry| entry.flags), Some(ORPHAN));
+        place.wake(3);
+        assert_eq!(place.read(8).map(|entry| entry.phase), Some(Phase::Queued));
     }
 }

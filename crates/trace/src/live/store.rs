@@ -288,9 +288,10 @@ impl Store {
 
     /// A copy of what is known of a task, or of a thread outside tasks.
     pub(super) fn entry(&self, id: u64) -> Option<Entry> {
-        match id & THREAD {
-            0 => self.find(id)?.read(id),
-            _ => Some(self.outside(id)?.entry),
+        match id {
+            0 => None, // it is not known whose code it is
+            id if id & THREAD != 0 => Some(self.outside(id)?.entry),
+            id => self.find(id)?.read(id),
         }
     }
 
@@ -305,18 +306,19 @@ impl Store {
         who & THREAD != 0 || self.find(who).is_some_and(Place::leads_on)
     }
 
-    /// Changes what code waits for, in the middle of its run.
+    /// Changes what code waits for, in the middle of its run, which the caller is a part of.
     fn change(&self, who: u64, change: impl FnOnce(&mut Entry)) {
-        match who & THREAD {
-            0 => {
-                if let Some(place) = self.find(who) {
-                    place.change(who, change);
-                }
-            }
-            _ => {
+        match who {
+            0 => {} // it is not known whose code it is
+            who if who & THREAD != 0 => {
                 let thread = self.outside.lock().get(&who).cloned();
                 if let Some(thread) = thread {
-                    thread.place.change(who & !THREAD, change);
+                    thread.place.change(change);
+                }
+            }
+            who => {
+                if let Some(place) = self.find(who) {
+                    place.change(change);
                 }
             }
         }
@@ -681,7 +683,7 @@ impl Store {
     /// No waker is left of a future that sleeps.
     pub(crate) fn orphaned(&'static self, id: u64) {
         if let Some(place) = self.find(id) {
-            place.orphan();
+            place.orphan(id);
         }
         fence_edge();
     }
@@ -982,7 +984,7 @@ impl Outside {
 impl Runs {
     fn change(&self, change: impl FnOnce(&mut Entry)) {
         if let Some(place) = self.place {
-            place.change(self.id, change);
+            place.change(change);
         }
     }
 }
@@ -994,9 +996,7 @@ impl Here {
     fn change_outer(&self, change: impl FnOnce(&mut Entry)) {
         match (self.stack.last(), &self.outside) {
             (Some(outer), _) => outer.change(change),
-            (None, Some(OutsideNumber(_, number, thread))) => {
-                thread.place.change(number & !THREAD, change);
-            }
+            (None, Some(OutsideNumber(.., thread))) => thread.place.change(change),
             (None, None) => {}
         }
     }
