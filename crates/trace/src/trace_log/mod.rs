@@ -172,8 +172,9 @@ fn heard_name(listeners: Listeners, task: u64, name: &str) {
 }
 
 /// A future's poll has ended, and it waits. `on`: the task that it has left its waker with last
-/// (0: none). `wakers`: many, if something has woken it already. `is_queued`: it has woken itself.
-#[cold]
+/// (0: none). `wakers`: many, if something has woken it already. `is_queued`: that is known, and no
+/// [`woken`] follows. As [`begun_heard`], it is called while somebody listens.
+#[inline(always)]
 pub fn paused(task: u64, on: u64, wakers: Wakers, is_queued: bool) {
     let listeners = Listeners::now();
     if listeners.live() {
@@ -242,15 +243,22 @@ pub fn registered(task: u64, waiter: u64) {
 /// A task's code begins to run here: a closure is called, a future polled.
 #[inline(always)]
 pub fn begun(task: u64, site: Site, kind: Kind) {
-    let listeners = Listeners::now();
-    if listeners.any() {
-        heard_begin(listeners, task, site, kind);
+    if is_on() {
+        heard_begin(task, site, kind);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn heard_begin(listeners: Listeners, task: u64, site: Site, kind: Kind) {
+fn heard_begin(task: u64, site: Site, kind: Kind) {
+    begun_heard(task, site, kind);
+}
+
+/// The same, called while somebody listens, from code that is out of the way of what runs when
+/// nobody does.
+#[inline(always)]
+pub fn begun_heard(task: u64, site: Site, kind: Kind) {
+    let listeners = Listeners::now();
     if listeners.live() {
         live::store().begun(task, site, kind);
     }
@@ -324,7 +332,10 @@ pub fn role(role: Role) -> Before {
 
 fn set_role(role: Role) -> Role {
     let before = role::replace(role);
-    did_something_else(Listeners::now(), What::Is { role });
+    let listeners = Listeners::now();
+    if listeners.any() {
+        did_something_else(listeners, What::Is { role });
+    }
     before
 }
 
