@@ -311,8 +311,8 @@ fn a_context_travels_once() {
     assert!((2..=4).contains(&decoded), "{decoded}");
 }
 
-/// Items are taken at most 16,384 ahead of the caller, recorded ones not at all, and results are in the
-/// file before the caller sees them.
+/// Items are taken at most 16,384 ahead of the caller, recorded ones not at all, and results are in
+/// the file before the caller sees them.
 fn calls_are_lazy_and_recorded_first() {
     let place = Place::new("lazy");
     let procs = ProcessPool::with_workers(2).unwrap();

@@ -214,8 +214,8 @@ impl<A: Portable, R: Portable> Journaled<ProcessCall<'_, A, R>> {
         run::map_each(&self.settings, items, self.begin())
     }
 
-    /// The results of an iterator's items, in their order. At most 16,384 items are taken ahead of the
-    /// result that the caller takes next; of those that are recorded, none is.
+    /// The results of an iterator's items, in their order. At most 16,384 items are taken ahead of
+    /// the result that the caller takes next; of those that are recorded, none is.
     ///
     /// # Errors
     /// Those of the file. A difference of [`Journaled`] is the last thing that the iterator yields.
@@ -271,8 +271,8 @@ impl<E: Executor + ?Sized> Journaled<OnExecutor<'_, E>> {
         run::map_each(&self.settings, items, self.begin(f))
     }
 
-    /// The results of an iterator's items, in their order. At most 16,384 items are taken ahead of the
-    /// result that the caller takes next; of those that are recorded, none is.
+    /// The results of an iterator's items, in their order. At most 16,384 items are taken ahead of
+    /// the result that the caller takes next; of those that are recorded, none is.
     ///
     /// # Errors
     /// Those of the file. A difference of [`Journaled`] is the last thing that the iterator yields.
