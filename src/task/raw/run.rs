@@ -601,18 +601,17 @@ impl Header {
     #[inline(never)]
     pub(super) fn report_paused(&self, kept: Option<u32>, woke_itself: bool) -> bool {
         let id = self.birth.id.get();
-        let is_queued = self.state.runs_again(woke_itself);
-        let wakers = match kept.filter(|_| !is_queued) {
-            Some(kept) => self.state.wakers(kept),
-            None => None,
-        };
-        let wakers = match wakers {
+        if self.state.runs_again(woke_itself) {
+            trace_log::queued_again(id);
+            return true;
+        }
+        let wakers = match kept.and_then(|kept| self.state.wakers(kept)) {
             Some(0) => Wakers::None,
             Some(1) => Wakers::One,
             _ => Wakers::Many,
         };
-        trace_log::paused(id, awaited::last(), wakers, is_queued);
-        is_queued
+        trace_log::paused(id, awaited::last(), wakers);
+        false
     }
 
     /// Records that the handle takes its waker back, before the task's end.

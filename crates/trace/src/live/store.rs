@@ -456,38 +456,21 @@ impl Store {
         leaves_locks
     }
 
-    /// Its poll has ended, and it waits, or is queued again, because it was woken meanwhile. `on`:
-    /// the task that it has left its waker with last. Returns whether it may wait for something
-    /// that never comes.
+    /// Its poll has ended, and it waits. `on`: the task that it has left its waker with last.
+    /// Returns whether it may wait for something that never comes.
     #[inline(always)]
-    pub(crate) fn paused(&'static self, id: u64, on: u64, wakers: Wakers, is_queued: bool) -> bool {
+    pub(crate) fn paused(&'static self, id: u64, on: u64, wakers: Wakers) -> bool {
         let mut may_be_stuck = false;
         self.here(|here| {
-            let place = self.leave(here, id);
             let kinds = u16::from(std::mem::take(&mut here.kinds));
             let wait = here.wait.take();
-            let since = self.clock.now();
-            if here.goes_on() {
-                here.last = since;
-            }
-            let Some(place) = place else {
-                return;
-            };
-            if is_queued {
-                return place.end(&Now {
-                    phase: Phase::Queued,
-                    since,
-                    on: 0,
-                    wait: None,
-                    flags: 0,
-                });
-            }
-            place.end(&Now {
+            let flags = kinds | wakers.flag();
+            self.end_poll(here, id, |since| Now {
                 phase: Phase::Waiting,
                 since,
                 on,
                 wait,
-                flags: kinds | wakers.flag(),
+                flags,
             });
             // Nobody holds what a task waits to be given by anyone: no way leads there.
             let is_held = wait.is_some_and(|wait| wait.access != Access::Turn);
@@ -497,6 +480,33 @@ impl Store {
             }
         });
         may_be_stuck
+    }
+
+    /// Its poll has ended, and it is queued again.
+    #[inline(always)]
+    pub(crate) fn queued_again(&'static self, id: u64) {
+        self.here(|here| {
+            (here.kinds, here.wait) = (0, None);
+            self.end_poll(here, id, |since| Now {
+                phase: Phase::Queued,
+                since,
+                on: 0,
+                wait: None,
+                flags: 0,
+            });
+        });
+    }
+
+    #[inline(always)]
+    fn end_poll(&'static self, here: &mut Here, id: u64, now: impl FnOnce(u64) -> Now) {
+        let place = self.leave(here, id);
+        let since = self.clock.now();
+        if here.goes_on() {
+            here.last = since;
+        }
+        if let Some(place) = place {
+            place.end(&now(since));
+        }
     }
 
     /// A run of this task has ended on this thread.
