@@ -106,7 +106,8 @@ impl Recorder {
     /// thread writes it, named `trefoil-recorder`. So that a folder does not fill up, there are at
     /// most ten files, and at most one in a minute: [`at_most`](Self::at_most),
     /// [`pause`](Self::pause). What happens in between is in no file. If a file cannot be written,
-    /// nothing is reported: the next one is tried.
+    /// nothing is reported: the next one is tried. If it is called again, later files are written
+    /// into the other folder, and are counted from nothing.
     ///
     /// From here on deadlocks are looked for, and reported on standard error, too, unless there is
     /// a hook for that ([`on_stuck`]).
@@ -128,15 +129,21 @@ impl Recorder {
     /// [`slow_poll`]: https://docs.rs/trefoil/latest/trefoil/struct.EventLoopBuilder.html
     pub fn write_to(mut self, folder: impl AsRef<Path>) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let files = Arc::new(Mutex::new(Files {
-            ring: Arc::clone(&self.ring),
-            folder: folder.as_ref().to_owned(),
-            pause: self.pause,
-            left: self.files,
-            last: None,
-            writer: None,
-        }));
-        self.writes = Some(Arc::clone(&files));
+        let writes = self.writes.get_or_insert_with(|| {
+            Arc::new(Mutex::new(Files {
+                ring: Arc::clone(&self.ring),
+                folder: PathBuf::new(),
+                pause: Duration::ZERO,
+                left: 0,
+                last: None,
+                writer: None,
+            }))
+        });
+        let files = Arc::clone(writes);
+        let mut now = files.lock();
+        (now.folder, now.pause) = (folder.as_ref().to_owned(), self.pause);
+        (now.left, now.last) = (self.files, None);
+        drop(now);
         trouble::listen(move |what| files.lock().begin(what));
         self.watch = Some(live::watch_stuck(|_| trouble::noticed(Trouble::Stuck)));
         Ok(self)
@@ -265,25 +272,32 @@ mod tests {
 
     /// What goes wrong often ends the program.
     #[test]
-    fn a_file_that_has_begun_is_complete_when_the_recorder_is_gone() {
+    fn files_that_have_begun_are_complete_when_the_recorder_is_gone() {
         let name = format!("trefoil-begun-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
+        let folders = [folder.join("first"), folder.join("second")];
         let recorder = keep_last(Duration::from_secs(3600), 1 << 20).unwrap();
-        let recorder = recorder.pause(Duration::ZERO).write_to(&folder).unwrap();
+        let recorder = recorder.pause(Duration::ZERO);
+        let recorder = recorder.write_to(&folders[0]).unwrap();
         for task in 0..10_000 {
             ring::write_event(What::Woken { task });
         }
         trouble::noticed(Trouble::WorkerDied);
+        let recorder = recorder.write_to(&folders[1]).unwrap();
+        trouble::noticed(Trouble::WorkerDied);
         trouble::noticed(Trouble::LateItem);
         drop(recorder);
-        let files = fs::read_dir(&folder).unwrap();
-        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        let files = folders.map(|folder| {
+            let files = fs::read_dir(&folder).unwrap();
+            files.map(|file| file.unwrap().path()).collect::<Vec<_>>()
+        });
         let is_whole = |path: &PathBuf| {
             let text = fs::read_to_string(path).unwrap();
             path.extension().is_some_and(|end| end == "json") && text.len() > 10_000
         };
-        let whole = files.iter().filter(|path| is_whole(path)).count();
+        let whole = files.iter().flatten().filter(|path| is_whole(path)).count();
         let _ = fs::remove_dir_all(&folder);
-        assert_eq!((whole, files.len()), (2, 2), "{files:?}");
+        let numbers = (files[0].len(), files[1].len(), whole);
+        assert_eq!(numbers, (1, 2, 3), "{files:?}");
     }
 }
