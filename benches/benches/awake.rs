@@ -4,7 +4,9 @@
 //! turn with `TREFOIL_TASKS=1` and without. A row is the least processor time of all rounds, which
 //! other programs disturb least.
 //!
-//! Goals: 100 ns for a task, 20 ns for a poll.
+//! The last row is what a million live tasks add to the memory, most of which are only counted.
+//!
+//! Goals: 100 ns for a task, 20 ns for a poll, 64 MiB.
 //!
 //! ```text
 //! cargo bench -p trefoil-benches --bench awake             # all rows
@@ -12,15 +14,27 @@
 //! ```
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::Command;
+use std::rc::Rc;
 
 use rustix::time::{ClockId, clock_gettime};
+use trefoil::sync::Event;
 use trefoil::{EventLoop, ThreadPool};
 
 /// The variable with the number of rounds, for the processes that measure.
 const ROUNDS: &str = "TREFOIL_BENCH_ROUNDS";
+
+/// The variable that has a process measure memory instead.
+const MEMORY: &str = "TREFOIL_BENCH_MEMORY";
+
+/// How many tasks are alive when the memory is measured.
+const TASKS: u64 = 1_000_000;
+
+/// The most that is added to the memory then, in MiB.
+const MOST: f64 = 64.0;
 
 /// How many operations a round has.
 const TIMES: u64 = 20_000;
@@ -93,7 +107,58 @@ fn measure(row: usize, rounds: u32) -> f64 {
     times.fold(f64::INFINITY, f64::min)
 }
 
+/// What is resident of this process, in MiB.
+fn resident() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: f64 = pages
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .expect("a number");
+    pages * rustix::param::page_size() as f64 / f64::from(1 << 20)
+}
+
+/// What so many tasks that wait, and the handles of all, add to the memory, in MiB.
+fn measure_memory() -> f64 {
+    let event_loop = EventLoop::new().expect("a loop");
+    event_loop.block_on(async {
+        let (event, begun) = (Rc::new(Event::new()), Rc::new(Cell::new(0)));
+        let before = resident();
+        let waits = |_| {
+            let (event, begun) = (event.clone(), begun.clone());
+            trefoil::spawn(async move {
+                begun.set(begun.get() + 1);
+                event.wait().await;
+            })
+        };
+        let tasks: Vec<_> = (0..TASKS).map(waits).collect();
+        while begun.get() < TASKS {
+            trefoil::yield_now().await;
+        }
+        let more = resident() - before;
+        event.set();
+        for task in tasks {
+            task.await.expect("it ends");
+        }
+        more
+    })
+}
+
+/// This program again, as a process that keeps track of its tasks or not: what it prints.
+fn run_again(variable: &str, value: &str, awake: bool) -> String {
+    let output = Command::new(std::env::current_exe().expect("a path"))
+        .env(variable, value)
+        .env("TREFOIL_TASKS", if awake { "1" } else { "0" })
+        .output()
+        .expect("it runs");
+    String::from_utf8(output.stdout).expect("numbers")
+}
+
 fn main() {
+    if std::env::var_os(MEMORY).is_some() {
+        println!("{}", measure_memory());
+        return;
+    }
     if let Ok(rounds) = std::env::var(ROUNDS) {
         let rounds = rounds.parse().expect("a number");
         for row in 0..ROWS.len() {
@@ -106,12 +171,7 @@ fn main() {
     let mut least: BTreeMap<(usize, bool), f64> = BTreeMap::new();
     for _ in 0..processes {
         for awake in [false, true] {
-            let output = Command::new(std::env::current_exe().expect("a path"))
-                .env(ROUNDS, rounds.to_string())
-                .env("TREFOIL_TASKS", if awake { "1" } else { "0" })
-                .output()
-                .expect("it runs");
-            let text = String::from_utf8(output.stdout).expect("numbers");
+            let text = run_again(ROUNDS, &rounds.to_string(), awake);
             for (row, time) in text.lines().enumerate() {
                 let time: f64 = time.parse().expect("a number");
                 let before = least.entry((row, awake)).or_insert(f64::INFINITY);
@@ -127,6 +187,12 @@ fn main() {
         met &= more <= *goal;
         println!("  {name:<48} {asleep:>7.1} ns {awake:>7.1} ns   +{more:.1} ns");
     }
+    let memory = |awake| run_again(MEMORY, "1", awake).trim().parse::<f64>();
+    let [asleep, awake] = [false, true].map(|awake| memory(awake).expect("a number"));
+    let more = awake - asleep;
+    met &= more <= MOST;
+    let name = format!("{TASKS} live tasks that wait for an event");
+    println!("  {name:<48} {asleep:>6.1} MiB {awake:>5.1} MiB  +{more:.1} MiB");
     println!(
         "{}",
         if met {

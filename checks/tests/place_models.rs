@@ -61,8 +61,6 @@ fn a_reader_never_sees_another_task() {
         let places = Arc::new(Places::default());
         let ends = on_a_thread(&places, |places| places.replace(1, 5));
         places.read(1);
-        // A change for a task that has ended meanwhile changes nothing.
-        places.block(1, 9);
         ends.join().unwrap();
         assert_eq!(places.read(1), None);
     });
@@ -105,7 +103,7 @@ fn of_two_that_add_an_edge_one_sees_both() {
 }
 
 #[test]
-#[ignore = "a twin"]
+#[ignore = "fails on purpose: run by `the_twin_fails`"]
 fn without_the_fence() {
     explore(|| two_edges(false));
 }

@@ -420,6 +420,13 @@ impl CellState {
         self.0.load(Ordering::Relaxed) & SCHEDULED != 0
     }
 
+    /// Whether a future whose poll has ended, but which has not suspended, will be queued again: it
+    /// `woke_itself` (T16), or was woken meanwhile. If it is cancelled now, it will not.
+    pub(super) fn runs_again(&self, woke_itself: bool) -> bool {
+        let s = self.0.load(Ordering::Acquire);
+        s & CANCELLED == 0 && (woke_itself || s & SCHEDULED != 0)
+    }
+
     /// How many owners a future whose poll has ended has besides its runner, its handle (if there
     /// is one) and its executor, which keeps `kept` references. `None`: something has woken or
     /// cancelled it. They are its wakers, and each `AbortHandle` counts like one.

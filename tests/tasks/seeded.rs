@@ -46,6 +46,36 @@ fn expect(reports: &Receiver<Stuck>, kind: StuckKind, who: &[&str], says: &[&str
     assert!(here >= who.len(), "each has a place: {text}");
 }
 
+/// A task of the pool, which begins when it has its name.
+#[track_caller]
+fn spawn_named(pool: &ThreadPool, name: &str, f: impl FnOnce() + Send + 'static) -> Task<()> {
+    let (named, begins) = channel();
+    let task = pool.spawn(move || {
+        begins.recv().unwrap();
+        f();
+    });
+    let task = task.named(name);
+    named.send(()).unwrap();
+    task
+}
+
+/// The same for a future.
+#[track_caller]
+fn spawn_async_named<T: Send + 'static>(
+    pool: &ThreadPool,
+    name: &str,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Task<T> {
+    let (named, begins) = channel();
+    let task = pool.spawn_async(async move {
+        begins.recv().unwrap();
+        future.await
+    });
+    let task = task.named(name);
+    named.send(()).unwrap();
+    task
+}
+
 /// Leaves the pool, whose threads never end, as it is.
 fn leave(pool: ThreadPool) {
     std::mem::forget(pool);
@@ -62,17 +92,16 @@ fn two_closures_take_two_locks_in_different_orders() {
             let (a, b) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
             let both = Arc::new(Barrier::new(2));
             let (c, d, their) = (a.clone(), b.clone(), both.clone());
-            let one = pool.spawn(move || {
+            let _one = spawn_named(&pool, "one", move || {
                 let _first = a.lock_blocking();
                 both.wait();
                 let _second = b.lock_blocking();
             });
-            let two = pool.spawn(move || {
+            let _two = spawn_named(&pool, "two", move || {
                 let _first = d.lock_blocking();
                 their.wait();
                 let _second = c.lock_blocking();
             });
-            let (_one, _two) = (one.named("one"), two.named("two"));
             let says = [
                 "2 tasks wait for one another",
                 "a Mutex made at",
@@ -122,12 +151,10 @@ fn a_task_takes_a_lock_twice() {
         let reports = reports();
         let pool = ThreadPool::with_threads(1);
         let lock = Mutex::new(0);
-        let _twice = pool
-            .spawn_async(async move {
-                let _first = lock.lock().await;
-                let _second = lock.lock().await;
-            })
-            .named("twice");
+        let _twice = spawn_async_named(&pool, "twice", async move {
+            let _first = lock.lock().await;
+            let _second = lock.lock().await;
+        });
         let says = ["a task waits for a lock that it has"];
         expect(&reports, StuckKind::Circle, &["twice"], &says);
         leave(pool);
@@ -336,10 +363,8 @@ fn nothing_can_wake_a_task() {
         expect(&reports, StuckKind::Orphan, &["detached"], &says);
         // One that is awaited, and had no waker when its poll ended.
         let pool = ThreadPool::with_threads(1);
-        let never = pool
-            .spawn_async(std::future::pending::<()>())
-            .named("never");
-        let waits = pool.spawn(move || never.join()).named("waits");
+        let never = spawn_async_named(&pool, "never", std::future::pending::<()>());
+        let waits = spawn_named(&pool, "waits", move || never.join().unwrap());
         expect(&reports, StuckKind::Orphan, &["waits", "never"], &says);
         // Its handle is there, and nobody waits for it: it can be cancelled.
         let kept = pool.spawn_async(std::future::pending::<()>());
@@ -361,8 +386,8 @@ fn a_value_is_made_by_itself() {
         let reports = reports();
         let pool = ThreadPool::with_threads(1);
         let inner = async || *CELL.get_or_init(async || 1).await;
-        let outer = pool.spawn_async(async move { *CELL.get_or_init(inner).await });
-        let _outer = outer.named("makes");
+        let outer = async move { *CELL.get_or_init(inner).await };
+        let _outer = spawn_async_named(&pool, "makes", outer);
         let says = ["a task waits for a lock that it has", "an OnceCell made at"];
         expect(&reports, StuckKind::Circle, &["makes"], &says);
         leave(pool);
@@ -404,7 +429,7 @@ fn a_reentrant_lock_is_held_across_a_join() {
         let pool = ThreadPool::with_threads(2);
         let lock = Arc::new(ReentrantMutex::new(()));
         let inner = pool.clone();
-        let outer = pool.spawn(move || {
+        let _outer = spawn_named(&pool, "holds", move || {
             let _first = lock.lock_blocking();
             let _again = lock.lock_blocking();
             let wants = lock.clone();
@@ -416,7 +441,6 @@ fn a_reentrant_lock_is_held_across_a_join() {
             begins.recv().unwrap(); // another thread runs it
             task.named("wants").join().unwrap();
         });
-        let _outer = outer.named("holds");
         let says = ["a ReentrantMutex made at"];
         expect(&reports, StuckKind::Circle, &["holds", "wants"], &says);
         leave(pool);
@@ -510,11 +534,10 @@ fn a_guard_that_was_given_away_accuses_nobody() {
                 let _second = LOCK.lock_blocking();
             });
             let lock = Arc::new(Mutex::new(0));
-            let twice = pool.spawn(move || {
+            let _twice = spawn_named(&pool, "another lock", move || {
                 let _first = lock.lock_blocking();
                 let _second = lock.lock_blocking();
             });
-            let _twice = twice.named("another lock");
             let stuck = reports.recv().unwrap();
             assert_eq!(names(&stuck), ["another lock"], "{stuck}");
             leave(pool);

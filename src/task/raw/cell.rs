@@ -426,9 +426,7 @@ where
         unsafe { runner.finish(true) };
         return Ran::Done;
     }
-    if trace_log::is_on() {
-        runner.header().report_paused(S::KEPT, woke_itself);
-    }
+    let is_noted = trace_log::is_on() && runner.header().report_paused(S::KEPT, woke_itself);
     if woke_itself && !runner.header().state.is_cancelled() {
         // SAFETY: T16: RUNNING is ours, and the future is there: both go along.
         return Ran::Again(unsafe { Runnable::yielded(runner) });
@@ -439,7 +437,9 @@ where
             Ran::Pending
         }
         Suspend::Again => {
-            runner.header().note_woken();
+            if !is_noted {
+                runner.header().note_woken();
+            }
             let keeps_schedule = (!S::RUNNER_QUEUES).then(|| runner.clone());
             // SAFETY: T11: SCHEDULED is set, and `suspend` has left the entry for it to us; the
             // runner's reference becomes its own (T6).

@@ -580,7 +580,7 @@ impl Header {
     #[inline(never)]
     fn report_begun(&self) {
         let _of_another = awaited::take_last();
-        trace_log::begun(self.birth.id.get(), self.birth.site, self.vtable.kind);
+        trace_log::begun_heard(self.birth.id.get(), self.birth.site, self.vtable.kind);
         if let Some(name) = self.extras.get().and_then(|extras| extras.name.get()) {
             trace_log::named(self.birth.id.get(), name);
         }
@@ -592,22 +592,26 @@ impl Header {
         list::remove(self.birth.id);
     }
 
-    /// Records that its poll has ended, and that it waits, unless it `woke_itself`. `kept`: see
+    /// Records that its poll has ended, and that it waits, unless it `woke_itself` or was woken
+    /// meanwhile. Returns whether it has recorded that it is queued again. `kept`: see
     /// [`Schedule::KEPT`].
     ///
     /// [`Schedule::KEPT`]: super::header::Schedule::KEPT
     #[cold]
     #[inline(never)]
-    pub(super) fn report_paused(&self, kept: Option<u32>, woke_itself: bool) {
+    pub(super) fn report_paused(&self, kept: Option<u32>, woke_itself: bool) -> bool {
         let id = self.birth.id.get();
-        let wakers = kept.and_then(|kept| self.state.wakers(kept));
-        let wakers = match wakers.filter(|_| !woke_itself) {
+        if self.state.runs_again(woke_itself) {
+            trace_log::queued_again(id);
+            return true;
+        }
+        let wakers = match kept.and_then(|kept| self.state.wakers(kept)) {
             Some(0) => Wakers::None,
             Some(1) => Wakers::One,
             _ => Wakers::Many,
         };
-        let is_queued = woke_itself && !self.state.is_cancelled();
-        trace_log::paused(id, awaited::last(), wakers, is_queued);
+        trace_log::paused(id, awaited::last(), wakers);
+        false
     }
 
     /// Records that the handle takes its waker back, before the task's end.

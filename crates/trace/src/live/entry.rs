@@ -1,5 +1,6 @@
 //! What is known of one live task, as a copy.
 
+use super::locks::{Access, Lock};
 use crate::event::{Kind, Site};
 
 /// The code has parked its thread until the end of the task that it waits for, or for a lock.
@@ -10,8 +11,6 @@ pub(super) const TIMED: u16 = 2;
 pub(super) const INSIDE: u16 = 4;
 /// It is a future, and its only waker was left with the task, or the lock, that it waits for.
 pub(super) const SOLE: u16 = 8;
-/// The wait is for a lock, which the store's `waits` name.
-pub(super) const LOCK: u16 = 128;
 /// The thread that is blocked runs only a part of the task's code; other parts may go on.
 pub(super) const PART: u16 = 256;
 /// It is a future that sleeps, and no waker of it is left.
@@ -48,6 +47,13 @@ impl Wakers {
     }
 }
 
+/// What code waits for at a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LockWait {
+    pub(super) lock: Lock,
+    pub(super) access: Access,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Queued,
@@ -64,6 +70,8 @@ pub(super) struct Entry {
     pub(super) since: u64,
     /// The task that it waits for; 0: none.
     pub(super) on: u64,
+    /// The lock that it waits for.
+    pub(super) wait: Option<LockWait>,
     /// The task whose waker is left with this one; 0: none, or it is not known whose.
     pub(super) waiter: u64,
     pub(super) turn: u32,
@@ -82,6 +90,7 @@ impl Entry {
             site,
             since,
             on: 0,
+            wait: None,
             waiter: 0,
             turn: 0,
             polls: 0,
@@ -96,6 +105,6 @@ impl Entry {
     }
 
     pub(super) fn waits(&mut self, on: u64, flags: u16) {
-        (self.on, self.flags) = (on, flags);
+        (self.on, self.wait, self.flags) = (on, None, flags);
     }
 }

@@ -3,7 +3,8 @@
 //! It drives the real `live::place`. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
-use super::entry::{BLOCKED, Entry, Phase};
+use super::entry::{BLOCKED, Entry, LockWait, Phase};
+use super::locks::{Access, Lock, LockKind};
 use super::place::{Now, Place, fence_edge};
 use crate::event::Kind;
 
@@ -21,6 +22,19 @@ impl Default for Places {
     }
 }
 
+/// A wait at the lock with this address.
+fn wait_at(address: usize) -> LockWait {
+    let lock = Lock {
+        made_at: None,
+        address,
+        kind: LockKind::Mutex,
+    };
+    LockWait {
+        lock,
+        access: Access::Alone,
+    }
+}
+
 impl Places {
     fn of(&self, id: u64) -> &Place {
         &self.0[id as usize - 1]
@@ -34,6 +48,7 @@ impl Places {
             phase: Phase::Waiting,
             since: 10 * on + 1,
             on,
+            wait: Some(wait_at(on as usize)),
             flags: on as u16,
         });
     }
@@ -45,7 +60,7 @@ impl Places {
 
     /// A part of the code of task `id`, which runs, blocks until the end of `on`.
     pub fn block(&self, id: u64, on: u64) {
-        self.of(id).change(id, |entry| entry.waits(on, BLOCKED));
+        self.of(id).change(|entry| entry.waits(on, BLOCKED));
     }
 
     /// Task `id` is woken.
@@ -74,6 +89,7 @@ impl Places {
             Phase::Running => assert_eq!((on, since), (0, 10 * u64::from(entry.thread))),
             Phase::Waiting => {
                 assert_eq!((since, u64::from(entry.flags)), (10 * on + 1, on));
+                assert_eq!(entry.wait, Some(wait_at(on as usize)));
             }
         }
         Some((entry.turn, on))

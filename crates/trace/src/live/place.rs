@@ -17,8 +17,13 @@
 //! step of its life acquires what the one before released (the task's own state word, and its
 //! queue). These use [`Place::write`], without a locked instruction. In the middle of a run parts
 //! of the task's code may run on several threads, so what is changed there goes through
-//! [`Place::change`], which takes the odd turn as a lock. Words that others write stand for
-//! themselves: `woken` (who wakes it, or drops its last waker), `waiter` (who consumes it).
+//! [`Place::change`], which takes the odd turn as a lock. All parts of a run are over when it ends,
+//! so no `change` meets a `write`, or the place's next task.
+//!
+//! Words that others write stand for themselves: `woken` (who wakes it, or drops its last waker),
+//! `waiter` (who consumes it). Who is late with that, because the task has run or ended meanwhile,
+//! can make a task that waits look queued until its next turn: a deadlock is missed, none invented.
+//! So an orphan's mark has the task's id in it.
 //!
 //! **What two equal looks mean.** `turn` only grows. So two looks at one place that find the same
 //! turn have found the same state, all the time in between. If each of several places is looked at
@@ -31,14 +36,15 @@
 //! Rejected: a lock for each part of a hash table (two locks and two searches for each poll were
 //! two thirds of what it cost); a lock for each place (two locked instructions more).
 //!
-//! Checked by the models in `checks/tests/place_models.rs`; tests: below.
+//! Checked by the models in `checks/tests/place_models.rs`, and by tests below.
 
 use std::panic::Location;
 
-use super::entry::{Entry, ORPHAN, Phase};
+use super::entry::{Entry, LockWait, ORPHAN, Phase};
+use super::locks::{Access, Lock, LockKind};
 use crate::event::Kind;
 use crate::loom::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 use crate::loom::hint;
 use crate::loom::thread::yield_now;
 use crate::sys::static_ref::StaticRef;
@@ -49,13 +55,19 @@ const RESERVED: u64 = u64::MAX;
 /// A bit of `id`: the store has more about the task.
 const MORE: u64 = 1 << 63;
 
-/// The last waker of the task, which sleeps, is gone.
-const ORPHANED: u64 = u64::MAX;
+/// A bit among the flags in `what`: `wanted`, `lock` and `lock_site` say what it waits for.
+const LOCK: u16 = 128;
+
+/// A bit of `wanted`: `lock_site` is where the lock was made.
+const HAS_SITE: u32 = 1 << 16;
+
+/// A bit of `woken`: the last waker is gone of the task, which sleeps, whose id is in the others.
+const ORPHANED: u64 = 1 << 63;
 
 /// How often a reader or a writer looks again before it lets another thread run.
 const SPINS: u32 = 64;
 
-/// One cache line for what each poll writes, and a quarter for the rest.
+/// Three quarters of a cache line for what each poll writes, and as much for the rest.
 #[repr(align(16))]
 pub(super) struct Place {
     id: AtomicU64,
@@ -64,13 +76,19 @@ pub(super) struct Place {
     what: AtomicU32,
     since: AtomicU64,
     on: AtomicU64,
-    /// When it was woken, if it was in this turn, or [`ORPHANED`]; otherwise 0.
+    /// When it was woken, if it was in this turn; or with [`ORPHANED`] whose wakers are gone;
+    /// otherwise 0.
     woken: AtomicU64,
     polls: AtomicU32,
     thread: AtomicU32,
     parent: AtomicU64,
     site: StaticRef<Location<'static>>,
     waiter: AtomicU64,
+    /// The address of the lock that it waits for, if it has [`LOCK`].
+    lock: AtomicUsize,
+    lock_site: StaticRef<Location<'static>>,
+    /// The kind of lock, and the access that it wants.
+    wanted: AtomicU32,
     /// Whether the store has a name for the task: a hint.
     is_named: AtomicBool,
 }
@@ -84,9 +102,27 @@ const KINDS: [Kind; 5] = [
 ];
 const PHASES: [Phase; 3] = [Phase::Queued, Phase::Running, Phase::Waiting];
 
+const LOCKS: [LockKind; 11] = [
+    LockKind::Mutex,
+    LockKind::RwLock,
+    LockKind::ReentrantMutex,
+    LockKind::OnceCell,
+    LockKind::Semaphore,
+    LockKind::Event,
+    LockKind::Barrier,
+    LockKind::Condvar,
+    LockKind::Channel,
+    LockKind::Watch,
+    LockKind::Broadcast,
+];
+const ACCESSES: [Access; 3] = [Access::Alone, Access::Shared, Access::Turn];
+
+/// The bits of `what` in which the kind is, which never changes.
+const KIND: u32 = 0xff;
+
 #[inline]
-fn pack(kind: Kind, phase: Phase, flags: u16) -> u32 {
-    kind as u32 | (phase as u32) << 8 | u32::from(flags) << 16
+fn pack(kind: u32, phase: Phase, flags: u16) -> u32 {
+    kind | (phase as u32) << 8 | u32::from(flags) << 16
 }
 
 #[inline]
@@ -104,6 +140,7 @@ pub(super) struct Now {
     pub(super) phase: Phase,
     pub(super) since: u64,
     pub(super) on: u64,
+    pub(super) wait: Option<LockWait>,
     pub(super) flags: u16,
 }
 
@@ -122,6 +159,9 @@ impl Place {
             parent: AtomicU64::new(0),
             site: StaticRef::new(Location::caller()),
             waiter: AtomicU64::new(0),
+            lock: AtomicUsize::new(0),
+            lock_site: StaticRef::new(Location::caller()),
+            wanted: AtomicU32::new(0),
             is_named: AtomicBool::new(false),
         }
     }
@@ -149,6 +189,7 @@ impl Place {
         }
         self.write(|place| {
             place.store(entry);
+            place.woken.store(0, Relaxed);
             place.parent.store(entry.parent, Relaxed);
             place.site.set(entry.site);
             place.waiter.store(entry.waiter, Relaxed);
@@ -181,48 +222,69 @@ impl Place {
         self.id.fetch_update(AcqRel, Acquire, set).is_ok()
     }
 
-    /// The task's kind, which never changes.
+    /// The task's kind, as it is in `what`.
     #[inline]
-    fn kind(&self) -> Kind {
-        unpack(self.what.load(Relaxed)).0
+    fn kind(&self) -> u32 {
+        self.what.load(Relaxed) & KIND
     }
 
-    /// Writes, as the only writer. (A `change` for a task that had the place before may be about to
-    /// find that out.)
+    /// Writes, as the only writer.
     #[inline]
     fn write(&self, write: impl FnOnce(&Self)) {
-        let mut turn = self.turn.load(Relaxed);
-        if !turn.is_multiple_of(2) {
-            turn = self.even_turn();
-        }
+        let turn = self.turn.load(Relaxed);
+        debug_assert!(turn.is_multiple_of(2), "a second writer");
         self.turn.store(turn.wrapping_add(1), Relaxed);
         fence(Release); // pairs with the fence in `read`
         write(self);
         self.turn.store(turn.wrapping_add(2), Release);
     }
 
-    #[cold]
-    fn even_turn(&self) -> u32 {
-        let mut looks = 0;
-        loop {
-            let turn = self.turn.load(Relaxed);
-            if turn.is_multiple_of(2) {
-                return turn;
-            }
-            look_again(&mut looks);
-        }
-    }
-
     /// Writes all that a `change` may change.
     #[inline]
     fn store(&self, entry: &Entry) {
-        let what = pack(entry.kind, entry.phase, entry.flags);
+        let flags = entry.flags | self.set_wait(entry.wait);
+        let what = pack(entry.kind as u32, entry.phase, flags);
         self.what.store(what, Relaxed);
         self.since.store(entry.since, Relaxed);
         self.on.store(entry.on, Relaxed);
-        self.woken.store(0, Relaxed);
         self.polls.store(entry.polls, Relaxed);
         self.thread.store(entry.thread, Relaxed);
+    }
+
+    /// Writes what it waits for at a lock. Returns the flag that says so.
+    #[inline]
+    fn set_wait(&self, wait: Option<LockWait>) -> u16 {
+        let Some(LockWait { lock, access }) = wait else {
+            return 0;
+        };
+        let mut wanted = lock.kind as u32 | (access as u32) << 8;
+        if let Some(site) = lock.made_at {
+            self.lock_site.set(site);
+            wanted |= HAS_SITE;
+        }
+        self.lock.store(lock.address, Relaxed);
+        self.wanted.store(wanted, Relaxed);
+        LOCK
+    }
+
+    fn wait(&self) -> LockWait {
+        let wanted = self.wanted.load(Relaxed);
+        let [kind, access, ..] = wanted.to_le_bytes();
+        let lock = Lock {
+            made_at: (wanted & HAS_SITE != 0).then(|| self.lock_site.get()),
+            address: self.lock.load(Relaxed),
+            kind: LOCKS[kind as usize],
+        };
+        LockWait {
+            lock,
+            access: ACCESSES[access as usize],
+        }
+    }
+
+    /// The address of the lock that the task may wait for: a hint.
+    pub(super) fn lock(&self) -> Option<usize> {
+        let (_, _, flags) = unpack(self.what.load(Relaxed));
+        (flags & LOCK != 0).then(|| self.lock.load(Relaxed))
     }
 
     /// The task begins to run, on this thread.
@@ -240,8 +302,9 @@ impl Place {
     /// The task's poll has ended.
     #[inline]
     pub(super) fn end(&self, now: &Now) {
-        let what = pack(self.kind(), now.phase, now.flags);
         self.write(|place| {
+            let flags = now.flags | place.set_wait(now.wait);
+            let what = pack(place.kind(), now.phase, flags);
             place.what.store(what, Relaxed);
             place.since.store(now.since, Relaxed);
             place.on.store(now.on, Relaxed);
@@ -257,9 +320,10 @@ impl Place {
         self.woken.store(at.max(1), Release);
     }
 
-    /// The last waker of the task, which sleeps, is gone, and has not woken it.
-    pub(super) fn orphan(&self) {
-        let _woken = self.woken.compare_exchange(0, ORPHANED, AcqRel, Acquire);
+    /// The last waker of the task `id`, which sleeps, is gone, and has not woken it.
+    pub(super) fn orphan(&self, id: u64) {
+        let mark = |woken: u64| (woken == 0 || woken & ORPHANED != 0).then_some(ORPHANED | id);
+        let _woken = self.woken.fetch_update(AcqRel, Acquire, mark);
     }
 
     /// A waker was left with the task: that of `waiter`; 0: of something else.
@@ -268,8 +332,10 @@ impl Place {
         self.waiter.store(waiter, Release);
     }
 
-    /// Changes what the task waits for, in the middle of a run.
-    pub(super) fn change(&self, id: u64, change: impl FnOnce(&mut Entry)) {
+    /// Changes what the task waits for, in the middle of a run, which the caller is a part of.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn change(&self, change: impl FnOnce(&mut Entry)) {
         let mut looks = 0;
         let turn = loop {
             let turn = self.turn.load(Relaxed);
@@ -281,13 +347,9 @@ impl Place {
             look_again(&mut looks);
         };
         fence(Release); // pairs with the fence in `read`
-        if self.is_of(id) {
-            let mut entry = self.load(turn);
-            change(&mut entry);
-            let woken = self.woken.load(Relaxed);
-            self.store(&entry);
-            self.woken.store(woken, Relaxed);
-        }
+        let mut entry = self.load(turn);
+        change(&mut entry);
+        self.store(&entry);
         self.turn.store(turn.wrapping_add(2), Release);
     }
 
@@ -298,20 +360,21 @@ impl Place {
             site: self.site.get(),
             since: self.since.load(Relaxed),
             on: self.on.load(Relaxed),
+            wait: (flags & LOCK != 0).then(|| self.wait()),
             waiter: self.waiter.load(Acquire),
             turn,
             polls: self.polls.load(Relaxed),
             thread: self.thread.load(Relaxed),
             kind,
             phase,
-            flags,
+            flags: flags & !LOCK,
         }
     }
 
     /// Whether the task may wait for something that never comes: a hint.
     pub(super) fn leads_on(&self) -> bool {
         let (_, _, flags) = unpack(self.what.load(Relaxed));
-        self.on.load(Relaxed) != 0 || flags != 0 || self.woken.load(Relaxed) == ORPHANED
+        self.on.load(Relaxed) != 0 || flags != 0 || self.woken.load(Relaxed) & ORPHANED != 0
     }
 
     /// What is known of the task, if the place is still its.
@@ -330,7 +393,11 @@ impl Place {
                     if entry.phase == Phase::Waiting {
                         match woken {
                             0 => {}
-                            ORPHANED => entry.waits(0, ORPHAN),
+                            mark if mark & ORPHANED != 0 => {
+                                if mark == ORPHANED | id {
+                                    entry.waits(0, ORPHAN);
+                                }
+                            }
                             at => {
                                 (entry.phase, entry.since) = (Phase::Queued, at);
                                 entry.waits(0, 0);
@@ -357,5 +424,40 @@ fn look_again(looks: &mut u32) {
     match *looks % SPINS {
         0 => yield_now(),
         _ => hint::spin_loop(),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_found_again() {
+        for (n, kind) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind as usize, n);
+        }
+        for (n, phase) in PHASES.into_iter().enumerate() {
+            assert_eq!(phase as usize, n);
+        }
+        for (n, lock) in LOCKS.into_iter().enumerate() {
+            assert_eq!(lock as usize, n);
+        }
+        for (n, access) in ACCESSES.into_iter().enumerate() {
+            assert_eq!(access as usize, n);
+        }
+    }
+
+    #[test]
+    fn a_late_mark_of_an_orphan_is_about_no_other_task() {
+        let place = Place::new();
+        let entry = Entry::new(0, Location::caller(), Kind::Promise, 1);
+        assert!(place.take(8, &entry));
+        place.orphan(7);
+        let read = place.read(8).expect("it has not ended");
+        assert_eq!((read.phase, read.flags), (Phase::Waiting, 0));
+        place.orphan(8);
+        assert_eq!(place.read(8).map(|entry| entry.flags), Some(ORPHAN));
+        place.wake(3);
+        assert_eq!(place.read(8).map(|entry| entry.phase), Some(Phase::Queued));
     }
 }

@@ -99,14 +99,14 @@ fn is_certain(entry: &Entry) -> bool {
 }
 
 fn look(store: &Store, who: u64) -> Option<Look> {
-    let (entry, wait) = store.entry_and_wait(who)?;
+    let entry = store.entry(who)?;
     let is_orphan = entry.phase == Phase::Waiting && entry.flags & ORPHAN != 0;
     let mut ways = Vec::new();
     if is_certain(&entry) {
         let (sleeps, on) = (entry.phase == Phase::Waiting, entry.on);
         // A future may have left its waker with a task and with a lock, one after the other.
         let at_task = on != 0 && (!sleeps || store.entry(on).is_some_and(|on| on.waiter == who));
-        match wait {
+        match entry.wait {
             _ if at_task => ways.push(Way { to: on, serial: 0 }),
             Some(wait) if entry.flags & INSIDE == 0 => ways = at_lock(store, wait),
             _ => {}
@@ -148,11 +148,11 @@ fn at_lock(store: &Store, wait: LockWait) -> Vec<Way> {
 /// A reader waits while others read: a writer is before it.
 fn behind_writers(store: &Store, state: &LockState) -> Vec<Way> {
     let waits_here = |writer: &u64| {
-        store.entry_and_wait(*writer).is_some_and(|(entry, wait)| {
+        store.entry(*writer).is_some_and(|entry| {
             let here = |wait: LockWait| {
                 wait.lock.address == state.lock.address && wait.access == Access::Alone
             };
-            is_certain(&entry) && entry.on == 0 && wait.is_some_and(here)
+            is_certain(&entry) && entry.on == 0 && entry.wait.is_some_and(here)
         })
     };
     if state.first.is_none() || !state.writers.iter().all(waits_here) {

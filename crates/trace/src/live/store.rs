@@ -6,7 +6,7 @@
 //! [`TRIES`] of its part: no event of a task takes a lock, but its naming and its end if it has a
 //! name. Nothing is allocated for an event, but a part when its first task comes.
 //!
-//! **Memory.** At most [`SHARDS`] times [`BLOCK`] tasks have a place, 262,144: 20 MiB; of further
+//! **Memory.** At most [`SHARDS`] times [`BLOCK`] tasks have a place, 262,144: 24 MiB; of further
 //! ones only the id is kept, so that the counts stay exact.
 //!
 //! **Edges.** An entry says what its task waits for, if it is a task:
@@ -24,7 +24,8 @@
 //! slept, waited or run something else since ([`Store::did_something_else`]): so the clock, whose
 //! reading is most of what an event costs, is read once for each run.
 //!
-//! An event that a user's allocator causes while another one is noted is ignored.
+//! An event that a user's allocator causes while another one is noted is ignored, if noting it may
+//! take a lock or changes what the thread knows.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
 use std::sync::{Arc, OnceLock};
 
 pub(super) use super::entry::{
-    BLOCKED, Entry, INSIDE, LOCK, ORPHAN, PART, Phase, SOLE, THREAD, TIMED,
+    BLOCKED, Entry, INSIDE, LockWait, ORPHAN, PART, Phase, SOLE, THREAD, TIMED,
 };
 pub use super::entry::{READ, TIMER, WRITE, Wakers};
 use super::id_hasher::Ids;
@@ -60,26 +61,17 @@ const APART: usize = 257;
 
 static STORE: PerProcess<Store> = PerProcess::new();
 
-/// What code waits for at a lock.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LockWait {
-    pub(super) lock: Lock,
-    pub(super) access: Access,
-}
-
 /// What a thread does outside tasks.
 #[derive(Clone)]
 pub(super) struct OutsideThread {
     pub(super) name: String,
     pub(super) entry: Entry,
-    pub(super) wait: Option<LockWait>,
 }
 
 /// The same, as the thread keeps it up to date.
 struct Outside {
     name: String,
     place: Place,
-    wait: Mutex<Option<LockWait>>,
 }
 
 /// A thread that has run a task.
@@ -124,8 +116,6 @@ struct Rare {
     /// The jobs in process pools that tasks stand for: a pool and a number.
     jobs: HashMap<u64, (u32, u32), Ids>,
     steps: HashMap<u64, Steps, Ids>,
-    /// What those tasks wait for that have [`LOCK`]; others may be in it, too.
-    waits: HashMap<u64, LockWait, Ids>,
     /// How many locks a task has taken and not released.
     held: HashMap<u64, u32, Ids>,
 }
@@ -169,7 +159,6 @@ pub(super) struct Copied {
     pub(super) bare: u64,
     pub(super) threads: Vec<Option<ThreadInfo>>,
     pub(super) sent: Vec<(u32, SentItems, Option<u64>)>,
-    pub(super) waits: HashMap<u64, LockWait>,
     pub(super) outside: Vec<(u64, OutsideThread)>,
 }
 
@@ -286,35 +275,27 @@ impl Store {
     #[inline]
     fn find(&self, id: u64) -> Option<&Place> {
         let places = self.part(id).places.get()?;
-        let tries = (0..TRIES).map(|n| &places[(id as usize + n * APART) % BLOCK]);
-        tries.into_iter().find(|place| place.is_of(id))
+        let own = &places[id as usize % BLOCK];
+        match own.is_of(id) {
+            true => Some(own),
+            false => Self::find_apart(places, id),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_apart(places: &[Place], id: u64) -> Option<&Place> {
+        let mut tries = (1..TRIES).map(|n| &places[(id as usize + n * APART) % BLOCK]);
+        tries.find(|place| place.is_of(id))
     }
 
     /// A copy of what is known of a task, or of a thread outside tasks.
     pub(super) fn entry(&self, id: u64) -> Option<Entry> {
-        match id & THREAD {
-            0 => self.find(id)?.read(id),
-            _ => Some(self.outside(id)?.entry),
+        match id {
+            0 => None, // it is not known whose code it is
+            id if id & THREAD != 0 => Some(self.outside(id)?.entry),
+            id => self.find(id)?.read(id),
         }
-    }
-
-    /// The same with what it waits for, if that is a lock.
-    pub(super) fn entry_and_wait(&self, id: u64) -> Option<(Entry, Option<LockWait>)> {
-        let (entry, wait) = match id & THREAD {
-            0 => {
-                let entry = self.entry(id)?;
-                let wait = match entry.flags & LOCK {
-                    0 => None,
-                    _ => self.part(id).rare.lock().waits.get(&id).copied(),
-                };
-                (entry, wait)
-            }
-            _ => {
-                let thread = self.outside(id)?;
-                (thread.entry, thread.wait)
-            }
-        };
-        Some((entry, wait.filter(|_| entry.flags & LOCK != 0)))
     }
 
     /// Whether the task has ended.
@@ -328,17 +309,18 @@ impl Store {
         who & THREAD != 0 || self.find(who).is_some_and(Place::leads_on)
     }
 
-    /// Changes what code waits for, in the middle of its run.
+    /// Changes what code waits for, in the middle of its run, which the caller is a part of.
     fn change(&self, who: u64, change: impl FnOnce(&mut Entry)) {
-        match who & THREAD {
-            0 => {
-                if let Some(place) = self.find(who) {
-                    place.change(who, change);
+        match who {
+            0 => {} // it is not known whose code it is
+            who if who & THREAD != 0 => {
+                if let Some(thread) = self.find_outside(who) {
+                    thread.place.change(change);
                 }
             }
-            _ => {
-                if let Some(thread) = self.find_outside(who) {
-                    thread.place.change(who & !THREAD, change);
+            who => {
+                if let Some(place) = self.find(who) {
+                    place.change(change);
                 }
             }
         }
@@ -376,7 +358,7 @@ impl Store {
     }
 
     /// Calls `f` with what this thread knows, unless it is in such a call already, or ends.
-    #[inline]
+    #[inline(always)]
     fn here(&'static self, f: impl FnOnce(&mut Here)) {
         let _ = HERE.try_with(|here| {
             let Ok(mut here) = here.try_borrow_mut() else {
@@ -428,6 +410,7 @@ impl Store {
     }
 
     /// A task that is older than the store has its place from its first run on.
+    #[inline(always)]
     pub(crate) fn begun(&'static self, id: u64, site: Site, kind: Kind) {
         self.here(|here| {
             let at = match here.last {
@@ -435,20 +418,29 @@ impl Store {
                 last => last,
             };
             here.last = 0;
-            let ThreadNumber(_, thread, seat) = self.seat(here);
+            let &ThreadNumber(_, thread, ref seat) = self.seat(here);
             seat.runs.store(id, Relaxed);
             seat.begun.store(seat.begun.load(Relaxed) + 1, Relaxed); // this thread alone writes
             let place = match self.find(id) {
-                None if !self.is_bare(id) => self.insert(id, &Entry::new(0, site, kind, at)),
+                None => self.insert_older(id, site, kind, at),
                 place => place,
             };
             if let Some(place) = place {
-                place.begin(at, *thread);
+                place.begin(at, thread);
             }
             here.change_outer(|entry| entry.waits(id, INSIDE));
             here.stack.push(Runs { id, place });
             (here.kinds, here.wait) = (0, None);
         });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_older(&self, id: u64, site: Site, kind: Kind, at: u64) -> Option<&Place> {
+        match self.is_bare(id) {
+            true => None,
+            false => self.insert(id, &Entry::new(0, site, kind, at)),
+        }
     }
 
     /// Its code has stopped running, and it has ended. Returns whether it has not released what it
@@ -466,51 +458,61 @@ impl Store {
         leaves_locks
     }
 
-    /// Its poll has ended, and it waits, or is `queued` again, because it has woken itself. `on`:
-    /// the task that it has left its waker with last. Returns whether it may wait for something
-    /// that never comes.
-    pub(crate) fn paused(&'static self, id: u64, on: u64, wakers: Wakers, is_queued: bool) -> bool {
+    /// Its poll has ended, and it waits. `on`: the task that it has left its waker with last.
+    /// Returns whether it may wait for something that never comes.
+    #[inline(always)]
+    pub(crate) fn paused(&'static self, id: u64, on: u64, wakers: Wakers) -> bool {
         let mut may_be_stuck = false;
         self.here(|here| {
-            let place = self.leave(here, id);
             let kinds = u16::from(std::mem::take(&mut here.kinds));
             let wait = here.wait.take();
-            let since = self.clock.now();
-            if here.goes_on() {
-                here.last = since;
-            }
-            let Some(place) = place else {
-                return;
-            };
-            if is_queued {
-                return place.end(&Now {
-                    phase: Phase::Queued,
-                    since,
-                    on: 0,
-                    flags: 0,
-                });
-            }
-            // Before the flag: whoever sees that finds this, or something younger.
-            if let Some(wait) = wait {
-                self.keep_more(id, |rare| _ = rare.waits.insert(id, wait));
-            }
-            let lock = if wait.is_some() { LOCK } else { 0 };
-            place.end(&Now {
+            let flags = kinds | wakers.flag();
+            self.end_poll(here, id, |since| Now {
                 phase: Phase::Waiting,
                 since,
                 on,
-                flags: kinds | lock | wakers.flag(),
+                wait,
+                flags,
             });
-            if wakers != Wakers::Many {
+            // Nobody holds what a task waits to be given by anyone: no way leads there.
+            let is_held = wait.is_some_and(|wait| wait.access != Access::Turn);
+            if wakers == Wakers::None || wakers == Wakers::One && (on != 0 || is_held) {
                 fence_edge();
-                may_be_stuck = wakers == Wakers::None || wait.is_some() || self.leads_on(on);
+                may_be_stuck = wakers == Wakers::None || is_held || self.leads_on(on);
             }
         });
         may_be_stuck
     }
 
+    /// Its poll has ended, and it is queued again.
+    #[inline(always)]
+    pub(crate) fn queued_again(&'static self, id: u64) {
+        self.here(|here| {
+            (here.kinds, here.wait) = (0, None);
+            self.end_poll(here, id, |since| Now {
+                phase: Phase::Queued,
+                since,
+                on: 0,
+                wait: None,
+                flags: 0,
+            });
+        });
+    }
+
+    #[inline(always)]
+    fn end_poll(&'static self, here: &mut Here, id: u64, now: impl FnOnce(u64) -> Now) {
+        let place = self.leave(here, id);
+        let since = self.clock.now();
+        if here.goes_on() {
+            here.last = since;
+        }
+        if let Some(place) = place {
+            place.end(&now(since));
+        }
+    }
+
     /// A run of this task has ended on this thread.
-    #[inline]
+    #[inline(always)]
     fn leave(&'static self, here: &mut Here, id: u64) -> Option<&'static Place> {
         let runs = here.stack.pop_if(|runs| runs.id == id);
         let Some(runs) = runs else {
@@ -551,7 +553,6 @@ impl Store {
         }
         let _name = rare.names.remove(&id);
         rare.steps.remove(&id);
-        rare.waits.remove(&id);
         let leaves_locks = rare.held.remove(&id).is_some();
         let job = rare.jobs.remove(&id);
         drop(rare);
@@ -565,11 +566,9 @@ impl Store {
     }
 
     pub(crate) fn woken(&'static self, id: u64) {
-        self.here(|_| {
-            if let Some(place) = self.find(id) {
-                place.wake(self.clock.now());
-            }
-        });
+        if let Some(place) = self.find(id) {
+            place.wake(self.clock.now());
+        }
     }
 
     pub(crate) fn named(&'static self, id: u64, name: &str) {
@@ -654,7 +653,6 @@ impl Store {
         let thread = Arc::new(Outside {
             name: thread::current().name().unwrap_or_default().to_owned(),
             place: Place::new(),
-            wait: Mutex::new(None),
         });
         let mut outside = self.outside.lock();
         let number = NEXT.fetch_add(1, Relaxed); // under the lock: the list is sorted
@@ -698,11 +696,9 @@ impl Store {
 
     /// No waker is left of a future that sleeps.
     pub(crate) fn orphaned(&'static self, id: u64) {
-        self.here(|_| {
-            if let Some(place) = self.find(id) {
-                place.orphan();
-            }
-        });
+        if let Some(place) = self.find(id) {
+            place.orphan(id);
+        }
         fence_edge();
     }
 
@@ -795,18 +791,12 @@ impl Store {
         let wait = LockWait { lock, access };
         self.here(|here| {
             who = self.code(here);
-            // Before the flag, as in `paused`.
-            match &here.outside {
-                Some(OutsideNumber(_, number, thread)) if *number == who => {
-                    *thread.wait.lock() = Some(wait);
-                }
-                _ => self.keep_more(who, |rare| _ = rare.waits.insert(who, wait)),
-            }
             self.change(who, |entry| {
                 if who & THREAD != 0 {
                     entry.since = self.clock.now();
                 }
-                entry.waits(0, BLOCKED | LOCK);
+                entry.waits(0, BLOCKED);
+                entry.wait = Some(wait);
             });
         });
         fence_edge();
@@ -820,28 +810,21 @@ impl Store {
 
     /// Everybody who waits for one of these locks.
     pub(super) fn who_waits_at(&self, addresses: &[usize]) -> Vec<u64> {
-        let mut who = Vec::new();
-        let is_there = |wait: &LockWait| addresses.contains(&wait.lock.address);
-        for part in &self.parts {
-            let rare = part.rare.lock();
-            let waits = rare.waits.iter().filter(|(_, wait)| is_there(wait));
-            who.extend(waits.map(|(id, _)| *id));
-        }
+        let is_there = |place: &Place| place.lock().is_some_and(|lock| addresses.contains(&lock));
+        let places = self.parts.iter().flat_map(Part::places);
+        let places = places.filter(|place| is_there(place));
+        let mut who: Vec<u64> = places.map(Place::id).filter(|id| *id != 0).collect();
         let outside = self.outside.lock();
-        let waits = outside
-            .iter()
-            .filter(|(_, thread)| thread.wait.lock().as_ref().is_some_and(is_there));
-        who.extend(waits.map(|(number, _)| *number));
+        let threads = outside.iter().filter(|(_, thread)| is_there(&thread.place));
+        who.extend(threads.map(|(number, _)| *number));
         who
     }
 
     /// A waker was left with `id`: that of `waiter`; 0: of something else.
     pub(crate) fn registered(&'static self, id: u64, waiter: u64) {
-        self.here(|_| {
-            if let Some(place) = self.find(id) {
-                place.leave_waker(waiter);
-            }
-        });
+        if let Some(place) = self.find(id) {
+            place.leave_waker(waiter);
+        }
     }
 
     pub(crate) fn called(&'static self, pool: u32, job: u32, id: u64) {
@@ -989,16 +972,18 @@ impl Store {
         let names = rare.names.iter().map(|(id, name)| (*id, name.clone()));
         copied.names.extend(names);
         copied.steps.extend(&rare.steps);
-        copied.waits.extend(&rare.waits);
         copied.bare += rare.bare.len() as u64;
     }
 }
 
 impl Part {
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        self.places.get().into_iter().flatten()
+    }
+
     /// The tasks that have a place.
     fn entries(&self) -> impl Iterator<Item = (u64, Entry)> {
-        let places = self.places.get().into_iter().flatten();
-        places.filter_map(|place| {
+        self.places().filter_map(|place| {
             let id = place.id();
             (id != 0)
                 .then(|| place.read(id))
@@ -1013,7 +998,6 @@ impl Outside {
         Some(OutsideThread {
             name: self.name.clone(),
             entry: self.place.read(number & !THREAD)?,
-            wait: *self.wait.lock(),
         })
     }
 }
@@ -1021,7 +1005,7 @@ impl Outside {
 impl Runs {
     fn change(&self, change: impl FnOnce(&mut Entry)) {
         if let Some(place) = self.place {
-            place.change(self.id, change);
+            place.change(change);
         }
     }
 }
@@ -1033,9 +1017,7 @@ impl Here {
     fn change_outer(&self, change: impl FnOnce(&mut Entry)) {
         match (self.stack.last(), &self.outside) {
             (Some(outer), _) => outer.change(change),
-            (None, Some(OutsideNumber(_, number, thread))) => {
-                thread.place.change(number & !THREAD, change);
-            }
+            (None, Some(OutsideNumber(.., thread))) => thread.place.change(change),
             (None, None) => {}
         }
     }
@@ -1049,6 +1031,7 @@ impl Here {
 
     /// In a forked child: what the thread knows is about the parent's store.
     #[cold]
+    #[inline(never)]
     fn begin(&mut self, store: usize) {
         (self.number, self.outside) = (None, None);
         self.stack.clear();
@@ -1061,7 +1044,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_takes_ten_words() {
-        assert!(size_of::<Place>() <= 80);
+    fn a_place_takes_twelve_words() {
+        assert!(size_of::<Place>() <= 96);
     }
 }

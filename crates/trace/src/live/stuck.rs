@@ -297,6 +297,7 @@ impl Drop for StuckWatch {
 }
 
 /// Reports that this task or thread can never go on, if that is proven.
+#[cold]
 pub(crate) fn look_for_a_deadlock(store: &'static Store, who: u64) {
     if let Some(proof) = Proof::find(store, who)
         && is_new(proof.key())
@@ -325,6 +326,7 @@ pub(crate) fn look_at_lost_locks(store: &'static Store, task: u64) {
 
 /// No waker is left of a future that sleeps. `is_meant`: somebody can cancel it, or it has left no
 /// waker anywhere (`pending()`); then it is a deadlock only if somebody waits for its end.
+#[cold]
 pub(crate) fn look_at_an_orphan(store: &'static Store, task: u64, is_meant: bool) {
     match is_meant {
         false => look_for_a_deadlock(store, task),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::locks::LockState;
 use super::store::{
-    self, BLOCKED, Copied, Entry, INSIDE, LOCK, LockWait, Phase, READ, SHARDS, SentItems, StepInfo,
+    self, BLOCKED, Copied, Entry, INSIDE, LockWait, Phase, READ, SHARDS, SentItems, StepInfo,
     Store, THREAD, TIMED, TIMER, ThreadInfo, WRITE,
 };
 use super::worker_tree::{self, LiveWorker};
@@ -330,7 +330,7 @@ impl LiveTask {
 }
 
 impl LiveWait {
-    fn new(store: &Store, entry: &Entry, wait: Option<LockWait>) -> Self {
+    fn new(store: &Store, entry: &Entry) -> Self {
         let has = |flag: u16| entry.flags & flag != 0;
         Self {
             task: (entry.on != 0).then_some(entry.on),
@@ -340,9 +340,7 @@ impl LiveWait {
             timer: has(TIMER.into()),
             read: has(READ.into()),
             write: has(WRITE.into()),
-            lock: wait
-                .filter(|_| has(LOCK))
-                .map(|wait| LiveLock::new(store, wait)),
+            lock: entry.wait.map(|wait| LiveLock::new(store, wait)),
         }
     }
 }
@@ -379,18 +377,18 @@ pub(super) fn describe_thread(store: &Store, number: u64) -> Option<OutsideThrea
     let thread = store.outside(number)?;
     Some(OutsideThread {
         number: number & !THREAD,
-        waits_for: LiveWait::new(store, &thread.entry, thread.wait),
+        waits_for: LiveWait::new(store, &thread.entry),
         name: thread.name,
     })
 }
 
 /// A task of the store by its id.
 pub(super) fn describe(store: &Store, id: u64) -> Option<LiveTask> {
-    let (entry, wait) = store.entry_and_wait(id)?;
+    let entry = store.entry(id)?;
     let (now, nanos) = store.clock.elapsed();
     let since = Duration::from_nanos(now.saturating_sub(nanos(entry.since)));
     let thread = store.thread(entry.thread);
-    let wait = LiveWait::new(store, &entry, wait);
+    let wait = LiveWait::new(store, &entry);
     let name = store.name(id);
     let mut task = LiveTask::new((id, entry), name, thread, since, wait);
     task.add_steps(store.steps(id), |at| {
@@ -408,7 +406,6 @@ impl TaskTree {
             bare,
             threads,
             sent,
-            waits,
             outside,
         } = copied;
         let (now, nanos) = store.clock.elapsed();
@@ -417,7 +414,7 @@ impl TaskTree {
             .into_iter()
             .map(|(id, entry)| {
                 let thread = threads.get(entry.thread as usize).cloned().flatten();
-                let wait = LiveWait::new(store, &entry, waits.get(&id).copied());
+                let wait = LiveWait::new(store, &entry);
                 let since = since(entry.since);
                 LiveTask::new((id, entry), names.remove(&id), thread, since, wait)
             })
@@ -431,7 +428,7 @@ impl TaskTree {
         let call = |(pid, items, task)| LiveCall::new(store, pid, &items, task);
         let thread = |(number, thread): (u64, store::OutsideThread)| OutsideThread {
             number: number & !THREAD,
-            waits_for: LiveWait::new(store, &thread.entry, thread.wait),
+            waits_for: LiveWait::new(store, &thread.entry),
             name: thread.name,
         };
         let waits = |thread: &OutsideThread| thread.waits_for != LiveWait::default();

@@ -172,13 +172,14 @@ fn heard_name(listeners: Listeners, task: u64, name: &str) {
 }
 
 /// A future's poll has ended, and it waits. `on`: the task that it has left its waker with last
-/// (0: none). `wakers`: many, if something has woken it already. `is_queued`: it has woken itself.
-#[cold]
-pub fn paused(task: u64, on: u64, wakers: Wakers, is_queued: bool) {
+/// (0: none). `wakers`: many, if something has woken it already. As [`begun_heard`], it is called
+/// while somebody listens.
+#[inline(always)]
+pub fn paused(task: u64, on: u64, wakers: Wakers) {
     let listeners = Listeners::now();
     if listeners.live() {
         let store = live::store();
-        if store.paused(task, on, wakers, is_queued) {
+        if store.paused(task, on, wakers) {
             match wakers {
                 Wakers::None => live::look_at_an_orphan(store, task, true),
                 Wakers::One => live::look_for_a_deadlock(store, task),
@@ -186,12 +187,22 @@ pub fn paused(task: u64, on: u64, wakers: Wakers, is_queued: bool) {
             }
         }
     }
+    let how = Ending::Pending;
+    record(listeners, What::Ended { task, how });
+}
+
+/// A future's poll has ended, and it is queued again, because it was woken meanwhile: no [`woken`]
+/// follows. It is called while somebody listens.
+#[inline(always)]
+pub fn queued_again(task: u64) {
+    let listeners = Listeners::now();
+    if listeners.live() {
+        live::store().queued_again(task);
+    }
     if listeners.written() {
         let how = Ending::Pending;
         record(listeners, What::Ended { task, how });
-        if is_queued {
-            record(listeners, What::Woken { task });
-        }
+        record(listeners, What::Woken { task });
     }
 }
 
@@ -242,15 +253,22 @@ pub fn registered(task: u64, waiter: u64) {
 /// A task's code begins to run here: a closure is called, a future polled.
 #[inline(always)]
 pub fn begun(task: u64, site: Site, kind: Kind) {
-    let listeners = Listeners::now();
-    if listeners.any() {
-        heard_begin(listeners, task, site, kind);
+    if is_on() {
+        heard_begin(task, site, kind);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn heard_begin(listeners: Listeners, task: u64, site: Site, kind: Kind) {
+fn heard_begin(task: u64, site: Site, kind: Kind) {
+    begun_heard(task, site, kind);
+}
+
+/// The same, called while somebody listens, from code that is out of the way of what runs when
+/// nobody does.
+#[inline(always)]
+pub fn begun_heard(task: u64, site: Site, kind: Kind) {
+    let listeners = Listeners::now();
     if listeners.live() {
         live::store().begun(task, site, kind);
     }
@@ -273,7 +291,7 @@ fn heard_end(listeners: Listeners, task: u64, how: Ending) {
     if listeners.live() {
         let store = live::store();
         if how == Ending::Pending {
-            store.paused(task, 0, Wakers::Many, false);
+            store.paused(task, 0, Wakers::Many);
         } else if store.ended(task) {
             live::look_at_lost_locks(store, task);
         }
@@ -324,7 +342,10 @@ pub fn role(role: Role) -> Before {
 
 fn set_role(role: Role) -> Role {
     let before = role::replace(role);
-    did_something_else(Listeners::now(), What::Is { role });
+    let listeners = Listeners::now();
+    if listeners.any() {
+        did_something_else(listeners, What::Is { role });
+    }
     before
 }
 
