@@ -14,7 +14,12 @@ impl Object {
     }
 
     /// `value` is JSON already.
-    pub(crate) fn put(mut self, key: &str, value: impl Display) -> Self {
+    pub(crate) fn put(self, key: &str, value: impl Display) -> Self {
+        self.put_any(key, &value)
+    }
+
+    /// Compiled once, not for each type.
+    fn put_any(mut self, key: &str, value: &dyn Display) -> Self {
         let before = if self.0.is_empty() { "" } else { "," };
         let _ = write!(self.0, "{before}\"{key}\":{value}");
         self

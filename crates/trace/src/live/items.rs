@@ -26,14 +26,11 @@ pub(crate) fn begin(
     task: u64,
     total: Option<usize>,
 ) -> Items {
-    static NEXT: AtomicU64 = AtomicU64::new(0); // no protocol
     let task = match task {
         0 => store.current().unwrap_or(0),
         task => task,
     };
-    let number = NEXT.fetch_add(1, Relaxed);
     let running = Arc::new(RunningMap {
-        number,
         kind,
         task,
         caller: thread::current().name().unwrap_or_default().to_owned(),
@@ -41,7 +38,7 @@ pub(crate) fn begin(
         ended: AtomicU64::new(0),
         since: store.clock.now(),
     });
-    store.running.lock().insert(number, Arc::clone(&running));
+    store.running.lock().push(Arc::clone(&running));
     Items(running)
 }
 
@@ -55,9 +52,13 @@ impl Items {
 
 impl Drop for Items {
     fn drop(&mut self) {
-        // (A forked child has another store, or none, and its numbers go on from its parent's.)
+        // (A forked child has another store, or none, without the maps of its parent.)
         if let Some(store) = store::made() {
-            store.running.lock().remove(&self.0.number);
+            let mut running = store.running.lock();
+            let ours = |map: &Arc<RunningMap>| Arc::ptr_eq(map, &self.0);
+            if let Some(at) = running.iter().rposition(ours) {
+                running.remove(at);
+            }
         }
     }
 }
@@ -149,15 +150,13 @@ pub fn activity() -> Activity {
         }
     });
     let threads = threads.collect();
-    let running: Vec<Arc<RunningMap>> = store.running.lock().values().cloned().collect();
+    let running = store.running.lock().clone();
     let sent = store.sent_items();
     let (now, nanos) = store.clock.elapsed();
     let since = |at: u64| Duration::from_nanos(now.saturating_sub(nanos(at)));
     let calls = sent
         .into_iter()
         .map(|(pid, items, task)| LiveCall::new(store, pid, &items, task));
-    let mut calls: Vec<LiveCall> = calls.collect();
-    calls.sort_by_key(|call| call.pid);
     let maps = running.iter().map(|map| LiveMap {
         kind: map.kind,
         task: describe(store, map.task),
@@ -168,7 +167,7 @@ pub fn activity() -> Activity {
     });
     Activity {
         threads,
-        calls,
+        calls: calls.collect(),
         maps: maps.collect(),
     }
 }

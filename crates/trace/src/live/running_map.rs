@@ -3,7 +3,6 @@
 use std::sync::atomic::AtomicU64; // counters: no protocol
 
 pub(super) struct RunningMap {
-    pub(super) number: u64,
     pub(super) kind: &'static str,
     /// The task that gets the results, or else that has called it; 0: none.
     pub(super) task: u64,

@@ -28,7 +28,7 @@
 //! take a lock or changes what the thread knows.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
@@ -143,11 +143,11 @@ pub(crate) struct Store {
     sent: Mutex<HashMap<u32, VecDeque<SentItems>>>,
     /// The tasks that stand for jobs in process pools: the reverse of the parts' `jobs`.
     callers: Mutex<HashMap<(u32, u32), u64>>,
-    /// Threads that have waited, or taken a lock, outside tasks.
-    outside: Mutex<BTreeMap<u64, Arc<Outside>>>,
+    /// Threads that have waited, or taken a lock, outside tasks, sorted by their numbers.
+    outside: Mutex<Vec<(u64, Arc<Outside>)>>,
     pub(crate) locks: Locks,
-    /// Each `map` and `imap` that runs, by a number of its own.
-    pub(super) running: Mutex<BTreeMap<u64, Arc<RunningMap>>>,
+    /// Each `map` and `imap` that runs, in the order in which they began.
+    pub(super) running: Mutex<Vec<Arc<RunningMap>>>,
 }
 
 /// A copy of everything, or of some parts.
@@ -209,7 +209,10 @@ impl Drop for OutsideNumber {
         if let Some(store) = STORE.get()
             && std::ptr::eq(store, self.0)
         {
-            store.outside.lock().remove(&self.1);
+            let mut outside = store.outside.lock();
+            if let Ok(at) = outside.binary_search_by_key(&self.1, |(number, _)| *number) {
+                outside.remove(at);
+            }
         }
     }
 }
@@ -311,8 +314,7 @@ impl Store {
         match who {
             0 => {} // it is not known whose code it is
             who if who & THREAD != 0 => {
-                let thread = self.outside.lock().get(&who).cloned();
-                if let Some(thread) = thread {
+                if let Some(thread) = self.find_outside(who) {
                     thread.place.change(change);
                 }
             }
@@ -646,16 +648,18 @@ impl Store {
     #[cold]
     fn take_outside(&'static self) -> OutsideNumber {
         static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
-        let number = NEXT.fetch_add(1, Relaxed);
         let mut entry = Entry::new(0, Location::caller(), Kind::Root, self.clock.now());
         entry.phase = Phase::Running;
         let thread = Arc::new(Outside {
             name: thread::current().name().unwrap_or_default().to_owned(),
             place: Place::new(),
         });
+        let mut outside = self.outside.lock();
+        let number = NEXT.fetch_add(1, Relaxed); // under the lock: the list is sorted
         thread.place.take(number, &entry);
         let number = number | THREAD;
-        self.outside.lock().insert(number, Arc::clone(&thread));
+        outside.push((number, Arc::clone(&thread)));
+        drop(outside);
         OutsideNumber(self, number, thread)
     }
 
@@ -882,10 +886,12 @@ impl Store {
         self.threads.lock().iter().flatten().cloned().collect()
     }
 
-    /// What worker processes have got and have not answered, in the order in which they got it, and
-    /// the task that stands for it.
+    /// What worker processes have got and have not answered, sorted by process id and then in the
+    /// order in which they got it, and the task that stands for it.
     pub(super) fn sent_items(&self) -> Vec<(u32, SentItems, Option<u64>)> {
         let (callers, sent) = (self.callers.lock(), self.sent.lock());
+        let mut queues: Vec<_> = sent.iter().collect();
+        queues.sort_unstable_by_key(|(pid, _)| **pid);
         let of_process = |(pid, queue): (&u32, &VecDeque<SentItems>)| {
             let pid = *pid;
             let with_task = |items: &SentItems| {
@@ -894,7 +900,7 @@ impl Store {
             };
             queue.iter().map(with_task).collect::<Vec<_>>()
         };
-        sent.iter().flat_map(of_process).collect()
+        queues.into_iter().flat_map(of_process).collect()
     }
 
     /// Those who wait, at most so many.
@@ -911,13 +917,18 @@ impl Store {
 
     /// A thread outside tasks, by its number.
     pub(super) fn outside(&self, number: u64) -> Option<OutsideThread> {
-        let thread = self.outside.lock().get(&number).cloned();
-        thread?.read(number)
+        self.find_outside(number)?.read(number)
+    }
+
+    fn find_outside(&self, number: u64) -> Option<Arc<Outside>> {
+        let outside = self.outside.lock();
+        let at = outside.binary_search_by_key(&number, |(number, _)| *number);
+        at.ok().map(|at| Arc::clone(&outside[at].1))
     }
 
     fn outsiders(&self) -> Vec<(u64, OutsideThread)> {
         let outside = self.outside.lock();
-        let read = |(number, thread): (&u64, &Arc<Outside>)| Some((*number, thread.read(*number)?));
+        let read = |(number, thread): &(u64, Arc<Outside>)| Some((*number, thread.read(*number)?));
         outside.iter().filter_map(read).collect()
     }
 

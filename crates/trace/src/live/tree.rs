@@ -426,8 +426,6 @@ impl TaskTree {
             }
         }
         let call = |(pid, items, task)| LiveCall::new(store, pid, &items, task);
-        let mut calls: Vec<LiveCall> = sent.into_iter().map(call).collect();
-        calls.sort_by_key(|call| call.pid);
         let thread = |(number, thread): (u64, store::OutsideThread)| OutsideThread {
             number: number & !THREAD,
             waits_for: LiveWait::new(store, &thread.entry),
@@ -438,7 +436,7 @@ impl TaskTree {
         Self {
             pid: std::process::id(),
             tasks,
-            calls,
+            calls: sent.into_iter().map(call).collect(),
             workers: Vec::new(),
             threads: threads.collect(),
             without_details: bare,

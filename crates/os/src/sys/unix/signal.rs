@@ -37,7 +37,7 @@
 //! Tests: `tests/io/`, `tests/forks/signals.rs`.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -87,11 +87,11 @@ static SLOTS: [Slot; SIGNALS] = [const {
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// The signals that have subscriptions.
-fn table() -> &'static Mutex<BTreeMap<c_int, Entry>> {
-    static TABLE: OnceLock<Mutex<BTreeMap<c_int, Entry>>> = OnceLock::new();
+fn table() -> &'static Mutex<HashMap<c_int, Entry>> {
+    static TABLE: OnceLock<Mutex<HashMap<c_int, Entry>>> = OnceLock::new();
     TABLE.get_or_init(|| {
         in_child(leave_the_parents);
-        Mutex::new(BTreeMap::new())
+        Mutex::new(HashMap::new())
     })
 }
 
@@ -243,7 +243,7 @@ fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<(
 }
 
 /// Restores the previous handler, if ours is still on top.
-fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int) {
+fn uninstall(table: &mut HashMap<c_int, Entry>, signum: c_int) {
     let ours = handle as *const () as usize;
     if !action(signum).is_ok_and(|action| action.sa_sigaction == ours) {
         return;
