@@ -12,8 +12,10 @@
 //! those before took next to no time; then twice as many each time, until a chunk takes some
 //! microseconds or is a fair part of what is left. After each chunk the worker checks whether a
 //! thread wants work and nothing of its own is left to steal; if so, it halves the rest. So only
-//! uneven items cost divisions. A part that no thread steals continues with the value and the chunk
-//! size of the part before it, so that a hundred tiny items cost few looks at the clock.
+//! uneven items cost divisions. While items are long, it does not wait for such a thread, but always
+//! has something on offer: a thread that runs out of work in the middle of an item would wait for
+//! its end, and the last items may be the dearest. A part that no thread steals goes on with what
+//! the part before it has found out, so that a hundred tiny items cost few looks at the clock.
 //!
 //! **Dividing along a fixed tree** ([`Region::walk`]). The tree depends only on the number of items
 //! and the [`Shape`] (few pieces, their least and greatest length), never on workers or timing, so
@@ -46,8 +48,11 @@ use crate::thread::join::fork::fork;
 use crate::thread::join::window;
 use crate::trace_log::{self, live::Items};
 
-/// A chunk shorter than this is doubled, one four times as long is halved.
+/// A chunk shorter than this is doubled.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
+
+/// A longer chunk is halved, and something is on offer while the next one runs.
+const LONG: u64 = CHUNK * 2;
 
 /// A chunk shorter than this took next to no time.
 const QUICK: u64 = CHUNK / 16;
@@ -146,8 +151,26 @@ fn counted(items: usize) -> Option<Items> {
     trace_log::items("map on threads", 0, Some(items))
 }
 
-/// The value of a part so far, and how long its next chunk may be.
-type Going<A> = (Option<A>, usize);
+/// Where a part begins, or has ended.
+struct Going<A> {
+    /// The value so far.
+    so_far: Option<A>,
+    /// How many items the next chunk may have; 0: nothing is known.
+    chunk: usize,
+    /// Whether the last chunk was [`LONG`].
+    is_long: bool,
+}
+
+impl<A> Going<A> {
+    /// Nothing is known of the items.
+    fn from(so_far: Option<A>) -> Self {
+        Self {
+            so_far,
+            chunk: 0,
+            is_long: false,
+        }
+    }
+}
 
 impl Shape {
     /// How many leaves the fixed tree over `len` items has: `enough` at most, unless there should
@@ -191,7 +214,8 @@ where
             0 => self.fold(0, None, items),
             _ => {
                 let splits = first_splits(worker);
-                self.drive(worker, 0, items, splits, (None, 0)).0
+                self.drive(worker, 0, items, splits, Going::from(None))
+                    .so_far
             }
         })
     }
@@ -240,11 +264,17 @@ where
     ) -> Going<A> {
         let (min, few) = (self.shape.min.max(1), self.shape.few);
         // What is not cut later is cut now, however short, unless it takes next to no time.
-        let divides = splits > 0 && items.len() / 2 >= min && items.len() > going.1;
-        if divides && (few || !in_turn(worker)) {
+        let divides = splits > 0 && items.len() > going.chunk && (few || !in_turn(worker));
+        let offers = divides || going.is_long && worker.offers_nothing();
+        if offers && items.len() / 2 >= min {
             return self.halve(worker, at, items, splits / 2, going);
         }
-        let (mut at, mut items, (mut so_far, chunk)) = (at, items, going);
+        let Going {
+            mut so_far,
+            chunk,
+            mut is_long,
+        } = going;
+        let (mut at, mut items) = (at, items);
         let mut chunk = if few { usize::MAX } else { chunk.max(min) };
         let is_whole = chunk.min(self.shape.max) >= items.len();
         let mut clock = if is_whole { 0 } else { ticks::now() };
@@ -256,7 +286,7 @@ where
             }
             let (now, taken, later) = cut(items, count);
             items = later;
-            so_far = self.fold(at, so_far, now);
+            so_far = self.fold_chunk(at, so_far, now);
             self.count(taken);
             at = at.saturating_add(taken);
             if items.len() == 0 {
@@ -265,6 +295,7 @@ where
             let before = mem::replace(&mut clock, ticks::now());
             let took = clock.saturating_sub(before);
             quick = took < QUICK;
+            is_long = took > LONG;
             // From the actual length, not the planned one: near the end a chunk may not grow.
             if took < CHUNK {
                 chunk = count.saturating_mul(if quick && count < BLIND { 8 } else { 2 });
@@ -273,15 +304,22 @@ where
                     chunk = (count / 2).max(1);
                 }
                 worker.between_items(clock);
-                if items.len() / 2 >= min && worker.wanted() {
-                    return self.halve(worker, at, items, 0, (so_far, 0));
+                let offers = worker.offers_nothing() && (is_long || worker.is_wanted());
+                if offers && items.len() / 2 >= min {
+                    let mut going = Going::from(so_far);
+                    going.is_long = is_long;
+                    return self.halve(worker, at, items, 0, going);
                 }
             }
         }
         // Before the result is returned: if a destructor panicked when the result was already
         // computed, at the end of this function, the result would be lost.
         drop(items);
-        (so_far, if few || !quick { 0 } else { chunk.min(BLIND) })
+        Going {
+            so_far,
+            chunk: if few || !quick { 0 } else { chunk.min(BLIND) },
+            is_long,
+        }
     }
 
     fn halve(
@@ -299,16 +337,15 @@ where
             move |worker| self.drive(worker, at, near, splits, going),
             move |worker, left| {
                 let at = at.saturating_add(taken);
-                let stolen = || (None, 0);
-                let splits = match left {
-                    Some(_) => splits,
-                    None => splits.max(first_splits(worker)),
+                let (splits, going) = match left {
+                    Some(left) => (splits, left),
+                    None => (splits.max(first_splits(worker)), Going::from(None)),
                 };
-                self.drive(worker, at, far, splits, left.unwrap_or_else(stolen))
+                self.drive(worker, at, far, splits, going)
             },
         );
         match left {
-            Some((left, _)) => (self.join(at, left, right.0), 0),
+            Some(left) => Going::from(self.join(at, left.so_far, right.so_far)),
             None => right,
         }
     }
@@ -349,7 +386,8 @@ where
         // Other runs are on offer, unless there are few.
         let splits = first_splits(worker);
         let splits = if self.leaves > 2 * splits { 0 } else { splits };
-        self.drive(worker, at, items, splits, (first, 0)).0
+        self.drive(worker, at, items, splits, Going::from(first))
+            .so_far
     }
 
     fn walk_node<const RUNS: bool>(
@@ -363,7 +401,7 @@ where
             return None;
         }
         // The window may come from joins before this region, whose items may be longer.
-        if leaves >= LARGE && worker.wanted() || !in_turn(worker) {
+        if leaves >= LARGE && worker.is_wanted() && worker.offers_nothing() || !in_turn(worker) {
             return self.walk_forked::<RUNS>(worker, at, items, leaves);
         }
         let middle = middle(items.len(), leaves);
@@ -416,6 +454,13 @@ where
         let result = (self.fold)(self.here(at), so_far, items);
         mem::forget(fuse);
         result
+    }
+
+    /// Folds the next piece of a part. (A separate function, so that the loop over the items has
+    /// registers.)
+    #[inline(never)]
+    fn fold_chunk(&self, at: usize, so_far: Option<A>, items: P) -> Option<A> {
+        self.fold(at, so_far, items)
     }
 
     #[inline]
