@@ -7,10 +7,10 @@
 //! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to sleep,
 //! and has run nothing since it slept last but halves shorter than [`TINY`], it becomes the
 //! *poller*, unless there is one: it sleeps for a short time only ([`PAUSE`]), takes what is on
-//! offer, and sleeps again. (The last halves of a long region are tiny, too. They say nothing
-//! about the next one.) 3. While there is a poller, joins wake no thread, and threads that are asleep do not
-//! count as takers. 4. While the poller runs something there is none. It stops polling when that
-//! took longer, or when it has found nothing [`IN_VAIN`] times.
+//! offer, and sleeps again. (The last halves of a long region are tiny, too, and say nothing about
+//! the next region.) 3. While there is a poller, joins wake no thread, and threads that are asleep
+//! do not count as takers. 4. While the poller runs something there is none. It stops polling when
+//! that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
 //! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
 //! second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an

@@ -12,10 +12,11 @@
 //! those before took next to no time; then twice as many each time, until a chunk takes some
 //! microseconds or is a fair part of what is left. After each chunk the worker checks whether a
 //! thread wants work and nothing of its own is left to steal; if so, it halves the rest. So only
-//! uneven items cost divisions. While items are long, it does not wait for such a thread, but always
-//! has something on offer: a thread that runs out of work in the middle of an item would wait for
-//! its end, and the last items may be the dearest. A part that no thread steals goes on with what
-//! the part before it has found out, so that a hundred tiny items cost few looks at the clock.
+//! uneven items cost divisions. While items are long, the worker does not wait for such a thread,
+//! but always has something on offer: a thread that runs out of work in the middle of an item would
+//! wait for its end, and the last items may be the dearest. A part that no thread steals goes on
+//! with what the part before it has found out, so that a hundred tiny items cost few looks at the
+//! clock.
 //!
 //! **Dividing along a fixed tree** ([`Region::walk`]). The tree depends only on the number of items
 //! and the [`Shape`] (few pieces, their least and greatest length), never on workers or timing, so
@@ -48,10 +49,10 @@ use crate::thread::join::fork::fork;
 use crate::thread::join::window;
 use crate::trace_log::{self, live::Items};
 
-/// A chunk shorter than this is doubled.
+/// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
 
-/// A longer chunk is halved, and something is on offer while the next one runs.
+/// After a chunk that took longer, something is on offer while the next one runs.
 const LONG: u64 = CHUNK * 2;
 
 /// A chunk shorter than this took next to no time.
