@@ -152,26 +152,12 @@ fn counted(items: usize) -> Option<Items> {
     trace_log::items("map on threads", 0, Some(items))
 }
 
-/// Where a part begins, or has ended.
-struct Going<A> {
-    /// The value so far.
-    so_far: Option<A>,
-    /// How many items the next chunk may have; 0: nothing is known.
-    chunk: usize,
-    /// Whether the last chunk was [`LONG`].
-    is_long: bool,
-}
+/// The value of a part so far, and how many items its next chunk may have; [`AFTER_LONG`]: one, and
+/// something is on offer meanwhile.
+type Going<A> = (Option<A>, usize);
 
-impl<A> Going<A> {
-    /// Nothing is known of the items.
-    fn from(so_far: Option<A>) -> Self {
-        Self {
-            so_far,
-            chunk: 0,
-            is_long: false,
-        }
-    }
-}
+/// The last chunk was [`LONG`].
+const AFTER_LONG: usize = 0;
 
 impl Shape {
     /// How many leaves the fixed tree over `len` items has: `enough` at most, unless there should
@@ -215,8 +201,7 @@ where
             0 => self.fold(0, None, items),
             _ => {
                 let splits = first_splits(worker);
-                self.drive(worker, 0, items, splits, Going::from(None))
-                    .so_far
+                self.drive(worker, 0, items, splits, (None, 1)).0
             }
         })
     }
@@ -265,21 +250,16 @@ where
     ) -> Going<A> {
         let (min, few) = (self.shape.min.max(1), self.shape.few);
         // What is not cut later is cut now, however short, unless it takes next to no time.
-        let divides = splits > 0 && items.len() > going.chunk && (few || !in_turn(worker));
-        let offers = divides || going.is_long && worker.offers_nothing();
+        let divides = splits > 0 && items.len() > going.1 && (few || !in_turn(worker));
+        let offers = divides || going.1 == AFTER_LONG && worker.offers_nothing();
         if offers && items.len() / 2 >= min {
             return self.halve(worker, at, items, splits / 2, going);
         }
-        let Going {
-            mut so_far,
-            chunk,
-            mut is_long,
-        } = going;
-        let (mut at, mut items) = (at, items);
+        let (mut at, mut items, (mut so_far, chunk)) = (at, items, going);
         let mut chunk = if few { usize::MAX } else { chunk.max(min) };
         let is_whole = chunk.min(self.shape.max) >= items.len();
         let mut clock = if is_whole { 0 } else { ticks::now() };
-        let mut quick = true;
+        let (mut quick, mut is_long) = (true, chunk == AFTER_LONG);
         while items.len() > 0 && !self.limit.is_below(at) {
             let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
             if count > min && !(quick && count <= BLIND) && !few {
@@ -287,7 +267,7 @@ where
             }
             let (now, taken, later) = cut(items, count);
             items = later;
-            so_far = self.fold_chunk(at, so_far, now);
+            so_far = self.fold(at, so_far, now);
             self.count(taken);
             at = at.saturating_add(taken);
             if items.len() == 0 {
@@ -307,20 +287,22 @@ where
                 worker.between_items(clock);
                 let offers = worker.offers_nothing() && (is_long || worker.is_wanted());
                 if offers && items.len() / 2 >= min {
-                    let mut going = Going::from(so_far);
-                    going.is_long = is_long;
-                    return self.halve(worker, at, items, 0, going);
+                    return self.halve(worker, at, items, 0, (so_far, unknown(is_long)));
                 }
             }
         }
         // Before the result is returned: if a destructor panicked when the result was already
         // computed, at the end of this function, the result would be lost.
         drop(items);
-        Going {
+        let goes_on = !few && quick && !is_long;
+        (
             so_far,
-            chunk: if few || !quick { 0 } else { chunk.min(BLIND) },
-            is_long,
-        }
+            if goes_on {
+                chunk.min(BLIND)
+            } else {
+                unknown(is_long)
+            },
+        )
     }
 
     fn halve(
@@ -340,13 +322,13 @@ where
                 let at = at.saturating_add(taken);
                 let (splits, going) = match left {
                     Some(left) => (splits, left),
-                    None => (splits.max(first_splits(worker)), Going::from(None)),
+                    None => (splits.max(first_splits(worker)), (None, 1)),
                 };
                 self.drive(worker, at, far, splits, going)
             },
         );
         match left {
-            Some(left) => Going::from(self.join(at, left.so_far, right.so_far)),
+            Some(left) => (self.join(at, left.0, right.0), 1),
             None => right,
         }
     }
@@ -387,8 +369,7 @@ where
         // Other runs are on offer, unless there are few.
         let splits = first_splits(worker);
         let splits = if self.leaves > 2 * splits { 0 } else { splits };
-        self.drive(worker, at, items, splits, Going::from(first))
-            .so_far
+        self.drive(worker, at, items, splits, (first, 1)).0
     }
 
     fn walk_node<const RUNS: bool>(
@@ -457,13 +438,6 @@ where
         result
     }
 
-    /// Folds the next piece of a part. (A separate function, so that the loop over the items has
-    /// registers.)
-    #[inline(never)]
-    fn fold_chunk(&self, at: usize, so_far: Option<A>, items: P) -> Option<A> {
-        self.fold(at, so_far, items)
-    }
-
     #[inline]
     fn fold_all(&self, at: usize, so_far: Option<A>, items: P) -> Option<A> {
         let count = items.len();
@@ -492,6 +466,11 @@ where
             (one, other) => one.or(other),
         }
     }
+}
+
+/// The length of a chunk of which nothing else is known than whether the last one was [`LONG`].
+fn unknown(is_long: bool) -> usize {
+    if is_long { AFTER_LONG } else { 1 }
 }
 
 /// Whether halves run in turn, as in a join: enough is on offer, and what was divided last was
