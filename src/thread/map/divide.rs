@@ -251,7 +251,8 @@ where
         let (min, few) = (self.shape.min.max(1), self.shape.few);
         // What is not cut later is cut now, however short, unless it takes next to no time.
         let divides = splits > 0 && items.len() > going.1 && (few || !in_turn(worker));
-        let offers = divides || going.1 == AFTER_LONG && worker.offers_nothing();
+        let mut is_long = going.1 == AFTER_LONG;
+        let offers = divides || is_long && worker.offers_nothing();
         if offers && items.len() / 2 >= min {
             return self.halve(worker, at, items, splits / 2, going);
         }
@@ -259,7 +260,7 @@ where
         let mut chunk = if few { usize::MAX } else { chunk.max(min) };
         let is_whole = chunk.min(self.shape.max) >= items.len();
         let mut clock = if is_whole { 0 } else { ticks::now() };
-        let (mut quick, mut is_long) = (true, chunk == AFTER_LONG);
+        let mut quick = !is_long;
         while items.len() > 0 && !self.limit.is_below(at) {
             let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
             if count > min && !(quick && count <= BLIND) && !few {
@@ -294,15 +295,11 @@ where
         // Before the result is returned: if a destructor panicked when the result was already
         // computed, at the end of this function, the result would be lost.
         drop(items);
-        let goes_on = !few && quick && !is_long;
-        (
-            so_far,
-            if goes_on {
-                chunk.min(BLIND)
-            } else {
-                unknown(is_long)
-            },
-        )
+        let next = match few || !quick {
+            true => unknown(is_long),
+            false => chunk.min(BLIND),
+        };
+        (so_far, next)
     }
 
     fn halve(
