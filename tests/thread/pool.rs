@@ -1328,6 +1328,36 @@ fn expensive_items_behind_quick_ones_are_shared() {
 }
 
 #[test]
+fn the_last_long_item_is_on_offer_while_the_one_before_it_runs() {
+    let _watchdog = watchdog();
+    const LAST: usize = 63;
+    let pool = ThreadPool::with_threads(2);
+    let (end, ended) = mpsc::channel::<()>();
+    let (begin, begun) = mpsc::channel();
+    let begun = Mutex::new(begun);
+    // So the second thread wants no work before the last item but one has begun.
+    let busy = pool.spawn(move || ended.recv());
+    pool.install(|| {
+        pool.for_each(0..=LAST, |i| match i {
+            LAST => begin.send(()).unwrap(),
+            i if i == LAST - 1 => {
+                end.send(()).unwrap();
+                let limit = Duration::from_secs(30);
+                let begun = begun.lock().unwrap().recv_timeout(limit);
+                begun.expect("another thread takes the last item");
+            }
+            _ => {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_micros(50) {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+    });
+    busy.join().unwrap().unwrap();
+}
+
+#[test]
 fn map_reduce_keeps_order_and_grouping() {
     let _watchdog = watchdog();
     let (one, four) = (ThreadPool::with_threads(1), ThreadPool::with_threads(4));

@@ -134,6 +134,20 @@ pub fn longer(bench: &mut Bench) {
         &items,
         work,
     );
+
+    // A step in place of a slope: a thread that has none of the dear ones depends on being offered
+    // some while the other is inside one.
+    let (dear, links) = (n / 70, [20.0, 5_000.0 * part.sqrt()]);
+    let step = |i| (links[usize::from(i + dear >= n)] * us) as u64;
+    let items: Vec<u64> = (0..n).map(step).collect();
+    row(
+        bench,
+        "`map` of 1,000 items of 20 µs, the last 14 of 5 ms",
+        &[Goal::Speedup(1.95), Goal::Ahead],
+        rounds,
+        &items,
+        work,
+    );
 }
 
 /// How many primes there are.

@@ -55,10 +55,16 @@ impl Worker {
         }
     }
 
-    /// Whether nothing that this worker offered is left to steal, and a thread is looking for work.
+    /// Whether a thread would take a half that is offered now.
     #[inline]
-    pub(in crate::thread) fn wanted(&self) -> bool {
-        self.registry().takers() > 0 && self.owned.local.jobs.is_empty()
+    pub(in crate::thread) fn is_wanted(&self) -> bool {
+        self.registry().takers() > 0
+    }
+
+    /// Whether nothing that this worker has offered is left to steal.
+    #[inline]
+    pub(in crate::thread) fn offers_nothing(&self) -> bool {
+        self.owned.local.jobs.is_empty()
     }
 }
 

@@ -5,11 +5,12 @@
 //! length is not known beforehand, but a woken thread can measure it.
 //!
 //! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to sleep,
-//! and the last thing that it ran was a half shorter than [`TINY`], it becomes the *poller*, unless
-//! there is one: it sleeps for a short time only ([`PAUSE`]), takes what is on offer, and sleeps
-//! again. 3. While there is a poller, joins wake no thread, and threads that are asleep do not
-//! count as takers. 4. While the poller runs something there is none. It stops polling when that
-//! took longer, or when it has found nothing [`IN_VAIN`] times.
+//! and has run nothing since it slept last but halves shorter than [`TINY`], it becomes the
+//! *poller*, unless there is one: it sleeps for a short time only ([`PAUSE`]), takes what is on
+//! offer, and sleeps again. (The last halves of a long region are tiny, too, and say nothing about
+//! the next region.) 3. While there is a poller, joins wake no thread, and threads that are asleep
+//! do not count as takers. 4. While the poller runs something there is none. It stops polling when
+//! that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
 //! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
 //! second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an
@@ -127,6 +128,8 @@ pub(in crate::thread) struct TheftStats {
     /// How many looks this worker has left as a poller: 0, unless the last thing that it ran was a
     /// tiny half.
     looks: Cell<u32>,
+    /// Whether it has run something else since it slept.
+    ran_more: Cell<bool>,
 }
 
 impl TheftStats {
@@ -142,12 +145,14 @@ impl TheftStats {
     /// Called by a worker that has run something; `tiny`: a half of a join, shorter than [`TINY`].
     pub(in crate::thread) fn ran(&self, tiny: bool) {
         self.looks.set(if tiny { IN_VAIN } else { 0 });
+        self.ran_more.set(self.ran_more.get() || !tiny);
     }
 
-    /// Called by a worker that goes to sleep. True: it becomes the poller, because the last thing
-    /// that it ran was a tiny half, and there is no other poller.
+    /// Called by a worker that goes to sleep. True: it is the poller, because all that it ran were
+    /// tiny halves, and there is no other poller.
     pub(in crate::thread) fn start_polling(&self, policy: &WakePolicy) -> bool {
-        if !self.polls.get() && self.looks.get() > 0 {
+        let only_tiny = !self.ran_more.replace(false) && self.looks.get() > 0;
+        if !self.polls.get() && only_tiny {
             self.polls.set(!policy.polled.swap(true, Ordering::Relaxed));
         }
         self.polls.get()
@@ -162,5 +167,21 @@ impl TheftStats {
             self.stop_polling(policy);
         }
         looks > 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{TheftStats, WakePolicy};
+
+    #[test]
+    fn a_thief_polls_if_it_has_run_nothing_but_tiny_halves_since_it_slept() {
+        let (policy, thief) = (WakePolicy::default(), TheftStats::default());
+        thief.ran(false);
+        thief.ran(true);
+        assert!(!thief.start_polling(&policy), "the end of a long region");
+        thief.ran(true);
+        assert!(thief.start_polling(&policy));
+        assert_eq!(policy.replaced_sleepers(), usize::MAX);
     }
 }

@@ -12,8 +12,11 @@
 //! those before took next to no time; then twice as many each time, until a chunk takes some
 //! microseconds or is a fair part of what is left. After each chunk the worker checks whether a
 //! thread wants work and nothing of its own is left to steal; if so, it halves the rest. So only
-//! uneven items cost divisions. A part that no thread steals continues with the value and the chunk
-//! size of the part before it, so that a hundred tiny items cost few looks at the clock.
+//! uneven items cost divisions. While items are long, the worker does not wait for such a thread,
+//! but always has something on offer: a thread that runs out of work in the middle of an item would
+//! wait for its end, and the last items may be the dearest. A part that no thread steals goes on
+//! with what the part before it has found out, so that a hundred tiny items cost few looks at the
+//! clock.
 //!
 //! **Dividing along a fixed tree** ([`Region::walk`]). The tree depends only on the number of items
 //! and the [`Shape`] (few pieces, their least and greatest length), never on workers or timing, so
@@ -48,6 +51,9 @@ use crate::trace_log::{self, live::Items};
 
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
+
+/// After a chunk that took longer, something is on offer while the next one runs.
+const LONG: u64 = CHUNK * 2;
 
 /// A chunk shorter than this took next to no time.
 const QUICK: u64 = CHUNK / 16;
@@ -146,8 +152,12 @@ fn counted(items: usize) -> Option<Items> {
     trace_log::items("map on threads", 0, Some(items))
 }
 
-/// The value of a part so far, and how long its next chunk may be.
+/// The value of a part so far, and how many items its next chunk may have; [`AFTER_LONG`]: one, and
+/// something is on offer meanwhile.
 type Going<A> = (Option<A>, usize);
+
+/// The last chunk was [`LONG`].
+const AFTER_LONG: usize = 0;
 
 impl Shape {
     /// How many leaves the fixed tree over `len` items has: `enough` at most, unless there should
@@ -191,7 +201,7 @@ where
             0 => self.fold(0, None, items),
             _ => {
                 let splits = first_splits(worker);
-                self.drive(worker, 0, items, splits, (None, 0)).0
+                self.drive(worker, 0, items, splits, (None, 1)).0
             }
         })
     }
@@ -240,15 +250,17 @@ where
     ) -> Going<A> {
         let (min, few) = (self.shape.min.max(1), self.shape.few);
         // What is not cut later is cut now, however short, unless it takes next to no time.
-        let divides = splits > 0 && items.len() / 2 >= min && items.len() > going.1;
-        if divides && (few || !in_turn(worker)) {
+        let divides = splits > 0 && items.len() > going.1 && (few || !in_turn(worker));
+        let mut is_long = going.1 == AFTER_LONG;
+        let offers = divides || is_long && worker.offers_nothing();
+        if offers && items.len() / 2 >= min {
             return self.halve(worker, at, items, splits / 2, going);
         }
         let (mut at, mut items, (mut so_far, chunk)) = (at, items, going);
         let mut chunk = if few { usize::MAX } else { chunk.max(min) };
         let is_whole = chunk.min(self.shape.max) >= items.len();
         let mut clock = if is_whole { 0 } else { ticks::now() };
-        let mut quick = true;
+        let mut quick = !is_long;
         while items.len() > 0 && !self.limit.is_below(at) {
             let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
             if count > min && !(quick && count <= BLIND) && !few {
@@ -265,6 +277,7 @@ where
             let before = mem::replace(&mut clock, ticks::now());
             let took = clock.saturating_sub(before);
             quick = took < QUICK;
+            is_long = took > LONG;
             // From the actual length, not the planned one: near the end a chunk may not grow.
             if took < CHUNK {
                 chunk = count.saturating_mul(if quick && count < BLIND { 8 } else { 2 });
@@ -273,15 +286,20 @@ where
                     chunk = (count / 2).max(1);
                 }
                 worker.between_items(clock);
-                if items.len() / 2 >= min && worker.wanted() {
-                    return self.halve(worker, at, items, 0, (so_far, 0));
+                let offers = worker.offers_nothing() && (is_long || worker.is_wanted());
+                if offers && items.len() / 2 >= min {
+                    return self.halve(worker, at, items, 0, (so_far, unknown(is_long)));
                 }
             }
         }
         // Before the result is returned: if a destructor panicked when the result was already
         // computed, at the end of this function, the result would be lost.
         drop(items);
-        (so_far, if few || !quick { 0 } else { chunk.min(BLIND) })
+        let next = match few || !quick {
+            true => unknown(is_long),
+            false => chunk.min(BLIND),
+        };
+        (so_far, next)
     }
 
     fn halve(
@@ -299,16 +317,15 @@ where
             move |worker| self.drive(worker, at, near, splits, going),
             move |worker, left| {
                 let at = at.saturating_add(taken);
-                let stolen = || (None, 0);
-                let splits = match left {
-                    Some(_) => splits,
-                    None => splits.max(first_splits(worker)),
+                let (splits, going) = match left {
+                    Some(left) => (splits, left),
+                    None => (splits.max(first_splits(worker)), (None, 1)),
                 };
-                self.drive(worker, at, far, splits, left.unwrap_or_else(stolen))
+                self.drive(worker, at, far, splits, going)
             },
         );
         match left {
-            Some((left, _)) => (self.join(at, left, right.0), 0),
+            Some(left) => (self.join(at, left.0, right.0), 1),
             None => right,
         }
     }
@@ -349,7 +366,7 @@ where
         // Other runs are on offer, unless there are few.
         let splits = first_splits(worker);
         let splits = if self.leaves > 2 * splits { 0 } else { splits };
-        self.drive(worker, at, items, splits, (first, 0)).0
+        self.drive(worker, at, items, splits, (first, 1)).0
     }
 
     fn walk_node<const RUNS: bool>(
@@ -363,7 +380,7 @@ where
             return None;
         }
         // The window may come from joins before this region, whose items may be longer.
-        if leaves >= LARGE && worker.wanted() || !in_turn(worker) {
+        if leaves >= LARGE && worker.is_wanted() && worker.offers_nothing() || !in_turn(worker) {
             return self.walk_forked::<RUNS>(worker, at, items, leaves);
         }
         let middle = middle(items.len(), leaves);
@@ -446,6 +463,11 @@ where
             (one, other) => one.or(other),
         }
     }
+}
+
+/// The length of a chunk of which nothing else is known than whether the last one was [`LONG`].
+fn unknown(is_long: bool) -> usize {
+    if is_long { AFTER_LONG } else { 1 }
 }
 
 /// Whether halves run in turn, as in a join: enough is on offer, and what was divided last was
