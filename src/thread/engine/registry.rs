@@ -12,7 +12,7 @@
 //!
 //! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool as Hint, AtomicU32 as Counter}; // no protocol
 use std::sync::{Arc, Weak};
 
@@ -44,7 +44,7 @@ fn next_tag() -> u32 {
 }
 
 /// All pools that this process has made, by their tags.
-type All = Mutex<HashMap<u32, Weak<Registry>>>;
+type All = Mutex<BTreeMap<u32, Weak<Registry>>>;
 
 fn all() -> &'static All {
     static ALL: fork::PerProcess<All> = fork::PerProcess::new();
