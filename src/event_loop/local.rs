@@ -42,7 +42,7 @@ use crate::loom::Parker;
 use crate::sys::poller::Poller;
 use crate::task::panic::contain;
 use crate::task::queue_limit::QueueLimit;
-use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
+use crate::task::{Hook, Runnable, TaskRef, awaited};
 use crate::timer::{Clock, Timers};
 
 /// The tag of a task that the loop's thread has not seen yet.
@@ -151,7 +151,7 @@ impl Local {
     }
 
     /// Adds a task that this thread sees for the first time to the table and the queue.
-    #[inline]
+    #[inline(always)]
     fn keep(&self, runnable: Runnable) {
         let task = runnable.task_ref();
         // Both happen in one step, so that a thread that reads the table never sees a task without
@@ -218,7 +218,7 @@ impl Local {
     }
 
     /// Calls `f` with the table, wherever it is. `f` must run no user code (L8).
-    #[inline]
+    #[inline(always)]
     pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut TaskTable) -> R) -> R {
         if self.table_lent.get() {
             f(&mut self.shared.table.lock().table)
@@ -310,7 +310,7 @@ impl Local {
         let ours = if done {
             table.remove(tag)
         } else {
-            table.note(tag, self.waits.get(), TaskId::from_number(awaited));
+            table.note(tag, self.waits.get(), awaited);
             None
         };
         drop(table);

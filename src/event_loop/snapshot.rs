@@ -199,7 +199,7 @@ impl TaskInfo {
             parent: task.and_then(TaskRef::parent),
             spawned_at,
             state,
-            waits_for: WaitsFor::of(noted),
+            waits_for: WaitsFor::of(noted, table.awaited(tag, noted)),
             polls: noted.polls.into(),
             time_in_polls: table.time(tag),
         })
@@ -223,9 +223,9 @@ impl TaskInfo {
 }
 
 impl WaitsFor {
-    fn of(noted: PollRecord) -> Self {
+    fn of(noted: PollRecord, task: Option<TaskId>) -> Self {
         Self {
-            task: noted.awaited,
+            task,
             timer: noted.waits(TIMER),
             read: noted.waits(READ),
             write: noted.waits(WRITE),

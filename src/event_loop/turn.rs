@@ -76,26 +76,37 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
             turns.slice.count(1);
             local.begin_poll(0);
             trace_log::begun(turns.root, site, Kind::Root);
-            // Dropped even if the root future panics, so that the loop can run another future.
-            let mut ended = EndPoll(local, turns.root, Ending::Panicked);
-            if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
-                ended.2 = Ending::Done;
+            let panicked = EndPoll(local, turns.root);
+            let polled = root.as_mut().poll(&mut cx);
+            std::mem::forget(panicked);
+            let how = match polled {
+                Poll::Ready(_) => Ending::Done,
+                Poll::Pending => Ending::Pending,
+            };
+            end_poll(local, turns.root, how);
+            if let Poll::Ready(output) = polled {
                 return output;
             }
-            ended.2 = Ending::Pending;
         }
         is_due = turns.turn();
     }
 }
 
-/// Ends the root future's poll when it is dropped.
-struct EndPoll<'a>(&'a Local, u64, Ending);
+/// Ends the root future's poll if it panics, so that the loop can run another future.
+struct EndPoll<'a>(&'a Local, u64);
 
 impl Drop for EndPoll<'_> {
+    #[cold]
     fn drop(&mut self) {
-        trace_log::ended(self.1, self.2);
-        self.0.end_poll(0, false);
+        end_poll(self.0, self.1, Ending::Panicked);
     }
+}
+
+/// Ends the poll of the root future with this number.
+#[inline(always)]
+fn end_poll(local: &Local, root: u64, how: Ending) {
+    trace_log::ended(root, how);
+    local.end_poll(0, false);
 }
 
 /// Turns the loop once, without waiting. Returns true if there is more to do.

@@ -5,11 +5,14 @@
 use std::sync::OnceLock;
 
 use super::cancel_token::CancelToken;
+use super::id::TaskId;
 use super::unobserved::Hook;
 
-/// The record. A cell has a pointer to it, which is empty for most tasks.
+/// The record. The cells of most tasks have none (`raw/rare.rs`).
 #[derive(Default)]
 pub(super) struct TaskExtras {
+    /// The task whose code spawned this one.
+    pub(super) parent: Option<TaskId>,
     pub(super) name: OnceLock<Box<str>>,
     /// The hook for a failure that is never taken. It replaces the process's hook.
     pub(super) hook: OnceLock<Hook>,

@@ -20,12 +20,12 @@
 //! The contents of the spans are documented for users in `adapters/tracing.rs`. Checked by
 //! `adapters/tests/traced.rs`.
 
-use once_cell::race::OnceBox;
 use tracing::{Level, Span, field, span, trace};
 
 use super::extras::TaskExtras;
 use super::id::TaskId;
 use super::panic::{self, Panic};
+use super::raw::Rare;
 use super::raw::TaskRef;
 use super::raw::current::{self, Birth};
 use crate::blocking_threads::contain;
@@ -38,7 +38,7 @@ const TARGET: &str = "trefoil::task";
 pub(super) type NewSpan = Option<Arc<Span>>;
 
 /// Makes the span of a new task. Runs the subscriber's code.
-pub(super) fn announce(birth: &Birth, kind: Kind) -> NewSpan {
+pub(super) fn announce(birth: &Birth, parent: Option<TaskId>, kind: Kind) -> NewSpan {
     let kind = match kind {
         Kind::Closure => "blocking",
         Kind::Local => "local",
@@ -51,7 +51,7 @@ pub(super) fn announce(birth: &Birth, kind: Kind) -> NewSpan {
         "runtime.spawn",
         kind = %kind,
         task.id = birth.id.get(),
-        task.parent = birth.parent.map(TaskId::get),
+        task.parent = parent.map(TaskId::get),
         task.name = field::Empty,
         loc.file = birth.site.file(),
         loc.line = birth.site.line(),
@@ -80,11 +80,7 @@ pub(super) fn named(extras: &TaskExtras, name: &str) {
 
 /// Runs the task's code inside its span, and catches and reports its panic; `last`: the code is not
 /// run again.
-pub(super) fn run<R>(
-    extras: &OnceBox<TaskExtras>,
-    last: bool,
-    f: impl FnOnce() -> R,
-) -> Result<R, Panic> {
+pub(super) fn run<R>(extras: &Rare, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     // A subscriber may panic, too, so this is caught.
     panic::catch_in_task(|| {
         let span = extras.get().and_then(|extras| match last {
@@ -104,7 +100,7 @@ pub(super) fn run<R>(
 }
 
 /// Drops the work of a task that has not ended, inside its span.
-pub(super) fn drop_work(extras: &OnceBox<TaskExtras>, f: impl FnOnce()) {
+pub(super) fn drop_work(extras: &Rare, f: impl FnOnce()) {
     let span = extras.get().and_then(|extras| extras.span.lock().take());
     let mut inside = None;
     contain(|| inside = span.as_deref().map(Span::enter));

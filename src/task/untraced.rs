@@ -1,19 +1,18 @@
 //! Tasks without spans: replaces `traced.rs` without its feature. Functions only call their
 //! arguments.
 
-use once_cell::race::OnceBox;
-
 use super::extras::TaskExtras;
+use super::id::TaskId;
 use super::panic::{self, Panic};
-use super::raw::TaskRef;
 use super::raw::current::Birth;
+use super::raw::{Rare, TaskRef};
 use crate::trace_log::Kind;
 
 /// In place of a span.
 pub(super) struct NewSpan;
 
 #[inline(always)]
-pub(super) fn announce(_: &Birth, _: Kind) -> NewSpan {
+pub(super) fn announce(_: &Birth, _: Option<TaskId>, _: Kind) -> NewSpan {
     NewSpan
 }
 
@@ -24,15 +23,11 @@ pub(super) fn attach(_: &TaskRef, _: NewSpan) {}
 pub(super) fn named(_: &TaskExtras, _: &str) {}
 
 #[inline(always)]
-pub(super) fn run<R>(
-    _: &OnceBox<TaskExtras>,
-    _last: bool,
-    f: impl FnOnce() -> R,
-) -> Result<R, Panic> {
+pub(super) fn run<R>(_: &Rare, _last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_in_task(f)
 }
 
 #[inline(always)]
-pub(super) fn drop_work(_: &OnceBox<TaskExtras>, f: impl FnOnce()) {
+pub(super) fn drop_work(_: &Rare, f: impl FnOnce()) {
     f();
 }

@@ -17,6 +17,7 @@ const RUNTIMES: &[(Kind, &str)] = &[
     (Kind::Peer, "tokio"),
     (Kind::Peer, "tokio, LocalSet"),
     (Kind::Peer, "smol"),
+    (Kind::Peer, "monoio"),
     (Kind::Peer, "futures, LocalPool"),
 ];
 
@@ -49,6 +50,11 @@ pub fn grow(name: &str, n: u64) {
         "smol" => here.on_smol(async {
             (0..n).for_each(|_| here.smol.spawn(pending::<()>()).detach());
             smol::Timer::after(PAUSE).await;
+            print();
+        }),
+        "monoio" => here.on_monoio(async {
+            (0..n).for_each(|_| drop(monoio::spawn(pending::<()>())));
+            monoio::time::sleep(PAUSE).await;
             print();
         }),
         "futures, LocalPool" => {

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 
 use futures::executor::LocalPool;
+use monoio::time::TimeDriver;
+use monoio::{LegacyDriver, RuntimeBuilder};
 use smol::LocalExecutor;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
@@ -14,6 +16,7 @@ pub struct Runtimes {
     pub tokio: Runtime,
     pub set: LocalSet,
     pub smol: LocalExecutor<'static>,
+    pub monoio: RefCell<monoio::Runtime<TimeDriver<LegacyDriver>>>,
     pub pool: RefCell<LocalPool>,
 }
 
@@ -28,6 +31,12 @@ pub fn trefoil() -> EventLoop {
     EventLoop::new().expect("the system gives trefoil its descriptors")
 }
 
+/// monoio's, on `epoll`: what its tasks cost does not depend on that.
+fn monoio() -> monoio::Runtime<TimeDriver<LegacyDriver>> {
+    let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
+    runtime.expect("the system gives monoio its descriptors")
+}
+
 /// This thread's.
 pub fn runtimes() -> &'static Runtimes {
     thread_local! {
@@ -36,6 +45,7 @@ pub fn runtimes() -> &'static Runtimes {
             tokio: tokio(),
             set: LocalSet::new(),
             smol: LocalExecutor::new(),
+            monoio: RefCell::new(monoio()),
             pool: RefCell::new(LocalPool::new()),
         }));
     }
@@ -59,6 +69,10 @@ impl Runtimes {
     /// Without it: tasks only.
     pub fn on_bare_smol<F: Future>(&self, future: F) -> F::Output {
         futures::executor::block_on(self.smol.run(future))
+    }
+
+    pub fn on_monoio<F: Future>(&self, future: F) -> F::Output {
+        self.monoio.borrow_mut().block_on(future)
     }
 
     pub fn on_pool<F: Future>(&self, future: F) -> F::Output {

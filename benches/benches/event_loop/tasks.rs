@@ -42,6 +42,10 @@ fn smols(i: u64) -> smol::Task<u64> {
     runtimes().smol.spawn(async move { i })
 }
 
+fn monoios(i: u64) -> monoio::task::JoinHandle<u64> {
+    monoio::spawn(async move { i })
+}
+
 fn spawner() -> LocalSpawner {
     runtimes().pool.borrow().spawner()
 }
@@ -81,6 +85,9 @@ fn entries(n: u64, size: u64) -> Vec<Entry<'static>> {
         Entry::hot(Kind::Peer, "smol", n, move |n| here.on_smol(all!(n, smols))),
         Entry::hot(Kind::Peer, "smol, without its reactor", n, move |n| {
             here.on_bare_smol(all!(n, smols))
+        }),
+        Entry::hot(Kind::Peer, "monoio", n, move |n| {
+            here.on_monoio(all!(n, monoios));
         }),
         Entry::hot(Kind::Peer, "futures, LocalPool", n, move |n| {
             here.on_pool(all!(n, pools(&pool)))

@@ -14,19 +14,20 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use once_cell::race::OnceBox;
-
 use super::consumer::Task;
 use super::current::{self, Birth};
 use super::header::{Header, Producer, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
+use super::rare::Rare;
 use super::run::destroy_unfinished;
+use super::stored_error::{Output, StoredError};
 use super::waker;
 use crate::blocking_threads::contain;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::sys::free_list;
 use crate::task::error::TaskError;
+use crate::task::id::TaskId;
 use crate::task::outcome::{AsResult, AsValue, OutputRule};
 use crate::task::state::{CellState, Suspend};
 use crate::task::traced;
@@ -43,7 +44,7 @@ struct Cell<W, T, S> {
 
 union Payload<W, T> {
     work: ManuallyDrop<W>,
-    output: ManuallyDrop<Result<T, TaskError>>,
+    output: ManuallyDrop<Output<T>>,
 }
 
 impl<W, T> Payload<W, T> {
@@ -62,6 +63,7 @@ struct Never;
 /// lock makes this before it takes the lock.
 pub(crate) struct Newborn {
     birth: Birth,
+    parent: Option<TaskId>,
     span: traced::NewSpan,
 }
 
@@ -70,9 +72,13 @@ impl Newborn {
     #[track_caller]
     #[inline]
     pub(crate) fn new(kind: Kind) -> Self {
-        let birth = Birth::at(Location::caller());
-        let span = traced::announce(&birth, kind);
-        Self { birth, span }
+        let (birth, parent) = (Birth::at(Location::caller()), current::id());
+        let span = traced::announce(&birth, parent, kind);
+        Self {
+            birth,
+            parent,
+            span,
+        }
     }
 
     /// See [`future`].
@@ -162,9 +168,9 @@ where
     P: Producer,
 {
     let vtable = &Make::<(), T, P>::PROMISE;
-    let birth = Birth::at(Location::caller());
+    let newborn = (Birth::at(Location::caller()), current::id());
     let payload = Payload::<(), T>::of(());
-    let cell = allocate(birth, CellState::promised(), vtable, producer, payload);
+    let cell = allocate(newborn, CellState::promised(), vtable, producer, payload);
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
     let task = unsafe { TaskRef::from_raw(cell) };
     task.note_spawned();
@@ -181,8 +187,8 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
         output: ManuallyDrop::new(Ok(value)),
     };
     let vtable = &Make::<(), T, ()>::PROMISE;
-    let birth = Birth::at(Location::caller());
-    let cell = allocate(birth, CellState::done(), vtable, (), payload);
+    let newborn = (Birth::at(Location::caller()), current::id());
+    let cell = allocate(newborn, CellState::done(), vtable, (), payload);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
     unsafe { Task::from_raw(cell) }
 }
@@ -200,7 +206,8 @@ unsafe fn queued<W, T, S>(
     claimable: bool,
 ) -> (Runnable, Task<T>) {
     let (birth, state) = (newborn.birth, CellState::scheduled(claimable));
-    let cell = allocate(birth, state, vtable, schedule, Payload::<W, T>::of(work));
+    let payload = Payload::<W, T>::of(work);
+    let cell = allocate((birth, newborn.parent), state, vtable, schedule, payload);
     // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the
     // entry's is the first.
     let entry = unsafe { entry(cell) };
@@ -212,7 +219,7 @@ unsafe fn queued<W, T, S>(
 
 #[inline]
 fn allocate<W, T, S>(
-    birth: Birth,
+    (birth, parent): (Birth, Option<TaskId>),
     state: CellState,
     vtable: &'static VTable,
     schedule: S,
@@ -228,7 +235,7 @@ fn allocate<W, T, S>(
         tag: AtomicU32::new(0),
         vtable,
         consumer: UnsafeCell::new(None),
-        extras: OnceBox::new(),
+        rare: Rare::new(parent),
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
@@ -331,13 +338,14 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is
     // entered in between.
     let entered = unsafe { current::enter(runner.mark()) };
-    let extras = &runner.header().extras;
-    let result = traced::run(extras, true, work).map_err(TaskError::from);
+    let rare = &runner.header().rare;
+    let result = traced::run(rare, true, work).map_err(TaskError::from);
     drop(entered);
+    let output = result.map_err(StoredError::from);
     runner.header().touch_payload();
     // SAFETY: T1, T8: the work was consumed by the call, and we have RUNNING still: the place is
     // empty, and ours.
-    unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
+    unsafe { payload.cast::<Output<T>>().write(output) };
     if trace_log::is_on() {
         // SAFETY: T1, T7, T8: the output, a `T`, is in place, and RUNNING is ours.
         unsafe { report_output::<T>(&runner) };
@@ -374,7 +382,7 @@ where
         let _entered = unsafe { current::enter(runner.mark()) };
         runner.header().note_begun();
         let polled_before = S::RUNNER_QUEUES.then(|| current::replace_polled(runner.address()));
-        let extras = &runner.header().extras;
+        let rare = &runner.header().rare;
         let poll = || {
             // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches
             // it; T9: on a thread that may: asserted above where it matters.
@@ -385,14 +393,14 @@ where
             let waker = unsafe { waker::borrow(&runner) };
             future.poll(&mut Context::from_waker(&waker))
         };
-        let poll = traced::run(extras, false, poll);
+        let poll = traced::run(rare, false, poll);
         if let Some(before) = polled_before {
             woke_itself = current::has_woken(current::replace_polled(before));
         }
         let result = match poll {
             Ok(Poll::Pending) => None,
-            Ok(Poll::Ready(output)) => Some(E::result(output)),
-            Err(panic) => Some(Err(TaskError::from(panic))),
+            Ok(Poll::Ready(output)) => Some(E::result(output).map_err(StoredError::from)),
+            Err(panic) => Some(Err(TaskError::from(panic).into())),
         };
         // The future is dropped before its output becomes visible. If its destructor panics, the
         // task ends in that panic, unless it has panicked before.
@@ -400,10 +408,10 @@ where
             // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again: what
             // follows writes over it.
             let drop_future = || unsafe { payload.cast::<F>().drop_in_place() };
-            match traced::run(extras, true, drop_future) {
+            match traced::run(rare, true, drop_future) {
                 Err(panic) if result.is_ok() => {
                     contain(|| drop(result));
-                    Err(panic.into())
+                    Err(TaskError::from(panic).into())
                 }
                 Err(second) => {
                     contain(|| drop(second));
@@ -413,11 +421,11 @@ where
             }
         })
     };
-    if let Some(result) = ended {
+    if let Some(output) = ended {
         runner.header().touch_payload();
         // SAFETY: T1, T8: the future was dropped above, and we have RUNNING still: the place is
         // empty, and ours.
-        unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
+        unsafe { payload.cast::<Output<T>>().write(output) };
         if trace_log::is_on() {
             // SAFETY: T1, T7, T8: the output, a `T`, is in place, and RUNNING is ours.
             unsafe { report_output::<T>(&runner) };
@@ -505,16 +513,16 @@ unsafe fn write_error<W, T, S>(ptr: NonNull<Header>, error: TaskError) {
     // SAFETY: T6, T7: the cell's vtable has led here.
     let payload = unsafe { payload::<W, T, S>(ptr) };
     // SAFETY: the conditions of `VTable::write_error`: the place is empty and ours (T8).
-    unsafe { payload.cast::<Result<T, TaskError>>().write(Err(error)) };
+    unsafe { payload.cast::<Output<T>>().write(Err(error.into())) };
 }
 
 unsafe fn drop_output<W, T, S>(ptr: NonNull<Header>) -> Option<TaskError> {
     // SAFETY: T6, T7: the cell's vtable has led here.
     let payload = unsafe { payload::<W, T, S>(ptr) };
-    let output = payload.cast::<Result<T, TaskError>>();
+    let output = payload.cast::<Output<T>>();
     // SAFETY: the conditions of `VTable::drop_output`: an output is there, ours (T2), and
     // not touched again (T8).
-    unsafe { output.read() }.err()
+    unsafe { output.read() }.err().map(TaskError::from)
 }
 
 /// The executor's half of a cell with these types.
@@ -580,22 +588,22 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_task_takes_88_bytes_and_its_future() {
+    fn an_idle_task_takes_72_bytes_and_its_future() {
         let header = if cfg!(target_pointer_width = "64") {
-            64
+            56
         } else {
-            44
+            36
         };
         assert_eq!(size_of::<Header>(), header);
         let ready = async {};
-        assert!(idle(&ready) <= 88 + size_of_val(&ready));
+        assert!(idle(&ready) <= 72 + size_of_val(&ready));
         let (reader, writer) = (Arc::new(1), Arc::new(2));
         let waits = async move {
             std::future::pending::<()>().await;
             drop((reader, writer));
         };
         assert!(
-            idle(&waits) <= 72 + size_of_val(&waits),
+            idle(&waits) <= 64 + size_of_val(&waits),
             "{} for {}",
             idle(&waits),
             size_of_val(&waits)
@@ -605,6 +613,6 @@ mod tests {
             std::future::pending::<()>().await;
             buffer[7]
         };
-        assert!(idle(&large) <= 72 + size_of_val(&large).next_multiple_of(8));
+        assert!(idle(&large) <= 64 + size_of_val(&large).next_multiple_of(8));
     }
 }

@@ -109,7 +109,7 @@ impl<T> Task<T> {
         // again; T7: it is of type `T`.
         let output = unsafe { self.cell.output().read() };
         self.cell.header().state.set_taken();
-        Some(output)
+        Some(output.map_err(TaskError::from))
     }
 
     /// Registers `waker`, instead of any earlier one, to be woken at the end. False: the task has
@@ -173,7 +173,8 @@ impl<T> Task<T> {
         self.cell.header().touch_payload();
         // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and
         // ours, and stays while we have `&mut self`; T7: it is of type `T`.
-        unsafe { self.cell.output::<T>().as_ref() }.as_ref().err()
+        let output = unsafe { self.cell.output::<T>().as_ref() };
+        output.as_ref().err().map(|error| &**error)
     }
 }
 

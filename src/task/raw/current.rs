@@ -24,18 +24,15 @@ pub(in crate::task) struct Birth {
     pub(in crate::task) id: TaskId,
     /// Where the task was spawned.
     pub(in crate::task) site: &'static Location<'static>,
-    /// The task whose code spawned it.
-    pub(in crate::task) parent: Option<TaskId>,
 }
 
 impl Birth {
-    /// The birth of a new task, which the running one spawns.
+    /// The birth of a new task.
     #[inline]
     pub(in crate::task) fn at(site: &'static Location<'static>) -> Self {
         Self {
             id: TaskId::next(),
             site,
-            parent: id(),
         }
     }
 }

@@ -32,13 +32,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use once_cell::race::OnceBox;
-
 use super::current::Birth;
+use super::rare::Rare;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::task::error::TaskError;
-use crate::task::extras::TaskExtras;
 use crate::task::id::TaskId;
 use crate::task::state::CellState;
 use crate::trace_log::Kind;
@@ -59,7 +57,8 @@ pub(super) struct Header {
     /// The waker of the consumer. It is filled only while `WAITING` is set, or while the handle
     /// registers a waker or takes one back (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
-    pub(super) extras: OnceBox<TaskExtras>,
+    /// The parent, and what most tasks do not have.
+    pub(super) rare: Rare,
     /// An empty cell through which loom sees the accesses to the payload.
     #[cfg(loom)]
     pub(super) payload: UnsafeCell<()>,

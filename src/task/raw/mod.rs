@@ -6,16 +6,16 @@
 //!
 //! ```text
 //!   Task<T> ──┐
-//!   Waker ────┤   ┌────────────────────┬───────┬─────┬────────┬──────────┬──────┐ ┌───┬─────────────────┐
-//!   Runnable ─┼──▶│ id · site · parent │ state │ tag │ vtable │ consumer │extras│ │ S │ work  OR output │
-//!   Completer ┤   │       birth        │       │     │        │ a Waker  │      │ │   │                 │
-//!   TaskRef ──┘   └────────────────────┴───────┴─────┴────────┴──────────┴──────┘ └───┴─────────────────┘
-//!                                        Header: 64 bytes
+//!   Waker ────┤   ┌───────────┬───────┬─────┬────────┬──────────┬──────────┐ ┌───┬─────────────────┐
+//!   Runnable ─┼──▶│ id · site │ state │ tag │ vtable │ consumer │ parent,  │ │ S │ work  OR output │
+//!   Completer ┤   │   birth   │       │     │        │ a Waker  │ or rare  │ │   │                 │
+//!   TaskRef ──┘   └───────────┴───────┴─────┴────────┴──────────┴──────────┘ └───┴─────────────────┘
+//!                                   Header: 56 bytes
 //! ```
 //!
-//! Budget: an idle task takes at most 88 bytes more than its future. The header has 64, an
-//! executor's `S` 8, the smallest output 16. What most tasks never have (a name, a hook, a cancel
-//! token) is in a separate record, behind `extras`. `cell::tests` checks the sizes.
+//! Budget: an idle task takes at most 72 bytes more than its future. The header has 56, an
+//! executor's `S` 8, the smallest output 8 (`stored_error`). What most tasks never have (a name, a
+//! hook, a cancel token) is in a separate record (`rare`). `cell::tests` checks the sizes.
 //!
 //! **One consumer slot.** Whatever waits for the end of a task leaves a `std::task::Waker`. An
 //! `.await` has one anyway; for a parked thread, a callback and a node in a ready queue this crate
@@ -35,12 +35,15 @@ pub(in crate::task) mod header;
 pub(in crate::task) mod list;
 mod promise;
 mod queued;
+mod rare;
 mod ready_queue;
 mod run;
+mod stored_error;
 mod waker;
 
 pub use consumer::Task;
 pub(crate) use current::{Inherited, inherit};
 pub(crate) use header::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
+pub(in crate::task) use rare::Rare;
 pub(super) use ready_queue::{ReadyQueue, ReadyShared};

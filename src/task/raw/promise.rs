@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 
 use super::header::TaskRef;
+use super::stored_error::StoredError;
 use crate::task::error::TaskError;
 use crate::trace_log;
 use crate::trace_log::Ending;
@@ -70,11 +71,12 @@ impl<T> Completer<T> {
                 .map_or_else(TaskError::ending, |_| Ending::Done);
             cell.header().note_settled(how);
         }
+        let output = result.map_err(StoredError::from);
         cell.header().touch_payload();
         // SAFETY: T7: the cell was made with this `T` (`from_ref`); T1: `begin_complete` has just
         // set RUNNING, for us, so the place is ours, and a promise's work is `()`, which
         // need not be dropped (T8).
-        unsafe { cell.output().write(result) }
+        unsafe { cell.output().write(output) }
         // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
         unsafe { cell.finish(false) };
     }

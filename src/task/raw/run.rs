@@ -15,6 +15,7 @@ use std::task::Waker;
 use super::current;
 use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
 use super::list;
+use super::stored_error::Output;
 use crate::blocking_threads::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::parking::marker;
@@ -336,7 +337,7 @@ impl TaskRef {
 
     /// Where its output is, or will be.
     #[inline]
-    pub(super) fn output<T>(&self) -> NonNull<Result<T, TaskError>> {
+    pub(super) fn output<T>(&self) -> NonNull<Output<T>> {
         // SAFETY: T7: the vtable is that of this cell, so its offset is inside the allocation,
         // which our pointer is good for (T6).
         unsafe { self.0.byte_add(self.header().vtable.output) }.cast()
@@ -361,7 +362,7 @@ impl TaskRef {
 
     /// The task whose code spawned it.
     pub(crate) fn parent(&self) -> Option<TaskId> {
-        self.header().birth.parent
+        self.header().rare.parent()
     }
 
     /// The name that it was given.
@@ -372,12 +373,12 @@ impl TaskRef {
     /// The record of what most tasks do not need, if there is one.
     #[inline]
     pub(in crate::task) fn extras(&self) -> Option<&TaskExtras> {
-        self.header().extras.get()
+        self.header().rare.get()
     }
 
     /// The record of rare data, which is made if there is none.
     pub(in crate::task) fn extras_or_make(&self) -> &TaskExtras {
-        self.header().extras.get_or_init(Box::default)
+        self.header().rare.get_or_make()
     }
 
     /// The hook of its executor, which replaces the process's.
@@ -476,7 +477,7 @@ impl TaskRef {
 }
 
 fn token(header: &Header) -> CancelToken {
-    let extras = header.extras.get_or_init(Box::default);
+    let extras = header.rare.get_or_make();
     let token = extras.token.get_or_init(CancelToken::new);
     // Pairs with the fence in `cancel_own_token`: either the canceller sees the token, or this
     // thread sees the canceller's mark.
@@ -546,7 +547,7 @@ impl TaskRef {
     #[inline(never)]
     fn report_spawned(&self) {
         let Header { birth, vtable, .. } = self.header();
-        let parent = birth.parent.map_or(0, TaskId::get);
+        let parent = self.parent().map_or(0, TaskId::get);
         trace_log::spawned(birth.id.get(), parent, birth.site, vtable.kind);
         list::insert(self);
     }
@@ -581,7 +582,7 @@ impl Header {
     fn report_begun(&self) {
         let _of_another = awaited::take_last();
         trace_log::begun_heard(self.birth.id.get(), self.birth.site, self.vtable.kind);
-        if let Some(name) = self.extras.get().and_then(|extras| extras.name.get()) {
+        if let Some(name) = self.rare.get().and_then(|extras| extras.name.get()) {
             trace_log::named(self.birth.id.get(), name);
         }
     }
@@ -662,7 +663,7 @@ unsafe fn drop_work(ptr: NonNull<Header>) {
     // SAFETY: T15: the caller keeps the cell, and the guard is dropped before this returns.
     let _entered = unsafe { current::enter(ptr.as_ptr().cast_const().cast()) };
     // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise.
-    traced::drop_work(&header.extras, || unsafe { (header.vtable.drop_work)(ptr) });
+    traced::drop_work(&header.rare, || unsafe { (header.vtable.drop_work)(ptr) });
 }
 
 /// Like [`destroy`], where the work is still there.
