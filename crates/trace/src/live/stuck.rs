@@ -196,10 +196,16 @@ impl fmt::Display for Stuck {
 /// - Waits for several things at once (`select!`, `timeout`, a `TaskGroup`), and futures that a
 ///   combinator polls with a waker of its own.
 /// - Waits for what anybody may bring about: a channel, a [`Semaphore`], an `Event`, a `Barrier`, a
-///   `Condvar`. Only if every thread is asleep it does not matter who may.
+///   `Condvar`. (Whoever has a reference to a semaphore can add permits without having one, so it
+///   proves nothing that those who have them wait, too.) Only if every thread is asleep it does not
+///   matter who may.
 /// - Locks of other crates and of the standard library.
 /// - What a worker process waits for, and so circles through processes: its calls are shown in
-///   [`tasks`](super::tasks), but what their code waits for is known only there. A pool of
+///   [`tasks`](super::tasks), but what their code waits for is known only there. A worker has no
+///   handle of its parent's pools and tasks. What it can wait for in other processes are channels
+///   between processes, `Permits`, memory that they share, and whatever the system has; and of none
+///   of these it is known which code may end the wait: whoever has got an end of a channel may, a
+///   call that is queued included, and permits are kept by process, not by task. A pool of
 ///   processes also means that not every thread is asleep.
 /// - What was locked, and who began to wait, before tasks were kept track of; a future that has an
 ///   `AbortHandle`, which counts like a waker; parts of a `map`, `join` or `scope` that run on
