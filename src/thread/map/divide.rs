@@ -52,7 +52,8 @@ use crate::trace_log::{self, live::Items};
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
 
-/// After a chunk that took longer, something is on offer while the next one runs.
+/// After a chunk that took longer, and could not have been shorter, something is on offer while the
+/// next one runs.
 const LONG: u64 = CHUNK * 2;
 
 /// A chunk shorter than this took next to no time.
@@ -277,7 +278,7 @@ where
             let before = mem::replace(&mut clock, ticks::now());
             let took = clock.saturating_sub(before);
             quick = took < QUICK;
-            is_long = took > LONG;
+            is_long = took > LONG && count <= min;
             // From the actual length, not the planned one: near the end a chunk may not grow.
             if took < CHUNK {
                 chunk = count.saturating_mul(if quick && count < BLIND { 8 } else { 2 });
