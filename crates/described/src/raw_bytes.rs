@@ -14,23 +14,23 @@ use std::any::TypeId;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr;
+use std::slice;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// The memory of `items`, if they are a vector or a slice of bytes.
+/// The memory of the bytes that `items` will return, if these are the elements of a vector or slice
+/// of bytes.
 #[inline]
-pub(crate) fn memory<I>(items: &I) -> Option<&[u8]> {
-    let (this, items) = (typeid::of::<I>(), ptr::from_ref(items));
-    if this == typeid::of::<&Vec<u8>>() {
-        // SAFETY: it is a reference to a vector, which lives at least as long as the borrow of it.
-        return Some(unsafe { &**items.cast::<&Vec<u8>>() });
+pub(crate) fn memory<I: Iterator>(items: &I) -> Option<&[u8]> {
+    if typeid::of::<I>() != typeid::of::<slice::Iter<'_, u8>>() {
+        return None;
     }
-    if this == typeid::of::<&[u8]>() {
-        // SAFETY: it is a reference to a slice, which lives at least as long as the borrow of it.
-        return Some(unsafe { *items.cast::<&[u8]>() });
-    }
-    None
+    // SAFETY: `I` is `slice::Iter<'a, u8>` for some `'a`, since nothing but a lifetime differs
+    // between types with one id. `'a` outlives the borrow of `items`, because `I` does; and that
+    // iterator may be seen as one with the shorter lifetime, because it is covariant in it.
+    let bytes: &slice::Iter<'_, u8> = unsafe { &*ptr::from_ref(items).cast() };
+    Some(bytes.as_slice())
 }
 
 /// Whether this is the visitor with which serde reads a `Vec<u8>`. (Another one of that result may
@@ -48,7 +48,9 @@ pub(crate) fn vector_as<T>(vector: Vec<u8>) -> Option<T> {
         return None;
     }
     let vector = ManuallyDrop::new(vector);
-    // SAFETY: `T` is `Vec<u8>`, which has no lifetime, and the original is never used again.
+    // SAFETY: `T` is `Vec<u8>`: their ids are equal, and this type has no lifetime in which they
+    // could differ. `ManuallyDrop` has the layout of what it holds, and drops nothing: the copy is
+    // the vector's only owner.
     Some(unsafe { ptr::from_ref(&vector).cast::<T>().read() })
 }
 
@@ -96,12 +98,29 @@ mod tests {
     #[test]
     fn only_bytes_have_this_memory() {
         let vector = vec![1_u8, 2];
-        assert_eq!(memory(&&vector), Some(&[1, 2][..]));
-        assert_eq!(memory(&&vector[1..]), Some(&[2][..]));
-        assert_eq!(memory(&&vec![1_i8]), None);
-        assert_eq!(memory(&[1_u8]), None);
+        assert_eq!(memory(&(&vector).into_iter()), Some(&[1, 2][..]));
+        assert_eq!(memory(&vector[1..].iter()), Some(&[2][..]));
+        assert_eq!(memory(&vector[2..].iter()), Some(&[][..]));
+        let mut begun = vector.iter();
+        begun.next();
+        assert_eq!(memory(&begun), Some(&[2][..]));
+        assert_eq!(memory(&vector.iter().rev()), None);
+        assert_eq!(memory(&vector.clone().into_iter()), None);
+        assert_eq!(memory(&[1_i8].iter()), None);
         assert_eq!(memory(&[true].iter()), None);
-        assert_eq!(vector_as::<Vec<u8>>(vector), Some(vec![1, 2]));
+        assert_eq!(memory(&[[1_u8]].iter()), None);
+        assert_eq!(memory(&[&1_u8].iter()), None);
+        assert_eq!(memory(&[Some(1_u8)].iter()), None);
+    }
+
+    #[test]
+    fn only_a_vector_of_bytes_is_one() {
+        assert_eq!(vector_as::<Vec<u8>>(vec![1, 2]), Some(vec![1, 2]));
+        assert_eq!(vector_as::<Vec<u8>>(Vec::new()), Some(Vec::new()));
         assert_eq!(vector_as::<Vec<i8>>(vec![1]), None);
+        assert_eq!(vector_as::<Vec<bool>>(vec![1]), None);
+        assert_eq!(vector_as::<Box<[u8]>>(vec![1]), None);
+        assert_eq!(vector_as::<&[u8]>(vec![1]), None);
+        assert_eq!(vector_as::<Option<Vec<u8>>>(vec![1]), None);
     }
 }

@@ -257,11 +257,11 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         I: IntoIterator,
         I::Item: Serialize,
     {
+        let mut items = items.into_iter();
         if let Some(bytes @ [_, ..]) = raw_bytes::memory(&items) {
             self.describe_sequence(Tag::U8, bytes.len());
             return Ok(self.data.serialize_bytes(bytes)?); // the same encoding
         }
-        let mut items = items.into_iter();
         let (least, most) = items.size_hint();
         let count = most.filter(|most| *most == least);
         // A sequence of numbers or strings is described in one step. (The items of a vector are

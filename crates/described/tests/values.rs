@@ -1,6 +1,6 @@
 //! Values of all kinds of types, with all of serde's attributes, arrive.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Debug;
 use std::net::IpAddr;
 
@@ -458,6 +458,96 @@ fn bytes_that_others_write_or_read_are_theirs() {
         assert_eq!(
             read::<(Complement, u8)>(&(known, 9_u8)).unwrap(),
             (Complement(other), 9)
+        );
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Newtype(u8);
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Holder {
+    whole: Vec<u8>,
+    maybe: Option<Vec<u8>>,
+    boxed: Box<[u8]>,
+    list: Vec<Vec<u8>>,
+    pair: (Vec<u8>, [Vec<u8>; 2]),
+    inner: Option<Box<Holder>>,
+    behind: u8,
+}
+
+/// In each place: whole, in a struct, a variant, an option, a list, a map, and next to one another.
+#[test]
+fn bytes_nest() {
+    for bytes in [vec![], vec![0], vec![200; 300]] {
+        there_and_back(&bytes);
+        let holder = Holder {
+            whole: bytes.clone(),
+            maybe: Some(bytes.clone()),
+            boxed: bytes.clone().into(),
+            list: vec![bytes.clone(), vec![], bytes.clone()],
+            pair: (bytes.clone(), [bytes.clone(), vec![1]]),
+            inner: None,
+            behind: 9,
+        };
+        let outer = Holder {
+            inner: Some(Box::new(holder.clone())),
+            ..Holder::default()
+        };
+        there_and_back(&outer);
+        there_and_back(&vec![holder; 20]);
+        let struct_variant = External::Struct {
+            bytes: bytes.clone(),
+            text: "x".to_owned(),
+        };
+        there_and_back(&vec![struct_variant; 20]);
+        there_and_back(&BTreeMap::from([(
+            "key".to_owned(),
+            (bytes.clone(), 1_u64),
+        )]));
+        there_and_back(&Some(Some(bytes.clone())));
+        there_and_back(&(1_u8, Box::new(bytes)));
+    }
+}
+
+/// What is as large as a byte, or is a vector, is not taken for a vector of bytes.
+#[test]
+fn vectors_of_other_elements_are_theirs() {
+    for count in [0, 1, 2, 9, 300] {
+        let bytes: Vec<u8> = (0..count).map(|n| n as u8).collect();
+        there_and_back(&(bytes.iter().map(|n| *n as i8).collect::<Vec<i8>>(), 9_u8));
+        there_and_back(&(
+            bytes.iter().map(|n| n % 2 == 0).collect::<Vec<bool>>(),
+            9_u8,
+        ));
+        there_and_back(&(
+            bytes.iter().map(|n| u16::from(*n)).collect::<Vec<u16>>(),
+            9_u8,
+        ));
+        there_and_back(&(bytes.iter().map(|n| Newtype(*n)).collect::<Vec<_>>(), 9_u8));
+        there_and_back(&(bytes.iter().map(|n| [*n]).collect::<Vec<[u8; 1]>>(), 9_u8));
+        there_and_back(&(bytes.iter().copied().map(Some).collect::<Vec<_>>(), 9_u8));
+        there_and_back(&(vec![(); count], 9_u8));
+        let queue: VecDeque<u8> = bytes.iter().copied().collect();
+        there_and_back(&(queue.clone(), 9_u8));
+        there_and_back(&(bytes.iter().copied().collect::<BTreeSet<u8>>(), 9_u8));
+        // Each of these writes the same as the vector, and is read from what it writes.
+        let newtypes: Vec<Newtype> = bytes.iter().map(|n| Newtype(*n)).collect();
+        assert_eq!(
+            read::<(Vec<u8>, u8)>(&(&queue, 9_u8)).unwrap(),
+            (bytes.clone(), 9)
+        );
+        assert_eq!(
+            read::<(Vec<u8>, u8)>(&(&newtypes, 9_u8)).unwrap(),
+            (bytes.clone(), 9)
+        );
+        assert_eq!(
+            read::<(VecDeque<u8>, u8)>(&(&bytes, 9_u8)).unwrap(),
+            (queue, 9)
+        );
+        assert_eq!(
+            read::<(Vec<Newtype>, u8)>(&(&bytes, 9_u8)).unwrap(),
+            (newtypes, 9)
         );
     }
 }
