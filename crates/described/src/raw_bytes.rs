@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn only_bytes_have_this_memory() {
         let vector = vec![1_u8, 2];
-        assert_eq!(memory(&(&vector).into_iter()), Some(&[1, 2][..]));
+        assert_eq!(memory(&IntoIterator::into_iter(&vector)), Some(&[1, 2][..]));
         assert_eq!(memory(&vector[1..].iter()), Some(&[2][..]));
         assert_eq!(memory(&vector[2..].iter()), Some(&[][..]));
         let mut begun = vector.iter();
