@@ -1,7 +1,8 @@
 //! What one item of a process pool takes, on both sides: for counting instructions and system
 //! calls.
 //!
-//! `process_instructions NAME TIMES` runs operation NAME so often, with one worker. Of two runs
+//! `process_instructions NAME TIMES [WORKERS]` runs operation NAME so often, with one worker unless
+//! WORKERS says otherwise. Of two runs
 //! under callgrind (`--trace-children=yes`, one file for each process) or strace (`-f -c`) with
 //! different TIMES the difference counts. The counts are not quite exact: which side is awake when,
 //! and how many items go into a frame, depends on time.
@@ -20,7 +21,8 @@ fn main() {
     let name = args.next().expect("the name of an operation");
     let times = args.next().and_then(|times| times.parse().ok());
     let times: u64 = times.expect("how many times");
-    let procs = ProcessPool::with_workers(1).expect("it starts");
+    let workers = args.next().and_then(|workers| workers.parse().ok());
+    let procs = ProcessPool::with_workers(workers.unwrap_or(1)).expect("it starts");
     match name.as_str() {
         "map" => drop(black_box(
             procs.map(0..times, add_one).expect("they answer"),

@@ -143,6 +143,51 @@ pub fn ways(bench: &mut Bench) {
     }
 }
 
+/// Bytes in a `Vec`, as the whole argument and as a part of it.
+pub fn bytes(bench: &mut Bench) {
+    let size: usize = bench.pick(1 << 10, 1 << 20, 1 << 20);
+    let count = calls(bench, size);
+    let bytes = vec![7_u8; size];
+    let mut block = bytes.clone();
+    let mut pipes = Pipes::new(size);
+    let entries = vec![
+        Entry::hot(Kind::Ours, "trefoil, in a tuple", count, |count| {
+            for n in 0..count {
+                let look = |(n, bytes): (u64, Vec<u8>)| n + bytes.len() as u64;
+                let call = peers::trefoil().spawn((n, bytes.clone()), look);
+                black_box(call.join().expect("it answers"));
+            }
+        }),
+        Entry::hot(Kind::OursToo, "trefoil, the argument", count, |count| {
+            for _ in 0..count {
+                let look = |bytes: Vec<u8>| bytes.len();
+                let call = peers::trefoil().spawn(bytes.clone(), look);
+                black_box(call.join().expect("it answers"));
+            }
+        }),
+        Entry::hot(Kind::Peer, "procspawn, in a tuple", count, |count| {
+            for n in 0..count {
+                let look = |(n, bytes): (u64, Vec<u8>)| n + bytes.len() as u64;
+                let call = peers::procspawn().spawn((n, bytes.clone()), look);
+                black_box(call.join().expect("it answers"));
+            }
+        }),
+        Entry::hot(
+            Kind::Floor,
+            "bare pipes, there and back",
+            count,
+            move |count| {
+                for _ in 0..count {
+                    pipes.block(&mut block);
+                }
+            },
+        ),
+    ];
+    let measured = bench.measure(bench.few_rounds(), entries);
+    let row = format!("{} there in a `Vec<u8>`", name(size));
+    bench.report(Row::new(row, Unit::Us, &[Goal::Ahead]), &measured);
+}
+
 /// What is too large to be lent, and is sent ahead through the sockets.
 pub fn large(bench: &mut Bench, whole: usize) {
     let size = bench.pick(1 << 20, whole, whole);

@@ -48,6 +48,7 @@ fn main() {
     bench.group("bulk 1M", |bench| bulk::there_and_back(bench, 1 << 20));
     bench.group("bulk 16M", |bench| bulk::there_and_back(bench, 16 << 20));
     bench.group("bulk ways", bulk::ways);
+    bench.group("bytes", bulk::bytes);
     bench.group("bulk 256M", |bench| bulk::large(bench, 256 << 20));
     bench.group("bulk 1G", |bench| bulk::large(bench, 1 << 30));
     bench.group("sizes", shape::sizes);

@@ -77,7 +77,7 @@
 //! tags between the data (`MessagePack`, CBOR): each type would pay for them when it is read, and
 //! types that are written as one thing and read as another of the same layout could not be read any
 //! more.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -85,6 +85,7 @@ struct Readme;
 
 mod limit;
 mod plain;
+mod raw_bytes;
 mod reader;
 mod writer;
 

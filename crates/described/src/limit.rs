@@ -60,7 +60,8 @@ impl Default for StackLimit {
 impl Limit for StackLimit {
     #[inline(always)]
     fn check(&mut self) -> Result<(), Error> {
-        match self.top.abs_diff(here()) > self.most {
+        // Miri places local variables anywhere: their addresses do not show how much stack is used.
+        match self.top.abs_diff(here()) > self.most && !cfg!(miri) {
             true => Err(Error::TooDeep),
             false => Ok(()),
         }

@@ -11,7 +11,7 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in};
+use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_bytes};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -299,6 +299,40 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
     }
 }
 
+impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
+    /// If it was written as a sequence of bytes: how many, and what follows its description.
+    fn described_bytes(&self) -> Option<(usize, &'de [u8])> {
+        let description = self.reader.description?;
+        match (self.tag?, description) {
+            (Tag::Seq, [tag, rest @ ..]) if *tag == Tag::U8 as u8 => {
+                let (count, rest) = postcard::take_from_bytes(rest).ok()?;
+                Some((count, rest.strip_prefix(&[Tag::End as u8])?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads a sequence for the visitor of a `Vec<u8>`: in one piece, if it was written as bytes.
+    fn vector<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let Some((count, behind)) = self.described_bytes() else {
+            return self.visit(Tag::Seq, visitor);
+        };
+        // A byte string and a sequence of bytes have one encoding.
+        let bytes: &[u8] = self.reader.get()?;
+        if bytes.len() == count
+            && let Some(vector) = raw_bytes::vector_as(bytes.to_vec())
+        {
+            self.reader.description = Some(behind);
+            return Ok(vector);
+        }
+        // Its length was not known when it was written. (Its data begins after a 0 then.)
+        match bytes {
+            [] => self.reader.sequence(0, visitor),
+            _ => Err(Error::Codec(postcard::Error::DeserializeBadEncoding)),
+        }
+    }
+}
+
 /// The `deserialize_` methods that read a value as it was described, or as the type asked for.
 macro_rules! visits {
     ($($method:ident: $tag:ident,)*) => {
@@ -365,8 +399,14 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
         deserialize_bytes: Bytes,
         deserialize_byte_buf: Bytes,
         deserialize_unit: Unit,
-        deserialize_seq: Seq,
         deserialize_map: Map,
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match raw_bytes::reads_vectors::<V>() {
+            true => self.vector(visitor),
+            false => self.visit(Tag::Seq, visitor),
+        }
     }
 
     forward_to_deserialize_any! { identifier ignored_any }

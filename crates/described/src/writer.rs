@@ -6,7 +6,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-use super::{Description, Error, FEW, Limit, MUST, NAMES, Tag, is_built_in};
+use super::{Description, Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_bytes};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -90,6 +90,13 @@ impl<'d, F: Flavor, L: Limit> Writer<'d, F, L> {
             }
         }
         Ok(())
+    }
+
+    /// Describes a sequence of `count` parts, at least one, that this tag describes.
+    fn describe_sequence(&mut self, part: Tag, count: usize) {
+        self.description.extend([Tag::Seq as u8, part as u8]);
+        number(count, self.description);
+        self.description.push(Tag::End as u8);
     }
 
     /// Begins a variant; its contents follow.
@@ -251,6 +258,10 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         I::Item: Serialize,
     {
         let mut items = items.into_iter();
+        if let Some(bytes @ [_, ..]) = raw_bytes::memory(&items) {
+            self.describe_sequence(Tag::U8, bytes.len());
+            return Ok(self.data.serialize_bytes(bytes)?); // the same encoding
+        }
         let (least, most) = items.size_hint();
         let count = most.filter(|most| *most == least);
         // A sequence of numbers or strings is described in one step. (The items of a vector are
@@ -258,9 +269,7 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         let is_text = typeid::of::<I::Item>() == typeid::of::<&String>();
         let tag = Tag::of_number::<I::Item>().or(is_text.then_some(Tag::Str));
         if let (Some(tag), Some(count @ 1..)) = (tag, count) {
-            self.description.extend([Tag::Seq as u8, tag as u8]);
-            number(count, self.description);
-            self.description.push(Tag::End as u8);
+            self.describe_sequence(tag, count);
             count.serialize(&mut self.data)?;
             return Ok(items.try_for_each(|item| item.serialize(&mut self.data))?);
         }

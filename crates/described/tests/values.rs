@@ -1,11 +1,11 @@
 //! Values of all kinds of types, with all of serde's attributes, arrive.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Debug;
 use std::net::IpAddr;
 
 use postcard_described::{Error, from_slice, to_vec, to_writer};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
@@ -371,5 +371,183 @@ fn names_beyond_the_table_are_written_out() {
         let all: Vec<BTreeMap<String, u16>> = read(&[&wide, &wide]).unwrap();
         let same: BTreeMap<String, u16> = names[..count].iter().cloned().zip(0..).collect();
         assert_eq!(all, [same.clone(), same]);
+    }
+}
+
+/// Vectors of bytes are copied (`raw_bytes.rs`), and arrive as if they were not.
+#[test]
+fn bytes_travel_in_every_place() {
+    let bytes = |length: usize| (0..length).map(|n| n as u8).collect::<Vec<u8>>();
+    for length in [0, 1, 2, 127, 128, 20_000] {
+        there_and_back(&(
+            1_u64,
+            bytes(length),
+            Some(bytes(length)),
+            "behind".to_owned(),
+        ));
+        there_and_back(&vec![bytes(length), vec![], bytes(3)]);
+        there_and_back(&BTreeMap::from([(
+            bytes(length),
+            bytes(1).into_boxed_slice(),
+        )]));
+        assert_eq!(
+            read::<(Vec<u8>, u8)>(&(&bytes(length)[..], 7_u8))
+                .unwrap()
+                .1,
+            7
+        );
+        let wide: (Vec<u16>, Value) = read(&(bytes(length), bytes(length))).unwrap();
+        assert!(wide.0.iter().map(|n| *n as u8).eq(bytes(length)));
+        assert_eq!(wide.1, json!(bytes(length)));
+        let narrow: (Vec<u8>, bool) =
+            read(&(wide.0.iter().map(|n| n % 256).collect::<Vec<_>>(), true)).unwrap();
+        assert_eq!(narrow, (bytes(length), true));
+    }
+    // What postcard alone would write.
+    let data = postcard::to_allocvec(&(bytes(300), 5_u32)).unwrap();
+    assert!(to_vec(&(bytes(300), 5_u32)).unwrap().starts_with(&data));
+}
+
+/// A sequence of bytes whose length is not known when it is written.
+struct Uncounted(u8);
+
+impl Serialize for Uncounted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..self.0).filter(|_| true))
+    }
+}
+
+/// Bytes of which each is read as its complement.
+#[derive(Debug, PartialEq)]
+struct Complement(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Complement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(byte) = seq.next_element::<u8>()? {
+                    all.push(!byte);
+                }
+                Ok(all)
+            }
+        }
+
+        deserializer.deserialize_seq(Each).map(Self)
+    }
+}
+
+#[test]
+fn bytes_that_others_write_or_read_are_theirs() {
+    for count in [0, 1, 200] {
+        let known: Vec<u8> = (0..count).collect();
+        let uncounted = (Uncounted(count), 9_u8);
+        assert_eq!(
+            read::<(Vec<u8>, u8)>(&uncounted).unwrap(),
+            (known.clone(), 9)
+        );
+        let other = known.iter().map(|byte| !byte).collect();
+        assert_eq!(
+            read::<(Complement, u8)>(&(known, 9_u8)).unwrap(),
+            (Complement(other), 9)
+        );
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Newtype(u8);
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Holder {
+    whole: Vec<u8>,
+    maybe: Option<Vec<u8>>,
+    boxed: Box<[u8]>,
+    list: Vec<Vec<u8>>,
+    pair: (Vec<u8>, [Vec<u8>; 2]),
+    inner: Option<Box<Holder>>,
+    behind: u8,
+}
+
+/// In each place: whole, in a struct, a variant, an option, a list, a map, and next to one another.
+#[test]
+fn bytes_nest() {
+    for bytes in [vec![], vec![0], vec![200; 300]] {
+        there_and_back(&bytes);
+        let holder = Holder {
+            whole: bytes.clone(),
+            maybe: Some(bytes.clone()),
+            boxed: bytes.clone().into(),
+            list: vec![bytes.clone(), vec![], bytes.clone()],
+            pair: (bytes.clone(), [bytes.clone(), vec![1]]),
+            inner: None,
+            behind: 9,
+        };
+        let outer = Holder {
+            inner: Some(Box::new(holder.clone())),
+            ..Holder::default()
+        };
+        there_and_back(&outer);
+        there_and_back(&vec![holder; 20]);
+        let struct_variant = External::Struct {
+            bytes: bytes.clone(),
+            text: "x".to_owned(),
+        };
+        there_and_back(&vec![struct_variant; 20]);
+        there_and_back(&BTreeMap::from([(
+            "key".to_owned(),
+            (bytes.clone(), 1_u64),
+        )]));
+        there_and_back(&Some(Some(bytes.clone())));
+        there_and_back(&(1_u8, Box::new(bytes)));
+    }
+}
+
+/// What is as large as a byte, or is a vector, is not taken for a vector of bytes.
+#[test]
+fn vectors_of_other_elements_are_theirs() {
+    for count in [0, 1, 2, 9, 300] {
+        let bytes: Vec<u8> = (0..count).map(|n| n as u8).collect();
+        there_and_back(&(bytes.iter().map(|n| *n as i8).collect::<Vec<i8>>(), 9_u8));
+        there_and_back(&(
+            bytes.iter().map(|n| n % 2 == 0).collect::<Vec<bool>>(),
+            9_u8,
+        ));
+        there_and_back(&(
+            bytes.iter().map(|n| u16::from(*n)).collect::<Vec<u16>>(),
+            9_u8,
+        ));
+        there_and_back(&(bytes.iter().map(|n| Newtype(*n)).collect::<Vec<_>>(), 9_u8));
+        there_and_back(&(bytes.iter().map(|n| [*n]).collect::<Vec<[u8; 1]>>(), 9_u8));
+        there_and_back(&(bytes.iter().copied().map(Some).collect::<Vec<_>>(), 9_u8));
+        there_and_back(&(vec![(); count], 9_u8));
+        let queue: VecDeque<u8> = bytes.iter().copied().collect();
+        there_and_back(&(queue.clone(), 9_u8));
+        there_and_back(&(bytes.iter().copied().collect::<BTreeSet<u8>>(), 9_u8));
+        // Each of these writes the same as the vector, and is read from what it writes.
+        let newtypes: Vec<Newtype> = bytes.iter().map(|n| Newtype(*n)).collect();
+        assert_eq!(
+            read::<(Vec<u8>, u8)>(&(&queue, 9_u8)).unwrap(),
+            (bytes.clone(), 9)
+        );
+        assert_eq!(
+            read::<(Vec<u8>, u8)>(&(&newtypes, 9_u8)).unwrap(),
+            (bytes.clone(), 9)
+        );
+        assert_eq!(
+            read::<(VecDeque<u8>, u8)>(&(&bytes, 9_u8)).unwrap(),
+            (queue, 9)
+        );
+        assert_eq!(
+            read::<(Vec<Newtype>, u8)>(&(&bytes, 9_u8)).unwrap(),
+            (newtypes, 9)
+        );
     }
 }

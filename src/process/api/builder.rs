@@ -637,13 +637,14 @@ impl ProcessPoolBuilder {
         if settings.memory.is_some() {
             Meter::new()?; // workers here are as able as this process
         }
+        let logical = processors::logical(); // (reads several files)
         let slots = match self.physical_cores {
             true => processors::physical(),
-            false => processors::logical(),
+            false => logical,
         };
         settings.workers = checked(settings.program().width(slots))?;
         if settings.shares {
-            let threads = share(processors::logical(), settings.workers);
+            let threads = share(logical, settings.workers);
             settings.limit_threads(threads, |name| std::env::var_os(name).is_none());
         }
         Ok(settings)

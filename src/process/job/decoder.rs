@@ -59,14 +59,17 @@ pub(crate) fn take_values(
     let whole = panic::catch(|| {
         while taken.count < most {
             let rest = &bytes[taken.used..];
-            let behind = rest.strip_prefix(&wire::BEGUN);
-            let Some((value, length)) = wire::value(behind.unwrap_or(rest)) else {
-                break;
+            let (value, length) = match wire::value(rest) {
+                Some(value) => value,
+                None => {
+                    let behind = rest.strip_prefix(&wire::BEGUN);
+                    let Some((value, length)) = behind.and_then(wire::value) else {
+                        break;
+                    };
+                    taken.begun += 1;
+                    (value, wire::BEGUN.len() + length)
+                }
             };
-            if behind.is_some() {
-                taken.used += wire::BEGUN.len();
-                taken.begun += 1;
-            }
             taken.used += length;
             taken.count += 1;
             if let Err(error) = take(value) {

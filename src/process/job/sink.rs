@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::decoder::{Values, own};
+use crate::process::host::large_pages;
 use crate::sync::channel::Sender;
 use crate::task::{Completer, TaskError, panic};
 
@@ -61,6 +62,7 @@ impl<R> Collect<R, Vec<R>> {
         let mut front = Vec::new();
         // Memory that is not used yet costs nothing; and if it is refused, it may not be needed.
         let _ = front.try_reserve(count.min(ADVANCE / size_of::<R>().max(1)));
+        large_pages::advise(&mut front);
         Self {
             completer,
             front,

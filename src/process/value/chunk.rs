@@ -12,10 +12,11 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use postcard_described::is_number;
 use serde::Serialize;
 
 use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
-use super::codec::{encode, encode_own};
+use super::codec::{NUMBER, encode, encode_own, write_number};
 use super::copies::CopySource;
 use super::extras::{Encoding, PLAIN};
 use super::lent_arrays::{Lent, LentList, Place, SharedBuffer};
@@ -27,6 +28,8 @@ const FULL_ITEMS: usize = 1 << 16;
 const FULL_BYTES: usize = 512 << 10;
 /// Room for the first item, in bytes.
 const FIRST: usize = 32;
+/// Room for more numbers, in bytes.
+const MORE: usize = 1 << 10;
 
 /// The arguments of consecutive items.
 #[derive(Debug, Default)]
@@ -34,7 +37,8 @@ pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
     /// Where each item ends. Only the last end can exceed 32 bits, because the chunk is full then.
     ends: Vec<u32>,
-    /// Where the last item ends. After it there may be bytes of an item that could not be encoded.
+    /// Where the last item ends. After it there may be other bytes: of an item that could not be
+    /// encoded, or room for the next number.
     end: usize,
     /// The attachments, each with the index of its item, in the order of the items.
     attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
@@ -122,7 +126,26 @@ impl Chunk {
         &mut self,
         argument: &mut A,
     ) -> Result<(), postcard::Error> {
+        if is_number::<A>() {
+            return self.push_number(argument);
+        }
         self.push_with(|out, encoding| encode_own(argument, out, encoding))
+    }
+
+    /// Appends a number, which is written in place: nothing travels with it, and it is short.
+    #[inline]
+    fn push_number<A: Serialize>(&mut self, number: &A) -> Result<(), postcard::Error> {
+        let start = self.end;
+        if self.bytes.len() - start <= NUMBER {
+            self.bytes.resize(start + FIRST + start.min(MORE), 0);
+        }
+        if let Some([head, room @ ..]) = self.bytes[start..].first_chunk_mut::<{ 1 + NUMBER }>() {
+            let length = write_number(number, room)?;
+            *head = length as u8;
+            self.end = start + 1 + length;
+        }
+        self.ends.push(u32::try_from(self.end).unwrap_or(u32::MAX));
+        Ok(())
     }
 
     #[inline]

@@ -3,8 +3,9 @@
 //! serde passes a vector on number by number, which takes many times as long as copying it. The
 //! encoding of bytes and floats is their number and then the vector's memory. So a vector of these
 //! that is the whole argument or result is copied; a large one is left out of the bytes, as a
-//! [`Bulk`] is ([`whole`]). One that is a part of something else goes through serde. One side alone
-//! may use serde, because the bytes are the same.
+//! [`Bulk`] is ([`whole`]). One that is a part of something else goes through serde, and bytes are
+//! copied there, too (`postcard_described::raw_bytes`). One side alone may use serde, because the
+//! bytes are the same.
 //!
 //! [`Any`] says whether a type is such a vector. For every other type nothing of this is left in an
 //! optimised program.

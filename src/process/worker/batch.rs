@@ -18,6 +18,7 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
+use postcard_described::is_number;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,7 +31,7 @@ use crate::process::host::arena::Block;
 use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::host::shared_clock;
 use crate::process::value::attachments::Attachment;
-use crate::process::value::codec::encode_own;
+use crate::process::value::codec::{NUMBER, encode_own, write_number};
 use crate::process::value::copies::CopySource;
 use crate::process::value::extras::{Encoding, PLAIN};
 use crate::process::value::lent_arrays::{Due, Lent, Place, SharedBuffer};
@@ -190,6 +191,15 @@ impl Outlet {
     /// Adds a value record. After an error nothing was added.
     #[inline]
     fn value<R: Serialize + 'static>(&mut self, value: &mut R) -> Result<(), postcard::Error> {
+        if is_number::<R>()
+            && let room = &mut self.pages.room()[self.length..]
+            && let Some([kind, width, number @ ..]) = room.first_chunk_mut::<{ 2 + NUMBER }>()
+        {
+            let length = write_number(value, number)?;
+            (*kind, *width) = (wire::VALUE_KIND, length as u8);
+            self.commit(self.length + 2 + length);
+            return Ok(());
+        }
         self.release();
         let Self {
             encoding, scratch, ..
