@@ -314,7 +314,8 @@ impl Worker {
             return since + TAKE_OVER_AFTER;
         };
         let patience = TAKE_OVER_AFTER * 8u32.pow(arriving.piece.moves.min(MOST_MOVES));
-        since + patience + arriving.travels()
+        // (Its bytes may still be on their way: a busy machine sends them slowly.)
+        since.max(self.moved_at) + patience + arriving.travels()
     }
 
     /// When its first frame should have arrived, and the contexts before it.
