@@ -6,6 +6,7 @@
 use crate::launcher::{died, mark, marked, marked_pool};
 use crate::support::{self, Scratch, Test, forever, tests, until};
 
+use std::hint::black_box;
 use std::io::{self, BufRead, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -324,7 +325,7 @@ fn works() {
     let limited = ProcessPool::builder().launcher(Sandbox::new()).workers(1);
     let limited = limited.memory_limit(64 << 20).build().unwrap();
     let much = limited
-        .spawn(1 << 30, |bytes: usize| vec![1u8; bytes].len())
+        .spawn(1 << 30, |bytes: usize| black_box(vec![1u8; bytes]).len())
         .join();
     assert!(died(much).out_of_memory());
     assert_eq!(limited.spawn(5, |n: u64| n).join().unwrap(), 5);
