@@ -278,7 +278,7 @@ where
             let before = mem::replace(&mut clock, ticks::now());
             let took = clock.saturating_sub(before);
             quick = took < QUICK;
-            is_long = took > LONG && count <= min;
+            is_long = false;
             // From the actual length, not the planned one: near the end a chunk may not grow.
             if took < CHUNK {
                 chunk = count.saturating_mul(if quick && count < BLIND { 8 } else { 2 });
@@ -286,6 +286,7 @@ where
                 if took > CHUNK * 4 {
                     chunk = (count / 2).max(1);
                 }
+                is_long = took > LONG && count <= min;
                 worker.between_items(clock);
                 let offers = worker.offers_nothing() && (is_long || worker.is_wanted());
                 if offers && items.len() / 2 >= min {
