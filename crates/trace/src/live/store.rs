@@ -31,7 +31,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize}; // counters: no protocol
 use std::sync::{Arc, OnceLock};
 
 pub(super) use super::entry::{
@@ -138,7 +138,8 @@ pub(super) struct StepInfo {
 pub(crate) struct Store {
     pub(super) clock: Clock,
     parts: [Part; SHARDS],
-    threads: Mutex<Vec<Option<Arc<Seat>>>>,
+    /// Threads that have run a task, sorted by their numbers.
+    threads: Mutex<Vec<(u32, Arc<Seat>)>>,
     /// By process id.
     sent: Mutex<HashMap<u32, VecDeque<SentItems>>>,
     /// The tasks that stand for jobs in process pools: the reverse of the parts' `jobs`.
@@ -157,7 +158,7 @@ pub(super) struct Copied {
     pub(super) names: HashMap<u64, Box<str>>,
     pub(super) steps: HashMap<u64, Steps>,
     pub(super) bare: u64,
-    pub(super) threads: Vec<Option<ThreadInfo>>,
+    pub(super) threads: Vec<(u32, ThreadInfo)>,
     pub(super) sent: Vec<(u32, SentItems, Option<u64>)>,
     pub(super) outside: Vec<(u64, OutsideThread)>,
 }
@@ -187,7 +188,7 @@ struct Runs {
     place: Option<&'static Place>,
 }
 
-/// This thread's number, which is free again when this is dropped.
+/// This thread's number, which nobody has when this is dropped.
 struct ThreadNumber(&'static Store, u32, Arc<Seat>);
 
 impl Drop for ThreadNumber {
@@ -196,7 +197,7 @@ impl Drop for ThreadNumber {
         if let Some(store) = STORE.get()
             && std::ptr::eq(store, self.0)
         {
-            store.threads.lock()[self.1 as usize] = None;
+            take_out(&mut store.threads.lock(), self.1);
         }
     }
 }
@@ -209,11 +210,20 @@ impl Drop for OutsideNumber {
         if let Some(store) = STORE.get()
             && std::ptr::eq(store, self.0)
         {
-            let mut outside = store.outside.lock();
-            if let Ok(at) = outside.binary_search_by_key(&self.1, |(number, _)| *number) {
-                outside.remove(at);
-            }
+            take_out(&mut store.outside.lock(), self.1);
         }
+    }
+}
+
+/// What has this number in a list that is sorted by numbers.
+pub(super) fn at<N: Ord + Copy, T>(list: &[(N, T)], number: N) -> Option<&T> {
+    let at = list.binary_search_by_key(&number, |(number, _)| *number);
+    Some(&list[at.ok()?].1)
+}
+
+fn take_out<N: Ord + Copy, T>(list: &mut Vec<(N, T)>, number: N) {
+    if let Ok(at) = list.binary_search_by_key(&number, |(number, _)| *number) {
+        list.remove(at);
     }
 }
 
@@ -380,6 +390,7 @@ impl Store {
 
     #[cold]
     fn take_seat(&'static self) -> ThreadNumber {
+        static NEXT: AtomicU32 = AtomicU32::new(0); // no protocol
         let seat = Arc::new(Seat {
             info: ThreadInfo {
                 name: thread::current().name().unwrap_or_default().to_owned(),
@@ -389,15 +400,10 @@ impl Store {
             begun: AtomicU64::new(0),
         });
         let mut threads = self.threads.lock();
-        let number = match threads.iter().position(Option::is_none) {
-            Some(free) => free,
-            None => {
-                threads.push(None);
-                threads.len() - 1
-            }
-        };
-        threads[number] = Some(Arc::clone(&seat));
-        ThreadNumber(self, number as u32, seat)
+        let number = NEXT.fetch_add(1, Relaxed); // under the lock: the list is sorted
+        threads.push((number, Arc::clone(&seat)));
+        drop(threads);
+        ThreadNumber(self, number, seat)
     }
 
     // ---- events ------------------------------------------------------------
@@ -877,13 +883,13 @@ impl Store {
     // ---- looks -------------------------------------------------------------
 
     pub(super) fn thread(&self, number: u32) -> Option<ThreadInfo> {
-        let threads = self.threads.lock();
-        Some(threads.get(number as usize)?.as_ref()?.info.clone())
+        Some(at(&self.threads.lock(), number)?.info.clone())
     }
 
     /// All threads that have run a task and have not ended.
     pub(super) fn seats(&self) -> Vec<Arc<Seat>> {
-        self.threads.lock().iter().flatten().cloned().collect()
+        let threads = self.threads.lock();
+        threads.iter().map(|(_, seat)| Arc::clone(seat)).collect()
     }
 
     /// What worker processes have got and have not answered, sorted by process id and then in the
@@ -921,9 +927,7 @@ impl Store {
     }
 
     fn find_outside(&self, number: u64) -> Option<Arc<Outside>> {
-        let outside = self.outside.lock();
-        let at = outside.binary_search_by_key(&number, |(number, _)| *number);
-        at.ok().map(|at| Arc::clone(&outside[at].1))
+        at(&self.outside.lock(), number).map(Arc::clone)
     }
 
     fn outsiders(&self) -> Vec<(u64, OutsideThread)> {
@@ -963,7 +967,7 @@ impl Store {
     pub(super) fn copy_part(&self, part: usize, copied: &mut Copied) {
         if copied.threads.is_empty() {
             let threads = self.threads.lock();
-            let info = |seat: &Option<Arc<Seat>>| Some(seat.as_ref()?.info.clone());
+            let info = |(number, seat): &(u32, Arc<Seat>)| (*number, seat.info.clone());
             copied.threads = threads.iter().map(info).collect();
         }
         let part = &self.parts[part];

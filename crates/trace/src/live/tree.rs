@@ -413,7 +413,7 @@ impl TaskTree {
         let mut tasks: Vec<LiveTask> = tasks
             .into_iter()
             .map(|(id, entry)| {
-                let thread = threads.get(entry.thread as usize).cloned().flatten();
+                let thread = store::at(&threads, entry.thread).cloned();
                 let wait = LiveWait::new(store, &entry);
                 let since = since(entry.since);
                 LiveTask::new((id, entry), names.remove(&id), thread, since, wait)
