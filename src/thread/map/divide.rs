@@ -52,8 +52,7 @@ use crate::trace_log::{self, live::Items};
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
 
-/// After a chunk that took longer, and could not have been shorter, something is on offer while the
-/// next one runs.
+/// After a chunk that took longer, something is on offer while the next one runs.
 const LONG: u64 = CHUNK * 2;
 
 /// A chunk shorter than this took next to no time.
@@ -278,7 +277,7 @@ where
             let before = mem::replace(&mut clock, ticks::now());
             let took = clock.saturating_sub(before);
             quick = took < QUICK;
-            is_long = false;
+            is_long = took > LONG;
             // From the actual length, not the planned one: near the end a chunk may not grow.
             if took < CHUNK {
                 chunk = count.saturating_mul(if quick && count < BLIND { 8 } else { 2 });
@@ -286,7 +285,6 @@ where
                 if took > CHUNK * 4 {
                     chunk = (count / 2).max(1);
                 }
-                is_long = took > LONG && count <= min;
                 worker.between_items(clock);
                 let offers = worker.offers_nothing() && (is_long || worker.is_wanted());
                 if offers && items.len() / 2 >= min {
