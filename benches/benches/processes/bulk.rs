@@ -32,12 +32,20 @@ fn calls(bench: &Bench, size: usize) -> u64 {
     (all / size).clamp(1, 1_000) as u64
 }
 
+/// `size` bytes through pipes, and back, without a library.
+fn bare_pipes(name: &'static str, size: usize, count: u64) -> Entry<'static> {
+    let (mut pipes, mut block) = (Pipes::new(size), vec![7_u8; size]);
+    Entry::hot(Kind::Floor, name, count, move |count| {
+        for _ in 0..count {
+            pipes.block(&mut block);
+        }
+    })
+}
+
 /// `size` bytes as an argument, and the same as its result.
 pub fn there_and_back(bench: &mut Bench, size: usize) {
     let count = calls(bench, size);
     let bytes = vec![7_u8; size];
-    let mut block = bytes.clone();
-    let mut pipes = Pipes::new(size);
     let mut entries = vec![
         Entry::hot(Kind::Ours, "trefoil", count, |count| {
             let mut bulk = Bulk::from(&bytes[..]);
@@ -77,16 +85,7 @@ pub fn there_and_back(bench: &mut Bench, size: usize) {
             }
             assert_eq!(bytes.len(), size);
         }),
-        Entry::hot(
-            Kind::Floor,
-            "bare pipes, 1 MiB buffers",
-            count,
-            move |count| {
-                for _ in 0..count {
-                    pipes.block(&mut block);
-                }
-            },
-        ),
+        bare_pipes("bare pipes, 1 MiB buffers", size, count),
     ];
     let pythons = python::all(bench).into_iter();
     entries.extend(pythons.map(|python| python.entry("bulk", size as u64)));
@@ -148,8 +147,6 @@ pub fn bytes(bench: &mut Bench) {
     let size: usize = bench.pick(1 << 10, 1 << 20, 1 << 20);
     let count = calls(bench, size);
     let bytes = vec![7_u8; size];
-    let mut block = bytes.clone();
-    let mut pipes = Pipes::new(size);
     let entries = vec![
         Entry::hot(Kind::Ours, "trefoil, in a tuple", count, |count| {
             for n in 0..count {
@@ -172,16 +169,7 @@ pub fn bytes(bench: &mut Bench) {
                 black_box(call.join().expect("it answers"));
             }
         }),
-        Entry::hot(
-            Kind::Floor,
-            "bare pipes, there and back",
-            count,
-            move |count| {
-                for _ in 0..count {
-                    pipes.block(&mut block);
-                }
-            },
-        ),
+        bare_pipes("bare pipes, there and back", size, count),
     ];
     let measured = bench.measure(bench.few_rounds(), entries);
     let row = format!("{} there in a `Vec<u8>`", name(size));
