@@ -2014,6 +2014,8 @@ fn idle_pool_sleeps(threads: usize) {
         }
         all
     };
+    // On a busy machine a wait may have had a spare, which ends some seconds later.
+    eventually("the spares end", || threads_named(&name) == threads);
     // Workers that have just run go to sleep by themselves; then no thread runs.
     let mut before = switches();
     eventually("the workers fall asleep", || {
