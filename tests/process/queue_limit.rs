@@ -4,6 +4,7 @@
 use crate::deadline::{asleep, eventually, this_thread};
 use crate::support::{Test, forever, tests, until};
 
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -102,6 +103,47 @@ tests! {
         assert!(runs.cancel());
         assert_eq!(producer.join().unwrap(), (1..=200).collect::<Vec<u64>>());
         try_join_all(waiting).join().unwrap();
+    }
+
+    fn a_map_takes_its_items_not_far_ahead_of_its_workers() {
+        const ITEMS: u64 = 2_000_000;
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let runs: Task<()> = procs.spawn((), |()| forever());
+        until(|| procs.stats().busy == 1);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (tell, told) = mpsc::channel();
+        let (count, mapper) = (taken.clone(), procs.clone());
+        let map = thread::spawn(move || {
+            tell.send(this_thread()).unwrap();
+            let items = (0..ITEMS).inspect(|_| _ = count.fetch_add(1, Ordering::SeqCst));
+            mapper.map(items, |n| n + 1).unwrap()
+        });
+        let thread = told.recv().unwrap();
+        eventually("it waits", || taken.load(Ordering::SeqCst) > 100_000 && asleep(thread));
+        assert!(taken.load(Ordering::SeqCst) < ITEMS as usize);
+        assert!(runs.cancel());
+        assert!(map.join().unwrap().into_iter().eq(1..=ITEMS));
+    }
+
+    fn a_map_that_waits_ends_with_its_job_and_with_its_pool() {
+        let procs = ProcessPool::with_workers(1).unwrap();
+        let fails = procs.map(0_u64.., |n| if n == 1_000_000 { resume_unwind(Box::new("no")) });
+        let fails = fails.unwrap_err().to_string();
+        assert!(fails.starts_with("item 1000000"), "{fails}");
+        let runs: Task<()> = procs.spawn((), |()| forever());
+        until(|| procs.stats().busy == 1);
+        let (tell, told) = mpsc::channel();
+        let mapper = procs.clone();
+        let map = thread::spawn(move || {
+            tell.send(this_thread()).unwrap();
+            mapper.map(0_u64.., |n| n)
+        });
+        let thread = told.recv().unwrap();
+        eventually("it waits", || asleep(thread));
+        procs.kill();
+        let result = map.join().unwrap();
+        assert!(matches!(result, Err(TaskError::Cancelled)), "{:?}", result.err());
+        assert!(matches!(runs.join(), Err(TaskError::Cancelled | TaskError::Closed)));
     }
 
     fn a_spawn_that_waits_ends_in_closed_when_the_pool_ends() {

@@ -388,7 +388,12 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         if blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        self.map_task(items).join()
+        // (Items that pause before a retry would hold places while workers are idle.)
+        let ahead = (!self.options.may_retry()).then(|| self.pool.ahead());
+        let (options, code) = (&self.options, self.code());
+        self.pool
+            .map_task(options, code, items, ahead.as_ref())
+            .join()
     }
 
     /// Like [`map`](Self::map), without waiting: one task for all items, which are taken from the
@@ -408,7 +413,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// If the iterator does.
     #[track_caller]
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
-        self.pool.map_task(&self.options, self.code(), items)
+        self.pool.map_task(&self.options, self.code(), items, None)
     }
 
     /// As [`ProcessPool::map_each`](crate::ProcessPool::map_each).

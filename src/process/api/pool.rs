@@ -213,7 +213,9 @@ impl ProcessPool {
     /// Runs `f` on every item, and returns the results in the order of the items.
     ///
     /// Items are sent in batches of about a millisecond of work, so that millions of tiny items run
-    /// as efficiently as a few long ones.
+    /// as efficiently as a few long ones. They are taken from the iterator not far ahead of the
+    /// workers, unless the call has [retries](ProcessCall::retry): some megabytes of arguments are
+    /// kept, however many items there are.
     ///
     /// # Errors
     /// The error of the failed item with the lowest index; its message begins with that index (for

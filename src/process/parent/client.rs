@@ -4,6 +4,11 @@
 //! the job first, then its items, chunk by chunk, while the caller goes on. A job whose items
 //! cannot all be encoded fails there.
 //!
+//! A caller that waits for all results anyway (`map`) encodes only so far ahead of the workers that
+//! they have enough to do: then the memory of its chunks is used again, and its size does not
+//! depend on the number of items. Chunks hold the places of a [`QueueLimit`] until they are dropped,
+//! after the last answer, or when the job or the driver ends.
+//!
 //! Tests: `tests/process/pool.rs`, `tests/process/calls.rs`.
 
 use std::any::type_name;
@@ -31,7 +36,16 @@ use crate::task::{
 };
 use crate::trace_log;
 
+/// So many chunks are encoded for each place, that is, each time the caller is woken.
+const CHUNKS_PER_PLACE: usize = 4;
+
 impl PoolState {
+    /// How far a caller that waits encodes ahead of the workers. The items of one chunk may take
+    /// long, so each worker can hold back some chunks, and there is still room for all others.
+    pub(crate) fn ahead(&self) -> QueueLimit {
+        QueueLimit::new(4 + 4 * self.width)
+    }
+
     /// A place in the queue for one call; waits for it.
     pub(crate) fn place(&self) -> Result<Option<Place>, TaskError> {
         self.mailbox.queue_limit().map(QueueLimit::wait).transpose()
@@ -83,13 +97,14 @@ impl PoolState {
         task
     }
 
-    /// Many calls, one task for all.
+    /// Many calls, one task for all. Waits for a place in `ahead` now and then.
     #[track_caller]
     pub(crate) fn map_task<I, R>(
         self: &Arc<Self>,
         options: &CallOptions,
         code: Result<CodeRef, TaskError>,
         items: I,
+        ahead: Option<&QueueLimit>,
     ) -> Task<Vec<R>>
     where
         I: IntoIterator<Item: Portable>,
@@ -113,7 +128,7 @@ impl PoolState {
         let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
         if self.mailbox.push([submit]).is_ok()
-            && let Err(panic) = self.feed(id, items, options, || task.is_finished())
+            && let Err(panic) = self.feed(id, items, options, ahead, || task.is_finished())
         {
             task.cancel();
             panic.resume_unwind();
@@ -138,9 +153,10 @@ impl PoolState {
         id: u64,
         items: impl IntoIterator<Item = A>,
         options: &CallOptions,
+        ahead: Option<&QueueLimit>,
         over: impl Fn() -> bool,
     ) -> Result<(), panic::Panic> {
-        let mut base = 0;
+        let (mut base, mut full) = (0, 0);
         let mut send = |chunk: Chunk, sealed, failure| {
             let next = base + chunk.len();
             let _ = self.deliver([Mail::Feed(Feed {
@@ -173,7 +189,12 @@ impl PoolState {
                 if chunk.len() >= most || chunk.is_full() {
                     let more = if 2 * most <= limit { 2 } else { 1 };
                     most *= more;
-                    send(chunk.take(more), false, None);
+                    let mut next = chunk.take(more);
+                    if full % CHUNKS_PER_PLACE == 0 {
+                        next.place = ahead.and_then(|ahead| ahead.wait().ok());
+                    }
+                    full += 1;
+                    send(next, false, None);
                 }
             }
             Ok(true)

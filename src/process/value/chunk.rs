@@ -22,6 +22,7 @@ use super::extras::{Encoding, PLAIN};
 use super::lent_arrays::{Lent, LentList, Place, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;
+use crate::task::queue_limit;
 
 /// A chunk with this many items or bytes is handed over to the scheduler.
 const FULL_ITEMS: usize = 1 << 16;
@@ -50,6 +51,8 @@ pub(crate) struct Chunk {
     encoding: Option<Box<Encoding>>,
     /// The attachments that do not exist yet, if the chunk may [wait](Self::waiting) for them.
     awaited: Vec<Arc<dyn Late>>,
+    /// Its place among those that are ahead of the workers, until it is dropped.
+    pub(crate) place: Option<queue_limit::Place>,
 }
 
 impl Chunk {
@@ -102,7 +105,7 @@ impl Chunk {
     /// Takes the items out, and leaves an empty chunk with room for `more` times as many.
     pub(crate) fn take(&mut self, more: usize) -> Self {
         let next = Self {
-            bytes: Vec::with_capacity((more * self.end).min(FULL_BYTES) + FIRST),
+            bytes: Vec::with_capacity((more * self.end).min(FULL_BYTES) + FIRST + MORE),
             ends: Vec::with_capacity((more * self.len()).min(FULL_ITEMS)),
             encoding: self.encoding.take(),
             ..Self::default()
