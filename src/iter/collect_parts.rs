@@ -5,6 +5,7 @@
 //!
 //! Tests: `tests/iter/collect.rs`.
 
+use crate::sys::large_pages;
 use crate::thread::{FoldPosition, Producer, Seal, Source, append_all, append_right, divide};
 
 /// The buffers of all parts, in the order of the items, each of which is `put` into one.
@@ -38,6 +39,7 @@ pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
         return;
     }
     vec.reserve(lists.iter().map(Vec::len).sum());
+    large_pages::advise(vec);
     for mut list in lists {
         vec.append(&mut list);
     }

@@ -47,12 +47,13 @@ use rustix::io::Errno;
 use crate::loom::Mutex;
 use crate::process::host::checksum::checksum;
 use crate::process::host::rooms::{PAGE, Rooms};
-use crate::process::host::{broken_pipe, conduit, ends, free_memory, large_pages};
+use crate::process::host::{broken_pipe, conduit, ends, free_memory};
 use crate::process::value::attachments::Attachment;
 use crate::process::value::reason;
 use crate::process::value::scope;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::files;
+use crate::sys::large_pages;
 use crate::sys::poll::poll;
 use crate::timer::Interest;
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::decoder::{Values, own};
-use crate::process::host::large_pages;
 use crate::sync::channel::Sender;
+use crate::sys::large_pages;
 use crate::task::{Completer, TaskError, panic};
 
 /// Takes the results of one job.

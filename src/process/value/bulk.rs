@@ -21,7 +21,7 @@ use super::array_id::{self, ArrayId};
 use super::raw_plain::{Array, Plain, bytes_of, numbers_of};
 use super::reason;
 use super::scope;
-use crate::process::host::large_pages;
+use crate::sys::large_pages;
 
 /// A vector of [plain numbers](crate::process::Plain) that is sent in its memory layout.
 ///

@@ -32,7 +32,8 @@ use super::raw_plain::Array;
 use super::reason;
 use super::scope;
 use super::vector;
-use crate::process::host::{free_memory, large_pages};
+use crate::process::host::free_memory;
+use crate::sys::large_pages;
 use crate::task::{CodecDirection, CodecError, TaskError};
 
 /// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than

@@ -38,8 +38,8 @@ use std::sync::atomic::{
 
 use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
-use crate::process::host::large_pages;
 use crate::process::host::mapping;
+use crate::sys::large_pages;
 
 /// A type that other crates cannot name, so that they cannot implement [`Plain`] and
 /// [`PlainAtomic`]. It has the number of the type in the protocol ([`Array::kind`]).

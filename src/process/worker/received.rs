@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::stream::{Stream, die};
-use crate::process::host::large_pages;
 use crate::process::value::attachments::Arrivals;
 use crate::process::wire;
 use crate::sys::child::Handle;
+use crate::sys::large_pages;
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 

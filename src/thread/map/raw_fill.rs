@@ -19,6 +19,8 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::{ptr, slice};
 
+use crate::sys::large_pages;
+
 /// A part of the vector to fill: places for results, of which the first `filled` hold some.
 pub(in crate::thread) struct UnfilledPart<'a, R> {
     start: *mut R,
@@ -152,6 +154,7 @@ pub(in crate::thread) fn append<R>(
         *vec = Vec::with_capacity(len); // which takes less than the way there by `reserve`
     }
     vec.reserve(len);
+    large_pages::advise(vec);
     let places = UnfilledPart::of(vec, len);
     let start = places.start;
     match fill(places) {

@@ -16,6 +16,7 @@
 //! | `fork`: whether this is a forked child | `pthread_atfork` | the same | there is none |
 //! | `free_list`: freed memory, kept for the next who asks | the global allocator's | the same | the same |
 //! | `futex`: sleep until a word changes | `futex` | a condition variable (`portable`) | the same |
+//! | `large_pages`: large pages for large buffers | `madvise` | not asked for (`portable`) | not asked for |
 //! | `other_threads`: whether all sleep | `/proc` | not known (`portable`) | not known |
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |
 //! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |

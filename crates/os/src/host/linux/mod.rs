@@ -13,7 +13,6 @@ pub mod free_memory;
 pub mod handover;
 pub mod itself;
 pub mod kernel_kills;
-pub mod large_pages;
 #[cfg(not(trefoil_port))]
 pub mod lifeline;
 #[cfg(not(trefoil_port))]

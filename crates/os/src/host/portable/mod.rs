@@ -15,8 +15,6 @@ pub mod free_memory;
 pub mod handover;
 #[cfg(not(target_os = "linux"))]
 pub mod kernel_kills;
-#[cfg(not(target_os = "linux"))]
-pub mod large_pages;
 pub mod lifeline;
 pub mod memory_file;
 #[cfg(any(target_vendor = "apple", trefoil_port))]

@@ -12,6 +12,8 @@ pub mod child;
 pub mod futex;
 #[cfg(feature = "event-loop")]
 pub mod interest;
+#[cfg(any(feature = "threads", feature = "processes"))]
+pub mod large_pages;
 pub mod other_threads;
 #[cfg(feature = "__descriptors")]
 pub mod peer;

@@ -4,6 +4,11 @@
 pub mod bell;
 #[cfg(all(feature = "processes", not(loom)))]
 pub mod futex;
+#[cfg(all(
+    not(target_os = "linux"),
+    any(feature = "threads", feature = "processes")
+))]
+pub mod large_pages;
 #[cfg(not(target_os = "linux"))]
 pub mod other_threads;
 #[cfg(not(target_os = "linux"))]

@@ -14,8 +14,7 @@
 #![allow(unsafe_code)]
 
 use rustix::mm::Advice;
-
-use crate::host::unix::sysconf::page_size;
+use rustix::param::page_size;
 
 /// Buffers smaller than this get no large pages.
 const LARGE: usize = 4 << 20;
