@@ -24,6 +24,7 @@ use std::cmp::Ordering;
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
+use crate::sys::large_pages;
 use crate::thread::join;
 
 /// Two runs with fewer items in total are merged by one thread.
@@ -39,6 +40,7 @@ where
     F: Fn(&T, &T) -> Ordering + Sync,
 {
     let mut buffer = Vec::with_capacity(items.len());
+    large_pages::advise(&mut buffer);
     let buffer = &mut buffer.spare_capacity_mut()[..items.len()];
     let items = ptr::from_mut(items) as *mut [MergeSlot<T>];
     // SAFETY: Q2: the places hold items again when this borrow ends, however it ends.
