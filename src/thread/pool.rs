@@ -470,7 +470,8 @@ impl ThreadPool {
     /// Calls `f` with each item and collects what it returns, in the order of the items.
     ///
     /// Items are divided among the workers as they become free; neither tiny nor very uneven items
-    /// need tuning. `f` may borrow. After [`shutdown`](Self::shutdown) it runs in the caller.
+    /// need tuning. `f` may borrow. After [`shutdown`](Self::shutdown) it runs in the caller. For
+    /// results of 4 MiB or more, Linux is asked for large pages.
     ///
     /// # Panics
     /// If `f` panics, items after that one may be left out, and the panic of the item with the

@@ -55,6 +55,7 @@ fn main() {
     bench.group("region hot", region::hot);
     bench.group("region idle", region::idle);
     bench.group("map tiny", map::tiny);
+    bench.group("map large", map::large);
     bench.group("map longer", map::longer);
     bench.group("primes", map::primes);
     bench.group("iter reductions", iter::reductions);

@@ -78,12 +78,30 @@ pub fn tiny(bench: &mut Bench) {
         &[Goal::Speedup(1.9), Goal::Ahead],
         rounds,
         &items,
-        |x| {
-            (0..4).fold(*x, |x: u64, _| {
-                (x ^ x.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            })
-        },
+        some_ns,
     );
+}
+
+/// More results than an allocator keeps memory for: each map fills fresh pages.
+pub fn large(bench: &mut Bench) {
+    let n = bench.pick(10_000, 10_000_000, 10_000_000);
+    let rounds = bench.pick(1, 3, 9);
+    let items: Vec<u64> = (0..n).collect();
+    let goals = &[Goal::Speedup(1.9), Goal::Ahead];
+    row(
+        bench,
+        "`map` of 10^7 items of some ns",
+        goals,
+        rounds,
+        &items,
+        some_ns,
+    );
+}
+
+fn some_ns(x: &u64) -> u64 {
+    (0..4).fold(*x, |x: u64, _| {
+        (x ^ x.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    })
 }
 
 /// A hundred milliseconds of work, divided in four manners.
