@@ -5,8 +5,9 @@
 //!
 //! Tests: `tests/iter/collect.rs`.
 
-use crate::sys::large_pages;
-use crate::thread::{FoldPosition, Producer, Seal, Source, append_all, append_right, divide};
+use crate::thread::{
+    FoldPosition, Producer, Seal, Source, append_all, append_right, divide, reserve,
+};
 
 /// The buffers of all parts, in the order of the items, each of which is `put` into one.
 pub(super) fn gather<S, B, F>(mut source: S, put: F) -> Vec<B>
@@ -38,8 +39,7 @@ pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
         *vec = lists.remove(0);
         return;
     }
-    vec.reserve(lists.iter().map(Vec::len).sum());
-    large_pages::advise(vec);
+    reserve(vec, lists.iter().map(Vec::len).sum());
     for mut list in lists {
         vec.append(&mut list);
     }

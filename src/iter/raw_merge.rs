@@ -24,8 +24,7 @@ use std::cmp::Ordering;
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
-use crate::sys::large_pages;
-use crate::thread::join;
+use crate::thread::{join, reserve};
 
 /// Two runs with fewer items in total are merged by one thread.
 const MERGE: usize = if cfg!(miri) { 8 } else { 8192 };
@@ -39,8 +38,8 @@ pub(super) fn sort<T: Send, F>(items: &mut [T], piece: usize, order: &F)
 where
     F: Fn(&T, &T) -> Ordering + Sync,
 {
-    let mut buffer = Vec::with_capacity(items.len());
-    large_pages::advise(&mut buffer);
+    let mut buffer = Vec::new();
+    reserve(&mut buffer, items.len());
     let buffer = &mut buffer.spare_capacity_mut()[..items.len()];
     let items = ptr::from_mut(items) as *mut [MergeSlot<T>];
     // SAFETY: Q2: the places hold items again when this borrow ends, however it ends.

@@ -114,6 +114,7 @@ pub(crate) use map::on_current_pool::{
     append_all, discard, divide, divide_fixed, map_reduce, try_collect, width,
 };
 /// For the parallel iterators, `crate::iter`.
+pub(crate) use map::raw_fill::reserve;
 pub(crate) use map::results::{RUN, append_right};
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use map::source::{Producer, Seal, Shape, iterates, source};

@@ -6,10 +6,10 @@
 //!
 //! A caller that waits for all results anyway (`map`) encodes only so far ahead of the workers that
 //! they have enough to do: then the memory of its chunks is used again, and its size does not
-//! depend on the number of items. Chunks hold the places of a [`QueueLimit`] until they are dropped,
-//! after the last answer, or when the job or the driver ends.
+//! depend on the number of items. Chunks hold the places of a [`QueueLimit`] until they are
+//! dropped, after the last answer, or when the job or the driver ends.
 //!
-//! Tests: `tests/process/pool.rs`, `tests/process/calls.rs`.
+//! Tests: `tests/process/pool.rs`, `tests/process/calls.rs`, `tests/process/queue_limit.rs`.
 
 use std::any::type_name;
 use std::cell::Cell;

@@ -143,6 +143,16 @@ impl<R> Drop for FilledPart<'_, R> {
     }
 }
 
+/// Makes room for `len` more elements; asks for large pages if that is much.
+#[inline]
+pub(crate) fn reserve<R>(vec: &mut Vec<R>, len: usize) {
+    if vec.capacity() == 0 {
+        *vec = Vec::with_capacity(len); // which takes less than the way there by `reserve`
+    }
+    vec.reserve(len);
+    large_pages::advise(vec);
+}
+
 /// Appends `len` results that `fill` writes. False: it did not fill all, and the vector is as it
 /// was.
 pub(in crate::thread) fn append<R>(
@@ -150,11 +160,7 @@ pub(in crate::thread) fn append<R>(
     len: usize,
     fill: impl for<'a> FnOnce(UnfilledPart<'a, R>) -> Option<FilledPart<'a, R>>,
 ) -> bool {
-    if vec.capacity() == 0 {
-        *vec = Vec::with_capacity(len); // which takes less than the way there by `reserve`
-    }
-    vec.reserve(len);
-    large_pages::advise(vec);
+    reserve(vec, len);
     let places = UnfilledPart::of(vec, len);
     let start = places.start;
     match fill(places) {

@@ -4,7 +4,7 @@
 //! kibibytes, than for copying. Where the kernel gives large pages on request (Linux: `madvise`),
 //! this requests them before the first byte is written.
 //!
-//! - **H75** The range that is advised consists of whole pages of memory that a vector owns and
+//! - **Y79** The range that is advised consists of whole pages of memory that a vector owns and
 //!   that the vector is borrowed for mutably; the advice changes neither content nor protection.
 //!
 //! **Rejected.** Requesting them for every buffer: a page of two megabytes for a buffer of one
@@ -35,7 +35,7 @@ fn whole_pages(start: *mut u8, length: usize) {
     let skip = start.addr().wrapping_neg() % page;
     let pages = length.saturating_sub(skip) / page * page;
     let first = start.wrapping_add(skip).cast();
-    // SAFETY: H75: this advice changes neither content nor protection of whatever is mapped there;
+    // SAFETY: Y79: this advice changes neither content nor protection of whatever is mapped there;
     // for what is not mapped the kernel returns an error. A kernel without large pages refuses.
     let _ = unsafe { rustix::mm::madvise(first, pages, Advice::LinuxHugepage) };
 }
