@@ -36,7 +36,7 @@ const TABLES: [(&str, u64); 6] = [
     ("threads", 400),
     ("event_loop", 300),
     ("hyper", 120),
-    ("processes", 300),
+    ("processes", 600),
 ];
 
 /// Above this, a table says that the machine was busy.
