@@ -79,6 +79,12 @@ impl Terminal {
         until(|| self.capture(false), |screen| screen.contains(text))
     }
 
+    /// The screen, once it has the details of a task whose title contains this.
+    pub(crate) fn selects(&self, task: &str) -> String {
+        let is_its = |line: &str| line.starts_with("│#") && line.contains(task);
+        until(|| self.capture(false), |screen| screen.lines().any(is_its))
+    }
+
     /// The screen, once it has this text, with the sequences for colours.
     pub(crate) fn shows_coloured(&self, text: &str) -> String {
         self.shows(text);

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use trefoil::{EventLoop, ProcessPool, Task, ThreadPool};
@@ -15,7 +15,7 @@ const PROGRAM: &str = "watched::program";
 pub(crate) struct Watched {
     child: Child,
     commands: ChildStdin,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Watched {
@@ -31,9 +31,12 @@ impl Watched {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (said, lines) = channel();
+        std::thread::spawn(move || stdout.lines().try_for_each(|line| said.send(line.unwrap())));
         let mut watched = Self {
             commands: child.stdin.take().unwrap(),
-            lines: BufReader::new(child.stdout.take().unwrap()),
+            lines,
             child,
         };
         watched.hears("ready");
@@ -46,14 +49,13 @@ impl Watched {
 
     /// Waits for a line that begins with this, and returns the rest of it.
     pub(crate) fn hears(&mut self, begin: &str) -> String {
-        let mut line = String::new();
-        while self.lines.read_line(&mut line).unwrap() > 0 {
+        loop {
+            let line = self.lines.recv_timeout(crate::LIMIT);
+            let line = line.unwrap_or_else(|error| panic!("waiting for {begin}: {error}"));
             if let Some(rest) = line.strip_prefix(begin) {
                 return rest.trim().to_owned();
             }
-            line.clear();
         }
-        panic!("it has ended before it said {begin}");
     }
 
     /// Has it end by itself.
