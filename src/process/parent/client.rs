@@ -36,7 +36,7 @@ use crate::task::{
 };
 use crate::trace_log;
 
-/// So many chunks are encoded for each place, that is, each time the caller is woken.
+/// How many chunks share a place, so that the caller is woken once for all of them.
 const CHUNKS_PER_PLACE: usize = 4;
 
 impl PoolState {
