@@ -121,9 +121,10 @@ impl ThreadPoolBuilder {
     /// [`caller_helps(true)`](Self::caller_helps) says otherwise. A panic in it is contained: the
     /// thread works nevertheless.
     ///
-    /// It is also the place to limit the threads of libraries that have their own, where a library
-    /// can do that for the calling thread, as OpenMP's `omp_set_num_threads` does. The environment
-    /// cannot limit them here, because they have read it by now; in worker processes it does
+    /// It is also the place to [pin the thread to a processor](crate::_documentation::cookbook), and
+    /// to limit the threads of libraries that have their own, where a library can do that for the
+    /// calling thread, as OpenMP's `omp_set_num_threads` does. The environment cannot limit them
+    /// here, because they have read it by now; in worker processes it does
     /// ([`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker)). Parallel code on
     /// this pool itself starts no threads, however deeply it is nested.
     ///

@@ -17,6 +17,21 @@ pub fn trefoil(threads: usize) -> &'static ThreadPool {
     if threads == 1 { &ONE } else { &TWO }
 }
 
+/// trefoil with two threads, each on a processor of its own.
+pub fn pinned() -> &'static ThreadPool {
+    static TWO: LazyLock<ThreadPool> = LazyLock::new(|| {
+        let processors = core_affinity::get_core_ids().unwrap_or_default();
+        let pin = move |thread: usize| {
+            if let Some(processor) = processors.get(thread) {
+                core_affinity::set_for_current(*processor);
+            }
+        };
+        let builder = ThreadPool::builder().threads(2).on_start(pin);
+        builder.build().expect("trefoil has threads")
+    });
+    &TWO
+}
+
 pub fn new_rayon(threads: usize) -> rayon::ThreadPool {
     let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
     builder.build().expect("rayon has threads")

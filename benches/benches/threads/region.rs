@@ -210,7 +210,13 @@ pub fn after_idle(bench: &Bench, calls: Vec<Call<'_>>, each_round: usize) -> Mea
 /// The same after the pool has slept.
 pub fn idle(bench: &mut Bench) {
     let each_round = bench.pick(1, 10, 25);
+    let item = |_: &u64| black_box(spin(200.0));
     let mut regions = regions(200.0);
+    regions.push((
+        Kind::OursToo,
+        "trefoil, threads pinned",
+        Box::new(move || drop(black_box(peers::pinned().map(&[1, 2], item)))),
+    ));
     // It is asleep, too, by then.
     regions.retain(|region| region.0 != Kind::Floor);
     let measured = after_idle(bench, regions, each_round);
