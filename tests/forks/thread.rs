@@ -602,4 +602,17 @@ fn a_recording_stays_with_the_parent() {
             assert!(recording.unwrap().stop().events() > 0);
         }
 }
+
+fn a_childs_watch_for_deadlocks_is_not_its_parents() {
+    let parents = trefoil::watch_stuck(|_| ());
+    in_child(move || {
+        let token = Arc::new(());
+        let listener = Arc::clone(&token);
+        let own = trefoil::watch_stuck(move |_| _ = &listener);
+        drop(parents);
+        assert_eq!(Arc::strong_count(&token), 2, "its listener was dropped");
+        drop(own);
+        assert_eq!(Arc::strong_count(&token), 1);
+    });
+}
 }

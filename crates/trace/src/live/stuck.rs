@@ -12,6 +12,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed}; // a counter: no protocol
 use std::time::Duration;
 
 use super::asleep::{self, Asleep};
@@ -40,7 +41,6 @@ struct Reports {
     hook: Option<Hook>,
     /// Those that listen as well, each with its number.
     watches: Vec<(u64, Hook)>,
-    next: u64,
     /// [`Proof::key`] of each.
     reported: HashSet<(u64, u64)>,
 }
@@ -277,11 +277,9 @@ pub fn on_stuck(hook: impl Fn(&Stuck) + Send + Sync + 'static) {
 /// drop(watch);
 /// ```
 pub fn watch_stuck(listener: impl Fn(&Stuck) + Send + Sync + 'static) -> StuckWatch {
-    let mut reports = reports().lock();
-    reports.next += 1;
-    let number = reports.next;
-    reports.watches.push((number, Arc::new(listener)));
-    drop(reports);
+    static NEXT: AtomicU64 = AtomicU64::new(1); // goes on in a forked child
+    let number = NEXT.fetch_add(1, Relaxed);
+    reports().lock().watches.push((number, Arc::new(listener)));
     store::wake();
     StuckWatch(number)
 }
