@@ -155,17 +155,23 @@ impl TaskError {
         }
     }
 
-    /// The error of the item at `index`. (One that is not about an item has no room for it.)
-    pub(crate) fn of_item(self, index: usize) -> Self {
-        let mut error = self;
-        match &mut error {
+    /// The same error, with this index in [`item`](Self::item): for code that gives only some of a
+    /// caller's items to an executor. (The variants that have no item are as they were.)
+    ///
+    /// ```
+    /// let error = trefoil::TaskError::timed_out().of_item(7);
+    /// assert_eq!(error.item(), Some(7));
+    /// ```
+    #[must_use]
+    pub fn of_item(mut self, index: usize) -> Self {
+        match &mut self {
             Self::Panicked(panic) => panic.item = Some(index),
             Self::WorkerDied(exit) => exit.item = Some(index),
             Self::Codec(codec) => codec.item = Some(index),
             Self::TimedOut(late) => *late = std::mem::take(late).of_item(index),
             Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => {}
         }
-        error
+        self
     }
 }
 

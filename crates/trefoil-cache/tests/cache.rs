@@ -710,15 +710,18 @@ fn only_what_is_missing_is_executed() {
     assert_eq!(Inline.cached(&function).map(items()).unwrap(), expected);
     assert_eq!(CALLS.load(Ordering::Relaxed), 10);
     let failed = pool.cached(&function).map([1, 11, 13, 2]);
-    let Err(CacheError::Task(TaskError::Panicked(_))) = failed else {
+    let Err(CacheError::Task(error @ TaskError::Panicked(_))) = failed else {
         panic!("{failed:?}");
     };
+    assert_eq!(error.item(), Some(2));
     assert!(function.contains(&11).unwrap(), "what came before is kept");
     let each = pool.cached(&function).map_each([1, 13, 12, 13]).unwrap();
     assert!(
         matches!(each[..], [Ok(3), Err(_), Ok(36), Err(_)]),
         "{each:?}"
     );
+    let items = each.iter().map(|result| result.as_ref().err()?.item());
+    assert_eq!(items.collect::<Vec<_>>(), [None, Some(1), None, Some(3)]);
     assert_eq!(pool.width(), 2);
 }
 
@@ -736,6 +739,14 @@ fn process_pools_and_their_calls() {
     let bad = cache.function("die", 1, |_: u64| -> u64 { std::process::abort() });
     let each = procs.cached(&bad).map_each([1]).unwrap();
     assert!(matches!(each[..], [Err(TaskError::WorkerDied(_))]));
+    let abort_at_3 = |n: u64| if n == 3 { std::process::abort() } else { n };
+    let function = cache.function("abort at 3", 1, abort_at_3);
+    procs.cached(&function).map(0..3).unwrap();
+    let call = procs.call(abort_at_3).cached(&function);
+    let Err(CacheError::Task(error)) = call.map(0..5) else {
+        panic!("item 3 aborts");
+    };
+    assert_eq!(error.item(), Some(3), "its place among all items");
 }
 
 #[test]

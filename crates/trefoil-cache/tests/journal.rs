@@ -223,7 +223,10 @@ fn errors_are_not_recorded() {
     ));
     assert_eq!(call().journal(&place.0).recorded().unwrap(), 5);
     let again = call().journal(&place.0).map(0..6);
-    assert!(matches!(again, Err(JournalError::Task(_))), "{again:?}");
+    let Err(JournalError::Task(error)) = again else {
+        panic!("{again:?}");
+    };
+    assert_eq!(error.item(), Some(3), "its place among all items");
 }
 
 /// The file is free when a map has ended, even while a process is started, which has all files of

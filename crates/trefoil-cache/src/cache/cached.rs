@@ -248,7 +248,8 @@ fn fill<R: Portable>(
     result: Result<R, TaskError>,
 ) {
     for (index, result) in indices.iter().zip(copies(result, indices.len())) {
-        results[*index] = result;
+        // (The executor knows only its place among those that are missing.)
+        results[*index] = result.map_err(|error| error.of_item(*index));
     }
 }
 

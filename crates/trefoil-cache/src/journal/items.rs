@@ -213,7 +213,9 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Items<'a, I, R> {
             return;
         };
         self.note(index, item, &result);
-        self.ready.insert(index, result.map_err(JournalError::Task));
+        // (The executor knows only its number in the burst.)
+        let result = result.map_err(|error| JournalError::Task(error.of_item(index as usize)));
+        self.ready.insert(index, result);
     }
 
     /// The burst has ended: what has no result gets none.
