@@ -8,6 +8,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The most bytes that a program may print to one of its outputs: they are kept in memory.
+const MOST: usize = 16 << 20;
+
 /// The input that follows the first bytes.
 pub(crate) type Rest = Box<dyn Read + Send>;
 
@@ -65,7 +68,7 @@ fn hear(
         let tell = tell.clone();
         start(move || {
             let mut all = Vec::new();
-            let _ = stream.map(|mut stream| stream.read_to_end(&mut all));
+            let _ = stream.map(|stream| stream.take(MOST as u64 + 1).read_to_end(&mut all));
             let _ = tell.send((number, all));
         })?;
     }
@@ -87,6 +90,9 @@ fn hear(
         let (number, all) = told
             .recv_timeout(left)
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer"))?;
+        if all.len() > MOST {
+            return Err(io::Error::other("it prints more than 16 MiB"));
+        }
         heard[number] = all;
     }
     Ok(heard)
@@ -95,4 +101,20 @@ fn hear(
 fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name("trefoil-converses".to_owned());
     thread.spawn(work).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_prints_too_much_is_an_error() {
+        for to in ["", " >&2"] {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("head -c 50000000 /dev/zero{to}")]);
+            let result = converse(&mut command, Vec::new(), None, Duration::from_secs(60));
+            let error = result.err().expect("too much").to_string();
+            assert_eq!(error, "`sh`: it prints more than 16 MiB");
+        }
+    }
 }
