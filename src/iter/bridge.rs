@@ -6,11 +6,16 @@
 //!
 //! Tests: `tests/iter/sources.rs`.
 
-use std::{iter, mem};
+use std::{hint, iter, mem};
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::thread::{Producer, Seal, Shape, Source, source};
+
+/// So often a thread tries to take the lock, after pauses that double (some microseconds in all),
+/// before it sleeps. Where items are trivial, one thread then takes many in a row, and the lock
+/// does not move between two caches for each of them.
+const ATTEMPTS: u32 = 9;
 
 /// [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
 #[derive(Debug)]
@@ -69,7 +74,12 @@ impl<I: Iterator> Iterator for BridgeTurns<'_, I> {
     type Item = I::Item;
     fn next(&mut self) -> Option<I::Item> {
         self.1 = self.1.checked_sub(1)?;
-        let mut items = self.0.items.lock();
+        let attempt = |n: u32| {
+            (0..(1_u32 << n) >> 1).for_each(|_| hint::spin_loop());
+            self.0.items.try_lock()
+        };
+        let quick = (0..ATTEMPTS).find_map(attempt);
+        let mut items = quick.unwrap_or_else(|| self.0.items.lock());
         if mem::replace(&mut items.1, true) {
             self.0.ended.store(true, Ordering::Relaxed);
             return None;

@@ -50,7 +50,7 @@ fn wrappers() -> Vec<(&'static str, Wrapped)> {
         ),
         (
             "another user, by su",
-            &["su", "-s", "/bin/sh", "nobody", "-c", other, "{exe}"],
+            &["su", "-s", "/bin/sh", "-c", other, "--", "nobody", "{exe}"],
         ),
         ("a user namespace", &["unshare", "-r", "{exe}"]),
         (
