@@ -159,11 +159,11 @@ impl TaskError {
     /// caller's items to an executor. (The variants that have no item are as they were.)
     ///
     /// ```
-    /// let error = trefoil::TaskError::timed_out().of_item(7);
+    /// let error = trefoil::TaskError::timed_out().with_item(7);
     /// assert_eq!(error.item(), Some(7));
     /// ```
     #[must_use]
-    pub fn of_item(mut self, index: usize) -> Self {
+    pub fn with_item(mut self, index: usize) -> Self {
         match &mut self {
             Self::Panicked(panic) => panic.item = Some(index),
             Self::WorkerDied(exit) => exit.item = Some(index),
@@ -436,7 +436,7 @@ mod tests {
         let mut exit = WorkerExit::new(17);
         exit.signal = Some(11);
         exit.stderr_tail = "first\nlast\n\n".to_owned();
-        let died = TaskError::WorkerDied(Box::new(exit)).of_item(3);
+        let died = TaskError::WorkerDied(Box::new(exit)).with_item(3);
         let words = "worker process 17 was killed by signal 11 (SIGSEGV); last line on standard error: last";
         assert_eq!(died.to_string(), format!("item 3: {words}"));
         assert_eq!(format!("{died:?}"), format!("WorkerDied(item 3: {words})"));

@@ -560,7 +560,7 @@ impl ThreadPool {
         });
         for (index, result) in results.iter_mut().enumerate() {
             if let Err(error) = result {
-                *error = std::mem::replace(error, TaskError::Closed).of_item(index);
+                *error = std::mem::replace(error, TaskError::Closed).with_item(index);
             }
         }
         results

@@ -67,7 +67,7 @@ impl Sched {
         };
         self.counters.count(0, 1);
         let error = match job.work.numbered || job.work.each {
-            true => error.of_item(at),
+            true => error.with_item(at),
             false => error,
         };
         if !job.work.each {

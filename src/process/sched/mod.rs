@@ -280,7 +280,7 @@ impl Sched {
         }
         if let Some(error) = feed.failure {
             let error = match job.work.numbered || job.work.each {
-                true => error.of_item(behind),
+                true => error.with_item(behind),
                 false => error,
             };
             self.fail(id, behind, error, now);

@@ -249,7 +249,7 @@ fn fill<R: Portable>(
 ) {
     for (index, result) in indices.iter().zip(copies(result, indices.len())) {
         // (The executor knows only its place among those that are missing.)
-        results[*index] = result.map_err(|error| error.of_item(*index));
+        results[*index] = result.map_err(|error| error.with_item(*index));
     }
 }
 

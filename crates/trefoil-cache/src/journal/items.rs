@@ -214,7 +214,7 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Items<'a, I, R> {
         };
         self.note(index, item, &result);
         // (The executor knows only its number in the burst.)
-        let result = result.map_err(|error| JournalError::Task(error.of_item(index as usize)));
+        let result = result.map_err(|error| JournalError::Task(error.with_item(index as usize)));
         self.ready.insert(index, result);
     }
 
