@@ -36,6 +36,17 @@ impl Display for Object {
     }
 }
 
+/// A list of these, one a line.
+pub(crate) fn list(all: &mut dyn Iterator<Item = Object>) -> String {
+    let mut list = String::from("[");
+    for object in all {
+        let before = if list.len() == 1 { "" } else { ",\n" };
+        let _ = write!(list, "{before}{object}");
+    }
+    list.push(']');
+    list
+}
+
 /// A string in JSON's form.
 pub(crate) struct Text<'a>(pub(crate) &'a str);
 

@@ -125,7 +125,7 @@ mod tests {
     /// of a second of processor time between two checks.
     #[cfg(all(test, target_os = "linux"))]
     fn computes(ticks: u64) -> Option<u64> {
-        let ticks = ticks * crate::process::host::sysconf::ticks_per_second() / 100;
+        let ticks = ticks * crate::sys::sysconf::ticks_per_second() / 100;
         let mut looks = StartupWatch::new(Instant::now());
         let stat = |n: u64| {
             let (own, kernels) = (n * ticks / 2, n * ticks - n * ticks / 2);

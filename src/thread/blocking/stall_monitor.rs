@@ -36,7 +36,6 @@
 //!
 //! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls), `tests/thread/stuck.rs`.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -75,16 +74,16 @@ struct StallMonitor {
     /// How many entries each worker had taken at the last look, by slot number.
     taken: Vec<u64>,
     /// When the clocks of the pool's threads were last read, and what they showed, by slot number.
-    clocks: (Instant, HashMap<usize, Duration>),
+    clocks: (Instant, Vec<Option<Duration>>),
     /// How many threads have been added since the last progress: decides which entry the next one
     /// takes.
     turn: usize,
     /// The calls in progress at the last look, by slot number.
-    seen: HashMap<usize, Sample>,
+    seen: Vec<Option<Sample>>,
     /// How many calls that began since then are assumed to wait.
     trust: usize,
     /// The waits at the last look, by slot number.
-    waits: HashMap<usize, u64>,
+    waits: Vec<Option<u64>>,
     /// How many more workers are replaced because there was no progress.
     stalls: usize,
     /// How many were added at the last stall.
@@ -122,11 +121,11 @@ impl StallMonitor {
             progress: registry.progress(),
             moved_at: Instant::now(),
             taken: Vec::new(),
-            clocks: (Instant::now(), HashMap::new()),
+            clocks: (Instant::now(), Vec::new()),
             turn: 0,
-            seen: HashMap::new(),
+            seen: Vec::new(),
             trust: 0,
-            waits: HashMap::new(),
+            waits: Vec::new(),
             stalls: 0,
             step: 0,
             moved: 0,
@@ -248,18 +247,19 @@ impl StallMonitor {
     fn look_at_clocks(&mut self, registry: &Arc<Registry>, states: bool) -> Option<usize> {
         ThreadClock::mine()?;
         let now = Instant::now();
-        let (since, before) = std::mem::replace(&mut self.clocks, (now, HashMap::new()));
+        let (since, before) = std::mem::replace(&mut self.clocks, (now, Vec::new()));
         let least = (now - since) / 8;
         let mut computing = 0;
         for slot in registry.slots().iter() {
-            let Some((clock, used)) = slot.call.clock() else {
+            let clock = slot.call.clock();
+            self.clocks.1.push(clock.map(|(_, used)| used));
+            let Some((clock, used)) = clock else {
                 continue;
             };
-            let before = before.get(&slot.number);
-            let computes = before.is_none_or(|before| used.saturating_sub(*before) > least)
+            let before = before.get(slot.number).copied().flatten();
+            let computes = before.is_none_or(|before| used.saturating_sub(before) > least)
                 || states && clock.wants_to_run() == Some(true);
             computing += usize::from(computes);
-            self.clocks.1.insert(slot.number, used);
         }
         Some(computing)
     }
@@ -278,13 +278,9 @@ impl StallMonitor {
     /// How many workers have waited since the last look for something that no pool runs.
     fn look_at_waits(&mut self, registry: &Arc<Registry>) -> usize {
         let slots = registry.slots();
-        let waits = slots
-            .iter()
-            .filter_map(|slot| Some((slot.number, slot.wait()?)));
-        let waits: HashMap<usize, u64> = waits.collect();
-        let long = waits
-            .iter()
-            .filter(|(number, wait)| self.waits.get(number) == Some(wait));
+        let waits: Vec<_> = slots.iter().map(|slot| slot.wait()).collect();
+        let both = waits.iter().zip(&self.waits);
+        let long = both.filter(|(now, before)| now.is_some() && now == before);
         let long = long.count();
         self.waits = waits;
         long
@@ -295,13 +291,14 @@ impl StallMonitor {
         let now = Instant::now();
         let least = (now - self.at) / 8;
         let (mut waiting, mut new, mut computing, mut unknown) = (0, 0_usize, 0, 0);
-        let mut seen = HashMap::new();
+        let mut seen = Vec::new();
         for slot in registry.slots().iter() {
-            let before = self.seen.get(&slot.number);
-            let Some(sample) = slot.call.sample(before, least) else {
+            let before = self.seen.get(slot.number).and_then(Option::as_ref);
+            let sample = slot.call.sample(before, least);
+            seen.push(sample);
+            let Some(sample) = sample else {
                 continue;
             };
-            seen.insert(slot.number, sample);
             if sample.waits {
                 waiting += 1;
                 new += usize::from(slot.call.mark_waiting(sample.call));

@@ -12,7 +12,6 @@
 //!
 //! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool as Hint, AtomicU32 as Counter}; // no protocol
 use std::sync::{Arc, Weak};
 
@@ -43,9 +42,8 @@ fn next_tag() -> u32 {
     (NEXT.fetch_add(1, Ordering::Relaxed) & (NOT_ZERO - 1)) | NOT_ZERO
 }
 
-/// All pools that this process has made, by their tags. (A tree: to hash a tag takes 140
-/// instructions, more than a tenth of a spawn from outside and its join.)
-type All = Mutex<BTreeMap<u32, Weak<Registry>>>;
+/// All pools that this process has made, sorted by their tags.
+type All = Mutex<Vec<(u32, Weak<Registry>)>>;
 
 fn all() -> &'static All {
     static ALL: fork::PerProcess<All> = fork::PerProcess::new();
@@ -70,7 +68,8 @@ pub(in crate::thread) fn look_into_all() {
 }
 
 fn all_pools() -> Vec<Arc<Registry>> {
-    all().lock().values().filter_map(Weak::upgrade).collect()
+    let pool = |(_, pool): &(u32, Weak<Registry>)| pool.upgrade();
+    all().lock().iter().filter_map(pool).collect()
 }
 
 /// A hint, for all pools together: the system may have refused a thread for work that is queued.
@@ -162,14 +161,18 @@ impl Registry {
             config,
             start,
         });
-        let weak = Arc::downgrade(&registry);
-        all().lock().insert(registry.tag, weak);
+        let mut pools = all().lock();
+        let place = pools.partition_point(|(tag, _)| *tag < registry.tag);
+        pools.insert(place, (registry.tag, Arc::downgrade(&registry)));
+        drop(pools);
         registry
     }
 
     /// The pool of this process that has this tag, if it has not ended.
     pub(in crate::thread) fn by_tag(tag: u32) -> Option<Arc<Self>> {
-        all().lock().get(&tag)?.upgrade()
+        let pools = all().lock();
+        let place = pools.binary_search_by_key(&tag, |(tag, _)| *tag).ok()?;
+        pools[place].1.upgrade()
     }
 
     /// Whether a parent of this process made it: its threads do not exist here.
@@ -497,6 +500,6 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        all().lock().remove(&self.tag);
+        all().lock().retain(|(tag, _)| *tag != self.tag);
     }
 }

@@ -35,7 +35,6 @@
 //! Tests: below; `tests/process/bulk.rs`.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -64,8 +63,8 @@ pub(crate) const MAX_BLOCK: usize = 64 << 20;
 /// The blocks that are lent, and which pages have been used.
 #[derive(Debug, Default)]
 struct Blocks {
-    /// Where each lent block begins and ends, in whole pages.
-    out: BTreeMap<usize, usize>,
+    /// Where each lent block begins and ends, in whole pages. Sorted.
+    out: Vec<(usize, usize)>,
     /// Where the search for room begins.
     next: usize,
     /// There is no gap before this offset.
@@ -83,9 +82,10 @@ impl Blocks {
 
     /// The first gap of `length` bytes between `from` and `limit`.
     fn gap(&self, from: usize, length: usize, limit: usize) -> Option<usize> {
-        let before = self.out.range(..=from).next_back();
-        let mut at = before.map_or(from, |(_, end)| from.max(*end));
-        for (&start, &end) in self.out.range(from + 1..) {
+        let place = self.out.partition_point(|(start, _)| *start <= from);
+        let (before, after) = self.out.split_at(place);
+        let mut at = before.last().map_or(from, |(_, end)| from.max(*end));
+        for &(start, end) in after {
             if start >= at + length || at + length > limit {
                 break;
             }
@@ -95,7 +95,8 @@ impl Blocks {
     }
 
     fn take(&mut self, offset: usize, end: usize) {
-        self.out.insert(offset, end);
+        let place = self.out.partition_point(|(start, _)| *start < offset);
+        self.out.insert(place, (offset, end));
         self.next = if end < TURN { end } else { 0 };
         if offset == self.full {
             self.full = end;
@@ -103,7 +104,9 @@ impl Blocks {
     }
 
     fn give(&mut self, offset: usize) {
-        self.out.remove(&offset);
+        if let Ok(place) = self.out.binary_search_by_key(&offset, |(start, _)| *start) {
+            self.out.remove(place);
+        }
         self.full = self.full.min(offset);
     }
 

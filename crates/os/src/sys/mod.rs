@@ -30,6 +30,7 @@
 //! | `static_ref`: a `&'static T` that any thread may replace | an atomic pointer | the same | the same |
 //! | `stack_end`: where this thread's stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` | `GetCurrentThreadStackLimits` |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
+//! | `sysconf`: the size of a page, the length of a tick | `sysconf` | the same | (in `host`) |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |
 //! | `thread_id` | `gettid` | `pthread_threadid_np`, `pthread_getthreadid_np` | `GetCurrentThreadId` |
 //! | `ticks`: a rough and quick clock | time stamp counter on x86-64, else `clock` | the same | the same |

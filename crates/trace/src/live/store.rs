@@ -44,7 +44,7 @@ use super::place::{Now, Place, fence_edge};
 use super::running_map::RunningMap;
 use crate::clock::Clock;
 use crate::event::{Frame, Kind, Role, Site};
-use crate::loom::{Mutex, per_thread, thread};
+use crate::loom::{Mutex, MutexGuard, per_thread, thread};
 use crate::role;
 use crate::switch;
 use crate::sys::fork::PerProcess;
@@ -112,17 +112,22 @@ struct Part {
 struct Rare {
     /// The tasks of which only the id is kept.
     bare: HashSet<u64, Ids>,
-    names: HashMap<u64, Box<str>, Ids>,
-    /// The jobs in process pools that tasks stand for: a pool and a number.
-    jobs: HashMap<u64, (u32, u32), Ids>,
+    more: HashMap<u64, More, Ids>,
     steps: HashMap<u64, Steps, Ids>,
-    /// How many locks a task has taken and not released.
-    held: HashMap<u64, u32, Ids>,
+}
+
+#[derive(Default)]
+struct More {
+    name: Option<Box<str>>,
+    /// The job in a process pool that the task stands for: a pool and a number.
+    job: Option<(u32, u32)>,
+    /// How many locks it has taken and not released.
+    held: u32,
 }
 
 /// The steps that a task is in, the oldest first; those that were begun when there were
 /// [`STEPS`] are not among them.
-type Steps = [Option<StepInfo>; STEPS];
+pub(super) type Steps = [Option<StepInfo>; STEPS];
 
 /// How many steps of a task are known.
 const STEPS: usize = 4;
@@ -140,9 +145,9 @@ pub(crate) struct Store {
     parts: [Part; SHARDS],
     /// Threads that have run a task, sorted by their numbers.
     threads: Mutex<Vec<(u32, Arc<Seat>)>>,
-    /// By process id.
-    sent: Mutex<HashMap<u32, VecDeque<SentItems>>>,
-    /// The tasks that stand for jobs in process pools: the reverse of the parts' `jobs`.
+    /// Sorted by process ids.
+    sent: Mutex<Vec<(u32, VecDeque<SentItems>)>>,
+    /// The tasks that stand for jobs in process pools: the reverse of [`More::job`].
     callers: Mutex<HashMap<(u32, u32), u64>>,
     /// Threads that have waited, or taken a lock, outside tasks, sorted by their numbers.
     outside: Mutex<Vec<(u64, Arc<Outside>)>>,
@@ -155,8 +160,8 @@ pub(crate) struct Store {
 #[derive(Default)]
 pub(super) struct Copied {
     pub(super) tasks: Vec<(u64, Entry)>,
-    pub(super) names: HashMap<u64, Box<str>>,
-    pub(super) steps: HashMap<u64, Steps>,
+    pub(super) names: Vec<(u64, Box<str>)>,
+    pub(super) steps: Vec<(u64, Steps)>,
     pub(super) bare: u64,
     pub(super) threads: Vec<(u32, ThreadInfo)>,
     pub(super) sent: Vec<(u32, SentItems, Option<u64>)>,
@@ -215,14 +220,18 @@ impl Drop for OutsideNumber {
     }
 }
 
-/// What has this number in a list that is sorted by numbers.
+/// The place of what has this number in a list that is sorted by numbers, or where it would be.
+fn place_of<N: Ord + Copy, T>(list: &[(N, T)], number: N) -> Result<usize, usize> {
+    list.binary_search_by_key(&number, |(number, _)| *number)
+}
+
+/// What has this number in such a list.
 pub(super) fn at<N: Ord + Copy, T>(list: &[(N, T)], number: N) -> Option<&T> {
-    let at = list.binary_search_by_key(&number, |(number, _)| *number);
-    Some(&list[at.ok()?].1)
+    Some(&list[place_of(list, number).ok()?].1)
 }
 
 fn take_out<N: Ord + Copy, T>(list: &mut Vec<(N, T)>, number: N) {
-    if let Ok(at) = list.binary_search_by_key(&number, |(number, _)| *number) {
+    if let Ok(at) = place_of(list, number) {
         list.remove(at);
     }
 }
@@ -336,17 +345,15 @@ impl Store {
         }
     }
 
-    /// Has the store keep more about a task that has not ended: this. It is removed at the task's
-    /// end.
-    fn keep_more(&self, id: u64, keep: impl FnOnce(&mut Rare)) {
-        let mut rare = self.part(id).rare.lock();
+    /// Where the store keeps more about a task, which is removed at the task's end. `None`: it has
+    /// ended.
+    fn keep_more(&self, id: u64) -> Option<MutexGuard<'_, Rare>> {
+        let rare = self.part(id).rare.lock();
         let stays = match self.find(id) {
             Some(place) => place.set_more(id),
             None => rare.bare.contains(&id),
         };
-        if stays {
-            keep(&mut rare);
-        }
+        stays.then_some(rare)
     }
 
     /// Gives a task a place. `None`: no more than its id is kept.
@@ -557,14 +564,13 @@ impl Store {
         if place.is_none() && rare.bare.remove(&id) {
             part.bare.fetch_sub(1, Relaxed);
         }
-        let _name = rare.names.remove(&id);
         rare.steps.remove(&id);
-        let leaves_locks = rare.held.remove(&id).is_some();
-        let job = rare.jobs.remove(&id);
+        let more = rare.more.remove(&id).unwrap_or_default();
         drop(rare);
-        if let Some(job) = job {
+        if let Some(job) = more.job {
             self.callers.lock().remove(&job);
         }
+        let leaves_locks = more.held > 0;
         if leaves_locks {
             fence_edge();
         }
@@ -584,9 +590,10 @@ impl Store {
             };
             if !place.has_name() {
                 place.set_name(); // the first one stays
-                self.keep_more(id, |rare| {
-                    rare.names.entry(id).or_insert_with(|| name.into());
-                });
+                if let Some(mut rare) = self.keep_more(id) {
+                    let more = rare.more.entry(id).or_default();
+                    more.name.get_or_insert_with(|| name.into());
+                }
             }
         });
     }
@@ -600,17 +607,18 @@ impl Store {
                 return;
             }
             let (number, since) = (NEXT.fetch_add(1, Relaxed), self.clock.now());
-            self.keep_more(id, |rare| {
-                let steps = rare.steps.entry(id).or_default();
-                if let Some(free) = steps.iter_mut().find(|step| step.is_none()) {
-                    *free = Some(StepInfo {
-                        number,
-                        name,
-                        since,
-                    });
-                    begun = Some(number);
-                }
-            });
+            let Some(mut rare) = self.keep_more(id) else {
+                return;
+            };
+            let steps = rare.steps.entry(id).or_default();
+            if let Some(free) = steps.iter_mut().find(|step| step.is_none()) {
+                *free = Some(StepInfo {
+                    number,
+                    name,
+                    since,
+                });
+                begun = Some(number);
+            }
         });
         begun
     }
@@ -720,8 +728,11 @@ impl Store {
         let mut by = 0;
         self.here(|here| {
             by = self.code(here);
-            if by != 0 && by & THREAD == 0 {
-                self.keep_more(by, |rare| *rare.held.entry(by).or_default() += 1);
+            if by != 0
+                && by & THREAD == 0
+                && let Some(mut rare) = self.keep_more(by)
+            {
+                rare.more.entry(by).or_default().held += 1;
             }
         });
         let holder = Holder {
@@ -747,10 +758,10 @@ impl Store {
         self.here(|here| {
             if by & THREAD == 0 {
                 let mut rare = self.part(by).rare.lock();
-                if let Some(count) = rare.held.get_mut(&by) {
-                    *count -= 1;
-                    if *count == 0 {
-                        rare.held.remove(&by);
+                if let Some(more) = rare.more.get_mut(&by) {
+                    more.held = more.held.saturating_sub(1); // it may be older than the store
+                    if let (0, None, None) = (more.held, &more.name, more.job) {
+                        rare.more.remove(&by);
                     }
                 }
             }
@@ -817,12 +828,17 @@ impl Store {
     /// Everybody who waits for one of these locks.
     pub(super) fn who_waits_at(&self, addresses: &[usize]) -> Vec<u64> {
         let is_there = |place: &Place| place.lock().is_some_and(|lock| addresses.contains(&lock));
-        let places = self.parts.iter().flat_map(Part::places);
-        let places = places.filter(|place| is_there(place));
-        let mut who: Vec<u64> = places.map(Place::id).filter(|id| *id != 0).collect();
-        let outside = self.outside.lock();
-        let threads = outside.iter().filter(|(_, thread)| is_there(&thread.place));
-        who.extend(threads.map(|(number, _)| *number));
+        let mut who = Vec::new();
+        for place in self.parts.iter().flat_map(Part::places) {
+            if is_there(place) && place.id() != 0 {
+                who.push(place.id());
+            }
+        }
+        for (number, thread) in self.outside.lock().iter() {
+            if is_there(&thread.place) {
+                who.push(*number);
+            }
+        }
         who
     }
 
@@ -835,12 +851,9 @@ impl Store {
 
     pub(crate) fn called(&'static self, pool: u32, job: u32, id: u64) {
         self.here(|_| {
-            let mut is_kept = false;
-            self.keep_more(id, |rare| {
-                rare.jobs.insert(id, (pool, job));
-                is_kept = true;
-            });
-            if is_kept {
+            if let Some(mut rare) = self.keep_more(id) {
+                rare.more.entry(id).or_default().job = Some((pool, job));
+                drop(rare);
                 self.callers.lock().insert((pool, job), id);
             }
         });
@@ -854,11 +867,12 @@ impl Store {
                 first,
                 since,
             };
-            self.sent
-                .lock()
-                .entry(frame.pid)
-                .or_default()
-                .push_back(items);
+            let mut sent = self.sent.lock();
+            let place = place_of(&sent, frame.pid).unwrap_or_else(|place| {
+                sent.insert(place, (frame.pid, VecDeque::new()));
+                place
+            });
+            sent[place].1.push_back(items);
         });
     }
 
@@ -866,18 +880,19 @@ impl Store {
         self.here(|_| {
             let at = self.clock.now();
             let mut sent = self.sent.lock();
-            if let Some(queue) = sent.get_mut(&pid) {
+            if let Ok(place) = place_of(&sent, pid) {
+                let queue = &mut sent[place].1;
                 queue.retain(|items| items.frame.sequence != sequence);
                 match queue.front_mut() {
                     Some(next) => next.since = at, // it begins now
-                    None => _ = sent.remove(&pid),
+                    None => _ = sent.remove(place),
                 }
             }
         });
     }
 
     pub(crate) fn died(&'static self, pid: u32) {
-        self.here(|_| _ = self.sent.lock().remove(&pid));
+        self.here(|_| take_out(&mut self.sent.lock(), pid));
     }
 
     // ---- looks -------------------------------------------------------------
@@ -896,29 +911,35 @@ impl Store {
     /// order in which they got it, and the task that stands for it.
     pub(super) fn sent_items(&self) -> Vec<(u32, SentItems, Option<u64>)> {
         let (callers, sent) = (self.callers.lock(), self.sent.lock());
-        let mut queues: Vec<_> = sent.iter().collect();
-        queues.sort_unstable_by_key(|(pid, _)| **pid);
-        let of_process = |(pid, queue): (&u32, &VecDeque<SentItems>)| {
-            let pid = *pid;
-            let with_task = |items: &SentItems| {
+        let mut all = Vec::new();
+        for (pid, queue) in sent.iter() {
+            for items in queue {
                 let task = callers.get(&(items.frame.pool, items.frame.job));
-                (pid, *items, task.copied())
-            };
-            queue.iter().map(with_task).collect::<Vec<_>>()
-        };
-        queues.into_iter().flat_map(of_process).collect()
+                all.push((*pid, *items, task.copied()));
+            }
+        }
+        all
     }
 
     /// Those who wait, at most so many.
     pub(super) fn who_waits(&self, most: usize) -> Vec<u64> {
         let waits = |entry: &Entry| entry.phase == Phase::Waiting || entry.flags & BLOCKED != 0;
-        let outside = self.outsiders();
-        let threads = outside.iter().filter(|(_, thread)| waits(&thread.entry));
-        let threads = threads.map(|(number, _)| *number);
-        let parts = self.parts.iter();
-        let tasks = parts.flat_map(Part::entries);
-        let tasks = tasks.filter(|(_, entry)| waits(entry)).map(|(id, _)| id);
-        threads.chain(tasks).take(most).collect()
+        let mut who = Vec::new();
+        for (number, thread) in self.outsiders() {
+            if waits(&thread.entry) {
+                who.push(number);
+            }
+        }
+        for (id, entry) in self.parts.iter().flat_map(Part::entries) {
+            if who.len() >= most {
+                break;
+            }
+            if waits(&entry) {
+                who.push(id);
+            }
+        }
+        who.truncate(most);
+        who
     }
 
     /// A thread outside tasks, by its number.
@@ -944,7 +965,7 @@ impl Store {
     }
 
     pub(super) fn name(&self, id: u64) -> Option<Box<str>> {
-        self.part(id).rare.lock().names.get(&id).cloned()
+        self.part(id).rare.lock().more.get(&id)?.name.clone()
     }
 
     pub(super) fn steps(&self, id: u64) -> Steps {
@@ -973,26 +994,28 @@ impl Store {
         let part = &self.parts[part];
         copied.tasks.extend(part.entries());
         let rare = part.rare.lock();
-        let names = rare.names.iter().map(|(id, name)| (*id, name.clone()));
-        copied.names.extend(names);
-        copied.steps.extend(&rare.steps);
+        for (id, more) in &rare.more {
+            if let Some(name) = &more.name {
+                copied.names.push((*id, name.clone()));
+            }
+        }
+        for (id, steps) in &rare.steps {
+            copied.steps.push((*id, *steps));
+        }
         copied.bare += rare.bare.len() as u64;
     }
 }
 
 impl Part {
-    fn places(&self) -> impl Iterator<Item = &Place> {
-        self.places.get().into_iter().flatten()
+    fn places(&self) -> &[Place] {
+        self.places.get().map_or(&[], |places| places)
     }
 
     /// The tasks that have a place.
     fn entries(&self) -> impl Iterator<Item = (u64, Entry)> {
-        self.places().filter_map(|place| {
-            let id = place.id();
-            (id != 0)
-                .then(|| place.read(id))
-                .flatten()
-                .map(|entry| (id, entry))
+        self.places().iter().filter_map(|place| match place.id() {
+            0 => None,
+            id => Some((id, place.read(id)?)),
         })
     }
 }

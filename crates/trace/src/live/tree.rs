@@ -6,19 +6,19 @@
 //!
 //! Tests: `tests/tasks/`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::locks::LockState;
 use super::store::{
-    self, BLOCKED, Copied, Entry, INSIDE, LockWait, Phase, READ, SHARDS, SentItems, StepInfo,
-    Store, THREAD, TIMED, TIMER, ThreadInfo, WRITE,
+    self, BLOCKED, Copied, Entry, INSIDE, LockWait, Phase, READ, SHARDS, SentItems, Steps, Store,
+    THREAD, TIMED, TIMER, ThreadInfo, WRITE,
 };
 use super::worker_tree::{self, LiveWorker};
 use crate::event::{Role, Site};
-use crate::json::{Object, Text};
+use crate::json::{Object, Text, list};
 
 /// The deepest indentation.
 const DEEPEST: usize = 24;
@@ -303,7 +303,6 @@ impl ExactSizeIterator for TaskParts {}
 impl LiveTask {
     fn new(
         (id, entry): (u64, Entry),
-        name: Option<Box<str>>,
         thread: Option<ThreadInfo>,
         since: Duration,
         waits_for: LiveWait,
@@ -311,7 +310,7 @@ impl LiveTask {
         let named = |number: u64| (number != 0).then_some(number);
         Self {
             id,
-            name,
+            name: None,
             kind: entry.kind.name(),
             spawned_at: entry.site,
             parent: named(entry.parent),
@@ -389,19 +388,24 @@ pub(super) fn describe(store: &Store, id: u64) -> Option<LiveTask> {
     let since = Duration::from_nanos(now.saturating_sub(nanos(entry.since)));
     let thread = store.thread(entry.thread);
     let wait = LiveWait::new(store, &entry);
-    let name = store.name(id);
-    let mut task = LiveTask::new((id, entry), name, thread, since, wait);
-    task.add_steps(store.steps(id), |at| {
+    let mut task = LiveTask::new((id, entry), thread, since, wait);
+    task.name = store.name(id);
+    task.add_steps(&store.steps(id), |at| {
         Duration::from_nanos(now.saturating_sub(nanos(at)))
     });
     Some(task)
+}
+
+/// The place of a task in a list that is sorted by ids.
+fn place_of(tasks: &[LiveTask], id: u64) -> Option<usize> {
+    tasks.binary_search_by_key(&id, |task| task.id).ok()
 }
 
 impl TaskTree {
     fn of(store: &Store, copied: Copied) -> Self {
         let Copied {
             tasks,
-            mut names,
+            names,
             steps,
             bare,
             threads,
@@ -416,13 +420,18 @@ impl TaskTree {
                 let thread = store::at(&threads, entry.thread).cloned();
                 let wait = LiveWait::new(store, &entry);
                 let since = since(entry.since);
-                LiveTask::new((id, entry), names.remove(&id), thread, since, wait)
+                LiveTask::new((id, entry), thread, since, wait)
             })
             .collect();
         tasks.sort_unstable_by_key(|task| task.id);
+        for (id, name) in names {
+            if let Some(place) = place_of(&tasks, id) {
+                tasks[place].name = Some(name);
+            }
+        }
         for (id, steps) in steps {
-            if let Ok(place) = tasks.binary_search_by_key(&id, |task| task.id) {
-                tasks[place].add_steps(steps, since);
+            if let Some(place) = place_of(&tasks, id) {
+                tasks[place].add_steps(&steps, since);
             }
         }
         let call = |(pid, items, task)| LiveCall::new(store, pid, &items, task);
@@ -460,8 +469,7 @@ impl TaskTree {
     /// The task whose `TaskId` has this number.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<&LiveTask> {
-        let place = self.tasks.binary_search_by_key(&id, |task| task.id).ok()?;
-        self.tasks.get(place)
+        Some(&self.tasks[place_of(&self.tasks, id)?])
     }
 
     /// What worker processes have got and have not answered.
@@ -521,54 +529,32 @@ impl TaskTree {
     ///   has not answered; and where known `peak_memory`.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let list = |objects: Vec<String>| format!("[{}]", objects.join(",\n"));
-        let tasks = list(
-            self.tasks
-                .iter()
-                .map(|task| task.json().to_string())
-                .collect(),
-        );
-        let calls = list(
-            self.calls
-                .iter()
-                .map(|call| call.json().to_string())
-                .collect(),
-        );
-        let workers = list(
-            self.workers
-                .iter()
-                .map(|worker| worker.json().to_string())
-                .collect(),
-        );
-        let threads = list(
-            self.threads
-                .iter()
-                .map(|thread| thread.json().to_string())
-                .collect(),
-        );
         Object::new()
             .put("version", 1)
             .put("pid", self.pid)
             .put("without_details", self.without_details)
-            .put("tasks", tasks)
-            .put("calls", calls)
-            .put("workers", workers)
-            .put("threads", threads)
+            .put("tasks", list(&mut self.tasks.iter().map(LiveTask::json)))
+            .put("calls", list(&mut self.calls.iter().map(LiveCall::json)))
+            .put(
+                "workers",
+                list(&mut self.workers.iter().map(LiveWorker::json)),
+            )
+            .put(
+                "threads",
+                list(&mut self.threads.iter().map(OutsideThread::json)),
+            )
             .to_string()
     }
 }
 
 impl LiveTask {
-    fn add_steps(
-        &mut self,
-        steps: impl IntoIterator<Item = Option<StepInfo>>,
-        since: impl Fn(u64) -> Duration,
-    ) {
-        let steps = steps.into_iter().flatten().map(|step| LiveStep {
-            name: step.name,
-            since: since(step.since),
-        });
-        self.steps.extend(steps);
+    fn add_steps(&mut self, steps: &Steps, since: impl Fn(u64) -> Duration) {
+        for step in steps.iter().flatten() {
+            self.steps.push(LiveStep {
+                name: step.name,
+                since: since(step.since),
+            });
+        }
     }
 
     fn json(&self) -> Object {
@@ -590,10 +576,9 @@ impl LiveTask {
         if !self.steps.is_empty() {
             let step = |step: &LiveStep| {
                 let object = Object::new().text("name", step.name);
-                object.put("for_us", step.since.as_micros()).to_string()
+                object.put("for_us", step.since.as_micros())
             };
-            let steps: Vec<String> = self.steps.iter().map(step).collect();
-            object = object.put("steps", format!("[{}]", steps.join(",")));
+            object = object.put("steps", list(&mut self.steps.iter().map(step)));
         }
         match self.waits_for == LiveWait::default() {
             true => object,
@@ -840,7 +825,6 @@ impl fmt::Display for TaskTree {
         if self.without_details > 0 {
             write!(f, ", {} of them without details", self.without_details)?;
         }
-        let present: HashSet<u64> = self.tasks.iter().map(|task| task.id).collect();
         let mut children: HashMap<u64, Vec<Line<'_>>> = HashMap::new();
         let mut open: Vec<(usize, Line<'_>)> = Vec::new();
         // The first is drawn first, so it is pushed last.
@@ -850,7 +834,7 @@ impl fmt::Display for TaskTree {
             .iter()
             .map(|task| (task.parent, Line::Task(task)));
         for (parent, line) in calls.rev().chain(tasks.rev()) {
-            match parent.filter(|parent| present.contains(parent)) {
+            match parent.filter(|parent| self.get(*parent).is_some()) {
                 Some(parent) => children.entry(parent).or_default().push(line),
                 None => open.push((0, line)),
             }

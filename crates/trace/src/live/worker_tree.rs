@@ -103,6 +103,7 @@ impl fmt::Display for LiveWorker {
 struct State {
     /// How many questions have not been answered or dropped.
     open: usize,
+    /// Sorted by process ids.
     workers: Vec<LiveWorker>,
     /// Nobody waits any more.
     over: bool,
@@ -118,8 +119,8 @@ pub(super) struct Answers {
 /// A question that is open until it is answered or dropped.
 pub struct Question {
     answers: Arc<Answers>,
-    /// The worker to which it is put; `None`: to a pool.
-    worker: Option<usize>,
+    /// The process id of the worker to which it is put; `None`: to a pool.
+    worker: Option<u32>,
 }
 
 /// Asks all pools of this process.
@@ -133,7 +134,7 @@ pub(super) fn ask() -> Arc<Answers> {
 }
 
 impl Answers {
-    fn question(self: &Arc<Self>, worker: Option<usize>) -> Question {
+    fn question(self: &Arc<Self>, worker: Option<u32>) -> Question {
         self.state.lock().open += 1;
         Question {
             answers: self.clone(),
@@ -149,10 +150,7 @@ impl Answers {
             (state, is_late) = self.changed.wait_until(state, asked + PATIENCE);
         }
         state.over = true;
-        let mut workers = std::mem::take(&mut state.workers);
-        drop(state);
-        workers.sort_by_key(|worker| worker.pid);
-        workers
+        std::mem::take(&mut state.workers)
     }
 }
 
@@ -161,16 +159,17 @@ impl Question {
     #[must_use]
     pub fn to_worker(&self, pid: u32, peak_memory: Option<u64>) -> Self {
         let mut state = self.answers.state.lock();
-        let worker = state.workers.len();
         if !state.over {
-            state.workers.push(LiveWorker {
+            let place = state.workers.partition_point(|other| other.pid < pid);
+            let worker = LiveWorker {
                 pid,
                 peak_memory,
                 tree: None,
-            });
+            };
+            state.workers.insert(place, worker);
         }
         drop(state);
-        self.answers.question(Some(worker))
+        self.answers.question(Some(pid))
     }
 
     /// Whether nobody waits for the answer any more.
@@ -189,7 +188,8 @@ impl Question {
             json: json.into(),
         });
         let mut state = self.answers.state.lock();
-        if let Some(worker) = self.worker.and_then(|place| state.workers.get_mut(place)) {
+        let mut workers = state.workers.iter_mut();
+        if let Some(worker) = workers.find(|worker| self.worker == Some(worker.pid)) {
             worker.tree = drawn.map(Arc::new);
         }
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::host::unix::sysconf::ticks_per_second;
+use crate::sys::sysconf::ticks_per_second;
 
 /// What a process does. If two are equal, nothing has happened to it in between: no processor
 /// time, no page, nothing else.

@@ -10,7 +10,7 @@ use rustix::process::Resource;
 
 use crate::host::unix::allowance;
 pub use crate::host::unix::allowance::{Allowance, restore};
-use crate::host::unix::sysconf::page_size;
+use crate::sys::sysconf::page_size;
 
 /// Reads how much private memory this process has.
 #[derive(Debug)]

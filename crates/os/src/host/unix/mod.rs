@@ -13,7 +13,6 @@ pub mod ends;
 pub mod family;
 mod signal_mask;
 pub mod standard_streams;
-pub mod sysconf;
 pub mod view;
 pub mod worker;
 

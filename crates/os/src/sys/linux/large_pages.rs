@@ -13,8 +13,7 @@
 //! Tests: below.
 #![allow(unsafe_code)]
 
-use rustix::mm::Advice;
-use rustix::param::page_size;
+use crate::sys::sysconf::page_size;
 
 /// Buffers smaller than this get no large pages.
 const LARGE: usize = 4 << 20;
@@ -37,7 +36,7 @@ fn whole_pages(start: *mut u8, length: usize) {
     let first = start.wrapping_add(skip).cast();
     // SAFETY: Y79: this advice changes neither content nor protection of whatever is mapped there;
     // for what is not mapped the kernel returns an error. A kernel without large pages refuses.
-    let _ = unsafe { rustix::mm::madvise(first, pages, Advice::LinuxHugepage) };
+    let _ = unsafe { libc::madvise(first, pages, libc::MADV_HUGEPAGE) };
 }
 
 #[cfg(test)]

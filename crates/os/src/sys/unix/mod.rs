@@ -23,5 +23,7 @@ pub mod signal;
 pub mod signal_name;
 #[cfg(feature = "__descriptors")]
 pub mod stdio;
+#[cfg(any(feature = "threads", feature = "processes"))]
+pub mod sysconf;
 #[cfg(feature = "__descriptors")]
 pub mod transfer;

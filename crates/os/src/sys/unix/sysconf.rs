@@ -1,6 +1,6 @@
 //! Numbers that a system has chosen: the size of its pages, the length of its ticks.
 //!
-//! - **H38** `sysconf` returns a number for a name that it knows, or -1.
+//! - **Y93** `sysconf` returns a number for a name that it knows, or -1.
 #![allow(unsafe_code)]
 
 /// How many bytes a page has. A mapping may begin at multiples of this.
@@ -17,7 +17,7 @@ pub fn ticks_per_second() -> u64 {
 
 /// POSIX has had both names since 1993, so the call does not fail.
 fn number(name: libc::c_int) -> usize {
-    // SAFETY: H38.
+    // SAFETY: Y93.
     let number = unsafe { libc::sysconf(name) };
     usize::try_from(number).unwrap_or(1)
 }
