@@ -418,7 +418,10 @@ impl Launcher for Forwarder {
                 .stdout(OwnedFd::from(theirs));
             let [says, shut] = [0, 1].map(|_| other.try_clone().unwrap());
             self.forward(says, ours.try_clone().unwrap(), shut);
-            std::thread::spawn(move || io::copy(&mut ours, &mut other));
+            std::thread::spawn(move || {
+                let _ = io::copy(&mut ours, &mut other);
+                let _ = other.shutdown(Shutdown::Both); // the pool is gone, perhaps without a word
+            });
         }
         let mut child = command.spawn().unwrap();
         std::thread::spawn(move || child.wait());

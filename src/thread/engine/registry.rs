@@ -164,7 +164,6 @@ impl Registry {
         let mut pools = all().lock();
         let place = pools.partition_point(|(tag, _)| *tag < registry.tag);
         pools.insert(place, (registry.tag, Arc::downgrade(&registry)));
-        drop(pools);
         registry
     }
 
