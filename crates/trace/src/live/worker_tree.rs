@@ -103,7 +103,6 @@ impl fmt::Display for LiveWorker {
 struct State {
     /// How many questions have not been answered or dropped.
     open: usize,
-    /// Sorted by process ids.
     workers: Vec<LiveWorker>,
     /// Nobody waits any more.
     over: bool,
@@ -119,8 +118,8 @@ pub(super) struct Answers {
 /// A question that is open until it is answered or dropped.
 pub struct Question {
     answers: Arc<Answers>,
-    /// The process id of the worker to which it is put; `None`: to a pool.
-    worker: Option<u32>,
+    /// The worker to which it is put; `None`: to a pool.
+    worker: Option<usize>,
 }
 
 /// Asks all pools of this process.
@@ -134,7 +133,7 @@ pub(super) fn ask() -> Arc<Answers> {
 }
 
 impl Answers {
-    fn question(self: &Arc<Self>, worker: Option<u32>) -> Question {
+    fn question(self: &Arc<Self>, worker: Option<usize>) -> Question {
         self.state.lock().open += 1;
         Question {
             answers: self.clone(),
@@ -150,7 +149,10 @@ impl Answers {
             (state, is_late) = self.changed.wait_until(state, asked + PATIENCE);
         }
         state.over = true;
-        std::mem::take(&mut state.workers)
+        let mut workers = std::mem::take(&mut state.workers);
+        drop(state);
+        workers.sort_by_key(|worker| worker.pid);
+        workers
     }
 }
 
@@ -159,17 +161,16 @@ impl Question {
     #[must_use]
     pub fn to_worker(&self, pid: u32, peak_memory: Option<u64>) -> Self {
         let mut state = self.answers.state.lock();
+        let worker = state.workers.len();
         if !state.over {
-            let place = state.workers.partition_point(|other| other.pid < pid);
-            let worker = LiveWorker {
+            state.workers.push(LiveWorker {
                 pid,
                 peak_memory,
                 tree: None,
-            };
-            state.workers.insert(place, worker);
+            });
         }
         drop(state);
-        self.answers.question(Some(pid))
+        self.answers.question(Some(worker))
     }
 
     /// Whether nobody waits for the answer any more.
@@ -188,8 +189,7 @@ impl Question {
             json: json.into(),
         });
         let mut state = self.answers.state.lock();
-        let mut workers = state.workers.iter_mut();
-        if let Some(worker) = workers.find(|worker| self.worker == Some(worker.pid)) {
+        if let Some(worker) = self.worker.and_then(|place| state.workers.get_mut(place)) {
             worker.tree = drawn.map(Arc::new);
         }
     }
