@@ -71,7 +71,7 @@ fn children_stand_below_the_task_that_has_spawned_them() {
         let outer = pool.spawn(move || {
             let child = inner
                 .spawn_async(async { promise.await.unwrap() })
-                .named("child");
+                .named("chi\nld\x1b[2J");
             send.send(child.id()).unwrap();
             child.join().unwrap();
         });
@@ -82,7 +82,8 @@ fn children_stand_below_the_task_that_has_spawned_them() {
         assert_eq!(task.waits_for.task, Some(child.get()));
         assert!(!task.waits_for.has_deadline);
         let text = tree.to_string();
-        let line = text.lines().find(|line| line.contains("`child`")).unwrap();
+        let name = "`chi\u{fffd}ld\u{fffd}[2J`"; // no control characters
+        let line = text.lines().find(|line| line.contains(name)).unwrap();
         assert!(line.starts_with("│  ├─ #"), "{text}");
         completer.complete(Ok(()));
         outer.join().unwrap();

@@ -766,11 +766,16 @@ impl fmt::Display for OutsideThread {
     }
 }
 
+/// A name, without what would move a terminal's cursor or begin a line.
+fn printable(name: &str) -> String {
+    name.replace(char::is_control, "\u{fffd}")
+}
+
 impl fmt::Display for LiveTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.id)?;
         if let Some(name) = &self.name {
-            write!(f, " `{name}`")?;
+            write!(f, " `{}`", printable(name))?;
         }
         let Self { kind, phase, .. } = self;
         write!(
