@@ -1,10 +1,14 @@
 //! Any iterator, from which the threads take items one by one.
 //!
-//! **Job.** A piece is a number of turns, not of items: each turn takes one item under a lock. When
-//! the iterator has ended, no piece has a turn left. So pieces are cut, stolen and stopped like
-//! those of other sources. The order is lost.
+//! **Job.** A piece is a number of turns, not of items: each turn takes one item under a lock. So
+//! pieces are cut, stolen and stopped like those of other sources. When the iterator has ended,
+//! each piece gives up its turns the next time that it is divided. The order is lost.
 //!
-//! Tests: `tests/iter/sources.rs`.
+//! Tests: `tests/iter/sources.rs`; in trees of adaptors: `simulated`.
+
+#[cfg(all(test, not(loom)))]
+#[path = "../../inside/bridge_simulated.rs"]
+mod simulated;
 
 use std::{hint, iter, mem};
 
@@ -50,22 +54,22 @@ pub struct BridgeTurns<'a, I>(&'a Bridge<I>, usize);
 
 impl<I: Iterator<Item: Send> + Send> Producer for BridgeTurns<'_, I> {
     type Item = I::Item;
-    type Iter = Self;
-    type Back = iter::Empty<I::Item>;
     fn len(&self) -> usize {
-        match self.0.ended.load(Ordering::Relaxed) {
-            true => 0,
-            false => self.1,
+        self.1
+    }
+    fn settle(&mut self) {
+        if self.0.ended.load(Ordering::Relaxed) {
+            self.1 = 0;
         }
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         let at = at.min(self.1);
         (Self(self.0, at), Self(self.0, self.1 - at))
     }
-    fn forward(self) -> Self {
+    fn forward(self) -> impl Iterator<Item = I::Item> {
         self
     }
-    fn backward(self) -> Self::Back {
+    fn backward(self) -> impl Iterator<Item = I::Item> {
         iter::empty()
     }
 }

@@ -5,10 +5,9 @@
 //!
 //! Tests: `tests/iter/main.rs`.
 
-use std::iter;
 use std::ops::Range;
 
-use crate::thread::{Exact, Producer, Seal, Shape, Source, source};
+use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates, source};
 
 /// [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
 #[derive(Clone, Debug)]
@@ -31,20 +30,19 @@ impl<P: Producer> Enumerated<P> {
 
 impl<P: Producer> Producer for Enumerated<P> {
     type Item = (usize, P::Item);
-    type Iter = iter::Zip<Range<usize>, P::Iter>;
-    type Back = iter::Zip<iter::Rev<Range<usize>>, P::Back>;
     fn len(&self) -> usize {
         self.1.len()
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         let (near, far) = self.1.split_at(at);
-        (Self(self.0, near), Self(self.0 + at, far))
+        let behind = self.0 + near.len();
+        (Self(self.0, near), Self(behind, far))
     }
     #[inline]
-    fn forward(self) -> Self::Iter {
+    fn forward(self) -> impl Iterator<Item = Self::Item> {
         self.range().zip(self.1.forward())
     }
-    fn backward(self) -> Self::Back {
+    fn backward(self) -> impl Iterator<Item = Self::Item> {
         self.range().rev().zip(self.1.backward())
     }
 }
@@ -70,8 +68,6 @@ pub struct Zipped<A, B>(A, B);
 
 impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
     type Item = (A::Item, B::Item);
-    type Iter = iter::Zip<A::Iter, B::Iter>;
-    type Back = iter::Zip<A::Back, B::Back>;
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -80,10 +76,10 @@ impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
         (Self(a, b), Self(more, also))
     }
     #[inline]
-    fn forward(self) -> Self::Iter {
+    fn forward(self) -> impl Iterator<Item = Self::Item> {
         self.0.forward().zip(self.1.forward())
     }
-    fn backward(self) -> Self::Back {
+    fn backward(self) -> impl Iterator<Item = Self::Item> {
         self.0.backward().zip(self.1.backward())
     }
 }
@@ -117,11 +113,13 @@ pub struct Chained<A, B>(A, B);
 
 impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
     type Item = A::Item;
-    type Iter = iter::Chain<A::Iter, B::Iter>;
-    type Back = iter::Chain<B::Back, A::Back>;
     fn len(&self) -> usize {
         // A bridge has as many turns as can be counted.
         self.0.len().saturating_add(self.1.len())
+    }
+    fn settle(&mut self) {
+        self.0.settle();
+        self.1.settle();
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         let first = self.0.len();
@@ -130,10 +128,10 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
         (Self(a, b), Self(more, also))
     }
     #[inline]
-    fn forward(self) -> Self::Iter {
+    fn forward(self) -> impl Iterator<Item = A::Item> {
         self.0.forward().chain(self.1.forward())
     }
-    fn backward(self) -> Self::Back {
+    fn backward(self) -> impl Iterator<Item = A::Item> {
         self.1.backward().chain(self.0.backward())
     }
 }
@@ -153,21 +151,19 @@ pub struct Reversed<P>(P);
 
 impl<P: Producer> Producer for Reversed<P> {
     type Item = P::Item;
-    type Iter = P::Back;
-    type Back = P::Iter;
     fn len(&self) -> usize {
         self.0.len()
     }
     fn split_at(self, at: usize) -> (Self, Self) {
-        let middle = self.0.len() - at;
+        let middle = self.0.len().saturating_sub(at);
         let (near, far) = self.0.split_at(middle);
         (Self(far), Self(near))
     }
     #[inline]
-    fn forward(self) -> Self::Iter {
+    fn forward(self) -> impl Iterator<Item = P::Item> {
         self.0.backward()
     }
-    fn backward(self) -> Self::Back {
+    fn backward(self) -> impl Iterator<Item = P::Item> {
         self.0.forward()
     }
 }
@@ -193,23 +189,17 @@ source! {
     |this| this.0.shape(Seal).resized(|len| len.div_ceil(this.1))
 }
 
-/// The first `at` items, or all, and the others.
-fn cut<P: Producer>(items: P, at: usize) -> (P, P) {
-    let at = at.min(items.len());
-    items.split_at(at)
-}
-
 /// The first `at` items. The others are dropped first: otherwise a destructor that panics would
 /// lose these.
 fn first<P: Producer>(items: P, at: usize) -> P {
-    let (near, far) = cut(items, at);
+    let (near, far) = items.split_at(at);
     drop(far);
     near
 }
 
 /// The items behind the first `at`.
 fn rest<P: Producer>(items: P, at: usize) -> P {
-    let (near, far) = cut(items, at);
+    let (near, far) = items.split_at(at);
     drop(near);
     far
 }
@@ -220,22 +210,26 @@ pub struct Stepped<P>(P, usize);
 
 impl<P: Producer> Producer for Stepped<P> {
     type Item = P::Item;
-    type Iter = iter::StepBy<P::Iter>;
-    type Back = iter::StepBy<P::Back>;
     fn len(&self) -> usize {
         self.0.len().div_ceil(self.1)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
-        let (near, far) = cut(self.0, at.saturating_mul(self.1));
+        let (near, far) = self.0.split_at(at.saturating_mul(self.1));
         (Self(near, self.1), Self(far, self.1))
     }
-    fn forward(self) -> Self::Iter {
-        self.0.forward().step_by(self.1)
+    fn forward(self) -> impl Iterator<Item = P::Item> {
+        self.steps(1)
     }
-    fn backward(self) -> Self::Back {
+    fn backward(self) -> impl Iterator<Item = P::Item> {
+        self.steps_back(1)
+    }
+    fn steps(self, step: usize) -> impl Iterator<Item = P::Item> {
+        self.0.steps(self.1.saturating_mul(step))
+    }
+    fn steps_back(self, step: usize) -> impl Iterator<Item = P::Item> {
         // The last item that the steps reach comes first.
         let end = self.len().saturating_sub(1) * self.1 + 1;
-        first(self.0, end).backward().step_by(self.1)
+        first(self.0, end).steps_back(self.1.saturating_mul(step))
     }
 }
 
@@ -255,30 +249,25 @@ pub struct Chunked<P>(Option<P>, usize);
 
 impl<P: Producer> Producer for Chunked<P> {
     type Item = Vec<P::Item>;
-    type Iter = Self;
-    type Back = iter::Rev<Self>;
     fn len(&self) -> usize {
         let len = self.0.as_ref().map_or(0, Producer::len);
         len.div_ceil(self.1)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         let (items, size) = (self.0, self.1);
-        let (near, far) = items.map(|all| cut(all, at.saturating_mul(size))).unzip();
+        let (near, far) = items
+            .map(|all| all.split_at(at.saturating_mul(size)))
+            .unzip();
         (Self(near, size), Self(far, size))
     }
-    fn forward(self) -> Self {
-        self
-    }
-    fn backward(self) -> Self::Back {
-        self.rev()
-    }
+    iterates!();
 }
 
 impl<P: Producer> Iterator for Chunked<P> {
     type Item = Vec<P::Item>;
     fn next(&mut self) -> Option<Self::Item> {
         let all = self.0.take().filter(|all| all.len() > 0)?;
-        let (chunk, rest) = cut(all, self.1);
+        let (chunk, rest) = all.split_at(self.1);
         self.0 = Some(rest);
         Some(chunk.forward().collect())
     }

@@ -84,7 +84,8 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Part(self, n, usize::MAX)
     }
 
-    /// Every `step`th item, beginning with the first.
+    /// Every `step`th item, beginning with the first. Earlier adaptors are not called for the
+    /// others, which cost nothing, unless they must be dropped.
     ///
     /// # Panics
     /// If `step` is 0.

@@ -60,10 +60,6 @@ adaptors! {
 pub trait AdaptItems<T>: Sync {
     /// The items of the adapted iterator.
     type Out: Send;
-    /// The iterator with its adaptor.
-    type Iter<'a, I: Iterator<Item = T>>: Iterator<Item = Self::Out>
-    where
-        Self: 'a;
     /// Whether it yields exactly one item for each item of the source.
     const EXACT: bool;
     /// Whether it yields at most one item for each item of the source.
@@ -71,7 +67,7 @@ pub trait AdaptItems<T>: Sync {
     /// Whether beginning a piece is expensive.
     const FEW: bool = false;
     /// Puts the adaptor around the iterator.
-    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I>;
+    fn apply(&self, items: impl Iterator<Item = T>) -> impl Iterator<Item = Self::Out>;
 }
 
 impl<I: Source, K: AdaptItems<I::Item>> Source for ItemAdaptor<I, K> {
@@ -98,45 +94,48 @@ impl<I: Source, K: AdaptItems<I::Item>> Source for ItemAdaptor<I, K> {
 #[derive(Clone, Debug)]
 pub struct AdaptedPiece<'a, P, K>(P, &'a K);
 
-impl<'a, P: Producer, K: AdaptItems<P::Item>> Producer for AdaptedPiece<'a, P, K> {
+impl<P: Producer, K: AdaptItems<P::Item>> Producer for AdaptedPiece<'_, P, K> {
     type Item = K::Out;
-    type Iter = K::Iter<'a, P::Iter>;
-    type Back = K::Iter<'a, P::Back>;
     fn len(&self) -> usize {
         self.0.len()
+    }
+    fn settle(&mut self) {
+        self.0.settle();
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         let (near, far) = self.0.split_at(at);
         (Self(near, self.1), Self(far, self.1))
     }
     #[inline]
-    fn forward(self) -> Self::Iter {
+    fn forward(self) -> impl Iterator<Item = K::Out> {
         self.1.apply(self.0.forward())
     }
     #[inline]
-    fn backward(self) -> Self::Back {
+    fn backward(self) -> impl Iterator<Item = K::Out> {
         self.1.apply(self.0.backward())
+    }
+    fn steps(self, step: usize) -> impl Iterator<Item = K::Out> {
+        self.1.apply(self.0.steps(step))
+    }
+    fn steps_back(self, step: usize) -> impl Iterator<Item = K::Out> {
+        self.1.apply(self.0.steps_back(step))
     }
 }
 
 /// Kinds that put one of std's adaptors with their closure around an iterator.
 macro_rules! kinds {
     ($($doc:literal $name:ident: [$($generic:tt)*] Fn($arg:ty) -> $result:ty,
-       $adaptor:ident -> $iter:ty, $out:ty, exact: $exact:literal, single: $single:literal;)*) => {$(
+       $adaptor:ident, $out:ty, exact: $exact:literal, single: $single:literal;)*) => {$(
         #[doc = $doc]
         #[derive(Clone, Debug)]
         pub struct $name<F>(pub(super) F);
 
         impl<T: Send, $($generic)* F: Fn($arg) -> $result + Sync> AdaptItems<T> for $name<F> {
             type Out = $out;
-            type Iter<'a, I: Iterator<Item = T>>
-                = $iter
-            where
-                Self: 'a;
             const EXACT: bool = $exact;
             const SINGLE: bool = $single;
             #[inline]
-            fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+            fn apply(&self, items: impl Iterator<Item = T>) -> impl Iterator<Item = $out> {
                 items.$adaptor(&self.0)
             }
         }
@@ -144,13 +143,13 @@ macro_rules! kinds {
 }
 kinds! {
     "One item for each."
-    Mapping: [R: Send,] Fn(T) -> R, map -> iter::Map<I, &'a F>, R, exact: true, single: true;
+    Mapping: [R: Send,] Fn(T) -> R, map, R, exact: true, single: true;
     "Some of the items."
-    Filtering: [] Fn(&T) -> bool, filter -> iter::Filter<I, &'a F>, T, exact: false, single: true;
+    Filtering: [] Fn(&T) -> bool, filter, T, exact: false, single: true;
     "One item for some of them."
-    FilterMapping: [R: Send,] Fn(T) -> Option<R>, filter_map -> iter::FilterMap<I, &'a F>, R, exact: false, single: true;
+    FilterMapping: [R: Send,] Fn(T) -> Option<R>, filter_map, R, exact: false, single: true;
     "An iterator for each."
-    FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map -> iter::FlatMap<I, U, &'a F>, U::Item, exact: false, single: false;
+    FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map, U::Item, exact: false, single: false;
 }
 
 /// The kinds that yield exactly one item for each item of the source.
@@ -170,20 +169,15 @@ where
     F: Fn(&mut S, T) -> R + Sync,
 {
     type Out = R;
-    type Iter<'a, I: Iterator<Item = T>>
-        = Inited<'a, I, S, F>
-    where
-        Self: 'a;
     const EXACT: bool = true;
     const FEW: bool = true;
-    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+    fn apply(&self, items: impl Iterator<Item = T>) -> impl Iterator<Item = R> {
         Inited(items, (self.0)(), &self.1)
     }
 }
 
 /// The iterator of `map_init`.
-#[derive(Clone, Debug)]
-pub struct Inited<'a, I, S, F>(I, S, &'a F);
+struct Inited<'a, I, S, F>(I, S, &'a F);
 
 impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, S, F> {
     type Item = R;
@@ -213,30 +207,9 @@ where
     F: Fn(A, T) -> A + Sync,
 {
     type Out = A;
-    type Iter<'a, I: Iterator<Item = T>>
-        = Folded<'a, I, N, F>
-    where
-        Self: 'a;
     const EXACT: bool = false;
     const FEW: bool = true;
-    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
-        Folded(Some(items), self)
-    }
-}
-
-/// The iterator of `fold`, with one item.
-#[derive(Clone, Debug)]
-pub struct Folded<'a, I, N, F>(Option<I>, &'a Folding<N, F>);
-
-impl<I, A, N, F> Iterator for Folded<'_, I, N, F>
-where
-    I: Iterator,
-    N: Fn() -> A,
-    F: Fn(A, I::Item) -> A,
-{
-    type Item = A;
-    fn next(&mut self) -> Option<A> {
-        let Folding(first, fold) = self.1;
-        self.0.take().map(|items| items.fold(first(), fold))
+    fn apply(&self, items: impl Iterator<Item = T>) -> impl Iterator<Item = A> {
+        iter::once(items).map(|items| items.fold((self.0)(), &self.1))
     }
 }

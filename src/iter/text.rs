@@ -4,8 +4,8 @@
 //!
 //! Tests: `tests/iter/sources.rs`.
 
+use std::iter;
 use std::marker::PhantomData;
-use std::{iter, str};
 
 use crate::thread::{Producer, Seal, Shape, Source, source};
 
@@ -13,12 +13,10 @@ use crate::thread::{Producer, Seal, Shape, Source, source};
 pub(super) trait Reading: Send + Sync {
     /// The items.
     type Item<'s>: Send;
-    /// The iterator of std over them.
-    type Iter<'s>: Iterator<Item = Self::Item<'s>>;
     /// Where the string may be cut, at this byte or behind it.
     fn end(text: &str, at: usize) -> usize;
-    /// Makes the iterator.
-    fn read(text: &str) -> Self::Iter<'_>;
+    /// The iterator of std over them.
+    fn read(text: &str) -> impl Iterator<Item = Self::Item<'_>>;
 }
 
 /// A string as a parallel iterator over the items that `R` defines.
@@ -42,23 +40,21 @@ source! {
 
 impl<'s, R: Reading> Producer for SplitText<'s, R> {
     type Item = R::Item<'s>;
-    type Iter = R::Iter<'s>;
-    type Back = iter::Empty<R::Item<'s>>;
     fn len(&self) -> usize {
         self.text.len()
     }
     fn split_at(self, at: usize) -> (Self, Self) {
-        let end = match at {
+        let end = match at.min(self.text.len()) {
             0 => 0,
             at => R::end(self.text, at),
         };
         let (near, far) = self.text.split_at(end);
         (Self::new(near), Self::new(far))
     }
-    fn forward(self) -> Self::Iter {
+    fn forward(self) -> impl Iterator<Item = R::Item<'s>> {
         R::read(self.text)
     }
-    fn backward(self) -> Self::Back {
+    fn backward(self) -> impl Iterator<Item = R::Item<'s>> {
         iter::empty()
     }
 }
@@ -75,11 +71,10 @@ pub(super) struct Chars;
 
 impl Reading for Chars {
     type Item<'s> = char;
-    type Iter<'s> = str::Chars<'s>;
     fn end(text: &str, at: usize) -> usize {
         character(text, at)
     }
-    fn read(text: &str) -> str::Chars<'_> {
+    fn read(text: &str) -> impl Iterator<Item = char> {
         text.chars()
     }
 }
@@ -90,13 +85,12 @@ pub(super) struct SplitLines;
 
 impl Reading for SplitLines {
     type Item<'s> = &'s str;
-    type Iter<'s> = str::Lines<'s>;
     fn end(text: &str, at: usize) -> usize {
         let behind = &text.as_bytes()[at - 1..];
         let newline = behind.iter().position(|byte| *byte == b'\n');
         newline.map_or(text.len(), |newline| at + newline)
     }
-    fn read(text: &str) -> str::Lines<'_> {
+    fn read(text: &str) -> impl Iterator<Item = &str> {
         text.lines()
     }
 }
@@ -107,13 +101,12 @@ pub(super) struct SplitWords;
 
 impl Reading for SplitWords {
     type Item<'s> = &'s str;
-    type Iter<'s> = str::SplitWhitespace<'s>;
     fn end(text: &str, at: usize) -> usize {
         let at = character(text, at);
         let space = text[at..].find(char::is_whitespace);
         space.map_or(text.len(), |space| at + space)
     }
-    fn read(text: &str) -> str::SplitWhitespace<'_> {
+    fn read(text: &str) -> impl Iterator<Item = &str> {
         text.split_whitespace()
     }
 }

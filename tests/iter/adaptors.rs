@@ -64,6 +64,73 @@ fn items_where_they_stand() {
     );
 }
 
+/// Steps over what nobody could go through one by one.
+#[test]
+fn steps_cost_nothing_for_what_they_leave_out() {
+    const END: u64 = 1 << 62;
+    const STEP: usize = 1 << 57;
+    everywhere(|| {
+        let all = || (0..END).into_par_iter();
+        let expected: Vec<u64> = (0..END).step_by(STEP).collect();
+        let back: Vec<u64> = (0..END).rev().step_by(STEP).collect();
+        assert_eq!(all().step_by(STEP).collect::<Vec<_>>(), expected);
+        assert_eq!(all().rev().step_by(STEP).collect::<Vec<_>>(), back);
+        assert_eq!(all().step_by(STEP).rev().max(), expected.last().copied());
+        assert_eq!(
+            all().skip(STEP).step_by(STEP).collect::<Vec<_>>(),
+            expected[1..]
+        );
+        assert_eq!(
+            all().step_by(STEP / 4).step_by(4).collect::<Vec<_>>(),
+            expected
+        );
+        let numbered = all().enumerate().step_by(STEP);
+        assert!(
+            numbered
+                .map(|(at, n)| (at as u64, n))
+                .all(|(at, n)| at == n)
+        );
+        assert_eq!(all().enumerate().rev().step_by(STEP).count(), 32);
+        assert_eq!(
+            all()
+                .zip(1..=END)
+                .step_by(STEP)
+                .map(|(a, _)| a)
+                .collect::<Vec<_>>(),
+            expected
+        );
+        let chained = || (0..END / 2 + 3).into_par_iter().chain(END / 2 + 3..END);
+        assert_eq!(chained().step_by(STEP).collect::<Vec<_>>(), expected);
+        assert_eq!(chained().rev().step_by(STEP).collect::<Vec<_>>(), back);
+        assert_eq!(
+            all()
+                .map(|n| n + 1)
+                .step_by(STEP)
+                .map(|n| n - 1)
+                .collect::<Vec<_>>(),
+            expected
+        );
+        assert_eq!(all().chunks(STEP).len(), 32);
+        assert_eq!((0..=u64::MAX - 1).into_par_iter().count(), usize::MAX);
+        let units = vec![(); usize::MAX >> 1];
+        assert_eq!(units.par_iter().copied().step_by(STEP).count(), 64);
+        let (made, few) = (AtomicUsize::new(0), 1000..9000);
+        let items = few
+            .into_par_iter()
+            .map(|n| (made.fetch_add(1, Relaxed), n).1);
+        assert_eq!(
+            items.step_by(1000).collect::<Vec<_>>(),
+            (1000..9000).step_by(1000).collect::<Vec<_>>()
+        );
+        assert_eq!(made.load(Relaxed), 8);
+        let characters = ('\0'..=char::MAX).into_par_iter().step_by(100_000);
+        assert_eq!(
+            characters.collect::<Vec<_>>(),
+            ('\0'..=char::MAX).step_by(100_000).collect::<Vec<_>>()
+        );
+    });
+}
+
 #[test]
 fn a_generic_function_takes_any() {
     fn total(items: impl ParallelIterator<Item = u32>) -> u32 {

@@ -200,3 +200,33 @@ fn any_iterator() {
         assert_eq!(asked.load(Relaxed), 51);
     });
 }
+
+/// Bridges that end while others cut what is behind and before them.
+#[test]
+fn any_iterator_in_a_chain() {
+    everywhere(|| {
+        let slice: Vec<u64> = (1000..1003).collect();
+        let expected: Vec<u64> = (0..20).chain(1000..1003).collect();
+        for _ in 0..300 {
+            let bridge = || (0..20_u64).par_bridge();
+            let sorted = |mut items: Vec<u64>| {
+                items.sort_unstable();
+                items
+            };
+            let all = bridge().chain(slice.par_iter().copied());
+            assert_eq!(sorted(all.collect()), expected);
+            assert_eq!(
+                sorted((1000..1003).into_par_iter().chain(bridge()).collect()),
+                expected
+            );
+            assert_eq!(
+                bridge().chain(1000..1003_u64).filter(|n| *n < 2000).count(),
+                23
+            );
+            let strange = bridge()
+                .chain(1000..1003_u64)
+                .find_any(|n| !expected.contains(n));
+            assert_eq!(strange, None);
+        }
+    });
+}

@@ -21,7 +21,8 @@
 //! **Dividing along a fixed tree** ([`Region::walk`]). The tree depends only on the number of items
 //! and the [`Shape`] (few pieces, their least and greatest length), never on workers or timing, so
 //! a reduction that is not quite associative, such as a sum of floats, gives the same bits each
-//! time. Which nodes are forked and which are walked is decided as for joins (`join/window.rs`).
+//! time (unless a piece gets arbitrary items: `Shape::unordered`). Which nodes are forked and which
+//! are walked is decided as for joins (`join/window.rs`).
 //! If there are few items, a node for each would cost more than the items. So a leaf may be a *run*
 //! of neighbours, which is folded from left to right ([`Region::run`]). It is still divided as the
 //! work goes: a part that begins in the middle of a run has no value to begin with, and keeps its
@@ -244,10 +245,11 @@ where
         &self,
         worker: &Worker,
         at: usize,
-        items: P,
+        mut items: P,
         splits: usize,
         going: Going<A>,
     ) -> Going<A> {
+        items.settle();
         let (min, few) = (self.shape.min.max(1), self.shape.few);
         // What is not cut later is cut now, however short, unless it takes next to no time.
         let divides = splits > 0 && items.len() > going.1 && (few || !in_turn(worker));
@@ -269,6 +271,7 @@ where
             let (now, taken, later) = cut(items, count);
             items = later;
             so_far = self.fold(at, so_far, now);
+            items.settle();
             self.count(taken);
             at = at.saturating_add(taken);
             if items.len() == 0 {
@@ -336,9 +339,10 @@ where
         &self,
         worker: &Worker,
         at: usize,
-        items: P,
+        mut items: P,
         leaves: usize,
     ) -> Option<A> {
+        items.settle();
         match items.len() {
             0 => None,
             _ if leaves <= 1 => self.leaf::<RUNS>(worker, at, items),
@@ -480,9 +484,8 @@ fn in_turn(worker: &Worker) -> bool {
 /// Splits off the first `count` items, and those that cannot be separated from them; returns them,
 /// their number, and the others.
 fn cut<P: Producer>(items: P, count: usize) -> (P, usize, P) {
-    let before = items.len();
     let (now, later) = items.split_at(count);
-    let taken = before.saturating_sub(later.len());
+    let taken = now.len();
     (now, taken, later)
 }
 

@@ -49,7 +49,9 @@ pub(crate) fn map_reduce<S: Source, R: Send>(
 pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
     let (shape, limit) = (source.shape(Seal), Limit::new());
     let items = source.open(Seal);
-    let fill = |_: FoldPosition<'_>, items, places: &mut UnfilledPart<'_, _>| places.extend(items);
+    let fill = |_: FoldPosition<'_>, items: S::Producer<'_>, places: &mut UnfilledPart<'_, _>| {
+        places.extend(items.forward());
+    };
     let all = here(|registry| results::append(registry, &limit, shape, items, vec, fill));
     assert!(all, "a parallel iterator gave fewer items than it has");
 }

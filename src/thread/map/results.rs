@@ -6,7 +6,7 @@
 //!
 //! Tests: `tests/thread/maps.rs`, `tests/iter/main.rs`.
 
-use std::iter::Empty;
+use std::iter::empty;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -23,8 +23,6 @@ struct ItemsToFill<'a, P, R>(P, UnfilledPart<'a, R>);
 
 impl<P: Producer, R: Send> Producer for ItemsToFill<'_, P, R> {
     type Item = P::Item;
-    type Iter = Empty<P::Item>;
-    type Back = Empty<P::Item>;
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -33,11 +31,11 @@ impl<P: Producer, R: Send> Producer for ItemsToFill<'_, P, R> {
         let (places, more) = self.1.split_at(at);
         (Self(items, places), Self(rest, more))
     }
-    fn forward(self) -> Self::Iter {
-        std::iter::empty()
+    fn forward(self) -> impl Iterator<Item = P::Item> {
+        empty()
     }
-    fn backward(self) -> Self::Back {
-        std::iter::empty()
+    fn backward(self) -> impl Iterator<Item = P::Item> {
+        empty()
     }
 }
 
@@ -49,7 +47,7 @@ pub(in crate::thread) fn append<P: Producer, R: Send>(
     shape: Shape,
     items: P,
     vec: &mut Vec<R>,
-    fill: impl Fn(FoldPosition<'_>, P::Iter, &mut UnfilledPart<'_, R>) + Sync,
+    fill: impl Fn(FoldPosition<'_>, P, &mut UnfilledPart<'_, R>) + Sync,
 ) -> bool {
     fill::append(vec, items.len(), |places| {
         let items = ItemsToFill(items, places);
@@ -58,7 +56,7 @@ pub(in crate::thread) fn append<P: Producer, R: Send>(
             shape,
             |here, so_far: Option<FilledPart<'_, R>>, part: ItemsToFill<'_, P, R>| {
                 let ItemsToFill(items, mut places) = part;
-                fill(here, items.forward(), &mut places);
+                fill(here, items, &mut places);
                 let filled = places.split_filled().0;
                 match so_far {
                     Some(so_far) => Some(so_far.join(filled)),
@@ -224,9 +222,9 @@ where
             shape,
             items,
             &mut results,
-            |here, items, places| {
+            |here, items: S::Producer<'_>, places| {
                 let mut error = None;
-                places.extend(until(items, &f, &mut error));
+                places.extend(until(items.forward(), &f, &mut error));
                 if let Some(error) = error {
                     fail(here.at + places.filled(), error);
                 }

@@ -12,7 +12,7 @@
 //!
 //! Tests: `tests/thread/maps.rs` and `tests/iter/main.rs` (every source, order, drops).
 
-use std::{mem, slice};
+use std::{iter, mem};
 
 use super::raw_drain::{DrainPart, drain};
 
@@ -161,35 +161,68 @@ source! {
 }
 
 /// A run of items that can be cut. It drops the items that are not taken, and so do its iterators.
+///
+/// Its length is its own: `len` reads nothing that another thread may change. So a cut is made with
+/// the length that it was planned with, even if the source ends meanwhile (`par_bridge`).
 #[allow(clippy::len_without_is_empty)]
 pub trait Producer: Send + Sized {
     /// What it consists of.
     type Item;
-    /// Its items, in their order.
-    type Iter: Iterator<Item = Self::Item>;
-    /// Its items, from the last to the first. (Asked for only where the shape is exact.)
-    type Back: Iterator<Item = Self::Item>;
     /// The number of items, or of the units that it counts in.
     fn len(&self) -> usize;
-    /// The first `at` (at most `len`), and the others.
+    /// Gives up the units for which there are no items any more. Only this and a cut change the
+    /// length; it is called before a division is planned.
+    #[inline]
+    fn settle(&mut self) {}
+    /// The first `at` (or all, if there are fewer), and the others.
     fn split_at(self, at: usize) -> (Self, Self);
-    /// Turns it into an iterator.
-    fn forward(self) -> Self::Iter;
-    /// The same, backwards.
-    fn backward(self) -> Self::Back;
+    /// Its items, in their order.
+    fn forward(self) -> impl Iterator<Item = Self::Item>;
+    /// Its items, from the last to the first. (Asked for only where the shape is exact, as are the
+    /// steps.)
+    fn backward(self) -> impl Iterator<Item = Self::Item>;
+    /// Every `step`th item, from the first on. It costs nothing for the items in between, unless
+    /// they must be dropped.
+    fn steps(self, step: usize) -> impl Iterator<Item = Self::Item> {
+        let mut all = Some(self);
+        iter::from_fn(move || {
+            let (next, others) = all.take()?.split_at(1);
+            all = Some(others.split_at(step - 1).1);
+            next.forward().next()
+        })
+    }
+    /// Every `step`th item, from the last on.
+    fn steps_back(self, step: usize) -> impl Iterator<Item = Self::Item> {
+        let mut all = Some(self);
+        iter::from_fn(move || {
+            let items = all.take()?;
+            let last = items.len().checked_sub(1)?;
+            let (others, next) = items.split_at(last);
+            all = Some(others.split_at((last + 1).saturating_sub(step)).0);
+            next.forward().next()
+        })
+    }
 }
 
-/// `forward` and `backward` of a type that is a double-ended iterator.
+/// `forward` and `backward` of a type that is a double-ended iterator; of a slice also the steps,
+/// for which std's iterators need no cuts.
 macro_rules! iterates {
-    ($iter:ty) => {
-        type Iter = $iter;
-        type Back = std::iter::Rev<$iter>;
+    (slice) => {
+        iterates!();
+        fn steps(self, step: usize) -> impl Iterator<Item = Self::Item> {
+            self.into_iter().step_by(step)
+        }
+        fn steps_back(self, step: usize) -> impl Iterator<Item = Self::Item> {
+            self.into_iter().rev().step_by(step)
+        }
+    };
+    () => {
         #[inline]
-        fn forward(self) -> Self::Iter {
+        fn forward(self) -> impl Iterator<Item = Self::Item> {
             self.into_iter()
         }
         #[inline]
-        fn backward(self) -> Self::Back {
+        fn backward(self) -> impl Iterator<Item = Self::Item> {
             self.into_iter().rev()
         }
     };
@@ -198,29 +231,30 @@ pub(crate) use iterates;
 
 impl<'s, T: Sync> Producer for &'s [T] {
     type Item = &'s T;
-    iterates!(slice::Iter<'s, T>);
+    iterates!(slice);
     fn len(&self) -> usize {
         <[T]>::len(self)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
-        <[T]>::split_at(self, at)
+        <[T]>::split_at(self, at.min(<[T]>::len(self)))
     }
 }
 
 impl<'s, T: Send> Producer for &'s mut [T] {
     type Item = &'s mut T;
-    iterates!(slice::IterMut<'s, T>);
+    iterates!(slice);
     fn len(&self) -> usize {
         <[T]>::len(self)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
+        let at = at.min(<[T]>::len(self));
         self.split_at_mut(at)
     }
 }
 
 impl<T: Send> Producer for DrainPart<'_, T> {
     type Item = T;
-    iterates!(Self);
+    iterates!();
     fn len(&self) -> usize {
         DrainPart::len(self)
     }
@@ -309,11 +343,12 @@ pub struct IntRange<T> {
 
 impl<T: Int> Producer for IntRange<T> {
     type Item = T;
-    iterates!(Self);
+    iterates!();
     fn len(&self) -> usize {
         self.len
     }
     fn split_at(mut self, at: usize) -> (Self, Self) {
+        let at = at.min(self.len);
         let (start, len) = (self.start.forward(at), self.len - at);
         self.len = at;
         (self, Self { start, len })
@@ -332,6 +367,10 @@ impl<T: Int> Iterator for IntRange<T> {
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.len, Some(self.len))
+    }
+    #[inline]
+    fn count(self) -> usize {
+        self.len
     }
 }
 
