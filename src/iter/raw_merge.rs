@@ -3,6 +3,8 @@
 //!
 //! **Job.** Two adjacent runs are merged by two threads: the middle item of the longer run is
 //! searched in the other, and the items before both cuts are merged separately from those behind.
+//! What is in order already is not moved: so each part reports where its items are, and a part of
+//! the buffer that nothing is merged into takes no memory.
 //!
 //! - **Q1** Merging copies items bit by bit: until a merge has ended, all items are still in their
 //!   old places, each once. Copies are neither compared nor dropped before that, and an item that
@@ -10,6 +12,7 @@
 //! - **Q2** The slice holds each of its items once whenever the caller's code may unwind out of
 //!   here: a merge into the buffer leaves the slice unchanged; a merge from the buffer into the
 //!   slice, if it unwinds, first copies the buffer back ([`CopyBack`]).
+//!   After the first comparison in the buffer the items go back, merged or not.
 //! - **Q3** The buffer never drops its contents as items, and a finished merge into it has all
 //!   items of its part of the slice.
 //! - **Q4** Both runs and the target are borrowed mutably, so only one thread at a time has access
@@ -44,48 +47,68 @@ where
     let items = ptr::from_mut(items) as *mut [MergeSlot<T>];
     // SAFETY: Q2: the places hold items again when this borrow ends, however it ends.
     let items = unsafe { &mut *items };
-    sort_part(items, buffer, piece, false, order);
+    if sort_part(items, buffer, piece, false, order) {
+        copy(buffer, items);
+    }
 }
 
-/// Sorts the items of a part of the slice; the result goes to its part of the buffer, or stays.
+/// Sorts the items of a part of the slice. Returns whether the result is in its part of the buffer:
+/// as `into_buffer` asks, or in the slice if nothing had to be moved.
 fn sort_part<T: Send, F>(
     items: &mut [MergeSlot<T>],
     buffer: &mut [MergeSlot<T>],
     piece: usize,
     into_buffer: bool,
     order: &F,
-) where
+) -> bool
+where
     F: Fn(&T, &T) -> Ordering + Sync,
 {
     if items.len() <= piece {
         let whole = ptr::from_mut(items) as *mut [T];
         // SAFETY: Q2: the slice holds its items.
         let whole = unsafe { &mut *whole };
+        if whole.is_sorted_by(|a, b| order(a, b).is_le()) {
+            return false;
+        }
         whole.sort_by(order);
         if into_buffer {
             copy(items, buffer);
         }
-        return;
+        return into_buffer;
     }
     let middle = items.len() / 2;
     let (left, right) = items.split_at_mut(middle);
     let (left_buffer, right_buffer) = buffer.split_at_mut(middle);
-    join(
+    let (left_moved, right_moved) = join(
         || sort_part(left, left_buffer, piece, !into_buffer, order),
         || sort_part(right, right_buffer, piece, !into_buffer, order),
     );
-    if into_buffer {
-        let (left, right) = items.split_at_mut(middle);
-        merge(left, right, buffer, order);
-    } else {
+    if left_moved && right_moved {
         let restore = CopyBack(buffer, items);
         let (left, right) = restore.0.split_at_mut(middle);
-        merge(left, right, restore.1, order);
-        mem::forget(restore);
+        if !in_order(left, right, order) {
+            merge(left, right, restore.1, order);
+            mem::forget(restore);
+        }
+        return false;
     }
+    let (left, right) = items.split_at_mut(middle);
+    let (left_buffer, right_buffer) = buffer.split_at_mut(middle);
+    if left_moved {
+        copy(left_buffer, left);
+    }
+    if right_moved {
+        copy(right_buffer, right);
+    }
+    let merges = !in_order(left, right, order);
+    if merges {
+        merge(left, right, buffer, order);
+    }
+    merges
 }
 
-/// Copies the runs back when it is dropped because the merge unwinds.
+/// Copies the runs back when it is dropped: because the merge unwinds, or there is none.
 struct CopyBack<'a, T>(&'a mut [MergeSlot<T>], &'a mut [MergeSlot<T>]);
 
 impl<T> Drop for CopyBack<'_, T> {
@@ -115,6 +138,17 @@ where
     order(a, b).is_lt()
 }
 
+/// Whether nothing of the right run goes before anything of the left one.
+fn in_order<T, F>(left: &[MergeSlot<T>], right: &[MergeSlot<T>], order: &F) -> bool
+where
+    F: Fn(&T, &T) -> Ordering,
+{
+    match (left.last(), right.first()) {
+        (Some(last), Some(first)) => !is_less(first, last, order),
+        _ => true,
+    }
+}
+
 /// Copies two sorted runs into one; of equal items the left one comes first.
 fn merge<T: Send, F>(
     left: &mut [MergeSlot<T>],
@@ -124,9 +158,7 @@ fn merge<T: Send, F>(
 ) where
     F: Fn(&T, &T) -> Ordering + Sync,
 {
-    if let (Some(last), Some(first)) = (left.last(), right.first())
-        && !is_less(first, last, order)
-    {
+    if in_order(left, right, order) {
         let (near, far) = target.split_at_mut(left.len());
         copy(left, near);
         return copy(right, far);

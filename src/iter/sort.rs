@@ -35,6 +35,9 @@ where
     if items.len() <= piece || size_of::<T>() == 0 {
         return items.sort_by(order);
     }
+    if items.is_sorted_by(|a, b| order(a, b).is_gt()) {
+        return items.reverse();
+    }
     raw_merge::sort(items, piece, order);
 }
 

@@ -95,6 +95,68 @@ fn equal_items_keep_their_order() {
     });
 }
 
+/// Sorts by each stable method, and each unstable one, with a comparison that is counted. Returns
+/// the numbers of comparisons, and whether an item was compared outside the slice.
+fn counted(items: &[u64], sorts: &[fn(&mut [u64], &Compare<'_>)]) -> Vec<(usize, bool)> {
+    let count = |sort: &fn(&mut [u64], &Compare<'_>)| {
+        let (mut given, calls) = (items.to_vec(), AtomicUsize::new(0));
+        let (inside, moved) = (given.as_ptr_range(), AtomicUsize::new(0));
+        let inside = inside.start.addr()..inside.end.addr();
+        sort(&mut given, &|a, b| {
+            calls.fetch_add(1, Relaxed);
+            let away = |item| !inside.contains(&std::ptr::from_ref::<u64>(item).addr());
+            moved.fetch_add(usize::from(away(a) || away(b)), Relaxed);
+            a.cmp(b)
+        });
+        assert!(given.is_sorted());
+        (calls.into_inner(), moved.into_inner() > 0)
+    };
+    sorts.iter().map(count).collect()
+}
+
+type Compare<'a> = dyn Fn(&u64, &u64) -> Ordering + Sync + 'a;
+
+#[test]
+fn what_is_in_order_is_compared_once_and_not_moved() {
+    const N: u64 = 100_000;
+    everywhere(|| {
+        let ours: [fn(&mut [u64], &Compare<'_>); 2] = [
+            |items, by| items.par_sort_by(by),
+            |items, by| items.par_sort_unstable_by(by),
+        ];
+        let stds: [fn(&mut [u64], &Compare<'_>); 1] = [|items, by| items.sort_by(by)];
+        let rising: Vec<u64> = (0..N).collect();
+        for items in [
+            rising.clone(),
+            vec![5; N as usize],
+            rising.iter().map(|x| x / 1000).collect(),
+            rising.iter().rev().copied().collect(),
+        ] {
+            for (calls, moved) in counted(&items, &ours) {
+                assert!(calls < N as usize + 100 && !moved, "{calls} comparisons");
+            }
+        }
+        // A few items in other places: of the stable sort little more than std's.
+        for distance in [1, 100, N as usize / 2] {
+            let mut nearly = rising.clone();
+            (0..5).for_each(|at| nearly.swap(at * 10_007, at * 10_007 + distance));
+            let (ours, stds) = (
+                counted(&nearly, &ours[..1])[0].0,
+                counted(&nearly, &stds)[0].0,
+            );
+            assert!(
+                ours < stds + 2 * N as usize,
+                "{ours} comparisons, std {stds}"
+            );
+        }
+        // The key that is computed once, by a sort of the keys.
+        let keys = AtomicUsize::new(0);
+        let mut cached = rising.clone();
+        cached.par_sort_by_cached_key(|x| (keys.fetch_add(1, Relaxed), *x).1);
+        assert_eq!((keys.into_inner(), cached == rising), (N as usize, true));
+    });
+}
+
 #[test]
 fn items_with_memory_and_items_of_nothing() {
     everywhere(|| {
