@@ -2,7 +2,8 @@
 //!
 //! **Job.** A vector is filled in place if the number of items is known. Other collections get
 //! their items from vectors that the parts have filled, one after the other, because std's
-//! collections cannot be filled by several threads.
+//! collections cannot be filled by several threads. Of equal keys std's `collect` into a B-tree
+//! keeps the last, and its `extend` the first, so the two are not the same here, either.
 //!
 //! Tests: `tests/iter/collect.rs`.
 
@@ -48,9 +49,9 @@ impl FromParallelIterator<()> for () {
     }
 }
 
-/// Collections that come from the buffers of all parts: what a buffer is, how an item is put into
-/// it, and how it is added to the collection.
-macro_rules! collections {
+/// Collections that are extended by the buffers of all parts: what a buffer is, how an item is put
+/// into it, and how it is added to the collection.
+macro_rules! extended {
     ($([$($generic:tt)*] $type:ty, $item:ty, $buffer:ty, $put:expr, $add:expr;)*) => {$(
         impl<$($generic)*> ParallelExtend<$item> for $type {
             fn par_extend<I: IntoParallelIterator<Item = $item>>(&mut self, items: I) {
@@ -58,6 +59,13 @@ macro_rules! collections {
                 buffers.into_iter().for_each(|buffer| $add(self, buffer));
             }
         }
+    )*};
+}
+
+/// Those that are also collected into by extending an empty one.
+macro_rules! collections {
+    ($([$($generic:tt)*] $type:ty, $item:ty, $buffer:ty, $put:expr, $add:expr;)*) => {$(
+        extended!([$($generic)*] $type, $item, $buffer, $put, $add;);
 
         impl<$($generic)*> FromParallelIterator<$item> for $type {
             fn from_par_iter<I: IntoParallelIterator<Item = $item>>(items: I) -> Self {
@@ -72,9 +80,7 @@ collections!(
     [T: Send] VecDeque<T>, T, Vec<T>, Vec::push, Self::extend;
     [T: Send] LinkedList<T>, T, Vec<T>, Vec::push, Self::extend;
     [T: Ord + Send] BinaryHeap<T>, T, Vec<T>, Vec::push, Self::extend;
-    [T: Ord + Send] BTreeSet<T>, T, Vec<T>, Vec::push, Self::extend;
     [T: Eq + Hash + Send, H: BuildHasher + Default + Send] HashSet<T, H>, T, Vec<T>, Vec::push, Self::extend;
-    [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V), Vec<(K, V)>, Vec::push, Self::extend;
     [K: Eq + Hash + Send, V: Send, H: BuildHasher + Default + Send] HashMap<K, V, H>, (K, V), Vec<(K, V)>, Vec::push, Self::extend;
     [] String, char, Self, Self::push, add;
     ['a] String, &'a char, Self, |all: &mut Self, c: &char| all.push(*c), add;
@@ -83,28 +89,33 @@ collections!(
     [] String, Box<str>, Self, |all: &mut Self, text: Box<str>| all.push_str(&text), add;
     [] String, String, Self, add, add;
 );
+extended!(
+    [T: Ord + Send] BTreeSet<T>, T, Vec<T>, Vec::push, Self::extend;
+    [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V), Vec<(K, V)>, Vec::push, Self::extend;
+);
 
 fn add(all: &mut String, text: String) {
     all.push_str(&text);
 }
 
-/// Types that a vector converts into without cost, or with one copy.
+/// Types that std's `collect` makes of all items at once.
 macro_rules! from_vec {
-    ($($type:ty),*) => {$(
-        impl<T: Send> FromParallelIterator<T> for $type {
-            fn from_par_iter<I: IntoParallelIterator<Item = T>>(items: I) -> Self {
-                Vec::from_par_iter(items).into()
+    ($([$($generic:tt)*] $type:ty, $item:ty;)*) => {$(
+        impl<$($generic)*> FromParallelIterator<$item> for $type {
+            fn from_par_iter<I: IntoParallelIterator<Item = $item>>(items: I) -> Self {
+                Vec::from_par_iter(items).into_iter().collect()
             }
         }
     )*};
 }
-from_vec!(Box<[T]>, Arc<[T]>, Rc<[T]>);
-
-impl<T: Clone + Send> FromParallelIterator<T> for Cow<'_, [T]> {
-    fn from_par_iter<I: IntoParallelIterator<Item = T>>(items: I) -> Self {
-        Cow::Owned(Vec::from_par_iter(items))
-    }
-}
+from_vec!(
+    [T: Send] Box<[T]>, T;
+    [T: Send] Arc<[T]>, T;
+    [T: Send] Rc<[T]>, T;
+    [T: Clone + Send] Cow<'_, [T]>, T;
+    [T: Ord + Send] BTreeSet<T>, T;
+    [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V);
+);
 
 impl<C: FromParallelIterator<T>, T: Send, E: Send> FromParallelIterator<Result<T, E>>
     for Result<C, E>

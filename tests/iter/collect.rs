@@ -52,6 +52,67 @@ fn every_collection() {
     });
 }
 
+/// Equal if the numbers are; the second one names the item.
+#[derive(Clone, Copy, Debug)]
+struct Named(u32, u32);
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for Named {}
+impl PartialOrd for Named {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Named {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+impl std::hash::Hash for Named {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        self.0.hash(hasher);
+    }
+}
+
+/// The keys and values, with their names.
+fn names<T: std::fmt::Debug>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+    let mut names: Vec<String> = items.into_iter().map(|item| format!("{item:?}")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn of_equal_keys_the_one_that_std_keeps() {
+    everywhere(|| {
+        let items: Vec<Named> = (0..3000).map(|n| Named(n % 70, n)).collect();
+        let pairs: Vec<(Named, u32)> = items.iter().map(|item| (*item, item.1)).collect();
+        macro_rules! same {
+            ($items:ident: $($type:ty),*) => {$(
+                let all = || $items.par_iter().copied();
+                let expected: $type = $items.iter().copied().collect();
+                assert_eq!(names(all().collect::<$type>()), names(expected.clone()));
+                assert_eq!(names(all().filter(|_| true).collect::<$type>()), names(expected.clone()));
+                let some = all().map(Some).collect::<Option<$type>>().unwrap();
+                assert_eq!(names(some), names(expected));
+                let mut given: $type = $items[..100].iter().copied().collect();
+                let mut extended = given.clone();
+                given.par_extend(all());
+                extended.extend($items.iter().copied());
+                assert_eq!(names(given), names(extended));
+                let (given, none): ($type, $type) = all().partition(|_| true);
+                let (expected, _): ($type, $type) = $items.iter().copied().partition(|_| true);
+                assert_eq!((names(given), none.len()), (names(expected), 0));
+            )*};
+        }
+        same!(items: BTreeSet<Named>, HashSet<Named>);
+        same!(pairs: BTreeMap<Named, u32>, HashMap<Named, u32>);
+    });
+}
+
 #[test]
 fn strings() {
     everywhere(|| {
