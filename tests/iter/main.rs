@@ -10,6 +10,7 @@
     clippy::redundant_closure,
     clippy::redundant_closure_for_method_calls,
     clippy::semicolon_if_nothing_returned,
+    clippy::unnecessary_fold,
     clippy::useless_vec
 )]
 
@@ -19,6 +20,7 @@ mod collect;
 mod deadline;
 mod drops;
 mod ends;
+mod from_rayon;
 mod sort;
 mod sources;
 mod speculation;

@@ -28,12 +28,12 @@ use super::source::{Int, IntRange, Seal, Source};
 /// of integers.
 ///
 /// Also std's most usual iterators over data in memory: `iter` and `iter_mut` of slices,
-/// `VecDeque`s, sets and maps; of a slice `chunks`, `chunks_exact`, their mutable forms and
-/// `windows`; of a vector `into_iter` and `drain`; of a string `lines`, `chars`, `bytes`,
-/// `split_whitespace`, and `split` by a `char`; of a map `keys` and `values`; and of any iterator
-/// `rev`, `step_by`, `skip`, `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The
-/// caller first moves their items (not what these refer to) into a vector, and so runs the closure
-/// of a `map` itself.
+/// `VecDeque`s, sets and maps; of a slice `chunks`, `chunks_exact`, `rchunks`, `rchunks_exact`,
+/// their mutable forms and `windows`; of a vector `into_iter` and `drain`; of a string `lines`,
+/// `chars`, `char_indices`, `bytes`, `split_whitespace`, and `split` by a `char` or a `&str`; of a
+/// map `keys` and `values`; `repeat_n`; and of any iterator `rev`, `step_by`, `skip`, `take`,
+/// `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The caller first moves their items
+/// (not what these refer to) into a vector, and so runs the closure of a `map` itself.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -190,19 +190,26 @@ collected!(
     ['a, T: Send] slice::ChunksMut<'a, T> => &'a mut [T],
     ['a, T: Sync] slice::ChunksExact<'a, T> => &'a [T],
     ['a, T: Send] slice::ChunksExactMut<'a, T> => &'a mut [T],
+    ['a, T: Sync] slice::RChunks<'a, T> => &'a [T],
+    ['a, T: Send] slice::RChunksMut<'a, T> => &'a mut [T],
+    ['a, T: Sync] slice::RChunksExact<'a, T> => &'a [T],
+    ['a, T: Send] slice::RChunksExactMut<'a, T> => &'a mut [T],
     ['a, T: Sync] slice::Windows<'a, T> => &'a [T],
     ['a, T: Send] vec::Drain<'a, T> => T,
     ['a] str::Lines<'a> => &'a str,
     ['a] str::Chars<'a> => char,
+    ['a] str::CharIndices<'a> => (usize, char),
     ['a] str::Bytes<'a> => u8,
     ['a] str::SplitWhitespace<'a> => &'a str,
     // (The trait of all patterns is not stable.)
     ['a] str::Split<'a, char> => &'a str,
+    ['a, 'p] str::Split<'a, &'p str> => &'a str,
     ['a, T: Sync] vec_deque::Iter<'a, T> => &'a T,
     ['a, T: Send] vec_deque::IterMut<'a, T> => &'a mut T,
     ['a, T: Sync] btree_set::Iter<'a, T> => &'a T,
     ['a, T: Sync] hash_set::Iter<'a, T> => &'a T,
     // Adaptors.
+    [T: Clone + Send] iter::RepeatN<T> => T,
     [I: DoubleEndedIterator<Item: Send>] iter::Rev<I> => I::Item,
     [I: Iterator<Item: Send>] iter::StepBy<I> => I::Item,
     [I: Iterator<Item: Send>] iter::Skip<I> => I::Item,
