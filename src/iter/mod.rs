@@ -39,19 +39,21 @@
 //!   name.
 //! - Reductions ([`sum`](ParallelIterator::sum), [`reduce`](ParallelIterator::reduce)) group the
 //!   items only by their number. A sum of floats has the same bits each time, on any number of
-//!   threads.
+//!   threads. Over `par_bridge`, which loses the order, it has not.
 //! - A panic in a closure stops the rest, and is resumed with its payload; of several, that of the
 //!   lowest item. One that the sequential iterator would not have reached, behind the first match
 //!   or failure, is not resumed. Every item and every intermediate result is dropped once.
 //! - A waiting worker runs only the work it waits for, as everywhere in [`thread`](crate::thread):
-//!   a lock may be held while a consumer runs.
+//!   a lock may be held while a consumer runs, unless it is re-entrant, such as
+//!   [`Stdout::lock`](std::io::Stdout::lock): items that print on other threads wait for it.
 //!
 //! # Cost
 //!
 //! Starting costs about as much as a [`join`](crate::join()), some hundred nanoseconds from outside
 //! the pool, and some microseconds if a thread must be woken. The length of pieces is adapted while
 //! the work runs, so tiny and uneven items need no tuning. An adaptor costs as much as std's: a
-//! piece *is* a standard iterator.
+//! piece *is* a standard iterator. A consumer visits each item, also where std's knows the result
+//! without it: `max` of a range.
 //!
 //! # Not available from rayon
 //!

@@ -59,7 +59,9 @@ impl<C: Items<Source: Send>> IntoParallelIterator for C {
 ///
 /// Vectors, boxed and reference-counted slices, strings and the collections of std; `Result` and
 /// `Option` of these, if the items are results or options; pairs of them, if the items are pairs;
-/// and `()`.
+/// and `()`. Which of equal keys is kept is as in std: `BTreeMap` and `BTreeSet` keep the last, the
+/// hash tables the first, and maps the last value. (In a pair, B-trees keep the last, too, where
+/// std's `collect` keeps the first.)
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -530,7 +532,10 @@ pub trait ParallelIterator: Source + Send {
     /// no items.
     ///
     /// The grouping depends only on the number of items (of the source, before any filter), not on
-    /// threads or time: sums of floats have the same bits each time.
+    /// threads or time: sums of floats have the same bits each time. After
+    /// [`par_bridge`](super::ParallelBridge::par_bridge) neither the order nor the grouping is
+    /// specified, here and in the other reductions: `f` should be commutative, and sums of floats
+    /// differ.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -593,9 +598,15 @@ pub trait ParallelIterator: Source + Send {
         try_reduce(self, f)
     }
 
-    /// The sum of all items, with the same bits each time: see [`reduce`](Self::reduce). Up to
-    /// 1,024 numbers are added from left to right, as std does it (unless `fold`, `map_init` or a
-    /// flattening adaptor is before it).
+    /// The sum of all items, with the same bits each time, except after
+    /// [`par_bridge`](super::ParallelBridge::par_bridge): see [`reduce`](Self::reduce). Up to 1,024
+    /// numbers are added from left to right, as std does it (unless `fold`, `map_init`, a
+    /// flattening adaptor or `par_bridge` is before it).
+    ///
+    /// Of more signed integers, a group in the middle may overflow although no sum that begins with
+    /// the first item does, as in `[-MAX, MAX, MAX, -MAX]`, if the two in the middle are a group.
+    /// Then a program with overflow checks panics, and one without has the right sum, because both
+    /// overflows wrap. Sums of unsigned integers overflow only if std's does.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -631,7 +642,8 @@ pub trait ParallelIterator: Source + Send {
         sum.unwrap_or_else(nothing)
     }
 
-    /// The product of all items: see [`sum`](Self::sum).
+    /// The product of all items: see [`sum`](Self::sum). With a 0 among the items, a group may
+    /// overflow although std's product does not, of unsigned integers, too.
     ///
     /// ```
     /// use trefoil::prelude::*;

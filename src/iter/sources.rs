@@ -347,7 +347,8 @@ impl ParallelString for str {
 /// `par_bridge`: any iterator.
 pub trait ParallelBridge: Sized {
     /// A parallel iterator whose items the threads take from this iterator one by one, under a
-    /// lock; the order is lost.
+    /// lock; the order is lost. So the bits of a sum of floats differ from run to run, and a
+    /// reduction should be commutative. There are at most `usize::MAX` items.
     ///
     /// The iterator may be slow, or endless if the consumer stops by itself
     /// ([`any`](ParallelIterator::any)). [`ThreadPool::imap`](crate::ThreadPool::imap) keeps the

@@ -38,7 +38,8 @@
 //! # Promised
 //!
 //! - A waiting worker runs only the work that it waits for, and that work's children. Another
-//!   thread takes its place meanwhile.
+//!   thread takes its place meanwhile. So a lock may be held across a wait, unless it is
+//!   [re-entrant](ThreadPool).
 //! - An idle pool uses no processor time.
 //! - A panic of your code is resumed where its result is awaited, after everything that borrows has
 //!   ended. Workers survive it.

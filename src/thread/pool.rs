@@ -55,7 +55,9 @@ use crate::trace_log;
 /// While one of its workers waits (in `join`, at the end of a `scope`, in [`Task::join`]), it runs
 /// only the work it waits for, or that work's children. If there is none, it parks, and a spare
 /// thread takes its place. So locks and borrows may be held across a wait as in a sequential
-/// program.
+/// program. The exception is a re-entrant lock, such as that of
+/// [`Stdout::lock`](std::io::Stdout::lock): sequentially, the items would take it once more; on
+/// another thread they wait for the holder, who waits for them.
 ///
 /// That also holds for a thread from outside, or a worker of another pool, that waits for something
 /// which the pool has to run: in [`install`](Self::install), in [`Task::join`], for a
@@ -589,8 +591,9 @@ impl ThreadPool {
     /// `reduce` must be associative but need not be commutative.
     ///
     /// How the values are grouped depends only on how many items there are, not on the pool or on
-    /// time: a sum of floats has the same bits each time. `identity` is the value of no items at
-    /// all.
+    /// time: a sum of floats has the same bits each time (except over
+    /// [`par_bridge`](crate::iter::ParallelBridge::par_bridge), whose items have no order).
+    /// `identity` is the value of no items at all.
     ///
     /// # Panics
     /// As [`map`](Self::map).
