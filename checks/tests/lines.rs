@@ -22,6 +22,8 @@ struct Shared {
     value: UnsafeCell<u32>,
 }
 
+// SAFETY: the value is a number.
+unsafe impl Send for Shared {}
 // SAFETY: loom's cell checks that what the line lets in is used as it may be.
 unsafe impl Sync for Shared {}
 
