@@ -393,9 +393,9 @@ fn a_reentrant_lock() {
     }
 }
 
-/// The primitives that are re-exported from other crates keep the same promise.
+/// A lock and a permit that a waiter has been given, and that it never sees, go to the next one.
 #[test]
-fn locks_and_permits_of_other_crates() {
+fn locks_and_permits_go_to_the_next_one() {
     let mutex = Mutex::new(0);
     let rw = RwLock::new(0);
     let semaphore = Semaphore::new(1);

@@ -8,10 +8,10 @@
 //! Tests: `tests/thread/pool.rs` (deep chains of waits).
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 
 use super::raw::Runnable;
 use crate::loom::per_thread;
+use crate::sys::fork::PerProcess;
 
 pub(crate) use crate::parking::park::{RefuseGuard, blocking_refused, refuse_blocking};
 
@@ -89,17 +89,17 @@ pub(crate) const OUTSIDERS: u32 = 1 << 30;
 /// Runs a claimed task inside the pool with this tag, on a thread that is not its worker.
 pub(crate) type RunInside = fn(u32, &mut dyn FnMut());
 
-static RUN_INSIDE: OnceLock<RunInside> = OnceLock::new();
+static RUN_INSIDE: PerProcess<RunInside> = PerProcess::new();
 
 /// Sets how to enter a pool.
 pub(crate) fn set_run_inside(how: RunInside) {
-    let _ = RUN_INSIDE.set(how);
+    RUN_INSIDE.inherit_or_init(|| how);
 }
 
 /// Calls `run` inside the pool with this tag.
 #[cold]
 pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
-    match RUN_INSIDE.get() {
+    match RUN_INSIDE.inherited() {
         Some(how) => how(tag & !OUTSIDERS, run),
         None => run(),
     }

@@ -122,7 +122,9 @@ impl TaskError {
         Self::TimedOut(Late::default())
     }
 
-    /// The error of a task whose own code failed: [`TaskError::Failed`].
+    /// The error of a task whose own code failed: [`TaskError::Failed`]. An error that is a
+    /// `TaskError` already, or an [`io::Error`] that was made of one, stays that one: so the error
+    /// of a task that awaits another with `?` is the other's.
     ///
     /// ```
     /// use trefoil::{Completer, TaskError};
@@ -133,7 +135,11 @@ impl TaskError {
     /// ```
     #[must_use]
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Failed(Failure::new(error))
+        let error = match error.into().downcast::<io::Error>() {
+            Ok(error) => error.downcast::<Self>().map(Box::new).map_err(Into::into),
+            Err(error) => error.downcast::<Self>(),
+        };
+        error.map_or_else(|error| Self::Failed(Failure::new(error)), |own| *own)
     }
 
     /// The index of the item that failed, for an item of a `map`, `map_each` or `imap`. The message

@@ -4,29 +4,45 @@ use std::error::Error;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use super::trampoline;
 use crate::loom::Arc;
+use crate::sys::stack;
 
 /// The error that a task's own code returned: in [`TaskError::Failed`](crate::TaskError::Failed).
 ///
 /// It is shared, so cloning it is cheap.
 #[derive(Clone)]
-pub struct Failure(Arc<Box<dyn Error + Send + Sync>>);
+pub struct Failure(Arc<Inside>);
+
+/// `None`: it is being dropped.
+struct Inside(Option<Box<dyn Error + Send + Sync>>);
+
+impl Drop for Inside {
+    /// The error may have another task's in it, and so on to any depth: what does not fit on this
+    /// stack is dropped on another one.
+    fn drop(&mut self) {
+        let error = self.0.take();
+        if !stack::is_half_left() {
+            trampoline::run(Box::new(move || drop(error)));
+        }
+    }
+}
 
 impl Failure {
-    pub(super) fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Arc::new(error.into()))
+    pub(super) fn new(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self(Arc::new(Inside(Some(error))))
     }
 
     /// The error, if it is an `E`.
     #[must_use]
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
-        self.0.downcast_ref()
+        self.get_ref().downcast_ref()
     }
 
     /// The error.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &**self.0
+        self.0.0.as_deref().expect("it exists")
     }
 }
 

@@ -18,11 +18,12 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
 // A payload is taken once: no protocol.
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::id::TaskId;
 use super::raw::current;
 pub(crate) use crate::blocking_threads::contain;
+use crate::sys::fork::PerProcess;
 
 type Payload = Box<dyn Any + Send + 'static>;
 
@@ -214,15 +215,15 @@ fn note(place: Option<Box<PanicSite>>) -> Option<Box<PanicSite>> {
         .unwrap_or_default()
 }
 
-/// Installs the chaining panic hook, once per process.
+/// Installs the chaining panic hook, once in a process and its forked children.
 ///
 /// Does nothing while this thread is panicking: a hook cannot be changed then.
 pub(crate) fn install_hook() {
-    static ONCE: Once = Once::new();
+    static INSTALLED: PerProcess<()> = PerProcess::new();
     if std::thread::panicking() {
         return;
     }
-    ONCE.call_once(|| {
+    INSTALLED.inherit_or_init(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             note(Some(Box::new(PanicSite {

@@ -17,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::error::TaskError;
 use super::id::TaskId;
 use crate::blocking_threads::contain;
+use crate::sys::fork::PerProcess;
 
 /// A hook, shared by all tasks of an executor.
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
@@ -66,13 +67,22 @@ impl fmt::Display for TaskReport {
     }
 }
 
-static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
+/// The process's hook: in a forked child its parent's, unless that was just being replaced.
+fn hook_here() -> &'static RwLock<Option<Hook>> {
+    static HOOK: PerProcess<RwLock<Option<Hook>>> = PerProcess::new();
+    HOOK.get_or_init(|| {
+        let parents = HOOK
+            .inherited()
+            .and_then(|lock| lock.try_read().ok()?.clone());
+        RwLock::new(parents)
+    })
+}
 
 /// Sets the hook for failures that are never taken, for the whole process, except for executors
 /// with their own hook. The default prints one line on standard error.
 ///
 /// The hook runs on the thread that ended the task or dropped its handle, holding no lock; it must
-/// be short. A panic in it is caught.
+/// be short. A panic in it is caught. It is the hook of forked children, too.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -85,7 +95,7 @@ static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
 /// assert!(receiver.recv().unwrap().contains("TimedOut"));
 /// ```
 pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
-    let before = HOOK
+    let before = hook_here()
         .write()
         .unwrap_or_else(PoisonError::into_inner)
         .replace(Arc::new(hook));
@@ -99,7 +109,10 @@ impl TaskReport {
         if matches!(self.error, TaskError::Cancelled) {
             return;
         }
-        let hook = hook.or_else(|| HOOK.read().unwrap_or_else(PoisonError::into_inner).clone());
+        let hook = hook.or_else(|| {
+            let hook = hook_here().read();
+            hook.unwrap_or_else(PoisonError::into_inner).clone()
+        });
         contain(|| match hook {
             Some(hook) => hook(&self),
             None => default_hook(&self),

@@ -9,13 +9,15 @@
 use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Signal as Raw, getpid, kill_process};
 use trefoil::io::Signal;
 use trefoil::{run, timeout};
 
-use crate::children::in_child;
+use crate::children::{ending, in_child, in_sudden_child, leave, split};
 use crate::support::{Test, tests};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,6 +48,64 @@ tests! {
         });
         kill_process(getpid(), Raw::USR1).unwrap();
         run(timeout(PATIENCE, signal.recv())).unwrap().unwrap();
+    }
+
+    /// A lock that another thread of the parent holds when it forks is not held in the child.
+    fn a_child_is_not_held_up_by_what_its_parents_threads_were_doing() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stops, wakes) = (stop.clone(), Arc::new(AtomicUsize::new(0)));
+        let thread = std::thread::spawn(move || {
+            while !stops.load(Ordering::SeqCst) {
+                drop(Signal::new(Signal::USR2).unwrap());
+                let wakes = wakes.clone();
+                trefoil::on_unobserved(move |_| _ = wakes.fetch_add(1, Ordering::SeqCst));
+            }
+        });
+        for _ in 0..60 {
+            in_sudden_child(|| {
+                drop(Signal::new(Signal::USR2).unwrap());
+                let (completer, task) = trefoil::Completer::<u8>::new();
+                task.detach();
+                completer.complete(Err(trefoil::TaskError::failed("on purpose")));
+                trefoil::on_unobserved(|_| ());
+            });
+        }
+        stop.store(true, Ordering::SeqCst);
+        thread.join().unwrap();
+    }
+
+    /// It knows which handler was there before its parent's, and that the parent's is in place.
+    fn a_child_restores_the_handler_that_was_there_before() {
+        let signal = Signal::new(Signal::USR2).unwrap();
+        in_child(move || {
+            drop(Signal::new(Signal::USR2).unwrap());
+            kill_process(getpid(), Raw::USR2).unwrap(); // the inherited one still exists
+            drop(signal);
+        });
+        let signal = Signal::new(Signal::USR2).unwrap();
+        match split() {
+            Some(child) => assert_eq!(ending(child), -1, "it is not killed by the signal"),
+            None => {
+                drop((Signal::new(Signal::USR2), signal));
+                _ = kill_process(getpid(), Raw::USR2);
+                leave(0);
+            }
+        }
+        kill_process(getpid(), Raw::USR2).unwrap();
+        run(timeout(PATIENCE, signal.recv())).unwrap().unwrap();
+    }
+
+    fn a_child_reports_failures_as_its_parent_does() {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let sees = seen.clone();
+        trefoil::on_unobserved(move |_| _ = sees.fetch_add(1, Ordering::SeqCst));
+        in_child(|| {
+            let (completer, task) = trefoil::Completer::<u8>::new();
+            task.detach();
+            completer.complete(Err(trefoil::TaskError::failed("on purpose")));
+            assert_eq!(seen.load(Ordering::SeqCst), 1);
+        });
+        assert_eq!(seen.load(Ordering::SeqCst), 0);
     }
 
     fn a_child_waits_for_signals_and_its_parent_knows_nothing_of_them() {

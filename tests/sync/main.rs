@@ -5,6 +5,7 @@ mod broadcast;
 mod contended;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+mod locks;
 mod refused;
 mod sync;
 mod wakers;

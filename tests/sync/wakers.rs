@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use trefoil::CancelToken;
-use trefoil::sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, Semaphore, broadcast, watch};
+use trefoil::sync::{
+    Barrier, Condvar, Event, Mutex, OnceCell, ReentrantMutex, RwLock, Semaphore, broadcast, watch,
+};
 
 use crate::deadline::within_deadline;
 
@@ -114,6 +116,32 @@ fn a_waker_may_use_what_it_waits_for() {
         };
         let wait = || changed.wait(mutex.try_lock().unwrap());
         may_use(wait, uses, || changed.notify_one());
+
+        let held = std::cell::RefCell::new(Some(mutex.try_lock().unwrap()));
+        let used = mutex.clone();
+        let uses = move || {
+            assert!(used.try_lock().is_none());
+            begin(used.lock());
+        };
+        may_use(|| mutex.lock(), uses, || drop(held.take()));
+
+        let lock = Arc::new(RwLock::new(()));
+        let held = std::cell::RefCell::new(Some(lock.try_read().unwrap()));
+        let used = lock.clone();
+        let uses = move || {
+            assert!(used.try_write().is_none());
+            begin(used.read());
+            begin(used.write());
+        };
+        may_use(|| lock.write(), uses, || drop(held.take()));
+
+        let cell = Arc::new(OnceCell::new());
+        let used = cell.clone();
+        let uses = move || {
+            begin(used.wait());
+            _ = used.get();
+        };
+        may_use(|| cell.wait(), uses, || cell.try_set(1).unwrap());
 
         let lock = Arc::new(ReentrantMutex::new(()));
         let theirs = lock.clone();

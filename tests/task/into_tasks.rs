@@ -181,3 +181,71 @@ fn an_error_of_ones_own_is_a_failure() {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     });
 }
+
+/// An error of one's own that has another task's in it.
+#[derive(Debug)]
+struct Own(TaskError);
+
+impl std::fmt::Display for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a part has failed")
+    }
+}
+
+impl std::error::Error for Own {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Whoever awaits it with `?`, and however often.
+#[test]
+fn a_tasks_error_stays_itself() {
+    within_deadline(|| {
+        let error = trefoil::run(async {
+            let (first, mut last) = Completer::<u32>::new();
+            for n in 0..1000 {
+                let before = last;
+                last = match n % 2 {
+                    0 => trefoil::spawn(async { Ok::<_, TaskError>(before.await? + 1) }).flatten(),
+                    _ => trefoil::spawn(async { std::io::Result::Ok(before.await? + 1) }).flatten(),
+                };
+            }
+            drop(first);
+            last.await.unwrap_err()
+        });
+        assert!(matches!(error, TaskError::Closed), "{error:?}");
+
+        let late = || Task::ready(Err::<u8, _>(TaskError::timed_out())).flatten();
+        let error = try_join_all([late()]).join().unwrap_err();
+        assert!(matches!(error, TaskError::TimedOut(_)));
+        let error = late().map(|n| n + 1).join().unwrap_err();
+        assert!(matches!(error, TaskError::TimedOut(_)));
+        let mut group = TaskGroup::new();
+        group.add(late());
+        let error = group.try_join_all().join().unwrap_err();
+        assert!(matches!(error.errors(), [(_, TaskError::TimedOut(_))]));
+        let other = std::io::Error::other(TaskError::failed("mine"));
+        let error = TaskError::failed(other);
+        assert!(matches!(&error, TaskError::Failed(failure) if failure.to_string() == "mine"));
+    });
+}
+
+#[test]
+fn an_error_that_has_others_in_it_to_any_depth_can_be_dropped() {
+    within_deadline(|| {
+        let levels = crate::deadline::sample(1_000_000);
+        let mut error = TaskError::Cancelled;
+        for _ in 0..levels {
+            error = TaskError::failed(Own(error));
+        }
+        let mut depth = 0;
+        let mut source = std::error::Error::source(&error);
+        while let Some(inner) = source {
+            depth += 1;
+            source = inner.source();
+        }
+        assert!(depth >= levels);
+        drop(error);
+    });
+}

@@ -7,6 +7,7 @@ mod activity;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod find;
+mod program;
 mod seeded;
 mod signal;
 mod steps;

@@ -7,8 +7,8 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `conformance.rs`, `platforms.rs`,
-//!    `skipped.rs` and `book.rs` hold the rules. Each is a function from one file (and, where it
-//!    needs more, the whole tree) to a list of findings. It does no input or output.
+//!    `skipped.rs`, `statics.rs` and `book.rs` hold the rules. Each is a function from one file
+//!    (and, where it needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -22,6 +22,7 @@ mod layers;
 mod platforms;
 mod skipped;
 mod source;
+mod statics;
 mod words;
 
 use source::{File, Finding};
@@ -85,6 +86,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(danger::door(file));
         findings.extend(danger::listed(file, tree));
         findings.extend(danger::cited(file, &declared));
+        findings.extend(statics::renewed(file));
         findings.extend(words::essay(file));
         findings.extend(words::paths(file, tree));
         findings.extend(words::width(file));
@@ -159,6 +161,10 @@ fn every_rule_can_fail() {
             "src/task/door.rs",
             "use std::sync::atomic::AtomicBool;".to_owned(),
         ),
+        (
+            "src/task/kept.rs",
+            "static A: OnceLock<u32> = OnceLock::new();".to_owned(),
+        ),
         ("src/task/long.rs", "//! Prose.\n".repeat(31)),
         (
             "docs/A.md",
@@ -197,6 +203,7 @@ fn every_rule_can_fail() {
         "path",
         "platform",
         "skipped",
+        "static",
         "uncompiled",
         "unsafe-place",
         "unsafe-silent",

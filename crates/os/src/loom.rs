@@ -137,6 +137,18 @@ mod real {
             Self(std::cell::UnsafeCell::new(value))
         }
 
+        /// The value.
+        pub fn into_inner(self) -> T {
+            self.0.into_inner()
+        }
+    }
+
+    impl<T: ?Sized> UnsafeCell<T> {
+        /// The value; `&mut self` proves that nobody else uses it.
+        pub fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut()
+        }
+
         /// Shared access: the pointer is valid for reads while `f` runs, if the
         /// caller's protocol rules out a writer.
         #[inline(always)]

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 
 use super::array_id::ArrayId;
 use super::attachments::Attachment;
@@ -19,6 +19,7 @@ use crate::process::host::mapping::{Access, Mapping};
 use crate::process::host::segment;
 use crate::sys::descriptor::{AsFile, OwnedFile};
 use crate::sys::files::identity;
+use crate::sys::fork::PerProcess;
 
 /// Identifies a file, as long as it is open.
 type Key = (u64, u64);
@@ -26,7 +27,11 @@ type Key = (u64, u64);
 /// The size of the atomics by which changing memory is accessed; 0 for memory that never changes.
 type AtomicSize = usize;
 
-static TABLE: LazyLock<Mutex<HashMap<Key, Weak<Mapped>>>> = LazyLock::new(Mutex::default);
+/// Those of this process.
+fn table() -> &'static Mutex<HashMap<Key, Weak<Mapped>>> {
+    static TABLE: PerProcess<Mutex<HashMap<Key, Weak<Mapped>>>> = PerProcess::new();
+    TABLE.get_or_init(Mutex::default)
+}
 
 /// A piece of shared memory.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ impl Mapped {
             atomic_size,
             id: ArrayId::default(),
         });
-        TABLE.lock().insert(key, Arc::downgrade(&new));
+        table().lock().insert(key, Arc::downgrade(&new));
         Ok(new)
     }
 
@@ -82,7 +87,7 @@ impl Mapped {
         // wait.)
         segment::check(attachment.as_file(), atomic_size == 0)?;
         let key = identity(&*attachment)?;
-        let mut table = TABLE.lock();
+        let mut table = table().lock();
         let mapped = match table.get(&key).and_then(Weak::upgrade) {
             Some(known) => known,
             None => {
@@ -117,7 +122,7 @@ impl Mapped {
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        let mut table = TABLE.lock();
+        let mut table = table().lock();
         // The entry may be another one, which another thread has added since the last handle of
         // this one was dropped.
         let own = table.get(&self.key).map(Weak::as_ptr);
@@ -148,9 +153,9 @@ mod tests {
         assert!(!Arc::ptr_eq(&one, &other));
         let (key, attachment) = (one.key, again(&one));
         drop(one);
-        assert!(TABLE.lock().contains_key(&key), "it has another user");
+        assert!(table().lock().contains_key(&key), "it has another user");
         drop(same);
-        assert!(!TABLE.lock().contains_key(&key));
+        assert!(!table().lock().contains_key(&key));
         let later = Mapped::open(attachment, 0).unwrap();
         assert_eq!(later.mapping.length(), 5);
         assert!(Mapped::open(again(&later), 8).is_err());

@@ -7,8 +7,8 @@
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
 use std::io::{self, Write};
-use std::sync::Once; // its hint is printed once: no protocol
 
+use crate::sys::fork::PerProcess;
 use crate::sys::processors;
 use crate::task;
 use crate::task::panic::catch;
@@ -116,8 +116,8 @@ fn asked() -> Option<isize> {
         Ok(threads @ ..=MOST_ASKED) => return Some(threads),
         _ if text.trim().is_empty() => {}
         _ => {
-            static TOLD: Once = Once::new();
-            TOLD.call_once(|| {
+            static TOLD: PerProcess<()> = PerProcess::new();
+            TOLD.inherit_or_init(|| {
                 let _no_matter_if_it_is_closed = writeln!(
                     io::stderr(),
                     "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to \

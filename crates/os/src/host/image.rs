@@ -34,10 +34,10 @@
 //! copies).
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use super::format;
 use crate::host::executable;
+use crate::sys::fork::PerProcess;
 
 /// What an image's headers say.
 pub(crate) struct Headers {
@@ -67,12 +67,12 @@ pub struct Image {
 }
 
 /// Read once. Its address distinguishes this copy of the crate from others in the same image.
-static IMAGE: OnceLock<Image> = OnceLock::new();
+static IMAGE: PerProcess<Image> = PerProcess::new();
 
 /// The image that this function was linked into.
 #[inline]
 pub fn image() -> &'static Image {
-    IMAGE.get_or_init(Image::read)
+    IMAGE.inherit_or_init(Image::read)
 }
 
 impl Image {

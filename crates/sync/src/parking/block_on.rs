@@ -46,15 +46,6 @@ fn drive<F: Future>(future: F, is_sole: bool) -> Option<F::Output> {
     output
 }
 
-/// The output of `future`, if the first poll has it.
-#[cfg(not(loom))]
-pub(crate) fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(std::task::Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
-    }
-}
-
 /// Like [`block_on`] for a future that waits for one thing alone, and for calls that have no error
 /// for it: panics if this thread must not block. `method` is the one that may be awaited here.
 #[cold]

@@ -25,7 +25,7 @@
 //! drop), `tests/task/handle.rs` (nested waits).
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -103,7 +103,7 @@ per_thread! {
 }
 
 /// The thread pools' hook; `None` before the first pool.
-static BLOCKER: OnceLock<&'static dyn Blocker> = OnceLock::new();
+static BLOCKER: fork::PerProcess<&'static dyn Blocker> = fork::PerProcess::new();
 
 /// Whether `waker` belongs to a wait that this thread is inside, and not to a task.
 pub fn waits_with(waker: &Waker) -> bool {
@@ -219,19 +219,19 @@ impl Entered {
 
     fn enter(&self) {
         if !self.entered.replace(true)
-            && let Some(blocker) = BLOCKER.get()
+            && let Some(blocker) = BLOCKER.inherited()
         {
             blocker.enter(self.waits);
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        BLOCKER.get()?.retry_after()
+        BLOCKER.inherited()?.retry_after()
     }
 
     fn leave(&self) {
         if self.entered.replace(false)
-            && let Some(blocker) = BLOCKER.get()
+            && let Some(blocker) = BLOCKER.inherited()
         {
             blocker.leave(self.waits);
         }
@@ -246,5 +246,5 @@ impl Drop for Entered {
 
 /// Makes all waits of all threads call `blocker`, from now on.
 pub fn set_blocker(blocker: &'static dyn Blocker) {
-    let _ = BLOCKER.set(blocker);
+    BLOCKER.inherit_or_init(|| blocker);
 }

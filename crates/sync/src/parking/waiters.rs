@@ -9,7 +9,8 @@
 //! to be notified. 3. Waiters are woken in the order in which they came. 4. One that is dropped
 //! after `wake_one` has notified it, and before it has seen that, passes the
 //! notification on to the next. After [`wake_all`](Waiters::wake_all) there is nothing to pass on:
-//! those that have come since wait for another event.
+//! those that have come since wait for another event. 5. Where waiters want different things, each
+//! has a kind `K`, and [`admit`](Waiters::admit) notifies those whose turn it is.
 //!
 //! No waker is cloned, woken or dropped under the lock, because these run user code, which may use
 //! the same object.
@@ -20,6 +21,7 @@
 //! `checks/tests/conditions.rs`; `tests/sync/`.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
@@ -30,36 +32,41 @@ use super::park::{self, Waited};
 use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
 
-/// A list of waiters.
-#[derive(Default)]
-pub struct Waiters(Mutex<List>);
+/// A list of waiters, each of a kind.
+pub struct Waiters<K = ()>(Mutex<List<K>>);
 
-#[cfg(not(loom))]
-impl Waiters {
-    pub(crate) const fn new() -> Self {
-        Self(Mutex::new(List {
-            last: 0,
-            all_woken: 0,
-            wakers: BTreeMap::new(),
-        }))
-    }
-}
-
-#[derive(Default)]
-struct List {
+struct List<K> {
     /// The last key that was assigned.
     last: u64,
     /// `wake_all` has woken all waiters up to this key.
     all_woken: u64,
     /// The waiters in the order in which they came. `None`: not polled yet.
-    wakers: BTreeMap<u64, Option<Waker>>,
+    wakers: BTreeMap<u64, (K, Option<Waker>)>,
 }
 
-impl List {
-    fn enter(&mut self, waker: Option<Waker>) -> u64 {
+impl<K> List<K> {
+    const EMPTY: Self = Self {
+        last: 0,
+        all_woken: 0,
+        wakers: BTreeMap::new(),
+    };
+
+    fn enter(&mut self, kind: K, waker: Option<Waker>) -> u64 {
         self.last += 1;
-        self.wakers.insert(self.last, waker);
+        self.wakers.insert(self.last, (kind, waker));
         self.last
+    }
+}
+
+impl<K> Default for Waiters<K> {
+    fn default() -> Self {
+        Self(Mutex::new(List::EMPTY))
+    }
+}
+
+fn wake<K>(waiters: impl Iterator<Item = (K, Option<Waker>)>) {
+    for waker in waiters.filter_map(|(_, waker)| waker) {
+        contain(|| waker.wake()); // a panic must not keep the others waiting
     }
 }
 
@@ -69,9 +76,9 @@ impl Waiters {
         let waker = Some(waker.clone());
         let mut list = self.0.lock();
         let replaced = match *key {
-            Some(key) => list.wakers.insert(key, waker),
+            Some(key) => list.wakers.insert(key, ((), waker)),
             None => {
-                *key = Some(list.enter(waker));
+                *key = Some(list.enter((), waker));
                 None
             }
         };
@@ -87,12 +94,43 @@ impl Waiters {
 
     /// Enters a waiter that is polled later.
     pub(crate) fn listen(&self) -> Listener<'_> {
-        let key = self.0.lock().enter(None);
-        Listener {
+        let entered = self.listen_unless((), || false);
+        entered.expect("it is not over")
+    }
+}
+
+impl<K> Waiters<K> {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(List::EMPTY))
+    }
+
+    /// Enters a waiter, unless `is_over`, which is called under the list's lock, finds that it need
+    /// not wait.
+    pub(crate) fn listen_unless(
+        &self,
+        kind: K,
+        is_over: impl FnOnce() -> bool,
+    ) -> Option<Listener<'_, K>> {
+        let mut list = self.0.lock();
+        let key = (!is_over()).then(|| list.enter(kind, None))?;
+        Some(Listener {
             waiters: self,
             key,
             has_ended: false,
+        })
+    }
+
+    /// Notifies waiters in their order, as long as `is_next`, which is called under the list's
+    /// lock, says so of the first one's kind; `None`: there is no waiter left.
+    pub(crate) fn admit(&self, mut is_next: impl FnMut(Option<&K>) -> bool) {
+        let mut admitted = Vec::new();
+        let mut list = self.0.lock();
+        while is_next(list.wakers.first_key_value().map(|(_, (kind, _))| kind)) {
+            admitted.extend(list.wakers.pop_first());
         }
+        drop(list);
+        wake(admitted.into_iter().map(|(_, waiter)| waiter));
     }
 
     /// Notifies the waiter that has waited longest; false if there is none.
@@ -107,7 +145,7 @@ impl Waiters {
 
     /// Notifies the waiter that has waited longest, if there is one. The caller must wake it.
     pub(crate) fn notify_one(&self) -> Option<Option<Waker>> {
-        let (_, waker) = self.0.lock().wakers.pop_first()?;
+        let (_, (_, waker)) = self.0.lock().wakers.pop_first()?;
         Some(waker)
     }
 
@@ -115,11 +153,9 @@ impl Waiters {
     pub fn wake_all(&self) {
         let mut list = self.0.lock();
         list.all_woken = list.last;
-        let wakers = std::mem::take(&mut list.wakers);
+        let wakers = mem::take(&mut list.wakers);
         drop(list);
-        for waker in wakers.into_values().flatten() {
-            contain(|| waker.wake()); // a panic must not keep the others waiting
-        }
+        wake(wakers.into_values());
     }
 
     /// A waiter gives up that was notified: another one gets the notification, if it is for one.
@@ -137,14 +173,25 @@ impl Wake for Waiters {
     }
 }
 
-debug!(impl Waiters, self, waiting = self.0.lock().wakers.len());
+debug!(impl<K> Waiters<K>, self, waiting = self.0.lock().wakers.len());
 
 /// A waiter: ready when it has been notified.
 #[must_use = "it waits only when it is polled"]
-pub(crate) struct Listener<'a> {
-    waiters: &'a Waiters,
+pub(crate) struct Listener<'a, K = ()> {
+    waiters: &'a Waiters<K>,
     key: u64,
     has_ended: bool,
+}
+
+impl<K> Listener<'_, K> {
+    /// Leaves the list. Returns whether a notification had come that it had not seen.
+    pub(crate) fn leave(&mut self) -> bool {
+        if mem::replace(&mut self.has_ended, true) {
+            return false;
+        }
+        let left = self.waiters.0.lock().wakers.remove(&self.key);
+        left.is_none()
+    }
 }
 
 impl Listener<'_> {
@@ -184,13 +231,13 @@ impl Listener<'_> {
     }
 }
 
-impl Future for Listener<'_> {
+impl<K> Future for Listener<'_, K> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let mut list = self.waiters.0.lock();
-        let Some(place) = list.wakers.get_mut(&self.key) else {
+        let Some((_, place)) = list.wakers.get_mut(&self.key) else {
             drop(list); // before the clone
             self.has_ended = true;
             return Poll::Ready(());
@@ -202,15 +249,10 @@ impl Future for Listener<'_> {
     }
 }
 
-impl Drop for Listener<'_> {
+impl<K> Drop for Listener<'_, K> {
     fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        let left = self.waiters.0.lock().wakers.remove(&self.key);
-        if left.is_none() {
+        if self.leave() {
             self.waiters.pass_on(self.key);
         }
-        drop(left);
     }
 }

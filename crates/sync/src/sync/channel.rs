@@ -43,7 +43,12 @@ use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting, note_pend
 /// Makes a channel that holds up to `capacity` items.
 ///
 /// A capacity of 0 counts as 1, as in [`process::channel`]: there is no
-/// rendezvous channel. (In Python's `queue.Queue(0)` it means no limit: [`unbounded`].)
+/// rendezvous channel. (In Python's `queue.Queue(0)` it means no limit: [`unbounded`].) The memory
+/// for all items is taken at once.
+///
+/// # Panics
+/// If so many items, with a word for each, have more than `isize::MAX` bytes (`usize::MAX` items,
+/// for example): no memory could hold them.
 ///
 /// [`process::channel`]: https://docs.rs/trefoil/latest/trefoil/process/fn.channel.html
 ///

@@ -20,7 +20,7 @@
 use std::panic::Location;
 
 #[cfg(not(loom))]
-use super::mutex::{MutexGuard, lock, lock_blocking};
+use super::MutexGuard;
 use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
@@ -135,8 +135,8 @@ impl Condvar {
     /// Cancel safe: if it is dropped before its end, the lock has been released, and a notification
     /// that it had received goes to the next waiter, unless it was for all.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let inside = async_lock::MutexGuard::source(&guard.inside);
-        self.wait_by(guard, || lock(inside)).await
+        let lock = *guard.inside.lock();
+        self.wait_by(guard, || lock.lock()).await
     }
 
     /// Like [`wait`](Condvar::wait), blocking this thread.
@@ -146,8 +146,8 @@ impl Condvar {
     /// is released then, and a notification that it had received goes to the next waiter.
     #[track_caller]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let inside = async_lock::MutexGuard::source(&guard.inside);
-        self.wait_by_blocking(guard, || lock_blocking(inside))
+        let lock = *guard.inside.lock();
+        self.wait_by_blocking(guard, || lock.lock_blocking())
     }
 
     /// Waits while `condition` returns true.

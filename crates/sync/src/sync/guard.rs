@@ -1,4 +1,6 @@
-//! One job: guards of this crate's own, each around one of `async-lock`'s.
+//! One job: what the guards of all locks can do, and how a lock is shown.
+
+use std::fmt;
 
 /// Implements what a guard is whose value is in these fields: `Deref`, with `mut` also `DerefMut`,
 /// and `Debug` and `Display` of the value.
@@ -38,3 +40,17 @@ macro_rules! guard {
 }
 
 pub(super) use guard;
+
+/// Shows a lock whose value is this; `None`: it is locked.
+pub(super) fn debug_lock<T: fmt::Debug + ?Sized>(
+    name: &str,
+    value: Option<&T>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let mut shown = f.debug_struct(name);
+    match &value {
+        Some(value) => shown.field("value", value),
+        None => shown.field("value", &format_args!("<locked>")),
+    };
+    shown.finish()
+}

@@ -44,18 +44,20 @@
 //!
 //! # Order
 //!
-//! Waiters are woken in order, but neither the locks nor the `Semaphore` are strictly fair: a task
-//! that asks at the moment when a place becomes free may get it before the woken waiter, which then
-//! goes on waiting. (A waiter for a `Mutex` is overtaken for at most half a millisecond.) When a
-//! waiting future is dropped, its permit or its notification goes to the next waiter: see
-//! [Cancellation].
+//! `Mutex` and `RwLock` serve those who wait strictly in the order in which they came: who releases
+//! such a lock gives it to the first of them. A waiter for a `ReentrantMutex` or a `Semaphore` is
+//! woken in that order, too, but a task that asks at the moment when a place becomes free may get
+//! it before the woken waiter, which then goes on waiting. When a waiting future is dropped, its
+//! lock, permit or notification goes to the next waiter: see [Cancellation]. A future that waits
+//! and is not polled any more (one that a `select!` has left alive) may have the lock all the same,
+//! and keeps all others waiting: drop it.
 //!
 //! # Wakers of your own
 //!
 //! A waker that you write may run other code, in `wake` or in its destructor, and that code may use
 //! the very object that keeps the waker. The types of this crate allow that. The types of
-//! `async-lock` and `async-channel` (below) do not: such a waker deadlocks, because they clone,
-//! wake and drop wakers under a lock. So let `wake` only note what is to be done, and let the waker
+//! `async-channel` (below) do not: such a waker deadlocks, because they clone, wake and drop wakers
+//! under a lock. So let `wake` only note what is to be done, and let the waker
 //! own nothing whose destructor unlocks, sends or receives.
 //!
 //! # Blocking
@@ -74,16 +76,13 @@
 //!   reports them.)
 //!
 //! So a blocking call that works on a loop's thread today panics there on the day when another
-//! thread has the lock. Use the blocking forms there only where nothing can make them wait. A wait
-//! may be short, but is a wait: for a `Mutex` that is free, but promised to a task that has waited
-//! for half a millisecond; for an upgradable read of a [`RwLock`], while another thread's
-//! `try_write` looks.
+//! thread has the lock. Use the blocking forms there only where nothing can make them wait. (A wait
+//! may be short, but is a wait.)
 //!
-//! # What of this is other crates'
+//! # What of this is another crate's
 //!
-//! `Mutex`, `RwLock` and `OnceCell` are around those of `async-lock`, `channel` is around
-//! `async-channel`: these crates decide in which order waiters are served.
-//! They clone, wake and drop wakers under a lock, which matters for [wakers of your
+//! [`channel`] is around `async-channel`, which decides in which order its waiters are served. It
+//! clones, wakes and drops wakers under a lock, which matters for [wakers of your
 //! own](#wakers-of-your-own).
 //!
 //! # Read next
@@ -116,7 +115,8 @@ mod condvar;
 mod event;
 #[cfg(not(loom))]
 mod guard;
-/// For the models in `checks/`: a condition variable without its lock.
+mod line;
+/// For the models in `checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;
@@ -125,7 +125,7 @@ mod mutex;
 #[cfg(not(loom))]
 mod once_cell;
 #[cfg(not(loom))]
-mod raw_mutex_arc;
+mod raw_locked;
 mod raw_reentrant;
 #[cfg(not(loom))]
 mod rw_lock;
@@ -138,11 +138,9 @@ pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::Condvar;
 pub use event::Event;
 #[cfg(not(loom))]
-pub use mutex::{Mutex, MutexGuard};
+pub use mutex::{Mutex, MutexGuard, MutexGuardArc};
 #[cfg(not(loom))]
 pub use once_cell::OnceCell;
-#[cfg(not(loom))]
-pub use raw_mutex_arc::MutexGuardArc;
 pub use raw_reentrant::{ReentrantMutex, ReentrantMutexGuard};
 #[cfg(not(loom))]
 pub use rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard};

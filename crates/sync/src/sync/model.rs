@@ -1,9 +1,10 @@
-//! A condition variable without its lock, for the models in `checks/`.
+//! A condition variable without its lock, and a lock without a value, for the models in `checks/`.
 //!
 //! It exists under `--cfg loom` only.
 #![allow(missing_docs)]
 
 use super::condvar::Condvar;
+use crate::parking::noted::{Access, LockKind};
 
 #[derive(Debug, Default)]
 pub struct Notices(Condvar);
@@ -27,5 +28,40 @@ impl Notices {
 
     pub fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+/// Who is in a lock, alone or together with others that share it.
+#[derive(Debug)]
+pub struct Line(super::line::Line);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self(super::line::Line::new(LockKind::RwLock))
+    }
+}
+
+fn access(shares: bool) -> Access {
+    match shares {
+        true => Access::Shared,
+        false => Access::Alone,
+    }
+}
+
+impl Line {
+    pub fn try_enter(&self, shares: bool) -> bool {
+        self.0.try_enter(access(shares))
+    }
+
+    pub async fn enter(&self, shares: bool) {
+        self.0.enter(access(shares)).await;
+    }
+
+    pub fn leave(&self, shares: bool) {
+        self.0.leave(access(shares));
+    }
+
+    pub fn share(&self) {
+        self.0.share();
     }
 }

@@ -1,23 +1,23 @@
-//! A lock that may be held across an `.await`: `async-lock`'s, with this crate's waits.
+//! A lock that may be held across an `.await`.
 //!
-//! Here, as in the other files that wrap a type of `async-lock` or `async-channel`, the async
-//! methods are theirs. The blocking ones try first, and then wait for the async form in
-//! [`wait_for`], as every wait of this crate does: a pool's worker is replaced meanwhile, and the
-//! thread of an event loop is refused.
+//! Here, as in the other files of this module, the blocking methods try first, and then wait for
+//! the async form in [`wait_for`], as every wait of this crate does: a pool's worker is replaced
+//! meanwhile, and the thread of an event loop is refused.
 //!
-//! Tests: `tests/sync/sync.rs`, `tests/sync/refused.rs`.
+//! Tests: `tests/sync/{locks,sync,refused}.rs`.
 
 use std::fmt;
-use std::panic::Location;
+use std::sync::Arc;
 
-use super::guard::guard;
+use super::guard::{debug_lock, guard};
+use super::raw_locked::{Alone, Lock, Locked, One};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waiting, Whose};
+use crate::parking::noted::{Held, LockKind, Whose};
 
 /// A lock for threads and tasks, which may be held across an `.await`.
 ///
-/// A task that waits for it is overtaken for at most half a millisecond; until then a newcomer may
-/// get the lock first. A panic does not poison it.
+/// Those who wait get it in the order in which they came; nobody overtakes. A panic does not poison
+/// it.
 ///
 /// ```
 /// use trefoil::sync::Mutex;
@@ -28,15 +28,26 @@ use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waitin
 /// trefoil::run(async { *TOTAL.lock().await += 1 });
 /// assert_eq!(*TOTAL.try_lock().unwrap(), 2);
 /// ```
-#[repr(transparent)] // for `MutexGuardArc`
-pub struct Mutex<T: ?Sized>(pub(super) async_lock::Mutex<Born<T>>);
+pub struct Mutex<T: ?Sized>(Locked<One, T>);
 
-/// The value and where its lock was made. (Only the lock's holder sees that. Outside the lock
-/// everybody would, but then the lock would not be transparent.)
-#[derive(Debug)]
-pub(super) struct Born<T: ?Sized> {
-    pub(super) made_at: Site,
-    pub(super) value: T,
+impl<T: ?Sized> Lock for &Mutex<T> {
+    type By = One;
+    type Value = T;
+
+    #[inline]
+    fn locked(&self) -> &Locked<One, T> {
+        &self.0
+    }
+}
+
+impl<T: ?Sized> Lock for Arc<Mutex<T>> {
+    type By = One;
+    type Value = T;
+
+    #[inline]
+    fn locked(&self) -> &Locked<One, T> {
+        &self.0
+    }
 }
 
 /// Access to the value of a [`Mutex`], which is released when this is dropped.
@@ -44,25 +55,32 @@ pub(super) struct Born<T: ?Sized> {
 #[clippy::has_significant_drop]
 pub struct MutexGuard<'a, T: ?Sized> {
     _held: Held<false>, // is dropped first
-    pub(super) inside: async_lock::MutexGuard<'a, Born<T>>,
+    pub(super) inside: Alone<&'a Mutex<T>>,
 }
 
-guard!(mut MutexGuard<'_>, inside.value);
+/// Like [`MutexGuard`], from [`Mutex::lock_arc`]: it keeps the lock in memory, and is `'static` if
+/// the value is.
+#[must_use = "the lock is released when this is dropped"]
+#[clippy::has_significant_drop]
+pub struct MutexGuardArc<T: ?Sized> {
+    _held: Held<false>, // is dropped first
+    inside: Alone<Arc<Mutex<T>>>,
+}
+
+guard!(mut MutexGuard<'_>, inside);
+guard!(mut MutexGuardArc<>, inside);
 
 impl<T> Mutex<T> {
     /// Makes a lock that is free.
     #[must_use]
     #[track_caller]
     pub const fn new(value: T) -> Self {
-        Self(async_lock::Mutex::new(Born {
-            made_at: Location::caller(),
-            value,
-        }))
+        Self(Locked::new(LockKind::Mutex, value))
     }
 
     /// The value.
     pub fn into_inner(self) -> T {
-        self.0.into_inner().value
+        self.0.into_inner()
     }
 }
 
@@ -71,65 +89,92 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn lock(&self) -> MutexGuard<'_, T> {
-        lock(&self.0).await
+        MutexGuard::new(Alone::new(self).await, Whose::Tasks)
     }
 
     /// Like [`lock`](Self::lock), blocking this thread.
     ///
     /// # Panics
-    /// On an event loop's thread, if another has the lock, or has waited for it for half a
-    /// millisecond: [there](crate::sync#blocking) use `lock().await`.
+    /// On an event loop's thread, if another has the lock: [there](crate::sync#blocking) use
+    /// `lock().await`.
     #[inline]
     #[track_caller]
     pub fn lock_blocking(&self) -> MutexGuard<'_, T> {
-        lock_blocking(&self.0)
+        match Alone::try_new(self) {
+            Some(inside) => MutexGuard::new(inside, Whose::Threads),
+            None => wait_for(self.lock(), "Mutex::lock"),
+        }
     }
 
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        let guard = self.0.try_lock()?;
-        Some(MutexGuard::new(guard, Whose::Tasks))
+        let inside = Alone::try_new(self)?;
+        Some(MutexGuard::new(inside, Whose::Tasks))
     }
 
     /// The value; `&mut self` proves that it is not locked.
     pub fn get_mut(&mut self) -> &mut T {
-        &mut self.0.get_mut().value
+        self.0.get_mut()
+    }
+
+    /// Takes the lock, as [`lock`](Self::lock) does; neither the future nor the guard borrows.
+    ///
+    /// Cancel safe: dropping it gives up its place among the waiters.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use trefoil::sync::Mutex;
+    ///
+    /// trefoil::run(async {
+    ///     let names = Arc::new(Mutex::new(vec!["a"]));
+    ///     let mut guard = names.lock_arc().await;
+    ///     trefoil::spawn(async move { guard.push("b") }).await?; // released in another task
+    ///     assert_eq!(*names.lock().await, ["a", "b"]);
+    ///     Ok::<_, trefoil::TaskError>(())
+    /// })?;
+    /// # Ok::<_, trefoil::TaskError>(())
+    /// ```
+    pub fn lock_arc(self: &Arc<Self>) -> impl Future<Output = MutexGuardArc<T>> + use<T> {
+        let lock = Arc::clone(self);
+        async move { MutexGuardArc::new(Alone::new(lock).await) }
+    }
+
+    /// Like [`lock_arc`](Self::lock_arc), blocking this thread.
+    ///
+    /// # Panics
+    /// On an event loop's thread, if another has the lock: [there](crate::sync#blocking) use
+    /// `lock_arc().await`.
+    #[track_caller]
+    pub fn lock_arc_blocking(self: &Arc<Self>) -> MutexGuardArc<T> {
+        match self.try_lock_arc() {
+            Some(guard) => guard,
+            None => wait_for(self.lock_arc(), "Mutex::lock_arc"),
+        }
+    }
+
+    /// Takes the lock if it is free; the guard does not borrow.
+    pub fn try_lock_arc(self: &Arc<Self>) -> Option<MutexGuardArc<T>> {
+        Alone::try_new(Arc::clone(self)).map(MutexGuardArc::new)
     }
 }
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
     #[inline]
-    fn new(inside: async_lock::MutexGuard<'a, Born<T>>, whose: Whose) -> Self {
-        let taken = || Lock {
-            made_at: Some(inside.made_at),
-            ..at(async_lock::MutexGuard::source(&inside)).0
-        };
+    fn new(inside: Alone<&'a Mutex<T>>, whose: Whose) -> Self {
         Self {
-            _held: Held::new(taken, whose),
+            _held: Held::new(|| inside.line().lock(), whose),
             inside,
         }
     }
 }
 
-/// What waits for it waits at this. Where it was made is known to its holder.
-pub(super) fn at<T: ?Sized>(lock: &async_lock::Mutex<Born<T>>) -> At {
-    (noted::lock(LockKind::Mutex, None, lock), Access::Alone)
-}
-
-/// For [`Condvar`](super::Condvar), too, which has only the lock inside.
-pub(super) async fn lock<T: ?Sized>(lock: &async_lock::Mutex<Born<T>>) -> MutexGuard<'_, T> {
-    let guard = Waiting::new(lock.lock(), at(lock)).await;
-    MutexGuard::new(guard, Whose::Tasks)
-}
-
-/// Like [`lock`], blocking this thread.
-#[inline]
-#[track_caller]
-pub(super) fn lock_blocking<T: ?Sized>(inside: &async_lock::Mutex<Born<T>>) -> MutexGuard<'_, T> {
-    match inside.try_lock() {
-        Some(guard) => MutexGuard::new(guard, Whose::Threads),
-        None => wait_for(lock(inside), "Mutex::lock"),
+impl<T: ?Sized> MutexGuardArc<T> {
+    fn new(inside: Alone<Arc<Mutex<T>>>) -> Self {
+        Self {
+            _held: Held::new(|| inside.line().lock(), Whose::Nobodys),
+            inside,
+        }
     }
 }
 
@@ -149,11 +194,6 @@ impl<T> From<T> for Mutex<T> {
 
 impl<T: fmt::Debug + ?Sized> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Mutex");
-        match self.0.try_lock() {
-            Some(guard) => shown.field("data", &&guard.value),
-            None => shown.field("data", &format_args!("<locked>")),
-        };
-        shown.finish()
+        debug_lock("Mutex", self.try_lock().as_deref(), f)
     }
 }

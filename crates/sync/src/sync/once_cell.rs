@@ -1,17 +1,20 @@
-//! A value that is made at its first use: `async-lock`'s cell, with this crate's waits.
+//! A value that is made at its first use.
 //!
-//! Tests: `tests/sync/sync.rs`, `tests/sync/refused.rs`.
+//! One at a time may make it: who has set a flag. A waiter first listens, and then looks for the
+//! value and at the flag; who makes the value first clears the flag, with or without a value, and
+//! then wakes all. So one of the two sees the other.
+//!
+//! Tests: `tests/sync/{locks,sync,refused}.rs`.
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{poll_fn, ready};
 use std::panic::Location;
-use std::pin::pin;
+use std::sync::OnceLock;
 
-use crate::loom::atomic::AtomicBool;
-use crate::loom::atomic::Ordering::Relaxed;
-use crate::parking::block_on::{at_once, wait_for};
-use crate::parking::noted::{self, Access, At, Held, LockKind, Note, Site, Waiting, Whose};
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::parking::block_on::wait_for;
+use crate::parking::noted::{self, Access, At, Held, LockKind, Site, Waiting, Whose};
+use crate::parking::waiters::Waiters;
 
 /// A value that is made once, by the thread or task that first asks for it; others wait meanwhile.
 ///
@@ -30,7 +33,29 @@ use crate::parking::noted::{self, Access, At, Held, LockKind, Note, Site, Waitin
 /// ```
 pub struct OnceCell<T> {
     made_at: Site,
-    inside: async_lock::OnceCell<T>,
+    is_made_now: AtomicBool,
+    waiters: Waiters,
+    inside: OnceLock<T>,
+}
+
+/// The right to make the value. Dropped, it goes to another.
+struct Maker<'a, T> {
+    cell: &'a OnceCell<T>,
+    held: Held<false>,
+}
+
+impl<'a, T> Maker<'a, T> {
+    fn set(self, value: T) -> &'a T {
+        self.cell.inside.get_or_init(|| value)
+    }
+}
+
+impl<T> Drop for Maker<'_, T> {
+    fn drop(&mut self) {
+        self.held = Held::default(); // first
+        self.cell.is_made_now.store(false, Ordering::SeqCst);
+        self.cell.waiters.wake_all();
+    }
 }
 
 impl<T> OnceCell<T> {
@@ -40,7 +65,9 @@ impl<T> OnceCell<T> {
     pub const fn new() -> Self {
         Self {
             made_at: Location::caller(),
-            inside: async_lock::OnceCell::new(),
+            is_made_now: AtomicBool::new(false),
+            waiters: Waiters::new(),
+            inside: OnceLock::new(),
         }
     }
 
@@ -50,43 +77,42 @@ impl<T> OnceCell<T> {
         (lock, Access::Alone)
     }
 
-    /// While it exists, the code that runs here makes the value.
-    fn made_here(&self, whose: Whose) -> Held<false> {
-        Held::new(|| self.at().0, whose)
+    /// The value, or the right to make it; `None`: another makes it.
+    fn look(&self, whose: Whose) -> Option<Result<&T, Maker<'_, T>>> {
+        if let Some(value) = self.get() {
+            return Some(Ok(value));
+        }
+        if self.is_made_now.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        let held = Held::new(|| self.at().0, whose);
+        let maker = Maker { cell: self, held };
+        Some(self.get().ok_or(maker)) // it may have been made meanwhile
     }
 
-    /// Calls `make`; meanwhile `makes` is set.
-    async fn make_here<F: Future>(
-        &self,
-        makes: &AtomicBool,
-        make: impl FnOnce() -> F,
-    ) -> F::Output {
-        makes.store(true, Relaxed);
-        let _made_here = self.made_here(Whose::Tasks);
-        let made = make().await;
-        makes.store(false, Relaxed);
-        made
-    }
-
-    /// Waits for another to make the value, unless it `makes` it itself.
-    async fn wait_unless<F: Future>(&self, makes: &AtomicBool, future: F) -> F::Output {
-        let mut note = Note::new(self.at());
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            note.end();
-            let polled = future.as_mut().poll(cx);
-            if polled.is_pending() && !makes.load(Relaxed) {
-                note.begin(cx.waker());
+    /// Waits until `look` finds something.
+    async fn wait_until<R>(&self, at: At, look: impl Fn() -> Option<R>) -> R {
+        loop {
+            let listener = match look() {
+                Some(found) => return found,
+                None => self.waiters.listen(),
+            };
+            if let Some(found) = look() {
+                return found;
             }
-            polled
-        })
-        .await
+            Waiting::new(listener, at).await;
+        }
+    }
+
+    /// The value, or the right to make it, after waiting while another makes it.
+    async fn value_or_maker(&self) -> Result<&T, Maker<'_, T>> {
+        self.wait_until(self.at(), || self.look(Whose::Tasks)).await
     }
 
     /// Whether there is a value.
     #[must_use]
     pub fn is_initialized(&self) -> bool {
-        self.inside.is_initialized()
+        self.get().is_some()
     }
 
     /// The value, if there is one.
@@ -116,7 +142,8 @@ impl<T> OnceCell<T> {
     ///
     /// Cancel safe.
     pub async fn wait(&self) -> &T {
-        Waiting::new(self.inside.wait(), (self.at().0, Access::Turn)).await
+        self.wait_until((self.at().0, Access::Turn), || self.get())
+            .await
     }
 
     /// Like [`wait`](Self::wait), blocking this thread.
@@ -136,10 +163,10 @@ impl<T> OnceCell<T> {
     ///
     /// If this is dropped, so is the future of `make`, and the next one that waits makes the value.
     pub async fn get_or_init<F: Future<Output = T>>(&self, make: impl FnOnce() -> F) -> &T {
-        let makes = AtomicBool::new(false); // of this task: no protocol
-        let make = || self.make_here(&makes, make);
-        self.wait_unless(&makes, self.inside.get_or_init(make))
-            .await
+        match self.value_or_maker().await {
+            Ok(value) => value,
+            Err(maker) => maker.set(make().await),
+        }
     }
 
     /// Like [`get_or_init`](Self::get_or_init), blocking this thread. `make` runs on it.
@@ -163,10 +190,10 @@ impl<T> OnceCell<T> {
         &self,
         make: impl FnOnce() -> F,
     ) -> Result<&T, E> {
-        let makes = AtomicBool::new(false); // of this task: no protocol
-        let make = || self.make_here(&makes, make);
-        self.wait_unless(&makes, self.inside.get_or_try_init(make))
-            .await
+        match self.value_or_maker().await {
+            Ok(value) => Ok(value),
+            Err(maker) => Ok(maker.set(make().await?)),
+        }
     }
 
     /// Like [`get_or_try_init`](Self::get_or_try_init), blocking this thread. `make` runs on it.
@@ -188,22 +215,13 @@ impl<T> OnceCell<T> {
     /// `make` does not run inside the wait: a worker that runs it does not count as waiting.
     #[track_caller]
     fn make_blocking<E>(&self, make: impl FnOnce() -> Result<T, E>, method: &str) -> Result<&T, E> {
-        let mut make = Some(make);
-        loop {
-            let tries = self.inside.get_or_try_init(|| {
-                let make = make.take().expect("its result ends the loop");
-                let _made_here = self.made_here(Whose::Threads);
-                ready(make())
-            });
-            if let Some(result) = at_once(tries) {
-                return result;
-            }
-            // Another makes the value. If it fails, this one has its turn.
-            let waits = self.inside.get_or_try_init(|| ready(Err(())));
-            let waits = Waiting::new(waits, self.at());
-            if let Ok(value) = wait_for(waits, method) {
-                return Ok(value);
-            }
+        let looked = match self.look(Whose::Threads) {
+            Some(looked) => looked,
+            None => wait_for(self.value_or_maker(), method),
+        };
+        match looked {
+            Ok(value) => Ok(value),
+            Err(maker) => Ok(maker.set(make()?)),
         }
     }
 
@@ -212,7 +230,10 @@ impl<T> OnceCell<T> {
     /// # Errors
     /// The value, if there is one already.
     pub async fn set(&self, value: T) -> Result<&T, T> {
-        Waiting::new(self.inside.set(value), self.at()).await
+        match self.value_or_maker().await {
+            Ok(_) => Err(value),
+            Err(maker) => Ok(maker.set(value)),
+        }
     }
 
     /// Like [`set`](Self::set), blocking this thread.
@@ -233,7 +254,13 @@ impl<T> OnceCell<T> {
     /// # Errors
     /// The value, if there is one or somebody makes it.
     pub fn try_set(&self, value: T) -> Result<(), T> {
-        self.inside.try_set(value)
+        match self.look(Whose::Tasks) {
+            Some(Err(maker)) => {
+                maker.set(value);
+                Ok(())
+            }
+            _ => Err(value),
+        }
     }
 }
 
@@ -247,9 +274,10 @@ impl<T> Default for OnceCell<T> {
 impl<T> From<T> for OnceCell<T> {
     #[track_caller]
     fn from(value: T) -> Self {
+        let inside = OnceLock::from(value);
         Self {
-            made_at: Location::caller(),
-            inside: async_lock::OnceCell::from(value),
+            inside,
+            ..Self::new()
         }
     }
 }

@@ -166,7 +166,9 @@ impl<T> ReentrantMutex<T> {
         let mut kept = waker.cloned();
         let mut held = self.held.lock();
         match &mut *held {
-            Some(owner) if owner.asks(waker) => owner.depth += 1,
+            Some(owner) if owner.asks(waker) => {
+                owner.depth = owner.depth.checked_add(1).expect("too many guards");
+            }
             Some(_) => return None,
             None => {
                 *held = Some(Owner {

@@ -1,19 +1,21 @@
-//! A lock for many readers or one writer: `async-lock`'s, with this crate's waits.
+//! A lock for many readers or one writer.
 //!
-//! Tests: `tests/sync/sync.rs`, `tests/sync/refused.rs`.
+//! Tests: `tests/sync/{locks,sync,refused}.rs`.
 
 use std::fmt;
-use std::panic::Location;
 
-use super::guard::guard;
+use super::guard::{debug_lock, guard};
+use super::raw_locked::{Alone, Locked, Many, Shared};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waiting, Whose};
+use crate::parking::noted::{Held, LockKind, Whose};
 
 /// A lock for threads and tasks, which many may hold to read, or one to write. It may be held
 /// across an `.await`.
 ///
-/// Writers go first: while one waits, new readers wait behind it. So a task that reads must not ask
-/// again: it would wait for a writer that waits for it. A panic does not poison it.
+/// Those who wait get it in the order in which they came, and readers who are next to each other in
+/// that order read together. So nobody starves; and while a writer waits, new readers wait behind
+/// it. Therefore a task that reads must not ask again: it would wait for a writer that waits for
+/// it. A panic does not poison it.
 ///
 /// ```
 /// use trefoil::sync::RwLock;
@@ -23,32 +25,14 @@ use crate::parking::noted::{self, Access, At, Held, Lock, LockKind, Site, Waitin
 /// trefoil::run(async { *lock.write().await *= 2 });
 /// assert_eq!(lock.into_inner(), 2);
 /// ```
-pub struct RwLock<T: ?Sized> {
-    birth: Birth,
-    inside: async_lock::RwLock<T>,
-}
-
-/// Where the lock was made; its own place stands for that of the lock.
-struct Birth(Site);
-
-impl Drop for Birth {
-    fn drop(&mut self) {
-        noted::dropped(|| self.lock());
-    }
-}
-
-impl Birth {
-    fn lock(&self) -> Lock {
-        noted::lock(LockKind::RwLock, Some(self.0), self)
-    }
-}
+pub struct RwLock<T: ?Sized>(Locked<Many, T>);
 
 /// Shared access to the value of a [`RwLock`], which is released when this is dropped.
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     _held: Held<true>, // is dropped first
-    inside: async_lock::RwLockReadGuard<'a, T>,
+    inside: Shared<'a, T>,
 }
 
 /// Exclusive access to the value of a [`RwLock`], which is released when this is dropped.
@@ -56,8 +40,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     held: Held<false>, // is dropped first
-    birth: &'a Birth,
-    inside: async_lock::RwLockWriteGuard<'a, T>,
+    inside: Alone<&'a Locked<Many, T>>,
 }
 
 guard!(RwLockReadGuard<'_>, inside);
@@ -68,26 +51,21 @@ impl<T> RwLock<T> {
     #[must_use]
     #[track_caller]
     pub const fn new(value: T) -> Self {
-        Self {
-            birth: Birth(Location::caller()),
-            inside: async_lock::RwLock::new(value),
-        }
+        Self(Locked::new(LockKind::RwLock, value))
     }
 
     /// The value.
     pub fn into_inner(self) -> T {
-        self.inside.into_inner()
+        self.0.into_inner()
     }
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Takes the lock to read, waiting while a writer has it, or waits for it.
+    /// Takes the lock to read, waiting while a writer has it, or has waited for it longer.
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn read(&self) -> RwLockReadGuard<'_, T> {
-        let at = self.at(Access::Shared);
-        let guard = Waiting::new(self.inside.read(), at).await;
-        RwLockReadGuard::new(&self.birth, guard, Whose::Tasks)
+        RwLockReadGuard::new(Shared::new(&self.0).await, Whose::Tasks)
     }
 
     /// Like [`read`](Self::read), blocking this thread.
@@ -98,8 +76,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read_blocking(&self) -> RwLockReadGuard<'_, T> {
-        match self.inside.try_read() {
-            Some(guard) => RwLockReadGuard::new(&self.birth, guard, Whose::Threads),
+        match Shared::try_new(&self.0) {
+            Some(inside) => RwLockReadGuard::new(inside, Whose::Threads),
             None => wait_for(self.read(), "RwLock::read"),
         }
     }
@@ -107,17 +85,15 @@ impl<T: ?Sized> RwLock<T> {
     /// Takes the lock to read, if no writer has it or waits for it.
     #[inline]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        let guard = self.inside.try_read()?;
-        Some(RwLockReadGuard::new(&self.birth, guard, Whose::Tasks))
+        let inside = Shared::try_new(&self.0)?;
+        Some(RwLockReadGuard::new(inside, Whose::Tasks))
     }
 
-    /// Takes the lock to write, waiting while others have it.
+    /// Takes the lock to write, waiting while others have it, or have waited for it longer.
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn write(&self) -> RwLockWriteGuard<'_, T> {
-        let at = self.at(Access::Alone);
-        let guard = Waiting::new(self.inside.write(), at).await;
-        RwLockWriteGuard::new(&self.birth, guard, Whose::Tasks)
+        RwLockWriteGuard::new(Alone::new(&self.0).await, Whose::Tasks)
     }
 
     /// Like [`write`](Self::write), blocking this thread.
@@ -128,8 +104,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write_blocking(&self) -> RwLockWriteGuard<'_, T> {
-        match self.inside.try_write() {
-            Some(guard) => RwLockWriteGuard::new(&self.birth, guard, Whose::Threads),
+        match Alone::try_new(&self.0) {
+            Some(inside) => RwLockWriteGuard::new(inside, Whose::Threads),
             None => wait_for(self.write(), "RwLock::write"),
         }
     }
@@ -137,25 +113,21 @@ impl<T: ?Sized> RwLock<T> {
     /// Takes the lock to write if it is free.
     #[inline]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
-        let guard = self.inside.try_write()?;
-        Some(RwLockWriteGuard::new(&self.birth, guard, Whose::Tasks))
+        let inside = Alone::try_new(&self.0)?;
+        Some(RwLockWriteGuard::new(inside, Whose::Tasks))
     }
 
     /// The value; `&mut self` proves that it is not locked.
     pub fn get_mut(&mut self) -> &mut T {
-        self.inside.get_mut()
-    }
-
-    fn at(&self, access: Access) -> At {
-        (self.birth.lock(), access)
+        self.0.get_mut()
     }
 }
 
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
     #[inline]
-    fn new(birth: &'a Birth, inside: async_lock::RwLockReadGuard<'a, T>, whose: Whose) -> Self {
+    fn new(inside: Shared<'a, T>, whose: Whose) -> Self {
         Self {
-            _held: Held::new(|| birth.lock(), whose),
+            _held: Held::new(|| inside.line().lock(), whose),
             inside,
         }
     }
@@ -163,24 +135,17 @@ impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     #[inline]
-    fn new(birth: &'a Birth, inside: async_lock::RwLockWriteGuard<'a, T>, whose: Whose) -> Self {
+    fn new(inside: Alone<&'a Locked<Many, T>>, whose: Whose) -> Self {
         Self {
-            held: Held::new(|| birth.lock(), whose),
-            birth,
+            held: Held::new(|| inside.line().lock(), whose),
             inside,
         }
     }
 
     /// Becomes a plain reader. Nobody else writes in between.
     pub fn downgrade(guard: Self) -> RwLockReadGuard<'a, T> {
-        let Self {
-            held,
-            birth,
-            inside,
-        } = guard;
-        drop(held);
-        let inside = async_lock::RwLockWriteGuard::downgrade(inside);
-        RwLockReadGuard::new(birth, inside, Whose::Tasks)
+        drop(guard.held);
+        RwLockReadGuard::new(guard.inside.share(), Whose::Tasks)
     }
 }
 
@@ -200,6 +165,6 @@ impl<T> From<T> for RwLock<T> {
 
 impl<T: fmt::Debug + ?Sized> fmt::Debug for RwLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inside.fmt(f)
+        debug_lock("RwLock", self.try_read().as_deref(), f)
     }
 }

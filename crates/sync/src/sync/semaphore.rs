@@ -180,10 +180,17 @@ impl Semaphore {
         })
     }
 
-    /// Adds so many permits.
+    /// Adds so many permits. There are never more than `usize::MAX`: what is beyond that is lost.
     pub fn add_permits(&self, permits: usize) {
-        self.permits.fetch_add(permits, Ordering::SeqCst);
+        self.give(permits);
         let _ = (0..permits).all(|_| self.waiters.wake_one());
+    }
+
+    fn give(&self, permits: usize) {
+        let more = |before: usize| Some(before.saturating_add(permits));
+        let _ = self
+            .permits
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
     }
 
     /// The number of permits that nobody has at this moment.
@@ -217,7 +224,7 @@ impl SemaphoreGuardArc {
 #[must_use]
 pub fn give_back(mut permit: SemaphoreGuardArc) -> Option<Waker> {
     permit.is_forgotten = true;
-    permit.semaphore.permits.fetch_add(1, Ordering::SeqCst);
+    permit.semaphore.give(1);
     permit.semaphore.waiters.notify_one().flatten()
 }
 

@@ -30,9 +30,9 @@ mod tree;
 mod worker_tree;
 
 use std::io::{self, Write as _};
-use std::sync::Once; // the variable is read once: no protocol
 
 use crate::switch;
+use crate::sys::fork::PerProcess;
 use crate::sys::signal_name::signal_number;
 pub use answer::answer;
 pub use asleep::Asleep;
@@ -61,12 +61,12 @@ pub fn wake() {
 /// Called when an executor is made: begins to keep track of tasks if the environment says so, or
 /// prepares for the signal that it names.
 pub fn wake_if_asked() {
-    static ASKED: Once = Once::new();
+    static ASKED: PerProcess<()> = PerProcess::new();
     let value = |variable: &str| {
         let value = std::env::var_os(variable)?;
         (!value.is_empty() && value != "0").then_some(value)
     };
-    ASKED.call_once(|| {
+    ASKED.inherit_or_init(|| {
         let signal = match value(VARIABLE) {
             Some(value) => match value.to_str().and_then(|text| text.strip_prefix("signal:")) {
                 Some(name) => Some(name.to_owned()),

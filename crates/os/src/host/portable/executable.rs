@@ -10,10 +10,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use crate::host::disk;
 use crate::sys::files;
+use crate::sys::fork::PerProcess;
 
 /// Notes the file's properties.
 pub fn note() {
@@ -21,13 +21,14 @@ pub fn note() {
 }
 
 fn at_start() -> Result<&'static (PathBuf, Vec<u8>), &'static str> {
-    static AT_START: OnceLock<Result<(PathBuf, Vec<u8>), String>> = OnceLock::new();
+    static AT_START: PerProcess<Result<(PathBuf, Vec<u8>), String>> = PerProcess::new();
     let look = || {
         let path = disk::real(&std::env::current_exe()?)?;
         let id = look_at(&path)?;
         Ok((path, id))
     };
-    let noted = AT_START.get_or_init(|| look().map_err(|error: io::Error| error.to_string()));
+    let look = || look().map_err(|error: io::Error| error.to_string());
+    let noted = AT_START.inherit_or_init(look);
     noted.as_ref().map_err(String::as_str)
 }
 

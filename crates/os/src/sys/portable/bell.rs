@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::{Result, ioctl_fionread};
 
 use crate::loom::Mutex;
+use crate::sys::fork::PerProcess;
 
 /// A pipe with more bytes than this is shortened: a quarter of the smallest pipe's size.
 const MANY: u64 = 1024;
@@ -100,8 +101,8 @@ pub fn ring(ring_fd: BorrowedFd<'_>) {
 /// Shortens a bell that is never silenced, so that it has room for more rings.
 pub fn make_room(listener: &OwnedFd) {
     /// Only one thread reads at a time: two could empty the pipe.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock();
+    static ONE: PerProcess<Mutex<()>> = PerProcess::new();
+    let _one = ONE.get_or_init(Mutex::default).lock();
     while ioctl_fionread(listener).is_ok_and(|bytes| bytes > MANY) {
         if rustix::io::read(listener, &mut [0; 512]).is_err() {
             return;

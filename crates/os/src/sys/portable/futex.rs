@@ -2,21 +2,27 @@
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::loom::{Condvar, Mutex};
+use crate::sys::fork::PerProcess;
 
 /// All that sleep, whatever their words are.
-static SLEEPERS: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+fn sleepers() -> &'static (Mutex<()>, Condvar) {
+    static SLEEPERS: PerProcess<(Mutex<()>, Condvar)> = PerProcess::new();
+    SLEEPERS.get_or_init(Default::default)
+}
 
 /// Sleeps while `word` is `value`, until [`wake`] is called. It may also return for no reason: the
 /// caller looks again.
 pub fn wait(word: &AtomicU32, value: u32) {
-    let guard = SLEEPERS.0.lock();
+    let (lock, changed) = sleepers();
+    let guard = lock.lock();
     if word.load(Ordering::SeqCst) == value {
-        drop(SLEEPERS.1.wait(guard));
+        drop(changed.wait(guard));
     }
 }
 
 /// Wakes those that sleep. `word` has been changed before.
 pub fn wake(_word: &AtomicU32, _most: u32) {
-    drop(SLEEPERS.0.lock());
-    SLEEPERS.1.notify_all();
+    let (lock, changed) = sleepers();
+    drop(lock.lock());
+    changed.notify_all();
 }

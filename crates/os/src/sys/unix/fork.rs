@@ -14,10 +14,12 @@
 //! reads it was started later, or is that one.
 //!
 //! A [`PerProcess`] is a table with a place for each generation, so that a child does not use its
-//! parent's place, which may have been half initialized at the fork. The table is small, because
-//! generations count forks *inside of* forks, not children of one parent. A process that
-//! is `PLACES` forks below another uses that one's place, and may find a value there whose
-//! threads it does not have: so long a chain of forks is not supported.
+//! parent's place, which may have been half initialized at the fork, and whose lock another thread
+//! may have held. Every `static` with a lock, or with a value that is made once, is one: a rule in
+//! `tests/tidy/statics.rs`. The table is small, because generations count forks *inside of* forks,
+//! not children of one parent. A process that is `PLACES` forks below another uses that one's
+//! place, and may find a value there whose threads it does not have: so long a chain of forks is
+//! not supported. A place has a pointer to its value, because it is in the file of every program.
 //!
 //! A child made by the bare system call, without the C library, is not noticed.
 //!
@@ -67,7 +69,7 @@ const PLACES: usize = 32;
 
 /// A value that each process makes once for itself, a forked child included.
 #[derive(Debug)]
-pub struct PerProcess<T>([OnceLock<T>; PLACES]);
+pub struct PerProcess<T>([OnceLock<Box<T>>; PLACES]);
 
 impl<T> PerProcess<T> {
     /// A value that is not made yet.
@@ -78,7 +80,7 @@ impl<T> PerProcess<T> {
     /// The value of this process, if it was made.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        self.place().get()
+        self.place().get().map(|made| &**made)
     }
 
     /// The value of this process. If it was not made yet, one thread makes it now.
@@ -89,12 +91,31 @@ impl<T> PerProcess<T> {
             Some(made) => made,
             None => {
                 register_handler();
-                place.get_or_init(make)
+                place.get_or_init(|| Box::new(make()))
             }
         }
     }
 
-    fn place(&self) -> &OnceLock<T> {
+    /// The value of this process, or else the one that its parent had made before the fork, or that
+    /// one's parent.
+    #[inline]
+    pub fn inherited(&self) -> Option<&T> {
+        self.get().or_else(|| {
+            let parents = self.0.iter().take(generation() as usize).rev();
+            parents.flat_map(OnceLock::get).map(|made| &**made).next()
+        })
+    }
+
+    /// The same. If none has made it, one thread makes it now.
+    #[inline]
+    pub fn inherit_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        match self.inherited() {
+            Some(made) => made,
+            None => self.get_or_init(make),
+        }
+    }
+
+    fn place(&self) -> &OnceLock<Box<T>> {
         &self.0[generation() as usize % PLACES]
     }
 }

@@ -19,7 +19,8 @@
 //!
 //! A forked child starts without bells, because those are its parent's, and their numbers may be
 //! other files of the child by now. So a subscription that it has inherited reports nothing; its
-//! own first one makes a new bell. Handlers of other threads run in the parent only.
+//! own first one makes a new bell. Handlers of other threads run in the parent only. What a child
+//! must know of its parent's subscriptions is in the slots, which need no lock to be read.
 //!
 //! **Invariants.**
 //! - **Y50** A handler does only what a signal may interrupt anywhere: it uses the atomics of this
@@ -37,12 +38,11 @@
 //! Tests: `tests/io/`, `tests/forks/signals.rs`.
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::io;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
-use std::sync::OnceLock;
 // Statics that a signal handler reads: no protocol that loom could model.
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
@@ -51,7 +51,7 @@ use libc::{c_int, c_void, siginfo_t};
 use crate::loom::Mutex;
 use crate::loom::thread::yield_now;
 use crate::sys::bell::{Bell, make_room, ring};
-use crate::sys::fork::in_child;
+use crate::sys::fork::{PerProcess, in_child};
 
 /// The data of one signal for the handler.
 struct Slot {
@@ -60,9 +60,14 @@ struct Slot {
     bell: AtomicI32,
     /// Whether a signal raises the flag of [`raise_on`].
     raises: AtomicBool,
-    /// The address of the previous handler, with [`TAKES_INFO`] if it takes all three arguments; 0:
-    /// there is nothing to call.
+    /// Whether our handler is installed, perhaps below the host's.
+    is_installed: AtomicBool,
+    /// The previous handler, with [`TAKES_INFO`] if it takes all three arguments, and its flags.
+    /// (The signals that it blocks are those of ours.)
     before: AtomicU64,
+    flags: AtomicI32,
+    /// How many subscriptions exist, those that were inherited included.
+    subscribers: AtomicUsize,
 }
 
 /// The number of Ctrl-C's signal.
@@ -79,19 +84,22 @@ static SLOTS: [Slot; SIGNALS] = [const {
         count: AtomicU64::new(0),
         bell: AtomicI32::new(-1),
         raises: AtomicBool::new(false),
+        is_installed: AtomicBool::new(false),
         before: AtomicU64::new(0),
+        flags: AtomicI32::new(0),
+        subscribers: AtomicUsize::new(0),
     }
 }; SIGNALS];
 
 /// How many handlers use a slot at this moment.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// The signals that have subscriptions.
-fn table() -> &'static Mutex<HashMap<c_int, Entry>> {
-    static TABLE: OnceLock<Mutex<HashMap<c_int, Entry>>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        in_child(leave_the_parents);
-        Mutex::new(HashMap::new())
+/// The bells of this process, which are those of the slots. Slots change under this lock.
+fn bells() -> &'static Mutex<HashMap<c_int, Bell>> {
+    static BELLS: PerProcess<Mutex<HashMap<c_int, Bell>>> = PerProcess::new();
+    BELLS.get_or_init(|| {
+        in_child(leave_the_parents); // (once more in a child: it does no harm)
+        Mutex::default()
     })
 }
 
@@ -102,14 +110,6 @@ extern "C" fn leave_the_parents() {
         slot.bell.store(-1, SeqCst);
     }
     RUNNING.store(0, SeqCst);
-}
-
-struct Entry {
-    /// The bell, which is the slot's, or else that of a parent process.
-    bell: ManuallyDrop<Bell>,
-    subscribers: usize,
-    /// The previous action of the signal.
-    before: libc::sigaction,
 }
 
 /// A subscription to one signal, until it is dropped.
@@ -137,40 +137,23 @@ impl Subscription {
             let what = "it reports a fault, which must be handled where it happens";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        let mut table = table().lock();
+        let mut bells = bells().lock();
         let present = action(signum)?; // an error if there is no such signal
         let slot = &SLOTS[signum as usize];
         // Before the handler is there: the first signal that it gets is new.
         let seen = AtomicU64::new(slot.count.load(SeqCst));
-        let bell = match table.get_mut(&signum) {
-            Some(entry) => {
-                if slot.bell.load(SeqCst) < 0 {
-                    // The parent's stays open, because the child may have closed its number.
-                    entry.bell = ManuallyDrop::new(Bell::new()?);
-                    slot.bell.store(entry.bell.ring_fd(), SeqCst);
-                }
-                let bell = entry.bell.listener()?;
-                if !is_function(&present) {
-                    install(signum, slot, &present)?;
-                    entry.before = present;
-                }
-                entry.subscribers += 1;
-                bell
-            }
-            None => {
-                let own = Bell::new()?;
-                let bell = own.listener()?;
+        let bell = match bells.entry(signum) {
+            hash_map::Entry::Occupied(known) => known.get().listener()?,
+            hash_map::Entry::Vacant(place) => {
+                let own = place.insert(Bell::new()?);
                 slot.bell.store(own.ring_fd(), SeqCst);
-                install(signum, slot, &present).inspect_err(|_| _ = clear(slot))?;
-                let entry = Entry {
-                    bell: ManuallyDrop::new(own),
-                    subscribers: 1,
-                    before: present,
-                };
-                table.insert(signum, entry);
-                bell
+                own.listener()?
             }
         };
+        if !slot.is_installed.load(SeqCst) || !is_function(present.sa_sigaction) {
+            install(signum, slot, &present)?; // the bell stays for the next subscription
+        }
+        slot.subscribers.fetch_add(1, SeqCst);
         Ok(Self { signum, bell, seen })
     }
 
@@ -187,12 +170,11 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut table = table().lock();
-        if let Some(entry) = table.get_mut(&self.signum) {
-            entry.subscribers -= 1;
-            if entry.subscribers == 0 {
-                uninstall(&mut table, self.signum);
-            }
+        let mut bells = bells().lock();
+        let slot = &SLOTS[self.signum as usize];
+        if slot.subscribers.fetch_sub(1, SeqCst) == 1 && uninstall(slot, self.signum) {
+            clear(slot);
+            bells.remove(&self.signum); // no handler uses it any longer
         }
     }
 }
@@ -204,13 +186,13 @@ impl AsFd for Subscription {
 }
 
 /// What a signal sets, and which bits of it.
-static FLAG: OnceLock<(&AtomicU64, u64)> = OnceLock::new();
+static FLAG: PerProcess<(&AtomicU64, u64)> = PerProcess::new();
 
 /// From now on, and in forked children, too, this signal sets these bits of the word, which is the
 /// same in each call.
 pub fn raise_on(signum: c_int, word: &'static AtomicU64, bits: u64) -> io::Result<()> {
     let subscription = Subscription::new(signum)?; // an error if there is no such signal
-    FLAG.get_or_init(|| (word, bits));
+    FLAG.inherit_or_init(|| (word, bits));
     if !SLOTS[signum as usize].raises.swap(true, SeqCst) {
         std::mem::forget(subscription); // the handler stays
     }
@@ -221,7 +203,7 @@ pub fn raise_on(signum: c_int, word: &'static AtomicU64, bits: u64) -> io::Resul
 fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<()> {
     let mut ours = *before;
     ours.sa_sigaction = handle as *const () as usize;
-    if is_function(before) {
+    if is_function(before.sa_sigaction) {
         // Our handler calls that one, so its settings stay in force: which signals it blocks, and
         // whether interrupted calls are restarted.
         ours.sa_flags = (before.sa_flags | libc::SA_SIGINFO) & !libc::SA_RESETHAND;
@@ -236,42 +218,42 @@ fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<(
         0 => 0,
         _ => TAKES_INFO,
     };
-    let function = is_function(before).then_some(before.sa_sigaction as u64 | flag);
-    slot.before.store(function.unwrap_or(0), SeqCst);
+    slot.before.store(before.sa_sigaction as u64 | flag, SeqCst);
+    slot.flags.store(before.sa_flags, SeqCst);
     // SAFETY: Y50: the handler is `handle`, and its flags say that it takes all three arguments.
-    unsafe { exchange(signum, Some(&ours)) }.map(drop)
+    unsafe { exchange(signum, Some(&ours)) }?;
+    slot.is_installed.store(true, SeqCst);
+    Ok(())
 }
 
-/// Restores the previous handler, if ours is still on top.
-fn uninstall(table: &mut HashMap<c_int, Entry>, signum: c_int) {
-    let ours = handle as *const () as usize;
-    if !action(signum).is_ok_and(|action| action.sa_sigaction == ours) {
-        return;
+/// Restores the previous handler, if ours is still on top, and returns whether it has.
+fn uninstall(slot: &Slot, signum: c_int) -> bool {
+    let Ok(mut action) = action(signum) else {
+        return false;
+    };
+    if action.sa_sigaction != handle as *const () as usize {
+        return false;
     }
-    let before = table.get(&signum).map(|entry| entry.before);
-    // SAFETY: Y52: the kernel has reported this action as the one before ours.
-    if before.is_some_and(|before| unsafe { exchange(signum, Some(&before)) }.is_ok()) {
-        let ours = clear(&SLOTS[signum as usize]);
-        if let Some(entry) = table.remove(&signum)
-            && ours
-        {
-            drop(ManuallyDrop::into_inner(entry.bell)); // no handler uses it any longer
-        }
+    action.sa_sigaction = (slot.before.load(SeqCst) & !TAKES_INFO) as usize;
+    action.sa_flags = slot.flags.load(SeqCst);
+    // SAFETY: Y52: this is the action before ours, whose mask ours has.
+    let is_restored = unsafe { exchange(signum, Some(&action)) }.is_ok();
+    if is_restored {
+        slot.is_installed.store(false, SeqCst);
     }
+    is_restored
 }
 
-/// Takes the bell out of the slot, and waits until no handler uses it. `false`: there was none, so
-/// that of the entry is a parent's.
-fn clear(slot: &Slot) -> bool {
-    let bell = slot.bell.swap(-1, SeqCst);
+/// Takes the bell out of the slot, and waits until no handler uses it.
+fn clear(slot: &Slot) {
+    slot.bell.store(-1, SeqCst);
     while RUNNING.load(SeqCst) != 0 {
         yield_now();
     }
-    bell >= 0
 }
 
-fn is_function(action: &libc::sigaction) -> bool {
-    !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+fn is_function(handler: libc::sighandler_t) -> bool {
+    !matches!(handler, libc::SIG_DFL | libc::SIG_IGN)
 }
 
 /// The present action of this signal.
@@ -317,7 +299,7 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     RUNNING.fetch_add(1, SeqCst);
     slot.count.fetch_add(1, SeqCst);
     if slot.raises.load(SeqCst)
-        && let Some((word, bits)) = FLAG.get()
+        && let Some((word, bits)) = FLAG.inherited()
     {
         word.fetch_or(*bits, SeqCst);
     }
@@ -334,10 +316,11 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     }
     RUNNING.fetch_sub(1, SeqCst);
     let before = slot.before.load(SeqCst);
-    let address = ptr::with_exposed_provenance::<()>((before & !TAKES_INFO) as usize);
-    if address.is_null() {
+    let address = (before & !TAKES_INFO) as usize;
+    if !is_function(address) {
         return;
     }
+    let address = ptr::with_exposed_provenance::<()>(address);
     if before & TAKES_INFO == 0 {
         // SAFETY: Y52: the previous handler, which takes the number only.
         let function = unsafe { std::mem::transmute::<*const (), Plain>(address) };

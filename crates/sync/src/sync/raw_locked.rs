@@ -1,0 +1,195 @@
+//! A value that those may use who are in its line.
+//!
+//! - **S5** While an [`Alone`] exists, its maker is alone in the line of its value; while a
+//!   [`Shared`] exists, its maker is there with others. Each leaves when it is dropped, and the
+//!   value is used in no other way. So an `Alone` exists together with no other of the two.
+//!
+//! Tests: `tests/sync/locks.rs`; `tests/interpreted.rs`, which Miri runs.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use super::line::Line;
+use crate::loom::UnsafeCell;
+use crate::parking::noted::{Access, LockKind};
+
+/// A value that is used by one at a time.
+pub(super) struct One;
+/// A value that may also be used by many together.
+pub(super) struct Many;
+
+pub(super) struct Locked<K, T: ?Sized> {
+    _by: PhantomData<K>,
+    line: Line,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: S5: it gives a `&mut T` to one at a time, on any thread.
+unsafe impl<T: Send + ?Sized> Sync for Locked<One, T> {}
+// SAFETY: S5: the same, or a `&T` to many.
+unsafe impl<T: Send + Sync + ?Sized> Sync for Locked<Many, T> {}
+
+/// What leads to a value with a line, always to the same.
+pub(super) trait Lock {
+    type By;
+    type Value: ?Sized;
+    fn locked(&self) -> &Locked<Self::By, Self::Value>;
+}
+
+impl<K, T: ?Sized> Lock for &Locked<K, T> {
+    type By = K;
+    type Value = T;
+
+    #[inline]
+    fn locked(&self) -> &Locked<K, T> {
+        self
+    }
+}
+
+/// The use of a value by one alone.
+pub(super) struct Alone<L: Lock>(L);
+
+// SAFETY: S5: it gives a `&mut T`, and leaves the line on any thread.
+unsafe impl<L: Lock<Value: Send>> Send for Alone<L> {}
+// SAFETY: S5: where it is shared, it gives a `&T`.
+unsafe impl<L: Lock<Value: Sync>> Sync for Alone<L> {}
+
+/// The use of a value together with others. (It has no reference: the value may be written while
+/// this is dropped.)
+pub(super) struct Shared<'a, T: ?Sized>(&'a Line, NonNull<T>);
+
+// SAFETY: S5: it gives a `&T`, and leaves the line on any thread.
+unsafe impl<T: Sync + ?Sized> Send for Shared<'_, T> {}
+// SAFETY: S5: it gives a `&T`.
+unsafe impl<T: Sync + ?Sized> Sync for Shared<'_, T> {}
+
+impl<K, T> Locked<K, T> {
+    #[track_caller]
+    pub(super) const fn new(kind: LockKind, value: T) -> Self {
+        Self {
+            _by: PhantomData,
+            line: Line::new(kind),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    pub(super) fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<K, T: ?Sized> Locked<K, T> {
+    pub(super) fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+}
+
+impl<'a, T: ?Sized> Shared<'a, T> {
+    /// Uses the value together with others, if it need not wait for that.
+    #[inline]
+    pub(super) fn try_new(lock: &'a Locked<Many, T>) -> Option<Self> {
+        let enters = lock.line.try_enter(Access::Shared);
+        enters.then(|| Self::entered(lock))
+    }
+
+    pub(super) async fn new(lock: &'a Locked<Many, T>) -> Self {
+        lock.line.enter(Access::Shared).await;
+        Self::entered(lock)
+    }
+
+    #[inline]
+    pub(super) fn line(&self) -> &Line {
+        self.0
+    }
+
+    /// The caller is in the line, with others (S5).
+    #[inline]
+    fn entered(lock: &'a Locked<Many, T>) -> Self {
+        let place = lock.value.with_mut(NonNull::new);
+        Self(&lock.line, place.expect("a value has an address"))
+    }
+}
+
+impl<L: Lock> Alone<L> {
+    /// Uses the value alone, if it need not wait for that.
+    #[inline]
+    pub(super) fn try_new(lock: L) -> Option<Self> {
+        let enters = lock.locked().line.try_enter(Access::Alone);
+        enters.then(|| Self(lock))
+    }
+
+    pub(super) async fn new(lock: L) -> Self {
+        lock.locked().line.enter(Access::Alone).await;
+        Self(lock)
+    }
+
+    #[inline]
+    pub(super) fn line(&self) -> &Line {
+        &self.0.locked().line
+    }
+
+    /// What it was made with.
+    pub(super) fn lock(&self) -> &L {
+        &self.0
+    }
+}
+
+impl<'a, T: ?Sized> Alone<&'a Locked<Many, T>> {
+    /// Goes on together with others.
+    pub(super) fn share(self) -> Shared<'a, T> {
+        let lock = self.0;
+        std::mem::forget(self); // it stays in the line
+        lock.line.share();
+        Shared::entered(lock)
+    }
+}
+
+impl<T: ?Sized> Deref for Shared<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: S5: the value lives as long as its line, and nobody writes while this exists.
+        unsafe { self.1.as_ref() }
+    }
+}
+
+impl<L: Lock> Deref for Alone<L> {
+    type Target = L::Value;
+
+    #[inline]
+    fn deref(&self) -> &L::Value {
+        let read = |value: *const _| {
+            // SAFETY: S5: it is alone.
+            unsafe { &*value }
+        };
+        self.0.locked().value.with(read)
+    }
+}
+
+impl<L: Lock> DerefMut for Alone<L> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut L::Value {
+        let write = |value: *mut _| {
+            // SAFETY: S5: it is alone.
+            unsafe { &mut *value }
+        };
+        self.0.locked().value.with_mut(write)
+    }
+}
+
+impl<T: ?Sized> Drop for Shared<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.leave(Access::Shared);
+    }
+}
+
+impl<L: Lock> Drop for Alone<L> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.locked().line.leave(Access::Alone);
+    }
+}
