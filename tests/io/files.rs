@@ -671,3 +671,44 @@ fn a_file_without_the_cache_of_the_system_moves_whole_blocks() {
         });
     });
 }
+
+/// Entries that are not fetched for want of a thread are asked for again, and the end is not
+/// reported before them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_does_not_end_for_want_of_a_thread() {
+    let test = "files::a_directory_does_not_end_for_want_of_a_thread";
+    alone(test, "", || {
+        let place = Place::new("entries");
+        for n in 0..600 {
+            std::fs::write(place.at(&n.to_string()), b"").unwrap();
+        }
+        async fn count(entries: &mut fs::ReadDir) -> (usize, Option<ErrorKind>) {
+            let mut found = 0;
+            loop {
+                match entries.next_entry().await {
+                    Ok(Some(_)) => found += 1,
+                    Ok(None) => return (found, None),
+                    Err(error) => return (found, Some(error.kind())),
+                }
+            }
+        }
+        run(async {
+            let mut entries = fs::read_dir(&place.0).await.unwrap();
+            calls_have_ended();
+            let clones = [libc::SYS_clone3, libc::SYS_clone];
+            crate::refuse::refuse(&clones, libc::EAGAIN).unwrap();
+            let (found, error) = count(&mut entries).await;
+            assert!(found < 600);
+            assert_eq!(error, Some(ErrorKind::ResourceBusy));
+            for _ in 0..3 {
+                let still = count(&mut entries).await;
+                assert_eq!(
+                    still,
+                    (0, Some(ErrorKind::ResourceBusy)),
+                    "it has not ended"
+                );
+            }
+        });
+    });
+}
