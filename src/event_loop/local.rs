@@ -367,12 +367,14 @@ impl Local {
 
     // Notes and the end.
 
-    /// Does the work that other threads left when they dropped a timer, source or future.
+    /// Does the work that other threads left when they dropped or reset a timer, or dropped a
+    /// source or future.
     fn follow_notes(&self) {
         for note in self.shared.take_notes() {
-            // A waker's destructor is user code: a panic in it must not end the loop.
+            // A waker and its destructor are user code: a panic in it must not end the loop.
             contain(|| match note {
                 Note::Disarm(key) => drop(self.take_timer(key)),
+                Note::Wake(key) => _ = self.take_timer(key).map(Waker::wake),
                 Note::Remove(key) => self.remove(key),
                 Note::Forget(key, direction, number) => self.forget(key, direction, number),
             });

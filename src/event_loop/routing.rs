@@ -43,6 +43,12 @@ impl SharedLoop {
         }
     }
 
+    /// Called when a future has another deadline, and its loop does not run on this thread: wakes
+    /// its task, which waits for the timer of the old one.
+    pub(crate) fn wake_timer(&self, key: TimerKey) {
+        self.send_note(Note::Wake(key));
+    }
+
     /// Called when a source is dropped: its descriptor is no longer watched, and the loop removes
     /// its entry later.
     pub(crate) fn remove_source(&self, key: SourceKey, fd: BorrowedFd<'_>) {

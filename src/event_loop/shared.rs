@@ -81,6 +81,8 @@ pub(crate) struct SharedLoop {
 #[derive(Debug)]
 pub(super) enum Note {
     Disarm(TimerKey),
+    /// Ends this timer as if it were due: what waits for it has another deadline by now.
+    Wake(TimerKey),
     Remove(SourceKey),
     Forget(SourceKey, Direction, u64),
 }

@@ -40,6 +40,9 @@ pub use interest::Interest;
 /// for the same number on the same loop is an error (`AlreadyExists`) when it would have to wait. A
 /// duplicate of the descriptor is another descriptor.
 ///
+/// A device that never blocks (`/dev/null`, `/dev/zero`) is always readable and writable. The
+/// system does not watch it, so a wait for nothing but a report of it fails (`Unsupported`).
+///
 /// ```
 /// use std::io::{Read, Write, pipe};
 /// use trefoil::io::AsyncFd;
@@ -325,15 +328,24 @@ impl<T: AsFd> AsyncFd<T> {
         .map(|(kind, direction)| (kind, direction, self.source.operation(direction)));
         poll_fn(|cx| {
             let mut found = Interest::NONE;
-            if wanted != Reports::default()
-                && let Poll::Ready(taken) = reports.poll_reports(cx, wanted)?
-            {
-                let kinds = [
-                    (taken.priority, Interest::PRIORITY),
-                    (taken.error, Interest::ERROR),
-                ];
-                for (_, kind) in kinds.into_iter().filter(|(taken, _)| *taken) {
-                    found |= kind;
+            let mut unwatched = None;
+            if wanted != Reports::default() {
+                match reports.poll_reports(cx, wanted) {
+                    Poll::Pending => {}
+                    // What is always ready is not watched, and has no reports.
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                        unwatched = Some(error);
+                    }
+                    Poll::Ready(taken) => {
+                        let taken = taken?;
+                        let kinds = [
+                            (taken.priority, Interest::PRIORITY),
+                            (taken.error, Interest::ERROR),
+                        ];
+                        for (_, kind) in kinds.into_iter().filter(|(taken, _)| *taken) {
+                            found |= kind;
+                        }
+                    }
                 }
             }
             for (kind, direction, operation) in &mut sides {
@@ -342,9 +354,10 @@ impl<T: AsFd> AsyncFd<T> {
                     found |= *kind;
                 }
             }
-            match found {
-                Interest::NONE => Poll::Pending,
-                found => Poll::Ready(Ok(found)),
+            match (found, unwatched) {
+                (Interest::NONE, None) => Poll::Pending,
+                (Interest::NONE, Some(error)) => Poll::Ready(Err(error)),
+                (found, _) => Poll::Ready(Ok(found)),
             }
         })
         .await

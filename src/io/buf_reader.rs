@@ -57,6 +57,18 @@ pub struct BufReader<R> {
     /// The first bytes of `buffer()`, up to this number, do not contain this byte. An abandoned
     /// search continues after them.
     searched: Option<(u8, usize)>,
+    /// The seek that has begun, if its end is not known.
+    seeking: Option<Seeking>,
+}
+
+/// A seek that the reader has begun. The buffer is empty meanwhile, because its bytes do not come
+/// next if the seek succeeds; if it fails, they do again.
+struct Seeking {
+    /// What the caller asked for, and what the reader was asked for.
+    asked: SeekFrom,
+    target: SeekFrom,
+    start: usize,
+    end: usize,
 }
 
 impl<R> BufReader<R> {
@@ -86,6 +98,7 @@ impl<R> BufReader<R> {
             end: 0,
             capacity: capacity.max(1),
             searched: None,
+            seeking: None,
         }
     }
 
@@ -418,6 +431,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
             self.buffer
                 .resize(self.buffer.len().max(self.end + room), 0);
         }
+        self.seeking = None; // its bytes are overwritten
         let room = &mut self.buffer[self.end..];
         let count = ready!(Pin::new(&mut self.inner).poll_read(cx, room))?;
         assert!(
@@ -439,8 +453,9 @@ impl<R: AsyncSeek + Unpin> BufReader<R> {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: a seek that has begun continues, and the next read's position is not known
-    /// until another seek has ended.
+    /// Not cancel safe: a seek that has begun continues. What comes next counts from where it
+    /// leads, and the same seek again joins it. (If it was given up, fails, and a read comes next,
+    /// that read begins after the bytes that were buffered: seek first.)
     ///
     /// ```
     /// use std::io::SeekFrom;
@@ -469,6 +484,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for BufReader<R> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if self.buffer().is_empty() && buffer.len() >= self.capacity {
+            self.seeking = None;
             return Pin::new(&mut self.inner).poll_read(cx, buffer);
         }
         if !buffer.is_empty() {
@@ -498,17 +514,36 @@ impl<R: AsyncSeek + Unpin> AsyncSeek for BufReader<R> {
         cx: &mut Context<'_>,
         position: SeekFrom,
     ) -> Poll<io::Result<u64>> {
-        let ahead = self.buffer().len();
-        let target = match position {
-            SeekFrom::Current(by) => SeekFrom::Current(
-                by.checked_sub_unsigned(ahead as u64)
-                    .ok_or(io::ErrorKind::InvalidInput)?,
-            ),
-            absolute => absolute,
-        };
-        let place = ready!(Pin::new(&mut self.inner).poll_seek(cx, target))?;
-        self.consume(ahead);
-        Poll::Ready(Ok(place))
+        loop {
+            if let Some(Seeking { asked, target, .. }) = self.seeking {
+                let place = ready!(Pin::new(&mut self.inner).poll_seek(cx, target));
+                if let Some(begun) = self.seeking.take()
+                    && place.is_err()
+                    && begun.end <= self.buffer.len()
+                {
+                    (self.start, self.end) = (begun.start, begun.end);
+                }
+                if asked == position {
+                    return Poll::Ready(place);
+                }
+                // The caller gave that one up. The next one counts from where it has led.
+            }
+            let target = match position {
+                SeekFrom::Current(by) => SeekFrom::Current(
+                    by.checked_sub_unsigned(self.buffer().len() as u64)
+                        .ok_or(io::ErrorKind::InvalidInput)?,
+                ),
+                absolute => absolute,
+            };
+            let (asked, start, end) = (position, self.start, self.end);
+            self.seeking = Some(Seeking {
+                asked,
+                target,
+                start,
+                end,
+            });
+            (self.start, self.end, self.searched) = (0, 0, None);
+        }
     }
 }
 

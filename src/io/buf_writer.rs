@@ -21,7 +21,10 @@ use super::read_write;
 /// `Box::pin`.
 ///
 /// **[`flush`](Self::flush) it at the end.** Dropping it loses buffered bytes, because a destructor
-/// cannot wait.
+/// cannot wait. A flush that fails, or is given up, loses nothing: the bytes that were not written
+/// stay in the [`buffer`](Self::buffer), and the next flush continues with them. (So it is with all
+/// writers of this crate. One of another crate that accepts bytes before they are written decides
+/// for itself what becomes of them.)
 ///
 /// ```
 /// use trefoil::io::{BufWriter, UnixStream};
@@ -102,7 +105,8 @@ impl<W> BufWriter<W> {
         &self.inner
     }
 
-    /// The wrapped writer. Bytes that are written to it directly come before the buffer.
+    /// The wrapped writer. Bytes that are written to it directly come before the buffer. After a
+    /// flush that was given up, flush again before you use it: of a file, that write still runs.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;

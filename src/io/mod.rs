@@ -41,6 +41,17 @@
 //! On Windows there are no Unix sockets, no [`Signal`], no [`AsyncFd`] and no [`Interest`], but
 //! [`ctrl_c()`] works.
 //!
+//! # Writes
+//!
+//! **A write that may still fail is not done.** Every writer of this module accepts bytes only when
+//! the system has them, and otherwise reports the error at once: sockets, pipes, halves,
+//! [`fs::File`], and [`Stdout`] and [`Stderr`], whatever they are connected to. So `flush` has
+//! nothing to do, except to wait for a write to a file that was given up. The only exception is
+//! [`BufWriter`], whose purpose that is: its bytes stay in its buffer until its writer has accepted
+//! them, and each write, flush or close that cannot pass them on fails. (What the *system* has may
+//! be lost as well, by a peer that resets its connection or a disk that breaks: the next write or
+//! `sync_all` reports that.)
+//!
 //! # Which loop
 //!
 //! All types are `Send`. Each belongs to the loop of its first use; on another loop, or on none, an

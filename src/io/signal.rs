@@ -76,8 +76,9 @@ impl Signal {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a number that is not a signal, cannot be caught (`SIGKILL`, `SIGSTOP`),
-    /// or reports a fault (`SIGSEGV` and similar). Also if no descriptor is left.
+    /// `InvalidInput` for a number that is not a signal, that the C library keeps for itself (32
+    /// and 33 with glibc: real-time signals begin at `SIGRTMIN`), that cannot be caught (`SIGKILL`,
+    /// `SIGSTOP`), or that reports a fault (`SIGSEGV` and similar). Also if no descriptor is left.
     ///
     /// ```
     /// use std::io::ErrorKind;

@@ -238,7 +238,8 @@ macro_rules! output {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future writes nothing, except to a regular file.
+            /// Dropping the future writes nothing, except to a regular file: that write continues,
+            /// and a write of the same bytes joins it.
             ///
             /// ```
             /// # trefoil::run(async {
@@ -247,10 +248,7 @@ macro_rules! output {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                match self.stream.opened()? {
-                    Standard::File(file) => file.write(bytes).await,
-                    _ => read_write::write(self, bytes).await,
-                }
+                read_write::write(self, bytes).await
             }
 
             /// Writes all of `bytes`.
@@ -273,12 +271,12 @@ macro_rules! output {
                 read_write::write_all(self, bytes).await
             }
 
-            /// Waits until the system has the bytes that were written, through the futures-io
-            /// traits and to a regular file. Otherwise the system has them at once.
+            /// Waits for the end of a write to a regular file that was given up. All other writes
+            /// are done when their futures are: there is no buffer.
             ///
             /// # Errors
             ///
-            /// Errors of the write.
+            /// Errors of that write.
             ///
             /// # Cancel safety
             ///

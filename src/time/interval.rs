@@ -229,8 +229,8 @@ impl Interval {
         self.reset_at(later(now, after));
     }
 
-    /// Starts a new schedule: the next tick is due at `deadline`. A task that waits for it on its
-    /// loop is woken then; if the interval has moved to another thread, it must be polled again.
+    /// Starts a new schedule: the next tick is due at `deadline`. Any thread may do so, at any
+    /// time: a task that waits for the tick on its loop is woken then, as by [`Sleep::reset`].
     ///
     /// ```
     /// use std::time::Duration;

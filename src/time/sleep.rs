@@ -7,6 +7,9 @@
 //! 2. Later polls ask whether that timer is still armed: the loop removes it when it is due, never
 //!    before. So no poll needs to read the clock.
 //! 3. Dropping disarms the timer: at once on the loop's thread, elsewhere by a note to the loop.
+//! 4. A reset keeps the waker of the last poll. On the loop's thread, while the loop runs, the
+//!    timer is armed anew with it. Elsewhere a note lets the loop wake it: the task polls, and that
+//!    arms the timer.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -131,8 +134,9 @@ impl Sleep {
         }
     }
 
-    /// Sets a new deadline, even if the sleep had completed. A task that waits for it on its loop
-    /// is woken then; if the sleep has moved to another thread, it must be polled again.
+    /// Sets a new deadline, even if the sleep had completed. Any thread may do so, at any time: a
+    /// task that waits for the sleep on its loop is woken at the new deadline. (If it is reset
+    /// while that loop does not run, or on another thread, the task is also polled once before.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -162,7 +166,7 @@ impl Sleep {
                     self.stage = SleepStage::Armed(shared, local.arm(deadline, waker));
                 }
             }
-            _ => shared.disarm(key),
+            _ => shared.wake_timer(key),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trefoil::time::{self, MissedTick, interval, sleep, sleep_until, timeout};
+use trefoil::time::{self, MissedTick, interval, interval_at, sleep, sleep_until, timeout};
 use trefoil::{Completer, EventLoop, Task, TaskError, run, spawn, yield_now};
 
 use crate::support::{
@@ -249,6 +251,186 @@ fn an_interval_is_reset_by_the_clock_that_it_ticks_by() {
         .join()
         .unwrap();
         assert_eq!(event_loop.block_on(beat.tick()), now);
+    });
+}
+
+/// Something that waits for a deadline, and can be given another one.
+trait Wait: Send + 'static {
+    fn begin(first: Instant) -> Self;
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn set(&mut self, deadline: Instant);
+}
+
+impl Wait for time::Sleep {
+    fn begin(first: Instant) -> Self {
+        sleep_until(first)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(self).poll(cx)
+    }
+
+    fn set(&mut self, deadline: Instant) {
+        self.reset(deadline);
+    }
+}
+
+impl Wait for time::Interval {
+    fn begin(first: Instant) -> Self {
+        interval_at(first, LONG)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_tick(cx).map(drop)
+    }
+
+    fn set(&mut self, deadline: Instant) {
+        self.reset_at(deadline);
+    }
+}
+
+/// Where a wait is reset, while a task of the loop waits for it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    /// Another task of the loop.
+    Task,
+    /// The loop's thread, between two calls of `block_on`.
+    BetweenRuns,
+    /// The loop's thread, between two turns that another loop drives.
+    BetweenTurns,
+    /// Another thread, while the loop sleeps.
+    Thread,
+    /// Another thread, while the loop does not run.
+    ThreadBetweenRuns,
+}
+
+/// A task begins to wait until `first`; at `place` the wait is set to `then`. Returns once the wait
+/// is over.
+fn wait_that_is_reset<W: Wait>(
+    event_loop: &EventLoop,
+    first: Instant,
+    place: Place,
+    then: Instant,
+) {
+    let wait = Arc::new(Mutex::new(W::begin(first)));
+    let waits = wait.clone();
+    let waits = event_loop.spawn(poll_fn(move |cx| waits.lock().unwrap().poll_end(cx)));
+    let set = move || wait.lock().unwrap().set(then);
+    match place {
+        Place::Task => event_loop.block_on(async {
+            yield_now().await;
+            set();
+        }),
+        Place::BetweenRuns => {
+            event_loop.block_on(yield_now());
+            set();
+        }
+        Place::BetweenTurns => {
+            event_loop.poll_once();
+            set();
+            while !waits.is_finished() {
+                event_loop.poll_once();
+            }
+        }
+        Place::Thread => {
+            event_loop.block_on(yield_now());
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(2)); // the loop may sleep by then, or not
+                set();
+            });
+        }
+        Place::ThreadBetweenRuns => {
+            event_loop.block_on(yield_now());
+            thread::spawn(set).join().unwrap();
+        }
+    }
+    event_loop.block_on(waits).unwrap();
+}
+
+/// A task is woken for the deadline that was set last, whoever sets it, and where.
+#[test]
+fn a_wait_that_is_reset_between_polls_wakes_its_task() {
+    fn check<W: Wait>() {
+        let places = [
+            Place::Task,
+            Place::BetweenRuns,
+            Place::BetweenTurns,
+            Place::Thread,
+            Place::ThreadBetweenRuns,
+        ];
+        for place in places {
+            for after in [0, 5] {
+                let event_loop = EventLoop::new().unwrap();
+                let begun = Instant::now();
+                let then = begun + Duration::from_millis(after);
+                wait_that_is_reset::<W>(&event_loop, begun + LONG * 100, place, then);
+                assert!(Instant::now() >= then, "{place:?} {after}");
+            }
+        }
+        // A clock that stands still meanwhile: exact, in both directions.
+        for place in [Place::Task, Place::BetweenRuns, Place::ThreadBetweenRuns] {
+            for (first, then) in [(LONG * 9, LONG), (LONG, LONG * 9)] {
+                let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+                let begun = event_loop.block_on(async { time::now() });
+                wait_that_is_reset::<W>(&event_loop, begun + first, place, begun + then);
+                let ended = event_loop.block_on(async { time::now() });
+                assert_eq!(ended, begun + then, "{place:?}");
+            }
+        }
+    }
+    within_deadline(|| {
+        check::<time::Sleep>();
+        check::<time::Interval>();
+    });
+}
+
+/// Reset when it is due and its task has been woken, but not polled.
+#[test]
+fn a_wait_that_is_reset_when_it_is_due_goes_on() {
+    within_deadline(|| {
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        event_loop.block_on(async {
+            let begun = time::now();
+            let wait = Rc::new(RefCell::new(sleep(LONG)));
+            let set = wait.clone();
+            // Its timer is the first, so this task runs first.
+            let resets = spawn(async move {
+                sleep(LONG).await;
+                set.borrow_mut().reset(begun + LONG * 3);
+            });
+            let waits = spawn(poll_fn(move |cx| {
+                Pin::new(&mut *wait.borrow_mut()).poll(cx)
+            }));
+            resets.await.unwrap();
+            waits.await.unwrap();
+            assert_eq!(time::now(), begun + LONG * 3);
+        });
+    });
+}
+
+/// The loop of its first poll has ended: from its next poll on it belongs to another one.
+#[test]
+fn a_sleep_that_is_reset_after_its_loop_has_ended_waits_on_another() {
+    within_deadline(|| {
+        for elsewhere in [false, true] {
+            let mut nap = sleep(LONG);
+            run(async { assert!(poll_once(&mut nap).is_pending()) });
+            let then = Instant::now() + Duration::from_millis(2);
+            let nap = match elsewhere {
+                false => {
+                    nap.reset(then);
+                    nap
+                }
+                true => thread::spawn(move || {
+                    nap.reset(then);
+                    nap
+                })
+                .join()
+                .unwrap(),
+            };
+            run(nap);
+            assert!(Instant::now() >= then);
+        }
     });
 }
 

@@ -767,6 +767,29 @@ fn a_clock_that_was_stopped_on_the_way_waits_for_pools_and_sockets() {
     });
 }
 
+/// Nothing lies behind the end, so every wait is over there, however short.
+#[test]
+fn a_clock_at_its_end_ends_every_wait() {
+    within_deadline(|| {
+        virtually(async {
+            time::advance(Duration::MAX).await;
+            let end = time::now();
+            for nanos in [1, 1_000_000, 999_999_999, 1_000_000_000, u64::MAX] {
+                sleep(Duration::from_nanos(nanos)).await;
+                let late = timeout(Duration::from_nanos(nanos), pending::<()>()).await;
+                assert!(late.is_err());
+            }
+            interval(MINUTE).tick().await;
+            assert_eq!(time::now(), end);
+        });
+        // The wait that brings the clock there.
+        virtually(async {
+            sleep(Duration::MAX).await;
+            sleep(Duration::from_nanos(1)).await;
+        });
+    });
+}
+
 #[test]
 #[should_panic(expected = "needs a paused clock")]
 fn a_clock_that_goes_is_not_moved() {

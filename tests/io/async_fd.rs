@@ -147,6 +147,17 @@ fn what_cannot_be_waited_for_is_refused_in_words() {
             // It never blocks, so it is always ready.
             let null = AsyncFd::new(File::open("/dev/null").unwrap()).unwrap();
             null.readable().await.unwrap();
+            null.writable().await.unwrap();
+            for (asked, found) in [
+                (Interest::READABLE, Interest::READABLE),
+                (Interest::READABLE | Interest::ERROR, Interest::READABLE),
+                (Interest::WRITABLE | Interest::PRIORITY, Interest::WRITABLE),
+            ] {
+                assert_eq!(null.ready(asked).await.unwrap(), found);
+            }
+            // There is nothing that could report this.
+            let error = null.ready(Interest::ERROR).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
         });
     });
 }

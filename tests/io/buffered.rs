@@ -1,6 +1,7 @@
 //! Readers and writers with a buffer: lines of any length in pieces of any size, nothing lost when
 //! a future is dropped or fails.
 
+use std::future::Future;
 use std::io::{Error, ErrorKind, Result, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -296,7 +297,8 @@ fn other_crates_read_through_the_trait() {
 fn a_seek_counts_from_what_was_taken() {
     within_deadline(|| {
         run(async {
-            let path = std::env::temp_dir().join(format!("trefoil-seek-{}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("trefoil-given-up-seek-{}", std::process::id()));
             let text: String = (0..10_000).map(|line| format!("{line:04}\n")).collect();
             std::fs::write(&path, &text).unwrap();
             let mut reader = BufReader::new(File::open(&path).await.unwrap());
@@ -492,5 +494,107 @@ fn a_seek_too_far_back_is_refused_and_not_shortened() {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert_eq!(reader.seek(SeekFrom::Current(0)).await.unwrap(), begin);
         });
+    });
+}
+
+/// Its bytes are their own offsets. Each seek is pending once, and has been made by then.
+struct Offsets {
+    at: u64,
+    running: Option<SeekFrom>,
+}
+
+impl AsyncRead for Offsets {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<Result<usize>> {
+        self.running = None;
+        for byte in &mut *into {
+            *byte = self.at as u8;
+            self.at += 1;
+        }
+        Poll::Ready(Ok(into.len()))
+    }
+}
+
+impl AsyncSeek for Offsets {
+    fn poll_seek(mut self: Pin<&mut Self>, _: &mut Context<'_>, to: SeekFrom) -> Poll<Result<u64>> {
+        let there = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::Current(by) if self.running == Some(to) => {
+                self.running = None;
+                let fails = by < -900;
+                return Poll::Ready(match fails {
+                    true => Err(ErrorKind::InvalidInput.into()),
+                    false => Ok(self.at),
+                });
+            }
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(_) => unreachable!(),
+        };
+        self.at = there.unwrap_or(self.at);
+        self.running = Some(to);
+        Poll::Pending
+    }
+}
+
+/// A seek that was given up has been made as a whole, or not at all.
+#[test]
+fn a_seek_that_is_given_up_is_made_or_not() {
+    within_deadline(|| {
+        run(async {
+            for (by, then) in [(100, 104), (-4, 0), (-1000, 4)] {
+                for reads in [false, true] {
+                    let at = 0;
+                    let mut reader = BufReader::with_capacity(16, Offsets { at, running: None });
+                    reader.read_exact(&mut [0; 4]).await.unwrap();
+                    assert_eq!(reader.buffer().len(), 12);
+                    let mut seek = Box::pin(reader.seek(SeekFrom::Current(by)));
+                    assert!(poll_once(&mut seek).is_pending());
+                    drop(seek);
+                    if !reads {
+                        let mut seek = Box::pin(reader.seek(SeekFrom::Current(0)));
+                        let here = std::future::poll_fn(|cx| {
+                            cx.waker().wake_by_ref();
+                            seek.as_mut().poll(cx)
+                        });
+                        assert_eq!(here.await.unwrap(), then, "{by}");
+                    }
+                    // (A seek that fails unseen loses the buffered bytes.)
+                    let next = if reads && by == -1000 { 16 } else { then };
+                    let mut byte = [0];
+                    reader.read_exact(&mut byte).await.unwrap();
+                    assert_eq!(byte, [next as u8], "{by}, {reads}");
+                }
+            }
+        });
+    });
+}
+
+/// The same of a file, whose seek runs on another thread meanwhile.
+#[test]
+fn a_seek_of_a_file_that_is_given_up_is_made_or_not() {
+    within_deadline(|| {
+        let name = format!("trefoil-seek-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, (0..=255).collect::<Vec<u8>>()).unwrap();
+        run(async {
+            for round in 0..50 {
+                let file = File::open(&path).await.unwrap();
+                let mut reader = BufReader::with_capacity(16, file);
+                reader.read_exact(&mut [0; 4]).await.unwrap();
+                let _ = poll_once(&mut Box::pin(reader.seek(SeekFrom::Current(100))));
+                if round % 2 == 0 {
+                    std::thread::yield_now();
+                }
+                let here = reader.seek(SeekFrom::Current(0)).await.unwrap();
+                assert!(matches!(here, 4 | 104), "{here}");
+                let mut byte = [0];
+                reader.read_exact(&mut byte).await.unwrap();
+                assert_eq!(u64::from(byte[0]), here);
+            }
+        });
+        std::fs::remove_file(&path).unwrap();
     });
 }

@@ -99,12 +99,25 @@ fn waiting_again_killing_again_and_after_one_another() {
                 assert_eq!(child.wait().await.unwrap(), status);
 
                 let mut child = sleeper().spawn().unwrap();
-                assert_eq!(
-                    child.send_signal(1000).unwrap_err().kind(),
-                    ErrorKind::InvalidInput
-                );
+                // One rule for what is sent and what is received.
+                for none in [i32::MIN, -1, 0, 32, 33, 65, 1000] {
+                    let sent = child.send_signal(none).unwrap_err();
+                    let received = Signal::new(none).unwrap_err();
+                    assert_eq!(sent.kind(), ErrorKind::InvalidInput, "{none}");
+                    assert_eq!(received.kind(), ErrorKind::InvalidInput, "{none}");
+                    let (sent, received) = (sent.to_string(), received.to_string());
+                    let reserved = matches!(none, 32 | 33);
+                    assert_eq!(sent.contains("C library"), reserved, "{sent}");
+                    assert_eq!(received.contains("C library"), reserved, "{received}");
+                }
                 child.send_signal(Signal::TERM).unwrap();
                 assert_eq!(child.wait().await.unwrap().signal(), Some(15));
+                for real_time in [libc::SIGRTMIN(), libc::SIGRTMIN() + 3, libc::SIGRTMAX()] {
+                    drop(Signal::new(real_time).unwrap());
+                    let mut child = sleeper().spawn().unwrap();
+                    child.send_signal(real_time).unwrap();
+                    assert_eq!(child.wait().await.unwrap().signal(), Some(real_time));
+                }
 
                 // Killed when it has already ended.
                 let mut child = Command::new("true").spawn().unwrap();

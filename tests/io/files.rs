@@ -183,7 +183,7 @@ fn one_position_whatever_is_given_up() {
 }
 
 #[test]
-fn the_traits_accept_at_once_and_tell_when_flushed() {
+fn the_traits_write_as_the_methods_do() {
     within_deadline(|| {
         let place = Place::new("traits");
         run(async {
@@ -191,11 +191,8 @@ fn the_traits_accept_at_once_and_tell_when_flushed() {
             let poll = |cx: &mut std::task::Context<'_>, full: &mut File| {
                 Pin::new(full).poll_write(cx, b"abc")
             };
-            let accepted = poll_fn(|cx| poll(cx, &mut full)).await;
-            assert_eq!(accepted.unwrap(), 3);
-            let error = poll_fn(|cx| Pin::new(&mut full).poll_flush(cx)).await;
+            let error = poll_fn(|cx| poll(cx, &mut full)).await;
             assert_eq!(error.unwrap_err().kind(), ErrorKind::StorageFull);
-            // The error is reported once; the inherent methods report it at once.
             full.flush().await.unwrap();
             assert_eq!(
                 full.write(b"abc").await.unwrap_err().kind(),
@@ -224,12 +221,9 @@ fn the_traits_accept_at_once_and_tell_when_flushed() {
             assert_eq!(count.await.unwrap(), 8);
             assert_eq!(&buffer[..8], b"bcdefghi");
             // The file is dropped during a write, which continues.
-            let started = poll_fn(|cx| {
-                let poll = Pin::new(&mut file).poll_write(cx, b"jkl");
-                assert!(poll.is_ready());
-                Poll::Ready(())
-            });
-            started.await;
+            let _begun = poll_once(&mut Box::pin(poll_fn(|cx| {
+                Pin::new(&mut file).poll_write(cx, b"jkl")
+            })));
             drop(file);
             wait_until("the end of the write", || {
                 std::fs::read(place.at("file")).unwrap() == b"abcdefghijkl"
@@ -508,11 +502,11 @@ fn a_write_that_finds_too_little_room_returns_its_number() {
             // The error belongs to that call alone.
             file.flush().await.unwrap();
             assert_eq!(file.stream_position().await.unwrap(), 1_000_000);
-            // Bytes that were accepted are all written, or their error is reported.
+            // The same through the traits.
             file.seek(SeekFrom::Start(700_000)).await.unwrap();
-            let accepted = poll_fn(|cx| Pin::new(&mut file).poll_write(cx, &bytes)).await;
-            assert_eq!(accepted.unwrap(), 700_000);
-            assert!(file.flush().await.is_err());
+            let written = poll_fn(|cx| Pin::new(&mut file).poll_write(cx, &bytes)).await;
+            assert_eq!(written.unwrap(), 300_000);
+            file.flush().await.unwrap();
             file.seek(SeekFrom::Start(700_000)).await.unwrap();
             assert!(file.write_all(&bytes).await.is_err());
             file.flush().await.unwrap();
@@ -523,6 +517,198 @@ fn a_write_that_finds_too_little_room_returns_its_number() {
             assert_eq!(stderr.write(&bytes).await.unwrap(), 700_000);
             assert_eq!(stderr.write(&bytes).await.unwrap(), 300_000);
             assert!(stderr.write(&bytes).await.is_err());
+        });
+    });
+}
+
+/// A FIFO, and a file that reads and writes it.
+#[cfg(target_os = "linux")]
+fn fifo(path: &PathBuf) -> File {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+    let file = std::fs::File::options().read(true).write(true).open(path);
+    file.unwrap().into()
+}
+
+/// Waits until no call runs on another thread. Only in a process of its own.
+#[cfg(target_os = "linux")]
+fn calls_have_ended() {
+    let count = || count_threads("trefoil-helper") == 0;
+    wait_until("the end of its threads", count);
+}
+
+/// What has no position keeps the bytes of a read that was given up, and takes writes as before.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_without_a_position_is_written_after_a_read_that_was_given_up() {
+    let test = "files::a_file_without_a_position_is_written_after_a_read_that_was_given_up";
+    alone(test, "", || {
+        let place = Place::new("fifo");
+        run(async {
+            let mut line = fifo(&place.at("fifo"));
+            let mut bytes = [0; 16];
+            assert!(poll_once(&mut Box::pin(line.read(&mut bytes))).is_pending());
+            let mut other = std::fs::File::options();
+            let mut other = other.write(true).open(place.at("fifo")).unwrap();
+            std::io::Write::write_all(&mut other, b"late").unwrap();
+            calls_have_ended();
+            let sought = line.seek(SeekFrom::Current(0)).await.unwrap_err();
+            assert_eq!(sought.kind(), ErrorKind::NotSeekable);
+            assert_eq!(
+                line.set_len(0).await.unwrap_err().kind(),
+                ErrorKind::InvalidInput
+            );
+            line.write_all(b"hello").await.unwrap();
+            assert_eq!(
+                poll_fn(|cx| Pin::new(&mut line).poll_write(cx, b"!"))
+                    .await
+                    .unwrap(),
+                1
+            );
+            line.flush().await.unwrap();
+            for expected in [&b"late"[..], b"hello!"] {
+                let count = line.read(&mut bytes).await.unwrap();
+                assert_eq!(&bytes[..count], expected);
+            }
+        });
+    });
+}
+
+/// An end that a read found which was given up is none for a file that has grown since. That of a
+/// pipe is one: it was taken.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_end_that_was_found_before_does_not_answer_a_later_read() {
+    let test = "files::an_end_that_was_found_before_does_not_answer_a_later_read";
+    alone(test, "", || {
+        let place = Place::new("end");
+        run(async {
+            let path = place.at("file");
+            for round in 0..4 {
+                std::fs::write(&path, b"").unwrap();
+                // The thread may have read before the first poll is over.
+                let mut file = loop {
+                    let mut file = File::open(&path).await.unwrap();
+                    if poll_once(&mut Box::pin(file.read(&mut [0; 4]))).is_pending() {
+                        break file;
+                    }
+                };
+                calls_have_ended();
+                std::fs::write(&path, b"abc").unwrap();
+                let mut bytes = [0; 3];
+                let mut all = Vec::new();
+                match round {
+                    0 => assert_eq!(file.read(&mut bytes).await.unwrap(), 3),
+                    1 => file.read_exact(&mut bytes).await.unwrap(),
+                    2 => assert_eq!(file.read_to_end(&mut all).await.unwrap(), 3),
+                    _ => {
+                        let mut text = String::new();
+                        assert_eq!(file.read_to_string(&mut text).await.unwrap(), 3);
+                    }
+                }
+            }
+            let writer = fifo(&place.at("fifo"));
+            let mut reader = File::open(place.at("fifo")).await.unwrap();
+            assert!(poll_once(&mut Box::pin(reader.read(&mut [0; 4]))).is_pending());
+            drop(writer);
+            calls_have_ended();
+            let _writer = std::fs::File::options()
+                .write(true)
+                .open(place.at("fifo"))
+                .unwrap();
+            let end = timeout(LONG, reader.read(&mut [0; 4])).await;
+            assert_eq!(end.unwrap().unwrap(), 0);
+        });
+    });
+}
+
+/// Reads and writes of whole blocks work, whatever the alignment of the caller's memory; others
+/// fail with an error that names the flag.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_without_the_cache_of_the_system_moves_whole_blocks() {
+    use std::os::unix::fs::OpenOptionsExt;
+    const BLOCK: usize = 4096;
+    within_deadline(|| {
+        let place = Place::new("direct");
+        run(async {
+            let path = place.at("file");
+            let mut options = std::fs::OpenOptions::new();
+            options
+                .read(true)
+                .write(true)
+                .create(true)
+                .custom_flags(libc::O_DIRECT);
+            let Ok(file) = options.open(&path) else {
+                return; // this file system has no such files
+            };
+            let mut file = File::from(file);
+            let bytes: Vec<u8> = (0..3 * BLOCK + 1).map(|at| (at % 251) as u8).collect();
+            for start in [0, 1] {
+                file.rewind().await.unwrap();
+                let blocks = &bytes[start..start + 3 * BLOCK];
+                file.write_all(blocks).await.unwrap();
+                assert_eq!(std::fs::read(&path).unwrap(), blocks);
+                file.rewind().await.unwrap();
+                let mut back = vec![0; 2 * BLOCK + start];
+                file.read_exact(&mut back[start..]).await.unwrap();
+                assert_eq!(back[start..], blocks[..2 * BLOCK]);
+                // A read that was given up is put back, as in every file.
+                let read = poll_once(&mut Box::pin(file.read(&mut back[..BLOCK])));
+                if read.is_pending() {
+                    assert_eq!(file.read(&mut back[..BLOCK]).await.unwrap(), BLOCK);
+                }
+            }
+            file.rewind().await.unwrap();
+            let errors = [
+                file.write(&bytes[..100]).await.err(),
+                file.read(&mut [0; 100]).await.err(),
+            ];
+            for error in errors.into_iter().flatten() {
+                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                assert!(error.to_string().contains("O_DIRECT"), "{error}");
+            }
+        });
+    });
+}
+
+/// Entries that are not fetched for want of a thread are asked for again, and the end is not
+/// reported before them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_does_not_end_for_want_of_a_thread() {
+    let test = "files::a_directory_does_not_end_for_want_of_a_thread";
+    alone(test, "", || {
+        let place = Place::new("entries");
+        for n in 0..600 {
+            std::fs::write(place.at(&n.to_string()), b"").unwrap();
+        }
+        async fn count(entries: &mut fs::ReadDir) -> (usize, Option<ErrorKind>) {
+            let mut found = 0;
+            loop {
+                match entries.next_entry().await {
+                    Ok(Some(_)) => found += 1,
+                    Ok(None) => return (found, None),
+                    Err(error) => return (found, Some(error.kind())),
+                }
+            }
+        }
+        run(async {
+            let mut entries = fs::read_dir(&place.0).await.unwrap();
+            calls_have_ended();
+            let clones = [libc::SYS_clone3, libc::SYS_clone];
+            crate::refuse::refuse(&clones, libc::EAGAIN).unwrap();
+            let (found, error) = count(&mut entries).await;
+            assert!(found < 600);
+            assert_eq!(error, Some(ErrorKind::ResourceBusy));
+            for _ in 0..3 {
+                let still = count(&mut entries).await;
+                assert_eq!(
+                    still,
+                    (0, Some(ErrorKind::ResourceBusy)),
+                    "it has not ended"
+                );
+            }
         });
     });
 }

@@ -44,3 +44,5 @@ mod support;
 mod transfer;
 #[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+mod writers;

@@ -9,13 +9,20 @@
 //! 1. A read starts with a buffer as long as the caller's (at most [`MOST`]). Its bytes stay here
 //!    until they are taken. So a read whose future is dropped loses nothing: the next read begins
 //!    with them.
-//! 2. A write through the futures-io traits copies its bytes (from any number of slices), begins,
-//!    and returns at once: all of them will be written, or an error is the result of the next
-//!    write, flush or seek. The method [`File::write`] waits for the system's own number.
+//! 2. A write copies its bytes (from any number of slices), and is pending until the system has
+//!    said how many it has taken. A write whose future is dropped continues. If the next write
+//!    begins with the same bytes, it is the same one, polled again (a buffer's second flush, say),
+//!    and has that result. Otherwise the next write, flush or seek has the error, if it failed.
 //! 3. A new call waits for the running one. A write, a change of the length, and a seek from the
 //!    current position count from the first byte that was read and not taken: the call itself moves
 //!    the position back there. Once it has, those bytes are dropped here; if it could not, or got
-//!    no thread, they stay.
+//!    no thread, they stay. What has no position (a pipe, a terminal) keeps them for the next read.
+//! 4. The traits do not say whether a poll begins something new. The inherent methods do
+//!    ([`File::begin_anew`]): theirs is no write of before, and an end of the file that an earlier
+//!    read has found says nothing about the file of now.
+//!
+//! Rejected: a write that is accepted before the system has the bytes, as other runtimes have. If
+//! it fails, they are gone: the caller, a `BufWriter` say, has forgotten them by then.
 //!
 //! Nothing is read ahead of what the caller asked for, because others may share the position (a
 //! child that has inherited the file).
@@ -25,7 +32,7 @@
 use std::collections::VecDeque;
 use std::fs::{File as Inner, Metadata, Permissions};
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -46,9 +53,21 @@ const MOST: usize = 1024 * 1024;
 
 /// An open file.
 ///
-/// `read`, `write` and similar methods use and move its position, as with a `std` file. When the
-/// future of `write` or `write_all` is done, the system has the bytes. Through the futures-io
-/// traits it has them after `flush`, which also returns the error if there was one.
+/// `read`, `write` and similar methods use and move its position, as with a `std` file. When a
+/// write is done, the system has the bytes, also through the futures-io traits. A write that is
+/// given up continues; if it fails, the next write, flush or seek returns the error. Through the
+/// traits, a write that begins with the same bytes as the one that was given up *is* that one, and
+/// the first read after one that was given up may return the end of the file that this one has
+/// found.
+///
+/// A FIFO or a terminal can be opened, too, but a read of it that is given up occupies its thread
+/// until something comes, and further calls wait for it. [`AsyncFd`](crate::io::AsyncFd) has no such
+/// limit.
+///
+/// **`O_DIRECT`** (`custom_flags`) works: the memory is aligned here. The position and the length
+/// of each read and write must be multiples of the device's block (512 or 4096 bytes), or they fail
+/// with an error that says so. So `read_to_end` does not suit it, if the file's length is no such
+/// multiple.
 ///
 /// ```
 /// use std::io::SeekFrom;
@@ -69,18 +88,26 @@ const MOST: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct File {
     file: Arc<Inner>,
-    running: Option<(FileCall, Task<FileCallDone>)>,
+    running: Option<RunningCall>,
     /// Bytes that were read and not yet taken. The file's position is after them.
     bytes: VecDeque<u8>,
     /// The error of a write that was accepted, or given up.
     failed: Option<io::Error>,
 }
 
+#[derive(Debug)]
+struct RunningCall {
+    call: FileCall,
+    /// Whether another operation has begun since.
+    given_up: bool,
+    task: Task<FileCallDone>,
+}
+
 /// What a call returns.
 #[derive(Debug)]
 struct FileCallDone {
     result: FileCallResult,
-    /// What a read has read; otherwise a buffer for the next call.
+    /// What a read has read, or a write was to write; otherwise a buffer for the next call.
     buffer: Vec<u8>,
     /// Whether the position was moved, so that no byte was read ahead of it any more.
     moved: bool,
@@ -189,7 +216,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// The error of a write through the futures-io traits that was not flushed.
+    /// The error of a write that was given up. (Bytes that a read has taken from a pipe or a
+    /// terminal when it was given up are lost: read them first.)
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -244,6 +272,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.begin_anew();
         read_write::read(self, buffer).await
     }
 
@@ -267,6 +296,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.begin_anew();
         read_write::read_exact(self, buffer).await
     }
 
@@ -291,6 +321,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        self.begin_anew();
         read_write::read_to_end(self, bytes).await
     }
 
@@ -314,6 +345,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        self.begin_anew();
         read_write::read_to_string(self, text).await
     }
 
@@ -323,8 +355,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Errors of the system: nothing was written. The error of a write through the futures-io
-    /// traits that was not flushed.
+    /// Errors of the system: nothing was written. The error of a write that was given up.
     ///
     /// # Cancel safety
     ///
@@ -341,21 +372,8 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.flush().await?;
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        self.begin_write(&[IoSlice::new(bytes)], |mut file, bytes| {
-            loop {
-                match file.write(bytes) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => return Ok(result? as u64),
-                }
-            }
-        })?;
-        let ended = poll_fn(|cx| self.poll_ended(cx)).await;
-        let (_, result) = ended.expect("it was begun");
-        Ok(result? as usize)
+        self.begin_anew();
+        read_write::write(self, bytes).await
     }
 
     /// Writes all of `bytes` at the position. When it is done, the system has them.
@@ -380,15 +398,16 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.begin_anew();
         read_write::write_all(self, bytes).await
     }
 
-    /// Waits until the system has all bytes that were written. ([`sync_all`](Self::sync_all) waits
-    /// for the disk.)
+    /// Waits for the end of a write that was given up. ([`sync_all`](Self::sync_all) waits for the
+    /// disk.)
     ///
     /// # Errors
     ///
-    /// The error of a write through the futures-io traits.
+    /// The error of that write.
     ///
     /// # Cancel safety
     ///
@@ -410,7 +429,7 @@ impl File {
     /// # Errors
     ///
     /// Errors of the system; most often, the position would be before the start. The error of a
-    /// write through the futures-io traits that was not flushed.
+    /// write that was given up.
     ///
     /// # Cancel safety
     ///
@@ -503,8 +522,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Errors of the system; the error of a write through the futures-io traits that was not
-    /// flushed.
+    /// Errors of the system; the error of a write that was given up.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-sync-{}", std::process::id()));
@@ -544,8 +562,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::set_len`]; the error of a write through the futures-io traits that
-    /// was not flushed.
+    /// Those of [`std::fs::File::set_len`]; the error of a write that was given up.
     ///
     /// # Cancel safety
     ///
@@ -565,16 +582,12 @@ impl File {
         self.flush().await?;
         let back = self.bytes.len() as i64;
         let buffer = self.buffer();
-        self.begin(FileCall::SetLen, buffer, move |mut file, done| {
-            if back != 0 {
-                file.seek(SeekFrom::Current(-back))?;
-            }
-            done.moved = true;
+        self.begin(FileCall::SetLen, buffer, move |file, done| {
+            go_back(file, back, done)?;
             file.set_len(size).map(|()| 0)
         })?;
-        let ended = poll_fn(|cx| self.poll_ended(cx)).await;
-        let (_, result) = ended.expect("it was begun");
-        result.map(drop)
+        let ended = poll_fn(|cx| self.poll_settle(cx, &[])).await;
+        ended.expect("it was begun").1.map(drop)
     }
 
     /// The file's metadata.
@@ -645,31 +658,33 @@ impl File {
             done.result = f(&file, &mut done);
             done
         });
-        self.running = Some((call, task?));
+        self.running = Some(RunningCall {
+            call,
+            given_up: false,
+            task: task?,
+        });
         Ok(())
     }
 
-    /// Begins a write of as much of these slices as one call moves, with `write`.
-    fn begin_write(
-        &mut self,
-        slices: &[IoSlice<'_>],
-        write: impl FnOnce(&Inner, &[u8]) -> FileCallResult + Send + 'static,
-    ) -> io::Result<usize> {
+    /// Says that an operation begins that is not the one which is running, if any.
+    fn begin_anew(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.given_up = true;
+        }
+    }
+
+    /// Begins a write of as much of these slices as one call moves.
+    fn begin_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<()> {
         let back = self.bytes.len() as i64;
         let mut buffer = self.buffer();
         for slice in slices {
             let room = MOST - buffer.len();
             buffer.extend_from_slice(&slice[..slice.len().min(room)]);
         }
-        let count = buffer.len();
-        self.begin(FileCall::Write, buffer, move |mut file, done| {
-            if back != 0 {
-                file.seek(SeekFrom::Current(-back))?;
-            }
-            done.moved = true;
-            write(file, &done.buffer)
-        })?;
-        Ok(count)
+        self.begin(FileCall::Write, buffer, move |file, done| {
+            go_back(file, back, done)?;
+            Ok(files::write(file, &done.buffer)? as u64)
+        })
     }
 
     /// An empty buffer for a call, with the memory of the last one if nothing is in it.
@@ -682,39 +697,76 @@ impl File {
         Vec::new()
     }
 
-    /// Waits for the running call; returns its result.
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<(FileCall, FileCallResult)>> {
-        let Some((call, task)) = &mut self.running else {
+    /// Waits for the running call; returns what it was, and its result. That of a write which was
+    /// given up is kept for the next write or flush. `slices`: those of the write that is polled,
+    /// if one is.
+    fn poll_settle(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Option<(FileCall, FileCallResult)>> {
+        let Some(RunningCall { call, task, .. }) = &mut self.running else {
             return Poll::Ready(None);
         };
         let call = *call;
         let done = ready!(Pin::new(task).poll(cx));
-        self.running = None;
-        let mut done = match done {
-            Ok(done) => done,
-            Err(error) => return Poll::Ready(Some((call, Err(error.into())))),
-        };
+        let given_up = self.running.take().is_some_and(|running| running.given_up);
+        let mut done = done.unwrap_or_else(|error| FileCallDone {
+            result: Err(error.into()),
+            buffer: Vec::new(),
+            moved: false,
+        });
+        let is_other = given_up || slices.is_empty() || !begin_with(slices, &done.buffer);
         if call != FileCall::Read {
             done.buffer.clear();
         }
         if call == FileCall::Read || done.moved {
             self.bytes = done.buffer.into();
         }
-        Poll::Ready(Some((call, done.result)))
+        match call {
+            FileCall::Write if is_other => {
+                // The next read must not return this error.
+                self.failed = self.failed.take().or(done.result.err());
+                Poll::Ready(None)
+            }
+            FileCall::Read if given_up && matches!(done.result, Ok(0)) && self.has_position() => {
+                Poll::Ready(None) // the file may have grown
+            }
+            _ => Poll::Ready(Some((call, done.result))),
+        }
     }
 
-    /// Waits for the running call; returns the result of a read or a seek.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<(FileCall, FileCallResult)>> {
-        Poll::Ready(match ready!(self.poll_ended(cx)) {
-            Some((FileCall::Write, result)) => {
-                // The next read must not return this error.
-                self.failed = self.failed.take().or(result.err());
-                None
-            }
-            Some((FileCall::SetLen, _)) | None => None, // it was given up
-            ended => ended,
-        })
+    /// Whether this is a file in the narrow sense, and no pipe or terminal. (This does not block.)
+    fn has_position(&self) -> bool {
+        (&*self.file).stream_position().is_ok()
     }
+}
+
+/// Whether these slices begin with these bytes.
+fn begin_with(slices: &[IoSlice<'_>], mut bytes: &[u8]) -> bool {
+    for slice in slices {
+        let both = slice.len().min(bytes.len());
+        if slice[..both] != bytes[..both] {
+            return false;
+        }
+        bytes = &bytes[both..];
+    }
+    bytes.is_empty()
+}
+
+/// Moves the position back, to the first byte that was read and not taken. What has no position
+/// keeps these bytes for the next read.
+fn go_back(mut file: &Inner, by: i64, done: &mut FileCallDone) -> io::Result<()> {
+    if by != 0
+        && let Err(error) = file.seek(SeekFrom::Current(-by))
+    {
+        return match error.kind() {
+            io::ErrorKind::NotSeekable => Ok(()),
+            _ => Err(error),
+        };
+    }
+    done.moved = true;
+    Ok(())
 }
 
 impl AsyncRead for File {
@@ -727,7 +779,7 @@ impl AsyncRead for File {
             return Poll::Ready(Ok(0));
         }
         loop {
-            let ended = match ready!(self.poll_settle(cx)) {
+            let ended = match ready!(self.poll_settle(cx, &[])) {
                 Some((FileCall::Read, result)) => result.map(|_| true)?,
                 _ => false,
             };
@@ -761,20 +813,25 @@ impl AsyncWrite for File {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        if slices.iter().all(|slice| slice.is_empty()) {
-            return Poll::Ready(Ok(0));
+        loop {
+            if let Some((FileCall::Write, written)) = ready!(self.poll_settle(cx, slices)) {
+                return Poll::Ready(written.map(|count| count as usize));
+            }
+            if let Some(error) = self.failed.take() {
+                return Poll::Ready(Err(error));
+            }
+            if slices.iter().all(|slice| slice.is_empty()) {
+                return Poll::Ready(Ok(0));
+            }
+            self.begin_write(slices)?;
         }
-        let accepted =
-            self.begin_write(slices, |mut file, bytes| file.write_all(bytes).map(|()| 0));
-        Poll::Ready(accepted)
     }
 
-    /// Waits until accepted writes are done.
+    /// Waits until a write that was given up is done.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The error of a read whose future was dropped is not returned: the next read gets it
         // again.
-        let _read_or_sought = ready!(self.poll_settle(cx));
+        let _not_a_write = ready!(self.poll_settle(cx, &[]));
         Poll::Ready(self.failed.take().map_or(Ok(()), Err))
     }
 
@@ -791,7 +848,7 @@ impl AsyncSeek for File {
     ) -> Poll<io::Result<u64>> {
         loop {
             // The caller gave up a seek to another place.
-            if let Some((call, result)) = ready!(self.poll_settle(cx))
+            if let Some((call, result)) = ready!(self.poll_settle(cx, &[]))
                 && call == FileCall::Seek(position)
             {
                 return Poll::Ready(result);

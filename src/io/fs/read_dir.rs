@@ -20,6 +20,7 @@ use futures_core::Stream;
 use super::{at, off};
 use crate::blocking_calls;
 use crate::blocking_calls::CallKind;
+use crate::loom::Mutex;
 use crate::task::Task;
 
 /// The number of entries for one hop.
@@ -50,30 +51,33 @@ const BATCH: usize = 256;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
-    let batch = at(&path, |path| fs::read_dir(path).map(take)).await?;
-    Ok(ReadDir {
-        batch,
+    let begun = at(&path, |path| {
+        let dir = Mutex::new(fs::read_dir(path)?);
+        Ok((take(&dir), Arc::new(dir)))
+    });
+    let (batch, dir) = begun.await?;
+    let mut entries = ReadDir {
+        dir: Some(dir),
+        batch: VecDeque::new(),
         running: None,
-    })
+    };
+    entries.fill(batch);
+    Ok(entries)
 }
 
 /// Returned by [`read_dir`]: yields the entries one by one, also as a `Stream`.
 pub struct ReadDir {
+    /// Yields further entries; `None`: there are none. It stays here during a hop, so that one that
+    /// gets no thread loses no entry.
+    dir: Option<Arc<Mutex<fs::ReadDir>>>,
     batch: EntryBatch,
     running: Option<Task<EntryBatch>>,
 }
 
-#[derive(Default)]
-struct EntryBatch {
-    entries: VecDeque<io::Result<fs::DirEntry>>,
-    /// Yields further entries; `None`: there are none.
-    more: Option<fs::ReadDir>,
-}
+type EntryBatch = VecDeque<io::Result<fs::DirEntry>>;
 
-fn take(mut dir: fs::ReadDir) -> EntryBatch {
-    let entries: VecDeque<_> = dir.by_ref().take(BATCH).collect();
-    let more = (entries.len() == BATCH).then_some(dir);
-    EntryBatch { entries, more }
+fn take(dir: &Mutex<fs::ReadDir>) -> EntryBatch {
+    dir.lock().by_ref().take(BATCH).collect()
 }
 
 impl ReadDir {
@@ -81,7 +85,8 @@ impl ReadDir {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// Errors of the system. If it has no thread left (`ResourceBusy`), no entry is lost: the next
+    /// call tries again.
     ///
     /// # Cancel safety
     ///
@@ -117,22 +122,28 @@ impl ReadDir {
         self.next_entry().await.transpose()
     }
 
+    /// Takes over what a hop has brought.
+    fn fill(&mut self, batch: EntryBatch) {
+        if batch.len() < BATCH {
+            self.dir = None;
+        }
+        self.batch = batch;
+    }
+
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<DirEntry>>> {
         loop {
             if let Some(running) = &mut self.running {
                 let batch = ready!(Pin::new(running).poll(cx));
                 self.running = None;
-                self.batch = batch?;
+                self.fill(batch?);
             }
-            if let Some(entry) = self.batch.entries.pop_front() {
+            if let Some(entry) = self.batch.pop_front() {
                 return Poll::Ready(entry.map(|entry| Some(DirEntry(Arc::new(entry)))));
             }
-            match self.batch.more.take() {
-                None => return Poll::Ready(Ok(None)),
-                Some(dir) => {
-                    self.running = Some(blocking_calls::run(CallKind::File, move || take(dir))?);
-                }
-            }
+            let Some(dir) = self.dir.clone() else {
+                return Poll::Ready(Ok(None));
+            };
+            self.running = Some(blocking_calls::run(CallKind::File, move || take(&dir))?);
         }
     }
 }

@@ -59,12 +59,7 @@ impl Clock {
 
     /// At its end the clock stands still, whether it was moved there or runs.
     pub fn now(&self) -> Instant {
-        let passed = self.passed.lock().in_all();
-        // `end` is a whole number of seconds after the start: what lies behind it is as late.
-        match passed.checked_add(Duration::from_secs(1)) {
-            Some(more) if self.start.checked_add(more).is_some() => self.start + passed,
-            _ => end(self.start),
-        }
+        later(self.start, self.passed.lock().in_all())
     }
 
     /// Stops the clock. `false`: it stood still.
@@ -130,12 +125,15 @@ pub fn later(start: Instant, length: Duration) -> Instant {
     start.checked_add(length).unwrap_or_else(|| end(start))
 }
 
-/// The last second that the clock can represent.
+/// The last instant that the clock can represent, to the nanosecond: from there on every wait ends
+/// at once, because its deadline is this one.
 #[cold]
 pub fn end(start: Instant) -> Instant {
-    let steps = (0..u64::BITS)
+    let seconds = (0..u64::BITS)
         .rev()
         .map(|bit| Duration::from_secs(1 << bit));
+    let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
+    let steps = seconds.chain(nanos);
     steps.fold(start, |end, step| end.checked_add(step).unwrap_or(end))
 }
 
@@ -149,6 +147,7 @@ mod tests {
         clock.advance(Duration::MAX);
         let last = clock.now();
         assert_eq!(last, end(last));
+        assert_eq!(last.checked_add(Duration::from_nanos(1)), None);
         // As after a second at the real pace.
         clock.go();
         clock.passed.lock().before += Duration::from_secs(1);

@@ -31,6 +31,7 @@
 //!   All of these are sequentially consistent.
 //! - **Y52** The previous handler is called with the arguments that its flags ask for, and neither
 //!   `SIG_DFL` nor `SIG_IGN` is called.
+//! - **Y53** A signal that is sent is a signal of the system, and none that the C library keeps.
 //!
 //! Rejected: `signalfd`, which needs the signal blocked in every thread and child;
 //! `signal-hook-registry`, which never restores the previous handler of Ctrl-C.
@@ -124,10 +125,7 @@ impl Subscription {
     /// Subscribes to the signal with this number.
     pub fn new(signum: c_int) -> io::Result<Self> {
         Self::subscribe(signum).map_err(|error| match error.kind() {
-            kind @ io::ErrorKind::InvalidInput => {
-                let what = format!("signal {signum} cannot be waited for: {error}");
-                io::Error::new(kind, what)
-            }
+            io::ErrorKind::InvalidInput => refused(signum, "waited for", error),
             _ => error,
         })
     }
@@ -137,8 +135,9 @@ impl Subscription {
             let what = "it reports a fault, which must be handled where it happens";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
+        check(signum)?;
         let mut bells = bells().lock();
-        let present = action(signum)?; // an error if there is no such signal
+        let present = action(signum)?;
         let slot = &SLOTS[signum as usize];
         // Before the handler is there: the first signal that it gets is new.
         let seen = AtomicU64::new(slot.count.load(SeqCst));
@@ -183,6 +182,36 @@ impl AsFd for Subscription {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }
+}
+
+/// An error for a number that is no signal, or one that no program may use. Those of the named
+/// signals begin at 1. Those of the real-time signals end at `SIGRTMAX`, and begin at `SIGRTMIN`:
+/// the C library keeps the first few for itself, to cancel threads and to change their user (32 and
+/// 33 with glibc). It catches those, so that one that is sent would confuse it, and refuses to let
+/// a program catch them.
+fn check(signum: c_int) -> io::Result<()> {
+    let what = match signum {
+        #[cfg(target_os = "linux")]
+        32.. if (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&signum) => return Ok(()),
+        #[cfg(target_os = "linux")]
+        32.. if signum < libc::SIGRTMIN() => "the C library keeps it for itself",
+        _ if action(signum).is_ok() => return Ok(()),
+        _ => "there is none with this number",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+fn refused(signum: c_int, what: &str, why: io::Error) -> io::Error {
+    let what = format!("signal {signum} cannot be {what}: {why}");
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+/// The signal with this number, to be sent. It may be a real-time signal, for which `rustix` has no
+/// name.
+pub fn to_send(signum: c_int) -> io::Result<rustix::process::Signal> {
+    check(signum).map_err(|error| refused(signum, "sent", error))?;
+    // SAFETY: Y53: it was checked.
+    Ok(unsafe { rustix::process::Signal::from_raw_unchecked(signum) })
 }
 
 /// What a signal sets, and which bits of it.

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::windows::fs::{FileExt, MetadataExt, symlink_dir, symlink_file};
 use std::os::windows::io::{AsHandle, AsRawHandle};
 use std::path::Path;
@@ -16,6 +16,11 @@ use windows_sys::Win32::Storage::FileSystem::GetFileSizeEx;
 /// Reads bytes at the file's current position.
 pub fn read(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     file.read(bytes)
+}
+
+/// Writes bytes at the file's current position; returns how many the system has taken.
+pub fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+    file.write(bytes)
 }
 
 /// Writes all bytes at `offset`.
