@@ -87,6 +87,9 @@ fn writes() {
         "/var/tmp",
         "/run",
         "/sys",
+        "/dev",
+        "/proc",
+        "/proc/self",
         &here,
     ] {
         let written = procs.spawn(place.to_owned(), write_to).join().unwrap();
@@ -159,6 +162,126 @@ fn writes() {
         0
     );
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Files that ask for a user's number only: a root's sandbox could change the machine with them.
+/// (What is written is what was read, and nobody reads a message's answer.)
+fn writes_to_the_kernel() {
+    let Some(procs) = plain() else { return };
+    let again = |path: String| {
+        let now = std::fs::read(&path).unwrap_or_else(|_| b"?".to_vec());
+        let file = std::fs::File::options().write(true).open(path);
+        file.and_then(|mut file| io::Write::write_all(&mut file, &now))
+            .map_err(|error| error.to_string())
+    };
+    for path in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/kernel/modprobe",
+        "/proc/sys/vm/overcommit_memory",
+        "/proc/sys/kernel/panic_on_oops",
+        "/proc/sysrq-trigger",
+        "/proc/self/oom_score_adj",
+        "/sys/kernel/uevent_helper",
+        "/sys/fs/cgroup/cgroup.procs",
+    ] {
+        let written = procs.spawn(path.to_owned(), again).join().unwrap();
+        assert!(written.is_err(), "{path}");
+    }
+}
+
+/// Ten times as much as there is room for, in one file and in many.
+fn fills_its_scratch() {
+    let fill = |folder: String| {
+        let write = |n: u32| std::fs::write(format!("{folder}/{n}"), vec![1; 4 << 20]);
+        let kept = (0..160).map_while(|n| write(n).ok()).count();
+        let mut large = std::fs::File::create(format!("{folder}/large")).unwrap();
+        let more = io::copy(&mut io::repeat(1), &mut large).unwrap_err();
+        (kept, more.kind() == ErrorKind::StorageFull)
+    };
+    for (sandbox, most) in [
+        (Sandbox::new(), 16),
+        (Sandbox::new().tmp_limit(20 << 20), 5),
+    ] {
+        let Some(procs) = pool(sandbox, &mark()) else {
+            return;
+        };
+        for folder in ["/tmp", "/dev/shm"] {
+            let (kept, is_full) = procs.spawn(folder.to_owned(), fill).join().unwrap();
+            assert!(kept <= most && kept + 2 > most, "{kept} in {folder}");
+            assert!(is_full);
+        }
+    }
+}
+
+/// A descriptor that this process has without close-on-exec, through which the home could be read.
+fn uses_descriptors() {
+    let scratch = std::env::temp_dir().join(mark());
+    std::fs::create_dir(&scratch).unwrap();
+    let folder = std::fs::File::open(&scratch).unwrap();
+    rustix::io::fcntl_setfd(&folder, rustix::io::FdFlags::empty()).unwrap();
+    let Some(procs) = plain() else { return };
+    let open = |()| -> Vec<String> {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let targets = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        targets
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect()
+    };
+    for path in procs.spawn((), open).join().unwrap() {
+        // Streams of the worker, the folder that is being read, and what the library has made.
+        let own = [
+            "pipe:",
+            "socket:",
+            "anon_inode:",
+            "/proc/",
+            "/memfd:",
+            "/dev/null",
+        ];
+        assert!(own.iter().any(|own| path.starts_with(own)), "{path}");
+    }
+    std::fs::remove_dir(scratch).unwrap();
+}
+
+/// Each call for the kernel's keys, and one of another architecture.
+#[cfg(target_arch = "x86_64")]
+fn asks_for_keys() {
+    let Some(procs) = plain() else { return };
+    let ask = |()| {
+        let (session, update) = (-3i64, 0i64);
+        let calls = [
+            libc::SYS_keyctl,
+            libc::SYS_add_key,
+            libc::SYS_request_key,
+            libc::SYS_keyctl | 1 << 30,
+        ];
+        let made = calls.map(|call| {
+            #[allow(unsafe_code)]
+            // SAFETY: numbers and null pointers: the kernel reads no memory of ours.
+            let result = unsafe { libc::syscall(call, update, session, 0i64, 0i64, 0i64) };
+            (result == -1).then(|| io::Error::last_os_error().raw_os_error())
+        });
+        made.map(Option::flatten).to_vec()
+    };
+    let (no, none) = (Some(libc::EPERM), Some(libc::ENOSYS));
+    let answers = procs.spawn((), ask).join().unwrap();
+    assert_eq!(answers, [no, no, no, none]);
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn asks_for_keys() {}
+
+/// A home below the working directory is empty, and what is around it can be read.
+fn below() {
+    let Some(procs) = plain() else { return };
+    let home = std::env::home_dir().unwrap();
+    let here = std::env::current_dir().unwrap();
+    assert!(home.starts_with(&here));
+    let read = |path: PathBuf| std::fs::read_to_string(path).ok();
+    let seen = procs.spawn(home.join("secret"), read).join().unwrap();
+    assert_eq!(seen, None);
+    let seen = procs.spawn(here.join("known"), read).join().unwrap();
+    assert_eq!(seen.as_deref(), Some("known"));
+    println!("below");
 }
 
 /// The home is hidden, whoever's it is.
@@ -332,9 +455,13 @@ fn works() {
 }
 
 /// What each row of the table promises, and what goes on.
-const CHECKS: [fn(); 7] = [
+const CHECKS: [fn(); 11] = [
     connects,
     writes,
+    writes_to_the_kernel,
+    fills_its_scratch,
+    uses_descriptors,
+    asks_for_keys,
     reads_the_home,
     looks_at_others,
     forks,
@@ -345,6 +472,7 @@ const CHECKS: [fn(); 7] = [
 pub(crate) fn helpers() {
     support::helper(&[
         ("sandbox-parent", parent),
+        ("sandbox-below", below),
         ("sandbox-user", || {
             CHECKS.iter().for_each(|check| check());
             println!("all checked");
@@ -359,6 +487,40 @@ tests! {
 
     fn a_worker_writes_only_to_its_own_tmp() {
         writes();
+    }
+
+    fn a_worker_writes_to_no_file_of_the_kernel() {
+        writes_to_the_kernel();
+    }
+
+    fn a_worker_fills_its_own_tmp_and_no_more() {
+        fills_its_scratch();
+    }
+
+    fn a_worker_inherits_no_descriptor() {
+        uses_descriptors();
+    }
+
+    fn a_worker_gets_no_keys() {
+        asks_for_keys();
+    }
+
+    fn a_home_below_the_working_directory_is_hidden() {
+        if pool(Sandbox::new(), &mark()).is_none() {
+            return;
+        }
+        let scratch = Scratch::new("sandbox-below");
+        std::fs::remove_file(&scratch.0).unwrap();
+        let home = scratch.0.join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::write(home.join("secret"), "secret").unwrap();
+        std::fs::write(scratch.0.join("known"), "known").unwrap();
+        let mut below = Command::new(std::env::current_exe().unwrap());
+        below.env(support::HELPER, "sandbox-below").env("HOME", &home).current_dir(&scratch.0);
+        let output = below.stdin(Stdio::null()).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && out.contains("below"), "{out}\n{err}");
+        std::fs::remove_dir_all(&scratch.0).unwrap();
     }
 
     fn a_worker_finds_an_empty_home() {

@@ -58,9 +58,24 @@ impl ser::Error for KeyError {
 
 /// The key of `value`.
 pub(crate) fn key_of<T: Serialize + ?Sized>(value: &T) -> Result<Key, KeyError> {
+    hash_in(Order::Kept, value)
+}
+
+/// What the order of a list's elements means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Two lists with the same elements in another order are different, except std's hash sets.
+    Kept,
+    /// They are equal.
+    Any,
+}
+
+/// The hash of `value`, in whose lists the order means this.
+pub(crate) fn hash_in<T: Serialize + ?Sized>(order: Order, value: &T) -> Result<Key, KeyError> {
     let mut sink = Sink {
         bytes: Vec::with_capacity(256),
         hasher: Some(Box::default()),
+        order,
         limit: StackLimit::default(),
     };
     write(value, &mut sink)?;
@@ -86,6 +101,7 @@ const CHUNK: usize = 32 << 10;
 struct Sink {
     bytes: Vec<u8>,
     hasher: Option<Box<blake3::Hasher>>,
+    order: Order,
     /// How deeply values may nest.
     limit: StackLimit,
 }
@@ -329,7 +345,8 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<List<'a>, KeyError> {
-        let sorted = self.is_set.then(|| Parts::new(self.sink));
+        let is_set = self.is_set || self.sink.order == Order::Any;
+        let sorted = is_set.then(|| Parts::new(self.sink));
         self.sink.tag(match sorted {
             Some(_) => Tag::Set,
             None => Tag::Seq,
@@ -441,6 +458,7 @@ impl Parts {
         let sink = Sink {
             bytes: Vec::new(),
             hasher: None,
+            order: around.order,
             limit: around.limit,
         };
         let ends = Vec::new();

@@ -3,9 +3,11 @@
 //! To open a FIFO waits for its other end, to read from a terminal for a person. So both are errors
 //! here, as are devices and folders.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// Opens a regular file.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<(File, Metadata)> {
@@ -95,14 +97,62 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file under a temporary name, and renames it: it appears whole or not at all.
-pub(crate) fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+/// What has happened to a file when it gets its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is on the disk.
+    Synced,
+    /// The system has it.
+    ToTheSystem,
+}
+
+/// Writes a file under a temporary name, and renames it: it appears whole or not at all. Nothing may
+/// have the temporary name, not even a link. The file is locked while it is written, so that
+/// [`is_left`] knows it from one whose writer was killed. (If it is taken for one of those in the
+/// moment before its lock or after it, the error is of the kind `NotFound`.)
+pub(crate) fn replace(
+    path: &Path,
+    temporary: &Path,
+    bytes: &[u8],
+    written: Written,
+) -> io::Result<()> {
     let mut file = File::create_new(temporary)?;
-    let written = file.write_all(bytes);
+    let _ = file.try_lock(); // there may be no locks here
+    let mut written_all = || {
+        file.write_all(bytes)?;
+        match written {
+            Written::Synced => file.sync_data(),
+            Written::ToTheSystem => Ok(()),
+        }
+    };
+    let written = written_all();
     drop(file); // (Windows renames no open file.)
     let done = written.and_then(|()| fs::rename(temporary, path));
     if done.is_err() {
         let _ = fs::remove_file(temporary);
     }
     done
+}
+
+/// Files of this name that are older were left behind, where there are no locks.
+const LEFT: Duration = Duration::from_secs(86_400);
+
+/// Whether a temporary file was left behind by a writer that was killed.
+pub(crate) fn is_left(path: &Path, modified: SystemTime) -> bool {
+    let Ok(file) = open_own(path, File::options().read(true)) else {
+        return false;
+    };
+    match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => modified.elapsed().is_ok_and(|age| age > LEFT),
+    }
+}
+
+/// How names of temporary files begin.
+pub(crate) const TEMPORARY: &str = "tmp-";
+
+/// A number that nobody else has, and that nobody can guess.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one((std::process::id(), SystemTime::now()))
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -625,6 +626,63 @@ fn what_was_replaced_makes_room_first() {
     }
     assert_eq!(cache.stats().evicted, 0);
     assert!((0..1_000).all(|n| function.contains(&n).unwrap()));
+}
+
+/// What a killed writer has left is removed, and what another one writes now counts.
+#[test]
+fn temporary_files_count() {
+    let folder = Folder::new("temporary");
+    let limit = 400 << 10;
+    let cache = folder.open().limit(Bytes(limit));
+    let function = cache.function("block", 1, |n: u64| vec![n as u8; 3_000]);
+    function.call(&0).unwrap();
+    let entry = function.entry(&0).unwrap().unwrap();
+    let beside = |name: &str| entry.path().with_file_name(name);
+    let (left, written) = (beside("tmp-left"), beside("tmp-written"));
+    fs::write(&left, vec![7; 300 << 10]).unwrap();
+    fs::write(&written, vec![7; 200 << 10]).unwrap();
+    let writer = fs::File::open(&written).unwrap();
+    writer.lock().unwrap();
+    for n in 1..200 {
+        function.call(&n).unwrap();
+    }
+    assert!(!left.exists() && written.exists());
+    // (With the text about the function.)
+    let used = disk_use(&folder) + 4096;
+    assert!(used <= limit, "{used}");
+    drop(writer);
+    for n in 200..300 {
+        function.call(&n).unwrap();
+    }
+    assert!(!written.exists());
+}
+
+/// A pack is replaced between the moment when its length is read and the one when it is.
+#[test]
+fn a_sweep_while_others_replace_results() {
+    let folder = Folder::new("sweep");
+    let bytes = |n: u64| vec![n as u8; 880];
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..2u64 {
+            let function = folder.open().function("bytes", 1, bytes);
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    function.refresh(writer).unwrap();
+                }
+            });
+        }
+        let cache = folder.open().limit(Bytes(20_000));
+        let function = cache.function("bytes", 1, bytes);
+        let swept = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            for n in 100..1_500 {
+                assert_eq!(function.call(&n).unwrap().into_inner(), bytes(n));
+            }
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        swept.unwrap();
+    });
 }
 
 /// Many functions in one folder, and two versions of each.

@@ -3,13 +3,14 @@
 //! The program is run again as a child that is killed: so `main` must be ours.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,78 @@ fn nothing_runs_twice() {
         .map(Result::unwrap)
         .collect();
     assert_eq!(first, ["0", "1", "2"]);
+}
+
+/// Results whose sets have another order after decoding.
+fn sets_of_any_type_are_recorded() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Tags(HashSet<u64>);
+    fn tags(n: u64) -> Mutex<Tags> {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        Mutex::new(Tags((0..n + 20).collect()))
+    }
+    let place = Place::new("sets");
+    for _ in 0..3 {
+        let all = Inline.journal(&place.0).map(0..50, tags).unwrap();
+        let last = all.into_iter().last().unwrap().into_inner().unwrap();
+        assert_eq!(last.0, (0..69).collect());
+    }
+    assert_eq!(CALLS.load(Ordering::Relaxed), 50);
+}
+
+/// Nothing is written through a link, and nothing waits at a FIFO, wherever somebody puts them.
+#[cfg(unix)]
+fn planted_links_are_not_followed() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new("planted");
+    let (victim, items) = (
+        place.0.with_extension("victim"),
+        PathBuf::from(format!("{}.items", place.0.display())),
+    );
+    fs::write(&victim, "precious").unwrap();
+    let large = |n: u64| vec![u64::MAX - n; 150_000];
+    fs::create_dir(&items).unwrap();
+    for name in ["new", "0", "tmp-0", "1"] {
+        symlink(&victim, items.join(name)).unwrap();
+    }
+    let fifo = items.join("2");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for _ in 0..2 {
+        let all = Inline.journal(&place.0).map(0..3, large).unwrap();
+        assert_eq!(all, [large(0), large(1), large(2)]);
+    }
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    assert_eq!(Inline.journal(&place.0).recorded().unwrap(), 3);
+    assert!(items.join("0").symlink_metadata().unwrap().is_file());
+    assert!(
+        !items.join("tmp-0").symlink_metadata().is_ok(),
+        "it was left by a writer"
+    );
+    // The folder itself.
+    place.clear();
+    let elsewhere = place.0.with_extension("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    symlink(&elsewhere, &items).unwrap();
+    let told = Arc::new(OnceLock::new());
+    let hook = told.clone();
+    let journal = Inline.journal(&place.0).on_trouble(move |trouble| {
+        hook.set(trouble.to_string()).unwrap();
+    });
+    assert_eq!(journal.map(0..1, large).unwrap(), [large(0)]);
+    let trouble = told.get().expect("it is reported");
+    assert!(trouble.contains("is not a folder"), "{trouble}");
+    assert!(fs::read_dir(&elsewhere).unwrap().next().is_none());
+    fs::remove_file(items).unwrap();
+    fs::remove_dir(elsewhere).unwrap();
+    fs::remove_file(victim).unwrap();
 }
 
 fn another_map_is_refused() {
@@ -748,6 +821,15 @@ fn main() {
             a_difference_is_the_last_thing,
         ),
         ("nothing_runs_twice", nothing_runs_twice),
+        (
+            "sets_of_any_type_are_recorded",
+            sets_of_any_type_are_recorded,
+        ),
+        #[cfg(unix)]
+        (
+            "planted_links_are_not_followed",
+            planted_links_are_not_followed,
+        ),
         ("another_map_is_refused", another_map_is_refused),
         (
             "whatever_was_cut",

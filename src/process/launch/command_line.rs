@@ -121,8 +121,8 @@ impl Wrapped {
             .collect()
     }
 
-    /// The command for one worker.
-    fn command(&self) -> io::Result<Command> {
+    /// The command for one worker, with these arguments before all others.
+    pub(super) fn command(&self, first: &[OsString]) -> io::Result<Command> {
         let program = self.program.as_ref();
         let program = program.ok_or_else(|| io::Error::other("it was not prepared"))?;
         let (path, variables) = (program.path()?, Self::variables(program));
@@ -145,7 +145,7 @@ impl Wrapped {
         }
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words).envs(variables);
+        command.args(first).args(words).envs(variables);
         Ok(command)
     }
 }
@@ -184,7 +184,7 @@ impl Launcher for Wrapped {
     }
 
     fn start(&self, _index: usize) -> Task<io::Result<Launched>> {
-        Task::ready(self.command().and_then(Launched::command))
+        Task::ready(self.command(&[]).and_then(Launched::command))
     }
 
     fn ended(&self, _index: usize, ending: &mut Ending) {

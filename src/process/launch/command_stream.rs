@@ -10,11 +10,13 @@ use std::process::{Command, Stdio};
 use rustix::fd::OwnedFd;
 
 use super::launched::{Launched, Newborn, Started, stream};
+use crate::process::host::inheritance::only_standard_streams;
 use crate::sys::pipe_end::PipeEnd;
 
 impl Launched {
-    /// Starts `command`, whose standard input and output become the worker's stream. It leads a
-    /// process group of its own. What it writes to standard error is passed on, and the end of it
+    /// Starts `command`, whose standard input and output become the worker's stream. It leads its
+    /// own process group, and inherits no descriptor besides its three standard streams, whoever
+    /// has opened it. What it writes to standard error is passed on, and the end of it
     /// is in the [error](crate::WorkerExit::stderr_tail) of an item that dies with the worker.
     ///
     /// The worker is gone when its stream has ended. So the command may be the worker itself, or
@@ -35,7 +37,16 @@ impl Launched {
     /// # Errors
     /// Those of `command`; and if `input` does not fit into the stream's buffer, of which 64 KiB
     /// are certain.
-    pub fn with_input(mut command: Command, input: &[u8]) -> io::Result<Self> {
+    pub fn with_input(command: Command, input: &[u8]) -> io::Result<Self> {
+        Self::start(command, input, None)
+    }
+
+    /// Starts a command that inherits one more descriptor.
+    pub(super) fn start(
+        mut command: Command,
+        input: &[u8],
+        also: Option<OwnedFd>,
+    ) -> io::Result<Self> {
         let (mut ours, theirs) = stream()?;
         ours.set_nonblocking(true)?;
         ours.write_all(input)?;
@@ -46,6 +57,7 @@ impl Launched {
             .stdout(theirs)
             .stderr(Stdio::piped())
             .process_group(0);
+        only_standard_streams(&mut command, also)?;
         let child = command.spawn();
         let mut child = child.map_err(|error| not_found(command.get_program(), error))?;
         drop(command); // with its copies of the child's end

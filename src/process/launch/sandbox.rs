@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::process::Resource;
 
 use super::command_line::Wrapped;
@@ -16,11 +17,14 @@ use super::launched::Launched;
 use super::pool_error::PoolError;
 use super::raw_program::Program;
 use super::{Capabilities, Ending, Launcher};
+use crate::process::host::inheritance::only_standard_streams;
+use crate::process::host::keyring_filter;
 use crate::sys::limits;
 use crate::task::Task;
 
 /// What holds for every sandbox. `--die-with-parent` kills the first process of the pid namespace,
-/// and so all that is in it, when `bwrap` ends.
+/// and so all that is in it, when `bwrap` ends. The files of `/proc/sys` ask for the user's number
+/// and for no capability, so a root could write to them.
 const ALONE: [&str; 16] = [
     "--unshare-all",
     "--die-with-parent",
@@ -34,11 +38,17 @@ const ALONE: [&str; 16] = [
     "/dev",
     "--proc",
     "/proc",
-    "--tmpfs",
-    "/tmp",
+    "--remount-ro",
+    "/proc",
     "--setenv",
     "TMPDIR",
 ];
+
+/// The folders in memory that workers may write to.
+const SCRATCH: [&str; 2] = ["/tmp", "/dev/shm"];
+
+/// The size of each of them, unless the user sets one: 64 MiB.
+const TMP_LIMIT: u64 = 64 << 20;
 
 /// Limits the processes inside, where the kernel counts those of this sandbox alone. Shells differ
 /// in the option's name.
@@ -51,18 +61,27 @@ const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; e
 /// | A worker | finds |
 /// |---|---|
 /// | opens a connection | no network, not even this machine's; no sockets in `/run` |
-/// | writes to a file | that every file system is read-only, except its own empty `/tmp` and what is [`writable`](Self::writable) |
+/// | writes to a file | that every file system is read-only, `/proc` included, except its own empty `/tmp` and `/dev/shm` and what is [`writable`](Self::writable) |
+/// | fills `/tmp` | that it is full at [`tmp_limit`](Self::tmp_limit), and so is `/dev/shm` |
 /// | reads from the home | that `/home`, `/root` and the user's home are empty, except for the program's file and the working directory, which are read-only |
+/// | uses a descriptor of this process | that there is none besides its three standard streams |
+/// | asks the kernel for the user's keys | that such calls fail; so do all calls of programs for another kind of processor |
 /// | reads the memory of another process, or signals one | no process outside its sandbox: it does not see them, nor those of other workers |
 /// | forks without end | that no more than [`processes`](Self::processes) can exist, unless the user is root |
 /// | leaves processes behind | that all of them are killed with it: after a timeout, at the end of the pool, and if this process is killed, whatever sessions they have made |
 /// | runs a set-user-id program | that it gains nothing; a root in the sandbox has no capabilities |
 ///
 /// A worker can read all other files that this user can read, and the environment of this process:
-/// [hide](Self::hidden) what is secret. What it writes to `/tmp` is kept in memory until it ends.
-/// Its memory is limited by [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), its time by
-/// [`timeout`](crate::ProcessCall::timeout). The kernel is shared, so a sandbox does not
-/// keep out who knows an error in it.
+/// [hide](Self::hidden) what is secret. A read-only file system does not stop it from connecting to
+/// a socket, or writing to a FIFO, that lies outside `/run`, `/tmp` and the home, and that this user
+/// may use: hide those, too.
+///
+/// The memory of each process in it is limited by
+/// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), its time by
+/// [`timeout`](crate::ProcessCall::timeout). What it writes to `/tmp` is kept in memory until it
+/// ends, and counts towards [`tmp_limit`](Self::tmp_limit) instead. To limit everything together,
+/// and what the kernel needs for it (pipes, names of empty files), put this program into a control
+/// group. The kernel is shared, so a sandbox does not stop an attack on an error in it.
 ///
 /// The programs in the sandbox are those of this machine, and this executable is always there. A
 /// library that it loads from the home must be [`readable`](Self::readable).
@@ -90,6 +109,7 @@ pub struct Sandbox {
     program: PathBuf,
     network: bool,
     processes: u64,
+    tmp_limit: u64,
     paths: Vec<(Access, PathBuf)>,
     wrapped: Wrapped,
 }
@@ -114,6 +134,7 @@ impl Sandbox {
             program: "bwrap".into(),
             network: false,
             processes: 1000,
+            tmp_limit: TMP_LIMIT,
             paths: Vec::new(),
             wrapped: Wrapped::new::<OsString>([]),
         }
@@ -154,7 +175,14 @@ impl Sandbox {
         self
     }
 
-    /// Where bubblewrap is. Default: `bwrap`, on `PATH`.
+    /// How many bytes a worker may write to `/tmp`, and as many to `/dev/shm`: they are kept in
+    /// memory. More is the error "no space left on device". At least a page. Default: 64 MiB.
+    pub fn tmp_limit(mut self, bytes: u64) -> Self {
+        self.tmp_limit = bytes;
+        self
+    }
+
+    /// Where bubblewrap is, version 0.7 or newer. Default: `bwrap`, on `PATH`.
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
         self.program = path.into();
         self
@@ -172,7 +200,11 @@ impl Sandbox {
         // What the user says about a folder, or about one around it, counts alone.
         let is_free = |folder: &PathBuf| {
             let is_said = paths.iter().any(|(_, path)| folder.starts_with(path));
-            folder.is_dir() && !is_said && !Path::new("/tmp").starts_with(folder)
+            folder.is_dir()
+                && !is_said
+                && SCRATCH
+                    .iter()
+                    .all(|own| !Path::new(own).starts_with(folder))
         };
         let home = std::env::home_dir().and_then(|home| home.canonicalize().ok());
         let folders = ["/run", "/home", "/root"].map(PathBuf::from);
@@ -182,21 +214,33 @@ impl Sandbox {
         words.extend(ALONE.map(OsString::from));
         words.push("/tmp".into());
         words.extend(self.network.then(|| "--share-net".into()));
+        let size = self.tmp_limit.clamp(4096, isize::MAX as u64).to_string();
+        for folder in SCRATCH {
+            words.extend(["--size", &size, "--tmpfs", folder].map(OsString::from));
+        }
         let mut add = |option: &str, operands: &[&Path]| {
             words.push(option.into());
             words.extend(operands.iter().map(|path| path.as_os_str().to_owned()));
         };
-        folders.iter().for_each(|folder| add("--tmpfs", &[folder]));
+        let here = std::env::current_dir()?;
+        let is_home = folders.contains(&here) || here.parent() == Some(Path::new("/home"));
+        let empty = folders.iter().map(PathBuf::as_path);
+        let mut empty = empty.chain(SCRATCH.map(Path::new));
+        let is_scratch = SCRATCH.iter().any(|folder| here == Path::new(folder));
+        let is_shown = !is_home && !is_scratch && empty.any(|folder| here.starts_with(folder));
+        // What lies in another folder comes after it, or would be covered.
+        let mut mounts: Vec<_> = folders.iter().map(|folder| (folder, true)).collect();
+        mounts.extend(is_shown.then_some((&here, false)));
+        mounts.sort();
+        for (path, is_empty) in mounts {
+            match is_empty {
+                true => add("--tmpfs", &[path]),
+                false => add("--ro-bind", &[path, path]),
+            }
+        }
         let resolved = Path::new("/run/systemd/resolve"); // where `/etc/resolv.conf` may point
         if self.network {
             add("--ro-bind-try", &[resolved, resolved]);
-        }
-        let here = std::env::current_dir()?;
-        let is_home = folders.contains(&here) || here.parent() == Some(Path::new("/home"));
-        let tmp = PathBuf::from("/tmp");
-        let mut empty = folders.iter().chain([&tmp]);
-        if !is_home && here != tmp && empty.any(|folder| here.starts_with(folder)) {
-            add("--ro-bind", &[&here, &here]);
         }
         for (access, path) in &paths {
             match access {
@@ -207,9 +251,9 @@ impl Sandbox {
             }
         }
         add("--ro-bind", &[exe, exe]);
-        folders
-            .iter()
-            .for_each(|folder| add("--remount-ro", &[folder]));
+        let empty = folders.iter().map(PathBuf::as_path);
+        let all = empty.chain([Path::new("/dev")]);
+        all.for_each(|folder| add("--remount-ro", &[folder]));
         for (at, (access, path)) in paths.iter().enumerate() {
             let is_covered = paths[at + 1..]
                 .iter()
@@ -225,15 +269,28 @@ impl Sandbox {
     }
 }
 
+/// A file with the filter of system calls, from which one `bwrap` can read it, and the arguments
+/// that name it.
+fn filter() -> io::Result<(OwnedFd, [OsString; 2])> {
+    let filter = keyring_filter::filter()?;
+    let number = filter.as_raw_fd().to_string();
+    Ok((filter, ["--seccomp".into(), number.into()]))
+}
+
 impl Launcher for Sandbox {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
         let refused = |message: String| PoolError::Launcher(message);
         let words = self.words(&program.path()?);
         let words = words.map_err(|error| refused(format!("there is no sandbox: {error}")))?;
-        let mut probe = Command::new(&words[0]);
-        probe.args(&words[1..]).args(["/bin/sh", "-c", ":"]);
-        probe.stdin(Stdio::null());
-        let output = probe.output().map_err(|error| match error.kind() {
+        let probe = || {
+            let (filter, first) = filter()?;
+            let mut probe = Command::new(&words[0]);
+            probe.args(first).args(&words[1..]);
+            probe.args(["/bin/sh", "-c", ":"]).stdin(Stdio::null());
+            only_standard_streams(&mut probe, Some(filter))?;
+            probe.output()
+        };
+        let output = probe().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => refused(format!(
                 "a sandbox needs bubblewrap, and `{}` is not installed here, or not on PATH: \
                  install the package `bubblewrap`, or name its path (`Sandbox::program`)",
@@ -246,7 +303,8 @@ impl Launcher for Sandbox {
                 "there is no sandbox: `{}` ends with {}: {}. (If it may make no namespace: a \
                  container's own sandbox can forbid that, and so can the settings \
                  `kernel.apparmor_restrict_unprivileged_userns`, \
-                 `kernel.unprivileged_userns_clone` and `user.max_user_namespaces`.)",
+                 `kernel.unprivileged_userns_clone` and `user.max_user_namespaces`. A `bwrap` that \
+                 does not know `--size` is older than version 0.7.)",
                 self.program.display(),
                 output.status,
                 String::from_utf8_lossy(&output.stderr).trim()
@@ -256,8 +314,10 @@ impl Launcher for Sandbox {
         self.wrapped.prepare(program)
     }
 
-    fn start(&self, index: usize) -> Task<io::Result<Launched>> {
-        self.wrapped.start(index)
+    fn start(&self, _index: usize) -> Task<io::Result<Launched>> {
+        Task::ready(filter().and_then(|(filter, first)| {
+            Launched::start(self.wrapped.command(&first)?, &[], Some(filter))
+        }))
     }
 
     fn ended(&self, index: usize, ending: &mut Ending) {

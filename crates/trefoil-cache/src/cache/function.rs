@@ -227,7 +227,7 @@ where
                 self.store.write(&place, &bytes, || self.about());
             }
             Err(error) => {
-                let message = format!("a {} cannot be encoded: {error}", type_name::<R>());
+                let message = format!("a {} cannot be kept: {error}", type_name::<R>());
                 self.store.fail(&self.folder, io::Error::other(message));
             }
         }

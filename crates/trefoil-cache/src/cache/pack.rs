@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use super::entry;
 use crate::key::Key;
-use crate::regular::{self, read_at, write_at};
+use crate::regular::{self, Written, read_at, write_at};
 
 /// Longer entries have files of their own.
 pub(crate) const SMALL: usize = 1024;
@@ -325,7 +325,7 @@ fn write_new(path: &Path, temporary: &Path, nodes: &[(Node, &[u8])]) -> io::Resu
         out[slot..slot + 8].copy_from_slice(&offset.to_le_bytes());
         push(&mut out, next, node.used, entry);
     }
-    regular::replace(path, temporary, &out)?;
+    regular::replace(path, temporary, &out, Written::ToTheSystem)?;
     Ok(out.len() as u64)
 }
 
@@ -429,7 +429,8 @@ pub(crate) fn clear(path: &Path) -> io::Result<()> {
 pub(crate) struct Contents {
     /// Of each entry its mark, when it was last used, and how many bytes it takes.
     pub(crate) nodes: Vec<(Key, u64, u64)>,
-    /// How many bytes mean nothing.
+    /// How many bytes of the file mean something, and how many mean nothing.
+    pub(crate) live: u64,
     pub(crate) waste: u64,
 }
 
@@ -441,9 +442,10 @@ pub(crate) fn list(path: &Path) -> io::Result<Contents> {
         .into_iter()
         .map(|(node, entry)| (node.mark, node.used, (NODE + entry.len()) as u64))
         .collect();
-    let live: u64 = nodes.iter().map(|(_, _, length)| length).sum();
-    let waste = about.len().saturating_sub(HEAD + slots * SLOT + live);
-    Ok(Contents { nodes, waste })
+    let entries: u64 = nodes.iter().map(|(_, _, length)| length).sum();
+    let live = about.len().min(HEAD + slots * SLOT + entries);
+    let waste = about.len() - live;
+    Ok(Contents { nodes, live, waste })
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,16 +35,13 @@ use super::entry::{Meta, parse, result_in};
 use super::flight::Flights;
 use super::limit::Limit;
 use super::pack::{self, Contents};
-use super::walk::{self, Kind, PACK, TEMPORARY, walk};
+use super::walk::{self, Kind, PACK, walk};
 use super::{Stats, Trouble};
 use crate::key::Key;
-use crate::regular;
+use crate::regular::{self, TEMPORARY, Written, random};
 
 /// How exact the time of the last use is.
 const STAMP: Duration = Duration::from_secs(3600);
-
-/// Temporary files that are older were left behind.
-const LEFT: Duration = Duration::from_secs(86_400);
 
 /// The unit in which file systems give room to files.
 const BLOCK: u64 = 4096;
@@ -307,8 +303,11 @@ impl Store {
             fs::create_dir_all(folder)?;
             if let Some(generation) = folder.parent() {
                 // (It may be there. Without it, a miss is explained less well.)
-                let _ = File::create_new(generation.join("about"))
+                let made = File::create_new(generation.join("about"))
                     .and_then(|mut file| file.write_all(about().as_bytes()));
+                if made.is_ok() && self.has_limit() {
+                    self.count(BLOCK);
+                }
             }
         }
         self.write_once(place, bytes)
@@ -323,7 +322,8 @@ impl Store {
         }
         // (What is in the pack is found first.)
         self.unpack(place)?;
-        regular::replace(&place.file(), &self.temporary(&place.folder), bytes)?;
+        let temporary = self.temporary(&place.folder);
+        regular::replace(&place.file(), &temporary, bytes, Written::ToTheSystem)?;
         Ok(room(bytes.len() as u64))
     }
 
@@ -438,7 +438,7 @@ impl Store {
     /// Counts what there is, and removes a tenth of the limit if it is too much.
     fn sweep_all(&self, sweep: &mut Sweep, most: u64) {
         let before = self.used.load(Ordering::Relaxed);
-        // (What is being written may count twice; nothing counts less than once.)
+        // (What is being written counts twice, its temporary file and here, or once.)
         let mut total = self.pending.load(Ordering::Relaxed);
         let mut count = 0;
         self.look(None, |_, kind, length, _| {
@@ -470,8 +470,8 @@ impl Store {
         }
     }
 
-    /// Calls `visit` with the path, kind, length and stamp of all packs and files of entries, or of
-    /// those of one slice. Removes temporary files that were left behind.
+    /// Calls `visit` with the path, kind, length and stamp of all files, or of those of one slice.
+    /// Removes temporary files that were left behind.
     fn look(&self, slice: Option<u8>, mut visit: impl FnMut(PathBuf, Kind, u64, SystemTime)) {
         let slice = slice.map(|slice| format!("{slice:02x}"));
         walk(&self.root, 0, slice.as_deref(), &mut |found| {
@@ -481,13 +481,10 @@ impl Store {
             let Ok(about) = entry.metadata() else {
                 return; // it is gone
             };
-            let stamp = about.modified().unwrap_or(UNIX_EPOCH);
-            match kind {
-                Kind::Entry | Kind::Pack => visit(entry.path(), kind, about.len(), stamp),
-                Kind::Temporary if stamp.elapsed().is_ok_and(|age| age > LEFT) => {
-                    let _ = fs::remove_file(entry.path()); // tried again at the next walk
-                }
-                Kind::Temporary | Kind::About => {}
+            let (path, stamp) = (entry.path(), about.modified().unwrap_or(UNIX_EPOCH));
+            let is_left = kind == Kind::Temporary && regular::is_left(&path, stamp);
+            if !is_left || fs::remove_file(&path).is_err() {
+                visit(path, kind, about.len(), stamp);
             }
         });
     }
@@ -499,21 +496,31 @@ impl Store {
         let mut total = 0;
         self.look(slice, |path, kind, length, stamp| {
             let path: Arc<Path> = path.into();
-            if kind == Kind::Entry {
-                total += room(length);
-                entries.push(Evictable {
-                    stamp,
-                    length: room(length),
-                    path,
-                    mark: None,
-                });
-                return;
+            match kind {
+                Kind::Pack => {}
+                Kind::Entry => {
+                    total += room(length);
+                    entries.push(Evictable {
+                        stamp,
+                        length: room(length),
+                        path,
+                        mark: None,
+                    });
+                    return;
+                }
+                // (The texts lie outside the slices.)
+                Kind::About if slice.is_some() => return,
+                Kind::About | Kind::Temporary => {
+                    total += room(length);
+                    return;
+                }
             }
-            let Ok(Contents { nodes, waste }) = pack::list(&path) else {
+            // (It may be another pack by now than the one with this length.)
+            let Ok(Contents { nodes, live, waste }) = pack::list(&path) else {
                 total += pack_room(length);
                 return; // it is damaged, and replaced when something is written to it
             };
-            total += pack_room(length - waste);
+            total += pack_room(live);
             let packed = Packed {
                 left: nodes.len(),
                 without: HashSet::new(),
@@ -545,7 +552,7 @@ impl Store {
                     total -= if packed.left == 0 { BLOCK } else { 0 };
                 }
             }
-            total -= length;
+            total = total.saturating_sub(length);
         }
         for (path, packed) in packs {
             if packed.has_waste || !packed.without.is_empty() {
@@ -708,9 +715,4 @@ impl Whole {
     pub(crate) fn result(&self) -> &[u8] {
         result_in(&self.bytes)
     }
-}
-
-/// A number that no other process has, most likely.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one((std::process::id(), SystemTime::now()))
 }

@@ -30,7 +30,7 @@ impl Version {
                 .and_then(|file| hasher.update_reader(file).map(|_| ()));
             match read {
                 Ok(()) => format!("build {}", hasher.finalize().to_hex()),
-                Err(_) => format!("run {:016x}", super::store::random()),
+                Err(_) => format!("run {:016x}", crate::regular::random()),
             }
         });
         Self(build.clone())

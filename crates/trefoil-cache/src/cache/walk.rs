@@ -3,8 +3,7 @@
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
-/// How names of temporary files begin. No entry's name does: those are hexadecimal.
-pub(crate) const TEMPORARY: &str = "tmp-";
+use crate::regular::TEMPORARY; // no entry's name begins so: those are hexadecimal
 
 /// The name of packs.
 pub(crate) const PACK: &str = "pack";

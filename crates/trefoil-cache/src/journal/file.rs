@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::JournalError;
 use super::record::{FIRST, Header, Item, Parsed, Record, has_record, parse, push};
-use crate::regular;
+use crate::regular::{self, TEMPORARY, Written};
 
 /// Results of more bytes are in files of their own.
 const LARGE: usize = 1 << 20;
@@ -129,6 +129,16 @@ impl Journal {
             is_at_end: false,
             synced: synced.map(|pause| (pause, now)),
         };
+        // No other writer has the lock, so what has such a name was left by one that was killed.
+        for entry in fs::read_dir(folder(path)).into_iter().flatten().flatten() {
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(TEMPORARY.as_bytes())
+            {
+                let _ = fs::remove_file(entry.path()); // tried again by the next program
+            }
+        }
         let mut out = Vec::new();
         match &known.header {
             Some(recorded) => {
@@ -197,19 +207,32 @@ impl Journal {
             );
             return Ok(());
         }
-        let folder = folder(&self.path);
-        fs::create_dir_all(&folder)?;
-        let temporary = folder.join("new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(result)?;
-        if self.synced.is_some() {
-            file.sync_data()?;
-        }
-        drop(file);
-        fs::rename(temporary, folder.join(index.to_string()))?;
+        let folder = self.folder()?;
+        let temporary = folder.join(format!("{TEMPORARY}{:016x}", regular::random()));
+        let written = match self.synced {
+            Some(_) => Written::Synced,
+            None => Written::ToTheSystem,
+        };
+        regular::replace(&folder.join(index.to_string()), &temporary, result, written)?;
         let hash = crate::digest::hash(result);
         push(out, &Record::Beside { index, item, hash });
         Ok(())
+    }
+
+    /// The folder of large results, made if it is not there. A link in its place is an error, for
+    /// it may lead where another user wants it to.
+    fn folder(&self) -> io::Result<PathBuf> {
+        let folder = folder(&self.path);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) => return Ok(folder),
+            Err(_) => {}
+        }
+        if fs::symlink_metadata(&folder)?.is_dir() {
+            return Ok(folder);
+        }
+        let message = format!("{} is not a folder", folder.display());
+        Err(io::Error::other(message))
     }
 
     /// The encoded result at `place`. `None`: it is damaged, or gone.

@@ -234,7 +234,12 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Items<'a, I, R> {
         match result {
             Ok(result) if !is_err(result) => {
                 let mut encoded = Vec::new();
+                let named = |error: io::Error| {
+                    let message = format!("the result of item {index} cannot be recorded: {error}");
+                    io::Error::new(error.kind(), message)
+                };
                 let recorded = encode(result, &mut encoded)
+                    .map_err(named)
                     .and_then(|()| journal.record(&mut self.records, index, item, &encoded));
                 if let Err(error) = recorded {
                     self.stop(error);

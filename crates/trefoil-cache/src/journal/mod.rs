@@ -89,6 +89,7 @@ impl<E: Executor + ?Sized> JournaledExecutor for E {}
 ///
 /// Items are compared by what serde writes for them, maps and std's hash sets in any order. (A hash
 /// set within a `#[serde(transparent)]` type has another order in each run, and cannot be an item.)
+/// Results may have sets of any type.
 ///
 /// Only successes are recorded: no [`TaskError`], and no `Err`, where the result is a [`Result`].
 ///

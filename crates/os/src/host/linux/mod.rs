@@ -13,6 +13,7 @@ pub mod free_memory;
 pub mod handover;
 pub mod itself;
 pub mod kernel_kills;
+pub mod keyring_filter;
 #[cfg(not(trefoil_port))]
 pub mod lifeline;
 #[cfg(not(trefoil_port))]

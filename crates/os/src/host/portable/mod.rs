@@ -15,6 +15,8 @@ pub mod free_memory;
 pub mod handover;
 #[cfg(not(target_os = "linux"))]
 pub mod kernel_kills;
+#[cfg(all(unix, not(target_os = "linux")))]
+pub mod keyring_filter;
 pub mod lifeline;
 pub mod memory_file;
 #[cfg(any(target_vendor = "apple", trefoil_port))]

@@ -11,6 +11,7 @@ pub mod disk;
 pub mod elf;
 pub mod ends;
 pub mod family;
+pub mod inheritance;
 mod signal_mask;
 pub mod standard_streams;
 pub mod view;
