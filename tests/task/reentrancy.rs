@@ -178,7 +178,7 @@ fn user_code_that_a_group_runs_may_use_the_group() {
     });
 }
 
-/// A waker that ends a task when it is cloned, and adds to the group when its last clone is dropped.
+/// A waker that ends a task when it is cloned, and adds to the group when it is dropped at last.
 struct EndsWhenCloned(
     Mutex<Option<Completer<u8>>>,
     #[expect(dead_code)] OnDropSync,
