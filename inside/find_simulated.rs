@@ -54,7 +54,7 @@ impl Simulation {
             true
         });
         (0..width).for_each(|_| _ = registry.sleep.found());
-        let owned_slots = registry.new_slots(0..width).into_iter();
+        let owned_slots = registry.slots.add_places(0..width).into_iter();
         let worker = |owned| Worker::new(Arc::clone(&registry), owned);
         Self {
             workers: owned_slots.map(worker).collect(),

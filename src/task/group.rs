@@ -370,8 +370,8 @@ impl<T> TaskGroup<T> {
     pub fn detach_all(&mut self) {
         let mut members = self.shared.lock();
         // A number in the old queue would be mistaken for that of a new member.
-        members.ready = ReadyQueue::default();
-        self.ready = members.ready.shared();
+        let ready = std::mem::take(&mut members.ready);
+        let waker_left = std::mem::replace(&mut self.ready, members.ready.shared());
         let members_left = std::mem::take(&mut members.tasks);
         members.unnamed = None;
         let collected = std::mem::take(&mut members.collected);
@@ -386,7 +386,7 @@ impl<T> TaskGroup<T> {
         for (_, member) in members_left {
             member.task.detach();
         }
-        drop(collected);
+        drop((collected, ready, waker_left));
     }
 
     /// Runs a member that no thread has begun on this thread, if it may. Returns true if it did.

@@ -64,11 +64,14 @@ use crate::trace_log;
 /// [`race`](crate::race), in a blocking method of [`sync`](crate::sync), or in any other wait of
 /// this crate. While some thread waits, and queued tasks stand still because the pool's threads are
 /// stuck, say in a lock of std that the waiting thread holds, one more thread takes up a task
-/// within some ten milliseconds, another one after twice as long, and so on. This does not cover
-/// waits by means of other crates, nor an event loop whose thread holds a lock of the standard
-/// library across an `.await`; and threads that compute, or spin, are not taken for stuck. So tasks
-/// that block for long may have company while some thread waits: a
-/// [`Semaphore`](crate::sync::Semaphore) limits how many run at a time.
+/// within some ten milliseconds, another one after twice as long, and so on, but after 160 ms at
+/// most: a hundred stuck tasks are all begun in some 16 seconds. A thread from outside waits, in
+/// this sense, also while it runs a part of the work itself; a worker that runs the awaited task
+/// itself does not, since its own task runs on. This does not cover waits by means of other crates,
+/// nor an event loop whose thread holds a lock of the standard library across an `.await`; and
+/// threads that compute, or spin, are not taken for stuck. So tasks that block for long may have
+/// company while some thread waits: a [`Semaphore`](crate::sync::Semaphore) limits how many run at
+/// a time.
 ///
 /// # Which thread runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
@@ -727,7 +730,8 @@ impl ThreadPool {
     /// crate's channel), while another thread takes this worker's place.
     ///
     /// This crate's own waits do that automatically. On a thread that is not a worker, `f` is
-    /// simply called; on a worker of another pool, that pool replaces its worker meanwhile.
+    /// simply called, and nothing else happens; on a worker of another pool, that pool replaces its
+    /// worker meanwhile.
     ///
     /// # Panics
     /// If `f` does.
@@ -746,6 +750,9 @@ impl ThreadPool {
     where
         F: FnOnce() -> R,
     {
+        if !current::with_home(|home| home.is_some()) {
+            return f();
+        }
         park::blocked(|| {
             let _noted = trace_log::part("blocking");
             f()

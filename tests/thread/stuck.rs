@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::deadline::{asleep, eventually, sample, this_thread, threads_named, within_deadline};
+use crate::deadline::{
+    alone, asleep, eventually, sample, this_thread, threads_named, within_deadline,
+};
 use trefoil::{Completer, Task, TaskGroup, ThreadPool, Until, race, try_join_all, wait};
 
 /// A way to wait for something that the pool has to run.
@@ -149,6 +151,109 @@ fn a_wait_for_a_task_between_others_that_want_the_lock() {
     });
 }
 
+/// Work of a pool that waits, as no pool can see, for more work of the pool.
+fn needs_another(pool: &ThreadPool) {
+    let (tell, told) = mpsc::channel();
+    pool.spawn(move || tell.send(()).unwrap()).detach();
+    told.recv().unwrap();
+}
+
+/// Ways to wait in which the waiting thread runs some of the work, with so much that it does.
+const HELPING: [(&str, Wait); 7] = [
+    ("join", |pool| {
+        let again = || pool.clone();
+        let tasks = [again(), again()].map(|pool| pool.clone().spawn(move || needs_another(&pool)));
+        // The last one first: no thread of the pool has begun it.
+        for task in tasks.into_iter().rev() {
+            task.join().unwrap();
+        }
+    }),
+    ("pool.join", |pool| {
+        _ = pool.join(|| needs_another(pool), || needs_another(pool))
+    }),
+    ("map", |pool| {
+        _ = pool.map([1, 2, 3], |_| needs_another(pool))
+    }),
+    ("for_each", |pool| {
+        pool.for_each(0..3, |_| needs_another(pool))
+    }),
+    ("scope", |pool| {
+        pool.scope(|s| (0..3).for_each(|_| _ = s.spawn(|| needs_another(pool))));
+    }),
+    ("join in a scope", |pool| {
+        pool.scope(|s| {
+            let tasks = [0, 1].map(|_| s.spawn(|| needs_another(pool)));
+            tasks
+                .into_iter()
+                .rev()
+                .for_each(|task| task.join().unwrap());
+        });
+    }),
+    ("imap", |pool| {
+        let again = pool.clone();
+        pool.imap(0..3, move |_| needs_another(&again))
+            .for_each(drop);
+    }),
+];
+
+/// In a process where no other thread waits.
+#[test]
+fn a_waiter_that_gets_stuck_in_what_it_runs() {
+    alone(
+        "stuck::a_waiter_that_gets_stuck_in_what_it_runs",
+        "",
+        || {
+            let other = ThreadPool::with_threads(1);
+            for helps in [true, false] {
+                for (_name, wait) in HELPING {
+                    wait(&pool_of(1, helps));
+                    // Also on a worker of another pool, for which nobody waits.
+                    let (tell, told) = mpsc::channel();
+                    let there = move || tell.send(wait(&pool_of(1, helps))).unwrap();
+                    other.spawn(there).detach();
+                    told.recv().unwrap();
+                }
+            }
+        },
+    );
+}
+
+/// If each came after twice the time of the one before, it would take minutes.
+#[test]
+fn many_stuck_tasks_are_begun_in_linear_time() {
+    within_deadline(|| {
+        let pool = pool_of(1, false);
+        let task = |_| {
+            let again = pool.clone();
+            pool.spawn(move || needs_another(&again))
+        };
+        let tasks: Vec<_> = (0..24).map(task).collect();
+        assert_eq!(wait_for_all(tasks), (24, 0));
+    });
+}
+
+/// A call of `blocking` outside of a pool is no wait, for which a pool would get company. In a
+/// process where no other thread waits.
+#[test]
+fn blocking_off_a_worker_is_just_a_call() {
+    alone("stuck::blocking_off_a_worker_is_just_a_call", "", || {
+        let pool = pool_of(1, true);
+        let (open, gate) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        let stuck = pool.spawn(move || {
+            begin.send(()).unwrap();
+            gate.recv().unwrap();
+        });
+        begun.recv().unwrap();
+        let (tell, told) = mpsc::channel();
+        pool.spawn(move || tell.send(()).unwrap()).detach();
+        let got = pool.blocking(|| told.recv_timeout(Duration::from_millis(300)));
+        assert_eq!(got, Err(mpsc::RecvTimeoutError::Timeout));
+        open.send(()).unwrap();
+        stuck.join().unwrap();
+    });
+}
+
 /// One thread is stuck, and the other one computes, in a call that could also wait.
 #[test]
 fn a_wait_under_a_lock_beside_a_call_that_computes() {
@@ -191,7 +296,7 @@ fn a_pool_that_computes_gets_no_company() {
 }
 
 /// Tasks that wait for something of their own may get company, because they could be stuck; but
-/// each additional thread takes twice as long to come.
+/// each additional thread takes twice as long to come, up to 160 ms.
 #[test]
 fn a_pool_that_sleeps_gets_little_company() {
     within_deadline(|| {
@@ -222,9 +327,9 @@ fn a_pool_that_sleeps_gets_little_company() {
             start.elapsed()
         });
         let (done, pending) = wait_for_all(tasks);
-        let most = timer.join().unwrap().as_millis() / 10;
-        // After n more threads, 10 + 20 + 40 + .. + 10 * 2^(n - 1) milliseconds have passed.
-        let few = 2 + (most + 1).ilog2() as usize;
+        let most = timer.join().unwrap().as_millis() as usize;
+        // Four more threads come after 10 + 20 + 40 + 80 milliseconds, each other one after 160.
+        let few = 2 + 4 + most.saturating_sub(150) / 160;
         assert_eq!((done, pending), (102, 0));
         let all = threads_named("sleeping-");
         assert!(all <= few, "{all} threads, not {few}");

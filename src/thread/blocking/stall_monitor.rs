@@ -45,8 +45,9 @@ use crate::blocking_threads;
 use crate::sys::clock;
 use crate::sys::thread_clock::ThreadClock;
 use crate::thread::engine::queue::Next;
-use crate::thread::engine::registry::{NO_PLACE, Registry};
+use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::STALL;
+use crate::thread::engine::slot_list::of_places;
 
 /// The most spares by which a pool is widened.
 const MAX_SPARES: usize = 512;
@@ -71,18 +72,18 @@ struct StallMonitor {
     progress: u64,
     /// The last look that found progress, or after which one more thread ran.
     moved_at: Instant,
-    /// How many entries each worker had taken at the last look, by slot number.
+    /// How many entries each worker had taken at the last look, by place.
     taken: Vec<u64>,
-    /// When the clocks of the pool's threads were last read, and what they showed, by slot number.
+    /// When the clocks of the pool's threads were last read, and what they showed, by place.
     clocks: (Instant, Vec<Option<Duration>>),
     /// How many threads have been added since the last progress: decides which entry the next one
     /// takes.
     turn: usize,
-    /// The calls in progress at the last look, by slot number.
+    /// The calls in progress at the last look, by place.
     seen: Vec<Option<Sample>>,
     /// How many calls that began since then are assumed to wait.
     trust: usize,
-    /// The waits at the last look, by slot number.
+    /// The waits at the last look, by place.
     waits: Vec<Option<u64>>,
     /// How many more workers are replaced because there was no progress.
     stalls: usize,
@@ -220,7 +221,7 @@ impl StallMonitor {
             (self.moved_at, self.turn) = (now, 0);
         }
         let stood = now - self.moved_at;
-        let patience = registry.sleep.patience_with_others();
+        let patience = registry.sleep.patience();
         let computing = self.look_at_clocks(registry, stood >= patience);
         let (patience, free) = match computing {
             Some(computing) => (patience, computing < registry.sleep.width()),
@@ -250,7 +251,7 @@ impl StallMonitor {
         let (since, before) = std::mem::replace(&mut self.clocks, (now, Vec::new()));
         let least = (now - since) / 8;
         let mut computing = 0;
-        for slot in registry.slots().iter() {
+        for slot in of_places(&registry.slots()) {
             let clock = slot.call.clock();
             self.clocks.1.push(clock.map(|(_, used)| used));
             let Some((clock, used)) = clock else {
@@ -267,7 +268,8 @@ impl StallMonitor {
     /// Marks the deques of those workers that have taken nothing since the last look.
     fn look_at_workers(&mut self, registry: &Registry) {
         let slots = registry.slots();
-        for slot in slots.iter().filter(|slot| slot.place() != NO_PLACE) {
+        let slots = of_places(&slots);
+        for slot in slots {
             if slot.public.has_tasks() && self.taken.get(slot.number) == Some(&slot.taken()) {
                 registry.leave_queues(slot);
             }
@@ -278,7 +280,7 @@ impl StallMonitor {
     /// How many workers have waited since the last look for something that no pool runs.
     fn look_at_waits(&mut self, registry: &Arc<Registry>) -> usize {
         let slots = registry.slots();
-        let waits: Vec<_> = slots.iter().map(|slot| slot.wait()).collect();
+        let waits: Vec<_> = of_places(&slots).iter().map(|slot| slot.wait()).collect();
         let both = waits.iter().zip(&self.waits);
         let long = both.filter(|(now, before)| now.is_some() && now == before);
         let long = long.count();
@@ -292,7 +294,7 @@ impl StallMonitor {
         let least = (now - self.at) / 8;
         let (mut waiting, mut new, mut computing, mut unknown) = (0, 0_usize, 0, 0);
         let mut seen = Vec::new();
-        for slot in registry.slots().iter() {
+        for slot in of_places(&registry.slots()) {
             let before = self.seen.get(slot.number).and_then(Option::as_ref);
             let sample = slot.call.sample(before, least);
             seen.push(sample);

@@ -25,14 +25,17 @@ use std::sync::Arc;
 use super::queue::{Mode, Work};
 use super::raw_current as current;
 use super::registry::Registry;
+use super::wait::Waits;
 use super::worker::Worker;
 use crate::task::Runnable;
 use crate::thread::join::raw_job;
 use crate::trace_log;
 
-/// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call.
+/// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call. It
+/// counts as waiting, whatever it runs there: it returns only when the pool's work has ended.
 pub(in crate::thread) fn as_outside_worker(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) {
-    let worker = Worker::new(Arc::clone(registry), registry.take_outside_slot());
+    let _waits = Waits::begin();
+    let worker = Worker::new(Arc::clone(registry), registry.slots.take_outside());
     let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));
     registry.put_outside_slot(worker.owned);

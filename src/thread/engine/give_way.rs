@@ -32,8 +32,7 @@
 use super::priority::{self, Priority};
 use super::queue::Work;
 use super::raw_current as current;
-use super::registry::NO_PLACE;
-use super::slot::Slot;
+use super::slot::{NO_PLACE, Slot};
 use super::wait::Compensate;
 use super::worker::Worker;
 use crate::loom::Arc;

@@ -2,12 +2,12 @@
 //!
 //! `README.md` next to this file follows a piece of work. From the ground up: `sleep`, how threads
 //! sleep and are woken (with `wake`, `mailbox` and `latch`); `queue`, the queues; `slot`, the
-//! public part of a worker; `registry`, the state that one pool's threads share, with
-//! `thread_list`, its threads, `indices` and its `config`; `worker`, finding and running work;
-//! `wait`, waiting in the middle of work; `priority` and `give_way`, what goes first;
-//! `thread_main`, a thread's loop; `idle`, a thread without work; `start_and_resize`, starting and
-//! resizing; `enter`, a thread from outside that takes part; `shutdown`. `raw_current` has the
-//! pools that this thread works for.
+//! public part of a worker; `slot_list`, all of a pool; `registry`, the state that one pool's
+//! threads share, with `thread_list`, its threads, `indices` and its `config`; `worker`, finding
+//! and running work; `wait`, waiting in the middle of work; `priority` and `give_way`, what goes
+//! first; `thread_main`, a thread's loop; `idle`, a thread without work; `start_and_resize`,
+//! starting and resizing; `enter`, a thread from outside that takes part; `shutdown`.
+//! `raw_current` has the pools that this thread works for.
 
 pub(super) mod abort_on_unwind;
 pub(super) mod config;
@@ -25,6 +25,7 @@ pub(super) mod registry;
 pub(super) mod shutdown;
 pub(super) mod sleep;
 pub(super) mod slot;
+pub(super) mod slot_list;
 pub(super) mod start_and_resize;
 pub(super) mod thread_list;
 pub(super) mod thread_main;

@@ -23,6 +23,7 @@ use super::priority::Priority;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, ProcessWaiters, Recruited, SleepState};
 use super::slot::{OwnedSlot, Slot};
+use super::slot_list::SlotList;
 use super::thread_list::ThreadList;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;
@@ -103,9 +104,6 @@ pub(in crate::thread) fn ask_for_all() {
 /// tree. More would only find the queues empty.
 const WAKING: usize = 4;
 
-/// The `index` of an outside thread, which has no place.
-pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
-
 /// Starts one more thread of a pool, or a stall monitor over it. False: the system has refused the
 /// thread.
 pub(in crate::thread) type StartThread = fn(&Arc<Registry>, Need) -> bool;
@@ -126,14 +124,11 @@ pub(in crate::thread) struct Registry {
     pub(in crate::thread) injector: CachePadded<Injector>,
     /// The unfinished futures.
     pub(in crate::thread) futures: Futures,
-    slots: CachePadded<Mutex<Slots<Slot>>>,
-    num_slots: AtomicUsize,
+    pub(in crate::thread) slots: SlotList,
     /// How many slots are [unattended](Slot::unattended), at most.
     unattended: AtomicUsize,
     pub(in crate::thread) threads: ThreadList,
     pub(in crate::thread) indices: Indices,
-    /// Slots that outside threads have used.
-    outside_slots: CachePadded<Mutex<Vec<OwnedSlot>>>,
     /// Whether the system has refused a thread for work that is queued.
     refused: AtomicBool,
 }
@@ -142,20 +137,19 @@ impl Registry {
     /// The registry of a pool whose `config.threads` threads are about to start.
     pub(in crate::thread) fn new(config: Config, start: StartThread) -> Arc<Self> {
         let sleep = SleepState::new(config.threads, Arc::clone(waiters()));
+        let tag = next_tag();
         let injector = Injector::new(config.caller_helps, sleep.urgent());
         let registry = Arc::new(Self {
             sleep: CachePadded::new(sleep),
             wake_policy: WakePolicy::default(),
             injector: CachePadded::new(injector),
             futures: Futures::new(),
-            slots: CachePadded::new(Mutex::new(Arc::new([]))),
-            num_slots: AtomicUsize::new(0),
+            slots: SlotList::new(tag),
             unattended: AtomicUsize::new(0),
             threads: ThreadList::default(),
             indices: Indices::default(),
-            outside_slots: CachePadded::new(Mutex::new(Vec::new())),
             refused: AtomicBool::new(false),
-            tag: next_tag(),
+            tag,
             born: fork::generation(),
             plain_in: AtomicU32::new(fork::generation()),
             config,
@@ -236,35 +230,7 @@ impl Registry {
     // ---- slots -----------------------------------------------------------
 
     pub(in crate::thread) fn slots(&self) -> Slots<Slot> {
-        Arc::clone(&self.slots.lock())
-    }
-
-    /// Slots are only added: a worker whose copy is as long has them all.
-    #[inline]
-    pub(in crate::thread) fn num_slots(&self) -> usize {
-        self.num_slots.load(Ordering::Acquire)
-    }
-
-    /// New slots, for threads with these places.
-    pub(in crate::thread) fn new_slots(
-        &self,
-        places: impl Iterator<Item = usize>,
-    ) -> Vec<OwnedSlot> {
-        let mut slots = self.slots.lock();
-        let owned_slots: Vec<OwnedSlot> = (slots.len()..)
-            .zip(places)
-            .map(|(number, index)| OwnedSlot::new(self.tag, number, index))
-            .collect();
-        let new = owned_slots.iter().map(|owned| &owned.slot);
-        *slots = slots.iter().chain(new).cloned().collect();
-        self.num_slots.store(slots.len(), Ordering::Release);
-        owned_slots
-    }
-
-    /// A slot for an outside thread, used before or new.
-    pub(in crate::thread) fn take_outside_slot(&self) -> OwnedSlot {
-        let used = self.outside_slots.lock().pop();
-        used.unwrap_or_else(|| self.new_slots(std::iter::once(NO_PLACE)).remove(0))
+        self.slots.all()
     }
 
     pub(in crate::thread) fn put_outside_slot(&self, owned: OwnedSlot) {
@@ -272,7 +238,7 @@ impl Registry {
             // The lock may be held for ever.
             std::mem::forget(owned);
         } else {
-            self.outside_slots.lock().push(owned);
+            self.slots.put_outside(owned);
         }
     }
 

@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 
 use super::queue::{Mode, Work};
-use super::registry::{NO_PLACE, Registry};
+use super::registry::Registry;
 use super::sleep::STALL;
+use super::slot::NO_PLACE;
 use crate::loom::thread;
 use crate::parking::park;
 use crate::task::{Shutdown, TaskError};

@@ -14,7 +14,10 @@ use crate::loom::Parker;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::thread::blocking::call::BlockingCall;
 
-/// The half of a worker's slot that other threads read. It lives as long as its pool.
+/// The place of an outside thread, which has none.
+pub(in crate::thread) const NO_PLACE: usize = usize::MAX;
+
+/// The half of a worker's slot that other threads read.
 pub(in crate::thread) struct Slot {
     pub(in crate::thread) public: SharedDeques,
     /// The counter of the scope whose task this worker pushed to its deque last. A hint.
@@ -26,7 +29,7 @@ pub(in crate::thread) struct Slot {
     /// How many entries this worker has taken from queues: progress, for the stall rule. Written
     /// only by the worker.
     taken: AtomicU64,
-    /// The slot's number in the registry's list.
+    /// The slot's number; see `slot_list.rs`.
     pub(in crate::thread) number: usize,
     /// Where broadcasts put this worker's shares.
     pub(in crate::thread) mailbox: ShareMailbox,

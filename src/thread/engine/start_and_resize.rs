@@ -58,7 +58,7 @@ impl Registry {
 
     /// Adds places up to this width.
     fn add_places(&self, vacant: &mut Vec<Option<OwnedSlot>>, width: usize) {
-        let owned_slots = self.new_slots(vacant.len()..width);
+        let owned_slots = self.slots.add_places(vacant.len()..width);
         vacant.extend(owned_slots.into_iter().map(Some));
     }
 
@@ -71,7 +71,7 @@ impl Registry {
 
     /// Starts the threads that the pool begins with. An error: the first that the system gave.
     pub(in crate::thread) fn start_all(self: &Arc<Self>) -> io::Result<()> {
-        let owned_slots = self.new_slots(0..self.sleep.width());
+        let owned_slots = self.slots.add_places(0..self.sleep.width());
         *self.threads.vacant.lock() = owned_slots.iter().map(|_| None).collect();
         let started = owned_slots
             .into_iter()

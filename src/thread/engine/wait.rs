@@ -16,6 +16,12 @@
 //! So the code that runs inside a wait is code that the sequential program would have run there,
 //! under the same locks and borrows and at no smaller depth of its stack.
 //!
+//! **Who counts as waiting.** A thread that parks in a wait; and one from outside while it takes
+//! part (`enter.rs`), since it may get stuck in the very work that it waits for. A worker that runs
+//! the awaited work itself does not: for its pool that is the same as if its task had called the
+//! function, and counting it would cost each such join two writes to a line that all threads share.
+//! Whatever waits for *that* task counts.
+//!
 //! Waits nest: a future that is polled between two parks of one wait may wait itself. Only the
 //! outermost wait counts as blocked.
 //!
@@ -32,6 +38,7 @@ use super::latch::Latch;
 use super::raw_current as current;
 use super::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
 use super::sleep::STALL;
+use super::slot_list::numbered;
 use super::worker::Worker;
 use crate::loom::atomic::Ordering;
 use crate::loom::{hint, thread};
@@ -164,7 +171,8 @@ impl Worker {
             let Some(thief) = stolen.thief() else {
                 return false;
             };
-            let Some(job) = self.with_slots(|slots| slots.get(thief)?.public.steal_job()) else {
+            let Some(job) = self.with_slots(|slots| numbered(slots, thief)?.public.steal_job())
+            else {
                 return false;
             };
             trace_log::stolen(0, thief);
@@ -202,6 +210,26 @@ impl Drop for WaitsForPool {
     }
 }
 
+/// This thread counts as waiting until this is dropped: if queued work of some pool stands still
+/// meanwhile, one more thread of that pool runs.
+#[must_use]
+pub(in crate::thread) struct Waits;
+
+impl Waits {
+    pub(in crate::thread) fn begin() -> Self {
+        if waiters().begin() {
+            look_into_all();
+        }
+        Self
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        waiters().end();
+    }
+}
+
 /// Called before and after any thread parks in a wait of this crate: if it is a worker, its pool
 /// lets another thread replace it; and every pool that stands still counts it as waiting. While the
 /// system refuses a pool its threads, every thread that waits asks again, whatever it waits for.
@@ -210,8 +238,8 @@ pub(in crate::thread) struct Compensate;
 impl Blocker for Compensate {
     fn enter(&self, waits: bool) {
         current::with_home(|home| home.map(Worker::block));
-        if waits && waiters().begin() {
-            look_into_all();
+        if waits {
+            std::mem::forget(Waits::begin());
         }
         if some_lack_threads() {
             ask_for_all();
@@ -221,7 +249,7 @@ impl Blocker for Compensate {
     fn leave(&self, waits: bool) {
         current::with_home(|home| home.map(Worker::unblock));
         if waits {
-            waiters().end();
+            drop(Waits);
         }
     }
 

@@ -33,8 +33,8 @@ use std::sync::Arc;
 use super::indices::Indices;
 use super::priority::{self, Priority};
 use super::queue::{BATCH, DEQUES, Mode, Slots, Work};
-use super::registry::{NO_PLACE, Registry};
-use super::slot::{OwnedSlot, Slot};
+use super::registry::Registry;
+use super::slot::{NO_PLACE, OwnedSlot, Slot};
 use crate::loom::atomic::Ordering;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
@@ -65,8 +65,8 @@ const STEAL_FIRST: u32 = 16;
 pub(in crate::thread) struct Worker {
     registry: Arc<Registry>,
     pub(in crate::thread) owned: OwnedSlot,
-    /// The registry's slots as this worker last saw them.
-    seen: RefCell<Option<Slots<Slot>>>,
+    /// The pool's slots as this worker last saw them, and the version of the list.
+    seen: RefCell<Option<(usize, Slots<Slot>)>>,
     random: Cell<u32>,
     /// How many times this thread has looked for work.
     searches: Cell<u32>,
@@ -414,10 +414,10 @@ impl Worker {
     }
 
     pub(in crate::thread) fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
-        let mut seen = self.seen.borrow_mut();
+        let (mut seen, now) = (self.seen.borrow_mut(), self.registry.slots.version());
         match &*seen {
-            Some(slots) if slots.len() == self.registry.num_slots() => f(slots),
-            _ => f(seen.insert(self.registry.slots())),
+            Some((version, slots)) if *version == now => f(slots),
+            _ => f(&seen.insert((now, self.registry.slots())).1),
         }
     }
 

@@ -31,8 +31,11 @@
 //!
 //! The lock may also be held by a thread outside the pool that waits for what is queued here. So
 //! while any thread of the process waits (`waiters.rs`), there is a stall monitor, too. But then it
-//! adds a thread only if one of the runners does not compute, since a busy pool is not stuck, and
-//! each thread only after twice the time of the one before.
+//! adds a thread only if one of the runners does not compute, since a busy pool is not stuck.
+//!
+//! Each further thread comes after twice the time of the one before, but at most 16 times
+//! [`STALL`]: tasks that block for a moment get little company, and `n` stuck ones are all begun
+//! after `n` times that at most.
 //!
 //! The stall monitor also looks after calls that may block (`blocking/spawn_blocking.rs`). While no
 //! thread waits, or nothing is queued, there is none: an idle pool has no timer.
@@ -200,12 +203,6 @@ impl SleepState {
     /// The stall monitor saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
     pub(in crate::thread) fn recruit_more(&self) -> Recruited {
         self.recruit_if(|_| true)
-    }
-
-    /// How long the queues may stand still while only other threads wait than the pool's own:
-    /// twice as long for each runner that there is too many.
-    pub(in crate::thread) fn patience_with_others(&self) -> Duration {
-        STALL * (1 << self.surplus().min(10))
     }
 
     /// How long the queues may stand still now: longer, the more runners there are too many

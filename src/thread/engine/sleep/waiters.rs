@@ -3,7 +3,8 @@
 //! A pool knows which of its own workers are blocked (`spares.rs`), but not who else waits for its
 //! work: a thread from outside, or a worker of another pool, perhaps for a group or a promise that
 //! leads to it. So all waits of the crate are counted, once for all pools together, where a thread
-//! parks. An event loop that sleeps is not counted: it waits for nothing in particular.
+//! parks, and where one from outside begins to take part in a pool's work (`enter.rs`). An event
+//! loop that sleeps is not counted: it waits for nothing in particular.
 //!
 //! **Protocol**, step 8. A pool whose queued work has no free thread, and no stall monitor, needs a
 //! stall monitor if some thread waits. The one that queues the work may come before the one that
