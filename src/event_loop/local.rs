@@ -262,6 +262,11 @@ impl Local {
         }
     }
 
+    /// Whether the root future is queued, or something has come from another thread.
+    pub(super) fn may_poll_root(&self) -> bool {
+        self.root_woken.get() || self.shared.has_flags()
+    }
+
     /// Removes the previous root future's entry from the queue before a new root future begins.
     pub(super) fn forget_root_wake(&self) {
         if self.root_woken.replace(false) {

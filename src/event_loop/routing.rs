@@ -18,6 +18,7 @@ use super::shared::{Note, ROOT_WOKEN, SharedLoop, this_thread};
 use super::snapshot::Snapshot;
 use crate::task::{Runnable, Schedule};
 use crate::timer::{Clock, Timekeeper, TimerKey};
+use crate::trace_log;
 
 /// How long a thread waits for a snapshot of a running loop.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -72,6 +73,31 @@ impl Wake for SharedLoop {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.wake_root();
+    }
+}
+
+/// The waker of a root future that is kept track of: its clones are counted.
+pub(super) struct CountedWaker {
+    shared: Arc<SharedLoop>,
+    root: u64,
+}
+
+impl CountedWaker {
+    /// That of the root future with this number.
+    pub(super) fn new(shared: &Arc<SharedLoop>, root: u64) -> Arc<Self> {
+        let shared = shared.clone();
+        Arc::new(Self { shared, root })
+    }
+}
+
+impl Wake for CountedWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        trace_log::woken(self.root);
+        self.shared.wake_root();
     }
 }
 

@@ -3,7 +3,8 @@
 //! `task` sets the mark of the task whose code this thread runs, an event loop sets its own, and a
 //! blocking wait (`park`) that of its waker. Lower modules must not know what a mark means, only
 //! whether two are equal. Null means none. A task's mark is also the data of its waker, and a
-//! loop's is that of its root future's waker.
+//! loop's is that of its root future's waker, or stands for that ([`of`]) if it is another one,
+//! whose clones are counted.
 
 use std::cell::Cell;
 use std::ptr;
@@ -16,6 +17,8 @@ pub type Mark = *const ();
 struct Here {
     task: Cell<Mark>,
     runs_loop: Cell<Mark>,
+    /// The data of the counted waker of the loop's root future.
+    root: Cell<Mark>,
     wait: Cell<Mark>,
     sole: Cell<Mark>,
     /// How many guards forbid this thread to block.
@@ -26,6 +29,7 @@ per_thread! {
     static HERE: Here = Here {
         task: Cell::new(ptr::null()),
         runs_loop: Cell::new(ptr::null()),
+        root: Cell::new(ptr::null()),
         wait: Cell::new(ptr::null()),
         sole: Cell::new(ptr::null()),
         refusals: Cell::new(0),
@@ -59,6 +63,27 @@ pub fn current() -> Mark {
 #[inline]
 pub fn replace(mark: Mark) -> Mark {
     with(|here| here.task.replace(mark))
+}
+
+/// Sets the data of the counted waker of the root future; returns the previous one.
+pub fn replace_root(mark: Mark) -> Mark {
+    with(|here| here.root.replace(mark))
+}
+
+/// The mark of the task that runs here, or else that of the loop.
+pub fn code() -> Mark {
+    match current() {
+        none if none.is_null() => current_loop(),
+        mark => mark,
+    }
+}
+
+/// The mark of what a waker with this data wakes.
+pub fn of(data: Mark) -> Mark {
+    match data == with(|here| here.root.get()) {
+        true => current_loop(),
+        false => data,
+    }
 }
 
 /// The mark of the innermost wait that this thread is inside.
