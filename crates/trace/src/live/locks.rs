@@ -16,8 +16,8 @@
 //! Tests: `tests/tasks/seeded.rs`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
 
 use super::id_hasher::Ids;
 use crate::event::Site;

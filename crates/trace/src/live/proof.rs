@@ -116,7 +116,7 @@ fn is_certain(entry: &Entry) -> bool {
 }
 
 fn look(store: &Store, who: u64) -> Option<Look> {
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
     let entry = store.entry(who)?;
     let is_orphan = entry.phase == Phase::Waiting && entry.flags & ORPHAN != 0;
@@ -350,5 +350,104 @@ impl Proof {
             Reason::LostLock => (0, last.way.serial),
             Reason::Orphan => (last.who, last.turn.into()),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::Location;
+
+    use super::*;
+    use crate::live::Wakers;
+    use crate::live::locks::{Lock, LockKind};
+
+    thread_local! {
+        pub(super) static LOOKS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    const MANY: u64 = 15_000;
+    /// How many looks each task may cost.
+    const EACH: usize = 32;
+
+    fn store() -> &'static Store {
+        LOOKS.set(0);
+        Box::leak(Box::new(Store::new()))
+    }
+
+    /// The future `id` is polled, and waits for the end of `on`; `locks`: it has a lock.
+    fn waits(store: &'static Store, id: u64, on: u64, locks: bool) -> Option<Proof> {
+        store.begun(id, Location::caller(), Kind::Future);
+        if locks {
+            let lock = Lock {
+                made_at: Some(Location::caller()),
+                address: 16 * id as usize,
+                kind: LockKind::Mutex,
+            };
+            store.lock_taken(lock, Access::Alone, 1, true);
+        }
+        store.registered(on, true);
+        let may_be_stuck = store.paused(id, on, Wakers::One);
+        may_be_stuck.then(|| Proof::find(store, id)).flatten()
+    }
+
+    fn spawn_all(store: &'static Store) {
+        for id in 1..=MANY {
+            store.spawned(id, 0, Location::caller(), Kind::Future);
+        }
+    }
+
+    /// A chain, whose tasks begin to wait in this order: some looks for each, not for each pair.
+    fn count(locks: bool, order: impl Iterator<Item = u64>) {
+        let store = store();
+        spawn_all(store);
+        for id in order.filter(|id| (2..=MANY).contains(id)) {
+            assert!(waits(store, id, id - 1, locks).is_none());
+        }
+        let looks = LOOKS.get();
+        assert!(looks <= EACH * MANY as usize, "{looks} looks");
+        // It becomes a ring: one walk, and the looks at each step.
+        LOOKS.set(0);
+        let proof = waits(store, 1, MANY, locks).expect("a circle");
+        assert_eq!(
+            (proof.steps.len(), proof.reason),
+            (MANY as usize, Reason::Circle)
+        );
+        assert!(LOOKS.get() <= EACH * MANY as usize);
+    }
+
+    #[test]
+    fn each_waits_for_the_one_before() {
+        count(false, 2..=MANY);
+    }
+
+    #[test]
+    fn each_has_a_lock_as_well() {
+        count(true, 2..=MANY);
+    }
+
+    #[test]
+    fn each_waits_for_the_one_after() {
+        count(false, (2..=MANY).rev());
+    }
+
+    #[test]
+    fn pairs_that_wait_for_the_pair_before() {
+        count(false, (1..=MANY / 2).flat_map(|n| [2 * n + 1, 2 * n]));
+        count(false, (1..=MANY / 2).rev().flat_map(|n| [2 * n, 2 * n + 1]));
+    }
+
+    /// Two halves of a chain of runs, again and again.
+    #[test]
+    fn in_any_order() {
+        let mut order: Vec<u64> = (2..=MANY).collect();
+        let mut state = 1_u64;
+        for n in (1..order.len()).rev() {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            order.swap(n, (state >> 33) as usize % (n + 1));
+        }
+        count(false, order.into_iter());
     }
 }

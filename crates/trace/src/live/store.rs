@@ -268,7 +268,7 @@ pub(super) fn wake() -> &'static Store {
 
 impl Store {
     #[cold]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             clock: Clock::start(),
             parts: std::array::from_fn(|_| Part {
@@ -330,9 +330,8 @@ impl Store {
 
     /// Whether others may wait for a lock that it holds, or behind it as a writer.
     pub(super) fn may_hold(&self, who: u64, entry: &Entry) -> bool {
-        let writes = |wait: LockWait| {
-            (wait.lock.kind, wait.access) == (LockKind::RwLock, Access::Alone)
-        };
+        let writes =
+            |wait: LockWait| (wait.lock.kind, wait.access) == (LockKind::RwLock, Access::Alone);
         let holds = || {
             let rare = self.part(who).rare.lock();
             rare.more.get(&who).is_some_and(|more| more.held > 0)
