@@ -90,11 +90,12 @@ fn a_task_that_its_handle_or_its_token_may_cancel() {
             // A future that awaits it, and which a handle cancels.
             let task = pool.spawn_async(pending::<()>());
             let parent = pool.spawn_async(task);
-            // A group.
+            // A group, whose owner is cancelled, or which is.
             let mut group = TaskGroup::new();
             group.add(pool.spawn_async(pending::<()>()));
-            let cancels = group.handle();
-            let members = pool.spawn(move || trefoil::run(group.try_join_all()).is_err());
+            let owner = pool.spawn_async(async move { group.try_join_all().await.is_err() });
+            let mut group = TaskGroup::new();
+            group.add(pool.spawn_async(pending::<()>()));
             sleep(LONG);
             assert!(abort.cancel());
             assert!(matches!(first.join(), Ok(TaskError::Cancelled)));
@@ -103,8 +104,10 @@ fn a_task_that_its_handle_or_its_token_may_cancel() {
             drop(waits);
             assert!(parent.cancel());
             assert!(parent.join().is_err());
-            cancels.cancel();
-            assert!(members.join().unwrap());
+            assert!(owner.cancel());
+            assert!(owner.join().is_err());
+            group.cancel();
+            assert!(group.try_join_all().join().is_err());
         },
     );
 }
