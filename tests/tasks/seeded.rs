@@ -430,7 +430,7 @@ fn a_ring_of_many_futures() {
             (stuck.kind(), stuck.tasks().len()),
             (StuckKind::Circle, MANY)
         );
-        std::process::exit(0); // the test's harness would drop the ring recursively
+        std::mem::forget(event_loop);
     });
 }
 

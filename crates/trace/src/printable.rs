@@ -33,11 +33,13 @@ struct Cleans<'a, 'b> {
 
 impl Write for Cleans<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            match c {
-                '\n' => self.to.write_str(self.line_break)?,
-                c if is_command(c) => self.to.write_char('\u{fffd}')?,
-                c => self.to.write_char(c)?,
+        for piece in text.split_inclusive(is_command) {
+            let rest = piece.trim_end_matches(is_command);
+            self.to.write_str(rest)?;
+            match piece[rest.len()..].chars().next() {
+                Some('\n') => self.to.write_str(self.line_break)?,
+                Some(_) => self.to.write_char('\u{fffd}')?,
+                None => {}
             }
         }
         Ok(())
