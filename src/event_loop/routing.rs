@@ -16,6 +16,7 @@ use super::current;
 use super::reactor::{Direction, SourceKey};
 use super::shared::{Note, ROOT_WOKEN, SharedLoop, this_thread};
 use super::snapshot::Snapshot;
+use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{Runnable, Schedule};
 use crate::timer::{Clock, Timekeeper, TimerKey};
 use crate::trace_log;
@@ -76,18 +77,11 @@ impl Wake for SharedLoop {
     }
 }
 
-/// The waker of a root future that is kept track of: its clones are counted.
+/// The waker of a loop's root futures while tasks are kept track of: its clones are counted.
 pub(super) struct CountedWaker {
-    shared: Arc<SharedLoop>,
-    root: u64,
-}
-
-impl CountedWaker {
-    /// That of the root future with this number.
-    pub(super) fn new(shared: &Arc<SharedLoop>, root: u64) -> Arc<Self> {
-        let shared = shared.clone();
-        Arc::new(Self { shared, root })
-    }
+    pub(super) shared: Arc<SharedLoop>,
+    /// The number of the root future.
+    pub(super) root: AtomicU64,
 }
 
 impl Wake for CountedWaker {
@@ -96,7 +90,7 @@ impl Wake for CountedWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        trace_log::woken(self.root);
+        trace_log::woken(self.root.load(Ordering::Relaxed));
         self.shared.wake_root();
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
         clock.end_wait();
     }
     let root = KnownRoot::new(local, turns.root);
-    let waker = match &root.counted {
+    let waker = match root.counted {
         Some(counted) => Waker::from(counted.clone()),
         None => Waker::from(local.shared.clone()),
     };
@@ -118,22 +118,19 @@ fn end_poll(local: &Local, root: u64, how: Ending) {
 
 /// The root future, if its wakers are counted, so that it is known what it waits for. Its mark is
 /// reset when this is dropped.
-struct KnownRoot {
-    counted: Option<Arc<CountedWaker>>,
+struct KnownRoot<'a> {
+    counted: Option<&'a Arc<CountedWaker>>,
     mark_before: marker::Mark,
 }
 
-impl KnownRoot {
-    fn new(local: &Local, root: u64) -> Self {
-        let (mut counted, mut mark_before) = (None, std::ptr::null());
-        if trace_log::keeps_locks() {
-            let waker = CountedWaker::new(&local.shared, root);
-            mark_before = marker::replace_root(Arc::as_ptr(&waker).cast());
-            counted = Some(waker);
-        }
+impl<'a> KnownRoot<'a> {
+    fn new(local: &'a Local, root: u64) -> Self {
+        let is_known = trace_log::keeps_locks();
+        let counted = is_known.then(|| local.counted_waker(root));
+        let mark = |waker: &Arc<CountedWaker>| marker::replace_root(Arc::as_ptr(waker).cast());
         Self {
             counted,
-            mark_before,
+            mark_before: counted.map_or(std::ptr::null(), mark),
         }
     }
 
@@ -149,7 +146,7 @@ impl KnownRoot {
     #[cold]
     #[inline(never)]
     fn report_paused(&self, local: &Local, root: u64) {
-        let wakers = self.counted.as_ref().map_or(0, Arc::strong_count);
+        let wakers = self.counted.map_or(0, Arc::strong_count);
         fence(Ordering::Acquire); // with the drop of a waker, which has queued it before
         let wakers = match wakers {
             // This one, that of the loop, and another.
@@ -160,7 +157,7 @@ impl KnownRoot {
     }
 }
 
-impl Drop for KnownRoot {
+impl Drop for KnownRoot<'_> {
     fn drop(&mut self) {
         if self.counted.is_some() {
             marker::replace_root(self.mark_before);

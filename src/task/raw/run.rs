@@ -211,8 +211,7 @@ impl TaskRef {
     #[cold]
     #[inline(never)]
     pub(super) fn report_registered(&self, waker: *const ()) {
-        let mark = marker::code();
-        let is_own = !mark.is_null() && marker::of(waker) == mark;
+        let is_own = !waker.is_null() && waker == marker::waker();
         trace_log::registered(self.id().get(), is_own);
     }
 

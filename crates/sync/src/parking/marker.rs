@@ -3,8 +3,7 @@
 //! `task` sets the mark of the task whose code this thread runs, an event loop sets its own, and a
 //! blocking wait (`park`) that of its waker. Lower modules must not know what a mark means, only
 //! whether two are equal. Null means none. A task's mark is also the data of its waker, and a
-//! loop's is that of its root future's waker, or stands for that ([`of`]) if it is another one,
-//! whose clones are counted.
+//! loop's is that of its root future's waker, unless that is one whose clones are counted.
 
 use std::cell::Cell;
 use std::ptr;
@@ -70,20 +69,11 @@ pub fn replace_root(mark: Mark) -> Mark {
     with(|here| here.root.replace(mark))
 }
 
-/// The mark of the task that runs here, or else that of the loop.
-pub fn code() -> Mark {
-    match current() {
-        none if none.is_null() => current_loop(),
-        mark => mark,
-    }
-}
-
-/// The mark of what a waker with this data wakes.
-pub fn of(data: Mark) -> Mark {
-    match data == with(|here| here.root.get()) {
-        true => current_loop(),
-        false => data,
-    }
+/// The data of the waker of the code that runs here: of its task, or of the loop's root future.
+pub fn waker() -> Mark {
+    let marks = [current(), with(|here| here.root.get()), current_loop()];
+    let is_one = |mark: &Mark| !mark.is_null();
+    marks.into_iter().find(is_one).unwrap_or(ptr::null())
 }
 
 /// The mark of the innermost wait that this thread is inside.

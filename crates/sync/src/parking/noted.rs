@@ -76,7 +76,7 @@ impl<const SHARED: bool> Held<SHARED> {
 
     #[cold]
     fn noted(lock: Lock, whose: Whose) -> Self {
-        let mark = marker::code();
+        let mark = marker::waker();
         let is_kept = match whose {
             Whose::Nobodys => false,
             Whose::Threads => true,
@@ -95,7 +95,7 @@ impl<const SHARED: bool> Drop for Held<SHARED> {
     #[inline]
     fn drop(&mut self) {
         if self.address != 0 {
-            let mark = marker::code().addr();
+            let mark = marker::waker().addr();
             trace_log::lock_released(self.address, Self::ACCESS, self.by, mark);
         }
     }
@@ -129,8 +129,8 @@ impl Drop for Blocked {
 
 /// Whether this is the waker of the code that runs here: of its task, or of the loop's root future.
 fn is_own(waker: &Waker) -> bool {
-    let mark = marker::code();
-    !mark.is_null() && marker::of(waker.data()) == mark
+    let mark = marker::waker();
+    !mark.is_null() && waker.data() == mark
 }
 
 /// Reports that the future which is polled with this waker waits.

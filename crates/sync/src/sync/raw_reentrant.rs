@@ -51,8 +51,8 @@ struct Owner {
     thread: ThreadId,
     /// The mark of this crate's task that runs there; 0: none.
     mark: usize,
-    /// The task's waker, if it was taken by [`ReentrantMutex::lock`], and what it wakes.
-    waker: Option<(Waker, usize)>,
+    /// The task's waker, if it was taken by [`ReentrantMutex::lock`].
+    waker: Option<Waker>,
     depth: usize,
     noted: Held<false>,
 }
@@ -69,8 +69,11 @@ impl Owner {
             && self.mark == mark.addr()
             && match (&self.waker, waker) {
                 (None, _) => true,
-                (Some((_, own)), Some(waker)) => *own == marker::of(waker.data()).addr(),
-                (Some((_, own)), None) => *own != 0 && *own == marker::code().addr(),
+                (Some(own), Some(waker)) => own.data() == waker.data(),
+                (Some(own), None) => {
+                    let runs = marker::waker();
+                    !runs.is_null() && own.data() == runs
+                }
             }
     }
 }
@@ -166,10 +169,7 @@ impl<T> ReentrantMutex<T> {
                 *held = Some(Owner {
                     thread: thread::this(),
                     mark: marker::current().addr(),
-                    waker: kept.take().map(|waker| {
-                        let wakes = marker::of(waker.data()).addr();
-                        (waker, wakes)
-                    }),
+                    waker: kept.take(),
                     depth: 1,
                     noted: Held::new(|| self.at().0, Whose::Threads),
                 });
