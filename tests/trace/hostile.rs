@@ -73,10 +73,12 @@ fn no_report_has_what_a_terminal_obeys() {
         let event_loop = EventLoop::builder().slow_poll(Duration::ZERO, hook).build();
         let event_loop = event_loop.unwrap();
         let handle = event_loop.handle();
+        let sleeps = handle.spawn(std::future::pending::<()>()).named(NAME);
         let task = async move { check("a long poll", &slows.recv().unwrap(), true) };
         let named = handle.spawn_with(|| task).named(NAME);
-        check("a snapshot", &handle.snapshot().to_string(), true);
         event_loop.block_on(named).unwrap();
+        check("a snapshot", &handle.snapshot().to_string(), true);
+        drop(sleeps);
         // A failure that nobody takes.
         let (send, failures) = channel();
         on_unobserved(move |report| _ = send.send(report.to_string()));
