@@ -33,8 +33,7 @@ use std::time::Instant;
 
 use super::operation_budget::{Budget, Refusal, Share};
 use super::reactor::Reactor;
-use super::routing::CountedWaker;
-use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
+use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
 use super::shared_table::CurrentPoll;
 use super::snapshot::Snapshot;
 use super::task_table::TaskTable;

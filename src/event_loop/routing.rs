@@ -14,9 +14,9 @@ use rustix::fd::BorrowedFd;
 
 use super::current;
 use super::reactor::{Direction, SourceKey};
-use super::shared::{Note, ROOT_WOKEN, SharedLoop, this_thread};
+use super::shared::{CountedWaker, Note, ROOT_WOKEN, SharedLoop, this_thread};
 use super::snapshot::Snapshot;
-use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::atomic::Ordering;
 use crate::task::{Runnable, Schedule};
 use crate::timer::{Clock, Timekeeper, TimerKey};
 use crate::trace_log;
@@ -77,13 +77,7 @@ impl Wake for SharedLoop {
     }
 }
 
-/// The waker of a loop's root futures while tasks are kept track of: its clones are counted.
-pub(super) struct CountedWaker {
-    pub(super) shared: Arc<SharedLoop>,
-    /// The number of the root future.
-    pub(super) root: AtomicU64,
-}
-
+/// The same where its clones are counted.
 impl Wake for CountedWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();

@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use super::current;
 use super::local::Local;
-use super::routing::CountedWaker;
+use super::shared::CountedWaker;
 use super::task_table::{PollRecord, Root};
 use super::time_slice::TimeSlice;
 use crate::loom::atomic::{Ordering, fence};

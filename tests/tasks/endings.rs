@@ -53,7 +53,7 @@ fn a_task_that_is_cancelled_and_then_joined() {
         || {
             with_loop(|handle| {
                 for n in 0..sample(20_000) {
-                    let task = handle.spawn_with(|| pending::<()>());
+                    let task = handle.spawn_with(pending::<()>);
                     if n % 2 == 0 {
                         std::thread::yield_now();
                     }

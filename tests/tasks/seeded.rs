@@ -379,7 +379,7 @@ fn nothing_can_wake_a_task() {
     });
 }
 
-/// The futures of `block_on`: each in its own loop, on a thread whose name the report does not have.
+/// The future of `block_on`, each time that of a loop of its own.
 #[test]
 fn a_root_future_has_the_lock_that_it_or_its_task_wants() {
     alone(

@@ -26,10 +26,12 @@ fn ended() -> Task<()> {
     task
 }
 
+type Case = (&'static str, fn(Duration));
+
 /// Each public parameter that is a time: what it is of, and code that ends with any time.
-const TIMES: &[(&str, fn(Duration))] = &[
+const TIMES: &[Case] = &[
     ("time::sleep", |time| {
-        trefoil::run(briefly(time::sleep(time)))
+        trefoil::run(briefly(time::sleep(time)));
     }),
     ("time::interval", |time| {
         let tick = async |period| _ = time::interval(period).tick().await;

@@ -22,8 +22,9 @@
 //!
 //! Words that others write stand for themselves: `woken` (who wakes it, or drops its last waker),
 //! `waiter` (who consumes it), `is_cancelled` (who cancels it, *before* the task's state says so:
-//! so whoever waits for a task that he has cancelled is seen to wait after the mark). Who is late with that, because the task has run or ended meanwhile,
-//! can make a task that waits look queued until its next turn: a deadlock is missed, none invented.
+//! so who waits for a task that he has cancelled is seen to wait after the mark). Who is late with
+//! that, because the task has run or ended meanwhile, can make a task that waits look queued until
+//! its next turn, or cancelled until its end: a deadlock is missed, none invented.
 //! So an orphan's mark has the task's id in it.
 //!
 //! **What two equal looks mean.** `turn` only grows. So two looks at one place that find the same

@@ -603,7 +603,7 @@ impl Store {
             fence_edge();
         }
         // The output of `block_on` may be a guard, which is then the caller's.
-        let is_root = place.is_some_and(|place| place.is_root());
+        let is_root = place.is_some_and(Place::is_root);
         if leaves_locks && is_root {
             self.locks.disown(id);
         }
