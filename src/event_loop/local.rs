@@ -33,12 +33,13 @@ use std::time::Instant;
 
 use super::operation_budget::{Budget, Refusal, Share};
 use super::reactor::Reactor;
-use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
+use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
 use super::shared_table::CurrentPoll;
 use super::snapshot::Snapshot;
 use super::task_table::TaskTable;
 use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
+use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::sys::poller::Poller;
 use crate::task::panic::contain;
 use crate::task::queue_limit::QueueLimit;
@@ -59,6 +60,8 @@ pub(crate) struct Local {
     /// Entries that are ready to run. `None` stands for the root future, and is there at most once.
     ready: RefCell<VecDeque<Option<Runnable>>>,
     root_woken: Cell<bool>,
+    /// The waker of root futures, once tasks are kept track of.
+    counted: OnceCell<Arc<CountedWaker>>,
     /// Reused memory for entries taken from the inbox.
     brought: Cell<Vec<Runnable>>,
     /// The table, unless it is in [`super::shared_table`], where other threads can read it.
@@ -111,6 +114,7 @@ impl Local {
             shared,
             ready: RefCell::new(VecDeque::new()),
             root_woken: Cell::new(false),
+            counted: OnceCell::new(),
             brought: Cell::default(),
             table: RefCell::default(),
             table_lent: Cell::new(true),
@@ -260,6 +264,24 @@ impl Local {
         if !self.root_woken.replace(true) {
             self.ready.borrow_mut().push_back(None);
         }
+    }
+
+    /// The waker whose clones are counted, for the root future with this number.
+    pub(super) fn counted_waker(&self, root: u64) -> &Arc<CountedWaker> {
+        let make = || {
+            Arc::new(CountedWaker {
+                shared: self.shared.clone(),
+                root: AtomicU64::new(0),
+            })
+        };
+        let waker = self.counted.get_or_init(make);
+        waker.root.store(root, Ordering::Relaxed);
+        waker
+    }
+
+    /// Whether the root future is queued, or something has come from another thread.
+    pub(super) fn may_poll_root(&self) -> bool {
+        self.root_woken.get() || self.shared.has_flags()
     }
 
     /// Removes the previous root future's entry from the queue before a new root future begins.

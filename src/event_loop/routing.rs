@@ -14,10 +14,12 @@ use rustix::fd::BorrowedFd;
 
 use super::current;
 use super::reactor::{Direction, SourceKey};
-use super::shared::{Note, ROOT_WOKEN, SharedLoop, this_thread};
+use super::shared::{CountedWaker, Note, ROOT_WOKEN, SharedLoop, this_thread};
 use super::snapshot::Snapshot;
+use crate::loom::atomic::Ordering;
 use crate::task::{Runnable, Schedule};
 use crate::timer::{Clock, Timekeeper, TimerKey};
+use crate::trace_log;
 
 /// How long a thread waits for a snapshot of a running loop.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -78,6 +80,18 @@ impl Wake for SharedLoop {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.wake_root();
+    }
+}
+
+/// The same where its clones are counted.
+impl Wake for CountedWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        trace_log::woken(self.root.load(Ordering::Relaxed));
+        self.shared.wake_root();
     }
 }
 

@@ -32,6 +32,7 @@ use super::shared_table::TableState;
 use super::snapshot::TaskInfo;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::task::panic::contain;
+use crate::trace_log::Printable;
 use crate::trace_log::trouble::{self, Trouble};
 
 /// The argument of a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook: a task that blocks its
@@ -85,7 +86,7 @@ impl fmt::Display for SlowPoll {
         } else {
             write!(f, "task {}", task.id)?;
             if let Some(name) = &task.name {
-                write!(f, " `{name}`")?;
+                write!(f, " `{}`", Printable(name))?;
             }
             write!(f, ", spawned at {}", task.spawned_at)?;
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::task_table::{PollRecord, READ, TIMER, TaskEntry, TaskTable, WRITE};
 use crate::task::{TaskId, TaskRef};
+use crate::trace_log::Printable;
 
 /// The deepest indentation.
 const DEEPEST: usize = 24;
@@ -207,7 +208,7 @@ impl TaskInfo {
 
     fn line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = &self.name {
-            write!(f, " `{name}`")?;
+            write!(f, " `{}`", Printable(name))?;
         }
         write!(f, " at {}: {}", self.spawned_at, self.state)?;
         if self.state == TaskState::Waiting {

@@ -34,18 +34,22 @@ use std::io;
 use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::current;
 use super::local::Local;
+use super::shared::CountedWaker;
 use super::task_table::{PollRecord, Root};
 use super::time_slice::TimeSlice;
-use crate::parking::park;
+use crate::loom::atomic::{Ordering, fence};
+use crate::parking::{marker, park};
 use crate::sys::slack;
 use crate::task::panic::contain;
-use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef};
+use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef, awaited};
 use crate::trace_log;
+use crate::trace_log::live::Wakers;
 use crate::trace_log::{Ending, Kind};
 
 /// How many tasks run in one turn at most. (The kernel is asked less often: `time_slice.rs`.)
@@ -54,18 +58,22 @@ const BATCH: usize = 64;
 /// How long an ending loop waits for an entry that another thread is just adding.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Turns the loop until `root` is ready. The caller has entered the loop.
+/// Turns the loop until `future`, its root future, is ready. The caller has entered the loop.
 #[track_caller]
-pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
+pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
     let site = Location::caller();
     let mut turns = Turns::new(local, Some(site));
     if let Some(clock) = local.virtual_clock() {
         clock.end_wait();
     }
-    let waker = Waker::from(local.shared.clone());
+    let root = KnownRoot::new(local, turns.root);
+    let waker = match root.counted {
+        Some(counted) => Waker::from(counted.clone()),
+        None => Waker::from(local.shared.clone()),
+    };
     let mut cx = Context::from_waker(&waker);
     // This is dropped first, because its destructors are code of this loop, and may spawn (L6).
-    let mut root = pin!(root);
+    let mut future = pin!(future);
     // The first poll comes before all tasks that were spawned earlier; later polls of the root
     // future are queued like others.
     local.take_in();
@@ -77,15 +85,14 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
             local.begin_poll(0);
             trace_log::begun(turns.root, site, Kind::Root);
             let panicked = EndPoll(local, turns.root);
-            let polled = root.as_mut().poll(&mut cx);
+            let polled = future.as_mut().poll(&mut cx);
             std::mem::forget(panicked);
-            let how = match polled {
-                Poll::Ready(_) => Ending::Done,
-                Poll::Pending => Ending::Pending,
-            };
-            end_poll(local, turns.root, how);
-            if let Poll::Ready(output) = polled {
-                return output;
+            match polled {
+                Poll::Ready(output) => {
+                    end_poll(local, turns.root, Ending::Done);
+                    return output;
+                }
+                Poll::Pending => root.end_poll(local, turns.root),
             }
         }
         is_due = turns.turn();
@@ -107,6 +114,55 @@ impl Drop for EndPoll<'_> {
 fn end_poll(local: &Local, root: u64, how: Ending) {
     trace_log::ended(root, how);
     local.end_poll(0, false);
+}
+
+/// The root future, if its wakers are counted, so that it is known what it waits for. Its mark is
+/// reset when this is dropped.
+struct KnownRoot<'a> {
+    counted: Option<&'a Arc<CountedWaker>>,
+    mark_before: marker::Mark,
+}
+
+impl<'a> KnownRoot<'a> {
+    fn new(local: &'a Local, root: u64) -> Self {
+        let is_known = trace_log::keeps_locks();
+        let counted = is_known.then(|| local.counted_waker(root));
+        let mark = |waker: &Arc<CountedWaker>| marker::replace_root(Arc::as_ptr(waker).cast());
+        Self {
+            counted,
+            mark_before: counted.map_or(std::ptr::null(), mark),
+        }
+    }
+
+    /// The root future's poll has ended, and it waits.
+    #[inline(always)]
+    fn end_poll(&self, local: &Local, root: u64) {
+        if trace_log::is_on() {
+            self.report_paused(local, root);
+        }
+        local.end_poll(0, false);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_paused(&self, local: &Local, root: u64) {
+        let wakers = self.counted.map_or(0, Arc::strong_count);
+        fence(Ordering::Acquire); // with the drop of a waker, which has queued it before
+        let wakers = match wakers {
+            // This one, that of the loop, and another.
+            3 if !local.may_poll_root() => Wakers::One,
+            _ => Wakers::Many,
+        };
+        trace_log::paused(root, awaited::last(), wakers);
+    }
+}
+
+impl Drop for KnownRoot<'_> {
+    fn drop(&mut self) {
+        if self.counted.is_some() {
+            marker::replace_root(self.mark_before);
+        }
+    }
 }
 
 /// Turns the loop once, without waiting. Returns true if there is more to do.

@@ -44,7 +44,7 @@ pub(crate) fn take_last() -> u64 {
 }
 
 /// The id of the last task awaited; 0: none.
-pub(super) fn last() -> u64 {
+pub(crate) fn last() -> u64 {
     LAST.try_with(Cell::get).unwrap_or(0)
 }
 

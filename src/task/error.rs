@@ -14,8 +14,13 @@ use super::late::Late;
 use super::panic::Panic;
 use crate::sys::signal_name::{code_name, signal_name};
 use crate::trace_log::Ending;
+use crate::trace_log::Printable;
 
 /// Why a task has no result.
+///
+/// Its `Display` form has the message of a panic, or of your own error, as it is: whatever that
+/// contains, a terminal that it is printed on obeys. What a worker process has printed is without
+/// control characters in it, and so is everything in a [`TaskReport`](crate::TaskReport).
 ///
 /// Two words long; cloning is cheap unless it carries details. Match with a wildcard arm: variants
 /// may be added.
@@ -353,7 +358,7 @@ impl fmt::Display for WorkerExit {
             write!(f, ": {note}")?;
         }
         if let Some(words) = self.last_words() {
-            write!(f, "; last line on standard error: {words}")?;
+            write!(f, "; last line on standard error: {}", Printable(words))?;
         }
         Ok(())
     }

@@ -18,11 +18,15 @@ use super::error::TaskError;
 use super::id::TaskId;
 use crate::blocking_threads::contain;
 use crate::sys::fork::PerProcess;
+use crate::trace_log::{Lines, Printable};
 
 /// A hook, shared by all tasks of an executor.
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
 
 /// A failure that was never taken: the argument of the hook.
+///
+/// Its `Display` form is a line for a log, and a line more for each line break in the error's text,
+/// indented: names and texts are without what a terminal would obey.
 #[derive(Debug)]
 pub struct TaskReport {
     pub(super) id: TaskId,
@@ -61,9 +65,10 @@ impl fmt::Display for TaskReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "detached task {}", self.id)?;
         if let Some(name) = &self.name {
-            write!(f, " `{name}`")?;
+            write!(f, " `{}`", Printable(name))?;
         }
-        write!(f, ", spawned at {}, failed: {}", self.site, self.error)
+        let (site, error) = (self.site, Lines(&self.error));
+        write!(f, ", spawned at {site}, failed: {error}")
     }
 }
 

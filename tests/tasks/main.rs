@@ -6,6 +6,7 @@
 mod activity;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+mod endings;
 mod find;
 mod program;
 mod seeded;

@@ -379,6 +379,61 @@ fn nothing_can_wake_a_task() {
     });
 }
 
+/// The future of `block_on`, each time that of a loop of its own.
+#[test]
+fn a_root_future_has_the_lock_that_it_or_its_task_wants() {
+    alone(
+        "seeded::a_root_future_has_the_lock_that_it_or_its_task_wants",
+        "",
+        || {
+            let reports = reports();
+            std::thread::spawn(|| {
+                trefoil::run(async {
+                    let lock = Mutex::new(0);
+                    let _first = lock.lock().await;
+                    let _second = lock.lock().await;
+                });
+            });
+            let says = ["a task waits for a lock that it has", "a Mutex made at"];
+            expect(&reports, StuckKind::Circle, &["?"], &says);
+            std::thread::spawn(|| {
+                trefoil::run(async {
+                    let lock = std::rc::Rc::new(Mutex::new(0));
+                    let _held = lock.lock().await;
+                    let wants = lock.clone();
+                    let task = trefoil::spawn(async move { drop(wants.lock().await) });
+                    task.named("wants").await.unwrap();
+                });
+            });
+            let says = ["2 tasks wait for one another", "held by task #"];
+            expect(&reports, StuckKind::Circle, &["?", "wants"], &says);
+        },
+    );
+}
+
+#[test]
+fn a_ring_of_many_futures() {
+    const MANY: usize = 15_000;
+    alone("seeded::a_ring_of_many_futures", "", || {
+        let reports = reports();
+        let (send, handle) = trefoil::sync::channel::bounded::<Task<()>>(1);
+        let event_loop = EventLoop::new().unwrap();
+        let spawn = event_loop.handle();
+        let mut last = spawn.spawn(async move { handle.recv().await.unwrap().await.unwrap() });
+        for _ in 1..MANY {
+            last = spawn.spawn(async move { last.await.unwrap() });
+        }
+        send.send_blocking(last).unwrap();
+        event_loop.block_on(trefoil::time::sleep(Duration::from_millis(1)));
+        let stuck = reports.recv().unwrap();
+        assert_eq!(
+            (stuck.kind(), stuck.tasks().len()),
+            (StuckKind::Circle, MANY)
+        );
+        std::mem::forget(event_loop);
+    });
+}
+
 #[test]
 fn a_value_is_made_by_itself() {
     alone("seeded::a_value_is_made_by_itself", "", || {

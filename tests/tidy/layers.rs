@@ -12,26 +12,48 @@ use crate::source::{File, Finding};
 /// `host` is imported as `process::host`. From `event` to `recording` it is `trefoil-trace`;
 /// `debug`, `parking` and `sync` are `trefoil-sync`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 29] = [
+const TABLE: [(&str, &[&str]); 30] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
     ("host", &["loom", "sys"]),
     ("blocking_threads", &["loom", "sys"]),
     ("event", &[]),
-    ("json", &[]),
+    ("printable", &[]),
+    ("json", &["printable"]),
     ("clock", &["sys"]),
     ("switch", &["sys"]),
     ("role", &["loom", "event"]),
     (
         "live",
-        &["loom", "sys", "clock", "event", "json", "role", "switch"],
+        &[
+            "loom",
+            "sys",
+            "clock",
+            "event",
+            "json",
+            "printable",
+            "role",
+            "switch",
+        ],
     ),
     (
         "trace_log",
-        &["loom", "sys", "clock", "event", "live", "role", "switch"],
+        &[
+            "loom",
+            "sys",
+            "clock",
+            "event",
+            "live",
+            "printable",
+            "role",
+            "switch",
+        ],
     ),
-    ("recording", &["loom", "event", "json", "live", "trace_log"]),
+    (
+        "recording",
+        &["loom", "event", "json", "live", "printable", "trace_log"],
+    ),
     ("parking", &["loom", "sys", "blocking_threads", "trace_log"]),
     ("sync", &["loom", "parking"]),
     ("timer", &["loom", "sys", "blocking_threads"]),

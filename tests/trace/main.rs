@@ -4,6 +4,8 @@
 //! (With the feature `auto`: this program's workers need no line in its `main`.)
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+mod extremes;
+mod hostile;
 mod json;
 mod keep;
 mod odd;

@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use crate::printable::is_command;
+
 /// A JSON object: its members, as text.
 pub(crate) struct Object(String);
 
@@ -56,7 +58,7 @@ impl Display for Text<'_> {
         for c in self.0.chars() {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
-                c if c.is_ascii_control() => write!(f, "\\u{:04x}", u32::from(c))?,
+                c if is_command(c) => write!(f, "\\u{:04x}", u32::from(c))?,
                 c => f.write_char(c)?,
             }
         }
@@ -147,9 +149,10 @@ fn skip_text(rest: &mut &[u8]) -> Option<()> {
                 *rest = after;
                 match escaped {
                     b'u' => {
-                        skip(rest, b"00")?; // a control character
-                        let (digits, after) = rest.split_at_checked(2)?;
-                        *rest = digits.iter().all(u8::is_ascii_hexdigit).then_some(after)?;
+                        let (digits, after) = rest.split_at_checked(4)?;
+                        let is_half = digits.to_ascii_lowercase().starts_with(b"d");
+                        let is_digit = digits.iter().all(u8::is_ascii_hexdigit);
+                        *rest = (is_digit && !is_half).then_some(after)?;
                     }
                     b'"' | b'\\' => {}
                     _ => return None,
@@ -166,8 +169,9 @@ mod tests {
 
     #[test]
     fn strings_are_escaped() {
-        let text = Text("a \"quoted\" \\ \n\t\u{1}\u{7f}ä").to_string();
-        assert_eq!(text, r#""a \"quoted\" \\ \u000a\u0009\u0001\u007fä""#);
+        let text = Text("a \"quoted\" \\ \n\t\u{1}\u{7f}ä\u{202e}").to_string();
+        assert_eq!(text, r#""a \"quoted\" \\ \u000a\u0009\u0001\u007fä\u202e""#);
+        assert!(is_object(&Object::new().text("a", "\u{202e}").to_string()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod clock;
 mod event;
 mod json;
 pub mod live;
+mod printable;
 #[cfg(feature = "trace")]
 pub mod recording;
 mod role;

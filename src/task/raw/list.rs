@@ -84,6 +84,10 @@ impl Table {
         }
     }
 
+    fn has(&self, number: u64) -> bool {
+        self.part(number).lock().contains_key(&number)
+    }
+
     fn find(&self, number: u64) -> Option<TaskRef> {
         let part = self.part(number).lock();
         let Listed(cell) = part.get(&number)?;
@@ -107,6 +111,11 @@ pub(super) fn remove(id: TaskId) {
     if let Some(table) = TABLE.get() {
         table.remove(id.get());
     }
+}
+
+/// Whether the task is in the table, so that somebody may find and cancel it.
+pub(super) fn has(id: TaskId) -> bool {
+    TABLE.get().is_some_and(|table| table.has(id.get()))
 }
 
 /// The task with this number, if it is in the table. The first call begins the table.

@@ -211,11 +211,8 @@ impl TaskRef {
     #[cold]
     #[inline(never)]
     pub(super) fn report_registered(&self, waker: *const ()) {
-        let waiter = match waker == marker::current() {
-            true => current::id().map_or(0, TaskId::get),
-            false => 0,
-        };
-        trace_log::registered(self.id().get(), waiter);
+        let is_own = !waker.is_null() && waker == marker::waker();
+        trace_log::registered(self.id().get(), is_own);
     }
 
     /// Empties the consumer slot.
@@ -244,7 +241,10 @@ impl TaskRef {
         let mut source = None;
         let action = match header.vtable.kind {
             Kind::Closure | Kind::Promise => header.state.cancel_idle(),
-            _ => header.state.cancel_future(),
+            _ => {
+                header.note_cancelled();
+                header.state.cancel_future()
+            }
         };
         self.cancel_own_token();
         match action {
@@ -607,7 +607,7 @@ impl Header {
             return true;
         }
         let wakers = match kept.and_then(|kept| self.state.wakers(kept)) {
-            Some(0) => Wakers::None,
+            Some(0) if !list::has(self.birth.id) => Wakers::None,
             Some(1) => Wakers::One,
             _ => Wakers::Many,
         };
@@ -626,7 +626,21 @@ impl Header {
     #[cold]
     #[inline(never)]
     fn report_taken(&self) {
-        trace_log::registered(self.birth.id.get(), 0);
+        trace_log::registered(self.birth.id.get(), false);
+    }
+
+    /// Records that it is about to be cancelled.
+    #[inline(always)]
+    fn note_cancelled(&self) {
+        if trace_log::is_on() {
+            self.report_cancelled();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_cancelled(&self) {
+        trace_log::cancelled(self.birth.id.get());
     }
 
     /// Records that a waker is about to queue it.

@@ -10,6 +10,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::current;
 use super::header::{Header, TaskRef};
+use super::list;
 use super::run::destroy;
 use crate::task::state::Wake;
 use crate::trace_log;
@@ -97,7 +98,7 @@ unsafe fn drop_waker(data: *const ()) {
 unsafe fn drop_counted(ptr: NonNull<Header>) {
     // SAFETY: T6: the caller's count keeps the cell until it is released, two lines below.
     let header = unsafe { ptr.as_ref() };
-    let (id, kept) = (header.birth.id.get(), header.vtable.kept);
+    let (id, kept) = (header.birth.id, header.vtable.kept);
     let Some(kept) = kept else {
         // SAFETY: T6: the caller's promise.
         return drop(unsafe { TaskRef::from_raw(ptr) });
@@ -107,7 +108,9 @@ unsafe fn drop_counted(ptr: NonNull<Header>) {
         // SAFETY: T4: that was the last reference, and the cell is not used any more.
         unsafe { destroy(ptr) };
     }
-    if let Some(has_handle) = orphan {
-        trace_log::orphaned(id, has_handle);
+    if let Some(has_handle) = orphan
+        && !list::has(id)
+    {
+        trace_log::orphaned(id.get(), has_handle);
     }
 }

@@ -3,7 +3,7 @@
 //! `task` sets the mark of the task whose code this thread runs, an event loop sets its own, and a
 //! blocking wait (`park`) that of its waker. Lower modules must not know what a mark means, only
 //! whether two are equal. Null means none. A task's mark is also the data of its waker, and a
-//! loop's is that of its root future's waker.
+//! loop's is that of its root future's waker, unless that is one whose clones are counted.
 
 use std::cell::Cell;
 use std::ptr;
@@ -16,6 +16,8 @@ pub type Mark = *const ();
 struct Here {
     task: Cell<Mark>,
     runs_loop: Cell<Mark>,
+    /// The data of the counted waker of the loop's root future.
+    root: Cell<Mark>,
     wait: Cell<Mark>,
     sole: Cell<Mark>,
     /// How many guards forbid this thread to block.
@@ -26,6 +28,7 @@ per_thread! {
     static HERE: Here = Here {
         task: Cell::new(ptr::null()),
         runs_loop: Cell::new(ptr::null()),
+        root: Cell::new(ptr::null()),
         wait: Cell::new(ptr::null()),
         sole: Cell::new(ptr::null()),
         refusals: Cell::new(0),
@@ -59,6 +62,18 @@ pub fn current() -> Mark {
 #[inline]
 pub fn replace(mark: Mark) -> Mark {
     with(|here| here.task.replace(mark))
+}
+
+/// Sets the data of the counted waker of the root future; returns the previous one.
+pub fn replace_root(mark: Mark) -> Mark {
+    with(|here| here.root.replace(mark))
+}
+
+/// The data of the waker of the code that runs here: of its task, or of the loop's root future.
+pub fn waker() -> Mark {
+    let marks = [current(), with(|here| here.root.get()), current_loop()];
+    let is_one = |mark: &Mark| !mark.is_null();
+    marks.into_iter().find(is_one).unwrap_or(ptr::null())
 }
 
 /// The mark of the innermost wait that this thread is inside.

@@ -76,7 +76,7 @@ impl<const SHARED: bool> Held<SHARED> {
 
     #[cold]
     fn noted(lock: Lock, whose: Whose) -> Self {
-        let mark = marker::current();
+        let mark = marker::waker();
         let is_kept = match whose {
             Whose::Nobodys => false,
             Whose::Threads => true,
@@ -95,7 +95,7 @@ impl<const SHARED: bool> Drop for Held<SHARED> {
     #[inline]
     fn drop(&mut self) {
         if self.address != 0 {
-            let mark = marker::current().addr();
+            let mark = marker::waker().addr();
             trace_log::lock_released(self.address, Self::ACCESS, self.by, mark);
         }
     }
@@ -103,20 +103,20 @@ impl<const SHARED: bool> Drop for Held<SHARED> {
 
 /// A thread's wait for a lock.
 #[derive(Debug, Default)]
-pub(crate) struct Blocked(Option<u64>);
+pub(crate) struct Blocked(Option<(u64, Access)>);
 
 impl Blocked {
     /// It parks now, if it may.
     pub(crate) fn begin(&mut self, lock: Lock, access: Access) {
         if trace_log::keeps_locks() && !park::blocking_refused() {
-            self.0 = Some(trace_log::lock_blocks(lock, access));
+            self.0 = Some((trace_log::lock_blocks(lock, access), access));
         }
     }
 
     /// It looks again.
     pub(crate) fn end(&mut self) {
-        if let Some(who) = self.0.take() {
-            trace_log::lock_unblocks(who);
+        if let Some((who, access)) = self.0.take() {
+            trace_log::lock_unblocks(who, access);
         }
     }
 }
@@ -129,10 +129,7 @@ impl Drop for Blocked {
 
 /// Whether this is the waker of the code that runs here: of its task, or of the loop's root future.
 fn is_own(waker: &Waker) -> bool {
-    let mark = match marker::current() {
-        none if none.is_null() => marker::current_loop(),
-        mark => mark,
-    };
+    let mark = marker::waker();
     !mark.is_null() && waker.data() == mark
 }
 
@@ -200,7 +197,7 @@ impl Note {
     fn ended(&mut self) {
         self.blocked.end();
         if std::mem::take(&mut self.is_awaited) {
-            trace_log::lock_left(self.at.0);
+            trace_log::lock_left(self.at.0, self.at.1);
         }
         if let Some(who) = self.writer.take() {
             trace_log::writer_goes(self.at.0, who);

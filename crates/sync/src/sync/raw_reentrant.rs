@@ -71,10 +71,7 @@ impl Owner {
                 (None, _) => true,
                 (Some(own), Some(waker)) => own.data() == waker.data(),
                 (Some(own), None) => {
-                    let runs = match mark.is_null() {
-                        true => marker::current_loop(),
-                        false => mark,
-                    };
+                    let runs = marker::waker();
                     !runs.is_null() && own.data() == runs
                 }
             }

@@ -16,8 +16,8 @@
 //! Tests: `tests/tasks/seeded.rs`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicU64; // a counter: no protocol
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize}; // counters: no protocol
 
 use super::id_hasher::Ids;
 use crate::event::Site;
@@ -99,6 +99,8 @@ type Part = HashMap<usize, LockState, Ids>;
 pub(crate) struct Locks {
     parts: [Mutex<Part>; PARTS],
     serial: AtomicU64, // no protocol
+    /// How much code waits for a lock that others may hold.
+    waits: AtomicUsize, // no protocol
     /// Where locks were made whose guards were given away.
     given_away: Mutex<HashSet<Site>>,
 }
@@ -169,6 +171,19 @@ impl Locks {
         Some(result)
     }
 
+    /// Code begins to wait for a lock, or (-1) waits no more. In a forked child that may have begun
+    /// in the parent: then the count is too high.
+    pub(super) fn count_wait(&self, access: Access, by: isize) {
+        if access != Access::Turn {
+            self.waits.fetch_add(by as usize, Relaxed);
+        }
+    }
+
+    /// Whether any code waits for a lock that others may hold.
+    pub(super) fn may_be_waited_for(&self) -> bool {
+        self.waits.load(Relaxed) != 0
+    }
+
     /// It is taken now.
     pub(super) fn add(&self, lock: Lock, mut holder: Holder) {
         holder.serial = self.serial.fetch_add(1, Relaxed) + 1;
@@ -227,6 +242,18 @@ impl Locks {
             held.extend(its.map(|(address, _)| *address));
         }
         held
+    }
+
+    /// The guards of this one count as nobody's from now on.
+    pub(super) fn disown(&self, by: u64) {
+        for part in &self.parts {
+            for state in part.lock().values_mut() {
+                let holders = state.first.iter_mut().chain(&mut state.more);
+                holders
+                    .filter(|holder| holder.by == by)
+                    .for_each(|holder| holder.is_kept = false);
+            }
+        }
     }
 
     /// A guard of a lock that was made here was dropped by other code than that which had taken it.

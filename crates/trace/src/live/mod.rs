@@ -31,6 +31,7 @@ mod worker_tree;
 
 use std::io::{self, Write as _};
 
+use crate::printable::Printable;
 use crate::switch;
 use crate::sys::fork::PerProcess;
 use crate::sys::signal_name::signal_number;
@@ -95,7 +96,8 @@ fn wait_for_signal(name: &str) {
     if let Err(error) = result {
         let _ = writeln!(
             io::stderr(),
-            "trefoil: {VARIABLE}=signal:{name} is ignored: {error}"
+            "trefoil: {VARIABLE}=signal:{} is ignored: {error}",
+            Printable(name)
         );
     }
 }

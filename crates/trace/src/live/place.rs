@@ -21,8 +21,10 @@
 //! so no `change` meets a `write`, or the place's next task.
 //!
 //! Words that others write stand for themselves: `woken` (who wakes it, or drops its last waker),
-//! `waiter` (who consumes it). Who is late with that, because the task has run or ended meanwhile,
-//! can make a task that waits look queued until its next turn: a deadlock is missed, none invented.
+//! `waiter` (who consumes it), `is_cancelled` (who cancels it, *before* the task's state says so:
+//! so who waits for a task that he has cancelled is seen to wait after the mark). Who is late with
+//! that, because the task has run or ended meanwhile, can make a task that waits look queued until
+//! its next turn, or cancelled until its end: a deadlock is missed, none invented.
 //! So an orphan's mark has the task's id in it.
 //!
 //! **What two equal looks mean.** `turn` only grows. So two looks at one place that find the same
@@ -91,6 +93,8 @@ pub(super) struct Place {
     wanted: AtomicU32,
     /// Whether the store has a name for the task: a hint.
     is_named: AtomicBool,
+    /// Whether it is cancelled, or about to be: it will not sleep any more.
+    is_cancelled: AtomicBool,
 }
 
 const KINDS: [Kind; 5] = [
@@ -163,6 +167,7 @@ impl Place {
             lock_site: StaticRef::new(Location::caller()),
             wanted: AtomicU32::new(0),
             is_named: AtomicBool::new(false),
+            is_cancelled: AtomicBool::new(false),
         }
     }
 
@@ -194,6 +199,7 @@ impl Place {
             place.site.set(entry.site);
             place.waiter.store(entry.waiter, Relaxed);
             place.is_named.store(false, Relaxed);
+            place.is_cancelled.store(false, Relaxed);
         });
         self.id.store(id, Release);
         true
@@ -220,6 +226,11 @@ impl Place {
     pub(super) fn set_more(&self, id: u64) -> bool {
         let set = |old: u64| (old & !MORE == id).then_some(old | MORE);
         self.id.fetch_update(AcqRel, Acquire, set).is_ok()
+    }
+
+    /// Whether it was that of a root future, until another task has it.
+    pub(super) fn is_root(&self) -> bool {
+        KINDS[self.kind() as usize] == Kind::Root
     }
 
     /// The task's kind, as it is in `what`.
@@ -326,6 +337,11 @@ impl Place {
         let _woken = self.woken.fetch_update(AcqRel, Acquire, mark);
     }
 
+    /// The task is about to be cancelled.
+    pub(super) fn cancel(&self) {
+        self.is_cancelled.store(true, Release);
+    }
+
     /// A waker was left with the task: that of `waiter`; 0: of something else.
     #[inline]
     pub(super) fn leave_waker(&self, waiter: u64) {
@@ -392,6 +408,7 @@ impl Place {
                 if self.turn.load(Relaxed) == turn && self.id.load(Relaxed) & !MORE == id {
                     if entry.phase == Phase::Waiting {
                         match woken {
+                            _ if self.is_cancelled.load(Acquire) => entry.waits(0, 0),
                             0 => {}
                             mark if mark & ORPHANED != 0 => {
                                 if mark == ORPHANED | id {
@@ -459,5 +476,29 @@ mod tests {
         assert_eq!(place.read(8).map(|entry| entry.flags), Some(ORPHAN));
         place.wake(3);
         assert_eq!(place.read(8).map(|entry| entry.phase), Some(Phase::Queued));
+    }
+
+    #[test]
+    fn a_cancelled_task_waits_for_nothing_in_whichever_order_its_poll_ends() {
+        for cancels_first in [false, true] {
+            let place = Place::new();
+            let entry = Entry::new(0, Location::caller(), Kind::Future, 1);
+            assert!(place.take(8, &entry));
+            place.begin(2, 1);
+            if cancels_first {
+                place.cancel();
+            }
+            place.end(&Now {
+                phase: Phase::Waiting,
+                since: 3,
+                on: 0,
+                wait: None,
+                flags: ORPHAN,
+            });
+            if !cancels_first {
+                place.cancel();
+            }
+            assert_eq!(place.read(8).map(|entry| entry.flags), Some(0));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Finds code that can never go on: the proof of a deadlock.
 //!
-//! **Job.** From a task or a thread that begins to wait, follows what it waits for, and whatever
-//! that waits for. The way ends in a circle, or at something that nothing can bring about: a future
+//! **Job.** From a task or a thread that begins to wait, follows what it waits for, and what that
+//! waits for. A proof is a circle, or ends at something that nothing can bring about: a future
 //! without a waker, a lock whose holder has ended. Then further looks at each step must find the
 //! same turn, the same holder. So all steps were there at one moment between the looks.
 //!
@@ -15,6 +15,16 @@
 //! What it leads to cannot happen before the step after it has been taken. So none is ever taken,
 //! until somebody cancels a task, or ends its executor. `locks` says whose a guard is.
 //!
+//! **Orphans.** To be cancelled is how many futures without a waker are meant to end. So one that
+//! has a handle counts only if that is with code that cannot end before: blocked code of its own
+//! pool, directly or through futures of that pool, each of which waits for the next. A mark says
+//! from before the cancellation on that a task is cancelled (`place`).
+//!
+//! **Cost.** Who adds the last step of a circle is waited for, so a circle is looked for in both
+//! directions, as far as the shorter one leads: tasks that each wait for the one before cost some
+//! steps each, in whichever order they begin. Where it is not kept who waits (for locks that are
+//! held, and for blocked tasks), the walk is as long as the way forward.
+//!
 //! The thread that adds the last step sees all others: what a place says is written and read across
 //! a fence (`place`), the rest under locks.
 //!
@@ -22,16 +32,14 @@
 //!
 //! Tests: `tests/tasks/{stuck,seeded}.rs`.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::id_hasher::Ids;
 use super::locks::{Access, Holder, LockState};
 use super::store::{
     BLOCKED, Entry, INSIDE, LockWait, ORPHAN, PART, Phase, SOLE, Store, THREAD, TIMED,
 };
-
-/// How many steps a way has at most.
-const LONGEST: usize = 10_000;
+use crate::event::Kind;
 
 /// Where one may go from a task or thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +88,15 @@ struct Look {
     /// Each of them is reason enough to wait for ever, if it leads nowhere.
     ways: Vec<Way>,
     is_orphan: bool,
+    /// It is a future that sleeps: whoever has its handle may cancel it.
+    sleeps: bool,
+}
+
+impl Look {
+    /// The task whose end it waits for.
+    fn task(&self) -> Option<Way> {
+        self.ways.first().copied().filter(|way| way.serial == 0)
+    }
 }
 
 /// A proof that the code of `steps` can never go on.
@@ -99,6 +116,8 @@ fn is_certain(entry: &Entry) -> bool {
 }
 
 fn look(store: &Store, who: u64) -> Option<Look> {
+    #[cfg(all(test, not(loom)))]
+    tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
     let entry = store.entry(who)?;
     let is_orphan = entry.phase == Phase::Waiting && entry.flags & ORPHAN != 0;
     let mut ways = Vec::new();
@@ -117,6 +136,7 @@ fn look(store: &Store, who: u64) -> Option<Look> {
         is_part: entry.flags & PART != 0,
         ways,
         is_orphan,
+        sleeps: entry.phase == Phase::Waiting && entry.kind != Kind::Root,
     })
 }
 
@@ -165,30 +185,68 @@ fn behind_writers(store: &Store, state: &LockState) -> Vec<Way> {
     state.writers.iter().map(way).collect()
 }
 
+/// Who waits for the end of this task, and for nothing else.
+fn waiter(store: &Store, task: u64) -> Option<(u64, Look)> {
+    let who = store.entry(task)?.waiter;
+    let seen = look(store, who)?;
+    let is_it = seen.task().is_some_and(|way| way.to == task);
+    is_it.then_some((who, seen))
+}
+
+/// Who waits for one who waits.
+enum Behind {
+    Nobody,
+    One(u64),
+    /// Several may, or it is not kept who: for a lock that it has, or on the same thread.
+    Unknown,
+}
+
+impl Behind {
+    /// `is_outermost`: its thread does not run it on top of other code.
+    fn of(store: &Store, who: u64, is_outermost: bool) -> Self {
+        let Some(entry) = store.entry(who) else {
+            return Self::Nobody;
+        };
+        let runs = entry.phase == Phase::Running && who & THREAD == 0;
+        if runs && !is_outermost || store.locks.may_be_waited_for() && store.may_hold(who, &entry) {
+            return Self::Unknown;
+        }
+        waiter(store, who).map_or(Self::Nobody, |(who, _)| Self::One(who))
+    }
+}
+
 /// Whether this way leads to a lock whose holder has ended.
 fn is_lost(store: &Store, wait: Way) -> bool {
     wait.serial != 0 && wait.to & THREAD == 0 && store.has_ended(wait.to)
 }
 
 impl Proof {
-    /// A proof that begins with `start`, or with what that waits for.
-    pub(super) fn find(store: &Store, start: u64) -> Option<Self> {
+    /// A proof that `start`, which begins to wait, can never go on.
+    pub(super) fn find(store: &'static Store, start: u64) -> Option<Self> {
         let seen = look(store, start)?;
-        if seen.is_orphan {
-            let step = Step::at(start, &seen);
-            return Self::checked(store, vec![step], 0, Reason::Orphan);
-        }
-        // Most often that is all: nothing, or something that runs.
-        let leads_on = |way: &Way| {
-            let goes_on = |seen: Look| seen.is_orphan || !seen.ways.is_empty();
-            is_lost(store, *way) || look(store, way.to).is_some_and(goes_on)
+        let step = |way| Step {
+            way,
+            ..Step::at(start, &seen)
         };
-        if !seen.ways.iter().any(leads_on) {
-            return None;
+        if let Some(way) = seen.ways.iter().find(|way| is_lost(store, **way)) {
+            return Self::checked(store, vec![step(*way)], Reason::LostLock);
         }
-        let mut open = vec![(Step::at(start, &seen), seen.ways.into_iter())];
-        let mut passed: HashMap<u64, usize, Ids> = HashMap::default();
-        passed.insert(start, 0);
+        Self::circle(store, start, &seen).or_else(|| Self::above_an_orphan(store, start, seen))
+    }
+
+    /// A proof that this future, which nothing has a handle or a waker of, can never go on.
+    pub(super) fn orphan(store: &Store, task: u64) -> Option<Self> {
+        let seen = look(store, task)?;
+        Self::checked(store, vec![Step::at(task, &seen)], Reason::Orphan)
+    }
+
+    /// Follows what `start` waits for back to `start`, and those who wait for `start` at the same
+    /// time: where nobody does, there is no circle. So the shorter of both ways is walked.
+    fn circle(store: &'static Store, start: u64, seen: &Look) -> Option<Self> {
+        let mut behind = Behind::One(start);
+        let is_outermost = store.runs_alone(start);
+        let mut open = vec![(Step::at(start, seen), seen.ways.clone().into_iter())];
+        let mut passed: HashSet<u64, Ids> = HashSet::default();
         loop {
             let (step, ways) = open.last_mut()?;
             let Some(way) = ways.next() else {
@@ -196,41 +254,70 @@ impl Proof {
                 continue;
             };
             step.way = way;
-            let steps = |open: Vec<(Step, _)>| open.into_iter().map(|(step, _)| step).collect();
-            if is_lost(store, way) {
-                return Self::checked(store, steps(open), 0, Reason::LostLock);
-            }
+            behind = match behind {
+                Behind::Nobody => return None,
+                Behind::One(who) => Behind::of(store, who, who == start && is_outermost),
+                Behind::Unknown => Behind::Unknown,
+            };
             let Some(seen) = look(store, way.to) else {
                 continue;
             };
             // Another part of its code may release the lock.
-            if way.serial != 0 && seen.is_part || open.len() >= LONGEST {
+            if way.serial != 0 && seen.is_part {
                 continue;
             }
-            if let Some(&place) = passed.get(&way.to) {
-                if open.get(place).is_some_and(|(step, _)| step.who == way.to) {
-                    return Self::checked(store, steps(open), place, Reason::Circle);
-                }
-                continue;
+            if way.to == start {
+                let steps = open.into_iter().map(|(step, _)| step).collect();
+                return Self::checked(store, steps, Reason::Circle);
             }
-            passed.insert(way.to, open.len());
-            open.push((Step::at(way.to, &seen), seen.ways.into_iter()));
-            if seen.is_orphan {
-                return Self::checked(store, steps(open), 0, Reason::Orphan);
+            if !seen.ways.is_empty() && passed.insert(way.to) {
+                open.push((Step::at(way.to, &seen), seen.ways.into_iter()));
             }
         }
     }
 
-    /// The steps from the one with this number on, if further looks find them, too.
-    fn checked(store: &Store, steps: Vec<Step>, first: usize, reason: Reason) -> Option<Self> {
-        let steps = steps[first..].to_vec();
+    /// Whether `start` waits for the end of an orphan, directly or not, or is one, and code of the
+    /// same pool is blocked until its end: so that nobody else has a handle of it, and the pool
+    /// cannot end before. Both ways are walked at the same time, until one of them is at its end.
+    fn above_an_orphan(store: &Store, start: u64, seen: Look) -> Option<Self> {
+        let (mut above, mut below) = (Vec::new(), vec![Step::at(start, &seen)]);
+        let (mut highest, mut lowest) = ((start, seen.sleeps), seen);
+        while highest.1 || !lowest.is_orphan {
+            if !lowest.is_orphan {
+                let way = lowest.task()?;
+                lowest = look(store, way.to).filter(|seen| seen.sleeps)?;
+                below.last_mut()?.way = way;
+                below.push(Step::at(way.to, &lowest));
+            }
+            if highest.1 {
+                let (who, seen) = waiter(store, highest.0)?;
+                above.push(Step {
+                    way: seen.task()?,
+                    ..Step::at(who, &seen)
+                });
+                highest = (who, seen.sleeps);
+            }
+        }
+        above.reverse();
+        above.append(&mut below);
+        let pool = store.pool(above.first()?.who)?;
+        let is_its = |step: &Step| store.pool(step.who) == Some(pool);
+        let is_one_pools = above.iter().all(is_its);
+        is_one_pools
+            .then(|| Self::checked(store, above, Reason::Orphan))
+            .flatten()
+    }
+
+    /// The proof, if further looks find its steps, too.
+    fn checked(store: &Store, steps: Vec<Step>, reason: Reason) -> Option<Self> {
         let proof = Self { steps, reason };
         proof.holds(store).then_some(proof)
     }
 
-    /// Whether it rests on whose a guard is.
-    pub(super) fn has_locks(&self) -> bool {
-        self.steps.iter().any(|step| step.way.serial != 0)
+    /// Whether it is to be looked at once more after a while: it rests on whose a guard is, or an
+    /// executor may be about to end.
+    pub(super) fn may_pass(&self) -> bool {
+        self.reason == Reason::Orphan || self.steps.iter().any(|step| step.way.serial != 0)
     }
 
     /// Whether all of it is still there.
@@ -263,5 +350,104 @@ impl Proof {
             Reason::LostLock => (0, last.way.serial),
             Reason::Orphan => (last.who, last.turn.into()),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::Location;
+
+    use super::*;
+    use crate::live::Wakers;
+    use crate::live::locks::{Lock, LockKind};
+
+    thread_local! {
+        pub(super) static LOOKS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    const MANY: u64 = 15_000;
+    /// How many looks each task may cost.
+    const EACH: usize = 32;
+
+    fn store() -> &'static Store {
+        LOOKS.set(0);
+        Box::leak(Box::new(Store::new()))
+    }
+
+    /// The future `id` is polled, and waits for the end of `on`; `locks`: it has a lock.
+    fn waits(store: &'static Store, id: u64, on: u64, locks: bool) -> Option<Proof> {
+        store.begun(id, Location::caller(), Kind::Future);
+        if locks {
+            let lock = Lock {
+                made_at: Some(Location::caller()),
+                address: 16 * id as usize,
+                kind: LockKind::Mutex,
+            };
+            store.lock_taken(lock, Access::Alone, 1, true);
+        }
+        store.registered(on, true);
+        let may_be_stuck = store.paused(id, on, Wakers::One);
+        may_be_stuck.then(|| Proof::find(store, id)).flatten()
+    }
+
+    fn spawn_all(store: &'static Store) {
+        for id in 1..=MANY {
+            store.spawned(id, 0, Location::caller(), Kind::Future);
+        }
+    }
+
+    /// A chain, whose tasks begin to wait in this order: some looks for each, not for each pair.
+    fn count(locks: bool, order: impl Iterator<Item = u64>) {
+        let store = store();
+        spawn_all(store);
+        for id in order.filter(|id| (2..=MANY).contains(id)) {
+            assert!(waits(store, id, id - 1, locks).is_none());
+        }
+        let looks = LOOKS.get();
+        assert!(looks <= EACH * MANY as usize, "{looks} looks");
+        // It becomes a ring: one walk, and the looks at each step.
+        LOOKS.set(0);
+        let proof = waits(store, 1, MANY, locks).expect("a circle");
+        assert_eq!(
+            (proof.steps.len(), proof.reason),
+            (MANY as usize, Reason::Circle)
+        );
+        assert!(LOOKS.get() <= EACH * MANY as usize);
+    }
+
+    #[test]
+    fn each_waits_for_the_one_before() {
+        count(false, 2..=MANY);
+    }
+
+    #[test]
+    fn each_has_a_lock_as_well() {
+        count(true, 2..=MANY);
+    }
+
+    #[test]
+    fn each_waits_for_the_one_after() {
+        count(false, (2..=MANY).rev());
+    }
+
+    #[test]
+    fn pairs_that_wait_for_the_pair_before() {
+        count(false, (1..=MANY / 2).flat_map(|n| [2 * n + 1, 2 * n]));
+        count(false, (1..=MANY / 2).rev().flat_map(|n| [2 * n, 2 * n + 1]));
+    }
+
+    /// Two halves of a chain of runs, again and again.
+    #[test]
+    fn in_any_order() {
+        let mut order: Vec<u64> = (2..=MANY).collect();
+        let mut state = 1_u64;
+        for n in (1..order.len()).rev() {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            order.swap(n, (state >> 33) as usize % (n + 1));
+        }
+        count(false, order.into_iter());
     }
 }

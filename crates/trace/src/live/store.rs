@@ -39,7 +39,7 @@ pub(super) use super::entry::{
 };
 pub use super::entry::{READ, TIMER, WRITE, Wakers};
 use super::id_hasher::Ids;
-use super::locks::{Access, Holder, Lock, Locks};
+use super::locks::{Access, Holder, Lock, LockKind, Locks};
 use super::place::{Now, Place, fence_edge};
 use super::running_map::RunningMap;
 use crate::clock::Clock;
@@ -268,7 +268,7 @@ pub(super) fn wake() -> &'static Store {
 
 impl Store {
     #[cold]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             clock: Clock::start(),
             parts: std::array::from_fn(|_| Part {
@@ -326,6 +326,34 @@ impl Store {
     /// leads to a deadlock.
     pub(crate) fn leads_on(&self, who: u64) -> bool {
         who & THREAD != 0 || self.find(who).is_some_and(Place::leads_on)
+    }
+
+    /// Whether others may wait for a lock that it holds, or behind it as a writer.
+    pub(super) fn may_hold(&self, who: u64, entry: &Entry) -> bool {
+        let writes =
+            |wait: LockWait| (wait.lock.kind, wait.access) == (LockKind::RwLock, Access::Alone);
+        let holds = || {
+            let rare = self.part(who).rare.lock();
+            rare.more.get(&who).is_some_and(|more| more.held > 0)
+        };
+        who & THREAD != 0 || entry.wait.is_some_and(writes) || holds()
+    }
+
+    /// The thread pool whose worker has run this task last.
+    pub(super) fn pool(&self, who: u64) -> Option<u32> {
+        match self.thread(self.entry(who)?.thread)?.role {
+            Role::Worker { pool, .. } => Some(pool),
+            _ => None,
+        }
+    }
+
+    /// Whether this thread runs this task, and on top of nothing else.
+    pub(super) fn runs_alone(&'static self, id: u64) -> bool {
+        let mut is_alone = false;
+        self.here(|here| {
+            is_alone = here.outside.is_none() && matches!(&*here.stack, [one] if one.id == id);
+        });
+        is_alone
     }
 
     /// Changes what code waits for, in the middle of its run, which the caller is a part of.
@@ -574,7 +602,19 @@ impl Store {
         if leaves_locks {
             fence_edge();
         }
-        leaves_locks
+        // The output of `block_on` may be a guard, which is then the caller's.
+        let is_root = place.is_some_and(Place::is_root);
+        if leaves_locks && is_root {
+            self.locks.disown(id);
+        }
+        leaves_locks && !is_root
+    }
+
+    /// It is about to be cancelled.
+    pub(crate) fn cancelled(&self, id: u64) {
+        if let Some(place) = self.find(id) {
+            place.cancel();
+        }
     }
 
     pub(crate) fn woken(&'static self, id: u64) {
@@ -787,11 +827,13 @@ impl Store {
 
     /// The future that is polled on this thread has left its task's waker with a lock.
     pub(crate) fn lock_awaited(&'static self, lock: Lock, access: Access) {
+        self.locks.count_wait(access, 1);
         self.here(|here| here.wait = Some(LockWait { lock, access }));
     }
 
     /// It does not wait for that lock any more.
-    pub(crate) fn lock_left(&'static self, lock: Lock) {
+    pub(crate) fn lock_left(&'static self, lock: Lock, access: Access) {
+        self.locks.count_wait(access, -1);
         self.here(|here| {
             if here
                 .wait
@@ -806,6 +848,7 @@ impl Store {
     pub(crate) fn lock_blocks(&'static self, lock: Lock, access: Access) -> u64 {
         let mut who = 0;
         let wait = LockWait { lock, access };
+        self.locks.count_wait(access, 1);
         self.here(|here| {
             who = self.code(here);
             self.change(who, |entry| {
@@ -821,7 +864,8 @@ impl Store {
     }
 
     /// The code of `who` looks at the lock again.
-    pub(crate) fn lock_unblocks(&'static self, who: u64) {
+    pub(crate) fn lock_unblocks(&'static self, who: u64, access: Access) {
+        self.locks.count_wait(access, -1);
         self.here(|_| self.change(who, |entry| entry.waits(0, 0)));
     }
 
@@ -842,10 +886,11 @@ impl Store {
         who
     }
 
-    /// A waker was left with `id`: that of `waiter`; 0: of something else.
-    pub(crate) fn registered(&'static self, id: u64, waiter: u64) {
+    /// A waker was left with `id`. `is_own`: that of the code that runs here.
+    pub(crate) fn registered(&'static self, id: u64, is_own: bool) {
         if let Some(place) = self.find(id) {
-            place.leave_waker(waiter);
+            let waiter = is_own.then(|| self.current()).flatten();
+            place.leave_waker(waiter.unwrap_or(0));
         }
     }
 

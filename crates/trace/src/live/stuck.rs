@@ -28,7 +28,7 @@ const REMEMBERED: usize = 1000;
 /// How many of those who wait are shown when every thread sleeps.
 const SHOWN: usize = 100;
 
-/// After this time a proof that rests on whose a guard is is looked at once more.
+/// After this time a proof that may pass is looked at once more.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// The variable that says what becomes of reports; see [`on_stuck`].
@@ -179,8 +179,12 @@ impl fmt::Display for Stuck {
 ///   threads outside all tasks, may be in the same circle.
 /// - [`StuckKind::LostLock`]: the task that has taken a lock has ended without releasing it.
 /// - [`StuckKind::Orphan`]: a future waits to be woken, and its wakers are all gone; wakers are
-///   counted, not guessed at. If somebody has its handle, or if its last poll has left no waker
-///   anywhere, as that of `std::future::pending()`, it is reported when somebody waits for its end.
+///   counted, not guessed at. Many such futures are meant to be cancelled, or to end with their
+///   executor. So if somebody has its handle, or if its last poll has left no waker anywhere, as
+///   that of `std::future::pending()`, it is reported only when code that is blocked on the same
+///   thread pool waits for its end, or for the end of futures of that pool which do: nobody else
+///   has the handles then, and the pool cannot end before (but by [`CancelPending`]). An
+///   `AbortHandle` counts like a waker, and a task that [`find_task`] can find is no orphan.
 /// - [`StuckKind::AllAsleep`]: every thread of the process sleeps until another one wakes it, and
 ///   at least one of them waits for something. This is looked for on Linux, from 50 ms after the
 ///   last thread has fallen asleep.
@@ -188,8 +192,11 @@ impl fmt::Display for Stuck {
 /// Somebody who waits counts only if nothing else can make him go on: his thread is blocked in a
 /// [`join`] or in a blocking method of [`sync`] without a deadline; or he is a future with one
 /// waker, which is left with a task or a lock; or his thread runs on top of him the task that he
-/// waits for. Each step is checked again before it is reported, and those through locks once more
-/// after 100 ms.
+/// waits for. Each step is checked again before it is reported, and those through locks and those
+/// to an orphan once more after 100 ms. A task that was cancelled waits for nothing.
+///
+/// The future of an event loop's `block_on`, or of `run`, counts like a task, if tasks were kept
+/// track of when that began, and if it was not called in a task.
 ///
 /// # What is not seen
 ///
@@ -207,6 +214,7 @@ impl fmt::Display for Stuck {
 ///   of these it is known which code may end the wait: whoever has got an end of a channel may, a
 ///   call that is queued included, and permits are kept by process, not by task. A pool of
 ///   processes also means that not every thread is asleep.
+/// - What the tasks wait for of which only the number is kept, because there are more than 262,144.
 /// - What was locked, and who began to wait, before tasks were kept track of; a future that has an
 ///   `AbortHandle`, which counts like a waker; parts of a `map`, `join` or `scope` that run on
 ///   other threads than their task.
@@ -232,8 +240,10 @@ impl fmt::Display for Stuck {
 ///
 /// While nobody has asked for it: a load and a branch for each event of a task, each guard, each
 /// sleep, and each waker that is dropped. From then on: for each lock that is taken and released
-/// some 150 ns, for each wait a walk along the way of those who wait for one another, and a thread
-/// that looks a few times after an executor or a blocking wait has fallen asleep.
+/// some 150 ns, for each wait a walk along the way of those who wait for one another, in both
+/// directions, until the shorter one ends (if the code holds a lock, or blocks, until the way
+/// forward does), and a thread that looks a few times after an executor or a blocking wait has
+/// fallen asleep.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -257,6 +267,8 @@ impl fmt::Display for Stuck {
 /// # std::process::exit(0); // the pool will never end
 /// ```
 ///
+/// [`CancelPending`]: https://docs.rs/trefoil/latest/trefoil/enum.Shutdown.html
+/// [`find_task`]: https://docs.rs/trefoil/latest/trefoil/fn.find_task.html
 /// [`join`]: https://docs.rs/trefoil/latest/trefoil/struct.Task.html#method.join
 /// [`Semaphore`]: https://docs.rs/trefoil/latest/trefoil/sync/struct.Semaphore.html
 /// [`sync`]: https://docs.rs/trefoil/latest/trefoil/sync/
@@ -303,12 +315,16 @@ impl Drop for StuckWatch {
 /// Reports that this task or thread can never go on, if that is proven.
 #[cold]
 pub(crate) fn look_for_a_deadlock(store: &'static Store, who: u64) {
-    if let Some(proof) = Proof::find(store, who)
-        && is_new(proof.key())
-    {
+    if let Some(proof) = Proof::find(store, who) {
+        pronounce(store, proof);
+    }
+}
+
+fn pronounce(store: &'static Store, proof: Proof) {
+    if is_new(proof.key()) {
         let stuck = Stuck::of(store, &proof);
         start(move || {
-            if proof.has_locks() {
+            if proof.may_pass() {
                 // A guard may have been given away against the rule, to code that still runs.
                 Parker::new().park_timeout(GRACE);
                 if !proof.holds(store) {
@@ -328,18 +344,11 @@ pub(crate) fn look_at_lost_locks(store: &'static Store, task: u64) {
     }
 }
 
-/// No waker is left of a future that sleeps. `is_meant`: somebody can cancel it, or it has left no
-/// waker anywhere (`pending()`); then it is a deadlock only if somebody waits for its end.
+/// No waker is left of a future that sleeps, and nobody has its handle.
 #[cold]
-pub(crate) fn look_at_an_orphan(store: &'static Store, task: u64, is_meant: bool) {
-    match is_meant {
-        false => look_for_a_deadlock(store, task),
-        true => {
-            let waiter = store.entry(task).map_or(0, |entry| entry.waiter);
-            if waiter != 0 {
-                look_for_a_deadlock(store, waiter);
-            }
-        }
+pub(crate) fn look_at_an_orphan(store: &'static Store, task: u64) {
+    if let Some(proof) = Proof::orphan(store, task) {
+        pronounce(store, proof);
     }
 }
 

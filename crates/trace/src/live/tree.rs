@@ -19,13 +19,16 @@ use super::store::{
 use super::worker_tree::{self, LiveWorker};
 use crate::event::{Role, Site};
 use crate::json::{Object, Text, list};
+use crate::printable::Printable;
 
 /// The deepest indentation.
 const DEEPEST: usize = 24;
 
 /// The tasks of all executors of this process that have not ended: see [`tasks`].
 ///
-/// `Display` draws the tree, parents above the tasks that they have spawned.
+/// `Display` draws the tree, parents above the tasks that they have spawned. Names are printed
+/// without what a terminal would obey, as in all reports of this crate; the fields and the JSON
+/// form have them as they are.
 #[derive(Clone, Debug)]
 pub struct TaskTree {
     pid: u32,
@@ -760,22 +763,17 @@ impl fmt::Display for OutsideThread {
         let Self { number, name, .. } = self;
         write!(f, "thread {number}")?;
         if !name.is_empty() {
-            write!(f, " `{name}`")?;
+            write!(f, " `{}`", Printable(name))?;
         }
         write!(f, ": waits for {}", self.waits_for)
     }
-}
-
-/// A name, without what would move a terminal's cursor or begin a line.
-fn printable(name: &str) -> String {
-    name.replace(char::is_control, "\u{fffd}")
 }
 
 impl fmt::Display for LiveTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.id)?;
         if let Some(name) = &self.name {
-            write!(f, " `{}`", printable(name))?;
+            write!(f, " `{}`", Printable(name))?;
         }
         let Self { kind, phase, .. } = self;
         write!(
@@ -784,14 +782,14 @@ impl fmt::Display for LiveTask {
             self.spawned_at, self.since
         )?;
         if let (TaskPhase::Running, Some(place)) = (self.phase, &self.runs_on) {
-            write!(f, " on {place}")?;
+            write!(f, " on {}", Printable(place))?;
         }
         let waits = self.waits_for != LiveWait::default();
         if waits || self.phase == TaskPhase::Waiting && self.kind != "promise" {
             write!(f, ", waits for {}", self.waits_for)?;
         }
         for LiveStep { name, since } in &self.steps {
-            write!(f, ", in step `{name}` for {since:.1?}")?;
+            write!(f, ", in step `{}` for {since:.1?}", Printable(name))?;
         }
         if self.polls > 0 {
             let s = if self.polls == 1 { "" } else { "s" };

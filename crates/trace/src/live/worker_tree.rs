@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::json::{self, Object};
 use crate::loom::{Condvar, Mutex};
+use crate::printable::is_command;
 use crate::sys::fork::PerProcess;
 
 /// How long all workers together may take to answer.
@@ -181,9 +182,10 @@ impl Question {
 
     /// What the worker has sent.
     pub fn answered(self, text: &str, json: &str) {
-        let is_right = text.len() <= LONGEST && json.len() <= LONGEST && json::is_object(json);
+        let is_unsafe = |c: char| is_command(c) && c != '\n';
+        let is_short = text.len() <= LONGEST && json.len() <= LONGEST;
+        let is_right = is_short && json::is_object(json) && !json.contains(is_unsafe);
         let text = text.split_once(", ").filter(|_| is_right);
-        let is_unsafe = |c: char| c.is_control() && c != '\n';
         let drawn = text.map(|(_, text)| Drawn {
             text: text.replace(is_unsafe, "\u{fffd}").into(),
             json: json.into(),
@@ -238,6 +240,7 @@ mod tests {
             ("", "{}"),
             ("process 7, 0 tasks", ""),
             ("process 7, 0 tasks", "{}]}"),
+            ("process 7, 0 tasks", "{\"a\":\"\u{202e}\"}"),
             (&*text, "{}"),
             ("process 7, 0 tasks", &*json),
         ] {

@@ -37,7 +37,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// If the memory is used up before the window is, the oldest events are dropped, and counted
 /// ([`Trace::lost`]): a task takes some 150 bytes on threads, a poll 64. An eighth of the memory is
 /// for names of tasks. All of it is reserved by this call, and nothing is allocated for an event;
-/// its cost is that of a [recording](super::start), which may run at the same time.
+/// its cost is that of a [recording](super::start), which may run at the same time. More than 1 GiB
+/// counts as 1 GiB, and a window that is longer than the recorder exists as that time.
 ///
 /// With [`write_to`](Recorder::write_to) files are written when something is wrong; at any time
 /// [`write`](Recorder::write) writes one, and [`trace`](Recorder::trace) gives the same in memory.

@@ -21,12 +21,13 @@ use std::time::Duration;
 
 use super::story::{Slice, Story, Track};
 use crate::event::{Ending, Role, What};
+use crate::printable::Printable;
 
 /// How many of the slowest tasks are listed.
 const SLOWEST: usize = 10;
 
 /// A recording in figures, from [`Trace::summary`](super::Trace::summary). Its `Display` form is a
-/// table of several lines.
+/// table of several lines, in which names are without what a terminal would obey.
 ///
 /// ```
 /// let recording = trefoil::trace::start()?;
@@ -233,7 +234,11 @@ impl fmt::Display for Summary {
             writeln!(
                 f,
                 "{:<28} {:>7} {:>9} {busy:>15} {:>9.2?} {:>9.2?} {median:>11} {most:>9} {longest:>9}",
-                row.name, row.threads, row.tasks, row.waiting, row.asleep
+                Printable(&row.name).to_string(),
+                row.threads,
+                row.tasks,
+                row.waiting,
+                row.asleep
             )?;
         }
         if !self.slowest.is_empty() {
@@ -247,7 +252,10 @@ impl fmt::Display for Summary {
             writeln!(
                 f,
                 "{:<36} {id:>9} {:>9.2?} {:>9} {:>9.2?}",
-                task.label, task.ran, task.runs, task.queued
+                Printable(&task.label).to_string(),
+                task.ran,
+                task.runs,
+                task.queued
             )?;
         }
         Ok(())

@@ -35,9 +35,9 @@ pub fn lock_awaited(lock: Lock, access: Access) {
 
 /// It looks at the lock again, or waits for it no more.
 #[cold]
-pub fn lock_left(lock: Lock) {
+pub fn lock_left(lock: Lock, access: Access) {
     if let Some(store) = live::made() {
-        store.lock_left(lock);
+        store.lock_left(lock, access);
     }
 }
 
@@ -55,9 +55,9 @@ pub fn lock_blocks(lock: Lock, access: Access) -> u64 {
 
 /// It looks at the lock again, or waits for it no more.
 #[cold]
-pub fn lock_unblocks(who: u64) {
+pub fn lock_unblocks(who: u64, access: Access) {
     if let Some(store) = live::made() {
-        store.lock_unblocks(who);
+        store.lock_unblocks(who, access);
     }
 }
 
@@ -98,5 +98,8 @@ pub fn falls_asleep(waits: bool) -> Option<live::Asleep> {
 pub fn orphaned(task: u64, has_handle: bool) {
     let store = live::store();
     store.orphaned(task);
-    live::look_at_an_orphan(store, task, has_handle);
+    match has_handle {
+        true => live::look_for_a_deadlock(store, task),
+        false => live::look_at_an_orphan(store, task),
+    }
 }

@@ -43,6 +43,7 @@ use crate::event::{Done, Frame, What};
 pub use crate::event::{Ending, Kind, Role, Site};
 pub use crate::live;
 use crate::live::Wakers;
+pub use crate::printable::{Lines, Printable};
 use crate::role;
 use crate::switch::Listeners;
 pub use locks::{
@@ -181,8 +182,7 @@ pub fn paused(task: u64, on: u64, wakers: Wakers) {
         let store = live::store();
         if store.paused(task, on, wakers) {
             match wakers {
-                Wakers::None => live::look_at_an_orphan(store, task, true),
-                Wakers::One => live::look_for_a_deadlock(store, task),
+                Wakers::None | Wakers::One => live::look_for_a_deadlock(store, task),
                 Wakers::Many => {}
             }
         }
@@ -242,11 +242,19 @@ pub fn unblocks(task: u64, successful: bool) {
     }
 }
 
-/// A waker was left with `task`: that of the task `waiter`; 0: another.
+/// A waker was left with `task`. `is_own`: that of the code that runs here.
 #[cold]
-pub fn registered(task: u64, waiter: u64) {
+pub fn registered(task: u64, is_own: bool) {
     if Listeners::now().live() {
-        live::store().registered(task, waiter);
+        live::store().registered(task, is_own);
+    }
+}
+
+/// A future is about to be cancelled: called before anybody can see that it is.
+#[cold]
+pub fn cancelled(task: u64) {
+    if Listeners::now().live() {
+        live::store().cancelled(task);
     }
 }
 

@@ -55,6 +55,9 @@ const EACH: usize = 128;
 /// Of so much memory, one part is for names.
 const NAMES: usize = 8;
 
+/// The most memory that a ring takes.
+const MOST: usize = 1 << 30;
+
 /// What a name takes besides its letters: its places in a table that is half full.
 const NAME: usize = 64;
 
@@ -146,6 +149,7 @@ impl Ring {
     fn new(window: Duration, bytes: usize) -> Self {
         // A forked child's rings have other numbers than its parent's.
         static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
+        let bytes = bytes.min(MOST);
         let names = bytes / NAMES;
         let blocks = ((bytes - names) / (EACH * size_of::<Event>())).max(1);
         let free = (0..blocks).map(|_| Vec::with_capacity(EACH));
@@ -252,7 +256,8 @@ impl Ring {
         }
         copy_full(&mut copy);
         let (now, nanos) = self.clock.elapsed();
-        let length = now.min(self.window.as_nanos() as u64);
+        let window = u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX);
+        let length = now.min(window);
         let begin = now - length;
         let mut logs: BTreeMap<*const Label, Log> = BTreeMap::new();
         for (thread, events) in copied.into_values() {

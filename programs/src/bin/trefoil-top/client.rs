@@ -87,6 +87,9 @@ pub(crate) fn clean(text: &str) -> String {
         '\n' => '\n',
         '\t' => ' ',
         char if char.is_control() => '\u{fffd}',
+        // What turns the direction of the line, or begins one.
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => '\u{fffd}',
+        '\u{2066}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
         char => char,
     };
     text.chars().map(shown).collect()
@@ -111,9 +114,9 @@ mod tests {
 
     #[test]
     fn no_text_reaches_the_terminal_as_a_command() {
-        let answer = serde_json::json!({"a": ["\u{1b}[2J", {"b": "\u{9b}31m\r\nx\ty"}], "c": 1});
-        let wanted =
-            serde_json::json!({"a": ["\u{fffd}[2J", {"b": "\u{fffd}31m\u{fffd}\nx y"}], "c": 1});
+        let answer =
+            serde_json::json!({"a": ["\u{1b}[2J", {"b": "\u{9b}31m\r\nx\ty\u{202e}"}], "c": 1});
+        let wanted = serde_json::json!({"a": ["\u{fffd}[2J", {"b": "\u{fffd}31m\u{fffd}\nx y\u{fffd}"}], "c": 1});
         assert_eq!(cleaned(answer), wanted);
     }
 }
