@@ -14,7 +14,7 @@ fn load(file: usize) -> usize {
 fn merge((item, tried): (u32, std::path::PathBuf)) -> u32 {
     let is_greedy = item == 3 && std::fs::File::create_new(tried).is_ok();
     let bytes = if is_greedy { 8 << 30 } else { 1 << 20 };
-    vec![1u8; bytes].len() as u32 >> 20
+    std::hint::black_box(vec![1u8; bytes]).len() as u32 >> 20
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

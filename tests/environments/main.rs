@@ -434,6 +434,7 @@ const CALLS: &[(&[c_long], Faults)] = &[
     (&[libc::SYS_getdents64], &[]),
     (&[libc::SYS_madvise, libc::SYS_mremap], &[]),
     (&[libc::SYS_kill, libc::SYS_tgkill], &[]),
+    (&[libc::SYS_setsid], &[]),
     (&[libc::SYS_pidfd_send_signal], &[]),
     (&[libc::SYS_pidfd_send_signal, libc::SYS_kill], &[]),
     (
@@ -487,19 +488,25 @@ const LITTLE: &[(&str, Faults)] = &[
         "processes",
         &[
             ("threads", "temporarily unavailable"),
-            ("processes", "temporarily unavailable"),
+            (
+                "processes",
+                "pthread_create: Resource temporarily unavailable",
+            ),
         ],
     ),
     (
         "files 6",
-        &[("loop", "(os error 24)"), ("processes", "(os error 24)")],
+        &[
+            ("loop", "(os error 24)"),
+            ("processes", "2: Too many open files"),
+        ],
     ),
     (
         "memory",
         &[("threads", ""), ("loop", ""), ("processes", "")],
     ),
     ("locked", &[]),
-    ("size", &[("processes", "File too large")]),
+    ("size", &[("processes", "ftruncate: File too large")]),
     ("hide proc", &[("processes", "/proc")]),
     ("hide dev", &[]),
     ("read-only", &[]),

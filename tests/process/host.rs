@@ -69,6 +69,8 @@ pub(crate) fn helpers() {
         ("capable", capable),
         #[cfg(target_os = "linux")]
         ("deserted", deserted),
+        #[cfg(target_os = "linux")]
+        ("strict", strict),
         #[cfg(unix)]
         ("loaded", loaded),
         #[cfg(unix)]
@@ -427,6 +429,38 @@ fn deserted() {
     assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
     let written = trefoil::run(async { trefoil::io::stdout().write_all(b"nor this\n").await });
     assert!(written.is_err());
+}
+
+/// Its terminal stops those in the background that write (`stty tostop`).
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn strict() {
+    trefoil::init();
+    rustix::process::setsid().unwrap();
+    rustix::process::ioctl_tiocsctty(std::io::stdin()).unwrap();
+    // SAFETY: all zeros are settings of a terminal.
+    let mut settings = unsafe { std::mem::zeroed::<libc::termios>() };
+    // SAFETY: a number, and a local variable.
+    assert_eq!(unsafe { libc::tcgetattr(0, &raw mut settings) }, 0);
+    settings.c_lflag |= libc::TOSTOP;
+    // SAFETY: as above.
+    assert_eq!(
+        unsafe { libc::tcsetattr(0, libc::TCSANOW, &raw const settings) },
+        0
+    );
+    let procs = pool(1);
+    let answers = |mut task: Task<bool>| task.join_timeout(Duration::from_secs(100)).unwrap();
+    assert!(answers(procs.spawn((), |()| {
+        println!("from the worker");
+        std::io::stdout().flush().is_ok()
+    })));
+    let asks = |()| {
+        let asks = Command::new("sh")
+            .args(["-c", "read answer </dev/tty"])
+            .status();
+        asks.unwrap().success()
+    };
+    assert!(!answers(procs.spawn((), asks)), "there is no terminal");
 }
 
 /// Has no console and no standard streams, like a service.
@@ -845,6 +879,20 @@ tests! {
         let mut helper = helper.spawn().unwrap();
         drop(window);
         assert!(helper.wait().unwrap().success());
+    }
+
+    #[cfg(target_os = "linux")]
+    fn a_terminal_stops_no_worker_and_nothing_that_its_items_start() {
+        let (mut window, end) = terminal();
+        let output = end.try_clone().unwrap();
+        let mut helper = Command::new(std::env::current_exe().unwrap());
+        let helper = helper.env("TREFOIL_TEST_HELPER", "strict").stdin(end).stdout(output);
+        let helper_process = helper.spawn();
+        helper.stdin(Stdio::null()).stdout(Stdio::null()); // closes this process's handles
+        assert!(helper_process.unwrap().wait().unwrap().success());
+        let mut said = String::new();
+        let _end = std::io::Read::read_to_string(&mut window, &mut said); // an error: nobody has it
+        assert!(said.contains("from the worker"), "{said}");
     }
 
     #[cfg(windows)]

@@ -6,7 +6,7 @@ use crate::support::{self, Dice, Scratch, Test, forever, kill, kills, note, test
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -471,6 +471,63 @@ impl Launcher for Reads {
     }
 }
 
+/// Reaches its worker by a connection whose buffer has room for `1` bytes, until a relay reads it.
+#[derive(Debug)]
+struct Narrow(Option<Program>, usize);
+
+impl Launcher for Narrow {
+    fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
+        self.0 = Some(program.clone());
+        Ok(Capabilities::slots(1))
+    }
+
+    fn start(&self, _: usize) -> Task<io::Result<Launched>> {
+        let (mut measured, _reader) = connection();
+        let (mut pools, mut relays) = connection();
+        let input = fill(&mut pools, fill(&mut measured, usize::MAX) - self.1);
+        let (near, far) = UnixStream::pair().unwrap();
+        let program = self.0.as_ref().unwrap();
+        let invitation = program.invitation(WorkerStream::Stdio);
+        let mut command = Command::new(program.path().unwrap());
+        command.args(program.arguments());
+        command.env(invitation.name(), invitation.value());
+        let [stdin, stdout] = [far.try_clone().unwrap(), far].map(OwnedFd::from);
+        let mut child = command.stdin(stdin).stdout(stdout).spawn().unwrap();
+        drop(command);
+        let (mut back, mut answers) = (near.try_clone().unwrap(), relays.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = io::copy(&mut back, &mut answers);
+            let _ = answers.shutdown(Shutdown::Both);
+        });
+        std::thread::spawn(move || {
+            // (It reads late, so that the buffer is full meanwhile.)
+            std::thread::sleep(Duration::from_millis(100));
+            io::copy(&mut (&relays).take(input as u64), &mut io::sink()).unwrap();
+            let _ = io::copy(&mut relays, &mut &near);
+            let _ = near.shutdown(Shutdown::Both);
+            child.wait().unwrap();
+        });
+        Task::ready(Ok(Launched::stream(pools)))
+    }
+}
+
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (near, listener.accept().unwrap().0)
+}
+
+/// Writes as much as the connection takes, but at most so many bytes. Returns how many.
+fn fill(to: &mut TcpStream, most: usize) -> usize {
+    to.set_nonblocking(true).unwrap();
+    let mut all = 0;
+    while let Ok(more @ 1..) = to.write(&[b'x'; 4096][..4096.min(most - all)]) {
+        all += more;
+    }
+    to.set_nonblocking(false).unwrap();
+    all
+}
+
 /// The variables that limit the threads of libraries.
 const THREADS: [&str; 5] = [
     "TREFOIL_THREADS",
@@ -753,6 +810,15 @@ tests! {
         for kib in [most - 64, most - 16, most] {
             let procs = ProcessPool::builder().launcher(Reads(kib << 10, None)).build().unwrap();
             assert_eq!(procs.spawn(kib, |n: usize| n).join().unwrap(), kib);
+        }
+    }
+
+    fn a_welcome_that_is_sent_in_two_parts_arrives() {
+        for room in [20, 60, 200] {
+            let launcher = Narrow(None, room);
+            let procs = ProcessPool::builder().workers(1).launcher(launcher).build().unwrap();
+            let mut task = procs.spawn(room, |n: usize| n);
+            assert_eq!(task.join_timeout(Duration::from_secs(100)).unwrap(), room);
         }
     }
 

@@ -234,15 +234,20 @@ impl ProcessPoolBuilder {
     /// inherit the limit.
     ///
     /// ```
+    /// use std::hint::black_box; // or the optimizer allocates nothing
     /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// fn fill(bytes: usize) -> usize {
+    ///     black_box(vec![1u8; bytes]).len()
+    /// }
     ///
     /// # trefoil::init();
     /// # if cfg!(target_os = "macos") { return Ok(()); }
     /// let procs = ProcessPool::builder().workers(1).memory_limit(64 << 20).build()?;
-    /// let much = procs.spawn(1usize << 30, |bytes: usize| vec![1u8; bytes].len()).join();
+    /// let much = procs.spawn(1 << 30, fill).join();
     /// let Err(TaskError::WorkerDied(exit)) = much else { panic!("{much:?}") };
     /// assert!(exit.out_of_memory());
-    /// assert_eq!(procs.spawn(1usize << 20, |bytes: usize| vec![1u8; bytes].len()).join()?, 1 << 20);
+    /// assert_eq!(procs.spawn(1 << 20, fill).join()?, 1 << 20);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {

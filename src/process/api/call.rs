@@ -179,7 +179,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// // What does not fit when it runs for the first time.
     /// fn large(first: std::path::PathBuf) -> usize {
     ///     let bytes = if std::fs::File::create_new(first).is_ok() { 1 << 30 } else { 1 << 20 };
-    ///     vec![1u8; bytes].len()
+    ///     std::hint::black_box(vec![1u8; bytes]).len() // or the optimizer allocates nothing
     /// }
     ///
     /// # trefoil::init();

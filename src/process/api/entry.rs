@@ -8,8 +8,7 @@
 //! **Protocol.**
 //! 1. The parent puts an *invitation* into the worker's environment ([`VARIABLE`],
 //!    `wire::invitation`): the copy of this crate that it is for (`host::image`), depth, the
-//!    parent's process id, the descriptors that every child inherits, the worker's name. The socket
-//!    is standard input.
+//!    parent's process id, the worker's name. The socket is standard input.
 //! 2. Without an invitation, `enter` records that it was called, where a worker could begin: on the
 //!    first thread, with no other running. Only after that may a pool be made ([`depth`]): a
 //!    program that never calls it starts no process, instead of processes that run `main` and start
@@ -65,9 +64,11 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// Calling it again, wherever, does no harm. A worker that gets here too late reports it on
 /// standard error and ends. Where a library starts threads before `main`, use the feature `auto`.
 ///
-/// A worker begins with three standard streams. This function closes all other descriptors that the
-/// worker has inherited (those without close-on-exec, from a shell or a C library for example).
-/// Descriptors that the worker itself has opened before this call stay open.
+/// A worker begins with three standard streams. This function closes all other descriptors without
+/// close-on-exec: those that the worker has inherited (from a shell or a C library for example),
+/// and those that code before this call has opened in the same way, because the system does not
+/// distinguish them. So what such code keeps for itself must have close-on-exec, as everything has
+/// that Rust's library opens.
 ///
 /// The variable `TREFOIL_WORKER` makes a process a worker, or calls a function of the program
 /// ([`Program::entry`](crate::process::Program::entry)). Like `LD_PRELOAD`, it is trusted: whoever

@@ -24,9 +24,10 @@ use crate::process::value::portable::Portable;
 /// initializer or to the context of a `map_with` stay open until the call, the pool or the
 /// `map_with` has ended.
 ///
-/// Costs four descriptors here and three in each other process that has an end. An item of up to
-/// 123 encoded bytes takes five system calls and about two microseconds while both sides are busy;
-/// a larger one nine calls and some microseconds. (In channels for more than 8,160, 16,320 and
+/// Costs four descriptors here, and three for each end that a process receives; its clones share
+/// them, but an end that travels twice into one process has three each time. An item of up to 123
+/// encoded bytes takes five system calls and about two microseconds while both sides are busy; a
+/// larger one nine calls and some microseconds. (In channels for more than 8,160, 16,320 and
 /// 32,640 items, an item is large from 60, 28 and 12 bytes on.) A checksum travels with each item:
 /// one that does not arrive as it was sent is an error ([`Codec`](crate::TaskError::Codec)).
 ///

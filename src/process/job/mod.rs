@@ -221,6 +221,9 @@ impl Job {
     pub(crate) fn feed(&mut self, piece: Piece) {
         self.fed = piece.first() + piece.len();
         self.pending += piece.len() as u64;
+        if self.waiting.capacity() == 0 {
+            self.waiting.reserve_exact(1); // most jobs have one piece, and many of them may wait
+        }
         self.waiting.extend(self.wanted(piece));
     }
 

@@ -1,7 +1,7 @@
 //! Where the results of a job go: into a task when all are there ([`Collect`]), or to an `imap` as
 //! they come ([`Each`]).
 //!
-//! Tests: `tests/process/pool.rs`, `tests/process/imap.rs`.
+//! Tests: below; `tests/process/pool.rs`, `tests/process/imap.rs`.
 
 use std::collections::BTreeMap;
 
@@ -102,6 +102,8 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
             }
         };
         all.completer.complete(result);
+        // (None of a call that had no result: it is not worth another thread.)
+        let unwanted = unwanted.filter(|(front, behind)| !(front.is_empty() && behind.is_empty()));
         Some(Box::new(unwanted?))
     }
 }
@@ -147,5 +149,21 @@ impl<R> Drop for Each<R> {
         panic::contain(|| {
             self.0.close();
         });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_without_a_result_leaves_nothing_to_drop() {
+        for has_come in [false, true] {
+            let mut sink = Box::new(Collect::one(Completer::<String>::new().0));
+            if has_come {
+                assert!(sink.take(0, Box::new(vec![String::new()])).is_none());
+            }
+            assert_eq!(sink.finish(Some(TaskError::Cancelled)).is_some(), has_come);
+        }
     }
 }

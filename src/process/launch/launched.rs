@@ -13,7 +13,7 @@ use rustix::net::sockopt;
 
 use crate::process::host::family::Family;
 use crate::sys::pipe_end::PipeEnd;
-use crate::sys::refused::refused;
+use crate::sys::refused::failed;
 use crate::sys::sockets;
 
 /// The size of each socket's send buffer.
@@ -55,7 +55,7 @@ impl Drop for Newborn {
 
 /// The two ends of a stream, with buffers of [`SOCKET`] bytes if the kernel allows.
 pub(crate) fn stream() -> io::Result<(sockets::Stream, sockets::Stream)> {
-    let (ours, theirs) = sockets::pair().map_err(refused("socketpair"))?;
+    let (ours, theirs) = sockets::pair().map_err(failed("socketpair"))?;
     for end in [&ours, &theirs] {
         // Larger buffers make both sides wait less for each other. The kernel may allow less.
         let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);

@@ -83,8 +83,8 @@ impl From<PoolError> for io::Error {
 }
 
 /// Why no worker could be started: names the program, which the system's error does not, and says
-/// what may forbid its start. An error that is not about the program (no descriptor, no memory, too
-/// many processes) is returned as it is.
+/// what may forbid its start; where the error is not about the program (no descriptor, no memory,
+/// too many processes), the calls that may have failed.
 pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
     let name = || match std::fs::read_link(program) {
         Ok(file) => format!("{} ({})", program.display(), file.display()),
@@ -102,10 +102,9 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
             "the system refuses to start {}, by {STARTS}: {error}; {FORBIDS}",
             name()
         ),
-        io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput | io::ErrorKind::OutOfMemory => {
-            return error;
-        }
-        _ if is_shortage(&error) => return error,
+        io::ErrorKind::InvalidInput => return error,
+        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => format!("{STARTS}: {error}"),
+        _ if is_shortage(&error) => format!("{STARTS}: {error}"),
         _ => format!("{} cannot be executed: {error}", name()),
     };
     io::Error::new(error.kind(), message)
@@ -147,7 +146,9 @@ mod tests {
         assert!(refused.contains(FORBIDS), "{refused}");
         let spoilt = not_started(program, io::ErrorKind::ExecutableFileBusy.into()).to_string();
         assert!(spoilt.starts_with("/proc/self/exe"), "{spoilt}");
-        let other = not_started(program, Errno::MFILE.into());
-        assert_eq!(other.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
+        for shortage in [Errno::MFILE, Errno::AGAIN, Errno::NOMEM] {
+            let named = not_started(program, shortage.into()).to_string();
+            assert_eq!(named, format!("{STARTS}: {}", io::Error::from(shortage)));
+        }
     }
 }

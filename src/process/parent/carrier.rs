@@ -28,9 +28,9 @@ use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::lent_arrays::{SharedBuffer, View};
 use crate::process::value::memory_kept_by_worker::MemoryKeptByWorker;
-use crate::sys::child::Id;
+use crate::sys::child::{Handle, Id};
 use crate::sys::descriptor::{OwnedFile, waitable};
-use crate::sys::refused::refused;
+use crate::sys::refused::failed;
 use crate::sys::sockets::Stream;
 
 /// What carries frames and records between the parent and one worker.
@@ -58,7 +58,7 @@ impl ParentPages {
         let bell = WorkerBell::new();
         Ok(Self {
             ledger: Arc::new(ledger),
-            bell: bell.map_err(refused(worker_bell::CALL))?,
+            bell: bell.map_err(failed(worker_bell::CALL))?,
             tail: 0,
         })
     }
@@ -117,8 +117,9 @@ impl Carrier {
     }
 
     /// A lifeline of the process, and the worker's end of it, if a descriptor can be sent there.
-    pub(super) fn tie(&self, id: Id) -> io::Result<Option<(Lifeline, OwnedFile)>> {
-        self.pages().map(|_| Lifeline::tie(id)).transpose()
+    pub(super) fn tie(&self, id: Id, child: &Handle) -> io::Result<Option<(Lifeline, OwnedFile)>> {
+        let tied = self.pages().map(|_| Lifeline::tie(id, child));
+        tied.transpose().map(Option::flatten)
     }
 
     /// Whether the worker gets nothing but the stream.

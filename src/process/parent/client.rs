@@ -229,16 +229,17 @@ impl PoolState {
 
 /// Mail with the one item of a job, or the error in its place.
 fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
-    let mut feed = Feed {
-        id,
-        sealed: true,
-        ..Feed::default()
+    let (chunk, failure) = match item {
+        Ok(chunk) => (chunk.complete(), None),
+        Err(error) => (Chunk::default(), Some(error)),
     };
-    match item {
-        Ok(chunk) => feed.chunk = Arc::new(chunk),
-        Err(error) => feed.failure = Some(error),
-    }
-    Mail::Feed(feed)
+    Mail::Feed(Feed {
+        id,
+        base: 0,
+        chunk: Arc::new(chunk),
+        sealed: true,
+        failure,
+    })
 }
 
 /// Runs `then` when all of `needs` have ended. (They are weak references: the job owns them, and

@@ -84,7 +84,7 @@ const BUFFER: usize = 256 << 10;
 const MOST_LEFT: usize = 1024;
 
 /// A record of so many bytes or more is received only if there is memory for it.
-const LARGE: usize = 256 << 20;
+const LARGE: usize = 16 << 20;
 
 const SIGKILL: i32 = 9;
 

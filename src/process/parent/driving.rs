@@ -25,6 +25,7 @@ use crate::process::job::Job;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::sched::How;
 use crate::sys::fork;
+use crate::sys::refused::failed;
 use crate::task::panic;
 use crate::trace_log;
 
@@ -75,7 +76,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         drop(theirs.settings.lock().take());
         // Callbacks, and the destructor of an unwanted result, are user code.
         panic::contain(|| drop(deferred.ok().flatten().and_then(Job::finish)));
-    })?;
+    });
+    let thread = thread.map_err(failed("pthread_create"))?;
     let driving = Driving {
         thread: Some(thread),
         born: fork::generation(),

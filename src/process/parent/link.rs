@@ -72,7 +72,7 @@ use crate::sys::child::{self, Handle, Signal};
 use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::poll::poll;
-use crate::sys::refused::{is_crowded, is_gone, refused};
+use crate::sys::refused::{failed, is_crowded, is_gone, refused};
 use crate::sys::sockets::{RECEIVE, SEND, Stream};
 use crate::task::WorkerExit;
 use crate::trace_log::live::Question;
@@ -256,17 +256,19 @@ impl Link {
         let child = newborn.0.as_ref();
         let family = child.map(Family::of).transpose()?.flatten();
         let id = child.map(child::id).transpose();
-        let id = id.map_err(refused(child::CALLS[0]))?;
+        let id = id.map_err(failed(child::CALLS[0]))?;
         let process = match id.clone().map(Handle::open) {
-            Some(Ok(process)) => Some(Arc::new(process)),
+            // (If other code has reaped the child, its number may be another process's.)
+            Some(Ok(process)) => process.has_its_number().then(|| Arc::new(process)),
             None => None,
             Some(Err(error)) if child::is_gone(&error) => None,
-            Some(Err(error)) => return Err(refused(child::CALLS[0])(error)),
+            Some(Err(error)) => return Err(failed(child::CALLS[0])(error)),
         };
         let socket = Arc::new(socket);
         let carrier = Carrier::new(&socket, settings)?;
-        let tied = id.map(|id| carrier.tie(id)).transpose()?;
-        let (lifeline, theirs) = tied.flatten().unzip();
+        let known = id.zip(process.as_ref());
+        let tied = known.map(|(id, process)| carrier.tie(id, process));
+        let (lifeline, theirs) = tied.transpose()?.flatten().unzip();
         let stderr = WorkerStderr::new(stderr, carrier.mark());
         let output = Output::new(output, pid, settings.on_output.clone());
         let child = Child {
@@ -286,7 +288,7 @@ impl Link {
 
     /// Sends the first frame, and with it the descriptors of the pages and the worker's end of
     /// the lifeline; or any descriptor, by which a launcher's worker sees that nothing forwards the
-    /// stream to it. It fits into the empty socket.
+    /// stream to it.
     fn welcome(
         &mut self,
         index: usize,
@@ -307,24 +309,26 @@ impl Link {
             own.is_ok_and(|own| own.address_family() == AddressFamily::UNIX)
         };
         let asks = CARRIES && self.is_launched() && is_local();
-        let any = asks.then(io::pipe).transpose()?;
+        let any = asks.then(io::pipe).transpose().map_err(failed("pipe2"))?;
+        let any = any.map(|(end, _)| Attachment::new(end.into()));
         let pages = self.carrier.descriptors();
         let descriptors: Vec<_> = pages
             .chain(lifeline.map(|end| waitable(end.as_file())))
-            .chain(any.iter().map(|(end, _)| waitable(end.as_file())))
+            .chain(any.iter().map(|end| waitable(end.as_file())))
             .chain(pipe.iter().map(|end| waitable(end.as_file())))
             .collect();
         let parts = [IoSlice::new(&frame)];
         let sent = attachments::send(&self.child.socket, &parts, &descriptors, SEND);
         self.carrier.is_handed_over();
         match sent {
+            // (A launcher's input for it may leave no room for all of it in the socket.)
             Ok(sent) => {
                 self.sent_bytes += sent as u64;
+                self.wait(Vec::new(), frame, Body::Nothing);
+                self.sent(sent);
                 Ok(())
             }
-            // A launcher's input for it fills the socket.
             Err(Errno::AGAIN) => {
-                let any = any.map(|(end, _)| Attachment::new(end.into()));
                 self.wait(any.into_iter().collect(), frame, Body::Nothing);
                 Ok(())
             }
@@ -333,7 +337,7 @@ impl Link {
                 self.is_reset |= error == Errno::CONNRESET;
                 Ok(())
             }
-            Err(error) => Err(refused("sendmsg")(error)),
+            Err(error) => Err(failed("sendmsg")(error)),
         }
     }
 
@@ -355,7 +359,7 @@ impl Link {
         if level == 0 || self.carrier.is_plain() {
             return Ok((level, None));
         }
-        let (ours, theirs) = io::pipe()?;
+        let (ours, theirs) = io::pipe().map_err(failed("pipe2"))?;
         self.events = StdoutPipe::new(Some(PipeEnd::reader(ours)?));
         Ok((level, Some(theirs)))
     }

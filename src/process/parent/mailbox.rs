@@ -24,7 +24,7 @@ use crate::process::job::Work;
 use crate::process::sched::{Feed, Stop};
 use crate::sys::bell::{self, Bell};
 use crate::sys::fork;
-use crate::sys::refused::refused;
+use crate::sys::refused::failed;
 use crate::task::context;
 use crate::task::queue_limit::QueueLimit;
 use crate::trace_log::live::Question;
@@ -75,7 +75,7 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new(queue_limit: Option<QueueLimit>) -> io::Result<Self> {
-        let bell = Bell::new().map_err(refused(bell::CALL))?;
+        let bell = Bell::new().map_err(failed(bell::CALL))?;
         fork::register_handler();
         context::register_fork_handler();
         Ok(Self {

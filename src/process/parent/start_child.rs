@@ -12,7 +12,6 @@ use std::process::Command;
 
 use super::settings::{Settings, WorkerStdout};
 use crate::process::host::affinity::{Pinned, pin};
-use crate::process::host::worker::handed_on;
 use crate::process::host::{executable, family};
 use crate::process::launch::launched::{Newborn, Started, stream};
 use crate::process::launch::pool_error::not_started;
@@ -30,10 +29,7 @@ pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Start
     command
         .args(std::env::args_os().skip(1))
         .envs(variables(index, settings)?)
-        .env(
-            VARIABLE,
-            invitation::variable(settings.depth, &handed_on(), name),
-        )
+        .env(VARIABLE, invitation::variable(settings.depth, name))
         .stdin(sockets::to_child(theirs)?);
     let (stderr, theirs) = pipe_end::pair()?;
     command.stderr(theirs);

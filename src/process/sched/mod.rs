@@ -137,7 +137,6 @@ pub(crate) struct Policy {
 }
 
 /// More items of a job.
-#[derive(Default)]
 pub(crate) struct Feed {
     pub(crate) id: u64,
     /// The index of the first.

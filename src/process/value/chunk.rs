@@ -102,6 +102,12 @@ impl Chunk {
         self.attached.lock().push((0, attachment));
     }
 
+    /// No more items come: what waits for a worker is no longer than need be.
+    pub(crate) fn complete(mut self) -> Self {
+        self.encoding = None;
+        self
+    }
+
     /// Takes the items out, and leaves an empty chunk with room for `more` times as many.
     pub(crate) fn take(&mut self, more: usize) -> Self {
         let next = Self {

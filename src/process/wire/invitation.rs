@@ -1,11 +1,10 @@
 //! The invitation, by which a parent makes a process a worker.
 //!
 //! It is an environment variable with these parts: the name of the copy of this crate that it is
-//! for (`host::image`), the depth, the parent's process id, the descriptors that every child
-//! inherits, the descriptors of the stream if it is not the socket on standard input (or the
-//! function to call in place of serving), and the worker's name (or that function's argument). The
-//! first three parts are the same in all versions of this crate. `entry` says which process accepts
-//! one, and when.
+//! for (`host::image`), the depth, the parent's process id, the descriptors of the stream if it is
+//! not the socket on standard input (or the function to call in place of serving), and the worker's
+//! name (or that function's argument). The first three parts are the same in all versions of this
+//! crate. `entry` says which process accepts one, and when.
 //!
 //! **Elsewhere.** A worker that a launcher starts (`launch`) has its stream in two descriptors,
 //! pipes or sockets. No process is named as its parent, because there may be others in between. The
@@ -26,8 +25,6 @@ pub(crate) struct Invitation {
     copy: String,
     pub(crate) depth: u32,
     pub(crate) parent: u32,
-    /// Descriptors that every child inherits; the worker closes them.
-    pub(crate) handed_on: Vec<i32>,
     /// The descriptors to read from and to write to, if not the socket on standard input.
     pub(crate) stream: Option<[i32; 2]>,
     /// The worker's standard output is discarded, or that of the workers which the function starts.
@@ -81,22 +78,20 @@ impl Invitation {
 /// The first three parts are the same in all versions; only the copy that it is for reads the
 /// others.
 fn parse(value: &str) -> Option<Invitation> {
-    let mut parts = value.splitn(6, ',');
+    let mut parts = value.splitn(5, ',');
     let copy = parts.next()?.to_owned();
     let depth = parts.next()?.parse().ok()?;
     let parent = parts.next()?.parse().ok()?;
-    let list = parts.next()?.split_terminator('.');
-    let stream = parts.next();
-    let kept = stream.and_then(|ends| ends.strip_suffix(DISCARDS));
-    let stream = kept.or(stream);
-    let entry = stream.and_then(|stream| stream.strip_prefix('@'));
-    let (input, output) = stream.and_then(|ends| ends.split_once('+')).unzip();
+    let stream = parts.next()?;
+    let kept = stream.strip_suffix(DISCARDS);
+    let stream = kept.unwrap_or(stream);
+    let entry = stream.strip_prefix('@');
+    let (input, output) = stream.split_once('+').unzip();
     let number = |end: Option<&str>| end?.parse().ok();
     Some(Invitation {
         copy,
         depth,
         parent,
-        handed_on: list.filter_map(|number| number.parse().ok()).collect(),
         stream: number(input).zip(number(output)).map(<[i32; 2]>::from),
         discards: kept.is_some(),
         entry: entry.and_then(|offset| u64::from_str_radix(offset, 16).ok()),
@@ -105,14 +100,13 @@ fn parse(value: &str) -> Option<Invitation> {
 }
 
 /// The value of the variable for a worker on this machine.
-pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
-    text(depth, std::process::id(), handed_on, "", name)
+pub(crate) fn variable(depth: u32, name: &str) -> String {
+    text(depth, std::process::id(), "", name)
 }
 
-fn text(depth: u32, parent: u32, handed_on: &[i32], stream: &str, name: &str) -> String {
-    let list = handed_on.iter().map(|number| format!("{number}."));
-    let (copy, list) = (image().name(), list.collect::<String>());
-    format!("{copy},{},{parent},{list},{stream},{name}", depth + 1)
+fn text(depth: u32, parent: u32, stream: &str, name: &str) -> String {
+    let copy = image().name();
+    format!("{copy},{},{parent},{stream},{name}", depth + 1)
 }
 
 /// In place of a parent's process id: any process may have started this one.
@@ -124,16 +118,15 @@ const DISCARDS: char = '-';
 /// The value for a worker that a launcher starts, with the stream in the descriptors `ends`.
 pub(crate) fn elsewhere(depth: u32, ends: [i32; 2], discards: bool) -> String {
     let [input, output] = ends;
-    let streams: Vec<i32> = ends.into_iter().filter(|end| *end > 2).collect();
     let stream = format!("{input}+{output}{}", mark(discards));
-    text(depth, ANY, &streams, &stream, "")
+    text(depth, ANY, &stream, "")
 }
 
 /// The value for a process that is to call the function at `offset` with `argument`, and may start
 /// workers.
 pub(crate) fn entry(depth: u32, offset: u64, discards: bool, argument: &str) -> String {
     let function = format!("@{offset:x}{}", mark(discards));
-    text(depth, ANY, &[], &function, argument)
+    text(depth, ANY, &function, argument)
 }
 
 fn mark(discards: bool) -> String {
@@ -149,9 +142,8 @@ mod tests {
 
     #[test]
     fn an_invitation_is_read_as_it_was_written() {
-        for (name, list) in [("", vec![]), ("A", vec![3]), ("a, b,", vec![7, 19, 4])] {
-            let read = parse(&variable(3, &list, name)).unwrap();
-            assert_eq!(read.handed_on, list);
+        for name in ["", "A", "a, b,"] {
+            let read = parse(&variable(3, name)).unwrap();
             assert_eq!((read.depth, read.parent), (4, std::process::id()));
             assert_eq!((read.name.as_str(), read.stream), (name, None));
             assert!(!read.is_of_another_build());
@@ -163,24 +155,20 @@ mod tests {
             assert!(called.is_ours() && !called.is_of_another_build() && called.stream.is_none());
             assert_eq!(called.discards, discards);
         }
-        let skewed = parse("0.0.9-1-77,1,1,,@5,").unwrap();
+        let skewed = parse("0.0.9-1-77,1,1,@5,").unwrap();
         assert!(skewed.is_of_another_build() && !skewed.is_ours());
-        for (ends, discards, closed) in [([3, 4], false, &[3, 4][..]), ([0, 1], true, &[])] {
+        for (ends, discards) in [([3, 4], false), ([0, 1], true)] {
             let there = parse(&elsewhere(1, ends, discards)).unwrap();
             assert_eq!((there.depth, there.parent), (2, ANY));
             assert_eq!((there.stream, there.discards), (Some(ends), discards));
-            assert_eq!(
-                there.handed_on, closed,
-                "they are closed, once there are others of them"
-            );
             assert!(there.is_ours() && !there.is_of_another_build());
         }
-        let skewed = format!("0.0.9-1-77{},1,1,3.4.,3+4,", image().name());
+        let skewed = format!("0.0.9-1-77{},1,1,3+4,", image().name());
         assert!(
             !parse(&skewed).unwrap().is_of_another_build(),
             "another copy in this program"
         );
-        let skewed = parse("0.0.9-1-77,1,1,3.4.,3+4,").unwrap();
+        let skewed = parse("0.0.9-1-77,1,1,3+4,").unwrap();
         assert!(skewed.is_of_another_build() && !skewed.is_ours());
         for other in ["9.0.0-0-,1,1,", "0.0.9,1,1,of its own"] {
             assert!(!parse(other).unwrap().is_ours(), "{other}");

@@ -5,8 +5,8 @@
 //!    had blocked. Other inherited descriptors are closed. The socket moves from standard input to
 //!    a descriptor that no child inherits, and `/dev/null` takes its place. The kernel is asked to
 //!    kill this process when the thread that started it ends (not where that is a shell or a
-//!    holder, on other machines), no core files are written, and a thread begins to watch the
-//!    socket and the bell.
+//!    holder, on other machines), a session without a terminal begins, no core files are written,
+//!    and a thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
 //!    the lifeline (`host::lifeline`) come with it. Answer `HELLO`.
 //! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run
@@ -37,7 +37,6 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::io::Errno;
 
 use super::batch::{Batch, Outlet, QUICK, WorkerState};
 use super::call::{Calls, Canceller, calls};
@@ -71,7 +70,7 @@ use crate::process::value::scope;
 use crate::process::wire::invitation::{ANY, Invitation};
 use crate::process::wire::{BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
-use crate::sys::poll::poll;
+use crate::sys::poll::poll_patiently;
 use crate::sys::refused::refused;
 use crate::sys::sockets::ENDS;
 use crate::sys::transfer;
@@ -117,19 +116,17 @@ fn set_name(name: &str) {
 fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
         let [input, output] = ends.map(|end| duplicate(end, FIRST_FD));
-        close_inherited(&invitation.handed_on);
+        close_inherited();
         match invitation.discards {
             true => discard_output()?,
             false if ends.contains(&1) => join_output()?,
             false => {}
         }
-        // The worker makes its own process group, so that what its items start dies with it; and
-        // a shell that started it in the background has made it ignore `SIGINT`.
-        lead();
+        // (A shell that started it in the background has made it ignore `SIGINT`.)
         restore_interrupts();
         return Ok((Stream::new(input?), Stream::new(output?)));
     }
-    close_inherited(&invitation.handed_on);
+    close_inherited();
     let socket = Stream::new(standard_input(FIRST_FD)?);
     let output = socket.try_clone()?;
     Ok((socket, output))
@@ -152,6 +149,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         exit(1); // the parent ended before it could be watched
     }
     // (Where the system does not say whose child this is, the end of the stream shows it.)
+    lead();
     leave_no_core();
     broken_pipe::ignore();
     fork::register_handler();
@@ -318,11 +316,8 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
                 PollFd::new(&socket, ENDS),
                 PollFd::new(&bell, PollFlags::IN),
             ];
-            match poll(&mut fds, None) {
-                Err(Errno::INTR) => continue,
-                Err(_) => die(),
-                Ok(_) => {}
-            }
+            // (An item may have lowered the limit on descriptors below the number of these.)
+            poll_patiently(&mut fds, None);
             if !fds[0].revents().is_empty() {
                 die();
             }

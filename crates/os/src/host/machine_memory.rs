@@ -1,10 +1,11 @@
-//! How much memory there is for this program: the machine's, or less if a control group limits it.
+//! How much memory there is for this program: the machine's, or less if a control group limits it;
+//! and how much such a group has left.
 //!
 //! Tests: below.
 
 use std::fs::read_to_string;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// In bytes.
 pub fn machine_memory() -> io::Result<u64> {
@@ -14,9 +15,8 @@ pub fn machine_memory() -> io::Result<u64> {
     };
     let meminfo = read_to_string("/proc/meminfo").map_err(|_| unknown())?;
     let total = total(&meminfo).ok_or_else(unknown)?;
-    let groups = read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let limit = limit(&groups, |path| read_to_string(path).ok());
-    Ok(limit.map_or(total, |limit| total.min(limit)))
+    let limits = own_groups().map(|group| group.limit);
+    Ok(limits.fold(total, u64::min))
 }
 
 /// The machine's memory, by the text of `/proc/meminfo`.
@@ -27,31 +27,86 @@ fn total(meminfo: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// The lowest limit of the memory groups in the text of `/proc/self/cgroup`, and of those that
-/// contain them. (In a container the groups' paths may be those outside, which do not exist: then
-/// the limit is that of the root.)
-fn limit(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let limits = groups.lines().flat_map(|line| {
+/// A control group with a limit on memory.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // the others have none
+#[derive(Debug, PartialEq)]
+pub(crate) struct Group {
+    folder: PathBuf,
+    /// The name of the file that says how many bytes are used.
+    used: &'static str,
+    limit: u64,
+}
+
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+impl Group {
+    /// How many bytes it has left, if so little that `length` bytes do not fit: pages of files are
+    /// free memory, which the kernel takes when it needs it.
+    pub(crate) fn left(&self, length: u64, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
+        let used: u64 = read(&self.folder.join(self.used))?.trim().parse().ok()?;
+        let left = self.limit.saturating_sub(used);
+        if left >= length {
+            return None;
+        }
+        let text = read(&self.folder.join("memory.stat")).unwrap_or_default();
+        let count = |name: &str| {
+            // (For the older kind of groups, those that begin so include the groups within.)
+            let whole = |line: &'_ str| line.strip_prefix(name)?.trim().parse::<u64>().ok();
+            let total = |line: &'_ str| whole(line.strip_prefix("total_")?);
+            let in_all = text.lines().find_map(total);
+            in_all.or_else(|| text.lines().find_map(whole)).unwrap_or(0)
+        };
+        Some(
+            left.saturating_add(count("active_file "))
+                .saturating_add(count("inactive_file ")),
+        )
+    }
+}
+
+/// The groups of this process that have a limit.
+pub(crate) fn own_groups() -> impl Iterator<Item = Group> {
+    let groups = read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups_in(&groups, |path| read_to_string(path).ok()).into_iter()
+}
+
+/// The memory groups with a limit in the text of `/proc/self/cgroup`, and among those that contain
+/// them. (In a container the groups' paths may be those outside, which do not exist: then the limit
+/// is that of the root.)
+fn groups_in(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Vec<Group> {
+    let mut limited = Vec::new();
+    for line in groups.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, group) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
-        let (root, name) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
-            _ => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        let (root, name, used) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max", "memory.current"),
+            _ if controllers.split(',').any(|one| one == "memory") => {
+                let root = "/sys/fs/cgroup/memory";
+                (root, "memory.limit_in_bytes", "memory.usage_in_bytes")
+            }
+            _ => continue,
         };
-        let counts = controllers.is_empty() || controllers.split(',').any(|one| one == "memory");
         let path = Path::new(root).join(group.trim_start_matches('/'));
-        let groups = path
-            .ancestors()
-            .take_while(|path| counts && path.starts_with(root));
-        let limits = groups.filter_map(|path| read(&path.join(name))?.trim().parse().ok());
-        limits.collect::<Vec<u64>>()
-    });
-    limits.min()
+        let folders = path.ancestors().take_while(|path| path.starts_with(root));
+        limited.extend(folders.filter_map(|folder| {
+            let limit = read(&folder.join(name))?.trim().parse().ok()?;
+            let folder = folder.to_owned();
+            Some(Group {
+                folder,
+                used,
+                limit,
+            })
+        }));
+    }
+    limited
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn limit(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
+        let groups = groups_in(groups, read).into_iter();
+        groups.map(|group| group.limit).min()
+    }
 
     #[test]
     fn the_lowest_limit_counts() {
@@ -75,6 +130,35 @@ mod tests {
         );
         assert_eq!(limit("3:cpu:/x\n", v1), None);
         assert_eq!(limit("", v1), None);
+    }
+
+    #[test]
+    fn what_a_group_has_left_includes_pages_of_files() {
+        let v2 = |path: &Path| match path.to_str()? {
+            "/sys/fs/cgroup/a/memory.max" => Some("5000\n".to_owned()),
+            "/sys/fs/cgroup/a/memory.current" => Some("4000\n".to_owned()),
+            "/sys/fs/cgroup/a/memory.stat" => {
+                Some("file 9\ninactive_file 300\nactive_file 20\n".to_owned())
+            }
+            _ => None,
+        };
+        let v1 = |path: &Path| match path.to_str()? {
+            "/sys/fs/cgroup/memory/a/memory.limit_in_bytes" => Some("5000\n".to_owned()),
+            "/sys/fs/cgroup/memory/a/memory.usage_in_bytes" => Some("6000\n".to_owned()),
+            "/sys/fs/cgroup/memory/a/memory.stat" => Some(
+                "inactive_file 1\nactive_file 2\ntotal_inactive_file 300\ntotal_active_file 20\n"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        let [new] = &groups_in("0::/a/b\n", v2)[..] else {
+            panic!("one has a limit")
+        };
+        assert_eq!((new.left(1001, v2), new.left(1000, v2)), (Some(1320), None));
+        let [old] = &groups_in("4:memory:/a\n", v1)[..] else {
+            panic!("one has a limit")
+        };
+        assert_eq!(old.left(1, v1), Some(320));
     }
 
     #[test]

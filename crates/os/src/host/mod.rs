@@ -19,7 +19,7 @@
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
 //! | `family`: a worker and what it starts | a group of processes | the same | a job object (`job`) |
-//! | `free_memory` | `/proc/meminfo` | not available | the same |
+//! | `free_memory` | `/proc/meminfo`, control groups | not available | the same |
 //! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain | the same |
 //! | `inheritance`: what a launcher's command inherits | `close_range` in the child | `fcntl` in the child | there are no such commands |
 //! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` | as far as `std` knows |

@@ -1,46 +1,52 @@
-//! Whether this machine has enough free memory for a buffer.
+//! Whether this machine, and the control groups of this process, have enough free memory for a
+//! buffer.
 //!
 //! **Job.** The kernel promises memory that it does not have, and when the pages are written to, it
 //! kills a process to get them: this one, a worker, or another program. Code that is about to fill
 //! a large piece calls [`check`] first, so that a piece which cannot fit is an error of that call.
 //!
 //! This is not a reservation: it catches only sizes that cannot fit. What other programs allocate
-//! at the same time is unknown, and the limits of control groups are not checked (there the kernel
-//! kills within the group).
+//! at the same time is unknown. A control group may have as much swap as the machine, as far as
+//! this knows.
 //!
 //! Tests: below; `tests/process/memory.rs`.
 
+use std::fs::read_to_string;
 use std::io;
+
+use crate::host::machine_memory::own_groups;
 
 /// Requests up to this size are not checked: reading `/proc/meminfo` costs as much as filling them.
 const LITTLE: u64 = 1 << 20;
 
 /// An error if there is not enough memory for `length` bytes.
 pub fn check(length: usize) -> io::Result<()> {
-    if length as u64 <= LITTLE || length as u64 <= left() {
+    let length = length as u64;
+    if length <= LITTLE {
         return Ok(());
     }
-    Err(io::Error::new(
-        io::ErrorKind::OutOfMemory,
-        "this machine does not have that much memory left",
-    ))
+    let text = read_to_string("/proc/meminfo").ok();
+    let (free, swap) = text.as_deref().and_then(available).unwrap_or((u64::MAX, 0));
+    let read = |path: &_| read_to_string(path).ok();
+    let fits = |left: u64| length <= left.saturating_add(swap);
+    let message = match own_groups().all(|group| group.left(length, read).is_none_or(fits)) {
+        _ if !fits(free) => "this machine does not have that much memory left",
+        false => "the control group of this process does not have that much memory left",
+        true => return Ok(()),
+    };
+    Err(io::Error::new(io::ErrorKind::OutOfMemory, message))
 }
 
-/// How many bytes are available, as far as that can be read.
-fn left() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").ok();
-    text.as_deref().and_then(available).unwrap_or(u64::MAX)
-}
-
-/// How much memory a new program could use, with swap, by the text of `/proc/meminfo`.
-fn available(meminfo: &str) -> Option<u64> {
-    let kibibytes = |name: &str| {
+/// How many bytes a new program could use, and how many of swap besides, by the text of
+/// `/proc/meminfo`.
+fn available(meminfo: &str) -> Option<(u64, u64)> {
+    let bytes = |name: &str| {
         let mut lines = meminfo.lines();
         let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        let kibibytes = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();
+        kibibytes?.checked_mul(1024)
     };
-    let free = kibibytes("MemAvailable")?.checked_add(kibibytes("SwapFree")?)?;
-    free.checked_mul(1024)
+    Some((bytes("MemAvailable")?, bytes("SwapFree")?))
 }
 
 #[cfg(test)]
@@ -50,7 +56,7 @@ mod tests {
     #[test]
     fn what_is_left_is_read() {
         let text = "MemTotal: 9 kB\nMemAvailable:   20 kB\nSwapTotal: 7 kB\nSwapFree: 3 kB\n";
-        assert_eq!(available(text), Some(23 << 10));
+        assert_eq!(available(text), Some((20 << 10, 3 << 10)));
         assert_eq!(available("MemAvailable: 20 kB\n"), None);
         assert_eq!(available("MemAvailable: x kB\nSwapFree: 0 kB\n"), None);
         assert_eq!(available(""), None);

@@ -34,7 +34,7 @@ use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, Signal};
 
 use crate::sys::child::Handle;
-use crate::sys::refused::refused;
+use crate::sys::refused::failed;
 
 /// Not in `libc` for every C library; the same number on each kind of Linux.
 const F_SETSIG: c_int = 10;
@@ -44,19 +44,22 @@ const F_SETSIG: c_int = 10;
 pub struct Lifeline(OwnedFd);
 
 impl Lifeline {
-    /// Makes a lifeline for the child `pid`, which has not been reaped. Returns the parent's end
-    /// and the end that the child must get.
-    pub fn tie(pid: Pid) -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = UnixStream::pair().map_err(refused("socketpair"))?;
-        for (command, value) in [
-            (F_SETSIG, Signal::KILL.as_raw()),
-            (libc::F_SETOWN, pid.as_raw_nonzero().get()),
-            (libc::F_SETFL, libc::O_ASYNC),
-        ] {
+    /// Makes a lifeline for the child `pid`. Returns the parent's end and the end that the child
+    /// must get. `None`: the child has been reaped, and its number may be another process's.
+    pub fn tie(pid: Pid, child: &Handle) -> io::Result<Option<(Self, OwnedFd)>> {
+        let (ours, theirs) = UnixStream::pair().map_err(failed("socketpair"))?;
+        let set = |command: c_int, value: c_int| {
             // SAFETY: H27: the descriptor is open, and no other code has it yet.
             unsafe { libc::fcntl(theirs.as_raw_fd(), command, value) };
+        };
+        set(F_SETSIG, Signal::KILL.as_raw());
+        set(libc::F_SETOWN, pid.as_raw_nonzero().get());
+        // If the number is the child's now, it was when the owner was set.
+        if !child.has_its_number() {
+            return Ok(None);
         }
-        Ok((Self(ours.into()), theirs.into()))
+        set(libc::F_SETFL, libc::O_ASYNC);
+        Ok(Some((Self(ours.into()), theirs.into())))
     }
 
     /// Kills the child.
@@ -79,17 +82,30 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Child, Command};
 
-    fn sleeper() -> (Child, Pid) {
+    fn sleeper() -> (Child, Pid, Handle) {
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = Pid::from_raw(child.id() as i32).unwrap();
-        (child, pid)
+        (child, pid, Handle::open(pid).unwrap())
+    }
+
+    #[test]
+    fn a_number_whose_process_was_reaped_gets_none() {
+        let (mut gone, _, handle) = sleeper();
+        gone.kill().unwrap();
+        gone.wait().unwrap();
+        // Another process has the number, as it seems.
+        let (mut other, pid, _) = sleeper();
+        assert!(Lifeline::tie(pid, &handle).unwrap().is_none());
+        assert!(other.try_wait().unwrap().is_none(), "it was killed");
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 
     #[test]
     fn a_stopped_process_ends_when_its_lifeline_is_cut_or_gone() {
         for is_cut in [true, false] {
-            let (mut child, pid) = sleeper();
-            let (lifeline, theirs) = Lifeline::tie(pid).unwrap();
+            let (mut child, pid, handle) = sleeper();
+            let (lifeline, theirs) = Lifeline::tie(pid, &handle).unwrap().unwrap();
             rustix::process::kill_process(pid, Signal::STOP).unwrap();
             match is_cut {
                 true => lifeline.cut(),
@@ -102,8 +118,8 @@ mod tests {
 
     #[test]
     fn no_process_ends_without_it() {
-        let (mut child, pid) = sleeper();
-        let (lifeline, theirs) = Lifeline::tie(pid).unwrap();
+        let (mut child, pid, handle) = sleeper();
+        let (lifeline, theirs) = Lifeline::tie(pid, &handle).unwrap().unwrap();
         drop(theirs); // the end that is closed first sends no signal
         drop(lifeline);
         assert!(child.try_wait().unwrap().is_none());

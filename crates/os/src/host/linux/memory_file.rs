@@ -19,7 +19,7 @@ use rustix::process::Resource;
 
 use crate::sys::files;
 use crate::sys::limits;
-use crate::sys::refused::refused;
+use crate::sys::refused::failed;
 
 /// The seals that every sealed file has: no process may change its size.
 const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
@@ -32,7 +32,7 @@ pub fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
         .ok()
         .and_then(|limit| limit.current);
     if limit.is_some_and(|limit| length as u64 > limit) {
-        return Err(Errno::FBIG.into());
+        return Err(failed("ftruncate")(Errno::FBIG));
     }
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
@@ -41,8 +41,8 @@ pub fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         result => result,
     }
-    .map_err(refused("memfd_create"))?;
-    rustix::fs::ftruncate(&file, length as u64).map_err(refused("ftruncate"))?;
+    .map_err(failed("memfd_create"))?;
+    rustix::fs::ftruncate(&file, length as u64).map_err(failed("ftruncate"))?;
     Ok(file)
 }
 

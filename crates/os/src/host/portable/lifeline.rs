@@ -18,7 +18,7 @@ pub enum Lifeline {}
 
 impl Lifeline {
     /// Makes a lifeline: unsupported here.
-    pub fn tie(_id: Id) -> io::Result<(Self, OwnedFile)> {
+    pub fn tie(_id: Id, _child: &Handle) -> io::Result<Option<(Self, OwnedFile)>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

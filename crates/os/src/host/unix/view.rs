@@ -10,6 +10,7 @@ use std::os::fd::BorrowedFd;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::host::mapping::Access;
+use crate::sys::refused::failed;
 
 pub(crate) use crate::sys::sysconf::page_size;
 
@@ -25,8 +26,8 @@ pub fn open(file: BorrowedFd<'_>, range: Range<usize>, access: Access) -> io::Re
     let (hint, length, from) = (std::ptr::null_mut(), range.len(), range.start as u64);
     // SAFETY: H22: the kernel chooses the address, so the mapping aliases no other memory of this
     // process.
-    let start = unsafe { rustix::mm::mmap(hint, length, protection, flags, file, from) }?;
-    Ok(start.cast())
+    let start = unsafe { rustix::mm::mmap(hint, length, protection, flags, file, from) };
+    start.map(<*mut _>::cast).map_err(failed("mmap"))
 }
 
 /// Ends a mapping.

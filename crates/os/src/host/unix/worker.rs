@@ -4,7 +4,7 @@
 //! - **H25** The environment is changed, and descriptors that came with `exec` are closed, only
 //!   after `is_alone` has returned true: no other thread runs, and only this one could start
 //!   another.
-//! - **H93** `_exit` runs no code of this process.
+//! - **H93** `_exit` runs no code of this process; `getpgid` takes and returns a number.
 //! - **H26** Asking for the flags or the kind of a descriptor, or for another descriptor of the
 //!   same open file, changes nothing, whatever code owns it.
 //!
@@ -17,10 +17,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::FileType;
 use rustix::io::FdFlags;
-use rustix::process::{Resource, Rlimit, Signal, getegid, geteuid, getgid, getuid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getegid, geteuid, getgid, getuid};
 
 use super::signal_mask;
 use crate::host::itself::{DESCRIPTORS, is_alone};
+use crate::sys::limits::limit;
 use crate::sys::peer::peer;
 use crate::sys::refused::refused;
 
@@ -110,18 +111,46 @@ pub fn is_child_of(parent: u32) -> Option<bool> {
     i32::try_from(known).is_ok().then_some(known == parent)
 }
 
-/// Makes this process the leader of a group, which processes that it starts belong to.
+/// Makes this process the leader of a session, and so of a group, which processes that it starts
+/// belong to. A session of its own has no terminal, so none of them can be stopped because it
+/// writes to the terminal of this program (`stty tostop`) or asks it for a password: it writes all
+/// the same, and finds no `/dev/tty`. Where that is refused, those two signals are ignored.
 pub fn lead() {
+    // The leader of a group begins no session, so it goes back to its parent's group first. (Which
+    // may have no number here: 0.)
+    let parent = std::os::unix::process::parent_id().cast_signed();
+    // SAFETY: H93: the call takes and returns a number.
+    let group = unsafe { libc::getpgid(parent) };
+    if let Some(group) = Pid::from_raw(group.max(0)) {
+        let _ = rustix::process::setpgid(None, Some(group));
+    }
+    if rustix::process::setsid().is_ok() {
+        return;
+    }
     let _ = rustix::process::setpgid(None, None);
+    for signal in [libc::SIGTTIN, libc::SIGTTOU] {
+        // SAFETY: H36: `SIG_IGN` is no function.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }
 
-/// Disables core files.
+/// Disables core files. (For Linux, a limit of zero bytes does not count where they go to a
+/// program, and a limit of one byte does.)
 pub fn leave_no_core() {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
+    let most = if cfg!(target_os = "linux") {
+        [1, 0]
+    } else {
+        [0; 2]
     };
-    let _ = rustix::process::setrlimit(Resource::Core, none);
+    for bytes in most.map(Some) {
+        let none = Rlimit {
+            current: bytes,
+            maximum: bytes,
+        };
+        if rustix::process::setrlimit(Resource::Core, none).is_ok() {
+            return;
+        }
+    }
 }
 
 /// Ends this process and the group that it leads.
@@ -155,35 +184,39 @@ pub fn leave(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// The largest number of descriptors that are reported to a worker.
-const MOST: usize = 4096;
-
-/// The descriptors that this process would pass on to a program that it executes now, except the
-/// three standard streams.
-pub fn handed_on() -> Vec<RawFd> {
-    let Ok(open) = std::fs::read_dir(DESCRIPTORS) else {
-        return Vec::new();
-    };
-    let number =
-        |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    let numbers = open.filter_map(number);
-    let some = numbers.filter(|number| is_handed_on(*number));
-    some.take(MOST).collect()
-}
-
-/// Closes the descriptors that came with `exec`: those whose numbers the parent has `handed_on`
-/// when it started this process. Another descriptor without close-on-exec was opened by this
-/// process before this call (in a constructor of a C library); it cannot have one of these numbers,
-/// which were taken. Does nothing if there are other threads.
-pub fn close_inherited(handed_on: &[RawFd]) {
+/// Closes the descriptors that a program which this process executes now would inherit, except the
+/// three standard streams: those without close-on-exec. They came with `exec`, or were opened since
+/// as if for such programs; which of the two, no call reports. (What the parent had when it started
+/// this process says less: another of its threads may have opened one meanwhile.) Does nothing if
+/// there are other threads.
+pub fn close_inherited() {
     if is_alone() != Some(true) {
         return;
     }
-    for &descriptor in handed_on {
+    for descriptor in open_descriptors() {
         if is_handed_on(descriptor) {
-            // SAFETY: H25: no code owns what came with `exec` yet, and no other thread can have got
-            // the number.
+            // SAFETY: H25: what is left without close-on-exec has no owner in this process (`init`
+            // demands that), and no other thread can have got the number.
             unsafe { rustix::io::close(descriptor) };
+        }
+    }
+}
+
+/// Where the descriptors are not listed, those below this number are looked at.
+const MOST: u64 = 1 << 20;
+
+/// The numbers of the open descriptors, and perhaps others.
+fn open_descriptors() -> Vec<RawFd> {
+    let number =
+        |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let listed = std::fs::read_dir(DESCRIPTORS).into_iter().flatten();
+    let listed: Vec<_> = listed.filter_map(number).collect();
+    // A full list has the descriptor through which it was read.
+    match listed.iter().any(|number| *number > 2) {
+        true => listed,
+        false => {
+            let most = limit(Resource::Nofile).ok().and_then(|limit| limit.current);
+            (3..most.unwrap_or(MOST).min(MOST) as RawFd).collect()
         }
     }
 }

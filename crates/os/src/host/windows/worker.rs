@@ -62,13 +62,8 @@ pub fn end_all() -> ! {
     leave(KILLED)
 }
 
-/// Which descriptors the parent has passed on: handles have no fixed numbers here, so none.
-pub fn handed_on() -> Vec<i32> {
-    Vec::new()
-}
-
 /// Closes what was inherited by accident: unknown here, so nothing.
-pub fn close_inherited(_handed_on: &[i32]) {}
+pub fn close_inherited() {}
 
 /// Duplicates one half of a stream that has two descriptors: no stream has two here.
 pub fn duplicate(_number: i32, _first: i32) -> io::Result<OwnedSocket> {

@@ -11,6 +11,8 @@ use std::process::Stdio;
 
 use rustix::io::ioctl_fionbio;
 
+use crate::sys::refused::failed;
+
 /// Whether the end is a socket.
 pub const IS_SOCKET: bool = false;
 
@@ -46,7 +48,7 @@ impl PipeEnd {
 
 /// A pipe for the output of a worker: our end, and the worker's.
 pub fn pair() -> io::Result<(PipeEnd, Stdio)> {
-    let (ours, theirs) = io::pipe()?;
+    let (ours, theirs) = io::pipe().map_err(failed("pipe2"))?;
     Ok((PipeEnd::reader(ours)?, theirs.into()))
 }
 

@@ -18,6 +18,18 @@ pub fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::
     }
 }
 
+/// The error of `call`, which its message names: where a limit of the system is likely, and no code
+/// asks for its number.
+pub fn failed<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
+    move |error| {
+        let error = refused(call)(error);
+        match error.raw_os_error() {
+            Some(_) => io::Error::new(error.kind(), format!("{call}: {error}")),
+            None => error,
+        }
+    }
+}
+
 /// Whether there are no descriptors, or no memory for one, or the system refuses the call.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(
