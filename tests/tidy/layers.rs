@@ -12,7 +12,7 @@ use crate::source::{File, Finding};
 /// `host` is imported as `process::host`. From `event` to `recording` it is `trefoil-trace`;
 /// `debug`, `parking` and `sync` are `trefoil-sync`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 29] = [
+const TABLE: [(&str, &[&str]); 30] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
@@ -35,6 +35,7 @@ const TABLE: [(&str, &[&str]); 29] = [
     ("parking", &["loom", "sys", "blocking_threads", "trace_log"]),
     ("sync", &["loom", "parking"]),
     ("timer", &["loom", "sys", "blocking_threads"]),
+    ("reaper", &["loom", "sys", "timer"]),
     (
         "task",
         &[
@@ -82,6 +83,7 @@ const TABLE: [(&str, &[&str]); 29] = [
             "parking",
             "sync",
             "timer",
+            "reaper",
             "task",
         ],
     ),
@@ -100,6 +102,7 @@ const TABLE: [(&str, &[&str]); 29] = [
             "sys",
             "trace_log",
             "timer",
+            "reaper",
             "task",
             "blocking_calls",
             "event_loop",
