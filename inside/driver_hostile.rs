@@ -167,7 +167,7 @@ impl World {
                     self.work(&head);
                 }
                 Action::Ring(_) | Action::Nudge(_) | Action::Withdraw(_) => {}
-                Action::Kill(_) => self.peer = None,
+                Action::Kill(_) | Action::GiveUp { .. } => self.peer = None,
             }
         }
     }

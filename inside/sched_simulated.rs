@@ -195,8 +195,10 @@ struct Sim {
     leaves: bool,
     /// It is stopped.
     frozen: bool,
-    /// It has been killed, which takes effect soon.
+    /// It has been killed, which takes effect soon, unless it is `held`.
     killed: bool,
+    /// It cannot die.
+    held: bool,
     /// The item that it ran then.
     condemned: Option<Item>,
 }
@@ -260,6 +262,8 @@ struct World {
     quiet: bool,
     /// How many workers were killed because of a cancelled item.
     executed: u32,
+    /// How many did not die.
+    given_up: u32,
     /// How many running items were told that they are not wanted.
     rung: u32,
     /// How many workers have asked to be replaced.
@@ -343,6 +347,7 @@ impl World {
             hostile: true,
             quiet: false,
             executed: 0,
+            given_up: 0,
             rung: 0,
             retired: 0,
             most_needs: 0,
@@ -539,6 +544,7 @@ impl World {
                         leaves: false,
                         frozen: false,
                         killed: false,
+                        held: false,
                         condemned: None,
                     });
                 }
@@ -552,6 +558,13 @@ impl World {
                 Action::Ring(index) => self.ring(index),
                 Action::Nudge(_) => {}
                 Action::Withdraw(_) => unreachable!("a worker is here as soon as it is asked for"),
+                Action::GiveUp { index, surely } => {
+                    if surely || self.chance(2) {
+                        self.given_up += 1;
+                        self.sched.take_all_back(index, self.now);
+                        self.die(index);
+                    }
+                }
                 Action::Kill(index) => {
                     if let Some(sim) = self.sims[index].as_mut().filter(|sim| !sim.killed) {
                         sim.condemned = sim.running;
@@ -746,7 +759,8 @@ impl World {
             } else {
                 0
             });
-        let Some(sim) = self.sims[index].as_mut().filter(|sim| !sim.frozen) else {
+        let runs = |sim: &&mut Sim| !sim.frozen && !(sim.killed && sim.held);
+        let Some(sim) = self.sims[index].as_mut().filter(runs) else {
             return;
         };
         if !sim.hello {
@@ -899,7 +913,8 @@ impl World {
     /// Makes killed workers end soon.
     fn execute(&mut self) {
         for index in 0..self.sims.len() {
-            let sim = self.sims[index].as_ref().filter(|sim| sim.killed);
+            let sim = self.sims[index].as_ref();
+            let sim = sim.filter(|sim| sim.killed && !sim.held);
             let Some((running, condemned)) = sim.map(|sim| (sim.running, sim.condemned)) else {
                 continue;
             };
@@ -1361,12 +1376,7 @@ fn a_worker_that_does_not_die_is_killed_again() {
     }
     world.sched.kill(0, world.now);
     let second = Duration::from_secs(1);
-    for (pause, kills) in [
-        (Duration::ZERO, 1),
-        (second / 2, 0),
-        (second / 2, 1),
-        (second, 1),
-    ] {
+    for (pause, kills) in [(Duration::ZERO, 1), (second / 2, 0), (second / 2, 1)] {
         world.now += pause;
         world.sched.tick(world.now);
         let actions = world.sched.actions();
@@ -1377,7 +1387,84 @@ fn a_worker_that_does_not_die_is_killed_again() {
         );
         assert_eq!(actions.len(), kills);
     }
-    assert_eq!(world.sched.deadline(), Some(world.now + second));
+    // After that it is given up, unless it is at it; at last, even then.
+    for n in 2..=30 {
+        assert_eq!(world.sched.deadline(), Some(world.now + second));
+        world.now += second;
+        world.sched.tick(world.now);
+        let actions = world.sched.actions();
+        let expected = |action: &Action| match action {
+            Action::GiveUp { index: 0, surely } => *surely == (n == 30),
+            _ => false,
+        };
+        assert!(actions.len() == 1 && expected(&actions[0]), "after {n} s");
+    }
+}
+
+/// Whatever a worker has that was killed and does not die, it delays nothing for longer than the
+/// limit, and its unbegun items run elsewhere.
+#[test]
+fn a_worker_that_does_not_die_is_given_up() {
+    for seed in 0..worlds() {
+        let mut world = World::new(seed);
+        world.hostile = false;
+        for _ in 0..5 {
+            world.submit();
+        }
+        while !world.open.is_empty() {
+            world.feed(0);
+        }
+        for _ in 0..world.random(400) {
+            world.step();
+        }
+        for index in 0..world.sims.len() {
+            let is_held = world.chance(2) || index == 0;
+            if let (Some(sim), true) = (&mut world.sims[index], is_held) {
+                sim.held = true;
+                world.sched.kill(index, world.now);
+            }
+        }
+        world.act();
+        let (begin, held) = (world.now, |sim: &Sim| sim.held);
+        while world.sims.iter().flatten().any(held) {
+            world.step();
+            if let (Some(due), true) = (world.sched.deadline(), world.chance(20)) {
+                world.now = world.now.max(due);
+            }
+            let took = world.now - begin;
+            assert!(took <= Duration::from_secs(31), "seed {seed}: {took:?}");
+        }
+        world.end(seed);
+    }
+}
+
+/// Once everything was killed, the limit of the end that has passed wakes nobody any more.
+#[test]
+fn the_end_of_a_pool_sleeps_until_the_killed_are_dead() {
+    let mut world = World::new(2);
+    world.hostile = false;
+    while world.sched.workers.iter().any(|worker| !worker.is_idle()) {
+        world.step();
+    }
+    world
+        .sims
+        .iter_mut()
+        .flatten()
+        .for_each(|sim| sim.frozen = true);
+    let limit = world.now + Duration::from_millis(500);
+    let how = How::CancelPending;
+    let stop = super::Stop {
+        how,
+        limit: Some(limit),
+    };
+    world.sched.stop(stop, world.now);
+    for sim in world.sims.iter_mut().flatten() {
+        sim.held = true;
+    }
+    world.now = limit;
+    world.act();
+    assert!(world.sims.iter().flatten().all(|sim| sim.killed));
+    assert!(world.sched.deadline().is_some_and(|at| at > world.now));
 }
 
 /// After the second worker in a row that never says hello, waiting calls fail, and no worker is

@@ -86,6 +86,9 @@ pub mod thread;
 #[cfg(feature = "processes")]
 pub mod process;
 
+#[cfg(feature = "__descriptors")]
+mod reaper;
+
 #[cfg(all(feature = "threads", feature = "processes"))]
 mod executor;
 

@@ -24,8 +24,8 @@ use std::task::Poll;
 
 use super::byte_stream::ByteStream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
-use super::reaper::{self, Orphan};
 use super::source::Source;
+use crate::reaper::{self, Orphan};
 use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::refused;

@@ -72,8 +72,8 @@
 
 // `source` connects a descriptor and its loop; everything else is a thin layer over it.
 // `byte_stream` is shared by all streams, `read_write` by files and standard streams; `connect`
-// chooses between addresses, `retry_without_event` retries operations without kernel events, and
-// `reaper` reaps dropped children. Checked by `tests/io/`.
+// chooses between addresses, and `retry_without_event` retries operations without kernel events.
+// Checked by `tests/io/`.
 
 mod accept;
 #[cfg(unix)]
@@ -93,7 +93,6 @@ mod lines;
 mod lookup;
 mod read_write;
 mod readiness;
-mod reaper;
 #[cfg(unix)]
 mod retry_without_event;
 #[cfg(unix)]

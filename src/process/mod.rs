@@ -78,7 +78,15 @@
 //!   finished items keep their results, and items that had not begun run elsewhere.
 //! - The parent never blocks on a worker: a slow or hung worker delays no other.
 //! - No worker outlives its parent, however the parent dies.
-//! - Dropping a pool takes bounded time.
+//! - Dropping a pool takes bounded time: at most the grace period, two seconds for workers that do
+//!   not die although they are killed, and one for what they have written to standard error. A
+//!   worker that does not die (a disk that does not answer, a frozen control group, a debugger) is
+//!   given up after those two seconds, also while the pool lives: its item ends with
+//!   [`WorkerDied`](crate::TaskError::WorkerDied), which has the process id and says so, and another
+//!   worker comes. (If it uses processor time, because it frees much memory, it has 30 seconds.)
+//!   The process is reaped when it ends.
+//! - The pool's thread waits for no reader of standard error. While nobody reads, workers wait when
+//!   they write there, as they would without a pool, and no timeout or kill does.
 //!
 //! # Read next
 //!

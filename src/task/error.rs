@@ -278,7 +278,8 @@ impl WorkerExit {
         self.code
     }
 
-    /// The signal that killed it, if one did.
+    /// The signal that killed it, if one did. `None` if it was killed and did not die: that process
+    /// may still exist.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
         self.signal
@@ -346,7 +347,7 @@ impl fmt::Display for WorkerExit {
                 Some(name) => write!(f, "ended by {name}")?,
                 None => write!(f, "exited with code {code}")?,
             },
-            (None, None) => write!(f, "died")?,
+            (None, None) => write!(f, "was lost")?,
         }
         if self.out_of_memory {
             write!(f, " (out of memory)")?;

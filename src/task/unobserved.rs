@@ -9,14 +9,13 @@
 //! error of a `Remote`, which many tasks may take, if none has taken it.)
 
 use std::fmt;
-use std::io::{self, Write};
 use std::panic::Location;
 // A hook is set and read: no protocol.
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::error::TaskError;
 use super::id::TaskId;
-use crate::blocking_threads::contain;
+use crate::blocking_threads::{contain, standard_error};
 use crate::sys::fork::PerProcess;
 use crate::trace_log::{Lines, Printable};
 
@@ -84,7 +83,10 @@ fn hook_here() -> &'static RwLock<Option<Hook>> {
 }
 
 /// Sets the hook for failures that are never taken, for the whole process, except for executors
-/// with their own hook. The default prints one line on standard error.
+/// with their own hook. The default prints one line on standard error, from another thread: the one
+/// that reports does not wait for a reader. If nobody reads, a mebibyte is kept and what comes then
+/// is dropped; a line counts the dropped bytes. The end of the process waits a second at most for
+/// what is still to be written, unless it ends by `abort` or a signal.
 ///
 /// The hook runs on the thread that ended the task or dropped its handle, holding no lock; it must
 /// be short. A panic in it is caught. It is the hook of forked children, too.
@@ -127,5 +129,5 @@ impl TaskReport {
 }
 
 fn default_hook(report: &TaskReport) {
-    let _no_matter_if_it_is_full = writeln!(io::stderr(), "trefoil: {report}");
+    standard_error::push(format!("trefoil: {report}\n").as_bytes());
 }

@@ -60,6 +60,10 @@ mod stragglers;
 #[path = "../support/mod.rs"]
 mod support;
 mod trees;
+#[cfg(target_os = "linux")] // it traces processes
+mod undying;
+#[cfg(target_os = "linux")] // it looks at threads in /proc
+mod unread;
 
 fn main() {
     support::sleep();
@@ -69,6 +73,10 @@ fn main() {
     one::helpers_before_init();
     pool::helpers();
     shared::helpers();
+    #[cfg(target_os = "linux")]
+    undying::helpers();
+    #[cfg(target_os = "linux")]
+    unread::helpers();
     trefoil::init();
     one_faults::helpers();
     #[cfg(unix)]
@@ -93,6 +101,10 @@ fn main() {
     let tests = [
         pool::TESTS,
         queue_limit::TESTS,
+        #[cfg(target_os = "linux")]
+        undying::TESTS,
+        #[cfg(target_os = "linux")]
+        unread::TESTS,
         plain::TESTS,
         #[cfg(unix)]
         channel::TESTS,

@@ -57,6 +57,7 @@ const TABLE: [(&str, &[&str]); 30] = [
     ("parking", &["loom", "sys", "blocking_threads", "trace_log"]),
     ("sync", &["loom", "parking"]),
     ("timer", &["loom", "sys", "blocking_threads"]),
+    ("reaper", &["loom", "sys", "timer"]),
     (
         "task",
         &[
@@ -104,6 +105,7 @@ const TABLE: [(&str, &[&str]); 30] = [
             "parking",
             "sync",
             "timer",
+            "reaper",
             "task",
         ],
     ),
@@ -122,6 +124,7 @@ const TABLE: [(&str, &[&str]); 30] = [
             "sys",
             "trace_log",
             "timer",
+            "reaper",
             "task",
             "blocking_calls",
             "event_loop",

@@ -417,7 +417,8 @@ impl ProcessPool {
     }
 
     /// Like [`shutdown`](Self::shutdown), but workers that still run an item after `limit` are
-    /// killed; their tasks, and those that still wait, end with [`TaskError::Cancelled`].
+    /// killed; their tasks, and those that still wait, end with [`TaskError::Cancelled`]. A worker
+    /// that does not die within two seconds is given up ([promised](crate::process#promised)).
     ///
     /// ```
     /// use std::time::Duration;

@@ -6,8 +6,27 @@
 //!
 //! **Protocol.** One turn: take the messages; let the scheduler do what is due; carry out its
 //! actions; sleep in `poll` on the bell, the sockets, the process descriptors and the workers'
-//! standard error; process what has arrived. Nothing else here waits: no send, no receive, no write
-//! to standard error.
+//! standard error; process what has arrived. Nothing else here waits, whatever workers, terminals
+//! and readers do:
+//!
+//! | calls | why they do not wait |
+//! |---|---|
+//! | `poll` | this is where the thread sleeps, with the time of what is due next |
+//! | `sendmsg`, `recvmsg` | each asks not to wait (`MSG_DONTWAIT`), or our end is non-blocking |
+//! | `read` of pipes; of and to bells | our ends are non-blocking |
+//! | `write` to standard error | not here: `standard_error::push` only appends |
+//! | `pidfd_send_signal`, `kill`, `shutdown` | they leave a note; what a signal does is not waited for |
+//! | `waitid` | with `WNOHANG`; who has not ended is left to `reaper` |
+//! | `ioctl(FIONREAD)`, `fcntl`, `getsockname` | they read or set a number |
+//! | `socketpair`, `pipe2`, `eventfd2`, `memfd_create`, `pidfd_open`, `mmap` | new things of memory |
+//! | `munmap`, `close` | of memory, sockets and pipes without `SO_LINGER`: they free, and do not flush |
+//! | reads of `/proc` and control groups | of `stat`, `status` and counts, for which the kernel takes no lock that a stuck process holds |
+//! | `futex` | locks that other threads hold for calls of this list at most, and not while other tasks' code runs; and, once the pool is over, a second for standard error |
+//! | `clone` of a helper thread | it is made of memory |
+//! | start of a worker (`clone`, `exec`) | **it waits** until the program is loaded, as it was for this process; no other thread can do it (the parent-death signal) |
+//! | hooks, launchers, destructors and callbacks | **they may**: they are the user's, and documented as short (the message of a panic in one is written by the panic hook, which waits for standard error) |
+//!
+//! On Windows, [`Link::more_comes`] waits for a dead worker's last bytes, for a second at most.
 //!
 //! While it runs, blocking waits on this thread are refused: callbacks of tasks (`on_done`,
 //! destructors of results) run here, and a pool cannot wait for itself.
@@ -20,12 +39,9 @@
 //! It uses `poll` and not `epoll`: there are three descriptors for each of a few workers, and the
 //! set changes with every turn.
 //!
-//! Tests: `tests/process/pool.rs`; `hostile` (invalid input), `crowded` (a kernel that lacks
-//! memory), `abandoned`.
+//! Tests: `tests/process/{pool,unread,undying}.rs`; `hostile` (invalid input), `crowded` (a kernel
+//! that lacks memory).
 
-#[cfg(all(test, unix))]
-#[path = "../../../inside/driver_strays.rs"]
-mod abandoned;
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 #[path = "../../../inside/driver_crowded.rs"]
 mod crowded;
@@ -50,8 +66,8 @@ use super::link::{Link, ReceiveOutcome, Records};
 use super::mailbox::{Mail, Mailbox};
 use super::settings::Settings;
 use super::start_child::start_child;
-use super::worker_stderr::Forward;
 use super::worker_stdout::StdoutPipe;
+use crate::blocking_threads::standard_error;
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
 use crate::process::host::kernel_kills::KernelKills;
@@ -68,9 +84,9 @@ use crate::process::sched::workers::Worker;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
 use crate::process::wire;
-use crate::sys::child::{Handle, is_unwanted};
+use crate::reaper::{Orphan, adopt};
+use crate::sys::child::{Signal, is_unwanted};
 use crate::sys::poll::poll_patiently;
-use crate::sys::stdio;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
 use crate::trace_log;
@@ -230,13 +246,12 @@ pub(crate) struct Driver {
     pub(super) links: Vec<Option<Link>>,
     /// What the launcher was asked for, by slot.
     launches: Vec<Option<Launch>>,
-    forward: Forward,
+    /// There was no room for more standard error: until the bell rings none is read.
+    stderr_is_full: bool,
     pub(super) kernel_kills: KernelKills,
     buffer: Vec<u8>,
     /// The records that were read ahead.
     ahead: Vec<u8>,
-    /// Abandoned processes that have not been reaped.
-    abandoned: Vec<Arc<Handle>>,
     /// How many tasks are being completed at this moment, without the engine's lock.
     finishing: usize,
     /// Why the last process could not be started.
@@ -258,20 +273,16 @@ type Descriptor = dyn AsFd + Send + Sync;
 /// The descriptors that the thread sleeps on, while other threads can lock the engine.
 pub(super) struct PollSet {
     sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)>,
-    /// Bytes are queued for standard error.
-    stderr: bool,
     pub(super) timeout: Option<Duration>,
 }
 
 impl PollSet {
     /// Sleeps until a source is ready, or the time is up.
     pub(super) fn sleep(self) -> Vec<(EventSource, PollFlags)> {
-        let stderr = self.stderr.then(stdio::waits_for_room).flatten();
         let sources = self.sources.iter();
         let sources = sources
             .map(|(_, descriptor, events)| PollFd::from_borrowed_fd(descriptor.as_fd(), *events));
-        let stderr = (stderr.iter()).map(|(stderr, room)| PollFd::new(stderr, *room));
-        let mut fds: Vec<_> = sources.chain(stderr).collect();
+        let mut fds: Vec<_> = sources.collect();
         poll_patiently(&mut fds, self.timeout);
         let all = self.sources.iter().zip(&fds);
         let all = all.map(|((source, ..), fd)| (*source, fd.revents()));
@@ -288,7 +299,6 @@ pub(super) enum EventSource {
     WorkerStderr(usize),
     Output(usize),
     Tree(usize),
-    Abandoned,
 }
 
 impl Driver {
@@ -309,11 +319,10 @@ impl Driver {
             settings,
             links: (0..workers).map(|_| None).collect(),
             launches: (0..workers).map(|_| None).collect(),
-            forward: Forward::default(),
+            stderr_is_full: false,
             kernel_kills: KernelKills::default(),
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
-            abandoned: Vec::new(),
             finishing: 0,
             refused: None,
             sleeps_until: None,
@@ -329,8 +338,6 @@ impl Driver {
         // (A task that is just being completed has not ended; the thread that completes it wakes
         // this one afterwards.)
         if self.sched.is_over() && (self.finishing == 0 || self.sched.is_killed()) {
-            self.forward.finish();
-            self.reap_abandoned();
             return None;
         }
         Some(self.prepare_sleep())
@@ -384,6 +391,12 @@ impl Driver {
                         .for_each(|link| link.carrier.ring());
                 }
                 Action::Withdraw(index) => self.launches[index] = None,
+                Action::GiveUp { index, surely } => {
+                    let link = self.links[index].as_mut();
+                    if link.is_some_and(|link| surely || !link.is_dying()) {
+                        self.abandon(index, Instant::now());
+                    }
+                }
                 Action::Kill(index) => {
                     if let Some(launcher) = &self.settings.launcher {
                         panic::contain(|| launcher.kill(index));
@@ -555,7 +568,7 @@ impl Driver {
                 };
                 add(EventSource::Socket(index), socket.clone(), events);
             }
-            if let (Some(stderr), true) = (link.stderr.pipe.descriptor(), self.forward.has_room()) {
+            if let (Some(stderr), true) = (link.stderr.pipe.descriptor(), !self.stderr_is_full) {
                 add(
                     EventSource::WorkerStderr(index),
                     stderr.clone(),
@@ -575,20 +588,12 @@ impl Driver {
                 add(EventSource::Process(index), process.clone(), PollFlags::IN);
             }
         }
-        for stray in &self.abandoned {
-            add(EventSource::Abandoned, stray.clone(), PollFlags::IN);
-        }
-        PollSet {
-            sources,
-            stderr: self.forward.is_waiting(),
-            timeout,
-        }
+        PollSet { sources, timeout }
     }
 
     /// Processes the events of `news`.
     fn take_in(&mut self, news: Vec<(EventSource, PollFlags)>) {
         let now = Instant::now();
-        self.forward.pump();
         for index in 0..self.links.len() {
             let Some(link) = &mut self.links[index] else {
                 continue;
@@ -612,13 +617,17 @@ impl Driver {
         self.shared.mailbox.awake();
         for (source, events) in news {
             match source {
-                EventSource::Bell => self.shared.mailbox.bell.silence(),
+                EventSource::Bell => {
+                    self.shared.mailbox.bell.silence();
+                    self.stderr_is_full = false;
+                }
                 EventSource::Output(index) => {
                     self.drain(index);
                 }
                 EventSource::WorkerStderr(index) => {
-                    if let Some(link) = &mut self.links[index] {
-                        link.stderr.read(&mut self.forward);
+                    self.stderr_is_full = !standard_error::has_room(&self.shared.mailbox.bell);
+                    if let (Some(link), false) = (&mut self.links[index], self.stderr_is_full) {
+                        link.stderr.read();
                     }
                 }
                 EventSource::Socket(index) => {
@@ -648,7 +657,6 @@ impl Driver {
                         link.read_tree();
                     }
                 }
-                EventSource::Abandoned => self.reap_abandoned(),
             }
         }
     }
@@ -846,13 +854,24 @@ impl Driver {
         }
     }
 
-    /// Abandons a process that can neither be used nor ended. It can never begin the items that it
+    /// Gives up a process that can neither be used nor ended. It can never begin the items that it
     /// has not begun (W3), whatever it does.
+    ///
+    /// Its memory needs no care, although the process may still write there (the kernel, on its
+    /// behalf: one that was killed runs no code of its own any more). Its pages are its own, and no
+    /// other worker gets them. What it has lent is copied before anything uses it (W50); what is
+    /// borrowed here is sealed against writing (H61), and a `SharedMut` seals what is out before it
+    /// is looked at. What it was lent, it only reads.
     fn abandon(&mut self, index: usize, now: Instant) {
         self.sched.take_all_back(index, now);
         if let Some(link) = &mut self.links[index] {
-            let note = || "it may not be signalled, lives on, and was let go of".to_owned();
-            link.note.get_or_insert_with(note);
+            let note = match link.child.signal(Signal::KILL) {
+                true => {
+                    "it was killed, has not ended, and was given up: the process may still exist"
+                }
+                false => "it may not be signalled, lives on, and was given up",
+            };
+            link.note.get_or_insert_with(|| note.to_owned());
             // (Otherwise all items that it has count as begun.)
             if !link.carrier.can_close_gates() {
                 link.records = Records::Broken;
@@ -882,7 +901,7 @@ impl Driver {
                 panic::contain(|| launcher.ended(index, ending));
             }
         };
-        let (mut exit, is_lost) = link.reap(&mut self.forward, ended);
+        let (mut exit, is_lost) = link.reap(ended);
         let was_killed = exit.signal == Some(SIGKILL) && launcher.is_none();
         exit.out_of_memory |= was_killed && self.kernel_kills.have_grown();
         if let Some(late) = self.sched.workers[index].late {
@@ -893,17 +912,10 @@ impl Driver {
             exit.note.get_or_insert_with(not_begun);
         }
         let broken = link.records == Records::Broken || is_lost;
-        self.abandoned.extend(link.child.process.clone());
-        self.reap_abandoned();
+        // (It may live on, or a debugger may keep its status.)
+        link.child.process.clone().map(Orphan::Held).map(adopt);
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, broken, Instant::now());
-    }
-
-    /// (A process that outlives the pool loses the thread that started it, for which the kernel has
-    /// its parent-death signal. The system reaps it when this program ends.)
-    fn reap_abandoned(&mut self) {
-        self.abandoned
-            .retain(|stray| matches!(stray.fetch(), Ok(None)));
     }
 }

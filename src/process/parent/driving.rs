@@ -18,7 +18,7 @@ use std::time::Instant;
 use super::driver::{ActingDriver, Driver, PoolState};
 use super::readers;
 use super::settings::Settings;
-use crate::blocking_threads::STACK;
+use crate::blocking_threads::{STACK, standard_error};
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::process::host::standard_streams;
 use crate::process::job::Job;
@@ -124,6 +124,7 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         }
         readers::add(&shared, chores);
         let Some(mut sleep) = sleep else {
+            standard_error::settle(standard_error::LAST); // nothing waits for this thread any more
             return deferred;
         };
         if let Some(due) = shared.readers.0.lock().due() {

@@ -24,8 +24,11 @@
 //!
 //! **Refusal.** A process that may not be signalled is ended in other ways (`child`): the first
 //! `kill` shuts the stream down; a second one, if the process still lives, cuts the lifeline. A
-//! process that survives this, too (it has executed another program, of another user), is abandoned
-//! after a second: it is reaped when it ends, and nothing waits for it.
+//! process that survives this, too (it has executed another program, of another user), is given up
+//! after a second. So is one that was killed and does not end (it waits for a disk, is in a frozen
+//! control group, or a tracer holds it): `sched::workers::DEATH_LIMIT`. It takes one descriptor and
+//! its entry in the kernel's table until it ends; then it is reaped, even if the pool is gone
+//! (`reaper`), and nothing waits for it.
 //!
 //! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
 
@@ -48,10 +51,10 @@ use super::child::Child;
 use super::settings::Settings;
 use super::startup_watch::StartupWatch;
 use super::trees::Trees;
-use super::worker_stderr::{self, Forward, WorkerStderr};
+use super::worker_stderr::{self, WorkerStderr};
 use super::worker_stdout::{Output, StdoutPipe};
 use crate::loom::atomic::{Ordering, fence};
-use crate::process::host::activity::peak_memory;
+use crate::process::host::activity::{Activity, peak_memory};
 use crate::process::host::family::Family;
 use crate::process::host::gate::GATES;
 use crate::process::host::handover::CARRIES;
@@ -143,6 +146,8 @@ pub(crate) struct Link {
     pub(super) trees: Trees,
     /// The stream was shut down to end it.
     is_shut: bool,
+    /// When it was last killed: its processor time.
+    used: Option<Duration>,
     /// Every way to end it has been tried: when to abandon it.
     pub(crate) abandon_at: Option<Instant>,
     /// The process that stands for it has ended, and its stream has not.
@@ -227,6 +232,7 @@ impl Link {
             carrier,
             trees: Trees::default(),
             is_shut: false,
+            used: None,
             abandon_at: None,
             has_outlived: false,
             status: None,
@@ -661,8 +667,15 @@ impl Link {
         self.carrier.has_unsent(self.known)
     }
 
+    /// Whether the process, which was killed, has used processor time since: it frees its memory.
+    pub(super) fn is_dying(&mut self) -> bool {
+        let used = Activity::of(self.child.pid).map(|now| now.used());
+        std::mem::replace(&mut self.used, used) < used
+    }
+
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
+        self.is_dying();
         if self.child.kill() && !self.is_launched() {
             return;
         }
@@ -744,11 +757,7 @@ impl Link {
 
     /// The process is gone: reaps it, and returns how it ended, and whether its last records may be
     /// lost; the launcher's `ended` may correct that.
-    pub(crate) fn reap(
-        &mut self,
-        forward: &mut Forward,
-        ended: impl FnOnce(&mut Ending),
-    ) -> (WorkerExit, bool) {
+    pub(crate) fn reap(&mut self, ended: impl FnOnce(&mut Ending)) -> (WorkerExit, bool) {
         let mut ending = Ending::default();
         self.child.end_family();
         let process = self.child.process.as_ref();
@@ -762,7 +771,7 @@ impl Link {
         ending.was_reset = self.is_reset;
         self.output.drain();
         let ran_out;
-        (ending.stderr, ran_out) = self.stderr.last(forward);
+        (ending.stderr, ran_out) = self.stderr.last();
         ended(&mut ending);
         let mut exit = WorkerExit::new(self.child.pid);
         let is_abort = child::is_abort(ending.code, ending.signal);

@@ -1,10 +1,10 @@
 //! The workers' standard error, on its way to the parent's.
 //!
 //! It goes through the parent so that the last output of a worker that died can be part of the
-//! error. The driver must not wait for the reader of the parent's standard error: it writes only
-//! what `poll` says can be written, a page at a time. While too much is queued it stops reading
-//! from the workers, which then block as they would without a pool. Only when all workers are gone
-//! does it wait for a slow reader, for a second in all.
+//! error. The driver does not wait for the reader of the parent's standard error: another thread
+//! writes (`standard_error`). While too much is queued the driver stops reading from the workers,
+//! which then block as they would without a pool; what a dead one has left is queued or dropped.
+//! The end of the pool gives a slow reader a second ([`standard_error::LAST`]).
 //!
 //! **Which item wrote it.** Output of a finished item must not be blamed on the next. Writes cannot
 //! be counted directly, since C libraries and child processes write, too. But the kernel says how
@@ -20,19 +20,12 @@
 //! Tests: below; `tests/process/pool.rs`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::worker_stdout::StdoutPipe;
+use crate::blocking_threads::standard_error;
 use crate::process::host::ledger::Ledger;
 use crate::sys::pipe_end::PipeEnd;
-use crate::sys::stdio;
 
-/// While this many bytes are queued, no more are read from the workers.
-const MAX_WAITING: usize = 64 << 10;
-/// How many bytes a pipe that is ready takes without blocking.
-const PAGE: usize = 4096;
-/// How long the end of a pool waits for the reader of standard error.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many bytes of the end of a worker's output are kept, also on other machines.
 pub(crate) const TAIL: usize = 4096;
 /// The beginning of `std`'s message that there is no more memory, before it aborts.
@@ -55,61 +48,6 @@ pub(crate) fn says_out_of_memory(text: &str) -> bool {
     text.as_bytes()
         .windows(RAN_OUT.len())
         .any(|window| window == RAN_OUT)
-}
-
-/// The bytes that are queued for the parent's standard error.
-#[derive(Debug, Default)]
-pub(crate) struct Forward {
-    waiting: Vec<u8>,
-}
-
-impl Forward {
-    /// Whether more output of the workers may be read now.
-    pub(crate) fn has_room(&self) -> bool {
-        self.waiting.len() < MAX_WAITING
-    }
-
-    /// Whether bytes are queued: then poll standard error for writing.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.waiting.extend_from_slice(bytes);
-        self.pump();
-    }
-
-    /// The workers are gone: writes the rest, if the reader takes it in time.
-    pub(crate) fn finish(&mut self) {
-        let end = Instant::now() + WRITE_TIMEOUT;
-        self.pump();
-        while self.is_waiting() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || !stdio::has_room(left) {
-                return;
-            }
-            self.pump();
-        }
-        stdio::settle(end.saturating_duration_since(Instant::now()));
-    }
-
-    /// Writes what can be written without blocking.
-    pub(crate) fn pump(&mut self) {
-        let mut written = 0;
-        while written < self.waiting.len() {
-            if !stdio::has_room(Duration::ZERO) {
-                break;
-            }
-            let end = self.waiting.len().min(written + PAGE);
-            match stdio::complain(&self.waiting[written..end]) {
-                Ok(0) => break,
-                Ok(count) => written += count,
-                // It is closed, or its reader is gone: drop the output.
-                Err(_) => written = self.waiting.len(),
-            }
-        }
-        self.waiting.drain(..written);
-    }
 }
 
 /// How many bytes were written before the items that the worker runs.
@@ -146,7 +84,7 @@ impl WorkerStderr {
     }
 
     /// Reads available output, at most one buffer. False: there was none.
-    pub(crate) fn read(&mut self, forward: &mut Forward) -> bool {
+    pub(crate) fn read(&mut self) -> bool {
         let mut buffer = [0; 8192];
         self.reads(true);
         let count = self.pipe.read(&mut buffer);
@@ -162,7 +100,7 @@ impl WorkerStderr {
         let excess = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..excess);
         if count > 0 {
-            forward.push(bytes);
+            standard_error::push(bytes);
         }
         count > 0
     }
@@ -182,10 +120,10 @@ impl WorkerStderr {
 
     /// The worker is gone: returns the last output of the items that it ran, and whether they ran
     /// out of memory.
-    pub(crate) fn last(&mut self, forward: &mut Forward) -> (String, bool) {
+    pub(crate) fn last(&mut self) -> (String, bool) {
         // A pipe holds 64 KiB; children of the worker may go on writing for ever.
         for _ in 0..32 {
-            if !self.read(forward) {
+            if !self.read() {
                 break;
             }
         }

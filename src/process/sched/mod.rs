@@ -103,6 +103,12 @@ pub(crate) enum Action {
     /// Wake the worker, if it sleeps.
     Nudge(usize),
     Kill(usize),
+    /// A killed worker does not die. Unless it is at it, and not `surely`: take back what it has
+    /// not begun, and report its death.
+    GiveUp {
+        index: usize,
+        surely: bool,
+    },
 }
 
 /// A call that every new worker makes before all others.

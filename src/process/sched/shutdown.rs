@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use super::startup::StartFailure;
-use super::workers::{State, Worker};
+use super::workers::{DEATH_LIMIT, LONGEST_DEATH, State, Worker};
 use super::{Action, How, Sched, Stop};
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
@@ -19,10 +19,11 @@ impl Sched {
     /// Begins the end of the pool.
     pub(crate) fn stop(&mut self, stop: Stop, now: Instant) {
         let before = self.stop.unwrap_or(stop);
-        self.stop = Some(Stop {
-            how: before.how.max(stop.how),
-            limit: before.limit.into_iter().chain(stop.limit).min(),
-        });
+        let how = before.how.max(stop.how);
+        let limit = before.limit.into_iter().chain(stop.limit).min();
+        // Once everything was killed, no limit is left to wake up for.
+        let limit = limit.filter(|_| how < How::Kill);
+        self.stop = Some(Stop { how, limit });
         match stop.how {
             How::Wait => {
                 // The thread that would feed these may be waiting for the end.
@@ -135,9 +136,14 @@ impl Sched {
     /// A worker has been in its state for too long.
     pub(super) fn time_is_up(&mut self, index: usize, now: Instant) {
         match &mut self.workers[index].state {
-            State::Dying(since) => {
-                *since = now;
-                self.actions.push(Action::Kill(index));
+            State::Dying { first, last } => {
+                *last = now;
+                let lasts = now.saturating_duration_since(*first);
+                let surely = lasts >= LONGEST_DEATH;
+                self.actions.push(match lasts >= DEATH_LIMIT {
+                    true => Action::GiveUp { index, surely },
+                    false => Action::Kill(index),
+                });
             }
             State::Starting(_) => self.failed_to_start(index, StartFailure::Slow, now),
             _ => self.kill(index, now),
@@ -152,8 +158,11 @@ impl Sched {
 
     pub(crate) fn kill(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        if !worker.state.is_down() && !matches!(worker.state, State::Dying(_)) {
-            worker.state = State::Dying(now);
+        if !worker.state.is_down() && !matches!(worker.state, State::Dying { .. }) {
+            worker.state = State::Dying {
+                first: now,
+                last: now,
+            };
             self.actions.push(Action::Kill(index));
         }
     }

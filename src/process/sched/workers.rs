@@ -6,7 +6,7 @@
 //!    ▲                  │ too late           │ kill         │ kill           │ too late
 //!    │                  ▼                    ▼              ▼                ▼
 //!    └────────────── Dying ◄─────────────────┴──────────────┴────────────────┘
-//!         died (from every state; then back-off)
+//!         died, or given up (from every state; then back-off)
 //! ```
 //!
 //! Without an initializer a worker is ready when it says hello. A ready worker that has reached its
@@ -44,6 +44,11 @@ pub(crate) const INITIALIZE: u64 = 0;
 
 /// How long a worker may take to exit, or to die before it is killed again.
 pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a killed worker may take to die before it is given up, if it does nothing.
+pub(crate) const DEATH_LIMIT: Duration = Duration::from_secs(2);
+/// The same if it uses processor time: to free much memory takes long.
+pub(crate) const LONGEST_DEATH: Duration = Duration::from_secs(30);
 
 /// How long a worker may run a frame before its other items are taken over. Also how soon
 /// `kill_overdue` looks again.
@@ -108,8 +113,11 @@ pub(crate) enum State {
     /// The worker gets no more items, and leaves when none of its items is wanted.
     Retiring,
     Leaving(Instant),
-    /// The worker was killed, last at this time, and has not been reaped.
-    Dying(Instant),
+    /// The worker was killed, first and last at these times, and has not been reaped.
+    Dying {
+        first: Instant,
+        last: Instant,
+    },
 }
 
 impl State {
@@ -228,7 +236,7 @@ impl Worker {
 
     /// Whether the slot has no worker, or one that is about to end.
     pub(super) fn is_away(&self) -> bool {
-        self.state.is_down() || matches!(self.state, State::Leaving(_) | State::Dying(_))
+        self.state.is_down() || matches!(self.state, State::Leaving(_) | State::Dying { .. })
     }
 
     /// Whether it gets no more items, and is idle.
@@ -408,7 +416,7 @@ impl Worker {
     pub(crate) fn limit(&self) -> Option<Instant> {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
-            State::Leaving(since) | State::Dying(since) => Some(since + LEAVE_LIMIT),
+            State::Leaving(last) | State::Dying { last, .. } => Some(last + LEAVE_LIMIT),
             State::Down(_) | State::Asked | State::Preparing | State::Ready | State::Retiring => {
                 None
             }

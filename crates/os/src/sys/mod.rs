@@ -8,6 +8,7 @@
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
+//! | `at_exit`: what is called at the end of the process | `atexit` | the same | the same |
 //! | `bell`: a descriptor that any thread makes ready | `eventfd` | a pipe (`portable`) | a socket of datagrams |
 //! | `child`: a child by a descriptor; its status, signals | pidfd | `kqueue`, then its number | its handle, and a bell |
 //! | `clock`: a clock that is the same for all processes | `clock_gettime` | the same; macOS's clock that `Instant` uses | `Instant`, of this process |
@@ -29,6 +30,7 @@
 //! | `sockets`: sockets that do not block from the beginning; UDP | `accept4` | set afterwards; `accept4` | set afterwards; what UDP reports differently (`udp`) |
 //! | `static_ref`: a `&'static T` that any thread may replace | an atomic pointer | the same | the same |
 //! | `stack_end`: where this thread's stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` | `GetCurrentThreadStackLimits` |
+//! | `stderr`: writes that may block | `write` | the same | `std`'s, which knows consoles |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
 //! | `sysconf`: the size of a page, the length of a tick | `sysconf` | the same | (in `host`) |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |
@@ -37,6 +39,7 @@
 //! | `transfer`: bytes in and out | `recv`, `readv`, `sendmsg` ... | the same | `recv`, `send`, of one buffer |
 //! | `wake_signal`: a signal that sets bits of a word | a handler | the same | none |
 
+pub mod at_exit;
 pub mod free_list;
 #[cfg(feature = "event-loop")]
 pub mod poller;

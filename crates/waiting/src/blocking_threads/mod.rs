@@ -29,6 +29,8 @@
 //!
 //! Tests: below; `tests/event_loop/`, `tests/io/`, `tests/forks/`.
 
+pub mod standard_error;
+
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -21,6 +21,7 @@ pub mod refused;
 #[cfg(feature = "__descriptors")]
 pub mod signal;
 pub mod signal_name;
+pub mod stderr;
 #[cfg(feature = "__descriptors")]
 pub mod stdio;
 #[cfg(any(feature = "threads", feature = "processes"))]

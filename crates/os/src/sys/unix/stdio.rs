@@ -8,13 +8,10 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::Errno;
 
-use super::poll::poll;
 use crate::sys::reopen::reopen;
 
 /// How a standard stream is used.
@@ -63,31 +60,6 @@ pub fn open(number: u8) -> io::Result<StandardStream> {
 
 /// The null device.
 pub const NULL: &str = "/dev/null";
-
-/// What to wait for until standard error has room, and the event to wait for.
-pub fn waits_for_room() -> Option<(io::Stderr, PollFlags)> {
-    Some((io::stderr(), PollFlags::OUT))
-}
-
-/// Waits until standard error takes a page without blocking; `false`: not within `limit`.
-pub fn has_room(limit: Duration) -> bool {
-    let stderr = io::stderr();
-    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    let limit = Timespec::try_from(limit).ok();
-    poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
-}
-
-/// Writes some bytes to standard error. (0: it was interrupted.)
-pub fn complain(words: &[u8]) -> io::Result<usize> {
-    match rustix::io::write(io::stderr(), words) {
-        Err(Errno::INTR | Errno::AGAIN) => Ok(0),
-        written => Ok(written?),
-    }
-}
-
-/// Waits until everything that was written has been taken. Here it is in a pipe already, which is
-/// enough.
-pub fn settle(_limit: Duration) {}
 
 /// How many bytes wait to be read in standard error, which is a pipe.
 pub fn complaints() -> u64 {

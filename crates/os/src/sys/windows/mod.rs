@@ -27,6 +27,7 @@ pub mod signal_name;
 #[cfg(feature = "__descriptors")]
 pub mod sockets;
 pub(crate) mod stack_end;
+pub mod stderr;
 #[cfg(feature = "__descriptors")]
 pub mod stdio;
 pub mod thread_id;

@@ -1,7 +1,8 @@
-//! Reaps children whose handle was dropped.
+//! Reaps children that nobody waits for any more.
 //!
 //! A child that has ended stays as a zombie until its parent has asked for its status. A program
-//! that drops a [`Child`](super::Child) does not ask, so this module does, on a loop or off it.
+//! that drops an `io::Child` does not ask, nor does a pool that has given a worker up, so this
+//! module does, on a loop or off it.
 //!
 //! 1. [`adopt`] takes over a child. One that has ended already is reaped at once.
 //! 2. Otherwise a helper thread waits for its end (`timer::helper_thread`), and reaps it then.
@@ -18,7 +19,7 @@
 //! Rejected: `SIGCHLD`, which belongs to the host; a double fork, which makes another process the
 //! child's parent; reaping whenever another child is started, which never reaps the last ones.
 //!
-//! Checked by `tests/io/`.
+//! Checked by `tests/io/`, `tests/process/undying.rs`.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -32,9 +33,10 @@ use crate::sys::fork::PerProcess;
 use crate::timer::{Interest, RARELY, enter};
 
 /// A child whose handle was dropped.
-pub(super) enum Orphan {
+pub(crate) enum Orphan {
     Held(Arc<Handle>),
     /// No descriptor was left to watch it.
+    #[cfg(feature = "event-loop")]
     Numbered(Id),
 }
 
@@ -58,7 +60,7 @@ impl Wake for Orphan {
 }
 
 /// Makes sure that this child does not stay a zombie.
-pub(super) fn adopt(child: Orphan) {
+pub(crate) fn adopt(child: Orphan) {
     let child = Arc::new(child);
     let left = std::mem::take(&mut *left().lock());
     for child in left.into_iter().chain([child]) {
