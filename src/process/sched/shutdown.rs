@@ -22,6 +22,7 @@ impl Sched {
         self.stop = Some(Stop {
             how: before.how.max(stop.how),
             limit: before.limit.into_iter().chain(stop.limit).min(),
+            is_drop: before.is_drop,
         });
         match stop.how {
             How::Wait => {
@@ -52,8 +53,11 @@ impl Sched {
         }
     }
 
+    /// The jobs, in the order of their calls.
     fn ids(&self) -> Vec<u64> {
-        self.jobs.keys().copied().collect()
+        let mut ids: Vec<u64> = self.jobs.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Whether nothing new begins any more.
