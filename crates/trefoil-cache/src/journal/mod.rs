@@ -414,7 +414,7 @@ pub enum JournalError {
         message: String,
     },
     /// The item was skipped: see [`Journaled::blame_after`].
-    #[error("item {index} is skipped: it was under way at {deaths} ends of the program")]
+    #[error("item {index} is skipped: it was under way when the program ended ({deaths} times)")]
     Blamed {
         /// The place in the list, from 0.
         index: usize,
