@@ -5,9 +5,10 @@
 //! or callback has received it. Its error goes to a hook, once, because an output has one owner
 //! (T2) and is dropped once (T8, `drop_unobserved`). That is the hook of its executor if there is
 //! one, otherwise the process's, which by default prints one line on standard error. A cancelled
-//! task does not count, because its end was requested; but detached calls that are cancelled because
-//! their process pool was dropped are reported, all of them once ([`TaskReport::deliver_lost`]). (`process/value/kept_results.rs` reports the
-//! error of a `Remote`, which many tasks may take, if none has taken it.)
+//! task does not count, because its end was requested; but detached calls that are cancelled
+//! because their process pool was dropped are reported, all of them once
+//! ([`TaskReport::deliver_lost`]). (`process/value/kept_results.rs` reports the error of a
+//! `Remote`, which many tasks may take, if none has taken it.)
 
 use std::fmt;
 use std::io::{self, Write};

@@ -46,7 +46,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// still run one after a second, detached tasks included: to end with them, call
 /// [`shutdown(Shutdown::Wait)`](Self::shutdown) first. If detached ones were cancelled, one report
 /// to [`on_unobserved`](crate::ProcessPoolBuilder::on_unobserved) says so. (A pool in a `static` is
-/// never dropped: when the program ends, so do its workers, and nothing is reported.) No worker outlives the process that started it, however that ends.
+/// never dropped: when the program ends, so do its workers, and nothing is reported.) No worker
+/// outlives the process that started it, however that ends.
 ///
 /// A process that a call starts ends with its worker, however that ends, so that accidents leave
 /// nothing running. It goes on if it has left the worker's process group
