@@ -44,7 +44,7 @@ use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record, ServedContext};
-use crate::task::{TaskError, WorkerExit};
+use crate::task::{Cause, TaskError, WorkerExit};
 
 /// An item, in two numbers.
 type Item = (u64, u64);
@@ -135,7 +135,8 @@ impl Sink for BookSink {
         let mut book = self.book.lock().unwrap();
         book.answers(self.id, 1);
         if let (TaskError::TimedOut(_), Some(timeout)) = (&error, self.timeout) {
-            assert!(book.overtime(item, timeout), "{item:?} had time left");
+            let late = timeout.is_zero() || book.overtime(item, timeout);
+            assert!(late, "{item:?} had time left");
         }
         assert!(self.values.insert(index as u64), "one answer for each item");
         book.errors.insert(item, error);
@@ -146,7 +147,8 @@ impl Sink for BookSink {
         let mut book = self.book.lock().unwrap();
         if let (Err(TaskError::TimedOut(_)), Some(timeout)) = (&result, self.timeout) {
             let late = |item: &Item| item.0 == self.id && book.overtime(*item, timeout);
-            assert!(book.started.keys().any(late), "nothing was late");
+            let late = timeout.is_zero() || book.started.keys().any(late);
+            assert!(late, "nothing was late");
         }
         book.answers(self.id, u64::MAX);
         let before = book.ended.insert(self.id, result);
@@ -187,7 +189,8 @@ struct Sim {
     missing: HashSet<u64>,
     retires: bool,
     running: Option<Item>,
-    /// The running item takes until then.
+    /// When the running item began, and until when it takes.
+    since: Instant,
     until: Instant,
     said: Vec<u8>,
     heard: Vec<u8>,
@@ -537,6 +540,7 @@ impl World {
                         missing: HashSet::new(),
                         retires: false,
                         running: None,
+                        since: self.now,
                         until: self.now,
                         said: Vec::new(),
                         heard: Vec::new(),
@@ -659,7 +663,10 @@ impl World {
                 let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
                 let has_ends = batch.ends || known.context && known.ends;
                 let may_be_copied = known.hedge && !lone && !has_ends;
-                assert_eq!(batch.timed, known.timeout.is_some() || may_be_copied);
+                let copied = u64::from(may_be_copied) * u64::MAX;
+                let limit = known.timeout.map(|timeout| timeout.as_nanos() as u64);
+                assert_eq!(batch.limit, limit.unwrap_or(copied));
+                assert_ne!(limit, Some(0), "it has no time to run");
                 let is_singly = known.hedge || known.memory > 0 || lone;
                 assert!(!is_singly || items.len() == 1 && sim.inbox.is_empty());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
@@ -783,7 +790,11 @@ impl World {
                 self.broken |= panics;
                 sim.initialized = !panics;
             }
-            if panics {
+            let limit = sim.inbox.front().map_or(0, |(batch, _)| batch.limit);
+            let nanos = (self.now - sim.since).as_nanos() as u64;
+            if limit != 0 && nanos >= limit {
+                sim.said.extend(Record::Late { nanos }.bytes());
+            } else if panics {
                 let (message, place) = ("oh".to_owned(), None);
                 sim.said.extend(Record::Panic { message, place }.bytes());
                 self.panicked.insert(item.0);
@@ -815,7 +826,8 @@ impl World {
         if sim.retires {
             gate.close();
         }
-        if batch.timed {
+        sim.since = self.now;
+        if batch.limit != 0 {
             let since = self.now - self.epoch.instant;
             gate.starts(self.epoch.nanos + since.as_nanos() as u64);
         }
@@ -940,10 +952,12 @@ impl World {
         self.fatal
             .extend(sim.running.filter(|item| item.0 != INITIALIZE));
         let mut exit = WorkerExit::new(100 + index as u32);
-        exit.signal = Some(9);
+        exit.cause = Cause::Outside;
         if let Some(item) = sim.running.filter(|item| item.0 != INITIALIZE) {
-            exit.out_of_memory = self.jobs[&item.0].alone && self.chance(2);
-            if exit.out_of_memory && !self.jobs[&item.0].hedge {
+            if self.jobs[&item.0].alone && self.chance(2) {
+                exit.cause = Cause::Kernel;
+            }
+            if exit.out_of_memory() && !self.jobs[&item.0].hedge {
                 self.starved.insert(item);
             }
         }
@@ -1486,7 +1500,7 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
                 }
                 Action::Kill(0) => {
                     let mut exit = WorkerExit::new(100);
-                    exit.signal = Some(9);
+                    exit.cause = Cause::Pool;
                     world.sched.died(0, &exit, false, world.now);
                 }
                 _ => unreachable!("nobody is there"),

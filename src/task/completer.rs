@@ -9,9 +9,10 @@
 //! promise has ended before `cancel` returns, and a result that its producer delivers later is
 //! dropped.
 
+use super::error::TaskError;
 use super::id::TaskId;
 use super::raw::{Completer, Producer, Task, TaskRef, cell};
-use super::unobserved::Hook;
+use super::unobserved::{Hook, TaskReport};
 
 /// The producer of [`Completer::new`], where only code that awaits its token learns of the
 /// cancellation, and of a task that was made with its result.
@@ -47,6 +48,14 @@ impl<T> Completer<T> {
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.cell().id()
+    }
+
+    /// If the task was detached and not cancelled, so that nobody learns how it ends: what a report
+    /// of that needs.
+    pub(crate) fn lost(&self) -> Option<TaskReport> {
+        let cell = self.cell();
+        let is_lost = cell.is_settled() && !cell.is_cancelled();
+        is_lost.then(|| cell.report_of(TaskError::Cancelled))
     }
 
     /// See [`Producer::let_go`].

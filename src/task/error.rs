@@ -225,6 +225,21 @@ impl From<TaskError> for io::Error {
     }
 }
 
+/// Why a worker process died, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It exited or crashed, or nobody knows.
+    Itself,
+    /// An allocation failed there, or it keeps too much.
+    Allocation,
+    /// The kernel killed it for want of memory.
+    Kernel,
+    /// Its pool killed it.
+    Pool,
+    /// Somebody else killed it.
+    Outside,
+}
+
 /// How a worker process ended while it ran a call.
 ///
 /// ```no_run
@@ -245,7 +260,7 @@ pub struct WorkerExit {
     pub(crate) signal: Option<i32>,
     pub(crate) attempts: u32,
     pub(crate) stderr_tail: String,
-    pub(crate) out_of_memory: bool,
+    pub(crate) cause: Cause,
     /// A further message, for a worker that never started properly.
     pub(crate) note: Option<String>,
     /// The index of the item of a `map` that it was running.
@@ -260,7 +275,7 @@ impl WorkerExit {
             signal: None,
             attempts: 1,
             stderr_tail: String::new(),
-            out_of_memory: false,
+            cause: Cause::Itself,
             note: None,
             item: None,
         }
@@ -307,7 +322,7 @@ impl WorkerExit {
         let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
         let (&last, before) = lines.split_last()?;
         let failed = |line: &&&str| line.starts_with("memory allocation of ");
-        if let Some(line) = lines.iter().rfind(failed).filter(|_| self.out_of_memory) {
+        if let Some(line) = lines.iter().rfind(failed).filter(|_| self.out_of_memory()) {
             return Some((*line).to_owned());
         }
         let is_hint = last.starts_with("note: ") && last.contains("RUST_BACKTRACE");
@@ -326,10 +341,13 @@ impl WorkerExit {
         }
     }
 
-    /// Whether it died, as far as is known, for lack of memory.
+    /// Whether it died, as far as is known, for lack of memory: it aborted because an allocation
+    /// failed, or it was killed, not by its pool, and Linux has killed a process of this control
+    /// group for want of memory. (Linux counts these and does not name them: each explains one
+    /// death. If it was another program's process, that death is one that something else killed.)
     #[must_use]
     pub fn out_of_memory(&self) -> bool {
-        self.out_of_memory
+        matches!(self.cause, Cause::Allocation | Cause::Kernel)
     }
 }
 
@@ -349,7 +367,7 @@ impl fmt::Display for WorkerExit {
             },
             (None, None) => write!(f, "was lost")?,
         }
-        if self.out_of_memory {
+        if self.out_of_memory() {
             write!(f, " (out of memory)")?;
         }
         if self.attempts > 1 {
@@ -473,7 +491,7 @@ mod tests {
             full.ends_with("memory allocation of 7 bytes failed"),
             "{full}"
         );
-        exit.out_of_memory = true;
+        exit.cause = Cause::Allocation;
         exit.stderr_tail.push_str("what a hook wrote\n");
         assert!(
             exit.to_string()

@@ -128,7 +128,7 @@ pub use root::*;
 pub use {combine::Joining, task_local::LocalSlot};
 
 pub(crate) use combine::next;
-pub(crate) use error::CodecDirection;
+pub(crate) use error::{Cause, CodecDirection};
 pub(crate) use handle::cancel_all;
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;

@@ -5,8 +5,10 @@
 //! or callback has received it. Its error goes to a hook, once, because an output has one owner
 //! (T2) and is dropped once (T8, `drop_unobserved`). That is the hook of its executor if there is
 //! one, otherwise the process's, which by default prints one line on standard error. A cancelled
-//! task does not count, because its end was requested. (`process/value/kept_results.rs` reports the
-//! error of a `Remote`, which many tasks may take, if none has taken it.)
+//! task does not count, because its end was requested; but detached calls that are cancelled
+//! because their process pool was dropped are reported, all of them once
+//! ([`TaskReport::deliver_lost`]). (`process/value/kept_results.rs` reports the error of a
+//! `Remote`, which many tasks may take, if none has taken it.)
 
 use std::fmt;
 use std::panic::Location;
@@ -89,7 +91,10 @@ fn hook_here() -> &'static RwLock<Option<Hook>> {
 /// what is still to be written, unless it ends by `abort` or a signal.
 ///
 /// The hook runs on the thread that ended the task or dropped its handle, holding no lock; it must
-/// be short. A panic in it is caught. It is the hook of forked children, too.
+/// be short. A panic in it is caught. A cancelled task is not reported, because somebody asked for
+/// its end; but if a dropped [`ProcessPool`](crate::ProcessPool) cancels detached calls, one report
+/// says which was the first, and how many there were. It is the hook
+/// of forked children, too.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -110,6 +115,21 @@ pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
 }
 
 impl TaskReport {
+    /// Reports that `count` detached calls were cancelled because their pool was dropped, of which
+    /// this is the first.
+    pub(crate) fn deliver_lost(mut self, count: usize, hook: Option<Hook>) {
+        let others = match count - 1 {
+            0 => String::new(),
+            1 => ", and so was another detached call".to_owned(),
+            more => format!(", and so were {more} other detached calls"),
+        };
+        self.error = TaskError::failed(format!(
+            "it was cancelled because its pool was dropped{others} \
+             (`shutdown(Shutdown::Wait)` waits for them)"
+        ));
+        self.deliver(hook);
+    }
+
     /// Calls `hook`, or the process's, with this error.
     #[cold]
     pub(super) fn deliver(self, hook: Option<Hook>) {

@@ -208,11 +208,104 @@ tests! {
         assert_eq!(call.clone().timeout(Duration::MAX).map(0..5).unwrap(), [0, 1, 2, 3, 4]);
         let task = call.clone().timeout(Duration::ZERO).spawn(3_600_000);
         assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
-        // With no time at all, an item may still end before the pool checks.
-        for result in call.timeout(Duration::ZERO).imap([0; 50]) {
-            assert!(matches!(result, Ok(0) | Err(TaskError::TimedOut(_))));
-        }
         assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
+    }
+
+    /// A call that may run for no time at all does not run.
+    fn without_time_nothing_runs() {
+        for plain in [false, true] {
+            let procs = ProcessPool::builder().workers(2).plain_workers(plain).build().unwrap();
+            let scratch = Scratch::new("no-time");
+            let call = procs.call(|path: String| note(&path, 1)).timeout(Duration::ZERO);
+            let call = call.retry(3).retry_on_timeout(true);
+            let text = || scratch.text();
+            let refused = |error: TaskError, item| match error {
+                TaskError::TimedOut(late) => {
+                    assert_eq!((late.item(), late.limit(), late.ran()), (item, Some(Duration::ZERO), None));
+                }
+                other => panic!("{other:?}"),
+            };
+            refused(call.spawn(text()).join().unwrap_err(), None);
+            refused(call.map((0..3).map(|_| text())).unwrap_err(), Some(0));
+            let each = call.map_each((0..50).map(|_| text()));
+            assert_eq!(each.len(), 50);
+            (0..).zip(each).for_each(|(index, result)| refused(result.unwrap_err(), Some(index)));
+            assert!(call.map([]).unwrap().is_empty());
+            assert_eq!((procs.stats().timed_out, procs.stats().pending), (1 + 3 + 50, 0));
+            procs.spawn((), |()| ()).join().unwrap();
+            assert!(scratch.notes().is_empty());
+        }
+    }
+
+    /// The worker measures how long an item ran: no result is taken that is late, however soon it
+    /// comes.
+    fn what_ends_too_late_has_timed_out() {
+        fn notes((path, fails): (String, bool)) -> u64 {
+            note(&path, 1);
+            assert!(!fails, "too late for this, too");
+            7
+        }
+        for plain in [false, true] {
+            let builder = ProcessPool::builder().workers(2).grace(millis(600_000));
+            let procs = builder.plain_workers(plain).build().unwrap();
+            let scratch = Scratch::new("brief");
+            let limit = Duration::from_nanos(1);
+            let call = procs.call(notes).timeout(limit);
+            let item = |fails| (scratch.text(), fails);
+            let late = |result: Result<u64, TaskError>| match result {
+                Err(TaskError::TimedOut(late)) => assert!(late.ran() >= Some(limit), "{late:?}"),
+                other => panic!("{other:?}"),
+            };
+            for round in 0..100 {
+                late(call.spawn(item(round % 2 == 0)).join());
+            }
+            assert_eq!(scratch.notes().len(), 100, "each has run");
+            call.imap((0..100).map(|_| item(false))).for_each(late);
+            call.clone().hedge(2.0).map_each((0..20).map(|_| item(true))).into_iter().for_each(late);
+            assert!(matches!(call.map((0..50).map(|_| item(false))), Err(TaskError::TimedOut(_))));
+            let (before, stats) = (scratch.notes().len(), procs.stats());
+            late(call.retry(2).retry_on_timeout(true).spawn(item(false)).join());
+            let after = procs.stats();
+            assert_eq!(scratch.notes().len(), before + 3);
+            assert_eq!((after.timed_out - stats.timed_out, after.retried - stats.retried), (3, 2));
+            assert_eq!(procs.call(notes).timeout(millis(60_000)).spawn(item(false)).join().unwrap(), 7);
+            assert_eq!(procs.stats().died, 0, "all of them have ended by themselves");
+        }
+    }
+
+    /// Work that ends with its pool, and that nobody waits for, is reported: once, with its number.
+    fn a_dropped_pool_reports_detached_calls() {
+        for way in 0..3 {
+            let (sender, reports) = mpsc::channel();
+            let hook = move |report: &trefoil::TaskReport| drop(sender.send(report.to_string()));
+            let procs = ProcessPool::builder().workers(1).on_unobserved(hook).build().unwrap();
+            let scratch = Scratch::new("detached");
+            let endless = |path: String| -> () { note(&path, 1); forever() };
+            procs.spawn(scratch.text(), endless).detach();
+            until(|| !scratch.notes().is_empty());
+            for n in 0..4 {
+                procs.call(|n: u32| n).name("mail").spawn(n).detach();
+            }
+            drop(procs.call(|n: u32| n).name("mail").map_task(0..100));
+            let (kept, on_purpose) = (procs.spawn(1, |n: u32| n), procs.spawn(2, |n: u32| n));
+            on_purpose.cancel();
+            on_purpose.detach();
+            match way {
+                0 => {}
+                1 => procs.shutdown_timeout(Shutdown::CancelPending, Duration::ZERO),
+                _ => procs.kill(),
+            }
+            drop(procs);
+            assert!(matches!(kept.join(), Err(TaskError::Cancelled)));
+            let reports: Vec<String> = reports.iter().collect();
+            if way > 0 {
+                assert!(reports.is_empty(), "that was on purpose: {reports:?}");
+                continue;
+            }
+            let [report] = &reports[..] else { panic!("{reports:?}") };
+            let words = ["detached task", "`mail`", "calls.rs", "and so were 5 other", "Shutdown::Wait"];
+            assert!(words.iter().all(|words| report.contains(words)), "{report}");
+        }
     }
 
     fn a_stopped_worker_does_not_stop_the_clock() {

@@ -28,6 +28,8 @@ mod chaos;
 mod conformance;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[cfg(target_os = "linux")] // its signals and tracers
+mod deaths;
 mod deep;
 mod described;
 mod everywhere;
@@ -68,6 +70,8 @@ mod unread;
 fn main() {
     support::sleep();
     bulk::helpers();
+    #[cfg(target_os = "linux")]
+    deaths::helpers();
     host::helpers();
     memory::helpers();
     one::helpers_before_init();
@@ -125,6 +129,8 @@ fn main() {
         places::TESTS,
         budget::TESTS,
         callers::TESTS,
+        #[cfg(target_os = "linux")]
+        deaths::TESTS,
         deep::TESTS,
         described::TESTS,
         failures::TESTS,

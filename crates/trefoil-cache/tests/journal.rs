@@ -796,6 +796,60 @@ fn a_poisonous_item_is_blamed() {
     }
 }
 
+/// How far the child of `an_exit_counts` is: an item runs; it may end.
+static STEPS: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+
+/// The child of `an_exit_counts`: exits with code 0, while an item runs or after its map has ended.
+fn child_exits(path: &Path, in_order: bool) {
+    let pool = ThreadPool::with_threads(1);
+    let ends = pool.clone();
+    std::thread::spawn(move || {
+        while !STEPS[0].load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        if !in_order {
+            std::process::exit(0);
+        }
+        STEPS[1].store(true, Ordering::SeqCst);
+        ends.shutdown(Shutdown::CancelPending);
+    });
+    let each = pool.journal(path).blame_after(1).map_each(0..3u64, |n| {
+        STEPS[0].store(true, Ordering::SeqCst);
+        while !STEPS[1].load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        n
+    });
+    assert!(
+        each.unwrap()
+            .iter()
+            .all(|result| !matches!(result, Err(JournalError::Blamed { .. })))
+    );
+}
+
+/// An end of the program by `exit` counts, whatever the code is, unless the map has ended before.
+fn an_exit_counts() {
+    for (what, blamed) in [("exits", 1), ("exits in order", 0)] {
+        let place = Place::new("exits");
+        let end = again(what, &place.0).output().unwrap();
+        assert_eq!(end.status.code(), Some(0), "{what}");
+        let journal = Inline.journal(&place.0).blame_after(1);
+        let each = journal.map_each(0..3u64, |n| n).unwrap();
+        let told = |error: &JournalError| {
+            error
+                .to_string()
+                .contains("when the program ended (1 times)")
+        };
+        let errors: Vec<_> = each
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .collect();
+        assert!(errors.iter().all(|error| told(error)), "{errors:?}");
+        // (A pool of one thread may have begun none of the others.)
+        assert_eq!(errors.len().min(1), blamed, "{what}");
+    }
+}
+
 fn main() {
     trefoil::init();
     let arguments: Vec<String> = std::env::args().collect();
@@ -805,6 +859,8 @@ fn main() {
         match &**what {
             "maps" => child_maps(Path::new(path)),
             "syncs" => child_syncs(Path::new(path)),
+            "exits" => child_exits(Path::new(path), false),
+            "exits in order" => child_exits(Path::new(path), true),
             what => child_dies(Path::new(path), what == "dies of workers"),
         }
         return;
@@ -860,6 +916,7 @@ fn main() {
         ("a_failed_sync", a_failed_sync_ends_the_recording),
         ("every_moment_of_death", every_moment_of_death),
         ("a_poisonous_item_is_blamed", a_poisonous_item_is_blamed),
+        ("an_exit_counts", an_exit_counts),
     ];
     for (name, test) in tests {
         if arguments

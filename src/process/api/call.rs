@@ -105,6 +105,11 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// [grace period](crate::ProcessPoolBuilder::grace)). Other items are not affected. With
     /// [`retry`](Self::retry), each attempt has this time, from its own start.
     ///
+    /// The worker measures how long an item ran. If that is the limit or more, the item has timed
+    /// out, also if it ended before the pool noticed: its result, or its panic, is lost. (A result
+    /// that arrives later than the limit, of an item that ended in time, counts.) With
+    /// [`Duration::ZERO`] an item does not run: it has timed out as soon as the pool has it.
+    ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
     /// `imap` it is the result of that item. [`Late`](crate::Late) has the item's index, how long it
     /// ran, and in which worker.

@@ -43,7 +43,11 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// The program's `main` must begin with [`init`](crate::init), unless the feature `auto` is on.
 ///
 /// Dropping the pool (its last handle) cancels tasks that have not begun, and kills workers that
-/// still run one after a second. No worker outlives the process that started it, however that ends.
+/// still run one after a second, detached tasks included: to end with them, call
+/// [`shutdown(Shutdown::Wait)`](Self::shutdown) first. If detached ones were cancelled, one report
+/// to [`on_unobserved`](crate::ProcessPoolBuilder::on_unobserved) says so. (A pool in a `static` is
+/// never dropped: when the program ends, so do its workers, and nothing is reported.) No worker
+/// outlives the process that started it, however that ends.
 ///
 /// A process that a call starts ends with its worker, however that ends, so that accidents leave
 /// nothing running. It goes on if it has left the worker's process group
@@ -438,6 +442,7 @@ impl ProcessPool {
         self.end.end(Stop {
             how: how_of(how),
             limit: Instant::now().checked_add(limit), // not representable: no limit
+            is_drop: false,
         });
     }
 
@@ -480,6 +485,7 @@ impl Drop for End {
         self.end(Stop {
             how: How::CancelPending,
             limit: Instant::now().checked_add(DROP_LIMIT),
+            is_drop: true,
         });
     }
 }

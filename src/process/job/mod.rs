@@ -376,6 +376,10 @@ impl Job {
             && self.paused.iter().all(|at| *at >= limit)
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self.failure, Some((_, TaskError::Cancelled)))
+    }
+
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
     }

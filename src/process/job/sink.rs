@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::decoder::{Values, own};
 use crate::sync::channel::Sender;
 use crate::sys::large_pages;
-use crate::task::{Completer, TaskError, panic};
+use crate::task::{Completer, TaskError, TaskReport, panic};
 
 /// Takes the results of one job.
 pub(crate) trait Sink: Send {
@@ -24,6 +24,11 @@ pub(crate) trait Sink: Send {
     fn error(&mut self, index: usize, error: TaskError) {
         let _ = index;
         panic::contain(|| drop(error));
+    }
+
+    /// Before it is cancelled with its pool: the report of that, if nobody else learns of it.
+    fn lost(&self) -> Option<TaskReport> {
+        None
     }
 
     /// All items are settled, or `failure` is the error of the lowest index. Returns the values
@@ -88,6 +93,10 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
 
     fn holds(&self) -> bool {
         !(self.front.is_empty() && self.behind.is_empty())
+    }
+
+    fn lost(&self) -> Option<TaskReport> {
+        self.completer.lost()
     }
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {

@@ -70,7 +70,7 @@ use super::worker_stdout::StdoutPipe;
 use crate::blocking_threads::standard_error;
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
-use crate::process::host::kernel_kills::KernelKills;
+use crate::process::host::kernel_kills;
 use crate::process::host::poll_policy::PollPolicy;
 use crate::process::host::shared_clock::{self, Epoch};
 use crate::process::job::Job;
@@ -78,17 +78,17 @@ use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
-use crate::process::launch::pool_error::not_begun;
 use crate::process::sched::stats::Counters;
+use crate::process::sched::verdict::{Evidence, verdict};
 use crate::process::sched::workers::Worker;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
 use crate::process::wire;
 use crate::reaper::{Orphan, adopt};
-use crate::sys::child::{Signal, is_unwanted};
+use crate::sys::child::Signal;
 use crate::sys::poll::poll_patiently;
 use crate::task::queue_limit::QueueLimit;
-use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
+use crate::task::{CancelOnDrop, Cause, Hook, Task, TaskError, WorkerExit, context, panic};
 use crate::trace_log;
 use crate::trace_log::live::{AskWorkers, Question};
 
@@ -101,8 +101,6 @@ const MOST_LEFT: usize = 1024;
 
 /// A record of so many bytes or more is received only if there is memory for it.
 const LARGE: usize = 16 << 20;
-
-const SIGKILL: i32 = 9;
 
 per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
@@ -248,7 +246,6 @@ pub(crate) struct Driver {
     launches: Vec<Option<Launch>>,
     /// There was no room for more standard error: until the bell rings none is read.
     stderr_is_full: bool,
-    pub(super) kernel_kills: KernelKills,
     buffer: Vec<u8>,
     /// The records that were read ahead.
     ahead: Vec<u8>,
@@ -320,7 +317,6 @@ impl Driver {
             links: (0..workers).map(|_| None).collect(),
             launches: (0..workers).map(|_| None).collect(),
             stderr_is_full: false,
-            kernel_kills: KernelKills::default(),
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
             finishing: 0,
@@ -901,15 +897,21 @@ impl Driver {
                 panic::contain(|| launcher.ended(index, ending));
             }
         };
-        let (mut exit, is_lost) = link.reap(ended);
-        let was_killed = exit.signal == Some(SIGKILL) && launcher.is_none();
-        exit.out_of_memory |= was_killed && self.kernel_kills.have_grown();
-        if let Some(late) = self.sched.workers[index].late {
-            exit.note.get_or_insert_with(|| late.to_string());
-        }
-        let is_unwanted = is_unwanted(exit.code, exit.signal) && !exit.out_of_memory;
-        if is_unwanted && launcher.is_none() && self.sched.workers[index].is_starting() {
-            exit.note.get_or_insert_with(not_begun);
+        let (evidence, is_lost) = link.reap(ended);
+        let worker = &self.sched.workers[index];
+        let is_child = launcher.is_none();
+        let exit = verdict(Evidence {
+            kernel_kills: if is_child {
+                kernel_kills::unattributed()
+            } else {
+                0
+            },
+            was_starting: is_child && worker.is_starting(),
+            late: worker.late,
+            ..evidence
+        });
+        if exit.cause == Cause::Kernel {
+            kernel_kills::attribute();
         }
         let broken = link.records == Records::Broken || is_lost;
         // (It may live on, or a debugger may keep its status.)

@@ -20,7 +20,7 @@ use super::readers;
 use super::settings::Settings;
 use crate::blocking_threads::{STACK, standard_error};
 use crate::loom::thread::{Builder, JoinHandle};
-use crate::process::host::standard_streams;
+use crate::process::host::{kernel_kills, standard_streams};
 use crate::process::job::Job;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::sched::How;
@@ -108,7 +108,7 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         driver.turn();
     }
     let _ = ready.send(refused.map_or(Ok(()), Err));
-    driver.kernel_kills.have_grown(); // counts earlier kills, while the workers start
+    kernel_kills::forget(); // those before, while the workers start
     *shared.engine.lock() = Some(driver);
     let mut news = Vec::new();
     loop {
@@ -118,12 +118,16 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         let chores = std::mem::take(&mut driver.sched.chores);
         let wakers = std::mem::take(&mut driver.sched.wakers);
         let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());
+        let lost = driver.sched.lost.take_if(|_| sleep.is_none());
         drop(engine);
         for waker in wakers {
             panic::contain(|| waker.wake());
         }
         readers::add(&shared, chores);
         let Some(mut sleep) = sleep else {
+            if let Some((first, count)) = lost {
+                first.deliver_lost(count, shared.unobserved.clone());
+            }
             standard_error::settle(standard_error::LAST); // nothing waits for this thread any more
             return deferred;
         };

@@ -14,13 +14,13 @@
 //! **Death.** The process descriptor becomes readable; then everything that is still in the socket
 //! is read, the rest is read from the ledger, and only then the process is reaped, by this
 //! descriptor alone: children that the program itself has started are left alone. Just before, what
-//! the worker has started is ended (W58).
+//! the worker has started is ended (W58). A process whose stream ends first gets a second to die or
+//! to report how it ended; then it is killed. (It has executed another program, say.)
 //!
 //! **Launched.** Where a launcher has started the worker, the process here may be another one,
 //! which may end earlier or later than the worker. There the end of the stream is the worker's end.
 //! When the process ends first, its group is killed, because what is left of it may hold the stream
-//! open; and the stream is shut down, unless the process has ended well. When the stream ends
-//! first, the process gets a second to report how the worker ended.
+//! open; and the stream is shut down, unless the process has ended well.
 //!
 //! **Refusal.** A process that may not be signalled is ended in other ways (`child`): the first
 //! `kill` shuts the stream down; a second one, if the process still lives, cuts the lifeline. A
@@ -63,6 +63,7 @@ use crate::process::host::shared_ring::Posted;
 use crate::process::job::reading::Extras;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::Started;
+use crate::process::sched::verdict::{Evidence, Killed, Memory};
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::value::attachments;
 use crate::process::value::attachments::Attachment;
@@ -77,7 +78,6 @@ use crate::sys::pipe_end::PipeEnd;
 use crate::sys::poll::poll;
 use crate::sys::refused::{failed, is_crowded, is_gone, refused};
 use crate::sys::sockets::{RECEIVE, SEND, Stream};
-use crate::task::WorkerExit;
 use crate::trace_log::live::Question;
 
 /// How long to wait until a refused frame is sent again.
@@ -164,6 +164,8 @@ pub(crate) struct Link {
     /// Its stream has ended with an error: its last records may be lost.
     pub(crate) is_reset: bool,
     pub(crate) records: Records,
+    /// Whether the pool has killed it.
+    killed: Option<Killed>,
     /// Why it was killed, for the error.
     pub(crate) note: Option<String>,
     /// It is of no use any more: the driver has the scheduler kill it.
@@ -241,6 +243,7 @@ impl Link {
             at_end: false,
             is_reset: false,
             records: Records::Valid,
+            killed: None,
             note: None,
             is_useless: false,
         }
@@ -676,6 +679,7 @@ impl Link {
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
         self.is_dying();
+        self.killed.get_or_insert(Killed::Asked);
         if self.child.kill() && !self.is_launched() {
             return;
         }
@@ -715,9 +719,9 @@ impl Link {
         self.abandon_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
     }
 
-    /// Kills a worker that cannot send any more. If it is dying already, this does not change how
-    /// it ends.
+    /// Kills a worker that cannot send any more, and has not ended by itself in time.
     pub(crate) fn finish_off(&mut self) {
+        self.killed.get_or_insert(Killed::Closed);
         if self.child.process.is_some() && !self.child.signal(Signal::KILL) {
             self.cut();
         }
@@ -741,28 +745,27 @@ impl Link {
         false
     }
 
-    /// Its stream has ended. True: so has its process, or it has none here. Otherwise that is
-    /// killed, or gets some time to end, if a launcher has started it.
+    /// Its stream has ended. True: so has its process, or it has none here. Otherwise that gets
+    /// some time to end, and is killed then: one that is dying closes its stream first, and its
+    /// status says why.
     pub(crate) fn stream_ended(&mut self) -> bool {
         self.at_end = true;
-        if self.child.process.is_none() || self.has_outlived {
-            return true;
-        }
-        match self.is_launched() {
-            true => self.finish_at = Some(Instant::now() + LEAVE_LIMIT),
-            false => self.finish_off(),
-        }
-        false
+        let is_over = self.child.process.is_none() || self.has_outlived;
+        self.finish_at = (!is_over).then(|| Instant::now() + LEAVE_LIMIT);
+        is_over
     }
 
-    /// The process is gone: reaps it, and returns how it ended, and whether its last records may be
-    /// lost; the launcher's `ended` may correct that.
-    pub(crate) fn reap(&mut self, ended: impl FnOnce(&mut Ending)) -> (WorkerExit, bool) {
+    /// The process is gone: reaps it, and returns what is known of its end, and whether its last
+    /// records may be lost; the launcher's `ended` may correct that.
+    pub(crate) fn reap(&mut self, ended: impl FnOnce(&mut Ending)) -> (Evidence, bool) {
         let mut ending = Ending::default();
         self.child.end_family();
         let process = self.child.process.as_ref();
-        let status = self.status.or_else(|| process?.fetch().ok()?);
-        if let Some(status) = status {
+        let fetched = || match process?.fetch() {
+            Ok(None) => process?.traced_status(self.child.pid),
+            status => status.ok()?,
+        };
+        if let Some(status) = self.status.or_else(fetched) {
             (ending.code, ending.signal) = (status.code(), child::signal_of(status));
         }
         // What a dead process wrote to our socket can be read; what forwards the stream may have
@@ -773,13 +776,20 @@ impl Link {
         let ran_out;
         (ending.stderr, ran_out) = self.stderr.last();
         ended(&mut ending);
-        let mut exit = WorkerExit::new(self.child.pid);
-        let is_abort = child::is_abort(ending.code, ending.signal);
-        exit.out_of_memory =
-            is_abort && (ran_out || worker_stderr::says_out_of_memory(&ending.stderr));
-        (exit.code, exit.signal) = (ending.code, ending.signal);
-        exit.stderr_tail = worker_stderr::text(ending.stderr.as_bytes());
-        exit.note = self.note.take().or(ending.note);
-        (exit, self.is_launched() && ending.loses_records)
+        let memory = match ran_out || worker_stderr::says_out_of_memory(&ending.stderr) {
+            true => Memory::AllocationFailed,
+            false => Memory::Unknown,
+        };
+        let evidence = Evidence {
+            pid: self.child.pid,
+            code: ending.code,
+            signal: ending.signal,
+            killed: self.killed,
+            memory,
+            note: self.note.take().or(ending.note),
+            stderr_tail: worker_stderr::text(ending.stderr.as_bytes()),
+            ..Evidence::default()
+        };
+        (evidence, self.is_launched() && ending.loses_records)
     }
 }

@@ -3,12 +3,17 @@
 //! 1. An item is *cancelled* by its caller, by its timeout, or because its job has failed. It sees
 //!    that in its token. If it still runs after the grace period, everything else is taken back
 //!    from its worker, and the worker is killed (W4).
-//! 2. An item with a *timeout* is timed from its start. The worker records that in the gate, and
+//! 2. An item with a *timeout* is timed from its start. Its worker measures that, and reports the
+//!    time of an item that has ended too late, in place of its value or error ([`Record::Late`]).
+//!    An item without any time never runs. One that still runs is found here: the worker records
+//!    its start in the gate, and
 //!    the parent takes the time at which it has seen the item run if that is earlier, so a worker
 //!    that writes false times gains one timeout, or a second. A frame is checked when its first
 //!    item could be late; if another item runs then, again when that one could be late. That is one
 //!    check for each timeout and frame, not for each item. Finished results are read before a
 //!    check, so no item is blamed that ended in time.
+//!
+//!    [`Record::Late`]: crate::process::wire::Record::Late
 //! 3. A worker is also *killed without an item's fault*: if it has not read a frame with ends of
 //!    channels that was taken back, since the ends stay open until it does, and a stopped worker
 //!    never does (W25); and if it is plain, does not answer how far it got, and runs no wanted
@@ -32,6 +37,7 @@ use std::time::{Duration, Instant};
 use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{TAKE_OVER_AFTER, Worker};
+use crate::process::job::Job;
 use crate::task::{Late, TaskError};
 use crate::trace_log::trouble::{self, Trouble};
 
@@ -200,17 +206,15 @@ impl Sched {
         }
         trouble::noticed(Trouble::LateItem);
         let (id, at) = (frame.job, frame.next_index());
-        let stopped = self.is_stopped();
         self.take_back(index, position, 0, now);
         let frame = &mut self.workers[index].frames[position];
         if frame.begun() != begun {
             return Some(now + AGAIN); // the item has just ended
         }
-        self.counters.stats.lock().timed_out += 1;
         self.drop_twin(index, now);
+        let again = self.times_out(id, at);
         let frame = &mut self.workers[index].frames[position];
         let job = self.jobs.get_mut(&id)?;
-        let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at, false).1;
         if frame.each || again {
             // This frame has no other items left.
             frame.wanted = false;
@@ -230,5 +234,25 @@ impl Sched {
         self.item_error(id, at, TaskError::TimedOut(late), now);
         self.finish_if_settled(id);
         None
+    }
+
+    /// The item at `at` of the job `id` has timed out. Whether it is to run again.
+    pub(super) fn times_out(&mut self, id: u64, at: usize) -> bool {
+        self.counters.stats.lock().timed_out += 1;
+        let stopped = self.is_stopped();
+        let job = self.jobs.get_mut(&id);
+        let job = job.filter(|job| job.work.options.retry_on_timeout && !stopped);
+        job.is_some_and(|job| job.attempted(at, false).1)
+    }
+
+    /// The items of a call that may not run for any time end without having begun.
+    pub(super) fn refuse_all(&mut self, id: u64, now: Instant) {
+        for piece in self.jobs.get_mut(&id).map_or_else(Vec::new, Job::abandon) {
+            self.counters.stats.lock().timed_out += piece.len() as u64;
+            for at in piece.first()..piece.first() + piece.len() {
+                let late = Late::after(Duration::ZERO);
+                self.item_error(id, at, TaskError::TimedOut(late), now);
+            }
+        }
     }
 }

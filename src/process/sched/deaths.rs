@@ -9,10 +9,10 @@
 
 use std::time::Instant;
 
+use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{INITIALIZE, State};
-use super::{SIGKILL, Sched};
-use crate::task::{TaskError, WorkerExit};
+use crate::task::{Cause, TaskError, WorkerExit};
 use crate::trace_log;
 
 impl Sched {
@@ -33,18 +33,20 @@ impl Sched {
             |(begun, frame): &(u32, SentFrame)| frame.done < *begun && frame.job != INITIALIZE;
         let running = frames.iter().any(runs);
         if let (true, false, Some((begun, front))) =
-            (exit.out_of_memory, running, frames.first_mut())
+            (exit.cause == Cause::Allocation, running, frames.first_mut())
             && front.wanted
             && front.done < front.end
         {
-            // An argument that was too large to be received counts as running.
+            // An argument that was too large to be received counts as running. (The kernel may have
+            // killed it for what others have allocated.)
             *begun += 1;
             worker.fruitful = true;
         }
         worker.fruitful |= running;
         trace_log::worker_died(worker.pid);
         // On a cluster each attempt takes long, and workers that need too much memory are killed.
-        let killed = exit.signal == Some(SIGKILL) && self.policy.elastic.is_none();
+        let killed = matches!(exit.cause, Cause::Outside | Cause::Pool);
+        let killed = killed && self.policy.elastic.is_none();
         worker.died(killed, now);
         for (begun, frame) in frames.into_iter().rev() {
             if frame.wanted {
@@ -92,7 +94,7 @@ impl Sched {
         let (mut blamed, mut retried) = (Vec::new(), Vec::new());
         for item in (frame.done..begun).rev() {
             let at = frame.piece.first() + item as usize;
-            let (attempts, again) = job.attempted(at, exit.out_of_memory);
+            let (attempts, again) = job.attempted(at, exit.out_of_memory());
             if again && !stopped {
                 job.pause(at);
                 retried.push(frame.piece.part(item as usize, item as usize + 1));

@@ -138,6 +138,13 @@ impl Sched {
         let Some(mut job) = self.jobs.remove(&id) else {
             return;
         };
+        if self.stop.is_some_and(|stop| stop.is_drop)
+            && job.is_cancelled()
+            && let Some(report) = job.work.sink.lost()
+        {
+            let (first, count) = self.lost.take().unwrap_or((report, 0));
+            self.lost = Some((first, count + 1));
+        }
         self.free_place(job.work.place.take());
         self.counters.dropped(job.pending);
         self.count_busy(); // so that a caller with the result sees that its worker is idle

@@ -5,8 +5,9 @@
 //! *fruitless*. After the first, the slot is filled again at once, and after each further one later
 //! and later, up to a second. After five in a row the slot is abandoned until there is work; when
 //! all are, waiting calls fail. Two workers in a row that never reach `init` also abandon the slot,
-//! and so does one that computes for ten seconds before it. More kills from outside are tolerated,
-//! because they do not show that the program cannot start. (One weight counts both kinds, so if
+//! and so does one that computes for ten seconds before it. More kills are tolerated, because
+//! they do not show that the program cannot start; but not those for want of memory, since the next
+//! worker would get the same item. (One weight counts both kinds, so if
 //! kills and own deaths alternate, the pause does not follow from the number of deaths.)
 //!
 //! Tests: `inside/sched_simulated.rs`.

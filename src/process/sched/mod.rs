@@ -59,6 +59,7 @@ mod sim;
 pub(super) mod startup;
 pub(super) mod stats;
 mod take_back;
+pub(super) mod verdict;
 pub(super) mod workers;
 
 use std::collections::{HashMap, VecDeque};
@@ -79,8 +80,8 @@ use super::job::reading::Chore;
 use super::job::{Job, Work};
 use super::value::chunk::{Chunk, Piece};
 use super::wire::{BatchHead, CodeRef, Frame};
-use crate::task::TaskError;
 use crate::task::queue_limit::Place;
+use crate::task::{TaskError, TaskReport};
 use crate::trace_log;
 
 /// About how many bytes a frame may hold.
@@ -171,11 +172,18 @@ pub(crate) struct Stop {
     pub(crate) how: How,
     /// When it becomes [`How::Kill`].
     pub(crate) limit: Option<Instant>,
+    /// Nobody has asked for it: the last handle was dropped. Then detached calls that end with the
+    /// pool are reported.
+    pub(crate) is_drop: bool,
 }
 
 impl From<How> for Stop {
     fn from(how: How) -> Self {
-        Self { how, limit: None }
+        Self {
+            how,
+            limit: None,
+            is_drop: false,
+        }
     }
 }
 
@@ -212,6 +220,8 @@ pub(crate) struct Sched {
     /// The wakers of those that wait for a place in the queue which has become free, to be woken
     /// without the engine's lock.
     pub(crate) wakers: Vec<Waker>,
+    /// The first detached call that has ended with the pool, and how many there were.
+    pub(crate) lost: Option<(TaskReport, usize)>,
     /// The job of a `Process`, which ends when the process has been reaped.
     pub(crate) deferred_job: Option<Job>,
     /// While another thread hands over decoded values: the job that ends with them, which that
@@ -248,6 +258,7 @@ impl Sched {
             late: false,
             chores: Vec::new(),
             wakers: Vec::new(),
+            lost: None,
             deferred_job: None,
             ending: None,
         }
@@ -283,6 +294,7 @@ impl Sched {
             self.counters.stats.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
         }
+        let has_no_time = job.work.options.timeout == Some(Duration::ZERO);
         if let Some(error) = feed.failure {
             let error = match job.work.numbered || job.work.each {
                 true => error.with_item(behind),
@@ -291,6 +303,9 @@ impl Sched {
             self.fail(id, behind, error, now);
         }
         // Items before the error still run.
+        if has_no_time {
+            self.refuse_all(id, now);
+        }
         self.enqueue(id, false);
         self.finish_if_settled(id);
     }
@@ -424,12 +439,18 @@ impl Sched {
         now: Instant,
     ) {
         let id = frame.job;
+        let timeout = self.jobs.get(&id).and_then(|job| job.work.options.timeout);
+        let nanos = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let limit = match timeout {
+            None if frame.hedged => u64::MAX,
+            timeout => timeout.map_or(0, nanos),
+        };
         let worker = &mut self.workers[index];
         let batch = BatchHead {
             sequence: frame.sequence,
             code,
             count: piece.len() as u64,
-            timed: frame.check_at.is_some() || frame.hedged,
+            limit,
             brief: frame.brief,
             ends: piece.has_ends(),
             context: if worker.contexts.contains_key(&id) {

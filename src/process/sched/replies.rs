@@ -7,9 +7,10 @@
 //! Tests: `inside/sched_simulated.rs`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::startup::StartFailure;
+use super::verdict::{Evidence, Memory, verdict};
 use super::workers::{INITIALIZE, State};
 use super::{Initializer, Sched};
 use crate::process::host::image::image;
@@ -20,7 +21,7 @@ use crate::process::value::extras::Decoding;
 use crate::process::value::scope;
 use crate::process::wire::{Broken, CodecOf, Event, Record};
 use crate::task::panic::{Panic, PanicLocation};
-use crate::task::{CodecDirection, TaskError, WorkerExit};
+use crate::task::{CodecDirection, Late, TaskError};
 use crate::trace_log;
 
 impl Sched {
@@ -79,6 +80,10 @@ impl Sched {
                     extras.forget();
                     let error = self.codec_error(worker, of, detail);
                     self.item_failed(worker, error, now)?;
+                }
+                Record::Late { nanos } => {
+                    extras.forget();
+                    self.item_late(worker, Duration::from_nanos(nanos), now)?;
                 }
                 Record::Begun => self.item_begins(worker, now)?,
                 Record::Recalled { sequence, end } => {
@@ -158,10 +163,11 @@ impl Sched {
             _ => false,
         };
         if is_new && !self.policy.initializers.is_empty() {
-            let mut exit = WorkerExit::new(worker.pid);
-            exit.out_of_memory = true;
-            let note = "what its initializers keep exceeds the pool's `memory_limit`";
-            exit.note = Some(note.to_owned());
+            let exit = verdict(Evidence {
+                pid: worker.pid,
+                memory: Memory::InitializersKeep,
+                ..Evidence::default()
+            });
             self.break_down(&TaskError::WorkerDied(Box::new(exit)), now);
         }
     }
@@ -270,6 +276,34 @@ impl Sched {
         } else if wanted {
             self.drop_twin(index, now);
             self.item_error(id, at, error, now);
+        }
+        self.settle(index, 0, now);
+        Ok(())
+    }
+
+    /// The worker's current item has ended, and `ran` for longer than it may.
+    fn item_late(&mut self, index: usize, ran: Duration, now: Instant) -> Result<(), Broken> {
+        let frame = self.workers[index].frames.front().ok_or(Broken)?;
+        if frame.done >= frame.end {
+            return Err(Broken);
+        }
+        let (id, at, item) = (frame.job, frame.next_index(), frame.done as usize);
+        let job = self.jobs.get(&id).filter(|_| frame.wanted);
+        let Some(timeout) = job.map(|job| job.work.options.timeout) else {
+            return self.item_failed(index, TaskError::Cancelled, now);
+        };
+        let timeout = timeout.filter(|timeout| *timeout <= ran).ok_or(Broken)?;
+        let piece = frame.piece.part(item, item + 1);
+        if !self.times_out(id, at) {
+            let late = Late::call(timeout, ran, self.workers[index].pid);
+            return self.item_failed(index, TaskError::TimedOut(late), now);
+        }
+        self.drop_twin(index, now);
+        self.run_again(id, piece, now);
+        let worker = &mut self.workers[index];
+        worker.fruitful = true;
+        if let Some(frame) = worker.frames.front_mut() {
+            frame.done += 1;
         }
         self.settle(index, 0, now);
         Ok(())

@@ -23,7 +23,11 @@ impl Sched {
         let limit = before.limit.into_iter().chain(stop.limit).min();
         // Once everything was killed, no limit is left to wake up for.
         let limit = limit.filter(|_| how < How::Kill);
-        self.stop = Some(Stop { how, limit });
+        self.stop = Some(Stop {
+            how,
+            limit,
+            is_drop: before.is_drop,
+        });
         match stop.how {
             How::Wait => {
                 // The thread that would feed these may be waiting for the end.
@@ -53,8 +57,11 @@ impl Sched {
         }
     }
 
+    /// The jobs, in the order of their calls.
     fn ids(&self) -> Vec<u64> {
-        self.jobs.keys().copied().collect()
+        let mut ids: Vec<u64> = self.jobs.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Whether nothing new begins any more.

@@ -87,6 +87,7 @@ kinds! { Record:
     12 Direct,
     13 Event(event),
     14 Tree { text, json },
+    15 Late { nanos },
 }
 
 /// The fields of a type that is a field, in order.
@@ -108,7 +109,7 @@ macro_rules! fields {
 }
 
 fields! {
-    BatchHead { sequence, code, count, timed, brief, ends, context }
+    BatchHead { sequence, code, count, limit, brief, ends, context }
     CodeRef { trampoline, function }
     Event<'de> { kind, at, dropped, span, parent, level, line, file, target, text, fields }
     ServedContext { place, hash }

@@ -196,8 +196,9 @@ pub(crate) struct BatchHead {
     pub(crate) sequence: u64,
     pub(crate) code: CodeRef,
     pub(crate) count: u64,
-    /// The worker notes when each item starts.
-    pub(crate) timed: bool,
+    /// How many nanoseconds each item may run; the worker notes when it starts. 0: it need not.
+    /// `u64::MAX`: there is no limit.
+    pub(crate) limit: u64,
     /// The worker may begin the batch before it has sent its earlier records.
     pub(crate) brief: bool,
     /// The item has ends of channels: the worker reports when it has decoded them.
@@ -323,6 +324,10 @@ pub(crate) enum Record<'a> {
     Codec {
         of: CodecOf,
         detail: String,
+    },
+    /// The item has ended, after so many nanoseconds, which is more than it may run.
+    Late {
+        nanos: u64,
     },
     /// The batch has ended: how many items have begun, and how long it took.
     End {

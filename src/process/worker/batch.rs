@@ -332,6 +332,8 @@ pub(crate) struct Batch<'a> {
     /// How many items have begun.
     pub(super) begun: u64,
     open: bool,
+    /// When the latest item started, if the time of items is limited.
+    started: u64,
     /// When the first item began, and the latest one, in ticks.
     first: u64,
     since: u64,
@@ -356,6 +358,7 @@ impl<'a> Batch<'a> {
             state,
             begun: 0,
             open: false,
+            started: 0,
             first: 0,
             since: 0,
             are_tiny: false,
@@ -377,8 +380,9 @@ impl<'a> Batch<'a> {
             self.weigh();
         }
         let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
-        if self.head.timed {
-            gate.starts(shared_clock::now());
+        if self.head.limit != 0 {
+            self.started = shared_clock::now();
+            gate.starts(self.started);
         }
         gate.take()?;
         let argument = self.items.bytes()?;
@@ -465,9 +469,23 @@ impl<'a> Batch<'a> {
         value: &mut R,
     ) -> Result<(), postcard::Error> {
         self.end_child();
+        if self.head.limit != 0 && self.late().is_some() {
+            self.answer(&[]);
+            return Ok(());
+        }
         self.state.outlet.value(value)?;
         self.open = false;
         Ok(())
+    }
+
+    /// The answer of the item, whatever its outcome is, if it has run for too long. (The parent may
+    /// not have seen that yet; it learns the time of each item from here only.)
+    fn late(&self) -> Option<Vec<u8>> {
+        if self.head.limit == 0 {
+            return None;
+        }
+        let nanos = shared_clock::now().saturating_sub(self.started);
+        (nanos >= self.head.limit).then(|| Record::Late { nanos }.bytes())
     }
 
     /// Reports that the item's argument, context or result could not be decoded or encoded.
@@ -499,7 +517,8 @@ impl<'a> Batch<'a> {
     fn answer(&mut self, record: &[u8]) {
         self.end_child();
         if std::mem::take(&mut self.open) {
-            self.state.outlet.record(record);
+            let late = self.late();
+            self.state.outlet.record(late.as_deref().unwrap_or(record));
         }
     }
 }

@@ -268,7 +268,7 @@ mod tests {
             sequence,
             code,
             count: 1,
-            timed: false,
+            limit: 0,
             brief: false,
             ends: false,
             context: 0,

@@ -395,13 +395,17 @@ impl TaskRef {
     /// Calls the hook because `error` was never taken.
     #[cold]
     pub(in crate::task) fn report(&self, error: TaskError) {
-        let report = TaskReport {
+        self.report_of(error).deliver(self.report_hook());
+    }
+
+    /// The report that `error` was never taken.
+    pub(in crate::task) fn report_of(&self, error: TaskError) -> TaskReport {
+        TaskReport {
             id: self.id(),
             name: self.name().map(Box::from),
             site: self.spawned_at(),
             error,
-        };
-        report.deliver(self.report_hook());
+        }
     }
 
     /// Whether both are references to the same task.

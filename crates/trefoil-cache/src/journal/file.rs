@@ -40,7 +40,7 @@ enum At {
 pub(crate) struct Known {
     header: Option<Header>,
     pub(crate) places: HashMap<u64, Place>,
-    /// At how many deaths of the program an item was under way.
+    /// At how many ends of the program, none of them in order, an item was under way.
     pub(crate) deaths: HashMap<u64, u32>,
     under_way: HashSet<u64>,
     is_forgiven: bool,

@@ -152,8 +152,17 @@ impl<X> Journaled<X> {
         self
     }
 
-    /// Skips an item that was under way at `deaths` ends of the whole program by a signal or a
-    /// crash: it is [`JournalError::Blamed`], and the others run. Default: no item is skipped.
+    /// Skips an item that was under way at `deaths` ends of the whole program: it is
+    /// [`JournalError::Blamed`], and the others run. Default: no item is skipped.
+    ///
+    /// Every end of the program counts that comes before the map has ended or was dropped: by a
+    /// signal, by a crash, by the loss of power, and by [`std::process::exit`] with any code. The
+    /// journal cannot know who has called `exit`, and often the item has (a library that gives up,
+    /// also with code 0). To end a program on purpose, in a handler of Ctrl-C for example, end the
+    /// map first: shut its pool down
+    /// ([`CancelPending`](trefoil::Shutdown::CancelPending), or
+    /// [`kill`](trefoil::ProcessPool::kill)). Then no item counts as under way. An item that was
+    /// skipped runs again with a higher number.
     ///
     /// Which items begin is recorded as well then. After the first death, the items that were under
     /// way run one at a time, each alone, so that a second death shows which of them it is. 0
@@ -406,7 +415,7 @@ pub enum JournalError {
         message: String,
     },
     /// The item was skipped: see [`Journaled::blame_after`].
-    #[error("item {index} is skipped: it was under way at {deaths} deaths of the program")]
+    #[error("item {index} is skipped: it was under way when the program ended ({deaths} times)")]
     Blamed {
         /// The place in the list, from 0.
         index: usize,

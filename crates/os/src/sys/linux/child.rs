@@ -36,6 +36,22 @@ impl Handle {
         fetch(WaitId::PidFd(self.0.as_fd()))
     }
 
+    /// The status of a child that has ended and that a tracer keeps (a debugger, `strace`): until
+    /// the tracer has fetched it, [`fetch`](Self::fetch) returns `None`. `number` is the child's,
+    /// which no other process can have meanwhile.
+    #[must_use]
+    pub fn traced_status(&self, number: u32) -> Option<ExitStatus> {
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+        // After the name, which may contain anything, come the state and 49 numbers; the status is
+        // the last of them.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let status = fields
+            .strip_prefix("Z ")?
+            .split_ascii_whitespace()
+            .nth(48)?;
+        status.parse().ok().map(ExitStatus::from_raw)
+    }
+
     /// Sends the child a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         pidfd_send_signal(&self.0, signal)

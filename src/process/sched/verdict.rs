@@ -1,0 +1,215 @@
+//! How a worker died, and why: the one place that decides it.
+//!
+//! Others collect the [`Evidence`]; nobody else says what counts as "out of memory", or who has
+//! killed a worker. In this order:
+//!
+//! | evidence | cause |
+//! |---|---|
+//! | it aborted, and the item's output says that an allocation failed | [`Cause::Allocation`] |
+//! | it reports that its initializers keep more than the limit | the same |
+//! | it was killed or has no status, and its pool has killed it | [`Cause::Pool`] |
+//! | it was killed, and the kernel has killed somebody for want of memory | [`Cause::Kernel`] |
+//! | it was killed otherwise | [`Cause::Outside`] |
+//! | anything else: an exit, a crash, a status that nobody knows | [`Cause::Itself`] |
+//!
+//! The kernel counts whom it kills, and does not name them, so each kill explains one death, the
+//! next one that has no other cause (`host::kernel_kills`). Which items are blamed for a death is
+//! decided in `deaths`.
+//!
+//! Tests: below; `tests/process/deaths.rs`.
+
+use super::SIGKILL;
+use super::startup::StartFailure;
+use crate::process::launch::pool_error::not_begun;
+use crate::sys::child::{is_abort, is_unwanted};
+use crate::task::{Cause, WorkerExit};
+
+/// Why the pool has killed a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Killed {
+    /// The scheduler has asked for it.
+    Asked,
+    /// Its stream had ended, and the process lived on.
+    Closed,
+}
+
+impl Killed {
+    fn note(self) -> &'static str {
+        match self {
+            Self::Asked => "its pool killed it",
+            Self::Closed => {
+                "it closed its connection to the pool (by `exec`, or with its descriptors) and \
+                 lived on, so its pool killed it"
+            }
+        }
+    }
+}
+
+/// What is known of memory, from the worker itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Memory {
+    #[default]
+    Unknown,
+    /// The output of the item says that an allocation failed.
+    AllocationFailed,
+    /// It lives, and what its initializers keep exceeds the pool's limit.
+    InitializersKeep,
+}
+
+/// What is known of a worker that has died.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    pub(crate) pid: u32,
+    /// The exit code or the signal, from the wait status or from a launcher.
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) killed: Option<Killed>,
+    pub(crate) memory: Memory,
+    /// How many kills of the kernel, for want of memory, no death has been explained with; 0 if the
+    /// worker did not run under this kernel.
+    pub(crate) kernel_kills: u64,
+    /// It was a child of this process, and had not said hello.
+    pub(crate) was_starting: bool,
+    /// Why it was given up before it said hello.
+    pub(crate) late: Option<StartFailure>,
+    /// What the pool or the launcher has found out besides.
+    pub(crate) note: Option<String>,
+    pub(crate) stderr_tail: String,
+}
+
+/// How and why the worker died.
+pub(crate) fn verdict(evidence: Evidence) -> WorkerExit {
+    let mut exit = WorkerExit::new(evidence.pid);
+    (exit.code, exit.signal) = (evidence.code, evidence.signal);
+    exit.stderr_tail = evidence.stderr_tail;
+    let aborted = is_abort(exit.code, exit.signal);
+    exit.cause = match (evidence.memory, evidence.killed) {
+        (Memory::InitializersKeep, _) => Cause::Allocation,
+        (Memory::AllocationFailed, _) if aborted => Cause::Allocation,
+        // (It may have no status: then it was given up.)
+        (_, Some(_)) if exit.code.is_none() && exit.signal.is_none() => Cause::Pool,
+        _ if exit.signal != Some(SIGKILL) => Cause::Itself,
+        (_, Some(_)) => Cause::Pool,
+        _ if evidence.kernel_kills > 0 => Cause::Kernel,
+        _ => Cause::Outside,
+    };
+    let of_pool = evidence.killed.filter(|_| exit.cause == Cause::Pool);
+    let is_unwanted = is_unwanted(exit.code, exit.signal) && !exit.out_of_memory();
+    let keeps = "what its initializers keep exceeds the pool's `memory_limit`";
+    exit.note = evidence
+        .note
+        .or_else(|| evidence.late.map(|late| late.to_string()))
+        .or_else(|| of_pool.map(|killed| killed.note().to_owned()))
+        .or_else(|| (evidence.was_starting && is_unwanted).then(not_begun))
+        .or_else(|| (evidence.memory == Memory::InitializersKeep).then(|| keeps.to_owned()));
+    exit
+}
+
+#[cfg(all(test, unix))] // its signals
+mod tests {
+    use super::*;
+
+    const ABORT: Option<i32> = Some(6);
+    const KILL: Option<i32> = Some(SIGKILL);
+    const FAILED: Memory = Memory::AllocationFailed;
+    const NONE: Memory = Memory::Unknown;
+
+    #[test]
+    fn each_cause_has_its_evidence() {
+        let asked = Some(Killed::Asked);
+        let closed = Some(Killed::Closed);
+        // The code and the signal, the pool's kill, what it says of memory, the kernel's kills.
+        let table = [
+            ((None, None), None, NONE, 0, Cause::Itself, ""),
+            ((None, None), None, NONE, 1, Cause::Itself, ""),
+            (
+                (None, None),
+                asked,
+                NONE,
+                1,
+                Cause::Pool,
+                "its pool killed it",
+            ),
+            ((Some(3), None), None, NONE, 1, Cause::Itself, ""),
+            ((Some(3), None), closed, NONE, 1, Cause::Itself, ""),
+            ((Some(1), None), None, FAILED, 0, Cause::Itself, ""),
+            ((None, Some(11)), None, FAILED, 1, Cause::Itself, ""),
+            ((None, ABORT), None, NONE, 1, Cause::Itself, ""),
+            ((None, ABORT), asked, NONE, 1, Cause::Itself, ""),
+            ((None, ABORT), None, FAILED, 0, Cause::Allocation, ""),
+            ((None, ABORT), asked, FAILED, 1, Cause::Allocation, ""),
+            ((None, KILL), None, NONE, 0, Cause::Outside, ""),
+            ((None, KILL), None, FAILED, 0, Cause::Outside, ""),
+            ((None, KILL), None, NONE, 1, Cause::Kernel, ""),
+            ((None, KILL), None, FAILED, 2, Cause::Kernel, ""),
+            (
+                (None, KILL),
+                asked,
+                NONE,
+                1,
+                Cause::Pool,
+                "its pool killed it",
+            ),
+            (
+                (None, KILL),
+                closed,
+                NONE,
+                1,
+                Cause::Pool,
+                "it closed its connection",
+            ),
+        ];
+        for ((code, signal), killed, memory, kernel_kills, cause, note) in table {
+            let exit = verdict(Evidence {
+                code,
+                signal,
+                killed,
+                memory,
+                kernel_kills,
+                ..Evidence::default()
+            });
+            let row = (code, signal, killed, memory, kernel_kills);
+            assert_eq!(exit.cause, cause, "{row:?}");
+            assert_eq!((exit.code(), exit.signal()), (code, signal));
+            let starved = matches!(cause, Cause::Allocation | Cause::Kernel);
+            assert_eq!(exit.out_of_memory(), starved, "{row:?}");
+            let begins = exit.note.as_deref().unwrap_or("").starts_with(note);
+            assert!(begins && exit.note.is_none() == note.is_empty(), "{exit}");
+        }
+    }
+
+    #[test]
+    fn the_note_is_the_most_precise_one() {
+        let killed = |was_starting, late, note: Option<&str>, by: Option<Killed>| {
+            let exit = verdict(Evidence {
+                signal: KILL,
+                killed: by,
+                was_starting,
+                late,
+                note: note.map(str::to_owned),
+                ..Evidence::default()
+            });
+            exit.note
+        };
+        let (asked, late) = (Some(Killed::Asked), Some(StartFailure::Waits));
+        assert_eq!(
+            killed(true, late, Some("known"), asked).as_deref(),
+            Some("known")
+        );
+        assert_eq!(
+            killed(true, late, None, asked),
+            late.map(|late| late.to_string())
+        );
+        assert_eq!(
+            killed(true, None, None, asked).as_deref(),
+            Some("its pool killed it")
+        );
+        assert_eq!(killed(true, None, None, None), Some(not_begun()));
+        assert_eq!(killed(false, None, None, None), None);
+        let keeps = verdict(Evidence {
+            memory: Memory::InitializersKeep,
+            ..Evidence::default()
+        });
+        assert!(keeps.out_of_memory() && keeps.to_string().contains("initializers keep"));
+    }
+}
