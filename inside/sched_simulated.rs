@@ -1470,6 +1470,7 @@ fn the_end_of_a_pool_sleeps_until_the_killed_are_dead() {
     let stop = super::Stop {
         how,
         limit: Some(limit),
+        is_drop: false,
     };
     world.sched.stop(stop, world.now);
     for sim in world.sims.iter_mut().flatten() {
