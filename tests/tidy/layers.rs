@@ -12,7 +12,7 @@ use crate::source::{File, Finding};
 /// `host` is imported as `process::host`. From `event` to `recording` it is `trefoil-trace`;
 /// `debug`, `parking` and `sync` are `trefoil-sync`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 30] = [
+const TABLE: [(&str, &[&str]); 31] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),

@@ -106,8 +106,8 @@ pub(crate) enum Written {
     ToTheSystem,
 }
 
-/// Writes a file under a temporary name, and renames it: it appears whole or not at all. Nothing may
-/// have the temporary name, not even a link. The file is locked while it is written, so that
+/// Writes a file under a temporary name, and renames it: it appears whole or not at all. Nothing
+/// may have the temporary name, not even a link. The file is locked while it is written, so that
 /// [`is_left`] knows it from one whose writer was killed. (If it is taken for one of those in the
 /// moment before its lock or after it, the error is of the kind `NotFound`.)
 pub(crate) fn replace(

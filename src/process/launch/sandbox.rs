@@ -72,9 +72,9 @@ const LIMITED: &str = r#"ulimit -u "$0" 2>/dev/null || ulimit -p "$0" || exit; e
 /// | runs a set-user-id program | that it gains nothing; a root in the sandbox has no capabilities |
 ///
 /// A worker can read all other files that this user can read, and the environment of this process:
-/// [hide](Self::hidden) what is secret. A read-only file system does not stop it from connecting to
-/// a socket, or writing to a FIFO, that lies outside `/run`, `/tmp` and the home, and that this user
-/// may use: hide those, too.
+/// [hide](Self::hidden) what is secret. A read-only file system does not stop it from connecting
+/// to a socket, or writing to a FIFO, that lies outside `/run`, `/tmp` and the home, and that this
+/// user may use: hide those, too.
 ///
 /// The memory of each process in it is limited by
 /// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), its time by

@@ -4,10 +4,10 @@
 //! They are marked in the child, after `fork`, so those are covered that other threads open
 //! meanwhile.
 //!
-//! - **H100** A closure that runs between `fork` and `exec` makes system calls, and nothing else: it
-//!   allocates nothing and takes no lock.
-//! - **H101** `close_range` with `CLOSE_RANGE_CLOEXEC`, and `fcntl` with `F_SETFD`, take any numbers,
-//!   and change no more than marks of this process's descriptors.
+//! - **H28** A closure that runs between `fork` and `exec` makes system calls, and nothing else:
+//!   it allocates nothing and takes no lock.
+//! - **H29** `close_range` with `CLOSE_RANGE_CLOEXEC`, and `fcntl` with `F_SETFD`, take any
+//!   numbers, and change no more than marks of this process's descriptors.
 //!
 //! Tests: `tests/process/sandbox.rs`, `tests/process/launcher.rs`.
 #![allow(unsafe_code)]
@@ -35,7 +35,7 @@ pub fn only_standard_streams(command: &mut Command, also: Option<OwnedFd>) -> io
             None => Ok(()),
         }
     };
-    // SAFETY: H100: the closure makes system calls only.
+    // SAFETY: H28: the closure makes system calls only.
     unsafe { command.pre_exec(mark) };
     Ok(())
 }
@@ -46,7 +46,7 @@ fn close_on_exec(most: i32) {
     {
         let (first, last) = (3 as libc::c_uint, libc::c_uint::MAX);
         let flags = libc::CLOSE_RANGE_CLOEXEC;
-        // SAFETY: H101: any numbers will do.
+        // SAFETY: H29: any numbers will do.
         if unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } == 0 {
             return;
         }
@@ -57,7 +57,7 @@ fn close_on_exec(most: i32) {
 }
 
 fn set_flags(number: i32, flags: libc::c_int) -> io::Result<()> {
-    // SAFETY: H101: any number will do.
+    // SAFETY: H29: any number will do.
     if unsafe { libc::fcntl(number, libc::F_SETFD, flags) } == -1 {
         return Err(io::Error::last_os_error());
     }
