@@ -733,7 +733,7 @@ tests! {
                 }
             });
             let mut ended = HashMap::new();
-            for round in 0..sample(400) as u64 {
+            for round in 0..sample(240) as u64 {
                 let procs = &attacked[(round % 4 == 3) as usize];
                 let call = procs.call(attacks).timeout(SHORT);
                 // What a worker has received it may run, whatever its parent has taken back. So

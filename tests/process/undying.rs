@@ -25,7 +25,7 @@ use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 const TRACED: &str = "TREFOIL_TEST_TRACED";
 
 pub(crate) fn helpers() {
-    support::helper(&[("tracer", tracer)]);
+    support::helper(&[("holding_tracer", tracer)]);
 }
 
 /// Traces a process until its standard input ends. It never waits for anything of it.
@@ -50,7 +50,7 @@ impl Tracer {
     fn of(pid: u32, options: i32) -> Option<Self> {
         let mut helper = Command::new(std::env::current_exe().unwrap());
         let helper = helper
-            .env(HELPER, "tracer")
+            .env(HELPER, "holding_tracer")
             .env(TRACED, format!("{pid} {options}"));
         let mut helper = helper
             .stdin(Stdio::piped())
