@@ -1,7 +1,7 @@
 //! Results on a disk, for the executors of [trefoil](https://docs.rs/trefoil).
 //!
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cache;
 mod digest;

@@ -799,13 +799,18 @@ fn a_poisonous_item_is_blamed() {
 /// How far the child of `an_exit_counts` is: an item runs; it may end.
 static STEPS: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 
-/// The child of `an_exit_counts`: exits with code 0, while an item runs or after its map has ended.
-fn child_exits(path: &Path, in_order: bool) {
+/// The child of `an_exit_counts`: exits with code 0 while an item runs, there or elsewhere, or
+/// after its map has ended.
+fn child_exits(path: &Path, how: &str) {
+    let (in_item, in_order) = (how == "item exits", how == "exits in order");
     let pool = ThreadPool::with_threads(1);
     let ends = pool.clone();
     std::thread::spawn(move || {
         while !STEPS[0].load(Ordering::SeqCst) {
             std::thread::yield_now();
+        }
+        if in_item {
+            return;
         }
         if !in_order {
             std::process::exit(0);
@@ -813,8 +818,13 @@ fn child_exits(path: &Path, in_order: bool) {
         STEPS[1].store(true, Ordering::SeqCst);
         ends.shutdown(Shutdown::CancelPending);
     });
+    static IN_ITEM: AtomicBool = AtomicBool::new(false);
+    IN_ITEM.store(in_item, Ordering::SeqCst);
     let each = pool.journal(path).blame_after(1).map_each(0..3u64, |n| {
         STEPS[0].store(true, Ordering::SeqCst);
+        if IN_ITEM.load(Ordering::SeqCst) {
+            std::process::exit(0);
+        }
         while !STEPS[1].load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
@@ -827,9 +837,14 @@ fn child_exits(path: &Path, in_order: bool) {
     );
 }
 
-/// An end of the program by `exit` counts, whatever the code is, unless the map has ended before.
+/// An end of the program by `exit` counts, whatever the code is, if an item has called it.
 fn an_exit_counts() {
-    for (what, blamed) in [("exits", 1), ("exits in order", 0)] {
+    let elsewhere = usize::from(cfg!(windows)); // where every exit counts
+    for (what, blamed) in [
+        ("item exits", 1),
+        ("exits", elsewhere),
+        ("exits in order", 0),
+    ] {
         let place = Place::new("exits");
         let end = again(what, &place.0).output().unwrap();
         assert_eq!(end.status.code(), Some(0), "{what}");
@@ -859,8 +874,7 @@ fn main() {
         match &**what {
             "maps" => child_maps(Path::new(path)),
             "syncs" => child_syncs(Path::new(path)),
-            "exits" => child_exits(Path::new(path), false),
-            "exits in order" => child_exits(Path::new(path), true),
+            "exits" | "item exits" | "exits in order" => child_exits(Path::new(path), what),
             what => child_dies(Path::new(path), what == "dies of workers"),
         }
         return;

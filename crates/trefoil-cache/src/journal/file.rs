@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::JournalError;
+#[cfg(unix)]
+use super::raw_at_exit::{self, Registered};
 use super::record::{FIRST, Header, Item, Parsed, Record, has_record, parse, push};
 use crate::regular::{self, TEMPORARY, Written};
 
@@ -89,6 +91,9 @@ pub(crate) struct Journal {
     end: u64,
     /// The file's position is its end.
     is_at_end: bool,
+    /// For an exit of the program.
+    #[cfg(unix)]
+    at_exit: Option<Registered>,
     /// How often to sync, and when the next sync is due.
     synced: Option<(Duration, Instant)>,
 }
@@ -127,6 +132,8 @@ impl Journal {
             session: 0,
             end,
             is_at_end: false,
+            #[cfg(unix)]
+            at_exit: None,
             synced: synced.map(|pause| (pause, now)),
         };
         // No other writer has the lock, so what has such a name was left by one that was killed.
@@ -163,6 +170,16 @@ impl Journal {
         journal.file.set_len(journal.end).map_err(failed)?;
         journal.append(&out).map_err(failed)?;
         Ok((journal, known))
+    }
+
+    /// From now on, an exit of the program that no item has called does not count as a death.
+    pub(crate) fn forgive_exits(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            let file = self.file.try_clone()?;
+            self.at_exit = Some(raw_at_exit::register(file, self.session));
+        }
+        Ok(())
     }
 
     /// Writes whole records. After an error the file has none of them.

@@ -66,7 +66,14 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Items<'a, I, R> {
         ahead: usize,
     ) -> Result<Self, JournalError> {
         let header = settings.header::<I::Item, R>();
-        let (journal, known) = Journal::open(&settings.path, &header, settings.synced)?;
+        let (mut journal, known) = Journal::open(&settings.path, &header, settings.synced)?;
+        if settings.blame_after.is_some() {
+            let failed = |source| JournalError::File {
+                path: settings.path.clone(),
+                source,
+            };
+            journal.forgive_exits().map_err(failed)?;
+        }
         Ok(Self {
             settings,
             items,

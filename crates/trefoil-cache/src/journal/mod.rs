@@ -7,6 +7,8 @@
 mod burst;
 mod file;
 mod items;
+#[cfg(unix)]
+mod raw_at_exit;
 mod record;
 mod run;
 
@@ -155,13 +157,11 @@ impl<X> Journaled<X> {
     /// Skips an item that was under way at `deaths` ends of the whole program: it is
     /// [`JournalError::Blamed`], and the others run. Default: no item is skipped.
     ///
-    /// Every end of the program counts that comes before the map has ended or was dropped: by a
-    /// signal, by a crash, by the loss of power, and by [`std::process::exit`] with any code. The
-    /// journal cannot know who has called `exit`, and often the item has (a library that gives up,
-    /// also with code 0). To end a program on purpose, in a handler of Ctrl-C for example, end the
-    /// map first: shut its pool down
-    /// ([`CancelPending`](trefoil::Shutdown::CancelPending), or
-    /// [`kill`](trefoil::ProcessPool::kill)). Then no item counts as under way. An item that was
+    /// An end counts that comes before the map has ended or was dropped: by a signal, by a crash,
+    /// by the loss of power, and by [`std::process::exit`], with any code, on a thread that may be
+    /// running an item: a thread of a pool, or the one that maps. (A library that gives up exits
+    /// there.) An exit on another thread, in a handler of Ctrl-C for example, and the end of `main`
+    /// while another thread maps do not count. On Windows every exit counts. An item that was
     /// skipped runs again with a higher number.
     ///
     /// Which items begin is recorded as well then. After the first death, the items that were under
