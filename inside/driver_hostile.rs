@@ -15,7 +15,7 @@ use super::*;
 use crate::process::host::image::image;
 use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::job::sink::{Collect, Each, Run};
-use crate::process::job::{CallOptions, Work};
+use crate::process::job::{CallOptions, Job, Work};
 use crate::process::parent::carrier::Carrier;
 use crate::process::sched::Feed;
 use crate::process::value::chunk::{Chunk, Piece};
@@ -98,11 +98,9 @@ impl World {
         let mut chunk = Chunk::default();
         (0..count).for_each(|item| chunk.push(&(item as u64)).unwrap());
         let each = id.is_multiple_of(7);
-        let options = CallOptions {
-            retry: (id % 3) as u32,
-            timeout: id.is_multiple_of(5).then_some(Duration::from_millis(3)),
-            ..CallOptions::default()
-        };
+        let mut options = CallOptions::default();
+        options.retry = (id % 3) as u32;
+        options.timeout = id.is_multiple_of(5).then_some(Duration::from_millis(3));
         let mut work = if each {
             let (sender, inbox) = unbounded();
             self.inboxes.push((inbox, count));
@@ -118,7 +116,7 @@ impl World {
         };
         let now = self.now();
         work.each = each;
-        self.driver.sched.submit(id, work, now);
+        self.driver.sched.submit(id, Job::new(work), now);
         let feed = Feed {
             id,
             base: 0,

@@ -37,7 +37,7 @@ use crate::process::host::shared_clock::Epoch;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::Extras;
 use crate::process::job::sink::Sink;
-use crate::process::job::{CallOptions, Context, Work};
+use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::sched::stats::Counters;
 use crate::process::sched::workers::{Has, INITIALIZE, Worker};
 use crate::process::value::attachments::Attachment;
@@ -426,21 +426,19 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let options = CallOptions {
-            retry: known.retry,
-            timeout,
-            chunk: self.chance(5).then_some(7),
-            hedge: known.hedge.then_some(2.0),
-            memory: known.memory,
-            retry_alone: known.alone,
-            ..CallOptions::default()
-        };
+        let mut options = CallOptions::default();
+        options.retry = known.retry;
+        options.timeout = timeout;
+        options.chunk = self.chance(5).then_some(7);
+        options.hedge = known.hedge.then_some(2.0);
+        options.memory = known.memory;
+        options.retry_alone = known.alone;
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
         let spreads = self.machines > 0 && !self.chance(4);
         work.options.context = known.context.then(|| Arc::new(context(id, ends, spreads)));
         self.jobs.insert(id, known);
-        self.sched.submit(id, work, self.now);
+        self.sched.submit(id, Job::new(work), self.now);
         self.open.push((id, 0, size));
         self.feed(self.open.len() - 1);
     }
@@ -465,7 +463,7 @@ impl World {
             ..Known::default()
         };
         self.jobs.insert(id, known);
-        self.sched.submit(id, work, self.now);
+        self.sched.submit(id, Job::new(work), self.now);
         self.open.push((id, 0, size));
         self.feed(self.open.len() - 1);
         id
@@ -1523,17 +1521,15 @@ impl World {
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let options = CallOptions {
-            priority,
-            ..CallOptions::default()
-        };
+        let mut options = CallOptions::default();
+        options.priority = priority;
         let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         let known = Known {
             size: 1,
             ..Known::default()
         };
         self.jobs.insert(id, known);
-        self.sched.submit(id, work, self.now);
+        self.sched.submit(id, Job::new(work), self.now);
         self.open.push((id, 0, 1));
         self.feed(self.open.len() - 1);
         id

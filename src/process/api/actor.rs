@@ -6,7 +6,6 @@
 //!
 //! Tests: `tests/process/actors.rs`.
 
-use std::any::type_name;
 use std::io;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -87,7 +86,7 @@ impl<S: 'static> Actor<S> {
         let pool = self.pool.shared();
         let (chunk, place) = (pool.path.chunk().waiting(), pool.place());
         let call = encode(&mut arg, code_of_use(f), chunk, place);
-        pool.submit::<A, R>(&self.options, type_name::<R>(), call)
+        pool.submit::<A, R, R>(&self.options, call)
     }
 
     /// A handle on the same actor, whose calls may run this long, from their start: as

@@ -4,7 +4,6 @@
 //!
 //! Tests: `tests/process/calls.rs`.
 
-use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -371,8 +370,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     pub(super) fn spawn_in(&self, place: Result<Option<Place>, TaskError>, mut arg: A) -> Task<R> {
         let code = self.code();
         let call = encode(&mut arg, code, self.pool.path.chunk().waiting(), place);
-        let result = type_name::<R>();
-        self.pool.submit::<A, R>(&self.options, result, call)
+        self.pool.submit::<A, R, R>(&self.options, call)
     }
 
     /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).

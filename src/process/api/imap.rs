@@ -33,7 +33,7 @@ use futures_core::Stream;
 use crate::loom::Mutex;
 use crate::parking::block_on;
 use crate::process::job::sink::{Each, Run, Sink};
-use crate::process::job::{CallOptions, Work};
+use crate::process::job::{CallOptions, Job, Work};
 use crate::process::parent::client::push_own;
 use crate::process::parent::driver::PoolState;
 use crate::process::parent::mailbox::Mail;
@@ -149,7 +149,8 @@ where
                 work.items = trace_log::items("imap in processes", 0, items.size_hint().1);
                 trace_log::called(shared.counters.pool, id, 0);
                 // (A refused job is dropped, and with it the sink.)
-                let _ = shared.mailbox.push([Mail::Submit { id, work }]);
+                let job = Job::new(work);
+                let _ = shared.mailbox.push([Mail::Submit { id, job }]);
             }
             Err(error) => drop(sink.finish(Some(error))),
         }

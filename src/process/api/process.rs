@@ -18,7 +18,6 @@
 //!
 //! Tests: `tests/process/one.rs`.
 
-use std::any::type_name;
 use std::ffi::OsStr;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -314,12 +313,10 @@ impl ProcessBuilder {
         settings.policy.one_process = Some(own.name.clone());
         settings.own = Some(own.clone());
         let (shared, driver) = driving::start(settings)?;
-        let options = CallOptions {
-            name: Some(own.name.to_string()),
-            ..CallOptions::default()
-        };
+        let mut options = CallOptions::default();
+        options.name = Some(own.name.to_string());
         // The driver ends only after the second message, so it is still running.
-        let task = shared.submit::<A, R>(&options, type_name::<R>(), Ok(call));
+        let task = shared.submit::<A, R, R>(&options, Ok(call));
         let _ = shared.mailbox.push([Mail::Stop(How::Wait.into())]);
         Ok(Process { own, task, driver })
     }

@@ -6,7 +6,6 @@
 //!
 //! Tests: `tests/process/remote.rs`.
 
-use std::any::type_name;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
@@ -120,7 +119,7 @@ impl<R: Portable> Remote<R> {
     ) -> Self {
         let kept = Kept::new();
         let call = encode(arg, code, pool.path.chunk().waiting(), pool.place());
-        kept.follow(pool.submit::<A, Answer>(options, type_name::<R>(), call));
+        kept.follow(pool.submit::<A, Answer, R>(options, call));
         Self(State::Asked(kept, Arc::downgrade(pool)))
     }
 

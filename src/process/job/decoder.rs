@@ -111,7 +111,7 @@ const ROOM: usize = 128 << 10;
 pub(crate) struct Decoder {
     read: Read,
     /// The type of the results.
-    pub(crate) kind: TypeId,
+    pub(crate) kind: fn() -> TypeId,
     /// Decoding takes little time, and runs no user code.
     pub(crate) is_quick: bool,
 }
@@ -120,7 +120,7 @@ impl Decoder {
     pub(crate) fn new<R: DeserializeOwned + Send + 'static>() -> Self {
         Self {
             read: read::<R>,
-            kind: TypeId::of::<R>(),
+            kind: TypeId::of::<R>,
             is_quick: is_quick_type::<R>(),
         }
     }

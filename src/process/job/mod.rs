@@ -31,6 +31,7 @@ pub(super) mod tracing_events;
 
 use std::any::{TypeId, type_name};
 use std::collections::{HashMap, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,9 +59,29 @@ pub(crate) struct Context {
 /// How many items of a job have ended, for a progress bar.
 pub(crate) type Counter = Arc<AtomicU64>;
 
-/// The options of a call.
+/// The options of a call, which all its jobs share. Without any it takes no memory; changing one
+/// copies them if they are shared.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CallOptions {
+pub(crate) struct CallOptions(Option<Arc<Options>>);
+
+impl Deref for CallOptions {
+    type Target = Options;
+
+    fn deref(&self) -> &Options {
+        static NONE: Options = Options::NONE;
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for CallOptions {
+    fn deref_mut(&mut self) -> &mut Options {
+        Arc::make_mut(self.0.get_or_insert_with(|| Arc::new(Options::NONE)))
+    }
+}
+
+/// What the options of a call are.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
     /// How long one item may run.
     pub(crate) timeout: Option<Duration>,
     /// How many more times an item is started after its worker has died.
@@ -88,7 +109,23 @@ pub(crate) struct CallOptions {
     pub(crate) context: Option<Arc<Context>>,
 }
 
-impl CallOptions {
+impl Options {
+    const NONE: Self = Self {
+        timeout: None,
+        retry: 0,
+        retry_on_timeout: false,
+        retry_alone: false,
+        backoff: Duration::ZERO,
+        chunk: None,
+        name: None,
+        counter: None,
+        priority: 0,
+        needs: Vec::new(),
+        hedge: None,
+        memory: 0,
+        context: None,
+    };
+
     /// Whether an item may be started more than once.
     pub(crate) fn may_retry(&self) -> bool {
         self.retry > 0 || self.retry_alone
@@ -113,7 +150,7 @@ pub(crate) struct Work {
     pub(crate) decoder: Decoder,
     pub(crate) sink: Box<dyn Sink>,
     /// The names of the types of argument and result.
-    pub(crate) types: (&'static str, &'static str),
+    pub(crate) types: fn() -> (&'static str, &'static str),
     /// Every item has its own result.
     pub(crate) each: bool,
     /// It has many items, and an error has the index of its item.
@@ -136,7 +173,7 @@ impl Work {
             code,
             decoder: Decoder::new::<R>(),
             sink,
-            types: (type_name::<A>(), type_name::<R>()),
+            types: || (type_name::<A>(), type_name::<R>()),
             each: false,
             numbered: false,
             options,
@@ -148,7 +185,7 @@ impl Work {
     /// The call's name, or else its function's type.
     #[cfg(feature = "tracing")]
     pub(crate) fn label(&self) -> std::borrow::Cow<'_, str> {
-        match (&self.options.name, self.types) {
+        match (&self.options.name, (self.types)()) {
             (Some(name), _) => name.into(),
             (None, (argument, result)) => format!("fn({argument}) -> {result}").into(),
         }
@@ -179,20 +216,28 @@ pub(crate) struct Job {
     pub(crate) readings: Vec<usize>,
     /// A thread is to end it that may drop its values.
     pub(crate) is_handed_over: bool,
-    /// The items that pause before a retry, and are kept elsewhere (`Sched::run_again`).
-    paused: Vec<usize>,
-    /// How often items were started that have cost a worker, or too much time.
-    starts: HashMap<usize, u32>,
+    /// What it knows of items that were started, and may be started again.
+    again: Option<Box<Again>>,
     /// How long its items took, if slow ones are copied.
     pub(crate) hedge: Option<Box<Hedge>>,
     /// Its items that run alone, if they may.
     pub(crate) alone: Option<Box<Alone>>,
 }
 
+/// The items of a job that were started, and may be started again.
+#[derive(Default)]
+struct Again {
+    /// Those that pause before a retry, and are kept elsewhere (`Sched::run_again`).
+    paused: Vec<usize>,
+    /// How often items were started that have cost a worker, or too much time.
+    starts: HashMap<usize, u32>,
+}
+
 impl Job {
-    pub(crate) fn new(work: Work) -> Self {
+    /// (In a box: it is moved often, and many may wait, in messages and in a table with free room.)
+    pub(crate) fn new(work: Work) -> Box<Self> {
         let hedge = work.options.hedge;
-        Self {
+        Box::new(Self {
             hedge: hedge.map(|factor| Box::new(Hedge::new(factor))),
             alone: work.options.retry_alone.then(Box::default),
             work,
@@ -205,9 +250,8 @@ impl Job {
             failure: None,
             readings: Vec::new(),
             is_handed_over: false,
-            paused: Vec::new(),
-            starts: HashMap::new(),
-        }
+            again: None,
+        })
     }
 
     /// The items from this index on are of no interest.
@@ -262,7 +306,8 @@ impl Job {
         if !options.may_retry() {
             return (1, false);
         }
-        let starts = self.starts.entry(index).or_insert(0);
+        let again = self.again.get_or_insert_default();
+        let starts = again.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
         let mut most = options.retry;
         if let Some(alone) = &mut self.alone {
@@ -281,17 +326,20 @@ impl Job {
 
     /// The item at `index` will be retried. Returns the pause before that.
     pub(crate) fn pause(&mut self, index: usize) -> Duration {
-        if !self.paused.contains(&index) {
-            self.paused.push(index);
+        let again = self.again.get_or_insert_default();
+        if !again.paused.contains(&index) {
+            again.paused.push(index);
         }
-        let before = self.starts.get(&index).map_or(0, |starts| starts - 1);
+        let before = again.starts.get(&index).map_or(0, |starts| starts - 1);
         let times = 1u32.checked_shl(before).unwrap_or(u32::MAX);
         self.work.options.backoff.saturating_mul(times)
     }
 
     /// The pause of an item is over.
     pub(crate) fn resume(&mut self, piece: Piece) {
-        self.paused.retain(|at| *at != piece.first());
+        if let Some(again) = &mut self.again {
+            again.paused.retain(|at| *at != piece.first());
+        }
         self.put_back(piece);
     }
 
@@ -342,7 +390,7 @@ impl Job {
     /// The lowest index that waits, has not been fed yet, or will be retried.
     pub(crate) fn first_missing(&self) -> Option<usize> {
         let unfed = (!self.sealed).then_some(self.fed);
-        let paused = self.paused.iter().copied();
+        let paused = self.paused().iter().copied();
         let alone = self.alone.iter().flat_map(|alone| &alone.waiting);
         let waiting = self.waiting.iter().chain(alone).map(Piece::first);
         waiting.chain(paused).chain(unfed).min()
@@ -373,7 +421,11 @@ impl Job {
             && !self.has_lone_item()
             && (self.sealed && !self.is_handed_over || self.failure.is_some())
             && self.readings.iter().all(|first| *first >= limit)
-            && self.paused.iter().all(|at| *at >= limit)
+            && self.paused().iter().all(|at| *at >= limit)
+    }
+
+    fn paused(&self) -> &[usize] {
+        self.again.as_ref().map_or(&[], |again| &again.paused)
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -386,7 +438,7 @@ impl Job {
 
     /// The type of its results.
     pub(crate) fn kind(&self) -> TypeId {
-        self.work.decoder.kind
+        (self.work.decoder.kind)()
     }
 
     /// Whether it holds values, whose destructors are user code.

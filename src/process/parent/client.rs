@@ -23,7 +23,7 @@ use super::driver::PoolState;
 use super::mailbox::Mail;
 use crate::process::job::decoder::is_quick_type;
 use crate::process::job::sink::Collect;
-use crate::process::job::{CallOptions, Context, Work};
+use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::sched::{Feed, Initializer};
 use crate::process::value::attachments::Late;
 use crate::process::value::chunk::{Chunk, Piece};
@@ -51,12 +51,11 @@ impl PoolState {
         self.mailbox.queue_limit().map(QueueLimit::wait).transpose()
     }
 
-    /// One call of a function from `A` to `R`, which has been encoded.
+    /// One call of a function from `A` to `R`, which has been encoded; `N` names its result.
     #[track_caller]
-    pub(crate) fn submit<A, R: Portable>(
+    pub(crate) fn submit<A, R: Portable, N>(
         self: &Arc<Self>,
         options: &CallOptions,
-        result: &'static str,
         call: Result<Call, TaskError>,
     ) -> Task<R> {
         let (id, completer, task) = self.promise::<R>();
@@ -66,14 +65,15 @@ impl PoolState {
             Ok((code, mut chunk, place)) => {
                 let sink = Box::new(Collect::one(completer));
                 let mut work = Work::new::<A, R>(code, sink, options.clone());
-                work.types.1 = result;
+                work.types = || (type_name::<A>(), type_name::<N>());
                 work.place = place;
                 let awaited = chunk.awaited();
                 let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
                 if !needs.is_empty() {
                     work.options.needs = awaited;
                 }
-                let submit = Mail::Submit { id, work };
+                let job = Job::new(work);
+                let submit = Mail::Submit { id, job };
                 // Refused mail is dropped here, and its task ends in `Closed`.
                 if needs.is_empty() {
                     let _ = self.deliver([submit, only(id, Ok(chunk))]);
@@ -125,7 +125,8 @@ impl PoolState {
         work.numbered = true;
         let total = items.size_hint().1;
         work.items = trace_log::items("map in processes", task.id().get(), total);
-        let submit = Mail::Submit { id, work };
+        let job = Job::new(work);
+        let submit = Mail::Submit { id, job };
         // The refused promise is dropped: `Closed`.
         if self.mailbox.push([submit]).is_ok()
             && let Err(panic) = self.feed(id, items, options, ahead, || task.is_finished())

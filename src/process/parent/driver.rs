@@ -495,7 +495,7 @@ impl Driver {
     pub(super) fn read_mail(&mut self, mail: Vec<Mail>, now: Instant) {
         for mail in mail {
             match mail {
-                Mail::Submit { id, work } => self.sched.submit(id, work, now),
+                Mail::Submit { id, job } => self.sched.submit(id, job, now),
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Replace(pid) => {
@@ -814,7 +814,7 @@ impl Driver {
         &mut self,
         reading: &mut Reading,
         part: DecodedPart,
-    ) -> (Option<Values>, Option<Job>, bool) {
+    ) -> (Option<Values>, Option<Box<Job>>, bool) {
         let now = Instant::now();
         let (unwanted, ended) = self.sched.decoded(reading, part, now);
         let over = reading.is_over() || !self.sched.has(reading.job);
@@ -832,7 +832,7 @@ impl Driver {
     }
 
     /// The job `id`, if it has not ended, for a thread that is to complete it.
-    pub(super) fn finished(&mut self, id: u64) -> Option<Job> {
+    pub(super) fn finished(&mut self, id: u64) -> Option<Box<Job>> {
         let ended = self.sched.finished(id);
         self.finishing += usize::from(ended.is_some());
         self.wake_if_needed();

@@ -75,7 +75,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         drop(driver); // without the lock: it wakes who waits for a place in the queue
         drop(theirs.settings.lock().take());
         // Callbacks, and the destructor of an unwanted result, are user code.
-        panic::contain(|| drop(deferred.ok().flatten().and_then(Job::finish)));
+        panic::contain(|| drop(deferred.ok().flatten().and_then(|job| job.finish())));
     });
     let thread = thread.map_err(failed("pthread_create"))?;
     let driving = Driving {
@@ -95,7 +95,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
 
 /// Serves until the pool has ended. First reports whether all workers could be started. Returns the
 /// job of a `Process`, which ends only now.
-fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
+fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Box<Job>> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
     let _role = trace_log::role(trace_log::Role::Driver { pool });

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::process::job::Work;
+use crate::process::job::Job;
 use crate::process::sched::{Feed, Stop};
 use crate::sys::bell::{self, Bell};
 use crate::sys::fork;
@@ -30,10 +30,9 @@ use crate::task::queue_limit::QueueLimit;
 use crate::trace_log::live::Question;
 
 /// One message to the driver.
-#[allow(clippy::large_enum_variant)] // an allocation for each call would cost more than its moves
 pub(crate) enum Mail {
     /// A new job.
-    Submit { id: u64, work: Work },
+    Submit { id: u64, job: Box<Job> },
     /// Items of a job.
     Feed(Feed),
     /// The task of a job was cancelled.

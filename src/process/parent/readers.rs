@@ -158,7 +158,7 @@ impl PoolState {
     }
 
     /// Completes a job that the engine has handed over. (Without its lock.)
-    fn finish(&self, ended: Option<Job>) {
+    fn finish(&self, ended: Option<Box<Job>>) {
         let Some(ended) = ended else { return };
         // A reader may have decoded a part, and this thread may be a caller with less stack.
         let kind = ended.kind();

@@ -17,7 +17,6 @@ use super::Sched;
 use super::dispatch::Kind;
 use super::sent_frame::SentFrame;
 use super::workers::{INITIALIZE, Worker};
-use crate::process::job::Job;
 
 impl Sched {
     /// While an item waits to run alone, takes back what has not begun.
@@ -38,7 +37,7 @@ impl Sched {
         }
         let jobs = &self.jobs;
         self.alone
-            .retain(|id| jobs.get(id).is_some_and(Job::has_lone_item));
+            .retain(|id| jobs.get(id).is_some_and(|job| job.has_lone_item()));
         let Some(&id) = self.alone.front() else {
             return false;
         };

@@ -37,7 +37,6 @@ use std::time::{Duration, Instant};
 use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{TAKE_OVER_AFTER, Worker};
-use crate::process::job::Job;
 use crate::task::{Late, TaskError};
 use crate::trace_log::trouble::{self, Trouble};
 
@@ -247,7 +246,11 @@ impl Sched {
 
     /// The items of a call that may not run for any time end without having begun.
     pub(super) fn refuse_all(&mut self, id: u64, now: Instant) {
-        for piece in self.jobs.get_mut(&id).map_or_else(Vec::new, Job::abandon) {
+        for piece in self
+            .jobs
+            .get_mut(&id)
+            .map_or_else(Vec::new, |job| job.abandon())
+        {
             self.counters.stats.lock().timed_out += piece.len() as u64;
             for at in piece.first()..piece.first() + piece.len() {
                 let late = Late::after(Duration::ZERO);

@@ -46,7 +46,7 @@ impl Sched {
         reading: &Reading,
         part: DecodedPart,
         now: Instant,
-    ) -> (Option<Values>, Option<Job>) {
+    ) -> (Option<Values>, Option<Box<Job>>) {
         let id = reading.job;
         if reading.is_over()
             && let Some(job) = self.jobs.get_mut(&id)
@@ -163,7 +163,7 @@ impl Sched {
     }
 
     /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
-    pub(crate) fn finished(&mut self, id: u64) -> Option<Job> {
+    pub(crate) fn finished(&mut self, id: u64) -> Option<Box<Job>> {
         self.jobs.get_mut(&id)?.is_handed_over = false;
         self.ending = Some(None);
         self.finish_if_settled(id);

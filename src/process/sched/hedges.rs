@@ -72,7 +72,7 @@ impl Sched {
     /// An idle worker that has the context of the job `id`, or can be sent it. Those that must
     /// fetch it first are asked to.
     pub(super) fn idle_for(&mut self, id: u64, now: Instant) -> Option<usize> {
-        let spreads = self.jobs.get(&id).is_some_and(contexts::spreads);
+        let spreads = self.jobs.get(&id).is_some_and(|job| contexts::spreads(job));
         if spreads {
             contexts::fetch(&mut self.workers, &mut self.actions, (id, 1), now);
         }

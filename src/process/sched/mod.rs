@@ -76,8 +76,8 @@ use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::host::shared_clock::Epoch;
+use super::job::Job;
 use super::job::reading::Chore;
-use super::job::{Job, Work};
 use super::value::chunk::{Chunk, Piece};
 use super::wire::{BatchHead, CodeRef, Frame};
 use crate::task::queue_limit::Place;
@@ -189,7 +189,7 @@ impl From<How> for Stop {
 
 /// The scheduler of one pool.
 pub(crate) struct Sched {
-    jobs: HashMap<u64, Job>,
+    jobs: HashMap<u64, Box<Job>>,
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
     /// Jobs with waiting items that wait for memory, in the order of the queue (`memory_budget`).
@@ -223,10 +223,10 @@ pub(crate) struct Sched {
     /// The first detached call that has ended with the pool, and how many there were.
     pub(crate) lost: Option<(TaskReport, usize)>,
     /// The job of a `Process`, which ends when the process has been reaped.
-    pub(crate) deferred_job: Option<Job>,
+    pub(crate) deferred_job: Option<Box<Job>>,
     /// While another thread hands over decoded values: the job that ends with them, which that
     /// thread must finish.
-    ending: Option<Option<Job>>,
+    ending: Option<Option<Box<Job>>>,
 }
 
 impl Sched {
@@ -269,10 +269,12 @@ impl Sched {
         std::mem::take(&mut self.actions)
     }
 
-    pub(crate) fn submit(&mut self, id: u64, mut work: Work, now: Instant) {
-        let timeout = &mut work.options.timeout;
-        *timeout = timeout.map(|timeout| timeout.min(FOR_EVER));
-        self.jobs.insert(id, Job::new(work));
+    pub(crate) fn submit(&mut self, id: u64, mut job: Box<Job>, now: Instant) {
+        let options = &mut job.work.options;
+        if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
+            options.timeout = Some(FOR_EVER);
+        }
+        self.jobs.insert(id, job);
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
         }

@@ -32,25 +32,26 @@ const FIRST: usize = 32;
 /// Room for more numbers, in bytes.
 const MORE: usize = 1 << 10;
 
+/// Attachments, each with the index of its item.
+type Attached = Vec<(usize, Arc<Attachment>)>;
+
 /// The arguments of consecutive items.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
-    /// Where each item ends. Only the last end can exceed 32 bits, because the chunk is full then.
+    /// Where each item ends, except for the last: a single item takes no memory here. Only the last
+    /// end can exceed 32 bits, because the chunk is full then.
     ends: Vec<u32>,
     /// Where the last item ends. After it there may be other bytes: of an item that could not be
     /// encoded, or room for the next number.
     end: usize,
-    /// The attachments, each with the index of its item, in the order of the items.
-    attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
-    /// Some item had attachments, which may have been released since.
-    pub(crate) laden: bool,
+    /// The attachments, each with the index of its item, in the order of the items. They may have
+    /// been released since. `None`: no item had any.
+    attached: Option<Box<Mutex<Attached>>>,
     /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
     /// The encoding context of the items to come.
     encoding: Option<Box<Encoding>>,
-    /// The attachments that do not exist yet, if the chunk may [wait](Self::waiting) for them.
-    awaited: Vec<Arc<dyn Late>>,
     /// Its place among those that are ahead of the workers, until it is dropped.
     pub(crate) place: Option<queue_limit::Place>,
 }
@@ -93,13 +94,16 @@ impl Chunk {
 
     /// Takes the list of attachments that its item needs and that do not exist yet.
     pub(crate) fn awaited(&mut self) -> Vec<Arc<dyn Late>> {
-        std::mem::take(&mut self.awaited)
+        let encoding = self.encoding.as_mut();
+        encoding.map_or_else(Vec::new, |own| std::mem::take(&mut own.awaited))
     }
 
     /// Adds an attachment to its item.
     pub(crate) fn attach(&mut self, attachment: Arc<Attachment>) {
-        self.laden = true;
-        self.attached.lock().push((0, attachment));
+        self.attached
+            .get_or_insert_default()
+            .lock()
+            .push((0, attachment));
     }
 
     /// No more items come: what waits for a worker is no longer than need be.
@@ -153,8 +157,16 @@ impl Chunk {
             *head = length as u8;
             self.end = start + 1 + length;
         }
-        self.ends.push(u32::try_from(self.end).unwrap_or(u32::MAX));
+        self.begin_behind(start);
         Ok(())
+    }
+
+    /// Another item begins at `start`, where the one before ends.
+    #[inline]
+    fn begin_behind(&mut self, start: usize) {
+        if start > 0 {
+            self.ends.push(u32::try_from(start).unwrap_or(u32::MAX));
+        }
     }
 
     #[inline]
@@ -176,14 +188,15 @@ impl Chunk {
         encode(&mut self.bytes, &mut self.encoding)?;
         let item = wire::close_item(&mut self.bytes, start, from);
         self.end = self.bytes.len();
-        self.ends.push(u32::try_from(self.end).unwrap_or(u32::MAX));
+        self.begin_behind(start);
         if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
-            let index = self.ends.len() - 1;
-            self.laden |= !encoding.attachments.is_empty();
-            let attachments = encoding.attachments.drain(..);
-            let attachments = attachments.map(|attachment| (index, attachment));
-            self.attached.lock().extend(attachments);
-            self.awaited.append(&mut encoding.awaited);
+            let index = self.ends.len();
+            if !encoding.attachments.is_empty() {
+                let attachments = encoding.attachments.drain(..);
+                let attachments = attachments.map(|attachment| (index, attachment));
+                let attached = self.attached.get_or_insert_default();
+                attached.lock().extend(attachments);
+            }
             // Closing the item may have moved it.
             self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
                 at: lent.at - from + item,
@@ -205,20 +218,26 @@ impl Chunk {
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.ends.len() + usize::from(self.end > 0)
+    }
+
+    /// Whether some item had attachments, which may have been released since.
+    pub(crate) fn is_laden(&self) -> bool {
+        self.attached.is_some()
     }
 
     /// Whether some item has an attachment that no copy can replace, so that a plain worker cannot
     /// run it.
     pub(crate) fn is_uncopyable(&self) -> bool {
-        let attached = self.attached.lock();
-        attached
-            .iter()
-            .any(|(_, attachment)| !attachment.is_fixed())
+        self.attached(0..self.len(), |attached| {
+            attached
+                .iter()
+                .any(|(_, attachment)| !attachment.is_fixed())
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.end == 0
     }
 
     /// Whether it is time to hand the chunk over and to begin another.
@@ -234,10 +253,10 @@ impl Chunk {
         items: Range<usize>,
         look: impl FnOnce(&[(usize, Arc<Attachment>)]) -> T,
     ) -> T {
-        if !self.laden {
+        let Some(attached) = &self.attached else {
             return look(&[]);
-        }
-        let attached = self.attached.lock();
+        };
+        let attached = attached.lock();
         let place = |item| attached.partition_point(|(at, _)| *at < item);
         look(&attached[place(items.start)..place(items.end)])
     }
@@ -317,8 +336,12 @@ impl Piece {
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
         let first = self.items.start;
         let limit = self.chunk.end(first).saturating_add(most_bytes);
-        let ends = &self.chunk.ends[first..first + most.min(self.len())];
-        let fit = ends.partition_point(|end| *end as usize <= limit);
+        let behind = first + most.min(self.len());
+        let ends = &self.chunk.ends[first..behind.min(self.chunk.ends.len())];
+        let fit = match self.chunk.end(behind) <= limit {
+            true => behind - first,
+            false => ends.partition_point(|end| *end as usize <= limit),
+        };
         let count = self.chunk.fits_one_message(first..first + fit.max(1));
         let front = self.part(0, count);
         self.items.start += count;
@@ -396,19 +419,20 @@ impl Piece {
                 .map(|lent| lent.length)
                 .sum::<usize>()
         };
-        self.chunk.laden || first.span().len() + arrays() > most
+        self.chunk.is_laden() || first.span().len() + arrays() > most
     }
 
     /// Whether it has more than `most` bytes, and its chunk no attachments.
     pub(crate) fn is_bulky(&self, most: usize) -> bool {
-        !self.chunk.laden && self.span().len() > most
+        !self.chunk.is_laden() && self.span().len() > most
     }
 
     /// Releases the attachments of its items: they have arrived, and will not be sent again.
     pub(crate) fn release(&self) {
-        if self.chunk.laden {
-            let mut attached = self.chunk.attached.lock();
-            attached.retain(|(item, _)| !self.items.contains(item));
+        if let Some(attached) = &self.chunk.attached {
+            attached
+                .lock()
+                .retain(|(item, _)| !self.items.contains(item));
         }
     }
 
