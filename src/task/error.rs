@@ -35,7 +35,10 @@ use crate::trace_log::Printable;
 ///     other => panic!("{other}"),
 /// }
 /// ```
-#[derive(Clone, Debug)]
+///
+/// The `Debug` form, which `unwrap` and a `main` that returns the error print, is the variant's name
+/// with the text of `Display` behind it.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The task was cancelled before it had a result.
@@ -83,6 +86,22 @@ impl fmt::Display for TaskError {
             Self::Codec(error) => write!(f, "{}{error}", ItemIndex(error.item)),
             Self::Failed(failure) => failure.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Cancelled => "Cancelled",
+            Self::TimedOut(_) => "TimedOut",
+            Self::Closed => "Closed",
+            Self::WouldBlock => "WouldBlock",
+            Self::Panicked(_) => "Panicked",
+            Self::WorkerDied(_) => "WorkerDied",
+            Self::Codec(_) => "Codec",
+            Self::Failed(_) => "Failed",
+        };
+        write!(f, "{name}({self})")
     }
 }
 

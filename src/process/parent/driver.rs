@@ -915,7 +915,9 @@ impl Driver {
         }
         let broken = link.records == Records::Broken || is_lost;
         // (It may live on, or a debugger may keep its status.)
-        link.child.process.clone().map(Orphan::Held).map(adopt);
+        if let Some(process) = link.child.process.clone() {
+            adopt(Orphan::Held(process));
+        }
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, broken, Instant::now());
