@@ -34,7 +34,7 @@ use crate::trace_log;
 /// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call. It
 /// counts as waiting, whatever it runs there: it returns only when the pool's work has ended.
 pub(in crate::thread) fn as_outside_worker(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) {
-    let _waits = Waits::begin();
+    let _waits = Waits::begin(registry.sleep.waiters());
     let worker = Worker::new(Arc::clone(registry), registry.slots.take_outside());
     let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));

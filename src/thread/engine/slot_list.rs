@@ -19,8 +19,8 @@ use crossbeam_utils::CachePadded;
 
 use super::queue::Slots;
 use super::slot::{NO_PLACE, OwnedSlot, Slot};
-use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::loom::{Mutex, MutexGuard};
 
 /// The numbers of slots with a place are the places. Those of others begin here: a pool has fewer
 /// threads (`sleep/counts.rs`).
@@ -98,9 +98,13 @@ impl SlotList {
         let mut outside = self.outside.lock();
         outside.free.push(owned);
         let lent = outside.listed - outside.free.len();
-        if outside.listed <= KEPT || lent >= outside.listed / 4 {
-            return;
+        if outside.listed > KEPT && lent < outside.listed / 4 {
+            self.retire_half(outside);
         }
+    }
+
+    #[cold]
+    fn retire_half(&self, mut outside: MutexGuard<'_, OutsideSlots>) {
         let is_idle =
             |owned: &mut OwnedSlot| owned.slot.public.is_empty() && !owned.slot.is_unattended();
         let half = outside.listed / 2;

@@ -37,7 +37,7 @@ use std::time::Duration;
 use super::latch::Latch;
 use super::raw_current as current;
 use super::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
-use super::sleep::STALL;
+use super::sleep::{ProcessWaiters, STALL};
 use super::slot_list::numbered;
 use super::worker::Worker;
 use crate::loom::atomic::Ordering;
@@ -213,20 +213,22 @@ impl Drop for WaitsForPool {
 /// This thread counts as waiting until this is dropped: if queued work of some pool stands still
 /// meanwhile, one more thread of that pool runs.
 #[must_use]
-pub(in crate::thread) struct Waits;
+pub(in crate::thread) struct Waits<'a>(&'a ProcessWaiters);
 
-impl Waits {
-    pub(in crate::thread) fn begin() -> Self {
-        if waiters().begin() {
+impl<'a> Waits<'a> {
+    #[inline]
+    pub(in crate::thread) fn begin(waiters: &'a ProcessWaiters) -> Self {
+        if waiters.begin() {
             look_into_all();
         }
-        Self
+        Self(waiters)
     }
 }
 
-impl Drop for Waits {
+impl Drop for Waits<'_> {
+    #[inline]
     fn drop(&mut self) {
-        waiters().end();
+        self.0.end();
     }
 }
 
@@ -239,7 +241,7 @@ impl Blocker for Compensate {
     fn enter(&self, waits: bool) {
         current::with_home(|home| home.map(Worker::block));
         if waits {
-            std::mem::forget(Waits::begin());
+            std::mem::forget(Waits::begin(waiters()));
         }
         if some_lack_threads() {
             ask_for_all();
@@ -249,7 +251,7 @@ impl Blocker for Compensate {
     fn leave(&self, waits: bool) {
         current::with_home(|home| home.map(Worker::unblock));
         if waits {
-            drop(Waits);
+            waiters().end();
         }
     }
 

@@ -182,6 +182,12 @@ impl SleepState {
         }
     }
 
+    /// The waits of the process that made this.
+    #[inline]
+    pub(in crate::thread) fn waiters(&self) -> &ProcessWaiters {
+        &self.waiters
+    }
+
     /// The counter in which the queue counts its urgent work.
     pub(in crate::thread) fn urgent(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.urgent)
