@@ -265,6 +265,8 @@ fn asks_for_keys() {
     let (no, none) = (Some(libc::EPERM), Some(libc::ENOSYS));
     let answers = procs.spawn((), ask).join().unwrap();
     assert_eq!(answers, [no, no, no, none]);
+    let names = |()| std::fs::read_to_string("/proc/keys").is_ok();
+    assert!(!procs.spawn((), names).join().unwrap());
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -24,6 +24,7 @@ pub(crate) fn helpers() {
         ("unread_by_all", unread_by_all),
         ("flood", flood),
         ("last_report", last_report),
+        ("kept_apart", kept_apart),
     ]);
 }
 
@@ -140,6 +141,32 @@ fn last_report() {
     exit(0);
 }
 
+/// Its standard error becomes a socket that keeps messages apart, and that is read once more is
+/// queued than one message may have.
+fn kept_apart() {
+    use rustix::net::sockopt::{Timeout, set_socket_timeout};
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, flags, None).unwrap();
+    set_socket_timeout(&ours, Timeout::Recv, Some(Duration::from_secs(20))).unwrap();
+    rustix::stdio::dup2_stderr(theirs).unwrap();
+    for _ in 0..8000 {
+        let (completer, task) = Completer::<u32>::new();
+        task.detach();
+        completer.complete(Err(TaskError::timed_out()));
+    }
+    let (mut buffer, mut lines) = (vec![0; 1 << 20], 0);
+    let mut ours = File::from(ours);
+    while lines < 8000 {
+        let count = ours.read(&mut buffer).unwrap();
+        lines += buffer[..count]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+    }
+    exit(0);
+}
+
 /// A terminal: the end that nobody reads, and the other.
 fn terminal() -> (OwnedFd, OwnedFd) {
     let (mut ours, mut theirs) = (0, 0);
@@ -208,6 +235,10 @@ tests! {
         assert!((5_000..40_000).contains(&reports), "{reports}");
         let note = text.lines().last().unwrap();
         assert!(note.contains("were dropped, because nobody read"), "{note}");
+    }
+
+    fn a_long_queue_is_no_long_message() {
+        run_helper("kept_apart");
     }
 
     fn a_report_just_before_the_end_is_written() {

@@ -128,6 +128,8 @@ fn planted_links_are_not_followed() {
     place.clear();
     let elsewhere = place.0.with_extension("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
+    let others = elsewhere.join("tmp-of-another");
+    fs::write(&others, "precious").unwrap();
     symlink(&elsewhere, &items).unwrap();
     let told = Arc::new(OnceLock::new());
     let hook = told.clone();
@@ -137,7 +139,9 @@ fn planted_links_are_not_followed() {
     assert_eq!(journal.map(0..1, large).unwrap(), [large(0)]);
     let trouble = told.get().expect("it is reported");
     assert!(trouble.contains("is not a folder"), "{trouble}");
-    assert!(fs::read_dir(&elsewhere).unwrap().next().is_none());
+    assert_eq!(fs::read(&others).unwrap(), b"precious");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+    fs::remove_file(others).unwrap();
     fs::remove_file(items).unwrap();
     fs::remove_dir(elsewhere).unwrap();
     fs::remove_file(victim).unwrap();

@@ -222,6 +222,11 @@ impl Sandbox {
             words.push(option.into());
             words.extend(operands.iter().map(|path| path.as_os_str().to_owned()));
         };
+        // The names of the user's keys.
+        let keys = Path::new("/proc/keys");
+        if keys.exists() {
+            add("--ro-bind", &[Path::new("/dev/null"), keys]);
+        }
         let here = std::env::current_dir()?;
         let is_home = folders.contains(&here) || here.parent() == Some(Path::new("/home"));
         let empty = folders.iter().map(PathBuf::as_path);

@@ -137,7 +137,10 @@ impl Journal {
             synced: synced.map(|pause| (pause, now)),
         };
         // No other writer has the lock, so what has such a name was left by one that was killed.
-        for entry in fs::read_dir(folder(path)).into_iter().flatten().flatten() {
+        // (Behind a link, it is somebody else's.)
+        let own = Some(folder(path)).filter(|folder| is_own(folder));
+        let entries = own.and_then(|folder| fs::read_dir(folder).ok());
+        for entry in entries.into_iter().flatten().flatten() {
             if entry
                 .file_name()
                 .as_encoded_bytes()
@@ -245,7 +248,7 @@ impl Journal {
             Ok(()) => return Ok(folder),
             Err(_) => {}
         }
-        if fs::symlink_metadata(&folder)?.is_dir() {
+        if is_own(&folder) {
             return Ok(folder);
         }
         let message = format!("{} is not a folder", folder.display());
@@ -303,6 +306,11 @@ fn folder(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".items");
     name.into()
+}
+
+/// Whether this is a folder, and no link to one.
+fn is_own(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|about| about.is_dir())
 }
 
 /// How many results the file has.

@@ -12,11 +12,14 @@ use rustix::io::Errno;
 
 use super::poll::poll_patiently;
 
+/// The most bytes of one write: it may be a socket that keeps messages apart, and refuses long ones.
+const PART: usize = 8 << 10;
+
 /// Writes all of `words` to standard error, however long that takes.
 pub fn write_all(mut words: &[u8]) -> io::Result<()> {
     let stderr = io::stderr();
     while !words.is_empty() {
-        match rustix::io::write(&stderr, words) {
+        match rustix::io::write(&stderr, &words[..words.len().min(PART)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => words = &words[count..],
             Err(Errno::INTR) => {}
