@@ -412,6 +412,8 @@ fn a_wait_inside_a_poll_does_not_swallow_the_outer_wakeup() {
 #[test]
 fn errors_speak_and_convert() {
     assert!(TaskError::WouldBlock.to_string().contains("await"));
+    let printed = format!("{:?}", TaskError::WouldBlock);
+    assert!(printed.starts_with("WouldBlock(") && printed.contains("await"));
     assert_eq!(
         io::Error::from(TaskError::WouldBlock).kind(),
         io::ErrorKind::WouldBlock

@@ -88,7 +88,7 @@ use crate::reaper::{Orphan, adopt};
 use crate::sys::child::Signal;
 use crate::sys::poll::poll_patiently;
 use crate::task::queue_limit::QueueLimit;
-use crate::task::{CancelOnDrop, Cause, Hook, Task, TaskError, WorkerExit, context, panic};
+use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
 use crate::trace_log;
 use crate::trace_log::live::{AskWorkers, Question};
 
@@ -900,19 +900,12 @@ impl Driver {
         let (evidence, is_lost) = link.reap(ended);
         let worker = &self.sched.workers[index];
         let is_child = launcher.is_none();
-        let exit = verdict(Evidence {
-            kernel_kills: if is_child {
-                kernel_kills::unattributed()
-            } else {
-                0
-            },
+        let evidence = Evidence {
             was_starting: is_child && worker.is_starting(),
             late: worker.late,
             ..evidence
-        });
-        if exit.cause == Cause::Kernel {
-            kernel_kills::attribute();
-        }
+        };
+        let exit = verdict(evidence, || is_child && kernel_kills::claim());
         let broken = link.records == Records::Broken || is_lost;
         // (It may live on, or a debugger may keep its status.)
         if let Some(process) = link.child.process.clone() {

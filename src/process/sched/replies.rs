@@ -163,11 +163,12 @@ impl Sched {
             _ => false,
         };
         if is_new && !self.policy.initializers.is_empty() {
-            let exit = verdict(Evidence {
+            let evidence = Evidence {
                 pid: worker.pid,
                 memory: Memory::InitializersKeep,
                 ..Evidence::default()
-            });
+            };
+            let exit = verdict(evidence, || false);
             self.break_down(&TaskError::WorkerDied(Box::new(exit)), now);
         }
     }

@@ -65,9 +65,6 @@ pub(crate) struct Evidence {
     pub(crate) signal: Option<i32>,
     pub(crate) killed: Option<Killed>,
     pub(crate) memory: Memory,
-    /// How many kills of the kernel, for want of memory, no death has been explained with; 0 if the
-    /// worker did not run under this kernel.
-    pub(crate) kernel_kills: u64,
     /// It was a child of this process, and had not said hello.
     pub(crate) was_starting: bool,
     /// Why it was given up before it said hello.
@@ -77,8 +74,9 @@ pub(crate) struct Evidence {
     pub(crate) stderr_tail: String,
 }
 
-/// How and why the worker died.
-pub(crate) fn verdict(evidence: Evidence) -> WorkerExit {
+/// How and why the worker died. `claim` is asked last: it takes a kill of the kernel, for want of
+/// memory, that explains no other death, if there is one.
+pub(crate) fn verdict(evidence: Evidence, claim: impl FnOnce() -> bool) -> WorkerExit {
     let mut exit = WorkerExit::new(evidence.pid);
     (exit.code, exit.signal) = (evidence.code, evidence.signal);
     exit.stderr_tail = evidence.stderr_tail;
@@ -90,7 +88,7 @@ pub(crate) fn verdict(evidence: Evidence) -> WorkerExit {
         (_, Some(_)) if exit.code.is_none() && exit.signal.is_none() => Cause::Pool,
         _ if exit.signal != Some(SIGKILL) => Cause::Itself,
         (_, Some(_)) => Cause::Pool,
-        _ if evidence.kernel_kills > 0 => Cause::Kernel,
+        _ if claim() => Cause::Kernel,
         _ => Cause::Outside,
     };
     let of_pool = evidence.killed.filter(|_| exit.cause == Cause::Pool);
@@ -160,14 +158,14 @@ mod tests {
             ),
         ];
         for ((code, signal), killed, memory, kernel_kills, cause, note) in table {
-            let exit = verdict(Evidence {
+            let evidence = Evidence {
                 code,
                 signal,
                 killed,
                 memory,
-                kernel_kills,
                 ..Evidence::default()
-            });
+            };
+            let exit = verdict(evidence, || kernel_kills > 0);
             let row = (code, signal, killed, memory, kernel_kills);
             assert_eq!(exit.cause, cause, "{row:?}");
             assert_eq!((exit.code(), exit.signal()), (code, signal));
@@ -181,14 +179,15 @@ mod tests {
     #[test]
     fn the_note_is_the_most_precise_one() {
         let killed = |was_starting, late, note: Option<&str>, by: Option<Killed>| {
-            let exit = verdict(Evidence {
+            let evidence = Evidence {
                 signal: KILL,
                 killed: by,
                 was_starting,
                 late,
                 note: note.map(str::to_owned),
                 ..Evidence::default()
-            });
+            };
+            let exit = verdict(evidence, || false);
             exit.note
         };
         let (asked, late) = (Some(Killed::Asked), Some(StartFailure::Waits));
@@ -206,10 +205,11 @@ mod tests {
         );
         assert_eq!(killed(true, None, None, None), Some(not_begun()));
         assert_eq!(killed(false, None, None, None), None);
-        let keeps = verdict(Evidence {
+        let evidence = Evidence {
             memory: Memory::InitializersKeep,
             ..Evidence::default()
-        });
+        };
+        let keeps = verdict(evidence, || true);
         assert!(keeps.out_of_memory() && keeps.to_string().contains("initializers keep"));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The kernel kills when the machine, or this process's control group, runs out of memory. It
 //! counts such kills for each group, and does not name the processes. So each kill is good for one
-//! death: what has been [attributed](attribute) is taken off the count, for all pools of this
+//! death: what was [claimed](claim) is taken off the count, for all pools of this
 //! process.
 //!
 //! Tests: `tests/process/deaths.rs`.
@@ -12,15 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static ATTRIBUTED: AtomicU64 = AtomicU64::new(0);
 
-/// How many kills in this process's control group no death has been explained with.
+/// Explains a death with one of the kills in this process's control group, if one is left.
 #[must_use]
-pub fn unattributed() -> u64 {
-    count().saturating_sub(ATTRIBUTED.load(Ordering::Relaxed))
-}
-
-/// A death has been explained with one of them.
-pub fn attribute() {
-    ATTRIBUTED.fetch_add(1, Ordering::Relaxed);
+pub fn claim() -> bool {
+    let count = count();
+    let one = |attributed| (attributed < count).then_some(attributed + 1);
+    ATTRIBUTED
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one)
+        .is_ok()
 }
 
 /// All kills so far explain no later death.
