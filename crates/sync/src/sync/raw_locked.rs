@@ -48,11 +48,11 @@ impl<K, T: ?Sized> Lock for &Locked<K, T> {
     }
 }
 
-/// The use of a value by one alone.
+/// The use of a value by one alone. It may be sent wherever `L` may: one of [`Many`] only if the
+/// value may be shared among threads, because [`Alone::share`] may follow there, and others share
+/// it here.
 pub(super) struct Alone<L: Lock>(L);
 
-// SAFETY: S5: it gives a `&mut T`, and leaves the line on any thread.
-unsafe impl<L: Lock<Value: Send>> Send for Alone<L> {}
 // SAFETY: S5: where it is shared, it gives a `&T`.
 unsafe impl<L: Lock<Value: Sync>> Sync for Alone<L> {}
 

@@ -36,6 +36,20 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 }
 
 /// Exclusive access to the value of a [`RwLock`], which is released when this is dropped.
+///
+/// It may be sent to another thread only if the value may be shared among threads, because it may
+/// be [downgraded](Self::downgrade) there, while others read here.
+///
+/// ```compile_fail,E0277
+/// use std::cell::Cell;
+/// use trefoil::sync::RwLock;
+///
+/// let lock = RwLock::new(Cell::new(0));
+/// let guard = lock.try_write().unwrap();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(guard));
+/// });
+/// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
