@@ -96,7 +96,7 @@ fn a_lock_is_served_in_the_order_of_asking() {
     assert!(two.turn().is_none());
     let written = one.turn().unwrap();
     drop(written);
-    assert!(lock.try_read().is_none() && lock.try_write().is_none());
+    assert!(lock.try_read().is_none(), "it would overtake, too");
     let read = (two.turn().unwrap(), three.turn().unwrap());
     drop(read.0);
     assert!(four.turn().is_none() && five.turn().is_none());
@@ -111,12 +111,40 @@ fn a_lock_is_served_in_the_order_of_asking() {
     let mut one = Waiter::new(lock.lock());
     let mut two = Waiter::new(lock.lock());
     drop(held);
-    assert!(lock.try_lock().is_none(), "it would overtake");
     assert!(two.turn().is_none());
     drop(one.turn().unwrap());
     drop(two.turn().unwrap());
     assert_eq!((one.wakes(), two.wakes()), (1, 1));
     assert!(lock.try_lock().is_some());
+}
+
+/// One who comes may overtake the first waiter until that has been woken in vain.
+#[test]
+fn a_waiter_is_overtaken_once() {
+    let lock = Mutex::new(0);
+    let held = lock.try_lock().unwrap();
+    let mut waiter = Waiter::new(lock.lock());
+    drop(held);
+    let overtakes = lock.try_lock().expect("nobody is inside");
+    assert_eq!(waiter.wakes(), 1);
+    assert!(waiter.turn().is_none());
+    drop(overtakes);
+    assert!(lock.try_lock().is_none(), "it would overtake again");
+    drop(waiter.turn().expect("it is inside"));
+    drop(lock.try_lock().expect("nobody waits"));
+
+    // It gives up, before and after that.
+    for was_polled in [false, true] {
+        let held = lock.try_lock().unwrap();
+        let mut one = Waiter::new(lock.lock());
+        let mut two = Waiter::new(lock.lock());
+        drop(held);
+        let overtakes = lock.try_lock().unwrap();
+        assert!(!was_polled || one.turn().is_none());
+        drop(one);
+        drop(overtakes);
+        drop(two.turn().expect("it is its turn"));
+    }
 }
 
 /// A writer gives up that readers wait behind, before its turn, and when it has come.

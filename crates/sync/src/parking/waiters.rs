@@ -40,7 +40,8 @@ struct List<K> {
     last: u64,
     /// `wake_all` has woken all waiters up to this key.
     all_woken: u64,
-    /// The waiters in the order in which they came. `None`: not polled yet.
+    /// The waiters in the order in which they came. `None`: not polled yet, or not since the
+    /// last wake-up.
     wakers: BTreeMap<u64, (K, Option<Waker>)>,
 }
 
@@ -122,15 +123,33 @@ impl<K> Waiters<K> {
     }
 
     /// Notifies waiters in their order, as long as `is_next`, which is called under the list's
-    /// lock, says so of the first one's kind; `None`: there is no waiter left.
-    pub(crate) fn admit(&self, mut is_next: impl FnMut(Option<&K>) -> bool) {
+    /// lock, says so of the first one's kind; `None`: there is no waiter left. `polled` is not woken,
+    /// because its caller polls it.
+    pub(crate) fn admit(
+        &self,
+        polled: Option<&Listener<'_, K>>,
+        mut is_next: impl FnMut(Option<&K>) -> bool,
+    ) {
         let mut admitted = Vec::new();
         let mut list = self.0.lock();
         while is_next(list.wakers.first_key_value().map(|(_, (kind, _))| kind)) {
             admitted.extend(list.wakers.pop_first());
         }
         drop(list);
-        wake(admitted.into_iter().map(|(_, waiter)| waiter));
+        let polled = polled.map(|listener| listener.key);
+        let others = admitted.into_iter().filter(|(key, _)| Some(*key) != polled);
+        wake(others.map(|(_, waiter)| waiter));
+    }
+
+    /// Wakes the waiter that has waited longest, and leaves it in the list.
+    pub(crate) fn wake_first(&self) {
+        let mut list = self.0.lock();
+        let first = list.wakers.first_entry();
+        let waker = first.and_then(|mut first| first.get_mut().1.take());
+        drop(list);
+        if let Some(waker) = waker {
+            contain(|| waker.wake());
+        }
     }
 
     /// Notifies the waiter that has waited longest; false if there is none.
@@ -184,6 +203,11 @@ pub(crate) struct Listener<'a, K = ()> {
 }
 
 impl<K> Listener<'_, K> {
+    /// Whether it was not notified.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.waiters.0.lock().wakers.contains_key(&self.key)
+    }
+
     /// Leaves the list. Returns whether a notification had come that it had not seen.
     pub(crate) fn leave(&mut self) -> bool {
         if mem::replace(&mut self.has_ended, true) {
