@@ -147,9 +147,10 @@ impl Line {
 
     /// One who waits was woken in vain: nobody overtakes the first any more.
     fn insist(&self, polled: &Listener<'_, Access>) {
-        let next = |word| (word & !(WAITED | IN_TURN) != 0).then_some(word | IN_TURN);
+        let is_waited = |word| word & WAITED != 0 && word & !(WAITED | IN_TURN) != 0;
+        let next = |word| is_waited(word).then_some(word | IN_TURN);
         if self.word.fetch_update(SeqCst, SeqCst, next).is_err() {
-            self.admit(Some(polled)); // nobody is inside
+            self.admit(Some(polled)); // nobody is inside, or nobody waits any more
         }
     }
 
