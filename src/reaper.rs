@@ -28,7 +28,9 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 
 use crate::loom::Mutex;
-use crate::sys::child::{Handle, Id, fetch_by_id};
+use crate::sys::child::Handle;
+#[cfg(feature = "event-loop")]
+use crate::sys::child::{Id, fetch_by_id};
 use crate::sys::fork::PerProcess;
 use crate::timer::{Interest, RARELY, enter};
 
@@ -46,6 +48,7 @@ impl Orphan {
     fn runs(&self) -> bool {
         let status = match self {
             Self::Held(child) => child.fetch(),
+            #[cfg(feature = "event-loop")]
             Self::Numbered(id) => fetch_by_id(id),
         };
         matches!(status, Ok(None))
@@ -66,6 +69,7 @@ pub(crate) fn adopt(child: Orphan) {
     for child in left.into_iter().chain([child]) {
         let end = match &*child {
             Orphan::Held(end) => Some(end.clone()),
+            #[cfg(feature = "event-loop")]
             Orphan::Numbered(_) => None,
         };
         wait_for(child, end);

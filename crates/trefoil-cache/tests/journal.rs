@@ -121,7 +121,7 @@ fn planted_links_are_not_followed() {
     assert_eq!(Inline.journal(&place.0).recorded().unwrap(), 3);
     assert!(items.join("0").symlink_metadata().unwrap().is_file());
     assert!(
-        !items.join("tmp-0").symlink_metadata().is_ok(),
+        items.join("tmp-0").symlink_metadata().is_err(),
         "it was left by a writer"
     );
     // The folder itself.
@@ -808,37 +808,32 @@ static STEPS: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)]
 fn child_exits(path: &Path, how: &str) {
     let (in_item, in_order) = (how == "item exits", how == "exits in order");
     let pool = ThreadPool::with_threads(1);
-    let ends = pool.clone();
-    std::thread::spawn(move || {
-        while !STEPS[0].load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
-        if in_item {
-            return;
-        }
-        if !in_order {
-            std::process::exit(0);
-        }
-        STEPS[1].store(true, Ordering::SeqCst);
-        ends.shutdown(Shutdown::CancelPending);
-    });
     static IN_ITEM: AtomicBool = AtomicBool::new(false);
     IN_ITEM.store(in_item, Ordering::SeqCst);
-    let each = pool.journal(path).blame_after(1).map_each(0..3u64, |n| {
-        STEPS[0].store(true, Ordering::SeqCst);
-        if IN_ITEM.load(Ordering::SeqCst) {
-            std::process::exit(0);
-        }
-        while !STEPS[1].load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
-        n
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !STEPS[0].load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            if !in_item && !in_order {
+                std::process::exit(0);
+            }
+            STEPS[1].store(in_order, Ordering::SeqCst);
+            pool.shutdown(Shutdown::CancelPending);
+        });
+        let each = pool.journal(path).blame_after(1).map_each(0..3u64, |n| {
+            STEPS[0].store(true, Ordering::SeqCst);
+            if IN_ITEM.load(Ordering::SeqCst) {
+                std::process::exit(0);
+            }
+            while !STEPS[1].load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            n
+        });
+        let is_blamed = |result: &_| matches!(result, Err(JournalError::Blamed { .. }));
+        assert!(!each.unwrap().iter().any(is_blamed));
     });
-    assert!(
-        each.unwrap()
-            .iter()
-            .all(|result| !matches!(result, Err(JournalError::Blamed { .. })))
-    );
 }
 
 /// An end of the program by `exit` counts, whatever the code is, if an item has called it.

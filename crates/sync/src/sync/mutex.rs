@@ -16,8 +16,8 @@ use crate::parking::noted::{Held, LockKind, Whose};
 
 /// A lock for threads and tasks, which may be held across an `.await`.
 ///
-/// Those who wait get it in the order in which they came; nobody overtakes. A panic does not poison
-/// it.
+/// Those who wait get it in the order in which they came: see [Order](crate::sync#order). A panic
+/// does not poison it.
 ///
 /// ```
 /// use trefoil::sync::Mutex;

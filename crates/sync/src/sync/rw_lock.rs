@@ -13,7 +13,7 @@ use crate::parking::noted::{Held, LockKind, Whose};
 /// across an `.await`.
 ///
 /// Those who wait get it in the order in which they came, and readers who are next to each other in
-/// that order read together. So nobody starves; and while a writer waits, new readers wait behind
+/// that order read together: see [Order](crate::sync#order). While a writer waits, new readers wait behind
 /// it. Therefore a task that reads must not ask again: it would wait for a writer that waits for
 /// it. A panic does not poison it.
 ///
