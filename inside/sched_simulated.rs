@@ -764,7 +764,7 @@ impl World {
             } else {
                 0
             });
-        let runs = |sim: &&mut Sim| !sim.frozen && !(sim.killed && sim.held);
+        let runs = |sim: &&mut Sim| !(sim.frozen || sim.killed && sim.held);
         let Some(sim) = self.sims[index].as_mut().filter(runs) else {
             return;
         };

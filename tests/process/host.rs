@@ -444,10 +444,8 @@ fn strict() {
     assert_eq!(unsafe { libc::tcgetattr(0, &raw mut settings) }, 0);
     settings.c_lflag |= libc::TOSTOP;
     // SAFETY: as above.
-    assert_eq!(
-        unsafe { libc::tcsetattr(0, libc::TCSANOW, &raw const settings) },
-        0
-    );
+    let set = unsafe { libc::tcsetattr(0, libc::TCSANOW, &raw const settings) };
+    assert_eq!(set, 0);
     let procs = pool(1);
     let answers = |mut task: Task<bool>| task.join_timeout(Duration::from_secs(100)).unwrap();
     assert!(answers(procs.spawn((), |()| {

@@ -312,7 +312,7 @@ fn few_descriptors() {
             "posix_spawn",
         ];
         assert!(
-            cfg!(not(target_os = "linux")) || calls.iter().any(|call| names(call)),
+            cfg!(not(target_os = "linux")) || calls.iter().any(names),
             "{error}"
         );
     }

@@ -169,13 +169,13 @@ const HELPING: [(&str, Wait); 7] = [
         }
     }),
     ("pool.join", |pool| {
-        _ = pool.join(|| needs_another(pool), || needs_another(pool))
+        _ = pool.join(|| needs_another(pool), || needs_another(pool));
     }),
     ("map", |pool| {
-        _ = pool.map([1, 2, 3], |_| needs_another(pool))
+        _ = pool.map([1, 2, 3], |_| needs_another(pool));
     }),
     ("for_each", |pool| {
-        pool.for_each(0..3, |_| needs_another(pool))
+        pool.for_each(0..3, |_| needs_another(pool));
     }),
     ("scope", |pool| {
         pool.scope(|s| (0..3).for_each(|_| _ = s.spawn(|| needs_another(pool))));
@@ -209,7 +209,13 @@ fn a_waiter_that_gets_stuck_in_what_it_runs() {
                     wait(&pool_of(1, helps));
                     // Also on a worker of another pool, for which nobody waits.
                     let (tell, told) = mpsc::channel();
-                    let there = move || tell.send(wait(&pool_of(1, helps))).unwrap();
+                    let there = move || {
+                        {
+                            let _: () = wait(&pool_of(1, helps));
+                            tell.send(())
+                        }
+                        .unwrap()
+                    };
                     other.spawn(there).detach();
                     told.recv().unwrap();
                 }

@@ -10,7 +10,7 @@
 //! after `wake_one` has notified it, and before it has seen that, passes the
 //! notification on to the next. After [`wake_all`](Waiters::wake_all) there is nothing to pass on:
 //! those that have come since wait for another event. 5. Where waiters want different things, each
-//! has a kind `K`, and [`admit`](Waiters::admit) notifies those whose turn it is.
+//! has a kind `K`, and `admit` notifies those whose turn it is.
 //!
 //! No waker is cloned, woken or dropped under the lock, because these run user code, which may use
 //! the same object.

@@ -370,6 +370,7 @@ mod tests {
     /// How many looks each task may cost.
     const EACH: usize = 32;
 
+    #[allow(clippy::disallowed_methods)] // a table of the test's, which lives as the process's does
     fn store() -> &'static Store {
         LOOKS.set(0);
         Box::leak(Box::new(Store::new()))
