@@ -210,11 +210,8 @@ fn a_waiter_that_gets_stuck_in_what_it_runs() {
                     // Also on a worker of another pool, for which nobody waits.
                     let (tell, told) = mpsc::channel();
                     let there = move || {
-                        {
-                            let _: () = wait(&pool_of(1, helps));
-                            tell.send(())
-                        }
-                        .unwrap()
+                        wait(&pool_of(1, helps));
+                        tell.send(()).unwrap();
                     };
                     other.spawn(there).detach();
                     told.recv().unwrap();
