@@ -9,11 +9,11 @@
 //! **Protocol.**
 //! 1. [`push`] only appends. The thread exists while something is queued. If the system gives none,
 //!    the next `push` asks for one again.
-//! 2. While [`ROOM`] bytes or more are queued, [`has_room`] says no, and rings a bell later. A
+//! 2. While `ROOM` bytes or more are queued, [`has_room`] says no, and rings a bell later. A
 //!    driver then stops reading from its workers, which block as they would without a pool: nothing
 //!    is lost.
 //! 3. What cannot be held back (reports, and the last words of workers that have died) is dropped
-//!    once [`LIMIT`] bytes are queued. A line with the number of bytes follows what was queued.
+//!    once `LIMIT` bytes are queued. A line with the number of bytes follows what was queued.
 //! 4. [`settle`] waits for a limited time until all that was queued before has been written. A
 //!    driver that ends does that, and so does the end of the process (`exit`, or the end of
 //!    `main`), for [`LAST`]. What has not been written by then is lost with the process.
