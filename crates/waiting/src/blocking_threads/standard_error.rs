@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::loom::{Condvar, Mutex};
+#[cfg(not(loom))]
 use crate::sys::at_exit::at_exit;
 use crate::sys::bell::Bell;
 use crate::sys::fork::PerProcess;
@@ -65,11 +66,13 @@ static QUEUE: PerProcess<Queue> = PerProcess::new();
 
 fn queue() -> &'static Queue {
     QUEUE.get_or_init(|| {
+        #[cfg(not(loom))] // its locks exist inside a model only
         at_exit(settle_last);
         Queue::default()
     })
 }
 
+#[cfg(not(loom))]
 extern "C" fn settle_last() {
     settle(LAST);
 }
