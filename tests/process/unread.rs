@@ -73,7 +73,7 @@ fn ends_soon(procs: ProcessPool) {
 fn unread_by_all() {
     trefoil::init();
     // (A hundred backtraces do not fit into the pipe of a worker that nobody reads.)
-    let procs = trefoil::ProcessPool::builder().env("RUST_BACKTRACE", "0");
+    let procs = ProcessPool::builder().env("RUST_BACKTRACE", "0");
     let procs = procs.workers(3).build().unwrap();
     let stopped = procs.worker_pids()[0];
     let loud = |()| -> () {
