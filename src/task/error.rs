@@ -36,8 +36,8 @@ use crate::trace_log::Printable;
 /// }
 /// ```
 ///
-/// The `Debug` form, which `unwrap` and a `main` that returns the error print, is the variant's name
-/// with the text of `Display` behind it.
+/// The `Debug` form, which `unwrap` and a `main` that returns the error print, is the variant's
+/// name with the text of `Display` behind it.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum TaskError {

@@ -123,8 +123,8 @@ impl<K> Waiters<K> {
     }
 
     /// Notifies waiters in their order, as long as `is_next`, which is called under the list's
-    /// lock, says so of the first one's kind; `None`: there is no waiter left. `polled` is not woken,
-    /// because its caller polls it.
+    /// lock, says so of the first one's kind; `None`: there is no waiter left. `polled` is not
+    /// woken, because its caller polls it.
     pub(crate) fn admit(
         &self,
         polled: Option<&Listener<'_, K>>,

@@ -6,12 +6,12 @@
 //! **Protocol.** One word has who is inside: a bit for one who is alone, or a count of those who
 //! share; a bit while somebody waits ([`WAITED`]), and one while the first who waits must be the
 //! next ([`IN_TURN`]). 1. Where nobody waits, one exchange of the word enters. 2. Otherwise one
-//! enters the list of waiters, and `WAITED` is set, both under the list's lock. 3. The last one that
-//! leaves while somebody waits wakes the first of the list. 4. A waiter that is polled has its waker
-//! registered, and then looks whether the first of the list can enter, and those behind it that can
-//! share with it ([`Line::admit`]). They are inside from that moment; to be off the list is to be
-//! inside. 5. Until then one who comes to be alone may overtake: so a lock that running threads
-//! take in turns costs no switch of threads each time. A waiter that was woken in vain sets
+//! enters the list of waiters, and `WAITED` is set, both under the list's lock. 3. The last one
+//! that leaves while somebody waits wakes the first of the list. 4. A waiter that is polled has its
+//! waker registered, and then looks whether the first of the list can enter, and those behind it
+//! that can share with it ([`Line::admit`]). They are inside from that moment; to be off the list
+//! is to be inside. 5. Until then one who comes to be alone may overtake: so a lock that running
+//! threads take in turns costs no switch of threads each time. A waiter that was woken in vain sets
 //! `IN_TURN`: nobody overtakes any more, and the next one that leaves admits. 6. A waiter that is
 //! dropped when it is inside leaves again; one that is dropped before that lets those in who were
 //! behind it and need not wait now.
@@ -23,8 +23,9 @@
 //! otherwise the look that follows finds that the last one has left.
 //!
 //! Rejected: to hand the lock over to the first waiter each time (with more threads than processors
-//! each turn is then a switch of threads, ten times as long as the turn); `async-lock`'s locks (3.5). There a notified reader notifies the next before it looks
-//! whether a writer is there, so readers that wait wake one another for as long as one is.
+//! each turn is then a switch of threads, ten times as long as the turn); `async-lock`'s locks
+//! (3.5). There a notified reader notifies the next before it looks whether a writer is there, so
+//! readers that wait wake one another for as long as one is.
 //!
 //! Checked by `checks/tests/lines.rs`, in every interleaving, with a broken twin that looks before
 //! it enters the list; and by `tests/sync/`.

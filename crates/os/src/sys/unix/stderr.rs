@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use super::poll::poll_patiently;
 
-/// The most bytes of one write: it may be a socket that keeps messages apart, and refuses long ones.
+/// The most bytes of one write: it may be a socket that keeps messages apart, and refuses long
+/// ones.
 const PART: usize = 8 << 10;
 
 /// Writes all of `words` to standard error, however long that takes.
