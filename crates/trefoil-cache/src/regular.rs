@@ -107,9 +107,9 @@ pub(crate) enum Written {
 }
 
 /// Writes a file under a temporary name, and renames it: it appears whole or not at all. Nothing
-/// may have the temporary name, not even a link. The file is locked while it is written, so that
+/// may have the temporary name, not even a link. The file is locked until it has its name, so that
 /// [`is_left`] knows it from one whose writer was killed. (If it is taken for one of those in the
-/// moment before its lock or after it, the error is of the kind `NotFound`.)
+/// moment before its lock, the error is of the kind `NotFound`.)
 pub(crate) fn replace(
     path: &Path,
     temporary: &Path,
@@ -126,8 +126,11 @@ pub(crate) fn replace(
         }
     };
     let written = written_all();
-    drop(file); // (Windows renames no open file.)
+    let file = (!cfg!(windows)).then_some(file); // (Windows renames no open file.)
     let done = written.and_then(|()| fs::rename(temporary, path));
+    if let Some(file) = file {
+        let _ = file.unlock(); // a process that is just being started has the file, too
+    }
     if done.is_err() {
         let _ = fs::remove_file(temporary);
     }

@@ -73,6 +73,7 @@ fn random() -> impl FnMut() -> u64 {
 /// Calls for ever, in an order of its own, with maps and removals in between, and checks all.
 fn child_calls(folder: &Path, calls: u64) {
     let cache = Cache::open(folder).unwrap().limit(Bytes(4 << 20));
+    let cache = cache.on_trouble(|trouble| eprintln!("{trouble}"));
     let (function, small) = (blocks(&cache), crumbs(&cache));
     let mut random = random();
     for call in 0..calls {

@@ -69,8 +69,9 @@ const LONGEST: usize = 1_000;
 /// An entry that is not put here gets a file of its own, so there is no reason to wait for long.
 const TO_PUT: Duration = Duration::from_millis(10);
 
-/// What is not removed is an error, so this is long enough for a large pack to be written anew.
-const TO_REMOVE: Duration = Duration::from_secs(1);
+/// What is not removed is an error, so this is long enough for a large pack to be written anew, and
+/// for a busy machine to let its writer run.
+const TO_REMOVE: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_micros(100);
 

@@ -300,7 +300,10 @@ impl Store {
                 done => return done,
             }
             // The folder is not there yet, or another program is just clearing the cache.
-            fs::create_dir_all(folder)?;
+            match fs::create_dir_all(folder) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue, // a parent went, too
+                made => made?,
+            }
             if let Some(generation) = folder.parent() {
                 // (It may be there. Without it, a miss is explained less well.)
                 let made = File::create_new(generation.join("about"))
