@@ -1,4 +1,4 @@
-//! What a task and a poll cost while live tasks are kept track of (`trefoil::tasks`).
+//! What a task and a poll cost while live tasks are kept track of (`trefoil::inspect::tasks`).
 //!
 //! Once awake a process stays awake, so each round is a process of its own: this program again, in
 //! turn with `TREFOIL_TASKS=1` and without. A row is the least processor time of all rounds, which

@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 use super::current;
 use super::local::Local;
 use super::shared::CountedWaker;
-use super::task_table::{PollRecord, Root};
+use super::task_table::Root;
 use super::time_slice::TimeSlice;
 use crate::loom::atomic::{Ordering, fence};
 use crate::parking::{marker, park};
@@ -83,7 +83,7 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
         if is_due {
             turns.slice.count(1);
             local.begin_poll(0);
-            trace_log::begun(turns.root, site, Kind::Root);
+            root.begin_poll(turns.root, site);
             let panicked = EndPoll(local, turns.root);
             let polled = future.as_mut().poll(&mut cx);
             std::mem::forget(panicked);
@@ -131,6 +131,15 @@ impl<'a> KnownRoot<'a> {
         Self {
             counted,
             mark_before: counted.map_or(std::ptr::null(), mark),
+        }
+    }
+
+    /// The root future's poll begins.
+    #[inline(always)]
+    fn begin_poll(&self, root: u64, site: &'static Location<'static>) {
+        if trace_log::is_on() {
+            let _of_another = awaited::take_last();
+            trace_log::begun(root, site, Kind::Root);
         }
     }
 
@@ -289,7 +298,7 @@ fn jump(local: &Local) -> bool {
     false
 }
 
-/// Owns the loop's table while it exists.
+/// The turns of a loop that is being driven.
 struct Turns<'a> {
     local: &'a Local,
     /// The number of the root future; 0: there is none.
@@ -302,7 +311,6 @@ struct Turns<'a> {
 impl Drop for Turns<'_> {
     fn drop(&mut self) {
         self.local.with_table(|table| table.set_root(None));
-        self.local.put_table(None);
     }
 }
 
@@ -310,11 +318,9 @@ impl<'a> Turns<'a> {
     /// `root`: where the root future was given, if there is one.
     fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
         local.shared.inbox.end_sleep();
-        local.take_table();
         let root = root.map(|site| Root {
             id: TaskId::next(),
             site,
-            noted: PollRecord::default(),
         });
         let number = root.as_ref().map_or(0, |root| root.id.get());
         local.with_table(|table| table.set_root(root));
@@ -429,7 +435,6 @@ impl<'a> Turns<'a> {
             // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.
             let result = park::away(|| {
                 let _noted = trace_log::sleeps();
-                self.local.put_table(None);
                 let result = if parks {
                     match timeout.map(slack::less_of_futex) {
                         Some(timeout) => self.local.parker.park_timeout(timeout),
@@ -443,7 +448,6 @@ impl<'a> Turns<'a> {
                     let timeout = timeout.map(slack::less_of_poll);
                     self.local.turn_reactor(timeout)
                 };
-                self.local.take_table();
                 result
             });
             self.looked(result);

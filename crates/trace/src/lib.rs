@@ -2,7 +2,7 @@
 //!
 //! This crate is a part of trefoil: any version may change anything here, so depend on trefoil
 //! instead, which asks for exactly one version of it. [`trace_log`] has a function for each event,
-//! which the executors call; [`live`] is the tree of tasks (`trefoil::tasks`); `recording`, with
+//! which the executors call; [`live`] is the tree of tasks (`trefoil::inspect`); `recording`, with
 //! the feature `trace`, is `trefoil::trace`.
 #![deny(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! The questions for a worker's own tree of tasks, and its answer (`trefoil::tasks`).
+//! The questions for a worker's own tree of tasks, and its answer (`trefoil::inspect::tasks`).
 //!
 //! A worker with pages is asked through its bell, and answers there: its watcher thread does that,
 //! while the items' thread alone uses the stream. A plain worker has a thread that reads its stream

@@ -258,6 +258,7 @@ struct Make<W, T, S>(PhantomData<(W, T, S)>);
 impl<W, T, S> Make<W, T, S> {
     const BASE: VTable = VTable {
         kind: Kind::Promise,
+        #[cfg(feature = "inspect")]
         kept: None,
         output: offset_of!(Cell<W, T, S>, payload),
         run: |_| unreachable!("trefoil: a promise has nothing to run"),
@@ -282,6 +283,7 @@ impl<F: FnOnce() -> T, T> Make<F, T, Never> {
 impl<F: Future, T, S: Schedule> Make<F, T, S> {
     const SCHEDULED: VTable = VTable {
         kind: Kind::Future,
+        #[cfg(feature = "inspect")]
         kept: S::KEPT,
         schedule: schedule::<F, T, S>,
         is_owner_thread: is_owner_thread::<F, T, S>,

@@ -69,6 +69,7 @@ pub(super) struct Header {
 pub(super) struct VTable {
     pub(super) kind: Kind,
     /// That of `S`: see [`Schedule::KEPT`].
+    #[cfg(feature = "inspect")]
     pub(super) kept: Option<u32>,
     /// Where the payload, and so the output, is in the cell.
     pub(super) output: usize,

@@ -14,6 +14,7 @@ use std::task::Waker;
 
 use super::current;
 use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
+#[cfg(feature = "inspect")]
 use super::list;
 use super::stored_error::Output;
 use crate::blocking_threads::contain;
@@ -430,11 +431,6 @@ impl TaskRef {
         self.header().state.is_running()
     }
 
-    /// Whether it is in its executor's queue, or will be after its poll: a hint.
-    pub(crate) fn is_scheduled(&self) -> bool {
-        self.header().state.is_scheduled()
-    }
-
     /// Whether no code will ask for its output any more.
     pub(crate) fn is_settled(&self) -> bool {
         self.header().state.is_settled()
@@ -553,6 +549,7 @@ impl TaskRef {
         let Header { birth, vtable, .. } = self.header();
         let parent = self.parent().map_or(0, TaskId::get);
         trace_log::spawned(birth.id.get(), parent, birth.site, vtable.kind);
+        #[cfg(feature = "inspect")]
         list::insert(self);
     }
 }
@@ -570,6 +567,7 @@ impl Header {
     #[inline(never)]
     fn report_settled(&self, how: Ending) {
         trace_log::settled(self.birth.id.get(), how);
+        #[cfg(feature = "inspect")]
         list::remove(self.birth.id);
     }
 
@@ -594,6 +592,7 @@ impl Header {
     /// Records that its code has ended.
     pub(super) fn report_ended(&self, how: Ending) {
         trace_log::ended(self.birth.id.get(), how);
+        #[cfg(feature = "inspect")]
         list::remove(self.birth.id);
     }
 
@@ -610,8 +609,12 @@ impl Header {
             trace_log::queued_again(id);
             return true;
         }
+        #[cfg(feature = "inspect")]
+        let is_listed = list::has(self.birth.id);
+        #[cfg(not(feature = "inspect"))]
+        let is_listed = false;
         let wakers = match kept.and_then(|kept| self.state.wakers(kept)) {
-            Some(0) if !list::has(self.birth.id) => Wakers::None,
+            Some(0) if !is_listed => Wakers::None,
             Some(1) => Wakers::One,
             _ => Wakers::Many,
         };

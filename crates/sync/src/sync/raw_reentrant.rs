@@ -94,7 +94,7 @@ impl Owner {
 ///   re-take a lock that the task has taken with `lock`.
 /// - Do not hold it across a `join` or a `scope` whose work takes it, too: that succeeds if the
 ///   work runs on this thread, and deadlocks if it runs on another, which is another owner. This is
-///   not detected (not by `trefoil::on_stuck` either).
+///   not detected (not by `trefoil::inspect::on_stuck` either).
 /// - Never hold it across a `Task::join` (or an `.await`) of a task that takes it: that task is
 ///   another owner wherever it runs, so its `lock().await` waits for ever, and its `lock_blocking`
 ///   waits for ever or panics.
