@@ -61,20 +61,23 @@
 )]
 
 use trefoil_os::{loom, sys};
-use trefoil_sync::parking;
 use trefoil_trace::trace_log;
-use trefoil_waiting::{blocking_threads, timer};
 
-#[macro_use(debug, impl_error)]
-extern crate trefoil_sync;
+#[macro_use]
+mod debug;
 
-#[doc(inline)]
-pub use trefoil_sync::sync;
-
-// It serves three executors: where one is left out, what only that one uses is unused. By default
+// These serve three executors: where one is left out, what only that one uses is unused. By default
 // nothing may be. (No code is generated for what is unused.)
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod blocking_threads;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod parking;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+pub mod sync;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod task;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod timer;
 
 #[cfg(feature = "threads")]
 pub mod iter;

@@ -29,7 +29,7 @@
 //!
 //! Tests: below; `tests/event_loop/`, `tests/io/`, `tests/forks/`.
 
-pub mod standard_error;
+pub(crate) mod standard_error;
 
 use std::collections::VecDeque;
 use std::io;
@@ -45,7 +45,7 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Usually as much as a worker process's first thread has, so that a deeply nested result is
 /// decoded on as much stack as it was created on. (Untouched, it costs only addresses.)
-pub const STACK: usize = 8 << 20;
+pub(crate) const STACK: usize = 8 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -111,14 +111,14 @@ impl Helpers {
 }
 
 /// Runs `job`, which must not unwind, on a thread that may block.
-pub fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     static HELPERS: PerProcess<Helpers> = PerProcess::new();
     let helpers = HELPERS.get_or_init(|| Helpers::new(LINGER));
     helpers.start(Box::new(job))
 }
 
 /// Runs `job` on a thread with at least this much stack.
-pub fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     if stack <= STACK {
         return start(job);
     }
@@ -132,7 +132,7 @@ fn start_alone(stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<
 
 /// Runs `f`, which calls or drops user code, where a panic would do harm and no caller waits for
 /// its message; the panic hook has shown it.
-pub fn contain(f: impl FnOnce()) {
+pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         // The payload's destructor may panic, too, and so may that panic's payload.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
