@@ -27,15 +27,16 @@
 //!
 //! # Features
 //!
-//! The three executors are on by default. A program that needs only one is built sooner with that
-//! one: `default-features = false, features = ["threads"]`. Tasks, locks and channels are always
-//! available, and a feature below enables the executors that it needs.
+//! The first four are on by default. A program that needs only one executor is built sooner with
+//! that one: `default-features = false, features = ["threads"]`. Tasks are always available, and a
+//! feature below enables the executors that it needs.
 //!
 //! | feature | what it adds | dependency |
 //! |---|---|---|
 //! | `threads` (default) | [`ThreadPool`], with [`iter`] and [`prelude`] | crossbeam-deque, num_cpus, typeid |
-//! | `processes` (default) | [`ProcessPool`]; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
+//! | `processes` (default) | [`ProcessPool`], and `sync`; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io |
+//! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | async-channel |
 //! | `auto` | workers need no `trefoil::init()`; meant for tests | |
 //! | `indicatif` | progress bars for `map`, `imap` and `as_completed` | indicatif |
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |

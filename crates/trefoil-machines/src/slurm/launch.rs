@@ -7,7 +7,7 @@
 //! Tests: `crates/trefoil-machines/tests/slurm/`.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -39,11 +39,7 @@ impl Connected {
             if let Some((words, _)) = &state.failed {
                 return Err(words.clone());
             }
-            state = self
-                .shared
-                .come
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.shared.come.wait(&mut state);
         }
     }
 
