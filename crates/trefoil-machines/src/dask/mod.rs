@@ -28,7 +28,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program};
+use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program};
 use trefoil::{PoolError, Task};
 
 use crate::common::descriptors;

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::state::SlurmState;
 use crate::common::dial::Listener;
-use trefoil::process::{Ending, Launched};
+use trefoil::process::launch::{Ending, Launched};
 use trefoil::{Completer, Task};
 
 /// The signal by which Slurm ends a job.

@@ -52,7 +52,7 @@ use jobs::{Jobs, Secret, Way, job_name, own_address};
 use launch::Connected;
 use node_copy::{NodeCopy, id};
 use state::SlurmState;
-use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program};
+use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program};
 use trefoil::{PoolError, Task};
 
 /// The longest limit: later times might not be representable.

@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::common::bell::Bell;
 use crate::common::dial::Arrived;
 use trefoil::Completer;
-use trefoil::process::Launched;
+use trefoil::process::launch::Launched;
 
 /// How long a worker may wait for a slot that wants it.
 pub(crate) const UNUSED_LIMIT: Duration = Duration::from_secs(10);

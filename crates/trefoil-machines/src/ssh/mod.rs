@@ -31,7 +31,7 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use trefoil::process::{
+use trefoil::process::launch::{
     Capabilities, Ending, Invitation, Launched, Launcher, Program, WorkerStream,
 };
 use trefoil::{Completer, PoolError, Task};
