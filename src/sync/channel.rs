@@ -50,7 +50,7 @@ use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting, note_pend
 /// If so many items, with a word for each, have more than `isize::MAX` bytes (`usize::MAX` items,
 /// for example): no memory could hold them.
 ///
-/// [`process::channel`]: https://docs.rs/trefoil/latest/trefoil/process/fn.channel.html
+/// [`process::channel`]: crate::process::channel()
 ///
 /// ```
 /// use trefoil::sync::channel;
