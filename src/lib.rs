@@ -62,8 +62,7 @@
     allow(dead_code, unused_imports)
 )]
 
-use trefoil_os::{loom, sys};
-use trefoil_trace::trace_log;
+use trefoil_os::{loom, printable, sys};
 
 #[macro_use]
 mod debug;

@@ -9,8 +9,8 @@
 //! Goals: 100 ns for a task, 20 ns for a poll, 64 MiB.
 //!
 //! ```text
-//! cargo bench -p trefoil-benches --bench awake             # all rows
-//! cargo bench -p trefoil-benches --bench awake -- --quick  # a look
+//! cargo bench -p trefoil-benches --bench awake --features inspect             # all rows
+//! cargo bench -p trefoil-benches --bench awake --features inspect -- --quick  # a look
 //! ```
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 

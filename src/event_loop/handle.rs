@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use super::current;
 use super::shared::SharedLoop;
+use crate::events::Kind;
 use crate::task::{self, Task, TaskError};
 use crate::timer::{Alarm, later};
-use crate::trace_log::Kind;
 
 /// Starts work on an event loop, from any thread.
 ///

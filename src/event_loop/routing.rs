@@ -15,10 +15,10 @@ use rustix::fd::BorrowedFd;
 use super::current;
 use super::reactor::{Direction, SourceKey};
 use super::shared::{CountedWaker, Note, ROOT_WOKEN, SharedLoop, this_thread};
+use crate::events;
 use crate::loom::atomic::Ordering;
 use crate::task::{Runnable, Schedule};
 use crate::timer::{Clock, Timekeeper, TimerKey};
-use crate::trace_log;
 
 impl SharedLoop {
     /// Queues the root future.
@@ -74,7 +74,7 @@ impl Wake for CountedWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        trace_log::woken(self.root.load(Ordering::Relaxed));
+        events::woken(self.root.load(Ordering::Relaxed));
         self.shared.wake_root();
     }
 }

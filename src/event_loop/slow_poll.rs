@@ -34,12 +34,12 @@ use std::time::{Duration, Instant};
 
 use super::shared::SharedLoop;
 use super::task_table::TaskTable;
+use crate::events::{self, Trouble};
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::loom::{Condvar, Mutex, MutexGuard};
+use crate::printable::Printable;
 use crate::task::panic::contain;
 use crate::task::{TaskId, TaskRef};
-use crate::trace_log::Printable;
-use crate::trace_log::trouble::{self, Trouble};
 
 /// The argument of a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook: a task that blocks its
 /// loop.
@@ -268,7 +268,7 @@ fn report_slow_polls(watched: &Watched, threshold: Duration, hook: &SlowHook) {
                 let task = TaskInfo::of(&state.table, tag);
                 drop(state);
                 if let Some(task) = task {
-                    trouble::noticed(Trouble::SlowPoll);
+                    events::noticed(Trouble::SlowPoll);
                     let is_root = tag == 0;
                     let report = SlowPoll {
                         task,

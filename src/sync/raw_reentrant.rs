@@ -37,12 +37,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::panic::Location;
 use std::task::{Poll, Waker};
 
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
-use crate::parking::noted::{self, Access, At, Held, LockKind, Site, Waiting, Whose};
+use crate::parking::noted::{Access, At, Held, LockKind, Made, Whose, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 use crate::parking::{marker, park};
 
@@ -115,7 +114,7 @@ impl Owner {
 pub struct ReentrantMutex<T> {
     held: Mutex<Option<Owner>>,
     waiters: Waiters,
-    made_at: Site,
+    made: Made,
     value: T,
 }
 
@@ -138,14 +137,13 @@ impl<T> ReentrantMutex<T> {
         Self {
             held: Mutex::new(None),
             waiters: Waiters::default(),
-            made_at: Location::caller(),
+            made: Made::here(LockKind::ReentrantMutex),
             value,
         }
     }
 
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::ReentrantMutex, Some(self.made_at), self);
-        (lock, Access::Alone)
+        (self.made.lock(self), Access::Alone)
     }
 
     /// Takes the lock if it is free, or if the caller already has it.
@@ -207,7 +205,7 @@ impl<T> ReentrantMutex<T> {
                 Ok(guard) => return guard,
                 Err(listener) => listener,
             };
-            Waiting::new(listener, self.at()).await;
+            waiting(listener, self.at()).await;
         }
     }
 

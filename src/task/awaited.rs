@@ -11,9 +11,9 @@
 use std::cell::{Cell, RefCell};
 
 use super::raw::TaskRef;
+use crate::events;
 use crate::loom::per_thread;
 use crate::timer;
-use crate::trace_log;
 
 per_thread! {
     /// The id of the task that was awaited last; 0: none.
@@ -27,7 +27,7 @@ per_thread! {
 /// Notes that a waker was left with `task`.
 #[inline]
 pub(super) fn note(task: &TaskRef) {
-    if trace_log::is_on() {
+    if events::is_on() {
         let _ = LAST.try_with(|last| last.set(task.id().get()));
     }
     if timer::is_virtual() {

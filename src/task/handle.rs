@@ -26,9 +26,9 @@ use super::late::Late;
 use super::raw::list;
 use super::raw::{Task, TaskRef, current};
 use super::traced;
+use crate::events;
 use crate::loom::hint;
 use crate::parking::park::{self, Waited};
-use crate::trace_log;
 
 /// How many times a waiter checks whether a task that runs elsewhere has ended, before it parks: a
 /// microsecond or two.
@@ -93,15 +93,15 @@ impl<T> Task<T> {
                 self.cell().stand_by(waker);
             }
             let waits = self.register(waker.clone());
-            if waits && noted.is_none() && trace_log::is_on() {
+            if waits && noted.is_none() && events::is_on() {
                 let by = current::id().map_or(0, TaskId::get);
-                trace_log::blocks(by, self.id().get(), deadline.is_some());
+                events::blocks(by, self.id().get(), deadline.is_some());
                 noted = Some(by);
             }
             !waits
         });
         if let Some(by) = noted {
-            trace_log::unblocks(by, waited == Waited::Ready);
+            events::unblocks(by, waited == Waited::Ready);
         }
         if deadline.is_none() {
             self.cell().step_back();
@@ -188,7 +188,7 @@ impl<T> Task<T> {
         let name = name.into().into_boxed_str();
         let extras = self.cell().extras_or_make();
         let first = extras.name.get_or_init(|| name);
-        trace_log::named(self.id().get(), first);
+        events::named(self.id().get(), first);
         traced::named(extras, first);
         self
     }

@@ -42,7 +42,6 @@ use crate::sys::fork as forks;
 use crate::task::panic::catch;
 use crate::task::queue_limit::try_place;
 use crate::task::{CancelToken, QueueFull, QueuePlace, Shutdown, Task, TaskError, context};
-use crate::trace_log;
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
@@ -755,7 +754,7 @@ impl ThreadPool {
             return f();
         }
         park::blocked(|| {
-            let _noted = trace_log::part("blocking");
+            let _noted = events::part("blocking");
             f()
         })
     }

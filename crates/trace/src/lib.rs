@@ -11,13 +11,12 @@
     clippy::print_stderr
 )]
 
-use trefoil_os::{loom, sys};
+use trefoil_os::{loom, printable, sys};
 
 mod clock;
 mod event;
 mod json;
 pub mod live;
-mod printable;
 #[cfg(feature = "trace")]
 pub mod recording;
 mod role;

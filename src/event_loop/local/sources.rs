@@ -14,10 +14,10 @@ use rustix::fd::BorrowedFd;
 
 use super::super::reactor::{Asked, Direction, DirectionState, SourceKey};
 use super::Local;
+use crate::events;
+use crate::events::{READ, WRITE};
 use crate::sys::poller::Reports;
 use crate::task::panic::contain;
-use crate::trace_log;
-use crate::trace_log::live::{READ, WRITE};
 
 impl Local {
     /// Registers a descriptor. `writable`: a write may be tried before the kernel has reported an
@@ -67,7 +67,7 @@ impl Local {
     }
 
     fn wait_for_event(&self, key: SourceKey, direction: Direction, number: u64, cx: &Context<'_>) {
-        trace_log::waits_for(match direction {
+        events::waits_for(match direction {
             Direction::Read => READ,
             Direction::Write => WRITE,
         });

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::super::virtual_clock::VirtualClock;
 use super::Local;
+use crate::events;
+use crate::events::TIMER;
 use crate::timer;
 use crate::timer::TimerKey;
-use crate::trace_log;
-use crate::trace_log::live::TIMER;
 
 impl Local {
     /// The time on this loop.
@@ -54,14 +54,14 @@ impl Local {
     }
 
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        trace_log::waits_for(TIMER);
+        events::waits_for(TIMER);
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
     /// Replaces a timer's waker. `false`: the timer is gone.
     #[inline]
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        trace_log::waits_for(TIMER);
+        events::waits_for(TIMER);
         let waker = waker.clone();
         let replaced = self.timers.borrow_mut().replace(key, waker);
         replaced.is_ok() // L4: the old waker, or the clone, is dropped here with no cell borrowed

@@ -69,6 +69,7 @@ use super::start_child::start_child;
 use super::worker_stdout::StdoutPipe;
 use crate::blocking_threads::standard_error;
 use crate::events;
+use crate::events::{AskWorkers, Question};
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
 use crate::process::host::kernel_kills;
@@ -90,7 +91,6 @@ use crate::sys::child::Signal;
 use crate::sys::poll::poll_patiently;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
-use crate::trace_log::live::{AskWorkers, Question};
 
 /// The most bytes of one receive.
 const BUFFER: usize = 256 << 10;

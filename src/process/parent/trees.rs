@@ -14,10 +14,10 @@ use std::sync::Arc;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
+use crate::events::Question;
 use crate::process::wire::{Broken, Record};
 use crate::sys::sockets::Stream;
 use crate::sys::transfer;
-use crate::trace_log::live::Question;
 
 /// No answer is longer.
 const LONGEST: usize = 256 << 10;

@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use crate::events::{self, NotedStep};
 use crate::task::id::TaskId;
 use crate::task::raw::current;
-use crate::trace_log::{self, NotedStep};
 
 /// Names of your own for parts of a future, which [`tasks`](crate::_documentation::guide) shows.
 ///
@@ -76,7 +76,7 @@ impl<F: Future> Future for Step<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        if trace_log::is_on() && this.noted.is_none() {
+        if events::is_on() && this.noted.is_none() {
             *this.noted = note(this.name);
         }
         let polled = this.future.poll(cx);
@@ -89,5 +89,5 @@ impl<F: Future> Future for Step<F> {
 
 #[cold]
 fn note(name: &'static str) -> Option<NotedStep> {
-    trace_log::step(current::id().map_or(0, TaskId::get), name)
+    events::step(current::id().map_or(0, TaskId::get), name)
 }

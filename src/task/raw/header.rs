@@ -34,12 +34,12 @@ use std::task::Waker;
 
 use super::current::Birth;
 use super::rare::Rare;
+use crate::events::Kind;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
 use crate::task::state::CellState;
-use crate::trace_log::Kind;
 
 /// A bit of a task's tag: its entry is that of a task that has yielded (T18).
 pub(super) const YIELDED: u32 = 1 << 31;

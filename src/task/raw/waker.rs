@@ -13,9 +13,9 @@ use super::header::{Header, TaskRef};
 #[cfg(feature = "inspect")]
 use super::list;
 use super::run::destroy;
-use crate::task::state::Wake;
 #[cfg(feature = "inspect")]
-use crate::trace_log;
+use crate::events;
+use crate::task::state::Wake;
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
@@ -84,7 +84,7 @@ unsafe fn drop_waker(data: *const ()) {
     // SAFETY: T6: it is the data of a waker with our table.
     let ptr = unsafe { header(data) };
     #[cfg(feature = "inspect")]
-    if trace_log::is_on() {
+    if events::is_on() {
         // SAFETY: T6: the waker goes, and its count with it.
         return unsafe { drop_counted(ptr) };
     }
@@ -115,6 +115,6 @@ unsafe fn drop_counted(ptr: NonNull<Header>) {
     if let Some(has_handle) = orphan
         && !list::has(id)
     {
-        trace_log::orphaned(id.get(), has_handle);
+        events::orphaned(id.get(), has_handle);
     }
 }

@@ -43,7 +43,6 @@ use crate::event::{Done, Frame, What};
 pub use crate::event::{Ending, Kind, Role, Site};
 pub use crate::live;
 use crate::live::Wakers;
-pub use crate::printable::{Lines, Printable};
 use crate::role;
 use crate::switch::Listeners;
 pub use locks::{
