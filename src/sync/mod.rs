@@ -113,6 +113,7 @@ mod barrier;
 #[cfg(all(feature = "sync", not(loom)))]
 pub mod broadcast;
 #[cfg(feature = "sync")]
+#[doc(alias = "mpsc")]
 pub mod channel;
 #[cfg(feature = "sync")]
 mod condvar;

@@ -78,6 +78,7 @@ impl ProcessPoolBuilder {
 
     /// The number of processes. 0, the default: the number of processors that this process may use,
     /// or what the [launcher](Self::launcher) has room for.
+    #[doc(alias("with_workers", "processes", "n_jobs", "max_workers"))]
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.asked = (workers > 0).then_some(workers);
         self
