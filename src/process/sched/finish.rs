@@ -145,6 +145,9 @@ impl Sched {
             let (first, count) = self.lost.take().unwrap_or((report, 0));
             self.lost = Some((first, count + 1));
         }
+        if let Some(until) = job.work.options.until {
+            self.limits.remove(&(until, id));
+        }
         self.free_place(job.work.place.take());
         self.counters.dropped(job.pending);
         self.count_busy(); // so that a caller with the result sees that its worker is idle
