@@ -93,7 +93,7 @@ const TABLE: [(&str, &[&str]); 31] = [
             "task",
         ],
     ),
-    ("iter", &["loom", "thread"]),
+    ("iter", &["loom", "task", "thread"]),
     ("prelude", &["iter"]),
     (
         "process",
