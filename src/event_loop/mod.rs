@@ -88,7 +88,6 @@ mod local;
 /// The inbox, for the models in `checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/event_loop_model.rs"]
 pub mod model;
 mod operation_budget;
 mod queue_limit;
@@ -97,7 +96,6 @@ mod routing;
 mod shared;
 mod shared_table;
 #[cfg(all(test, not(loom)))]
-#[path = "../../inside/event_loop_simulated.rs"]
 mod simulated;
 mod slow_poll;
 mod snapshot;

@@ -84,13 +84,11 @@ mod until;
 /// For the models in `checks/`: the sleep protocol and the latch.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/thread_model.rs"]
 pub mod model;
 
 /// For the models of calls that may block.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/blocking_model.rs"]
 pub mod model_blocking;
 
 pub use current::{current, yield_now};

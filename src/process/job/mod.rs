@@ -19,7 +19,7 @@
 //!   that was sent (two, if it is hedged), paused, or settled. Pieces move between the first two
 //!   and frames by value; a frame gives back exactly the items that its gate says were recalled.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 pub(super) mod alone;
 pub(super) mod decoder;

@@ -30,7 +30,7 @@
 //! have a timeout: those that wait for a worker have no deadline yet. A heap would need an update
 //! for each frame that is sent, ends or is checked, which costs more than it saves.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/calls.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 
 use std::time::{Duration, Instant};
 

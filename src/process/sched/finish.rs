@@ -4,7 +4,7 @@
 //! values have to be dropped with it that are not quick to drop (`Job::holds`): then another thread
 //! does ([`Chore::Finish`]), and so does the thread that has decoded the last values.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/callers.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/callers.rs`.
 
 use std::time::Instant;
 

@@ -34,7 +34,7 @@
 //!   stopped, and has reported what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! Tests: `inside/sched_simulated.rs` (seeded simulation), `tests/process/pool.rs`.
+//! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
 mod alone;
 mod callers;
@@ -54,8 +54,7 @@ mod restart_limit;
 pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
-#[path = "../../../inside/sched_simulated.rs"]
-mod sim;
+mod simulated;
 pub(super) mod startup;
 pub(super) mod stats;
 mod take_back;
@@ -67,7 +66,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use trefoil_sync::give_back;
+use crate::sync::semaphore::give_back;
 
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::ItemCosts;
