@@ -87,7 +87,6 @@ mod local;
 /// The inbox, for the models in `checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/event_loop_model.rs"]
 pub mod model;
 mod operation_budget;
 mod queue_limit;
@@ -95,7 +94,6 @@ mod reactor;
 mod routing;
 mod shared;
 #[cfg(all(test, not(loom)))]
-#[path = "../../inside/event_loop_simulated.rs"]
 mod simulated;
 mod slow_poll;
 mod source_waiters;

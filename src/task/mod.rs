@@ -141,5 +141,4 @@ pub(crate) use unobserved::Hook;
 /// the cell.
 #[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
-#[path = "../../inside/task_model.rs"]
 pub mod model;

@@ -3,7 +3,7 @@
 //! Every operation is begun, polled so many times (woken or not in between) and dropped; its event
 //! comes before, meanwhile or after. Then the operation is done completely, and the data must be
 //! there: once, and in order. At the end no descriptor and no task is left.
-//! (`inside/source_simulated.rs` checks waits in every order of events, with a simulated
+//! (`src/io/source/simulated.rs` checks waits in every order of events, with a simulated
 //! kernel.)
 
 use std::cell::Cell;

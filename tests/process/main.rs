@@ -67,6 +67,7 @@ mod trees;
 mod undying;
 #[cfg(target_os = "linux")] // it looks at threads in /proc
 mod unread;
+mod within;
 
 fn main() {
     support::sleep();
@@ -106,6 +107,7 @@ fn main() {
     let tests = [
         pool::TESTS,
         queue_limit::TESTS,
+        within::TESTS,
         #[cfg(target_os = "linux")]
         undying::TESTS,
         #[cfg(target_os = "linux")]

@@ -87,7 +87,7 @@ const TABLE: [(&str, &[&str]); 33] = [
             "task",
         ],
     ),
-    ("iter", &["loom", "thread"]),
+    ("iter", &["loom", "task", "thread"]),
     ("prelude", &["iter"]),
     (
         "process",

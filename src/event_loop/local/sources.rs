@@ -4,7 +4,7 @@
 //! it calls the reactor, and wakes and drops them afterwards (L4).
 //!
 //! Checked by `tests/io/`, and against a simulated kernel by
-//! `inside/source_simulated.rs`.
+//! `src/io/source/simulated.rs`.
 
 use std::io;
 use std::task::{Context, Poll};

@@ -43,10 +43,8 @@
 //! that lacks memory).
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
-#[path = "../../../inside/driver_crowded.rs"]
 mod crowded;
 #[cfg(test)]
-#[path = "../../../inside/driver_hostile.rs"]
 mod hostile;
 
 use std::any::TypeId;

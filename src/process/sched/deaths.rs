@@ -5,7 +5,7 @@
 //! fails with [`TaskError::WorkerDied`]: one item, unless the worker has broken the protocol, so
 //! that nothing is known of what it ran.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/chaos.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/chaos.rs`.
 
 use std::time::Instant;
 

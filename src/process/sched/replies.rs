@@ -4,7 +4,7 @@
 //! next item. A record that does not fit breaks the protocol ([`Broken`]). Its worker is then no
 //! longer trusted: the worker's items count as begun, and fail.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

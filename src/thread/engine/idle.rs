@@ -2,7 +2,7 @@
 //!
 //! `sleep` has the protocol by which no wake-up is lost; its numbers of steps are meant here.
 //!
-//! Tests: `tests/thread/pool.rs`; the same steps without deques in `inside/thread_model.rs`.
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `src/thread/model.rs`.
 
 use std::time::{Duration, Instant};
 

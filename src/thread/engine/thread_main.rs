@@ -13,7 +13,7 @@
 //! Rejected: a separate loop for spares (they differ only in their index and in that they end when
 //! they have slept long enough).
 //!
-//! Tests: `tests/thread/pool.rs`; the same steps without deques in `inside/thread_model.rs`.
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `src/thread/model.rs`.
 
 use std::sync::Arc;
 

@@ -25,7 +25,7 @@
 //!   slot.
 //!
 //! Tests: `tests/thread/pool.rs`, `tests/thread/starved.rs`; the search from many seeds,
-//! `inside/find_simulated.rs`.
+//! `src/thread/engine/worker/simulated.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -641,5 +641,4 @@ impl Worker {
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "../../../inside/find_simulated.rs"]
 mod simulated;

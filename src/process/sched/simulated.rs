@@ -14,6 +14,7 @@
 //! - in a job whose items are waited for one by one, each is answered exactly once;
 //! - an item whose end its caller learns is not pending any more (`stats`);
 //! - an item ends in `TimedOut` if and only if it has run for that long;
+//! - a job with a limit that includes waiting ends then, and none of its items begins later;
 //! - no worker begins an item before its initializer has ended, without its job's context, or after
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
 //!   started any more;
@@ -112,6 +113,7 @@ impl Book {
 struct BookSink {
     id: u64,
     timeout: Option<Duration>,
+    until: Option<Instant>,
     values: HashSet<u64>,
     book: Arc<Mutex<Book>>,
 }
@@ -145,7 +147,9 @@ impl Sink for BookSink {
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
         let result = failure.map_or(Ok(self.values.len()), Err);
         let mut book = self.book.lock().unwrap();
-        if let (Err(TaskError::TimedOut(_)), Some(timeout)) = (&result, self.timeout) {
+        let is_over = self.until.is_some_and(|until| book.now >= Some(until));
+        if let (Err(TaskError::TimedOut(_)), false) = (&result, is_over) {
+            let timeout = self.timeout.unwrap();
             let late = |item: &Item| item.0 == self.id && book.overtime(*item, timeout);
             let late = timeout.is_zero() || book.started.keys().any(late);
             assert!(late, "nothing was late");
@@ -213,6 +217,8 @@ struct Known {
     each: bool,
     retry: u32,
     timeout: Option<Duration>,
+    /// When the whole job ends.
+    until: Option<Instant>,
     context: bool,
     /// Some of its items have ends of channels, or its context has.
     ends: bool,
@@ -410,6 +416,7 @@ impl World {
                 0
             },
             timeout,
+            until: (self.chance(4)).then(|| self.now + Duration::from_millis(self.random(80))),
             context: self.chance(if self.machines > 0 { 2 } else { 5 }),
             ends,
             hedge: self.chance(8) != self.quiet,
@@ -423,10 +430,12 @@ impl World {
         let sink = BookSink {
             id,
             timeout,
+            until: known.until,
             values: HashSet::new(),
             book: self.book.clone(),
         };
         let mut options = CallOptions::default();
+        options.until = known.until;
         options.retry = known.retry;
         options.timeout = timeout;
         options.chunk = self.chance(5).then_some(7);
@@ -448,11 +457,11 @@ impl World {
         let id = self.next_job;
         self.next_job += 1;
         let book = self.book.clone();
-        let (timeout, values) = (None, HashSet::new());
         let sink = BookSink {
             id,
-            timeout,
-            values,
+            timeout: None,
+            until: None,
+            values: HashSet::new(),
             book,
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
@@ -509,6 +518,11 @@ impl World {
             self.hear(index, true);
         }
         self.sched.tick(self.now);
+        let ends = |job: &Box<Job>| job.work.options.until;
+        let next = self.sched.jobs.values().filter_map(ends).min();
+        assert!(next.is_none_or(|at| at > self.now), "it outlives its time");
+        let wakes = |at| self.sched.deadline().is_some_and(|due| due <= at);
+        assert!(next.is_none_or(wakes), "nobody would end it");
         for action in self.sched.actions() {
             match action {
                 Action::Spawn(index) if self.hostile && self.chance(30) => {
@@ -661,10 +675,12 @@ impl World {
                 let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
                 let has_ends = batch.ends || known.context && known.ends;
                 let may_be_copied = known.hedge && !lone && !has_ends;
-                let copied = u64::from(may_be_copied) * u64::MAX;
+                let is_timed = may_be_copied || known.until.is_some();
+                let copied = u64::from(is_timed) * u64::MAX;
                 let limit = known.timeout.map(|timeout| timeout.as_nanos() as u64);
                 assert_eq!(batch.limit, limit.unwrap_or(copied));
                 assert_ne!(limit, Some(0), "it has no time to run");
+                assert!(self.plain || known.until.is_none_or(|until| self.now < until));
                 let is_singly = known.hedge || known.memory > 0 || lone;
                 assert!(!is_singly || items.len() == 1 && sim.inbox.is_empty());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
@@ -851,6 +867,9 @@ impl World {
             assert!(!sim.retires, "{item:?} begins on a worker that retires");
             assert!(self.replace_after.is_none_or(|most| sim.served <= most));
             let known = self.jobs[&item.0];
+            // (A plain worker may not have heard yet that its time is over.)
+            let in_time = known.until.is_none_or(|until| self.now < until);
+            assert!(in_time || self.plain, "{item:?} begins too late");
             let is_copied = known.hedge && !batch.ends && !(known.context && known.ends);
             let lone = self.must_run_alone(item);
             let runs = self.ran.entry(item).or_insert(0);
@@ -1014,7 +1033,9 @@ impl World {
         let may = |id: &u64, error: &TaskError| match error {
             TaskError::Cancelled => assert!(self.cancelled.contains(id)),
             TaskError::Panicked(_) => assert!(self.broken || self.panicked.contains(id)),
-            TaskError::TimedOut(_) => assert!(self.jobs[id].timeout.is_some()),
+            TaskError::TimedOut(_) => {
+                assert!(self.jobs[id].timeout.is_some() || self.jobs[id].until.is_some());
+            }
             TaskError::WorkerDied(exit) => {
                 let died = self.fatal.iter().any(|(job, _)| job == id);
                 assert!(died || self.hopeless);
@@ -1029,7 +1050,9 @@ impl World {
                 Ok(values) => assert_eq!(*values as u64, self.jobs[id].size),
                 Err(error) => may(id, error),
             }
-            let whole = matches!(result, Err(TaskError::Cancelled)) || self.broken;
+            let is_over = matches!(result, Err(TaskError::TimedOut(_)));
+            let is_over = is_over && self.jobs[id].until.is_some();
+            let whole = matches!(result, Err(TaskError::Cancelled)) || self.broken || is_over;
             assert!(
                 !self.jobs[id].each || result.is_ok() || whole,
                 "its items fail, not it"
@@ -1513,16 +1536,21 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
 impl World {
     /// Submits a call of one item.
     fn call(&mut self, priority: i32) -> u64 {
+        let mut options = CallOptions::default();
+        options.priority = priority;
+        self.call_with(options)
+    }
+
+    fn call_with(&mut self, options: CallOptions) -> u64 {
         let id = self.next_job;
         self.next_job += 1;
         let sink = BookSink {
             id,
-            timeout: None,
+            timeout: options.timeout,
+            until: options.until,
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let mut options = CallOptions::default();
-        options.priority = priority;
         let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         let known = Known {
             size: 1,
@@ -1569,7 +1597,7 @@ fn a_free_place_wakes_nobody_under_the_lock() {
         assert!(poll().is_pending());
         match cancels {
             true => world.sched.cancel(id, world.now),
-            false => world.sched.dispatch_work(world.now),
+            false => assert!(world.sched.dispatch_work(world.now)),
         }
         assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 0);
         assert!(world.sched.needs_driver_thread());
@@ -1578,6 +1606,30 @@ fn a_free_place_wakes_nobody_under_the_lock() {
         wakers.into_iter().for_each(Waker::wake);
         assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 1);
         assert!(poll().is_ready());
+    }
+}
+
+/// A caller that hands out work ends no call, under the engine's lock: neither one whose whole time
+/// is over, nor one that has no time. Nor does it begin it.
+#[test]
+fn a_caller_ends_no_late_call() {
+    for is_whole in [false, true] {
+        let mut world = World::new(8); // one worker
+        world.hostile = false;
+        while !world.sched.workers[0].is_idle() {
+            world.step();
+        }
+        let mut options = CallOptions::default();
+        match is_whole {
+            true => options.until = Some(world.now),
+            false => options.timeout = Some(Duration::ZERO),
+        }
+        let id = world.call_with(options);
+        assert!(world.sched.has(id) && !world.sched.dispatch_work(world.now));
+        assert!(world.sched.has(id) && world.sched.actions().is_empty());
+        assert!(world.sched.deadline().is_some_and(|due| due <= world.now));
+        world.act();
+        assert!(!world.sched.has(id) && world.sims[0].as_ref().unwrap().inbox.is_empty());
     }
 }
 
@@ -1841,10 +1893,7 @@ fn nothing_lives_and_everything_is_told() {
     let mut world = World::new(1);
     world.hostile = false;
     for _ in 0..5 {
-        world.submit();
-    }
-    while !world.open.is_empty() {
-        world.feed(0);
+        world.call(0);
     }
     let mut exit = WorkerExit::new(7);
     exit.code = Some(1);
