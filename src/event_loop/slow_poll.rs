@@ -5,8 +5,8 @@
 //!
 //! 1. For each poll, a watched loop puts its table of tasks where the watchdog can read it
 //!    ([`Watched`]), with the poll's task and start. Meanwhile the task itself uses the table
-//!    there, under the lock. At all other times the table is the loop's own, without a lock, which each
-//!    spawn would pay for.
+//!    there, under the lock. At all other times the table is the loop's own, without a lock, which
+//!    each spawn would pay for.
 //! 2. The watchdog, a separate thread of the loop, reads it. During a poll it sleeps until that
 //!    poll would be too long, and looks again. So it wakes at most once per threshold. When it
 //!    finds the *same* poll, it calls the hook, once.
