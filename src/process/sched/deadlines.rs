@@ -280,7 +280,7 @@ impl Sched {
         let late = std::mem::take(&mut job.pending);
         self.counters.count(0, late);
         self.counters.stats.lock().timed_out += late;
-        trouble::noticed(Trouble::LateItem);
+        events::noticed(Trouble::LateItem);
         self.fail(id, 0, error, now);
     }
 
