@@ -75,7 +75,8 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// sets the environment of a program decides what it runs. A program with other rights than its
 /// caller's ignores both.
 ///
-/// With the feature `auto` the call is not needed.
+/// With the feature `auto` the call is not needed: for tests, and for programs that keep
+/// `#[tokio::main]`. [FROM_TOKIO.md](crate::_documentation::from_tokio) says what differs.
 ///
 /// ```
 /// use trefoil::ProcessPool;
