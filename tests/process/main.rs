@@ -61,6 +61,7 @@ mod speed;
 mod stragglers;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "inspect")]
 mod trees;
 #[cfg(target_os = "linux")] // it traces processes
 mod undying;
@@ -141,6 +142,7 @@ fn main() {
         one::TESTS,
         speed::TESTS,
         stragglers::TESTS,
+        #[cfg(feature = "inspect")]
         trees::TESTS,
         one_faults::TESTS,
         remote::TESTS,

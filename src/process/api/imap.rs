@@ -30,6 +30,7 @@ use std::vec;
 
 use futures_core::Stream;
 
+use crate::events;
 use crate::loom::Mutex;
 use crate::parking::block_on;
 use crate::process::job::sink::{Each, Run, Sink};
@@ -44,7 +45,6 @@ use crate::process::wire::CodeRef;
 use crate::sync::channel::{Receiver, unbounded};
 use crate::task::panic::{Panic, catch};
 use crate::task::{TaskError, next};
-use crate::trace_log;
 
 /// How far a buffer grows whose size was not set.
 const MAX_BUFFER: usize = 512;
@@ -147,8 +147,8 @@ where
             Ok(code) => {
                 let mut work = Work::new::<I::Item, R>(code, sink, options);
                 work.each = true;
-                work.items = trace_log::items("imap in processes", 0, items.size_hint().1);
-                trace_log::called(shared.counters.pool, id, 0);
+                work.items = events::items("imap in processes", 0, items.size_hint().1);
+                events::called(shared.counters.pool, id, 0);
                 // (A refused job is dropped, and with it the sink.)
                 let job = Job::new(work);
                 let _ = shared.mailbox.push([Mail::Submit { id, job }]);

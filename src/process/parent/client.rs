@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use super::driver::PoolState;
 use super::mailbox::Mail;
+use crate::events;
 use crate::process::job::decoder::is_quick_type;
 use crate::process::job::sink::{Collect, One};
 use crate::process::job::{CallOptions, Context, Job, Work};
@@ -35,7 +36,6 @@ use crate::task::queue_limit::{Place, QueueLimit};
 use crate::task::{
     CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
 };
-use crate::trace_log;
 
 /// How many chunks share a place, so that the caller is woken once for all of them.
 const CHUNKS_PER_PLACE: usize = 4;
@@ -130,7 +130,7 @@ impl PoolState {
         let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
         work.numbered = true;
         let total = items.size_hint().1;
-        work.items = trace_log::items("map in processes", task.id().get(), total);
+        work.items = events::items("map in processes", task.id().get(), total);
         let job = Job::new(work);
         let submit = Mail::Submit { id, job };
         // The refused promise is dropped: `Closed`.
@@ -229,7 +229,7 @@ impl PoolState {
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
         }
-        trace_log::called(self.counters.pool, id, task.id().get());
+        events::called(self.counters.pool, id, task.id().get());
         (id, completer, task)
     }
 }

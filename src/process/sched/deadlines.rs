@@ -39,8 +39,8 @@ use std::time::{Duration, Instant};
 use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{TAKE_OVER_AFTER, Worker};
+use crate::events::{self, Trouble};
 use crate::task::{Late, TaskError};
-use crate::trace_log::trouble::{self, Trouble};
 
 /// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -207,7 +207,7 @@ impl Sched {
             }
             return Some(now + AGAIN); // earlier results are on their way
         }
-        trouble::noticed(Trouble::LateItem);
+        events::noticed(Trouble::LateItem);
         let (id, at) = (frame.job, frame.next_index());
         self.take_back(index, position, 0, now);
         let frame = &mut self.workers[index].frames[position];
@@ -280,7 +280,7 @@ impl Sched {
         let late = std::mem::take(&mut job.pending);
         self.counters.count(0, late);
         self.counters.stats.lock().timed_out += late;
-        trouble::noticed(Trouble::LateItem);
+        events::noticed(Trouble::LateItem);
         self.fail(id, 0, error, now);
     }
 

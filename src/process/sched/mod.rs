@@ -79,9 +79,9 @@ use super::job::Job;
 use super::job::reading::Chore;
 use super::value::chunk::{Chunk, Piece};
 use super::wire::{BatchHead, CodeRef, Frame};
+use crate::events;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
-use crate::trace_log;
 
 /// About how many bytes a frame may hold.
 const FRAME_BYTES: usize = 1 << 20;
@@ -469,7 +469,7 @@ impl Sched {
         };
         worker.push_frame(frame, now);
         let pool = self.counters.pool;
-        trace_log::sent(
+        events::sent(
             pool,
             worker.pid,
             batch.sequence,
