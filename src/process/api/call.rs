@@ -142,16 +142,15 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use trefoil::{ProcessPool, TaskError};
+    /// use trefoil::{ProcessPool, Task};
     ///
     /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(1)?;
-    /// let endless = procs.spawn((), |()| loop { std::thread::park() });
+    /// let endless: Task<()> = procs.spawn((), |()| loop { std::thread::park() });
     /// let call = procs.call(|n: u64| n * 2).within(Duration::from_millis(20));
     /// let error = call.spawn(7).join().unwrap_err(); // behind one that never ends
     /// let text = "the time is up (limit 20ms from the call), before it began";
     /// assert_eq!(error.to_string(), text);
-    /// # let _: &trefoil::Task<()> = &endless;
     /// endless.cancel();
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
