@@ -55,7 +55,7 @@ fn messages() -> Vec<Record<'static>> {
             sequence: 300,
             end: 7,
         },
-        Record::Retire,
+        Record::Retire { asked: true },
         Record::Taken,
         Record::Descriptors(vec![7, 300]),
         Record::Lent(vec![[1, 1 << 60, 5]]),

@@ -50,6 +50,7 @@ mod plain;
 mod pool;
 mod queue_limit;
 mod remote;
+mod retire;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod shared;
@@ -142,6 +143,7 @@ fn main() {
         trees::TESTS,
         one_faults::TESTS,
         remote::TESTS,
+        retire::TESTS,
         shared::TESTS,
         #[cfg(target_os = "linux")]
         shared_mut::TESTS,

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::Sched;
 use super::sent_frame::SentFrame;
-use super::workers::{INITIALIZE, State};
+use super::workers::INITIALIZE;
 use crate::task::{Cause, TaskError, WorkerExit};
 use crate::trace_log;
 
@@ -20,7 +20,7 @@ impl Sched {
     /// protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         let worker = &mut self.workers[index];
-        let counts = exit.pid != 0 && !matches!(worker.state, State::Leaving(_));
+        let counts = exit.pid != 0 && !worker.was_dismissed();
         if counts {
             self.counters.stats.lock().died += 1;
         }

@@ -94,14 +94,7 @@ impl Sched {
                 Record::Direct => extras.is_direct = true,
                 Record::Event(event) => self.event(worker, &event, extras),
                 Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
-                Record::Retire => {
-                    self.check_initialized(worker, now);
-                    let state = &mut self.workers[worker].state;
-                    if matches!(state, State::Preparing | State::Ready) {
-                        *state = State::Retiring;
-                    }
-                    self.take_all_back(worker, now);
-                }
+                Record::Retire { asked } => self.retires(worker, asked, now),
             }
             used += length;
         }
@@ -149,6 +142,27 @@ impl Sched {
             _ => (None, None),
         };
         events.pass_on(event, function.as_deref(), item);
+    }
+
+    /// A worker begins no more items, because one has `asked` for that, or because it holds too
+    /// much memory.
+    fn retires(&mut self, index: usize, asked: bool, now: Instant) {
+        match (asked, self.workers[index].state) {
+            (false, _) => self.check_initialized(index, now),
+            (true, State::Preparing) => {
+                let message = "an initializer has called `trefoil::process::retire`, so no worker \
+                    would be of use";
+                let name = self.worker_name(index);
+                self.break_down(&Panic::remote(message.to_owned(), None, name).into(), now);
+            }
+            (true, State::Ready) => self.counters.stats.lock().retired += 1,
+            (true, _) => {}
+        }
+        let state = &mut self.workers[index].state;
+        if matches!(state, State::Preparing | State::Ready) {
+            *state = State::Retiring;
+        }
+        self.take_all_back(index, now);
     }
 
     /// A worker holds too much memory. If it has not begun an item yet, what its initializers keep

@@ -87,6 +87,9 @@ pub struct ProcessStats {
     pub hedged: u64,
     /// How many items have run longer than they may.
     pub timed_out: u64,
+    /// How many worker processes were replaced because an item asked for it
+    /// ([`retire`](crate::process::retire)).
+    pub retired: u64,
     /// How many worker processes have been started in all.
     pub started: u64,
     /// How many of them have died or were killed, without having been dismissed.

@@ -343,8 +343,11 @@ pub(crate) enum Record<'a> {
         sequence: u64,
         end: u64,
     },
-    /// The worker wants to be replaced, and begins no more items of this batch.
-    Retire,
+    /// The worker wants to be replaced, and begins no more items of this batch: because an item has
+    /// asked for that, or because it holds too much memory.
+    Retire {
+        asked: bool,
+    },
     /// The numbers of the descriptors that belong to the next value. They come with the first byte
     /// of this record.
     Descriptors(Vec<u64>),

@@ -22,7 +22,7 @@ use postcard_described::is_number;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Calls, ItemTask};
+use super::call::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
 use super::stream::{Stream, send};
@@ -348,9 +348,6 @@ impl<'a> Batch<'a> {
         arrived: u64,
         state: &'a mut WorkerState,
     ) -> Self {
-        if state.retiring {
-            state.outlet.pages.gate(head.sequence as usize).close();
-        }
         Self {
             items: Reader(items),
             head,
@@ -438,10 +435,20 @@ impl<'a> Batch<'a> {
         let arrived = self.arrived;
         let memory = self.state.memory.as_mut();
         let fits = memory.is_none_or(|memory| memory.fits(arrived));
-        if !fits && !std::mem::replace(&mut self.state.retiring, true) {
+        if !fits {
             let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
             gate.close();
-            self.state.outlet.record(&Record::Retire.bytes());
+            begin_nothing();
+            self.retires(false);
+        }
+    }
+
+    /// Reports, once, that no further item begins in this process. `asked`: an item has asked for
+    /// that.
+    #[cold]
+    pub(super) fn retires(&mut self, asked: bool) {
+        if !std::mem::replace(&mut self.state.retiring, true) {
+            self.state.outlet.record(&Record::Retire { asked }.bytes());
         }
     }
 

@@ -39,7 +39,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 
 use super::batch::{Batch, Outlet, QUICK, WorkerState};
-use super::call::{Calls, Canceller, calls};
+use super::call::{Calls, Canceller, calls, retires};
 use super::context::Contexts;
 use super::index::INDEX;
 use super::inlet::{FastInlet, Inlet};
@@ -48,6 +48,7 @@ use super::own_tree;
 use super::plain_inlet::PlainInlet;
 use super::raw_call;
 use super::received::ParentStream;
+use super::retire;
 use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, thread};
 use crate::process::host::broken_pipe;
@@ -217,6 +218,7 @@ fn fast_worker(mut inlet: FastInlet) -> io::Result<Parts> {
     let pages = Pages::map(&*memory?)?;
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls((*pages).clone());
+    retire::prepare(canceller.clone());
     let socket = inlet.received.source.stream.try_clone()?;
     watch(socket.into_descriptor(), bell?, canceller)?;
     Ok((Inlet::Fast(inlet), pages, calls, come.find(3).ok()))
@@ -226,6 +228,7 @@ fn fast_worker(mut inlet: FastInlet) -> io::Result<Parts> {
 fn plain_worker(inlet: FastInlet, output: Stream, whole: Arc<Mutex<()>>) -> io::Result<Parts> {
     let pages = Pages::own();
     let (calls, canceller) = calls((*pages).clone());
+    retire::prepare(canceller.clone());
     let inlet = PlainInlet::new(inlet.received, canceller, output, whole);
     let inlet = Arc::new(inlet);
     let watched = inlet.clone();
@@ -285,6 +288,9 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 let mut own = Decoding::new(descriptors, missing);
                 if !scope::decoding(&mut own, || raw_call::call(code, &mut batch)) {
                     exit(1);
+                }
+                if retires() {
+                    batch.retires(true);
                 }
                 let begun = batch.begun;
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
