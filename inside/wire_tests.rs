@@ -154,6 +154,7 @@ fn frames_come_out_as_they_went_in() {
     let (copy, memory) = (&b"copy"[..], 77);
     for frame in [
         Frame::Welcome {
+            cores: true,
             index: 3,
             copy,
             memory,

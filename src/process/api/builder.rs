@@ -255,6 +255,34 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Whether a worker that crashes may write a core file, for a debugger. Default: no, because a
+    /// pool goes on, and might fill the disk.
+    ///
+    /// With `true` workers have the limit that this program has (`ulimit -c`), which often is 0:
+    /// then there are still none, except where they go to a program. Where they go, and whether
+    /// they do, the system decides: Linux by `/proc/sys/kernel/core_pattern`. A pattern that begins
+    /// with `|` names a program that gets the whole memory of the dead process, as systemd-coredump
+    /// and apport do; it is started even if the limit is 0. So without this setting a worker's
+    /// limit is one byte, which stops that program, too. The kernel writes before the process has
+    /// ended: with a large core file the caller learns of the death that much later.
+    ///
+    /// The limit holds for what items start, too. (Before a worker has greeted its pool, in the
+    /// code before [`init`](crate::init), the program's own limit holds.) Workers on Windows have
+    /// no core files; there `true` leaves the dialog that a crash may show, which waits for a user.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).core_dumps(true).build()?;
+    /// assert_eq!(procs.spawn(6, |n: u32| n * 7).join()?, 42);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn core_dumps(mut self, may: bool) -> Self {
+        self.settings.cores = may;
+        self
+    }
+
     /// How much memory the items that run may need together, as far as their calls
     /// [declare](crate::ProcessCall::memory) it: this fraction of what this program may use, which
     /// is the machine's memory, or the limit of its control group (version 1 or 2) if that is

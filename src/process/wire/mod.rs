@@ -225,6 +225,8 @@ pub(crate) enum Frame<'a> {
         index: u64,
         /// How much memory the worker may have; 0: there is no limit.
         memory: u64,
+        /// The worker may write core files.
+        cores: bool,
         /// The worker gets nothing but this stream: no descriptors come with this frame.
         plain: bool,
         /// The most verbose level of the events that it is to send, from 1 (errors) to 5; 0: none.

@@ -5,10 +5,11 @@
 //!    had blocked. Other inherited descriptors are closed. The socket moves from standard input to
 //!    a descriptor that no child inherits, and `/dev/null` takes its place. The kernel is asked to
 //!    kill this process when the thread that started it ends (not where that is a shell or a
-//!    holder, on other machines), a session without a terminal begins, no core files are written,
-//!    and a thread begins to watch the socket and the bell.
+//!    holder, on other machines), a session without a terminal begins, and a thread begins to watch
+//!    the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
-//!    the lifeline (`host::lifeline`) come with it. Answer `HELLO`.
+//!    the lifeline (`host::lifeline`) come with it. From here on no core files are written, unless
+//!    it says otherwise. Answer `HELLO`.
 //! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run
 //!    the items, send their results, then `End`. If the next frame is there and brief, both are
 //!    sent with its results. If a caller polls the ledger for results (`shortcut`), look for the
@@ -151,7 +152,6 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     }
     // (Where the system does not say whose child this is, the end of the stream shows it.)
     lead();
-    leave_no_core();
     broken_pipe::ignore();
     fork::register_handler();
 
@@ -165,10 +165,14 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
             copy: parents_copy,
             index,
             memory,
+            cores,
             plain,
             events,
         } if copy == parents_copy => {
             let _ = INDEX.set(index as usize);
+            if !cores {
+                leave_no_core();
+            }
             (memory, plain, events)
         }
         _ => {
