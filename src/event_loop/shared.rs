@@ -33,7 +33,7 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use super::reactor::{Direction, SourceKey};
-use super::shared_table::SharedTable;
+use super::slow_poll::Watched;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::parking::marker;
@@ -69,10 +69,8 @@ pub(crate) struct SharedLoop {
     hook: Option<Hook>,
     /// The virtual clock, if the loop has one.
     clock: OnceLock<Arc<Clock>>,
-    /// Where other threads find the loop's tasks.
-    pub(super) table: SharedTable,
-    /// Whether there is a watchdog. If so, the table is in `table` during each poll, too.
-    pub(super) watched: bool,
+    /// What it shares with its watchdog, if it has one.
+    pub(super) watched: Option<Watched>,
     /// For tasks that other threads spawn.
     queue_limit: Option<QueueLimit>,
 }
@@ -117,8 +115,7 @@ impl SharedLoop {
             owner: std::thread::current(),
             hook,
             clock: clock.map_or_else(OnceLock::new, OnceLock::from),
-            table: SharedTable::new(watched),
-            watched,
+            watched: watched.then(Watched::new),
             queue_limit,
         }
     }

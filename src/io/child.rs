@@ -229,8 +229,8 @@ impl Child {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[cfg(unix)]
-    pub fn send_signal(&self, signum: i32) -> io::Result<()> {
-        self.signal(crate::sys::signal::to_send(signum)?)
+    pub fn send_signal(&self, kind: impl Into<super::SignalKind>) -> io::Result<()> {
+        self.signal(crate::sys::signal::to_send(kind.into().as_raw())?)
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {

@@ -128,7 +128,7 @@ pub use halves::{ReadHalf, WriteHalf};
 pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};
 #[cfg(unix)]
-pub use signal::Signal;
+pub use signal::{Signal, SignalKind};
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use tcp_listener::{TcpIncoming, TcpListener};
 pub use tcp_socket::TcpSocket;

@@ -72,7 +72,7 @@ impl Signal {
     /// The terminal's size has changed.
     pub const WINCH: i32 = libc::SIGWINCH;
 
-    /// Catches the signal with this number from now on. It needs no loop yet.
+    /// Catches this kind of signal from now on. It needs no loop yet.
     ///
     /// # Errors
     ///
@@ -88,8 +88,8 @@ impl Signal {
     /// assert_eq!(Signal::new(9).unwrap_err().kind(), ErrorKind::InvalidInput);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn new(signum: i32) -> io::Result<Self> {
-        let subscription = Arc::new(Subscription::new(signum)?);
+    pub fn new(kind: impl Into<SignalKind>) -> io::Result<Self> {
+        let subscription = Arc::new(Subscription::new(kind.into().as_raw())?);
         let source = Source::new(subscription);
         Ok(Self { source })
     }
@@ -143,5 +143,33 @@ impl Signal {
     /// ```
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.source.poll(cx, Direction::Read, taken)
+    }
+}
+
+/// Which signal: [`Signal::new`](super::Signal::new) and
+/// [`Child::send_signal`](super::Child::send_signal) take one. It is made from the signal's number,
+/// so [`Signal::TERM`](super::Signal::TERM) and `libc::SIGTERM` do as well.
+///
+/// ```
+/// use trefoil::io::{Signal, SignalKind};
+///
+/// let kind = SignalKind::from(Signal::TERM);
+/// assert_eq!(kind.as_raw(), 15);
+/// assert_eq!(kind, 15.into());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SignalKind(i32);
+
+impl SignalKind {
+    /// The signal's number.
+    pub fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl From<i32> for SignalKind {
+    /// Any number: what takes the kind checks that it is a signal.
+    fn from(number: i32) -> Self {
+        Self(number)
     }
 }

@@ -128,27 +128,22 @@ mod api;
 pub mod channel;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/gate_model.rs"]
 pub mod gate_model;
 mod job;
-mod launch;
+pub mod launch;
 mod parent;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/permits_model.rs"]
 pub mod permits_model;
 mod sched;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/shared_buffer_model.rs"]
 pub mod shared_buffer_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/shared_ring_model.rs"]
 pub mod shared_ring_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/shortcut_model.rs"]
 pub mod shortcut_model;
 mod value;
 mod wire;
@@ -158,9 +153,6 @@ pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
-pub use launch::launched::Launched;
-pub use launch::raw_program::{Invitation, Program, WorkerStream};
-pub use launch::{Capabilities, Ending, Launcher};
 #[cfg(unix)]
 pub use launch::{command_line::Wrapped, sandbox::Sandbox};
 pub use value::array_id::array_id;

@@ -12,9 +12,9 @@ use std::io;
 use super::failure::Failure;
 use super::late::Late;
 use super::panic::Panic;
+use crate::events::Ending;
+use crate::printable::Printable;
 use crate::sys::signal_name::{code_name, signal_name};
-use crate::trace_log::Ending;
-use crate::trace_log::Printable;
 
 /// Why a task has no result.
 ///

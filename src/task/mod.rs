@@ -78,7 +78,7 @@ mod extras;
 mod failure;
 mod group;
 mod group_futures;
-mod handle;
+pub(crate) mod handle;
 mod id;
 mod inbox;
 mod late;
@@ -113,7 +113,7 @@ pub(crate) mod root {
     pub use super::error::{CodecError, TaskError, WorkerExit};
     pub use super::failure::Failure;
     pub use super::group::{GroupError, GroupHandle, TaskGroup};
-    pub use super::handle::{AbortHandle, CancelOnDrop, find_task};
+    pub use super::handle::{AbortHandle, CancelOnDrop};
     pub use super::id::TaskId;
     pub use super::late::Late;
     pub use super::panic::{Panic, PanicLocation};
@@ -141,5 +141,4 @@ pub(crate) use unobserved::Hook;
 /// the cell.
 #[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
-#[path = "../../inside/task_model.rs"]
 pub mod model;

@@ -62,11 +62,13 @@ mod speed;
 mod stragglers;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "inspect")]
 mod trees;
 #[cfg(target_os = "linux")] // it traces processes
 mod undying;
 #[cfg(target_os = "linux")] // it looks at threads in /proc
 mod unread;
+mod within;
 
 fn main() {
     support::sleep();
@@ -106,6 +108,7 @@ fn main() {
     let tests = [
         pool::TESTS,
         queue_limit::TESTS,
+        within::TESTS,
         #[cfg(target_os = "linux")]
         undying::TESTS,
         #[cfg(target_os = "linux")]
@@ -140,6 +143,7 @@ fn main() {
         one::TESTS,
         speed::TESTS,
         stragglers::TESTS,
+        #[cfg(feature = "inspect")]
         trees::TESTS,
         one_faults::TESTS,
         remote::TESTS,

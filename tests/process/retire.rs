@@ -43,7 +43,7 @@ tests! {
                 let items = (0..100).map(|n| (notes.text(), n));
                 let mut call = procs.call(odd_retires);
                 if let Some(items) = frame {
-                    call = call.chunk(items);
+                    call = call.chunk_size(items);
                 }
                 call.map(items).unwrap();
                 // In the order in which they ran, in each process.

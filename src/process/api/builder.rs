@@ -78,6 +78,7 @@ impl ProcessPoolBuilder {
 
     /// The number of processes. 0, the default: the number of processors that this process may use,
     /// or what the [launcher](Self::launcher) has room for.
+    #[doc(alias("with_workers", "processes", "n_jobs", "max_workers"))]
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.asked = (workers > 0).then_some(workers);
         self
@@ -164,7 +165,9 @@ impl ProcessPoolBuilder {
     /// - `spawn`, [`spawn_remote`](ProcessPool::spawn_remote) and [`Actor::call`] block their
     ///   thread until a place is free. On a thread that must not block (an event loop's, or in a
     ///   callback on a pool's driver), the task ends in [`WouldBlock`](TaskError::WouldBlock) at
-    ///   once.
+    ///   once. It is not known here whether a thread is another runtime's: on one of tokio's, `spawn`
+    ///   blocks, and with it the tasks of that thread. There use one of the other two. A call that
+    ///   has a limit ([`within`](crate::ProcessCall::within)) waits no longer than that.
     /// - [`reserve`](ProcessPool::reserve) waits in async code.
     /// - [`try_spawn`](ProcessPool::try_spawn) gives the argument back.
     ///
@@ -284,7 +287,7 @@ impl ProcessPoolBuilder {
     }
 
     /// How much memory the items that run may need together, as far as their calls
-    /// [declare](crate::ProcessCall::memory) it: this fraction of what this program may use, which
+    /// [declare](crate::ProcessCall::expected_memory) it: this fraction of what this program may use, which
     /// is the machine's memory, or the limit of its control group (version 1 or 2) if that is
     /// lower. Items that do not fit wait until others have ended.
     ///
@@ -303,7 +306,7 @@ impl ProcessPoolBuilder {
     /// # if !cfg!(target_os = "linux") { return Ok(()); }
     /// let procs = ProcessPool::builder().workers(4).memory_budget(0.8).build()?;
     /// // No more of these run at a time than need 80 % of the memory.
-    /// let large = procs.call(|n: u64| vec![n; 1000].len()).memory(2 << 30);
+    /// let large = procs.call(|n: u64| vec![n; 1000].len()).expected_memory(2 << 30);
     /// assert_eq!(large.map(0..10)?, [1000; 10]);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```

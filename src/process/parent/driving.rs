@@ -11,14 +11,16 @@
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
 
 use std::io;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
 
 use super::driver::{ActingDriver, Driver, PoolState};
 use super::readers;
 use super::settings::Settings;
 use crate::blocking_threads::{STACK, standard_error};
+use crate::events;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::process::host::{kernel_kills, standard_streams};
 use crate::process::job::Job;
@@ -27,7 +29,6 @@ use crate::process::sched::How;
 use crate::sys::fork;
 use crate::sys::refused::failed;
 use crate::task::panic;
-use crate::trace_log;
 
 /// A handle to join the driver's thread.
 pub(crate) struct Driving {
@@ -62,8 +63,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     let settings = Arc::new(settings);
     let shared = Arc::new(PoolState::new(&settings)?);
     let asked: Weak<PoolState> = Arc::downgrade(&shared);
-    trace_log::live::register(asked);
-    let (ready, started) = sync_channel(1);
+    events::register(asked);
+    let (ready, started) = bounded(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
@@ -95,10 +96,10 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
 
 /// Serves until the pool has ended. First reports whether all workers could be started. Returns the
 /// job of a `Process`, which ends only now.
-fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Box<Job>> {
+fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
-    let _role = trace_log::role(trace_log::Role::Driver { pool });
+    let _role = events::role(events::Role::Driver { pool });
     driver.turn();
     let missing = driver.links.iter().any(Option::is_none);
     let refused = driver.refused.take().filter(|_| missing);

@@ -5,15 +5,15 @@
 //! fails with [`TaskError::WorkerDied`]: one item, unless the worker has broken the protocol, so
 //! that nothing is known of what it ran.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/chaos.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/chaos.rs`.
 
 use std::time::Instant;
 
 use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::INITIALIZE;
+use crate::events;
 use crate::task::{Cause, TaskError, WorkerExit};
-use crate::trace_log;
 
 impl Sched {
     /// Worker `index` is gone, and all its output has been received. `broken`: it broke the
@@ -43,7 +43,7 @@ impl Sched {
             worker.fruitful = true;
         }
         worker.fruitful |= running;
-        trace_log::worker_died(worker.pid);
+        events::worker_died(worker.pid);
         // On a cluster each attempt takes long, and workers that need too much memory are killed.
         let killed = matches!(exit.cause, Cause::Outside | Cause::Pool);
         let killed = killed && self.policy.elastic.is_none();

@@ -4,7 +4,7 @@
 //! values have to be dropped with it that are not quick to drop (`Job::holds`): then another thread
 //! does ([`Chore::Finish`]), and so does the thread that has decoded the last values.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/callers.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/callers.rs`.
 
 use std::time::Instant;
 
@@ -144,6 +144,9 @@ impl Sched {
         {
             let (first, count) = self.lost.take().unwrap_or((report, 0));
             self.lost = Some((first, count + 1));
+        }
+        if let Some(until) = job.work.options.until {
+            self.limits.remove(&(until, id));
         }
         self.free_place(job.work.place.take());
         self.counters.dropped(job.pending);

@@ -4,7 +4,7 @@
 //! next item. A record that does not fit breaks the protocol ([`Broken`]). Its worker is then no
 //! longer trusted: the worker's items count as begun, and fail.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use super::startup::StartFailure;
 use super::verdict::{Evidence, Memory, verdict};
 use super::workers::{INITIALIZE, State};
 use super::{Initializer, Sched};
+use crate::events;
 use crate::process::host::image::image;
 use crate::process::job::decoder::{self, DecodingThread};
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
@@ -22,7 +23,6 @@ use crate::process::value::scope;
 use crate::process::wire::{Broken, CodecOf, Event, Record};
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, Late, TaskError};
-use crate::trace_log;
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
@@ -372,7 +372,7 @@ impl Sched {
         if frame.sequence != sequence || frame.done != frame.end || u64::from(frame.end) != begun {
             return Err(Broken);
         }
-        trace_log::answered(worker.pid, sequence, begun, nanos);
+        events::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
         let (function, id, hedged) = (frame.function, frame.job, frame.hedged);
         let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);

@@ -5,7 +5,7 @@
 //! no more processes are started. When none of its workers lives long enough to do anything, the
 //! pool *gives up*: waiting calls fail, later ones are tried again.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::time::Instant;
 

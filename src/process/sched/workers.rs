@@ -23,7 +23,7 @@
 //!
 //! How long a slot stays empty after a death, and when it is given up: `give_up`.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};

@@ -32,7 +32,6 @@
 mod fields;
 pub(super) mod invitation;
 #[cfg(test)]
-#[path = "../../../inside/wire_tests.rs"]
 mod tests;
 
 use crate::process::host::ledger::AREA;

@@ -4,7 +4,7 @@
 //! its items back, and each later frame finds its gate closed (`call`). At the end of its frame,
 //! after the item's answer, the worker reports it (`Record::Retire`).
 //!
-//! Tests: `tests/process/retire.rs`, `inside/sched_simulated.rs`.
+//! Tests: `tests/process/retire.rs`, `src/process/sched/simulated.rs`.
 
 use super::call::Canceller;
 use crate::sys::fork::PerProcess;

@@ -326,23 +326,21 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
                 PollFd::new(&socket, ENDS),
                 PollFd::new(&bell, PollFlags::IN),
             ];
-            // (An item may have lowered the limit on descriptors below the number of these.)
             poll_patiently(&mut fds, None);
-            if !fds[0].revents().is_empty() {
-                die();
+            if !fds[0].revents().is_empty() || !PollFlags::IN.contains(fds[1].revents()) {
+                die(); // or an item has closed our descriptor
             }
-            match fds[1].revents() {
-                PollFlags::IN => {
-                    // Silences the bell before it looks, so that a later ring wakes it again.
-                    let mut heard = [0; 64];
-                    let count = transfer::receive(bell.as_fd(), true, &mut heard[..]).unwrap_or(0);
-                    canceller.look();
-                    if heard[..count].contains(&QUESTION) {
-                        own_tree::answer_to(&*bell);
-                    }
-                }
-                nothing if nothing.is_empty() => {}
-                _ => die(), // an item has closed our descriptor
+            // Listens even if nothing is known: if an item has set the limit on descriptors to
+            // zero, the kernel polls none. Silences the bell before it looks, so that a later ring
+            // wakes it again.
+            let mut heard = [0; 64];
+            let count = match transfer::receive(bell.as_fd(), true, &mut heard[..]) {
+                Ok(0) => die(), // the parent is gone
+                result => result.unwrap_or(0),
+            };
+            canceller.look();
+            if heard[..count].contains(&QUESTION) {
+                own_tree::answer_to(&*bell);
             }
         }
     })

@@ -1,4 +1,4 @@
-//! Deadlocks, as the user hears of them: `trefoil::on_stuck`.
+//! Deadlocks, as the user hears of them: `trefoil::inspect::on_stuck`.
 //!
 //! **Job.** Where code begins to wait (`store`, `locks`), asks for a proof that it will never go on
 //! (`proof`), and reports that, once.
@@ -250,7 +250,7 @@ impl fmt::Display for Stuck {
 /// use trefoil::{Task, ThreadPool};
 ///
 /// let (report, reports) = mpsc::channel();
-/// trefoil::on_stuck(move |stuck| _ = report.send(stuck.to_string()));
+/// trefoil::inspect::on_stuck(move |stuck| _ = report.send(stuck.to_string()));
 ///
 /// // Each of two tasks joins the other.
 /// let pool = ThreadPool::with_threads(2);
@@ -268,7 +268,7 @@ impl fmt::Display for Stuck {
 /// ```
 ///
 /// [`CancelPending`]: https://docs.rs/trefoil/latest/trefoil/enum.Shutdown.html
-/// [`find_task`]: https://docs.rs/trefoil/latest/trefoil/fn.find_task.html
+/// [`find_task`]: https://docs.rs/trefoil/latest/trefoil/inspect/fn.find_task.html
 /// [`join`]: https://docs.rs/trefoil/latest/trefoil/struct.Task.html#method.join
 /// [`Semaphore`]: https://docs.rs/trefoil/latest/trefoil/sync/struct.Semaphore.html
 /// [`sync`]: https://docs.rs/trefoil/latest/trefoil/sync/
@@ -285,7 +285,7 @@ pub fn on_stuck(hook: impl Fn(&Stuck) + Send + Sync + 'static) {
 /// It is called before the hook, on the same thread; its panic goes no further.
 ///
 /// ```
-/// let watch = trefoil::watch_stuck(|stuck| println!("{stuck}"));
+/// let watch = trefoil::inspect::watch_stuck(|stuck| println!("{stuck}"));
 /// drop(watch);
 /// ```
 pub fn watch_stuck(listener: impl Fn(&Stuck) + Send + Sync + 'static) -> StuckWatch {

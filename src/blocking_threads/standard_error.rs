@@ -1,0 +1,151 @@
+//! What goes to standard error from threads that must not wait for its reader.
+//!
+//! **Job.** A write to standard error may take for ever: it may be a terminal that somebody has
+//! stopped, or a pipe that is full. That `poll` reports room is no help, because there may be room
+//! for one byte only, or others may fill it first. So what a pool's driver forwards from its
+//! workers, and the default reports of failures that were never taken, go into one queue, and a
+//! helper thread writes it.
+//!
+//! **Protocol.**
+//! 1. [`push`] only appends. The thread exists while something is queued. If the system gives none,
+//!    the next `push` asks for one again.
+//! 2. While `ROOM` bytes or more are queued, [`has_room`] says no, and rings a bell later. A
+//!    driver then stops reading from its workers, which block as they would without a pool: nothing
+//!    is lost.
+//! 3. What cannot be held back (reports, and the last words of workers that have died) is dropped
+//!    once `LIMIT` bytes are queued. A line with the number of bytes follows what was queued.
+//! 4. [`settle`] waits for a limited time until all that was queued before has been written. A
+//!    driver that ends does that, and so does the end of the process (`exit`, or the end of
+//!    `main`), for [`LAST`]. What has not been written by then is lost with the process.
+//!
+//! An error of the write means that standard error is closed, or has no reader: then the bytes are
+//! discarded.
+//!
+//! **Rejected.** Opening a terminal or a pipe again, as non-blocking: it needs `/proc` and the
+//! right to do so, and does not work for files on a disk that does not answer.
+//!
+//! Tests: `tests/process/unread.rs`, `tests/process/pool.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::loom::{Condvar, Mutex};
+#[cfg(not(loom))]
+use crate::sys::at_exit::at_exit;
+use crate::sys::bell::Bell;
+use crate::sys::fork::PerProcess;
+use crate::sys::stderr;
+
+/// While so many bytes are queued, no more should be added.
+const ROOM: usize = 64 << 10;
+/// While so many bytes are queued, what is added is dropped.
+const LIMIT: usize = 1 << 20;
+/// How long the end of a pool, and then that of the process, waits for the reader.
+pub(crate) const LAST: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    written: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: Vec<u8>,
+    /// How many bytes were ever queued, and how many of them have been written or discarded.
+    pushed: u64,
+    done: u64,
+    /// How many bytes were dropped since the last line about that.
+    dropped: usize,
+    has_thread: bool,
+    /// To be rung when there is room.
+    bells: Vec<Arc<Bell>>,
+}
+
+static QUEUE: PerProcess<Queue> = PerProcess::new();
+
+fn queue() -> &'static Queue {
+    QUEUE.get_or_init(|| {
+        #[cfg(not(loom))] // its locks exist inside a model only
+        at_exit(settle_last);
+        Queue::default()
+    })
+}
+
+#[cfg(not(loom))]
+extern "C" fn settle_last() {
+    settle(LAST);
+}
+
+/// Queues `bytes`, or drops them if too much is queued. It never waits.
+pub(crate) fn push(bytes: &[u8]) {
+    let queue = queue();
+    let mut state = queue.state.lock();
+    match state.waiting() < LIMIT {
+        true => state.add(bytes),
+        false => state.dropped += bytes.len(),
+    }
+    state.has_thread = state.has_thread || super::start(|| queue.write()).is_ok();
+}
+
+/// Whether more should be pushed now. Otherwise `bell` is rung when there is room.
+pub(crate) fn has_room(bell: &Arc<Bell>) -> bool {
+    let mut state = queue().state.lock();
+    // (Without a thread the bell would not be rung.)
+    if state.waiting() < ROOM || !state.has_thread {
+        return true;
+    }
+    state.bells.retain(|other| !Arc::ptr_eq(other, bell));
+    state.bells.push(bell.clone());
+    false
+}
+
+/// Waits until what has been pushed is written, at most for `limit`.
+pub(crate) fn settle(limit: Duration) {
+    let Some(queue) = QUEUE.get() else { return };
+    let end = Instant::now() + limit;
+    let mut state = queue.state.lock();
+    let (all, mut late) = (state.pushed, false);
+    while state.done < all && state.has_thread && !late {
+        (state, late) = queue.written.wait_until(state, end);
+    }
+}
+
+impl State {
+    fn waiting(&self) -> usize {
+        (self.pushed - self.done) as usize
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.pushed += bytes.len() as u64;
+    }
+}
+
+impl Queue {
+    /// Writes what is queued, until nothing is.
+    fn write(&self) {
+        let mut state = self.state.lock();
+        loop {
+            let dropped = std::mem::take(&mut state.dropped);
+            if dropped > 0 {
+                let note = format!(
+                    "\ntrefoil: {dropped} bytes for standard error were dropped, because nobody \
+                     read it\n"
+                );
+                state.add(note.as_bytes());
+            }
+            let bytes = std::mem::take(&mut state.bytes);
+            if bytes.is_empty() {
+                state.has_thread = false;
+                return;
+            }
+            drop(state);
+            let _ = stderr::write_all(&bytes);
+            state = self.state.lock();
+            state.done += bytes.len() as u64;
+            state.bells.drain(..).for_each(|bell| bell.ring());
+            self.written.notify_all();
+        }
+    }
+}

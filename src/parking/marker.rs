@@ -1,0 +1,125 @@
+//! What runs on this thread (marks of the task, the loop and the wait), and whether it may block.
+//!
+//! `task` sets the mark of the task whose code this thread runs, an event loop sets its own, and a
+//! blocking wait (`park`) that of its waker. Lower modules must not know what a mark means, only
+//! whether two are equal. Null means none. A task's mark is also the data of its waker, and a
+//! loop's is that of its root future's waker, unless that is one whose clones are counted.
+
+use std::cell::Cell;
+use std::ptr;
+
+use crate::loom::per_thread;
+
+/// What has a mark: its address. Null: nothing.
+pub(crate) type Mark = *const ();
+
+struct Here {
+    task: Cell<Mark>,
+    runs_loop: Cell<Mark>,
+    /// The data of the counted waker of the loop's root future.
+    root: Cell<Mark>,
+    wait: Cell<Mark>,
+    #[cfg(feature = "inspect")]
+    sole: Cell<Mark>,
+    /// How many guards forbid this thread to block.
+    refusals: Cell<u32>,
+}
+
+per_thread! {
+    static HERE: Here = Here {
+        task: Cell::new(ptr::null()),
+        runs_loop: Cell::new(ptr::null()),
+        root: Cell::new(ptr::null()),
+        wait: Cell::new(ptr::null()),
+        #[cfg(feature = "inspect")]
+        sole: Cell::new(ptr::null()),
+        refusals: Cell::new(0),
+    };
+}
+
+#[inline]
+fn with(f: impl FnOnce(&Here) -> Mark) -> Mark {
+    HERE.try_with(f).unwrap_or(ptr::null())
+}
+
+/// The mark of the loop that runs here.
+#[inline]
+pub(crate) fn current_loop() -> Mark {
+    with(|here| here.runs_loop.get())
+}
+
+/// Sets the mark of the loop; returns the previous one.
+#[inline]
+pub(crate) fn replace_loop(mark: Mark) -> Mark {
+    with(|here| here.runs_loop.replace(mark))
+}
+
+/// The mark of the task that runs here.
+#[inline]
+pub(crate) fn current() -> Mark {
+    with(|here| here.task.get())
+}
+
+/// Sets the mark of the task; returns the previous one.
+#[inline]
+pub(crate) fn replace(mark: Mark) -> Mark {
+    with(|here| here.task.replace(mark))
+}
+
+/// Sets the data of the counted waker of the root future; returns the previous one.
+pub(crate) fn replace_root(mark: Mark) -> Mark {
+    with(|here| here.root.replace(mark))
+}
+
+/// The data of the waker of the code that runs here: of its task, or of the loop's root future.
+pub(crate) fn waker() -> Mark {
+    let marks = [current(), with(|here| here.root.get()), current_loop()];
+    let is_one = |mark: &Mark| !mark.is_null();
+    marks.into_iter().find(is_one).unwrap_or(ptr::null())
+}
+
+/// The mark of the innermost wait that this thread is inside.
+pub(crate) fn wait() -> Mark {
+    with(|here| here.wait.get())
+}
+
+/// Sets the mark of the wait; returns the previous one.
+pub(crate) fn replace_wait(mark: Mark) -> Mark {
+    with(|here| here.wait.replace(mark))
+}
+
+/// The mark of the innermost wait of this thread that is for one future alone, without a deadline.
+#[cfg(feature = "inspect")]
+pub(crate) fn sole_wait() -> Mark {
+    with(|here| here.sole.get())
+}
+
+/// Sets that mark; returns the previous one.
+#[cfg(feature = "inspect")]
+pub(crate) fn replace_sole_wait(mark: Mark) -> Mark {
+    with(|here| here.sole.replace(mark))
+}
+
+/// While it exists, blocking waits on this thread are refused.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct RefuseGuard(std::marker::PhantomData<Mark>);
+
+/// Forbids this thread to block until the guard is dropped.
+pub(crate) fn refuse_blocking() -> RefuseGuard {
+    HERE.with(|here| here.refusals.update(|count| count + 1));
+    RefuseGuard(std::marker::PhantomData)
+}
+
+/// Whether this thread must not block.
+#[inline]
+pub(crate) fn blocking_refused() -> bool {
+    HERE.try_with(|here| here.refusals.get() > 0)
+        .unwrap_or(false)
+}
+
+impl Drop for RefuseGuard {
+    fn drop(&mut self) {
+        let _ = HERE.try_with(|here| here.refusals.update(|count| count - 1));
+    }
+}

@@ -1,0 +1,282 @@
+//! Many waiters for one event, each with a waker.
+//!
+//! **Job.** The locks, channels, events, tokens and shared tasks of this crate (not those that
+//! `sync` takes from other crates) keep their waiters here.
+//!
+//! **Protocol.** 1. A waiter enters the list, and then checks whether what it waits for has
+//! happened. That happens first, and then waiters are woken. Both take the list's lock, so one of
+//! the two sees the other. 2. A waiter that is woken is taken off the list: to be off the list is
+//! to be notified. 3. Waiters are woken in the order in which they came. 4. One that is dropped
+//! after `wake_one` has notified it, and before it has seen that, passes the
+//! notification on to the next. After [`wake_all`](Waiters::wake_all) there is nothing to pass on:
+//! those that have come since wait for another event. 5. Where waiters want different things, each
+//! has a kind `K`, and `admit` notifies those whose turn it is.
+//!
+//! No waker is cloned, woken or dropped under the lock, because these run user code, which may use
+//! the same object.
+//!
+//! Rejected: `event-listener`, which does all three under its lock.
+//!
+//! Tests: those of `CancelToken` and `SharedTask`, in `checks/tests/models.rs` and `tests/task/`;
+//! `checks/tests/conditions.rs`; `tests/sync/`.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use super::block_on::refuse_for;
+use super::noted::{Access, Blocked, Lock};
+use super::park::{self, Waited};
+use crate::blocking_threads::contain;
+use crate::loom::{Arc, Mutex};
+
+/// A list of waiters, each of a kind.
+pub(crate) struct Waiters<K = ()>(Mutex<List<K>>);
+
+struct List<K> {
+    /// The last key that was assigned.
+    last: u64,
+    /// `wake_all` has woken all waiters up to this key.
+    all_woken: u64,
+    /// The waiters in the order in which they came. `None`: not polled yet, or not since the
+    /// last wake-up.
+    wakers: BTreeMap<u64, (K, Option<Waker>)>,
+}
+
+impl<K> List<K> {
+    const EMPTY: Self = Self {
+        last: 0,
+        all_woken: 0,
+        wakers: BTreeMap::new(),
+    };
+
+    fn enter(&mut self, kind: K, waker: Option<Waker>) -> u64 {
+        self.last += 1;
+        self.wakers.insert(self.last, (kind, waker));
+        self.last
+    }
+}
+
+impl<K> Default for Waiters<K> {
+    fn default() -> Self {
+        Self(Mutex::new(List::EMPTY))
+    }
+}
+
+fn wake<K>(waiters: impl Iterator<Item = (K, Option<Waker>)>) {
+    for waker in waiters.filter_map(|(_, waker)| waker) {
+        contain(|| waker.wake()); // a panic must not keep the others waiting
+    }
+}
+
+impl Waiters {
+    /// Registers `waker` under this key, instead of the earlier one. `None` becomes a new key.
+    pub(crate) fn register(&self, key: &mut Option<u64>, waker: &Waker) {
+        let waker = Some(waker.clone());
+        let mut list = self.0.lock();
+        let replaced = match *key {
+            Some(key) => list.wakers.insert(key, ((), waker)),
+            None => {
+                *key = Some(list.enter((), waker));
+                None
+            }
+        };
+        drop(list);
+        drop(replaced);
+    }
+
+    /// Removes the waker, if it was not woken yet.
+    pub(crate) fn unregister(&self, key: Option<u64>) {
+        let waker = key.and_then(|key| self.0.lock().wakers.remove(&key));
+        drop(waker);
+    }
+
+    /// Enters a waiter that is polled later.
+    pub(crate) fn listen(&self) -> Listener<'_> {
+        let entered = self.listen_unless((), || false);
+        entered.expect("it is not over")
+    }
+}
+
+impl<K> Waiters<K> {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(List::EMPTY))
+    }
+
+    /// Enters a waiter, unless `is_over`, which is called under the list's lock, finds that it need
+    /// not wait.
+    pub(crate) fn listen_unless(
+        &self,
+        kind: K,
+        is_over: impl FnOnce() -> bool,
+    ) -> Option<Listener<'_, K>> {
+        let mut list = self.0.lock();
+        let key = (!is_over()).then(|| list.enter(kind, None))?;
+        Some(Listener {
+            waiters: self,
+            key,
+            has_ended: false,
+        })
+    }
+
+    /// Notifies waiters in their order, as long as `is_next`, which is called under the list's
+    /// lock, says so of the first one's kind; `None`: there is no waiter left. `polled` is not
+    /// woken, because its caller polls it.
+    pub(crate) fn admit(
+        &self,
+        polled: Option<&Listener<'_, K>>,
+        mut is_next: impl FnMut(Option<&K>) -> bool,
+    ) {
+        let mut admitted = Vec::new();
+        let mut list = self.0.lock();
+        while is_next(list.wakers.first_key_value().map(|(_, (kind, _))| kind)) {
+            admitted.extend(list.wakers.pop_first());
+        }
+        drop(list);
+        let polled = polled.map(|listener| listener.key);
+        let others = admitted.into_iter().filter(|(key, _)| Some(*key) != polled);
+        wake(others.map(|(_, waiter)| waiter));
+    }
+
+    /// Wakes the waiter that has waited longest, and leaves it in the list.
+    pub(crate) fn wake_first(&self) {
+        let mut list = self.0.lock();
+        let first = list.wakers.first_entry();
+        let waker = first.and_then(|mut first| first.get_mut().1.take());
+        drop(list);
+        if let Some(waker) = waker {
+            contain(|| waker.wake());
+        }
+    }
+
+    /// Notifies the waiter that has waited longest; false if there is none.
+    pub(crate) fn wake_one(&self) -> bool {
+        let first = self.notify_one();
+        let is_one = first.is_some();
+        if let Some(waker) = first.flatten() {
+            contain(|| waker.wake());
+        }
+        is_one
+    }
+
+    /// Notifies the waiter that has waited longest, if there is one. The caller must wake it.
+    pub(crate) fn notify_one(&self) -> Option<Option<Waker>> {
+        let (_, (_, waker)) = self.0.lock().wakers.pop_first()?;
+        Some(waker)
+    }
+
+    /// Notifies all waiters of this moment.
+    pub(crate) fn wake_all(&self) {
+        let mut list = self.0.lock();
+        list.all_woken = list.last;
+        let wakers = mem::take(&mut list.wakers);
+        drop(list);
+        wake(wakers.into_values());
+    }
+
+    /// A waiter gives up that was notified: another one gets the notification, if it is for one.
+    fn pass_on(&self, key: u64) {
+        if key > self.0.lock().all_woken {
+            self.wake_one();
+        }
+    }
+}
+
+/// The consumer of a task whose end is the event.
+impl Wake for Waiters {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+}
+
+debug!(impl<K> Waiters<K>, self, waiting = self.0.lock().wakers.len());
+
+/// A waiter: ready when it has been notified.
+#[must_use = "it waits only when it is polled"]
+pub(crate) struct Listener<'a, K = ()> {
+    waiters: &'a Waiters<K>,
+    key: u64,
+    has_ended: bool,
+}
+
+impl<K> Listener<'_, K> {
+    /// Whether it was not notified.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.waiters.0.lock().wakers.contains_key(&self.key)
+    }
+
+    /// Leaves the list. Returns whether a notification had come that it had not seen.
+    pub(crate) fn leave(&mut self) -> bool {
+        if mem::replace(&mut self.has_ended, true) {
+            return false;
+        }
+        let left = self.waiters.0.lock().wakers.remove(&self.key);
+        left.is_none()
+    }
+}
+
+impl Listener<'_> {
+    /// Blocks this thread until it is notified, or until `deadline`. False: the time is up. Where a
+    /// thread must not block, panics with `method`, which is what to await there. `at`: what it
+    /// waits for.
+    #[track_caller]
+    pub(crate) fn wait(
+        &mut self,
+        deadline: Option<Instant>,
+        (at, access): (Lock, Access),
+        method: &str,
+    ) -> bool {
+        let mut noted = Blocked::default();
+        let waited = park::wait(deadline, |waker| {
+            noted.end();
+            let mut cx = Context::from_waker(waker);
+            let is_over = Pin::new(&mut *self).poll(&mut cx).is_ready();
+            if !is_over && deadline.is_none() {
+                noted.begin(at, access);
+            }
+            is_over
+        });
+        noted.end();
+        match waited {
+            Waited::Ready => true,
+            Waited::TimedOut => false,
+            Waited::Refused if deadline.is_some_and(|end| end <= Instant::now()) => false,
+            Waited::Refused => refuse_for(method),
+        }
+    }
+
+    /// Gives the notification that it has received to another waiter.
+    pub(crate) fn pass_on(self) {
+        debug_assert!(self.has_ended);
+        self.waiters.pass_on(self.key);
+    }
+}
+
+impl<K> Future for Listener<'_, K> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut list = self.waiters.0.lock();
+        let Some((_, place)) = list.wakers.get_mut(&self.key) else {
+            drop(list); // before the clone
+            self.has_ended = true;
+            return Poll::Ready(());
+        };
+        let replaced = place.replace(waker);
+        drop(list);
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+impl<K> Drop for Listener<'_, K> {
+    fn drop(&mut self) {
+        if self.leave() {
+            self.waiters.pass_on(self.key);
+        }
+    }
+}

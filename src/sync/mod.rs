@@ -1,0 +1,158 @@
+//! Locks, channels and other primitives for threads and tasks.
+//!
+//! One side may be a plain thread, the other a task on any runtime. An async method has the plain
+//! name; its blocking form ends in `_blocking`.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use trefoil::sync::Mutex;
+//!
+//! let total = Arc::new(Mutex::new(0));
+//! let theirs = total.clone();
+//! let thread = std::thread::spawn(move || *theirs.lock_blocking() += 1);
+//! trefoil::run(async {
+//!     let mut total = total.lock().await; // may be held across an `.await`
+//!     trefoil::yield_now().await;
+//!     *total += 1;
+//! });
+//! thread.join().unwrap();
+//! assert_eq!(*total.lock_blocking(), 2);
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | pass values on, with back-pressure | [`channel::bounded`] |
+//! | pass values on, without back-pressure | [`channel::unbounded`] |
+//! | send each value to every receiver | [`broadcast`] |
+//! | let many follow a state, of which only the newest value counts | [`watch`] |
+//! | change shared state | [`Mutex`]; with many readers [`RwLock`]; in code that calls itself [`ReentrantMutex`] |
+//! | let in at most n at a time | [`Semaphore`] |
+//! | make a value at its first use, where making it waits | [`OnceCell`] |
+//! | announce that something has happened | [`Event`] |
+//! | announce that something may have changed | [`Condvar`] |
+//! | make n threads or tasks wait for one another | [`Barrier`] |
+//! | pass on one result | a [`Task`] and its [`Completer`]; to many, a [`SharedTask`] |
+//! | stop a tree of work | [`CancelToken`] |
+//! | make a value available in all of a task's code | [`task_local!`] |
+//!
+//! - For a lock that is never held across an `.await` or a wait, use `std::sync::Mutex`, which is
+//!   faster.
+//! - On a loop's thread, await: see [Blocking](#blocking).
+//! - Where a result comes back, prefer a task to a channel: it carries panics and cancellation.
+//! - For a time limit, put [`timeout`] around the async method; in blocking code,
+//!   `timeout(d, lock.lock()).join()`.
+//!
+//! # Order
+//!
+//! `Mutex` and `RwLock` serve those who wait in the order in which they came. A newcomer that wants
+//! such a lock alone may overtake them once: the first of them is woken when the lock becomes free,
+//! and if it finds the lock taken again, it gets the lock next. So nobody starves, and threads that
+//! take a lock in turns do not switch each time. A waiter for a `ReentrantMutex` or a `Semaphore`
+//! is woken in that order, too, but a task that asks at the moment when a place becomes free may
+//! get it before the woken waiter, which then goes on waiting. When a waiting future is dropped,
+//! its lock, permit or notification goes to the next waiter: see [Cancellation]. A future that
+//! waits and is not polled any more (one that a `select!` has left alive) keeps its place or may
+//! have the lock, and keeps all others waiting: drop it.
+//!
+//! # Wakers of your own
+//!
+//! A waker that you write may run other code, in `wake` or in its destructor, and that code may use
+//! the very object that keeps the waker. The types of this crate allow that. The types of
+//! `async-channel` (below) do not: such a waker deadlocks, because they clone, wake and drop wakers
+//! under a lock. So let `wake` only note what is to be done, and let the waker
+//! own nothing whose destructor unlocks, sends or receives.
+//!
+//! # Blocking
+//!
+//! One rule holds for every wait of this crate: what need not wait succeeds on any thread. So a
+//! free lock is taken, a queued item is received, and a finished task is joined, on an event loop's
+//! thread too. (In tokio such calls panic there always.) If a call has to wait:
+//!
+//! - **On a worker of a thread pool** another thread takes the worker's place meanwhile.
+//! - **On an event loop's thread it panics**, and says what to write: what it waits for may be in
+//!   the hands of a task of that loop, which runs no other task while its thread waits. `.await`
+//!   the async method there, or move the call into [`spawn_blocking`]. Where
+//!   the result has a [`TaskError`], it is `WouldBlock` instead of a panic. (What
+//!   only computes ends by itself, so it is not refused: a thread pool's `map`, `join`, `scope`,
+//!   `install` and parallel iterators block the loop's thread meanwhile, and its slow-poll hook
+//!   reports them.)
+//!
+//! So a blocking call that works on a loop's thread today panics there on the day when another
+//! thread has the lock. Use the blocking forms there only where nothing can make them wait. (A wait
+//! may be short, but is a wait.)
+//!
+//! # What of this is another crate's
+//!
+//! [`channel`] is around `async-channel`, which decides in which order its waiters are served. It
+//! clones, wakes and drops wakers under a lock, which matters for [wakers of your
+//! own](#wakers-of-your-own).
+//!
+//! # Read next
+//!
+//! [This page] lists the equivalents of Python's primitives.
+//! Processes share no locks; [`process`] has what they can share.
+//!
+//! [`CancelToken`]: crate::CancelToken
+//! [Cancellation]: crate::_documentation::cancellation
+//! [`Completer`]: crate::Completer
+//! [`process`]: crate::process
+//! [`SharedTask`]: crate::SharedTask
+//! [`spawn_blocking`]: crate::spawn_blocking
+//! [`Task`]: crate::Task
+//! [`task_local!`]: crate::task_local!
+//! [`TaskError`]: crate::TaskError
+//! [This page]: crate::_documentation::from_python
+//! [`timeout`]: crate::timeout
+
+// For work on this module: what those crates have is wrapped, so that its blocking methods wait as
+// all waits of this crate do (`mutex` says how); the primitives that they lack are thin layers over
+// a list of waiters (`parking/waiters.rs`).
+
+#[cfg(all(feature = "sync", not(loom)))]
+mod barrier;
+#[cfg(all(feature = "sync", not(loom)))]
+pub mod broadcast;
+#[cfg(feature = "sync")]
+#[doc(alias = "mpsc")]
+pub mod channel;
+#[cfg(feature = "sync")]
+mod condvar;
+#[cfg(feature = "sync")]
+mod event;
+#[cfg(all(feature = "sync", not(loom)))]
+mod guard;
+#[cfg(feature = "sync")]
+mod line;
+/// For the models in `checks/`.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
+#[cfg(all(feature = "sync", not(loom)))]
+mod mutex;
+#[cfg(all(feature = "sync", not(loom)))]
+mod once_cell;
+#[cfg(all(feature = "sync", not(loom)))]
+mod raw_locked;
+#[cfg(feature = "sync")]
+mod raw_reentrant;
+#[cfg(all(feature = "sync", not(loom)))]
+mod rw_lock;
+pub(crate) mod semaphore;
+#[cfg(all(feature = "sync", not(loom)))]
+pub mod watch;
+
+#[cfg(all(feature = "sync", not(loom)))]
+pub use barrier::{Barrier, BarrierWaitResult};
+#[cfg(feature = "sync")]
+pub use condvar::Condvar;
+#[cfg(feature = "sync")]
+pub use event::Event;
+#[cfg(all(feature = "sync", not(loom)))]
+pub use mutex::{Mutex, MutexGuard, MutexGuardArc};
+#[cfg(all(feature = "sync", not(loom)))]
+pub use once_cell::OnceCell;
+#[cfg(feature = "sync")]
+pub use raw_reentrant::{ReentrantMutex, ReentrantMutexGuard};
+#[cfg(all(feature = "sync", not(loom)))]
+pub use rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{Semaphore, SemaphoreGuard, SemaphoreGuardArc};
