@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use super::call::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
+use super::replay;
 use super::stream::{Stream, send};
 use crate::loom::{Mutex, thread};
 use crate::process::host::arena::Block;
@@ -320,6 +321,8 @@ pub(crate) struct WorkerState {
     pub(crate) memory: Option<MemoryLimit>,
     /// This worker has asked to be replaced.
     pub(super) retiring: bool,
+    /// This process has no parent: it runs an item of a file, and ends as that does.
+    pub(super) replays: bool,
 }
 
 /// The items of one frame.
@@ -498,6 +501,9 @@ impl<'a> Batch<'a> {
     /// Reports that the item's argument, context or result could not be decoded or encoded.
     #[cold]
     pub(crate) fn codec(&mut self, of: CodecOf, detail: &str) {
+        if self.state.replays {
+            replay::codec(of, detail);
+        }
         let detail = detail.to_owned();
         self.answer(&Record::Codec { of, detail }.bytes());
     }
@@ -505,6 +511,9 @@ impl<'a> Batch<'a> {
     /// Reports that the item, or the destructor of its result, has panicked.
     #[cold]
     pub(crate) fn panicked(&mut self, panic: &Panic) {
+        if self.state.replays {
+            replay::panicked();
+        }
         let place = panic
             .location()
             .map(|place| (place.file().to_owned(), place.line(), place.column()));

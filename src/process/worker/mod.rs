@@ -19,6 +19,7 @@ mod own_tree;
 mod plain_inlet;
 pub(super) mod raw_call;
 mod received;
+pub(super) mod replay;
 pub(super) mod retire;
 pub(super) mod serve;
 pub(super) mod stream;
