@@ -331,7 +331,7 @@ tests! {
             let procs = kept.builder().build().unwrap();
             let calls: Vec<_> = (0..4).map(|kind| procs.spawn((kind, n), poison)).collect();
             if n % 2 == 0 {
-                calls.iter().for_each(|call| drop(call.cancel()));
+                calls.iter().for_each(|call| _ = call.cancel());
             }
             drop(procs);
             for call in calls {

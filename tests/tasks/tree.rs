@@ -125,7 +125,7 @@ fn a_loop_says_what_its_tasks_wait_for() {
             assert!(task.waits_for.timer && !task.waits_for.write);
             // The end of another task; of something that the loop does not know; of nothing.
             let reads = reader.id().get();
-            let awaits = trefoil::spawn(async { reader.await });
+            let awaits = trefoil::spawn(reader);
             let pending = trefoil::spawn(std::future::pending::<()>());
             let yields = trefoil::spawn(async {
                 loop {

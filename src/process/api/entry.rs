@@ -96,7 +96,8 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// file: replay only what your own program has written. (Not on Windows.)
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
-/// `#[tokio::main]`. [FROM_TOKIO.md](crate::_documentation::from_tokio) says what differs.
+/// `#[tokio::main]`. [The page for users of tokio](crate::_documentation::from_tokio) says what
+/// differs.
 ///
 /// ```
 /// use trefoil::ProcessPool;
