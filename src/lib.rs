@@ -37,7 +37,7 @@
 //! | `processes` (default) | [`ProcessPool`], and `sync`; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io |
 //! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | async-channel |
-//! | `auto` | workers need no `trefoil::init()`; meant for tests | |
+//! | `auto` | workers need no `trefoil::init()`: for tests, and for programs whose `main` is [a macro's](_documentation::from_tokio) | |
 //! | `indicatif` | progress bars for `map`, `imap` and `as_completed` | indicatif |
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |
 //! | `tokio-io` | tokio's I/O traits on the event loop's streams | tokio, without its runtime |

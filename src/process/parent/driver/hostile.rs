@@ -215,7 +215,8 @@ impl World {
             }
         }
         if self.hostile && self.random(30) == 0 {
-            says.extend(Record::Retire.bytes());
+            let asked = self.random(2) == 0;
+            says.extend(Record::Retire { asked }.bytes());
         }
         let nanos = 1;
         let end = Record::End {
