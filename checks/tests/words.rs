@@ -83,7 +83,7 @@ fn the_compiler_says_what_to_write() {
             "procs.spawn((), |()| std::io::Error::other(\"\")).detach();",
             &[
                 "a `std::io::Error` cannot be sent between processes",
-                "instead of an `io::Error` its text",
+                "instead of an `io::Error` or a `Box<dyn Error>` its text",
             ],
         ),
         (

@@ -139,7 +139,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///   whose iterator is slow notices it at the next item;
     /// - of all attempts together, and of the pauses between them ([`retry`](Self::retry),
     ///   [`backoff`](Self::backoff), [`retry_alone`](Self::retry_alone)): after it nothing is
-    ///   retried.
+    ///   retried, and nothing is [kept as a file](Self::keep_failures), which would take longer.
     ///
     /// ```
     /// use std::time::Duration;
