@@ -76,7 +76,7 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// caller's ignores both.
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
-/// `#[tokio::main]`. [FROM_TOKIO.md](crate::_documentation::from_tokio) says what differs.
+/// `#[tokio::main]`. [This page](crate::_documentation::from_tokio) says what differs.
 ///
 /// ```
 /// use trefoil::ProcessPool;
