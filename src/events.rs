@@ -11,14 +11,18 @@
 #[cfg(not(feature = "inspect"))]
 pub(crate) use nothing::*;
 #[cfg(feature = "inspect")]
-pub(crate) use trefoil_trace::live::{
-    AskWorkers, Items, Question, READ, TIMER, WRITE, Wakers, answer, register,
-    wake_if_asked as executor_made,
-};
+pub(crate) use something::*;
+
 #[cfg(feature = "inspect")]
-pub(crate) use trefoil_trace::trace_log::trouble::{Trouble, noticed};
-#[cfg(feature = "inspect")]
-pub(crate) use trefoil_trace::trace_log::*;
+#[allow(unused_imports)] // of executors that are left out
+mod something {
+    pub(crate) use trefoil_trace::live::{
+        AskWorkers, Items, Question, READ, TIMER, WRITE, Wakers, answer, register,
+        wake_if_asked as executor_made,
+    };
+    pub(crate) use trefoil_trace::trace_log::trouble::{Trouble, noticed};
+    pub(crate) use trefoil_trace::trace_log::*;
+}
 
 #[cfg(not(feature = "inspect"))]
 #[allow(dead_code)] // of executors that are left out, and what only listeners read

@@ -36,9 +36,10 @@
 //! to its frames, and from the wake-up of a thread to the end of its sleep.
 //!
 //! # Cost
-//! While nothing is recorded: a load and a branch at each event, three to six for a task. While recording: 10 to 30 ns and 32 bytes for each event, in the
-//! thread's own buffer. So tasks of ten microseconds slow down by less than 5 %. Beyond a limit
-//! ([`start_limited`]) events are counted but not kept.
+//! While nothing is recorded: a load and a branch at each event, three to six for a task. While
+//! recording: 10 to 30 ns and 32 bytes for each event, in the thread's own buffer. So tasks of ten
+//! microseconds slow down by less than 5 %. Beyond a limit ([`start_limited`]) events are counted
+//! but not kept.
 //!
 //! # What is not in it
 //! Tasks inside a worker process: it is another process, which can make its own recording. Waits

@@ -1,4 +1,4 @@
-//! `trefoil::inspect::on_stuck`: a program whose threads all sleep is named, and one that can go on is not.
+//! `inspect::on_stuck`: a program whose threads all sleep is named, and one that can go on is not.
 //!
 //! Each case is a process of its own, without the threads of a test harness.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate

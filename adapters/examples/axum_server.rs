@@ -1,7 +1,7 @@
 //! trefoil inside tokio: an axum server whose handlers compute on threads and run risky code in
 //! worker processes, with a deadline for each. What fails becomes an answer: 502 where the code
-//! crashed, 504 where it took too long, 503 where too many wait. No client waits for longer than the
-//! deadline, whatever the others do.
+//! crashed, 504 where it took too long, 503 where too many wait. No client waits for longer than
+//! the deadline, whatever the others do.
 //!
 //! The runtime and the sockets are tokio's. A `Task` is a future as any other, so handlers await
 //! it.
@@ -55,8 +55,8 @@ async fn sum(State(pools): State<Arc<Pools>>, Path(n): Path<u64>) -> Answer {
     Ok(format!("{sum}\n"))
 }
 
-/// Code that may crash or hang, in a worker process: it is killed if it takes too long, and only its
-/// own request fails if it crashes.
+/// Code that may crash or hang, in a worker process: it is killed if it takes too long, and only
+/// its own request fails if it crashes.
 async fn plugin(State(pools): State<Arc<Pools>>, Path(name): Path<String>) -> Answer {
     let call = pools.processes.call(run_plugin);
     let call = call.timeout(WORK); // how long it may keep a worker

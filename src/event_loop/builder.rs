@@ -445,11 +445,12 @@ impl EventLoopBuilder {
         panic::install_hook();
         events::executor_made();
         let clock = self.virtual_time.then(Clock::new);
-        let local = Local::new(self.hook, self.slow_poll.is_some(), clock, self.queue_limit)?;
         let watchdog = match self.slow_poll {
-            Some((threshold, hook)) => Some(Watchdog::start(&local.shared, threshold, hook)?),
+            Some((threshold, hook)) => Some(Watchdog::start(threshold, hook)?),
             None => None,
         };
+        let watched = watchdog.as_ref().map(Watchdog::watched);
+        let local = Local::new(self.hook, watched, clock, self.queue_limit)?;
         Ok(EventLoop {
             local: Rc::new(local),
             _watchdog: watchdog,

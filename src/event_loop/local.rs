@@ -32,6 +32,7 @@ use std::task::{Context, Poll, Waker, ready};
 use super::operation_budget::{Budget, Refusal, Share};
 use super::reactor::Reactor;
 use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
+use super::slow_poll::Watched;
 use super::task_table::TaskTable;
 use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
@@ -63,6 +64,8 @@ pub(crate) struct Local {
     /// The table, unless the watchdog reads it.
     table: RefCell<TaskTable>,
     table_lent: Cell<bool>,
+    /// What it shares with its watchdog, if it has one.
+    watched: Option<Arc<Watched>>,
     /// Set once the loop has a virtual clock.
     virtual_clock: OnceCell<VirtualClock>,
     /// Whether the loop has one, or a watchdog: then more is to be noted of each poll.
@@ -89,7 +92,7 @@ impl RefUnwindSafe for Local {}
 impl Local {
     pub(super) fn new(
         hook: Option<Hook>,
-        watched: bool,
+        watched: Option<Arc<Watched>>,
         clock: Option<Clock>,
         limit: Option<QueueLimit>,
     ) -> io::Result<Self> {
@@ -100,7 +103,7 @@ impl Local {
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
         let weak = Arc::downgrade(&poller);
-        let shared = SharedLoop::new(weak, unparker, hook, clock, watched, limit);
+        let shared = SharedLoop::new(weak, unparker, hook, clock, limit);
         let shared = Arc::new(shared);
         Ok(Self {
             shared,
@@ -108,9 +111,10 @@ impl Local {
             root_woken: Cell::new(false),
             counted: OnceCell::new(),
             brought: Cell::default(),
-            table: RefCell::new(TaskTable::new(watched)),
+            table: RefCell::new(TaskTable::new(watched.is_some())),
             table_lent: Cell::new(false),
-            is_special: Cell::new(watched || virtual_clock.get().is_some()),
+            is_special: Cell::new(watched.is_some() || virtual_clock.get().is_some()),
+            watched,
             virtual_clock,
             timers: RefCell::new(Timers::new()),
             woken: RefCell::new(Vec::new()),
@@ -212,7 +216,7 @@ impl Local {
     /// Calls `f` with the table, wherever it is. `f` must run no user code (L8).
     #[inline(always)]
     pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut TaskTable) -> R) -> R {
-        match &self.shared.watched {
+        match &self.watched {
             Some(watched) if self.table_lent.get() => f(&mut watched.lock().table),
             _ => f(&mut self.table.borrow_mut()),
         }
@@ -268,7 +272,7 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn begin_special(&self, tag: u32) {
-        if let Some(watched) = &self.shared.watched {
+        if let Some(watched) = &self.watched {
             watched.begin(tag, &mut self.table.borrow_mut());
             self.table_lent.set(true);
         }
@@ -293,7 +297,7 @@ impl Local {
         if let Some(clock) = self.virtual_clock.get() {
             clock.note_awaited(|task| self.has(task));
         }
-        if let Some(watched) = &self.shared.watched {
+        if let Some(watched) = &self.watched {
             self.table_lent.set(false);
             watched.end(&mut self.table.borrow_mut());
         }

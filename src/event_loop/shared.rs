@@ -33,7 +33,6 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use super::reactor::{Direction, SourceKey};
-use super::slow_poll::Watched;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::parking::marker;
@@ -69,8 +68,6 @@ pub(crate) struct SharedLoop {
     hook: Option<Hook>,
     /// The virtual clock, if the loop has one.
     clock: OnceLock<Arc<Clock>>,
-    /// What it shares with its watchdog, if it has one.
-    pub(super) watched: Option<Watched>,
     /// For tasks that other threads spawn.
     queue_limit: Option<QueueLimit>,
 }
@@ -101,7 +98,6 @@ impl SharedLoop {
         unparker: Unparker,
         hook: Option<Hook>,
         clock: Option<Arc<Clock>>,
-        watched: bool,
         queue_limit: Option<QueueLimit>,
     ) -> Self {
         Self {
@@ -115,7 +111,6 @@ impl SharedLoop {
             owner: std::thread::current(),
             hook,
             clock: clock.map_or_else(OnceLock::new, OnceLock::from),
-            watched: watched.then(Watched::new),
             queue_limit,
         }
     }

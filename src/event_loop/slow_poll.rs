@@ -4,9 +4,9 @@
 //! without a message. So another thread reports it:
 //!
 //! 1. For each poll, a watched loop puts its table of tasks where the watchdog can read it
-//!    ([`Watched`]), with the poll's task and start. Meanwhile the task itself uses the table there,
-//!    under the lock. At all other times the table is the loop's own, without a lock, which would
-//!    be measurable at each spawn.
+//!    ([`Watched`]), with the poll's task and start. Meanwhile the task itself uses the table
+//!    there, under the lock. At all other times the table is the loop's own, without a lock, which
+//!    each spawn would pay for.
 //! 2. The watchdog, a separate thread of the loop, reads it. During a poll it sleeps until that
 //!    poll would be too long, and looks again. So it wakes at most once per threshold. When it
 //!    finds the *same* poll, it calls the hook, once.
@@ -32,7 +32,6 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::shared::SharedLoop;
 use super::task_table::TaskTable;
 use crate::events::{self, Trouble};
 use crate::loom::thread::{Builder, JoinHandle};
@@ -172,7 +171,7 @@ struct CurrentPoll {
 }
 
 impl Watched {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             state: Mutex::default(),
             begun: Condvar::new(),
@@ -205,11 +204,6 @@ impl Watched {
             ours.count(poll.tag, poll.since.elapsed());
         }
     }
-
-    fn end_loop(&self) {
-        self.lock().ended = true;
-        self.begun.notify_one();
-    }
 }
 
 /// The type of a hook for long polls.
@@ -217,34 +211,31 @@ pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
 
 /// The watchdog of a loop. Dropping it ends its thread, and waits until the thread has ended.
 pub(super) struct Watchdog {
-    shared: Arc<SharedLoop>,
+    watched: Arc<Watched>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
-    pub(super) fn start(
-        shared: &Arc<SharedLoop>,
-        threshold: Duration,
-        hook: SlowHook,
-    ) -> io::Result<Self> {
-        let shared = shared.clone();
-        let ours = shared.clone();
-        let report = move || {
-            if let Some(watched) = &ours.watched {
-                report_slow_polls(watched, threshold, &hook);
-            }
-        };
-        let thread = Builder::new().name("trefoil-watch".into()).spawn(report)?;
+    pub(super) fn start(threshold: Duration, hook: SlowHook) -> io::Result<Self> {
+        let watched = Arc::new(Watched::new());
+        let ours = watched.clone();
+        let thread = Builder::new()
+            .name("trefoil-watch".into())
+            .spawn(move || report_slow_polls(&ours, threshold, &hook))?;
         let thread = Some(thread);
-        Ok(Self { shared, thread })
+        Ok(Self { watched, thread })
+    }
+
+    /// What it shares with the loop.
+    pub(super) fn watched(&self) -> Arc<Watched> {
+        self.watched.clone()
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        if let Some(watched) = &self.shared.watched {
-            watched.end_loop();
-        }
+        self.watched.lock().ended = true;
+        self.watched.begun.notify_one();
         let _ = self.thread.take().map(JoinHandle::join); // the thread does not panic
     }
 }

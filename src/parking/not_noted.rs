@@ -1,5 +1,6 @@
-//! Locks of which nothing is noted: replaces `noted.rs` without the feature `inspect`. No lock, guard
-//! or wait is larger for these types, and the functions do nothing.
+//! Locks of which nothing is noted: replaces `noted.rs` without the feature `inspect`.
+//!
+//! No lock, guard or wait is larger for these types, and the functions do nothing.
 
 use std::task::Waker;
 

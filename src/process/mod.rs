@@ -151,6 +151,7 @@ mod worker;
 
 pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
+pub use job::capsule::Capsule;
 #[cfg(unix)]
 pub use launch::{command_line::Wrapped, sandbox::Sandbox};
 pub use value::array_id::array_id;
@@ -159,6 +160,7 @@ pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
 pub use worker::index::worker_index;
+pub use worker::retire::retire;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {

@@ -96,8 +96,8 @@ mod unobserved;
 
 pub use cancel_token::Cancelled;
 pub use combine::{
-    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Race, Step,
-    Timeout, TryJoinAll, Wait,
+    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, IntoTask, JoinAll, Race,
+    Step, Timeout, TryJoinAll, Wait,
 };
 pub use current::{id, try_id};
 pub use group::{GroupJoin, GroupNext};

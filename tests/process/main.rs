@@ -22,6 +22,7 @@ mod budget;
 mod bulk;
 mod callers;
 mod calls;
+mod capsules;
 #[cfg(unix)] // elsewhere there are none
 mod channel;
 mod chaos;
@@ -50,6 +51,7 @@ mod plain;
 mod pool;
 mod queue_limit;
 mod remote;
+mod retire;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod shared;
@@ -85,6 +87,7 @@ fn main() {
     unread::helpers();
     trefoil::init();
     one_faults::helpers();
+    capsules::helpers();
     #[cfg(unix)]
     channel::helpers();
     everywhere::helpers();
@@ -117,6 +120,7 @@ fn main() {
         channel::TESTS,
         bulk::TESTS,
         calls::TESTS,
+        capsules::TESTS,
         everywhere::TESTS,
         host::TESTS,
         #[cfg(target_os = "linux")]
@@ -146,6 +150,7 @@ fn main() {
         trees::TESTS,
         one_faults::TESTS,
         remote::TESTS,
+        retire::TESTS,
         shared::TESTS,
         #[cfg(target_os = "linux")]
         shared_mut::TESTS,

@@ -978,6 +978,13 @@ tests! {
         }).join().unwrap();
         // (With 0, Linux passes the memory on to the program in `core_pattern`.)
         assert_eq!((group, core), (true, Some(u64::from(cfg!(target_os = "linux")))));
+        let limits: fn(()) -> _ = |()| {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
+            (limit.current, limit.maximum)
+        };
+        let debugged = ProcessPool::builder().workers(1).core_dumps(true).build().unwrap();
+        let core = debugged.spawn((), limits).join().unwrap();
+        assert_eq!(core, limits(()), "as the program has it");
         // What a task starts has three descriptors, and the one by which it looks.
         let listing = procs.spawn((), |()| {
             let output = Command::new("ls").arg("/proc/self/fd").output().unwrap();

@@ -4,8 +4,9 @@
 //! fast. But types that ask what comes next (`#[serde(untagged)]`, `tag`, `flatten`,
 //! `serde_json::Value`) cannot be read back from it, and types that leave something out
 //! (`skip_serializing_if`) are read wrongly. This crate writes the data as postcard does (many
-//! numbers in a row as their memory, which is faster), and a description after it: the type of each value, and the names of fields and variants, each once.
-//! A value is read by these names, as JSON is, so all of serde's attributes work.
+//! numbers in a row as their memory, which is faster), and a description after it: the type of each
+//! value, and the names of fields and variants, each once. A value is read by these names, as JSON
+//! is, so all of serde's attributes work.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -67,8 +68,9 @@
 //!
 //! The description has:
 //! - Numbers in one piece (bytes, if there are any; others, if there are many): the tag of each.
-//! - Another sequence, a tuple or a map: runs of parts with equal descriptions, each run as that description
-//!   and the number of parts; then `End`. (A million tuples of two numbers take a few bytes.)
+//! - Another sequence, a tuple or a map: runs of parts with equal descriptions, each run as that
+//!   description and the number of parts; then `End`. (A million tuples of two numbers take a few
+//!   bytes.)
 //! - A struct: each field's name and description; then 0.
 //! - A variant: its name, and unless it is a unit variant the description of what it holds.
 //! - A name is a number: one more than its index in the list of all earlier names, or the next

@@ -1,13 +1,13 @@
 //! Vectors of numbers in one piece.
 //!
-//! serde passes a vector on number by number, and reads it so: that takes nanoseconds each, and in a
-//! debug build some hundred. So the memory of many numbers is written as a byte string, and copied
-//! when a `Vec` of them is read. Types are recognised by their ids, which is decided at compile
-//! time.
+//! serde passes a vector on number by number, and reads it so: that takes nanoseconds each, and in
+//! a debug build some hundred. So the memory of many numbers is written as a byte string, and
+//! copied when a `Vec` of them is read. Types are recognised by their ids, which is decided at
+//! compile time.
 //!
 //! Types with one [`typeid::of`] differ in nothing but lifetimes. [`Number`] is implemented here
-//! alone: for numbers of the language, which have no padding, and for which every pattern of bits is
-//! a value. Everything unsafe here rests on these two sentences.
+//! alone: for numbers of the language, which have no padding, and for which every pattern of bits
+//! is a value. Everything unsafe here rests on these two sentences.
 //!
 //! Tests: below; `crates/described/tests/values.rs`.
 #![allow(unsafe_code)]

@@ -59,7 +59,7 @@
 // the caller's thread); names like those of indicatif's own extension traits (`progress`), which
 // would be ambiguous with both in scope.
 //
-// All of it stands on trefoil's public interface. Tests: `tests/bars.rs`.
+// All of it stands on trefoil's public interface. Tests: `crates/trefoil-progress/tests/bars.rs`.
 
 mod bar;
 mod executors;

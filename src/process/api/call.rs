@@ -4,6 +4,7 @@
 //!
 //! Tests: `tests/process/calls.rs`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,11 +105,11 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// [`retry`](Self::retry), each attempt has this time, from its own start.
     ///
     /// Time that an item waits does not count ([`within`](Self::within) counts it). Two clocks
-    /// measure the rest. The worker's runs from the item's start to the end of the function; if that
-    /// is the limit or more, the item has timed out, also if it ended before the pool noticed: its
-    /// result, or its panic, is lost. The pool's stops an item without an answer, and an answer
-    /// comes after the result has been encoded: so an item may also time out in that. (A result that
-    /// arrives later than the limit, of an item that answered in time, counts.) With
+    /// measure the rest. The worker's runs from the item's start to the end of the function; if
+    /// that is the limit or more, the item has timed out, also if it ended before the pool noticed:
+    /// its result, or its panic, is lost. The pool's stops an item without an answer, and an answer
+    /// comes after the result has been encoded: so an item may also time out in that. (A result
+    /// that arrives later than the limit, of an item that answered in time, counts.) With
     /// [`Duration::ZERO`] an item does not run: it has timed out as soon as the pool has it.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
@@ -126,10 +127,10 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// much is queued; a `timeout`, which may be set as well, bounds how long an item keeps its
     /// worker.
     ///
-    /// The time begins when `spawn`, `map` or another of these methods is called, also where `spawn`
-    /// then waits for a place in the queue (not while [`reserve`](Self::reserve) does), and ends
-    /// when the result has been decoded. The clock is that of this process alone. The time is the
-    /// whole call's:
+    /// The time begins when `spawn`, `map` or another of these methods is called, also where
+    /// `spawn` then waits for a place in the queue (not while [`reserve`](Self::reserve) does), and
+    /// ends when the result has been decoded. The clock is that of this process alone. The time is
+    /// the whole call's:
     ///
     /// - of a `map` with all its items, and of an `imap` from its call to its last item, so also
     ///   while nobody asks for its next result. The items of an `imap` or `map_each` that have not
@@ -141,16 +142,15 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use trefoil::{ProcessPool, TaskError};
+    /// use trefoil::{ProcessPool, Task};
     ///
     /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(1)?;
-    /// let endless = procs.spawn((), |()| loop { std::thread::park() });
+    /// let endless: Task<()> = procs.spawn((), |()| loop { std::thread::park() });
     /// let call = procs.call(|n: u64| n * 2).within(Duration::from_millis(20));
     /// let error = call.spawn(7).join().unwrap_err(); // behind one that never ends
     /// let text = "the time is up (limit 20ms from the call), before it began";
     /// assert_eq!(error.to_string(), text);
-    /// # let _: &trefoil::Task<()> = &endless;
     /// endless.cancel();
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -380,6 +380,13 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     #[must_use]
     pub fn num_workers(&self) -> usize {
         self.pool.width
+    }
+
+    /// Keeps each item that fails in a file of this directory, whatever the pool does: see
+    /// [`ProcessPoolBuilder::keep_failures`](crate::ProcessPoolBuilder::keep_failures).
+    pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
+        self.options.keep = Some(dir.as_ref().into());
+        self
     }
 
     /// The name of the tasks of `spawn` and `map_task`.

@@ -24,7 +24,7 @@ use super::driver::PoolState;
 use super::mailbox::Mail;
 use crate::events;
 use crate::process::job::decoder::is_quick_type;
-use crate::process::job::sink::Collect;
+use crate::process::job::sink::{Collect, One};
 use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::sched::{Feed, Initializer};
 use crate::process::value::attachments::Late;
@@ -69,7 +69,7 @@ impl PoolState {
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, mut chunk, place)) => {
-                let sink = Box::new(Collect::one(completer));
+                let sink = Box::new(One::new(completer));
                 let mut work = Work::new::<A, R>(code, sink, options);
                 work.types = || (type_name::<A>(), type_name::<N>());
                 work.place = place;
@@ -126,7 +126,7 @@ impl PoolState {
                 return task;
             }
         };
-        let sink = Collect::many(completer, items.size_hint().0);
+        let sink = Collect::new(completer, items.size_hint().0);
         let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
         work.numbered = true;
         let total = items.size_hint().1;

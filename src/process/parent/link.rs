@@ -309,6 +309,7 @@ impl Link {
             copy: image().name().as_bytes(),
             index: index as u64,
             memory: settings.memory.unwrap_or(0),
+            cores: settings.cores,
             plain: self.carrier.is_plain(),
             events,
         };

@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use super::Sched;
 use super::sent_frame::SentFrame;
-use super::workers::{INITIALIZE, State};
+use super::workers::INITIALIZE;
 use crate::events;
+use crate::process::job::keeping::Source;
 use crate::task::{Cause, TaskError, WorkerExit};
 
 impl Sched {
@@ -20,7 +21,7 @@ impl Sched {
     /// protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         let worker = &mut self.workers[index];
-        let counts = exit.pid != 0 && !matches!(worker.state, State::Leaving(_));
+        let counts = exit.pid != 0 && !worker.was_dismissed();
         if counts {
             self.counters.stats.lock().died += 1;
         }
@@ -109,7 +110,8 @@ impl Sched {
             self.run_again(id, piece, now);
         }
         for (at, error) in blamed.into_iter().rev() {
-            self.item_error(id, at, error, now);
+            let source = Some(Source::of(index, &frame.piece));
+            self.item_error(id, at, error, source, now);
         }
         if stopped {
             // A plain worker may die before it has answered what it has not begun.

@@ -117,6 +117,8 @@ pub(crate) enum State {
     Dying {
         first: Instant,
         last: Instant,
+        /// It was leaving.
+        dismissed: bool,
     },
 }
 
@@ -232,6 +234,14 @@ impl Worker {
     /// Whether it serves its pool: it has said hello, is initialized, and was not dismissed.
     pub(crate) fn is_serving(&self) -> bool {
         matches!(self.state, State::Ready | State::Retiring)
+    }
+
+    /// Whether it was sent away, so that its end is no death.
+    pub(super) fn was_dismissed(&self) -> bool {
+        match self.state {
+            State::Dying { dismissed, .. } => dismissed,
+            state => matches!(state, State::Leaving(_)),
+        }
     }
 
     /// Whether the slot has no worker, or one that is about to end.
