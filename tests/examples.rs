@@ -434,19 +434,6 @@ from [2, 3, 5, 7, 11] to [99989, 99991]
     );
 }
 
-#[cfg(feature = "indicatif")]
-#[test]
-fn progress_bars() {
-    shows(
-        "progress_bars",
-        "
-map: 200 squares, twice
-imap: the sum is 328350, twice, and the bar at 200
-as_completed: the sum is 7410, of three executors
-",
-    );
-}
-
 #[cfg(feature = "trace")]
 #[test]
 fn traced() {

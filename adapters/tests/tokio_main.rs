@@ -8,6 +8,6 @@ async fn main() {
     let procs = ProcessPool::with_workers(2).unwrap();
     let worker = procs.spawn((), |()| std::process::id()).await.unwrap();
     assert_ne!(worker, std::process::id());
-    let squares = procs.map_task(0..1000, |n: u64| n * n).await.unwrap();
+    let squares = procs.call(|n: u64| n * n).map_task(0..1000).await.unwrap();
     assert_eq!(squares[999], 998_001);
 }

@@ -23,7 +23,7 @@ use super::try_types::Try;
 use crate::loom::Mutex;
 use crate::task::{CancelToken, TaskError};
 use crate::thread::{
-    FoldPosition, Items, LEAF, Producer, RUN, Seal, Source, Until, divide, divide_fixed,
+    FoldPosition, Items, ItemsUntil, LEAF, Producer, RUN, Seal, Source, divide, divide_fixed,
     map_reduce, until,
 };
 
@@ -477,7 +477,7 @@ pub trait ParallelIterator: Source + Send {
     /// ```
     fn until<R, F>(self, token: &CancelToken, consume: F) -> Result<R, TaskError>
     where
-        F: for<'a> FnOnce(Until<'a, Self>) -> R,
+        F: for<'a> FnOnce(ItemsUntil<'a, Self>) -> R,
     {
         until(token, self, consume)
     }
@@ -545,6 +545,19 @@ pub trait ParallelIterator: Source + Send {
             right.par_extend(second);
         }
         (left, right)
+    }
+
+    /// The number of items, if it is known before any is made.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..9).into_par_iter().opt_len(), Some(9));
+    /// assert_eq!((0..9).into_par_iter().filter(|n| *n > 1).opt_len(), None);
+    /// ```
+    fn opt_len(&self) -> Option<usize> {
+        let shape = self.shape(Seal);
+        shape.exact.then_some(shape.len)
     }
 
     /// The number of items.
@@ -964,7 +977,7 @@ fn keep<T>(kept: T, other: impl Sized) -> T {
 }
 
 impl<S: Source + Send> ParallelIterator for Par<S> {}
-impl<S: Source + Send> ParallelIterator for Until<'_, S> {}
+impl<S: Source + Send> ParallelIterator for ItemsUntil<'_, S> {}
 impl<I, F> ParallelIterator for Map<I, F> where Self: Source + Send {}
 impl<I, N, F> ParallelIterator for MapInit<I, N, F> where Self: Source + Send {}
 impl<I, F> ParallelIterator for Filter<I, F> where Self: Source + Send {}

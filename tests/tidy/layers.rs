@@ -11,7 +11,7 @@ use crate::source::{File, Finding};
 /// `host` and `printable` are the crate `trefoil-os`, and `host` is imported as `process::host`;
 /// from `event` to `recording` it is `trefoil-trace`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 33] = [
+const TABLE: [(&str, &[&str]); 32] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
@@ -136,20 +136,6 @@ const TABLE: [(&str, &[&str]); 33] = [
         "executor",
         &[
             "loom", "sys", "events", "parking", "timer", "task", "thread", "process",
-        ],
-    ),
-    (
-        "progress",
-        &[
-            "loom",
-            "sys",
-            "blocking_threads",
-            "events",
-            "parking",
-            "task",
-            "thread",
-            "process",
-            "executor",
         ],
     ),
     ("inspect", &["task"]),

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use image::ImageReader;
 use trefoil::ProcessPool;
-use trefoil::progress::{Progress, ProgressBar};
+use trefoil_progress::{Progress, ProgressBar};
 
 /// Pixels, at most, in both directions.
 const SIDE: u32 = 256;

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
 use super::remote::Remote;
+use crate::loom::atomic::AtomicU64;
 use crate::parking::park::blocking_refused;
 use crate::process::job::CallOptions;
 use crate::process::parent::client::encode;
@@ -20,8 +21,6 @@ use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
-#[cfg(feature = "indicatif")]
-use crate::task::Completer;
 use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError};
 
@@ -336,20 +335,23 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
-    /// A promise with the name and the hook that this call's tasks have.
-    #[cfg(feature = "indicatif")]
-    #[track_caller]
-    pub(crate) fn promise<T: Send + 'static>(&self) -> (Completer<T>, Task<T>) {
-        let (completer, task) = Completer::new();
-        if let Some(hook) = &self.pool.unobserved {
-            completer.set_hook(hook);
-        }
-        (completer, self.options.named(task))
-    }
-
-    /// Counts ended items in `counter`.
-    #[cfg(feature = "indicatif")]
-    pub(crate) fn counted(mut self, counter: &crate::process::job::Counter) -> Self {
+    /// Adds to `counter` the items that have ended, each of which counts once, with a value or an
+    /// error. The pool's own thread adds them, some at a time, so another thread can show how far a
+    /// `map` is. (The crate `trefoil-progress` has bars.)
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let ended = Arc::new(AtomicU64::new(0));
+    /// let squares = procs.call(|n: u64| n * n).counted(&ended).map(0..100)?;
+    /// assert_eq!((squares[9], ended.load(Ordering::Relaxed)), (81, 100));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn counted(mut self, counter: &Arc<AtomicU64>) -> Self {
         self.options.counter = Some(counter.clone());
         self
     }

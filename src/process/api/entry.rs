@@ -96,8 +96,7 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// file: replay only what your own program has written. (Not on Windows.)
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
-/// `#[tokio::main]`. [The page for users of tokio](crate::_documentation::from_tokio) says what
-/// differs.
+/// `#[tokio::main]`. [This page](crate::_documentation::from_tokio) says what differs.
 ///
 /// ```
 /// use trefoil::ProcessPool;

@@ -228,13 +228,6 @@ where
         Indexed(self)
     }
 
-    /// How many results are still to come, as far as the input knows.
-    #[cfg(feature = "indicatif")]
-    pub(crate) fn expected(&self) -> Option<usize> {
-        let more = self.items.as_ref().map_or((0, Some(0)), I::size_hint).1;
-        more?.checked_add(self.taken - self.given)
-    }
-
     /// The next result, if it has come. `None`: it has not come yet, or no more comes. It takes
     /// items from the input as [`next`](Iterator::next) does, and waits for nothing else.
     ///
@@ -467,6 +460,14 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         self.next_answer().map(|(_, result)| result)
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let more = self.items.as_ref().map_or((0, Some(0)), I::size_hint).1;
+        (
+            0,
+            more.and_then(|more| more.checked_add(self.taken - self.given)),
+        )
+    }
 }
 
 impl<I: Iterator, R> Imap<I, R> {
@@ -498,11 +499,6 @@ impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
     pub async fn next(&mut self) -> Option<Result<R, TaskError>> {
         next(self).await
     }
-
-    #[cfg(feature = "indicatif")]
-    pub(crate) fn expected(&self) -> Option<usize> {
-        self.0.expected()
-    }
 }
 
 // The input is never pinned, and results only pass through.
@@ -519,6 +515,10 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let answer = ready!(self.0.poll_answer(cx));
         Poll::Ready(answer.map(|(_, result)| result))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }
 

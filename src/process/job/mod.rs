@@ -59,9 +59,6 @@ pub(crate) struct Context {
     pub(crate) type_name: &'static str,
 }
 
-/// How many items of a job have ended, for a progress bar.
-pub(crate) type Counter = Arc<AtomicU64>;
-
 /// The options of a call, which all its jobs share. Without any it takes no memory; changing one
 /// copies them if they are shared.
 #[derive(Clone, Debug, Default)]
@@ -114,8 +111,8 @@ pub(crate) struct Options {
     /// How many items go into a frame, if the caller has set that.
     pub(crate) chunk: Option<usize>,
     pub(crate) name: Option<String>,
-    /// The counter of a progress bar.
-    pub(crate) counter: Option<Counter>,
+    /// How many items have ended, for those who ask.
+    pub(crate) counter: Option<Arc<AtomicU64>>,
     /// Items with a higher priority run sooner.
     pub(crate) priority: i32,
     /// The attachments that the item waits for.

@@ -34,7 +34,7 @@ impl Stop<'_> {
 /// The items of a parallel iterator, until a token is cancelled:
 /// [`ParallelIterator::until`](crate::iter::ParallelIterator::until).
 #[derive(Debug)]
-pub struct Until<'a, S> {
+pub struct ItemsUntil<'a, S> {
     source: S,
     stop: &'a Stop<'a>,
 }
@@ -43,12 +43,12 @@ pub struct Until<'a, S> {
 pub(crate) fn until<S, R>(
     token: &CancelToken,
     source: S,
-    consume: impl FnOnce(Until<'_, S>) -> R,
+    consume: impl FnOnce(ItemsUntil<'_, S>) -> R,
 ) -> Result<R, TaskError> {
     let left_out = AtomicBool::new(false);
     let stop = Stop { token, left_out };
     let stop = &stop;
-    let result = consume(Until { source, stop });
+    let result = consume(ItemsUntil { source, stop });
     match stop.left_out.load(Ordering::Relaxed) {
         false => Ok(result),
         true => token.check().and(Err(TaskError::Cancelled)),
@@ -56,7 +56,7 @@ pub(crate) fn until<S, R>(
 }
 
 source! {
-    ['s, S: Source] Until<'s, S>, S::Item, UntilPiece<'a, S::Producer<'a>>,
+    ['s, S: Source] ItemsUntil<'s, S>, S::Item, UntilPiece<'a, S::Producer<'a>>,
     |this| UntilPiece { items: this.source.open(Seal), stop: this.stop, is_over: false },
     |this| Shape {
         exact: false,
@@ -64,7 +64,7 @@ source! {
     }
 }
 
-/// A piece of [`Until`].
+/// A piece of [`ItemsUntil`].
 #[derive(Debug)]
 pub struct UntilPiece<'a, P> {
     items: P,

@@ -3,12 +3,11 @@
 //! **Job.** `map` of [`Inline`] and [`AnyExecutor`], by the methods of the other files. Code that
 //! is generic over `Executor` submits, and puts the bar on `as_completed`.
 
+use trefoil::process::Portable;
+use trefoil::{AnyExecutor, Executor, Inline, TaskError};
+
+use super::processes::may_wait;
 use super::{Progress, WithBar};
-use crate::executor::{AnyExecutor, Executor, Inline};
-use crate::parking::park::blocking_refused;
-use crate::process::Portable;
-use crate::task::TaskError;
-use crate::task::panic::catch;
 
 impl Progress for &Inline {}
 impl Progress for &AnyExecutor {}
@@ -18,7 +17,7 @@ impl WithBar<&Inline> {
     ///
     /// ```
     /// use trefoil::Inline;
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// assert_eq!(Inline.with_progress().map(1..=3, |n: u64| n * n).unwrap(), [1, 4, 9]);
     /// ```
@@ -45,7 +44,7 @@ impl WithBar<&AnyExecutor> {
     ///
     /// ```
     /// use trefoil::AnyExecutor;
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// let executor: AnyExecutor = "threads:2".parse()?;
     /// assert_eq!(executor.with_progress().map(1..=3, |n: u64| n * n)?, [1, 4, 9]);
@@ -64,11 +63,18 @@ impl WithBar<&AnyExecutor> {
         match source {
             AnyExecutor::Inline(source) => WithBar { source, bar }.map(items, f),
             AnyExecutor::Processes(source) => WithBar { source, bar }.map(items, f),
-            AnyExecutor::Threads(_) if blocking_refused() => Err(TaskError::WouldBlock),
             AnyExecutor::Threads(source) => {
+                may_wait()?;
                 let items: Vec<I::Item> = items.into_iter().collect();
-                let f = |item| catch(|| f(item)).map_err(TaskError::from);
-                WithBar { source, bar }.try_map(items, f)
+                WithBar { source, bar }.map_task(items, f).join()
+            }
+            // One of a later version: its bar moves at the end.
+            source => {
+                let results = source.map(items, f)?;
+                bar.begin(Some(results.len()));
+                bar.more(results.len() as u64);
+                bar.finish();
+                Ok(results)
             }
         }
     }

@@ -5,17 +5,18 @@
 //! the thread that takes them; an endless input has a count and no end. [`AsCompleted`] is both a
 //! stream and an iterable; so is this.
 
+use std::future::poll_fn;
 use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use trefoil::process::Portable;
+use trefoil::task::{AsCompleted, AsCompletedIter};
+use trefoil::{process, thread};
+
 use super::{Progress, Seal, WithBar};
-use crate::process;
-use crate::process::Portable;
-use crate::task::{AsCompleted, AsCompletedIter, next};
-use crate::thread;
 
 impl<T> Progress for AsCompleted<T> {
     fn count(&self, _: Seal) -> Option<usize> {
@@ -37,17 +38,24 @@ impl<R> Progress for thread::ImapStream<R> {
 
 impl<I: Iterator<Item: Portable>, R: Portable> Progress for process::Imap<I, R> {
     fn count(&self, _: Seal) -> Option<usize> {
-        self.expected()
+        self.size_hint().1
     }
 }
 
 impl<I: Iterator<Item: Portable>, R: Portable> Progress for process::ImapStream<I, R> {
     fn count(&self, _: Seal) -> Option<usize> {
-        self.expected()
+        self.size_hint().1
     }
 }
 
-impl<S: Iterator> Iterator for WithBar<S> {
+/// The iterators that can have a bar. (A bound of this crate's: so the compiler knows that
+/// `AsCompleted`, which is turned into an iterator, is none itself.)
+pub trait Results: Iterator {}
+impl<R> Results for thread::Imap<R> {}
+impl<I: Iterator<Item: Portable>, R: Portable> Results for process::Imap<I, R> {}
+impl<T> Results for AsCompletedIter<T> {}
+
+impl<S: Results> Iterator for WithBar<S> {
     type Item = S::Item;
 
     fn next(&mut self) -> Option<S::Item> {
@@ -61,14 +69,14 @@ impl<S: Iterator> Iterator for WithBar<S> {
     }
 }
 
-impl<S: ExactSizeIterator> ExactSizeIterator for WithBar<S> {}
-impl<S: FusedIterator> FusedIterator for WithBar<S> {}
+impl<S: Results + ExactSizeIterator> ExactSizeIterator for WithBar<S> {}
+impl<S: Results + FusedIterator> FusedIterator for WithBar<S> {}
 
 impl<S: Stream + Unpin> WithBar<S> {
     /// Waits for the next result, without another crate: `while let Some(result) =
     /// stream.next().await`.
     pub async fn next(&mut self) -> Option<S::Item> {
-        next(self).await
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The feature `indicatif`: bars count items that have ended, and are drawn by threads that may
+//! Bars count items that have ended, and are drawn by threads that may
 //! wait for a terminal.
 //!
 //! With the feature `auto`, so this program's workers need no line in its `main`.
@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
-use futures::Stream;
+use futures_core::Stream;
 use indicatif::{ProgressDrawTarget, TermLike};
-use trefoil::progress::{Progress, ProgressBar, ProgressStyle, WithBar};
 use trefoil::{
     AnyExecutor, Inline, ProcessPool, SharedAtomics, TaskError, ThreadPool, as_completed, spawn,
 };
+use trefoil_progress::{Progress, ProgressBar, ProgressStyle, WithBar};
 
+#[path = "../../../tests/deadline/mod.rs"]
 mod deadline;
 use deadline::within_deadline;
 
@@ -372,5 +373,21 @@ fn the_bar_of_processes_moves_before_the_end_and_on_the_callers_thread() {
             drawn_by.iter().all(|id| *id == thread::current().id()),
             "by no other thread"
         );
+    });
+}
+
+/// The example of this crate ends by itself, and prints what it should.
+#[test]
+fn the_example_runs() {
+    within_deadline(|| {
+        let this = std::env::current_exe().unwrap();
+        let profile = this.parent().and_then(std::path::Path::parent).unwrap();
+        let program = profile.join("examples/progress_bars");
+        let out = std::process::Command::new(program).output().unwrap();
+        let expected = "map: 200 squares, twice
+imap: the sum is 328350, twice, and the bar at 200
+as_completed: the sum is 7410, of three executors
+";
+        assert_eq!(String::from_utf8_lossy(&out.stdout), expected);
     });
 }

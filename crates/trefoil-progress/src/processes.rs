@@ -2,24 +2,23 @@
 //!
 //! **Job.** The methods of [`ProcessPool`] and [`ProcessCall`] with a bar. The pool's driver counts
 //! the items that have ended, and a thread reads the count twenty times a second and advances the
-//! bar: for a `map` the thread that waits, for a `map_task` and a `map_each` a helper thread. Items
-//! cost no more than without a bar.
+//! bar: for a `map` the thread that waits, otherwise a helper thread. Items cost no more than
+//! without a bar.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use trefoil::process::Portable;
+use trefoil::{Completer, ProcessCall, ProcessPool, Task, TaskError, Until, wait};
 
 use super::bar::Bar;
 use super::{Progress, WithBar};
-use crate::blocking_threads;
-use crate::loom::Mutex;
-use crate::loom::atomic::Ordering;
-use crate::parking::park::blocking_refused;
-use crate::process::{Counter, Portable, ProcessCall, ProcessPool};
-use crate::task::{Task, TaskError, Until, wait};
 
 /// The longest time between two updates of the bar while items end.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -32,7 +31,7 @@ impl WithBar<&ProcessPool> {
     ///
     /// ```
     /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
@@ -58,7 +57,7 @@ impl WithBar<&ProcessPool> {
     ///
     /// ```
     /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
@@ -81,7 +80,7 @@ impl WithBar<&ProcessPool> {
     ///
     /// ```
     /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
@@ -117,7 +116,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     /// ```
     /// use std::time::Duration;
     /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
@@ -133,23 +132,20 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     /// Where [`ProcessCall::map`] does.
     #[track_caller]
     pub fn map(self, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, TaskError> {
-        if blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
+        may_wait()?;
         let items = items.into_iter();
         let (call, counted) = self.counted(items.size_hint().1);
-        counted.watch(call.map_task(items), || false)
+        counted.watch(call.map_task(items))
     }
 
     /// [`ProcessCall::map_task`], with a bar, which a helper thread moves. The task ends right
-    /// after the bar, and a [cancellation](Task::cancel) reaches the workers within a twentieth of
-    /// a second. After an error the bar keeps its position.
+    /// after the bar. After an error the bar keeps its position.
     ///
-    /// If the system gives no thread, the task ends in [`Closed`](TaskError::Closed).
+    /// If the system gives no thread, the bar moves once, at the end.
     ///
     /// ```
     /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// # trefoil::init();
     /// let procs = ProcessPool::with_workers(2)?;
@@ -164,14 +160,11 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     pub fn map_task(self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
         let items = items.into_iter();
         let (call, counted) = self.counted(items.size_hint().1);
-        let all = call.map_task(items).cancel_on_drop();
-        let (completer, task) = call.promise();
-        let _ = blocking_threads::start(move || {
-            let results = counted.watch(all.into(), || completer.is_cancelled());
-            // Callbacks, and the destructors of unwanted results, are user code.
-            blocking_threads::contain(|| completer.complete(results));
-        });
-        task
+        let mover = Mover::of(counted);
+        call.map_task(items).map(move |results| {
+            mover.finish();
+            results
+        })
     }
 
     /// [`ProcessCall::map_each`], with a bar, which counts failed items, too.
@@ -181,18 +174,9 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     pub fn map_each(self, items: impl IntoIterator<Item = A>) -> Vec<Result<R, TaskError>> {
         let items = items.into_iter();
         let (call, counted) = self.counted(items.size_hint().1);
-        let counted = Arc::new(counted);
-        let (end, ended) = sync_channel::<()>(0);
-        let moved = counted.clone();
-        // (Without a thread the bar moves once, at the end.)
-        let _ = blocking_threads::start(move || {
-            while ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
-                moved.update();
-            }
-        });
+        let mover = Mover::of(counted);
         let results = call.map_each(items);
-        drop(end);
-        counted.finish();
+        mover.finish();
         results
     }
 
@@ -215,16 +199,22 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         I: IntoIterator<Item: Portable>,
         S: Portable,
     {
-        super::with(self.source.replaced(context, f), self.bar).map(items)
+        may_wait()?;
+        let items = items.into_iter();
+        let (call, counted) = self.counted(items.size_hint().1);
+        let mover = Mover::of(counted);
+        let results = call.map_with(context, items, f)?;
+        mover.finish();
+        Ok(results)
     }
 }
 
-impl<'a, A, R> WithBar<ProcessCall<'a, A, R>> {
+impl<'a, A: Portable, R: Portable> WithBar<ProcessCall<'a, A, R>> {
     /// The call, whose ended items are counted, and the bar, whose length is set if it is known.
     fn counted(self, items: Option<usize>) -> (ProcessCall<'a, A, R>, Counted) {
         let Self { source, bar } = self;
         bar.begin(items);
-        let counter = Counter::default();
+        let counter = Arc::default();
         let call = source.counted(&counter);
         let shown = Mutex::new(Some(0));
         let counted = Counted {
@@ -238,7 +228,7 @@ impl<'a, A, R> WithBar<ProcessCall<'a, A, R>> {
 
 /// A bar that shows how many items have ended.
 struct Counted {
-    counter: Counter,
+    counter: Arc<AtomicU64>,
     /// How many of them the bar shows. `None`: the call is over, and the bar is left alone.
     shown: Mutex<Option<u64>>,
     bar: Bar,
@@ -259,12 +249,8 @@ impl Counted {
         self.bar.finish();
     }
 
-    /// Waits for the task, and advances the bar meanwhile. Cancels it once it `is_unwanted`.
-    fn watch<T: Send + 'static>(
-        &self,
-        mut task: Task<T>,
-        is_unwanted: impl Fn() -> bool,
-    ) -> Result<T, TaskError> {
+    /// Waits for the task, and advances the bar meanwhile.
+    fn watch<T: Send + 'static>(&self, mut task: Task<T>) -> Result<T, TaskError> {
         loop {
             let (mut done, mut pending) = wait([task], Until::All, Some(PAUSE)).join();
             self.update();
@@ -277,9 +263,43 @@ impl Counted {
                 (None, Some(pending)) => task = pending,
                 (None, None) => unreachable!("a task is done or it is not"),
             }
-            if is_unwanted() {
-                task.cancel();
-            }
         }
+    }
+}
+
+/// A helper thread that advances a bar, until this is dropped.
+struct Mover {
+    counted: Arc<Counted>,
+    _end: SyncSender<()>,
+}
+
+impl Mover {
+    fn of(counted: Counted) -> Self {
+        let (_end, ended) = sync_channel(0);
+        let counted = Arc::new(counted);
+        let moved = counted.clone();
+        let helper = thread::Builder::new().name("trefoil-bar".to_owned());
+        // (Without a thread the bar moves once, at the end.)
+        let _ = helper.spawn(move || {
+            while ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+                moved.update();
+            }
+            moved.update();
+        });
+        Self { counted, _end }
+    }
+
+    /// The call has ended well.
+    fn finish(&self) {
+        self.counted.finish();
+    }
+}
+
+/// `WouldBlock` on the thread of an event loop: a wait for nothing is refused there, too.
+pub(super) fn may_wait() -> Result<(), TaskError> {
+    let (_promise, mut never) = Completer::<()>::new();
+    match never.join_timeout(Duration::ZERO) {
+        Err(TaskError::WouldBlock) => Err(TaskError::WouldBlock),
+        _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! Bars for work on threads, in processes and on a loop: one call each.
 //!
 //! ```text
-//! cargo run --release --features indicatif --example progress_bars
+//! cargo run --release -p trefoil-progress --example progress_bars
 //! ```
 //!
 //! The bars are drawn on standard error, if that is a terminal.
@@ -9,8 +9,8 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use trefoil::progress::{Progress, ProgressBar, ProgressStyle};
 use trefoil::{ProcessPool, TaskError, ThreadPool, as_completed, spawn, time};
+use trefoil_progress::{Progress, ProgressBar, ProgressStyle};
 
 /// Work that takes a while.
 fn slow_square(n: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! Progress bars: feature `indicatif`.
+//! Progress bars for what runs on [trefoil](https://docs.rs/trefoil).
 //!
 //! Put [`with_progress`](Progress::with_progress) between the pool and the call, which does not
 //! change. The bar advances with each item that ends, and is finished when the call ends.
@@ -9,11 +9,11 @@
 //! | a `map` in processes, and `map_each`, `map_with`, `map_task` | `procs.with_progress().map(items, f)`, or `procs.call(f).timeout(d).with_progress().map(items)` |
 //! | an `imap` of either, or its stream | `pool.imap(items, f).with_progress()` |
 //! | tasks of any mixture, those of a loop included | `as_completed(tasks).with_progress()` |
-//! | an [`AnyExecutor`](crate::AnyExecutor), [`Inline`](crate::Inline) | `executor.with_progress().map(items, f)` |
+//! | an [`AnyExecutor`], [`Inline`] | `executor.with_progress().map(items, f)` |
 //!
 //! ```
-//! use trefoil::progress::Progress;
 //! use trefoil::{ThreadPool, as_completed};
+//! use trefoil_progress::Progress;
 //!
 //! let pool = ThreadPool::with_threads(2);
 //! let squares = pool.with_progress().map(0..100_u64, |n| n * n);
@@ -42,14 +42,16 @@
 //! # Read next
 //!
 //! [`Progress`] lists what can have a bar.
-//! `cargo run --release --features indicatif --example progress_bars` shows them. The feature
+//! `cargo run --release -p trefoil-progress --example progress_bars` shows them. Trefoil's feature
 //! `trace` shows what each thread and process does.
+#![deny(unsafe_code)]
 
 // For work on this module. Items are counted in three ways, each where it costs least:
 //
 // 1. On threads, the thread that has ended an item advances the bar (`threads.rs`).
-// 2. In processes, the driver's thread adds to a counter, and the thread that waits for the `map`
-//    reads it twenty times a second: a stopped terminal must not stop the pool (`processes.rs`).
+// 2. In processes, the driver's thread adds to a counter (`ProcessCall::counted`), and another
+//    thread reads it twenty times a second, for a `map` the one that waits for it: a stopped
+//    terminal must not stop the pool (`processes.rs`).
 // 3. Results that are yielded one by one are counted where they are taken (`results.rs`).
 //
 // Rejected: a thread that draws (indicatif has one); an `Executor` with a bar (its `submit` would
@@ -57,7 +59,7 @@
 // the caller's thread); names like those of indicatif's own extension traits (`progress`), which
 // would be ambiguous with both in scope.
 //
-// This module is above the executors, which do not import it. Tests: `tests/progress.rs`.
+// All of it stands on trefoil's public interface. Tests: `crates/trefoil-progress/tests/bars.rs`.
 
 mod bar;
 mod executors;
@@ -68,11 +70,14 @@ mod threads;
 #[doc(no_inline)]
 pub use indicatif::{ProgressBar, ProgressStyle};
 
+#[cfg(doc)]
+use trefoil::{AnyExecutor, Inline, ProcessCall};
+
 use self::bar::Bar;
 
 /// Adds a bar to something that runs or yields work: `&ThreadPool`, `&ProcessPool`,
-/// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; the `imap` types and their
-/// streams; [`AsCompleted`](crate::task::AsCompleted).
+/// [`ProcessCall`], `&AnyExecutor` and `&Inline`; the `imap` types and their
+/// streams; [`AsCompleted`](trefoil::task::AsCompleted).
 pub trait Progress: Sized {
     /// The number of results that it will yield, if known. Only this crate can call or implement
     /// it.
@@ -85,7 +90,7 @@ pub trait Progress: Sized {
     /// remaining time. A spinner with a count, if the number of items is not known.
     ///
     /// ```
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let total: u64 = pool.imap(1..=100_u64, |n| n).with_progress().sum();
@@ -100,7 +105,7 @@ pub trait Progress: Sized {
     /// handle is dropped, in the way that the bar was configured for.
     ///
     /// ```
-    /// use trefoil::progress::{Progress, ProgressBar};
+    /// use trefoil_progress::{Progress, ProgressBar};
     ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let both = ProgressBar::hidden();

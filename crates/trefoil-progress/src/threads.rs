@@ -9,10 +9,11 @@
 
 use std::sync::Arc;
 
+use trefoil::iter::{IntoParallelIterator, ParallelIterator};
+use trefoil::{Task, TaskError, ThreadPool};
+
 use super::bar::Bar;
 use super::{Progress, WithBar};
-use crate::task::{Task, TaskError};
-use crate::thread::{Items, Seal, Source, ThreadPool};
 
 impl Progress for &ThreadPool {}
 
@@ -20,7 +21,7 @@ impl WithBar<&ThreadPool> {
     /// [`ThreadPool::map`], with a bar.
     ///
     /// ```
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let words = ["three", "leaves"];
@@ -31,7 +32,7 @@ impl WithBar<&ThreadPool> {
     /// Where [`ThreadPool::map`] does.
     pub fn map<I, R, F>(self, items: I, f: F) -> Vec<R>
     where
-        I: Items,
+        I: IntoParallelIterator,
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
@@ -41,7 +42,7 @@ impl WithBar<&ThreadPool> {
     /// [`ThreadPool::try_map`], with a bar, which keeps its position after an error.
     ///
     /// ```
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let parsed = pool.with_progress().try_map(&["1", "x"], |text| text.parse::<u8>());
@@ -55,7 +56,7 @@ impl WithBar<&ThreadPool> {
     /// Where [`ThreadPool::try_map`] does.
     pub fn try_map<I, R, E, F>(self, items: I, f: F) -> Result<Vec<R>, E>
     where
-        I: Items,
+        I: IntoParallelIterator,
         R: Send,
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
@@ -71,7 +72,7 @@ impl WithBar<&ThreadPool> {
     /// [`ThreadPool::for_each`], with a bar.
     ///
     /// ```
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let mut numbers = [1, 2, 3];
@@ -83,7 +84,7 @@ impl WithBar<&ThreadPool> {
     /// Where [`ThreadPool::for_each`] does.
     pub fn for_each<I, F>(self, items: I, f: F)
     where
-        I: Items,
+        I: IntoParallelIterator,
         F: Fn(I::Item) + Sync,
     {
         self.map(items, f);
@@ -92,7 +93,7 @@ impl WithBar<&ThreadPool> {
     /// [`ThreadPool::map_each`], with a bar, which counts failed items, too.
     ///
     /// ```
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let results = pool.with_progress().map_each([1, 0], |n| 10 / n);
@@ -100,7 +101,7 @@ impl WithBar<&ThreadPool> {
     /// ```
     pub fn map_each<I, R, F>(self, items: I, f: F) -> Vec<Result<R, TaskError>>
     where
-        I: Items,
+        I: IntoParallelIterator,
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
@@ -118,7 +119,7 @@ impl WithBar<&ThreadPool> {
     /// is cancelled.
     ///
     /// ```
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let task = pool.with_progress().map_task(vec![1, 2], |n| n * 10);
@@ -127,7 +128,7 @@ impl WithBar<&ThreadPool> {
     #[track_caller]
     pub fn map_task<I, R, F>(self, items: I, f: F) -> Task<Vec<R>>
     where
-        I: Items<Source: Send> + Send + 'static,
+        I: IntoParallelIterator<Iter: 'static>,
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
@@ -144,7 +145,7 @@ impl WithBar<&ThreadPool> {
     /// [`ThreadPool::map_reduce`], with a bar.
     ///
     /// ```
-    /// use trefoil::progress::Progress;
+    /// use trefoil_progress::Progress;
     ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let sum = pool.with_progress().map_reduce(1..=10, |n| n * n, || 0, |a, b| a + b);
@@ -155,7 +156,7 @@ impl WithBar<&ThreadPool> {
     /// Where [`ThreadPool::map_reduce`] does.
     pub fn map_reduce<I, R, M, N, F>(self, items: I, map: M, identity: N, reduce: F) -> R
     where
-        I: Items,
+        I: IntoParallelIterator,
         R: Send,
         M: Fn(I::Item) -> R + Sync,
         N: Fn() -> R,
@@ -185,9 +186,8 @@ impl Drop for After<'_> {
 }
 
 /// The items, after setting the bar's length to their number, if it is known.
-fn announced<I: Items>(items: I, bar: &Bar) -> I::Source {
-    let source = items.into_source(Seal);
-    let shape = source.shape(Seal);
-    bar.begin(shape.exact.then_some(shape.len));
-    source
+fn announced<I: IntoParallelIterator>(items: I, bar: &Bar) -> I::Iter {
+    let items = items.into_par_iter();
+    bar.begin(items.opt_len());
+    items
 }
