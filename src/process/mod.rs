@@ -154,6 +154,7 @@ mod value;
 mod wire;
 mod worker;
 
+pub use crate::task::backtrace::{Backtrace, Frame};
 pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 #[cfg(feature = "indicatif")]

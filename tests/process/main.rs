@@ -26,6 +26,8 @@ mod calls;
 mod channel;
 mod chaos;
 mod conformance;
+#[cfg(target_os = "linux")] // elsewhere nothing is noted
+mod crashes;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 #[cfg(target_os = "linux")] // its signals and tracers
@@ -70,6 +72,8 @@ mod unread;
 fn main() {
     support::sleep();
     bulk::helpers();
+    #[cfg(target_os = "linux")]
+    crashes::helpers();
     #[cfg(target_os = "linux")]
     deaths::helpers();
     host::helpers();
@@ -129,6 +133,8 @@ fn main() {
         places::TESTS,
         budget::TESTS,
         callers::TESTS,
+        #[cfg(target_os = "linux")]
+        crashes::TESTS,
         #[cfg(target_os = "linux")]
         deaths::TESTS,
         deep::TESTS,

@@ -51,6 +51,7 @@ use super::received::ParentStream;
 use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, thread};
 use crate::process::host::broken_pipe;
+use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::itself;
 use crate::process::host::ledger::Pages;
@@ -215,6 +216,7 @@ fn fast_worker(mut inlet: FastInlet) -> io::Result<Parts> {
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
     std::mem::forget(lifeline?); // it must stay open, and nothing else (`host::lifeline`)
     let pages = Pages::map(&*memory?)?;
+    note_crashes(&pages);
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls((*pages).clone());
     let socket = inlet.received.source.stream.try_clone()?;
