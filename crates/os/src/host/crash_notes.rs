@@ -82,10 +82,18 @@ impl CrashNotes<'_> {
         count + 1 < MOST
     }
 
-    /// Whether an address in this range is noted.
-    pub fn has_address_in(&self, range: &Range<usize>) -> bool {
-        let count = (self.get(0) as usize).min(MOST);
-        (0..count).any(|at| range.contains(&(self.get(ADDRESSES + at) as usize)))
+    /// Whether a module with this address is noted.
+    pub fn has_module_of(&self, address: usize) -> bool {
+        let mut at = MODULES;
+        let end = MODULES + self.get(1) as usize;
+        while at < end.min(self.0.len()) {
+            let range = self.get(at)..self.get(at + 1);
+            if range.contains(&(address as u64)) {
+                return true;
+            }
+            at += HEAD + (self.get(at + 3) as usize).div_ceil(8);
+        }
+        false
     }
 
     /// Notes a module: where it is, its bias (an address is that much more than the module's own
@@ -166,10 +174,10 @@ mod tests {
         for address in [0x1010, 0x2022, 7] {
             assert!(notes.add_address(address));
         }
-        let (own, library) = (0x1000..0x2000, 0x2000..0x3000);
-        assert!(notes.has_address_in(&own) && !notes.has_address_in(&(0x3000..0x4000)));
-        notes.add_module(&own, 0x1000, b"");
-        notes.add_module(&library, 0x1ff0, b"/lib/libodd-name.so");
+        notes.add_module(&(0x1000..0x2000), 0x1000, b"");
+        notes.add_module(&(0x2000..0x3000), 0x1ff0, b"/lib/libodd-name.so");
+        assert!(notes.has_module_of(0x1fff) && notes.has_module_of(0x2000));
+        assert!(!notes.has_module_of(0x3000));
         let place = |module: Option<&str>, offset| Place {
             module: module.map(str::to_owned),
             offset,

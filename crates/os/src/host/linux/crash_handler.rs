@@ -5,21 +5,19 @@
 //! pages (`crash_notes`), and hands on.
 //!
 //! 1. *Walk.* The first address is the interrupted instruction; the others come from the unwinder
-//!    that panics use, which is in every program. It allocates nothing and, with glibc 2.35 and
-//!    newer, locks nothing; older ones and musl lock the list of modules, which a thread changes
-//!    while it loads a library. It is called once when the worker starts, so the loader has nothing
+//!    that panics use, which is in every program. With an address its module is noted, if it is a
+//!    new one. This allocates nothing, and locks only the list of modules, which a thread changes
+//!    while it loads a library. It is done once when the worker starts, so the loader has nothing
 //!    left to resolve.
-//! 2. *List* the modules of these addresses.
-//! 3. *Hand on:* call the handler that was there before (`std` reports overflows of the stack in
+//! 2. *Hand on:* call the handler that was there before (`std` reports overflows of the stack in
 //!    one), or else do what the signal does by default. For a fault of an instruction that means:
 //!    block the signal and return. The instruction faults once more, and the kernel, which cannot
 //!    deliver the signal, ends the process by it, with this status and a core file of this
 //!    instruction. A signal that was sent (by `abort`, by `kill`) is sent again without a handler.
 //!
 //! **It must not make things worse.** A stack that was overwritten can make the walk itself crash.
-//! Then the handler interrupts itself: it goes on with the next step in the name of the first
-//! signal, and replaces the registers of its own interruption by those of the first, so that
-//! returning leaves both. If the walk hangs, a timer ends it: it interrupts the main thread at
+//! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces the
+//! registers of its own interruption by those of the first, so that returning leaves both. If the walk hangs, a timer ends it: it interrupts the main thread at
 //! every [`TICK`], and the second tick without a new address ends the walk or, if that is another
 //! thread's, the process.
 //!
@@ -34,7 +32,7 @@
 //!   mask that the kernel would have given it.
 //!
 //! The main thread has a stack for handlers that is large enough for all of this. Threads of `std`
-//! have a smaller one, which a crash of the walk itself can overflow: then the kernel ends the
+//! have one that is large enough for a walk, and not for a crash in it: then the kernel ends the
 //! process by `SIGSEGV`. Threads that C code has made have none: an overflow of their stack leaves
 //! no notes.
 //!
@@ -62,7 +60,7 @@ use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 // Only `owner` is for more than one thread, a lock that nobody takes twice: no protocol.
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use libc::{sigaction, siginfo_t, ucontext_t};
 
@@ -87,6 +85,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// How large the main thread's stack for handlers is.
 const STACK: usize = 64 << 10;
 
+/// How much of a stack for handlers must be left for a walk.
+const LEAST: usize = 3 << 10;
+
 /// That stack, in the program's zeroed memory: no page of it exists before it is used.
 #[repr(C, align(64))]
 struct Stack(UnsafeCell<[u8; STACK]>);
@@ -105,8 +106,6 @@ struct Handler {
     owner: AtomicUsize,
     /// The delivery whose stack is walked; it is on the stack of its handler.
     outer: AtomicPtr<Delivery>,
-    /// The walk is over.
-    has_walked: AtomicBool,
     /// The timer; -1: none.
     timer: AtomicI32,
     /// What was noted at the last tick.
@@ -136,7 +135,6 @@ pub fn note_crashes(front: &Front) {
         previous: SIGNALS.map(|signal| action(signal, null())),
         owner: AtomicUsize::new(0),
         outer: AtomicPtr::new(null_mut()),
-        has_walked: AtomicBool::new(false),
         timer: AtomicI32::new(-1),
         seen: AtomicU64::new(0),
     });
@@ -212,7 +210,7 @@ impl Handler {
         if is_inside {
             // SAFETY: H40: this handler has interrupted the one that has it.
             let outer = unsafe { &*outer };
-            self.end_walk(outer);
+            self.end(outer);
             return registers::replace(delivery.registers, outer.registers);
         }
         if self.owner.compare_exchange(0, me, SeqCst, SeqCst).is_err() {
@@ -220,11 +218,10 @@ impl Handler {
             return self.hand_on(delivery);
         }
         self.outer.store(delivery, SeqCst);
-        self.has_walked.store(false, SeqCst);
         self.notes().clear();
         self.start_timer(delivery.signal);
         self.walk(delivery);
-        self.end_walk(delivery);
+        self.end(delivery);
     }
 
     fn notes(&self) -> CrashNotes<'_> {
@@ -251,7 +248,10 @@ impl Handler {
 
     fn walk(&self, delivery: &Delivery) {
         let notes = self.notes();
-        notes.add_address(delivery.pc);
+        note(notes, delivery.pc);
+        if registers::room(delivery.registers).is_some_and(|room| room < LEAST) {
+            return;
+        }
         let mut walk = Walk {
             begin: Some(delivery.pc),
             ..Walk::of(notes)
@@ -260,24 +260,14 @@ impl Handler {
             let (pc, sp) = registers::returned(delivery.registers);
             registers::set_place(delivery.registers, pc, sp);
             walk.begin = Some(pc);
-            notes.add_address(pc.wrapping_sub(1));
+            note(notes, pc.wrapping_sub(1));
         }
         walk.run();
     }
 
-    /// The walk of `delivery`'s stack is over, perhaps because it crashed: does the rest. If it is
-    /// the list of modules that has crashed, there is none.
-    fn end_walk(&self, delivery: &Delivery) {
+    /// The walk of `delivery`'s stack has ended, or has crashed.
+    fn end(&self, delivery: &Delivery) {
         registers::set_place(delivery.registers, delivery.pc, delivery.sp);
-        if !self.has_walked.swap(true, SeqCst) {
-            let notes = self.notes();
-            modules::each(&mut |module| {
-                let range = module.range();
-                if notes.has_address_in(&range) {
-                    notes.add_module(&range, module.bias, module.name);
-                }
-            });
-        }
         self.stop_timer();
         self.owner.store(0, SeqCst);
         self.hand_on(delivery);
@@ -417,6 +407,19 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Notes an address, and its module. False: there is no room for more.
+fn note(notes: CrashNotes<'_>, address: usize) -> bool {
+    if !notes.has_module_of(address) {
+        modules::each(&mut |module| {
+            let range = module.range();
+            if range.contains(&address) {
+                notes.add_module(&range, module.bias, module.name);
+            }
+        });
+    }
+    notes.add_address(address)
+}
+
 /// Called for each frame. Nonzero ends the walk.
 extern "C" fn step(frame: *mut c_void, walk: *mut c_void) -> c_int {
     // SAFETY: H38: the walk that runs, and nobody else uses it meanwhile.
@@ -434,7 +437,7 @@ extern "C" fn step(frame: *mut c_void, walk: *mut c_void) -> c_int {
         None => {
             // Of a call, the instruction itself, and not the one that it returns to.
             let call = address.wrapping_sub(usize::from(is_before == 0));
-            c_int::from(!walk.notes.add_address(call))
+            c_int::from(!note(walk.notes, call))
         }
     }
 }

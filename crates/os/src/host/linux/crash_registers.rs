@@ -9,6 +9,8 @@ use std::ffi::c_int;
 
 use libc::ucontext_t;
 
+use crate::sys::stack::here;
+
 /// The instruction and the stack.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn place(registers: *const ucontext_t) -> (usize, usize) {
@@ -79,6 +81,14 @@ pub(super) fn replace(registers: *mut ucontext_t, other: *const ucontext_t) {
     let to = unsafe { &mut (*registers).uc_mcontext };
     (to.regs, to.sp, to.pc, to.pstate) = (from.regs, from.sp, from.pc, from.pstate);
     set_mask(registers, mask(other));
+}
+
+/// How much is left of the thread's stack for handlers, if this runs on it.
+pub(super) fn room(registers: *const ucontext_t) -> Option<usize> {
+    // SAFETY: H40: what the kernel has noted of that stack.
+    let stack = unsafe { (*registers).uc_stack };
+    let room = here().checked_sub(stack.ss_sp.addr())?;
+    (room < stack.ss_size).then_some(room)
 }
 
 /// Blocks a signal when the handler returns.
