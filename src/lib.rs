@@ -37,6 +37,7 @@
 //! | `processes` (default) | [`ProcessPool`]; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io |
 //! | `auto` | workers need no `trefoil::init()`; meant for tests | |
+//! | `backtrace` | functions, files and lines in the backtraces of crashed workers ([`WorkerExit::backtrace`]) | backtrace, with addr2line, gimli, object and rustc-demangle |
 //! | `indicatif` | progress bars for `map`, `imap` and `as_completed` | indicatif |
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |
 //! | `tokio-io` | tokio's I/O traits on the event loop's streams | tokio, without its runtime |

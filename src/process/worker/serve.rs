@@ -6,7 +6,7 @@
 //!    a descriptor that no child inherits, and `/dev/null` takes its place. The kernel is asked to
 //!    kill this process when the thread that started it ends (not where that is a shell or a
 //!    holder, on other machines), a session without a terminal begins, no core files are written,
-//!    and a thread begins to watch the socket and the bell.
+//!    crashes are noted in the ledger (`host::crash_handler`), and a thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
 //!    the lifeline (`host::lifeline`) come with it. Answer `HELLO`.
 //! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run

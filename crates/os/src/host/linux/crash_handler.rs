@@ -434,10 +434,10 @@ extern "C" fn step(frame: *mut c_void, walk: *mut c_void) -> c_int {
             }
             0
         }
+        // Of a call, the instruction itself, and not the one that it returns to. (Zero: the end.)
         None => {
-            // Of a call, the instruction itself, and not the one that it returns to.
             let call = address.wrapping_sub(usize::from(is_before == 0));
-            c_int::from(!note(walk.notes, call))
+            c_int::from(address == 0 || !note(walk.notes, call))
         }
     }
 }
