@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .memory_budget(0.8) // of the machine, or of its control group
         .memory_limit(256 << 20) // for one item
         .build()?;
-    let loaded = procs.call(load).memory(512 << 20).map(0..8)?;
+    let loaded = procs.call(load).expected_memory(512 << 20).map(0..8)?;
     println!("{} files, as many at a time as fit", loaded.len());
 
     let tried = std::env::temp_dir().join(format!("trefoil-tried-{}", std::process::id()));

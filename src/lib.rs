@@ -27,15 +27,16 @@
 //!
 //! # Features
 //!
-//! The three executors are on by default. A program that needs only one is built sooner with that
-//! one: `default-features = false, features = ["threads"]`. Tasks, locks and channels are always
-//! available, and a feature below enables the executors that it needs.
+//! The first four are on by default. A program that needs only one executor is built sooner with
+//! that one: `default-features = false, features = ["threads"]`. Tasks are always available, and a
+//! feature below enables the executors that it needs.
 //!
 //! | feature | what it adds | dependency |
 //! |---|---|---|
 //! | `threads` (default) | [`ThreadPool`], with [`iter`] and [`prelude`] | crossbeam-deque, num_cpus, typeid |
-//! | `processes` (default) | [`ProcessPool`]; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
+//! | `processes` (default) | [`ProcessPool`], and `sync`; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io |
+//! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | async-channel |
 //! | `auto` | workers need no `trefoil::init()`; meant for tests | |
 //! | `backtrace` | functions, files and lines in the backtraces of crashed workers ([`WorkerExit::backtrace`]) | backtrace, with addr2line, gimli, object and rustc-demangle |
 //! | `indicatif` | progress bars for `map`, `imap` and `as_completed` | indicatif |
@@ -62,20 +63,23 @@
 )]
 
 use trefoil_os::{loom, sys};
-use trefoil_sync::parking;
 use trefoil_trace::trace_log;
-use trefoil_waiting::{blocking_threads, timer};
 
-#[macro_use(debug, impl_error)]
-extern crate trefoil_sync;
+#[macro_use]
+mod debug;
 
-#[doc(inline)]
-pub use trefoil_sync::sync;
-
-// It serves three executors: where one is left out, what only that one uses is unused. By default
+// These serve three executors: where one is left out, what only that one uses is unused. By default
 // nothing may be. (No code is generated for what is unused.)
 #[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod blocking_threads;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod parking;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+pub mod sync;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 pub mod task;
+#[cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
+mod timer;
 
 #[cfg(feature = "threads")]
 pub mod iter;

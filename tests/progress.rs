@@ -190,7 +190,7 @@ fn an_error_leaves_the_bar_of_processes_where_it_is() {
         let after = bar();
         let died = procs.call(|n: u64| if n == 500 { std::process::abort() } else { n });
         let error = died
-            .chunk(10)
+            .chunk_size(10)
             .with_bar(after.clone())
             .map(0..1000)
             .unwrap_err();

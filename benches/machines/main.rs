@@ -140,7 +140,7 @@ fn meet(procs: &ProcessPool, workers: usize) -> Result<(), Any> {
     };
     procs
         .call(come)
-        .chunk(1)
+        .chunk_size(1)
         .map(vec![(name.to_owned(), workers); workers])?;
     std::fs::remove_file(file)?;
     Ok(())
@@ -149,7 +149,7 @@ fn meet(procs: &ProcessPool, workers: usize) -> Result<(), Any> {
 /// A pool, asked for rows.
 fn pool(procs: &ProcessPool, workers: usize, chunks: usize) -> Result<(), Any> {
     meet(procs, workers)?;
-    let single = procs.call(|n: u64| n).chunk(1);
+    let single = procs.call(|n: u64| n).chunk_size(1);
     let megabytes = vec![Bulk::from(vec![7u8; MIB]); 32];
     answer(|row| {
         procs.map(0..1000u64, |n| n)?;

@@ -12,8 +12,7 @@
 //! is left out, and so are the pages of `_documentation`. Nothing is said twice: the methods that a
 //! trait of ours gives to a type have one line there, those of other crates' traits none, since the
 //! line of the implementation says them; `Send`, `Sync` and `Unpin` of a type share a line; and the
-//! prelude's are `pub use`. What trefoil re-exports from its crates `trefoil-sync` (a module) and
-//! `trefoil-trace` (items) is read there.
+//! prelude's are `pub use`. What trefoil re-exports from its crate `trefoil-trace` is read there.
 //!
 //! To accept a change: `TREFOIL_API=write cargo test -p trefoil-checks --test public_api`.
 //!
@@ -105,22 +104,12 @@ fn lines(package: &str, features: &[String]) -> Result<BTreeSet<String>, String>
 fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
     let trace = features.iter().filter(|name| *name == "trace").cloned();
     let trace = lines("trefoil-trace", &trace.collect::<Vec<_>>())?;
-    let own = with_sync(&lines("trefoil", features)?, &lines("trefoil-sync", &[])?);
-    let lines = without_repeats(with_reexports(&own, &trace));
+    let lines = without_repeats(with_reexports(&lines("trefoil", features)?, &trace));
     let lines = lines.into_iter();
     let news = |line: &String| {
         !line.contains("trefoil::_documentation") && !COMMON.iter().any(|name| line.contains(name))
     };
     Ok(lines.filter(news).collect())
-}
-
-/// The lines of trefoil, with the module `sync` of its crate `trefoil-sync`.
-fn with_sync(own: &BTreeSet<String>, sync: &BTreeSet<String>) -> BTreeSet<String> {
-    let own = own.iter().filter(|line| *line != "pub use trefoil::sync");
-    let renamed = |line: &String| line.replace("trefoil_sync::sync", "trefoil::sync");
-    let sync = sync.iter().map(renamed);
-    let sync = sync.filter(|line| line.contains("trefoil::sync") && !line.contains("trefoil_sync"));
-    own.map(renamed).chain(sync).collect()
 }
 
 /// The lines of trefoil, with those of its crate `trefoil-trace` in place of the re-exports. A

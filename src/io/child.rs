@@ -24,6 +24,8 @@ use std::task::Poll;
 
 use super::byte_stream::ByteStream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
+#[cfg(unix)]
+use super::signal_kind::SignalKind;
 use super::source::Source;
 use crate::reaper::{self, Orphan};
 use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
@@ -229,8 +231,8 @@ impl Child {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[cfg(unix)]
-    pub fn send_signal(&self, signum: i32) -> io::Result<()> {
-        self.signal(crate::sys::signal::to_send(signum)?)
+    pub fn send_signal(&self, kind: impl Into<SignalKind>) -> io::Result<()> {
+        self.signal(crate::sys::signal::to_send(kind.into().as_raw())?)
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {

@@ -97,6 +97,8 @@ mod readiness;
 mod retry_without_event;
 #[cfg(unix)]
 mod signal;
+#[cfg(unix)]
+mod signal_kind;
 mod source;
 mod stdio;
 mod stream;
@@ -129,6 +131,8 @@ pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 pub use signal::Signal;
+#[cfg(unix)]
+pub use signal_kind::SignalKind;
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use tcp_listener::{TcpIncoming, TcpListener};
 pub use tcp_socket::TcpSocket;

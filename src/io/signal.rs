@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::ctrl_c::taken;
+use super::signal_kind::SignalKind;
 use super::source::Source;
 use crate::event_loop::Direction;
 use crate::sys::signal::Subscription;
@@ -72,7 +73,7 @@ impl Signal {
     /// The terminal's size has changed.
     pub const WINCH: i32 = libc::SIGWINCH;
 
-    /// Catches the signal with this number from now on. It needs no loop yet.
+    /// Catches this kind of signal from now on. It needs no loop yet.
     ///
     /// # Errors
     ///
@@ -88,8 +89,8 @@ impl Signal {
     /// assert_eq!(Signal::new(9).unwrap_err().kind(), ErrorKind::InvalidInput);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn new(signum: i32) -> io::Result<Self> {
-        let subscription = Arc::new(Subscription::new(signum)?);
+    pub fn new(kind: impl Into<SignalKind>) -> io::Result<Self> {
+        let subscription = Arc::new(Subscription::new(kind.into().as_raw())?);
         let source = Source::new(subscription);
         Ok(Self { source })
     }

@@ -132,7 +132,7 @@ pub mod channel;
 #[path = "../../inside/gate_model.rs"]
 pub mod gate_model;
 mod job;
-mod launch;
+pub mod launch;
 mod parent;
 #[cfg(loom)]
 #[doc(hidden)]
@@ -160,9 +160,6 @@ pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
-pub use launch::launched::Launched;
-pub use launch::raw_program::{Invitation, Program, WorkerStream};
-pub use launch::{Capabilities, Ending, Launcher};
 #[cfg(unix)]
 pub use launch::{command_line::Wrapped, sandbox::Sandbox};
 pub use value::array_id::array_id;

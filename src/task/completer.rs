@@ -25,6 +25,7 @@ impl Producer for () {
 impl<T: Send + 'static> Completer<T> {
     /// Makes a completer and the task that it completes.
     #[track_caller]
+    #[doc(alias("oneshot", "promise"))]
     pub fn new() -> (Self, Task<T>) {
         cell::promise(())
     }

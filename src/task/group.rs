@@ -52,6 +52,7 @@ use crate::parking::block_on;
 ///
 /// Dropping it cancels the members that have not ended.
 #[must_use = "dropping it cancels its members"]
+#[doc(alias("JoinSet", "FuturesUnordered"))]
 pub struct TaskGroup<T> {
     shared: Arc<Mutex<Members<T>>>,
     /// The waker of the owner while it waits.

@@ -86,6 +86,7 @@ use crate::trace_log;
 /// assert_eq!(squares, [1, 4, 9, 16]);
 /// ```
 #[derive(Clone)]
+#[doc(alias("Parallel", "ThreadPoolExecutor"))]
 pub struct ThreadPool {
     registry: Arc<Registry>,
     end: Arc<LastHandle>,

@@ -89,7 +89,7 @@ tests! {
             let call = procs.call(some_starve).retry_alone();
             let all: Vec<u64> = match round {
                 0 => call.map(items(&scratch, 40)).unwrap(),
-                1 => call.chunk(7).hedge(2.0).imap(items(&scratch, 40)).map(Result::unwrap).collect(),
+                1 => call.chunk_size(7).hedge(2.0).imap(items(&scratch, 40)).map(Result::unwrap).collect(),
                 _ => call.backoff(Duration::from_millis(1)).map_each(items(&scratch, 40))
                     .into_iter().map(Result::unwrap).collect(),
             };
@@ -181,7 +181,7 @@ tests! {
         }
         let procs = ProcessPool::builder().workers(2).memory_budget(0.5).build().unwrap();
         let scratch = Scratch::new("budget");
-        let call = procs.call(some_starve).memory(1 << 60).retry_alone();
+        let call = procs.call(some_starve).expected_memory(1 << 60).retry_alone();
         assert_eq!(call.map(items(&scratch, 20)).unwrap(), (0..20).collect::<Vec<_>>());
         check(&scratch, 20);
     }

@@ -39,7 +39,7 @@ tests! {
         }
         let procs = pool(4);
         let scratch = Scratch::new("budget");
-        let large = procs.call(noted).memory(HUGE);
+        let large = procs.call(noted).expected_memory(HUGE);
         let tasks = [large.map_task((0..8).map(|_| scratch.text())), large.map_task([scratch.text()])];
         for task in tasks {
             task.join().unwrap();
@@ -54,7 +54,7 @@ tests! {
             until(|| std::fs::metadata(&path).unwrap().len() == 16);
         };
         let scratch = Scratch::new("meet");
-        procs.call(meet).memory(1 << 10).map([scratch.text(), scratch.text()]).unwrap();
+        procs.call(meet).expected_memory(1 << 10).map([scratch.text(), scratch.text()]).unwrap();
     }
 
     fn those_without_a_declaration_go_on() {
@@ -63,7 +63,7 @@ tests! {
         }
         let procs = pool(2);
         let scratch = Scratch::new("free");
-        let large = procs.call(notes_its_process).memory(HUGE);
+        let large = procs.call(notes_its_process).expected_memory(HUGE);
         let tasks = [large.spawn(scratch.text()), large.spawn(scratch.text())];
         until(|| scratch.notes().len() == 1);
         assert_eq!(procs.map(0..1000, |n: u32| n).unwrap().len(), 1000);

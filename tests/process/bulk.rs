@@ -452,7 +452,7 @@ tests! {
         }
         assert_eq!(procs.map((0..50).map(whole), |one: Whole| one).unwrap(), all);
         assert_eq!(procs.map(0..50usize, whole).unwrap(), all);
-        let back = procs.call(|one: Whole| one).chunk(7).imap((0..50).map(whole));
+        let back = procs.call(|one: Whole| one).chunk_size(7).imap((0..50).map(whole));
         assert!(back.map(Result::unwrap).eq((0..50).map(whole)));
         let mut count = 0;
         for one in procs.imap_unordered(0..50usize, |n| (n, whole(n))) {

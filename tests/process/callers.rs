@@ -133,7 +133,7 @@ tests! {
         let rounds = sample(3_000);
         for n in 0..rounds as u64 {
             let asked = Arc::new(AtomicBool::new(false));
-            let many = procs.call(spin).chunk(1).map_task([5, 10 + n % 7]);
+            let many = procs.call(spin).chunk_size(1).map_task([5, 10 + n % 7]);
             let other = procs.spawn(n, double);
             let (told, here, asking) = (told.clone(), here.clone(), asked.clone());
             other.on_done(move |_| {

@@ -146,7 +146,7 @@ tests! {
         let call = procs.call(|ms: u64| { std::thread::sleep(Duration::from_millis(ms)); ms }).timeout(millis(1000));
         let tasks: Vec<Task<u64>> = (0..20).map(|_| call.spawn(60)).collect();
         assert!(tasks.into_iter().all(|task| task.join().is_ok()), "more than a second in the queue");
-        assert_eq!(call.chunk(20).map([60; 20]).unwrap().len(), 20, "more than a second in a batch");
+        assert_eq!(call.chunk_size(20).map([60; 20]).unwrap().len(), 20, "more than a second in a batch");
     }
 
     fn a_timeout_stops_the_code_and_affects_no_other_item() {
@@ -171,7 +171,7 @@ tests! {
         let procs = pool(1);
         let scratch = Scratch::new("batch");
         let items = (0..40).map(|n| (n, scratch.text()));
-        let call = procs.call(eventful).timeout(millis(80)).chunk(20);
+        let call = procs.call(eventful).timeout(millis(80)).chunk_size(20);
         for (n, result) in (0..).zip(call.imap(items).buffer(40)) {
             match n {
                 7 => assert!(matches!(result, Err(TaskError::TimedOut(_))), "{result:?}"),
@@ -407,12 +407,12 @@ tests! {
         let procs = pool(2);
         let expected: Vec<u64> = (0..1000).map(|n| n * n).collect();
         for chunk in [0, 1, 2, 7, 64, 999, 1000, 1001, 1 << 20, usize::MAX] {
-            let call = procs.call(|n: u64| n * n).chunk(chunk);
+            let call = procs.call(|n: u64| n * n).chunk_size(chunk);
             assert_eq!(call.map(0..1000).unwrap(), expected);
             let answers: Result<Vec<u64>, TaskError> = call.imap(0..1000).collect();
             assert_eq!(answers.unwrap(), expected);
         }
-        let call = procs.call(|n: u64| (n, std::process::id())).chunk(50);
+        let call = procs.call(|n: u64| (n, std::process::id())).chunk_size(50);
         let pids = call.map(0..500).unwrap();
         // An idle worker may take over a part of one, now and then.
         let whole = |chunk: &&[(u64, u32)]| chunk.iter().all(|(_, pid)| *pid == chunk[0].1);

@@ -357,7 +357,7 @@ tests! {
                 }
                 rx.map_or(0, sum)
             });
-            assert_eq!(sums.chunk(3).map(items).unwrap(), [0, 5, 0]);
+            assert_eq!(sums.chunk_size(3).map(items).unwrap(), [0, 5, 0]);
         }
     }
 

@@ -323,7 +323,7 @@ tests! {
 
         // (A slot that was given up, after deaths in a row, is filled again only when work waits.)
         until(|| {
-            assert_eq!(procs.call(|n: u32| n).chunk(1).map(0..1000).unwrap().len(), 1000);
+            assert_eq!(procs.call(|n: u32| n).chunk_size(1).map(0..1000).unwrap().len(), 1000);
             procs.worker_pids().len() == 4
         });
         drop(procs);
@@ -381,7 +381,7 @@ tests! {
         let heavy = |items: Vec<Needy>| {
             let _with_others = turns.read();
             let expected = numbers(&items);
-            let results = again.clone().memory(1 << 50).imap(items);
+            let results = again.clone().expected_memory(1 << 50).imap(items);
             assert_eq!(results.map(Result::unwrap).collect::<Vec<_>>(), expected);
             0
         };

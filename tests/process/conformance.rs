@@ -140,7 +140,7 @@ tests! {
             let died = died(procs.spawn(EndsReader(how), |_: EndsReader| ()).join());
             assert_eq!(end_of(&died), seen);
             for chunk in [1, 10] {
-                let call = procs.call(|reader: EndsReader| reader).chunk(chunk);
+                let call = procs.call(|reader: EndsReader| reader).chunk_size(chunk);
                 let items = (0..40).map(|n| EndsReader(if n == 13 { how } else { 0 }));
                 for (n, result) in call.imap(items).enumerate() {
                     match n {
@@ -159,7 +159,7 @@ tests! {
             for size in [10, 300_000] {
                 let died = died(procs.spawn((how, size), |(how, size)| EndsWriter(how, vec![1; size].into())).join());
                 assert_eq!((end_of(&died), died.attempts()), (seen, 1));
-                let call = procs.call(|(how, size)| EndsWriter(how, vec![1; size].into())).chunk(10);
+                let call = procs.call(|(how, size)| EndsWriter(how, vec![1; size].into())).chunk_size(10);
                 let items = (0..20).map(|n| (if n == 13 { how } else { 0 }, size));
                 for (n, result) in call.imap(items).enumerate() {
                     assert_eq!(result.is_err(), n == 13, "{n}: {result:?}");
@@ -231,7 +231,7 @@ tests! {
         assert_eq!(Counted::alive(), 1);
         drop(result);
         // In the worker: an argument is dropped before the next item begins.
-        let seen = procs.call(|counted: Counted| (Counted::new(counted.0), Counted::alive())).chunk(20);
+        let seen = procs.call(|counted: Counted| (Counted::new(counted.0), Counted::alive())).chunk_size(20);
         let seen = seen.map((0..60).map(Counted::new)).unwrap();
         assert!(seen.iter().all(|(_, alive)| *alive == 2));
         drop(seen);
@@ -419,7 +419,7 @@ tests! {
     fn nothing_in_is_nothing_out() {
         let procs = pool(2);
         let none = Vec::<u32>::new;
-        let call = procs.call(|n: u32| n).timeout(millis(1000)).retry(1).chunk(3);
+        let call = procs.call(|n: u32| n).timeout(millis(1000)).retry(1).chunk_size(3);
         assert!(procs.map(none(), |n: u32| n).unwrap().is_empty());
         assert!(procs.map_with(&1u32, none(), |k: &u32, n: u32| k + n).unwrap().is_empty());
         assert!(call.map(none()).unwrap().is_empty() && call.map_task(none()).join().unwrap().is_empty());

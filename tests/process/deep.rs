@@ -137,7 +137,7 @@ tests! {
         let small = || {
             for n in (0..400u64).step_by(400 / sample(400)) {
                 let before = READ.load(Ordering::SeqCst);
-                let fails = procs.call(deep).chunk(1).map_task([(DEEP, 0), (1, 5 * n % 1_000)]);
+                let fails = procs.call(deep).chunk_size(1).map_task([(DEEP, 0), (1, 5 * n % 1_000)]);
                 while READ.load(Ordering::SeqCst) == before && !fails.is_finished() {
                     std::hint::spin_loop();
                 }

@@ -244,7 +244,7 @@ tests! {
         let scratch = Scratch::new("options");
         let twice = procs.call_with(&scratch.text(), |path: &String, n: u64| third_time((n, path.clone())));
         let twice = twice.retry(2).retry_on_timeout(true).backoff(millis(1)).timeout(millis(1_000));
-        let twice = twice.chunk(1).priority(3).name("third");
+        let twice = twice.chunk_size(1).priority(3).name("third");
         assert_eq!(twice.spawn(1).name(), Some("third"));
         assert_eq!(twice.map(0..6).unwrap(), [0, 1, 2, 3, 4, 5]);
         assert_eq!((procs.stats().timed_out, procs.stats().died), (1, 2));
@@ -366,7 +366,7 @@ tests! {
             panic!("the first")
         };
         std::fs::write(scratch.text(), []).unwrap();
-        let call = procs.call(f).retry(1).backoff(HOUR).chunk(1);
+        let call = procs.call(f).retry(1).backoff(HOUR).chunk_size(1);
         let error = call.map([0, 1].map(|n| (n, scratch.text()))).unwrap_err();
         assert!(error.to_string().starts_with("item 0: panicked"), "{error}");
     }

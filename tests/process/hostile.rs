@@ -335,7 +335,7 @@ tests! {
             assert!(matches!(result, Err(TaskError::TimedOut(_) | TaskError::WorkerDied(_))), "{at}");
             println!("lie {at}: {:?}", begin.elapsed());
             // An item of many: those after it wait behind it.
-            let mut many = procs.call(lie).chunk(7).timeout(SHORT).map_task(0..7);
+            let mut many = procs.call(lie).chunk_size(7).timeout(SHORT).map_task(0..7);
             assert!(ends(&mut many).is_err(), "{at}");
             println!("lie {at}, of many: {:?}", begin.elapsed());
             goes_on(procs);

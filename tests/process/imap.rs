@@ -114,7 +114,7 @@ tests! {
             let call = procs.call(|(n, path): (u64, String)| {
                 until(|| noted(&path) as u64 == n);
                 n
-            }).chunk(20);
+            }).chunk_size(20);
             let results = if ordered { call.imap(items) } else { call.imap_unordered(items) }.buffer(60);
             let mut count = 0;
             for (n, result) in (0..).zip(results) {
@@ -129,7 +129,7 @@ tests! {
     fn every_item_fails_alone() {
         let procs = pool(2);
         for chunk in [1, 16] {
-            let call = procs.call(sometimes).chunk(chunk);
+            let call = procs.call(sometimes).chunk_size(chunk);
             for (n, result) in (0..200u64).zip(call.imap(0..)) {
                 match (n % 20, result) {
                     (3, Err(TaskError::Panicked(panic))) => assert_eq!(panic.message(), format!("at {n}")),
@@ -372,7 +372,7 @@ tests! {
                     }
                     std::thread::sleep(Duration::from_micros(n % 7 * 30));
                     (n, "y".repeat((n % 13) as usize * 1500))
-                }).chunk(chunk).timeout(Duration::from_millis(20));
+                }).chunk_size(chunk).timeout(Duration::from_millis(20));
                 let ordered = from % 800 == 0;
                 let results = if ordered { call.imap(items) } else { call.imap_unordered(items) }.buffer(100);
                 let (mut seen, mut count) = (HashSet::new(), 0);

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program, WorkerStream, Wrapped};
+use trefoil::process::Wrapped;
+use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program, WorkerStream};
 use trefoil::{Completer, PoolError, ProcessPool, ProcessPoolBuilder, Task, TaskError};
 
 /// A shell that waits for the worker.

@@ -199,7 +199,7 @@ tests! {
         let huge = usize::try_from(10_u64 << 30).unwrap_or(1 << 30);
         let sizes = [MIB, 50 * MIB, 400 * MIB, MIB, huge, 90 * MIB, 2 * MIB];
         for chunk in [1, 7] {
-            let results: Vec<_> = procs.call(fill).chunk(chunk).imap(sizes).collect();
+            let results: Vec<_> = procs.call(fill).chunk_size(chunk).imap(sizes).collect();
             for (size, result) in sizes.into_iter().zip(results) {
                 match result {
                     Ok(got) => assert!(got == size && size < 100 * MIB),
@@ -256,7 +256,7 @@ tests! {
     fn what_leaks_is_replaced_between_items() {
         let procs = builder(1).memory_limit(60 << 20).build().unwrap();
         for chunk in [1, 30] {
-            let pids = procs.call(leak).chunk(chunk).map([25 * MIB; 30]).unwrap();
+            let pids = procs.call(leak).chunk_size(chunk).map([25 * MIB; 30]).unwrap();
             let distinct: HashSet<u32> = pids.iter().copied().collect();
             assert!((8..=15).contains(&distinct.len()), "{} workers", distinct.len());
             let runs = pids.chunk_by(|a, b| a == b).map(<[u32]>::len);
@@ -293,7 +293,7 @@ tests! {
     fn a_worker_has_so_many_items_and_no_more() {
         for (workers, most, chunk) in [(1, 1, 1), (1, 10, 4), (2, 7, 100), (3, 1, 9)] {
             let procs = builder(workers).max_tasks_per_worker(most).build().unwrap();
-            let call = procs.call(|n: u64| (n, std::process::id())).chunk(chunk);
+            let call = procs.call(|n: u64| (n, std::process::id())).chunk_size(chunk);
             let answers = call.map(0..60).unwrap();
             assert!(answers.iter().map(|(n, _)| *n).eq(0..60));
             let mut counts = std::collections::HashMap::new();

@@ -241,7 +241,7 @@ tests! {
             let bytes = postcard::to_stdvec(&(a, b)).unwrap();
             assert!(postcard::from_bytes::<Stoic>(&bytes).is_ok());
             Odd(kind)
-        }).chunk(4);
+        }).chunk_size(4);
         for (kind, result) in [9, 1, 9, 1].into_iter().zip(mixed.imap([9u8, 1, 9, 1].map(|kind| (kind, 7, 7)))) {
             match kind {
                 1 => assert!(detail(result).contains("raised by its")),

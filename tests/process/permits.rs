@@ -30,7 +30,7 @@ tests! {
             assert_eq!((db.name(), db.available()), ("db", permits));
             let counts = SharedAtomics::<AtomicU64>::new(2).unwrap();
             let context = (db.clone(), counts.clone());
-            let call = procs.call_with(&context, held).chunk(1);
+            let call = procs.call_with(&context, held).chunk_size(1);
             call.map(std::iter::repeat_n(300, sample(400))).unwrap();
             let most = counts[1].load(Ordering::SeqCst);
             assert_eq!(most, permits as u64, "all are used, and no more");
@@ -97,7 +97,7 @@ tests! {
         let db = procs.permits("db", 2);
         let counts = SharedAtomics::<AtomicU64>::new(2).unwrap();
         let context = (db.clone(), counts);
-        let call = procs.call_with(&context, held).chunk(1);
+        let call = procs.call_with(&context, held).chunk_size(1);
         let items: Vec<_> = (0..sample(600)).map(|_| call.spawn(200)).collect();
         let kills = sample(40);
         for n in 0..kills {

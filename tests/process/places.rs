@@ -23,7 +23,7 @@ fn place((): ()) -> (usize, u32, Option<String>) {
 fn places(procs: &ProcessPool) -> HashMap<usize, u32> {
     let all = procs
         .call(place)
-        .chunk(1)
+        .chunk_size(1)
         .map(std::iter::repeat_n((), 50))
         .unwrap();
     let mut places = HashMap::new();
@@ -141,7 +141,7 @@ tests! {
         let mut seen = HashMap::new();
         let mut killed = None;
         until(|| {
-            for (index, pid, own) in procs.call(look).chunk(1).map(std::iter::repeat_n((), 30)).unwrap() {
+            for (index, pid, own) in procs.call(look).chunk_size(1).map(std::iter::repeat_n((), 30)).unwrap() {
                 let expected = [vec![first], vec![last], processors.clone()];
                 assert_eq!(own, expected[index]);
                 seen.insert(pid, index);
@@ -183,7 +183,7 @@ tests! {
         assert!(words.contains("worker_index"), "{words}");
         let builder = ProcessPool::builder().workers(2);
         let procs = builder.launcher(trefoil::process::Wrapped::new(["env", "{exe}"])).build().unwrap();
-        let indices = procs.call(|()| worker_index()).chunk(1).map(std::iter::repeat_n((), 20)).unwrap();
+        let indices = procs.call(|()| worker_index()).chunk_size(1).map(std::iter::repeat_n((), 20)).unwrap();
         assert!(indices.into_iter().all(|index| index < Some(2)));
     }
 }

@@ -248,7 +248,7 @@ tests! {
             (shared[n], number.to_owned())
         };
         let items = (0..40usize).map(|n| (shared.clone(), n * 70_000));
-        let seen = procs.call(there).chunk(3).map(items).unwrap();
+        let seen = procs.call(there).chunk_size(3).map(items).unwrap();
         assert!(seen.iter().enumerate().all(|(n, (byte, _))| *byte == shared[n * 70_000]));
         assert!(seen.iter().all(|(_, file)| *file == seen[0].1), "it was copied again");
     }
@@ -287,7 +287,7 @@ tests! {
             }
             n
         };
-        let results = procs.call(stops).chunk(5).imap(items);
+        let results = procs.call(stops).chunk_size(5).imap(items);
         std::thread::scope(|s| {
             let results = s.spawn(|| results.collect::<Vec<_>>());
             until(|| !scratch.notes().is_empty());
@@ -357,7 +357,7 @@ tests! {
             support::note(&path, n);
             StopsBehind { bytes: vec![n as u8; LARGE].into(), stops: n == 2 }
         });
-        let results = results.timeout(Duration::from_millis(100)).chunk(6).map(items).unwrap();
+        let results = results.timeout(Duration::from_millis(100)).chunk_size(6).map(items).unwrap();
         assert!(results.iter().zip(0..).all(|(result, n)| result.bytes[LARGE - 1] == n));
         assert_eq!(scratch.notes().len(), 6, "each item has run once");
     }

@@ -227,7 +227,7 @@ fn unread() {
             forever::<()>();
         }
     });
-    items.chunk(2).map(0..2).unwrap();
+    items.chunk_size(2).map(0..2).unwrap();
 }
 
 fn never_begins() {
@@ -1108,7 +1108,7 @@ tests! {
                 abort()
             }
         });
-        let mut results = last.chunk(8).imap(0..8);
+        let mut results = last.chunk_size(8).imap(0..8);
         (0..5).for_each(|_| results.next().unwrap().unwrap());
         has_no_words(results.next().unwrap());
         for n in 6..8 {
@@ -1124,7 +1124,7 @@ tests! {
                 _ => {}
             }
         });
-        has_no_words(many.chunk(3000).map(0..3000).map(drop));
+        has_no_words(many.chunk_size(3000).map(0..3000).map(drop));
     }
 
     fn last_words_are_kept() {

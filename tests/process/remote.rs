@@ -255,7 +255,7 @@ tests! {
         let procs = procs.build().unwrap();
         let first = procs.spawn(begin.text(), wait_for);
         until(|| procs.stats().busy == 1);
-        let mark = procs.call(|n: u64| note(ORDER.get().unwrap(), n)).chunk(1);
+        let mark = procs.call(|n: u64| note(ORDER.get().unwrap(), n)).chunk_size(1);
         let low: Vec<_> = (0..40).map(|n| mark.clone().priority(-1).spawn(n)).collect();
         let usual: Vec<_> = (100..140).map(|n| mark.spawn(n)).collect();
         let high: Vec<_> = (200..240).map(|n| mark.clone().priority(1).spawn(n)).collect();

@@ -256,7 +256,7 @@ tests! {
         });
         let with = with.unwrap();
         assert_eq!(*with[13], [3.0; 3]);
-        let called = procs.call(|n: Nested| n.table).chunk(3).map((0..7).map(|_| nested()));
+        let called = procs.call(|n: Nested| n.table).chunk_size(3).map((0..7).map(|_| nested()));
         assert_eq!(called.unwrap().len(), 7);
     }
 
@@ -425,7 +425,7 @@ tests! {
             seen.extend(calls.iter().flat_map(|call| call.map([()]).unwrap()));
         }
         let items = || (0..8).map(|n| sets[n % 2].clone());
-        seen.extend(procs.call(look).chunk(1).map(items()).unwrap());
+        seen.extend(procs.call(look).chunk_size(1).map(items()).unwrap());
         let tasks: Vec<_> = items().map(|set| procs.spawn(set, look)).collect();
         seen.extend(tasks.into_iter().map(|task| task.join().unwrap()));
         for (count, open) in seen {

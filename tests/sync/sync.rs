@@ -426,3 +426,16 @@ fn a_cell_is_filled_once_whoever_comes_first() {
         assert_eq!(made.load(Ordering::SeqCst), 1);
     });
 }
+
+#[test]
+fn a_receiver_is_iterated_on_a_thread() {
+    let (sender, receiver) = channel::bounded(1);
+    let sending = thread::spawn(move || (0..100).for_each(|n| sender.send_blocking(n).unwrap()));
+    let mut seen: Vec<i32> = receiver.iter().take(50).collect();
+    for n in &receiver {
+        seen.push(n);
+    }
+    assert_eq!(seen, (0..100).collect::<Vec<_>>());
+    assert_eq!(receiver.into_iter().next(), None);
+    sending.join().unwrap();
+}

@@ -8,7 +8,7 @@ use crate::layers::words;
 use crate::source::{File, Finding, Line};
 use std::collections::BTreeMap;
 
-/// The letter of each area's invariants. The areas of `trefoil-sync` share one.
+/// The letter of each area's invariants.
 const LETTERS: [(char, &str); 14] = [
     ('Y', "sys"),
     ('H', "host"),

@@ -8,9 +8,8 @@
 use crate::source::{File, Finding};
 
 /// Every top-level module of the library, lowest first, with what it may import. (`loom`, `sys` and
-/// `host` are the crate `trefoil-os`, `timer` and `blocking_threads` the crate `trefoil-waiting`;
-/// `host` is imported as `process::host`. From `event` to `recording` it is `trefoil-trace`;
-/// `debug`, `parking` and `sync` are `trefoil-sync`.)
+/// `host` are the crate `trefoil-os`, and `host` is imported as `process::host`; from `event` to
+/// `recording` it is `trefoil-trace`.)
 /// A module may always import itself; the façade may import them all.
 const TABLE: [(&str, &[&str]); 31] = [
     ("debug", &[]),
@@ -339,7 +338,7 @@ mod tests {
         );
         assert_eq!(
             reported(
-                "crates/sync/src/sync/parker.rs",
+                "src/sync/parker.rs",
                 "use crate::{loom::Arc, task::{Task, thread}};"
             ),
             1

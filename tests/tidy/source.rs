@@ -94,17 +94,11 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// The path of a file of the library below `src/`. The crates `trefoil-os`, `trefoil-sync`,
-    /// `trefoil-trace` and `trefoil-waiting` are parts of the library: the names of their modules
-    /// are in use nowhere else.
+    /// The path of a file of the library below `src/`. The crates `trefoil-os` and
+    /// `trefoil-trace` are parts of the library: the names of their modules are in use nowhere
+    /// else.
     pub(crate) fn inside(&self) -> Option<&str> {
-        let homes = [
-            "src/",
-            "crates/os/src/",
-            "crates/sync/src/",
-            "crates/trace/src/",
-            "crates/waiting/src/",
-        ];
+        let homes = ["src/", "crates/os/src/", "crates/trace/src/"];
         homes.iter().find_map(|home| self.path.strip_prefix(home))
     }
 

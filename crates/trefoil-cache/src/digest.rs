@@ -5,7 +5,8 @@
 //! that `array_id` gives for its contents.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use blake3::Hasher;
 use blake3::hazmat::{
@@ -30,7 +31,7 @@ pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
     let Some(id) = array_id(bytes) else {
         return hash(bytes);
     };
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || KNOWN.lock();
     if let Some(hash) = known().as_ref().and_then(|known| known.get(&id)) {
         return *hash;
     }

@@ -3,9 +3,9 @@
 //! A pool is asked for its counters under the lock of the list, so that after a
 //! [`Watched`](crate::Watched) was dropped, no handle of its pool is left here.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use trefoil::{CancelOnDrop, LoopHandle, ProcessPool, ProcessStats, Task, ThreadPool};
 
 use crate::snapshot::{
@@ -49,7 +49,7 @@ struct Probe {
 
 impl Executors {
     pub(crate) fn add(&self, name: String, executor: Executor) -> u64 {
-        let mut list = self.lock();
+        let mut list = self.0.lock();
         let id = list.next;
         list.next += 1;
         list.entries.push(Entry {
@@ -64,7 +64,7 @@ impl Executors {
     /// The entry, to be dropped by the caller, which may wait for the end of its pool.
     #[must_use]
     pub(crate) fn remove(&self, id: u64) -> Option<Entry> {
-        let mut list = self.lock();
+        let mut list = self.0.lock();
         let at = list.entries.iter().position(|entry| entry.id == id)?;
         Some(list.entries.remove(at))
     }
@@ -72,12 +72,12 @@ impl Executors {
     /// All entries, to be dropped by the caller.
     #[must_use]
     pub(crate) fn remove_all(&self) -> Vec<Entry> {
-        std::mem::take(&mut self.lock().entries)
+        std::mem::take(&mut self.0.lock().entries)
     }
 
     /// The process ids of all worker processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        let list = self.lock();
+        let list = self.0.lock();
         let pools = list
             .entries
             .iter()
@@ -93,7 +93,7 @@ impl Executors {
     /// A view of each, and how many workers it leaves out.
     pub(crate) fn views(&self, processes: &Processes) -> (Vec<ExecutorView>, usize) {
         let mut left_out = 0;
-        let mut list = self.lock();
+        let mut list = self.0.lock();
         let views = list.entries.iter_mut().map(|entry| {
             let kind = entry.view(processes, &mut left_out);
             ExecutorView {
@@ -109,15 +109,11 @@ impl Executors {
     /// Replaces the worker process with this id; false if no pool that is watched has it.
     #[cfg(unix)]
     pub(crate) fn replace_worker(&self, pid: u32) -> bool {
-        let list = self.lock();
+        let list = self.0.lock();
         list.entries.iter().any(|entry| match &entry.executor {
             Executor::Processes(pool) => pool.replace_worker(pid),
             _ => false,
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, List> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,8 +2,8 @@
 //! counted.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use trefoil::{SlowPoll, Stuck, TaskError, TaskReport};
 
@@ -88,7 +88,7 @@ impl Notes {
             attempts: exit.map(|exit| exit.attempts()),
             last_words: last_words.filter(|words| !words.is_empty()).map(clip),
         };
-        let mut lists = self.lock();
+        let mut lists = self.0.lock();
         lists.seen += 1;
         lists.failures.push(failure);
     }
@@ -101,7 +101,7 @@ impl Notes {
             site: slow.task.spawned_at.to_string(),
             elapsed_ms: slow.elapsed.as_millis() as u64,
         };
-        let mut lists = self.lock();
+        let mut lists = self.0.lock();
         lists.seen += 1;
         lists.slow_polls.push(slow);
     }
@@ -117,14 +117,14 @@ impl Notes {
             text: clip(&stuck.to_string()),
             tasks: tasks.collect(),
         };
-        let mut lists = self.lock();
+        let mut lists = self.0.lock();
         lists.seen += 1;
         lists.stuck.push(view);
     }
 
     /// How many failures, slow polls and deadlocks there have been.
     pub(crate) fn totals(&self) -> [u64; 3] {
-        let lists = self.lock();
+        let lists = self.0.lock();
         [
             lists.failures.total,
             lists.slow_polls.total,
@@ -134,18 +134,14 @@ impl Notes {
 
     /// How many there have been, and all that are kept, as JSON.
     pub(crate) fn to_json(&self) -> (u64, String) {
-        let lists = self.lock();
+        let lists = self.0.lock();
         let json = serde_json::to_string(&*lists).expect("texts and numbers have a form in JSON");
         (lists.seen, json)
     }
 
     /// How many there have been.
     pub(crate) fn seen(&self) -> u64 {
-        self.lock().seen
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().seen
     }
 }
 

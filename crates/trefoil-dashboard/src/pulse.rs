@@ -5,9 +5,9 @@
 //! strip, only counted. The names of tasks are numbered, so that a look is a list of numbers.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use trefoil::{Activity, LiveCall, LiveMap, LiveTask, activity};
 
@@ -95,21 +95,17 @@ impl Pulse {
     /// Takes a look.
     pub(crate) fn look(&self) {
         let lines = lines(&activity());
-        self.lock().add(&lines);
+        self.0.lock().add(&lines);
     }
 
     /// Takes the looks out, with one of this moment.
     pub(crate) fn take(&self) -> PulseView {
         let now = activity();
         let lines = lines(&now);
-        let mut looks = self.lock();
+        let mut looks = self.0.lock();
         looks.add(&lines);
         let looks = std::mem::take(&mut *looks);
         PulseView::of(&now, lines, looks)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Looks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

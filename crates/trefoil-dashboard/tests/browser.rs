@@ -136,7 +136,7 @@ fn the_page_draws_updates_and_survives() {
     held.join().unwrap();
     let map = procs
         .call(slow)
-        .chunk(1)
+        .chunk_size(1)
         .name("slow map")
         .map_task(0..100_u64);
     browser.wait("document.getElementById('maps').innerText.includes('slow map')");
@@ -337,7 +337,7 @@ fn pictures() {
 
     let map = procs
         .call(slow)
-        .chunk(1)
+        .chunk_size(1)
         .name("thumbnails of album 7")
         .map_task(0..2000_u64);
     for n in 0..40 {

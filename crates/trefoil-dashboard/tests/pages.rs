@@ -429,7 +429,7 @@ fn lines_and_maps_are_in_the_stream() {
     events.wait("sample", |sample| line(sample)["runs"].is_null());
 
     let procs = ProcessPool::with_workers(1).unwrap();
-    let call = procs.call(wait_a_little).chunk(1).name("slow map");
+    let call = procs.call(wait_a_little).chunk_size(1).name("slow map");
     let task = call.map_task(0..40_u64);
     let map = |sample: &Value| {
         let maps = sample["maps"].as_array().unwrap().iter();

@@ -5,7 +5,8 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program, Wrapped};
+use trefoil::process::Wrapped;
+use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program};
 use trefoil::{PoolError, ProcessPool, Task};
 
 /// Runs each worker in a container of this engine, with these options, of which the image is last.

@@ -4,7 +4,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use trefoil::process::{Capabilities, Launched, Launcher, Program, WorkerStream};
+use trefoil::process::launch::{Capabilities, Launched, Launcher, Program, WorkerStream};
 use trefoil::{PoolError, ProcessPool, Task};
 
 const UNSHARE: &str = "--map-root-user --net --pid --fork --kill-child --mount-proc";

@@ -78,6 +78,7 @@ impl ProcessPoolBuilder {
 
     /// The number of processes. 0, the default: the number of processors that this process may use,
     /// or what the [launcher](Self::launcher) has room for.
+    #[doc(alias("with_workers", "processes", "n_jobs", "max_workers"))]
     pub fn workers(mut self, workers: usize) -> Self {
         self.settings.asked = (workers > 0).then_some(workers);
         self
@@ -256,7 +257,7 @@ impl ProcessPoolBuilder {
     }
 
     /// How much memory the items that run may need together, as far as their calls
-    /// [declare](crate::ProcessCall::memory) it: this fraction of what this program may use, which
+    /// [declare](crate::ProcessCall::expected_memory) it: this fraction of what this program may use, which
     /// is the machine's memory, or the limit of its control group (version 1 or 2) if that is
     /// lower. Items that do not fit wait until others have ended.
     ///
@@ -275,7 +276,7 @@ impl ProcessPoolBuilder {
     /// # if !cfg!(target_os = "linux") { return Ok(()); }
     /// let procs = ProcessPool::builder().workers(4).memory_budget(0.8).build()?;
     /// // No more of these run at a time than need 80 % of the memory.
-    /// let large = procs.call(|n: u64| vec![n; 1000].len()).memory(2 << 30);
+    /// let large = procs.call(|n: u64| vec![n; 1000].len()).expected_memory(2 << 30);
     /// assert_eq!(large.map(0..10)?, [1000; 10]);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```

@@ -241,7 +241,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// workers. A `spawn` has one item, which is never copied; nor are items with ends of
     /// [channels](crate::process::channel()), or with a context that has some. No worker is started
     /// for a copy. Items are sent one at a time, each to an idle worker, whatever
-    /// [`chunk`](Self::chunk) is: for items of less than a millisecond, that costs more than it
+    /// [`chunk_size`](Self::chunk_size) is: for items of less than a millisecond, that costs more than it
     /// gains. [`hedged`](crate::ProcessStats::hedged) counts the copies.
     ///
     /// ```
@@ -279,8 +279,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// This is a declaration, not a [limit](crate::ProcessPoolBuilder::memory_limit). Items without
     /// one count as 0, and do not wait for those that have one. Items with one begin in the order
     /// in which they would without a budget. They are sent one at a time, each to an idle worker,
-    /// whatever [`chunk`](Self::chunk) is.
-    pub fn memory(mut self, bytes: u64) -> Self {
+    /// whatever [`chunk_size`](Self::chunk_size) is.
+    pub fn expected_memory(mut self, bytes: u64) -> Self {
         self.options.memory = bytes;
         self
     }
@@ -288,7 +288,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// How many items, at most, go to a worker at once; 0 counts as 1. Default: as many as take
     /// about a millisecond, estimated from earlier items of this function. The results do not
     /// depend on it.
-    pub fn chunk(mut self, items: usize) -> Self {
+    pub fn chunk_size(mut self, items: usize) -> Self {
         self.options.chunk = Some(items.max(1));
         self
     }

@@ -76,6 +76,7 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// It is a handle: its clones refer to the same pool, which ends when the last of them is dropped.
 /// [`shutdown`](Self::shutdown) and [`kill`](Self::kill) end it for all.
 #[derive(Clone)]
+#[doc(alias("Pool", "Parallel", "multiprocessing", "ProcessPoolExecutor"))]
 pub struct ProcessPool {
     shared: Arc<PoolState>,
     end: Arc<End>,
@@ -134,6 +135,7 @@ impl ProcessPool {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
+    #[doc(alias("apply_async", "submit"))]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
         self.call(f).spawn(arg)
     }

@@ -1,6 +1,6 @@
-//! What starts workers in other ways than as children of this process.
+//! What a launcher implements, to start workers in other ways than as children of this process.
 //!
-//! **Job.** The interface between a pool and what starts its workers: [`Launcher`]. A worker is a
+//! This is the interface between a pool and what starts its workers: [`Launcher`]. A worker is a
 //! framed stream of bytes, so whatever starts a program and connects a stream to it can hold one.
 //! Such workers are *plain*: the driver has nothing but their stream, and perhaps a process here
 //! that stands for them.
@@ -10,8 +10,8 @@
 //! and shuts the stream down; whatever is at the other end must then end the worker and everything
 //! that the worker has started, and must do the same when this process ends, in whatever way. (A
 //! worker does that itself when it sees the end of its stream.)
-//!
-//! Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`; `crates/trefoil-machines`.
+
+// Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`; `crates/trefoil-machines`.
 
 #[cfg(unix)]
 pub(super) mod command_line;
@@ -28,11 +28,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use launched::Launched;
 use pool_error::PoolError;
-use raw_program::Program;
 
 use crate::task::Task;
+
+pub use launched::Launched;
+pub use raw_program::{Invitation, Program, WorkerStream};
 
 /// Starts the workers of one pool:
 /// [`ProcessPoolBuilder::launcher`](crate::ProcessPoolBuilder::launcher).
@@ -54,7 +55,7 @@ use crate::task::Task;
 /// ```
 /// use std::io;
 /// use std::process::Command;
-/// use trefoil::process::{Capabilities, Launched, Launcher, Program, WorkerStream};
+/// use trefoil::process::launch::{Capabilities, Launched, Launcher, Program, WorkerStream};
 /// use trefoil::{PoolError, ProcessPool, Task};
 ///
 /// /// Workers that do not know where the user's home is.
@@ -127,7 +128,7 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
 ///
 /// ```
 /// use std::time::Duration;
-/// use trefoil::process::Capabilities;
+/// use trefoil::process::launch::Capabilities;
 ///
 /// let some = Capabilities::slots(64).elastic(0, Duration::from_secs(30));
 /// assert_eq!(format!("{some:?}"), format!("{:?}", some.clone()));

@@ -137,7 +137,7 @@ impl Program {
     /// among the [`variables`](Self::variables); and without those that the user has set by `env`.
     ///
     /// ```
-    /// use trefoil::process::Program;
+    /// use trefoil::process::launch::Program;
     ///
     /// // Two workers on a machine with eight processors.
     /// fn variables(program: &Program) -> Vec<String> {

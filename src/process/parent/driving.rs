@@ -11,9 +11,10 @@
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
 
 use std::io;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
 
 use super::driver::{ActingDriver, Driver, PoolState};
 use super::readers;
@@ -63,7 +64,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     let shared = Arc::new(PoolState::new(&settings)?);
     let asked: Weak<PoolState> = Arc::downgrade(&shared);
     trace_log::live::register(asked);
-    let (ready, started) = sync_channel(1);
+    let (ready, started) = bounded(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
@@ -95,7 +96,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
 
 /// Serves until the pool has ended. First reports whether all workers could be started. Returns the
 /// job of a `Process`, which ends only now.
-fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Box<Job>> {
+fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
     let _role = trace_log::role(trace_log::Role::Driver { pool });

@@ -1,4 +1,4 @@
-//! Memory as a limit of admission (`ProcessPoolBuilder::memory_budget`, `ProcessCall::memory`).
+//! Memory as a limit of admission (`ProcessPoolBuilder::memory_budget`, `ProcessCall::expected_memory`).
 //!
 //! An item of a call that declares its memory goes alone, to an idle worker. It counts from when it
 //! is sent until its worker has ended it or is gone, wanted or not. A job whose next item does not

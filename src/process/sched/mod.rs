@@ -67,7 +67,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use trefoil_sync::give_back;
+use crate::sync::semaphore::give_back;
 
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::ItemCosts;

@@ -35,6 +35,7 @@ use crate::task::raw::Task;
 /// # Cancel safety
 /// Dropping it before its end drops the tasks: they are detached, or cancelled if they are
 /// [`cancel_on_drop`](Task::cancel_on_drop). The results of those that have ended are dropped.
+#[doc(alias = "gather")]
 pub fn join_all<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> JoinAll<T> {
     JoinAll {
         tasks: into_tasks(tasks),

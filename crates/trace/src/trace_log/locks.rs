@@ -1,4 +1,4 @@
-//! Locks, channels and wakers: what the crate `trefoil-sync` and the wakers of tasks report.
+//! Locks, channels and wakers: what `trefoil::sync` and the wakers of tasks report.
 //!
 //! Only the table of live tasks listens, and what begins here is called only while it does. What
 //! ends may have begun in the parent of a forked child, which has no table.

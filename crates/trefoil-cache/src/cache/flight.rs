@@ -11,8 +11,9 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use trefoil::thread::current_index;
 use trefoil::{Completer, SharedTask};
 
@@ -47,7 +48,7 @@ pub(crate) enum Turn {
 impl Flights {
     /// `is_queued`: whoever leads begins later, perhaps on another thread.
     pub(crate) fn turn(self: &Arc<Self>, key: Key, is_queued: bool) -> Turn {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.0.lock();
         match flights.entry(key) {
             Entry::Occupied(flight) if flight.get().is_queued && current_index().is_some() => {
                 Turn::Compute
@@ -77,11 +78,7 @@ pub(crate) struct Leading {
 
 impl Drop for Leading {
     fn drop(&mut self) {
-        let mut flights = self
-            .flights
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.flights.0.lock();
         let ended = flights.remove(&self.key);
         drop(flights);
         if let Some(completer) = self.completer.take() {

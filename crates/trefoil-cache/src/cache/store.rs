@@ -27,9 +27,11 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 use super::entry::{Meta, parse, result_in};
 use super::flight::Flights;
@@ -136,7 +138,7 @@ impl Store {
     }
 
     pub(crate) fn set_limit(&self, limit: Limit) {
-        let mut limits = lock(&self.limits);
+        let mut limits = self.limits.lock();
         match limit {
             Limit::Bytes(most) => limits.bytes = Some(most),
             Limit::Age(most) => limits.age = Some(most),
@@ -144,7 +146,7 @@ impl Store {
     }
 
     pub(crate) fn set_hook(&self, hook: Hook) {
-        *lock(&self.hook) = Some(Arc::new(hook));
+        *self.hook.lock() = Some(Arc::new(hook));
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -162,7 +164,7 @@ impl Store {
 
     /// Whether the cache's own limit lets an entry be used.
     pub(crate) fn is_fresh(&self, meta: &Meta) -> bool {
-        lock(&self.limits).age.is_none_or(|most| meta.age() <= most)
+        self.limits.lock().age.is_none_or(|most| meta.age() <= most)
     }
 
     /// Reads an entry whole.
@@ -254,7 +256,7 @@ impl Store {
     }
 
     fn has_limit(&self) -> bool {
-        lock(&self.limits).bytes.is_some()
+        self.limits.lock().bytes.is_some()
     }
 
     /// Counts `more` bytes, or less, if the number wraps.
@@ -417,7 +419,7 @@ impl Store {
     /// Counts `more` bytes, and removes entries if they would be too many. False: they are more
     /// than the limit by themselves.
     fn make_room(&self, more: u64) -> bool {
-        let Some(most) = lock(&self.limits).bytes else {
+        let Some(most) = self.limits.lock().bytes else {
             return true;
         };
         if more > most {
@@ -427,7 +429,7 @@ impl Store {
         if self.used.load(Ordering::Relaxed) <= most {
             return true;
         }
-        let mut sweep = lock(&self.sweep);
+        let mut sweep = self.sweep.lock();
         let before = self.used.load(Ordering::Relaxed);
         if before < UNKNOWN && sweep.in_slices {
             self.sweep_slices(&mut sweep, most);
@@ -597,7 +599,7 @@ impl Store {
         if self.is_reported.swap(true, Ordering::Relaxed) {
             return;
         }
-        let hook = lock(&self.hook).clone();
+        let hook = self.hook.lock().clone();
         if let Some(hook) = hook {
             let path = path.to_owned();
             let what = "the cache does not keep results";
@@ -610,14 +612,10 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store")
             .field("root", &self.root)
-            .field("limits", &*lock(&self.limits))
+            .field("limits", &*self.limits.lock())
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How much of the disk a file of this length takes.

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-use trefoil::process::Program;
+use trefoil::process::launch::Program;
 
 /// The SHA-256 of the program's file, and how many bytes it has. It is computed once: all later
 /// pools copy the same file.

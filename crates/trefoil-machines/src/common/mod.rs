@@ -21,7 +21,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use trefoil::PoolError;
-use trefoil::process::Program;
+use trefoil::process::launch::Program;
 
 /// The build, by which a copy of this executable is known elsewhere.
 pub(crate) fn build_id(program: &Program) -> Result<&'static str, PoolError> {

@@ -24,10 +24,11 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program};
+use parking_lot::Mutex;
+use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program};
 use trefoil::{PoolError, Task};
 
 use crate::common::descriptors;
@@ -307,15 +308,15 @@ impl Dask {
         let theirs = orders.clone();
         let on_answer = move |answer| match answer {
             Answer::Ready(room, address) => drop(ready.send(Ok((room, address)))),
-            Answer::Ended(number, words) => lock(&theirs).failed(number, words),
+            Answer::Ended(number, words) => theirs.lock().failed(number, words),
             Answer::Error(words) => {
-                lock(&theirs).lost(&words);
+                theirs.lock().lost(&words);
                 let _ = ready.send(Err(words));
             }
         };
         let (theirs, patience, words) = (orders.clone(), self.patience, self.words());
         let look = move || {
-            let mut orders = lock(&theirs);
+            let mut orders = theirs.lock();
             let unwanted = orders.look(patience, &words);
             let is_awaiting = orders.is_waiting();
             Look {
@@ -355,8 +356,8 @@ impl Launcher for Dask {
         let arrive = {
             let orders = orders.clone();
             move |arrival| match arrival {
-                Ok(arrived) => lock(&orders).arrived(arrived),
-                Err(words) => lock(&orders).fail(words),
+                Ok(arrived) => orders.lock().arrived(arrived),
+                Err(words) => orders.lock().fail(words),
             }
         };
         let listener = Listener::new(listener, key.clone(), program.identity(), arrive)?;
@@ -370,7 +371,7 @@ impl Launcher for Dask {
         if self.least > 0 {
             let first = connected.order(0).join().map_err(io::Error::other);
             let first = first.and_then(|first| first).map_err(refused)?;
-            *lock(&connected.first) = Some(first);
+            *connected.first.lock() = Some(first);
         }
         self.connected = Some(Arc::new(connected));
         Ok(Capabilities::slots(most).elastic(self.least, self.idle))
@@ -379,19 +380,19 @@ impl Launcher for Dask {
     fn start(&self, index: usize) -> Task<io::Result<Launched>> {
         let connected = self.connected();
         // (The first slot is the first that is filled.)
-        match lock(&connected.first).take_if(|_| index == 0) {
+        match connected.first.lock().take_if(|_| index == 0) {
             Some(first) => Task::ready(Ok(first)),
             None => connected.order(index),
         }
     }
 
     fn kill(&self, index: usize) {
-        lock(&self.connected().orders).kill(index);
+        self.connected().orders.lock().kill(index);
     }
 
     fn ended(&self, index: usize, ending: &mut Ending) {
         let connected = self.connected();
-        let number = lock(&connected.orders).ended(index, ending);
+        let number = connected.orders.lock().ended(index, ending);
         if let Some(number) = number {
             connected.placer.cancel(number); // Dask may have begun to start it again
         }
@@ -411,17 +412,12 @@ struct Connected {
 
 impl Connected {
     fn order(&self, slot: usize) -> Task<io::Result<Launched>> {
-        let (task, new) = lock(&self.orders).order(slot);
+        let (task, new) = self.orders.lock().order(slot);
         if let Some(number) = new {
             self.placer.place(number);
         }
         task
     }
-}
-
-/// A panic of another thread has left it whole: no step between two of its changes can panic.
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// On the cluster: holds a worker. `argument`: the pool's address, and the number of the order. It

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::time::{Duration, Instant};
 
-use trefoil::process::{Ending, Launched};
+use trefoil::process::launch::{Ending, Launched};
 use trefoil::{Completer, Task};
 
 use crate::common::dial::Arrived;

@@ -509,7 +509,7 @@ fn why(words: &str) -> String {
 
 #[cfg(all(test, not(miri)))]
 mod tests {
-    use std::sync::{Condvar, Mutex};
+    use parking_lot::{Condvar, Mutex};
 
     use super::super::jobs::Secret;
     use super::*;

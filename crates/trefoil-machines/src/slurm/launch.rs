@@ -7,13 +7,13 @@
 //! Tests: `crates/trefoil-machines/tests/slurm/`.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use super::state::SlurmState;
 use crate::common::dial::Listener;
-use trefoil::process::{Ending, Launched};
+use trefoil::process::launch::{Ending, Launched};
 use trefoil::{Completer, Task};
 
 /// The signal by which Slurm ends a job.
@@ -39,11 +39,7 @@ impl Connected {
             if let Some((words, _)) = &state.failed {
                 return Err(words.clone());
             }
-            state = self
-                .shared
-                .come
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.shared.come.wait(&mut state);
         }
     }
 

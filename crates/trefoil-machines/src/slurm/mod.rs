@@ -35,9 +35,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::common::bell::Bell;
 use crate::common::build_id;
@@ -50,7 +52,7 @@ use jobs::{Jobs, Secret, Way, job_name, own_address};
 use launch::Connected;
 use node_copy::{NodeCopy, id};
 use state::SlurmState;
-use trefoil::process::{Capabilities, Ending, Launched, Launcher, Program};
+use trefoil::process::launch::{Capabilities, Ending, Launched, Launcher, Program};
 use trefoil::{PoolError, Task};
 
 /// The longest limit: later times might not be representable.

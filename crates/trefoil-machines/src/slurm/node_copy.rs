@@ -27,7 +27,7 @@ use super::jobs::{Way, run};
 use crate::common::copy::{self, CAN_HASH, IS_OURS, KEEP, USE};
 use crate::common::program_name;
 use crate::common::shell::quoted;
-use trefoil::process::Program;
+use trefoil::process::launch::Program;
 
 /// For how many fifths of a second a job waits while nothing comes.
 const PATIENCE: u32 = 600;

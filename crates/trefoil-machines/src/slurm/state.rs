@@ -10,13 +10,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::common::bell::Bell;
 use crate::common::dial::Arrived;
 use trefoil::Completer;
-use trefoil::process::Launched;
+use trefoil::process::launch::Launched;
 
 /// How long a worker may wait for a slot that wants it.
 pub(crate) const UNUSED_LIMIT: Duration = Duration::from_secs(10);
@@ -127,9 +128,8 @@ impl SlurmWorker {
 }
 
 impl SlurmState {
-    /// A panic of another thread has left it whole: no step between two of its changes can panic.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// A worker has dialled.

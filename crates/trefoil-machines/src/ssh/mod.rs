@@ -26,11 +26,12 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use trefoil::process::{
+use parking_lot::{Mutex, MutexGuard};
+use trefoil::process::launch::{
     Capabilities, Ending, Invitation, Launched, Launcher, Program, WorkerStream,
 };
 use trefoil::{Completer, PoolError, Task};
@@ -414,7 +415,7 @@ struct Starts {
 
 impl Connected {
     fn starts(&self) -> MutexGuard<'_, Starts> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.starts.lock()
     }
 
     fn host(&self, index: usize) -> usize {

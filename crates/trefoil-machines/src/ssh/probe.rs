@@ -14,7 +14,7 @@ use std::io;
 use std::process::Command;
 use std::time::Duration;
 
-use trefoil::process::Program;
+use trefoil::process::launch::Program;
 
 use crate::common::conversation::{ProgramOutput, Rest, converse};
 

@@ -51,7 +51,7 @@ tests! {
         assert_eq!(exit.code(), Some(5));
         assert!(exit.stderr_tail().ends_with("last words\n"), "{exit:?}");
         let each = procs.call(|n: u32| if n == 7 { std::process::abort() } else { n });
-        let results = each.chunk(20).map_each(0..20);
+        let results = each.chunk_size(20).map_each(0..20);
         for (result, n) in results.into_iter().zip(0..) {
             match result {
                 Ok(value) => assert_eq!(value, n),
@@ -107,7 +107,7 @@ tests! {
         let cluster = Cluster::shared();
         let builder = || ProcessPool::builder().launcher(cluster.dask()).workers(4);
         let procs = builder().initializer(5, |n: u64| TABLE.set(n).unwrap()).build().unwrap();
-        let all = procs.call(|n: u64| n + TABLE.get().unwrap()).chunk(1).map(0..50).unwrap();
+        let all = procs.call(|n: u64| n + TABLE.get().unwrap()).chunk_size(1).map(0..50).unwrap();
         assert!(all.into_iter().eq(5..55));
         let broken = builder().initializer(5, |n: u64| panic!("no table {n}")).build().unwrap();
         let error = broken.spawn((), |()| ()).join().unwrap_err();
@@ -160,7 +160,7 @@ tests! {
             until(|| cluster.tasks() == 0);
         }
         let procs = builder(cluster.dask().threads(2..=3)).build().unwrap();
-        let all = procs.call(|n: u64| std::thread::sleep(Duration::from_millis(n))).chunk(1);
+        let all = procs.call(|n: u64| std::thread::sleep(Duration::from_millis(n))).chunk_size(1);
         all.map(vec![20; 20]).unwrap();
         until(|| cluster.tasks() == 2);
         assert_eq!(procs.worker_pids().iter().filter(|pid| **pid != 0).count(), 2);
@@ -214,7 +214,7 @@ tests! {
         let dask = cluster.dask().threads(300..=300);
         let procs = ProcessPool::builder().launcher(dask).build().unwrap();
         until(|| procs.worker_pids().iter().filter(|pid| **pid != 0).count() == 300);
-        let sum: u64 = procs.call(|n: u64| n).chunk(1).map(0..3000).unwrap().iter().sum();
+        let sum: u64 = procs.call(|n: u64| n).chunk_size(1).map(0..3000).unwrap().iter().sum();
         assert_eq!((sum, procs.stats().died), (3000 * 2999 / 2, 0));
     }
 
@@ -227,7 +227,7 @@ tests! {
         // Another worker is wanted for each of these, and so many orders are more than the placer
         // reads.
         let listener = Listener::new();
-        let call = procs.call(|path: Option<String>| path.iter().for_each(|path| call_and_wait(path))).chunk(1);
+        let call = procs.call(|path: Option<String>| path.iter().for_each(|path| call_and_wait(path))).chunk_size(1);
         let first = call.spawn(Some(listener.path.clone()));
         let running = listener.accept();
         let tasks: Vec<_> = (0..600).map(|_| call.spawn(None)).collect();
@@ -307,7 +307,7 @@ pub(crate) fn somewhere() {
     let dask = Dask::scheduler_file(file).python(python());
     let procs = ProcessPool::builder().launcher(dask).build().unwrap();
     let here = procs.call(|_: u32| std::env::current_exe().unwrap().display().to_string());
-    for path in here.chunk(1).map(0..60).unwrap() {
+    for path in here.chunk_size(1).map(0..60).unwrap() {
         println!("{path}");
     }
 }

@@ -77,7 +77,7 @@ tests! {
             n
         });
         let items: Vec<(u64, String)> = (0..60).map(|n| (n, path.clone())).collect();
-        let task = call.clone().retry(1).chunk(3).map_task(items);
+        let task = call.clone().retry(1).chunk_size(3).map_task(items);
         let first = listener.accept();
         signal(first.dask_worker(), Signal::KILL);
         first.ends();

@@ -30,7 +30,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use trefoil::process::Launcher;
+use trefoil::process::launch::Launcher;
 use trefoil::{ProcessPool, TaskError};
 
 use support::{Dice, Scratch, Test, kill, kills, note, tests, until};

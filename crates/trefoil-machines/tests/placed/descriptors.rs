@@ -35,7 +35,7 @@ fn many() {
     until(|| procs.worker_pids().iter().filter(|pid| **pid != 0).count() >= least);
     let sum: u64 = procs
         .call(|n: u64| n)
-        .chunk(1)
+        .chunk_size(1)
         .map(0..3000)
         .unwrap()
         .iter()

@@ -244,7 +244,7 @@ tests! {
         let procs = on(folder.slurm(Slurm::srun()).nodes(3..=3)).build().unwrap();
         until(|| procs.worker_pids().iter().filter(|pid| **pid != 0).count() == 3);
         let (notes, common) = (Scratch::new("slurm-context"), ("x".repeat(700_000), 700_000));
-        let call = procs.call(|_: ()| ()).chunk(1);
+        let call = procs.call(|_: ()| ()).chunk_size(1);
         let found = call.map_with(&common, vec![notes.text(); 3], holds).unwrap();
         let (mut pids, memory): (Vec<u32>, Vec<Vec<u64>>) = found.into_iter().unzip();
         pids.sort_unstable();
@@ -303,7 +303,7 @@ tests! {
         let (seen, marks) = (Scratch::new("slurm-urgent"), Scratch::new("slurm-begin"));
         let first = procs.spawn((1000, Some(marks.text())), one_waits);
         until(|| marks.notes() == [1]);
-        let mark = procs.call(|(path, n): (String, u64)| support::note(&path, n)).chunk(1);
+        let mark = procs.call(|(path, n): (String, u64)| support::note(&path, n)).chunk_size(1);
         let low: Vec<_> = (0..20).map(|n| mark.clone().priority(-1).spawn((seen.text(), n))).collect();
         let high: Vec<_> = (100..120).map(|n| mark.clone().priority(1).spawn((seen.text(), n))).collect();
         support::note(&marks.text(), 2);

@@ -73,7 +73,7 @@ fn all_have_it(procs: &ProcessPool, name: &str) {
     let items = (0..4).map(|_| (scratch.text(), 4, None));
     let found = procs
         .call(|_: ()| ())
-        .chunk(1)
+        .chunk_size(1)
         .map_with(&context, items, meets)
         .unwrap();
     assert!(found.iter().all(|(length, _)| *length == all));
@@ -105,7 +105,7 @@ tests! {
         let before = (0..4).map(|_| (one.text(), 4, None));
         let after = (0..4).map(|n| (two.text(), 4, (n == 0).then(|| died.clone())));
         let (context, all) = context();
-        let call = procs.call(|_: ()| ()).chunk(1).retry(1);
+        let call = procs.call(|_: ()| ()).chunk_size(1).retry(1);
         let found = call.map_with(&context, before.chain(after), meets).unwrap();
         assert!(found.iter().all(|(length, _)| *length == all));
         let mut pids: Vec<u32> = found.into_iter().map(|(_, pid)| pid).collect();

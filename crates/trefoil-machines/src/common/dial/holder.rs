@@ -34,7 +34,7 @@ use std::time::Duration;
 use rustix::io::{Errno, FdFlags, retry_on_intr};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use trefoil::io::{AsyncFd, Signal, TcpStream, UnixStream};
-use trefoil::process::{Program, WorkerStream};
+use trefoil::process::launch::{Program, WorkerStream};
 use trefoil::sync::Event;
 use trefoil::time::sleep;
 use trefoil::{Completer, EventLoop, Task};

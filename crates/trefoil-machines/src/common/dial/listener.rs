@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use trefoil::io::{TcpListener, TcpStream, UnixStream};
-use trefoil::process::{Ending, Launched};
+use trefoil::process::launch::{Ending, Launched};
 use trefoil::sync::Event;
 use trefoil::{Completer, EventLoop, Task};
 

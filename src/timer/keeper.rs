@@ -24,7 +24,7 @@ use super::clock::{Clock, Held, REAL, later};
 use super::timers::TimerKey;
 
 /// Wakes alarms: an event loop, or the helper thread.
-pub trait Timekeeper: Send + Sync {
+pub(crate) trait Timekeeper: Send + Sync {
     /// Its clock; `None`: the real one.
     fn clock(&self) -> Option<&Arc<Clock>> {
         None
@@ -50,7 +50,7 @@ pub trait Timekeeper: Send + Sync {
 }
 
 /// What wakes the alarms of a thread, if a loop runs there.
-pub type Keeper = Option<Arc<dyn Timekeeper>>;
+pub(crate) type Keeper = Option<Arc<dyn Timekeeper>>;
 
 struct Here {
     // This has no destructor, because a loop may run in that of another thread-local.
@@ -69,14 +69,14 @@ thread_local! {
 }
 
 /// Makes `keeper` this thread's timekeeper; returns the earlier one.
-pub fn replace_keeper(keeper: Keeper) -> Keeper {
+pub(crate) fn replace_keeper(keeper: Keeper) -> Keeper {
     let before = HERE.with(|here| here.keeper.replace(ManuallyDrop::new(keeper)));
     renew_clock();
     ManuallyDrop::into_inner(before)
 }
 
 /// Called when this thread's timekeeper has another clock than before.
-pub fn renew_clock() {
+pub(crate) fn renew_clock() {
     let number = clock().map_or(REAL, |clock| clock.number());
     HERE.with(|here| here.clock.set(number));
 }
@@ -97,13 +97,13 @@ fn number() -> u64 {
 
 /// Whether the time on this thread is that of a virtual clock.
 #[inline]
-pub fn is_virtual() -> bool {
+pub(crate) fn is_virtual() -> bool {
     number() != REAL
 }
 
 /// The time on this thread.
 #[inline]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     match is_virtual() {
         true => now_virtual(),
         false => Instant::now(),
@@ -118,20 +118,20 @@ fn now_virtual() -> Instant {
 /// If this thread's loop has refused an operation in the present poll of a task, what waits for it
 /// may have a result that it has not seen: lets such operations be tried once more. `false`: none
 /// was refused.
-pub fn renew_budget() -> bool {
+pub(crate) fn renew_budget() -> bool {
     keeper().is_some_and(|keeper| keeper.renew_budget())
 }
 
 /// Says that this thread waits for an event outside its clock that nothing will report. While the
 /// guard exists, a virtual clock does not jump, for a limited time. With the real clock there is no
 /// guard.
-pub fn hold() -> Option<Held> {
+pub(crate) fn hold() -> Option<Held> {
     clock().map(|clock| clock.hold())
 }
 
 /// A duration, and the clock by which its end was computed.
 #[derive(Debug, Clone, Copy)]
-pub struct Countdown {
+pub(crate) struct Countdown {
     length: Duration,
     clock: u64,
 }
@@ -139,20 +139,20 @@ pub struct Countdown {
 impl Countdown {
     /// A duration that is counted from now, and its end.
     #[inline]
-    pub fn from_now(length: Duration) -> (Instant, Self) {
+    pub(crate) fn from_now(length: Duration) -> (Instant, Self) {
         let clock = number();
         (later(now(), length), Self { length, clock })
     }
 
     /// Whether its length is zero.
     #[inline]
-    pub fn is_zero(self) -> bool {
+    pub(crate) fn is_zero(self) -> bool {
         self.length.is_zero()
     }
 
     /// Called at the first wait: computes the end by this thread's clock, if another one was used.
     #[inline]
-    pub fn recount(self) -> Option<Instant> {
+    pub(crate) fn recount(self) -> Option<Instant> {
         (number() != self.clock).then(|| later(now(), self.length))
     }
 }

@@ -6,7 +6,6 @@
 /// Implements `Debug`: the type's name, and what is given of it by name.
 ///
 /// `debug!(impl<T> Group<T>, self, members = self.len())` shows `Group { members: 3, .. }`.
-#[macro_export]
 macro_rules! debug {
     (
         impl $(<$($generic:ident $(: $bound:path)?),*>)? $name:ident $(<$($argument:tt),*>)?,
@@ -26,7 +25,6 @@ macro_rules! debug {
 /// has no source.
 ///
 /// `impl_error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives"))`
-#[macro_export]
 macro_rules! impl_error {
     (
         impl $(<$generic:ident>)? $name:ident $(<$argument:ident>)?,

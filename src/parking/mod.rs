@@ -4,10 +4,10 @@
 //! future on the waiting thread; [`marker`] has the current task and loop of a thread, and whether
 //! it may block; [`waiters`] is a list of those that wait for one event.
 
-pub mod block_on;
-pub mod marker;
+pub(crate) mod block_on;
+pub(crate) mod marker;
 pub(crate) mod noted;
-pub mod park;
-pub mod waiters;
+pub(crate) mod park;
+pub(crate) mod waiters;
 
-pub use block_on::block_on;
+pub(crate) use block_on::block_on;

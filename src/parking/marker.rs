@@ -11,7 +11,7 @@ use std::ptr;
 use crate::loom::per_thread;
 
 /// What has a mark: its address. Null: nothing.
-pub type Mark = *const ();
+pub(crate) type Mark = *const ();
 
 struct Here {
     task: Cell<Mark>,
@@ -42,35 +42,35 @@ fn with(f: impl FnOnce(&Here) -> Mark) -> Mark {
 
 /// The mark of the loop that runs here.
 #[inline]
-pub fn current_loop() -> Mark {
+pub(crate) fn current_loop() -> Mark {
     with(|here| here.runs_loop.get())
 }
 
 /// Sets the mark of the loop; returns the previous one.
 #[inline]
-pub fn replace_loop(mark: Mark) -> Mark {
+pub(crate) fn replace_loop(mark: Mark) -> Mark {
     with(|here| here.runs_loop.replace(mark))
 }
 
 /// The mark of the task that runs here.
 #[inline]
-pub fn current() -> Mark {
+pub(crate) fn current() -> Mark {
     with(|here| here.task.get())
 }
 
 /// Sets the mark of the task; returns the previous one.
 #[inline]
-pub fn replace(mark: Mark) -> Mark {
+pub(crate) fn replace(mark: Mark) -> Mark {
     with(|here| here.task.replace(mark))
 }
 
 /// Sets the data of the counted waker of the root future; returns the previous one.
-pub fn replace_root(mark: Mark) -> Mark {
+pub(crate) fn replace_root(mark: Mark) -> Mark {
     with(|here| here.root.replace(mark))
 }
 
 /// The data of the waker of the code that runs here: of its task, or of the loop's root future.
-pub fn waker() -> Mark {
+pub(crate) fn waker() -> Mark {
     let marks = [current(), with(|here| here.root.get()), current_loop()];
     let is_one = |mark: &Mark| !mark.is_null();
     marks.into_iter().find(is_one).unwrap_or(ptr::null())
@@ -99,17 +99,17 @@ pub(crate) fn replace_sole_wait(mark: Mark) -> Mark {
 /// While it exists, blocking waits on this thread are refused.
 #[must_use]
 #[derive(Debug)]
-pub struct RefuseGuard(std::marker::PhantomData<Mark>);
+pub(crate) struct RefuseGuard(std::marker::PhantomData<Mark>);
 
 /// Forbids this thread to block until the guard is dropped.
-pub fn refuse_blocking() -> RefuseGuard {
+pub(crate) fn refuse_blocking() -> RefuseGuard {
     HERE.with(|here| here.refusals.update(|count| count + 1));
     RefuseGuard(std::marker::PhantomData)
 }
 
 /// Whether this thread must not block.
 #[inline]
-pub fn blocking_refused() -> bool {
+pub(crate) fn blocking_refused() -> bool {
     HERE.try_with(|here| here.refusals.get() > 0)
         .unwrap_or(false)
 }

@@ -35,7 +35,7 @@ use slab::Slab;
 
 /// Deadlines with a payload each, earliest first.
 #[derive(Debug)]
-pub struct Timers<T> {
+pub(crate) struct Timers<T> {
     pending: Slab<Pending<T>>,
     /// One entry for each pending timer, and leftovers.
     order: QuaternaryHeap<Reverse<HeapEntry>>,
@@ -52,14 +52,14 @@ struct Pending<T> {
 /// Identifies one pending timer; stale after it has fired or been removed. The order of the fields
 /// is the order in which timers of one deadline go off: the one that was created first is first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TimerKey {
+pub(crate) struct TimerKey {
     created: u32,
     slot: u32,
 }
 
 impl TimerKey {
     /// A key of no timer.
-    pub const STALE: Self = Self {
+    pub(crate) const STALE: Self = Self {
         created: u32::MAX,
         slot: u32::MAX,
     };
@@ -74,7 +74,7 @@ const MIN_LEFTOVERS: usize = 64;
 
 impl<T> Timers<T> {
     /// Without timers.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             pending: Slab::new(),
             order: QuaternaryHeap::new(),
@@ -84,13 +84,13 @@ impl<T> Timers<T> {
 
     /// Whether no timer is pending.
     #[inline]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
     /// The earliest deadline.
     #[inline]
-    pub fn next_deadline(&mut self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
         self.first().map(|(deadline, ..)| deadline)
     }
 
@@ -99,7 +99,7 @@ impl<T> Timers<T> {
     /// # Panics
     /// If 2^32 timers are pending.
     #[inline]
-    pub fn insert(&mut self, deadline: Instant, payload: T) -> TimerKey {
+    pub(crate) fn insert(&mut self, deadline: Instant, payload: T) -> TimerKey {
         let created = self.created;
         self.created = created.wrapping_add(1);
         let slot = self.pending.insert(Pending { created, payload });
@@ -111,14 +111,14 @@ impl<T> Timers<T> {
 
     /// A pending timer's payload.
     #[inline]
-    pub fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
         let timer = self.pending.get_mut(key.slot as usize)?;
         (timer.created == key.created).then_some(&mut timer.payload)
     }
 
     /// Replaces a timer's payload. Returns the earlier payload, or this one if the timer is gone.
     #[inline]
-    pub fn replace(&mut self, key: TimerKey, payload: T) -> Result<T, T> {
+    pub(crate) fn replace(&mut self, key: TimerKey, payload: T) -> Result<T, T> {
         match self.get_mut(key) {
             Some(current) => Ok(mem::replace(current, payload)),
             None => Err(payload),
@@ -127,14 +127,14 @@ impl<T> Timers<T> {
 
     /// Ends a pending timer, and returns its payload.
     #[inline]
-    pub fn remove(&mut self, key: TimerKey) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {
         self.get_mut(key)?;
         Some(self.end(key))
     }
 
     /// The timers that are due at `now`, earliest first.
     #[inline]
-    pub fn due(&mut self, now: Instant) -> impl Iterator<Item = T> {
+    pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = T> {
         std::iter::from_fn(move || {
             let first = self.first()?;
             (first.0 <= now).then(|| self.take(first))
@@ -142,7 +142,7 @@ impl<T> Timers<T> {
     }
 
     /// Removes the earliest timer, due or not: a timekeeper empties itself with this.
-    pub fn pop(&mut self) -> Option<T> {
+    pub(crate) fn pop(&mut self) -> Option<T> {
         let first = self.first()?;
         Some(self.take(first))
     }

@@ -5,18 +5,12 @@
 //! `imap`, a result that may take long to decode. [`start`] gives a job a thread at once. The job
 //! itself limits the number of threads, and owns its state.
 //!
-//! **Protocol.**
-//! 1. [`start`] claims an idle thread by decrementing their count, and queues the job.
-//! 2. If none is idle, it starts a new thread for the job. If the system gives none, `start`
-//!    returns an error, and the job is dropped.
-//! 3. A thread that has finished its job counts as idle and waits `LINGER` for the next one. Then
-//!    it claims itself and ends.
-//! 4. Nothing waits for these threads: a stuck job ends with the process.
+//! **Protocol.** An idle thread waits for `LINGER` at a channel without a buffer, and then ends.
+//! [`start`] hands the job to a thread that waits there, or else starts one. If the system gives
+//! none, `start` returns an error, and the job is dropped. Nothing waits for these threads: a stuck
+//! job ends with the process.
 //!
-//! Under the lock, the number of waiting threads is the idle count plus the number of queued jobs.
-//! So each queued job finds a thread, though not always the one that has been idle longest.
-//!
-//! A forked child has its own queue, because its parent's threads do not exist there. A job that
+//! A forked child has its own channel, because its parent's threads do not exist there. A job that
 //! forks continues in the child, too, on the child's only thread, which ends with the job.
 //!
 //! A job that owns some state decides under that state's lock whether it is over, and is started
@@ -29,15 +23,15 @@
 //!
 //! Tests: below; `tests/event_loop/`, `tests/io/`, `tests/forks/`.
 
-pub mod standard_error;
+pub(crate) mod standard_error;
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::loom::thread::Builder;
-use crate::loom::{Condvar, Mutex};
 use crate::sys::fork::{self, PerProcess};
 
 /// How long an idle thread stays, whatever its jobs are. `docs/internals/DESIGN.md` states it.
@@ -45,80 +39,51 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Usually as much as a worker process's first thread has, so that a deeply nested result is
 /// decoded on as much stack as it was created on. (Untouched, it costs only addresses.)
-pub const STACK: usize = 8 << 20;
+pub(crate) const STACK: usize = 8 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 struct Helpers {
     linger: Duration,
-    state: Mutex<State>,
-    sent: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// Threads that wait for a job and have not been claimed by one.
-    idle: usize,
-    /// Jobs that have claimed a thread.
-    jobs: VecDeque<Job>,
+    /// To the threads that are idle.
+    idle: Sender<Job>,
+    jobs: Receiver<Job>,
 }
 
 impl Helpers {
     fn new(linger: Duration) -> Self {
-        Self {
-            linger,
-            state: Mutex::default(),
-            sent: Condvar::new(),
-        }
+        let (idle, jobs) = bounded(0);
+        Self { linger, idle, jobs }
     }
 
     fn start(&'static self, job: Job) -> io::Result<()> {
-        let mut state = self.state.lock();
-        if state.idle == 0 {
-            drop(state);
-            return start_alone(STACK, || self.serve(job));
+        match self.idle.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(all_busy) => start_alone(STACK, || self.serve(all_busy.into_inner())),
         }
-        state.idle -= 1;
-        state.jobs.push_back(job);
-        drop(state);
-        self.sent.notify_one();
-        Ok(())
     }
 
-    fn serve(&self, mut job: Job) {
+    fn serve(&self, job: Job) {
         let born = fork::generation();
-        loop {
+        job();
+        // (In a forked child, a lock of the channel may be held by a thread of its parent.)
+        while born == fork::generation()
+            && let Ok(job) = self.jobs.recv_timeout(self.linger)
+        {
             job();
-            if born != fork::generation() {
-                return; // the lock may be held for ever
-            }
-            let mut state = self.state.lock();
-            state.idle += 1;
-            let end = Instant::now() + self.linger;
-            job = loop {
-                if let Some(job) = state.jobs.pop_front() {
-                    break job;
-                }
-                let (again, late) = self.sent.wait_until(state, end);
-                state = again;
-                if late && state.jobs.is_empty() {
-                    state.idle -= 1;
-                    return;
-                }
-            };
         }
     }
 }
 
 /// Runs `job`, which must not unwind, on a thread that may block.
-pub fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     static HELPERS: PerProcess<Helpers> = PerProcess::new();
     let helpers = HELPERS.get_or_init(|| Helpers::new(LINGER));
     helpers.start(Box::new(job))
 }
 
 /// Runs `job` on a thread with at least this much stack.
-pub fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     if stack <= STACK {
         return start(job);
     }
@@ -132,7 +97,7 @@ fn start_alone(stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<
 
 /// Runs `f`, which calls or drops user code, where a panic would do harm and no caller waits for
 /// its message; the panic hook has shown it.
-pub fn contain(f: impl FnOnce()) {
+pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         // The payload's destructor may panic, too, and so may that panic's payload.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -146,6 +111,7 @@ mod tests {
     use super::*;
     use std::sync::{OnceLock, mpsc};
     use std::thread::{ThreadId, current};
+    use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -186,11 +152,6 @@ mod tests {
             // About as long as an idle thread stays, so that it is claimed while it gives up.
             let pause = Instant::now() + Duration::from_micros(n % 128);
             while Instant::now() < pause {}
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while helpers.state.lock().idle > 0 {
-            assert!(Instant::now() < deadline, "idle threads end");
-            std::thread::yield_now();
         }
     }
 

@@ -92,58 +92,67 @@
 //! [This page] lists the equivalents of Python's primitives.
 //! Processes share no locks; [`process`] has what they can share.
 //!
-//! [`CancelToken`]: https://docs.rs/trefoil/latest/trefoil/struct.CancelToken.html
-//! [Cancellation]: https://docs.rs/trefoil/latest/trefoil/_documentation/cancellation/index.html
-//! [`Completer`]: https://docs.rs/trefoil/latest/trefoil/struct.Completer.html
-//! [`process`]: https://docs.rs/trefoil/latest/trefoil/process/index.html
-//! [`SharedTask`]: https://docs.rs/trefoil/latest/trefoil/struct.SharedTask.html
-//! [`spawn_blocking`]: https://docs.rs/trefoil/latest/trefoil/fn.spawn_blocking.html
-//! [`Task`]: https://docs.rs/trefoil/latest/trefoil/struct.Task.html
-//! [`task_local!`]: https://docs.rs/trefoil/latest/trefoil/macro.task_local.html
-//! [`TaskError`]: https://docs.rs/trefoil/latest/trefoil/enum.TaskError.html
-//! [This page]: https://docs.rs/trefoil/latest/trefoil/_documentation/from_python/index.html
-//! [`timeout`]: https://docs.rs/trefoil/latest/trefoil/fn.timeout.html
+//! [`CancelToken`]: crate::CancelToken
+//! [Cancellation]: crate::_documentation::cancellation
+//! [`Completer`]: crate::Completer
+//! [`process`]: crate::process
+//! [`SharedTask`]: crate::SharedTask
+//! [`spawn_blocking`]: crate::spawn_blocking
+//! [`Task`]: crate::Task
+//! [`task_local!`]: crate::task_local!
+//! [`TaskError`]: crate::TaskError
+//! [This page]: crate::_documentation::from_python
+//! [`timeout`]: crate::timeout
 
 // For work on this module: what those crates have is wrapped, so that its blocking methods wait as
 // all waits of this crate do (`mutex` says how); the primitives that they lack are thin layers over
 // a list of waiters (`parking/waiters.rs`).
 
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 mod barrier;
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 pub mod broadcast;
+#[cfg(feature = "sync")]
+#[doc(alias = "mpsc")]
 pub mod channel;
+#[cfg(feature = "sync")]
 mod condvar;
+#[cfg(feature = "sync")]
 mod event;
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 mod guard;
+#[cfg(feature = "sync")]
 mod line;
 /// For the models in `checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 mod mutex;
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 mod once_cell;
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 mod raw_locked;
+#[cfg(feature = "sync")]
 mod raw_reentrant;
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 mod rw_lock;
 pub(crate) mod semaphore;
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 pub mod watch;
 
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 pub use barrier::{Barrier, BarrierWaitResult};
+#[cfg(feature = "sync")]
 pub use condvar::Condvar;
+#[cfg(feature = "sync")]
 pub use event::Event;
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 pub use mutex::{Mutex, MutexGuard, MutexGuardArc};
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 pub use once_cell::OnceCell;
+#[cfg(feature = "sync")]
 pub use raw_reentrant::{ReentrantMutex, ReentrantMutexGuard};
-#[cfg(not(loom))]
+#[cfg(all(feature = "sync", not(loom)))]
 pub use rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Semaphore, SemaphoreGuard, SemaphoreGuardArc};

@@ -11,7 +11,7 @@ use super::{marker, park};
 
 /// Runs `future` to its end, parking between polls. Returns `None` if this thread must not block
 /// and the future was not ready at once.
-pub fn block_on<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
     drive(future, false)
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn refuse_for(method: &str) -> ! {
 /// Panics where a thread must not block, with what to write instead.
 #[cold]
 #[track_caller]
-pub fn refuse(instead: &str) -> ! {
+pub(crate) fn refuse(instead: &str) -> ! {
     panic!(
         "trefoil: this call would block a thread on which an event loop (or a process pool's \
          driver) runs, perhaps for ever: write `{instead}`, or move the call into \

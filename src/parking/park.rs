@@ -30,14 +30,14 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::marker;
-pub use super::marker::{RefuseGuard, blocking_refused, refuse_blocking};
+pub(crate) use super::marker::{RefuseGuard, blocking_refused, refuse_blocking};
 use crate::loom::{Parker, Unparker, per_thread};
 use crate::sys::fork;
 use crate::trace_log;
 
 /// Called by thread pools around a park: if the thread is a worker, `enter` lets another thread
 /// take its place, and `leave` takes it back.
-pub trait Blocker: Sync {
+pub(crate) trait Blocker: Sync {
     /// This thread is about to park. `waits`: what it waits for may depend on some pool's work.
     fn enter(&self, waits: bool);
     /// This thread continues.
@@ -49,7 +49,7 @@ pub trait Blocker: Sync {
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
+pub(crate) enum Waited {
     /// `ready` returned true.
     Ready,
     /// The deadline passed first.
@@ -106,7 +106,7 @@ per_thread! {
 static BLOCKER: fork::PerProcess<&'static dyn Blocker> = fork::PerProcess::new();
 
 /// Whether `waker` belongs to a wait that this thread is inside, and not to a task.
-pub fn waits_with(waker: &Waker) -> bool {
+pub(crate) fn waits_with(waker: &Waker) -> bool {
     marker::wait() == waker.data()
 }
 
@@ -129,12 +129,12 @@ impl Drop for Waits {
 /// `deadline`.
 ///
 /// `ready` runs at least once, even where blocking is refused.
-pub fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool) -> Waited {
+pub(crate) fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool) -> Waited {
     wait_if(false, deadline, ready)
 }
 
 /// Like [`wait`]; with `anyway` it also blocks an event loop's thread.
-pub fn wait_if(
+pub(crate) fn wait_if(
     anyway: bool,
     deadline: Option<Instant>,
     mut ready: impl FnMut(&Waker) -> bool,
@@ -188,7 +188,7 @@ pub fn wait_if(
 }
 
 /// Calls `f`, which waits in another way; a pool's worker is replaced meanwhile.
-pub fn blocked<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn blocked<R>(f: impl FnOnce() -> R) -> R {
     let blocker = Entered::new(true);
     blocker.enter();
     f()
@@ -196,7 +196,7 @@ pub fn blocked<R>(f: impl FnOnce() -> R) -> R {
 
 /// Calls `f`, in which this thread is away without waiting for anything in particular (an event
 /// loop that sleeps); a pool's worker is replaced meanwhile.
-pub fn away<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn away<R>(f: impl FnOnce() -> R) -> R {
     let blocker = Entered::new(false);
     blocker.enter();
     f()
@@ -245,6 +245,6 @@ impl Drop for Entered {
 }
 
 /// Makes all waits of all threads call `blocker`, from now on.
-pub fn set_blocker(blocker: &'static dyn Blocker) {
+pub(crate) fn set_blocker(blocker: &'static dyn Blocker) {
     BLOCKER.inherit_or_init(|| blocker);
 }

@@ -222,7 +222,7 @@ impl SemaphoreGuardArc {
 
 /// Gives the permit back, and runs no user code: the caller must wake the next waiter.
 #[must_use]
-pub fn give_back(mut permit: SemaphoreGuardArc) -> Option<Waker> {
+pub(crate) fn give_back(mut permit: SemaphoreGuardArc) -> Option<Waker> {
     permit.is_forgotten = true;
     permit.semaphore.give(1);
     permit.semaphore.waiters.notify_one().flatten()

@@ -4,7 +4,7 @@
 //! are queued when the last receiver is dropped are dropped with it, so whoever waits for a reply
 //! to one learns that none will come. Both ends are `Clone`. `send` and `recv` are futures,
 //! `send_blocking` and `recv_blocking` wait, `try_send` and `try_recv` do neither; a receiver is a
-//! `Stream`.
+//! `Stream`, and a `for` loop over it blocks.
 //!
 //! ```
 //! use trefoil::sync::channel;
@@ -50,7 +50,7 @@ use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting, note_pend
 /// If so many items, with a word for each, have more than `isize::MAX` bytes (`usize::MAX` items,
 /// for example): no memory could hold them.
 ///
-/// [`process::channel`]: https://docs.rs/trefoil/latest/trefoil/process/fn.channel.html
+/// [`process::channel`]: crate::process::channel()
 ///
 /// ```
 /// use trefoil::sync::channel;
@@ -242,6 +242,20 @@ impl<T> Receiver<T> {
         })
     }
 
+    /// The items as they come, until the channel is closed and empty: a blocking iterator, which
+    /// waits as [`recv_blocking`](Self::recv_blocking) does, and panics where that does. A `for`
+    /// loop over the receiver, or over a reference to it, is the same.
+    ///
+    /// ```
+    /// let (sender, receiver) = trefoil::sync::channel::unbounded();
+    /// (1..=3).for_each(|n| sender.try_send(n).unwrap());
+    /// drop(sender);
+    /// assert_eq!(receiver.iter().sum::<i32>(), 6);
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter(self)
+    }
+
     /// Whether both receive from the same channel.
     #[must_use]
     pub fn same_channel(&self, other: &Self) -> bool {
@@ -252,6 +266,50 @@ impl<T> Receiver<T> {
         let made_at = self.shared.as_deref().copied();
         let lock = noted::lock(LockKind::Channel, made_at, self);
         (lock, Access::Turn)
+    }
+}
+
+/// The items of a channel as they come: [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T>(&'a Receiver<T>);
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<T> {
+        self.0.recv_blocking().ok()
+    }
+}
+
+/// The items of a channel as they come, with its receiver: see [`Receiver::iter`].
+#[derive(Debug)]
+pub struct IntoIter<T>(Receiver<T>);
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<T> {
+        self.0.recv_blocking().ok()
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter(self)
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
     }
 }
 

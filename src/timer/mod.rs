@@ -39,15 +39,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-pub use clock::{Clock, Held, end, later};
-pub use helper_thread::{Interest, RARELY, Ready, WatchedFd, enter};
-pub use keeper::{
+pub(crate) use clock::{Clock, Held, end, later};
+pub(crate) use helper_thread::{Interest, RARELY, Ready, enter};
+pub(crate) use keeper::{
     Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };
-pub use timers::{TimerKey, Timers};
+pub(crate) use timers::{TimerKey, Timers};
 
 /// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
-pub struct Alarm {
+pub(crate) struct Alarm {
     deadline: Instant,
     state: AlarmState,
 }
@@ -62,7 +62,7 @@ enum AlarmState {
 
 impl Alarm {
     /// Nothing is started or registered before the first poll.
-    pub fn new(deadline: Instant) -> Self {
+    pub(crate) fn new(deadline: Instant) -> Self {
         Self {
             deadline,
             state: AlarmState::New(None),
@@ -70,7 +70,7 @@ impl Alarm {
     }
 
     /// An alarm `length` from now, by the clock of the thread that polls it first.
-    pub fn after(length: Duration) -> Self {
+    pub(crate) fn after(length: Duration) -> Self {
         let (deadline, span) = Countdown::from_now(length);
         Self {
             deadline,
@@ -80,7 +80,7 @@ impl Alarm {
 
     /// `Ready` once the deadline has passed; otherwise the task will be woken by then. Only the
     /// waker of the latest call is woken.
-    pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let AlarmState::New(span) = &self.state {
             self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
             self.state = AlarmState::Idle;
@@ -111,7 +111,7 @@ impl Alarm {
 }
 
 /// Completes once `duration` has passed, by the clock of the loop that waits.
-pub async fn pause(duration: Duration) {
+pub(crate) async fn pause(duration: Duration) {
     let mut alarm = Alarm::after(duration);
     poll_fn(|cx| alarm.poll_elapsed(cx)).await;
 }

@@ -14,7 +14,7 @@ use crate::loom::Mutex;
 /// A clock that stands still unless it is moved, or runs at the pace of the real one. Any thread
 /// may read it.
 #[derive(Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     number: u64,
     start: Instant,
     passed: Mutex<Passed>,
@@ -43,7 +43,7 @@ pub(super) const REAL: u64 = 0;
 
 impl Clock {
     /// A clock that shows the real time of this moment, and stands still.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(REAL + 1);
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
@@ -58,39 +58,39 @@ impl Clock {
     }
 
     /// At its end the clock stands still, whether it was moved there or runs.
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         later(self.start, self.passed.lock().in_all())
     }
 
     /// Stops the clock. `false`: it stood still.
-    pub fn stop(&self) -> bool {
+    pub(crate) fn stop(&self) -> bool {
         let mut passed = self.passed.lock();
         passed.before = passed.in_all();
         passed.since.take().is_some()
     }
 
     /// Lets the clock run from its current value.
-    pub fn go(&self) {
+    pub(crate) fn go(&self) {
         self.passed.lock().since.get_or_insert_with(Instant::now);
     }
 
     /// Moves the clock forward.
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.advance_to(later(self.now(), by));
     }
 
     /// Whether the clock is held.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.holds.load(Ordering::Relaxed) > 0
     }
 
     /// Whether a new hold has begun since the last call.
-    pub fn is_held_anew(&self) -> bool {
+    pub(crate) fn is_held_anew(&self) -> bool {
         self.begun.swap(0, Ordering::Relaxed) > 0
     }
 
     /// Moves the clock forward to `then`, unless it is past that. It must be stopped.
-    pub fn advance_to(&self, then: Instant) {
+    pub(crate) fn advance_to(&self, then: Instant) {
         let mut passed = self.passed.lock();
         passed.before = then
             .saturating_duration_since(self.start)
@@ -111,7 +111,7 @@ impl Clock {
 
 /// Holds a virtual clock. It may be dropped on any thread.
 #[derive(Debug)]
-pub struct Held(Arc<Clock>);
+pub(crate) struct Held(Arc<Clock>);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -121,14 +121,14 @@ impl Drop for Held {
 
 /// `start` plus the duration, or the end of the clock if that is out of range.
 #[inline]
-pub fn later(start: Instant, length: Duration) -> Instant {
+pub(crate) fn later(start: Instant, length: Duration) -> Instant {
     start.checked_add(length).unwrap_or_else(|| end(start))
 }
 
 /// The last instant that the clock can represent, to the nanosecond: from there on every wait ends
 /// at once, because its deadline is this one.
 #[cold]
-pub fn end(start: Instant) -> Instant {
+pub(crate) fn end(start: Instant) -> Instant {
     let seconds = (0..u64::BITS)
         .rev()
         .map(|bit| Duration::from_secs(1 << bit));

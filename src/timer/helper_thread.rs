@@ -55,21 +55,21 @@ const JOB_LINGERS: Duration = Duration::from_millis(200);
 const BLIND: Duration = Duration::from_millis(10);
 
 /// How often to check for events that no descriptor reports.
-pub const RARELY: Duration = Duration::from_millis(100);
+pub(crate) const RARELY: Duration = Duration::from_millis(100);
 
 /// The deadline of a wait for descriptors without a deadline: in some thirty years.
 const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// A descriptor, open for as long as it is waited for.
-pub type WatchedFd = Arc<dyn AsFd + Send + Sync>;
+pub(crate) type WatchedFd = Arc<dyn AsFd + Send + Sync>;
 
 /// Descriptors to wait for, and for which event.
 #[derive(Clone)]
-pub struct Interest(pub [Option<(WatchedFd, PollFlags)>; 2]);
+pub(crate) struct Interest(pub [Option<(WatchedFd, PollFlags)>; 2]);
 
 impl Interest {
     /// As `poll` takes them.
-    pub fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+    pub(crate) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let fds = self.0.iter().flatten();
         fds.map(|(source, flags)| PollFd::from_borrowed_fd(source.as_fd(), *flags))
     }
@@ -118,7 +118,11 @@ fn ring(bell: Option<Arc<Bell>>) {
 
 /// Calls `waker` once one of these descriptors is ready, or the deadline has passed. Fails if there
 /// is no thread to wait.
-pub fn enter(interest: Interest, until: Option<Instant>, waker: Waker) -> Result<TimerKey, Waker> {
+pub(crate) fn enter(
+    interest: Interest,
+    until: Option<Instant>,
+    waker: Waker,
+) -> Result<TimerKey, Waker> {
     let until = until.unwrap_or_else(|| Instant::now() + FAR);
     waiter().enter(until, Some(interest), waker)
 }
@@ -267,7 +271,7 @@ impl Timekeeper for Waiter {
 }
 
 /// Completes when an event may have happened, or the deadline has passed.
-pub struct Ready {
+pub(crate) struct Ready {
     interest: Option<Interest>,
     until: Option<Instant>,
     entered: Option<(&'static Waiter, TimerKey)>,
@@ -275,7 +279,7 @@ pub struct Ready {
 
 impl Ready {
     /// Nothing is registered before the first poll. `None`: without a deadline.
-    pub fn new(interest: Interest, until: Option<Instant>) -> Self {
+    pub(crate) fn new(interest: Interest, until: Option<Instant>) -> Self {
         Self {
             interest: Some(interest),
             until,

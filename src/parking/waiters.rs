@@ -33,7 +33,7 @@ use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};
 
 /// A list of waiters, each of a kind.
-pub struct Waiters<K = ()>(Mutex<List<K>>);
+pub(crate) struct Waiters<K = ()>(Mutex<List<K>>);
 
 struct List<K> {
     /// The last key that was assigned.
@@ -73,7 +73,7 @@ fn wake<K>(waiters: impl Iterator<Item = (K, Option<Waker>)>) {
 
 impl Waiters {
     /// Registers `waker` under this key, instead of the earlier one. `None` becomes a new key.
-    pub fn register(&self, key: &mut Option<u64>, waker: &Waker) {
+    pub(crate) fn register(&self, key: &mut Option<u64>, waker: &Waker) {
         let waker = Some(waker.clone());
         let mut list = self.0.lock();
         let replaced = match *key {
@@ -88,7 +88,7 @@ impl Waiters {
     }
 
     /// Removes the waker, if it was not woken yet.
-    pub fn unregister(&self, key: Option<u64>) {
+    pub(crate) fn unregister(&self, key: Option<u64>) {
         let waker = key.and_then(|key| self.0.lock().wakers.remove(&key));
         drop(waker);
     }
@@ -169,7 +169,7 @@ impl<K> Waiters<K> {
     }
 
     /// Notifies all waiters of this moment.
-    pub fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         let mut list = self.0.lock();
         list.all_woken = list.last;
         let wakers = mem::take(&mut list.wakers);

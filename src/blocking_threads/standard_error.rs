@@ -41,7 +41,7 @@ const ROOM: usize = 64 << 10;
 /// While so many bytes are queued, what is added is dropped.
 const LIMIT: usize = 1 << 20;
 /// How long the end of a pool, and then that of the process, waits for the reader.
-pub const LAST: Duration = Duration::from_secs(1);
+pub(crate) const LAST: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Queue {
@@ -78,7 +78,7 @@ extern "C" fn settle_last() {
 }
 
 /// Queues `bytes`, or drops them if too much is queued. It never waits.
-pub fn push(bytes: &[u8]) {
+pub(crate) fn push(bytes: &[u8]) {
     let queue = queue();
     let mut state = queue.state.lock();
     match state.waiting() < LIMIT {
@@ -89,7 +89,7 @@ pub fn push(bytes: &[u8]) {
 }
 
 /// Whether more should be pushed now. Otherwise `bell` is rung when there is room.
-pub fn has_room(bell: &Arc<Bell>) -> bool {
+pub(crate) fn has_room(bell: &Arc<Bell>) -> bool {
     let mut state = queue().state.lock();
     // (Without a thread the bell would not be rung.)
     if state.waiting() < ROOM || !state.has_thread {
@@ -101,7 +101,7 @@ pub fn has_room(bell: &Arc<Bell>) -> bool {
 }
 
 /// Waits until what has been pushed is written, at most for `limit`.
-pub fn settle(limit: Duration) {
+pub(crate) fn settle(limit: Duration) {
     let Some(queue) = QUEUE.get() else { return };
     let end = Instant::now() + limit;
     let mut state = queue.state.lock();
