@@ -202,7 +202,12 @@ impl fmt::Display for Backtrace {
         for (number, frame) in self.frames().iter().enumerate() {
             let end = if number > 0 { "\n" } else { "" };
             let module = frame.module().unwrap_or_default();
-            write!(f, "{end}{number:4}: {}+{:#x}", Printable(module), frame.offset)?;
+            write!(
+                f,
+                "{end}{number:4}: {}+{:#x}",
+                Printable(module),
+                frame.offset
+            )?;
             if let Some(function) = frame.function() {
                 write!(f, " {function}")?;
             }
@@ -271,7 +276,10 @@ mod tests {
             ("/lib64/ld-linux-x86-64.so.2", "_dl_open"),
             ("linux-vdso.so.1", "__vdso_time"),
             ("/app", "core::ptr::read_volatile"),
-            ("/app", "<&alloc::vec::Vec<app::Row> as core::fmt::Debug>::fmt"),
+            (
+                "/app",
+                "<&alloc::vec::Vec<app::Row> as core::fmt::Debug>::fmt",
+            ),
             ("/app", "abort"),
             ("/app", "trefoil::process::worker::raw_call::call"),
         ] {
@@ -293,6 +301,9 @@ mod tests {
         let backtrace = Backtrace::new(places).unwrap();
         let frames = backtrace.frames();
         assert_eq!((frames[0].offset(), frames[1].module()), (0x1f, None));
-        assert_eq!(backtrace.to_string(), "   0: /opt/lib\u{fffd}.so+0x1f\n   1: +0x0");
+        assert_eq!(
+            backtrace.to_string(),
+            "   0: /opt/lib\u{fffd}.so+0x1f\n   1: +0x0"
+        );
     }
 }

@@ -44,7 +44,9 @@ fn backtrace(exit: &WorkerExit) -> &Backtrace {
 fn base() -> usize {
     let own = std::env::current_exe().unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let line = maps.lines().find(|line| line.ends_with(own.to_str().unwrap()));
+    let line = maps
+        .lines()
+        .find(|line| line.ends_with(own.to_str().unwrap()));
     let start = line.unwrap().split('-').next().unwrap();
     usize::from_str_radix(start, 16).unwrap()
 }
@@ -78,7 +80,9 @@ fn check(exit: &WorkerExit, signal: c_int, function: usize, name: &str) {
             let file = frame.file().unwrap_or(Path::new(""));
             file.ends_with("tests/process/crashes.rs")
         };
-        let named = frames.iter().filter(|one| one.function().unwrap_or("").ends_with(name));
+        let named = frames
+            .iter()
+            .filter(|one| one.function().unwrap_or("").ends_with(name));
         let has_lines = named.clone().any(is_line) && named.filter(|one| is_line(one)).all(is_here);
         assert!(has_lines || cfg!(debug_assertions), "{backtrace}"); // (a debug build may have none)
     }
@@ -289,7 +293,11 @@ mod machine {
 /// Calls a function of the assembler's.
 fn assembled(which: u32) {
     #[cfg(target_arch = "x86_64")]
-    [machine::smashed_stack, machine::broken_walk, machine::endless_walk][which as usize]();
+    [
+        machine::smashed_stack,
+        machine::broken_walk,
+        machine::endless_walk,
+    ][which as usize]();
     let _ = which;
 }
 
@@ -306,9 +314,17 @@ fn refused_stack() {
     crash(&procs, libc::SIGSEGV, read_wild, "crashes::read_wild");
     crash(&procs, libc::SIGABRT, aborting, "crashes::aborting");
     let exit = died(procs.spawn((1, in_a_thread as usize - base()), run).join());
-    check(&exit, libc::SIGABRT, aborting as Crash as usize, "crashes::aborting");
+    check(
+        &exit,
+        libc::SIGABRT,
+        aborting as Crash as usize,
+        "crashes::aborting",
+    );
     let exit = died(procs.spawn(1, overflowing).join());
-    assert_eq!((exit.signal(), exit.backtrace().is_none()), (Some(11), true));
+    assert_eq!(
+        (exit.signal(), exit.backtrace().is_none()),
+        (Some(11), true)
+    );
 }
 
 /// This program has no symbols.
@@ -317,9 +333,21 @@ fn stripped() {
     let procs = pool(1);
     let exit = died(procs.spawn(1, read_wild).join());
     let frames = backtrace(&exit).frames();
-    assert!(is_in(&frames[0], read_wild as Crash as usize) || cfg!(debug_assertions), "{exit:?}");
-    assert!(frames.iter().any(|frame| is_in(frame, read_wild as Crash as usize)));
-    assert!(frames.iter().filter(|frame| is_own(frame)).all(|one| one.function().is_none()));
+    assert!(
+        is_in(&frames[0], read_wild as Crash as usize) || cfg!(debug_assertions),
+        "{exit:?}"
+    );
+    assert!(
+        frames
+            .iter()
+            .any(|frame| is_in(frame, read_wild as Crash as usize))
+    );
+    assert!(
+        frames
+            .iter()
+            .filter(|frame| is_own(frame))
+            .all(|one| one.function().is_none())
+    );
 }
 
 extern "C" fn recovers(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
@@ -341,7 +369,12 @@ fn previous_handler() {
     trefoil::init();
     #[cfg(target_arch = "x86_64")]
     {
-        let exit = crash(&pool(1), libc::SIGFPE, machine::division, "machine::division");
+        let exit = crash(
+            &pool(1),
+            libc::SIGFPE,
+            machine::division,
+            "machine::division",
+        );
         assert_eq!(exit.stderr_tail(), "the previous handler was called\n");
     }
 }

@@ -215,7 +215,9 @@ mod tests {
         let mut random = 1u64;
         for round in 0..2000 {
             for word in &words {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 let number = [random, random >> 60, u64::MAX, random >> 32][round % 4];
                 word.store(number, Ordering::Relaxed);
             }

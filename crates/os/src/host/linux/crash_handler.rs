@@ -147,20 +147,20 @@ pub fn note_crashes(front: &Front) {
     // SAFETY: H38: a static, which nothing else uses.
     unsafe { libc::sigaltstack(&raw const stack, null_mut()) };
     for (signal, previous) in SIGNALS.into_iter().zip(&handler.previous) {
-        if previous.sa_sigaction != libc::SIG_IGN {
-            install(signal);
-        }
+        install(signal, previous);
     }
 }
 
-fn install(signal: c_int) {
-    // (A crash inside of the handler must reach it, whichever signal it is.)
-    let mut own = action(signal, null());
+fn install(signal: c_int, previous: &sigaction) {
+    let mut own = *previous;
     own.sa_sigaction = crashed as *const () as usize;
+    // (A crash inside of the handler must reach it, whichever signal it is.)
     own.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
     // SAFETY: H38: the set is a local variable.
     unsafe { libc::sigemptyset(&raw mut own.sa_mask) };
-    action(signal, &raw const own);
+    if previous.sa_sigaction != libc::SIG_IGN {
+        action(signal, &raw const own);
+    }
 }
 
 /// Installs a handler, unless it is null. Returns the previous one.
@@ -306,9 +306,7 @@ impl Handler {
             let function: extern "C" fn(c_int) = unsafe { std::mem::transmute(function) };
             function(signal);
         }
-        if abort.sa_sigaction != libc::SIG_IGN {
-            install(libc::SIGABRT);
-        }
+        install(libc::SIGABRT, abort);
     }
 
     /// Sends the main thread `signal` at every tick.

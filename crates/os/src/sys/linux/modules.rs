@@ -72,9 +72,7 @@ pub fn each(mut visit: &mut dyn FnMut(Module<'_>)) {
         let segments = match info.dlpi_phdr.is_null() {
             true => &[],
             // SAFETY: Y81: there are so many.
-            false => unsafe {
-                std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into())
-            },
+            false => unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) },
         };
         visit(Module {
             name: name.to_bytes(),
