@@ -116,22 +116,24 @@ impl Frame {
             "linux-vdso",
         ];
         const CRATES: [&str; 5] = ["std::", "core::", "alloc::", "trefoil::", "trefoil_os::"];
-        const FUNCTIONS: [&str; 8] = [
-            "__rust",
-            "_rust",
-            "rust_",
-            "_Unwind_",
-            "abort",
-            "raise",
-            "pthread_kill",
-            "__pthread_kill",
-        ];
+        const FUNCTIONS: [&str; 4] = ["__rust", "rust_", "_Unwind_", "__pthread_kill"];
         let module = self.module().unwrap_or_default();
         let module = module.rsplit('/').next().unwrap_or_default();
         let function = self.function().unwrap_or_default();
         let path = function.trim_start_matches(['<', '&', '*']);
         let begins = |text: &str, all: &[&str]| all.iter().any(|begin| text.starts_with(begin));
-        begins(module, &LIBRARIES) || begins(path, &CRATES) || begins(function, &FUNCTIONS)
+        // (An inlined function may have its name without its crate's.)
+        let file = self.file().unwrap_or(Path::new("")).to_string_lossy();
+        let is_std = ["/rustc/", "/rustlib/src/rust/"]
+            .iter()
+            .any(|root| file.contains(root));
+        let is_own = file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/"));
+        (is_std && file.contains("/library/"))
+            || is_own
+            || begins(module, &LIBRARIES)
+            || begins(path, &CRATES)
+            || begins(function, &FUNCTIONS)
+            || ["abort", "raise", "pthread_kill"].contains(&function)
     }
 }
 

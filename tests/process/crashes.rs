@@ -313,7 +313,11 @@ fn refused_stack() {
     let procs = pool(1);
     crash(&procs, libc::SIGSEGV, read_wild, "crashes::read_wild");
     crash(&procs, libc::SIGABRT, aborting, "crashes::aborting");
-    let exit = died(procs.spawn((1, in_a_thread as usize - base()), run).join());
+    let exit = died(
+        procs
+            .spawn((1, in_a_thread as Crash as usize - base()), run)
+            .join(),
+    );
     check(
         &exit,
         libc::SIGABRT,

@@ -373,8 +373,10 @@ impl Delivery {
     /// Whether there is no code where the thread would run.
     fn is_wild_jump(&self) -> bool {
         let is_access = [libc::SIGSEGV, libc::SIGBUS].contains(&self.signal) && self.code() > 0;
-        // SAFETY: H40: the kernel's data, which has an address for these signals.
-        is_access && unsafe { (*self.info).si_addr() }.addr() == self.pc
+        // SAFETY: H40: the kernel's data.
+        let info = unsafe { &*self.info };
+        // SAFETY: H40: which has an address for these signals.
+        is_access && unsafe { info.si_addr() }.addr() == self.pc
     }
 }
 

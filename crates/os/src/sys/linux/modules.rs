@@ -44,10 +44,9 @@ impl Module<'_> {
 
     /// From its first byte to its last.
     pub fn range(&self) -> Range<usize> {
-        let none = usize::MAX..0;
-        self.loaded().fold(none, |all, (_, one)| {
-            all.start.min(one.start)..all.end.max(one.end)
-        })
+        let starts = self.loaded().map(|(_, one)| one.start);
+        let ends = self.loaded().map(|(_, one)| one.end);
+        starts.min().unwrap_or(0)..ends.max().unwrap_or(0)
     }
 
     fn has_code_at(&self, address: usize) -> bool {
