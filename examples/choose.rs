@@ -203,9 +203,32 @@ fn costs(
     let numbers = vec![1.5_f64; 1 << 19];
     let shared = Shared::from(&numbers[..]);
     add(
-        "4 MB of numbers to a process, as a `Vec`",
+        "4 MB of numbers to a process, as a `Vec<f64>`",
         effort.best(1, || {
             let sum = procs.spawn(numbers.clone(), |all: Vec<f64>| all.len());
+            black_box(sum.join().is_ok());
+        }),
+    );
+    let integers: Vec<u64> = numbers.iter().map(|number| number.to_bits()).collect();
+    add(
+        "the same, as a `Vec<u64>`",
+        effort.best(1, || {
+            let sum = procs.spawn(integers.clone(), |all: Vec<u64>| all.len());
+            black_box(sum.join().is_ok());
+        }),
+    );
+    add(
+        "the same, as a part of something: `(u8, Vec<u64>)`",
+        effort.best(1, || {
+            let sum = procs.spawn((7, integers.clone()), |all: (u8, Vec<u64>)| all.1.len());
+            black_box(sum.join().is_ok());
+        }),
+    );
+    let pairs = numbers.as_chunks::<2>().0.to_vec();
+    add(
+        "the same, as a `Vec<[f64; 2]>`",
+        effort.best(1, || {
+            let sum = procs.spawn(pairs.clone(), |all: Vec<[f64; 2]>| all.len());
             black_box(sum.join().is_ok());
         }),
     );

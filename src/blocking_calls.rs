@@ -21,10 +21,10 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::blocking_threads;
+use crate::events;
 use crate::loom::{Mutex, MutexGuard};
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
-use crate::trace_log;
 
 /// What a call waits for.
 #[derive(Clone, Copy)]
@@ -118,7 +118,7 @@ impl CallQueue {
     }
 
     fn serve(&self) {
-        let _role = trace_log::role(trace_log::Role::Offload);
+        let _role = events::role(events::Role::Offload);
         loop {
             let mut state = self.state.lock();
             let Some(call) = state.calls.pop_front() else {

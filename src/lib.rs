@@ -37,14 +37,15 @@
 //! | `processes` (default) | [`ProcessPool`], and `sync`; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io |
 //! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | async-channel |
-//! | `auto` | workers need no `trefoil::init()`; meant for tests | |
+//! | `auto` | workers need no `trefoil::init()`: for tests, and for programs whose `main` is [a macro's](_documentation::from_tokio) | |
 //! | `backtrace` | functions, files and lines in the backtraces of crashed workers ([`WorkerExit::backtrace`]) | backtrace, with addr2line, gimli, object and rustc-demangle |
 //! | `indicatif` | progress bars for `map`, `imap` and `as_completed` | indicatif |
 //! | `hyper` | hyper's servers and clients on the event loop | hyper |
 //! | `tokio-io` | tokio's I/O traits on the event loop's streams | tokio, without its runtime |
 //! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |
 //! | `tracing` | a span for each task | tracing |
-//! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table | |
+//! | `inspect` | the tree of live tasks, reports of deadlocks, what runs now | |
+//! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table; with `inspect` | |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(
     clippy::needless_doctest_main,
@@ -62,8 +63,7 @@
     allow(dead_code, unused_imports)
 )]
 
-use trefoil_os::{loom, sys};
-use trefoil_trace::trace_log;
+use trefoil_os::{loom, printable, sys};
 
 #[macro_use]
 mod debug;
@@ -109,6 +109,9 @@ pub mod time;
 #[cfg(feature = "indicatif")]
 pub mod progress;
 
+mod events;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 #[cfg(feature = "trace")]
 pub mod trace;
 
@@ -123,7 +126,7 @@ pub mod adapters;
 #[cfg(feature = "event-loop")]
 #[doc(inline)]
 pub use event_loop::root::{
-    EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
+    EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, run, spawn, yield_now,
 };
 #[cfg(all(feature = "threads", feature = "processes"))]
 #[doc(inline)]
@@ -139,14 +142,7 @@ pub use task::root::{
     AbortHandle, CancelOnDrop, CancelToken, CodecError, Completer, Failure, GroupError,
     GroupHandle, Late, Panic, PanicLocation, QueueFull, QueuePlace, SharedTask, Shutdown, StepExt,
     Task, TaskError, TaskGroup, TaskId, TaskReport, Until, WorkerExit, as_completed,
-    as_completed_keyed, find_task, join_all, on_unobserved, race, timeout, try_join_all, wait,
-};
-
-#[doc(inline)]
-pub use trefoil_trace::live::{
-    Activity, LiveCall, LiveHolder, LiveLock, LiveMap, LiveStep, LiveTask, LiveThread, LiveWait,
-    LiveWorker, OutsideThread, Stuck, StuckKind, StuckWaiter, StuckWatch, TaskParts, TaskPhase,
-    TaskTree, activity, on_stuck, task_parts, tasks, track_tasks_on_signal, watch_stuck,
+    as_completed_keyed, join_all, on_unobserved, race, timeout, try_join_all, wait,
 };
 
 #[cfg(feature = "threads")]

@@ -36,10 +36,10 @@
 //! to its frames, and from the wake-up of a thread to the end of its sleep.
 //!
 //! # Cost
-//! While nothing is recorded: a load and a branch at each event, three to six for a task; without
-//! the feature, two to four. While recording: 10 to 30 ns and 32 bytes for each event, in the
-//! thread's own buffer. So tasks of ten microseconds slow down by less than 5 %. Beyond a limit
-//! ([`start_limited`]) events are counted but not kept.
+//! While nothing is recorded: a load and a branch at each event, three to six for a task. While
+//! recording: 10 to 30 ns and 32 bytes for each event, in the thread's own buffer. So tasks of ten
+//! microseconds slow down by less than 5 %. Beyond a limit ([`start_limited`]) events are counted
+//! but not kept.
 //!
 //! # What is not in it
 //! Tasks inside a worker process: it is another process, which can make its own recording. Waits
@@ -48,8 +48,8 @@
 //!
 //! # Read next
 //! The [guide](crate::_documentation::guide) says how to read such a picture. For spans in your own
-//! logs, use the feature `tracing`; for the current state of a loop's tasks,
-//! [`snapshot`](crate::LoopHandle::snapshot).
+//! logs, use the feature `tracing`; for the current state of all tasks,
+//! [`inspect::tasks`](crate::inspect::tasks).
 
 // The crate `trefoil-trace` (`crates/trace/`) has it all. Checked by `tests/trace/`; the cost by
 // `benches/benches/trace.rs`.

@@ -1,4 +1,4 @@
-//! `trefoil::on_stuck`: a program whose threads all sleep is named, and one that can go on is not.
+//! `inspect::on_stuck`: a program whose threads all sleep is named, and one that can go on is not.
 //!
 //! Each case is a process of its own, without the threads of a test harness.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
@@ -7,8 +7,9 @@ use std::process::{Command, exit};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use trefoil::ThreadPool;
+use trefoil::inspect::StuckKind;
 use trefoil::sync::{Event, channel};
-use trefoil::{StuckKind, ThreadPool};
 
 /// Longer than any case takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -73,7 +74,7 @@ fn a_thread_joins_what_waits_for_ever() {
     let pool = ThreadPool::with_threads(2);
     let event = Arc::new(Event::new());
     let waits = pool.spawn(move || event.wait_blocking());
-    while trefoil::tasks()
+    while trefoil::inspect::tasks()
         .get(waits.id().get())
         .is_some_and(|task| task.runs_on.is_none())
     {
@@ -105,7 +106,7 @@ fn a_pool_has_nothing_to_do() {
 
 /// Runs one case: the report is what this process says, and its end.
 fn seed(run: fn()) {
-    trefoil::on_stuck(|stuck| {
+    trefoil::inspect::on_stuck(|stuck| {
         assert_eq!(stuck.kind(), StuckKind::AllAsleep);
         println!("{stuck}");
         exit(0);

@@ -1,14 +1,16 @@
 //! trefoil inside tokio: an axum server whose handlers compute on threads and run risky code in
 //! worker processes, with a deadline for each. What fails becomes an answer: 502 where the code
-//! crashed, 504 where it took too long.
+//! crashed, 504 where it took too long, 503 where too many wait. No client waits for longer than
+//! the deadline, whatever the others do.
 //!
 //! The runtime and the sockets are tokio's. A `Task` is a future as any other, so handlers await
 //! it.
 //!
 //! `cargo run -p trefoil-adapters --features tokio --example axum_server`
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -18,8 +20,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use trefoil::{ProcessPool, TaskError, ThreadPool, timeout};
 
-/// What a request may take.
+/// What a request may take, from its arrival, and what it may take of that in a worker.
 const DEADLINE: Duration = Duration::from_millis(500);
+const WORK: Duration = Duration::from_millis(100);
+/// How many requests wait for the two workers at most: the last one for about three times `WORK`.
+const PLACES: usize = 4;
 
 struct Pools {
     threads: ThreadPool,
@@ -31,9 +36,9 @@ type Answer = Result<String, (StatusCode, String)>;
 /// The failure of a task as an answer.
 fn failed(error: TaskError) -> (StatusCode, String) {
     let status = match error {
+        TaskError::WorkerDied(_) => StatusCode::BAD_GATEWAY,
         TaskError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
-        TaskError::Panicked(_) | TaskError::WorkerDied(_) => StatusCode::BAD_GATEWAY,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (
         status,
@@ -50,11 +55,16 @@ async fn sum(State(pools): State<Arc<Pools>>, Path(n): Path<u64>) -> Answer {
     Ok(format!("{sum}\n"))
 }
 
-/// Untrusted code, in a worker process: it is killed if it takes too long, and only its own request
-/// fails if it crashes.
+/// Code that may crash or hang, in a worker process: it is killed if it takes too long, and only
+/// its own request fails if it crashes.
 async fn plugin(State(pools): State<Arc<Pools>>, Path(name): Path<String>) -> Answer {
-    let call = pools.processes.call(run_plugin).timeout(DEADLINE);
-    call.spawn(name).await.map_err(failed)
+    let call = pools.processes.call(run_plugin);
+    let call = call.timeout(WORK); // how long it may keep a worker
+    let call = call.within(DEADLINE); // how long the client waits, queue included
+    let Ok(task) = call.try_spawn(name) else {
+        return Err((StatusCode::SERVICE_UNAVAILABLE, "busy\n".to_owned())); // the queue is full
+    };
+    task.cancel_on_drop().await.map_err(failed) // a client that leaves frees its worker
 }
 
 fn run_plugin(name: String) -> String {
@@ -86,11 +96,30 @@ async fn ask(server: std::net::SocketAddr, path: &str) -> std::io::Result<String
     Ok(format!("{path}: {status} {}", body.trim_end()))
 }
 
+/// Many requests that hang, and good ones among them.
+async fn flood(server: std::net::SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
+    let begin = Instant::now();
+    let one = |n: u32| ask(server, ["/plugin/hangs", "/plugin/good"][n as usize % 2]);
+    let all: Vec<_> = (0..24).map(|n| tokio::spawn(one(n))).collect();
+    let mut answers = BTreeMap::new();
+    for answer in all {
+        *answers.entry(answer.await??).or_insert(0) += 1;
+    }
+    for (answer, times) in answers {
+        println!("{times} x {answer}");
+    }
+    println!("all answered after {:.1?}", begin.elapsed());
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     trefoil::init(); // a worker process goes no further
     let pools = Pools {
         threads: ThreadPool::with_threads(2),
-        processes: ProcessPool::with_workers(2)?,
+        processes: ProcessPool::builder()
+            .workers(2)
+            .queue_limit(PLACES)
+            .build()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -108,6 +137,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ] {
             println!("{}", ask(address, path).await?);
         }
-        Ok(())
+        flood(address).await
     })
 }

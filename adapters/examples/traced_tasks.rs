@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{info, info_span};
 use tracing_subscriber::fmt::format::FmtSpan;
 use trefoil::io::{TcpListener, TcpStream};
-use trefoil::{EventLoop, LoopHandle, adapters, spawn, time};
+use trefoil::{EventLoop, adapters, spawn, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt()
@@ -44,7 +44,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             stream.read_to_string(&mut answer).await?;
             info!(word, answer, "the client has its answer");
         }
-        adapters::tracing::snapshot(&LoopHandle::current().snapshot());
         Ok(())
     })
 }

@@ -18,7 +18,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
-use trefoil::{EventLoop, LoopHandle, ThreadPool, adapters, spawn, yield_now};
+use trefoil::{EventLoop, ThreadPool, adapters, spawn, yield_now};
 
 type Fields = BTreeMap<String, String>;
 
@@ -418,7 +418,7 @@ fn successors_do_not_keep_their_predecessors() {
         let (listener, ()) = Listener::hear(LevelFilter::TRACE, || {
             trefoil::run(async {
                 next(1000);
-                while !LoopHandle::current().snapshot().tasks().is_empty() {
+                for _ in 0..1010 {
                     yield_now().await;
                 }
             });
@@ -430,7 +430,7 @@ fn successors_do_not_keep_their_predecessors() {
 }
 
 #[test]
-fn slow_polls_lost_failures_and_snapshots() {
+fn slow_polls_and_lost_failures() {
     within_deadline(|| {
         // The watchdog has a thread of its own, so the process's default must hear it.
         let listener = Listener::default();
@@ -452,12 +452,9 @@ fn slow_polls_lost_failures_and_snapshots() {
             })
             .named("greedy");
             greedy.await.unwrap();
-            let waits = spawn(std::future::pending::<()>()).named("waits");
             spawn(async { panic!("as the test wants it") }).detach();
             yield_now().await;
             yield_now().await;
-            adapters::tracing::snapshot(&LoopHandle::current().snapshot());
-            drop(waits);
         });
         // A machine that is busy with something else may make others slow as well.
         let slow = listener.first("task blocks its event loop");
@@ -465,11 +462,6 @@ fn slow_polls_lost_failures_and_snapshots() {
         assert!(slow.fields["spawned_at"].contains("traced.rs:"));
         let lost = listener.event("the failure of a task was never taken");
         assert!(lost.fields["error"].contains("as the test wants it"));
-        let root = listener.event("the root future");
-        assert!(root.fields["polls"].parse::<u64>().unwrap() > 0);
-        let waits = listener.event("task");
-        assert_eq!(waits.fields["task.name"], "waits");
-        assert_eq!(waits.fields["state"], "waits");
     });
 }
 

@@ -1,4 +1,4 @@
-//! What a task and a poll cost while live tasks are kept track of (`trefoil::tasks`).
+//! What a task and a poll cost while live tasks are kept track of (`trefoil::inspect::tasks`).
 //!
 //! Once awake a process stays awake, so each round is a process of its own: this program again, in
 //! turn with `TREFOIL_TASKS=1` and without. A row is the least processor time of all rounds, which
@@ -9,8 +9,8 @@
 //! Goals: 100 ns for a task, 20 ns for a poll, 64 MiB.
 //!
 //! ```text
-//! cargo bench -p trefoil-benches --bench awake             # all rows
-//! cargo bench -p trefoil-benches --bench awake -- --quick  # a look
+//! cargo bench -p trefoil-benches --bench awake --features inspect             # all rows
+//! cargo bench -p trefoil-benches --bench awake --features inspect -- --quick  # a look
 //! ```
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 

@@ -66,7 +66,7 @@ fn words(body: &str) -> String {
 
 #[test]
 fn the_compiler_says_what_to_write() {
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 11] = [
         (
             "pool.map((0..9).filter(|n| n % 2 == 0), |n| n * n);",
             &[
@@ -101,9 +101,31 @@ fn the_compiler_says_what_to_write() {
         ),
         (
             "let group = trefoil::TaskGroup::<u8>::new(); group.add(async { 1 }); drop(group); drop(procs);",
+            &["` is not a task", "expected a `Task`"],
+        ),
+        (
+            "async fn load() {} trefoil::race([load(), load()]).join().unwrap(); drop((pool, procs));",
             &[
-                "implement `Into<trefoil::Task<u8>>`",
-                "required by a bound in `TaskGroup::<T>::add`",
+                "a `impl Future<Output = ()>` is not a task",
+                "a future becomes a task when it is spawned: `join_all(futures.map(trefoil::spawn))`",
+            ],
+        ),
+        (
+            "fn f(n: u8) -> Result<u8, Box<dyn std::error::Error>> { Ok(n) } procs.spawn(1, f).detach();",
+            &[
+                "a `Result<u8, Box<dyn std::error::Error>>` cannot be sent between processes",
+                "or a `Box<dyn Error>` its text: `.map_err(|error| error.to_string())`",
+            ],
+        ),
+        (
+            "fn f(n: u8) -> u8 { n } procs.spawn(f, 1).detach();",
+            &["the argument comes before the function, `spawn(7, f)`"],
+        ),
+        (
+            "async fn f(n: u8) -> u8 { n } procs.spawn(1, f).detach();",
+            &[
+                "a `impl Future<Output = u8>` cannot be sent between processes",
+                "an `async fn` runs in the worker by `|argument| trefoil::run(f(argument))`",
             ],
         ),
         // And a right one passes.

@@ -10,7 +10,6 @@
 //! | event "task dropped before its end": it was cancelled, or its executor is gone | `TRACE` `trefoil::task` | |
 //! | event "task blocks its event loop", by [`slow_poll`] | `WARN` `trefoil::loop` | `task.id`, `task.name`, `elapsed`, `polls`, `spawned_at` |
 //! | event "the failure of a task was never taken", by [`unobserved`] | `ERROR` `trefoil::task` | `task.id`, `task.name`, `error`, `spawned_at` |
-//! | one event for each task, by [`snapshot`] | `INFO` `trefoil::loop` | `task.id`, `task.name`, `task.parent`, `state`, `waits_for`, `polls`, `spawned_at` |
 //!
 //! A span is created where the task is spawned, is entered whenever its code runs (each poll of a
 //! future, once for a closure) and ends with the task. So the task's log lines are inside its span,
@@ -96,10 +95,10 @@
 // Checked by `adapters/tests/traced.rs` and `worker_events.rs`. The events of workers:
 // `process/worker/tracing_events.rs`, `process/job/tracing_events.rs`.
 
-use ::tracing::{field, info, warn};
+use ::tracing::warn;
 
-use crate::event_loop::{SlowPoll, Snapshot, TaskInfo};
-use crate::task::{TaskId, TaskReport};
+use crate::event_loop::SlowPoll;
+use crate::task::TaskReport;
 
 /// A hook for [`EventLoopBuilder::slow_poll`](crate::EventLoopBuilder::slow_poll): an event for
 /// each task that blocks its loop, while it does so.
@@ -147,43 +146,5 @@ pub fn unobserved(report: &TaskReport) {
             spawned_at = %report.spawned_at(),
             },
             "the failure of a task was never taken"
-        );
-}
-
-/// An event for each task of a [`Snapshot`], the root future first.
-///
-/// ```
-/// use trefoil::{LoopHandle, adapters};
-///
-/// trefoil::run(async {
-///     adapters::tracing::snapshot(&LoopHandle::current().snapshot());
-/// });
-/// ```
-pub fn snapshot(snapshot: &Snapshot) {
-    if !snapshot.is_complete() {
-        info!(target: "trefoil::loop", "the event loop is stuck in a poll, and did not respond");
-    }
-    if let Some(task) = snapshot.root() {
-        one(task, "the root future");
-    }
-    for task in snapshot.tasks() {
-        one(task, "task");
-    }
-}
-
-fn one(task: &TaskInfo, what: &str) {
-    info!(
-            target: "trefoil::loop",
-            {
-    task.id = task.id.get(),
-            task.name = task.name.as_deref(),
-            task.parent = task.parent.map(TaskId::get),
-            state = %task.state,
-            waits_for = %task.waits_for,
-            polls = task.polls,
-            time_in_polls = task.time_in_polls.map(field::debug),
-            spawned_at = %task.spawned_at,
-            },
-            "{what}"
         );
 }

@@ -16,10 +16,10 @@ use super::handle::LoopHandle;
 use super::local::Local;
 use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
 use super::turn;
+use crate::events;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{self, Hook, Task, TaskReport, panic};
 use crate::timer::Clock;
-use crate::trace_log;
 
 /// Runs a future to its end on an event loop of its own, on this thread.
 ///
@@ -312,9 +312,8 @@ impl EventLoopBuilder {
     /// Reports a task that keeps the loop busy for `threshold`, *while* it does: with a
     /// computation, a blocking call, or an endless loop in a poll.
     ///
-    /// The hook runs on a thread of its own, once for each such poll. There
-    /// [`LoopHandle::snapshot`] shows what else the loop has to do. A panic in the hook is caught;
-    /// dropping the loop waits until the hook has returned.
+    /// The hook runs on a thread of its own, once for each such poll. A panic in it is caught;
+    /// dropping the loop waits until it has returned.
     ///
     /// Cost: nothing for loops without it; with it, about a tenth of a microsecond for each poll.
     /// An idle loop stays idle. The threshold is real time, also on a loop with
@@ -444,13 +443,14 @@ impl EventLoopBuilder {
     /// ```
     pub fn build(self) -> io::Result<EventLoop> {
         panic::install_hook();
-        trace_log::live::wake_if_asked();
+        events::executor_made();
         let clock = self.virtual_time.then(Clock::new);
-        let local = Local::new(self.hook, self.slow_poll.is_some(), clock, self.queue_limit)?;
         let watchdog = match self.slow_poll {
-            Some((threshold, hook)) => Some(Watchdog::start(&local.shared, threshold, hook)?),
+            Some((threshold, hook)) => Some(Watchdog::start(threshold, hook)?),
             None => None,
         };
+        let watched = watchdog.as_ref().map(Watchdog::watched);
+        let local = Local::new(self.hook, watched, clock, self.queue_limit)?;
         Ok(EventLoop {
             local: Rc::new(local),
             _watchdog: watchdog,

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use super::current;
 use super::shared::SharedLoop;
-use super::snapshot::Snapshot;
+use crate::events::Kind;
 use crate::task::{self, Task, TaskError};
 use crate::timer::{Alarm, later};
-use crate::trace_log::Kind;
 
 /// Starts work on an event loop, from any thread.
 ///
@@ -313,42 +312,6 @@ impl LoopHandle {
             std::future::poll_fn(|cx| alarm.poll_elapsed(cx)).await;
             f()
         })
-    }
-
-    /// The loop's current tasks: names, parents, what each waits for.
-    ///
-    /// This works from any thread, while the loop runs, sleeps, or is not driven at all; after the
-    /// loop's end the snapshot is empty. It does not wake a sleeping loop. A running loop answers
-    /// after its current poll; if that takes longer than a second, the snapshot says that it is not
-    /// [complete](Snapshot::is_complete). A loop with a
-    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook shows its tasks even then.
-    ///
-    /// Cost: a walk over the tasks, during which the loop waits. A loop without snapshots pays
-    /// nothing.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let event_loop = trefoil::EventLoop::new()?;
-    /// let handle = event_loop.handle();
-    /// event_loop.block_on(async {
-    ///     trefoil::spawn(async {
-    ///         trefoil::spawn(trefoil::time::sleep(Duration::from_secs(9))).named("child").await
-    ///     })
-    ///     .named("parent")
-    ///     .detach();
-    ///     trefoil::time::sleep(Duration::from_millis(1)).await;
-    /// });
-    /// let snapshot = handle.snapshot();
-    /// let [parent, child] = snapshot.tasks() else { panic!("{snapshot}") };
-    /// assert_eq!(child.parent, Some(parent.id));
-    /// assert_eq!(parent.waits_for.task, Some(child.id));
-    /// assert!(child.waits_for.timer);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.shared.snapshot()
     }
 }
 

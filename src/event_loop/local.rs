@@ -6,12 +6,11 @@
 //! and woken and dropped after it.
 //!
 //! Tasks that have not ended are in a table ([`super::task_table`]), so that a closing loop can
-//! cancel all of them, and a snapshot can list them.
+//! cancel all of them.
 //!
 //! - **L6** The table has a task from the moment that this thread first sees it until the task is
-//!   done. So a future's last reference is dropped on this thread. While code of the loop runs,
-//!   including the destructors of the root future, this thread owns the table; only during a
-//!   watched poll does it use the table under the lock.
+//!   done. So a future's last reference is dropped on this thread. The table is this thread's;
+//!   only during a watched poll does it use the table under a lock ([`super::slow_poll`]).
 //!
 //! Timers and descriptors have their own files, below this one.
 //!
@@ -29,13 +28,11 @@ use std::io;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
 
 use super::operation_budget::{Budget, Refusal, Share};
 use super::reactor::Reactor;
 use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
-use super::shared_table::CurrentPoll;
-use super::snapshot::Snapshot;
+use super::slow_poll::Watched;
 use super::task_table::TaskTable;
 use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
@@ -43,7 +40,7 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::sys::poller::Poller;
 use crate::task::panic::contain;
 use crate::task::queue_limit::QueueLimit;
-use crate::task::{Hook, Runnable, TaskRef, awaited};
+use crate::task::{Hook, Runnable, TaskRef};
 use crate::timer::{Clock, Timers};
 
 /// The tag of a task that the loop's thread has not seen yet.
@@ -64,17 +61,15 @@ pub(crate) struct Local {
     counted: OnceCell<Arc<CountedWaker>>,
     /// Reused memory for entries taken from the inbox.
     brought: Cell<Vec<Runnable>>,
-    /// The table, unless it is in [`super::shared_table`], where other threads can read it.
+    /// The table, unless the watchdog reads it.
     table: RefCell<TaskTable>,
     table_lent: Cell<bool>,
+    /// What it shares with its watchdog, if it has one.
+    watched: Option<Arc<Watched>>,
     /// Set once the loop has a virtual clock.
     virtual_clock: OnceCell<VirtualClock>,
     /// Whether the loop has one, or a watchdog: then more is to be noted of each poll.
     is_special: Cell<bool>,
-    /// The tag of the task that is being polled, and what kinds of events it has begun to wait for
-    /// in this poll.
-    polled: Cell<Option<u32>>,
-    waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
     /// Wakers that were taken from a borrowed cell and not woken yet.
     woken: RefCell<Vec<Waker>>,
@@ -97,7 +92,7 @@ impl RefUnwindSafe for Local {}
 impl Local {
     pub(super) fn new(
         hook: Option<Hook>,
-        watched: bool,
+        watched: Option<Arc<Watched>>,
         clock: Option<Clock>,
         limit: Option<QueueLimit>,
     ) -> io::Result<Self> {
@@ -108,7 +103,7 @@ impl Local {
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
         let weak = Arc::downgrade(&poller);
-        let shared = SharedLoop::new(weak, unparker, hook, clock, watched, limit);
+        let shared = SharedLoop::new(weak, unparker, hook, clock, limit);
         let shared = Arc::new(shared);
         Ok(Self {
             shared,
@@ -116,12 +111,11 @@ impl Local {
             root_woken: Cell::new(false),
             counted: OnceCell::new(),
             brought: Cell::default(),
-            table: RefCell::default(),
-            table_lent: Cell::new(true),
-            is_special: Cell::new(watched || virtual_clock.get().is_some()),
+            table: RefCell::new(TaskTable::new(watched.is_some())),
+            table_lent: Cell::new(false),
+            is_special: Cell::new(watched.is_some() || virtual_clock.get().is_some()),
+            watched,
             virtual_clock,
-            polled: Cell::new(None),
-            waits: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             woken: RefCell::new(Vec::new()),
             poller,
@@ -158,8 +152,6 @@ impl Local {
     #[inline(always)]
     fn keep(&self, runnable: Runnable) {
         let task = runnable.task_ref();
-        // Both happen in one step, so that a thread that reads the table never sees a task without
-        // its tag.
         self.with_table(|table| runnable.set_tag(table.insert(task)));
         self.enqueue(runnable);
     }
@@ -224,38 +216,10 @@ impl Local {
     /// Calls `f` with the table, wherever it is. `f` must run no user code (L8).
     #[inline(always)]
     pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut TaskTable) -> R) -> R {
-        if self.table_lent.get() {
-            f(&mut self.shared.table.lock().table)
-        } else {
-            f(&mut self.table.borrow_mut())
+        match &self.watched {
+            Some(watched) if self.table_lent.get() => f(&mut watched.lock().table),
+            _ => f(&mut self.table.borrow_mut()),
         }
-    }
-
-    /// Takes the table back when the loop continues. Returns the watched poll during which it was
-    /// shared, if there was one.
-    pub(super) fn take_table(&self) -> Option<CurrentPoll> {
-        self.table_lent.set(false);
-        self.shared.table.take(&mut self.table.borrow_mut())
-    }
-
-    /// Puts the table where other threads can read it: when the loop stops, for a while or for
-    /// good, or a watched poll begins.
-    pub(super) fn put_table(&self, poll: Option<CurrentPoll>) {
-        let table = &mut self.table.borrow_mut();
-        self.shared.table.put(table, poll);
-        self.table_lent.set(true);
-    }
-
-    /// Answers the threads that wait for a snapshot.
-    #[cold]
-    #[inline(never)]
-    fn answer(&self) {
-        self.put_table(None);
-        self.take_table();
-    }
-
-    pub(super) fn snapshot(&self) -> Snapshot {
-        self.with_table(|table| Snapshot::of(table, self.polled.get()))
     }
 
     /// Queues the root future, unless it is queued already.
@@ -300,8 +264,6 @@ impl Local {
     #[inline]
     pub(super) fn begin_poll(&self, tag: u32) {
         self.budget.begin();
-        self.polled.set(Some(tag));
-        self.waits.set(0);
         if self.is_special.get() {
             self.begin_special(tag);
         }
@@ -310,12 +272,9 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn begin_special(&self, tag: u32) {
-        if self.shared.watched {
-            self.put_table(Some(CurrentPoll {
-                tag,
-                since: Instant::now(),
-                reported: false,
-            }));
+        if let Some(watched) = &self.watched {
+            watched.begin(tag, &mut self.table.borrow_mut());
+            self.table_lent.set(true);
         }
     }
 
@@ -323,36 +282,24 @@ impl Local {
     /// returns it, for the caller to drop.
     #[inline(always)]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
-        self.polled.set(None);
         if self.is_special.get() {
-            self.end_special(tag);
+            self.end_special();
         }
-        let mut table = self.table.borrow_mut();
-        let awaited = awaited::take_last();
-        let ours = if done {
-            table.remove(tag)
-        } else {
-            table.note(tag, self.waits.get(), awaited);
-            None
-        };
-        drop(table);
-        if self.shared.table.is_asked() {
-            self.answer();
+        match done {
+            true => self.table.borrow_mut().remove(tag),
+            false => None,
         }
-        ours
     }
 
     #[cold]
     #[inline(never)]
-    fn end_special(&self, tag: u32) {
+    fn end_special(&self) {
         if let Some(clock) = self.virtual_clock.get() {
             clock.note_awaited(|task| self.has(task));
         }
-        if self.shared.watched
-            && let Some(poll) = self.take_table()
-        {
-            let mut table = self.table.borrow_mut();
-            table.charge(tag, poll.since.elapsed());
+        if let Some(watched) = &self.watched {
+            self.table_lent.set(false);
+            watched.end(&mut self.table.borrow_mut());
         }
     }
 

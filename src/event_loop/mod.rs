@@ -67,11 +67,10 @@
 // decides how long it runs before it asks the kernel, and `operation_budget` how much one task may
 // do in one poll. `local` is the part that only its thread uses, `shared` the part for other
 // threads: they pass work and wake the loop, through the task inbox. `current` has the loop of this
-// thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks,
-// `shared_table` is where other threads find them, `snapshot` and `slow_poll` show them. `reactor`
-// and `source_waiters` turn readiness into wake-ups; `virtual_clock` decides when such a clock
-// jumps. The inbox and the flags next to it are the only atomic protocol here, and have a model.
-// There is no unsafe code.
+// thread, `routing` chooses between `local` and `shared`. `task_table` has the loop's tasks, and
+// `slow_poll` watches their polls. `reactor` and `source_waiters` turn readiness into wake-ups;
+// `virtual_clock` decides when such a clock jumps. The inbox and the flags next to it are the only
+// atomic protocol here, and have a model. There is no unsafe code.
 //
 // Rejected:
 //
@@ -88,19 +87,15 @@ mod local;
 /// The inbox, for the models in `checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/event_loop_model.rs"]
 pub mod model;
 mod operation_budget;
 mod queue_limit;
 mod reactor;
 mod routing;
 mod shared;
-mod shared_table;
 #[cfg(all(test, not(loom)))]
-#[path = "../../inside/event_loop_simulated.rs"]
 mod simulated;
 mod slow_poll;
-mod snapshot;
 mod source_waiters;
 mod task_table;
 mod time_slice;
@@ -115,7 +110,7 @@ pub(crate) use shared::SharedLoop;
 pub(crate) use source_waiters::SHARED;
 
 pub use handle::EnteredHandle;
-pub use snapshot::{TaskInfo, TaskState, WaitsFor};
+pub use slow_poll::TaskInfo;
 pub use yield_now::YieldNow;
 
 /// The names that the crate's root re-exports. (Their paths through this module compile, too, but
@@ -124,7 +119,6 @@ pub(crate) mod root {
     pub use super::builder::{EventLoop, EventLoopBuilder, run};
     pub use super::handle::{LoopHandle, spawn};
     pub use super::slow_poll::SlowPoll;
-    pub use super::snapshot::Snapshot;
     pub use super::yield_now::yield_now;
 }
 #[doc(hidden)]

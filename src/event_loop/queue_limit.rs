@@ -15,7 +15,7 @@ impl LoopHandle {
     fn place(&self, limit: &QueueLimit) -> Result<Option<Place>, TaskError> {
         match self.shared.owner.id() == this_thread() {
             true => Ok(None),
-            false => limit.wait().map(Some),
+            false => limit.wait(None).map(Some),
         }
     }
 

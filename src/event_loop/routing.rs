@@ -8,35 +8,19 @@
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fd::BorrowedFd;
 
 use super::current;
 use super::reactor::{Direction, SourceKey};
 use super::shared::{CountedWaker, Note, ROOT_WOKEN, SharedLoop, this_thread};
-use super::snapshot::Snapshot;
+use crate::events;
 use crate::loom::atomic::Ordering;
 use crate::task::{Runnable, Schedule};
 use crate::timer::{Clock, Timekeeper, TimerKey};
-use crate::trace_log;
-
-/// How long a thread waits for a snapshot of a running loop.
-const ANSWER: Duration = Duration::from_secs(1);
 
 impl SharedLoop {
-    /// A snapshot of the loop's tasks.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        if let Some(local) = current::local_of(self) {
-            return local.snapshot();
-        }
-        if self.is_foreign() {
-            return Snapshot::unanswered();
-        }
-        let answer = self.table.look(ANSWER);
-        answer.unwrap_or_else(Snapshot::unanswered)
-    }
-
     /// Queues the root future.
     pub(super) fn wake_root(&self) {
         match current::local_of(self) {
@@ -90,7 +74,7 @@ impl Wake for CountedWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        trace_log::woken(self.root.load(Ordering::Relaxed));
+        events::woken(self.root.load(Ordering::Relaxed));
         self.shared.wake_root();
     }
 }

@@ -33,7 +33,6 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use super::reactor::{Direction, SourceKey};
-use super::shared_table::SharedTable;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::parking::marker;
@@ -69,10 +68,6 @@ pub(crate) struct SharedLoop {
     hook: Option<Hook>,
     /// The virtual clock, if the loop has one.
     clock: OnceLock<Arc<Clock>>,
-    /// Where other threads find the loop's tasks.
-    pub(super) table: SharedTable,
-    /// Whether there is a watchdog. If so, the table is in `table` during each poll, too.
-    pub(super) watched: bool,
     /// For tasks that other threads spawn.
     queue_limit: Option<QueueLimit>,
 }
@@ -103,7 +98,6 @@ impl SharedLoop {
         unparker: Unparker,
         hook: Option<Hook>,
         clock: Option<Arc<Clock>>,
-        watched: bool,
         queue_limit: Option<QueueLimit>,
     ) -> Self {
         Self {
@@ -117,8 +111,6 @@ impl SharedLoop {
             owner: std::thread::current(),
             hook,
             clock: clock.map_or_else(OnceLock::new, OnceLock::from),
-            table: SharedTable::new(watched),
-            watched,
             queue_limit,
         }
     }

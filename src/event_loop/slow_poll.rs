@@ -3,13 +3,17 @@
 //! A long poll delays every other task of its loop, and a poll that never ends makes a program hang
 //! without a message. So another thread reports it:
 //!
-//! 1. During a poll, a watched loop puts its [table](super::shared_table) where others can read it,
-//!    with the poll's task and start.
+//! 1. For each poll, a watched loop puts its table of tasks where the watchdog can read it
+//!    ([`Watched`]), with the poll's task and start. Meanwhile the task itself uses the table
+//!    there, under the lock. At all other times the table is the loop's own, without a lock, which
+//!    each spawn would pay for.
 //! 2. The watchdog, a separate thread of the loop, reads it. During a poll it sleeps until that
 //!    poll would be too long, and looks again. So it wakes at most once per threshold. When it
 //!    finds the *same* poll, it calls the hook, once.
 //! 3. Between polls it parks, and the next poll wakes it: an idle loop has an idle watchdog.
 //! 4. A loop that ends also ends its watchdog, and waits until the thread has ended.
+//!
+//! - **L8** Under the lock no user code runs, and no task is dropped.
 //!
 //! What is too long has no default: it is the first argument of `EventLoopBuilder::slow_poll`
 //! (`builder.rs`), without which a loop has no watchdog.
@@ -24,16 +28,17 @@
 
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::shared::SharedLoop;
-use super::shared_table::TableState;
-use super::snapshot::TaskInfo;
+use super::task_table::TaskTable;
+use crate::events::{self, Trouble};
 use crate::loom::thread::{Builder, JoinHandle};
+use crate::loom::{Condvar, Mutex, MutexGuard};
+use crate::printable::Printable;
 use crate::task::panic::contain;
-use crate::trace_log::Printable;
-use crate::trace_log::trouble::{self, Trouble};
+use crate::task::{TaskId, TaskRef};
 
 /// The argument of a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook: a task that blocks its
 /// loop.
@@ -67,13 +72,55 @@ pub struct SlowPoll {
     pub elapsed: Duration,
 }
 
-impl SlowPoll {
-    /// A report about the present poll.
-    fn of(inner: &TableState, tag: u32, elapsed: Duration) -> Option<Self> {
+/// The task that a [`SlowPoll`] is about.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let event_loop = trefoil::EventLoop::builder()
+///     .slow_poll(Duration::from_millis(50), |slow| {
+///         let trefoil::event_loop::TaskInfo { id, spawned_at, polls, .. } = slow.task;
+///         eprintln!("{id} at {spawned_at}, in its poll {polls}, takes {:?}", slow.elapsed);
+///     })
+///     .build()?;
+/// # drop(event_loop);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TaskInfo {
+    /// The id of the task.
+    pub id: TaskId,
+    /// The name that the task was given.
+    pub name: Option<Box<str>>,
+    /// The task that spawned it, on any executor; `None`: no task spawned it.
+    pub parent: Option<TaskId>,
+    /// Where the task was spawned; for the root future, where the loop was started.
+    pub spawned_at: &'static Location<'static>,
+    /// How many polls of it have ended before this one.
+    pub polls: u64,
+    /// How long those took in total.
+    pub time_in_polls: Duration,
+}
+
+impl TaskInfo {
+    /// The task with this tag; tag 0 is the root future.
+    fn of(table: &TaskTable, tag: u32) -> Option<Self> {
+        let (task, id, spawned_at) = if tag == 0 {
+            let root = table.root.as_ref()?;
+            (None, root.id, root.site)
+        } else {
+            let task = table.get(tag)?;
+            (Some(task), task.id(), task.spawned_at())
+        };
+        let polls = table.polls(tag);
         Some(Self {
-            task: TaskInfo::of(&inner.table, tag, Some(tag))?,
-            is_root: tag == 0,
-            elapsed,
+            id,
+            name: task.and_then(TaskRef::name).map(Box::from),
+            parent: task.and_then(TaskRef::parent),
+            spawned_at,
+            polls: polls.count,
+            time_in_polls: polls.time,
         })
     }
 }
@@ -98,44 +145,105 @@ impl fmt::Display for SlowPoll {
     }
 }
 
+/// What the loop and its watchdog share.
+pub(super) struct Watched {
+    state: Mutex<WatchState>,
+    /// Notified when a poll has begun or the loop has ended.
+    begun: Condvar,
+}
+
+/// The table is here while there is a poll.
+#[derive(Default)]
+pub(super) struct WatchState {
+    pub(super) table: TaskTable,
+    now: Option<CurrentPoll>,
+    /// Whether the watchdog waits for a poll to begin.
+    parked: bool,
+    ended: bool,
+}
+
+/// A poll that has not ended.
+struct CurrentPoll {
+    /// The tag of the task; 0 is the root future.
+    tag: u32,
+    since: Instant,
+    reported: bool,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            begun: Condvar::new(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, WatchState> {
+        self.state.lock()
+    }
+
+    /// The loop begins a poll of the task with this tag, and puts its table here.
+    pub(super) fn begin(&self, tag: u32, ours: &mut TaskTable) {
+        let mut state = self.lock();
+        std::mem::swap(ours, &mut state.table);
+        state.now = Some(CurrentPoll {
+            tag,
+            since: Instant::now(),
+            reported: false,
+        });
+        if std::mem::take(&mut state.parked) {
+            self.begun.notify_one();
+        }
+    }
+
+    /// The poll has ended: the loop takes its table back, which counts the poll.
+    pub(super) fn end(&self, ours: &mut TaskTable) {
+        let mut state = self.lock();
+        std::mem::swap(ours, &mut state.table);
+        if let Some(poll) = state.now.take() {
+            ours.count(poll.tag, poll.since.elapsed());
+        }
+    }
+}
+
 /// The type of a hook for long polls.
 pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
 
 /// The watchdog of a loop. Dropping it ends its thread, and waits until the thread has ended.
 pub(super) struct Watchdog {
-    shared: Arc<SharedLoop>,
+    watched: Arc<Watched>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
-    pub(super) fn start(
-        shared: &Arc<SharedLoop>,
-        threshold: Duration,
-        hook: SlowHook,
-    ) -> io::Result<Self> {
-        let shared = shared.clone();
-        let watched = shared.clone();
+    pub(super) fn start(threshold: Duration, hook: SlowHook) -> io::Result<Self> {
+        let watched = Arc::new(Watched::new());
+        let ours = watched.clone();
         let thread = Builder::new()
             .name("trefoil-watch".into())
-            .spawn(move || report_slow_polls(&watched, threshold, &hook))?;
+            .spawn(move || report_slow_polls(&ours, threshold, &hook))?;
         let thread = Some(thread);
-        Ok(Self { shared, thread })
+        Ok(Self { watched, thread })
+    }
+
+    /// What it shares with the loop.
+    pub(super) fn watched(&self) -> Arc<Watched> {
+        self.watched.clone()
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.shared.table.lock().ended = true;
-        self.shared.table.begun.notify_one();
+        self.watched.lock().ended = true;
+        self.watched.begun.notify_one();
         let _ = self.thread.take().map(JoinHandle::join); // the thread does not panic
     }
 }
 
-fn report_slow_polls(shared: &SharedLoop, threshold: Duration, hook: &SlowHook) {
-    let table = &shared.table;
-    let mut inner = table.lock();
-    while !inner.ended {
-        let due = match &inner.now {
+fn report_slow_polls(watched: &Watched, threshold: Duration, hook: &SlowHook) {
+    let mut state = watched.lock();
+    while !state.ended {
+        let due = match &state.now {
             // If the time is beyond the clock's range, the watchdog waits without a limit.
             Some(poll) if !poll.reported => poll.since.checked_add(threshold),
             // The poll was reported already. The watchdog waits until it ends and another begins.
@@ -143,22 +251,28 @@ fn report_slow_polls(shared: &SharedLoop, threshold: Duration, hook: &SlowHook) 
         };
         let now = Instant::now();
         match due {
-            Some(due) if now < due => (inner, _) = table.begun.wait_until(inner, due),
+            Some(due) if now < due => (state, _) = watched.begun.wait_until(state, due),
             Some(_) => {
-                let poll = inner.now.as_mut().expect("it is due");
+                let poll = state.now.as_mut().expect("it is due");
                 poll.reported = true;
                 let (tag, elapsed) = (poll.tag, now.saturating_duration_since(poll.since));
-                let report = SlowPoll::of(&inner, tag, elapsed);
-                drop(inner);
-                if let Some(report) = report {
-                    trouble::noticed(Trouble::SlowPoll);
+                let task = TaskInfo::of(&state.table, tag);
+                drop(state);
+                if let Some(task) = task {
+                    events::noticed(Trouble::SlowPoll);
+                    let is_root = tag == 0;
+                    let report = SlowPoll {
+                        task,
+                        is_root,
+                        elapsed,
+                    };
                     contain(|| hook(&report)); // see L8
                 }
-                inner = table.lock();
+                state = watched.lock();
             }
             None => {
-                inner.parked = true;
-                inner = table.begun.wait(inner);
+                state.parked = true;
+                state = watched.begun.wait(state);
             }
         }
     }

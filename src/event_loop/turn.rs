@@ -41,16 +41,16 @@ use std::time::{Duration, Instant};
 use super::current;
 use super::local::Local;
 use super::shared::CountedWaker;
-use super::task_table::{PollRecord, Root};
+use super::task_table::Root;
 use super::time_slice::TimeSlice;
+use crate::events;
+use crate::events::Wakers;
+use crate::events::{Ending, Kind};
 use crate::loom::atomic::{Ordering, fence};
 use crate::parking::{marker, park};
 use crate::sys::slack;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef, awaited};
-use crate::trace_log;
-use crate::trace_log::live::Wakers;
-use crate::trace_log::{Ending, Kind};
 
 /// How many tasks run in one turn at most. (The kernel is asked less often: `time_slice.rs`.)
 const BATCH: usize = 64;
@@ -83,7 +83,7 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
         if is_due {
             turns.slice.count(1);
             local.begin_poll(0);
-            trace_log::begun(turns.root, site, Kind::Root);
+            root.begin_poll(turns.root, site);
             let panicked = EndPoll(local, turns.root);
             let polled = future.as_mut().poll(&mut cx);
             std::mem::forget(panicked);
@@ -112,7 +112,7 @@ impl Drop for EndPoll<'_> {
 /// Ends the poll of the root future with this number.
 #[inline(always)]
 fn end_poll(local: &Local, root: u64, how: Ending) {
-    trace_log::ended(root, how);
+    events::ended(root, how);
     local.end_poll(0, false);
 }
 
@@ -125,7 +125,7 @@ struct KnownRoot<'a> {
 
 impl<'a> KnownRoot<'a> {
     fn new(local: &'a Local, root: u64) -> Self {
-        let is_known = trace_log::keeps_locks();
+        let is_known = events::keeps_locks();
         let counted = is_known.then(|| local.counted_waker(root));
         let mark = |waker: &Arc<CountedWaker>| marker::replace_root(Arc::as_ptr(waker).cast());
         Self {
@@ -134,10 +134,19 @@ impl<'a> KnownRoot<'a> {
         }
     }
 
+    /// The root future's poll begins.
+    #[inline(always)]
+    fn begin_poll(&self, root: u64, site: &'static Location<'static>) {
+        if events::is_on() {
+            let _of_another = awaited::take_last();
+            events::begun(root, site, Kind::Root);
+        }
+    }
+
     /// The root future's poll has ended, and it waits.
     #[inline(always)]
     fn end_poll(&self, local: &Local, root: u64) {
-        if trace_log::is_on() {
+        if events::is_on() {
             self.report_paused(local, root);
         }
         local.end_poll(0, false);
@@ -153,7 +162,7 @@ impl<'a> KnownRoot<'a> {
             3 if !local.may_poll_root() => Wakers::One,
             _ => Wakers::Many,
         };
-        trace_log::paused(root, awaited::last(), wakers);
+        events::paused(root, awaited::last(), wakers);
     }
 }
 
@@ -289,20 +298,19 @@ fn jump(local: &Local) -> bool {
     false
 }
 
-/// Owns the loop's table while it exists.
+/// The turns of a loop that is being driven.
 struct Turns<'a> {
     local: &'a Local,
     /// The number of the root future; 0: there is none.
     root: u64,
     /// The polls since the kernel was last asked for events.
     slice: TimeSlice,
-    _role: trace_log::Before,
+    _role: events::Before,
 }
 
 impl Drop for Turns<'_> {
     fn drop(&mut self) {
         self.local.with_table(|table| table.set_root(None));
-        self.local.put_table(None);
     }
 }
 
@@ -310,11 +318,9 @@ impl<'a> Turns<'a> {
     /// `root`: where the root future was given, if there is one.
     fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
         local.shared.inbox.end_sleep();
-        local.take_table();
         let root = root.map(|site| Root {
             id: TaskId::next(),
             site,
-            noted: PollRecord::default(),
         });
         let number = root.as_ref().map_or(0, |root| root.id.get());
         local.with_table(|table| table.set_root(root));
@@ -322,7 +328,7 @@ impl<'a> Turns<'a> {
             local,
             root: number,
             slice: TimeSlice::new(),
-            _role: trace_log::role(trace_log::Role::Loop),
+            _role: events::role(events::Role::Loop),
         }
     }
 
@@ -428,13 +434,12 @@ impl<'a> Turns<'a> {
         if shared.inbox.begin_sleep(how) && !shared.has_flags() {
             // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.
             let result = park::away(|| {
-                let _noted = trace_log::sleeps();
-                self.local.put_table(None);
-                let result = if parks {
+                let _noted = events::sleeps();
+                if parks {
                     match timeout.map(slack::less_of_futex) {
                         Some(timeout) => self.local.parker.park_timeout(timeout),
                         None => {
-                            let _asleep = trace_log::falls_asleep(true);
+                            let _asleep = events::falls_asleep(true);
                             self.local.parker.park();
                         }
                     }
@@ -442,9 +447,7 @@ impl<'a> Turns<'a> {
                 } else {
                     let timeout = timeout.map(slack::less_of_poll);
                     self.local.turn_reactor(timeout)
-                };
-                self.local.take_table();
-                result
+                }
             });
             self.looked(result);
         }

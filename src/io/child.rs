@@ -24,8 +24,6 @@ use std::task::Poll;
 
 use super::byte_stream::ByteStream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
-#[cfg(unix)]
-use super::signal_kind::SignalKind;
 use super::source::Source;
 use crate::reaper::{self, Orphan};
 use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
@@ -231,7 +229,7 @@ impl Child {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[cfg(unix)]
-    pub fn send_signal(&self, kind: impl Into<SignalKind>) -> io::Result<()> {
+    pub fn send_signal(&self, kind: impl Into<super::SignalKind>) -> io::Result<()> {
         self.signal(crate::sys::signal::to_send(kind.into().as_raw())?)
     }
 

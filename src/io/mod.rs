@@ -97,8 +97,6 @@ mod readiness;
 mod retry_without_event;
 #[cfg(unix)]
 mod signal;
-#[cfg(unix)]
-mod signal_kind;
 mod source;
 mod stdio;
 mod stream;
@@ -130,9 +128,7 @@ pub use halves::{ReadHalf, WriteHalf};
 pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};
 #[cfg(unix)]
-pub use signal::Signal;
-#[cfg(unix)]
-pub use signal_kind::SignalKind;
+pub use signal::{Signal, SignalKind};
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use tcp_listener::{TcpIncoming, TcpListener};
 pub use tcp_socket::TcpSocket;

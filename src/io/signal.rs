@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::ctrl_c::taken;
-use super::signal_kind::SignalKind;
 use super::source::Source;
 use crate::event_loop::Direction;
 use crate::sys::signal::Subscription;
@@ -144,5 +143,33 @@ impl Signal {
     /// ```
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.source.poll(cx, Direction::Read, taken)
+    }
+}
+
+/// Which signal: [`Signal::new`](super::Signal::new) and
+/// [`Child::send_signal`](super::Child::send_signal) take one. It is made from the signal's number,
+/// so [`Signal::TERM`](super::Signal::TERM) and `libc::SIGTERM` do as well.
+///
+/// ```
+/// use trefoil::io::{Signal, SignalKind};
+///
+/// let kind = SignalKind::from(Signal::TERM);
+/// assert_eq!(kind.as_raw(), 15);
+/// assert_eq!(kind, 15.into());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SignalKind(i32);
+
+impl SignalKind {
+    /// The signal's number.
+    pub fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl From<i32> for SignalKind {
+    /// Any number: what takes the kind checks that it is a signal.
+    fn from(number: i32) -> Self {
+        Self(number)
     }
 }

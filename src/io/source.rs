@@ -19,7 +19,6 @@
 //! Checked by `tests/io/`, and against a simulated kernel in `simulated`.
 
 #[cfg(all(test, target_os = "linux", not(loom)))]
-#[path = "../../inside/source_simulated.rs"]
 mod simulated;
 
 use std::fmt;

@@ -7,7 +7,6 @@
 //! Tests: `tests/iter/sources.rs`; in trees of adaptors: `simulated`.
 
 #[cfg(all(test, not(loom)))]
-#[path = "../../inside/bridge_simulated.rs"]
 mod simulated;
 
 use std::{hint, iter, mem};

@@ -21,8 +21,10 @@ use super::par::Par;
 use super::search::{search, try_reduce};
 use super::try_types::Try;
 use crate::loom::Mutex;
+use crate::task::{CancelToken, TaskError};
 use crate::thread::{
-    FoldPosition, Items, LEAF, Producer, RUN, Seal, Source, divide, divide_fixed, map_reduce,
+    FoldPosition, Items, LEAF, Producer, RUN, Seal, Source, Until, divide, divide_fixed,
+    map_reduce, until,
 };
 
 /// Types that can become a parallel iterator: collections by value or by reference, ranges, and
@@ -444,6 +446,40 @@ pub trait ParallelIterator: Source + Send {
         C: IntoParallelIterator<Item = Self::Item>,
     {
         Chain(self, behind.into_par_iter())
+    }
+
+    /// Passes the items to `consume`, until `token` is cancelled. Returns what `consume` returns.
+    ///
+    /// After that no item passes: each thread looks at the token before each item. What has begun
+    /// by then runs to its end. Adaptors inside `consume` are not called any more; one that was put
+    /// before `until` may be called for one item more on each thread. As the number of items is not
+    /// known in advance, `consume` has no methods of
+    /// [`IndexedParallelIterator`](super::IndexedParallelIterator): call these before.
+    ///
+    /// # Errors
+    /// [`TaskError::Cancelled`] if an item was left out; then the result of `consume` is dropped. A
+    /// cancel after the last item has passed changes nothing. (After
+    /// [`par_bridge`](super::ParallelBridge::par_bridge), or over the pieces of a string, a thread
+    /// may not know that there is no item more, and report a cancel then.)
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    /// use trefoil::{CancelToken, TaskError};
+    ///
+    /// let (numbers, token) = ([1_u64, 2, 3], CancelToken::new());
+    /// let sum = numbers.par_iter().until(&token, |items| items.map(|n| n * n).sum::<u64>());
+    /// assert_eq!(sum?, 14);
+    ///
+    /// token.cancel();
+    /// let stopped = numbers.par_iter().until(&token, |items| items.count());
+    /// assert!(matches!(stopped, Err(TaskError::Cancelled)));
+    /// # Ok::<_, TaskError>(())
+    /// ```
+    fn until<R, F>(self, token: &CancelToken, consume: F) -> Result<R, TaskError>
+    where
+        F: for<'a> FnOnce(Until<'a, Self>) -> R,
+    {
+        until(token, self, consume)
     }
 
     /// Collects the items, in order, into one of the types that implement [`FromParallelIterator`].
@@ -928,6 +964,7 @@ fn keep<T>(kept: T, other: impl Sized) -> T {
 }
 
 impl<S: Source + Send> ParallelIterator for Par<S> {}
+impl<S: Source + Send> ParallelIterator for Until<'_, S> {}
 impl<I, F> ParallelIterator for Map<I, F> where Self: Source + Send {}
 impl<I, N, F> ParallelIterator for MapInit<I, N, F> where Self: Source + Send {}
 impl<I, F> ParallelIterator for Filter<I, F> where Self: Source + Send {}

@@ -7,21 +7,13 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use super::{marker, park};
+use super::noted::Sole;
+use super::park;
 
 /// Runs `future` to its end, parking between polls. Returns `None` if this thread must not block
 /// and the future was not ready at once.
 pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
     drive(future, false)
-}
-
-/// Restores the previous mark.
-struct Sole(marker::Mark);
-
-impl Drop for Sole {
-    fn drop(&mut self) {
-        marker::replace_sole_wait(self.0);
-    }
 }
 
 /// `is_sole`: the future waits for one thing alone.
@@ -34,7 +26,7 @@ fn drive<F: Future>(future: F, is_sole: bool) -> Option<F::Output> {
         } else {
             std::ptr::null()
         };
-        let _sole = Sole(marker::replace_sole_wait(mark));
+        let _sole = Sole::begin(mark);
         match future.as_mut().poll(&mut Context::from_waker(waker)) {
             Poll::Ready(value) => {
                 output = Some(value);

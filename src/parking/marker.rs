@@ -19,6 +19,7 @@ struct Here {
     /// The data of the counted waker of the loop's root future.
     root: Cell<Mark>,
     wait: Cell<Mark>,
+    #[cfg(feature = "inspect")]
     sole: Cell<Mark>,
     /// How many guards forbid this thread to block.
     refusals: Cell<u32>,
@@ -30,6 +31,7 @@ per_thread! {
         runs_loop: Cell::new(ptr::null()),
         root: Cell::new(ptr::null()),
         wait: Cell::new(ptr::null()),
+        #[cfg(feature = "inspect")]
         sole: Cell::new(ptr::null()),
         refusals: Cell::new(0),
     };
@@ -87,11 +89,13 @@ pub(crate) fn replace_wait(mark: Mark) -> Mark {
 }
 
 /// The mark of the innermost wait of this thread that is for one future alone, without a deadline.
+#[cfg(feature = "inspect")]
 pub(crate) fn sole_wait() -> Mark {
     with(|here| here.sole.get())
 }
 
 /// Sets that mark; returns the previous one.
+#[cfg(feature = "inspect")]
 pub(crate) fn replace_sole_wait(mark: Mark) -> Mark {
     with(|here| here.sole.replace(mark))
 }

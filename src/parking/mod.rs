@@ -6,6 +6,7 @@
 
 pub(crate) mod block_on;
 pub(crate) mod marker;
+#[cfg_attr(not(feature = "inspect"), path = "not_noted.rs")]
 pub(crate) mod noted;
 pub(crate) mod park;
 pub(crate) mod waiters;

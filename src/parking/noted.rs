@@ -1,8 +1,10 @@
 //! What code waits for at a lock, and who holds one, for those who keep track of live tasks.
 //!
 //! **Job.** [`Held`] is in each guard, and [`Waiting`] around each future that waits; they report
-//! to `trace_log`. While nobody keeps track, a guard costs one relaxed load, and a wait one for
+//! to `events`. While nobody keeps track, a guard costs one relaxed load, and a wait one for
 //! each look that found the lock taken.
+//!
+//! Without the feature `inspect`, `not_noted.rs` replaces this file.
 //!
 //! **Protocol.** As at the head of `live/locks.rs` of `trefoil-trace`: [`Held`] is made after the
 //! lock was taken, and dropped before it is released; what [`Waiting`] reports is taken back before
@@ -10,34 +12,48 @@
 //!
 //! Tests: `tests/tasks/seeded.rs`.
 
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::{marker, park};
-use crate::trace_log;
-pub(crate) use crate::trace_log::live::{Access, Lock, LockKind};
+use super::marker::{self, Mark};
+use super::park;
+use crate::events;
+pub(crate) use trefoil_trace::live::{Access, Lock, LockKind};
 
 /// What is locked, and how.
 pub(crate) type At = (Lock, Access);
 
-/// Where something was made.
-pub(crate) type Site = &'static std::panic::Location<'static>;
+/// What a lock is, and where it was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made {
+    kind: LockKind,
+    at: &'static Location<'static>,
+}
 
-/// A thing of this kind, which was made there.
-pub(crate) fn lock<T: ?Sized>(kind: LockKind, made_at: Option<Site>, place: &T) -> Lock {
-    let address = std::ptr::from_ref(place).cast::<()>().addr();
-    Lock {
-        made_at,
-        address,
-        kind,
+impl Made {
+    /// The caller makes a lock of this kind.
+    #[track_caller]
+    pub(crate) const fn here(kind: LockKind) -> Self {
+        let at = Location::caller();
+        Self { kind, at }
+    }
+
+    /// The lock, whose place in memory this is.
+    pub(crate) fn lock<T: ?Sized>(self, place: &T) -> Lock {
+        Lock {
+            made_at: Some(self.at),
+            address: std::ptr::from_ref(place).cast::<()>().addr(),
+            kind: self.kind,
+        }
     }
 }
 
 /// It is dropped: guards of it that were forgotten mean nothing for the next lock in its place.
 #[inline]
 pub(crate) fn dropped(lock: impl FnOnce() -> Lock) {
-    if trace_log::keeps_locks() {
-        trace_log::lock_dropped(lock().address);
+    if events::keeps_locks() {
+        events::lock_dropped(lock().address);
     }
 }
 
@@ -68,7 +84,7 @@ impl<const SHARED: bool> Held<SHARED> {
 
     #[inline]
     pub(crate) fn new(lock: impl FnOnce() -> Lock, whose: Whose) -> Self {
-        match trace_log::keeps_locks() {
+        match events::keeps_locks() {
             true => Self::noted(lock(), whose),
             false => Self::default(),
         }
@@ -86,7 +102,7 @@ impl<const SHARED: bool> Held<SHARED> {
         let mark = mark.addr();
         Self {
             address: lock.address,
-            by: trace_log::lock_taken(lock, Self::ACCESS, mark, is_kept),
+            by: events::lock_taken(lock, Self::ACCESS, mark, is_kept),
         }
     }
 }
@@ -96,8 +112,24 @@ impl<const SHARED: bool> Drop for Held<SHARED> {
     fn drop(&mut self) {
         if self.address != 0 {
             let mark = marker::waker().addr();
-            trace_log::lock_released(self.address, Self::ACCESS, self.by, mark);
+            events::lock_released(self.address, Self::ACCESS, self.by, mark);
         }
+    }
+}
+
+/// While it exists, this thread's wait is for one future alone, which it polls with the waker that
+/// has this mark; null: for a future that may wait for several things.
+pub(crate) struct Sole(Mark);
+
+impl Sole {
+    pub(crate) fn begin(mark: Mark) -> Self {
+        Self(marker::replace_sole_wait(mark))
+    }
+}
+
+impl Drop for Sole {
+    fn drop(&mut self) {
+        marker::replace_sole_wait(self.0);
     }
 }
 
@@ -108,15 +140,15 @@ pub(crate) struct Blocked(Option<(u64, Access)>);
 impl Blocked {
     /// It parks now, if it may.
     pub(crate) fn begin(&mut self, lock: Lock, access: Access) {
-        if trace_log::keeps_locks() && !park::blocking_refused() {
-            self.0 = Some((trace_log::lock_blocks(lock, access), access));
+        if events::keeps_locks() && !park::blocking_refused() {
+            self.0 = Some((events::lock_blocks(lock, access), access));
         }
     }
 
     /// It looks again.
     pub(crate) fn end(&mut self) {
         if let Some((who, access)) = self.0.take() {
-            trace_log::lock_unblocks(who, access);
+            events::lock_unblocks(who, access);
         }
     }
 }
@@ -136,8 +168,8 @@ fn is_own(waker: &Waker) -> bool {
 /// Reports that the future which is polled with this waker waits.
 #[inline]
 pub(crate) fn note_pending(waker: &Waker, lock: Lock) {
-    if trace_log::keeps_locks() && is_own(waker) {
-        trace_log::lock_awaited(lock, Access::Turn);
+    if events::keeps_locks() && is_own(waker) {
+        events::lock_awaited(lock, Access::Turn);
     }
 }
 
@@ -163,7 +195,7 @@ impl Note {
     /// A look with this waker has found that it must wait.
     #[inline]
     pub(crate) fn begin(&mut self, waker: &Waker) {
-        if trace_log::keeps_locks() {
+        if events::keeps_locks() {
             self.begun(waker);
         }
     }
@@ -175,13 +207,13 @@ impl Note {
         let is_sole = !sole.is_null() && sole == waker.data() && !park::blocking_refused();
         let is_own = is_own(waker);
         if (lock.kind, access) == (LockKind::RwLock, Access::Alone) {
-            self.writer = Some(trace_log::writer_comes(lock, is_sole || is_own));
+            self.writer = Some(events::writer_comes(lock, is_sole || is_own));
         }
         if is_sole {
             self.blocked.begin(lock, access);
         } else if is_own {
             self.is_awaited = true;
-            trace_log::lock_awaited(lock, access);
+            events::lock_awaited(lock, access);
         }
     }
 
@@ -197,10 +229,10 @@ impl Note {
     fn ended(&mut self) {
         self.blocked.end();
         if std::mem::take(&mut self.is_awaited) {
-            trace_log::lock_left(self.at.0, self.at.1);
+            events::lock_left(self.at.0, self.at.1);
         }
         if let Some(who) = self.writer.take() {
-            trace_log::writer_goes(self.at.0, who);
+            events::writer_goes(self.at.0, who);
         }
     }
 }
@@ -222,11 +254,10 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<F> Waiting<F> {
-    pub(crate) fn new(future: F, at: At) -> Self {
-        let note = Note::new(at);
-        Self { note, future }
-    }
+/// The future, which waits for this.
+pub(crate) fn waiting<F>(future: F, at: At) -> Waiting<F> {
+    let note = Note::new(at);
+    Waiting { note, future }
 }
 
 impl<F: Future> Future for Waiting<F> {

@@ -31,9 +31,9 @@ use std::time::{Duration, Instant};
 
 use super::marker;
 pub(crate) use super::marker::{RefuseGuard, blocking_refused, refuse_blocking};
+use crate::events;
 use crate::loom::{Parker, Unparker, per_thread};
 use crate::sys::fork;
-use crate::trace_log;
 
 /// Called by thread pools around a park: if the thread is a worker, `enter` lets another thread
 /// take its place, and `leave` takes it back.
@@ -164,11 +164,11 @@ pub(crate) fn wait_if(
             break Waited::TimedOut;
         }
         blocker.enter();
-        noted.get_or_insert_with(trace_log::waits);
+        noted.get_or_insert_with(events::waits);
         let retry = blocker.retry_after().map(|pause| Instant::now() + pause);
         match deadline.into_iter().chain(retry).min() {
             None => {
-                let _asleep = trace_log::falls_asleep(true);
+                let _asleep = events::falls_asleep(true);
                 parking.parker.park();
             }
             Some(until) => parking.parker.park_deadline(until),

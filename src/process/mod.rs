@@ -129,27 +129,22 @@ mod api;
 pub mod channel;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/gate_model.rs"]
 pub mod gate_model;
 mod job;
 pub mod launch;
 mod parent;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/permits_model.rs"]
 pub mod permits_model;
 mod sched;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/shared_buffer_model.rs"]
 pub mod shared_buffer_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/shared_ring_model.rs"]
 pub mod shared_ring_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/shortcut_model.rs"]
 pub mod shortcut_model;
 mod value;
 mod wire;
@@ -160,6 +155,7 @@ pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
+pub use job::capsule::Capsule;
 #[cfg(unix)]
 pub use launch::{command_line::Wrapped, sandbox::Sandbox};
 pub use value::array_id::array_id;
@@ -168,6 +164,7 @@ pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
 pub use worker::index::worker_index;
+pub use worker::retire::retire;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {

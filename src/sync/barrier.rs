@@ -10,11 +10,9 @@
 //!
 //! Tests: `tests/sync/sync.rs`, `tests/sync/contended.rs`, `tests/sync/refused.rs`.
 
-use std::panic::Location;
-
 use crate::loom::Mutex;
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
+use crate::parking::noted::{Access, At, LockKind, Made, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// A place where *n* threads or tasks wait until all have come. Then it is ready for the next *n*.
@@ -33,7 +31,7 @@ pub struct Barrier {
     n: usize,
     state: Mutex<State>,
     waiters: Waiters,
-    made_at: Site,
+    made: Made,
 }
 
 debug!(
@@ -66,13 +64,12 @@ impl Barrier {
             n,
             state: Mutex::new(State { come: 0, round: 0 }),
             waiters: Waiters::new(),
-            made_at: Location::caller(),
+            made: Made::here(LockKind::Barrier),
         }
     }
 
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::Barrier, Some(self.made_at), self);
-        (lock, Access::Turn)
+        (self.made.lock(self), Access::Turn)
     }
 
     /// Waits until all have come.
@@ -84,7 +81,7 @@ impl Barrier {
             return BarrierWaitResult { is_leader: true };
         };
         loop {
-            Waiting::new(listener, self.at()).await;
+            waiting(listener, self.at()).await;
             let state = self.state.lock();
             if state.round != round {
                 return BarrierWaitResult { is_leader: false };

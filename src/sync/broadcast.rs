@@ -23,11 +23,10 @@
 // `tests/sync/broadcast.rs`.
 
 use std::collections::VecDeque;
-use std::panic::Location;
 
 use crate::loom::{Arc, Mutex};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
+use crate::parking::noted::{Access, At, LockKind, Made, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while the
@@ -75,7 +74,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         state: Mutex::new(state),
         sent: Waiters::default(),
         left: Waiters::default(),
-        made_at: Location::caller(),
+        made: Made::here(LockKind::Broadcast),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -91,13 +90,12 @@ struct Shared<T> {
     sent: Waiters,
     /// Notifies senders of the last receiver's end.
     left: Waiters,
-    made_at: Site,
+    made: Made,
 }
 
 impl<T> Shared<T> {
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::Broadcast, Some(self.made_at), self);
-        (lock, Access::Turn)
+        (self.made.lock(self), Access::Turn)
     }
 }
 
@@ -202,7 +200,7 @@ impl<T> Sender<T> {
     /// ```
     pub async fn closed(&self) {
         loop {
-            let listener = Waiting::new(self.shared.left.listen(), self.shared.at());
+            let listener = waiting(self.shared.left.listen(), self.shared.at());
             if self.receiver_count() == 0 {
                 return;
             }
@@ -337,7 +335,7 @@ impl<T: Clone> Receiver<T> {
         loop {
             match Self::take_or_listen(&self.shared, &mut self.next) {
                 Ok(result) => return result,
-                Err(listener) => Waiting::new(listener, self.shared.at()).await,
+                Err(listener) => waiting(listener, self.shared.at()).await,
             }
         }
     }

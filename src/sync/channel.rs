@@ -29,7 +29,6 @@
 // `async-channel`'s, with this crate's waits (see `mutex.rs`). Tests: `tests/sync/sync.rs`,
 // `tests/sync/refused.rs`.
 
-use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -38,7 +37,7 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting, note_pending};
+use crate::parking::noted::{Access, At, LockKind, Made, note_pending, waiting};
 
 /// Makes a channel that holds up to `capacity` items.
 ///
@@ -77,13 +76,17 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 fn ends<T>(
     (sender, inside): (async_channel::Sender<T>, async_channel::Receiver<T>),
 ) -> (Sender<T>, Receiver<T>) {
-    let made_at = Location::caller();
-    let shared = Some(Arc::new(made_at));
-    (Sender(sender, made_at), Receiver { inside, shared })
+    let made = Made::here(LockKind::Channel);
+    let receiver = Receiver {
+        inside,
+        made,
+        shared: Some(Arc::new(())),
+    };
+    (Sender(sender, made), receiver)
 }
 
 /// The sending end of a channel. Clones send into the same.
-pub struct Sender<T>(async_channel::Sender<T>, Site);
+pub struct Sender<T>(async_channel::Sender<T>, Made);
 
 pin_project_lite::pin_project! {
     /// The receiving end of a channel. Clones receive from the same: each item is received once.
@@ -92,9 +95,10 @@ pin_project_lite::pin_project! {
     pub struct Receiver<T> {
         #[pin]
         inside: async_channel::Receiver<T>,
-        // Where the channel was made. Every receiver has a clone; `Arc::into_inner` decides which
-        // of them is the last. `None` only while it is dropped.
-        shared: Option<Arc<Site>>,
+        made: Made,
+        // Every receiver has a clone; `Arc::into_inner` decides which of them is the last. `None`
+        // only while it is dropped.
+        shared: Option<Arc<()>>,
     }
 
     impl<T> PinnedDrop for Receiver<T> {
@@ -125,7 +129,7 @@ impl<T> Drop for Queued<'_, T> {
 }
 
 /// A [`Sender`] that does not keep the channel open.
-pub struct WeakSender<T>(async_channel::WeakSender<T>, Site);
+pub struct WeakSender<T>(async_channel::WeakSender<T>, Made);
 
 impl<T> Sender<T> {
     /// Sends an item; waits while the channel is full.
@@ -135,7 +139,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// The item, if the channel is closed.
     pub async fn send(&self, item: T) -> Result<(), SendError<T>> {
-        let sent = Waiting::new(self.0.send(item), self.at()).await;
+        let sent = waiting(self.0.send(item), self.at()).await;
         sent.map_err(|error| SendError(error.0))
     }
 
@@ -171,7 +175,7 @@ impl<T> Sender<T> {
     ///
     /// Cancel safe.
     pub async fn closed(&self) {
-        Waiting::new(self.0.closed(), self.at()).await;
+        waiting(self.0.closed(), self.at()).await;
     }
 
     /// Like [`closed`](Self::closed), blocking this thread.
@@ -197,8 +201,7 @@ impl<T> Sender<T> {
     }
 
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::Channel, Some(self.1), self);
-        (lock, Access::Turn)
+        (self.1.lock(self), Access::Turn)
     }
 }
 
@@ -210,7 +213,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`]: the channel is closed, and every item has been received.
     pub async fn recv(&self) -> Result<T, RecvError> {
-        let received = Waiting::new(self.inside.recv(), self.at()).await;
+        let received = waiting(self.inside.recv(), self.at()).await;
         received.map_err(|_| RecvError)
     }
 
@@ -263,9 +266,7 @@ impl<T> Receiver<T> {
     }
 
     fn at(&self) -> At {
-        let made_at = self.shared.as_deref().copied();
-        let lock = noted::lock(LockKind::Channel, made_at, self);
-        (lock, Access::Turn)
+        (self.made.lock(self), Access::Turn)
     }
 }
 
@@ -383,6 +384,7 @@ impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         Self {
             inside: self.inside.clone(),
+            made: self.made,
             shared: self.shared.clone(),
         }
     }

@@ -17,11 +17,9 @@
 //! Checked by `checks/tests/conditions.rs`, in every interleaving, with a broken twin that releases
 //! the lock first; and by `tests/sync/sync.rs` and `checks/tests/cancel_safety.rs`.
 
-use std::panic::Location;
-
 #[cfg(not(loom))]
 use super::MutexGuard;
-use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
+use crate::parking::noted::{Access, At, LockKind, Made, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// A condition variable for [`Mutex`](super::Mutex), for threads and tasks.
@@ -45,7 +43,7 @@ use crate::parking::waiters::{Listener, Waiters};
 /// ```
 pub struct Condvar {
     waiters: Waiters,
-    made_at: Site,
+    made: Made,
 }
 
 impl Condvar {
@@ -55,13 +53,12 @@ impl Condvar {
     pub fn new() -> Self {
         Self {
             waiters: Waiters::default(),
-            made_at: Location::caller(),
+            made: Made::here(LockKind::Condvar),
         }
     }
 
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::Condvar, Some(self.made_at), self);
-        (lock, Access::Turn)
+        (self.made.lock(self), Access::Turn)
     }
 
     /// Wakes the waiter that has waited longest, if there is one.
@@ -82,7 +79,7 @@ impl Condvar {
     ) -> L::Output {
         let mut listener = self.waiters.listen();
         drop(guard);
-        Waiting::new(&mut listener, self.at()).await;
+        waiting(&mut listener, self.at()).await;
         let unused = Unused(Some(listener));
         let guard = lock().await;
         unused.use_it();

@@ -3,11 +3,10 @@
 //! A bool and a list of waiters. A waiter first listens and then reads the flag; `set` first sets
 //! the flag and then notifies. So one of the two sees the other.
 
-use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
+use crate::parking::noted::{Access, At, LockKind, Made, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// A flag that threads and tasks wait for.
@@ -26,7 +25,7 @@ use crate::parking::waiters::{Listener, Waiters};
 pub struct Event {
     set: AtomicBool,
     waiters: Waiters,
-    made_at: Site,
+    made: Made,
 }
 
 impl Event {
@@ -37,13 +36,12 @@ impl Event {
         Self {
             set: AtomicBool::new(false),
             waiters: Waiters::default(),
-            made_at: Location::caller(),
+            made: Made::here(LockKind::Event),
         }
     }
 
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::Event, Some(self.made_at), self);
-        (lock, Access::Turn)
+        (self.made.lock(self), Access::Turn)
     }
 
     /// Sets the flag and wakes all waiters. If it is set already, nothing happens.
@@ -78,7 +76,7 @@ impl Event {
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn wait(&self) {
         if let Some(listener) = self.listen() {
-            Waiting::new(listener, self.at()).await;
+            waiting(listener, self.at()).await;
         }
     }
 

@@ -31,12 +31,11 @@
 //! it enters the list; and by `tests/sync/`.
 
 use std::mem;
-use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::loom::atomic::{AtomicUsize, Ordering::SeqCst};
-use crate::parking::noted::{self, Access, At, Lock, LockKind, Site, Waiting};
+use crate::parking::noted::{self, Access, At, Lock, LockKind, Made, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// One is inside, alone.
@@ -52,8 +51,7 @@ const SHARED: usize = 8;
 pub(super) struct Line {
     word: AtomicUsize,
     waiters: Waiters<Access>,
-    kind: LockKind,
-    made_at: Site,
+    made: Made,
 }
 
 /// The word when one more has entered; `None`: it may not.
@@ -72,8 +70,7 @@ impl Line {
         Self {
             word: AtomicUsize::new(0),
             waiters: Waiters::new(),
-            kind,
-            made_at: Location::caller(),
+            made: Made::here(kind),
         }
     }
 
@@ -82,13 +79,12 @@ impl Line {
         Self {
             word: AtomicUsize::new(0),
             waiters: Waiters::default(),
-            kind,
-            made_at: Location::caller(),
+            made: Made::here(kind),
         }
     }
 
     pub(super) fn lock(&self) -> Lock {
-        noted::lock(self.kind, Some(self.made_at), self)
+        self.made.lock(self)
     }
 
     /// Enters, if it need not wait.
@@ -106,7 +102,7 @@ impl Line {
             && let Some(turn) = self.line_up(access)
         {
             let at: At = (self.lock(), access);
-            Waiting::new(turn, at).await;
+            waiting(turn, at).await;
         }
     }
 

@@ -8,12 +8,11 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::panic::Location;
 use std::sync::OnceLock;
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, Held, LockKind, Site, Waiting, Whose};
+use crate::parking::noted::{Access, At, Held, LockKind, Made, Whose, waiting};
 use crate::parking::waiters::Waiters;
 
 /// A value that is made once, by the thread or task that first asks for it; others wait meanwhile.
@@ -32,7 +31,7 @@ use crate::parking::waiters::Waiters;
 /// assert_eq!(NAME.get_or_init_blocking(|| unreachable!()), "trefoil");
 /// ```
 pub struct OnceCell<T> {
-    made_at: Site,
+    made: Made,
     is_made_now: AtomicBool,
     waiters: Waiters,
     inside: OnceLock<T>,
@@ -64,7 +63,7 @@ impl<T> OnceCell<T> {
     #[track_caller]
     pub const fn new() -> Self {
         Self {
-            made_at: Location::caller(),
+            made: Made::here(LockKind::OnceCell),
             is_made_now: AtomicBool::new(false),
             waiters: Waiters::new(),
             inside: OnceLock::new(),
@@ -73,8 +72,7 @@ impl<T> OnceCell<T> {
 
     /// Who makes the value has it as if it were locked.
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::OnceCell, Some(self.made_at), self);
-        (lock, Access::Alone)
+        (self.made.lock(self), Access::Alone)
     }
 
     /// The value, or the right to make it; `None`: another makes it.
@@ -100,7 +98,7 @@ impl<T> OnceCell<T> {
             if let Some(found) = look() {
                 return found;
             }
-            Waiting::new(listener, at).await;
+            waiting(listener, at).await;
         }
     }
 

@@ -37,12 +37,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::panic::Location;
 use std::task::{Poll, Waker};
 
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
-use crate::parking::noted::{self, Access, At, Held, LockKind, Site, Waiting, Whose};
+use crate::parking::noted::{Access, At, Held, LockKind, Made, Whose, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 use crate::parking::{marker, park};
 
@@ -94,7 +93,7 @@ impl Owner {
 ///   re-take a lock that the task has taken with `lock`.
 /// - Do not hold it across a `join` or a `scope` whose work takes it, too: that succeeds if the
 ///   work runs on this thread, and deadlocks if it runs on another, which is another owner. This is
-///   not detected (not by `trefoil::on_stuck` either).
+///   not detected (not by `trefoil::inspect::on_stuck` either).
 /// - Never hold it across a `Task::join` (or an `.await`) of a task that takes it: that task is
 ///   another owner wherever it runs, so its `lock().await` waits for ever, and its `lock_blocking`
 ///   waits for ever or panics.
@@ -115,7 +114,7 @@ impl Owner {
 pub struct ReentrantMutex<T> {
     held: Mutex<Option<Owner>>,
     waiters: Waiters,
-    made_at: Site,
+    made: Made,
     value: T,
 }
 
@@ -138,14 +137,13 @@ impl<T> ReentrantMutex<T> {
         Self {
             held: Mutex::new(None),
             waiters: Waiters::default(),
-            made_at: Location::caller(),
+            made: Made::here(LockKind::ReentrantMutex),
             value,
         }
     }
 
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::ReentrantMutex, Some(self.made_at), self);
-        (lock, Access::Alone)
+        (self.made.lock(self), Access::Alone)
     }
 
     /// Takes the lock if it is free, or if the caller already has it.
@@ -207,7 +205,7 @@ impl<T> ReentrantMutex<T> {
                 Ok(guard) => return guard,
                 Err(listener) => listener,
             };
-            Waiting::new(listener, self.at()).await;
+            waiting(listener, self.at()).await;
         }
     }
 

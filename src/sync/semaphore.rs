@@ -14,13 +14,12 @@
 //! before it listens; and by `tests/sync/`.
 
 use std::mem;
-use std::panic::Location;
 use std::task::Waker;
 
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
+use crate::parking::noted::{Access, At, LockKind, Made, waiting};
 use crate::parking::waiters::Waiters;
 
 /// A number of permits, of which threads and tasks take one each. A permit is given back when its
@@ -38,7 +37,7 @@ use crate::parking::waiters::Waiters;
 pub struct Semaphore {
     permits: AtomicUsize,
     waiters: Waiters,
-    made_at: Site,
+    made: Made,
 }
 
 /// A permit of a [`Semaphore`], which is given back when this is dropped.
@@ -66,7 +65,7 @@ impl Semaphore {
         Self {
             permits: AtomicUsize::new(permits),
             waiters: Waiters::new(),
-            made_at: Location::caller(),
+            made: Made::here(LockKind::Semaphore),
         }
     }
 
@@ -77,13 +76,12 @@ impl Semaphore {
         Self {
             permits: AtomicUsize::new(permits),
             waiters: Waiters::default(),
-            made_at: Location::caller(),
+            made: Made::here(LockKind::Semaphore),
         }
     }
 
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::Semaphore, Some(self.made_at), self);
-        (lock, Access::Turn)
+        (self.made.lock(self), Access::Turn)
     }
 
     /// Takes a permit, waiting until there is one.
@@ -98,7 +96,7 @@ impl Semaphore {
             if let Some(guard) = self.try_acquire() {
                 return guard;
             }
-            Waiting::new(listener, self.at()).await;
+            waiting(listener, self.at()).await;
         }
     }
 

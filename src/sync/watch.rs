@@ -23,13 +23,12 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::panic::Location;
 use std::sync::PoisonError;
 
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{self, Access, At, LockKind, Site, Waiting};
+use crate::parking::noted::{Access, At, LockKind, Made, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// Makes a channel that holds one value, initially `value`. A [`Sender`] replaces it; every
@@ -70,7 +69,7 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
         receivers: AtomicUsize::new(1),
         changed: Waiters::default(),
         left: Waiters::default(),
-        made_at: Location::caller(),
+        made: Made::here(LockKind::Watch),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -89,7 +88,7 @@ struct Shared<T> {
     changed: Waiters,
     /// Notifies senders of the last receiver's end.
     left: Waiters,
-    made_at: Site,
+    made: Made,
 }
 
 impl<T> Shared<T> {
@@ -134,14 +133,13 @@ impl<T> Shared<T> {
     /// Waits until there is an unseen value, which is now seen.
     async fn changed(&self, seen: &mut u64) -> Result<(), RecvError> {
         while let Some(listener) = self.listen(seen)? {
-            Waiting::new(listener, self.at()).await;
+            waiting(listener, self.at()).await;
         }
         Ok(())
     }
 
     fn at(&self) -> At {
-        let lock = noted::lock(LockKind::Watch, Some(self.made_at), self);
-        (lock, Access::Turn)
+        (self.made.lock(self), Access::Turn)
     }
 }
 
@@ -231,7 +229,7 @@ impl<T> Sender<T> {
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn closed(&self) {
         loop {
-            let listener = Waiting::new(self.shared.left.listen(), self.shared.at());
+            let listener = waiting(self.shared.left.listen(), self.shared.at());
             if self.is_closed() {
                 return;
             }

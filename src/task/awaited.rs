@@ -1,16 +1,17 @@
 //! The tasks that this thread's code waits for, for the loop that polls it.
 //!
-//! Code that leaves a waker with a task records that here. A loop reads the records after each
-//! poll: the last one for its snapshot, and all of them if it has a virtual clock, which must wait
-//! for work elsewhere.
+//! Code that leaves a waker with a task records that here: the last one for those who keep track of
+//! tasks, who read it when the poll ends, and all of them if the loop has a virtual clock, which
+//! must wait for work elsewhere.
 //!
-//! Cost: one store for each wait, unless the clock is virtual.
+//! Cost: a load for each wait, unless the clock is virtual.
 //!
-//! Checked by `tests/event_loop/{snapshot,virtual_time}.rs`.
+//! Checked by `tests/tasks/tree.rs` and `tests/event_loop/virtual_time.rs`.
 
 use std::cell::{Cell, RefCell};
 
 use super::raw::TaskRef;
+use crate::events;
 use crate::loom::per_thread;
 use crate::timer;
 
@@ -26,7 +27,9 @@ per_thread! {
 /// Notes that a waker was left with `task`.
 #[inline]
 pub(super) fn note(task: &TaskRef) {
-    let _ = LAST.try_with(|last| last.set(task.id().get()));
+    if events::is_on() {
+        let _ = LAST.try_with(|last| last.set(task.id().get()));
+    }
     if timer::is_virtual() {
         keep(task);
     }

@@ -158,6 +158,43 @@ impl CancelToken {
         true
     }
 
+    /// [`is_cancelled`](Self::is_cancelled) as a result, for `?`: in a closure of
+    /// [`try_map`](crate::ThreadPool::try_map) or
+    /// [`try_for_each`](crate::iter::ParallelIterator::try_for_each), and in a long item. The cost
+    /// is the same.
+    ///
+    /// What the thread that cancels did before, this one sees after an error.
+    ///
+    /// # Errors
+    /// [`TaskError::Cancelled`] if the flag is set or the deadline has passed.
+    ///
+    /// ```
+    /// use trefoil::{CancelToken, TaskError, ThreadPool};
+    ///
+    /// let (pool, token) = (ThreadPool::with_threads(2), CancelToken::new());
+    /// let rows = vec![vec![1, 2], vec![3]];
+    /// let sums = pool.try_map(&rows, |row| {
+    ///     let mut sum = 0;
+    ///     for n in row {
+    ///         token.check()?; // also within an item
+    ///         sum += n;
+    ///     }
+    ///     Ok::<i32, TaskError>(sum)
+    /// });
+    /// assert_eq!(sums?, [3, 3]);
+    /// token.cancel();
+    /// assert!(matches!(token.check(), Err(TaskError::Cancelled)));
+    /// # Ok::<_, TaskError>(())
+    /// ```
+    #[inline]
+    pub fn check(&self) -> Result<(), TaskError> {
+        if !self.is_cancelled() {
+            return Ok(());
+        }
+        fence(Ordering::Acquire);
+        Err(TaskError::Cancelled)
+    }
+
     /// The nearest deadline of this token and its ancestors.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -239,8 +276,7 @@ impl Future for Cancelled {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.token.is_cancelled() {
-            fence(Ordering::Acquire); // what the canceller did before is visible to the waiter
+        if this.token.check().is_err() {
             return Poll::Ready(());
         }
         this.token.node.waiters.register(&mut this.key, cx.waker());

@@ -30,6 +30,7 @@ use std::vec;
 
 use slab::Slab;
 
+use super::combine::IntoTask;
 use super::error::TaskError;
 use super::group_futures::{GroupFutures, NOTICE, ToGroup};
 use super::id::TaskId;
@@ -228,7 +229,7 @@ impl<T> TaskGroup<T> {
     /// group.add(trefoil::Task::ready(43));
     /// assert_eq!(group.try_join_all().join().unwrap(), [42, 43]);
     /// ```
-    pub fn add(&self, task: impl Into<Task<T>>) -> TaskId {
+    pub fn add(&self, task: impl IntoTask<T>) -> TaskId {
         add(&self.shared, task.into())
     }
 
@@ -487,7 +488,7 @@ async fn as_result<F: Future>(future: F) -> Result<F::Output, TaskError> {
 
 impl<T> GroupHandle<T> {
     /// Like [`TaskGroup::add`]. After the group is dropped, `task` is cancelled.
-    pub fn add(&self, task: impl Into<Task<T>>) -> TaskId {
+    pub fn add(&self, task: impl IntoTask<T>) -> TaskId {
         add(&self.members(), task.into())
     }
 

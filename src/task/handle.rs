@@ -22,11 +22,13 @@ use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
 use super::late::Late;
-use super::raw::{Task, TaskRef, current, list};
+#[cfg(feature = "inspect")]
+use super::raw::list;
+use super::raw::{Task, TaskRef, current};
 use super::traced;
+use crate::events;
 use crate::loom::hint;
 use crate::parking::park::{self, Waited};
-use crate::trace_log;
 
 /// How many times a waiter checks whether a task that runs elsewhere has ended, before it parks: a
 /// microsecond or two.
@@ -91,15 +93,15 @@ impl<T> Task<T> {
                 self.cell().stand_by(waker);
             }
             let waits = self.register(waker.clone());
-            if waits && noted.is_none() && trace_log::is_on() {
+            if waits && noted.is_none() && events::is_on() {
                 let by = current::id().map_or(0, TaskId::get);
-                trace_log::blocks(by, self.id().get(), deadline.is_some());
+                events::blocks(by, self.id().get(), deadline.is_some());
                 noted = Some(by);
             }
             !waits
         });
         if let Some(by) = noted {
-            trace_log::unblocks(by, waited == Waited::Ready);
+            events::unblocks(by, waited == Waited::Ready);
         }
         if deadline.is_none() {
             self.cell().step_back();
@@ -186,7 +188,7 @@ impl<T> Task<T> {
         let name = name.into().into_boxed_str();
         let extras = self.cell().extras_or_make();
         let first = extras.name.get_or_init(|| name);
-        trace_log::named(self.id().get(), first);
+        events::named(self.id().get(), first);
         traced::named(extras, first);
         self
     }
@@ -314,7 +316,7 @@ impl AbortHandle {
 }
 
 /// The task whose [`TaskId`] has this number, if it has not ended: to cancel what
-/// [`tasks`](crate::tasks) shows.
+/// [`tasks`](crate::inspect::tasks) shows.
 ///
 /// The first call begins a list of tasks, and to keep track of them, as `tasks` does: from then on
 /// each new task costs some 50 ns more, and 40 bytes while it exists. (Until then, nothing.) Tasks
@@ -325,14 +327,15 @@ impl AbortHandle {
 /// deadlocks are reported on standard error, unless there is a hook for that.
 ///
 /// ```
-/// assert!(trefoil::find_task(0).is_none()); // from now on, tasks are listed
+/// assert!(trefoil::inspect::find_task(0).is_none()); // from now on, tasks are listed
 ///
 /// let (_never, task) = trefoil::Completer::<u32>::new();
-/// let found = trefoil::find_task(task.id().get()).unwrap();
+/// let found = trefoil::inspect::find_task(task.id().get()).unwrap();
 /// assert!(found.cancel());
-/// assert!(trefoil::find_task(task.id().get()).is_none());
+/// assert!(trefoil::inspect::find_task(task.id().get()).is_none());
 /// assert!(matches!(task.join(), Err(trefoil::TaskError::Cancelled)));
 /// ```
+#[cfg(feature = "inspect")]
 #[must_use]
 pub fn find_task(number: u64) -> Option<AbortHandle> {
     list::find(number).map(|task| AbortHandle { task })

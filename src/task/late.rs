@@ -1,6 +1,8 @@
 //! What is known of a task whose time was up.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is known of a task whose time was up: in
@@ -28,11 +30,14 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Late(Option<Box<LateFields>>);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LateFields {
     item: Option<usize>,
+    capsule: Option<Arc<Path>>,
     ran: Option<Duration>,
     limit: Option<Duration>,
+    /// The limit counts from the call, and not from the item's start.
+    from_call: bool,
     worker: Option<u32>,
 }
 
@@ -44,16 +49,35 @@ impl Late {
 
     /// A call in the worker process `worker` was stopped after `ran`.
     pub(crate) fn call(limit: Duration, ran: Duration, worker: u32) -> Self {
-        Self(Some(Box::new(LateFields {
-            item: None,
-            ran: Some(ran),
-            limit: Some(limit),
-            worker: Some(worker),
-        })))
+        Self::after(limit).with(|known| (known.ran, known.worker) = (Some(ran), Some(worker)))
+    }
+
+    /// A call has not begun, and may not any more.
+    pub(crate) fn unbegun(limit: Duration) -> Self {
+        Self::after(limit).with(|known| known.ran = Some(Duration::ZERO))
+    }
+
+    /// A call has not ended within `limit`, waiting included. `item`: how long its one item had
+    /// run, and in which worker.
+    pub(crate) fn whole(limit: Duration, item: Option<(Duration, Option<u32>)>) -> Self {
+        Self::after(limit).with(|known| {
+            known.from_call = true;
+            if let Some((ran, worker)) = item {
+                (known.ran, known.worker) = (Some(ran), worker);
+            }
+        })
     }
 
     pub(super) fn of_item(self, index: usize) -> Self {
         self.with(|known| known.item = Some(index))
+    }
+
+    pub(super) fn in_capsule(self, path: Arc<Path>) -> Self {
+        self.with(|known| known.capsule = Some(path))
+    }
+
+    pub(super) fn capsule(&self) -> Option<&Path> {
+        self.0.as_ref()?.capsule.as_deref()
     }
 
     fn with(mut self, change: impl FnOnce(&mut LateFields)) -> Self {
@@ -67,8 +91,10 @@ impl Late {
         self.0.as_ref()?.item
     }
 
-    /// How long the call had run when it was stopped. `None` for a wait that was given up: the
-    /// awaited work may still be running.
+    /// How long the call had run when it was stopped; zero: it had not begun. `None` for a wait
+    /// that was given up: the awaited work may still be running. Also `None` for a `map` or `imap`
+    /// whose limit as a whole is over ([`within`](crate::ProcessCall::within)): some of its items
+    /// have run.
     #[must_use]
     pub fn ran(&self) -> Option<Duration> {
         self.0.as_ref()?.ran
@@ -87,24 +113,30 @@ impl Late {
     }
 }
 
-/// "item 1: the time is up (limit 20ms), after 20.1ms in worker process 4711"
+/// "item 1: the time is up (limit 20ms), after 20.1ms in worker process 4711"; where the limit
+/// includes waiting, "the time is up (limit 20ms from the call), before it began"
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LateFields {
             item,
             ran,
             limit,
+            from_call,
             worker,
-        } = self.0.as_deref().copied().unwrap_or_default();
+            capsule: _,
+        } = self.0.as_deref().cloned().unwrap_or_default();
         if let Some(index) = item {
             write!(f, "item {index}: ")?;
         }
         f.write_str("the time is up")?;
         if let Some(limit) = limit {
-            write!(f, " (limit {limit:?})")?;
+            let since = if from_call { " from the call" } else { "" };
+            write!(f, " (limit {limit:?}{since})")?;
         }
-        if let Some(ran) = ran {
-            write!(f, ", after {ran:.1?}")?;
+        match ran {
+            Some(Duration::ZERO) => f.write_str(", before it began")?,
+            Some(ran) => write!(f, ", after {ran:.1?}")?,
+            None => {}
         }
         if let Some(pid) = worker {
             write!(f, " in worker process {pid}")?;
@@ -129,5 +161,8 @@ mod tests {
         let words = "item 1: the time is up (limit 20ms), after 20.1ms in worker process 7";
         assert_eq!(call.to_string(), words);
         assert_eq!((call.item(), call.worker()), (Some(1), Some(7)));
+        let whole = Late::whole(limit, Some((Duration::ZERO, None)));
+        let words = "the time is up (limit 20ms from the call), before it began";
+        assert_eq!(whole.to_string(), words);
     }
 }

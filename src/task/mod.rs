@@ -79,7 +79,7 @@ mod extras;
 mod failure;
 mod group;
 mod group_futures;
-mod handle;
+pub(crate) mod handle;
 mod id;
 mod inbox;
 mod late;
@@ -97,8 +97,8 @@ mod unobserved;
 
 pub use cancel_token::Cancelled;
 pub use combine::{
-    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Race, Step,
-    Timeout, TryJoinAll, Wait,
+    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, IntoTask, JoinAll, Race,
+    Step, Timeout, TryJoinAll, Wait,
 };
 pub use current::{id, try_id};
 pub use group::{GroupJoin, GroupNext};
@@ -114,7 +114,7 @@ pub(crate) mod root {
     pub use super::error::{CodecError, TaskError, WorkerExit};
     pub use super::failure::Failure;
     pub use super::group::{GroupError, GroupHandle, TaskGroup};
-    pub use super::handle::{AbortHandle, CancelOnDrop, find_task};
+    pub use super::handle::{AbortHandle, CancelOnDrop};
     pub use super::id::TaskId;
     pub use super::late::Late;
     pub use super::panic::{Panic, PanicLocation};
@@ -142,5 +142,4 @@ pub(crate) use unobserved::Hook;
 /// the cell.
 #[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
-#[path = "../../inside/task_model.rs"]
 pub mod model;

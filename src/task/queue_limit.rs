@@ -11,12 +11,15 @@
 
 use std::error::Error;
 use std::fmt;
+use std::pin::pin;
+use std::task::Context;
+use std::time::Instant;
 
 use super::error::TaskError;
 use super::raw::{Completer, Task};
 use super::unobserved::Hook;
 use crate::loom::Arc;
-use crate::parking::block_on;
+use crate::parking::park::{self, Waited};
 use crate::sync::{Semaphore, SemaphoreGuardArc};
 
 /// A place in a queue, for one task that has not begun.
@@ -34,13 +37,21 @@ impl QueueLimit {
         Self(Arc::new(Semaphore::new(tasks.clamp(1, UNLIMITED))))
     }
 
-    /// Takes a place. Blocks this thread until there is one; where a thread must not block, that is
-    /// an error.
-    pub(crate) fn wait(&self) -> Result<Place, TaskError> {
-        match self.try_take() {
-            Some(place) => Ok(place),
-            None => block_on(self.0.acquire_arc()).ok_or(TaskError::WouldBlock),
+    /// Takes a place. Blocks this thread until there is one, at most `until` then; where a thread
+    /// must not block, that is an error.
+    pub(crate) fn wait(&self, until: Option<Instant>) -> Result<Place, TaskError> {
+        if let Some(place) = self.try_take() {
+            return Ok(place);
         }
+        let (mut taking, mut place) = (pin!(self.0.acquire_arc()), None);
+        let waited = park::wait(until, |waker| {
+            let taken = taking.as_mut().poll(&mut Context::from_waker(waker));
+            taken.map(|taken| place = Some(taken)).is_ready()
+        });
+        place.ok_or_else(|| match waited {
+            Waited::TimedOut => TaskError::timed_out(),
+            _ => TaskError::WouldBlock,
+        })
     }
 
     fn try_take(&self) -> Option<Place> {

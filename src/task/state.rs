@@ -414,12 +414,6 @@ impl CellState {
         self.0.load(Ordering::Relaxed) & WAITING != 0
     }
 
-    /// Whether it is queued, or will be when it suspends: a hint.
-    #[inline]
-    pub(super) fn is_scheduled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & SCHEDULED != 0
-    }
-
     /// Whether a future whose poll has ended, but which has not suspended, will be queued again: it
     /// `woke_itself` (T16), or was woken meanwhile. If it is cancelled now, it will not.
     pub(super) fn runs_again(&self, woke_itself: bool) -> bool {
@@ -553,6 +547,7 @@ impl CellState {
     }
 
     /// Adds an owner where the caller has no reference (T27). False if there is no owner any more.
+    #[cfg(any(feature = "inspect", loom, test))]
     #[cold]
     pub(super) fn retain_if_owned(&self) -> bool {
         self.transition(|s| match s < REF {
@@ -587,6 +582,7 @@ impl CellState {
 
     /// Like [`release`](Self::release), for a waker. Returns also whether nothing can wake the
     /// future any more, which sleeps, and if so, whether there is a handle.
+    #[cfg(feature = "inspect")]
     pub(super) fn release_waker(&self, kept: u32) -> (bool, Option<bool>) {
         let s = self.0.fetch_sub(REF, Ordering::AcqRel);
         let is_last = is_last_or_many(s, 2 * REF) && self.released_last(s);

@@ -29,8 +29,8 @@ use super::raw::Rare;
 use super::raw::TaskRef;
 use super::raw::current::{self, Birth};
 use crate::blocking_threads::contain;
+use crate::events::Kind;
 use crate::loom::Arc;
-use crate::trace_log::Kind;
 
 const TARGET: &str = "trefoil::task";
 

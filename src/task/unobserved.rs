@@ -18,8 +18,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::error::TaskError;
 use super::id::TaskId;
 use crate::blocking_threads::{contain, standard_error};
+use crate::printable::{Lines, Printable};
 use crate::sys::fork::PerProcess;
-use crate::trace_log::{Lines, Printable};
 
 /// A hook, shared by all tasks of an executor.
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;

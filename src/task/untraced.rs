@@ -6,7 +6,7 @@ use super::id::TaskId;
 use super::panic::{self, Panic};
 use super::raw::current::Birth;
 use super::raw::{Rare, TaskRef};
-use crate::trace_log::Kind;
+use crate::events::Kind;
 
 /// In place of a span.
 pub(super) struct NewSpan;

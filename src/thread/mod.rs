@@ -25,6 +25,7 @@
 //! | do the same with many items | [`map`](ThreadPool::map), [`for_each`](ThreadPool::for_each), [`try_map`](ThreadPool::try_map), [`map_reduce`](ThreadPool::map_reduce) |
 //! | the same, each item with a result or a panic of its own; or without waiting | [`map_each`](ThreadPool::map_each), [`map_task`](ThreadPool::map_task) |
 //! | take results one by one, of an iterator that may be endless | [`imap`](ThreadPool::imap), [`imap_unordered`](ThreadPool::imap_unordered) |
+//! | stop a map from elsewhere | [`until`](ThreadPool::until) |
 //! | do two things at once, and recursively | [`join`](ThreadPool::join) |
 //! | start tasks that borrow | [`scope`](ThreadPool::scope) |
 //! | start work that outlives the call | [`spawn`](ThreadPool::spawn), [`spawn_async`](ThreadPool::spawn_async) |
@@ -57,9 +58,9 @@
 //   scope ──▶ scoped  ├─▶ own deque or injector ─┤
 //   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
 //
-// `pool`, `builder`, `global`, `broadcast` and `current` are the public API; `engine` is the
-// scheduler; on it stand `join`, `scope`, `map`, `imap`, `futures` and `blocking`. No file imports
-// one above it.
+// `pool`, `until`, `builder`, `global`, `broadcast` and `current` are the public API; `engine` is
+// the scheduler; on it stand `join`, `scope`, `map`, `imap`, `futures` and `blocking`. No file
+// imports one above it.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
 // `checks/tests/pool.rs`.
@@ -78,17 +79,16 @@ mod pool;
 mod scope;
 mod spawn;
 mod stats;
+mod until;
 
 /// For the models in `checks/`: the sleep protocol and the latch.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/thread_model.rs"]
 pub mod model;
 
 /// For the models of calls that may block.
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../inside/blocking_model.rs"]
 pub mod model_blocking;
 
 pub use current::{current, yield_now};
@@ -96,6 +96,8 @@ pub use global::current_index;
 pub use imap::iterator::{Imap, ImapStream};
 pub use map::items::Items;
 pub use map::source::{Exact, Int, Source};
+pub use map::until::Until;
+pub use until::UntilCancelled;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {
@@ -119,6 +121,8 @@ pub(crate) use map::raw_fill::reserve;
 pub(crate) use map::results::{RUN, append_right};
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use map::source::{Producer, Seal, Shape, iterates, source};
+/// For the parallel iterators, `crate::iter`.
+pub(crate) use map::until::until;
 #[doc(hidden)]
 pub use root::*;
 

@@ -35,13 +35,13 @@ use super::scope::scoped_task;
 use super::spawn::{spawn_async, spawn_async_in, spawn_in, spawn_on};
 use super::stats::ThreadStats;
 use crate::blocking_threads;
+use crate::events;
 use crate::loom::Arc;
 use crate::parking::park;
 use crate::sys::fork as forks;
 use crate::task::panic::catch;
 use crate::task::queue_limit::try_place;
 use crate::task::{CancelToken, QueueFull, QueuePlace, Shutdown, Task, TaskError, context};
-use crate::trace_log;
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
@@ -105,7 +105,7 @@ impl ThreadPool {
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         park::set_blocker(&Compensate);
-        trace_log::live::wake_if_asked();
+        events::executor_made();
         let registry = Registry::new(config, start_and_resize::start);
         let pool = Self {
             end: Arc::new(LastHandle {
@@ -755,7 +755,7 @@ impl ThreadPool {
             return f();
         }
         park::blocked(|| {
-            let _noted = trace_log::part("blocking");
+            let _noted = events::part("blocking");
             f()
         })
     }

@@ -16,7 +16,7 @@ fn place(registry: &Arc<Registry>, limit: &QueueLimit) -> Result<Option<Place>, 
     let inside = current::with(|inside| inside.is_some_and(|at| registry.is(at.registry())));
     match inside || registry.is_home() {
         true => Ok(None),
-        false => limit.wait().map(Some),
+        false => limit.wait(None).map(Some),
     }
 }
 

@@ -517,6 +517,21 @@ const LITTLE: &[(&str, Faults)] = &[
 ];
 
 tests! {
+    /// The variables of a feature that the program is built without are not passed over in silence.
+    #[cfg(not(feature = "inspect"))]
+    fn what_nobody_keeps_track_of_is_said_once() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .env(support::HELPER, "everything")
+            .env("TREFOIL_TASKS", "1")
+            .env("TREFOIL_STUCK", "0")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.matches("TREFOIL_TASKS is ignored: ").count(), 1, "{said}");
+        assert!(said.contains("feature `inspect`") && !said.contains("TREFOIL_STUCK"), "{said}");
+    }
+
     fn wherever_it_is_it_works_or_says_why() {
         let refused = CALLS.iter().flat_map(|(calls, faults)| {
             [EPERM, ENOSYS].map(|errno| {

@@ -20,7 +20,6 @@ mod queue_limit;
 mod roots;
 mod running;
 mod slow_poll;
-mod snapshot;
 #[path = "../support/loops.rs"]
 mod support;
 mod threads;

@@ -31,7 +31,6 @@ fn meddle() {
     let one = THINGS.with(|things| things.borrow_mut().pop());
     drop(one);
     let handle = LoopHandle::current();
-    let _tasks = handle.snapshot().tasks().len();
     spawn(async {
         let (near, _far) = UnixStream::pair().unwrap();
         let _never = timeout(Duration::from_micros(10), near.read(&mut [0])).await;

@@ -603,12 +603,13 @@ fn a_recording_stays_with_the_parent() {
         }
 }
 
+#[cfg(feature = "inspect")]
 fn a_childs_watch_for_deadlocks_is_not_its_parents() {
-    let parents = trefoil::watch_stuck(|_| ());
+    let parents = trefoil::inspect::watch_stuck(|_| ());
     in_child(move || {
         let token = Arc::new(());
         let listener = Arc::clone(&token);
-        let own = trefoil::watch_stuck(move |_| _ = &listener);
+        let own = trefoil::inspect::watch_stuck(move |_| _ = &listener);
         drop(parents);
         assert_eq!(Arc::strong_count(&token), 2, "its listener was dropped");
         drop(own);

@@ -16,7 +16,7 @@ use trefoil::io::{
 };
 use trefoil::sync::Semaphore;
 use trefoil::time::{interval, sleep, timeout};
-use trefoil::{LoopHandle, Task, TaskError, ThreadPool, join_all, run, spawn, yield_now};
+use trefoil::{Task, TaskError, ThreadPool, join_all, run, spawn, yield_now};
 
 use crate::handlers::host_handles;
 use crate::support::{
@@ -57,7 +57,6 @@ fn ten_thousand_connections_half_of_them_reset() {
                     served.await.unwrap();
                 }
                 assert!(callers.await.unwrap().unwrap().success());
-                assert_eq!(LoopHandle::current().snapshot().tasks().len(), 0);
             });
             assert_eq!(count_fds(), before);
             assert!(no_children());
@@ -177,8 +176,6 @@ fn a_slow_loris_does_not_delay_other_clients() {
                     assert!(gone.contains(&kind), "{kind:?}");
                 }
                 assert_eq!(given_up.get(), SLOW);
-                let snapshot = LoopHandle::current().snapshot();
-                assert_eq!(snapshot.tasks().len(), 1, "{snapshot}");
                 assert!(server.cancel());
             });
             assert_eq!(count_fds(), before);

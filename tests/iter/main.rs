@@ -24,6 +24,7 @@ mod from_rayon;
 mod sort;
 mod sources;
 mod speculation;
+mod until;
 
 use deadline::within_deadline;
 use trefoil::ThreadPool;

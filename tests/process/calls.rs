@@ -221,7 +221,7 @@ tests! {
             let text = || scratch.text();
             let refused = |error: TaskError, item| match error {
                 TaskError::TimedOut(late) => {
-                    assert_eq!((late.item(), late.limit(), late.ran()), (item, Some(Duration::ZERO), None));
+                    assert_eq!((late.item(), late.limit(), late.ran()), (item, Some(Duration::ZERO), Some(Duration::ZERO)));
                 }
                 other => panic!("{other:?}"),
             };

@@ -54,6 +54,7 @@ const LENT: u8 = 10;
 const DESCRIPTORS: u8 = 7;
 const COPY: u8 = 8;
 const TAKEN_UP: u8 = 9;
+#[cfg(feature = "inspect")]
 const TREE: u8 = 14;
 
 /// The kinds of copies: memory, and an array of bytes.
@@ -249,6 +250,7 @@ fn fill_and_block() {
 }
 
 /// Writes to every socket but the stream and the lifeline: to the bell.
+#[cfg(feature = "inspect")]
 fn write_to_bell(bytes: &[u8]) {
     let (_, stream) = named_stream();
     for (number, name) in descriptors() {
@@ -655,6 +657,7 @@ tests! {
     }
 
     /// It answers in place of its watcher thread, before it was asked, and twice.
+    #[cfg(feature = "inspect")]
     fn what_a_worker_says_of_its_tasks_is_not_believed() {
         fn lies((path, plain, times): (String, bool, usize)) {
             stand_alone();
@@ -684,7 +687,7 @@ tests! {
             let pid = procs.worker_pids()[0];
             until(|| !scratch.notes().is_empty());
             let shown = || {
-                let tree = trefoil::tasks();
+                let tree = trefoil::inspect::tasks();
                 let _valid: serde_json::Value = serde_json::from_str(&tree.to_json()).unwrap();
                 let worker = tree.workers().iter().find(|worker| worker.pid == pid);
                 worker.map(ToString::to_string).unwrap_or_default()
@@ -726,9 +729,10 @@ tests! {
                 }
                 count
             });
+            #[cfg(feature = "inspect")]
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    let json = trefoil::tasks().to_json();
+                    let json = trefoil::inspect::tasks().to_json();
                     let _valid: serde_json::Value = serde_json::from_str(&json).unwrap();
                 }
             });

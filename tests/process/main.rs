@@ -22,6 +22,7 @@ mod budget;
 mod bulk;
 mod callers;
 mod calls;
+mod capsules;
 #[cfg(unix)] // elsewhere there are none
 mod channel;
 mod chaos;
@@ -52,6 +53,7 @@ mod plain;
 mod pool;
 mod queue_limit;
 mod remote;
+mod retire;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod shared;
@@ -63,11 +65,13 @@ mod speed;
 mod stragglers;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "inspect")]
 mod trees;
 #[cfg(target_os = "linux")] // it traces processes
 mod undying;
 #[cfg(target_os = "linux")] // it looks at threads in /proc
 mod unread;
+mod within;
 
 fn main() {
     support::sleep();
@@ -87,6 +91,7 @@ fn main() {
     unread::helpers();
     trefoil::init();
     one_faults::helpers();
+    capsules::helpers();
     #[cfg(unix)]
     channel::helpers();
     everywhere::helpers();
@@ -109,6 +114,7 @@ fn main() {
     let tests = [
         pool::TESTS,
         queue_limit::TESTS,
+        within::TESTS,
         #[cfg(target_os = "linux")]
         undying::TESTS,
         #[cfg(target_os = "linux")]
@@ -118,6 +124,7 @@ fn main() {
         channel::TESTS,
         bulk::TESTS,
         calls::TESTS,
+        capsules::TESTS,
         everywhere::TESTS,
         host::TESTS,
         #[cfg(target_os = "linux")]
@@ -145,9 +152,11 @@ fn main() {
         one::TESTS,
         speed::TESTS,
         stragglers::TESTS,
+        #[cfg(feature = "inspect")]
         trees::TESTS,
         one_faults::TESTS,
         remote::TESTS,
+        retire::TESTS,
         shared::TESTS,
         #[cfg(target_os = "linux")]
         shared_mut::TESTS,

@@ -978,6 +978,13 @@ tests! {
         }).join().unwrap();
         // (With 0, Linux passes the memory on to the program in `core_pattern`.)
         assert_eq!((group, core), (true, Some(u64::from(cfg!(target_os = "linux")))));
+        let limits: fn(()) -> _ = |()| {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
+            (limit.current, limit.maximum)
+        };
+        let debugged = ProcessPool::builder().workers(1).core_dumps(true).build().unwrap();
+        let core = debugged.spawn((), limits).join().unwrap();
+        assert_eq!(core, limits(()), "as the program has it");
         // What a task starts has three descriptors, and the one by which it looks.
         let listing = procs.spawn((), |()| {
             let output = Command::new("ls").arg("/proc/self/fd").output().unwrap();
@@ -1046,18 +1053,22 @@ tests! {
         }
         let procs = ProcessPool::builder().workers(1).grace(Duration::from_secs(100)).build().unwrap();
         let (begun, begins) = trefoil::process::channel::<()>(1).unwrap();
-        let obeys = |begun: trefoil::process::channel::Sender<()>| {
-            begun.send_blocking(()).unwrap();
+        let obeys = |begun: Option<trefoil::process::channel::Sender<()>>| {
+            static BEGUN: std::sync::OnceLock<trefoil::process::channel::Sender<()>> = std::sync::OnceLock::new();
+            BEGUN.get_or_init(|| begun.unwrap()).send_blocking(()).unwrap();
             let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
             rustix::process::setrlimit(rustix::process::Resource::Nofile, none).unwrap();
             while !CancelToken::current().is_cancelled() {
                 std::thread::yield_now();
             }
         };
-        let task = procs.spawn(begun, obeys);
-        begins.recv_blocking().unwrap();
-        task.cancel();
-        until(|| procs.stats().busy == 0);
+        // From the second time on it waits under that limit.
+        for begun in [Some(begun), None, None] {
+            let task = procs.spawn(begun, obeys);
+            begins.recv_blocking().unwrap();
+            task.cancel();
+            until(|| procs.stats().busy == 0);
+        }
         assert_eq!(procs.stats().died, 0);
         assert_eq!(procs.spawn(1, |n: u32| n).join().unwrap(), 1);
     }

@@ -1,10 +1,11 @@
-//! The trees of worker processes in `trefoil::tasks`.
+//! The trees of worker processes in `trefoil::inspect::tasks`.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use trefoil::{Completer, TaskTree, ThreadPool, tasks};
+use trefoil::inspect::{TaskTree, tasks};
+use trefoil::{Completer, ThreadPool};
 
 use crate::support::{Test, forever, pool, resume, suspend, tests, until};
 

@@ -2,16 +2,17 @@
 
 use std::sync::Barrier;
 use std::sync::mpsc;
-use trefoil::{LiveMap, ThreadPool};
+use trefoil::ThreadPool;
+use trefoil::inspect::LiveMap;
 
 fn maps(kind: &str) -> Vec<LiveMap> {
-    let maps = trefoil::activity().maps.into_iter();
+    let maps = trefoil::inspect::activity().maps.into_iter();
     maps.filter(|map| map.kind == kind).collect()
 }
 
 #[test]
 fn a_thread_says_what_it_runs() {
-    let _awake = trefoil::activity();
+    let _awake = trefoil::inspect::activity();
     let pool = ThreadPool::builder()
         .threads(1)
         .thread_name(|_| "one-of-a-kind".to_owned())
@@ -26,13 +27,13 @@ fn a_thread_says_what_it_runs() {
         })
         .named("long");
     begins.recv().unwrap();
-    let here = |activity: trefoil::Activity| {
+    let here = |activity: trefoil::inspect::Activity| {
         let mut threads = activity.threads.into_iter();
         threads
             .find(|thread| thread.name.contains("one-of-a-kind"))
             .unwrap()
     };
-    let thread = here(trefoil::activity());
+    let thread = here(trefoil::inspect::activity());
     assert_eq!(thread.runs, Some(task.id().get()));
     assert_eq!(thread.task.unwrap().name.as_deref(), Some("long"));
     let before = thread.begun;
@@ -42,13 +43,13 @@ fn a_thread_says_what_it_runs() {
     let (ran, runs) = mpsc::channel();
     pool.spawn(move || ran.send(()).unwrap()).detach();
     runs.recv().unwrap();
-    let thread = here(trefoil::activity());
+    let thread = here(trefoil::inspect::activity());
     assert!(thread.begun > before && before >= 1);
 }
 
 #[test]
 fn maps_on_threads_are_counted() {
-    let _awake = trefoil::activity();
+    let _awake = trefoil::inspect::activity();
     let pool = ThreadPool::with_threads(2);
     let both = Barrier::new(2);
     // The last two items wait for each other, so all others have ended or run.
@@ -77,7 +78,7 @@ fn maps_on_threads_are_counted() {
 #[test]
 fn the_parts_have_each_task_once() {
     let pool = ThreadPool::with_threads(1);
-    let _awake = trefoil::activity();
+    let _awake = trefoil::inspect::activity();
     let (begin, begun) = mpsc::channel();
     let (end, ends) = mpsc::channel::<()>();
     let first = pool.spawn(move || {
@@ -86,10 +87,10 @@ fn the_parts_have_each_task_once() {
     });
     begun.recv().unwrap(); // from here on nothing else runs
     let rest: Vec<_> = (0..10_000).map(|_| pool.spawn(|| ())).collect();
-    let mut seen: Vec<u64> = trefoil::task_parts()
+    let mut seen: Vec<u64> = trefoil::inspect::task_parts()
         .flat_map(|part| part.tasks().iter().map(|task| task.id).collect::<Vec<_>>())
         .collect();
-    assert_eq!(trefoil::task_parts().len(), 64);
+    assert_eq!(trefoil::inspect::task_parts().len(), 64);
     seen.sort_unstable();
     let count = seen.len();
     seen.dedup();
@@ -98,7 +99,7 @@ fn the_parts_have_each_task_once() {
         rest.iter()
             .all(|task| seen.binary_search(&task.id().get()).is_ok())
     );
-    let last: Vec<_> = trefoil::task_parts()
+    let last: Vec<_> = trefoil::inspect::task_parts()
         .nth(63)
         .unwrap()
         .tasks()

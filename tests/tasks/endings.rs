@@ -6,9 +6,9 @@ use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
+use trefoil::inspect::find_task;
 use trefoil::{
-    CancelToken, EventLoop, Shutdown, Task, TaskError, TaskGroup, ThreadPool, find_task, time,
-    timeout,
+    CancelToken, EventLoop, Shutdown, Task, TaskError, TaskGroup, ThreadPool, time, timeout,
 };
 
 use crate::deadline::{alone, sample};

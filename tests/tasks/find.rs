@@ -1,4 +1,4 @@
-//! `trefoil::find_task`: tasks by their numbers, to cancel them.
+//! `trefoil::inspect::find_task`: tasks by their numbers, to cancel them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,8 @@ use std::sync::mpsc::channel;
 use std::task::Waker;
 use std::thread::{spawn, yield_now};
 
-use trefoil::{CancelToken, Completer, EventLoop, Task, TaskError, ThreadPool, find_task};
+use trefoil::inspect::find_task;
+use trefoil::{CancelToken, Completer, EventLoop, Task, TaskError, ThreadPool};
 
 use crate::deadline::within_deadline;
 

@@ -5,10 +5,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use trefoil::inspect::{LiveHolder, Stuck, StuckKind, StuckWaiter, on_stuck};
 use trefoil::sync::{Event, Mutex, OnceCell, ReentrantMutex, RwLock, Semaphore};
-use trefoil::{
-    Completer, EventLoop, LiveHolder, Stuck, StuckKind, StuckWaiter, Task, ThreadPool, on_stuck,
-};
+use trefoil::{Completer, EventLoop, Task, ThreadPool};
 
 use crate::deadline::alone;
 
@@ -244,7 +243,7 @@ fn a_reader_waits_behind_a_writer_that_waits_for_it() {
                 reads.send(()).unwrap();
                 let writer: u64 = write.recv().unwrap();
                 // Until it waits.
-                while trefoil::tasks()
+                while trefoil::inspect::tasks()
                     .get(writer)
                     .unwrap()
                     .waits_for
@@ -319,7 +318,7 @@ fn a_task_has_ended_and_left_a_lock() {
             let waits = pool.spawn(move || *lock.lock_blocking() += 1);
             let waits = waits.named("waits");
             if let Some((task, end)) = leaves {
-                while trefoil::tasks()
+                while trefoil::inspect::tasks()
                     .get(waits.id().get())
                     .unwrap()
                     .waits_for
@@ -368,7 +367,12 @@ fn nothing_can_wake_a_task() {
         expect(&reports, StuckKind::Orphan, &["waits", "never"], &says);
         // Its handle is there, and nobody waits for it: it can be cancelled.
         let kept = pool.spawn_async(std::future::pending::<()>());
-        while trefoil::tasks().get(kept.id().get()).unwrap().polls == 0 {
+        while trefoil::inspect::tasks()
+            .get(kept.id().get())
+            .unwrap()
+            .polls
+            == 0
+        {
             std::thread::yield_now();
         }
         kept.cancel();
@@ -506,10 +510,10 @@ fn a_reentrant_lock_is_held_across_a_join() {
 #[test]
 fn a_wait_is_shown_with_its_place() {
     alone("seeded::a_wait_is_shown_with_its_place", "", || {
-        let _awake = trefoil::tasks();
+        let _awake = trefoil::inspect::tasks();
         let pool = ThreadPool::with_threads(4);
         let shown = |task: &Task<()>| loop {
-            let tree = trefoil::tasks();
+            let tree = trefoil::inspect::tasks();
             if let Some(lock) = tree.get(task.id().get()).unwrap().waits_for.lock {
                 let made_at = lock.made_at.unwrap().to_string();
                 assert!(made_at.contains("tests/tasks/seeded.rs"), "{made_at}");

@@ -11,7 +11,7 @@ use crate::deadline::alone;
 
 /// What the tree has of this task, as it is seen by one that must have been woken before.
 fn is_known(task: &Task<()>) -> bool {
-    trefoil::tasks().get(task.id().get()).is_some()
+    trefoil::inspect::tasks().get(task.id().get()).is_some()
 }
 
 /// Sends the signal to this process, and waits until a handler has run.
@@ -43,9 +43,9 @@ fn tasks_are_kept_track_of_from_a_signal_on() {
         "signal::tasks_are_kept_track_of_from_a_signal_on",
         "",
         || {
-            trefoil::track_tasks_on_signal(Signal::USR1).unwrap();
+            trefoil::inspect::track_tasks_on_signal(Signal::USR1).unwrap();
             wakes(Signal::USR1, rustix::process::Signal::USR1);
-            assert!(trefoil::track_tasks_on_signal(9).is_err());
+            assert!(trefoil::inspect::track_tasks_on_signal(9).is_err());
         },
     );
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use trefoil::{StepExt, TaskTree, tasks};
+use trefoil::StepExt;
+use trefoil::inspect::{TaskTree, tasks};
 
 use crate::deadline::within_deadline;
 

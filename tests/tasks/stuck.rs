@@ -1,9 +1,10 @@
-//! `trefoil::on_stuck`: seeded deadlocks are named, and nothing else is.
+//! `trefoil::inspect::on_stuck`: seeded deadlocks are named, and nothing else is.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use trefoil::{EventLoop, Stuck, Task, ThreadPool, on_stuck, watch_stuck};
+use trefoil::inspect::{Stuck, on_stuck, watch_stuck};
+use trefoil::{EventLoop, Task, ThreadPool};
 
 use crate::deadline::alone;
 

@@ -1,10 +1,12 @@
-//! `trefoil::tasks`: what each live task is, what it does, and what it waits for.
+//! `trefoil::inspect::tasks`: what each live task is, what it does, and what it waits for.
 
 use std::sync::mpsc::channel;
 use std::thread::yield_now;
 use std::time::Duration;
 
-use trefoil::{Completer, LiveTask, TaskId, TaskPhase, TaskTree, ThreadPool, tasks};
+use trefoil::inspect::{LiveTask, LiveWait, TaskPhase, TaskTree, tasks};
+use trefoil::io::UnixStream;
+use trefoil::{Completer, TaskId, ThreadPool, timeout};
 
 use crate::deadline::within_deadline;
 
@@ -113,6 +115,29 @@ fn a_loop_says_what_its_tasks_wait_for() {
             let root = root.tasks().iter().find(|task| task.kind == "root future");
             assert_eq!(root.unwrap().phase, TaskPhase::Running);
             sleeper.cancel();
+            // Input or a timer, whichever comes first.
+            let (near, _far) = UnixStream::pair().unwrap();
+            let reader = trefoil::spawn(async move {
+                _ = timeout(Duration::from_secs(600), near.read(&mut [0])).await;
+            });
+            trefoil::yield_now().await;
+            let (task, _) = seen(reader.id(), |task| task.waits_for.read);
+            assert!(task.waits_for.timer && !task.waits_for.write);
+            // The end of another task; of something that the loop does not know; of nothing.
+            let reads = reader.id().get();
+            let awaits = trefoil::spawn(async { reader.await });
+            let pending = trefoil::spawn(std::future::pending::<()>());
+            let yields = trefoil::spawn(async {
+                loop {
+                    trefoil::yield_now().await;
+                }
+            });
+            trefoil::yield_now().await;
+            let (task, _) = seen(awaits.id(), |task| task.phase == TaskPhase::Waiting);
+            assert_eq!(task.waits_for.task, Some(reads));
+            let (task, _) = seen(pending.id(), |task| task.phase == TaskPhase::Waiting);
+            assert_eq!(task.waits_for, LiveWait::default());
+            seen(yields.id(), |task| task.phase == TaskPhase::Queued);
         });
     });
 }

@@ -29,6 +29,7 @@ mod stats;
 mod stress;
 mod stress_graphs;
 mod stuck;
+mod until;
 
 /// Calls `f`, and calls it again where all threads that it starts share one processor. (Linux only:
 /// elsewhere once.)

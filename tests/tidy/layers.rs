@@ -7,18 +7,18 @@
 
 use crate::source::{File, Finding};
 
-/// Every top-level module of the library, lowest first, with what it may import. (`loom`, `sys` and
-/// `host` are the crate `trefoil-os`, and `host` is imported as `process::host`; from `event` to
-/// `recording` it is `trefoil-trace`.)
+/// Every top-level module of the library, lowest first, with what it may import. (`loom`, `sys`,
+/// `host` and `printable` are the crate `trefoil-os`, and `host` is imported as `process::host`;
+/// from `event` to `recording` it is `trefoil-trace`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 31] = [
+const TABLE: [(&str, &[&str]); 33] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
     ("host", &["loom", "sys"]),
     ("blocking_threads", &["loom", "sys"]),
-    ("event", &[]),
     ("printable", &[]),
+    ("event", &[]),
     ("json", &["printable"]),
     ("clock", &["sys"]),
     ("switch", &["sys"]),
@@ -53,7 +53,8 @@ const TABLE: [(&str, &[&str]); 31] = [
         "recording",
         &["loom", "event", "json", "live", "printable", "trace_log"],
     ),
-    ("parking", &["loom", "sys", "blocking_threads", "trace_log"]),
+    ("events", &["sys"]),
+    ("parking", &["loom", "sys", "blocking_threads", "events"]),
     ("sync", &["loom", "parking"]),
     ("timer", &["loom", "sys", "blocking_threads"]),
     ("reaper", &["loom", "sys", "timer"]),
@@ -62,8 +63,9 @@ const TABLE: [(&str, &[&str]); 31] = [
         &[
             "loom",
             "sys",
+            "printable",
             "blocking_threads",
-            "trace_log",
+            "events",
             "parking",
             "sync",
             "timer",
@@ -71,14 +73,7 @@ const TABLE: [(&str, &[&str]); 31] = [
     ),
     (
         "blocking_calls",
-        &[
-            "loom",
-            "sys",
-            "blocking_threads",
-            "trace_log",
-            "timer",
-            "task",
-        ],
+        &["loom", "sys", "blocking_threads", "events", "timer", "task"],
     ),
     (
         "thread",
@@ -86,13 +81,13 @@ const TABLE: [(&str, &[&str]); 31] = [
             "loom",
             "sys",
             "blocking_threads",
-            "trace_log",
+            "events",
             "parking",
             "timer",
             "task",
         ],
     ),
-    ("iter", &["loom", "thread"]),
+    ("iter", &["loom", "task", "thread"]),
     ("prelude", &["iter"]),
     (
         "process",
@@ -100,7 +95,7 @@ const TABLE: [(&str, &[&str]); 31] = [
             "loom",
             "sys",
             "blocking_threads",
-            "trace_log",
+            "events",
             "parking",
             "sync",
             "timer",
@@ -110,18 +105,26 @@ const TABLE: [(&str, &[&str]); 31] = [
     ),
     (
         "event_loop",
-        &["loom", "sys", "trace_log", "parking", "timer", "task"],
+        &[
+            "loom",
+            "sys",
+            "printable",
+            "events",
+            "parking",
+            "timer",
+            "task",
+        ],
     ),
     (
         "time",
-        &["loom", "sys", "trace_log", "timer", "task", "event_loop"],
+        &["loom", "sys", "events", "timer", "task", "event_loop"],
     ),
     (
         "io",
         &[
             "loom",
             "sys",
-            "trace_log",
+            "events",
             "timer",
             "reaper",
             "task",
@@ -132,14 +135,7 @@ const TABLE: [(&str, &[&str]); 31] = [
     (
         "executor",
         &[
-            "loom",
-            "sys",
-            "trace_log",
-            "parking",
-            "timer",
-            "task",
-            "thread",
-            "process",
+            "loom", "sys", "events", "parking", "timer", "task", "thread", "process",
         ],
     ),
     (
@@ -148,7 +144,7 @@ const TABLE: [(&str, &[&str]); 31] = [
             "loom",
             "sys",
             "blocking_threads",
-            "trace_log",
+            "events",
             "parking",
             "task",
             "thread",
@@ -156,6 +152,7 @@ const TABLE: [(&str, &[&str]); 31] = [
             "executor",
         ],
     ),
+    ("inspect", &["task"]),
     ("trace", &[]),
     (
         "adapters",

@@ -94,12 +94,21 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// The path of a file of the library below `src/`. The crates `trefoil-os` and
-    /// `trefoil-trace` are parts of the library: the names of their modules are in use nowhere
-    /// else.
+    /// Whether it is compiled for tests only, although it stands in the library.
+    pub(crate) fn is_for_tests(&self) -> bool {
+        const NAMES: [&str; 5] = ["model", "simulated", "tests", "hostile", "crowded"];
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        let name = name.trim_end_matches(".rs");
+        NAMES.contains(&name) || name.ends_with("_model") || name.starts_with("model_")
+    }
+
+    /// The path of a file of the library below `src/`, unless it is for tests. The crates `trefoil-
+    /// os` and `trefoil-trace` are parts of the library: the names of their modules are in use
+    /// nowhere else.
     pub(crate) fn inside(&self) -> Option<&str> {
         let homes = ["src/", "crates/os/src/", "crates/trace/src/"];
-        homes.iter().find_map(|home| self.path.strip_prefix(home))
+        let inside = homes.iter().find_map(|home| self.path.strip_prefix(home));
+        inside.filter(|_| !self.is_for_tests())
     }
 
     /// The top-level module of a file of the library: `task` for `src/task/mod.rs`,

@@ -23,9 +23,8 @@ pub(crate) fn essay(file: &File) -> Vec<Finding> {
 /// Every path that a document or a comment names in backticks, and every
 /// relative link of a document, exists; `path::name` must occur in the file.
 pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
-    const PLACES: [&str; 13] = [
+    const PLACES: [&str; 12] = [
         "src/",
-        "inside/",
         "adapters/",
         "crates/",
         "tests/",

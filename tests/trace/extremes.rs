@@ -147,6 +147,9 @@ fn as_many_as_a_number_can_say() {
             ended().join().unwrap();
             drop(recorder.trace());
         }
-        assert_eq!(trefoil::task_parts().nth(usize::MAX).map(|_| ()), None);
+        assert_eq!(
+            trefoil::inspect::task_parts().nth(usize::MAX).map(|_| ()),
+            None
+        );
     });
 }

@@ -3,7 +3,8 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use trefoil::{EventLoop, ProcessPool, Task, ThreadPool, on_stuck, on_unobserved, trace};
+use trefoil::inspect::on_stuck;
+use trefoil::{EventLoop, ProcessPool, Task, ThreadPool, on_unobserved, trace};
 
 use crate::deadline::alone;
 
@@ -47,10 +48,10 @@ fn no_report_has_what_a_terminal_obeys() {
         begins.recv().unwrap();
         let waits = std::thread::Builder::new().name(THREAD.to_owned());
         let waits = waits.spawn(move || task.join().unwrap()).unwrap();
-        while trefoil::tasks().threads().is_empty() {
+        while trefoil::inspect::tasks().threads().is_empty() {
             std::thread::yield_now();
         }
-        let tree = trefoil::tasks();
+        let tree = trefoil::inspect::tasks();
         check("the tree", &tree.to_string(), true);
         check("a thread", &tree.threads()[0].to_string(), true);
         check("the tree in JSON", &tree.to_json(), false);
@@ -77,7 +78,7 @@ fn no_report_has_what_a_terminal_obeys() {
         let task = async move { check("a long poll", &slows.recv().unwrap(), true) };
         let named = handle.spawn_with(|| task).named(NAME);
         event_loop.block_on(named).unwrap();
-        check("a snapshot", &handle.snapshot().to_string(), true);
+        check("a tree", &trefoil::inspect::tasks().to_string(), true);
         drop(sleeps);
         // A failure that nobody takes.
         let (send, failures) = channel();

@@ -156,7 +156,7 @@ fn tasks_that_wait_for_each_other_write_a_file() {
             let folder = Folder::new("stuck");
             let recorder = trace::keep_last(LONG, 1 << 20).unwrap();
             let _recorder = recorder.write_to(&folder.0).unwrap();
-            trefoil::on_stuck(|_| ());
+            trefoil::inspect::on_stuck(|_| ());
             let pool = ThreadPool::with_threads(2);
             let (send, handle) = std::sync::mpsc::channel::<Task<()>>();
             let one = pool.spawn(move || handle.recv().unwrap().join().unwrap());

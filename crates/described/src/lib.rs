@@ -3,9 +3,10 @@
 //! [postcard](https://docs.rs/postcard) writes a value's data and nothing else, so it is small and
 //! fast. But types that ask what comes next (`#[serde(untagged)]`, `tag`, `flatten`,
 //! `serde_json::Value`) cannot be read back from it, and types that leave something out
-//! (`skip_serializing_if`) are read wrongly. This crate writes the data as postcard does, and a
-//! description after it: the type of each value, and the names of fields and variants, each once.
-//! A value is read by these names, as JSON is, so all of serde's attributes work.
+//! (`skip_serializing_if`) are read wrongly. This crate writes the data as postcard does (many
+//! numbers in a row as their memory, which is faster), and a description after it: the type of each
+//! value, and the names of fields and variants, each once. A value is read by these names, as JSON
+//! is, so all of serde's attributes work.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -54,7 +55,8 @@
 //! ([`Error::TooMany`]).
 //!
 //! # Format
-//! First comes the data, as postcard writes it; then a description: a tag for each
+//! First comes the data, as postcard writes it, but more than 64 numbers of a vector or slice as a
+//! byte string, their memory in little-endian order; then a description: a tag for each
 //! value, and the names of fields and variants. The last four bytes have the description's length;
 //! their highest bit says that the description must be used.
 //!
@@ -65,8 +67,10 @@
 //! look at twice: an address or a UUID in the other form could not be read from that buffer.
 //!
 //! The description has:
-//! - A sequence, tuple or map: runs of parts with equal descriptions, each run as that description
-//!   and the number of parts; then `End`. (A million numbers take three bytes.)
+//! - Numbers in one piece (bytes, if there are any; others, if there are many): the tag of each.
+//! - Another sequence, a tuple or a map: runs of parts with equal descriptions, each run as that
+//!   description and the number of parts; then `End`. (A million tuples of two numbers take a few
+//!   bytes.)
 //! - A struct: each field's name and description; then 0.
 //! - A variant: its name, and unless it is a unit variant the description of what it holds.
 //! - A name is a number: one more than its index in the list of all earlier names, or the next
@@ -85,7 +89,7 @@ struct Readme;
 
 mod limit;
 mod plain;
-mod raw_bytes;
+mod raw_numbers;
 mod reader;
 mod writer;
 
@@ -134,6 +138,7 @@ enum Tag {
     Struct,
     UnitVariant,
     Variant,
+    Numbers,
 }
 
 /// How many parts that take no bytes, such as `()`, a value may have, unless its reader's [`Limit`]
@@ -142,12 +147,16 @@ enum Tag {
 /// billions.
 pub const MOST_EMPTY: usize = 1 << 20;
 
+/// More numbers than this, if they take more than a byte each, are written as their memory. (Fewer
+/// are written by postcard, which makes small numbers shorter.)
+const MANY: usize = 64;
+
 /// For sequences with more parts than this, it pays to check whether all have one shape.
 const FEW: usize = 8;
 
 impl Tag {
     /// All of them, each in the place of its number.
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::End,
         Self::Bool,
         Self::U8,
@@ -174,7 +183,20 @@ impl Tag {
         Self::Struct,
         Self::UnitVariant,
         Self::Variant,
+        Self::Numbers,
     ];
+
+    /// How many bytes of memory such a number takes, if it may be one of [`Numbers`](Self::Numbers).
+    #[inline(always)]
+    fn width(self) -> Option<usize> {
+        match self {
+            Self::U8 | Self::I8 => Some(1),
+            Self::U16 | Self::I16 => Some(2),
+            Self::U32 | Self::I32 | Self::F32 => Some(4),
+            Self::U64 | Self::I64 | Self::F64 => Some(8),
+            _ => None,
+        }
+    }
 
     /// The tag for this type, or for what it is a reference to, if that is one of serde's numbers:
     /// known when it is compiled.

@@ -56,7 +56,8 @@ fn is_text_or_numbers<T: 'static>() -> bool {
         ($($number:ty),*) => { $(this == TypeId::of::<Vec<$number>>())||* };
     }
     this == TypeId::of::<String>()
-        || is_vector_of!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64)
+        || is_vector_of!(u8, u16, u32, u64, u128, usize)
+        || is_vector_of!(i8, i16, i32, i64, i128, isize, f32, f64)
 }
 
 #[cfg(test)]

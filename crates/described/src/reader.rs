@@ -11,7 +11,7 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_bytes};
+use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_numbers};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -215,6 +215,17 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
         Ok(value)
     }
 
+    /// Numbers that were written as their memory.
+    fn numbers(&mut self) -> Result<Numbers<'de>> {
+        let tag = self.tag()?;
+        let memory: &[u8] = self.get()?;
+        let width = tag.width().ok_or(postcard::Error::DeserializeBadEnum)?;
+        match memory.len().is_multiple_of(width) {
+            true => Ok(Numbers { tag, width, memory }),
+            false => Err(Error::Codec(postcard::Error::DeserializeBadEncoding)),
+        }
+    }
+
     fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let count = self.get()?;
         let mut parts = self.parts(count);
@@ -275,6 +286,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
                 reader.sequence(count, visitor)
             }
             Tag::Tuple => reader.sequence(0, visitor),
+            Tag::Numbers => reader.numbers()?.visit(visitor),
             Tag::Map => reader.map(visitor),
             Tag::Struct => {
                 let mut fields = Fields(reader, false);
@@ -295,40 +307,6 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
                 }
             }
             Tag::End => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
-        }
-    }
-}
-
-impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
-    /// If it was written as a sequence of bytes: how many, and what follows its description.
-    fn described_bytes(&self) -> Option<(usize, &'de [u8])> {
-        let description = self.reader.description?;
-        match (self.tag?, description) {
-            (Tag::Seq, [tag, rest @ ..]) if *tag == Tag::U8 as u8 => {
-                let (count, rest) = postcard::take_from_bytes(rest).ok()?;
-                Some((count, rest.strip_prefix(&[Tag::End as u8])?))
-            }
-            _ => None,
-        }
-    }
-
-    /// Reads a sequence for the visitor of a `Vec<u8>`: in one piece, if it was written as bytes.
-    fn vector<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let Some((count, behind)) = self.described_bytes() else {
-            return self.visit(Tag::Seq, visitor);
-        };
-        // A byte string and a sequence of bytes have one encoding.
-        let bytes: &[u8] = self.reader.get()?;
-        if bytes.len() == count
-            && let Some(vector) = raw_bytes::vector_as(bytes.to_vec())
-        {
-            self.reader.description = Some(behind);
-            return Ok(vector);
-        }
-        // Its length was not known when it was written. (Its data begins after a 0 then.)
-        match bytes {
-            [] => self.reader.sequence(0, visitor),
-            _ => Err(Error::Codec(postcard::Error::DeserializeBadEncoding)),
         }
     }
 }
@@ -403,9 +381,15 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match raw_bytes::reads_vectors::<V>() {
-            true => self.vector(visitor),
-            false => self.visit(Tag::Seq, visitor),
+        match self.tag {
+            Some(Tag::Numbers) => {
+                let numbers = self.reader.numbers()?;
+                match raw_numbers::vector::<V>(numbers.tag, numbers.memory) {
+                    Some(vector) => Ok(vector),
+                    None => numbers.visit(visitor),
+                }
+            }
+            _ => self.visit(Tag::Seq, visitor),
         }
     }
 
@@ -713,6 +697,111 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> MapAccess<'de> for Parts<'_, 'de, F, L
 
     fn size_hint(&self) -> Option<usize> {
         Some(self.count)
+    }
+}
+
+/// Numbers that were written as their memory: what is left of them.
+struct Numbers<'de> {
+    tag: Tag,
+    width: usize,
+    memory: &'de [u8],
+}
+
+impl<'de> Numbers<'de> {
+    fn visit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value> {
+        let value = visitor.visit_seq(&mut self)?;
+        match self.memory {
+            [] => Ok(value),
+            rest => Err(Error::LeftOver(rest.len())),
+        }
+    }
+}
+
+impl<'de> SeqAccess<'de> for Numbers<'de> {
+    type Error = Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        let Some((memory, rest)) = self.memory.split_at_checked(self.width) else {
+            return Ok(None);
+        };
+        self.memory = rest;
+        let (tag, levels) = (self.tag, LEVELS);
+        seed.deserialize(Number {
+            tag,
+            memory,
+            levels,
+        })
+        .map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.memory.len() / self.width)
+    }
+}
+
+/// How many newtypes and options may be around a number that was written without: a type could
+/// recurse forever.
+const LEVELS: u8 = 64;
+
+/// One of them.
+struct Number<'de> {
+    tag: Tag,
+    memory: &'de [u8],
+    levels: u8,
+}
+
+impl Number<'_> {
+    fn deeper(self) -> Result<Self> {
+        let levels = self.levels.checked_sub(1).ok_or(Error::TooDeep)?;
+        Ok(Self { levels, ..self })
+    }
+}
+
+impl<'de> Deserializer<'de> for Number<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        macro_rules! visit {
+            ($($tag:ident: $number:ty, $visit:ident;)*) => {
+                match self.tag {
+                    $(Tag::$tag => {
+                        let bytes = self.memory.first_chunk();
+                        let bytes = bytes.ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+                        visitor.$visit(<$number>::from_le_bytes(*bytes))
+                    })*
+                    _ => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
+                }
+            };
+        }
+        visit! {
+            U8: u8, visit_u8;
+            U16: u16, visit_u16;
+            U32: u32, visit_u32;
+            U64: u64, visit_u64;
+            I8: i8, visit_i8;
+            I16: i16, visit_i16;
+            I32: i32, visit_i32;
+            I64: i64, visit_i64;
+            F32: f32, visit_f32;
+            F64: f64, visit_f64;
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_some(self.deeper()?)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_newtype_struct(self.deeper()?)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

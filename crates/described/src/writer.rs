@@ -6,7 +6,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-use super::{Description, Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_bytes};
+use super::{Description, Error, FEW, Limit, MANY, MUST, NAMES, Tag, is_built_in, raw_numbers};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -258,9 +258,16 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         I::Item: Serialize,
     {
         let mut items = items.into_iter();
-        if let Some(bytes @ [_, ..]) = raw_bytes::memory(&items) {
-            self.describe_sequence(Tag::U8, bytes.len());
-            return Ok(self.data.serialize_bytes(bytes)?); // the same encoding
+        if let Some((tag, memory @ [_, ..])) = raw_numbers::memory(&items)
+            && let Some(width) = tag.width()
+            && (width == 1 || memory.len() > MANY * width)
+        {
+            self.tag(Tag::Numbers)?;
+            self.description.push(tag as u8);
+            if width > 1 {
+                self.must = MUST; // (A byte string and a sequence of bytes have one encoding.)
+            }
+            return Ok(self.data.serialize_bytes(memory)?);
         }
         let (least, most) = items.size_hint();
         let count = most.filter(|most| *most == least);

@@ -62,6 +62,7 @@ fn read_all(bytes: &[u8]) -> usize {
         from_slice::<List>(bytes).is_ok(),
         from_slice::<Vec<(u8, f64)>>(bytes).is_ok(),
         from_slice::<Vec<()>>(bytes).is_ok(),
+        from_slice::<(Vec<u16>, Vec<Option<u32>>)>(bytes).is_ok(),
         from_slice::<BTreeMap<&str, Option<&[u8]>>>(bytes).is_ok(),
     ];
     read.into_iter().filter(|read| *read).count()
@@ -89,6 +90,7 @@ fn samples() -> Vec<Vec<u8>> {
         to_vec(&json!({"a": [1, {"b": null}, [], "text"], "c": 1.5})).unwrap(),
         to_vec(&vec![(1u8, 2.5f64); 40]).unwrap(),
         to_vec(&vec![(); 1000]).unwrap(),
+        to_vec(&(vec![300u16; 65], [7u32; 3])).unwrap(),
     ]
 }
 

@@ -374,7 +374,7 @@ fn names_beyond_the_table_are_written_out() {
     }
 }
 
-/// Vectors of bytes are copied (`raw_bytes.rs`), and arrive as if they were not.
+/// Vectors of bytes are copied (`raw_numbers.rs`), and arrive as if they were not.
 #[test]
 fn bytes_travel_in_every_place() {
     let bytes = |length: usize| (0..length).map(|n| n as u8).collect::<Vec<u8>>();
@@ -550,4 +550,83 @@ fn vectors_of_other_elements_are_theirs() {
             (newtypes, 9)
         );
     }
+}
+
+fn numbers_in_all_places<N>(number: impl Fn(usize) -> N)
+where
+    N: Serialize + DeserializeOwned + PartialEq + Debug + Clone,
+{
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Holder<N> {
+        whole: Vec<N>,
+        maybe: Option<Vec<N>>,
+        boxed: Box<[N]>,
+        list: Vec<Vec<N>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left_out: Option<u8>,
+        behind: u8,
+    }
+
+    for count in [0, 1, 63, 64, 65, 300] {
+        let all: Vec<N> = (0..count).map(&number).collect();
+        there_and_back(&all);
+        let holder = || Holder {
+            whole: all.clone(),
+            maybe: Some(all.clone()),
+            boxed: all.clone().into(),
+            list: vec![all.clone(), vec![], all[..count / 2].to_vec(), all.clone()],
+            left_out: None,
+            behind: 9,
+        };
+        there_and_back(&vec![holder(), holder()]);
+        there_and_back(&BTreeMap::from([(7, (all.clone(), 1_u8))]));
+        // Those that others collect or read are theirs, one by one.
+        let queue: VecDeque<N> = all.iter().cloned().collect();
+        assert_eq!(read::<Vec<N>>(&queue).unwrap(), all);
+        assert_eq!(
+            read::<(VecDeque<N>, u8)>(&(&all, 9_u8)).unwrap(),
+            (queue, 9)
+        );
+        let each: Vec<Option<N>> = all.iter().cloned().map(Some).collect();
+        assert_eq!(read::<Vec<Option<N>>>(&all).unwrap(), each);
+        assert_eq!(read::<Vec<Wrapped<N>>>(&all).unwrap().len(), count);
+        let json: Value = read(&all).unwrap();
+        assert_eq!(json, serde_json::to_value(&all).unwrap());
+        let skipped: (IgnoredAny, u8) = read(&(&all, 9_u8)).unwrap();
+        assert_eq!(skipped.1, 9);
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Wrapped<N>(N);
+
+#[test]
+fn vectors_of_numbers_travel_in_every_place() {
+    numbers_in_all_places(|n| n as u8);
+    numbers_in_all_places(|n| (n * 217) as u16);
+    numbers_in_all_places(|n| (n as u32).wrapping_mul(0x9e37_79b9));
+    numbers_in_all_places(|n| (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    numbers_in_all_places(|n| n.wrapping_mul(0x9e37_79b9));
+    numbers_in_all_places(|n| (n as i8).wrapping_neg());
+    numbers_in_all_places(|n| -(n as i16) * 99);
+    numbers_in_all_places(|n| -(n as i32) * 9999);
+    numbers_in_all_places(|n| -(n as i64) * 99_999_999);
+    numbers_in_all_places(|n| -(n as isize) * 9999);
+    numbers_in_all_places(|n| n as f32 / 4.0);
+    numbers_in_all_places(|n| -(n as f64) / 8.0);
+}
+
+/// Many numbers are copied as they are in memory, wherever they stand; few are shorter than that.
+#[test]
+fn many_numbers_take_their_memory() {
+    let length = |count: usize| {
+        let numbers = vec![u64::MAX; count];
+        to_vec(&Some((numbers, 7_u8))).unwrap().len() - 8 * count
+    };
+    assert_eq!((length(65), length(10_000)), (16, 17));
+    let small = vec![1_u64; 64];
+    assert!(to_vec(&small).unwrap().len() < 80);
+    // A number that does not fit is an error, as elsewhere.
+    assert!(read::<Vec<u8>>(&vec![256_u16; 65]).is_err());
+    assert_eq!(read::<Vec<u8>>(&vec![255_u16; 65]).unwrap(), [255; 65]);
 }

@@ -3,7 +3,7 @@
 //! This crate is a part of trefoil: any version may change anything here, so depend on trefoil
 //! instead, which asks for exactly one version of it. [`sys`] has what all executors ask for;
 //! `host`, with the feature `processes`, what worker processes ask for besides; [`loom`] is the one
-//! door to atomics, cells, locks and threads.
+//! door to atomics, cells, locks and threads; [`printable`] cleans texts for terminals.
 #![allow(
     clippy::new_without_default,
     reason = "it has what trefoil uses, and no more"
@@ -29,4 +29,5 @@ compile_error!(
 #[cfg(feature = "processes")]
 pub mod host;
 pub mod loom;
+pub mod printable;
 pub mod sys;

@@ -2,7 +2,7 @@
 //!
 //! This crate is a part of trefoil: any version may change anything here, so depend on trefoil
 //! instead, which asks for exactly one version of it. [`trace_log`] has a function for each event,
-//! which the executors call; [`live`] is the tree of tasks (`trefoil::tasks`); `recording`, with
+//! which the executors call; [`live`] is the tree of tasks (`trefoil::inspect`); `recording`, with
 //! the feature `trace`, is `trefoil::trace`.
 #![deny(
     clippy::disallowed_methods,
@@ -11,13 +11,12 @@
     clippy::print_stderr
 )]
 
-use trefoil_os::{loom, sys};
+use trefoil_os::{loom, printable, sys};
 
 mod clock;
 mod event;
 mod json;
 pub mod live;
-mod printable;
 #[cfg(feature = "trace")]
 pub mod recording;
 mod role;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use trefoil::{LoopHandle, ProcessPool, SlowPoll, StuckWatch, TaskReport, ThreadPool, watch_stuck};
+use trefoil::inspect::{StuckWatch, watch_stuck};
+use trefoil::{LoopHandle, ProcessPool, SlowPoll, TaskReport, ThreadPool};
 
 use crate::executors::{Executor, Executors};
 use crate::notes::{self, Notes};

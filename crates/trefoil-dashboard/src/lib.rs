@@ -57,9 +57,9 @@ const TOP: &str = "trefoil-top";
 /// yours alone, serve on `127.0.0.1` and reach it through a tunnel (`ssh -L 8787:127.0.0.1:8787
 /// host`).
 ///
-/// From here on tasks are kept track of, as after the first call of [`tasks`](trefoil::tasks): all
+/// From here on tasks are kept track of, as after the first call of [`tasks`](trefoil::inspect::tasks): all
 /// tasks of the program are on the page, and deadlocks that are found, also without
-/// [`on_stuck`](trefoil::on_stuck).
+/// [`on_stuck`](trefoil::inspect::on_stuck).
 ///
 /// Cost: that of keeping track of tasks, some 100 ns for each, and a thread, which sleeps while no
 /// page is open.

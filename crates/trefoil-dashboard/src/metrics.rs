@@ -232,7 +232,7 @@ fn workers(text: &mut Text, named: &[(&ExecutorView, [(&str, &str); 2])]) {
 fn threads(text: &mut Text) {
     const NAME: &str = "trefoil_tasks_begun";
     let mut begun = std::collections::BTreeMap::<String, u64>::new();
-    for thread in trefoil::activity().threads {
+    for thread in trefoil::inspect::activity().threads {
         *begun.entry(thread.name).or_default() += thread.begun;
     }
     let help = "Closures and polls of futures that have begun on a thread.";

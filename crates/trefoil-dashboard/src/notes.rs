@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use trefoil::{SlowPoll, Stuck, TaskError, TaskReport};
+use trefoil::inspect::Stuck;
+use trefoil::{SlowPoll, TaskError, TaskReport};
 
 use crate::snapshot::unix_ms;
 

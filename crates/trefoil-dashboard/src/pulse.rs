@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use trefoil::{Activity, LiveCall, LiveMap, LiveTask, activity};
+use trefoil::inspect::{Activity, LiveCall, LiveMap, LiveTask, activity};
 
 use crate::notes::clip;
 use crate::snapshot::{SHOWN, micros};
@@ -200,7 +200,7 @@ fn lines(now: &Activity) -> Vec<Now> {
     threads
 }
 
-fn thread(thread: &trefoil::LiveThread) -> Now {
+fn thread(thread: &trefoil::inspect::LiveThread) -> Now {
     let unknown = || thread.runs.map(|id| format!("task #{id}"));
     Now {
         name: clip(&thread.name),

@@ -11,7 +11,8 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use trefoil::{Completer, TaskError, find_task, tasks, timeout};
+use trefoil::inspect::{find_task, tasks};
+use trefoil::{Completer, TaskError, timeout};
 
 use crate::board::Shared;
 use crate::sampler::{INTERVAL, Sampler, take_without_strips};

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use trefoil::inspect::find_task;
 use trefoil::io::{UnixListener, UnixStream};
-use trefoil::{CancelToken, find_task, select, spawn, timeout};
+use trefoil::{CancelToken, select, spawn, timeout};
 
 use crate::board::Board;
 use crate::folder;
@@ -45,7 +46,7 @@ pub(crate) const VARIABLE: &str = "TREFOIL_TOP";
 /// id, or root's. The file is removed when the `Socket` is dropped; after a program that was
 /// killed, the next one that listens does that, or `trefoil-top`.
 ///
-/// From here on tasks are kept track of, as after the first call of [`tasks`](trefoil::tasks), and
+/// From here on tasks are kept track of, as after the first call of [`tasks`](trefoil::inspect::tasks), and
 /// can be cancelled by their numbers, as after that of [`find_task`]. (Tasks that are older are
 /// shown, but cannot be cancelled.) So call it early. Deadlocks are reported as by `tasks`.
 ///

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
-use trefoil::{LiveTask, TaskPhase, task_parts};
+use trefoil::inspect::{LiveTask, TaskPhase, task_parts};
 
 use crate::notes::clip;
 use crate::snapshot::{micros, micros_since, unix_ms};
@@ -340,7 +340,7 @@ impl TreeView {
 
 impl TaskView {
     fn new(task: &LiveTask, depth: usize) -> Self {
-        let waits = task.waits_for != trefoil::LiveWait::default();
+        let waits = task.waits_for != trefoil::inspect::LiveWait::default();
         let is_promise = task.kind == "promise";
         Self {
             id: task.id,

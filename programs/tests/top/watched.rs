@@ -89,7 +89,7 @@ fn program() {
     let recorder = top.recorder();
     let slow = top.recorder();
     trefoil::on_unobserved(move |report| recorder.failure(report));
-    trefoil::on_stuck(|_| {});
+    trefoil::inspect::on_stuck(|_| {});
 
     let pool = ThreadPool::builder()
         .name("parser")

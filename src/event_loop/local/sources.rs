@@ -4,7 +4,7 @@
 //! it calls the reactor, and wakes and drops them afterwards (L4).
 //!
 //! Checked by `tests/io/`, and against a simulated kernel by
-//! `inside/source_simulated.rs`.
+//! `src/io/source/simulated.rs`.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -13,8 +13,9 @@ use std::time::Duration;
 use rustix::fd::BorrowedFd;
 
 use super::super::reactor::{Asked, Direction, DirectionState, SourceKey};
-use super::super::task_table::{READ, WRITE};
 use super::Local;
+use crate::events;
+use crate::events::{READ, WRITE};
 use crate::sys::poller::Reports;
 use crate::task::panic::contain;
 
@@ -66,7 +67,7 @@ impl Local {
     }
 
     fn wait_for_event(&self, key: SourceKey, direction: Direction, number: u64, cx: &Context<'_>) {
-        self.waits_for(match direction {
+        events::waits_for(match direction {
             Direction::Read => READ,
             Direction::Write => WRITE,
         });

@@ -8,12 +8,12 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::super::task_table::{READ, TIMER};
 use super::super::virtual_clock::VirtualClock;
 use super::Local;
+use crate::events;
+use crate::events::TIMER;
 use crate::timer;
 use crate::timer::TimerKey;
-use crate::trace_log::{self, live};
 
 impl Local {
     /// The time on this loop.
@@ -53,26 +53,15 @@ impl Local {
             .is_some()
     }
 
-    pub(super) fn waits_for(&self, kind: u8) {
-        self.waits.set(self.waits.get() | kind);
-        if trace_log::is_on() {
-            trace_log::waits_for(match kind {
-                TIMER => live::TIMER,
-                READ => live::READ,
-                _ => live::WRITE,
-            });
-        }
-    }
-
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        self.waits_for(TIMER);
+        events::waits_for(TIMER);
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
     /// Replaces a timer's waker. `false`: the timer is gone.
     #[inline]
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
-        self.waits_for(TIMER);
+        events::waits_for(TIMER);
         let waker = waker.clone();
         let replaced = self.timers.borrow_mut().replace(key, waker);
         replaced.is_ok() // L4: the old waker, or the clone, is dropped here with no cell borrowed

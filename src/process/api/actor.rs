@@ -84,9 +84,9 @@ impl<S: 'static> Actor<S> {
     #[track_caller]
     pub fn call<A: Portable, R: Portable>(&self, mut arg: A, f: fn(A, &mut S) -> R) -> Task<R> {
         let pool = self.pool.shared();
-        let (chunk, place) = (pool.path.chunk().waiting(), pool.place());
+        let (chunk, place) = (pool.path.chunk().waiting(), pool.place(&self.options));
         let call = encode(&mut arg, code_of_use(f), chunk, place);
-        pool.submit::<A, R, R>(&self.options, call)
+        pool.submit::<A, R, R>(self.options.clone(), call)
     }
 
     /// A handle on the same actor, whose calls may run this long, from their start: as

@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,7 +166,9 @@ impl ProcessPoolBuilder {
     /// - `spawn`, [`spawn_remote`](ProcessPool::spawn_remote) and [`Actor::call`] block their
     ///   thread until a place is free. On a thread that must not block (an event loop's, or in a
     ///   callback on a pool's driver), the task ends in [`WouldBlock`](TaskError::WouldBlock) at
-    ///   once.
+    ///   once. It is not known here whether a thread is another runtime's: on one of tokio's,
+    ///   `spawn` blocks, and with it the tasks of that thread. There use one of the other two. A
+    ///   call that has a limit ([`within`](crate::ProcessCall::within)) waits no longer than that.
     /// - [`reserve`](ProcessPool::reserve) waits in async code.
     /// - [`try_spawn`](ProcessPool::try_spawn) gives the argument back.
     ///
@@ -253,6 +256,88 @@ impl ProcessPoolBuilder {
     /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory = Some(bytes.max(1));
+        self
+    }
+
+    /// Whether a worker that crashes may write a core file, for a debugger. Default: no, because a
+    /// pool goes on, and might fill the disk.
+    ///
+    /// With `true` workers have the limit that this program has (`ulimit -c`), which often is 0:
+    /// then there are still none, except where they go to a program. Where they go, and whether
+    /// they do, the system decides: Linux by `/proc/sys/kernel/core_pattern`. A pattern that begins
+    /// with `|` names a program that gets the whole memory of the dead process, as systemd-coredump
+    /// and apport do; it is started even if the limit is 0. So without this setting a worker's
+    /// limit is one byte, which stops that program, too. The kernel writes before the process has
+    /// ended: with a large core file the caller learns of the death that much later.
+    ///
+    /// The limit holds for what items start, too. (Before a worker has greeted its pool, in the
+    /// code before [`init`](crate::init), the program's own limit holds.) Workers on Windows have
+    /// no core files; there `true` leaves the dialog that a crash may show, which waits for a user.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::builder().workers(1).core_dumps(true).build()?;
+    /// assert_eq!(procs.spawn(6, |n: u32| n * 7).join()?, 42);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn core_dumps(mut self, may: bool) -> Self {
+        self.settings.cores = may;
+        self
+    }
+
+    /// Keeps each item that ends in [`WorkerDied`](TaskError::WorkerDied),
+    /// [`TimedOut`](TaskError::TimedOut), [`Panicked`](TaskError::Panicked) or
+    /// [`Codec`](TaskError::Codec) in a file of this directory, which is made if it is missing. The
+    /// error has the file's path ([`TaskError::capsule`]), and the file is there when the caller gets
+    /// the error. Default: none is kept.
+    ///
+    /// The file has the encoded argument with everything that lay outside its bytes
+    /// ([`Bulk`](crate::Bulk), [`Shared`](crate::Shared), the call's context, the initializers'
+    /// arguments), the names of the types and the call, which build of the program it was, and the
+    /// error with the end of standard error. [`init`](crate::init) runs the item again under a
+    /// debugger (`TREFOIL_REPLAY`), and [`Capsule`](crate::process::Capsule) reads the argument in a
+    /// test. Ends of channels and memory that workers write to cannot be kept, which the file says.
+    /// An item that ran in an [`Actor`](crate::Actor) is kept with what loads its value, without the
+    /// calls before it. What did not run (its argument could not be encoded, or its time was up
+    /// before) is not kept.
+    ///
+    /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
+    /// directory that is made with mode 0700. A directory has at most 100 files and 1 GiB
+    /// ([`keep_failures_limit`](Self::keep_failures_limit)): beyond that nothing more is kept, so
+    /// the first failures stay. Remove files to make room.
+    ///
+    /// **Cost:** while nothing fails, nothing: no more is kept in memory than without it (but of
+    /// results that a thread other than the pool's decodes, the arguments until then). A failure
+    /// costs the time to write the file, on a thread of its own: the error comes that much later,
+    /// and no other item waits. If the file cannot be written, because the disk is full for
+    /// example, the error comes without a path.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::process::Capsule;
+    ///
+    /// # trefoil::init();
+    /// # let dir = std::env::temp_dir().join(format!("trefoil-kept-{}", std::process::id()));
+    /// let procs = ProcessPool::builder().workers(1).keep_failures(&dir).build()?;
+    /// let error = procs.spawn(7, |n: u32| if n == 7 { std::process::abort() }).join().unwrap_err();
+    /// let capsule = Capsule::open(error.capsule().expect("it was kept"))?;
+    /// assert_eq!(capsule.argument::<u32>()?, 7);
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
+        self.settings.policy.keep.dir = Some(dir.as_ref().into());
+        self
+    }
+
+    /// How many files a directory of [kept failures](Self::keep_failures) may have, and how many
+    /// bytes all of them. Default: 100 files, and 1 GiB. It holds for calls with a directory of their
+    /// own, too ([`ProcessCall::keep_failures`](crate::ProcessCall::keep_failures)).
+    pub fn keep_failures_limit(mut self, files: usize, bytes: u64) -> Self {
+        let keep = &mut self.settings.policy.keep;
+        (keep.files, keep.bytes) = (files, bytes);
         self
     }
 

@@ -4,6 +4,7 @@
 //!
 //! Tests: `tests/process/calls.rs`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,9 +105,12 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// [grace period](crate::ProcessPoolBuilder::grace)). Other items are not affected. With
     /// [`retry`](Self::retry), each attempt has this time, from its own start.
     ///
-    /// The worker measures how long an item ran. If that is the limit or more, the item has timed
-    /// out, also if it ended before the pool noticed: its result, or its panic, is lost. (A result
-    /// that arrives later than the limit, of an item that ended in time, counts.) With
+    /// Time that an item waits does not count ([`within`](Self::within) counts it). Two clocks
+    /// measure the rest. The worker's runs from the item's start to the end of the function; if
+    /// that is the limit or more, the item has timed out, also if it ended before the pool noticed:
+    /// its result, or its panic, is lost. The pool's stops an item without an answer, and an answer
+    /// comes after the result has been encoded: so an item may also time out in that. (A result
+    /// that arrives later than the limit, of an item that answered in time, counts.) With
     /// [`Duration::ZERO`] an item does not run: it has timed out as soon as the pool has it.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
@@ -114,6 +118,45 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// ran, and in which worker.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// How long the whole call may take, from the call to its end, waiting included: what has not
+    /// ended by then ends with [`TaskError::TimedOut`]. What has not begun does not run, and its
+    /// place in the [queue](crate::ProcessPoolBuilder::queue_limit) is free; what runs is stopped as
+    /// by a [`timeout`](Self::timeout). This bounds how long a caller waits for its answer, however
+    /// much is queued; a `timeout`, which may be set as well, bounds how long an item keeps its
+    /// worker.
+    ///
+    /// The time begins when `spawn`, `map` or another of these methods is called, also where
+    /// `spawn` then waits for a place in the queue (not while [`reserve`](Self::reserve) does), and
+    /// ends when the result has been decoded. The clock is that of this process alone. The time is
+    /// the whole call's:
+    ///
+    /// - of a `map` with all its items, and of an `imap` from its call to its last item, so also
+    ///   while nobody asks for its next result. The items of an `imap` or `map_each` that have not
+    ///   ended by then have this error, each; of a longer input, an `imap` takes no more. A `map`
+    ///   whose iterator is slow notices it at the next item;
+    /// - of all attempts together, and of the pauses between them ([`retry`](Self::retry),
+    ///   [`backoff`](Self::backoff), [`retry_alone`](Self::retry_alone)): after it nothing is
+    ///   retried.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{ProcessPool, Task};
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let endless: Task<()> = procs.spawn((), |()| loop { std::thread::park() });
+    /// let call = procs.call(|n: u64| n * 2).within(Duration::from_millis(20));
+    /// let error = call.spawn(7).join().unwrap_err(); // behind one that never ends
+    /// let text = "the time is up (limit 20ms from the call), before it began";
+    /// assert_eq!(error.to_string(), text);
+    /// endless.cancel();
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.options.within = Some(limit);
         self
     }
 
@@ -337,6 +380,13 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self.pool.width
     }
 
+    /// Keeps each item that fails in a file of this directory, whatever the pool does: see
+    /// [`ProcessPoolBuilder::keep_failures`](crate::ProcessPoolBuilder::keep_failures).
+    pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
+        self.options.keep = Some(dir.as_ref().into());
+        self
+    }
+
     /// The name of the tasks of `spawn` and `map_task`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
@@ -363,20 +413,32 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// [`call_with`](crate::ProcessPool::call_with) each `spawn` sends the context anew.)
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
-        self.spawn_in(self.pool.place(), arg)
+        let options = self.options.begin();
+        let place = self.pool.place(&options);
+        self.submit(options, place, arg)
     }
 
     #[track_caller]
-    pub(super) fn spawn_in(&self, place: Result<Option<Place>, TaskError>, mut arg: A) -> Task<R> {
+    pub(super) fn spawn_in(&self, place: Option<Place>, arg: A) -> Task<R> {
+        self.submit(self.options.begin(), Ok(place), arg)
+    }
+
+    #[track_caller]
+    fn submit(
+        &self,
+        options: CallOptions,
+        place: Result<Option<Place>, TaskError>,
+        mut arg: A,
+    ) -> Task<R> {
         let code = self.code();
         let call = encode(&mut arg, code, self.pool.path.chunk().waiting(), place);
-        self.pool.submit::<A, R, R>(&self.options, call)
+        self.pool.submit::<A, R, R>(options, call)
     }
 
     /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
     #[track_caller]
     pub fn spawn_remote(&self, mut arg: A) -> Remote<R> {
-        Remote::of(self.pool, &self.options, self.kept_code(), &mut arg)
+        Remote::of(self.pool, self.options.begin(), self.kept_code(), &mut arg)
     }
 
     /// As [`ProcessPool::map`](crate::ProcessPool::map).
@@ -393,7 +455,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         }
         // (Items that pause before a retry would hold places while workers are idle.)
         let ahead = (!self.options.may_retry()).then(|| self.pool.ahead());
-        let (options, code) = (&self.options, self.code());
+        let (options, code) = (self.options.begin(), self.code());
         self.pool
             .map_task(options, code, items, ahead.as_ref())
             .join()
@@ -416,7 +478,8 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// If the iterator does.
     #[track_caller]
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
-        self.pool.map_task(&self.options, self.code(), items, None)
+        let options = self.options.begin();
+        self.pool.map_task(options, self.code(), items, None)
     }
 
     /// As [`ProcessPool::map_each`](crate::ProcessPool::map_each).
@@ -430,25 +493,27 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         }
         let mut taken = 0;
         let counted = items.by_ref().inspect(|_| taken += 1);
-        let mut results: Vec<_> = self.imap(counted).buffer(EACH).collect();
-        // A pool that has ended, or does not make such calls, takes no more items, and returns one
-        // more error than items taken: that of all others.
-        let why = results
-            .drain(taken.min(results.len())..)
-            .find_map(Result::err);
-        let why = why.unwrap_or(TaskError::Closed);
-        results.extend(items.map(|_| Err(why.clone())));
+        let mut imap = self.imap(counted).buffer(EACH);
+        let mut results: Vec<_> = imap.by_ref().collect();
+        // A job that has ended before its items takes no more of them, and may return one more
+        // error than it has taken.
+        let why = imap.ended.take().unwrap_or(TaskError::Closed);
+        drop(imap);
+        results.truncate(taken);
+        for _ in items {
+            results.push(Err(why.clone().with_item(results.len())));
+        }
         results
     }
 
     /// As [`ProcessPool::imap`](crate::ProcessPool::imap).
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.pool, &self.options, self.code(), items, true)
+        Imap::new(self.pool, self.options.begin(), self.code(), items, true)
     }
 
     /// As [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered).
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.pool, &self.options, self.code(), items, false)
+        Imap::new(self.pool, self.options.begin(), self.code(), items, false)
     }
 }
 

@@ -30,6 +30,7 @@ use std::vec;
 
 use futures_core::Stream;
 
+use crate::events;
 use crate::loom::Mutex;
 use crate::parking::block_on;
 use crate::process::job::sink::{Each, Run, Sink};
@@ -44,7 +45,6 @@ use crate::process::wire::CodeRef;
 use crate::sync::channel::{Receiver, unbounded};
 use crate::task::panic::{Panic, catch};
 use crate::task::{TaskError, next};
-use crate::trace_log;
 
 /// How far a buffer grows whose size was not set.
 const MAX_BUFFER: usize = 512;
@@ -105,7 +105,7 @@ pub struct Imap<I: Iterator, R> {
     /// (The lock only makes the whole `Sync` where `R` is not.)
     arrived: Mutex<Arrived<R>>,
     /// Why no more results come; `None`: more may come.
-    ended: Option<TaskError>,
+    pub(super) ended: Option<TaskError>,
     buffer: usize,
     /// How many results had been returned when the buffer could last have grown, and when that was;
     /// `None`: its size is fixed.
@@ -132,7 +132,7 @@ where
 {
     pub(in crate::process) fn new(
         shared: &Arc<PoolState>,
-        options: &CallOptions,
+        options: CallOptions,
         code: Result<CodeRef, TaskError>,
         items: impl IntoIterator<IntoIter = I>,
         ordered: bool,
@@ -140,14 +140,15 @@ where
         let items = items.into_iter(); // it may panic, and then there is no job
         let shared = shared.clone();
         let id = shared.mailbox.id();
+        let chunk = shared.path.chunk().for_one(options.hedge.is_none());
         let (sender, results) = unbounded();
         let sink = Box::new(Each(sender));
         match code {
             Ok(code) => {
-                let mut work = Work::new::<I::Item, R>(code, sink, options.clone());
+                let mut work = Work::new::<I::Item, R>(code, sink, options);
                 work.each = true;
-                work.items = trace_log::items("imap in processes", 0, items.size_hint().1);
-                trace_log::called(shared.counters.pool, id, 0);
+                work.items = events::items("imap in processes", 0, items.size_hint().1);
+                events::called(shared.counters.pool, id, 0);
                 // (A refused job is dropped, and with it the sink.)
                 let job = Job::new(work);
                 let _ = shared.mailbox.push([Mail::Submit { id, job }]);
@@ -158,7 +159,7 @@ where
             id,
             items: Some(items),
             panicked: None,
-            chunk: shared.path.chunk().for_one(options.hedge.is_none()),
+            chunk,
             taken: 0,
             given: 0,
             ordered,
@@ -343,10 +344,10 @@ where
         let (more, index) = (self.items.take().is_some(), self.missing());
         if self.taken > self.given {
             self.give(index);
-            return Some((index, Err(error)));
+            return Some((index, Err(error.with_item(index))));
         }
         self.end::<()>();
-        more.then_some((index, Err(error))) // nothing was lost, but more would have arrived
+        more.then(|| (index, Err(error.with_item(index)))) // nothing was lost, but more would have arrived
     }
 
     fn end<T>(&mut self) -> Option<T> {

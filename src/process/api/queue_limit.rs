@@ -70,7 +70,7 @@ impl QueuePlace<'_, ProcessPool> {
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(self, arg: A, f: fn(A) -> R) -> Task<R> {
         let (pool, place) = self.into_parts();
-        pool.call(f).spawn_in(Ok(place), arg)
+        pool.call(f).spawn_in(place, arg)
     }
 }
 
@@ -82,7 +82,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     #[track_caller]
     pub fn try_spawn(&self, arg: A) -> Result<Task<R>, QueueFull<A>> {
         let (place, arg) = try_place(self.pool.mailbox.queue_limit(), arg)?;
-        Ok(self.spawn_in(Ok(place), arg))
+        Ok(self.spawn_in(place, arg))
     }
 
     /// As [`ProcessPool::reserve`], for a call with these options.
@@ -96,6 +96,6 @@ impl<A: Portable, R: Portable> QueuePlace<'_, ProcessCall<'_, A, R>> {
     #[track_caller]
     pub fn spawn(self, arg: A) -> Task<R> {
         let (call, place) = self.into_parts();
-        call.spawn_in(Ok(place), arg)
+        call.spawn_in(place, arg)
     }
 }

@@ -113,12 +113,13 @@ impl<R: Portable> Remote<R> {
     #[track_caller]
     pub(in crate::process) fn of<A: Portable>(
         pool: &Arc<PoolState>,
-        options: &CallOptions,
+        options: CallOptions,
         code: Result<CodeRef, TaskError>,
         arg: &mut A,
     ) -> Self {
         let kept = Kept::new();
-        let call = encode(arg, code, pool.path.chunk().waiting(), pool.place());
+        let place = pool.place(&options);
+        let call = encode(arg, code, pool.path.chunk().waiting(), place);
         kept.follow(pool.submit::<A, Answer, R>(options, call));
         Self(State::Asked(kept, Arc::downgrade(pool)))
     }

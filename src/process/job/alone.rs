@@ -3,7 +3,7 @@
 //! Their further attempts run while nothing else runs in the pool, so they do not wait with the
 //! other items of the job (`sched::alone`).
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/alone.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/alone.rs`.
 
 use std::collections::{HashSet, VecDeque};
 

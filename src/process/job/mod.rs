@@ -19,11 +19,13 @@
 //!   that was sent (two, if it is hedged), paused, or settled. Pieces move between the first two
 //!   and frames by value; a frame gives back exactly the items that its gate says were recalled.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 pub(super) mod alone;
+pub(super) mod capsule;
 pub(super) mod decoder;
 pub(super) mod hedge;
+pub(super) mod keeping;
 pub(super) mod reading;
 pub(super) mod sink;
 #[cfg(feature = "tracing")]
@@ -32,17 +34,18 @@ pub(super) mod tracing_events;
 use std::any::{TypeId, type_name};
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::value::attachments::Late;
+use super::value::attachments;
 use super::value::chunk::Piece;
 use super::value::portable::Portable;
 use super::wire::CodeRef;
+use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
-use crate::task::{Task, TaskError, panic};
-use crate::trace_log::live::Items;
+use crate::task::{Late, Task, TaskError, panic};
 use alone::Alone;
 use decoder::{Decoder, Values};
 use hedge::Hedge;
@@ -73,6 +76,18 @@ impl Deref for CallOptions {
     }
 }
 
+impl CallOptions {
+    /// The options of a call that begins now.
+    pub(crate) fn begin(&self) -> Self {
+        let mut options = self.clone();
+        if let Some(within) = options.within {
+            // (A time that cannot be represented never comes.)
+            options.until = Instant::now().checked_add(within);
+        }
+        options
+    }
+}
+
 impl DerefMut for CallOptions {
     fn deref_mut(&mut self) -> &mut Options {
         Arc::make_mut(self.0.get_or_insert_with(|| Arc::new(Options::NONE)))
@@ -84,6 +99,10 @@ impl DerefMut for CallOptions {
 pub(crate) struct Options {
     /// How long one item may run.
     pub(crate) timeout: Option<Duration>,
+    /// How long the whole call may take, waiting included.
+    pub(crate) within: Option<Duration>,
+    /// When that is over, once the call has begun.
+    pub(crate) until: Option<Instant>,
     /// How many more times an item is started after its worker has died.
     pub(crate) retry: u32,
     /// Whether an item that has run for too long is retried, too.
@@ -100,18 +119,22 @@ pub(crate) struct Options {
     /// Items with a higher priority run sooner.
     pub(crate) priority: i32,
     /// The attachments that the item waits for.
-    pub(crate) needs: Vec<Arc<dyn Late>>,
+    pub(crate) needs: Vec<Arc<dyn attachments::Late>>,
     /// After how many times the median an item is copied.
     pub(crate) hedge: Option<f64>,
     /// How many bytes an item needs, as far as declared.
     pub(crate) memory: u64,
     /// What the function borrows for each item.
     pub(crate) context: Option<Arc<Context>>,
+    /// Where items that have failed are kept.
+    pub(crate) keep: Option<Arc<Path>>,
 }
 
 impl Options {
     const NONE: Self = Self {
         timeout: None,
+        within: None,
+        until: None,
         retry: 0,
         retry_on_timeout: false,
         retry_alone: false,
@@ -124,7 +147,15 @@ impl Options {
         hedge: None,
         memory: 0,
         context: None,
+        keep: None,
     };
+
+    /// The error of a call whose whole time is over; `item`: how long its one item has run, and
+    /// where.
+    pub(crate) fn too_late(&self, item: Option<(Duration, Option<u32>)>) -> TaskError {
+        let limit = self.within.unwrap_or_default();
+        TaskError::TimedOut(Late::whole(limit, item))
+    }
 
     /// Whether an item may be started more than once.
     pub(crate) fn may_retry(&self) -> bool {
@@ -212,7 +243,7 @@ pub(crate) struct Job {
     /// It is in the scheduler's queue.
     pub(crate) queued: bool,
     failure: Option<(usize, TaskError)>,
-    /// The first indices of the readings that are being decoded.
+    /// The first indices of the readings that are being decoded, and the items that are being kept.
     pub(crate) readings: Vec<usize>,
     /// A thread is to end it that may drop its values.
     pub(crate) is_handed_over: bool,

@@ -1,5 +1,5 @@
-//! Where the results of a job go: into a task when all are there ([`Collect`]), or to an `imap` as
-//! they come ([`Each`]).
+//! Where the results of a job go: into a task when all are there ([`One`], [`Collect`]), or to an
+//! `imap` as they come ([`Each`]).
 //!
 //! Tests: below; `tests/process/pool.rs`, `tests/process/imap.rs`.
 
@@ -36,34 +36,56 @@ pub(crate) trait Sink: Send {
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
 }
 
-/// All results of one `spawn` or `map`, in order: those without a gap before them, and runs of
-/// others, keyed by the index of the first. (As they came, so that the map is compiled once.)
-pub(crate) struct Collect<R, T> {
-    completer: Completer<T>,
+/// The result of one `spawn`, as it came.
+pub(crate) struct One<R>(Completer<R>, Option<Values>);
+
+impl<R> One<R> {
+    pub(crate) fn new(completer: Completer<R>) -> Self {
+        Self(completer, None)
+    }
+}
+
+impl<R: Send + 'static> Sink for One<R> {
+    fn take(&mut self, _: usize, values: Values) -> Option<Values> {
+        self.1.replace(values)
+    }
+
+    fn holds(&self) -> bool {
+        self.1.is_some()
+    }
+
+    fn lost(&self) -> Option<TaskReport> {
+        self.0.lost()
+    }
+
+    fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
+        let Self(completer, values) = *self;
+        let (result, unwanted) = match failure {
+            Some(error) => (Err(error), values),
+            None => {
+                let value = values.and_then(|values| own(values).pop());
+                (value.ok_or(TaskError::Closed), None)
+            }
+        };
+        completer.complete(result);
+        unwanted
+    }
+}
+
+/// All results of one `map`, in order: those without a gap before them, and runs of others, keyed
+/// by the index of the first. (As they came, so that the map is compiled once.)
+pub(crate) struct Collect<R> {
+    completer: Completer<Vec<R>>,
     front: Vec<R>,
     behind: BTreeMap<usize, Values>,
-    /// Makes the task's result of all values.
-    whole: fn(Vec<R>) -> Option<T>,
 }
 
 /// How many bytes are allocated in advance for results.
 const ADVANCE: usize = 128 << 20;
 
-impl<R> Collect<R, R> {
-    /// The result of one item.
-    pub(crate) fn one(completer: Completer<R>) -> Self {
-        Self {
-            completer,
-            front: Vec::new(),
-            behind: BTreeMap::new(),
-            whole: |mut results| results.pop(),
-        }
-    }
-}
-
-impl<R> Collect<R, Vec<R>> {
+impl<R> Collect<R> {
     /// The results of about `count` items.
-    pub(crate) fn many(completer: Completer<Vec<R>>, count: usize) -> Self {
+    pub(crate) fn new(completer: Completer<Vec<R>>, count: usize) -> Self {
         let mut front = Vec::new();
         // Memory that is not used yet costs nothing; and if it is refused, it may not be needed.
         let _ = front.try_reserve(count.min(ADVANCE / size_of::<R>().max(1)));
@@ -72,12 +94,11 @@ impl<R> Collect<R, Vec<R>> {
             completer,
             front,
             behind: BTreeMap::new(),
-            whole: Some,
         }
     }
 }
 
-impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
+impl<R: Send + 'static> Sink for Collect<R> {
     fn take(&mut self, index: usize, values: Values) -> Option<Values> {
         if index != self.front.len() {
             drop(self.behind.insert(index, values));
@@ -101,19 +122,14 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
 
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
         let all = *self;
-        let (result, unwanted) = match failure {
-            None if all.behind.is_empty() => {
-                ((all.whole)(all.front).ok_or(TaskError::Closed), None)
-            }
-            failure => {
-                let error = failure.unwrap_or(TaskError::Closed);
-                (Err(error), Some((all.front, all.behind)))
-            }
-        };
-        all.completer.complete(result);
-        // (None of a call that had no result: it is not worth another thread.)
-        let unwanted = unwanted.filter(|(front, behind)| !(front.is_empty() && behind.is_empty()));
-        Some(Box::new(unwanted?))
+        if failure.is_none() && all.behind.is_empty() {
+            all.completer.complete(Ok(all.front));
+            return None;
+        }
+        let holds = all.holds(); // (Otherwise it is not worth another thread.)
+        all.completer
+            .complete(Err(failure.unwrap_or(TaskError::Closed)));
+        holds.then(|| Box::new((all.front, all.behind)) as Values)
     }
 }
 
@@ -168,7 +184,7 @@ mod tests {
     #[test]
     fn a_call_without_a_result_leaves_nothing_to_drop() {
         for has_come in [false, true] {
-            let mut sink = Box::new(Collect::one(Completer::<String>::new().0));
+            let mut sink = Box::new(One::new(Completer::<String>::new().0));
             if has_come {
                 assert!(sink.take(0, Box::new(vec![String::new()])).is_none());
             }

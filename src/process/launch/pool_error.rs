@@ -34,7 +34,7 @@ pub enum PoolError {
         "write `trefoil::init();` as the first line of `main`, before any thread is started: that is \
          where worker processes begin. (In a `#[test]`, enable trefoil's feature `auto`. Under \
          `#[tokio::main]` threads are running already: build the runtime in an ordinary `main`, \
-         after `init()`.)"
+         after `init()`, or enable `auto` in the program.)"
     )]
     NotInitialized,
     /// Pools are nested too deeply: workers make pools whose workers make pools.

@@ -15,14 +15,16 @@ use std::any::type_name;
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
+use std::time::Duration;
 use std::vec;
 
 use serde::Serialize;
 
 use super::driver::PoolState;
 use super::mailbox::Mail;
+use crate::events;
 use crate::process::job::decoder::is_quick_type;
-use crate::process::job::sink::Collect;
+use crate::process::job::sink::{Collect, One};
 use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::sched::{Feed, Initializer};
 use crate::process::value::attachments::Late;
@@ -34,7 +36,6 @@ use crate::task::queue_limit::{Place, QueueLimit};
 use crate::task::{
     CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
 };
-use crate::trace_log;
 
 /// How many chunks share a place, so that the caller is woken once for all of them.
 const CHUNKS_PER_PLACE: usize = 4;
@@ -46,16 +47,21 @@ impl PoolState {
         QueueLimit::new(4 + 4 * self.width)
     }
 
-    /// A place in the queue for one call; waits for it.
-    pub(crate) fn place(&self) -> Result<Option<Place>, TaskError> {
-        self.mailbox.queue_limit().map(QueueLimit::wait).transpose()
+    /// A place in the queue for one call; waits for it, as long as the call may.
+    pub(crate) fn place(&self, options: &CallOptions) -> Result<Option<Place>, TaskError> {
+        let limit = self.mailbox.queue_limit();
+        let place = limit.map(|limit| limit.wait(options.until)).transpose();
+        place.map_err(|error| match error {
+            TaskError::TimedOut(_) => options.too_late(Some((Duration::ZERO, None))),
+            error => error,
+        })
     }
 
     /// One call of a function from `A` to `R`, which has been encoded; `N` names its result.
     #[track_caller]
     pub(crate) fn submit<A, R: Portable, N>(
         self: &Arc<Self>,
-        options: &CallOptions,
+        options: CallOptions,
         call: Result<Call, TaskError>,
     ) -> Task<R> {
         let (id, completer, task) = self.promise::<R>();
@@ -63,8 +69,8 @@ impl PoolState {
         match call {
             Err(error) => completer.complete(Err(error)),
             Ok((code, mut chunk, place)) => {
-                let sink = Box::new(Collect::one(completer));
-                let mut work = Work::new::<A, R>(code, sink, options.clone());
+                let sink = Box::new(One::new(completer));
+                let mut work = Work::new::<A, R>(code, sink, options);
                 work.types = || (type_name::<A>(), type_name::<N>());
                 work.place = place;
                 let awaited = chunk.awaited();
@@ -101,7 +107,7 @@ impl PoolState {
     #[track_caller]
     pub(crate) fn map_task<I, R>(
         self: &Arc<Self>,
-        options: &CallOptions,
+        options: CallOptions,
         code: Result<CodeRef, TaskError>,
         items: I,
         ahead: Option<&QueueLimit>,
@@ -120,16 +126,16 @@ impl PoolState {
                 return task;
             }
         };
-        let sink = Collect::many(completer, items.size_hint().0);
+        let sink = Collect::new(completer, items.size_hint().0);
         let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
         work.numbered = true;
         let total = items.size_hint().1;
-        work.items = trace_log::items("map in processes", task.id().get(), total);
+        work.items = events::items("map in processes", task.id().get(), total);
         let job = Job::new(work);
         let submit = Mail::Submit { id, job };
         // The refused promise is dropped: `Closed`.
         if self.mailbox.push([submit]).is_ok()
-            && let Err(panic) = self.feed(id, items, options, ahead, || task.is_finished())
+            && let Err(panic) = self.feed(id, items, &options, ahead, || task.is_finished())
         {
             task.cancel();
             panic.resume_unwind();
@@ -192,7 +198,7 @@ impl PoolState {
                     most *= more;
                     let mut next = chunk.take(more);
                     if full % CHUNKS_PER_PLACE == 0 {
-                        next.place = ahead.and_then(|ahead| ahead.wait().ok());
+                        next.place = ahead.and_then(|ahead| ahead.wait(None).ok());
                     }
                     full += 1;
                     send(next, false, None);
@@ -223,7 +229,7 @@ impl PoolState {
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
         }
-        trace_log::called(self.counters.pool, id, task.id().get());
+        events::called(self.counters.pool, id, task.id().get());
         (id, completer, task)
     }
 }

@@ -43,10 +43,8 @@
 //! that lacks memory).
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
-#[path = "../../../inside/driver_crowded.rs"]
 mod crowded;
 #[cfg(test)]
-#[path = "../../../inside/driver_hostile.rs"]
 mod hostile;
 
 use std::any::TypeId;
@@ -68,6 +66,8 @@ use super::settings::Settings;
 use super::start_child::start_child;
 use super::worker_stdout::StdoutPipe;
 use crate::blocking_threads::standard_error;
+use crate::events;
+use crate::events::{AskWorkers, Question};
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
 use crate::process::host::kernel_kills;
@@ -89,8 +89,6 @@ use crate::sys::child::Signal;
 use crate::sys::poll::poll_patiently;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
-use crate::trace_log;
-use crate::trace_log::live::{AskWorkers, Question};
 
 /// The most bytes of one receive.
 const BUFFER: usize = 256 << 10;
@@ -179,7 +177,7 @@ impl RefUnwindSafe for PoolState {}
 
 impl PoolState {
     pub(crate) fn new(settings: &Arc<Settings>) -> io::Result<Self> {
-        trace_log::live::wake_if_asked();
+        events::executor_made();
         Ok(Self {
             settings: Mutex::new(Some(settings.clone())),
             mailbox: Mailbox::new(settings.queue_limit.map(QueueLimit::new))?,
@@ -834,6 +832,14 @@ impl Driver {
     /// The job `id`, if it has not ended, for a thread that is to complete it.
     pub(super) fn finished(&mut self, id: u64) -> Option<Box<Job>> {
         let ended = self.sched.finished(id);
+        self.finishing += usize::from(ended.is_some());
+        self.wake_if_needed();
+        ended
+    }
+
+    /// An item of the job `id` was kept, or could not be. Returns the job that ends with it.
+    pub(super) fn kept(&mut self, id: u64, at: usize, error: TaskError) -> Option<Box<Job>> {
+        let ended = self.sched.kept(id, at, error, Instant::now());
         self.finishing += usize::from(ended.is_some());
         self.wake_if_needed();
         ended

@@ -20,6 +20,7 @@ use super::driver::{ActingDriver, Driver, PoolState};
 use super::readers;
 use super::settings::Settings;
 use crate::blocking_threads::{STACK, standard_error};
+use crate::events;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::process::host::{kernel_kills, standard_streams};
 use crate::process::job::Job;
@@ -28,7 +29,6 @@ use crate::process::sched::How;
 use crate::sys::fork;
 use crate::sys::refused::failed;
 use crate::task::panic;
-use crate::trace_log;
 
 /// A handle to join the driver's thread.
 pub(crate) struct Driving {
@@ -63,7 +63,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     let settings = Arc::new(settings);
     let shared = Arc::new(PoolState::new(&settings)?);
     let asked: Weak<PoolState> = Arc::downgrade(&shared);
-    trace_log::live::register(asked);
+    events::register(asked);
     let (ready, started) = bounded(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());
@@ -99,7 +99,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
 fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
-    let _role = trace_log::role(trace_log::Role::Driver { pool });
+    let _role = events::role(events::Role::Driver { pool });
     driver.turn();
     let missing = driver.links.iter().any(Option::is_none);
     let refused = driver.refused.take().filter(|_| missing);

@@ -53,6 +53,7 @@ use super::startup_watch::StartupWatch;
 use super::trees::Trees;
 use super::worker_stderr::{self, WorkerStderr};
 use super::worker_stdout::{Output, StdoutPipe};
+use crate::events::Question;
 use crate::loom::atomic::{Ordering, fence};
 use crate::process::host::activity::{Activity, peak_memory};
 use crate::process::host::family::Family;
@@ -78,7 +79,6 @@ use crate::sys::pipe_end::PipeEnd;
 use crate::sys::poll::poll;
 use crate::sys::refused::{failed, is_crowded, is_gone, refused};
 use crate::sys::sockets::{RECEIVE, SEND, Stream};
-use crate::trace_log::live::Question;
 
 /// How long to wait until a refused frame is sent again.
 pub(super) const CROWDED: Duration = Duration::from_millis(5);
@@ -309,6 +309,7 @@ impl Link {
             copy: image().name().as_bytes(),
             index: index as u64,
             memory: settings.memory.unwrap_or(0),
+            cores: settings.cores,
             plain: self.carrier.is_plain(),
             events,
         };

@@ -18,6 +18,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::events::Question;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::job::Job;
@@ -27,7 +28,6 @@ use crate::sys::fork;
 use crate::sys::refused::failed;
 use crate::task::context;
 use crate::task::queue_limit::QueueLimit;
-use crate::trace_log::live::Question;
 
 /// One message to the driver.
 pub(crate) enum Mail {

@@ -69,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     /// The limit to an item's memory, in bytes.
     pub(crate) memory: Option<u64>,
+    /// The workers may write core files.
+    pub(crate) cores: bool,
     /// The workers are plain: a stream of bytes, without pages that both map.
     pub(crate) plain: bool,
     /// What starts the workers, if they are not children of this process. Then they are plain.

@@ -252,7 +252,9 @@ impl Driver {
             }
         }
         self.read_mail(mail, now);
-        self.sched.dispatch_work(now);
+        if !self.sched.dispatch_work(now) {
+            return false;
+        }
         self.callers_active_until = now + CALLERS_ACTIVE_FOR;
         self.carry_out_actions();
         let sends = self.links.iter().flatten().any(Link::is_sending);

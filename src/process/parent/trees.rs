@@ -1,4 +1,4 @@
-//! The questions for a worker's own tree of tasks, and its answer (`trefoil::tasks`).
+//! The questions for a worker's own tree of tasks, and its answer (`trefoil::inspect::tasks`).
 //!
 //! A worker with pages is asked through its bell, and answers there: its watcher thread does that,
 //! while the items' thread alone uses the stream. A plain worker has a thread that reads its stream
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
+use crate::events::Question;
 use crate::process::wire::{Broken, Record};
 use crate::sys::sockets::Stream;
 use crate::sys::transfer;
-use crate::trace_log::live::Question;
 
 /// No answer is longer.
 const LONGEST: usize = 256 << 10;

@@ -9,7 +9,7 @@
 //! It is not copied (`hedges`), and it needs no place in the budget of memory, of which nothing is
 //! taken then.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/alone.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/alone.rs`.
 
 use std::time::Instant;
 

@@ -47,10 +47,15 @@ impl Sched {
         self.chores.extract_if(.., own).collect()
     }
 
-    /// Dispatches work, and does nothing else of what `tick` does, so no task can end.
-    pub(crate) fn dispatch_work(&mut self, now: Instant) {
-        self.dispatch(now);
-        self.count_busy();
+    /// Dispatches work, and does nothing else of what `tick` does, so no task can end. False: one
+    /// must end first, because its time is over.
+    pub(crate) fn dispatch_work(&mut self, now: Instant) -> bool {
+        let may = !self.has_late_job(now);
+        if may {
+            self.dispatch(now);
+            self.count_busy();
+        }
+        may
     }
 
     /// The worker that has an item of the job `id` and nothing else.

@@ -18,7 +18,7 @@
 //! A worker that has neither answered nor received anything for ten seconds must have been stopped.
 //! The others do not wait for it.
 //!
-//! Tests: `crates/trefoil-machines/tests/ssh/`, `inside/sched_simulated.rs`.
+//! Tests: `crates/trefoil-machines/tests/ssh/`, `src/process/sched/simulated.rs`.
 
 use std::time::Instant;
 

@@ -14,6 +14,7 @@
 //!    check, so no item is blamed that ended in time.
 //!
 //!    [`Record::Late`]: crate::process::wire::Record::Late
+//!    A job with a limit that *includes waiting* is in a list by its time, and ends as a whole.
 //! 3. A worker is also *killed without an item's fault*: if it has not read a frame with ends of
 //!    channels that was taken back, since the ends stay open until it does, and a stopped worker
 //!    never does (W25); and if it is plain, does not answer how far it got, and runs no wanted
@@ -27,18 +28,20 @@
 //!
 //! **Cost.** Each turn searches all sent frames for the next deadline. That is at most
 //! [`GATES`](crate::process::host::gate::GATES) frames per worker, mostly two, however many calls
-//! have a timeout: those that wait for a worker have no deadline yet. A heap would need an update
+//! have a timeout: those that wait for a worker have no deadline yet (nor, in that list, those
+//! whose limit does not include waiting). A heap would need an update
 //! for each frame that is sent, ends or is checked, which costs more than it saves.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/calls.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 
 use std::time::{Duration, Instant};
 
 use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{TAKE_OVER_AFTER, Worker};
+use crate::events::{self, Trouble};
+use crate::process::job::keeping::Source;
 use crate::task::{Late, TaskError};
-use crate::trace_log::trouble::{self, Trouble};
 
 /// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -52,7 +55,8 @@ impl Sched {
             let due = due.chain(worker.answer_due());
             due.min().is_some_and(|at| at <= now)
         };
-        (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
+        let any = self.has_late_job(now);
+        (0..self.workers.len()).filter(move |index| any || late(&self.workers[*index]))
     }
 
     /// When `tick` has something to do, if nothing happens earlier.
@@ -62,6 +66,7 @@ impl Sched {
         // Only times after the last tick count; earlier ones were handled then.
         let news = |at: Option<Instant>| at.filter(|at| *at > self.ticked);
         due(self.stop.and_then(|stop| stop.limit));
+        due(self.limits.first().map(|(at, _)| *at));
         due(self.shrinks_at());
         due(news(self.grows_at()));
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
@@ -203,7 +208,7 @@ impl Sched {
             }
             return Some(now + AGAIN); // earlier results are on their way
         }
-        trouble::noticed(Trouble::LateItem);
+        events::noticed(Trouble::LateItem);
         let (id, at) = (frame.job, frame.next_index());
         self.take_back(index, position, 0, now);
         let frame = &mut self.workers[index].frames[position];
@@ -211,11 +216,12 @@ impl Sched {
             return Some(now + AGAIN); // the item has just ended
         }
         self.drop_twin(index, now);
-        let again = self.times_out(id, at);
+        let (again, keeps) = (self.times_out(id, at), self.keeps_failures(id));
         let frame = &mut self.workers[index].frames[position];
         let job = self.jobs.get_mut(&id)?;
-        if frame.each || again {
-            // This frame has no other items left.
+        let source = Some(Source::of(index, &frame.piece));
+        if frame.each || again || keeps {
+            // This frame has no other items left. (If it is kept, its error comes later.)
             frame.wanted = false;
             job.frames -= 1;
             if again {
@@ -230,7 +236,7 @@ impl Sched {
         }
         let (ran, pid) = (now + timeout - due, self.workers[index].pid);
         let late = Late::call(timeout, ran, pid);
-        self.item_error(id, at, TaskError::TimedOut(late), now);
+        self.item_error(id, at, TaskError::TimedOut(late), source, now);
         self.finish_if_settled(id);
         None
     }
@@ -244,8 +250,55 @@ impl Sched {
         job.is_some_and(|job| job.attempted(at, false).1)
     }
 
-    /// The items of a call that may not run for any time end without having begun.
-    pub(super) fn refuse_all(&mut self, id: u64, now: Instant) {
+    /// Whether the time of a job is over.
+    pub(super) fn has_late_job(&self, now: Instant) -> bool {
+        self.limits.first().is_some_and(|(at, _)| *at <= now)
+    }
+
+    /// Ends the jobs whose time is over, waiting included, and what waits of those whose items may
+    /// not run for any time.
+    pub(super) fn end_late_jobs(&mut self, now: Instant) {
+        while self.has_late_job(now) {
+            let Some((at, id)) = self.limits.pop_first() else {
+                return;
+            };
+            match self.jobs.get(&id) {
+                Some(job) if job.work.options.until == Some(at) => self.end_late(id, now),
+                Some(_) => self.refuse_all(id, now),
+                None => {}
+            }
+        }
+    }
+
+    fn end_late(&mut self, id: u64, now: Instant) {
+        let runs = self.runs_since(id);
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let is_one = !job.work.numbered && !job.work.each;
+        let (ran, pid) = runs.map_or((now, None), |(since, pid)| (since, Some(pid)));
+        let ran = now.saturating_duration_since(ran);
+        let error = job.work.options.too_late(is_one.then_some((ran, pid)));
+        let late = std::mem::take(&mut job.pending);
+        self.counters.count(0, late);
+        self.counters.stats.lock().timed_out += late;
+        events::noticed(Trouble::LateItem);
+        self.fail(id, 0, error, now);
+    }
+
+    /// Since when an item of the job `id` runs, and in which worker.
+    fn runs_since(&self, id: u64) -> Option<(Instant, u32)> {
+        self.workers.iter().find_map(|worker| {
+            let is_it = |frame: &&SentFrame| frame.job == id && frame.wanted && frame.runs();
+            let frame = worker.frames.iter().find(is_it)?;
+            let noted = self.epoch.instant(frame.gate().started());
+            let since = noted.map_or(frame.sent, |at| at.max(frame.sent));
+            Some((since, worker.pid))
+        })
+    }
+
+    /// The items of a job that may not run for any time end without having begun.
+    fn refuse_all(&mut self, id: u64, now: Instant) {
         for piece in self
             .jobs
             .get_mut(&id)
@@ -253,9 +306,10 @@ impl Sched {
         {
             self.counters.stats.lock().timed_out += piece.len() as u64;
             for at in piece.first()..piece.first() + piece.len() {
-                let late = Late::after(Duration::ZERO);
-                self.item_error(id, at, TaskError::TimedOut(late), now);
+                let late = Late::unbegun(Duration::ZERO);
+                self.item_ends(id, at, TaskError::TimedOut(late), now);
             }
         }
+        self.finish_if_settled(id);
     }
 }

@@ -5,22 +5,23 @@
 //! fails with [`TaskError::WorkerDied`]: one item, unless the worker has broken the protocol, so
 //! that nothing is known of what it ran.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/chaos.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/chaos.rs`.
 
 use std::time::Instant;
 
 use super::Sched;
 use super::sent_frame::SentFrame;
-use super::workers::{INITIALIZE, State};
+use super::workers::INITIALIZE;
+use crate::events;
+use crate::process::job::keeping::Source;
 use crate::task::{Cause, TaskError, WorkerExit};
-use crate::trace_log;
 
 impl Sched {
     /// Worker `index` is gone, and all its output has been received. `broken`: it broke the
     /// protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         let worker = &mut self.workers[index];
-        let counts = exit.pid != 0 && !matches!(worker.state, State::Leaving(_));
+        let counts = exit.pid != 0 && !worker.was_dismissed();
         if counts {
             self.counters.stats.lock().died += 1;
         }
@@ -43,7 +44,7 @@ impl Sched {
             worker.fruitful = true;
         }
         worker.fruitful |= running;
-        trace_log::worker_died(worker.pid);
+        events::worker_died(worker.pid);
         // On a cluster each attempt takes long, and workers that need too much memory are killed.
         let killed = matches!(exit.cause, Cause::Outside | Cause::Pool);
         let killed = killed && self.policy.elastic.is_none();
@@ -109,7 +110,8 @@ impl Sched {
             self.run_again(id, piece, now);
         }
         for (at, error) in blamed.into_iter().rev() {
-            self.item_error(id, at, error, now);
+            let source = Some(Source::of(index, &frame.piece));
+            self.item_error(id, at, error, source, now);
         }
         if stopped {
             // A plain worker may die before it has answered what it has not begun.

@@ -4,7 +4,7 @@
 //! goes behind the other jobs of its priority. How many items the frame has is proposed by
 //! `frame_size`; when items are taken back from a busy worker, `take_back` decides.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/pool.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`.
 
 use std::time::{Duration, Instant};
 

@@ -13,7 +13,7 @@
 //! minimum and how long a worker is idle before it leaves (`Capabilities::elastic`,
 //! `launch/mod.rs`); those for clusters have their defaults in `crates/trefoil-machines/`.
 //!
-//! Tests: `inside/sched_simulated.rs`; `crates/trefoil-machines/tests/slurm/`.
+//! Tests: `src/process/sched/simulated.rs`; `crates/trefoil-machines/tests/slurm/`.
 
 use std::time::{Duration, Instant};
 

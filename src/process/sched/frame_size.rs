@@ -4,7 +4,7 @@
 //! `Piece::cut` (`value/chunk.rs`) and `Progress::most_items` (`progress`) may lower it: for bytes,
 //! descriptors, deadlines and workers that are to be replaced.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/pool.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`.
 
 use std::collections::HashMap;
 

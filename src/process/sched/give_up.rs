@@ -10,7 +10,7 @@
 //! worker would get the same item. (One weight counts both kinds, so if
 //! kills and own deaths alternate, the pause does not follow from the number of deaths.)
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@
 //! cancelled like any other item. As long as one of them is out, the death of the other one's
 //! worker is not the item's. An item is copied once at most.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/stragglers.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/stragglers.rs`.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Memory as a limit of admission (`ProcessPoolBuilder::memory_budget`, `ProcessCall::expected_memory`).
+//! Memory as a limit of admission (`ProcessPoolBuilder::memory_budget`,
+//! `ProcessCall::expected_memory`).
 //!
 //! An item of a call that declares its memory goes alone, to an idle worker. It counts from when it
 //! is sent until its worker has ended it or is gone, wanted or not. A job whose next item does not
@@ -7,7 +8,7 @@
 //! item that fits into no budget runs while no other runs that has declared memory, so what waits
 //! here always waits for an item that runs.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/budget.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/budget.rs`.
 
 use super::Sched;
 use super::workers::Worker;

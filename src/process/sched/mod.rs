@@ -34,7 +34,7 @@
 //!   stopped, and has reported what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! Tests: `inside/sched_simulated.rs` (seeded simulation), `tests/process/pool.rs`.
+//! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
 mod alone;
 mod callers;
@@ -47,6 +47,7 @@ mod finish;
 mod frame_size;
 mod give_up;
 mod hedges;
+mod keeping;
 mod memory_budget;
 pub(super) mod progress;
 mod replies;
@@ -54,15 +55,14 @@ mod restart_limit;
 pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
-#[path = "../../../inside/sched_simulated.rs"]
-mod sim;
+mod simulated;
 pub(super) mod startup;
 pub(super) mod stats;
 mod take_back;
 pub(super) mod verdict;
 pub(super) mod workers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -77,12 +77,13 @@ use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::host::shared_clock::Epoch;
 use super::job::Job;
+use super::job::keeping::KeptFailures;
 use super::job::reading::Chore;
 use super::value::chunk::{Chunk, Piece};
 use super::wire::{BatchHead, CodeRef, Frame};
+use crate::events;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
-use crate::trace_log;
 
 /// About how many bytes a frame may hold.
 const FRAME_BYTES: usize = 1 << 20;
@@ -139,6 +140,8 @@ pub(crate) struct Policy {
     pub(crate) one_process: Option<Arc<str>>,
     /// The number of workers follows the work.
     pub(crate) elastic: Option<Elastic>,
+    /// Where items that have failed are kept.
+    pub(crate) keep: KeptFailures,
     /// How many bytes the items that run may need together, as far as they declare it.
     pub(crate) memory_budget: Option<u64>,
 }
@@ -207,6 +210,9 @@ pub(crate) struct Sched {
     /// The error of an initializer, or of too many deaths: no job can run.
     broken: Option<TaskError>,
     actions: Vec<Action>,
+    /// From when on what waits of a job may not begin any more, or the whole job ends:
+    /// `(time, id)`.
+    limits: BTreeSet<(Instant, u64)>,
     /// When workers died, if the policy limits that.
     deaths: VecDeque<Instant>,
     /// Items that pause before a retry: until when, and of which job.
@@ -252,6 +258,7 @@ impl Sched {
             ticked: epoch.instant,
             broken: None,
             actions: Vec::new(),
+            limits: BTreeSet::new(),
             deaths: VecDeque::new(),
             paused: Vec::new(),
             slots_end: workers,
@@ -274,6 +281,7 @@ impl Sched {
         if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
             options.timeout = Some(FOR_EVER);
         }
+        self.limits.extend(options.until.map(|until| (until, id)));
         self.jobs.insert(id, job);
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
@@ -295,18 +303,16 @@ impl Sched {
         if !chunk.is_empty() {
             self.counters.stats.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
+            if job.work.options.timeout == Some(Duration::ZERO) {
+                self.limits.insert((now, id));
+            }
         }
-        let has_no_time = job.work.options.timeout == Some(Duration::ZERO);
         if let Some(error) = feed.failure {
             let error = match job.work.numbered || job.work.each {
                 true => error.with_item(behind),
                 false => error,
             };
             self.fail(id, behind, error, now);
-        }
-        // Items before the error still run.
-        if has_no_time {
-            self.refuse_all(id, now);
         }
         self.enqueue(id, false);
         self.finish_if_settled(id);
@@ -400,6 +406,7 @@ impl Sched {
                 self.actions.push(Action::Withdraw(index));
             }
         }
+        self.end_late_jobs(now);
         self.end_pauses(now);
         self.make_way(now);
         self.dispatch(now);
@@ -441,10 +448,13 @@ impl Sched {
         now: Instant,
     ) {
         let id = frame.job;
-        let timeout = self.jobs.get(&id).and_then(|job| job.work.options.timeout);
+        let job = self.jobs.get(&id);
+        let options = job.map(|job| &*job.work.options);
         let nanos = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        let limit = match timeout {
-            None if frame.hedged => u64::MAX,
+        // (With a limit the worker notes when an item starts.)
+        let is_timed = frame.hedged || options.is_some_and(|options| options.until.is_some());
+        let limit = match options.and_then(|options| options.timeout) {
+            None if is_timed => u64::MAX,
             timeout => timeout.map_or(0, nanos),
         };
         let worker = &mut self.workers[index];
@@ -463,7 +473,7 @@ impl Sched {
         };
         worker.push_frame(frame, now);
         let pool = self.counters.pool;
-        trace_log::sent(
+        events::sent(
             pool,
             worker.pid,
             batch.sequence,

@@ -9,7 +9,7 @@
 //!   (`Recall`), and the answer says how far the worker got. A worker that does not answer within
 //!   [`Policy::patience`](super::Policy) must have been stopped, and is killed.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/plain.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/plain.rs`.
 
 use super::sent_frame::SentFrame;
 use crate::process::host::ledger::Front;

@@ -4,7 +4,7 @@
 //! next item. A record that does not fit breaks the protocol ([`Broken`]). Its worker is then no
 //! longer trusted: the worker's items count as begun, and fail.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +13,10 @@ use super::startup::StartFailure;
 use super::verdict::{Evidence, Memory, verdict};
 use super::workers::{INITIALIZE, State};
 use super::{Initializer, Sched};
+use crate::events;
 use crate::process::host::image::image;
 use crate::process::job::decoder::{self, DecodingThread};
+use crate::process::job::keeping::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::value::codec::codec_error;
 use crate::process::value::extras::Decoding;
@@ -22,7 +24,6 @@ use crate::process::value::scope;
 use crate::process::wire::{Broken, CodecOf, Event, Record};
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, Late, TaskError};
-use crate::trace_log;
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
@@ -94,14 +95,7 @@ impl Sched {
                 Record::Direct => extras.is_direct = true,
                 Record::Event(event) => self.event(worker, &event, extras),
                 Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
-                Record::Retire => {
-                    self.check_initialized(worker, now);
-                    let state = &mut self.workers[worker].state;
-                    if matches!(state, State::Preparing | State::Ready) {
-                        *state = State::Retiring;
-                    }
-                    self.take_all_back(worker, now);
-                }
+                Record::Retire { asked } => self.retires(worker, asked, now),
             }
             used += length;
         }
@@ -149,6 +143,27 @@ impl Sched {
             _ => (None, None),
         };
         events.pass_on(event, function.as_deref(), item);
+    }
+
+    /// A worker begins no more items, because one has `asked` for that, or because it holds too
+    /// much memory.
+    fn retires(&mut self, index: usize, asked: bool, now: Instant) {
+        match (asked, self.workers[index].state) {
+            (false, _) => self.check_initialized(index, now),
+            (true, State::Preparing) => {
+                let message = "an initializer has called `trefoil::process::retire`, so no worker \
+                    would be of use";
+                let name = self.worker_name(index);
+                self.break_down(&Panic::remote(message.to_owned(), None, name).into(), now);
+            }
+            (true, State::Ready) => self.counters.stats.lock().retired += 1,
+            (true, _) => {}
+        }
+        let state = &mut self.workers[index].state;
+        if matches!(state, State::Preparing | State::Ready) {
+            *state = State::Retiring;
+        }
+        self.take_all_back(index, now);
     }
 
     /// A worker holds too much memory. If it has not begun an item yet, what its initializers keep
@@ -239,7 +254,9 @@ impl Sched {
                 None => (Arc::new(bytes[..taken.used].to_vec()), 0),
             };
             let items = (at, taken.count);
-            let reading = Reading::new(frame.job, job.kind(), items, read, owner, from);
+            let mut reading = Reading::new(frame.job, job.kind(), items, read, owner, from);
+            let keeps = job.work.options.keep.is_some() || self.policy.keep.dir.is_some();
+            reading.source = keeps.then(|| Source::of(index, &frame.piece));
             self.chores.push(Chore::Read(reading.with(index, extras)));
         }
         extras.forget();
@@ -248,12 +265,14 @@ impl Sched {
         let (id, used) = (frame.job, taken.used);
         let hedged = frame.hedged && frame.wanted;
         if let Some(values) = here {
+            let failed = taken.error.is_some();
+            let source = failed.then(|| Source::of(index, &frame.piece));
             let part = DecodedPart {
                 first: at,
                 taken,
                 values,
             };
-            drop(self.deliver(id, part, now));
+            drop(self.deliver(id, part, source, now));
         }
         if hedged {
             self.drop_twin(index, now);
@@ -270,13 +289,14 @@ impl Sched {
             return Err(Broken);
         }
         let (id, at, wanted) = (frame.job, frame.next_index(), frame.wanted);
+        let source = Some(Source::of(index, &frame.piece));
         frame.done += 1;
         worker.fruitful = true;
         if id == INITIALIZE {
             self.break_down(&error, now);
         } else if wanted {
             self.drop_twin(index, now);
-            self.item_error(id, at, error, now);
+            self.item_error(id, at, error, source, now);
         }
         self.settle(index, 0, now);
         Ok(())
@@ -358,7 +378,7 @@ impl Sched {
         if frame.sequence != sequence || frame.done != frame.end || u64::from(frame.end) != begun {
             return Err(Broken);
         }
-        trace_log::answered(worker.pid, sequence, begun, nanos);
+        events::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
         let (function, id, hedged) = (frame.function, frame.job, frame.hedged);
         let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);

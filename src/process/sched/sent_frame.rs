@@ -4,7 +4,7 @@
 //! that has been seen to run has begun, whatever the gate says later ([`SentFrame::begun`]), and it
 //! began after the frame was sent and no later than it was seen ([`SentFrame::started`]).
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/hostile.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/hostile.rs`.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

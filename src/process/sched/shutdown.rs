@@ -5,7 +5,7 @@
 //! no more processes are started. When none of its workers lives long enough to do anything, the
 //! pool *gives up*: waiting calls fail, later ones are tried again.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::time::Instant;
 
@@ -143,7 +143,7 @@ impl Sched {
     /// A worker has been in its state for too long.
     pub(super) fn time_is_up(&mut self, index: usize, now: Instant) {
         match &mut self.workers[index].state {
-            State::Dying { first, last } => {
+            State::Dying { first, last, .. } => {
                 *last = now;
                 let lasts = now.saturating_duration_since(*first);
                 let surely = lasts >= LONGEST_DEATH;
@@ -169,6 +169,7 @@ impl Sched {
             worker.state = State::Dying {
                 first: now,
                 last: now,
+                dismissed: matches!(worker.state, State::Leaving(_)),
             };
             self.actions.push(Action::Kill(index));
         }

@@ -85,8 +85,12 @@ pub struct ProcessStats {
     pub retried: u64,
     /// How many copies of slow items were started ([`hedge`](crate::ProcessCall::hedge)).
     pub hedged: u64,
-    /// How many items have run longer than they may.
+    /// How many items have run longer than they may, or had not ended when the time of their whole
+    /// call was over ([`within`](crate::ProcessCall::within)).
     pub timed_out: u64,
+    /// How many worker processes were replaced because an item asked for it
+    /// ([`retire`](crate::process::retire)).
+    pub retired: u64,
     /// How many worker processes have been started in all.
     pub started: u64,
     /// How many of them have died or were killed, without having been dismissed.

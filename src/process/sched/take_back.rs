@@ -7,7 +7,7 @@
 //! From a worker with gates they come at once. One that reports is asked, and gives them back with
 //! its answer (`progress`).
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::time::Instant;
 

@@ -23,7 +23,7 @@
 //!
 //! How long a slot stays empty after a death, and when it is given up: `give_up`.
 //!
-//! Tests: `inside/sched_simulated.rs`.
+//! Tests: `src/process/sched/simulated.rs`.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -117,6 +117,8 @@ pub(crate) enum State {
     Dying {
         first: Instant,
         last: Instant,
+        /// It was leaving.
+        dismissed: bool,
     },
 }
 
@@ -232,6 +234,14 @@ impl Worker {
     /// Whether it serves its pool: it has said hello, is initialized, and was not dismissed.
     pub(crate) fn is_serving(&self) -> bool {
         matches!(self.state, State::Ready | State::Retiring)
+    }
+
+    /// Whether it was sent away, so that its end is no death.
+    pub(super) fn was_dismissed(&self) -> bool {
+        match self.state {
+            State::Dying { dismissed, .. } => dismissed,
+            state => matches!(state, State::Leaving(_)),
+        }
     }
 
     /// Whether the slot has no worker, or one that is about to end.

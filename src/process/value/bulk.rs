@@ -25,18 +25,18 @@ use crate::sys::large_pages;
 
 /// A vector of [plain numbers](crate::process::Plain) that is sent in its memory layout.
 ///
-/// Use it instead of a `Vec<f64>` or a `Vec<u8>` for large arguments and results of calls in worker
-/// processes, alone or as a part of something else. It costs as much as copying memory, instead of
-/// encoding each number. In a pool's calls a large one (from 16 KiB up to 64 MiB) does not go
-/// through the pool's sockets: it is copied into reused shared memory, and from there to its
-/// destination. A larger one goes through the sockets, ahead of the rest of its call, and takes
-/// about as long as writing it to a pipe and reading it into new memory. Each process has it in
-/// memory once; only if it is a part of something else, the sender copies it first.
+/// Use it for large arrays of numbers that are a part of an argument or result of calls in worker
+/// processes. It costs as much as copying memory. In a pool's calls a large one (from 16 KiB up to
+/// 64 MiB) does not go through the pool's sockets: it is copied into reused shared memory, and from
+/// there to its destination. A larger one goes through the sockets, ahead of the rest of its call,
+/// and takes about as long as writing it to a pipe and reading it into new memory. Each process has
+/// it in memory once; only if it is a part of something else, the sender copies it first.
 ///
-/// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result travels in the same
-/// way. As a part of something else a `Vec<u8>` is copied through the codec, in either build; a
-/// vector of other numbers is passed on by serde number by number, which takes one to three
-/// nanoseconds each, and in a debug build a hundred. Write `Bulk<f64>` there.
+/// A `Vec` of numbers that is the whole argument or result travels in the same way. As a part of
+/// something else it is copied through the codec, in one piece in either build, which costs two
+/// copies more and goes through the sockets: write `Bulk<f64>` there. A vector of arrays or tuples
+/// of numbers is passed on by serde number by number, which takes one to five nanoseconds each, and
+/// in a debug build a hundred; so is one of `u128` or `i128` that is a part of something.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};

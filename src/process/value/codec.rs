@@ -3,7 +3,7 @@
 //!
 //! **Writing.** Bytes are appended to a vector ([`Tail`]). A large piece is written only if memory
 //! can be allocated for it. One that is on offer (`scope`) is left out instead, and an empty string
-//! is written. A `vector` of bytes or floats is written and read in one piece. A value that is
+//! is written. A `vector` of numbers is written and read in one piece. A value that is
 //! nothing but a large array is left out without a copy ([`encode_own`]).
 //!
 //! **Reading.** [`Bytes`], the source of the bytes, also checks how deep the recursion is

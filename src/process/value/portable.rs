@@ -37,9 +37,10 @@ use serde::de::DeserializeOwned;
     note = "arguments and results must implement `serde::Serialize` and `serde::Deserialize`, be \
         `Send`, and own what they hold",
     note = "instead of a `&str` send a `String`, instead of a slice a `Vec`, instead of an \
-        `io::Error` its text",
-    note = "a type of your own has `#[derive(serde::Serialize, serde::Deserialize)]`; a call \
-        without an argument is `spawn((), |()| ..)`"
+        `io::Error` or a `Box<dyn Error>` its text: `.map_err(|error| error.to_string())`",
+    note = "a type of your own has `#[derive(serde::Serialize, serde::Deserialize)]`",
+    note = "the argument comes before the function, `spawn(7, f)`; without one it is `spawn((), \
+        |()| ..)`; an `async fn` runs in the worker by `|argument| trefoil::run(f(argument))`"
 )]
 pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
 

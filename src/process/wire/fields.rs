@@ -55,7 +55,7 @@ macro_rules! kinds {
 }
 
 kinds! { Frame:
-    0 Welcome { copy, index, memory, plain, events },
+    0 Welcome { copy, index, memory, cores, plain, events },
     1 Context { id } + bytes,
     2 Batch { batch, lent } + items,
     3 Recall { sequence, cancel },
@@ -78,7 +78,7 @@ kinds! { Record:
     3 End { sequence, begun, nanos },
     4 Begun,
     5 Recalled { sequence, end },
-    6 Retire,
+    6 Retire { asked },
     7 Descriptors(numbers; handover::MOST),
     8 Copy { id, length, kind } + bytes,
     9 Taken,

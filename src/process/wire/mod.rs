@@ -32,7 +32,6 @@
 mod fields;
 pub(super) mod invitation;
 #[cfg(test)]
-#[path = "../../../inside/wire_tests.rs"]
 mod tests;
 
 use crate::process::host::ledger::AREA;
@@ -225,6 +224,8 @@ pub(crate) enum Frame<'a> {
         index: u64,
         /// How much memory the worker may have; 0: there is no limit.
         memory: u64,
+        /// The worker may write core files.
+        cores: bool,
         /// The worker gets nothing but this stream: no descriptors come with this frame.
         plain: bool,
         /// The most verbose level of the events that it is to send, from 1 (errors) to 5; 0: none.
@@ -343,8 +344,11 @@ pub(crate) enum Record<'a> {
         sequence: u64,
         end: u64,
     },
-    /// The worker wants to be replaced, and begins no more items of this batch.
-    Retire,
+    /// The worker wants to be replaced, and begins no more items of this batch: because an item has
+    /// asked for that, or because it holds too much memory.
+    Retire {
+        asked: bool,
+    },
     /// The numbers of the descriptors that belong to the next value. They come with the first byte
     /// of this record.
     Descriptors(Vec<u64>),

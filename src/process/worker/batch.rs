@@ -22,9 +22,10 @@ use postcard_described::is_number;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Calls, ItemTask};
+use super::call::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
+use super::replay;
 use super::stream::{Stream, send};
 use crate::loom::{Mutex, thread};
 use crate::process::host::arena::Block;
@@ -320,6 +321,8 @@ pub(crate) struct WorkerState {
     pub(crate) memory: Option<MemoryLimit>,
     /// This worker has asked to be replaced.
     pub(super) retiring: bool,
+    /// This process has no parent: it runs an item of a file, and ends as that does.
+    pub(super) replays: bool,
 }
 
 /// The items of one frame.
@@ -348,9 +351,6 @@ impl<'a> Batch<'a> {
         arrived: u64,
         state: &'a mut WorkerState,
     ) -> Self {
-        if state.retiring {
-            state.outlet.pages.gate(head.sequence as usize).close();
-        }
         Self {
             items: Reader(items),
             head,
@@ -438,10 +438,20 @@ impl<'a> Batch<'a> {
         let arrived = self.arrived;
         let memory = self.state.memory.as_mut();
         let fits = memory.is_none_or(|memory| memory.fits(arrived));
-        if !fits && !std::mem::replace(&mut self.state.retiring, true) {
+        if !fits {
             let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
             gate.close();
-            self.state.outlet.record(&Record::Retire.bytes());
+            begin_nothing();
+            self.retires(false);
+        }
+    }
+
+    /// Reports, once, that no further item begins in this process. `asked`: an item has asked for
+    /// that.
+    #[cold]
+    pub(super) fn retires(&mut self, asked: bool) {
+        if !std::mem::replace(&mut self.state.retiring, true) {
+            self.state.outlet.record(&Record::Retire { asked }.bytes());
         }
     }
 
@@ -491,6 +501,9 @@ impl<'a> Batch<'a> {
     /// Reports that the item's argument, context or result could not be decoded or encoded.
     #[cold]
     pub(crate) fn codec(&mut self, of: CodecOf, detail: &str) {
+        if self.state.replays {
+            replay::codec(of, detail);
+        }
         let detail = detail.to_owned();
         self.answer(&Record::Codec { of, detail }.bytes());
     }
@@ -498,6 +511,9 @@ impl<'a> Batch<'a> {
     /// Reports that the item, or the destructor of its result, has panicked.
     #[cold]
     pub(crate) fn panicked(&mut self, panic: &Panic) {
+        if self.state.replays {
+            replay::panicked();
+        }
         let place = panic
             .location()
             .map(|place| (place.file().to_owned(), place.line(), place.column()));

@@ -18,11 +18,27 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering}; // no protocol: see `RETIRES`
 
 use crate::loom::Mutex;
 use crate::process::host::gate::Gate;
 use crate::process::host::ledger::Front;
 use crate::task::{Completer, Task, panic};
+
+/// No further item begins in this process. It is set under the lock of [`Running`], under which a
+/// frame's gate is looked up; otherwise it is read late at worst: no protocol.
+static RETIRES: AtomicBool = AtomicBool::new(false);
+
+/// No further item begins in this process. (The caller closes the gate of the frame that runs.)
+pub(super) fn begin_nothing() {
+    RETIRES.store(true, Ordering::Relaxed);
+}
+
+/// Whether no further item begins in this process.
+#[inline]
+pub(super) fn retires() -> bool {
+    RETIRES.load(Ordering::Relaxed)
+}
 
 /// The worker's half of the cell that the running items use.
 pub(crate) type ItemTask = Rc<Completer<()>>;
@@ -44,7 +60,8 @@ pub(crate) struct Calls {
     running: Arc<Mutex<Running>>,
 }
 
-/// The side of the watcher thread.
+/// The side of the watcher thread, and of an item that ends the use of its process.
+#[derive(Clone)]
 pub(crate) struct Canceller {
     running: Arc<Mutex<Running>>,
     gates: Front,
@@ -70,6 +87,9 @@ impl Calls {
     pub(crate) fn cell(&mut self, index: usize, gate: &Gate) -> ItemTask {
         let mut running = self.running.lock();
         running.gate = index;
+        if retires() {
+            gate.close();
+        }
         if !running.cancelled && !self.call.has_token() {
             return self.call.clone();
         }
@@ -110,6 +130,13 @@ impl Canceller {
     pub(crate) fn open(&self, sequence: u64, count: u64) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.gates.gate(sequence as usize).open(count, PLAIN_SEAL);
+    }
+
+    /// No further item begins in this process.
+    pub(super) fn retire(&self) {
+        let running = self.running.lock();
+        begin_nothing();
+        self.gates.gate(running.gate).close();
     }
 
     /// After the bell has rung: cancels the items that run, if their frame is unwanted.

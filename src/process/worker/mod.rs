@@ -4,7 +4,8 @@
 //! them (`plain_inlet`). `batch` runs the items of one frame and sends their results; `call`
 //! connects a running item with its cancellation; `context` keeps the contexts of `map_with`;
 //! `events` sends what the crate tracing reports;
-//! `memory_limit` limits memory; `index` is the worker's place in its pool. `raw_call` turns
+//! `memory_limit` limits memory, `retire` ends the use of this process; `index` is the worker's
+//! place in its pool. `raw_call` turns
 //! functions into offsets within the program's image, and back. `stream` is the connection with the
 //! parent, `received` what has come on it.
 
@@ -18,6 +19,8 @@ mod own_tree;
 mod plain_inlet;
 pub(super) mod raw_call;
 mod received;
+pub(super) mod replay;
+pub(super) mod retire;
 pub(super) mod serve;
 pub(super) mod stream;
 #[cfg(feature = "tracing")]

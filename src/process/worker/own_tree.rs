@@ -11,18 +11,18 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
+use crate::events;
 use crate::process::wire::Record;
 use crate::sys::poll::poll_patiently;
 use crate::sys::transfer::transmit;
 use crate::task::panic;
-use crate::trace_log::live;
 
 /// How long to wait for room in the socket: the parent gives up as soon.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The answer.
 pub(super) fn record() -> Vec<u8> {
-    let (text, json) = panic::catch(live::answer).unwrap_or_default();
+    let (text, json) = panic::catch(events::answer).unwrap_or_default();
     let (text, json) = (&*text, &*json);
     Record::Tree { text, json }.bytes()
 }

@@ -5,10 +5,11 @@
 //!    had blocked. Other inherited descriptors are closed. The socket moves from standard input to
 //!    a descriptor that no child inherits, and `/dev/null` takes its place. The kernel is asked to
 //!    kill this process when the thread that started it ends (not where that is a shell or a
-//!    holder, on other machines), a session without a terminal begins, no core files are written,
-//!    crashes are noted in the ledger (`host::crash_handler`), and a thread begins to watch the socket and the bell.
+//!    holder, on other machines), a session without a terminal begins, crashes are noted in the
+//!    ledger (`host::crash_handler`), and a thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
-//!    the lifeline (`host::lifeline`) come with it. Answer `HELLO`.
+//!    the lifeline (`host::lifeline`) come with it. From here on no core files are written, unless
+//!    it says otherwise. Answer `HELLO`.
 //! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run
 //!    the items, send their results, then `End`. If the next frame is there and brief, both are
 //!    sent with its results. If a caller polls the ledger for results (`shortcut`), look for the
@@ -39,7 +40,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 
 use super::batch::{Batch, Outlet, QUICK, WorkerState};
-use super::call::{Calls, Canceller, calls};
+use super::call::{Calls, Canceller, calls, retires};
 use super::context::Contexts;
 use super::index::INDEX;
 use super::inlet::{FastInlet, Inlet};
@@ -48,6 +49,7 @@ use super::own_tree;
 use super::plain_inlet::PlainInlet;
 use super::raw_call;
 use super::received::ParentStream;
+use super::retire;
 use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, thread};
 use crate::process::host::broken_pipe;
@@ -151,7 +153,6 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     }
     // (Where the system does not say whose child this is, the end of the stream shows it.)
     lead();
-    leave_no_core();
     broken_pipe::ignore();
     fork::register_handler();
 
@@ -165,10 +166,14 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
             copy: parents_copy,
             index,
             memory,
+            cores,
             plain,
             events,
         } if copy == parents_copy => {
             let _ = INDEX.set(index as usize);
+            if !cores {
+                leave_no_core();
+            }
             (memory, plain, events)
         }
         _ => {
@@ -203,6 +208,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         actor: None,
         memory,
         retiring: false,
+        replays: false,
     };
     Ok((inlet, state))
 }
@@ -219,6 +225,7 @@ fn fast_worker(mut inlet: FastInlet) -> io::Result<Parts> {
     note_crashes(&pages);
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls((*pages).clone());
+    retire::prepare(canceller.clone());
     let socket = inlet.received.source.stream.try_clone()?;
     watch(socket.into_descriptor(), bell?, canceller)?;
     Ok((Inlet::Fast(inlet), pages, calls, come.find(3).ok()))
@@ -228,6 +235,7 @@ fn fast_worker(mut inlet: FastInlet) -> io::Result<Parts> {
 fn plain_worker(inlet: FastInlet, output: Stream, whole: Arc<Mutex<()>>) -> io::Result<Parts> {
     let pages = Pages::own();
     let (calls, canceller) = calls((*pages).clone());
+    retire::prepare(canceller.clone());
     let inlet = PlainInlet::new(inlet.received, canceller, output, whole);
     let inlet = Arc::new(inlet);
     let watched = inlet.clone();
@@ -235,7 +243,7 @@ fn plain_worker(inlet: FastInlet, output: Stream, whole: Arc<Mutex<()>>) -> io::
     Ok((Inlet::Plain(inlet, Vec::new()), pages, calls, None))
 }
 
-fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
+pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut home = None;
     // The attachments of the next frame.
     let mut next_descriptors = Descriptors::default();
@@ -288,6 +296,9 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 if !scope::decoding(&mut own, || raw_call::call(code, &mut batch)) {
                     exit(1);
                 }
+                if retires() {
+                    batch.retires(true);
+                }
                 let begun = batch.begun;
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 #[cfg(feature = "tracing")]
@@ -318,23 +329,21 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
                 PollFd::new(&socket, ENDS),
                 PollFd::new(&bell, PollFlags::IN),
             ];
-            // (An item may have lowered the limit on descriptors below the number of these.)
             poll_patiently(&mut fds, None);
-            if !fds[0].revents().is_empty() {
-                die();
+            if !fds[0].revents().is_empty() || !PollFlags::IN.contains(fds[1].revents()) {
+                die(); // or an item has closed our descriptor
             }
-            match fds[1].revents() {
-                PollFlags::IN => {
-                    // Silences the bell before it looks, so that a later ring wakes it again.
-                    let mut heard = [0; 64];
-                    let count = transfer::receive(bell.as_fd(), true, &mut heard[..]).unwrap_or(0);
-                    canceller.look();
-                    if heard[..count].contains(&QUESTION) {
-                        own_tree::answer_to(&*bell);
-                    }
-                }
-                nothing if nothing.is_empty() => {}
-                _ => die(), // an item has closed our descriptor
+            // Listens even if nothing is known: if an item has set the limit on descriptors to
+            // zero, the kernel polls none. Silences the bell before it looks, so that a later ring
+            // wakes it again.
+            let mut heard = [0; 64];
+            let count = match transfer::receive(bell.as_fd(), true, &mut heard[..]) {
+                Ok(0) => die(), // the parent is gone
+                result => result.unwrap_or(0),
+            };
+            canceller.look();
+            if heard[..count].contains(&QUESTION) {
+                own_tree::answer_to(&*bell);
             }
         }
     })

@@ -42,6 +42,14 @@ impl Stream {
         }
     }
 
+    /// A stream whose bytes nobody reads.
+    pub(crate) fn to_nobody() -> io::Result<Self> {
+        #[cfg(unix)]
+        return Ok(Self::new(std::fs::File::create("/dev/null")?.into()));
+        #[cfg(not(unix))]
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The same stream, on another descriptor.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::into_tasks;
 use super::next::next;
+use super::{IntoTask, into_tasks};
 use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
@@ -36,7 +36,7 @@ use crate::task::raw::{ReadyQueue, Task};
 ///
 /// Dropping it drops the tasks whose results it has not returned: they are detached, or cancelled
 /// if they are [`cancel_on_drop`](Task::cancel_on_drop).
-pub fn as_completed<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> AsCompleted<T> {
+pub fn as_completed<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> AsCompleted<T> {
     let mut tasks = into_tasks(tasks);
     AsCompleted {
         ready: ReadyQueue::of(&mut tasks),

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
+use super::IntoTask;
 use super::as_completed::{AsCompleted, Numbered, as_completed};
 use super::next::next;
 use crate::task::error::TaskError;
-use crate::task::raw::Task;
 
 /// Like [`as_completed`], for tasks with keys. Each result comes with the key of its task: the URL
 /// that was fetched, the file that was read. (Python's `future_to_url[future]`.)
@@ -31,7 +31,7 @@ use crate::task::raw::Task;
 /// # Cancel safety
 /// See [`as_completed`].
 pub fn as_completed_keyed<K, T>(
-    pairs: impl IntoIterator<Item = (K, impl Into<Task<T>>)>,
+    pairs: impl IntoIterator<Item = (K, impl IntoTask<T>)>,
 ) -> AsCompletedKeyed<K, T> {
     let (keys, tasks): (Vec<_>, Vec<_>) = pairs
         .into_iter()

@@ -10,7 +10,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::into_tasks;
+use super::{IntoTask, into_tasks};
 use crate::task::error::TaskError;
 use crate::task::raw::Task;
 
@@ -36,7 +36,7 @@ use crate::task::raw::Task;
 /// Dropping it before its end drops the tasks: they are detached, or cancelled if they are
 /// [`cancel_on_drop`](Task::cancel_on_drop). The results of those that have ended are dropped.
 #[doc(alias = "gather")]
-pub fn join_all<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> JoinAll<T> {
+pub fn join_all<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> JoinAll<T> {
     JoinAll {
         tasks: into_tasks(tasks),
         ended: 0,

@@ -8,6 +8,7 @@
 mod as_completed;
 mod as_completed_keyed;
 mod flatten;
+mod into_task;
 mod join;
 mod join_all;
 mod map;
@@ -23,6 +24,7 @@ mod wait;
 
 pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
 pub use as_completed_keyed::{AsCompletedKeyed, AsCompletedKeyedIter, as_completed_keyed};
+pub use into_task::IntoTask;
 #[doc(hidden)]
 pub use join::Joining;
 pub use join_all::{JoinAll, join_all};
@@ -38,7 +40,7 @@ use crate::task::error::TaskError;
 use crate::task::raw::Task;
 
 /// The tasks of a list.
-fn into_tasks<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> Vec<Task<T>> {
+fn into_tasks<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> Vec<Task<T>> {
     tasks.into_iter().map(Into::into).collect()
 }
 

@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::into_tasks;
+use super::{IntoTask, into_tasks};
 use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
@@ -30,7 +30,7 @@ use crate::task::raw::Task;
 /// # Cancel safety
 /// Dropping it before the end drops the tasks: they are detached, or cancelled if they are
 /// [`cancel_on_drop`](Task::cancel_on_drop). No result is lost that could have been taken.
-pub fn race<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> Race<T> {
+pub fn race<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> Race<T> {
     Race {
         tasks: into_tasks(tasks),
     }

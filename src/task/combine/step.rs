@@ -10,11 +10,11 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use crate::events::{self, NotedStep};
 use crate::task::id::TaskId;
 use crate::task::raw::current;
-use crate::trace_log::{self, NotedStep};
 
-/// Names of your own for parts of a future, which [`tasks`](crate::tasks) shows.
+/// Names of your own for parts of a future, which [`tasks`](crate::_documentation::guide) shows.
 ///
 /// ```
 /// use trefoil::StepExt;
@@ -23,15 +23,17 @@ use crate::trace_log::{self, NotedStep};
 ///     std::future::pending().await // ... read it
 /// }
 ///
-/// let _awake = trefoil::tasks(); // from now on, tasks are kept track of
+/// # #[cfg(feature = "inspect")] {
+/// let _awake = trefoil::inspect::tasks(); // from now on, tasks are kept track of
 /// trefoil::run(async {
 ///     let request = trefoil::spawn(async { header().step("header").await });
 ///     trefoil::yield_now().await; // it begins
-///     let tree = trefoil::tasks();
+///     let tree = trefoil::inspect::tasks();
 ///     let task = tree.get(request.id().get()).unwrap();
 ///     assert_eq!(task.steps[0].name, "header");
 ///     assert!(tree.to_string().contains("in step `header` for "));
 /// });
+/// # }
 /// ```
 pub trait StepExt: Future + Sized {
     /// The same future, as a step with this name of the task that awaits it.
@@ -74,7 +76,7 @@ impl<F: Future> Future for Step<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        if trace_log::is_on() && this.noted.is_none() {
+        if events::is_on() && this.noted.is_none() {
             *this.noted = note(this.name);
         }
         let polled = this.future.poll(cx);
@@ -87,5 +89,5 @@ impl<F: Future> Future for Step<F> {
 
 #[cold]
 fn note(name: &'static str) -> Option<NotedStep> {
-    trace_log::step(current::id().map_or(0, TaskId::get), name)
+    events::step(current::id().map_or(0, TaskId::get), name)
 }

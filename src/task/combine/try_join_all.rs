@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::into_tasks;
+use super::{IntoTask, into_tasks};
 use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
@@ -37,7 +37,7 @@ use crate::task::raw::{ReadyQueue, Task};
 /// # Cancel safety
 /// Dropping it before its end drops the tasks: those that have not ended are detached, or cancelled
 /// if they are [`cancel_on_drop`](Task::cancel_on_drop). The values of the others are dropped.
-pub fn try_join_all<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> TryJoinAll<T> {
+pub fn try_join_all<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> TryJoinAll<T> {
     let mut tasks = into_tasks(tasks);
     TryJoinAll {
         ready: ReadyQueue::of(&mut tasks),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::into_tasks;
+use super::{IntoTask, into_tasks};
 use crate::parking::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
@@ -47,7 +47,7 @@ pub enum Until {
 /// Dropping it drops the tasks: they are detached, or cancelled if they are
 /// [`cancel_on_drop`](Task::cancel_on_drop). To keep them, set a time limit instead.
 pub fn wait<T>(
-    tasks: impl IntoIterator<Item: Into<Task<T>>>,
+    tasks: impl IntoIterator<Item: IntoTask<T>>,
     until: Until,
     time: Option<Duration>,
 ) -> Wait<T> {

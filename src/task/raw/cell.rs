@@ -23,6 +23,8 @@ use super::run::destroy_unfinished;
 use super::stored_error::{Output, StoredError};
 use super::waker;
 use crate::blocking_threads::contain;
+use crate::events;
+use crate::events::{Ending, Kind};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::sys::free_list;
@@ -31,8 +33,6 @@ use crate::task::id::TaskId;
 use crate::task::outcome::{AsResult, AsValue, OutputRule};
 use crate::task::state::{CellState, Suspend};
 use crate::task::traced;
-use crate::trace_log;
-use crate::trace_log::{Ending, Kind};
 
 /// A whole task.
 #[repr(C)]
@@ -258,6 +258,7 @@ struct Make<W, T, S>(PhantomData<(W, T, S)>);
 impl<W, T, S> Make<W, T, S> {
     const BASE: VTable = VTable {
         kind: Kind::Promise,
+        #[cfg(feature = "inspect")]
         kept: None,
         output: offset_of!(Cell<W, T, S>, payload),
         run: |_| unreachable!("trefoil: a promise has nothing to run"),
@@ -282,6 +283,7 @@ impl<F: FnOnce() -> T, T> Make<F, T, Never> {
 impl<F: Future, T, S: Schedule> Make<F, T, S> {
     const SCHEDULED: VTable = VTable {
         kind: Kind::Future,
+        #[cfg(feature = "inspect")]
         kept: S::KEPT,
         schedule: schedule::<F, T, S>,
         is_owner_thread: is_owner_thread::<F, T, S>,
@@ -346,7 +348,7 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // SAFETY: T1, T8: the work was consumed by the call, and we have RUNNING still: the place is
     // empty, and ours.
     unsafe { payload.cast::<Output<T>>().write(output) };
-    if trace_log::is_on() {
+    if events::is_on() {
         // SAFETY: T1, T7, T8: the output, a `T`, is in place, and RUNNING is ours.
         unsafe { report_output::<T>(&runner) };
     }
@@ -426,7 +428,7 @@ where
         // SAFETY: T1, T8: the future was dropped above, and we have RUNNING still: the place is
         // empty, and ours.
         unsafe { payload.cast::<Output<T>>().write(output) };
-        if trace_log::is_on() {
+        if events::is_on() {
             // SAFETY: T1, T7, T8: the output, a `T`, is in place, and RUNNING is ours.
             unsafe { report_output::<T>(&runner) };
         }
@@ -434,7 +436,7 @@ where
         unsafe { runner.finish(true) };
         return Ran::Done;
     }
-    let is_noted = trace_log::is_on() && runner.header().report_paused(S::KEPT, woke_itself);
+    let is_noted = events::is_on() && runner.header().report_paused(S::KEPT, woke_itself);
     if woke_itself && !runner.header().state.is_cancelled() {
         // SAFETY: T16: RUNNING is ours, and the future is there: both go along.
         return Ran::Again(unsafe { Runnable::yielded(runner) });

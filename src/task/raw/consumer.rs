@@ -11,12 +11,12 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::header::{Header, TaskRef};
+use crate::events;
 use crate::sys::stack;
 use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
 use crate::task::state::{Detach, Look};
-use crate::trace_log;
 
 /// How many times a waiter polls a future that yields, before it parks.
 const CLAIMS: u32 = 16;
@@ -128,7 +128,7 @@ impl<T> Task<T> {
             .with_mut(|slot| unsafe { slot.write(Some(waker)) });
         if self.cell.header().state.lend() {
             awaited::note(&self.cell);
-            if trace_log::is_on() {
+            if events::is_on() {
                 self.cell.report_registered(data);
             }
             return true;

@@ -34,12 +34,12 @@ use std::task::Waker;
 
 use super::current::Birth;
 use super::rare::Rare;
+use crate::events::Kind;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
 use crate::task::state::CellState;
-use crate::trace_log::Kind;
 
 /// A bit of a task's tag: its entry is that of a task that has yielded (T18).
 pub(super) const YIELDED: u32 = 1 << 31;
@@ -69,6 +69,7 @@ pub(super) struct Header {
 pub(super) struct VTable {
     pub(super) kind: Kind,
     /// That of `S`: see [`Schedule::KEPT`].
+    #[cfg(feature = "inspect")]
     pub(super) kept: Option<u32>,
     /// Where the payload, and so the output, is in the cell.
     pub(super) output: usize,

@@ -19,7 +19,7 @@ use super::header::{Header, TaskRef};
 use crate::loom::Mutex;
 use crate::sys::fork::PerProcess;
 use crate::task::id::TaskId;
-use crate::trace_log::live;
+use trefoil_trace::live;
 
 /// The most tasks in the table, which takes 10 MiB then.
 const LISTED: usize = 1 << 18;

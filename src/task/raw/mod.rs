@@ -32,6 +32,7 @@ pub(in crate::task) mod cell;
 mod consumer;
 pub(in crate::task) mod current;
 pub(in crate::task) mod header;
+#[cfg(feature = "inspect")]
 pub(in crate::task) mod list;
 mod promise;
 mod queued;

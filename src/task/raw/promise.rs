@@ -8,9 +8,9 @@ use std::mem::ManuallyDrop;
 
 use super::header::TaskRef;
 use super::stored_error::StoredError;
+use crate::events;
+use crate::events::Ending;
 use crate::task::error::TaskError;
-use crate::trace_log;
-use crate::trace_log::Ending;
 
 /// Completes a [`Task`](crate::Task) by hand: the bridge from any callback API.
 ///
@@ -65,7 +65,7 @@ impl<T> Completer<T> {
         if !cell.header().state.begin_complete() {
             return;
         }
-        if trace_log::is_on() {
+        if events::is_on() {
             let how = result
                 .as_ref()
                 .map_or_else(TaskError::ending, |_| Ending::Done);

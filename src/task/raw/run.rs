@@ -14,9 +14,13 @@ use std::task::Waker;
 
 use super::current;
 use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
+#[cfg(feature = "inspect")]
 use super::list;
 use super::stored_error::Output;
 use crate::blocking_threads::contain;
+use crate::events;
+use crate::events::Wakers;
+use crate::events::{Ending, Kind};
 use crate::loom::atomic::{Ordering, fence};
 use crate::parking::marker;
 use crate::task::awaited;
@@ -27,9 +31,6 @@ use crate::task::id::TaskId;
 use crate::task::state::{Cancel, Finish, Released};
 use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
-use crate::trace_log;
-use crate::trace_log::live::Wakers;
-use crate::trace_log::{Ending, Kind};
 
 impl TaskRef {
     /// The address of its cell: different from that of any other task that exists now.
@@ -212,7 +213,7 @@ impl TaskRef {
     #[inline(never)]
     pub(super) fn report_registered(&self, waker: *const ()) {
         let is_own = !waker.is_null() && waker == marker::waker();
-        trace_log::registered(self.id().get(), is_own);
+        events::registered(self.id().get(), is_own);
     }
 
     /// Empties the consumer slot.
@@ -430,11 +431,6 @@ impl TaskRef {
         self.header().state.is_running()
     }
 
-    /// Whether it is in its executor's queue, or will be after its poll: a hint.
-    pub(crate) fn is_scheduled(&self) -> bool {
-        self.header().state.is_scheduled()
-    }
-
     /// Whether no code will ask for its output any more.
     pub(crate) fn is_settled(&self) -> bool {
         self.header().state.is_settled()
@@ -542,7 +538,7 @@ impl TaskRef {
     /// Records that the task is made.
     #[inline(always)]
     pub(super) fn note_spawned(&self) {
-        if trace_log::is_on() {
+        if events::is_on() {
             self.report_spawned();
         }
     }
@@ -552,7 +548,8 @@ impl TaskRef {
     fn report_spawned(&self) {
         let Header { birth, vtable, .. } = self.header();
         let parent = self.parent().map_or(0, TaskId::get);
-        trace_log::spawned(birth.id.get(), parent, birth.site, vtable.kind);
+        events::spawned(birth.id.get(), parent, birth.site, vtable.kind);
+        #[cfg(feature = "inspect")]
         list::insert(self);
     }
 }
@@ -561,7 +558,7 @@ impl Header {
     /// Records that it ends without running code.
     #[inline(always)]
     pub(super) fn note_settled(&self, how: Ending) {
-        if trace_log::is_on() {
+        if events::is_on() {
             self.report_settled(how);
         }
     }
@@ -569,14 +566,15 @@ impl Header {
     #[cold]
     #[inline(never)]
     fn report_settled(&self, how: Ending) {
-        trace_log::settled(self.birth.id.get(), how);
+        events::settled(self.birth.id.get(), how);
+        #[cfg(feature = "inspect")]
         list::remove(self.birth.id);
     }
 
     /// Records that its code begins to run on this thread.
     #[inline(always)]
     pub(super) fn note_begun(&self) {
-        if trace_log::is_on() {
+        if events::is_on() {
             self.report_begun();
         }
     }
@@ -585,15 +583,16 @@ impl Header {
     #[inline(never)]
     fn report_begun(&self) {
         let _of_another = awaited::take_last();
-        trace_log::begun_heard(self.birth.id.get(), self.birth.site, self.vtable.kind);
+        events::begun_heard(self.birth.id.get(), self.birth.site, self.vtable.kind);
         if let Some(name) = self.rare.get().and_then(|extras| extras.name.get()) {
-            trace_log::named(self.birth.id.get(), name);
+            events::named(self.birth.id.get(), name);
         }
     }
 
     /// Records that its code has ended.
     pub(super) fn report_ended(&self, how: Ending) {
-        trace_log::ended(self.birth.id.get(), how);
+        events::ended(self.birth.id.get(), how);
+        #[cfg(feature = "inspect")]
         list::remove(self.birth.id);
     }
 
@@ -607,22 +606,26 @@ impl Header {
     pub(super) fn report_paused(&self, kept: Option<u32>, woke_itself: bool) -> bool {
         let id = self.birth.id.get();
         if self.state.runs_again(woke_itself) {
-            trace_log::queued_again(id);
+            events::queued_again(id);
             return true;
         }
+        #[cfg(feature = "inspect")]
+        let is_listed = list::has(self.birth.id);
+        #[cfg(not(feature = "inspect"))]
+        let is_listed = false;
         let wakers = match kept.and_then(|kept| self.state.wakers(kept)) {
-            Some(0) if !list::has(self.birth.id) => Wakers::None,
+            Some(0) if !is_listed => Wakers::None,
             Some(1) => Wakers::One,
             _ => Wakers::Many,
         };
-        trace_log::paused(id, awaited::last(), wakers);
+        events::paused(id, awaited::last(), wakers);
         false
     }
 
     /// Records that the handle takes its waker back, before the task's end.
     #[inline(always)]
     pub(super) fn note_taken(&self) {
-        if trace_log::is_on() {
+        if events::is_on() {
             self.report_taken();
         }
     }
@@ -630,13 +633,13 @@ impl Header {
     #[cold]
     #[inline(never)]
     fn report_taken(&self) {
-        trace_log::registered(self.birth.id.get(), false);
+        events::registered(self.birth.id.get(), false);
     }
 
     /// Records that it is about to be cancelled.
     #[inline(always)]
     fn note_cancelled(&self) {
-        if trace_log::is_on() {
+        if events::is_on() {
             self.report_cancelled();
         }
     }
@@ -644,13 +647,13 @@ impl Header {
     #[cold]
     #[inline(never)]
     fn report_cancelled(&self) {
-        trace_log::cancelled(self.birth.id.get());
+        events::cancelled(self.birth.id.get());
     }
 
     /// Records that a waker is about to queue it.
     #[inline(always)]
     pub(super) fn note_woken(&self) {
-        if trace_log::is_on() {
+        if events::is_on() {
             self.report_woken();
         }
     }
@@ -658,7 +661,7 @@ impl Header {
     #[cold]
     #[inline(never)]
     fn report_woken(&self) {
-        trace_log::woken(self.birth.id.get());
+        events::woken(self.birth.id.get());
     }
 
     /// Lets loom know that the payload is accessed now, as for a write.

@@ -10,10 +10,12 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::current;
 use super::header::{Header, TaskRef};
+#[cfg(feature = "inspect")]
 use super::list;
 use super::run::destroy;
+#[cfg(feature = "inspect")]
+use crate::events;
 use crate::task::state::Wake;
-use crate::trace_log;
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
@@ -81,7 +83,8 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: T6: it is the data of a waker with our table.
     let ptr = unsafe { header(data) };
-    if trace_log::is_on() {
+    #[cfg(feature = "inspect")]
+    if events::is_on() {
         // SAFETY: T6: the waker goes, and its count with it.
         return unsafe { drop_counted(ptr) };
     }
@@ -93,6 +96,7 @@ unsafe fn drop_waker(data: *const ()) {
 ///
 /// # Safety
 /// T6: `ptr` is a live cell, and one count of it is the caller's to give away.
+#[cfg(feature = "inspect")]
 #[cold]
 #[inline(never)]
 unsafe fn drop_counted(ptr: NonNull<Header>) {
@@ -111,6 +115,6 @@ unsafe fn drop_counted(ptr: NonNull<Header>) {
     if let Some(has_handle) = orphan
         && !list::has(id)
     {
-        trace_log::orphaned(id.get(), has_handle);
+        events::orphaned(id.get(), has_handle);
     }
 }

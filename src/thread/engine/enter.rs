@@ -27,9 +27,9 @@ use super::raw_current as current;
 use super::registry::Registry;
 use super::wait::Waits;
 use super::worker::Worker;
+use crate::events;
 use crate::task::Runnable;
 use crate::thread::join::raw_job;
-use crate::trace_log;
 
 /// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call. It
 /// counts as waiting, whatever it runs there: it returns only when the pool's work has ended.
@@ -179,7 +179,7 @@ impl Registry {
         }
         self.as_worker(&mut |worker| {
             let helping = worker.helps();
-            let _noted = helping.as_ref().map(|_| trace_log::region());
+            let _noted = helping.as_ref().map(|_| events::region());
             f(worker);
         });
     }

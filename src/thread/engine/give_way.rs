@@ -35,12 +35,12 @@ use super::raw_current as current;
 use super::slot::{NO_PLACE, Slot};
 use super::wait::Compensate;
 use super::worker::Worker;
+use crate::events;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
 use crate::parking::park::{self, Blocker};
 use crate::sys::ticks;
 use crate::thread::join::raw_job::lend;
-use crate::trace_log;
 
 /// What runs on this thread has another priority, until this is dropped: that of a handle.
 #[must_use]
@@ -168,11 +168,11 @@ impl Worker {
                     Err(_) => unreachable!("it gives back what it was given"),
                     Ok(()) => registry.published(),
                 }
-                let _noted = trace_log::waits();
+                let _noted = events::waits();
                 while lent.latch().park() {
                     match Compensate.retry_after() {
                         None => {
-                            let _asleep = trace_log::falls_asleep(true);
+                            let _asleep = events::falls_asleep(true);
                             self.owned.parker.park();
                         }
                         Some(pause) => self.owned.parker.park_timeout(pause),

@@ -2,16 +2,16 @@
 //!
 //! `sleep` has the protocol by which no wake-up is lost; its numbers of steps are meant here.
 //!
-//! Tests: `tests/thread/pool.rs`; the same steps without deques in `inside/thread_model.rs`.
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `src/thread/model.rs`.
 
 use std::time::{Duration, Instant};
 
 use super::queue::Work;
 use super::sleep::{KEEP_SPARE, WakeReason};
 use super::worker::Worker;
+use crate::events;
 use crate::loom::{hint, thread};
 use crate::thread::join::wake_policy::PAUSE;
-use crate::trace_log;
 
 /// How many rounds a searcher looks before it goes to sleep: with about 700 spin hints and 14
 /// yields, some tens of microseconds.
@@ -60,7 +60,7 @@ impl Worker {
             }
             registry.published();
         }
-        let _noted = trace_log::sleeps();
+        let _noted = events::sleeps();
         match polls {
             true => self.poll(),
             false => self.sleep(),
@@ -116,7 +116,7 @@ impl Worker {
             }
             match until {
                 None => {
-                    let _asleep = trace_log::falls_asleep(false);
+                    let _asleep = events::falls_asleep(false);
                     self.owned.parker.park();
                 }
                 Some(until) if Instant::now() < until => self.owned.parker.park_deadline(until),

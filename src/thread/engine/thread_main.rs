@@ -13,7 +13,7 @@
 //! Rejected: a separate loop for spares (they differ only in their index and in that they end when
 //! they have slept long enough).
 //!
-//! Tests: `tests/thread/pool.rs`; the same steps without deques in `inside/thread_model.rs`.
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `src/thread/model.rs`.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use super::registry::Registry;
 use super::sleep::WakeReason;
 use super::slot::OwnedSlot;
 use super::worker::Worker;
+use crate::events;
 use crate::task::{Runnable, context, panic};
-use crate::trace_log;
 
 impl Worker {
     /// Runs `on_start`; then turn after turn, until this thread is woken to end; then `on_exit`.
@@ -79,7 +79,7 @@ impl Worker {
                 self.leave_index();
                 self.leave_queues();
                 self.registry().recheck();
-                let _noted = trace_log::sleeps();
+                let _noted = events::sleeps();
                 return self.sleep();
             }
             let mut work = self.find();
@@ -137,7 +137,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
 pub(in crate::thread) fn main(registry: &Arc<Registry>, owned: OwnedSlot) -> OwnedSlot {
     context::begin_worker(registry.tag, take_newest);
     owned.slot.call.occupy();
-    let _role = trace_log::role(trace_log::Role::Worker {
+    let _role = events::role(events::Role::Worker {
         pool: registry.tag,
         slot: owned.slot.number as u32,
         index: owned.slot.place() as u32,

@@ -40,12 +40,12 @@ use super::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
 use super::sleep::{ProcessWaiters, STALL};
 use super::slot_list::numbered;
 use super::worker::Worker;
+use crate::events;
 use crate::loom::atomic::Ordering;
 use crate::loom::{hint, thread};
 use crate::parking::park::{self, Blocker};
 use crate::sys::ticks;
 use crate::thread::join::raw_job::StackJob;
-use crate::trace_log;
 
 /// How many times a waiter that may help checks before it yields: some microseconds.
 pub(in crate::thread) const ROUNDS: u32 = 200;
@@ -90,10 +90,10 @@ impl Worker {
                 // Once more after each wake-up: there may be something to help with now.
                 let _waits = WaitsForPool::begin();
                 park::blocked(|| {
-                    let _noted = trace_log::waits();
+                    let _noted = events::waits();
                     match Compensate.retry_after() {
                         None => {
-                            let _asleep = trace_log::falls_asleep(true);
+                            let _asleep = events::falls_asleep(true);
                             self.owned.parker.park();
                         }
                         Some(pause) => self.owned.parker.park_timeout(pause),
@@ -175,7 +175,7 @@ impl Worker {
             else {
                 return false;
             };
-            trace_log::stolen(0, thief);
+            events::stolen(0, thief);
             // The code that runs next may wait itself, and does not count as waiting.
             (looks, counted) = (0, None);
             if latch.is_set() {

@@ -5,9 +5,9 @@
 //!
 //! Tests: `tests/thread/pool.rs` as a whole, `tests/forks/thread.rs`.
 
+use crate::events;
 use crate::loom::Unparker;
 use crate::sys::fork;
-use crate::trace_log;
 
 /// Wakes one thread from its park. Outlives that thread.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ impl WakeHandle {
         if self.born != fork::generation() {
             return;
         }
-        trace_log::thread_woken(self.pool, self.slot);
+        events::thread_woken(self.pool, self.slot);
         self.unparker.unpark();
     }
 }

@@ -25,7 +25,7 @@
 //!   slot.
 //!
 //! Tests: `tests/thread/pool.rs`, `tests/thread/starved.rs`; the search from many seeds,
-//! `inside/find_simulated.rs`.
+//! `src/thread/engine/worker/simulated.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -35,6 +35,7 @@ use super::priority::{self, Priority};
 use super::queue::{BATCH, DEQUES, Mode, Slots, Work};
 use super::registry::Registry;
 use super::slot::{NO_PLACE, OwnedSlot, Slot};
+use crate::events;
 use crate::loom::atomic::Ordering;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
@@ -42,7 +43,6 @@ use crate::thread::join::raw_job::JobRef;
 use crate::thread::join::wake_policy::{Helping, TINY, TheftStats};
 use crate::thread::join::window::Splitter;
 use crate::thread::scope::raw_scope_counter::{EndedEntries, ErasedEntry};
-use crate::trace_log;
 
 /// Stale entries are dropped after this many scope tasks were run by their handles' threads.
 const SWEEP: u32 = 64;
@@ -572,12 +572,12 @@ impl Worker {
     }
 
     fn note_theft(&self, work: &Work, slot: &Slot) {
-        if trace_log::is_recording() && slot.number != self.owned.slot.number {
+        if events::is_recording() && slot.number != self.owned.slot.number {
             let task = match work {
                 Work::Task(task) | Work::Item(task) => task.id().get(),
                 _ => 0,
             };
-            trace_log::stolen(task, slot.number);
+            events::stolen(task, slot.number);
         }
     }
 
@@ -616,11 +616,11 @@ impl Worker {
                 return self.thefts.ran(ticks::since(began) < TINY);
             }
             Work::Scoped(lent) => {
-                let _noted = trace_log::part("part of a scope");
+                let _noted = events::part("part of a scope");
                 lent.run(&self.ended);
             }
             Work::Share(share) => {
-                let _noted = trace_log::part("broadcast");
+                let _noted = events::part("broadcast");
                 share.run(&self.ended);
             }
         }
@@ -635,11 +635,10 @@ impl Worker {
     }
 
     fn run_half(&self, job: JobRef) {
-        let _noted = trace_log::part("part of a join or map");
+        let _noted = events::part("part of a join or map");
         job.run(self.owned.slot.number);
     }
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "../../../inside/find_simulated.rs"]
 mod simulated;

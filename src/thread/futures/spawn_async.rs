@@ -35,13 +35,13 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::list;
+use crate::events::Kind;
 use crate::task::{self, Runnable, Schedule, Task};
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::worker::Worker;
-use crate::trace_log::Kind;
 
 /// Of so many wake-ups of a worker, one goes to the end of the common queue.
 const TURN: u32 = 16;

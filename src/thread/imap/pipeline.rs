@@ -37,6 +37,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use crate::blocking_threads;
+use crate::events::{self, Items};
 use crate::loom::{Mutex, MutexGuard};
 use crate::parking::park;
 use crate::task::panic::{self, contain};
@@ -45,7 +46,6 @@ use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::STALL;
-use crate::trace_log::{self, live::Items};
 
 /// The longest time between a consumer's two checks whether the system gives threads.
 const RARELY: Duration = Duration::from_secs(3600);
@@ -283,7 +283,7 @@ where
     let pipeline = Arc::new(Pipeline {
         registry: Arc::clone(registry),
         priority: priority::current(),
-        counted: trace_log::items("imap on threads", 0, promised.1),
+        counted: events::items("imap on threads", 0, promised.1),
         promised,
         state: Mutex::new(state),
     });

@@ -42,13 +42,13 @@ use std::mem;
 use std::sync::Arc;
 
 use super::source::{Producer, Shape};
+use crate::events::{self, Items};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::sys::ticks;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::worker::Worker;
 use crate::thread::join::fork::fork;
 use crate::thread::join::window;
-use crate::trace_log::{self, live::Items};
 
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
@@ -150,7 +150,7 @@ pub(in crate::thread) struct Region<'a, P, A, F, J> {
 }
 
 fn counted(items: usize) -> Option<Items> {
-    trace_log::items("map on threads", 0, Some(items))
+    events::items("map on threads", 0, Some(items))
 }
 
 /// The value of a part so far, and how many items its next chunk may have; [`AFTER_LONG`]: one, and

@@ -34,7 +34,7 @@
 //! beginning an item without an atomic operation (`docs/internals/DESIGN.md`).
 //!
 //! Tests: below; `checks/tests/process_models.rs` (under loom); `host::ledger`;
-//! `inside/sched_simulated.rs`.
+//! `src/process/sched/simulated.rs`.
 
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
 

@@ -4,7 +4,7 @@
 //! A worker records the start of an item in nanoseconds of that clock, and the parent converts them
 //! to an `Instant` by their distance from one moment that it has in both forms.
 //!
-//! Tests: `inside/sched_simulated.rs`, `tests/process/calls.rs` (timeouts).
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs` (timeouts).
 
 use std::time::{Duration, Instant};
 

@@ -125,16 +125,16 @@ pub struct LiveMap {
 /// ```
 /// use trefoil::ThreadPool;
 ///
-/// let before = trefoil::activity(); // the first call: from now on, tasks are kept track of
+/// let before = trefoil::inspect::activity(); // the first call: tasks are kept track of
 /// assert!(before.maps.is_empty());
 /// let pool = ThreadPool::with_threads(2);
 /// pool.for_each(0..100, |n| {
 ///     if n == 50 {
-///         let maps = trefoil::activity().maps;
+///         let maps = trefoil::inspect::activity().maps;
 ///         assert_eq!((maps[0].kind, maps[0].total), ("map on threads", Some(100)));
 ///     }
 /// });
-/// assert!(trefoil::activity().maps.is_empty());
+/// assert!(trefoil::inspect::activity().maps.is_empty());
 /// ```
 #[must_use]
 pub fn activity() -> Activity {

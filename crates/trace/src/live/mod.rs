@@ -1,4 +1,4 @@
-//! Live tasks: `trefoil::tasks` and `trefoil::on_stuck`.
+//! Live tasks: `trefoil::inspect::tasks` and `trefoil::inspect::on_stuck`.
 //!
 //! **Job.** `store` has an entry for each task that has not ended, and what it waits for; `tree`
 //! copies that for the user, as text or JSON; `items` says what runs now, without a walk over
@@ -117,7 +117,7 @@ fn wait_for_signal(name: &str) {
 ///
 /// ```
 /// # #[cfg(unix)] {
-/// trefoil::track_tasks_on_signal(10)?; // SIGUSR1 on Linux
+/// trefoil::inspect::track_tasks_on_signal(10)?; // SIGUSR1 on Linux
 /// # }
 /// # Ok::<_, std::io::Error>(())
 /// ```

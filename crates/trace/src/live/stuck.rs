@@ -1,4 +1,4 @@
-//! Deadlocks, as the user hears of them: `trefoil::on_stuck`.
+//! Deadlocks, as the user hears of them: `trefoil::inspect::on_stuck`.
 //!
 //! **Job.** Where code begins to wait (`store`, `locks`), asks for a proof that it will never go on
 //! (`proof`), and reports that, once.
@@ -206,7 +206,12 @@ impl fmt::Display for Stuck {
 ///   `Condvar`. (Whoever has a reference to a semaphore can add permits without having one, so it
 ///   proves nothing that those who have them wait, too.) Only if every thread is asleep it does not
 ///   matter who may.
-/// - Locks of other crates and of the standard library.
+/// - Locks of other crates and of the standard library. A thread that blocks in one is not known to
+///   sleep until another one wakes it, so every thread may be asleep without a report. The commonest
+///   case is a guard of std's `Mutex` that is held across an `.await`, on a loop: the next task that
+///   wants the lock blocks the thread which would have to release it. Clippy finds it
+///   (`await_holding_lock`), [`tasks`](super::tasks) shows which task runs, and the `Mutex` of
+///   [`sync`] does not block a loop.
 /// - What a worker process waits for, and so circles through processes: its calls are shown in
 ///   [`tasks`](super::tasks), but what their code waits for is known only there. A worker has no
 ///   handle of its parent's pools and tasks. What it can wait for in other processes are channels
@@ -250,7 +255,7 @@ impl fmt::Display for Stuck {
 /// use trefoil::{Task, ThreadPool};
 ///
 /// let (report, reports) = mpsc::channel();
-/// trefoil::on_stuck(move |stuck| _ = report.send(stuck.to_string()));
+/// trefoil::inspect::on_stuck(move |stuck| _ = report.send(stuck.to_string()));
 ///
 /// // Each of two tasks joins the other.
 /// let pool = ThreadPool::with_threads(2);
@@ -268,7 +273,7 @@ impl fmt::Display for Stuck {
 /// ```
 ///
 /// [`CancelPending`]: https://docs.rs/trefoil/latest/trefoil/enum.Shutdown.html
-/// [`find_task`]: https://docs.rs/trefoil/latest/trefoil/fn.find_task.html
+/// [`find_task`]: https://docs.rs/trefoil/latest/trefoil/inspect/fn.find_task.html
 /// [`join`]: https://docs.rs/trefoil/latest/trefoil/struct.Task.html#method.join
 /// [`Semaphore`]: https://docs.rs/trefoil/latest/trefoil/sync/struct.Semaphore.html
 /// [`sync`]: https://docs.rs/trefoil/latest/trefoil/sync/
@@ -285,7 +290,7 @@ pub fn on_stuck(hook: impl Fn(&Stuck) + Send + Sync + 'static) {
 /// It is called before the hook, on the same thread; its panic goes no further.
 ///
 /// ```
-/// let watch = trefoil::watch_stuck(|stuck| println!("{stuck}"));
+/// let watch = trefoil::inspect::watch_stuck(|stuck| println!("{stuck}"));
 /// drop(watch);
 /// ```
 pub fn watch_stuck(listener: impl Fn(&Stuck) + Send + Sync + 'static) -> StuckWatch {

@@ -213,16 +213,17 @@ pub struct LiveCall {
 /// ```
 /// use trefoil::{Completer, ThreadPool};
 ///
-/// println!("{}", trefoil::tasks()); // the first call: from now on, tasks are kept track of
+/// use trefoil::inspect::tasks;
+/// println!("{}", tasks()); // the first call: from now on, tasks are kept track of
 ///
 /// let pool = ThreadPool::with_threads(1);
 /// let (completer, promise) = Completer::<u32>::new();
 /// let promise = promise.named("answer");
 /// let asked = promise.id();
 /// let waiting = pool.spawn_async(async { promise.await }).named("asks");
-/// # while trefoil::tasks().get(waiting.id().get()).unwrap().polls == 0 { std::thread::yield_now() }
+/// # while tasks().get(waiting.id().get()).unwrap().polls == 0 { std::thread::yield_now() }
 ///
-/// let tree = trefoil::tasks();
+/// let tree = tasks();
 /// let task = tree.get(waiting.id().get()).unwrap();
 /// assert_eq!(task.name.as_deref(), Some("asks"));
 /// assert_eq!(task.waits_for.task, Some(asked.get()));
@@ -257,8 +258,8 @@ pub(super) fn own() -> TaskTree {
 /// a million of them. See [`TaskParts`].
 ///
 /// ```
-/// let tasks: usize = trefoil::task_parts().map(|part| part.tasks().len()).sum();
-/// assert_eq!(tasks, trefoil::tasks().tasks().len());
+/// let tasks: usize = trefoil::inspect::task_parts().map(|part| part.tasks().len()).sum();
+/// assert_eq!(tasks, trefoil::inspect::tasks().tasks().len());
 /// ```
 #[must_use]
 pub fn task_parts() -> TaskParts {
@@ -488,7 +489,7 @@ impl TaskTree {
     /// # trefoil::init();
     /// let procs = trefoil::ProcessPool::with_workers(2)?;
     /// procs.spawn((), |()| ()).join()?;
-    /// let tree = trefoil::tasks();
+    /// let tree = trefoil::inspect::tasks();
     /// for worker in tree.workers() {
     ///     println!("{worker}"); // its own tree, or "process 4711: no answer"
     /// }

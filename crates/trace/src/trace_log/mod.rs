@@ -43,7 +43,6 @@ use crate::event::{Done, Frame, What};
 pub use crate::event::{Ending, Kind, Role, Site};
 pub use crate::live;
 use crate::live::Wakers;
-pub use crate::printable::{Lines, Printable};
 use crate::role;
 use crate::switch::Listeners;
 pub use locks::{
@@ -208,11 +207,17 @@ pub fn queued_again(task: u64) {
 
 /// The future that is polled here waits for an event of this kind: [`live::TIMER`], [`live::READ`]
 /// or [`live::WRITE`].
-#[cold]
+#[inline(always)]
 pub fn waits_for(kind: u8) {
     if Listeners::now().live() {
-        live::store().waits_for(kind);
+        heard_wait(kind);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn heard_wait(kind: u8) {
+    live::store().waits_for(kind);
 }
 
 /// The next wait of this thread is for the end of `on`; the code of `task` (0: of none) waits.

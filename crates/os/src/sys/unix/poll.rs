@@ -29,7 +29,8 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize>
 }
 
 /// For threads that can only wait: it returns no errors, and does not spin because of one. It may
-/// return early.
+/// return early, and if this process may have no descriptor at all, with a limit of zero, it
+/// returns every few milliseconds and knows of none: a caller to which that may happen tries.
 pub fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
     // A wait of years is too long for the older call, and so for macOS, which has no other.
     let limit = timeout.and_then(|timeout| Timespec::try_from(timeout.min(DAY)).ok());
@@ -45,7 +46,7 @@ pub fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
 
 /// Polls one descriptor after the other, without waiting. The kernel accepts no more at once than
 /// the limit on this process's descriptors, which was lowered below their number. `false`: none is
-/// ready.
+/// ready, or the limit is zero.
 #[cold]
 fn poll_each(fds: &mut [PollFd<'_>]) -> bool {
     let now = Timespec::default();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::process::host::image::image;
 use crate::process::host::ledger::{Pages, ROOM};
-use crate::process::job::sink::{Collect, Each, Run};
+use crate::process::job::sink::{Collect, Each, One, Run};
 use crate::process::job::{CallOptions, Job, Work};
 use crate::process::parent::carrier::Carrier;
 use crate::process::sched::Feed;
@@ -108,11 +108,11 @@ impl World {
         } else if id.is_multiple_of(2) {
             let (completer, task) = Completer::new();
             self.ones.push(task);
-            Work::new::<u64, u64>(CODE, Box::new(Collect::one(completer)), options)
+            Work::new::<u64, u64>(CODE, Box::new(One::new(completer)), options)
         } else {
             let (completer, task) = Completer::new();
             self.many.push(task);
-            Work::new::<u64, String>(CODE, Box::new(Collect::many(completer, 0)), options)
+            Work::new::<u64, String>(CODE, Box::new(Collect::new(completer, 0)), options)
         };
         let now = self.now();
         work.each = each;
@@ -215,7 +215,8 @@ impl World {
             }
         }
         if self.hostile && self.random(30) == 0 {
-            says.extend(Record::Retire.bytes());
+            let asked = self.random(2) == 0;
+            says.extend(Record::Retire { asked }.bytes());
         }
         let nanos = 1;
         let end = Record::End {

@@ -55,7 +55,7 @@ fn messages() -> Vec<Record<'static>> {
             sequence: 300,
             end: 7,
         },
-        Record::Retire,
+        Record::Retire { asked: true },
         Record::Taken,
         Record::Descriptors(vec![7, 300]),
         Record::Lent(vec![[1, 1 << 60, 5]]),
@@ -154,6 +154,7 @@ fn frames_come_out_as_they_went_in() {
     let (copy, memory) = (&b"copy"[..], 77);
     for frame in [
         Frame::Welcome {
+            cores: true,
             index: 3,
             copy,
             memory,

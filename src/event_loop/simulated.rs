@@ -41,4 +41,9 @@ impl EventLoop {
     pub(crate) fn count_waiters(&self) -> usize {
         self.local.reactor.borrow().count_waiters()
     }
+
+    /// How many tasks have not ended.
+    pub(crate) fn count_tasks(&self) -> usize {
+        self.local.with_table(|table| table.tasks().count())
+    }
 }

@@ -9,7 +9,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 /// Whether this moves a terminal's cursor, begins a line, or changes the direction of what follows.
-pub(crate) fn is_command(c: char) -> bool {
+pub fn is_command(c: char) -> bool {
     let directs = matches!(
         c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

@@ -445,7 +445,7 @@ impl World {
         }
         self.rest();
         assert_eq!(self.event_loop.count_waiters(), 0);
-        assert_eq!(self.event_loop.handle().snapshot().tasks().len(), 0);
+        assert_eq!(self.event_loop.count_tasks(), 0);
         assert_eq!(self.event_loop.next_deadline(), None, "no timer is left");
     }
 }

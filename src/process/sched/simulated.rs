@@ -14,6 +14,7 @@
 //! - in a job whose items are waited for one by one, each is answered exactly once;
 //! - an item whose end its caller learns is not pending any more (`stats`);
 //! - an item ends in `TimedOut` if and only if it has run for that long;
+//! - a job with a limit that includes waiting ends then, and none of its items begins later;
 //! - no worker begins an item before its initializer has ended, without its job's context, or after
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
 //!   started any more;
@@ -24,6 +25,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 // Used by the simulation: no protocol.
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,8 @@ use crate::process::host::gate::GATES;
 use crate::process::host::ledger::Front;
 use crate::process::host::shared_clock::Epoch;
 use crate::process::job::decoder::Values;
-use crate::process::job::reading::Extras;
+use crate::process::job::keeping::{Keeping, KeptFailures};
+use crate::process::job::reading::{Chore, Extras};
 use crate::process::job::sink::Sink;
 use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::sched::stats::Counters;
@@ -112,6 +115,7 @@ impl Book {
 struct BookSink {
     id: u64,
     timeout: Option<Duration>,
+    until: Option<Instant>,
     values: HashSet<u64>,
     book: Arc<Mutex<Book>>,
 }
@@ -145,7 +149,9 @@ impl Sink for BookSink {
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
         let result = failure.map_or(Ok(self.values.len()), Err);
         let mut book = self.book.lock().unwrap();
-        if let (Err(TaskError::TimedOut(_)), Some(timeout)) = (&result, self.timeout) {
+        let is_over = self.until.is_some_and(|until| book.now >= Some(until));
+        if let (Err(TaskError::TimedOut(_)), false) = (&result, is_over) {
+            let timeout = self.timeout.unwrap();
             let late = |item: &Item| item.0 == self.id && book.overtime(*item, timeout);
             let late = timeout.is_zero() || book.started.keys().any(late);
             assert!(late, "nothing was late");
@@ -188,6 +194,8 @@ struct Sim {
     /// Those that it could not fetch.
     missing: HashSet<u64>,
     retires: bool,
+    /// An item has asked for that, which is reported after its frame.
+    asks: bool,
     running: Option<Item>,
     /// When the running item began, and until when it takes.
     since: Instant,
@@ -213,6 +221,8 @@ struct Known {
     each: bool,
     retry: u32,
     timeout: Option<Duration>,
+    /// When the whole job ends.
+    until: Option<Instant>,
     context: bool,
     /// Some of its items have ends of channels, or its context has.
     ends: bool,
@@ -271,6 +281,10 @@ struct World {
     rung: u32,
     /// How many workers have asked to be replaced.
     retired: u32,
+    asked: u64,
+    /// Failed items that another thread keeps, and how many there were.
+    keeping: Vec<Keeping>,
+    kept: u64,
     /// How many items that declare memory ran at once.
     most_needs: usize,
     /// How many frames a worker had at once.
@@ -314,6 +328,10 @@ impl World {
             one_process: None,
             elastic: None,
             max_restarts: None,
+            keep: KeptFailures {
+                dir: (seed % 4 < 2).then(|| Path::new("nowhere").into()),
+                ..KeptFailures::default()
+            },
             memory_budget: (seed % 6 == 4 || seed % 6 == 3).then_some(BUDGET),
         };
         let replace_after = policy.replace_after;
@@ -353,6 +371,9 @@ impl World {
             given_up: 0,
             rung: 0,
             retired: 0,
+            asked: 0,
+            keeping: Vec::new(),
+            kept: 0,
             most_needs: 0,
             most_frames: 0,
             machines: if seed % 4 == 3 { 1 + seed / 4 % 2 } else { 0 },
@@ -410,6 +431,7 @@ impl World {
                 0
             },
             timeout,
+            until: (self.chance(4)).then(|| self.now + Duration::from_millis(self.random(80))),
             context: self.chance(if self.machines > 0 { 2 } else { 5 }),
             ends,
             hedge: self.chance(8) != self.quiet,
@@ -423,10 +445,12 @@ impl World {
         let sink = BookSink {
             id,
             timeout,
+            until: known.until,
             values: HashSet::new(),
             book: self.book.clone(),
         };
         let mut options = CallOptions::default();
+        options.until = known.until;
         options.retry = known.retry;
         options.timeout = timeout;
         options.chunk = self.chance(5).then_some(7);
@@ -448,11 +472,11 @@ impl World {
         let id = self.next_job;
         self.next_job += 1;
         let book = self.book.clone();
-        let (timeout, values) = (None, HashSet::new());
         let sink = BookSink {
             id,
-            timeout,
-            values,
+            timeout: None,
+            until: None,
+            values: HashSet::new(),
             book,
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
@@ -509,6 +533,11 @@ impl World {
             self.hear(index, true);
         }
         self.sched.tick(self.now);
+        let jobs = self.sched.jobs.values();
+        let next = jobs.filter_map(|job| job.work.options.until).min();
+        assert!(next.is_none_or(|at| at > self.now), "it outlives its time");
+        let wakes = |at| self.sched.deadline().is_some_and(|due| due <= at);
+        assert!(next.is_none_or(wakes), "nobody would end it");
         for action in self.sched.actions() {
             match action {
                 Action::Spawn(index) if self.hostile && self.chance(30) => {
@@ -537,6 +566,7 @@ impl World {
                         serves_contexts: HashSet::new(),
                         missing: HashSet::new(),
                         retires: false,
+                        asks: false,
                         running: None,
                         since: self.now,
                         until: self.now,
@@ -609,6 +639,11 @@ impl World {
         if self.cancelled.contains(&job) || book.ended.contains_key(&job) {
             return false;
         }
+        let is_kept = |keeping: &Keeping| (keeping.job, keeping.at as u64) == item;
+        let new = |chore: &Chore| matches!(chore, Chore::Keep(keeping) if is_kept(keeping));
+        if self.sched.chores.iter().any(new) || self.keeping.iter().any(is_kept) {
+            return false; // it has failed
+        }
         if known.hedge && book.answered.contains(&item) {
             return false; // the other copy was quicker
         }
@@ -661,10 +696,14 @@ impl World {
                 let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
                 let has_ends = batch.ends || known.context && known.ends;
                 let may_be_copied = known.hedge && !lone && !has_ends;
-                let copied = u64::from(may_be_copied) * u64::MAX;
+                let is_timed = may_be_copied || known.until.is_some();
+                let copied = u64::from(is_timed) * u64::MAX;
                 let limit = known.timeout.map(|timeout| timeout.as_nanos() as u64);
-                assert_eq!(batch.limit, limit.unwrap_or(copied));
+                // (Of a call that has ended nobody knows whether its item was to run alone.)
+                let is_over = !self.sched.jobs.contains_key(&items[0].0);
+                assert!(is_over || batch.limit == limit.unwrap_or(copied));
                 assert_ne!(limit, Some(0), "it has no time to run");
+                assert!(self.plain || known.until.is_none_or(|until| self.now < until));
                 let is_singly = known.hedge || known.memory > 0 || lone;
                 assert!(!is_singly || items.len() == 1 && sim.inbox.is_empty());
                 assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
@@ -757,6 +796,7 @@ impl World {
             self.hostile && self.chance(if self.quiet { 400 } else { 60 }),
         );
         let retires = self.hostile && self.chance(80);
+        let asks = self.hostile && self.chance(80);
         let reads = self.chance(2);
         let until = self.now
             + Duration::from_millis(if self.chance(if self.quiet { 4 } else { 20 }) {
@@ -802,6 +842,10 @@ impl World {
                 sim.said.extend(value);
             }
             sim.running = None;
+            if asks && item.0 != INITIALIZE && !sim.retires {
+                (sim.retires, sim.asks) = (true, true);
+                self.asked += 1;
+            }
             if panics && item.0 == INITIALIZE {
                 self.hear(index, true); // at once, so that later output is after it
             }
@@ -819,7 +863,7 @@ impl World {
             sim.retires = true;
             self.retired += 1;
             gate.close();
-            sim.said.extend(Record::Retire.bytes());
+            sim.said.extend(Record::Retire { asked: false }.bytes());
         }
         if sim.retires {
             gate.close();
@@ -851,6 +895,9 @@ impl World {
             assert!(!sim.retires, "{item:?} begins on a worker that retires");
             assert!(self.replace_after.is_none_or(|most| sim.served <= most));
             let known = self.jobs[&item.0];
+            // (A plain worker may not have heard yet that its time is over.)
+            let in_time = known.until.is_none_or(|until| self.now < until);
+            assert!(in_time || self.plain, "{item:?} begins too late");
             let is_copied = known.hedge && !batch.ends && !(known.context && known.ends);
             let lone = self.must_run_alone(item);
             let runs = self.ran.entry(item).or_insert(0);
@@ -881,6 +928,9 @@ impl World {
                 self.book.lock().unwrap().started.insert(item, self.now);
             }
         } else {
+            if std::mem::take(&mut sim.asks) {
+                sim.said.extend(Record::Retire { asked: true }.bytes());
+            }
             let end = Record::End {
                 sequence: batch.sequence,
                 begun: sim.begun,
@@ -965,6 +1015,7 @@ impl World {
 
     fn step(&mut self) {
         self.execute();
+        self.keep();
         let worker = self.random(self.sims.len() as u64) as usize;
         match self.random(24) {
             0 if self.hostile && !self.quiet => self.submit(),
@@ -986,6 +1037,24 @@ impl World {
             _ => self.work(worker),
         }
         self.act();
+    }
+
+    /// Another thread keeps failed items, some time later.
+    fn keep(&mut self) {
+        let keeps = |chore| match chore {
+            Chore::Keep(keeping) => Some(*keeping),
+            _ => None,
+        };
+        let chores = std::mem::take(&mut self.sched.chores);
+        self.keeping.extend(chores.into_iter().filter_map(keeps));
+        if !self.keeping.is_empty() && self.chance(8) {
+            let one = self.random(self.keeping.len() as u64) as usize;
+            let Keeping { job, at, error, .. } = self.keeping.swap_remove(one);
+            if let Some(ended) = self.sched.kept(job, at, error, self.now) {
+                drop(ended.finish());
+            }
+            self.kept += 1;
+        }
     }
 
     /// From now on nothing bad happens: everything that is left must end without a limit being hit.
@@ -1014,7 +1083,9 @@ impl World {
         let may = |id: &u64, error: &TaskError| match error {
             TaskError::Cancelled => assert!(self.cancelled.contains(id)),
             TaskError::Panicked(_) => assert!(self.broken || self.panicked.contains(id)),
-            TaskError::TimedOut(_) => assert!(self.jobs[id].timeout.is_some()),
+            TaskError::TimedOut(_) => {
+                assert!(self.jobs[id].timeout.is_some() || self.jobs[id].until.is_some());
+            }
             TaskError::WorkerDied(exit) => {
                 let died = self.fatal.iter().any(|(job, _)| job == id);
                 assert!(died || self.hopeless);
@@ -1029,7 +1100,9 @@ impl World {
                 Ok(values) => assert_eq!(*values as u64, self.jobs[id].size),
                 Err(error) => may(id, error),
             }
-            let whole = matches!(result, Err(TaskError::Cancelled)) || self.broken;
+            let is_over = matches!(result, Err(TaskError::TimedOut(_)));
+            let is_over = is_over && self.jobs[id].until.is_some();
+            let whole = matches!(result, Err(TaskError::Cancelled)) || self.broken || is_over;
             assert!(
                 !self.jobs[id].each || result.is_ok() || whole,
                 "its items fail, not it"
@@ -1042,11 +1115,9 @@ impl World {
                 assert!(died || self.hopeless, "exact blame");
             }
         }
-        assert_eq!(
-            self.counters.read(0, false).pending,
-            0,
-            "nothing is left, and nothing was lost"
-        );
+        let stats = self.counters.read(0, false);
+        assert_eq!(stats.pending, 0, "nothing is left, and nothing was lost");
+        assert!(stats.retired <= self.asked, "{stats:?}");
     }
 }
 
@@ -1062,7 +1133,8 @@ fn worlds() -> u64 {
 
 #[test]
 fn every_job_ends_once_and_no_item_runs_twice() {
-    let (mut executed, mut rung, mut retired, mut broken) = (0, 0, 0, 0);
+    let (mut executed, mut rung, mut retired, mut asked, mut broken) = (0, 0, 0, 0, 0);
+    let mut kept = 0;
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
     let (mut hopeless, mut fetched, mut missed, mut needs) = (0, 0, 0, 0);
     let mut lone = 0;
@@ -1080,6 +1152,8 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         hopeless += u64::from(world.hopeless);
         let stats = world.counters.read(0, false);
         (late, again) = (late + stats.timed_out, again + stats.retried);
+        asked += stats.retired;
+        kept += world.kept;
         needs += world.most_needs.saturating_sub(1);
         lone += world.lone;
         laden += u64::from(world.laden);
@@ -1095,8 +1169,13 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         "{ahead} plain worlds had a frame ahead"
     );
     assert!(
-        retired > 0 && broken > 0 && late > worlds() && again > worlds(),
-        "{retired} retired, {broken} broken, {late} late, {again} again: it tests nothing"
+        retired > 0
+            && kept > worlds()
+            && asked > worlds() / 2
+            && broken > 0
+            && late > worlds()
+            && again > worlds(),
+        "{retired} and {asked} retired, {kept} kept, {broken} broken, {late} late, {again} again: it tests nothing"
     );
     assert!(
         u64::from(executed) > worlds() / 10,
@@ -1137,7 +1216,7 @@ fn the_first_of_two_copies_counts() {
         lone += u64::from(world.lone);
     }
     assert!(
-        hedged > worlds() && died > worlds() && late > worlds() && lone > 0,
+        hedged > worlds() / 2 && died > worlds() && late > worlds() && lone > 0,
         "{hedged} copies, {died} deaths, {late} late, {lone} alone: it tests nothing"
     );
 }
@@ -1513,16 +1592,21 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
 impl World {
     /// Submits a call of one item.
     fn call(&mut self, priority: i32) -> u64 {
+        let mut options = CallOptions::default();
+        options.priority = priority;
+        self.call_with(options)
+    }
+
+    fn call_with(&mut self, options: CallOptions) -> u64 {
         let id = self.next_job;
         self.next_job += 1;
         let sink = BookSink {
             id,
-            timeout: None,
+            timeout: options.timeout,
+            until: options.until,
             values: HashSet::new(),
             book: self.book.clone(),
         };
-        let mut options = CallOptions::default();
-        options.priority = priority;
         let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         let known = Known {
             size: 1,
@@ -1569,7 +1653,7 @@ fn a_free_place_wakes_nobody_under_the_lock() {
         assert!(poll().is_pending());
         match cancels {
             true => world.sched.cancel(id, world.now),
-            false => world.sched.dispatch_work(world.now),
+            false => assert!(world.sched.dispatch_work(world.now)),
         }
         assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 0);
         assert!(world.sched.needs_driver_thread());
@@ -1578,6 +1662,30 @@ fn a_free_place_wakes_nobody_under_the_lock() {
         wakers.into_iter().for_each(Waker::wake);
         assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 1);
         assert!(poll().is_ready());
+    }
+}
+
+/// A caller that hands out work ends no call, under the engine's lock: neither one whose whole time
+/// is over, nor one that has no time. Nor does it begin it.
+#[test]
+fn a_caller_ends_no_late_call() {
+    for is_whole in [false, true] {
+        let mut world = World::new(8); // one worker
+        world.hostile = false;
+        while !world.sched.workers[0].is_idle() {
+            world.step();
+        }
+        let mut options = CallOptions::default();
+        match is_whole {
+            true => options.until = Some(world.now),
+            false => options.timeout = Some(Duration::ZERO),
+        }
+        let id = world.call_with(options);
+        assert!(world.sched.has(id) && !world.sched.dispatch_work(world.now));
+        assert!(world.sched.has(id) && world.sched.actions().is_empty());
+        assert!(world.sched.deadline().is_some_and(|due| due <= world.now));
+        world.act();
+        assert!(!world.sched.has(id) && world.sims[0].as_ref().unwrap().inbox.is_empty());
     }
 }
 
@@ -1841,10 +1949,7 @@ fn nothing_lives_and_everything_is_told() {
     let mut world = World::new(1);
     world.hostile = false;
     for _ in 0..5 {
-        world.submit();
-    }
-    while !world.open.is_empty() {
-        world.feed(0);
+        world.call(0);
     }
     let mut exit = WorkerExit::new(7);
     exit.code = Some(1);

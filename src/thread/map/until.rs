@@ -1,0 +1,97 @@
+//! A source that ends when a token is cancelled.
+//!
+//! **Job.** Looks at the token before each item of another source. When a thread has seen that it
+//! is cancelled, its piece ends, and every piece gives up its items the next time that it is
+//! divided, as those of a bridge do ([`Producer::settle`]). So neither the dividing engine nor the
+//! consumers know of tokens. Whether items were left out is noted, because the result of a consumer
+//! is then not that of all items.
+//!
+//! Tests: `tests/thread/until.rs`, `tests/iter/until.rs`.
+
+use super::source::{Producer, Seal, Shape, Source, source};
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::task::{CancelToken, TaskError};
+
+/// A token, and whether an item was left out because of it.
+#[derive(Debug)]
+struct Stop<'a> {
+    token: &'a CancelToken,
+    left_out: AtomicBool,
+}
+
+impl Stop<'_> {
+    /// Whether an item that is left must not begin.
+    #[inline]
+    fn is_set(&self) -> bool {
+        let is_set = self.token.is_cancelled();
+        if is_set {
+            self.left_out.store(true, Ordering::Relaxed);
+        }
+        is_set
+    }
+}
+
+/// The items of a parallel iterator, until a token is cancelled:
+/// [`ParallelIterator::until`](crate::iter::ParallelIterator::until).
+#[derive(Debug)]
+pub struct Until<'a, S> {
+    source: S,
+    stop: &'a Stop<'a>,
+}
+
+/// The result of `consume`, which gets the items of `source`; `Cancelled` if any was left out.
+pub(crate) fn until<S, R>(
+    token: &CancelToken,
+    source: S,
+    consume: impl FnOnce(Until<'_, S>) -> R,
+) -> Result<R, TaskError> {
+    let left_out = AtomicBool::new(false);
+    let stop = Stop { token, left_out };
+    let stop = &stop;
+    let result = consume(Until { source, stop });
+    match stop.left_out.load(Ordering::Relaxed) {
+        false => Ok(result),
+        true => token.check().and(Err(TaskError::Cancelled)),
+    }
+}
+
+source! {
+    ['s, S: Source] Until<'s, S>, S::Item, UntilPiece<'a, S::Producer<'a>>,
+    |this| UntilPiece { items: this.source.open(Seal), stop: this.stop, is_over: false },
+    |this| Shape {
+        exact: false,
+        ..this.source.shape(Seal)
+    }
+}
+
+/// A piece of [`Until`].
+#[derive(Debug)]
+pub struct UntilPiece<'a, P> {
+    items: P,
+    stop: &'a Stop<'a>,
+    /// Whether it has given up its items.
+    is_over: bool,
+}
+
+impl<P: Producer> Producer for UntilPiece<'_, P> {
+    type Item = P::Item;
+    fn len(&self) -> usize {
+        if self.is_over { 0 } else { self.items.len() }
+    }
+    fn settle(&mut self) {
+        self.items.settle();
+        self.is_over = self.len() > 0 && self.stop.is_set();
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (near, far) = self.items.split_at(at);
+        let piece = |items| Self { items, ..self };
+        (piece(near), piece(far))
+    }
+    #[inline]
+    fn forward(self) -> impl Iterator<Item = P::Item> {
+        self.items.forward().take_while(|_| !self.stop.is_set())
+    }
+    fn backward(self) -> impl Iterator<Item = P::Item> {
+        self.items.backward().take_while(|_| !self.stop.is_set())
+    }
+}

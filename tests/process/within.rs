@@ -1,0 +1,242 @@
+//! Calls with a limit that includes waiting, and a web handler that rests on it.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
+
+use crate::deadline::{asleep, eventually, this_thread};
+use crate::support::{Scratch, Test, forever, note, patient, pool, tests, until};
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use trefoil::{Late, ProcessPool, Task, TaskError, run, try_join_all};
+
+const SHORT: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(600);
+
+fn late<T: std::fmt::Debug>(result: Result<T, TaskError>) -> Late {
+    match result {
+        Err(TaskError::TimedOut(late)) => late,
+        other => panic!("it should be late: {other:?}"),
+    }
+}
+
+/// A pool with a limit to its queue, one of whose workers is busy.
+fn busy(plain: bool) -> (ProcessPool, Task<()>) {
+    let builder = ProcessPool::builder().workers(1).queue_limit(3);
+    let procs = builder.plain_workers(plain).build().unwrap();
+    let runs = procs.spawn((), |()| forever());
+    until(|| procs.stats().busy == 1);
+    (procs, runs)
+}
+
+/// The handler of the guides: what a web server answers.
+async fn handle(procs: &ProcessPool, plugin: &str, item: Duration, whole: Duration) -> u16 {
+    let call = procs.call(run_plugin).timeout(item).within(whole);
+    let Ok(task) = call.try_spawn(plugin.to_owned()) else {
+        return 503;
+    };
+    match task.cancel_on_drop().await {
+        Ok(_) => 200,
+        Err(TaskError::WorkerDied(_)) => 502,
+        Err(TaskError::TimedOut(_)) => 504,
+        Err(_) => 500,
+    }
+}
+
+fn run_plugin(name: String) -> String {
+    match &*name {
+        "hangs" => forever(),
+        _ => name,
+    }
+}
+
+tests! {
+    fn what_has_not_begun_in_time_does_not_run() {
+        for plain in [false, true] {
+            let (procs, runs) = busy(plain);
+            let scratch = Scratch::new("within");
+            let call = procs.call(|path: String| note(&path, 1)).within(SHORT);
+            for round in 0..20 {
+                // Each of them has a place, because those before have given theirs back.
+                let waits = match round % 2 {
+                    0 => call.try_spawn(scratch.text()).unwrap(),
+                    _ => call.spawn(scratch.text()),
+                };
+                let late = late(waits.join());
+                let known = (late.limit(), late.ran(), late.worker());
+                assert_eq!(known, (Some(SHORT), Some(Duration::ZERO), None));
+                let text = "the time is up (limit 50ms from the call), before it began";
+                assert_eq!(late.to_string(), text);
+            }
+            let all: Vec<_> = (0..3).map(|_| call.spawn_remote(scratch.text())).collect();
+            for remote in all {
+                late(remote.ready().join());
+            }
+            let stats = procs.stats();
+            assert_eq!((stats.pending, stats.timed_out, stats.failed), (1, 23, 23));
+            assert!(runs.cancel());
+            assert_eq!(procs.spawn(7, |n: u64| n).join().unwrap(), 7);
+            assert!(scratch.notes().is_empty());
+        }
+    }
+
+    fn what_runs_then_is_stopped() {
+        for plain in [false, true] {
+            let builder = ProcessPool::builder().workers(1).grace(Duration::ZERO);
+            let procs = builder.plain_workers(plain).build().unwrap();
+            let pid = procs.worker_pids();
+            let begin = Instant::now();
+            let call = procs.call(|()| forever::<()>());
+            let late = late(call.timeout(LONG).within(4 * SHORT).spawn(()).join());
+            let took = begin.elapsed();
+            assert_eq!((late.limit(), late.worker()), (Some(4 * SHORT), pid.first().copied()));
+            let ran = late.ran().unwrap();
+            assert!(Duration::ZERO < ran && ran <= took && took >= 4 * SHORT, "{late}: {took:?}");
+            assert_eq!(procs.spawn(7, |n: u64| n).join().unwrap(), 7);
+            assert_eq!((procs.stats().died, procs.stats().timed_out), (1, 1));
+        }
+    }
+
+    /// With both limits, the one that is over first counts.
+    fn a_timeout_beside_it() {
+        let procs = pool(1);
+        let call = procs.call(|()| forever::<()>());
+        let first = late(call.timeout(SHORT).within(LONG).spawn(()).join());
+        assert_eq!(first.limit(), Some(SHORT));
+        assert!(!first.to_string().contains("from the call"), "{first}");
+    }
+
+    fn no_limit_is_too_short_or_too_long() {
+        let procs = pool(2);
+        let scratch = Scratch::new("no-time");
+        let call = procs.call(|(path, n): (String, u64)| { note(&path, n); n });
+        let items = || (0..100).map(|n| (scratch.text(), n));
+        let never = call.clone().within(Duration::ZERO);
+        for _ in 0..100 {
+            late(never.spawn((scratch.text(), 7)).join());
+        }
+        late(never.map(items()));
+        assert!(scratch.notes().is_empty());
+        for long in [LONG, Duration::MAX] {
+            assert!(call.clone().within(long).map(items()).unwrap().into_iter().eq(0..100));
+        }
+    }
+
+    fn a_wait_for_a_place_counts() {
+        let (procs, runs) = busy(false);
+        let mut waiting = Vec::new();
+        // (The worker is sent some ahead, a moment later.)
+        let full = || late(procs.call(|n: u64| n).within(SHORT).spawn(1).join());
+        while let Ok(task) = procs.try_spawn(1, |n: u64| n) {
+            waiting.push(task);
+            if waiting.len() > 3 {
+                full();
+            }
+        }
+        assert_eq!(full().ran(), Some(Duration::ZERO));
+        let (tell, told) = mpsc::channel();
+        let spawner = procs.clone();
+        let later = thread::spawn(move || {
+            tell.send(this_thread()).unwrap();
+            spawner.call(|n: u64| n).within(LONG).spawn(1).join()
+        });
+        let thread = told.recv().unwrap();
+        eventually("it waits", || asleep(thread));
+        assert!(runs.cancel());
+        assert_eq!(later.join().unwrap().unwrap(), 1);
+        try_join_all(waiting).join().unwrap();
+    }
+
+    /// It limits all attempts together, and the pauses between them.
+    fn retries_and_pauses_are_included() {
+        let procs = pool(1);
+        let dies = procs.call(|()| -> () { std::process::abort() }).within(SHORT);
+        late(dies.clone().retry(1).backoff(LONG).spawn(()).join());
+        let hangs = procs.call(|()| forever::<()>()).timeout(SHORT / 10).within(4 * SHORT);
+        let last = late(hangs.retry(u32::MAX).retry_on_timeout(true).spawn(()).join());
+        assert_eq!(last.limit(), Some(4 * SHORT));
+        assert!(procs.stats().retried > 0);
+    }
+
+    fn a_map_ends_as_a_whole() {
+        let procs = patient(1);
+        let second = |n: u64| match n { 1 => forever(), n => n };
+        let whole = late(procs.call(second).within(4 * SHORT).map(0..3));
+        assert_eq!((whole.item(), whole.ran(), whole.limit()), (None, None, Some(4 * SHORT)));
+        assert_eq!(whole.to_string(), "the time is up (limit 200ms from the call)");
+        let endless = pool(1);
+        late(endless.call(|n: u64| n).within(4 * SHORT).map(0..)); // it takes no more
+    }
+
+    /// Each item without a result has the error, with its own index.
+    fn the_items_of_an_imap_end_one_by_one() {
+        const ITEMS: usize = 40_000;
+        let procs = ProcessPool::builder().workers(2).build().unwrap();
+        let one = |n: usize| match n { 7 => forever(), n => n };
+        // (The others have results long before that.)
+        let results = procs.call(one).within(Duration::from_secs(2)).map_each(0..ITEMS);
+        assert_eq!(results.len(), ITEMS);
+        let mut late_ones = 0;
+        for (index, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(n) => assert_eq!(n, index),
+                Err(TaskError::TimedOut(late)) => {
+                    assert_eq!((late.item(), late.ran()), (Some(index), None));
+                    late_ones += 1;
+                }
+                Err(other) => panic!("{index}: {other:?}"),
+            }
+        }
+        assert!(late_ones >= 1);
+        let mut all = procs.call(|n: u64| n).within(SHORT).imap(0..);
+        let end = all.by_ref().find_map(Result::err);
+        assert!(matches!(end, Some(TaskError::TimedOut(_))), "{end:?}");
+        assert!(all.by_ref().all(|rest| rest.is_err()), "it takes no more");
+    }
+
+    /// Requests that hang, more than there are workers and places: no answer is later than the
+    /// limit, and the good ones that were let in have theirs.
+    fn a_web_handler_bounds_its_latency() {
+        let (item, whole) = (2 * SHORT, Duration::from_secs(60));
+        let builder = ProcessPool::builder().workers(2).queue_limit(6).grace(Duration::ZERO);
+        let procs = &builder.build().unwrap();
+        run(async {
+            // The item's limit keeps the workers free for those that are let in.
+            let hang = (0..12).map(|_| handle(procs, "hangs", item, whole));
+            let good = (0..12).map(|_| handle(procs, "good", item.max(LONG), whole));
+            let (hang, good) = trefoil::join!(join_all(hang), join_all(good));
+            assert!(hang.iter().all(|code| [503, 504].contains(code)), "{hang:?}");
+            assert!(hang.contains(&504) && good.iter().all(|code| [200, 503].contains(code)));
+            until(|| procs.stats().pending == 0);
+            assert_eq!(handle(procs, "good", LONG, whole).await, 200);
+        });
+    }
+
+    /// Without a limit for each item: 12 that hang, on 2 workers, would take six times the limit.
+    fn the_limit_includes_the_queue() {
+        let limit = 10 * SHORT;
+        let procs = &pool(2);
+        let begin = Instant::now();
+        run(async {
+            let all = (0..12).map(|_| handle(procs, "hangs", limit, limit));
+            assert_eq!(join_all(all).await, [504; 12]);
+        });
+        assert!(begin.elapsed() < 5 * limit, "{:?}", begin.elapsed());
+    }
+
+    /// A client that leaves frees its worker.
+    fn a_handler_that_is_dropped_frees_its_worker() {
+        let builder = ProcessPool::builder().workers(1).grace(Duration::ZERO);
+        let procs = builder.build().unwrap();
+        run(async {
+            let (pool, long) = (procs.clone(), LONG);
+            let left = trefoil::spawn(async move { handle(&pool, "hangs", long, long).await });
+            while procs.stats().busy == 0 {
+                trefoil::time::sleep(Duration::from_millis(1)).await;
+            }
+            left.cancel();
+            assert_eq!(handle(&procs, "good", LONG, LONG).await, 200);
+        });
+    }
+}
