@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::trace_log::Printable;
+use crate::printable::Printable;
 
 /// The stack of a thread that crashed in a worker process: see
 /// [`WorkerExit::backtrace`](crate::WorkerExit::backtrace).
