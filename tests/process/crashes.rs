@@ -247,8 +247,8 @@ mod machine {
         black_box(quotient)
     }
 
-    // A stack that was overwritten, up to where the function returns to; unwind tables that make the
-    // unwinder read address 24; and ones that it never finds the end of.
+    // A stack that was overwritten, up to where the function returns to; unwind tables that make
+    // the unwinder read address 24; and ones that it never finds the end of.
     global_asm!(
         ".globl smashed_stack",
         ".type smashed_stack, @function",

@@ -3,10 +3,10 @@
 //! The modules of the second column are in `portable`, unless another folder is named. With
 //! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. The rest is
 //! the same for all systems: memory that processes share, or that holds numbers (`arena`,
-//! `checksum`, `crash_notes`, `gate`, `ledger`, `mapping`, `permit_words`, `rooms`, `segment`, `shared_ring`),
-//! `shared_clock` (of a worker and its parent), `worker_bell` and `poll_policy` (how soon both
-//! sides of a call notice one another), `machine_memory`, `in_hand` (how many descriptors have
-//! come), and `image` (functions as offsets within the program).
+//! `checksum`, `crash_notes`, `gate`, `ledger`, `mapping`, `permit_words`, `rooms`, `segment`,
+//! `shared_ring`), `shared_clock` (of a worker and its parent), `worker_bell` and `poll_policy`
+//! (how soon both sides of a call notice one another), `machine_memory`, `in_hand` (how many
+//! descriptors have come), and `image` (functions as offsets within the program).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|

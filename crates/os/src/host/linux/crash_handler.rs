@@ -16,8 +16,8 @@
 //!    instruction. A signal that was sent (by `abort`, by `kill`) is sent again without a handler.
 //!
 //! **It must not make things worse.** A stack that was overwritten can make the walk itself crash.
-//! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces the
-//! registers of its own interruption by those of the first, so that returning leaves both. If the walk hangs, a timer ends it: it interrupts the main thread at
+//! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces
+//! the registers of its own interruption by those of the first, so that returning leaves both. If the walk hangs, a timer ends it: it interrupts the main thread at
 //! every [`TICK`], and the second tick without a new address ends the walk or, if that is another
 //! thread's, the process.
 //!
@@ -54,7 +54,6 @@
 //! Tests: `tests/process/crashes.rs`.
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_long, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
@@ -88,14 +87,9 @@ const STACK: usize = 64 << 10;
 /// How much of a stack for handlers must be left for a walk.
 const LEAST: usize = 3 << 10;
 
-/// That stack, in the program's zeroed memory: no page of it exists before it is used.
-#[repr(C, align(64))]
-struct Stack(UnsafeCell<[u8; STACK]>);
-
-// SAFETY: H38: no code accesses its bytes through this value; the kernel lets one thread run on it.
-unsafe impl Sync for Stack {}
-
-static OWN_STACK: Stack = Stack(UnsafeCell::new([0; STACK]));
+/// That stack, in the program's zeroed memory: no page of it exists before it is used. Nobody
+/// accesses it by this name (no protocol).
+static OWN_STACK: [AtomicU64; STACK / 8] = [const { AtomicU64::new(0) }; STACK / 8];
 
 static HANDLER: PerProcess<Handler> = PerProcess::new();
 
@@ -140,7 +134,7 @@ pub fn note_crashes(front: &Front) {
     });
     Walk::of(CrashNotes(&[])).run(); // the first call of the unwinder
     let stack = libc::stack_t {
-        ss_sp: OWN_STACK.0.get().cast(),
+        ss_sp: OWN_STACK.as_ptr().cast_mut().cast(),
         ss_flags: 0,
         ss_size: STACK,
     };
@@ -234,10 +228,10 @@ impl Handler {
 
     /// Waits until the other thread has handed on, or does not get any further.
     fn wait(&self) {
-        let mut seen = u64::MAX;
+        let (mut seen, tick) = (u64::MAX, TICK_SPEC);
         loop {
             // SAFETY: H38: a system call, which reads a local variable.
-            unsafe { libc::nanosleep(&raw const TICK_SPEC, null_mut()) };
+            unsafe { libc::nanosleep(&raw const tick, null_mut()) };
             let noted = self.progress();
             if noted == seen || self.owner.load(SeqCst) == 0 {
                 return;
@@ -345,7 +339,7 @@ impl Handler {
     }
 }
 
-static TICK_SPEC: libc::timespec = libc::timespec {
+const TICK_SPEC: libc::timespec = libc::timespec {
     tv_sec: 0,
     tv_nsec: TICK.as_nanos() as _,
 };
