@@ -87,13 +87,13 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// failed ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)): then this function runs
 /// that item in this process, after the pool's initializers, and never returns. There is no pool
 /// and no other process, so a debugger, valgrind or `rr` sees everything:
-/// `TREFOIL_REPLAY=kept/0123456789abcdef.capsule gdb ./program`. The process ends as the worker did:
-/// by the same signal or exit code if the item ends it, and not at all if the item does not end (no
-/// timeout applies; the pool's [memory limit](crate::ProcessPoolBuilder::memory_limit) does). After
-/// a panic its code is 101; 65 if the argument could not be decoded or the result not be encoded; 0
-/// if the item has returned a value; 64 if the file is damaged, or was written by another build: that
-/// knows other functions. It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what
-/// your own program has written. (Not on Windows.)
+/// `TREFOIL_REPLAY=kept/0123456789abcdef.capsule gdb ./program`. The process ends as the worker
+/// did: by the same signal or exit code if the item ends it, and not at all if the item does not
+/// end (no timeout applies; the pool's [memory limit](crate::ProcessPoolBuilder::memory_limit)
+/// does). After a panic its code is 101; 65 if the argument could not be decoded or the result not
+/// be encoded; 0 if the item has returned a value; 64 if the file is damaged, or was written by
+/// another build: that knows other functions. It is trusted like `TREFOIL_WORKER`, and so is the
+/// file: replay only what your own program has written. (Not on Windows.)
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
 /// `#[tokio::main]`. [FROM_TOKIO.md](crate::_documentation::from_tokio) says what differs.

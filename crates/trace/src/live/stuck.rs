@@ -207,10 +207,10 @@ impl fmt::Display for Stuck {
 ///   proves nothing that those who have them wait, too.) Only if every thread is asleep it does not
 ///   matter who may.
 /// - Locks of other crates and of the standard library. A thread that blocks in one is not known to
-///   sleep until another one wakes it, so every thread may be asleep without a report. The commonest
-///   case is a guard of std's `Mutex` that is held across an `.await`, on a loop: the next task that
-///   wants the lock blocks the thread which would have to release it. Clippy finds it
-///   (`await_holding_lock`), [`tasks`](super::tasks) shows which task runs, and the `Mutex` of
+///   sleep until another one wakes it, so every thread may be asleep without a report. The
+///   commonest case is a guard of std's `Mutex` that is held across an `.await`, on a loop: the
+///   next task that wants the lock blocks the thread which would have to release it. Clippy finds
+///   it (`await_holding_lock`), [`tasks`](super::tasks) shows which task runs, and the `Mutex` of
 ///   [`sync`] does not block a loop.
 /// - What a worker process waits for, and so circles through processes: its calls are shown in
 ///   [`tasks`](super::tasks), but what their code waits for is known only there. A worker has no
