@@ -32,6 +32,7 @@
 //! | call a function once, or for many items | [`spawn`](ProcessPool::spawn), [`map`](ProcessPool::map), [`imap`](ProcessPool::imap) |
 //! | have the result or the error of each item | [`map_each`](ProcessPool::map_each), [`with_index`](Imap::with_index) |
 //! | set a timeout, or try again after a death | [`call`](ProcessPool::call) |
+//! | learn where an item has crashed | [`WorkerExit::backtrace`](crate::WorkerExit::backtrace) |
 //! | learn which item's time was up | [`Late`](crate::Late), [`TaskError::item`](crate::TaskError::item) |
 //! | send something to each worker only once | [`map_with`](ProcessPool::map_with), [`initializer`](ProcessPoolBuilder::initializer) |
 //! | give each worker a device, a port, a directory of its own | [`env_for`](ProcessPoolBuilder::env_for), [`worker_index`] |
@@ -149,6 +150,7 @@ mod value;
 mod wire;
 mod worker;
 
+pub use crate::task::backtrace::{Backtrace, Frame};
 pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 pub use job::capsule::Capsule;

@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::backtrace::Backtrace;
 use super::failure::Failure;
 use super::late::Late;
 use super::panic::Panic;
@@ -315,6 +316,7 @@ pub struct WorkerExit {
     pub(crate) cause: Cause,
     /// A further message, for a worker that never started properly.
     pub(crate) note: Option<String>,
+    pub(crate) backtrace: Option<Backtrace>,
     /// The index of the item of a `map` that it was running.
     item: Option<usize>,
     /// The file with the item.
@@ -331,6 +333,7 @@ impl WorkerExit {
             stderr_tail: String::new(),
             cause: Cause::Itself,
             note: None,
+            backtrace: None,
             item: None,
             capsule: None,
         }
@@ -368,6 +371,19 @@ impl WorkerExit {
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
         &self.stderr_tail
+    }
+
+    /// Where it crashed: the stack of the thread that died by `SIGSEGV`, `SIGBUS`, `SIGILL`,
+    /// `SIGFPE` or `SIGABRT`. Names need the feature `backtrace`; modules and offsets do not. The
+    /// `Display` form of the error names the innermost function that is yours or a library's.
+    ///
+    /// `None` for any other end, where nothing could be noted (a thread of C code whose stack
+    /// overflowed, a handler that the item has installed itself), for
+    /// [plain workers](crate::ProcessPoolBuilder::plain_workers), and on systems other than Linux on
+    /// x86-64 and arm64. Where code has no unwind tables, it is where the stack ends here.
+    #[must_use]
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        self.backtrace.as_ref()
     }
 
     /// The last line. After a panic, whose last line is a hint about backtraces: its location and
@@ -427,6 +443,9 @@ impl fmt::Display for WorkerExit {
         }
         if self.attempts > 1 {
             write!(f, " at attempt {}", self.attempts)?;
+        }
+        if let Some(backtrace) = &self.backtrace {
+            backtrace.write_culprit(f)?;
         }
         if let Some(note) = &self.note {
             write!(f, ": {note}")?;

@@ -68,6 +68,7 @@
 #![cfg_attr(loom, allow(dead_code, unused_imports))] // under loom most executors are absent
 
 pub(crate) mod awaited;
+pub(crate) mod backtrace;
 mod cancel_token;
 mod combine;
 mod completer;

@@ -132,7 +132,7 @@ impl TaskReport {
 
     /// Calls `hook`, or the process's, with this error.
     #[cold]
-    pub(super) fn deliver(self, hook: Option<Hook>) {
+    pub(super) fn deliver(mut self, hook: Option<Hook>) {
         if matches!(self.error, TaskError::Cancelled) {
             return;
         }
@@ -142,12 +142,16 @@ impl TaskReport {
         });
         contain(|| match hook {
             Some(hook) => hook(&self),
-            None => default_hook(&self),
+            None => default_hook(&mut self),
         });
         contain(|| drop(self)); // a panic's payload is user code, too
     }
 }
 
-fn default_hook(report: &TaskReport) {
+fn default_hook(report: &mut TaskReport) {
+    // (Looking up the names of a backtrace takes long, and this may be a pool's driver.)
+    if let TaskError::WorkerDied(exit) = &mut report.error {
+        exit.backtrace = None;
+    }
     standard_error::push(format!("trefoil: {report}\n").as_bytes());
 }

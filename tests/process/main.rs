@@ -27,6 +27,8 @@ mod capsules;
 mod channel;
 mod chaos;
 mod conformance;
+#[cfg(target_os = "linux")] // elsewhere nothing is noted
+mod crashes;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 #[cfg(target_os = "linux")] // its signals and tracers
@@ -74,6 +76,8 @@ mod within;
 fn main() {
     support::sleep();
     bulk::helpers();
+    #[cfg(target_os = "linux")]
+    crashes::helpers();
     #[cfg(target_os = "linux")]
     deaths::helpers();
     host::helpers();
@@ -136,6 +140,8 @@ fn main() {
         places::TESTS,
         budget::TESTS,
         callers::TESTS,
+        #[cfg(target_os = "linux")]
+        crashes::TESTS,
         #[cfg(target_os = "linux")]
         deaths::TESTS,
         deep::TESTS,

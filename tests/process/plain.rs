@@ -18,6 +18,7 @@ use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, Tas
 /// `docs/internals/DESIGN.md` say the same.
 pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ("channel::", "the end of a channel is a descriptor"),
+    ("crashes::", "nothing is noted"),
     ("shared_ring::", "there is no shared ring"),
     (
         "hostile::",

@@ -18,6 +18,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 
 use super::settings::Settings;
 use super::worker_stderr::Mark;
+use crate::process::host::crash_handler;
 use crate::process::host::ledger::{Front, Ledger};
 use crate::process::host::lifeline::Lifeline;
 use crate::process::host::shared_ring::{Posted, SharedRing};
@@ -32,6 +33,7 @@ use crate::sys::child::{Handle, Id};
 use crate::sys::descriptor::{OwnedFile, waitable};
 use crate::sys::refused::failed;
 use crate::sys::sockets::Stream;
+use crate::task::backtrace::Backtrace;
 
 /// What carries frames and records between the parent and one worker.
 pub(crate) enum Carrier {
@@ -207,6 +209,14 @@ impl Carrier {
             *received += rest.len() as u64;
             pages.ledger.set_known(*received);
         }
+    }
+
+    /// Where the worker, which has died by `signal`, has crashed, as far as it has noted that.
+    pub(super) fn backtrace(&self, signal: Option<i32>) -> Option<Backtrace> {
+        let pages = self.pages().filter(|_| crash_handler::is_noted(signal))?;
+        let places = pages.ledger.crash_notes().read();
+        let places = places.into_iter().map(|place| (place.module, place.offset));
+        Backtrace::new(places.collect())
     }
 
     /// Whether the worker has finished records after the first `received` bytes. (Cheap.)

@@ -789,6 +789,7 @@ impl Link {
             memory,
             note: self.note.take().or(ending.note),
             stderr_tail: worker_stderr::text(ending.stderr.as_bytes()),
+            backtrace: self.carrier.backtrace(ending.signal),
             ..Evidence::default()
         };
         (evidence, self.is_launched() && ending.loses_records)

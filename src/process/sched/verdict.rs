@@ -22,6 +22,7 @@ use super::SIGKILL;
 use super::startup::StartFailure;
 use crate::process::launch::pool_error::not_begun;
 use crate::sys::child::{is_abort, is_unwanted};
+use crate::task::backtrace::Backtrace;
 use crate::task::{Cause, WorkerExit};
 
 /// Why the pool has killed a worker.
@@ -72,6 +73,8 @@ pub(crate) struct Evidence {
     /// What the pool or the launcher has found out besides.
     pub(crate) note: Option<String>,
     pub(crate) stderr_tail: String,
+    /// What the worker has noted of a crash, if its end was one.
+    pub(crate) backtrace: Option<Backtrace>,
 }
 
 /// How and why the worker died. `claim` is asked last: it takes a kill of the kernel, for want of
@@ -80,6 +83,7 @@ pub(crate) fn verdict(evidence: Evidence, claim: impl FnOnce() -> bool) -> Worke
     let mut exit = WorkerExit::new(evidence.pid);
     (exit.code, exit.signal) = (evidence.code, evidence.signal);
     exit.stderr_tail = evidence.stderr_tail;
+    exit.backtrace = evidence.backtrace;
     let aborted = is_abort(exit.code, exit.signal);
     exit.cause = match (evidence.memory, evidence.killed) {
         (Memory::InitializersKeep, _) => Cause::Allocation,

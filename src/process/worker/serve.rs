@@ -5,8 +5,8 @@
 //!    had blocked. Other inherited descriptors are closed. The socket moves from standard input to
 //!    a descriptor that no child inherits, and `/dev/null` takes its place. The kernel is asked to
 //!    kill this process when the thread that started it ends (not where that is a shell or a
-//!    holder, on other machines), a session without a terminal begins, and a thread begins to watch
-//!    the socket and the bell.
+//!    holder, on other machines), a session without a terminal begins, crashes are noted in the
+//!    ledger (`host::crash_handler`), and a thread begins to watch the socket and the bell.
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
 //!    the lifeline (`host::lifeline`) come with it. From here on no core files are written, unless
 //!    it says otherwise. Answer `HELLO`.
@@ -53,6 +53,7 @@ use super::retire;
 use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, thread};
 use crate::process::host::broken_pipe;
+use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::itself;
 use crate::process::host::ledger::Pages;
@@ -221,6 +222,7 @@ fn fast_worker(mut inlet: FastInlet) -> io::Result<Parts> {
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
     std::mem::forget(lifeline?); // it must stay open, and nothing else (`host::lifeline`)
     let pages = Pages::map(&*memory?)?;
+    note_crashes(&pages);
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls((*pages).clone());
     retire::prepare(canceller.clone());

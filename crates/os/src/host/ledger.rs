@@ -15,7 +15,8 @@
 //! the bytes that the worker has not yet sent; `base` is the position of the first of them in the
 //! stream of all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `known`): from them a
 //! worker learns that sending can wait, and how much of its standard error was read
-//! (`process::parent::worker_stderr`). *Ring*: small frames (`shared_ring`).
+//! (`process::parent::worker_stderr`). Behind these words are the notes of a crash
+//! (`crash_notes`). *Ring*: small frames (`shared_ring`).
 //! *Area*: room for large results (`process::value::lent_arrays`); it is sparse, and missing
 //! where files may not be so long.
 //!
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::host::arena::Arena;
+use crate::host::crash_notes::CrashNotes;
 use crate::host::gate::{GATES, Gate};
 use crate::host::mapping::{Access, Mapping};
 use crate::host::{free_memory, memory_file};
@@ -68,6 +70,9 @@ pub const AREA: usize = 64 << 20;
 
 /// Where the parent writes how much it has processed: the last words of the ring's pages.
 const TAKEN: usize = RESULTS - 64;
+
+/// Where the notes of a crash begin, which end at the ring.
+const NOTES: usize = HEAD - 3840;
 
 /// The words of the first pages.
 #[repr(C)]
@@ -94,7 +99,7 @@ const READING: u64 = 1 << 63;
 /// A flag of `watch`: there is only one processor, so the caller yields between its looks.
 const YIELDS: u64 = 1;
 
-const _: () = assert!(size_of::<Head>() <= HEAD);
+const _: () = assert!(size_of::<Head>() <= NOTES);
 
 /// All pages except the area, as memory.
 #[repr(C, align(64))]
@@ -134,6 +139,11 @@ impl Front {
     #[inline]
     pub fn ring(&self) -> &[Word] {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
+    }
+
+    /// What the worker notes when it crashes.
+    pub fn crash_notes(&self) -> CrashNotes<'_> {
+        CrashNotes(self.0.words(NOTES, HEAD - NOTES).unwrap_or_default())
     }
 
     /// The area for the worker's large results, if there is one.

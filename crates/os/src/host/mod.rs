@@ -3,10 +3,10 @@
 //! The modules of the second column are in `portable`, unless another folder is named. With
 //! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. The rest is
 //! the same for all systems: memory that processes share, or that holds numbers (`arena`,
-//! `checksum`, `gate`, `ledger`, `mapping`, `permit_words`, `rooms`, `segment`, `shared_ring`),
-//! `shared_clock` (of a worker and its parent), `worker_bell` and `poll_policy` (how soon both
-//! sides of a call notice one another), `machine_memory`, `in_hand` (how many descriptors have
-//! come), and `image` (functions as offsets within the program).
+//! `checksum`, `crash_notes`, `gate`, `ledger`, `mapping`, `permit_words`, `rooms`, `segment`,
+//! `shared_ring`), `shared_clock` (of a worker and its parent), `worker_bell` and `poll_policy`
+//! (how soon both sides of a call notice one another), `machine_memory`, `in_hand` (how many
+//! descriptors have come), and `image` (functions as offsets within the program).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -16,6 +16,7 @@
 //! | `broken_pipe`, `signal_mask`: writes to pipes without `SIGPIPE` | the mask of the thread | no pipe asks for it; the same | an error, and nothing else |
 //! | `conduit`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error that explains why | none: the same error |
 //! | `disk`: files without a name, room for them, paths without links | (`memory_file`, `executable`) | `unlink`, `statvfs`, `realpath` | files that go when they are closed; its paths have none |
+//! | `crash_handler`: notes where a worker crashes | handlers of signals (x86-64, arm64) | nothing is noted | the same |
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
 //! | `family`: a worker and what it starts | a group of processes | the same | a job object (`job`) |
@@ -35,6 +36,7 @@
 
 pub mod arena;
 pub mod checksum;
+pub mod crash_notes;
 pub mod gate;
 pub mod image;
 pub mod in_hand;

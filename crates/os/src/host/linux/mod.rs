@@ -6,6 +6,22 @@ pub mod affinity;
 pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]
 pub mod conduit;
+#[cfg(all(
+    not(trefoil_port),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub mod crash_handler;
+#[cfg(all(
+    not(trefoil_port),
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
+#[path = "../portable/crash_handler.rs"]
+pub mod crash_handler;
+#[cfg(all(
+    not(trefoil_port),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod crash_registers;
 #[cfg(not(trefoil_port))]
 pub mod executable;
 pub mod free_memory;

@@ -9,6 +9,7 @@
 pub mod activity;
 pub mod affinity;
 pub mod conduit;
+pub mod crash_handler;
 pub mod executable;
 #[cfg(not(target_os = "linux"))]
 pub mod free_memory;

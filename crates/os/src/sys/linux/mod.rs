@@ -14,6 +14,8 @@ pub mod futex;
 pub mod interest;
 #[cfg(any(feature = "threads", feature = "processes"))]
 pub mod large_pages;
+#[cfg(feature = "processes")]
+pub mod modules;
 pub mod other_threads;
 #[cfg(feature = "__descriptors")]
 pub mod peer;

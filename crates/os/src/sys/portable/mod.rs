@@ -9,6 +9,8 @@ pub mod futex;
     any(feature = "threads", feature = "processes")
 ))]
 pub mod large_pages;
+#[cfg(all(feature = "processes", not(target_os = "linux")))]
+pub mod modules;
 #[cfg(not(target_os = "linux"))]
 pub mod other_threads;
 #[cfg(not(target_os = "linux"))]

@@ -1,0 +1,437 @@
+//! Notes where a worker crashes, and lets it die as it would have without that.
+//!
+//! **Job.** In worker processes, `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE` and `SIGABRT` have a
+//! handler. It writes the addresses on the stack of the thread that it interrupts to the ledger's
+//! pages (`crash_notes`), and hands on.
+//!
+//! 1. *Walk.* The first address is the interrupted instruction; the others come from the unwinder
+//!    that panics use, which is in every program. With an address its module is noted, if it is a
+//!    new one. This allocates nothing, and locks only the list of modules, which a thread changes
+//!    while it loads a library. It is done once when the worker starts, so the loader has nothing
+//!    left to resolve.
+//! 2. *Hand on:* call the handler that was there before (`std` reports overflows of the stack in
+//!    one), or else do what the signal does by default. For a fault of an instruction that means:
+//!    block the signal and return. The instruction faults once more, and the kernel, which cannot
+//!    deliver the signal, ends the process by it, with this status and a core file of this
+//!    instruction. A signal that was sent (by `abort`, by `kill`) is sent again without a handler.
+//!
+//! **It must not make things worse.** A stack that was overwritten can make the walk itself crash.
+//! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces
+//! the registers of its own interruption by those of the first, so that returning leaves both. If
+//! the walk hangs, a timer ends it: it interrupts the main thread at every [`TICK`], and the second
+//! tick without a new address ends the walk or, if that is another thread's, the process.
+//!
+//! - *Two threads crash at the same time:* the second waits until the first has handed on, as long
+//!   as there is progress, and then hands on without notes.
+//! - *A jump to where no code is* (a null pointer to a function): the unwinder has no place to
+//!   begin. During the walk the registers are those after a return from there.
+//! - *A forked child* has the handler, too, and hands on without notes: the pages are its parent's.
+//! - *A signal that is ignored* stays ignored.
+//! - *The previous handler aborts:* that is the end of the first signal and no other crash, so the
+//!   handler of `SIGABRT` is removed before the previous handler is called. That handler has the
+//!   mask that the kernel would have given it.
+//!
+//! The main thread has a stack for handlers that is large enough for all of this. Threads of `std`
+//! have one that is large enough for a walk, and not for a crash in it: then the kernel ends the
+//! process by `SIGSEGV`. Threads that C code has made have none: an overflow of their stack leaves
+//! no notes.
+//!
+//! **Invariants.**
+//! - **H38** A handler does only what a signal may interrupt anywhere: it uses atomics, its own
+//!   stack, the interrupted registers, and calls that neither allocate nor lock, besides those
+//!   named above.
+//! - **H40** The kernel passes a handler pointers to the signal's data and to the interrupted
+//!   registers, valid and nobody else's until it returns. A handler that has interrupted another on
+//!   the same thread ends first, so it may use the other's data; `outer` and `owner` say whether it
+//!   has.
+//! - **H41** A previous handler is called with the arguments that its flags ask for, and neither
+//!   `SIG_DFL` nor `SIG_IGN` is called.
+//!
+//! Rejected: copying the stack, for the parent to unwind (it would read debug information for what
+//! the worker has at hand); `/proc/self/maps` (a file, which a sandbox may hide); a stack for
+//! handlers in each thread (no code of this crate runs when the user starts one).
+//!
+//! Tests: `tests/process/crashes.rs`.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_long, c_void};
+use std::mem::MaybeUninit;
+use std::ptr::{null, null_mut};
+use std::time::Duration;
+// Only `owner` is for more than one thread, a lock that nobody takes twice: no protocol.
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+use libc::{sigaction, siginfo_t, ucontext_t};
+
+use super::crash_registers as registers;
+use crate::host::crash_notes::CrashNotes;
+use crate::host::ledger::Front;
+use crate::sys::fork::PerProcess;
+use crate::sys::modules;
+
+const SIGNALS: [c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGABRT,
+];
+
+/// The time between two looks at the walk. A worker lives for no more than two of them without a
+/// new address.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How large the main thread's stack for handlers is.
+const STACK: usize = 64 << 10;
+
+/// How much of a stack for handlers must be left for a walk.
+const LEAST: usize = 3 << 10;
+
+/// That stack, in the program's zeroed memory: no page of it exists before it is used. Nobody
+/// accesses it by this name (no protocol).
+static OWN_STACK: [AtomicU64; STACK / 8] = [const { AtomicU64::new(0) }; STACK / 8];
+
+static HANDLER: PerProcess<Handler> = PerProcess::new();
+
+struct Handler {
+    front: Front,
+    previous: [sigaction; SIGNALS.len()],
+    /// The thread whose stack is walked; 0: none.
+    owner: AtomicUsize,
+    /// The delivery whose stack is walked; it is on the stack of its handler.
+    outer: AtomicPtr<Delivery>,
+    /// The timer; -1: none.
+    timer: AtomicI32,
+    /// What was noted at the last tick.
+    seen: AtomicU64,
+}
+
+/// A signal as a handler gets it.
+struct Delivery {
+    signal: c_int,
+    info: *mut siginfo_t,
+    registers: *mut ucontext_t,
+    /// The interrupted instruction and stack.
+    pc: usize,
+    sp: usize,
+}
+
+/// Whether a process that has ended by this signal may have noted where.
+pub fn is_noted(signal: Option<i32>) -> bool {
+    signal.is_some_and(|signal| SIGNALS.contains(&signal))
+}
+
+/// From now on, a crash of this process is noted in these pages. To be called once, by the main
+/// thread. (Where the system refuses something, there is less in the notes.)
+pub fn note_crashes(front: &Front) {
+    let handler = HANDLER.get_or_init(|| Handler {
+        front: front.clone(),
+        previous: SIGNALS.map(|signal| action(signal, null())),
+        owner: AtomicUsize::new(0),
+        outer: AtomicPtr::new(null_mut()),
+        timer: AtomicI32::new(-1),
+        seen: AtomicU64::new(0),
+    });
+    Walk::of(CrashNotes(&[])).run(); // the first call of the unwinder
+    let stack = libc::stack_t {
+        ss_sp: OWN_STACK.as_ptr().cast_mut().cast(),
+        ss_flags: 0,
+        ss_size: STACK,
+    };
+    // SAFETY: H38: a static, which nothing else uses.
+    unsafe { libc::sigaltstack(&raw const stack, null_mut()) };
+    for (signal, previous) in SIGNALS.into_iter().zip(&handler.previous) {
+        install(signal, previous);
+    }
+}
+
+fn install(signal: c_int, previous: &sigaction) {
+    let mut own = *previous;
+    own.sa_sigaction = crashed as *const () as usize;
+    // (A crash inside of the handler must reach it, whichever signal it is.)
+    own.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    // SAFETY: H38: the set is a local variable.
+    unsafe { libc::sigemptyset(&raw mut own.sa_mask) };
+    if previous.sa_sigaction != libc::SIG_IGN {
+        action(signal, &raw const own);
+    }
+}
+
+/// Installs a handler, unless it is null. Returns the previous one.
+fn action(signal: c_int, new: *const sigaction) -> sigaction {
+    let mut before = MaybeUninit::<sigaction>::zeroed();
+    // SAFETY: H38: the function does only what a signal may interrupt; the structures are the
+    // caller's and a local variable.
+    unsafe { sigaction(signal, new, before.as_mut_ptr()) };
+    // SAFETY: H38: zeroed, which is `SIG_DFL` without flags, unless the call has filled it in.
+    unsafe { before.assume_init() }
+}
+
+/// The handler.
+extern "C" fn crashed(signal: c_int, info: *mut siginfo_t, interrupted: *mut c_void) {
+    let Some(handler) = HANDLER.inherited() else {
+        return;
+    };
+    let interrupted = interrupted.cast();
+    let (pc, sp) = registers::place(interrupted);
+    let mut delivery = Delivery {
+        signal,
+        info,
+        registers: interrupted,
+        pc,
+        sp,
+    };
+    match HANDLER.get() {
+        Some(own) => own.take(&mut delivery),
+        None => handler.hand_on(&delivery),
+    }
+}
+
+impl Handler {
+    fn take(&self, delivery: &mut Delivery) {
+        // SAFETY: H38: it reads a register.
+        let me = unsafe { libc::pthread_self() } as usize;
+        let outer = self.outer.load(SeqCst);
+        let is_inside = self.owner.load(SeqCst) == me && delivery.is_inside(outer);
+        if delivery.code() == libc::SI_TIMER && self.timer.load(SeqCst) != -1 {
+            if self.seen.swap(self.progress(), SeqCst) != self.progress() {
+                return;
+            }
+            if !is_inside {
+                return end_process(delivery.signal);
+            }
+        }
+        if is_inside {
+            // SAFETY: H40: this handler has interrupted the one that has it.
+            let outer = unsafe { &*outer };
+            self.end(outer);
+            return registers::replace(delivery.registers, outer.registers);
+        }
+        if self.owner.compare_exchange(0, me, SeqCst, SeqCst).is_err() {
+            self.wait();
+            return self.hand_on(delivery);
+        }
+        self.outer.store(delivery, SeqCst);
+        self.notes().clear();
+        self.start_timer(delivery.signal);
+        self.walk(delivery);
+        self.end(delivery);
+    }
+
+    fn notes(&self) -> CrashNotes<'_> {
+        self.front.crash_notes()
+    }
+
+    fn progress(&self) -> u64 {
+        self.notes().progress()
+    }
+
+    /// Waits until the other thread has handed on, or does not get any further.
+    fn wait(&self) {
+        let (mut seen, tick) = (u64::MAX, TICK_SPEC);
+        loop {
+            // SAFETY: H38: a system call, which reads a local variable.
+            unsafe { libc::nanosleep(&raw const tick, null_mut()) };
+            let noted = self.progress();
+            if noted == seen || self.owner.load(SeqCst) == 0 {
+                return;
+            }
+            seen = noted;
+        }
+    }
+
+    fn walk(&self, delivery: &Delivery) {
+        let notes = self.notes();
+        note(notes, delivery.pc);
+        if registers::room(delivery.registers).is_some_and(|room| room < LEAST) {
+            return;
+        }
+        let mut walk = Walk {
+            begin: Some(delivery.pc),
+            ..Walk::of(notes)
+        };
+        if delivery.is_wild_jump() {
+            let (pc, sp) = registers::returned(delivery.registers);
+            registers::set_place(delivery.registers, pc, sp);
+            walk.begin = Some(pc);
+            note(notes, pc.wrapping_sub(1));
+        }
+        walk.run();
+    }
+
+    /// The walk of `delivery`'s stack has ended, or has crashed.
+    fn end(&self, delivery: &Delivery) {
+        registers::set_place(delivery.registers, delivery.pc, delivery.sp);
+        self.stop_timer();
+        self.owner.store(0, SeqCst);
+        self.hand_on(delivery);
+    }
+
+    fn hand_on(&self, delivery: &Delivery) {
+        let signal = delivery.signal;
+        let all = SIGNALS.into_iter().zip(&self.previous);
+        let of = |wanted| all.clone().find(|(signal, _)| *signal == wanted);
+        let (Some((_, previous)), Some((_, abort))) = (of(signal), of(libc::SIGABRT)) else {
+            return;
+        };
+        let function = previous.sa_sigaction;
+        if [libc::SIG_DFL, libc::SIG_IGN].contains(&function) {
+            return match delivery.code() > 0 {
+                true => registers::block(delivery.registers, signal),
+                false => end_process(signal),
+            };
+        }
+        let mut mask = previous.sa_mask;
+        if previous.sa_flags & libc::SA_NODEFER == 0 {
+            // SAFETY: H38: the set is a local variable.
+            unsafe { libc::sigaddset(&raw mut mask, signal) };
+        }
+        // SAFETY: H38: a system call, which reads a local variable. (The kernel restores the
+        // interrupted mask.)
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const mask, null_mut()) };
+        action(libc::SIGABRT, abort);
+        if previous.sa_flags & libc::SA_SIGINFO != 0 {
+            type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+            // SAFETY: H41: a function that takes these arguments.
+            let function: WithInfo = unsafe { std::mem::transmute(function) };
+            function(signal, delivery.info, delivery.registers.cast());
+        } else {
+            // SAFETY: H41: a function that takes this argument.
+            let function: extern "C" fn(c_int) = unsafe { std::mem::transmute(function) };
+            function(signal);
+        }
+        install(libc::SIGABRT, abort);
+    }
+
+    /// Sends the main thread `signal` at every tick.
+    fn start_timer(&self, signal: c_int) {
+        // SAFETY: H38: numbers and pointers, for which zero is a value.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = signal;
+        // SAFETY: H38: a system call without arguments. (The main thread has this number, too.)
+        event.sigev_notify_thread_id = unsafe { libc::getpid() };
+        let mut timer: c_int = -1;
+        let clock = c_long::from(libc::CLOCK_MONOTONIC);
+        let (event, id) = (&raw const event, &raw mut timer);
+        // SAFETY: H38: a system call about local variables.
+        if unsafe { libc::syscall(libc::SYS_timer_create, clock, event, id) } != 0 {
+            return; // nothing ends a walk that hangs, except for the limit of the call
+        }
+        self.seen.store(0, SeqCst);
+        self.timer.store(timer, SeqCst);
+        let ticks = libc::itimerspec {
+            it_interval: TICK_SPEC,
+            it_value: TICK_SPEC,
+        };
+        let (timer, flags, ticks) = (c_long::from(timer), c_long::from(0), &raw const ticks);
+        let old = null_mut::<libc::itimerspec>();
+        // SAFETY: H38: a system call, which reads a local variable.
+        unsafe { libc::syscall(libc::SYS_timer_settime, timer, flags, ticks, old) };
+    }
+
+    fn stop_timer(&self) {
+        let timer = self.timer.swap(-1, SeqCst);
+        if timer != -1 {
+            // SAFETY: H38: a system call about a timer of this file.
+            unsafe { libc::syscall(libc::SYS_timer_delete, c_long::from(timer)) };
+        }
+    }
+}
+
+const TICK_SPEC: libc::timespec = libc::timespec {
+    tv_sec: 0,
+    tv_nsec: TICK.as_nanos() as _,
+};
+
+/// Ends the process by a signal.
+fn end_process(signal: c_int) {
+    // SAFETY: H38: `SIG_DFL` is no function.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: H38: system calls.
+    unsafe { libc::raise(signal) };
+}
+
+impl Delivery {
+    /// Positive: an instruction has caused it.
+    fn code(&self) -> c_int {
+        // SAFETY: H40: the kernel's data.
+        unsafe { (*self.info).si_code }
+    }
+
+    /// Whether what was interrupted runs inside of the handler that has `outer` on its stack.
+    fn is_inside(&self, outer: *const Self) -> bool {
+        self.sp < outer.addr() && outer.addr() - self.sp < STACK
+    }
+
+    /// Whether there is no code where the thread would run.
+    fn is_wild_jump(&self) -> bool {
+        let is_access = [libc::SIGSEGV, libc::SIGBUS].contains(&self.signal) && self.code() > 0;
+        // SAFETY: H40: the kernel's data.
+        let info = unsafe { &*self.info };
+        // SAFETY: H40: which has an address for these signals.
+        is_access && unsafe { info.si_addr() }.addr() == self.pc
+    }
+}
+
+unsafe extern "C" {
+    fn _Unwind_Backtrace(
+        step: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+        walk: *mut c_void,
+    ) -> c_int;
+    fn _Unwind_GetIPInfo(frame: *mut c_void, is_before: *mut c_int) -> usize;
+}
+
+/// A walk up the stack, from this function outwards.
+struct Walk<'a> {
+    notes: CrashNotes<'a>,
+    /// The interrupted instruction, until it is reached: frames up to it are the handler's.
+    begin: Option<usize>,
+}
+
+impl<'a> Walk<'a> {
+    fn of(notes: CrashNotes<'a>) -> Self {
+        Self { notes, begin: None }
+    }
+
+    fn run(&mut self) {
+        // SAFETY: H38: the unwinder, with a function that takes what it is called with, and this
+        // value, which outlives the call.
+        unsafe { _Unwind_Backtrace(step, (&raw mut *self).cast()) };
+    }
+}
+
+/// Notes an address, and its module. False: there is no room for more.
+fn note(notes: CrashNotes<'_>, address: usize) -> bool {
+    if !notes.has_module_of(address) {
+        modules::each(&mut |module| {
+            let range = module.range();
+            if range.contains(&address) {
+                notes.add_module(&range, module.bias, module.name);
+            }
+        });
+    }
+    notes.add_address(address)
+}
+
+/// Called for each frame. Nonzero ends the walk.
+extern "C" fn step(frame: *mut c_void, walk: *mut c_void) -> c_int {
+    // SAFETY: H38: the walk that runs, and nobody else uses it meanwhile.
+    let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
+    let mut is_before = 0;
+    // SAFETY: H38: the unwinder's frame, during its call.
+    let address = unsafe { _Unwind_GetIPInfo(frame, &raw mut is_before) };
+    match walk.begin {
+        Some(begin) => {
+            if address == begin {
+                walk.begin = None;
+            }
+            0
+        }
+        // Of a call, the instruction itself, and not the one that it returns to. (Zero: the end.)
+        None => {
+            let call = address.wrapping_sub(usize::from(is_before == 0));
+            c_int::from(address == 0 || !note(walk.notes, call))
+        }
+    }
+}

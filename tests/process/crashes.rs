@@ -1,0 +1,521 @@
+//! Where a worker crashed: the backtrace of its error.
+//!
+//! Each crash is a function of its own, and its error must have a frame in that function: by its
+//! address in every build, and by its name with the feature `backtrace`.
+#![allow(unsafe_code)] // it crashes
+
+use crate::support;
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use support::{Scratch, Test, pool, run_helper, tests};
+use trefoil::process::{Backtrace, Frame};
+use trefoil::{ProcessPool, TaskError, WorkerExit};
+
+pub(crate) fn helpers() {
+    support::helper(&[
+        ("refused_stack", refused_stack),
+        ("crash_of_a_stripped_program", stripped),
+        ("previous_handler", previous_handler),
+    ]);
+}
+
+/// A crash, and where it is.
+type Crash = fn(u32) -> u32;
+
+fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
+    match result {
+        Err(TaskError::WorkerDied(exit)) => *exit,
+        other => panic!("the worker should have died: {other:?}"),
+    }
+}
+
+fn backtrace(exit: &WorkerExit) -> &Backtrace {
+    exit.backtrace()
+        .unwrap_or_else(|| panic!("no backtrace: {exit}"))
+}
+
+/// Where this process's executable is.
+fn base() -> usize {
+    let own = std::env::current_exe().unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let line = maps
+        .lines()
+        .find(|line| line.ends_with(own.to_str().unwrap()));
+    let start = line.unwrap().split('-').next().unwrap();
+    usize::from_str_radix(start, 16).unwrap()
+}
+
+fn is_own(frame: &Frame) -> bool {
+    let own = std::env::current_exe().unwrap();
+    frame.module().map(Path::new) == Some(&own)
+}
+
+/// Whether it is in this function, none of which is long.
+fn is_in(frame: &Frame, function: usize) -> bool {
+    let address = base().wrapping_add(frame.offset() as usize);
+    is_own(frame) && (function..function + 1500).contains(&address)
+}
+
+/// The signal, a frame in `function`, and with the feature the name that ends with `name`.
+fn check(exit: &WorkerExit, signal: c_int, function: usize, name: &str) {
+    assert_eq!(exit.signal(), Some(signal), "{exit}");
+    let backtrace = backtrace(exit);
+    let frames = backtrace.frames();
+    assert!(
+        frames.iter().any(|frame| is_in(frame, function)),
+        "{:#x} {name}: {exit}\n{backtrace}",
+        function - base(),
+    );
+    if cfg!(feature = "backtrace") {
+        let words = exit.to_string();
+        assert!(words.contains(&format!("{name}`")), "{words}\n{backtrace}");
+        let is_line = |frame: &Frame| frame.line().is_some();
+        let is_here = |frame: &Frame| {
+            let file = frame.file().unwrap_or(Path::new(""));
+            file.ends_with("tests/process/crashes.rs")
+        };
+        let named = frames
+            .iter()
+            .filter(|one| one.function().unwrap_or("").ends_with(name));
+        let has_lines = named.clone().any(is_line) && named.filter(|one| is_line(one)).all(is_here);
+        assert!(has_lines || cfg!(debug_assertions), "{backtrace}"); // (a debug build may have none)
+    }
+}
+
+/// `check` of a call.
+fn crash(procs: &ProcessPool, signal: c_int, function: Crash, name: &str) -> WorkerExit {
+    let exit = died(procs.spawn((1, function as usize - base()), run).join());
+    check(&exit, signal, function as usize, name);
+    exit
+}
+
+/// Calls the function at this place in the executable.
+fn run((argument, offset): (u32, usize)) -> u32 {
+    // SAFETY: `crash` has made the offset of a function of this type.
+    let function: Crash = unsafe { std::mem::transmute(base() + offset) };
+    black_box(function)(black_box(argument))
+}
+
+#[inline(never)]
+fn read_wild(n: u32) -> u32 {
+    let address = std::ptr::without_provenance::<u8>(black_box(8));
+    // SAFETY: none: the test is that the process dies of it.
+    n + u32::from(unsafe { address.read_volatile() })
+}
+
+#[inline(never)]
+fn bus_error(n: u32) -> u32 {
+    let file = rustix::fs::memfd_create("short", rustix::fs::MemfdFlags::empty()).unwrap();
+    let flags = rustix::mm::MapFlags::SHARED;
+    let read = rustix::mm::ProtFlags::READ;
+    // SAFETY: a new mapping.
+    let page = unsafe { rustix::mm::mmap(std::ptr::null_mut(), 4096, read, flags, &file, 0) };
+    // SAFETY: none: there is nothing behind the page.
+    n + u32::from(unsafe { page.unwrap().cast::<u8>().read_volatile() })
+}
+
+#[inline(never)]
+fn aborting(n: u32) -> u32 {
+    if black_box(n) > 0 {
+        std::process::abort();
+    }
+    n
+}
+
+#[inline(never)]
+fn overflowing(n: u32) -> u32 {
+    let room = black_box([n; 64]);
+    if n == u32::MAX {
+        return n;
+    }
+    overflowing(n + 1) + room[(n % 64) as usize]
+}
+
+#[inline(never)]
+fn calls_null(n: u32) -> u32 {
+    let address = std::ptr::without_provenance::<c_void>(black_box(16));
+    // SAFETY: none: there is no function there.
+    let function: extern "C" fn(u32) -> u32 = unsafe { std::mem::transmute(address) };
+    black_box(function(n)) + 1
+}
+
+#[inline(never)]
+fn in_a_library(_: u32) -> u32 {
+    let nothing = std::ptr::without_provenance::<c_char>(black_box(16));
+    // SAFETY: none: there is no text there.
+    (unsafe { libc::strlen(nothing) }) as u32 + 1
+}
+
+#[inline(never)]
+fn with_the_heaps_lock(n: u32) -> u32 {
+    // SAFETY: plain calls.
+    let [one, two] = [1 << 14, 1 << 14].map(|size| unsafe { libc::malloc(size) });
+    // SAFETY: it is freed once.
+    unsafe { libc::free(one) };
+    // SAFETY: none: this is a list of the heap's by now.
+    unsafe { one.cast::<[usize; 2]>().write_volatile([8, 8]) };
+    // SAFETY: none: it looks through that list.
+    let three = unsafe { libc::malloc(1 << 13) };
+    black_box((two, three));
+    n
+}
+
+extern "C" fn crashing_handler(_: c_int) {
+    read_wild(1);
+}
+
+#[inline(never)]
+fn in_a_handler(n: u32) -> u32 {
+    let handler = crashing_handler as extern "C" fn(c_int) as usize;
+    // SAFETY: it crashes, as it should.
+    unsafe { libc::signal(libc::SIGUSR1, handler) };
+    // SAFETY: a system call.
+    unsafe { libc::raise(libc::SIGUSR1) };
+    n
+}
+
+#[inline(never)]
+fn in_a_thread(n: u32) -> u32 {
+    std::thread::spawn(move || aborting(n)).join().unwrap()
+}
+
+#[inline(never)]
+fn overflow_in_a_thread(n: u32) -> u32 {
+    std::thread::spawn(move || overflowing(n)).join().unwrap()
+}
+
+#[inline(never)]
+fn two_at_once(n: u32) -> u32 {
+    let both = Barrier::new(2);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                both.wait();
+                aborting(n)
+            });
+        }
+    });
+    n
+}
+
+/// As with `panic = "abort"`, where this is called, too.
+#[inline(never)]
+fn panic_that_aborts(n: u32) -> u32 {
+    std::panic::set_hook(Box::new(|_| std::process::abort()));
+    assert!(black_box(n) == 0, "on purpose");
+    n
+}
+
+/// A child process crashes; then the worker dies, and is not asked.
+fn child_crashes((): ()) {
+    // SAFETY: the child does nothing but crash.
+    match unsafe { libc::fork() } {
+        0 => {
+            read_wild(1);
+        }
+        // SAFETY: a system call.
+        child => _ = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) },
+    }
+    // SAFETY: no function.
+    unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
+    read_wild(1);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod machine {
+    use std::arch::{asm, global_asm};
+    use std::hint::black_box;
+
+    #[inline(never)]
+    pub(super) fn illegal(n: u32) -> u32 {
+        // SAFETY: none: there is no such instruction.
+        unsafe { asm!("ud2") };
+        n
+    }
+
+    #[inline(never)]
+    pub(super) fn division(n: u32) -> u32 {
+        let quotient: u32;
+        // SAFETY: none: it divides by zero.
+        unsafe { asm!("div {0:e}", in(reg) 0, inout("eax") n => quotient, inout("edx") 0 => _) };
+        black_box(quotient)
+    }
+
+    // A stack that was overwritten, up to where the function returns to; unwind tables that make
+    // the unwinder read address 24; and ones that it never finds the end of.
+    global_asm!(
+        ".globl smashed_stack",
+        ".type smashed_stack, @function",
+        "smashed_stack:",
+        ".cfi_startproc",
+        "movabs rax, 0x4141414141414141",
+        "mov [rsp], rax",
+        "mov [rsp + 8], rax",
+        "mov [rsp + 16], rax",
+        "mov [rsp + 24], rax",
+        "ret",
+        ".cfi_endproc",
+        ".size smashed_stack, . - smashed_stack",
+        ".globl broken_walk",
+        ".type broken_walk, @function",
+        "broken_walk:",
+        ".cfi_startproc",
+        ".cfi_def_cfa rbp, 16",
+        "push rbp",
+        "mov ebp, 16",
+        "call abort@PLT",
+        "ud2",
+        ".cfi_endproc",
+        ".size broken_walk, . - broken_walk",
+        ".globl endless_walk",
+        ".type endless_walk, @function",
+        "endless_walk:",
+        ".cfi_startproc",
+        ".cfi_escape 0x0f, 0x03, 0x2f, 0xfd, 0xff", // an expression that jumps to its beginning
+        "ud2",
+        ".cfi_endproc",
+        ".size endless_walk, . - endless_walk",
+    );
+
+    unsafe extern "C" {
+        pub(super) safe fn smashed_stack();
+        pub(super) safe fn broken_walk();
+        pub(super) safe fn endless_walk();
+    }
+}
+
+/// Calls a function of the assembler's.
+fn assembled(which: u32) {
+    #[cfg(target_arch = "x86_64")]
+    [
+        machine::smashed_stack,
+        machine::broken_walk,
+        machine::endless_walk,
+    ][which as usize]();
+    let _ = which;
+}
+
+/// In a thread.
+fn assembled_apart(which: u32) {
+    std::thread::spawn(move || assembled(which)).join().unwrap();
+}
+
+/// `sigaltstack` is refused in this process and in its workers.
+fn refused_stack() {
+    support::refuse::refuse(&[libc::SYS_sigaltstack], libc::EPERM).unwrap();
+    trefoil::init();
+    let procs = pool(1);
+    crash(&procs, libc::SIGSEGV, read_wild, "crashes::read_wild");
+    crash(&procs, libc::SIGABRT, aborting, "crashes::aborting");
+    let exit = died(
+        procs
+            .spawn((1, in_a_thread as Crash as usize - base()), run)
+            .join(),
+    );
+    check(
+        &exit,
+        libc::SIGABRT,
+        aborting as Crash as usize,
+        "crashes::aborting",
+    );
+    let exit = died(procs.spawn(1, overflowing).join());
+    assert_eq!(
+        (exit.signal(), exit.backtrace().is_none()),
+        (Some(11), true)
+    );
+}
+
+/// This program has no symbols.
+fn stripped() {
+    trefoil::init();
+    let procs = pool(1);
+    let exit = died(procs.spawn(1, read_wild).join());
+    let frames = backtrace(&exit).frames();
+    assert!(
+        is_in(&frames[0], read_wild as Crash as usize) || cfg!(debug_assertions),
+        "{exit:?}"
+    );
+    assert!(
+        frames
+            .iter()
+            .any(|frame| is_in(frame, read_wild as Crash as usize))
+    );
+    assert!(
+        frames
+            .iter()
+            .filter(|frame| is_own(frame))
+            .all(|one| one.function().is_none())
+    );
+}
+
+extern "C" fn recovers(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+    let text = b"the previous handler was called\n";
+    // SAFETY: a system call.
+    unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+    // SAFETY: no function.
+    unsafe { libc::signal(libc::SIGFPE, libc::SIG_DFL) };
+}
+
+/// A program with a handler of its own.
+fn previous_handler() {
+    // SAFETY: zero is a value for it.
+    let mut handler: libc::sigaction = unsafe { std::mem::zeroed() };
+    handler.sa_sigaction = recovers as *const () as usize;
+    handler.sa_flags = libc::SA_SIGINFO;
+    // SAFETY: the handler only makes system calls.
+    unsafe { libc::sigaction(libc::SIGFPE, &raw const handler, std::ptr::null_mut()) };
+    trefoil::init();
+    #[cfg(target_arch = "x86_64")]
+    {
+        let exit = crash(
+            &pool(1),
+            libc::SIGFPE,
+            machine::division,
+            "machine::division",
+        );
+        assert_eq!(exit.stderr_tail(), "the previous handler was called\n");
+    }
+}
+
+tests! {
+    fn each_signal_has_its_function() {
+        let procs = pool(1);
+        crash(&procs, libc::SIGSEGV, read_wild, "crashes::read_wild");
+        crash(&procs, libc::SIGBUS, bus_error, "crashes::bus_error");
+        crash(&procs, libc::SIGABRT, aborting, "crashes::aborting");
+        #[cfg(target_arch = "x86_64")]
+        {
+            crash(&procs, libc::SIGILL, machine::illegal, "machine::illegal");
+            crash(&procs, libc::SIGFPE, machine::division, "machine::division");
+        }
+    }
+
+    /// What `std` reports of it is in the error as before, and the overflow is innermost.
+    fn an_overflow_of_the_stack() {
+        let procs = pool(1);
+        for place in [overflowing, overflow_in_a_thread] {
+            let exit = died(procs.spawn((1, place as usize - base()), run).join());
+            check(&exit, libc::SIGABRT, overflowing as Crash as usize, "crashes::overflowing");
+            let tail = exit.stderr_tail();
+            assert!(tail.contains("has overflowed its stack"), "{tail}");
+            assert!(backtrace(&exit).frames().len() >= 128);
+        }
+    }
+
+    fn a_call_of_no_function() {
+        let exit = crash(&pool(1), libc::SIGSEGV, calls_null, "crashes::calls_null");
+        let first = &backtrace(&exit).frames()[0];
+        assert_eq!((first.module(), first.offset(), first.function()), (None, 16, None));
+    }
+
+    fn in_code_of_others() {
+        let procs = pool(1);
+        let exit = crash(&procs, libc::SIGSEGV, in_a_library, "crashes::in_a_library");
+        let module = backtrace(&exit).frames()[0].module().unwrap();
+        assert!(module.contains("libc"), "{module}");
+        let locked = with_the_heaps_lock as Crash as usize;
+        let exit = died(procs.spawn((1, locked - base()), run).join());
+        // (The heap's own checks may be quicker than the crash, and abort.)
+        let signal = exit.signal().unwrap();
+        assert!([libc::SIGSEGV, libc::SIGABRT].contains(&signal), "{exit}");
+        check(&exit, signal, locked, "crashes::with_the_heaps_lock");
+        crash(&procs, libc::SIGSEGV, in_a_handler, "crashes::read_wild");
+        crash(&procs, libc::SIGABRT, panic_that_aborts, "crashes::panic_that_aborts::{{closure}}");
+    }
+
+    fn in_threads() {
+        let procs = pool(1);
+        for place in [in_a_thread, two_at_once] {
+            let exit = died(procs.spawn((1, place as usize - base()), run).join());
+            check(&exit, libc::SIGABRT, aborting as Crash as usize, "crashes::aborting");
+        }
+    }
+
+    /// The handler crashes, or hangs: the worker ends by the same signal, soon, and what was noted
+    /// until then is there.
+    fn a_stack_that_cannot_be_walked() {
+        if !cfg!(target_arch = "x86_64") {
+            return;
+        }
+        let procs = pool(1);
+        for place in [assembled, assembled_apart] {
+            let exits = [0, 1, 2].map(|which| {
+                let begin = Instant::now();
+                let exit = died(procs.spawn(which, place).join());
+                assert!(begin.elapsed() < Duration::from_secs(30));
+                exit
+            });
+            let mut ends = [libc::SIGSEGV, libc::SIGABRT, libc::SIGILL].map(Some);
+            if std::ptr::fn_addr_eq(place, assembled_apart as fn(u32)) {
+                ends[1] = exits[1].signal(); // of any, on so small a stack for handlers
+            }
+            assert_eq!(exits.each_ref().map(WorkerExit::signal), ends);
+            for exit in &exits {
+                assert!(backtrace(exit).frames()[0].module().is_some(), "{exit}");
+            }
+        }
+    }
+
+    fn a_library_without_symbols_that_only_the_worker_loads() {
+        let (source, library) = (Scratch::new("crash.c"), Scratch::new("crash.so"));
+        std::fs::write(&source.0, "void crash(void) { *(volatile char *)8 = 1; }").unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-O1", "-shared", "-fPIC", "-s", "-x", "c", "-o"]);
+        let made = compiler.arg(&library.0).arg(&source.0).status().unwrap();
+        assert!(made.success());
+        fn load(path: String) {
+            let path = CString::new(path).unwrap();
+            // SAFETY: a library without initializers.
+            let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+            // SAFETY: the library is loaded.
+            let function = unsafe { libc::dlsym(library, c"crash".as_ptr()) };
+            // SAFETY: it is in the library, and takes nothing.
+            let function: extern "C" fn() = unsafe { std::mem::transmute(function) };
+            function();
+        }
+        let exit = died(pool(1).spawn(library.text(), load).join());
+        assert_eq!(exit.signal(), Some(libc::SIGSEGV), "{exit}");
+        let first = &backtrace(&exit).frames()[0];
+        assert_eq!(first.module(), Some(&*library.text()));
+        assert!(first.offset() < 1 << 16 && first.function().is_none(), "{first:?}");
+    }
+
+    fn a_child_process_leaves_no_notes() {
+        let exit = died(pool(1).spawn((), child_crashes).join());
+        assert_eq!((exit.signal(), exit.backtrace().is_none()), (Some(libc::SIGSEGV), true));
+    }
+
+    /// No crash: no backtrace. Nor has a plain worker one.
+    fn other_ends_have_none() {
+        let exit = died(pool(1).spawn((), |()| -> () { std::process::exit(6) }).join());
+        assert!(exit.backtrace().is_none() && exit.code() == Some(6));
+        let plain = ProcessPool::builder().workers(1).plain_workers(true).build().unwrap();
+        assert!(died(plain.spawn(1, aborting).join()).backtrace().is_none());
+    }
+
+    fn the_handler_that_was_there_is_called() {
+        run_helper("previous_handler");
+    }
+
+    fn the_stack_for_handlers_is_refused() {
+        run_helper("refused_stack");
+    }
+
+    fn a_program_without_symbols() {
+        let copy = Scratch::new("stripped");
+        let own = std::env::current_exe().unwrap();
+        let strip = Command::new("strip").arg("-o").arg(&copy.0).arg(own).status();
+        if !strip.is_ok_and(|strip| strip.success()) {
+            return; // there is no such tool here
+        }
+        let mut program = Command::new(&copy.0);
+        let ended = program.env(support::HELPER, "crash_of_a_stripped_program").output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
