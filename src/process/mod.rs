@@ -153,6 +153,7 @@ pub use api::imap::{Imap, ImapStream, Indexed};
 pub use channel::pair::channel;
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
+pub use job::capsule::Capsule;
 #[cfg(unix)]
 pub use launch::{command_line::Wrapped, sandbox::Sandbox};
 pub use value::array_id::array_id;

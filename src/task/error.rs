@@ -8,6 +8,8 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::failure::Failure;
 use super::late::Late;
@@ -85,6 +87,10 @@ impl fmt::Display for TaskError {
             Self::WorkerDied(exit) => write!(f, "{}{exit}", ItemIndex(exit.item)),
             Self::Codec(error) => write!(f, "{}{error}", ItemIndex(error.item)),
             Self::Failed(failure) => failure.fmt(f),
+        }?;
+        match self.capsule() {
+            Some(path) => write!(f, "; the item is kept in {}", Printable(path.display())),
+            None => Ok(()),
         }
     }
 }
@@ -183,6 +189,33 @@ impl TaskError {
             Self::TimedOut(late) => late.item(),
             Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => None,
         }
+    }
+
+    /// The file in which the item was kept, if its call or its pool keeps failures
+    /// ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)) and it could be written. The
+    /// message ends with it. [`Capsule::open`](crate::process::Capsule::open) reads it.
+    #[must_use]
+    pub fn capsule(&self) -> Option<&Path> {
+        match self {
+            Self::Panicked(panic) => panic.capsule.as_deref(),
+            Self::WorkerDied(exit) => exit.capsule.as_deref(),
+            Self::Codec(error) => error.capsule.as_deref(),
+            Self::TimedOut(late) => late.capsule(),
+            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => None,
+        }
+    }
+
+    /// The same error, of an item that is kept in this file. (The variants that have no item are as
+    /// they were.)
+    pub(crate) fn in_capsule(mut self, path: Arc<Path>) -> Self {
+        match &mut self {
+            Self::Panicked(panic) => panic.capsule = Some(path),
+            Self::WorkerDied(exit) => exit.capsule = Some(path),
+            Self::Codec(codec) => codec.capsule = Some(path),
+            Self::TimedOut(late) => *late = std::mem::take(late).in_capsule(path),
+            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => {}
+        }
+        self
     }
 
     /// The same error, with this index in [`item`](Self::item): for code that gives only some of a
@@ -284,6 +317,8 @@ pub struct WorkerExit {
     pub(crate) note: Option<String>,
     /// The index of the item of a `map` that it was running.
     item: Option<usize>,
+    /// The file with the item.
+    capsule: Option<Arc<Path>>,
 }
 
 impl WorkerExit {
@@ -297,6 +332,7 @@ impl WorkerExit {
             cause: Cause::Itself,
             note: None,
             item: None,
+            capsule: None,
         }
     }
 
@@ -419,6 +455,8 @@ pub struct CodecError {
     pub(crate) detail: String,
     /// The index of the item of a `map`.
     item: Option<usize>,
+    /// The file with the item.
+    capsule: Option<Arc<Path>>,
 }
 
 /// What was being done to the value.
@@ -437,6 +475,7 @@ impl CodecError {
             direction,
             detail,
             item: None,
+            capsule: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! What is known of a task whose time was up.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is known of a task whose time was up: in
@@ -28,9 +30,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Late(Option<Box<LateFields>>);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LateFields {
     item: Option<usize>,
+    capsule: Option<Arc<Path>>,
     ran: Option<Duration>,
     limit: Option<Duration>,
     /// The limit counts from the call, and not from the item's start.
@@ -67,6 +70,14 @@ impl Late {
 
     pub(super) fn of_item(self, index: usize) -> Self {
         self.with(|known| known.item = Some(index))
+    }
+
+    pub(super) fn in_capsule(self, path: Arc<Path>) -> Self {
+        self.with(|known| known.capsule = Some(path))
+    }
+
+    pub(super) fn capsule(&self) -> Option<&Path> {
+        self.0.as_ref()?.capsule.as_deref()
     }
 
     fn with(mut self, change: impl FnOnce(&mut LateFields)) -> Self {
@@ -112,7 +123,8 @@ impl fmt::Display for Late {
             limit,
             from_call,
             worker,
-        } = self.0.as_deref().copied().unwrap_or_default();
+            capsule: _,
+        } = self.0.as_deref().cloned().unwrap_or_default();
         if let Some(index) = item {
             write!(f, "item {index}: ")?;
         }

@@ -17,6 +17,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
+use std::path::Path;
 // A payload is taken once: no protocol.
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +43,8 @@ pub struct Panic {
     inner: Arc<PanicFields>,
     /// The index of the item of a process pool's `map` that panicked.
     pub(super) item: Option<usize>,
+    /// The file with the item.
+    pub(super) capsule: Option<Arc<Path>>,
 }
 
 struct PanicFields {
@@ -76,7 +79,11 @@ impl Panic {
             worker,
             payload: Mutex::new(Some(payload)),
         });
-        Self { inner, item: None }
+        Self {
+            inner,
+            item: None,
+            capsule: None,
+        }
     }
 
     /// A panic that happened in another process.
@@ -87,7 +94,11 @@ impl Panic {
             worker,
             payload: Mutex::new(None),
         });
-        Self { inner, item: None }
+        Self {
+            inner,
+            item: None,
+            capsule: None,
+        }
     }
 
     /// The message of the panic. A payload that is not text is described.

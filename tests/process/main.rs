@@ -22,6 +22,7 @@ mod budget;
 mod bulk;
 mod callers;
 mod calls;
+mod capsules;
 #[cfg(unix)] // elsewhere there are none
 mod channel;
 mod chaos;
@@ -86,6 +87,7 @@ fn main() {
     unread::helpers();
     trefoil::init();
     one_faults::helpers();
+    capsules::helpers();
     #[cfg(unix)]
     channel::helpers();
     everywhere::helpers();
@@ -118,6 +120,7 @@ fn main() {
         channel::TESTS,
         bulk::TESTS,
         calls::TESTS,
+        capsules::TESTS,
         everywhere::TESTS,
         host::TESTS,
         #[cfg(target_os = "linux")]

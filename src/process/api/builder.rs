@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -283,6 +284,60 @@ impl ProcessPoolBuilder {
     /// ```
     pub fn core_dumps(mut self, may: bool) -> Self {
         self.settings.cores = may;
+        self
+    }
+
+    /// Keeps each item that ends in [`WorkerDied`](TaskError::WorkerDied),
+    /// [`TimedOut`](TaskError::TimedOut), [`Panicked`](TaskError::Panicked) or
+    /// [`Codec`](TaskError::Codec) in a file of this directory, which is made if it is missing. The
+    /// error has the file's path ([`TaskError::capsule`]); by then the file is there. Default: none
+    /// is kept.
+    ///
+    /// The file has the encoded argument with everything that lay outside its bytes
+    /// ([`Bulk`](crate::Bulk), [`Shared`](crate::Shared), the call's context, the initializers'
+    /// arguments), the names of the types and the call, which build of the program it was, and the
+    /// error with the end of standard error. [`init`](crate::init) runs the item again under a
+    /// debugger (`TREFOIL_REPLAY`), and [`Capsule`](crate::process::Capsule) reads the argument in a
+    /// test. Ends of channels and memory that workers write to cannot be kept, which the file says.
+    /// An item that ran in an [`Actor`](crate::Actor) is kept with what loads its value, without the
+    /// calls before it. What did not run (its argument could not be encoded, or its time was up
+    /// before) is not kept.
+    ///
+    /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
+    /// directory that is made with mode 0700. A directory has at most 100 files and 1 GiB
+    /// ([`keep_failures_limit`](Self::keep_failures_limit)): beyond that nothing more is kept, so
+    /// the first failures stay. Remove files to make room.
+    ///
+    /// **Cost:** while nothing fails, nothing: no more is kept in memory than without it (but of
+    /// results that a thread other than the pool's decodes, the arguments until then). A failure
+    /// costs the time to write the file, on a thread of its own: the error comes that much later,
+    /// and no other item waits. If the file cannot be written, because the disk is full for
+    /// example, the error comes without a path.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    /// use trefoil::process::Capsule;
+    ///
+    /// # trefoil::init();
+    /// # let dir = std::env::temp_dir().join(format!("trefoil-kept-{}", std::process::id()));
+    /// let procs = ProcessPool::builder().workers(1).keep_failures(&dir).build()?;
+    /// let error = procs.spawn(7, |n: u32| if n == 7 { std::process::abort() }).join().unwrap_err();
+    /// let capsule = Capsule::open(error.capsule().expect("it was kept"))?;
+    /// assert_eq!(capsule.argument::<u32>()?, 7);
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
+        self.settings.policy.keep.dir = Some(dir.as_ref().into());
+        self
+    }
+
+    /// How many files a directory of [kept failures](Self::keep_failures) may have, and how many
+    /// bytes all of them. Default: 100 files, and 1 GiB. It holds for the directories of calls, too
+    /// ([`ProcessCall::keep_failures`](crate::ProcessCall::keep_failures)).
+    pub fn keep_failures_limit(mut self, files: usize, bytes: u64) -> Self {
+        let keep = &mut self.settings.policy.keep;
+        (keep.files, keep.bytes) = (files, bytes);
         self
     }
 

@@ -4,6 +4,7 @@
 //!
 //! Tests: `tests/process/calls.rs`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -378,6 +379,13 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     #[must_use]
     pub fn num_workers(&self) -> usize {
         self.pool.width
+    }
+
+    /// Keeps each item that fails in a file of this directory, whatever the pool does: see
+    /// [`ProcessPoolBuilder::keep_failures`](crate::ProcessPoolBuilder::keep_failures).
+    pub fn keep_failures(mut self, dir: impl AsRef<Path>) -> Self {
+        self.options.keep = Some(dir.as_ref().into());
+        self
     }
 
     /// The name of the tasks of `spawn` and `map_task`.

@@ -21,6 +21,10 @@
 //!    no pool.
 //! 5. A worker that makes a pool passes on its depth plus one, up to [`DEEPEST`].
 //!
+//! 6. Where there is no invitation, a capsule may be named ([`REPLAY`]): then this process runs its
+//!    item, and ends with it (`worker::replay`). It removes the variable, which is not for the
+//!    processes that the item starts.
+//!
 //! An invitation that names another parent is stale, and ignored: it was meant for an ancestor that
 //! could not remove it. An orphan, whose parent is gone, is recognised by its standard input: the
 //! kernel remembers which process made that socket. `docs/internals/DESIGN.md` ("How does a process
@@ -39,8 +43,12 @@ use crate::process::host::worker::{forget_variable, unblock_all_signals};
 use crate::process::host::{executable, itself};
 use crate::process::launch::raw_program::{self, Program};
 use crate::process::wire::invitation::{Invitation, VARIABLE};
+use crate::process::worker::replay::{OfAnotherCopy, replay};
 use crate::process::worker::serve::serve;
 use crate::process::worker::stream::ends;
+
+/// The environment variable that names a capsule.
+const REPLAY: &str = "TREFOIL_REPLAY";
 
 /// How deep workers may make pools of their own.
 const DEEPEST: u32 = 20;
@@ -74,6 +82,19 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// ([`Program::entry`](crate::process::launch::Program::entry)). Like `LD_PRELOAD`, it is trusted: whoever
 /// sets the environment of a program decides what it runs. A program with other rights than its
 /// caller's ignores both.
+///
+/// The variable `TREFOIL_REPLAY` names a file in which a pool of this program has kept an item that
+/// failed ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)): then this function runs
+/// that item in this process, after the pool's initializers, and never returns. There is no pool
+/// and no other process, so a debugger, valgrind or `rr` sees everything:
+/// `TREFOIL_REPLAY=kept/0123456789abcdef.capsule gdb ./program`. The process ends as the worker
+/// did: by the same signal or exit code if the item ends it, and not at all if the item does not
+/// end (no timeout applies; the pool's
+/// [memory limit](crate::ProcessPoolBuilder::memory_limit) does). After a panic its code is 101; 65
+/// if the argument could not be decoded or the result not be encoded; 0 if the item has returned a
+/// value; 64 if the file is damaged, or another build has written it, whose functions are
+/// elsewhere. It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what
+/// your own program has written. (Not on Windows.)
 ///
 /// With the feature `auto` the call is not needed.
 ///
@@ -121,6 +142,13 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
     }
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
+    if depth == 0
+        && let Some(path) = std::env::var_os(REPLAY).filter(|_| is_as_called())
+    {
+        forget_variable(REPLAY);
+        let _ = DEPTH.set(1); // as in the worker
+        let OfAnotherCopy = replay(path.as_ref(), threads);
+    }
     match (threads, ours) {
         (Ok(()), None) => drop(DEPTH.set(depth)),
         (Err(_), None) => {}

@@ -22,8 +22,10 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 pub(super) mod alone;
+pub(super) mod capsule;
 pub(super) mod decoder;
 pub(super) mod hedge;
+pub(super) mod keeping;
 pub(super) mod reading;
 pub(super) mod sink;
 #[cfg(feature = "tracing")]
@@ -32,6 +34,7 @@ pub(super) mod tracing_events;
 use std::any::{TypeId, type_name};
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,6 +126,8 @@ pub(crate) struct Options {
     pub(crate) memory: u64,
     /// What the function borrows for each item.
     pub(crate) context: Option<Arc<Context>>,
+    /// Where items that have failed are kept.
+    pub(crate) keep: Option<Arc<Path>>,
 }
 
 impl Options {
@@ -142,6 +147,7 @@ impl Options {
         hedge: None,
         memory: 0,
         context: None,
+        keep: None,
     };
 
     /// The error of a call whose whole time is over; `item`: how long its one item has run, and
@@ -237,7 +243,7 @@ pub(crate) struct Job {
     /// It is in the scheduler's queue.
     pub(crate) queued: bool,
     failure: Option<(usize, TaskError)>,
-    /// The first indices of the readings that are being decoded.
+    /// The first indices of the readings that are being decoded, and the items that are being kept.
     pub(crate) readings: Vec<usize>,
     /// A thread is to end it that may drop its values.
     pub(crate) is_handed_over: bool,

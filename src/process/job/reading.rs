@@ -13,6 +13,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::decoder::{DecodingThread, Read, Taken, Values};
+use super::keeping::{Keeping, Source};
 use crate::loom::Mutex;
 use crate::process::value::attachments::{Arrivals, Descriptors};
 use crate::process::value::copies::Copies;
@@ -27,6 +28,8 @@ pub(crate) enum Chore {
     Read(Reading),
     /// End this job, which has results of a type.
     Finish(TypeId, u64),
+    /// Keep an item that has failed.
+    Keep(Box<Keeping>),
     /// Drop these values of results of a type, which are not wanted any more.
     Drop(TypeId, Values),
 }
@@ -37,6 +40,7 @@ impl Chore {
         match self {
             Self::Read(reading) => reading.kind,
             Self::Finish(kind, _) | Self::Drop(kind, _) => *kind,
+            Self::Keep(_) => TypeId::of::<Keeping>(), // no user code delays it
         }
     }
 
@@ -45,7 +49,7 @@ impl Chore {
         match self {
             Self::Read(reading) => (!reading.is_deep).then_some(reading.job),
             Self::Finish(_, job) => Some(*job),
-            Self::Drop(..) => None,
+            Self::Keep(_) | Self::Drop(..) => None,
         }
     }
 }
@@ -125,6 +129,8 @@ pub(crate) struct Reading {
     decoding: Option<Box<Decoding>>,
     /// The worker that sent them, and its `Extras::hold`.
     pub(crate) sender: Option<(usize, Arc<()>)>,
+    /// Where their items ran, if these are kept when they fail.
+    pub(crate) source: Option<Source>,
 }
 
 /// A decoded part of a reading.
@@ -157,6 +163,7 @@ impl Reading {
             at,
             decoding: None,
             sender: None,
+            source: None,
         }
     }
 

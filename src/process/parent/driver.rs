@@ -837,6 +837,14 @@ impl Driver {
         ended
     }
 
+    /// An item of the job `id` was kept, or could not be. Returns the job that ends with it.
+    pub(super) fn kept(&mut self, id: u64, at: usize, error: TaskError) -> Option<Box<Job>> {
+        let ended = self.sched.kept(id, at, error, Instant::now());
+        self.finishing += usize::from(ended.is_some());
+        self.wake_if_needed();
+        ended
+    }
+
     /// A job that this thread was given, with results of the type `kind`, has been completed;
     /// `unwanted` are its values that are not wanted.
     pub(super) fn has_finished(&mut self, kind: TypeId, unwanted: Option<Values>) {

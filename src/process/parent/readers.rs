@@ -66,7 +66,10 @@ pub(crate) fn add(shared: &Arc<PoolState>, chores: Vec<Chore>) {
     }
     drop(state);
     callers.into_iter().for_each(Waker::wake);
-    for chore in left {
+    for mut chore in left {
+        if let Chore::Keep(keeping) = &mut chore {
+            keeping.gives_up = true; // this thread may be the driver, which waits for no disk
+        }
         shared.carry_out(chore, false);
     }
 }
@@ -119,6 +122,17 @@ impl PoolState {
             Chore::Finish(_, job) => {
                 let mut engine = self.engine.lock();
                 let ended = engine.as_mut().and_then(|engine| engine.finished(job));
+                drop(engine);
+                self.finish(ended);
+            }
+            Chore::Keep(keeping) => {
+                let (job, at) = (keeping.job, keeping.at);
+                let memory = self.settings().and_then(|settings| settings.memory);
+                let error = keeping.write(memory);
+                let mut engine = self.engine.lock();
+                let ended = engine
+                    .as_mut()
+                    .and_then(|engine| engine.kept(job, at, error));
                 drop(engine);
                 self.finish(ended);
             }

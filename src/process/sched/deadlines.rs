@@ -40,6 +40,7 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::{TAKE_OVER_AFTER, Worker};
 use crate::events::{self, Trouble};
+use crate::process::job::keeping::Source;
 use crate::task::{Late, TaskError};
 
 /// How soon a check that came too early is repeated.
@@ -215,11 +216,12 @@ impl Sched {
             return Some(now + AGAIN); // the item has just ended
         }
         self.drop_twin(index, now);
-        let again = self.times_out(id, at);
+        let (again, keeps) = (self.times_out(id, at), self.keeps_failures(id));
         let frame = &mut self.workers[index].frames[position];
         let job = self.jobs.get_mut(&id)?;
-        if frame.each || again {
-            // This frame has no other items left.
+        let source = Some(Source::of(index, &frame.piece));
+        if frame.each || again || keeps {
+            // This frame has no other items left. (If it is kept, its error comes later.)
             frame.wanted = false;
             job.frames -= 1;
             if again {
@@ -234,7 +236,7 @@ impl Sched {
         }
         let (ran, pid) = (now + timeout - due, self.workers[index].pid);
         let late = Late::call(timeout, ran, pid);
-        self.item_error(id, at, TaskError::TimedOut(late), now);
+        self.item_error(id, at, TaskError::TimedOut(late), source, now);
         self.finish_if_settled(id);
         None
     }
@@ -305,7 +307,7 @@ impl Sched {
             self.counters.stats.lock().timed_out += piece.len() as u64;
             for at in piece.first()..piece.first() + piece.len() {
                 let late = Late::unbegun(Duration::ZERO);
-                self.item_error(id, at, TaskError::TimedOut(late), now);
+                self.item_ends(id, at, TaskError::TimedOut(late), now);
             }
         }
         self.finish_if_settled(id);

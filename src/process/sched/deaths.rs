@@ -13,6 +13,7 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::INITIALIZE;
 use crate::events;
+use crate::process::job::keeping::Source;
 use crate::task::{Cause, TaskError, WorkerExit};
 
 impl Sched {
@@ -109,7 +110,8 @@ impl Sched {
             self.run_again(id, piece, now);
         }
         for (at, error) in blamed.into_iter().rev() {
-            self.item_error(id, at, error, now);
+            let source = Some(Source::of(index, &frame.piece));
+            self.item_error(id, at, error, source, now);
         }
         if stopped {
             // A plain worker may die before it has answered what it has not begun.

@@ -11,13 +11,21 @@ use std::time::Instant;
 use super::Sched;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
+use crate::process::job::keeping::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
 use crate::task::TaskError;
 
 impl Sched {
     /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
     /// that takes one of them finds it counted in `stats`. Returns values that are not wanted.
-    pub(super) fn deliver(&mut self, id: u64, part: DecodedPart, now: Instant) -> Option<Values> {
+    /// `source`: where the values come from, if their items are kept.
+    pub(super) fn deliver(
+        &mut self,
+        id: u64,
+        part: DecodedPart,
+        source: Option<Source>,
+        now: Instant,
+    ) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
             // The payload of a panic while it was decoded may have a destructor, too.
             return Some(Box::new((part.values, part.taken.error)));
@@ -34,7 +42,7 @@ impl Sched {
             false => Some(part.values),
         };
         if let Some(error) = part.taken.error {
-            self.item_error(id, part.first + count, error, now);
+            self.item_error(id, part.first + count, error, source, now);
         }
         unwanted
     }
@@ -55,13 +63,28 @@ impl Sched {
             job.readings.swap_remove(one);
         }
         self.ending = Some(None);
-        let unwanted = self.deliver(id, part, now);
+        let unwanted = self.deliver(id, part, reading.source.clone(), now);
         self.finish_if_settled(id);
         (unwanted, self.ending.take().flatten())
     }
 
-    /// The item at `at` of the job `id` has ended in `error`, by itself.
-    pub(super) fn item_error(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
+    /// The item at `at` of the job `id` has ended in `error`, by itself. `source`: where it ran, if
+    /// it may be kept.
+    pub(super) fn item_error(
+        &mut self,
+        id: u64,
+        at: usize,
+        error: TaskError,
+        source: Option<Source>,
+        now: Instant,
+    ) {
+        if let Some(error) = self.keep(id, at, error, source) {
+            self.item_ends(id, at, error, now);
+        }
+    }
+
+    /// The same, without a file.
+    pub(super) fn item_ends(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };

@@ -47,6 +47,7 @@ mod finish;
 mod frame_size;
 mod give_up;
 mod hedges;
+mod keeping;
 mod memory_budget;
 pub(super) mod progress;
 mod replies;
@@ -76,6 +77,7 @@ use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::host::shared_clock::Epoch;
 use super::job::Job;
+use super::job::keeping::KeptFailures;
 use super::job::reading::Chore;
 use super::value::chunk::{Chunk, Piece};
 use super::wire::{BatchHead, CodeRef, Frame};
@@ -138,6 +140,8 @@ pub(crate) struct Policy {
     pub(crate) one_process: Option<Arc<str>>,
     /// The number of workers follows the work.
     pub(crate) elastic: Option<Elastic>,
+    /// Where items that have failed are kept.
+    pub(crate) keep: KeptFailures,
     /// How many bytes the items that run may need together, as far as they declare it.
     pub(crate) memory_budget: Option<u64>,
 }

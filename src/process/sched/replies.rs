@@ -16,6 +16,7 @@ use super::{Initializer, Sched};
 use crate::events;
 use crate::process::host::image::image;
 use crate::process::job::decoder::{self, DecodingThread};
+use crate::process::job::keeping::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::value::codec::codec_error;
 use crate::process::value::extras::Decoding;
@@ -253,7 +254,9 @@ impl Sched {
                 None => (Arc::new(bytes[..taken.used].to_vec()), 0),
             };
             let items = (at, taken.count);
-            let reading = Reading::new(frame.job, job.kind(), items, read, owner, from);
+            let mut reading = Reading::new(frame.job, job.kind(), items, read, owner, from);
+            let keeps = job.work.options.keep.is_some() || self.policy.keep.dir.is_some();
+            reading.source = keeps.then(|| Source::of(index, &frame.piece));
             self.chores.push(Chore::Read(reading.with(index, extras)));
         }
         extras.forget();
@@ -262,12 +265,14 @@ impl Sched {
         let (id, used) = (frame.job, taken.used);
         let hedged = frame.hedged && frame.wanted;
         if let Some(values) = here {
+            let failed = taken.error.is_some();
+            let source = failed.then(|| Source::of(index, &frame.piece));
             let part = DecodedPart {
                 first: at,
                 taken,
                 values,
             };
-            drop(self.deliver(id, part, now));
+            drop(self.deliver(id, part, source, now));
         }
         if hedged {
             self.drop_twin(index, now);
@@ -284,13 +289,14 @@ impl Sched {
             return Err(Broken);
         }
         let (id, at, wanted) = (frame.job, frame.next_index(), frame.wanted);
+        let source = Some(Source::of(index, &frame.piece));
         frame.done += 1;
         worker.fruitful = true;
         if id == INITIALIZE {
             self.break_down(&error, now);
         } else if wanted {
             self.drop_twin(index, now);
-            self.item_error(id, at, error, now);
+            self.item_error(id, at, error, source, now);
         }
         self.settle(index, 0, now);
         Ok(())

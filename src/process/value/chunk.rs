@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
 use super::codec::{NUMBER, encode, encode_own, write_number};
-use super::copies::CopySource;
+use super::copies::{CopySource, Sources};
 use super::extras::{Encoding, PLAIN};
 use super::lent_arrays::{Lent, LentList, Place, SharedBuffer};
 use crate::loom::Mutex;
@@ -379,6 +379,18 @@ impl Piece {
         missing.map(|lent| lent.numbers(start)).collect()
     }
 
+    /// The list of its lent numbers as if all of them were sent ahead, and what is sent then.
+    pub(crate) fn apart(&self) -> Result<(LentList, Sources), &'static str> {
+        let start = self.span().start;
+        let (mut list, mut sources) = (LentList::new(), Sources::new());
+        for lent in self.missing() {
+            let (entry, source) = lent.apart(start)?;
+            sources.push((entry[1], source));
+            list.push(entry);
+        }
+        Ok((list, sources))
+    }
+
     /// The memory that a worker must map to decode its items.
     pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
         let mut missing = self.missing().iter();
@@ -427,12 +439,12 @@ impl Piece {
         !self.chunk.is_laden() && self.span().len() > most
     }
 
-    /// Releases the attachments of its items: they have arrived, and will not be sent again.
+    /// Releases the ends of channels of its items: they have arrived, and will not be sent again.
     pub(crate) fn release(&self) {
         if let Some(attached) = &self.chunk.attached {
             attached
                 .lock()
-                .retain(|(item, _)| !self.items.contains(item));
+                .retain(|(item, one)| !(one.is_end() && self.items.contains(item)));
         }
     }
 

@@ -43,6 +43,9 @@ pub(crate) enum CopySource {
     Array(Arc<dyn Array>),
 }
 
+/// Some of them, with their numbers.
+pub(crate) type Sources = Vec<(u64, CopySource)>;
+
 impl CopySource {
     /// The memory of an attachment.
     pub(crate) fn of(attachment: &Arc<Attachment>) -> io::Result<Self> {

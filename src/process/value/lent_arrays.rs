@@ -95,6 +95,21 @@ impl Lent {
         }
     }
 
+    /// The numbers to be sent ahead, wherever they are, and their entry in the list, for bytes that
+    /// begin at `skipped`.
+    pub(crate) fn apart(&self, skipped: usize) -> Result<([u64; 3], CopySource), &'static str> {
+        let (id, source) = match &self.place {
+            Place::Ahead(id, array) => (*id, CopySource::Array(array.clone())),
+            Place::Block(_, None) => return Err("it is lent by another process"),
+            Place::Block(block, Some(home)) => {
+                let view = View::Blocks(home.clone());
+                let bytes: Vec<u8> = view.copy([block.offset(), self.length].map(|n| n as u64))?;
+                (Attachment::number(), CopySource::Array(Arc::new(bytes)))
+            }
+        };
+        Ok(([(self.at - skipped) as u64, id, AHEAD], source))
+    }
+
     /// Its entry in the list that travels, for bytes that begin at `skipped`.
     pub(crate) fn numbers(&self, skipped: usize) -> [u64; 3] {
         let at = (self.at - skipped) as u64;

@@ -8,6 +8,7 @@ use rustix::net::RecvFlags;
 use super::batch::Outlet;
 use super::plain_inlet::PlainInlet;
 use super::received::{ParentStream, Received};
+use super::replay_inlet::ReplayInlet;
 use super::stream::die;
 use crate::loom::{hint, thread};
 use crate::process::host::ledger::Front;
@@ -23,12 +24,14 @@ pub(super) enum Inlet {
     Fast(FastInlet),
     /// That of a plain worker, and its current frame.
     Plain(Arc<PlainInlet>, Vec<u8>),
+    /// Those of a file.
+    Replay(Box<ReplayInlet>),
 }
 
 impl Inlet {
     /// Whether this worker is plain: only bytes arrive.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self, Self::Plain(..))
+        matches!(self, Self::Plain(..) | Self::Replay(_))
     }
 
     /// The next complete frame.
@@ -39,6 +42,7 @@ impl Inlet {
                 inlet.next(frame);
                 frame
             }
+            Self::Replay(inlet) => return inlet.next(),
         };
         whole(bytes)
     }
@@ -47,7 +51,7 @@ impl Inlet {
     pub(super) fn claim(&mut self, numbers: &[u64]) -> Descriptors {
         match self {
             Self::Fast(inlet) => inlet.received.arrivals.claim(numbers),
-            Self::Plain(..) => Arrivals::default().claim(numbers),
+            Self::Plain(..) | Self::Replay(_) => Arrivals::default().claim(numbers),
         }
     }
 
@@ -58,6 +62,7 @@ impl Inlet {
         match self {
             Self::Fast(inlet) => inlet.has_brief() || inlet.lingers(outlet),
             Self::Plain(inlet, _) => inlet.has_batch(),
+            Self::Replay(_) => false,
         }
     }
 }

@@ -207,6 +207,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         actor: None,
         memory,
         retiring: false,
+        replays: None,
     };
     Ok((inlet, state))
 }
@@ -240,7 +241,7 @@ fn plain_worker(inlet: FastInlet, output: Stream, whole: Arc<Mutex<()>>) -> io::
     Ok((Inlet::Plain(inlet, Vec::new()), pages, calls, None))
 }
 
-fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
+pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut home = None;
     // The attachments of the next frame.
     let mut next_descriptors = Descriptors::default();

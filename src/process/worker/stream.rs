@@ -42,6 +42,11 @@ impl Stream {
         }
     }
 
+    /// A stream whose bytes nobody reads.
+    pub(crate) fn to_nobody() -> io::Result<Self> {
+        Ok(Self::new(worker::stream_to_nobody()?))
+    }
+
     /// The same stream, on another descriptor.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {

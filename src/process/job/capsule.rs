@@ -1,0 +1,533 @@
+//! The file of an item that has failed: its format, and what reads it.
+//!
+//! ```text
+//!   capsule = MAGIC, head, frames, checksum
+//!   head    = length (8 bytes), Head (postcard)
+//!   frames  = of each initializer, of the context, of the item: what a plain worker is sent
+//! ```
+//!
+//! A frame is a message of the protocol between a parent and a plain worker (`wire`): everything
+//! that lay outside the bytes of an argument is before it, as copies. So a file is read by the
+//! code that reads a stream, which accepts any bytes (W1); and a worker can run what is in it
+//! (`worker::replay`). The checksum finds a file that was cut off or changed by mistake, and no
+//! forger.
+//!
+//! Tests: below; `tests/process/capsules.rs`.
+
+use std::any::type_name;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::process::host::checksum::checksum;
+use crate::process::value::attachments::Descriptors;
+use crate::process::value::chunk::Piece;
+use crate::process::value::codec::decode;
+use crate::process::value::copies::{Copies, CopySource, Sources};
+use crate::process::value::extras::Decoding;
+use crate::process::value::lent_arrays::{LentList, Missing};
+use crate::process::value::scope;
+use crate::process::wire::{BatchHead, CodeRef, Frame, Reader};
+use crate::task::{CodecDirection, CodecError, panic};
+
+/// The first bytes; another version of the format has another number.
+const MAGIC: &[u8] = b"trefoil capsule 1\n";
+
+/// The context's number in a capsule.
+const CONTEXT: u64 = 1;
+
+/// What a capsule says of its item.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The copy of this crate, in the build of the program, that can run the item.
+    pub(crate) copy: String,
+    /// The names of the types of argument and result.
+    pub(crate) types: [String; 2],
+    pub(crate) function: Option<String>,
+    pub(crate) item: Option<u64>,
+    pub(crate) error: String,
+    /// What could not be kept.
+    pub(crate) left_out: Option<String>,
+    /// The worker's memory limit, or 0, and its index.
+    pub(crate) memory: u64,
+    pub(crate) worker: u64,
+}
+
+impl Serialize for Head {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            copy,
+            types,
+            function,
+            item,
+            error,
+            left_out,
+            memory,
+            worker,
+        } = self;
+        (copy, types, function, item, error, left_out, memory, worker).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (copy, types, function, item, error, left_out, memory, worker) =
+            Deserialize::deserialize(from)?;
+        Ok(Self {
+            copy,
+            types,
+            function,
+            item,
+            error,
+            left_out,
+            memory,
+            worker,
+        })
+    }
+}
+
+/// An encoded value and everything that lies outside of its bytes.
+pub(crate) struct Parcel {
+    piece: Piece,
+    lent: LentList,
+    arrays: Sources,
+    memory: Sources,
+}
+
+impl Parcel {
+    /// The one item of `piece`. Adds to `left_out` what a file cannot hold.
+    pub(crate) fn new(piece: Piece, left_out: &mut Option<String>) -> io::Result<Self> {
+        let (lent, arrays) = piece.apart().map_err(io::Error::other)?;
+        let mut memory = Sources::new();
+        for attachment in piece.attachments() {
+            match CopySource::of(&attachment) {
+                Ok(source) if attachment.is_fixed() => memory.push((attachment.id, source)),
+                _ => *left_out = Some(CHANGES.to_owned()),
+            }
+        }
+        Ok(Self {
+            piece,
+            lent,
+            arrays,
+            memory,
+        })
+    }
+}
+
+/// What a file cannot hold.
+const CHANGES: &str = "the end of a channel, or memory that an item may write to";
+
+/// Writes capsules.
+pub(crate) struct Writer<W> {
+    to: W,
+    sum: u32,
+    /// How many more bytes may be written.
+    room: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a file of at most `room` bytes.
+    pub(crate) fn new(to: W, room: u64, head: &Head) -> io::Result<Self> {
+        let mut own = Self { to, sum: 0, room };
+        let head = postcard::to_stdvec(head).map_err(io::Error::other)?;
+        own.put(MAGIC)?;
+        own.put(&(head.len() as u64).to_le_bytes())?;
+        own.put(&head)?;
+        Ok(own)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let room = self.room.checked_sub(bytes.len() as u64);
+        self.room = room.ok_or(io::ErrorKind::StorageFull)?;
+        self.sum = self.sum.rotate_left(1) ^ checksum(bytes);
+        self.to.write_all(bytes)
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>, bytes: &[u8]) -> io::Result<()> {
+        self.put(&frame.head(bytes.len()))?;
+        self.put(bytes)
+    }
+
+    /// Writes a parcel, and the frame that `frame` makes of its list of arrays.
+    fn parcel(
+        &mut self,
+        parcel: &Parcel,
+        frame: impl FnOnce(LentList) -> Frame<'static>,
+    ) -> io::Result<()> {
+        for (id, source) in parcel.memory.iter().chain(&parcel.arrays) {
+            let (length, kind) = source.shape();
+            let copy = Frame::Copy {
+                id: *id,
+                length,
+                kind,
+                bytes: &[],
+            };
+            for part in source.parts() {
+                self.frame(&copy, part.bytes())?;
+            }
+        }
+        let numbers: Vec<u64> = parcel.memory.iter().map(|(id, _)| *id).collect();
+        if !numbers.is_empty() {
+            self.frame(&Frame::Descriptors(numbers), &[])?;
+        }
+        self.frame(&frame(parcel.lent.clone()), parcel.piece.bytes())
+    }
+
+    /// Writes the context of the items to come.
+    pub(crate) fn context(&mut self, context: &Parcel) -> io::Result<()> {
+        let frame = |_| Frame::Context {
+            id: CONTEXT,
+            bytes: &[],
+        };
+        self.parcel(context, frame)
+    }
+
+    /// Writes a call, the `sequence`-th.
+    pub(crate) fn call(
+        &mut self,
+        sequence: u64,
+        code: CodeRef,
+        has_context: bool,
+        item: &Parcel,
+    ) -> io::Result<()> {
+        let batch = BatchHead {
+            sequence,
+            code,
+            count: 1,
+            limit: 0,
+            brief: false,
+            ends: false,
+            context: if has_context { CONTEXT } else { 0 },
+        };
+        self.parcel(item, |lent| Frame::Batch {
+            batch,
+            lent,
+            items: &[],
+        })
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.to.write_all(&self.sum.to_le_bytes())?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+}
+
+/// A file with an item that has failed, from
+/// [`keep_failures`](crate::ProcessPoolBuilder::keep_failures); its path is in the error
+/// ([`TaskError::capsule`](crate::TaskError::capsule)).
+///
+/// It makes a regression test of three lines, in this build of the program or in a later one:
+///
+/// ```
+/// use trefoil::ProcessPool;
+/// use trefoil::process::Capsule;
+///
+/// fn decode_row(row: Vec<u8>) -> u8 {
+///     row[3]
+/// }
+///
+/// # trefoil::init();
+/// # let dir = std::env::temp_dir().join(format!("trefoil-capsule-{}", std::process::id()));
+/// let procs = ProcessPool::with_workers(1)?;
+/// let error = procs.call(decode_row).keep_failures(&dir).map([vec![1; 9], vec![2]]).unwrap_err();
+/// let path = error.capsule().expect("the item was kept");
+///
+/// let capsule = Capsule::open(path)?;
+/// let row: Vec<u8> = capsule.argument()?;
+/// assert_eq!((row, capsule.item()), (vec![2], Some(1)));
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// To run the item under a debugger, in this process and without a pool, see
+/// [`init`](crate::init) (`TREFOIL_REPLAY`).
+pub struct Capsule {
+    bytes: Vec<u8>,
+    pub(crate) head: Head,
+    /// Where the frames are.
+    frames: std::ops::Range<usize>,
+}
+
+const DAMAGED: &str = "is damaged or incomplete";
+
+impl Capsule {
+    /// Reads a file, all of it.
+    ///
+    /// # Errors
+    /// What the system says; [`InvalidData`](io::ErrorKind::InvalidData) if the file is none, is
+    /// incomplete or was changed.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        Self::read(fs::read(path)?).map_err(|why| {
+            let message = format!("{} {why}", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })
+    }
+
+    fn read(bytes: Vec<u8>) -> Result<Self, &'static str> {
+        match Self::parse(bytes)? {
+            (capsule, true) => Ok(capsule),
+            (_, false) => Err(DAMAGED),
+        }
+    }
+
+    /// The capsule in `bytes`, and whether its checksum fits.
+    fn parse(bytes: Vec<u8>) -> Result<(Self, bool), &'static str> {
+        if !bytes.starts_with(MAGIC) {
+            return Err("holds no item that a pool of this version has kept");
+        }
+        let (all, sum) = bytes.split_last_chunk().ok_or(DAMAGED)?;
+        let rest = all.get(MAGIC.len()..).and_then(<[u8]>::split_first_chunk);
+        let (length, rest) = rest.ok_or(DAMAGED)?;
+        let head = usize::try_from(u64::from_le_bytes(*length)).ok();
+        let (head, frames) = head
+            .and_then(|at| rest.split_at_checked(at))
+            .ok_or(DAMAGED)?;
+        let frames = all.len() - frames.len()..all.len();
+        let mut expected = 0u32;
+        let mut add = |part: &[u8]| expected = expected.rotate_left(1) ^ checksum(part);
+        add(MAGIC);
+        add(length);
+        add(head);
+        let head = postcard::take_from_bytes(head);
+        let (head, []) = head.map_err(|_| DAMAGED)? else {
+            return Err(DAMAGED);
+        };
+        let (mut at, mut is_whole) = (frames.start, false);
+        while at < frames.end {
+            let frame = Frame::decode(&all[at..frames.end]);
+            let (frame, length) = frame.ok().flatten().ok_or(DAMAGED)?;
+            let body = match frame {
+                Frame::Batch {
+                    batch: BatchHead { count: 1, .. },
+                    items: body,
+                    ..
+                }
+                | Frame::Context { bytes: body, .. }
+                | Frame::Copy { bytes: body, .. } => body.len(),
+                Frame::Descriptors(_) => 0,
+                _ => return Err(DAMAGED),
+            };
+            is_whole = matches!(frame, Frame::Batch { .. });
+            let end = at + length;
+            add(&all[at..end - body]);
+            add(&all[end - body..end]);
+            at = end;
+        }
+        let fits = expected == u32::from_le_bytes(*sum);
+        let capsule = Self {
+            bytes,
+            head,
+            frames,
+        };
+        is_whole.then_some((capsule, fits)).ok_or(DAMAGED)
+    }
+
+    /// The frame after the first `at` bytes of all, and how many bytes it has.
+    pub(crate) fn frame(&self, at: usize) -> Option<(Frame<'_>, usize)> {
+        let frames = &self.bytes[self.frames.clone()];
+        Frame::decode(frames.get(at..)?).ok()?
+    }
+
+    /// The item's argument, decoded.
+    ///
+    /// `A` should be the type that the failed call had. If it is another, or has changed since, the
+    /// bytes may not be one of its values, or be another value than before: types with a varying
+    /// shape are encoded with a description, numbers and structs of numbers are not.
+    ///
+    /// Channel ends and memory that workers may write to ([`SharedAtomics`](crate::SharedAtomics),
+    /// [`RangeMut`](crate::RangeMut)) are not in the file: an argument with one cannot be decoded.
+    ///
+    /// # Errors
+    /// What the `Deserialize` of `A` says, its panic too.
+    pub fn argument<A: DeserializeOwned + 'static>(&self) -> Result<A, CodecError> {
+        let (mut copies, mut descriptors) = (Copies::default(), Descriptors::default());
+        let (mut at, mut decoded) = (0, Err("it has no item".to_owned()));
+        while let Some((frame, length)) = self.frame(at) {
+            at += length;
+            match frame {
+                Frame::Copy {
+                    id,
+                    length,
+                    kind,
+                    bytes,
+                } => copies.part(id, length, kind, bytes),
+                Frame::Descriptors(numbers) => descriptors = copies.find(&numbers),
+                Frame::Batch { lent, items, .. } if at == self.frames.len() => {
+                    let bytes = Reader(items).bytes().unwrap_or_default();
+                    let missing = Missing::new(&lent, items, None, &mut copies);
+                    let mut own = Decoding::new(std::mem::take(&mut descriptors), missing);
+                    let decode = || panic::catch(|| decode::<A>(bytes));
+                    decoded = scope::decoding(&mut own, decode)
+                        .unwrap_or_else(|panic| Err(panic.message().to_owned()));
+                }
+                // Of an initializer, or the context.
+                _ => descriptors = Descriptors::default(),
+            }
+        }
+        decoded.map_err(|why| {
+            let missing = match &self.head.left_out {
+                None => why,
+                Some(left_out) => format!("{why} (not kept: {left_out})"),
+            };
+            CodecError::new(type_name::<A>(), CodecDirection::DecodeArgument, missing)
+        })
+    }
+
+    /// The index of the item, if the call had many.
+    #[must_use]
+    pub fn item(&self) -> Option<usize> {
+        usize::try_from(self.head.item?).ok()
+    }
+
+    /// The name of the function, where it is known: that of the call
+    /// ([`name`](crate::ProcessCall::name)).
+    #[must_use]
+    pub fn function(&self) -> Option<&str> {
+        self.head.function.as_deref()
+    }
+
+    /// The text of the error, and what the item has written to standard error, if its worker died.
+    #[must_use]
+    pub fn error(&self) -> &str {
+        &self.head.error
+    }
+}
+
+debug!(
+    impl Capsule,
+    self,
+    head = self.head,
+    bytes = self.bytes.len()
+);
+
+/// "fn(Vec<u8>) -> u8 `decode`: item 3: worker process 17 was killed by signal 11 (SIGSEGV)", and
+/// what is not in the file.
+impl fmt::Display for Capsule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [argument, result] = &self.head.types;
+        write!(f, "fn({argument}) -> {result}")?;
+        if let Some(name) = self.function() {
+            write!(f, " `{name}`")?;
+        }
+        write!(f, ": {}", self.error())?;
+        if let Some(left_out) = &self.head.left_out {
+            write!(f, "\nnot kept: {left_out}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::process::Bulk;
+    use crate::process::Shared;
+    use crate::process::value::chunk::Chunk;
+    use crate::process::value::lent_arrays::SharedBuffer;
+
+    type Argument = (String, Bulk<u32>, Shared<u16>);
+
+    fn argument() -> Argument {
+        let numbers: Vec<u32> = (0..10_000).collect();
+        ("seven".to_owned(), numbers.into(), vec![7; 300].into())
+    }
+
+    fn written(chunk: Chunk) -> Vec<u8> {
+        let head = Head {
+            types: ["A".to_owned(), "B".to_owned()],
+            error: "the error".to_owned(),
+            item: Some(3),
+            ..Head::default()
+        };
+        let code = CodeRef {
+            trampoline: 1,
+            function: 2,
+        };
+        let parcel = |chunk| Parcel::new(Piece::whole(Arc::new(chunk), 0), &mut None).unwrap();
+        let mut first = Chunk::default();
+        first.push(&vec![1u8, 2]).unwrap();
+        let first = parcel(first);
+        let item = parcel(chunk);
+        let mut writer = Writer::new(Vec::new(), 1 << 20, &head).unwrap();
+        writer.call(0, code, false, &first).unwrap();
+        writer.context(&first).unwrap();
+        writer.call(1, code, true, &item).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn chunks() -> [Chunk; 3] {
+        let lending = Chunk::lending(&Arc::new(SharedBuffer::new()));
+        let mut all = [Chunk::default(), lending, Chunk::new(true).sending_ahead()];
+        all.iter_mut()
+            .for_each(|chunk| chunk.push(&argument()).unwrap());
+        all
+    }
+
+    #[test]
+    fn an_argument_comes_out_as_it_went_in() {
+        for chunk in chunks() {
+            let capsule = Capsule::read(written(chunk)).unwrap();
+            assert_eq!(capsule.argument::<Argument>().unwrap(), argument());
+            assert_eq!((capsule.item(), capsule.error()), (Some(3), "the error"));
+            assert!(capsule.argument::<Vec<String>>().is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_has_no_more_bytes_than_it_may() {
+        let head = Head::default();
+        assert!(Writer::new(Vec::new(), 20, &head).is_err());
+        assert!(Writer::new(Vec::new(), 200, &head).is_ok());
+    }
+
+    /// Any bytes are read without a panic; and what was cut off or changed is found.
+    #[test]
+    fn damage_is_found() {
+        let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut roll = |below: usize| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            (dice % below as u64) as usize
+        };
+        for chunk in chunks() {
+            let whole = written(chunk);
+            for _ in 0..if cfg!(miri) { 20 } else { 2000 } {
+                let mut bytes = whole.clone();
+                match roll(3) {
+                    0 => bytes.truncate(roll(whole.len())),
+                    1 => {
+                        let at = roll(bytes.len());
+                        bytes[at] ^= 1 << roll(8);
+                    }
+                    _ => {
+                        let (from, to) = (roll(bytes.len()), roll(bytes.len()));
+                        let moved = bytes.clone();
+                        let length = roll(64).min(bytes.len() - from.max(to));
+                        bytes[to..to + length].copy_from_slice(&moved[from..from + length]);
+                    }
+                }
+                assert!(bytes == whole || Capsule::read(bytes).is_err());
+            }
+            // With a checksum that fits, too, whatever was changed.
+            for _ in 0..if cfg!(miri) { 20 } else { 2000 } {
+                let mut bytes = whole.clone();
+                let at = MAGIC.len() + roll(bytes.len() - MAGIC.len());
+                bytes[at] = roll(256) as u8;
+                if let Ok((capsule, _)) = Capsule::parse(bytes) {
+                    let _ = capsule.argument::<Argument>();
+                    let _ = capsule.to_string();
+                }
+            }
+        }
+        assert!(Capsule::read(Vec::new()).is_err());
+    }
+}

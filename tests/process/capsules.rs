@@ -1,0 +1,454 @@
+//! Failed items as files, and what runs and reads them again.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)] // a program, not the crate
+
+use crate::support;
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Output, Stdio, abort, exit};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use support::{Dice, Odd, Test, kill, pool, tests, until};
+use trefoil::process::Capsule;
+use trefoil::{Bulk, ProcessPool, Shared, TaskError};
+
+/// A directory for one test, removed when dropped.
+struct Kept(PathBuf);
+
+impl Kept {
+    fn new(name: &str) -> Self {
+        let name = format!("trefoil-kept-{name}-{}", process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn builder(&self) -> trefoil::ProcessPoolBuilder {
+        ProcessPool::builder().workers(2).keep_failures(&self.0)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn opened(error: &TaskError) -> Capsule {
+    let path = error
+        .capsule()
+        .unwrap_or_else(|| panic!("not kept: {error}"));
+    let capsule = Capsule::open(path).unwrap();
+    let text = error.to_string();
+    let (text, place) = text.rsplit_once("; the item is kept in ").unwrap();
+    assert!(
+        capsule.error().starts_with(text) && Path::new(place) == path,
+        "{error}"
+    );
+    assert_eq!(capsule.item(), error.item());
+    capsule
+}
+
+/// This program, which runs the item in the file.
+fn replaying(path: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env("TREFOIL_REPLAY", path).stdin(Stdio::null());
+    command
+}
+
+fn replay(error: &TaskError) -> Output {
+    replaying(error.capsule().unwrap()).output().unwrap()
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Ends in one of many ways.
+fn poison((kind, n): (u8, u32)) -> Odd {
+    match kind {
+        0 => panic!("poison {n}"),
+        1 => exit(n as i32 % 200 + 1),
+        2 => abort(),
+        3 => Odd(1), // no result
+        #[cfg(unix)]
+        4..10 => {
+            let signals = [
+                libc::SIGSEGV,
+                libc::SIGBUS,
+                libc::SIGILL,
+                libc::SIGFPE,
+                libc::SIGTERM,
+                libc::SIGKILL,
+            ];
+            // (The handler for stack overflows lets the first SIGSEGV of its own kind return.)
+            loop {
+                #[allow(unsafe_code)]
+                // SAFETY: a call with a number.
+                unsafe {
+                    libc::raise(signals[usize::from(kind - 4)]);
+                }
+            }
+        }
+        10 => Odd(black_box(vec![1u8; 1 << 40])[n as usize]),
+        11 => {
+            eprintln!("poison {n} runs");
+            support::forever()
+        }
+        _ => Odd(0),
+    }
+}
+
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+fn started(n: u32) {
+    STARTED.store(n, Ordering::Relaxed);
+}
+
+tests! {
+    fn each_kind_of_failure_is_kept() {
+        let kept = Kept::new("kinds");
+        let procs = kept.builder().build().unwrap();
+        let careful = procs.call(poison).name("poisons");
+        for (kind, text) in [(0, "poison 5"), (1, "code 6"), (2, "killed by signal 6"), (3, "never written")] {
+            if cfg!(windows) && kind == 2 {
+                continue;
+            }
+            for error in [
+                careful.spawn((kind, 5)).join().unwrap_err(),
+                careful.map([(99, 0), (kind, 5), (99, 1)]).unwrap_err(),
+                careful.map_each([(99, 0), (kind, 5)]).pop().unwrap().unwrap_err(),
+                careful.imap([(kind, 5)]).next().unwrap().unwrap_err(),
+            ] {
+                let capsule = opened(&error);
+                assert_eq!(capsule.argument::<(u8, u32)>().unwrap(), (kind, 5));
+                assert!(capsule.error().contains(text), "{capsule}");
+                assert_eq!(capsule.function(), Some("poisons"));
+            }
+        }
+        let late = careful.timeout(Duration::from_millis(20)).map([(99, 0), (11, 3)]).unwrap_err();
+        assert!(matches!(late, TaskError::TimedOut(_)));
+        assert_eq!(opened(&late).argument::<(u8, u32)>().unwrap(), (11, 3));
+        // One that cannot be decoded in the worker, and a result that cannot be decoded here.
+        let odd = procs.spawn(Odd(2), |odd: Odd| odd.0).join().unwrap_err();
+        let undecoded = opened(&odd).argument::<Odd>().unwrap_err();
+        assert!(undecoded.to_string().contains("never read"), "{undecoded}");
+        for error in [
+            procs.spawn(2, Odd).join().unwrap_err(),
+            procs.map([0, 2, 0], Odd).unwrap_err(),
+        ] {
+            assert_eq!(opened(&error).argument::<u8>().unwrap(), 2);
+        }
+        // What has no argument, or did not fail by itself.
+        let unencoded = procs.spawn(Odd(1), |odd: Odd| odd.0).join().unwrap_err();
+        assert_eq!(unencoded.capsule(), None);
+        let calls = procs.stats();
+        assert_eq!((calls.pending, calls.failed), (0, 20));
+        assert_eq!(kept.files().len(), 20);
+    }
+
+    fn of_a_call_alone_and_of_none() {
+        let kept = Kept::new("call");
+        let procs = pool(1);
+        let error = procs.spawn((0, 1), poison).join().unwrap_err();
+        assert_eq!(error.capsule(), None);
+        assert!(!error.to_string().contains("kept"));
+        let error = procs.call(poison).keep_failures(&kept.0).spawn((0, 1)).join().unwrap_err();
+        assert!(error.capsule().unwrap().starts_with(&kept.0));
+        assert_eq!(opened(&error).argument::<(u8, u32)>().unwrap(), (0, 1));
+        // Only what fails for good.
+        let again = procs.call(poison).keep_failures(&kept.0).retry(2).spawn((1, 1)).join();
+        assert!(opened(&again.unwrap_err()).error().contains("attempt 3"));
+        assert_eq!(kept.files().len(), 2);
+    }
+
+    fn what_lies_outside_the_bytes_is_kept() {
+        type Argument = (String, Bulk<f64>, Shared<u16>, Bulk<u8>);
+        let make = || -> Argument {
+            let numbers: Vec<f64> = (0..50_000).map(f64::from).collect();
+            ("text".to_owned(), numbers.into(), vec![7; 5000].into(), vec![3; 3 << 20].into())
+        };
+        let kept = Kept::new("outside");
+        for plain in [false, true] {
+            let procs = kept.builder().plain_workers(plain).build().unwrap();
+            let error = procs.spawn(make(), |all: Argument| -> u32 {
+                eprintln!("{} {} {}", all.0, all.1[49_999], all.2[4999] + u16::from(all.3[9]));
+                panic!("seen");
+            }).join().unwrap_err();
+            let capsule = opened(&error);
+            assert!(capsule.argument::<Argument>().unwrap() == make());
+            let output = replay(&error);
+            assert_eq!(output.status.code(), Some(101));
+            assert!(words(&output).contains("text 49999 10"), "{}", words(&output));
+        }
+    }
+
+    fn contexts_initializers_and_actors_are_there() {
+        let kept = Kept::new("around");
+        let initialized = kept.builder().initializer(41, started).build().unwrap();
+        let context: Shared<u32> = vec![1; 10].into();
+        let items = [0, 99];
+        let error = initialized.map_with(&context, items, |context: &Shared<u32>, n: u32| -> u32 {
+            let n = context[n as usize % 10] + STARTED.load(Ordering::Relaxed) + n;
+            match n { 42 => n, n => exit(n as i32 - 100) }
+        }).unwrap_err();
+        assert_eq!(opened(&error).argument::<u32>().unwrap(), 99);
+        assert_eq!(replay(&error).status.code(), Some(41));
+        let actor = kept.builder().initializer(3, started).build_actor(4, |n: u32| n).unwrap();
+        let dead = actor.call(5, |n: u32, kept: &mut u32| -> u32 {
+            exit((n * 100 + *kept * 10 + STARTED.load(Ordering::Relaxed)) as i32 % 256)
+        });
+        let error = dead.join().unwrap_err();
+        assert_eq!(opened(&error).argument::<u32>().unwrap(), 5);
+        assert_eq!(replay(&error).status.code(), Some(543 % 256));
+    }
+
+    #[cfg(unix)] // its signals
+    fn poisons_end_in_replay_as_they_did() {
+        use std::os::unix::process::ExitStatusExt;
+        let kept = Kept::new("poisons");
+        let builder = kept.builder().keep_failures_limit(usize::MAX, u64::MAX);
+        let procs = builder.memory_limit(1 << 30).build().unwrap();
+        let mut dice = Dice(0x51_7cc1_b727_220a);
+        let poisons: Vec<(u8, u32)> = (0..support::kills().clamp(60, 1000))
+            .map(|n| (dice.roll(12) as u8, n as u32))
+            .collect();
+        // (Only what hangs has a limit: the others take as long as they need on a busy machine.)
+        let call = procs.call(poison);
+        let hangs = call.clone().timeout(Duration::from_millis(300));
+        let ends: Vec<_> = poisons
+            .iter()
+            .map(|&(kind, n)| match kind {
+                11 => hangs.spawn((kind, n)),
+                _ => call.spawn((kind, n)),
+            })
+            .collect();
+        for ((kind, n), end) in poisons.into_iter().zip(ends) {
+            let error = end.join().unwrap_err();
+            assert_eq!(opened(&error).argument::<(u8, u32)>().unwrap(), (kind, n));
+            if let TaskError::TimedOut(_) = error {
+                assert_eq!(kind, 11, "{error}");
+                // It runs, and does not end.
+                let mut command = replaying(error.capsule().unwrap());
+                let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+                let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+                assert!(lines.any(|line| line.unwrap() == format!("poison {n} runs")));
+                assert_eq!(child.try_wait().unwrap(), None);
+                kill(child.id());
+                child.wait().unwrap();
+                continue;
+            }
+            let output = replay(&error);
+            let seen = (output.status.code(), output.status.signal());
+            let expected = match &error {
+                TaskError::WorkerDied(exit) => support::end_of(exit),
+                TaskError::Panicked(panic) => {
+                    assert!(words(&output).contains(panic.message()));
+                    (Some(101), None)
+                }
+                TaskError::Codec(_) => (Some(65), None),
+                other => panic!("{other}"),
+            };
+            assert_eq!(seen, expected, "{error}: {}", words(&output));
+            let words = words(&output);
+            assert!(words.contains("trefoil: replays "), "{words}");
+        }
+    }
+
+    fn a_value_is_no_failure_and_an_item_may_have_a_pool() {
+        let kept = Kept::new("mended");
+        let broken = kept.0.with_extension("broken");
+        fs::write(&broken, "x").unwrap();
+        let procs = kept.builder().build().unwrap();
+        let error = procs.spawn(broken.clone(), |path: PathBuf| {
+            let inner = pool(1);
+            let text = inner.spawn(path, |path: PathBuf| fs::read_to_string(path).unwrap());
+            assert!(text.join().unwrap().is_empty(), "broken");
+        }).join().unwrap_err();
+        assert!(matches!(error, TaskError::Panicked(_)));
+        assert_eq!(replay(&error).status.code(), Some(101));
+        fs::write(&broken, "").unwrap();
+        let output = replay(&error);
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        assert!(words(&output).contains("returned a value"));
+        fs::remove_file(&broken).unwrap();
+    }
+
+    fn there_are_no_more_than_may_be() {
+        let kept = Kept::new("limits");
+        let fail = |procs: &ProcessPool, n: u32| {
+            let error = procs.spawn((0, n), poison).join().unwrap_err();
+            error.capsule().map(Path::to_owned)
+        };
+        let few = kept.builder().keep_failures_limit(2, u64::MAX).build().unwrap();
+        let first: Vec<_> = (0..4).map(|n| fail(&few, n)).collect();
+        assert_eq!(first.iter().flatten().count(), 2);
+        assert_eq!(kept.files().len(), 2);
+        // It counts what is there, so another pool keeps none, until one is removed.
+        let other = kept.builder().keep_failures_limit(2, u64::MAX).build().unwrap();
+        assert_eq!(fail(&other, 1), None);
+        fs::remove_file(&kept.files()[0]).unwrap();
+        assert!(fail(&other, 1).is_some());
+        let bytes: u64 = kept.files().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+        let small = kept.builder().keep_failures_limit(9, bytes + 100).build().unwrap();
+        assert_eq!(fail(&small, 2), None);
+        assert_eq!(kept.files().len(), 2, "nothing is left of what had no room");
+    }
+
+    fn what_cannot_be_written_costs_only_the_file() {
+        let kept = Kept::new("file");
+        fs::write(&kept.0, "a file").unwrap();
+        let procs = ProcessPool::builder().workers(1).keep_failures(kept.0.join("below")).build().unwrap();
+        let error = procs.map([(99, 0), (0, 1)], poison).unwrap_err();
+        assert_eq!((error.item(), error.capsule()), (Some(1), None));
+        assert!(matches!(error, TaskError::Panicked(_)));
+        assert_eq!(procs.stats().pending, 0);
+        fs::remove_file(&kept.0).unwrap();
+    }
+
+    #[cfg(target_os = "linux")] // its limit
+    fn a_full_disk_costs_only_the_file() {
+        let (output, _) = support::run_helper("full_disk");
+        assert!(output.contains("as if it were not kept"), "{output}");
+    }
+
+    #[cfg(unix)] // its modes
+    fn only_this_user_reads_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let kept = Kept::new("modes");
+        let procs = kept.builder().build().unwrap();
+        let error = procs.spawn((0, 1), poison).join().unwrap_err();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(error.capsule().unwrap()), 0o600);
+        assert_eq!(mode(&kept.0), 0o700);
+    }
+
+    fn a_pool_that_is_dropped_at_once_leaves_whole_files_or_none() {
+        let kept = Kept::new("dropped");
+        for n in 0..20 {
+            let procs = kept.builder().build().unwrap();
+            let calls: Vec<_> = (0..4).map(|kind| procs.spawn((kind, n), poison)).collect();
+            if n % 2 == 0 {
+                for call in &calls {
+                    call.cancel();
+                }
+            }
+            drop(procs);
+            for call in calls {
+                if let Some(path) = call.join().unwrap_err().capsule() {
+                    assert!(Capsule::open(path).is_ok());
+                }
+            }
+        }
+        // (A thread may still write the last ones.)
+        until(|| kept.files().iter().all(|path| Capsule::open(path).is_ok()));
+    }
+
+    fn damaged_and_foreign_files_are_refused() {
+        let kept = Kept::new("damaged");
+        let procs = kept.builder().build().unwrap();
+        let error = procs.spawn((1, 6), poison).join().unwrap_err();
+        let path = error.capsule().unwrap();
+        let whole = fs::read(path).unwrap();
+        let refused = |command: &mut Command| {
+            let output = command.output().unwrap();
+            assert_eq!(output.status.code(), Some(64), "{}", words(&output));
+            words(&output)
+        };
+        for (bytes, why) in [
+            (&b"something else"[..], "that a pool of this version has kept"),
+            (&whole[..whole.len() - 1], "damaged"),
+            (&[&whole[..], b"x"].concat(), "damaged"),
+        ] {
+            fs::write(path, bytes).unwrap();
+            let error = Capsule::open(path).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(refused(&mut replaying(path)).contains(why));
+        }
+        let missing = kept.0.join("missing");
+        assert!(refused(&mut replaying(&missing)).contains("it cannot replay"));
+        // Another build: the same program with another build id.
+        fs::write(path, &whole).unwrap();
+        let text = String::from_utf8_lossy(&whole);
+        let copy = text.split_once('\n').unwrap().1;
+        let id = copy.split(|c: char| !c.is_ascii_alphanumeric()).find(|part| part.len() == 40);
+        if let Some(id) = id.filter(|_| cfg!(target_os = "linux")) {
+            let byte = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
+            let id: Vec<u8> = (0..20).map(byte).collect();
+            let mut program = fs::read(std::env::current_exe().unwrap()).unwrap();
+            let at = program.windows(20).position(|window| window == id).unwrap();
+            program[at] ^= 1;
+            let other = kept.0.join("other");
+            fs::copy(std::env::current_exe().unwrap(), &other).unwrap();
+            fs::write(&other, program).unwrap();
+            let words = refused(Command::new(&other).env("TREFOIL_REPLAY", path));
+            assert!(words.contains("another build"), "{words}");
+        }
+    }
+
+    #[cfg(unix)] // elsewhere there are no channels
+    fn what_cannot_be_kept_is_named() {
+        let kept = Kept::new("ends");
+        if support::is_plain() {
+            return;
+        }
+        let procs = kept.builder().build().unwrap();
+        let (sender, _receiver) = trefoil::process::channel::<u32>(1).unwrap();
+        let error = procs.spawn((sender, 3), |(_, n): (trefoil::process::channel::Sender<u32>, u32)| -> u32 {
+            exit(n as i32)
+        }).join().unwrap_err();
+        let capsule = opened(&error);
+        assert!(capsule.to_string().contains("not kept: the end of a channel"), "{capsule}");
+        let refused = capsule.argument::<(trefoil::process::channel::Sender<u32>, u32)>();
+        assert!(refused.unwrap_err().to_string().contains("the end of a channel"));
+        let output = replay(&error);
+        assert_eq!(output.status.code(), Some(65), "{}", words(&output));
+    }
+}
+
+pub(crate) fn helpers() {
+    support::helper(&[("full_disk", full_disk)]);
+}
+
+/// No file may have more than a few bytes.
+#[cfg(target_os = "linux")]
+fn full_disk() {
+    let kept = Kept::new("full");
+    let procs = kept.builder().build().unwrap();
+    assert!(
+        procs
+            .spawn((0, 0), poison)
+            .join()
+            .unwrap_err()
+            .capsule()
+            .is_some()
+    );
+    let limit = rustix::process::Rlimit {
+        current: Some(50),
+        maximum: Some(50),
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: the signal is ignored, and no handler is installed.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+    let error = procs.spawn((0, 1), poison).join().unwrap_err();
+    assert!(matches!(error, TaskError::Panicked(_)) && error.capsule().is_none());
+    assert_eq!(kept.files().len(), 1, "nothing is left of it");
+    println!("as if it were not kept");
+}
+
+#[cfg(not(target_os = "linux"))]
+fn full_disk() {}
