@@ -223,10 +223,18 @@ tests! {
         let poisons: Vec<(u8, u32)> = (0..support::kills().clamp(60, 1000))
             .map(|n| (dice.roll(12) as u8, n as u32))
             .collect();
-        let call = procs.call(poison).timeout(Duration::from_millis(300));
-        let ends = call.map_each(poisons.iter().copied());
+        // (Only what hangs has a limit: the others take as long as they need on a busy machine.)
+        let call = procs.call(poison);
+        let hangs = call.clone().timeout(Duration::from_millis(300));
+        let ends: Vec<_> = poisons
+            .iter()
+            .map(|&(kind, n)| match kind {
+                11 => hangs.spawn((kind, n)),
+                _ => call.spawn((kind, n)),
+            })
+            .collect();
         for ((kind, n), end) in poisons.into_iter().zip(ends) {
-            let error = end.unwrap_err();
+            let error = end.join().unwrap_err();
             assert_eq!(opened(&error).argument::<(u8, u32)>().unwrap(), (kind, n));
             if let TaskError::TimedOut(_) = error {
                 assert_eq!(kind, 11, "{error}");
@@ -331,7 +339,9 @@ tests! {
             let procs = kept.builder().build().unwrap();
             let calls: Vec<_> = (0..4).map(|kind| procs.spawn((kind, n), poison)).collect();
             if n % 2 == 0 {
-                calls.iter().for_each(|call| _ = call.cancel());
+                for call in &calls {
+                    call.cancel();
+                }
             }
             drop(procs);
             for call in calls {
@@ -367,7 +377,7 @@ tests! {
             assert!(refused(&mut replaying(path)).contains(why));
         }
         let missing = kept.0.join("missing");
-        assert!(refused(&mut replaying(&missing)).contains("TREFOIL_REPLAY"));
+        assert!(refused(&mut replaying(&missing)).contains("it cannot replay"));
         // Another build: the same program with another build id.
         fs::write(path, &whole).unwrap();
         let text = String::from_utf8_lossy(&whole);

@@ -290,8 +290,8 @@ impl ProcessPoolBuilder {
     /// Keeps each item that ends in [`WorkerDied`](TaskError::WorkerDied),
     /// [`TimedOut`](TaskError::TimedOut), [`Panicked`](TaskError::Panicked) or
     /// [`Codec`](TaskError::Codec) in a file of this directory, which is made if it is missing. The
-    /// error has the file's path ([`TaskError::capsule`]), and the file is there when the caller
-    /// gets the error. Default: none is kept.
+    /// error has the file's path ([`TaskError::capsule`]); by then the file is there. Default: none
+    /// is kept.
     ///
     /// The file has the encoded argument with everything that lay outside its bytes
     /// ([`Bulk`](crate::Bulk), [`Shared`](crate::Shared), the call's context, the initializers'
@@ -333,8 +333,8 @@ impl ProcessPoolBuilder {
     }
 
     /// How many files a directory of [kept failures](Self::keep_failures) may have, and how many
-    /// bytes all of them. Default: 100 files, and 1 GiB. It holds for calls with a directory of
-    /// their own, too ([`ProcessCall::keep_failures`](crate::ProcessCall::keep_failures)).
+    /// bytes all of them. Default: 100 files, and 1 GiB. It holds for the directories of calls, too
+    /// ([`ProcessCall::keep_failures`](crate::ProcessCall::keep_failures)).
     pub fn keep_failures_limit(mut self, files: usize, bytes: u64) -> Self {
         let keep = &mut self.settings.policy.keep;
         (keep.files, keep.bytes) = (files, bytes);

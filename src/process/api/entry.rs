@@ -89,11 +89,12 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// and no other process, so a debugger, valgrind or `rr` sees everything:
 /// `TREFOIL_REPLAY=kept/0123456789abcdef.capsule gdb ./program`. The process ends as the worker
 /// did: by the same signal or exit code if the item ends it, and not at all if the item does not
-/// end (no timeout applies; the pool's [memory limit](crate::ProcessPoolBuilder::memory_limit)
-/// does). After a panic its code is 101; 65 if the argument could not be decoded or the result not
-/// be encoded; 0 if the item has returned a value; 64 if the file is damaged, or was written by
-/// another build: that knows other functions. It is trusted like `TREFOIL_WORKER`, and so is the
-/// file: replay only what your own program has written. (Not on Windows.)
+/// end (no timeout applies; the pool's
+/// [memory limit](crate::ProcessPoolBuilder::memory_limit) does). After a panic its code is 101; 65
+/// if the argument could not be decoded or the result not be encoded; 0 if the item has returned a
+/// value; 64 if the file is damaged, or another build has written it, whose functions are
+/// elsewhere. It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what
+/// your own program has written. (Not on Windows.)
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
 /// `#[tokio::main]`. [This page](crate::_documentation::from_tokio) says what differs.

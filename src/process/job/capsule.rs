@@ -7,10 +7,10 @@
 //! ```
 //!
 //! A frame is a message of the protocol between a parent and a plain worker (`wire`): everything
-//! that lay outside the bytes of an argument is before it, as copies. So a file is read by the code
-//! that reads a stream, which accepts any bytes (W1); and a worker can run what is in it
-//! (`worker::replay`). The checksum finds a file that was cut off or changed by mistake. It
-//! protects nothing against a forger.
+//! that lay outside the bytes of an argument is before it, as copies. So a file is read by the
+//! code that reads a stream, which accepts any bytes (W1); and a worker can run what is in it
+//! (`worker::replay`). The checksum finds a file that was cut off or changed by mistake, and no
+//! forger.
 //!
 //! Tests: below; `tests/process/capsules.rs`.
 

@@ -10,7 +10,7 @@
 //!
 //! Tests: `tests/process/capsules.rs`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::loom::Mutex;
 use crate::process::host::image::image;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::wire::CodeRef;
+use crate::sys::files::{create_private, make_private_dir};
 use crate::task::TaskError;
 
 /// How a file's name ends.
@@ -124,10 +125,10 @@ impl Keeping {
             worker: self.source.worker as u64,
         };
         let turn = self.limits.turn.lock();
-        make(&self.dir)?;
+        make_private_dir(&self.dir)?;
         let room = self.room()?;
         let path = self.dir.join(name());
-        let file = create(&path)?;
+        let file = create_private(&path)?;
         let write = || {
             let mut writer = Writer::new(BufWriter::new(file), room, &head)?;
             let count = initializers.len() as u64;
@@ -183,28 +184,6 @@ fn name() -> String {
     format!("{random:016x}.{ENDING}")
 }
 
-/// Makes the directory, for this user alone, if it is missing.
-fn make(dir: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
-}
-
-/// A new file, for this user alone; whatever has its name already, a link too, is an error.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        let no_link = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-        options.mode(0o600).custom_flags(no_link);
-    }
-    options.open(path)
-}
-
 #[cfg(all(test, unix, not(any(loom, miri))))]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -214,16 +193,16 @@ mod tests {
     #[test]
     fn what_has_its_name_already_is_left_as_it_is() {
         let dir = std::env::temp_dir().join(format!("trefoil-planted-{}", std::process::id()));
-        make(&dir).unwrap();
-        make(&dir).unwrap();
+        make_private_dir(&dir).unwrap();
+        make_private_dir(&dir).unwrap();
         let (victim, missing) = (dir.join("victim"), dir.join("missing"));
         fs::write(&victim, "as it was").unwrap();
         for (at, target) in [&victim, &missing].into_iter().enumerate() {
             let planted = dir.join(format!("planted-{at}"));
             symlink(target, &planted).unwrap();
-            assert!(create(&planted).is_err());
+            assert!(create_private(&planted).is_err());
         }
-        assert!(create(&victim).is_err());
+        assert!(create_private(&victim).is_err());
         assert_eq!(fs::read(&victim).unwrap(), b"as it was");
         assert!(!missing.exists(), "nothing was made through a link");
         assert_ne!(name(), name());

@@ -322,7 +322,13 @@ pub(crate) struct WorkerState {
     /// This worker has asked to be replaced.
     pub(super) retiring: bool,
     /// This process has no parent: it runs an item of a file, and ends as that does.
-    pub(super) replays: bool,
+    pub(super) replays: Option<fn(Failure<'_>) -> !>,
+}
+
+/// What an item gives in place of a value.
+pub(super) enum Failure<'a> {
+    Panic,
+    Codec(CodecOf, &'a str),
 }
 
 /// The items of one frame.
@@ -501,8 +507,8 @@ impl<'a> Batch<'a> {
     /// Reports that the item's argument, context or result could not be decoded or encoded.
     #[cold]
     pub(crate) fn codec(&mut self, of: CodecOf, detail: &str) {
-        if self.state.replays {
-            replay::codec(of, detail);
+        if let Some(ends) = self.state.replays {
+            ends(Failure::Codec(of, detail));
         }
         let detail = detail.to_owned();
         self.answer(&Record::Codec { of, detail }.bytes());
@@ -511,8 +517,8 @@ impl<'a> Batch<'a> {
     /// Reports that the item, or the destructor of its result, has panicked.
     #[cold]
     pub(crate) fn panicked(&mut self, panic: &Panic) {
-        if self.state.replays {
-            replay::panicked();
+        if let Some(ends) = self.state.replays {
+            ends(Failure::Panic);
         }
         let place = panic
             .location()

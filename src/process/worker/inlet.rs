@@ -8,7 +8,7 @@ use rustix::net::RecvFlags;
 use super::batch::Outlet;
 use super::plain_inlet::PlainInlet;
 use super::received::{ParentStream, Received};
-use super::replay::ReplayInlet;
+use super::replay_inlet::ReplayInlet;
 use super::stream::die;
 use crate::loom::{hint, thread};
 use crate::process::host::ledger::Front;

@@ -20,6 +20,7 @@ mod plain_inlet;
 pub(super) mod raw_call;
 mod received;
 pub(super) mod replay;
+mod replay_inlet;
 pub(super) mod retire;
 pub(super) mod serve;
 pub(super) mod stream;

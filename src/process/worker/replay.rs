@@ -18,19 +18,20 @@ use std::path::Path;
 use std::process::exit;
 use std::sync::Arc;
 
-use super::batch::{Outlet, WorkerState};
-use super::call::{Canceller, calls};
+use super::batch::{Failure, Outlet, WorkerState};
+use super::call::calls;
 use super::context::Contexts;
 use super::index::INDEX;
 use super::inlet::Inlet;
 use super::memory_limit::MemoryLimit;
+use super::replay_inlet::ReplayInlet;
 use super::serve::work;
 use super::stream::Stream;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
 use crate::process::job::capsule::Capsule;
-use crate::process::wire::{CodecOf, Frame};
+use crate::process::wire::CodecOf;
 use crate::sys::fork;
 use crate::task::panic;
 
@@ -75,7 +76,7 @@ pub(in crate::process) fn replay(path: &Path, is_alone: Result<(), &'static str>
 }
 
 fn refuses(why: &dyn Display) -> ! {
-    say(&format_args!("TREFOIL_REPLAY: {why}"));
+    say(&format_args!("it cannot replay: {why}"));
     exit(REFUSED)
 }
 
@@ -95,46 +96,19 @@ fn prepared(capsule: Capsule) -> std::io::Result<(Inlet, WorkerState)> {
         actor: None,
         memory,
         retiring: false,
-        replays: true,
+        replays: Some(fails),
     };
-    let inlet = ReplayInlet {
-        capsule,
-        at: 0,
-        canceller,
-    };
+    let returned: fn() = || say(&"the item has returned a value");
+    let inlet = ReplayInlet::new(capsule, canceller, returned);
     Ok((Inlet::Replay(Box::new(inlet)), state))
 }
 
-/// The frames of a capsule.
-pub(super) struct ReplayInlet {
-    capsule: Capsule,
-    /// How many bytes of them have been read.
-    at: usize,
-    canceller: Canceller,
-}
-
-impl ReplayInlet {
-    /// The next frame; after the last one this process ends.
-    pub(super) fn next(&mut self) -> Frame<'_> {
-        let Some((frame, length)) = self.capsule.frame(self.at) else {
-            say(&"the item has returned a value");
-            return Frame::Bye;
-        };
-        self.at += length;
-        if let Frame::Batch { batch, .. } = &frame {
-            self.canceller.open(batch.sequence, batch.count);
-        }
-        frame
-    }
-}
-
-/// The item, or an initializer before it, has panicked.
-pub(super) fn panicked() -> ! {
-    exit(PANICKED)
-}
-
-/// Its argument, its context or its result could not be decoded or encoded.
-pub(super) fn codec(of: CodecOf, detail: &str) -> ! {
+/// Ends this process as an item ends that has returned no value.
+fn fails(failure: Failure<'_>) -> ! {
+    let (of, detail) = match failure {
+        Failure::Panic => exit(PANICKED), // the hook has printed it
+        Failure::Codec(of, detail) => (of, detail),
+    };
     let (what, done) = match of {
         CodecOf::Argument => ("the argument", "decoded"),
         CodecOf::Context => ("the context", "decoded"),

@@ -208,7 +208,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         actor: None,
         memory,
         retiring: false,
-        replays: false,
+        replays: None,
     };
     Ok((inlet, state))
 }

@@ -73,6 +73,14 @@ pub fn discard_output() -> io::Result<()> {
     rustix::stdio::dup2_stdout(null).map_err(refused("dup2"))
 }
 
+/// A stream whose bytes nobody reads.
+pub fn stream_to_nobody() -> io::Result<OwnedFd> {
+    Ok(std::fs::File::options()
+        .write(true)
+        .open("/dev/null")?
+        .into())
+}
+
 /// Whether standard input is a socket.
 pub fn has_socket() -> bool {
     is_socket(io::stdin())

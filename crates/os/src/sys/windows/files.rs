@@ -13,6 +13,16 @@ use std::path::Path;
 
 use windows_sys::Win32::Storage::FileSystem::GetFileSizeEx;
 
+/// Makes a file. Whatever has its name already is an error.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    File::create_new(path)
+}
+
+/// Makes a directory, and those above it, if it is missing.
+pub fn make_private_dir(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
 /// Reads bytes at the file's current position.
 pub fn read(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     file.read(bytes)

@@ -1,0 +1,41 @@
+//! The incoming frames of a process that replays a capsule.
+//!
+//! Tests: `tests/process/capsules.rs`.
+
+use super::call::Canceller;
+use crate::process::job::capsule::Capsule;
+use crate::process::wire::Frame;
+
+/// The frames of a capsule.
+pub(super) struct ReplayInlet {
+    capsule: Capsule,
+    /// How many bytes of them have been read.
+    at: usize,
+    canceller: Canceller,
+    /// Called when the last item has returned.
+    returned: fn(),
+}
+
+impl ReplayInlet {
+    pub(super) fn new(capsule: Capsule, canceller: Canceller, returned: fn()) -> Self {
+        Self {
+            capsule,
+            at: 0,
+            canceller,
+            returned,
+        }
+    }
+
+    /// The next frame; after the last one this process ends.
+    pub(super) fn next(&mut self) -> Frame<'_> {
+        let Some((frame, length)) = self.capsule.frame(self.at) else {
+            (self.returned)();
+            return Frame::Bye;
+        };
+        self.at += length;
+        if let Frame::Batch { batch, .. } = &frame {
+            self.canceller.open(batch.sequence, batch.count);
+        }
+        frame
+    }
+}
