@@ -25,7 +25,6 @@ use serde::de::DeserializeOwned;
 use super::call::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
-use super::replay;
 use super::stream::{Stream, send};
 use crate::loom::{Mutex, thread};
 use crate::process::host::arena::Block;
