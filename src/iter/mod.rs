@@ -74,6 +74,7 @@
 // Tests: `tests/iter/main.rs`; compared with rayon, on random inputs: `checks/tests/iter.rs`.
 
 mod bridge;
+mod cancellable;
 mod collect;
 mod collect_parts;
 mod index_adaptors;

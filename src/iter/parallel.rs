@@ -21,10 +21,10 @@ use super::par::Par;
 use super::search::{search, try_reduce};
 use super::try_types::Try;
 use crate::loom::Mutex;
-use crate::task::{CancelToken, TaskError};
+use crate::task::CancelToken;
 use crate::thread::{
-    FoldPosition, Items, ItemsUntil, LEAF, Producer, RUN, Seal, Source, divide, divide_fixed,
-    map_reduce, until,
+    Cancellable, FoldPosition, Items, ItemsUntil, LEAF, Producer, RUN, Seal, Source, divide,
+    divide_fixed, map_reduce, until,
 };
 
 /// Types that can become a parallel iterator: collections by value or by reference, ranges, and
@@ -448,17 +448,17 @@ pub trait ParallelIterator: Source + Send {
         Chain(self, behind.into_par_iter())
     }
 
-    /// Passes the items to `consume`, until `token` is cancelled. Returns what `consume` returns.
+    /// The same items, of which none passes after `token` is cancelled. What consumes them returns
+    /// a `Result`: see [`Cancellable`].
     ///
-    /// After that no item passes: each thread looks at the token before each item. What has begun
-    /// by then runs to its end. Adaptors inside `consume` are not called any more; one that was put
-    /// before `until` may be called for one item more on each thread. As the number of items is not
-    /// known in advance, `consume` has no methods of
+    /// Each thread looks at the token before each item. What has begun by then runs to its end. An
+    /// adaptor that was put before `until` may be called for one item more on each thread. As the
+    /// number of items is not known in advance, what follows has no methods of
     /// [`IndexedParallelIterator`](super::IndexedParallelIterator): call these before.
     ///
     /// # Errors
-    /// [`TaskError::Cancelled`] if an item was left out; then the result of `consume` is dropped. A
-    /// cancel after the last item has passed changes nothing. (After
+    /// Consumers return [`TaskError::Cancelled`](crate::TaskError::Cancelled) if an item was left
+    /// out. A cancel after the last item has passed changes nothing. (After
     /// [`par_bridge`](super::ParallelBridge::par_bridge), or over the pieces of a string, a thread
     /// may not know that there is no item more, and report a cancel then.)
     ///
@@ -467,19 +467,16 @@ pub trait ParallelIterator: Source + Send {
     /// use trefoil::{CancelToken, TaskError};
     ///
     /// let (numbers, token) = ([1_u64, 2, 3], CancelToken::new());
-    /// let sum = numbers.par_iter().until(&token, |items| items.map(|n| n * n).sum::<u64>());
+    /// let sum = numbers.par_iter().until(&token).map(|n| n * n).sum::<u64>();
     /// assert_eq!(sum?, 14);
     ///
     /// token.cancel();
-    /// let stopped = numbers.par_iter().until(&token, |items| items.count());
+    /// let stopped = numbers.par_iter().until(&token).count();
     /// assert!(matches!(stopped, Err(TaskError::Cancelled)));
     /// # Ok::<_, TaskError>(())
     /// ```
-    fn until<R, F>(self, token: &CancelToken, consume: F) -> Result<R, TaskError>
-    where
-        F: for<'a> FnOnce(ItemsUntil<'a, Self>) -> R,
-    {
-        until(token, self, consume)
+    fn until(self, token: &CancelToken) -> Cancellable<'_, ItemsUntil<'_, Self>> {
+        until(token, self)
     }
 
     /// Collects the items, in order, into one of the types that implement [`FromParallelIterator`].

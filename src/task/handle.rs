@@ -315,7 +315,7 @@ impl AbortHandle {
     }
 }
 
-/// The task whose [`TaskId`] has this number, if it has not ended: to cancel what
+/// The task with this [`TaskId`], or this number, if it has not ended: to cancel what
 /// [`tasks`](crate::inspect::tasks) shows.
 ///
 /// The first call begins a list of tasks, and to keep track of them, as `tasks` does: from then on
@@ -327,17 +327,18 @@ impl AbortHandle {
 /// deadlocks are reported on standard error, unless there is a hook for that.
 ///
 /// ```
-/// assert!(trefoil::inspect::find_task(0).is_none()); // from now on, tasks are listed
+/// assert!(trefoil::inspect::find_task(0_u64).is_none()); // from now on, tasks are listed
 ///
 /// let (_never, task) = trefoil::Completer::<u32>::new();
-/// let found = trefoil::inspect::find_task(task.id().get()).unwrap();
+/// let found = trefoil::inspect::find_task(task.id()).unwrap();
 /// assert!(found.cancel());
-/// assert!(trefoil::inspect::find_task(task.id().get()).is_none());
+/// assert!(trefoil::inspect::find_task(task.id()).is_none());
 /// assert!(matches!(task.join(), Err(trefoil::TaskError::Cancelled)));
 /// ```
 #[cfg(feature = "inspect")]
 #[must_use]
-pub fn find_task(number: u64) -> Option<AbortHandle> {
+pub fn find_task(id: impl TryInto<TaskId>) -> Option<AbortHandle> {
+    let number = id.try_into().map_or(0, TaskId::get);
     list::find(number).map(|task| AbortHandle { task })
 }
 

@@ -11,7 +11,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, TryFromIntError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering}; // counters and a flag: no protocol
 
 use crate::loom::per_thread;
@@ -49,6 +49,15 @@ impl TaskId {
     #[must_use]
     pub fn get(self) -> u64 {
         self.0.get()
+    }
+}
+
+/// The id with this number: none has the number 0.
+impl TryFrom<u64> for TaskId {
+    type Error = TryFromIntError;
+
+    fn try_from(number: u64) -> Result<Self, TryFromIntError> {
+        NonZeroU64::try_from(number).map(Self)
     }
 }
 

@@ -96,7 +96,7 @@ pub use global::current_index;
 pub use imap::iterator::{Imap, ImapStream};
 pub use map::items::Items;
 pub use map::source::{Exact, Int, Source};
-pub use map::until::ItemsUntil;
+pub use map::until::{Cancellable, ItemsUntil};
 pub use until::UntilCancelled;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)

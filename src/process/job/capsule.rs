@@ -406,7 +406,7 @@ debug!(
     bytes = self.bytes.len()
 );
 
-/// "fn(Vec<u8>) -> u8 `decode`: item 3: worker process 17 was killed by signal 11 (SIGSEGV)", and
+/// "fn(`Vec<u8>`) -> u8 `decode`: item 3: worker process 17 was killed by signal 11 (SIGSEGV)", and
 /// what is not in the file.
 impl fmt::Display for Capsule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

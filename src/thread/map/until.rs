@@ -9,17 +9,26 @@
 //! Tests: `tests/thread/until.rs`, `tests/iter/until.rs`.
 
 use super::source::{Producer, Seal, Shape, Source, source};
+use crate::loom::Arc;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::task::{CancelToken, TaskError};
 
 /// A token, and whether an item was left out because of it.
 #[derive(Debug)]
-struct Stop<'a> {
-    token: &'a CancelToken,
+pub(crate) struct Stop<'t> {
+    token: &'t CancelToken,
     left_out: AtomicBool,
 }
 
 impl Stop<'_> {
+    /// `result`, or `Cancelled` if an item was left out.
+    pub(crate) fn result<R>(&self, result: R) -> Result<R, TaskError> {
+        match self.left_out.load(Ordering::Relaxed) {
+            false => Ok(result),
+            true => self.token.check().and(Err(TaskError::Cancelled)),
+        }
+    }
+
     /// Whether an item that is left must not begin.
     #[inline]
     fn is_set(&self) -> bool {
@@ -34,30 +43,48 @@ impl Stop<'_> {
 /// The items of a parallel iterator, until a token is cancelled:
 /// [`ParallelIterator::until`](crate::iter::ParallelIterator::until).
 #[derive(Debug)]
-pub struct ItemsUntil<'a, S> {
+pub struct ItemsUntil<'t, S> {
     source: S,
-    stop: &'a Stop<'a>,
+    stop: Arc<Stop<'t>>,
 }
 
-/// The result of `consume`, which gets the items of `source`; `Cancelled` if any was left out.
-pub(crate) fn until<S, R>(
-    token: &CancelToken,
-    source: S,
-    consume: impl FnOnce(ItemsUntil<'_, S>) -> R,
-) -> Result<R, TaskError> {
+/// Items of which none passes after a token is cancelled: [`ParallelIterator::until`](crate::iter::ParallelIterator::until).
+///
+/// All consumers return [`TaskError::Cancelled`] if an item was left out because of that. The most
+/// frequent ones have methods here; [`with`](Self::with) takes any. A panic is resumed even if the
+/// token is cancelled.
+///
+/// ```
+/// use trefoil::prelude::*;
+/// use trefoil::{CancelToken, TaskError};
+///
+/// let token = CancelToken::new();
+/// let even = (0..10_u64).into_par_iter().until(&token).filter(|n| n % 2 == 0);
+/// assert_eq!(even.collect::<Vec<_>>()?, [0, 2, 4, 6, 8]);
+/// # Ok::<_, TaskError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing happens until a consumer is called"]
+pub struct Cancellable<'t, I> {
+    pub(crate) items: I,
+    pub(crate) stop: Arc<Stop<'t>>,
+}
+
+/// The items of `source` until `token` is cancelled.
+pub(crate) fn until<S>(token: &CancelToken, source: S) -> Cancellable<'_, ItemsUntil<'_, S>> {
     let left_out = AtomicBool::new(false);
-    let stop = Stop { token, left_out };
-    let stop = &stop;
-    let result = consume(ItemsUntil { source, stop });
-    match stop.left_out.load(Ordering::Relaxed) {
-        false => Ok(result),
-        true => token.check().and(Err(TaskError::Cancelled)),
-    }
+    let stop = Arc::new(Stop { token, left_out });
+    let theirs = stop.clone();
+    let items = ItemsUntil {
+        source,
+        stop: theirs,
+    };
+    Cancellable { items, stop }
 }
 
 source! {
-    ['s, S: Source] ItemsUntil<'s, S>, S::Item, UntilPiece<'a, S::Producer<'a>>,
-    |this| UntilPiece { items: this.source.open(Seal), stop: this.stop, is_over: false },
+    ['t, S: Source] ItemsUntil<'t, S>, S::Item, UntilPiece<'a, S::Producer<'a>>,
+    |this| UntilPiece { items: this.source.open(Seal), stop: &this.stop, is_over: false },
     |this| Shape {
         exact: false,
         ..this.source.shape(Seal)

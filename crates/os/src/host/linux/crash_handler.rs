@@ -18,7 +18,7 @@
 //! **It must not make things worse.** A stack that was overwritten can make the walk itself crash.
 //! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces
 //! the registers of its own interruption by those of the first, so that returning leaves both. If
-//! the walk hangs, a timer ends it: it interrupts the main thread at every [`TICK`], and the second
+//! the walk hangs, a timer ends it: it interrupts the main thread at every `TICK`, and the second
 //! tick without a new address ends the walk or, if that is another thread's, the process.
 //!
 //! - *Two threads crash at the same time:* the second waits until the first has handed on, as long
