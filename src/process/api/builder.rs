@@ -299,7 +299,7 @@ impl ProcessPoolBuilder {
     /// error with the end of standard error. [`init`](crate::init) runs the item again under a
     /// debugger (`TREFOIL_REPLAY`), and [`Capsule`](crate::process::Capsule) reads the argument in a
     /// test. Ends of channels and memory that workers write to cannot be kept, which the file says.
-    /// An item that ran in an [`Actor`](crate::Actor) is kept with what loads its value, without the
+    /// An item that ran in an [`Actor`] is kept with what loads its value, without the
     /// calls before it. What did not run (its argument could not be encoded, or its time was up
     /// before) is not kept.
     ///
