@@ -142,7 +142,6 @@ fn traced_tasks() {
     ]);
     line(&["WARN", "task blocks its event loop", "connection"]);
     line(&["TRACE", "close", "time.busy", "runtime.spawn{"]);
-    line(&["INFO", "task", "state=waits", "task.name=\"server\""]);
 }
 
 /// Events of worker processes, also of one that crashes, name their call and item.
