@@ -112,7 +112,7 @@ fn any_size_will_do() {
             terminal.keys(&[keys]);
         }
     }
-    terminal.keys(&["1"]);
+    terminal.keys(&["1", "1"]); // the first may be the answer to what `c` has asked
     terminal.shows("squares: 1 of 2 workers busy");
     terminal.resize(40, 12);
     terminal.shows("1 of 6: Executors");
