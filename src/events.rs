@@ -138,6 +138,7 @@ mod nothing {
         queued_again(u64) -> ();
         ended(u64, Ending) -> ();
         settled(u64, Ending) -> ();
+        abortable(u64) -> ();
         cancelled(u64) -> ();
         woken(u64) -> ();
         registered(u64, bool) -> ();

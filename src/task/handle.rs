@@ -235,6 +235,9 @@ impl<T> Task<T> {
     /// exists. It only keeps the task's memory.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
+        if events::is_on() {
+            events::abortable(self.id().get());
+        }
         AbortHandle {
             task: self.task_ref(),
         }

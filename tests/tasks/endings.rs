@@ -77,6 +77,15 @@ fn a_task_that_its_handle_or_its_token_may_cancel() {
             let task = pool.spawn_async(pending::<()>());
             let abort = task.abort_handle();
             let first = blocked(&pool, task);
+            let (polled, was_polled) = channel();
+            let task = pool.spawn_async(async move {
+                polled.send(()).unwrap();
+                pending::<()>().await
+            });
+            was_polled.recv().unwrap();
+            sleep(LONG);
+            let late_abort = task.abort_handle();
+            let second = blocked(&pool, task);
             // A token.
             let token = CancelToken::new();
             let (own, inner) = (token.child(), pool.clone());
@@ -99,6 +108,8 @@ fn a_task_that_its_handle_or_its_token_may_cancel() {
             sleep(LONG);
             assert!(abort.cancel());
             assert!(matches!(first.join(), Ok(TaskError::Cancelled)));
+            assert!(late_abort.cancel());
+            assert!(matches!(second.join(), Ok(TaskError::Cancelled)));
             token.cancel();
             end.recv().unwrap().unwrap();
             drop(waits);

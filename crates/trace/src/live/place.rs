@@ -95,6 +95,8 @@ pub(super) struct Place {
     is_named: AtomicBool,
     /// Whether it is cancelled, or about to be: it will not sleep any more.
     is_cancelled: AtomicBool,
+    /// Whether somebody may have an `AbortHandle` of it.
+    is_abortable: AtomicBool,
 }
 
 const KINDS: [Kind; 5] = [
@@ -168,6 +170,7 @@ impl Place {
             wanted: AtomicU32::new(0),
             is_named: AtomicBool::new(false),
             is_cancelled: AtomicBool::new(false),
+            is_abortable: AtomicBool::new(false),
         }
     }
 
@@ -200,6 +203,7 @@ impl Place {
             place.waiter.store(entry.waiter, Relaxed);
             place.is_named.store(false, Relaxed);
             place.is_cancelled.store(false, Relaxed);
+            place.is_abortable.store(false, Relaxed);
         });
         self.id.store(id, Release);
         true
@@ -342,6 +346,11 @@ impl Place {
         self.is_cancelled.store(true, Release);
     }
 
+    /// Somebody gets an `AbortHandle` of the task, so it is no orphan, until its end.
+    pub(super) fn abortable(&self) {
+        self.is_abortable.store(true, Release);
+    }
+
     /// A waker was left with the task: that of `waiter`; 0: of something else.
     #[inline]
     pub(super) fn leave_waker(&self, waiter: u64) {
@@ -419,6 +428,9 @@ impl Place {
                                 (entry.phase, entry.since) = (Phase::Queued, at);
                                 entry.waits(0, 0);
                             }
+                        }
+                        if self.is_abortable.load(Acquire) {
+                            entry.flags &= !ORPHAN;
                         }
                     }
                     return Some(entry);

@@ -617,6 +617,13 @@ impl Store {
         }
     }
 
+    /// Somebody gets an `AbortHandle` of it.
+    pub(crate) fn abortable(&self, id: u64) {
+        if let Some(place) = self.find(id) {
+            place.abortable();
+        }
+    }
+
     pub(crate) fn woken(&'static self, id: u64) {
         if let Some(place) = self.find(id) {
             place.wake(self.clock.now());

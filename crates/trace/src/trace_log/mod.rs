@@ -263,6 +263,14 @@ pub fn cancelled(task: u64) {
     }
 }
 
+/// Somebody gets an `AbortHandle` of a task.
+#[cold]
+pub fn abortable(task: u64) {
+    if Listeners::now().live() {
+        live::store().abortable(task);
+    }
+}
+
 /// A task's code begins to run here: a closure is called, a future polled.
 #[inline(always)]
 pub fn begun(task: u64, site: Site, kind: Kind) {
