@@ -183,8 +183,8 @@ impl fmt::Display for Stuck {
 ///   executor. So if somebody has its handle, or if its last poll has left no waker anywhere, as
 ///   that of `std::future::pending()`, it is reported only when code that is blocked on the same
 ///   thread pool waits for its end, or for the end of futures of that pool which do: nobody else
-///   has the handles then, and the pool cannot end before (but by [`CancelPending`]). An
-///   `AbortHandle` counts like a waker, and a task that [`find_task`] can find is no orphan.
+///   has the handles then, and the pool cannot end before (but by [`CancelPending`]). A
+///   task that has an `AbortHandle`, or that [`find_task`] can find, is no orphan.
 /// - [`StuckKind::AllAsleep`]: every thread of the process sleeps until another one wakes it, and
 ///   at least one of them waits for something. This is looked for on Linux, from 50 ms after the
 ///   last thread has fallen asleep.
