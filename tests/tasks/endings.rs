@@ -80,7 +80,7 @@ fn a_task_that_its_handle_or_its_token_may_cancel() {
             let (polled, was_polled) = channel();
             let task = pool.spawn_async(async move {
                 polled.send(()).unwrap();
-                pending::<()>().await
+                pending::<()>().await;
             });
             was_polled.recv().unwrap();
             sleep(LONG);
