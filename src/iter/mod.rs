@@ -71,7 +71,8 @@
 // adaptor is a source over a source: `item_adaptors` handles items one by one, `index_adaptors`
 // needs their positions. `sort` uses only `join`, with its merges in `raw_merge`.
 //
-// Tests: `tests/iter/main.rs`; compared with rayon, on random inputs: `checks/tests/iter.rs`.
+// Tests: `tests/iter/main.rs`; compared with rayon, on random inputs:
+// `tests/trefoil-checks/tests/iter.rs`.
 
 mod bridge;
 mod cancellable;

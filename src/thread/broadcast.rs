@@ -26,7 +26,7 @@
 //! inside waits (unrelated code, under the waiter's locks); taking over the share of a busy thread
 //! after a moment (its cache would stay empty because of one long task).
 //!
-//! Tests: below, `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
+//! Tests: below, `tests/thread/resize.rs`; 4 in `tests/trefoil-checks/tests/pool.rs`.
 
 use std::future;
 use std::panic::resume_unwind;

@@ -63,7 +63,7 @@
 // imports one above it.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
-// `checks/tests/pool.rs`.
+// `tests/trefoil-checks/tests/pool.rs`.
 
 mod blocking;
 mod broadcast;
@@ -81,7 +81,7 @@ mod spawn;
 mod stats;
 mod until;
 
-/// For the models in `checks/`: the sleep protocol and the latch.
+/// For the models in `tests/trefoil-checks/`: the sleep protocol and the latch.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;

@@ -1,7 +1,7 @@
 //! The call of `spawn_blocking` that a thread is in, for the stall monitor; see
 //! `spawn_blocking.rs`.
 //!
-//! Tests: `tests/thread/blocking.rs`; loom models in `checks/tests/blocking.rs`.
+//! Tests: `tests/thread/blocking.rs`; loom models in `tests/trefoil-checks/tests/blocking.rs`.
 
 use std::time::Duration;
 

@@ -33,7 +33,7 @@
 //! computes for a second takes nothing from the queues either); the processor time of the whole
 //! process (other threads compute, too). Source: Go's `sysmon`.
 //!
-//! Tests: `tests/thread/blocking.rs`; loom models in `checks/tests/blocking.rs`.
+//! Tests: `tests/thread/blocking.rs`; loom models in `tests/trefoil-checks/tests/blocking.rs`.
 
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::worker::Worker;

@@ -12,7 +12,7 @@
 //!
 //! Rejected: a latch for each part (the end would have to wait for each in turn).
 //!
-//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (scopes).
+//! Tests: the loom models in `tests/trefoil-checks/tests/pool.rs`; `tests/thread/pool.rs` (scopes).
 
 use crate::loom::atomic::{AtomicUsize, Ordering};
 

@@ -19,7 +19,8 @@
 //!
 //! Rejected: a condition variable in each job (a join would construct and lock it, stolen or not).
 //!
-//! Tests: the loom model in `checks/tests/pool.rs`; `tests/thread/pool.rs` as a whole.
+//! Tests: the loom model in `tests/trefoil-checks/tests/pool.rs`; `tests/thread/pool.rs` as a
+//! whole.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 

@@ -12,7 +12,8 @@
 //! task); waiting in `resize` for threads to end (from one of the pool's own tasks, it would wait
 //! for itself).
 //!
-//! Tests: `tests/thread/resize.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs` (resizing); the protocol beneath in
+//! `tests/trefoil-checks/tests/pool.rs`.
 
 use std::io;
 use std::sync::Arc;

@@ -26,7 +26,7 @@
 //! is leaked: the locks of that pool may be held for ever.
 //!
 //! Tests: `tests/thread/futures.rs`; claims of futures: the models
-//! `run_vs_claiming_join_of_a_future` and its siblings in `checks/tests/models.rs`.
+//! `run_vs_claiming_join_of_a_future` and its siblings in `tests/trefoil-checks/tests/models.rs`.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};

@@ -8,7 +8,7 @@
 //!   sees the flag, and with it all that the first has done, and frees the value.
 //!
 //! Tests: `tests/thread/pool.rs` (scopes), also under Miri; the loom model in
-//! `checks/tests/pool.rs`.
+//! `tests/trefoil-checks/tests/pool.rs`.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;

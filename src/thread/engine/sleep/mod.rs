@@ -18,8 +18,8 @@
 //! should run; `quiesce`, the end of a pool.
 //! `docs/internals/SCHEDULER.md` proves that no wake-up is lost.
 //!
-//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (idle pool
-//! without wake-ups, stalls, shutdown).
+//! Tests: the loom models in `tests/trefoil-checks/tests/pool.rs`; `tests/thread/pool.rs` (idle
+//! pool without wake-ups, stalls, shutdown).
 
 mod counts;
 mod quiesce;
