@@ -6,7 +6,7 @@
 //! processes. From other threads, a [`LoopHandle`] starts tasks here.
 //!
 //! Use it for many jobs that wait: connections, timers, child processes, responses. A waiting
-//! future takes a few hundred bytes, a thread takes a stack.
+//! task takes about a hundred bytes and what its future holds; a thread takes a stack.
 //!
 //! ```
 //! use std::rc::Rc;

@@ -57,9 +57,9 @@
 //!
 //! # Not available from rayon
 //!
-//! Implementations of the traits for sources of your own (`bridge`, `plumbing`), `interleave`,
-//! `intersperse`, `multizip`, `by_exponential_blocks`, `par_split`, `Either`. Some adaptor types
-//! have other names than in rayon.
+//! Implementations of the traits for sources of your own (`bridge`, `plumbing`), and the methods
+//! that [a table](crate::_documentation::from_rayon) lists, with what to write instead. Some
+//! adaptor types have other names than in rayon.
 
 // For work on this module.
 //

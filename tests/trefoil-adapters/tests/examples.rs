@@ -108,6 +108,44 @@ fn axum_server() {
     assert_eq!(all, 24, "{told}");
 }
 
+/// Each fault of a C library costs one item.
+#[cfg(unix)]
+#[test]
+fn wrap_c_library() {
+    let leak = match cfg!(target_os = "macos") {
+        true => "399", // no limit there
+        false => "out of memory",
+    };
+    assert_eq!(
+        output("wrap_c_library"),
+        format!(
+            "good: 322\n\
+             Segfaults: signal Some(11), exit code None\n\
+             Hangs: stopped at its limit\n\
+             Leaks: {leak}\n\
+             Exits: signal None, exit code Some(3)\n\
+             Corrupts: the library's state is broken\n\
+             good: 322\n\
+             processes that retired: 1, that died: 3\n"
+        )
+    );
+}
+
+/// With a device or without one, a bad kernel costs one item.
+#[test]
+fn one_gpu() {
+    let told = output("one_gpu");
+    let rest = told.strip_prefix("no CUDA driver here: a simulated device\n");
+    assert_eq!(
+        rest.unwrap_or(&told),
+        "59 of 60 kernels answered\n\
+         the wild one: CUDA error 700\n\
+         the endless one: stopped at its limit\n\
+         and the next call: Ok(144)\n\
+         processes that retired: 1\n"
+    );
+}
+
 #[test]
 fn traced_tasks() {
     let told = output("traced_tasks");

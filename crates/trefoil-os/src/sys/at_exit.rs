@@ -2,6 +2,8 @@
 //!
 //! - **Y33** A handler may run on any thread, while other threads still run, and as long as this
 //!   program's statics exist: it is a safe function without state of its own, and does not unwind.
+//!
+//! Tests: `tests/process/unread.rs`.
 #![allow(unsafe_code)]
 
 /// Makes the end of this process call `handler` first (Y33). If there is no memory to note it, it

@@ -3,6 +3,8 @@
 //! - **H56** `dl_iterate_phdr` calls the function for each loaded module, the executable first. It
 //!   passes a pointer to the module's description, which is valid for that call, and the caller's
 //!   pointer.
+//!
+//! Tests: not run yet.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};

@@ -2,6 +2,8 @@
 //!
 //! - **H55** These calls have no precondition. They fill in local variables whose length they are
 //!   given.
+//!
+//! Tests: not run yet.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;

@@ -3,6 +3,8 @@
 //! - **H57** `__dso_handle` is the first byte of this image's header. The header and the load
 //!   commands after it are mapped, aligned and unchanged for the life of the process. So are the
 //!   segments, `slide` bytes from the addresses in the commands.
+//!
+//! Tests: what it reads from bytes: its own test; the rest is not run yet.
 #![allow(unsafe_code)]
 #![cfg_attr(not(target_vendor = "apple"), allow(dead_code))] // elsewhere only tests use it
 

@@ -2,6 +2,8 @@
 //!
 //! - **H99** For a number that is not open the call returns `EBADF`; the one call that a number is
 //!   borrowed for changes nothing.
+//!
+//! Tests: `tests/process/host.rs`.
 #![allow(unsafe_code)]
 
 use std::fs::File;

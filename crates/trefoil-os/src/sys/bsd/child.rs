@@ -6,6 +6,8 @@
 //! reach another process. Only a descriptor of the process itself would prevent that.)
 //!
 //! - **Y44** `kevent` reads changes that are local variables, and is given no room for events.
+//!
+//! Tests: not run yet.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,4 +1,6 @@
 //! Where this thread's stack begins and ends, as reported by the system.
+//!
+//! Tests: compiled only.
 #![allow(unsafe_code)]
 
 /// Its lowest and its highest address.

@@ -2,6 +2,8 @@
 //!
 //! - **Y45** Both calls are about the calling thread, which is alive; the first writes to a local
 //!   variable.
+//!
+//! Tests: not run yet.
 #![allow(unsafe_code)]
 
 /// The number of the calling thread, as the system's own tools show it.

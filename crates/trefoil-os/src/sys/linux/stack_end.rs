@@ -1,4 +1,6 @@
 //! Where this thread's stack begins and ends, as reported by the C library.
+//!
+//! Tests: `sys::stack`, `tests/process/callers.rs`.
 #![allow(unsafe_code)]
 
 /// Its lowest and its highest address.

@@ -1,6 +1,8 @@
 //! The system's number of a thread.
 //!
 //! - **Y31** `gettid` takes nothing, returns a number and cannot fail.
+//!
+//! Tests: `sys::thread_clock`.
 #![allow(unsafe_code)]
 
 /// The number of the calling thread, as the system's tools show it.

@@ -7,6 +7,8 @@
 //!
 //! - **Y92** `clock_gettime` writes into a local, or fails for a number that names no clock; it has
 //!   no other precondition.
+//!
+//! Tests: `tests/process/calls.rs` (timeouts), `sys::thread_clock`.
 #![allow(unsafe_code)]
 
 use std::time::Duration;

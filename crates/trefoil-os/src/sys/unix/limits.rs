@@ -3,6 +3,8 @@
 //! rustix assumes that this call cannot fail.
 //!
 //! - **Y29** `getrlimit` fills in a local variable, or fails.
+//!
+//! Tests: its own test.
 #![allow(unsafe_code)]
 
 use std::io;

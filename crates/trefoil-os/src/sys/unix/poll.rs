@@ -5,6 +5,8 @@
 //!
 //! - **Y28** A `PollFd` is a `pollfd` of C: a slice of them may be handed to the C library, which
 //!   changes `revents` only.
+//!
+//! Tests: its own test, `tests/environments/`.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,6 +1,8 @@
 //! Numbers that a system has chosen: the size of its pages, the length of its ticks.
 //!
 //! - **Y93** `sysconf` returns a number for a name that it knows, or -1.
+//!
+//! Tests: `sys::large_pages`, `host::arena`, `process::parent::startup_watch`.
 #![allow(unsafe_code)]
 
 /// How many bytes a page has. A mapping may begin at multiples of this.

@@ -2,6 +2,8 @@
 //!
 //! - **Y65** A file's handle is used as a socket only in calls that check the kind of a handle
 //!   first, and fail.
+//!
+//! Tests: `tests/process/everywhere.rs`, under Wine.
 #![allow(unsafe_code)]
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedSocket};

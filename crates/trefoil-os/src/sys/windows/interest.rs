@@ -7,6 +7,8 @@
 //!
 //! - **Y49** A lent number is given back (`into_raw_socket`) and not closed. Its owner closes it,
 //!   and stops watching it first (`Poller::unwatch`).
+//!
+//! Tests: `tests/io/sockets.rs`, under Wine.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;

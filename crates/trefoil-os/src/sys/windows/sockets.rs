@@ -2,6 +2,8 @@
 //!
 //! - **Y77** A TCP socket is a handle of the system, which can be duplicated and closed as one; it
 //!   has one owner.
+//!
+//! Tests: its own test, `tests/process/everywhere.rs`, under Wine.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,6 @@
 //! Where this thread's stack begins and ends, as reported by the system.
+//!
+//! Tests: `tests/process/callers.rs`, under Wine.
 #![allow(unsafe_code)]
 
 use windows_sys::Win32::System::Threading::GetCurrentThreadStackLimits;

@@ -1,6 +1,8 @@
 //! The system's number of a thread.
 //!
 //! - **Y48** `GetCurrentThreadId` has no precondition.
+//!
+//! Tests: not run yet.
 #![allow(unsafe_code)]
 
 /// The number of the calling thread, as the system's own tools show it.

@@ -4,6 +4,8 @@
 //! - **Y80** The socket is open, and so the system's library for sockets was started. The memory
 //!   that a call reads and writes is a local variable or a borrowed slice, of the length that the
 //!   call is given.
+//!
+//! Tests: its own test, under Wine.
 #![allow(unsafe_code)]
 
 use std::io;
