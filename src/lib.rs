@@ -22,7 +22,6 @@
 //! [docs/TESTING.md]: _documentation::testing
 //! [docs/VERSIONS.md]: _documentation::versions
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
-#![doc = include_str!("../docs/images/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 //!
 //! # Features
@@ -165,7 +164,6 @@ pub mod _documentation {
     //! of unsafe code.
 
     #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/images/rustdoc.txt")]
     #[doc = include_str!("../docs/GUIDE.md")]
     pub mod guide {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
