@@ -19,6 +19,7 @@
 //! [docs/LIBRARIES.md]: _documentation::libraries
 //! [docs/MACHINES.md]: _documentation::machines
 //! [docs/PLATFORM.md]: _documentation::platform
+//! [docs/PROCESS.md]: _documentation::process
 //! [docs/TESTING.md]: _documentation::testing
 //! [docs/VERSIONS.md]: _documentation::versions
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
@@ -156,8 +157,8 @@ pub mod _documentation {
     //! - Learn: the [guide], the [cookbook].
     //! - Coming from: [Python](from_python), [rayon](from_rayon), [tokio](from_tokio).
     //! - How to: [errors and what they mean](errors), [cancel](cancellation), [deploy](deployment),
-    //!   [other machines](machines), [write a library](libraries), [platforms](platform),
-    //!   [versions]; locks and channels: [`sync`](crate::sync).
+    //!   [other machines](machines), [what it does to your process](process), [write a
+    //!   library](libraries), [platforms](platform), [versions]; locks and channels: [`sync`](crate::sync).
     //! - Evidence: [benchmarks], [compared with other crates](compare), [testing].
     //!
     //! `docs/internals/` in the repository has the architecture, the design decisions and the list
@@ -196,6 +197,9 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/PROCESS.md")]
+    pub mod process {}
     // Its examples need other features, and another crate, which tests them.
     #[cfg(not(doctest))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]
