@@ -97,6 +97,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(skipped::there(file, tree));
         findings.extend(book::bound(file, tree));
         findings.extend(book::whole(file));
+        findings.extend(book::published(file, tree));
         findings.extend(book::told(file, tree));
     }
     findings

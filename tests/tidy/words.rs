@@ -173,7 +173,7 @@ pub(crate) fn compiled(file: &File) -> Vec<Finding> {
 }
 
 /// The targets of a line's Markdown links, or the one that it defines.
-fn links(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn links(text: &str) -> impl Iterator<Item = &str> {
     let defined = text
         .strip_prefix('[')
         .and_then(|rest| rest.split_once("]: "));

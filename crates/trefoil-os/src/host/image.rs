@@ -54,7 +54,8 @@ pub(crate) const THROUGH_LOADER: &str = "this program was started through the dy
     (`ld.so PROGRAM`), so its workers would execute the loader: start the program itself";
 
 pub(crate) const IN_LIBRARY: &str = "this copy of trefoil is part of a library (a plugin), and not of the program's executable, \
-     which is what a worker executes: make the pool in the program";
+     which is what a worker executes: make the pool in the program, or a `ThreadPool` here (in an extension of Python \
+     `multiprocessing` can start processes, each with a pool)";
 
 /// The image that this code was linked into.
 #[derive(Debug)]

@@ -73,11 +73,11 @@ impl Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// The last leads to the first.
-    Circle,
+    Cycle,
     /// The last waits for a lock whose holder has ended.
-    LostLock,
+    AbandonedLock,
     /// The last is a future without a waker.
-    Orphan,
+    NeverWoken,
 }
 
 /// What is known of one task or thread.
@@ -229,7 +229,7 @@ impl Proof {
             ..Step::at(start, &seen)
         };
         if let Some(way) = seen.ways.iter().find(|way| is_lost(store, **way)) {
-            return Self::checked(store, vec![step(*way)], Reason::LostLock);
+            return Self::checked(store, vec![step(*way)], Reason::AbandonedLock);
         }
         Self::circle(store, start, &seen).or_else(|| Self::above_an_orphan(store, start, seen))
     }
@@ -237,7 +237,7 @@ impl Proof {
     /// A proof that this future, which nothing has a handle or a waker of, can never go on.
     pub(super) fn orphan(store: &Store, task: u64) -> Option<Self> {
         let seen = look(store, task)?;
-        Self::checked(store, vec![Step::at(task, &seen)], Reason::Orphan)
+        Self::checked(store, vec![Step::at(task, &seen)], Reason::NeverWoken)
     }
 
     /// Follows what `start` waits for back to `start`, and those who wait for `start` at the same
@@ -268,7 +268,7 @@ impl Proof {
             }
             if way.to == start {
                 let steps = open.into_iter().map(|(step, _)| step).collect();
-                return Self::checked(store, steps, Reason::Circle);
+                return Self::checked(store, steps, Reason::Cycle);
             }
             if !seen.ways.is_empty() && passed.insert(way.to) {
                 open.push((Step::at(way.to, &seen), seen.ways.into_iter()));
@@ -304,7 +304,7 @@ impl Proof {
         let is_its = |step: &Step| store.pool(step.who) == Some(pool);
         let is_one_pools = above.iter().all(is_its);
         is_one_pools
-            .then(|| Self::checked(store, above, Reason::Orphan))
+            .then(|| Self::checked(store, above, Reason::NeverWoken))
             .flatten()
     }
 
@@ -317,7 +317,7 @@ impl Proof {
     /// Whether it is to be looked at once more after a while: it rests on whose a guard is, or an
     /// executor may be about to end.
     pub(super) fn may_pass(&self) -> bool {
-        self.reason == Reason::Orphan || self.steps.iter().any(|step| step.way.serial != 0)
+        self.reason == Reason::NeverWoken || self.steps.iter().any(|step| step.way.serial != 0)
     }
 
     /// Whether all of it is still there.
@@ -328,7 +328,7 @@ impl Proof {
         let holds = |step: &Step| {
             look(store, step.who).is_some_and(|seen| {
                 let goes_on = match (self.reason, step.who == last.who) {
-                    (Reason::Orphan, true) => seen.is_orphan,
+                    (Reason::NeverWoken, true) => seen.is_orphan,
                     _ => seen.ways.contains(&step.way),
                 };
                 seen.turn == step.turn && goes_on
@@ -336,19 +336,19 @@ impl Proof {
         };
         // Twice, because who else waits for a lock has no turn.
         (0..2).all(|_| self.steps.iter().all(holds))
-            && (self.reason != Reason::LostLock || is_lost(store, last.way))
+            && (self.reason != Reason::AbandonedLock || is_lost(store, last.way))
     }
 
     /// The same for each proof of the same deadlock.
     pub(super) fn key(&self) -> (u64, u64) {
         let last = self.steps.last().expect("a proof has a step");
         match self.reason {
-            Reason::Circle => {
+            Reason::Cycle => {
                 let least = self.steps.iter().map(|step| (step.who, step.turn.into()));
                 least.min().expect("a proof has a step")
             }
-            Reason::LostLock => (0, last.way.serial),
-            Reason::Orphan => (last.who, last.turn.into()),
+            Reason::AbandonedLock => (0, last.way.serial),
+            Reason::NeverWoken => (last.who, last.turn.into()),
         }
     }
 }
@@ -412,7 +412,7 @@ mod tests {
         let proof = waits(store, 1, MANY, locks).expect("a circle");
         assert_eq!(
             (proof.steps.len(), proof.reason),
-            (MANY as usize, Reason::Circle)
+            (MANY as usize, Reason::Cycle)
         );
         assert!(LOOKS.get() <= EACH * MANY as usize);
     }

@@ -66,11 +66,11 @@ pub struct Stuck {
 #[non_exhaustive]
 pub enum StuckKind {
     /// Each waits for the next, and the last for the first: for its end, or for a lock that it has.
-    Circle,
+    Cycle,
     /// The last waits for a lock whose holder, a task, has ended without releasing it.
-    LostLock,
+    AbandonedLock,
     /// The last is a future that waits to be woken, and nothing has a waker of it any more.
-    Orphan,
+    NeverWoken,
     /// Every thread of the process sleeps until another one wakes it.
     AllAsleep,
 }
@@ -118,9 +118,9 @@ impl Stuck {
 
     fn of(store: &Store, proof: &Proof) -> Self {
         let kind = match proof.reason {
-            Reason::Circle => StuckKind::Circle,
-            Reason::LostLock => StuckKind::LostLock,
-            Reason::Orphan => StuckKind::Orphan,
+            Reason::Cycle => StuckKind::Cycle,
+            Reason::AbandonedLock => StuckKind::AbandonedLock,
+            Reason::NeverWoken => StuckKind::NeverWoken,
         };
         let waiters = proof.steps.iter();
         let waiters = waiters.filter_map(|step| describe_any(store, step.who));
@@ -145,18 +145,20 @@ impl fmt::Display for Stuck {
             false => "tasks and threads",
         };
         match (self.kind, &*self.waiters) {
-            (StuckKind::Circle, [StuckWaiter::Task(one)]) => match one.waits_for.lock {
+            (StuckKind::Cycle, [StuckWaiter::Task(one)]) => match one.waits_for.lock {
                 None => f.write_str("a deadlock: a task waits for its own end"),
                 Some(_) => f.write_str("a deadlock: a task waits for a lock that it has"),
             },
-            (StuckKind::Circle, [_]) => {
+            (StuckKind::Cycle, [_]) => {
                 f.write_str("a deadlock: a thread waits for a lock that it has")
             }
-            (StuckKind::Circle, _) => write!(f, "a deadlock: {count} {who} wait for one another"),
-            (StuckKind::LostLock, _) => {
+            (StuckKind::Cycle, _) => write!(f, "a deadlock: {count} {who} wait for one another"),
+            (StuckKind::AbandonedLock, _) => {
                 f.write_str("a deadlock: a lock is held by a task that has ended")
             }
-            (StuckKind::Orphan, _) => f.write_str("a deadlock: nothing can wake a task any more"),
+            (StuckKind::NeverWoken, _) => {
+                f.write_str("a deadlock: nothing can wake a task any more")
+            }
             (StuckKind::AllAsleep, _) => f.write_str("a deadlock: every thread is asleep"),
         }?;
         for waiter in &self.waiters {
@@ -173,12 +175,12 @@ impl fmt::Display for Stuck {
 ///
 /// Only what is proven, once each, when it becomes true:
 ///
-/// - [`StuckKind::Circle`]: each waits for the next one's end, or for a lock that the next one has,
+/// - [`StuckKind::Cycle`]: each waits for the next one's end, or for a lock that the next one has,
 ///   and the last waits for the first. That may be one task which asks for a lock that it has, and
 ///   a reader behind a writer which waits for that reader. Tasks of thread pools and loops, and
 ///   threads outside all tasks, may be in the same circle.
-/// - [`StuckKind::LostLock`]: the task that has taken a lock has ended without releasing it.
-/// - [`StuckKind::Orphan`]: a future waits to be woken, and its wakers are all gone; wakers are
+/// - [`StuckKind::AbandonedLock`]: the task that has taken a lock has ended without releasing it.
+/// - [`StuckKind::NeverWoken`]: a future waits to be woken, and its wakers are all gone; wakers are
 ///   counted, not guessed at. Many such futures are meant to be cancelled, or to end with their
 ///   executor. So if somebody has its handle, or if its last poll has left no waker anywhere, as
 ///   that of `std::future::pending()`, it is reported only when code that is blocked on the same
