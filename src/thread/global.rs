@@ -15,19 +15,18 @@
 
 use std::io;
 
-use super::blocking::spawn_blocking;
 use super::builder::ThreadPoolBuilder;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
 use super::join::fork::{self, JoinPool};
-use super::join::raw_job::in_turn;
-use super::join::window;
 use super::pool::ThreadPool;
 use super::scope::raw_scope::Scope;
 use super::spawn::spawn_on;
 use crate::loom::Arc;
 use crate::sys::fork::PerProcess;
 use crate::task::Task;
+use crate::thread::engine::lent::raw_job::in_turn;
+use crate::thread::engine::worker::join_window;
 
 static GLOBAL: PerProcess<ThreadPool> = PerProcess::new();
 
@@ -110,7 +109,7 @@ where
     RB: Send,
 {
     // The one function whose cost is counted in nanoseconds.
-    if window::step() || fork::runs_in_turn(0) {
+    if join_window::step() || fork::runs_in_turn(0) {
         return in_turn(a, b);
     }
     fork::join_offered(JoinPool::Current(|| ThreadPool::global().registry()), a, b)
@@ -175,7 +174,7 @@ where
     T: Send + 'static,
 {
     let registry = here(Arc::clone); // (`spawn_on` notes its caller.)
-    spawn_on(&registry, || spawn_blocking::run(f))
+    spawn_on(&registry, || super::spawn_blocking::run(f))
 }
 
 /// The index of this thread in its pool: [`Current::index`](super::Current::index), below its

@@ -59,18 +59,16 @@
 //   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
 //
 // `pool`, `until`, `builder`, `global`, `broadcast` and `current` are the public API; `engine` is
-// the scheduler; on it stand `join`, `scope`, `map`, `imap`, `futures` and `blocking`. No file
-// imports one above it.
+// the scheduler, with all that it runs; on it stand `join`, `scope`, `map`, `imap`, `spawn`,
+// `spawn_async` and `spawn_blocking`. No room imports one above it: `tests/tidy` checks that.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
 // `checks/tests/pool.rs`.
 
-mod blocking;
 mod broadcast;
 mod builder;
 mod current;
 mod engine;
-mod futures;
 mod global;
 mod imap;
 mod join;
@@ -78,6 +76,8 @@ mod map;
 mod pool;
 mod scope;
 mod spawn;
+mod spawn_async;
+mod spawn_blocking;
 mod stats;
 mod until;
 
