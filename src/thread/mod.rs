@@ -111,17 +111,11 @@ pub(crate) mod root {
     pub use super::stats::ThreadStats;
 }
 /// For the parallel iterators, `crate::iter`.
+pub(crate) use global::{append_all, divide, divide_fixed, map_reduce, try_collect, width};
 pub(crate) use map::divide::{FoldPosition, LEAF};
-/// For the parallel iterators, `crate::iter`.
-pub(crate) use map::on_current_pool::{
-    append_all, discard, divide, divide_fixed, map_reduce, try_collect, width,
-};
-/// For the parallel iterators, `crate::iter`.
 pub(crate) use map::raw_fill::reserve;
 pub(crate) use map::results::{RUN, append_right};
-/// For the parallel iterators, `crate::iter`.
 pub(crate) use map::source::{Producer, Seal, Shape, iterates, source};
-/// For the parallel iterators, `crate::iter`.
 pub(crate) use map::until::until;
 #[doc(hidden)]
 pub use root::*;
