@@ -31,17 +31,17 @@
 use std::future;
 use std::panic::resume_unwind;
 
-use super::engine::enter::as_outside_worker;
 use super::engine::queue::Work;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
 use super::engine::slot::Slot;
 use super::engine::worker::Worker;
-use super::futures::spawn_async::spawn_async_on;
 use super::scope::raw_scope::open;
 use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Panic, catch, contain};
 use crate::task::{self, Task, TaskError};
+use crate::thread::engine::registry::enter::as_outside_worker;
+use crate::thread::spawn_async::spawn_async_on;
 
 /// The result of one worker, if it has returned.
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;

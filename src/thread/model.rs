@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
+use super::engine::lent::{countdown, latch};
 use super::engine::mailbox::ShareMailbox;
 use super::engine::sleep::{Need, ProcessWaiters, Recruited, SleepState, Sleeper, WakeReason};
 use super::engine::wake::WakeHandle;
-use super::engine::{countdown, latch};
-use super::scope::raw_pair_arc::PairArc;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, Parker, Unparker};
+use crate::thread::engine::lent::raw_pair_arc::PairArc;
 
 /// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -33,12 +33,12 @@
 
 use std::mem::ManuallyDrop;
 
+use super::abort_on_unwind::AbortOnUnwind;
+use super::latch::Latch;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{self, Panic};
-use crate::thread::engine::abort_on_unwind::AbortOnUnwind;
-use crate::thread::engine::latch::Latch;
 use crate::thread::engine::wake::WakeHandle;
 
 /// No thread has taken the job.
@@ -47,7 +47,7 @@ const NONE: usize = usize::MAX;
 /// A thread has taken the job, and given it back to its owner.
 const RETURNED: usize = usize::MAX - 1;
 
-pub(super) type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
+pub(in crate::thread) type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
 
 /// A closure lent to the pool; see the module.
 pub(in crate::thread) struct StackJob<'a> {

@@ -10,12 +10,12 @@
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 
+use super::latch::Latch;
 use super::raw_pair_arc::{Owned, PairArc};
 use super::raw_scope_counter::{ScopeCounter, ScopeEntry, TrackedEntry};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::task::panic;
-use crate::thread::engine::latch::Latch;
 
 const QUEUED: u32 = 0;
 const BEGUN: u32 = 1;

@@ -18,16 +18,16 @@
 use std::io;
 use std::sync::Arc;
 
-use super::queue::Mode;
-use super::registry::Registry;
-use super::sleep::Need;
-use super::slot::{OwnedSlot, Slot};
-use super::thread_main;
 use crate::loom::Mutex;
 use crate::loom::thread::Builder;
-use crate::thread::blocking::stall_monitor;
+use crate::thread::engine::queue::Mode;
+use crate::thread::engine::registry::Registry;
+use crate::thread::engine::sleep::Need;
+use crate::thread::engine::slot::{OwnedSlot, Slot};
+use crate::thread::engine::stall_monitor;
+use crate::thread::engine::worker::thread_main;
 
-/// See [`Start`](super::registry::StartThread).
+/// See [`Start`](crate::thread::engine::registry::StartThread).
 pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
     match need {
         Need::Runner => start_spare(registry),

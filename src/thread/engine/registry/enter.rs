@@ -22,14 +22,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::queue::{Mode, Work};
-use super::raw_current as current;
-use super::registry::Registry;
-use super::wait::Waits;
-use super::worker::Worker;
 use crate::events;
 use crate::task::Runnable;
-use crate::thread::join::raw_job;
+use crate::thread::engine::lent::raw_job;
+use crate::thread::engine::queue::{Mode, Work};
+use crate::thread::engine::raw_current as current;
+use crate::thread::engine::registry::Registry;
+use crate::thread::engine::worker::Worker;
+use crate::thread::engine::worker::wait::Waits;
 
 /// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call. It
 /// counts as waiting, whatever it runs there: it returns only when the pool's work has ended.

@@ -17,15 +17,15 @@
 
 use std::sync::Arc;
 
-use super::config::ThreadHook;
-use super::queue::Work;
-use super::raw_current as current;
-use super::registry::Registry;
-use super::sleep::WakeReason;
-use super::slot::OwnedSlot;
-use super::worker::Worker;
 use crate::events;
 use crate::task::{Runnable, context, panic};
+use crate::thread::engine::config::ThreadHook;
+use crate::thread::engine::queue::Work;
+use crate::thread::engine::raw_current as current;
+use crate::thread::engine::registry::Registry;
+use crate::thread::engine::sleep::WakeReason;
+use crate::thread::engine::slot::OwnedSlot;
+use crate::thread::engine::worker::Worker;
 
 impl Worker {
     /// Runs `on_start`; then turn after turn, until this thread is woken to end; then `on_exit`.

@@ -12,26 +12,34 @@
 //!
 //! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
 
+pub(in crate::thread) mod enter;
+pub(in crate::thread) mod futures;
+pub(in crate::thread) mod indices;
+pub(in crate::thread) mod shutdown;
+pub(in crate::thread) mod slot_list;
+pub(in crate::thread) mod start_and_resize;
+pub(in crate::thread) mod thread_list;
+
 use std::sync::atomic::{AtomicBool as Hint, AtomicU32 as Counter}; // no protocol
 use std::sync::{Arc, Weak};
 
 use crossbeam_utils::CachePadded;
 
 use super::config::Config;
-use super::indices::Indices;
 use super::priority::Priority;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, ProcessWaiters, Recruited, SleepState};
 use super::slot::{OwnedSlot, Slot};
-use super::slot_list::SlotList;
-use super::thread_list::ThreadList;
+use super::wake_policy::WakePolicy;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::fork;
 use crate::task::context::OUTSIDERS;
-use crate::thread::futures::list::Futures;
-use crate::thread::join::wake_policy::WakePolicy;
+use futures::Futures;
+use indices::Indices;
+use slot_list::SlotList;
+use thread_list::ThreadList;
 
 /// A number for each pool, not 0. After half a billion pools a number may be reused while in use:
 /// then a worker may itself run a task of another pool that it waits for.

@@ -34,18 +34,18 @@
 
 use std::time::Duration;
 
-use super::latch::Latch;
-use super::raw_current as current;
-use super::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
-use super::sleep::{ProcessWaiters, STALL};
-use super::slot_list::numbered;
-use super::worker::Worker;
 use crate::events;
 use crate::loom::atomic::Ordering;
 use crate::loom::{hint, thread};
 use crate::parking::park::{self, Blocker};
 use crate::sys::ticks;
-use crate::thread::join::raw_job::StackJob;
+use crate::thread::engine::lent::latch::Latch;
+use crate::thread::engine::lent::raw_job::StackJob;
+use crate::thread::engine::raw_current as current;
+use crate::thread::engine::registry::slot_list::numbered;
+use crate::thread::engine::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
+use crate::thread::engine::sleep::{ProcessWaiters, STALL};
+use crate::thread::engine::worker::Worker;
 
 /// How many times a waiter that may help checks before it yields: some microseconds.
 pub(in crate::thread) const ROUNDS: u32 = 200;

@@ -34,13 +34,13 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::list;
 use crate::events::Kind;
 use crate::task::{self, Runnable, Schedule, Task};
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
+use crate::thread::engine::registry::futures;
 use crate::thread::engine::worker::Worker;
 
 /// Of so many wake-ups of a worker, one goes to the end of the common queue.
@@ -60,7 +60,7 @@ impl Home {
         });
         let Some(runnable) = left else { return };
         let Some(registry) = self.0.upgrade() else {
-            return list::end_elsewhere(move || drop(runnable)); // its task ends in Closed
+            return futures::end_elsewhere(move || drop(runnable)); // its task ends in Closed
         };
         if registry.is_foreign() {
             // Its locks may be held for ever in a forked child.

@@ -27,22 +27,28 @@
 //! Tests: `tests/thread/pool.rs`, `tests/thread/starved.rs`; the search from many seeds,
 //! `src/thread/engine/worker/simulated.rs`.
 
+pub(in crate::thread) mod give_way;
+mod idle;
+pub(in crate::thread) mod join_window;
+pub(in crate::thread) mod thread_main;
+pub(in crate::thread) mod wait;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::indices::Indices;
+use super::lent::raw_job::JobRef;
+use super::lent::raw_scope_counter::{EndedEntries, ErasedEntry};
 use super::priority::{self, Priority};
 use super::queue::{BATCH, DEQUES, Mode, Slots, Work};
 use super::registry::Registry;
+use super::registry::indices::Indices;
 use super::slot::{NO_PLACE, OwnedSlot, Slot};
+use super::wake_policy::{Helping, TINY, TheftStats};
 use crate::events;
 use crate::loom::atomic::Ordering;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
-use crate::thread::join::raw_job::JobRef;
-use crate::thread::join::wake_policy::{Helping, TINY, TheftStats};
-use crate::thread::join::window::Splitter;
-use crate::thread::scope::raw_scope_counter::{EndedEntries, ErasedEntry};
+use join_window::Splitter;
 
 /// Stale entries are dropped after this many scope tasks were run by their handles' threads.
 const SWEEP: u32 = 64;
@@ -79,7 +85,7 @@ pub(in crate::thread) struct Worker {
     /// How many nested waits this thread is parked in; see `wait.rs`.
     pub(in crate::thread) blocked: Cell<u32>,
     /// Whether this thread is in a call that may block, and that is counted; see
-    /// `blocking/spawn_blocking.rs`.
+    /// `thread/spawn_blocking.rs`.
     pub(in crate::thread) in_call: Cell<bool>,
     /// Whether this thread waits for work that a thread of some pool runs, or will run.
     pub(in crate::thread) waits_for_pool: Cell<bool>,

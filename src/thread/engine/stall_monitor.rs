@@ -40,14 +40,14 @@ use std::sync::{Arc, Weak};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::call::Sample;
+use super::blocking_call::Sample;
+use super::registry::slot_list::of_places;
 use crate::blocking_threads;
 use crate::sys::clock;
 use crate::sys::thread_clock::ThreadClock;
 use crate::thread::engine::queue::Next;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::STALL;
-use crate::thread::engine::slot_list::of_places;
 
 /// The most spares by which a pool is widened.
 const MAX_SPARES: usize = 512;

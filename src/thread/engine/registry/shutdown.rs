@@ -20,13 +20,13 @@
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-use super::queue::{Mode, Work};
-use super::registry::Registry;
-use super::sleep::STALL;
-use super::slot::NO_PLACE;
 use crate::loom::thread;
 use crate::parking::park;
 use crate::task::{Shutdown, TaskError};
+use crate::thread::engine::queue::{Mode, Work};
+use crate::thread::engine::registry::Registry;
+use crate::thread::engine::sleep::STALL;
+use crate::thread::engine::slot::NO_PLACE;
 
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).
 pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {

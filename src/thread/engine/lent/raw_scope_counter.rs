@@ -38,15 +38,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::thread;
 
+use super::abort_on_unwind::AbortOnUnwind;
+use super::countdown::CountdownLatch;
+use super::latch::Latch;
 use super::raw_pair_arc::{Owned, PairArc};
 use crate::loom::Mutex;
 use crate::sys::fork;
 use crate::task::Panic;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::contain;
-use crate::thread::engine::abort_on_unwind::AbortOnUnwind;
-use crate::thread::engine::countdown::CountdownLatch;
-use crate::thread::engine::latch::Latch;
 use crate::thread::engine::wake::WakeHandle;
 
 /// A task of a scope, or a share of a broadcast, whatever its types.
@@ -85,7 +85,7 @@ pub(in crate::thread) struct ScopeCounter {
     /// Set when the last entry has been counted off.
     latch: Latch,
     /// The thread that waits for the latch. Valid until the latch is set.
-    pub(super) waiter: NonNull<WakeHandle>,
+    pub(in crate::thread) waiter: NonNull<WakeHandle>,
     /// The task that the counter is in.
     inherited: Inherited,
     /// The process that it was made in; see `fork.rs`.
@@ -129,7 +129,7 @@ impl ScopeCounter {
     /// # Safety
     /// The handle is there until `end_after` has ended.
     #[inline]
-    pub(super) unsafe fn new(waiter: &WakeHandle) -> Self {
+    pub(in crate::thread) unsafe fn new(waiter: &WakeHandle) -> Self {
         Self {
             left: CountdownLatch::new(1 + IN_ADVANCE),
             latch: Latch::new(),
@@ -147,7 +147,7 @@ impl ScopeCounter {
     ///
     /// `ended` begins with the entries that were counted in advance. So a small scope of which no
     /// other thread runs a part need not count at all.
-    pub(super) fn end_after<R>(
+    pub(in crate::thread) fn end_after<R>(
         &self,
         ended: &EndedEntries,
         body: impl FnOnce() -> R,
@@ -173,7 +173,7 @@ impl ScopeCounter {
 
     /// Both halves of an entry: one to be lent, and its handle's.
     #[inline(always)] // so that a closure is put where it stays, and not copied there
-    pub(super) fn pair<'scope, E: ScopeEntry + 'scope>(
+    pub(in crate::thread) fn pair<'scope, E: ScopeEntry + 'scope>(
         &self,
         entry: E,
     ) -> (
@@ -187,7 +187,7 @@ impl ScopeCounter {
 
     /// The half of an entry without a handle.
     #[inline(always)]
-    pub(super) fn alone<'scope, E: ScopeEntry + 'scope>(
+    pub(in crate::thread) fn alone<'scope, E: ScopeEntry + 'scope>(
         &self,
         entry: E,
     ) -> PairArc<TrackedEntry<dyn ScopeEntry + 'scope>> {
@@ -200,7 +200,7 @@ impl ScopeCounter {
     /// # Safety
     /// Called inside [`end_after`](Self::end_after), and what `entry` borrows outlives that. It is
     /// this counter's.
-    pub(super) unsafe fn lend<'scope>(
+    pub(in crate::thread) unsafe fn lend<'scope>(
         &self,
         entry: PairArc<TrackedEntry<dyn ScopeEntry + 'scope>>,
         ended: Option<&EndedEntries>,
@@ -225,7 +225,7 @@ impl ScopeCounter {
     /// # Safety
     /// `end_after` does not end before this call does. If `alone`, the half of the entry's handle
     /// is gone.
-    pub(super) unsafe fn run(&self, entry: &dyn ScopeEntry, alone: bool) {
+    pub(in crate::thread) unsafe fn run(&self, entry: &dyn ScopeEntry, alone: bool) {
         // SAFETY: P15: `end_after`, which is inside the task that it was taken in, does not end
         // meanwhile: the caller's promise.
         let _inherited = unsafe { inherit(self.inherited) };
@@ -234,7 +234,7 @@ impl ScopeCounter {
     }
 
     /// Takes the panics of entries that no handle has taken.
-    pub(super) fn take_panics(&self) -> Vec<Option<Panic>> {
+    pub(in crate::thread) fn take_panics(&self) -> Vec<Option<Panic>> {
         let mut panics = self.panics.lock();
         // Taking from an empty list would cost more than this check.
         if panics.is_empty() {

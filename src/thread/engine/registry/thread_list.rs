@@ -10,9 +10,9 @@
 
 use std::thread::ThreadId;
 
-use super::slot::OwnedSlot;
 use crate::loom::thread::JoinHandle;
 use crate::loom::{Condvar, Mutex};
+use crate::thread::engine::slot::OwnedSlot;
 
 /// The places and the thread handles of a pool.
 #[derive(Default)]

@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::queue::Work;
-use super::sleep::{KEEP_SPARE, WakeReason};
-use super::worker::Worker;
 use crate::events;
 use crate::loom::{hint, thread};
-use crate::thread::join::wake_policy::PAUSE;
+use crate::thread::engine::queue::Work;
+use crate::thread::engine::sleep::{KEEP_SPARE, WakeReason};
+use crate::thread::engine::wake_policy::PAUSE;
+use crate::thread::engine::worker::Worker;
 
 /// How many rounds a searcher looks before it goes to sleep: with about 700 spin hints and 14
 /// yields, some tens of microseconds.

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use super::queue::Slots;
-use super::slot::{NO_PLACE, OwnedSlot, Slot};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, MutexGuard};
+use crate::thread::engine::queue::Slots;
+use crate::thread::engine::slot::{NO_PLACE, OwnedSlot, Slot};
 
 /// The numbers of slots with a place are the places. Those of others begin here: a pool has fewer
 /// threads (`sleep/counts.rs`).

@@ -29,18 +29,18 @@
 //!
 //! Tests: `tests/thread/priorities.rs`.
 
-use super::priority::{self, Priority};
-use super::queue::Work;
-use super::raw_current as current;
-use super::slot::{NO_PLACE, Slot};
 use super::wait::Compensate;
-use super::worker::Worker;
 use crate::events;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
 use crate::parking::park::{self, Blocker};
 use crate::sys::ticks;
-use crate::thread::join::raw_job::lend;
+use crate::thread::engine::lent::raw_job::lend;
+use crate::thread::engine::priority::{self, Priority};
+use crate::thread::engine::queue::Work;
+use crate::thread::engine::raw_current as current;
+use crate::thread::engine::slot::{NO_PLACE, Slot};
+use crate::thread::engine::worker::Worker;
 
 /// What runs on this thread has another priority, until this is dropped: that of a handle.
 #[must_use]
