@@ -1,4 +1,4 @@
-//! Run code that crashes, and go on: the program at the head of the README.
+//! Run code that crashes, and continue: the program at the head of the README.
 //!
 //! ```text
 //! cargo run --example survive_a_crash
@@ -8,9 +8,9 @@
 
 fn main() {
     trefoil::init(); // worker processes begin here
-    let square = |n: u32| if n == 3 { std::process::abort() } else { n * n };
+    let square = |n: u32| if n == 2 { std::process::abort() } else { n * n };
     let procs = trefoil::ProcessPool::new().unwrap();
-    for result in procs.map_each(1..=4, square) {
+    for result in procs.map_each(0..4, square) {
         println!("{result:?}");
     }
 }

@@ -10,6 +10,8 @@
 //! [docs/CANCELLATION.md]: _documentation::cancellation
 //! [docs/COMPARE.md]: _documentation::compare
 //! [docs/COOKBOOK.md]: _documentation::cookbook
+//! [docs/C_LIBRARY.md]: _documentation::c_library
+//! [docs/DEAD_WORKER.md]: _documentation::dead_worker
 //! [docs/DEPLOYMENT.md]: _documentation::deployment
 //! [docs/ERRORS.md]: _documentation::errors
 //! [docs/FROM_PYTHON.md]: _documentation::from_python
@@ -17,12 +19,16 @@
 //! [docs/FROM_TOKIO.md]: _documentation::from_tokio
 //! [docs/GUIDE.md]: _documentation::guide
 //! [docs/LIBRARIES.md]: _documentation::libraries
+//! [docs/LONG_JOBS.md]: _documentation::long_jobs
 //! [docs/MACHINES.md]: _documentation::machines
+//! [docs/OBSERVE.md]: _documentation::observe
 //! [docs/PLATFORM.md]: _documentation::platform
 //! [docs/PROCESS.md]: _documentation::process
+//! [docs/PRODUCTION.md]: _documentation::production
 //! [docs/TESTING.md]: _documentation::testing
 //! [docs/VERSIONS.md]: _documentation::versions
-#![doc = include_str!("../docs/plots/rustdoc.txt")]
+//! [docs/WEB_SERVER.md]: _documentation::web_server
+#![doc = include_str!("../docs/images/pictures.txt")]
 #![doc = include_str!("../README.md")]
 //!
 //! # Features
@@ -156,20 +162,49 @@ pub mod _documentation {
     //!
     //! - Learn: the [guide], the [cookbook].
     //! - Coming from: [Python](from_python), [rayon](from_rayon), [tokio](from_tokio).
-    //! - How to: [errors and what they mean](errors), [cancel](cancellation), [deploy](deployment),
-    //!   [other machines](machines), [what it does to your process](process), [write a
-    //!   library](libraries), [platforms](platform), [versions]; locks and channels: [`sync`](crate::sync).
+    //! - How to: [in a web server](web_server), [wrap a crashing C library](c_library),
+    //!   [debug a dead worker](dead_worker), [production checklist](production),
+    //!   [long jobs](long_jobs), [observe a program](observe), [one GPU](gpu).
+    //! - Look up: [errors and what they mean](errors), [cancel](cancellation), [deploy](deployment),
+    //!   [other machines](machines), [what it does to your process](process),
+    //!   [write a library](libraries), [platforms](platform), [versions]; locks and channels:
+    //!   [`sync`](crate::sync).
     //! - Evidence: [benchmarks], [compared with other crates](compare), [testing].
     //!
     //! `docs/internals/` in the repository has the architecture, the design decisions and the list
     //! of unsafe code.
 
     #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/images/pictures.txt")]
     #[doc = include_str!("../docs/GUIDE.md")]
     pub mod guide {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/COOKBOOK.md")]
     pub mod cookbook {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/images/pictures.txt")]
+    #[doc = include_str!("../docs/WEB_SERVER.md")]
+    pub mod web_server {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/C_LIBRARY.md")]
+    pub mod c_library {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/DEAD_WORKER.md")]
+    pub mod dead_worker {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/PRODUCTION.md")]
+    pub mod production {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/LONG_JOBS.md")]
+    pub mod long_jobs {}
+    // Its program needs a feature (`.ci/run features`).
+    #[cfg(any(not(doctest), feature = "trace"))]
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/OBSERVE.md")]
+    pub mod observe {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/GPU.md")]
+    pub mod gpu {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/ERRORS.md")]
     pub mod errors {}

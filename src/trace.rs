@@ -37,8 +37,9 @@
 //!
 //! # Cost
 //! While nothing is recorded: a load and a branch at each event, three to six for a task. While
-//! recording: 10 to 30 ns and 32 bytes for each event, in the thread's own buffer. So tasks of ten
-//! microseconds slow down by less than 5 %. Beyond a limit ([`start_limited`]) events are counted
+//! recording: 12 to 23 ns and 32 bytes for each event, in the thread's own buffer. A task that does
+//! nothing takes half as long again; one of ten microseconds about one percent longer. Beyond a
+//! limit ([`start_limited`]) events are counted
 //! but not kept.
 //!
 //! # What is not in it
@@ -51,8 +52,8 @@
 //! logs, use the feature `tracing`; for the current state of all tasks,
 //! [`inspect::tasks`](crate::inspect::tasks).
 
-// The crate `trefoil-trace` (`crates/trace/`) has it all. Checked by `tests/trace/`; the cost by
-// `benches/benches/trace.rs`.
+// The crate `trefoil-trace` (`crates/trefoil-trace/`) has it all. Checked by `tests/trace/`; the
+// cost by `benches/benches/trace.rs`.
 
 #[doc(inline)]
 pub use trefoil_trace::recording::{

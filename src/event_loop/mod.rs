@@ -6,7 +6,7 @@
 //! processes. From other threads, a [`LoopHandle`] starts tasks here.
 //!
 //! Use it for many jobs that wait: connections, timers, child processes, responses. A waiting
-//! future takes a few hundred bytes, a thread takes a stack.
+//! task takes about a hundred bytes and what its future holds; a thread takes a stack.
 //!
 //! ```
 //! use std::rc::Rc;
@@ -53,7 +53,7 @@
 //! and its shutdown. If you know tokio, read [this page](crate::_documentation::from_tokio).
 
 // For work on this module: `README.md` next to this file follows one turn. Checked by
-// `tests/event_loop/` and `checks/tests/loop_models.rs`.
+// `tests/event_loop/` and `tests/trefoil-checks/tests/loop_models.rs`.
 //
 //   other threads                      │   the loop's thread
 //                                      │
@@ -84,7 +84,7 @@ mod builder;
 pub(crate) mod current;
 mod handle;
 mod local;
-/// The inbox, for the models in `checks/`.
+/// The inbox, for the models in `tests/trefoil-checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;

@@ -57,9 +57,9 @@
 //!
 //! # Not available from rayon
 //!
-//! Implementations of the traits for sources of your own (`bridge`, `plumbing`), `interleave`,
-//! `intersperse`, `multizip`, `by_exponential_blocks`, `par_split`, `Either`. Most adaptor types
-//! have no name: write `impl ParallelIterator<Item = T>`, or `impl IndexedParallelIterator`.
+//! Implementations of the traits for sources of your own (`bridge`, `plumbing`), and the methods
+//! that [a table](crate::_documentation::from_rayon) lists, with what to write instead. Most adaptor
+//! types have no name: write `impl ParallelIterator<Item = T>`, or `impl IndexedParallelIterator`.
 
 // For work on this module.
 //
@@ -71,7 +71,8 @@
 // adaptor is a source over a source: `item_adaptors` handles items one by one, `index_adaptors`
 // needs their positions. `sort` uses only `join`, with its merges in `raw_merge`.
 //
-// Tests: `tests/iter/main.rs`; compared with rayon, on random inputs: `checks/tests/iter.rs`.
+// Tests: `tests/iter/main.rs`; compared with rayon, on random inputs:
+// `tests/trefoil-checks/tests/iter.rs`.
 
 mod bridge;
 mod cancellable;

@@ -1,4 +1,4 @@
-//! Cases that other process pools have got wrong, one test each: `docs/TESTING.md` says which
+//! Cases that other process pools have got wrong, one test each: `tests/CONFORMANCE.md` says which
 //! pools.
 #![allow(
     clippy::disallowed_methods,

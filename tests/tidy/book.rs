@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(count("README.md", "[a](#when-to-use-it)"), 0);
         assert_eq!(count("README.md", "[docs/A.md]: docs/A.md"), 1);
         assert_eq!(count("crates/a/README.md", "![a](a.webp)"), 1);
-        assert_eq!(count("checks/README.md", "[a](a.md)"), 0);
+        assert_eq!(count("tests/trefoil-checks/README.md", "[a](a.md)"), 0);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Each claim in a table of conformance names a test that exists.
 //!
-//! `docs/TESTING.md` has tables of cases, whose last column is "shown by". In each row it names
-//! tests, in backquotes, as `file::test`: `edge_cases::many_block_ons_with_wakes_between_them` is a
-//! function of that name in some `edge_cases.rs`, and the file may be given with its path. If a
-//! test was renamed or removed, the row is reported.
+//! `tests/CONFORMANCE.md` has tables of cases, whose last column is "shown by". In each row it
+//! names tests, in backquotes, as `file::test`:
+//! `edge_cases::many_block_ons_with_wakes_between_them` is a function of that name in some
+//! `edge_cases.rs`, and the file may be given with its path. If a test was renamed or removed, the
+//! row is reported.
 
 use crate::source::{File, Finding};
 
-const PAGE: &str = "docs/TESTING.md";
+const PAGE: &str = "tests/CONFORMANCE.md";
 
 /// Each row of such a table names at least one test, and each test that it names exists.
 pub(crate) fn shown(file: &File, tree: &[File]) -> Vec<Finding> {

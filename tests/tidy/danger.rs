@@ -5,19 +5,16 @@
 //! A citation of a rule that is not declared is a finding.
 
 use crate::layers::words;
-use crate::source::{File, Finding, Line};
+use crate::source::{File, Finding};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 14] = [
+const LETTERS: [(char, &str); 11] = [
     ('Y', "sys"),
     ('H', "host"),
-    ('R', "trace_log"),
     ('S', "parking"),
     ('S', "sync"),
-    ('A', "timer"),
     ('T', "task"),
-    ('O', "blocking_calls"),
     ('P', "thread"),
     ('W', "process"),
     ('L', "event_loop"),
@@ -26,7 +23,7 @@ const LETTERS: [(char, &str); 14] = [
     ('D', "adapters"),
 ];
 
-const ATTRIBUTE: &str = "allow(unsafe_code)";
+pub(crate) const ATTRIBUTE: &str = "allow(unsafe_code)";
 
 /// `unsafe` stays in `raw` files, and in `sys` and `host` of the crate `trefoil-os`. A test may
 /// crash on purpose, or read a cell of loom; the library and the examples may not.
@@ -43,7 +40,7 @@ pub(crate) fn confined(file: &File) -> Vec<Finding> {
                 file,
                 at,
                 "unsafe-place",
-                "`unsafe` lives in files or directories named raw*, in crates/os/src/sys/ and in crates/os/src/host/",
+                "`unsafe` lives in files or directories named raw*, in crates/trefoil-os/src/sys/ and in crates/trefoil-os/src/host/",
             ));
         }
     }
@@ -82,9 +79,9 @@ pub(crate) fn explained(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// Atomics, cells and locks come through `crates/os/src/loom.rs`, so that every protocol can be
-/// modelled. An atomic on which no protocol depends (a counter, a hook) has the words `no protocol`
-/// on its line or on the line above.
+/// Atomics, cells and locks come through `crates/trefoil-os/src/loom.rs`, so that every protocol
+/// can be modelled. An atomic on which no protocol depends (a counter, a hook) has the words `no
+/// protocol` on its line or on the line above.
 pub(crate) fn door(file: &File) -> Vec<Finding> {
     const ELSEWHERE: [&str; 4] = ["Mutex", "RwLock", "Condvar", "UnsafeCell"];
     if !file.is_rust() || file.area().is_none_or(|area| area == "loom") {
@@ -112,23 +109,6 @@ pub(crate) fn door(file: &File) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// Every file of the library that may contain `unsafe` is in the inventory.
-pub(crate) fn listed(file: &File, tree: &[File]) -> Vec<Finding> {
-    const INVENTORY: &str = "docs/internals/SAFETY.md";
-    let attribute = |line: &Line| line.code.contains(ATTRIBUTE);
-    let Some(at) = file.lines.iter().position(attribute) else {
-        return Vec::new();
-    };
-    let name = format!("`{}`", file.path);
-    let mut inventory = tree.iter().filter(|other| other.path == INVENTORY);
-    let stands = inventory.any(|other| other.lines.iter().any(|line| line.raw.contains(&name)));
-    if stands || file.area().is_none() {
-        return Vec::new();
-    }
-    let what = format!("{name} is not in the inventory of {INVENTORY}");
-    vec![Finding::new(file, at, "unsafe-unlisted", what)]
 }
 
 /// The invariants that essays declare, each with the files that do so.
@@ -206,8 +186,8 @@ pub(crate) fn cited(file: &File, declared: &BTreeMap<String, String>) -> Vec<Fin
 }
 
 fn may_be_unsafe(path: &str) -> bool {
-    path.starts_with("crates/os/src/sys/")
-        || path.starts_with("crates/os/src/host/")
+    path.starts_with("crates/trefoil-os/src/sys/")
+        || path.starts_with("crates/trefoil-os/src/host/")
         || path.split('/').any(|part| part.starts_with("raw"))
 }
 
@@ -274,7 +254,7 @@ fn is_name(word: &str) -> bool {
     letter && !digits.is_empty() && digits.len() <= 2 && digits.chars().all(|c| c.is_ascii_digit())
 }
 
-fn citations(text: &str) -> Vec<String> {
+pub(crate) fn citations(text: &str) -> Vec<String> {
     words(text)
         .filter(|word| is_name(word))
         .map(str::to_owned)
@@ -306,7 +286,7 @@ mod tests {
             "src/task/raw.rs",
             "src/task/raw/cell.rs",
             "src/thread/raw_job.rs",
-            "crates/os/src/sys/map.rs",
+            "crates/trefoil-os/src/sys/map.rs",
         ] {
             assert_eq!(confined(&file(place, GOOD)).len(), 0, "{place}");
         }
@@ -349,7 +329,7 @@ mod tests {
         for text in bad {
             assert_eq!(door(&file("src/task/a.rs", text)).len(), 1, "{text}");
             assert_eq!(
-                door(&file("crates/os/src/loom.rs", text)).len(),
+                door(&file("crates/trefoil-os/src/loom.rs", text)).len(),
                 0,
                 "{text}"
             );
@@ -366,33 +346,6 @@ mod tests {
         for text in good {
             assert_eq!(door(&file("src/task/a.rs", text)).len(), 0, "{text}");
         }
-    }
-
-    #[test]
-    fn unsafe_outside_the_inventory_is_reported() {
-        let raw = file("src/task/raw.rs", "#![allow(unsafe_code)]");
-        let tree = [file(
-            "docs/internals/SAFETY.md",
-            "| `src/task/raw.rs` | all of it |",
-        )];
-        assert_eq!(listed(&raw, &[]).len(), 1);
-        assert_eq!(listed(&raw, &tree).len(), 0);
-        assert_eq!(
-            listed(
-                &file("crates/os/src/sys/a.rs", "#![allow(unsafe_code)]"),
-                &tree
-            )
-            .len(),
-            1
-        );
-        assert_eq!(
-            listed(
-                &file("crates/os/src/sys/b.rs", "// allow(unsafe_code)"),
-                &tree
-            )
-            .len(),
-            0
-        );
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! executor and the `Task` for the caller. The functions of a vtable are reached only through a
 //! cell that it was made for (T7), under the conditions that `VTable` states for them. Only code
 //! that needs the types is generic and here; everything else is in `run.rs`.
+//!
+//! Tests: its own tests, models with drop counts, Miri.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;

@@ -3,6 +3,8 @@
 //! There is one [`Task`] per task. `&mut` on it is the right to fill, lend and take back the
 //! consumer slot (T3) and to take the output (T2), so those methods take `&mut self`; methods that
 //! take `&self` are atomic.
+//!
+//! Tests: models, Miri.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

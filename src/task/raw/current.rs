@@ -9,6 +9,8 @@
 //! - **T15** The pointer is null, or it points to a cell that is kept alive (T6): by what entered
 //!   it to run or drop its work, until it leaves, or by a task that waits for this thread
 //!   ([`inherit`]). Only this thread reads it, and no code keeps it.
+//!
+//! Tests: `tests/task/handle.rs`, models, Miri.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;

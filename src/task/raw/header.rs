@@ -25,6 +25,8 @@
 //! - **T18** [`YIELDED`] is set in `tag` while the task's one entry is that of a task that has
 //!   yielded, which owns RUNNING (T16): from the making of that entry until it is consumed. Such an
 //!   entry stays on its executor's thread.
+//!
+//! Tests: models, `tests/task/reentrancy.rs`, Miri.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;

@@ -10,6 +10,8 @@
 //!   freed with it.
 //!
 //! Checked below, and by `tests/task/handle.rs`.
+//!
+//! Tests: its own tests, Miri.
 #![allow(unsafe_code)]
 
 use std::ptr;

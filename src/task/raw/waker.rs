@@ -2,6 +2,8 @@
 //!
 //! All have one static vtable. Cloning a waker allocates nothing, and waking it puts the cell
 //! itself into the executor's queue.
+//!
+//! Tests: models, Miri.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
