@@ -1,6 +1,6 @@
 //! An extension of Python that uses trefoil, as its authors would write it.
 //!
-//! Tests: `checks/extension/tests/python.rs`.
+//! Tests: `tests/trefoil-checks/extension/tests/python.rs`.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
