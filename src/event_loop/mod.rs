@@ -111,7 +111,6 @@ pub(crate) use source_waiters::SHARED;
 
 pub use handle::EnteredHandle;
 pub use slow_poll::TaskInfo;
-pub use yield_now::YieldNow;
 
 /// The names that the crate's root re-exports. (Their paths through this module compile, too, but
 /// are not documented.)

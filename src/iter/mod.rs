@@ -58,8 +58,8 @@
 //! # Not available from rayon
 //!
 //! Implementations of the traits for sources of your own (`bridge`, `plumbing`), and the methods
-//! that [a table](crate::_documentation::from_rayon) lists, with what to write instead. Some
-//! adaptor types have other names than in rayon.
+//! that [a table](crate::_documentation::from_rayon) lists, with what to write instead. Most adaptor
+//! types have no name: write `impl ParallelIterator<Item = T>`, or `impl IndexedParallelIterator`.
 
 // For work on this module.
 //
@@ -91,14 +91,12 @@ mod sources;
 mod text;
 mod try_types;
 
-pub use bridge::Bridge;
 pub use collect::ParallelDrainRange;
-pub use index_adaptors::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
+pub use index_adaptors::Chain;
 pub use indexed::IndexedParallelIterator;
-pub use item_adaptors::{Filter, FilterMap, FlatMapIter, Fold, Map, MapInit};
+pub use item_adaptors::{Filter, FilterMap, Map, MapInit};
 pub use par::Par;
 pub use parallel::{FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator};
-pub use slices::{SliceChunks, SliceChunksMut, SliceWindows};
 pub use sources::{
     IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelBridge, ParallelSlice,
     ParallelSliceMut, ParallelString,

@@ -151,6 +151,7 @@ pub use channel::pair::channel;
 pub use job::capsule::Capsule;
 #[cfg(unix)]
 pub use launch::{command_line::Wrapped, sandbox::Sandbox};
+#[doc(hidden)]
 pub use value::array_id::array_id;
 #[cfg(not(loom))]
 pub use value::permits::{Permit, Permits};

@@ -95,8 +95,10 @@ pub use current::{current, yield_now};
 pub use global::current_index;
 pub use imap::iterator::{Imap, ImapStream};
 pub use map::items::Items;
-pub use map::source::{Exact, Int, Source};
-pub use map::until::{Cancellable, ItemsUntil};
+#[doc(hidden)]
+pub use map::source::Int;
+pub use map::source::{Exact, Source};
+pub use map::until::Cancellable;
 pub use until::UntilCancelled;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
@@ -116,7 +118,7 @@ pub(crate) use map::divide::{FoldPosition, LEAF};
 pub(crate) use map::raw_fill::reserve;
 pub(crate) use map::results::{RUN, append_right};
 pub(crate) use map::source::{Producer, Seal, Shape, iterates, source};
-pub(crate) use map::until::until;
+pub(crate) use map::until::{ItemsUntil, until};
 #[doc(hidden)]
 pub use root::*;
 

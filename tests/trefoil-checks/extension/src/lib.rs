@@ -1,4 +1,6 @@
-//! An extension of Python that uses trefoil, as its authors would write it: see `tests/python.rs`.
+//! An extension of Python that uses trefoil, as its authors would write it.
+//!
+//! Tests: `tests/trefoil-checks/extension/tests/python.rs`.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
