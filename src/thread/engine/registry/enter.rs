@@ -38,7 +38,7 @@ pub(in crate::thread) fn as_outside_worker(registry: &Arc<Registry>, f: &mut dyn
     let worker = Worker::new(Arc::clone(registry), registry.slots.take_outside());
     let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));
-    registry.put_outside_slot(worker.owned);
+    registry.put_outside_slot(worker.into_slot());
     result.unwrap_or_else(|payload| resume_unwind(payload));
 }
 

@@ -29,6 +29,8 @@
 //!
 //! Tests: `tests/thread/priorities.rs`.
 
+use std::cell::Cell;
+
 use super::wait::Compensate;
 use crate::events;
 use crate::loom::Arc;
@@ -73,6 +75,18 @@ impl Drop for HandlePriority {
 /// does so costs two changes of thread, so a shorter slice costs throughput.
 const SLICE: u64 = 10_000 * ticks::MICROSECOND;
 
+/// Since when a thread has run what it runs without giving way to work of the same priority; 0:
+/// since it looks for the first time.
+#[derive(Default)]
+pub(super) struct Turn(Cell<u64>);
+
+impl Turn {
+    /// The thread begins something else.
+    pub(super) fn begin(&self) {
+        self.0.set(0);
+    }
+}
+
 impl Worker {
     /// Whether something more urgent may come.
     #[inline]
@@ -110,9 +124,9 @@ impl Worker {
     #[inline(never)]
     pub(in crate::thread) fn between_items(&self, now: u64) {
         self.between();
-        let began = self.turn.get();
+        let began = self.turn.0.get();
         if now.saturating_sub(began) >= SLICE {
-            self.turn.set(now);
+            self.turn.0.set(now);
             if began > 0 {
                 self.give_way_to_equals();
             }

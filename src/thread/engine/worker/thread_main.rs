@@ -50,13 +50,10 @@ impl Worker {
         self.thefts.stop_polling(&registry.wake_policy);
         registry.close_mailbox(self.slot(), || true);
         if let Some(hook) = &registry.config.on_exit {
-            registry.sleep.delay_end();
-            self.blocked.set(1);
-            call(hook);
-            self.end_child();
-            self.blocked.set(0);
-            registry.sleep.allow_end();
-            registry.recheck();
+            self.as_blocked(|| {
+                call(hook);
+                self.end_child();
+            });
         }
     }
 
