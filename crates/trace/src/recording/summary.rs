@@ -19,12 +19,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::limits::SLOWEST;
 use super::story::{Slice, Story, Track};
 use crate::event::{Ending, Role, What};
 use crate::printable::Printable;
-
-/// How many of the slowest tasks are listed.
-const SLOWEST: usize = 10;
 
 /// A recording in figures, from [`Trace::summary`](super::Trace::summary). Its `Display` form is a
 /// table of several lines, in which names are without what a terminal would obey.

@@ -36,7 +36,7 @@ use crate::events;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
 use crate::parking::park::{self, Blocker};
-use crate::sys::ticks;
+use crate::thread::engine::config::SLICE;
 use crate::thread::engine::lent::raw_job::lend;
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
@@ -70,10 +70,6 @@ impl Drop for HandlePriority {
         Self::set(self.0);
     }
 }
-
-/// How long a part of a region runs before it gives way to work of its own priority. Each time it
-/// does so costs two changes of thread, so a shorter slice costs throughput.
-const SLICE: u64 = 10_000 * ticks::MICROSECOND;
 
 /// Since when a thread has run what it runs without giving way to work of the same priority; 0:
 /// since it looks for the first time.

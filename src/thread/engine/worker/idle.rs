@@ -8,16 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::events;
 use crate::loom::{hint, thread};
+use crate::thread::engine::config::{KEEP_SPARE, PAUSE, SEARCH_ROUNDS};
 use crate::thread::engine::queue::Work;
-use crate::thread::engine::sleep::{KEEP_SPARE, WakeReason};
-use crate::thread::engine::wake_policy::PAUSE;
+use crate::thread::engine::sleep::WakeReason;
 use crate::thread::engine::worker::Worker;
 
-/// How many rounds a searcher looks before it goes to sleep: with about 700 spin hints and 14
-/// yields, some tens of microseconds.
-const SEARCH_ROUNDS: u32 = 16;
-
-/// How many of the first rounds do not yield the processor.
+/// How many of the first [`SEARCH_ROUNDS`] do not yield the processor.
 const SPIN_ROUNDS: u32 = 2;
 
 impl Worker {

@@ -28,13 +28,14 @@ mod search;
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::config::TINY;
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::EndedEntries;
 use super::priority::{self, Priority};
 use super::queue::{Mode, Work};
 use super::registry::Registry;
 use super::slot::{NO_PLACE, OwnedSlot, Slot};
-use super::wake_policy::{Helping, TINY, TheftStats};
+use super::wake_policy::{Helping, TheftStats};
 use crate::events;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};

@@ -20,6 +20,7 @@ use super::Worker;
 use crate::events;
 use crate::loom::atomic::Ordering;
 use crate::sys::ticks;
+use crate::thread::engine::config::ROUND;
 use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::{DEQUES, Mode, Slots, Work};
@@ -27,10 +28,6 @@ use crate::thread::engine::slot::{NO_PLACE, Slot};
 
 /// One search in this many does not begin with the worker's own deques.
 const FAIRNESS: u32 = 61;
-
-/// The pause between two rounds, each of which takes the oldest entry of some deque, although other
-/// queues have something.
-const ROUND: u64 = 10_000 * ticks::MICROSECOND;
 
 /// The most searches in [`FAIRNESS`] between two rounds: the clock may stand still.
 const LATEST: u32 = 1024;

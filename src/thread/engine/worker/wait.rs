@@ -40,12 +40,13 @@ use crate::loom::atomic::Ordering;
 use crate::loom::{hint, thread};
 use crate::parking::park::{self, Blocker};
 use crate::sys::ticks;
+use crate::thread::engine::config::{SHORTLY, STALL};
 use crate::thread::engine::lent::latch::Latch;
 use crate::thread::engine::lent::raw_job::StackJob;
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::slot_list::numbered;
 use crate::thread::engine::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
-use crate::thread::engine::sleep::{ProcessWaiters, STALL};
+use crate::thread::engine::sleep::ProcessWaiters;
 use crate::thread::engine::worker::Worker;
 
 /// How many times a waiter that may help checks before it yields: some microseconds.
@@ -54,10 +55,6 @@ pub(in crate::thread) const ROUNDS: u32 = 200;
 /// How many times a waiter checks whether the thief is done before it takes a half from the thief:
 /// about two microseconds, which is the cost of handing a half over.
 const PATIENCE: u32 = ROUNDS / 4;
-
-/// How long a waiter then goes on checking, between yields, before it parks: as long as it may take
-/// to wake it on a processor that has gone to sleep.
-const SHORTLY: u64 = 50 * ticks::MICROSECOND;
 
 /// The waits that a worker is in.
 #[derive(Default)]
