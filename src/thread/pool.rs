@@ -19,6 +19,7 @@ use super::engine::priority::Priority;
 use super::engine::queue;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
+use super::engine::registry::enter::EnterMode;
 use super::engine::registry::{enter, shutdown, start_and_resize};
 use super::imap::iterator::Imap;
 use super::join::fork::{self, JoinPool};
@@ -317,7 +318,9 @@ impl ThreadPool {
     {
         if self.priority.is_some() {
             let (registry, _its) = self.begin();
-            return registry.region(|_| fork::join_offered(JoinPool::Pool(registry), a, b));
+            return registry.enter(EnterMode::Region, |_| {
+                fork::join_offered(JoinPool::Pool(registry), a, b)
+            });
         }
         let address = self.registry.address();
         if join_window::step_of(address) || fork::runs_in_turn(address) {
@@ -724,7 +727,7 @@ impl ThreadPool {
         R: Send,
     {
         let (registry, _its) = self.begin();
-        registry.on_worker(|_| f())
+        registry.enter(EnterMode::OwnThread, |_| f())
     }
 
     /// Runs `f`, which blocks in a way that the pool cannot see (a system call, a lock, another

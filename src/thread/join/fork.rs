@@ -22,6 +22,7 @@ use crate::task::panic::{Panic, catch, contain};
 use crate::thread::engine::lent::raw_job::{HalfFn, lend};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
+use crate::thread::engine::registry::enter::EnterMode;
 use crate::thread::engine::worker::Worker;
 
 /// This thread's window for joins that are run in turn is used up: opens a new one, if there is no
@@ -137,7 +138,7 @@ fn offer_in(target: JoinPool<'_>, a: HalfFn<'_>, b: HalfFn<'_>) -> Result<bool, 
                 let _helping = worker.helps(); // the body of a scope may be outside
                 offer(worker, a, b)
             }
-            _ => registry.region(|worker| {
+            _ => registry.enter(EnterMode::Region, |worker| {
                 let stolen = offer(worker, a, &mut *b)?;
                 if !stolen {
                     b();

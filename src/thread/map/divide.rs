@@ -46,6 +46,7 @@ use crate::events::{self, Items};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::sys::ticks;
 use crate::thread::engine::registry::Registry;
+use crate::thread::engine::registry::enter::EnterMode;
 use crate::thread::engine::worker::Worker;
 use crate::thread::engine::worker::join_window;
 use crate::thread::join::fork::fork;
@@ -196,7 +197,7 @@ where
     /// value.
     pub(in crate::thread) fn divide(mut self, registry: &Arc<Registry>, items: P) -> Option<A> {
         self.counted = counted(items.len());
-        registry.region(|worker| match items.len() {
+        registry.enter(EnterMode::Region, |worker| match items.len() {
             // No items give one empty piece: the value that a stage begins each piece with is an
             // item (`fold`).
             0 => self.fold(0, None, items),
@@ -233,7 +234,7 @@ where
     /// `RUNS`: whether each leaf of the tree is a run, whose fold begins with an empty piece.
     fn walk_all<const RUNS: bool>(mut self, registry: &Arc<Registry>, items: P) -> Option<A> {
         self.counted = counted(items.len());
-        registry.region(|worker| match items.len() {
+        registry.enter(EnterMode::Region, |worker| match items.len() {
             0 => self.fold(0, None, items),
             _ => self.walk::<RUNS>(worker, 0, items, self.leaves),
         })

@@ -17,6 +17,7 @@ pub(in crate::thread) mod futures;
 pub(in crate::thread) mod indices;
 pub(in crate::thread) mod shutdown;
 pub(in crate::thread) mod slot_list;
+mod spawn;
 pub(in crate::thread) mod start_and_resize;
 pub(in crate::thread) mod thread_list;
 
