@@ -422,9 +422,10 @@ impl<'a> Turns<'a> {
         let shared = &self.local.shared;
         // The poller is needed only to watch descriptors.
         let parks = self.local.reactor.borrow().is_empty();
-        let how = match parks {
-            true => SleepPlace::Parker,
-            false => SleepPlace::Poller,
+        let how = if parks {
+            SleepPlace::Parker
+        } else {
+            SleepPlace::Poller
         };
         if shared.inbox.begin_sleep(how) && !shared.has_flags() {
             // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.

@@ -289,9 +289,10 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`] if all senders are gone.
     pub fn has_changed(&self) -> Result<bool, RecvError> {
-        match self.is_closed() {
-            true => Err(RecvError),
-            false => Ok(self.is_behind()),
+        if self.is_closed() {
+            Err(RecvError)
+        } else {
+            Ok(self.is_behind())
         }
     }
 

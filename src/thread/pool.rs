@@ -130,9 +130,10 @@ impl ThreadPool {
     /// The same; what this handle begins has its priority until the guard is dropped.
     #[inline]
     fn begin(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
-        match self.plain_in == forks::generation() {
-            true => (&self.registry, None),
-            false => self.begin_otherwise(),
+        if self.plain_in == forks::generation() {
+            (&self.registry, None)
+        } else {
+            self.begin_otherwise()
         }
     }
 
@@ -534,9 +535,12 @@ impl ThreadPool {
         // A future, because that can be cancelled while it runs. It never waits.
         let all = async move {
             let token = CancelToken::current();
-            let unless_cancelled = move |item| match token.is_cancelled() {
-                true => Err(()),
-                false => Ok(f(item)),
+            let unless_cancelled = move |item| {
+                if token.is_cancelled() {
+                    Err(())
+                } else {
+                    Ok(f(item))
+                }
             };
             let results = try_map(&registry, items.into_source(Seal), unless_cancelled);
             // If the task has been cancelled, this result is not seen. Otherwise an item has

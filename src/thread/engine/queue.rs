@@ -375,14 +375,16 @@ impl InjectorState {
     /// The newest; if `awaited`, of those that something waits for, if there are any.
     fn pop_newest(&mut self, awaited: bool) -> Option<Work> {
         // Of the normal ones, if there are any.
-        let lane = match self.lanes[NORMAL].work.is_empty() {
-            true => self.lanes.iter_mut().find(|lane| !lane.work.is_empty())?,
-            false => &mut self.lanes[NORMAL],
+        let lane = if self.lanes[NORMAL].work.is_empty() {
+            self.lanes.iter_mut().find(|lane| !lane.work.is_empty())?
+        } else {
+            &mut self.lanes[NORMAL]
         };
         let mut newest = lane.work.iter().rev().take(LOOK_BACK);
-        let behind = match awaited {
-            true => newest.position(Work::is_awaited),
-            false => None,
+        let behind = if awaited {
+            newest.position(Work::is_awaited)
+        } else {
+            None
         };
         let at = lane.work.len().checked_sub(1 + behind.unwrap_or(0))?;
         lane.work.remove(at)
@@ -528,9 +530,10 @@ impl Injector {
 
     /// The lane for what is queued on this thread now.
     fn lane(&self) -> Priority {
-        match self.is_ranked() {
-            true => priority::current(),
-            false => Priority::Normal,
+        if self.is_ranked() {
+            priority::current()
+        } else {
+            Priority::Normal
         }
     }
 

@@ -424,9 +424,10 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {
-        match ready!(self.poll_next_task(cx.waker(), false)) {
-            true => self.poll_task(cx),
-            false => Poll::Ready(self.end()),
+        if ready!(self.poll_next_task(cx.waker(), false)) {
+            self.poll_task(cx)
+        } else {
+            Poll::Ready(self.end())
         }
     }
 

@@ -165,9 +165,10 @@ impl Shape {
     /// How many leaves the fixed tree over `len` items has: `enough` at most, unless there should
     /// be few, or leaves may not be so long.
     fn leaves(&self, len: usize, enough: usize) -> usize {
-        let few = match self.few {
-            true => FEWEST_LEAVES,
-            false => (len / LEAF).clamp(FEW_LEAVES, LEAVES).min(enough),
+        let few = if self.few {
+            FEWEST_LEAVES
+        } else {
+            (len / LEAF).clamp(FEW_LEAVES, LEAVES).min(enough)
         };
         let most = (len / self.min.max(1)).max(1);
         few.max(len.div_ceil(self.max.max(1))).min(most)
@@ -299,9 +300,10 @@ where
         // Before the result is returned: if a destructor panicked when the result was already
         // computed, at the end of this function, the result would be lost.
         drop(items);
-        let next = match few || !quick {
-            true => unknown(is_long),
-            false => chunk.min(BLIND),
+        let next = if few || !quick {
+            unknown(is_long)
+        } else {
+            chunk.min(BLIND)
         };
         (so_far, next)
     }
@@ -353,9 +355,10 @@ where
 
     #[inline(always)]
     fn leaf<const RUNS: bool>(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
-        match RUNS {
-            true => self.run(worker, at, items),
-            false => self.fold_all(at, None, items),
+        if RUNS {
+            self.run(worker, at, items)
+        } else {
+            self.fold_all(at, None, items)
         }
     }
 

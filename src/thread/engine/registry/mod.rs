@@ -230,9 +230,10 @@ impl Registry {
     /// The tag of a task that its waiters may run: if the pool lets its callers help, outside
     /// threads may, too.
     pub(in crate::thread) fn claim_tag(&self) -> u32 {
-        match self.config.caller_helps {
-            true => self.tag | OUTSIDERS,
-            false => self.tag,
+        if self.config.caller_helps {
+            self.tag | OUTSIDERS
+        } else {
+            self.tag
         }
     }
 

@@ -21,9 +21,10 @@ impl Worker {
     pub(super) fn look_around(&self) -> Option<Work> {
         // At the pool's end only what is there is run. To wait for more would give an outside
         // thread the processor, which may add some each time.
-        let rounds = match self.registry().sleep.counts().is_closing() {
-            true => 1,
-            false => SEARCH_ROUNDS,
+        let rounds = if self.registry().sleep.counts().is_closing() {
+            1
+        } else {
+            SEARCH_ROUNDS
         };
         (0..rounds).find_map(|round| {
             for _ in 0..1 << round.min(6) {
@@ -57,10 +58,7 @@ impl Worker {
             registry.published();
         }
         let _noted = events::sleeps();
-        match polls {
-            true => self.poll(),
-            false => self.sleep(),
-        }
+        if polls { self.poll() } else { self.sleep() }
     }
 
     /// Sleeps as the poller; see `wake_policy.rs`.
@@ -84,9 +82,10 @@ impl Worker {
         loop {
             let is_spare = sleep.is_spare(&self.slot().sleeper);
             // A place that was removed because the pool has become narrower is not kept.
-            let keep = match self.is_own.replace(!is_spare) {
-                true => Duration::ZERO,
-                false => KEEP_SPARE,
+            let keep = if self.is_own.replace(!is_spare) {
+                Duration::ZERO
+            } else {
+                KEEP_SPARE
             };
             let until = is_spare.then(|| Instant::now() + keep);
             if let Some(reason) = self.sleep_until(until) {

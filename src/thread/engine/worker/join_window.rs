@@ -140,9 +140,10 @@ impl Splitter {
         if left > 0 {
             self.saved.set(left);
         }
-        let in_vain = match stolen {
-            true => 0,
-            false => self.in_vain.get().saturating_add(1),
+        let in_vain = if stolen {
+            0
+        } else {
+            self.in_vain.get().saturating_add(1)
         };
         self.in_vain.set(in_vain);
     }
@@ -172,9 +173,10 @@ impl Splitter {
     fn widen(&self) -> u32 {
         let now = ticks::now();
         let short = now.saturating_sub(self.looked.replace(now)) < SHORT;
-        let window = match short {
-            true => (self.window.get() * 2).clamp(1, LONGEST),
-            false => 0,
+        let window = if short {
+            (self.window.get() * 2).clamp(1, LONGEST)
+        } else {
+            0
         };
         self.window.set(window);
         window

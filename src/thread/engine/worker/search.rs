@@ -142,9 +142,12 @@ impl Worker {
             .or_else(|| self.owned.local.tasks.pop().map(Work::Task))
             .or_else(|| injector.pop_next())
             .or_else(|| self.take_unattended())
-            .or_else(|| match search.is_multiple_of(STEAL_FIRST) {
-                true => self.steal().or_else(|| self.fetch()),
-                false => self.fetch().or_else(|| self.steal()),
+            .or_else(|| {
+                if search.is_multiple_of(STEAL_FIRST) {
+                    self.steal().or_else(|| self.fetch())
+                } else {
+                    self.fetch().or_else(|| self.steal())
+                }
             })
     }
 
@@ -226,9 +229,10 @@ impl Worker {
     }
 
     fn steal_from(&self, slot: &Slot) -> Option<Work> {
-        let job = match self.seeks_jobs_of(slot) {
-            true => slot.public.steal_job(),
-            false => None,
+        let job = if self.seeks_jobs_of(slot) {
+            slot.public.steal_job()
+        } else {
+            None
         };
         let (work, more) = match job {
             Some(job) => (Work::Job(job), false),
