@@ -204,7 +204,7 @@ impl ThreadPool {
     /// a pool that was shut down.
     #[must_use]
     pub fn stats(&self) -> ThreadStats {
-        self.registry().stats()
+        ThreadStats::of(self.registry())
     }
 
     /// Makes the pool run `threads` tasks at once from now on; 0 means the default, as in
@@ -376,16 +376,6 @@ impl ThreadPool {
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let task = pool.spawn(|| 6 * 7);
     /// assert_eq!(task.join().unwrap(), 42);
-    /// ```
-    ///
-    /// A future is run by [`spawn_async`](Self::spawn_async). `pool.spawn(|| async { .. })` makes
-    /// the future, and nobody runs it: it is the result. The compiler warns where such a result is
-    /// joined and dropped (`unused_must_use`), but not where the task is detached; Rust has no
-    /// bound for "not a future".
-    ///
-    /// ```
-    /// let pool = trefoil::ThreadPool::with_threads(2);
-    /// pool.spawn_async(async { println!("it runs") }).join().unwrap();
     /// ```
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> Task<T>

@@ -490,10 +490,13 @@ impl Injector {
         first: bool,
     ) -> Result<(), Work> {
         self.change(|queue| {
-            match first {
-                _ if self.mode() == Mode::Closed => return Err(work),
-                true => queue.push_first(work, lane),
-                false => queue.push(work, lane, self.callers_help),
+            if self.mode() == Mode::Closed {
+                return Err(work);
+            }
+            if first {
+                queue.push_first(work, lane);
+            } else {
+                queue.push(work, lane, self.callers_help);
             }
             Ok(())
         })
@@ -530,11 +533,7 @@ impl Injector {
 
     /// The lane for what is queued on this thread now.
     fn lane(&self) -> Priority {
-        if self.is_ranked() {
-            priority::current()
-        } else {
-            Priority::Normal
-        }
+        self.is_ranked().then(priority::current).unwrap_or_default()
     }
 
     /// Whether something of a higher priority is queued: a hint.
@@ -626,8 +625,8 @@ impl Injector {
     }
 
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or,
-    /// `inside`, if its own tasks may still add some. Decided under this lock, like all acceptance
-    /// The result of `put` is queued here.
+    /// `inside`, if its own tasks may still add some. Like all acceptance, that is decided under
+    /// this lock. The result of `put` is queued here.
     pub(in crate::thread) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
         self.change(|queue| {
             let open = match self.mode() {

@@ -19,7 +19,7 @@
 //! 5. marks the deques of workers that have taken nothing since the last look, so that others look
 //!    there first.
 //!
-//! Any entry that is taken is progress: none is passed over for ever (`worker.rs`).
+//! Any entry that is taken is progress: none is passed over for ever (`search.rs`).
 //!
 //! **Where only other threads wait** than the pool's own workers, nobody knows whether they wait
 //! for this pool. Then one more thread runs only if fewer of the pool's threads have computed since

@@ -370,13 +370,9 @@ impl Registry {
 
     /// Looks into the queues once more, where the protocol asks for it.
     pub(in crate::thread) fn recheck(self: &Arc<Self>) {
-        if self.has_something_to_take() {
+        if self.has_something_in(&self.slots()) {
             self.published();
         }
-    }
-
-    fn has_something_to_take(&self) -> bool {
-        self.has_something_in(&self.slots())
     }
 
     /// Marks the thread of a place as away if `is_away`: any worker may take the contents of its
@@ -404,7 +400,7 @@ impl Registry {
 
     /// Another thread runs if there is work for one, unless the system refuses it.
     fn ask_again(self: &Arc<Self>) {
-        if self.has_something_to_take() {
+        if self.has_something_in(&self.slots()) {
             self.published();
         } else {
             self.refused.store(false, Ordering::Relaxed);

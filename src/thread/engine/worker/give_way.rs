@@ -31,11 +31,10 @@
 
 use std::cell::Cell;
 
-use super::wait::Compensate;
 use crate::events;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
-use crate::parking::park::{self, Blocker};
+use crate::parking::park;
 use crate::thread::engine::config::SLICE;
 use crate::thread::engine::lent::raw_job::lend;
 use crate::thread::engine::priority::{self, Priority};
@@ -180,13 +179,7 @@ impl Worker {
                 }
                 let _noted = events::waits();
                 while lent.latch().park() {
-                    match Compensate.retry_after() {
-                        None => {
-                            let _asleep = events::falls_asleep(true);
-                            self.owned.parker.park();
-                        }
-                        Some(pause) => self.owned.parker.park_timeout(pause),
-                    }
+                    self.park();
                 }
                 None
             })

@@ -1,7 +1,7 @@
 //! The main function of a pool's thread.
 //!
 //! **The loop.** 1. If there are too many runners, because a blocked one has come back, the thread
-//! sleeps. 2. It looks for work (`worker.rs`). 3. If it finds some, it runs it; if it was a
+//! sleeps. 2. It looks for work (`search.rs`). 3. If it finds some, it runs it; if it was a
 //! searcher, it first hands the search on (`sleep`, step 3). 4. Otherwise it becomes a searcher,
 //! looks for a few rounds more, and then goes to sleep (`idle`).
 //!

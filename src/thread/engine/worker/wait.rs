@@ -111,20 +111,26 @@ impl Worker {
                 thread::yield_now();
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
-                let _waits = WaitsForPool::begin();
+                waits_for_pool(true);
                 park::blocked(|| {
                     let _noted = events::waits();
-                    match Compensate.retry_after() {
-                        None => {
-                            let _asleep = events::falls_asleep(true);
-                            self.owned.parker.park();
-                        }
-                        Some(pause) => self.owned.parker.park_timeout(pause),
-                    }
+                    self.park();
                 });
+                waits_for_pool(false);
             } else {
                 return;
             }
+        }
+    }
+
+    /// Parks in a wait; while the system refuses some pool its threads, only for a while.
+    pub(super) fn park(&self) {
+        match Compensate.retry_after() {
+            None => {
+                let _asleep = events::falls_asleep(true);
+                self.owned.parker.park();
+            }
+            Some(pause) => self.owned.parker.park_timeout(pause),
         }
     }
 
@@ -214,21 +220,10 @@ impl Worker {
     }
 }
 
-/// This thread waits for work that some pool's thread runs, or will run: no reason to begin other
-/// work in its own pool.
-struct WaitsForPool;
-
-impl WaitsForPool {
-    fn begin() -> Self {
-        current::with_home(|home| home.map(|home| home.waiting.for_pool.set(true)));
-        Self
-    }
-}
-
-impl Drop for WaitsForPool {
-    fn drop(&mut self) {
-        current::with_home(|home| home.map(|home| home.waiting.for_pool.set(false)));
-    }
+/// Whether this thread waits for work that some pool's thread runs, or will run: no reason to begin
+/// other work in its own pool.
+fn waits_for_pool(waits: bool) {
+    current::with_home(|home| home.map(|home| home.waiting.for_pool.set(waits)));
 }
 
 /// This thread counts as waiting until this is dropped: if queued work of some pool stands still
