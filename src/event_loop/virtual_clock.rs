@@ -170,10 +170,11 @@ impl VirtualClock {
         let mut awaited = self.awaited.take();
         for task in all {
             let ended = task.is_finished();
-            match awaited.add(task, &has) {
-                true if ended => self.note_arrival(),
-                true => self.note_activity(),
-                false => {}
+            let is_new = awaited.add(task, &has);
+            if is_new && ended {
+                self.note_arrival();
+            } else if is_new {
+                self.note_activity();
             }
         }
         self.awaited.set(awaited);

@@ -9,15 +9,12 @@ use crate::source::{File, Finding, Line};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 14] = [
+const LETTERS: [(char, &str); 11] = [
     ('Y', "sys"),
     ('H', "host"),
-    ('R', "trace_log"),
     ('S', "parking"),
     ('S', "sync"),
-    ('A', "timer"),
     ('T', "task"),
-    ('O', "blocking_calls"),
     ('P', "thread"),
     ('W', "process"),
     ('L', "event_loop"),

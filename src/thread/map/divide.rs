@@ -495,14 +495,15 @@ fn cut<P: Producer>(items: P, count: usize) -> (P, usize, P) {
 
 /// Where `len` items are cut so that all leaves are as long: `len * (leaves / 2) / leaves`.
 fn middle(len: usize, leaves: usize) -> usize {
-    match leaves.is_multiple_of(2) {
-        true => len / 2,
-        false if leaves == len => leaves / 2,
-        // (It cannot overflow.)
-        false => match len.checked_mul(leaves / 2) {
-            Some(all) => all / leaves,
-            None => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize,
-        },
+    if leaves.is_multiple_of(2) {
+        return len / 2;
+    }
+    if leaves == len {
+        return leaves / 2;
+    }
+    match len.checked_mul(leaves / 2) {
+        Some(all) => all / leaves,
+        None => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize,
     }
 }
 
