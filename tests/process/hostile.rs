@@ -373,6 +373,31 @@ tests! {
         }
     }
 
+    /// It sends a descriptor that is refused, and with it what the worker says next: that another
+    /// item begins, for example.
+    fn what_begins_behind_a_refused_message_is_started_once() {
+        fn hides((path, hider, n): (String, u64, u64)) {
+            if n == hider {
+                say_with(&record(TAKEN_UP, &[])[..1], borrow(named_stream().0), 1);
+            }
+            note(&path, n);
+            if n != 0 {
+                forever::<()>();
+            }
+        }
+        for hider in [0, 1] {
+            let scratch = Scratch::new("hides");
+            let procs = ProcessPool::builder().workers(1).plain_workers(true).build().unwrap();
+            let call = procs.call(hides).chunk_size(2);
+            let mut both = call.map_task((0..2).map(|n| (scratch.text(), hider, n)));
+            let result = ends(&mut both);
+            assert!(matches!(result, Err(TaskError::WorkerDied(_))), "{result:?}");
+            goes_on(procs);
+            let notes = scratch.notes();
+            assert!(notes == [0] || notes == [0, 1], "{hider}: {notes:?} were started");
+        }
+    }
+
     /// A few bytes that stand for the same 64 MiB again and again.
     fn what_is_lent_is_lent_once() {
         const AREA: u64 = 64 << 20;

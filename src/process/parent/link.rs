@@ -178,8 +178,8 @@ pub(crate) enum Records {
     Valid,
     /// There is no memory for the next one.
     TooLong,
-    /// One was not the protocol's, or the worker cannot be stopped: all items that it has count as
-    /// begun.
+    /// One was not the protocol's, or those of a plain worker are lost, or the worker cannot be
+    /// stopped: all items that it has count as begun.
     Broken,
 }
 
@@ -627,6 +627,11 @@ impl Link {
                     let why = refused("recvmsg")(error);
                     let note = || format!("nothing can be received from it: {why}");
                     self.note.get_or_insert_with(note);
+                    self.is_useless = true;
+                    // (The reports that are lost may say that items have begun.)
+                    if !self.carrier.can_close_gates() {
+                        self.records = Records::Broken;
+                    }
                     return ReceiveOutcome::End;
                 }
             }
