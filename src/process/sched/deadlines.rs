@@ -145,14 +145,36 @@ impl Sched {
         }
     }
 
-    /// Ends items that have run for too long.
+    /// Ends items that have run for too long, and a worker that has answered and runs on.
     pub(super) fn check_timeouts(&mut self, index: usize, now: Instant) {
+        self.check_end(index, now);
         for position in 0..self.workers[index].frames.len() {
             let frame = &self.workers[index].frames[position];
             if frame.check_at.is_some_and(|at| at <= now) {
                 let next = self.check_timeout(index, position, now);
                 self.workers[index].frames[position].check_at = next;
             }
+        }
+    }
+
+    /// Kills a worker whose first frame has no unanswered item left, and does not end. The worker
+    /// sends the end right after the last answer, so the answer is not its own: an item has sent
+    /// it, and runs on, and what is behind would never begin. (Items are also taken back from a
+    /// worker with gates that is stopped: it need not say anything.)
+    fn check_end(&mut self, index: usize, now: Instant) {
+        let worker = &mut self.workers[index];
+        let (is_exact, is_away) = (worker.progress.is_exact(), worker.is_away());
+        let answers = |frame: &&mut SentFrame| {
+            frame.done == frame.end && (frame.end > 0 || !is_exact) && !is_away
+        };
+        let Some(frame) = worker.frames.front_mut().filter(answers) else {
+            return;
+        };
+        let due = frame.stands_since(now) + self.policy.patience;
+        frame.check_at = (due > now).then_some(due);
+        if due <= now {
+            self.take_all_back(index, now);
+            self.kill(index, now);
         }
     }
 
@@ -166,7 +188,7 @@ impl Sched {
         // (An answered frame whose end does not come keeps those behind it from nothing.)
         let mut before = worker.frames.iter().take(position);
         let is_next = worker.progress.is_exact() && before.all(|frame| frame.done == frame.end);
-        let (stealable, arrives) = (worker.stealable_at(), worker.arrives_at());
+        let arrives = worker.arrives_at();
         let patience = timeout.max(self.policy.patience);
         let frame = &mut self.workers[index].frames[position];
         let mut begun = frame.begun();
@@ -177,7 +199,7 @@ impl Sched {
             // An item that begins later has its time from then on.
             let last_began = self.epoch.instant(frame.gate().started());
             let idle_since = match begun {
-                0 => stealable,
+                0 => arrives,
                 // Its last item has ended by then; otherwise it would have timed out.
                 _ => last_began.unwrap_or(now) + timeout,
             };
