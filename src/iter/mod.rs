@@ -57,9 +57,10 @@
 //!
 //! # Not available from rayon
 //!
-//! Implementations of the traits for sources of your own (`bridge`, `plumbing`), and the methods
-//! that [a table](crate::_documentation::from_rayon) lists, with what to write instead. Some
-//! adaptor types have other names than in rayon.
+//! Implementations of the traits for sources of your own (`bridge`, `plumbing`). Some adaptor types
+//! have other names than in rayon.
+//!
+#![doc = include_str!("missing.md")]
 
 // For work on this module.
 //

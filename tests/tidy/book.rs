@@ -8,13 +8,14 @@
 //!    file has the name, and no link leaves `docs/`. The internal pages are not in rustdoc, so they
 //!    may link where they like within `docs/`, and no other page links them.
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
-//! 4. Each variable of the environment that the crate or an example reads is in the guide's table.
+//! 4. Each variable of the environment that the crate or an example reads is in the table of
+//!    `docs/DEPLOYMENT.md`.
 
 use crate::source::{File, Finding};
 
 const SUMMARY: &str = "docs/SUMMARY.md";
 const LINKS: &str = "docs/rustdoc-links.txt";
-const GUIDE: &str = "docs/GUIDE.md";
+const VARIABLES: &str = "docs/DEPLOYMENT.md";
 
 fn says(tree: &[File], path: &str, text: &str) -> bool {
     let mut files = tree.iter().filter(|file| file.path == path);
@@ -112,8 +113,8 @@ pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
             .skip(1)
             .filter_map(|rest| rest.split('"').next())
         {
-            if !says(tree, GUIDE, &format!("| `TREFOIL_{name}` |")) {
-                let what = format!("`TREFOIL_{name}` is not in the table of {GUIDE}");
+            if !says(tree, VARIABLES, &format!("| `TREFOIL_{name}` |")) {
+                let what = format!("`TREFOIL_{name}` is not in the table of {VARIABLES}");
                 findings.push(Finding::new(file, at, "variable", what));
             }
         }
@@ -154,15 +155,15 @@ mod tests {
     fn a_hidden_line_is_reported() {
         let count = |path: &str, text: &str| whole(&File::new(path, text)).len();
         assert_eq!(
-            count(GUIDE, "# A\n```rust\n    # f();\n#\n#[test]\n```\n# B"),
+            count(VARIABLES, "# A\n```rust\n    # f();\n#\n#[test]\n```\n# B"),
             2
         );
         assert_eq!(count("src/a.rs", "```rust\n# f();\n```"), 0);
     }
 
     #[test]
-    fn a_variable_that_the_guide_does_not_name_is_reported() {
-        let tree = [File::new(GUIDE, "| `TREFOIL_A` | a |")];
+    fn a_variable_that_no_table_names_is_reported() {
+        let tree = [File::new(VARIABLES, "| `TREFOIL_A` | a |")];
         let count = |path: &str, text: &str| told(&File::new(path, text), &tree).len();
         assert_eq!(count("src/a.rs", "var(\"TREFOIL_A\")"), 0);
         assert_eq!(count("src/a.rs", "var(\"TREFOIL_B\")"), 1);
