@@ -8,13 +8,16 @@
 //!    file has the name, and no link leaves `docs/`. The internal pages are not in rustdoc, so they
 //!    may link where they like within `docs/`, and no other page links them.
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
-//! 4. Each variable of the environment that the crate or an example reads is in the table of
+//! 4. Each drawing of `docs/images/` is in `docs/images/pictures.txt`, as the address of its name,
+//!    for rustdoc, which copies no pictures.
+//! 5. Each variable of the environment that the crate or an example reads is in the table of
 //!    `docs/DEPLOYMENT.md`.
 
 use crate::source::{File, Finding};
 
 const SUMMARY: &str = "docs/SUMMARY.md";
 const LINKS: &str = "docs/rustdoc-links.txt";
+const PICTURES: &str = "docs/images/pictures.txt";
 const VARIABLES: &str = "docs/DEPLOYMENT.md";
 
 fn says(tree: &[File], path: &str, text: &str) -> bool {
@@ -100,6 +103,37 @@ pub(crate) fn whole(file: &File) -> Vec<Finding> {
 }
 
 /// Rule 4.
+pub(crate) fn pictured(file: &File, tree: &[File]) -> Vec<Finding> {
+    let stem = |path: &str| {
+        Some(
+            path.strip_prefix("docs/images/")?
+                .strip_suffix(".svg")?
+                .to_owned(),
+        )
+    };
+    let Some(stem) = stem(&file.path) else {
+        return Vec::new();
+    };
+    let mut line = format!("[{stem}]: data:image/svg+xml,");
+    for byte in file
+        .lines
+        .iter()
+        .flat_map(|line| line.raw.bytes().chain([b'\n']))
+    {
+        match byte {
+            b'-' | b'.' | b'/' | b':' | b'=' | b',' | b';' => line.push(byte.into()),
+            byte if byte.is_ascii_alphanumeric() => line.push(byte.into()),
+            other => line += &format!("%{other:02X}"),
+        }
+    }
+    if says(tree, PICTURES, &line) {
+        return Vec::new();
+    }
+    let what = format!("{PICTURES} needs the line\n{line}");
+    vec![Finding::new(file, 0, "picture", what)]
+}
+
+/// Rule 5.
 pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
     let is_read = file.path.starts_with("src/") || file.path.starts_with("examples/");
     if !is_read || file.is_for_tests() {
@@ -149,6 +183,15 @@ mod tests {
         assert_eq!(count("docs/A.md", "[a]: A.md"), 1);
         assert_eq!(count("docs/A.md", "[a]: ../src/lib.rs"), 1);
         assert_eq!(count("README.md", "[a](docs/A.md)"), 0);
+    }
+
+    #[test]
+    fn a_drawing_that_rustdoc_lacks_is_reported() {
+        let tree = [File::new(PICTURES, "[a]: data:image/svg+xml,%3Ca%3E%0A\n")];
+        let count = |path: &str, text: &str| pictured(&File::new(path, text), &tree).len();
+        assert_eq!(count("docs/images/a.svg", "<a>\n"), 0);
+        assert_eq!(count("docs/images/a.svg", "<b>\n"), 1);
+        assert_eq!(count("docs/plots/a.svg", "<b>\n"), 0);
     }
 
     #[test]
