@@ -23,6 +23,7 @@
 //! [docs/MACHINES.md]: _documentation::machines
 //! [docs/OBSERVE.md]: _documentation::observe
 //! [docs/PLATFORM.md]: _documentation::platform
+//! [docs/PROCESS.md]: _documentation::process
 //! [docs/PRODUCTION.md]: _documentation::production
 //! [docs/TESTING.md]: _documentation::testing
 //! [docs/VERSIONS.md]: _documentation::versions
@@ -165,8 +166,9 @@ pub mod _documentation {
     //!   [debug a dead worker](dead_worker), [production checklist](production),
     //!   [long jobs](long_jobs), [observe a program](observe), [one GPU](gpu).
     //! - Look up: [errors and what they mean](errors), [cancel](cancellation), [deploy](deployment),
-    //!   [other machines](machines), [write a library](libraries), [platforms](platform),
-    //!   [versions]; locks and channels: [`sync`](crate::sync).
+    //!   [other machines](machines), [what it does to your process](process),
+    //!   [write a library](libraries), [platforms](platform), [versions]; locks and channels:
+    //!   [`sync`](crate::sync).
     //! - Evidence: [benchmarks], [compared with other crates](compare), [testing].
     //!
     //! `docs/internals/` in the repository has the architecture, the design decisions and the list
@@ -198,7 +200,6 @@ pub mod _documentation {
     // Its program needs a feature (`.ci/run features`).
     #[cfg(any(not(doctest), feature = "trace"))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]
-    #[doc = include_str!("../docs/images/rustdoc.txt")]
     #[doc = include_str!("../docs/OBSERVE.md")]
     pub mod observe {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
@@ -231,6 +232,9 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/PROCESS.md")]
+    pub mod process {}
     // Its examples need other features, and another crate, which tests them.
     #[cfg(not(doctest))]
     #[doc = include_str!("../docs/rustdoc-links.txt")]

@@ -52,8 +52,8 @@
 //! logs, use the feature `tracing`; for the current state of all tasks,
 //! [`inspect::tasks`](crate::inspect::tasks).
 
-// The crate `trefoil-trace` (`crates/trace/`) has it all. Checked by `tests/trace/`; the cost by
-// `benches/benches/trace.rs`.
+// The crate `trefoil-trace` (`crates/trefoil-trace/`) has it all. Checked by `tests/trace/`; the
+// cost by `benches/benches/trace.rs`.
 
 #[doc(inline)]
 pub use trefoil_trace::recording::{

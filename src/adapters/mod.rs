@@ -30,11 +30,11 @@
 //! # Read next
 //!
 //! Each module's page has an example. Whole programs (an HTTPS server, a WebSocket echo, traced
-//! tasks) are in the repository, in `adapters/examples/`.
+//! tasks) are in the repository, in `tests/trefoil-adapters/examples/`.
 
 // For work on this module: `hyper` and `tokio_io` both read through `raw_fill` and write through
 // `writes`. Spans are created where tasks are (`task/traced.rs`); `tracing` has the rest. Checked
-// by `adapters/tests/`.
+// by `tests/trefoil-adapters/tests/`.
 
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]

@@ -8,7 +8,7 @@
 //!   it, and never reads it. It returns the number of bytes at the front that have been written
 //!   (I1), and exactly these are reported as filled.
 //!
-//! Checked by `adapters/tests/`.
+//! Checked by `tests/trefoil-adapters/tests/`.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -38,10 +38,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! `adapters/examples/` has an HTTPS server (tokio-rustls) and a WebSocket echo
+//! `tests/trefoil-adapters/examples/` has an HTTPS server (tokio-rustls) and a WebSocket echo
 //! (tokio-tungstenite).
 
-// Checked by `adapters/tests/tokio_io.rs`.
+// Checked by `tests/trefoil-adapters/tests/tokio_io.rs`.
 
 use std::io;
 use std::pin::Pin;

@@ -92,8 +92,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-// Checked by `adapters/tests/traced.rs` and `worker_events.rs`. The events of workers:
-// `process/worker/tracing_events.rs`, `process/job/tracing_events.rs`.
+// Checked by `tests/trefoil-adapters/tests/traced.rs` and `worker_events.rs`. The events of
+// workers: `process/worker/tracing_events.rs`, `process/job/tracing_events.rs`.
 
 use ::tracing::warn;
 

@@ -3,7 +3,7 @@
 //! **Job.** The three traits have the same methods, except for the name of the one that ends the
 //! stream, and for `is_write_vectored`, which futures-io lacks.
 //!
-//! Checked by `adapters/tests/`.
+//! Checked by `tests/trefoil-adapters/tests/`.
 
 /// Implements hyper's or tokio's `$trait` for streams of this crate.
 macro_rules! stream_writes {

@@ -53,7 +53,7 @@
 //! and its shutdown. If you know tokio, read [this page](crate::_documentation::from_tokio).
 
 // For work on this module: `README.md` next to this file follows one turn. Checked by
-// `tests/event_loop/` and `checks/tests/loop_models.rs`.
+// `tests/event_loop/` and `tests/trefoil-checks/tests/loop_models.rs`.
 //
 //   other threads                      │   the loop's thread
 //                                      │
@@ -84,7 +84,7 @@ mod builder;
 pub(crate) mod current;
 mod handle;
 mod local;
-/// The inbox, for the models in `checks/`.
+/// The inbox, for the models in `tests/trefoil-checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;
@@ -111,7 +111,6 @@ pub(crate) use source_waiters::SHARED;
 
 pub use handle::EnteredHandle;
 pub use slow_poll::TaskInfo;
-pub use yield_now::YieldNow;
 
 /// The names that the crate's root re-exports. (Their paths through this module compile, too, but
 /// are not documented.)

@@ -1,4 +1,4 @@
-//! The inbox of a loop, for the models in `checks/`.
+//! The inbox of a loop, for the models in `tests/trefoil-checks/`.
 //!
 //! It exists under `--cfg loom` only. One of loom's condition variables replaces the kernel's wait;
 //! everything else is the loop's real code.

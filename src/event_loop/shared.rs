@@ -20,9 +20,9 @@
 //!   loop shuts before it closes; and wake-ups of such a future end with the future, which the loop
 //!   drops before it closes.
 //!
-//! Checked by `checks/tests/loop_models.rs`, which drives the inbox in this way, with loom's
-//! condition variable instead of the kernel, and with a broken twin that goes to sleep in two
-//! steps; and by `tests/event_loop/`.
+//! Checked by `tests/trefoil-checks/tests/loop_models.rs`, which drives the inbox in this way, with
+//! loom's condition variable instead of the kernel, and with a broken twin that goes to sleep in
+//! two steps; and by `tests/event_loop/`.
 
 use std::cell::Cell;
 use std::panic::RefUnwindSafe;

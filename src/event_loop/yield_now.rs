@@ -26,14 +26,12 @@ use std::task::{Context, Poll};
 /// });
 /// assert_eq!(sum, 49_995_000);
 /// ```
-pub fn yield_now() -> YieldNow {
+pub fn yield_now() -> impl Future<Output = ()> {
     YieldNow { yielded: false }
 }
 
-/// Returned by [`yield_now`].
-#[derive(Debug)]
-#[must_use = "futures do nothing unless they are awaited"]
-pub struct YieldNow {
+/// The future of [`yield_now`].
+struct YieldNow {
     yielded: bool,
 }
 

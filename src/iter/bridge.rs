@@ -22,7 +22,7 @@ const ATTEMPTS: u32 = 9;
 
 /// [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
 #[derive(Debug)]
-pub struct Bridge<I> {
+pub(super) struct Bridge<I> {
     /// The iterator, and whether it must not be called any more because it has ended or panicked.
     items: Mutex<(I, bool)>,
     /// Whether the iterator has ended or panicked, and a turn has seen that.
@@ -49,7 +49,7 @@ source! {
 
 /// A number of turns at an iterator.
 #[derive(Debug)]
-pub struct BridgeTurns<'a, I>(&'a Bridge<I>, usize);
+pub(super) struct BridgeTurns<'a, I>(&'a Bridge<I>, usize);
 
 impl<I: Iterator<Item: Send> + Send> Producer for BridgeTurns<'_, I> {
     type Item = I::Item;

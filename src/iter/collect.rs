@@ -20,18 +20,21 @@ use super::parallel::{
 };
 use crate::thread::{Seal, try_collect};
 
+#[doc(hidden)]
 impl<T: Send> ParallelExtend<T> for Vec<T> {
     fn par_extend<I: IntoParallelIterator<Item = T>>(&mut self, items: I) {
         append(items.into_par_iter(), self);
     }
 }
 
+#[doc(hidden)]
 impl<'a, T: Copy + Send + Sync + 'a> ParallelExtend<&'a T> for Vec<T> {
     fn par_extend<I: IntoParallelIterator<Item = &'a T>>(&mut self, items: I) {
         append(items.into_par_iter().copied(), self);
     }
 }
 
+#[doc(hidden)]
 impl<T: Send> FromParallelIterator<T> for Vec<T> {
     fn from_par_iter<I: IntoParallelIterator<Item = T>>(items: I) -> Self {
         let mut all = Self::new();
@@ -43,6 +46,7 @@ impl<T: Send> FromParallelIterator<T> for Vec<T> {
     }
 }
 
+#[doc(hidden)]
 impl FromParallelIterator<()> for () {
     fn from_par_iter<I: IntoParallelIterator<Item = ()>>(items: I) -> Self {
         items.into_par_iter().for_each(|()| ());
@@ -53,6 +57,7 @@ impl FromParallelIterator<()> for () {
 /// into it, and how it is added to the collection.
 macro_rules! extended {
     ($([$($generic:tt)*] $type:ty, $item:ty, $buffer:ty, $put:expr, $add:expr;)*) => {$(
+        #[doc(hidden)]
         impl<$($generic)*> ParallelExtend<$item> for $type {
             fn par_extend<I: IntoParallelIterator<Item = $item>>(&mut self, items: I) {
                 let buffers: Vec<$buffer> = gather(items.into_par_iter(), $put);
@@ -67,6 +72,7 @@ macro_rules! collections {
     ($([$($generic:tt)*] $type:ty, $item:ty, $buffer:ty, $put:expr, $add:expr;)*) => {$(
         extended!([$($generic)*] $type, $item, $buffer, $put, $add;);
 
+        #[doc(hidden)]
         impl<$($generic)*> FromParallelIterator<$item> for $type {
             fn from_par_iter<I: IntoParallelIterator<Item = $item>>(items: I) -> Self {
                 let mut all = Self::default();
@@ -101,6 +107,7 @@ fn add(all: &mut String, text: String) {
 /// Types that std's `collect` makes of all items at once.
 macro_rules! from_vec {
     ($([$($generic:tt)*] $type:ty, $item:ty;)*) => {$(
+        #[doc(hidden)]
         impl<$($generic)*> FromParallelIterator<$item> for $type {
             fn from_par_iter<I: IntoParallelIterator<Item = $item>>(items: I) -> Self {
                 Vec::from_par_iter(items).into_iter().collect()
@@ -117,6 +124,7 @@ from_vec!(
     [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V);
 );
 
+#[doc(hidden)]
 impl<C: FromParallelIterator<T>, T: Send, E: Send> FromParallelIterator<Result<T, E>>
     for Result<C, E>
 {
@@ -125,6 +133,7 @@ impl<C: FromParallelIterator<T>, T: Send, E: Send> FromParallelIterator<Result<T
     }
 }
 
+#[doc(hidden)]
 impl<C: FromParallelIterator<T>, T: Send> FromParallelIterator<Option<T>> for Option<C> {
     fn from_par_iter<I: IntoParallelIterator<Item = Option<T>>>(items: I) -> Self {
         let items = items.into_par_iter().map(|item| item.ok_or(()));
@@ -132,6 +141,7 @@ impl<C: FromParallelIterator<T>, T: Send> FromParallelIterator<Option<T>> for Op
     }
 }
 
+#[doc(hidden)]
 impl<A, B, L, R> FromParallelIterator<(A, B)> for (L, R)
 where
     A: Send,
@@ -145,6 +155,7 @@ where
     }
 }
 
+#[doc(hidden)]
 impl<A, B, L, R> ParallelExtend<(A, B)> for (L, R)
 where
     A: Send,

@@ -11,7 +11,7 @@ use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates, source};
 
 /// [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
 #[derive(Clone, Debug)]
-pub struct Enumerate<I>(pub(super) I);
+pub(super) struct Enumerate<I>(pub(super) I);
 
 source! {
     [I: Source] Enumerate<I> where [I: Exact] is exact, (usize, I::Item), Enumerated<I::Producer<'a>>,
@@ -20,7 +20,7 @@ source! {
 
 /// Items and the index of the first.
 #[derive(Clone, Debug)]
-pub struct Enumerated<P>(usize, P);
+pub(super) struct Enumerated<P>(usize, P);
 
 impl<P: Producer> Enumerated<P> {
     fn range(&self) -> Range<usize> {
@@ -49,7 +49,7 @@ impl<P: Producer> Producer for Enumerated<P> {
 
 /// [`IndexedParallelIterator::zip`](super::IndexedParallelIterator::zip).
 #[derive(Clone, Debug)]
-pub struct Zip<A, B>(pub(super) A, pub(super) B);
+pub(super) struct Zip<A, B>(pub(super) A, pub(super) B);
 
 source! {
     [A: Source, B: Source] Zip<A, B> where [A: Exact, B: Exact] is exact,
@@ -64,7 +64,7 @@ source! {
 
 /// Two runs of the same length.
 #[derive(Clone, Debug)]
-pub struct Zipped<A, B>(A, B);
+pub(super) struct Zipped<A, B>(A, B);
 
 impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
     type Item = (A::Item, B::Item);
@@ -138,7 +138,7 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
 
 /// [`IndexedParallelIterator::rev`](super::IndexedParallelIterator::rev).
 #[derive(Clone, Debug)]
-pub struct Rev<I>(pub(super) I);
+pub(super) struct Rev<I>(pub(super) I);
 
 source! {
     [I: Source] Rev<I> where [I: Exact] is exact, I::Item, Reversed<I::Producer<'a>>,
@@ -147,7 +147,7 @@ source! {
 
 /// Items from the last to the first.
 #[derive(Clone, Debug)]
-pub struct Reversed<P>(P);
+pub(super) struct Reversed<P>(P);
 
 impl<P: Producer> Producer for Reversed<P> {
     type Item = P::Item;
@@ -171,7 +171,7 @@ impl<P: Producer> Producer for Reversed<P> {
 /// [`IndexedParallelIterator::take`](super::IndexedParallelIterator::take) and
 /// [`skip`](super::IndexedParallelIterator::skip): the items from one index to another.
 #[derive(Clone, Debug)]
-pub struct Part<I>(pub(super) I, pub(super) usize, pub(super) usize);
+pub(super) struct Part<I>(pub(super) I, pub(super) usize, pub(super) usize);
 
 source! {
     [I: Source] Part<I> where [I: Exact] is exact, I::Item, I::Producer<'a>,
@@ -181,7 +181,7 @@ source! {
 
 /// [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
 #[derive(Clone, Debug)]
-pub struct StepBy<I>(pub(super) I, pub(super) usize);
+pub(super) struct StepBy<I>(pub(super) I, pub(super) usize);
 
 source! {
     [I: Source] StepBy<I> where [I: Exact] is exact, I::Item, Stepped<I::Producer<'a>>,
@@ -206,7 +206,7 @@ fn rest<P: Producer>(items: P, at: usize) -> P {
 
 /// Every n-th item.
 #[derive(Clone, Debug)]
-pub struct Stepped<P>(P, usize);
+pub(super) struct Stepped<P>(P, usize);
 
 impl<P: Producer> Producer for Stepped<P> {
     type Item = P::Item;
@@ -235,7 +235,7 @@ impl<P: Producer> Producer for Stepped<P> {
 
 /// [`IndexedParallelIterator::chunks`](super::IndexedParallelIterator::chunks).
 #[derive(Clone, Debug)]
-pub struct Chunks<I>(pub(super) I, pub(super) usize);
+pub(super) struct Chunks<I>(pub(super) I, pub(super) usize);
 
 source! {
     [I: Source] Chunks<I> where [I: Exact] is exact, Vec<I::Item>, Chunked<I::Producer<'a>>,
@@ -245,7 +245,7 @@ source! {
 
 /// Groups of a fixed number of items.
 #[derive(Clone, Debug)]
-pub struct Chunked<P>(Option<P>, usize);
+pub(super) struct Chunked<P>(Option<P>, usize);
 
 impl<P: Producer> Producer for Chunked<P> {
     type Item = Vec<P::Item>;
@@ -286,7 +286,7 @@ impl<P: Producer> DoubleEndedIterator for Chunked<P> {
 /// [`IndexedParallelIterator::with_min_len`](super::IndexedParallelIterator::with_min_len) and
 /// [`with_max_len`](super::IndexedParallelIterator::with_max_len).
 #[derive(Clone, Debug)]
-pub struct Bounded<I> {
+pub(super) struct Bounded<I> {
     pub(super) base: I,
     pub(super) min: usize,
     pub(super) max: usize,

@@ -30,7 +30,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// squares.par_iter_mut().enumerate().for_each(|(at, square)| *square = at * at);
     /// assert_eq!(squares, [0, 1, 4, 9]);
     /// ```
-    fn enumerate(self) -> Enumerate<Self> {
+    fn enumerate(self) -> impl IndexedParallelIterator<Item = (usize, Self::Item)> {
         Enumerate(self)
     }
 
@@ -43,7 +43,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// let dot: i32 = a.par_iter().zip(&b).map(|(a, b)| a * b).sum();
     /// assert_eq!(dot, 32);
     /// ```
-    fn zip<C>(self, other: C) -> Zip<Self, C::Iter>
+    fn zip<C>(self, other: C) -> impl IndexedParallelIterator<Item = (Self::Item, C::Item)>
     where
         C: IntoParallelIterator<Iter: IndexedParallelIterator>,
     {
@@ -58,7 +58,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// let back: Vec<i32> = (0..3).into_par_iter().rev().collect();
     /// assert_eq!(back, [2, 1, 0]);
     /// ```
-    fn rev(self) -> Rev<Self> {
+    fn rev(self) -> impl IndexedParallelIterator<Item = Self::Item> {
         Rev(self)
     }
 
@@ -69,7 +69,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     ///
     /// assert_eq!((5..99).into_par_iter().take(2).sum::<i32>(), 11);
     /// ```
-    fn take(self, n: usize) -> Part<Self> {
+    fn take(self, n: usize) -> impl IndexedParallelIterator<Item = Self::Item> {
         Part(self, 0, n)
     }
 
@@ -80,7 +80,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     ///
     /// assert_eq!((0..5).into_par_iter().skip(3).sum::<i32>(), 7);
     /// ```
-    fn skip(self, n: usize) -> Part<Self> {
+    fn skip(self, n: usize) -> impl IndexedParallelIterator<Item = Self::Item> {
         Part(self, n, usize::MAX)
     }
 
@@ -96,7 +96,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// let some: Vec<i32> = (0..8).into_par_iter().step_by(3).collect();
     /// assert_eq!(some, [0, 3, 6]);
     /// ```
-    fn step_by(self, step: usize) -> StepBy<Self> {
+    fn step_by(self, step: usize) -> impl IndexedParallelIterator<Item = Self::Item> {
         assert!(step > 0, "step_by: a step of 0 goes nowhere");
         StepBy(self, step)
     }
@@ -112,7 +112,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// let chunks: Vec<Vec<i32>> = (0..5).into_par_iter().chunks(2).collect();
     /// assert_eq!(chunks, [vec![0, 1], vec![2, 3], vec![4]]);
     /// ```
-    fn chunks(self, size: usize) -> Chunks<Self> {
+    fn chunks(self, size: usize) -> impl IndexedParallelIterator<Item = Vec<Self::Item>> {
         assert!(size > 0, "chunks: a chunk has one item or more");
         Chunks(self, size)
     }
@@ -126,7 +126,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     ///
     /// assert_eq!((0..100).into_par_iter().with_min_len(50).sum::<i32>(), 4950);
     /// ```
-    fn with_min_len(self, min: usize) -> Bounded<Self> {
+    fn with_min_len(self, min: usize) -> impl IndexedParallelIterator<Item = Self::Item> {
         let (base, max) = (self, usize::MAX);
         Bounded { base, min, max }
     }
@@ -139,7 +139,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     ///
     /// assert_eq!((0..100).into_par_iter().with_max_len(1).sum::<i32>(), 4950);
     /// ```
-    fn with_max_len(self, max: usize) -> Bounded<Self> {
+    fn with_max_len(self, max: usize) -> impl IndexedParallelIterator<Item = Self::Item> {
         let (base, min) = (self, 1);
         Bounded { base, min, max }
     }

@@ -51,9 +51,7 @@ adaptors! {
     map: Map<F> of Mapping;
     filter: Filter<F> of Filtering;
     filter_map: FilterMap<F> of FilterMapping;
-    flat_map_iter: FlatMapIter<F> of FlatMapping;
     map_init: MapInit<N, F> of Initing;
-    fold: Fold<N, F> of Folding;
 }
 
 /// How a stage adapts the iterator over a piece.
@@ -124,11 +122,11 @@ impl<P: Producer, K: AdaptItems<P::Item>> Producer for AdaptedPiece<'_, P, K> {
 
 /// Kinds that put one of std's adaptors with their closure around an iterator.
 macro_rules! kinds {
-    ($($doc:literal $name:ident: [$($generic:tt)*] Fn($arg:ty) -> $result:ty,
+    ($($doc:literal $vis:vis $name:ident: [$($generic:tt)*] Fn($arg:ty) -> $result:ty,
        $adaptor:ident, $out:ty, exact: $exact:literal, single: $single:literal;)*) => {$(
         #[doc = $doc]
         #[derive(Clone, Debug)]
-        pub struct $name<F>(pub(super) F);
+        $vis struct $name<F>(pub(super) F);
 
         impl<T: Send, $($generic)* F: Fn($arg) -> $result + Sync> AdaptItems<T> for $name<F> {
             type Out = $out;
@@ -143,13 +141,13 @@ macro_rules! kinds {
 }
 kinds! {
     "One item for each."
-    Mapping: [R: Send,] Fn(T) -> R, map, R, exact: true, single: true;
+    pub Mapping: [R: Send,] Fn(T) -> R, map, R, exact: true, single: true;
     "Some of the items."
-    Filtering: [] Fn(&T) -> bool, filter, T, exact: false, single: true;
+    pub Filtering: [] Fn(&T) -> bool, filter, T, exact: false, single: true;
     "One item for some of them."
-    FilterMapping: [R: Send,] Fn(T) -> Option<R>, filter_map, R, exact: false, single: true;
+    pub FilterMapping: [R: Send,] Fn(T) -> Option<R>, filter_map, R, exact: false, single: true;
     "An iterator for each."
-    FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map, U::Item, exact: false, single: false;
+    pub(super) FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map, U::Item, exact: false, single: false;
 }
 
 /// The kinds that yield exactly one item for each item of the source.
@@ -198,7 +196,7 @@ impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, 
 
 /// The kind that folds each piece.
 #[derive(Clone, Debug)]
-pub struct Folding<N, F>(pub(super) N, pub(super) F);
+pub(super) struct Folding<N, F>(pub(super) N, pub(super) F);
 
 impl<T, A, N, F> AdaptItems<T> for Folding<N, F>
 where

@@ -57,8 +57,8 @@
 //!
 //! # Not available from rayon
 //!
-//! Implementations of the traits for sources of your own (`bridge`, `plumbing`). Some adaptor types
-//! have other names than in rayon.
+//! Implementations of the traits for sources of your own (`bridge`, `plumbing`). Most adaptor types
+//! have no name: write `impl ParallelIterator<Item = T>`, or `impl IndexedParallelIterator`.
 //!
 #![doc = include_str!("missing.md")]
 
@@ -72,7 +72,8 @@
 // adaptor is a source over a source: `item_adaptors` handles items one by one, `index_adaptors`
 // needs their positions. `sort` uses only `join`, with its merges in `raw_merge`.
 //
-// Tests: `tests/iter/main.rs`; compared with rayon, on random inputs: `checks/tests/iter.rs`.
+// Tests: `tests/iter/main.rs`; compared with rayon, on random inputs:
+// `tests/trefoil-checks/tests/iter.rs`.
 
 mod bridge;
 mod cancellable;
@@ -91,14 +92,12 @@ mod sources;
 mod text;
 mod try_types;
 
-pub use bridge::Bridge;
 pub use collect::ParallelDrainRange;
-pub use index_adaptors::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
+pub use index_adaptors::Chain;
 pub use indexed::IndexedParallelIterator;
-pub use item_adaptors::{Filter, FilterMap, FlatMapIter, Fold, Map, MapInit};
+pub use item_adaptors::{Filter, FilterMap, Map, MapInit};
 pub use par::Par;
 pub use parallel::{FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator};
-pub use slices::{SliceChunks, SliceChunksMut, SliceWindows};
 pub use sources::{
     IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelBridge, ParallelSlice,
     ParallelSliceMut, ParallelString,

@@ -14,8 +14,8 @@ use super::bridge::Bridge;
 use super::collect_parts::gather;
 use super::index_adaptors::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::item_adaptors::{
-    Filter, FilterMap, FilterMapping, Filtering, FlatMapIter, FlatMapping, Fold, Folding, Initing,
-    ItemAdaptor, Map, MapInit, Mapping,
+    Filter, FilterMap, FilterMapping, Filtering, FlatMapping, Folding, Initing, ItemAdaptor, Map,
+    MapInit, Mapping,
 };
 use super::par::Par;
 use super::search::{search, try_reduce};
@@ -87,7 +87,8 @@ pub trait FromParallelIterator<T: Send>: Sized {
     }
 }
 
-/// A collection that the items of a parallel iterator can be added to.
+/// A collection that the items of a parallel iterator can be added to: vectors, strings and the
+/// collections of std; pairs of them, if the items are pairs.
 ///
 /// ```
 /// use trefoil::prelude::*;
@@ -349,12 +350,12 @@ pub trait ParallelIterator: Source + Send {
     /// let words: Vec<&str> = ["a b", "c"].par_iter().flat_map_iter(|line| line.split(' ')).collect();
     /// assert_eq!(words, ["a", "b", "c"]);
     /// ```
-    fn flat_map_iter<U, F>(self, f: F) -> FlatMapIter<Self, F>
+    fn flat_map_iter<U, F>(self, f: F) -> impl ParallelIterator<Item = U::Item>
     where
         U: IntoIterator<Item: Send>,
         F: Fn(Self::Item) -> U + Sync + Send,
     {
-        FlatMapIter(adapt(self, FlatMapping(f)))
+        adapt(self, FlatMapping(f))
     }
 
     /// All items of the collections that are the items: [`flat_map`](Self::flat_map).
@@ -407,13 +408,13 @@ pub trait ParallelIterator: Source + Send {
     /// let nothing = Vec::<u8>::new().into_par_iter().fold(|| 7, |sum, _| sum);
     /// assert_eq!(nothing.collect::<Vec<_>>(), [7]);
     /// ```
-    fn fold<A, N, F>(self, init: N, f: F) -> Fold<Self, N, F>
+    fn fold<A, N, F>(self, init: N, f: F) -> impl ParallelIterator<Item = A>
     where
         A: Send,
         N: Fn() -> A + Sync + Send,
         F: Fn(A, Self::Item) -> A + Sync + Send,
     {
-        Fold(adapt(self, Folding(init, f)))
+        adapt(self, Folding(init, f))
     }
 
     /// [`fold`](Self::fold) with clones of one value.
@@ -475,7 +476,10 @@ pub trait ParallelIterator: Source + Send {
     /// assert!(matches!(stopped, Err(TaskError::Cancelled)));
     /// # Ok::<_, TaskError>(())
     /// ```
-    fn until(self, token: &CancelToken) -> Cancellable<'_, ItemsUntil<'_, Self>> {
+    fn until(
+        self,
+        token: &CancelToken,
+    ) -> Cancellable<'_, impl ParallelIterator<Item = Self::Item>> {
         until(token, self)
     }
 
@@ -979,8 +983,7 @@ impl<I, F> ParallelIterator for Map<I, F> where Self: Source + Send {}
 impl<I, N, F> ParallelIterator for MapInit<I, N, F> where Self: Source + Send {}
 impl<I, F> ParallelIterator for Filter<I, F> where Self: Source + Send {}
 impl<I, F> ParallelIterator for FilterMap<I, F> where Self: Source + Send {}
-impl<I, F> ParallelIterator for FlatMapIter<I, F> where Self: Source + Send {}
-impl<I, N, F> ParallelIterator for Fold<I, N, F> where Self: Source + Send {}
+impl<I, K> ParallelIterator for ItemAdaptor<I, K> where Self: Source + Send {}
 impl<I: Iterator<Item: Send> + Send> ParallelIterator for Bridge<I> {}
 impl<A, B> ParallelIterator for Chain<A, B> where Self: Source + Send {}
 impl<A, B> ParallelIterator for Zip<A, B> where Self: Source + Send {}

@@ -12,7 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::Result as Caught;
 
 use super::try_types::Try;
-use crate::thread::{FoldPosition, Producer, Seal, Source, discard, divide, divide_fixed};
+use crate::task::panic::contain;
+use crate::thread::{FoldPosition, Producer, Seal, Source, divide, divide_fixed};
 
 /// A result of `f` that is `Some`: of the lowest such item, or the first one found.
 ///
@@ -46,7 +47,7 @@ where
             true => (second, first),
             false => (first, second),
         };
-        discard(other);
+        contain(|| drop(other));
         kept
     };
     let found = divide(shape, source.open(Seal), fold, join);
@@ -92,17 +93,17 @@ where
     let join =
         |left: Caught<S::Item>, right: Caught<S::Item>| match left.map(|left| left.branch(Seal)) {
             Err(panic) => {
-                discard(right);
+                contain(|| drop(right));
                 Err(panic)
             }
             Ok(Err(failure)) => {
-                discard(right);
+                contain(|| drop(right));
                 Ok(failure)
             }
             Ok(Ok(left)) => match right {
                 Ok(right) => catch(|| combine(left, right)),
                 Err(panic) => {
-                    discard(left);
+                    contain(|| drop(left));
                     Err(panic)
                 }
             },

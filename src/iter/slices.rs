@@ -13,7 +13,7 @@ macro_rules! pieces {
      |$len:ident, $size:ident, $at:ident| $count:expr, $cut:ident: $where:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
-        pub struct $name<'s, T> {
+        pub(super) struct $name<'s, T> {
             slice: $slice,
             size: usize,
         }

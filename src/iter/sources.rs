@@ -85,7 +85,10 @@ pub trait ParallelSlice<T: Sync> {
     /// let sums: Vec<i32> = [1, 2, 3].par_chunks(2).map(|chunk| chunk.iter().sum()).collect();
     /// assert_eq!(sums, [3, 3]);
     /// ```
-    fn par_chunks(&self, size: usize) -> Par<SliceChunks<'_, T>> {
+    fn par_chunks<'a>(&'a self, size: usize) -> impl IndexedParallelIterator<Item = &'a [T]>
+    where
+        T: 'a,
+    {
         let slice = self.as_parallel_slice();
         Par(SliceChunks::new(slice, size))
     }
@@ -97,7 +100,10 @@ pub trait ParallelSlice<T: Sync> {
     ///
     /// assert_eq!([1, 2, 3].par_chunks_exact(2).count(), 1);
     /// ```
-    fn par_chunks_exact(&self, size: usize) -> Par<SliceChunks<'_, T>> {
+    fn par_chunks_exact<'a>(&'a self, size: usize) -> impl IndexedParallelIterator<Item = &'a [T]>
+    where
+        T: 'a,
+    {
         let slice = self.as_parallel_slice();
         let whole = slice.len() - slice.len().checked_rem(size).unwrap_or(0);
         Par(SliceChunks::new(&slice[..whole], size))
@@ -110,7 +116,10 @@ pub trait ParallelSlice<T: Sync> {
     ///
     /// assert!([1, 2, 2].par_windows(2).all(|pair| pair[0] <= pair[1]));
     /// ```
-    fn par_windows(&self, size: usize) -> Par<SliceWindows<'_, T>> {
+    fn par_windows<'a>(&'a self, size: usize) -> impl IndexedParallelIterator<Item = &'a [T]>
+    where
+        T: 'a,
+    {
         let slice = self.as_parallel_slice();
         Par(SliceWindows::new(slice, size))
     }
@@ -142,7 +151,13 @@ pub trait ParallelSliceMut<T: Send> {
     /// rows.par_chunks_mut(2).enumerate().for_each(|(row, chunk)| chunk.fill(row));
     /// assert_eq!(rows, [0, 0, 1, 1, 2, 2]);
     /// ```
-    fn par_chunks_mut(&mut self, size: usize) -> Par<SliceChunksMut<'_, T>> {
+    fn par_chunks_mut<'a>(
+        &'a mut self,
+        size: usize,
+    ) -> impl IndexedParallelIterator<Item = &'a mut [T]>
+    where
+        T: 'a,
+    {
         let slice = self.as_parallel_slice_mut();
         Par(SliceChunksMut::new(slice, size))
     }
@@ -156,7 +171,13 @@ pub trait ParallelSliceMut<T: Send> {
     /// pairs.par_chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
     /// assert_eq!(pairs, [2, 1, 3]);
     /// ```
-    fn par_chunks_exact_mut(&mut self, size: usize) -> Par<SliceChunksMut<'_, T>> {
+    fn par_chunks_exact_mut<'a>(
+        &'a mut self,
+        size: usize,
+    ) -> impl IndexedParallelIterator<Item = &'a mut [T]>
+    where
+        T: 'a,
+    {
         let slice = self.as_parallel_slice_mut();
         let whole = slice.len() - slice.len().checked_rem(size).unwrap_or(0);
         Par(SliceChunksMut::new(&mut slice[..whole], size))
@@ -345,7 +366,7 @@ impl ParallelString for str {
 }
 
 /// `par_bridge`: any iterator.
-pub trait ParallelBridge: Sized {
+pub trait ParallelBridge: Iterator<Item: Send> + Send + Sized {
     /// A parallel iterator whose items the threads take from this iterator one by one, under a
     /// lock; the order is lost. So the bits of a sum of floats differ from run to run, and a
     /// reduction should be commutative. There are at most `usize::MAX` items.
@@ -360,11 +381,9 @@ pub trait ParallelBridge: Sized {
     /// let lines = "1\n2\n3".lines();
     /// assert_eq!(lines.par_bridge().map(|line| line.len()).sum::<usize>(), 3);
     /// ```
-    fn par_bridge(self) -> Bridge<Self>;
-}
-
-impl<I: Iterator<Item: Send> + Send> ParallelBridge for I {
-    fn par_bridge(self) -> Bridge<Self> {
+    fn par_bridge(self) -> impl ParallelIterator<Item = Self::Item> {
         Bridge::new(self)
     }
 }
+
+impl<I: Iterator<Item: Send> + Send> ParallelBridge for I {}

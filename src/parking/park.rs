@@ -21,7 +21,7 @@
 //! while they hold a guard ([`refuse_blocking`]), waits return at once with
 //! an error.
 //!
-//! Tests: `checks/tests/models.rs` (parked join against completion, cancel and
+//! Tests: `tests/trefoil-checks/tests/models.rs` (parked join against completion, cancel and
 //! drop), `tests/task/handle.rs` (nested waits).
 
 use std::cell::{Cell, RefCell};

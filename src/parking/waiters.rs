@@ -17,8 +17,8 @@
 //!
 //! Rejected: `event-listener`, which does all three under its lock.
 //!
-//! Tests: those of `CancelToken` and `SharedTask`, in `checks/tests/models.rs` and `tests/task/`;
-//! `checks/tests/conditions.rs`; `tests/sync/`.
+//! Tests: those of `CancelToken` and `SharedTask`, in `tests/trefoil-checks/tests/models.rs` and
+//! `tests/task/`; `tests/trefoil-checks/tests/conditions.rs`; `tests/sync/`.
 
 use std::collections::BTreeMap;
 use std::mem;

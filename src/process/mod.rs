@@ -108,16 +108,11 @@
 //
 // Reading order: each room imports only those below it (`tests/tidy/circles.rs`):
 //
-//   api/       what users see
-//   channel/   values between any processes
-//   parent/    the parent's side: threads, sockets, processes
-//   launch/    what starts workers in other ways
-//   worker/    the worker's side
-//   sched/     which worker runs what; no I/O
-//   job/       one call, and where its results go
-//   value/     what a call carries
-//   wire/      the language of both sides; no I/O
-//   host/      what all of this asks of the operating system, and shared memory (`crates/os/`)
+//   api/       what users see channel/   values between any processes parent/    the parent's side:
+//   threads, sockets, processes launch/    what starts workers in other ways worker/    the
+//   worker's side sched/     which worker runs what; no I/O job/       one call, and where its
+//   results go value/     what a call carries wire/      the language of both sides; no I/O host/
+//   what all of this asks of the operating system, and shared memory (`crates/trefoil-os/`)
 //
 // Deliberately absent: closures with captures (only a function pointer and an argument are sent); a
 // signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which a
@@ -156,6 +151,7 @@ pub use channel::pair::channel;
 pub use job::capsule::Capsule;
 #[cfg(unix)]
 pub use launch::{command_line::Wrapped, sandbox::Sandbox};
+#[doc(hidden)]
 pub use value::array_id::array_id;
 #[cfg(not(loom))]
 pub use value::permits::{Permit, Permits};

@@ -14,8 +14,9 @@
 //! The protocol ([`Condvar::wait_by`]) gets the lock from its callers, as a guard to drop and a way
 //! to take it again. So the models can use loom's lock.
 //!
-//! Checked by `checks/tests/conditions.rs`, in every interleaving, with a broken twin that releases
-//! the lock first; and by `tests/sync/sync.rs` and `checks/tests/cancel_safety.rs`.
+//! Checked by `tests/trefoil-checks/tests/conditions.rs`, in every interleaving, with a broken twin
+//! that releases the lock first; and by `tests/sync/sync.rs` and
+//! `tests/trefoil-checks/tests/cancel_safety.rs`.
 
 #[cfg(not(loom))]
 use super::MutexGuard;

@@ -27,8 +27,8 @@
 //! (3.5). There a notified reader notifies the next before it looks whether a writer is there, so
 //! readers that wait wake one another for as long as one is.
 //!
-//! Checked by `checks/tests/lines.rs`, in every interleaving, with a broken twin that looks before
-//! it enters the list; and by `tests/sync/`.
+//! Checked by `tests/trefoil-checks/tests/lines.rs`, in every interleaving, with a broken twin that
+//! looks before it enters the list; and by `tests/sync/`.
 
 use std::mem;
 use std::pin::Pin;

@@ -123,7 +123,7 @@ mod event;
 mod guard;
 #[cfg(feature = "sync")]
 mod line;
-/// For the models in `checks/`.
+/// For the models in `tests/trefoil-checks/`.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;

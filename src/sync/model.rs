@@ -1,4 +1,5 @@
-//! A condition variable without its lock, and a lock without a value, for the models in `checks/`.
+//! A condition variable without its lock, and a lock without a value, for the models in
+//! `tests/trefoil-checks/`.
 //!
 //! It exists under `--cfg loom` only.
 #![allow(missing_docs)]

@@ -30,7 +30,7 @@
 //!   stay on its thread (they are not `Send`). So the value is used by one thread at a time, and
 //!   `T: Send` is enough.
 //!
-//! Tests: `tests/sync/sync.rs`, `checks/tests/{runtimes,models,cancel_safety}.rs`.
+//! Tests: `tests/sync/sync.rs`, `tests/trefoil-checks/tests/{runtimes,models,cancel_safety}.rs`.
 #![allow(unsafe_code)]
 
 use std::fmt;

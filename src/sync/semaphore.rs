@@ -10,8 +10,8 @@
 //! Rejected: `async-lock`'s semaphore (3.5). There a release notifies nobody as long as an earlier
 //! notification has not been consumed, so a waiter may sleep while a permit is free.
 //!
-//! Checked by `checks/tests/permits.rs`, in every interleaving, with a broken twin that tries
-//! before it listens; and by `tests/sync/`.
+//! Checked by `tests/trefoil-checks/tests/permits.rs`, in every interleaving, with a broken twin
+//! that tries before it listens; and by `tests/sync/`.
 
 use std::mem;
 use std::task::Waker;

@@ -21,7 +21,7 @@
 //! is one allocation; adding and removing a child take constant time; cancelling is linear in the
 //! number of descendants.
 //!
-//! Tests: `tests/task/group.rs`, `checks/tests/models.rs::token_*`.
+//! Tests: `tests/task/group.rs`, `tests/trefoil-checks/tests/models.rs::token_*`.
 
 use std::pin::Pin;
 use std::sync::Weak;

@@ -18,8 +18,9 @@
 //!
 //! **Rejected.** A lock-free stack of the tasks themselves (`docs/internals/DESIGN.md`).
 //!
-//! Tests: `checks/tests/models.rs::inbox_*`, `checks/tests/loop_models.rs`, with a twin whose
-//! drainer marks itself asleep in two steps.
+//! Tests: `tests/trefoil-checks/tests/models.rs::inbox_*`,
+//! `tests/trefoil-checks/tests/loop_models.rs`, with a twin whose drainer marks itself asleep in
+//! two steps.
 
 use std::mem;
 

@@ -63,7 +63,8 @@
 // `completer`), the callers' side (`handle`, `combine`, `group`), and the shared part (`error`,
 // `panic`, `context`, `id`, `shutdown`).
 //
-// Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `benches/benches/cell.rs`.
+// Tests: `tests/trefoil-checks/tests/models.rs` (loom), `tests/task/handle.rs`,
+// `benches/benches/cell.rs`.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))] // under loom most executors are absent
 
@@ -138,8 +139,8 @@ pub(crate) use raw::cell::{Newborn, closure, future, local_future, promise};
 pub(crate) use raw::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
 pub(crate) use unobserved::Hook;
 
-/// The executor's side, which users never see, for the models in `checks/` and the benchmarks of
-/// the cell.
+/// The executor's side, which users never see, for the models in `tests/trefoil-checks/` and the
+/// benchmarks of the cell.
 #[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
 pub mod model;

@@ -1,8 +1,8 @@
 //! The executor's side of the cell, for models and benchmarks.
 //!
-//! Models and benchmarks are outside this crate (in `checks/` and `benches/`) and use its public
-//! API; this adds what only executors use. It exists under `--cfg loom` and with the feature
-//! `__bench`, and is not part of the public API.
+//! Models and benchmarks are outside this crate (in `tests/trefoil-checks/` and `benches/`) and use
+//! its public API; this adds what only executors use. It exists under `--cfg loom` and with the
+//! feature `__bench`, and is not part of the public API.
 #![allow(missing_docs)]
 
 use std::sync::Arc;

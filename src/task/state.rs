@@ -32,8 +32,8 @@
 //!   that lock, before DONE is set, or, if its count is 0 before that, before it is freed.
 //!
 //! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the
-//! models in `checks/tests/models.rs`, and by twins that are broken on purpose: one in `lend`, one
-//! in the full count.
+//! models in `tests/trefoil-checks/tests/models.rs`, and by twins that are broken on purpose: one
+//! in `lend`, one in the full count.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 

@@ -18,7 +18,7 @@
 //! panics there ends the process.
 //!
 //! The contents of the spans are documented for users in `adapters/tracing.rs`. Checked by
-//! `adapters/tests/traced.rs`.
+//! `tests/trefoil-adapters/tests/traced.rs`.
 
 use tracing::{Level, Span, field, span, trace};
 

@@ -26,22 +26,22 @@
 //! inside waits (unrelated code, under the waiter's locks); taking over the share of a busy thread
 //! after a moment (its cache would stay empty because of one long task).
 //!
-//! Tests: below, `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
+//! Tests: below, `tests/thread/resize.rs`; 4 in `tests/trefoil-checks/tests/pool.rs`.
 
 use std::future;
 use std::panic::resume_unwind;
 
-use super::engine::enter::as_outside_worker;
 use super::engine::queue::Work;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
 use super::engine::slot::Slot;
 use super::engine::worker::Worker;
-use super::futures::spawn_async::spawn_async_on;
 use super::scope::raw_scope::open;
 use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Panic, catch, contain};
 use crate::task::{self, Task, TaskError};
+use crate::thread::engine::registry::enter::as_outside_worker;
+use crate::thread::spawn_async::spawn_async_on;
 
 /// The result of one worker, if it has returned.
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;

@@ -1,8 +1,8 @@
 //! The global pool, for callers that do not name one.
 //!
-//! **Job.** `trefoil::join`, `scope` and `spawn_blocking` use the pool that this thread is inside,
-//! otherwise the global pool, which is created when it is first needed and lives as long as the
-//! process.
+//! **Job.** `trefoil::join`, `scope`, `spawn_blocking` and the parallel iterators use the pool that
+//! this thread is inside, otherwise the global pool, which is created when it is first needed and
+//! lives as long as the process.
 //!
 //! A forked child, which has none of its parent's threads, gets its own global pool when it first
 //! needs one.
@@ -15,19 +15,22 @@
 
 use std::io;
 
-use super::blocking::spawn_blocking;
 use super::builder::ThreadPoolBuilder;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
 use super::join::fork::{self, JoinPool};
-use super::join::raw_job::in_turn;
-use super::join::window;
+use super::map::divide::{FoldPosition, Limit, Region};
+use super::map::raw_fill::UnfilledPart;
+use super::map::results;
+use super::map::source::{Producer, Seal, Shape, Source};
 use super::pool::ThreadPool;
 use super::scope::raw_scope::Scope;
 use super::spawn::spawn_on;
 use crate::loom::Arc;
 use crate::sys::fork::PerProcess;
 use crate::task::Task;
+use crate::thread::engine::lent::raw_job::in_turn;
+use crate::thread::engine::worker::join_window;
 
 static GLOBAL: PerProcess<ThreadPool> = PerProcess::new();
 
@@ -110,7 +113,7 @@ where
     RB: Send,
 {
     // The one function whose cost is counted in nanoseconds.
-    if window::step() || fork::runs_in_turn(0) {
+    if join_window::step() || fork::runs_in_turn(0) {
         return in_turn(a, b);
     }
     fork::join_offered(JoinPool::Current(|| ThreadPool::global().registry()), a, b)
@@ -175,7 +178,66 @@ where
     T: Send + 'static,
 {
     let registry = here(Arc::clone); // (`spawn_on` notes its caller.)
-    spawn_on(&registry, || spawn_blocking::run(f))
+    spawn_on(&registry, || super::spawn_blocking::run(f))
+}
+
+// ---- for the parallel iterators --------------------------------------------
+
+/// Folds all items, divided as the work goes; `None`: there was no value.
+pub(crate) fn divide<P, A, F, J>(shape: Shape, items: P, fold: F, join: J) -> Option<A>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(FoldPosition<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
+    here(|registry| Region::new(&Limit::new(), shape, fold, join).divide(registry, items))
+}
+
+/// Like [`divide`], along a fixed tree, so that the grouping depends only on the number of items
+/// and the shape.
+pub(crate) fn divide_fixed<P, A, F, J>(shape: Shape, items: P, fold: F, join: J) -> Option<A>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(FoldPosition<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
+    here(|registry| Region::new(&Limit::new(), shape, fold, join).divide_fixed(registry, items))
+}
+
+/// Combines the results of `map` two by two; see [`results::map_reduce`].
+pub(crate) fn map_reduce<S: Source, R: Send>(
+    source: S,
+    run: usize,
+    map: impl Fn(S::Item) -> R + Sync,
+    reduce: impl Fn(R, R) -> R + Sync,
+) -> Option<R> {
+    here(|registry| results::map_reduce(registry, source, run, map, reduce))
+}
+
+/// Appends all items of a source, whose shape is exact, to a vector.
+pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
+    let (shape, limit) = (source.shape(Seal), Limit::new());
+    let items = source.open(Seal);
+    let fill = |_: FoldPosition<'_>, items: S::Producer<'_>, places: &mut UnfilledPart<'_, _>| {
+        places.extend(items.forward());
+    };
+    let all = here(|registry| results::append(registry, &limit, shape, items, vec, fill));
+    assert!(all, "a parallel iterator gave fewer items than it has");
+}
+
+/// All values of a source; or the error of the lowest index.
+pub(crate) fn try_collect<S, R: Send, E: Send>(source: S) -> Result<Vec<R>, E>
+where
+    S: Source<Item = Result<R, E>>,
+{
+    here(|registry| results::try_map(registry, source, |item| item))
+}
+
+/// The width of the pool that this thread's parallel iterators use.
+pub(crate) fn width() -> usize {
+    here(|registry| registry.sleep.width())
 }
 
 /// The index of this thread in its pool: [`Current::index`](super::Current::index), below its

@@ -59,18 +59,16 @@
 //   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
 //
 // `pool`, `until`, `builder`, `global`, `broadcast` and `current` are the public API; `engine` is
-// the scheduler; on it stand `join`, `scope`, `map`, `imap`, `futures` and `blocking`. No file
-// imports one above it.
+// the scheduler, with all that it runs; on it stand `join`, `scope`, `map`, `imap`, `spawn`,
+// `spawn_async` and `spawn_blocking`. No room imports one above it: `tests/tidy` checks that.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
-// `checks/tests/pool.rs`.
+// `tests/trefoil-checks/tests/pool.rs`.
 
-mod blocking;
 mod broadcast;
 mod builder;
 mod current;
 mod engine;
-mod futures;
 mod global;
 mod imap;
 mod join;
@@ -78,10 +76,12 @@ mod map;
 mod pool;
 mod scope;
 mod spawn;
+mod spawn_async;
+mod spawn_blocking;
 mod stats;
 mod until;
 
-/// For the models in `checks/`: the sleep protocol and the latch.
+/// For the models in `tests/trefoil-checks/`: the sleep protocol and the latch.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;
@@ -95,8 +95,10 @@ pub use current::{current, yield_now};
 pub use global::current_index;
 pub use imap::iterator::{Imap, ImapStream};
 pub use map::items::Items;
-pub use map::source::{Exact, Int, Source};
-pub use map::until::{Cancellable, ItemsUntil};
+#[doc(hidden)]
+pub use map::source::Int;
+pub use map::source::{Exact, Source};
+pub use map::until::Cancellable;
 pub use until::UntilCancelled;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
@@ -111,18 +113,12 @@ pub(crate) mod root {
     pub use super::stats::ThreadStats;
 }
 /// For the parallel iterators, `crate::iter`.
+pub(crate) use global::{append_all, divide, divide_fixed, map_reduce, try_collect, width};
 pub(crate) use map::divide::{FoldPosition, LEAF};
-/// For the parallel iterators, `crate::iter`.
-pub(crate) use map::on_current_pool::{
-    append_all, discard, divide, divide_fixed, map_reduce, try_collect, width,
-};
-/// For the parallel iterators, `crate::iter`.
 pub(crate) use map::raw_fill::reserve;
 pub(crate) use map::results::{RUN, append_right};
-/// For the parallel iterators, `crate::iter`.
 pub(crate) use map::source::{Producer, Seal, Shape, iterates, source};
-/// For the parallel iterators, `crate::iter`.
-pub(crate) use map::until::until;
+pub(crate) use map::until::{ItemsUntil, until};
 #[doc(hidden)]
 pub use root::*;
 

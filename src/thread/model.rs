@@ -1,19 +1,19 @@
 //! The sleep protocol and the latch for the models: a pool without deques.
 //!
-//! Loom models are in `checks/`, outside this crate. They drive the real `sleep` and `latch.rs`;
-//! around these is a minimal pool: a count of queued items, and workers that follow the steps of
-//! `worker.rs`. It exists under `--cfg loom` only.
+//! Loom models are in `tests/trefoil-checks/`, outside this crate. They drive the real `sleep` and
+//! `latch.rs`; around these is a minimal pool: a count of queued items, and workers that follow the
+//! steps of `worker.rs`. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::sync::Arc;
 
+use super::engine::lent::{countdown, latch};
 use super::engine::mailbox::ShareMailbox;
 use super::engine::sleep::{Need, ProcessWaiters, Recruited, SleepState, Sleeper, WakeReason};
 use super::engine::wake::WakeHandle;
-use super::engine::{countdown, latch};
-use super::scope::raw_pair_arc::PairArc;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, Parker, Unparker};
+use crate::thread::engine::lent::raw_pair_arc::PairArc;
 
 /// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]

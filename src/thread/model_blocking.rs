@@ -1,7 +1,7 @@
 //! Calls that may block, for the models: a pool that is widened while its call ends.
 //!
 //! It drives the real `sleep`, for a pool of one thread, without clocks: the model itself says when
-//! the call was seen to wait. The models are in `checks/tests/blocking.rs`.
+//! the call was seen to wait. The models are in `tests/trefoil-checks/tests/blocking.rs`.
 //!
 //! Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]

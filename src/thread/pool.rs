@@ -2,7 +2,7 @@
 //!
 //! **Job.** Names, documentation and bounds; other files do the work: `join/` for `join`,
 //! `scoped_task.rs` for `scope`, `divide.rs` over `items.rs` for `map` and similar methods, the
-//! task cell for `spawn`; for all of them `wait.rs` for waiting, `registry.rs` and
+//! task cell for `spawn`; for all of them `wait.rs` for waiting, `registry/mod.rs` and
 //! `start_and_resize.rs` for threads. What is decided here is the end of a pool whose last handle
 //! is dropped ([`LastHandle`]).
 //!
@@ -15,18 +15,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use super::broadcast::{broadcast, spawn_broadcast};
 use super::engine::config;
 use super::engine::config::Config;
-use super::engine::give_way::HandlePriority;
 use super::engine::priority::Priority;
 use super::engine::queue;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
-use super::engine::wait::Compensate;
-use super::engine::{enter, shutdown, start_and_resize};
-use super::futures::spawn_async::spawn_async_on;
+use super::engine::registry::{enter, shutdown, start_and_resize};
 use super::imap::iterator::Imap;
 use super::join::fork::{self, JoinPool};
-use super::join::raw_job::in_turn;
-use super::join::window;
 use super::map::items::Items;
 use super::map::results::{RUN, map_reduce, try_map};
 use super::map::source::Seal;
@@ -42,6 +37,11 @@ use crate::sys::fork as forks;
 use crate::task::panic::catch;
 use crate::task::queue_limit::try_place;
 use crate::task::{CancelToken, QueueFull, QueuePlace, Shutdown, Task, TaskError, context};
+use crate::thread::engine::lent::raw_job::in_turn;
+use crate::thread::engine::worker::give_way::HandlePriority;
+use crate::thread::engine::worker::join_window;
+use crate::thread::engine::worker::wait::Compensate;
+use crate::thread::spawn_async::spawn_async_on;
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
@@ -320,7 +320,7 @@ impl ThreadPool {
             return registry.region(|_| fork::join_offered(JoinPool::Pool(registry), a, b));
         }
         let address = self.registry.address();
-        if window::step_of(address) || fork::runs_in_turn(address) {
+        if join_window::step_of(address) || fork::runs_in_turn(address) {
             return in_turn(a, b);
         }
         fork::join_offered(JoinPool::Pool(self.registry()), a, b)

@@ -6,10 +6,10 @@
 
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
-use super::futures::spawn_async::spawn_async_on;
 use crate::loom::Arc;
 use crate::task::queue_limit::{Place, QueueLimit, refused};
 use crate::task::{self, Task, TaskError};
+use crate::thread::spawn_async::spawn_async_on;
 
 /// Waits for a place, except inside the pool's own work, where none is taken.
 fn place(registry: &Arc<Registry>, limit: &QueueLimit) -> Result<Option<Place>, TaskError> {

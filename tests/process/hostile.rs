@@ -3,8 +3,8 @@
 //! starts no second time.
 //!
 //! The attackers are items. What they do is written for the protocol as it is (`src/process/wire`,
-//! `crates/os/src/host/{gate,ledger}.rs`); a test fails if its attack no longer finds what it
-//! attacks.
+//! `crates/trefoil-os/src/host/{gate,ledger}.rs`); a test fails if its attack no longer finds what
+//! it attacks.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,

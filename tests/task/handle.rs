@@ -1,7 +1,7 @@
 //! The stem as its users see it, with promises for producers: no executor needed.
 //!
-//! The loom models in `checks/` cover races; these tests cover what each method means. Everything
-//! that could hang has a deadline.
+//! The loom models in `tests/trefoil-checks/` cover races; these tests cover what each method
+//! means. Everything that could hang has a deadline.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use crate::deadline;

@@ -25,7 +25,7 @@ fn names(stuck: &Stuck) -> Vec<String> {
         _ => unreachable!(),
     };
     let mut names: Vec<String> = stuck.waiters().iter().map(name).collect();
-    if stuck.kind() == StuckKind::Circle {
+    if stuck.kind() == StuckKind::Cycle {
         let least = (0..names.len()).min_by_key(|n| names[*n].clone());
         names.rotate_left(least.unwrap());
     }
@@ -106,7 +106,7 @@ fn two_closures_take_two_locks_in_different_orders() {
                 "a Mutex made at",
                 "held by task #",
             ];
-            expect(&reports, StuckKind::Circle, &["one", "two"], &says);
+            expect(&reports, StuckKind::Cycle, &["one", "two"], &says);
             leave(pool);
         },
     );
@@ -139,7 +139,7 @@ fn two_futures_take_two_locks_in_different_orders() {
                 .named("two");
             event_loop.block_on(trefoil::time::sleep(Duration::from_millis(1)));
             let says = ["2 tasks wait for one another", "a Mutex made at"];
-            expect(&reports, StuckKind::Circle, &["one", "two"], &says);
+            expect(&reports, StuckKind::Cycle, &["one", "two"], &says);
         },
     );
 }
@@ -155,7 +155,7 @@ fn a_task_takes_a_lock_twice() {
             let _second = lock.lock().await;
         });
         let says = ["a task waits for a lock that it has"];
-        expect(&reports, StuckKind::Circle, &["twice"], &says);
+        expect(&reports, StuckKind::Cycle, &["twice"], &says);
         leave(pool);
     });
 }
@@ -192,7 +192,7 @@ fn a_thread_holds_the_lock_that_the_task_which_it_joins_wants() {
             ];
             expect(
                 &reports,
-                StuckKind::Circle,
+                StuckKind::Cycle,
                 &["thread holds", "wants"],
                 &says,
             );
@@ -221,7 +221,7 @@ fn two_threads_outside_tasks() {
         }
         let stuck = reports.recv().unwrap();
         assert_eq!(names(&stuck), ["thread number 0", "thread number 1"]);
-        assert_eq!(stuck.kind(), StuckKind::Circle);
+        assert_eq!(stuck.kind(), StuckKind::Cycle);
         assert!(stuck.tasks().is_empty());
     });
 }
@@ -260,7 +260,7 @@ fn a_reader_waits_behind_a_writer_that_waits_for_it() {
             let writer = writer.named("writer");
             writes.send(writer.id().get()).unwrap();
             let says = ["a RwLock made at", "held by task #"];
-            expect(&reports, StuckKind::Circle, &["reader", "writer"], &says);
+            expect(&reports, StuckKind::Cycle, &["reader", "writer"], &says);
             leave(pool);
         },
     );
@@ -287,7 +287,7 @@ fn a_future_reads_twice_with_a_writer_in_between() {
             let _writes = handle.spawn(writes).named("writes");
             event_loop.block_on(trefoil::time::sleep(Duration::from_millis(1)));
             let says = ["2 tasks wait for one another", "a RwLock made at"];
-            expect(&reports, StuckKind::Circle, &["reads", "writes"], &says);
+            expect(&reports, StuckKind::Cycle, &["reads", "writes"], &says);
         },
     );
 }
@@ -331,7 +331,7 @@ fn a_task_has_ended_and_left_a_lock() {
                 task.join().unwrap();
             }
             let says = ["a lock is held by a task that has ended", "a Mutex made at"];
-            expect(&reports, StuckKind::LostLock, &["waits"], &says);
+            expect(&reports, StuckKind::AbandonedLock, &["waits"], &says);
         }
         leave(pool);
     });
@@ -359,12 +359,12 @@ fn nothing_can_wake_a_task() {
         assert!(reports.try_recv().is_err());
         drop(waker.recv().unwrap());
         let says = ["nothing can wake a task any more"];
-        expect(&reports, StuckKind::Orphan, &["detached"], &says);
+        expect(&reports, StuckKind::NeverWoken, &["detached"], &says);
         // One that is awaited, and had no waker when its poll ended.
         let pool = ThreadPool::with_threads(1);
         let never = spawn_async_named(&pool, "never", std::future::pending::<()>());
         let waits = spawn_named(&pool, "waits", move || never.join().unwrap());
-        expect(&reports, StuckKind::Orphan, &["waits", "never"], &says);
+        expect(&reports, StuckKind::NeverWoken, &["waits", "never"], &says);
         // Its handle is there, and nobody waits for it: it can be cancelled.
         let kept = pool.spawn_async(std::future::pending::<()>());
         while trefoil::inspect::tasks()
@@ -399,7 +399,7 @@ fn a_root_future_has_the_lock_that_it_or_its_task_wants() {
                 });
             });
             let says = ["a task waits for a lock that it has", "a Mutex made at"];
-            expect(&reports, StuckKind::Circle, &["?"], &says);
+            expect(&reports, StuckKind::Cycle, &["?"], &says);
             std::thread::spawn(|| {
                 trefoil::run(async {
                     let lock = std::rc::Rc::new(Mutex::new(0));
@@ -410,7 +410,7 @@ fn a_root_future_has_the_lock_that_it_or_its_task_wants() {
                 });
             });
             let says = ["2 tasks wait for one another", "held by task #"];
-            expect(&reports, StuckKind::Circle, &["?", "wants"], &says);
+            expect(&reports, StuckKind::Cycle, &["?", "wants"], &says);
         },
     );
 }
@@ -432,7 +432,7 @@ fn a_ring_of_many_futures() {
         let stuck = reports.recv().unwrap();
         assert_eq!(
             (stuck.kind(), stuck.tasks().len()),
-            (StuckKind::Circle, MANY)
+            (StuckKind::Cycle, MANY)
         );
         std::mem::forget(event_loop);
     });
@@ -448,7 +448,7 @@ fn a_value_is_made_by_itself() {
         let outer = async move { *CELL.get_or_init(inner).await };
         let _outer = spawn_async_named(&pool, "makes", outer);
         let says = ["a task waits for a lock that it has", "an OnceCell made at"];
-        expect(&reports, StuckKind::Circle, &["makes"], &says);
+        expect(&reports, StuckKind::Cycle, &["makes"], &says);
         leave(pool);
     });
 }
@@ -475,7 +475,7 @@ fn a_loop_and_a_pool_wait_for_each_other_through_a_lock() {
                 event_loop.block_on(trefoil::time::sleep(Duration::MAX));
             });
             let says = ["2 tasks wait for one another", "a Mutex made at"];
-            expect(&reports, StuckKind::Circle, &["holds", "wants"], &says);
+            expect(&reports, StuckKind::Cycle, &["holds", "wants"], &says);
             leave(pool);
         },
     );
@@ -501,7 +501,7 @@ fn a_reentrant_lock_is_held_across_a_join() {
             task.named("wants").join().unwrap();
         });
         let says = ["a ReentrantMutex made at"];
-        expect(&reports, StuckKind::Circle, &["holds", "wants"], &says);
+        expect(&reports, StuckKind::Cycle, &["holds", "wants"], &says);
         leave(pool);
     });
 }

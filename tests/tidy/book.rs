@@ -10,10 +10,13 @@
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
 //! 4. Each drawing of `docs/images/` is in `docs/images/pictures.txt`, as the address of its name,
 //!    for rustdoc, which copies no pictures.
-//! 5. Each variable of the environment that the crate or an example reads is in the table of
+//! 5. A README that a registry shows has no relative links, which lead nowhere there, and the pages
+//!    that it links exist in rustdoc.
+//! 6. Each variable of the environment that the crate or an example reads is in the table of
 //!    `docs/DEPLOYMENT.md`.
 
 use crate::source::{File, Finding};
+use crate::words::links;
 
 const SUMMARY: &str = "docs/SUMMARY.md";
 const LINKS: &str = "docs/rustdoc-links.txt";
@@ -134,6 +137,33 @@ pub(crate) fn pictured(file: &File, tree: &[File]) -> Vec<Finding> {
 }
 
 /// Rule 5.
+pub(crate) fn published(file: &File, tree: &[File]) -> Vec<Finding> {
+    const PAGES: &str = "https://docs.rs/trefoil/latest/trefoil/_documentation/";
+    let parts: Vec<&str> = file.path.split('/').collect();
+    if !matches!(parts[..], ["README.md"] | ["crates", _, "README.md"]) {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (at, line) in file.lines.iter().enumerate() {
+        for link in links(&line.raw) {
+            let page = link
+                .strip_prefix(PAGES)
+                .and_then(|page| page.split('/').next());
+            let is_known = |page| says(tree, LINKS, &format!("]: crate::_documentation::{page}"));
+            let what = match page {
+                Some(page) if !is_known(page) => format!("{LINKS} has no page {page}"),
+                None if link.contains(['.', '/']) && !link.starts_with("https://") => {
+                    format!("{link} leads nowhere on the page of a registry")
+                }
+                _ => continue,
+            };
+            findings.push(Finding::new(file, at, "published", what));
+        }
+    }
+    findings
+}
+
+/// Rule 6.
 pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
     let is_read = file.path.starts_with("src/") || file.path.starts_with("examples/");
     if !is_read || file.is_for_tests() {
@@ -202,6 +232,19 @@ mod tests {
             2
         );
         assert_eq!(count("src/a.rs", "```rust\n# f();\n```"), 0);
+    }
+
+    #[test]
+    fn a_link_that_a_registry_cannot_follow_is_reported() {
+        let tree = [File::new(LINKS, "[A.md]: crate::_documentation::a\n")];
+        let count = |path: &str, text: &str| published(&File::new(path, text), &tree).len();
+        let page = "https://docs.rs/trefoil/latest/trefoil/_documentation";
+        assert_eq!(count("README.md", &format!("[A.md]: {page}/a/")), 0);
+        assert_eq!(count("README.md", &format!("[B.md]: {page}/b/")), 1);
+        assert_eq!(count("README.md", "[a](#when-to-use-it)"), 0);
+        assert_eq!(count("README.md", "[docs/A.md]: docs/A.md"), 1);
+        assert_eq!(count("crates/a/README.md", "![a](a.webp)"), 1);
+        assert_eq!(count("tests/trefoil-checks/README.md", "[a](a.md)"), 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::source::{File, Finding};
 const DEBT: &[&str] = &[];
 
 /// Rooms whose own rooms are layers.
-const LAYERED: &[&str] = &["process"];
+const LAYERED: &[&str] = &["process", "thread"];
 
 type Path = Vec<String>;
 

@@ -40,7 +40,7 @@ pub(crate) fn confined(file: &File) -> Vec<Finding> {
                 file,
                 at,
                 "unsafe-place",
-                "`unsafe` lives in files or directories named raw*, in crates/os/src/sys/ and in crates/os/src/host/",
+                "`unsafe` lives in files or directories named raw*, in crates/trefoil-os/src/sys/ and in crates/trefoil-os/src/host/",
             ));
         }
     }
@@ -79,9 +79,9 @@ pub(crate) fn explained(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// Atomics, cells and locks come through `crates/os/src/loom.rs`, so that every protocol can be
-/// modelled. An atomic on which no protocol depends (a counter, a hook) has the words `no protocol`
-/// on its line or on the line above.
+/// Atomics, cells and locks come through `crates/trefoil-os/src/loom.rs`, so that every protocol
+/// can be modelled. An atomic on which no protocol depends (a counter, a hook) has the words `no
+/// protocol` on its line or on the line above.
 pub(crate) fn door(file: &File) -> Vec<Finding> {
     const ELSEWHERE: [&str; 4] = ["Mutex", "RwLock", "Condvar", "UnsafeCell"];
     if !file.is_rust() || file.area().is_none_or(|area| area == "loom") {
@@ -186,8 +186,8 @@ pub(crate) fn cited(file: &File, declared: &BTreeMap<String, String>) -> Vec<Fin
 }
 
 fn may_be_unsafe(path: &str) -> bool {
-    path.starts_with("crates/os/src/sys/")
-        || path.starts_with("crates/os/src/host/")
+    path.starts_with("crates/trefoil-os/src/sys/")
+        || path.starts_with("crates/trefoil-os/src/host/")
         || path.split('/').any(|part| part.starts_with("raw"))
 }
 
@@ -286,7 +286,7 @@ mod tests {
             "src/task/raw.rs",
             "src/task/raw/cell.rs",
             "src/thread/raw_job.rs",
-            "crates/os/src/sys/map.rs",
+            "crates/trefoil-os/src/sys/map.rs",
         ] {
             assert_eq!(confined(&file(place, GOOD)).len(), 0, "{place}");
         }
@@ -329,7 +329,7 @@ mod tests {
         for text in bad {
             assert_eq!(door(&file("src/task/a.rs", text)).len(), 1, "{text}");
             assert_eq!(
-                door(&file("crates/os/src/loom.rs", text)).len(),
+                door(&file("crates/trefoil-os/src/loom.rs", text)).len(),
                 0,
                 "{text}"
             );

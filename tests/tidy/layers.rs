@@ -328,13 +328,19 @@ mod tests {
         );
         assert_eq!(
             reported(
-                "crates/os/src/sys/unix/poll.rs",
+                "crates/trefoil-os/src/sys/unix/poll.rs",
                 "fn f() { crate::task::wake() }"
             ),
             1
         );
-        assert_eq!(reported("crates/os/src/loom.rs", "use crate::sys;"), 1);
-        assert_eq!(reported("crates/os/src/sys/a.rs", "use crate::host;"), 1);
+        assert_eq!(
+            reported("crates/trefoil-os/src/loom.rs", "use crate::sys;"),
+            1
+        );
+        assert_eq!(
+            reported("crates/trefoil-os/src/sys/a.rs", "use crate::host;"),
+            1
+        );
         assert_eq!(reported("src/alarm.rs", "use super::task::Task;"), 1);
         assert_eq!(
             reported("src/task/raw.rs", "use super::super::{io, sync};"),

@@ -31,7 +31,7 @@ const PUBLIC: [(&str, usize); 10] = [
     ("src/process/mod.rs", 1),            // the same
 ];
 
-/// A `cfg` that names a system is in `crates/os/`, or belongs to a public item or a test.
+/// A `cfg` that names a system is in `crates/trefoil-os/`, or belongs to a public item or a test.
 pub(crate) fn confined(file: &File) -> Vec<Finding> {
     if !file.is_rust() || !file.path.starts_with("src/") {
         return Vec::new();
@@ -55,7 +55,7 @@ pub(crate) fn confined(file: &File) -> Vec<Finding> {
         return Vec::new();
     }
     let what = format!(
-        "asks {} times which system it is built for, {may} are allowed: what differs between systems stands in crates/os/",
+        "asks {} times which system it is built for, {may} are allowed: what differs between systems stands in crates/trefoil-os/",
         asks.len()
     );
     vec![Finding::new(file, asks[may], "platform", what)]
@@ -78,7 +78,11 @@ mod tests {
             "#[cfg_attr(target_vendor = \"apple\", path = \"x.rs\")]\nmod x;",
         ] {
             assert_eq!(reported("src/task/a.rs", bad), 1, "{bad}");
-            assert_eq!(reported("crates/os/src/sys/linux/a.rs", bad), 0, "{bad}");
+            assert_eq!(
+                reported("crates/trefoil-os/src/sys/linux/a.rs", bad),
+                0,
+                "{bad}"
+            );
             assert_eq!(reported("tests/task/a.rs", bad), 0, "{bad}");
         }
         let mode = "#[cfg(unix)]\npub fn mode() {}";

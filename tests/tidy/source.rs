@@ -106,14 +106,18 @@ impl File {
     /// os` and `trefoil-trace` are parts of the library: the names of their modules are in use
     /// nowhere else.
     pub(crate) fn inside(&self) -> Option<&str> {
-        let homes = ["src/", "crates/os/src/", "crates/trace/src/"];
+        let homes = [
+            "src/",
+            "crates/trefoil-os/src/",
+            "crates/trefoil-trace/src/",
+        ];
         let inside = homes.iter().find_map(|home| self.path.strip_prefix(home));
         inside.filter(|_| !self.is_for_tests())
     }
 
     /// The top-level module of a file of the library: `task` for `src/task/mod.rs`,
-    /// `blocking_calls` for `src/blocking_calls.rs`, `sys` for `crates/os/src/sys/mod.rs`, `lib`
-    /// for the façade.
+    /// `blocking_calls` for `src/blocking_calls.rs`, `sys` for `crates/trefoil-os/src/sys/mod.rs`,
+    /// `lib` for the façade.
     pub(crate) fn area(&self) -> Option<&str> {
         let first = self.inside()?.split('/').next()?;
         Some(first.strip_suffix(".rs").unwrap_or(first))
@@ -296,7 +300,7 @@ mod tests {
     fn areas_are_top_level_modules() {
         assert_eq!(File::new("src/task/state.rs", "").area(), Some("task"));
         assert_eq!(File::new("src/time.rs", "").area(), Some("time"));
-        let os = File::new("crates/os/src/sys/mod.rs", "");
+        let os = File::new("crates/trefoil-os/src/sys/mod.rs", "");
         assert_eq!(os.area(), Some("sys"));
         assert_eq!(File::new("crates/cache/src/a.rs", "").area(), None);
         assert_eq!(File::new("tests/tidy/main.rs", "").area(), None);

@@ -32,10 +32,10 @@ const PLAIN: [&str; 20] = [
 
 /// Locks that a child may inherit all the same, and why.
 const EXCEPT: [(&str, &str); 5] = [
-    ("crates/os/src/sys/free_list.rs", "SHELF"), // nobody waits: `try_lock` only
-    ("src/process/api/entry.rs", "DEPTH"),       // written before a second thread runs
-    ("src/process/job/mod.rs", "NONE"),          // a constant with an address, without a lock
-    ("src/process/worker/index.rs", "INDEX"),    // the same, in a worker
+    ("crates/trefoil-os/src/sys/free_list.rs", "SHELF"), // nobody waits: `try_lock` only
+    ("src/process/api/entry.rs", "DEPTH"),               // written before a second thread runs
+    ("src/process/job/mod.rs", "NONE"), // a constant with an address, without a lock
+    ("src/process/worker/index.rs", "INDEX"), // the same, in a worker
     ("src/process/worker/tracing_events.rs", "SENDER"), // the same
 ];
 

@@ -5,6 +5,7 @@
 //! prose, and prose that no program checks is soon outdated.
 
 use crate::source::{File, Finding};
+use std::path::Path;
 
 /// Every Rust file opens with `//!`: what it is for.
 pub(crate) fn essay(file: &File) -> Vec<Finding> {
@@ -23,16 +24,12 @@ pub(crate) fn essay(file: &File) -> Vec<Finding> {
 /// Every path that a document or a comment names in backticks, and every
 /// relative link of a document, exists; `path::name` must occur in the file.
 pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
-    const PLACES: [&str; 12] = [
+    const PLACES: [&str; 8] = [
         "src/",
-        "adapters/",
         "crates/",
         "tests/",
-        "checks/",
         "benches/",
         "examples/",
-        "programs/",
-        "compat/",
         "docs/",
         ".ci/",
         ".config/",
@@ -60,8 +57,8 @@ pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
                 continue; // a pattern, not a path
             }
             // A member of the workspace may speak of its own directories.
-            let home = file.path.split('/').next().unwrap_or_default();
-            if !exists(&want, tree) && !exists(&format!("{home}/{want}"), tree) {
+            let mut homes = Path::new(&file.path).ancestors().skip(1);
+            if !homes.any(|home| exists(&home.join(&want).to_string_lossy(), tree)) {
                 findings.push(Finding::new(
                     file,
                     at,
@@ -176,7 +173,7 @@ pub(crate) fn compiled(file: &File) -> Vec<Finding> {
 }
 
 /// The targets of a line's Markdown links, or the one that it defines.
-fn links(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn links(text: &str) -> impl Iterator<Item = &str> {
     let defined = text
         .strip_prefix('[')
         .and_then(|rest| rest.split_once("]: "));
@@ -257,7 +254,7 @@ mod tests {
         let tree = [
             file("src/task/mod.rs", "fn spawn() {}"),
             file("docs/A.md", ""),
-            file("checks/tests/models.rs", ""),
+            file("tests/trefoil-checks/tests/models.rs", ""),
         ];
         let check = |path: &str, text: &str| paths(&file(path, text), &tree).len();
         assert_eq!(check("README.md", "see `src/task/cell.rs`"), 1);
@@ -284,8 +281,14 @@ mod tests {
             0
         );
         assert_eq!(check("docs/x.md", "`tests/a.rs`"), 1);
-        assert_eq!(check("src/a.rs", "//! see `tests/`"), 1);
-        assert_eq!(check("checks/src/lib.rs", "//! see `tests/`"), 0);
+        assert_eq!(check("src/a.rs", "//! see `benches/`"), 1);
+        assert_eq!(
+            check(
+                "tests/trefoil-checks/src/lib.rs",
+                "//! see `tests/models.rs`"
+            ),
+            0
+        );
         assert_eq!(check("README.md", "```text\n`src/gone.rs`\n```"), 0);
     }
 

@@ -4,7 +4,7 @@
 //! each stream has (`writes`): one system call each, vectored if hyper has several pieces. hyper's
 //! `shutdown` closes the writing direction, as `poll_close` does.
 //!
-//! Checked by `adapters/tests/`.
+//! Checked by `tests/trefoil-adapters/tests/`.
 
 use ::hyper::rt::{Read, ReadBufCursor, Write};
 

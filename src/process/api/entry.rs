@@ -32,7 +32,8 @@
 //! cases cannot be distinguished.
 //!
 //! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads,
-//! rights, orphans), `tests/auto.rs`, `checks/tests/copies.rs` (two copies, a library).
+//! rights, orphans), `tests/auto.rs`, `tests/trefoil-checks/tests/copies.rs` (two copies, a
+//! library).
 
 use std::io::{self, ErrorKind};
 use std::sync::OnceLock;

@@ -12,7 +12,8 @@
 //!
 //! Rejected: callsites made at run time, one for each in the worker. They can never be freed.
 //!
-//! Users read about this in `adapters/tracing.rs`. Tests: `adapters/tests/worker_events.rs`.
+//! Users read about this in `adapters/tracing.rs`. Tests:
+//! `tests/trefoil-adapters/tests/worker_events.rs`.
 
 use std::collections::BTreeMap;
 

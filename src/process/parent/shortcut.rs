@@ -32,8 +32,8 @@
 //! **Bounds.** Polling takes [`POLL_FOR`] at most, on both sides, after a call or an answer; an
 //! idle pool does not poll.
 //!
-//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`,
-//! `host::ledger`.
+//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`,
+//! `tests/trefoil-checks/tests/shortcut_models.rs`, `host::ledger`.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -34,8 +34,8 @@
 //! [`AREA`] bytes of a worker's results. Of each, [`arena::KEPT`] bytes
 //! are kept when nothing is lent.
 //!
-//! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom);
-//! `host::arena`, `host::ledger`. Rejected: `docs/internals/DESIGN.md`.
+//! Tests: below; `tests/process/bulk.rs`; `tests/trefoil-checks/tests/shared_buffer_models.rs`
+//! (under loom); `host::arena`, `host::ledger`. Rejected: `docs/internals/DESIGN.md`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};

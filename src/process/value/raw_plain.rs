@@ -77,6 +77,7 @@ pub trait PlainAtomic: Debug + Send + Sync + 'static {
 macro_rules! plain {
     ($($type:ty: $kind:literal),*) => {
         $(
+            #[doc(hidden)]
             impl Plain for $type {
                 const SEAL: Seal = Seal($kind);
             }
@@ -95,6 +96,7 @@ macro_rules! plain {
 
 macro_rules! atomic {
     ($($type:ty: $value:ty),*) => {$(
+        #[doc(hidden)]
         impl PlainAtomic for $type {
             type Value = $value;
             const SEAL: Seal = Seal(<$value>::SEAL.0);

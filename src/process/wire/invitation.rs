@@ -11,7 +11,7 @@
 //! program there may be another build, which must not run its `main`:
 //! [`Invitation::is_of_another_build`].
 //!
-//! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
+//! Tests: below; `tests/process/host.rs`, `tests/trefoil-checks/tests/copies.rs`.
 
 use crate::process::host::image::image;
 use crate::process::host::worker::{has_socket, is_child_of, is_made_by, is_stream};

@@ -11,7 +11,8 @@
 //! 3. What is not taken is dropped and counted. The next message has the count; there is one
 //!    between two frames, for which the worker waits a moment ([`report_dropped`]).
 //!
-//! The other half is `job/tracing_events.rs`. Tests: `adapters/tests/worker_events.rs`.
+//! The other half is `job/tracing_events.rs`. Tests:
+//! `tests/trefoil-adapters/tests/worker_events.rs`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -6,7 +6,7 @@
 //!
 //! Nothing is allocated or freed under a lock: a user's allocator may make and end tasks.
 //!
-//! Tests: `tests/tasks/find.rs`, `checks/tests/models.rs`.
+//! Tests: `tests/tasks/find.rs`, `tests/trefoil-checks/tests/models.rs`.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;

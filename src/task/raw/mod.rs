@@ -25,7 +25,7 @@
 //! queue entry to the end), `cell` (what depends on types), `consumer` and `promise` (the two
 //! sides), `queued` (what executors do with entries).
 //!
-//! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
+//! Tests: `tests/trefoil-checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
 #![allow(unsafe_code)]
 
 pub(in crate::task) mod cell;

@@ -1,6 +1,7 @@
 //! The producer's reference, [`Completer`]: it writes the output of a task that no executor runs.
 //!
-//! Checked by the models of completion in `checks/tests/models.rs`, and `tests/task/reentrancy.rs`.
+//! Checked by the models of completion in `tests/trefoil-checks/tests/models.rs`, and
+//! `tests/task/reentrancy.rs`.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

@@ -8,7 +8,7 @@
 //! An entry that is dropped instead of run ends its task in `Closed`, so an executor that ends
 //! leaves no thread waiting.
 //!
-//! Tests: `tests/event_loop/yields.rs`, `checks/tests/models.rs`.
+//! Tests: `tests/event_loop/yields.rs`, `tests/trefoil-checks/tests/models.rs`.
 #![allow(unsafe_code)]
 
 use std::ops::Deref;

@@ -19,7 +19,7 @@
 //! **Rejected.** One `Arc` per task, as elsewhere: one more allocation and two
 //! more counts per task. A lock-free stack of the nodes (`docs/internals/DESIGN.md`).
 //!
-//! Tests: `checks/tests/models.rs::ready_*`, `tests/task/combinators.rs`.
+//! Tests: `tests/trefoil-checks/tests/models.rs::ready_*`, `tests/task/combinators.rs`.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;

@@ -4,7 +4,7 @@
 //! that returns. User code runs with its panics caught, and an output is made visible only when the
 //! work has been dropped.
 //!
-//! Tests: `checks/tests/models.rs` (loom), `tests/task/`.
+//! Tests: `tests/trefoil-checks/tests/models.rs` (loom), `tests/task/`.
 #![allow(unsafe_code)]
 
 use std::fmt;

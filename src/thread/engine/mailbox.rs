@@ -4,7 +4,7 @@
 //! A share is in one mailbox, or one thread has taken it out. The mailbox of a thread that is away
 //! is empty. Both change under the mailbox's lock.
 //!
-//! Tests: `tests/thread/resize.rs`; `checks/tests/pool.rs`.
+//! Tests: `tests/thread/resize.rs`; `tests/trefoil-checks/tests/pool.rs`.
 
 use std::collections::VecDeque;
 

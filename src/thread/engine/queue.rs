@@ -20,7 +20,7 @@
 //! lock, because many may look at once.
 //!
 //! - A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
-//!   on its stack that were offered (`join/window.rs`), from outer to inner, and nothing else.
+//!   on its stack that were offered (`join_window.rs`), from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
 //! - Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
 //!   that were accepted before are, when they are woken, until [`Mode::Closed`].
@@ -38,12 +38,12 @@ use std::sync::Arc;
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
+use super::lent::raw_job::JobRef;
+use super::lent::raw_scope_counter::ErasedEntry;
 use super::priority::{self, Priority};
 use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 use crate::loom::{Mutex, MutexGuard, hint};
 use crate::task::Runnable;
-use crate::thread::join::raw_job::JobRef;
-use crate::thread::scope::raw_scope_counter::ErasedEntry;
 
 /// Something that a worker can run at the bottom of its stack.
 pub(in crate::thread) enum Work {

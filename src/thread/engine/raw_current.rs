@@ -20,12 +20,12 @@
 use std::cell::Cell;
 use std::ptr;
 
+use super::worker::join_window;
 use crate::loom::atomic::Ordering;
 use crate::loom::per_thread;
 use crate::sys::fork;
 use crate::task::context;
 use crate::thread::engine::worker::Worker;
-use crate::thread::join::window;
 
 /// The current pool and the home pool.
 #[derive(Clone, Copy)]
@@ -69,7 +69,7 @@ impl Drop for RestorePools {
 /// Sets both pointers; `current` is the worker behind `pools.current`.
 fn set(pools: Pools, current: Option<&Worker>) {
     let _ = POOLS.try_with(|cell| cell.set(pools));
-    window::move_to(current.map_or(0, |worker| worker.registry().address()));
+    join_window::move_to(current.map_or(0, |worker| worker.registry().address()));
     context::set_away(!pools.current.is_null() && !ptr::eq(pools.current, pools.home));
 }
 

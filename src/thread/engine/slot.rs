@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::blocking_call::BlockingCall;
 use super::mailbox::ShareMailbox;
 use super::priority::Priority;
 use super::queue::{OwnDeques, SharedDeques};
@@ -12,7 +13,6 @@ use super::sleep::Sleeper;
 use super::wake::WakeHandle;
 use crate::loom::Parker;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::thread::blocking::call::BlockingCall;
 
 /// The place of an outside thread, which has none.
 pub(in crate::thread) const NO_PLACE: usize = usize::MAX;

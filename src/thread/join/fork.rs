@@ -1,6 +1,6 @@
 //! A join whose second half is offered to the other workers.
 //!
-//! **Job.** `window.rs` decides which joins are offered at all. An offered half is public at
+//! **Job.** `join_window.rs` decides which joins are offered at all. An offered half is public at
 //! once, whatever its expected length: its owner may be inside a long half the next moment, and
 //! cannot be asked then, whereas a half that is not stolen costs only two atomic operations on a
 //! cache line of its owner.
@@ -18,8 +18,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::raw_job::{HalfFn, JobRef, lend};
 use crate::task::panic::{Panic, catch, contain};
+use crate::thread::engine::lent::raw_job::{HalfFn, JobRef, lend};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::Need;

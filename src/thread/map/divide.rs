@@ -7,7 +7,7 @@
 //!
 //! **Dividing as the work goes** ([`Region::drive`]). The run of items is halved, by fork and join,
 //! until there are about twice as many parts as workers, or enough is on offer and joins are short
-//! (`join/window.rs`); a part that is stolen is halved further. Nothing is known about the items
+//! (`join_window.rs`); a part that is stolen is halved further. Nothing is known about the items
 //! yet. Each part then goes through its items chunk by chunk: one item at first; eight and 64 if
 //! those before took next to no time; then twice as many each time, until a chunk takes some
 //! microseconds or is a fair part of what is left. After each chunk the worker checks whether a
@@ -22,7 +22,7 @@
 //! and the [`Shape`] (few pieces, their least and greatest length), never on workers or timing, so
 //! a reduction that is not quite associative, such as a sum of floats, gives the same bits each
 //! time (unless a piece gets arbitrary items: `Shape::unordered`). Which nodes are forked and which
-//! are walked is decided as for joins (`join/window.rs`).
+//! are walked is decided as for joins (`join_window.rs`).
 //! If there are few items, a node for each would cost more than the items. So a leaf may be a *run*
 //! of neighbours, which is folded from left to right ([`Region::run`]). It is still divided as the
 //! work goes: a part that begins in the middle of a run has no value to begin with, and keeps its
@@ -47,8 +47,8 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::sys::ticks;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::worker::Worker;
+use crate::thread::engine::worker::join_window;
 use crate::thread::join::fork::fork;
-use crate::thread::join::window;
 
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
@@ -475,10 +475,10 @@ fn unknown(is_long: bool) -> usize {
 }
 
 /// Whether halves run in turn, as in a join: enough is on offer, and what was divided last was
-/// short (`join/window.rs`).
+/// short (`join_window.rs`).
 #[inline(always)]
 fn in_turn(worker: &Worker) -> bool {
-    window::step() || worker.runs_in_turn()
+    join_window::step() || worker.runs_in_turn()
 }
 
 /// Splits off the first `count` items, and those that cannot be separated from them; returns them,

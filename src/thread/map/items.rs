@@ -86,6 +86,7 @@ impl<S: Source> Items for S {
 
 macro_rules! borrowed {
     ($([$($generic:tt)*] $type:ty),* $(,)?) => {$(
+        #[doc(hidden)]
         impl<'a, T: Sync, $($generic)*> Items for &'a $type {
             type Item = &'a T;
             type Source = &'a [T];
@@ -93,6 +94,7 @@ macro_rules! borrowed {
                 self
             }
         }
+        #[doc(hidden)]
         impl<'a, T: Send, $($generic)*> Items for &'a mut $type {
             type Item = &'a mut T;
             type Source = &'a mut [T];
@@ -104,6 +106,7 @@ macro_rules! borrowed {
 }
 borrowed!([] Vec<T>, [] Box<[T]>, [const N: usize] [T; N]);
 
+#[doc(hidden)]
 impl<T: Send, const N: usize> Items for [T; N] {
     type Item = T;
     type Source = Vec<T>;
@@ -112,6 +115,7 @@ impl<T: Send, const N: usize> Items for [T; N] {
     }
 }
 
+#[doc(hidden)]
 impl<'a, T: Sync> Items for slice::Iter<'a, T> {
     type Item = &'a T;
     type Source = &'a [T];
@@ -120,6 +124,7 @@ impl<'a, T: Sync> Items for slice::Iter<'a, T> {
     }
 }
 
+#[doc(hidden)]
 impl<'a, T: Send> Items for slice::IterMut<'a, T> {
     type Item = &'a mut T;
     type Source = &'a mut [T];
@@ -151,6 +156,7 @@ fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
 
 macro_rules! collected {
     ($([$($generic:tt)*] $type:ty => $item:ty),* $(,)?) => {$(
+        #[doc(hidden)]
         impl<$($generic)*> Items for $type {
             type Item = $item;
             type Source = Vec<$item>;
@@ -240,6 +246,7 @@ fn length(steps: Option<u128>) -> usize {
     }
 }
 
+#[doc(hidden)]
 impl<T: Int> Items for Range<T> {
     type Item = T;
     type Source = IntRange<T>;
@@ -251,6 +258,7 @@ impl<T: Int> Items for Range<T> {
     }
 }
 
+#[doc(hidden)]
 impl<T: Int> Items for RangeInclusive<T> {
     type Item = T;
     type Source = IntRange<T>;

@@ -1,14 +1,12 @@
 //! `map` and its relatives: items are divided among the workers, and results put together.
 //!
 //! `items` lists what can be mapped, `source` what can be cut without being collected; `divide`
-//! divides the items among the threads that want work, `on_current_pool` is its interface for the
-//! parallel iterators, and `results` has `map` and the other methods; `until` is a source that
-//! a token ends. `raw_drain` takes the elements out of a vector; `raw_fill` writes results into
-//! one.
+//! divides the items among the threads that want work, and `results` has `map` and the other
+//! methods; `until` is a source that a token ends. `raw_drain` takes the elements out of a vector;
+//! `raw_fill` writes results into one.
 
 pub(super) mod divide;
 pub(super) mod items;
-pub(super) mod on_current_pool;
 pub(super) mod raw_drain;
 pub(super) mod raw_fill;
 pub(super) mod results;

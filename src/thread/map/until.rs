@@ -43,7 +43,7 @@ impl Stop<'_> {
 /// The items of a parallel iterator, until a token is cancelled:
 /// [`ParallelIterator::until`](crate::iter::ParallelIterator::until).
 #[derive(Debug)]
-pub struct ItemsUntil<'t, S> {
+pub(crate) struct ItemsUntil<'t, S> {
     source: S,
     stop: Arc<Stop<'t>>,
 }
@@ -93,7 +93,7 @@ source! {
 
 /// A piece of [`ItemsUntil`].
 #[derive(Debug)]
-pub struct UntilPiece<'a, P> {
+pub(crate) struct UntilPiece<'a, P> {
     items: P,
     stop: &'a Stop<'a>,
     /// Whether it has given up its items.

@@ -12,12 +12,14 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread;
 
-use super::raw_pair_arc::PairArc;
-use super::raw_scope_counter::{EndedEntries, ErasedEntry, ScopeCounter, ScopeEntry, TrackedEntry};
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;
-use crate::thread::engine::latch::Latch;
+use crate::thread::engine::lent::latch::Latch;
+use crate::thread::engine::lent::raw_pair_arc::PairArc;
+use crate::thread::engine::lent::raw_scope_counter::{
+    EndedEntries, ErasedEntry, ScopeCounter, ScopeEntry, TrackedEntry,
+};
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::worker::Worker;
 

@@ -30,18 +30,18 @@ use std::panic::resume_unwind;
 use std::ptr;
 use std::sync::Arc;
 
-use super::raw_once_task::{OnceTaskHandle, Scoped, handle};
-use super::raw_pair_arc::PairArc;
 use super::raw_scope::{Scope, ScopeState, ToLend, open};
-use super::raw_scope_counter::{ErasedEntry, TrackedEntry};
 use crate::loom::atomic::Ordering;
 use crate::sys::stack;
 use crate::task::{TaskError, panic};
-use crate::thread::engine::latch::Latch;
+use crate::thread::engine::lent::latch::Latch;
+use crate::thread::engine::lent::raw_once_task::{OnceTaskHandle, Scoped, handle};
+use crate::thread::engine::lent::raw_pair_arc::PairArc;
+use crate::thread::engine::lent::raw_scope_counter::{ErasedEntry, TrackedEntry};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::registry::Registry;
-use crate::thread::engine::wait::ROUNDS;
 use crate::thread::engine::worker::Worker;
+use crate::thread::engine::worker::wait::ROUNDS;
 
 /// Whether a waiter may run tasks of the scope on this thread.
 fn may_help(scope: &ScopeState) -> bool {

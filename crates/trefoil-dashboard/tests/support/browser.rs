@@ -160,18 +160,16 @@ impl Browser {
         }
     }
 
-    /// Writes a picture of the page into the folder that `TREFOIL_SCREENSHOTS` names. Returns it,
-    /// in base64.
-    pub(crate) fn screenshot(&mut self, name: &str) -> String {
+    /// Writes a picture of the page into the folder that `TREFOIL_SCREENSHOTS` names.
+    pub(crate) fn screenshot(&mut self, name: &str) {
         let Some(folder) = std::env::var_os("TREFOIL_SCREENSHOTS") else {
-            return String::new();
+            return;
         };
-        let form = json!({"format": "webp", "quality": 80});
+        let form = json!({"format": "webp", "quality": 60});
         let picture = self.call("Page.captureScreenshot", form);
         let text = picture["data"].as_str().unwrap();
         let path = PathBuf::from(folder).join(format!("{name}.webp"));
         std::fs::write(path, decode(text)).unwrap();
-        text.to_owned()
     }
 }
 

@@ -13,23 +13,22 @@
 //!                        running ──block──▶ blocked ──unblock──▶ running
 //! ```
 //!
-//! `counts` has the word that counts threads by state; `sleep`, going to sleep and waking;
+//! `counts` has the word that counts threads by state; `protocol`, going to sleep and waking;
 //! `spares`, waiting workers; `waiters`, all waiting threads of the process; `width`, how many
 //! should run; `quiesce`, the end of a pool.
 //! `docs/internals/SCHEDULER.md` proves that no wake-up is lost.
 //!
-//! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (idle pool
-//! without wake-ups, stalls, shutdown).
+//! Tests: the loom models in `tests/trefoil-checks/tests/pool.rs`; `tests/thread/pool.rs` (idle
+//! pool without wake-ups, stalls, shutdown).
 
 mod counts;
+mod protocol;
 mod quiesce;
-#[allow(clippy::module_inception)] // the type that the others add to
-mod sleep;
 mod spares;
 mod waiters;
 mod width;
 
-pub(in crate::thread) use sleep::{Need, Recruited, SleepState, Sleeper, WakeReason};
+pub(in crate::thread) use protocol::{Need, Recruited, SleepState, Sleeper, WakeReason};
 pub(in crate::thread) use spares::STALL;
 pub(in crate::thread) use waiters::ProcessWaiters;
 pub(in crate::thread) use width::KEEP_SPARE;

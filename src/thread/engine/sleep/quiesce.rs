@@ -7,7 +7,7 @@
 //!    sleepers are woken to end.
 
 use super::counts::{BLOCKED, CLOSING, ThreadCounts};
-use super::sleep::{SleepState, WakeReason};
+use super::protocol::{SleepState, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
 
 impl SleepState {

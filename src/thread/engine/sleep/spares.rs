@@ -25,7 +25,7 @@
 //!
 //! **The stall rule.** As many threads may run as the pool is wide, and all be stuck: in a user's
 //! lock, say, which a blocked worker holds. So while a worker is blocked, and work is queued that
-//! no free thread will take, the pool has a *stall monitor* (`blocking/stall_monitor.rs`). If
+//! no free thread will take, the pool has a *stall monitor* (`stall_monitor.rs`). If
 //! nothing is taken from the queues for [`STALL`], it lets one more thread run. It waits for longer
 //! if too many run already and the process computes, since they may be busy.
 //!
@@ -37,13 +37,13 @@
 //! [`STALL`]: tasks that block for a moment get little company, and `n` stuck ones are all begun
 //! after `n` times that at most.
 //!
-//! The stall monitor also looks after calls that may block (`blocking/spawn_blocking.rs`). While no
+//! The stall monitor also looks after calls that may block (`thread/spawn_blocking.rs`). While no
 //! thread waits, or nothing is queued, there is none: an idle pool has no timer.
 
 use std::time::Duration;
 
 use super::counts::{BLOCKED, MONITORED, RUNNING, ThreadCounts};
-use super::sleep::{Need, Recruited, SleepState};
+use super::protocol::{Need, Recruited, SleepState};
 use crate::loom::atomic::{Ordering, fence};
 
 /// How long queued work may stand still while a worker waits: the period of the stall monitor.

@@ -20,7 +20,7 @@
 //! Rejected: counting the waiters of each pool (a wait for a race, a promise or a future does not
 //! know which pools it leads to); a look into all pools at each wait (a lock that all share).
 //!
-//! Tests: `tests/thread/stuck.rs`; loom models in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/stuck.rs`; loom models in `tests/trefoil-checks/tests/pool.rs`.
 
 use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::counts::{RUNNING, SEARCHING, ThreadCounts};
-use super::sleep::{SleepState, Sleeper, WakeReason};
+use super::protocol::{SleepState, Sleeper, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
 
 /// How long a spare sleeps before it ends.

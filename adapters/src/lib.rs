@@ -1,1 +1,0 @@
-//! Empty: this package has only tests and examples, in `adapters/tests/` and `adapters/examples/`.

@@ -1,0 +1,192 @@
+//! A closure on the stack of a thread that waits for it.
+//!
+//! **Job.** The second half of a join may run on another worker while the caller runs the first.
+//! Nothing is allocated: the closure and the latch are in the caller's frame, and the queue holds
+//! only a pointer to them.
+//!
+//! **Protocol.** 1. [`lend`] makes a [`StackJob`], and a [`JobRef`] to it, which the caller queues.
+//! 2. One thread takes the reference from the queue, calls the closure, and sets the latch. 3. That
+//! thread is a thief, and the caller waits for the latch; or it is the caller, which takes the
+//! reference back and calls the closure without the latch. `lend` checks that one of the two has
+//! happened.
+//!
+//! - **P8** There is one `JobRef` for a job at most, consumed by [`JobRef::run`], or by [`lend`],
+//!   to which its owner gives it back; the queues neither copy nor drop it without handing it on.
+//!   [`JobRef::give_back`] turns it into a mark in the job, and the owner turns that mark into a
+//!   reference again.
+//! - **P9** The frame that holds the job does not end before the reference has been given back, or
+//!   the latch has been seen to be set; except in a forked child, where no thread is that could run
+//!   it.
+//! - **P10** Between the making of the reference and the end by P9, only the thread that consumes
+//!   the reference touches the closure and the panic.
+//! - **P11** Before a thief sets the latch, it clones the handle to wake the owner with, because
+//!   the job may be gone as soon as the latch is set.
+//! - **P25** The closure of a [`Second`] is there until it is taken, after which it is not dropped.
+//!
+//! Rejected: a job that is generic in its closure and result (each join would compile all of this
+//! anew, and the results need cells of their own; a closure can write its result into its caller's
+//! frame by itself).
+//!
+//! Tests: `tests/thread/pool.rs`, also under Miri (without its borrow model, which
+//! `crossbeam-epoch` violates).
+#![allow(unsafe_code)]
+
+use std::mem::ManuallyDrop;
+
+use super::abort_on_unwind::AbortOnUnwind;
+use super::latch::Latch;
+use crate::loom::UnsafeCell;
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::task::context::{Inherited, inherit};
+use crate::task::panic::{self, Panic};
+use crate::thread::engine::wake::WakeHandle;
+
+/// No thread has taken the job.
+const NONE: usize = usize::MAX;
+
+/// A thread has taken the job, and given it back to its owner.
+const RETURNED: usize = usize::MAX - 1;
+
+pub(in crate::thread) type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
+
+/// A closure lent to the pool; see the module.
+pub(in crate::thread) struct StackJob<'a> {
+    latch: Latch,
+    /// The slot of the thread that runs it, once one does; for leapfrogging.
+    thief: AtomicUsize,
+    owner: &'a WakeHandle,
+    /// The task that this is a part of.
+    inherited: Inherited,
+    half: UnsafeCell<HalfFn<'a>>,
+    panic: UnsafeCell<Option<Panic>>,
+}
+
+/// The one reference to a [`StackJob`].
+pub(in crate::thread) struct JobRef(*const StackJob<'static>);
+
+// SAFETY: P8, P10: it gives the closure, which is `Send`, to the one thread that consumes it, and
+// the panic back.
+unsafe impl Send for JobRef {}
+
+impl JobRef {
+    /// Runs the job on the worker in this slot. Never unwinds.
+    pub(in crate::thread) fn run(self, slot: usize) {
+        // SAFETY: P8, P9: the reference is consumed here for the first time, so the job is alive
+        // until its latch is set, which happens below, after the last use of this borrow.
+        let job = unsafe { &*self.0 };
+        // Release: pairs with `thief`.
+        job.thief.store(slot, Ordering::Release);
+        // P11: before the latch.
+        let owner = job.owner.clone();
+        let result = {
+            // SAFETY: P9: the owner waits, where it took it, until the latch is set.
+            let _inherited = unsafe { inherit(job.inherited) };
+            // SAFETY: P10: this thread has consumed the reference, so no other touches the closure.
+            panic::catch(|| job.half.with_mut(|half| unsafe { (*half)() }))
+        };
+        // SAFETY: P10: the owner looks at the panic only after the latch.
+        job.panic.with_mut(|panic| unsafe { *panic = result.err() });
+        if job.latch.set() {
+            owner.wake();
+        }
+    }
+
+    /// Gives the job back to its owner, which waits for it, or is about to.
+    #[cold]
+    pub(in crate::thread) fn give_back(self) {
+        // SAFETY: P8, P9: the reference is not consumed before the store below, after which this
+        // borrow is not used.
+        let job = unsafe { &*self.0 };
+        // P11: before the owner may take it.
+        let owner = job.owner.clone();
+        // Release: pairs with `take_back`.
+        job.thief.store(RETURNED, Ordering::Release);
+        owner.wake();
+    }
+}
+
+impl StackJob<'_> {
+    /// Set when the job has been run.
+    pub(in crate::thread) fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    /// The slot of the worker that has taken the job.
+    pub(in crate::thread) fn thief(&self) -> Option<usize> {
+        // Acquire: pairs with `run`. What the thief pushes it pushes after.
+        Some(self.thief.load(Ordering::Acquire)).filter(|&slot| slot < RETURNED)
+    }
+
+    /// For the owner, while it waits: takes the reference, if a thread has given it back.
+    pub(in crate::thread) fn take_back(&self) -> Option<JobRef> {
+        if self.thief.load(Ordering::Relaxed) != RETURNED {
+            return None;
+        }
+        // Acquire: pairs with `give_back`. No other thread knows of the job now (P8).
+        self.thief.swap(NONE, Ordering::Acquire);
+        Some(JobRef((&raw const *self).cast()))
+    }
+}
+
+/// Makes a job of `half`, calls `offer` with the reference to it, and returns when no other thread
+/// can touch the job. `offer` must not unwind. It queues the reference, and returns either the
+/// reference, taken back unused, or `None` after it has seen the job's latch set.
+///
+/// Returns `None` if the reference came back: `half` has not been called. Otherwise a thief has
+/// called it: `Some`, with the thief's panic if there was one.
+pub(in crate::thread) fn lend(
+    owner: &WakeHandle,
+    half: HalfFn<'_>,
+    offer: impl FnOnce(JobRef, &StackJob<'_>) -> Option<JobRef>,
+) -> Option<Result<(), Panic>> {
+    let job = StackJob {
+        latch: Latch::new(),
+        thief: AtomicUsize::new(NONE),
+        owner,
+        inherited: Inherited::current(),
+        half: UnsafeCell::new(half),
+        panic: UnsafeCell::new(None),
+    };
+    let frame = AbortOnUnwind::begin(); // P9: it does not unwind
+    let back = offer(JobRef((&raw const job).cast()), &job);
+    let is_back = back.is_some_and(|back| std::ptr::eq(back.0, (&raw const job).cast()));
+    assert!(is_back || job.latch.is_set(), "P9: a job is lent still");
+    frame.end();
+    if is_back {
+        return None;
+    }
+    // SAFETY: P4, P10: the latch is set, so the thief is done with it, and what it wrote is
+    // visible.
+    let panic = job.panic.with_mut(|panic| unsafe { (*panic).take() });
+    Some(panic.map_or(Ok(()), Err))
+}
+
+/// The second half of a join that is run in turn. It is called even if the first unwinds.
+struct Second<B: FnOnce() -> RB, RB>(ManuallyDrop<B>);
+
+impl<B: FnOnce() -> RB, RB> Drop for Second<B, RB> {
+    /// Runs only while the first half unwinds.
+    #[cold]
+    fn drop(&mut self) {
+        // SAFETY: P25: not taken, or this would have been forgotten.
+        let closure = unsafe { ManuallyDrop::take(&mut self.0) };
+        let second = panic::catch(closure);
+        panic::contain(|| drop(second));
+    }
+}
+
+/// A join that is not offered: runs `a` and then `b`. A panic of `a`, or else of `b`, is resumed
+/// after both. (An `Option` around the closure costs twenty instructions at each.)
+#[inline(always)]
+pub(in crate::thread) fn in_turn<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB,
+{
+    let second = Second(ManuallyDrop::new(b));
+    let first = a();
+    let mut second = ManuallyDrop::new(second);
+    // SAFETY: P25: taken once; `second` is never dropped.
+    let b = unsafe { ManuallyDrop::take(&mut second.0) };
+    (first, b())
+}

@@ -1,0 +1,478 @@
+//! What the threads of one pool share: queues, slots, sleepers, handles.
+//!
+//! **Job.** [`Registry`] queues work, and wakes or starts a thread for it. Each thread holds a
+//! counted reference to it, and so does the `ThreadPool`. How threads start, and how many there
+//! are, is in `start_and_resize.rs`; how they end in `shutdown.rs`.
+//!
+//! **In a forked child** the pool's threads are not there, and its locks may be held for ever. So
+//! every way in goes through [`Registry::present`]: in a child it returns a registry without
+//! threads in place of the lost one, as if the pool had been shut down: spawns are refused, tasks
+//! spawned before have ended in `Closed`, a region runs in the caller. A wait that had begun for
+//! another thread's work panics ([`Registry::assert_not_forked`]).
+//!
+//! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
+
+pub(in crate::thread) mod enter;
+pub(in crate::thread) mod futures;
+pub(in crate::thread) mod indices;
+pub(in crate::thread) mod shutdown;
+pub(in crate::thread) mod slot_list;
+pub(in crate::thread) mod start_and_resize;
+pub(in crate::thread) mod thread_list;
+
+use std::sync::atomic::{AtomicBool as Hint, AtomicU32 as Counter}; // no protocol
+use std::sync::{Arc, Weak};
+
+use crossbeam_utils::CachePadded;
+
+use super::config::Config;
+use super::priority::Priority;
+use super::queue::{Injector, Mode, Slots, Work};
+use super::sleep::{Need, ProcessWaiters, Recruited, SleepState};
+use super::slot::{OwnedSlot, Slot};
+use super::wake_policy::WakePolicy;
+use crate::blocking_threads::contain;
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sys::fork;
+use crate::task::context::OUTSIDERS;
+use futures::Futures;
+use indices::Indices;
+use slot_list::SlotList;
+use thread_list::ThreadList;
+
+/// A number for each pool, not 0. After half a billion pools a number may be reused while in use:
+/// then a worker may itself run a task of another pool that it waits for.
+#[allow(clippy::disallowed_types)] // a counter that no protocol depends on
+fn next_tag() -> u32 {
+    // A counter: no protocol.
+    static NEXT: Counter = Counter::new(0);
+    const NOT_ZERO: u32 = OUTSIDERS >> 1;
+    (NEXT.fetch_add(1, Ordering::Relaxed) & (NOT_ZERO - 1)) | NOT_ZERO
+}
+
+/// All pools that this process has made, sorted by their tags.
+type All = Mutex<Vec<(u32, Weak<Registry>)>>;
+
+fn all() -> &'static All {
+    static ALL: fork::PerProcess<All> = fork::PerProcess::new();
+    ALL.get_or_init(Mutex::default)
+}
+
+/// The waits of all threads of this process.
+pub(in crate::thread) fn waiters() -> &'static Arc<ProcessWaiters> {
+    static WAITERS: fork::PerProcess<Arc<ProcessWaiters>> = fork::PerProcess::new();
+    WAITERS.get_or_init(|| Arc::new(ProcessWaiters::new()))
+}
+
+/// A thread has begun to wait, and some pool may have work queued for which no thread is free: each
+/// such pool is monitored from now on.
+#[cold]
+pub(in crate::thread) fn look_into_all() {
+    for registry in all_pools() {
+        registry.recheck();
+        // It may be the last reference, and the pool's hooks go with it.
+        contain(|| drop(registry));
+    }
+}
+
+fn all_pools() -> Vec<Arc<Registry>> {
+    let pool = |(_, pool): &(u32, Weak<Registry>)| pool.upgrade();
+    all().lock().iter().filter_map(pool).collect()
+}
+
+/// A hint, for all pools together: the system may have refused a thread for work that is queued.
+static REFUSED: Hint = Hint::new(false);
+
+/// Whether some pool may lack threads for what is queued. Then every wait of this crate asks again
+/// from time to time: the work may be what it waits for, and all of that pool's own threads may
+/// have parked before.
+#[inline]
+pub(in crate::thread) fn some_lack_threads() -> bool {
+    REFUSED.load(Ordering::Relaxed)
+}
+
+/// Asks the system again for the threads that pools lack.
+#[cold]
+pub(in crate::thread) fn ask_for_all() {
+    REFUSED.store(false, Ordering::Relaxed);
+    for registry in all_pools() {
+        if registry.lacks_threads() {
+            registry.ask_again();
+        }
+        if registry.lacks_threads() {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+        // It may be the last reference, and the pool's hooks go with it.
+        contain(|| drop(registry));
+    }
+}
+
+/// While fewer threads than this search, each that finds work wakes another: a pool wakes up like a
+/// tree. More would only find the queues empty.
+const WAKING: usize = 4;
+
+/// Starts one more thread of a pool, or a stall monitor over it. False: the system has refused the
+/// thread.
+pub(in crate::thread) type StartThread = fn(&Arc<Registry>, Need) -> bool;
+
+/// Fields that every spawn and every worker write have their own cache lines: next to fields that
+/// all of them read, a spawn from outside takes twice as long while the workers run.
+pub(in crate::thread) struct Registry {
+    /// Identifies this pool's tasks and workers; not 0, and without [`OUTSIDERS`].
+    pub(in crate::thread) tag: u32,
+    /// The process that made the pool; see `fork.rs`.
+    born: u32,
+    /// The same, as long as the pool has no ranks: one look for both.
+    plain_in: AtomicU32,
+    pub(in crate::thread) config: Config,
+    start: StartThread,
+    pub(in crate::thread) sleep: CachePadded<SleepState>,
+    pub(in crate::thread) wake_policy: WakePolicy,
+    pub(in crate::thread) injector: CachePadded<Injector>,
+    /// The unfinished futures.
+    pub(in crate::thread) futures: Futures,
+    pub(in crate::thread) slots: SlotList,
+    /// How many slots are [unattended](Slot::unattended), at most.
+    unattended: AtomicUsize,
+    pub(in crate::thread) threads: ThreadList,
+    pub(in crate::thread) indices: Indices,
+    /// Whether the system has refused a thread for work that is queued.
+    refused: AtomicBool,
+}
+
+impl Registry {
+    /// The registry of a pool whose `config.threads` threads are about to start.
+    pub(in crate::thread) fn new(config: Config, start: StartThread) -> Arc<Self> {
+        let sleep = SleepState::new(config.threads, Arc::clone(waiters()));
+        let tag = next_tag();
+        let injector = Injector::new(config.caller_helps, sleep.urgent());
+        let registry = Arc::new(Self {
+            sleep: CachePadded::new(sleep),
+            wake_policy: WakePolicy::default(),
+            injector: CachePadded::new(injector),
+            futures: Futures::new(),
+            slots: SlotList::new(tag),
+            unattended: AtomicUsize::new(0),
+            threads: ThreadList::default(),
+            indices: Indices::default(),
+            refused: AtomicBool::new(false),
+            tag,
+            born: fork::generation(),
+            plain_in: AtomicU32::new(fork::generation()),
+            config,
+            start,
+        });
+        let mut pools = all().lock();
+        let place = pools.partition_point(|(tag, _)| *tag < registry.tag);
+        pools.insert(place, (registry.tag, Arc::downgrade(&registry)));
+        registry
+    }
+
+    /// The pool of this process that has this tag, if it has not ended.
+    pub(in crate::thread) fn by_tag(tag: u32) -> Option<Arc<Self>> {
+        let pools = all().lock();
+        let place = pools.binary_search_by_key(&tag, |(tag, _)| *tag).ok()?;
+        pools[place].1.upgrade()
+    }
+
+    /// Whether a parent of this process made it: its threads do not exist here.
+    #[inline]
+    pub(in crate::thread) fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
+    }
+
+    /// Whether neither a parent of this process made it, nor its work may have another priority
+    /// than the normal one.
+    #[inline]
+    pub(in crate::thread) fn is_plain(&self) -> bool {
+        self.plain_in.load(Ordering::Relaxed) == fork::generation()
+    }
+
+    /// A handle has this priority from now on.
+    pub(in crate::thread) fn rank(&self, priority: Priority) {
+        self.injector.rank(priority);
+        self.plain_in.store(u32::MAX, Ordering::Relaxed); // no generation
+    }
+
+    /// Called before a wait for another thread of the pool.
+    ///
+    /// # Panics
+    /// In a forked child, where the wait would never end.
+    #[inline]
+    pub(in crate::thread) fn assert_not_forked(&self) {
+        assert!(
+            !self.is_foreign(),
+            "trefoil: a forked child waits for work on a thread that only its parent has; take \
+             such results before the fork, and make a new pool in the child"
+        );
+    }
+
+    /// This registry; or, if a parent process made it, the one without threads that replaces all
+    /// such registries.
+    #[inline]
+    pub(in crate::thread) fn present(self: &Arc<Self>) -> &Arc<Self> {
+        static REPLACEMENT: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
+        if !self.is_foreign() {
+            return self;
+        }
+        REPLACEMENT.get_or_init(|| {
+            let registry = Self::new(Config::default(), self.start);
+            // It has no thread, but a region needs its width.
+            let _none = registry.sleep.resize(1);
+            registry.injector.set_mode(Mode::Closed);
+            let _none = registry.sleep.wait_quiet(|| true, || ());
+            registry
+        })
+    }
+
+    /// The tag of a task that its waiters may run: if the pool lets its callers help, outside
+    /// threads may, too.
+    pub(in crate::thread) fn claim_tag(&self) -> u32 {
+        match self.config.caller_helps {
+            true => self.tag | OUTSIDERS,
+            false => self.tag,
+        }
+    }
+
+    // ---- slots -----------------------------------------------------------
+
+    pub(in crate::thread) fn slots(&self) -> Slots<Slot> {
+        self.slots.all()
+    }
+
+    pub(in crate::thread) fn put_outside_slot(&self, owned: OwnedSlot) {
+        if self.is_foreign() {
+            // The lock may be held for ever.
+            std::mem::forget(owned);
+        } else {
+            self.slots.put_outside(owned);
+        }
+    }
+
+    // ---- unattended queues -----------------------------------------------
+
+    /// The thread of this slot will not look into its deques soon: if they hold something, other
+    /// threads look there first, as if it were their own.
+    pub(in crate::thread) fn leave_queues(&self, slot: &Slot) {
+        if !slot.public.is_empty() {
+            // Before the flag, so that the count is never too small.
+            self.unattended.fetch_add(1, Ordering::Relaxed);
+            if slot.unattended.swap(true, Ordering::Relaxed) {
+                self.unattended.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The thread of this slot looks into its deques again, or they are empty.
+    pub(in crate::thread) fn attend_to_queues(&self, slot: &Slot) {
+        if slot.unattended.load(Ordering::Relaxed) && slot.unattended.swap(false, Ordering::Relaxed)
+        {
+            self.unattended.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether some slot is unattended: a hint.
+    pub(in crate::thread) fn some_unattended(&self) -> bool {
+        self.unattended.load(Ordering::Relaxed) > 0
+    }
+
+    // ---- what is queued --------------------------------------------------
+
+    /// Whether something is queued that any worker may take.
+    pub(in crate::thread) fn has_work(&self) -> bool {
+        self.has_tasks() || self.has_jobs()
+    }
+
+    /// Whether something is queued that its owner does not take back.
+    pub(in crate::thread) fn has_tasks(&self) -> bool {
+        !self.injector.is_empty() || self.slots().iter().any(|slot| slot.public.has_tasks())
+    }
+
+    /// Whether a half of a join is on offer.
+    pub(in crate::thread) fn has_jobs(&self) -> bool {
+        self.slots().iter().any(|slot| slot.public.has_jobs())
+    }
+
+    /// Whether there is something in these slots, which are all, or in the injector, that some
+    /// thread would take.
+    pub(in crate::thread) fn has_something_in(&self, slots: &[Arc<Slot>]) -> bool {
+        let halves = self.takers() > 0;
+        let has_some =
+            |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();
+        !self.injector.is_empty() || slots.iter().any(has_some)
+    }
+
+    /// How many threads would take a half of a join that is offered now.
+    #[inline]
+    pub(in crate::thread) fn takers(&self) -> u32 {
+        self.sleep.idlers(self.wake_policy.replaced_sleepers()) + self.wake_policy.waiters()
+    }
+
+    /// Whether there are shares in mailboxes.
+    pub(in crate::thread) fn has_mail(&self) -> bool {
+        self.slots().iter().any(|slot| !slot.mailbox.is_empty())
+    }
+
+    /// How many entries have been taken from the queues so far.
+    pub(in crate::thread) fn progress(&self) -> u64 {
+        self.slots().iter().map(|slot| slot.taken()).sum()
+    }
+
+    // ---- work ------------------------------------------------------------
+
+    /// Queues work from outside; a pool that has been shut down returns it.
+    pub(in crate::thread) fn inject(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        self.injector.push(work)?;
+        self.published();
+        Ok(())
+    }
+
+    /// Wakes or starts a thread for work that was just pushed, if one is needed.
+    #[inline]
+    pub(in crate::thread) fn published(self: &Arc<Self>) {
+        if let Some(need) = self.sleep.need_after_push() {
+            self.wake_or_start(need);
+        }
+    }
+
+    /// A searcher has found work, while `others` search: whether it must look for more.
+    #[inline]
+    pub(in crate::thread) fn looks_for_more(&self, others: usize) -> bool {
+        others == 0 || self.lacks_searchers(WAKING)
+    }
+
+    /// A searcher has found work, and seen more: wakes one thread more.
+    pub(in crate::thread) fn found_more(self: &Arc<Self>) {
+        match self.sleep.need_after_push() {
+            Some(need) => self.wake_or_start(need),
+            None if self.lacks_searchers(WAKING) => self.wake_another(WAKING),
+            None => {}
+        }
+    }
+
+    /// Whether one thread more should be woken although some search, but fewer than `few`.
+    #[inline]
+    pub(in crate::thread) fn lacks_searchers(&self, few: usize) -> bool {
+        let replaced = self.wake_policy.replaced_sleepers();
+        self.sleep.lacks_searchers(replaced, few)
+    }
+
+    /// Wakes or starts that thread.
+    #[cold]
+    pub(in crate::thread) fn wake_another(self: &Arc<Self>, few: usize) {
+        if !self.is_foreign() && self.sleep.recruit_another(few) == Recruited::Missing {
+            self.start(Need::Runner);
+        }
+    }
+
+    /// Looks into the queues once more, where the protocol asks for it.
+    pub(in crate::thread) fn recheck(self: &Arc<Self>) {
+        if self.has_something_to_take() {
+            self.published();
+        }
+    }
+
+    fn has_something_to_take(&self) -> bool {
+        self.has_something_in(&self.slots())
+    }
+
+    /// Marks the thread of a place as away if `is_away`: any worker may take the contents of its
+    /// mailbox.
+    pub(in crate::thread) fn close_mailbox(
+        self: &Arc<Self>,
+        slot: &Slot,
+        is_away: impl FnOnce() -> bool,
+    ) {
+        let shares = slot.mailbox.close(is_away);
+        if !shares.is_empty() {
+            // A share that no thread will take any more is dropped: its caller runs it.
+            shares
+                .into_iter()
+                .for_each(|share| drop(self.injector.push_woken(share)));
+            self.published();
+        }
+    }
+
+    /// A worker parks in a wait: another thread replaces it if there is work.
+    pub(in crate::thread) fn block(self: &Arc<Self>) {
+        self.sleep.block();
+        self.ask_again();
+    }
+
+    /// Another thread runs if there is work for one, unless the system refuses it.
+    fn ask_again(self: &Arc<Self>) {
+        if self.has_something_to_take() {
+            self.published();
+        } else {
+            self.refused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The system has refused a thread for work that is queued.
+    pub(in crate::thread) fn lacks_threads(&self) -> bool {
+        // A hint: it stays until the system gives a thread, or nothing is queued.
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Wakes or starts the threads needed for the queued work.
+    #[cold]
+    pub(in crate::thread) fn wake_or_start(self: &Arc<Self>, need: Need) {
+        if self.is_foreign() {
+            return;
+        }
+        let mut need = need;
+        loop {
+            let recruited = match need {
+                Need::Runner => self.sleep.recruit(),
+                Need::Monitor => self.sleep.begin_monitor(),
+            };
+            match recruited {
+                Recruited::Missing => return self.start(need),
+                Recruited::Done => return,
+                // Something else may be needed now, or a note of what may be needed later.
+                Recruited::Changed => match self.sleep.need_after_push() {
+                    Some(next) => need = next,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// There is no progress: one more thread runs than should.
+    pub(in crate::thread) fn recruit_more(self: &Arc<Self>) {
+        if self.sleep.recruit_more() == Recruited::Missing {
+            self.start(Need::Runner);
+        }
+    }
+
+    fn start(self: &Arc<Self>, need: Need) {
+        let refused = !(self.start)(self, need);
+        // A stall monitor may run on an existing helper thread, so its start does not show that the
+        // system gives threads.
+        if refused || need == Need::Runner {
+            self.refused.store(refused, Ordering::Relaxed);
+        }
+        if refused {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+    }
+
+    // ---- identity --------------------------------------------------------
+
+    /// An address that distinguishes the pools that exist now.
+    #[inline]
+    pub(in crate::thread) fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    pub(in crate::thread) fn is(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        all().lock().retain(|(tag, _)| *tag != self.tag);
+    }
+}

@@ -1,0 +1,112 @@
+//! How a pool ends: what happens after `shutdown`, or after the last handle was dropped
+//! (`LastHandle` in `pool.rs`).
+//!
+//! 1. The injector refuses work from outside; tasks that the pool's tasks spawn still run (or are
+//!    refused and cancelled, with `CancelPending`).
+//! 2. Wait until no thread runs, none is blocked, and nothing is queued; workers that are
+//!    themselves inside `shutdown` do not count.
+//! 3. No thread is recruited any more, sleepers end.
+//! 4. Join them: a thread is joined by exactly one caller; a worker never joins itself or another
+//!    worker that is inside `shutdown`, in a task or in a hook. A thread that already runs
+//!    destructors of its thread-locals joins none, because others may be joining it. Regions of
+//!    outside threads continue without the pool's help.
+//!
+//! Rejected: closing at once and dropping the queues (a task that joins its own child would see
+//! `Closed` because the pool was dropped); waiting in each worker for the others (two workers that
+//! shut down would wait for each other).
+//!
+//! Tests: `tests/thread/pool.rs` (census of threads, shutdown from everywhere).
+
+use std::sync::Arc;
+use std::thread::ThreadId;
+
+use crate::loom::thread;
+use crate::parking::park;
+use crate::task::{Shutdown, TaskError};
+use crate::thread::engine::queue::{Mode, Work};
+use crate::thread::engine::registry::Registry;
+use crate::thread::engine::sleep::STALL;
+use crate::thread::engine::slot::NO_PLACE;
+
+/// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).
+pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
+    let (mode, reason) = match how {
+        Shutdown::Wait => (Mode::Draining, TaskError::Closed),
+        Shutdown::CancelPending => (Mode::Cancelling, TaskError::Cancelled),
+    };
+    registry.injector.set_mode(mode);
+    if let Some(limit) = &registry.config.queue_limit {
+        limit.close();
+    }
+    if how == Shutdown::CancelPending {
+        cancel_pending(registry);
+        registry.futures.wake_all();
+    }
+    registry.sleep.closing();
+    let inside = registry.is_home();
+    let me = thread::current().id();
+    if inside {
+        registry.threads.handles.lock().in_shutdown.push(me);
+        registry.sleep.enter_shutdown();
+    }
+    // The pool itself sees to what is still queued.
+    park::away(|| {
+        end_threads(registry, inside, me);
+        // Futures that were polled outside this pool's threads, and those that were woken last.
+        registry.futures.close(&registry.injector, &reason);
+    });
+}
+
+/// Returns when the pool is quiet, and closed, and its threads have ended.
+fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
+    loop {
+        // Outside threads run their own halves of joins and tasks of scopes.
+        let idle = || {
+            let slots = registry.slots();
+            let mut own = slots.iter().filter(|slot| slot.place() != NO_PLACE);
+            let has_tasks =
+                !registry.injector.is_empty() || own.any(|slot| slot.public.has_tasks());
+            !has_tasks && !registry.has_mail()
+        };
+        // The mode changes before any thread is woken to end: tasks that the threads' last hooks
+        // spawn are refused.
+        let close = || registry.injector.set_mode(Mode::Closed);
+        if registry.sleep.wait_quiet(idle, close) {
+            break;
+        }
+        // Work is queued, and the system gives no thread for it. Ask again.
+        registry.recheck();
+        std::thread::sleep(STALL);
+    }
+    if inside || !registry.threads.handles.lock().has(me) {
+        registry.threads.join_threads(inside);
+    }
+}
+
+/// Cancels the tasks that are queued now; workers cancel later ones. Work that a region waits for
+/// stays.
+fn cancel_pending(registry: &Arc<Registry>) {
+    for slot in registry.slots().iter() {
+        while cancel_next(registry, || slot.public.steal_task().map(Work::Task)) {}
+    }
+    for _ in 0..registry.injector.len() {
+        cancel_next(registry, || registry.injector.pop_any());
+    }
+}
+
+/// Cancels the next queued task. One at a time: the destructor of a closure may wait for another
+/// task, which must still be in the queue for a worker. False: there is no next one.
+fn cancel_next(registry: &Arc<Registry>, next: impl FnOnce() -> Option<Work>) -> bool {
+    registry.sleep.delay_end();
+    let mut next = next();
+    let found = next.is_some();
+    if let Some(other) = next.take_if(|work| !matches!(work, Work::Task(_))) {
+        registry.injector.put_back(other);
+    }
+    registry.sleep.allow_end();
+    registry.recheck();
+    if let Some(Work::Task(task)) = next {
+        task.discard(TaskError::Cancelled);
+    }
+    found
+}

@@ -1,0 +1,213 @@
+//! The slots of a pool: those of its places, and those that outside threads borrow.
+//!
+//! Every search looks at all of them. So there are about as many of the second kind as outside
+//! threads take part at once: when all are lent, half as many more are added; when fewer than a
+//! quarter are, half of them are removed. So a change of the list, which is copied, is paid by the
+//! threads that have come or gone since the last one: N threads cost O(N).
+//!
+//! - A slot is in the list before it is lent. One that is removed is empty, and stays so, because
+//!   nobody has its owner's half any more: a thread with an older copy of the list misses nothing.
+//!
+//! Rejected: a slot for each outside thread as long as it lives (most come once); numbers that are
+//! indices (a slot that is removed would move the others).
+
+use std::iter;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::loom::{Mutex, MutexGuard};
+use crate::thread::engine::queue::Slots;
+use crate::thread::engine::slot::{NO_PLACE, OwnedSlot, Slot};
+
+/// The numbers of slots with a place are the places. Those of others begin here: a pool has fewer
+/// threads (`sleep/counts.rs`).
+const OUTSIDE: usize = 1 << 20;
+
+/// So many slots for outside threads are kept.
+const KEPT: usize = 8;
+
+pub(in crate::thread) struct SlotList {
+    /// The tag of the pool.
+    tag: u32,
+    /// In the order of their numbers.
+    slots: CachePadded<Mutex<Slots<Slot>>>,
+    /// How many times the list has changed. Written under its lock.
+    version: AtomicUsize,
+    outside: CachePadded<Mutex<OutsideSlots>>,
+}
+
+/// The slots that outside threads borrow.
+#[derive(Default)]
+struct OutsideSlots {
+    /// Those that are not lent.
+    free: Vec<OwnedSlot>,
+    /// How many are in the list.
+    listed: usize,
+    /// How many there have been.
+    made: usize,
+}
+
+impl SlotList {
+    pub(in crate::thread) fn new(tag: u32) -> Self {
+        Self {
+            tag,
+            slots: CachePadded::new(Mutex::new(Arc::new([]))),
+            version: AtomicUsize::new(0),
+            outside: CachePadded::default(),
+        }
+    }
+
+    /// All slots now, in the order of their numbers: first those with places.
+    pub(in crate::thread) fn all(&self) -> Slots<Slot> {
+        Arc::clone(&self.slots.lock())
+    }
+
+    /// A number that changes with the list: a copy that was made after this was read is up to date
+    /// as long as it is the same.
+    #[inline]
+    pub(in crate::thread) fn version(&self) -> usize {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// New slots with these places, which follow those that there are.
+    pub(in crate::thread) fn add_places(&self, places: Range<usize>) -> Vec<OwnedSlot> {
+        self.add(places.map(|place| (place, place)))
+    }
+
+    /// A slot for an outside thread.
+    pub(in crate::thread) fn take_outside(&self) -> OwnedSlot {
+        let mut outside = self.outside.lock();
+        let free = outside.free.pop();
+        free.unwrap_or_else(|| {
+            let more = (outside.listed / 2).max(1);
+            let first = OUTSIDE + outside.made;
+            let mut new = self.add((first..first + more).zip(iter::repeat(NO_PLACE)));
+            outside.listed += more;
+            outside.made += more;
+            let taken = new.swap_remove(0);
+            outside.free.append(&mut new);
+            taken
+        })
+    }
+
+    /// Gives back what [`take_outside`](Self::take_outside) has lent.
+    pub(in crate::thread) fn put_outside(&self, owned: OwnedSlot) {
+        let mut outside = self.outside.lock();
+        outside.free.push(owned);
+        let lent = outside.listed - outside.free.len();
+        if outside.listed > KEPT && lent < outside.listed / 4 {
+            self.retire_half(outside);
+        }
+    }
+
+    #[cold]
+    fn retire_half(&self, mut outside: MutexGuard<'_, OutsideSlots>) {
+        let is_idle =
+            |owned: &mut OwnedSlot| owned.slot.public.is_empty() && !owned.slot.is_unattended();
+        let half = outside.listed / 2;
+        let idle = outside.free.extract_if(.., is_idle);
+        let removed: Vec<OwnedSlot> = idle.take(half).collect();
+        outside.listed -= removed.len();
+        let mut numbers: Vec<usize> = removed.iter().map(|owned| owned.slot.number).collect();
+        numbers.sort_unstable();
+        self.change(|slots| slots.retain(|slot| numbers.binary_search(&slot.number).is_err()));
+        drop(outside);
+        drop(removed);
+    }
+
+    /// Adds slots with these numbers and places.
+    fn add(&self, numbered: impl Iterator<Item = (usize, usize)>) -> Vec<OwnedSlot> {
+        let owned_slots: Vec<OwnedSlot> = numbered
+            .map(|(number, place)| OwnedSlot::new(self.tag, number, place))
+            .collect();
+        self.change(|slots| {
+            slots.extend(owned_slots.iter().map(|owned| Arc::clone(&owned.slot)));
+            slots.sort_by_key(|slot| slot.number);
+        });
+        owned_slots
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Slot>>)) {
+        let mut slots = self.slots.lock();
+        let mut changed = slots.to_vec();
+        change(&mut changed);
+        let before = std::mem::replace(&mut *slots, changed.into());
+        self.version.fetch_add(1, Ordering::Release);
+        drop(slots);
+        drop(before);
+    }
+}
+
+/// The slots with places: the index of each is its number and its place.
+pub(in crate::thread) fn of_places(slots: &[Arc<Slot>]) -> &[Arc<Slot>] {
+    &slots[..slots.partition_point(|slot| slot.number < OUTSIDE)]
+}
+
+/// The slot with this number.
+pub(in crate::thread) fn numbered(slots: &[Arc<Slot>], number: usize) -> Option<&Arc<Slot>> {
+    let at = slots.binary_search_by_key(&number, |slot| slot.number);
+    at.ok().map(|at| &slots[at])
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn len(list: &SlotList) -> usize {
+        list.all().len()
+    }
+
+    #[test]
+    fn after_a_burst_of_outside_threads_few_slots_are_left() {
+        let list = SlotList::new(1);
+        let _own = list.add_places(0..2);
+        let mut lent: Vec<OwnedSlot> = (0..1000).map(|_| list.take_outside()).collect();
+        assert!((1002..=1502).contains(&len(&list)), "{}", len(&list));
+        // Each change copies the list: in sum no more than some times its length.
+        assert!(list.version() < 30, "{} changes", list.version());
+        // Those that stay longest may have come at any time.
+        for left in [300, 30, 3, 0] {
+            while lent.len() > left {
+                list.put_outside(lent.swap_remove(lent.len() / 2));
+            }
+            let most = 2 + (4 * left + 4).max(KEPT);
+            assert!(len(&list) <= most, "{} for {left}", len(&list));
+            let all = list.all();
+            for owned in &lent {
+                let found = numbered(&all, owned.slot.number).unwrap();
+                assert!(Arc::ptr_eq(found, &owned.slot));
+            }
+        }
+        assert!(list.version() < 60, "{} changes", list.version());
+    }
+
+    #[test]
+    fn one_outside_thread_after_the_other_uses_the_same_slot() {
+        let list = SlotList::new(1);
+        for _ in 0..100 {
+            let lent = list.take_outside();
+            list.put_outside(lent);
+        }
+        assert_eq!((len(&list), list.version()), (1, 1));
+    }
+
+    #[test]
+    fn places_come_first_and_a_slot_with_something_in_it_stays() {
+        let list = SlotList::new(1);
+        let lent: Vec<OwnedSlot> = (0..100).map(|_| list.take_outside()).collect();
+        let (runnable, task) = crate::task::closure(|| 7, false);
+        let number = lent[0].slot.number;
+        lent[0].local.push_task(runnable);
+        let _own = list.add_places(0..3);
+        lent.into_iter().for_each(|owned| list.put_outside(owned));
+        let all = list.all();
+        let places = of_places(&all).iter().map(|slot| slot.place());
+        assert!(places.eq(0..3));
+        let full = numbered(&all, number).unwrap();
+        let _ran = full.public.steal_task().unwrap().run();
+        assert_eq!(task.join().unwrap(), 7);
+    }
+}

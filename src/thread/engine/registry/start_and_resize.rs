@@ -1,0 +1,158 @@
+//! The threads of a pool: their places, their start, and resizing.
+//!
+//! Every thread has a place, the lowest that was free. Threads in places below the width are the
+//! pool's own, so *resizing* moves none: 1. the width changes; sleeping threads in removed places
+//! end; 2. new places without a thread get one; 3. a look into the queues. A busy thread in a
+//! removed place becomes a spare, which ends when there is one too many; spares that replace
+//! waiting threads are kept for a while. A thread that is ending when its place comes back starts
+//! its own successor. If the system refuses a thread, the pool asks again when there is work for
+//! it.
+//!
+//! Rejected: reassigning indices at each change (a worker's index would change in the middle of its
+//! task); waiting in `resize` for threads to end (from one of the pool's own tasks, it would wait
+//! for itself).
+//!
+//! Tests: `tests/thread/resize.rs` (resizing); the protocol beneath in
+//! `tests/trefoil-checks/tests/pool.rs`.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::loom::Mutex;
+use crate::loom::thread::Builder;
+use crate::thread::engine::queue::Mode;
+use crate::thread::engine::registry::Registry;
+use crate::thread::engine::sleep::Need;
+use crate::thread::engine::slot::{OwnedSlot, Slot};
+use crate::thread::engine::stall_monitor;
+use crate::thread::engine::worker::thread_main;
+
+/// See [`Start`](crate::thread::engine::registry::StartThread).
+pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
+    match need {
+        Need::Runner => start_spare(registry),
+        Need::Monitor => stall_monitor::start(registry),
+    }
+}
+
+/// Starts a thread in the lowest place that has none.
+fn start_spare(registry: &Arc<Registry>) -> bool {
+    let mut vacant = registry.threads.vacant.lock();
+    if vacant.iter().all(Option::is_none) {
+        let next = vacant.len() + 1;
+        registry.add_places(&mut vacant, next);
+    }
+    let owned = vacant.iter_mut().find_map(Option::take);
+    drop(vacant);
+    owned.is_some_and(|owned| registry.start_thread(owned).is_ok())
+}
+
+impl Registry {
+    /// The slots of the pool's own places.
+    pub(in crate::thread) fn own_slots(&self) -> Vec<Arc<Slot>> {
+        let vacant = self.threads.vacant.lock();
+        let (width, slots) = (self.sleep.width(), self.slots());
+        drop(vacant);
+        let own = slots.iter().filter(|slot| slot.place() < width);
+        own.cloned().collect()
+    }
+
+    /// Adds places up to this width.
+    fn add_places(&self, vacant: &mut Vec<Option<OwnedSlot>>, width: usize) {
+        let owned_slots = self.slots.add_places(vacant.len()..width);
+        vacant.extend(owned_slots.into_iter().map(Some));
+    }
+
+    /// Puts back the slot of a place that has no thread now.
+    fn put_back(self: &Arc<Self>, owned: OwnedSlot) {
+        self.close_mailbox(&owned.slot, || true);
+        let index = owned.slot.place();
+        self.threads.vacant.lock()[index] = Some(owned);
+    }
+
+    /// Starts the threads that the pool begins with. An error: the first that the system gave.
+    pub(in crate::thread) fn start_all(self: &Arc<Self>) -> io::Result<()> {
+        let owned_slots = self.slots.add_places(0..self.sleep.width());
+        *self.threads.vacant.lock() = owned_slots.iter().map(|_| None).collect();
+        let started = owned_slots
+            .into_iter()
+            .map(|owned| self.start_thread(owned));
+        started.fold(Ok(()), io::Result::and)
+    }
+
+    /// Starts a thread in one of the pool's own places, if it still is one. If the system refuses
+    /// it, it is asked for again when there is work.
+    fn start_if_own(self: &Arc<Self>, owned: OwnedSlot) {
+        if self.sleep.count_start(owned.slot.place()) {
+            let _refused = self.start_thread(owned);
+        } else {
+            self.put_back(owned);
+        }
+    }
+
+    /// Starts a thread that has been counted; if the system refuses it, removes it from the count.
+    fn start_thread(self: &Arc<Self>, owned: OwnedSlot) -> io::Result<()> {
+        owned.slot.mailbox.open();
+        let builder = Builder::new()
+            .name(self.config.name_of(owned.slot.place()))
+            .stack_size(self.config.stack_bytes());
+        let registry = Arc::clone(self);
+        // The slot is kept outside the closure, so that it survives if the thread does not start.
+        let kept = Arc::new(Mutex::new(Some(owned)));
+        let theirs = Arc::clone(&kept);
+        // Under the lock: a thread that joins must not miss the handle.
+        let mut handles = self.threads.handles.lock();
+        handles.running.retain(|handle| !handle.is_finished());
+        let started = builder.spawn(move || {
+            let owned = theirs.lock().take();
+            if let Some(owned) = owned {
+                let owned = thread_main::main(&registry, owned);
+                registry.thread_ended(owned);
+            }
+        });
+        let result = started.map(|handle| handles.running.push(handle));
+        drop(handles);
+        if result.is_err()
+            && let Some(owned) = kept.lock().take()
+        {
+            // In this order: work that `put_back` queues must see that no searcher is coming.
+            self.sleep.not_started();
+            self.put_back(owned);
+        }
+        result
+    }
+
+    /// Makes the pool as wide as this; see the module. A closed pool stays as it is.
+    pub(in crate::thread) fn resize(self: &Arc<Self>, width: usize) {
+        if self.injector.mode() != Mode::Open {
+            return;
+        }
+        let mut vacant = self.threads.vacant.lock();
+        self.add_places(&mut vacant, width);
+        if !self.sleep.resize(width) {
+            return;
+        }
+        let to_start: Vec<OwnedSlot> = vacant[..width]
+            .iter_mut()
+            .filter_map(Option::take)
+            .collect();
+        drop(vacant);
+        to_start
+            .into_iter()
+            .for_each(|owned| self.start_if_own(owned));
+        self.recheck();
+    }
+
+    /// A thread of the pool ends.
+    fn thread_ended(self: &Arc<Self>, owned: OwnedSlot) {
+        let mut vacant = self.threads.vacant.lock();
+        let index = owned.slot.place();
+        if index < self.sleep.width() && self.injector.mode() != Mode::Closed {
+            // The pool has grown again. The lock: see `resize`, which has left this place alone.
+            drop(vacant);
+            self.start_if_own(owned);
+        } else {
+            vacant[index] = Some(owned);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The places of a pool's threads, and the handles to join them by.
+//!
+//! A place is the number of one of the pool's threads. There are only ever more of them. The slot
+//! of a place without a thread is kept here, with whatever is still in its deques and its mailbox.
+//!
+//! - A handle is in `handles` from the start of its thread until one caller takes it out to
+//!   join it, or until that thread has ended.
+//!
+//! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
+
+use std::thread::ThreadId;
+
+use crate::loom::thread::JoinHandle;
+use crate::loom::{Condvar, Mutex};
+use crate::thread::engine::slot::OwnedSlot;
+
+/// The places and the thread handles of a pool.
+#[derive(Default)]
+pub(in crate::thread) struct ThreadList {
+    /// By place: its slot, while no thread has it. There are at least as many places as the pool is
+    /// wide.
+    pub(in crate::thread) vacant: Mutex<Vec<Option<OwnedSlot>>>,
+    pub(in crate::thread) handles: Mutex<Handles>,
+    joined: Condvar,
+}
+
+#[derive(Default)]
+pub(in crate::thread) struct Handles {
+    pub(in crate::thread) running: Vec<JoinHandle<()>>,
+    /// The threads whose handles have been taken out and are being joined.
+    joining: Vec<ThreadId>,
+    /// Threads of the pool that have called `shutdown` themselves.
+    pub(in crate::thread) in_shutdown: Vec<ThreadId>,
+}
+
+impl Handles {
+    /// Whether `thread` is one of the pool's threads.
+    pub(in crate::thread) fn has(&self, thread: ThreadId) -> bool {
+        let mut running = self.running.iter().map(|handle| handle.thread().id());
+        running.any(|running| running == thread) || self.joining.contains(&thread)
+    }
+}
+
+impl ThreadList {
+    /// Joins the handles that no other thread joins, and waits for the threads that join others.
+    /// `inside`: the caller is one of the threads that are themselves inside `shutdown`, which are
+    /// not waited for.
+    pub(in crate::thread) fn join_threads(&self, inside: bool) {
+        let mut handles = self.handles.lock();
+        loop {
+            let is_mine = |thread: ThreadId| !inside || !handles.in_shutdown.contains(&thread);
+            let mut running = handles.running.iter();
+            let next = running.position(|handle| is_mine(handle.thread().id()));
+            if let Some(at) = next {
+                let handle = handles.running.swap_remove(at);
+                let thread = handle.thread().id();
+                handles.joining.push(thread);
+                drop(handles);
+                drop(handle.join());
+                handles = self.handles.lock();
+                handles.joining.retain(|&other| other != thread);
+                self.joined.notify_all();
+            } else if handles.joining.iter().any(|&thread| is_mine(thread)) {
+                handles = self.joined.wait(handles);
+            } else {
+                return;
+            }
+        }
+    }
+}

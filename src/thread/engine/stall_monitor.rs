@@ -1,0 +1,320 @@
+//! The stall monitor over a pool whose runners may all be stuck: a look every [`STALL`], by a
+//! helper thread.
+//!
+//! A blocked worker, a call that may block (`spawn_blocking.rs`), or any waiting thread of the
+//! process (`sleep/waiters.rs`) needs a stall monitor as soon as work is queued and no thread is
+//! free for it. There is at most one for a pool (a bit in its word). At each look, the stall
+//! monitor
+//! 1. ends if no thread waits and no call is in progress, or if nothing is queued;
+//! 2. reads the clocks of the threads that are in calls, and widens the pool by the number of
+//!    waiting calls;
+//! 3. counts the workers that have waited since the last look for something that no pool runs:
+//!    twice as many may be replaced;
+//! 4. counts the entries taken from the queues. If there was none while a worker is blocked, one
+//!    more thread runs, and takes the newest entry, since the others may wait for it: the *stall
+//!    rule* (`sleep/spares.rs`). If so many wait that fewer run than should, twice as many are
+//!    added as the last time. If this process computes meanwhile, or would if it had a processor,
+//!    eight times as long must pass first, and the process must have computed for half of that,
+//!    since the waiters may wait for that computation;
+//! 5. marks the deques of workers that have taken nothing since the last look, so that others look
+//!    there first.
+//!
+//! Any entry that is taken is progress: none is passed over for ever (`worker.rs`).
+//!
+//! **Where only other threads wait** than the pool's own workers, nobody knows whether they wait
+//! for this pool. Then one more thread runs only if fewer of the pool's threads have computed since
+//! the last look than it is wide: a task that computes is not stuck in a lock. (A lock that spins
+//! looks like a computation. A thread that waits by means of std or another crate is not counted,
+//! nor is an event loop that sleeps.)
+//!
+//! It holds the pool only while it looks, so it does not keep a dropped pool alive. It runs no user
+//! code.
+//!
+//! Rejected: one of the pool's threads as the watcher (a third reason to wake or start a thread,
+//! hooks on a thread that runs no tasks, and a thread that a broadcast and the pool's end must not
+//! wait for).
+//!
+//! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls), `tests/thread/stuck.rs`.
+
+use std::sync::{Arc, Weak};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::blocking_call::Sample;
+use super::registry::slot_list::of_places;
+use crate::blocking_threads;
+use crate::sys::clock;
+use crate::sys::thread_clock::ThreadClock;
+use crate::thread::engine::queue::Next;
+use crate::thread::engine::registry::Registry;
+use crate::thread::engine::sleep::STALL;
+
+/// The most spares by which a pool is widened.
+const MAX_SPARES: usize = 512;
+
+/// For each call that is seen to wait, this many may begin on trust.
+const TRUST: usize = 3;
+
+/// How many times as long the queues may stand still where the threads' clocks cannot be read and
+/// the process computes.
+const BUSY: u32 = 100;
+
+/// After this many looks with progress, a new stall begins from the start.
+const CALM: u32 = 8;
+
+/// The observations of the last look.
+struct StallMonitor {
+    at: Instant,
+    /// When another thread must run although the process computes, if nothing is taken from the
+    /// queues until then.
+    stalled: Instant,
+    /// The number of entries taken at that moment.
+    progress: u64,
+    /// The last look that found progress, or after which one more thread ran.
+    moved_at: Instant,
+    /// How many entries each worker had taken at the last look, by place.
+    taken: Vec<u64>,
+    /// When the clocks of the pool's threads were last read, and what they showed, by place.
+    clocks: (Instant, Vec<Option<Duration>>),
+    /// How many threads have been added since the last progress: decides which entry the next one
+    /// takes.
+    turn: usize,
+    /// The calls in progress at the last look, by place.
+    seen: Vec<Option<Sample>>,
+    /// How many calls that began since then are assumed to wait.
+    trust: usize,
+    /// The waits at the last look, by place.
+    waits: Vec<Option<u64>>,
+    /// How many more workers are replaced because there was no progress.
+    stalls: usize,
+    /// How many were added at the last stall.
+    step: usize,
+    /// How many consecutive looks found progress.
+    moved: u32,
+    /// The processor time of the process at the last look; and that at which the stall rule was put
+    /// off, if it is.
+    time: Duration,
+    put_off: Option<Duration>,
+}
+
+/// Starts the stall monitor over a pool. False: the system gives no thread for it.
+pub(in crate::thread) fn start(registry: &Arc<Registry>) -> bool {
+    let pool = Arc::downgrade(registry);
+    let started = blocking_threads::start(move || monitor(&pool)).is_ok();
+    if !started {
+        registry.sleep.end_monitor();
+    }
+    started
+}
+
+fn monitor(registry: &Weak<Registry>) {
+    let begun = registry.upgrade().as_ref().map(StallMonitor::begin);
+    if let Some(mut monitor) = begun {
+        while monitor.goes_on(registry) {}
+    }
+}
+
+impl StallMonitor {
+    fn begin(registry: &Arc<Registry>) -> Self {
+        let mut monitor = Self {
+            at: Instant::now(),
+            stalled: Instant::now() + registry.sleep.patience(),
+            progress: registry.progress(),
+            moved_at: Instant::now(),
+            taken: Vec::new(),
+            clocks: (Instant::now(), Vec::new()),
+            turn: 0,
+            seen: Vec::new(),
+            trust: 0,
+            waits: Vec::new(),
+            stalls: 0,
+            step: 0,
+            moved: 0,
+            time: clock::of_process(),
+            put_off: None,
+        };
+        // The first look has nothing to compare with: it calls nothing a wait.
+        monitor.look_at_calls(registry);
+        monitor.look_at_waits(registry);
+        monitor.look_at_workers(registry);
+        monitor.look_at_clocks(registry, false);
+        monitor
+    }
+
+    /// Waits, and looks. False: no stall monitor is needed any more.
+    fn goes_on(&mut self, registry: &Weak<Registry>) -> bool {
+        sleep(STALL);
+        let Some(registry) = registry.upgrade() else {
+            return false;
+        };
+        let own = registry.sleep.needs_monitor() && registry.has_work();
+        let others = registry.sleep.needs_monitor_for_others() && registry.has_tasks();
+        if own || others {
+            self.look_at_workers(&registry);
+            registry.sleep.widen(self.look_at_calls(&registry));
+            let long = self.look_at_waits(&registry);
+            let more = (2 * long).min(MAX_SPARES);
+            if others && registry.sleep.counts().blocked() == 0 {
+                self.look_for_others(&registry);
+            } else {
+                self.look_at_queues(&registry, more);
+            }
+            registry.sleep.grant(more + self.stalls);
+            registry.recheck();
+        } else {
+            registry.sleep.end_trust();
+            registry.sleep.end_monitor();
+            registry.recheck();
+        }
+        // It may be the last reference, and the pool's hooks go with it.
+        blocking_threads::contain(|| drop(registry));
+        own || others
+    }
+
+    /// The stall rule.
+    fn look_at_queues(&mut self, registry: &Arc<Registry>, more: usize) {
+        let before = std::mem::replace(&mut self.time, clock::of_process());
+        self.moved_at = Instant::now();
+        // Where other processes have taken the processors, little time has been used.
+        let computes = self.time.saturating_sub(before) > STALL / 2
+            || self.progress == registry.progress() && ThreadClock::another_wants_to_run();
+        // Workers that have come back need no replacement.
+        let unreplaced = registry.sleep.unreplaced(more);
+        self.stalls = self.stalls.min(unreplaced + self.step);
+        // If nothing computes, the runners are stuck, not busy; but there may be many of them.
+        let may_wait = computes || registry.sleep.is_crowded();
+        if may_wait && Instant::now() < self.stalled {
+            return;
+        }
+        let before = std::mem::replace(&mut self.progress, registry.progress());
+        let stands = self.progress == before && registry.sleep.counts().blocked() > 0;
+        let lacks = unreplaced > self.stalls;
+        let since = self.put_off.unwrap_or(self.time);
+        let short = self.put_off.is_none() || self.time.saturating_sub(since) < 4 * STALL;
+        let put_off = stands && lacks && computes && short;
+        self.moved = if stands { 0 } else { self.moved + 1 };
+        self.turn = if stands { self.turn } else { 0 };
+        if self.moved > CALM {
+            self.step = 0;
+        }
+        if put_off {
+            self.stalled = Instant::now() + 8 * STALL;
+        } else if stands && lacks {
+            self.step = 2 * self.step + 1;
+            self.stalls = unreplaced + self.step;
+            registry.injector.set_next(Next::Newest);
+        } else {
+            if stands {
+                self.one_more(registry, &[Next::Newest, Next::Oldest]);
+            }
+            self.stalled = Instant::now() + registry.sleep.patience();
+        }
+        self.put_off = put_off.then_some(since);
+    }
+
+    /// The stall rule where only other threads wait than the pool's own workers.
+    fn look_for_others(&mut self, registry: &Arc<Registry>) {
+        let since = std::mem::replace(&mut self.time, clock::of_process());
+        self.stalls = 0;
+        let (now, progress) = (Instant::now(), registry.progress());
+        if std::mem::replace(&mut self.progress, progress) != progress {
+            (self.moved_at, self.turn) = (now, 0);
+        }
+        let stood = now - self.moved_at;
+        let patience = registry.sleep.patience();
+        let computing = self.look_at_clocks(registry, stood >= patience);
+        let (patience, free) = match computing {
+            Some(computing) => (patience, computing < registry.sleep.width()),
+            None if self.time.saturating_sub(since) > STALL / 2 => (patience * BUSY, true),
+            None => (patience, true),
+        };
+        if free && stood >= patience {
+            self.moved_at = now;
+            self.one_more(registry, &[Next::Awaited, Next::Newest, Next::Oldest]);
+        }
+    }
+
+    /// One more thread is to run. Which entry of the injector it takes changes from time to time:
+    /// `turns`.
+    fn one_more(&mut self, registry: &Arc<Registry>, turns: &[Next]) {
+        registry.injector.set_next(turns[self.turn % turns.len()]);
+        self.turn += 1;
+        registry.recruit_more();
+    }
+
+    /// How many of the pool's threads have computed since the last call. `None`: this system does
+    /// not say. `states`: those that have used little time, but would if they had a processor, are
+    /// wanted, too.
+    fn look_at_clocks(&mut self, registry: &Arc<Registry>, states: bool) -> Option<usize> {
+        ThreadClock::mine()?;
+        let now = Instant::now();
+        let (since, before) = std::mem::replace(&mut self.clocks, (now, Vec::new()));
+        let least = (now - since) / 8;
+        let mut computing = 0;
+        for slot in of_places(&registry.slots()) {
+            let clock = slot.call.clock();
+            self.clocks.1.push(clock.map(|(_, used)| used));
+            let Some((clock, used)) = clock else {
+                continue;
+            };
+            let before = before.get(slot.number).copied().flatten();
+            let computes = before.is_none_or(|before| used.saturating_sub(before) > least)
+                || states && clock.wants_to_run() == Some(true);
+            computing += usize::from(computes);
+        }
+        Some(computing)
+    }
+
+    /// Marks the deques of those workers that have taken nothing since the last look.
+    fn look_at_workers(&mut self, registry: &Registry) {
+        let slots = registry.slots();
+        let slots = of_places(&slots);
+        for slot in slots {
+            if slot.public.has_tasks() && self.taken.get(slot.number) == Some(&slot.taken()) {
+                registry.leave_queues(slot);
+            }
+        }
+        self.taken = slots.iter().map(|slot| slot.taken()).collect();
+    }
+
+    /// How many workers have waited since the last look for something that no pool runs.
+    fn look_at_waits(&mut self, registry: &Arc<Registry>) -> usize {
+        let slots = registry.slots();
+        let waits: Vec<_> = of_places(&slots).iter().map(|slot| slot.wait()).collect();
+        let both = waits.iter().zip(&self.waits);
+        let long = both.filter(|(now, before)| now.is_some() && now == before);
+        let long = long.count();
+        self.waits = waits;
+        long
+    }
+
+    /// How many calls wait, plus those that may begin on trust.
+    fn look_at_calls(&mut self, registry: &Arc<Registry>) -> usize {
+        let now = Instant::now();
+        let least = (now - self.at) / 8;
+        let (mut waiting, mut new, mut computing, mut unknown) = (0, 0_usize, 0, 0);
+        let mut seen = Vec::new();
+        for slot in of_places(&registry.slots()) {
+            let before = self.seen.get(slot.number).and_then(Option::as_ref);
+            let sample = slot.call.sample(before, least);
+            seen.push(sample);
+            let Some(sample) = sample else {
+                continue;
+            };
+            if sample.waits {
+                waiting += 1;
+                new += usize::from(slot.call.mark_waiting(sample.call));
+                registry.close_mailbox(slot, || slot.call.is_in(sample.call));
+            } else if before.is_some_and(|before| before.call == sample.call) {
+                computing += 1;
+            } else {
+                unknown += 1;
+            }
+        }
+        // Earlier trust is kept for calls of which nothing is known yet: the others are counted by
+        // now.
+        let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
+        (self.at, self.seen, self.trust) = (now, seen, trust);
+        (waiting + trust).min(MAX_SPARES)
+    }
+}

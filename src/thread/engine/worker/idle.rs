@@ -1,0 +1,127 @@
+//! A worker that has found no work: how long it looks on before it sleeps, and how it sleeps.
+//!
+//! `sleep` has the protocol by which no wake-up is lost; its numbers of steps are meant here.
+//!
+//! Tests: `tests/thread/pool.rs`; the same steps without deques in `src/thread/model.rs`.
+
+use std::time::{Duration, Instant};
+
+use crate::events;
+use crate::loom::{hint, thread};
+use crate::thread::engine::queue::Work;
+use crate::thread::engine::sleep::{KEEP_SPARE, WakeReason};
+use crate::thread::engine::wake_policy::PAUSE;
+use crate::thread::engine::worker::Worker;
+
+/// How many rounds a searcher looks before it goes to sleep: with about 700 spin hints and 14
+/// yields, some tens of microseconds.
+const SEARCH_ROUNDS: u32 = 16;
+
+/// How many of the first rounds do not yield the processor.
+const SPIN_ROUNDS: u32 = 2;
+
+impl Worker {
+    /// Looks for work for some tens of microseconds.
+    pub(super) fn look_around(&self) -> Option<Work> {
+        // At the pool's end only what is there is run. To wait for more would give an outside
+        // thread the processor, which may add some each time.
+        let rounds = match self.registry().sleep.counts().is_closing() {
+            true => 1,
+            false => SEARCH_ROUNDS,
+        };
+        (0..rounds).find_map(|round| {
+            for _ in 0..1 << round.min(6) {
+                hint::spin_loop();
+            }
+            // A thread that waits for this pool, or a worker with work, may need this processor.
+            if round >= SPIN_ROUNDS {
+                thread::yield_now();
+            }
+            self.find()
+        })
+    }
+
+    /// Goes to sleep, unless there is work after all.
+    pub(super) fn go_to_sleep(&self, searching: bool) -> WakeReason {
+        let (registry, sleep) = (self.registry(), &self.registry().sleep);
+        self.leave_index();
+        // This deque may hold work that may not be begun now, because too many workers wait.
+        self.leave_queues();
+        if !sleep.fall_asleep(&self.slot().sleeper, searching) {
+            registry.recheck();
+            return WakeReason::End;
+        }
+        // Step 4: the look after the subtraction.
+        let polls = self.thefts.start_polling(&registry.wake_policy);
+        let seen = registry.has_tasks() || !polls && registry.has_jobs();
+        if seen {
+            if sleep.wake_if_wanted(&self.slot().sleeper) {
+                return WakeReason::Work;
+            }
+            registry.published();
+        }
+        let _noted = events::sleeps();
+        match polls {
+            true => self.poll(),
+            false => self.sleep(),
+        }
+    }
+
+    /// Sleeps as the poller; see `wake_policy.rs`.
+    fn poll(&self) -> WakeReason {
+        while self.thefts.polls_on(&self.registry().wake_policy) {
+            if let Some(reason) = self.sleep_until(Some(Instant::now() + PAUSE)) {
+                self.thefts.stop_polling(&self.registry().wake_policy);
+                return reason;
+            }
+            // While this thread searches, it counts as an idle one, for which halves are offered.
+            if self.registry().sleep.wake_if_wanted(&self.slot().sleeper) {
+                return WakeReason::Work;
+            }
+        }
+        self.sleep()
+    }
+
+    /// Sleeps until another thread gives it a reason to wake.
+    pub(super) fn sleep(&self) -> WakeReason {
+        let sleep = &self.registry().sleep;
+        loop {
+            let is_spare = sleep.is_spare(&self.slot().sleeper);
+            // A place that was removed because the pool has become narrower is not kept.
+            let keep = match self.is_own.replace(!is_spare) {
+                true => Duration::ZERO,
+                false => KEEP_SPARE,
+            };
+            let until = is_spare.then(|| Instant::now() + keep);
+            if let Some(reason) = self.sleep_until(until) {
+                return reason;
+            }
+            if sleep.end_spare(&self.slot().sleeper) {
+                return WakeReason::End;
+            }
+        }
+    }
+
+    /// Sleeps until another thread gives it a reason to wake, or until `until`.
+    fn sleep_until(&self, until: Option<Instant>) -> Option<WakeReason> {
+        // Step 7: after it has gone to sleep.
+        if !self.slot().mailbox.is_empty()
+            && self.registry().sleep.stop_sleeping(&self.slot().sleeper)
+        {
+            return Some(WakeReason::Work);
+        }
+        loop {
+            if let Some(reason) = self.slot().sleeper.take() {
+                return Some(reason);
+            }
+            match until {
+                None => {
+                    let _asleep = events::falls_asleep(false);
+                    self.owned.parker.park();
+                }
+                Some(until) if Instant::now() < until => self.owned.parker.park_deadline(until),
+                Some(_) => return None,
+            }
+        }
+    }
+}
