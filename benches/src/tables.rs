@@ -4,7 +4,7 @@
 //! cargo bench                         # everything, some ten minutes; prints, and writes below target/tables
 //! cargo bench -- threads hyper        # these tables, whole
 //! cargo bench -- --quick              # a look in a minute
-//! cargo bench -- --write              # all or some, and writes docs/BENCHMARKS.md and docs/plots
+//! cargo bench -- --write              # all or some, into benches/results, the page and docs/plots
 //! cargo bench -- --scaling FILE --write # only a record of the bench `scaling`, perhaps from elsewhere
 //! ```
 //!
@@ -27,7 +27,7 @@ use trefoil_benches::model::costs_of;
 use trefoil_benches::record::Record;
 use trefoil_benches::report::plots::{PLOTS, Plot};
 use trefoil_benches::report::run::{self, Run};
-use trefoil_benches::report::{document, links, scaling, table};
+use trefoil_benches::report::{document, headline, links, scaling, table};
 
 /// A table of the document: the benchmark that it is made of, and the seconds that one may take.
 const TABLES: [(&str, u64); 6] = [
@@ -187,10 +187,7 @@ fn text(run: &Run, name: &str, record: &Record) -> String {
     let _ = writeln!(out, "Run {}: {}\n", run.id, circumstances(record));
     out += &table::page(&record.rows);
     let (ahead, all) = table::ahead(&record.rows);
-    let _ = writeln!(
-        out,
-        "\nAhead of the best peer, or level within a tenth: {ahead} of {all} rows."
-    );
+    let _ = writeln!(out, "\n{}", headline::verdict(ahead, all));
     for note in &record.notes {
         let _ = writeln!(out, "\n{note}");
     }
@@ -256,6 +253,14 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// The document of all tables, and the page with some of their rows.
+const RESULTS: &str = "benches/results/README.md";
+const PAGE: &str = "docs/BENCHMARKS.md";
+
+fn read(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(top().join(path)).map_err(|error| format!("{path}: {error}"))
+}
+
 /// The checkout.
 fn top() -> &'static Path {
     let member = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -281,9 +286,9 @@ fn write_scaling(file: &Path, write_it: bool) -> Result<bool, String> {
     let text = scaling_text(&Run::begin(top()), &record);
     println!("{text}");
     if write_it {
-        let path = top().join("docs/BENCHMARKS.md");
-        let document = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
-        write(&path, &document::replace(&document, SCALING, &text)?)?;
+        let document = read(RESULTS)?;
+        let document = document::replace(&document, SCALING, &text)?;
+        write(&top().join(RESULTS), &document)?;
     }
     Ok(true)
 }
@@ -327,9 +332,7 @@ fn all(wanted: &Wanted) -> Result<bool, String> {
         }
     }
 
-    let docs = top.join("docs");
-    let mut document =
-        std::fs::read_to_string(docs.join("BENCHMARKS.md")).map_err(|error| error.to_string())?;
+    let mut document = read(RESULTS)?;
     for (name, record) in &measured {
         document = document::replace(&document, name, &text(&run, name, record))?;
     }
@@ -340,7 +343,10 @@ fn all(wanted: &Wanted) -> Result<bool, String> {
             &details(&run, name, record),
         )?;
     }
-    let to = if wanted.write { docs } else { scratch };
+    let (to, results) = match wanted.write {
+        true => (top.join("docs"), top.join(RESULTS)),
+        false => (scratch.clone(), scratch.join("results.md")),
+    };
     let foot = format!("trefoil, run {}, {}; {}", run.id, run.date, run.machine);
     let mut plots = Vec::new();
     for plot in PLOTS {
@@ -370,9 +376,11 @@ fn all(wanted: &Wanted) -> Result<bool, String> {
     let there: Vec<_> = PLOTS.iter().filter_map(file).collect();
     let addresses = links::addresses(there.iter().map(|(id, svg)| (*id, svg.as_str())));
     write(&at.join("rustdoc.txt"), &addresses)?;
-    let files = links::files(there.iter().map(|(id, _)| *id));
+    let files = links::files(there.iter().map(|(id, _)| *id), "../../docs/");
     document = document::replace(&document, "plots", &files)?;
-    write(&to.join("BENCHMARKS.md"), &document)?;
+    write(&results, &document)?;
+    let page = document::replace(&read(PAGE)?, "headline", &headline::headline(&document)?)?;
+    write(&to.join("BENCHMARKS.md"), &page)?;
     println!(
         "\n{} tables and {} plots in {:.0} s, written to {}{}",
         measured.len(),
@@ -409,8 +417,29 @@ mod tests {
     }
 
     fn committed() -> String {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/BENCHMARKS.md");
-        std::fs::read_to_string(path).unwrap()
+        read(RESULTS).unwrap()
+    }
+
+    #[test]
+    fn the_page_and_the_readme_say_what_the_tables_say() {
+        let (results, page) = (committed(), read(PAGE).unwrap());
+        let headline = headline::headline(&results).unwrap();
+        assert_eq!(
+            document::replace(&page, "headline", &headline),
+            Ok(page.clone())
+        );
+        let (ahead, all) = headline::ahead(&results);
+        let readme = read("README.md").unwrap();
+        assert!(
+            readme.contains(&format!("{ahead} of {all} rows")),
+            "{ahead} of {all}"
+        );
+        let behind = results.split("behind in ").nth(1).unwrap();
+        let behind = behind.split(',').next().unwrap();
+        assert!(
+            readme.contains(&format!("ahead in {behind} of 17")),
+            "{behind}"
+        );
     }
 
     #[test]
@@ -455,7 +484,7 @@ mod tests {
                 let picture = links::picture(plot.title, plot.id);
                 assert_eq!(document.contains(&picture), written, "{picture}");
                 assert_eq!(
-                    document.contains(&links::files([plot.id])),
+                    document.contains(&links::files([plot.id], "../../docs/")),
                     written,
                     "{file}"
                 );

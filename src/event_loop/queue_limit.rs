@@ -67,9 +67,9 @@ impl LoopHandle {
         self.spawn_with_now(begin)
     }
 
-    /// Like [`spawn`](Self::spawn), but gives the future back if the queue is full: see
-    /// [`queue_limit`](crate::EventLoopBuilder::queue_limit). Never waits. Without a limit it always
-    /// succeeds.
+    /// Spawns a future if the queue has room, or else gives it back: see
+    /// [`queue_limit`](crate::EventLoopBuilder::queue_limit). Never waits. Without a limit it
+    /// always succeeds.
     ///
     /// It takes a place wherever it is called, on the loop's own thread, too. If the loop has
     /// ended, it returns a task that ends in [`TaskError::Closed`].
@@ -121,7 +121,7 @@ impl LoopHandle {
 }
 
 impl QueuePlace<'_, LoopHandle> {
-    /// As [`LoopHandle::spawn`], in this place.
+    /// Spawns a future in this place, as [`LoopHandle::spawn`] does.
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> Task<F::Output>
     where
@@ -131,7 +131,7 @@ impl QueuePlace<'_, LoopHandle> {
         handle.spawn_in(place, future)
     }
 
-    /// As [`LoopHandle::spawn_with`], in this place.
+    /// Spawns in this place the future that `make` returns, as [`LoopHandle::spawn_with`] does.
     #[track_caller]
     pub fn spawn_with<M, F>(self, make: M) -> Task<F::Output>
     where

@@ -87,7 +87,8 @@ impl<T: AsFd> AsyncFd<T> {
         Self::try_new(inner).map_err(|(_, error)| error)
     }
 
-    /// Like [`new`](Self::new), but gives the descriptor back if it cannot be waited for.
+    /// Waits for a descriptor, as [`new`](Self::new) does, but gives the descriptor back if it
+    /// cannot be waited for.
     ///
     /// # Errors
     ///

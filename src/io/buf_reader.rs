@@ -262,7 +262,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         read_write::read_to_end(self, bytes).await
     }
 
-    /// Like [`read_to_end`](Self::read_to_end), for text.
+    /// Reads to the end, as text: see [`read_to_end`](Self::read_to_end).
     ///
     /// # Errors
     ///

@@ -348,7 +348,7 @@ macro_rules! reads {
                 self.source().read_to_end(bytes).await
             }
 
-            /// Like [`read_to_end`](Self::read_to_end), for text.
+            /// Reads to the end, as text: see [`read_to_end`](Self::read_to_end).
             ///
             /// # Errors
             ///

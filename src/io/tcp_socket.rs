@@ -103,7 +103,7 @@ impl TcpSocket {
         Ok(sockopt::set_socket_reuseaddr(&self.socket, reuse)?)
     }
 
-    /// See [`set_reuseaddr`](Self::set_reuseaddr).
+    /// Whether the address may be used again: see [`set_reuseaddr`](Self::set_reuseaddr).
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl TcpSocket {
         Ok(sockopt::set_socket_send_buffer_size(&self.socket, bytes)?)
     }
 
-    /// See [`set_send_buffer_size`](Self::set_send_buffer_size).
+    /// The size of the send buffer: see [`set_send_buffer_size`](Self::set_send_buffer_size).
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl TcpSocket {
         Ok(sockopt::set_socket_recv_buffer_size(&self.socket, bytes)?)
     }
 
-    /// See [`set_recv_buffer_size`](Self::set_recv_buffer_size).
+    /// The size of the receive buffer: see [`set_recv_buffer_size`](Self::set_recv_buffer_size).
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl TcpSocket {
         Ok(sockopt::set_tcp_nodelay(&self.socket, nodelay)?)
     }
 
-    /// See [`set_nodelay`](Self::set_nodelay).
+    /// Whether small packets are sent at once: see [`set_nodelay`](Self::set_nodelay).
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ impl TcpSocket {
         Ok(sockopt::set_socket_keepalive(&self.socket, keepalive)?)
     }
 
-    /// See [`set_keepalive`](Self::set_keepalive).
+    /// Whether keepalive packets are sent: see [`set_keepalive`](Self::set_keepalive).
     ///
     /// # Errors
     ///
@@ -252,8 +252,8 @@ impl TcpSocket {
     ///
     /// # Errors
     ///
-    /// `AddrInUse` if another socket has it, see [`set_reuseaddr`](Self::set_reuseaddr); other errors
-    /// of the system.
+    /// `AddrInUse` if another socket has it, see [`set_reuseaddr`](Self::set_reuseaddr); other
+    /// errors of the system.
     ///
     /// ```
     /// let socket = trefoil::io::TcpSocket::new_v4()?;
@@ -358,7 +358,7 @@ impl TcpSocket {
         Ok(sockopt::set_socket_reuseport(&self.socket, reuse)?)
     }
 
-    /// See [`set_reuseport`](Self::set_reuseport).
+    /// Whether several sockets may use the port: see [`set_reuseport`](Self::set_reuseport).
     ///
     /// # Errors
     ///

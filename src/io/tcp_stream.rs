@@ -105,7 +105,7 @@ impl TcpStream {
         Ok(self)
     }
 
-    /// Like [`read`](Self::read), but leaves the bytes in the stream.
+    /// Reads, as [`read`](Self::read) does, but leaves the bytes in the stream.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl TcpStream {
         self.source.get_ref().set_nodelay(nodelay)
     }
 
-    /// See [`set_nodelay`](Self::set_nodelay).
+    /// Whether small packets are sent at once: see [`set_nodelay`](Self::set_nodelay).
     ///
     /// # Errors
     ///

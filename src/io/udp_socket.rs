@@ -125,7 +125,7 @@ impl UdpSocket {
         Err(refused.unwrap_or_else(no_address))
     }
 
-    /// Like [`recv_from`](Self::recv_from), but leaves the datagram in the queue.
+    /// Receives as [`recv_from`](Self::recv_from) does, but leaves the datagram in the queue.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl UdpSocket {
         self.source.reading(|socket| socket.peek_from(buffer)).await
     }
 
-    /// Like [`recv`](Self::recv), but leaves the datagram in the queue.
+    /// Receives as [`recv`](Self::recv) does, but leaves the datagram in the queue.
     ///
     /// # Errors
     ///

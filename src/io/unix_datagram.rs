@@ -139,7 +139,7 @@ impl UnixDatagram {
             .await
     }
 
-    /// Like [`send_to`](Self::send_to), for every kind of address.
+    /// Sends to every kind of address.
     ///
     /// # Errors
     ///

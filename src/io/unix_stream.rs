@@ -79,7 +79,7 @@ impl UnixStream {
         Self::connect_addr(&SocketAddr::from_pathname(&path)?).await
     }
 
-    /// Like [`connect`](Self::connect), for every kind of address.
+    /// Connects to every kind of address.
     ///
     /// # Errors
     ///

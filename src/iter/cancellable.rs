@@ -9,7 +9,7 @@ use crate::task::TaskError;
 use crate::thread::Cancellable;
 
 impl<'t, I: ParallelIterator> Cancellable<'t, I> {
-    /// As [`ParallelIterator::map`].
+    /// Maps the items, as [`ParallelIterator::map`] does.
     pub fn map<R: Send, F: Fn(I::Item) -> R + Sync + Send>(
         self,
         f: F,
@@ -18,7 +18,7 @@ impl<'t, I: ParallelIterator> Cancellable<'t, I> {
         Cancellable { items, stop }
     }
 
-    /// As [`ParallelIterator::filter`].
+    /// Leaves out items, as [`ParallelIterator::filter`] does.
     pub fn filter<F: Fn(&I::Item) -> bool + Sync + Send>(
         self,
         f: F,
@@ -27,7 +27,7 @@ impl<'t, I: ParallelIterator> Cancellable<'t, I> {
         Cancellable { items, stop }
     }
 
-    /// As [`ParallelIterator::filter_map`].
+    /// Maps some of the items, as [`ParallelIterator::filter_map`] does.
     pub fn filter_map<R: Send, F: Fn(I::Item) -> Option<R> + Sync + Send>(
         self,
         f: F,
@@ -55,7 +55,7 @@ impl<'t, I: ParallelIterator> Cancellable<'t, I> {
         self.stop.result(result)
     }
 
-    /// As [`ParallelIterator::for_each`].
+    /// Calls `f` with each item, as [`ParallelIterator::for_each`] does.
     ///
     /// # Errors
     /// [`TaskError::Cancelled`]: see [`with`](Self::with).
@@ -63,7 +63,7 @@ impl<'t, I: ParallelIterator> Cancellable<'t, I> {
         self.with(|items| items.for_each(f))
     }
 
-    /// As [`ParallelIterator::collect`].
+    /// Collects the items, as [`ParallelIterator::collect`] does.
     ///
     /// # Errors
     /// [`TaskError::Cancelled`]: see [`with`](Self::with).
@@ -71,7 +71,7 @@ impl<'t, I: ParallelIterator> Cancellable<'t, I> {
         self.with(ParallelIterator::collect)
     }
 
-    /// As [`ParallelIterator::count`].
+    /// Counts the items, as [`ParallelIterator::count`] does.
     ///
     /// # Errors
     /// [`TaskError::Cancelled`]: see [`with`](Self::with).
@@ -79,7 +79,7 @@ impl<'t, I: ParallelIterator> Cancellable<'t, I> {
         self.with(ParallelIterator::count)
     }
 
-    /// As [`ParallelIterator::sum`].
+    /// Adds the items, as [`ParallelIterator::sum`] does.
     ///
     /// # Errors
     /// [`TaskError::Cancelled`]: see [`with`](Self::with).
@@ -87,7 +87,7 @@ impl<'t, I: ParallelIterator> Cancellable<'t, I> {
         self.with(ParallelIterator::sum)
     }
 
-    /// As [`ParallelIterator::reduce`].
+    /// Combines the items, as [`ParallelIterator::reduce`] does.
     ///
     /// # Errors
     /// [`TaskError::Cancelled`]: see [`with`](Self::with).

@@ -57,9 +57,10 @@
 //!
 //! # Not available from rayon
 //!
-//! Implementations of the traits for sources of your own (`bridge`, `plumbing`), and the methods
-//! that [a table](crate::_documentation::from_rayon) lists, with what to write instead. Most adaptor
-//! types have no name: write `impl ParallelIterator<Item = T>`, or `impl IndexedParallelIterator`.
+//! Implementations of the traits for sources of your own (`bridge`, `plumbing`). Most adaptor types
+//! have no name: write `impl ParallelIterator<Item = T>`, or `impl IndexedParallelIterator`.
+//!
+#![doc = include_str!("missing.md")]
 
 // For work on this module.
 //

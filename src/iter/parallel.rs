@@ -449,7 +449,7 @@ pub trait ParallelIterator: Source + Send {
         Chain(self, behind.into_par_iter())
     }
 
-    /// The same items, of which none passes after `token` is cancelled. What consumes them returns
+    /// Stops when `token` is cancelled: no item passes after that. What consumes them returns
     /// a `Result`: see [`Cancellable`].
     ///
     /// Each thread looks at the token before each item. What has begun by then runs to its end. An

@@ -103,7 +103,7 @@ impl Barrier {
         None
     }
 
-    /// Like [`wait`](Self::wait), blocking this thread.
+    /// Waits for the others, blocking this thread: see [`wait`](Self::wait).
     ///
     /// # Panics
     /// On an event loop's thread, if it is not the last to come: [there](crate::sync#blocking) use

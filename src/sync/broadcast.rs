@@ -208,7 +208,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Like [`closed`](Sender::closed), blocking this thread.
+    /// Waits until there is no receiver, blocking this thread: see [`closed`](Sender::closed).
     ///
     /// # Panics
     /// On an event loop's thread, if there are receivers: [there](crate::sync#blocking) use
@@ -353,7 +353,7 @@ impl<T: Clone> Receiver<T> {
         })
     }
 
-    /// Like [`recv`](Receiver::recv), blocking this thread.
+    /// Receives the next message, blocking this thread: see [`recv`](Receiver::recv).
     ///
     /// # Errors
     /// Those of `recv`.

@@ -143,7 +143,7 @@ impl<T> Sender<T> {
         sent.map_err(|error| SendError(error.0))
     }
 
-    /// Like [`send`](Self::send), blocking this thread.
+    /// Sends, blocking this thread: see [`send`](Self::send).
     ///
     /// # Errors
     /// The item, if the channel is closed.
@@ -178,7 +178,7 @@ impl<T> Sender<T> {
         waiting(self.0.closed(), self.at()).await;
     }
 
-    /// Like [`closed`](Self::closed), blocking this thread.
+    /// Waits until there is no receiver, blocking this thread: see [`closed`](Self::closed).
     ///
     /// # Panics
     /// On an event loop's thread, if the channel is open: [there](crate::sync#blocking) use
@@ -217,7 +217,7 @@ impl<T> Receiver<T> {
         received.map_err(|_| RecvError)
     }
 
-    /// Like [`recv`](Self::recv), blocking this thread.
+    /// Receives, blocking this thread: see [`recv`](Self::recv).
     ///
     /// # Errors
     /// [`RecvError`], as `recv`.

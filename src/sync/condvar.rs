@@ -137,7 +137,7 @@ impl Condvar {
         self.wait_by(guard, || lock.lock()).await
     }
 
-    /// Like [`wait`](Condvar::wait), blocking this thread.
+    /// Waits for a notice, blocking this thread: see [`wait`](Condvar::wait).
     ///
     /// # Panics
     /// On an event loop's thread: [there](crate::sync#blocking) use `wait(guard).await`. The lock
@@ -160,7 +160,8 @@ impl Condvar {
         guard
     }
 
-    /// Like [`wait_while`](Condvar::wait_while), blocking this thread.
+    /// Waits while a condition holds, blocking this thread: see
+    /// [`wait_while`](Condvar::wait_while).
     ///
     /// # Panics
     /// On an event loop's thread, if it has to wait: [there](crate::sync#blocking) use

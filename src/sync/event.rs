@@ -80,7 +80,7 @@ impl Event {
         }
     }
 
-    /// Like [`wait`](Event::wait), blocking this thread.
+    /// Waits until the event is set, blocking this thread: see [`wait`](Event::wait).
     ///
     /// # Panics
     /// On an event loop's thread, if the flag is not set: [there](crate::sync#blocking) use

@@ -58,8 +58,8 @@ pub struct MutexGuard<'a, T: ?Sized> {
     pub(super) inside: Alone<&'a Mutex<T>>,
 }
 
-/// Like [`MutexGuard`], from [`Mutex::lock_arc`]: it keeps the lock in memory, and is `'static` if
-/// the value is.
+/// A guard like [`MutexGuard`], from [`Mutex::lock_arc`]: it keeps the lock in memory, and is
+/// `'static` if the value is.
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
 pub struct MutexGuardArc<T: ?Sized> {
@@ -92,7 +92,7 @@ impl<T: ?Sized> Mutex<T> {
         MutexGuard::new(Alone::new(self).await, Whose::Tasks)
     }
 
-    /// Like [`lock`](Self::lock), blocking this thread.
+    /// Locks, blocking this thread: see [`lock`](Self::lock).
     ///
     /// # Panics
     /// On an event loop's thread, if another has the lock: [there](crate::sync#blocking) use
@@ -140,7 +140,8 @@ impl<T: ?Sized> Mutex<T> {
         async move { MutexGuardArc::new(Alone::new(lock).await) }
     }
 
-    /// Like [`lock_arc`](Self::lock_arc), blocking this thread.
+    /// Locks, with a guard that owns the lock, blocking this thread: see
+    /// [`lock_arc`](Self::lock_arc).
     ///
     /// # Panics
     /// On an event loop's thread, if another has the lock: [there](crate::sync#blocking) use

@@ -144,7 +144,7 @@ impl<T> OnceCell<T> {
             .await
     }
 
-    /// Like [`wait`](Self::wait), blocking this thread.
+    /// Waits for the value, blocking this thread: see [`wait`](Self::wait).
     ///
     /// # Panics
     /// On an event loop's thread, if there is no value: [there](crate::sync#blocking) use
@@ -167,7 +167,8 @@ impl<T> OnceCell<T> {
         }
     }
 
-    /// Like [`get_or_init`](Self::get_or_init), blocking this thread. `make` runs on it.
+    /// Gets or makes the value, blocking this thread: see [`get_or_init`](Self::get_or_init).
+    /// `make` runs on it.
     ///
     /// # Panics
     /// On an event loop's thread, while another makes the value: [there](crate::sync#blocking) use
@@ -194,7 +195,8 @@ impl<T> OnceCell<T> {
         }
     }
 
-    /// Like [`get_or_try_init`](Self::get_or_try_init), blocking this thread. `make` runs on it.
+    /// Gets or makes the value, blocking this thread: see
+    /// [`get_or_try_init`](Self::get_or_try_init). `make` runs on it.
     ///
     /// # Errors
     /// That of `make`.
@@ -234,7 +236,7 @@ impl<T> OnceCell<T> {
         }
     }
 
-    /// Like [`set`](Self::set), blocking this thread.
+    /// Sets the value, blocking this thread: see [`set`](Self::set).
     ///
     /// # Errors
     /// The value, if there is one already.

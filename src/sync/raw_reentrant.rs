@@ -209,7 +209,7 @@ impl<T> ReentrantMutex<T> {
         }
     }
 
-    /// Like [`lock`](ReentrantMutex::lock), blocking this thread.
+    /// Locks, blocking this thread: see [`lock`](ReentrantMutex::lock).
     ///
     /// # Panics
     /// If another task of this thread has it, because that task could never release it while this

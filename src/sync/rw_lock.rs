@@ -13,9 +13,9 @@ use crate::parking::noted::{Held, LockKind, Whose};
 /// across an `.await`.
 ///
 /// Those who wait get it in the order in which they came, and readers who are next to each other in
-/// that order read together: see [Order](crate::sync#order). While a writer waits, new readers wait behind
-/// it. Therefore a task that reads must not ask again: it would wait for a writer that waits for
-/// it. A panic does not poison it.
+/// that order read together: see [Order](crate::sync#order). While a writer waits, new readers wait
+/// behind it. Therefore a task that reads must not ask again: it would wait for a writer that waits
+/// for it. A panic does not poison it.
 ///
 /// ```
 /// use trefoil::sync::RwLock;
@@ -82,7 +82,7 @@ impl<T: ?Sized> RwLock<T> {
         RwLockReadGuard::new(Shared::new(&self.0).await, Whose::Tasks)
     }
 
-    /// Like [`read`](Self::read), blocking this thread.
+    /// Locks for reading, blocking this thread: see [`read`](Self::read).
     ///
     /// # Panics
     /// On an event loop's thread, if it would have to wait: [there](crate::sync#blocking) use
@@ -110,7 +110,7 @@ impl<T: ?Sized> RwLock<T> {
         RwLockWriteGuard::new(Alone::new(&self.0).await, Whose::Tasks)
     }
 
-    /// Like [`write`](Self::write), blocking this thread.
+    /// Locks for writing, blocking this thread: see [`write`](Self::write).
     ///
     /// # Panics
     /// On an event loop's thread, if it would have to wait: [there](crate::sync#blocking) use

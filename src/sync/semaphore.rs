@@ -46,8 +46,8 @@ pub struct Semaphore {
 #[derive(Debug)]
 pub struct SemaphoreGuard<'a>(&'a Semaphore);
 
-/// Like [`SemaphoreGuard`], from [`Semaphore::acquire_arc`]: it keeps the semaphore in memory, and
-/// is `'static`.
+/// A guard like [`SemaphoreGuard`], from [`Semaphore::acquire_arc`]: it keeps the semaphore in
+/// memory, and is `'static`.
 #[must_use = "the permit is given back when this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Semaphore {
         }
     }
 
-    /// Like [`acquire`](Self::acquire), blocking this thread.
+    /// Acquires a permit, blocking this thread: see [`acquire`](Self::acquire).
     ///
     /// # Panics
     /// On an event loop's thread, if there is no permit: [there](crate::sync#blocking) use
@@ -156,7 +156,8 @@ impl Semaphore {
         }
     }
 
-    /// Like [`acquire_arc`](Self::acquire_arc), blocking this thread.
+    /// Acquires a permit that owns the semaphore, blocking this thread: see
+    /// [`acquire_arc`](Self::acquire_arc).
     ///
     /// # Panics
     /// On an event loop's thread, if there is no permit: [there](crate::sync#blocking) use

@@ -240,7 +240,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Like [`closed`](Sender::closed), blocking this thread.
+    /// Waits until there is no receiver, blocking this thread: see [`closed`](Sender::closed).
     ///
     /// # Panics
     /// On an event loop's thread, if there are receivers: [there](crate::sync#blocking) use
@@ -318,7 +318,7 @@ impl<T> Receiver<T> {
         self.shared.changed(&mut self.seen).await
     }
 
-    /// Like [`changed`](Receiver::changed), blocking this thread.
+    /// Waits for a change, blocking this thread: see [`changed`](Receiver::changed).
     ///
     /// # Errors
     /// Those of `changed`.
@@ -354,7 +354,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Like [`wait_for`](Receiver::wait_for), blocking this thread.
+    /// Waits for a value, blocking this thread: see [`wait_for`](Receiver::wait_for).
     ///
     /// # Errors
     /// Those of `wait_for`.

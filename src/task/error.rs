@@ -219,8 +219,8 @@ impl TaskError {
         self
     }
 
-    /// The same error, with this index in [`item`](Self::item): for code that gives only some of a
-    /// caller's items to an executor. (The variants that have no item are as they were.)
+    /// Puts this index into the error, as its [`item`](Self::item): for code that gives only some
+    /// of a caller's items to an executor. (The variants that have no item are as they were.)
     ///
     /// ```
     /// let error = trefoil::TaskError::timed_out().with_item(7);
@@ -379,8 +379,8 @@ impl WorkerExit {
     ///
     /// `None` for any other end, where nothing could be noted (a thread of C code whose stack
     /// overflowed, a handler that the item has installed itself), for
-    /// [plain workers](crate::ProcessPoolBuilder::plain_workers), and on systems other than Linux on
-    /// x86-64 and arm64. Where code has no unwind tables, it is where the stack ends here.
+    /// [plain workers](crate::ProcessPoolBuilder::plain_workers), and on systems other than Linux
+    /// on x86-64 and arm64. Where code has no unwind tables, it is where the stack ends here.
     #[must_use]
     pub fn backtrace(&self) -> Option<&Backtrace> {
         self.backtrace.as_ref()

@@ -257,7 +257,7 @@ impl<T> TaskGroup<T> {
         add_future(&self.shared, as_result(future.into_future()))
     }
 
-    /// Like [`add_future`](TaskGroup::add_future), for a future that may fail: its error is the
+    /// Adds a future that may fail: its error is the
     /// member's failure.
     ///
     /// ```
@@ -487,12 +487,12 @@ async fn as_result<F: Future>(future: F) -> Result<F::Output, TaskError> {
 }
 
 impl<T> GroupHandle<T> {
-    /// Like [`TaskGroup::add`]. After the group is dropped, `task` is cancelled.
+    /// Adds a task. After the group is dropped, `task` is cancelled.
     pub fn add(&self, task: impl IntoTask<T>) -> TaskId {
         add(&self.members(), task.into())
     }
 
-    /// Like [`TaskGroup::add_future`]. After the group is dropped, `future` is dropped.
+    /// Adds a future. After the group is dropped, `future` is dropped.
     #[track_caller]
     pub fn add_future<F>(&self, future: F) -> TaskId
     where
@@ -502,7 +502,7 @@ impl<T> GroupHandle<T> {
         add_future(&self.members(), as_result(future.into_future()))
     }
 
-    /// Like [`TaskGroup::add_try_future`]. After the group is dropped, `future` is dropped.
+    /// Adds a future that may fail. After the group is dropped, `future` is dropped.
     #[track_caller]
     pub fn add_try_future<F>(&self, future: F) -> TaskId
     where

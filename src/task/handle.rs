@@ -51,7 +51,7 @@ impl<T> Task<T> {
         task.try_join().unwrap_or_else(|| task.wait(None))
     }
 
-    /// Like [`join`](Task::join), for at most `timeout`. The task stays usable.
+    /// Waits for the result, for at most `timeout`. The task stays usable.
     ///
     /// # Errors
     /// Those of `join`, and [`TaskError::TimedOut`] if the time is up: the task goes on and can be
@@ -210,11 +210,12 @@ impl<T> Task<T> {
     ///
     /// It continues for as long as its executor does. A dropped [`ThreadPool`](crate::ThreadPool)
     /// runs everything that was spawned before its threads end, unless the program ends first (as
-    /// after `main`, for the global pool and for [`ThreadPool::detach`](crate::ThreadPool::detach)).
-    /// A dropped [`ProcessPool`](crate::ProcessPool) cancels what has not begun, and after a second
-    /// what still runs; it reports that ([`on_unobserved`](crate::on_unobserved)), because work is
-    /// lost. At the end of its loop a task is cancelled: there many run without an end, so nothing
-    /// is reported.
+    /// after `main`, for the global pool and for
+    /// [`ThreadPool::detach`](crate::ThreadPool::detach)). A dropped
+    /// [`ProcessPool`](crate::ProcessPool) cancels what has not begun, and after a second what
+    /// still runs; it reports that ([`on_unobserved`](crate::on_unobserved)), because work is lost.
+    /// At the end of its loop a task is cancelled: there many run without an end, so nothing is
+    /// reported.
     pub fn detach(self) {
         self.tie(false);
     }
@@ -295,18 +296,18 @@ pub struct AbortHandle {
 }
 
 impl AbortHandle {
-    /// See [`Task::cancel`].
+    /// Cancels the task: see [`Task::cancel`].
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }
 
-    /// See [`Task::is_finished`].
+    /// Whether the task has ended: see [`Task::is_finished`].
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// See [`Task::id`].
+    /// The id of the task: see [`Task::id`].
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.task.id()
@@ -379,7 +380,7 @@ pub struct CancelOnDrop<T> {
 }
 
 impl<T> CancelOnDrop<T> {
-    /// Like [`Task::join`], but if the wait is refused, the task is cancelled.
+    /// Joins the task; if the wait is refused, the task is cancelled.
     ///
     /// # Errors
     /// See [`Task::join`].
@@ -387,31 +388,31 @@ impl<T> CancelOnDrop<T> {
         self.task.join()
     }
 
-    /// See [`Task::join_timeout`].
+    /// Joins the task with a limit: see [`Task::join_timeout`].
     ///
     /// # Errors
-    /// See [`Task::join_timeout`].
+    /// Joins the task with a limit: see [`Task::join_timeout`].
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
         self.task.join_timeout(timeout)
     }
 
-    /// See [`Task::try_join`].
+    /// Joins the task if it has ended: see [`Task::try_join`].
     pub fn try_join(&mut self) -> Option<Result<T, TaskError>> {
         self.task.try_join()
     }
 
-    /// See [`Task::cancel`].
+    /// Cancels the task: see [`Task::cancel`].
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }
 
-    /// See [`Task::is_finished`].
+    /// Whether the task has ended: see [`Task::is_finished`].
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// See [`Task::id`].
+    /// The id of the task: see [`Task::id`].
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.task.id()

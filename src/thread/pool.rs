@@ -268,7 +268,7 @@ impl ThreadPool {
         broadcast(&self.registry, &f)
     }
 
-    /// Like [`broadcast`](Self::broadcast), without waiting: one task for all calls, which async
+    /// Broadcasts without waiting: one task for all calls, which async
     /// code can await.
     ///
     /// When the task is [cancelled](Task::cancel), calls that have not begun are skipped when a
@@ -416,7 +416,7 @@ impl ThreadPool {
         spawn_async(registry, future)
     }
 
-    /// Like [`spawn`](Self::spawn), but gives `f` back if the queue is full: see
+    /// Spawns a closure if the queue has room, or else gives `f` back: see
     /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit). Never waits. Without a limit it
     /// always succeeds.
     ///
@@ -495,7 +495,7 @@ impl ThreadPool {
         results
     }
 
-    /// Like [`map`](Self::map), without waiting: one task for all items, which async code can
+    /// Maps without waiting: one task for all items, which async code can
     /// await.
     ///
     /// A thread that waits for the task may run it itself, as with [`spawn`](Self::spawn).
@@ -542,7 +542,7 @@ impl ThreadPool {
         spawn_async_on(its_registry, all, tag)
     }
 
-    /// Like [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other.
+    /// Maps with a result for each item: a panic of `f` is that of its item, and harms no other.
     /// Returns the outcomes in the order of the items.
     ///
     /// The only error is [`TaskError::Panicked`], which has the panic's message and location.
@@ -617,7 +617,7 @@ impl ThreadPool {
         result.unwrap_or_else(identity)
     }
 
-    /// Like [`map`](Self::map), for an `f` that can fail; stops early.
+    /// Maps an `f` that can fail; stops early.
     ///
     /// # Errors
     /// The error of the item with the lowest index that fails: the one that a loop would have met.
@@ -678,7 +678,7 @@ impl ThreadPool {
         Imap::new(registry, items.into_iter(), f, true)
     }
 
-    /// Like [`imap`](Self::imap), but yields results in the order in which items end. All items run
+    /// Yields results in the order in which items end. All items run
     /// on the pool's own threads.
     ///
     /// # Panics
@@ -809,7 +809,7 @@ impl ThreadPool {
 }
 
 impl QueuePlace<'_, ThreadPool> {
-    /// As [`ThreadPool::spawn`], in this place.
+    /// Spawns a closure in this place, as [`ThreadPool::spawn`] does.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> Task<T>
     where
@@ -821,7 +821,7 @@ impl QueuePlace<'_, ThreadPool> {
         spawn_in(registry, place, f)
     }
 
-    /// As [`ThreadPool::spawn_async`], in this place.
+    /// Spawns a future in this place, as [`ThreadPool::spawn_async`] does.
     #[track_caller]
     pub fn spawn_async<F>(self, future: F) -> Task<F::Output>
     where

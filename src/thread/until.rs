@@ -58,7 +58,7 @@ impl ThreadPool {
 }
 
 impl UntilCancelled<'_> {
-    /// As [`ThreadPool::map`].
+    /// Maps the items, as [`ThreadPool::map`] does.
     ///
     /// # Errors
     /// [`TaskError::Cancelled`]: see [`ThreadPool::until`].
@@ -76,7 +76,7 @@ impl UntilCancelled<'_> {
         stop.result(self.pool.map(items, f))
     }
 
-    /// As [`ThreadPool::for_each`].
+    /// Calls `f` with each item, as [`ThreadPool::for_each`] does.
     ///
     /// # Errors
     /// [`TaskError::Cancelled`]: see [`ThreadPool::until`].
@@ -91,7 +91,7 @@ impl UntilCancelled<'_> {
         self.map(items, f).map(drop)
     }
 
-    /// As [`ThreadPool::map_reduce`].
+    /// Maps the items and combines the results, as [`ThreadPool::map_reduce`] does.
     ///
     /// # Errors
     /// [`TaskError::Cancelled`]: see [`ThreadPool::until`].

@@ -54,7 +54,7 @@ pub fn interval(period: Duration) -> Interval {
     }
 }
 
-/// Like [`interval`], but the first tick is due at `start`.
+/// An [`interval`] whose first tick is due at `start`.
 ///
 /// # Panics
 ///

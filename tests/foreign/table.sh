@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Twenty rayon programs with the original of rayon-core and with ours, in turn, with one thread and with two: the table of
-# docs/FROM_RAYON.md, on standard output.
+# tests/foreign/README.md, on standard output.
 #
 #     tests/foreign/table.sh              # nine rounds: some minutes
 #     tests/foreign/table.sh --write      # the same into that page, between its marks
@@ -88,7 +88,7 @@ if [ "$mode" = print ]; then
     table
     exit
 fi
-page=docs/FROM_RAYON.md
+page=tests/foreign/README.md
 table >"$place/table.md"
 awk -v table="$place/table.md" '
     /^<!-- begin programs -->$/ { print; while ((getline line < table) > 0) print line; within = 1 }

@@ -1,4 +1,4 @@
-//! What `docs/FROM_RAYON.md` names instead of rayon's methods: each piece of code of its table is
+//! What `src/iter/missing.md` names instead of rayon's methods: each piece of code of its table is
 //! here, compiled and run.
 
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::iter::repeat_n;
 
 use trefoil::prelude::*;
 
-const PAGE: &str = include_str!("../../docs/FROM_RAYON.md");
+const PAGE: &str = include_str!("../../src/iter/missing.md");
 const HERE: &str = include_str!("from_rayon.rs");
 
 #[test]
@@ -15,7 +15,7 @@ fn each_code_of_the_table_is_below() {
         .split_once("fn rows()")
         .map(|(_, below)| squeezed(below));
     let table = PAGE
-        .split_once("what to write instead:")
+        .split_once("What to write instead:")
         .map(|(_, table)| table);
     let rows = table.unwrap().lines().skip(4);
     let (mut count, below) = (0, below.unwrap());

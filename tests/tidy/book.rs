@@ -8,16 +8,20 @@
 //!    file has the name, and no link leaves `docs/`. The internal pages are not in rustdoc, so they
 //!    may link where they like within `docs/`, and no other page links them.
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
-//! 4. A README that a registry shows has no relative links, which lead nowhere there, and the pages
+//! 4. Each drawing of `docs/images/` is in `docs/images/pictures.txt`, as the address of its name,
+//!    for rustdoc, which copies no pictures.
+//! 5. A README that a registry shows has no relative links, which lead nowhere there, and the pages
 //!    that it links exist in rustdoc.
-//! 5. Each variable of the environment that the crate or an example reads is in the guide's table.
+//! 6. Each variable of the environment that the crate or an example reads is in the table of
+//!    `docs/DEPLOYMENT.md`.
 
 use crate::source::{File, Finding};
 use crate::words::links;
 
 const SUMMARY: &str = "docs/SUMMARY.md";
 const LINKS: &str = "docs/rustdoc-links.txt";
-const GUIDE: &str = "docs/GUIDE.md";
+const PICTURES: &str = "docs/images/pictures.txt";
+const VARIABLES: &str = "docs/DEPLOYMENT.md";
 
 fn says(tree: &[File], path: &str, text: &str) -> bool {
     let mut files = tree.iter().filter(|file| file.path == path);
@@ -102,6 +106,37 @@ pub(crate) fn whole(file: &File) -> Vec<Finding> {
 }
 
 /// Rule 4.
+pub(crate) fn pictured(file: &File, tree: &[File]) -> Vec<Finding> {
+    let stem = |path: &str| {
+        Some(
+            path.strip_prefix("docs/images/")?
+                .strip_suffix(".svg")?
+                .to_owned(),
+        )
+    };
+    let Some(stem) = stem(&file.path) else {
+        return Vec::new();
+    };
+    let mut line = format!("[{stem}]: data:image/svg+xml,");
+    for byte in file
+        .lines
+        .iter()
+        .flat_map(|line| line.raw.bytes().chain([b'\n']))
+    {
+        match byte {
+            b'-' | b'.' | b'/' | b':' | b'=' | b',' | b';' => line.push(byte.into()),
+            byte if byte.is_ascii_alphanumeric() => line.push(byte.into()),
+            other => line += &format!("%{other:02X}"),
+        }
+    }
+    if says(tree, PICTURES, &line) {
+        return Vec::new();
+    }
+    let what = format!("{PICTURES} needs the line\n{line}");
+    vec![Finding::new(file, 0, "picture", what)]
+}
+
+/// Rule 5.
 pub(crate) fn published(file: &File, tree: &[File]) -> Vec<Finding> {
     const PAGES: &str = "https://docs.rs/trefoil/latest/trefoil/_documentation/";
     let parts: Vec<&str> = file.path.split('/').collect();
@@ -128,7 +163,7 @@ pub(crate) fn published(file: &File, tree: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// Rule 5.
+/// Rule 6.
 pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
     let is_read = file.path.starts_with("src/") || file.path.starts_with("examples/");
     if !is_read || file.is_for_tests() {
@@ -142,8 +177,8 @@ pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
             .skip(1)
             .filter_map(|rest| rest.split('"').next())
         {
-            if !says(tree, GUIDE, &format!("| `TREFOIL_{name}` |")) {
-                let what = format!("`TREFOIL_{name}` is not in the table of {GUIDE}");
+            if !says(tree, VARIABLES, &format!("| `TREFOIL_{name}` |")) {
+                let what = format!("`TREFOIL_{name}` is not in the table of {VARIABLES}");
                 findings.push(Finding::new(file, at, "variable", what));
             }
         }
@@ -181,10 +216,19 @@ mod tests {
     }
 
     #[test]
+    fn a_drawing_that_rustdoc_lacks_is_reported() {
+        let tree = [File::new(PICTURES, "[a]: data:image/svg+xml,%3Ca%3E%0A\n")];
+        let count = |path: &str, text: &str| pictured(&File::new(path, text), &tree).len();
+        assert_eq!(count("docs/images/a.svg", "<a>\n"), 0);
+        assert_eq!(count("docs/images/a.svg", "<b>\n"), 1);
+        assert_eq!(count("docs/plots/a.svg", "<b>\n"), 0);
+    }
+
+    #[test]
     fn a_hidden_line_is_reported() {
         let count = |path: &str, text: &str| whole(&File::new(path, text)).len();
         assert_eq!(
-            count(GUIDE, "# A\n```rust\n    # f();\n#\n#[test]\n```\n# B"),
+            count(VARIABLES, "# A\n```rust\n    # f();\n#\n#[test]\n```\n# B"),
             2
         );
         assert_eq!(count("src/a.rs", "```rust\n# f();\n```"), 0);
@@ -204,8 +248,8 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_the_guide_does_not_name_is_reported() {
-        let tree = [File::new(GUIDE, "| `TREFOIL_A` | a |")];
+    fn a_variable_that_no_table_names_is_reported() {
+        let tree = [File::new(VARIABLES, "| `TREFOIL_A` | a |")];
         let count = |path: &str, text: &str| told(&File::new(path, text), &tree).len();
         assert_eq!(count("src/a.rs", "var(\"TREFOIL_A\")"), 0);
         assert_eq!(count("src/a.rs", "var(\"TREFOIL_B\")"), 1);

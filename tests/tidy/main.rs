@@ -97,6 +97,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(skipped::there(file, tree));
         findings.extend(book::bound(file, tree));
         findings.extend(book::whole(file));
+        findings.extend(book::pictured(file, tree));
         findings.extend(book::published(file, tree));
         findings.extend(book::told(file, tree));
     }
@@ -184,6 +185,7 @@ fn every_rule_can_fail() {
             "| case | shown by |\n|---|---|\n| a | `gone::gone` |".to_owned(),
         ),
         ("docs/WIDE.md", "wide ".repeat(21)),
+        ("docs/images/new.svg", "<svg>".to_owned()),
         ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
         (".ci/wine", "gone::gone counts threads".to_owned()),
@@ -210,6 +212,7 @@ fn every_rule_can_fail() {
         "leftover",
         "machine",
         "path",
+        "picture",
         "platform",
         "skipped",
         "static",

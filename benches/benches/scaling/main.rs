@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench -p trefoil-benches --bench scaling -- [--quick] [--only PART,...] [--record FILE]
-//! cargo bench -- --scaling FILE --write    # such a file into docs/BENCHMARKS.md
+//! cargo bench -- --scaling FILE --write    # such a file into benches/results
 //! ```
 //!
 //! Up to as many workers as there are processors, so this says little on a small machine, and it is

@@ -1,4 +1,4 @@
-//! Drawing: bars and lines as SVG, with plotters.
+//! Drawing: points and lines as SVG, with plotters.
 //!
 //! Axes of tens and twos are drawn as even ones over logarithms, with labels at whole powers:
 //! plotters' own logarithmic axes begin at nothing where a value is zero. What is not a number, or
@@ -22,11 +22,11 @@ pub enum Part {
     Base,
 }
 
-/// A bar of a group.
+/// A point of a group.
 pub struct Bar {
     /// Its name.
     pub name: String,
-    /// How long.
+    /// How far to the right.
     pub value: f64,
     /// What is written beside it.
     pub text: String,
@@ -66,7 +66,7 @@ impl Scale {
 
     fn label(self, place: f64) -> String {
         let value = match self {
-            Self::Even => return crate::rows::number(place),
+            Self::Even => return format!("{}", (place * 1e6).round() / 1e6),
             // Only whole powers have a label.
             _ if (place - place.round()).abs() > 0.01 => return String::new(),
             Self::Twos => 2_f64.powf(place.round()),
@@ -118,6 +118,18 @@ type Drawn = Result<(), String>;
 
 fn words(error: impl std::fmt::Display) -> String {
     format!("it cannot be drawn: {error}")
+}
+
+/// The label of a power of ten: of nanoseconds, or of a plain number.
+fn tens(power: i32, is_time: bool) -> String {
+    const TIMES: [&str; 4] = ["ns", "µs", "ms", "s"];
+    const COUNTS: [&str; 4] = ["", "k", "M", "G"];
+    let units = if is_time { TIMES } else { COUNTS };
+    let unit = (power.max(0) / 3).min(3);
+    let value = 10_f64.powi(power - 3 * unit);
+    format!("{value} {}", units[unit as usize])
+        .trim_end()
+        .to_owned()
 }
 
 /// Without the marks of Markdown.
@@ -174,15 +186,17 @@ impl Page<'_> {
         Ok(svg.replacen(">\n", &format!(">\n{DARK}\n"), 1))
     }
 
-    /// Groups of bars from left to right, their lengths by tens, which the scale below shows.
+    /// Groups of points, a line for each contender, on an axis by tens with labels.
     ///
     /// # Errors
     /// If it cannot be drawn.
-    pub fn bars(&self, groups: &[(String, Vec<Bar>)]) -> Result<String, String> {
+    pub fn points(&self, groups: &[(String, Vec<Bar>)], is_time: bool) -> Result<String, String> {
         const LEFT: i32 = 16;
-        const LONGEST: f64 = 560.0;
-        const BAR: i32 = 18;
+        const AXIS: i32 = 300;
+        const LONGEST: f64 = 540.0;
+        const LINE: i32 = 19;
         const GROUP: i32 = 34;
+        const PALE: RGBColor = RGBColor(222, 226, 230);
         let all = || groups.iter().flat_map(|(_, bars)| bars);
         let positive = || all().map(|bar| bar.value).filter(|value| *value > 0.0);
         let least = positive().fold(f64::INFINITY, f64::min).log10().floor();
@@ -193,30 +207,35 @@ impl Page<'_> {
             (0.0, 1.0)
         };
         let span = (most - least).max(1.0);
-        let length = |value: f64| match value.log10() {
-            log if log.is_finite() => ((log - least) / span * LONGEST).max(2.0) as i32,
-            _ => 0,
-        };
-        let names = groups.len() as i32 * GROUP;
-        let height = TOP + names + all().count() as i32 * BAR + FOOT + 40;
+        let place = |log: f64| AXIS + ((log - least) / span * LONGEST) as i32;
+        let lines = groups.len() as i32 * GROUP + all().count() as i32 * LINE;
+        let height = TOP + lines + FOOT + 40;
         self.draw(height as u32, |area| {
+            let bottom = TOP + lines + 8;
+            for power in least as i32..=(least + span).floor() as i32 {
+                let x = place(f64::from(power));
+                rectangle(area, (x, TOP), (x + 1, bottom), PALE)?;
+                text(area, &tens(power, is_time), (x - 8, bottom + 6), 13, INK)?;
+            }
             let mut y = TOP;
             for (name, bars) in groups {
                 text(area, &bare(name), (LEFT, y + 12), 14, INK)?;
                 y += GROUP;
                 let colours = colours(bars.iter().map(|bar| bar.part));
                 for (bar, colour) in bars.iter().zip(colours) {
-                    let end = LEFT + length(bar.value);
-                    rectangle(area, (LEFT, y), (end, y + BAR - 5), colour)?;
-                    let label = format!("{}  {}", bar.text, bar.name);
-                    text(area, &label, (end + 8, y), 13, INK)?;
-                    y += BAR;
+                    text(area, &bar.name, (LEFT + 16, y), 13, INK)?;
+                    let x = match bar.value.log10() {
+                        log if log.is_finite() => place(log),
+                        _ => AXIS,
+                    };
+                    let middle = y + LINE / 2 - 3;
+                    rectangle(area, (AXIS, middle), (x, middle + 1), PALE)?;
+                    let point = Circle::new((x, middle), 5, colour.filled());
+                    area.draw(&point).map_err(words)?;
+                    text(area, &bar.text, (x + 12, y), 13, INK)?;
+                    y += LINE;
                 }
             }
-            // Ten times as much is so long.
-            let ten = (LONGEST / span) as i32;
-            rectangle(area, (LEFT, y + 24), (LEFT + ten, y + 25), BASE)?;
-            text(area, "ten times as much", (LEFT, y + 8), 12, BASE)?;
             Ok(())
         })
     }

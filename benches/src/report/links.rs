@@ -21,10 +21,10 @@ pub fn picture(title: &str, id: &str) -> String {
     format!("![{title}][{}]", name(id))
 }
 
-/// The definitions of a checkout.
+/// The definitions of a checkout, for a document from which `docs/` is there.
 #[must_use]
-pub fn files<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
-    let line = |id| format!("[{0}]: {0}\n", name(id));
+pub fn files<'a>(ids: impl IntoIterator<Item = &'a str>, docs: &str) -> String {
+    let line = |id| format!("[{0}]: {docs}{0}\n", name(id));
     ids.into_iter().map(line).collect()
 }
 
@@ -68,8 +68,8 @@ mod tests {
         let picture = picture("One `task`", "cost");
         assert_eq!(picture, "![One task][plots/cost.svg]");
         assert_eq!(
-            files(["a", "cost"]).lines().nth(1),
-            Some("[plots/cost.svg]: plots/cost.svg")
+            files(["a", "cost"], "d/").lines().nth(1),
+            Some("[plots/cost.svg]: d/plots/cost.svg")
         );
         assert!(addresses([("cost", "<svg>")]).starts_with("[plots/cost.svg]: data:"));
     }

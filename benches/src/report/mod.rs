@@ -1,11 +1,13 @@
 //! The report: what the benchmarks found, as a document and as plots.
 //!
 //! **Job.** `tables` (the program, `benches/src/tables.rs`) runs the benchmarks and has a record of
-//! each; here those become the tables of `docs/BENCHMARKS.md` and the plots of `docs/plots/`.
+//! each; here those become the tables of `benches/results/README.md` and the plots of
+//! `docs/plots/`.
 //!
 //! 1. `run.rs` says what a run is: an id, the machine, the versions, the load.
 //! 2. `table.rs` makes a table of a record, and `scaling.rs` one by the number of workers.
-//! 3. `document.rs` puts a table into its place, between two marks, and leaves all else alone.
+//! 3. `headline.rs` copies some rows for `docs/BENCHMARKS.md`, and `document.rs` puts a table into
+//!    its place, between two marks, and leaves all else alone.
 //! 4. `plots.rs` says which plots there are; `draw.rs` draws them; `links.rs` says where they lie.
 //!
 //! **Never compared:** figures of two runs. A ratio is made inside of a record; a record is of one
@@ -15,6 +17,7 @@
 
 pub mod document;
 pub mod draw;
+pub mod headline;
 pub mod links;
 pub mod plots;
 pub mod run;

@@ -8,12 +8,12 @@
 
 use crate::record::{Figure, Judged};
 use crate::report::draw::{self, Bar, Line, Scale};
-use crate::rows::Kind;
+use crate::rows::{Kind, Unit};
 
 /// How a plot is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// A group of bars for each row: trefoil, the best peer, the base.
+    /// A group of points for each row: trefoil, the best peer, the base.
     Bars,
     /// The same, with every peer.
     AllBars,
@@ -231,9 +231,10 @@ impl Plot {
                     .map_or(f64::NAN, |base| base.value / figure.value),
             )
         };
+        let is_time = rows.iter().any(|row| row.unit != Unit::Count);
         match self.shape {
-            Shape::Bars => page.bars(&bars(&rows, false)),
-            Shape::AllBars => page.bars(&bars(&rows, true)),
+            Shape::Bars => page.points(&bars(&rows, false), is_time),
+            Shape::AllBars => page.points(&bars(&rows, true), is_time),
             Shape::Scaling => page.lines(
                 ("workers", Scale::Twos),
                 ("times as fast", Scale::Even),
@@ -264,7 +265,7 @@ impl Plot {
 mod tests {
     use super::*;
     use crate::judge::judge;
-    use crate::rows::{Measured, Row, Unit};
+    use crate::rows::{Measured, Row};
 
     /// Rows for a plot, with names that XML does not like.
     fn rows(plot: &Plot) -> Vec<Judged> {

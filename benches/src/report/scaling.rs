@@ -82,6 +82,33 @@ fn predicted(work: &str, costs: Costs) -> Vec<(&'static str, impl Fn(usize) -> S
     lines.collect()
 }
 
+/// How trefoil does compared with rayon at the most workers: ahead, level (within a tenth), behind.
+fn verdict(works: &[Work<'_>]) -> Option<String> {
+    let most = works
+        .iter()
+        .flat_map(|work| &work.rows)
+        .map(|row| row.0)
+        .max()?;
+    let times = |work: &Work<'_>| {
+        let (_, row) = work.rows.iter().find(|row| row.0 == most)?;
+        let rayon = row
+            .entries
+            .iter()
+            .find(|figure| figure.name.starts_with("rayon"))?;
+        Some(row.best(Kind::Ours)?.value / rayon.value)
+    };
+    let times: Vec<f64> = works.iter().filter_map(times).collect();
+    let count = |which: fn(f64) -> bool| times.iter().filter(|times| which(**times)).count();
+    let behind = count(|times| times > 1.1);
+    let level = count(|times| (1.0 / 1.1..=1.1).contains(&times));
+    Some(format!(
+        "At {most} workers, of {} works that rayon does, too: ahead of it in {}, level in {level}, behind in {behind}, by up to ×{:.2}.",
+        times.len(),
+        times.len() - behind - level,
+        times.iter().copied().fold(0.0, f64::max)
+    ))
+}
+
 /// Markdown; with the model's lines, if it knows the costs of the machine.
 #[must_use]
 pub fn table(rows: &[Judged], costs: Option<Costs>) -> String {
@@ -122,6 +149,9 @@ pub fn table(rows: &[Judged], costs: Option<Costs>) -> String {
             out.push('\n');
         }
     }
+    if let Some(verdict) = verdict(&works) {
+        let _ = writeln!(out, "\n{verdict}");
+    }
     out
 }
 
@@ -155,7 +185,9 @@ mod tests {
                       |  | chili | 4.00 |  | 4.00 |\n\
                       | c | trefoil |  | 10.0 ns |  |\n\
                       |  | rayon, scope |  | 50.0 ns |  |\n\
-                      |  | chili |  | 25.0 ns |  |\n";
+                      |  | chili |  | 25.0 ns |  |\n\n\
+                      At 16 workers, of 1 works that rayon does, too: ahead of it in 1, level in 0, \
+                      behind in 0, by up to ×0.20.\n";
         assert_eq!(table(&rows, None), wanted);
     }
 }

@@ -61,8 +61,8 @@ const MOST: usize = 1024 * 1024;
 /// found.
 ///
 /// A FIFO or a terminal can be opened, too, but a read of it that is given up occupies its thread
-/// until something comes, and further calls wait for it. [`AsyncFd`](crate::io::AsyncFd) has no such
-/// limit.
+/// until something comes, and further calls wait for it. [`AsyncFd`](crate::io::AsyncFd) has no
+/// such limit.
 ///
 /// **`O_DIRECT`** (`custom_flags`) works: the memory is aligned here. The position and the length
 /// of each read and write must be multiples of the device's block (512 or 4096 bytes), or they fail
@@ -325,7 +325,7 @@ impl File {
         read_write::read_to_end(self, bytes).await
     }
 
-    /// Like [`read_to_end`](Self::read_to_end), for text.
+    /// Reads to the end, as text: see [`read_to_end`](Self::read_to_end).
     ///
     /// # Errors
     ///

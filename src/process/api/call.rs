@@ -113,8 +113,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// [`Duration::ZERO`] an item does not run: it has timed out as soon as the pool has it.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
-    /// `imap` it is the result of that item. [`Late`](crate::Late) has the item's index, how long it
-    /// ran, and in which worker.
+    /// `imap` it is the result of that item. [`Late`](crate::Late) has the item's index, how long
+    /// it ran, and in which worker.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -122,10 +122,10 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 
     /// How long the whole call may take, from the call to its end, waiting included: what has not
     /// ended by then ends with [`TaskError::TimedOut`]. What has not begun does not run, and its
-    /// place in the [queue](crate::ProcessPoolBuilder::queue_limit) is free; what runs is stopped as
-    /// by a [`timeout`](Self::timeout). This bounds how long a caller waits for its answer, however
-    /// much is queued; a `timeout`, which may be set as well, bounds how long an item keeps its
-    /// worker.
+    /// place in the [queue](crate::ProcessPoolBuilder::queue_limit) is free; what runs is stopped
+    /// as by a [`timeout`](Self::timeout). This bounds how long a caller waits for its answer,
+    /// however much is queued; a `timeout`, which may be set as well, bounds how long an item keeps
+    /// its worker.
     ///
     /// The time begins when `spawn`, `map` or another of these methods is called, also where
     /// `spawn` then waits for a place in the queue (not while [`reserve`](Self::reserve) does), and
@@ -211,13 +211,13 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// errors are failures at once.
     ///
     /// With [`retry`](Self::retry) it is one attempt more, and every attempt after a death out of
-    /// memory runs alone. With [`hedge`](Self::hedge), an item that runs alone is not copied. A pause
-    /// ([`backoff`](Self::backoff)) comes first, and others run meanwhile. A timeout applies to each
-    /// attempt.
+    /// memory runs alone. With [`hedge`](Self::hedge), an item that runs alone is not copied. A
+    /// pause ([`backoff`](Self::backoff)) comes first, and others run meanwhile. A timeout applies
+    /// to each attempt.
     ///
     /// It works with all workers, as far as it is known that they died out of memory: an allocation
-    /// failed, as beyond a [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), or Linux killed
-    /// a worker on this machine for want of memory.
+    /// failed, as beyond a [`memory_limit`](crate::ProcessPoolBuilder::memory_limit), or Linux
+    /// killed a worker on this machine for want of memory.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -283,8 +283,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// workers. A `spawn` has one item, which is never copied; nor are items with ends of
     /// [channels](crate::process::channel()), or with a context that has some. No worker is started
     /// for a copy. Items are sent one at a time, each to an idle worker, whatever
-    /// [`chunk_size`](Self::chunk_size) is: for items of less than a millisecond, that costs more than it
-    /// gains. [`hedged`](crate::ProcessStats::hedged) counts the copies.
+    /// [`chunk_size`](Self::chunk_size) is: for items of less than a millisecond, that costs more
+    /// than it gains. [`hedged`](crate::ProcessStats::hedged) counts the copies.
     ///
     /// ```
     /// use std::time::Duration;
@@ -376,7 +376,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
-    /// How many workers its pool has: [`ProcessPool::num_workers`](crate::ProcessPool::num_workers).
+    /// How many workers its pool has:
+    /// [`ProcessPool::num_workers`](crate::ProcessPool::num_workers).
     #[must_use]
     pub fn num_workers(&self) -> usize {
         self.pool.width
@@ -411,7 +412,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         }
     }
 
-    /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn). (After
+    /// Starts one item, as [`ProcessPool::spawn`](crate::ProcessPool::spawn) does. (After
     /// [`call_with`](crate::ProcessPool::call_with) each `spawn` sends the context anew.)
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
@@ -437,13 +438,15 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         self.pool.submit::<A, R, R>(options, call)
     }
 
-    /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
+    /// Starts one item whose result stays in its worker, as
+    /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote) does.
     #[track_caller]
     pub fn spawn_remote(&self, mut arg: A) -> Remote<R> {
         Remote::of(self.pool, self.options.begin(), self.kept_code(), &mut arg)
     }
 
-    /// As [`ProcessPool::map`](crate::ProcessPool::map).
+    /// Runs all items and waits for their results, as [`ProcessPool::map`](crate::ProcessPool::map)
+    /// does.
     ///
     /// # Errors
     /// See [`ProcessPool::map`](crate::ProcessPool::map).
@@ -463,7 +466,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
             .join()
     }
 
-    /// Like [`map`](Self::map), without waiting: one task for all items, which are taken from the
+    /// Starts all items without waiting: one task for all items, which are taken from the
     /// iterator and encoded before this returns. Cancelling it cancels them all.
     ///
     /// ```
@@ -484,7 +487,8 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         self.pool.map_task(options, self.code(), items, None)
     }
 
-    /// As [`ProcessPool::map_each`](crate::ProcessPool::map_each).
+    /// Runs all items and waits for a result of each, as
+    /// [`ProcessPool::map_each`](crate::ProcessPool::map_each) does.
     ///
     /// # Panics
     /// If the iterator does.
@@ -508,20 +512,22 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         results
     }
 
-    /// As [`ProcessPool::imap`](crate::ProcessPool::imap).
+    /// Yields results in the order of the items, as [`ProcessPool::imap`](crate::ProcessPool::imap)
+    /// does.
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
         Imap::new(self.pool, self.options.begin(), self.code(), items, true)
     }
 
-    /// As [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered).
+    /// Yields each result as soon as it is available, as
+    /// [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered) does.
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
         Imap::new(self.pool, self.options.begin(), self.code(), items, false)
     }
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
-    /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call;
-    /// `f` replaces its function. To call nothing but `f`, use
+    /// Maps with a context, as [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the
+    /// options of this call; `f` replaces its function. To call nothing but `f`, use
     /// [`call_with`](crate::ProcessPool::call_with).
     ///
     /// ```

@@ -186,7 +186,7 @@ where
         self
     }
 
-    /// The same as a [`Stream`], for async code on any runtime.
+    /// The results as a [`Stream`], for async code on any runtime.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -523,7 +523,7 @@ where
 }
 
 impl<I: Iterator, R> ImapStream<I, R> {
-    /// As [`Imap::with_index`].
+    /// Gives each result with the index of its item: see [`Imap::with_index`].
     pub fn with_index(self) -> Indexed<Self> {
         Indexed(self)
     }
@@ -536,7 +536,7 @@ impl<I: Iterator, R> ImapStream<I, R> {
 pub struct Indexed<T>(T);
 
 impl<I: Iterator, R> Indexed<Imap<I, R>> {
-    /// The same as a [`Stream`]: see [`Imap::stream`].
+    /// The results, with indices, as a [`Stream`]: see [`Imap::stream`].
     pub fn stream(self) -> Indexed<ImapStream<I, R>> {
         Indexed(ImapStream(self.0))
     }

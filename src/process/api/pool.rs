@@ -243,7 +243,7 @@ impl ProcessPool {
         self.call(f).map(items)
     }
 
-    /// Like [`map`](Self::map), with a context that all calls borrow: it is encoded once, sent to
+    /// Maps with a context that all calls borrow: it is encoded once, sent to
     /// each worker once, and decoded there once. A large one is sent once to each other machine.
     ///
     /// ```
@@ -279,7 +279,7 @@ impl ProcessPool {
         self.call_with(context, f).map(items)
     }
 
-    /// Like [`map`](Self::map), with a result for each item: one that fails cancels no other.
+    /// Maps with a result for each item: one that fails cancels no other.
     ///
     /// On a thread that must not block (an event loop's) each is
     /// [`WouldBlock`](TaskError::WouldBlock), and nothing was run. In a pool that has ended
@@ -331,7 +331,7 @@ impl ProcessPool {
         self.call(f).imap(items)
     }
 
-    /// Like [`imap`](Self::imap), but yields each result as soon as it is available.
+    /// Yields each result as soon as it is available.
     pub fn imap_unordered<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Imap<I::IntoIter, R>
     where
         I: IntoIterator,
@@ -422,7 +422,7 @@ impl ProcessPool {
         self.end.end(how_of(how).into());
     }
 
-    /// Like [`shutdown`](Self::shutdown), but workers that still run an item after `limit` are
+    /// Shuts down with a limit: workers that still run an item after `limit` are
     /// killed; their tasks, and those that still wait, end with [`TaskError::Cancelled`]. A worker
     /// that does not die within two seconds is given up ([promised](crate::process#promised)).
     ///

@@ -133,13 +133,13 @@ impl Process<()> {
 }
 
 impl<R> Process<R> {
-    /// Its process id. After it has ended, the system may reuse the id.
+    /// The process id. After it has ended, the system may reuse the id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.own.pid()
     }
 
-    /// Its name: the builder's, or `process-1`, `process-2` and so on.
+    /// The name: the builder's, or `process-1`, `process-2` and so on.
     ///
     /// Lists of processes (`ps`, `pgrep`, `top`) show the first 15 bytes of it, and
     /// [`Panic::worker`](crate::Panic::worker) gives it.
@@ -253,49 +253,49 @@ impl<R> IntoFuture for Process<R> {
 debug!(impl<R> Process<R>, self, name = self.name(), pid = self.pid(), is_alive = self.is_alive());
 
 impl ProcessBuilder {
-    /// Its name: see [`Process::name`].
+    /// Sets the name that [`Process::name`] returns.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// As [`ProcessPoolBuilder::env`].
+    /// Sets a variable of the environment, as [`ProcessPoolBuilder::env`] does.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.pool = self.pool.env(key, value);
         self
     }
 
-    /// As [`ProcessPoolBuilder::worker_stdout`].
+    /// Sets where standard output goes, as [`ProcessPoolBuilder::worker_stdout`] does.
     pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
         self.pool = self.pool.worker_stdout(stdout);
         self
     }
 
-    /// As [`ProcessPoolBuilder::on_output`].
+    /// Sets a hook for the output, as [`ProcessPoolBuilder::on_output`] does.
     pub fn on_output(mut self, hook: impl Fn(u32, &[u8]) + Send + Sync + 'static) -> Self {
         self.pool = self.pool.on_output(hook);
         self
     }
 
-    /// As [`ProcessPoolBuilder::memory_limit`].
+    /// Limits the memory, as [`ProcessPoolBuilder::memory_limit`] does.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.pool = self.pool.memory_limit(bytes);
         self
     }
 
-    /// As [`ProcessPoolBuilder::grace`].
+    /// Sets the grace period, as [`ProcessPoolBuilder::grace`] does.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.pool = self.pool.grace(grace);
         self
     }
 
-    /// As [`ProcessPoolBuilder::on_unobserved`].
+    /// Sets a hook for lost failures, as [`ProcessPoolBuilder::on_unobserved`] does.
     pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
         self.pool = self.pool.on_unobserved(hook);
         self
     }
 
-    /// As [`Process::spawn`].
+    /// Starts the process, as [`Process::spawn`] does.
     ///
     /// # Errors
     /// Those of [`Process::spawn`]; [`Start`](PoolError::Start) also for a name or a variable with

@@ -10,7 +10,7 @@ use crate::task::queue_limit::try_place;
 use crate::task::{QueueFull, QueuePlace, Task};
 
 impl ProcessPool {
-    /// Like [`spawn`](Self::spawn), but gives `arg` back if the queue is full: see
+    /// Starts one item if the queue has room, or else gives `arg` back: see
     /// [`queue_limit`](crate::ProcessPoolBuilder::queue_limit). Never waits. Without a limit it
     /// always succeeds.
     ///
@@ -66,7 +66,7 @@ impl ProcessPool {
 }
 
 impl QueuePlace<'_, ProcessPool> {
-    /// As [`ProcessPool::spawn`], in this place.
+    /// Starts one item in this place, as [`ProcessPool::spawn`] does.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(self, arg: A, f: fn(A) -> R) -> Task<R> {
         let (pool, place) = self.into_parts();
@@ -75,7 +75,7 @@ impl QueuePlace<'_, ProcessPool> {
 }
 
 impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
-    /// As [`ProcessPool::try_spawn`], with these options.
+    /// Starts one item if the queue has room, as [`ProcessPool::try_spawn`] does.
     ///
     /// # Errors
     /// [`QueueFull`], with `arg`.
@@ -85,14 +85,14 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         Ok(self.spawn_in(place, arg))
     }
 
-    /// As [`ProcessPool::reserve`], for a call with these options.
+    /// Waits for a place in the queue, as [`ProcessPool::reserve`] does.
     pub async fn reserve(&self) -> QueuePlace<'_, Self> {
         QueuePlace::reserve(self, self.pool.mailbox.queue_limit()).await
     }
 }
 
 impl<A: Portable, R: Portable> QueuePlace<'_, ProcessCall<'_, A, R>> {
-    /// As [`ProcessCall::spawn`], in this place.
+    /// Starts one item in this place, as [`ProcessCall::spawn`] does.
     #[track_caller]
     pub fn spawn(self, arg: A) -> Task<R> {
         let (call, place) = self.into_parts();

@@ -45,7 +45,7 @@ impl<T: Portable> Receiver<T> {
         }
     }
 
-    /// Like [`recv`](Self::recv), blocking this thread.
+    /// Receives, blocking this thread: see [`recv`](Self::recv).
     ///
     /// # Errors
     /// As [`recv`](Self::recv). On a thread that must not block (an event loop's):

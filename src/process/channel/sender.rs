@@ -51,7 +51,7 @@ impl<T: Portable> Sender<T> {
         }
     }
 
-    /// Like [`send`](Self::send), blocking this thread.
+    /// Sends, blocking this thread: see [`send`](Self::send).
     ///
     /// # Errors
     /// As [`send`](Self::send). On a thread that must not block (an event loop's):

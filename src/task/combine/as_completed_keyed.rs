@@ -13,8 +13,8 @@ use super::as_completed::{AsCompleted, Numbered, as_completed};
 use super::next::next;
 use crate::task::error::TaskError;
 
-/// Like [`as_completed`], for tasks with keys. Each result comes with the key of its task: the URL
-/// that was fetched, the file that was read. (Python's `future_to_url[future]`.)
+/// Yields results of tasks with keys as they end. Each result comes with the key of its task: the
+/// URL that was fetched, the file that was read. (Python's `future_to_url[future]`.)
 ///
 /// It is a [`Stream`] for async code, and in blocking code a `for` loop can iterate over it. Keys
 /// may be of any type, and need not be different.

@@ -10,7 +10,7 @@ where
     T: Send + 'static,
     E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
-    /// The same work, whose error is the task's failure: [`TaskError::Failed`]. So what reacts to
+    /// Makes an error of the work the task's failure: [`TaskError::Failed`]. So what reacts to
     /// failures ([`try_join_all`](crate::try_join_all), a [`TaskGroup`](crate::TaskGroup), the hook
     /// for failures that are never taken) reacts to that error, too. A [`TaskError`] stays itself:
     /// the failure of a task that awaits another with `?` is the other's.

@@ -43,7 +43,7 @@ impl Producer for CancelSource {
 }
 
 impl<T> Task<T> {
-    /// The same work with its value changed by `f`. Like [`on_done`](Task::on_done)'s callback, `f`
+    /// Changes the value of the work by `f`. Like [`on_done`](Task::on_done)'s callback, `f`
     /// runs even if the new task is detached. A panic in `f` is the new task's; a failure passes
     /// through; cancelling the new task cancels this one. The new task has this one's name. If its
     /// failure is never taken, the hook of this one's executor is called.

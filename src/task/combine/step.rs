@@ -36,7 +36,7 @@ use crate::task::raw::current;
 /// # }
 /// ```
 pub trait StepExt: Future + Sized {
-    /// The same future, as a step with this name of the task that awaits it.
+    /// Names this future: it is a step, with this name, of the task that awaits it.
     ///
     /// Steps may be nested, and several may be under way at a time (with `join!`): the first four
     /// are shown, the oldest first. A step is shown from its first poll after tasks are kept track

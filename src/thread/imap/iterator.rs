@@ -66,7 +66,7 @@ impl<R> Imap<R> {
         self
     }
 
-    /// The same with indices: each result comes with the index of its item in the input, from 0.
+    /// Adds indices: each result comes with the index of its item in the input, from 0.
     /// For [`imap_unordered`](crate::thread::ThreadPool::imap_unordered), whose order says nothing;
     /// and for a caller that continues after a panic, whose index is left out.
     ///
@@ -87,7 +87,7 @@ impl<R> Imap<R> {
         }
     }
 
-    /// The same for async code: polling it never blocks, on any runtime.
+    /// The results as a stream, for async code: polling it never blocks, on any runtime.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);

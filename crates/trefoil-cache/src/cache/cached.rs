@@ -65,7 +65,7 @@ impl<A: Portable, R: Portable, E: Executor + ?Sized> Runs<A, R> for OnExecutor<'
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait CachedCall<A, R>: Runs<A, R> + Sized {
-    /// The same call, of which only the items are executed that the cache lacks. `function` should
+    /// Takes results from the cache: only the items that it lacks are executed. `function` should
     /// have the function of this call.
     fn cached(self, function: &Function<A, R>) -> Cached<'_, Self, A, R> {
         Cached { on: self, function }

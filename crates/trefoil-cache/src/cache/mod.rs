@@ -165,7 +165,7 @@ impl Cache {
         Function::new(self.store.clone(), name, version.into(), f)
     }
 
-    /// The same for a function that returns a future.
+    /// A cached [`function`](Self::function) that returns a future.
     ///
     /// ```
     /// use trefoil::EventLoop;

@@ -47,7 +47,7 @@ pub use run::Resumed;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait JournaledCall: Sized {
-    /// The same call, whose results are recorded in the file `path`: see [`Journaled`].
+    /// Records the results of the call in the file `path`: see [`Journaled`].
     fn journal(self, path: impl AsRef<Path>) -> Journaled<Self>;
 }
 
@@ -72,7 +72,7 @@ impl<A: Portable, R: Portable> JournaledCall for ProcessCall<'_, A, R> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait JournaledExecutor: Executor {
-    /// This executor, with calls whose results are recorded in the file `path`: see [`Journaled`].
+    /// Records the results of calls on this executor in the file `path`: see [`Journaled`].
     fn journal(&self, path: impl AsRef<Path>) -> Journaled<OnExecutor<'_, Self>> {
         Journaled::new(OnExecutor(self), path)
     }

@@ -254,8 +254,8 @@ pub(super) fn own() -> TaskTree {
     TaskTree::of(store, store.copy())
 }
 
-/// The same tasks as in [`tasks`], some at a time: for a program that must not stop for a walk over
-/// a million of them. See [`TaskParts`].
+/// All live tasks in parts, some at a time: [`tasks`] for a program that must not stop for a walk
+/// over a million of them. See [`TaskParts`].
 ///
 /// ```
 /// let tasks: usize = trefoil::inspect::task_parts().map(|part| part.tasks().len()).sum();
@@ -513,7 +513,7 @@ impl TaskTree {
         self.without_details
     }
 
-    /// The same as JSON, in a form that stays: a later version may add members, and values where a
+    /// The tree as JSON, in a form that stays: a later version may add members, and values where a
     /// list of them is given here.
     ///
     /// An object with `version` (1), `pid`, `without_details`, and four lists.
