@@ -509,9 +509,9 @@ pub trait ParallelIterator: Source + Send {
         let (mut left, mut right) = (A::default(), B::default());
         let put = move |parts: &mut (Vec<_>, Vec<_>), item| {
             if f(&item) {
-                parts.0.push(item)
+                parts.0.push(item);
             } else {
-                parts.1.push(item)
+                parts.1.push(item);
             }
         };
         for (some, others) in gather(self, put) {

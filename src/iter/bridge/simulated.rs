@@ -296,9 +296,9 @@ fn check(seed: u64, pools: &[ThreadPool]) {
     let (shape, mut random) = (tree.shape(Seal), Random(!seed));
     let given = divided(&mut random, tree.open(Seal), shape.exact);
     if shape.unordered {
-        assert_eq!(sorted(given), sorted(expected.clone()))
+        assert_eq!(sorted(given), sorted(expected.clone()));
     } else {
-        assert_eq!(given, expected)
+        assert_eq!(given, expected);
     }
     if shape.exact {
         assert_eq!(make().0.open(Seal).len(), expected.len());
@@ -322,9 +322,9 @@ fn check(seed: u64, pools: &[ThreadPool]) {
         pool.install(|| {
             let all = Vec::from_par_iter(Par(make().0));
             if shape.unordered {
-                assert_eq!(sorted(all), sorted(expected.clone()))
+                assert_eq!(sorted(all), sorted(expected.clone()));
             } else {
-                assert_eq!(all, expected)
+                assert_eq!(all, expected);
             }
             assert_eq!(make().0.count(), expected.len());
             let sum = expected.iter().fold(0, |a: u64, b| a.wrapping_add(*b));

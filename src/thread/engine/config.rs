@@ -1,4 +1,4 @@
-//! The values of a builder's settings, the defaults, and every number of a pool that a user notices.
+//! A builder's settings, their defaults, and every number of a pool that a user notices.
 //!
 //! A number is here, and not beside its mechanism, if a change of it changes what a program sees:
 //! how many threads there are, how long something takes, what a waiting thread costs. How the items
@@ -48,12 +48,12 @@ const MAX_WIDTH: usize = 1 << 15;
 /// A larger number in the environment is taken for a typing error.
 const MOST_ASKED: isize = 1 << 12;
 
-/// At least so many waiting workers are replaced by spares at once; of a wider pool as many as it is
-/// wide. If more wait, fewer run than the pool is wide, until the stall monitor lets more begin.
+/// At least so many waiting workers are replaced by spares at once; of a wider pool as many as it
+/// is wide. If more wait, fewer run than the pool is wide, until the stall monitor lets more begin.
 pub(in crate::thread) const AT_ONCE: usize = 16;
 
 /// The most spares by which a pool is widened: so many calls of `spawn_blocking` can wait at the
-/// same time, beside as many tasks that compute as the pool is wide.
+/// same time, besides as many tasks that compute as the pool is wide.
 pub(in crate::thread) const MAX_SPARES: usize = 512;
 
 /// For each call of `spawn_blocking` that is seen to wait for the first time, this many more may
@@ -91,8 +91,8 @@ pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 /// the process computes.
 pub(in crate::thread) const BUSY: u32 = 100;
 
-/// How long the only thread that steals sleeps, while joins are too short to be worth a wake-up: the
-/// first long half after short ones has a second thread after at most so long.
+/// How long the only thread that steals sleeps, while joins are too short to be worth a wake-up:
+/// the first long half after short ones has a second thread after at most so long.
 pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
 
 /// A half of a join that is shorter than this is not worth a wake-up, which costs as much.

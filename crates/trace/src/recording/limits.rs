@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// How many events a recording has room for, if its caller names no number: 64 MiB, if all are used.
-/// What comes later is counted and not kept.
+/// How many events a recording has room for, if its caller names no number: 64 MiB, if all are
+/// used. What comes later is counted and not kept.
 pub(super) const LIMIT: usize = 1 << 21;
 
-/// How many files a flight recorder writes by itself: a program that gets stuck again and again does
-/// not fill the disk.
+/// How many files a flight recorder writes by itself: a program that gets stuck again and again
+/// does not fill the disk.
 pub(super) const FILES: u64 = 10;
 
 /// How long it waits between two of them.
