@@ -1,5 +1,4 @@
-//! The values of a builder's settings, the defaults, and every number of a pool that a user
-//! notices.
+//! A builder's settings, their defaults, and every number of a pool that a user notices.
 //!
 //! A number is here, and not beside its mechanism, if a change of it changes what a program sees:
 //! how many threads there are, how long something takes, what a waiting thread costs. How the items
@@ -54,7 +53,7 @@ const MOST_ASKED: isize = 1 << 12;
 pub(in crate::thread) const AT_ONCE: usize = 16;
 
 /// The most spares by which a pool is widened: so many calls of `spawn_blocking` can wait at the
-/// same time, beside as many tasks that compute as the pool is wide.
+/// same time, besides as many tasks that compute as the pool is wide.
 pub(in crate::thread) const MAX_SPARES: usize = 512;
 
 /// For each call of `spawn_blocking` that is seen to wait for the first time, this many more may
