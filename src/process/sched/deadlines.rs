@@ -293,30 +293,54 @@ impl Sched {
     }
 
     fn end_late(&mut self, id: u64, now: Instant) {
-        let runs = self.runs_since(id);
+        let runs = self.running(id);
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
         let is_one = !job.work.numbered && !job.work.each;
-        let (ran, pid) = runs.map_or((now, None), |(since, pid)| (since, Some(pid)));
+        let (ran, pid) = runs.map_or((now, None), |(index, frame)| {
+            let (worker, frame) = (&self.workers[index], &self.workers[index].frames[frame]);
+            let noted = self.epoch.instant(frame.gate().started());
+            let since = noted.map_or(frame.sent, |at| at.max(frame.sent));
+            (since, Some(worker.pid))
+        });
         let ran = now.saturating_duration_since(ran);
         let error = job.work.options.too_late(is_one.then_some((ran, pid)));
+        self.counters.stats.lock().timed_out += job.pending;
+        events::noticed(Trouble::LateItem);
+        if is_one && let Some((index, position)) = runs {
+            let source = Source::of(index, &self.workers[index].frames[position].piece);
+            self.disown(id, now); // (If it is kept, its error comes later.)
+            self.item_error(id, 0, error, Some(source), now);
+            return self.finish_if_settled(id);
+        }
         let late = std::mem::take(&mut job.pending);
         self.counters.count(0, late);
-        self.counters.stats.lock().timed_out += late;
-        events::noticed(Trouble::LateItem);
         self.fail(id, 0, error, now);
     }
 
-    /// Since when an item of the job `id` runs, and in which worker.
-    fn runs_since(&self, id: u64) -> Option<(Instant, u32)> {
-        self.workers.iter().find_map(|worker| {
-            let is_it = |frame: &&SentFrame| frame.job == id && frame.wanted && frame.runs();
-            let frame = worker.frames.iter().find(is_it)?;
-            let noted = self.epoch.instant(frame.gate().started());
-            let since = noted.map_or(frame.sent, |at| at.max(frame.sent));
-            Some((since, worker.pid))
-        })
+    /// The frame of the job `id` whose item runs: its worker, and its position there.
+    fn running(&self, id: u64) -> Option<(usize, usize)> {
+        let is_it = |frame: &SentFrame| frame.job == id && frame.wanted && frame.runs();
+        let mut workers = self.workers.iter().enumerate();
+        workers.find_map(|(index, worker)| Some((index, worker.frames.iter().position(is_it)?)))
+    }
+
+    /// What workers have of the job `id` is not wanted any more.
+    fn disown(&mut self, id: u64, now: Instant) {
+        for index in 0..self.workers.len() {
+            for position in 0..self.workers[index].frames.len() {
+                let frame = &mut self.workers[index].frames[position];
+                if frame.job == id
+                    && std::mem::take(&mut frame.wanted)
+                    && let Some(job) = self.jobs.get_mut(&id)
+                {
+                    job.frames -= 1;
+                    self.workers[index].cut_off(position, 0);
+                    self.cancel_running(index, position, now);
+                }
+            }
+        }
     }
 
     /// The items of a job that may not run for any time end without having begun.
