@@ -459,6 +459,7 @@ impl World {
         options.retry_alone = known.alone;
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
+        work.numbered = !each && size != 1;
         let spreads = self.machines > 0 && !self.chance(4);
         work.options.context = known.context.then(|| Arc::new(context(id, ends, spreads)));
         self.jobs.insert(id, known);
@@ -533,7 +534,9 @@ impl World {
             self.hear(index, true);
         }
         self.sched.tick(self.now);
+        // (While an item is kept, its error is on its way.)
         let jobs = self.sched.jobs.values();
+        let jobs = jobs.filter(|job| job.readings.is_empty());
         let next = jobs.filter_map(|job| job.work.options.until).min();
         assert!(next.is_none_or(|at| at > self.now), "it outlives its time");
         let wakes = |at| self.sched.deadline().is_some_and(|due| due <= at);
