@@ -118,7 +118,7 @@ impl CallQueue {
     }
 
     fn serve(&self) {
-        let _role = events::role(events::Role::Offload);
+        let _role = events::role(events::Role::BlockingCalls);
         loop {
             let mut state = self.state.lock();
             let Some(call) = state.calls.pop_front() else {

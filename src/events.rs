@@ -56,7 +56,7 @@ mod nothing {
         Loop,
         Driver { pool: u32 },
         Worker { pool: u32, index: u32, slot: u32 },
-        Offload,
+        BlockingCalls,
     }
 
     pub(crate) enum Wakers {

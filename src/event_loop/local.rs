@@ -285,9 +285,10 @@ impl Local {
         if self.is_special.get() {
             self.end_special();
         }
-        match done {
-            true => self.table.borrow_mut().remove(tag),
-            false => None,
+        if done {
+            self.table.borrow_mut().remove(tag)
+        } else {
+            None
         }
     }
 

@@ -83,6 +83,7 @@
 mod builder;
 pub(crate) mod current;
 mod handle;
+mod limits;
 mod local;
 /// The inbox, for the models in `tests/trefoil-checks/`.
 #[cfg(loom)]

@@ -32,12 +32,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed}; // counters of one thread: no protocol
 use std::task::{Context, Poll};
 
-/// How many operations one source may complete in a round: at most [`ALL`]. The docs of
-/// `event_loop` state both.
-const EACH: u32 = 128;
-
-/// After how many operations of all sources each may complete only one.
-const ALL: u32 = 512;
+use super::limits::{ALL, EACH};
 
 /// The loop's part: the round, and what is left in it. Numbers may wrap around: a share that takes
 /// an old round for the present one is refused too early, once.

@@ -13,9 +13,10 @@ use crate::task::{QueueFull, QueuePlace, Task, TaskError};
 impl LoopHandle {
     /// Waits for a place, except on the loop's own thread, where none is taken.
     fn place(&self, limit: &QueueLimit) -> Result<Option<Place>, TaskError> {
-        match self.shared.owner.id() == this_thread() {
-            true => Ok(None),
-            false => limit.wait(None).map(Some),
+        if self.shared.owner.id() == this_thread() {
+            Ok(None)
+        } else {
+            limit.wait(None).map(Some)
         }
     }
 

@@ -13,11 +13,8 @@
 //!
 //! Checked below, and by `tests/event_loop/fairness.rs`.
 
+use super::limits::{MAX_POLLS, SLICE};
 use crate::sys::ticks;
-
-/// How long tasks run, roughly, before the kernel is asked for events. Timers are checked after
-/// each batch in which the clock was read.
-const SLICE: u64 = 200 * ticks::MICROSECOND;
 
 /// The clock is read after this many short polls.
 const STRIDE: u32 = 8;
@@ -28,9 +25,6 @@ const LONG: u64 = SLICE / 32;
 /// After a long poll, the clock is read after every poll until this many were short. At 10 ns for
 /// each reading, that is a twentieth of the long poll.
 const SINGLE: u32 = 32;
-
-/// A slice ends after this many polls, whatever the clock says.
-const MAX_POLLS: u32 = 1024;
 
 /// One stretch of polls.
 #[derive(Debug)]

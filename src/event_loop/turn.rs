@@ -39,6 +39,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::current;
+use super::limits::{BATCH, CLOSE_TIMEOUT};
 use super::local::Local;
 use super::shared::CountedWaker;
 use super::task_table::Root;
@@ -51,12 +52,6 @@ use crate::parking::{marker, park};
 use crate::sys::slack;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef, awaited};
-
-/// How many tasks run in one turn at most. (The kernel is asked less often: `time_slice.rs`.)
-const BATCH: usize = 64;
-
-/// How long an ending loop waits for an entry that another thread is just adding.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Turns the loop until `future`, its root future, is ready. The caller has entered the loop.
 #[track_caller]
@@ -427,9 +422,10 @@ impl<'a> Turns<'a> {
         let shared = &self.local.shared;
         // The poller is needed only to watch descriptors.
         let parks = self.local.reactor.borrow().is_empty();
-        let how = match parks {
-            true => SleepPlace::Parker,
-            false => SleepPlace::Poller,
+        let how = if parks {
+            SleepPlace::Parker
+        } else {
+            SleepPlace::Poller
         };
         if shared.inbox.begin_sleep(how) && !shared.has_flags() {
             // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.

@@ -33,14 +33,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::limits::{SHORTEST, SILENCE};
 use crate::task::{Origin, TaskId, TaskRef, awaited};
 use crate::timer::Clock;
-
-/// How long descriptors and promises may be silent before the clock jumps.
-const SILENCE: Duration = Duration::from_millis(500);
-
-/// The shortest silence before the clock jumps.
-const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The list of tasks is searched for ended ones only when it is longer than this.
 const MIN_KEPT: usize = 64;
@@ -175,10 +170,11 @@ impl VirtualClock {
         let mut awaited = self.awaited.take();
         for task in all {
             let ended = task.is_finished();
-            match awaited.add(task, &has) {
-                true if ended => self.note_arrival(),
-                true => self.note_activity(),
-                false => {}
+            let is_new = awaited.add(task, &has);
+            if is_new && ended {
+                self.note_arrival();
+            } else if is_new {
+                self.note_activity();
             }
         }
         self.awaited.set(awaited);

@@ -511,9 +511,12 @@ pub trait ParallelIterator: Source + Send {
         B: Default + ParallelExtend<Self::Item>,
     {
         let (mut left, mut right) = (A::default(), B::default());
-        let put = move |parts: &mut (Vec<_>, Vec<_>), item| match f(&item) {
-            true => parts.0.push(item),
-            false => parts.1.push(item),
+        let put = move |parts: &mut (Vec<_>, Vec<_>), item| {
+            if f(&item) {
+                parts.0.push(item)
+            } else {
+                parts.1.push(item)
+            }
         };
         for (some, others) in gather(self, put) {
             left.par_extend(some);
@@ -684,9 +687,10 @@ pub trait ParallelIterator: Source + Send {
             })
         };
         let items = self.open(Seal);
-        let sum = match any {
-            true => divide(shape, items, fold, join),
-            false => divide_fixed(shape, items, fold, join),
+        let sum = if any {
+            divide(shape, items, fold, join)
+        } else {
+            divide_fixed(shape, items, fold, join)
         };
         drop(self); // see `keep`
         sum.unwrap_or_else(nothing)
@@ -759,10 +763,10 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(&Self::Item) -> K + Sync,
     {
         let keyed = adapt(self, Mapping(move |item| (f(&item), item)));
-        let least = reduce(keyed, |a, b| match a.0 > b.0 {
-            true => keep(b, a),
-            false => keep(a, b),
-        });
+        let least = reduce(
+            keyed,
+            |a, b| if a.0 > b.0 { keep(b, a) } else { keep(a, b) },
+        );
         least.map(|(key, item)| keep(item, key))
     }
 
@@ -809,10 +813,10 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(&Self::Item) -> K + Sync,
     {
         let keyed = adapt(self, Mapping(move |item| (f(&item), item)));
-        let greatest = reduce(keyed, |a, b| match a.0 > b.0 {
-            true => keep(a, b),
-            false => keep(b, a),
-        });
+        let greatest = reduce(
+            keyed,
+            |a, b| if a.0 > b.0 { keep(a, b) } else { keep(b, a) },
+        );
         greatest.map(|(key, item)| keep(item, key))
     }
 

@@ -43,9 +43,10 @@ where
         found
     };
     let join = |first: Caught<R>, second: Caught<R>| {
-        let (kept, other) = match !in_order && first.is_err() && second.is_ok() {
-            true => (second, first),
-            false => (first, second),
+        let (kept, other) = if !in_order && first.is_err() && second.is_ok() {
+            (second, first)
+        } else {
+            (first, second)
         };
         contain(|| drop(other));
         kept

@@ -72,9 +72,10 @@ where
     // Separates items equal to the pivot, if there may be many.
     let (small, large) = rest.split_at_mut(middle);
     let few = small.len().min(large.len()) < rest_of(small, large) / 8;
-    let equal = match few {
-        true => partition(large, |item| order(pivot, item).is_ge()),
-        false => 0,
+    let equal = if few {
+        partition(large, |item| order(pivot, item).is_ge())
+    } else {
+        0
     };
     // Between the two sides, where it belongs.
     items.swap(0, middle);

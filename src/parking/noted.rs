@@ -77,16 +77,18 @@ pub(crate) struct Held<const SHARED: bool> {
 }
 
 impl<const SHARED: bool> Held<SHARED> {
-    const ACCESS: Access = match SHARED {
-        true => Access::Shared,
-        false => Access::Alone,
+    const ACCESS: Access = if SHARED {
+        Access::Shared
+    } else {
+        Access::Alone
     };
 
     #[inline]
     pub(crate) fn new(lock: impl FnOnce() -> Lock, whose: Whose) -> Self {
-        match events::keeps_locks() {
-            true => Self::noted(lock(), whose),
-            false => Self::default(),
+        if events::keeps_locks() {
+            Self::noted(lock(), whose)
+        } else {
+            Self::default()
         }
     }
 

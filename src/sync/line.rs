@@ -211,9 +211,10 @@ impl Future for Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(mut listener) = self.listener.take() {
-            match listener.leave() {
-                true => self.line.leave(self.access),
-                false => self.line.admit(None), // those behind it may share with those inside
+            if listener.leave() {
+                self.line.leave(self.access);
+            } else {
+                self.line.admit(None); // those behind it may share with those inside
             }
         }
     }

@@ -43,9 +43,10 @@ impl Default for Line {
 }
 
 fn access(shares: bool) -> Access {
-    match shares {
-        true => Access::Shared,
-        false => Access::Alone,
+    if shares {
+        Access::Shared
+    } else {
+        Access::Alone
     }
 }
 

@@ -37,7 +37,7 @@ pub struct OnceCell<T> {
     inside: OnceLock<T>,
 }
 
-/// The right to make the value. Dropped, it goes to another.
+/// The right to make the value. When it is dropped without one, a waiter gets it.
 struct Maker<'a, T> {
     cell: &'a OnceCell<T>,
     held: Held<false>,

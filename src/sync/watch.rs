@@ -123,10 +123,13 @@ impl<T> Shared<T> {
     fn listen(&self, seen: &mut u64) -> Result<Option<Listener<'_>>, RecvError> {
         let listener = self.changed.listen();
         let is_closed = self.senders.load(Ordering::SeqCst) == 0; // first: a sender's last value comes before its end
-        match self.see_version(seen) {
-            true => Ok(None),
-            false if is_closed => Err(RecvError),
-            false => Ok(Some(listener)),
+        if self.see_version(seen) {
+            return Ok(None);
+        }
+        if is_closed {
+            Err(RecvError)
+        } else {
+            Ok(Some(listener))
         }
     }
 
@@ -289,9 +292,10 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`] if all senders are gone.
     pub fn has_changed(&self) -> Result<bool, RecvError> {
-        match self.is_closed() {
-            true => Err(RecvError),
-            false => Ok(self.is_behind()),
+        if self.is_closed() {
+            Err(RecvError)
+        } else {
+            Ok(self.is_behind())
         }
     }
 

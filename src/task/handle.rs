@@ -261,9 +261,10 @@ impl<T> Future for Task<T> {
         if let Some(result) = self.try_join() {
             return Poll::Ready(result);
         }
-        match self.register(cx.waker().clone()) {
-            true => Poll::Pending,
-            false => self.try_join().map_or(Poll::Pending, Poll::Ready),
+        if self.register(cx.waker().clone()) {
+            Poll::Pending
+        } else {
+            self.try_join().map_or(Poll::Pending, Poll::Ready)
         }
     }
 }

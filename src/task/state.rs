@@ -550,9 +550,12 @@ impl CellState {
     #[cfg(any(feature = "inspect", loom, test))]
     #[cold]
     pub(super) fn retain_if_owned(&self) -> bool {
-        self.transition(|s| match s < REF {
-            true => (None, false),
-            false => (Some(s + counted(s)), true),
+        self.transition(|s| {
+            if s < REF {
+                (None, false)
+            } else {
+                (Some(s + counted(s)), true)
+            }
         })
     }
 

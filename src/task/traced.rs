@@ -83,9 +83,12 @@ pub(super) fn named(extras: &TaskExtras, name: &str) {
 pub(super) fn run<R>(extras: &Rare, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     // A subscriber may panic, too, so this is caught.
     panic::catch_in_task(|| {
-        let span = extras.get().and_then(|extras| match last {
-            true => extras.span.lock().take(),
-            false => extras.span.lock().clone(),
+        let span = extras.get().and_then(|extras| {
+            if last {
+                extras.span.lock().take()
+            } else {
+                extras.span.lock().clone()
+            }
         });
         let mut inside = None;
         let entered = panic::catch_in_task(|| inside = span.as_deref().map(Span::enter));

@@ -181,9 +181,10 @@ impl Deeper {
 
     fn left(&self) -> Option<Callback> {
         let mut queue = self.queue.lock();
-        match queue.is_served {
-            true => None,
-            false => queue.calls.pop_front(),
+        if queue.is_served {
+            None
+        } else {
+            queue.calls.pop_front()
         }
     }
 }

@@ -149,15 +149,12 @@ where
 /// within some ten milliseconds, and another thread takes its place, up to 512 at a time. To avoid
 /// that delay, call [`ThreadPool::blocking`] inside `f`.
 ///
-/// As with `spawn`, a closure that returns a future does not run it: await the future, or use
+/// A future that `f` returns is not run: use [`spawn`](crate::spawn) on a loop, or
 /// [`ThreadPool::spawn_async`].
 ///
 /// A call costs some tens of nanoseconds more than a task of [`ThreadPool::spawn`]. If it is
 /// cancelled before it has begun, `f` never runs; later, `f` sees the cancellation in
 /// [`CancelToken::current`](crate::CancelToken::current).
-///
-/// A future that `f` returns is not run: use [`spawn`](crate::spawn) on a loop, or
-/// [`ThreadPool::spawn_async`].
 ///
 /// ```
 /// use std::{thread::sleep, time::{Duration, Instant}};

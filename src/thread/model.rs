@@ -1,8 +1,8 @@
 //! The sleep protocol and the latch for the models: a pool without deques.
 //!
 //! Loom models are in `tests/trefoil-checks/`, outside this crate. They drive the real `sleep` and
-//! `latch.rs`; around these is a minimal pool: a count of queued items, and workers that follow the
-//! steps of `worker.rs`. It exists under `--cfg loom` only.
+//! `latch`; around these is a minimal pool: a count of queued items, and workers that follow the
+//! steps of `worker/`. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::sync::Arc;

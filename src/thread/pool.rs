@@ -19,6 +19,7 @@ use super::engine::priority::Priority;
 use super::engine::queue;
 use super::engine::raw_current as current;
 use super::engine::registry::Registry;
+use super::engine::registry::enter::EnterMode;
 use super::engine::registry::{enter, shutdown, start_and_resize};
 use super::imap::iterator::Imap;
 use super::join::fork::{self, JoinPool};
@@ -129,9 +130,10 @@ impl ThreadPool {
     /// The same; what this handle begins has its priority until the guard is dropped.
     #[inline]
     fn begin(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
-        match self.plain_in == forks::generation() {
-            true => (&self.registry, None),
-            false => self.begin_otherwise(),
+        if self.plain_in == forks::generation() {
+            (&self.registry, None)
+        } else {
+            self.begin_otherwise()
         }
     }
 
@@ -202,7 +204,7 @@ impl ThreadPool {
     /// a pool that was shut down.
     #[must_use]
     pub fn stats(&self) -> ThreadStats {
-        self.registry().stats()
+        ThreadStats::of(self.registry())
     }
 
     /// Makes the pool run `threads` tasks at once from now on; 0 means the default, as in
@@ -317,7 +319,9 @@ impl ThreadPool {
     {
         if self.priority.is_some() {
             let (registry, _its) = self.begin();
-            return registry.region(|_| fork::join_offered(JoinPool::Pool(registry), a, b));
+            return registry.enter(EnterMode::Region, |_| {
+                fork::join_offered(JoinPool::Pool(registry), a, b)
+            });
         }
         let address = self.registry.address();
         if join_window::step_of(address) || fork::runs_in_turn(address) {
@@ -372,16 +376,6 @@ impl ThreadPool {
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let task = pool.spawn(|| 6 * 7);
     /// assert_eq!(task.join().unwrap(), 42);
-    /// ```
-    ///
-    /// A future is run by [`spawn_async`](Self::spawn_async). `pool.spawn(|| async { .. })` makes
-    /// the future, and nobody runs it: it is the result. The compiler warns where such a result is
-    /// joined and dropped (`unused_must_use`), but not where the task is detached; Rust has no
-    /// bound for "not a future".
-    ///
-    /// ```
-    /// let pool = trefoil::ThreadPool::with_threads(2);
-    /// pool.spawn_async(async { println!("it runs") }).join().unwrap();
     /// ```
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> Task<T>
@@ -531,9 +525,12 @@ impl ThreadPool {
         // A future, because that can be cancelled while it runs. It never waits.
         let all = async move {
             let token = CancelToken::current();
-            let unless_cancelled = move |item| match token.is_cancelled() {
-                true => Err(()),
-                false => Ok(f(item)),
+            let unless_cancelled = move |item| {
+                if token.is_cancelled() {
+                    Err(())
+                } else {
+                    Ok(f(item))
+                }
             };
             let results = try_map(&registry, items.into_source(Seal), unless_cancelled);
             // If the task has been cancelled, this result is not seen. Otherwise an item has
@@ -724,7 +721,7 @@ impl ThreadPool {
         R: Send,
     {
         let (registry, _its) = self.begin();
-        registry.on_worker(|_| f())
+        registry.enter(EnterMode::OwnThread, |_| f())
     }
 
     /// Runs `f`, which blocks in a way that the pool cannot see (a system call, a lock, another

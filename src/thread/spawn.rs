@@ -14,9 +14,10 @@ use crate::thread::spawn_async::spawn_async_on;
 /// Waits for a place, except inside the pool's own work, where none is taken.
 fn place(registry: &Arc<Registry>, limit: &QueueLimit) -> Result<Option<Place>, TaskError> {
     let inside = current::with(|inside| inside.is_some_and(|at| registry.is(at.registry())));
-    match inside || registry.is_home() {
-        true => Ok(None),
-        false => limit.wait(None).map(Some),
+    if inside || registry.is_home() {
+        Ok(None)
+    } else {
+        limit.wait(None).map(Some)
     }
 }
 

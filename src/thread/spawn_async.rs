@@ -52,7 +52,7 @@ struct Home(Weak<Registry>, Priority);
 impl Home {
     fn queue(&self, runnable: Runnable, behind: bool) {
         let left = current::with_home(|home| match home {
-            Some(home) if !behind && is(&self.0, home.registry()) && home.keeps_woken() => {
+            Some(home) if !behind && is(&self.0, home.registry()) && keeps_woken(home) => {
                 home.push_task(runnable);
                 None
             }
@@ -75,13 +75,11 @@ impl Home {
     }
 }
 
-impl Worker {
-    /// A future that this worker wakes goes into its own queue.
-    fn keeps_woken(&self) -> bool {
-        let injected = self.registry().injector.is_ranked();
-        let injected = injected || self.next_random().is_multiple_of(TURN);
-        !injected && self.registry().injector.mode() != Mode::Closed
-    }
+/// Whether a future that this worker wakes goes into its own queue.
+fn keeps_woken(home: &Worker) -> bool {
+    let injector = &home.registry().injector;
+    let injected = injector.is_ranked() || home.next_random().is_multiple_of(TURN);
+    !injected && injector.mode() != Mode::Closed
 }
 
 impl Schedule for Home {

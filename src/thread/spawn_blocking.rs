@@ -62,33 +62,3 @@ impl Drop for InProgress {
         }
     }
 }
-
-impl Worker {
-    /// False: this call does not count.
-    fn begin_call(&self) -> bool {
-        if self.blocked.get() > 0 || self.in_call.get() {
-            return false;
-        }
-        self.in_call.set(true);
-        let registry = self.registry();
-        registry.sleep.call_begins();
-        self.slot().call.begin_or_end();
-        if registry.sleep.lacks_monitor() && registry.has_tasks() {
-            registry.published();
-        }
-        true
-    }
-
-    fn end_call(&self) {
-        self.in_call.set(false);
-        self.pause_call();
-        self.registry().sleep.call_ends();
-    }
-
-    /// The call that this thread is in ends, or begins to wait for a task.
-    pub(in crate::thread) fn pause_call(&self) {
-        self.slot().call.begin_or_end();
-        // The stall monitor may have marked it as away.
-        self.slot().mailbox.open();
-    }
-}

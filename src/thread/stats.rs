@@ -36,18 +36,18 @@ pub struct ThreadStats {
     pub taken: u64,
 }
 
-impl Registry {
+impl ThreadStats {
     /// See [`ThreadPool::stats`](crate::ThreadPool::stats).
-    pub(super) fn stats(&self) -> ThreadStats {
-        let counts = self.sleep.counts();
-        let slots = self.slots();
+    pub(super) fn of(registry: &Registry) -> Self {
+        let counts = registry.sleep.counts();
+        let slots = registry.slots();
         let own: usize = slots.iter().map(|slot| slot.public.len()).sum();
-        ThreadStats {
-            threads: self.sleep.width(),
+        Self {
+            threads: registry.sleep.width(),
             busy: counts.running().saturating_sub(counts.searching()),
             waiting: counts.blocked(),
-            queued: self.injector.len() + own,
-            taken: self.progress(),
+            queued: registry.injector.len() + own,
+            taken: registry.progress(),
         }
     }
 }

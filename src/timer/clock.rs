@@ -57,7 +57,7 @@ impl Clock {
         }
     }
 
-    /// At its end the clock stands still, whether it was moved there or runs.
+    /// The time that the clock shows: at most the last instant that can be represented.
     pub(crate) fn now(&self) -> Instant {
         later(self.start, self.passed.lock().in_all())
     }

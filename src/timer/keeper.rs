@@ -104,9 +104,10 @@ pub(crate) fn is_virtual() -> bool {
 /// The time on this thread.
 #[inline]
 pub(crate) fn now() -> Instant {
-    match is_virtual() {
-        true => now_virtual(),
-        false => Instant::now(),
+    if is_virtual() {
+        now_virtual()
+    } else {
+        Instant::now()
     }
 }
 

@@ -134,6 +134,9 @@ tests! {
                 assert_eq!(capsule.argument::<(u8, u32)>().unwrap(), (kind, 5));
                 assert!(capsule.error().contains(text), "{capsule}");
                 assert_eq!(capsule.function(), Some("poisons"));
+                if let TaskError::WorkerDied(exit) = &error && let Some(frames) = exit.backtrace() {
+                    assert!(capsule.to_string().contains(&frames.to_string()), "{capsule}");
+                }
             }
         }
         let late = careful.timeout(Duration::from_millis(20)).map([(99, 0), (11, 3)]).unwrap_err();
@@ -155,6 +158,33 @@ tests! {
         let calls = procs.stats();
         assert_eq!((calls.pending, calls.failed), (0, 20));
         assert_eq!(kept.files().len(), 20);
+    }
+
+    /// It ran when the time of its whole call was over. One that did not run is not kept.
+    fn an_item_that_runs_at_the_end_of_its_call_is_kept() {
+        for plain in [false, true] {
+            let kept = Kept::new("within");
+            let procs = kept.builder().workers(1).plain_workers(plain).build().unwrap();
+            let mut limit = Duration::from_millis(20);
+            loop {
+                let call = procs.call(poison).within(limit);
+                let first = call.spawn((11, 3));
+                let error = call.spawn((11, 4)).join().unwrap_err();
+                assert_eq!(error.capsule(), None, "it waited behind the first");
+                let error = first.join().unwrap_err();
+                let TaskError::TimedOut(late) = &error else { panic!("{error}") };
+                if late.worker().is_some() {
+                    assert_eq!(opened(&error).argument::<(u8, u32)>().unwrap(), (11, 3));
+                    break;
+                }
+                assert_eq!(error.capsule(), None);
+                limit *= 2;
+            }
+            let stats = procs.stats();
+            assert_eq!((stats.pending, kept.files().len()), (0, 1));
+            assert_eq!(stats.failed, stats.timed_out);
+            assert_eq!(procs.spawn((99, 0), poison).join().unwrap().0, 0);
+        }
     }
 
     fn of_a_call_alone_and_of_none() {

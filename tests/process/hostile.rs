@@ -50,6 +50,7 @@ const TAKEN: u64 = 0;
 const STARTED: u64 = 2;
 
 /// The tags of some records.
+const END: u8 = 3;
 const LENT: u8 = 10;
 const DESCRIPTORS: u8 = 7;
 const COPY: u8 = 8;
@@ -370,6 +371,65 @@ tests! {
             }
             goes_on(procs);
             assert_eq!(scratch.notes().len(), 1, "it was started again");
+        }
+    }
+
+    /// It answers in place of its process, with the end of its frame or without, and runs on. What
+    /// waits behind it, and what comes later, runs elsewhere, however often somebody asks.
+    fn an_item_that_has_not_ended_keeps_nobody() {
+        fn says_that_it_has_ended(with_end: bool) {
+            say(&envelope(2, &[]));
+            if with_end {
+                say(&record(END, &[0, 1, 0]));
+            }
+            forever::<()>();
+        }
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    #[cfg(feature = "inspect")]
+                    let _ = trefoil::inspect::tasks();
+                    thread::sleep(SHORT / 20);
+                }
+            });
+            let _over = Over(&is_over);
+            for (plain, with_end) in [(false, false), (true, false), (false, true), (true, true)] {
+                let builder = ProcessPool::builder().workers(1);
+                let procs = builder.plain_workers(plain).build().unwrap();
+                let next = procs.call(|n: u64| n).timeout(5 * SHORT);
+                let mut lie = procs.spawn(with_end, says_that_it_has_ended);
+                let mut behind = next.spawn(1);
+                assert!(ends(&mut lie).is_ok());
+                let mut later = next.spawn(2);
+                assert_eq!(ends(&mut behind).unwrap() + ends(&mut later).unwrap(), 3);
+                goes_on(procs);
+            }
+        });
+    }
+
+    /// It sends a descriptor that is refused, and with it what the worker says next: that another
+    /// item begins, for example.
+    fn what_begins_behind_a_refused_message_is_started_once() {
+        fn hides((path, hider, n): (String, u64, u64)) {
+            if n == hider {
+                say_with(&record(TAKEN_UP, &[])[..1], borrow(named_stream().0), 1);
+            }
+            note(&path, n);
+            if n != 0 {
+                forever::<()>();
+            }
+        }
+        for hider in [0, 1] {
+            let scratch = Scratch::new("hides");
+            let procs = ProcessPool::builder().workers(1).plain_workers(true).build().unwrap();
+            let call = procs.call(hides).chunk_size(2);
+            let mut both = call.map_task((0..2).map(|n| (scratch.text(), hider, n)));
+            let result = ends(&mut both);
+            assert!(matches!(result, Err(TaskError::WorkerDied(_))), "{result:?}");
+            goes_on(procs);
+            let notes = scratch.notes();
+            assert!(notes == [0] || notes == [0, 1], "{hider}: {notes:?} were started");
         }
     }
 
@@ -716,6 +776,7 @@ tests! {
         let (attacked, others) = ([false, true].map(builder), pool(2));
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _over = Over(&is_over);
             let beside = scope.spawn(|| {
                 let mut count = 0;
                 while !is_over.load(Ordering::Relaxed) {
@@ -776,6 +837,15 @@ tests! {
         others.shutdown(Shutdown::Wait);
         drop(others);
         nothing_left_since(before);
+    }
+}
+
+/// Sets the flag when it is dropped, so that a test that fails ends.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -93,7 +93,7 @@ pub enum Role {
         slot: u32,
     },
     /// A thread that makes blocking calls for loops.
-    Offload,
+    BlockingCalls,
     /// A worker process.
     Process {
         /// The number of the pool.

@@ -295,9 +295,10 @@ fn check(seed: u64, pools: &[ThreadPool]) {
     let (mut tree, expected) = make();
     let (shape, mut random) = (tree.shape(Seal), Random(!seed));
     let given = divided(&mut random, tree.open(Seal), shape.exact);
-    match shape.unordered {
-        true => assert_eq!(sorted(given), sorted(expected.clone())),
-        false => assert_eq!(given, expected),
+    if shape.unordered {
+        assert_eq!(sorted(given), sorted(expected.clone()))
+    } else {
+        assert_eq!(given, expected)
     }
     if shape.exact {
         assert_eq!(make().0.open(Seal).len(), expected.len());
@@ -320,9 +321,10 @@ fn check(seed: u64, pools: &[ThreadPool]) {
     for pool in pools {
         pool.install(|| {
             let all = Vec::from_par_iter(Par(make().0));
-            match shape.unordered {
-                true => assert_eq!(sorted(all), sorted(expected.clone())),
-                false => assert_eq!(all, expected),
+            if shape.unordered {
+                assert_eq!(sorted(all), sorted(expected.clone()))
+            } else {
+                assert_eq!(all, expected)
             }
             assert_eq!(make().0.count(), expected.len());
             let sum = expected.iter().fold(0, |a: u64, b| a.wrapping_add(*b));

@@ -296,12 +296,13 @@ impl ProcessPoolBuilder {
     /// The file has the encoded argument with everything that lay outside its bytes
     /// ([`Bulk`](crate::Bulk), [`Shared`](crate::Shared), the call's context, the initializers'
     /// arguments), the names of the types and the call, which build of the program it was, and the
-    /// error with the end of standard error. [`init`](crate::init) runs the item again under a
-    /// debugger (`TREFOIL_REPLAY`), and [`Capsule`](crate::process::Capsule) reads the argument in
-    /// a test. Ends of channels and memory that workers write to cannot be kept, which the file
-    /// says. An item that ran in an [`Actor`] is kept with what loads its value, without the calls
-    /// before it. What did not run (its argument could not be encoded, or its time was up before)
-    /// is not kept.
+    /// error with its backtrace and the end of standard error. [`init`](crate::init) runs the item again under a
+    /// debugger (`TREFOIL_REPLAY`), and [`Capsule`](crate::process::Capsule) reads the argument in a
+    /// test. Ends of channels and memory that workers write to cannot be kept, which the file says.
+    /// An item that ran in an [`Actor`] is kept with what loads its value, without the
+    /// calls before it. What did not run (its argument could not be encoded, or its time was up
+    /// before) is not kept: there is nothing to look for. Nor is an item of many that runs when
+    /// [`within`](crate::ProcessCall::within) ends their call: the call is late, and not that item.
     ///
     /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
     /// directory that is made with mode 0700. A directory has at most 100 files and 1 GiB
@@ -342,17 +343,17 @@ impl ProcessPoolBuilder {
     }
 
     /// How much memory the items that run may need together, as far as their calls
-    /// [declare](crate::ProcessCall::expected_memory) it: this fraction of what this program may
-    /// use, which is the machine's memory, or the limit of its control group (version 1 or 2) if
-    /// that is lower. Items that do not fit wait until others have ended.
+    /// [declare](crate::ProcessCall::expected_memory) it: this fraction of what this program may use, which
+    /// is the machine's memory, or the limit of its control group (version 1 or 2) if that is
+    /// lower. Items that do not fit wait until others have ended.
     ///
     /// The amount is read once, by `build`. Other pools and programs do not count, and a fraction
     /// above 1 is possible. An item counts until its worker has ended it, or is gone: if it is
     /// cancelled, too.
     ///
     /// `build` fails where the system does not report its memory ([`PoolError::Start`]): outside of
-    /// Linux. It also fails with a [launcher](Self::launcher) ([`PoolError::Launcher`]), because
-    /// the memory of the workers' machines is not known here.
+    /// Linux. It also fails with a [launcher](Self::launcher) ([`PoolError::Launcher`]), because the
+    /// memory of the workers' machines is not known here.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -418,9 +419,9 @@ impl ProcessPoolBuilder {
     ///   answer, and is killed a second later, so that items it has not begun run elsewhere. If it
     ///   was stopped in an item that is still wanted, it is not killed, and the items sent after
     ///   that one wait with it.
-    /// - The [last output](crate::WorkerExit::stderr_tail) of a dead worker may begin with output
-    ///   of earlier items, back to when it was last idle, and because of that output it may count
-    ///   as [out of memory](crate::WorkerExit::out_of_memory).
+    /// - The [last output](crate::WorkerExit::stderr_tail) of a dead worker may begin with output of
+    ///   earlier items, back to when it was last idle, and because of that output it may count as
+    ///   [out of memory](crate::WorkerExit::out_of_memory).
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
     ///
     /// With `TREFOIL_PLAIN_WORKERS=1` in its environment, a program's pools have plain workers
@@ -480,16 +481,16 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Sets variables in the environment of each worker, by its
-    /// [index](crate::process::worker_index): a device, a port, a directory of its own. They take
-    /// precedence over those of [`env`](Self::env).
+    /// Sets variables in the environment of each worker, by its [index](crate::process::worker_index):
+    /// a device, a port, a directory of its own. They take precedence over those of
+    /// [`env`](Self::env).
     ///
     /// `variables` is called before each start of a worker, on the pool's driver thread, and must
     /// be short. If it panics, or returns a name that is empty or contains `=` or NUL, or a value
     /// that contains NUL, the start has failed: at first that is the error of `build`, and later it
     /// is repeated as others are. It is for workers that this process starts itself: with a
-    /// [launcher](Self::launcher), `build` fails, and a worker can ask for its index instead, in
-    /// the [initializer](Self::initializer).
+    /// [launcher](Self::launcher), `build` fails, and a worker can ask for its index instead, in the
+    /// [initializer](Self::initializer).
     ///
     /// ```
     /// use trefoil::ProcessPool;

@@ -392,7 +392,9 @@ impl Capsule {
         self.head.function.as_deref()
     }
 
-    /// The text of the error, and what the item has written to standard error, if its worker died.
+    /// The text of the error; and, if the worker died, its
+    /// [backtrace](crate::WorkerExit::backtrace), if there is one, and what the item has written to
+    /// standard error.
     #[must_use]
     pub fn error(&self) -> &str {
         &self.head.error

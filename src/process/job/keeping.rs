@@ -168,13 +168,18 @@ impl Keeping {
         room.ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
     }
 
+    /// What the file says of the end.
     fn text(&self) -> String {
-        match &self.error {
-            TaskError::WorkerDied(exit) if !exit.stderr_tail().is_empty() => {
-                format!("{}\n\n{}", self.error, exit.stderr_tail())
+        let mut text = self.error.to_string();
+        if let TaskError::WorkerDied(exit) = &self.error {
+            let backtrace = exit.backtrace().map(ToString::to_string);
+            let tail = Some(exit.stderr_tail().to_owned()).filter(|tail| !tail.is_empty());
+            for part in backtrace.into_iter().chain(tail) {
+                text.push_str("\n\n");
+                text.push_str(&part);
             }
-            error => error.to_string(),
         }
+        text
     }
 }
 

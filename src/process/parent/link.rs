@@ -118,7 +118,8 @@ pub(crate) struct Link {
     /// than were received, if some were read from the ledger before the worker sent them.
     pub(super) known: u64,
     outgoing: VecDeque<Outgoing>,
-    /// The socket has taken bytes since `has_taken` was last called.
+    /// The socket has taken bytes of items or copies since `has_taken` was last called. (Questions
+    /// are asked at any time, and do not delay these.)
     took: bool,
     /// How many bytes the socket has ever taken.
     sent_bytes: u64,
@@ -178,8 +179,8 @@ pub(crate) enum Records {
     Valid,
     /// There is no memory for the next one.
     TooLong,
-    /// One was not the protocol's, or the worker cannot be stopped: all items that it has count as
-    /// begun.
+    /// One was not the protocol's, or those of a plain worker are lost, or the worker cannot be
+    /// stopped: all items that it has count as begun.
     Broken,
 }
 
@@ -560,7 +561,6 @@ impl Link {
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
                     self.sent_bytes += sent as u64;
-                    self.took = true;
                     self.carrier.has_sent();
                     self.sent(sent);
                 }
@@ -588,13 +588,14 @@ impl Link {
         }
     }
 
-    /// Whether the socket has taken bytes since the last call.
+    /// Whether the socket has taken bytes of items or copies since the last call.
     pub(crate) fn has_taken(&mut self) -> bool {
         std::mem::take(&mut self.took)
     }
 
     fn sent(&mut self, mut bytes: usize) {
         while let Some(frame) = self.outgoing.front_mut() {
+            self.took |= !matches!(frame.body, Body::Nothing);
             let left = frame.head.len() + frame.body.bytes().len() - frame.sent;
             if left > bytes {
                 frame.sent += bytes;
@@ -627,6 +628,11 @@ impl Link {
                     let why = refused("recvmsg")(error);
                     let note = || format!("nothing can be received from it: {why}");
                     self.note.get_or_insert_with(note);
+                    self.is_useless = true;
+                    // (The reports that are lost may say that items have begun.)
+                    if !self.carrier.can_close_gates() {
+                        self.records = Records::Broken;
+                    }
                     return ReceiveOutcome::End;
                 }
             }

@@ -145,14 +145,36 @@ impl Sched {
         }
     }
 
-    /// Ends items that have run for too long.
+    /// Ends items that have run for too long, and a worker that has answered and runs on.
     pub(super) fn check_timeouts(&mut self, index: usize, now: Instant) {
+        self.check_end(index, now);
         for position in 0..self.workers[index].frames.len() {
             let frame = &self.workers[index].frames[position];
             if frame.check_at.is_some_and(|at| at <= now) {
                 let next = self.check_timeout(index, position, now);
                 self.workers[index].frames[position].check_at = next;
             }
+        }
+    }
+
+    /// Kills a worker whose first frame has no unanswered item left, and does not end. The worker
+    /// sends the end right after the last answer, so the answer is not its own: an item has sent
+    /// it, and runs on, and what is behind would never begin. (Items are also taken back from a
+    /// worker with gates that is stopped: it need not say anything.)
+    fn check_end(&mut self, index: usize, now: Instant) {
+        let worker = &mut self.workers[index];
+        let (is_exact, is_away) = (worker.progress.is_exact(), worker.is_away());
+        let answers = |frame: &&mut SentFrame| {
+            frame.done == frame.end && (frame.end > 0 || !is_exact) && !is_away
+        };
+        let Some(frame) = worker.frames.front_mut().filter(answers) else {
+            return;
+        };
+        let due = frame.stands_since(now) + self.policy.patience;
+        frame.check_at = (due > now).then_some(due);
+        if due <= now {
+            self.take_all_back(index, now);
+            self.kill(index, now);
         }
     }
 
@@ -166,7 +188,7 @@ impl Sched {
         // (An answered frame whose end does not come keeps those behind it from nothing.)
         let mut before = worker.frames.iter().take(position);
         let is_next = worker.progress.is_exact() && before.all(|frame| frame.done == frame.end);
-        let (stealable, arrives) = (worker.stealable_at(), worker.arrives_at());
+        let arrives = worker.arrives_at();
         let patience = timeout.max(self.policy.patience);
         let frame = &mut self.workers[index].frames[position];
         let mut begun = frame.begun();
@@ -177,7 +199,7 @@ impl Sched {
             // An item that begins later has its time from then on.
             let last_began = self.epoch.instant(frame.gate().started());
             let idle_since = match begun {
-                0 => stealable,
+                0 => arrives,
                 // Its last item has ended by then; otherwise it would have timed out.
                 _ => last_began.unwrap_or(now) + timeout,
             };
@@ -271,30 +293,54 @@ impl Sched {
     }
 
     fn end_late(&mut self, id: u64, now: Instant) {
-        let runs = self.runs_since(id);
+        let runs = self.running(id);
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
         let is_one = !job.work.numbered && !job.work.each;
-        let (ran, pid) = runs.map_or((now, None), |(since, pid)| (since, Some(pid)));
+        let (ran, pid) = runs.map_or((now, None), |(index, frame)| {
+            let (worker, frame) = (&self.workers[index], &self.workers[index].frames[frame]);
+            let noted = self.epoch.instant(frame.gate().started());
+            let since = noted.map_or(frame.sent, |at| at.max(frame.sent));
+            (since, Some(worker.pid))
+        });
         let ran = now.saturating_duration_since(ran);
         let error = job.work.options.too_late(is_one.then_some((ran, pid)));
+        self.counters.stats.lock().timed_out += job.pending;
+        events::noticed(Trouble::LateItem);
+        if is_one && let Some((index, position)) = runs {
+            let source = Source::of(index, &self.workers[index].frames[position].piece);
+            self.disown(id, now); // (If it is kept, its error comes later.)
+            self.item_error(id, 0, error, Some(source), now);
+            return self.finish_if_settled(id);
+        }
         let late = std::mem::take(&mut job.pending);
         self.counters.count(0, late);
-        self.counters.stats.lock().timed_out += late;
-        events::noticed(Trouble::LateItem);
         self.fail(id, 0, error, now);
     }
 
-    /// Since when an item of the job `id` runs, and in which worker.
-    fn runs_since(&self, id: u64) -> Option<(Instant, u32)> {
-        self.workers.iter().find_map(|worker| {
-            let is_it = |frame: &&SentFrame| frame.job == id && frame.wanted && frame.runs();
-            let frame = worker.frames.iter().find(is_it)?;
-            let noted = self.epoch.instant(frame.gate().started());
-            let since = noted.map_or(frame.sent, |at| at.max(frame.sent));
-            Some((since, worker.pid))
-        })
+    /// The frame of the job `id` whose item runs: its worker, and its position there.
+    fn running(&self, id: u64) -> Option<(usize, usize)> {
+        let is_it = |frame: &SentFrame| frame.job == id && frame.wanted && frame.runs();
+        let mut workers = self.workers.iter().enumerate();
+        workers.find_map(|(index, worker)| Some((index, worker.frames.iter().position(is_it)?)))
+    }
+
+    /// What workers have of the job `id` is not wanted any more.
+    fn disown(&mut self, id: u64, now: Instant) {
+        for index in 0..self.workers.len() {
+            for position in 0..self.workers[index].frames.len() {
+                let frame = &mut self.workers[index].frames[position];
+                if frame.job == id
+                    && std::mem::take(&mut frame.wanted)
+                    && let Some(job) = self.jobs.get_mut(&id)
+                {
+                    job.frames -= 1;
+                    self.workers[index].cut_off(position, 0);
+                    self.cancel_running(index, position, now);
+                }
+            }
+        }
     }
 
     /// The items of a job that may not run for any time end without having begun.

@@ -52,10 +52,7 @@ macro_rules! join {
                 )*
             }
             first = if first + 1 < number { first + 1 } else { 0 };
-            match all {
-                true => ::std::task::Poll::Ready(()),
-                false => ::std::task::Poll::Pending,
-            }
+            if all { ::std::task::Poll::Ready(()) } else { ::std::task::Poll::Pending }
         })
         .await;
         ($($joining.as_mut().take(),)*)

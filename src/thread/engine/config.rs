@@ -1,4 +1,9 @@
-//! The values of a builder's settings, and the defaults.
+//! The values of a builder's settings, the defaults, and every number of a pool that a user
+//! notices.
+//!
+//! A number is here, and not beside its mechanism, if a change of it changes what a program sees:
+//! how many threads there are, how long something takes, what a waiting thread costs. How the items
+//! of a `map` are divided is in `thread/map/divide.rs`.
 //!
 //! An environment variable that is not a width is ignored, with one line on standard error: a
 //! typing error in the environment must neither stop the program, nor start a million threads, nor
@@ -7,9 +12,11 @@
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::sys::fork::PerProcess;
 use crate::sys::processors;
+use crate::sys::ticks;
 use crate::task;
 use crate::task::panic::catch;
 use crate::task::queue_limit::QueueLimit;
@@ -34,12 +41,74 @@ pub(in crate::thread) struct Config {
     pub(in crate::thread) queue_limit: Option<QueueLimit>,
 }
 
-/// The usual size of a main thread's stack: recursion that fits there should fit here. Only the
-/// used part takes memory.
+// ---- how many threads ----
+
+/// The widest pool; the sleep protocol counts threads in fields of 20 bits.
+const MAX_WIDTH: usize = 1 << 15;
+
+/// A larger number in the environment is taken for a typing error.
+const MOST_ASKED: isize = 1 << 12;
+
+/// At least so many waiting workers are replaced by spares at once; of a wider pool as many as it
+/// is wide. If more wait, fewer run than the pool is wide, until the stall monitor lets more begin.
+pub(in crate::thread) const AT_ONCE: usize = 16;
+
+/// The most spares by which a pool is widened: so many calls of `spawn_blocking` can wait at the
+/// same time, beside as many tasks that compute as the pool is wide.
+pub(in crate::thread) const MAX_SPARES: usize = 512;
+
+/// For each call of `spawn_blocking` that is seen to wait for the first time, this many more may
+/// begin on trust: so a thousand that wait have all begun after some looks, not after a thousand.
+pub(in crate::thread) const TRUST: usize = 3;
+
+/// The usual size of a main thread's stack, in bytes: recursion that fits there should fit here.
+/// Only the used part takes memory.
 const STACK: usize = 8 << 20;
 
-/// With less, a thread might not even get as far as the user's code.
+/// With fewer bytes, a thread might not even get as far as the user's code.
 const LEAST_STACK: usize = 64 << 10;
+
+// ---- how long something takes ----
+
+/// How many rounds a worker without work looks for some before it goes to sleep: with about 700
+/// spin hints and 14 yields, some tens of microseconds. Work that arrives meanwhile needs no
+/// wake-up; an idle pool uses no processor after it.
+pub(in crate::thread) const SEARCH_ROUNDS: u32 = 16;
+
+/// How long a waiting thread goes on checking, between yields, before it parks: as long as it may
+/// take to wake it on a processor that has gone to sleep.
+pub(in crate::thread) const SHORTLY: u64 = 50 * ticks::MICROSECOND;
+
+/// How long a spare sleeps before it ends. A pool whose tasks wait has more threads for so long.
+pub(in crate::thread) const KEEP_SPARE: Duration = Duration::from_secs(5);
+
+/// How long queued work may stand still while a worker waits: the period of the stall monitor, and
+/// so the delay after which a call of `spawn_blocking` that waits is noticed. Waits that must look
+/// again without being woken (a shutdown, a wait for which the system gives no thread) use the same
+/// period.
+pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
+
+/// How many times as long the queues may stand still where the threads' clocks cannot be read and
+/// the process computes.
+pub(in crate::thread) const BUSY: u32 = 100;
+
+/// How long the only thread that steals sleeps, while joins are too short to be worth a wake-up:
+/// the first long half after short ones has a second thread after at most so long.
+pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
+
+/// A half of a join that is shorter than this is not worth a wake-up, which costs as much.
+pub(in crate::thread) const TINY: u64 = 2 * ticks::MICROSECOND;
+
+// ---- what goes first ----
+
+/// How long a part of a region runs before it gives way to work of its own priority that a thread
+/// from outside waits for. Each time costs two changes of thread, so a shorter slice costs
+/// throughput.
+pub(in crate::thread) const SLICE: u64 = 10_000 * ticks::MICROSECOND;
+
+/// The pause between two rounds, each of which takes the oldest entry of some deque, although other
+/// queues have something: so long may one entry be passed over for others, per deque.
+pub(in crate::thread) const ROUND: u64 = 10_000 * ticks::MICROSECOND;
 
 impl Default for Config {
     fn default() -> Self {
@@ -76,12 +145,6 @@ impl Config {
         bytes.max(LEAST_STACK)
     }
 }
-
-/// The widest pool; the sleep protocol counts threads in fields of 20 bits.
-const MAX_WIDTH: usize = 1 << 15;
-
-/// A larger number in the environment is taken for a typing error.
-const MOST_ASKED: isize = 1 << 12;
 
 /// The number of workers of a pool built with `threads`.
 pub(in crate::thread) fn width_of(threads: usize) -> io::Result<usize> {

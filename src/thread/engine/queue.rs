@@ -375,14 +375,16 @@ impl InjectorState {
     /// The newest; if `awaited`, of those that something waits for, if there are any.
     fn pop_newest(&mut self, awaited: bool) -> Option<Work> {
         // Of the normal ones, if there are any.
-        let lane = match self.lanes[NORMAL].work.is_empty() {
-            true => self.lanes.iter_mut().find(|lane| !lane.work.is_empty())?,
-            false => &mut self.lanes[NORMAL],
+        let lane = if self.lanes[NORMAL].work.is_empty() {
+            self.lanes.iter_mut().find(|lane| !lane.work.is_empty())?
+        } else {
+            &mut self.lanes[NORMAL]
         };
         let mut newest = lane.work.iter().rev().take(LOOK_BACK);
-        let behind = match awaited {
-            true => newest.position(Work::is_awaited),
-            false => None,
+        let behind = if awaited {
+            newest.position(Work::is_awaited)
+        } else {
+            None
         };
         let at = lane.work.len().checked_sub(1 + behind.unwrap_or(0))?;
         lane.work.remove(at)
@@ -488,10 +490,13 @@ impl Injector {
         first: bool,
     ) -> Result<(), Work> {
         self.change(|queue| {
-            match first {
-                _ if self.mode() == Mode::Closed => return Err(work),
-                true => queue.push_first(work, lane),
-                false => queue.push(work, lane, self.callers_help),
+            if self.mode() == Mode::Closed {
+                return Err(work);
+            }
+            if first {
+                queue.push_first(work, lane);
+            } else {
+                queue.push(work, lane, self.callers_help);
             }
             Ok(())
         })
@@ -528,10 +533,7 @@ impl Injector {
 
     /// The lane for what is queued on this thread now.
     fn lane(&self) -> Priority {
-        match self.is_ranked() {
-            true => priority::current(),
-            false => Priority::Normal,
-        }
+        self.is_ranked().then(priority::current).unwrap_or_default()
     }
 
     /// Whether something of a higher priority is queued: a hint.
@@ -623,8 +625,8 @@ impl Injector {
     }
 
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or,
-    /// `inside`, if its own tasks may still add some. Decided under this lock, like all acceptance
-    /// The result of `put` is queued here.
+    /// `inside`, if its own tasks may still add some. Like all acceptance, that is decided under
+    /// this lock. The result of `put` is queued here.
     pub(in crate::thread) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
         self.change(|queue| {
             let open = match self.mode() {

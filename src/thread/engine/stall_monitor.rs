@@ -19,7 +19,7 @@
 //! 5. marks the deques of workers that have taken nothing since the last look, so that others look
 //!    there first.
 //!
-//! Any entry that is taken is progress: none is passed over for ever (`worker.rs`).
+//! Any entry that is taken is progress: none is passed over for ever (`search.rs`).
 //!
 //! **Where only other threads wait** than the pool's own workers, nobody knows whether they wait
 //! for this pool. Then one more thread runs only if fewer of the pool's threads have computed since
@@ -41,23 +41,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::blocking_call::Sample;
+use super::config::{BUSY, MAX_SPARES, STALL, TRUST};
 use super::registry::slot_list::of_places;
 use crate::blocking_threads;
 use crate::sys::clock;
 use crate::sys::thread_clock::ThreadClock;
 use crate::thread::engine::queue::Next;
 use crate::thread::engine::registry::Registry;
-use crate::thread::engine::sleep::STALL;
-
-/// The most spares by which a pool is widened.
-const MAX_SPARES: usize = 512;
-
-/// For each call that is seen to wait, this many may begin on trust.
-const TRUST: usize = 3;
-
-/// How many times as long the queues may stand still where the threads' clocks cannot be read and
-/// the process computes.
-const BUSY: u32 = 100;
 
 /// After this many looks with progress, a new stall begins from the start.
 const CALM: u32 = 8;

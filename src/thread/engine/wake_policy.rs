@@ -5,15 +5,15 @@
 //! length is not known beforehand, but a woken thread can measure it.
 //!
 //! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to sleep,
-//! and has run nothing since it slept last but halves shorter than [`TINY`], it becomes the
-//! *poller*, unless there is one: it sleeps for a short time only ([`PAUSE`]), takes what is on
+//! and has run nothing since it slept last but halves shorter than [`TINY`](super::config::TINY), it becomes the
+//! *poller*, unless there is one: it sleeps for a short time only (`PAUSE`), takes what is on
 //! offer, and sleeps again. (The last halves of a long region are tiny, too, and say nothing about
 //! the next region.) 3. While there is a poller, joins wake no thread, and threads that are asleep
 //! do not count as takers. 4. While the poller runs something there is none. It stops polling when
 //! that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
 //! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
-//! second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an
+//! second; one that turns from tiny to long joins has its first helper within `PAUSE`; and an
 //! idle pool sleeps without a timer.
 //!
 //! Likewise, outside threads that take part count as workers: a pool of two that one such thread
@@ -29,16 +29,8 @@
 //! Tests: `tests/thread/pool.rs` (an idle pool sleeps; long halves after tiny ones are shared).
 
 use std::cell::Cell;
-use std::time::Duration;
 
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sys::ticks;
-
-/// A half shorter than this is not worth stealing.
-pub(in crate::thread) const TINY: u64 = 2 * ticks::MICROSECOND;
-
-/// How long a poller sleeps.
-pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
 
 /// After this many looks without success, the poller goes to sleep like the others.
 const IN_VAIN: u32 = 20;
@@ -142,7 +134,7 @@ impl TheftStats {
         }
     }
 
-    /// Called by a worker that has run something; `tiny`: a half of a join, shorter than [`TINY`].
+    /// Called by a worker that has run something; `tiny`: a half of a join, shorter than `TINY`.
     pub(in crate::thread) fn ran(&self, tiny: bool) {
         self.looks.set(if tiny { IN_VAIN } else { 0 });
         self.ran_more.set(self.ran_more.get() || !tiny);

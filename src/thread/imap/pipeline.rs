@@ -42,10 +42,10 @@ use crate::loom::{Mutex, MutexGuard};
 use crate::parking::park;
 use crate::task::panic::{self, contain};
 use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
+use crate::thread::engine::config::STALL;
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::registry::Registry;
-use crate::thread::engine::sleep::STALL;
 
 /// The longest time between a consumer's two checks whether the system gives threads.
 const RARELY: Duration = Duration::from_secs(3600);
@@ -424,9 +424,10 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>> {
-        match ready!(self.poll_next_task(cx.waker(), false)) {
-            true => self.poll_task(cx),
-            false => Poll::Ready(self.end()),
+        if ready!(self.poll_next_task(cx.waker(), false)) {
+            self.poll_task(cx)
+        } else {
+            Poll::Ready(self.end())
         }
     }
 

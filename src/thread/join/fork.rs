@@ -19,54 +19,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::task::panic::{Panic, catch, contain};
-use crate::thread::engine::lent::raw_job::{HalfFn, JobRef, lend};
+use crate::thread::engine::lent::raw_job::{HalfFn, lend};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
-use crate::thread::engine::sleep::Need;
+use crate::thread::engine::registry::enter::EnterMode;
 use crate::thread::engine::worker::Worker;
-
-impl Worker {
-    /// The window for joins that are run in turn is shut: opens it again, if there is no reason to
-    /// offer this join. True: it runs in turn.
-    pub(in crate::thread) fn runs_in_turn(&self) -> bool {
-        // An outside thread that may not run the pool's work opens no window; nor does one that may
-        // have to give way between two joins.
-        self.may_run()
-            && !self.may_give_way()
-            && self
-                .splitter
-                .reopen_window(self.owned.local.jobs.len(), self.registry().takers())
-    }
-
-    /// Offers the second half of a join, and wakes a thread for it, if there is one to wake.
-    #[inline]
-    fn push_job(&self, job: JobRef) {
-        let (registry, jobs) = (self.registry(), &self.owned.local.jobs);
-        jobs.push(job);
-        match registry.sleep.need_after_offer() {
-            // As many threads may be on their way as there are halves on offer. (While none is, the
-            // need says it all.)
-            None if registry.sleep.some_search() && registry.lacks_searchers(jobs.len()) => {
-                registry.wake_another(jobs.len());
-            }
-            None => {}
-            Some(Need::Runner) if registry.takers() == 0 => {}
-            Some(need) => registry.wake_or_start(need),
-        }
-    }
-
-    /// Whether a thread would take a half that is offered now.
-    #[inline]
-    pub(in crate::thread) fn is_wanted(&self) -> bool {
-        self.registry().takers() > 0
-    }
-
-    /// Whether nothing that this worker has offered is left to steal.
-    #[inline]
-    pub(in crate::thread) fn offers_nothing(&self) -> bool {
-        self.owned.local.jobs.is_empty()
-    }
-}
 
 /// This thread's window for joins that are run in turn is used up: opens a new one, if there is no
 /// reason to offer this join. True: it runs in turn. `pool`: the address of the pool that the
@@ -181,7 +138,7 @@ fn offer_in(target: JoinPool<'_>, a: HalfFn<'_>, b: HalfFn<'_>) -> Result<bool, 
                 let _helping = worker.helps(); // the body of a scope may be outside
                 offer(worker, a, b)
             }
-            _ => registry.region(|worker| {
+            _ => registry.enter(EnterMode::Region, |worker| {
                 let stolen = offer(worker, a, &mut *b)?;
                 if !stolen {
                     b();
@@ -212,13 +169,9 @@ pub(in crate::thread) fn offer(
         worker.push_job(reference);
         first = catch_unwind(AssertUnwindSafe(&mut *a));
         worker.between();
-        // The newest entry of the deque is this job's reference, unless a thief has it.
-        let back = worker.owned.local.jobs.pop();
-        worker.splitter.came_back(back.is_none());
+        let back = worker.take_job_back();
         if back.is_none() {
             worker.wait_for_thief(job);
-            // What was run meanwhile says nothing about what follows.
-            worker.splitter.reset();
         }
         back
     });

@@ -46,6 +46,7 @@ use crate::events::{self, Items};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::sys::ticks;
 use crate::thread::engine::registry::Registry;
+use crate::thread::engine::registry::enter::EnterMode;
 use crate::thread::engine::worker::Worker;
 use crate::thread::engine::worker::join_window;
 use crate::thread::join::fork::fork;
@@ -164,9 +165,10 @@ impl Shape {
     /// How many leaves the fixed tree over `len` items has: `enough` at most, unless there should
     /// be few, or leaves may not be so long.
     fn leaves(&self, len: usize, enough: usize) -> usize {
-        let few = match self.few {
-            true => FEWEST_LEAVES,
-            false => (len / LEAF).clamp(FEW_LEAVES, LEAVES).min(enough),
+        let few = if self.few {
+            FEWEST_LEAVES
+        } else {
+            (len / LEAF).clamp(FEW_LEAVES, LEAVES).min(enough)
         };
         let most = (len / self.min.max(1)).max(1);
         few.max(len.div_ceil(self.max.max(1))).min(most)
@@ -196,7 +198,7 @@ where
     /// value.
     pub(in crate::thread) fn divide(mut self, registry: &Arc<Registry>, items: P) -> Option<A> {
         self.counted = counted(items.len());
-        registry.region(|worker| match items.len() {
+        registry.enter(EnterMode::Region, |worker| match items.len() {
             // No items give one empty piece: the value that a stage begins each piece with is an
             // item (`fold`).
             0 => self.fold(0, None, items),
@@ -233,7 +235,7 @@ where
     /// `RUNS`: whether each leaf of the tree is a run, whose fold begins with an empty piece.
     fn walk_all<const RUNS: bool>(mut self, registry: &Arc<Registry>, items: P) -> Option<A> {
         self.counted = counted(items.len());
-        registry.region(|worker| match items.len() {
+        registry.enter(EnterMode::Region, |worker| match items.len() {
             0 => self.fold(0, None, items),
             _ => self.walk::<RUNS>(worker, 0, items, self.leaves),
         })
@@ -298,9 +300,10 @@ where
         // Before the result is returned: if a destructor panicked when the result was already
         // computed, at the end of this function, the result would be lost.
         drop(items);
-        let next = match few || !quick {
-            true => unknown(is_long),
-            false => chunk.min(BLIND),
+        let next = if few || !quick {
+            unknown(is_long)
+        } else {
+            chunk.min(BLIND)
         };
         (so_far, next)
     }
@@ -352,9 +355,10 @@ where
 
     #[inline(always)]
     fn leaf<const RUNS: bool>(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
-        match RUNS {
-            true => self.run(worker, at, items),
-            false => self.fold_all(at, None, items),
+        if RUNS {
+            self.run(worker, at, items)
+        } else {
+            self.fold_all(at, None, items)
         }
     }
 
@@ -491,14 +495,15 @@ fn cut<P: Producer>(items: P, count: usize) -> (P, usize, P) {
 
 /// Where `len` items are cut so that all leaves are as long: `len * (leaves / 2) / leaves`.
 fn middle(len: usize, leaves: usize) -> usize {
-    match leaves.is_multiple_of(2) {
-        true => len / 2,
-        false if leaves == len => leaves / 2,
-        // (It cannot overflow.)
-        false => match len.checked_mul(leaves / 2) {
-            Some(all) => all / leaves,
-            None => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize,
-        },
+    if leaves.is_multiple_of(2) {
+        return len / 2;
+    }
+    if leaves == len {
+        return leaves / 2;
+    }
+    match len.checked_mul(leaves / 2) {
+        Some(all) => all / leaves,
+        None => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize,
     }
 }
 

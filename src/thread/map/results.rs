@@ -98,15 +98,14 @@ where
     let items = source.open(Seal);
     // Without runs if a state for each piece may show how the items are grouped, if the items have
     // no order, or if one item gives so many results that they cannot be kept.
-    let all = match shape.few || shape.unordered || !shape.single {
-        true => {
-            let fold = |_: FoldPosition<'_>, _, items: S::Producer<'_>| {
-                let results = items.forward().map(&map);
-                results.reduce(&reduce)
-            };
-            Region::new(&limit, shape, fold, &reduce).divide_fixed(registry, items)
-        }
-        false => reduce_in_runs(registry, &limit, shape, items, run, &map, &reduce),
+    let all = if shape.few || shape.unordered || !shape.single {
+        let fold = |_: FoldPosition<'_>, _, items: S::Producer<'_>| {
+            let results = items.forward().map(&map);
+            results.reduce(&reduce)
+        };
+        Region::new(&limit, shape, fold, &reduce).divide_fixed(registry, items)
+    } else {
+        reduce_in_runs(registry, &limit, shape, items, run, &map, &reduce)
     };
     drop((source, map, reduce)); // before the result is returned: see `drive`
     all

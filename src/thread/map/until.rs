@@ -23,9 +23,10 @@ pub(crate) struct Stop<'t> {
 impl Stop<'_> {
     /// `result`, or `Cancelled` if an item was left out.
     pub(crate) fn result<R>(&self, result: R) -> Result<R, TaskError> {
-        match self.left_out.load(Ordering::Relaxed) {
-            false => Ok(result),
-            true => self.token.check().and(Err(TaskError::Cancelled)),
+        if self.left_out.load(Ordering::Relaxed) {
+            self.token.check().and(Err(TaskError::Cancelled))
+        } else {
+            Ok(result)
         }
     }
 

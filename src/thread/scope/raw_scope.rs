@@ -80,7 +80,7 @@ where
         || rest(shared),
         |latch| wait(shared, latch),
     );
-    worker.open_scope.set(before);
+    worker.leave_scope(before);
     (result, shared.counter.take_panics())
 }
 

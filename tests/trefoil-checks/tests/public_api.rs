@@ -13,9 +13,9 @@
 //! trait of ours gives to a type have one line there, those of other crates' traits none, since the
 //! line of the implementation says them; `Send`, `Sync` and `Unpin` of a type share a line; and the
 //! prelude's are `pub use`. What trefoil re-exports from its crate `trefoil-trace` is read there.
-//! What `Items`, `FromParallelIterator`, `ParallelExtend`, `Plain` and `PlainAtomic` are
-//! implemented for, nearly two hundred types of std, rustdoc does not list: the documentation of
-//! each trait does, and tests use them (`tests/thread/maps.rs`, `tests/iter/`, `tests/process/`).
+//! rustdoc does not list for which types of std `Items`, `FromParallelIterator`, `ParallelExtend`,
+//! `Plain` and `PlainAtomic` are implemented, nor does this file: the documentation of each trait
+//! does, and tests use them (`tests/thread/maps.rs`, `tests/iter/`, `tests/process/`).
 //!
 //! To accept a change: `TREFOIL_API=write cargo test -p trefoil-checks --test public_api`.
 //!

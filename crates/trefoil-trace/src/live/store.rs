@@ -193,7 +193,7 @@ struct Runs {
     place: Option<&'static Place>,
 }
 
-/// This thread's number, which nobody has when this is dropped.
+/// This thread's number. It is free for another thread when this is dropped.
 struct ThreadNumber(&'static Store, u32, Arc<Seat>);
 
 impl Drop for ThreadNumber {
@@ -207,7 +207,7 @@ impl Drop for ThreadNumber {
     }
 }
 
-/// This thread's number for what it does outside tasks, which nobody has when this is dropped.
+/// This thread's number for what it does outside tasks; free again when this is dropped.
 struct OutsideNumber(&'static Store, u64, Arc<Outside>);
 
 impl Drop for OutsideNumber {

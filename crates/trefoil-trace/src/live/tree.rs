@@ -704,7 +704,7 @@ impl fmt::Display for ThreadInfo {
             Role::Loop => write!(f, "event loop on {name}"),
             Role::Driver { pool } => write!(f, "driver of process pool {pool}"),
             Role::Worker { .. } => write!(f, "worker {name}"),
-            Role::Offload => write!(f, "thread {name} for blocking calls"),
+            Role::BlockingCalls => write!(f, "thread {name} for blocking calls"),
             Role::Process { pool } => write!(f, "worker of process pool {pool}"),
         }
     }

@@ -17,18 +17,13 @@ use std::sync::atomic::AtomicU64; // a number: no protocol
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::limits::{FILES, PAUSE};
 use super::reader::Reader;
 use super::{AlreadyRecording, Trace};
 use crate::live::{self, StuckWatch};
 use crate::loom::{Mutex, thread};
 use crate::trace_log::ring::{self, Kept, Ring};
 use crate::trace_log::trouble::{self, Trouble};
-
-/// How many files a recorder writes by itself.
-const FILES: u64 = 10;
-
-/// How long it waits between two of them.
-const PAUSE: Duration = Duration::from_secs(60);
 
 /// Keeps what all executors of this process have done in the last `window`, in `bytes` of memory at
 /// most, until the [`Recorder`] is dropped: the flight recorder. What happened just before a

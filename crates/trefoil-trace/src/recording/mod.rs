@@ -8,6 +8,7 @@
 
 mod chrome;
 mod keep;
+mod limits;
 mod reader;
 mod story;
 mod summary;
@@ -20,14 +21,12 @@ use std::time::Duration;
 
 use crate::trace_log::session;
 use crate::trace_log::session::Session;
+use limits::LIMIT;
 use reader::Reader;
 use story::Story;
 
 pub use keep::{Recorder, keep_last};
 pub use summary::{ExecutorSummary, SlowTask, Summary};
-
-/// How many events [`start`] has room for: 64 MiB, if all are used.
-const LIMIT: usize = 1 << 21;
 
 /// A recording is already running: a process has at most one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

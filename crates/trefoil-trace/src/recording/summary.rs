@@ -19,12 +19,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::limits::SLOWEST;
 use super::story::{Slice, Story, Track};
 use crate::event::{Ending, Role, What};
 use crate::printable::Printable;
-
-/// How many of the slowest tasks are listed.
-const SLOWEST: usize = 10;
 
 /// A recording in figures, from [`Trace::summary`](super::Trace::summary). Its `Display` form is a
 /// table of several lines, in which names are without what a terminal would obey.
@@ -97,7 +95,7 @@ fn row(slice: &Slice, track: usize) -> (u8, usize) {
         Role::Worker { pool, .. } => (0, pool as usize),
         Role::Loop => (1, track),
         Role::Process { pool } => (2, pool as usize),
-        Role::Offload => (3, 0),
+        Role::BlockingCalls => (3, 0),
         Role::Outside | Role::Driver { .. } => (4, 0),
     }
 }
@@ -112,7 +110,7 @@ fn row_name(slice: &Slice, track: &Track) -> String {
         }
         Role::Loop => format!("event loop on {}", track.name),
         Role::Process { pool } => format!("process pool {pool}"),
-        Role::Offload => "blocking calls".to_owned(),
+        Role::BlockingCalls => "blocking calls".to_owned(),
         Role::Outside | Role::Driver { .. } => "other threads".to_owned(),
     }
 }

@@ -89,9 +89,10 @@ impl<F, T> OnceTask<F, T> {
     /// # Safety
     /// P34: if `alone`, the handle is gone, so that no other thread begins it, or waits for it.
     unsafe fn run_closure(&self, call: impl FnOnce(F) -> T, alone: bool) -> bool {
-        let begins = match alone {
-            true => !self.is_begun(),
-            false => self.change(QUEUED, BEGUN),
+        let begins = if alone {
+            !self.is_begun()
+        } else {
+            self.change(QUEUED, BEGUN)
         };
         if !begins {
             return false;

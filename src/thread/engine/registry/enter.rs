@@ -23,7 +23,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::events;
-use crate::task::Runnable;
 use crate::thread::engine::lent::raw_job;
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
@@ -38,7 +37,7 @@ pub(in crate::thread) fn as_outside_worker(registry: &Arc<Registry>, f: &mut dyn
     let worker = Worker::new(Arc::clone(registry), registry.slots.take_outside());
     let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));
-    registry.put_outside_slot(worker.owned);
+    registry.put_outside_slot(worker.into_slot());
     result.unwrap_or_else(|payload| resume_unwind(payload));
 }
 
@@ -56,6 +55,15 @@ pub(in crate::thread) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     }
 }
 
+/// On which thread code runs that enters a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum EnterMode {
+    /// Here with the others' help, unless the pool wants its work to run on its own threads only.
+    Region,
+    /// On one of the pool's threads, or here if this is one, or if the pool has been shut down.
+    OwnThread,
+}
+
 /// Code to call in the pool: a trait object, so that the compiler makes one copy of the way in, and
 /// not one for each `map` of a program.
 type EnterFn<'a> = &'a mut (dyn FnMut(&Worker) + Send);
@@ -64,45 +72,6 @@ impl Registry {
     /// Whether this thread is a worker of this pool.
     pub(in crate::thread) fn is_home(self: &Arc<Self>) -> bool {
         current::with_home(|home| home.is_some_and(|home| self.is(home.registry())))
-    }
-
-    /// Queues a new task; a thread that waits for it may run it if it is in the pool with this tag.
-    pub(in crate::thread) fn spawn(self: &Arc<Self>, runnable: Runnable, tag: u32) {
-        runnable.set_tag(tag);
-        if let Some(hook) = &self.config.unobserved {
-            runnable.set_hook(Arc::clone(hook));
-        }
-        current::with_home(|home| match home {
-            // In its own deque, so that it is warm.
-            Some(home) if self.is(home.registry()) => match self.injector.takes_own() {
-                true => home.push_task(runnable),
-                false => self.spawn_ranked(home, runnable),
-            },
-            _ => drop(self.inject(Work::Task(runnable))),
-        });
-    }
-
-    /// Queues a new task of this worker's thread, whatever its priority, and whatever is accepted.
-    #[cold]
-    fn spawn_ranked(self: &Arc<Self>, home: &Worker, runnable: Runnable) {
-        match self.injector.mode() {
-            // The deque has normal work only.
-            Mode::Open | Mode::Draining if home.is_normal() => home.push_task(runnable),
-            Mode::Open | Mode::Draining => drop(self.inject_here(Work::Task(runnable))),
-            // Dropped, which ends the task in `Closed`.
-            Mode::Cancelling | Mode::Closed => drop(runnable),
-        }
-    }
-
-    /// Queues work in the injector. If this thread is a worker of the pool, it may do so even while
-    /// the injector accepts work only from inside.
-    pub(in crate::thread) fn inject_here(self: &Arc<Self>, work: Work) -> Result<(), Work> {
-        match self.is_home() {
-            true => self.injector.push_woken(work)?,
-            false => self.injector.push(work)?,
-        }
-        self.published();
-        Ok(())
     }
 
     /// Calls `f` with this thread's worker in the pool; a thread without one borrows a slot for the
@@ -129,16 +98,30 @@ impl Registry {
         })
     }
 
-    /// Runs `f` on one of the pool's threads, or here if this is one, or if the pool has been shut
-    /// down.
-    pub(in crate::thread) fn on_worker<R: Send>(
+    /// Calls `f` with a worker of the pool, and returns its result.
+    #[inline]
+    pub(in crate::thread) fn enter<R: Send>(
         self: &Arc<Self>,
+        mode: EnterMode,
         f: impl FnOnce(&Worker) -> R + Send,
     ) -> R {
-        self.entered(Self::call_on_worker, f)
+        let (mut f, mut result) = (Some(f), None);
+        self.call_in(mode, &mut |worker| result = f.take().map(|f| f(worker)));
+        result.unwrap_or_else(|| unreachable!("it has been called"))
     }
 
-    fn call_on_worker(self: &Arc<Self>, f: EnterFn<'_>) {
+    fn call_in(self: &Arc<Self>, mode: EnterMode, f: EnterFn<'_>) {
+        if mode == EnterMode::OwnThread || !self.config.caller_helps {
+            return self.call_on_own_thread(f);
+        }
+        self.as_worker(&mut |worker| {
+            let helping = worker.helps();
+            let _noted = helping.as_ref().map(|_| events::region());
+            f(worker);
+        });
+    }
+
+    fn call_on_own_thread(self: &Arc<Self>, f: EnterFn<'_>) {
         if self.is_home() || self.injector.mode() != Mode::Open {
             return self.as_worker(f);
         }
@@ -161,40 +144,5 @@ impl Registry {
             Some(Ok(())) => {}
             None => self.as_worker(f), // the pool has been shut down meanwhile
         }
-    }
-
-    /// Runs a region: here with the others' help, unless the pool wants its work to run on its own
-    /// threads only.
-    #[inline]
-    pub(in crate::thread) fn region<R: Send>(
-        self: &Arc<Self>,
-        f: impl FnOnce(&Worker) -> R + Send,
-    ) -> R {
-        self.entered(Self::call_in_region, f)
-    }
-
-    fn call_in_region(self: &Arc<Self>, f: EnterFn<'_>) {
-        if !self.config.caller_helps {
-            return self.call_on_worker(f);
-        }
-        self.as_worker(&mut |worker| {
-            let helping = worker.helps();
-            let _noted = helping.as_ref().map(|_| events::region());
-            f(worker);
-        });
-    }
-
-    /// Lets `enter` call `f`, and returns its result.
-    #[inline]
-    fn entered<R: Send>(
-        self: &Arc<Self>,
-        enter: fn(&Arc<Self>, EnterFn<'_>),
-        f: impl FnOnce(&Worker) -> R + Send,
-    ) -> R {
-        let (mut f, mut result) = (Some(f), None);
-        enter(self, &mut |worker| {
-            result = f.take().map(|f| f(worker));
-        });
-        result.unwrap_or_else(|| unreachable!("it has been called"))
     }
 }

@@ -17,6 +17,7 @@ pub(in crate::thread) mod futures;
 pub(in crate::thread) mod indices;
 pub(in crate::thread) mod shutdown;
 pub(in crate::thread) mod slot_list;
+mod spawn;
 pub(in crate::thread) mod start_and_resize;
 pub(in crate::thread) mod thread_list;
 
@@ -229,9 +230,10 @@ impl Registry {
     /// The tag of a task that its waiters may run: if the pool lets its callers help, outside
     /// threads may, too.
     pub(in crate::thread) fn claim_tag(&self) -> u32 {
-        match self.config.caller_helps {
-            true => self.tag | OUTSIDERS,
-            false => self.tag,
+        if self.config.caller_helps {
+            self.tag | OUTSIDERS
+        } else {
+            self.tag
         }
     }
 
@@ -368,13 +370,9 @@ impl Registry {
 
     /// Looks into the queues once more, where the protocol asks for it.
     pub(in crate::thread) fn recheck(self: &Arc<Self>) {
-        if self.has_something_to_take() {
+        if self.has_something_in(&self.slots()) {
             self.published();
         }
-    }
-
-    fn has_something_to_take(&self) -> bool {
-        self.has_something_in(&self.slots())
     }
 
     /// Marks the thread of a place as away if `is_away`: any worker may take the contents of its
@@ -402,7 +400,7 @@ impl Registry {
 
     /// Another thread runs if there is work for one, unless the system refuses it.
     fn ask_again(self: &Arc<Self>) {
-        if self.has_something_to_take() {
+        if self.has_something_in(&self.slots()) {
             self.published();
         } else {
             self.refused.store(false, Ordering::Relaxed);

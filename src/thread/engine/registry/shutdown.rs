@@ -23,9 +23,9 @@ use std::thread::ThreadId;
 use crate::loom::thread;
 use crate::parking::park;
 use crate::task::{Shutdown, TaskError};
+use crate::thread::engine::config::STALL;
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::registry::Registry;
-use crate::thread::engine::sleep::STALL;
 use crate::thread::engine::slot::NO_PLACE;
 
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).

@@ -29,6 +29,4 @@ mod waiters;
 mod width;
 
 pub(in crate::thread) use protocol::{Need, Recruited, SleepState, Sleeper, WakeReason};
-pub(in crate::thread) use spares::STALL;
 pub(in crate::thread) use waiters::ProcessWaiters;
-pub(in crate::thread) use width::KEEP_SPARE;

@@ -45,14 +45,7 @@ use std::time::Duration;
 use super::counts::{BLOCKED, MONITORED, RUNNING, ThreadCounts};
 use super::protocol::{Need, Recruited, SleepState};
 use crate::loom::atomic::{Ordering, fence};
-
-/// How long queued work may stand still while a worker waits: the period of the stall monitor.
-/// Waits that must look again without being woken (a shutdown, a wait for which the system gives no
-/// thread) use the same period.
-pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
-
-/// At least so many waiting workers are replaced at once.
-const AT_ONCE: usize = 16;
+use crate::thread::engine::config::{AT_ONCE, STALL};
 
 impl SleepState {
     /// How many workers may wait before fewer run than the pool is wide.

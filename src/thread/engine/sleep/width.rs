@@ -8,14 +8,10 @@
 //! the queues like step 5 (`spares.rs`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::counts::{RUNNING, SEARCHING, ThreadCounts};
 use super::protocol::{SleepState, Sleeper, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
-
-/// How long a spare sleeps before it ends.
-pub(in crate::thread) const KEEP_SPARE: Duration = Duration::from_secs(5);
 
 impl SleepState {
     /// A runner (not a searcher) goes to sleep if there are too many. After `true` it must look

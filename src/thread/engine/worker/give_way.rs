@@ -29,12 +29,13 @@
 //!
 //! Tests: `tests/thread/priorities.rs`.
 
-use super::wait::Compensate;
+use std::cell::Cell;
+
 use crate::events;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
-use crate::parking::park::{self, Blocker};
-use crate::sys::ticks;
+use crate::parking::park;
+use crate::thread::engine::config::SLICE;
 use crate::thread::engine::lent::raw_job::lend;
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
@@ -69,9 +70,17 @@ impl Drop for HandlePriority {
     }
 }
 
-/// How long a part of a region runs before it gives way to work of its own priority. Each time it
-/// does so costs two changes of thread, so a shorter slice costs throughput.
-const SLICE: u64 = 10_000 * ticks::MICROSECOND;
+/// Since when a thread has run what it runs without giving way to work of the same priority; 0:
+/// since it looks for the first time.
+#[derive(Default)]
+pub(super) struct Turn(Cell<u64>);
+
+impl Turn {
+    /// The thread begins something else.
+    pub(super) fn begin(&self) {
+        self.0.set(0);
+    }
+}
 
 impl Worker {
     /// Whether something more urgent may come.
@@ -110,9 +119,9 @@ impl Worker {
     #[inline(never)]
     pub(in crate::thread) fn between_items(&self, now: u64) {
         self.between();
-        let began = self.turn.get();
+        let began = self.turn.0.get();
         if now.saturating_sub(began) >= SLICE {
-            self.turn.set(now);
+            self.turn.0.set(now);
             if began > 0 {
                 self.give_way_to_equals();
             }
@@ -170,13 +179,7 @@ impl Worker {
                 }
                 let _noted = events::waits();
                 while lent.latch().park() {
-                    match Compensate.retry_after() {
-                        None => {
-                            let _asleep = events::falls_asleep(true);
-                            self.owned.parker.park();
-                        }
-                        Some(pause) => self.owned.parker.park_timeout(pause),
-                    }
+                    self.park();
                 }
                 None
             })

@@ -8,16 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::events;
 use crate::loom::{hint, thread};
+use crate::thread::engine::config::{KEEP_SPARE, PAUSE, SEARCH_ROUNDS};
 use crate::thread::engine::queue::Work;
-use crate::thread::engine::sleep::{KEEP_SPARE, WakeReason};
-use crate::thread::engine::wake_policy::PAUSE;
+use crate::thread::engine::sleep::WakeReason;
 use crate::thread::engine::worker::Worker;
 
-/// How many rounds a searcher looks before it goes to sleep: with about 700 spin hints and 14
-/// yields, some tens of microseconds.
-const SEARCH_ROUNDS: u32 = 16;
-
-/// How many of the first rounds do not yield the processor.
+/// How many of the first [`SEARCH_ROUNDS`] do not yield the processor.
 const SPIN_ROUNDS: u32 = 2;
 
 impl Worker {
@@ -25,9 +21,10 @@ impl Worker {
     pub(super) fn look_around(&self) -> Option<Work> {
         // At the pool's end only what is there is run. To wait for more would give an outside
         // thread the processor, which may add some each time.
-        let rounds = match self.registry().sleep.counts().is_closing() {
-            true => 1,
-            false => SEARCH_ROUNDS,
+        let rounds = if self.registry().sleep.counts().is_closing() {
+            1
+        } else {
+            SEARCH_ROUNDS
         };
         (0..rounds).find_map(|round| {
             for _ in 0..1 << round.min(6) {
@@ -61,10 +58,7 @@ impl Worker {
             registry.published();
         }
         let _noted = events::sleeps();
-        match polls {
-            true => self.poll(),
-            false => self.sleep(),
-        }
+        if polls { self.poll() } else { self.sleep() }
     }
 
     /// Sleeps as the poller; see `wake_policy.rs`.
@@ -88,9 +82,10 @@ impl Worker {
         loop {
             let is_spare = sleep.is_spare(&self.slot().sleeper);
             // A place that was removed because the pool has become narrower is not kept.
-            let keep = match self.is_own.replace(!is_spare) {
-                true => Duration::ZERO,
-                false => KEEP_SPARE,
+            let keep = if self.is_own.replace(!is_spare) {
+                Duration::ZERO
+            } else {
+                KEEP_SPARE
             };
             let until = is_spare.then(|| Instant::now() + keep);
             if let Some(reason) = self.sleep_until(until) {

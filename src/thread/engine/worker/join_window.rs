@@ -31,8 +31,11 @@
 
 use std::cell::Cell;
 
+use super::Worker;
 use crate::loom::per_thread;
 use crate::sys::ticks;
+use crate::thread::engine::lent::raw_job::JobRef;
+use crate::thread::engine::sleep::Need;
 
 /// A window that took less may be followed by a longer one.
 const SHORT: u64 = 10 * ticks::MICROSECOND;
@@ -137,9 +140,10 @@ impl Splitter {
         if left > 0 {
             self.saved.set(left);
         }
-        let in_vain = match stolen {
-            true => 0,
-            false => self.in_vain.get().saturating_add(1),
+        let in_vain = if stolen {
+            0
+        } else {
+            self.in_vain.get().saturating_add(1)
         };
         self.in_vain.set(in_vain);
     }
@@ -169,12 +173,64 @@ impl Splitter {
     fn widen(&self) -> u32 {
         let now = ticks::now();
         let short = now.saturating_sub(self.looked.replace(now)) < SHORT;
-        let window = match short {
-            true => (self.window.get() * 2).clamp(1, LONGEST),
-            false => 0,
+        let window = if short {
+            (self.window.get() * 2).clamp(1, LONGEST)
+        } else {
+            0
         };
         self.window.set(window);
         window
+    }
+}
+
+impl Worker {
+    /// The window for joins that are run in turn is shut: opens it again, if there is no reason to
+    /// offer this join. True: it runs in turn.
+    pub(in crate::thread) fn runs_in_turn(&self) -> bool {
+        // An outside thread that may not run the pool's work opens no window; nor does one that may
+        // have to give way between two joins.
+        self.may_run()
+            && !self.may_give_way()
+            && self
+                .splitter
+                .reopen_window(self.owned.local.jobs.len(), self.registry().takers())
+    }
+
+    /// Offers the second half of a join, and wakes a thread for it, if there is one to wake.
+    #[inline]
+    pub(in crate::thread) fn push_job(&self, job: JobRef) {
+        let (registry, jobs) = (self.registry(), &self.owned.local.jobs);
+        jobs.push(job);
+        match registry.sleep.need_after_offer() {
+            // As many threads may be on their way as there are halves on offer. (While none is, the
+            // need says it all.)
+            None if registry.sleep.some_search() && registry.lacks_searchers(jobs.len()) => {
+                registry.wake_another(jobs.len());
+            }
+            None => {}
+            Some(Need::Runner) if registry.takers() == 0 => {}
+            Some(need) => registry.wake_or_start(need),
+        }
+    }
+
+    /// Whether a thread would take a half that is offered now.
+    #[inline]
+    pub(in crate::thread) fn is_wanted(&self) -> bool {
+        self.registry().takers() > 0
+    }
+
+    /// Whether nothing that this worker has offered is left to steal.
+    #[inline]
+    pub(in crate::thread) fn offers_nothing(&self) -> bool {
+        self.owned.local.jobs.is_empty()
+    }
+
+    /// The half that was offered last, unless a thief has it.
+    #[inline]
+    pub(in crate::thread) fn take_job_back(&self) -> Option<JobRef> {
+        let back = self.owned.local.jobs.pop();
+        self.splitter.came_back(back.is_none());
+        back
     }
 }
 

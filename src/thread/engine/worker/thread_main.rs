@@ -1,7 +1,7 @@
 //! The main function of a pool's thread.
 //!
 //! **The loop.** 1. If there are too many runners, because a blocked one has come back, the thread
-//! sleeps. 2. It looks for work (`worker.rs`). 3. If it finds some, it runs it; if it was a
+//! sleeps. 2. It looks for work (`search.rs`). 3. If it finds some, it runs it; if it was a
 //! searcher, it first hands the search on (`sleep`, step 3). 4. Otherwise it becomes a searcher,
 //! looks for a few rounds more, and then goes to sleep (`idle`).
 //!
@@ -50,13 +50,10 @@ impl Worker {
         self.thefts.stop_polling(&registry.wake_policy);
         registry.close_mailbox(self.slot(), || true);
         if let Some(hook) = &registry.config.on_exit {
-            registry.sleep.delay_end();
-            self.blocked.set(1);
-            call(hook);
-            self.end_child();
-            self.blocked.set(0);
-            registry.sleep.allow_end();
-            registry.recheck();
+            self.as_blocked(|| {
+                call(hook);
+                self.end_child();
+            });
         }
     }
 

@@ -32,6 +32,7 @@
 //!
 //! Tests: `tests/thread/pool.rs` (waits, unrelated tasks, stalls, depth).
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::events;
@@ -39,12 +40,13 @@ use crate::loom::atomic::Ordering;
 use crate::loom::{hint, thread};
 use crate::parking::park::{self, Blocker};
 use crate::sys::ticks;
+use crate::thread::engine::config::{SHORTLY, STALL};
 use crate::thread::engine::lent::latch::Latch;
 use crate::thread::engine::lent::raw_job::StackJob;
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::slot_list::numbered;
 use crate::thread::engine::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
-use crate::thread::engine::sleep::{ProcessWaiters, STALL};
+use crate::thread::engine::sleep::ProcessWaiters;
 use crate::thread::engine::worker::Worker;
 
 /// How many times a waiter that may help checks before it yields: some microseconds.
@@ -54,11 +56,32 @@ pub(in crate::thread) const ROUNDS: u32 = 200;
 /// about two microseconds, which is the cost of handing a half over.
 const PATIENCE: u32 = ROUNDS / 4;
 
-/// How long a waiter then goes on checking, between yields, before it parks: as long as it may take
-/// to wake it on a processor that has gone to sleep.
-const SHORTLY: u64 = 50 * ticks::MICROSECOND;
+/// The waits that a worker is in.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// How many nested waits this thread is parked in.
+    depth: Cell<u32>,
+    /// Whether it waits for work that a thread of some pool runs, or will run.
+    for_pool: Cell<bool>,
+}
 
 impl Worker {
+    /// Whether this thread is counted as running, so that the pool cannot end while it runs.
+    pub(in crate::thread) fn is_counted(&self) -> bool {
+        self.waiting.depth.get() == 0
+    }
+
+    /// Calls `f` while this thread counts as blocked: the pool does not end before it, and others
+    /// run what it queues.
+    pub(super) fn as_blocked(&self, f: impl FnOnce()) {
+        self.registry().sleep.delay_end();
+        self.waiting.depth.set(1);
+        f();
+        self.waiting.depth.set(0);
+        self.registry().sleep.allow_end();
+        self.registry().recheck();
+    }
+
     /// Waits until `done`, helping with `help` as long as that finds something. `park` announces
     /// that this thread is about to park, and returns false if it need not. `rounds`: how many
     /// times the thread checks before it yields.
@@ -88,20 +111,26 @@ impl Worker {
                 thread::yield_now();
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
-                let _waits = WaitsForPool::begin();
+                waits_for_pool(true);
                 park::blocked(|| {
                     let _noted = events::waits();
-                    match Compensate.retry_after() {
-                        None => {
-                            let _asleep = events::falls_asleep(true);
-                            self.owned.parker.park();
-                        }
-                        Some(pause) => self.owned.parker.park_timeout(pause),
-                    }
+                    self.park();
                 });
+                waits_for_pool(false);
             } else {
                 return;
             }
+        }
+    }
+
+    /// Parks in a wait; while the system refuses some pool its threads, only for a while.
+    pub(super) fn park(&self) {
+        match Compensate.retry_after() {
+            None => {
+                let _asleep = events::falls_asleep(true);
+                self.owned.parker.park();
+            }
+            Some(pause) => self.owned.parker.park_timeout(pause),
         }
     }
 
@@ -114,16 +143,14 @@ impl Worker {
     /// This worker parks: another thread replaces it. Only the outermost wait counts: a future that
     /// is polled between two parks of one wait may wait itself.
     fn block(&self) {
-        let depth = self.blocked.replace(self.blocked.get() + 1);
+        let depth = self.waiting.depth.replace(self.waiting.depth.get() + 1);
         self.leave_queues();
         if depth > 0 {
             return;
         }
-        if self.in_call.get() {
-            self.pause_call();
-        }
+        self.pause_call();
         self.lend_index();
-        if !self.waits_for_pool.get() {
+        if !self.waiting.for_pool.get() {
             self.slot().wait_begins_or_ends();
         }
         self.registry().close_mailbox(self.slot(), || true);
@@ -131,8 +158,8 @@ impl Worker {
     }
 
     fn unblock(&self) {
-        let depth = self.blocked.get() - 1;
-        self.blocked.set(depth);
+        let depth = self.waiting.depth.get() - 1;
+        self.waiting.depth.set(depth);
         if depth > 0 {
             return;
         }
@@ -141,13 +168,11 @@ impl Worker {
         if !self.slot().continues.swap(false, Ordering::Relaxed) {
             self.registry().sleep.unblock();
         }
-        if !self.waits_for_pool.get() {
+        if !self.waiting.for_pool.get() {
             self.slot().wait_begins_or_ends();
         }
         self.resume_index();
-        if self.in_call.get() {
-            self.slot().call.begin_or_end();
-        }
+        self.resume_call();
     }
 
     /// Waits for the stolen half of a join, by leapfrogging.
@@ -190,24 +215,15 @@ impl Worker {
             true
         };
         self.wait(ROUNDS, || latch.is_set(), || latch.park(), help);
+        // What was run meanwhile says nothing about what follows.
+        self.splitter.reset();
     }
 }
 
-/// This thread waits for work that some pool's thread runs, or will run: no reason to begin other
-/// work in its own pool.
-struct WaitsForPool;
-
-impl WaitsForPool {
-    fn begin() -> Self {
-        current::with_home(|home| home.map(|home| home.waits_for_pool.set(true)));
-        Self
-    }
-}
-
-impl Drop for WaitsForPool {
-    fn drop(&mut self) {
-        current::with_home(|home| home.map(|home| home.waits_for_pool.set(false)));
-    }
+/// Whether this thread waits for work that some pool's thread runs, or will run: no reason to begin
+/// other work in its own pool.
+fn waits_for_pool(waits: bool) {
+    current::with_home(|home| home.map(|home| home.waiting.for_pool.set(waits)));
 }
 
 /// This thread counts as waiting until this is dropped: if queued work of some pool stands still

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::task::{self, TaskId};
 use crate::thread::engine::config::Config;
+use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::Need;
 
 /// How many entries are queued at most.
@@ -100,12 +101,12 @@ impl Simulation {
     /// This worker takes an entry and runs it.
     fn take(&mut self, worker: usize) -> Option<TaskId> {
         let worker = &self.workers[worker];
-        let mut fairness = worker.fairness.get();
+        let mut fairness = worker.search.fairness.get();
         fairness.last.0 = match self.clock {
             Clock::Fast => 0,
             Clock::Still => u64::MAX,
         };
-        worker.fairness.set(fairness);
+        worker.search.fairness.set(fairness);
         let Work::Task(task) = worker.find()? else {
             unreachable!("there is nothing else");
         };

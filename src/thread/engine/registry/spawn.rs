@@ -1,0 +1,51 @@
+//! Where new work is queued: in the deque of the worker that makes it, or in the injector.
+//!
+//! Tests: `tests/thread/pool.rs`, `tests/thread/priorities.rs`.
+
+use std::sync::Arc;
+
+use super::Registry;
+use crate::task::Runnable;
+use crate::thread::engine::queue::{Mode, Work};
+use crate::thread::engine::raw_current as current;
+use crate::thread::engine::worker::Worker;
+
+impl Registry {
+    /// Queues a new task; a thread that waits for it may run it if it is in the pool with this tag.
+    pub(in crate::thread) fn spawn(self: &Arc<Self>, runnable: Runnable, tag: u32) {
+        runnable.set_tag(tag);
+        if let Some(hook) = &self.config.unobserved {
+            runnable.set_hook(Arc::clone(hook));
+        }
+        current::with_home(|home| match home.filter(|home| self.is(home.registry())) {
+            // In its own deque, so that it is warm.
+            Some(home) if self.injector.takes_own() => home.push_task(runnable),
+            Some(home) => self.spawn_ranked(home, runnable),
+            None => drop(self.inject(Work::Task(runnable))),
+        });
+    }
+
+    /// Queues a new task of this worker's thread, whatever its priority, and whatever is accepted.
+    #[cold]
+    fn spawn_ranked(self: &Arc<Self>, home: &Worker, runnable: Runnable) {
+        match self.injector.mode() {
+            // The deque has normal work only.
+            Mode::Open | Mode::Draining if home.is_normal() => home.push_task(runnable),
+            Mode::Open | Mode::Draining => drop(self.inject_here(Work::Task(runnable))),
+            // Dropped, which ends the task in `Closed`.
+            Mode::Cancelling | Mode::Closed => drop(runnable),
+        }
+    }
+
+    /// Queues work in the injector. If this thread is a worker of the pool, it may do so even while
+    /// the injector accepts work only from inside.
+    pub(in crate::thread) fn inject_here(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        if self.is_home() {
+            self.injector.push_woken(work)?;
+        } else {
+            self.injector.push(work)?;
+        }
+        self.published();
+        Ok(())
+    }
+}

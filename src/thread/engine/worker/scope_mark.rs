@@ -1,0 +1,147 @@
+//! The tasks of scopes in a worker's deque, and the mark below which they are not its own.
+//!
+//! While a scope is open on a thread, only its tasks are put into that
+//! thread's deque: above the *mark*, which is the deque's length before. So a thread that waits for
+//! its scope finds only the scope's tasks there. A worker without an open scope pushes and takes
+//! any. Finished tasks are subtracted from their scope's count when something else is run
+//! next, so that a worker which runs many tasks of one scope does not write to the count each time.
+//!
+//! Tests: `tests/thread/pool.rs` (scopes).
+
+use std::cell::Cell;
+
+use super::Worker;
+use crate::loom::atomic::Ordering;
+use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
+use crate::thread::engine::queue::BATCH;
+use crate::thread::engine::slot::NO_PLACE;
+
+/// Stale entries are dropped after this many scope tasks were run by their handles' threads.
+const SWEEP: u32 = 64;
+
+/// The address in `open` while no scope is open on this thread: it runs tasks of any.
+const ANY_SCOPE: usize = 0;
+/// The address in `open` if this thread runs no tasks of scopes: an outside thread that does
+/// not help, or one without an open scope; or if its deque may not have them, because the scope was
+/// opened by work of another priority than the normal one.
+const NO_SCOPE: usize = 1;
+
+/// What a worker knows of its deque of scopes' tasks.
+pub(super) struct ScopeMark {
+    /// Whose tasks this thread takes from there: the address of the innermost scope that is open on
+    /// it, or [`ANY_SCOPE`], or [`NO_SCOPE`]; and the mark, the `depth` above which they lie.
+    open: Cell<(usize, usize)>,
+    /// How many tasks of scopes this thread has pushed to its deque and not popped. Thieves do not
+    /// subtract theirs, so it is an upper bound.
+    depth: Cell<usize>,
+    /// The address of the scope's task that this thread pushed last.
+    newest: Cell<usize>,
+    /// How many entries of the deque have become stale since the last sweep, because the thread
+    /// that joins the handle has run the task.
+    stale: Cell<u32>,
+}
+
+impl ScopeMark {
+    /// For a worker in this place.
+    pub(super) fn new(place: usize) -> Self {
+        let takes = if place == NO_PLACE {
+            NO_SCOPE
+        } else {
+            ANY_SCOPE
+        };
+        Self {
+            open: Cell::new((takes, 0)),
+            depth: Cell::new(0),
+            newest: Cell::new(0),
+            stale: Cell::new(0),
+        }
+    }
+}
+
+impl Worker {
+    /// Opens the scope at this address on this thread, and sets its mark, the `depth` at this
+    /// moment. Returns what [`leave_scope`](Self::leave_scope)
+    /// puts back.
+    pub(in crate::thread) fn enter_scope(&self, address: usize) -> (usize, usize) {
+        let takes = self.may_run() && self.is_normal();
+        let address = if takes { address } else { NO_SCOPE };
+        self.scopes.open.replace((address, self.scopes.depth.get()))
+    }
+
+    /// The scope that was opened last on this thread has ended.
+    pub(in crate::thread) fn leave_scope(&self, before: (usize, usize)) {
+        self.scopes.open.set(before);
+    }
+
+    /// Whether tasks of the scope at this address may be pushed to this worker's deque.
+    pub(in crate::thread) fn takes_scope(&self, address: usize) -> bool {
+        let open = self.scopes.open.get().0;
+        open == address || (open == ANY_SCOPE && self.is_normal())
+    }
+
+    pub(in crate::thread) fn push_scoped(&self, lent: ErasedEntry) {
+        self.scopes.newest.set(lent.address());
+        self.scopes.depth.set(self.scopes.depth.get() + 1);
+        self.slot().scope.store(lent.counter(), Ordering::Relaxed);
+        self.owned.local.scoped.push(lent);
+        self.registry.published();
+    }
+
+    /// A theft has moved tasks behind this one into this thread's deque.
+    pub(super) fn moved_scoped(&self, first: &ErasedEntry) {
+        // An upper bound: `pop_scoped` finds out if there were fewer.
+        self.scopes.depth.set(self.scopes.depth.get() + BATCH);
+        self.slot().scope.store(first.counter(), Ordering::Relaxed);
+    }
+
+    /// The newest task above the mark: of the innermost scope that is open here, or of any scope if
+    /// none is.
+    pub(in crate::thread) fn pop_scoped(&self) -> Option<ErasedEntry> {
+        // Thieves take the oldest task. So if one below the mark is still there, all tasks above it
+        // are, too.
+        let ((_, mark), depth) = (self.scopes.open.get(), self.scopes.depth.get());
+        let depth = depth.checked_sub(1).filter(|depth| *depth >= mark)?;
+        let lent = self.owned.local.scoped.pop()?;
+        self.scopes.depth.set(depth);
+        Some(lent)
+    }
+
+    /// The newest such task, if it is the one at this address. Drops older ones that their handles'
+    /// threads have run.
+    pub(in crate::thread) fn take_scoped(&self, address: usize) -> Option<ErasedEntry> {
+        if self.scopes.newest.get() != address {
+            self.sweep_scoped();
+            return None;
+        }
+        let newest = self.pop_scoped()?;
+        if newest.address() != address {
+            // Pushed back as a new task, because another thread may have looked meanwhile and not
+            // seen it.
+            self.push_scoped(newest);
+            return None;
+        }
+        while let Some(older) = self.pop_scoped() {
+            if !older.is_taken() {
+                self.push_scoped(older);
+                break;
+            }
+        }
+        Some(newest)
+    }
+
+    /// Called when a handle's thread runs a scope task whose entry stays in this deque: drops such
+    /// entries now and then, so that they do not fill it.
+    fn sweep_scoped(&self) {
+        self.scopes.stale.set(self.scopes.stale.get() + 1);
+        if self.scopes.stale.get() == SWEEP {
+            self.scopes.stale.set(0);
+            let newest: Vec<ErasedEntry> =
+                (0..SWEEP * 2).map_while(|_| self.pop_scoped()).collect();
+            let (stale, live): (Vec<_>, Vec<_>) =
+                newest.into_iter().rev().partition(ErasedEntry::is_taken);
+            live.into_iter().for_each(|lent| self.push_scoped(lent));
+            // Last, because the destructor of a task's result may wait for another task.
+            drop(stale);
+        }
+    }
+}

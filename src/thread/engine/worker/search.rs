@@ -1,0 +1,302 @@
+//! How a worker finds work.
+//!
+//! **Order.** It looks into 1. its own deques, 2. those of workers that will not look there
+//! soon (*unattended* ones: their threads wait, sleep, or have been in one task for long), 3. the
+//! injector, 4. the other workers' deques, beginning with a random one. The first three can each
+//! have something for ever, and its own deques return the newest. So that nothing is starved, every
+//! [`FAIRNESS`]th search begins elsewhere: every other time with the injector, otherwise with an
+//! unattended deque, or, every [`ROUND`], with the oldest entry of some deque, one deque after the
+//! other, its own included. (Not more often: the oldest entry of a deque may be the root of a tree,
+//! and whoever takes it leaves the present tree unfinished, so that more entries lie in the
+//! deques.) And every [`STEAL_FIRST`]th search of a worker without own work steals before it looks
+//! into the injector.
+//!
+//! Tests: `tests/thread/starved.rs`; the search from many seeds, `search/simulated.rs`.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use super::Worker;
+use crate::events;
+use crate::loom::atomic::Ordering;
+use crate::sys::ticks;
+use crate::thread::engine::config::ROUND;
+use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
+use crate::thread::engine::priority::{self, Priority};
+use crate::thread::engine::queue::{DEQUES, Mode, Slots, Work};
+use crate::thread::engine::slot::{NO_PLACE, Slot};
+
+/// One search in this many does not begin with the worker's own deques.
+const FAIRNESS: u32 = 61;
+
+/// The most searches in [`FAIRNESS`] between two rounds: the clock may stand still.
+const LATEST: u32 = 1024;
+
+/// One search in this many, of a worker without work of its own, steals before it looks into the
+/// injector.
+const STEAL_FIRST: u32 = 16;
+
+/// What a worker remembers of its searches.
+pub(super) struct Search {
+    /// The pool's slots as this worker last saw them, and the version of the list.
+    seen: RefCell<Option<(usize, Slots<Slot>)>>,
+    random: Cell<u32>,
+    /// How many times this thread has looked for work.
+    searches: Cell<u32>,
+    fairness: Cell<Fairness>,
+    /// The priority that this thread looks for in the deques of others.
+    seeks: Cell<Priority>,
+}
+
+impl Search {
+    /// For the worker in the slot with this number.
+    pub(super) fn new(slot: usize) -> Self {
+        Self {
+            seen: RefCell::new(None),
+            random: Cell::new((slot as u32).wrapping_mul(0x9E37_79B9) | 1),
+            searches: Cell::new(0),
+            fairness: Cell::default(),
+            seeks: Cell::new(Priority::Normal),
+        }
+    }
+}
+
+/// Which queue a search in [`FAIRNESS`] begins with.
+#[derive(Clone, Copy, Default)]
+struct Fairness {
+    /// How many such searches there were.
+    turn: u32,
+    /// The deque that the next [`ROUND`] begins with, in the order of the slots.
+    next: usize,
+    /// When the last round was, and in which turn.
+    last: (u64, u32),
+}
+
+impl Fairness {
+    fn round_is_due(&self) -> bool {
+        let (time, turn) = self.last;
+        ticks::since(time) >= ROUND || self.turn.wrapping_sub(turn) >= LATEST
+    }
+}
+
+impl Worker {
+    pub(in crate::thread) fn next_random(&self) -> u32 {
+        let mut x = self.search.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.search.random.set(x);
+        x
+    }
+
+    pub(in crate::thread) fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
+        let (mut seen, now) = (self.search.seen.borrow_mut(), self.registry.slots.version());
+        match &*seen {
+            Some((version, slots)) if *version == now => f(slots),
+            _ => f(&seen.insert((now, self.registry.slots())).1),
+        }
+    }
+
+    pub(in crate::thread) fn find(&self) -> Option<Work> {
+        let injector = &self.registry.injector;
+        let own_share = self.slot().mailbox.take();
+        if self.registry.sleep.is_full() {
+            return self.took(own_share.or_else(|| injector.pop_urgent())?);
+        }
+        if injector.is_ranked() {
+            return self.took(own_share.or_else(|| self.find_ranked())?);
+        }
+        let work = own_share.or_else(|| self.find_next())?;
+        self.took(work)
+    }
+
+    /// The next work of the highest priority.
+    #[cold]
+    fn find_ranked(&self) -> Option<Work> {
+        Priority::ALL.into_iter().find_map(|priority| {
+            self.search.seeks.set(priority);
+            let found = match priority {
+                Priority::Normal => self.find_next(),
+                _ => {
+                    let queued = self.registry.injector.pop_of(priority);
+                    queued.or_else(|| self.steal())
+                }
+            }?;
+            // Until this thread looks again.
+            priority::set(priority);
+            self.slot().set_priority(priority);
+            Some(found)
+        })
+    }
+
+    /// The next work where all has the same priority.
+    #[inline]
+    fn find_next(&self) -> Option<Work> {
+        let injector = &self.registry.injector;
+        let search = self.search.searches.get().wrapping_add(1);
+        self.search.searches.set(search);
+        let fair = search.is_multiple_of(FAIRNESS);
+        fair.then(|| self.find_fairly())
+            .flatten()
+            .or_else(|| self.pop_scoped().map(Work::Scoped))
+            .or_else(|| self.owned.local.tasks.pop().map(Work::Task))
+            .or_else(|| injector.pop_next())
+            .or_else(|| self.take_unattended())
+            .or_else(|| {
+                if search.is_multiple_of(STEAL_FIRST) {
+                    self.steal().or_else(|| self.fetch())
+                } else {
+                    self.fetch().or_else(|| self.steal())
+                }
+            })
+    }
+
+    /// The oldest entry of a queue that might otherwise be passed over for ever.
+    #[cold]
+    fn find_fairly(&self) -> Option<Work> {
+        let mut fairness = self.search.fairness.get();
+        fairness.turn = fairness.turn.wrapping_add(1);
+        self.search.fairness.set(fairness);
+        let injected = || self.registry.injector.pop();
+        if fairness.turn.is_multiple_of(2) {
+            injected()
+        } else if fairness.round_is_due() {
+            self.take_round()
+        } else {
+            self.take_unattended().or_else(injected)
+        }
+    }
+
+    /// The oldest entry of the next deque of any slot that has one.
+    fn take_round(&self) -> Option<Work> {
+        let mut fairness = self.search.fairness.get();
+        fairness.last = (ticks::now(), fairness.turn);
+        let found = self.with_slots(|slots| {
+            let deques = slots.len() * DEQUES;
+            (0..deques).find_map(|behind| {
+                let deque = (fairness.next + behind) % deques;
+                let slot = &slots[deque / DEQUES];
+                let work = match deque % DEQUES {
+                    0 if !self.seeks_jobs_of(slot) => return None,
+                    deque => slot.public.oldest_of(deque)?,
+                };
+                self.note_theft(&work, slot);
+                fairness.next = deque + 1;
+                Some(work)
+            })
+        });
+        self.search.fairness.set(fairness);
+        found
+    }
+
+    /// Something from the deques of a worker that will not look there soon.
+    fn take_unattended(&self) -> Option<Work> {
+        if !self.registry.some_unattended() {
+            return None;
+        }
+        self.with_slots(|slots| {
+            let mut unattended = slots.iter().filter(|slot| slot.is_unattended());
+            unattended.find_map(|slot| {
+                let found = self.steal_from(slot);
+                if found.is_none() {
+                    self.registry.attend_to_queues(slot);
+                }
+                found
+            })
+        })
+    }
+
+    /// Something from another worker's deques.
+    fn steal(&self) -> Option<Work> {
+        let start = self.next_random() as usize;
+        self.with_slots(|slots| {
+            let (before, after) = slots.split_at(start % slots.len());
+            let mut slots = after.iter().chain(before);
+            slots.find_map(|slot| self.steal_from(slot))
+        })
+    }
+
+    /// Whether the halves in this slot have the priority that this thread looks for. (Other deques
+    /// have normal work only.)
+    fn seeks_jobs_of(&self, slot: &Slot) -> bool {
+        slot.priority() == self.search.seeks.get() || !self.registry.injector.is_ranked()
+    }
+
+    fn took(&self, work: Work) -> Option<Work> {
+        self.thefts.stop_polling(&self.registry.wake_policy);
+        self.owned.slot.count_taken();
+        Some(work)
+    }
+
+    fn steal_from(&self, slot: &Slot) -> Option<Work> {
+        let job = if self.seeks_jobs_of(slot) {
+            slot.public.steal_job()
+        } else {
+            None
+        };
+        let (work, more) = match job {
+            Some(job) => (Work::Job(job), false),
+            None if self.search.seeks.get() != Priority::Normal => return None,
+            None => slot.public.steal(&self.owned.local)?,
+        };
+        if more {
+            if let Work::Scoped(lent) = &work {
+                self.moved_scoped(lent);
+            }
+            self.registry.published();
+        }
+        self.note_theft(&work, slot);
+        Some(work)
+    }
+
+    fn note_theft(&self, work: &Work, slot: &Slot) {
+        if events::is_recording() && slot.number != self.owned.slot.number {
+            let task = match work {
+                Work::Task(task) | Work::Item(task) => task.id().get(),
+                _ => 0,
+            };
+            events::stolen(task, slot.number);
+        }
+    }
+
+    /// Takes some of the injector's work: returns the first to be run now, and queues the others.
+    fn fetch(&self) -> Option<Work> {
+        let width = self.registry.sleep.width();
+        let injector = &self.registry.injector;
+        let (first, more) = injector.pop_some(width, &self.owned.local.tasks)?;
+        if more {
+            self.registry.published();
+        }
+        Some(first)
+    }
+
+    /// For a thread that waits for the scope with this counter: one of its tasks, from another
+    /// worker's deque.
+    pub(in crate::thread) fn steal_scoped(&self, counter: usize) -> Option<ErasedEntry> {
+        let has_some = |slot: &&Arc<Slot>| {
+            let has_some =
+                slot.scope.load(Ordering::Relaxed) == counter && slot.place() != NO_PLACE;
+            has_some && !slot.public.scoped.is_empty()
+        };
+        let registry = &self.registry;
+        if registry.injector.mode() == Mode::Closed {
+            return None;
+        }
+        let slot = self.with_slots(|slots| slots.iter().find(has_some).cloned())?;
+        // Until `allow_end` the pool must not end.
+        registry.sleep.delay_end();
+        let mut found = slot.public.steal_scoped();
+        if let Some(stranger) = found.take_if(|lent| lent.counter() != counter) {
+            // Tasks of the wanted scope may be behind it. They are looked for only after that
+            // worker has pushed another.
+            slot.scope.store(stranger.counter(), Ordering::Relaxed);
+            registry.injector.put_back(Work::Scoped(stranger));
+        }
+        registry.sleep.allow_end();
+        registry.recheck();
+        found
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod simulated;
