@@ -430,6 +430,7 @@ mod tests {
         );
         let (ahead, all) = headline::ahead(&results);
         let readme = read("README.md").unwrap();
+        let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
             readme.contains(&format!("{ahead} of {all} rows")),
             "{ahead} of {all}"

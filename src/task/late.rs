@@ -26,7 +26,7 @@ use std::time::Duration;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Its `Default` knows nothing. Cloning it allocates, unless it knows nothing.
+/// The `Default` has no item and no times. Cloning allocates, except of the `Default`.
 #[derive(Clone, Debug, Default)]
 pub struct Late(Option<Box<LateFields>>);
 

@@ -148,8 +148,8 @@ impl ThreadPool {
     /// halves of a join, two tasks of a scope) it gives way to such work. So work of a lower
     /// priority delays other work by one item at most. (Items so short that some microseconds hold
     /// many of them count as one; so do the items of a piece where an iterator keeps something for
-    /// each piece, as `fold` does.) It continues when the other work does not need all threads;
-    /// while that always does, it stands still, as in other pools that have priorities (TBB,
+    /// each piece, as `fold` does.) It continues when other work leaves a thread free. While other
+    /// work needs all threads, it does not continue, as in other pools that have priorities (TBB,
     /// Folly).
     ///
     /// Code that gives way keeps its locks. If the work in its place needs one of them, and the

@@ -50,9 +50,9 @@ use super::shared::Shared;
 /// # Looking ends it
 /// To borrow the numbers, as a slice or by any method of slices, is to *look*. From then on nobody
 /// writes to the array: the kernel refuses it. A range that has not been written by then stays as
-/// it was, and is in the list of [`unwritten`](Self::unwritten) ranges; the item that has it may end
-/// well, but writes nothing. So look when the call has ended. Then it can be given out again. No
-/// look waits for anybody.
+/// it was, and is in the list of [`unwritten`](Self::unwritten) ranges; the item that has it may
+/// end well, but writes nothing. So look when the call has ended. Then it can be given out again.
+/// No look waits for anybody.
 ///
 /// # What a failure leaves
 /// An item writes its whole range when it drops its [`RangeMut`], not before. So if its worker
@@ -205,7 +205,7 @@ impl<T: Plain> SharedMut<T> {
         Ok((round, marks))
     }
 
-    /// Looks, and returns the ranges that were given out and have not been written, in order. The
+    /// The ranges that were given out and have not been written, in order. The
     /// list is the same until ranges are given out again; then a new one begins.
     ///
     /// They have the numbers that they had before, except those that are [`torn`](Self::torn). To
@@ -237,7 +237,8 @@ impl<T: Plain> SharedMut<T> {
     }
 
     /// Those of the [`unwritten`](Self::unwritten) ranges whose worker was killed at the moment at
-    /// which it wrote them: they have some numbers from before and some new ones. This is a look.
+    /// which it wrote them: they have some numbers from before and some new ones. Reading it
+    /// changes nothing.
     ///
     /// # Panics
     /// As borrowing the numbers does.

@@ -191,10 +191,10 @@ impl fmt::Display for Stuck {
 ///   at least one of them waits for something. This is looked for on Linux, from 50 ms after the
 ///   last thread has fallen asleep.
 ///
-/// Somebody who waits counts only if nothing else can make him go on: his thread is blocked in a
-/// [`join`] or in a blocking method of [`sync`] without a deadline; or he is a future with one
-/// waker, which is left with a task or a lock; or his thread runs on top of him the task that he
-/// waits for. Each step is checked again before it is reported, and those through locks and those
+/// A waiter counts only if nothing else can let it continue: its thread is blocked in a [`join`] or
+/// in a blocking method of [`sync`] without a deadline; or it is a future with one waker, which is
+/// left with a task or a lock; or its thread runs, on top of it, the task that it waits for. Each
+/// step is checked again before it is reported, and those through locks and those
 /// to an orphan once more after 100 ms. A task that was cancelled waits for nothing.
 ///
 /// The future of an event loop's `block_on`, or of `run`, counts like a task, if tasks were kept
