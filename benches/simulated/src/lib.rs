@@ -15,7 +15,7 @@
 //! What is *not* simulated: caches' sizes, prefetching, memory bandwidth, counters of `Arc`, and the
 //! time of instructions between these calls. [`work`] charges for the last.
 //!
-//! Tests: `tests/protocols.rs`, and `machine.rs` below.
+//! Tests: `tests/raw_protocols.rs`, and `machine.rs` below.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // it stands where std stands
 

@@ -97,8 +97,13 @@ unsafe extern "C" fn pthread_detach(handle: libc::pthread_t) -> c_int {
     unsafe { real(handle) }
 }
 
-/// The machine's threads have clocks from here on downwards.
-const CPU_CLOCKS: libc::clockid_t = -100_000_000;
+/// The system's numbers of the machine's threads begin here.
+const NUMBERS: libc::clockid_t = 1_000_000;
+
+/// The number of the clock of a thread's processor time, as Linux makes it of the thread's number.
+fn cpu_clock(thread: usize) -> libc::clockid_t {
+    (!(NUMBERS + thread as libc::clockid_t) << 3) | 6
+}
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_getcpuclockid(
@@ -114,7 +119,7 @@ unsafe extern "C" fn pthread_getcpuclockid(
     }
     let thread = threads::thread_of(handle).unwrap_or_default();
     // SAFETY: V5.
-    unsafe { *out = CPU_CLOCKS - thread as libc::clockid_t };
+    unsafe { *out = cpu_clock(thread) };
     0
 }
 
@@ -161,8 +166,10 @@ unsafe extern "C" fn syscall(
     e: usize,
     f: usize,
 ) -> c_long {
-    if number != libc::SYS_futex || !is_mine() {
-        return real_syscall(number, [a, b, c, d, e, f]);
+    match number {
+        libc::SYS_gettid if is_mine() => return c_long::from(NUMBERS) + threads::me() as c_long,
+        libc::SYS_futex if is_mine() => {}
+        _ => return real_syscall(number, [a, b, c, d, e, f]),
     }
     let operation = b as c_int & 127;
     match operation {
@@ -202,8 +209,8 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, out: *mut libc::times
         libc::CLOCK_THREAD_CPUTIME_ID => {
             Duration::from_nanos(threads::used(Some(threads::me())) as u64)
         }
-        clock if clock <= CPU_CLOCKS => {
-            let thread = (CPU_CLOCKS - clock) as usize;
+        clock if clock < 0 => {
+            let thread = (!(clock >> 3) - NUMBERS) as usize;
             Duration::from_nanos(threads::used(Some(thread)) as u64)
         }
         _ => BEGINNING + Duration::from_nanos(threads::now() as u64),

@@ -5,6 +5,7 @@
     not(all(target_os = "linux", target_arch = "x86_64")),
     allow(unused_imports, dead_code)
 )]
+#![allow(unsafe_code)] // it asks for the clocks of threads
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // they stand where a user's stand
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -391,11 +392,30 @@ mod cases {
     }
 
     fn processor_time_is_what_was_computed() {
+        let read = |clock| {
+            let mut time = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            // SAFETY: the time is a local variable.
+            let error = unsafe { libc::clock_gettime(clock, &raw mut time) };
+            assert_eq!(error, 0);
+            time.tv_sec * 1_000_000_000 + time.tv_nsec
+        };
         on(2, || {
-            let began = now();
+            let mine = || read(libc::CLOCK_THREAD_CPUTIME_ID);
+            let began = mine();
             thread::sleep(Duration::from_millis(10));
-            assert!(now() - began > 1e7);
-            thread::spawn(|| work(1e6)).join().unwrap();
+            thread::spawn(|| work(3e6)).join().unwrap();
+            work(1e6);
+            assert!((1_000_000..1_200_000).contains(&(mine() - began)));
+            assert!(read(libc::CLOCK_PROCESS_CPUTIME_ID) > 4_000_000);
+            // As Linux numbers the clocks of threads.
+            // SAFETY: it has no precondition.
+            let number = unsafe { libc::syscall(libc::SYS_gettid) };
+            let before = mine();
+            let by_number = read((!(number as i32) << 3) | 6);
+            assert!((before..before + 1_000).contains(&by_number));
         });
     }
 
