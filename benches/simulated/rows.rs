@@ -5,8 +5,8 @@
 //! rows WHO ROW WIDTH [NAME=VALUE...]
 //! ```
 //!
-//! A name is that of a cost, or `seed`, `rounds`, `processors` (at least 16). It prints nanoseconds
-//! for each task, how many times as fast as one processor, and what was counted for each task.
+//! A name is that of a cost, or `seed`, `rounds`, `processors`, or `spawn` and `run`, which are the
+//! pool's own. It prints nanoseconds for each task, how many times as fast as one processor, and what was counted for each task.
 
 use std::env;
 use std::io::Write as _;
@@ -19,27 +19,23 @@ static HEAP: Heap = Heap;
 
 /// What a library computes between its atomic operations, in nanoseconds: for a task that is
 /// spawned, one that is run, and a join.
+#[derive(Clone, Copy)]
 struct Own {
     spawn: f64,
     run: f64,
     join: f64,
 }
 
-const TREFOIL: Own = Own {
-    spawn: 30.0,
-    run: 20.0,
-    join: 2.0,
-};
-const RAYON: Own = Own {
-    spawn: 20.0,
-    run: 20.0,
-    join: 2.0,
-};
-const TOKIO: Own = Own {
-    spawn: 100.0,
-    run: 60.0,
-    join: 0.0,
-};
+fn own(who: &str, row: &Row) -> Own {
+    let (spawn, run) = match who {
+        "trefoil" if row.threads > 0 => (150.0, 20.0), // with the task's handle, and its join
+        "trefoil" => (30.0, 20.0),
+        "rayon" => (10.0, 10.0),
+        _ => (60.0, 60.0),
+    };
+    let join = 2.0;
+    Own { spawn, run, join }
+}
 
 /// What is run: from how many threads outside, how many tasks in all, of how many nanoseconds.
 #[derive(Clone, Copy)]
@@ -50,9 +46,6 @@ struct Row {
     ns: f64,
     /// The depth of a tree.
     depth: u32,
-    /// What the memory of so many tasks costs where they are spawned and where they run: it is more
-    /// than the caches hold, whose size is not simulated.
-    cold: f64,
 }
 
 const fn row(name: &'static str, threads: usize, tasks: usize, ns: f64) -> Row {
@@ -62,14 +55,12 @@ const fn row(name: &'static str, threads: usize, tasks: usize, ns: f64) -> Row {
         tasks,
         ns,
         depth: 0,
-        cold: if ns == 0.0 { 60.0 } else { 0.0 },
     }
 }
 
 const fn tree(name: &'static str, depth: u32, tasks: usize, ns: f64) -> Row {
     Row {
         depth,
-        cold: 0.0,
         ..row(name, 0, tasks, ns)
     }
 }
@@ -99,36 +90,38 @@ fn from_threads(threads: usize, spawn_all: impl Fn() + Sync) {
     });
 }
 
-fn on_ours(depth: u32, ns: f64) {
+fn on_ours(depth: u32, ns: f64, own: Own) {
     if depth == 0 {
         return work(ns);
     }
-    work(TREFOIL.join);
-    trefoil::join(|| on_ours(depth - 1, ns), || on_ours(depth - 1, ns));
+    work(own.join);
+    let half = || on_ours(depth - 1, ns, own);
+    trefoil::join(half, half);
 }
 
-fn on_rayons(depth: u32, ns: f64) {
+fn on_rayons(depth: u32, ns: f64, own: Own) {
     if depth == 0 {
         return work(ns);
     }
-    work(RAYON.join);
-    rayon::join(|| on_rayons(depth - 1, ns), || on_rayons(depth - 1, ns));
+    work(own.join);
+    let half = || on_rayons(depth - 1, ns, own);
+    rayon::join(half, half);
 }
 
-fn tree_of_ours<'s>(s: &'s trefoil::Scope<'s, '_>, depth: u32, ns: f64) {
-    work(TREFOIL.run);
+fn tree_of_ours<'s>(s: &'s trefoil::Scope<'s, '_>, depth: u32, ns: f64, own: Own) {
+    work(own.run);
     for _ in 0..if depth > 0 { 2 } else { 0 } {
-        work(TREFOIL.spawn);
-        s.spawn(move || tree_of_ours(s, depth - 1, ns));
+        work(own.spawn);
+        s.spawn(move || tree_of_ours(s, depth - 1, ns, own));
     }
     work(ns);
 }
 
-fn tree_of_rayons<'s>(s: &rayon::Scope<'s>, depth: u32, ns: f64) {
-    work(RAYON.run);
+fn tree_of_rayons<'s>(s: &rayon::Scope<'s>, depth: u32, ns: f64, own: Own) {
+    work(own.run);
     for _ in 0..if depth > 0 { 2 } else { 0 } {
-        work(RAYON.spawn);
-        s.spawn(move |s| tree_of_rayons(s, depth - 1, ns));
+        work(own.spawn);
+        s.spawn(move |s| tree_of_rayons(s, depth - 1, ns, own));
     }
     work(ns);
 }
@@ -142,26 +135,25 @@ fn item(row: Row, at: usize) -> f64 {
 }
 
 /// One round, for whoever is asked for; none if they have no such thing.
-fn rounds(who: &str, row: Row, width: usize) -> Option<Box<dyn Fn()>> {
+fn rounds(who: &str, row: Row, width: usize, own: Own) -> Option<Box<dyn Fn()>> {
     let Row {
         tasks,
         threads,
         ns,
         depth,
-        cold,
         ..
     } = row;
     let each = tasks / threads.max(1);
     let items: Vec<usize> = (0..if depth == 0 { tasks } else { 0 }).collect();
-    let spawns = move |own: &Own| work(own.spawn + cold);
-    let runs = move |own: &Own| work(own.run + cold + ns);
+    let spawns = move || work(own.spawn);
+    let runs = move || work(own.run + ns);
     Some(match who {
         "trefoil" => {
             let pool: &'static _ = Box::leak(Box::new(trefoil::ThreadPool::with_threads(width)));
             let all = move |count: usize| {
                 let spawn = |_| {
-                    spawns(&TREFOIL);
-                    pool.spawn(move || runs(&TREFOIL))
+                    spawns();
+                    pool.spawn(move || runs())
                 };
                 let tasks: Vec<_> = (0..count).map(spawn).collect();
                 for task in tasks {
@@ -177,17 +169,17 @@ fn rounds(who: &str, row: Row, width: usize) -> Option<Box<dyn Fn()>> {
                     pool.install(|| {
                         trefoil::scope(|s| {
                             (0..tasks).for_each(|_| {
-                                spawns(&TREFOIL);
-                                drop(s.spawn(move || runs(&TREFOIL)));
+                                spawns();
+                                drop(s.spawn(move || runs()));
                             });
                         });
                     });
                 }),
                 "tree-1us" => Box::new(move || {
-                    pool.install(|| trefoil::scope(|s| tree_of_ours(s, depth, ns)));
+                    pool.install(|| trefoil::scope(|s| tree_of_ours(s, depth, ns, own)));
                 }),
                 name if name.starts_with("join") => {
-                    Box::new(move || pool.install(|| on_ours(depth, ns)))
+                    Box::new(move || pool.install(|| on_ours(depth, ns, own)))
                 }
                 _ => Box::new(move || {
                     let map = |at: &usize| {
@@ -206,8 +198,8 @@ fn rounds(who: &str, row: Row, width: usize) -> Option<Box<dyn Fn()>> {
                     from_threads(threads, || {
                         pool.in_place_scope(|s| {
                             (0..each).for_each(|_| {
-                                spawns(&RAYON);
-                                s.spawn(move |_| runs(&RAYON));
+                                spawns();
+                                s.spawn(move |_| runs());
                             });
                         });
                     });
@@ -216,17 +208,17 @@ fn rounds(who: &str, row: Row, width: usize) -> Option<Box<dyn Fn()>> {
                     pool.install(|| {
                         rayon::scope(|s| {
                             (0..tasks).for_each(|_| {
-                                spawns(&RAYON);
-                                s.spawn(move |_| runs(&RAYON));
+                                spawns();
+                                s.spawn(move |_| runs());
                             });
                         });
                     });
                 }),
                 "tree-1us" => Box::new(move || {
-                    pool.install(|| rayon::scope(|s| tree_of_rayons(s, depth, ns)));
+                    pool.install(|| rayon::scope(|s| tree_of_rayons(s, depth, ns, own)));
                 }),
                 name if name.starts_with("join") => {
-                    Box::new(move || pool.install(|| on_rayons(depth, ns)))
+                    Box::new(move || pool.install(|| on_rayons(depth, ns, own)))
                 }
                 _ => Box::new(move || {
                     use rayon::prelude::*;
@@ -247,8 +239,8 @@ fn rounds(who: &str, row: Row, width: usize) -> Option<Box<dyn Fn()>> {
                 name if name.starts_with("outside") => Box::new(move || {
                     from_threads(threads, || {
                         let spawn = |_| {
-                            spawns(&TOKIO);
-                            pool.spawn(async move { runs(&TOKIO) })
+                            spawns();
+                            pool.spawn(async move { runs() })
                         };
                         let tasks: Vec<_> = (0..each).map(spawn).collect();
                         pool.block_on(async {
@@ -261,8 +253,8 @@ fn rounds(who: &str, row: Row, width: usize) -> Option<Box<dyn Fn()>> {
                 "worker-1us" => Box::new(move || {
                     let all = pool.spawn(async move {
                         let spawn = |_| {
-                            spawns(&TOKIO);
-                            tokio::spawn(async move { runs(&TOKIO) })
+                            spawns();
+                            tokio::spawn(async move { runs() })
                         };
                         for task in (0..tasks).map(spawn).collect::<Vec<_>>() {
                             task.await.expect("it does not panic");
@@ -287,19 +279,21 @@ fn main() {
     let width: usize = width.parse().expect("the width is a number");
     let mut setup = Setup::default();
     setup.processors = width.max(16);
-    let mut count = 3;
+    let (mut count, mut own) = (3, own(who, &row));
     for option in options {
         let (name, value) = option.split_once('=').expect("NAME=VALUE");
         let value: f64 = value.parse().expect("a number");
         match name {
             "seed" => setup.seed = value as u64,
             "rounds" => count = value as usize,
+            "spawn" => own.spawn = value,
+            "run" => own.run = value,
             "processors" => setup.processors = value as usize,
             _ => *setup.costs.named(name).expect("the name of a cost") = value,
         }
     }
     run(setup, || {
-        let Some(round) = rounds(who, row, width) else {
+        let Some(round) = rounds(who, row, width, own) else {
             return;
         };
         let mut took = Vec::new();

@@ -18,6 +18,8 @@ pub struct Costs {
     pub transfer: Ns,
     /// Between two moves of one line, if many cores want it.
     pub hop: Ns,
+    /// What each other core that has the line adds when it must give it up.
+    pub sharer: Ns,
     /// `PAUSE`.
     pub pause: Ns,
     /// Giving up the processor when nothing else wants it.
@@ -55,6 +57,7 @@ impl Costs {
         fence: 8.0,
         transfer: 90.0,
         hop: 20.0,
+        sharer: 10.0,
         pause: 40.0,
         turn: 300.0,
         syscall: 400.0,
@@ -78,6 +81,7 @@ impl Costs {
             "fence" => &mut self.fence,
             "transfer" => &mut self.transfer,
             "hop" => &mut self.hop,
+            "sharer" => &mut self.sharer,
             "pause" => &mut self.pause,
             "turn" => &mut self.turn,
             "syscall" => &mut self.syscall,

@@ -374,6 +374,7 @@ impl Machine {
             rmw,
             transfer,
             hop,
+            sharer,
             ..
         } = self.setup.costs;
         let me = &mut self.threads[self.current];
@@ -384,7 +385,12 @@ impl Machine {
             Access::Write | Access::Change => line.holders == 0 || line.holders == core,
         };
         let began = me.clock;
-        let arrives = (began + transfer).max(line.busy_until + hop);
+        let others = (line.holders & !core).count_ones().saturating_sub(1);
+        let others = match access {
+            Access::Read => 0.0,
+            Access::Write | Access::Change => f64::from(others) * sharer,
+        };
+        let arrives = (began + transfer).max(line.busy_until + hop) + others;
         match access {
             Access::Read => {
                 me.counts.reads += 1;

@@ -181,10 +181,16 @@ static ONE: Mutex<()> = Mutex::new(());
 ///
 /// # Panics
 /// If `main` does, or all threads wait for each other; or if there are not 1 to 64 processors.
-pub fn run<R>(setup: Setup, main: impl FnOnce() -> R) -> R {
+pub fn run<R: Send>(setup: Setup, main: impl FnOnce() -> R + Send) -> R {
     assert!(!is_mine(), "a machine inside a machine");
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     crate::raw_libc::install();
+    // The carrier is a new thread: where its stack begins in a line does not differ between runs.
+    let result = std::thread::scope(|s| s.spawn(|| carry(setup, main)).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn carry<R>(setup: Setup, main: impl FnOnce() -> R) -> R {
     let world = World {
         machine: Machine::new(setup),
         contexts: vec![Box::new(Context {

@@ -80,6 +80,7 @@ mod cases {
         fence: 5.0,
         transfer: 100.0,
         hop: 20.0,
+        sharer: 10.0,
         pause: 40.0,
         turn: 300.0,
         syscall: 500.0,
@@ -95,7 +96,7 @@ mod cases {
         shared: 2.0,
     };
 
-    fn on<R>(processors: usize, main: impl FnOnce() -> R) -> R {
+    fn on<R: Send>(processors: usize, main: impl FnOnce() -> R + Send) -> R {
         let setup = Setup {
             processors,
             seed: 7,
@@ -242,6 +243,9 @@ mod cases {
             go.0.store(1, Ordering::Relaxed);
             let read: Vec<Counts> = readers.into_iter().map(awaited).collect();
             let (written, _) = measured(|| word.0.store(2, Ordering::Relaxed));
+            // All readers but one make it longer.
+            let (_, fence) = measured(|| simulated::atomic::fence(Ordering::SeqCst));
+            assert_eq!(fence, 99.0 + (READERS - 1) as f64 * 10.0 + 5.0);
             (read, written)
         });
         for read in all.0 {
