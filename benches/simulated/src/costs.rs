@@ -57,7 +57,7 @@ impl Costs {
         fence: 8.0,
         transfer: 90.0,
         hop: 20.0,
-        sharer: 10.0,
+        sharer: 35.0,
         pause: 40.0,
         turn: 300.0,
         syscall: 400.0,

@@ -260,8 +260,7 @@ unsafe extern "C" fn clock_nanosleep(
             match real_syscall(libc::SYS_clock_nanosleep, arguments) {
                 0 => 0,
                 // This one returns the error itself.
-                // SAFETY: it has no precondition, and it is this thread's own.
-                _ => unsafe { *libc::__errno_location() },
+                _ => std::io::Error::last_os_error().raw_os_error().unwrap_or(0),
             }
         }
     }

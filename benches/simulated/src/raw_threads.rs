@@ -37,6 +37,7 @@ struct Context {
 /// The machine, and what belongs to its threads besides.
 struct World {
     machine: Machine,
+    #[allow(clippy::vec_box)] // each stays where it is
     contexts: Vec<Box<Context>>,
     /// The real thread's handle of each, once it is known.
     handles: Vec<libc::pthread_t>,
