@@ -135,10 +135,10 @@ measured() {
         now == work && index($3, who) == 1 { print $4 + 0, $5 + 0, $6 + 0, $7 + 0, $8 + 0 }' docs/BENCHMARKS.md
 }
 
-# One line for each row and pool: what is simulated, and by which factor that is more than what was
-# measured, where it was. Then how large these factors are.
+# One line for each row and pool: what is simulated, and by which factor that takes longer than what
+# was measured, where it was. Then how large these factors are, but for what memory limits.
 table() {
-    local widths=(${WIDTHS:-1 2 4 8 16 64}) row who width real line field names
+    local widths=(${WIDTHS:-1 2 4 8 16 64}) row who width real line
     printf '%-18s %-8s' row by
     printf '%16s' "${widths[@]}"
     printf '\n'
@@ -149,17 +149,20 @@ table() {
             printf '%-18s %-8s' "$row" "$who"
             for width in "${widths[@]}"; do
                 line=$(run "$who" "$row" "$width" "$@") || line=
-                field=5
-                [[ $row != *nothing ]] || field=4
-                names=([1]=0 [2]=1 [4]=2 [8]=3 [16]=4)
-                awk -v f="$field" -v real="${real[${names[$width]:-9}]:-0}" '{
-                    if (real > 0) printf "%9.3g (%4.2f)", $f, $f / real
-                    else printf "%16.3g", $f }' <<<"${line:-0 0 0 0 0}"
+                # Nanoseconds each, or how many times as fast as one processor.
+                awk -v row="$row" -v width="$width" -v all="${real[*]}" '{
+                    split(all, real, " ")
+                    real_here = real[log(width) / log(2) + 1]
+                    is_time = row ~ /nothing$/
+                    value = is_time ? $4 : $5
+                    if (real_here == 0 || value == 0) printf "%16.3g", value
+                    else printf "%9.3g (%4.2f)", value, is_time ? value / real_here : real_here / value
+                }' <<<"${line:-- - - 0 0}"
             done
             printf '\n'
         done
     done | tee "$at/table"
-    grep -o '([0-9. ]*)' "$at/table" | tr -d '() ' | awk '{ print ($1 < 1 ? 1 / $1 : $1) }' | sort -g | awk '
+    grep -v ^map-5ns "$at/table" | grep -o '([0-9. ]*)' | tr -d '() ' | awk '{ print ($1 < 1 ? 1 / $1 : $1) }' | sort -g | awk '
         { f[NR] = $1; near += $1 <= 1.5 }
         END { printf "%d cells: median factor %.2f, %.0f %% within 1.5\n", NR, f[int((NR + 1) / 2)], 100 * near / NR }'
 }
