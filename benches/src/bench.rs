@@ -173,7 +173,7 @@ impl Bench {
     /// Prints a line for each work, and a column for each number of workers.
     pub fn summary(&self) {
         if self.scale != Scale::Test && !self.list {
-            println!("\n{}", scaling::table(&self.record.rows, None));
+            println!("\n{}", scaling::table(&self.record.rows));
         }
     }
 

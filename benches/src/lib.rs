@@ -9,7 +9,6 @@ pub mod bench;
 pub mod cell;
 pub mod judge;
 pub mod machine;
-pub mod model;
 pub mod record;
 pub mod report;
 pub mod rows;

@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use trefoil_benches::model::costs_of;
 use trefoil_benches::record::Record;
 use trefoil_benches::report::plots::{PLOTS, Plot};
 use trefoil_benches::report::run::{self, Run};
@@ -267,12 +266,12 @@ fn top() -> &'static Path {
     member.parent().expect("the member lies in the checkout")
 }
 
-/// The text of a record of the bench `scaling`, with the model's predictions.
+/// The text of a record of the bench `scaling`.
 fn scaling_text(run: &Run, record: &Record) -> String {
     let mut out = document::signed(&run.id, "");
     let notes = record.notes.join(" ");
     let _ = writeln!(out, "{notes} {}\n", circumstances(record));
-    out + &scaling::table(&record.rows, Some(costs_of(&record.rows)))
+    out + &scaling::table(&record.rows)
 }
 
 /// Writes that into its place, or prints it.

@@ -3,7 +3,6 @@
 use std::hint::black_box;
 
 use trefoil::ThreadPool;
-use trefoil_benches::model::Shape;
 use trefoil_benches::rows::{Bench, Entry, Kind, Unit};
 use trefoil_benches::work::{self, chain, links_per_us};
 
@@ -41,10 +40,10 @@ fn on_chilis(scope: &mut chili::Scope<'_>, depth: u32, links: u64) {
 }
 
 pub fn trees(bench: &mut Bench) {
-    for name in ["join, leaves of 1 µs", "join, leaves of 50 ns"] {
-        let Shape::Joins(depth, ns) = Shape::of(name) else {
-            unreachable!("it is a tree of joins")
-        };
+    for (name, depth, ns) in [
+        ("join, leaves of 1 µs", 13, 1e3),
+        ("join, leaves of 50 ns", 16, 50.0),
+    ] {
         let depth = bench.pick(3, depth - 1, depth);
         let links = (ns * links_per_us() / 1e3).round() as u64;
         for workers in widths(bench) {

@@ -10,7 +10,7 @@
 //! process, as `benches/src/rows.rs` describes. Rows that differ only in their workers make one
 //! line of the table at the end: how many times as fast as the loop, or the time of one thing where
 //! there is no loop to compare with. The first group measures the machine itself: what a cache line
-//! and a wake-up cost, by which `benches/src/model` predicts some of the others.
+//! and a wake-up cost.
 
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 

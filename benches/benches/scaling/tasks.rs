@@ -3,7 +3,6 @@
 use std::hint::black_box;
 
 use trefoil::ThreadPool;
-use trefoil_benches::model::Shape;
 use trefoil_benches::rows::{Bench, Entry, Kind, Unit};
 use trefoil_benches::work::{chain, links_per_us};
 
@@ -27,18 +26,18 @@ fn from_threads(threads: usize, spawn_all: impl Fn() + Sync) {
 
 /// Tasks of a microsecond, and of nothing, by threads that are not workers.
 pub fn outside(bench: &mut Bench) {
-    let by_one = "20,000 tasks of 1 µs, spawned by one thread from outside";
-    let Shape::Outside(n, ns) = Shape::of(by_one) else {
-        unreachable!("they are spawned from outside")
-    };
-    let (n, us) = (n as u64, ns / 1e3);
-    let n = bench.pick(10, n / 4, n);
+    let n = bench.pick(10, 5_000, 20_000);
     let none = bench.pick(10, 20_000, 100_000);
     for (threads, us, tasks, name) in [
-        (1, us, n, by_one),
+        (
+            1,
+            1.0,
+            n,
+            "20,000 tasks of 1 µs, spawned by one thread from outside",
+        ),
         (
             4,
-            us,
+            1.0,
             n,
             "20,000 tasks of 1 µs, spawned by four threads from outside",
         ),
@@ -192,11 +191,8 @@ pub fn scopes(bench: &mut Bench) {
     }
 
     let name = "a scope's tree of 16,383 tasks of 1 µs";
-    let Shape::Inside(depth, ns) = Shape::of(name) else {
-        unreachable!("it is a tree of tasks")
-    };
-    let links = (ns / 1e3 * links_per_us()) as u64;
-    let depth = bench.pick(3, depth - 2, depth);
+    let links = links_per_us() as u64;
+    let depth = bench.pick(3, 11, 13);
     let tasks = (2 << depth) - 1;
     for workers in widths(bench) {
         let ours = ThreadPool::with_threads(workers);

@@ -2,15 +2,13 @@
 //!
 //! Rows whose names differ only behind `, workers: ` are one work. Each of its contenders has a
 //! line: trefoil, rayon, and the best of the others at the most workers. A figure is how many times
-//! as fast as the loop it was; where there is no loop, its time. Below them stands what the model
-//! of such a machine says (`model`), for the works that it knows.
+//! as fast as the loop it was; where there is no loop, its time.
 //!
 //! Checked by the tests below.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::model::{Costs, WORKS, Whose, simulate, speed_up};
 use crate::record::{Figure, Judged};
 use crate::rows::{Kind, number};
 
@@ -66,22 +64,6 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The model's lines of a work, if it knows it.
-fn predicted(work: &str, costs: Costs) -> Vec<(&'static str, impl Fn(usize) -> String)> {
-    let known = WORKS.into_iter().filter(|known| known.0 == work);
-    let lines = known.flat_map(|(_, shape)| {
-        let whose = [
-            ("trefoil, modelled", Whose::Ours),
-            ("rayon, modelled", Whose::Rayons),
-        ];
-        whose.map(|(name, whose)| {
-            let at = move |width| number(speed_up(shape, &simulate(shape, width, whose, costs)));
-            (name, at)
-        })
-    });
-    lines.collect()
-}
-
 /// How trefoil does compared with rayon at the most workers: ahead, level (within a tenth), behind.
 fn verdict(works: &[Work<'_>]) -> Option<String> {
     let most = works
@@ -109,9 +91,9 @@ fn verdict(works: &[Work<'_>]) -> Option<String> {
     ))
 }
 
-/// Markdown; with the model's lines, if it knows the costs of the machine.
+/// Markdown.
 #[must_use]
-pub fn table(rows: &[Judged], costs: Option<Costs>) -> String {
+pub fn table(rows: &[Judged]) -> String {
     let works = Work::of(rows);
     let widths = works
         .iter()
@@ -138,14 +120,6 @@ pub fn table(rows: &[Judged], costs: Option<Costs>) -> String {
                 };
                 let _ = write!(out, " {cell} |");
             }
-            out.push('\n');
-        }
-        let predicted = costs.map(|costs| predicted(work.name, costs));
-        for (name, at) in predicted.into_iter().flatten() {
-            let _ = write!(out, "|  | {name} |");
-            widths
-                .iter()
-                .for_each(|width| _ = write!(out, " {} |", at(*width)));
             out.push('\n');
         }
     }
@@ -188,6 +162,6 @@ mod tests {
                       |  | chili |  | 25.0 ns |  |\n\n\
                       At 16 workers, of 1 works that rayon does, too: ahead of it in 1, level in 0, \
                       behind in 0, by up to ×0.20.\n";
-        assert_eq!(table(&rows, None), wanted);
+        assert_eq!(table(&rows), wanted);
     }
 }

@@ -10,6 +10,10 @@
 //! once and then reports that its time is up, so that a model sees both outcomes of every race with
 //! a deadline.
 //!
+//! Under `--cfg simulated` the first version's atomics, locks and hints are those of
+//! `benches/simulated`, which runs the same code on virtual processors. That package is no
+//! dependency of this one: `benches/simulated.sh` adds it to a copy of the manifest.
+//!
 //! Statics that live as long as the process (`OnceLock`, id blocks) are not part of any protocol's
 //! model and come from `std` in both builds.
 
@@ -20,15 +24,21 @@ pub use real::*;
 
 #[cfg(not(loom))]
 mod real {
-    use std::sync::{PoisonError, TryLockError};
     use std::time::Instant;
 
+    #[cfg(simulated)]
+    use simulated::{hint as hints, sync};
+    #[cfg(not(simulated))]
+    use std::{hint as hints, sync};
+
+    use sync::{PoisonError, TryLockError};
+
     pub use crossbeam_utils::sync::{Parker, Unparker};
-    pub use std::sync::{Arc, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub use sync::{Arc, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
     /// Atomics.
     pub mod atomic {
-        pub use std::sync::atomic::{
+        pub use super::sync::atomic::{
             AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
         };
     }
@@ -46,18 +56,18 @@ mod real {
 
     /// Hints for the processor.
     pub mod hint {
-        pub use std::hint::spin_loop;
+        pub use super::hints::spin_loop;
     }
 
     /// The standard mutex, without poisoning.
     #[derive(Debug, Default)]
-    pub struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
+    pub struct Mutex<T: ?Sized>(sync::Mutex<T>);
 
     impl<T> Mutex<T> {
         /// A mutex that is free.
         #[inline]
         pub const fn new(value: T) -> Self {
-            Self(std::sync::Mutex::new(value))
+            Self(sync::Mutex::new(value))
         }
 
         /// Waits for the lock, and takes it.
@@ -85,12 +95,12 @@ mod real {
     /// The standard condition variable, in loom's shape: the guard goes in and
     /// comes back.
     #[derive(Debug, Default)]
-    pub struct Condvar(std::sync::Condvar);
+    pub struct Condvar(sync::Condvar);
 
     impl Condvar {
         /// A condition variable that nobody waits for.
         pub const fn new() -> Self {
-            Self(std::sync::Condvar::new())
+            Self(sync::Condvar::new())
         }
 
         /// Waits for a notification, or for no reason.
@@ -153,6 +163,8 @@ mod real {
         /// caller's protocol rules out a writer.
         #[inline(always)]
         pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            #[cfg(simulated)]
+            simulated::touch(self, size_of_val(self), simulated::Access::Read);
             f(self.0.get().cast_const())
         }
 
@@ -160,6 +172,8 @@ mod real {
         /// the caller's protocol rules out all other accesses.
         #[inline(always)]
         pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            #[cfg(simulated)]
+            simulated::touch(self, size_of_val(self), simulated::Access::Write);
             f(self.0.get())
         }
     }

@@ -39,7 +39,7 @@ static FROZEN: AtomicBool = AtomicBool::new(false);
 
 /// Ticks since some moment.
 #[inline]
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(miri), not(simulated)))]
 pub fn now() -> u64 {
     #[cfg(feature = "__bench")]
     if FROZEN.load(Ordering::Relaxed) {
@@ -48,6 +48,9 @@ pub fn now() -> u64 {
     // SAFETY: Y40: every x86-64 processor has the instruction, and it touches no memory.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
+
+#[cfg(simulated)]
+pub use simulated::ticks as now; // see `loom.rs`
 
 /// Ticks since some moment.
 #[inline]
