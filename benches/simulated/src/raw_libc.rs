@@ -1,8 +1,8 @@
 //! The C library's calls for threads, futexes and time, defined anew.
 //!
-//! **Job.** The standard library's threads, parking and clocks, and other crates', are the machine's
-//! for the machine's threads; for all others they are what they were. (An executable's own
-//! definition of a name is taken before that of a shared library.)
+//! **Job.** The standard library's threads, parking and clocks, and other crates', are the
+//! machine's for the machine's threads; for all others they are what they were. (An executable's
+//! own definition of a name is taken before that of a shared library.)
 //!
 //! Invariants:
 //! - **V5** Each of these functions keeps the contract of the one that it replaces, with the same

@@ -158,7 +158,7 @@ mod cases {
         });
         assert_eq!(word.0.load(Ordering::Relaxed), 2 * ROUNDS);
         assert_eq!(all.rmws, ROUNDS);
-        // Each turn is seen by a load that misses; the word is then shared, and must move to change.
+        // Each turn is seen by a load that misses; the word is then shared, and moves to change.
         assert!(
             (ROUNDS - 1..=ROUNDS + 1).contains(&all.read_misses),
             "{all:?}"

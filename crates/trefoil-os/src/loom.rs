@@ -27,18 +27,18 @@ mod real {
     use std::time::Instant;
 
     #[cfg(simulated)]
-    use simulated::{hint as hints, sync};
+    use simulated::{hint as hints, sync as base};
     #[cfg(not(simulated))]
-    use std::{hint as hints, sync};
+    use std::{hint as hints, sync as base};
 
-    use sync::{PoisonError, TryLockError};
+    use base::{PoisonError, TryLockError};
 
+    pub use base::{Arc, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
     pub use crossbeam_utils::sync::{Parker, Unparker};
-    pub use sync::{Arc, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
     /// Atomics.
     pub mod atomic {
-        pub use super::sync::atomic::{
+        pub use super::base::atomic::{
             AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
         };
     }
@@ -61,13 +61,13 @@ mod real {
 
     /// The standard mutex, without poisoning.
     #[derive(Debug, Default)]
-    pub struct Mutex<T: ?Sized>(sync::Mutex<T>);
+    pub struct Mutex<T: ?Sized>(base::Mutex<T>);
 
     impl<T> Mutex<T> {
         /// A mutex that is free.
         #[inline]
         pub const fn new(value: T) -> Self {
-            Self(sync::Mutex::new(value))
+            Self(base::Mutex::new(value))
         }
 
         /// Waits for the lock, and takes it.
@@ -95,12 +95,12 @@ mod real {
     /// The standard condition variable, in loom's shape: the guard goes in and
     /// comes back.
     #[derive(Debug, Default)]
-    pub struct Condvar(sync::Condvar);
+    pub struct Condvar(base::Condvar);
 
     impl Condvar {
         /// A condition variable that nobody waits for.
         pub const fn new() -> Self {
-            Self(sync::Condvar::new())
+            Self(base::Condvar::new())
         }
 
         /// Waits for a notification, or for no reason.
