@@ -18,6 +18,7 @@ use crate::process::launch::pool_error::PoolError;
 use crate::process::launch::raw_program::Program;
 use crate::process::launch::thread_limits::names;
 use crate::process::sched::{Initializer, Policy};
+use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;
 use crate::process::value::extras::PLAIN;
 #[cfg(not(loom))]
@@ -88,6 +89,15 @@ pub(crate) struct Settings {
 const PLAIN_WORKERS: &str = "TREFOIL_PLAIN_WORKERS";
 
 impl Settings {
+    /// An empty chunk whose large arrays are not lent to workers.
+    pub(crate) fn chunk(&self) -> Chunk {
+        if self.plain {
+            Chunk::of_bytes()
+        } else {
+            Chunk::default()
+        }
+    }
+
     /// What a launcher must run.
     pub(crate) fn program(&self) -> Program {
         Program {

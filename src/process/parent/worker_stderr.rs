@@ -9,7 +9,7 @@
 //! **Which item wrote it.** Output of a finished item must not be blamed on the next. Writes cannot
 //! be counted directly, since C libraries and child processes write, too. But the kernel says how
 //! many bytes are in a pipe. So a worker, between two items, adds that number to what its parent
-//! has read, and stores the sum in the ledger ([`Ledger::marked`]); after its death the output
+//! has read, and stores the sum in the ledger (`Ledger::marked`); after its death the output
 //! before that mark is left out. It asks the kernel only after items that took long enough to have
 //! written something. (If the first thousand of a frame took less than a microsecond each, the
 //! others share one mark.) The ledger says when the parent is reading; then the worker asks again.
@@ -19,11 +19,9 @@
 //!
 //! Tests: below; `tests/process/pool.rs`.
 
-use std::sync::Arc;
-
+use super::peer::Mark;
 use super::worker_stdout::StdoutPipe;
 use crate::blocking_threads::standard_error;
-use crate::process::host::ledger::Ledger;
 use crate::sys::pipe_end::PipeEnd;
 
 /// How many bytes of the end of a worker's output are kept, also on other machines.
@@ -48,15 +46,6 @@ pub(crate) fn says_out_of_memory(text: &str) -> bool {
     text.as_bytes()
         .windows(RAN_OUT.len())
         .any(|window| window == RAN_OUT)
-}
-
-/// How many bytes were written before the items that the worker runs.
-#[derive(Debug)]
-pub(super) enum Mark {
-    /// The worker stores it.
-    Ledger(Arc<Ledger>),
-    /// A plain worker: it is computed here.
-    Own(u64),
 }
 
 /// One worker's standard error.
@@ -86,10 +75,10 @@ impl WorkerStderr {
     /// Reads available output, at most one buffer. False: there was none.
     pub(crate) fn read(&mut self) -> bool {
         let mut buffer = [0; 8192];
-        self.reads(true);
+        self.mark.reads(self.count, true);
         let count = self.pipe.read(&mut buffer);
         self.count += count as u64;
-        self.reads(false);
+        self.mark.reads(self.count, false);
         let bytes = &buffer[..count];
         let seam = self.tail.len().saturating_sub(RAN_OUT.len());
         self.tail.extend_from_slice(bytes);
@@ -107,15 +96,8 @@ impl WorkerStderr {
 
     /// The worker is idle: its output so far belongs to no later item.
     pub(crate) fn is_idle(&mut self) {
-        if let Mark::Own(mark) = &mut self.mark {
-            *mark = self.count + self.pipe.waiting();
-        }
-    }
-
-    fn reads(&self, is_reading: bool) {
-        if let Mark::Ledger(ledger) = &self.mark {
-            ledger.reads(self.count, is_reading);
-        }
+        let (count, pipe) = (self.count, &self.pipe);
+        self.mark.is_idle(|| count + pipe.waiting());
     }
 
     /// The worker is gone: returns the last output of the items that it ran, and whether they ran
@@ -127,10 +109,7 @@ impl WorkerStderr {
                 break;
             }
         }
-        let mark = match &self.mark {
-            Mark::Ledger(ledger) => ledger.marked(),
-            Mark::Own(mark) => *mark,
-        };
+        let mark = self.mark.get();
         let own = usize::try_from(self.count.saturating_sub(mark)).unwrap_or(usize::MAX);
         let others = self.tail.len().saturating_sub(own);
         let tail = text(&self.tail[others..]);

@@ -122,7 +122,7 @@ impl Sched {
             // A worker runs one frame at a time, so the end of this frame is on its way: check
             // again later. (If it has not come for so long, the worker lies.)
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
-        } else if ends || !worker.progress.is_exact() {
+        } else if ends || !worker.peer.is_exact() {
             // A worker is killed, too, for a frame that it has not begun, if that frame's channel
             // ends stay open as long as the worker lives. And a plain worker may not have reported
             // what it has begun.
@@ -165,7 +165,7 @@ impl Sched {
         let worker = &self.workers[index];
         // (An answered frame whose end does not come keeps those behind it from nothing.)
         let mut before = worker.frames.iter().take(position);
-        let is_next = worker.progress.is_exact() && before.all(|frame| frame.done == frame.end);
+        let is_next = worker.peer.is_exact() && before.all(|frame| frame.done == frame.end);
         let (stealable, arrives) = (worker.stealable_at(), worker.arrives_at());
         let patience = timeout.max(self.policy.patience);
         let frame = &mut self.workers[index].frames[position];

@@ -107,7 +107,7 @@ impl Sched {
                 let alone = || {
                     let has_context = worker.contexts.contains_key(&id);
                     let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
-                    ends || is_singly || worker.progress.needs_idle(early, is_heavy)
+                    ends || is_singly || worker.peer.needs_idle(early, is_heavy)
                 };
                 let waits = |id| contexts::waits(&self.workers, *index, id, now);
                 worker.has_room(cost(item_cost, 1), now)
@@ -130,7 +130,7 @@ impl Sched {
             self.queue.remove(place);
             job.queued = false;
             let worker = &self.workers[index];
-            let most = worker.progress.most_items(&job.work.options, job.work.each);
+            let most = worker.peer.most_items(&job.work.options, job.work.each);
             let most = most.min(worker.left(self.policy.replace_after));
             let most = most.min(size(job));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {

@@ -1,7 +1,7 @@
 //! How many items go into a frame: proposed from how long earlier items of the same function took.
 //!
 //! Any number from 1 on is correct; only speed depends on it. `dispatch`,
-//! `Piece::cut` (`value/chunk.rs`) and `Progress::most_items` (`progress`) may lower it: for bytes,
+//! `Piece::cut` (`value/chunk.rs`) and `Peer::most_items` (`peer`) may lower it: for bytes,
 //! descriptors, deadlines and workers that are to be replaced.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`.

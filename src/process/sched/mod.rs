@@ -49,7 +49,7 @@ mod give_up;
 mod hedges;
 mod keeping;
 mod memory_budget;
-pub(super) mod progress;
+pub(super) mod peer;
 mod replies;
 mod restart_limit;
 pub(super) mod sent_frame;
@@ -71,7 +71,7 @@ use crate::sync::semaphore::give_back;
 
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::ItemCosts;
-use self::progress::Progress;
+use self::peer::Peer;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
@@ -329,11 +329,11 @@ impl Sched {
     }
 
     /// Worker `index` has a process, which has not said hello yet.
-    pub(crate) fn started(&mut self, index: usize, pid: u32, progress: Progress, now: Instant) {
+    pub(crate) fn started(&mut self, index: usize, pid: u32, peer: Peer, now: Instant) {
         self.counters.stats.lock().started += 1;
         let worker = &mut self.workers[index];
         worker.state = State::Starting(now);
-        (worker.pid, worker.progress) = (pid, progress);
+        (worker.pid, worker.peer) = (pid, peer);
     }
 
     /// Worker `index` has said hello, and runs the right build.

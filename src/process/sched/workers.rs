@@ -31,11 +31,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::give_up;
-use super::progress::Progress;
+use super::peer::Peer;
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
 use super::startup::{START_LIMIT, StartFailure};
 use crate::process::host::gate::GATES;
-use crate::process::host::ledger::Front;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::ServedContext;
 
@@ -95,7 +94,10 @@ impl Has {
     pub(super) fn late_at(&self, worker: &Worker) -> Option<Instant> {
         match self {
             Self::Bytes | Self::Serves(_) => None,
-            Self::Asked(at) | Self::Fetches(at, _) => Some(worker.took_at.max(*at) + SILENT),
+            Self::Asked(at) | Self::Fetches(at, _) => {
+                let took_at = worker.peer.took_at();
+                Some(took_at.map_or(*at, |took| took.max(*at)) + SILENT)
+            }
         }
     }
 }
@@ -141,7 +143,7 @@ impl State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    pub(super) progress: Progress,
+    pub(super) peer: Peer,
     /// The frames that were sent to the worker; it runs the first.
     pub(crate) frames: VecDeque<SentFrame>,
     /// The estimated cost of all of `frames`, in nanoseconds.
@@ -151,8 +153,6 @@ pub(crate) struct Worker {
     seals: RandomState,
     /// When the first frame became the first.
     pub(crate) front_since: Instant,
-    /// When a plain worker last received some bytes.
-    pub(crate) took_at: Instant,
     /// When the socket of any worker last took some bytes.
     pub(crate) moved_at: Instant,
     /// How long the contexts that it was sent may take to arrive and to be decoded, until it has
@@ -183,13 +183,12 @@ impl Worker {
         Self {
             state: State::Down(Some(now)),
             pid: 0,
-            progress: Progress::Reports(Front::own()),
+            peer: Peer::on_stream(),
             frames: VecDeque::with_capacity(GATES),
             cost: 0,
             next_sequence: 0,
             seals: RandomState::new(),
             front_since: now,
-            took_at: now,
             moved_at: now,
             context_travels: Duration::ZERO,
             kill_at: None,
@@ -297,7 +296,7 @@ impl Worker {
             overdue: None,
             check_at: None,
             again: None,
-            gates: self.progress.gates().clone(),
+            gates: self.peer.gates.clone(),
         }
     }
 
@@ -326,7 +325,8 @@ impl Worker {
     /// taken back before it began is left to the next worker for eight times as long: otherwise
     /// idle workers could take it from one another for ever, and none would begin it.
     pub(crate) fn stealable_at(&self) -> Instant {
-        let since = self.front_since.max(self.took_at);
+        let took_at = self.peer.took_at();
+        let since = took_at.map_or(self.front_since, |took| took.max(self.front_since));
         let front = self.frames.front();
         let Some(arriving) = front.filter(|frame| frame.begun() == 0) else {
             return since + TAKE_OVER_AFTER;
@@ -397,7 +397,7 @@ impl Worker {
         let front = self.frames.front()?;
         let waited_for = front.wanted && front.each && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
-        let holds_up = waited_for && !self.progress.sends_each_result()
+        let holds_up = waited_for && !self.peer.sends_each_result()
             || behind.any(|frame| frame.brief && !frame.recall.was_asked() && frame.end > 0);
         holds_up.then_some(self.front_since + RESULTS_WAIT)
     }

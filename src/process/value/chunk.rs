@@ -77,11 +77,11 @@ impl Chunk {
         self
     }
 
-    /// A chunk that lends nothing. If it `is_plain`, for plain workers, its items have only
+    /// A chunk for workers that get nothing but bytes: it lends nothing, and its items have only
     /// attachments that can be copied.
-    pub(crate) fn new(is_plain: bool) -> Self {
+    pub(crate) fn of_bytes() -> Self {
         Self {
-            encoding: is_plain.then(|| Encoding::bytes(PLAIN)),
+            encoding: Some(Encoding::bytes(PLAIN)),
             ..Self::default()
         }
     }
@@ -478,11 +478,11 @@ mod tests {
 
     #[test]
     fn an_item_with_ends_goes_alone_and_can_be_released() {
-        let [plain, end] =
+        let [file, end] =
             [0, 1].map(|_| Attachment::new(std::fs::File::open("/dev/null").unwrap().into()));
         end.set_end();
         let mut chunk = Chunk::default();
-        for attachment in [&plain, &plain, &end, &plain, &end, &end] {
+        for attachment in [&file, &file, &end, &file, &end, &end] {
             chunk.push(&Brings(attachment.clone())).unwrap();
         }
         let mut left = Piece::whole(Arc::new(chunk), 0);

@@ -19,7 +19,7 @@ pub(crate) struct Encoding {
     pub(super) lender: Option<Arc<SharedBuffer>>,
     /// If only bytes can travel: why (to or from a plain worker, or because the result is kept).
     /// Then attachments must be ones that a copy can replace.
-    pub(super) plain: Option<&'static str>,
+    pub(super) only_bytes: Option<&'static str>,
     /// Large arrays that are not lent may be sent ahead of the value (`copies`).
     pub(crate) sends_ahead: bool,
     /// The address and length of the bytes that may be left out, and the type of their numbers.
@@ -49,7 +49,7 @@ impl Encoding {
     /// An encoding for bytes alone, and why.
     pub(crate) fn bytes(why: &'static str) -> Box<Self> {
         Box::new(Self {
-            plain: Some(why),
+            only_bytes: Some(why),
             ..Self::default()
         })
     }

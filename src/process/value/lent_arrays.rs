@@ -487,9 +487,9 @@ mod tests {
         let mut items = wire::Reader(&chunk.bytes);
         let item = items.bytes().unwrap();
         assert!(item.starts_with(&[7, 0]) && item.len() < 16, "{item:?}");
-        let mut plain = Chunk::default();
-        plain.push(&bulk).unwrap();
-        assert!(plain.bytes.len() > 2 * LEND_FROM);
+        let mut lends_none = Chunk::default();
+        lends_none.push(&bulk).unwrap();
+        assert!(lends_none.bytes.len() > 2 * LEND_FROM);
         assert!(postcard::to_stdvec(&bulk).unwrap().len() > 2 * LEND_FROM);
     }
 }

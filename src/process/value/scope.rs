@@ -121,7 +121,7 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
-        if let Some(why) = own.plain.filter(|_| !attachment.is_fixed()) {
+        if let Some(why) = own.only_bytes.filter(|_| !attachment.is_fixed()) {
             return Err(reason::set(why));
         }
         let is_it = |other: &Arc<Attachment>| Arc::ptr_eq(other, attachment);
