@@ -7,8 +7,9 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `conformance.rs`, `platforms.rs`,
-//!    `skipped.rs`, `statics.rs` and `book.rs` hold the rules. Each is a function from one file
-//!    (and, where it needs more, the whole tree) to a list of findings. It does no input or output.
+//!    `skipped.rs`, `statics.rs`, `peers.rs` and `book.rs` hold the rules. Each is a function from
+//!    one file (and, where it needs more, the whole tree) to a list of findings. It does no input or
+//!    output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -19,6 +20,7 @@ mod circles;
 mod conformance;
 mod danger;
 mod layers;
+mod peers;
 mod platforms;
 mod skipped;
 mod source;
@@ -80,6 +82,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
     for file in tree {
         findings.extend(layers::imports(file));
         findings.extend(layers::facade(file));
+        findings.extend(peers::asked(file));
         findings.extend(platforms::confined(file));
         findings.extend(danger::confined(file));
         findings.extend(danger::explained(file));
@@ -176,6 +179,7 @@ fn every_rule_can_fail() {
         ),
         ("docs/WIDE.md", "wide ".repeat(21)),
         ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
+        ("src/process/api/path.rs", "if settings.plain {}".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
         (".ci/wine", "gone::gone counts threads".to_owned()),
     ];
@@ -201,6 +205,7 @@ fn every_rule_can_fail() {
         "leftover",
         "machine",
         "path",
+        "peer",
         "platform",
         "skipped",
         "static",
