@@ -117,6 +117,7 @@
 //   job/       one call, and where its results go
 //   value/     what a call carries
 //   wire/      the language of both sides; no I/O
+//   limits/    every number that a user notices
 //   host/      what all of this asks of the operating system, and shared memory (`crates/os/`)
 //
 // Deliberately absent: closures with captures (only a function pointer and an argument are sent); a
@@ -132,6 +133,7 @@ pub mod channel;
 pub mod gate_model;
 mod job;
 pub mod launch;
+mod limits;
 mod parent;
 #[cfg(loom)]
 #[doc(hidden)]

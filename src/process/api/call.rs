@@ -16,6 +16,7 @@ use super::remote::Remote;
 use crate::loom::atomic::AtomicU64;
 use crate::parking::park::blocking_refused;
 use crate::process::job::CallOptions;
+use crate::process::limits::EACH_AHEAD;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
@@ -23,9 +24,6 @@ use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
 use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError};
-
-/// How many items `map_each` takes ahead of their results, at most.
-const EACH: usize = 1 << 14;
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
 ///
@@ -495,7 +493,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         }
         let mut taken = 0;
         let counted = items.by_ref().inspect(|_| taken += 1);
-        let mut imap = self.imap(counted).buffer(EACH);
+        let mut imap = self.imap(counted).buffer(EACH_AHEAD);
         let mut results: Vec<_> = imap.by_ref().collect();
         // A job that has ended before its items takes no more of them, and may return one more
         // error than it has taken.

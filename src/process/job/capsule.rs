@@ -465,7 +465,7 @@ mod tests {
 
     fn chunks() -> [Chunk; 3] {
         let lending = Chunk::lending(&Arc::new(SharedBuffer::new()));
-        let mut all = [Chunk::default(), lending, Chunk::of_bytes().sending_ahead()];
+        let mut all = [Chunk::default(), lending, Chunk::new(true).sending_ahead()];
         all.iter_mut()
             .for_each(|chunk| chunk.push(&argument()).unwrap());
         all

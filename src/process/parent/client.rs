@@ -26,6 +26,7 @@ use crate::events;
 use crate::process::job::decoder::is_quick_type;
 use crate::process::job::sink::{Collect, One};
 use crate::process::job::{CallOptions, Context, Job, Work};
+use crate::process::limits::chunks_ahead;
 use crate::process::sched::{Feed, Initializer};
 use crate::process::value::attachments::Late;
 use crate::process::value::chunk::{Chunk, Piece};
@@ -41,10 +42,9 @@ use crate::task::{
 const CHUNKS_PER_PLACE: usize = 4;
 
 impl PoolState {
-    /// How far a caller that waits encodes ahead of the workers. The items of one chunk may take
-    /// long, so each worker can hold back some chunks, and there is still room for all others.
+    /// How far a caller that waits encodes ahead of the workers.
     pub(crate) fn ahead(&self) -> QueueLimit {
-        QueueLimit::new(4 + 4 * self.width)
+        QueueLimit::new(chunks_ahead(self.width))
     }
 
     /// A place in the queue for one call; waits for it, as long as the call may.

@@ -78,6 +78,7 @@ use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
+use crate::process::limits::CHECKED_FROM;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
 use crate::process::sched::workers::Worker;
@@ -97,9 +98,6 @@ const BUFFER: usize = 256 << 10;
 /// descriptors bring one message each.)
 const MOST_LEFT: usize = 1024;
 
-/// A record of so many bytes or more is received only if there is memory for it.
-const LARGE: usize = 16 << 20;
-
 per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
 }
@@ -108,7 +106,7 @@ per_thread! {
 fn too_much(begin: &[u8]) -> Option<String> {
     let length = wire::announced(begin).ok().flatten()?;
     let rest = length.saturating_sub(begin.len());
-    if rest < LARGE {
+    if rest < CHECKED_FROM {
         return None;
     }
     let error = free_memory::check(rest).err()?;
@@ -688,8 +686,7 @@ impl Driver {
                 }
                 Next::None if ends && link.more_comes() => {}
                 Next::None => return,
-                Next::End(failure) => {
-                    link.fails(failure);
+                Next::End => {
                     if link.stream_ended() && !all {
                         self.remove(index);
                     }
@@ -713,10 +710,7 @@ impl Driver {
                 true
             }
             Next::None => true,
-            Next::End(failure) => {
-                link.fails(failure);
-                false
-            }
+            Next::End => false,
         }
     }
 

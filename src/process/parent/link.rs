@@ -17,7 +17,7 @@
 //! `kill` shuts the stream down; a second one, if the process still lives, cuts the lifeline. A
 //! process that survives this, too (it has executed another program, of another user), is given up
 //! after a second. So is one that was killed and does not end (it waits for a disk, is in a frozen
-//! control group, or a tracer holds it): `sched::workers::DEATH_LIMIT`. It takes one descriptor and
+//! control group, or a tracer holds it): `sched::limits::DEATH_LIMIT`. It takes one descriptor and
 //! its entry in the kernel's table until it ends; then it is reaped, even if the pool is gone
 //! (`reaper`), and nothing waits for it.
 //!
@@ -34,7 +34,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, Shutdown, getsockname, shutdown};
 
 use super::child::Child;
-use super::peer::{Failure, Next, Peer};
+use super::peer::{Next, Peer};
 use super::settings::Settings;
 use super::startup_watch::StartupWatch;
 use super::trees::Trees;
@@ -49,8 +49,8 @@ use crate::process::host::ledger::Ledger;
 use crate::process::job::reading::Extras;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::Started;
+use crate::process::limits::LEAVE_LIMIT;
 use crate::process::sched::verdict::{Evidence, Killed, Memory};
-use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::value::attachments::Attachment;
 use crate::sys::child::{self, Handle, Signal};
 use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
@@ -93,8 +93,6 @@ pub(crate) struct Link {
     pub(super) startup: Option<StartupWatch>,
     /// The worker will send nothing more.
     pub(crate) at_end: bool,
-    /// Its stream has ended with an error: its last records may be lost.
-    pub(crate) is_reset: bool,
     pub(crate) records: Records,
     /// Whether the pool has killed it.
     killed: Option<Killed>,
@@ -154,7 +152,6 @@ impl Link {
             finish_at: None,
             startup: Some(StartupWatch::new(Instant::now())),
             at_end: false,
-            is_reset: false,
             records: Records::Valid,
             killed: None,
             note: None,
@@ -229,15 +226,7 @@ impl Link {
         let one = any.as_ref().map(|end| waitable(end.as_file()));
         let pipe = pipe.as_ref().map(|end| waitable(end.as_file()));
         let place = (index, events);
-        let failure = (self.peer).welcome(place, settings, [own, one, pipe], any.clone())?;
-        self.fails(failure);
-        Ok(())
-    }
-
-    /// Its stream has ended, or cannot be used.
-    pub(super) fn fails(&mut self, failure: Failure) {
-        self.is_reset |= failure.is_reset;
-        self.note = self.note.take().or(failure.note);
+        (self.peer).welcome(place, settings, [own, one, pipe], any.clone())
     }
 
     /// Determines the most verbose level of the events that the worker is to send, and makes the
@@ -321,10 +310,7 @@ impl Link {
 
     /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
-        if let Err(failure) = self.peer.send() {
-            self.is_useless |= failure.note.is_some();
-            self.fails(failure);
-        }
+        self.is_useless |= !self.peer.send();
     }
 
     /// Receives records without waiting.
@@ -456,7 +442,7 @@ impl Link {
         // What a dead process wrote to our socket can be read; what forwards the stream may have
         // held records when it ended.
         ending.loses_records = !self.extras.is_direct;
-        ending.was_reset = self.is_reset;
+        ending.was_reset = self.peer.stream.is_reset;
         self.output.drain();
         let ran_out;
         (ending.stderr, ran_out) = self.stderr.last();
@@ -465,13 +451,14 @@ impl Link {
             true => Memory::AllocationFailed,
             false => Memory::Unknown,
         };
+        let note = self.note.take().or_else(|| self.peer.stream.refusal.take());
         let evidence = Evidence {
             pid: self.child.pid,
             code: ending.code,
             signal: ending.signal,
             killed: self.killed,
             memory,
-            note: self.note.take().or(ending.note),
+            note: note.or(ending.note),
             stderr_tail: worker_stderr::text(ending.stderr.as_bytes()),
             backtrace: self.peer.backtrace(ending.signal),
             ..Evidence::default()

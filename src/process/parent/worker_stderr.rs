@@ -22,18 +22,17 @@
 use super::peer::Mark;
 use super::worker_stdout::StdoutPipe;
 use crate::blocking_threads::standard_error;
+use crate::process::limits::STDERR_TAIL;
 use crate::sys::pipe_end::PipeEnd;
 
-/// How many bytes of the end of a worker's output are kept, also on other machines.
-pub(crate) const TAIL: usize = 4096;
 /// The beginning of `std`'s message that there is no more memory, before it aborts.
 const RAN_OUT: &[u8] = b"memory allocation of ";
 
-/// The end of this output as text of at most [`TAIL`] bytes. (In place of an invalid byte there are
-/// three: U+FFFD.)
+/// The end of this output as text of at most [`STDERR_TAIL`] bytes. (In place of an invalid byte
+/// there are three: U+FFFD.)
 pub(crate) fn text(output: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(output).into_owned();
-    let mut start = text.len().saturating_sub(TAIL);
+    let mut start = text.len().saturating_sub(STDERR_TAIL);
     while !text.is_char_boundary(start) {
         start += 1;
     }
@@ -86,7 +85,7 @@ impl WorkerStderr {
         let behind = windows.zip(0..).find(|(window, _)| *window == RAN_OUT);
         let found = behind.map(|(_, behind)| self.count - RAN_OUT.len() as u64 - behind);
         self.ran_out = found.or(self.ran_out);
-        let excess = self.tail.len().saturating_sub(TAIL);
+        let excess = self.tail.len().saturating_sub(STDERR_TAIL);
         self.tail.drain(..excess);
         if count > 0 {
             standard_error::push(bytes);
@@ -126,13 +125,16 @@ mod tests {
         assert_eq!(text(b"a\xffb"), "a\u{fffd}b");
         let text_of = |bytes: &[u8]| {
             let text = text(bytes);
-            assert!(text.len() <= TAIL, "{}", text.len());
+            assert!(text.len() <= STDERR_TAIL, "{}", text.len());
             text
         };
-        assert_eq!(text_of(&[0xff; TAIL]), "\u{fffd}".repeat(TAIL / 3));
+        assert_eq!(
+            text_of(&[0xff; STDERR_TAIL]),
+            "\u{fffd}".repeat(STDERR_TAIL / 3)
+        );
         // It begins in the middle of a character.
-        let cut = "\u{1f340}".repeat(TAIL / 4) + "x";
+        let cut = "\u{1f340}".repeat(STDERR_TAIL / 4) + "x";
         assert!(text_of(&cut.as_bytes()[1..]).ends_with("\u{1f340}x"));
-        assert_eq!(text_of(&[b'x'; TAIL]).len(), TAIL);
+        assert_eq!(text_of(&[b'x'; STDERR_TAIL]).len(), STDERR_TAIL);
     }
 }

@@ -38,9 +38,10 @@ use std::time::{Duration, Instant};
 
 use super::Sched;
 use super::sent_frame::SentFrame;
-use super::workers::{TAKE_OVER_AFTER, Worker};
+use super::workers::Worker;
 use crate::events::{self, Trouble};
 use crate::process::job::keeping::Source;
+use crate::process::limits::TAKE_OVER_AFTER;
 use crate::task::{Late, TaskError};
 
 /// How soon a check that came too early is repeated.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::frame_size::{cost, frame_size};
 use super::workers::Worker;
-use super::{FRAME_BYTES, Sched, contexts, memory_budget};
+use super::{Sched, contexts, memory_budget};
 use crate::process::job::Job;
+use crate::process::limits::FRAME_BYTES;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
 

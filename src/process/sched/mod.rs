@@ -85,9 +85,6 @@ use crate::events;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
 
-/// About how many bytes a frame may hold.
-const FRAME_BYTES: usize = 1 << 20;
-
 /// The longest grace period: later times might not be representable.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 

@@ -10,8 +10,9 @@
 use std::time::Instant;
 
 use super::startup::StartFailure;
-use super::workers::{DEATH_LIMIT, LONGEST_DEATH, State, Worker};
+use super::workers::{State, Worker};
 use super::{Action, How, Sched, Stop};
+use crate::process::limits::{DEATH_LIMIT, LONGEST_DEATH};
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
 

@@ -13,9 +13,10 @@ use std::time::Instant;
 
 use super::peer::{Notice, TakenBack};
 use super::sent_frame::{Recall, SentFrame};
-use super::workers::{ENDS_LIMIT, INITIALIZE, Worker};
+use super::workers::{INITIALIZE, Worker};
 use super::{Action, Sched};
 use crate::process::host::gate::GATES;
+use crate::process::limits::ENDS_LIMIT;
 use crate::process::wire::{Broken, Frame};
 use crate::task::TaskError;
 

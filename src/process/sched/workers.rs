@@ -33,36 +33,17 @@ use std::time::{Duration, Instant};
 use super::give_up;
 use super::peer::Peer;
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
-use super::startup::{START_LIMIT, StartFailure};
+use super::startup::StartFailure;
 use crate::process::host::gate::GATES;
+use crate::process::limits::{
+    ASK_OTHERS_AFTER, CONTEXT_ANSWER, GIVE_UP, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER, RESULTS_WAIT,
+    START_LIMIT, TAKE_OVER_AFTER,
+};
 use crate::process::value::chunk::Piece;
 use crate::process::wire::ServedContext;
 
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;
-
-/// How long a worker may take to exit, or to die before it is killed again.
-pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
-
-/// How long a killed worker may take to die before it is given up, if it does nothing.
-pub(crate) const DEATH_LIMIT: Duration = Duration::from_secs(2);
-/// The same if it uses processor time: to free much memory takes long.
-pub(crate) const LONGEST_DEATH: Duration = Duration::from_secs(30);
-
-/// How long a worker may run a frame before its other items are taken over. Also how soon
-/// `kill_overdue` looks again.
-pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(1);
-/// Each move of an unbegun item multiplies that time by eight, at most this often (33 s).
-const MOST_MOVES: u32 = 5;
-
-/// How long a worker may take to begin its first frame before it is nudged.
-const NUDGE_AFTER: Duration = Duration::from_millis(10);
-
-/// How long a worker may keep the ends of channels of items that were taken back.
-pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
-
-/// How long finished results may wait for the end of the first frame.
-const RESULTS_WAIT: Duration = Duration::from_millis(2);
 
 /// How many nanoseconds of work a worker may have in many brief frames.
 const BRIEF: u64 = 200_000;
@@ -71,10 +52,6 @@ const BRIEF: u64 = 200_000;
 pub(super) fn is_brief(cost: u64) -> bool {
     cost < BRIEF
 }
-
-/// How long a job waits for a worker's answer about a context if that worker sends nothing. (The
-/// last bytes that it was sent may be on their way for some seconds.)
-const SILENT: Duration = Duration::from_secs(10);
 
 /// How a worker has a context (`contexts`).
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +73,7 @@ impl Has {
             Self::Bytes | Self::Serves(_) => None,
             Self::Asked(at) | Self::Fetches(at, _) => {
                 let took_at = worker.peer.took_at();
-                Some(took_at.map_or(*at, |took| took.max(*at)) + SILENT)
+                Some(took_at.map_or(*at, |took| took.max(*at)) + CONTEXT_ANSWER)
             }
         }
     }
@@ -173,10 +150,6 @@ pub(crate) struct Worker {
     /// The total weight of the fruitless deaths in a row.
     fruitless_weight: u32,
 }
-
-/// A worker that was asked for items should answer within this time. Afterwards others are asked,
-/// too, whatever the worker's own limit is.
-const SOON: Duration = Duration::from_secs(1);
 
 impl Worker {
     pub(crate) fn new(now: Instant) -> Self {
@@ -387,7 +360,7 @@ impl Worker {
     /// Until when the items that it was asked for should come, if it may be silent for `patience`.
     pub(crate) fn gives_back(&self, patience: Duration) -> Option<Instant> {
         let at = self.answer_due()?;
-        at.checked_sub(patience.saturating_sub(SOON))
+        at.checked_sub(patience.saturating_sub(ASK_OTHERS_AFTER))
     }
 
     /// When to take back the items that it has not begun, because results may wait for them: those
@@ -419,7 +392,7 @@ impl Worker {
     /// Whether the slot is given up, because too many of its workers died in a row without having
     /// completed anything.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.fruitless_weight >= give_up::GIVE_UP
+        self.fruitless_weight >= GIVE_UP
     }
 
     /// When this worker will have been in its state for too long.

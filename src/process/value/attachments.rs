@@ -52,9 +52,6 @@ use crate::process::host::in_hand::InHand;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::task::TaskError;
 
-/// How many descriptors one message can carry.
-pub(crate) const MAX_DESCRIPTORS: usize = handover::MOST;
-
 /// How many messages' descriptors may have arrived without the message that claims them: those of
 /// one that has arrived in part, and those of the next.
 const MOST_ARRIVALS: usize = 2;

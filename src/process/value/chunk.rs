@@ -15,12 +15,13 @@ use std::sync::Arc;
 use postcard_described::is_number;
 use serde::Serialize;
 
-use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
+use super::attachments::{Attachment, Late};
 use super::codec::{NUMBER, encode, encode_own, write_number};
 use super::copies::{CopySource, Sources};
 use super::extras::{Encoding, PLAIN};
 use super::lent_arrays::{Lent, LentList, Place, SharedBuffer};
 use crate::loom::Mutex;
+use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire;
 use crate::task::queue_limit;
 
@@ -77,11 +78,11 @@ impl Chunk {
         self
     }
 
-    /// A chunk for workers that get nothing but bytes: it lends nothing, and its items have only
-    /// attachments that can be copied.
-    pub(crate) fn of_bytes() -> Self {
+    /// A chunk that lends nothing. If it is `of_bytes`, for workers that get nothing else, its items
+    /// have only attachments that can be copied.
+    pub(crate) fn new(of_bytes: bool) -> Self {
         Self {
-            encoding: Some(Encoding::bytes(PLAIN)),
+            encoding: of_bytes.then(|| Encoding::bytes(PLAIN)),
             ..Self::default()
         }
     }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use postcard_described::Description;
 
 use super::attachments::{Attachment, Descriptors, Late};
-use super::lent_arrays::{AHEAD_FROM, Lent, Missing, SharedBuffer};
+use super::lent_arrays::{Lent, Missing, SharedBuffer};
 use super::raw_plain::Array;
 use crate::process::host::handover::CARRIES;
+use crate::process::limits::AHEAD_FROM;
 
 /// What travels with the bytes of an encoding. It is reused for the next one.
 #[derive(Debug, Default)]

@@ -48,16 +48,10 @@ use crate::process::host::arena;
 use crate::process::host::arena::{Arena, Block};
 use crate::process::host::ledger::AREA;
 use crate::process::host::mapping::{Access, Mapping};
+use crate::process::limits::LEND_FROM;
 use crate::process::wire::{self, Broken};
 use crate::sys::descriptor::AsFile;
 use crate::sys::fork;
-
-/// Shorter arrays travel in the bytes.
-const LEND_FROM: usize = 16 << 10;
-
-/// Shorter arrays that cannot be lent travel in the bytes, too: it costs little to copy them once
-/// more.
-pub(super) const AHEAD_FROM: usize = 1 << 20;
 
 /// Numbers that were left out of their encoded value.
 #[derive(Debug)]

@@ -22,13 +22,14 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
+use super::attachments::{Attachment, Late};
 use super::extras::{Decoding, Encoding, is_worth_it};
 use super::lent_arrays::{Lent, is_large};
 use super::raw_plain::{Plain, array};
 use super::reason;
 use crate::loom::per_thread;
 use crate::process::host::free_memory;
+use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire::MOST_LENT;
 
 struct Scope {

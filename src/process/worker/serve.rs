@@ -38,9 +38,8 @@ use std::time::Instant;
 use super::batch::{Batch, QUICK, WorkerState};
 use super::call::retires;
 use super::context::Contexts;
-use super::index::INDEX;
 use super::memory_limit::MemoryLimit;
-use super::peer::{Inlet, Welcome};
+use super::peer::{Inlet, meet};
 use super::raw_call;
 use super::received::ParentStream;
 use super::stream::{Stream, ends};
@@ -50,8 +49,7 @@ use crate::process::host::itself;
 use crate::process::host::lifeline::hold_on;
 use crate::process::host::worker::{
     close_inherited, discard_output, duplicate, empty_standard_input, is_child_of, is_one_socket,
-    is_socket_of, join_output, lead, leave_no_core, restore_interrupts, standard_input,
-    unblock_all_signals,
+    is_socket_of, join_output, lead, restore_interrupts, standard_input, unblock_all_signals,
 };
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::copies::Copies;
@@ -137,16 +135,11 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     broken_pipe::ignore();
     fork::register_handler();
 
-    let welcome = Welcome::wait(ParentStream {
+    let source = ParentStream {
         stream: input,
         parents_end,
-    })?;
-    let _ = INDEX.set(welcome.index as usize);
-    if !welcome.cores {
-        leave_no_core();
-    }
-    let limit = welcome.memory;
-    let (inlet, mut outlet, calls) = welcome.settle(output, is_one)?;
+    };
+    let (inlet, mut outlet, calls, limit) = meet(source, output, is_one)?;
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far belongs to no item
     let copy = image().name().as_bytes();

@@ -96,11 +96,9 @@ fn what_the_kernel_refuses_is_sent_later() {
             assert!(tries < 20, "it never gets through");
         }
         assert_eq!(tries, 4, "each time once");
-        assert!(
-            driver.links[0]
-                .as_ref()
-                .is_some_and(|link| !link.peer.stream.is_sending() && link.note.is_none())
-        );
+        assert!(driver.links[0].as_ref().is_some_and(
+            |link| !link.peer.stream.is_sending() && link.peer.stream.refusal.is_none()
+        ));
         let mut arrived = vec![0; expected.len()];
         theirs.read_exact(&mut arrived).unwrap();
         assert_eq!(arrived, expected, "{fault}: as it was said");
@@ -118,6 +116,12 @@ fn a_worker_that_can_be_sent_nothing_is_dismissed_with_a_message() {
     }
     link.send();
     assert!(!link.peer.stream.is_sending());
-    assert!(link.note.unwrap().contains("nothing can be sent"));
+    assert!(
+        link.peer
+            .stream
+            .refusal
+            .unwrap()
+            .contains("nothing can be sent")
+    );
     drop(theirs);
 }

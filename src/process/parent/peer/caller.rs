@@ -20,14 +20,14 @@ impl CallerPath {
 
     /// An empty chunk, in which arguments are encoded.
     pub(crate) fn chunk(&self) -> Chunk {
-        let chunk = self.0.as_ref().map_or_else(Chunk::of_bytes, Chunk::lending);
+        let lent = self.0.as_ref();
+        let chunk = lent.map_or_else(|| Chunk::new(true), Chunk::lending);
         chunk.sending_ahead().for_one(true)
     }
 
     /// An empty chunk for a context, which stays with the workers.
     pub(crate) fn context(&self) -> Chunk {
-        let lent = self.0.as_ref();
-        lent.map_or_else(Chunk::of_bytes, |_| Chunk::default())
+        Chunk::new(self.0.is_none())
     }
 
     /// Whether a caller polls for its result.

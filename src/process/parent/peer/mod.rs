@@ -26,8 +26,8 @@ pub(super) use self::mark::Mark;
 use self::pages::Pages;
 #[cfg(test)]
 pub(crate) use self::stream::CROWDED;
+pub(crate) use self::stream::Next;
 use self::stream::Stream;
-pub(crate) use self::stream::{Failure, Next};
 use super::settings::Settings;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Ledger;
@@ -109,7 +109,7 @@ impl Peer {
         settings: &Settings,
         more: [Option<BorrowedFd<'_>>; 3],
         any: Option<Arc<Attachment>>,
-    ) -> io::Result<Failure> {
+    ) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
             index: index as u64,
@@ -171,8 +171,8 @@ impl Peer {
         Some(self.pages.as_ref()?.bell.answers())
     }
 
-    /// Sends what the socket takes.
-    pub(super) fn send(&mut self) -> Result<(), Failure> {
+    /// Sends what the socket takes. False: nothing can be sent, ever.
+    pub(super) fn send(&mut self) -> bool {
         let before = self.stream.sent_bytes;
         let result = self.stream.send();
         if let Some(pages) = &self.pages

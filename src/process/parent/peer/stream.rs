@@ -59,15 +59,6 @@ impl Body {
     }
 }
 
-/// Why a stream has ended or cannot be used.
-#[derive(Default)]
-pub(crate) struct Failure {
-    /// The worker's last records may be lost.
-    pub(crate) is_reset: bool,
-    /// The system refuses it: why, for the error.
-    pub(crate) note: Option<String>,
-}
-
 /// The outcome of a receive.
 pub(crate) enum Next {
     /// So many bytes came; the first of them, up to the second number, are known already from the
@@ -76,7 +67,7 @@ pub(crate) enum Next {
     /// No bytes at this moment.
     None,
     /// No more bytes, ever.
-    End(Failure),
+    End,
 }
 
 /// The stream to one worker.
@@ -98,6 +89,10 @@ pub(in crate::process::parent) struct Stream {
     pub(in crate::process::parent) faults: VecDeque<Errno>,
     /// The memory that the worker keeps.
     pub(in crate::process::parent) memory: MemoryKeptByWorker,
+    /// It has ended with an error: the worker's last records may be lost.
+    pub(in crate::process::parent) is_reset: bool,
+    /// Why the system refuses it, for the error.
+    pub(in crate::process::parent) refusal: Option<String>,
     /// What the driver waits for in place of the socket, if a caller may wait for that.
     valve: Option<Arc<Valve>>,
 }
@@ -116,6 +111,8 @@ impl Stream {
             #[cfg(test)]
             faults: VecDeque::new(),
             memory: MemoryKeptByWorker::new(is_alone),
+            is_reset: false,
+            refusal: None,
             valve: has_valve.then(|| Valve::of(socket)).flatten(),
         }
     }
@@ -244,7 +241,7 @@ impl Stream {
         frame: Vec<u8>,
         descriptors: &[BorrowedFd<'_>],
         any: Option<Arc<Attachment>>,
-    ) -> io::Result<Failure> {
+    ) -> io::Result<()> {
         let parts = [IoSlice::new(&frame)];
         match attachments::send(&self.socket, &parts, descriptors, SEND) {
             Ok(sent) => {
@@ -254,14 +251,14 @@ impl Stream {
             }
             Err(Errno::AGAIN) => self.wait(any.into_iter().collect(), frame, Body::Nothing),
             // The process is gone already: its death is reported like any other.
-            Err(error) if is_gone(error) => return Ok(Failure::gone(error)),
+            Err(error) if is_gone(error) => self.is_reset |= error == Errno::CONNRESET,
             Err(error) => return Err(failed("sendmsg")(error)),
         }
-        Ok(Failure::default())
+        Ok(())
     }
 
-    /// Sends what the socket takes, many frames at a time.
-    pub(super) fn send(&mut self) -> Result<(), Failure> {
+    /// Sends what the socket takes, many frames at a time. False: nothing can be sent, ever.
+    pub(super) fn send(&mut self) -> bool {
         self.crowded_until = None;
         while !self.outgoing.is_empty() {
             let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
@@ -291,28 +288,28 @@ impl Stream {
                     self.sent(sent);
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::AGAIN) => return true,
                 Err(error) if is_crowded(error) => {
                     self.crowded_until = Some(Instant::now() + CROWDED);
-                    return Ok(());
+                    return true;
                 }
                 // It has closed the stream. Its end is noticed elsewhere, but the kernel reports a
                 // reset only once: the next receive looks like an orderly end.
                 Err(error) if is_gone(error) => {
+                    self.is_reset |= error == Errno::CONNRESET;
                     self.outgoing.clear();
-                    return Err(Failure::gone(error));
                 }
                 Err(error) => {
                     // Without this frame the worker would wait for ever.
                     self.outgoing.clear();
-                    let why = refused("sendmsg")(error);
-                    let note = Some(format!("nothing can be sent to it: {why}"));
-                    let is_reset = false;
-                    return Err(Failure { is_reset, note });
+                    let why =
+                        || format!("nothing can be sent to it: {}", refused("sendmsg")(error));
+                    self.refusal.get_or_insert_with(why);
+                    return false;
                 }
             }
         }
-        Ok(())
+        true
     }
 
     fn sent(&mut self, mut bytes: usize) {
@@ -335,7 +332,7 @@ impl Stream {
     ) -> Next {
         loop {
             match arrivals.receive_from_worker(&self.socket, buffer, RECEIVE) {
-                Ok(0) => return Next::End(Failure::default()),
+                Ok(0) => return Next::End,
                 Ok(count) => {
                     let new = arrivals.received.saturating_sub(self.known);
                     self.known = self.known.max(arrivals.received);
@@ -344,22 +341,15 @@ impl Stream {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Next::None,
                 Err(error) => {
-                    let why = refused("recvmsg")(error);
-                    let note = || format!("nothing can be received from it: {why}");
-                    let note = (!is_gone(error)).then(note);
-                    let is_reset = true;
-                    return Next::End(Failure { is_reset, note });
+                    self.is_reset = true;
+                    if !is_gone(error) {
+                        let why = refused("recvmsg")(error);
+                        let why = || format!("nothing can be received from it: {why}");
+                        self.refusal.get_or_insert_with(why);
+                    }
+                    return Next::End;
                 }
             }
-        }
-    }
-}
-
-impl Failure {
-    fn gone(error: Errno) -> Self {
-        Self {
-            is_reset: error == Errno::CONNRESET,
-            note: None,
         }
     }
 }

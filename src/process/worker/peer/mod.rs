@@ -24,6 +24,7 @@ use self::outlet::Outlet;
 use self::pages::PagesInlet;
 use self::stream::StreamInlet;
 use super::call::{Calls, Canceller, calls};
+use super::index::INDEX;
 use super::received::{ParentStream, Received};
 use super::replay_inlet::ReplayInlet;
 use super::retire;
@@ -32,6 +33,7 @@ use crate::loom::thread;
 use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
+use crate::process::host::worker::leave_no_core;
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::copies::Copies;
 use crate::process::wire::{Frame, Record};
@@ -93,75 +95,55 @@ fn whole(bytes: &[u8]) -> Frame<'_> {
     frame
 }
 
-/// What the parent has said first.
-pub(super) struct Welcome {
-    received: Received,
-    has_pages: bool,
-    pub(super) index: u64,
-    pub(super) memory: u64,
-    pub(super) cores: bool,
-    events: u8,
-}
+/// How this worker is reached: its frames, its records, its calls; and the limit to its memory.
+pub(super) type Parts = (Inlet, Outlet, Calls, u64);
 
-impl Welcome {
-    /// Waits for the first frame. (A refusal of the system can still be reported here.)
-    pub(super) fn wait(source: ParentStream) -> io::Result<Self> {
-        let mut received = Received::new(source);
-        let first = received.receive(RecvFlags::empty());
-        first.map_err(refused("recvmsg"))?;
-        let length = loop {
-            match received.whole() {
-                Some(length) => break length,
-                None => received.make_room(),
-            };
-            received.receive_or_end(RecvFlags::empty());
+/// Waits for the first frame, and sets up the path on which this worker is reached, with its watcher
+/// and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket of
+/// `source`.
+pub(super) fn meet(source: ParentStream, output: Stream, is_one: bool) -> io::Result<Parts> {
+    let mut received = Received::new(source);
+    let first = received.receive(RecvFlags::empty());
+    first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
+    let length = loop {
+        match received.whole() {
+            Some(length) => break length,
+            None => received.make_room(),
         };
-        let Frame::Welcome {
+        received.receive_or_end(RecvFlags::empty());
+    };
+    let own_copy = image().name().as_bytes();
+    let (has_pages, limit, level) = match whole(received.take(length)) {
+        Frame::Welcome {
             copy,
             index,
             memory,
             cores,
             has_pages,
             events,
-        } = whole(received.take(length))
-        else {
-            return Err(other("the parent's first message is not a welcome"));
-        };
-        if copy != image().name().as_bytes() {
-            return Err(other("the parent's first message is not a welcome"));
+        } if copy == own_copy => {
+            let _ = INDEX.set(index as usize);
+            if !cores {
+                leave_no_core();
+            }
+            (has_pages, memory, events)
         }
-        Ok(Self {
-            received,
-            has_pages,
-            index,
-            memory,
-            cores,
-            events,
-        })
-    }
-
-    /// Sets up the path on which this worker is reached, with its watcher and the forwarding of
-    /// events. Its answers go to `output`; `is_one`: that is the socket on which it receives.
-    pub(super) fn settle(self, output: Stream, is_one: bool) -> io::Result<(Inlet, Outlet, Calls)> {
-        let (received, events) = (self.received, self.events);
-        if self.has_pages {
-            on_pages(received, output, events)
-        } else {
-            on_stream(received, output, events, is_one)
+        _ => {
+            let why = "the parent's first message is not a welcome";
+            return Err(io::Error::other(why));
         }
-    }
-}
-
-fn other(why: &str) -> io::Error {
-    io::Error::other(why.to_owned())
+    };
+    let path = if has_pages { on_pages } else { on_stream };
+    let (inlet, outlet, calls) = path(received, output, is_one, level)?;
+    Ok((inlet, outlet, calls, limit))
 }
 
 /// Sets up the stream alone.
 fn on_stream(
     mut received: Received,
     output: Stream,
-    _events: u8,
     is_one: bool,
+    _level: u8,
 ) -> io::Result<(Inlet, Outlet, Calls)> {
     // A descriptor arrives only if nothing forwards what the parent sends. Then nothing forwards
     // what this process sends either, if that goes through the same stream.
@@ -174,7 +156,7 @@ fn on_stream(
     start_watcher(move || watched.watch())?;
     panic::install_hook();
     #[cfg(feature = "tracing")]
-    super::tracing_events::begin(_events, &output, None, Some(&lock))?;
+    super::tracing_events::begin(_level, &output, None, Some(&lock))?;
     let mut outlet = Outlet::on_stream(output, pages, lock);
     if is_direct {
         outlet.record(&Record::Direct.bytes());
@@ -186,7 +168,8 @@ fn on_stream(
 fn on_pages(
     mut received: Received,
     output: Stream,
-    _events: u8,
+    _: bool,
+    _level: u8,
 ) -> io::Result<(Inlet, Outlet, Calls)> {
     let come = received.arrivals.claim(&[0, 1, 2, 3]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
@@ -200,7 +183,7 @@ fn on_pages(
     let inlet = PagesInlet::new(received, (*pages).clone());
     panic::install_hook();
     #[cfg(feature = "tracing")]
-    super::tracing_events::begin(_events, &output, come.find(3).ok(), None)?;
+    super::tracing_events::begin(_level, &output, come.find(3).ok(), None)?;
     let outlet = Outlet::on_pages(output, pages);
     Ok((Inlet(Path::Pages(inlet)), outlet, calls))
 }

@@ -37,8 +37,7 @@ use crate::sys::refused::is_refusal;
 
 /// How often the watcher checks whether to read in the item thread's place: it begins one to two
 /// ticks after the last read that had to wait. An answer to a `Recall` comes that much later, so
-/// this must be far below `patience` and the grace of a cancelled item (`parent/settings.rs`: 1 s
-/// and 20 ms).
+/// this must be far below `patience` and the grace of a cancelled item (`limits`: 1 s and 20 ms).
 const TICK: Duration = Duration::from_millis(1);
 
 /// How much memory of a frame is kept until the next one.
