@@ -8,8 +8,8 @@
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `conformance.rs`, `platforms.rs`,
 //!    `skipped.rs`, `statics.rs`, `peers.rs` and `book.rs` hold the rules. Each is a function from
-//!    one file (and, where it needs more, the whole tree) to a list of findings. It does no input or
-//!    output.
+//!    one file (and, where it needs more, the whole tree) to a list of findings. It does no input
+//!    or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule

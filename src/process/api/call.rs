@@ -54,7 +54,7 @@ pub struct ProcessCall<'a, A, R> {
 /// What is called.
 #[derive(Debug)]
 enum Function<A, R> {
-    Plain(fn(A) -> R),
+    Item(fn(A) -> R),
     /// A function that borrows a context, which is one of the options. (Its type is forgotten.)
     With {
         code: Result<CodeRef, TaskError>,
@@ -67,7 +67,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     pub(in crate::process) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self {
         Self {
             pool,
-            function: Function::Plain(f),
+            function: Function::Item(f),
             options: CallOptions::default(),
         }
     }
@@ -397,14 +397,14 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     fn code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
-            Function::Plain(f) => code_of(*f),
+            Function::Item(f) => code_of(*f),
             Function::With { code, .. } => code.clone(),
         }
     }
 
     fn kept_code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
-            Function::Plain(f) => code_of_kept(*f),
+            Function::Item(f) => code_of_kept(*f),
             Function::With { kept, .. } => kept.clone(),
         }
     }
@@ -581,7 +581,7 @@ impl<A, R> Clone for ProcessCall<'_, A, R> {
 impl<A, R> Clone for Function<A, R> {
     fn clone(&self) -> Self {
         match self {
-            Self::Plain(f) => Self::Plain(*f),
+            Self::Item(f) => Self::Item(*f),
             Self::With { code, kept } => Self::With {
                 code: code.clone(),
                 kept: kept.clone(),

@@ -108,8 +108,8 @@ pub(crate) const MOST_MOVES: u32 = 5;
 /// How long finished results may wait for the end of the frame before them.
 pub(crate) const RESULTS_WAIT: Duration = Duration::from_millis(2);
 
-/// How long a worker may take to begin its first frame before it is nudged: it may sleep although it
-/// claims to be awake.
+/// How long a worker may take to begin its first frame before it is nudged: it may sleep although
+/// it claims to be awake.
 pub(crate) const NUDGE_AFTER: Duration = Duration::from_millis(10);
 
 /// How long a job waits for a worker's answer about a context if that worker sends nothing, until

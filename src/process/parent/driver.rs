@@ -64,7 +64,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::peer::{CallerPath, Next};
 use super::settings::Settings;
 use super::start_child::start_child;
-use super::worker_stdout::StdoutPipe;
+use super::worker_stdout::OutputPipe;
 use crate::blocking_threads::standard_error;
 use crate::events;
 use crate::events::{AskWorkers, Question};
@@ -740,7 +740,7 @@ impl Driver {
         match self.sched.receive_events(index, &bytes, &mut link.extras) {
             Ok(used) => drop(bytes.drain(..used)),
             // (Something else of the program has written there.)
-            Err(wire::Broken) => link.events = StdoutPipe::new(None),
+            Err(wire::Broken) => link.events = OutputPipe::new(None),
         }
         link.partial_event = bytes;
     }
@@ -910,7 +910,7 @@ impl Driver {
         let is_child = launcher.is_none();
         let evidence = Evidence {
             was_starting: is_child && worker.is_starting(),
-            late: worker.late,
+            failed_start: worker.failed_start,
             ..evidence
         };
         let exit = verdict(evidence, || is_child && kernel_kills::claim());

@@ -39,7 +39,7 @@ use super::settings::Settings;
 use super::startup_watch::StartupWatch;
 use super::trees::Trees;
 use super::worker_stderr::{self, WorkerStderr};
-use super::worker_stdout::{Output, StdoutPipe};
+use super::worker_stdout::{Output, OutputPipe};
 use crate::events::Question;
 use crate::process::host::activity::{Activity, peak_memory};
 use crate::process::host::family::Family;
@@ -70,7 +70,7 @@ pub(crate) struct Link {
     pub(crate) output: Output,
     /// Its events, unless they come with its records; and what was read of them and is not a whole
     /// one yet.
-    pub(crate) events: StdoutPipe,
+    pub(crate) events: OutputPipe,
     pub(crate) partial_event: Vec<u8>,
     /// A subscriber listens to its events.
     sends_events: bool,
@@ -139,7 +139,7 @@ impl Link {
             extras: Extras::new(peer.view()),
             stderr,
             output,
-            events: StdoutPipe::new(None),
+            events: OutputPipe::new(None),
             partial_event: Vec::new(),
             sends_events: false,
             peer,
@@ -247,7 +247,7 @@ impl Link {
         if level > 0
             && let Some((ours, theirs)) = self.peer.pipe_for_events()?
         {
-            self.events = StdoutPipe::new(Some(PipeEnd::reader(ours)?));
+            self.events = OutputPipe::new(Some(PipeEnd::reader(ours)?));
             return Ok((level, Some(theirs)));
         }
         Ok((level, None))

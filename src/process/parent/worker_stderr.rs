@@ -20,7 +20,7 @@
 //! Tests: below; `tests/process/pool.rs`.
 
 use super::peer::Mark;
-use super::worker_stdout::StdoutPipe;
+use super::worker_stdout::OutputPipe;
 use crate::blocking_threads::standard_error;
 use crate::process::limits::STDERR_TAIL;
 use crate::sys::pipe_end::PipeEnd;
@@ -50,7 +50,7 @@ pub(crate) fn says_out_of_memory(text: &str) -> bool {
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct WorkerStderr {
-    pub(crate) pipe: StdoutPipe,
+    pub(crate) pipe: OutputPipe,
     mark: Mark,
     /// How many bytes have been read.
     count: u64,
@@ -63,7 +63,7 @@ pub(crate) struct WorkerStderr {
 impl WorkerStderr {
     pub(super) fn new(pipe: Option<PipeEnd>, mark: Mark) -> Self {
         Self {
-            pipe: StdoutPipe::new(pipe),
+            pipe: OutputPipe::new(pipe),
             mark,
             count: 0,
             tail: Vec::new(),

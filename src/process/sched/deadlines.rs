@@ -5,15 +5,12 @@
 //!    from its worker, and the worker is killed (W4).
 //! 2. An item with a *timeout* is timed from its start. Its worker measures that, and reports the
 //!    time of an item that has ended too late, in place of its value or error ([`Record::Late`]).
-//!    An item without any time never runs. One that still runs is found here: the worker records
-//!    its start in the gate, and
-//!    the parent takes the time at which it has seen the item run if that is earlier, so a worker
-//!    that writes false times gains one timeout, or a second. A frame is checked when its first
-//!    item could be late; if another item runs then, again when that one could be late. That is one
-//!    check for each timeout and frame, not for each item. Finished results are read before a
-//!    check, so no item is blamed that ended in time.
-//!
-//!    [`Record::Late`]: crate::process::wire::Record::Late
+//!    If the timeout is zero, no item runs. An item that still runs is found here: the worker
+//!    records its start in the gate, and the parent takes the time at which it has seen the item
+//!    run if that is earlier, so a worker that writes false times gains one timeout, or a second. A
+//!    frame is checked when its first item could be late; if another item runs then, again when
+//!    that one could be late. That is one check for each timeout and frame, not for each item.
+//!    Finished results are read before a check, so no item is blamed that ended in time.
 //!    A job with a limit that *includes waiting* is in a list by its time, and ends as a whole.
 //! 3. A worker is also *killed without an item's fault*: if it has not read a frame with ends of
 //!    channels that was taken back, since the ends stay open until it does, and a stopped worker
@@ -31,6 +28,8 @@
 //! have a timeout: those that wait for a worker have no deadline yet (nor, in that list, those
 //! whose limit does not include waiting). A heap would need an update
 //! for each frame that is sent, ends or is checked, which costs more than it saves.
+//!
+//! [`Record::Late`]: crate::process::wire::Record::Late
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 

@@ -70,20 +70,20 @@ impl Sched {
         if self.run_alone(now) {
             return;
         }
-        self.reconsider();
+        self.requeue_for_memory();
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
                 self.queue.remove(place);
                 continue;
             };
             let memory = job.work.options.memory;
-            let is_full = !self.hungry.is_empty();
+            let is_full = !self.wait_for_memory.is_empty();
             if memory > 0
                 && (is_full
                     || !memory_budget::fits(&self.workers, self.policy.memory_budget, memory))
             {
                 self.queue.remove(place);
-                self.hungry.push(id);
+                self.wait_for_memory.push(id);
                 continue;
             }
             let spreads = contexts::spreads(job);

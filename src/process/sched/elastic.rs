@@ -32,7 +32,7 @@ pub(crate) struct Elastic {
 
 impl Sched {
     /// Computes how many of the empty slots should be filled, and from which index on they are not.
-    pub(super) fn measure(&mut self, now: Instant) {
+    pub(super) fn size_pool(&mut self, now: Instant) {
         let Some(elastic) = self.policy.elastic else {
             return;
         };
@@ -41,9 +41,12 @@ impl Sched {
         let down = self.workers.iter().filter(|worker| worker.state.is_down());
         let down = down.count();
         let there = self.workers.len() - down;
-        let late = self.grows_at().is_some_and(|at| at <= now);
-        self.late = late;
-        let wanted = self.worth().saturating_sub(coming).max(usize::from(late));
+        let lags = self.grows_at().is_some_and(|at| at <= now);
+        self.lags = lags;
+        let wanted = self
+            .workers_for_work()
+            .saturating_sub(coming)
+            .max(usize::from(lags));
         let wanted = match self.stop {
             None => wanted.max(elastic.least.saturating_sub(there)),
             Some(_) => wanted,
@@ -60,7 +63,7 @@ impl Sched {
     }
 
     /// For how many workers there is waiting work, in the queue or behind running items.
-    fn worth(&self) -> usize {
+    fn workers_for_work(&self) -> usize {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
         for (function, waits) in self.workers.iter().flat_map(Worker::waiting) {

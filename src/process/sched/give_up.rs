@@ -19,9 +19,9 @@ use crate::process::limits::{
     ENDED_WEIGHT, GIVE_UP, KILLED_WEIGHT, LATE_WEIGHT, LONGEST_PAUSE, LONGEST_PAUSE_AFTER_KILLS,
 };
 
-/// The weight of one fruitless death; `late`: why the worker never reached `init`.
-pub(super) fn weight(late: Option<StartFailure>, killed: bool) -> u32 {
-    match late {
+/// The weight of one fruitless death; `failed_start`: why the worker never reached `init`.
+pub(super) fn weight(failed_start: Option<StartFailure>, killed: bool) -> u32 {
+    match failed_start {
         Some(StartFailure::Computes) => GIVE_UP,
         Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE_WEIGHT,
         None if killed => KILLED_WEIGHT,

@@ -160,7 +160,7 @@ impl Sched {
 
     /// A worker will not reach `init`.
     pub(crate) fn failed_to_start(&mut self, index: usize, why: StartFailure, now: Instant) {
-        self.workers[index].late = Some(why);
+        self.workers[index].failed_start = Some(why);
         self.kill(index, now);
     }
 

@@ -144,7 +144,7 @@ pub(crate) struct Worker {
     /// How many items the worker has run, without those in `frames`.
     pub(crate) served: u64,
     /// Why the worker was given up before it said hello.
-    pub(crate) late: Option<StartFailure>,
+    pub(crate) failed_start: Option<StartFailure>,
     /// Whether the worker has completed something since its start.
     pub(crate) fruitful: bool,
     /// The total weight of the fruitless deaths in a row.
@@ -168,7 +168,7 @@ impl Worker {
             contexts: HashMap::new(),
             machine: None,
             served: 0,
-            late: None,
+            failed_start: None,
             fruitful: false,
             fruitless_weight: 0,
         }
@@ -377,7 +377,7 @@ impl Worker {
 
     /// The process is gone: the slot is empty, and filled again after a pause.
     pub(crate) fn died(&mut self, killed: bool, now: Instant) {
-        let weight = give_up::weight(self.late, killed);
+        let weight = give_up::weight(self.failed_start, killed);
         let fruitless_weight = match self.fruitful {
             true => 0,
             false => self.fruitless_weight.saturating_add(weight),

@@ -67,7 +67,7 @@ pub(crate) struct Attachment {
 
 /// An attachment that does not exist yet, but has its number already. A call that needs it waits
 /// until it exists.
-pub(crate) trait Late: fmt::Debug + Send + Sync {
+pub(crate) trait Awaited: fmt::Debug + Send + Sync {
     fn has_ended(&self) -> bool;
 
     /// Runs `then` when it exists, or is known never to exist: at once, or on the thread that finds

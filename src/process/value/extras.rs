@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use postcard_described::Description;
 
-use super::attachments::{Attachment, Descriptors, Late};
+use super::attachments::{Attachment, Awaited, Descriptors};
 use super::lent_arrays::{Lent, Missing, SharedBuffer};
 use super::raw_plain::Array;
 use crate::process::host::handover::CARRIES;
@@ -31,7 +31,7 @@ pub(crate) struct Encoding {
     /// The call can wait for attachments that do not exist yet.
     pub(crate) waits: bool,
     /// The attachments that it waits for.
-    pub(crate) awaited: Vec<Arc<dyn Late>>,
+    pub(crate) awaited: Vec<Arc<dyn Awaited>>,
     /// The numbers that were left out of the bytes, in order.
     pub(crate) lent: Vec<Lent>,
     /// For the codec, between values.

@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Late};
+use super::attachments::{Attachment, Awaited};
 use super::extras::{Decoding, Encoding, is_worth_it};
 use super::lent_arrays::{Lent, is_large};
 use super::raw_plain::{Plain, array};
@@ -157,7 +157,7 @@ const NO_CALL: &str = "it can be serialized only in an argument or a result of a
     process";
 
 /// Attaches something that does not exist yet.
-pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
+pub(crate) fn attach_later(late: Arc<dyn Awaited>) -> Result<(), String> {
     let attached = with_encoding(|own| {
         if !own.waits {
             let failed = late.has_ended().then(|| late.attachment().err());

@@ -98,9 +98,9 @@ fn whole(bytes: &[u8]) -> Frame<'_> {
 /// How this worker is reached: its frames, its records, its calls; and the limit to its memory.
 pub(super) type Parts = (Inlet, Outlet, Calls, u64);
 
-/// Waits for the first frame, and sets up the path on which this worker is reached, with its watcher
-/// and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket of
-/// `source`.
+/// Waits for the first frame, and sets up the path on which this worker is reached, with its
+/// watcher and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket
+/// of `source`.
 pub(super) fn meet(source: ParentStream, output: Stream, is_one: bool) -> io::Result<Parts> {
     let mut received = Received::new(source);
     let first = received.receive(RecvFlags::empty());
