@@ -62,7 +62,7 @@
     clippy::print_stdout,
     clippy::print_stderr
 )]
-// Systems whose workers are always plain leave much of the fast path unused.
+// Systems whose workers are always plain leave much of what pages are for unused.
 #![cfg_attr(
     any(trefoil_port, not(target_os = "linux")),
     allow(dead_code, unused_imports)

@@ -108,11 +108,17 @@
 //
 // Reading order: each room imports only those below it (`tests/tidy/circles.rs`):
 //
-//   api/       what users see channel/   values between any processes parent/    the parent's side:
-//   threads, sockets, processes launch/    what starts workers in other ways worker/    the
-//   worker's side sched/     which worker runs what; no I/O job/       one call, and where its
-//   results go value/     what a call carries wire/      the language of both sides; no I/O host/
-//   what all of this asks of the operating system, and shared memory (`crates/trefoil-os/`)
+//   api/       what users see
+//   channel/   values between any processes
+//   parent/    the parent's side: threads, sockets, processes
+//   launch/    what starts workers in other ways
+//   worker/    the worker's side
+//   sched/     which worker runs what; no I/O
+//   job/       one call, and where its results go
+//   value/     what a call carries
+//   wire/      the language of both sides; no I/O
+//   limits/    every number that a user notices
+//   host/      the operating system, and shared memory (`crates/trefoil-os/`)
 //
 // Deliberately absent: closures with captures (only a function pointer and an argument are sent); a
 // signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which a
@@ -127,6 +133,7 @@ pub mod channel;
 pub mod gate_model;
 mod job;
 pub mod launch;
+mod limits;
 mod parent;
 #[cfg(loom)]
 #[doc(hidden)]

@@ -7,9 +7,9 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `inventory.rs`, `words.rs`, `conformance.rs`,
-//!    `platforms.rs`, `skipped.rs`, `statics.rs` and `book.rs` hold the rules. Each is a function
-//!    from one file (and, where it needs more, the whole tree) to a list of findings. It does no
-//!    input or output.
+//!    `platforms.rs`, `skipped.rs`, `statics.rs`, `peers.rs` and `book.rs` hold the rules. Each is
+//!    a function from one file (and, where it needs more, the whole tree) to a list of findings. It
+//!    does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -21,6 +21,7 @@ mod conformance;
 mod danger;
 mod inventory;
 mod layers;
+mod peers;
 mod platforms;
 mod skipped;
 mod source;
@@ -82,6 +83,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
     for file in tree {
         findings.extend(layers::imports(file));
         findings.extend(layers::facade(file));
+        findings.extend(peers::asked(file));
         findings.extend(platforms::confined(file));
         findings.extend(danger::confined(file));
         findings.extend(danger::explained(file));
@@ -187,6 +189,7 @@ fn every_rule_can_fail() {
         ("docs/WIDE.md", "wide ".repeat(21)),
         ("docs/images/new.svg", "<svg>".to_owned()),
         ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
+        ("src/process/api/path.rs", "if settings.plain {}".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
         (".ci/wine", "gone::gone counts threads".to_owned()),
     ];
@@ -212,6 +215,7 @@ fn every_rule_can_fail() {
         "leftover",
         "machine",
         "path",
+        "peer",
         "picture",
         "platform",
         "skipped",

@@ -18,6 +18,7 @@ use crate::process::host::private_memory::Meter;
 use crate::process::job::tracing_events::EventListener;
 use crate::process::launch::Launcher;
 use crate::process::launch::thread_limits::share;
+use crate::process::limits::{MOST_WORKERS, PATIENCE_ELSEWHERE};
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::sched::{Elastic, Initializer};
@@ -25,9 +26,6 @@ use crate::process::worker::raw_call::{code_of, code_of_load};
 use crate::process::{Actor, PoolError, Portable, ProcessPool};
 use crate::sys::processors;
 use crate::task::{TaskError, TaskReport};
-
-/// More are a mistake: descriptors would run out first.
-const MOST_WORKERS: usize = 1 << 16;
 
 /// The settings of a [`ProcessPool`], from [`ProcessPool::builder`].
 ///
@@ -743,10 +741,6 @@ impl ProcessPoolBuilder {
     }
 }
 
-/// How long a worker elsewhere that was asked how far it got may be silent until it counts as
-/// stopped. (Bytes count as taken when they have been sent.)
-const SILENCE: Duration = Duration::from_secs(30);
-
 /// This number of workers, if it is possible.
 pub(super) fn checked(workers: usize) -> Result<usize, PoolError> {
     if (1..=MOST_WORKERS).contains(&workers) {
@@ -800,7 +794,7 @@ fn prepare(mut launcher: Box<dyn Launcher>, settings: &mut Settings) -> Result<u
              more with `workers`"
         )));
     }
-    policy.patience = policy.patience.max(SILENCE);
+    policy.patience = policy.patience.max(PATIENCE_ELSEWHERE);
     policy.grace = policy.grace.saturating_add(can.latency);
     settings.launcher = Some(launcher.into());
     Ok(most)

@@ -16,6 +16,7 @@ use super::remote::Remote;
 use crate::loom::atomic::AtomicU64;
 use crate::parking::park::blocking_refused;
 use crate::process::job::CallOptions;
+use crate::process::limits::EACH_AHEAD;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
@@ -23,9 +24,6 @@ use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
 use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError};
-
-/// How many items `map_each` takes ahead of their results, at most.
-const EACH: usize = 1 << 14;
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
 ///
@@ -56,7 +54,7 @@ pub struct ProcessCall<'a, A, R> {
 /// What is called.
 #[derive(Debug)]
 enum Function<A, R> {
-    Plain(fn(A) -> R),
+    Item(fn(A) -> R),
     /// A function that borrows a context, which is one of the options. (Its type is forgotten.)
     With {
         code: Result<CodeRef, TaskError>,
@@ -69,7 +67,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     pub(in crate::process) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self {
         Self {
             pool,
-            function: Function::Plain(f),
+            function: Function::Item(f),
             options: CallOptions::default(),
         }
     }
@@ -400,14 +398,14 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     fn code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
-            Function::Plain(f) => code_of(*f),
+            Function::Item(f) => code_of(*f),
             Function::With { code, .. } => code.clone(),
         }
     }
 
     fn kept_code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
-            Function::Plain(f) => code_of_kept(*f),
+            Function::Item(f) => code_of_kept(*f),
             Function::With { kept, .. } => kept.clone(),
         }
     }
@@ -499,7 +497,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         }
         let mut taken = 0;
         let counted = items.by_ref().inspect(|_| taken += 1);
-        let mut imap = self.imap(counted).buffer(EACH);
+        let mut imap = self.imap(counted).buffer(EACH_AHEAD);
         let mut results: Vec<_> = imap.by_ref().collect();
         // A job that has ended before its items takes no more of them, and may return one more
         // error than it has taken.
@@ -589,7 +587,7 @@ impl<A, R> Clone for ProcessCall<'_, A, R> {
 impl<A, R> Clone for Function<A, R> {
     fn clone(&self) -> Self {
         match self {
-            Self::Plain(f) => Self::Plain(*f),
+            Self::Item(f) => Self::Item(*f),
             Self::With { code, kept } => Self::With {
                 code: code.clone(),
                 kept: kept.clone(),

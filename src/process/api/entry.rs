@@ -43,6 +43,7 @@ use crate::process::host::image::image;
 use crate::process::host::worker::{forget_variable, unblock_all_signals};
 use crate::process::host::{executable, itself};
 use crate::process::launch::raw_program::{self, Program};
+use crate::process::limits::DEEPEST;
 use crate::process::wire::invitation::{Invitation, VARIABLE};
 use crate::process::worker::replay::{OfAnotherCopy, replay};
 use crate::process::worker::serve::serve;
@@ -50,9 +51,6 @@ use crate::process::worker::stream::ends;
 
 /// The environment variable that names a capsule.
 const REPLAY: &str = "TREFOIL_REPLAY";
-
-/// How deep workers may make pools of their own.
-const DEEPEST: u32 = 20;
 
 /// Set once [`enter`] has been called in this process. 0: it was not started by a pool; n: it is
 /// the worker of a process of depth n - 1.

@@ -8,7 +8,7 @@
 //! 2. Sending one item for each result taken would wake the driver each time: items are sent only
 //!    when a quarter of the buffer is free, or when the caller would otherwise wait.
 //! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers
-//!    pass quickly it grows, up to [`MAX_BUFFER`]: the number of items taken ahead stays
+//!    pass quickly it grows, up to [`IMAP_BUFFER`]: the number of items taken ahead stays
 //!    proportional to the total.
 //! 4. A panic of the iterator is kept until all results before it have been returned, then resumed
 //!    in the caller.
@@ -35,6 +35,7 @@ use crate::loom::Mutex;
 use crate::parking::block_on;
 use crate::process::job::sink::{Each, Run, Sink};
 use crate::process::job::{CallOptions, Job, Work};
+use crate::process::limits::IMAP_BUFFER;
 use crate::process::parent::client::push_own;
 use crate::process::parent::driver::PoolState;
 use crate::process::parent::mailbox::Mail;
@@ -46,8 +47,6 @@ use crate::sync::channel::{Receiver, unbounded};
 use crate::task::panic::{Panic, catch};
 use crate::task::{TaskError, next};
 
-/// How far a buffer grows whose size was not set.
-const MAX_BUFFER: usize = 512;
 /// A buffer that passes in less than this is too small.
 const MIN_TURNOVER: Duration = Duration::from_millis(4);
 
@@ -388,8 +387,8 @@ where
             return;
         }
         let now = Instant::now();
-        if now - since < MIN_TURNOVER && self.buffer < MAX_BUFFER {
-            self.buffer = (2 * self.buffer).min(MAX_BUFFER);
+        if now - since < MIN_TURNOVER && self.buffer < IMAP_BUFFER {
+            self.buffer = (2 * self.buffer).min(IMAP_BUFFER);
         }
         self.grows = Some((self.given, now));
     }

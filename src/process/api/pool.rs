@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::imap::Imap;
 use crate::loom::Mutex;
 use crate::process::job::CallOptions;
+use crate::process::limits::DROP_LIMIT;
 use crate::process::parent::driver::{PoolState, is_a_driver};
 use crate::process::parent::driving;
 use crate::process::parent::driving::Driving;
@@ -29,9 +30,6 @@ use crate::process::value::permits::Permits;
 use crate::process::value::portable::Portable;
 use crate::process::{PoolError, ProcessCall, ProcessStats, Remote};
 use crate::task::{Shutdown, Task, TaskError};
-
-/// How long tasks may still run when a pool is dropped.
-const DROP_LIMIT: Duration = Duration::from_secs(1);
 
 /// A pool of worker processes.
 ///

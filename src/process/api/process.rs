@@ -33,7 +33,6 @@ use crate::process::parent::driving::Driving;
 use crate::process::parent::mailbox::Mail;
 use crate::process::parent::settings::WorkerStdout;
 use crate::process::sched::How;
-use crate::process::value::chunk::Chunk;
 use crate::process::value::portable::Portable;
 use crate::process::worker::raw_call::code_of;
 use crate::process::{PoolError, ProcessPool, ProcessPoolBuilder};
@@ -307,7 +306,7 @@ impl ProcessBuilder {
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
         let mut settings = self.pool.settings()?;
-        let chunk = Chunk::new(settings.plain).sending_ahead().for_one(true);
+        let chunk = settings.chunk().sending_ahead().for_one(true);
         let call = encode(&mut arg, code_of(f), chunk, Ok(None)).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.one_process = Some(own.name.clone());

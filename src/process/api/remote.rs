@@ -20,7 +20,7 @@ use crate::process::job::CallOptions;
 use crate::process::job::decoder::undecodable;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
-use crate::process::value::attachments::Late;
+use crate::process::value::attachments::Awaited;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::kept_results;
 use crate::process::value::kept_results::{Answer, Bytes, Kept};

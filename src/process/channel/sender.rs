@@ -93,7 +93,7 @@ impl<T: Portable> Sender<T> {
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
         let mut chunk = Chunk::default();
         push(&mut chunk, item)?;
-        if chunk.is_laden() {
+        if chunk.has_attachments() {
             let message = "an item of a channel cannot contain descriptors: no ends of channels, no \
                 shared memory";
             return Err(error::<T>(PipeError::Broken(message.to_owned())));

@@ -10,6 +10,7 @@ use std::any::{Any, TypeId, type_name};
 
 use serde::de::DeserializeOwned;
 
+use crate::process::limits::DECODED_ELSEWHERE;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::codec::{codec_error, decode};
 use crate::process::value::lent_arrays::Lending;
@@ -92,10 +93,6 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
     take_values(bytes, most, |_| Ok(()), || false)
 }
 
-/// Longer results are decoded elsewhere, whatever their type. So the driver decodes for a few
-/// milliseconds at most.
-const LONG: usize = 64 << 10;
-
 /// Types with longer names are decoded elsewhere. Their length bounds how much nests in them, and
 /// so how much memory one byte of a result can stand for: some hundreds of bytes.
 const SHORT_NAME: usize = 120;
@@ -129,8 +126,9 @@ impl Decoder {
     #[inline]
     pub(crate) fn of(self, bytes: &[u8], lent: &Lending) -> (Read, DecodingThread) {
         let first = bytes.strip_prefix(&wire::BEGUN).unwrap_or(bytes);
-        let long = || wire::value(first).is_some_and(|(value, _)| value.len() > LONG);
-        let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
+        let long = || wire::value(first).is_some_and(|(value, _)| value.len() > DECODED_ELSEWHERE);
+        let is_short =
+            lent.is_within(DECODED_ELSEWHERE) && (bytes.len() <= DECODED_ELSEWHERE || !long());
         match self.is_quick && is_short {
             true => (self.read, DecodingThread::Receiving),
             false => (self.read, DecodingThread::Other),

@@ -5,16 +5,10 @@
 //!
 //! Tests: below; `tests/process/stragglers.rs`.
 
+use crate::process::limits::{HEDGE_AFTER_ITEMS, HEDGE_FROM};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::time::Duration;
-
-/// No item is copied before so many items of its call have ended.
-const ENOUGH: usize = 3;
-
-/// No item is copied before it has run for so long: to replace the worker of the other copy costs
-/// a few milliseconds.
-const LEAST: Duration = Duration::from_millis(10);
 
 /// The times of a call's items, and its copies.
 #[derive(Debug, Default)]
@@ -51,12 +45,12 @@ impl Hedge {
     /// yet.
     pub(crate) fn patience(&self, index: usize) -> Option<Duration> {
         let median = *self.short.peek()?;
-        if self.short.len() + self.long.len() < ENOUGH || self.copied.contains(&index) {
+        if self.short.len() + self.long.len() < HEDGE_AFTER_ITEMS || self.copied.contains(&index) {
             return None;
         }
         // A time that no `Duration` can hold is never over.
         let patience = Duration::try_from_secs_f64(self.factor * median as f64 / 1e9).ok()?;
-        Some(patience.max(LEAST))
+        Some(patience.max(HEDGE_FROM))
     }
 
     /// The item at `index` is copied.
@@ -101,7 +95,7 @@ mod tests {
             for _ in 0..3 {
                 hedge.learn(10_000_000);
             }
-            let expected = (factor != f64::INFINITY).then_some(LEAST);
+            let expected = (factor != f64::INFINITY).then_some(HEDGE_FROM);
             assert_eq!(hedge.patience(0), expected, "{factor}");
         }
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::capsule::{Head, Parcel, Writer};
 use crate::loom::Mutex;
 use crate::process::host::image::image;
+use crate::process::limits::{KEPT_FAILURES, KEPT_FAILURES_BYTES};
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::wire::CodeRef;
 use crate::sys::files::{create_private, make_private_dir};
@@ -43,8 +44,8 @@ impl Default for KeptFailures {
     fn default() -> Self {
         Self {
             dir: None,
-            files: 100,
-            bytes: 1 << 30,
+            files: KEPT_FAILURES,
+            bytes: KEPT_FAILURES_BYTES,
             turn: Arc::default(),
         }
     }

@@ -116,7 +116,7 @@ pub(crate) struct Options {
     /// Items with a higher priority run sooner.
     pub(crate) priority: i32,
     /// The attachments that the item waits for.
-    pub(crate) needs: Vec<Arc<dyn attachments::Late>>,
+    pub(crate) needs: Vec<Arc<dyn attachments::Awaited>>,
     /// After how many times the median an item is copied.
     pub(crate) hedge: Option<f64>,
     /// How many bytes an item needs, as far as declared.

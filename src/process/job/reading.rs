@@ -10,11 +10,12 @@ use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::decoder::{DecodingThread, Read, Taken, Values};
 use super::keeping::{Keeping, Source};
 use crate::loom::Mutex;
+use crate::process::limits::{MORE_READERS_AFTER, MOST_READERS};
 use crate::process::value::attachments::{Arrivals, Descriptors};
 use crate::process::value::copies::Copies;
 use crate::process::value::depth_limit;
@@ -200,14 +201,6 @@ impl Reading {
         })
     }
 }
-
-/// How long a chore may wait for a reader of its type before another one is started; with two
-/// readers twice as long, with three three times, and so on. So a few results that hang delay
-/// others of their type a little, and results that only take long do not start a thread each.
-const MORE_READERS_AFTER: Duration = Duration::from_millis(5);
-
-/// How many readers one type of result can have.
-const MOST_READERS: u32 = 64;
 
 /// The readers of a pool, the chores that wait for them, and the callers that wait for chores.
 #[derive(Default)]

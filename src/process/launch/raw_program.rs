@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use crate::process::host::executable;
 use crate::process::host::image::image;
 use crate::process::launch::thread_limits::{names, share};
+use crate::process::limits::workers_by_default;
 use crate::process::wire::invitation::{self, VARIABLE};
 
 /// What a [`Launcher`](super::Launcher) must run: this program, with an
@@ -126,7 +127,7 @@ impl Program {
 
     /// The number of workers, if there can be so many.
     pub(crate) fn width(&self, slots: usize) -> usize {
-        let default = || slots.saturating_sub(self.left_free).max(1);
+        let default = || workers_by_default(slots, self.left_free);
         self.workers.unwrap_or_else(default)
     }
 

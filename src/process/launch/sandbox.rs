@@ -19,6 +19,7 @@ use super::raw_program::Program;
 use super::{Capabilities, Ending, Launcher};
 use crate::process::host::inheritance::only_standard_streams;
 use crate::process::host::keyring_filter;
+use crate::process::limits::SANDBOX_TMP;
 use crate::sys::limits;
 use crate::task::Task;
 
@@ -46,9 +47,6 @@ const ALONE: [&str; 16] = [
 
 /// The folders in memory that workers may write to.
 const SCRATCH: [&str; 2] = ["/tmp", "/dev/shm"];
-
-/// The size of each of them, unless the user sets one: 64 MiB.
-const TMP_LIMIT: u64 = 64 << 20;
 
 /// Limits the processes inside, where the kernel counts those of this sandbox alone. Shells differ
 /// in the option's name.
@@ -134,7 +132,7 @@ impl Sandbox {
             program: "bwrap".into(),
             network: false,
             processes: 1000,
-            tmp_limit: TMP_LIMIT,
+            tmp_limit: SANDBOX_TMP,
             paths: Vec::new(),
             wrapped: Wrapped::new::<OsString>([]),
         }

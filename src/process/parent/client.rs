@@ -26,8 +26,9 @@ use crate::events;
 use crate::process::job::decoder::is_quick_type;
 use crate::process::job::sink::{Collect, One};
 use crate::process::job::{CallOptions, Context, Job, Work};
+use crate::process::limits::chunks_ahead;
 use crate::process::sched::{Feed, Initializer};
-use crate::process::value::attachments::Late;
+use crate::process::value::attachments::Awaited;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::portable::Portable;
@@ -41,10 +42,9 @@ use crate::task::{
 const CHUNKS_PER_PLACE: usize = 4;
 
 impl PoolState {
-    /// How far a caller that waits encodes ahead of the workers. The items of one chunk may take
-    /// long, so each worker can hold back some chunks, and there is still room for all others.
+    /// How far a caller that waits encodes ahead of the workers.
     pub(crate) fn ahead(&self) -> QueueLimit {
-        QueueLimit::new(4 + 4 * self.width)
+        QueueLimit::new(chunks_ahead(self.width))
     }
 
     /// A place in the queue for one call; waits for it, as long as the call may.
@@ -251,7 +251,7 @@ fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
 
 /// Runs `then` when all of `needs` have ended. (They are weak references: the job owns them, and
 /// without the job nothing needs them.)
-fn when_all(mut needs: vec::IntoIter<Weak<dyn Late>>, then: Box<dyn FnOnce() + Send>) {
+fn when_all(mut needs: vec::IntoIter<Weak<dyn Awaited>>, then: Box<dyn FnOnce() + Send>) {
     let mut still = needs.by_ref().filter_map(|late| late.upgrade());
     match still.find(|late| !late.has_ended()) {
         None => then(),
@@ -260,7 +260,7 @@ fn when_all(mut needs: vec::IntoIter<Weak<dyn Late>>, then: Box<dyn FnOnce() + S
 }
 
 /// The item with the results that it has waited for, or the first of their errors.
-fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Late>]) -> Result<Chunk, TaskError> {
+fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Awaited>]) -> Result<Chunk, TaskError> {
     for late in needs {
         let late = late.upgrade().ok_or(TaskError::Cancelled)?;
         chunk.attach(late.attachment()?);

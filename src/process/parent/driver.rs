@@ -59,12 +59,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
-use super::carrier::CallerPath;
-use super::link::{Link, ReceiveOutcome, Records};
+use super::link::{Link, Records};
 use super::mailbox::{Mail, Mailbox};
+use super::peer::{CallerPath, Next};
 use super::settings::Settings;
 use super::start_child::start_child;
-use super::worker_stdout::StdoutPipe;
+use super::worker_stdout::OutputPipe;
 use crate::blocking_threads::standard_error;
 use crate::events;
 use crate::events::{AskWorkers, Question};
@@ -78,6 +78,7 @@ use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
+use crate::process::limits::CHECKED_FROM;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
 use crate::process::sched::workers::Worker;
@@ -97,9 +98,6 @@ const BUFFER: usize = 256 << 10;
 /// descriptors bring one message each.)
 const MOST_LEFT: usize = 1024;
 
-/// A record of so many bytes or more is received only if there is memory for it.
-const LARGE: usize = 16 << 20;
-
 per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
 }
@@ -108,7 +106,7 @@ per_thread! {
 fn too_much(begin: &[u8]) -> Option<String> {
     let length = wire::announced(begin).ok().flatten()?;
     let rest = length.saturating_sub(begin.len());
-    if rest < LARGE {
+    if rest < CHECKED_FROM {
         return None;
     }
     let error = free_memory::check(rest).err()?;
@@ -343,7 +341,7 @@ impl Driver {
             let now = Instant::now();
             for (index, link) in self.links.iter_mut().enumerate() {
                 let Some(link) = link else { continue };
-                if link.has_taken() {
+                if link.peer.stream.has_taken() {
                     self.sched.takes(index, now);
                 }
                 if std::mem::take(&mut link.is_useless) {
@@ -372,17 +370,16 @@ impl Driver {
                 Action::Spawn(index) => self.start(index),
                 Action::Send(index, head, items) => {
                     let link = self.links[index].as_mut();
-                    let sends = link.is_some_and(|link| link.queue(head, items));
+                    let sends = link.is_some_and(|link| link.peer.post(head, items));
                     to_send.extend(sends.then_some(index));
                 }
                 Action::Nudge(index) => {
-                    let sends = self.links[index].as_mut().is_some_and(Link::nudge);
+                    let link = self.links[index].as_mut();
+                    let sends = link.is_some_and(|link| link.peer.nudge());
                     to_send.extend(sends.then_some(index));
                 }
                 Action::Ring(index) => {
-                    self.links[index]
-                        .iter()
-                        .for_each(|link| link.carrier.ring());
+                    self.links[index].iter().for_each(|link| link.peer.cancel());
                 }
                 Action::Withdraw(index) => self.launches[index] = None,
                 Action::GiveUp { index, surely } => {
@@ -471,12 +468,12 @@ impl Driver {
         match link {
             Ok(mut link) => {
                 let shared: Weak<PoolState> = Arc::downgrade(&self.shared);
-                link.memory.watched_by(shared);
+                link.peer.stream.memory.watched_by(shared);
                 if let Some(own) = &self.settings.own {
                     own.runs(&link.child);
                 }
                 let pid = link.child.pid;
-                self.sched.started(index, pid, link.carrier.progress(), now);
+                self.sched.started(index, pid, link.peer.for_sched(), now);
                 self.sched.workers[index].machine = machine;
                 self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);
@@ -513,7 +510,7 @@ impl Driver {
                 Mail::Launched(index) => self.take_launched(index),
                 Mail::MemoryFreed => {
                     let links = self.links.iter_mut().flatten();
-                    links.for_each(Link::release_memory);
+                    links.for_each(Link::forget_freed);
                 }
             }
         }
@@ -528,10 +525,15 @@ impl Driver {
             let link = link.as_ref()?;
             let looks = link.startup.as_ref().filter(|_| worker.is_starting());
             let look = looks.map(|looks| looks.next);
-            [link.crowded_until, link.abandon_at, link.finish_at, look]
-                .into_iter()
-                .flatten()
-                .min()
+            [
+                link.peer.stream.crowded_until,
+                link.abandon_at,
+                link.finish_at,
+                look,
+            ]
+            .into_iter()
+            .flatten()
+            .min()
         });
         let check = (now < self.callers_active_until).then_some(now + CLOCK_CHECK);
         let at_once = (!asleep).then_some(now);
@@ -554,11 +556,13 @@ impl Driver {
             let Some(link) = link else { continue };
             if !link.at_end {
                 let mut events = PollFlags::IN;
-                let sends = link.is_sending() && link.crowded_until.is_none();
+                let sends =
+                    link.peer.stream.is_sending() && link.peer.stream.crowded_until.is_none();
                 events.set(PollFlags::OUT, sends);
-                let socket = match sends {
-                    true => &link.child.socket,
-                    false => link.carrier.readable(&link.child.socket),
+                let socket = if sends {
+                    &link.child.socket
+                } else {
+                    link.peer.stream.readable()
                 };
                 add(EventSource::Socket(index), socket.clone(), events);
             }
@@ -592,7 +596,7 @@ impl Driver {
             let Some(link) = &mut self.links[index] else {
                 continue;
             };
-            if link.crowded_until.is_some_and(|at| at <= now) {
+            if link.peer.stream.crowded_until.is_some_and(|at| at <= now) {
                 link.send();
             }
             if self.sched.workers[index].is_starting()
@@ -633,7 +637,7 @@ impl Driver {
                     let link = self.links[index].as_ref();
                     // (The caller that attends the socket receives these bytes. If it leaves, the
                     // valve reports them again.)
-                    let is_attended = link.is_some_and(|link| link.carrier.is_attended());
+                    let is_attended = link.is_some_and(|link| link.peer.stream.is_attended());
                     if !is_attended
                         && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
                     {
@@ -666,8 +670,8 @@ impl Driver {
             let Some(link) = &mut self.links[index] else {
                 return;
             };
-            match link.receive(&mut self.buffer) {
-                ReceiveOutcome::Some(count, known) => {
+            match link.next_records(&mut self.buffer) {
+                Next::Some(count, known) => {
                     // What an item has printed comes before its result; so do its events.
                     self.drain(index);
                     let bytes = std::mem::take(&mut self.buffer);
@@ -680,9 +684,9 @@ impl Driver {
                         return;
                     }
                 }
-                ReceiveOutcome::None if ends && link.more_comes() => {}
-                ReceiveOutcome::None => return,
-                ReceiveOutcome::End => {
+                Next::None if ends && link.more_comes() => {}
+                Next::None => return,
+                Next::End => {
                     if link.stream_ended() && !all {
                         self.remove(index);
                     }
@@ -698,15 +702,15 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return false;
         };
-        match link.receive(&mut self.buffer) {
-            ReceiveOutcome::Some(count, _) => {
+        match link.next_records(&mut self.buffer) {
+            Next::Some(count, _) => {
                 let bytes = std::mem::take(&mut self.buffer);
                 self.process_records(index, &bytes[..count]);
                 self.buffer = bytes;
                 true
             }
-            ReceiveOutcome::None => true,
-            ReceiveOutcome::End => false,
+            Next::None => true,
+            Next::End => false,
         }
     }
 
@@ -716,7 +720,7 @@ impl Driver {
             return;
         };
         let mut ahead = std::mem::take(&mut self.ahead);
-        link.read_unsent(&mut ahead);
+        link.peer.records_ahead(&mut ahead);
         self.drain(index);
         self.process_records(index, &ahead);
         self.ahead = ahead;
@@ -736,7 +740,7 @@ impl Driver {
         match self.sched.receive_events(index, &bytes, &mut link.extras) {
             Ok(used) => drop(bytes.drain(..used)),
             // (Something else of the program has written there.)
-            Err(wire::Broken) => link.events = StdoutPipe::new(None),
+            Err(wire::Broken) => link.events = OutputPipe::new(None),
         }
         link.partial_event = bytes;
     }
@@ -875,7 +879,7 @@ impl Driver {
             };
             link.note.get_or_insert_with(|| note.to_owned());
             // (Otherwise all items that it has count as begun.)
-            if !link.carrier.can_close_gates() {
+            if !link.peer.can_be_stopped() {
                 link.records = Records::Broken;
             }
         }
@@ -894,9 +898,7 @@ impl Driver {
             *own.child.lock() = None; // it is about to be reaped
         }
         #[cfg(not(loom))]
-        if !link.carrier.is_plain() {
-            self.settings.permits.release_of(link.child.pid);
-        }
+        (link.peer).release_permits(&self.settings.permits, link.child.pid);
         let launcher = self.settings.launcher.as_ref();
         let ended = |ending: &mut Ending| {
             if let Some(launcher) = launcher {
@@ -908,7 +910,7 @@ impl Driver {
         let is_child = launcher.is_none();
         let evidence = Evidence {
             was_starting: is_child && worker.is_starting(),
-            late: worker.late,
+            failed_start: worker.failed_start,
             ..evidence
         };
         let exit = verdict(evidence, || is_child && kernel_kills::claim());

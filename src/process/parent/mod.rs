@@ -2,16 +2,16 @@
 //!
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
 //! starts, feeds, reads from and reaps the workers, each through its `link`; what carries the bytes
-//! is behind `carrier`. `start_child` starts a worker, if no launcher does. `readers` decode
+//! is behind `peer`. `start_child` starts a worker, if no launcher does. `readers` decode
 //! results that take time. Callers may do some of the driver's work (`shortcut`).
 
-mod carrier;
 pub(super) mod child;
 pub(super) mod client;
 pub(super) mod driver;
 pub(super) mod driving;
 pub(super) mod link;
 pub(super) mod mailbox;
+mod peer;
 pub(super) mod readers;
 pub(super) mod settings;
 pub(super) mod shortcut;

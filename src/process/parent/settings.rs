@@ -6,7 +6,6 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::child::Own;
 use super::worker_stdout::OutputHook;
@@ -17,7 +16,9 @@ use crate::process::launch::Launcher;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::launch::raw_program::Program;
 use crate::process::launch::thread_limits::names;
+use crate::process::limits::{GRACE, PATIENCE};
 use crate::process::sched::{Initializer, Policy};
+use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;
 use crate::process::value::extras::PLAIN;
 #[cfg(not(loom))]
@@ -88,6 +89,11 @@ pub(crate) struct Settings {
 const PLAIN_WORKERS: &str = "TREFOIL_PLAIN_WORKERS";
 
 impl Settings {
+    /// An empty chunk whose large arrays are not lent to workers.
+    pub(crate) fn chunk(&self) -> Chunk {
+        Chunk::new(self.plain)
+    }
+
     /// What a launcher must run.
     pub(crate) fn program(&self) -> Program {
         Program {
@@ -132,8 +138,8 @@ impl Settings {
             plain: !CARRIES || std::env::var_os(PLAIN_WORKERS).is_some_and(|value| value == "1"),
             ..Self::default()
         };
-        settings.policy.grace = Duration::from_millis(20);
-        settings.policy.patience = Duration::from_secs(1);
+        settings.policy.grace = GRACE;
+        settings.policy.patience = PATIENCE;
         settings
     }
 }

@@ -40,9 +40,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::carrier::{CallerPath, Carrier};
 use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
-use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
 use crate::process::host::ledger::Ledger;
@@ -68,7 +66,7 @@ impl PoolState {
     /// while the caller encodes more.)
     pub(crate) fn deliver<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
-        let is_fit = is_call || matches!(self.path, CallerPath::Pages(_));
+        let is_fit = self.path.hands_out(is_call);
         self.mailbox.deliver(mail, || {
             let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
@@ -85,7 +83,7 @@ impl PoolState {
             return;
         }
         let mut looks = ticks::Looks::new(POLL_FOR);
-        if let CallerPath::Stream = self.path {
+        if !self.path.polls() {
             if !patient {
                 return; // it might wait for too long
             }
@@ -138,7 +136,7 @@ impl PoolState {
                 };
                 known = driver.links[index]
                     .as_ref()
-                    .map_or(u64::MAX, |link| link.known);
+                    .map_or(u64::MAX, |link| link.peer.stream.known);
                 let is_over = done();
                 if is_over {
                     driver.see_end(index);
@@ -226,7 +224,7 @@ impl Driver {
             if !self.sched.only_ends(index) {
                 return;
             }
-            if link.is_some_and(Link::has_unsent) {
+            if link.is_some_and(|link| link.peer.has_records_ahead()) {
                 self.read_unsent(index);
             }
             hint::spin_loop();
@@ -246,7 +244,7 @@ impl Driver {
         let _acting = ActingDriver::new();
         for index in 0..self.links.len() {
             let link = self.links[index].as_ref();
-            let more = link.is_some_and(|link| link.has_unsent() && !link.runs_hooks());
+            let more = link.is_some_and(|link| link.peer.has_records_ahead() && !link.runs_hooks());
             if more && self.sched.only_ends(index) {
                 self.read_unsent(index);
             }
@@ -257,9 +255,13 @@ impl Driver {
         }
         self.callers_active_until = now + CALLERS_ACTIVE_FOR;
         self.carry_out_actions();
-        let sends = self.links.iter().flatten().any(Link::is_sending);
+        let sends = self
+            .links
+            .iter()
+            .flatten()
+            .any(|link| link.peer.stream.is_sending());
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-        let waits = matches!(self.shared.path, CallerPath::Stream) && self.sched.has_waiting();
+        let waits = self.shared.path.leaves_waiting_work() && self.sched.has_waiting();
         !sends && !waits && !self.oversleeps() && !self.sched.needs_driver_thread()
     }
 
@@ -268,7 +270,7 @@ impl Driver {
         let index = self.sched.sole(id).filter(|_| self.sched.is_one_call(id))?;
         let link = self.links[index].as_ref()?;
         let is_fit = !link.at_end && !link.runs_hooks();
-        let shut = is_fit.then(|| link.carrier.shut()).flatten()?;
+        let shut = is_fit.then(|| link.peer.stream.shut()).flatten()?;
         Some((index, shut))
     }
 
@@ -296,9 +298,7 @@ impl Driver {
         // Without a process descriptor that shows the worker's death, only the end of its output
         // does.
         let watched = !link.runs_hooks() && link.child.process.is_some();
-        match &link.carrier {
-            Carrier::Pages(pages) if watched => Some((index, pages.ledger.clone(), link.known)),
-            _ => None,
-        }
+        let ledger = link.peer.polled().filter(|_| watched)?;
+        Some((index, ledger, link.peer.stream.known))
     }
 }

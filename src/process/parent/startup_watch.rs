@@ -3,9 +3,9 @@
 //! Before a worker says hello it runs code that is not ours: constructors of libraries, and the
 //! code before `init` in `main`. If that waits for something that never comes, or never ends, the
 //! worker never begins. It is recognized by what it does, not by how long it takes:
-//! 1. A process that sleeps or is stopped at [`LOOKS`] checks in a row, a second apart, and in
-//!    between has used no processor time, faulted no page and changed nothing else in its status,
-//!    is stuck.
+//! 1. A process that sleeps or is stopped at [`STUCK_CHECKS`] checks in a row, a second apart, and
+//!    in between has used no processor time, faulted no page and changed nothing else in its
+//!    status, is stuck.
 //! 2. So is a process that has computed for [`STARTUP_SECONDS`] seconds of its own processor time.
 //!    Of each second no more than one counts, however many threads it has: workers with many
 //!    threads that begin together use much and are soon done.
@@ -17,13 +17,8 @@
 use std::time::{Duration, Instant};
 
 use crate::process::host::activity::Activity;
-use crate::process::sched::startup::{STARTUP_SECONDS, StartFailure};
-
-/// The pause between two checks.
-const PAUSE: Duration = Duration::from_secs(1);
-/// A process counts as stuck after this many equal checks in a row: five seconds, where a start
-/// takes a few milliseconds.
-const LOOKS: u32 = 5;
+use crate::process::limits::{STARTUP_SECONDS, STUCK_CHECK, STUCK_CHECKS};
+use crate::process::sched::startup::StartFailure;
 
 /// The results of the earlier checks of one process.
 #[derive(Debug)]
@@ -39,7 +34,7 @@ pub(crate) struct StartupWatch {
 impl StartupWatch {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            next: now + PAUSE,
+            next: now + STUCK_CHECK,
             before: None,
             same: 0,
             used: Duration::ZERO,
@@ -52,7 +47,7 @@ impl StartupWatch {
         if now < self.next {
             return None;
         }
-        self.next = now + PAUSE;
+        self.next = now + STUCK_CHECK;
         self.judge(Activity::of(pid)?)
     }
 
@@ -64,9 +59,9 @@ impl StartupWatch {
             false => u32::from(waits),
         };
         let before = self.before.as_ref().map_or(Duration::ZERO, Activity::used);
-        self.used += now.used().saturating_sub(before).min(PAUSE);
+        self.used += now.used().saturating_sub(before).min(STUCK_CHECK);
         self.before = Some(now);
-        if self.same >= LOOKS {
+        if self.same >= STUCK_CHECKS {
             return Some(StartFailure::Waits);
         }
         (self.used >= Duration::from_secs(STARTUP_SECONDS)).then_some(StartFailure::Computes)
@@ -92,7 +87,7 @@ mod tests {
         }
         let begin = Instant::now();
         let mut found = StartupWatch::new(begin);
-        let found = (1..=looks).any(|n| found.look(child.id(), begin + n * PAUSE).is_some());
+        let found = (1..=looks).any(|n| found.look(child.id(), begin + n * STUCK_CHECK).is_some());
         child.kill().unwrap();
         child.wait().unwrap();
         found
@@ -102,8 +97,8 @@ mod tests {
     #[test]
     fn a_waiting_worker_is_stuck_and_a_computing_one_is_not() {
         let waits = |stat: &str| stat.contains("(sleep) S");
-        assert!(is_stuck(&["sleep", "1000"], LOOKS, waits));
-        assert!(!is_stuck(&["sleep", "1000"], LOOKS - 1, waits));
+        assert!(is_stuck(&["sleep", "1000"], STUCK_CHECKS, waits));
+        assert!(!is_stuck(&["sleep", "1000"], STUCK_CHECKS - 1, waits));
         let computes = |stat: &str| stat.contains("(sh) R");
         assert!(!is_stuck(
             &["sh", "-c", "while :; do :; done"],

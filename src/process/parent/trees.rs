@@ -127,7 +127,7 @@ mod tests {
 
     /// Whatever a hostile worker sends, its parent is not stopped, and asks it no more.
     #[test]
-    fn who_sends_something_else_is_not_asked_again() {
+    fn a_worker_that_sends_something_else_is_not_asked_again() {
         let long = [vec![1, 255], vec![255; 300 << 10]].concat();
         let twice = [answer(), answer()].concat();
         for wrong in [&b"\0"[..], &[7; 100], &Record::Begun.bytes(), &twice, &long] {

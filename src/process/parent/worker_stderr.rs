@@ -9,7 +9,7 @@
 //! **Which item wrote it.** Output of a finished item must not be blamed on the next. Writes cannot
 //! be counted directly, since C libraries and child processes write, too. But the kernel says how
 //! many bytes are in a pipe. So a worker, between two items, adds that number to what its parent
-//! has read, and stores the sum in the ledger ([`Ledger::marked`]); after its death the output
+//! has read, and stores the sum in the ledger (`Ledger::marked`); after its death the output
 //! before that mark is left out. It asks the kernel only after items that took long enough to have
 //! written something. (If the first thousand of a frame took less than a microsecond each, the
 //! others share one mark.) The ledger says when the parent is reading; then the worker asks again.
@@ -19,23 +19,20 @@
 //!
 //! Tests: below; `tests/process/pool.rs`.
 
-use std::sync::Arc;
-
-use super::worker_stdout::StdoutPipe;
+use super::peer::Mark;
+use super::worker_stdout::OutputPipe;
 use crate::blocking_threads::standard_error;
-use crate::process::host::ledger::Ledger;
+use crate::process::limits::STDERR_TAIL;
 use crate::sys::pipe_end::PipeEnd;
 
-/// How many bytes of the end of a worker's output are kept, also on other machines.
-pub(crate) const TAIL: usize = 4096;
 /// The beginning of `std`'s message that there is no more memory, before it aborts.
 const RAN_OUT: &[u8] = b"memory allocation of ";
 
-/// The end of this output as text of at most [`TAIL`] bytes. (In place of an invalid byte there are
-/// three: U+FFFD.)
+/// The end of this output as text of at most [`STDERR_TAIL`] bytes. (In place of an invalid byte
+/// there are three: U+FFFD.)
 pub(crate) fn text(output: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(output).into_owned();
-    let mut start = text.len().saturating_sub(TAIL);
+    let mut start = text.len().saturating_sub(STDERR_TAIL);
     while !text.is_char_boundary(start) {
         start += 1;
     }
@@ -50,19 +47,10 @@ pub(crate) fn says_out_of_memory(text: &str) -> bool {
         .any(|window| window == RAN_OUT)
 }
 
-/// How many bytes were written before the items that the worker runs.
-#[derive(Debug)]
-pub(super) enum Mark {
-    /// The worker stores it.
-    Ledger(Arc<Ledger>),
-    /// A plain worker: it is computed here.
-    Own(u64),
-}
-
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct WorkerStderr {
-    pub(crate) pipe: StdoutPipe,
+    pub(crate) pipe: OutputPipe,
     mark: Mark,
     /// How many bytes have been read.
     count: u64,
@@ -75,7 +63,7 @@ pub(crate) struct WorkerStderr {
 impl WorkerStderr {
     pub(super) fn new(pipe: Option<PipeEnd>, mark: Mark) -> Self {
         Self {
-            pipe: StdoutPipe::new(pipe),
+            pipe: OutputPipe::new(pipe),
             mark,
             count: 0,
             tail: Vec::new(),
@@ -86,10 +74,10 @@ impl WorkerStderr {
     /// Reads available output, at most one buffer. False: there was none.
     pub(crate) fn read(&mut self) -> bool {
         let mut buffer = [0; 8192];
-        self.reads(true);
+        self.mark.reads(self.count, true);
         let count = self.pipe.read(&mut buffer);
         self.count += count as u64;
-        self.reads(false);
+        self.mark.reads(self.count, false);
         let bytes = &buffer[..count];
         let seam = self.tail.len().saturating_sub(RAN_OUT.len());
         self.tail.extend_from_slice(bytes);
@@ -97,7 +85,7 @@ impl WorkerStderr {
         let behind = windows.zip(0..).find(|(window, _)| *window == RAN_OUT);
         let found = behind.map(|(_, behind)| self.count - RAN_OUT.len() as u64 - behind);
         self.ran_out = found.or(self.ran_out);
-        let excess = self.tail.len().saturating_sub(TAIL);
+        let excess = self.tail.len().saturating_sub(STDERR_TAIL);
         self.tail.drain(..excess);
         if count > 0 {
             standard_error::push(bytes);
@@ -107,15 +95,8 @@ impl WorkerStderr {
 
     /// The worker is idle: its output so far belongs to no later item.
     pub(crate) fn is_idle(&mut self) {
-        if let Mark::Own(mark) = &mut self.mark {
-            *mark = self.count + self.pipe.waiting();
-        }
-    }
-
-    fn reads(&self, is_reading: bool) {
-        if let Mark::Ledger(ledger) = &self.mark {
-            ledger.reads(self.count, is_reading);
-        }
+        let (count, pipe) = (self.count, &self.pipe);
+        self.mark.is_idle(|| count + pipe.waiting());
     }
 
     /// The worker is gone: returns the last output of the items that it ran, and whether they ran
@@ -127,10 +108,7 @@ impl WorkerStderr {
                 break;
             }
         }
-        let mark = match &self.mark {
-            Mark::Ledger(ledger) => ledger.marked(),
-            Mark::Own(mark) => *mark,
-        };
+        let mark = self.mark.get();
         let own = usize::try_from(self.count.saturating_sub(mark)).unwrap_or(usize::MAX);
         let others = self.tail.len().saturating_sub(own);
         let tail = text(&self.tail[others..]);
@@ -147,13 +125,16 @@ mod tests {
         assert_eq!(text(b"a\xffb"), "a\u{fffd}b");
         let text_of = |bytes: &[u8]| {
             let text = text(bytes);
-            assert!(text.len() <= TAIL, "{}", text.len());
+            assert!(text.len() <= STDERR_TAIL, "{}", text.len());
             text
         };
-        assert_eq!(text_of(&[0xff; TAIL]), "\u{fffd}".repeat(TAIL / 3));
+        assert_eq!(
+            text_of(&[0xff; STDERR_TAIL]),
+            "\u{fffd}".repeat(STDERR_TAIL / 3)
+        );
         // It begins in the middle of a character.
-        let cut = "\u{1f340}".repeat(TAIL / 4) + "x";
+        let cut = "\u{1f340}".repeat(STDERR_TAIL / 4) + "x";
         assert!(text_of(&cut.as_bytes()[1..]).ends_with("\u{1f340}x"));
-        assert_eq!(text_of(&[b'x'; TAIL]).len(), TAIL);
+        assert_eq!(text_of(&[b'x'; STDERR_TAIL]).len(), STDERR_TAIL);
     }
 }

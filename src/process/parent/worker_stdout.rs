@@ -20,9 +20,9 @@ pub(crate) type OutputHook = Arc<dyn Fn(u32, &[u8]) + Send + Sync>;
 
 /// Our end of a pipe from a worker, which is read without waiting.
 #[derive(Debug)]
-pub(crate) struct StdoutPipe(Option<Arc<PipeEnd>>);
+pub(crate) struct OutputPipe(Option<Arc<PipeEnd>>);
 
-impl StdoutPipe {
+impl OutputPipe {
     pub(crate) fn new(pipe: Option<PipeEnd>) -> Self {
         Self(pipe.map(Arc::new))
     }
@@ -56,14 +56,14 @@ impl StdoutPipe {
 
 /// One worker's standard output, if it is captured.
 pub(crate) struct Output {
-    pub(crate) pipe: StdoutPipe,
+    pub(crate) pipe: OutputPipe,
     pid: u32,
     hook: Option<OutputHook>,
 }
 
 impl Output {
     pub(crate) fn new(pipe: Option<PipeEnd>, pid: u32, hook: Option<OutputHook>) -> Self {
-        let pipe = StdoutPipe::new(pipe);
+        let pipe = OutputPipe::new(pipe);
         Self { pipe, pid, hook }
     }
 

@@ -20,7 +20,7 @@ use super::workers::{INITIALIZE, Worker};
 
 impl Sched {
     /// While an item waits to run alone, takes back what has not begun.
-    pub(super) fn make_way(&mut self, now: Instant) {
+    pub(super) fn take_back_for_lone(&mut self, now: Instant) {
         let runs_alone = self.workers.iter().any(runs_alone);
         if !self.alone.is_empty() && !runs_alone {
             for index in 0..self.workers.len() {

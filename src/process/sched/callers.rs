@@ -79,7 +79,7 @@ impl Sched {
 
     /// Whether work waits that no worker has.
     pub(super) fn has_queued(&self) -> bool {
-        !(self.queue.is_empty() && self.hungry.is_empty() && self.alone.is_empty())
+        !(self.queue.is_empty() && self.wait_for_memory.is_empty() && self.alone.is_empty())
     }
 
     /// Whether the only record that `worker` can still send is the end of its frame.

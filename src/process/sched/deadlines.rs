@@ -5,20 +5,17 @@
 //!    from its worker, and the worker is killed (W4).
 //! 2. An item with a *timeout* is timed from its start. Its worker measures that, and reports the
 //!    time of an item that has ended too late, in place of its value or error ([`Record::Late`]).
-//!    An item without any time never runs. One that still runs is found here: the worker records
-//!    its start in the gate, and
-//!    the parent takes the time at which it has seen the item run if that is earlier, so a worker
-//!    that writes false times gains one timeout, or a second. A frame is checked when its first
-//!    item could be late; if another item runs then, again when that one could be late. That is one
-//!    check for each timeout and frame, not for each item. Finished results are read before a
-//!    check, so no item is blamed that ended in time.
-//!
-//!    [`Record::Late`]: crate::process::wire::Record::Late
+//!    If the timeout is zero, no item runs. An item that still runs is found here: the worker
+//!    records its start in the gate, and the parent takes the time at which it has seen the item
+//!    run if that is earlier, so a worker that writes false times gains one timeout, or a second. A
+//!    frame is checked when its first item could be late; if another item runs then, again when
+//!    that one could be late. That is one check for each timeout and frame, not for each item.
+//!    Finished results are read before a check, so no item is blamed that ended in time.
 //!    A job with a limit that *includes waiting* is in a list by its time, and ends as a whole.
 //! 3. A worker is also *killed without an item's fault*: if it has not read a frame with ends of
 //!    channels that was taken back, since the ends stay open until it does, and a stopped worker
-//!    never does (W25); if it is plain, does not answer how far it got, and runs no wanted item; and
-//!    if nothing of its first frame is left to answer, and the frame's end does not come.
+//!    never does (W25); if it is plain, does not answer how far it got, and runs no wanted item;
+//!    and if nothing of its first frame is left to answer, and the frame's end does not come.
 //! 4. Finished results do not wait for unfinished ones in two cases: each item has its own waiter
 //!    (`each`); or brief frames are queued behind a long one. Then the results of a frame that
 //!    takes longer than expected are read early, and its items that have not begun are taken back,
@@ -32,15 +29,18 @@
 //! whose limit does not include waiting). A heap would need an update
 //! for each frame that is sent, ends or is checked, which costs more than it saves.
 //!
+//! [`Record::Late`]: crate::process::wire::Record::Late
+//!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 
 use std::time::{Duration, Instant};
 
 use super::Sched;
 use super::sent_frame::SentFrame;
-use super::workers::{TAKE_OVER_AFTER, Worker};
+use super::workers::Worker;
 use crate::events::{self, Trouble};
 use crate::process::job::keeping::Source;
+use crate::process::limits::TAKE_OVER_AFTER;
 use crate::task::{Late, TaskError};
 
 /// How soon a check that came too early is repeated.
@@ -122,7 +122,7 @@ impl Sched {
             // A worker runs one frame at a time, so the end of this frame is on its way: check
             // again later. (If it has not come for so long, the worker lies.)
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
-        } else if ends || !worker.progress.is_exact() {
+        } else if ends || !worker.peer.is_exact() {
             // A worker is killed, too, for a frame that it has not begun, if that frame's channel
             // ends stay open as long as the worker lives. And a plain worker may not have reported
             // what it has begun.
@@ -163,7 +163,7 @@ impl Sched {
     /// worker with gates that is stopped: it need not say anything.)
     fn check_end(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        let (is_exact, is_away) = (worker.progress.is_exact(), worker.is_away());
+        let (is_exact, is_away) = (worker.peer.is_exact(), worker.is_away());
         let answers = |frame: &&mut SentFrame| {
             frame.done == frame.end && (frame.end > 0 || !is_exact) && !is_away
         };
@@ -187,7 +187,7 @@ impl Sched {
         let worker = &self.workers[index];
         // (An answered frame whose end does not come keeps those behind it from nothing.)
         let mut before = worker.frames.iter().take(position);
-        let is_next = worker.progress.is_exact() && before.all(|frame| frame.done == frame.end);
+        let is_next = worker.peer.is_exact() && before.all(|frame| frame.done == frame.end);
         let arrives = worker.arrives_at();
         let patience = timeout.max(self.policy.patience);
         let frame = &mut self.workers[index].frames[position];

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::frame_size::{cost, frame_size};
 use super::workers::Worker;
-use super::{FRAME_BYTES, Sched, contexts, memory_budget};
+use super::{Sched, contexts, memory_budget};
 use crate::process::job::Job;
+use crate::process::limits::FRAME_BYTES;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
 
@@ -69,20 +70,20 @@ impl Sched {
         if self.run_alone(now) {
             return;
         }
-        self.reconsider();
+        self.requeue_for_memory();
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
                 self.queue.remove(place);
                 continue;
             };
             let memory = job.work.options.memory;
-            let is_full = !self.hungry.is_empty();
+            let is_full = !self.wait_for_memory.is_empty();
             if memory > 0
                 && (is_full
                     || !memory_budget::fits(&self.workers, self.policy.memory_budget, memory))
             {
                 self.queue.remove(place);
-                self.hungry.push(id);
+                self.wait_for_memory.push(id);
                 continue;
             }
             let spreads = contexts::spreads(job);
@@ -107,7 +108,7 @@ impl Sched {
                 let alone = || {
                     let has_context = worker.contexts.contains_key(&id);
                     let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
-                    ends || is_singly || worker.progress.needs_idle(early, is_heavy)
+                    ends || is_singly || worker.peer.needs_idle(early, is_heavy)
                 };
                 let waits = |id| contexts::waits(&self.workers, *index, id, now);
                 worker.has_room(cost(item_cost, 1), now)
@@ -130,7 +131,7 @@ impl Sched {
             self.queue.remove(place);
             job.queued = false;
             let worker = &self.workers[index];
-            let most = worker.progress.most_items(&job.work.options, job.work.each);
+            let most = worker.peer.most_items(&job.work.options, job.work.each);
             let most = most.min(worker.left(self.policy.replace_after));
             let most = most.min(size(job));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {

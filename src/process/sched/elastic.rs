@@ -2,9 +2,9 @@
 //!
 //! **Growth.** For each item that waits, in the queue or behind another, there may be one worker,
 //! including those that are idle or being started. If it is known how long items take, there are
-//! only so many workers that each has [`WORTH`] of work. Workers are alike, so the first empty
-//! slots are filled. Independent of that, another worker is started when none of the existing ones
-//! has made progress for as long as [`WORTH`].
+//! only so many workers that each has [`ONE_MORE_WORKER`] of work. Workers are alike, so the first
+//! empty slots are filled. Independent of that, another worker is started when none of the existing
+//! ones has made progress for as long as [`ONE_MORE_WORKER`].
 //!
 //! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
 //! the minimum.
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::Sched;
 use super::workers::Worker;
+use crate::process::limits::ONE_MORE_WORKER;
 
 /// The settings of a pool whose number of workers depends on the work.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +30,9 @@ pub(crate) struct Elastic {
     pub(crate) idle: Duration,
 }
 
-/// For how much work another worker is started, and after which time without progress, in
-/// nanoseconds: about what starting it takes. The docs of `trefoil-machines` state it.
-const WORTH: f64 = 300e6;
-
 impl Sched {
     /// Computes how many of the empty slots should be filled, and from which index on they are not.
-    pub(super) fn measure(&mut self, now: Instant) {
+    pub(super) fn size_pool(&mut self, now: Instant) {
         let Some(elastic) = self.policy.elastic else {
             return;
         };
@@ -44,9 +41,12 @@ impl Sched {
         let down = self.workers.iter().filter(|worker| worker.state.is_down());
         let down = down.count();
         let there = self.workers.len() - down;
-        let late = self.grows_at().is_some_and(|at| at <= now);
-        self.late = late;
-        let wanted = self.worth().saturating_sub(coming).max(usize::from(late));
+        let lags = self.grows_at().is_some_and(|at| at <= now);
+        self.lags = lags;
+        let wanted = self
+            .workers_for_work()
+            .saturating_sub(coming)
+            .max(usize::from(lags));
         let wanted = match self.stop {
             None => wanted.max(elastic.least.saturating_sub(there)),
             Some(_) => wanted,
@@ -63,7 +63,7 @@ impl Sched {
     }
 
     /// For how many workers there is waiting work, in the queue or behind running items.
-    fn worth(&self) -> usize {
+    fn workers_for_work(&self) -> usize {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
         for (function, waits) in self.workers.iter().flat_map(Worker::waiting) {
@@ -79,7 +79,7 @@ impl Sched {
             match self.item_costs.of(job.work.code.function) {
                 None => items += job.items(most),
                 Some(item_cost) => {
-                    let many = (WORTH * most as f64 / item_cost.max(1.0)) as usize;
+                    let many = (ONE_MORE_WORKER * most as f64 / item_cost.max(1.0)) as usize;
                     nanos += item_cost * job.items(many.max(1)) as f64;
                 }
             }
@@ -92,7 +92,9 @@ impl Sched {
         let mut queued = self.queue.iter().filter_map(|(_, id)| self.jobs.get(id));
         let waits = queued.any(|job| job.items(1) > 0) || !self.alone.is_empty();
         let some = usize::from(waits && self.workers.iter().all(Worker::is_away));
-        (items + (nanos / WORTH) as usize).max(some).min(most)
+        (items + (nanos / ONE_MORE_WORKER) as usize)
+            .max(some)
+            .min(most)
     }
 
     /// When another worker should be started, however much work there is, because something waits
@@ -107,7 +109,7 @@ impl Sched {
         }
         let workers = self.workers.iter().filter(|worker| !worker.is_away());
         let last = workers.map(|worker| worker.front_since).max()?;
-        Some(last + Duration::from_nanos(WORTH as u64))
+        Some(last + Duration::from_nanos(ONE_MORE_WORKER as u64))
     }
 
     /// How many workers may leave, and after how long an idle time.

@@ -1,7 +1,7 @@
 //! How many items go into a frame: proposed from how long earlier items of the same function took.
 //!
 //! Any number from 1 on is correct; only speed depends on it. `dispatch`,
-//! `Piece::cut` (`value/chunk.rs`) and `Progress::most_items` (`progress`) may lower it: for bytes,
+//! `Piece::cut` (`value/chunk.rs`) and `Peer::most_items` (`peer`) may lower it: for bytes,
 //! descriptors, deadlines and workers that are to be replaced.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`.
@@ -10,11 +10,8 @@ use std::collections::HashMap;
 
 use super::sent_frame::UNKNOWN_COST;
 use crate::process::job::Job;
+use crate::process::limits::{FRAME_ITEMS, FRAME_TIME};
 
-/// How much work a frame should hold, in nanoseconds.
-const TARGET: f64 = 1e6;
-/// The most items that a frame may hold.
-const FRAME_ITEMS: usize = 1 << 16;
 /// The most functions in the table: no program has as many.
 const FUNCTIONS: usize = 10_000;
 
@@ -59,7 +56,7 @@ pub(super) fn frame_size(item_cost: Option<f64>, job: &Job, workers: usize) -> u
     }
     let Some(item_cost) = item_cost else { return 1 };
     let item_cost = item_cost.max(1.0);
-    let most = ((TARGET / item_cost) as usize).clamp(1, FRAME_ITEMS);
+    let most = ((FRAME_TIME / item_cost) as usize).clamp(1, FRAME_ITEMS);
     match job.sealed || job.work.each {
         // The waiting items are all that will come, or (of an `imap`) all that will come before a
         // result is taken. So a frame has at most half of an equal share of them, and the workers

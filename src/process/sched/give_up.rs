@@ -15,31 +15,25 @@
 use std::time::Duration;
 
 use super::startup::StartFailure;
+use crate::process::limits::{
+    ENDED_WEIGHT, GIVE_UP, KILLED_WEIGHT, LATE_WEIGHT, LONGEST_PAUSE, LONGEST_PAUSE_AFTER_KILLS,
+};
 
-/// After fruitless deaths with this total weight in a row a slot is given up for now.
-pub(super) const GIVE_UP: u32 = 100;
-/// The weight of a fruitless death: large if the worker ended by itself, small if it was killed
-/// from outside, which may stop at some time.
-const ENDED: u32 = 20;
-const KILLED: u32 = 1;
-/// The weight of a worker that never reached `init`: the next would probably take as long again.
-const LATE: u32 = 50;
-
-/// The weight of one fruitless death; `late`: why the worker never reached `init`.
-pub(super) fn weight(late: Option<StartFailure>, killed: bool) -> u32 {
-    match late {
+/// The weight of one fruitless death; `failed_start`: why the worker never reached `init`.
+pub(super) fn weight(failed_start: Option<StartFailure>, killed: bool) -> u32 {
+    match failed_start {
         Some(StartFailure::Computes) => GIVE_UP,
-        Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE,
-        None if killed => KILLED,
-        None => ENDED,
+        Some(StartFailure::Waits | StartFailure::Slow | StartFailure::Foreign) => LATE_WEIGHT,
+        None if killed => KILLED_WEIGHT,
+        None => ENDED_WEIGHT,
     }
 }
 
 /// How long after a death the slot stays empty, if the fruitless deaths in a row have that weight.
 pub(super) fn pause(fruitless_weight: u32, killed: bool) -> Duration {
     let (deaths, most) = match killed {
-        true => (fruitless_weight / KILLED, 50),
-        false => (fruitless_weight / ENDED, 1000),
+        true => (fruitless_weight / KILLED_WEIGHT, LONGEST_PAUSE_AFTER_KILLS),
+        false => (fruitless_weight / ENDED_WEIGHT, LONGEST_PAUSE),
     };
     match deaths {
         0 | 1 => Duration::ZERO,

@@ -28,8 +28,8 @@ pub(super) fn fits(workers: &[Worker], budget: Option<u64>, memory: u64) -> bool
 
 impl Sched {
     /// Puts the jobs that wait for memory back into the queue, in their order.
-    pub(super) fn reconsider(&mut self) {
-        for id in std::mem::take(&mut self.hungry).into_iter().rev() {
+    pub(super) fn requeue_for_memory(&mut self) {
+        for id in std::mem::take(&mut self.wait_for_memory).into_iter().rev() {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.queued = false;
             }

@@ -49,7 +49,7 @@ mod give_up;
 mod hedges;
 mod keeping;
 mod memory_budget;
-pub(super) mod progress;
+pub(super) mod peer;
 mod replies;
 mod restart_limit;
 pub(super) mod sent_frame;
@@ -71,7 +71,7 @@ use crate::sync::semaphore::give_back;
 
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::ItemCosts;
-use self::progress::Progress;
+use self::peer::Peer;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
@@ -84,9 +84,6 @@ use super::wire::{BatchHead, CodeRef, Frame};
 use crate::events;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
-
-/// About how many bytes a frame may hold.
-const FRAME_BYTES: usize = 1 << 20;
 
 /// The longest grace period: later times might not be representable.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -123,7 +120,7 @@ pub(crate) struct Initializer {
 }
 
 /// The settings that decisions depend on.
-/// (Its `Default` is not a pool's: `Settings::new`.)
+/// (Its `Default` is not that of a pool, which is in `Settings::new`.)
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
@@ -196,7 +193,7 @@ pub(crate) struct Sched {
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
     /// Jobs with waiting items that wait for memory, in the order of the queue (`memory_budget`).
-    hungry: Vec<u64>,
+    wait_for_memory: Vec<u64>,
     /// Jobs with items that wait to run alone (`alone`).
     alone: VecDeque<u64>,
     pub(crate) workers: Vec<Worker>,
@@ -220,7 +217,7 @@ pub(crate) struct Sched {
     /// Empty slots from this index on are left empty.
     slots_end: usize,
     /// In an elastic pool: work has waited for long behind what the workers do.
-    late: bool,
+    lags: bool,
     /// Chores for other threads.
     pub(crate) chores: Vec<Chore>,
     /// The wakers of those that wait for a place in the queue which has become free, to be woken
@@ -247,7 +244,7 @@ impl Sched {
         Self {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
-            hungry: Vec::new(),
+            wait_for_memory: Vec::new(),
             alone: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
             item_costs: ItemCosts::default(),
@@ -262,7 +259,7 @@ impl Sched {
             deaths: VecDeque::new(),
             paused: Vec::new(),
             slots_end: workers,
-            late: false,
+            lags: false,
             chores: Vec::new(),
             wakers: Vec::new(),
             lost: None,
@@ -329,11 +326,11 @@ impl Sched {
     }
 
     /// Worker `index` has a process, which has not said hello yet.
-    pub(crate) fn started(&mut self, index: usize, pid: u32, progress: Progress, now: Instant) {
+    pub(crate) fn started(&mut self, index: usize, pid: u32, peer: Peer, now: Instant) {
         self.counters.stats.lock().started += 1;
         let worker = &mut self.workers[index];
         worker.state = State::Starting(now);
-        (worker.pid, worker.progress) = (pid, progress);
+        (worker.pid, worker.peer) = (pid, peer);
     }
 
     /// Worker `index` has said hello, and runs the right build.
@@ -378,7 +375,7 @@ impl Sched {
         if limit.is_some_and(|limit| limit <= now) {
             self.stop(How::Kill.into(), now);
         }
-        self.measure(now);
+        self.size_pool(now);
         self.shrink(now);
         for index in 0..self.workers.len() {
             self.kill_overdue(index, now);
@@ -408,19 +405,19 @@ impl Sched {
         }
         self.end_late_jobs(now);
         self.end_pauses(now);
-        self.make_way(now);
+        self.take_back_for_lone(now);
         self.dispatch(now);
         self.take_over(now);
         self.hedge(now);
         if self.stop.is_some() && self.jobs.is_empty() {
             self.dismiss(now);
         }
-        self.measure(now);
+        self.size_pool(now);
         self.count_busy();
     }
 
     /// Whether an empty slot gets a process now. All slots are filled at the first tick, with or
-    /// without work; in an elastic pool only the first ones, as many as `measure` allows. After a
+    /// without work; in an elastic pool only the first ones, as many as `size_pool` allows. After a
     /// death a slot is filled at the time that `Worker::died` sets; and not if the slot is given
     /// up, or the pool ends and nothing is queued. (The one process of a `Process` is not replaced
     /// once it has run its item.)
@@ -428,7 +425,7 @@ impl Sched {
         let had_its_item = self.policy.one_process.is_some()
             && (self.deferred_job.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
-        let waits = self.late || !self.queue.is_empty() || !self.alone.is_empty();
+        let waits = self.lags || !self.queue.is_empty() || !self.alone.is_empty();
         self.broken.is_none() && index < self.slots_end && (idle || waits)
     }
 

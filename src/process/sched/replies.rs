@@ -245,7 +245,7 @@ impl Sched {
         }
         if taken.begun > 0 {
             let nanos = self.epoch.nanos(now);
-            worker.progress.report(frame, taken.begun, nanos)?;
+            worker.peer.begun(frame, taken.begun, nanos)?;
         }
         if let Some((read, job)) = elsewhere {
             job.readings.push(at);

@@ -10,8 +10,9 @@
 use std::time::Instant;
 
 use super::startup::StartFailure;
-use super::workers::{DEATH_LIMIT, LONGEST_DEATH, State, Worker};
+use super::workers::{State, Worker};
 use super::{Action, How, Sched, Stop};
+use crate::process::limits::{DEATH_LIMIT, LONGEST_DEATH};
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
 
@@ -159,7 +160,7 @@ impl Sched {
 
     /// A worker will not reach `init`.
     pub(crate) fn failed_to_start(&mut self, index: usize, why: StartFailure, now: Instant) {
-        self.workers[index].late = Some(why);
+        self.workers[index].failed_start = Some(why);
         self.kill(index, now);
     }
 

@@ -29,7 +29,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::progress::Progress;
+use super::peer::Peer;
 use super::{Action, Elastic, Feed, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
@@ -549,12 +549,12 @@ impl World {
                 Action::Spawn(index) => {
                     assert!(!self.broken, "nothing is started after a breakdown");
                     let gates = Arc::new(Front::own());
-                    let progress = match self.plain {
-                        true => Progress::Reports(Front::own()),
-                        false => Progress::Gates((*gates).clone()),
+                    let peer = match self.plain {
+                        true => Peer::on_stream(),
+                        false => Peer::on_pages((*gates).clone()),
                     };
                     let pid = 100 + index as u32;
-                    self.sched.started(index, pid, progress, self.now);
+                    self.sched.started(index, pid, peer, self.now);
                     let machine = (index as u64).checked_rem(self.machines);
                     self.sched.workers[index].machine = machine.map(|one| one.to_string());
                     assert!(self.sims[index].is_none(), "one process in one place");
@@ -1399,7 +1399,7 @@ fn each_late_answer_has_its_alarm() {
     }
     let worker = &mut world.sched.workers[0];
     worker.machine = Some("here".to_owned());
-    worker.took_at = begin;
+    worker.peer.has_taken(begin);
     for (id, at) in [(1, begin), (2, begin + 5 * second)] {
         worker.contexts.insert(id, Has::Fetches(at, served));
     }
@@ -1576,7 +1576,7 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
             match action {
                 Action::Spawn(0) => {
                     started += 1;
-                    let gates = Progress::Gates(Front::own());
+                    let gates = Peer::on_pages(Front::own());
                     world.sched.started(0, 100, gates, world.now);
                 }
                 Action::Kill(0) => {
@@ -1737,7 +1737,7 @@ fn an_elastic_pool_tries_again_for_what_waits() {
                     later += u32::from(begin.is_some());
                 }
                 Action::Spawn(index) => {
-                    let gates = Progress::Gates(Front::own());
+                    let gates = Peer::on_pages(Front::own());
                     world.sched.started(index, 100, gates, world.now);
                 }
                 Action::Send(..) => {

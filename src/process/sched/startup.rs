@@ -1,15 +1,7 @@
 //! How long a worker may take to reach `init`, and the errors of one that does not.
 //! (`parent::startup_watch` finds out earlier whether it waits or computes.)
 
-use std::time::Duration;
-
-/// How long a new worker may take until it says hello, including the code before `init()` in
-/// `main`.
-pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
-
-/// How many seconds a worker may compute before `init`.
-pub(crate) const STARTUP_SECONDS: u64 = 10;
-
+use crate::process::limits::STARTUP_SECONDS;
 const NEVER: &str = "it did not reach `trefoil::init()`: the code before it in `main`, or a library \
     that is loaded with the program,";
 

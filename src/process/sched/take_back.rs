@@ -5,25 +5,26 @@
 //! 3. The running item is *cancelled*: its worker is notified, and its grace period begins.
 //!
 //! From a worker with gates they come at once. One that reports is asked, and gives them back with
-//! its answer (`progress`).
+//! its answer (`peer`).
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
 use std::time::Instant;
 
-use super::progress::Progress;
+use super::peer::{Notice, TakenBack};
 use super::sent_frame::{Recall, SentFrame};
-use super::workers::{ENDS_LIMIT, INITIALIZE, Worker};
+use super::workers::{INITIALIZE, Worker};
 use super::{Action, Sched};
 use crate::process::host::gate::GATES;
+use crate::process::limits::ENDS_LIMIT;
 use crate::process::wire::{Broken, Frame};
 use crate::task::TaskError;
 
 impl Worker {
     /// No more than the first `keep` items of a frame need begin.
     pub(super) fn cut_off(&mut self, position: usize, keep: u32) {
-        if let (Progress::Gates(_), Some(frame)) = (&self.progress, self.frames.get_mut(position)) {
-            drop(frame.take_back(keep, position == 0));
+        if let Some(frame) = self.frames.get_mut(position) {
+            drop(self.peer.take_back(frame, keep, position == 0));
         }
     }
 }
@@ -79,14 +80,13 @@ impl Sched {
     /// first in the queue. A plain worker is asked for all of them, and answers how far it got.
     pub(super) fn take_back(&mut self, index: usize, position: usize, from: u32, now: Instant) {
         let worker = &mut self.workers[index];
-        if let Progress::Reports(_) = worker.progress {
-            return self.ask_back(index, position, false, now);
-        }
         let frame = &mut worker.frames[position];
         let (id, wanted, hedged) = (frame.job, frame.wanted, frame.hedged);
-        if let Some(piece) = frame.take_back(from, position == 0)
-            && wanted
-        {
+        let piece = match worker.peer.take_back(frame, from, position == 0) {
+            TakenBack::Now(piece) => piece.filter(|_| wanted),
+            TakenBack::OnAnswer => return self.ask_back(index, position, false, now),
+        };
+        if let Some(piece) = piece {
             let goes_on = hedged && self.goes_on(id, piece.first(), (index, false));
             if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
                 job.put_back(piece);
@@ -121,7 +121,7 @@ impl Sched {
     /// If what is known of a worker comes from reports, asks for the items of its first frame,
     /// because none has begun for too long. True: it was asked.
     pub(super) fn ask_for_first(&mut self, index: usize, now: Instant) -> bool {
-        let asks = matches!(self.workers[index].progress, Progress::Reports(_));
+        let asks = !self.workers[index].peer.is_exact();
         if asks {
             self.ask_back(index, 0, false, now);
         }
@@ -173,7 +173,7 @@ impl Sched {
     pub(super) fn item_begins(&mut self, index: usize, now: Instant) -> Result<(), Broken> {
         let worker = &self.workers[index];
         let front = worker.frames.front().ok_or(Broken)?;
-        worker.progress.report(front, 1, self.epoch.nanos(now))?;
+        worker.peer.begun(front, 1, self.epoch.nanos(now))?;
         if !front.wanted && front.job != INITIALIZE {
             self.cancel_running(index, 0, now);
         }
@@ -186,11 +186,9 @@ impl Sched {
         let by = now + self.policy.patience;
         let worker = &mut self.workers[index];
         worker.moved_at = now;
-        if let Progress::Reports(_) = worker.progress {
-            worker.took_at = now;
-            for frame in &mut worker.frames {
-                frame.recall.extend(by);
-            }
+        worker.peer.has_taken(now);
+        for frame in &mut worker.frames {
+            frame.recall.extend(by);
         }
     }
 
@@ -204,16 +202,13 @@ impl Sched {
             return;
         }
         let grace_ends = Some((now + self.policy.grace, sequence));
-        match worker.progress {
-            Progress::Gates(_) if frame.runs() => {
+        match worker.peer.cancel(frame) {
+            Some(Notice::Ring) => {
                 worker.kill_at = grace_ends;
-                frame.gate().disown();
                 self.actions.push(Action::Ring(index));
             }
-            // It may have begun any item that it has received: of the first frame now, of others
-            // once it reports that.
-            Progress::Reports(_) if frame.done < frame.end => {
-                frame.gate().disown();
+            Some(Notice::Recall) => {
+                // (Of the other frames it will report what it begins.)
                 if position == 0 {
                     worker.kill_at = grace_ends;
                 }
@@ -221,10 +216,10 @@ impl Sched {
             }
             // The worker closes the ends when it reads the frame, and other processes wait for
             // that.
-            _ if frame.ends && frame.end == 0 => {
+            None if frame.ends && frame.end == 0 => {
                 worker.kill_at = Some((now + ENDS_LIMIT, sequence));
             }
-            _ => {}
+            None => {}
         }
     }
 }

@@ -69,7 +69,7 @@ pub(crate) struct Evidence {
     /// It was a child of this process, and had not said hello.
     pub(crate) was_starting: bool,
     /// Why it was given up before it said hello.
-    pub(crate) late: Option<StartFailure>,
+    pub(crate) failed_start: Option<StartFailure>,
     /// What the pool or the launcher has found out besides.
     pub(crate) note: Option<String>,
     pub(crate) stderr_tail: String,
@@ -100,7 +100,7 @@ pub(crate) fn verdict(evidence: Evidence, claim: impl FnOnce() -> bool) -> Worke
     let keeps = "what its initializers keep exceeds the pool's `memory_limit`";
     exit.note = evidence
         .note
-        .or_else(|| evidence.late.map(|late| late.to_string()))
+        .or_else(|| evidence.failed_start.map(|why| why.to_string()))
         .or_else(|| of_pool.map(|killed| killed.note().to_owned()))
         .or_else(|| (evidence.was_starting && is_unwanted).then(not_begun))
         .or_else(|| (evidence.memory == Memory::InitializersKeep).then(|| keeps.to_owned()));
@@ -187,7 +187,7 @@ mod tests {
                 signal: KILL,
                 killed: by,
                 was_starting,
-                late,
+                failed_start: late,
                 note: note.map(str::to_owned),
                 ..Evidence::default()
             };

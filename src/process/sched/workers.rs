@@ -31,39 +31,19 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::give_up;
-use super::progress::Progress;
+use super::peer::Peer;
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
-use super::startup::{START_LIMIT, StartFailure};
+use super::startup::StartFailure;
 use crate::process::host::gate::GATES;
-use crate::process::host::ledger::Front;
+use crate::process::limits::{
+    ASK_OTHERS_AFTER, CONTEXT_ANSWER, GIVE_UP, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER, RESULTS_WAIT,
+    START_LIMIT, TAKE_OVER_AFTER,
+};
 use crate::process::value::chunk::Piece;
 use crate::process::wire::ServedContext;
 
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;
-
-/// How long a worker may take to exit, or to die before it is killed again.
-pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
-
-/// How long a killed worker may take to die before it is given up, if it does nothing.
-pub(crate) const DEATH_LIMIT: Duration = Duration::from_secs(2);
-/// The same if it uses processor time: to free much memory takes long.
-pub(crate) const LONGEST_DEATH: Duration = Duration::from_secs(30);
-
-/// How long a worker may run a frame before its other items are taken over. Also how soon
-/// `kill_overdue` looks again.
-pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(1);
-/// Each move of an unbegun item multiplies that time by eight, at most this often (33 s).
-const MOST_MOVES: u32 = 5;
-
-/// How long a worker may take to begin its first frame before it is nudged.
-const NUDGE_AFTER: Duration = Duration::from_millis(10);
-
-/// How long a worker may keep the ends of channels of items that were taken back.
-pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
-
-/// How long finished results may wait for the end of the first frame.
-const RESULTS_WAIT: Duration = Duration::from_millis(2);
 
 /// How many nanoseconds of work a worker may have in many brief frames.
 const BRIEF: u64 = 200_000;
@@ -72,10 +52,6 @@ const BRIEF: u64 = 200_000;
 pub(super) fn is_brief(cost: u64) -> bool {
     cost < BRIEF
 }
-
-/// How long a job waits for a worker's answer about a context if that worker sends nothing. (The
-/// last bytes that it was sent may be on their way for some seconds.)
-const SILENT: Duration = Duration::from_secs(10);
 
 /// How a worker has a context (`contexts`).
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +71,10 @@ impl Has {
     pub(super) fn late_at(&self, worker: &Worker) -> Option<Instant> {
         match self {
             Self::Bytes | Self::Serves(_) => None,
-            Self::Asked(at) | Self::Fetches(at, _) => Some(worker.took_at.max(*at) + SILENT),
+            Self::Asked(at) | Self::Fetches(at, _) => {
+                let took_at = worker.peer.took_at();
+                Some(took_at.map_or(*at, |took| took.max(*at)) + CONTEXT_ANSWER)
+            }
         }
     }
 }
@@ -141,7 +120,7 @@ impl State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    pub(super) progress: Progress,
+    pub(super) peer: Peer,
     /// The frames that were sent to the worker; it runs the first.
     pub(crate) frames: VecDeque<SentFrame>,
     /// The estimated cost of all of `frames`, in nanoseconds.
@@ -151,8 +130,6 @@ pub(crate) struct Worker {
     seals: RandomState,
     /// When the first frame became the first.
     pub(crate) front_since: Instant,
-    /// When a plain worker last received some bytes.
-    pub(crate) took_at: Instant,
     /// When the socket of any worker last took some bytes.
     pub(crate) moved_at: Instant,
     /// How long the contexts that it was sent may take to arrive and to be decoded, until it has
@@ -167,36 +144,31 @@ pub(crate) struct Worker {
     /// How many items the worker has run, without those in `frames`.
     pub(crate) served: u64,
     /// Why the worker was given up before it said hello.
-    pub(crate) late: Option<StartFailure>,
+    pub(crate) failed_start: Option<StartFailure>,
     /// Whether the worker has completed something since its start.
     pub(crate) fruitful: bool,
     /// The total weight of the fruitless deaths in a row.
     fruitless_weight: u32,
 }
 
-/// A worker that was asked for items should answer within this time. Afterwards others are asked,
-/// too, whatever the worker's own limit is.
-const SOON: Duration = Duration::from_secs(1);
-
 impl Worker {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             state: State::Down(Some(now)),
             pid: 0,
-            progress: Progress::Reports(Front::own()),
+            peer: Peer::on_stream(),
             frames: VecDeque::with_capacity(GATES),
             cost: 0,
             next_sequence: 0,
             seals: RandomState::new(),
             front_since: now,
-            took_at: now,
             moved_at: now,
             context_travels: Duration::ZERO,
             kill_at: None,
             contexts: HashMap::new(),
             machine: None,
             served: 0,
-            late: None,
+            failed_start: None,
             fruitful: false,
             fruitless_weight: 0,
         }
@@ -297,7 +269,7 @@ impl Worker {
             overdue: None,
             check_at: None,
             again: None,
-            gates: self.progress.gates().clone(),
+            gates: self.peer.gates.clone(),
         }
     }
 
@@ -326,7 +298,8 @@ impl Worker {
     /// taken back before it began is left to the next worker for eight times as long: otherwise
     /// idle workers could take it from one another for ever, and none would begin it.
     pub(crate) fn stealable_at(&self) -> Instant {
-        let since = self.front_since.max(self.took_at);
+        let took_at = self.peer.took_at();
+        let since = took_at.map_or(self.front_since, |took| took.max(self.front_since));
         let front = self.frames.front();
         let Some(arriving) = front.filter(|frame| frame.begun() == 0) else {
             return since + TAKE_OVER_AFTER;
@@ -387,7 +360,7 @@ impl Worker {
     /// Until when the items that it was asked for should come, if it may be silent for `patience`.
     pub(crate) fn gives_back(&self, patience: Duration) -> Option<Instant> {
         let at = self.answer_due()?;
-        at.checked_sub(patience.saturating_sub(SOON))
+        at.checked_sub(patience.saturating_sub(ASK_OTHERS_AFTER))
     }
 
     /// When to take back the items that it has not begun, because results may wait for them: those
@@ -397,14 +370,14 @@ impl Worker {
         let front = self.frames.front()?;
         let waited_for = front.wanted && front.each && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
-        let holds_up = waited_for && !self.progress.sends_each_result()
+        let holds_up = waited_for && !self.peer.sends_each_result()
             || behind.any(|frame| frame.brief && !frame.recall.was_asked() && frame.end > 0);
         holds_up.then_some(self.front_since + RESULTS_WAIT)
     }
 
     /// The process is gone: the slot is empty, and filled again after a pause.
     pub(crate) fn died(&mut self, killed: bool, now: Instant) {
-        let weight = give_up::weight(self.late, killed);
+        let weight = give_up::weight(self.failed_start, killed);
         let fruitless_weight = match self.fruitful {
             true => 0,
             false => self.fruitless_weight.saturating_add(weight),
@@ -419,7 +392,7 @@ impl Worker {
     /// Whether the slot is given up, because too many of its workers died in a row without having
     /// completed anything.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.fruitless_weight >= give_up::GIVE_UP
+        self.fruitless_weight >= GIVE_UP
     }
 
     /// When this worker will have been in its state for too long.

@@ -52,9 +52,6 @@ use crate::process::host::in_hand::InHand;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::task::TaskError;
 
-/// How many descriptors one message can carry.
-pub(crate) const MAX_DESCRIPTORS: usize = handover::MOST;
-
 /// How many messages' descriptors may have arrived without the message that claims them: those of
 /// one that has arrived in part, and those of the next.
 const MOST_ARRIVALS: usize = 2;
@@ -70,7 +67,7 @@ pub(crate) struct Attachment {
 
 /// An attachment that does not exist yet, but has its number already. A call that needs it waits
 /// until it exists.
-pub(crate) trait Late: fmt::Debug + Send + Sync {
+pub(crate) trait Awaited: fmt::Debug + Send + Sync {
     fn has_ended(&self) -> bool;
 
     /// Runs `then` when it exists, or is known never to exist: at once, or on the thread that finds

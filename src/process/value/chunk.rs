@@ -15,12 +15,13 @@ use std::sync::Arc;
 use postcard_described::is_number;
 use serde::Serialize;
 
-use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
+use super::attachments::{Attachment, Awaited};
 use super::codec::{NUMBER, encode, encode_own, write_number};
 use super::copies::{CopySource, Sources};
 use super::extras::{Encoding, PLAIN};
 use super::lent_arrays::{Lent, LentList, Place, SharedBuffer};
 use crate::loom::Mutex;
+use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire;
 use crate::task::queue_limit;
 
@@ -77,11 +78,11 @@ impl Chunk {
         self
     }
 
-    /// A chunk that lends nothing. If it `is_plain`, for plain workers, its items have only
-    /// attachments that can be copied.
-    pub(crate) fn new(is_plain: bool) -> Self {
+    /// A chunk that lends nothing. If it is `of_bytes`, for workers that get nothing else, its
+    /// items have only attachments that can be copied.
+    pub(crate) fn new(of_bytes: bool) -> Self {
         Self {
-            encoding: is_plain.then(|| Encoding::bytes(PLAIN)),
+            encoding: of_bytes.then(|| Encoding::bytes(PLAIN)),
             ..Self::default()
         }
     }
@@ -93,7 +94,7 @@ impl Chunk {
     }
 
     /// Takes the list of attachments that its item needs and that do not exist yet.
-    pub(crate) fn awaited(&mut self) -> Vec<Arc<dyn Late>> {
+    pub(crate) fn awaited(&mut self) -> Vec<Arc<dyn Awaited>> {
         let encoding = self.encoding.as_mut();
         encoding.map_or_else(Vec::new, |own| std::mem::take(&mut own.awaited))
     }
@@ -222,7 +223,7 @@ impl Chunk {
     }
 
     /// Whether some item had attachments, which may have been released since.
-    pub(crate) fn is_laden(&self) -> bool {
+    pub(crate) fn has_attachments(&self) -> bool {
         self.attached.is_some()
     }
 
@@ -431,12 +432,12 @@ impl Piece {
                 .map(|lent| lent.length)
                 .sum::<usize>()
         };
-        self.chunk.is_laden() || first.span().len() + arrays() > most
+        self.chunk.has_attachments() || first.span().len() + arrays() > most
     }
 
     /// Whether it has more than `most` bytes, and its chunk no attachments.
     pub(crate) fn is_bulky(&self, most: usize) -> bool {
-        !self.chunk.is_laden() && self.span().len() > most
+        !self.chunk.has_attachments() && self.span().len() > most
     }
 
     /// Releases the ends of channels of its items: they have arrived, and will not be sent again.
@@ -478,11 +479,11 @@ mod tests {
 
     #[test]
     fn an_item_with_ends_goes_alone_and_can_be_released() {
-        let [plain, end] =
+        let [file, end] =
             [0, 1].map(|_| Attachment::new(std::fs::File::open("/dev/null").unwrap().into()));
         end.set_end();
         let mut chunk = Chunk::default();
-        for attachment in [&plain, &plain, &end, &plain, &end, &end] {
+        for attachment in [&file, &file, &end, &file, &end, &end] {
             chunk.push(&Brings(attachment.clone())).unwrap();
         }
         let mut left = Piece::whole(Arc::new(chunk), 0);

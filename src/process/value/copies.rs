@@ -25,12 +25,13 @@
 use std::io;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, TOO_MANY_COPIES};
+use super::attachments::{Attachment, Descriptors, TOO_MANY_COPIES};
 use super::mapped::Mapped;
 use super::raw_plain::{Array, MappedSlice, array};
 use crate::process::host::free_memory;
 use crate::process::host::in_hand::InHand;
 use crate::process::host::segment::Filling;
+use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire::MOST_LENT;
 
 /// How many bytes one part has, so that neither side needs much memory besides the copy.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use postcard_described::Description;
 
-use super::attachments::{Attachment, Descriptors, Late};
-use super::lent_arrays::{AHEAD_FROM, Lent, Missing, SharedBuffer};
+use super::attachments::{Attachment, Awaited, Descriptors};
+use super::lent_arrays::{Lent, Missing, SharedBuffer};
 use super::raw_plain::Array;
 use crate::process::host::handover::CARRIES;
+use crate::process::limits::AHEAD_FROM;
 
 /// What travels with the bytes of an encoding. It is reused for the next one.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub(crate) struct Encoding {
     pub(super) lender: Option<Arc<SharedBuffer>>,
     /// If only bytes can travel: why (to or from a plain worker, or because the result is kept).
     /// Then attachments must be ones that a copy can replace.
-    pub(super) plain: Option<&'static str>,
+    pub(super) only_bytes: Option<&'static str>,
     /// Large arrays that are not lent may be sent ahead of the value (`copies`).
     pub(crate) sends_ahead: bool,
     /// The address and length of the bytes that may be left out, and the type of their numbers.
@@ -30,7 +31,7 @@ pub(crate) struct Encoding {
     /// The call can wait for attachments that do not exist yet.
     pub(crate) waits: bool,
     /// The attachments that it waits for.
-    pub(crate) awaited: Vec<Arc<dyn Late>>,
+    pub(crate) awaited: Vec<Arc<dyn Awaited>>,
     /// The numbers that were left out of the bytes, in order.
     pub(crate) lent: Vec<Lent>,
     /// For the codec, between values.
@@ -49,7 +50,7 @@ impl Encoding {
     /// An encoding for bytes alone, and why.
     pub(crate) fn bytes(why: &'static str) -> Box<Self> {
         Box::new(Self {
-            plain: Some(why),
+            only_bytes: Some(why),
             ..Self::default()
         })
     }

@@ -6,7 +6,7 @@
 //!
 //! **Protocol.**
 //! 1. A [`Kept`] has a number from the beginning, and its [`Bytes`] only when its call has ended. A
-//!    call that needs it is encoded at once with that number, and waits ([`Late`]).
+//!    call that needs it is encoded at once with that number, and waits ([`Awaited`]).
 //! 2. Its own call ends ([`Kept::end`]). Then the calls that wait for it continue, on the thread on
 //!    which that call has ended.
 //! 3. When the last handle is dropped, its call is cancelled if it has not ended. If the call has
@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::attachments::{Attachment, Late};
+use super::attachments::{Attachment, Awaited};
 use super::bulk::Bulk;
 use super::codec::{codec_error, decode, encode};
 use super::extras::Encoding;
@@ -196,7 +196,7 @@ impl Kept {
     }
 }
 
-impl Late for Kept {
+impl Awaited for Kept {
     fn has_ended(&self) -> bool {
         self.ended(false).is_some()
     }

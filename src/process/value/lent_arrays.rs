@@ -48,16 +48,10 @@ use crate::process::host::arena;
 use crate::process::host::arena::{Arena, Block};
 use crate::process::host::ledger::AREA;
 use crate::process::host::mapping::{Access, Mapping};
+use crate::process::limits::LEND_FROM;
 use crate::process::wire::{self, Broken};
 use crate::sys::descriptor::AsFile;
 use crate::sys::fork;
-
-/// Shorter arrays travel in the bytes.
-const LEND_FROM: usize = 16 << 10;
-
-/// Shorter arrays that cannot be lent travel in the bytes, too: it costs little to copy them once
-/// more.
-pub(super) const AHEAD_FROM: usize = 1 << 20;
 
 /// Numbers that were left out of their encoded value.
 #[derive(Debug)]
@@ -487,9 +481,9 @@ mod tests {
         let mut items = wire::Reader(&chunk.bytes);
         let item = items.bytes().unwrap();
         assert!(item.starts_with(&[7, 0]) && item.len() < 16, "{item:?}");
-        let mut plain = Chunk::default();
-        plain.push(&bulk).unwrap();
-        assert!(plain.bytes.len() > 2 * LEND_FROM);
+        let mut lends_none = Chunk::default();
+        lends_none.push(&bulk).unwrap();
+        assert!(lends_none.bytes.len() > 2 * LEND_FROM);
         assert!(postcard::to_stdvec(&bulk).unwrap().len() > 2 * LEND_FROM);
     }
 }

@@ -8,8 +8,8 @@
 //! **Protocol.** The parent decides, and the worker believes it.
 //! 1. `Keep`, after a frame's `Descriptors`, has the numbers of those that the worker is to keep.
 //! 2. `Release` has the numbers that it is to keep no longer: memory that was freed in this process
-//!    ([`Watcher`]), or to which [`KEPT`] others have been sent since. It is sent at once. A worker
-//!    that runs an item reads it afterwards.
+//!    ([`Watcher`]), or to which [`KEPT_MEMORIES`] others have been sent since. It is sent at once.
+//!    A worker that runs an item reads it afterwards.
 //!
 //! A number stands for one memory only, forever, so what is kept is never another's.
 //!
@@ -19,12 +19,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use super::attachments::{Attachment, Watcher};
+use crate::process::limits::{KEPT_BYTES, KEPT_MEMORIES};
 use crate::sys::files;
-
-/// How many a worker keeps, unless one frame needs more: each takes a descriptor there.
-const KEPT: usize = 64;
-/// How many bytes of copies a worker keeps, unless one frame needs more.
-const KEPT_BYTES: u64 = 512 << 20;
 
 /// Mapping less memory than this again takes no longer than keeping it and releasing it.
 const WORTH: u64 = 256 << 10;
@@ -83,7 +79,7 @@ impl MemoryKeptByWorker {
             true => KEPT_BYTES.max(needed),
             false => u64::MAX, // it exists once, here
         };
-        let most = KEPT.max(attachments.len());
+        let most = KEPT_MEMORIES.max(attachments.len());
         let mut count = self.kept.len();
         let mut bytes: u64 = self.kept.iter().map(|own| own.bytes).sum();
         let mut over = Vec::new();
@@ -126,7 +122,9 @@ mod tests {
     #[test]
     fn a_worker_gets_each_once_and_keeps_what_is_still_there() {
         let all = || Mapped::fixed(&[1]).unwrap();
-        let all: Vec<_> = std::iter::repeat_with(all).take(2 * KEPT).collect();
+        let all: Vec<_> = std::iter::repeat_with(all)
+            .take(2 * KEPT_MEMORIES)
+            .collect();
         let own: Vec<_> = all.iter().map(|one| one.attachment.clone()).collect();
         let ids: Vec<u64> = own.iter().map(|one| one.id).collect();
         let mut sent = MemoryKeptByWorker::new(true);
@@ -135,10 +133,17 @@ mod tests {
             (new.len(), over)
         };
         assert_eq!(send(&own[..1]), (1, vec![]));
-        assert_eq!(send(&own[..KEPT]), (KEPT - 1, vec![]), "it has one");
-        assert_eq!(send(&own[..KEPT]), (0, vec![]));
-        assert_eq!(send(&own[KEPT..KEPT + 2]), (2, ids[..2].to_vec()));
-        assert_eq!(send(&own), (KEPT, vec![]), "all of one frame");
+        assert_eq!(
+            send(&own[..KEPT_MEMORIES]),
+            (KEPT_MEMORIES - 1, vec![]),
+            "it has one"
+        );
+        assert_eq!(send(&own[..KEPT_MEMORIES]), (0, vec![]));
+        assert_eq!(
+            send(&own[KEPT_MEMORIES..KEPT_MEMORIES + 2]),
+            (2, ids[..2].to_vec())
+        );
+        assert_eq!(send(&own), (KEPT_MEMORIES, vec![]), "all of one frame");
         drop((own, all));
         assert_eq!(send(&[]), (0, ids));
         assert_eq!(send(&[]), (0, vec![]));

@@ -17,10 +17,8 @@ use crate::loom::atomic::AtomicU32;
 use crate::parking::block_on::refuse;
 use crate::parking::park::{blocked, blocking_refused};
 use crate::process::host::permit_words::{PermitWords, Sleep};
+use crate::process::limits::MOST_PERMITS;
 use crate::sys::futex;
-
-/// Who looks for a free one looks at all of them.
-const MOST: usize = 1 << 16;
 
 /// At most so many at a time, over all workers: a semaphore that processes share. From
 /// [`ProcessPool::permits`](crate::ProcessPool::permits).
@@ -103,7 +101,7 @@ impl AllPermits {
 
 impl Permits {
     pub(crate) fn new(name: String, permits: usize) -> Self {
-        let words = vec![0; permits.clamp(1, MOST) + 1];
+        let words = vec![0; permits.clamp(1, MOST_PERMITS) + 1];
         Self(Arc::new(Shared {
             name,
             words: SharedAtomics::from(words),

@@ -74,7 +74,7 @@ pub trait PlainAtomic: Debug + Send + Sync + 'static {
     fn value(self) -> Self::Value;
 }
 
-macro_rules! plain {
+macro_rules! impl_plain {
     ($($type:ty: $kind:literal),*) => {
         $(
             #[doc(hidden)]
@@ -113,7 +113,7 @@ macro_rules! atomic {
     )*};
 }
 
-plain!(
+impl_plain!(
     u8: 1, u16: 2, u32: 3, u64: 4, u128: 5, usize: 6, i8: 7, i16: 8, i32: 9, i64: 10, i128: 11,
     isize: 12, f32: 13, f64: 14
 );

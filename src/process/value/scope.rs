@@ -22,13 +22,14 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
+use super::attachments::{Attachment, Awaited};
 use super::extras::{Decoding, Encoding, is_worth_it};
 use super::lent_arrays::{Lent, is_large};
 use super::raw_plain::{Plain, array};
 use super::reason;
 use crate::loom::per_thread;
 use crate::process::host::free_memory;
+use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire::MOST_LENT;
 
 struct Scope {
@@ -121,7 +122,7 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
-        if let Some(why) = own.plain.filter(|_| !attachment.is_fixed()) {
+        if let Some(why) = own.only_bytes.filter(|_| !attachment.is_fixed()) {
             return Err(reason::set(why));
         }
         let is_it = |other: &Arc<Attachment>| Arc::ptr_eq(other, attachment);
@@ -156,7 +157,7 @@ const NO_CALL: &str = "it can be serialized only in an argument or a result of a
     process";
 
 /// Attaches something that does not exist yet.
-pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
+pub(crate) fn attach_later(late: Arc<dyn Awaited>) -> Result<(), String> {
     let attached = with_encoding(|own| {
         if !own.waits {
             let failed = late.has_ended().then(|| late.attachment().err());

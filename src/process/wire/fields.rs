@@ -55,7 +55,7 @@ macro_rules! kinds {
 }
 
 kinds! { Frame:
-    0 Welcome { copy, index, memory, cores, plain, events },
+    0 Welcome { copy, index, memory, cores, has_pages, events },
     1 Context { id } + bytes,
     2 Batch { batch, lent } + items,
     3 Recall { sequence, cancel },

@@ -226,8 +226,8 @@ pub(crate) enum Frame<'a> {
         memory: u64,
         /// The worker may write core files.
         cores: bool,
-        /// The worker gets nothing but this stream: no descriptors come with this frame.
-        plain: bool,
+        /// The descriptors of the pages come with this frame.
+        has_pages: bool,
         /// The most verbose level of the events that it is to send, from 1 (errors) to 5; 0: none.
         events: u8,
     },

@@ -158,7 +158,7 @@ fn frames_come_out_as_they_went_in() {
             index: 3,
             copy,
             memory,
-            plain: true,
+            has_pages: true,
             events: 3,
         },
         Frame::Recall {

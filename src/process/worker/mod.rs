@@ -1,22 +1,19 @@
 //! The worker's side: a process that receives frames, runs their items and sends the results.
 //!
-//! `serve` is the main loop. `inlet` has its frames; in a plain worker one of two threads reads
-//! them (`plain_inlet`). `batch` runs the items of one frame and sends their results; `call`
-//! connects a running item with its cancellation; `context` keeps the contexts of `map_with`;
-//! `events` sends what the crate tracing reports;
+//! `serve` is the main loop: its frames come, and its records leave, by its `peer`. `batch` runs
+//! the items of one frame; `call` connects a running item with its cancellation; `context` keeps
+//! the contexts of `map_with`; `tracing_events` sends what the crate tracing reports;
 //! `memory_limit` limits memory, `retire` ends the use of this process; `index` is the worker's
-//! place in its pool. `raw_call` turns
-//! functions into offsets within the program's image, and back. `stream` is the connection with the
-//! parent, `received` what has come on it.
+//! place in its pool. `raw_call` turns functions into offsets within the program's image, and back.
+//! `stream` is the connection with the parent, `received` what has come on it.
 
 pub(super) mod batch;
 pub(super) mod call;
 pub(super) mod context;
 pub(super) mod index;
-mod inlet;
 pub(super) mod memory_limit;
 mod own_tree;
-mod plain_inlet;
+mod peer;
 pub(super) mod raw_call;
 mod received;
 pub(super) mod replay;

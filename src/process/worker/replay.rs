@@ -16,17 +16,15 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
 use std::process::exit;
-use std::sync::Arc;
 
-use super::batch::{Failure, Outlet, WorkerState};
+use super::batch::{Failure, WorkerState};
 use super::call::calls;
 use super::context::Contexts;
 use super::index::INDEX;
-use super::inlet::Inlet;
 use super::memory_limit::MemoryLimit;
+use super::peer::{self, Inlet};
 use super::replay_inlet::ReplayInlet;
 use super::serve::work;
-use super::stream::Stream;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
@@ -89,8 +87,11 @@ fn prepared(capsule: Capsule) -> std::io::Result<(Inlet, WorkerState)> {
     let (calls, canceller) = calls((*pages).clone());
     let limit = capsule.head.memory;
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
+    let returned: fn() = || say(&"the item has returned a value");
+    let inlet = ReplayInlet::new(capsule, canceller, returned);
+    let (inlet, outlet) = peer::replaying(inlet, pages)?;
     let state = WorkerState {
-        outlet: Outlet::new(Stream::to_nobody()?, pages, Some(Arc::default())),
+        outlet,
         calls,
         contexts: Contexts::default(),
         actor: None,
@@ -98,9 +99,7 @@ fn prepared(capsule: Capsule) -> std::io::Result<(Inlet, WorkerState)> {
         retiring: false,
         replays: Some(fails),
     };
-    let returned: fn() = || say(&"the item has returned a value");
-    let inlet = ReplayInlet::new(capsule, canceller, returned);
-    Ok((Inlet::Replay(Box::new(inlet)), state))
+    Ok((inlet, state))
 }
 
 /// Ends this process as an item ends that has returned no value.

@@ -33,38 +33,25 @@
 use std::ffi::CString;
 use std::io;
 use std::process::exit;
-use std::sync::Arc;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::fd::{AsFd, OwnedFd};
-
-use super::batch::{Batch, Outlet, QUICK, WorkerState};
-use super::call::{Calls, Canceller, calls, retires};
+use super::batch::{Batch, QUICK, WorkerState};
+use super::call::retires;
 use super::context::Contexts;
-use super::index::INDEX;
-use super::inlet::{FastInlet, Inlet};
 use super::memory_limit::MemoryLimit;
-use super::own_tree;
-use super::plain_inlet::PlainInlet;
+use super::peer::{Inlet, meet};
 use super::raw_call;
 use super::received::ParentStream;
-use super::retire;
-use super::stream::{Stream, die, ends};
-use crate::loom::{Mutex, thread};
+use super::stream::{Stream, ends};
 use crate::process::host::broken_pipe;
-use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::itself;
-use crate::process::host::ledger::Pages;
 use crate::process::host::lifeline::hold_on;
 use crate::process::host::worker::{
     close_inherited, discard_output, duplicate, empty_standard_input, is_child_of, is_one_socket,
-    is_socket_of, join_output, lead, leave_no_core, restore_interrupts, standard_input,
-    unblock_all_signals,
+    is_socket_of, join_output, lead, restore_interrupts, standard_input, unblock_all_signals,
 };
-use crate::process::host::worker_bell::QUESTION;
-use crate::process::value::attachments::{Attachment, Descriptors};
+use crate::process::value::attachments::Descriptors;
 use crate::process::value::copies::Copies;
 use crate::process::value::extras::Decoding;
 use crate::process::value::kept_mappings::KeptMappings;
@@ -73,17 +60,9 @@ use crate::process::value::scope;
 use crate::process::wire::invitation::{ANY, Invitation};
 use crate::process::wire::{BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
-use crate::sys::poll::poll_patiently;
-use crate::sys::refused::refused;
-use crate::sys::sockets::ENDS;
-use crate::sys::transfer;
-use crate::task::panic;
 
 /// Descriptors below this one are left to the program, which may expect certain numbers there.
 const FIRST_FD: i32 = 10;
-
-/// The stack of the watcher thread: it wakes tasks that await a token, and wakers are user code.
-const WATCHER_STACK: usize = 256 << 10;
 
 /// Serves the parent that has sent this invitation, until the end of this process.
 pub(crate) fn serve(invitation: &Invitation) -> ! {
@@ -156,49 +135,14 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     broken_pipe::ignore();
     fork::register_handler();
 
-    let mut inlet = FastInlet::new(ParentStream {
+    let source = ParentStream {
         stream: input,
         parents_end,
-    });
-    let copy = image().name().as_bytes();
-    let (limit, plain, _events) = match inlet.begin().map_err(refused("recvmsg"))? {
-        Frame::Welcome {
-            copy: parents_copy,
-            index,
-            memory,
-            cores,
-            plain,
-            events,
-        } if copy == parents_copy => {
-            let _ = INDEX.set(index as usize);
-            if !cores {
-                leave_no_core();
-            }
-            (memory, plain, events)
-        }
-        _ => {
-            return Err(io::Error::other(
-                "the parent's first message is not a welcome",
-            ));
-        }
     };
-    let whole = plain.then(Arc::<Mutex<()>>::default);
-    // A descriptor arrives only if nothing forwards what the parent sends. Then nothing forwards
-    // what this process sends either, if that goes through the same stream.
-    let is_direct = plain && is_one && inlet.received.arrivals.claim(&[0]).find(0).is_ok();
-    let (inlet, pages, calls, _pipe) = match &whole {
-        Some(whole) => plain_worker(inlet, output.try_clone()?, whole.clone())?,
-        None => fast_worker(inlet)?,
-    };
-    panic::install_hook();
-    #[cfg(feature = "tracing")]
-    super::tracing_events::begin(_events, &output, _pipe, whole.as_ref())?;
-    let mut outlet = Outlet::new(output, pages, whole);
+    let (inlet, mut outlet, calls, limit) = meet(source, output, is_one)?;
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
-    if is_direct {
-        outlet.record(&Record::Direct.bytes());
-    }
     outlet.mark(); // what `main` has written so far belongs to no item
+    let copy = image().name().as_bytes();
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
     let state = WorkerState {
@@ -213,36 +157,6 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     Ok((inlet, state))
 }
 
-/// What the two kinds of workers differ in; last, the pipe for events, if there is one.
-type Parts = (Inlet, Pages, Calls, Option<Arc<Attachment>>);
-
-/// Sets up the fast path, whose descriptors came with the first frame.
-fn fast_worker(mut inlet: FastInlet) -> io::Result<Parts> {
-    let come = inlet.received.arrivals.claim(&[0, 1, 2, 3]);
-    let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
-    std::mem::forget(lifeline?); // it must stay open, and nothing else (`host::lifeline`)
-    let pages = Pages::map(&*memory?)?;
-    note_crashes(&pages);
-    inlet.front = Some((*pages).clone());
-    let (calls, canceller) = calls((*pages).clone());
-    retire::prepare(canceller.clone());
-    let socket = inlet.received.source.stream.try_clone()?;
-    watch(socket.into_descriptor(), bell?, canceller)?;
-    Ok((Inlet::Fast(inlet), pages, calls, come.find(3).ok()))
-}
-
-/// Sets up a plain worker, which answers on `output`.
-fn plain_worker(inlet: FastInlet, output: Stream, whole: Arc<Mutex<()>>) -> io::Result<Parts> {
-    let pages = Pages::own();
-    let (calls, canceller) = calls((*pages).clone());
-    retire::prepare(canceller.clone());
-    let inlet = PlainInlet::new(inlet.received, canceller, output, whole);
-    let inlet = Arc::new(inlet);
-    let watched = inlet.clone();
-    start_watcher(move || watched.watch())?;
-    Ok((Inlet::Plain(inlet, Vec::new()), pages, calls, None))
-}
-
 pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut home = None;
     // The attachments of the next frame.
@@ -251,12 +165,9 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut mappings = KeptMappings::default();
     loop {
         let descriptors = std::mem::take(&mut next_descriptors);
-        match inlet.frame() {
+        match inlet.next() {
             Frame::Descriptors(numbers) => {
-                next_descriptors = match inlet.is_plain() {
-                    true => copies.find(&numbers),
-                    false => inlet.claim(&numbers),
-                };
+                next_descriptors = inlet.claim(&numbers, &copies);
             }
             Frame::Keep(numbers) => {
                 mappings.keep(&numbers, &descriptors);
@@ -273,7 +184,7 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 mappings.release(&numbers);
             }
             Frame::Nudge | Frame::Tree => {}
-            Frame::Home => home = inlet.claim(&[0]).find(0).ok().map(View::of),
+            Frame::Home => home = inlet.claim(&[0], &copies).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
             Frame::Context { id, bytes } => {
@@ -318,46 +229,4 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
             }
         }
     }
-}
-
-/// Starts the watcher of the fast path. It kills this process and its group as soon as the parent's
-/// end of `socket` closes, and cancels unwanted items when `bell` rings.
-fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Result<()> {
-    start_watcher(move || {
-        loop {
-            let mut fds = [
-                PollFd::new(&socket, ENDS),
-                PollFd::new(&bell, PollFlags::IN),
-            ];
-            poll_patiently(&mut fds, None);
-            if !fds[0].revents().is_empty() || !PollFlags::IN.contains(fds[1].revents()) {
-                die(); // or an item has closed our descriptor
-            }
-            // Listens even if nothing is known: if an item has set the limit on descriptors to
-            // zero, the kernel polls none. Silences the bell before it looks, so that a later ring
-            // wakes it again.
-            let mut heard = [0; 64];
-            let count = match transfer::receive(bell.as_fd(), true, &mut heard[..]) {
-                Ok(0) => die(), // the parent is gone
-                result => result.unwrap_or(0),
-            };
-            canceller.look();
-            if heard[..count].contains(&QUESTION) {
-                own_tree::answer_to(&*bell);
-            }
-        }
-    })
-}
-
-/// Starts the thread that handles messages which cannot wait.
-fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let watcher = thread::Builder::new()
-        .name("trefoil-watch".to_owned())
-        .stack_size(WATCHER_STACK);
-    let watcher = watcher.spawn(work);
-    let watcher = watcher.map_err(|error| {
-        let message = format!("the thread that watches its parent could not be started: {error}");
-        io::Error::new(error.kind(), message)
-    });
-    watcher.map(drop)
 }

@@ -14,7 +14,7 @@ use serde::ser::{Error, Serialize, Serializer};
 
 use super::hostile::driver;
 use super::*;
-use crate::process::parent::link::CROWDED;
+use crate::process::parent::peer::CROWDED;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::value::scope;
@@ -62,20 +62,23 @@ fn what_the_kernel_refuses_is_sent_later() {
     for fault in [Errno::NOBUFS, Errno::NOMEM, Errno::TOOMANYREFS] {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut driver = driver();
-        let mut link = Link::without_process(ours);
-        link.faults = [fault, Errno::INTR, fault, fault].into();
+        let (mut link, _) = Link::without_process(ours);
+        link.peer.stream.faults = [fault, Errno::INTR, fault, fault].into();
         let (frames, expected) = frames();
         for (head, body) in frames {
-            link.queue(head, body);
+            link.peer.post(head, body);
         }
         driver
             .sched
-            .started(0, 1, link.carrier.progress(), Instant::now());
+            .started(0, 1, link.peer.for_sched(), Instant::now());
         let mut last = Instant::now();
         link.send();
         driver.links[0] = Some(link);
-        let crowded =
-            |driver: &Driver| driver.links[0].as_ref().and_then(|link| link.crowded_until);
+        let crowded = |driver: &Driver| {
+            driver.links[0]
+                .as_ref()
+                .and_then(|link| link.peer.stream.crowded_until)
+        };
         let mut tries = 1;
         while let Some(until) = crowded(&driver) {
             assert!(until >= last + CROWDED, "it tries too early");
@@ -93,11 +96,9 @@ fn what_the_kernel_refuses_is_sent_later() {
             assert!(tries < 20, "it never gets through");
         }
         assert_eq!(tries, 4, "each time once");
-        assert!(
-            driver.links[0]
-                .as_ref()
-                .is_some_and(|link| !link.is_sending() && link.note.is_none())
-        );
+        assert!(driver.links[0].as_ref().is_some_and(
+            |link| !link.peer.stream.is_sending() && link.peer.stream.refusal.is_none()
+        ));
         let mut arrived = vec![0; expected.len()];
         theirs.read_exact(&mut arrived).unwrap();
         assert_eq!(arrived, expected, "{fault}: as it was said");
@@ -107,14 +108,20 @@ fn what_the_kernel_refuses_is_sent_later() {
 #[test]
 fn a_worker_that_can_be_sent_nothing_is_dismissed_with_a_message() {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut link = Link::without_process(ours);
-    link.faults.push_back(Errno::PERM);
+    let (mut link, _) = Link::without_process(ours);
+    link.peer.stream.faults.push_back(Errno::PERM);
     let (frames, _) = frames();
     for (head, body) in frames {
-        link.queue(head, body);
+        link.peer.post(head, body);
     }
     link.send();
-    assert!(!link.is_sending());
-    assert!(link.note.unwrap().contains("nothing can be sent"));
+    assert!(!link.peer.stream.is_sending());
+    assert!(
+        link.peer
+            .stream
+            .refusal
+            .unwrap()
+            .contains("nothing can be sent")
+    );
     drop(theirs);
 }

@@ -16,7 +16,6 @@ use crate::process::host::image::image;
 use crate::process::host::ledger::{Pages, ROOM};
 use crate::process::job::sink::{Collect, Each, One, Run};
 use crate::process::job::{CallOptions, Job, Work};
-use crate::process::parent::carrier::Carrier;
 use crate::process::sched::Feed;
 use crate::process::value::chunk::{Chunk, Piece};
 use crate::process::wire::{CodeRef, CodecOf, Frame, Reader, Record};
@@ -141,15 +140,12 @@ impl World {
                     self.ahead += Duration::from_secs(2);
                     let (ours, theirs) = sockets::pair().unwrap();
                     theirs.set_nonblocking(true).unwrap();
-                    let link = Link::without_process(ours);
-                    let Carrier::Pages(pages) = &link.carrier else {
-                        unreachable!("it has pages")
-                    };
-                    let memory = pages.ledger.memory().try_clone_to_owned().unwrap();
+                    let (link, ledger) = Link::without_process(ours);
+                    let memory = ledger.memory().try_clone_to_owned().unwrap();
                     let now = self.now();
                     self.driver
                         .sched
-                        .started(index, 1, link.carrier.progress(), now);
+                        .started(index, 1, link.peer.for_sched(), now);
                     self.driver.links[index] = Some(link);
                     let mut peer = Peer {
                         socket: theirs,
@@ -351,7 +347,7 @@ fn a_length_that_comes_in_pieces_is_looked_at() {
     for cut in 1..head.len() {
         let (ours, _theirs) = sockets::pair().unwrap();
         let mut driver = driver();
-        driver.links[0] = Some(Link::without_process(ours));
+        driver.links[0] = Some(Link::without_process(ours).0);
         let records = |driver: &Driver| driver.links[0].as_ref().unwrap().records;
         driver.process_records(0, &head[..cut]);
         assert_eq!(records(&driver), Records::Valid, "its length is not there");

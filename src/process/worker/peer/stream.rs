@@ -1,11 +1,11 @@
-//! In a plain worker: which of two threads reads the stream.
+//! The stream alone, as it works everywhere: which of two threads reads it.
 //!
 //! **Job.** A frame that asks for items back (`Recall`) cannot wait for the end of the item that
 //! runs. A thread that always reads could answer it; but then each frame would wake two threads
 //! in turn.
 //!
 //! **Protocol.** One of the two threads is the reader.
-//! 1. The item thread reads its next frame itself ([`PlainInlet::next`]).
+//! 1. The item thread reads its next frame itself ([`StreamInlet::next`]).
 //! 2. If it runs items and has neither waited for the stream nor read a part of a copy for a whole
 //!    [`TICK`], the watcher becomes the reader. It puts the frames that it need not handle itself
 //!    into `relayed`, in their order; they came before all that are still in `received`.
@@ -15,7 +15,7 @@
 //! 4. If the item thread has waited for a whole tick, the watcher sleeps, and is woken with the
 //!    next frame.
 //!
-//! The reader alone locks `received`. It handles all frames alike ([`PlainInlet::handle`]).
+//! The reader alone locks `received`. It handles all frames alike ([`StreamInlet::handle`]).
 //!
 //! If the watcher may not read (an item has forbidden it to its process), it ends: the item's
 //! result can still be sent. Until then no items can be taken back.
@@ -27,24 +27,23 @@ use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
 
-use super::call::Canceller;
-use super::own_tree;
-use super::received::Received;
-use super::stream::{Stream, die, send};
 use crate::loom::{Arc, Condvar, Mutex};
 use crate::process::wire::{Frame, Record};
+use crate::process::worker::call::Canceller;
+use crate::process::worker::own_tree;
+use crate::process::worker::received::Received;
+use crate::process::worker::stream::{Stream, die, send};
 use crate::sys::refused::is_refusal;
 
 /// How often the watcher checks whether to read in the item thread's place: it begins one to two
 /// ticks after the last read that had to wait. An answer to a `Recall` comes that much later, so
-/// this must be far below `patience` and the grace of a cancelled item (`parent/settings.rs`: 1 s
-/// and 20 ms).
+/// this must be far below `patience` and the grace of a cancelled item (`limits`: 1 s and 20 ms).
 const TICK: Duration = Duration::from_millis(1);
 
 /// How much memory of a frame is kept until the next one.
 const KEPT: usize = 64 << 10;
 
-pub(super) struct PlainInlet {
+pub(super) struct StreamInlet {
     received: Mutex<Received>,
     reading: Mutex<Reading>,
     /// For the watcher: it need not sleep any longer.
@@ -81,7 +80,7 @@ enum Handled {
     Answered,
 }
 
-impl PlainInlet {
+impl StreamInlet {
     pub(super) fn new(
         received: Received,
         canceller: Canceller,
@@ -249,12 +248,12 @@ impl PlainInlet {
 
 #[cfg(all(test, unix, not(any(loom, miri))))]
 mod tests {
-    use super::super::call::calls;
-    use super::super::received::ParentStream;
     use super::*;
     use crate::loom::thread::Builder;
     use crate::process::host::ledger::Pages;
     use crate::process::wire::{BatchHead, CodeRef};
+    use crate::process::worker::call::calls;
+    use crate::process::worker::received::ParentStream;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::{Receiver, channel};
@@ -310,7 +309,7 @@ mod tests {
             parents_end,
         });
         let (_, canceller) = calls((*Pages::own()).clone());
-        let inlet = PlainInlet::new(received, canceller, output, Arc::default());
+        let inlet = StreamInlet::new(received, canceller, output, Arc::default());
         let inlet = Arc::new(inlet);
         let watched = inlet.clone();
         Builder::new().spawn(move || watched.watch()).unwrap();

@@ -1,0 +1,238 @@
+//! What frames are sent to one worker by, and its records are received by.
+//!
+//! There are two paths to a worker, and nothing outside of the `peer` directories asks on which of
+//! them it is reached:
+//! - [`stream`], the protocol as it works everywhere: a worker that has nothing else is *plain*
+//!   (`Settings::plain`).
+//! - [`pages`], its optimisation on one machine: memory that both processes map, besides a stream.
+//!
+//! The scheduler's part is `sched::peer`, the worker's part `worker::peer`; the callers' part is
+//! `caller`, and `mark` says which standard error belongs to an item.
+//!
+//! Tests: `tests/process/speed.rs`, `tests/process/plain.rs`.
+
+mod caller;
+mod mark;
+mod pages;
+mod stream;
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::sync::Arc;
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+
+pub(crate) use self::caller::CallerPath;
+pub(super) use self::mark::Mark;
+use self::pages::Pages;
+#[cfg(test)]
+pub(crate) use self::stream::CROWDED;
+pub(crate) use self::stream::Next;
+use self::stream::Stream;
+use super::settings::Settings;
+use crate::process::host::image::image;
+use crate::process::host::ledger::Ledger;
+use crate::process::host::lifeline::Lifeline;
+use crate::process::sched::peer::Peer as SchedPeer;
+use crate::process::value::attachments::Attachment;
+use crate::process::value::chunk::Piece;
+use crate::process::value::lent_arrays::View;
+#[cfg(not(loom))]
+use crate::process::value::permits::AllPermits;
+use crate::process::wire::Frame;
+use crate::sys::child::{Handle, Id};
+use crate::sys::descriptor::OwnedFile;
+use crate::sys::refused::failed;
+use crate::sys::sockets;
+use crate::task::backtrace::Backtrace;
+
+/// One worker, at the other end of its stream.
+pub(crate) struct Peer {
+    pub(super) stream: Stream,
+    /// `None`: the worker is plain.
+    pages: Option<Pages>,
+}
+
+impl Peer {
+    /// The worker whose stream is `socket`.
+    pub(super) fn new(socket: &Arc<OwnedFd>, settings: &Settings) -> io::Result<Self> {
+        // The one call of a `Process` is not worth a valve.
+        let has_valve = settings.plain && settings.own.is_none();
+        Ok(Self {
+            stream: Stream::new(socket, settings.plain, has_valve),
+            pages: (!settings.plain).then(Pages::new).transpose()?,
+        })
+    }
+
+    /// A test, with the pages of its peer.
+    #[cfg(test)]
+    pub(crate) fn with_pages(socket: &Arc<OwnedFd>) -> (Self, Arc<Ledger>) {
+        let pages = Pages::new().unwrap();
+        let ledger = pages.ledger.clone();
+        let stream = Stream::new(socket, false, false);
+        let pages = Some(pages);
+        (Self { stream, pages }, ledger)
+    }
+
+    /// The worker, as the scheduler knows it.
+    pub(crate) fn for_sched(&self) -> SchedPeer {
+        let gates = self.pages.as_ref().map(|pages| (**pages.ledger).clone());
+        gates.map_or_else(SchedPeer::on_stream, SchedPeer::on_pages)
+    }
+
+    /// How the output of an item is distinguished from that of earlier ones.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::new(self.pages.as_ref().map(|pages| pages.ledger.clone()))
+    }
+
+    /// How the worker's large results are read, if it can lend them.
+    pub(super) fn view(&self) -> Option<View> {
+        self.pages.as_ref()?.view()
+    }
+
+    /// A lifeline of the process, and the worker's end of it, if a descriptor can be sent there.
+    pub(super) fn tie(&self, id: Id, child: &Handle) -> io::Result<Option<(Lifeline, OwnedFile)>> {
+        let tied = self.pages.as_ref().map(|_| Lifeline::tie(id, child));
+        tied.transpose().map(Option::flatten)
+    }
+
+    /// A pipe for the worker's events, if they do not come with its records.
+    pub(super) fn pipe_for_events(&self) -> io::Result<Option<(PipeReader, PipeWriter)>> {
+        let pipe = self.pages.as_ref().map(|_| io::pipe());
+        pipe.transpose().map_err(failed("pipe2"))
+    }
+
+    /// Sends the first frame to worker `index`, which is to send events of this `level`; with it go
+    /// the descriptors of the pages, `more`, and `any`, which may wait with the frame.
+    pub(super) fn welcome(
+        &mut self,
+        (index, level): (usize, u8),
+        settings: &Settings,
+        more: [Option<BorrowedFd<'_>>; 3],
+        any: Option<Arc<Attachment>>,
+    ) -> io::Result<()> {
+        let welcome = Frame::Welcome {
+            copy: image().name().as_bytes(),
+            index: index as u64,
+            memory: settings.memory.unwrap_or(0),
+            cores: settings.cores,
+            has_pages: self.pages.is_some(),
+            events: level,
+        };
+        let pages = self.pages.iter().flat_map(Pages::descriptors);
+        let all: Vec<_> = pages.chain(more.into_iter().flatten()).collect();
+        let sent = self.stream.welcome(welcome.head(0), &all, any);
+        drop(all);
+        if let Some(pages) = &mut self.pages {
+            pages.bell.is_handed_over();
+        }
+        sent
+    }
+
+    /// Gives the worker a frame: puts it where the worker looks, or into the queue for the socket,
+    /// with what goes ahead of it. True if the queue was empty and is not now: `send` it.
+    pub(crate) fn post(&mut self, head: Vec<u8>, items: Option<Piece>) -> bool {
+        self.queues(|stream, pages| match pages {
+            None => stream.post(head, items),
+            Some(pages) => pages.post(stream, head, items),
+        })
+    }
+
+    /// Queues a nudge for a worker that has not begun its frames, and may be asleep although it
+    /// claims to be awake. (One that reads nothing but the stream needs none.) True: `send` it.
+    pub(crate) fn nudge(&mut self) -> bool {
+        self.queues(|stream, pages| pages.iter().for_each(|pages| pages.nudge(stream)))
+    }
+
+    /// Queues the numbers of the memory that the worker need not keep any more. True: `send` them.
+    pub(super) fn forget_freed(&mut self) -> bool {
+        self.queues(|stream, _| drop(stream.remember(&[])))
+    }
+
+    /// Asks the worker for its own tree: where the answer comes through the bell, at once. True:
+    /// `send` the question. `None`: it could not be asked.
+    pub(super) fn ask(&mut self) -> Option<bool> {
+        let mut is_asked = true;
+        let sends = self.queues(|stream, pages| match pages {
+            None => stream.wait_for(&Frame::Tree),
+            Some(pages) => is_asked = pages.bell.ask(),
+        });
+        is_asked.then_some(sends)
+    }
+
+    /// True if the queue was empty before `queue`, and is not now.
+    fn queues(&mut self, queue: impl FnOnce(&mut Stream, &mut Option<Pages>)) -> bool {
+        let was_empty = !self.stream.is_sending();
+        queue(&mut self.stream, &mut self.pages);
+        was_empty && self.stream.is_sending()
+    }
+
+    /// Where the answer to `ask` comes, if it is not a record.
+    pub(super) fn bell(&self) -> Option<&Arc<sockets::Stream>> {
+        Some(self.pages.as_ref()?.bell.answers())
+    }
+
+    /// Sends what the socket takes. False: nothing can be sent, ever.
+    pub(super) fn send(&mut self) -> bool {
+        let before = self.stream.sent_bytes;
+        let result = self.stream.send();
+        if let Some(pages) = &self.pages
+            && self.stream.sent_bytes != before
+        {
+            pages.ledger.sent();
+        }
+        result
+    }
+
+    /// Reads records that the worker has finished and not yet sent, as far as they can be seen.
+    pub(super) fn records_ahead(&mut self, rest: &mut Vec<u8>) {
+        rest.clear();
+        if let Some(pages) = &self.pages {
+            pages.records_ahead(&mut self.stream.known, rest);
+        }
+    }
+
+    /// Whether there are such records. (Cheap.)
+    pub(super) fn has_records_ahead(&self) -> bool {
+        let pages = self.pages.as_ref();
+        pages.is_some_and(|pages| pages.ledger.has_unsent(self.stream.known))
+    }
+
+    /// Where a caller can poll for results.
+    pub(super) fn polled(&self) -> Option<Arc<Ledger>> {
+        Some(self.pages.as_ref()?.ledger.clone())
+    }
+
+    /// Makes the worker look at its gates: what it runs may be unwanted.
+    pub(super) fn cancel(&self) {
+        if let Some(pages) = &self.pages {
+            pages.bell.ring();
+        }
+    }
+
+    /// Whether the worker can be prevented from beginning items, however it behaves.
+    pub(super) fn can_be_stopped(&self) -> bool {
+        self.pages.is_some()
+    }
+
+    /// Returns the memory to the worker that it has lent with its records, except for the last
+    /// `partial` bytes of these. Nothing reads there any more.
+    pub(super) fn release(&self, partial: usize) {
+        if let Some(pages) = &self.pages {
+            pages.release(self.stream.known.saturating_sub(partial as u64));
+        }
+    }
+
+    /// The worker, with this process id, is gone: releases the permits that it held. (A plain one
+    /// can hold none, and its number may be another process's.)
+    #[cfg(not(loom))]
+    pub(super) fn release_permits(&self, permits: &AllPermits, pid: u32) {
+        if self.pages.is_some() {
+            permits.release_of(pid);
+        }
+    }
+
+    /// Where the worker, which has died by `signal`, has crashed, as far as it has noted that.
+    pub(super) fn backtrace(&self, signal: Option<i32>) -> Option<Backtrace> {
+        self.pages.as_ref()?.backtrace(signal)
+    }
+}

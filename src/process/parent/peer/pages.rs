@@ -1,0 +1,126 @@
+//! Pages that both processes map: what they add to the stream on one machine.
+//!
+//! Gates that both sides see (`sched::peer`); results that can be read before they are sent, and
+//! after a death; frames that need no system call (`shared_ring`); large arrays in shared memory
+//! (`lent_arrays`); a bell, a pipe for events and a lifeline; and the knowledge of which item has
+//! written what to standard error. Descriptors are sent only to workers that have pages.
+//!
+//! Tests: `tests/process/speed.rs`, `tests/process/shared_ring.rs`.
+
+use std::io;
+use std::sync::Arc;
+
+use rustix::fd::BorrowedFd;
+
+use super::stream::{Body, Stream};
+use crate::loom::atomic::{Ordering, fence};
+use crate::process::host::crash_handler;
+use crate::process::host::ledger::Ledger;
+use crate::process::host::shared_ring::{Posted, SharedRing};
+use crate::process::host::worker_bell::{self, WorkerBell};
+use crate::process::value::chunk::Piece;
+use crate::process::value::lent_arrays::{View, took};
+use crate::process::wire::Frame;
+use crate::sys::descriptor::waitable;
+use crate::sys::refused::failed;
+use crate::task::backtrace::Backtrace;
+
+/// The pages, beside the stream.
+pub(super) struct Pages {
+    pub(super) ledger: Arc<Ledger>,
+    /// Rung to make the worker look at its gates.
+    pub(super) bell: WorkerBell,
+    /// The position of the next frame in the shared ring.
+    tail: u64,
+    /// The descriptor of the pool's home was sent, or is queued.
+    has_home: bool,
+}
+
+impl Pages {
+    pub(super) fn new() -> io::Result<Self> {
+        let ledger = Ledger::new()?;
+        SharedRing::new(ledger.ring()).clear();
+        let bell = WorkerBell::new();
+        Ok(Self {
+            ledger: Arc::new(ledger),
+            bell: bell.map_err(failed(worker_bell::CALL))?,
+            tail: 0,
+            has_home: false,
+        })
+    }
+
+    /// The descriptors that the worker needs.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let memory = waitable(self.ledger.memory());
+        std::iter::once(memory).chain(self.bell.theirs())
+    }
+
+    /// Puts a frame into the shared ring, where the worker looks, or into the queue for the socket,
+    /// or a nudge that wakes the worker. What goes ahead of it is queued.
+    pub(super) fn post(&mut self, stream: &mut Stream, mut head: Vec<u8>, items: Option<Piece>) {
+        if let Some(piece) = &items {
+            if let (Some(home), false) = (piece.home(), self.has_home) {
+                self.has_home = true;
+                stream.wait(vec![home.clone()], Frame::Home.head(0), Body::Nothing);
+            }
+            stream.arrays(piece);
+            let attachments = piece.attachments();
+            let (_, keep) = stream.remember(&attachments);
+            stream.announce(&attachments, attachments.clone(), keep);
+        }
+        let mut body = items.map_or(Body::Nothing, Body::Items);
+        if !stream.is_sending() {
+            let ring = SharedRing::new(self.ledger.ring());
+            match ring.post(&mut self.tail, stream.sent_bytes, [&head, body.bytes()]) {
+                Posted::Yes => return,
+                Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::Nothing),
+                Posted::No => {}
+            }
+        }
+        stream.wait(Vec::new(), head, body);
+    }
+
+    /// Queues a nudge for a worker that has not begun its frames, and may be asleep although the
+    /// ledger says that it is awake.
+    pub(super) fn nudge(&self, stream: &mut Stream) {
+        if !stream.is_sending() {
+            SharedRing::new(self.ledger.ring()).remind(self.tail);
+            stream.wait_for(&Frame::Nudge);
+        }
+    }
+
+    /// Reads the records that the worker has finished and not yet sent into `rest`: those after the
+    /// first `known` bytes, which afterwards includes these.
+    pub(super) fn records_ahead(&self, known: &mut u64, rest: &mut Vec<u8>) {
+        self.ledger.rest(*known, rest);
+        *known += rest.len() as u64;
+        self.ledger.set_known(*known);
+    }
+
+    /// How the worker's large results are read, if it can lend them.
+    pub(super) fn view(&self) -> Option<View> {
+        let (mapping, area) = self.ledger.lent()?;
+        Some(View::Mapped(mapping, area.start))
+    }
+
+    /// Returns the memory to the worker that it has lent with the first `known` bytes of records.
+    /// Nothing reads there any more.
+    pub(super) fn release(&self, known: u64) {
+        if let Some(taken) = self.ledger.taken() {
+            // Pairs with the drop of the last other `hold`: its copies were made before the worker
+            // writes there again.
+            fence(Ordering::Acquire);
+            took(taken, known);
+        }
+    }
+
+    /// Where the worker, which has died by `signal`, has crashed, as far as it has noted that.
+    pub(super) fn backtrace(&self, signal: Option<i32>) -> Option<Backtrace> {
+        if !crash_handler::is_noted(signal) {
+            return None;
+        }
+        let places = self.ledger.crash_notes().read();
+        let places = places.into_iter().map(|place| (place.module, place.offset));
+        Backtrace::new(places.collect())
+    }
+}

@@ -1,0 +1,138 @@
+//! How the parent knows what a worker has begun, and takes back what it has not.
+//!
+//! There are two paths to a worker, and nothing outside of a `peer` asks on which of them it is
+//! reached:
+//! - *stream*, the protocol as it works everywhere: the worker reports what it begins, and gates of
+//!   the parent's own follow its reports. To take items back, the parent asks (`Recall`), and the
+//!   answer says how far the worker got. A worker that does not answer within
+//!   [`Policy::patience`](super::Policy) must have been stopped, and is killed.
+//! - *pages*, the optimisation on one machine: gates in memory that both processes map. The parent
+//!   reads a gate at any moment, and closes it: from then on the worker begins no more items of
+//!   that frame. So items come back at once, even from a worker that has been stopped.
+//!
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/plain.rs`.
+
+use std::time::Instant;
+
+use super::sent_frame::SentFrame;
+use crate::process::host::ledger::Front;
+use crate::process::job::CallOptions;
+use crate::process::value::chunk::Piece;
+use crate::process::wire::Broken;
+
+/// A worker, as the scheduler knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// The gates of the worker's frames.
+    pub(super) gates: Front,
+    path: Path,
+}
+
+#[derive(Clone, Debug)]
+enum Path {
+    /// With the time at which the socket last took some bytes, which an answer may follow.
+    Stream(Option<Instant>),
+    Pages,
+}
+
+/// What came of an attempt to take items back.
+pub(super) enum TakenBack {
+    /// These have come back.
+    Now(Option<Piece>),
+    /// The worker must be asked, and gives all that it has not begun.
+    OnAnswer,
+}
+
+/// How a worker is notified that what it runs is not wanted.
+pub(super) enum Notice {
+    /// Its gate says so: it is made to look.
+    Ring,
+    /// With the question for the rest of the frame. (It may have begun any item that it has
+    /// received.)
+    Recall,
+}
+
+impl Peer {
+    /// A worker that is reached by a stream alone.
+    pub(crate) fn on_stream() -> Self {
+        let (gates, path) = (Front::own(), Path::Stream(None));
+        Self { gates, path }
+    }
+
+    /// A worker that has the pages with these gates, too.
+    pub(crate) fn on_pages(gates: Front) -> Self {
+        let path = Path::Pages;
+        Self { gates, path }
+    }
+
+    /// Whether the gates say at every moment what has begun. Reports say it later.
+    pub(super) fn is_exact(&self) -> bool {
+        matches!(self.path, Path::Pages)
+    }
+
+    /// Whether the worker sends each result before it begins the next item, if each is waited for
+    /// separately.
+    pub(super) fn sends_each_result(&self) -> bool {
+        !self.is_exact()
+    }
+
+    /// Whether an item goes to this worker only when it is idle, because what is queued there comes
+    /// back only after an answer. `early`: another worker will be idle soon. `is_heavy`: the item
+    /// would be received while another runs, which would be blamed if there were no memory.
+    pub(super) fn needs_idle(&self, early: bool, is_heavy: impl FnOnce() -> bool) -> bool {
+        !self.is_exact() && (early || is_heavy())
+    }
+
+    /// How many items a frame may have. Only one, if the worker may have to be killed because of an
+    /// item, while others are wanted, before it can report what it has not begun.
+    pub(super) fn most_items(&self, options: &CallOptions, each: bool) -> usize {
+        let may_be_killed = options.timeout.is_some() && (each || options.retry_on_timeout);
+        if may_be_killed && !self.is_exact() {
+            1
+        } else {
+            usize::MAX
+        }
+    }
+
+    /// The worker reports that it has begun the next `count` items of `frame`, its first.
+    pub(super) fn begun(&self, frame: &SentFrame, count: usize, nanos: u64) -> Result<(), Broken> {
+        let is_news = !self.is_exact() && frame.begins(count, nanos); // or the gates say it
+        is_news.then_some(()).ok_or(Broken)
+    }
+
+    /// Takes back the items of `frame` from index `from` on that have not begun. `is_first`: it is
+    /// the worker's first frame.
+    pub(super) fn take_back(&self, frame: &mut SentFrame, from: u32, is_first: bool) -> TakenBack {
+        match &self.path {
+            Path::Stream(_) => TakenBack::OnAnswer,
+            Path::Pages => TakenBack::Now(frame.take_back(from, is_first)),
+        }
+    }
+
+    /// Marks what runs of `frame` as unwanted. `None`: nothing of it can run.
+    pub(super) fn cancel(&self, frame: &SentFrame) -> Option<Notice> {
+        let (runs, notice) = match &self.path {
+            Path::Stream(_) => (frame.done < frame.end, Notice::Recall),
+            Path::Pages => (frame.runs(), Notice::Ring),
+        };
+        if runs {
+            frame.gate().disown();
+        }
+        runs.then_some(notice)
+    }
+
+    /// Its socket has taken some bytes.
+    pub(super) fn has_taken(&mut self, now: Instant) {
+        if let Path::Stream(took_at) = &mut self.path {
+            *took_at = Some(now);
+        }
+    }
+
+    /// When it last received some bytes that an answer may follow.
+    pub(super) fn took_at(&self) -> Option<Instant> {
+        match &self.path {
+            Path::Stream(took_at) => *took_at,
+            Path::Pages => None,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What frames reach this worker by, and its records leave by.
+//!
+//! There are two paths to a worker, and nothing outside of the `peer` directories asks on which of
+//! them this one is reached:
+//! - `stream`, the protocol as it works everywhere.
+//! - `pages`, its optimisation on one machine: memory that both processes map, besides a stream.
+//!
+//! [`Outlet`] sends records on both. A process that replays a capsule has its frames from a file
+//! (`replay_inlet`), and is otherwise like a worker that has nothing but a stream.
+//!
+//! Tests: `tests/process/`, also with `TREFOIL_PLAIN_WORKERS=1`.
+
+pub(super) mod outlet;
+mod pages;
+mod stream;
+
+use std::io;
+use std::process::exit;
+use std::sync::Arc;
+
+use rustix::net::RecvFlags;
+
+use self::outlet::Outlet;
+use self::pages::PagesInlet;
+use self::stream::StreamInlet;
+use super::call::{Calls, Canceller, calls};
+use super::index::INDEX;
+use super::received::{ParentStream, Received};
+use super::replay_inlet::ReplayInlet;
+use super::retire;
+use super::stream::Stream;
+use crate::loom::thread;
+use crate::process::host::crash_handler::note_crashes;
+use crate::process::host::image::image;
+use crate::process::host::ledger::Pages;
+use crate::process::host::worker::leave_no_core;
+use crate::process::value::attachments::Descriptors;
+use crate::process::value::copies::Copies;
+use crate::process::wire::{Frame, Record};
+use crate::sys::refused::refused;
+use crate::task::panic;
+
+/// The stack of the watcher thread: it wakes tasks that await a token, and wakers are user code.
+const WATCHER_STACK: usize = 256 << 10;
+
+/// The incoming frames.
+pub(super) struct Inlet(Path);
+
+enum Path {
+    /// That of a plain worker, and its current frame.
+    Stream(Arc<StreamInlet>, Vec<u8>),
+    Pages(PagesInlet),
+    /// Those of a file.
+    Replay(Box<ReplayInlet>),
+}
+
+impl Inlet {
+    /// The next complete frame.
+    pub(super) fn next(&mut self) -> Frame<'_> {
+        let bytes = match &mut self.0 {
+            Path::Stream(inlet, frame) => {
+                inlet.next(frame);
+                frame
+            }
+            Path::Pages(inlet) => inlet.next(),
+            Path::Replay(inlet) => return inlet.next(),
+        };
+        whole(bytes)
+    }
+
+    /// The attachments with these numbers: descriptors that came with the last frame, or `copies`.
+    pub(super) fn claim(&mut self, numbers: &[u64], copies: &Copies) -> Descriptors {
+        match &mut self.0 {
+            Path::Stream(..) | Path::Replay(_) => copies.find(numbers),
+            Path::Pages(inlet) => inlet.received.arrivals.claim(numbers),
+        }
+    }
+
+    /// Whether the records that wait can be sent after the next frame: it is here, and is a brief
+    /// batch. (Without pages any batch will do: its first item is reported at once, together with
+    /// everything before it.) Or a caller has read them meanwhile.
+    pub(super) fn has_more(&mut self, outlet: &Outlet) -> bool {
+        match &mut self.0 {
+            Path::Stream(inlet, _) => inlet.has_batch(),
+            Path::Pages(inlet) => inlet.has_brief() || inlet.lingers(outlet),
+            Path::Replay(_) => false,
+        }
+    }
+}
+
+fn whole(bytes: &[u8]) -> Frame<'_> {
+    let Ok(Some((frame, _))) = Frame::decode(bytes) else {
+        exit(1)
+    };
+    frame
+}
+
+/// How this worker is reached: its frames, its records, its calls; and the limit to its memory.
+pub(super) type Parts = (Inlet, Outlet, Calls, u64);
+
+/// Waits for the first frame, and sets up the path on which this worker is reached, with its
+/// watcher and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket
+/// of `source`.
+pub(super) fn meet(source: ParentStream, output: Stream, is_one: bool) -> io::Result<Parts> {
+    let mut received = Received::new(source);
+    let first = received.receive(RecvFlags::empty());
+    first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
+    let length = loop {
+        match received.whole() {
+            Some(length) => break length,
+            None => received.make_room(),
+        };
+        received.receive_or_end(RecvFlags::empty());
+    };
+    let own_copy = image().name().as_bytes();
+    let (has_pages, limit, level) = match whole(received.take(length)) {
+        Frame::Welcome {
+            copy,
+            index,
+            memory,
+            cores,
+            has_pages,
+            events,
+        } if copy == own_copy => {
+            let _ = INDEX.set(index as usize);
+            if !cores {
+                leave_no_core();
+            }
+            (has_pages, memory, events)
+        }
+        _ => {
+            let why = "the parent's first message is not a welcome";
+            return Err(io::Error::other(why));
+        }
+    };
+    let path = if has_pages { on_pages } else { on_stream };
+    let (inlet, outlet, calls) = path(received, output, is_one, level)?;
+    Ok((inlet, outlet, calls, limit))
+}
+
+/// Sets up the stream alone.
+fn on_stream(
+    mut received: Received,
+    output: Stream,
+    is_one: bool,
+    _level: u8,
+) -> io::Result<(Inlet, Outlet, Calls)> {
+    // A descriptor arrives only if nothing forwards what the parent sends. Then nothing forwards
+    // what this process sends either, if that goes through the same stream.
+    let is_direct = is_one && received.arrivals.claim(&[0]).find(0).is_ok();
+    let (pages, lock) = (Pages::own(), Arc::default());
+    let (calls, canceller) = watched_calls(&pages);
+    let inlet = StreamInlet::new(received, canceller, output.try_clone()?, Arc::clone(&lock));
+    let inlet = Arc::new(inlet);
+    let watched = inlet.clone();
+    start_watcher(move || watched.watch())?;
+    panic::install_hook();
+    #[cfg(feature = "tracing")]
+    super::tracing_events::begin(_level, &output, None, Some(&lock))?;
+    let mut outlet = Outlet::on_stream(output, pages, lock);
+    if is_direct {
+        outlet.record(&Record::Direct.bytes());
+    }
+    Ok((Inlet(Path::Stream(inlet, Vec::new())), outlet, calls))
+}
+
+/// Sets up the pages, whose descriptors came with the first frame.
+fn on_pages(
+    mut received: Received,
+    output: Stream,
+    _: bool,
+    _level: u8,
+) -> io::Result<(Inlet, Outlet, Calls)> {
+    let come = received.arrivals.claim(&[0, 1, 2, 3]);
+    let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
+    std::mem::forget(lifeline?); // it must stay open, and nothing else (`host::lifeline`)
+    let pages = Pages::map(&*memory?)?;
+    note_crashes(&pages);
+    let (calls, canceller) = watched_calls(&pages);
+    let socket = received.source.stream.try_clone()?.into_descriptor();
+    let bell = bell?;
+    start_watcher(move || pages::watch(&socket, &bell, &canceller))?;
+    let inlet = PagesInlet::new(received, (*pages).clone());
+    panic::install_hook();
+    #[cfg(feature = "tracing")]
+    super::tracing_events::begin(_level, &output, come.find(3).ok(), None)?;
+    let outlet = Outlet::on_pages(output, pages);
+    Ok((Inlet(Path::Pages(inlet)), outlet, calls))
+}
+
+/// The calls of this process, and what cancels them.
+fn watched_calls(pages: &Pages) -> (Calls, Canceller) {
+    let (calls, canceller) = calls((**pages).clone());
+    retire::prepare(canceller.clone());
+    (calls, canceller)
+}
+
+/// The frames of a capsule, and records that nobody reads.
+pub(super) fn replaying(inlet: ReplayInlet, pages: Pages) -> io::Result<(Inlet, Outlet)> {
+    let outlet = Outlet::on_stream(Stream::to_nobody()?, pages, Arc::default());
+    Ok((Inlet(Path::Replay(Box::new(inlet))), outlet))
+}
+
+/// Starts the thread that handles messages which cannot wait.
+fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let watcher = thread::Builder::new()
+        .name("trefoil-watch".to_owned())
+        .stack_size(WATCHER_STACK);
+    let watcher = watcher.spawn(work);
+    let watcher = watcher.map_err(|error| {
+        let message = format!("the thread that watches its parent could not be started: {error}");
+        io::Error::new(error.kind(), message)
+    });
+    watcher.map(drop)
+}
