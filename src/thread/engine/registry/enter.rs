@@ -37,7 +37,7 @@ pub(in crate::thread) fn as_outside_worker(registry: &Arc<Registry>, f: &mut dyn
     let worker = Worker::new(Arc::clone(registry), registry.slots.take_outside());
     let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));
-    registry.put_outside_slot(worker.into_slot());
+    registry.put_outside_slot(worker.owned);
     result.unwrap_or_else(|payload| resume_unwind(payload));
 }
 
@@ -121,6 +121,7 @@ impl Registry {
         });
     }
 
+    #[inline(never)] // so that `call_in` stays small
     fn call_on_own_thread(self: &Arc<Self>, f: EnterFn<'_>) {
         if self.is_home() || self.injector.mode() != Mode::Open {
             return self.as_worker(f);

@@ -50,7 +50,7 @@ use wait::Waiting;
 /// What one thread needs to work for a pool: its slot, and state that only it uses.
 pub(in crate::thread) struct Worker {
     registry: Arc<Registry>,
-    owned: OwnedSlot,
+    pub(in crate::thread::engine) owned: OwnedSlot,
     search: Search,
     index: IndexCell,
     scopes: ScopeMark,
@@ -89,11 +89,6 @@ impl Worker {
             registry,
             owned,
         }
-    }
-
-    /// Its slot, for the next thread.
-    pub(in crate::thread) fn into_slot(self) -> OwnedSlot {
-        self.owned
     }
 
     #[inline]
