@@ -17,8 +17,8 @@
 //!    A job with a limit that *includes waiting* is in a list by its time, and ends as a whole.
 //! 3. A worker is also *killed without an item's fault*: if it has not read a frame with ends of
 //!    channels that was taken back, since the ends stay open until it does, and a stopped worker
-//!    never does (W25); if it is plain, does not answer how far it got, and runs no wanted item; and
-//!    if nothing of its first frame is left to answer, and the frame's end does not come.
+//!    never does (W25); if it is plain, does not answer how far it got, and runs no wanted item;
+//!    and if nothing of its first frame is left to answer, and the frame's end does not come.
 //! 4. Finished results do not wait for unfinished ones in two cases: each item has its own waiter
 //!    (`each`); or brief frames are queued behind a long one. Then the results of a frame that
 //!    takes longer than expected are read early, and its items that have not begun are taken back,

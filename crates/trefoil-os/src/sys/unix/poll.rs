@@ -5,7 +5,7 @@
 //! may open, a limit that it may lower, to zero even; `select` takes any.
 //!
 //! - **Y28** A `PollFd` is a `pollfd` of C: a slice of them may be handed to the C library, which
-//!   changes `revents` only.
+//!   changes `revents` only. `select` gets sets with a bit for each descriptor below its `end`.
 //!
 //! Tests: its own test, `tests/environments/`.
 #![allow(unsafe_code)]
@@ -72,7 +72,8 @@ fn selected(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize>
     });
     let limit = limit.as_mut().map_or(null_mut(), from_mut);
     let [reads, writes] = sets.each_mut().map(|(_, set)| set.as_mut_ptr().cast());
-    // SAFETY: both sets have a bit for each descriptor below `end`, and are as large as an `fd_set`.
+    // SAFETY: Y28: both sets have a bit for each descriptor below `end`, and are as large as an
+    // `fd_set`.
     let count = unsafe { libc::select(end, reads, writes, null_mut(), limit) };
     if count < 0 {
         return Err(last_error());
