@@ -9,10 +9,11 @@
 //!         died, or given up (from every state; then back-off)
 //! ```
 //!
-//! Without an initializer a worker is ready when it says hello. A ready worker that has reached its
-//! number of items, or that asks to be replaced, is `Retiring`: it gets no more items, ends when
-//! nothing sent to it is wanted any more, and another takes its slot. It ends even if it has not
-//! confirmed which items were taken back: a stopped worker (`SIGSTOP`) never would.
+//! A slot is `Asked` between `Down` and `Starting`, until the driver has a process for it. Without
+//! an initializer a worker is ready when it says hello. A ready worker that has reached its number
+//! of items, or that asks to be replaced, is `Retiring`: it gets no more items, ends when nothing
+//! sent to it is wanted any more, and another takes its slot. It ends even if it has not confirmed
+//! which items were taken back: a stopped worker (`SIGSTOP`) never would.
 //!
 //! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait
 //! for the parent in between. Of *brief* frames, which together should take less than a wake-up, it
