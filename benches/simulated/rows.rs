@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A name is that of a cost, or `seed`, `rounds`, `processors`, or `spawn` and `run`, which are the
-//! pool's own. It prints nanoseconds for each task, how many times as fast as one processor, and what
-//! was counted for each task.
+//! pool's own. It prints nanoseconds for each task, how many times as fast as one processor, and
+//! what was counted for each task.
 
 use std::env;
 use std::io::Write as _;
