@@ -181,8 +181,10 @@ counts() {
             [ "$name" != mine ] || name=rmws-of-the-pusher
             limit=$(awk -v name="$row-$name" '$1 == name { print $2 }' "$limits")
             verdict=$(awk -v each="$each" -v limit="$limit" -v allowed="$allowed" 'BEGIN {
-                print (limit == "" ? "no limit" : each > limit * (1 + allowed / 100) + 0.002 ? "TOO MANY" :
-                    each < limit * (1 - allowed / 100) - 0.002 ? "fewer" : "ok") }')
+                most = limit * (1 + allowed / 100) + 0.002
+                if (limit == "") print "no limit"
+                else if (each > most) print "TOO MANY"
+                else print (each < limit * (1 - allowed / 100) - 0.002 ? "fewer" : "ok") }')
             [ "$verdict" != "TOO MANY" ] || missed=$((missed + 1))
             printf '%-32s %10s %10s  %s\n' "$row-$name" "$each" "$limit" "$verdict"
             written+=("$row-$name $each")
