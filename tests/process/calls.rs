@@ -263,6 +263,7 @@ tests! {
             call.imap((0..100).map(|_| item(false))).for_each(late);
             call.clone().hedge(2.0).map_each((0..20).map(|_| item(true))).into_iter().for_each(late);
             assert!(matches!(call.map((0..50).map(|_| item(false))), Err(TaskError::TimedOut(_))));
+            until(|| procs.stats().busy == 0); // what the map had begun notes itself, too
             let (before, stats) = (scratch.notes().len(), procs.stats());
             late(call.retry(2).retry_on_timeout(true).spawn(item(false)).join());
             let after = procs.stats();
