@@ -17,9 +17,9 @@
 //!    list. The block is *due* at the position in the worker's output stream at which the value's
 //!    record ends. The parent reports up to which position it has processed everything ([`took`]),
 //!    and the worker drops the blocks that were due until there ([`Due`]).
-//! 3. An array from [`AHEAD_FROM`] on that finds no room, or that cannot be lent because the worker
-//!    is plain, is sent ahead of the value (`copies`): its entry in the list has the number under
-//!    which it comes. All others travel in the bytes.
+//! 3. An array from `limits::AHEAD_FROM` on that finds no room, or that cannot be lent because the
+//!    worker is plain, is sent ahead of the value (`copies`): its entry in the list has the number
+//!    under which it comes. All others travel in the bytes.
 //!
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
