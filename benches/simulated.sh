@@ -7,7 +7,7 @@
 #     benches/simulated.sh counts [--check|--write]   # of trefoil's tasks, compared with their limits
 #
 # With a COMMIT: trefoil as it was then; the environment's COMMIT says which one the others run. The
-# table in docs/BENCHMARKS.md is older than some changes.
+# table in benches/results/README.md is older than some changes.
 #
 # For that each pool is compiled with other atomics, locks and hints. trefoil's are those of
 # `crate::loom` under `--cfg simulated`, in a copy of the checkout in which `trefoil-os` has one more
@@ -110,7 +110,7 @@ run() {
     timeout 300 "$at/rows${COMMIT:+-$COMMIT}.program" "$@"
 }
 
-# The name of a row in docs/BENCHMARKS.md.
+# The name of a row in benches/results/README.md.
 declare -A works=(
     [outside-nothing]="100,000 tasks of nothing, spawned by one thread from outside"
     [outside-4-nothing]="100,000 tasks of nothing, spawned by four threads from outside"
@@ -128,11 +128,11 @@ declare -A works=(
 rows=(outside-nothing outside-4-nothing outside-1us outside-4-1us worker-1us scope-nothing tree-1us
     join-1us join-50ns map-5ns map-20us map-rising)
 
-# measured ROW WHO: what docs/BENCHMARKS.md says for 1, 2, 4, 8 and 16 workers.
+# measured ROW WHO: what benches/results/README.md says for 1, 2, 4, 8 and 16 workers.
 measured() {
     awk -F ' *[|] *' -v work="${works[$1]}" -v who="$2" '
         $2 != "" { now = $2 }
-        now == work && index($3, who) == 1 { print $4 + 0, $5 + 0, $6 + 0, $7 + 0, $8 + 0 }' docs/BENCHMARKS.md
+        now == work && index($3, who) == 1 { print $4 + 0, $5 + 0, $6 + 0, $7 + 0, $8 + 0 }' benches/results/README.md
 }
 
 # One line for each row and pool: what is simulated, and by which factor that takes longer than what

@@ -17,6 +17,7 @@
 //! [docs/FROM_PYTHON.md]: _documentation::from_python
 //! [docs/FROM_RAYON.md]: _documentation::from_rayon
 //! [docs/FROM_TOKIO.md]: _documentation::from_tokio
+//! [docs/GPU.md]: _documentation::gpu
 //! [docs/GUIDE.md]: _documentation::guide
 //! [docs/LIBRARIES.md]: _documentation::libraries
 //! [docs/LONG_JOBS.md]: _documentation::long_jobs
@@ -39,7 +40,7 @@
 //!
 //! | feature | what it adds | dependency |
 //! |---|---|---|
-//! | `threads` (default) | [`ThreadPool`], with [`iter`] and [`prelude`] | crossbeam-deque, num_cpus, typeid |
+//! | `threads` (default) | [`ThreadPool`], with [`iter`] and [`prelude`] | crossbeam-deque, typeid; num_cpus in trefoil-os |
 //! | `processes` (default) | [`ProcessPool`], and `sync`; together with `threads`, [`Executor`] and [`AnyExecutor`] | serde, postcard, postcard-described |
 //! | `event-loop` (default) | [`EventLoop`], with [`io`] and [`time`] | mio, futures-io |
 //! | `sync` (default) | locks and channels: [`sync`], of which only [`Semaphore`](sync::Semaphore) is there without it | async-channel |
