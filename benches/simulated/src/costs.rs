@@ -49,8 +49,8 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// Those with which the table of `benches/results/README.md` is met best; docs/internals/SIMULATOR.md
-    /// says how well.
+    /// Those with which the table of `benches/results/README.md` is met best;
+    /// docs/internals/SIMULATOR.md says how well.
     pub const FITTED: Self = Self {
         hit: 1.0,
         rmw: 5.9,
