@@ -17,7 +17,7 @@
 //! `kill` shuts the stream down; a second one, if the process still lives, cuts the lifeline. A
 //! process that survives this, too (it has executed another program, of another user), is given up
 //! after a second. So is one that was killed and does not end (it waits for a disk, is in a frozen
-//! control group, or a tracer holds it): `sched::limits::DEATH_LIMIT`. It takes one descriptor and
+//! control group, or a tracer holds it): `limits::DEATH_LIMIT`. It takes one descriptor and
 //! its entry in the kernel's table until it ends; then it is reaped, even if the pool is gone
 //! (`reaper`), and nothing waits for it.
 //!

@@ -124,8 +124,9 @@ pub(crate) struct Initializer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
-    /// How long a plain worker may take to answer how far it got. If it takes longer, it must have
-    /// been stopped (`SIGSTOP`).
+    /// How long a plain worker may take to answer how far it got, and any worker to end a frame
+    /// that it has answered. If it takes longer, it has been stopped (`SIGSTOP`), or an item
+    /// speaks for it.
     pub(crate) patience: Duration,
     /// They run in this order.
     pub(crate) initializers: Vec<Initializer>,

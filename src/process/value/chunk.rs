@@ -212,7 +212,7 @@ impl Chunk {
         match count.checked_sub(1) {
             None => 0,
             Some(last) if last + 1 == self.len() => self.end,
-            // 0: a without_bytes piece, without its bytes
+            // 0: the piece has no bytes any more.
             Some(last) => self.ends.get(last).map_or(0, |end| *end as usize),
         }
     }

@@ -313,7 +313,9 @@ impl Stream {
     }
 
     fn sent(&mut self, mut bytes: usize) {
-        while let Some(frame) = self.outgoing.front_mut() {
+        while bytes > 0
+            && let Some(frame) = self.outgoing.front_mut()
+        {
             self.took |= !matches!(frame.body, Body::Nothing);
             let left = frame.head.len() + frame.body.bytes().len() - frame.sent;
             if left > bytes {

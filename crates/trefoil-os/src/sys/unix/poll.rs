@@ -29,8 +29,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// nothing but `IN` and `OUT`.
 #[inline]
 pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
-    match rustix::event::poll(fds, timeout) {
+    let result = match rustix::event::poll(fds, timeout) {
         Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => old(fds, timeout),
+        result => result,
+    };
+    match result {
         Err(Errno::INVAL) => selected(fds, timeout),
         result => result,
     }
