@@ -67,8 +67,8 @@ pub(crate) const ONE_MORE_WORKER: f64 = 300e6;
 pub(crate) const GRACE: Duration = Duration::from_millis(20);
 
 /// How long a plain worker of this machine may take to answer how far it got, and any worker to end
-/// a frame that it has answered. One that takes longer was stopped (`SIGSTOP`), or an item speaks for
-/// it, and is killed.
+/// a frame that it has answered. One that takes longer was stopped (`SIGSTOP`), or an item speaks
+/// for it, and is killed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// The same for a launcher's worker. (Bytes count as taken when they have been sent, and may be on
 /// their way for some seconds.)
