@@ -226,7 +226,9 @@ fn order(queue: impl FnOnce(&ThreadPool, &dyn Fn(&'static str) -> Note)) -> Vec<
     let pool = pool.unwrap();
     let (gate, order) = (Arc::new(Gate::default()), Arc::new(Mutex::default()));
     let theirs = gate.clone();
-    pool.spawn(move || theirs.item()).detach();
+    // Of low priority, which nothing that runs after it may keep.
+    let low = pool.handle_with(Priority::Low);
+    low.spawn(move || theirs.item()).detach();
     gate.has_begun(1);
     queue(&pool, &|name| Note(order.clone(), name));
     gate.permit(1);
@@ -298,6 +300,67 @@ fn what_is_begun_inside_inherits_the_priority() {
         .detach();
     });
     assert_eq!(order, ["outer", "normal", "by it", "future"]);
+}
+
+#[test]
+fn the_share_of_a_broadcast_does_not_inherit_the_priority_of_what_ran_before() {
+    let order = order(|pool, note| {
+        let (low, normal) = (note("low"), note("normal"));
+        let by_share = Mutex::new(Some(note("by the share")));
+        let queue_low = pool.handle_with(Priority::Low);
+        queue_low.spawn(|| low.take()).detach();
+        let plain = pool.clone();
+        let share = move |_| {
+            let by_share = by_share.lock().unwrap().take().unwrap();
+            plain.spawn(|| by_share.take()).detach();
+        };
+        pool.spawn_broadcast(share).detach();
+        pool.spawn(|| normal.take()).detach();
+    });
+    assert_eq!(order.len(), 3);
+    assert_eq!(order.last(), Some(&"low"), "{order:?}");
+}
+
+#[test]
+fn what_an_exit_hook_queues_does_not_inherit_the_priority_of_what_ran_before() {
+    within_deadline(|| {
+        let order: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+        let by_hook: Arc<Mutex<Option<(ThreadPool, Note)>>> = Arc::default();
+        let (theirs, (tell, told)) = (by_hook.clone(), mpsc::channel());
+        let on_exit = move |_| {
+            if let Some((pool, note)) = theirs.lock().unwrap().take() {
+                pool.spawn(|| note.take()).detach();
+                tell.send(()).unwrap();
+            }
+        };
+        let builder = ThreadPool::builder().threads(2).caller_helps(false);
+        let pool = builder.on_exit(on_exit).build().unwrap();
+        let low = pool.handle_with(Priority::Low);
+        *by_hook.lock().unwrap() = Some((pool.clone(), Note(order.clone(), "by the hook")));
+        let gates: Arc<[AtomicBool; 2]> = Arc::default();
+        let (began, begun) = mpsc::channel();
+        for _ in 0..2 {
+            let (gates, began) = (gates.clone(), began.clone());
+            let occupy = move || {
+                let is_second = thread::current().name().unwrap().ends_with("-1");
+                began.send(()).unwrap();
+                while !gates[usize::from(is_second)].load(Ordering::SeqCst) {
+                    thread::yield_now();
+                }
+            };
+            low.spawn(occupy).detach();
+        }
+        begun.iter().take(2).for_each(drop);
+        let later = Note(order.clone(), "low");
+        low.spawn(|| later.take()).detach();
+        // The second thread ends, while the first is busy.
+        pool.resize(1);
+        gates[1].store(true, Ordering::SeqCst);
+        told.recv().unwrap();
+        gates[0].store(true, Ordering::SeqCst);
+        pool.shutdown(Shutdown::Wait);
+        assert_eq!(*order.lock().unwrap(), ["by the hook", "low"]);
+    });
 }
 
 #[test]

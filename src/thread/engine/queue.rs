@@ -273,7 +273,7 @@ pub(in crate::thread) enum Mode {
 }
 
 /// The number of modes.
-const RANK: usize = 4;
+const MODES: usize = 4;
 
 /// Which entry of the injector is taken next where there is no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,9 +363,11 @@ impl InjectorState {
     }
 
     /// What a thread waits for that has given way, if nothing normal is urgent.
-    fn pop_parked(&mut self) -> Option<Work> {
-        let waits = |lane: &&mut Lane| matches!(lane.work.front(), Some(Work::Job(_)));
-        self.lanes.iter_mut().find(waits)?.work.pop_front()
+    fn pop_parked(&mut self) -> Option<(Work, Priority)> {
+        let first = |lane: Priority| self.lanes[lane as usize].work.front();
+        let waits = |lane: &Priority| matches!(first(*lane), Some(Work::Job(_)));
+        let lane = Priority::ALL.into_iter().find(waits)?;
+        Some((self.pop_of(lane)?, lane))
     }
 
     fn pop_urgent(&mut self) -> Option<Work> {
@@ -373,13 +375,11 @@ impl InjectorState {
     }
 
     /// The newest; if `awaited`, of those that something waits for, if there are any.
-    fn pop_newest(&mut self, awaited: bool) -> Option<Work> {
+    fn pop_newest(&mut self, awaited: bool) -> Option<(Work, Priority)> {
         // Of the normal ones, if there are any.
-        let lane = if self.lanes[NORMAL].work.is_empty() {
-            self.lanes.iter_mut().find(|lane| !lane.work.is_empty())?
-        } else {
-            &mut self.lanes[NORMAL]
-        };
+        let mut lanes = [Priority::Normal, Priority::High, Priority::Low].into_iter();
+        let priority = lanes.find(|lane| !self.lanes[*lane as usize].work.is_empty())?;
+        let lane = &mut self.lanes[priority as usize];
         let mut newest = lane.work.iter().rev().take(LOOK_BACK);
         let behind = if awaited {
             newest.position(Work::is_awaited)
@@ -387,7 +387,7 @@ impl InjectorState {
             None
         };
         let at = lane.work.len().checked_sub(1 + behind.unwrap_or(0))?;
-        lane.work.remove(at)
+        Some((lane.work.remove(at)?, priority))
     }
 }
 
@@ -438,7 +438,7 @@ pub(in crate::thread) struct Injector {
     /// Which entry is taken next, if not the oldest: a [`Next`] as a number.
     next: AtomicUsize,
     /// The [`Mode`], which changes under the lock, and the highest priority of any handle (0 as
-    /// long as all are normal), as one number: [`RANK`] times the one, and the other. So work
+    /// long as all are normal), as one number: the mode, and [`MODES`] times the priority. So work
     /// without priorities costs no look of its own. The priority is set before anything with it is
     /// queued; a worker that does not see it yet searches once more. In a separate cache line from
     /// the fields that each push writes, because workers read it for each task.
@@ -507,21 +507,21 @@ impl Injector {
         // As a change: from now on, what is queued already counts in `lens`.
         self.change(|_| {
             let state = self.state.load(Ordering::Relaxed);
-            let highest = (priority.max(Priority::Normal) as usize).max(state / RANK);
+            let highest = (priority.max(Priority::Normal) as usize).max(state / MODES);
             self.state
-                .store(state % RANK + highest * RANK, Ordering::Release);
+                .store(state % MODES + highest * MODES, Ordering::Release);
         });
     }
 
     /// Whether there may be work of a higher priority.
     pub(in crate::thread) fn ranks_above(&self, priority: Priority) -> bool {
-        self.state.load(Ordering::Relaxed) / RANK > priority as usize
+        self.state.load(Ordering::Relaxed) / MODES > priority as usize
     }
 
     /// Whether work may have another priority than the normal one.
     #[inline]
     pub(in crate::thread) fn is_ranked(&self) -> bool {
-        self.state.load(Ordering::Relaxed) >= RANK
+        self.state.load(Ordering::Relaxed) >= MODES
     }
 
     /// Whether what a worker queues in its own deque is accepted, and all work is normal.
@@ -678,9 +678,9 @@ impl Injector {
         self.next.store(next as usize, Ordering::Relaxed);
     }
 
-    /// The entry that [`set_next`](Self::set_next) has asked for since the last call, if any;
-    /// urgent ones first.
-    pub(in crate::thread) fn pop_next(&self) -> Option<Work> {
+    /// The entry that [`set_next`](Self::set_next) has asked for since the last call, if any, and
+    /// its priority; urgent ones first.
+    pub(in crate::thread) fn pop_next(&self) -> Option<(Work, Priority)> {
         const OLDEST: usize = Next::Oldest as usize;
         if self.next.load(Ordering::Relaxed) == OLDEST || self.is_empty() {
             return None;
@@ -689,8 +689,9 @@ impl Injector {
             OLDEST => None,
             next => self.change(|queue| {
                 let awaited = next == Next::Awaited as usize;
-                let urgent = queue.pop_urgent().or_else(|| queue.pop_parked());
-                urgent.or_else(|| queue.pop_newest(awaited))
+                let urgent = queue.pop_urgent().map(|work| (work, Priority::Normal));
+                let parked = urgent.or_else(|| queue.pop_parked());
+                parked.or_else(|| queue.pop_newest(awaited))
             }),
         }
     }
@@ -779,7 +780,7 @@ impl Injector {
     pub(in crate::thread) fn mode(&self) -> Mode {
         // Acquire: pairs with `set_mode`, so that a thread that sees the end sees everything before
         // it.
-        match self.state.load(Ordering::Acquire) % RANK {
+        match self.state.load(Ordering::Acquire) % MODES {
             0 => Mode::Open,
             1 => Mode::Draining,
             2 => Mode::Cancelling,
@@ -791,10 +792,10 @@ impl Injector {
     pub(in crate::thread) fn set_mode(&self, mode: Mode) {
         let _queue = self.queue.lock();
         let state = self.state.load(Ordering::Relaxed);
-        let later = (mode as usize).saturating_sub(state % RANK);
+        let later = (mode as usize).saturating_sub(state % MODES);
         self.state.store(state + later, Ordering::Release);
     }
 }
 
-/// The other workers' public ends, in a list that only grows.
+/// The slots of a pool, in the order of their numbers: a copy that later changes leave alone.
 pub(in crate::thread) type Slots<S> = Arc<[Arc<S>]>;

@@ -29,7 +29,7 @@ use crate::thread::engine::slot::{NO_PLACE, Slot};
 /// One search in this many does not begin with the worker's own deques.
 const FAIRNESS: u32 = 61;
 
-/// The most searches in [`FAIRNESS`] between two rounds: the clock may stand still.
+/// After this many fair searches a round is due even if the clock stands still.
 const LATEST: u32 = 1024;
 
 /// One search in this many, of a worker without work of its own, steals before it looks into the
@@ -44,7 +44,7 @@ pub(super) struct Search {
     /// How many times this thread has looked for work.
     searches: Cell<u32>,
     fairness: Cell<Fairness>,
-    /// The priority that this thread looks for in the deques of others.
+    /// The priority that this thread looks for, or has found.
     seeks: Cell<Priority>,
 }
 
@@ -101,38 +101,56 @@ impl Worker {
         let injector = &self.registry.injector;
         let own_share = self.slot().mailbox.take();
         if self.registry.sleep.is_full() {
-            return self.took(own_share.or_else(|| injector.pop_urgent())?);
+            let urgent = own_share.or_else(|| injector.pop_urgent())?;
+            if injector.is_ranked() {
+                self.has_priority(Priority::Normal);
+            }
+            return self.took(urgent);
         }
         if injector.is_ranked() {
-            return self.took(own_share.or_else(|| self.find_ranked())?);
+            return self.took(self.find_ranked(own_share)?);
         }
         let work = own_share.or_else(|| self.find_next())?;
         self.took(work)
     }
 
-    /// The next work of the highest priority.
+    /// This share, which has no priority; or else the next work of the highest one.
     #[cold]
-    fn find_ranked(&self) -> Option<Work> {
-        Priority::ALL.into_iter().find_map(|priority| {
-            self.search.seeks.set(priority);
-            let found = match priority {
-                Priority::Normal => self.find_next(),
-                _ => {
-                    let queued = self.registry.injector.pop_of(priority);
-                    queued.or_else(|| self.steal())
+    fn find_ranked(&self, own_share: Option<Work>) -> Option<Work> {
+        self.search.seeks.set(Priority::Normal);
+        let found = own_share.or_else(|| {
+            Priority::ALL.into_iter().find_map(|priority| {
+                self.search.seeks.set(priority);
+                match priority {
+                    Priority::Normal => self.find_next(),
+                    _ => {
+                        let queued = self.registry.injector.pop_of(priority);
+                        queued.or_else(|| self.steal())
+                    }
                 }
-            }?;
-            // Until this thread looks again.
-            priority::set(priority);
-            self.slot().set_priority(priority);
-            Some(found)
-        })
+            })
+        })?;
+        self.has_priority(self.search.seeks.get());
+        Some(found)
+    }
+
+    /// What this thread runs has this priority, until it looks for work again.
+    pub(super) fn has_priority(&self, priority: Priority) {
+        priority::set(priority);
+        self.slot().set_priority(priority);
+    }
+
+    /// The entry that the stall monitor asks for, of any priority: now this thread looks for that.
+    #[inline]
+    fn pop_next(&self) -> Option<Work> {
+        let (work, priority) = self.registry.injector.pop_next()?;
+        self.search.seeks.set(priority);
+        Some(work)
     }
 
     /// The next work where all has the same priority.
     #[inline]
     fn find_next(&self) -> Option<Work> {
-        let injector = &self.registry.injector;
         let search = self.search.searches.get().wrapping_add(1);
         self.search.searches.set(search);
         let fair = search.is_multiple_of(FAIRNESS);
@@ -140,7 +158,7 @@ impl Worker {
             .flatten()
             .or_else(|| self.pop_scoped().map(Work::Scoped))
             .or_else(|| self.owned.local.tasks.pop().map(Work::Task))
-            .or_else(|| injector.pop_next())
+            .or_else(|| self.pop_next())
             .or_else(|| self.take_unattended())
             .or_else(|| {
                 if search.is_multiple_of(STEAL_FIRST) {

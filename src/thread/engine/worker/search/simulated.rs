@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::task::{self, TaskId};
 use crate::thread::engine::config::Config;
+use crate::thread::engine::queue::Next;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::Need;
 
@@ -238,4 +239,16 @@ fn what_is_taken_has_the_highest_priority_of_what_is_queued() {
         it.end();
         priority::set(Priority::Normal);
     }
+}
+
+#[test]
+fn what_the_stall_monitor_asks_for_runs_at_its_own_priority() {
+    let mut it = Simulation::new(1, Clock::Still, 0);
+    let registry = Arc::clone(&it.workers[0].registry);
+    registry.injector.rank(Priority::Low);
+    it.push_ranked(0, Priority::Low);
+    registry.injector.set_next(Next::Newest);
+    assert!(it.take(0).is_some());
+    assert_eq!(priority::set(Priority::Normal), Priority::Low);
+    it.end();
 }
