@@ -212,7 +212,7 @@ impl Worker {
         if !self.registry.some_unattended() {
             return None;
         }
-        self.with_slots(|slots| {
+        let found = self.with_slots(|slots| {
             let mut unattended = slots.iter().filter(|slot| slot.is_unattended());
             unattended.find_map(|slot| {
                 let found = self.steal_from(slot);
@@ -221,17 +221,29 @@ impl Worker {
                 }
                 found
             })
-        })
+        });
+        found.map(|found| self.publish_rest(found))
     }
 
     /// Something from another worker's deques.
     fn steal(&self) -> Option<Work> {
         let start = self.next_random() as usize;
-        self.with_slots(|slots| {
+        let found = self.with_slots(|slots| {
             let (before, after) = slots.split_at(start % slots.len());
             let mut slots = after.iter().chain(before);
             slots.find_map(|slot| self.steal_from(slot))
-        })
+        });
+        found.map(|found| self.publish_rest(found))
+    }
+
+    /// Some work; true: more has been moved to this thread's deques. Not inside `with_slots`: a
+    /// thread that is started is named by the user's code, which may use this pool.
+    #[inline]
+    fn publish_rest(&self, (work, more): (Work, bool)) -> Work {
+        if more {
+            self.registry.published();
+        }
+        work
     }
 
     /// Whether the halves in this slot have the priority that this thread looks for. (Other deques
@@ -246,7 +258,9 @@ impl Worker {
         Some(work)
     }
 
-    fn steal_from(&self, slot: &Slot) -> Option<Work> {
+    /// True: more has been moved to this thread's deques, see
+    /// [`publish_rest`](Self::publish_rest).
+    fn steal_from(&self, slot: &Slot) -> Option<(Work, bool)> {
         let job = if self.seeks_jobs_of(slot) {
             slot.public.steal_job()
         } else {
@@ -257,14 +271,11 @@ impl Worker {
             None if self.search.seeks.get() != Priority::Normal => return None,
             None => slot.public.steal(&self.owned.local)?,
         };
-        if more {
-            if let Work::Scoped(lent) = &work {
-                self.moved_scoped(lent);
-            }
-            self.registry.published();
+        if let (Work::Scoped(lent), true) = (&work, more) {
+            self.moved_scoped(lent);
         }
         self.note_theft(&work, slot);
-        Some(work)
+        Some((work, more))
     }
 
     fn note_theft(&self, work: &Work, slot: &Slot) {
@@ -281,11 +292,8 @@ impl Worker {
     fn fetch(&self) -> Option<Work> {
         let width = self.registry.sleep.width();
         let injector = &self.registry.injector;
-        let (first, more) = injector.pop_some(width, &self.owned.local.tasks)?;
-        if more {
-            self.registry.published();
-        }
-        Some(first)
+        let found = injector.pop_some(width, &self.owned.local.tasks);
+        found.map(|found| self.publish_rest(found))
     }
 
     /// For a thread that waits for the scope with this counter: one of its tasks, from another

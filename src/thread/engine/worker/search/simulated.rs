@@ -7,11 +7,13 @@
 //! were taken since an entry was queued.
 
 use std::collections::HashMap;
+use std::sync::mpsc;
 
 use super::*;
 use crate::task::{self, TaskId};
 use crate::thread::engine::config::Config;
 use crate::thread::engine::queue::Next;
+use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::Need;
 
@@ -47,10 +49,18 @@ impl Simulation {
             threads: width,
             ..Config::default()
         };
-        // No thread is ever started.
+        Self::of(config, clock, seed)
+    }
+
+    fn of(config: Config, clock: Clock, seed: u64) -> Self {
+        let width = config.threads;
+        // No thread is ever started, only named.
         let registry = Registry::new(config, |registry, need| {
             match need {
-                Need::Runner => registry.sleep.not_started(),
+                Need::Runner => {
+                    let _name = registry.config.name_of(0);
+                    registry.sleep.not_started();
+                }
                 Need::Monitor => registry.sleep.end_monitor(),
             }
             true
@@ -250,5 +260,36 @@ fn what_the_stall_monitor_asks_for_runs_at_its_own_priority() {
     registry.injector.set_next(Next::Newest);
     assert!(it.take(0).is_some());
     assert_eq!(priority::set(Priority::Normal), Priority::Low);
+    it.end();
+}
+
+/// The user's code that names it may use the pool.
+#[test]
+fn a_thief_that_starts_a_thread_does_not_borrow_the_slots() {
+    let (tell, named) = mpsc::channel();
+    let name = move |_| {
+        current::with_home(|home| home.map(|home| home.with_slots(|_| ())));
+        tell.send(()).unwrap();
+        String::new()
+    };
+    let config = Config {
+        threads: 2,
+        thread_name: Some(Box::new(name)),
+        ..Config::default()
+    };
+    let mut it = Simulation::of(config, Clock::Still, 0);
+    // Fewer run than the pool is wide, because one waits.
+    it.workers[0].registry.sleep.block();
+    // So many that the thief takes several.
+    (0..1000).for_each(|_| _ = it.push(Some(0)));
+    let thief = &it.workers[1];
+    let before = named.try_iter().count();
+    let stolen = current::at_home(thief, || thief.find());
+    assert!(before > 0 && named.try_iter().count() == 1);
+    let Some(Work::Task(task)) = stolen else {
+        unreachable!("there is nothing else");
+    };
+    it.queued.remove(&task.id());
+    task.run();
     it.end();
 }
