@@ -188,15 +188,22 @@ fn a_handle_that_is_detached_waits_for_nothing_and_its_pool_ends() {
 #[test]
 fn threads_are_named_by_a_function() {
     within_deadline(|| {
-        let builder = ThreadPool::builder().threads(3).name("else");
+        struct PanicsOnDrop;
+        impl Drop for PanicsOnDrop {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        let builder = ThreadPool::builder().threads(4).name("else");
         let name = |place| match place {
             0 => "zero\0".to_owned(),
             1 => panic!("no name"),
+            2 => std::panic::panic_any(PanicsOnDrop),
             _ => format!("named-{place}"),
         };
         let pool = builder.thread_name(name).build().unwrap();
         let names = pool.broadcast(|_| std::thread::current().name().unwrap().to_owned());
-        assert_eq!(names, ["zero\u{FFFD}", "else-1", "named-2"]);
+        assert_eq!(names, ["zero\u{FFFD}", "else-1", "else-2", "named-3"]);
     });
 }
 

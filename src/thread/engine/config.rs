@@ -17,7 +17,7 @@ use crate::sys::fork::PerProcess;
 use crate::sys::processors;
 use crate::sys::ticks;
 use crate::task;
-use crate::task::panic::catch;
+use crate::task::panic::{catch, contain};
 use crate::task::queue_limit::QueueLimit;
 
 pub(in crate::thread) type ThreadHook = Box<dyn Fn(usize) + Send + Sync>;
@@ -130,11 +130,12 @@ impl Default for Config {
 impl Config {
     /// The name of the thread in this place.
     pub(in crate::thread) fn name_of(&self, place: usize) -> String {
-        let named = self.thread_name.as_ref().map(|name| catch(|| name(place)));
-        match named {
-            Some(Ok(name)) => name.replace('\0', "\u{FFFD}"),
-            Some(Err(_)) | None => format!("{}-{place}", self.name),
+        match self.thread_name.as_ref().map(|name| catch(|| name(place))) {
+            Some(Ok(name)) => return name.replace('\0', "\u{FFFD}"),
+            Some(Err(panic)) => contain(|| drop(panic)),
+            None => {}
         }
+        format!("{}-{place}", self.name)
     }
 
     /// A worker's stack size.
