@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::sys::ticks;
 
-/// How long tasks run, roughly, before the kernel is asked for events: so long may a socket that is
-/// ready wait for busy tasks. Timers are checked more often, after each batch in which the clock
+/// About how long tasks run before the kernel is asked for events, and so how long a ready socket
+/// may wait for busy tasks. Timers are checked more often, after each batch in which the clock
 /// was read.
 pub(super) const SLICE: u64 = 200 * ticks::MICROSECOND;
 

@@ -2,8 +2,8 @@
 //!
 //! For per-worker caches, counters and thread-locals.
 //!
-//! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, each with a thread.
-//! Spares have no place. A place's share lies in its `ShareMailbox` until its thread takes it,
+//! **What a worker is.** One of the pool's *own* places, 0 to n-1 in a pool of width n. Spares get
+//! no share. A place's share lies in its `ShareMailbox` until its thread takes it,
 //! between two turns. Two workers that broadcast at the same time wait for each other, and another
 //! worker may wait for a task that broadcasts. If only the place's own thread could run a share,
 //! these would be deadlocks that the sequential program does not have. So any worker may take the

@@ -90,7 +90,8 @@ impl ThreadPoolBuilder {
 
     /// This function names the threads, instead of `name`. It is called with a number before each
     /// thread is started; numbers of ended threads are reused. Numbers from the width on are those
-    /// of spares, which replace waiting threads.
+    /// of spares, which replace waiting threads. It must not use this pool: the thread that calls
+    /// it may be in the middle of looking for work, or about to park.
     ///
     /// A zero byte, which no name may contain, becomes `\u{FFFD}`; if the function panics, the
     /// thread has its default name.

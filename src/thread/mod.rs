@@ -58,9 +58,10 @@
 //   scope ──▶ scoped  ├─▶ own deque or injector ─┤
 //   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
 //
-// `pool`, `until`, `builder`, `global`, `broadcast` and `current` are the public API; `engine` is
-// the scheduler, with all that it runs; on it stand `join`, `scope`, `map`, `imap`, `spawn`,
-// `spawn_async` and `spawn_blocking`. No room imports one above it: `tests/tidy` checks that.
+// `pool`, `until`, `builder`, `global`, `broadcast`, `current` and `stats` are the public API;
+// `engine` is the scheduler, with all that it runs; on it stand `join`, `scope`, `map`, `imap`,
+// `spawn`, `spawn_async` and `spawn_blocking`. No module imports one above it: `tests/tidy` checks
+// that.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
 // `tests/trefoil-checks/tests/pool.rs`.

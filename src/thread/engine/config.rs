@@ -4,8 +4,8 @@
 //! how many threads there are, how long something takes, what a waiting thread costs. How the items
 //! of a `map` are divided is in `thread/map/divide.rs`.
 //!
-//! An environment variable that is not a width is ignored, with one line on standard error: a
-//! typing error in the environment must neither stop the program, nor start a million threads, nor
+//! A `TREFOIL_THREADS` that is not a width is ignored, with one line on standard error: a typing
+//! error in the environment must neither stop the program, nor start a million threads, nor
 //! go unnoticed.
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
@@ -25,10 +25,11 @@ pub(in crate::thread) type ThreadHook = Box<dyn Fn(usize) + Send + Sync>;
 pub(in crate::thread) type NameOf = Box<dyn Fn(usize) -> String + Send + Sync>;
 
 pub(in crate::thread) struct Config {
+    /// How many threads; 0: the default number.
     pub(in crate::thread) threads: usize,
-    /// The default number of threads.
+    /// Whether the default is the number of physical cores.
     pub(in crate::thread) physical_cores: bool,
-    /// So many processors fewer.
+    /// How many processors the default leaves free.
     pub(in crate::thread) left_free: usize,
     pub(in crate::thread) name: String,
     pub(in crate::thread) thread_name: Option<NameOf>,
@@ -48,17 +49,25 @@ const MAX_WIDTH: usize = 1 << 15;
 /// A larger number in the environment is taken for a typing error.
 const MOST_ASKED: isize = 1 << 12;
 
-/// At least so many waiting workers are replaced by spares at once; of a wider pool as many as it
-/// is wide. If more wait, fewer run than the pool is wide, until the stall monitor lets more begin.
+/// At least this many waiting workers are replaced by spares at once; in a wider pool, as many as
+/// it is wide. If more wait, fewer run than the pool is wide, until the stall monitor lets more
+/// begin.
 pub(in crate::thread) const AT_ONCE: usize = 16;
 
-/// The most spares by which a pool is widened: so many calls of `spawn_blocking` can wait at the
+/// The most spares by which a pool is widened: this many calls of `spawn_blocking` can wait at the
 /// same time, besides as many tasks that compute as the pool is wide.
 pub(in crate::thread) const MAX_SPARES: usize = 512;
 
 /// For each call of `spawn_blocking` that is seen to wait for the first time, this many more may
 /// begin on trust: so a thousand that wait have all begun after some looks, not after a thousand.
 pub(in crate::thread) const TRUST: usize = 3;
+
+/// How many items of an `imap` are under way at once in a pool of this width, unless its `buffer`
+/// says otherwise. A larger buffer takes memory; with a smaller one, threads that run tiny items
+/// wake one another more often.
+pub(in crate::thread) fn imap_buffer(width: usize) -> u64 {
+    4 * width as u64 + 16
+}
 
 /// The usual size of a main thread's stack, in bytes: recursion that fits there should fit here.
 /// Only the used part takes memory.
@@ -78,7 +87,8 @@ pub(in crate::thread) const SEARCH_ROUNDS: u32 = 16;
 /// take to wake it on a processor that has gone to sleep.
 pub(in crate::thread) const SHORTLY: u64 = 50 * ticks::MICROSECOND;
 
-/// How long a spare sleeps before it ends. A pool whose tasks wait has more threads for so long.
+/// How long a spare sleeps before it ends. A pool whose tasks wait keeps its extra threads for that
+/// long.
 pub(in crate::thread) const KEEP_SPARE: Duration = Duration::from_secs(5);
 
 /// How long queued work may stand still while a worker waits: the period of the stall monitor, and
@@ -92,7 +102,7 @@ pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 pub(in crate::thread) const BUSY: u32 = 100;
 
 /// How long the only thread that steals sleeps, while joins are too short to be worth a wake-up:
-/// the first long half after short ones has a second thread after at most so long.
+/// the first long half after short ones has a second thread after this time at the latest.
 pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
 
 /// A half of a join that is shorter than this is not worth a wake-up, which costs as much.
@@ -106,7 +116,7 @@ pub(in crate::thread) const TINY: u64 = 2 * ticks::MICROSECOND;
 pub(in crate::thread) const SLICE: u64 = 10_000 * ticks::MICROSECOND;
 
 /// The pause between two rounds, each of which takes the oldest entry of some deque, although other
-/// queues have something: so long may one entry be passed over for others, per deque.
+/// queues have something: for each deque, the longest that one entry is passed over.
 pub(in crate::thread) const ROUND: u64 = 10_000 * ticks::MICROSECOND;
 
 impl Default for Config {

@@ -1,13 +1,12 @@
 //! The scheduler: what the threads of one pool share, and what each of them does.
 //!
-//! `README.md` next to this file follows a piece of work. It imports
-//! nothing of the rooms above it, which give it work. From the ground up: `lent`, what a thread
-//! lends to the pool and waits for; `sleep`, how threads sleep and are woken (with `wake`,
-//! `mailbox` and `wake_policy`); `priority`, and `queue`, the queues; `slot`, the public part of a
-//! worker; `registry`, what one pool's threads share, with its `config`, how it is entered, resized
-//! and shut down; `worker`, what one thread does: find work, run it, wait in the middle of it,
-//! sleep; `blocking_call` and `stall_monitor`, threads that are stuck. `raw_current` has the pools
-//! that this thread works for.
+//! `README.md` next to this file follows a piece of work. It imports nothing of the rooms above it,
+//! which give it work. From the ground up: `lent`, what a thread lends to the pool and waits for;
+//! `sleep`, how threads sleep and are woken (with `wake`, `mailbox` and `wake_policy`); `priority`,
+//! and `queue`, the queues; `slot`, the public part of a worker; `registry`, what one pool's
+//! threads share, with its `config`, how it is entered, resized and shut down; `worker`, what one
+//! thread does: find work, run it, wait in the middle of it, sleep; `blocking_call` and
+//! `stall_monitor`, threads that are stuck. `raw_current` has the pools that this thread works for.
 
 pub(super) mod blocking_call;
 pub(super) mod config;

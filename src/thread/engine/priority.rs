@@ -60,7 +60,7 @@ pub(in crate::thread) fn set(priority: Priority) -> Priority {
         .unwrap_or_default()
 }
 
-/// Restores the priority of before when it is dropped.
+/// Restores the previous priority when it is dropped.
 #[must_use]
 pub(in crate::thread) struct Restore(Priority);
 

@@ -1,8 +1,7 @@
 //! The pipeline of an `imap`: a thread that pulls items, and a bounded queue of their tasks.
 //!
 //! Each item becomes a task of the pool; at most `buffer` items are under way: pulled, with results
-//! not yet taken. `docs/internals/ARCHITECTURE.md` has a picture, `docs/internals/DESIGN.md` the
-//! reasons.
+//! not yet taken. `docs/internals/decisions/imap-feeder.md` has the reasons.
 //!
 //! **Protocol.** One lock; no user code runs under it.
 //! 1. Nothing happens before the first `next`. Then, whenever half of the buffer is free and there
@@ -42,7 +41,7 @@ use crate::loom::{Mutex, MutexGuard};
 use crate::parking::park;
 use crate::task::panic::{self, contain};
 use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
-use crate::thread::engine::config::STALL;
+use crate::thread::engine::config::{STALL, imap_buffer};
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::registry::Registry;
@@ -273,7 +272,7 @@ where
         feeding: false,
         feeder: None,
         refused: false,
-        buffer: 4 * registry.sleep.width() as u64 + 16,
+        buffer: imap_buffer(registry.sleep.width()),
         pulled: 0,
         taken: 0,
         tasks: VecDeque::new(),

@@ -15,8 +15,8 @@
 //!   [`JobRef::give_back`] turns it into a mark in the job, and the owner turns that mark into a
 //!   reference again.
 //! - **P9** The frame that holds the job does not end before the reference has been given back, or
-//!   the latch has been seen to be set; except in a forked child, where no thread is that could run
-//!   it.
+//!   the latch has been seen to be set; except in a forked child, which has no thread that could
+//!   run it.
 //! - **P10** Between the making of the reference and the end by P9, only the thread that consumes
 //!   the reference touches the closure and the panic.
 //! - **P11** Before a thief sets the latch, it clones the handle to wake the owner with, because

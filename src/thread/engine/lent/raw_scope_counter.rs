@@ -25,7 +25,7 @@
 //! Rejected: boxed closures in the pool itself (a waiter could not distinguish its own tasks from
 //! unrelated ones); dropping finished results with the handle, which may be dropped later than the
 //! scope (they are dropped with the entry); a job with a latch for each share of a broadcast (as
-//! many wake-ups of the waiter); a counted reference to the counter in each (two writes more to the
+//! many wake-ups of the waiter); a counted reference to the counter in each (two more writes to the
 //! line that all threads share, for each entry).
 //!
 //! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics), `tests/thread/resize.rs`

@@ -27,7 +27,7 @@ use crate::thread::engine::slot::{OwnedSlot, Slot};
 use crate::thread::engine::stall_monitor;
 use crate::thread::engine::worker::thread_main;
 
-/// See [`Start`](crate::thread::engine::registry::StartThread).
+/// See [`StartThread`](crate::thread::engine::registry::StartThread).
 pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
     match need {
         Need::Runner => start_spare(registry),
@@ -100,7 +100,8 @@ impl Registry {
         // The slot is kept outside the closure, so that it survives if the thread does not start.
         let kept = Arc::new(Mutex::new(Some(owned)));
         let theirs = Arc::clone(&kept);
-        // Under the lock: a thread that joins must not miss the handle.
+        // Under the lock: a thread that joins must not miss the handle. (Thread-locals of a thread
+        // that `is_finished` may still be dropped: no later `shutdown` waits for them.)
         let mut handles = self.threads.handles.lock();
         handles.running.retain(|handle| !handle.is_finished());
         let started = builder.spawn(move || {

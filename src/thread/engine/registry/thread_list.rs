@@ -4,7 +4,8 @@
 //! of a place without a thread is kept here, with whatever is still in its deques and its mailbox.
 //!
 //! - A handle is in `handles` from the start of its thread until one caller takes it out to
-//!   join it, or until that thread has ended.
+//!   join it, or until that thread's function has returned (its thread-locals may still be
+//!   dropped).
 //!
 //! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
 

@@ -1,5 +1,5 @@
 //! Going to sleep and being woken: the protocol. (How long a thread looks for work before it
-//! sleeps: `engine/idle.rs`.)
+//! sleeps: `worker/idle.rs`.)
 //!
 //! **Protocol.**
 //! 1. A thread that pushes work calls [`need_after_push`](SleepState::need_after_push) *after* the

@@ -7,16 +7,16 @@
 //! (`width.rs`).
 //!
 //! **Protocol**, step 5. A runner that blocks subtracts itself from the word, executes a fence, and
-//! then looks into the queues, as a sleeper does in step 4 (`sleep.rs`). If something is queued, it
-//! recruits a thread as in step 2.
+//! then looks into the queues, as a sleeper does in step 4 (`protocol.rs`). If something is queued,
+//! it recruits a thread as in step 2.
 //!
 //! **How many are replaced.** At once, as many as the pool is wide, at least [`AT_ONCE`]. While
 //! more wait, fewer threads run than the pool is wide, and nothing new is begun: two thousand tasks
 //! that each wait for the one thread of another pool gain nothing from two thousand threads. There
 //! are three exceptions, because the waits might end only by work that is queued:
 //!
-//! - *Urgent* work is begun at once: a parked thread waits for it and may not run it itself
-//!   (`install`, the shares of broadcasts). So a chain of such waits ends.
+//! - *Urgent* work (of normal priority) is begun at once: a parked thread waits for it and may not
+//!   run it itself (`install`, the shares of broadcasts). So a chain of such waits ends.
 //! - If workers wait for long for something outside all pools (a promise, a call of
 //!   [`blocking`](crate::ThreadPool::blocking)), twice as many are replaced as wait so. The stall
 //!   monitor counts these waits.

@@ -13,7 +13,7 @@ use crate::thread::engine::queue::Work;
 use crate::thread::engine::sleep::WakeReason;
 use crate::thread::engine::worker::Worker;
 
-/// How many of the first [`SEARCH_ROUNDS`] do not yield the processor.
+/// How many of the [`SEARCH_ROUNDS`] come before the first that yields the processor.
 const SPIN_ROUNDS: u32 = 2;
 
 impl Worker {

@@ -53,7 +53,7 @@ impl Worker {
         }
     }
 
-    /// Takes the index of before the wait again, even if another thread has it now.
+    /// Takes the index from before the wait again, even if another thread has it now.
     pub(in crate::thread) fn resume_index(&self) {
         if let (Some(index), Some(indices)) = (self.index.0.get(), self.indices()) {
             indices.take_again(index);

@@ -1,10 +1,10 @@
 //! The tasks of scopes in a worker's deque, and the mark below which they are not its own.
 //!
-//! While a scope is open on a thread, only its tasks are put into that
-//! thread's deque: above the *mark*, which is the deque's length before. So a thread that waits for
-//! its scope finds only the scope's tasks there. A worker without an open scope pushes and takes
-//! any. Finished tasks are subtracted from their scope's count when something else is run
-//! next, so that a worker which runs many tasks of one scope does not write to the count each time.
+//! While a scope is open on a thread, only its tasks are put into that thread's deque: above the
+//! *mark*, which is the deque's length before. So a thread that waits for its scope finds only the
+//! scope's tasks there. A worker without an open scope pushes and takes any. Finished tasks are
+//! subtracted from their scope's count when something else is run next, so that a worker which runs
+//! many tasks of one scope does not write to the count each time.
 //!
 //! Tests: `tests/thread/pool.rs` (scopes).
 
@@ -60,8 +60,7 @@ impl ScopeMark {
 
 impl Worker {
     /// Opens the scope at this address on this thread, and sets its mark, the `depth` at this
-    /// moment. Returns what [`leave_scope`](Self::leave_scope)
-    /// puts back.
+    /// moment. Returns what [`leave_scope`](Self::leave_scope) puts back.
     pub(in crate::thread) fn enter_scope(&self, address: usize) -> (usize, usize) {
         let takes = self.may_run() && self.is_normal();
         let address = if takes { address } else { NO_SCOPE };

@@ -103,6 +103,7 @@ impl Worker {
         if self.registry.sleep.is_full() {
             let urgent = own_share.or_else(|| injector.pop_urgent())?;
             if injector.is_ranked() {
+                // Nothing else is urgent.
                 self.has_priority(Priority::Normal);
             }
             return self.took(urgent);
