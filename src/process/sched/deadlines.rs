@@ -73,6 +73,7 @@ impl Sched {
         for (index, worker) in self.workers.iter().enumerate() {
             due(worker.limit());
             due(worker.next_check());
+            due(self.sees_end_at(worker));
             due(news(worker.answer_due()));
             due(news(worker.gives_back(self.policy.patience)));
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
@@ -185,6 +186,14 @@ impl Sched {
             frame.done == frame.end && (frame.end > 0 || !worker.peer.is_exact() && is_waited_for())
         };
         worker.frames.front().is_some_and(is_answered) && !worker.is_away()
+    }
+
+    /// When to look at a worker whose answer was read since the last tick, by a caller: so late
+    /// that mostly the frame's end has come.
+    fn sees_end_at(&self, worker: &Worker) -> Option<Instant> {
+        let front = worker.frames.front()?;
+        let is_new = front.ends_since.is_none() && self.must_end(worker);
+        is_new.then(|| front.sent.max(self.ticked) + self.policy.patience)
     }
 
     /// Checks whether the running item of the frame at `position` has run for too long. Returns

@@ -2010,6 +2010,30 @@ fn a_worker_without_items_may_take_its_time() {
     assert!(sim.is_none_or(|sim| sim.killed));
 }
 
+/// If callers have read an answer, the driver learns in time that the end of its frame is missing.
+#[test]
+fn an_end_that_is_missing_has_its_alarm() {
+    for plain in [false, true] {
+        let mut world = World::with_workers(1, plain);
+        world.call(0);
+        world.takes(0, 0);
+        while world.sched.workers[0].frames[0].done == 0 {
+            world.work(0);
+            world.hear(0, true);
+        }
+        assert_eq!(world.sched.workers[0].frames.len(), 1, "its end is due");
+        for _ in 0..2 {
+            let due = world.sched.deadline().expect("nobody would look");
+            assert!(due <= world.now + Duration::from_millis(1100), "{plain}");
+            assert!(!world.sim(0).killed);
+            world.now = due;
+            world.sched.tick(world.now);
+        }
+        let kills = |action: &Action| matches!(action, Action::Kill(0));
+        assert!(world.sched.actions().iter().any(kills), "{plain}");
+    }
+}
+
 /// A stopped worker was sent its maximum number of items, which were cancelled: it is replaced.
 #[test]
 fn a_stopped_worker_that_gets_nothing_more_is_replaced() {
