@@ -23,7 +23,7 @@ use support::{
     suspend, tests, until,
 };
 use trefoil::task::WorkerExit;
-use trefoil::{CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
+use trefoil::{Bulk, CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
 
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
@@ -116,6 +116,38 @@ fn traced(scratch: &Scratch, breaks: u8) -> Traced {
         path: scratch.text(),
         secret: 1000,
         breaks,
+    }
+}
+
+/// A result with a destructor, which has something to do in the process that made it.
+#[derive(Serialize, Deserialize)]
+struct Lingers {
+    made_by: u32,
+    path: String,
+    what: u64,
+    bytes: Bulk<u8>,
+}
+
+impl Drop for Lingers {
+    fn drop(&mut self) {
+        if self.made_by == std::process::id() {
+            std::thread::sleep(millis(20)); // others get the time to be too early
+            note(&self.path, self.what);
+            match self.what {
+                7 => forever(),
+                8 => panic!("a destructor panics"),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn lingers((what, path): (u64, String)) -> Lingers {
+    Lingers {
+        made_by: std::process::id(),
+        path,
+        what,
+        bytes: vec![what as u8; 100_000].into(),
     }
 }
 
@@ -234,6 +266,33 @@ tests! {
             assert_eq!((procs.stats().timed_out, procs.stats().pending), (1 + 3 + 50, 0));
             procs.spawn((), |()| ()).join().unwrap();
             assert!(scratch.notes().is_empty());
+        }
+    }
+
+    /// A result is dropped where it was made before it is sent: its destructor is a part of the item,
+    /// of its time and of its outcome.
+    fn the_destructor_of_a_result_is_a_part_of_the_item() {
+        for plain in [false, true] {
+            let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();
+            let scratch = Scratch::new("lingers");
+            let items = |all: &[u64]| all.iter().map(|what| (*what, scratch.text())).collect::<Vec<_>>();
+            let call = procs.call(lingers).chunk_size(3);
+            for what in 1..4 {
+                assert_eq!(call.spawn((what, scratch.text())).join().unwrap().what, what);
+                assert_eq!(scratch.notes().last(), Some(&what), "its value came first");
+            }
+            let results: Vec<_> = call.imap(items(&[1, 8, 2])).buffer(3).collect();
+            for (what, result) in [1, 8, 2].into_iter().zip(results) {
+                match result {
+                    Err(TaskError::Panicked(panic)) if what == 8 => assert_eq!(panic.message(), "a destructor panics"),
+                    Ok(value) => assert!(value.what == what && what != 8 && *value.bytes == *vec![what as u8; 100_000]),
+                    Err(other) => panic!("{what}: {other:?}"),
+                }
+            }
+            assert_eq!(procs.stats().died, 0);
+            let results: Vec<_> = call.timeout(millis(1000)).imap(items(&[1, 7, 2])).buffer(3).collect();
+            let late = |result: &Result<Lingers, TaskError>| matches!(result, Err(TaskError::TimedOut(_)));
+            assert!(late(&results[1]) && results[0].is_ok() && results[2].is_ok());
         }
     }
 

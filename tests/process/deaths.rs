@@ -15,6 +15,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use support::{Scratch, Test, kill, note, pool, run_helper, start_helper, suspend, tests, until};
 use trefoil::{ProcessPool, Task, TaskError, WorkerExit};
@@ -181,6 +182,18 @@ tests! {
         assert_eq!(exit.signal(), Some(9));
         assert!(exit.to_string().contains("closed its connection"), "{exit}");
         assert_eq!(next.join().unwrap(), 2, "it had not begun");
+    }
+
+    /// What an item has become is ended although calls end all the time, because their time is over.
+    fn late_calls_keep_no_worker_that_became_another_program() {
+        let procs = pool(1);
+        let task = procs.spawn((), |()| drop(Command::new("sleep").arg("1000").exec()));
+        let (begin, late) = (Instant::now(), procs.call(|()| ()).within(Duration::from_millis(50)));
+        while !task.is_finished() {
+            let _ = late.spawn(()).join(); // its end wakes the pool
+            assert!(begin.elapsed() < Duration::from_secs(30), "it sleeps on");
+        }
+        assert_eq!(died(task.join()).signal(), Some(9));
     }
 
     /// A worker that its pool has killed says so: the signal alone reads like an accident.

@@ -397,7 +397,9 @@ tests! {
             for (plain, with_end) in [(false, false), (true, false), (false, true), (true, true)] {
                 let builder = ProcessPool::builder().workers(1);
                 let procs = builder.plain_workers(plain).build().unwrap();
-                let next = procs.call(|n: u64| n).timeout(5 * SHORT);
+                // (After an end it seems to be stopped before the next item, which may wait for that.)
+                let next = procs.call(|n: u64| n);
+                let next = if with_end { next.timeout(5 * SHORT) } else { next };
                 let mut lie = procs.spawn(with_end, says_that_it_has_ended);
                 let mut behind = next.spawn(1);
                 assert!(ends(&mut lie).is_ok());
@@ -412,10 +414,10 @@ tests! {
     /// item begins, for example.
     fn what_begins_behind_a_refused_message_is_started_once() {
         fn hides((path, hider, n): (String, u64, u64)) {
+            note(&path, n);
             if n == hider {
                 say_with(&record(TAKEN_UP, &[])[..1], borrow(named_stream().0), 1);
             }
-            note(&path, n);
             if n != 0 {
                 forever::<()>();
             }

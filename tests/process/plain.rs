@@ -105,15 +105,15 @@ fn insides(_: ()) -> Vec<String> {
 /// More bytes of results than a worker keeps before it sends.
 const LARGE: usize = 256 << 10;
 
-/// A result after which its worker may stop, before the next item begins.
+/// A result in whose destructor its worker may stop.
 #[derive(Serialize, Deserialize)]
-struct StopsBehind {
+struct Stops {
     bytes: Bulk<u8>,
     #[serde(skip)]
     stops: bool,
 }
 
-impl Drop for StopsBehind {
+impl Drop for Stops {
     fn drop(&mut self) {
         if self.stops {
             suspend(std::process::id());
@@ -349,16 +349,22 @@ tests! {
         assert_eq!(scratch.notes().len(), 8);
     }
 
-    fn who_is_stopped_between_two_items_gives_up_the_rest() {
-        let scratch = Scratch::new("plain-between");
+    /// A result is dropped before it is sent.
+    fn who_is_stopped_in_the_destructor_of_a_result_gives_up_the_rest() {
+        let scratch = Scratch::new("plain-dropped");
         let items = (0..6).map({ let path = scratch.text(); move |n| (path.clone(), n) });
         let procs = plain(1);
         let results = procs.call(|(path, n): (String, u64)| {
             support::note(&path, n);
-            StopsBehind { bytes: vec![n as u8; LARGE].into(), stops: n == 2 }
+            Stops { bytes: vec![n as u8; LARGE].into(), stops: n == 2 }
         });
-        let results = results.timeout(Duration::from_millis(100)).chunk_size(6).map(items).unwrap();
-        assert!(results.iter().zip(0..).all(|(result, n)| result.bytes[LARGE - 1] == n));
+        let results = results.timeout(Duration::from_millis(100)).chunk_size(6).map_each(items);
+        for (n, result) in (0..).zip(results) {
+            match result {
+                Ok(result) => assert!(n != 2 && result.bytes[LARGE - 1] == n),
+                Err(error) => assert!(n == 2 && matches!(error, TaskError::TimedOut(_)), "{n}: {error:?}"),
+            }
+        }
         assert_eq!(scratch.notes().len(), 6, "each item has run once");
     }
 

@@ -113,8 +113,9 @@ impl ProcessPool {
     /// in [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile, in
     /// [`Panicked`](TaskError::Panicked) if `f` panics, in [`Codec`](TaskError::Codec) if the
     /// argument or the result cannot be encoded or decoded, and in [`Closed`](TaskError::Closed) if
-    /// the pool was shut down. If it is cancelled while it runs, its
-    /// [token](crate::CancelToken::current) is set at once; if it has not ended after the
+    /// the pool was shut down. The worker drops the result before it sends what it has encoded of
+    /// it, so the destructor is a part of the item, as `f` is. If the task is cancelled while it
+    /// runs, its [token](crate::CancelToken::current) is set at once; if it has not ended after the
     /// [grace period](crate::ProcessPoolBuilder::grace) its worker is killed and replaced.
     ///
     /// `f` may be a closure without captures. It must be part of this program, not of a library

@@ -431,7 +431,13 @@ impl Link {
     pub(crate) fn stream_ended(&mut self) -> bool {
         self.at_end = true;
         let is_over = self.child.process.is_none() || self.has_outlived;
-        self.finish_at = (!is_over).then(|| Instant::now() + LEAVE_LIMIT);
+        if is_over {
+            self.finish_at = None;
+        } else {
+            // (Each look at the stream sees its end again, which gives it no more time.)
+            let limit = || Instant::now() + LEAVE_LIMIT;
+            self.finish_at.get_or_insert_with(limit);
+        }
         is_over
     }
 

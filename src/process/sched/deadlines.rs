@@ -73,6 +73,7 @@ impl Sched {
         for (index, worker) in self.workers.iter().enumerate() {
             due(worker.limit());
             due(worker.next_check());
+            due(self.sees_end_at(worker));
             due(news(worker.answer_due()));
             due(news(worker.gives_back(self.policy.patience)));
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
@@ -157,25 +158,42 @@ impl Sched {
         }
     }
 
-    /// Kills a worker whose first frame has no unanswered item left, and does not end. The worker
-    /// sends the end right after the last answer, so the answer is not its own: an item has sent
-    /// it, and runs on, and what is behind would never begin. (Items are also taken back from a
-    /// worker with gates that is stopped: it need not say anything.)
+    /// Kills a worker whose first frame must end, and does not. The worker sends the end right after
+    /// the last answer, so the answer is not its own: an item has sent it, and runs on, and what is
+    /// behind would never begin. (Items are also taken back from a worker with gates that is
+    /// stopped: it need not say anything.)
     fn check_end(&mut self, index: usize, now: Instant) {
-        let worker = &mut self.workers[index];
-        let (is_exact, is_away) = (worker.peer.is_exact(), worker.is_away());
-        let answers = |frame: &&mut SentFrame| {
-            frame.done == frame.end && (frame.end > 0 || !is_exact) && !is_away
-        };
-        let Some(frame) = worker.frames.front_mut().filter(answers) else {
+        let must_end = self.must_end(&self.workers[index]);
+        let Some(frame) = self.workers[index].frames.front_mut() else {
             return;
         };
-        let due = frame.stands_since(now) + self.policy.patience;
-        frame.check_at = (due > now).then_some(due);
-        if due <= now {
+        frame.ends_since = must_end.then(|| frame.ends_since.unwrap_or(now));
+        let due = frame.ends_since.map(|since| since + self.policy.patience);
+        frame.check_at = due.or(frame.check_at);
+        if due.is_some_and(|due| due <= now) {
+            frame.check_at = None;
             self.take_all_back(index, now);
             self.kill(index, now);
         }
+    }
+
+    /// Whether a worker has answered all of its first frame, so that the frame's end comes next. (A
+    /// plain worker of which all items were taken back may be busy with something else that it was
+    /// told, so it is left alone until something waits for it.)
+    fn must_end(&self, worker: &Worker) -> bool {
+        let is_waited_for = || worker.frames.len() > 1 || self.has_queued();
+        let is_answered = |frame: &SentFrame| {
+            frame.done == frame.end && (frame.end > 0 || !worker.peer.is_exact() && is_waited_for())
+        };
+        worker.frames.front().is_some_and(is_answered) && !worker.is_away()
+    }
+
+    /// When to look at a worker whose answer was read since the last tick, by a caller: so late
+    /// that mostly the frame's end has come.
+    fn sees_end_at(&self, worker: &Worker) -> Option<Instant> {
+        let front = worker.frames.front()?;
+        let is_new = front.ends_since.is_none() && self.must_end(worker);
+        is_new.then(|| front.sent.max(self.ticked) + self.policy.patience)
     }
 
     /// Checks whether the running item of the frame at `position` has run for too long. Returns

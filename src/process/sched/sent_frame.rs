@@ -84,6 +84,8 @@ pub(crate) struct SentFrame {
     /// The last check: how many results had come, whether the next item had begun, and since when
     /// both have been so, as far as checks have shown.
     pub(super) stands: Option<(u32, bool, Instant)>,
+    /// Since when the frame's end has been due, as far as checks have shown.
+    pub(super) ends_since: Option<Instant>,
     /// Since when the worker should have been killed because of this frame.
     pub(super) overdue: Option<Instant>,
     /// When to check whether an item has run for too long.

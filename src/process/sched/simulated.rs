@@ -1603,9 +1603,10 @@ impl World {
     fn call_with(&mut self, options: CallOptions) -> u64 {
         let id = self.next_job;
         self.next_job += 1;
+        let timeout = options.timeout;
         let sink = BookSink {
             id,
-            timeout: options.timeout,
+            timeout,
             until: options.until,
             values: HashSet::new(),
             book: self.book.clone(),
@@ -1613,6 +1614,7 @@ impl World {
         let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         let known = Known {
             size: 1,
+            timeout,
             ..Known::default()
         };
         self.jobs.insert(id, known);
@@ -1906,6 +1908,129 @@ fn an_item_that_takes_long_to_begin_is_begun() {
             assert!(world.now - begin < 20 * LONG, "{seed}: no worker begins it");
         }
         assert_eq!(world.ran[&(id, 0)], 1);
+    }
+}
+
+impl World {
+    /// So many idle workers, which are plain or not.
+    fn with_workers(count: usize, plain: bool) -> Self {
+        let mut world = Self::new(if plain { 11 } else { 6 });
+        world.hostile = false;
+        world.sched.policy.memory_budget = None;
+        world.sched.workers.truncate(count);
+        world.sims.truncate(count);
+        while !world.sched.workers.iter().all(Worker::is_idle) {
+            world.step();
+        }
+        world
+    }
+
+    /// For so long all workers work, and are heard. Only the second thread of a plain worker that
+    /// is `stuck` works.
+    fn pass(&mut self, millis: u64, stuck: Option<usize>) {
+        for _ in 0..millis {
+            self.act();
+            for index in 0..self.sims.len() {
+                let sim = self.sims[index].as_mut();
+                if stuck != Some(index) {
+                    self.work(index);
+                } else if let Some(frame) = sim.and_then(|sim| sim.unread.pop_front()) {
+                    self.read(index, &frame);
+                }
+                self.hear(index, true);
+            }
+            self.now += Duration::from_millis(1);
+        }
+    }
+
+    /// The item that a worker runs takes so much longer.
+    fn takes(&mut self, index: usize, millis: u64) {
+        while self.sim(index).running.is_none() {
+            self.act();
+            self.work(index);
+        }
+        self.sim(index).until = self.now + Duration::from_millis(millis);
+    }
+
+    fn sim(&mut self, index: usize) -> &mut Sim {
+        self.sims[index].as_mut().unwrap()
+    }
+}
+
+/// A frame that was cancelled behind a long one gets its time to end when it is the first.
+#[test]
+fn a_frame_that_waited_gets_time_to_end() {
+    let mut world = World::with_workers(1, true);
+    world.call(0);
+    world.takes(0, 60_000);
+    let mut options = CallOptions::default();
+    options.timeout = Some(Duration::from_millis(10));
+    let behind = world.call_with(options);
+    world.pass(3000, None);
+    world.cancelled.insert(behind);
+    world.sched.cancel(behind, world.now);
+    world.pass(100, None);
+    assert_eq!(world.sched.workers[0].frames.len(), 2, "both are there");
+    world.takes(0, 0);
+    while world.sim(0).inbox.len() == 2 {
+        world.work(0);
+    }
+    world.pass(500, Some(0));
+    assert_eq!(world.sched.workers[0].frames.len(), 1, "its end is due");
+    assert!(!world.sim(0).killed, "it had no time");
+    world.pass(10, None);
+    assert!(!world.sim(0).killed && world.sched.workers[0].is_idle());
+}
+
+/// A plain worker whose items were all taken over may be busy with something else that it was told.
+/// It is killed when something waits for that.
+#[test]
+fn a_worker_without_items_may_take_its_time() {
+    let mut world = World::with_workers(2, true);
+    world.call(0);
+    world.act();
+    let has_it = |worker: &Worker| !worker.frames.is_empty();
+    let busy = world.sched.workers.iter().position(has_it).unwrap();
+    world.pass(5000, Some(busy));
+    assert!(world.book.lock().unwrap().ended.len() == 1 && !world.sim(busy).killed);
+    let ends: Vec<u32> = world.sched.workers[busy]
+        .frames
+        .iter()
+        .map(|frame| frame.end)
+        .collect();
+    assert_eq!(ends, [0], "it lives, and has not ended its frame");
+    assert_eq!(world.sched.deadline(), None);
+    world.call(0);
+    world.takes(1 - busy, 60_000);
+    world.call(0);
+    world.pass(900, Some(busy));
+    assert!(!world.sim(busy).killed, "the next one waits for a moment");
+    world.pass(200, Some(busy));
+    let sim = world.sims[busy].as_ref();
+    assert!(sim.is_none_or(|sim| sim.killed));
+}
+
+/// If callers have read an answer, the driver learns in time that the end of its frame is missing.
+#[test]
+fn an_end_that_is_missing_has_its_alarm() {
+    for plain in [false, true] {
+        let mut world = World::with_workers(1, plain);
+        world.call(0);
+        world.takes(0, 0);
+        while world.sched.workers[0].frames[0].done == 0 {
+            world.work(0);
+            world.hear(0, true);
+        }
+        assert_eq!(world.sched.workers[0].frames.len(), 1, "its end is due");
+        for _ in 0..2 {
+            let due = world.sched.deadline().expect("nobody would look");
+            assert!(due <= world.now + Duration::from_millis(1100), "{plain}");
+            assert!(!world.sim(0).killed);
+            world.now = due;
+            world.sched.tick(world.now);
+        }
+        let kills = |action: &Action| matches!(action, Action::Kill(0));
+        assert!(world.sched.actions().iter().any(kills), "{plain}");
     }
 }
 

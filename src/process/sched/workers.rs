@@ -267,6 +267,7 @@ impl Worker {
             seal: self.seals.hash_one(self.next_sequence) | 1,
             seen: Cell::new(0),
             stands: None,
+            ends_since: None,
             overdue: None,
             check_at: None,
             again: None,

@@ -2,15 +2,17 @@
 //! `sched/frame_size.rs`.)
 //!
 //! **Protocol.** For each item: note when it starts, if its time is limited; take it through the
-//! gate; decode, call, encode; commit the result to the ledger ([`Outlet`]). None of this is a
-//! system call.
+//! gate; decode, call, encode; drop the result, whose destructor is a part of the item; commit what
+//! was encoded to the ledger ([`Outlet`]). None of this is a system call.
 //!
 //! Where memory is limited, a worker that holds too much after an item takes no other: it closes
 //! the gate of its frame, as the parent would to take items back, and sends `Retire`.
 //!
 //! **Invariants.**
 //! - **W8** Every item that was taken is answered by exactly one record before the next is taken: a
-//!   value, a codec error or a panic. (`open` is set while one is due.)
+//!   value, a codec error or a panic. (`open` is set while one is due.) No code of the item runs
+//!   after its record: the parent takes what runs then for the next item, or for one that has sent
+//!   its own record.
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
@@ -28,7 +30,7 @@ use crate::process::value::scope;
 use crate::process::wire::{BatchHead, CodecOf, Reader, Record};
 use crate::sys::fork;
 use crate::sys::ticks;
-use crate::task::panic::Panic;
+use crate::task::panic::{self, Panic};
 
 /// Code that took less time than this, in nanoseconds, has not written to a pipe.
 pub(crate) const QUICK: u64 = 250;
@@ -201,18 +203,21 @@ impl<'a> Batch<'a> {
         state.ok_or_else(|| "the worker has no such state".to_owned())
     }
 
-    /// Sends the item's result, which is not needed any more. After an error nothing was sent.
+    /// Drops the item's result, and sends it. After an error, or a panic of its destructor, nothing
+    /// was sent.
     #[inline]
     pub(crate) fn value<R: Serialize + 'static>(
         &mut self,
-        value: &mut R,
+        mut value: R,
     ) -> Result<(), postcard::Error> {
         self.end_child();
+        let encoded = self.state.outlet.encode(&mut value);
+        drop(value);
         if self.head.limit != 0 && self.late().is_some() {
             self.answer(&[]);
             return Ok(());
         }
-        self.state.outlet.value(value)?;
+        self.state.outlet.value(encoded)?;
         self.open = false;
         Ok(())
     }
@@ -239,7 +244,7 @@ impl<'a> Batch<'a> {
 
     /// Reports that the item, or the destructor of its result, has panicked.
     #[cold]
-    pub(crate) fn panicked(&mut self, panic: &Panic) {
+    pub(crate) fn panicked(&mut self, panic: Panic) {
         if let Some(ends) = self.state.replays {
             ends(Failure::Panic);
         }
@@ -247,6 +252,8 @@ impl<'a> Batch<'a> {
             .location()
             .map(|place| (place.file().to_owned(), place.line(), place.column()));
         let message = panic.message().to_owned();
+        // The destructor of the payload is user code.
+        panic::contain(|| drop(panic));
         self.answer(&Record::Panic { message, place }.bytes());
     }
 
@@ -262,6 +269,7 @@ impl<'a> Batch<'a> {
     fn answer(&mut self, record: &[u8]) {
         self.end_child();
         if std::mem::take(&mut self.open) {
+            self.state.outlet.forget_value();
             let late = self.late();
             self.state.outlet.record(late.as_deref().unwrap_or(record));
         }

@@ -178,8 +178,8 @@ fn each<A, R>(
                     Err(detail) => batch.codec(CodecOf::Argument, &detail),
                     Ok(argument) => match call(batch, argument) {
                         Err((of, detail)) => batch.codec(of, &detail),
-                        Ok(mut result) => {
-                            if let Err(error) = batch.value(&mut result) {
+                        Ok(result) => {
+                            if let Err(error) = batch.value(result) {
                                 batch.codec(CodecOf::Result, &explain(error));
                             }
                         }
@@ -194,11 +194,7 @@ fn each<A, R>(
         match cell.run(|| panic::catch(items)) {
             Ok(true) => return,
             Ok(false) => {}
-            Err(panic) => {
-                batch.panicked(&panic);
-                // The destructor of the payload is user code.
-                panic::contain(|| drop(panic));
-            }
+            Err(panic) => batch.panicked(panic),
         }
     }
 }

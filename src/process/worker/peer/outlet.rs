@@ -37,6 +37,14 @@ const KEPT: usize = 1 << 20;
 /// How often to try to mark standard error.
 const ATTEMPTS: u32 = 1000;
 
+/// Where an encoded value is.
+pub(crate) enum Encoded {
+    /// Behind the records that wait, with its head: so many bytes.
+    InPlace(usize),
+    /// In the buffer for results.
+    Apart,
+}
+
 /// What a worker sends to its parent: the stream, and the records that wait to be sent.
 #[derive(Debug)]
 pub(crate) struct Outlet {
@@ -187,33 +195,55 @@ impl Outlet {
         Ok(())
     }
 
-    /// Adds a value record. After an error nothing was added.
+    /// Encodes the next value, which is not needed any more. Nothing of it is used afterwards.
     #[inline]
-    pub(crate) fn value<R: Serialize + 'static>(
+    pub(crate) fn encode<R: Serialize + 'static>(
         &mut self,
         value: &mut R,
-    ) -> Result<(), postcard::Error> {
+    ) -> Result<Encoded, postcard::Error> {
         if is_number::<R>()
             && let room = &mut self.pages.room()[self.length..]
             && let Some([kind, width, number @ ..]) = room.first_chunk_mut::<{ 2 + NUMBER }>()
         {
             let length = write_number(value, number)?;
             (*kind, *width) = (wire::VALUE_KIND, length as u8);
-            self.commit(self.length + 2 + length);
-            return Ok(());
+            return Ok(Encoded::InPlace(2 + length));
         }
         self.release();
         let Self {
             encoding, scratch, ..
         } = self;
         scratch.clear();
-        let encoded = encode_own(value, scratch, encoding);
-        let brings_nothing = self.encoding.as_ref().is_none_or(|own| own.is_empty());
-        if encoded.is_ok() && brings_nothing && self.scratch.len() < SHORT {
-            self.short_value();
-            return Ok(());
+        encode_own(value, scratch, encoding)?;
+        Ok(Encoded::Apart)
+    }
+
+    /// Adds the record of the value that was encoded last. After an error nothing was added.
+    #[inline]
+    pub(crate) fn value(
+        &mut self,
+        encoded: Result<Encoded, postcard::Error>,
+    ) -> Result<(), postcard::Error> {
+        match encoded? {
+            Encoded::InPlace(length) => self.commit(self.length + length),
+            Encoded::Apart => {
+                let brings_nothing = self.encoding.as_ref().is_none_or(|own| own.is_empty());
+                match brings_nothing && self.scratch.len() < SHORT {
+                    true => self.short_value(),
+                    false => self.other_value()?,
+                }
+            }
         }
-        self.other_value(encoded)
+        Ok(())
+    }
+
+    /// The value that was encoded last is not sent.
+    pub(crate) fn forget_value(&mut self) {
+        if let Some(own) = &mut self.encoding {
+            own.clear();
+        }
+        self.scratch.clear();
+        self.scratch.shrink_to(KEPT);
     }
 
     #[inline]
@@ -266,19 +296,17 @@ impl Outlet {
     }
 
     #[cold]
-    fn other_value(&mut self, encoded: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
+    fn other_value(&mut self) -> Result<(), postcard::Error> {
         let mut own = self.encoding.take().unwrap_or_default();
         let bytes = std::mem::take(&mut self.scratch);
-        let sent = encoded.and_then(|()| {
-            self.copy(&own)?;
-            let attachments = if self.is_plain() {
-                &[]
-            } else {
-                &own.attachments[..]
-            };
-            let head = value_head(&own, bytes.len());
-            self.put([&head, &bytes], attachments)
-        });
+        let attachments = if self.is_plain() {
+            &[]
+        } else {
+            &own.attachments[..]
+        };
+        let head = value_head(&own, bytes.len());
+        let sent = self.copy(&own);
+        let sent = sent.and_then(|()| self.put([&head, &bytes], attachments));
         if sent.is_ok() {
             let position = self.pages.position();
             for lent in own.lent.drain(..) {
