@@ -269,8 +269,8 @@ tests! {
         }
     }
 
-    /// A result is dropped where it was made before it is sent: its destructor is a part of the item,
-    /// of its time and of its outcome.
+    /// A result is dropped where it was made before it is sent: its destructor is a part of the
+    /// item, of its time and of its outcome.
     fn the_destructor_of_a_result_is_a_part_of_the_item() {
         for plain in [false, true] {
             let procs = ProcessPool::builder().workers(1).plain_workers(plain).build().unwrap();

@@ -184,7 +184,7 @@ tests! {
         assert_eq!(next.join().unwrap(), 2, "it had not begun");
     }
 
-    /// What an item has become is ended although calls end all the time, because their time is over.
+    /// What an item has become is ended although calls end all the time, because they are late.
     fn late_calls_keep_no_worker_that_became_another_program() {
         let procs = pool(1);
         let task = procs.spawn((), |()| drop(Command::new("sleep").arg("1000").exec()));

@@ -397,7 +397,7 @@ tests! {
             for (plain, with_end) in [(false, false), (true, false), (false, true), (true, true)] {
                 let builder = ProcessPool::builder().workers(1);
                 let procs = builder.plain_workers(plain).build().unwrap();
-                // (After an end it seems to be stopped before the next item, which may wait for that.)
+                // (After an end it seems to be stopped before the next item, which may wait.)
                 let next = procs.call(|n: u64| n);
                 let next = if with_end { next.timeout(5 * SHORT) } else { next };
                 let mut lie = procs.spawn(with_end, says_that_it_has_ended);

@@ -158,10 +158,10 @@ impl Sched {
         }
     }
 
-    /// Kills a worker whose first frame must end, and does not. The worker sends the end right after
-    /// the last answer, so the answer is not its own: an item has sent it, and runs on, and what is
-    /// behind would never begin. (Items are also taken back from a worker with gates that is
-    /// stopped: it need not say anything.)
+    /// Kills a worker whose first frame must end, and does not. The worker sends the end right
+    /// after the last answer, so the answer is not its own: an item has sent it, and runs on, and
+    /// what is behind would never begin. (Items are also taken back from a worker with gates that
+    /// is stopped: it need not say anything.)
     fn check_end(&mut self, index: usize, now: Instant) {
         let must_end = self.must_end(&self.workers[index]);
         let Some(frame) = self.workers[index].frames.front_mut() else {
