@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -28,13 +29,14 @@ fn run(name: &str, script: &str) -> Option<String> {
     std::fs::create_dir_all(&dir).unwrap();
     let module = dir.join("trefoil_extension.abi3.so");
     std::fs::copy(&library, &module).unwrap();
-    let head = "import os, signal, sys, threading, time\nimport trefoil_extension as t\nSUM = sum(x * x for x in range(1000))\n";
+    let head = "import os, select, signal, sys, threading, time\nimport trefoil_extension as t\nSUM = sum(x * x for x in range(1000))\n";
     let mut child = Command::new(&python)
         .args(["-c", &format!("{head}{script}")])
         .env("PYTHONPATH", &dir)
         .env("TREFOIL_THREADS", "3")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .unwrap();
     let mut output = child.stdout.take().unwrap();
@@ -46,7 +48,12 @@ fn run(name: &str, script: &str) -> Option<String> {
     });
     let words = receiver.recv_timeout(Duration::from_secs(120));
     if words.is_err() {
-        child.kill().unwrap();
+        // With what it has forked.
+        let group = format!("-{}", child.id());
+        Command::new("kill")
+            .args(["-KILL", &group])
+            .status()
+            .unwrap();
     }
     let status = child.wait().unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
@@ -84,8 +91,12 @@ def worker():
     requests, answers = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
+        # (As gunicorn does: Python does not notice a signal that comes just before it reads.)
+        woken, wakes = os.pipe()
+        os.set_blocking(wakes, False)
+        signal.set_wakeup_fd(wakes)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
-        while os.read(requests[0], 1):
+        while requests[0] in select.select([requests[0], woken], [], [])[0] and os.read(requests[0], 1):
             os.write(answers[1], b'+' if t.squares(1000) == SUM else b'-')
     return pid, requests[1], answers[0]
 def ask(one):
