@@ -95,8 +95,10 @@
 // Checked by `tests/trefoil-adapters/tests/traced.rs` and `worker_events.rs`. The events of
 // workers: `process/worker/tracing_events.rs`, `process/job/tracing_events.rs`.
 
+#[cfg(feature = "event-loop")]
 use ::tracing::warn;
 
+#[cfg(feature = "event-loop")]
 use crate::event_loop::SlowPoll;
 use crate::task::TaskReport;
 
@@ -115,6 +117,7 @@ use crate::task::TaskReport;
 /// # drop(event_loop);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[cfg(feature = "event-loop")]
 pub fn slow_poll(slow: &SlowPoll) {
     warn!(
             target: "trefoil::loop",
