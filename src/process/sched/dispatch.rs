@@ -8,9 +8,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::Sched;
 use super::frame_size::{cost, frame_size};
+use super::rules::{contexts, memory};
 use super::workers::Worker;
-use super::{Sched, contexts, memory_budget};
 use crate::process::job::Job;
 use crate::process::limits::FRAME_BYTES;
 use crate::process::value::chunk::Piece;
@@ -79,8 +80,7 @@ impl Sched {
             let memory = job.work.options.memory;
             let is_full = !self.wait_for_memory.is_empty();
             if memory > 0
-                && (is_full
-                    || !memory_budget::fits(&self.workers, self.policy.memory_budget, memory))
+                && (is_full || !memory::fits(&self.workers, self.policy.memory_budget, memory))
             {
                 self.queue.remove(place);
                 self.wait_for_memory.push(id);

@@ -16,12 +16,13 @@
 //!    item (`deadlines`).
 //! 5. A new worker runs the initializers, if there are any, before anything else (job 0).
 //! 6. A job's context goes to a worker before its first frame does, from here or from another
-//!    worker there (`contexts`), and is forgotten when the job has ended.
+//!    worker there (`rules::contexts`), and is forgotten when the job has ended.
 //! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
 //!    context has ends, which is forgotten before the worker gets a frame of another job. When the
 //!    worker has decoded such an item, our copies of its ends are closed (W26).
-//! 8. An item that takes long is copied to an idle worker if its call asks for that (`hedges`).
-//! 9. What has died out of memory may be run again while nothing else runs (`alone`).
+//! 8. An item that takes long is copied to an idle worker if its call asks for that
+//!    (`rules::hedge`).
+//! 9. What has died out of memory may be run again while nothing else runs (`rules::alone`).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
@@ -36,22 +37,18 @@
 //!
 //! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
-mod alone;
 mod callers;
-mod contexts;
 mod deadlines;
 mod deaths;
 mod dispatch;
-mod elastic;
 mod finish;
 mod frame_size;
 mod give_up;
-mod hedges;
 mod keeping;
-mod memory_budget;
 pub(super) mod peer;
 mod replies;
 mod restart_limit;
+mod rules;
 pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
@@ -69,9 +66,9 @@ use std::time::{Duration, Instant};
 
 use crate::sync::semaphore::give_back;
 
-pub(crate) use self::elastic::Elastic;
 use self::frame_size::ItemCosts;
 use self::peer::Peer;
+pub(crate) use self::rules::elastic::Elastic;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
@@ -193,9 +190,9 @@ pub(crate) struct Sched {
     jobs: HashMap<u64, Box<Job>>,
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
-    /// Jobs with waiting items that wait for memory, in the order of the queue (`memory_budget`).
+    /// Jobs with waiting items that wait for memory, in the order of the queue (`rules::memory`).
     wait_for_memory: Vec<u64>,
-    /// Jobs with items that wait to run alone (`alone`).
+    /// Jobs with items that wait to run alone (`rules::alone`).
     alone: VecDeque<u64>,
     pub(crate) workers: Vec<Worker>,
     item_costs: ItemCosts,

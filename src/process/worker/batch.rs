@@ -126,7 +126,7 @@ impl<'a> Batch<'a> {
         self.state.outlet.begins();
         self.begun += 1;
         #[cfg(feature = "tracing")]
-        super::tracing_events::item_begins(self.head.sequence, self.begun);
+        crate::process::observe::send_events::item_begins(self.head.sequence, self.begun);
         self.open = true;
         Some(argument)
     }
