@@ -6,7 +6,7 @@
 //! **Protocol.**
 //! 1. Jobs with waiting items are in one queue. The job at the front sends a frame to the ready
 //!    worker with the fewest frames, and then goes behind the other jobs of its priority: a long
-//!    `map` does not delay later calls. (`frame_size`)
+//!    `map` does not delay later calls. (`dispatch`)
 //! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
 //!    a millisecond; eight times as long for each time that they moved before any had begun.
 //! 3. When a worker dies, the item that it was running fails or is run again; the rest goes back to
@@ -37,12 +37,10 @@
 //!
 //! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
-mod callers;
 mod deadlines;
 mod deaths;
 mod dispatch;
 mod finish;
-mod frame_size;
 mod give_up;
 mod keeping;
 pub(super) mod peer;
@@ -66,7 +64,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::semaphore::give_back;
 
-use self::frame_size::ItemCosts;
+use self::dispatch::ItemCosts;
 use self::peer::Peer;
 pub(crate) use self::rules::elastic::Elastic;
 use self::sent_frame::SentFrame;
