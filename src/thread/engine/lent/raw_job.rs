@@ -36,24 +36,34 @@ use std::mem::ManuallyDrop;
 use super::abort_on_unwind::AbortOnUnwind;
 use super::latch::Latch;
 use crate::loom::UnsafeCell;
-use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::sys::ticks;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{self, Panic};
 use crate::thread::engine::wake::WakeHandle;
 
 /// No thread has taken the job.
-const NONE: usize = usize::MAX;
+const NONE: u64 = u64::MAX;
 
 /// A thread has taken the job, and given it back to its owner.
-const RETURNED: usize = usize::MAX - 1;
+const RETURNED: u64 = u64::MAX - 1;
+
+/// How many bits of the clock are left out where a job says when it was taken.
+const COARSE: u32 = 8;
+
+/// The clock in steps of some hundred nanoseconds.
+fn coarse() -> u32 {
+    (ticks::now() >> COARSE) as u32
+}
 
 pub(in crate::thread) type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
 
 /// A closure lent to the pool; see the module.
 pub(in crate::thread) struct StackJob<'a> {
     latch: Latch,
-    /// The slot of the thread that runs it, once one does; for leapfrogging.
-    thief: AtomicUsize,
+    /// The slot of the thread that runs it, once one does, for leapfrogging; and above it, when
+    /// that thread began.
+    thief: AtomicU64,
     owner: &'a WakeHandle,
     /// The task that this is a part of.
     inherited: Inherited,
@@ -75,7 +85,8 @@ impl JobRef {
         // until its latch is set, which happens below, after the last use of this borrow.
         let job = unsafe { &*self.0 };
         // Release: pairs with `thief`.
-        job.thief.store(slot, Ordering::Release);
+        let thief = u64::from(coarse()) << 32 | slot as u64;
+        job.thief.store(thief, Ordering::Release);
         // P11: before the latch.
         let owner = job.owner.clone();
         let result = {
@@ -111,10 +122,12 @@ impl StackJob<'_> {
         &self.latch
     }
 
-    /// The slot of the worker that has taken the job.
-    pub(in crate::thread) fn thief(&self) -> Option<usize> {
+    /// The slot of the worker that has taken the job, and for how many ticks it has run that.
+    pub(in crate::thread) fn thief(&self) -> Option<(usize, u64)> {
         // Acquire: pairs with `run`. What the thief pushes it pushes after.
-        Some(self.thief.load(Ordering::Acquire)).filter(|&slot| slot < RETURNED)
+        let thief = Some(self.thief.load(Ordering::Acquire)).filter(|&thief| thief < RETURNED)?;
+        let runs = coarse().wrapping_sub((thief >> 32) as u32);
+        Some((thief as u32 as usize, u64::from(runs) << COARSE))
     }
 
     /// For the owner, while it waits: takes the reference, if a thread has given it back.
@@ -141,7 +154,7 @@ pub(in crate::thread) fn lend(
 ) -> Option<Result<(), Panic>> {
     let job = StackJob {
         latch: Latch::new(),
-        thief: AtomicUsize::new(NONE),
+        thief: AtomicU64::new(NONE),
         owner,
         inherited: Inherited::current(),
         half: UnsafeCell::new(half),
@@ -189,4 +202,30 @@ where
     // SAFETY: P25: taken once; `second` is never dropped.
     let b = unsafe { ManuallyDrop::take(&mut second.0) };
     (first, b())
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::loom::Parker;
+
+    #[test]
+    fn a_stolen_job_says_who_runs_it_and_for_how_long() {
+        let parker = Parker::new();
+        let owner = WakeHandle::new(parker.unparker().clone(), 1, 0);
+        let long = 4 << COARSE;
+        let mut half = || {
+            let began = ticks::now();
+            while ticks::since(began) < long {}
+        };
+        let ran = lend(&owner, &mut half, |reference, job| {
+            assert_eq!(job.thief(), None);
+            reference.run(7);
+            let (slot, runs) = job.thief().expect("it was taken");
+            assert_eq!(slot, 7);
+            assert!(runs > long / 2, "{runs}");
+            None
+        });
+        assert!(matches!(ran, Some(Ok(()))));
+    }
 }

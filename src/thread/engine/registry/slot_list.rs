@@ -110,6 +110,9 @@ impl SlotList {
         let half = outside.listed / 2;
         let idle = outside.free.extract_if(.., is_idle);
         let removed: Vec<OwnedSlot> = idle.take(half).collect();
+        if removed.is_empty() {
+            return; // the list is not copied in vain
+        }
         outside.listed -= removed.len();
         let mut numbers: Vec<usize> = removed.iter().map(|owned| owned.slot.number).collect();
         numbers.sort_unstable();
@@ -182,6 +185,37 @@ mod tests {
             }
         }
         assert!(list.version() < 60, "{} changes", list.version());
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // threads of the test
+    fn thousands_of_threads_that_have_come_and_gone_leave_few_slots() {
+        let list = SlotList::new(1);
+        for _wave in 0..20 {
+            std::thread::scope(|s| {
+                for _ in 0..100 {
+                    s.spawn(|| list.put_outside(list.take_outside()));
+                }
+            });
+            assert!(len(&list) <= KEPT, "a search looks at {}", len(&list));
+        }
+    }
+
+    #[test]
+    fn slots_that_must_stay_do_not_cost_each_thread_a_copy_of_the_list() {
+        let list = SlotList::new(1);
+        let lent: Vec<OwnedSlot> = (0..40).map(|_| list.take_outside()).collect();
+        for owned in lent {
+            owned.local.push_task(crate::task::closure(|| (), false).0);
+            list.put_outside(owned);
+        }
+        let (len, version) = (len(&list), list.version());
+        assert!(len >= 40);
+        (0..9).for_each(|_| list.put_outside(list.take_outside()));
+        assert_eq!(list.version(), version);
+        let tasks = list.all();
+        let tasks = tasks.iter().filter_map(|slot| slot.public.steal_task());
+        tasks.for_each(|task| _ = task.run());
     }
 
     #[test]

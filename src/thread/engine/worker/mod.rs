@@ -7,7 +7,8 @@
 //! Each file has a part of its state, and the methods that use it: `search`, how it finds work;
 //! `index`, the index that its tasks see; `scope_mark`, which tasks of scopes are its own;
 //! `join_window`, which halves of joins it offers; `wait`, how it waits in the middle of its work;
-//! `calls`, calls that may block; `give_way`, what goes first; `idle`, how it sleeps.
+//! `rest`, when it rests between thefts; `calls`, calls that may block; `give_way`, what goes
+//! first; `idle`, how it sleeps.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; other threads see only its
 //!   slot.
@@ -22,6 +23,7 @@ pub(in crate::thread) mod wait;
 mod calls;
 mod idle;
 mod index;
+mod rest;
 mod scope_mark;
 mod search;
 
@@ -43,6 +45,7 @@ use calls::CallFlag;
 use give_way::Turn;
 use index::IndexCell;
 use join_window::Splitter;
+use rest::Rest;
 use scope_mark::ScopeMark;
 use search::Search;
 use wait::Waiting;
@@ -54,6 +57,7 @@ pub(in crate::thread) struct Worker {
     search: Search,
     index: IndexCell,
     scopes: ScopeMark,
+    rest: Rest,
     splitter: Splitter,
     thefts: TheftStats,
     waiting: Waiting,
@@ -78,6 +82,7 @@ impl Worker {
             search: Search::new(owned.slot.number),
             index: IndexCell::default(),
             scopes: ScopeMark::new(owned.slot.place()),
+            rest: Rest::default(),
             splitter,
             thefts: TheftStats::default(),
             waiting: Waiting::default(),
@@ -177,7 +182,7 @@ impl Worker {
             }
             Work::Scoped(lent) => {
                 let _noted = events::part("part of a scope");
-                lent.run(&self.ended);
+                self.run_scoped(lent);
             }
             Work::Share(share) => {
                 let _noted = events::part("broadcast");

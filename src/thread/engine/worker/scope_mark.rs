@@ -13,7 +13,6 @@ use std::cell::Cell;
 use super::Worker;
 use crate::loom::atomic::Ordering;
 use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
-use crate::thread::engine::queue::BATCH;
 use crate::thread::engine::slot::NO_PLACE;
 
 /// Stale entries are dropped after this many scope tasks were run by their handles' threads.
@@ -86,10 +85,9 @@ impl Worker {
         self.registry.published();
     }
 
-    /// A theft has moved tasks behind this one into this thread's deque.
+    /// A theft has moved tasks behind this one into this thread's deque, which has no open scope.
     pub(super) fn moved_scoped(&self, first: &ErasedEntry) {
-        // An upper bound: `pop_scoped` finds out if there were fewer.
-        self.scopes.depth.set(self.scopes.depth.get() + BATCH);
+        self.scopes.depth.set(self.owned.local.scoped.len());
         self.slot().scope.store(first.counter(), Ordering::Relaxed);
     }
 
@@ -100,9 +98,18 @@ impl Worker {
         // are, too.
         let ((_, mark), depth) = (self.scopes.open.get(), self.scopes.depth.get());
         let depth = depth.checked_sub(1).filter(|depth| *depth >= mark)?;
-        let lent = self.owned.local.scoped.pop()?;
+        let Some(lent) = self.owned.local.scoped.pop() else {
+            self.scopes.depth.set(mark);
+            return None;
+        };
         self.scopes.depth.set(depth);
         Some(lent)
+    }
+
+    /// Whether tasks may be left that this thread has pushed, or moved to its deque.
+    #[inline]
+    pub(super) fn has_scoped(&self) -> bool {
+        self.scopes.depth.get() > 0
     }
 
     /// The newest such task, if it is the one at this address. Drops older ones that their handles'

@@ -52,9 +52,13 @@ use crate::thread::engine::worker::Worker;
 /// How many times a waiter that may help checks before it yields: some microseconds.
 pub(in crate::thread) const ROUNDS: u32 = 200;
 
-/// How many times a waiter checks whether the thief is done before it takes a half from the thief:
-/// about two microseconds, which is the cost of handing a half over.
-const PATIENCE: u32 = ROUNDS / 4;
+/// What handing a half over costs. A waiter takes none from its thief before that has run the
+/// stolen one for so long, or so soon after one that was shorter: otherwise two workers might take
+/// ever smaller ones from each other.
+const PATIENCE: u64 = 2 * ticks::MICROSECOND;
+
+/// How many times a waiter checks whether the thief is done meanwhile: about as long.
+const PATIENT_ROUNDS: u32 = ROUNDS / 4;
 
 /// The waits that a worker is in.
 #[derive(Default)]
@@ -179,7 +183,7 @@ impl Worker {
     pub(in crate::thread) fn wait_for_thief(&self, stolen: &StackJob<'_>) {
         let latch = stolen.latch();
         // Once this wait has proved not to be short, the thief should offer halves.
-        let (mut looks, mut counted) = (0, None);
+        let (mut looks, mut counted, mut was_short) = (0, None, false);
         let help = || {
             looks += 1;
             if looks == ROUNDS {
@@ -190,12 +194,12 @@ impl Worker {
                 self.run_job(job);
                 return true;
             }
-            if looks < PATIENCE {
-                return false;
-            }
-            let Some(thief) = stolen.thief() else {
+            let Some((thief, runs)) = stolen.thief() else {
                 return false;
             };
+            if looks < PATIENT_ROUNDS && (was_short || runs < PATIENCE) {
+                return false;
+            }
             let Some(job) = self.with_slots(|slots| numbered(slots, thief)?.public.steal_job())
             else {
                 return false;
@@ -210,7 +214,9 @@ impl Worker {
                 // threads there may never be one.)
                 job.give_back();
             } else {
+                let began = ticks::now();
                 self.run_job(job);
+                was_short = ticks::since(began) < PATIENCE;
             }
             true
         };

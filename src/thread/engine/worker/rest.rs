@@ -1,0 +1,100 @@
+//! A thief of tiny tasks of scopes rests before its next theft.
+//!
+//! **Job.** Each theft takes the lines of a deque, and of the count of searchers, away from the
+//! thread that queues the tasks, which waits for them at its next task: some tenths of a
+//! microsecond. If tasks are shorter than that, all threads together are slower than one, because
+//! thieves take each task as soon as it is queued. So a thief that has run out of such tasks soon
+//! after its last theft rests, twice as long each time. Meanwhile tasks gather, and it takes a
+//! batch of them (`queue.rs`), or the thread that waits for the scope runs them itself.
+//!
+//! The first of the thieves that rest comes back sooner than a sleeping thread wakes, and all count
+//! as running meanwhile: they look again ((b) in `docs/internals/SCHEDULER.md`).
+//!
+//! Rejected: fewer searchers (the one that is left takes each task, too); thefts of many only (a
+//! long task may be the only one).
+//!
+//! Tests: below; `scope-nothing` in `benches/simulated/limits.txt`.
+
+use std::cell::Cell;
+
+use super::Worker;
+use crate::loom::hint;
+use crate::sys::ticks;
+use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
+
+/// A shorter task costs more to hand over than to run.
+const TINY: u64 = ticks::MICROSECOND / 2;
+
+/// The longest rest in a pool of up to 16 threads. A wider one has as many microseconds as threads,
+/// so that all of them together come back about once in a microsecond.
+const LONGEST: u64 = 16 * ticks::MICROSECOND;
+
+/// What a thief remembers of its thefts.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// When the tasks before those that it runs now were used up, and the rest after them over.
+    began: Cell<u64>,
+    /// How long that rest was; 0: there was no reason for one.
+    last: Cell<u64>,
+}
+
+impl Rest {
+    /// The tasks are used up: how long to rest, `longest` at most, if the last of them took from
+    /// `began` to `ended`. A thief whose last theft was longer ago needs no rest.
+    fn after(&self, began: u64, ended: u64, longest: u64) -> u64 {
+        let is_tiny = ended.saturating_sub(began) < TINY;
+        let is_soon = ended.saturating_sub(self.began.get()) < longest;
+        let rest = if is_tiny && is_soon {
+            (2 * self.last.get()).clamp(2 * TINY, longest)
+        } else {
+            0
+        };
+        self.last.set(rest);
+        self.began.set(ended + rest);
+        rest
+    }
+}
+
+impl Worker {
+    /// Runs a task of a scope at the bottom of the stack, and rests if there is a reason.
+    pub(super) fn run_scoped(&self, lent: ErasedEntry) {
+        if self.has_scoped() {
+            return lent.run(&self.ended);
+        }
+        let began = ticks::now();
+        lent.run(&self.ended);
+        if self.has_scoped() {
+            return; // which it has spawned
+        }
+        let longest = LONGEST.max(self.registry.sleep.width() as u64 * ticks::MICROSECOND);
+        let rest = self.rest.after(began, ticks::now(), longest);
+        let mut looks = ticks::Looks::new(rest);
+        while rest > 0 && !looks.are_over() {
+            hint::spin_loop();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{LONGEST, Rest, TINY};
+
+    #[test]
+    fn rests_grow_while_tasks_are_tiny_and_used_up_soon() {
+        let (rest, mut now) = (Rest::default(), 10 * LONGEST);
+        // A thief looks for a task, and runs it for so long.
+        let mut ran = |looks: u64, runs: u64| {
+            now += looks + runs;
+            let rest = rest.after(now - runs, now, LONGEST);
+            now += rest;
+            rest
+        };
+        assert_eq!(ran(TINY, 1), 0, "nothing is known of the theft before");
+        let growing = [ran(TINY, 1), ran(TINY, 1), ran(9 * TINY, TINY - 1)];
+        assert_eq!(growing, [2 * TINY, 4 * TINY, 8 * TINY]);
+        assert_eq!(ran(1, TINY), 0, "a longer task");
+        assert_eq!((0..20).map(|_| ran(1, 1)).last(), Some(LONGEST));
+        assert_eq!(ran(LONGEST, 1), 0, "long after the last theft");
+        assert_eq!(ran(1, 1), 2 * TINY);
+    }
+}
