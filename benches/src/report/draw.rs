@@ -40,8 +40,8 @@ pub struct Line {
     pub name: String,
     /// Its colour.
     pub part: Part,
-    /// Open points without a line: not measured. They have the colour of the line, before them, with
-    /// whose name theirs begins.
+    /// Open points without a line: not measured. Their colour is that of the line with whose name
+    /// theirs begins.
     pub hollow: bool,
     /// From left to right.
     pub points: Vec<(f64, f64)>,

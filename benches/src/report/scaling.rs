@@ -109,7 +109,8 @@ fn measured(results: &str, work: &str) -> Result<Vec<Line>, String> {
     }
 }
 
-/// An open point for each contender, on 16 processors. (What the page has for more is extrapolated.)
+/// An open point for each contender, on 16 processors. (What the page has for more is
+/// extrapolated.)
 fn simulated(page: &str, work: &str) -> Result<Vec<Line>, String> {
     let mut lines = page
         .lines()
