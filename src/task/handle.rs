@@ -290,6 +290,14 @@ impl<T> fmt::Debug for Task<T> {
 }
 
 /// Cancels a task, and knows whether it has ended, without owning it; see [`Task::abort_handle`].
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// let task = pool.spawn(|| trefoil::CancelToken::current().cancelled().join());
+/// let handle = task.abort_handle(); // may be cloned, and sent to another thread
+/// handle.cancel();
+/// assert!(task.join().is_err() || handle.is_finished()); // it had not begun, or it looked
+/// ```
 #[derive(Clone)]
 pub struct AbortHandle {
     task: TaskRef,

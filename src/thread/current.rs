@@ -6,6 +6,14 @@ use super::engine::raw_current as current;
 use crate::parking::park;
 
 /// The current thread of a pool; see [`current`](current()).
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let here = pool.spawn(|| trefoil::thread::current().expect("a thread of the pool"));
+/// let here = here.join()?;
+/// assert!(here.index() < here.num_threads());
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
     index: usize,

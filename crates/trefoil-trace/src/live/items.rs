@@ -16,7 +16,8 @@ use super::store::{self, Store};
 use super::tree::{LiveCall, LiveTask, describe};
 use crate::loom::thread;
 
-/// Counts the items of a `map` or an `imap`, which goes on until this is dropped.
+/// Counts the items of a `map` or an `imap`, which runs until this is dropped. Returned by
+/// [`trace_log::items`](crate::trace_log::items).
 pub struct Items(Arc<RunningMap>);
 
 /// A `map` or an `imap` begins here. `task`: the one that gets its results; 0: that of the caller.
@@ -70,6 +71,13 @@ impl fmt::Debug for Items {
 }
 
 /// What this process does at one moment; from [`activity`].
+///
+/// ```
+/// let now = trefoil::inspect::activity();
+/// for thread in now.threads.iter().filter(|thread| thread.task.is_some()) {
+///     println!("{} runs {:?}", thread.name, thread.task);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Activity {

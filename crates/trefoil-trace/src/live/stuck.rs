@@ -54,6 +54,14 @@ fn reports() -> &'static Mutex<Reports> {
 /// is a report of several lines.
 ///
 /// See [`on_stuck`].
+///
+/// ```
+/// trefoil::inspect::on_stuck(|stuck| {
+///     eprintln!("{stuck}");
+///     let names = stuck.tasks().iter().map(|task| &task.name);
+///     eprintln!("{:?}, by {} who wait: {:?}", stuck.kind(), stuck.waiters().len(), names);
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stuck {
     kind: StuckKind,
@@ -62,6 +70,16 @@ pub struct Stuck {
 }
 
 /// Why code can never go on; in a [`Stuck`].
+///
+/// ```
+/// use trefoil::inspect::{StuckKind, on_stuck};
+///
+/// on_stuck(|stuck| match stuck.kind() {
+///     StuckKind::Cycle => eprintln!("a circle"),
+///     StuckKind::AbandonedLock => eprintln!("a lock that nobody will release"),
+///     other => eprintln!("{other:?}"),
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StuckKind {
@@ -76,6 +94,20 @@ pub enum StuckKind {
 }
 
 /// One who waits; in a [`Stuck`].
+///
+/// ```
+/// use trefoil::inspect::{StuckWaiter, on_stuck};
+///
+/// on_stuck(|stuck| {
+///     for waiter in stuck.waiters() {
+///         match waiter {
+///             StuckWaiter::Task(task) => eprintln!("task {}", task.id),
+///             StuckWaiter::Thread(thread) => eprintln!("thread {}", thread.name),
+///             _ => {}
+///         }
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StuckWaiter {
@@ -305,6 +337,12 @@ pub fn watch_stuck(listener: impl Fn(&Stuck) + Send + Sync + 'static) -> StuckWa
 
 /// The listener of [`watch_stuck`], which is called no more when this is dropped; a call that has
 /// begun goes on.
+///
+/// ```
+/// let watch = trefoil::inspect::watch_stuck(|stuck| eprintln!("{stuck}"));
+/// // a part of the program that is watched
+/// drop(watch);
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it ends the listening"]
 pub struct StuckWatch(u64);

@@ -29,6 +29,15 @@ const DEEPEST: usize = 24;
 /// `Display` draws the tree, parents above the tasks that they have spawned. Names are printed
 /// without what a terminal would obey, as in all reports of this crate; the fields and the JSON
 /// form have them as they are.
+///
+/// ```
+/// trefoil::inspect::tasks(); // the first call: from here on, tasks are kept track of
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// let tree = pool.spawn(|| trefoil::inspect::tasks()).named("looks").join()?;
+/// assert!(tree.to_string().contains("`looks`"));
+/// assert_eq!(tree.tasks().len(), 1);
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TaskTree {
     pid: u32,
@@ -41,6 +50,12 @@ pub struct TaskTree {
 }
 
 /// A task in a [`TaskTree`].
+///
+/// ```
+/// for task in trefoil::inspect::tasks().tasks() {
+///     println!("{} of {}, {:?} for {:?}", task.id, task.spawned_at, task.phase, task.since);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LiveTask {
@@ -129,8 +144,8 @@ pub struct LiveLock {
     pub kind: &'static str,
     /// Where it was made. `None`: a `Mutex` that was taken before tasks were kept track of.
     pub made_at: Option<&'static Location<'static>>,
-    /// Who has it. `None`: nobody, or it is not known; nobody holds an event or a channel, and who
-    /// has the permits of a semaphore is not kept.
+    /// What holds it. `None`: nothing does, or it is not known. Events and channels have no holder,
+    /// and the holders of a semaphore's permits are not kept.
     pub held_by: Option<LiveHolder>,
     /// How many others have it, too: readers.
     pub others: usize,
@@ -147,6 +162,12 @@ pub enum LiveHolder {
 }
 
 /// A thread that waits outside tasks, in a [`TaskTree`]: in a `join` or for a lock.
+///
+/// ```
+/// for thread in trefoil::inspect::tasks().threads() {
+///     println!("{} waits: {:?}", thread.name, thread.waits_for);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OutsideThread {
@@ -159,6 +180,12 @@ pub struct OutsideThread {
 }
 
 /// Items that a worker process has got and has not answered, in a [`TaskTree`].
+///
+/// ```
+/// for call in trefoil::inspect::tasks().calls() {
+///     println!("process {} has had item {} for {:?}", call.pid, call.first, call.since);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LiveCall {
@@ -272,6 +299,11 @@ pub fn task_parts() -> TaskParts {
 /// Each is copied when it is asked for, so that they are not of one moment. None has
 /// [`calls`](TaskTree::calls), and a task's parent may be in another part. Which tasks are in which
 /// part stays the same.
+///
+/// ```
+/// let count: usize = trefoil::inspect::task_parts().map(|part| part.tasks().len()).sum();
+/// println!("{count} tasks");
+/// ```
 #[derive(Debug)]
 pub struct TaskParts {
     next: usize,
