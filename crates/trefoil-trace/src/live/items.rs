@@ -123,12 +123,12 @@ pub struct LiveMap {
     pub since: Duration,
 }
 
-/// What runs at this moment: on each thread, in each worker process, and how far each `map` and
-/// `imap` is.
+/// Keeps track of tasks from its first call on, as [`tasks`](super::tasks) does, and returns what
+/// runs at this moment: on each thread, in each worker process, and how far each `map` and `imap`
+/// is.
 ///
-/// It walks over threads, processes and maps, not over tasks, so that it may be asked often. Like
-/// [`tasks`](super::tasks), its first call begins to keep track of tasks; a `map` that is older
-/// than that is not in it.
+/// It walks over threads, processes and maps, not over tasks, so that it may be asked often. A
+/// `map` that is older than the first call is not in it.
 ///
 /// ```
 /// use trefoil::ThreadPool;

@@ -200,8 +200,8 @@ impl fmt::Display for Stuck {
     }
 }
 
-/// Calls `hook` when code can never go on, as long as nobody cancels a task of it or ends its
-/// executor: a deadlock, named while it happens.
+/// Keeps track of tasks from its first call on, and calls `hook` at a deadlock, while it happens:
+/// when code can never continue unless a task of it is cancelled, or its executor ended.
 ///
 /// # What is reported
 ///

@@ -209,11 +209,11 @@ pub struct LiveCall {
     pub since: Duration,
 }
 
-/// The tasks of all executors of this process that have not ended: threads, loops, calls to worker
-/// processes, and promises.
+/// Keeps track of tasks from its first call on, and returns those that have not ended, of all
+/// executors of this process: threads, loops, calls to worker processes, and promises.
 ///
-/// The first call begins to keep track of tasks, as does [`on_stuck`](super::on_stuck), and so does
-/// the variable `TREFOIL_TASKS=1` when the first executor is made. A task that is older than that
+/// [`on_stuck`](super::on_stuck) begins to keep track of tasks, too, and so does the variable
+/// `TREFOIL_TASKS=1` when the first executor is made. A task that is older than that
 /// appears when its code next runs, without its parent. Until then a task costs a load and a branch
 /// for each event of it; from then on some 60 ns for each task and 50 to 100 ns for each poll. The
 /// table takes 150 bytes for each task, until there are 262,144: of further tasks only the number
@@ -281,8 +281,9 @@ pub(super) fn own() -> TaskTree {
     TaskTree::of(store, store.copy())
 }
 
-/// All live tasks in parts, some at a time: [`tasks`] for a program that must not stop for a walk
-/// over a million of them. See [`TaskParts`].
+/// Keeps track of tasks from its first call on, and returns all live tasks in parts, some at a
+/// time: [`tasks`] for a program that must not stop for a walk over a million of them. See
+/// [`TaskParts`].
 ///
 /// ```
 /// let tasks: usize = trefoil::inspect::task_parts().map(|part| part.tasks().len()).sum();
