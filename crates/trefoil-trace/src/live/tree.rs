@@ -214,10 +214,9 @@ pub struct LiveCall {
 ///
 /// [`on_stuck`](super::on_stuck) begins to keep track of tasks, too, and so does the variable
 /// `TREFOIL_TASKS=1` when the first executor is made. A task that is older than that
-/// appears when its code next runs, without its parent. Until then a task costs a load and a branch
-/// for each event of it; from then on some 60 ns for each task and 50 to 100 ns for each poll. The
-/// table takes 150 bytes for each task, until there are 262,144: of further tasks only the number
-/// is kept ([`TaskTree::without_details`]).
+/// appears when its code next runs, without its parent. The page of the module `inspect` says what
+/// that costs. Of more than 262,144 tasks only the number is kept
+/// ([`TaskTree::without_details`]).
 ///
 /// Parts of a `map`, `join` or `scope` are no tasks; they belong to the task that called it.
 ///
