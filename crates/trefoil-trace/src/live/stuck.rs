@@ -58,8 +58,7 @@ fn reports() -> &'static Mutex<Reports> {
 /// ```
 /// trefoil::inspect::on_stuck(|stuck| {
 ///     eprintln!("{stuck}");
-///     let names = stuck.tasks().iter().map(|task| &task.name);
-///     eprintln!("{:?}, by {} who wait: {:?}", stuck.kind(), stuck.waiters().len(), names);
+///     eprintln!("{:?}, {} wait", stuck.kind(), stuck.waiters().len());
 /// });
 /// ```
 #[derive(Clone, Debug)]
