@@ -9,10 +9,8 @@ use crate::parking::park;
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
-/// let here = pool.spawn(|| trefoil::thread::current().expect("a thread of the pool"));
-/// let here = here.join()?;
-/// assert!(here.index() < here.num_threads());
-/// # Ok::<_, trefoil::TaskError>(())
+/// let threads = pool.broadcast(|_| trefoil::thread::current().expect("a thread of the pool"));
+/// assert!(threads.iter().all(|here| here.index() < here.num_threads()));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
