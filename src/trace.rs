@@ -48,7 +48,7 @@
 //! other worker has stolen: they are plain calls, and cost a nanosecond.
 //!
 //! # Read next
-//! The [guide](crate::_documentation::guide) says how to read such a picture. For spans in your own
+//! [This page](crate::_documentation::observe) says how to read such a picture. For spans in your own
 //! logs, use the feature `tracing`; for the current state of all tasks,
 //! [`inspect::tasks`](crate::inspect::tasks).
 

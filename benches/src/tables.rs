@@ -6,6 +6,7 @@
 //! cargo bench -- --quick              # a look in a minute
 //! cargo bench -- --write              # all or some, into benches/results, the page and docs/plots
 //! cargo bench -- --scaling FILE --write # only a record of the bench `scaling`, perhaps from elsewhere
+//! cargo bench -- --draw-scaling       # its plots again, of the table that is there
 //! ```
 //!
 //! 1. The benchmarks are built, once, and then run without cargo, one after the other, each with a
@@ -24,7 +25,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use trefoil_benches::record::Record;
-use trefoil_benches::report::plots::{PLOTS, Plot};
+use trefoil_benches::report::plots::PLOTS;
 use trefoil_benches::report::run::{self, Run};
 use trefoil_benches::report::{document, headline, links, scaling, table};
 
@@ -46,6 +47,7 @@ const SCALING: &str = "scaling";
 
 struct Wanted {
     scaling: Option<PathBuf>,
+    draw_scaling: bool,
     quick: bool,
     write: bool,
     tables: Vec<&'static str>,
@@ -55,6 +57,7 @@ struct Wanted {
 fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
         scaling: None,
+        draw_scaling: false,
         quick: false,
         write: false,
         tables: Vec::new(),
@@ -62,6 +65,7 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--scaling" => wanted.scaling = Some(args.next().ok_or("which record?")?.into()),
+            "--draw-scaling" => wanted.draw_scaling = true,
             "--bench" => {} // cargo's
             "--quick" => wanted.quick = true,
             "--write" => wanted.write = true,
@@ -256,6 +260,9 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 const RESULTS: &str = "benches/results/README.md";
 const PAGE: &str = "docs/BENCHMARKS.md";
 
+/// The page whose tables say what today's code costs on virtual processors.
+const SIMULATOR: &str = "docs/internals/SIMULATOR.md";
+
 fn read(path: &str) -> Result<String, String> {
     std::fs::read_to_string(top().join(path)).map_err(|error| format!("{path}: {error}"))
 }
@@ -271,7 +278,11 @@ fn scaling_text(run: &Run, record: &Record) -> String {
     let mut out = document::signed(&run.id, "");
     let notes = record.notes.join(" ");
     let _ = writeln!(out, "{notes} {}\n", circumstances(record));
-    out + &scaling::table(&record.rows)
+    out += &scaling::table(&record.rows);
+    for plot in scaling::PLOTS {
+        let _ = writeln!(out, "\n{}", links::picture(plot.title, plot.id));
+    }
+    out
 }
 
 /// Writes that into its place, or prints it.
@@ -288,13 +299,46 @@ fn write_scaling(file: &Path, write_it: bool) -> Result<bool, String> {
         let document = read(RESULTS)?;
         let document = document::replace(&document, SCALING, &text)?;
         write(&top().join(RESULTS), &document)?;
+        draw_scaling()?;
     }
     Ok(true)
+}
+
+/// Draws the table by workers anew, as it is in the document, and writes its verdict into the page.
+fn draw_scaling() -> Result<bool, String> {
+    let (results, page) = (read(RESULTS)?, read(PAGE)?);
+    let simulated = read(SIMULATOR)?;
+    let at = top().join("docs/plots");
+    for plot in scaling::PLOTS {
+        let svg = scaling::svg(plot, &results, &simulated)?;
+        write(&at.join(format!("{}.svg", plot.id)), &svg)?;
+    }
+    write_addresses(&at)?;
+    let page = document::replace(&page, SCALING, scaling::verdict_of(&results)?)?;
+    write(&top().join(PAGE), &page)?;
+    Ok(true)
+}
+
+/// The addresses of all plots that are there, for rustdoc; and their names.
+fn write_addresses(at: &Path) -> Result<Vec<&'static str>, String> {
+    let ids = PLOTS.iter().map(|plot| plot.id);
+    let ids = ids.chain(scaling::PLOTS.iter().map(|plot| plot.id));
+    let there = ids.filter_map(|id| {
+        let svg = std::fs::read_to_string(at.join(format!("{id}.svg"))).ok()?;
+        Some((id, svg))
+    });
+    let there: Vec<_> = there.collect();
+    let addresses = links::addresses(there.iter().map(|(id, svg)| (*id, svg.as_str())));
+    write(&at.join("rustdoc.txt"), &addresses)?;
+    Ok(there.iter().map(|(id, _)| *id).collect())
 }
 
 fn all(wanted: &Wanted) -> Result<bool, String> {
     if let Some(file) = &wanted.scaling {
         return write_scaling(file, wanted.write);
+    }
+    if wanted.draw_scaling {
+        return draw_scaling();
     }
     let top = top();
     let programs = build(top, &wanted.tables)?;
@@ -368,14 +412,7 @@ fn all(wanted: &Wanted) -> Result<bool, String> {
         write(&at.join(format!("{id}.svg")), svg)?;
     }
     // Those of earlier runs, too.
-    let file = |plot: &Plot| {
-        let svg = std::fs::read_to_string(at.join(format!("{}.svg", plot.id))).ok()?;
-        Some((plot.id, svg))
-    };
-    let there: Vec<_> = PLOTS.iter().filter_map(file).collect();
-    let addresses = links::addresses(there.iter().map(|(id, svg)| (*id, svg.as_str())));
-    write(&at.join("rustdoc.txt"), &addresses)?;
-    let files = links::files(there.iter().map(|(id, _)| *id), "../../docs/");
+    let files = links::files(write_addresses(&at)?, "../../docs/");
     document = document::replace(&document, "plots", &files)?;
     write(&results, &document)?;
     let page = document::replace(&read(PAGE)?, "headline", &headline::headline(&document)?)?;
@@ -440,6 +477,29 @@ mod tests {
             readme.contains(&format!("ahead in {behind} of 17")),
             "{behind}"
         );
+        let verdict = scaling::verdict_of(&results).unwrap();
+        assert_eq!(document::replace(&page, SCALING, verdict), Ok(page.clone()));
+        let most = verdict.rsplit(' ').next().unwrap().trim_end_matches('.');
+        assert!(readme.contains(most), "{most}");
+        // What a build costs.
+        let row = |name: &str| {
+            let row = page.lines().find_map(|line| line.strip_prefix(name));
+            let cells = row.expect(name).split('|').map(str::trim);
+            cells.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (whole, threads) = (
+            row("| trefoil by default |"),
+            row("| trefoil, `threads` alone |"),
+        );
+        let costs = format!(
+            "takes {} s of processor time and {} crates; with `threads` alone {} s and {} (rayon: {} s)",
+            whole[0],
+            whole[1],
+            threads[0],
+            threads[1],
+            row("| rayon |")[0]
+        );
+        assert!(readme.contains(&costs), "{costs}");
     }
 
     #[test]
@@ -495,6 +555,19 @@ mod tests {
                     assert!(svg.contains(run), "{file} is not of run {run}");
                 }
             }
+        }
+    }
+
+    /// The plots by workers are of the table that is there (`--draw-scaling` draws them again).
+    #[test]
+    fn the_plots_by_workers_show_what_the_documents_say() {
+        let (results, simulator) = (committed(), read(SIMULATOR).unwrap());
+        for plot in scaling::PLOTS {
+            let file = format!("docs/plots/{}.svg", plot.id);
+            let drawn = scaling::svg(plot, &results, &simulator).unwrap();
+            assert_eq!(read(&file).as_ref(), Ok(&drawn), "{file}");
+            let picture = links::picture(plot.title, plot.id);
+            assert!(results.contains(&picture), "{picture}");
         }
     }
 

@@ -53,7 +53,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::loom::Mutex;
 use crate::sys::fork::PerProcess;
 
-/// The runtime that [`with`] enters; it is made by the first call.
+/// Starts a tokio runtime at its first call, and returns its handle: that which [`with`] enters.
 ///
 /// # Errors
 ///

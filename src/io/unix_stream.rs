@@ -44,6 +44,16 @@ pub struct UnixStream {
 }
 
 /// The process at the other end of a [`UnixStream`], as it was when the connection was made.
+///
+/// ```
+/// trefoil::run(async {
+///     let (near, _far) = trefoil::io::UnixStream::pair()?;
+///     let peer = near.peer_cred()?; // here, this process
+///     println!("process {} of user {}", peer.pid, peer.uid);
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PeerCredentials {

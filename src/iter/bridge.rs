@@ -20,7 +20,7 @@ use crate::thread::{Producer, Seal, Shape, Source, source};
 /// does not move between two caches for each of them.
 const ATTEMPTS: u32 = 9;
 
-/// [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
+/// Returned by [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
 #[derive(Debug)]
 pub(super) struct Bridge<I> {
     /// The iterator, and whether it must not be called any more because it has ended or panicked.

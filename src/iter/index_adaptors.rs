@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates, source};
 
-/// [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
+/// Returned by [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
 #[derive(Clone, Debug)]
 pub(super) struct Enumerate<I>(pub(super) I);
 
@@ -47,7 +47,7 @@ impl<P: Producer> Producer for Enumerated<P> {
     }
 }
 
-/// [`IndexedParallelIterator::zip`](super::IndexedParallelIterator::zip).
+/// Returned by [`IndexedParallelIterator::zip`](super::IndexedParallelIterator::zip).
 #[derive(Clone, Debug)]
 pub(super) struct Zip<A, B>(pub(super) A, pub(super) B);
 
@@ -84,7 +84,7 @@ impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
     }
 }
 
-/// [`ParallelIterator::chain`](super::ParallelIterator::chain).
+/// Returned by [`ParallelIterator::chain`](super::ParallelIterator::chain).
 #[derive(Clone, Debug)]
 pub struct Chain<A, B>(pub(super) A, pub(super) B);
 
@@ -136,7 +136,7 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
     }
 }
 
-/// [`IndexedParallelIterator::rev`](super::IndexedParallelIterator::rev).
+/// Returned by [`IndexedParallelIterator::rev`](super::IndexedParallelIterator::rev).
 #[derive(Clone, Debug)]
 pub(super) struct Rev<I>(pub(super) I);
 
@@ -168,7 +168,7 @@ impl<P: Producer> Producer for Reversed<P> {
     }
 }
 
-/// [`IndexedParallelIterator::take`](super::IndexedParallelIterator::take) and
+/// Returned by [`IndexedParallelIterator::take`](super::IndexedParallelIterator::take) and
 /// [`skip`](super::IndexedParallelIterator::skip): the items from one index to another.
 #[derive(Clone, Debug)]
 pub(super) struct Part<I>(pub(super) I, pub(super) usize, pub(super) usize);
@@ -179,7 +179,7 @@ source! {
     |this| this.0.shape(Seal).resized(|len| len.min(this.2).saturating_sub(this.1))
 }
 
-/// [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
+/// Returned by [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
 #[derive(Clone, Debug)]
 pub(super) struct StepBy<I>(pub(super) I, pub(super) usize);
 
@@ -233,7 +233,7 @@ impl<P: Producer> Producer for Stepped<P> {
     }
 }
 
-/// [`IndexedParallelIterator::chunks`](super::IndexedParallelIterator::chunks).
+/// Returned by [`IndexedParallelIterator::chunks`](super::IndexedParallelIterator::chunks).
 #[derive(Clone, Debug)]
 pub(super) struct Chunks<I>(pub(super) I, pub(super) usize);
 
@@ -283,7 +283,7 @@ impl<P: Producer> DoubleEndedIterator for Chunked<P> {
     }
 }
 
-/// [`IndexedParallelIterator::with_min_len`](super::IndexedParallelIterator::with_min_len) and
+/// Returned by [`IndexedParallelIterator::with_min_len`](super::IndexedParallelIterator::with_min_len) and
 /// [`with_max_len`](super::IndexedParallelIterator::with_max_len).
 #[derive(Clone, Debug)]
 pub(super) struct Bounded<I> {

@@ -21,7 +21,7 @@ pub struct ItemAdaptor<I, K> {
 /// The adaptors by their names: what is public of a stage.
 macro_rules! adaptors {
     ($($of:ident: $name:ident<$($f:ident),*> of $kind:ident;)*) => {$(
-        #[doc = concat!("[`ParallelIterator::", stringify!($of), "`](super::ParallelIterator::", stringify!($of), ").")]
+        #[doc = concat!("Returned by [`ParallelIterator::", stringify!($of), "`](super::ParallelIterator::", stringify!($of), ").")]
         #[derive(Clone, Debug)]
         pub struct $name<I, $($f),*>(pub(super) ItemAdaptor<I, $kind<$($f),*>>);
 

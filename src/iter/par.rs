@@ -7,6 +7,13 @@
 use crate::thread::{Exact, Seal, Shape, Source, source};
 
 /// A collection as a parallel iterator: what `into_par_iter`, `par_iter` and `par_iter_mut` return.
+///
+/// ```
+/// use trefoil::prelude::*;
+///
+/// let words = ["pear", "fig"].into_par_iter(); // a `Par`, until the first adaptor
+/// assert_eq!(words.map(str::len).sum::<usize>(), 7);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Par<S>(pub(super) S);
 

@@ -50,6 +50,11 @@ struct State {
 }
 
 /// What [`Barrier::wait`] returns to each.
+///
+/// ```
+/// let barrier = trefoil::sync::Barrier::new(1);
+/// assert!(barrier.wait_blocking().is_leader()); // one of those that meet
+/// ```
 #[derive(Clone, Debug)]
 pub struct BarrierWaitResult {
     is_leader: bool,

@@ -138,6 +138,15 @@ impl<T> State<T> {
 
 /// The sending side. It can be cloned; after the last sender is dropped, receivers get the
 /// remaining values and then an error.
+///
+/// ```
+/// use trefoil::sync::broadcast;
+///
+/// let (sender, receiver) = broadcast::channel(8);
+/// assert_eq!(sender.clone().send(7), Ok(1)); // how many receivers get it
+/// drop(receiver);
+/// assert!(sender.send(8).is_err());
+/// ```
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
@@ -254,6 +263,15 @@ impl<T> Drop for Sender<T> {
 
 /// The receiving side, which gets every value. It is not `Clone`: use [`Sender::subscribe`] or
 /// [`resubscribe`](Receiver::resubscribe) instead.
+///
+/// ```
+/// use trefoil::sync::broadcast;
+///
+/// let (sender, mut first) = broadcast::channel(8);
+/// let mut second = sender.subscribe(); // gets what is sent from here on
+/// sender.send("news").unwrap();
+/// assert_eq!((first.recv_blocking(), second.recv_blocking()), (Ok("news"), Ok("news")));
+/// ```
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// The number of its next value.
@@ -392,10 +410,28 @@ impl<T> Drop for Receiver<T> {
 }
 
 /// There are no receivers; contains the value.
+///
+/// ```
+/// let (sender, _) = trefoil::sync::broadcast::channel(8);
+/// let error = sender.send("unheard").unwrap_err();
+/// assert_eq!(error.0, "unheard");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
 /// Why a receiver got no value.
+///
+/// ```
+/// use trefoil::sync::broadcast::{self, RecvError};
+///
+/// let (sender, mut receiver) = broadcast::channel(1);
+/// sender.send(1).unwrap();
+/// sender.send(2).unwrap();
+/// assert_eq!(receiver.recv_blocking(), Err(RecvError::Lagged(1)));
+/// assert_eq!(receiver.recv_blocking(), Ok(2));
+/// drop(sender);
+/// assert_eq!(receiver.recv_blocking(), Err(RecvError::Closed));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -406,6 +442,13 @@ pub enum RecvError {
 }
 
 /// Why [`Receiver::try_recv`] returned no value.
+///
+/// ```
+/// use trefoil::sync::broadcast::{self, TryRecvError};
+///
+/// let (_sender, mut receiver) = broadcast::channel::<u32>(8);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryRecvError {

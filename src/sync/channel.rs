@@ -66,6 +66,14 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// Makes a channel that holds any number of items.
+///
+/// ```
+/// let (sender, receiver) = trefoil::sync::channel::unbounded();
+/// for n in 0..1000 {
+///     sender.try_send(n).expect("it is never full");
+/// }
+/// assert_eq!(receiver.len(), 1000);
+/// ```
 #[must_use]
 #[track_caller]
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
@@ -86,12 +94,35 @@ fn ends<T>(
 }
 
 /// The sending end of a channel. Clones send into the same.
+///
+/// ```
+/// use trefoil::sync::channel;
+///
+/// let (sender, receiver) = channel::bounded(8);
+/// let other = sender.clone();
+/// let thread = std::thread::spawn(move || other.send_blocking("from a thread").unwrap());
+/// trefoil::run(async { sender.send("from a loop").await }).unwrap();
+/// thread.join().unwrap();
+/// assert_eq!(receiver.len(), 2);
+/// ```
 pub struct Sender<T>(async_channel::Sender<T>, Made);
 
 pin_project_lite::pin_project! {
     /// The receiving end of a channel. Clones receive from the same: each item is received once.
     ///
     /// As a `Stream` it must be pinned: `let mut receiver = std::pin::pin!(receiver)`.
+    ///
+    /// ```
+    /// use trefoil::sync::channel;
+    ///
+    /// let (sender, receiver) = channel::unbounded();
+    /// sender.send_blocking(1).unwrap();
+    /// sender.send_blocking(2).unwrap();
+    /// drop(sender); // what was sent is received nevertheless
+    /// assert_eq!(receiver.recv_blocking(), Ok(1));
+    /// assert_eq!(trefoil::run(receiver.recv()), Ok(2));
+    /// assert!(receiver.recv_blocking().is_err());
+    /// ```
     pub struct Receiver<T> {
         #[pin]
         inside: async_channel::Receiver<T>,
@@ -129,6 +160,14 @@ impl<T> Drop for Queued<'_, T> {
 }
 
 /// A [`Sender`] that does not keep the channel open.
+///
+/// ```
+/// let (sender, receiver) = trefoil::sync::channel::bounded(1);
+/// let weak = sender.downgrade();
+/// weak.upgrade().expect("it is open").send_blocking(1).unwrap();
+/// drop(sender);
+/// assert!(weak.upgrade().is_none() && receiver.recv_blocking() == Ok(1));
+/// ```
 pub struct WeakSender<T>(async_channel::WeakSender<T>, Made);
 
 impl<T> Sender<T> {
@@ -271,6 +310,14 @@ impl<T> Receiver<T> {
 }
 
 /// The items of a channel as they come: [`Receiver::iter`].
+///
+/// ```
+/// let (sender, receiver) = trefoil::sync::channel::unbounded();
+/// sender.send_blocking(1).unwrap();
+/// sender.send_blocking(2).unwrap();
+/// drop(sender); // else it waits for more
+/// assert_eq!(receiver.iter().sum::<i32>(), 3);
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T>(&'a Receiver<T>);
 
@@ -284,6 +331,15 @@ impl<T> Iterator for Iter<'_, T> {
 }
 
 /// The items of a channel as they come, with its receiver: see [`Receiver::iter`].
+///
+/// ```
+/// let (sender, receiver) = trefoil::sync::channel::unbounded();
+/// sender.send_blocking(1).unwrap();
+/// drop(sender);
+/// for item in receiver {
+///     assert_eq!(item, 1);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct IntoIter<T>(Receiver<T>);
 
@@ -427,6 +483,12 @@ impl<T> Clone for WeakSender<T> {
 debug!(impl<T> WeakSender<T>, self);
 
 /// The channel is closed; contains the item.
+///
+/// ```
+/// let (sender, receiver) = trefoil::sync::channel::bounded(1);
+/// drop(receiver);
+/// assert_eq!(sender.send_blocking("kept").unwrap_err().into_inner(), "kept");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
@@ -444,6 +506,13 @@ impl_error!(impl<T> SendError<T>, self, f, f.write_str(CLOSED));
 const CLOSED: &str = "sending into a closed channel";
 
 /// Why [`Sender::try_send`] has not sent the item, which it contains.
+///
+/// ```
+/// let (sender, _receiver) = trefoil::sync::channel::bounded(1);
+/// sender.try_send(1).unwrap();
+/// let error = sender.try_send(2).unwrap_err();
+/// assert!(error.is_full() && error.into_inner() == 2);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
     /// There is no room for it now.
@@ -481,6 +550,14 @@ impl_error!(impl<T> TrySendError<T>, self, f, f.write_str(match self {
 }));
 
 /// The channel is closed, and every item has been received.
+///
+/// ```
+/// use trefoil::sync::channel::{self, RecvError};
+///
+/// let (sender, receiver) = channel::bounded::<u32>(1);
+/// drop(sender);
+/// assert_eq!(receiver.recv_blocking(), Err(RecvError));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvError;
 
@@ -489,6 +566,13 @@ impl_error!(impl RecvError, self, f, f.write_str(EMPTY_AND_CLOSED));
 const EMPTY_AND_CLOSED: &str = "receiving from an empty and closed channel";
 
 /// Why [`Receiver::try_recv`] returned no item.
+///
+/// ```
+/// use trefoil::sync::channel::{self, TryRecvError};
+///
+/// let (_sender, receiver) = channel::bounded::<u32>(1);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryRecvError {
     /// There is none now.

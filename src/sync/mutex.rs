@@ -51,6 +51,17 @@ impl<T: ?Sized> Lock for Arc<Mutex<T>> {
 }
 
 /// Access to the value of a [`Mutex`], which is released when this is dropped.
+///
+/// ```
+/// use trefoil::sync::Mutex;
+///
+/// let lock = Mutex::new(vec![1]);
+/// let mut numbers = lock.lock_blocking();
+/// numbers.push(2);
+/// assert!(lock.try_lock().is_none());
+/// drop(numbers);
+/// assert_eq!(*lock.lock_blocking(), [1, 2]);
+/// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
 pub struct MutexGuard<'a, T: ?Sized> {
@@ -60,6 +71,18 @@ pub struct MutexGuard<'a, T: ?Sized> {
 
 /// A guard like [`MutexGuard`], from [`Mutex::lock_arc`]: it keeps the lock in memory, and is
 /// `'static` if the value is.
+///
+/// ```
+/// use std::sync::Arc;
+/// use trefoil::sync::Mutex;
+///
+/// let lock = Arc::new(Mutex::new(1));
+/// let mut guard = lock.lock_arc_blocking();
+/// let task = trefoil::spawn_blocking(move || *guard += 1); // it moves into the task
+/// task.join()?;
+/// assert_eq!(*lock.lock_blocking(), 2);
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
 pub struct MutexGuardArc<T: ?Sized> {

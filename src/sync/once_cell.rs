@@ -70,7 +70,7 @@ impl<T> OnceCell<T> {
         }
     }
 
-    /// Who makes the value has it as if it were locked.
+    /// While a value is made, its maker counts as the holder of a lock.
     fn at(&self) -> At {
         (self.made.lock(self), Access::Alone)
     }

@@ -124,6 +124,13 @@ pub struct ReentrantMutex<T> {
 unsafe impl<T: Send> Sync for ReentrantMutex<T> {}
 
 /// Access to the value of a [`ReentrantMutex`], until it is dropped. It stays on its thread.
+///
+/// ```
+/// let lock = trefoil::sync::ReentrantMutex::new("shared");
+/// let outer = lock.lock_blocking();
+/// let inner = lock.lock_blocking(); // the same owner, once more
+/// assert_eq!(*outer, *inner);
+/// ```
 #[must_use = "the lock is released when this is dropped"]
 pub struct ReentrantMutexGuard<'a, T> {
     lock: &'a ReentrantMutex<T>,

@@ -28,6 +28,12 @@ use crate::parking::noted::{Held, LockKind, Whose};
 pub struct RwLock<T: ?Sized>(Locked<Many, T>);
 
 /// Shared access to the value of a [`RwLock`], which is released when this is dropped.
+///
+/// ```
+/// let lock = trefoil::sync::RwLock::new(5);
+/// let (one, two) = (lock.read_blocking(), lock.read_blocking()); // at the same time
+/// assert!(*one + *two == 10 && lock.try_write().is_none());
+/// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, T: ?Sized> {

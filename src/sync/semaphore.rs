@@ -41,6 +41,14 @@ pub struct Semaphore {
 }
 
 /// A permit of a [`Semaphore`], which is given back when this is dropped.
+///
+/// ```
+/// let permits = trefoil::sync::Semaphore::new(1);
+/// let permit = permits.acquire_blocking();
+/// assert!(permits.try_acquire().is_none());
+/// drop(permit);
+/// assert_eq!(permits.available_permits(), 1);
+/// ```
 #[must_use = "the permit is given back when this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
@@ -48,6 +56,18 @@ pub struct SemaphoreGuard<'a>(&'a Semaphore);
 
 /// A guard like [`SemaphoreGuard`], from [`Semaphore::acquire_arc`]: it keeps the semaphore in
 /// memory, and is `'static`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use trefoil::sync::Semaphore;
+///
+/// let permits = Arc::new(Semaphore::new(1));
+/// let permit = permits.acquire_arc_blocking();
+/// let task = trefoil::spawn_blocking(move || drop(permit)); // it moves into the task
+/// task.join()?;
+/// assert_eq!(permits.available_permits(), 1);
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 #[must_use = "the permit is given back when this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

@@ -148,6 +148,13 @@ impl<T> Shared<T> {
 
 /// The side that replaces the value. It can be cloned; when the last sender is dropped, receivers
 /// learn it.
+///
+/// ```
+/// let (sender, receiver) = trefoil::sync::watch::channel(1);
+/// sender.send_modify(|n| *n += 1);
+/// assert_eq!(sender.send_replace(5), 2);
+/// assert_eq!(*receiver.borrow(), 5);
+/// ```
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
@@ -269,6 +276,15 @@ impl<T> Drop for Sender<T> {
 }
 
 /// The side that reads the newest value and waits for changes. A clone has seen the same version.
+///
+/// ```
+/// let (sender, mut receiver) = trefoil::sync::watch::channel("old");
+/// sender.send("new").unwrap();
+/// receiver.changed_blocking()?; // at once: it has not seen it
+/// assert_eq!(*receiver.borrow_and_update(), "new");
+/// assert!(!receiver.has_changed()?);
+/// # Ok::<_, trefoil::sync::watch::RecvError>(())
+/// ```
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// The version that was seen last.
@@ -406,6 +422,12 @@ impl<T> Drop for Receiver<T> {
 /// `.await`. A thread that holds one must not send, nor call `borrow` or the like again: that call
 /// may wait for a sender that waits for the first `Ref`. Methods that return no `Ref`
 /// ([`has_changed`](Receiver::has_changed), [`subscribe`](Sender::subscribe)) do not wait.
+///
+/// ```
+/// let (_sender, receiver) = trefoil::sync::watch::channel(vec![1, 2]);
+/// let sum: i32 = receiver.borrow().iter().sum(); // dropped at the end of the statement
+/// assert_eq!(sum, 3);
+/// ```
 pub struct Ref<'a, T>(RwLockReadGuard<'a, T>);
 
 impl<T> Deref for Ref<'_, T> {
@@ -417,10 +439,24 @@ impl<T> Deref for Ref<'_, T> {
 }
 
 /// There are no receivers; the value comes back.
+///
+/// ```
+/// let (sender, receiver) = trefoil::sync::watch::channel(1);
+/// drop(receiver);
+/// assert_eq!(sender.send(2).unwrap_err().0, 2);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
 /// All senders are gone.
+///
+/// ```
+/// use trefoil::sync::watch::{self, RecvError};
+///
+/// let (sender, mut receiver) = watch::channel(1);
+/// drop(sender);
+/// assert_eq!(receiver.changed_blocking(), Err(RecvError));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvError;
 

@@ -467,6 +467,25 @@ impl fmt::Debug for WorkerExit {
 impl Error for WorkerExit {}
 
 /// A value that could not be sent to or from a worker process.
+///
+/// ```
+/// use trefoil::{ProcessPool, TaskError};
+///
+/// # trefoil::init();
+/// #[derive(serde::Deserialize)]
+/// struct Shy;
+///
+/// impl serde::Serialize for Shy {
+///     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+///         Err(serde::ser::Error::custom("it stays at home"))
+///     }
+/// }
+///
+/// let procs = ProcessPool::with_workers(1)?;
+/// let Err(TaskError::Codec(error)) = procs.spawn(Shy, |_| ()).join() else { panic!("it was sent") };
+/// assert!(error.type_name().ends_with("Shy") && error.to_string().contains("stays at home"));
+/// # Ok::<_, trefoil::PoolError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CodecError {
     pub(crate) type_name: &'static str,

@@ -62,6 +62,17 @@ pub struct TaskGroup<T> {
 }
 
 /// Adds members to a [`TaskGroup`] from anywhere; see [`TaskGroup::handle`].
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// let mut group = trefoil::TaskGroup::new();
+/// let handle = group.handle();
+/// group.add(pool.spawn(move || { // a member adds another one
+///     handle.add(trefoil::spawn_blocking(|| 2));
+///     1
+/// }));
+/// assert_eq!(group.try_join_all().join().unwrap(), [1, 2]);
+/// ```
 pub struct GroupHandle<T> {
     shared: Weak<Mutex<Members<T>>>,
 }
@@ -661,6 +672,17 @@ impl<T> Future for GroupNext<'_, T> {
 }
 
 /// What went wrong in a [`TaskGroup`].
+///
+/// ```
+/// use trefoil::{TaskGroup, ThreadPool};
+///
+/// let pool = ThreadPool::with_threads(1);
+/// let mut group = TaskGroup::new();
+/// let bad = group.add(pool.spawn(|| -> u32 { panic!("out of cheese") }));
+/// let error = group.try_join_all().join().unwrap_err();
+/// let (id, first) = &error.errors()[0];
+/// assert!(*id == bad && first.to_string().contains("out of cheese"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct GroupError {
     errors: Vec<(TaskId, TaskError)>,

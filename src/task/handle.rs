@@ -290,6 +290,14 @@ impl<T> fmt::Debug for Task<T> {
 }
 
 /// Cancels a task, and knows whether it has ended, without owning it; see [`Task::abort_handle`].
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// let task = pool.spawn(|| trefoil::CancelToken::current().cancelled().join());
+/// let handle = task.abort_handle(); // may be cloned, and sent to another thread
+/// handle.cancel();
+/// assert!(task.join().is_err() || handle.is_finished()); // it had not begun, or it looked
+/// ```
 #[derive(Clone)]
 pub struct AbortHandle {
     task: TaskRef,
@@ -320,13 +328,13 @@ impl AbortHandle {
     }
 }
 
-/// The task with this [`TaskId`], or this number, if it has not ended: to cancel what
-/// [`tasks`](crate::inspect::tasks) shows.
+/// Keeps a list of tasks from its first call on, and returns the one with this [`TaskId`], or this
+/// number, if it has not ended: to cancel what [`tasks`](crate::inspect::tasks) shows.
 ///
-/// The first call begins a list of tasks, and to keep track of them, as `tasks` does: from then on
-/// each new task costs some 50 ns more, and 40 bytes while it exists. (Until then, nothing.) Tasks
-/// that are older are not found, nor is the future of [`block_on`](crate::EventLoop::block_on), nor
-/// more than 262,144 tasks at a time. The list keeps no task alive, and no task's memory.
+/// It keeps track of tasks, too, as `tasks` does: from the first call on each new task costs some
+/// 50 ns more, and 40 bytes while it exists. (Until then, nothing.) Tasks that are older are not
+/// found, nor is the future of [`block_on`](crate::EventLoop::block_on), nor more than 262,144
+/// tasks at a time. The list keeps no task alive, and no task's memory.
 ///
 /// Dropping what is cancelled may run its destructors, on the calling thread. As after `tasks`,
 /// deadlocks are reported on standard error, unless there is a hook for that.

@@ -55,6 +55,15 @@ struct PanicFields {
 }
 
 /// Where in the source a panic began.
+///
+/// ```
+/// use trefoil::{TaskError, ThreadPool};
+///
+/// let task = ThreadPool::with_threads(1).spawn(|| panic!("out of cheese"));
+/// let Err(TaskError::Panicked(panic)) = task.join() else { panic!("it did not") };
+/// let place = panic.location().expect("it is known");
+/// assert!(place.file().ends_with(".rs") && place.line() > 0 && place.column() > 0);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PanicLocation {
     file: String,

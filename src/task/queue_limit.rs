@@ -141,6 +141,17 @@ impl<W> From<QueueFull<W>> for TaskError {
 /// [`LoopHandle::reserve`](crate::LoopHandle::reserve).
 ///
 /// Its `spawn` never waits. Dropping it gives the place back.
+///
+/// ```
+/// # trefoil::init();
+/// let procs = trefoil::ProcessPool::builder().workers(1).queue_limit(8).build()?;
+/// let length = trefoil::run(async {
+///     let place = procs.reserve().await; // waits while the queue is full
+///     place.spawn("a text".to_owned(), |text: String| text.len()).await
+/// });
+/// assert_eq!(length?, 6);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the place is given back when this is dropped"]
 #[derive(Debug)]
 pub struct QueuePlace<'a, E> {

@@ -275,6 +275,12 @@ impl<T, F: Future> Future for LocalFuture<T, F> {
 }
 
 /// A task-local has no value here; see [`LocalKey::with`].
+///
+/// ```
+/// trefoil::task_local! { static USER: String }
+/// let outside = USER.try_with(String::clone);
+/// assert_eq!(outside, Err(trefoil::task::AccessError));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessError;
 

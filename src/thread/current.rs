@@ -6,6 +6,12 @@ use super::engine::raw_current as current;
 use crate::parking::park;
 
 /// The current thread of a pool; see [`current`](current()).
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let threads = pool.broadcast(|_| trefoil::thread::current().expect("a thread of the pool"));
+/// assert!(threads.iter().all(|here| here.index() < here.num_threads()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
     index: usize,

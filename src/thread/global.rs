@@ -35,7 +35,8 @@ use crate::thread::engine::worker::join_window;
 static GLOBAL: PerProcess<ThreadPool> = PerProcess::new();
 
 impl ThreadPool {
-    /// The pool for code that does not create its own; created at the first call.
+    /// Creates the global pool at its first call, and returns it: the pool for code that does not
+    /// create its own.
     ///
     /// # Panics
     /// If the system refuses even one thread for it.

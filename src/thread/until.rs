@@ -9,6 +9,17 @@ use super::pool::ThreadPool;
 use crate::task::{CancelToken, TaskError};
 
 /// The methods of a pool that begin no item after a cancel: [`ThreadPool::until`].
+///
+/// ```
+/// use trefoil::{CancelToken, ThreadPool};
+///
+/// let (pool, token) = (ThreadPool::with_threads(2), CancelToken::new());
+/// let until = pool.until(&token);
+/// assert_eq!(until.map(["a", "bc"], |word| word.len())?, [1, 2]);
+/// token.cancel();
+/// assert!(until.map(["a", "bc"], |word| word.len()).is_err());
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct UntilCancelled<'a> {
     pool: &'a ThreadPool,

@@ -80,6 +80,17 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 }
 
 /// Returned by [`interval`]; await one [`tick`](Self::tick) after another.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// trefoil::run(async {
+///     let mut clock = trefoil::time::interval(Duration::from_millis(1));
+///     clock.tick().await; // the first at once
+///     clock.reset_after(Duration::from_millis(2));
+///     clock.tick().await;
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     period: Duration,

@@ -82,6 +82,17 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 }
 
 /// Returned by [`sleep`] and [`sleep_until`].
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// trefoil::run(async {
+///     let mut idle = trefoil::time::sleep(Duration::from_secs(3600));
+///     idle.reset(Instant::now() + Duration::from_millis(1));
+///     (&mut idle).await;
+///     assert!(idle.is_elapsed());
+/// });
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Sleep {
     deadline: Instant,

@@ -7,9 +7,9 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `inventory.rs`, `words.rs`, `conformance.rs`,
-//!    `platforms.rs`, `skipped.rs`, `statics.rs`, `peers.rs` and `book.rs` hold the rules. Each is
-//!    a function from one file (and, where it needs more, the whole tree) to a list of findings. It
-//!    does no input or output.
+//!    `platforms.rs`, `skipped.rs`, `statics.rs`, `peers.rs`, `examples.rs` and `book.rs` hold the
+//!    rules. Each is a function from one file (and, where it needs more, the whole tree) to a list
+//!    of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -19,6 +19,7 @@ mod book;
 mod circles;
 mod conformance;
 mod danger;
+mod examples;
 mod inventory;
 mod layers;
 mod peers;
@@ -79,6 +80,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(circles::circles(tree));
     findings.extend(inventory::current(tree));
+    findings.extend(examples::examples(tree));
     let declared = danger::declarations(tree, &mut findings);
     for file in tree {
         findings.extend(layers::imports(file));
@@ -192,6 +194,10 @@ fn every_rule_can_fail() {
         ("src/process/api/path.rs", "if settings.plain {}".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
         (".ci/wine", "gone::gone counts threads".to_owned()),
+        (
+            "src/sync/same.rs",
+            "//! A.\n/// The same.\npub struct Same;".to_owned(),
+        ),
     ];
     let tree: Vec<File> = bad
         .iter()
@@ -206,6 +212,7 @@ fn every_rule_can_fail() {
         "conformance",
         "door",
         "essay",
+        "example",
         "facade",
         "hidden",
         "invariant-home",
@@ -220,6 +227,7 @@ fn every_rule_can_fail() {
         "platform",
         "skipped",
         "static",
+        "summary",
         "uncompiled",
         "unsafe-place",
         "unsafe-silent",

@@ -80,7 +80,7 @@ pub fn scaling(bench: &mut Bench) {
         let measured = bench.measure(bench.few_rounds(), entries);
         let name = format!("primes below {below} in processes, workers: {workers}");
         let row = Row::new(name, Unit::Ms, &[]).detail(true);
-        bench.report(row.on("scaling-processes", workers as f64), &measured);
+        bench.report(row, &measured);
     }
 }
 

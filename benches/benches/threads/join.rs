@@ -469,6 +469,6 @@ pub fn crowded(bench: &mut Bench) {
         let measured = bench.measure(bench.few_rounds(), entries);
         let name = format!("contention: fib({depth}), workers: {workers}, per join");
         let row = Row::new(name, Unit::Ns, &[Goal::Ahead]).detail(true);
-        bench.report(row.on("scaling-join", workers as f64), &measured);
+        bench.report(row, &measured);
     }
 }

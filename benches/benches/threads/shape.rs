@@ -73,6 +73,6 @@ pub fn scaling(bench: &mut Bench) {
         let measured = measured(bench, (&ours, &rayon, workers), &items);
         let name = format!("`map` of {n} items of 1 µs, workers: {workers}, each");
         let row = Row::new(name, Unit::Ns, &[Goal::Ahead]).detail(true);
-        bench.report(row.on("scaling-map", workers as f64), &measured);
+        bench.report(row, &measured);
     }
 }

@@ -17,9 +17,7 @@ pub enum Shape {
     Bars,
     /// The same, with every peer.
     AllBars,
-    /// How many times as fast as the sequential program, by workers.
-    Scaling,
-    /// The same, by the length of an item in nanoseconds.
+    /// How many times as fast as the sequential program, by the length of an item in nanoseconds.
     Gain,
     /// Bytes in a second, by the bytes of an item.
     Throughput,
@@ -79,24 +77,6 @@ pub const PLOTS: &[Plot] = &[
         &["processes"],
         "Worker processes: one call",
         Shape::Bars,
-    ),
-    plot(
-        "scaling-join",
-        &["threads"],
-        "fib by `join`: times as fast as the sequential program",
-        Shape::Scaling,
-    ),
-    plot(
-        "scaling-map",
-        &["threads"],
-        "`map` of equal items: times as fast as the sequential program",
-        Shape::Scaling,
-    ),
-    plot(
-        "scaling-processes",
-        &["processes"],
-        "`map` in processes: times as fast as the sequential program",
-        Shape::Scaling,
     ),
     plot(
         "gain-map",
@@ -184,6 +164,7 @@ fn lines(rows: &[&Judged], point: impl Fn(&Judged, &Figure, f64) -> (f64, f64)) 
                 None => lines.push(Line {
                     name: figure.name.clone(),
                     part: part(figure.kind),
+                    hollow: false,
                     points: vec![at],
                 }),
             }
@@ -199,6 +180,7 @@ fn distribution(row: &Judged) -> Vec<Line> {
         Line {
             name: figure.name.clone(),
             part: part(figure.kind),
+            hollow: false,
             points: points
                 .map(|(i, ns)| (ns / 1e3, i as f64 / last * 100.0))
                 .collect(),
@@ -235,11 +217,6 @@ impl Plot {
         match self.shape {
             Shape::Bars => page.points(&bars(&rows, false), is_time),
             Shape::AllBars => page.points(&bars(&rows, true), is_time),
-            Shape::Scaling => page.lines(
-                ("workers", Scale::Twos),
-                ("times as fast", Scale::Even),
-                &lines(&rows, faster),
-            ),
             Shape::Gain => page.lines(
                 ("one item, alone, in ns", Scale::Tens),
                 ("times as fast", Scale::Even),

@@ -4,13 +4,166 @@
 //! line: trefoil, rayon, and the best of the others at the most workers. A figure is how many times
 //! as fast as the loop it was; where there is no loop, its time.
 //!
-//! Checked by the tests below.
+//! The plots are drawn of the table as it is in the document, so that both say the same. What has
+//! not been measured but simulated is in them as open points.
+//!
+//! Checked by the tests below, and by those of `tables`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::record::{Figure, Judged};
+use crate::report::draw::{self, Line, Part, Scale};
 use crate::rows::{Kind, number};
+
+/// A plot of one work of the table.
+#[derive(Debug)]
+pub struct Plot {
+    /// Its file is `docs/plots/<id>.svg`.
+    pub id: &'static str,
+    /// What it shows.
+    pub title: &'static str,
+    /// The row of the table.
+    work: &'static str,
+    /// What the vertical axis counts.
+    unit: &'static str,
+    /// The row of the simulator's page, where it has one in the same unit.
+    simulated: Option<&'static str>,
+}
+
+/// All of them.
+pub const PLOTS: &[Plot] = &[
+    Plot {
+        id: "scaling-join",
+        title: "`join`, leaves of 1 µs: times as fast as the loop, measured on 16 processors",
+        work: "join, leaves of 1 µs",
+        unit: "times as fast",
+        simulated: None,
+    },
+    Plot {
+        id: "scaling-map",
+        title: "`map` of 1,000 uneven items: times as fast as the loop, measured on 16 processors",
+        work: "`map` of 1,000 items of 20 µs to 1 ms, dearest last",
+        unit: "times as fast",
+        simulated: None,
+    },
+    Plot {
+        id: "scaling-processes",
+        title: "`map` in processes, items of 20 µs: times as fast as the loop, measured on 16 processors",
+        work: "`map` in processes of 2,000 items of 20 µs",
+        unit: "times as fast",
+        simulated: None,
+    },
+    Plot {
+        id: "scaling-outside",
+        title: "A task of nothing, from one thread outside: measured on 16 processors, and simulated",
+        work: "100,000 tasks of nothing, spawned by one thread from outside",
+        unit: "ns",
+        simulated: Some("tasks of nothing, from one thread outside"),
+    },
+];
+
+/// The cells of a table's row.
+fn cells(line: &str) -> Vec<&str> {
+    let inside = line.trim().trim_matches('|');
+    inside.split('|').map(str::trim).collect()
+}
+
+/// The number that a cell begins with; NaN, which is not drawn, where there is none.
+fn value(cell: &str) -> f64 {
+    let first = cell.split(' ').next().unwrap_or_default();
+    first.parse().unwrap_or(f64::NAN)
+}
+
+fn part(contender: &str) -> Part {
+    match contender {
+        "trefoil" => Part::Ours,
+        other if other.starts_with("std::") || other.ends_with("by hand in chunks") => Part::Base,
+        _ => Part::Peer,
+    }
+}
+
+/// A line for each contender of that work.
+fn measured(results: &str, work: &str) -> Result<Vec<Line>, String> {
+    let mut lines = results.lines();
+    let head = lines.find(|line| line.starts_with("| work | by |"));
+    let head = cells(head.ok_or("there is no table by workers")?);
+    let widths: Vec<f64> = head[2..].iter().map(|cell| value(cell)).collect();
+    let first = format!("| {work} |");
+    let mut rows = lines.skip_while(|line| !line.starts_with(&first));
+    let mut found: Vec<&str> = rows.next().into_iter().collect();
+    found.extend(rows.take_while(|line| line.starts_with("|  |")));
+    let line = |row: &&str| {
+        let cells = cells(row);
+        let values = cells[2..].iter().map(|cell| value(cell));
+        Line {
+            name: cells[1].to_owned(),
+            part: part(cells[1]),
+            hollow: false,
+            points: widths.iter().copied().zip(values).collect(),
+        }
+    };
+    match found.is_empty() {
+        true => Err(format!("the table by workers has no row {work:?}")),
+        false => Ok(found.iter().map(line).collect()),
+    }
+}
+
+/// An open point for each contender, on 16 processors. (What the page has for more is
+/// extrapolated.)
+fn simulated(page: &str, work: &str) -> Result<Vec<Line>, String> {
+    let mut lines = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| work | trefoil |"));
+    let head = cells(lines.next().ok_or("the simulator's page has no table")?);
+    let first = format!("| {work} |");
+    let row = lines.find(|line| line.starts_with(&first));
+    let row = cells(row.ok_or(format!("the simulator's page has no row {work:?}"))?);
+    let line = |(name, cell): (&&str, &&str)| {
+        let (name, part) = match *name {
+            "trefoil" => ("trefoil today", Part::Ours),
+            other => (other, Part::Peer),
+        };
+        Line {
+            name: format!("{name}, simulated"),
+            part,
+            hollow: true,
+            points: vec![(16.0, value(cell.split(';').next().unwrap_or_default()))],
+        }
+    };
+    Ok(head[1..].iter().zip(&row[1..]).map(line).collect())
+}
+
+/// As SVG, of the document of all tables and of the simulator's page.
+///
+/// # Errors
+/// If a row is missing, or it cannot be drawn.
+pub fn svg(plot: &Plot, results: &str, simulator: &str) -> Result<String, String> {
+    let mut lines = measured(results, plot.work)?;
+    if let Some(work) = plot.simulated {
+        lines.extend(simulated(simulator, work)?);
+    }
+    let machine = results
+        .split("Measured on ")
+        .nth(1)
+        .and_then(|text| text.split(" UTC").next())
+        .ok_or("the table by workers does not say where it was measured")?;
+    let page = draw::Page {
+        title: plot.title,
+        below: &format!("measured on {machine} UTC"),
+    };
+    page.lines(("workers", Scale::Twos), (plot.unit, Scale::Even), &lines)
+}
+
+/// What the document says below the table.
+///
+/// # Errors
+/// If it says nothing.
+pub fn verdict_of(results: &str) -> Result<&str, String> {
+    let mut lines = results.lines();
+    let verdict = lines.find(|line| line.starts_with("At ") && line.contains(" works that rayon"));
+    verdict.ok_or_else(|| "the table by workers has no verdict".to_owned())
+}
 
 /// The work, and how many workers.
 fn parts(row: &Judged) -> Option<(&str, usize)> {
@@ -134,6 +287,42 @@ mod tests {
     use super::*;
     use crate::judge::judge;
     use crate::rows::{Measured, Row, Unit};
+
+    #[test]
+    fn a_plot_shows_what_the_documents_say() {
+        let results = "Measured on 4 processors, 1 May UTC. 3 s.\n\n| work | by | 1 | 2 |\n|---|---|---|---|\n\
+                       | other | trefoil | 7.0 | 8.0 |\n| a | trefoil | 630 ns | 571 ns |\n\
+                       |  | rayon, scope | 380 ns |  |\n| b | trefoil | 1 | 2 |\n";
+        let simulator =
+            "| work | trefoil | rayon |\n|---|---|---|\n| a, from outside | 5; 6 | 7; 8 |\n";
+        let lines = measured(results, "a").unwrap();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].points, [(1.0, 630.0), (2.0, 571.0)]);
+        assert!(lines[1].name == "rayon, scope" && lines[1].points[1].1.is_nan());
+        let points = simulated(simulator, "a, from outside").unwrap();
+        assert_eq!(points[0].points, [(16.0, 5.0)]);
+        assert!(points[1].name == "rayon, simulated" && points[1].hollow);
+        assert!(measured(results, "c").is_err() && simulated(simulator, "c").is_err());
+        let plot = Plot {
+            id: "p",
+            title: "of `a`",
+            work: "a",
+            unit: "ns",
+            simulated: Some("a, from outside"),
+        };
+        let svg = svg(&plot, results, simulator).unwrap();
+        let xml = roxmltree::Document::parse(&svg).unwrap();
+        let texts = xml.descendants().filter(|node| node.has_tag_name("text"));
+        let texts: String = texts.flat_map(|node| node.text()).collect();
+        for wanted in [
+            "of a",
+            "measured on 4 processors, 1 May UTC",
+            "trefoil today, simulated",
+        ] {
+            assert!(texts.contains(wanted), "{wanted}: {texts}");
+        }
+        assert!(!svg.contains("NaN"));
+    }
 
     #[test]
     fn a_work_has_a_line_for_each_contender_and_a_column_for_each_width() {

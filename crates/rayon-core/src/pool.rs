@@ -288,7 +288,7 @@ impl ThreadPool {
         crate::scope::in_place(&self.pool(), op)
     }
 
-    /// The same with a [`ScopeFifo`].
+    /// Runs `op` on this thread, with a [`ScopeFifo`] whose tasks run in the pool.
     pub fn in_place_scope_fifo<'scope, OP, R>(&self, op: OP) -> R
     where
         OP: FnOnce(&ScopeFifo<'scope>) -> R,

@@ -159,6 +159,17 @@ impl Stream for ReadDir {
 debug!(impl ReadDir, self);
 
 /// One entry of a directory; see [`read_dir`].
+///
+/// ```
+/// trefoil::run(async {
+///     let mut entries = trefoil::io::fs::read_dir(".").await?;
+///     while let Some(entry) = entries.next_entry().await? {
+///         println!("{}: {} bytes", entry.path().display(), entry.metadata().await?.len());
+///     }
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct DirEntry(Arc<fs::DirEntry>);
 

@@ -489,6 +489,23 @@ debug!(impl<I: Iterator, R> Imap<I, R>, self,
     taken = self.taken, given = self.given, buffer = self.buffer);
 
 /// An [`Imap`] as a [`Stream`].
+///
+/// ```
+/// use futures::StreamExt;
+///
+/// # trefoil::init();
+/// let procs = trefoil::ProcessPool::with_workers(1)?;
+/// let sum = trefoil::run(async {
+///     let mut squares = std::pin::pin!(procs.imap(1..4_u32, |n| n * n).stream());
+///     let mut sum = 0;
+///     while let Some(square) = squares.next().await {
+///         sum += square?;
+///     }
+///     Ok::<_, trefoil::TaskError>(sum)
+/// });
+/// assert_eq!(sum?, 14);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "it does nothing until it is polled"]
 pub struct ImapStream<I: Iterator, R>(Imap<I, R>);
 
@@ -530,6 +547,16 @@ impl<I: Iterator, R> ImapStream<I, R> {
 
 /// Results with the indices of their items: an [`Imap`] or an [`ImapStream`] that gives pairs, from
 /// [`with_index`](Imap::with_index).
+///
+/// ```
+/// # trefoil::init();
+/// let procs = trefoil::ProcessPool::with_workers(2)?;
+/// let words = ["one", "three"].map(String::from);
+/// for (index, length) in procs.imap_unordered(words, |word: String| word.len()).with_index() {
+///     println!("item {index} has {} letters", length?); // in the order in which they are ready
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "it does nothing until it is asked for results"]
 pub struct Indexed<T>(T);

@@ -20,6 +20,20 @@ use crate::timer::Ready;
 
 /// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is
 /// received once.
+///
+/// ```
+/// use trefoil::process::{channel, channel::Receiver};
+///
+/// # trefoil::init();
+/// let (sender, receiver) = channel::<u32>(4)?;
+/// let adder = trefoil::Process::spawn(receiver, |numbers: Receiver<u32>| numbers.iter().sum::<u32>())?;
+/// for n in 1..=10 {
+///     sender.send_blocking(n)?;
+/// }
+/// drop(sender); // the end of the numbers
+/// assert_eq!(adder.join()?, 55);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct Receiver<T> {
     pipe: Arc<ChannelPipe>,
     _items: PhantomData<fn() -> T>,

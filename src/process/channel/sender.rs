@@ -21,6 +21,19 @@ use crate::task::{CodecDirection, TaskError, context};
 use crate::timer::Ready;
 
 /// The sending end of a [`channel`](super::channel()). Clones send into the same.
+///
+/// ```
+/// use trefoil::process::{channel, channel::Sender};
+///
+/// # trefoil::init();
+/// let (sender, receiver) = channel::<String>(4)?;
+/// let worker = trefoil::Process::spawn(sender, |log: Sender<String>| {
+///     log.send_blocking("it runs".to_owned()).is_ok()
+/// })?;
+/// assert_eq!(receiver.recv_blocking()?, "it runs");
+/// assert!(worker.join()?);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct Sender<T> {
     pipe: Arc<ChannelPipe>,
     _items: PhantomData<fn(T)>,

@@ -67,6 +67,16 @@ pub(crate) fn stream() -> io::Result<(sockets::Stream, sockets::Stream)> {
 /// this machine that stands for it, if there is one.
 ///
 /// If it is dropped, the process is killed, and the stream ends, which ends the worker.
+///
+/// ```
+/// use std::process::Command;
+/// use trefoil::process::launch::Launched;
+///
+/// /// What a launcher's `start` returns: a command whose standard streams lead to the worker.
+/// fn launched(host: &str, command: Command) -> std::io::Result<Launched> {
+///     Ok(Launched::command(command)?.machine(host))
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Launched(pub(crate) Started);
 

@@ -60,6 +60,19 @@ pub enum WorkerStream {
 ///
 /// It counts only for the build of the program that has made it: another build, or another program
 /// that calls `init`, ends with an error.
+///
+/// ```
+/// use std::process::Command;
+/// use trefoil::process::launch::{Program, WorkerStream};
+///
+/// /// What a launcher's `start` runs, in a container for example.
+/// fn command(program: &Program) -> std::io::Result<Command> {
+///     let invitation = program.invitation(WorkerStream::Stdio);
+///     let mut command = Command::new(program.path()?);
+///     command.args(program.arguments()).env(invitation.name(), invitation.value());
+///     Ok(command)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Invitation {
     value: String,

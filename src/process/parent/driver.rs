@@ -663,8 +663,8 @@ impl Driver {
     pub(super) fn receive(&mut self, index: usize, all: bool) {
         let link = self.links[index].as_ref();
         let ends = all && link.is_some_and(|link| link.child.end());
-        // (A process that is gone has left no more than a socket holds. Who writes more is another,
-        // which it has started.)
+        // (A process that is gone has left no more than a socket holds. What writes more is another
+        // process, which it has started.)
         let rounds = if all { MOST_LEFT } else { 9 };
         for _ in 0..rounds {
             let Some(link) = &mut self.links[index] else {

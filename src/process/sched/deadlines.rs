@@ -203,7 +203,7 @@ impl Sched {
         let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
         let timeout = job.work.options.timeout?;
         let worker = &self.workers[index];
-        // (An answered frame whose end does not come keeps those behind it from nothing.)
+        // (An answered frame whose end does not come does not hold up those behind it.)
         let mut before = worker.frames.iter().take(position);
         let is_next = worker.peer.is_exact() && before.all(|frame| frame.done == frame.end);
         let arrives = worker.arrives_at();

@@ -9,8 +9,8 @@
 //!    is [`WRITTEN`].
 //! 2. The holder copies the numbers out of the file, once, if the mark is [`GIVEN`]. So every
 //!    attempt at an item begins with the same numbers, or fails. Then the holder works on its copy.
-//! 3. The holder writes [`WRITING`], the numbers, and `WRITTEN`. Who reads `WRITTEN` finds the
-//!    numbers: what is read after a write shows it (POSIX).
+//! 3. The holder writes [`WRITING`], the numbers, and `WRITTEN`. A process that reads
+//!    `WRITTEN` finds the numbers: what is read after a write shows it (POSIX).
 //! 4. The round [ends](Round::end): the file is sealed. The kernel refuses every later write, by any
 //!    process, however it got the descriptor. What is not marked as written by then never will be.
 //!

@@ -66,6 +66,20 @@ struct Shared {
 }
 
 /// One of some [`Permits`]; dropping it gives it back.
+///
+/// ```
+/// use trefoil::process::Permits;
+///
+/// # trefoil::init();
+/// let procs = trefoil::ProcessPool::with_workers(2)?;
+/// let one = procs.permits("database", 1);
+/// let rows = procs.call_with(&one, |one: &Permits, row: u32| {
+///     let _permit = one.acquire(); // the other worker waits until it is dropped
+///     row * 10
+/// });
+/// assert_eq!(rows.map(0..3)?, [0, 10, 20]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the permit is given back when this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]

@@ -37,6 +37,20 @@ use crate::task::CancelToken;
 /// process that has the array, in a [`ThreadPool`](crate::ThreadPool) for example. Drop it in its
 /// call: what is left behind in a worker has not been written.
 ///
+/// ```
+/// use trefoil::{ProcessPool, RangeMut, SharedMut};
+///
+/// # trefoil::init();
+/// let procs = ProcessPool::with_workers(1)?;
+/// let mut numbers = SharedMut::<u32>::new(6)?;
+/// procs.map(numbers.chunks(3)?, |mut part: RangeMut<u32>| {
+///     let first = part.range().start as u32;
+///     part.fill(first);
+/// })?;
+/// assert_eq!(numbers[..], [0, 0, 0, 3, 3, 3]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Cost
 /// The first borrow copies the range into memory of this process; the drop copies it back, if it
 /// was borrowed mutably. That is five system calls, and about as fast as copying memory. Only the

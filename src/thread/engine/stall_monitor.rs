@@ -301,7 +301,7 @@ impl StallMonitor {
                 unknown += 1;
             }
         }
-        // Earlier trust is kept for calls of which nothing is known yet: the others are counted by
+        // Calls of which nothing is known yet keep the trust of before; the others are counted by
         // now.
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
         (self.at, self.seen, self.trust) = (now, seen, trust);

@@ -27,6 +27,12 @@ use crate::thread::engine::registry::Registry;
 /// run see the cancellation in [`CancelToken::current`](crate::CancelToken::current), and the input
 /// iterator is dropped, by the thread that is inside its `next` if there is one. (An input that
 /// blocks should get that token again in each call of its `next`.)
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let mut squares = pool.imap(1_u64.., |n| n * n).buffer(8); // at most 8 ahead of what is taken
+/// assert_eq!((squares.next(), squares.next()), (Some(1), Some(4)));
+/// ```
 #[must_use = "nothing is pulled from the input before the first `next`"]
 pub struct Imap<R> {
     results: Box<dyn Results<R>>,
@@ -160,6 +166,14 @@ debug!(impl<R> Imap<R>, self);
 /// [`imap_unordered`](crate::thread::ThreadPool::imap_unordered) for async code.
 ///
 /// A panic of an item, or of the input, is resumed in the poll where it is due.
+///
+/// ```
+/// use futures::StreamExt;
+///
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let squares = trefoil::run(pool.imap(1..4_u64, |n| n * n).stream().collect::<Vec<_>>());
+/// assert_eq!(squares, [1, 4, 9]);
+/// ```
 ///
 /// # Cancel safety
 /// A poll takes a result only if it returns it. Dropping the stream is like dropping the [`Imap`].

@@ -473,7 +473,7 @@ where
     }
 }
 
-/// The length of a chunk of which nothing else is known than whether the last one was [`LONG`].
+/// The length of a chunk, where all that is known is whether the last one was [`LONG`].
 fn unknown(is_long: bool) -> usize {
     if is_long { AFTER_LONG } else { 1 }
 }

@@ -9,8 +9,8 @@
 //! A *generation* is a version of a function with its two types. Entries are spread over 256
 //! folders by the first byte of their key. An entry of its own file is written under a temporary
 //! name in its folder, and renamed. `pack` is about the others' file, which is locked to write to
-//! it. Who does not get the lock, or finds that there are no locks on this file system, gives the
-//! entry a file of its own.
+//! it. A writer that does not get the lock, or finds that there are no locks on this file system,
+//! gives the entry a file of its own.
 //!
 //! Nothing is synced: after a loss of power an entry may be torn, which its check finds.
 //!

@@ -5,8 +5,8 @@
 //!
 //! 1. A process takes a permit by one exchange of its word, 0 for its own id. So a permit is either
 //!    free or names its owner: there is no moment at which a death could lose it.
-//! 2. A release clears the word, then adds to the count, then wakes one sleeper. Who finds no
-//!    permit sleeps while the count is what it was before the search.
+//! 2. A release clears the word, then adds to the count, then wakes one sleeper. A process that
+//!    finds no permit sleeps while the count is what it was before the search.
 //! 3. When a pool's worker has ended, the pool clears the words with its id, adds to the count, and
 //!    wakes all sleepers: the one that the last release has woken may have been that worker. It
 //!    does so before it starts another process, which could get the same id.

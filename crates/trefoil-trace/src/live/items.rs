@@ -16,7 +16,8 @@ use super::store::{self, Store};
 use super::tree::{LiveCall, LiveTask, describe};
 use crate::loom::thread;
 
-/// Counts the items of a `map` or an `imap`, which goes on until this is dropped.
+/// Counts the items of a `map` or an `imap`, which runs until this is dropped. Returned by
+/// [`trace_log::items`](crate::trace_log::items).
 pub struct Items(Arc<RunningMap>);
 
 /// A `map` or an `imap` begins here. `task`: the one that gets its results; 0: that of the caller.
@@ -70,6 +71,13 @@ impl fmt::Debug for Items {
 }
 
 /// What this process does at one moment; from [`activity`].
+///
+/// ```
+/// let now = trefoil::inspect::activity();
+/// for thread in now.threads.iter().filter(|thread| thread.task.is_some()) {
+///     println!("{} runs {:?}", thread.name, thread.task);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Activity {
@@ -115,12 +123,12 @@ pub struct LiveMap {
     pub since: Duration,
 }
 
-/// What runs at this moment: on each thread, in each worker process, and how far each `map` and
-/// `imap` is.
+/// Keeps track of tasks from its first call on, as [`tasks`](super::tasks) does, and returns what
+/// runs at this moment: on each thread, in each worker process, and how far each `map` and `imap`
+/// is.
 ///
-/// It walks over threads, processes and maps, not over tasks, so that it may be asked often. Like
-/// [`tasks`](super::tasks), its first call begins to keep track of tasks; a `map` that is older
-/// than that is not in it.
+/// It walks over threads, processes and maps, not over tasks, so that it may be asked often. A
+/// `map` that is older than the first call is not in it.
 ///
 /// ```
 /// use trefoil::ThreadPool;

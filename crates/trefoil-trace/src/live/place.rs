@@ -22,8 +22,8 @@
 //!
 //! Words that others write stand for themselves: `woken` (who wakes it, or drops its last waker),
 //! `waiter` (who consumes it), `is_cancelled` (who cancels it, *before* the task's state says so:
-//! so who waits for a task that he has cancelled is seen to wait after the mark). Who is late with
-//! that, because the task has run or ended meanwhile, can make a task that waits look queued until
+//! so a thread that waits for a task that it has cancelled is seen to wait after the mark). A late
+//! mark, because the task has run or ended meanwhile, can make a task that waits look queued until
 //! its next turn, or cancelled until its end: a deadlock is missed, none invented.
 //! So an orphan's mark has the task's id in it.
 //!

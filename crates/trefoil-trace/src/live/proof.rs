@@ -20,9 +20,9 @@
 //! pool, directly or through futures of that pool, each of which waits for the next. A mark says
 //! from before the cancellation on that a task is cancelled (`place`).
 //!
-//! **Cost.** Who adds the last step of a circle is waited for, so a circle is looked for in both
+//! **Cost.** What adds the last step of a circle is waited for, so a circle is looked for in both
 //! directions, as far as the shorter one leads: tasks that each wait for the one before cost some
-//! steps each, in whichever order they begin. Where it is not kept who waits (for locks that are
+//! steps each, in whichever order they begin. Where waiters are not kept (for locks that are
 //! held, and for blocked tasks), the walk is as long as the way forward.
 //!
 //! The thread that adds the last step sees all others: what a place says is written and read across

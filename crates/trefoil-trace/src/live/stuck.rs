@@ -54,6 +54,13 @@ fn reports() -> &'static Mutex<Reports> {
 /// is a report of several lines.
 ///
 /// See [`on_stuck`].
+///
+/// ```
+/// trefoil::inspect::on_stuck(|stuck| {
+///     eprintln!("{stuck}");
+///     eprintln!("{:?}, {} wait", stuck.kind(), stuck.waiters().len());
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stuck {
     kind: StuckKind,
@@ -62,6 +69,16 @@ pub struct Stuck {
 }
 
 /// Why code can never go on; in a [`Stuck`].
+///
+/// ```
+/// use trefoil::inspect::{StuckKind, on_stuck};
+///
+/// on_stuck(|stuck| match stuck.kind() {
+///     StuckKind::Cycle => eprintln!("a circle"),
+///     StuckKind::AbandonedLock => eprintln!("a lock that nobody will release"),
+///     other => eprintln!("{other:?}"),
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StuckKind {
@@ -76,6 +93,20 @@ pub enum StuckKind {
 }
 
 /// One who waits; in a [`Stuck`].
+///
+/// ```
+/// use trefoil::inspect::{StuckWaiter, on_stuck};
+///
+/// on_stuck(|stuck| {
+///     for waiter in stuck.waiters() {
+///         match waiter {
+///             StuckWaiter::Task(task) => eprintln!("task {}", task.id),
+///             StuckWaiter::Thread(thread) => eprintln!("thread {}", thread.name),
+///             _ => {}
+///         }
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StuckWaiter {
@@ -168,8 +199,8 @@ impl fmt::Display for Stuck {
     }
 }
 
-/// Calls `hook` when code can never go on, as long as nobody cancels a task of it or ends its
-/// executor: a deadlock, named while it happens.
+/// Keeps track of tasks from its first call on, and calls `hook` at a deadlock, while it happens:
+/// when code can never continue unless a task of it is cancelled, or its executor ended.
 ///
 /// # What is reported
 ///
@@ -305,6 +336,12 @@ pub fn watch_stuck(listener: impl Fn(&Stuck) + Send + Sync + 'static) -> StuckWa
 
 /// The listener of [`watch_stuck`], which is called no more when this is dropped; a call that has
 /// begun goes on.
+///
+/// ```
+/// let watch = trefoil::inspect::watch_stuck(|stuck| eprintln!("{stuck}"));
+/// // a part of the program that is watched
+/// drop(watch);
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it ends the listening"]
 pub struct StuckWatch(u64);

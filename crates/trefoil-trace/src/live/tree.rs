@@ -29,6 +29,15 @@ const DEEPEST: usize = 24;
 /// `Display` draws the tree, parents above the tasks that they have spawned. Names are printed
 /// without what a terminal would obey, as in all reports of this crate; the fields and the JSON
 /// form have them as they are.
+///
+/// ```
+/// trefoil::inspect::tasks(); // the first call: from here on, tasks are kept track of
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// let tree = pool.spawn(|| trefoil::inspect::tasks()).named("looks").join()?;
+/// assert!(tree.to_string().contains("`looks`"));
+/// assert_eq!(tree.tasks().len(), 1);
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TaskTree {
     pid: u32,
@@ -41,6 +50,12 @@ pub struct TaskTree {
 }
 
 /// A task in a [`TaskTree`].
+///
+/// ```
+/// for task in trefoil::inspect::tasks().tasks() {
+///     println!("{} of {}, {:?} for {:?}", task.id, task.spawned_at, task.phase, task.since);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LiveTask {
@@ -129,8 +144,8 @@ pub struct LiveLock {
     pub kind: &'static str,
     /// Where it was made. `None`: a `Mutex` that was taken before tasks were kept track of.
     pub made_at: Option<&'static Location<'static>>,
-    /// Who has it. `None`: nobody, or it is not known; nobody holds an event or a channel, and who
-    /// has the permits of a semaphore is not kept.
+    /// What holds it. `None`: nothing does, or it is not known. Events and channels have no holder,
+    /// and the holders of a semaphore's permits are not kept.
     pub held_by: Option<LiveHolder>,
     /// How many others have it, too: readers.
     pub others: usize,
@@ -147,6 +162,12 @@ pub enum LiveHolder {
 }
 
 /// A thread that waits outside tasks, in a [`TaskTree`]: in a `join` or for a lock.
+///
+/// ```
+/// for thread in trefoil::inspect::tasks().threads() {
+///     println!("{} waits: {:?}", thread.name, thread.waits_for);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OutsideThread {
@@ -159,6 +180,12 @@ pub struct OutsideThread {
 }
 
 /// Items that a worker process has got and has not answered, in a [`TaskTree`].
+///
+/// ```
+/// for call in trefoil::inspect::tasks().calls() {
+///     println!("process {} has had item {} for {:?}", call.pid, call.first, call.since);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LiveCall {
@@ -182,15 +209,14 @@ pub struct LiveCall {
     pub since: Duration,
 }
 
-/// The tasks of all executors of this process that have not ended: threads, loops, calls to worker
-/// processes, and promises.
+/// Keeps track of tasks from its first call on, and returns those that have not ended, of all
+/// executors of this process: threads, loops, calls to worker processes, and promises.
 ///
-/// The first call begins to keep track of tasks, as does [`on_stuck`](super::on_stuck), and so does
-/// the variable `TREFOIL_TASKS=1` when the first executor is made. A task that is older than that
-/// appears when its code next runs, without its parent. Until then a task costs a load and a branch
-/// for each event of it; from then on some 60 ns for each task and 50 to 100 ns for each poll. The
-/// table takes 150 bytes for each task, until there are 262,144: of further tasks only the number
-/// is kept ([`TaskTree::without_details`]).
+/// [`on_stuck`](super::on_stuck) begins to keep track of tasks, too, and so does the variable
+/// `TREFOIL_TASKS=1` when the first executor is made. A task that is older than that
+/// appears when its code next runs, without its parent. The page of the module `inspect` says what
+/// that costs. Of more than 262,144 tasks only the number is kept
+/// ([`TaskTree::without_details`]).
 ///
 /// Parts of a `map`, `join` or `scope` are no tasks; they belong to the task that called it.
 ///
@@ -254,8 +280,9 @@ pub(super) fn own() -> TaskTree {
     TaskTree::of(store, store.copy())
 }
 
-/// All live tasks in parts, some at a time: [`tasks`] for a program that must not stop for a walk
-/// over a million of them. See [`TaskParts`].
+/// Keeps track of tasks from its first call on, and returns all live tasks in parts, some at a
+/// time: [`tasks`] for a program that must not stop for a walk over a million of them. See
+/// [`TaskParts`].
 ///
 /// ```
 /// let tasks: usize = trefoil::inspect::task_parts().map(|part| part.tasks().len()).sum();
@@ -272,6 +299,11 @@ pub fn task_parts() -> TaskParts {
 /// Each is copied when it is asked for, so that they are not of one moment. None has
 /// [`calls`](TaskTree::calls), and a task's parent may be in another part. Which tasks are in which
 /// part stays the same.
+///
+/// ```
+/// let count: usize = trefoil::inspect::task_parts().map(|part| part.tasks().len()).sum();
+/// println!("{count} tasks");
+/// ```
 #[derive(Debug)]
 pub struct TaskParts {
     next: usize,

@@ -49,6 +49,12 @@ pub fn register(pool: Weak<dyn AskWorkers>) {
 }
 
 /// A worker process, in a [`TaskTree`](super::TaskTree).
+///
+/// ```
+/// for worker in trefoil::inspect::tasks().workers() {
+///     println!("process {}: {}", worker.pid, worker.to_json().unwrap_or("no answer"));
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LiveWorker {

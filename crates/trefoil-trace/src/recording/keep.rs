@@ -67,6 +67,15 @@ pub fn keep_last(window: Duration, bytes: usize) -> Result<Recorder, AlreadyReco
 /// Keeps the events of the last seconds: from [`keep_last`]. Dropping it ends that, and frees the
 /// memory. If a file of [`write_to`](Recorder::write_to) is being written, it waits for that: what
 /// goes wrong often ends the program, too.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let recorder = trefoil::trace::keep_last(Duration::from_secs(10), 1 << 20)?;
+/// trefoil::ThreadPool::with_threads(1).spawn(|| 1).join()?;
+/// assert!(recorder.trace().events() > 0); // what happened just now
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropped, it keeps nothing: bind it to a variable that lives as long as the program"]
 pub struct Recorder {
     ring: Arc<Ring>,

@@ -29,6 +29,15 @@ pub use keep::{Recorder, keep_last};
 pub use summary::{ExecutorSummary, SlowTask, Summary};
 
 /// A recording is already running: a process has at most one at a time.
+///
+/// ```
+/// use trefoil::trace::{AlreadyRecording, start};
+///
+/// let recording = start()?;
+/// assert_eq!(start().unwrap_err(), AlreadyRecording);
+/// drop(recording);
+/// # Ok::<_, AlreadyRecording>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyRecording;
 
@@ -86,6 +95,13 @@ pub fn start_limited(events: usize) -> Result<Recording, AlreadyRecording> {
 }
 
 /// A running recording. Dropping it stops it and discards its events.
+///
+/// ```
+/// let recording = trefoil::trace::start()?;
+/// trefoil::ThreadPool::with_threads(1).spawn(|| 1).join().unwrap();
+/// println!("{}", recording.stop().summary());
+/// # Ok::<_, trefoil::trace::AlreadyRecording>(())
+/// ```
 #[must_use = "dropped, it stops and forgets: `stop()` gives what was recorded"]
 pub struct Recording {
     session: Arc<Session>,
@@ -126,6 +142,15 @@ impl fmt::Debug for Recording {
 }
 
 /// What was recorded.
+///
+/// ```
+/// let recording = trefoil::trace::start()?;
+/// trefoil::ThreadPool::with_threads(1).spawn(|| 1).join()?;
+/// let trace = recording.stop();
+/// assert!(trace.events() > 0 && trace.lost() == 0);
+/// trace.write_json(std::io::sink())?; // into a file, for a viewer
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct Trace {
     story: Story,
 }

@@ -285,8 +285,8 @@ fn heard_begin(task: u64, site: Site, kind: Kind) {
     begun_heard(task, site, kind);
 }
 
-/// The same, called while somebody listens, from code that is out of the way of what runs when
-/// nobody does.
+/// A task begins: called while something listens, from code that is out of the way of what runs
+/// when nothing does.
 #[inline(always)]
 pub fn begun_heard(task: u64, site: Site, kind: Kind) {
     let listeners = Listeners::now();
@@ -474,7 +474,7 @@ impl Drop for Span {
     }
 }
 
-/// The same between the runs of tasks: the next run does not begin when the last one has ended.
+/// A span between the runs of tasks: the next run does not begin when the last one has ended.
 #[must_use]
 #[derive(Debug)]
 pub struct Interval(What);

@@ -95,7 +95,7 @@ pub fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The same file, open for reading only.
+/// Opens the file once more, for reading only.
 pub fn reader(file: &OwnedFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;

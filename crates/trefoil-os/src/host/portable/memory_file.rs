@@ -100,7 +100,7 @@ pub fn check(_file: BorrowedFile<'_>, _fixed: bool) -> Result<(), &'static str> 
     Ok(())
 }
 
-/// The same file, open for reading only: another process would need it, so it is unsupported here.
+/// Opens the file for reading only: another process would need that, so it is unsupported here.
 pub fn reader(_file: &OwnedFile) -> io::Result<OwnedFile> {
     Err(io::ErrorKind::Unsupported.into())
 }

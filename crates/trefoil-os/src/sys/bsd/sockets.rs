@@ -93,7 +93,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny
     rustix::net::acceptfrom_with(listener, FLAGS)
 }
 
-/// The same.
+/// A connection, which does not block, and its other end's address, on macOS.
 #[cfg(target_vendor = "apple")]
 pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener)?;

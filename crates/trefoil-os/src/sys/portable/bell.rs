@@ -80,7 +80,7 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
 }
 
-/// The same, except that a program which another thread starts at this moment may get it.
+/// A pipe that does not block; a program that another thread starts at this moment may get it.
 #[cfg(target_vendor = "apple")]
 pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe()?;

@@ -106,7 +106,7 @@ impl<T> PerProcess<T> {
         })
     }
 
-    /// The same. If none has made it, one thread makes it now.
+    /// The inherited value. If none has made it, one thread makes it now.
     #[inline]
     pub fn inherit_or_init(&self, make: impl FnOnce() -> T) -> &T {
         match self.inherited() {

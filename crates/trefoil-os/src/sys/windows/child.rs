@@ -67,7 +67,7 @@ impl Signal {
     pub const KILL: Self = Self;
     /// Ends the process as `KILL` does: this system cannot ask it to end.
     pub const TERM: Self = Self;
-    /// The same.
+    /// Ends the process as `KILL` does.
     pub const INT: Self = Self;
 }
 

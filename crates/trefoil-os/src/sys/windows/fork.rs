@@ -37,13 +37,13 @@ impl<T> PerProcess<T> {
         self.0.get_or_init(make)
     }
 
-    /// The same as [`get`](Self::get): there is no parent.
+    /// This process's own value: there is no parent.
     #[inline]
     pub fn inherited(&self) -> Option<&T> {
         self.0.get()
     }
 
-    /// The same as [`get_or_init`](Self::get_or_init): there is no parent.
+    /// This process's own value, made if there is none: there is no parent.
     #[inline]
     pub fn inherit_or_init(&self, make: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(make)
