@@ -788,7 +788,8 @@ impl World {
             | Frame::Release(_)
             | Frame::Nudge
             | Frame::Tree
-            | Frame::Home => unreachable!(),
+            | Frame::Home
+            | Frame::Chaos(_) => unreachable!(),
         }
     }
 
