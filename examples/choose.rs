@@ -310,7 +310,11 @@ fn gains(
         let threads = effort.best(items, || check(pool.map(&list, |&turns| work(turns))));
         procs.map(list.clone(), work)?; // the first failure, if any, is reported here
         let processes = effort.best(items, || {
-            check(procs.map(list.iter().copied(), work).unwrap_or_default());
+            check(
+                procs
+                    .map(list.iter().copied(), work)
+                    .expect("no worker dies"),
+            );
         });
         gains.push(Gain {
             item: one_by_one,

@@ -50,6 +50,7 @@
 //! | `tokio-io` | tokio's I/O traits on the event loop's streams | tokio, without its runtime |
 //! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |
 //! | `tracing` | a span for each task | tracing |
+//! | `chaos` | for tests: `TREFOIL_CHAOS=seed` kills workers, delays answers, changes the order of tasks ([how](_documentation::cookbook)) | |
 //! | `inspect` | the tree of live tasks, reports of deadlocks, what runs now | |
 //! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table; with `inspect` | |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -112,6 +113,8 @@ pub mod io;
 #[cfg(feature = "event-loop")]
 pub mod time;
 
+#[cfg(any(feature = "threads", feature = "processes"))]
+mod chaos;
 mod events;
 #[cfg(feature = "inspect")]
 pub mod inspect;

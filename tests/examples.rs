@@ -46,9 +46,19 @@ fn run(name: &str) -> String {
     run_with(name, &[])
 }
 
+/// With `TREFOIL_CHAOS` in the environment, and that feature, an example may also end in the error
+/// that a worker was killed; then it is run again, while nothing is killed.
 fn run_with(name: &str, arguments: &[&str]) -> String {
+    let chaos = std::env::var("TREFOIL_CHAOS").unwrap_or_default();
+    let out = try_run(name, arguments, &chaos);
+    let out = out.or_else(|| try_run(name, arguments, &format!("{chaos},kill=0")));
+    out.expect("nothing was killed")
+}
+
+fn try_run(name: &str, arguments: &[&str], chaos: &str) -> Option<String> {
     let mut child = Command::new(program(name))
         .args(arguments)
+        .env("TREFOIL_CHAOS", chaos)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -70,8 +80,10 @@ fn run_with(name: &str, arguments: &[&str]) -> String {
     };
     // This ends only when no process has the pipe: an example leaves no child behind.
     let (out, err) = (out.join().unwrap(), err.join().unwrap());
-    assert!(status.success(), "{name}: {status}\n{out}\n{err}");
-    out
+    let is_allowed = !chaos.is_empty() && err.contains("was killed by signal 9");
+    let told = format!("{name}, {chaos}: {status}\n{out}\n{err}");
+    assert!(status.success() || is_allowed, "{told}");
+    status.success().then_some(out)
 }
 
 fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
@@ -510,8 +522,9 @@ their last digits: [*]
 fn shared_mut() {
     let out = run("shared_mut");
     let head = "899 of 900 rows are drawn\nrow 450 has its old pixels: 0\n";
-    let image = out.strip_prefix(head).unwrap_or_else(|| panic!("{out}"));
-    let image: Vec<&str> = image.lines().collect();
+    let loses_others = std::env::var_os("TREFOIL_CHAOS").is_some();
+    assert!(out.starts_with(head) || loses_others, "{out}");
+    let image: Vec<&str> = out.lines().filter(|line| !line.contains("row")).collect();
     assert_eq!(image.len(), 20, "{out}");
     assert_eq!(image[10].matches('#').count(), 42, "{out}");
 }

@@ -31,6 +31,7 @@ use super::scope::scoped_task;
 use super::spawn::{spawn_async, spawn_async_in, spawn_in, spawn_on};
 use super::stats::ThreadStats;
 use crate::blocking_threads;
+use crate::chaos;
 use crate::events;
 use crate::loom::Arc;
 use crate::parking::park;
@@ -106,6 +107,7 @@ impl ThreadPool {
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         park::set_blocker(&Compensate);
+        chaos::executor_made();
         events::executor_made();
         let registry = Registry::new(config, start_and_resize::start);
         let pool = Self {

@@ -29,10 +29,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// than `LIMIT`, so that the failure names the condition.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long the chaos test lasts, and how long others last in proportion: `TREFOIL_CHAOS=seconds`;
-/// otherwise one second, or two if all rounds are requested.
+/// How long the chaos test lasts, and how long others last in proportion:
+/// `TREFOIL_ACCIDENTS=seconds`; otherwise one second, or two if all rounds are requested.
 pub(crate) fn chaos() -> Duration {
-    let seconds = std::env::var("TREFOIL_CHAOS").ok();
+    let seconds = std::env::var("TREFOIL_ACCIDENTS").ok();
     let all = std::env::var_os("TREFOIL_FULL").is_some();
     let otherwise = if all { 2 } else { 1 };
     Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(otherwise))

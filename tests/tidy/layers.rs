@@ -11,7 +11,7 @@ use crate::source::{File, Finding};
 /// `host` and `printable` are the crate `trefoil-os`, and `host` is imported as `process::host`;
 /// from `event` to `recording` it is `trefoil-trace`.)
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 32] = [
+const TABLE: [(&str, &[&str]); 33] = [
     ("debug", &[]),
     ("loom", &[]),
     ("sys", &["loom"]),
@@ -54,6 +54,7 @@ const TABLE: [(&str, &[&str]); 32] = [
         &["loom", "event", "json", "live", "printable", "trace_log"],
     ),
     ("events", &["sys"]),
+    ("chaos", &["loom", "sys"]),
     ("parking", &["loom", "sys", "blocking_threads", "events"]),
     ("sync", &["loom", "parking"]),
     ("timer", &["loom", "sys", "blocking_threads"]),
@@ -81,6 +82,7 @@ const TABLE: [(&str, &[&str]); 32] = [
             "loom",
             "sys",
             "blocking_threads",
+            "chaos",
             "events",
             "parking",
             "timer",
@@ -95,6 +97,7 @@ const TABLE: [(&str, &[&str]); 32] = [
             "loom",
             "sys",
             "blocking_threads",
+            "chaos",
             "events",
             "parking",
             "sync",

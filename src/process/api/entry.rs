@@ -38,6 +38,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::OnceLock;
 
+use crate::chaos;
 use crate::process::PoolError;
 use crate::process::host::image::image;
 use crate::process::host::worker::{forget_variable, unblock_all_signals};
@@ -158,6 +159,7 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
             }
             if DEPTH.set(depth).is_ok() {
                 forget_variable(VARIABLE);
+                chaos::in_worker();
                 match ours.entry {
                     Some(offset) => call(offset, &ours),
                     None => serve(&ours),

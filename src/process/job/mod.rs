@@ -40,6 +40,7 @@ use super::value::attachments;
 use super::value::chunk::Piece;
 use super::value::portable::Portable;
 use super::wire::CodeRef;
+use crate::chaos;
 use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
@@ -248,6 +249,8 @@ pub(crate) struct Job {
     pub(crate) hedge: Option<Box<Hedge>>,
     /// Its items that run alone, if they may.
     pub(crate) alone: Option<Box<Alone>>,
+    /// Its number, for accidents on purpose.
+    pub(crate) chaos: chaos::Number,
 }
 
 /// The items of a job that were started, and may be started again.
@@ -277,6 +280,7 @@ impl Job {
             readings: Vec::new(),
             is_handed_over: false,
             again: None,
+            chaos: chaos::next_call(),
         })
     }
 
@@ -345,6 +349,15 @@ impl Job {
         (*starts, *starts <= most)
     }
 
+    /// How often the item at `index` was started in vain, if it may be started again.
+    pub(crate) fn starts(&self, index: usize) -> u32 {
+        let starts = self.again.as_ref().map(|again| &again.starts);
+        starts
+            .and_then(|starts| starts.get(&index))
+            .copied()
+            .unwrap_or(0)
+    }
+
     /// Whether an item waits that must run alone.
     pub(crate) fn has_lone_item(&self) -> bool {
         self.alone.as_ref().is_some_and(|alone| alone.waits())
@@ -356,7 +369,7 @@ impl Job {
         if !again.paused.contains(&index) {
             again.paused.push(index);
         }
-        let before = again.starts.get(&index).map_or(0, |starts| starts - 1);
+        let before = self.starts(index).saturating_sub(1);
         let times = 1u32.checked_shl(before).unwrap_or(u32::MAX);
         self.work.options.backoff.saturating_mul(times)
     }

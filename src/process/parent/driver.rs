@@ -66,6 +66,7 @@ use super::settings::Settings;
 use super::start_child::start_child;
 use super::worker_stdout::OutputPipe;
 use crate::blocking_threads::standard_error;
+use crate::chaos;
 use crate::events;
 use crate::events::{AskWorkers, Question};
 use crate::loom::{Mutex, per_thread};
@@ -175,6 +176,7 @@ impl RefUnwindSafe for PoolState {}
 
 impl PoolState {
     pub(crate) fn new(settings: &Arc<Settings>) -> io::Result<Self> {
+        chaos::executor_made();
         events::executor_made();
         Ok(Self {
             settings: Mutex::new(Some(settings.clone())),
@@ -409,6 +411,9 @@ impl Driver {
     }
 
     fn start(&mut self, index: usize) {
+        if let Err(refused) = self.sched.chaos.start(index) {
+            return self.starts(index, Err(refused), None);
+        }
         let Some(launcher) = &self.settings.launcher else {
             // (`env_for` is user code.)
             let started = panic::catch(|| start_child(index, &self.settings));

@@ -76,6 +76,7 @@ use super::job::keeping::KeptFailures;
 use super::job::reading::Chore;
 use super::value::chunk::{Chunk, Piece};
 use super::wire::{BatchHead, CodeRef, Frame};
+use crate::chaos;
 use crate::events;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
@@ -197,6 +198,7 @@ pub(crate) struct Sched {
     policy: Policy,
     epoch: Epoch,
     counters: Arc<Counters>,
+    pub(crate) chaos: chaos::Pool,
     stop: Option<Stop>,
     /// When `tick` was called last.
     ticked: Instant,
@@ -246,6 +248,7 @@ impl Sched {
             item_costs: ItemCosts::default(),
             policy,
             epoch,
+            chaos: chaos::Pool::new(counters.chaos, workers),
             counters,
             stop: None,
             ticked: epoch.instant,
@@ -464,6 +467,13 @@ impl Sched {
                 0
             },
         };
+        let plan = job.and_then(|job| {
+            // (A copy of an item is another start.)
+            let is_copy = u64::from(piece.moves == u32::MAX);
+            let starts = |at| 2 * u64::from(job.starts(at)) + is_copy;
+            let items = (piece.first(), piece.len());
+            (self.chaos).plan(job.chaos, batch.sequence, items, starts)
+        });
         worker.push_frame(frame, now);
         let pool = self.counters.pool;
         events::sent(
@@ -476,6 +486,9 @@ impl Sched {
         );
         if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
             worker.state = State::Retiring;
+        }
+        if let Some(plan) = plan {
+            self.send_message(index, &Frame::Chaos(plan));
         }
         let (lent, items) = (piece.lent(), &[][..]);
         let head = Frame::Batch { batch, lent, items }.head(piece.span().len());

@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering}; // a number for each pool: no protocol
 
+use crate::chaos;
 use crate::loom::Mutex;
 
 /// The counters behind [`ProcessStats`].
@@ -15,6 +16,8 @@ use crate::loom::Mutex;
 pub(crate) struct Counters {
     /// The pool's number, for recordings.
     pub(crate) pool: u32,
+    /// Its number, for accidents on purpose.
+    pub(crate) chaos: chaos::Number,
     pub(crate) stats: Mutex<ProcessStats>,
 }
 
@@ -23,6 +26,7 @@ impl Counters {
         static POOLS: AtomicU32 = AtomicU32::new(1); // no protocol
         Self {
             pool: POOLS.fetch_add(1, Ordering::Relaxed),
+            chaos: chaos::next_pool(),
             stats: Mutex::default(),
         }
     }

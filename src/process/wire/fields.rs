@@ -69,6 +69,7 @@ kinds! { Frame:
     11 Share { id, from },
     12 Keep(numbers),
     13 Tree,
+    14 Chaos(plan),
 }
 
 kinds! { Record:

@@ -285,6 +285,8 @@ pub(crate) enum Frame<'a> {
     Keep(Vec<u64>),
     /// To a plain worker: send the tree of its own tasks.
     Tree,
+    /// What is to happen to items of the next batch (`crate::chaos`).
+    Chaos(Vec<[u64; 3]>),
 }
 
 impl<'a> Frame<'a> {

@@ -172,6 +172,7 @@ fn frames_come_out_as_they_went_in() {
         Frame::Nudge,
         Frame::Home,
         Frame::Tree,
+        Frame::Chaos(vec![[1, 2, 3 << 32 | 4]]),
         Frame::Bye,
     ] {
         let bytes = frame.head(0);

@@ -25,6 +25,7 @@ use super::call::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
 use super::peer::outlet::Outlet;
+use crate::chaos;
 use crate::process::host::shared_clock;
 use crate::process::value::scope;
 use crate::process::wire::{BatchHead, CodecOf, Reader, Record};
@@ -128,6 +129,7 @@ impl<'a> Batch<'a> {
         #[cfg(feature = "tracing")]
         crate::process::observe::send_events::item_begins(self.head.sequence, self.begun);
         self.open = true;
+        chaos::begins(self.head.sequence, self.begun);
         Some(argument)
     }
 
@@ -211,6 +213,7 @@ impl<'a> Batch<'a> {
         mut value: R,
     ) -> Result<(), postcard::Error> {
         self.end_child();
+        chaos::returned(self.head.sequence, self.begun);
         let encoded = self.state.outlet.encode(&mut value);
         drop(value);
         if self.head.limit != 0 && self.late().is_some() {
@@ -219,6 +222,7 @@ impl<'a> Batch<'a> {
         }
         self.state.outlet.value(encoded)?;
         self.open = false;
+        self.answered();
         Ok(())
     }
 
@@ -269,9 +273,17 @@ impl<'a> Batch<'a> {
     fn answer(&mut self, record: &[u8]) {
         self.end_child();
         if std::mem::take(&mut self.open) {
+            chaos::returned(self.head.sequence, self.begun);
             self.state.outlet.forget_value();
             let late = self.late();
             self.state.outlet.record(late.as_deref().unwrap_or(record));
+            self.answered();
         }
+    }
+
+    #[inline]
+    fn answered(&mut self) {
+        let outlet = &mut self.state.outlet;
+        chaos::answered(self.head.sequence, self.begun, || outlet.flush());
     }
 }

@@ -43,6 +43,7 @@ use super::peer::{Inlet, meet};
 use super::raw_call;
 use super::received::ParentStream;
 use super::stream::{Stream, ends};
+use crate::chaos;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
 use crate::process::host::itself;
@@ -184,6 +185,7 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 mappings.release(&numbers);
             }
             Frame::Nudge | Frame::Tree => {}
+            Frame::Chaos(plan) => chaos::planned(plan),
             Frame::Home => home = inlet.claim(&[0], &copies).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),

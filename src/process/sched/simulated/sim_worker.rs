@@ -181,7 +181,8 @@ impl World {
             | Frame::Release(_)
             | Frame::Nudge
             | Frame::Tree
-            | Frame::Home => unreachable!(),
+            | Frame::Home
+            | Frame::Chaos(_) => unreachable!(),
         }
     }
 

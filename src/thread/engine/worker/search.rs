@@ -17,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::Worker;
+use crate::chaos;
 use crate::events;
 use crate::loom::atomic::Ordering;
 use crate::sys::ticks;
@@ -53,7 +54,7 @@ impl Search {
     pub(super) fn new(slot: usize) -> Self {
         Self {
             seen: RefCell::new(None),
-            random: Cell::new((slot as u32).wrapping_mul(0x9E37_79B9) | 1),
+            random: Cell::new((slot as u32).wrapping_mul(0x9E37_79B9) ^ chaos::victims(slot) | 1),
             searches: Cell::new(0),
             fairness: Cell::default(),
             seeks: Cell::new(Priority::Normal),
@@ -155,8 +156,9 @@ impl Worker {
         let search = self.search.searches.get().wrapping_add(1);
         self.search.searches.set(search);
         let fair = search.is_multiple_of(FAIRNESS);
-        fair.then(|| self.find_fairly())
-            .flatten()
+        let odd = chaos::looks(self.slot().number, || self.slot().taken());
+        odd.and_then(|place| self.find_elsewhere(place))
+            .or_else(|| fair.then(|| self.find_fairly())?)
             .or_else(|| self.pop_scoped().map(Work::Scoped))
             .or_else(|| self.owned.local.tasks.pop().map(Work::Task))
             .or_else(|| self.pop_next())
@@ -168,6 +170,16 @@ impl Worker {
                     self.fetch().or_else(|| self.steal())
                 }
             })
+    }
+
+    /// What a search finds that begins somewhere.
+    #[cold]
+    fn find_elsewhere(&self, place: u64) -> Option<Work> {
+        match place % 3 {
+            0 => self.registry.injector.pop(),
+            1 => self.take_round(),
+            _ => self.steal(),
+        }
     }
 
     /// The oldest entry of a queue that might otherwise be passed over for ever.
@@ -254,6 +266,7 @@ impl Worker {
     }
 
     fn took(&self, work: Work) -> Option<Work> {
+        chaos::took(self.slot().number, || self.slot().taken());
         self.thefts.stop_polling(&self.registry.wake_policy);
         self.owned.slot.count_taken();
         Some(work)
