@@ -12,7 +12,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::measured::MeasuredCall;
 use super::remote::Remote;
 use crate::loom::atomic::AtomicU64;
 use crate::parking::park::blocking_refused;
@@ -21,6 +20,7 @@ use crate::process::limits::EACH_AHEAD;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
+use crate::process::value::usage::Usage;
 use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::{
     code_of, code_of_kept, code_of_kept_with, code_of_measured, code_of_measured_with, code_of_with,
@@ -419,43 +419,17 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
         }
     }
 
-    /// The same calls, with these options, each of whose values comes with what its item has used
-    /// of its machine: time by the clock, processor time, and memory ([`Usage`](crate::process::Usage)).
-    ///
-    /// It is measured in the worker, on every kind of worker, on other machines too. What the
-    /// worker does before and after the function does not count: decoding the argument, encoding
-    /// and dropping the result. An item that fails has an error, and no usage; one that was
-    /// [retried](Self::retry) has that of its last attempt, and one that was
-    /// [copied](Self::hedge) that of the copy that won.
-    ///
-    /// It costs each item about ten system calls, some of which read text from `/proc`: 20 to 50
-    /// microseconds. Calls that are not measured pay nothing. After it, what a
-    /// tree of all tasks (`trefoil::inspect`) says of the worker's memory is the most since its
-    /// latest measured item began.
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    ///
-    /// # trefoil::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let sums = procs.call(|n: usize| (0..n as u64).collect::<Vec<_>>().iter().sum::<u64>());
-    /// for (item, result) in sums.measured().map_each([10, 1 << 20]).into_iter().enumerate() {
-    ///     let (_, usage) = result?;
-    ///     let memory = usage.peak_memory().map(|bytes| bytes >> 20); // in MiB, on Linux
-    ///     println!("{item}: {:?} of a processor, {memory:?} MiB", usage.cpu_time());
-    /// }
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn measured(self) -> MeasuredCall<'a, A, R> {
+    /// The same calls, each of whose values comes with its item's usage.
+    pub(super) fn with_usage(self) -> ProcessCall<'a, A, (R, Usage)> {
         let code = match self.function {
             Function::Item(f) => code_of_measured(f),
             Function::With { measured, .. } | Function::Measured(measured) => measured,
         };
-        MeasuredCall(ProcessCall {
+        ProcessCall {
             pool: self.pool,
             function: Function::Measured(code),
             options: self.options,
-        })
+        }
     }
 
     /// Starts one item, as [`ProcessPool::spawn`](crate::ProcessPool::spawn) does. (After
