@@ -404,7 +404,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 }
 
-impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
+impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     fn code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
             Function::Item(f) => code_of(*f),
@@ -416,19 +416,6 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
         match &self.function {
             Function::Item(f) => code_of_kept(*f),
             Function::With { kept, .. } | Function::Measured(kept) => kept.clone(),
-        }
-    }
-
-    /// The same calls, each of whose values comes with its item's usage.
-    pub(super) fn with_usage(self) -> ProcessCall<'a, A, (R, Usage)> {
-        let code = match self.function {
-            Function::Item(f) => code_of_measured(f),
-            Function::With { measured, .. } | Function::Measured(measured) => measured,
-        };
-        ProcessCall {
-            pool: self.pool,
-            function: Function::Measured(code),
-            options: self.options,
         }
     }
 
@@ -593,6 +580,21 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         S: Portable,
     {
         ProcessCall::with(self.pool, self.options, context, f)
+    }
+}
+
+impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
+    /// The same calls, each of whose values comes with its item's usage.
+    pub(super) fn with_usage(self) -> ProcessCall<'a, A, (R, Usage)> {
+        let code = match self.function {
+            Function::Item(f) => code_of_measured(f),
+            Function::With { measured, .. } | Function::Measured(measured) => measured,
+        };
+        ProcessCall {
+            pool: self.pool,
+            function: Function::Measured(code),
+            options: self.options,
+        }
     }
 }
 
