@@ -8,12 +8,11 @@
 
 use std::any::{Any, TypeId, type_name};
 
-use postcard_described::is_number;
 use serde::de::DeserializeOwned;
 
 use crate::process::limits::DECODED_ELSEWHERE;
 use crate::process::value::bulk::Bulk;
-use crate::process::value::codec::{codec_error, decode, read_number};
+use crate::process::value::codec::{codec_error, decode};
 use crate::process::value::lent_arrays::Lending;
 use crate::process::wire;
 use crate::sys::ticks;
@@ -171,22 +170,6 @@ fn is_quick(name: &str) -> bool {
     known && !nothings && !name.contains('[') && name.len() <= SHORT_NAME
 }
 
-/// Takes the numbers at the front of `bytes`, up to one that is not as usual, and returns how many
-/// bytes they took. (A number runs no code that could panic, so nothing need be noted before each:
-/// it takes two thirds of the instructions.)
-#[inline]
-fn take_numbers<R: DeserializeOwned>(bytes: &[u8], most: usize, values: &mut Vec<R>) -> usize {
-    let mut rest = bytes;
-    while values.len() < most
-        && let Some((value, behind)) = wire::short_value(rest)
-        && let Ok(number) = read_number(value)
-    {
-        values.push(number);
-        rest = behind;
-    }
-    bytes.len() - rest.len()
-}
-
 fn read<R: DeserializeOwned + Send + 'static>(
     bytes: &[u8],
     most: usize,
@@ -196,20 +179,13 @@ fn read<R: DeserializeOwned + Send + 'static>(
     // byte here, and many in memory.
     let room = most.min(bytes.len() / 2).min(ROOM / size_of::<R>().max(1));
     let mut values: Vec<R> = Vec::with_capacity(room);
-    let numbers = match is_number::<R>() {
-        true => take_numbers(bytes, most, &mut values),
-        false => 0,
-    };
-    let count = values.len();
     let begin = ticks::now();
     let push = |value: &[u8]| {
         values.push(decode(value).map_err(undecodable::<R>)?);
         Ok(())
     };
     let enough = || place == DecodingThread::Other && ticks::since(begin) > SLICE;
-    let mut taken = take_values(&bytes[numbers..], most - count, push, enough);
-    taken.used += numbers;
-    taken.count += count;
+    let taken = take_values(bytes, most, push, enough);
     // They may be kept for long, and most of the bytes may have been something else.
     if values.capacity() / 2 > values.len() {
         values.shrink_to_fit();
@@ -254,45 +230,6 @@ mod tests {
         assert!(values.capacity() <= 200, "{}", values.capacity());
         let (taken, _) = read::<u64>(&bytes, 7, DecodingThread::Receiving);
         assert_eq!((taken.count, taken.begun, taken.used), (7, 6, 39));
-    }
-
-    /// The quick way of numbers ends where something unusual comes, and the usual one takes over:
-    /// the same bytes are the same values, and the same error.
-    #[test]
-    fn numbers_are_decoded_as_all_values_are() {
-        let numbers = [0, 127, 128, 1 << 14, u64::MAX];
-        let records = numbers.map(|number| {
-            let value = postcard::to_stdvec(&number).unwrap();
-            [wire::value_head(value.len()), value].concat()
-        });
-        let whole = records.concat();
-        let short = &whole[..whole.len() - 1];
-        let long = [wire::value_head(3).as_slice(), &[1, 2, 3]].concat(); // not all is the number's
-        for end in [
-            &[][..],
-            &wire::BEGUN,
-            &long,
-            short,
-            &[9, 9, 9],
-            &[wire::VALUE_KIND, 255],
-        ] {
-            let bytes = [&whole[..], end, &whole[..]].concat();
-            for most in [0, 1, 4, 5, 6, 7, 100] {
-                let (taken, values) = read::<u64>(&bytes, most, DecodingThread::Receiving);
-                let mut expected = Vec::new();
-                let push = |value: &[u8]| {
-                    expected.push(decode::<u64>(value).map_err(undecodable::<u64>)?);
-                    Ok(())
-                };
-                let all = take_values(&bytes, most, push, || false);
-                assert_eq!(own::<u64>(values), expected);
-                let what = |taken: &Taken| {
-                    let error = taken.error.as_ref().map(ToString::to_string);
-                    (taken.used, taken.count, taken.begun, error)
-                };
-                assert_eq!(what(&taken), what(&all), "{most}, {end:?}");
-            }
-        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl ser_flavors::Flavor for Front<'_> {
 
 /// Reads a number that takes all of `bytes`.
 #[inline(always)]
-pub(crate) fn read_number<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+fn read_number<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     // Built here, so that it is inlined: `take_from_bytes` is a call. (A number does not nest.)
     let source = de_flavors::Slice::new(bytes);
     let mut deserializer = postcard::Deserializer::from_flavor(source);

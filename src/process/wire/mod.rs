@@ -454,16 +454,6 @@ pub(crate) fn value(bytes: &[u8]) -> Option<(&[u8], usize)> {
     }
 }
 
-/// The value at the front of `bytes`, if it is complete and its length takes one byte, and what is
-/// behind it.
-#[inline]
-pub(crate) fn short_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    match bytes {
-        [VALUE, length, rest @ ..] if *length < LONG => rest.split_at_checked((*length).into()),
-        _ => None,
-    }
-}
-
 /// The bytes before the bytes of a value.
 pub(crate) fn value_head(length: usize) -> Vec<u8> {
     let mut head = vec![VALUE];
