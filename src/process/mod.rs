@@ -156,6 +156,7 @@ mod worker;
 
 pub use crate::task::backtrace::{Backtrace, Frame};
 pub use api::imap::{Imap, ImapStream, Indexed};
+pub use api::measured::MeasuredCall;
 pub use channel::pair::channel;
 pub use job::capsule::Capsule;
 #[cfg(unix)]
@@ -166,6 +167,7 @@ pub use value::array_id::array_id;
 pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
+pub use value::usage::Usage;
 pub use worker::index::worker_index;
 pub use worker::retire::retire;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,

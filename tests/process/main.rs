@@ -71,6 +71,7 @@ mod trees;
 mod undying;
 #[cfg(target_os = "linux")] // it looks at threads in /proc
 mod unread;
+mod usage;
 mod within;
 
 fn main() {
@@ -154,6 +155,7 @@ fn main() {
         stragglers::TESTS,
         #[cfg(feature = "inspect")]
         trees::TESTS,
+        usage::TESTS,
         one_faults::TESTS,
         remote::TESTS,
         retire::TESTS,

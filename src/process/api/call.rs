@@ -20,8 +20,11 @@ use crate::process::limits::EACH_AHEAD;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
+use crate::process::value::usage::Usage;
 use crate::process::wire::CodeRef;
-use crate::process::worker::raw_call::{code_of, code_of_kept, code_of_kept_with, code_of_with};
+use crate::process::worker::raw_call::{
+    code_of, code_of_kept, code_of_kept_with, code_of_measured, code_of_measured_with, code_of_with,
+};
 use crate::task::queue_limit::Place;
 use crate::task::{Task, TaskError};
 
@@ -60,7 +63,11 @@ enum Function<A, R> {
         code: Result<CodeRef, TaskError>,
         /// The same, with a result that stays in the worker.
         kept: Result<CodeRef, TaskError>,
+        /// The same, with a result that comes with its item's usage.
+        measured: Result<CodeRef, TaskError>,
     },
+    /// A function whose results come with their items' usage.
+    Measured(Result<CodeRef, TaskError>),
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
@@ -91,7 +98,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
             pool,
             function: Function::With {
                 code: encoded.clone().and_then(|()| code_of_with(f)),
-                kept: encoded.and_then(|()| code_of_kept_with(f)),
+                kept: encoded.clone().and_then(|()| code_of_kept_with(f)),
+                measured: encoded.and_then(|()| code_of_measured_with(f)),
             },
             options,
         }
@@ -400,14 +408,14 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     fn code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
             Function::Item(f) => code_of(*f),
-            Function::With { code, .. } => code.clone(),
+            Function::With { code, .. } | Function::Measured(code) => code.clone(),
         }
     }
 
     fn kept_code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
             Function::Item(f) => code_of_kept(*f),
-            Function::With { kept, .. } => kept.clone(),
+            Function::With { kept, .. } | Function::Measured(kept) => kept.clone(),
         }
     }
 
@@ -575,6 +583,21 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 }
 
+impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
+    /// The same calls, each of whose values comes with its item's usage.
+    pub(super) fn with_usage(self) -> ProcessCall<'a, A, (R, Usage)> {
+        let code = match self.function {
+            Function::Item(f) => code_of_measured(f),
+            Function::With { measured, .. } | Function::Measured(measured) => measured,
+        };
+        ProcessCall {
+            pool: self.pool,
+            function: Function::Measured(code),
+            options: self.options,
+        }
+    }
+}
+
 impl<A, R> Clone for ProcessCall<'_, A, R> {
     fn clone(&self) -> Self {
         Self {
@@ -589,10 +612,16 @@ impl<A, R> Clone for Function<A, R> {
     fn clone(&self) -> Self {
         match self {
             Self::Item(f) => Self::Item(*f),
-            Self::With { code, kept } => Self::With {
+            Self::With {
+                code,
+                kept,
+                measured,
+            } => Self::With {
                 code: code.clone(),
                 kept: kept.clone(),
+                measured: measured.clone(),
             },
+            Self::Measured(code) => Self::Measured(code.clone()),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! (`copies`), and which a worker keeps (`memory_kept_by_worker`, `kept_mappings`); and large
 //! arrays of numbers (`bulk`), which are lent (`lent_arrays`). Ranges of an array (`shared_mut`)
 //! travel as places in its memory (`range_mut`, `lent_ranges`). `array_id` numbers arrays for other
-//! serializers.
+//! serializers. `usage` is what comes with a value if its item was measured.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
@@ -73,4 +73,5 @@ mod refused_descriptors;
 pub(super) mod scope;
 pub(super) mod shared;
 pub(super) mod shared_mut;
+pub(super) mod usage;
 mod vector;

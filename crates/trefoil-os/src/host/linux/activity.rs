@@ -11,8 +11,8 @@ use crate::sys::sysconf::ticks_per_second;
 #[derive(Debug, PartialEq)]
 pub struct Activity(String);
 
-/// The most memory that the process `pid`, a child of this one that has not been reaped, has ever
-/// had, in bytes.
+/// The most memory that the process `pid` has ever had, in bytes: of this one, or of a child that
+/// has not been reaped.
 pub fn peak_memory(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
@@ -20,6 +20,11 @@ pub fn peak_memory(pid: u32) -> Option<u64> {
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib << 10)
+}
+
+/// The most memory of this process counts from now on, if the kernel allows that.
+pub fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 impl Activity {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-/// How much memory a child has had at most: not known.
+/// How much memory a process has had at most: not known.
 pub fn peak_memory(_pid: u32) -> Option<u64> {
     None
 }
+
+/// There is nothing to forget.
+pub fn forget_peak() {}
 
 /// What a process does: not known.
 #[derive(Debug, PartialEq)]

@@ -6,11 +6,12 @@
 //! pool would crash.
 //!
 //! - **Y92** `clock_gettime` writes into a local, or fails for a number that names no clock; it has
-//!   no other precondition.
+//!   no other precondition. So does `getrusage`, which fails for nobody's number.
 //!
 //! Tests: `tests/process/calls.rs` (timeouts), `sys::thread_clock`.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use libc::clockid_t;
@@ -32,6 +33,23 @@ pub fn monotonic() -> Duration {
 #[inline]
 pub fn of_process() -> Duration {
     read(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
+}
+
+/// The processor time of the child processes of this one that it has waited for, and of theirs.
+pub fn of_children() -> Duration {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: Y92: it writes into a local variable.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) } != 0 {
+        return Duration::ZERO;
+    }
+    // SAFETY: Y92: it has succeeded, so it has written all of it.
+    let usage = unsafe { usage.assume_init() };
+    [usage.ru_utime, usage.ru_stime]
+        .map(|time| {
+            Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
+        })
+        .iter()
+        .sum()
 }
 
 /// The time on the clock with this number. `None`: there is none.

@@ -1,0 +1,108 @@
+//! Calls whose items are measured: [`ProcessCall::measured`].
+//!
+//! Tests: `tests/process/usage.rs`.
+
+use super::call::ProcessCall;
+use super::imap::Imap;
+use crate::process::value::portable::Portable;
+use crate::process::value::usage::Usage;
+use crate::task::{Task, TaskError};
+
+/// Calls of one function, each of whose values comes with its item's [`Usage`]; from
+/// [`ProcessCall::measured`], which says what that costs.
+#[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
+pub struct MeasuredCall<'a, A, R>(pub(super) ProcessCall<'a, A, (R, Usage)>);
+
+impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
+    /// The same calls, with these options, each of whose values comes with what its item has used
+    /// of its machine: time by the clock, processor time, and memory ([`Usage`]).
+    ///
+    /// It is measured in the worker, on every kind of worker, on other machines too. What the
+    /// worker does before and after the function does not count: decoding the argument, encoding
+    /// and dropping the result. An item that fails has an error, and no usage; one that was
+    /// [retried](Self::retry) has that of its last attempt, and one that was
+    /// [copied](Self::hedge) that of the copy that won.
+    ///
+    /// It costs each item about a dozen system calls, some of which read `/proc`: some tens of
+    /// microseconds. Calls that are not measured pay nothing. After it, what a tree of all tasks
+    /// (`trefoil::inspect`) says of the worker's memory is the most since its latest measured item
+    /// began.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let sums = procs.call(|n: usize| (0..n as u64).collect::<Vec<_>>().iter().sum::<u64>());
+    /// for (item, result) in sums.measured().map_each([10, 1 << 20]).into_iter().enumerate() {
+    ///     let (_, usage) = result?;
+    ///     let memory = usage.peak_memory().map(|bytes| bytes >> 20); // in MiB, on Linux
+    ///     println!("{item}: {:?} of a processor, {memory:?} MiB", usage.cpu_time());
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn measured(self) -> MeasuredCall<'a, A, R> {
+        MeasuredCall(self.with_usage())
+    }
+}
+
+impl<A: Portable, R: Portable> MeasuredCall<'_, A, R> {
+    /// As [`ProcessCall::spawn`].
+    #[track_caller]
+    pub fn spawn(&self, arg: A) -> Task<(R, Usage)> {
+        self.0.spawn(arg)
+    }
+
+    /// As [`ProcessCall::map`].
+    ///
+    /// # Errors
+    /// See [`ProcessPool::map`](crate::ProcessPool::map).
+    ///
+    /// # Panics
+    /// If the iterator does.
+    #[track_caller]
+    pub fn map(&self, items: impl IntoIterator<Item = A>) -> Result<Vec<(R, Usage)>, TaskError> {
+        self.0.map(items)
+    }
+
+    /// As [`ProcessCall::map_task`].
+    ///
+    /// # Panics
+    /// If the iterator does.
+    #[track_caller]
+    pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<(R, Usage)>> {
+        self.0.map_task(items)
+    }
+
+    /// As [`ProcessCall::map_each`].
+    ///
+    /// # Panics
+    /// If the iterator does.
+    pub fn map_each(
+        &self,
+        items: impl IntoIterator<Item = A>,
+    ) -> Vec<Result<(R, Usage), TaskError>> {
+        self.0.map_each(items)
+    }
+
+    /// As [`ProcessCall::imap`].
+    pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, (R, Usage)> {
+        self.0.imap(items)
+    }
+
+    /// As [`ProcessCall::imap_unordered`].
+    pub fn imap_unordered<I>(&self, items: I) -> Imap<I::IntoIter, (R, Usage)>
+    where
+        I: IntoIterator<Item = A>,
+    {
+        self.0.imap_unordered(items)
+    }
+}
+
+impl<A, R> Clone for MeasuredCall<'_, A, R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+debug!(impl<A, R> MeasuredCall<'_, A, R>, self, call = self.0);
