@@ -139,6 +139,7 @@ fn elsewhere(program: &Path, error: &TaskError, function: Option<&str>) -> (Opti
     (output.status.code(), words(&output))
 }
 
+#[allow(clippy::ptr_arg)] // a context has a size
 fn looks_up(context: &Vec<u32>, n: u32) -> u32 {
     exit((context[n as usize] + STARTED.load(Ordering::Relaxed)) as i32)
 }
