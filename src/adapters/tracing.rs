@@ -93,7 +93,7 @@
 //! ```
 
 // Checked by `tests/trefoil-adapters/tests/traced.rs` and `worker_events.rs`. The events of
-// workers: `process/worker/tracing_events.rs`, `process/job/tracing_events.rs`.
+// workers: `process/observe/`.
 
 #[cfg(feature = "event-loop")]
 use ::tracing::warn;

@@ -116,6 +116,7 @@
 //   sched/     which worker runs what; no I/O
 //   job/       one call, and where its results go
 //   value/     what a call carries
+//   observe/   what workers report to `inspect` and to the crate tracing
 //   wire/      the language of both sides; no I/O
 //   limits/    every number that a user notices
 //   host/      the operating system, and shared memory (`crates/trefoil-os/`)
@@ -134,6 +135,7 @@ pub mod gate_model;
 mod job;
 pub mod launch;
 mod limits;
+mod observe;
 mod parent;
 #[cfg(loom)]
 #[doc(hidden)]

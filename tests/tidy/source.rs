@@ -99,7 +99,8 @@ impl File {
         const NAMES: [&str; 5] = ["model", "simulated", "tests", "hostile", "crowded"];
         let name = self.path.rsplit('/').next().unwrap_or_default();
         let name = name.trim_end_matches(".rs");
-        NAMES.contains(&name) || name.ends_with("_model") || name.starts_with("model_")
+        let is_part = name.starts_with("model_") || name.starts_with("sim_");
+        NAMES.contains(&name) || name.ends_with("_model") || is_part
     }
 
     /// The path of a file of the library below `src/`, unless it is for tests. The crates `trefoil-

@@ -36,7 +36,7 @@ const EXCEPT: [(&str, &str); 5] = [
     ("src/process/api/entry.rs", "DEPTH"),               // written before a second thread runs
     ("src/process/job/mod.rs", "NONE"), // a constant with an address, without a lock
     ("src/process/worker/index.rs", "INDEX"), // the same, in a worker
-    ("src/process/worker/tracing_events.rs", "SENDER"), // the same
+    ("src/process/observe/send_events.rs", "SENDER"), // the same
 ];
 
 pub(crate) fn renewed(file: &File) -> Vec<Finding> {

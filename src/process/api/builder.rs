@@ -14,11 +14,11 @@ use super::entry;
 use crate::process::host::handover::CARRIES;
 use crate::process::host::machine_memory::machine_memory;
 use crate::process::host::private_memory::Meter;
-#[cfg(feature = "tracing")]
-use crate::process::job::tracing_events::EventListener;
 use crate::process::launch::Launcher;
 use crate::process::launch::thread_limits::share;
 use crate::process::limits::{MOST_WORKERS, PATIENCE_ELSEWHERE};
+#[cfg(feature = "tracing")]
+use crate::process::observe::forward_events::EventListener;
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::sched::{Elastic, Initializer};

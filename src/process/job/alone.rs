@@ -1,7 +1,7 @@
 //! The items of a call with `retry_alone` that have died out of memory.
 //!
 //! Their further attempts run while nothing else runs in the pool, so they do not wait with the
-//! other items of the job (`sched::alone`).
+//! other items of the job (`sched::rules::alone`).
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/alone.rs`.
 

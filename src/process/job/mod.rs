@@ -29,8 +29,6 @@ pub(super) mod keeping;
 pub(super) mod named;
 pub(super) mod reading;
 pub(super) mod sink;
-#[cfg(feature = "tracing")]
-pub(super) mod tracing_events;
 
 use std::any::{TypeId, type_name};
 use std::collections::{HashMap, VecDeque};

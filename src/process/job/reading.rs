@@ -67,7 +67,7 @@ pub(crate) struct Extras {
     pub(crate) lending: Lending,
     /// Passes its events on.
     #[cfg(feature = "tracing")]
-    pub(crate) events: Option<super::tracing_events::WorkerEvents>,
+    pub(crate) events: Option<crate::process::observe::forward_events::WorkerEvents>,
     /// The worker itself has the other end of the stream.
     pub(crate) is_direct: bool,
     /// The tree of its own tasks: text, and JSON.

@@ -17,6 +17,5 @@ pub(super) mod settings;
 pub(super) mod shortcut;
 mod start_child;
 pub(super) mod startup_watch;
-pub(super) mod trees;
 pub(super) mod worker_stderr;
 pub(super) mod worker_stdout;

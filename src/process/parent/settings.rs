@@ -10,13 +10,13 @@ use std::sync::Arc;
 use super::child::Own;
 use super::worker_stdout::OutputHook;
 use crate::process::host::handover::CARRIES;
-#[cfg(feature = "tracing")]
-use crate::process::job::tracing_events::EventListener;
 use crate::process::launch::Launcher;
 use crate::process::launch::pool_error::PoolError;
 use crate::process::launch::raw_program::Program;
 use crate::process::launch::thread_limits::names;
 use crate::process::limits::{GRACE, PATIENCE};
+#[cfg(feature = "tracing")]
+use crate::process::observe::forward_events::EventListener;
 use crate::process::sched::{Initializer, Policy};
 use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;

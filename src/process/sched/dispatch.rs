@@ -1,20 +1,86 @@
 //! Which worker gets the next items: the queue of jobs, and the choice among the workers with room.
 //!
 //! The job at the front sends a frame to the worker with room that has the fewest frames, and then
-//! goes behind the other jobs of its priority. How many items the frame has is proposed by
-//! `frame_size`; when items are taken back from a busy worker, `take_back` decides.
+//! goes behind the other jobs of its priority. How many items a frame should have follows from how
+//! long earlier items of the same function took ([`frame_size`]). Any number from 1 on is correct;
+//! only speed depends on it. `Piece::cut` (`value/chunk.rs`) and `Peer::most_items` (`peer`) may
+//! lower it: for bytes, descriptors, deadlines and workers that are to be replaced. When items are
+//! taken back from a busy worker, `take_back` decides.
 //!
-//! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`.
+//! A caller may dispatch in the driver's place, if nothing else has to be done (`shortcut`): it
+//! does that under the engine's lock, and runs no user code.
+//!
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::frame_size::{cost, frame_size};
+use super::Sched;
+use super::rules::{contexts, memory};
+use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::workers::Worker;
-use super::{Sched, contexts, memory_budget};
 use crate::process::job::Job;
-use crate::process::limits::FRAME_BYTES;
+use crate::process::job::reading::Chore;
+use crate::process::limits::{FRAME_BYTES, FRAME_ITEMS, FRAME_TIME};
 use crate::process::value::chunk::Piece;
 use crate::process::wire::CodeRef;
+
+/// The most functions in the table: no program has as many.
+const FUNCTIONS: usize = 10_000;
+
+/// Nanoseconds per item, by function.
+#[derive(Default)]
+pub(super) struct ItemCosts(HashMap<u64, f64>);
+
+impl ItemCosts {
+    /// Records that `items` items of a function took `nanos` nanoseconds.
+    pub(super) fn learn(&mut self, function: u64, items: u64, nanos: u64) {
+        if items == 0 || nanos == 0 {
+            return; // nothing, or not known
+        }
+        if self.0.len() > FUNCTIONS {
+            self.0.clear();
+        }
+        let seen = nanos as f64 / items as f64;
+        let item_cost = self.0.entry(function).or_insert(seen);
+        *item_cost = (*item_cost + seen) / 2.0;
+    }
+
+    /// How many nanoseconds one item of a function should take, if that is known.
+    pub(super) fn of(&self, function: u64) -> Option<f64> {
+        self.0.get(&function).copied()
+    }
+}
+
+/// How many nanoseconds `items` items should take; [`UNKNOWN_COST`], if that is not known.
+fn cost(item_cost: Option<f64>, items: usize) -> u64 {
+    item_cost.map_or(UNKNOWN_COST, |item_cost| {
+        ((item_cost * items as f64) as u64).min(UNKNOWN_COST)
+    })
+}
+
+/// How many items the next frame of `job` should have, with this number of `workers`.
+fn frame_size(item_cost: Option<f64>, job: &Job, workers: usize) -> usize {
+    if job.work.options.is_singly() {
+        return 1;
+    }
+    if let Some(chunk) = job.work.options.chunk {
+        return chunk.clamp(1, FRAME_ITEMS);
+    }
+    let Some(item_cost) = item_cost else { return 1 };
+    let item_cost = item_cost.max(1.0);
+    let most = ((FRAME_TIME / item_cost) as usize).clamp(1, FRAME_ITEMS);
+    match job.sealed || job.work.each {
+        // The waiting items are all that will come, or (of an `imap`) all that will come before a
+        // result is taken. So a frame has at most half of an equal share of them, and the workers
+        // end at about the same time.
+        true => {
+            let shares = 2 * workers.max(1);
+            job.items(most * shares).div_ceil(shares)
+        }
+        false => most,
+    }
+}
 
 /// What the frames of a job have in common.
 pub(super) struct Kind {
@@ -79,8 +145,7 @@ impl Sched {
             let memory = job.work.options.memory;
             let is_full = !self.wait_for_memory.is_empty();
             if memory > 0
-                && (is_full
-                    || !memory_budget::fits(&self.workers, self.policy.memory_budget, memory))
+                && (is_full || !memory::fits(&self.workers, self.policy.memory_budget, memory))
             {
                 self.queue.remove(place);
                 self.wait_for_memory.push(id);
@@ -192,5 +257,84 @@ impl Sched {
             false => self.queue.partition_point(|(other, _)| *other >= own),
         };
         self.queue.insert(place, (own, id));
+    }
+}
+
+/// What a caller needs that dispatches in the driver's place.
+impl Sched {
+    /// Whether nothing is due, so that work can be dispatched as usual.
+    pub(crate) fn nothing_is_due(&self, now: Instant) -> bool {
+        !self.is_ending() && self.deadline().is_none_or(|due| due > now)
+    }
+
+    /// Whether the pool ends or has broken down, which only the driver handles.
+    fn is_ending(&self) -> bool {
+        self.stop.is_some() || self.broken.is_some()
+    }
+
+    /// Whether there is something that only the driver may do, or that no caller will do: an idle
+    /// worker while items wait in the queue or at another worker, a pool that ends, a process to be
+    /// started or dismissed.
+    pub(crate) fn needs_driver(&self, now: Instant) -> bool {
+        let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
+        let waits = self.has_queued();
+        self.needs_driver_thread() || waits || takes_over() || self.straggler(now).is_some()
+    }
+
+    /// Whether there is something that only the driver may do: a pool that ends, a process to be
+    /// started or dismissed.
+    pub(crate) fn needs_driver_thread(&self) -> bool {
+        self.is_ending()
+            || !self.actions.is_empty()
+            || !self.chores.is_empty()
+            || !self.wakers.is_empty()
+            || self.workers.iter().any(Worker::is_leaver)
+    }
+
+    /// Takes the chores of the job `id` that its caller may carry out.
+    pub(crate) fn chores_of(&mut self, id: u64) -> Vec<Chore> {
+        let own = |chore: &mut Chore| chore.caller() == Some(id);
+        self.chores.extract_if(.., own).collect()
+    }
+
+    /// Dispatches work, and does nothing else of what `tick` does, so no task can end. False: one
+    /// must end first, because its time is over.
+    pub(crate) fn dispatch_work(&mut self, now: Instant) -> bool {
+        let may = !self.has_late_job(now);
+        if may {
+            self.dispatch(now);
+            self.count_busy();
+        }
+        may
+    }
+
+    /// The worker that has an item of the job `id` and nothing else.
+    pub(crate) fn sole(&self, id: u64) -> Option<usize> {
+        let only = |frame: &SentFrame| frame.job == id && frame.wanted;
+        let mut workers = self.workers.iter();
+        workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
+    }
+
+    /// Whether the job `id` is one call of one item.
+    pub(crate) fn is_one_call(&self, id: u64) -> bool {
+        let job = self.jobs.get(&id);
+        job.is_some_and(|job| !job.work.numbered && !job.work.each)
+    }
+
+    /// Whether work waits, in the queue or behind other work.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let is_busy = |worker: &Worker| worker.frames.len() > 1;
+        self.has_queued() || self.workers.iter().any(is_busy)
+    }
+
+    /// Whether work waits that no worker has.
+    pub(super) fn has_queued(&self) -> bool {
+        !(self.queue.is_empty() && self.wait_for_memory.is_empty() && self.alone.is_empty())
+    }
+
+    /// Whether the only record that `worker` can still send is the end of its frame.
+    pub(crate) fn only_ends(&self, worker: usize) -> bool {
+        let frames = &self.workers[worker].frames;
+        frames.len() == 1 && frames[0].done == frames[0].end
     }
 }

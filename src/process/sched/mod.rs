@@ -6,7 +6,7 @@
 //! **Protocol.**
 //! 1. Jobs with waiting items are in one queue. The job at the front sends a frame to the ready
 //!    worker with the fewest frames, and then goes behind the other jobs of its priority: a long
-//!    `map` does not delay later calls. (`frame_size`)
+//!    `map` does not delay later calls. (`dispatch`)
 //! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
 //!    a millisecond; eight times as long for each time that they moved before any had begun.
 //! 3. When a worker dies, the item that it was running fails or is run again; the rest goes back to
@@ -16,12 +16,13 @@
 //!    item (`deadlines`).
 //! 5. A new worker runs the initializers, if there are any, before anything else (job 0).
 //! 6. A job's context goes to a worker before its first frame does, from here or from another
-//!    worker there (`contexts`), and is forgotten when the job has ended.
+//!    worker there (`rules::contexts`), and is forgotten when the job has ended.
 //! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
 //!    context has ends, which is forgotten before the worker gets a frame of another job. When the
 //!    worker has decoded such an item, our copies of its ends are closed (W26).
-//! 8. An item that takes long is copied to an idle worker if its call asks for that (`hedges`).
-//! 9. What has died out of memory may be run again while nothing else runs (`alone`).
+//! 8. An item that takes long is copied to an idle worker if its call asks for that
+//!    (`rules::hedge`).
+//! 9. What has died out of memory may be run again while nothing else runs (`rules::alone`).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
@@ -36,22 +37,16 @@
 //!
 //! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
-mod alone;
-mod callers;
-mod contexts;
 mod deadlines;
 mod deaths;
 mod dispatch;
-mod elastic;
 mod finish;
-mod frame_size;
 mod give_up;
-mod hedges;
 mod keeping;
-mod memory_budget;
 pub(super) mod peer;
 mod replies;
 mod restart_limit;
+mod rules;
 pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
@@ -69,9 +64,9 @@ use std::time::{Duration, Instant};
 
 use crate::sync::semaphore::give_back;
 
-pub(crate) use self::elastic::Elastic;
-use self::frame_size::ItemCosts;
+use self::dispatch::ItemCosts;
 use self::peer::Peer;
+pub(crate) use self::rules::elastic::Elastic;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
@@ -193,9 +188,9 @@ pub(crate) struct Sched {
     jobs: HashMap<u64, Box<Job>>,
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
-    /// Jobs with waiting items that wait for memory, in the order of the queue (`memory_budget`).
+    /// Jobs with waiting items that wait for memory, in the order of the queue (`rules::memory`).
     wait_for_memory: Vec<u64>,
-    /// Jobs with items that wait to run alone (`alone`).
+    /// Jobs with items that wait to run alone (`rules::alone`).
     alone: VecDeque<u64>,
     pub(crate) workers: Vec<Worker>,
     item_costs: ItemCosts,

@@ -69,9 +69,9 @@ pub(crate) struct SentFrame {
     pub(crate) wanted: bool,
     /// Whether each result is waited for separately.
     pub(crate) each: bool,
-    /// Whether its one item may be copied (`hedges`). Then it was sent to an idle worker.
+    /// Whether its one item may be copied (`rules::hedge`). Then it was sent to an idle worker.
     pub(crate) hedged: bool,
-    /// Whether its one item runs while nothing else does (`alone`).
+    /// Whether its one item runs while nothing else does (`rules::alone`).
     pub(crate) alone: bool,
     /// How many bytes its one item declares to need.
     pub(crate) memory: u64,

@@ -54,7 +54,7 @@ pub(super) fn is_brief(cost: u64) -> bool {
     cost < BRIEF
 }
 
-/// How a worker has a context (`contexts`).
+/// How a worker has a context (`rules::contexts`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Has {
     /// The worker was sent the bytes.

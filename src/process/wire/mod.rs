@@ -410,7 +410,7 @@ impl<'a> Record<'a> {
 /// A message for the parent's subscriber.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Event<'a> {
-    /// What it reports (`job::tracing_events`).
+    /// What it reports (`observe::forward_events`).
     pub(crate) kind: u8,
     /// The batch that ran, and how many of its items had begun.
     pub(crate) at: (u64, u64),

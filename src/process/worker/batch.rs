@@ -1,5 +1,5 @@
 //! In the worker: running the items of one frame. (How many items a frame has is decided in
-//! `sched/frame_size.rs`.)
+//! `sched/dispatch.rs`.)
 //!
 //! **Protocol.** For each item: note when it starts, if its time is limited; take it through the
 //! gate; decode, call, encode; drop the result, whose destructor is a part of the item; commit what
@@ -126,7 +126,7 @@ impl<'a> Batch<'a> {
         self.state.outlet.begins();
         self.begun += 1;
         #[cfg(feature = "tracing")]
-        super::tracing_events::item_begins(self.head.sequence, self.begun);
+        crate::process::observe::send_events::item_begins(self.head.sequence, self.begun);
         self.open = true;
         Some(argument)
     }

@@ -213,7 +213,7 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 let begun = batch.begun;
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 #[cfg(feature = "tracing")]
-                super::tracing_events::report_dropped();
+                crate::process::observe::send_events::report_dropped();
                 let end = Record::End {
                     sequence,
                     begun,

@@ -7,11 +7,10 @@
 //! - [`pages`], its optimisation on one machine: memory that both processes map, besides a stream.
 //!
 //! The scheduler's part is `sched::peer`, the worker's part `worker::peer`; the callers' part is
-//! `caller`, and `mark` says which standard error belongs to an item.
+//! [`CallerPath`], and `mark` says which standard error belongs to an item.
 //!
 //! Tests: `tests/process/speed.rs`, `tests/process/plain.rs`.
 
-mod caller;
 mod mark;
 mod pages;
 mod stream;
@@ -21,7 +20,6 @@ use std::sync::Arc;
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 
-pub(crate) use self::caller::CallerPath;
 pub(super) use self::mark::Mark;
 use self::pages::Pages;
 #[cfg(test)]
@@ -34,8 +32,8 @@ use crate::process::host::ledger::Ledger;
 use crate::process::host::lifeline::Lifeline;
 use crate::process::sched::peer::Peer as SchedPeer;
 use crate::process::value::attachments::Attachment;
-use crate::process::value::chunk::Piece;
-use crate::process::value::lent_arrays::View;
+use crate::process::value::chunk::{Chunk, Piece};
+use crate::process::value::lent_arrays::{SharedBuffer, View};
 #[cfg(not(loom))]
 use crate::process::value::permits::AllPermits;
 use crate::process::wire::Frame;
@@ -234,5 +232,46 @@ impl Peer {
     /// Where the worker, which has died by `signal`, has crashed, as far as it has noted that.
     pub(super) fn backtrace(&self, signal: Option<i32>) -> Option<Backtrace> {
         self.pages.as_ref()?.backtrace(signal)
+    }
+}
+
+/// How the callers of a pool reach its workers: the memory in which large arguments are lent,
+/// unless everything goes by the stream.
+#[derive(Debug)]
+pub(crate) struct CallerPath(Option<Arc<SharedBuffer>>);
+
+impl CallerPath {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let lends = !settings.plain;
+        Self(lends.then(|| Arc::new(SharedBuffer::new())))
+    }
+
+    /// An empty chunk, in which arguments are encoded.
+    pub(crate) fn chunk(&self) -> Chunk {
+        let lent = self.0.as_ref();
+        let chunk = lent.map_or_else(|| Chunk::new(true), Chunk::lending);
+        chunk.sending_ahead().for_one(true)
+    }
+
+    /// An empty chunk for a context, which stays with the workers.
+    pub(crate) fn context(&self) -> Chunk {
+        Chunk::new(self.0.is_none())
+    }
+
+    /// Whether a caller polls for its result.
+    pub(crate) fn polls(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether a caller hands out new work, or only a `call`: of a `map` the driver sends the
+    /// frames over the stream while the caller encodes more.
+    pub(crate) fn hands_out(&self, is_call: bool) -> bool {
+        is_call || self.polls()
+    }
+
+    /// Whether the driver must look after work that waits for a worker, because a caller may
+    /// receive that worker's answers.
+    pub(crate) fn leaves_waiting_work(&self) -> bool {
+        !self.polls()
     }
 }

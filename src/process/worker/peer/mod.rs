@@ -29,11 +29,15 @@ use super::received::{ParentStream, Received};
 use super::replay_inlet::ReplayInlet;
 use super::retire;
 use super::stream::Stream;
+#[cfg(feature = "tracing")]
+use super::stream::send;
 use crate::loom::thread;
 use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
 use crate::process::host::worker::leave_no_core;
+#[cfg(feature = "tracing")]
+use crate::process::observe::send_events;
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::copies::Copies;
 use crate::process::wire::{Frame, Record};
@@ -156,7 +160,15 @@ fn on_stream(
     start_watcher(move || watched.watch())?;
     panic::install_hook();
     #[cfg(feature = "tracing")]
-    super::tracing_events::begin(_level, &output, None, Some(&lock))?;
+    if _level > 0 {
+        let (stream, whole) = (output.try_clone()?, Arc::clone(&lock));
+        let descriptor = rustix::fd::AsFd::as_fd(&stream).try_clone_to_owned()?;
+        send_events::begin(_level, descriptor, move |record| {
+            let _whole = whole.lock();
+            send_events::has_room(&stream, std::time::Duration::ZERO)
+                && send(&stream, record, &[]).is_ok()
+        });
+    }
     let mut outlet = Outlet::on_stream(output, pages, lock);
     if is_direct {
         outlet.record(&Record::Direct.bytes());
@@ -183,7 +195,9 @@ fn on_pages(
     let inlet = PagesInlet::new(received, (*pages).clone());
     panic::install_hook();
     #[cfg(feature = "tracing")]
-    super::tracing_events::begin(_level, &output, come.find(3).ok(), None)?;
+    if let Ok(pipe) = come.find(3) {
+        send_events::begin_with_pipe(_level, pipe)?;
+    }
     let outlet = Outlet::on_pages(output, pages);
     Ok((Inlet(Path::Pages(inlet)), outlet, calls))
 }

@@ -14,10 +14,10 @@ use crate::process::host::ledger::Front;
 use crate::process::host::poll_policy::POLL_FOR;
 use crate::process::host::shared_ring::SharedRing;
 use crate::process::host::worker_bell::QUESTION;
+use crate::process::observe::trees;
 use crate::process::value::attachments::Attachment;
 use crate::process::wire::Frame;
 use crate::process::worker::call::Canceller;
-use crate::process::worker::own_tree;
 use crate::process::worker::received::Received;
 use crate::process::worker::stream::die;
 use crate::sys::poll::poll_patiently;
@@ -155,7 +155,7 @@ pub(super) fn watch(socket: &OwnedFd, bell: &Attachment, canceller: &Canceller) 
         };
         canceller.look();
         if heard[..count].contains(&QUESTION) {
-            own_tree::answer_to(bell);
+            trees::answer_to(bell);
         }
     }
 }

@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 use rustix::net::RecvFlags;
 
 use crate::loom::{Arc, Condvar, Mutex};
+use crate::process::observe::trees;
 use crate::process::wire::{Frame, Record};
 use crate::process::worker::call::Canceller;
-use crate::process::worker::own_tree;
 use crate::process::worker::received::Received;
 use crate::process::worker::stream::{Stream, die, send};
 use crate::sys::refused::is_refusal;
@@ -174,7 +174,7 @@ impl StreamInlet {
                 return Handled::Answered;
             }
             Ok(Some((Frame::Tree, _))) => {
-                let record = own_tree::record();
+                let record = trees::answer();
                 let one = self.whole.lock();
                 let _ = send(&self.output, &record, &[]);
                 drop(one);

@@ -9,19 +9,25 @@
 //!
 //! Tests: `tests/process/trees.rs`.
 
+use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
-use crate::events::Question;
+use crate::events::{self, Question};
 use crate::process::wire::{Broken, Record};
+use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::Stream;
-use crate::sys::transfer;
+use crate::sys::transfer::{receive, transmit};
+use crate::task::panic;
 
 /// No answer is longer.
 const LONGEST: usize = 256 << 10;
 
+/// In the parent: the questions to one worker.
 #[derive(Default)]
 pub(crate) struct Trees {
     /// Those who wait for the next answer.
@@ -35,7 +41,7 @@ pub(crate) struct Trees {
 
 impl Trees {
     /// Somebody asks. True: the worker must be asked; otherwise it was.
-    pub(super) fn add(&mut self, question: Question) -> bool {
+    pub(crate) fn add(&mut self, question: Question) -> bool {
         if self.is_broken {
             return false;
         }
@@ -45,17 +51,17 @@ impl Trees {
     }
 
     /// The worker could not be asked.
-    pub(super) fn refused(&mut self) {
+    pub(crate) fn refused(&mut self) {
         self.is_asked = false;
         self.questions.clear();
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.is_asked
     }
 
     /// The worker has answered.
-    pub(super) fn answered(&mut self, (text, json): (&str, &str)) {
+    pub(crate) fn answered(&mut self, (text, json): (&str, &str)) {
         self.is_asked = false;
         for question in self.questions.drain(..) {
             question.answered(text, json);
@@ -63,7 +69,7 @@ impl Trees {
     }
 
     /// Reads what has come through the bell.
-    pub(super) fn read(&mut self, bell: &Arc<Stream>) {
+    pub(crate) fn read(&mut self, bell: &Arc<Stream>) {
         if self.read_on(bell) == Err(Broken) {
             self.refused();
             self.is_broken = true;
@@ -73,7 +79,7 @@ impl Trees {
     fn read_on(&mut self, bell: &Arc<Stream>) -> Result<(), Broken> {
         let mut room = [0; 8 << 10];
         while self.partial.len() <= LONGEST {
-            match transfer::receive(bell.as_fd(), true, &mut room[..]) {
+            match receive(bell.as_fd(), true, &mut room[..]) {
                 Ok(0) => return Err(Broken),
                 Ok(count) => self.partial.extend_from_slice(&room[..count]),
                 Err(Errno::INTR) => {}
@@ -90,6 +96,33 @@ impl Trees {
             }
         }
         Err(Broken)
+    }
+}
+
+/// How long to wait for room in the socket: the parent gives up as soon.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// In the worker: the answer.
+pub(crate) fn answer() -> Vec<u8> {
+    let (text, json) = panic::catch(events::answer).unwrap_or_default();
+    let (text, json) = (&*text, &*json);
+    Record::Tree { text, json }.bytes()
+}
+
+/// Sends the answer through the bell. (The parent has taken the one before it.)
+pub(crate) fn answer_to(bell: &impl AsFd) {
+    let record = answer();
+    let (mut rest, end) = (&record[..], Instant::now() + PATIENCE);
+    while !rest.is_empty() && Instant::now() < end {
+        match transmit(bell.as_fd(), true, &[IoSlice::new(rest)]) {
+            Ok(sent) => rest = &rest[sent..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut room = [PollFd::new(bell, PollFlags::OUT)];
+                poll_patiently(&mut room, Some(PATIENCE));
+            }
+            Err(_) => return, // the parent is gone
+        }
     }
 }
 

@@ -6,21 +6,21 @@
 //! runs an item any more, wanted or not, an idle one gets the item, and no other gets anything
 //! until that worker has ended it or is gone. (Initializers of new workers are no items.)
 //!
-//! It is not copied (`hedges`), and it needs no place in the budget of memory, of which nothing is
+//! It is not copied (`hedge`), and it needs no place in the budget of memory, of which nothing is
 //! taken then.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/alone.rs`.
 
 use std::time::Instant;
 
-use super::Sched;
-use super::dispatch::Kind;
-use super::sent_frame::SentFrame;
-use super::workers::{INITIALIZE, Worker};
+use crate::process::sched::Sched;
+use crate::process::sched::dispatch::Kind;
+use crate::process::sched::sent_frame::SentFrame;
+use crate::process::sched::workers::{INITIALIZE, Worker};
 
 impl Sched {
     /// While an item waits to run alone, takes back what has not begun.
-    pub(super) fn take_back_for_lone(&mut self, now: Instant) {
+    pub(in crate::process::sched) fn take_back_for_lone(&mut self, now: Instant) {
         let runs_alone = self.workers.iter().any(runs_alone);
         if !self.alone.is_empty() && !runs_alone {
             for index in 0..self.workers.len() {
@@ -31,7 +31,7 @@ impl Sched {
 
     /// Sends the next item that must run alone, if nothing runs. Returns whether no other item may
     /// begin now.
-    pub(super) fn run_alone(&mut self, now: Instant) -> bool {
+    pub(in crate::process::sched) fn run_alone(&mut self, now: Instant) -> bool {
         if self.workers.iter().any(runs_alone) {
             return true;
         }

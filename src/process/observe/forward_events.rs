@@ -2,7 +2,7 @@
 //!
 //! 1. The subscriber is the one that is current where the pool is built. When a worker starts, it
 //!    is asked up to which level it listens to the target [`TARGET`]: nothing else is sent.
-//! 2. A worker (`worker/tracing_events.rs`) sends each event and each change of a span as one
+//! 2. A worker (`send_events`) sends each event and each change of a span as one
 //!    record. It comes through a pipe, or, from a plain worker, on the stream, and is passed on at
 //!    once: only open spans are kept, and at most [`MOST_SPANS`] of them.
 //! 3. Metadata must be `'static`, so there is one callsite for each level, and what is known of the

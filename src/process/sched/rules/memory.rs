@@ -10,11 +10,15 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/budget.rs`.
 
-use super::Sched;
-use super::workers::Worker;
+use crate::process::sched::Sched;
+use crate::process::sched::workers::Worker;
 
 /// Whether an item that needs so much `memory` may begin now.
-pub(super) fn fits(workers: &[Worker], budget: Option<u64>, memory: u64) -> bool {
+pub(in crate::process::sched) fn fits(
+    workers: &[Worker],
+    budget: Option<u64>,
+    memory: u64,
+) -> bool {
     let Some(budget) = budget.filter(|_| memory > 0) else {
         return true;
     };
@@ -28,7 +32,7 @@ pub(super) fn fits(workers: &[Worker], budget: Option<u64>, memory: u64) -> bool
 
 impl Sched {
     /// Puts the jobs that wait for memory back into the queue, in their order.
-    pub(super) fn requeue_for_memory(&mut self) {
+    pub(in crate::process::sched) fn requeue_for_memory(&mut self) {
         for id in std::mem::take(&mut self.wait_for_memory).into_iter().rev() {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.queued = false;

@@ -11,14 +11,15 @@
 
 use std::time::Instant;
 
-use super::dispatch::Kind;
-use super::sent_frame::SentFrame;
-use super::workers::Worker;
-use super::{Sched, contexts, memory_budget};
+use super::{contexts, memory};
+use crate::process::sched::Sched;
+use crate::process::sched::dispatch::Kind;
+use crate::process::sched::sent_frame::SentFrame;
+use crate::process::sched::workers::Worker;
 
 impl Sched {
     /// When the item that `worker` runs should be copied, if it has begun and a worker is idle.
-    pub(super) fn hedge_at(&self, worker: &Worker) -> Option<Instant> {
+    pub(in crate::process::sched) fn hedge_at(&self, worker: &Worker) -> Option<Instant> {
         let frame = worker.frames.front().filter(|frame| frame.hedged)?;
         let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
         let patience = job.hedge.as_ref()?.patience(frame.piece.first())?;
@@ -28,7 +29,7 @@ impl Sched {
     }
 
     /// The worker with the item that should be copied now.
-    pub(super) fn straggler(&self, now: Instant) -> Option<usize> {
+    pub(in crate::process::sched) fn straggler(&self, now: Instant) -> Option<usize> {
         let due = |(index, worker): (usize, &Worker)| Some((self.hedge_at(worker)?, index));
         let runs = |index: usize| {
             let front = self.workers[index].frames.front();
@@ -42,14 +43,14 @@ impl Sched {
             frames.any(|frame| frame.wanted && !frame.hedged && frame.begun() < frame.end)
         };
         let frame = &self.workers[index].frames[0];
-        let fits = memory_budget::fits(&self.workers, self.policy.memory_budget, frame.memory);
+        let fits = memory::fits(&self.workers, self.policy.memory_budget, frame.memory);
         let is_free = !self.has_queued() && !self.is_stopped() && fits;
         let is_idle = self.workers.iter().any(Worker::is_idle);
         (is_free && is_idle && !self.workers.iter().any(waits)).then_some(index)
     }
 
     /// Gives copies of slow items to idle workers.
-    pub(super) fn hedge(&mut self, now: Instant) {
+    pub(in crate::process::sched) fn hedge(&mut self, now: Instant) {
         while let Some(slow) = self.straggler(now) {
             let frame = &self.workers[slow].frames[0];
             let (id, mut piece) = (frame.job, frame.piece.clone());
@@ -71,7 +72,7 @@ impl Sched {
 
     /// An idle worker that has the context of the job `id`, or can be sent it. Those that must
     /// fetch it first are asked to.
-    pub(super) fn idle_for(&mut self, id: u64, now: Instant) -> Option<usize> {
+    pub(in crate::process::sched) fn idle_for(&mut self, id: u64, now: Instant) -> Option<usize> {
         let spreads = self.jobs.get(&id).is_some_and(|job| contexts::spreads(job));
         if spreads {
             contexts::fetch(&mut self.workers, &mut self.actions, (id, 1), now);
@@ -84,7 +85,12 @@ impl Sched {
     }
 
     /// The worker, other than `except`, that has the item at `at` of a hedged call.
-    pub(super) fn twin(&self, id: u64, at: usize, except: usize) -> Option<usize> {
+    pub(in crate::process::sched) fn twin(
+        &self,
+        id: u64,
+        at: usize,
+        except: usize,
+    ) -> Option<usize> {
         let has = |worker: &Worker| {
             let front = worker.frames.front();
             front.is_some_and(|one| one.wanted && one.job == id && one.piece.first() == at)
@@ -94,7 +100,7 @@ impl Sched {
     }
 
     /// The item of worker `index`, of a hedged call, ends: its other copy is not wanted any more.
-    pub(super) fn drop_twin(&mut self, index: usize, now: Instant) {
+    pub(in crate::process::sched) fn drop_twin(&mut self, index: usize, now: Instant) {
         let Some(frame) = self.workers[index].frames.front().filter(|one| one.hedged) else {
             return;
         };
@@ -110,7 +116,12 @@ impl Sched {
 
     /// Worker `index` does not run the item at `at` of a hedged call any more. Whether another copy
     /// goes on. If this one had not `begun`, there may be a further one.
-    pub(super) fn goes_on(&mut self, id: u64, at: usize, (index, begun): (usize, bool)) -> bool {
+    pub(in crate::process::sched) fn goes_on(
+        &mut self,
+        id: u64,
+        at: usize,
+        (index, begun): (usize, bool),
+    ) -> bool {
         let goes_on = self.twin(id, at, index).is_some();
         let job = self.jobs.get_mut(&id).filter(|_| goes_on && !begun);
         if let Some(hedge) = job.and_then(|job| job.hedge.as_mut()) {

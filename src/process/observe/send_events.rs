@@ -11,7 +11,7 @@
 //! 3. What is not taken is dropped and counted. The next message has the count; there is one
 //!    between two frames, for which the worker waits a moment ([`report_dropped`]).
 //!
-//! The other half is `job/tracing_events.rs`. Tests:
+//! The other half is `forward_events`. Tests:
 //! `tests/trefoil-adapters/tests/worker_events.rs`.
 
 use std::cell::RefCell;
@@ -22,19 +22,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record as Values};
 use tracing::{Level, Metadata, Subscriber, subscriber};
 use tracing_core::span::Current;
 
-use super::stream::{Stream, send};
+use super::forward_events::{EVENT, LEVELS, SPAN_BEGINS, SPAN_ENDS, SPAN_HAS_FIELDS, TARGET};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::worker::write;
-use crate::process::job::tracing_events::{
-    EVENT, LEVELS, SPAN_BEGINS, SPAN_ENDS, SPAN_HAS_FIELDS, TARGET,
-};
 use crate::process::value::attachments::Attachment;
 use crate::process::wire::{Event, Record};
 use crate::sys::poll::poll;
@@ -56,43 +53,20 @@ per_thread! {
     static INSIDE: RefCell<Vec<u64>> = RefCell::new(Vec::new());
 }
 
-/// What carries the records.
-enum Way {
-    /// A pipe that does not block.
-    Pipe(Arc<Attachment>),
-    /// A plain worker's stream, and its lock.
-    Stream(Stream, Arc<Mutex<()>>),
+/// Whether `descriptor` takes a record without waiting, or does so within this time.
+pub(crate) fn has_room(descriptor: &impl AsFd, within: Duration) -> bool {
+    let limit = Timespec::try_from(within).ok();
+    let mut room = [PollFd::new(descriptor, PollFlags::OUT)];
+    poll(&mut room, limit.as_ref()) == Ok(1)
 }
 
-impl Way {
-    /// Whether a record is taken without waiting, or becomes so within this time.
-    fn has_room(&self, within: Duration) -> bool {
-        let descriptor = match self {
-            Self::Pipe(pipe) => pipe.as_fd(),
-            Self::Stream(stream, _) => stream.as_fd(),
-        };
-        let limit = Timespec::try_from(within).ok();
-        poll(
-            &mut [PollFd::new(&descriptor, PollFlags::OUT)],
-            limit.as_ref(),
-        ) == Ok(1)
-    }
-
-    /// False: it was not taken.
-    fn send(&self, record: &[u8]) -> bool {
-        match self {
-            Self::Pipe(pipe) => write(pipe.as_fd(), record).is_ok(),
-            Self::Stream(stream, whole) => {
-                let _whole = whole.lock();
-                self.has_room(Duration::ZERO) && send(stream, record, &[]).is_ok()
-            }
-        }
-    }
-}
+/// Sends a record without waiting. False: it was not taken.
+type SendNow = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 /// Sends records to the parent.
 struct Sender {
-    way: Way,
+    descriptor: OwnedFd,
+    send: Box<SendNow>,
     /// The batch that runs, and how many of its items have begun.
     at: Mutex<(u64, u64)>,
     /// How many events were dropped since the last record.
@@ -109,34 +83,36 @@ impl Sender {
             dropped,
             ..event
         });
-        if !self.way.send(&record.bytes()) {
+        if !(self.send)(&record.bytes()) {
             let lost = dropped + u64::from(event.kind == EVENT);
             self.dropped.fetch_add(lost, Ordering::Relaxed);
         }
     }
 }
 
-/// Begins to send events up to the level with this number, through `pipe` or, in a plain worker, on
-/// its stream. 0: the parent wants none.
-pub(super) fn begin(
+/// Begins to send events up to the level with this number through a pipe. 0: the parent wants none.
+pub(crate) fn begin_with_pipe(level: u8, pipe: Arc<Attachment>) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(pipe.as_fd(), true)?;
+    let descriptor = pipe.as_fd().try_clone_to_owned()?;
+    begin(level, descriptor, move |record| {
+        write(pipe.as_fd(), record).is_ok()
+    });
+    Ok(())
+}
+
+/// The same with `send`, which sends a record through `descriptor` without waiting if there is
+/// room.
+pub(crate) fn begin(
     level: u8,
-    stream: &Stream,
-    pipe: Option<Arc<Attachment>>,
-    whole: Option<&Arc<Mutex<()>>>,
-) -> io::Result<()> {
+    descriptor: OwnedFd,
+    send: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+) {
     let Some(level) = LEVELS.into_iter().nth(usize::from(level).wrapping_sub(1)) else {
-        return Ok(());
-    };
-    let way = match (pipe, whole) {
-        (Some(pipe), _) => {
-            rustix::io::ioctl_fionbio(pipe.as_fd(), true)?;
-            Way::Pipe(pipe)
-        }
-        (None, Some(whole)) => Way::Stream(stream.try_clone()?, whole.clone()),
-        (None, None) => return Ok(()),
+        return;
     };
     let sender = SENDER.get_or_init(|| Sender {
-        way,
+        descriptor,
+        send: Box::new(send),
         at: Mutex::default(),
         dropped: AtomicU64::new(0),
     });
@@ -156,22 +132,21 @@ pub(super) fn begin(
             ..Event::default()
         });
     }
-    Ok(())
 }
 
 /// The next item of a batch begins, its `begun`th.
 #[inline]
-pub(super) fn item_begins(sequence: u64, begun: u64) {
+pub(crate) fn item_begins(sequence: u64, begun: u64) {
     if let Some(sender) = SENDER.get() {
         *sender.at.lock() = (sequence, begun);
     }
 }
 
 /// Reports that events were dropped, if some were.
-pub(super) fn report_dropped() {
+pub(crate) fn report_dropped() {
     if let Some(sender) = SENDER.get()
         && sender.dropped.load(Ordering::Relaxed) > 0
-        && sender.way.has_room(REPORTS_FOR)
+        && has_room(&sender.descriptor, REPORTS_FOR)
     {
         sender.send(Event::default());
     }

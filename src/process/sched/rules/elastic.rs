@@ -17,9 +17,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Sched;
-use super::workers::Worker;
 use crate::process::limits::ONE_MORE_WORKER;
+use crate::process::sched::Sched;
+use crate::process::sched::workers::Worker;
 
 /// The settings of a pool whose number of workers depends on the work.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Elastic {
 
 impl Sched {
     /// Computes how many of the empty slots should be filled, and from which index on they are not.
-    pub(super) fn size_pool(&mut self, now: Instant) {
+    pub(in crate::process::sched) fn size_pool(&mut self, now: Instant) {
         let Some(elastic) = self.policy.elastic else {
             return;
         };
@@ -99,7 +99,7 @@ impl Sched {
 
     /// When another worker should be started, however much work there is, because something waits
     /// and no worker makes progress.
-    pub(super) fn grows_at(&self) -> Option<Instant> {
+    pub(in crate::process::sched) fn grows_at(&self) -> Option<Instant> {
         self.policy.elastic?;
         let waiting = self.workers.iter().flat_map(Worker::waiting);
         let is_none = self.queue.is_empty() && waiting.map(|(_, items)| items).max() <= Some(0);
@@ -122,14 +122,14 @@ impl Sched {
     }
 
     /// When the next worker has been idle for too long.
-    pub(super) fn shrinks_at(&self) -> Option<Instant> {
+    pub(in crate::process::sched) fn shrinks_at(&self) -> Option<Instant> {
         let (_, idle) = self.excess()?;
         let workers = self.workers.iter().filter(|worker| worker.is_idle());
         workers.map(|worker| worker.front_since + idle).min()
     }
 
     /// Dismisses workers that have been idle for too long.
-    pub(super) fn shrink(&mut self, now: Instant) {
+    pub(in crate::process::sched) fn shrink(&mut self, now: Instant) {
         let Some((excess, idle)) = self.excess() else {
             return;
         };

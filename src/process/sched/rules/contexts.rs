@@ -22,10 +22,10 @@
 
 use std::time::Instant;
 
-use super::sent_frame::travels;
-use super::workers::{Has, Worker};
-use super::{Action, Sched};
 use crate::process::job::Job;
+use crate::process::sched::sent_frame::travels;
+use crate::process::sched::workers::{Has, Worker};
+use crate::process::sched::{Action, Sched};
 use crate::process::wire::{Frame, ServedContext};
 
 /// A context of at most this size takes no longer to send than to ask for.
@@ -43,7 +43,7 @@ fn others_with(workers: &[Worker], index: usize, id: u64) -> impl Iterator<Item 
 
 /// What a worker waits for before it gets items that need a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waits {
+pub(in crate::process::sched) enum Waits {
     /// Its own answer or another worker's. It may work for other jobs meanwhile.
     Answer,
     /// It must become idle, so that it can answer at once: it gets no items of later jobs.
@@ -51,7 +51,12 @@ pub(super) enum Waits {
 }
 
 /// What worker `index` waits for before it can have the context `id`.
-pub(super) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> Option<Waits> {
+pub(in crate::process::sched) fn waits(
+    workers: &[Worker],
+    index: usize,
+    id: u64,
+    now: Instant,
+) -> Option<Waits> {
     let worker = &workers[index];
     if let Some(has) = worker.contexts.get(&id) {
         return matches!(has, Has::Fetches(..)).then_some(Waits::Answer);
@@ -69,13 +74,13 @@ pub(super) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> 
 }
 
 /// Whether some worker has been asked about the context `id`, and has not answered.
-pub(super) fn is_asked_for(workers: &[Worker], id: u64) -> bool {
+pub(in crate::process::sched) fn is_asked_for(workers: &[Worker], id: u64) -> bool {
     let mut all = workers.iter().filter_map(|worker| worker.contexts.get(&id));
     all.any(|has| matches!(has, Has::Asked(_) | Has::Fetches(..)))
 }
 
 /// Whether workers fetch the context of this job from one another.
-pub(super) fn spreads(job: &Job) -> bool {
+pub(in crate::process::sched) fn spreads(job: &Job) -> bool {
     let context = job.work.context();
     context.is_some_and(|context| context.piece.is_bulky(SMALL))
 }
@@ -83,7 +88,7 @@ pub(super) fn spreads(job: &Job) -> bool {
 /// Asks idle workers to fetch the context `id` if another worker on their machine serves it: no
 /// more than there are `items` for. Those that will have it soon, or have it and are idle, count as
 /// asked.
-pub(super) fn fetch(
+pub(in crate::process::sched) fn fetch(
     workers: &mut [Worker],
     actions: &mut Vec<Action>,
     (id, items): (u64, usize),
@@ -117,7 +122,13 @@ pub(super) fn fetch(
 impl Sched {
     /// Sends worker `index` the context of the job `id`, unless the job has none or the worker has
     /// it.
-    pub(super) fn send_context(&mut self, index: usize, id: u64, spreads: bool, now: Instant) {
+    pub(in crate::process::sched) fn send_context(
+        &mut self,
+        index: usize,
+        id: u64,
+        spreads: bool,
+        now: Instant,
+    ) {
         let context = self.jobs.get(&id).and_then(|job| job.work.context());
         let Some(context) = context.filter(|_| !self.workers[index].contexts.contains_key(&id))
         else {
@@ -137,7 +148,12 @@ impl Sched {
     }
 
     /// Worker `index` serves the context `id` to others; `None`: it cannot, or could not fetch it.
-    pub(super) fn serves(&mut self, index: usize, id: u64, served: Option<ServedContext>) {
+    pub(in crate::process::sched) fn serves(
+        &mut self,
+        index: usize,
+        id: u64,
+        served: Option<ServedContext>,
+    ) {
         let Some(&has) = self.workers[index].contexts.get(&id) else {
             return; // the job has ended
         };
@@ -159,7 +175,7 @@ impl Sched {
 
     /// Makes a worker that will run an item of `job` forget other jobs' contexts with ends of
     /// channels.
-    pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
+    pub(in crate::process::sched) fn forget_ends(&mut self, index: usize, job: u64) {
         let foreign = |id: &u64| {
             let context = self.jobs.get(id).and_then(|job| job.work.context());
             *id != job && context.is_some_and(|context| context.piece.has_ends())
@@ -170,7 +186,7 @@ impl Sched {
         }
     }
 
-    pub(super) fn forget_context(&mut self, id: u64) {
+    pub(in crate::process::sched) fn forget_context(&mut self, id: u64) {
         for index in 0..self.workers.len() {
             let worker = &mut self.workers[index];
             if worker.contexts.remove(&id).is_some() && worker.is_serving() {

@@ -1,0 +1,8 @@
+//! What workers report of themselves besides results, for those who look into the program: the tree
+//! of their own tasks (`trefoil::inspect`), and the events and spans of the crate tracing.
+
+#[cfg(feature = "tracing")]
+pub(super) mod forward_events;
+#[cfg(feature = "tracing")]
+pub(super) mod send_events;
+pub(super) mod trees;

@@ -1,0 +1,136 @@
+//! Single calls, and who waits for them.
+
+use super::*;
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicU32);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// A place in the queue becomes free when its call is sent or cancelled. Who waits for it is not
+/// woken here, where the engine is locked.
+#[test]
+fn a_free_place_wakes_nobody_under_the_lock() {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    for cancels in [false, true] {
+        let mut world = World::new(8); // one worker
+        world.hostile = false;
+        while !cancels && !world.sched.workers[0].is_idle() {
+            world.step();
+        }
+        let places = Arc::new(crate::sync::Semaphore::new(1));
+        let id = world.call(0);
+        let job = world.sched.jobs.get_mut(&id).unwrap();
+        job.work.place = places.try_acquire_arc();
+        let woken = Arc::new(Woken::default());
+        let mut next = pin!(places.acquire_arc());
+        let waker = Waker::from(woken.clone());
+        let mut poll = || next.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        match cancels {
+            true => world.sched.cancel(id, world.now),
+            false => assert!(world.sched.dispatch_work(world.now)),
+        }
+        assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert!(world.sched.needs_driver_thread());
+        let wakers = std::mem::take(&mut world.sched.wakers);
+        assert_eq!(wakers.len(), 1);
+        wakers.into_iter().for_each(Waker::wake);
+        assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert!(poll().is_ready());
+    }
+}
+
+/// A caller that hands out work ends no call, under the engine's lock: neither one whose whole time
+/// is over, nor one that has no time. Nor does it begin it.
+#[test]
+fn a_caller_ends_no_late_call() {
+    for is_whole in [false, true] {
+        let mut world = World::new(8); // one worker
+        world.hostile = false;
+        while !world.sched.workers[0].is_idle() {
+            world.step();
+        }
+        let mut options = CallOptions::default();
+        match is_whole {
+            true => options.until = Some(world.now),
+            false => options.timeout = Some(Duration::ZERO),
+        }
+        let id = world.call_with(options);
+        assert!(world.sched.has(id) && !world.sched.dispatch_work(world.now));
+        assert!(world.sched.has(id) && world.sched.actions().is_empty());
+        assert!(world.sched.deadline().is_some_and(|due| due <= world.now));
+        world.act();
+        assert!(!world.sched.has(id) && world.sims[0].as_ref().unwrap().inbox.is_empty());
+    }
+}
+
+/// A cancelled call that is still in the queue changes no order: a call that is queued again is
+/// placed behind more urgent ones.
+#[test]
+fn a_cancelled_call_changes_no_order() {
+    let mut world = World::new(8);
+    world.hostile = false;
+    let (first, cancelled, second) = (world.call(5), world.call(5), world.call(5));
+    world.sched.cancel(cancelled, world.now);
+    let usual = world.call(0);
+    // As after the death of its worker.
+    world.sched.queue.retain(|(_, id)| *id != usual);
+    world.sched.jobs.get_mut(&usual).unwrap().queued = false;
+    world.sched.enqueue(usual, true);
+    let order = world.sched.queue.iter().map(|(_, id)| *id);
+    let order: Vec<u64> = order.filter(|id| *id != cancelled).collect();
+    assert_eq!(order, [first, second, usual]);
+}
+
+/// An elastic pool one of whose workers could not be started five times in a row: a call that waits
+/// behind a long item of the other worker is a reason to try again.
+#[test]
+fn an_elastic_pool_tries_again_for_what_waits() {
+    let mut world = World::new(9); // two workers
+    world.hostile = false;
+    world.sched.policy.elastic = Some(Elastic {
+        least: 0,
+        idle: Duration::from_secs(30),
+    });
+    world.call(0);
+    world.call(0);
+    let (mut failed, mut begin, mut later) = (0, None, 0);
+    let end = world.now + Duration::from_secs(600);
+    while world.now < end {
+        world.sched.tick(world.now);
+        for action in world.sched.actions() {
+            match action {
+                Action::Spawn(1) if failed < 5 => {
+                    failed += 1;
+                    let exit = WorkerExit::new(0);
+                    world.sched.died(1, &exit, false, world.now);
+                }
+                Action::Spawn(1) => {
+                    later += u32::from(begin.is_some());
+                }
+                Action::Spawn(index) => {
+                    let gates = Peer::on_pages(Front::own());
+                    world.sched.started(index, 100, gates, world.now);
+                }
+                Action::Send(..) => {
+                    world.sched.workers[0].frames[0].gate().take();
+                    begin.get_or_insert(world.now);
+                }
+                _ => {}
+            }
+        }
+        world.now += Duration::from_millis(50);
+        if failed == 5 && world.sched.workers[0].is_starting() {
+            world.sched.hello(0, world.now);
+        }
+    }
+    assert_eq!(failed, 5);
+    assert!(later > 0, "the second item waits for ever behind the first");
+}

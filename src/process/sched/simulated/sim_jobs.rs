@@ -1,0 +1,174 @@
+//! The jobs of a simulation: single calls, and random ones.
+
+use super::*;
+
+/// The context of the job `id`.
+fn context(id: u64, ends: bool, spreads: bool) -> Context {
+    let mut chunk = Chunk::default();
+    match (ends, spreads) {
+        (true, _) => chunk.push(&Laden((id, id), end_of_a_channel())),
+        (false, true) => chunk.push(&large(id)),
+        (false, false) => chunk.push(&(id, id)),
+    }
+    .unwrap();
+    Context {
+        piece: Piece::whole(Arc::new(chunk), 0),
+        type_name: "context",
+    }
+}
+
+impl World {
+    pub(super) fn submit(&mut self) {
+        let id = self.next_job;
+        self.next_job += 1;
+        let each = self.chance(3);
+        let mut size = if self.chance(2) { 1 } else { self.random(120) };
+        if self.quiet {
+            size = 3 + self.random(12);
+        }
+        let ends = self.chance(6);
+        if ends {
+            size = size.min(6); // they are real descriptors
+        }
+        let timeout = if self.chance(3) {
+            Some(Duration::from_millis(self.random(40)))
+        } else {
+            None
+        };
+        let known = Known {
+            size,
+            each,
+            retry: if self.chance(3) {
+                self.random(4) as u32
+            } else {
+                0
+            },
+            timeout,
+            until: (self.chance(4)).then(|| self.now + Duration::from_millis(self.random(80))),
+            context: self.chance(if self.machines > 0 { 2 } else { 5 }),
+            ends,
+            hedge: self.chance(8) != self.quiet,
+            memory: if self.sched.policy.memory_budget.is_some() {
+                self.random(BUDGET * 3 / 2)
+            } else {
+                0
+            },
+            alone: self.chance(4),
+        };
+        let sink = BookSink {
+            id,
+            timeout,
+            until: known.until,
+            values: HashSet::new(),
+            book: self.book.clone(),
+        };
+        let mut options = CallOptions::default();
+        options.until = known.until;
+        options.retry = known.retry;
+        options.timeout = timeout;
+        options.chunk = self.chance(5).then_some(7);
+        options.hedge = known.hedge.then_some(2.0);
+        options.memory = known.memory;
+        options.retry_alone = known.alone;
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
+        work.each = each;
+        work.numbered = !each && size != 1;
+        let spreads = self.machines > 0 && !self.chance(4);
+        work.options.context = known.context.then(|| Arc::new(context(id, ends, spreads)));
+        self.jobs.insert(id, known);
+        self.sched.submit(id, Job::new(work), self.now);
+        self.open.push((id, 0, size));
+        self.feed(self.open.len() - 1);
+    }
+
+    /// A job of so many items, perhaps with a large context.
+    pub(super) fn common_job(&mut self, size: u64, has_context: bool) -> u64 {
+        let id = self.next_job;
+        self.next_job += 1;
+        let book = self.book.clone();
+        let sink = BookSink {
+            id,
+            timeout: None,
+            until: None,
+            values: HashSet::new(),
+            book,
+        };
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
+        work.options.context = has_context.then(|| Arc::new(context(id, false, true)));
+        let known = Known {
+            size,
+            context: has_context,
+            ..Known::default()
+        };
+        self.jobs.insert(id, known);
+        self.sched.submit(id, Job::new(work), self.now);
+        self.open.push((id, 0, size));
+        self.feed(self.open.len() - 1);
+        id
+    }
+
+    pub(super) fn feed(&mut self, open: usize) {
+        let (id, from, size) = self.open[open];
+        let to = size.min(from + 1 + self.random(60));
+        let mut chunk = Chunk::default();
+        let known = self.jobs[&id];
+        for item in from..to {
+            let item = (id, item);
+            if known.ends && !known.context && item.1 % 3 < 2 {
+                let attachment = end_of_a_channel();
+                chunk.push(&Laden(item, attachment.clone())).unwrap();
+                self.attachments.insert(item, attachment);
+            } else {
+                chunk.push(&item).unwrap();
+            }
+        }
+        let mut book = self.book.lock().unwrap();
+        if !book.ended.contains_key(&id) {
+            *book.unanswered.entry(id).or_default() += to - from;
+        }
+        drop(book);
+        let feed = Feed {
+            id,
+            base: from as usize,
+            chunk: Arc::new(chunk),
+            sealed: to == size,
+            failure: None,
+        };
+        self.sched.feed(feed, self.now);
+        self.open[open].1 = to;
+        if to == size {
+            self.open.swap_remove(open);
+        }
+    }
+
+    /// Submits a call of one item.
+    pub(super) fn call(&mut self, priority: i32) -> u64 {
+        let mut options = CallOptions::default();
+        options.priority = priority;
+        self.call_with(options)
+    }
+
+    pub(super) fn call_with(&mut self, options: CallOptions) -> u64 {
+        let id = self.next_job;
+        self.next_job += 1;
+        let timeout = options.timeout;
+        let sink = BookSink {
+            id,
+            timeout,
+            until: options.until,
+            values: HashSet::new(),
+            book: self.book.clone(),
+        };
+        let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
+        let known = Known {
+            size: 1,
+            timeout,
+            ..Known::default()
+        };
+        self.jobs.insert(id, known);
+        self.sched.submit(id, Job::new(work), self.now);
+        self.open.push((id, 0, 1));
+        self.feed(self.open.len() - 1);
+        id
+    }
+}

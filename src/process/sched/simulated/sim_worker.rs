@@ -1,0 +1,411 @@
+//! What simulated workers do: they read frames, run items, answer, and die.
+
+use super::*;
+
+impl World {
+    /// A worker checks whether the item that it runs is wanted.
+    pub(super) fn ring(&mut self, index: usize) {
+        // Every second item obeys.
+        let obeys = self.chance(2);
+        let Some(sim) = &self.sims[index] else {
+            return;
+        };
+        let front = sim.inbox.front().map(|(head, _)| head.sequence);
+        let unwanted =
+            front.is_some_and(|front| sim.gates.gate(front as usize % GATES).is_unwanted());
+        if let (true, Some(item)) = (unwanted, sim.running) {
+            assert!(!self.is_wanted(item), "an innocent is cancelled: {item:?}");
+            self.rung += 1;
+            if let (true, Some(sim)) = (obeys, &mut self.sims[index]) {
+                sim.until = self.now;
+            }
+        }
+    }
+
+    /// Whether the result of this item may still be wanted.
+    pub(super) fn is_wanted(&self, item: Item) -> bool {
+        let (job, index) = item;
+        let book = self.book.lock().unwrap();
+        let known = self.jobs[&job];
+        let late = |item| {
+            known
+                .timeout
+                .is_some_and(|timeout| book.overtime(item, timeout))
+        };
+        if self.cancelled.contains(&job) || book.ended.contains_key(&job) {
+            return false;
+        }
+        let is_kept = |keeping: &Keeping| (keeping.job, keeping.at as u64) == item;
+        let new = |chore: &Chore| matches!(chore, Chore::Keep(keeping) if is_kept(keeping));
+        if self.sched.chores.iter().any(new) || self.keeping.iter().any(is_kept) {
+            return false; // it has failed
+        }
+        if known.hedge && book.answered.contains(&item) {
+            return false; // the other copy was quicker
+        }
+        if known.each {
+            return !book.errors.contains_key(&item);
+        }
+        let below = (0..index).any(|i| self.fatal.contains(&(job, i)) || late((job, i)));
+        !(below || late(item) || self.panicked.contains(&job))
+    }
+
+    /// Whether an item must run alone.
+    pub(super) fn must_run_alone(&self, item: Item) -> bool {
+        let job = self.sched.jobs.get(&item.0);
+        let alone = job.and_then(|job| job.alone.as_ref());
+        alone.is_some_and(|alone| alone.has(item.1 as usize)) || self.starved.contains(&item)
+    }
+
+    /// A worker reads a frame, at any time if it is plain.
+    pub(super) fn read(&mut self, worker: usize, bytes: &[u8]) {
+        let cannot = self.hostile && self.chance(8);
+        let serves = |sim: &Option<Sim>, id| {
+            sim.as_ref()
+                .is_some_and(|sim| sim.serves_contexts.contains(&id))
+        };
+        let there: Vec<usize> = match Frame::decode(bytes).unwrap().unwrap().0 {
+            Frame::Share { id, .. } => {
+                let all = 0..self.sims.len();
+                all.filter(|one| serves(&self.sims[*one], id)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let lone = match Frame::decode(bytes).unwrap().unwrap().0 {
+            Frame::Batch { items, .. } => {
+                let first = Reader(items).bytes().map(item);
+                first.is_some_and(|first| self.must_run_alone(first))
+            }
+            _ => false,
+        };
+        let Some(sim) = &mut self.sims[worker] else {
+            return;
+        };
+        assert!(sim.hello, "nothing is sent before hello");
+        self.most_frames = self.most_frames.max(sim.inbox.len() + 1);
+        match Frame::decode(bytes).unwrap().unwrap().0 {
+            Frame::Batch { batch, items, .. } => {
+                let mut reader = Reader(items);
+                let items: VecDeque<Item> =
+                    std::iter::from_fn(|| reader.bytes().map(item)).collect();
+                assert_eq!(items.len() as u64, batch.count);
+                let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
+                let has_ends = batch.ends || known.context && known.ends;
+                let may_be_copied = known.hedge && !lone && !has_ends;
+                let is_timed = may_be_copied || known.until.is_some();
+                let copied = u64::from(is_timed) * u64::MAX;
+                let limit = known.timeout.map(|timeout| timeout.as_nanos() as u64);
+                // (Of a call that has ended nobody knows whether its item was to run alone.)
+                let is_over = !self.sched.jobs.contains_key(&items[0].0);
+                assert!(is_over || batch.limit == limit.unwrap_or(copied));
+                assert_ne!(limit, Some(0), "it has no time to run");
+                assert!(self.plain || known.until.is_none_or(|until| self.now < until));
+                let is_singly = known.hedge || known.memory > 0 || lone;
+                assert!(!is_singly || items.len() == 1 && sim.inbox.is_empty());
+                assert_eq!(batch.context, if known.context { items[0].0 } else { 0 });
+                assert!(!known.context || sim.contexts.contains(&batch.context));
+                let laden = items.iter().any(|item| self.attachments.contains_key(item));
+                assert_eq!(batch.ends, laden);
+                if laden || known.context && known.ends {
+                    assert!(sim.inbox.is_empty(), "it waits behind another");
+                    assert!(items.len() == 1 || !laden);
+                }
+                let gate = sim.gates.gate(batch.sequence as usize % GATES);
+                if self.plain {
+                    gate.open(batch.count as u32, 1);
+                }
+                sim.inbox.push_back((batch, items));
+                assert!(sim.inbox.len() <= GATES);
+            }
+            Frame::Context { id, bytes } => {
+                let context = item(Reader(bytes).bytes().unwrap());
+                assert_eq!(context, (id, id));
+                assert!(sim.contexts.insert(id), "a context comes once");
+                self.sent += u32::from(bytes.len() > 20_000);
+            }
+            Frame::Share { id, from: None } => {
+                assert!(sim.contexts.contains(&id) && self.machines > 0);
+                let served = ServedContext {
+                    place: [worker as u32, 0],
+                    hash: id,
+                };
+                let served = Some(served).filter(|_| !cannot);
+                sim.serves_contexts.extend(served.map(|_| id));
+                self.missed += u32::from(served.is_none());
+                sim.said.extend(Record::Serves { id, served }.bytes());
+            }
+            Frame::Share {
+                id,
+                from: Some(from),
+            } => {
+                let [other, _] = from.place;
+                assert_eq!(from.hash, id);
+                assert_eq!(
+                    u64::from(other) % self.machines,
+                    worker as u64 % self.machines
+                );
+                let place = [worker as u32, 0];
+                let is_there = there.contains(&(other as usize)) && !cannot;
+                let served = is_there.then_some(ServedContext { place, ..from });
+                if is_there {
+                    assert!(sim.contexts.insert(id), "a context comes once");
+                    sim.serves_contexts.insert(id);
+                }
+                if !is_there {
+                    sim.missing.insert(id);
+                }
+                self.fetched += u32::from(is_there);
+                self.missed += u32::from(!is_there);
+                sim.said.extend(Record::Serves { id, served }.bytes());
+            }
+            Frame::Forget { id } => {
+                sim.serves_contexts.remove(&id);
+                // (It may end before it is known that it could not be fetched.)
+                assert!(sim.contexts.remove(&id) || sim.missing.remove(&id));
+            }
+            Frame::Bye => sim.leaves = true,
+            Frame::Recall { sequence, cancel } => {
+                assert!(self.plain);
+                let gate = sim.gates.gate(sequence as usize % GATES);
+                let end = gate.close().into();
+                sim.said.extend(Record::Recalled { sequence, end }.bytes());
+                if cancel {
+                    gate.disown();
+                    self.ring(worker);
+                }
+            }
+            Frame::Welcome { .. }
+            | Frame::Descriptors(_)
+            | Frame::Copy { .. }
+            | Frame::Keep(_)
+            | Frame::Release(_)
+            | Frame::Nudge
+            | Frame::Tree
+            | Frame::Home => unreachable!(),
+        }
+    }
+
+    /// One step of one worker.
+    pub(super) fn work(&mut self, index: usize) {
+        let (mut panics, dies) = (
+            self.hostile && self.chance(200),
+            self.hostile && self.chance(if self.quiet { 400 } else { 60 }),
+        );
+        let retires = self.hostile && self.chance(80);
+        let asks = self.hostile && self.chance(80);
+        let reads = self.chance(2);
+        let until = self.now
+            + Duration::from_millis(if self.chance(if self.quiet { 4 } else { 20 }) {
+                60
+            } else {
+                0
+            });
+        let runs = |sim: &&mut Sim| !(sim.frozen || sim.killed && sim.held);
+        let Some(sim) = self.sims[index].as_mut().filter(runs) else {
+            return;
+        };
+        if !sim.hello {
+            sim.hello = true;
+            self.sched.hello(index, self.now);
+            return;
+        }
+        if reads && let Some(frame) = sim.unread.pop_front() {
+            return self.read(index, &frame);
+        }
+        if let Some(item) = sim.running {
+            if dies {
+                return self.die(index);
+            }
+            if self.now < sim.until {
+                return;
+            }
+            if item.0 == INITIALIZE {
+                panics = self.hostile && self.fragile && self.next_job > 20;
+                self.broken |= panics;
+                sim.initialized = !panics;
+            }
+            let limit = sim.inbox.front().map_or(0, |(batch, _)| batch.limit);
+            let nanos = (self.now - sim.since).as_nanos() as u64;
+            if limit != 0 && nanos >= limit {
+                sim.said.extend(Record::Late { nanos }.bytes());
+            } else if panics {
+                let (message, place) = ("oh".to_owned(), None);
+                sim.said.extend(Record::Panic { message, place }.bytes());
+                self.panicked.insert(item.0);
+            } else {
+                let value = postcard::to_stdvec(&item).unwrap();
+                sim.said.extend(wire::value_head(value.len()));
+                sim.said.extend(value);
+            }
+            sim.running = None;
+            if asks && item.0 != INITIALIZE && !sim.retires {
+                (sim.retires, sim.asks) = (true, true);
+                self.asked += 1;
+            }
+            if panics && item.0 == INITIALIZE {
+                self.hear(index, true); // at once, so that later output is after it
+            }
+            return;
+        }
+        let Some((batch, items)) = sim.inbox.front_mut() else {
+            if sim.leaves {
+                self.die(index);
+            }
+            return;
+        };
+        let gate = sim.gates.gate(batch.sequence as usize % GATES);
+        // (One that retires before its first item breaks the pool.)
+        if sim.begun > 0 && sim.served > 0 && retires && !sim.retires {
+            sim.retires = true;
+            self.retired += 1;
+            gate.close();
+            sim.said.extend(Record::Retire { asked: false }.bytes());
+        }
+        if sim.retires {
+            gate.close();
+        }
+        sim.since = self.now;
+        if batch.limit != 0 {
+            let since = self.now - self.epoch.instant;
+            gate.starts(self.epoch.nanos + since.as_nanos() as u64);
+        }
+        if gate.take().is_some() {
+            if self.plain {
+                sim.said.extend(Record::Begun.bytes());
+            }
+            let item = items.pop_front().unwrap();
+            sim.begun += 1;
+            sim.running = Some(item);
+            sim.until = until;
+            if batch.ends {
+                sim.said.extend(Record::Taken.bytes());
+                self.laden += 1;
+            }
+            let foreign = |id: &u64| *id != item.0 && self.jobs[id].ends;
+            assert!(!sim.contexts.iter().any(foreign), "others' ends are open");
+            if item.0 == INITIALIZE {
+                return;
+            }
+            sim.served += 1;
+            assert!(sim.initialized, "{item:?} comes before the initializer");
+            assert!(!sim.retires, "{item:?} begins on a worker that retires");
+            assert!(self.replace_after.is_none_or(|most| sim.served <= most));
+            let known = self.jobs[&item.0];
+            // (A plain worker may not have heard yet that its time is over.)
+            let in_time = known.until.is_none_or(|until| self.now < until);
+            assert!(in_time || self.plain, "{item:?} begins too late");
+            let is_copied = known.hedge && !batch.ends && !(known.context && known.ends);
+            let lone = self.must_run_alone(item);
+            let runs = self.ran.entry(item).or_insert(0);
+            *runs += 1;
+            assert!(
+                *runs == 1 || self.fatal.contains(&item) || is_copied,
+                "{item:?} runs twice"
+            );
+            assert!(
+                *runs <= 1 + known.retry + u32::from(is_copied) + u32::from(lone),
+                "{item:?} runs too often"
+            );
+            let copies = self.sims.iter().flatten();
+            let copies = copies.filter(|sim| sim.running == Some(item)).count();
+            assert!(copies <= 1 + usize::from(is_copied && !lone));
+            let running = self.sims.iter().flatten().filter_map(|sim| sim.running);
+            let running: Vec<Item> = running.filter(|item| item.0 != INITIALIZE).collect();
+            let has_lone = running.iter().any(|item| self.must_run_alone(*item));
+            assert!(!has_lone || running.len() == 1, "beside: {running:?}");
+            self.lone += u32::from(lone);
+            let running = running.into_iter();
+            let memory = |item: Item| self.jobs.get(&item.0).map_or(0, |job| job.memory);
+            let needs: Vec<u64> = running.map(memory).filter(|bytes| *bytes > 0).collect();
+            let fits = needs.iter().sum::<u64>() <= BUDGET || needs.len() == 1;
+            assert!(fits, "too much at once: {needs:?}");
+            self.most_needs = self.most_needs.max(needs.len());
+            if copies == 1 {
+                self.book.lock().unwrap().started.insert(item, self.now);
+            }
+        } else {
+            if std::mem::take(&mut sim.asks) {
+                sim.said.extend(Record::Retire { asked: true }.bytes());
+            }
+            let end = Record::End {
+                sequence: batch.sequence,
+                begun: sim.begun,
+                nanos: sim.begun * 30_000,
+            };
+            sim.said.extend(end.bytes());
+            sim.begun = 0;
+            sim.inbox.pop_front();
+        }
+    }
+
+    /// The scheduler reads some of a worker's output.
+    pub(super) fn hear(&mut self, index: usize, all: bool) {
+        let Some(length) = self.sims[index].as_ref().map(|sim| sim.said.len()) else {
+            return;
+        };
+        let some = if all {
+            length
+        } else {
+            self.random(length as u64 + 1) as usize
+        };
+        let Some(sim) = &mut self.sims[index] else {
+            return;
+        };
+        sim.heard.extend(sim.said.drain(..some));
+        let used = self
+            .sched
+            .receive(index, &sim.heard, None, &mut Extras::default(), self.now)
+            .unwrap();
+        sim.heard.drain(..used);
+        let heard = sim.heard.is_empty() && sim.said.is_empty();
+        if let (true, Some(item)) = (heard, sim.running)
+            && let Some(attachment) = self.attachments.get(&item)
+            && (self.jobs[&item.0].retry, self.jobs[&item.0].alone) == (0, false)
+        {
+            assert_eq!(Arc::strong_count(attachment), 1, "its ends are closed here");
+        }
+    }
+
+    /// Makes killed workers end soon.
+    pub(super) fn execute(&mut self) {
+        for index in 0..self.sims.len() {
+            let sim = self.sims[index].as_ref();
+            let sim = sim.filter(|sim| sim.killed && !sim.held);
+            let Some((running, condemned)) = sim.map(|sim| (sim.running, sim.condemned)) else {
+                continue;
+            };
+            if self.chance(16) {
+                if let Some(item) = running.filter(|item| item.0 != INITIALIZE) {
+                    self.executed += 1;
+                    // No gate keeps a plain worker from an item between the kill and its death.
+                    let since = self.plain && condemned != running;
+                    let innocent = !since && self.is_wanted(item);
+                    assert!(!innocent, "an innocent is killed: {item:?}");
+                }
+                self.die(index);
+            }
+        }
+    }
+
+    pub(super) fn die(&mut self, index: usize) {
+        self.hear(index, true);
+        let Some(sim) = self.sims[index].take() else {
+            return;
+        };
+        assert!(sim.heard.is_empty());
+        self.fatal
+            .extend(sim.running.filter(|item| item.0 != INITIALIZE));
+        let mut exit = WorkerExit::new(100 + index as u32);
+        exit.cause = Cause::Outside;
+        if let Some(item) = sim.running.filter(|item| item.0 != INITIALIZE) {
+            if self.jobs[&item.0].alone && self.chance(2) {
+                exit.cause = Cause::Kernel;
+            }
+            if exit.out_of_memory() && !self.jobs[&item.0].hedge {
+                self.starved.insert(item);
+            }
+        }
+        self.sched.died(index, &exit, false, self.now);
+        self.hopeless |= self.sched.is_hopeless(index);
+    }
+}
