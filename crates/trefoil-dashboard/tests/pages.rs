@@ -341,7 +341,9 @@ fn the_failure_of_a_dead_worker_has_its_frames_and_its_file() {
         })
         .build()
         .unwrap();
-    procs.spawn((), |()| std::process::abort()).detach();
+    procs
+        .spawn((), |()| -> () { std::process::abort() })
+        .detach();
     noted.recv_timeout(LIMIT).unwrap();
     std::fs::remove_dir_all(&kept).unwrap();
     let client = Client::enter(&dashboard);
