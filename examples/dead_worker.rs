@@ -5,7 +5,7 @@ use std::error::Error;
 use std::process::Command;
 
 use trefoil::ProcessPool;
-use trefoil::process::Capsule;
+use trefoil::process::{Capsule, replayable};
 
 /// Reads a length and as many bytes. (As a C library might: an impossible length aborts it.)
 fn decode_row(row: Vec<u8>) -> usize {
@@ -18,6 +18,7 @@ fn decode_row(row: Vec<u8>) -> usize {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    replayable("decode_row", decode_row); // so that any build of this program can run it
     trefoil::init(); // runs the item, if TREFOIL_REPLAY names its file
     let dir = std::env::temp_dir().join(format!("dead-worker-{}", std::process::id()));
     let procs = ProcessPool::builder()

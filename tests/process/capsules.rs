@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use support::{Dice, Odd, Test, kill, pool, tests, until};
-use trefoil::process::Capsule;
+use trefoil::process::{Capsule, replayable, replayable_with};
 use trefoil::{Bulk, ProcessPool, Shared, TaskError};
 
 /// A directory for one test, removed when dropped.
@@ -109,6 +109,78 @@ fn poison((kind, n): (u8, u32)) -> Odd {
     }
 }
 
+/// This program as another build: with another build id. `None`: it has none.
+#[cfg(target_os = "linux")]
+fn another_build(kept: &Kept, capsule: &Path) -> Option<PathBuf> {
+    let text = String::from_utf8_lossy(&fs::read(capsule).unwrap()).into_owned();
+    let copy = text.split_once('\n').unwrap().1;
+    let mut parts = copy.split(|c: char| !c.is_ascii_alphanumeric());
+    let id = parts.find(|part| part.len() == 40)?;
+    let byte = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
+    let id: Vec<u8> = (0..20).map(byte).collect();
+    let mut program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    let at = program.windows(20).position(|window| window == id).unwrap();
+    program[at] ^= 1;
+    let other = kept.0.join("other");
+    fs::copy(std::env::current_exe().unwrap(), &other).unwrap();
+    fs::write(&other, program).unwrap();
+    Some(other)
+}
+
+/// Runs the item of a kept failure in another build, with a name for its function.
+#[cfg(target_os = "linux")]
+fn elsewhere(program: &Path, error: &TaskError, function: Option<&str>) -> (Option<i32>, String) {
+    let mut command = Command::new(program);
+    command
+        .env("TREFOIL_REPLAY", error.capsule().unwrap())
+        .stdin(Stdio::null());
+    command.envs(function.map(|name| ("TREFOIL_REPLAY_FN", name)));
+    let output = command.output().unwrap();
+    (output.status.code(), words(&output))
+}
+
+#[allow(clippy::ptr_arg)] // a context has a size
+fn looks_up(context: &Vec<u32>, n: u32) -> u32 {
+    exit((context[n as usize] + STARTED.load(Ordering::Relaxed)) as i32)
+}
+
+fn ends_otherwise((_, n): (u8, u32)) -> Odd {
+    exit(100 + n as i32)
+}
+
+/// A type as it will be, whose function gets a name; and with a pool the error of an item of the
+/// type that it was.
+fn takes_a_row(procs: Option<&ProcessPool>) -> Option<TaskError> {
+    {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct Row {
+            added: String,
+        }
+        replayable("takes_a_row", |row: Row| -> u32 {
+            exit(row.added.len() as i32)
+        });
+    }
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Row {
+        length: u32,
+    }
+    let call = procs?.call(|row: Row| -> u32 { exit(row.length as i32) });
+    let task = call.name("takes_a_row").spawn(Row { length: 3 });
+    task.join().err()
+}
+
+/// Before `init`.
+pub(crate) fn names() {
+    replayable("poison", poison);
+    replayable("started", started);
+    replayable("ends_otherwise", ends_otherwise);
+    replayable("takes_text", |text: String| -> u32 {
+        exit(text.len() as i32)
+    });
+    replayable_with("looks_up", looks_up);
+    takes_a_row(None);
+}
+
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 fn started(n: u32) {
@@ -133,7 +205,7 @@ tests! {
                 let capsule = opened(&error);
                 assert_eq!(capsule.argument::<(u8, u32)>().unwrap(), (kind, 5));
                 assert!(capsule.error().contains(text), "{capsule}");
-                assert_eq!(capsule.function(), Some("poisons"));
+                assert_eq!(capsule.function(), Some("poison")); // not the call's name
                 if let TaskError::WorkerDied(exit) = &error && let Some(frames) = exit.backtrace() {
                     assert!(capsule.to_string().contains(&frames.to_string()), "{capsule}");
                 }
@@ -410,20 +482,58 @@ tests! {
         assert!(refused(&mut replaying(&missing)).contains("it cannot replay"));
         // Another build: the same program with another build id.
         fs::write(path, &whole).unwrap();
-        let text = String::from_utf8_lossy(&whole);
-        let copy = text.split_once('\n').unwrap().1;
-        let id = copy.split(|c: char| !c.is_ascii_alphanumeric()).find(|part| part.len() == 40);
-        if let Some(id) = id.filter(|_| cfg!(target_os = "linux")) {
-            let byte = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
-            let id: Vec<u8> = (0..20).map(byte).collect();
-            let mut program = fs::read(std::env::current_exe().unwrap()).unwrap();
-            let at = program.windows(20).position(|window| window == id).unwrap();
-            program[at] ^= 1;
-            let other = kept.0.join("other");
-            fs::copy(std::env::current_exe().unwrap(), &other).unwrap();
-            fs::write(&other, program).unwrap();
-            let words = refused(Command::new(&other).env("TREFOIL_REPLAY", path));
+        #[cfg(target_os = "linux")]
+        if let Some(other) = another_build(&kept, path) {
+            let unnamed = procs.spawn((1, 6), |(n, _): (u8, u32)| -> u32 { exit(n.into()) });
+            let unnamed = unnamed.join().unwrap_err();
+            let words = refused(Command::new(&other).env("TREFOIL_REPLAY", unnamed.capsule().unwrap()));
             assert!(words.contains("another build"), "{words}");
+        }
+    }
+
+    /// It finds the functions by their names, and what they take by those of the types.
+    #[cfg(target_os = "linux")] // its build ids
+    fn another_build_runs_what_it_finds() {
+        if cfg!(feature = "auto") {
+            return; // `init` comes before the names
+        }
+        let kept = Kept::new("elsewhere");
+        let procs = kept.builder().initializer(41, started).build().unwrap();
+        let named = procs.spawn((1, 6), poison).join().unwrap_err();
+        let Some(other) = another_build(&kept, named.capsule().unwrap()) else {
+            return;
+        };
+        assert_eq!(opened(&named).function(), Some("poison"));
+        let (code, words) = elsewhere(&other, &named, None);
+        assert_eq!(code, Some(7), "{words}");
+        assert!(words.contains("trefoil: replays "), "{words}");
+        assert_eq!(elsewhere(&other, &named, Some("ends_otherwise")).0, Some(106));
+        // With the initializer, and a context.
+        let context = vec![1, 2, 3];
+        let with = procs.map_with(&context, [0, 2], looks_up).unwrap_err();
+        assert_eq!(opened(&with).function(), Some("looks_up"));
+        assert_eq!(elsewhere(&other, &with, None).0, Some(42 + 2 * i32::from(with.item() == Some(1))));
+        // By the call's name, and by none.
+        let own = |(n, _): (u8, u32)| -> u32 { exit(n.into()) };
+        let call = procs.call(own).name("ends_otherwise").spawn((1, 6)).join().unwrap_err();
+        assert_eq!(elsewhere(&other, &call, None).0, Some(106));
+        let unnamed = procs.spawn((1, 6), own).join().unwrap_err();
+        assert_eq!(elsewhere(&other, &unnamed, Some("ends_otherwise")).0, Some(106));
+        let changed = takes_a_row(Some(&procs)).unwrap();
+        let actor = kept.builder().build_actor(4, |n: u32| n).unwrap();
+        let of_actor = actor.call((), |(), n: &mut u32| -> u32 { exit(*n as i32) }).join().unwrap_err();
+        for (error, name, code, why) in [
+            (&unnamed, None, 64, "it names no function"),
+            (&named, Some("nobody"), 64, "no function is called `nobody` here"),
+            (&named, Some("takes_text"), 64, "takes `alloc::string::String` here, and had `(u8, u32)` there"),
+            (&named, Some("looks_up"), 64, "takes `&alloc::vec::Vec<u32>, u32` here"),
+            (&with, Some("started"), 64, "and had `&alloc::vec::Vec<u32>, u32` there"),
+            (&changed, None, 65, "the argument could not be decoded: missing field `added`"),
+            (&of_actor, Some("started"), 64, "an initializer of its pool has no name"),
+        ] {
+            let (seen, words) = elsewhere(&other, error, name);
+            assert_eq!(seen, Some(code), "{words}");
+            assert!(words.contains(why), "{words}");
         }
     }
 

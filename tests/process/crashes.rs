@@ -207,7 +207,9 @@ fn two_at_once(n: u32) -> u32 {
 /// As with `panic = "abort"`, where this is called, too.
 #[inline(never)]
 fn panic_that_aborts(n: u32) -> u32 {
-    std::panic::set_hook(Box::new(|_| std::process::abort()));
+    if cfg!(panic = "unwind") {
+        std::panic::set_hook(Box::new(|_| std::process::abort()));
+    }
     assert!(black_box(n) == 0, "on purpose");
     n
 }
@@ -304,6 +306,30 @@ fn assembled(which: u32) {
 /// In a thread.
 fn assembled_apart(which: u32) {
     std::thread::spawn(move || assembled(which)).join().unwrap();
+}
+
+/// Nanoseconds on a clock that all processes share.
+fn now() -> u64 {
+    // SAFETY: zero is a value for it.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: it writes to a local.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Says when it dies: as it would without a handler, or not.
+fn says_when((plain, by_abort): (bool, bool)) -> u32 {
+    if plain {
+        for signal in [libc::SIGSEGV, libc::SIGABRT] {
+            // SAFETY: no function.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+    eprintln!("{}", now());
+    match by_abort {
+        true => aborting(1),
+        false => read_wild(1),
+    }
 }
 
 /// `sigaltstack` is refused in this process and in its workers.
@@ -429,7 +455,11 @@ tests! {
         assert!([libc::SIGSEGV, libc::SIGABRT].contains(&signal), "{exit}");
         check(&exit, signal, locked, "crashes::with_the_heaps_lock");
         crash(&procs, libc::SIGSEGV, in_a_handler, "crashes::read_wild");
-        crash(&procs, libc::SIGABRT, panic_that_aborts, "crashes::panic_that_aborts::{{closure}}");
+        let name = match cfg!(panic = "unwind") {
+            true => "crashes::panic_that_aborts::{{closure}}",
+            false => "crashes::panic_that_aborts",
+        };
+        crash(&procs, libc::SIGABRT, panic_that_aborts, name);
     }
 
     fn in_threads() {
@@ -487,6 +517,30 @@ tests! {
         let first = &backtrace(&exit).frames()[0];
         assert_eq!(first.module(), Some(&*library.text()));
         assert!(first.offset() < 1 << 16 && first.function().is_none(), "{first:?}");
+    }
+
+    /// The caller has the error 25 ms after the signal, and 20 ms later at most than if nothing
+    /// were noted. (The best of some: what others do on this machine takes longer.)
+    fn a_death_is_known_at_once() {
+        const MS: u64 = 1_000_000;
+        let procs = pool(1);
+        for by_abort in [false, true] {
+            let mut best = [u64::MAX; 2];
+            for _ in 0..50 {
+                for plain in [false, true] {
+                    let exit = died(procs.spawn((plain, by_abort), says_when).join());
+                    let known = now();
+                    assert_eq!(exit.backtrace().is_none(), plain, "{exit}");
+                    let then: u64 = exit.stderr_tail().trim().parse().unwrap();
+                    let best = &mut best[usize::from(plain)];
+                    *best = known.saturating_sub(then).min(*best);
+                }
+                if best[0] < 25 * MS && best[0] < best[1] + 20 * MS {
+                    break;
+                }
+            }
+            assert!(best[0] < 25 * MS && best[0] < best[1] + 20 * MS, "{best:?} ns");
+        }
     }
 
     fn a_child_process_leaves_no_notes() {

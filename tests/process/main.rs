@@ -90,6 +90,7 @@ fn main() {
     undying::helpers();
     #[cfg(target_os = "linux")]
     unread::helpers();
+    capsules::names();
     trefoil::init();
     one_faults::helpers();
     capsules::helpers();

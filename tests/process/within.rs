@@ -51,6 +51,20 @@ fn run_plugin(name: String) -> String {
     }
 }
 
+/// Whether all answers of a load come at most 100 ms after the limit, and are what they should be.
+/// (A machine that does other things, too, may be late. But what lets one wait for another does so
+/// each time; so one load of some is enough.)
+fn in_time(limit: Duration, load: impl Fn() -> (Duration, bool)) {
+    let most = limit + Duration::from_millis(100);
+    let mut loads = Vec::new();
+    let mut is_good = || {
+        let (latest, is_right) = load();
+        loads.push((latest, is_right));
+        latest <= most && is_right
+    };
+    assert!((0..20).any(|_| is_good()), "{loads:?}");
+}
+
 tests! {
     fn what_has_not_begun_in_time_does_not_run() {
         for plain in [false, true] {
@@ -195,34 +209,49 @@ tests! {
         all.for_each(drop); // it takes no more; what another worker had answered comes yet
     }
 
-    /// Requests that hang, more than there are workers and places: no answer is later than the
-    /// limit, and the good ones that were let in have theirs.
+    /// Requests that hang, more than there are workers and places, and good ones beside them: no
+    /// answer is later than the limit, and the good ones that were let in have theirs.
     fn a_web_handler_bounds_its_latency() {
-        let (item, whole) = (2 * SHORT, Duration::from_secs(60));
-        let builder = ProcessPool::builder().workers(2).queue_limit(6).grace(Duration::ZERO);
-        let procs = &builder.build().unwrap();
-        run(async {
-            // The item's limit keeps the workers free for those that are let in.
-            let hang = (0..12).map(|_| handle(procs, "hangs", item, whole));
-            let good = (0..12).map(|_| handle(procs, "good", item.max(LONG), whole));
-            let (hang, good) = trefoil::join!(join_all(hang), join_all(good));
-            assert!(hang.iter().all(|code| [503, 504].contains(code)), "{hang:?}");
-            assert!(hang.contains(&504) && good.iter().all(|code| [200, 503].contains(code)));
-            until(|| procs.stats().pending == 0);
-            assert_eq!(handle(procs, "good", LONG, whole).await, 200);
+        let limit = Duration::from_secs(1);
+        in_time(limit, || {
+            let builder = ProcessPool::builder().workers(2).queue_limit(6).grace(Duration::ZERO);
+            let procs = &builder.build().unwrap();
+            run(async {
+                // The item's limit keeps the workers free for those that are let in.
+                let all = (0..24).map(async |n| {
+                    let begin = Instant::now();
+                    let code = match n % 2 {
+                        0 => handle(procs, "hangs", 2 * SHORT, limit).await,
+                        _ => handle(procs, "good", LONG, limit).await,
+                    };
+                    (code, begin.elapsed())
+                });
+                let all = join_all(all).await;
+                let (hang, good): (Vec<_>, Vec<_>) =
+                    all.chunks(2).map(|pair| (pair[0].0, pair[1].0)).unzip();
+                assert!(hang.iter().all(|code| [503, 504].contains(code)), "{hang:?}");
+                assert!(hang.contains(&504) && good.contains(&200), "{hang:?} {good:?}");
+                assert!(good.iter().all(|code| [200, 503, 504].contains(code)), "{good:?}");
+                until(|| procs.stats().pending == 0);
+                assert_eq!(handle(procs, "good", LONG, LONG).await, 200);
+                let latest = all.iter().map(|(_, took)| *took).max().unwrap();
+                (latest, !good.contains(&504))
+            })
         });
     }
 
     /// Without a limit for each item: 12 that hang, on 2 workers, would take six times the limit.
     fn the_limit_includes_the_queue() {
         let limit = 10 * SHORT;
-        let procs = &pool(2);
-        let begin = Instant::now();
-        run(async {
-            let all = (0..12).map(|_| handle(procs, "hangs", limit, limit));
-            assert_eq!(join_all(all).await, [504; 12]);
+        in_time(limit, || {
+            let procs = &pool(2);
+            let begin = Instant::now();
+            run(async {
+                let all = (0..12).map(|_| handle(procs, "hangs", limit, limit));
+                assert_eq!(join_all(all).await, [504; 12]);
+            });
+            (begin.elapsed(), true)
         });
-        assert!(begin.elapsed() < 5 * limit, "{:?}", begin.elapsed());
     }
 
     /// A client that leaves frees its worker.

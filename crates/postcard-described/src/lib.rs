@@ -55,10 +55,10 @@
 //! ([`Error::TooMany`]).
 //!
 //! # Format
-//! First comes the data, as postcard writes it, but more than 64 numbers of a vector or slice as a
-//! byte string, their memory in little-endian order; then a description: a tag for each
-//! value, and the names of fields and variants. The last four bytes have the description's length;
-//! their highest bit says that the description must be used.
+//! First comes the data, as postcard writes it, but more than 64 numbers of a vector or slice, also
+//! in arrays of up to 32, as a byte string, their memory in little-endian order; then a
+//! description: a tag for each value, and the names of fields and variants. The last four bytes
+//! have the description's length; their highest bit says that the description must be used.
 //!
 //! The data is read without the description only if a value cannot be read with it and nothing was
 //! left out, which is so for types that are written as one thing and read as another.
@@ -68,6 +68,7 @@
 //!
 //! The description has:
 //! - Numbers in one piece (bytes, if there are any; others, if there are many): the tag of each.
+//!   Arrays of numbers in one piece: the tag of each number, and how many an array has.
 //! - Another sequence, a tuple or a map: runs of parts with equal descriptions, each run as that
 //!   description and the number of parts; then `End`. (A million tuples of two numbers take a few
 //!   bytes.)
@@ -89,6 +90,7 @@ struct Readme;
 
 mod limit;
 mod plain;
+mod raw_arrays;
 mod raw_numbers;
 mod reader;
 mod writer;
@@ -139,6 +141,7 @@ enum Tag {
     UnitVariant,
     Variant,
     Numbers,
+    Arrays,
 }
 
 /// How many parts that take no bytes, such as `()`, a value may have, unless its reader's [`Limit`]
@@ -156,7 +159,7 @@ const FEW: usize = 8;
 
 impl Tag {
     /// All of them, each in the place of its number.
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 28] = [
         Self::End,
         Self::Bool,
         Self::U8,
@@ -184,9 +187,11 @@ impl Tag {
         Self::UnitVariant,
         Self::Variant,
         Self::Numbers,
+        Self::Arrays,
     ];
 
-    /// How many bytes of memory such a number takes, if it may be one of [`Numbers`](Self::Numbers).
+    /// How many bytes of memory such a number takes, if it may be one of [`Numbers`](Self::Numbers)
+    /// or in one of [`Arrays`](Self::Arrays).
     #[inline(always)]
     fn width(self) -> Option<usize> {
         match self {
@@ -194,6 +199,7 @@ impl Tag {
             Self::U16 | Self::I16 => Some(2),
             Self::U32 | Self::I32 | Self::F32 => Some(4),
             Self::U64 | Self::I64 | Self::F64 => Some(8),
+            Self::U128 | Self::I128 => Some(16),
             _ => None,
         }
     }
@@ -211,20 +217,20 @@ impl Tag {
             };
         }
         find! {
-            u8 => U8, u16 => U16, u32 => U32, u64 => U64, usize => U64,
-            i8 => I8, i16 => I16, i32 => I32, i64 => I64, isize => I64,
+            u8 => U8, u16 => U16, u32 => U32, u64 => U64, usize => U64, u128 => U128,
+            i8 => I8, i16 => I16, i32 => I32, i64 => I64, isize => I64, i128 => I128,
             f32 => F32, f64 => F64
         }
         None
     }
 }
 
-/// Whether this is one of serde's numbers, or a reference to one. Nothing travels with a number,
-/// and its serializer reports no error of its own. The answer is known at compile time: encoding
-/// many numbers takes three quarters of the time because of it.
+/// Whether this is one of serde's numbers of at most 64 bits, or a reference to one. Nothing
+/// travels with a number, and its serializer reports no error of its own. The answer is known at
+/// compile time: encoding many numbers takes three quarters of the time because of it.
 #[inline(always)]
 pub fn is_number<T: ?Sized>() -> bool {
-    Tag::of_number::<T>().is_some()
+    Tag::of_number::<T>().is_some_and(|tag| !matches!(tag, Tag::U128 | Tag::I128))
 }
 
 /// Whether the type is one of the language's own: a number, `bool`, `char`, or tuples and arrays of

@@ -6,8 +6,9 @@
 //! compile time.
 //!
 //! Types with one [`typeid::of`] differ in nothing but lifetimes. [`Number`] is implemented here
-//! alone: for numbers of the language, which have no padding, and for which every pattern of bits
-//! is a value. Everything unsafe here rests on these two sentences.
+//! alone: for numbers of the language, and arrays of them, which have no padding, and for which
+//! every pattern of bits is a value. Everything unsafe here, and in `raw_arrays`, rests on these
+//! two sentences.
 //!
 //! Tests: below; `crates/postcard-described/tests/values.rs`.
 #![allow(unsafe_code)]
@@ -24,9 +25,11 @@ use serde::forward_to_deserialize_any;
 use super::Tag;
 
 /// Whether this machine's memory has the order of bytes that the encoding has.
-const IS_ALIKE: bool = cfg!(target_endian = "little");
+pub(crate) const IS_ALIKE: bool = cfg!(target_endian = "little");
 
-trait Number: Copy + for<'de> Deserialize<'de> + 'static {}
+pub(crate) trait Number: Copy + 'static {}
+
+impl<N: Number, const LENGTH: usize> Number for [N; LENGTH] {}
 
 macro_rules! numbers {
     ($($tag:ident: $number:ty),*) => {
@@ -62,8 +65,8 @@ macro_rules! numbers {
 }
 
 numbers! {
-    U8: u8, U16: u16, U32: u32, U64: u64, U64: usize, I8: i8, I16: i16, I32: i32, I64: i64,
-    I64: isize, F32: f32, F64: f64
+    U8: u8, U16: u16, U32: u32, U64: u64, U64: usize, U128: u128, I8: i8, I16: i16, I32: i32,
+    I64: i64, I64: isize, I128: i128, F32: f32, F64: f64
 }
 
 /// The numbers that `items` will return, if these are the elements of a slice of such numbers.
@@ -79,17 +82,17 @@ fn elements<I: Iterator, N: Number>(items: &I) -> Option<&[N]> {
     Some(numbers.as_slice())
 }
 
-fn bytes_of<N: Number>(numbers: &[N]) -> &[u8] {
+pub(crate) fn bytes_of<N: Number>(numbers: &[N]) -> &[u8] {
     // SAFETY: initialised, without padding, and borrowed from `numbers`.
     unsafe { slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
 /// The numbers with this memory; `None`: it is not a whole number of them.
-fn vector_of<N: Number>(memory: &[u8]) -> Option<Vec<N>> {
+pub(crate) fn vector_of<N: Number>(memory: &[u8]) -> Option<Vec<N>> {
     if !memory.len().is_multiple_of(size_of::<N>()) {
         return None;
     }
-    let count = memory.len() / size_of::<N>();
+    let count = memory.len().checked_div(size_of::<N>())?;
     let mut numbers = Vec::<N>::with_capacity(count);
     let room = numbers.as_mut_ptr().cast();
     // SAFETY: there is room for so many numbers, which is new and so no part of `memory`.
@@ -102,9 +105,15 @@ fn vector_of<N: Number>(memory: &[u8]) -> Option<Vec<N>> {
 /// Whether this is the visitor with which serde reads a vector of such numbers. (Another one of
 /// that result may do something else with them.)
 #[inline]
-fn reads_vectors<'de, V: Visitor<'de>, N: Number>() -> bool {
+fn reads_vectors<'de, V: Visitor<'de>, N: Number + Deserialize<'de>>() -> bool {
     typeid::of::<V::Value>() == TypeId::of::<Vec<N>>()
-        && Vec::<N>::deserialize(Asking).is_err_and(|asked| asked.0 == Some(typeid::of::<V>()))
+        && visitor_of::<N>() == Some(typeid::of::<V>())
+}
+
+/// The id of the visitor with which serde reads a vector of these.
+#[inline]
+pub(crate) fn visitor_of<'de, N: Deserialize<'de>>() -> Option<TypeId> {
+    Vec::<N>::deserialize(Asking).err()?.0
 }
 
 /// `vector` as a `T`, if that is its type.

@@ -11,7 +11,7 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_numbers};
+use super::{Error, FEW, Limit, MUST, NAMES, Tag, is_built_in, raw_arrays, raw_numbers};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -215,15 +215,20 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
         Ok(value)
     }
 
-    /// Numbers that were written as their memory.
-    fn numbers(&mut self) -> Result<Numbers<'de>> {
+    /// Numbers, or arrays of them, that were written as their memory.
+    fn numbers(&mut self, are_arrays: bool) -> Result<Numbers<'de>> {
         let tag = self.tag()?;
+        let length = are_arrays.then(|| self.number()).transpose()?;
         let memory: &[u8] = self.get()?;
         let width = tag.width().ok_or(postcard::Error::DeserializeBadEnum)?;
-        match memory.len().is_multiple_of(width) {
-            true => Ok(Numbers { tag, width, memory }),
-            false => Err(Error::Codec(postcard::Error::DeserializeBadEncoding)),
-        }
+        let width = width.checked_mul(length.unwrap_or(1));
+        let width = width.filter(|width| *width > 0 && memory.len().is_multiple_of(*width));
+        Ok(Numbers {
+            tag,
+            width: width.ok_or(postcard::Error::DeserializeBadEncoding)?,
+            length,
+            memory,
+        })
     }
 
     fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
@@ -286,7 +291,8 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
                 reader.sequence(count, visitor)
             }
             Tag::Tuple => reader.sequence(0, visitor),
-            Tag::Numbers => reader.numbers()?.visit(visitor),
+            Tag::Numbers => reader.numbers(false)?.visit(visitor),
+            Tag::Arrays => reader.numbers(true)?.visit(visitor),
             Tag::Map => reader.map(visitor),
             Tag::Struct => {
                 let mut fields = Fields(reader, false);
@@ -382,9 +388,14 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.tag {
-            Some(Tag::Numbers) => {
-                let numbers = self.reader.numbers()?;
-                match raw_numbers::vector::<V>(numbers.tag, numbers.memory) {
+            Some(tag @ (Tag::Numbers | Tag::Arrays)) => {
+                let numbers = self.reader.numbers(tag == Tag::Arrays)?;
+                let (tag, memory) = (numbers.tag, numbers.memory);
+                let vector = match numbers.length {
+                    None => raw_numbers::vector::<V>(tag, memory),
+                    Some(length) => raw_arrays::vector::<V>(tag, length, memory),
+                };
+                match vector {
                     Some(vector) => Ok(vector),
                     None => numbers.visit(visitor),
                 }
@@ -700,10 +711,13 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> MapAccess<'de> for Parts<'_, 'de, F, L
     }
 }
 
-/// Numbers that were written as their memory: what is left of them.
+/// Numbers, or arrays of them, that were written as their memory: what is left of them.
 struct Numbers<'de> {
     tag: Tag,
+    /// How many bytes of memory one of them takes.
     width: usize,
+    /// How many numbers each array has.
+    length: Option<usize>,
     memory: &'de [u8],
 }
 
@@ -725,9 +739,10 @@ impl<'de> SeqAccess<'de> for Numbers<'de> {
             return Ok(None);
         };
         self.memory = rest;
-        let (tag, levels) = (self.tag, LEVELS);
+        let (tag, length, levels) = (self.tag, self.length, LEVELS);
         seed.deserialize(Number {
             tag,
+            length,
             memory,
             levels,
         })
@@ -743,9 +758,10 @@ impl<'de> SeqAccess<'de> for Numbers<'de> {
 /// recurse forever.
 const LEVELS: u8 = 64;
 
-/// One of them.
+/// One of them: a number, or an array.
 struct Number<'de> {
     tag: Tag,
+    length: Option<usize>,
     memory: &'de [u8],
     levels: u8,
 }
@@ -761,6 +777,17 @@ impl<'de> Deserializer<'de> for Number<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        if let Some(length) = self.length {
+            let Self { tag, memory, .. } = self;
+            let (width, length) = (memory.len() / length, None);
+            return Numbers {
+                tag,
+                width,
+                length,
+                memory,
+            }
+            .visit(visitor);
+        }
         macro_rules! visit {
             ($($tag:ident: $number:ty, $visit:ident;)*) => {
                 match self.tag {
@@ -778,10 +805,12 @@ impl<'de> Deserializer<'de> for Number<'de> {
             U16: u16, visit_u16;
             U32: u32, visit_u32;
             U64: u64, visit_u64;
+            U128: u128, visit_u128;
             I8: i8, visit_i8;
             I16: i16, visit_i16;
             I32: i32, visit_i32;
             I64: i64, visit_i64;
+            I128: i128, visit_i128;
             F32: f32, visit_f32;
             F64: f64, visit_f64;
         }

@@ -63,6 +63,7 @@ fn read_all(bytes: &[u8]) -> usize {
         from_slice::<Vec<(u8, f64)>>(bytes).is_ok(),
         from_slice::<Vec<()>>(bytes).is_ok(),
         from_slice::<(Vec<u16>, Vec<Option<u32>>)>(bytes).is_ok(),
+        from_slice::<Vec<[u8; 5]>>(bytes).is_ok(),
         from_slice::<BTreeMap<&str, Option<&[u8]>>>(bytes).is_ok(),
     ];
     read.into_iter().filter(|read| *read).count()
@@ -91,6 +92,7 @@ fn samples() -> Vec<Vec<u8>> {
         to_vec(&vec![(1u8, 2.5f64); 40]).unwrap(),
         to_vec(&vec![(); 1000]).unwrap(),
         to_vec(&(vec![300u16; 65], [7u32; 3])).unwrap(),
+        to_vec(&vec![[3u8; 5]; 13]).unwrap(),
     ]
 }
 
@@ -259,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn samples_mixed(first in 0..6usize, second in 0..6usize, at in any::<u16>(), from in any::<u16>()) {
+    fn samples_mixed(first in 0..8usize, second in 0..8usize, at in any::<u16>(), from in any::<u16>()) {
         let samples = samples();
         let (first, second) = (&samples[first], &samples[second]);
         let at = usize::from(at) % (first.len() + 1);

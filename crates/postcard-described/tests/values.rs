@@ -612,8 +612,31 @@ fn vectors_of_numbers_travel_in_every_place() {
     numbers_in_all_places(|n| -(n as i32) * 9999);
     numbers_in_all_places(|n| -(n as i64) * 99_999_999);
     numbers_in_all_places(|n| -(n as isize) * 9999);
+    numbers_in_all_places(|n| n as u128);
+    numbers_in_all_places(|n| -(n as i128));
     numbers_in_all_places(|n| n as f32 / 4.0);
     numbers_in_all_places(|n| -(n as f64) / 8.0);
+}
+
+#[test]
+fn vectors_of_arrays_travel_in_every_place() {
+    numbers_in_all_places(|n| [n as u8; 32]);
+    numbers_in_all_places(|n| [n as u16, 1, 2]);
+    numbers_in_all_places(|n| [!(n as u64); 1]);
+    numbers_in_all_places(|n| [n, 9]);
+    numbers_in_all_places(|n| [-(n as i32); 17]);
+    numbers_in_all_places(|n| [-(n as i128), 7]);
+    numbers_in_all_places(|n| [n as f32 / 4.0, 0.5, 1.0]);
+    numbers_in_all_places(|n| [-(n as f64) / 8.0; 16]);
+    numbers_in_all_places(|n| [[n as u32, 1], [2, 3]]); // one by one
+    // As other types that look like them.
+    let all = vec![[1_u32, 2, 3]; 100];
+    assert_eq!(read::<Vec<(u32, u64, i8)>>(&all).unwrap(), [(1, 2, 3); 100]);
+    assert_eq!(read::<Vec<Vec<u32>>>(&all).unwrap(), vec![[1, 2, 3]; 100]);
+    assert_eq!(read::<Vec<[u64; 3]>>(&all).unwrap(), [[1, 2, 3]; 100]);
+    assert!(read::<Vec<[u32; 2]>>(&all).is_err() && read::<Vec<[u32; 4]>>(&all).is_err());
+    assert!(read::<Vec<u32>>(&all).is_err());
+    assert!(read::<Vec<[u32; 3]>>(&vec![7_u32; 100]).is_err());
 }
 
 /// Many numbers are copied as they are in memory, wherever they stand; few are shorter than that.
@@ -624,6 +647,8 @@ fn many_numbers_take_their_memory() {
         to_vec(&Some((numbers, 7_u8))).unwrap().len() - 8 * count
     };
     assert_eq!((length(65), length(10_000)), (16, 17));
+    let wide = to_vec(&Some((vec![[u128::MAX; 3]; 100], 7_u8))).unwrap();
+    assert_eq!(wide.len() - 4800, 17);
     let small = vec![1_u64; 64];
     assert!(to_vec(&small).unwrap().len() < 80);
     // A number that does not fit is an error, as elsewhere.

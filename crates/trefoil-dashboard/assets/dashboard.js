@@ -351,7 +351,7 @@
       { text: clock(failure.time_ms), className: "time" },
       { text: failure.name ?? failure.site, title: `task ${failure.task}, spawned at ${failure.site}` },
       failure.item === null ? "" : String(failure.item),
-      failure.error,
+      { text: failure.error, title: failure.backtrace },
       failure.attempts === null ? "" : String(failure.attempts),
       failure.last_words ?? "",
     ]));

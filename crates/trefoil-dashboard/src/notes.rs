@@ -47,6 +47,7 @@ struct Failure {
     pid: Option<u32>,
     attempts: Option<u32>,
     last_words: Option<String>,
+    backtrace: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,6 +79,7 @@ impl Notes {
             _ => None,
         };
         let last_words = exit.map(|exit| exit.stderr_tail());
+        let backtrace = exit.and_then(|exit| exit.backtrace());
         let failure = Failure {
             time_ms: unix_ms(),
             task: report.id().to_string(),
@@ -88,6 +90,7 @@ impl Notes {
             pid: exit.map(|exit| exit.pid()),
             attempts: exit.map(|exit| exit.attempts()),
             last_words: last_words.filter(|words| !words.is_empty()).map(clip),
+            backtrace: backtrace.map(|frames| clip(&frames.to_string())),
         };
         let mut lists = self.0.lock();
         lists.seen += 1;

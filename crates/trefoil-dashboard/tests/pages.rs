@@ -325,6 +325,42 @@ fn counters_and_processes_are_in_the_stream() {
     });
 }
 
+/// Where it crashed, and the file with its item.
+#[test]
+fn the_failure_of_a_dead_worker_has_its_frames_and_its_file() {
+    let dashboard = dashboard();
+    let recorder = dashboard.recorder();
+    let (sender, noted) = mpsc::channel();
+    let kept = std::env::temp_dir().join(format!("trefoil-page-{}", std::process::id()));
+    let procs = ProcessPool::builder()
+        .workers(1)
+        .keep_failures(&kept)
+        .on_unobserved(move |report| {
+            recorder.failure(report);
+            sender.send(()).unwrap();
+        })
+        .build()
+        .unwrap();
+    procs
+        .spawn((), |()| -> () { std::process::abort() })
+        .detach();
+    noted.recv_timeout(LIMIT).unwrap();
+    std::fs::remove_dir_all(&kept).unwrap();
+    let client = Client::enter(&dashboard);
+    let notes = client.events().unwrap().wait("notes", |_| true);
+    let failure = &notes["failures"]["kept"][0];
+    let error = failure["error"].as_str().unwrap();
+    let place = format!("the item is kept in {}", kept.display());
+    assert!(error.contains(&place), "{error}");
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        let frames = failure["backtrace"].as_str().unwrap();
+        assert!(
+            frames.contains("pages-") && frames.contains("+0x"),
+            "{frames}"
+        );
+    }
+}
+
 #[test]
 fn html_in_names_of_failures_is_text() {
     let dashboard = dashboard();

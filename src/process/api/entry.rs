@@ -23,7 +23,7 @@
 //!
 //! 6. Where there is no invitation, a capsule may be named ([`REPLAY`]): then this process runs its
 //!    item, and ends with it (`worker::replay`). It removes the variable, which is not for the
-//!    processes that the item starts.
+//!    processes that the item starts. If the item is another copy's, it leaves it for that copy.
 //!
 //! An invitation that names another parent is stale, and ignored: it was meant for an ancestor that
 //! could not remove it. An orphan, whose parent is gone, is recognised by its standard input: the
@@ -46,12 +46,13 @@ use crate::process::host::{executable, itself};
 use crate::process::launch::raw_program::{self, Program};
 use crate::process::limits::DEEPEST;
 use crate::process::wire::invitation::{Invitation, VARIABLE};
-use crate::process::worker::replay::{OfAnotherCopy, replay};
+use crate::process::worker::replay::Replay;
 use crate::process::worker::serve::serve;
 use crate::process::worker::stream::ends;
 
-/// The environment variable that names a capsule.
+/// The environment variable that names a capsule, and the one that names its function.
 const REPLAY: &str = "TREFOIL_REPLAY";
+const REPLAY_FN: &str = "TREFOIL_REPLAY_FN";
 
 /// Set once [`enter`] has been called in this process. 0: it was not started by a pool; n: it is
 /// the worker of a process of depth n - 1.
@@ -92,8 +93,9 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// end (no timeout applies; the pool's
 /// [memory limit](crate::ProcessPoolBuilder::memory_limit) does). After a panic its code is 101; 65
 /// if the argument could not be decoded or the result not be encoded; 0 if the item has returned a
-/// value; 64 if the file is damaged, or another build has written it, whose functions are
-/// elsewhere. It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what
+/// value; 64 if the file is damaged, or is of another build of the program in which the function
+/// has no name that is known here ([`replayable`](crate::process::replayable),
+/// `TREFOIL_REPLAY_FN`). It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what
 /// your own program has written. (Not on Windows.)
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
@@ -145,10 +147,12 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
     let ours = invitation.filter(Invitation::is_ours);
     if depth == 0
         && let Some(path) = std::env::var_os(REPLAY).filter(|_| is_as_called())
+        && let Some(replay) = Replay::open(path.as_ref(), std::env::var(REPLAY_FN).ok())
     {
         forget_variable(REPLAY);
+        forget_variable(REPLAY_FN);
         let _ = DEPTH.set(1); // as in the worker
-        let OfAnotherCopy = replay(path.as_ref(), threads);
+        replay.run(threads);
     }
     match (threads, ours) {
         (Ok(()), None) => drop(DEPTH.set(depth)),

@@ -35,19 +35,25 @@ use crate::process::wire::{BatchHead, CodeRef, Frame, Reader};
 use crate::task::{CodecDirection, CodecError, panic};
 
 /// The first bytes; another version of the format has another number.
-const MAGIC: &[u8] = b"trefoil capsule 1\n";
+const MAGIC: &[u8] = b"trefoil capsule 2\n";
 
 /// The context's number in a capsule.
 const CONTEXT: u64 = 1;
 
+/// A call's function: its name, where it is known, and that of its argument's type.
+pub(crate) type Called = (Option<String>, String);
+
 /// What a capsule says of its item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// The copy of this crate, in the build of the program, that can run the item.
+    /// The copy of this crate, in the build of the program, that has the functions where the frames
+    /// say.
     pub(crate) copy: String,
-    /// The names of the types of argument and result.
-    pub(crate) types: [String; 2],
-    pub(crate) function: Option<String>,
+    /// Of each initializer, then of the item.
+    pub(crate) calls: Vec<Called>,
+    /// The names of the types of the result, and of the context, if there is one.
+    pub(crate) result: String,
+    pub(crate) context: Option<String>,
     pub(crate) item: Option<u64>,
     pub(crate) error: String,
     /// What could not be kept.
@@ -61,26 +67,29 @@ impl Serialize for Head {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let Self {
             copy,
-            types,
-            function,
+            calls,
+            result,
+            context,
             item,
             error,
             left_out,
             memory,
             worker,
         } = self;
-        (copy, types, function, item, error, left_out, memory, worker).serialize(to)
+        let types = (calls, result, context);
+        (copy, types, item, error, left_out, memory, worker).serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Head {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (copy, types, function, item, error, left_out, memory, worker) =
-            Deserialize::deserialize(from)?;
+        let (copy, types, item, error, left_out, memory, worker) = Deserialize::deserialize(from)?;
+        let (calls, result, context) = types;
         Ok(Self {
             copy,
-            types,
-            function,
+            calls,
+            result,
+            context,
             item,
             error,
             left_out,
@@ -294,11 +303,11 @@ impl Capsule {
         add(MAGIC);
         add(length);
         add(head);
-        let head = postcard::take_from_bytes(head);
+        let head = postcard::take_from_bytes::<Head>(head);
         let (head, []) = head.map_err(|_| DAMAGED)? else {
             return Err(DAMAGED);
         };
-        let (mut at, mut is_whole) = (frames.start, false);
+        let (mut at, mut calls, mut is_whole) = (frames.start, 0, false);
         while at < frames.end {
             let frame = Frame::decode(&all[at..frames.end]);
             let (frame, length) = frame.ok().flatten().ok_or(DAMAGED)?;
@@ -314,12 +323,14 @@ impl Capsule {
                 _ => return Err(DAMAGED),
             };
             is_whole = matches!(frame, Frame::Batch { .. });
+            calls += usize::from(is_whole);
             let end = at + length;
             add(&all[at..end - body]);
             add(&all[end - body..end]);
             at = end;
         }
         let fits = expected == u32::from_le_bytes(*sum);
+        let is_whole = is_whole && calls == head.calls.len();
         let capsule = Self {
             bytes,
             head,
@@ -337,8 +348,9 @@ impl Capsule {
     /// The item's argument, decoded.
     ///
     /// `A` should be the type that the failed call had. If it is another, or has changed since, the
-    /// bytes may not be one of its values, or be another value than before: types with a varying
-    /// shape are encoded with a description, numbers and structs of numbers are not.
+    /// bytes may not be one of its values, or be another value than before: most types are encoded
+    /// with a description, but not numbers, tuples and arrays of them, text, and vectors of
+    /// numbers.
     ///
     /// Channel ends and memory that workers may write to ([`SharedAtomics`](crate::SharedAtomics),
     /// [`RangeMut`](crate::RangeMut)) are not in the file: an argument with one cannot be decoded.
@@ -385,11 +397,12 @@ impl Capsule {
         usize::try_from(self.head.item?).ok()
     }
 
-    /// The name of the function, where it is known: that of the call
+    /// The name of the function, where it is known: the one that it has been given
+    /// ([`replayable`](crate::process::replayable)), or else that of the call
     /// ([`name`](crate::ProcessCall::name)).
     #[must_use]
     pub fn function(&self) -> Option<&str> {
-        self.head.function.as_deref()
+        self.head.calls.last()?.0.as_deref()
     }
 
     /// The text of the error; and, if the worker died, its
@@ -412,7 +425,8 @@ debug!(
 /// what is not in the file.
 impl fmt::Display for Capsule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [argument, result] = &self.head.types;
+        let Head { calls, result, .. } = &self.head;
+        let argument = calls.last().map_or("", |(_, argument)| argument);
         write!(f, "fn({argument}) -> {result}")?;
         if let Some(name) = self.function() {
             write!(f, " `{name}`")?;
@@ -444,7 +458,7 @@ mod tests {
 
     fn written(chunk: Chunk) -> Vec<u8> {
         let head = Head {
-            types: ["A".to_owned(), "B".to_owned()],
+            calls: vec![(None, "A".to_owned()); 2],
             error: "the error".to_owned(),
             item: Some(3),
             ..Head::default()

@@ -16,7 +16,9 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Context;
 use super::capsule::{Head, Parcel, Writer};
+use super::named::Named;
 use crate::loom::Mutex;
 use crate::process::host::image::image;
 use crate::process::limits::{KEPT_FAILURES, KEPT_FAILURES_BYTES};
@@ -77,10 +79,12 @@ pub(crate) struct Keeping {
     pub(crate) dir: Arc<Path>,
     pub(crate) code: CodeRef,
     pub(crate) types: (&'static str, &'static str),
-    pub(crate) function: Option<String>,
+    /// The call's name.
+    pub(crate) name: Option<String>,
     pub(crate) source: Source,
-    pub(crate) context: Option<Piece>,
-    pub(crate) initializers: Vec<(CodeRef, Arc<Chunk>)>,
+    pub(crate) context: Option<Context>,
+    /// Their functions, their arguments, and the names of those's types.
+    pub(crate) initializers: Vec<(CodeRef, Arc<Chunk>, &'static str)>,
     /// No thread can write it.
     pub(crate) gives_up: bool,
 }
@@ -109,16 +113,27 @@ impl Keeping {
         let item = self.at - self.source.piece.first();
         let item = self.source.piece.part(item, item + 1);
         let mut parcel = |piece| Parcel::new(piece, &mut left_out);
-        let initializers = self.initializers.iter();
-        let initializers = initializers
-            .map(|(code, chunk)| Ok((*code, parcel(Piece::whole(chunk.clone(), 0))?)))
-            .collect::<io::Result<Vec<_>>>()?;
-        let context = self.context.clone().map(&mut parcel).transpose()?;
+        let called = |code, argument: &str, name: Option<&str>| {
+            let known = Named::of(code, argument).map(|known| known.name);
+            (known.or(name).map(str::to_owned), argument.to_owned())
+        };
+        let (mut calls, mut initializers) = (Vec::new(), Vec::new());
+        for (code, chunk, argument) in &self.initializers {
+            calls.push(called(*code, argument, None));
+            initializers.push((*code, parcel(Piece::whole(chunk.clone(), 0))?));
+        }
+        let (argument, result) = self.types;
+        calls.push(called(self.code, argument, self.name.as_deref()));
+        let context = self.context.as_ref();
+        let context_type = context.map(|context| context.type_name.to_owned());
+        let context = context.map(|context| parcel(context.piece.clone()));
+        let context = context.transpose()?;
         let item = parcel(item)?;
         let head = Head {
             copy: image().name().to_owned(),
-            types: [self.types.0, self.types.1].map(str::to_owned),
-            function: self.function.clone(),
+            calls,
+            result: result.to_owned(),
+            context: context_type,
             item: self.error.item().map(|at| at as u64),
             error: self.text(),
             left_out,

@@ -26,6 +26,7 @@ pub(super) mod capsule;
 pub(super) mod decoder;
 pub(super) mod hedge;
 pub(super) mod keeping;
+pub(super) mod named;
 pub(super) mod reading;
 pub(super) mod sink;
 

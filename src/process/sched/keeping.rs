@@ -53,11 +53,11 @@ impl Sched {
             dir: dir.clone(),
             code: job.work.code,
             types: (job.work.types)(),
-            function: job.work.options.name.clone(),
+            name: job.work.options.name.clone(),
             source,
-            context: job.work.context().map(|context| context.piece.clone()),
+            context: job.work.context().cloned(),
             initializers: initializers
-                .map(|one| (one.code, one.chunk.clone()))
+                .map(|one| (one.code, one.chunk.clone(), one.type_name))
                 .collect(),
             gives_up: false,
         };

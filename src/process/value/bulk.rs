@@ -34,9 +34,10 @@ use crate::sys::large_pages;
 ///
 /// A `Vec` of numbers that is the whole argument or result travels in the same way. As a part of
 /// something else it is copied through the codec, in one piece in either build, which costs two
-/// copies more and goes through the sockets: write `Bulk<f64>` there. A vector of arrays or tuples
-/// of numbers is passed on by serde number by number, which takes one to five nanoseconds each, and
-/// in a debug build a hundred; so is one of `u128` or `i128` that is a part of something.
+/// copies more and goes through the sockets: write `Bulk<f64>` there. So is a vector of arrays of
+/// up to 32 numbers, also one that is the whole argument. A vector of tuples of numbers, or of
+/// arrays of arrays, is passed on by serde number by number, which takes one to five nanoseconds
+/// each, and in a debug build a hundred.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};

@@ -17,6 +17,7 @@ pub(super) mod raw_call;
 mod received;
 pub(super) mod replay;
 mod replay_inlet;
+pub(super) mod replayable;
 pub(super) mod retire;
 pub(super) mod serve;
 pub(super) mod stream;

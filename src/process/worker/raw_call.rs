@@ -14,7 +14,8 @@
 //!   macro `call_form` declares: from a function, and from the trampoline for its type. Both were
 //!   checked to lie in the image's code. They come over a socket whose other end is the parent's
 //!   alone; or from a file that names this very copy, which was given by whoever set this process's
-//!   environment, and who is trusted not to forge it (W59).
+//!   environment, and who is trusted not to forge it (W59); or they were made in this process
+//!   (`job::named`).
 //!
 //! **Rejected.** Closures of size zero, which the worker could make from nothing: such a closure
 //! may have captured a zero-sized proof that something was done in the *parent*. A function pointer

@@ -5,13 +5,18 @@
 //! What ends the item ends this process in the same way: a signal, an exit, an endless loop. An
 //! error that a worker would report becomes an exit code.
 //!
+//! Another build of the program has its functions elsewhere. It runs those that have the names in
+//! the file here ([`Named`]), if they take types of the same names. What is then decoded may be any
+//! bytes, as always (W1).
+//!
 //! **Invariants.** The functions in the file were made together by a program with the same image
-//! (W6, W7): the file names it, and its checksum fits. A forged file can name any code of this
-//! program, like a forged invitation (W59), so it is read only on demand of whoever set this
-//! process's environment.
+//! (W6, W7): the file names it, and its checksum fits. Otherwise they were made here, with their
+//! names. A forged file can name any code of this program, like a forged invitation (W59), so it is
+//! read only on demand of whoever set this process's environment.
 //!
 //! Tests: `tests/process/capsules.rs`.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
@@ -28,8 +33,9 @@ use super::serve::work;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
-use crate::process::job::capsule::Capsule;
-use crate::process::wire::CodecOf;
+use crate::process::job::capsule::{Capsule, Head};
+use crate::process::job::named::Named;
+use crate::process::wire::{CodeRef, CodecOf};
 use crate::sys::fork;
 use crate::task::panic;
 
@@ -45,61 +51,127 @@ fn say(line: &dyn Display) {
     let _ = writeln!(std::io::stderr(), "trefoil: {line}");
 }
 
-/// The file is of another copy of this crate in this build of the program, which runs it.
-pub(in crate::process) struct OfAnotherCopy;
-
-/// Runs the item in the file at `path`, and ends this process.
-pub(in crate::process) fn replay(path: &Path, is_alone: Result<(), &'static str>) -> OfAnotherCopy {
-    let capsule = Capsule::open(path).unwrap_or_else(|error| refuses(&error));
-    let copy = &capsule.head.copy;
-    if copy.rsplit('-').next() != Some(image().build()) {
-        refuses(&format_args!(
-            "{} was written by another build of this program, whose functions are elsewhere: run \
-             that build, or read the argument in a test of this one, with \
-             `trefoil::process::Capsule::open(path)?.argument()`",
-            path.display()
-        ));
-    }
-    if copy != image().name() {
-        return OfAnotherCopy;
-    }
-    if let Err(why) = is_alone {
-        refuses(&why);
-    }
-    say(&format_args!("replays {}: {capsule}", path.display()));
-    match prepared(capsule) {
-        Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
-        Err(error) => refuses(&error),
-    }
-}
-
 fn refuses(why: &dyn Display) -> ! {
     say(&format_args!("it cannot replay: {why}"));
     exit(REFUSED)
 }
 
-fn prepared(capsule: Capsule) -> std::io::Result<(Inlet, WorkerState)> {
-    let _ = INDEX.set(usize::try_from(capsule.head.worker).unwrap_or(0));
-    broken_pipe::ignore(); // as in a worker
-    fork::register_handler();
-    panic::install_hook();
-    let pages = Pages::own();
-    let (calls, canceller) = calls((*pages).clone());
-    let limit = capsule.head.memory;
-    let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
-    let returned: fn() = || say(&"the item has returned a value");
-    let inlet = ReplayInlet::new(capsule, canceller, returned);
-    let (inlet, outlet) = peer::replaying(inlet, pages)?;
-    let state = WorkerState {
-        outlet,
-        calls,
-        contexts: Contexts::default(),
-        actor: None,
-        memory,
-        retiring: false,
-        replays: Some(fails),
-    };
-    Ok((inlet, state))
+/// The item of a file that this copy of this crate runs.
+pub(in crate::process) struct Replay {
+    capsule: Capsule,
+    /// Where its functions are, if not where the file says: in the order of its calls.
+    elsewhere: VecDeque<CodeRef>,
+}
+
+impl Replay {
+    /// What is in the file at `path`; `None`: another copy of this crate, in this build of the
+    /// program, runs it. Ends this process if none can. `function`: the name of the item's function
+    /// here.
+    pub(in crate::process) fn open(path: &Path, function: Option<String>) -> Option<Self> {
+        let capsule = Capsule::open(path).unwrap_or_else(|error| refuses(&error));
+        let copy = &capsule.head.copy;
+        let (version, build) = (version_of(copy), copy.rsplit('-').next());
+        let elsewhere = match build == Some(image().build()) {
+            true if copy != image().name() => return None,
+            true => VecDeque::new(),
+            false if version == version_of(image().name()) => find(&capsule.head, function)
+                .unwrap_or_else(|why| {
+                    refuses(&format_args!(
+                        "{} was written by another build of this program, whose functions are \
+                         elsewhere, and {why}. (A test can read the argument, with \
+                         `trefoil::process::Capsule::open(path)?.argument()`.)",
+                        path.display()
+                    ))
+                }),
+            false => refuses(&format_args!(
+                "{} was written with another version of trefoil",
+                path.display()
+            )),
+        };
+        say(&format_args!("replays {}: {capsule}", path.display()));
+        Some(Self { capsule, elsewhere })
+    }
+
+    /// Runs it, and ends this process.
+    pub(in crate::process) fn run(self, is_alone: Result<(), &'static str>) -> ! {
+        if let Err(why) = is_alone {
+            refuses(&why);
+        }
+        match self.prepared() {
+            Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
+            Err(error) => refuses(&error),
+        }
+    }
+
+    fn prepared(self) -> std::io::Result<(Inlet, WorkerState)> {
+        let Self { capsule, elsewhere } = self;
+        let _ = INDEX.set(usize::try_from(capsule.head.worker).unwrap_or(0));
+        broken_pipe::ignore(); // as in a worker
+        fork::register_handler();
+        panic::install_hook();
+        let pages = Pages::own();
+        let (calls, canceller) = calls((*pages).clone());
+        let limit = capsule.head.memory;
+        let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
+        let returned: fn() = || say(&"the item has returned a value");
+        let inlet = ReplayInlet::new(capsule, elsewhere, canceller, returned);
+        let (inlet, outlet) = peer::replaying(inlet, pages)?;
+        let state = WorkerState {
+            outlet,
+            calls,
+            contexts: Contexts::default(),
+            actor: None,
+            memory,
+            retiring: false,
+            replays: Some(fails),
+        };
+        Ok((inlet, state))
+    }
+}
+
+/// The version of this crate in the name of a copy, which ends with its place and its build.
+fn version_of(copy: &str) -> Option<&str> {
+    copy.rsplitn(3, '-').nth(2)
+}
+
+/// The functions of all calls in this program, by their names; or why not. `item`: another name of
+/// the item's.
+fn find(head: &Head, item: Option<String>) -> Result<VecDeque<CodeRef>, String> {
+    let known = Named::all();
+    let last = head.calls.len().saturating_sub(1);
+    let calls = head.calls.iter().enumerate();
+    let found = calls.map(|(at, (name, argument))| {
+        let (name, context) = match at == last {
+            true => (item.as_ref().or(name.as_ref()), head.context.as_deref()),
+            false => (name.as_ref(), None),
+        };
+        let Some(name) = name else {
+            return Err(match at == last {
+                true => "it names no function: `TREFOIL_REPLAY_FN` may, as `replayable` does here",
+                false => "an initializer of its pool has no name there (`replayable`)",
+            }
+            .to_owned());
+        };
+        let Some(found) = known.iter().find(|known| known.name == name) else {
+            let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+            return Err(format!(
+                "no function is called `{name}` here before `init` (`replayable`); it knows {names:?}"
+            ));
+        };
+        if found.argument != argument || found.context != context {
+            let types = |argument, context: Option<&str>| match context {
+                Some(context) => format!("`&{context}, {argument}`"),
+                None => format!("`{argument}`"),
+            };
+            return Err(format!(
+                "`{name}` takes {} here, and had {} there",
+                types(found.argument, found.context),
+                types(argument, context)
+            ));
+        }
+        Ok(found.code)
+    });
+    found.collect()
 }
 
 /// Ends this process as an item ends that has returned no value.

@@ -2,25 +2,35 @@
 //!
 //! Tests: `tests/process/capsules.rs`.
 
+use std::collections::VecDeque;
+
 use super::call::Canceller;
 use crate::process::job::capsule::Capsule;
-use crate::process::wire::Frame;
+use crate::process::wire::{CodeRef, Frame};
 
 /// The frames of a capsule.
 pub(super) struct ReplayInlet {
     capsule: Capsule,
     /// How many bytes of them have been read.
     at: usize,
+    /// Where the functions of its calls are, if not where it says.
+    elsewhere: VecDeque<CodeRef>,
     canceller: Canceller,
     /// Called when the last item has returned.
     returned: fn(),
 }
 
 impl ReplayInlet {
-    pub(super) fn new(capsule: Capsule, canceller: Canceller, returned: fn()) -> Self {
+    pub(super) fn new(
+        capsule: Capsule,
+        elsewhere: VecDeque<CodeRef>,
+        canceller: Canceller,
+        returned: fn(),
+    ) -> Self {
         Self {
             capsule,
             at: 0,
+            elsewhere,
             canceller,
             returned,
         }
@@ -28,12 +38,13 @@ impl ReplayInlet {
 
     /// The next frame; after the last one this process ends.
     pub(super) fn next(&mut self) -> Frame<'_> {
-        let Some((frame, length)) = self.capsule.frame(self.at) else {
+        let Some((mut frame, length)) = self.capsule.frame(self.at) else {
             (self.returned)();
             return Frame::Bye;
         };
         self.at += length;
-        if let Frame::Batch { batch, .. } = &frame {
+        if let Frame::Batch { batch, .. } = &mut frame {
+            batch.code = self.elsewhere.pop_front().unwrap_or(batch.code);
             self.canceller.open(batch.sequence, batch.count);
         }
         frame

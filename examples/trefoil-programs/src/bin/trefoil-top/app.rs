@@ -572,6 +572,9 @@ impl App {
             if let Some(words) = &failure.last_words {
                 detail += &format!("\nits last words:\n{words}");
             }
+            if let Some(frames) = &failure.backtrace {
+                detail += &format!("\nwhere it crashed:\n{frames}");
+            }
             Row {
                 text: format!(
                     "{:>12}  {name}: {}",

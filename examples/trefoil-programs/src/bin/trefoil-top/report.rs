@@ -93,9 +93,11 @@ pub(crate) async fn text(mut client: Client) -> io::Result<String> {
             failure.site,
             failure.error
         );
-        if let Some(words) = &failure.last_words {
-            words
-                .lines()
+        for text in [&failure.last_words, &failure.backtrace]
+            .into_iter()
+            .flatten()
+        {
+            text.lines()
                 .for_each(|line| _ = writeln!(out, "    {line}"));
         }
     }

@@ -146,6 +146,7 @@ pub(crate) struct Failure {
     pub(crate) error: String,
     pub(crate) attempts: Option<u32>,
     pub(crate) last_words: Option<String>,
+    pub(crate) backtrace: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
