@@ -4,7 +4,7 @@
 //! `build.rs` writes the calls: `TREFOIL_CALLS=SEED:COUNT` chooses others. Time is looked at only if
 //! `TREFOIL_TIME` is set, in a release build; it has the number of sizes that each call is tried
 //! with. A call that seems slow is measured five times more, and the least time of each side counts,
-//! so that a busy machine makes no finding. `.ci/long time` runs it.
+//! so that a busy machine makes no finding. `.ci/long timing` runs it.
 #![cfg(not(loom))]
 #![allow(unsafe_code)] // it asks the system for the process's time
 
