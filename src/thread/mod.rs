@@ -95,6 +95,7 @@ pub mod model_blocking;
 pub use current::{current, yield_now};
 pub use global::current_index;
 pub use imap::iterator::{Imap, ImapStream};
+#[doc(hidden)]
 pub use map::chain::Chain;
 pub use map::items::Items;
 #[doc(hidden)]
