@@ -58,7 +58,8 @@ static ALLOCATOR: Counting = Counting;
 /// Rounds before the first census.
 const WARM: u64 = 3;
 
-/// More live bytes than this are a leak. (Lists of free memory may still grow to their full length.)
+/// More live bytes than this are a leak. (Lists of free memory may still grow to their full
+/// length.)
 const SLACK: i64 = 512 << 10;
 
 /// Some items never notice that they are cancelled.

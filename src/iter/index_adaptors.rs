@@ -1,7 +1,7 @@
 //! Adaptors that need an item's index, applied to the source, where pieces are cut.
 //!
-//! **Job.** `enumerate`, `zip`, `rev`, `take` and `skip`, `step_by`, `chunks`, and the bounds for the
-//! length of pieces. All need a source whose length is known.
+//! **Job.** `enumerate`, `zip`, `rev`, `take` and `skip`, `step_by`, `chunks`, and the bounds for
+//! the length of pieces. All need a source whose length is known.
 //!
 //! Tests: `tests/iter/main.rs`.
 

@@ -1,5 +1,5 @@
-//! Writes the random calls of parallel iterators that `tests/iter_time.rs` runs with trefoil's words
-//! and with rayon's.
+//! Writes the random calls of parallel iterators that `tests/iter_time.rs` runs with trefoil's
+//! words and with rayon's.
 //!
 //! `TREFOIL_CALLS=SEED:COUNT` chooses them; the same seed gives the same ones. Each is a source,
 //! up to four adaptors and an end, over elements of one type, or a sort of a shape of items.

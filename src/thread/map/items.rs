@@ -1,11 +1,11 @@
 //! The collections that `map` and similar methods accept.
 //!
 //! **Job.** [`Items`] is implemented for collections that can be halved without cost (vectors,
-//! slices, arrays, deques, integer ranges) and for the other collections of the standard library, which are
-//! first collected into a vector of their elements or of references to them. Std's iterators over
-//! data in memory (chunks, windows, lines), and adaptors such as `rev`, `zip` and `enumerate`, are
-//! collected as well: their inner iterators are private, so they cannot be cut. The trait is
-//! sealed.
+//! slices, arrays, deques, integer ranges) and for the other collections of the standard library,
+//! which are first collected into a vector of their elements or of references to them. Std's
+//! iterators over data in memory (chunks, windows, lines), and adaptors such as `rev`, `zip` and
+//! `enumerate`, are collected as well: their inner iterators are private, so they cannot be cut.
+//! The trait is sealed.
 //!
 //! A [`Source`] (`source.rs`) holds the items and is cut.
 //!

@@ -1,10 +1,11 @@
 //! Random calls of parallel iterators and sorts, with trefoil's words and with rayon's: the results
 //! are equal, and trefoil's take no more than three times the processor time.
 //!
-//! `build.rs` writes the calls: `TREFOIL_CALLS=SEED:COUNT` chooses others. Time is looked at only if
-//! `TREFOIL_TIME` is set, in a release build; it has the number of sizes that each call is tried
-//! with. (All of a call's time is in the processor: waiting shows elsewhere.) A call that seems slow is measured five times more, and the least time of each side counts,
-//! so that a busy machine makes no finding. `.ci/long timing` runs it.
+//! `build.rs` writes the calls: `TREFOIL_CALLS=SEED:COUNT` chooses others. Time is looked at only
+//! if `TREFOIL_TIME` is set, in a release build; it has the number of sizes that each call is tried
+//! with. It is processor time: what only waits is not found. A call that seems slow is measured
+//! five times more, and the least time of each side counts, so that a busy machine makes no finding.
+//! `.ci/long timing` runs it.
 #![cfg(not(loom))]
 #![allow(unsafe_code)] // it asks the system for the process's time
 
@@ -19,8 +20,8 @@ use trefoil::ThreadPool;
 /// Slower than this, compared with rayon, is a finding.
 const MOST: f64 = 3.0;
 
-/// What a finding costs more, at least, in nanoseconds. Below that it is what a thread that was woken
-/// for so little does until it sleeps again.
+/// What a finding costs more, at least, in nanoseconds. Below that it is what a thread that was
+/// woken for so little does until it sleeps again.
 const LEAST: f64 = 50_000.0;
 
 /// Parts of calls that may take longer, how much longer, and why.
