@@ -4,8 +4,8 @@
 //! `build.rs` writes the calls: `TREFOIL_CALLS=SEED:COUNT` chooses others. Time is looked at only
 //! if `TREFOIL_TIME` is set, in a release build; it has the number of sizes that each call is tried
 //! with. It is processor time: what only waits is not found. A call that seems slow is measured
-//! five times more, and the least time of each side counts, so that a busy machine makes no finding.
-//! `.ci/long timing` runs it.
+//! five times more, and the least time of each side counts, so that a busy machine makes no
+//! finding. `.ci/long timing` runs it.
 #![cfg(not(loom))]
 #![allow(unsafe_code)] // it asks the system for the process's time
 
