@@ -65,7 +65,7 @@ pub fn run(group: &str, name: &str) {
                 let results: Vec<u64> =
                     pool.install(|| (0..MANY).into_par_iter().map(add_one).collect());
                 drop(black_box(results));
-                pool.scope(|s| (0..MANY).for_each(|n| s.spawn(move |_| drop(black_box(n)))));
+                pool.scope(|s| (0..MANY).for_each(|n| s.spawn(move |_| _ = black_box(n))));
             },
         ),
         ("threads", "tokio") => look(

@@ -9,6 +9,7 @@
 #![cfg(not(loom))]
 #![allow(unsafe_code)] // it asks the system for the process's time
 
+#[allow(unused_imports)] // some calls need each
 use std::collections::{BTreeSet, HashMap, HashSet, LinkedList, VecDeque};
 use std::fmt::Write as _;
 use std::hash::Hash;
@@ -94,6 +95,7 @@ struct Given<T> {
     text: String,
 }
 
+#[allow(dead_code)] // some calls need each
 #[derive(Clone, Copy)]
 enum Shape {
     Random,
@@ -195,10 +197,10 @@ impl Digest for () {
 
 macro_rules! side {
     ($name:ident: $($prelude:tt)*) => {
+        // (What is written by chance has no style.)
+        #[allow(unused_imports, clippy::all, clippy::redundant_closure_for_method_calls)]
         mod $name {
-            #[allow(unused_imports)]
             use super::*;
-            #[allow(unused_imports)]
             use $($prelude)*;
 
             include!(concat!(env!("OUT_DIR"), "/calls.rs"));
