@@ -86,6 +86,7 @@ elements! {
 struct Unit;
 
 /// What a call is made on.
+#[allow(dead_code)] // some calls need each
 struct Given<T> {
     items: Vec<T>,
     n: usize,
@@ -123,7 +124,11 @@ impl<T: Element> Given<T> {
         let mut text = String::new();
         for number in numbers().take(len / 8) {
             let word = &"eine Zeile, naïve"[..(number % 12) as usize];
-            let _ = write!(text, "{word}{}", if number % 3 == 0 { '\n' } else { ' ' });
+            let _ = write!(
+                text,
+                "{word}{}",
+                if number.is_multiple_of(3) { '\n' } else { ' ' }
+            );
         }
         Self {
             n,
@@ -148,7 +153,7 @@ impl<T: Element> Given<T> {
             Shape::Few => hash(place) % 5,
             Shape::Organ => place.min(len - place),
             Shape::Saw => place % (len / 16 + 1),
-            Shape::Nearly if hash(place) % 100 == 0 => hash(place) % (len + 1),
+            Shape::Nearly if hash(place).is_multiple_of(100) => hash(place) % (len + 1),
             Shape::Nearly => place,
             Shape::Halves => (place + len / 2) % (len + 1),
             Shape::Behind if place + 20 > len => hash(place) % (len + 1),
