@@ -45,7 +45,7 @@ const WHY: &[(&str, &str)] = &[
     ),
     (
         "resident KiB at rest",
-        "the parts that all tasks share are made with the executor, not with the first task",
+        "its threads and tables are made with the executor, not with the first task",
     ),
 ];
 
