@@ -27,16 +27,17 @@ use std::time::{Duration, Instant};
 use trefoil_benches::record::Record;
 use trefoil_benches::report::plots::PLOTS;
 use trefoil_benches::report::run::{self, Run};
-use trefoil_benches::report::{document, headline, links, scaling, table};
+use trefoil_benches::report::{behind, document, headline, links, scaling, table};
 
 /// A table of the document: the benchmark that it is made of, and the seconds that one may take.
-const TABLES: [(&str, u64); 6] = [
+const TABLES: [(&str, u64); 7] = [
     ("cell", 60),
     ("waiting", 120),
     ("threads", 400),
     ("event_loop", 300),
     ("hyper", 120),
     ("processes", 600),
+    ("memory", 120),
 ];
 
 /// Above this, a table says that the machine was busy.
@@ -191,6 +192,7 @@ fn text(run: &Run, name: &str, record: &Record) -> String {
     out += &table::page(&record.rows);
     let (ahead, all) = table::ahead(&record.rows);
     let _ = writeln!(out, "\n{}", headline::verdict(ahead, all));
+    out += &behind::reasons(&record.rows);
     for note in &record.notes {
         let _ = writeln!(out, "\n{note}");
     }

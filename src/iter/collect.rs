@@ -83,9 +83,7 @@ macro_rules! collections {
     )*};
 }
 collections!(
-    [T: Send] VecDeque<T>, T, Vec<T>, Vec::push, Self::extend;
     [T: Send] LinkedList<T>, T, Vec<T>, Vec::push, Self::extend;
-    [T: Ord + Send] BinaryHeap<T>, T, Vec<T>, Vec::push, Self::extend;
     [T: Eq + Hash + Send, H: BuildHasher + Default + Send] HashSet<T, H>, T, Vec<T>, Vec::push, Self::extend;
     [K: Eq + Hash + Send, V: Send, H: BuildHasher + Default + Send] HashMap<K, V, H>, (K, V), Vec<(K, V)>, Vec::push, Self::extend;
     [] String, char, Self, Self::push, add;
@@ -96,6 +94,8 @@ collections!(
     [] String, String, Self, add, add;
 );
 extended!(
+    [T: Send] VecDeque<T>, T, Vec<T>, Vec::push, Self::extend;
+    [T: Ord + Send] BinaryHeap<T>, T, Vec<T>, Vec::push, Self::extend;
     [T: Ord + Send] BTreeSet<T>, T, Vec<T>, Vec::push, Self::extend;
     [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V), Vec<(K, V)>, Vec::push, Self::extend;
 );
@@ -120,6 +120,8 @@ from_vec!(
     [T: Send] Arc<[T]>, T;
     [T: Send] Rc<[T]>, T;
     [T: Clone + Send] Cow<'_, [T]>, T;
+    [T: Send] VecDeque<T>, T;
+    [T: Ord + Send] BinaryHeap<T>, T;
     [T: Ord + Send] BTreeSet<T>, T;
     [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V);
 );

@@ -34,12 +34,11 @@ pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
     if source.shape(Seal).exact {
         return append_all(&mut source, vec);
     }
-    let mut lists = gather(source, Vec::push);
-    if vec.is_empty() && lists.len() == 1 {
-        *vec = lists.remove(0);
-        return;
+    let mut lists = gather(source, Vec::push).into_iter();
+    if vec.is_empty() {
+        *vec = lists.next().unwrap_or_default();
     }
-    reserve(vec, lists.iter().map(Vec::len).sum());
+    reserve(vec, lists.as_slice().iter().map(Vec::len).sum());
     for mut list in lists {
         vec.append(&mut list);
     }

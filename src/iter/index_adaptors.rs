@@ -1,13 +1,11 @@
 //! Adaptors that need an item's index, applied to the source, where pieces are cut.
 //!
-//! **Job.** `enumerate`, `zip`, `chain`, `rev`, `take` and `skip`, `step_by`, `chunks`, and the
-//! bounds for the length of pieces. All but `chain` need a source whose length is known.
+//! **Job.** `enumerate`, `zip`, `rev`, `take` and `skip`, `step_by`, `chunks`, and the bounds for
+//! the length of pieces. All need a source whose length is known.
 //!
 //! Tests: `tests/iter/main.rs`.
 
-use std::ops::Range;
-
-use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates, source};
+use crate::thread::{Exact, Producer, Seal, Shape, Source, first, iterates, rest, source};
 
 /// Returned by [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
 #[derive(Clone, Debug)]
@@ -22,12 +20,6 @@ source! {
 #[derive(Clone, Debug)]
 pub(super) struct Enumerated<P>(usize, P);
 
-impl<P: Producer> Enumerated<P> {
-    fn range(&self) -> Range<usize> {
-        self.0..self.0 + self.1.len()
-    }
-}
-
 impl<P: Producer> Producer for Enumerated<P> {
     type Item = (usize, P::Item);
     fn len(&self) -> usize {
@@ -40,10 +32,22 @@ impl<P: Producer> Producer for Enumerated<P> {
     }
     #[inline]
     fn forward(self) -> impl Iterator<Item = Self::Item> {
-        self.range().zip(self.1.forward())
+        let first = self.0;
+        let items = self.1.forward().enumerate();
+        items.map(move |(at, item)| (first + at, item))
     }
     fn backward(self) -> impl Iterator<Item = Self::Item> {
-        self.range().rev().zip(self.1.backward())
+        self.steps_back(1)
+    }
+    fn steps(self, step: usize) -> impl Iterator<Item = Self::Item> {
+        let first = self.0;
+        let items = self.1.steps(step).enumerate();
+        items.map(move |(nth, item)| (first + nth * step, item))
+    }
+    fn steps_back(self, step: usize) -> impl Iterator<Item = Self::Item> {
+        let last = (self.0 + self.1.len()).saturating_sub(1);
+        let items = self.1.steps_back(step).enumerate();
+        items.map(move |(nth, item)| (last - nth * step, item))
     }
 }
 
@@ -82,57 +86,11 @@ impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
     fn backward(self) -> impl Iterator<Item = Self::Item> {
         self.0.backward().zip(self.1.backward())
     }
-}
-
-/// Returned by [`ParallelIterator::chain`](super::ParallelIterator::chain).
-#[derive(Clone, Debug)]
-pub struct Chain<A, B>(pub(super) A, pub(super) B);
-
-source! {
-    [A: Source, B: Source<Item = A::Item>] Chain<A, B> where [A: Exact, B: Exact<Item = A::Item>] is exact,
-    A::Item, Chained<A::Producer<'a>, B::Producer<'a>>,
-    |this| {
-        let known = this.shape(Seal).exact;
-        let (a, b) = (this.0.open(Seal), this.1.open(Seal));
-        assert!(
-            !known || a.len().checked_add(b.len()).is_some(),
-            "more than usize::MAX items cannot be divided"
-        );
-        Chained(a, b)
-    },
-    |this| {
-        let (first, second) = (this.0.shape(Seal), this.1.shape(Seal));
-        let len = first.len.saturating_add(second.len);
-        first.and(second).resized(|_| len)
+    fn steps(self, step: usize) -> impl Iterator<Item = Self::Item> {
+        self.0.steps(step).zip(self.1.steps(step))
     }
-}
-
-/// One run behind another.
-#[derive(Clone, Debug)]
-pub struct Chained<A, B>(A, B);
-
-impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
-    type Item = A::Item;
-    fn len(&self) -> usize {
-        // A bridge has as many turns as can be counted.
-        self.0.len().saturating_add(self.1.len())
-    }
-    fn settle(&mut self) {
-        self.0.settle();
-        self.1.settle();
-    }
-    fn split_at(self, at: usize) -> (Self, Self) {
-        let first = self.0.len();
-        let (a, more) = self.0.split_at(at.min(first));
-        let (b, also) = self.1.split_at(at.saturating_sub(first));
-        (Self(a, b), Self(more, also))
-    }
-    #[inline]
-    fn forward(self) -> impl Iterator<Item = A::Item> {
-        self.0.forward().chain(self.1.forward())
-    }
-    fn backward(self) -> impl Iterator<Item = A::Item> {
-        self.1.backward().chain(self.0.backward())
+    fn steps_back(self, step: usize) -> impl Iterator<Item = Self::Item> {
+        self.0.steps_back(step).zip(self.1.steps_back(step))
     }
 }
 
@@ -166,6 +124,12 @@ impl<P: Producer> Producer for Reversed<P> {
     fn backward(self) -> impl Iterator<Item = P::Item> {
         self.0.forward()
     }
+    fn steps(self, step: usize) -> impl Iterator<Item = P::Item> {
+        self.0.steps_back(step)
+    }
+    fn steps_back(self, step: usize) -> impl Iterator<Item = P::Item> {
+        self.0.steps(step)
+    }
 }
 
 /// Returned by [`IndexedParallelIterator::take`](super::IndexedParallelIterator::take) and
@@ -187,21 +151,6 @@ source! {
     [I: Source] StepBy<I> where [I: Exact] is exact, I::Item, Stepped<I::Producer<'a>>,
     |this| Stepped(this.0.open(Seal), this.1),
     |this| this.0.shape(Seal).resized(|len| len.div_ceil(this.1))
-}
-
-/// The first `at` items. The others are dropped first: otherwise a destructor that panics would
-/// lose these.
-fn first<P: Producer>(items: P, at: usize) -> P {
-    let (near, far) = items.split_at(at);
-    drop(far);
-    near
-}
-
-/// The items behind the first `at`.
-fn rest<P: Producer>(items: P, at: usize) -> P {
-    let (near, far) = items.split_at(at);
-    drop(near);
-    far
 }
 
 /// Every n-th item.

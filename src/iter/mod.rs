@@ -92,8 +92,8 @@ mod sources;
 mod text;
 mod try_types;
 
+pub use crate::thread::Chain;
 pub use collect::ParallelDrainRange;
-pub use index_adaptors::Chain;
 pub use indexed::IndexedParallelIterator;
 pub use item_adaptors::{Filter, FilterMap, Map, MapInit};
 pub use par::Par;

@@ -12,7 +12,7 @@ use std::iter::{self, Product, Sum};
 
 use super::bridge::Bridge;
 use super::collect_parts::gather;
-use super::index_adaptors::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
+use super::index_adaptors::{Bounded, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::item_adaptors::{
     Filter, FilterMap, FilterMapping, Filtering, FlatMapping, Folding, Initing, ItemAdaptor, Map,
     MapInit, Mapping,
@@ -23,7 +23,7 @@ use super::try_types::Try;
 use crate::loom::Mutex;
 use crate::task::CancelToken;
 use crate::thread::{
-    Cancellable, FoldPosition, Items, ItemsUntil, LEAF, Producer, RUN, Seal, Source, divide,
+    Cancellable, Chain, FoldPosition, Items, ItemsUntil, LEAF, Producer, RUN, Seal, Source, divide,
     divide_fixed, map_reduce, until,
 };
 
@@ -275,12 +275,12 @@ pub trait ParallelIterator: Source + Send {
     /// let texts: Vec<String> = ["a".to_string()].par_iter().cloned().collect();
     /// assert_eq!(texts, ["a"]);
     /// ```
-    fn cloned<'a, T>(self) -> Map<Self, fn(&'a T) -> T>
+    fn cloned<'a, T>(self) -> Map<Self, impl Fn(&'a T) -> T + Sync + Send>
     where
         Self: Source<Item = &'a T>,
         T: Clone + Send + Sync + 'a,
     {
-        Map(adapt(self, Mapping(T::clone as fn(&'a T) -> T)))
+        Map(adapt(self, Mapping(|item: &'a T| item.clone())))
     }
 
     /// Copies of the referenced items.

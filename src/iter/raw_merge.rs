@@ -149,6 +149,18 @@ where
     }
 }
 
+/// Whether all of the right run goes before anything of the left one: halves that have changed
+/// places, or pieces of a falling run.
+fn comes_before<T, F>(right: &[MergeSlot<T>], left: &[MergeSlot<T>], order: &F) -> bool
+where
+    F: Fn(&T, &T) -> Ordering,
+{
+    match (right.last(), left.first()) {
+        (Some(last), Some(first)) => is_less(last, first, order),
+        _ => false,
+    }
+}
+
 /// Copies two sorted runs into one; of equal items the left one comes first.
 fn merge<T: Send, F>(
     left: &mut [MergeSlot<T>],
@@ -162,6 +174,11 @@ fn merge<T: Send, F>(
         let (near, far) = target.split_at_mut(left.len());
         copy(left, near);
         return copy(right, far);
+    }
+    if comes_before(right, left, order) {
+        let (near, far) = target.split_at_mut(right.len());
+        copy(right, near);
+        return copy(left, far);
     }
     if target.len() < MERGE {
         return merge_here(left, right, target, order);

@@ -45,7 +45,7 @@ macro_rules! pieces {
 
         impl<'s, T: $bound> Producer for $name<'s, T> {
             type Item = <slice::$iter<'s, T> as Iterator>::Item;
-            iterates!(slice);
+            iterates!(steps);
             fn len(&self) -> usize {
                 let ($len, $size) = (self.slice.len(), self.size);
                 $count

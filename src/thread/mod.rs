@@ -95,6 +95,8 @@ pub mod model_blocking;
 pub use current::{current, yield_now};
 pub use global::current_index;
 pub use imap::iterator::{Imap, ImapStream};
+#[doc(hidden)]
+pub use map::chain::Chain;
 pub use map::items::Items;
 #[doc(hidden)]
 pub use map::source::Int;
@@ -115,6 +117,7 @@ pub(crate) mod root {
 }
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use global::{append_all, divide, divide_fixed, map_reduce, try_collect, width};
+pub(crate) use map::chain::{first, rest};
 pub(crate) use map::divide::{FoldPosition, LEAF};
 pub(crate) use map::raw_fill::reserve;
 pub(crate) use map::results::{RUN, append_right};

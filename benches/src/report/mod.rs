@@ -5,7 +5,8 @@
 //! `docs/plots/`.
 //!
 //! 1. `run.rs` says what a run is: an id, the machine, the versions, the load.
-//! 2. `table.rs` makes a table of a record, and `scaling.rs` one by the number of workers.
+//! 2. `table.rs` makes a table of a record, and `scaling.rs` one by the number of workers;
+//!    `behind.rs` says below it why rows are behind.
 //! 3. `headline.rs` copies some rows for `docs/BENCHMARKS.md`, and `document.rs` puts a table into
 //!    its place, between two marks, and leaves all else alone.
 //! 4. `plots.rs` says which plots there are; `draw.rs` draws them; `links.rs` says where they lie.
@@ -15,6 +16,7 @@
 //! run. A benchmark that was cut short, or run in part, or with less of everything, never gets into
 //! the document.
 
+pub mod behind;
 pub mod document;
 pub mod draw;
 pub mod headline;

@@ -103,21 +103,33 @@ const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 /// How many bytes are allocated in advance for values.
 const ROOM: usize = 128 << 10;
 
-/// How results of one type are decoded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Decoder {
+/// What calls between two types have in common. (Not in each of them, because many may wait.)
+#[derive(Debug)]
+pub(crate) struct CallTypes {
     read: Read,
     /// The type of the results.
     pub(crate) kind: fn() -> TypeId,
+    /// The names of the types of argument and result.
+    pub(crate) names: fn() -> (&'static str, &'static str),
+}
+
+/// How results of one type are decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decoder {
+    pub(crate) types: &'static CallTypes,
     /// Decoding takes little time, and runs no user code.
     pub(crate) is_quick: bool,
 }
 
 impl Decoder {
-    pub(crate) fn new<R: DeserializeOwned + Send + 'static>() -> Self {
+    /// Of the results of calls from `A` to `R`; `N` names these.
+    pub(crate) fn new<A, R: DeserializeOwned + Send + 'static, N>() -> Self {
         Self {
-            read: read::<R>,
-            kind: TypeId::of::<R>,
+            types: &CallTypes {
+                read: read::<R>,
+                kind: TypeId::of::<R>,
+                names: || (type_name::<A>(), type_name::<N>()),
+            },
             is_quick: is_quick_type::<R>(),
         }
     }
@@ -130,8 +142,8 @@ impl Decoder {
         let is_short =
             lent.is_within(DECODED_ELSEWHERE) && (bytes.len() <= DECODED_ELSEWHERE || !long());
         match self.is_quick && is_short {
-            true => (self.read, DecodingThread::Receiving),
-            false => (self.read, DecodingThread::Other),
+            true => (self.types.read, DecodingThread::Receiving),
+            false => (self.types.read, DecodingThread::Other),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) mod named;
 pub(super) mod reading;
 pub(super) mod sink;
 
-use std::any::{TypeId, type_name};
+use std::any::TypeId;
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -177,8 +177,6 @@ pub(crate) struct Work {
     pub(crate) code: CodeRef,
     pub(crate) decoder: Decoder,
     pub(crate) sink: Box<dyn Sink>,
-    /// The names of the types of argument and result.
-    pub(crate) types: fn() -> (&'static str, &'static str),
     /// Every item has its own result.
     pub(crate) each: bool,
     /// It has many items, and an error has the index of its item.
@@ -197,11 +195,19 @@ impl Work {
         sink: Box<dyn Sink>,
         options: CallOptions,
     ) -> Self {
+        Self::naming::<A, R, R>(code, sink, options)
+    }
+
+    /// The same; `N` names the result.
+    pub(crate) fn naming<A, R: Portable, N>(
+        code: CodeRef,
+        sink: Box<dyn Sink>,
+        options: CallOptions,
+    ) -> Self {
         Self {
             code,
-            decoder: Decoder::new::<R>(),
+            decoder: Decoder::new::<A, R, N>(),
             sink,
-            types: || (type_name::<A>(), type_name::<R>()),
             each: false,
             numbered: false,
             options,
@@ -213,7 +219,7 @@ impl Work {
     /// The call's name, or else its function's type.
     #[cfg(feature = "tracing")]
     pub(crate) fn label(&self) -> std::borrow::Cow<'_, str> {
-        match (&self.options.name, (self.types)()) {
+        match (&self.options.name, (self.decoder.types.names)()) {
             (Some(name), _) => name.into(),
             (None, (argument, result)) => format!("fn({argument}) -> {result}").into(),
         }
@@ -239,7 +245,7 @@ pub(crate) struct Job {
     pub(crate) sealed: bool,
     /// It is in the scheduler's queue.
     pub(crate) queued: bool,
-    failure: Option<(usize, TaskError)>,
+    failure: Option<Box<(usize, TaskError)>>,
     /// The first indices of the readings that are being decoded, and the items that are being kept.
     pub(crate) readings: Vec<usize>,
     /// A thread is to end it that may drop its values.
@@ -289,7 +295,7 @@ impl Job {
     pub(crate) fn limit(&self) -> usize {
         self.failure
             .as_ref()
-            .map_or(usize::MAX, |(index, _)| *index)
+            .map_or(usize::MAX, |failure| failure.0)
     }
 
     /// Adds items that were not sent before.
@@ -442,7 +448,7 @@ impl Job {
             panic::contain(|| drop(error));
             return false;
         }
-        let before = self.failure.replace((index, error));
+        let before = self.failure.replace(Box::new((index, error)));
         // The payload of a panic while a result was decoded may have a destructor.
         panic::contain(|| drop(before));
         let waiting = std::mem::take(&mut self.waiting).into_iter();
@@ -469,7 +475,7 @@ impl Job {
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        matches!(self.failure, Some((_, TaskError::Cancelled)))
+        matches!(self.failure.as_deref(), Some((_, TaskError::Cancelled)))
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -478,7 +484,7 @@ impl Job {
 
     /// The type of its results.
     pub(crate) fn kind(&self) -> TypeId {
-        (self.work.decoder.kind)()
+        (self.work.decoder.types.kind)()
     }
 
     /// Whether it holds values, whose destructors are user code.
@@ -489,7 +495,7 @@ impl Job {
     /// Ends the task. Returns the values that are not part of the result, whose destructors are
     /// user code.
     pub(crate) fn finish(self) -> Option<Values> {
-        let failure = self.failure.map(|(_, error)| error);
+        let failure = self.failure.map(|failure| failure.1);
         let mut unwanted = None;
         panic::contain(|| unwanted = self.work.sink.finish(failure));
         unwanted

@@ -70,8 +70,7 @@ impl PoolState {
             Err(error) => completer.complete(Err(error)),
             Ok((code, mut chunk, place)) => {
                 let sink = Box::new(One::new(completer));
-                let mut work = Work::new::<A, R>(code, sink, options);
-                work.types = || (type_name::<A>(), type_name::<N>());
+                let mut work = Work::naming::<A, R, N>(code, sink, options);
                 work.place = place;
                 let awaited = chunk.awaited();
                 let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();

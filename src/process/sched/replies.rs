@@ -350,7 +350,7 @@ impl Sched {
                 let name = |initializer: &Initializer| initializer.type_name;
                 (initializer.map_or("an argument", name), "()")
             },
-            |job| (job.work.types)(),
+            |job| (job.work.decoder.types.names)(),
         );
         let context = job.and_then(|job| job.work.context());
         let (name, direction) = match of {

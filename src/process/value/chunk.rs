@@ -46,15 +46,22 @@ pub(crate) struct Chunk {
     /// Where the last item ends. After it there may be other bytes: of an item that could not be
     /// encoded, or room for the next number.
     end: usize,
-    /// The attachments, each with the index of its item, in the order of the items. They may have
-    /// been released since. `None`: no item had any.
-    attached: Option<Box<Mutex<Attached>>>,
-    /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
-    lent: Vec<Lent>,
+    /// What travels with the bytes of some item. (In a box: most have nothing, and many may wait.)
+    besides: Option<Box<Besides>>,
     /// The encoding context of the items to come.
     encoding: Option<Box<Encoding>>,
     /// Its place among those that are ahead of the workers, until it is dropped.
     pub(crate) place: Option<queue_limit::Place>,
+}
+
+/// What travels with the bytes of some items.
+#[derive(Debug, Default)]
+struct Besides {
+    /// The attachments, each with the index of its item, in the order of the items. They may have
+    /// been released since. `None`: no item had any.
+    attached: Option<Mutex<Attached>>,
+    /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
+    lent: Vec<Lent>,
 }
 
 impl Chunk {
@@ -101,10 +108,9 @@ impl Chunk {
 
     /// Adds an attachment to its item.
     pub(crate) fn attach(&mut self, attachment: Arc<Attachment>) {
-        self.attached
-            .get_or_insert_default()
-            .lock()
-            .push((0, attachment));
+        let besides = self.besides.get_or_insert_default();
+        let attached = besides.attached.get_or_insert_default();
+        attached.lock().push((0, attachment));
     }
 
     /// No more items come: what waits for a worker is no longer than need be.
@@ -191,18 +197,20 @@ impl Chunk {
         self.end = self.bytes.len();
         self.begin_behind(start);
         if let Some(encoding) = self.encoding.as_mut().filter(|own| !own.is_empty()) {
-            let index = self.ends.len();
+            let (index, besides) = (self.ends.len(), self.besides.get_or_insert_default());
             if !encoding.attachments.is_empty() {
                 let attachments = encoding.attachments.drain(..);
                 let attachments = attachments.map(|attachment| (index, attachment));
-                let attached = self.attached.get_or_insert_default();
+                let attached = besides.attached.get_or_insert_default();
                 attached.lock().extend(attachments);
             }
             // Closing the item may have moved it.
-            self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
-                at: lent.at - from + item,
-                ..lent
-            }));
+            besides
+                .lent
+                .extend(encoding.lent.drain(..).map(|lent| Lent {
+                    at: lent.at - from + item,
+                    ..lent
+                }));
         }
         Ok(())
     }
@@ -222,9 +230,17 @@ impl Chunk {
         self.ends.len() + usize::from(self.end > 0)
     }
 
+    fn attachments(&self) -> Option<&Mutex<Attached>> {
+        self.besides.as_ref()?.attached.as_ref()
+    }
+
+    fn lent(&self) -> &[Lent] {
+        self.besides.as_ref().map_or(&[], |besides| &besides.lent)
+    }
+
     /// Whether some item had attachments, which may have been released since.
     pub(crate) fn has_attachments(&self) -> bool {
-        self.attached.is_some()
+        self.attachments().is_some()
     }
 
     /// Whether some item has an attachment that no copy can replace, so that a plain worker cannot
@@ -244,7 +260,7 @@ impl Chunk {
     /// Whether it is time to hand the chunk over and to begin another.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
+        let lent = || self.lent().iter().map(|lent| lent.length).sum::<usize>();
         self.len() >= FULL_ITEMS || self.end + lent() >= FULL_BYTES
     }
 
@@ -254,7 +270,7 @@ impl Chunk {
         items: Range<usize>,
         look: impl FnOnce(&[(usize, Arc<Attachment>)]) -> T,
     ) -> T {
-        let Some(attached) = &self.attached else {
+        let Some(attached) = self.attachments() else {
             return look(&[]);
         };
         let attached = attached.lock();
@@ -362,7 +378,7 @@ impl Piece {
 
     /// The lent numbers of its items.
     fn missing(&self) -> &[Lent] {
-        let lent = &self.chunk.lent;
+        let lent = self.chunk.lent();
         if lent.is_empty() {
             return lent;
         }
@@ -442,7 +458,7 @@ impl Piece {
 
     /// Releases the ends of channels of its items: they have arrived, and will not be sent again.
     pub(crate) fn release(&self) {
-        if let Some(attached) = &self.chunk.attached {
+        if let Some(attached) = self.chunk.attachments() {
             attached
                 .lock()
                 .retain(|(item, one)| !(one.is_end() && self.items.contains(item)));

@@ -1,11 +1,11 @@
 //! The collections that `map` and similar methods accept.
 //!
 //! **Job.** [`Items`] is implemented for collections that can be halved without cost (vectors,
-//! slices, arrays, integer ranges) and for the other collections of the standard library, which are
-//! first collected into a vector of their elements or of references to them. Std's iterators over
-//! data in memory (chunks, windows, lines), and adaptors such as `rev`, `zip` and `enumerate`, are
-//! collected as well: their inner iterators are private, so they cannot be cut. The trait is
-//! sealed.
+//! slices, arrays, deques, integer ranges) and for the other collections of the standard library,
+//! which are first collected into a vector of their elements or of references to them. Std's
+//! iterators over data in memory (chunks, windows, lines), and adaptors such as `rev`, `zip` and
+//! `enumerate`, are collected as well: their inner iterators are private, so they cannot be cut.
+//! The trait is sealed.
 //!
 //! A [`Source`] (`source.rs`) holds the items and is cut.
 //!
@@ -20,6 +20,7 @@ use std::collections::{btree_map, btree_set, hash_map, hash_set, vec_deque};
 use std::ops::{Range, RangeInclusive};
 use std::{iter, slice, str, vec};
 
+use super::chain::Chain;
 use super::source::{Int, IntRange, Seal, Source};
 
 /// A collection that [`ThreadPool::map`](crate::thread::ThreadPool::map) and its siblings
@@ -116,6 +117,35 @@ impl<T: Send, const N: usize> Items for [T; N] {
 }
 
 #[doc(hidden)]
+impl<T: Send> Items for VecDeque<T> {
+    type Item = T;
+    type Source = Vec<T>;
+    fn into_source(self, _: Seal) -> Vec<T> {
+        Vec::from(self)
+    }
+}
+
+#[doc(hidden)]
+impl<'a, T: Sync> Items for &'a VecDeque<T> {
+    type Item = &'a T;
+    type Source = Chain<&'a [T], &'a [T]>;
+    fn into_source(self, _: Seal) -> Self::Source {
+        let (front, back) = self.as_slices();
+        Chain(front, back)
+    }
+}
+
+#[doc(hidden)]
+impl<'a, T: Send> Items for &'a mut VecDeque<T> {
+    type Item = &'a mut T;
+    type Source = Chain<&'a mut [T], &'a mut [T]>;
+    fn into_source(self, _: Seal) -> Self::Source {
+        let (front, back) = self.as_mut_slices();
+        Chain(front, back)
+    }
+}
+
+#[doc(hidden)]
 impl<'a, T: Sync> Items for slice::Iter<'a, T> {
     type Item = &'a T;
     type Source = &'a [T];
@@ -168,9 +198,6 @@ macro_rules! collected {
 }
 collected!(
     [T: Send] Box<[T]> => T,
-    [T: Send] VecDeque<T> => T,
-    ['a, T: Sync] &'a VecDeque<T> => &'a T,
-    ['a, T: Send] &'a mut VecDeque<T> => &'a mut T,
     [T: Send] LinkedList<T> => T,
     ['a, T: Sync] &'a LinkedList<T> => &'a T,
     ['a, T: Send] &'a mut LinkedList<T> => &'a mut T,

@@ -2,9 +2,10 @@
 //!
 //! `items` lists what can be mapped, `source` what can be cut without being collected; `divide`
 //! divides the items among the threads that want work, and `results` has `map` and the other
-//! methods; `until` is a source that a token ends. `raw_drain` takes the elements out of a vector;
-//! `raw_fill` writes results into one.
+//! methods; `chain` is one source behind another; `until` is a source that a token ends.
+//! `raw_drain` takes the elements out of a vector; `raw_fill` writes results into one.
 
+pub(super) mod chain;
 pub(super) mod divide;
 pub(super) mod items;
 pub(super) mod raw_drain;

@@ -204,10 +204,10 @@ pub trait Producer: Send + Sized {
     }
 }
 
-/// `forward` and `backward` of a type that is a double-ended iterator; of a slice also the steps,
-/// for which std's iterators need no cuts.
+/// `forward` and `backward` of a type that is a double-ended iterator; and the steps, if it passes
+/// over items without making them.
 macro_rules! iterates {
-    (slice) => {
+    (steps) => {
         iterates!();
         fn steps(self, step: usize) -> impl Iterator<Item = Self::Item> {
             self.into_iter().step_by(step)
@@ -231,7 +231,7 @@ pub(crate) use iterates;
 
 impl<'s, T: Sync> Producer for &'s [T] {
     type Item = &'s T;
-    iterates!(slice);
+    iterates!(steps);
     fn len(&self) -> usize {
         <[T]>::len(self)
     }
@@ -242,7 +242,7 @@ impl<'s, T: Sync> Producer for &'s [T] {
 
 impl<'s, T: Send> Producer for &'s mut [T] {
     type Item = &'s mut T;
-    iterates!(slice);
+    iterates!(steps);
     fn len(&self) -> usize {
         <[T]>::len(self)
     }
@@ -254,7 +254,7 @@ impl<'s, T: Send> Producer for &'s mut [T] {
 
 impl<T: Send> Producer for DrainPart<'_, T> {
     type Item = T;
-    iterates!();
+    iterates!(steps);
     fn len(&self) -> usize {
         DrainPart::len(self)
     }
@@ -343,7 +343,7 @@ pub struct IntRange<T> {
 
 impl<T: Int> Producer for IntRange<T> {
     type Item = T;
-    iterates!();
+    iterates!(steps);
     fn len(&self) -> usize {
         self.len
     }
@@ -372,6 +372,13 @@ impl<T: Int> Iterator for IntRange<T> {
     fn count(self) -> usize {
         self.len
     }
+    #[inline]
+    fn nth(&mut self, n: usize) -> Option<T> {
+        let passed = n.min(self.len);
+        self.start = self.start.forward(passed);
+        self.len -= passed;
+        self.next()
+    }
 }
 
 impl<T: Int> DoubleEndedIterator for IntRange<T> {
@@ -379,5 +386,10 @@ impl<T: Int> DoubleEndedIterator for IntRange<T> {
     fn next_back(&mut self) -> Option<T> {
         self.len = self.len.checked_sub(1)?;
         Some(self.start.forward(self.len))
+    }
+    #[inline]
+    fn nth_back(&mut self, n: usize) -> Option<T> {
+        self.len = self.len.saturating_sub(n);
+        self.next_back()
     }
 }
