@@ -12,7 +12,6 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use super::Sched;
@@ -24,33 +23,6 @@ use crate::process::job::Job;
 use crate::process::job::reading::Chore;
 use crate::process::limits::{FRAME_BYTES, FRAME_ITEMS, FRAME_TIME};
 use crate::process::value::chunk::Piece;
-
-/// The most functions in the table: no program has as many.
-const FUNCTIONS: usize = 10_000;
-
-/// Nanoseconds per item, by function.
-#[derive(Default)]
-pub(super) struct ItemCosts(HashMap<u64, f64>);
-
-impl ItemCosts {
-    /// Records that `items` items of a function took `nanos` nanoseconds.
-    pub(super) fn learn(&mut self, function: u64, items: u64, nanos: u64) {
-        if items == 0 || nanos == 0 {
-            return; // nothing, or not known
-        }
-        if self.0.len() > FUNCTIONS {
-            self.0.clear();
-        }
-        let seen = nanos as f64 / items as f64;
-        let item_cost = self.0.entry(function).or_insert(seen);
-        *item_cost = (*item_cost + seen) / 2.0;
-    }
-
-    /// How many nanoseconds one item of a function should take, if that is known.
-    pub(super) fn of(&self, function: u64) -> Option<f64> {
-        self.0.get(&function).copied()
-    }
-}
 
 /// How many nanoseconds `items` items should take; [`UNKNOWN_COST`], if that is not known.
 fn cost(item_cost: Option<f64>, items: usize) -> u64 {

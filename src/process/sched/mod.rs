@@ -37,6 +37,7 @@ mod deaths;
 mod dispatch;
 mod finish;
 mod give_up;
+mod item_costs;
 mod keeping;
 pub(super) mod peer;
 mod replies;
@@ -59,10 +60,10 @@ use std::time::{Duration, Instant};
 
 use crate::sync::semaphore::give_back;
 
-use self::dispatch::ItemCosts;
+use self::item_costs::ItemCosts;
 use self::peer::Peer;
-use self::rules::Rules;
 pub(crate) use self::rules::elastic::Elastic;
+use self::rules::known::Rules;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
@@ -418,7 +419,7 @@ impl Sched {
         self.counters.stats.lock().busy = self.workers.iter().filter(is_busy).count();
     }
 
-    /// Sends `frame` with the items of `piece`, each of which has a `limit` in nanoseconds; 0: none.
+    /// Sends `frame` with the items of `piece`. Each has a `limit` in nanoseconds; 0: none.
     /// (`frame.piece` may lack their bytes.)
     fn send_frame(
         &mut self,

@@ -7,38 +7,22 @@
 //! other item. As long as one of them is out, the death of the other one's worker is not the
 //! item's. An item is copied once at most.
 //!
-//! How long it may run follows from the median of those before it. That is exact, and costs a few
-//! comparisons per item: two heaps hold the shorter and the longer half of the times.
-//!
-//! Tests: below; `src/process/sched/simulated.rs`, `tests/process/stragglers.rs`.
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/stragglers.rs`.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::item_times::ItemTimes;
 use super::marks::Marks;
 use super::memory;
-use crate::process::limits::{HEDGE_AFTER_ITEMS, HEDGE_FROM};
 use crate::process::sched::Sched;
 use crate::process::sched::sent_frame::SentFrame;
 use crate::process::sched::workers::Worker;
-
-/// What is known of the calls with copies, by job.
-#[derive(Default)]
-pub(super) struct Hedges(HashMap<u64, Hedge>);
-
-impl Hedges {
-    /// The job `id` has ended.
-    pub(super) fn forget(&mut self, id: u64) {
-        self.0.remove(&id);
-    }
-}
 
 impl Sched {
     /// When the item that `worker` runs should be copied, if it has begun and a worker is idle.
     pub(crate) fn next_time(&self, worker: &Worker) -> Option<Instant> {
         let frame = worker.frames.front().filter(|frame| frame.marks.hedged)?;
-        let hedge = self.rules.hedges.0.get(&frame.job);
+        let hedge = self.rules.times.get(&frame.job);
         let patience = hedge
             .filter(|_| frame.wanted)?
             .patience(frame.piece.first())?;
@@ -77,7 +61,7 @@ impl Sched {
             let Some(idle) = self.idle_for(id, now) else {
                 return;
             };
-            if let Some(hedge) = self.rules.hedges.0.get_mut(&id) {
+            if let Some(hedge) = self.rules.times.get_mut(&id) {
                 hedge.copies(piece.first());
             }
             self.counters.stats.lock().hedged += 1;
@@ -114,7 +98,7 @@ impl Sched {
         self.cancel_running(other, 0, now);
     }
 
-    /// Worker `index` does not run the item at `at` of the job `id` any more, whether it had `begun`
+    /// Worker `index` does not run the item at `at` of the job `id` any more, whether it had begun
     /// or not. Whether another copy goes on. (If this one had not begun, there may be a further
     /// one.)
     pub(crate) fn goes_on(
@@ -124,7 +108,7 @@ impl Sched {
         (index, begun): (usize, bool),
     ) -> bool {
         let goes_on = marks.hedged && self.twin(id, at, index).is_some();
-        let hedge = self.rules.hedges.0.get_mut(&id);
+        let hedge = self.rules.times.get_mut(&id);
         if let Some(hedge) = hedge.filter(|_| goes_on && !begun) {
             hedge.returns(at);
         }
@@ -135,102 +119,11 @@ impl Sched {
     pub(crate) fn on_frame_end(&mut self, marks: Marks, id: u64, nanos: u64) {
         let job = self.jobs.get(&id).filter(|_| marks.hedged);
         if let Some(factor) = job.and_then(|job| job.work.options.hedge) {
-            let hedges = &mut self.rules.hedges.0;
-            hedges
+            let times = &mut self.rules.times;
+            times
                 .entry(id)
-                .or_insert_with(|| Hedge::new(factor))
+                .or_insert_with(|| ItemTimes::new(factor))
                 .learn(nanos);
-        }
-    }
-}
-
-/// The times of a call's items, and its copies.
-#[derive(Debug, Default)]
-struct Hedge {
-    factor: f64,
-    /// In nanoseconds: the shorter half, which has the median as its maximum.
-    short: BinaryHeap<u64>,
-    long: BinaryHeap<Reverse<u64>>,
-    /// The items that have been copied: once at most, so that the number of workers that an item
-    /// can cost is limited.
-    copied: HashSet<usize>,
-}
-
-impl Hedge {
-    /// (A factor below 1, or none at all, counts as 1.)
-    fn new(factor: f64) -> Self {
-        Self {
-            factor: factor.max(1.0),
-            ..Self::default()
-        }
-    }
-
-    /// An item has taken so long.
-    fn learn(&mut self, nanos: u64) {
-        self.short.push(nanos);
-        self.long.extend(self.short.pop().map(Reverse));
-        if self.long.len() > self.short.len() {
-            self.short
-                .extend(self.long.pop().map(|Reverse(nanos)| nanos));
-        }
-    }
-
-    /// How long the item at `index` may run until it is copied; `None`: it is not copied, or not
-    /// yet.
-    fn patience(&self, index: usize) -> Option<Duration> {
-        let median = *self.short.peek()?;
-        if self.short.len() + self.long.len() < HEDGE_AFTER_ITEMS || self.copied.contains(&index) {
-            return None;
-        }
-        // A time that no `Duration` can hold is never over.
-        let patience = Duration::try_from_secs_f64(self.factor * median as f64 / 1e9).ok()?;
-        Some(patience.max(HEDGE_FROM))
-    }
-
-    /// The item at `index` is copied.
-    fn copies(&mut self, index: usize) {
-        self.copied.insert(index);
-    }
-
-    /// A copy of the item at `index` came back before it began: there may be another.
-    fn returns(&mut self, index: usize) {
-        self.copied.remove(&index);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_is_the_median() {
-        let mut hedge = Hedge::new(2.0);
-        let mut times = Vec::new();
-        let mut next = 12345u64;
-        for round in 0..200 {
-            next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let time = (next >> 40) * 1000 + 10_000_000;
-            hedge.learn(time);
-            times.push(time);
-            times.sort_unstable();
-            let expected = Duration::from_nanos(2 * times[round / 2]);
-            assert_eq!(hedge.patience(7), (round >= 2).then_some(expected));
-        }
-        hedge.copies(7);
-        assert!(hedge.patience(7).is_none() && hedge.patience(8).is_some());
-        hedge.returns(7);
-        assert!(hedge.patience(7).is_some());
-    }
-
-    #[test]
-    fn any_factor_is_possible() {
-        for factor in [f64::NAN, f64::NEG_INFINITY, 0.0, 1.0, f64::INFINITY] {
-            let mut hedge = Hedge::new(factor);
-            for _ in 0..3 {
-                hedge.learn(10_000_000);
-            }
-            let expected = (factor != f64::INFINITY).then_some(HEDGE_FROM);
-            assert_eq!(hedge.patience(0), expected, "{factor}");
         }
     }
 }

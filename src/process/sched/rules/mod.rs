@@ -18,49 +18,16 @@ pub(super) mod contexts;
 pub(super) mod elastic;
 pub(super) mod ends;
 mod hedge;
+mod item_times;
+pub(super) mod known;
 pub(super) mod marks;
 mod memory;
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Sched;
 use crate::process::job::Job;
 use crate::process::value::chunk::Piece;
-
-/// What the rules know.
-#[derive(Default)]
-pub(super) struct Rules {
-    /// Jobs with items that wait to run alone (`alone`).
-    pub(super) alone: VecDeque<u64>,
-    /// Jobs with waiting items that wait for memory, in the order of the queue (`memory`).
-    wait_for_memory: Vec<u64>,
-    hedges: hedge::Hedges,
-    /// Empty slots from this index on are left empty (`elastic`).
-    pub(super) slots_end: usize,
-    /// In an elastic pool: work has waited for long behind what the workers do.
-    pub(super) lags: bool,
-}
-
-impl Rules {
-    /// Of a pool with so many slots.
-    pub(super) fn new(slots_end: usize) -> Self {
-        Self {
-            slots_end,
-            ..Self::default()
-        }
-    }
-
-    /// Whether a job waits that is not in the queue.
-    pub(super) fn hold_jobs(&self) -> bool {
-        !(self.wait_for_memory.is_empty() && self.alone.is_empty())
-    }
-
-    /// The job `id`, which [must wait](Say::Hold), has left the queue.
-    pub(super) fn hold(&mut self, id: u64) {
-        self.wait_for_memory.push(id);
-    }
-}
 
 /// Whether a job's next item may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +74,7 @@ impl Sched {
             self.forget_context(id);
         }
         if job.work.options.may_have_copies() {
-            self.rules.hedges.forget(id);
+            self.rules.times.remove(&id);
         }
     }
 }
