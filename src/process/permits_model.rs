@@ -26,9 +26,10 @@ impl Sleep for Permits {
 
     fn wake(&self, _word: &AtomicU32, all: bool) {
         drop(self.lock.lock());
-        match all {
-            true => self.changed.notify_all(),
-            false => self.changed.notify_one(),
+        if all {
+            self.changed.notify_all()
+        } else {
+            self.changed.notify_one()
         }
     }
 }

@@ -831,7 +831,7 @@ impl AsyncWrite for File {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The error of a read whose future was dropped is not returned: the next read gets it
         // again.
-        let _not_a_write = ready!(self.poll_settle(cx, &[]));
+        let _ = ready!(self.poll_settle(cx, &[]));
         Poll::Ready(self.failed.take().map_or(Ok(()), Err))
     }
 

@@ -729,9 +729,10 @@ impl ProcessPoolBuilder {
             Meter::new()?; // workers here are as able as this process
         }
         let logical = processors::logical(); // (reads several files)
-        let slots = match self.physical_cores {
-            true => processors::physical(),
-            false => logical,
+        let slots = if self.physical_cores {
+            processors::physical()
+        } else {
+            logical
         };
         settings.workers = checked(settings.program().width(slots))?;
         if settings.shares {

@@ -206,12 +206,13 @@ pub(crate) fn depth() -> Result<u32, PoolError> {
             program, whose `init` must come first";
         return refused(ErrorKind::Other, message);
     }
-    match depth < DEEPEST {
-        true => Ok(depth),
-        false => Err(PoolError::TooDeep {
+    if depth < DEEPEST {
+        Ok(depth)
+    } else {
+        Err(PoolError::TooDeep {
             depth,
             limit: DEEPEST,
-        }),
+        })
     }
 }
 

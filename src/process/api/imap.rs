@@ -139,7 +139,7 @@ where
         let items = items.into_iter(); // it may panic, and then there is no job
         let shared = shared.clone();
         let id = shared.mailbox.id();
-        let chunk = shared.path.chunk().for_one(options.hedge.is_none());
+        let chunk = shared.path.chunk().for_one(!options.may_have_copies());
         let (sender, results) = unbounded();
         let sink = Box::new(Each(sender));
         match code {
@@ -296,9 +296,10 @@ where
                 self.give(index);
                 return Poll::Ready(Some((index, answer)));
             }
-            let run = match self.ordered {
-                true => arrived.runs.remove_entry(&self.given),
-                false => arrived.runs.pop_first(),
+            let run = if self.ordered {
+                arrived.runs.remove_entry(&self.given)
+            } else {
+                arrived.runs.pop_first()
             };
             if let Some((index, run)) = run {
                 (arrived.index, arrived.front) = (index, run.into_iter());
@@ -324,9 +325,10 @@ where
 
     /// The index of the first item whose result was not returned.
     fn missing(&self) -> usize {
-        match self.ordered {
-            true => self.given,
-            false => self.out.first().copied().unwrap_or(self.taken),
+        if self.ordered {
+            self.given
+        } else {
+            self.out.first().copied().unwrap_or(self.taken)
         }
     }
 

@@ -1,8 +1,8 @@
 //! The public handle on a result that stays where it is.
 //!
-//! Outside of calls it refers to a [`Kept`]. Inside a call that received it as an argument it holds
-//! the value itself, and the bytes that the value was decoded from. This process keeps the bytes,
-//! those of a large result in memory that it shares with its workers.
+//! Outside of calls it refers to a [`KeptResult`]. Inside a call that received it as an argument it
+//! holds the value itself, and the bytes that the value was decoded from. This process keeps the
+//! bytes, those of a large result in memory that it shares with its workers.
 //!
 //! Tests: `tests/process/remote.rs`.
 
@@ -23,7 +23,7 @@ use crate::process::parent::driver::PoolState;
 use crate::process::value::attachments::Awaited;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::kept_results;
-use crate::process::value::kept_results::{Answer, Bytes, Kept};
+use crate::process::value::kept_results::{Answer, Bytes, KeptResult};
 use crate::process::value::portable::Portable;
 use crate::process::value::reason;
 use crate::process::value::scope;
@@ -91,11 +91,11 @@ use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, 
 /// # Panics
 /// [`Deref`] and `into_inner` panic outside of a call that it is an argument of, since the value is
 /// not in this process.
-pub struct Remote<R>(State<R>);
+pub struct Remote<R>(RemoteValue<R>);
 
-enum State<R> {
+enum RemoteValue<R> {
     /// In the process that called `spawn_remote`.
-    Asked(Arc<Kept>, Weak<PoolState>),
+    Asked(Arc<KeptResult>, Weak<PoolState>),
     /// In a call: the value, and the bytes that it was decoded from.
     Here(Box<R>, Bytes),
 }
@@ -117,11 +117,11 @@ impl<R: Portable> Remote<R> {
         code: Result<CodeRef, TaskError>,
         arg: &mut A,
     ) -> Self {
-        let kept = Kept::new();
+        let kept = KeptResult::new();
         let place = pool.place(&options);
         let call = encode(arg, code, pool.path.chunk().waiting(), place);
         kept.follow(pool.submit::<A, Answer, R>(options, call));
-        Self(State::Asked(kept, Arc::downgrade(pool)))
+        Self(RemoteValue::Asked(kept, Arc::downgrade(pool)))
     }
 
     /// Brings the value to this process; inside a call it returns a copy. It may be called more
@@ -134,8 +134,8 @@ impl<R: Portable> Remote<R> {
     #[track_caller]
     pub fn fetch(&self) -> Task<R> {
         let kept = match &self.0 {
-            State::Here(_, bytes) => return self.done(read(bytes)),
-            State::Asked(kept, _) => kept,
+            RemoteValue::Here(_, bytes) => return self.done(read(bytes)),
+            RemoteValue::Asked(kept, _) => kept,
         };
         match kept.ended(true) {
             Some(ended) => self.done(ended.and_then(|bytes| read(&bytes))),
@@ -150,8 +150,8 @@ impl<R: Portable> Remote<R> {
     #[track_caller]
     pub fn ready(&self) -> Task<()> {
         match &self.0 {
-            State::Here(..) => self.done(Ok(())),
-            State::Asked(kept, _) => self.wait(kept, |own, completer| {
+            RemoteValue::Here(..) => self.done(Ok(())),
+            RemoteValue::Asked(kept, _) => self.wait(kept, |own, completer| {
                 let ended = own.ended(true).unwrap_or(Err(TaskError::Closed));
                 completer.complete(ended.map(drop));
             }),
@@ -162,7 +162,7 @@ impl<R: Portable> Remote<R> {
 impl<R> Remote<R> {
     /// Sets the pool's hook for unobserved errors, if the pool has one.
     fn hooked<T>(&self, (completer, task): (Completer<T>, Task<T>)) -> (Completer<T>, Task<T>) {
-        if let State::Asked(_, pool) = &self.0
+        if let RemoteValue::Asked(_, pool) = &self.0
             && let Some(hook) = pool.upgrade().and_then(|pool| pool.unobserved.clone())
         {
             completer.set_hook(&hook);
@@ -182,8 +182,8 @@ impl<R> Remote<R> {
     #[track_caller]
     fn wait<T: Send + 'static>(
         &self,
-        kept: &Arc<Kept>,
-        then: impl FnOnce(Arc<Kept>, Completer<T>) + Send + 'static,
+        kept: &Arc<KeptResult>,
+        then: impl FnOnce(Arc<KeptResult>, Completer<T>) + Send + 'static,
     ) -> Task<T> {
         let waiting = Waiting(Arc::new(Mutex::new(Some(kept.clone()))));
         let (completer, task) = self.hooked(promise(waiting.clone()));
@@ -198,10 +198,10 @@ impl<R> Remote<R> {
 
 /// The handle that a `fetch` or a `ready` holds while it waits.
 #[derive(Clone)]
-struct Waiting(Arc<Mutex<Option<Arc<Kept>>>>);
+struct Waiting(Arc<Mutex<Option<Arc<KeptResult>>>>);
 
 impl Waiting {
-    fn take(&self) -> Option<Arc<Kept>> {
+    fn take(&self) -> Option<Arc<KeptResult>> {
         self.0.lock().take()
     }
 }
@@ -215,7 +215,7 @@ impl Producer for Waiting {
 
 /// Answers a `fetch` after the end of the call. It runs on the thread that noticed that end, which
 /// must not run the user's code; so a helper thread decodes the value.
-fn answer_fetch<R: Portable>(kept: Arc<Kept>, completer: Completer<R>) {
+fn answer_fetch<R: Portable>(kept: Arc<KeptResult>, completer: Completer<R>) {
     match kept.ended(true).unwrap_or(Err(TaskError::Closed)) {
         Err(error) => completer.complete(Err(error)),
         // If the system gives no thread, the promise is dropped: `Closed`.
@@ -234,8 +234,8 @@ impl<R> Remote<R> {
     #[must_use]
     pub fn into_inner(self) -> R {
         match self.0 {
-            State::Here(value, _) => *value,
-            State::Asked(..) => elsewhere(),
+            RemoteValue::Here(value, _) => *value,
+            RemoteValue::Asked(..) => elsewhere(),
         }
     }
 }
@@ -253,8 +253,8 @@ impl<R> Deref for Remote<R> {
 
     fn deref(&self) -> &R {
         match &self.0 {
-            State::Here(value, _) => value,
-            State::Asked(..) => elsewhere(),
+            RemoteValue::Here(value, _) => value,
+            RemoteValue::Asked(..) => elsewhere(),
         }
     }
 }
@@ -266,9 +266,9 @@ impl<R> Deref for Remote<R> {
 impl<R: Portable> Clone for Remote<R> {
     fn clone(&self) -> Self {
         Self(match &self.0 {
-            State::Asked(kept, pool) => State::Asked(kept.clone(), pool.clone()),
-            State::Here(_, bytes) => match kept_results::value(bytes.get()) {
-                Ok(value) => State::Here(Box::new(value), bytes.clone()),
+            RemoteValue::Asked(kept, pool) => RemoteValue::Asked(kept.clone(), pool.clone()),
+            RemoteValue::Here(_, bytes) => match kept_results::value(bytes.get()) {
+                Ok(value) => RemoteValue::Here(Box::new(value), bytes.clone()),
                 Err(why) => panic!("what was decoded once cannot be again: {why}"),
             },
         })
@@ -279,9 +279,11 @@ impl<R> Serialize for Remote<R> {
     /// The bytes, or the number of the attachment that holds them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let place = match &self.0 {
-            State::Here(_, Bytes::Own(bytes)) => Ok(bytes.clone()),
-            State::Here(_, Bytes::Shared(slice)) => Err(scope::attach(&slice.mapped().attachment)),
-            State::Asked(kept, _) => match kept.ended(false) {
+            RemoteValue::Here(_, Bytes::Own(bytes)) => Ok(bytes.clone()),
+            RemoteValue::Here(_, Bytes::Shared(slice)) => {
+                Err(scope::attach(&slice.mapped().attachment))
+            }
+            RemoteValue::Asked(kept, _) => match kept.ended(false) {
                 Some(Ok(Bytes::Own(bytes))) => Ok(bytes),
                 Some(Ok(_)) => {
                     let attachment = kept.attachment();
@@ -310,7 +312,7 @@ impl<'de, R: Portable> Deserialize<'de> for Remote<R> {
         };
         let read = bytes.and_then(|bytes| {
             let value = kept_results::value(bytes.get()).map_err(|why| reason::set(&why))?;
-            Ok(Self(State::Here(Box::new(value), bytes)))
+            Ok(Self(RemoteValue::Here(Box::new(value), bytes)))
         });
         read.map_err(D::Error::custom)
     }
@@ -319,8 +321,8 @@ impl<'de, R: Portable> Deserialize<'de> for Remote<R> {
 impl<R> fmt::Debug for Remote<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            State::Asked(kept, _) => f.debug_tuple("Remote").field(kept).finish(),
-            State::Here(_, bytes) => f.debug_tuple("Remote").field(bytes).finish(),
+            RemoteValue::Asked(kept, _) => f.debug_tuple("Remote").field(kept).finish(),
+            RemoteValue::Here(_, bytes) => f.debug_tuple("Remote").field(bytes).finish(),
         }
     }
 }

@@ -315,9 +315,10 @@ impl ChannelPipe {
     fn write(&self, record: &PipeRecord) -> Result<(), Errno> {
         let record = &record[..self.length];
         let write = || ends::write(&self.pipe, record);
-        match self.is_deadly {
-            true => broken_pipe::quietly(write),
-            false => write(),
+        if self.is_deadly {
+            broken_pipe::quietly(write)
+        } else {
+            write()
         }
         .map(drop)
     }
@@ -331,10 +332,10 @@ impl ChannelPipe {
         }
         // another sender has it, or the system refuses it now
         let _only = self.only_one().map_err(|_| Errno::AGAIN)?;
-        match self.length() == length {
-            true => self.write(record),
-            false => Err(Errno::AGAIN), // another sender was faster
+        if self.length() != length {
+            return Err(Errno::AGAIN); // another sender was faster
         }
+        self.write(record)
     }
 
     /// Whether this check, which has found no credit and `length` items, is one of several in a row
@@ -387,9 +388,10 @@ impl ChannelPipe {
                 item.ok_or_else(|| broken("its length is wrong"))?.to_vec()
             }
         };
-        match checksum(&item).to_le_bytes() == record[CHECKSUM] {
-            true => Ok(item),
-            false => Err(broken("its checksum is wrong")),
+        if checksum(&item).to_le_bytes() == record[CHECKSUM] {
+            Ok(item)
+        } else {
+            Err(broken("its checksum is wrong"))
         }
     }
 

@@ -141,9 +141,10 @@ impl Decoder {
         let long = || wire::value(first).is_some_and(|(value, _)| value.len() > DECODED_ELSEWHERE);
         let is_short =
             lent.is_within(DECODED_ELSEWHERE) && (bytes.len() <= DECODED_ELSEWHERE || !long());
-        match self.is_quick && is_short {
-            true => (self.types.read, DecodingThread::Receiving),
-            false => (self.types.read, DecodingThread::Other),
+        if self.is_quick && is_short {
+            (self.types.read, DecodingThread::Receiving)
+        } else {
+            (self.types.read, DecodingThread::Other)
         }
     }
 }

@@ -12,26 +12,25 @@
 //!
 //! **Retry.** An item whose worker died goes back to the front of the job, if it may be retried,
 //! perhaps after a pause. How often each such item was started is kept here, for `attempts()`. One
-//! that may run alone waits apart from the others (`alone`).
+//! that has died out of memory, of a call with `retry_alone`, waits apart from the others: it runs
+//! while nothing else runs in the pool (`sched::rules::alone`).
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in one frame
-//!   that was sent (two, if it is hedged), paused, or settled. Pieces move between the first two
+//!   that was sent (two, if it was copied), paused, or settled. Pieces move between the first two
 //!   and frames by value; a frame gives back exactly the items that its gate says were recalled.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-pub(super) mod alone;
 pub(super) mod capsule;
 pub(super) mod decoder;
-pub(super) mod hedge;
 pub(super) mod keeping;
 pub(super) mod named;
 pub(super) mod reading;
 pub(super) mod sink;
 
 use std::any::TypeId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
@@ -46,9 +45,7 @@ use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
 use crate::task::{Late, Task, TaskError, panic};
-use alone::Alone;
 use decoder::{Decoder, Values};
-use hedge::Hedge;
 use sink::Sink;
 
 /// What `map_with` sends to a worker before its first item.
@@ -159,6 +156,11 @@ impl Options {
         self.retry > 0 || self.retry_alone
     }
 
+    /// Whether an item may run at two workers at once.
+    pub(crate) fn may_have_copies(&self) -> bool {
+        self.hedge.is_some()
+    }
+
     /// Whether each item goes alone, to an idle worker, so that it begins at once.
     pub(crate) fn is_singly(&self) -> bool {
         self.hedge.is_some() || self.memory > 0
@@ -252,10 +254,6 @@ pub(crate) struct Job {
     pub(crate) is_handed_over: bool,
     /// What it knows of items that were started, and may be started again.
     again: Option<Box<Again>>,
-    /// How long its items took, if slow ones are copied.
-    pub(crate) hedge: Option<Box<Hedge>>,
-    /// Its items that run alone, if they may.
-    pub(crate) alone: Option<Box<Alone>>,
     /// Its number, for accidents on purpose.
     pub(crate) chaos: chaos::Number,
 }
@@ -267,15 +265,15 @@ struct Again {
     paused: Vec<usize>,
     /// How often items were started that have cost a worker, or too much time.
     starts: HashMap<usize, u32>,
+    /// Those that run alone, and which of them wait, each in a piece of its own.
+    lone: HashSet<usize>,
+    lone_waiting: VecDeque<Piece>,
 }
 
 impl Job {
     /// (In a box: it is moved often, and many may wait, in messages and in a table with free room.)
     pub(crate) fn new(work: Work) -> Box<Self> {
-        let hedge = work.options.hedge;
         Box::new(Self {
-            hedge: hedge.map(|factor| Box::new(Hedge::new(factor))),
-            alone: work.options.retry_alone.then(Box::default),
             work,
             waiting: VecDeque::new(),
             frames: 0,
@@ -325,8 +323,10 @@ impl Job {
         let Some(piece) = self.wanted(piece) else {
             return;
         };
-        match &mut self.alone {
-            Some(alone) if alone.has(piece.first()) => alone.waiting.push_back(piece),
+        match &mut self.again {
+            Some(again) if again.lone.contains(&piece.first()) => {
+                again.lone_waiting.push_back(piece)
+            }
             _ => self.waiting.push_front(piece),
         }
     }
@@ -346,14 +346,11 @@ impl Job {
         let again = self.again.get_or_insert_default();
         let starts = again.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
-        let mut most = options.retry;
-        if let Some(alone) = &mut self.alone {
-            if out_of_memory {
-                alone.items.insert(index);
-            }
-            most = most.saturating_add(u32::from(alone.has(index)));
+        if out_of_memory && options.retry_alone {
+            again.lone.insert(index);
         }
-        (*starts, *starts <= most)
+        let lone = u32::from(again.lone.contains(&index));
+        (*starts, *starts <= options.retry.saturating_add(lone))
     }
 
     /// How often the item at `index` was started in vain, if it may be started again.
@@ -365,9 +362,24 @@ impl Job {
             .unwrap_or(0)
     }
 
-    /// Whether an item waits that must run alone.
+    /// Whether the item at `index` must run alone.
+    pub(crate) fn is_lone(&self, index: usize) -> bool {
+        let again = self.again.as_ref();
+        again.is_some_and(|again| again.lone.contains(&index))
+    }
+
+    /// Whether such an item waits.
     pub(crate) fn has_lone_item(&self) -> bool {
-        self.alone.as_ref().is_some_and(|alone| alone.waits())
+        self.lone_waiting().next().is_some()
+    }
+
+    fn lone_waiting(&self) -> impl Iterator<Item = &Piece> {
+        self.again.iter().flat_map(|again| &again.lone_waiting)
+    }
+
+    /// Takes out the one that has waited longest.
+    pub(crate) fn cut_lone_item(&mut self) -> Option<Piece> {
+        self.again.as_mut()?.lone_waiting.pop_front()
     }
 
     /// The item at `index` will be retried. Returns the pause before that.
@@ -402,9 +414,9 @@ impl Job {
 
     /// Takes out all items that wait: they will not be sent.
     pub(crate) fn abandon(&mut self) -> Vec<Piece> {
-        let alone = self.alone.as_mut().map(|alone| alone.waiting.drain(..));
-        let alone = alone.into_iter().flatten();
-        self.waiting.drain(..).chain(alone).collect()
+        let again = self.again.iter_mut();
+        let lone = again.flat_map(|again| again.lone_waiting.drain(..));
+        self.waiting.drain(..).chain(lone).collect()
     }
 
     /// Takes out the items for the next frame.
@@ -417,11 +429,15 @@ impl Job {
         Some(piece)
     }
 
-    /// Whether the next waiting item has ends of channels, or its context has.
-    pub(crate) fn has_ends(&self) -> bool {
-        let context = self.work.context();
-        context.is_some_and(|context| context.piece.has_ends())
-            || self.waiting.front().is_some_and(Piece::has_ends)
+    /// Whether `items` have ends of channels, or the context has.
+    pub(crate) fn has_ends(&self, items: Option<&Piece>) -> bool {
+        let context = self.work.context().map(|context| &context.piece);
+        context.into_iter().chain(items).any(Piece::has_ends)
+    }
+
+    /// The items that are sent next.
+    pub(crate) fn next_piece(&self) -> Option<&Piece> {
+        self.waiting.front()
     }
 
     /// Whether the next waiting item is larger than `most` bytes, or has attachments, or its
@@ -437,8 +453,8 @@ impl Job {
     pub(crate) fn first_missing(&self) -> Option<usize> {
         let unfed = (!self.sealed).then_some(self.fed);
         let paused = self.paused().iter().copied();
-        let alone = self.alone.iter().flat_map(|alone| &alone.waiting);
-        let waiting = self.waiting.iter().chain(alone).map(Piece::first);
+        let waiting = self.waiting.iter().chain(self.lone_waiting());
+        let waiting = waiting.map(Piece::first);
         waiting.chain(paused).chain(unfed).min()
     }
 
@@ -453,8 +469,8 @@ impl Job {
         panic::contain(|| drop(before));
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         self.waiting = waiting.filter_map(|piece| self.wanted(piece)).collect();
-        if let Some(alone) = &mut self.alone {
-            alone.waiting.retain(|piece| piece.first() < index);
+        if let Some(again) = &mut self.again {
+            again.lone_waiting.retain(|piece| piece.first() < index);
         }
         true
     }

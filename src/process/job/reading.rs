@@ -86,9 +86,10 @@ impl Extras {
     /// The next value has the attachments with these numbers.
     pub(crate) fn claim(&mut self, numbers: &[u64]) {
         // (A plain worker has sent copies of them. Another sends arrays ahead, and no memory.)
-        self.descriptors = match self.copies.has_memory() {
-            true => self.copies.find(numbers),
-            false => self.arrivals.claim(numbers),
+        self.descriptors = if self.copies.has_memory() {
+            self.copies.find(numbers)
+        } else {
+            self.arrivals.claim(numbers)
         };
         self.copies.release(numbers);
     }

@@ -92,9 +92,10 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
     };
     let message = match error.kind() {
         io::ErrorKind::NotFound => {
-            let proc = match program.starts_with("/proc") {
-                true => ", is /proc mounted?",
-                false => "",
+            let proc = if program.starts_with("/proc") {
+                ", is /proc mounted?"
+            } else {
+                ""
             };
             format!("{} cannot be executed{proc} ({error})", program.display())
         }

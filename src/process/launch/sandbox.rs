@@ -236,9 +236,10 @@ impl Sandbox {
         mounts.extend(is_shown.then_some((&here, false)));
         mounts.sort();
         for (path, is_empty) in mounts {
-            match is_empty {
-                true => add("--tmpfs", &[path]),
-                false => add("--ro-bind", &[path, path]),
+            if is_empty {
+                add("--tmpfs", &[path])
+            } else {
+                add("--ro-bind", &[path, path])
             }
         }
         let resolved = Path::new("/run/systemd/resolve"); // where `/etc/resolv.conf` may point

@@ -320,12 +320,11 @@ impl Write for Text {
         }
         self.text.push_str(&more[..end]);
         self.is_cut = end < more.len();
-        match self.is_cut {
-            false => Ok(()),
-            true => {
-                self.text.push('…');
-                Err(fmt::Error)
-            }
+        if self.is_cut {
+            self.text.push('…');
+            Err(fmt::Error)
+        } else {
+            Ok(())
         }
     }
 }

@@ -88,9 +88,10 @@ impl PoolState {
                     let feed = move || {
                         if let Some(shared) = shared.upgrade() {
                             // (A call that has been cancelled takes no error of what it waits for.)
-                            let item = match call.is_finished() {
-                                true => Err(TaskError::Cancelled),
-                                false => with_all(chunk, &all),
+                            let item = if call.is_finished() {
+                                Err(TaskError::Cancelled)
+                            } else {
+                                with_all(chunk, &all)
                             };
                             let _ = shared.mailbox.push([only(id, item)]);
                         }
@@ -174,7 +175,7 @@ impl PoolState {
             })]);
             base = next;
         };
-        let mut chunk = self.path.chunk().for_one(options.hedge.is_none());
+        let mut chunk = self.path.chunk().for_one(!options.may_have_copies());
         let frame = options.chunk;
         // The first chunks are small, so that the workers can begin soon. (The later ones are small
         // enough to be still in the cache when they are sent.)

@@ -804,9 +804,12 @@ impl Driver {
             Err(wire::Broken) => {
                 link.records = Records::Broken;
                 let is_other = self.settings.launcher.is_some() && was_starting;
-                let note = || match is_other {
-                    true => printed(whole),
-                    false => wire::Broken.to_string(),
+                let note = || {
+                    if is_other {
+                        printed(whole)
+                    } else {
+                        wire::Broken.to_string()
+                    }
                 };
                 link.note.get_or_insert_with(note);
                 link.is_useless = true;
@@ -876,11 +879,10 @@ impl Driver {
     fn abandon(&mut self, index: usize, now: Instant) {
         self.sched.take_all_back(index, now);
         if let Some(link) = &mut self.links[index] {
-            let note = match link.child.signal(Signal::KILL) {
-                true => {
-                    "it was killed, has not ended, and was given up: the process may still exist"
-                }
-                false => "it may not be signalled, lives on, and was given up",
+            let note = if link.child.signal(Signal::KILL) {
+                "it was killed, has not ended, and was given up: the process may still exist"
+            } else {
+                "it may not be signalled, lives on, and was given up"
             };
             link.note.get_or_insert_with(|| note.to_owned());
             // (Otherwise all items that it has count as begun.)

@@ -462,9 +462,10 @@ impl Link {
         let ran_out;
         (ending.stderr, ran_out) = self.stderr.last();
         ended(&mut ending);
-        let memory = match ran_out || worker_stderr::says_out_of_memory(&ending.stderr) {
-            true => Memory::AllocationFailed,
-            false => Memory::Unknown,
+        let memory = if ran_out || worker_stderr::says_out_of_memory(&ending.stderr) {
+            Memory::AllocationFailed
+        } else {
+            Memory::Unknown
         };
         let note = self.note.take().or_else(|| self.peer.stream.refusal.take());
         let evidence = Evidence {

@@ -119,9 +119,10 @@ impl PoolState {
                     driver.receive(index, false); // sent before the worker knew that a caller polls
                 }
                 driver.read_unsent(index);
-                let readings = match patient {
-                    true => driver.sched.chores_of(id),
-                    false => Vec::new(),
+                let readings = if patient {
+                    driver.sched.chores_of(id)
+                } else {
+                    Vec::new()
                 };
                 if !readings.is_empty() {
                     driver.wake_if_needed(); // other work should not wait until this is decoded

@@ -80,15 +80,16 @@ fn variables(index: usize, settings: &Settings) -> io::Result<Vec<(OsString, OsS
     let Some((name, value)) = found else {
         return Ok(all);
     };
-    let message = match wrong(name) {
-        true => format!(
+    let message = if wrong(name) {
+        format!(
             "{name:?} cannot be the name of an environment variable of worker {index}: it is empty, \
              or contains `=` or a NUL byte"
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{value:?} cannot be the value of {name:?} in the environment of worker {index}: it \
              contains a NUL byte"
-        ),
+        )
     };
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }

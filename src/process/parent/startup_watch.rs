@@ -54,9 +54,10 @@ impl StartupWatch {
     /// Judges what the process does now.
     fn judge(&mut self, now: Activity) -> Option<StartFailure> {
         let waits = now.waits();
-        self.same = match waits && self.before.as_ref() == Some(&now) {
-            true => self.same + 1,
-            false => u32::from(waits),
+        self.same = if waits && self.before.as_ref() == Some(&now) {
+            self.same + 1
+        } else {
+            u32::from(waits)
         };
         let before = self.before.as_ref().map_or(Duration::ZERO, Activity::used);
         self.used += now.used().saturating_sub(before).min(STUCK_CHECK);

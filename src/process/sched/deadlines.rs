@@ -89,7 +89,7 @@ impl Sched {
                 due(news(Some(worker.stealable_at())));
             }
             if waits {
-                due(news(self.hedge_at(worker)));
+                due(news(self.next_time(worker)));
             }
         }
         first
@@ -115,7 +115,7 @@ impl Sched {
         let Some(frame) = frames.find(|frame| frame.sequence == sequence) else {
             return;
         };
-        let overdue = *frame.overdue.get_or_insert(now);
+        let overdue = *frame.watch.overdue.get_or_insert(now);
         let ends = frame.runs() || frame.end == 0;
         let innocent =
             |other: &SentFrame| other.sequence != sequence && other.wanted && other.runs();
@@ -151,9 +151,9 @@ impl Sched {
         self.check_end(index, now);
         for position in 0..self.workers[index].frames.len() {
             let frame = &self.workers[index].frames[position];
-            if frame.check_at.is_some_and(|at| at <= now) {
+            if frame.watch.check_at.is_some_and(|at| at <= now) {
                 let next = self.check_timeout(index, position, now);
-                self.workers[index].frames[position].check_at = next;
+                self.workers[index].frames[position].watch.check_at = next;
             }
         }
     }
@@ -167,11 +167,14 @@ impl Sched {
         let Some(frame) = self.workers[index].frames.front_mut() else {
             return;
         };
-        frame.ends_since = must_end.then(|| frame.ends_since.unwrap_or(now));
-        let due = frame.ends_since.map(|since| since + self.policy.patience);
-        frame.check_at = due.or(frame.check_at);
+        frame.watch.ends_since = must_end.then(|| frame.watch.ends_since.unwrap_or(now));
+        let due = frame
+            .watch
+            .ends_since
+            .map(|since| since + self.policy.patience);
+        frame.watch.check_at = due.or(frame.watch.check_at);
         if due.is_some_and(|due| due <= now) {
-            frame.check_at = None;
+            frame.watch.check_at = None;
             self.take_all_back(index, now);
             self.kill(index, now);
         }
@@ -192,7 +195,7 @@ impl Sched {
     /// that mostly the frame's end has come.
     fn sees_end_at(&self, worker: &Worker) -> Option<Instant> {
         let front = worker.frames.front()?;
-        let is_new = front.ends_since.is_none() && self.must_end(worker);
+        let is_new = front.watch.ends_since.is_none() && self.must_end(worker);
         is_new.then(|| front.sent.max(self.ticked) + self.policy.patience)
     }
 
@@ -233,7 +236,7 @@ impl Sched {
         // Between two items of a frame a worker does nothing, so an item that does not begin for so
         // long runs, and its worker denies it.
         begun = begun.max(frame.done + 1);
-        frame.seen.set(begun);
+        frame.has_seen(begun);
         let noted = self.epoch.instant(frame.gate().started());
         let due = frame.started(noted, since) + timeout;
         if due > now {
@@ -255,7 +258,7 @@ impl Sched {
         if frame.begun() != begun {
             return Some(now + AGAIN); // the item has just ended
         }
-        self.drop_twin(index, now);
+        self.on_end(index, now);
         let (again, keeps) = (self.times_out(id, at), self.keeps_failures(id));
         let frame = &mut self.workers[index].frames[position];
         let job = self.jobs.get_mut(&id)?;
@@ -267,7 +270,7 @@ impl Sched {
             if again {
                 job.pause(at);
                 let item = frame.done as usize;
-                frame.again = Some(frame.piece.part(item, item + 1));
+                frame.watch.again = Some(frame.piece.part(item, item + 1));
             }
             self.cancel_running(index, position, now);
         }

@@ -25,9 +25,12 @@ impl Sched {
         if counts {
             self.counters.stats.lock().died += 1;
         }
-        let begun = |frame: SentFrame| match broken {
-            true => (frame.end, frame),
-            false => (frame.begun(), frame),
+        let begun = |frame: SentFrame| {
+            if broken {
+                (frame.end, frame)
+            } else {
+                (frame.begun(), frame)
+            }
         };
         let mut frames: Vec<_> = worker.frames.drain(..).map(begun).collect();
         let runs =
@@ -53,7 +56,7 @@ impl Sched {
             if frame.wanted {
                 self.lost(&frame, (index, begun), exit, now);
             }
-            if let Some(piece) = frame.again {
+            if let Some(piece) = frame.watch.again {
                 self.run_again(frame.job, piece, now);
             }
         }
@@ -83,7 +86,7 @@ impl Sched {
             return;
         };
         job.frames -= 1;
-        if frame.hedged && self.goes_on(id, frame.piece.first(), (index, begun > 0)) {
+        if self.goes_on(frame.marks, (id, frame.piece.first()), (index, begun > 0)) {
             return;
         }
         let Some(job) = self.jobs.get_mut(&id) else {

@@ -12,45 +12,17 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Sched;
-use super::rules::{contexts, memory};
+use super::rules::marks::Marks;
+use super::rules::{Say, contexts};
 use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::workers::Worker;
 use crate::process::job::Job;
 use crate::process::job::reading::Chore;
 use crate::process::limits::{FRAME_BYTES, FRAME_ITEMS, FRAME_TIME};
 use crate::process::value::chunk::Piece;
-use crate::process::wire::CodeRef;
-
-/// The most functions in the table: no program has as many.
-const FUNCTIONS: usize = 10_000;
-
-/// Nanoseconds per item, by function.
-#[derive(Default)]
-pub(super) struct ItemCosts(HashMap<u64, f64>);
-
-impl ItemCosts {
-    /// Records that `items` items of a function took `nanos` nanoseconds.
-    pub(super) fn learn(&mut self, function: u64, items: u64, nanos: u64) {
-        if items == 0 || nanos == 0 {
-            return; // nothing, or not known
-        }
-        if self.0.len() > FUNCTIONS {
-            self.0.clear();
-        }
-        let seen = nanos as f64 / items as f64;
-        let item_cost = self.0.entry(function).or_insert(seen);
-        *item_cost = (*item_cost + seen) / 2.0;
-    }
-
-    /// How many nanoseconds one item of a function should take, if that is known.
-    pub(super) fn of(&self, function: u64) -> Option<f64> {
-        self.0.get(&function).copied()
-    }
-}
 
 /// How many nanoseconds `items` items should take; [`UNKNOWN_COST`], if that is not known.
 fn cost(item_cost: Option<f64>, items: usize) -> u64 {
@@ -70,172 +42,152 @@ fn frame_size(item_cost: Option<f64>, job: &Job, workers: usize) -> usize {
     let Some(item_cost) = item_cost else { return 1 };
     let item_cost = item_cost.max(1.0);
     let most = ((FRAME_TIME / item_cost) as usize).clamp(1, FRAME_ITEMS);
-    match job.sealed || job.work.each {
-        // The waiting items are all that will come, or (of an `imap`) all that will come before a
-        // result is taken. So a frame has at most half of an equal share of them, and the workers
-        // end at about the same time.
-        true => {
-            let shares = 2 * workers.max(1);
-            job.items(most * shares).div_ceil(shares)
-        }
-        false => most,
+    if !job.sealed && !job.work.each {
+        return most;
     }
-}
-
-/// What the frames of a job have in common.
-pub(super) struct Kind {
-    code: CodeRef,
-    /// How many nanoseconds an item should take.
-    item_cost: Option<f64>,
-    /// Its context has ends of channels.
-    has_ends: bool,
-    /// Workers fetch its context from one another.
-    spreads: bool,
-    each: bool,
-    is_hedged: bool,
-    /// It runs while nothing else does.
-    is_alone: bool,
-    memory: u64,
-    timeout: Option<Duration>,
-}
-
-impl Kind {
-    /// Of a frame that is about to be sent, which counts in its job.
-    pub(super) fn of(job: &mut Job, item_cost: Option<f64>) -> Self {
-        job.frames += 1;
-        let context = job.work.context();
-        Self {
-            code: job.work.code,
-            item_cost,
-            has_ends: context.is_some_and(|context| context.piece.has_ends()),
-            spreads: contexts::spreads(job),
-            each: job.work.each,
-            is_hedged: job.hedge.is_some(),
-            is_alone: false,
-            memory: job.work.options.memory,
-            timeout: job.work.options.timeout,
-        }
-    }
-
-    /// As [`of`](Self::of), for an item that runs alone.
-    pub(super) fn alone(job: &mut Job, item_cost: Option<f64>) -> Self {
-        Self {
-            is_hedged: false,
-            is_alone: true,
-            ..Self::of(job, item_cost)
-        }
-    }
+    // The waiting items are all that will come, or (of an `imap`) all that will come before a
+    // result is taken. So a frame has at most half of an equal share of them, and the workers end
+    // at about the same time.
+    let shares = 2 * workers.max(1);
+    job.items(most * shares).div_ceil(shares)
 }
 
 impl Sched {
     /// Sends frames while there is work and room.
     pub(super) fn dispatch(&mut self, now: Instant) {
-        // The jobs before `place` wait for their contexts, or for the engine. `before` has the ids
-        // of those that wait for contexts.
-        let (mut place, mut before) = (0, Vec::new());
-        if self.run_alone(now) {
+        if self.before_dispatch(now) {
             return;
         }
-        self.requeue_for_memory();
+        // The jobs before `place` wait for their contexts: those in `before`.
+        let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
-            let Some(job) = self.jobs.get_mut(&id) else {
+            let Some(mut job) = self.jobs.get(&id) else {
                 self.queue.remove(place);
                 continue;
             };
-            let memory = job.work.options.memory;
-            let is_full = !self.wait_for_memory.is_empty();
-            if memory > 0
-                && (is_full || !memory::fits(&self.workers, self.policy.memory_budget, memory))
-            {
+            let say = self.before_send(job);
+            if say == Say::Hold {
                 self.queue.remove(place);
-                self.wait_for_memory.push(id);
+                self.rules.hold(id);
                 continue;
             }
-            let spreads = contexts::spreads(job);
-            if spreads {
+            if contexts::spreads(job) {
                 let items = job.items(self.workers.len());
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
-            }
-            let code = job.work.code;
-            let item_cost = self.item_costs.of(code.function);
-            let ends = job.has_ends();
-            let is_singly = job.work.options.is_singly();
-            let size = |job: &Job| {
-                let serving = self.workers.iter().filter(|worker| worker.is_serving());
-                frame_size(item_cost, job, serving.count())
-            };
-            // An item of unknown cost is not queued behind another while a further worker is being
-            // started, or is asked about the context: that one will be idle soon.
-            let early = item_cost.is_none()
-                && (self.workers.iter().any(Worker::is_on_its_way)
-                    || spreads && contexts::is_asked_for(&self.workers, id));
-            let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
-                let alone = || {
-                    let has_context = worker.contexts.contains_key(&id);
-                    let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
-                    ends || is_singly || worker.peer.needs_idle(early, is_heavy)
-                };
-                let waits = |id| contexts::waits(&self.workers, *index, id, now);
-                worker.has_room(cost(item_cost, 1), now)
-                    && (worker.frames.is_empty() || !alone())
-                    && !(spreads && waits(id).is_some())
-                    && before
-                        .iter()
-                        .all(|id| waits(*id) == Some(contexts::Waits::Answer))
-            });
-            let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.frames.len()) else {
-                let waits = |index| contexts::waits(&self.workers, index, id, now);
-                let mut all = 0..self.workers.len();
-                if !spreads || !all.any(|index| waits(index) == Some(contexts::Waits::Answer)) {
+                let Some(same) = self.jobs.get(&id) else {
                     return;
-                }
+                };
+                job = same;
+            }
+            let item_cost = self.item_costs.of(job.work.code.function);
+            let only_idle = say == Say::OnlyIdle;
+            if let Some(index) = self.roomiest((id, job), item_cost, only_idle, &before, now) {
+                self.queue.remove(place);
+                self.send_next(index, id, item_cost, now);
+            } else if self.waits_for_context(id, job, now) {
                 before.push(id);
                 place += 1;
-                continue;
-            };
-            self.queue.remove(place);
-            job.queued = false;
-            let worker = &self.workers[index];
-            let most = worker.peer.most_items(&job.work.options, job.work.each);
-            let most = most.min(worker.left(self.policy.replace_after));
-            let most = most.min(size(job));
-            let Some(piece) = job.cut(most, FRAME_BYTES) else {
-                continue;
-            };
-            let (kind, place) = (Kind::of(job, item_cost), job.work.place.take());
-            self.free_place(place);
-            self.send_items(index, id, piece, kind, now);
-            self.enqueue(id, false);
+            } else {
+                return;
+            }
         }
     }
 
-    /// Sends worker `index` items of the job `id`.
+    /// The worker with the fewest frames that has room for the next item of the job `id`.
+    fn roomiest(
+        &self,
+        (id, job): (u64, &Job),
+        item_cost: Option<f64>,
+        only_idle: bool,
+        before: &[u64],
+        now: Instant,
+    ) -> Option<usize> {
+        let spreads = contexts::spreads(job);
+        // An item of unknown cost is not queued behind another while a further worker is being
+        // started, or is asked about the context: that one will be idle soon.
+        let early = item_cost.is_none()
+            && (self.workers.iter().any(Worker::is_on_its_way)
+                || spreads && contexts::is_asked_for(&self.workers, id));
+        let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
+            let needs_idle = || {
+                let has_context = worker.contexts.contains_key(&id);
+                let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
+                only_idle || worker.peer.needs_idle(early, is_heavy)
+            };
+            let waits = |id| contexts::waits(&self.workers, *index, id, now);
+            worker.has_room(cost(item_cost, 1), now)
+                && (worker.frames.is_empty() || !needs_idle())
+                && !(spreads && waits(id).is_some())
+                && before
+                    .iter()
+                    .all(|id| waits(*id) == Some(contexts::Waits::Answer))
+        });
+        let (index, _) = roomy.min_by_key(|(_, worker)| worker.frames.len())?;
+        Some(index)
+    }
+
+    /// Whether some worker waits for an answer about the context of the job `id`.
+    fn waits_for_context(&self, id: u64, job: &Job, now: Instant) -> bool {
+        let waits = |index| contexts::waits(&self.workers, index, id, now);
+        let mut all = 0..self.workers.len();
+        contexts::spreads(job) && all.any(|index| waits(index) == Some(contexts::Waits::Answer))
+    }
+
+    /// Sends worker `index` the next items of the job `id`, which has left the queue.
+    fn send_next(&mut self, index: usize, id: u64, item_cost: Option<f64>, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        job.queued = false;
+        let worker = &self.workers[index];
+        let serving = self.workers.iter().filter(|worker| worker.is_serving());
+        let most = worker.peer.most_items(&job.work.options, job.work.each);
+        let most = most.min(worker.left(self.policy.replace_after));
+        let most = most.min(frame_size(item_cost, job, serving.count()));
+        let Some(piece) = job.cut(most, FRAME_BYTES) else {
+            return;
+        };
+        let place = job.work.place.take();
+        self.free_place(place);
+        self.send_items(index, id, piece, item_cost, now);
+        self.enqueue(id, false);
+    }
+
+    /// Sends worker `index` items of the job `id`, one of which should take `item_cost`
+    /// nanoseconds.
     pub(super) fn send_items(
         &mut self,
         index: usize,
         id: u64,
         piece: Piece,
-        kind: Kind,
+        item_cost: Option<f64>,
         now: Instant,
     ) {
-        let worker = &self.workers[index];
-        let ends = kind.has_ends || piece.has_ends();
-        let mut frame = worker.next_frame(id, kind.code.function, piece.clone(), now);
-        frame.cost = cost(kind.item_cost, piece.len());
-        frame.each = kind.each;
-        frame.hedged = kind.is_hedged && !ends;
-        frame.alone = kind.is_alone;
-        frame.memory = kind.memory;
-        frame.ends = ends;
-        frame.brief = !ends && worker.is_brief(frame.cost, now);
-        frame.check_at = kind.timeout.map(|timeout| now + timeout);
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        job.frames += 1;
+        let (worker, options) = (&self.workers[index], &job.work.options);
+        let code = job.work.code;
+        let mut frame = worker.next_frame(id, code.function, piece.clone(), now);
+        frame.cost = cost(item_cost, piece.len());
+        frame.each = job.work.each;
+        frame.marks = Marks::of(job, &piece);
+        frame.brief = !frame.marks.is_apart() && worker.is_brief(frame.cost, now);
+        frame.watch.check_at = options.timeout.map(|timeout| now + timeout);
         if self.policy.one_process.is_some() {
             // It is never sent again, and should not keep its attachments open.
             frame.piece = piece.without_bytes();
         }
-        self.forget_ends(index, id);
-        self.send_context(index, id, kind.spreads, now);
-        self.send_frame(index, frame, kind.code, piece, now);
+        // (With a limit the worker notes when an item starts.)
+        let limit = match options.timeout {
+            Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
+            None if frame.marks.is_timed() || options.until.is_some() => u64::MAX,
+            None => 0,
+        };
+        let context = job.work.context().map(|context| context.piece.clone());
+        self.on_send(index, id, context, now);
+        self.send_frame(index, frame, code, piece, limit, now);
     }
 
     /// Puts a job with waiting items into the queue, if it is not there yet.
@@ -243,8 +195,8 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        if job.has_lone_item() && !self.alone.contains(&id) {
-            self.alone.push_back(id);
+        if job.has_lone_item() && !self.rules.alone.contains(&id) {
+            self.rules.alone.push_back(id);
         }
         if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
@@ -252,9 +204,10 @@ impl Sched {
         // After the jobs of the same priority, or before them. (The queue is sorted, including jobs
         // that have ended.)
         let own = job.work.options.priority;
-        let place = match first {
-            true => self.queue.partition_point(|(other, _)| *other > own),
-            false => self.queue.partition_point(|(other, _)| *other >= own),
+        let place = if first {
+            self.queue.partition_point(|(other, _)| *other > own)
+        } else {
+            self.queue.partition_point(|(other, _)| *other >= own)
         };
         self.queue.insert(place, (own, id));
     }
@@ -329,7 +282,7 @@ impl Sched {
 
     /// Whether work waits that no worker has.
     pub(super) fn has_queued(&self) -> bool {
-        !(self.queue.is_empty() && self.wait_for_memory.is_empty() && self.alone.is_empty())
+        !self.queue.is_empty() || self.rules.hold_jobs()
     }
 
     /// Whether the only record that `worker` can still send is the end of its frame.

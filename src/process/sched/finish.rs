@@ -37,9 +37,10 @@ impl Sched {
         }
         let job = self.jobs.get_mut(&id)?;
         job.answer(count as u64);
-        let unwanted = match count > 0 && part.first < job.limit() {
-            true => job.work.sink.take(part.first, part.values),
-            false => Some(part.values),
+        let unwanted = if count > 0 && part.first < job.limit() {
+            job.work.sink.take(part.first, part.values)
+        } else {
+            Some(part.values)
         };
         if let Some(error) = part.taken.error {
             self.item_error(id, part.first + count, error, source, now);
@@ -89,9 +90,10 @@ impl Sched {
             return;
         };
         self.counters.count(0, 1);
-        let error = match job.work.numbered || job.work.each {
-            true => error.with_item(at),
-            false => error,
+        let error = if job.work.numbered || job.work.each {
+            error.with_item(at)
+        } else {
+            error
         };
         if !job.work.each {
             job.pending = job.pending.saturating_sub(1);
@@ -174,9 +176,7 @@ impl Sched {
         self.free_place(job.work.place.take());
         self.counters.dropped(job.pending);
         self.count_busy(); // so that a caller with the result sees that its worker is idle
-        if job.work.context().is_some() {
-            self.forget_context(id);
-        }
+        self.on_job_end(id, &job);
         match &mut self.ending {
             _ if is_one_process => self.deferred_job = Some(job),
             Some(ending) => *ending = Some(job),

@@ -31,9 +31,10 @@ pub(super) fn weight(failed_start: Option<StartFailure>, killed: bool) -> u32 {
 
 /// How long after a death the slot stays empty, if the fruitless deaths in a row have that weight.
 pub(super) fn pause(fruitless_weight: u32, killed: bool) -> Duration {
-    let (deaths, most) = match killed {
-        true => (fruitless_weight / KILLED_WEIGHT, LONGEST_PAUSE_AFTER_KILLS),
-        false => (fruitless_weight / ENDED_WEIGHT, LONGEST_PAUSE),
+    let (deaths, most) = if killed {
+        (fruitless_weight / KILLED_WEIGHT, LONGEST_PAUSE_AFTER_KILLS)
+    } else {
+        (fruitless_weight / ENDED_WEIGHT, LONGEST_PAUSE)
     };
     match deaths {
         0 | 1 => Duration::ZERO,

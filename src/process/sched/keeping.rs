@@ -40,9 +40,10 @@ impl Sched {
         let (Some(dir), Some(source), true) = (dir, source, Keeping::is_for(&error)) else {
             return Some(error);
         };
-        let error = match job.work.numbered || job.work.each {
-            true => error.with_item(at),
-            false => error,
+        let error = if job.work.numbered || job.work.each {
+            error.with_item(at)
+        } else {
+            error
         };
         let initializers = self.policy.initializers.iter();
         let keeping = Keeping {

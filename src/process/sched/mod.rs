@@ -17,12 +17,7 @@
 //! 5. A new worker runs the initializers, if there are any, before anything else (job 0).
 //! 6. A job's context goes to a worker before its first frame does, from here or from another
 //!    worker there (`rules::contexts`), and is forgotten when the job has ended.
-//! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
-//!    context has ends, which is forgotten before the worker gets a frame of another job. When the
-//!    worker has decoded such an item, our copies of its ends are closed (W26).
-//! 8. An item that takes long is copied to an idle worker if its call asks for that
-//!    (`rules::hedge`).
-//! 9. What has died out of memory may be run again while nothing else runs (`rules::alone`).
+//! 7. What a call may ask for besides: `rules`.
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
@@ -42,6 +37,7 @@ mod deaths;
 mod dispatch;
 mod finish;
 mod give_up;
+mod item_costs;
 mod keeping;
 pub(super) mod peer;
 mod replies;
@@ -64,9 +60,10 @@ use std::time::{Duration, Instant};
 
 use crate::sync::semaphore::give_back;
 
-use self::dispatch::ItemCosts;
+use self::item_costs::ItemCosts;
 use self::peer::Peer;
 pub(crate) use self::rules::elastic::Elastic;
+use self::rules::known::Rules;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
@@ -189,10 +186,7 @@ pub(crate) struct Sched {
     jobs: HashMap<u64, Box<Job>>,
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
-    /// Jobs with waiting items that wait for memory, in the order of the queue (`rules::memory`).
-    wait_for_memory: Vec<u64>,
-    /// Jobs with items that wait to run alone (`rules::alone`).
-    alone: VecDeque<u64>,
+    rules: Rules,
     pub(crate) workers: Vec<Worker>,
     item_costs: ItemCosts,
     policy: Policy,
@@ -212,10 +206,6 @@ pub(crate) struct Sched {
     deaths: VecDeque<Instant>,
     /// Items that pause before a retry: until when, and of which job.
     paused: Vec<(Instant, u64, Piece)>,
-    /// Empty slots from this index on are left empty.
-    slots_end: usize,
-    /// In an elastic pool: work has waited for long behind what the workers do.
-    lags: bool,
     /// Chores for other threads.
     pub(crate) chores: Vec<Chore>,
     /// The wakers of those that wait for a place in the queue which has become free, to be woken
@@ -242,8 +232,7 @@ impl Sched {
         Self {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
-            wait_for_memory: Vec::new(),
-            alone: VecDeque::new(),
+            rules: Rules::new(workers),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
             item_costs: ItemCosts::default(),
             policy,
@@ -257,8 +246,6 @@ impl Sched {
             limits: BTreeSet::new(),
             deaths: VecDeque::new(),
             paused: Vec::new(),
-            slots_end: workers,
-            lags: false,
             chores: Vec::new(),
             wakers: Vec::new(),
             lost: None,
@@ -304,9 +291,10 @@ impl Sched {
             }
         }
         if let Some(error) = feed.failure {
-            let error = match job.work.numbered || job.work.each {
-                true => error.with_item(behind),
-                false => error,
+            let error = if job.work.numbered || job.work.each {
+                error.with_item(behind)
+            } else {
+                error
             };
             self.fail(id, behind, error, now);
         }
@@ -356,7 +344,7 @@ impl Sched {
         let mut frame =
             worker.next_frame(INITIALIZE, initializer.code.function, piece.clone(), now);
         frame.wanted = false; // of no job
-        self.send_frame(index, frame, initializer.code, piece, now);
+        self.send_frame(index, frame, initializer.code, piece, 0, now);
     }
 
     fn ready(&mut self, index: usize) {
@@ -407,7 +395,7 @@ impl Sched {
         self.take_back_for_lone(now);
         self.dispatch(now);
         self.take_over(now);
-        self.hedge(now);
+        self.after_dispatch(now);
         if self.stop.is_some() && self.jobs.is_empty() {
             self.dismiss(now);
         }
@@ -424,8 +412,8 @@ impl Sched {
         let had_its_item = self.policy.one_process.is_some()
             && (self.deferred_job.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
-        let waits = self.lags || !self.queue.is_empty() || !self.alone.is_empty();
-        self.broken.is_none() && index < self.slots_end && (idle || waits)
+        let waits = self.rules.lags || !self.queue.is_empty() || !self.rules.alone.is_empty();
+        self.broken.is_none() && index < self.rules.slots_end && (idle || waits)
     }
 
     /// Counts the workers whose items have not all been answered.
@@ -434,25 +422,18 @@ impl Sched {
         self.counters.stats.lock().busy = self.workers.iter().filter(is_busy).count();
     }
 
-    /// Sends `frame` with the items of `piece`. (`frame.piece` may lack their bytes.)
+    /// Sends `frame` with the items of `piece`. Each has a `limit` in nanoseconds; 0: none.
+    /// (`frame.piece` may lack their bytes.)
     fn send_frame(
         &mut self,
         index: usize,
         frame: SentFrame,
         code: CodeRef,
         piece: Piece,
+        limit: u64,
         now: Instant,
     ) {
         let id = frame.job;
-        let job = self.jobs.get(&id);
-        let options = job.map(|job| &*job.work.options);
-        let nanos = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        // (With a limit the worker notes when an item starts.)
-        let is_timed = frame.hedged || options.is_some_and(|options| options.until.is_some());
-        let limit = match options.and_then(|options| options.timeout) {
-            None if is_timed => u64::MAX,
-            timeout => timeout.map_or(0, nanos),
-        };
         let worker = &mut self.workers[index];
         let batch = BatchHead {
             sequence: frame.sequence,

@@ -90,7 +90,7 @@ impl Sched {
                 Record::Recalled { sequence, end } => {
                     self.give_back(worker, sequence, end, now)?;
                 }
-                Record::Taken => self.has_taken(worker),
+                Record::Taken => self.on_taken(worker),
                 Record::Serves { id, served } => self.serves(worker, id, served),
                 Record::Direct => extras.is_direct = true,
                 Record::Event(event) => self.event(worker, &event, extras),
@@ -188,19 +188,6 @@ impl Sched {
         }
     }
 
-    /// The worker has opened the ends of its item, so the copies here are closed (W26).
-    fn has_taken(&self, index: usize) {
-        let Some(frame) = self.workers[index].frames.front() else {
-            return;
-        };
-        // Only the gate says whether the item may be sent again (W3).
-        let job = self.jobs.get(&frame.job);
-        let kept = job.is_some_and(|job| job.work.options.may_retry());
-        if !kept && frame.begun() == frame.end {
-            frame.piece.release();
-        }
-    }
-
     /// Passes the values in `bytes` from `at` on to the job that they belong to. Returns how many
     /// bytes these are.
     fn values(
@@ -218,9 +205,10 @@ impl Sched {
         };
         let most = (frame.end - frame.done) as usize;
         let at = frame.next_index();
-        let job = match frame.wanted {
-            true => self.jobs.get_mut(&frame.job),
-            false => None,
+        let job = if frame.wanted {
+            self.jobs.get_mut(&frame.job)
+        } else {
+            None
         };
         let lent = &extras.lending;
         let (mut here, mut elsewhere) = (None, None);
@@ -263,7 +251,7 @@ impl Sched {
         worker.fruitful |= frame.job != INITIALIZE;
         frame.done += taken.count as u32;
         let (id, used) = (frame.job, taken.used);
-        let hedged = frame.hedged && frame.wanted;
+        let wanted = frame.wanted;
         if let Some(values) = here {
             let failed = taken.error.is_some();
             let source = failed.then(|| Source::of(index, &frame.piece));
@@ -274,8 +262,8 @@ impl Sched {
             };
             drop(self.deliver(id, part, source, now));
         }
-        if hedged {
-            self.drop_twin(index, now);
+        if wanted {
+            self.on_end(index, now);
         }
         self.settle(index, 0, now);
         Ok(used)
@@ -295,7 +283,7 @@ impl Sched {
         if id == INITIALIZE {
             self.break_down(&error, now);
         } else if wanted {
-            self.drop_twin(index, now);
+            self.on_end(index, now);
             self.item_error(id, at, error, source, now);
         }
         self.settle(index, 0, now);
@@ -319,7 +307,7 @@ impl Sched {
             let late = Late::call(timeout, ran, self.workers[index].pid);
             return self.item_failed(index, TaskError::TimedOut(late), now);
         }
-        self.drop_twin(index, now);
+        self.on_end(index, now);
         self.run_again(id, piece, now);
         let worker = &mut self.workers[index];
         worker.fruitful = true;
@@ -380,19 +368,16 @@ impl Sched {
         }
         events::answered(worker.pid, sequence, begun, nanos);
         worker.served += begun;
-        let (function, id, hedged) = (frame.function, frame.job, frame.hedged);
+        let (function, id, marks) = (frame.function, frame.job, frame.marks);
         let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);
         let prepares = worker.state == State::Preparing && id == INITIALIZE;
         self.item_costs.learn(function, begun, nanos);
-        if hedged && begun > 0 && was_cancelled.is_none() {
-            let job = self.jobs.get_mut(&id);
-            if let Some(hedge) = job.and_then(|job| job.hedge.as_mut()) {
-                hedge.learn(nanos);
-            }
+        if begun > 0 && was_cancelled.is_none() {
+            self.on_frame_end(marks, id, nanos);
         }
         self.settle(index, 0, now);
         let again = self.workers[index].frames.front_mut();
-        let again = again.and_then(|frame| frame.again.take());
+        let again = again.and_then(|frame| frame.watch.again.take());
         self.workers[index].pop_frame(now);
         if let Some(piece) = again {
             self.run_again(id, piece, now);

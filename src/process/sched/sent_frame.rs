@@ -9,6 +9,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::rules::marks::Marks;
 use crate::process::host::gate::Gate;
 use crate::process::host::ledger::Front;
 use crate::process::value::chunk::Piece;
@@ -63,27 +64,32 @@ pub(crate) struct SentFrame {
     pub(crate) cost: u64,
     /// Whether the worker may begin this frame before it sends earlier results.
     pub(crate) brief: bool,
-    /// Whether the frame's one item, or its context, has ends of channels.
-    pub(crate) ends: bool,
     /// Whether the results are wanted; then the frame counts in `Job::frames`.
     pub(crate) wanted: bool,
     /// Whether each result is waited for separately.
     pub(crate) each: bool,
-    /// Whether its one item may be copied (`rules::hedge`). Then it was sent to an idle worker.
-    pub(crate) hedged: bool,
-    /// Whether its one item runs while nothing else does (`rules::alone`).
-    pub(crate) alone: bool,
-    /// How many bytes its one item declares to need.
-    pub(crate) memory: u64,
+    pub(super) marks: Marks,
     pub(crate) recall: Recall,
     pub(crate) sent: Instant,
-    /// The seal of the frame's gate.
+    pub(super) watch: Watch,
+    own: OwnGate,
+}
+
+/// The gate of a frame.
+pub(super) struct OwnGate {
+    /// Those of its worker.
+    pub(super) all: Front,
     pub(super) seal: u64,
     /// How many items have been seen to have begun.
     pub(super) seen: Cell<u32>,
+}
+
+/// What checks of a frame's time have shown (`deadlines`).
+#[derive(Default)]
+pub(super) struct Watch {
     /// The last check: how many results had come, whether the next item had begun, and since when
     /// both have been so, as far as checks have shown.
-    pub(super) stands: Option<(u32, bool, Instant)>,
+    stands: Option<(u32, bool, Instant)>,
     /// Since when the frame's end has been due, as far as checks have shown.
     pub(super) ends_since: Option<Instant>,
     /// Since when the worker should have been killed because of this frame.
@@ -92,7 +98,6 @@ pub(crate) struct SentFrame {
     pub(crate) check_at: Option<Instant>,
     /// An item that has timed out, to be retried when the frame has ended.
     pub(crate) again: Option<Piece>,
-    pub(super) gates: Front,
 }
 
 /// How long this many bytes may take to arrive.
@@ -101,8 +106,39 @@ pub(super) fn travels(bytes: usize) -> Duration {
 }
 
 impl SentFrame {
+    /// A frame with the items of `piece`, for the worker with these gates.
+    pub(super) fn new(
+        (sequence, job, function): (u64, u64, u64),
+        piece: Piece,
+        own: OwnGate,
+        now: Instant,
+    ) -> Self {
+        Self {
+            sequence,
+            job,
+            function,
+            end: piece.len() as u32,
+            piece,
+            done: 0,
+            cost: UNKNOWN_COST,
+            brief: false,
+            wanted: true,
+            each: false,
+            marks: Marks::default(),
+            recall: Recall::NotAsked,
+            sent: now,
+            watch: Watch::default(),
+            own,
+        }
+    }
+
+    /// Opens its gate, just before it is sent.
+    pub(super) fn open(&self) {
+        self.gate().open(self.end, self.own.seal);
+    }
+
     pub(crate) fn gate(&self) -> &Gate {
-        self.gates.gate(self.sequence as usize)
+        self.own.all.gate(self.sequence as usize)
     }
 
     /// The index in the job of the item whose result comes next.
@@ -112,14 +148,19 @@ impl SentFrame {
 
     /// How many items the worker has begun.
     pub(crate) fn begun(&self) -> u32 {
-        self.at_least(self.gate().taken(self.seal))
+        self.at_least(self.gate().taken(self.own.seal))
+    }
+
+    /// So many items have been seen to have begun.
+    pub(super) fn has_seen(&self, begun: u32) {
+        self.own.seen.set(begun);
     }
 
     /// `begun` items, but no fewer than have been seen to have begun or have ended, and no more
     /// than there are.
     fn at_least(&self, begun: u32) -> u32 {
-        let begun = begun.max(self.seen.get()).max(self.done).min(self.end);
-        self.seen.set(begun);
+        let begun = begun.max(self.own.seen.get()).max(self.done).min(self.end);
+        self.own.seen.set(begun);
         begun
     }
 
@@ -131,10 +172,10 @@ impl SentFrame {
     /// Since when the next item has been in its present state: it has begun, or has not.
     pub(super) fn stands_since(&mut self, now: Instant) -> Instant {
         let (done, runs) = (self.done, self.runs());
-        match self.stands {
+        match self.watch.stands {
             Some((before, ran, since)) if before == done && ran == runs => since,
             _ => {
-                self.stands = Some((done, runs, now));
+                self.watch.stands = Some((done, runs, now));
                 now
             }
         }
@@ -166,11 +207,18 @@ impl SentFrame {
         }
     }
 
+    /// A plain worker has answered that it begins no more than the first `end` items: the others.
+    pub(super) fn answered(&mut self, end: u32, is_first: bool) -> Piece {
+        let piece = self.rest(end, is_first);
+        self.end = self.gate().recall(end, self.own.seal);
+        piece
+    }
+
     /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
     /// `is_first`: it is the worker's first frame.
     pub(crate) fn take_back(&mut self, from: u32, is_first: bool) -> Option<Piece> {
         let begun = self.begun();
-        let end = self.gate().recall(from.max(begun), self.seal);
+        let end = self.gate().recall(from.max(begun), self.own.seal);
         let end = end.max(begun).min(self.end);
         let piece = (end < self.end).then(|| self.rest(end, is_first));
         self.end = end;
@@ -178,7 +226,7 @@ impl SentFrame {
     }
 
     /// The items from `end` on, for another worker.
-    pub(crate) fn rest(&self, end: u32, is_first: bool) -> Piece {
+    fn rest(&self, end: u32, is_first: bool) -> Piece {
         let mut piece = self.piece.part(end as usize, self.end as usize);
         piece.moves = piece.moves.saturating_add(u32::from(is_first && end == 0));
         piece

@@ -148,9 +148,10 @@ impl Sched {
                 *last = now;
                 let lasts = now.saturating_duration_since(*first);
                 let surely = lasts >= LONGEST_DEATH;
-                self.actions.push(match lasts >= DEATH_LIMIT {
-                    true => Action::GiveUp { index, surely },
-                    false => Action::Kill(index),
+                self.actions.push(if lasts >= DEATH_LIMIT {
+                    Action::GiveUp { index, surely }
+                } else {
+                    Action::Kill(index)
                 });
             }
             State::Starting(_) => self.failed_to_start(index, StartFailure::Slow, now),
@@ -206,7 +207,7 @@ impl Sched {
             self.fail_waiting(id, &error, now);
         }
         // A job in a queue without waiting items would be a reason to start workers again.
-        self.alone.clear();
+        self.rules.alone.clear();
         let jobs = &mut self.jobs;
         self.queue.retain(|(_, id)| {
             jobs.get_mut(id).is_some_and(|job| {

@@ -307,9 +307,10 @@ impl World {
                 Action::Spawn(index) => {
                     assert!(!self.broken, "nothing is started after a breakdown");
                     let gates = Arc::new(Front::own());
-                    let peer = match self.plain {
-                        true => Peer::on_stream(),
-                        false => Peer::on_pages((*gates).clone()),
+                    let peer = if self.plain {
+                        Peer::on_stream()
+                    } else {
+                        Peer::on_pages((*gates).clone())
                     };
                     let pid = 100 + index as u32;
                     self.sched.started(index, pid, peer, self.now);

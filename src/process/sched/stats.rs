@@ -48,9 +48,10 @@ impl Counters {
     /// What was counted, and so many `workers`. In a forked child the lock may be held for ever:
     /// then nothing is known.
     pub(crate) fn read(&self, workers: usize, is_forked: bool) -> ProcessStats {
-        let known = match is_forked {
-            true => self.stats.try_lock(),
-            false => Some(self.stats.lock()),
+        let known = if is_forked {
+            self.stats.try_lock()
+        } else {
+            Some(self.stats.lock())
         };
         let known = known.map_or_else(ProcessStats::default, |stats| stats.clone());
         ProcessStats { workers, ..known }

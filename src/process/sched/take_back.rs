@@ -12,11 +12,11 @@
 use std::time::Instant;
 
 use super::peer::{Notice, TakenBack};
+use super::rules::ends;
 use super::sent_frame::{Recall, SentFrame};
 use super::workers::{INITIALIZE, Worker};
 use super::{Action, Sched};
 use crate::process::host::gate::GATES;
-use crate::process::limits::ENDS_LIMIT;
 use crate::process::wire::{Broken, Frame};
 use crate::task::TaskError;
 
@@ -81,13 +81,13 @@ impl Sched {
     pub(super) fn take_back(&mut self, index: usize, position: usize, from: u32, now: Instant) {
         let worker = &mut self.workers[index];
         let frame = &mut worker.frames[position];
-        let (id, wanted, hedged) = (frame.job, frame.wanted, frame.hedged);
+        let (id, wanted, marks) = (frame.job, frame.wanted, frame.marks);
         let piece = match worker.peer.take_back(frame, from, position == 0) {
             TakenBack::Now(piece) => piece.filter(|_| wanted),
             TakenBack::OnAnswer => return self.ask_back(index, position, false, now),
         };
         if let Some(piece) = piece {
-            let goes_on = hedged && self.goes_on(id, piece.first(), (index, false));
+            let goes_on = self.goes_on(marks, (id, piece.first()), (index, false));
             if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
                 job.put_back(piece);
             }
@@ -152,10 +152,9 @@ impl Sched {
         }
         let id = frame.job;
         if end < frame.end {
-            let piece = frame.rest(end, position == 0);
-            frame.end = frame.gate().recall(end, frame.seal);
+            let (piece, marks) = (frame.answered(end, position == 0), frame.marks);
             if frame.wanted {
-                let goes_on = frame.hedged && self.goes_on(id, piece.first(), (index, false));
+                let goes_on = self.goes_on(marks, (id, piece.first()), (index, false));
                 if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
                     job.put_back(piece);
                 }
@@ -214,10 +213,9 @@ impl Sched {
                 }
                 self.ask_back(index, position, true, now);
             }
-            // The worker closes the ends when it reads the frame, and other processes wait for
-            // that.
-            None if frame.ends && frame.end == 0 => {
-                worker.kill_at = Some((now + ENDS_LIMIT, sequence));
+            None if frame.end == 0 => {
+                let by = ends::close_by(frame.marks, now);
+                worker.kill_at = by.map(|by| (by, sequence)).or(worker.kill_at);
             }
             None => {}
         }

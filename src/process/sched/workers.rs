@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use super::give_up;
 use super::peer::Peer;
-use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
+use super::sent_frame::{OwnGate, SentFrame};
 use super::startup::StartFailure;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
@@ -247,38 +247,19 @@ impl Worker {
         piece: Piece,
         now: Instant,
     ) -> SentFrame {
-        SentFrame {
-            sequence: self.next_sequence,
-            job,
-            function,
-            end: piece.len() as u32,
-            piece,
-            done: 0,
-            cost: UNKNOWN_COST,
-            brief: false,
-            ends: false,
-            wanted: true,
-            each: false,
-            hedged: false,
-            alone: false,
-            memory: 0,
-            recall: Recall::NotAsked,
-            sent: now,
-            seal: self.seals.hash_one(self.next_sequence) | 1,
+        let sequence = self.next_sequence;
+        let own = OwnGate {
+            all: self.peer.gates.clone(),
+            seal: self.seals.hash_one(sequence) | 1,
             seen: Cell::new(0),
-            stands: None,
-            ends_since: None,
-            overdue: None,
-            check_at: None,
-            again: None,
-            gates: self.peer.gates.clone(),
-        }
+        };
+        SentFrame::new((sequence, job, function), piece, own, now)
     }
 
     /// Records that `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.
     pub(crate) fn push_frame(&mut self, frame: SentFrame, now: Instant) {
         self.next_sequence += 1;
-        frame.gate().open(frame.end, frame.seal);
+        frame.open();
         if self.frames.is_empty() {
             self.front_since = now;
         }
@@ -330,7 +311,7 @@ impl Worker {
 
     /// When to check whether it must be killed, or one of its items has run for too long.
     pub(crate) fn next_check(&self) -> Option<Instant> {
-        let checks = self.frames.iter().filter_map(|frame| frame.check_at);
+        let checks = self.frames.iter().filter_map(|frame| frame.watch.check_at);
         checks.chain(self.kill_due()).min()
     }
 
@@ -380,9 +361,10 @@ impl Worker {
     /// The process is gone: the slot is empty, and filled again after a pause.
     pub(crate) fn died(&mut self, killed: bool, now: Instant) {
         let weight = give_up::weight(self.failed_start, killed);
-        let fruitless_weight = match self.fruitful {
-            true => 0,
-            false => self.fruitless_weight.saturating_add(weight),
+        let fruitless_weight = if self.fruitful {
+            0
+        } else {
+            self.fruitless_weight.saturating_add(weight)
         };
         *self = Self {
             state: State::Down(Some(now + give_up::pause(fruitless_weight, killed))),

@@ -61,7 +61,7 @@ const MOST_ARRIVALS: usize = 2;
 pub(crate) struct Attachment {
     pub(crate) id: u64,
     pub(crate) descriptor: Arc<File>,
-    kind: OnceLock<Kind>,
+    kind: OnceLock<AttachmentKind>,
     watchers: Mutex<Vec<Weak<dyn Watcher>>>,
 }
 
@@ -94,7 +94,7 @@ impl Drop for Attachment {
 
 /// A property that some attachments have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum AttachmentKind {
     /// The other side waits until all copies of it are closed.
     End,
     /// It is memory that never changes, so a copy of it is equivalent.
@@ -135,20 +135,20 @@ impl Attachment {
 
     /// Declares it an end of a channel: the other side waits until all copies of it are closed.
     pub(crate) fn set_end(&self) {
-        let _ = self.kind.set(Kind::End);
+        let _ = self.kind.set(AttachmentKind::End);
     }
 
     pub(crate) fn is_end(&self) -> bool {
-        self.kind.get() == Some(&Kind::End)
+        self.kind.get() == Some(&AttachmentKind::End)
     }
 
     /// Declares it memory that never changes, so that a copy of it is equivalent (`copies`).
     pub(crate) fn set_fixed(&self) {
-        let _ = self.kind.set(Kind::Fixed);
+        let _ = self.kind.set(AttachmentKind::Fixed);
     }
 
     pub(crate) fn is_fixed(&self) -> bool {
-        self.kind.get() == Some(&Kind::Fixed)
+        self.kind.get() == Some(&AttachmentKind::Fixed)
     }
 }
 

@@ -164,9 +164,10 @@ impl<T: Plain> Serialize for Bulk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = bytes_of(&self.0);
         let write = || serializer.serialize_bytes(bytes);
-        match scope::is_encoding() {
-            true => scope::offering(bytes, self.0.kind(), write),
-            false => array_id::passing(bytes, &self.1, write),
+        if scope::is_encoding() {
+            scope::offering(bytes, self.0.kind(), write)
+        } else {
+            array_id::passing(bytes, &self.1, write)
         }
     }
 }

@@ -19,7 +19,7 @@ use super::attachments::{Attachment, Awaited};
 use super::codec::{NUMBER, encode, encode_own, write_number};
 use super::copies::{CopySource, Sources};
 use super::extras::{Encoding, PLAIN};
-use super::lent_arrays::{Lent, LentList, Place, SharedBuffer};
+use super::lent_arrays::{ArrayPlace, Lent, LentList, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire;
@@ -355,9 +355,10 @@ impl Piece {
         let limit = self.chunk.end(first).saturating_add(most_bytes);
         let behind = first + most.min(self.len());
         let ends = &self.chunk.ends[first..behind.min(self.chunk.ends.len())];
-        let fit = match self.chunk.end(behind) <= limit {
-            true => behind - first,
-            false => ends.partition_point(|end| *end as usize <= limit),
+        let fit = if self.chunk.end(behind) <= limit {
+            behind - first
+        } else {
+            ends.partition_point(|end| *end as usize <= limit)
         };
         let count = self.chunk.fits_one_message(first..first + fit.max(1));
         let front = self.part(0, count);
@@ -412,8 +413,8 @@ impl Piece {
     pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
         let mut missing = self.missing().iter();
         missing.find_map(|lent| match &lent.place {
-            Place::Block(_, attachment) => attachment.as_ref(),
-            Place::Ahead(..) => None,
+            ArrayPlace::Block(_, attachment) => attachment.as_ref(),
+            ArrayPlace::Ahead(..) => None,
         })
     }
 
@@ -425,7 +426,7 @@ impl Piece {
     /// How many bytes of arrays are sent ahead of it.
     pub(crate) fn ahead_bytes(&self) -> usize {
         let missing = self.missing().iter();
-        let ahead = missing.filter(|lent| matches!(lent.place, Place::Ahead(..)));
+        let ahead = missing.filter(|lent| matches!(lent.place, ArrayPlace::Ahead(..)));
         ahead.map(|lent| lent.length).sum()
     }
 

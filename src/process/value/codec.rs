@@ -291,9 +291,10 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
         return decode_described(bytes);
     }
     if let Some(value) = vector::read(bytes) {
-        return match scope::is_unread(bytes) {
-            true => Err(unread()),
-            false => value,
+        return if scope::is_unread(bytes) {
+            Err(unread())
+        } else {
+            value
         };
     }
     let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
@@ -318,9 +319,10 @@ fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T,
         }
         error => error.to_string(),
     })?;
-    match scope::is_unread(bytes) {
-        true => Err(unread()),
-        false => Ok(value),
+    if scope::is_unread(bytes) {
+        Err(unread())
+    } else {
+        Ok(value)
     }
 }
 

@@ -130,12 +130,13 @@ impl Copy {
         Ok(match self {
             Self::Part(mut filling, in_hand) => {
                 filling.push(bytes)?;
-                match filling.is_full() {
-                    true => Self::Whole {
+                if filling.is_full() {
+                    Self::Whole {
                         memory: Attachment::new(filling.seal()?),
                         _in_hand: in_hand,
-                    },
-                    false => Self::Part(filling, in_hand),
+                    }
+                } else {
+                    Self::Part(filling, in_hand)
                 }
             }
             Self::Array(mut array, missing) if bytes.len() <= missing => {

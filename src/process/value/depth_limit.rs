@@ -53,9 +53,10 @@ impl Depth {
     /// An error if there is not enough stack for another level.
     #[inline(always)]
     pub(crate) fn check(&mut self) -> Result<()> {
-        match stack::here() < self.floor {
-            true => self.ask(),
-            false => Ok(()),
+        if stack::here() < self.floor {
+            self.ask()
+        } else {
+            Ok(())
         }
     }
 

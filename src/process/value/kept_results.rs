@@ -5,12 +5,13 @@
 //! never changes, mapped or copied like a [`Shared`].
 //!
 //! **Protocol.**
-//! 1. A [`Kept`] has a number from the beginning, and its [`Bytes`] only when its call has ended. A
-//!    call that needs it is encoded at once with that number, and waits ([`Awaited`]).
-//! 2. Its own call ends ([`Kept::end`]). Then the calls that wait for it continue, on the thread on
-//!    which that call has ended.
+//! 1. A [`KeptResult`] has a number from the beginning, and its [`Bytes`] only when its call has
+//!    ended. A call that needs it is encoded at once with that number, and waits ([`Awaited`]).
+//! 2. Its own call ends ([`KeptResult::end`]). Then the calls that wait for it continue, on the
+//!    thread on which that call has ended.
 //! 3. When the last handle is dropped, its call is cancelled if it has not ended. If the call has
-//!    failed, and the error has reached no task ([`Kept::ended`]), it is reported as the call's.
+//!    failed, and the error has reached no task ([`KeptResult::ended`]), it is reported as the
+//!    call's.
 //!
 //! The bytes begin with a byte without a meaning, so that they are never empty, because there is no
 //! empty shared memory.
@@ -56,9 +57,10 @@ pub(crate) fn answer<R: Serialize + 'static>(value: &R) -> Result<Answer, postca
         reason::set(KEPT);
         return Err(postcard::Error::SerdeSerCustom);
     }
-    Ok(match bytes.len() <= SMALL {
-        true => (bytes.into(), None),
-        false => (Bulk::default(), Some(bytes.into())),
+    Ok(if bytes.len() <= SMALL {
+        (bytes.into(), None)
+    } else {
+        (Bulk::default(), Some(bytes.into()))
     })
 }
 
@@ -108,9 +110,9 @@ impl fmt::Debug for Bytes {
 }
 
 /// A result that is kept for later calls.
-pub(crate) struct Kept {
+pub(crate) struct KeptResult {
     pub(crate) id: u64,
-    state: Mutex<State>,
+    state: Mutex<KeptState>,
     /// The attachment for calls that need it; made when it is first needed.
     attachment: OnceLock<Arc<Attachment>>,
     /// Cancels the call that computes it, and reports its error.
@@ -120,7 +122,7 @@ pub(crate) struct Kept {
 }
 
 #[derive(Default)]
-struct State {
+struct KeptState {
     /// Its bytes, or why there are none, once its call has ended.
     ended: Option<Result<Bytes, TaskError>>,
     /// Some task has received the error, if it is one.
@@ -129,7 +131,7 @@ struct State {
     waiting: Vec<Box<dyn FnOnce() + Send>>,
 }
 
-impl Kept {
+impl KeptResult {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             id: Attachment::number(),
@@ -196,7 +198,7 @@ impl Kept {
     }
 }
 
-impl Awaited for Kept {
+impl Awaited for KeptResult {
     fn has_ended(&self) -> bool {
         self.ended(false).is_some()
     }
@@ -226,7 +228,7 @@ impl Awaited for Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for KeptResult {
     fn drop(&mut self) {
         let Some(call) = self.call.get().filter(|_| !self.is_foreign()) else {
             return;
@@ -240,4 +242,9 @@ impl Drop for Kept {
     }
 }
 
-debug!(impl Kept, self, id = self.id, ended = self.ended(false));
+debug!(
+    impl KeptResult,
+    self,
+    id = self.id,
+    ended = self.ended(false)
+);

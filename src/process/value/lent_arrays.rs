@@ -59,12 +59,12 @@ pub(crate) struct Lent {
     /// How many bytes come before them.
     pub(crate) at: usize,
     pub(crate) length: usize,
-    pub(crate) place: Place,
+    pub(crate) place: ArrayPlace,
 }
 
 /// Where the numbers are that were left out.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum ArrayPlace {
     /// In shared memory, which a worker maps with this descriptor.
     Block(Block, Option<Arc<Attachment>>),
     /// They are sent ahead, under this number.
@@ -77,15 +77,15 @@ impl Lent {
         Self {
             at,
             length: array.bytes().len(),
-            place: Place::Ahead(Attachment::number(), array.into()),
+            place: ArrayPlace::Ahead(Attachment::number(), array.into()),
         }
     }
 
     /// The number and the source of what is sent ahead.
     pub(crate) fn sent_ahead(&self) -> Option<(u64, CopySource)> {
         match &self.place {
-            Place::Block(..) => None,
-            Place::Ahead(id, array) => Some((*id, CopySource::Array(array.clone()))),
+            ArrayPlace::Block(..) => None,
+            ArrayPlace::Ahead(id, array) => Some((*id, CopySource::Array(array.clone()))),
         }
     }
 
@@ -93,9 +93,9 @@ impl Lent {
     /// begin at `skipped`.
     pub(crate) fn apart(&self, skipped: usize) -> Result<([u64; 3], CopySource), &'static str> {
         let (id, source) = match &self.place {
-            Place::Ahead(id, array) => (*id, CopySource::Array(array.clone())),
-            Place::Block(_, None) => return Err("it is lent by another process"),
-            Place::Block(block, Some(home)) => {
+            ArrayPlace::Ahead(id, array) => (*id, CopySource::Array(array.clone())),
+            ArrayPlace::Block(_, None) => return Err("it is lent by another process"),
+            ArrayPlace::Block(block, Some(home)) => {
                 let view = View::Blocks(home.clone());
                 let bytes: Vec<u8> = view.copy([block.offset(), self.length].map(|n| n as u64))?;
                 (Attachment::number(), CopySource::Array(Arc::new(bytes)))
@@ -108,8 +108,8 @@ impl Lent {
     pub(crate) fn numbers(&self, skipped: usize) -> [u64; 3] {
         let at = (self.at - skipped) as u64;
         match &self.place {
-            Place::Block(block, _) => [at, block.offset() as u64, self.length as u64],
-            Place::Ahead(id, _) => [at, *id, AHEAD],
+            ArrayPlace::Block(block, _) => [at, block.offset() as u64, self.length as u64],
+            ArrayPlace::Ahead(id, _) => [at, *id, AHEAD],
         }
     }
 }
@@ -161,7 +161,7 @@ impl SharedBuffer {
         Some(Lent {
             at,
             length: bytes.len(),
-            place: Place::Block(home.lend(bytes)?, attachment.clone()),
+            place: ArrayPlace::Block(home.lend(bytes)?, attachment.clone()),
         })
     }
 }

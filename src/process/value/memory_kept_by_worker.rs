@@ -75,10 +75,8 @@ impl MemoryKeptByWorker {
             self.kept.push_back(own);
         }
         // The memory of this frame comes last in the list.
-        let most_bytes = match self.is_copied {
-            true => KEPT_BYTES.max(needed),
-            false => u64::MAX, // it exists once, here
-        };
+        let own = self.is_copied.then(|| KEPT_BYTES.max(needed));
+        let most_bytes = own.unwrap_or(u64::MAX); // or it exists once, here
         let most = KEPT_MEMORIES.max(attachments.len());
         let mut count = self.kept.len();
         let mut bytes: u64 = self.kept.iter().map(|own| own.bytes).sum();
@@ -97,11 +95,10 @@ impl MemoryKeptByWorker {
     /// The first time that this memory is sent: `None`, if it is not to be kept.
     fn first(&self, attachment: &Arc<Attachment>, new: &mut Vec<Arc<Attachment>>) -> Option<Sent> {
         let length = || files::length(&*attachment.descriptor).unwrap_or(0);
-        let bytes = match self.is_copied {
-            true => length(),
-            false if !attachment.is_fixed() => return None,
-            false => Some(length()).filter(|bytes| *bytes >= WORTH)?,
-        };
+        if !self.is_copied && !attachment.is_fixed() {
+            return None;
+        }
+        let bytes = Some(length()).filter(|bytes| self.is_copied || *bytes >= WORTH)?;
         new.push(attachment.clone());
         if let Some(watcher) = &self.watcher {
             attachment.watch(watcher.clone());

@@ -100,10 +100,10 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
         let [input, output] = ends.map(|end| duplicate(end, FIRST_FD));
         close_inherited();
-        match invitation.discards {
-            true => discard_output()?,
-            false if ends.contains(&1) => join_output()?,
-            false => {}
+        if invitation.discards {
+            discard_output()?;
+        } else if ends.contains(&1) {
+            join_output()?;
         }
         // (A shell that started it in the background has made it ignore `SIGINT`.)
         restore_interrupts();
@@ -124,9 +124,10 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let ends_with_it =
         has_parent && (invitation.stream.is_none() || is_socket_of(&input, invitation.parent));
     let is_one = is_one_socket(&input, &output);
-    let parents_end = match ends_with_it {
-        true => hold_on(invitation.parent),
-        false => None,
+    let parents_end = if ends_with_it {
+        hold_on(invitation.parent)
+    } else {
+        None
     };
     if has_parent && is_child_of(invitation.parent) == Some(false) {
         exit(1); // the parent ended before it could be watched

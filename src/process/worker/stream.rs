@@ -67,17 +67,19 @@ impl Stream {
         room: &mut [u8],
         flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
-        match self.is_socket {
-            true => arrivals.receive(&self.descriptor, room, flags),
-            false => worker::read(&self.descriptor, room),
+        if self.is_socket {
+            arrivals.receive(&self.descriptor, room, flags)
+        } else {
+            worker::read(&self.descriptor, room)
         }
     }
 
     /// Sends some bytes. (`SIGPIPE` is ignored: `settle_in`.)
     pub(crate) fn send(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
-        match self.is_socket {
-            true => rustix::net::send(&self.descriptor, bytes, QUIET),
-            false => worker::write(&self.descriptor, bytes),
+        if self.is_socket {
+            rustix::net::send(&self.descriptor, bytes, QUIET)
+        } else {
+            worker::write(&self.descriptor, bytes)
         }
     }
 }

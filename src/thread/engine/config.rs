@@ -191,7 +191,7 @@ fn asked() -> Option<isize> {
         _ => {
             static TOLD: PerProcess<()> = PerProcess::new();
             TOLD.inherit_or_init(|| {
-                let _no_matter_if_it_is_closed = writeln!(
+                let _ = writeln!(
                     io::stderr(),
                     "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to \
                      {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on",

@@ -1,7 +1,7 @@
 //! Items that run while nothing else runs in the pool (`ProcessCall::retry_alone`).
 //!
 //! **Protocol.** 1. An item of such a call dies out of memory. Its next attempt waits in its job
-//! apart from the other items (`job::alone`), and the job is in [`Sched::alone`]. 2. From now on no
+//! apart from the other items, and the job is in `Rules::alone`. 2. From now on no
 //! worker gets an item, and what the workers have not begun is taken back. 3. When none of them
 //! runs an item any more, wanted or not, an idle one gets the item, and no other gets anything
 //! until that worker has ended it or is gone. (Initializers of new workers are no items.)
@@ -14,15 +14,14 @@
 use std::time::Instant;
 
 use crate::process::sched::Sched;
-use crate::process::sched::dispatch::Kind;
 use crate::process::sched::sent_frame::SentFrame;
 use crate::process::sched::workers::{INITIALIZE, Worker};
 
 impl Sched {
     /// While an item waits to run alone, takes back what has not begun.
-    pub(in crate::process::sched) fn take_back_for_lone(&mut self, now: Instant) {
+    pub(crate) fn take_back_for_lone(&mut self, now: Instant) {
         let runs_alone = self.workers.iter().any(runs_alone);
-        if !self.alone.is_empty() && !runs_alone {
+        if !self.rules.alone.is_empty() && !runs_alone {
             for index in 0..self.workers.len() {
                 self.take_all_back(index, now);
             }
@@ -31,14 +30,15 @@ impl Sched {
 
     /// Sends the next item that must run alone, if nothing runs. Returns whether no other item may
     /// begin now.
-    pub(in crate::process::sched) fn run_alone(&mut self, now: Instant) -> bool {
+    pub(super) fn run_alone(&mut self, now: Instant) -> bool {
         if self.workers.iter().any(runs_alone) {
             return true;
         }
         let jobs = &self.jobs;
-        self.alone
+        self.rules
+            .alone
             .retain(|id| jobs.get(id).is_some_and(|job| job.has_lone_item()));
-        let Some(&id) = self.alone.front() else {
+        let Some(&id) = self.rules.alone.front() else {
             return false;
         };
         let has_items = |frame: &SentFrame| frame.end > 0 && frame.job != INITIALIZE;
@@ -48,10 +48,10 @@ impl Sched {
         }
         if let Some(idle) = self.idle_for(id, now)
             && let Some(job) = self.jobs.get_mut(&id)
-            && let Some(piece) = job.alone.as_mut().and_then(|alone| alone.take())
+            && let Some(piece) = job.cut_lone_item()
         {
-            let kind = Kind::alone(job, self.item_costs.of(job.work.code.function));
-            self.send_items(idle, id, piece, kind, now);
+            let item_cost = self.item_costs.of(job.work.code.function);
+            self.send_items(idle, id, piece, item_cost, now);
         }
         true
     }
@@ -61,5 +61,5 @@ impl Sched {
 /// sent behind it.)
 fn runs_alone(worker: &Worker) -> bool {
     let front = worker.frames.front();
-    front.is_some_and(|frame| frame.alone && frame.end > 0)
+    front.is_some_and(|frame| frame.marks.alone && frame.end > 0)
 }

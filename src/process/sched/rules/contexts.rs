@@ -26,6 +26,7 @@ use crate::process::job::Job;
 use crate::process::sched::sent_frame::travels;
 use crate::process::sched::workers::{Has, Worker};
 use crate::process::sched::{Action, Sched};
+use crate::process::value::chunk::Piece;
 use crate::process::wire::{Frame, ServedContext};
 
 /// A context of at most this size takes no longer to send than to ask for.
@@ -43,7 +44,7 @@ fn others_with(workers: &[Worker], index: usize, id: u64) -> impl Iterator<Item 
 
 /// What a worker waits for before it gets items that need a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::process::sched) enum Waits {
+pub(crate) enum Waits {
     /// Its own answer or another worker's. It may work for other jobs meanwhile.
     Answer,
     /// It must become idle, so that it can answer at once: it gets no items of later jobs.
@@ -51,12 +52,7 @@ pub(in crate::process::sched) enum Waits {
 }
 
 /// What worker `index` waits for before it can have the context `id`.
-pub(in crate::process::sched) fn waits(
-    workers: &[Worker],
-    index: usize,
-    id: u64,
-    now: Instant,
-) -> Option<Waits> {
+pub(crate) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> Option<Waits> {
     let worker = &workers[index];
     if let Some(has) = worker.contexts.get(&id) {
         return matches!(has, Has::Fetches(..)).then_some(Waits::Answer);
@@ -74,13 +70,13 @@ pub(in crate::process::sched) fn waits(
 }
 
 /// Whether some worker has been asked about the context `id`, and has not answered.
-pub(in crate::process::sched) fn is_asked_for(workers: &[Worker], id: u64) -> bool {
+pub(crate) fn is_asked_for(workers: &[Worker], id: u64) -> bool {
     let mut all = workers.iter().filter_map(|worker| worker.contexts.get(&id));
     all.any(|has| matches!(has, Has::Asked(_) | Has::Fetches(..)))
 }
 
 /// Whether workers fetch the context of this job from one another.
-pub(in crate::process::sched) fn spreads(job: &Job) -> bool {
+pub(crate) fn spreads(job: &Job) -> bool {
     let context = job.work.context();
     context.is_some_and(|context| context.piece.is_bulky(SMALL))
 }
@@ -88,7 +84,7 @@ pub(in crate::process::sched) fn spreads(job: &Job) -> bool {
 /// Asks idle workers to fetch the context `id` if another worker on their machine serves it: no
 /// more than there are `items` for. Those that will have it soon, or have it and are idle, count as
 /// asked.
-pub(in crate::process::sched) fn fetch(
+pub(crate) fn fetch(
     workers: &mut [Worker],
     actions: &mut Vec<Action>,
     (id, items): (u64, usize),
@@ -120,24 +116,15 @@ pub(in crate::process::sched) fn fetch(
 }
 
 impl Sched {
-    /// Sends worker `index` the context of the job `id`, unless the job has none or the worker has
-    /// it.
-    pub(in crate::process::sched) fn send_context(
-        &mut self,
-        index: usize,
-        id: u64,
-        spreads: bool,
-        now: Instant,
-    ) {
-        let context = self.jobs.get(&id).and_then(|job| job.work.context());
-        let Some(context) = context.filter(|_| !self.workers[index].contexts.contains_key(&id))
-        else {
+    /// Sends worker `index` the context of the job `id`, unless the worker has it.
+    pub(super) fn send_context(&mut self, index: usize, id: u64, context: Piece, now: Instant) {
+        if self.workers[index].contexts.contains_key(&id) {
             return;
-        };
-        let length = context.piece.span().len();
+        }
+        let (length, spreads) = (context.span().len(), context.is_bulky(SMALL));
         let head = Frame::Context { id, bytes: &[] }.head(length);
         self.workers[index].context_travels += travels(length);
-        let send = Action::Send(index, head, Some(context.piece.clone()));
+        let send = Action::Send(index, head, Some(context));
         self.actions.push(send);
         let mut has = Has::Bytes;
         if spreads && self.workers[index].machine.is_some() {
@@ -147,13 +134,22 @@ impl Sched {
         self.workers[index].contexts.insert(id, has);
     }
 
+    /// An idle worker that has the context of the job `id`, or can be sent it. Those that must
+    /// fetch it first are asked to.
+    pub(super) fn idle_for(&mut self, id: u64, now: Instant) -> Option<usize> {
+        let spreads = self.jobs.get(&id).is_some_and(|job| spreads(job));
+        if spreads {
+            fetch(&mut self.workers, &mut self.actions, (id, 1), now);
+        }
+        let is_fit = |index: &usize| {
+            let waits = || waits(&self.workers, *index, id, now);
+            self.workers[*index].is_idle() && !(spreads && waits().is_some())
+        };
+        (0..self.workers.len()).find(is_fit)
+    }
+
     /// Worker `index` serves the context `id` to others; `None`: it cannot, or could not fetch it.
-    pub(in crate::process::sched) fn serves(
-        &mut self,
-        index: usize,
-        id: u64,
-        served: Option<ServedContext>,
-    ) {
+    pub(crate) fn serves(&mut self, index: usize, id: u64, served: Option<ServedContext>) {
         let Some(&has) = self.workers[index].contexts.get(&id) else {
             return; // the job has ended
         };
@@ -173,20 +169,8 @@ impl Sched {
         worker.machine.take_if(|_| served.is_none() && !is_gone);
     }
 
-    /// Makes a worker that will run an item of `job` forget other jobs' contexts with ends of
-    /// channels.
-    pub(in crate::process::sched) fn forget_ends(&mut self, index: usize, job: u64) {
-        let foreign = |id: &u64| {
-            let context = self.jobs.get(id).and_then(|job| job.work.context());
-            *id != job && context.is_some_and(|context| context.piece.has_ends())
-        };
-        let contexts = &mut self.workers[index].contexts;
-        for (id, _) in contexts.extract_if(|id, _| foreign(id)).collect::<Vec<_>>() {
-            self.send_message(index, &Frame::Forget { id });
-        }
-    }
-
-    pub(in crate::process::sched) fn forget_context(&mut self, id: u64) {
+    /// The job `id` has ended: no worker need keep its context.
+    pub(super) fn forget_context(&mut self, id: u64) {
         for index in 0..self.workers.len() {
             let worker = &mut self.workers[index];
             if worker.contexts.remove(&id).is_some() && worker.is_serving() {

@@ -32,7 +32,7 @@ pub(crate) struct Elastic {
 
 impl Sched {
     /// Computes how many of the empty slots should be filled, and from which index on they are not.
-    pub(in crate::process::sched) fn size_pool(&mut self, now: Instant) {
+    pub(crate) fn size_pool(&mut self, now: Instant) {
         let Some(elastic) = self.policy.elastic else {
             return;
         };
@@ -42,7 +42,7 @@ impl Sched {
         let down = down.count();
         let there = self.workers.len() - down;
         let lags = self.grows_at().is_some_and(|at| at <= now);
-        self.lags = lags;
+        self.rules.lags = lags;
         let wanted = self
             .workers_for_work()
             .saturating_sub(coming)
@@ -55,7 +55,7 @@ impl Sched {
         let slots = self.workers.iter().enumerate();
         let mut empty = slots.filter(|(_, worker)| worker.state.is_down());
         let last = wanted.checked_sub(1).map(|more| empty.nth(more));
-        self.slots_end = match last {
+        self.rules.slots_end = match last {
             None => 0,
             Some(Some((index, _))) => index + 1,
             Some(None) => self.workers.len(),
@@ -90,7 +90,7 @@ impl Sched {
         // Waiting work needs one worker, however short it is. (A cancelled job stays in the queue
         // until the next dispatch.)
         let mut queued = self.queue.iter().filter_map(|(_, id)| self.jobs.get(id));
-        let waits = queued.any(|job| job.items(1) > 0) || !self.alone.is_empty();
+        let waits = queued.any(|job| job.items(1) > 0) || !self.rules.alone.is_empty();
         let some = usize::from(waits && self.workers.iter().all(Worker::is_away));
         (items + (nanos / ONE_MORE_WORKER) as usize)
             .max(some)
@@ -99,7 +99,7 @@ impl Sched {
 
     /// When another worker should be started, however much work there is, because something waits
     /// and no worker makes progress.
-    pub(in crate::process::sched) fn grows_at(&self) -> Option<Instant> {
+    pub(crate) fn grows_at(&self) -> Option<Instant> {
         self.policy.elastic?;
         let waiting = self.workers.iter().flat_map(Worker::waiting);
         let is_none = self.queue.is_empty() && waiting.map(|(_, items)| items).max() <= Some(0);
@@ -122,14 +122,14 @@ impl Sched {
     }
 
     /// When the next worker has been idle for too long.
-    pub(in crate::process::sched) fn shrinks_at(&self) -> Option<Instant> {
+    pub(crate) fn shrinks_at(&self) -> Option<Instant> {
         let (_, idle) = self.excess()?;
         let workers = self.workers.iter().filter(|worker| worker.is_idle());
         workers.map(|worker| worker.front_since + idle).min()
     }
 
     /// Dismisses workers that have been idle for too long.
-    pub(in crate::process::sched) fn shrink(&mut self, now: Instant) {
+    pub(crate) fn shrink(&mut self, now: Instant) {
         let Some((excess, idle)) = self.excess() else {
             return;
         };

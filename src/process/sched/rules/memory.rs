@@ -10,30 +10,38 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/budget.rs`.
 
+use crate::process::job::Job;
 use crate::process::sched::Sched;
 use crate::process::sched::workers::Worker;
 
 /// Whether an item that needs so much `memory` may begin now.
-pub(in crate::process::sched) fn fits(
-    workers: &[Worker],
-    budget: Option<u64>,
-    memory: u64,
-) -> bool {
+pub(super) fn fits(workers: &[Worker], budget: Option<u64>, memory: u64) -> bool {
     let Some(budget) = budget.filter(|_| memory > 0) else {
         return true;
     };
     let frames = workers.iter().flat_map(|worker| &worker.frames);
     let used = frames
         .filter(|frame| frame.end > 0)
-        .map(|frame| frame.memory);
+        .map(|frame| frame.marks.memory);
     let used = used.fold(0, u64::saturating_add);
     used == 0 || used.saturating_add(memory) <= budget
 }
 
 impl Sched {
+    /// Whether the next item of `job` has to wait for memory: its own does not fit, or another job
+    /// waits.
+    pub(super) fn lacks_memory(&self, job: &Job) -> bool {
+        let memory = job.work.options.memory;
+        let is_full = || !self.rules.wait_for_memory.is_empty();
+        memory > 0 && (is_full() || !fits(&self.workers, self.policy.memory_budget, memory))
+    }
+
     /// Puts the jobs that wait for memory back into the queue, in their order.
-    pub(in crate::process::sched) fn requeue_for_memory(&mut self) {
-        for id in std::mem::take(&mut self.wait_for_memory).into_iter().rev() {
+    pub(super) fn requeue_for_memory(&mut self) {
+        for id in std::mem::take(&mut self.rules.wait_for_memory)
+            .into_iter()
+            .rev()
+        {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.queued = false;
             }

@@ -1,8 +1,80 @@
-//! What a call may ask for besides a worker, each in a file of its own: that its items run alone,
-//! have copies, fit into memory, find a context, or that the pool grows with its work.
+//! What a call may ask for besides a worker. Each rule has a file, with what it knows and decides.
+//!
+//! The rest of the scheduler does not know which rules there are. It asks here, at these moments:
+//!
+//! | moment | hook | rules |
+//! |---|---|---|
+//! | time has passed | [`Sched::size_pool`], [`Sched::take_back_for_lone`] | elastic, alone |
+//! | items might be sent | [`Sched::before_dispatch`] | alone, memory |
+//! | an item might be sent, and where | [`Sched::before_send`], [`contexts::waits`] | memory, ends, hedge; contexts |
+//! | a frame is sent | [`Marks::of`](marks::Marks::of), [`Sched::on_send`] | all; ends, contexts |
+//! | a worker is idle | [`Sched::after_dispatch`], [`Sched::next_time`] | hedge |
+//! | an item was decoded, has ended; its frame has ended | [`Sched::on_taken`], [`Sched::on_end`], [`Sched::on_frame_end`] | ends; hedge |
+//! | an item comes back, or its worker has died | [`Sched::goes_on`] | hedge |
+//! | a job has ended | [`Sched::on_job_end`] | contexts, hedge |
 
 pub(super) mod alone;
 pub(super) mod contexts;
 pub(super) mod elastic;
-pub(super) mod hedge;
-pub(super) mod memory;
+pub(super) mod ends;
+mod hedge;
+mod item_times;
+pub(super) mod known;
+pub(super) mod marks;
+mod memory;
+
+use std::time::Instant;
+
+use super::Sched;
+use crate::process::job::Job;
+use crate::process::value::chunk::Piece;
+
+/// Whether a job's next item may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Say {
+    /// The job must wait.
+    Hold,
+    /// To an idle worker.
+    OnlyIdle,
+    Go,
+}
+
+impl Sched {
+    /// Before anything is sent. Returns whether nothing else may be.
+    pub(super) fn before_dispatch(&mut self, now: Instant) -> bool {
+        let is_over = self.run_alone(now);
+        if !is_over {
+            self.requeue_for_memory();
+        }
+        is_over
+    }
+
+    /// Whether the next item of `job` may be sent.
+    pub(super) fn before_send(&self, job: &Job) -> Say {
+        if self.lacks_memory(job) {
+            Say::Hold
+        } else if job.work.options.is_singly() || job.has_ends(job.next_piece()) {
+            Say::OnlyIdle
+        } else {
+            Say::Go
+        }
+    }
+
+    /// Worker `index` is sent a frame of the job `id`, which has this `context`.
+    pub(super) fn on_send(&mut self, index: usize, id: u64, context: Option<Piece>, now: Instant) {
+        self.forget_ends(index, id);
+        if let Some(context) = context {
+            self.send_context(index, id, context, now);
+        }
+    }
+
+    /// The job `id` has ended.
+    pub(super) fn on_job_end(&mut self, id: u64, job: &Job) {
+        if job.work.context().is_some() {
+            self.forget_context(id);
+        }
+        if job.work.options.may_have_copies() {
+            self.rules.times.remove(&id);
+        }
+    }
+}

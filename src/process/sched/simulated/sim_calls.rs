@@ -33,9 +33,10 @@ fn a_free_place_wakes_nobody_under_the_lock() {
         let waker = Waker::from(woken.clone());
         let mut poll = || next.as_mut().poll(&mut Context::from_waker(&waker));
         assert!(poll().is_pending());
-        match cancels {
-            true => world.sched.cancel(id, world.now),
-            false => assert!(world.sched.dispatch_work(world.now)),
+        if cancels {
+            world.sched.cancel(id, world.now)
+        } else {
+            assert!(world.sched.dispatch_work(world.now))
         }
         assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 0);
         assert!(world.sched.needs_driver_thread());
@@ -58,9 +59,10 @@ fn a_caller_ends_no_late_call() {
             world.step();
         }
         let mut options = CallOptions::default();
-        match is_whole {
-            true => options.until = Some(world.now),
-            false => options.timeout = Some(Duration::ZERO),
+        if is_whole {
+            options.until = Some(world.now)
+        } else {
+            options.timeout = Some(Duration::ZERO)
         }
         let id = world.call_with(options);
         assert!(world.sched.has(id) && !world.sched.dispatch_work(world.now));

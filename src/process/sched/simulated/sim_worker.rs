@@ -53,8 +53,7 @@ impl World {
     /// Whether an item must run alone.
     pub(super) fn must_run_alone(&self, item: Item) -> bool {
         let job = self.sched.jobs.get(&item.0);
-        let alone = job.and_then(|job| job.alone.as_ref());
-        alone.is_some_and(|alone| alone.has(item.1 as usize)) || self.starved.contains(&item)
+        job.is_some_and(|job| job.is_lone(item.1 as usize)) || self.starved.contains(&item)
     }
 
     /// A worker reads a frame, at any time if it is plain.

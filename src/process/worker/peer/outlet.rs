@@ -21,7 +21,7 @@ use crate::process::value::attachments::Attachment;
 use crate::process::value::codec::{NUMBER, encode_own, write_number};
 use crate::process::value::copies::CopySource;
 use crate::process::value::extras::{Encoding, PLAIN};
-use crate::process::value::lent_arrays::{Due, Lent, Place, SharedBuffer};
+use crate::process::value::lent_arrays::{ArrayPlace, Due, Lent, SharedBuffer};
 use crate::process::value::reason;
 use crate::process::wire::{self, Record};
 use crate::process::worker::stream::{Stream, send};
@@ -228,9 +228,10 @@ impl Outlet {
             Encoded::InPlace(length) => self.commit(self.length + length),
             Encoded::Apart => {
                 let brings_nothing = self.encoding.as_ref().is_none_or(|own| own.is_empty());
-                match brings_nothing && self.scratch.len() < SHORT {
-                    true => self.short_value(),
-                    false => self.other_value()?,
+                if brings_nothing && self.scratch.len() < SHORT {
+                    self.short_value()
+                } else {
+                    self.other_value()?
                 }
             }
         }
@@ -310,7 +311,7 @@ impl Outlet {
         if sent.is_ok() {
             let position = self.pages.position();
             for lent in own.lent.drain(..) {
-                if let Place::Block(block, _) = lent.place {
+                if let ArrayPlace::Block(block, _) = lent.place {
                     self.lent.push(position, block);
                 }
             }

@@ -52,9 +52,10 @@ impl PagesInlet {
 
     /// Whether the next frame is here, and is a brief batch.
     pub(super) fn has_brief(&mut self) -> bool {
-        let next = match self.finds_frame() {
-            true => Frame::decode(&self.copied),
-            false => Frame::decode(self.received.rest()),
+        let next = if self.finds_frame() {
+            Frame::decode(&self.copied)
+        } else {
+            Frame::decode(self.received.rest())
         };
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
@@ -77,9 +78,10 @@ impl PagesInlet {
             if looks.are_over() {
                 break;
             }
-            match yields {
-                true => thread::yield_now(),
-                false => hint::spin_loop(),
+            if yields {
+                thread::yield_now()
+            } else {
+                hint::spin_loop()
             }
         }
         (!is_empty || self.has_frame) && pages.is_known()

@@ -1,18 +1,17 @@
-//! What a call with `hedge` knows of its items: how long they took, and which have had a copy.
+//! How long the items of a call with copies took, and which have had one.
 //!
 //! The median is exact, and costs a few comparisons per item: two heaps hold the shorter and the
 //! longer half of the times.
-//!
-//! Tests: below; `tests/process/stragglers.rs`.
 
-use crate::process::limits::{HEDGE_AFTER_ITEMS, HEDGE_FROM};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::time::Duration;
 
+use crate::process::limits::{HEDGE_AFTER_ITEMS, HEDGE_FROM};
+
 /// The times of a call's items, and its copies.
 #[derive(Debug, Default)]
-pub(crate) struct Hedge {
+pub(super) struct ItemTimes {
     factor: f64,
     /// In nanoseconds: the shorter half, which has the median as its maximum.
     short: BinaryHeap<u64>,
@@ -22,9 +21,9 @@ pub(crate) struct Hedge {
     copied: HashSet<usize>,
 }
 
-impl Hedge {
+impl ItemTimes {
     /// (A factor below 1, or none at all, counts as 1.)
-    pub(crate) fn new(factor: f64) -> Self {
+    pub(super) fn new(factor: f64) -> Self {
         Self {
             factor: factor.max(1.0),
             ..Self::default()
@@ -32,7 +31,7 @@ impl Hedge {
     }
 
     /// An item has taken so long.
-    pub(crate) fn learn(&mut self, nanos: u64) {
+    pub(super) fn learn(&mut self, nanos: u64) {
         self.short.push(nanos);
         self.long.extend(self.short.pop().map(Reverse));
         if self.long.len() > self.short.len() {
@@ -43,7 +42,7 @@ impl Hedge {
 
     /// How long the item at `index` may run until it is copied; `None`: it is not copied, or not
     /// yet.
-    pub(crate) fn patience(&self, index: usize) -> Option<Duration> {
+    pub(super) fn patience(&self, index: usize) -> Option<Duration> {
         let median = *self.short.peek()?;
         if self.short.len() + self.long.len() < HEDGE_AFTER_ITEMS || self.copied.contains(&index) {
             return None;
@@ -54,12 +53,12 @@ impl Hedge {
     }
 
     /// The item at `index` is copied.
-    pub(crate) fn copies(&mut self, index: usize) {
+    pub(super) fn copies(&mut self, index: usize) {
         self.copied.insert(index);
     }
 
     /// A copy of the item at `index` came back before it began: there may be another.
-    pub(crate) fn returns(&mut self, index: usize) {
+    pub(super) fn returns(&mut self, index: usize) {
         self.copied.remove(&index);
     }
 }
@@ -70,7 +69,7 @@ mod tests {
 
     #[test]
     fn it_is_the_median() {
-        let mut hedge = Hedge::new(2.0);
+        let mut hedge = ItemTimes::new(2.0);
         let mut times = Vec::new();
         let mut next = 12345u64;
         for round in 0..200 {
@@ -91,7 +90,7 @@ mod tests {
     #[test]
     fn any_factor_is_possible() {
         for factor in [f64::NAN, f64::NEG_INFINITY, 0.0, 1.0, f64::INFINITY] {
-            let mut hedge = Hedge::new(factor);
+            let mut hedge = ItemTimes::new(factor);
             for _ in 0..3 {
                 hedge.learn(10_000_000);
             }

@@ -1,0 +1,49 @@
+//! Ends of channels: what an item does that other processes wait for.
+//!
+//! An item with ends goes alone, to an idle worker (W25); so does a frame whose context has ends,
+//! which is forgotten before the worker gets a frame of another job. When the worker has decoded
+//! such an item, our copies of its ends are closed (W26). A worker that does not read a frame with
+//! ends that was taken back is killed, because it closes them when it reads that.
+//!
+//! Tests: `src/process/sched/simulated.rs`, `tests/process/channel.rs`.
+
+use std::time::Instant;
+
+use super::marks::Marks;
+use crate::process::limits::ENDS_LIMIT;
+use crate::process::sched::Sched;
+use crate::process::wire::Frame;
+
+/// Until when a worker must have read a frame whose items were all taken back: it closes the ends
+/// then, and other processes wait for that.
+pub(crate) fn close_by(marks: Marks, now: Instant) -> Option<Instant> {
+    marks.ends.then(|| now + ENDS_LIMIT)
+}
+
+impl Sched {
+    /// Makes a worker that will run an item of `job` forget other jobs' contexts with ends of
+    /// channels.
+    pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
+        let foreign = |id: &u64| {
+            let context = self.jobs.get(id).and_then(|job| job.work.context());
+            *id != job && context.is_some_and(|context| context.piece.has_ends())
+        };
+        let contexts = &mut self.workers[index].contexts;
+        for (id, _) in contexts.extract_if(|id, _| foreign(id)).collect::<Vec<_>>() {
+            self.send_message(index, &Frame::Forget { id });
+        }
+    }
+
+    /// The worker has opened the ends of its item, so the copies here are closed (W26).
+    pub(crate) fn on_taken(&self, index: usize) {
+        let Some(frame) = self.workers[index].frames.front() else {
+            return;
+        };
+        // Only the gate says whether the item may be sent again (W3).
+        let job = self.jobs.get(&frame.job);
+        let kept = job.is_some_and(|job| job.work.options.may_retry());
+        if !kept && frame.begun() == frame.end {
+            frame.piece.release();
+        }
+    }
+}
