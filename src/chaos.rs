@@ -31,6 +31,10 @@ pub(crate) use something::*;
 
 use std::io::{Write as _, stderr};
 
+/// Whether there are accidents at all.
+#[allow(dead_code)] // without worker processes
+pub(crate) const ENABLED: bool = cfg!(feature = "chaos");
+
 /// Where the seed is: `TREFOIL_CHAOS=7`, or with probabilities, `TREFOIL_CHAOS=7,kill=0.1,delay=0`.
 const VARIABLE: &str = "TREFOIL_CHAOS";
 

@@ -448,6 +448,7 @@ impl Sched {
                 0
             },
         };
+        let job = chaos::ENABLED.then(|| self.jobs.get(&id)).flatten();
         let plan = job.and_then(|job| {
             // (A copy of an item is another start.)
             let is_copy = u64::from(piece.moves == u32::MAX);
