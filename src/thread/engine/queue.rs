@@ -196,12 +196,21 @@ fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
 /// The oldest; if there are very many, more of the older ones are moved to `own`. True: some were
 /// moved.
 fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>) -> Option<(T, bool)> {
-    if deque.len() > MANY
-        && let Steal::Success(first) = deque.steal_batch_with_limit_and_pop(own, BATCH)
-    {
-        return Some((first, true));
+    loop {
+        // One look, which has a fence, for both questions.
+        let stolen = match deque.len() {
+            0 => return None,
+            len if len > MANY => {
+                let stolen = deque.steal_batch_with_limit_and_pop(own, BATCH);
+                stolen.success().map(|first| (first, true))
+            }
+            _ => deque.steal().success().map(|first| (first, false)),
+        };
+        if stolen.is_some() {
+            return stolen;
+        }
+        std::hint::spin_loop();
     }
-    oldest(deque).map(|first| (first, false))
 }
 
 impl SharedDeques {

@@ -30,6 +30,8 @@
 
 use std::sync::Arc;
 
+use crossbeam_utils::CachePadded;
+
 use super::counts::{RUNNING, SEARCHING, ThreadCounts};
 use super::waiters::ProcessWaiters;
 use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -140,9 +142,10 @@ impl Asleep {
     }
 }
 
-/// The state of the sleep protocol, described at the head of this file.
+/// The state of the sleep protocol, described at the head of this file. What changes often, and the
+/// lock, have cache lines of their own: every push and every search read the width.
 pub(in crate::thread) struct SleepState {
-    pub(super) word: AtomicU64,
+    pub(super) word: CachePadded<AtomicU64>,
     /// Threads with places below it are not spares. Changes under the lock.
     pub(super) width: AtomicUsize,
     /// How many calls that may block are in progress; see `spawn_blocking.rs`.
@@ -156,7 +159,7 @@ pub(in crate::thread) struct SleepState {
     pub(super) urgent: Arc<AtomicUsize>,
     /// The waits of all threads of the process.
     waiters: Arc<ProcessWaiters>,
-    pub(super) asleep: Mutex<Asleep>,
+    pub(super) asleep: CachePadded<Mutex<Asleep>>,
     /// Notified when no thread runs any more, while closing.
     pub(super) quiet: Condvar,
 }
@@ -166,18 +169,18 @@ impl SleepState {
     /// waits.
     pub(in crate::thread) fn new(width: usize, waiters: Arc<ProcessWaiters>) -> Self {
         Self {
-            word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
+            word: CachePadded::new(AtomicU64::new(width as u64 * (RUNNING + SEARCHING))),
             width: AtomicUsize::new(width),
             calls: AtomicUsize::new(0),
             extra: AtomicUsize::new(0),
             granted: AtomicUsize::new(0),
             urgent: Arc::new(AtomicUsize::new(0)),
             waiters,
-            asleep: Mutex::new(Asleep {
+            asleep: CachePadded::new(Mutex::new(Asleep {
                 sleepers: Vec::new(),
                 closed: false,
                 in_shutdown: 0,
-            }),
+            })),
             quiet: Condvar::new(),
         }
     }

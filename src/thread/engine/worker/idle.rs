@@ -50,7 +50,7 @@ impl Worker {
         }
         // Step 4: the look after the subtraction.
         let polls = self.thefts.start_polling(&registry.wake_policy);
-        let seen = registry.has_tasks() || !polls && registry.has_jobs();
+        let seen = self.with_slots(|slots| registry.has_work_in(slots, !polls));
         if seen {
             if sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;
