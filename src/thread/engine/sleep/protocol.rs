@@ -34,7 +34,7 @@ use crossbeam_utils::CachePadded;
 
 use super::counts::{RUNNING, SEARCHING, ThreadCounts};
 use super::waiters::ProcessWaiters;
-use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 use crate::thread::engine::wake::WakeHandle;
 
@@ -148,6 +148,8 @@ pub(in crate::thread) struct SleepState {
     pub(super) word: CachePadded<AtomicU64>,
     /// Threads with places below it are not spares. Changes under the lock.
     pub(super) width: AtomicUsize,
+    /// Whether more than [`AT_ONCE`](super::spares) workers have ever waited at the same time.
+    pub(super) crowded: AtomicBool,
     /// How many calls that may block are in progress; see `spawn_blocking.rs`.
     pub(super) calls: AtomicUsize,
     /// How many more threads than the width should run, because that many calls wait.
@@ -171,6 +173,7 @@ impl SleepState {
         Self {
             word: CachePadded::new(AtomicU64::new(width as u64 * (RUNNING + SEARCHING))),
             width: AtomicUsize::new(width),
+            crowded: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             extra: AtomicUsize::new(0),
             granted: AtomicUsize::new(0),
