@@ -26,6 +26,7 @@ impl Worker {
         } else {
             SEARCH_ROUNDS
         };
+        self.registry().sleep.watch();
         (0..rounds).find_map(|round| {
             for _ in 0..1 << round.min(6) {
                 hint::spin_loop();
