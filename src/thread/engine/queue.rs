@@ -41,7 +41,7 @@ use crossbeam_utils::CachePadded;
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::ErasedEntry;
 use super::priority::{self, Priority};
-use crate::loom::atomic::{AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::loom::{Mutex, MutexGuard, hint};
 use crate::task::Runnable;
 
@@ -74,6 +74,8 @@ pub(in crate::thread) struct SharedDeques {
     jobs: Stealer<JobRef>,
     pub(in crate::thread) scoped: Stealer<ErasedEntry>,
     tasks: Stealer<Runnable>,
+    /// Whether a thief is at work here: others look elsewhere meanwhile. A hint.
+    robbed: CachePadded<AtomicBool>,
 }
 
 impl OwnDeques {
@@ -84,6 +86,7 @@ impl OwnDeques {
             jobs: jobs.stealer(),
             scoped: scoped.stealer(),
             tasks: tasks.stealer(),
+            robbed: CachePadded::new(AtomicBool::new(false)),
         };
         let local = Self {
             jobs,
@@ -222,13 +225,22 @@ impl SharedDeques {
     /// The oldest task; those of scopes first, because a thread waits for them. True: up to
     /// [`BATCH`] more of the same kind have been moved to `own`, whose owner has no open scope.
     pub(in crate::thread) fn steal(&self, own: &OwnDeques) -> Option<(Work, bool)> {
+        // First, because the ends of the deques are what the thief changes.
+        if self.robbed.load(Ordering::Relaxed) || !self.has_tasks() {
+            return None;
+        }
+        if self.robbed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
         let scoped = oldest_of_many(&self.scoped, &own.scoped);
-        scoped
+        let found = scoped
             .map(|(lent, more)| (Work::Scoped(lent), more))
             .or_else(|| {
                 let task = oldest_of_many(&self.tasks, &own.tasks);
                 task.map(|(task, more)| (Work::Task(task), more))
-            })
+            });
+        self.robbed.store(false, Ordering::Relaxed);
+        found
     }
 
     /// The oldest of the scopes' tasks.

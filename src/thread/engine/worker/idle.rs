@@ -27,7 +27,7 @@ impl Worker {
             SEARCH_ROUNDS
         };
         self.registry().sleep.watch();
-        (0..rounds).find_map(|round| {
+        let look = |round: u32| {
             for _ in 0..1 << round.min(6) {
                 hint::spin_loop();
             }
@@ -36,7 +36,20 @@ impl Worker {
                 thread::yield_now();
             }
             self.find()
-        })
+        };
+        loop {
+            let found = (0..rounds).find_map(look);
+            if found.is_some() || !self.others_are_quicker() {
+                return found;
+            }
+        }
+    }
+
+    /// Whether there is work that this thread may take, and has not got so far: its look after
+    /// going to sleep would see that, too, but only after it has taken the sleepers' lock.
+    fn others_are_quicker(&self) -> bool {
+        let registry = self.registry();
+        !registry.sleep.has_surplus() && self.with_slots(|slots| registry.has_work_in(slots, false))
     }
 
     /// Goes to sleep, unless there is work after all.
