@@ -39,6 +39,8 @@ pub enum Broken {
     NoPublishOfSleeper,
     /// The look of a publisher that finds, on its second, that the counts have changed.
     NoThirdLook,
+    /// Step 9: the last searcher looks into the queues before it says that it has left them.
+    LooksBeforeLeaving,
 }
 
 struct Slot {
@@ -303,6 +305,9 @@ impl Worker {
                 searching = true;
                 continue;
             }
+            if searching {
+                sleep.watch();
+            }
             if self.slot.mailbox.take().is_some() || self.pool.take() {
                 if searching {
                     searching = false;
@@ -326,7 +331,15 @@ impl Worker {
             self.pool.recheck();
             return WakeReason::End;
         }
-        if self.pool.broken != Broken::NoSecondLook && self.pool.has_work() {
+        let late = self.pool.broken == Broken::LooksBeforeLeaving;
+        if late {
+            self.pool.sleep.watch();
+        }
+        let seen = self.pool.broken != Broken::NoSecondLook && self.pool.has_work();
+        if late {
+            self.pool.sleep.unwatch();
+        }
+        if seen {
             if self.pool.sleep.wake_if_wanted(&self.slot.sleeper) {
                 return WakeReason::Work;
             }

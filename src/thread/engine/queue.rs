@@ -41,7 +41,7 @@ use crossbeam_utils::CachePadded;
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::ErasedEntry;
 use super::priority::{self, Priority};
-use crate::loom::atomic::{AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::loom::{Mutex, MutexGuard, hint};
 use crate::task::Runnable;
 
@@ -74,6 +74,8 @@ pub(in crate::thread) struct SharedDeques {
     jobs: Stealer<JobRef>,
     pub(in crate::thread) scoped: Stealer<ErasedEntry>,
     tasks: Stealer<Runnable>,
+    /// Whether a thief is at work here: others look elsewhere meanwhile. A hint.
+    robbed: CachePadded<AtomicBool>,
 }
 
 impl OwnDeques {
@@ -84,6 +86,7 @@ impl OwnDeques {
             jobs: jobs.stealer(),
             scoped: scoped.stealer(),
             tasks: tasks.stealer(),
+            robbed: CachePadded::new(AtomicBool::new(false)),
         };
         let local = Self {
             jobs,
@@ -196,12 +199,21 @@ fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
 /// The oldest; if there are very many, more of the older ones are moved to `own`. True: some were
 /// moved.
 fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>) -> Option<(T, bool)> {
-    if deque.len() > MANY
-        && let Steal::Success(first) = deque.steal_batch_with_limit_and_pop(own, BATCH)
-    {
-        return Some((first, true));
+    loop {
+        // One look, which has a fence, for both questions.
+        let stolen = match deque.len() {
+            0 => return None,
+            len if len > MANY => {
+                let stolen = deque.steal_batch_with_limit_and_pop(own, BATCH);
+                stolen.success().map(|first| (first, true))
+            }
+            _ => deque.steal().success().map(|first| (first, false)),
+        };
+        if stolen.is_some() {
+            return stolen;
+        }
+        std::hint::spin_loop();
     }
-    oldest(deque).map(|first| (first, false))
 }
 
 impl SharedDeques {
@@ -213,13 +225,22 @@ impl SharedDeques {
     /// The oldest task; those of scopes first, because a thread waits for them. True: up to
     /// [`BATCH`] more of the same kind have been moved to `own`, whose owner has no open scope.
     pub(in crate::thread) fn steal(&self, own: &OwnDeques) -> Option<(Work, bool)> {
+        // First, because the ends of the deques are what the thief changes.
+        if self.robbed.load(Ordering::Relaxed) || !self.has_tasks() {
+            return None;
+        }
+        if self.robbed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
         let scoped = oldest_of_many(&self.scoped, &own.scoped);
-        scoped
+        let found = scoped
             .map(|(lent, more)| (Work::Scoped(lent), more))
             .or_else(|| {
                 let task = oldest_of_many(&self.tasks, &own.tasks);
                 task.map(|(task, more)| (Work::Task(task), more))
-            })
+            });
+        self.robbed.store(false, Ordering::Relaxed);
+        found
     }
 
     /// The oldest of the scopes' tasks.
@@ -289,68 +310,99 @@ pub(in crate::thread) enum Next {
 /// The number of the lane for normal work.
 const NORMAL: usize = Priority::Normal as usize;
 
-/// The queue for work of one priority.
-struct Lane {
-    work: VecDeque<Work>,
-    /// The length at which the newest entries are checked, and the distance between such lengths.
-    sweep: (usize, usize),
+/// The data behind the injector's lock: what each push and each pop change. With the lock and the
+/// length it fills one cache line.
+struct InjectorState {
+    /// The lane for normal work.
+    normal: VecDeque<Work>,
+    /// The total number of pushes to it.
+    pushed: usize,
+    rest: Box<InjectorRest>,
 }
 
-/// The data behind the injector's lock.
-struct InjectorState {
-    /// One for each [`Priority`], by its number.
-    lanes: [Lane; 3],
+/// What few of them change.
+struct InjectorRest {
+    low: VecDeque<Work>,
+    high: VecDeque<Work>,
     /// Normal work that a parked thread waits for and may not run itself, with the number of
     /// earlier pushes to the normal lane.
     urgent: VecDeque<(usize, Work)>,
-    /// The total number of pushes to the normal lane.
-    pushed: usize,
+    /// For each [`Priority`], by its number.
+    sweeps: [Sweep; 3],
 }
 
-impl Lane {
-    const NEW: Self = Self {
-        work: VecDeque::new(),
-        sweep: (PERIOD, PERIOD),
-    };
+/// When the newest entries of a lane are checked next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sweep {
+    /// At this length of the lane.
+    at: usize,
+    /// The distance between such lengths.
+    period: usize,
 }
 
 impl InjectorState {
     fn push(&mut self, work: Work, lane: Priority, callers_help: bool) {
         match lane {
             Priority::Normal => self.push_normal(work, callers_help),
-            _ => self.lanes[lane as usize].work.push_back(work),
+            _ => self.lane(lane).push_back(work),
         }
+    }
+
+    /// The lane of this priority.
+    #[inline]
+    fn lane(&mut self, lane: Priority) -> &mut VecDeque<Work> {
+        match lane {
+            Priority::Low => &mut self.rest.low,
+            Priority::Normal => &mut self.normal,
+            Priority::High => &mut self.rest.high,
+        }
+    }
+
+    /// Removes stale entries of this lane now and then.
+    #[inline]
+    fn swept(&mut self, lane: Priority, all: bool) -> Vec<Work> {
+        let before = self.rest.sweeps[lane as usize];
+        let mut sweep = before;
+        let stale = sweep.swept(self.lane(lane), all);
+        // A line that is not written stays in all caches.
+        if sweep != before {
+            self.rest.sweeps[lane as usize] = sweep;
+        }
+        stale
     }
 
     fn push_normal(&mut self, work: Work, callers_help: bool) {
         if work.is_urgent(callers_help) {
-            self.urgent.push_back((self.pushed, work));
+            self.rest.urgent.push_back((self.pushed, work));
         } else {
             self.pushed = self.pushed.wrapping_add(1);
-            self.lanes[NORMAL].work.push_back(work);
+            self.normal.push_back(work);
         }
     }
 
     /// Queues work before everything else of its priority.
     fn push_first(&mut self, work: Work, lane: Priority) {
         match lane {
-            Priority::Normal => self.urgent.push_front((self.taken(), work)),
-            _ => self.lanes[lane as usize].work.push_front(work),
+            Priority::Normal => {
+                let taken = self.taken();
+                self.rest.urgent.push_front((taken, work));
+            }
+            _ => self.lane(lane).push_front(work),
         }
     }
 
     /// How many entries of the normal lane have been taken.
     fn taken(&self) -> usize {
-        self.pushed.wrapping_sub(self.lanes[NORMAL].work.len())
+        self.pushed.wrapping_sub(self.normal.len())
     }
 
     /// The oldest normal entry, urgent or not.
     fn pop(&mut self) -> Option<Work> {
         let taken = self.taken();
         let is_due = |(before, _): &(usize, Work)| before.wrapping_sub(taken).cast_signed() <= 0;
-        match self.urgent.front() {
+        match self.rest.urgent.front() {
             Some(first) if is_due(first) => self.pop_urgent(),
-            _ => self.lanes[NORMAL].work.pop_front(),
+            _ => self.normal.pop_front(),
         }
     }
 
@@ -358,79 +410,89 @@ impl InjectorState {
     fn pop_of(&mut self, lane: Priority) -> Option<Work> {
         match lane {
             Priority::Normal => self.pop(),
-            _ => self.lanes[lane as usize].work.pop_front(),
+            _ => self.lane(lane).pop_front(),
         }
     }
 
     /// What a thread waits for that has given way, if nothing normal is urgent.
     fn pop_parked(&mut self) -> Option<(Work, Priority)> {
-        let first = |lane: Priority| self.lanes[lane as usize].work.front();
-        let waits = |lane: &Priority| matches!(first(*lane), Some(Work::Job(_)));
-        let lane = Priority::ALL.into_iter().find(waits)?;
+        let mut lanes = Priority::ALL.into_iter();
+        let lane = lanes.find(|lane| matches!(self.lane(*lane).front(), Some(Work::Job(_))))?;
         Some((self.pop_of(lane)?, lane))
     }
 
     fn pop_urgent(&mut self) -> Option<Work> {
-        self.urgent.pop_front().map(|(_, work)| work)
+        self.rest.urgent.pop_front().map(|(_, work)| work)
     }
 
     /// The newest; if `awaited`, of those that something waits for, if there are any.
     fn pop_newest(&mut self, awaited: bool) -> Option<(Work, Priority)> {
         // Of the normal ones, if there are any.
         let mut lanes = [Priority::Normal, Priority::High, Priority::Low].into_iter();
-        let priority = lanes.find(|lane| !self.lanes[*lane as usize].work.is_empty())?;
-        let lane = &mut self.lanes[priority as usize];
-        let mut newest = lane.work.iter().rev().take(LOOK_BACK);
+        let priority = lanes.find(|lane| !self.lane(*lane).is_empty())?;
+        let lane = self.lane(priority);
+        let mut newest = lane.iter().rev().take(LOOK_BACK);
         let behind = if awaited {
             newest.position(Work::is_awaited)
         } else {
             None
         };
-        let at = lane.work.len().checked_sub(1 + behind.unwrap_or(0))?;
-        Some((lane.work.remove(at)?, priority))
+        let at = lane.len().checked_sub(1 + behind.unwrap_or(0))?;
+        Some((lane.remove(at)?, priority))
     }
 }
 
-impl Lane {
+impl Sweep {
+    const FIRST: Self = Self {
+        at: PERIOD,
+        period: PERIOD,
+    };
+
     /// Now and then removes the stale ones of the newest entries: a thread that spawns and waits a
     /// million times while all workers are busy must not leave a million entries. `all`: of all
     /// entries, each time that their number has doubled, because the consumer of an `imap` runs the
     /// oldest.
-    fn swept(&mut self, all: bool) -> Vec<Work> {
-        let len = self.work.len();
+    fn swept(&mut self, lane: &mut VecDeque<Work>, all: bool) -> Vec<Work> {
+        let len = lane.len();
         if len == 0 {
-            self.sweep = (PERIOD, PERIOD);
+            *self = Self::FIRST;
         }
-        let (at, period) = self.sweep;
-        if len < at {
+        if len < self.at {
             return Vec::new();
         }
         let (mut stale, mut live) = (Vec::with_capacity(PERIOD), Vec::new());
         for _ in 0..if all { len } else { 2 * PERIOD } {
-            match self.work.pop_back() {
+            match lane.pop_back() {
                 Some(work) if work.is_stale() => stale.push(work),
                 Some(work) => live.push(work),
                 None => break,
             }
         }
-        let period = if all {
+        self.period = if all {
             live.len().max(PERIOD)
         } else if stale.len() >= live.len() {
             PERIOD
         } else {
-            (period * 2).min(1 << 20)
+            (self.period * 2).min(1 << 20)
         };
-        self.work.extend(live.into_iter().rev());
-        self.sweep = (self.work.len() + period, period);
+        lane.extend(live.into_iter().rev());
+        self.at = lane.len() + self.period;
         stale
     }
 }
 
+/// One cache line, in which a push or a pop has all that it changes. Threads that look for work
+/// read it, too: a line of its own for the length would be moved for each of them as often, and
+/// each push would move two.
+struct Queue {
+    state: Mutex<InjectorState>,
+    /// The number of entries: read without the lock, written under it.
+    len: AtomicUsize,
+}
+
 /// The queue for work from outside.
 pub(in crate::thread) struct Injector {
-    queue: CachePadded<Mutex<InjectorState>>,
-    /// The number of entries: read without the lock, written under it.
-    len: CachePadded<AtomicUsize>,
+    queue: CachePadded<Queue>,
     /// The same for each priority, if the pool has ranks.
     lens: [AtomicUsize; 3],
     /// The number of urgent entries; like `len`, but written only when it changes.
@@ -450,12 +512,19 @@ impl Injector {
     /// `urgent`: the counter of queued urgent work.
     pub(in crate::thread) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
         Self {
-            queue: CachePadded::new(Mutex::new(InjectorState {
-                lanes: [Lane::NEW; 3],
-                urgent: VecDeque::new(),
-                pushed: 0,
-            })),
-            len: CachePadded::new(AtomicUsize::new(0)),
+            queue: CachePadded::new(Queue {
+                state: Mutex::new(InjectorState {
+                    normal: VecDeque::new(),
+                    pushed: 0,
+                    rest: Box::new(InjectorRest {
+                        low: VecDeque::new(),
+                        high: VecDeque::new(),
+                        urgent: VecDeque::new(),
+                        sweeps: [Sweep::FIRST; 3],
+                    }),
+                }),
+                len: AtomicUsize::new(0),
+            }),
             lens: std::array::from_fn(|_| AtomicUsize::new(0)),
             urgent,
             next: AtomicUsize::new(Next::Oldest as usize),
@@ -553,18 +622,10 @@ impl Injector {
                 return Err(work);
             }
             let all = matches!(work, Work::Item(_));
-            match self.lane() {
-                Priority::Normal => {
-                    let stale = queue.lanes[NORMAL].swept(all);
-                    queue.push_normal(work, self.callers_help);
-                    Ok(stale)
-                }
-                lane => {
-                    let stale = queue.lanes[lane as usize].swept(all);
-                    queue.push(work, lane, self.callers_help);
-                    Ok(stale)
-                }
-            }
+            let lane = self.lane();
+            let stale = queue.swept(lane, all);
+            queue.push(work, lane, self.callers_help);
+            Ok(stale)
         })?;
         drop(stale);
         Ok(())
@@ -582,7 +643,7 @@ impl Injector {
     /// often, before it sleeps.
     #[inline]
     fn lock(&self) -> MutexGuard<'_, InjectorState> {
-        match self.queue.try_lock() {
+        match self.queue.state.try_lock() {
             Some(queue) => queue,
             None => self.lock_busy(),
         }
@@ -592,11 +653,11 @@ impl Injector {
     fn lock_busy(&self) -> MutexGuard<'_, InjectorState> {
         let look = |look: u32| {
             (0..1 << look.min(6)).for_each(|_| hint::spin_loop());
-            self.queue.try_lock()
+            self.queue.state.try_lock()
         };
         (0..LOOKS)
             .find_map(look)
-            .unwrap_or_else(|| self.queue.lock())
+            .unwrap_or_else(|| self.queue.state.lock())
     }
 
     #[inline]
@@ -606,17 +667,17 @@ impl Injector {
         change: impl FnOnce(&mut InjectorState) -> R,
     ) -> R {
         let result = change(&mut queue);
-        let urgent = queue.urgent.len();
-        let mut len = queue.lanes[NORMAL].work.len() + urgent;
+        let urgent = queue.rest.urgent.len();
+        let mut len = queue.normal.len() + urgent;
         if self.is_ranked() {
             self.lens[NORMAL].store(len, Ordering::Relaxed);
             for lane in [Priority::Low, Priority::High] {
-                let others = queue.lanes[lane as usize].work.len();
+                let others = queue.lane(lane).len();
                 self.lens[lane as usize].store(others, Ordering::Relaxed);
                 len += others;
             }
         }
-        self.len.store(len, Ordering::Relaxed);
+        self.queue.len.store(len, Ordering::Relaxed);
         // All pushing threads read it: a cache line that is not written stays in their caches.
         if self.urgent.load(Ordering::Relaxed) != urgent {
             self.urgent.store(urgent, Ordering::Relaxed);
@@ -703,12 +764,14 @@ impl Injector {
         }
         let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.counter() == counter);
         let found = self.change(|queue| {
-            if let Some(at) = queue.urgent.iter().rposition(|(_, work)| is_it(work)) {
-                return queue.urgent.remove(at).map(|(_, work)| work);
+            let urgent = &mut queue.rest.urgent;
+            if let Some(at) = urgent.iter().rposition(|(_, work)| is_it(work)) {
+                return urgent.remove(at).map(|(_, work)| work);
             }
-            queue.lanes.iter_mut().find_map(|lane| {
-                let at = lane.work.iter().rposition(is_it)?;
-                lane.work.remove(at)
+            Priority::ALL.into_iter().find_map(|lane| {
+                let work = queue.lane(lane);
+                let at = work.iter().rposition(is_it)?;
+                work.remove(at)
             })
         });
         match found? {
@@ -730,9 +793,9 @@ impl Injector {
             return None;
         }
         // Many workers may look at once, and would keep those who queue something from the lock.
-        self.change_locked(self.queue.try_lock()?, |queue| {
+        self.change_locked(self.queue.state.try_lock()?, |queue| {
             let first = queue.pop()?;
-            let work = &mut queue.lanes[NORMAL].work;
+            let work = &mut queue.normal;
             let share = (work.len() / (width + 1)).min(BATCH);
             let is_task = |work: &&Work| matches!(work, Work::Task(_));
             let more = work.iter().take(share).take_while(is_task).count();
@@ -748,10 +811,10 @@ impl Injector {
     /// Everything that is queued.
     pub(in crate::thread) fn take_all(&self) -> VecDeque<Work> {
         self.change(|queue| {
-            let urgent = std::mem::take(&mut queue.urgent);
+            let urgent = std::mem::take(&mut queue.rest.urgent);
             let mut all = VecDeque::new();
-            for lane in &mut queue.lanes {
-                all.append(&mut lane.work);
+            for lane in Priority::ALL {
+                all.append(queue.lane(lane));
             }
             all.extend(urgent.into_iter().map(|(_, work)| work));
             all
@@ -760,7 +823,7 @@ impl Injector {
 
     /// The number of entries: a hint, like [`is_empty`](Self::is_empty).
     pub(in crate::thread) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.queue.len.load(Ordering::Relaxed)
     }
 
     /// A hint, exact once the fences of the sleep protocol have been passed.
@@ -790,7 +853,7 @@ impl Injector {
 
     /// Changes the mode; only ever forwards.
     pub(in crate::thread) fn set_mode(&self, mode: Mode) {
-        let _queue = self.queue.lock();
+        let _queue = self.queue.state.lock();
         let state = self.state.load(Ordering::Relaxed);
         let later = (mode as usize).saturating_sub(state % MODES);
         self.state.store(state + later, Ordering::Release);

@@ -493,6 +493,17 @@ fn no_second_look() {
 }
 
 #[test]
+fn the_models_catch_a_searcher_that_looks_before_it_leaves() {
+    must_fail("looks_before_leaving");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_searcher_that_looks_before_it_leaves"]
+fn looks_before_leaving() {
+    loom::model(|| publish_vs_lie_down(Broken::LooksBeforeLeaving));
+}
+
+#[test]
 fn the_models_catch_a_missing_fence() {
     must_fail("no_fence");
 }

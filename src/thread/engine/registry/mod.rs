@@ -283,26 +283,26 @@ impl Registry {
 
     /// Whether something is queued that any worker may take.
     pub(in crate::thread) fn has_work(&self) -> bool {
-        self.has_tasks() || self.has_jobs()
+        self.has_work_in(&self.slots(), true)
     }
 
     /// Whether something is queued that its owner does not take back.
     pub(in crate::thread) fn has_tasks(&self) -> bool {
-        !self.injector.is_empty() || self.slots().iter().any(|slot| slot.public.has_tasks())
+        self.has_work_in(&self.slots(), false)
     }
 
-    /// Whether a half of a join is on offer.
-    pub(in crate::thread) fn has_jobs(&self) -> bool {
-        self.slots().iter().any(|slot| slot.public.has_jobs())
+    /// Whether there is a task, or, if they count, a half of a join, in these slots, which are all,
+    /// or something in the injector.
+    pub(in crate::thread) fn has_work_in(&self, slots: &[Arc<Slot>], halves: bool) -> bool {
+        let has_some =
+            |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();
+        !self.injector.is_empty() || slots.iter().any(has_some)
     }
 
     /// Whether there is something in these slots, which are all, or in the injector, that some
     /// thread would take.
     pub(in crate::thread) fn has_something_in(&self, slots: &[Arc<Slot>]) -> bool {
-        let halves = self.takers() > 0;
-        let has_some =
-            |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();
-        !self.injector.is_empty() || slots.iter().any(has_some)
+        self.has_work_in(slots, self.takers() > 0)
     }
 
     /// How many threads would take a half of a join that is offered now.

@@ -17,6 +17,10 @@
 //!    from the sleepers if it is among them. If it is not, it will go to sleep later, and then
 //!    checks its mailbox ([`stop_sleeping`](SleepState::stop_sleeping)). Either way it runs even if
 //!    enough run.
+//! 9. Each search changes the word, so a publisher reads a flag first, in a cache line that seldom
+//!    moves. A searcher that looks for a while, and is counted, says that the queues are *watched*
+//!    ([`watch`](SleepState::watch)): then a publisher reads no further. Who makes the number of
+//!    searchers zero says that they are *unwatched*, before the fence and the look of step 3 or 4.
 //!
 //! - A thread is in `Asleep` exactly while it sleeps and has not been recruited; that,
 //!   `closed` and the width change only under the lock.
@@ -30,9 +34,11 @@
 
 use std::sync::Arc;
 
+use crossbeam_utils::CachePadded;
+
 use super::counts::{RUNNING, SEARCHING, ThreadCounts};
 use super::waiters::ProcessWaiters;
-use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 use crate::thread::engine::wake::WakeHandle;
 
@@ -140,11 +146,16 @@ impl Asleep {
     }
 }
 
-/// The state of the sleep protocol, described at the head of this file.
+/// The state of the sleep protocol, described at the head of this file. What changes often, and the
+/// lock, have cache lines of their own: every push and every search read the width.
 pub(in crate::thread) struct SleepState {
-    pub(super) word: AtomicU64,
+    pub(super) word: CachePadded<AtomicU64>,
+    /// Whether no searcher is bound to look for work that is pushed now: step 9.
+    unwatched: CachePadded<AtomicBool>,
     /// Threads with places below it are not spares. Changes under the lock.
     pub(super) width: AtomicUsize,
+    /// Whether more than [`AT_ONCE`](super::spares) workers have ever waited at the same time.
+    pub(super) crowded: AtomicBool,
     /// How many calls that may block are in progress; see `spawn_blocking.rs`.
     pub(super) calls: AtomicUsize,
     /// How many more threads than the width should run, because that many calls wait.
@@ -156,7 +167,7 @@ pub(in crate::thread) struct SleepState {
     pub(super) urgent: Arc<AtomicUsize>,
     /// The waits of all threads of the process.
     waiters: Arc<ProcessWaiters>,
-    pub(super) asleep: Mutex<Asleep>,
+    pub(super) asleep: CachePadded<Mutex<Asleep>>,
     /// Notified when no thread runs any more, while closing.
     pub(super) quiet: Condvar,
 }
@@ -166,18 +177,20 @@ impl SleepState {
     /// waits.
     pub(in crate::thread) fn new(width: usize, waiters: Arc<ProcessWaiters>) -> Self {
         Self {
-            word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
+            word: CachePadded::new(AtomicU64::new(width as u64 * (RUNNING + SEARCHING))),
+            unwatched: CachePadded::new(AtomicBool::new(true)),
             width: AtomicUsize::new(width),
+            crowded: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             extra: AtomicUsize::new(0),
             granted: AtomicUsize::new(0),
             urgent: Arc::new(AtomicUsize::new(0)),
             waiters,
-            asleep: Mutex::new(Asleep {
+            asleep: CachePadded::new(Mutex::new(Asleep {
                 sleepers: Vec::new(),
                 closed: false,
                 in_shutdown: 0,
-            }),
+            })),
             quiet: Condvar::new(),
         }
     }
@@ -262,9 +275,37 @@ impl SleepState {
     /// [`begin_monitor`](Self::begin_monitor).
     #[inline]
     pub(in crate::thread) fn need_after_push(&self) -> Option<Need> {
-        // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.
+        // Between the push and the loads: step 1, pairs with `fall_asleep`, `block`.
         fence(Ordering::SeqCst);
+        // Step 9.
+        if !self.unwatched.load(Ordering::Relaxed) {
+            return None;
+        }
         self.need_if_stalling(self.counts(), || self.waiters.any_or_note())
+    }
+
+    /// A searcher, which is counted, looks for a while (step 9).
+    pub(in crate::thread) fn watch(&self) {
+        if self.unwatched.load(Ordering::Relaxed) {
+            self.unwatched.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// No searcher is left (step 9).
+    pub(in crate::thread) fn unwatch(&self) {
+        if !self.unwatched.load(Ordering::Relaxed) {
+            self.unwatched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Subtracts from the word, and returns what is left.
+    fn leave(&self, what: u64) -> ThreadCounts {
+        let before = self.word.fetch_sub(what, Ordering::SeqCst);
+        let now = ThreadCounts(before.wrapping_sub(what));
+        if now.searching() == 0 {
+            self.unwatch();
+        }
+        now
     }
 
     /// After a push of work that the pusher takes back if no thread takes it. It has no fence: if
@@ -355,9 +396,8 @@ impl SleepState {
 
     /// Subtracts. True: no thread runs any more, so `quiet` must be notified.
     fn leaves_none(&self, what: u64) -> bool {
-        let before = self.word.fetch_sub(what, Ordering::SeqCst);
-        let counts = ThreadCounts(before.wrapping_sub(what));
-        counts.is_closing() && counts.running() == 0
+        let now = self.leave(what);
+        now.is_closing() && now.running() == 0
     }
 
     /// A runner begins to search, unless enough do: half of those that should run. After a job both
@@ -375,10 +415,10 @@ impl SleepState {
     /// A searcher found work. Returns how many others search: if none does, it must look for more
     /// work, and recruit if there is some.
     pub(in crate::thread) fn found(&self) -> usize {
-        let before = ThreadCounts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
+        let now = self.leave(SEARCHING);
         // Between the subtraction and the look: step 3.
         fence(Ordering::SeqCst);
-        before.searching() - 1
+        now.searching()
     }
 
     /// A runner (and searcher, if `searching`) found nothing and goes to sleep. True: it must look

@@ -21,6 +21,7 @@ impl SleepState {
     /// [`allow_end`](Self::allow_end).
     pub(in crate::thread) fn delay_end(&self) {
         self.word.fetch_add(BLOCKED, Ordering::SeqCst);
+        self.note_crowd();
     }
 
     /// The end of [`delay_end`](Self::delay_end): not while `wait_quiet` is between its looks.

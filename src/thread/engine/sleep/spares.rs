@@ -58,8 +58,19 @@ impl SleepState {
     /// may be begun.
     #[inline]
     pub(in crate::thread) fn is_full(&self) -> bool {
-        let now = self.counts();
-        now.blocked() > AT_ONCE && now.running() > self.target(now)
+        // Every search asks. In most pools so many never wait, and then none of them reads the
+        // word, which many searches change.
+        self.crowded.load(Ordering::Relaxed) && {
+            let now = self.counts();
+            now.blocked() > AT_ONCE && now.running() > self.target(now)
+        }
+    }
+
+    /// One more waits: whether they are many.
+    pub(super) fn note_crowd(&self) {
+        if self.counts().blocked() > AT_ONCE {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
     }
 
     /// How many waiting workers are neither replaced at once, nor among `more` others.
@@ -84,6 +95,7 @@ impl SleepState {
         }
         // Subtracts from the runners and adds to the blocked in one step.
         self.subtract(RUNNING.wrapping_sub(BLOCKED));
+        self.note_crowd();
         // Between the subtraction and the caller's look: step 5.
         fence(Ordering::SeqCst);
     }

@@ -18,7 +18,7 @@ impl SleepState {
     /// into the queues, and recruit as for a push if there is work.
     pub(in crate::thread) fn fall_asleep_if_surplus(&self, sleeper: &Arc<Sleeper>) -> bool {
         let is_surplus = |now: ThreadCounts| now.running() > self.wanted(now);
-        if !is_surplus(self.counts()) {
+        if !self.has_surplus() {
             return false;
         }
         let mut asleep = self.asleep.lock();
@@ -39,6 +39,12 @@ impl SleepState {
         // Between the subtraction and the caller's look, as in step 4.
         fence(Ordering::SeqCst);
         surplus
+    }
+
+    /// Whether more threads run than should.
+    pub(in crate::thread) fn has_surplus(&self) -> bool {
+        let now = self.counts();
+        now.running() > self.wanted(now)
     }
 
     /// Whether its place is beyond those of the pool's own threads.

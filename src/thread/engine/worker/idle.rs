@@ -26,7 +26,8 @@ impl Worker {
         } else {
             SEARCH_ROUNDS
         };
-        (0..rounds).find_map(|round| {
+        self.registry().sleep.watch();
+        let look = |round: u32| {
             for _ in 0..1 << round.min(6) {
                 hint::spin_loop();
             }
@@ -35,7 +36,20 @@ impl Worker {
                 thread::yield_now();
             }
             self.find()
-        })
+        };
+        loop {
+            let found = (0..rounds).find_map(look);
+            if found.is_some() || !self.others_are_quicker() {
+                return found;
+            }
+        }
+    }
+
+    /// Whether there is work that this thread may take, and has not got so far: its look after
+    /// going to sleep would see that, too, but only after it has taken the sleepers' lock.
+    fn others_are_quicker(&self) -> bool {
+        let registry = self.registry();
+        !registry.sleep.has_surplus() && self.with_slots(|slots| registry.has_work_in(slots, false))
     }
 
     /// Goes to sleep, unless there is work after all.
@@ -50,7 +64,7 @@ impl Worker {
         }
         // Step 4: the look after the subtraction.
         let polls = self.thefts.start_polling(&registry.wake_policy);
-        let seen = registry.has_tasks() || !polls && registry.has_jobs();
+        let seen = self.with_slots(|slots| registry.has_work_in(slots, !polls));
         if seen {
             if sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;

@@ -229,7 +229,8 @@ impl Worker {
             let mut unattended = slots.iter().filter(|slot| slot.is_unattended());
             unattended.find_map(|slot| {
                 let found = self.steal_from(slot);
-                if found.is_none() {
+                // Another thread may be stealing there just now.
+                if found.is_none() && !slot.public.has_tasks() {
                     self.registry.attend_to_queues(slot);
                 }
                 found
