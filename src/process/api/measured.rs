@@ -8,14 +8,14 @@ use crate::process::value::portable::Portable;
 use crate::process::value::usage::Usage;
 use crate::task::{Task, TaskError};
 
-/// Calls of one function, each of whose values comes with its item's [`Usage`]; from
+/// Calls of one function, each of whose values comes with its item's [`Usage`]. Returned by
 /// [`ProcessCall::measured`], which says what that costs.
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct MeasuredCall<'a, A, R>(pub(super) ProcessCall<'a, A, (R, Usage)>);
 
 impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
-    /// The same calls, with these options, each of whose values comes with what its item has used
-    /// of its machine: time by the clock, processor time, and memory ([`Usage`]).
+    /// Measures each item: its value comes with the time by the clock, the processor time and the
+    /// memory that it has used ([`Usage`]).
     ///
     /// It is measured in the worker, on every kind of worker, on other machines too. What the
     /// worker does before and after the function does not count: decoding the argument, encoding

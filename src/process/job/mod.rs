@@ -325,7 +325,7 @@ impl Job {
         };
         match &mut self.again {
             Some(again) if again.lone.contains(&piece.first()) => {
-                again.lone_waiting.push_back(piece)
+                again.lone_waiting.push_back(piece);
             }
             _ => self.waiting.push_front(piece),
         }

@@ -237,9 +237,9 @@ impl Sandbox {
         mounts.sort();
         for (path, is_empty) in mounts {
             if is_empty {
-                add("--tmpfs", &[path])
+                add("--tmpfs", &[path]);
             } else {
-                add("--ro-bind", &[path, path])
+                add("--ro-bind", &[path, path]);
             }
         }
         let resolved = Path::new("/run/systemd/resolve"); // where `/etc/resolv.conf` may point

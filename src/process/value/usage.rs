@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::process::host::activity::{forget_peak, peak_memory};
 use crate::sys::clock;
 
-/// What an item has used, from the call of its function to its return: see
-/// [`ProcessCall::measured`](crate::ProcessCall::measured).
+/// What an item has used, from the call of its function to its return. Returned by calls that are
+/// [`measured`](crate::ProcessCall::measured).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     wall: Duration,

@@ -34,9 +34,9 @@ fn a_free_place_wakes_nobody_under_the_lock() {
         let mut poll = || next.as_mut().poll(&mut Context::from_waker(&waker));
         assert!(poll().is_pending());
         if cancels {
-            world.sched.cancel(id, world.now)
+            world.sched.cancel(id, world.now);
         } else {
-            assert!(world.sched.dispatch_work(world.now))
+            assert!(world.sched.dispatch_work(world.now));
         }
         assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 0);
         assert!(world.sched.needs_driver_thread());
@@ -60,9 +60,9 @@ fn a_caller_ends_no_late_call() {
         }
         let mut options = CallOptions::default();
         if is_whole {
-            options.until = Some(world.now)
+            options.until = Some(world.now);
         } else {
-            options.timeout = Some(Duration::ZERO)
+            options.timeout = Some(Duration::ZERO);
         }
         let id = world.call_with(options);
         assert!(world.sched.has(id) && !world.sched.dispatch_work(world.now));

@@ -229,9 +229,9 @@ impl Outlet {
             Encoded::Apart => {
                 let brings_nothing = self.encoding.as_ref().is_none_or(|own| own.is_empty());
                 if brings_nothing && self.scratch.len() < SHORT {
-                    self.short_value()
+                    self.short_value();
                 } else {
-                    self.other_value()?
+                    self.other_value()?;
                 }
             }
         }

@@ -79,9 +79,9 @@ impl PagesInlet {
                 break;
             }
             if yields {
-                thread::yield_now()
+                thread::yield_now();
             } else {
-                hint::spin_loop()
+                hint::spin_loop();
             }
         }
         (!is_empty || self.has_frame) && pages.is_known()
