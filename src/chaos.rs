@@ -11,10 +11,10 @@
 //!
 //! **Rules.**
 //! 1. A decision is a hash of the seed, of its kind, and of numbers that no timing changes: for an
-//!    item, the name of the thread that made its pool, and which of this thread's pools it is; the
-//!    same of its call; its index, and how often it was started; for a start, the pool, the slot,
-//!    and which start of the slot it is; for a thread, its slot and how much it has taken. No two
-//!    threads count the same thing. (A test's thread has the test's name.)
+//!    item, the name of the thread that called, and which call of threads with this name it is; its
+//!    index, and how often it was started; for a start, the same of its pool, the slot, and which
+//!    start of the slot it is; for a thread, its slot and how much it has taken. Threads with
+//!    different names count apart. (A test's thread has the test's name.)
 //! 2. Programs end: the nth item of a call, the nth call and the nth task of a thread are hit
 //!    `OFTEN / n` times as often as the first ones, so a million of them are hit some three times
 //!    as often in all as a thousand. No more than two starts of a slot in a row are refused, and
@@ -56,13 +56,14 @@ fn say(line: &str) {
 #[cfg(feature = "chaos")]
 #[allow(dead_code)] // of executors that are left out
 mod something {
-    use std::cell::{Cell, RefCell};
+    use std::cell::RefCell;
+    use std::collections::HashMap;
     use std::io;
     use std::thread::sleep;
     use std::time::Duration;
 
     use super::{Plan, VARIABLE, asked, say};
-    use crate::loom::{per_thread, thread};
+    use crate::loom::{Mutex, per_thread, thread};
     use crate::sys::fork::PerProcess;
 
     /// So many items of a call, calls of a pool and tasks of a thread are hit with the whole
@@ -202,26 +203,22 @@ mod something {
         SETTINGS.inherit_or_init(|| None);
     }
 
-    per_thread! {
-        /// How many process pools and how many calls this thread has made.
-        static MADE: Cell<[u64; 2]> = Cell::new([0; 2]);
-    }
-
-    /// The name of this thread, hashed, and which of its pools or calls one is.
+    /// The name of this thread, hashed, and which of the pools or calls of threads with this name
+    /// one is, counted from 1.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Number([u64; 2]);
 
     fn next(kind: usize) -> Number {
-        let nth = MADE.with(|made| {
-            let mut counts = made.get();
-            counts[kind] += 1;
-            made.set(counts);
-            counts[kind]
-        });
+        /// How many pools and how many calls the threads with a name have made.
+        static MADE: PerProcess<Mutex<HashMap<u64, [u64; 2]>>> = PerProcess::new();
         let thread = thread::current();
         let bytes = thread.name().unwrap_or_default().bytes();
         let fold = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        Number([bytes.fold(0, fold), nth])
+        let name = bytes.fold(0, fold);
+        let mut made = MADE.get_or_init(Mutex::default).lock();
+        let nth = &mut made.entry(name).or_default()[kind];
+        *nth += 1;
+        Number([name, *nth])
     }
 
     pub(crate) fn next_pool() -> Number {
@@ -267,10 +264,9 @@ mod something {
             starts: impl Fn(usize) -> u64,
         ) -> Option<Plan> {
             let settings = settings()?;
-            let Number([thread, pool]) = self.number;
             let mut plan = Vec::new();
             for (at, nth) in (first..).zip(1..=count as u64) {
-                let name = [thread, pool, caller, call, at as u64, starts(at)];
+                let name = [caller, call, at as u64, starts(at)];
                 let share = rarely(call) * rarely(at as u64 + 1);
                 let how = settings.decide(HOW, &name);
                 let mut add = |what: u64, micros| plan.push([sequence, nth, what << 32 | micros]);

@@ -35,10 +35,12 @@ pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
         return append_all(&mut source, vec);
     }
     let mut lists = gather(source, Vec::push).into_iter();
-    if vec.is_empty() {
+    let mut len = lists.as_slice().iter().map(Vec::len).sum();
+    if vec.is_empty() && vec.capacity() < len {
         *vec = lists.next().unwrap_or_default();
+        len -= vec.len();
     }
-    reserve(vec, lists.as_slice().iter().map(Vec::len).sum());
+    reserve(vec, len);
     for mut list in lists {
         vec.append(&mut list);
     }

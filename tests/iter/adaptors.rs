@@ -114,6 +114,7 @@ fn steps_cost_nothing_for_what_they_leave_out() {
         assert_eq!((0..=u64::MAX - 1).into_par_iter().count(), usize::MAX);
         let units = vec![(); usize::MAX >> 1];
         assert_eq!(units.par_iter().copied().step_by(STEP).count(), 64);
+        assert_eq!(units.into_par_iter().step_by(STEP).count(), 64);
         let (made, few) = (AtomicUsize::new(0), 1000..9000);
         let items = few
             .into_par_iter()

@@ -55,10 +55,10 @@
 //! ([`Error::TooMany`]).
 //!
 //! # Format
-//! First comes the data, as postcard writes it, but more than 64 numbers of a vector or slice, also
-//! in arrays of up to 32, as a byte string, their memory in little-endian order; then a
-//! description: a tag for each value, and the names of fields and variants. The last four bytes
-//! have the description's length; their highest bit says that the description must be used.
+//! First comes the data, as postcard writes it, but more than 64 numbers of a vector or slice (or
+//! in more than 8 arrays of up to 32 each) as a byte string, their memory in little-endian order;
+//! then a description: a tag for each value, and the names of fields and variants. The last four
+//! bytes have the description's length; their highest bit says that the description must be used.
 //!
 //! The data is read without the description only if a value cannot be read with it and nothing was
 //! left out, which is so for types that are written as one thing and read as another.

@@ -23,7 +23,8 @@
 //!
 //! 6. Where there is no invitation, a capsule may be named ([`REPLAY`]): then this process runs its
 //!    item, and ends with it (`worker::replay`). It removes the variable, which is not for the
-//!    processes that the item starts. If the item is another copy's, it leaves it for that copy.
+//!    processes that the item starts. If the item is another copy's in this build, it leaves it
+//!    for that copy.
 //!
 //! An invitation that names another parent is stale, and ignored: it was meant for an ancestor that
 //! could not remove it. An orphan, whose parent is gone, is recognised by its standard input: the

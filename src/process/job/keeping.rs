@@ -114,7 +114,7 @@ impl Keeping {
         let item = self.source.piece.part(item, item + 1);
         let mut parcel = |piece| Parcel::new(piece, &mut left_out);
         let called = |code, argument: &str, name: Option<&str>| {
-            let known = Named::of(code, argument).map(|known| known.name);
+            let known = Named::of(code, argument, name).map(|known| known.name);
             (known.or(name).map(str::to_owned), argument.to_owned())
         };
         let (mut calls, mut initializers) = (Vec::new(), Vec::new());

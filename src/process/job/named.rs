@@ -34,10 +34,14 @@ impl Named {
         all().lock().clone()
     }
 
-    /// The function that is called by `code`, with an argument of this type. (That its result stays
-    /// in the worker makes another trampoline, and not another function.)
-    pub(crate) fn of(code: CodeRef, argument: &str) -> Option<Self> {
-        let mut all = Self::all().into_iter();
-        all.find(|one| one.code.function == code.function && one.argument == argument)
+    /// The function that is called by `code`, with an argument of this type: the one with this name
+    /// if there is one, because functions that do the same may have one address. (That its result
+    /// stays in the worker makes another trampoline, and not another function.)
+    pub(crate) fn of(code: CodeRef, argument: &str, name: Option<&str>) -> Option<Self> {
+        let all = Self::all().into_iter();
+        let is_it = |one: &Self| one.code.function == code.function && one.argument == argument;
+        let found: Vec<Self> = all.filter(is_it).collect();
+        let with_name = found.iter().find(|one| Some(one.name) == name);
+        with_name.or(found.first()).copied()
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn measured<R>(function: impl FnOnce() -> R) -> (R, Usage) {
     let usage = Usage {
         wall: begin.elapsed(),
         cpu_time: cpu_time().saturating_sub(before),
-        peak_memory: peak_memory(std::process::id()),
+        peak_memory: peak_memory("self"),
     };
     (value, usage)
 }

@@ -59,6 +59,14 @@ impl<T> Iterator for DrainPart<'_, T> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.0.size_hint()
     }
+
+    /// Drops the first `n`, which costs nothing if they have no destructor.
+    fn nth(&mut self, n: usize) -> Option<T> {
+        let (passed, rest) = DrainPart(mem::take(&mut self.0)).split_at(n);
+        *self = rest; // before a destructor that panics
+        drop(passed);
+        self.next()
+    }
 }
 
 impl<T> DoubleEndedIterator for DrainPart<'_, T> {
@@ -67,6 +75,14 @@ impl<T> DoubleEndedIterator for DrainPart<'_, T> {
         let last = self.0.next_back()?;
         // SAFETY: P17: the element is initialised and no longer of this part.
         Some(unsafe { last.assume_init_read() })
+    }
+
+    fn nth_back(&mut self, n: usize) -> Option<T> {
+        let at = self.len().saturating_sub(n);
+        let (rest, passed) = DrainPart(mem::take(&mut self.0)).split_at(at);
+        *self = rest;
+        drop(passed);
+        self.next_back()
     }
 }
 

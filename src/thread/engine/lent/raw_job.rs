@@ -48,6 +48,9 @@ const NONE: u64 = u64::MAX;
 /// A thread has taken the job, and given it back to its owner.
 const RETURNED: u64 = u64::MAX - 1;
 
+/// The number of a slot that there is not.
+const NOWHERE: usize = u32::MAX as usize - 2;
+
 /// How many bits of the clock are left out where a job says when it was taken.
 const COARSE: u32 = 8;
 
@@ -85,6 +88,8 @@ impl JobRef {
         // until its latch is set, which happens below, after the last use of this borrow.
         let job = unsafe { &*self.0 };
         // Release: pairs with `thief`.
+        // A slot beyond what fits, after billions of outside threads, is one that nobody finds.
+        let slot = slot.min(NOWHERE);
         let thief = u64::from(coarse()) << 32 | slot as u64;
         job.thief.store(thief, Ordering::Release);
         // P11: before the latch.
@@ -126,8 +131,9 @@ impl StackJob<'_> {
     pub(in crate::thread) fn thief(&self) -> Option<(usize, u64)> {
         // Acquire: pairs with `run`. What the thief pushes it pushes after.
         let thief = Some(self.thief.load(Ordering::Acquire)).filter(|&thief| thief < RETURNED)?;
-        let runs = coarse().wrapping_sub((thief >> 32) as u32);
-        Some((thief as u32 as usize, u64::from(runs) << COARSE))
+        // (The thief's clock may be ahead.)
+        let runs = coarse().wrapping_sub((thief >> 32) as u32).cast_signed();
+        Some((thief as u32 as usize, (runs.max(0) as u64) << COARSE))
     }
 
     /// For the owner, while it waits: takes the reference, if a thread has given it back.

@@ -3,7 +3,8 @@
 //! Every search looks at all of them. So there are about as many of the second kind as outside
 //! threads take part at once: when all are lent, half as many more are added; when fewer than a
 //! quarter are, half of them are removed. So a change of the list, which is copied, is paid by the
-//! threads that have come or gone since the last one: N threads cost O(N).
+//! threads that have come or gone since the last one: N threads cost O(N), where slots do not have
+//! to stay.
 //!
 //! - A slot is in the list before it is lent. One that is removed is empty, and stays so, because
 //!   nobody has its owner's half any more: a thread with an older copy of the list misses nothing.

@@ -42,6 +42,7 @@ impl Worker {
             if found.is_some() || !self.others_are_quicker() {
                 return found;
             }
+            thread::yield_now();
         }
     }
 

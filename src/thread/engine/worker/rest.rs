@@ -7,8 +7,9 @@
 //! after its last theft rests, twice as long each time. Meanwhile tasks gather, and it takes a
 //! batch of them (`queue.rs`), or the thread that waits for the scope runs them itself.
 //!
-//! The first of the thieves that rest comes back sooner than a sleeping thread wakes, and all count
-//! as running meanwhile: they look again ((b) in `docs/internals/SCHEDULER.md`).
+//! It has no other work then, and has counted off what has ended. It comes back about as soon as a
+//! sleeping thread wakes, and counts as running meanwhile: it looks again ((b) in
+//! `docs/internals/SCHEDULER.md`).
 //!
 //! Rejected: fewer searchers (the one that is left takes each task, too); thefts of many only (a
 //! long task may be the only one).
@@ -18,16 +19,20 @@
 use std::cell::Cell;
 
 use super::Worker;
-use crate::loom::hint;
+use crate::loom::{hint, thread};
 use crate::sys::ticks;
 use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
 
 /// A shorter task costs more to hand over than to run.
 const TINY: u64 = ticks::MICROSECOND / 2;
 
-/// The longest rest in a pool of up to 16 threads. A wider one has as many microseconds as threads,
-/// so that all of them together come back about once in a microsecond.
+/// The longest rest in a pool of up to 16 threads. One of up to 64 has as many microseconds as
+/// threads, so that all of them together come back about once in a microsecond.
 const LONGEST: u64 = 16 * ticks::MICROSECOND;
+const WIDEST: u64 = 64;
+
+/// How often it spins before it gives way: about a microsecond.
+const SPINS: u32 = 32;
 
 /// What a thief remembers of its thefts.
 #[derive(Default)]
@@ -63,15 +68,31 @@ impl Worker {
         }
         let began = ticks::now();
         lent.run(&self.ended);
-        if self.has_scoped() {
-            return; // which it has spawned
+        // Of its own there may be what the task has spawned.
+        if self.has_scoped() || self.slot().public.has_tasks() || self.is_asked_for() {
+            return;
         }
-        let longest = LONGEST.max(self.registry.sleep.width() as u64 * ticks::MICROSECOND);
+        let width = self.registry.sleep.width() as u64;
+        let longest = LONGEST.max(width.min(WIDEST) * ticks::MICROSECOND);
         let rest = self.rest.after(began, ticks::now(), longest);
-        let mut looks = ticks::Looks::new(rest);
-        while rest > 0 && !looks.are_over() {
-            hint::spin_loop();
+        if rest == 0 {
+            return;
         }
+        self.ended.count_off(); // their scope may wait for nothing else
+        let mut looks = ticks::Looks::new(rest);
+        while !looks.are_over() && !self.is_asked_for() {
+            for _ in 0..SPINS {
+                hint::spin_loop();
+            }
+            thread::yield_now(); // to who spawns, if there are too few processors
+        }
+    }
+
+    /// Whether there is work for it that is no scope's; or this process is a forked child, in which
+    /// it runs no more.
+    fn is_asked_for(&self) -> bool {
+        let registry = self.registry();
+        registry.is_foreign() || !registry.injector.is_empty() || !self.slot().mailbox.is_empty()
     }
 }
 

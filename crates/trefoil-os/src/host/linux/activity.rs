@@ -11,10 +11,10 @@ use crate::sys::sysconf::ticks_per_second;
 #[derive(Debug, PartialEq)]
 pub struct Activity(String);
 
-/// The most memory that the process `pid` has ever had, in bytes: of this one, or of a child that
-/// has not been reaped.
-pub fn peak_memory(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+/// The most memory that a process has ever had, in bytes: this one's (`self`, whose number may be
+/// another's in the `/proc` that is mounted here), or that of a child that has not been reaped.
+pub fn peak_memory(process: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How much memory a process has had at most: not known.
-pub fn peak_memory(_pid: u32) -> Option<u64> {
+pub fn peak_memory(_process: &str) -> Option<u64> {
     None
 }
 
