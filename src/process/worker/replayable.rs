@@ -27,8 +27,8 @@ use crate::task::TaskError;
 /// Call it before [`init`](crate::init), which runs the item; so not with the feature `auto`, with
 /// which `init` comes first. In a pool's process it costs a lock, and nothing is sent anywhere. Of
 /// several functions with one name the first counts. One of a library that was loaded at run time
-/// gets none. An inlined or generic function may have several addresses in a build, and two functions
-/// that do the same may share one, so give the calls the same name
+/// gets none. An inlined or generic function may have several addresses in a build, and two
+/// functions that do the same may share one, so give the calls the same name
 /// ([`ProcessCall::name`](crate::ProcessCall::name)).
 ///
 /// ```
