@@ -200,7 +200,7 @@ fn call(random: &mut Random) -> String {
 fn main() {
     println!("cargo::rerun-if-env-changed=TREFOIL_CALLS");
     println!("cargo::rerun-if-changed=build.rs");
-    let chosen = env::var("TREFOIL_CALLS").unwrap_or_else(|_| "1:12".to_owned());
+    let chosen = env::var("TREFOIL_CALLS").unwrap_or_else(|_| "1:4".to_owned());
     let numbers = chosen
         .split_once(':')
         .map(|(seed, count)| (seed.parse(), count.parse()));
