@@ -92,7 +92,7 @@ mod sources;
 mod text;
 mod try_types;
 
-pub use crate::thread::Chain;
+pub use crate::thread::map::chain::Chain;
 pub use collect::ParallelDrainRange;
 pub use indexed::IndexedParallelIterator;
 pub use item_adaptors::{Filter, FilterMap, Map, MapInit};

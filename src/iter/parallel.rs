@@ -22,8 +22,9 @@ use super::search::{search, try_reduce};
 use super::try_types::Try;
 use crate::loom::Mutex;
 use crate::task::CancelToken;
+use crate::thread::map::chain::Chain;
 use crate::thread::{
-    Cancellable, Chain, FoldPosition, Items, ItemsUntil, LEAF, Producer, RUN, Seal, Source, divide,
+    Cancellable, FoldPosition, Items, ItemsUntil, LEAF, Producer, RUN, Seal, Source, divide,
     divide_fixed, map_reduce, until,
 };
 

@@ -73,7 +73,7 @@ mod engine;
 mod global;
 mod imap;
 mod join;
-mod map;
+pub(crate) mod map;
 mod pool;
 mod scope;
 mod spawn;
@@ -95,8 +95,6 @@ pub mod model_blocking;
 pub use current::{current, yield_now};
 pub use global::current_index;
 pub use imap::iterator::{Imap, ImapStream};
-#[doc(hidden)]
-pub use map::chain::Chain;
 pub use map::items::Items;
 #[doc(hidden)]
 pub use map::source::Int;

@@ -5,7 +5,7 @@
 //! methods; `chain` is one source behind another; `until` is a source that a token ends.
 //! `raw_drain` takes the elements out of a vector; `raw_fill` writes results into one.
 
-pub(super) mod chain;
+pub(crate) mod chain;
 pub(super) mod divide;
 pub(super) mod items;
 pub(super) mod raw_drain;
