@@ -567,7 +567,7 @@ mod tests {
         for plot in scaling::PLOTS {
             let file = format!("docs/plots/{}.svg", plot.id);
             let drawn = scaling::svg(plot, &results, &simulator).unwrap();
-            assert_eq!(read(&file).as_ref(), Ok(&drawn), "{file}");
+            assert!(read(&file).is_ok_and(|there| there == drawn), "{file} is another");
             let picture = links::picture(plot.title, plot.id);
             assert!(results.contains(&picture), "{picture}");
         }
