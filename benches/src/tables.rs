@@ -567,7 +567,10 @@ mod tests {
         for plot in scaling::PLOTS {
             let file = format!("docs/plots/{}.svg", plot.id);
             let drawn = scaling::svg(plot, &results, &simulator).unwrap();
-            assert!(read(&file).is_ok_and(|there| there == drawn), "{file} is another");
+            assert!(
+                read(&file).is_ok_and(|there| there == drawn),
+                "{file} is another"
+            );
             let picture = links::picture(plot.title, plot.id);
             assert!(results.contains(&picture), "{picture}");
         }

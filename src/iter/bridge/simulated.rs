@@ -23,6 +23,7 @@ use crate::iter::index_adaptors::{Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use crate::iter::item_adaptors::{Filtering, FlatMapping, ItemAdaptor, Mapping};
 use crate::iter::text::{Chars, SplitText};
 use crate::iter::{FromParallelIterator, Par, ParallelIterator};
+use crate::thread::map::chain::Chain;
 use crate::thread::{Exact, Items, Producer, Seal, Shape, Source, ThreadPool};
 
 type Mapped<S, T> = ItemAdaptor<S, Mapping<fn(T) -> u64>>;

@@ -8,6 +8,7 @@
 //! finding. `.ci/long timing` runs it.
 #![cfg(not(loom))]
 #![allow(unsafe_code)] // it asks the system for the process's time
+#![allow(dead_code)] // not all calls need all of it
 
 #[allow(unused_imports)] // some calls need each
 use std::collections::{BTreeSet, HashMap, HashSet, LinkedList, VecDeque};
