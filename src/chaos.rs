@@ -248,9 +248,10 @@ mod something {
             let Number([thread, pool]) = self.number;
             let name = [thread, pool, slot as u64, self.starts[slot]];
             self.starts[slot] += 1;
-            match settings().is_some_and(|settings| settings.refuses(name)) {
-                true => Err(io::Error::other(format!("{VARIABLE} has refused it"))),
-                false => Ok(()),
+            if settings().is_some_and(|settings| settings.refuses(name)) {
+                Err(io::Error::other(format!("{VARIABLE} has refused it")))
+            } else {
+                Ok(())
             }
         }
 

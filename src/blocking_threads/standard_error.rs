@@ -81,9 +81,10 @@ extern "C" fn settle_last() {
 pub(crate) fn push(bytes: &[u8]) {
     let queue = queue();
     let mut state = queue.state.lock();
-    match state.waiting() < LIMIT {
-        true => state.add(bytes),
-        false => state.dropped += bytes.len(),
+    if state.waiting() < LIMIT {
+        state.add(bytes)
+    } else {
+        state.dropped += bytes.len()
     }
     state.has_thread = state.has_thread || super::start(|| queue.write()).is_ok();
 }

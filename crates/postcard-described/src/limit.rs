@@ -61,9 +61,10 @@ impl Limit for StackLimit {
     #[inline(always)]
     fn check(&mut self) -> Result<(), Error> {
         // Miri places local variables anywhere: their addresses do not show how much stack is used.
-        match self.top.abs_diff(here()) > self.most && !cfg!(miri) {
-            true => Err(Error::TooDeep),
-            false => Ok(()),
+        if self.top.abs_diff(here()) > self.most && !cfg!(miri) {
+            Err(Error::TooDeep)
+        } else {
+            Ok(())
         }
     }
 }

@@ -67,9 +67,10 @@ impl<'de> Encoded<'de> {
             }
             read => return read,
         };
-        let alone = match self.must {
-            true => Err(Error::Undescribed),
-            false => read(None),
+        let alone = if self.must {
+            Err(Error::Undescribed)
+        } else {
+            read(None)
         };
         match (alone, error) {
             (Ok(value), _) => Ok(value),
@@ -297,9 +298,10 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
             Tag::Struct => {
                 let mut fields = Fields(reader, false);
                 let value = visitor.visit_map(&mut fields)?;
-                match fields.1 || fields.0.name()?.is_none() {
-                    true => Ok(value),
-                    false => Err(Error::LeftOver(0)),
+                if fields.1 || fields.0.name()?.is_none() {
+                    Ok(value)
+                } else {
+                    Err(Error::LeftOver(0))
                 }
             }
             Tag::UnitVariant => visitor.visit_borrowed_str(reader.variant()?),
@@ -307,9 +309,10 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
                 let name = reader.variant()?;
                 let mut entry = Entry(reader, Some(name), false);
                 let value = visitor.visit_map(&mut entry)?;
-                match entry.2 {
-                    true => Ok(value),
-                    false => Err(Error::LeftOver(0)),
+                if entry.2 {
+                    Ok(value)
+                } else {
+                    Err(Error::LeftOver(0))
                 }
             }
             Tag::End => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
@@ -661,9 +664,10 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Parts<'_, 'de, F, L> {
 
     /// Checks that all described parts have been read.
     fn finish(mut self) -> Result {
-        match matches!(self.left, Left::Exactly(_)) || !self.next()? {
-            true => Ok(()),
-            false => Err(Error::LeftOver(0)),
+        if matches!(self.left, Left::Exactly(_)) || !self.next()? {
+            Ok(())
+        } else {
+            Err(Error::LeftOver(0))
         }
     }
 }

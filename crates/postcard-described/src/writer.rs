@@ -328,12 +328,11 @@ impl<F: Flavor, L: Limit> Parts<'_, '_, F, L> {
     #[inline]
     fn finish(&mut self) {
         let all = &*self.writer.description;
-        match self.count > 0 && all[self.run..self.end] == all[self.part..] {
-            true => self.set_count(self.count + 1),
-            false => {
-                (self.run, self.end) = (self.part, all.len());
-                self.set_count(1);
-            }
+        if self.count > 0 && all[self.run..self.end] == all[self.part..] {
+            self.set_count(self.count + 1)
+        } else {
+            (self.run, self.end) = (self.part, all.len());
+            self.set_count(1);
         }
     }
 

@@ -71,10 +71,7 @@ impl Drop for Helping {
 /// without being a worker there, a worker calls `f`; else this thread helps the global pool.
 #[inline]
 pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    match is_inside() {
-        true => f(),
-        false => outside(f),
-    }
+    if is_inside() { f() } else { outside(f) }
 }
 
 #[cold]

@@ -27,9 +27,10 @@ pub(crate) fn open_any(path: &Path, options: &mut OpenOptions) -> io::Result<Fil
 /// What there is to know about a regular file.
 pub(crate) fn about(file: &File) -> io::Result<Metadata> {
     let about = file.metadata()?;
-    match about.is_file() {
-        true => Ok(about),
-        false => Err(io::Error::other("this is not a regular file")),
+    if about.is_file() {
+        Ok(about)
+    } else {
+        Err(io::Error::other("this is not a regular file"))
     }
 }
 

@@ -78,12 +78,11 @@ impl Requests {
         match request {
             Request::Snapshot { seen } => {
                 let snapshot = self.snapshot();
-                match seen == Some(self.shared().notes.seen()) {
-                    true => format!(r#"{{"snapshot":{snapshot}}}"#),
-                    false => {
-                        let (_, notes) = self.shared().notes.to_json();
-                        format!(r#"{{"snapshot":{snapshot},"notes":{notes}}}"#)
-                    }
+                if seen == Some(self.shared().notes.seen()) {
+                    format!(r#"{{"snapshot":{snapshot}}}"#)
+                } else {
+                    let (_, notes) = self.shared().notes.to_json();
+                    format!(r#"{{"snapshot":{snapshot},"notes":{notes}}}"#)
                 }
             }
             Request::Tasks(query) => json(&self.sampler.tasks(&query).await),

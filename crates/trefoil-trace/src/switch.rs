@@ -44,9 +44,10 @@ impl Listeners {
     /// The number of the running recording; 0: none. Without the feature it is always 0.
     #[inline(always)]
     pub(crate) fn recording(self) -> u64 {
-        match cfg!(feature = "trace") {
-            true => self.0 / RECORDING,
-            false => 0,
+        if cfg!(feature = "trace") {
+            self.0 / RECORDING
+        } else {
+            0
         }
     }
 
@@ -95,9 +96,10 @@ pub(crate) fn end_recording(number: u64) -> bool {
 #[cfg_attr(not(feature = "trace"), allow(dead_code))]
 pub(crate) fn keep(kept: bool) {
     register_fork_handler();
-    match kept {
-        true => WORD.fetch_or(KEPT, Relaxed),
-        false => WORD.fetch_and(!KEPT, Relaxed),
+    if kept {
+        WORD.fetch_or(KEPT, Relaxed)
+    } else {
+        WORD.fetch_and(!KEPT, Relaxed)
     };
 }
 

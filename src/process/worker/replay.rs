@@ -71,22 +71,25 @@ impl Replay {
         let capsule = Capsule::open(path).unwrap_or_else(|error| refuses(&error));
         let copy = &capsule.head.copy;
         let (version, build) = (version_of(copy), copy.rsplit('-').next());
-        let elsewhere = match build == Some(image().build()) {
-            true if copy != image().name() => return None,
-            true => VecDeque::new(),
-            false if version == version_of(image().name()) => find(&capsule.head, function)
-                .unwrap_or_else(|why| {
-                    refuses(&format_args!(
-                        "{} was written by another build of this program, whose functions are \
-                         elsewhere, and {why}. (A test can read the argument, with \
-                         `trefoil::process::Capsule::open(path)?.argument()`.)",
-                        path.display()
-                    ))
-                }),
-            false => refuses(&format_args!(
+        let elsewhere = if build == Some(image().build()) {
+            if copy != image().name() {
+                return None;
+            }
+            VecDeque::new()
+        } else if version == version_of(image().name()) {
+            find(&capsule.head, function).unwrap_or_else(|why| {
+                refuses(&format_args!(
+                    "{} was written by another build of this program, whose functions are \
+                     elsewhere, and {why}. (A test can read the argument, with \
+                     `trefoil::process::Capsule::open(path)?.argument()`.)",
+                    path.display()
+                ))
+            })
+        } else {
+            refuses(&format_args!(
                 "{} was written with another version of trefoil",
                 path.display()
-            )),
+            ))
         };
         say(&format_args!("replays {}: {capsule}", path.display()));
         Some(Self { capsule, elsewhere })
@@ -141,16 +144,18 @@ fn find(head: &Head, item: Option<String>) -> Result<VecDeque<CodeRef>, String> 
     let last = head.calls.len().saturating_sub(1);
     let calls = head.calls.iter().enumerate();
     let found = calls.map(|(at, (name, argument))| {
-        let (name, context) = match at == last {
-            true => (item.as_ref().or(name.as_ref()), head.context.as_deref()),
-            false => (name.as_ref(), None),
+        let (name, context) = if at == last {
+            (item.as_ref().or(name.as_ref()), head.context.as_deref())
+        } else {
+            (name.as_ref(), None)
         };
         let Some(name) = name else {
-            return Err(match at == last {
-                true => "it names no function: `TREFOIL_REPLAY_FN` may, as `replayable` does here",
-                false => "an initializer of its pool has no name there (`replayable`)",
-            }
-            .to_owned());
+            let why = if at == last {
+                "it names no function: `TREFOIL_REPLAY_FN` may, as `replayable` does here"
+            } else {
+                "an initializer of its pool has no name there (`replayable`)"
+            };
+            return Err(why.to_owned());
         };
         let Some(found) = known.iter().find(|known| known.name == name) else {
             let names: Vec<&str> = known.iter().map(|known| known.name).collect();

@@ -82,10 +82,7 @@ macro_rules! select {
                         $waits = false;
                     }
                 })*
-                match false $(|| $waits)* {
-                    true => ::std::task::Poll::Pending,
-                    false => ::std::task::Poll::Ready(()),
-                }
+                if false $(|| $waits)* { ::std::task::Poll::Pending } else { ::std::task::Poll::Ready(()) }
             })
             .await;
         }

@@ -148,3 +148,27 @@ impl ScopeState {
         ptr::from_ref(&self.counter).addr()
     }
 }
+
+#[cfg(all(test, unix, not(loom), not(miri)))]
+mod tests {
+    use super::open;
+    use crate::thread::ThreadPool;
+    use crate::thread::engine::lent::abort_on_unwind::tests::alone;
+
+    #[test]
+    fn the_end_of_a_scope_does_not_unwind() {
+        let test = "the_end_of_a_scope_does_not_unwind";
+        let signal = alone(module_path!(), test, || {
+            let pool = ThreadPool::with_threads(1);
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pool.registry().as_worker(&mut |worker| {
+                    let rest = |_: &_| panic!("a mistake of this crate");
+                    open(worker, |_| (), rest, |_, latch| worker.wait_for(latch))
+                        .0
+                        .unwrap();
+                });
+            }));
+        });
+        assert_eq!(signal, Some(libc::SIGABRT));
+    }
+}

@@ -175,9 +175,10 @@ impl<X: Runs<A, R>, A: Portable, R: Portable> Cached<'_, X, A, R> {
         // What others compute now is waited for when what is computed here has ended.
         let (mut own, mut others) = (Vec::new(), Vec::new());
         for item in missing {
-            let turn = match leads() {
-                true => Turn::Compute,
-                false => kept.turn(&item.key, true),
+            let turn = if leads() {
+                Turn::Compute
+            } else {
+                kept.turn(&item.key, true)
             };
             match turn {
                 Turn::Wait(other) => others.push((item, other)),

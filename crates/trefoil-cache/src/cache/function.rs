@@ -202,9 +202,10 @@ where
     /// the same, none of them has stored anything since. (What another program stores meanwhile is
     /// computed twice.)
     pub(crate) fn arrived(&self, key: &Key, stored: u64) -> Option<R> {
-        match self.stored() == stored {
-            true => None,
-            false => self.find(key),
+        if self.stored() == stored {
+            None
+        } else {
+            self.find(key)
         }
     }
 
@@ -282,17 +283,19 @@ where
                 line.unwrap_or("unknown").to_owned()
             };
             let version = of("version: ");
-            return Ok(match version == self.version.0 {
-                true => Explanation::OtherTypes {
+            return Ok(if version == self.version.0 {
+                Explanation::OtherTypes {
                     argument: of("argument: "),
                     result: of("result: "),
-                },
-                false => Explanation::OtherVersion(version),
+                }
+            } else {
+                Explanation::OtherVersion(version)
             });
         }
-        Ok(match self.folder.join(&self.generation).exists() {
-            true => Explanation::NewArgument(key),
-            false => Explanation::NewFunction,
+        Ok(if self.folder.join(&self.generation).exists() {
+            Explanation::NewArgument(key)
+        } else {
+            Explanation::NewFunction
         })
     }
 

@@ -250,9 +250,10 @@ impl Locked {
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let bytes = bytes(&self.file, self.length)?;
-        match bytes.len() as u64 == self.length {
-            true => Ok(bytes),
-            false => Err(ErrorKind::UnexpectedEof.into()),
+        if bytes.len() as u64 == self.length {
+            Ok(bytes)
+        } else {
+            Err(ErrorKind::UnexpectedEof.into())
         }
     }
 }
@@ -410,9 +411,10 @@ pub(crate) fn shrink(
     let bytes = locked.bytes()?;
     let mut nodes = nodes(&bytes);
     nodes.retain(|(node, _)| !without.contains(&node.mark));
-    let after = match nodes.is_empty() {
-        true => fs::remove_file(path).map(|()| 0)?,
-        false => write_new(path, temporary, &nodes)?,
+    let after = if nodes.is_empty() {
+        fs::remove_file(path).map(|()| 0)?
+    } else {
+        write_new(path, temporary, &nodes)?
     };
     Ok((locked.length, after))
 }

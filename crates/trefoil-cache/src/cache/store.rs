@@ -271,9 +271,10 @@ impl Store {
             return room(length as u64);
         }
         let (first, more) = pack::lengths(length);
-        match self.has_limit() && !place.pack().exists() {
-            true => pack_room(first),
-            false => more,
+        if self.has_limit() && !place.pack().exists() {
+            pack_room(first)
+        } else {
+            more
         }
     }
 
@@ -458,9 +459,10 @@ impl Store {
         if total <= most {
             return;
         }
-        match sweep.in_slices {
-            true => self.sweep_slices(sweep, most),
-            false => self.evict(None, most - most / 10),
+        if sweep.in_slices {
+            self.sweep_slices(sweep, most)
+        } else {
+            self.evict(None, most - most / 10)
         }
     }
 

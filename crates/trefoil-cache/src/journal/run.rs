@@ -112,9 +112,10 @@ impl<'a, I: Iterator<Item: Portable>, R: Portable> Run<'a, I, R> {
         while let Some((number, result)) = ended {
             self.items.borrow_mut().ended(number, result);
             count += 1;
-            ended = match count < BATCH {
-                true => burst.try_next(),
-                false => None,
+            ended = if count < BATCH {
+                burst.try_next()
+            } else {
+                None
             };
         }
         self.items.borrow_mut().flush();

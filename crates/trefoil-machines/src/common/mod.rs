@@ -39,9 +39,10 @@ pub(crate) fn build_id(program: &Program) -> Result<&'static str, PoolError> {
 #[cfg(feature = "dial")]
 pub(crate) fn own_path() -> std::io::Result<std::path::PathBuf> {
     let own = std::path::PathBuf::from(format!("/proc/{}/exe", std::process::id()));
-    match cfg!(target_os = "linux") && own.exists() {
-        true => Ok(own),
-        false => std::env::current_exe(),
+    if cfg!(target_os = "linux") && own.exists() {
+        Ok(own)
+    } else {
+        std::env::current_exe()
     }
 }
 

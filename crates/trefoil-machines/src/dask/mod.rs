@@ -265,9 +265,10 @@ impl Dask {
         let needs: Vec<_> = needs
             .map(|(name, amount)| format!("{name}={amount}"))
             .collect();
-        let lacks = match needs.is_empty() {
-            true => String::new(),
-            false => format!(", or none of its workers has {}", needs.join(", ")),
+        let lacks = if needs.is_empty() {
+            String::new()
+        } else {
+            format!(", or none of its workers has {}", needs.join(", "))
         };
         format!(
             "Dask has not started a worker in {:?}: all of the cluster's threads are busy{lacks}; \

@@ -159,9 +159,10 @@ impl Drop for Placer {
 fn write(mut stdin: ChildStdin, lines: &mpsc::Receiver<Line>, mut look: impl FnMut() -> Look) {
     let (mut is_awaiting, mut looked) = (false, Instant::now());
     loop {
-        let line = match is_awaiting {
-            true => lines.recv_timeout(LOOK),
-            false => lines.recv().map_err(Into::into),
+        let line = if is_awaiting {
+            lines.recv_timeout(LOOK)
+        } else {
+            lines.recv().map_err(Into::into)
         };
         let written = match line {
             Ok(line) => line.write(&mut stdin),
@@ -191,10 +192,10 @@ fn read(stdout: ChildStdout, stderr: ChildStderr, python: &str, mut on_answer: i
     for line in BufReader::new(stdout).lines() {
         let Ok(line) = line else { break };
         let Some(answer) = Answer::parse(&line) else {
-            match is_ready {
-                true => break,
-                false => continue, // what starts Python may print something first
+            if is_ready {
+                break;
             }
+            continue; // what starts Python may print something first
         };
         is_ready |= matches!(answer, Answer::Ready(..));
         let is_last = matches!(answer, Answer::Error(_));
@@ -208,11 +209,12 @@ fn read(stdout: ChildStdout, stderr: ChildStderr, python: &str, mut on_answer: i
         .and_then(|tail| tail.join().ok())
         .unwrap_or_default();
     let words = String::from_utf8_lossy(&words);
-    on_answer(Answer::Error(match is_ready {
-        true => format!(
+    on_answer(Answer::Error(if is_ready {
+        format!(
             "the process of `{python}` that places workers on Dask has ended: it was killed, or has failed"
-        ),
-        false => format!("`{python}` has ended, and says: {}", words.trim()),
+        )
+    } else {
+        format!("`{python}` has ended, and says: {}", words.trim())
     }));
 }
 

@@ -165,9 +165,10 @@ impl Jobs {
             .args(["--nodes=1", "--ntasks=1"]);
         if self.way == Way::Sbatch {
             let mut output = OsString::from("--output=");
-            output.push(match self.is_shared {
-                true => self.directory.join(format!("{}.%A_%a", self.name)),
-                false => "/dev/null".into(),
+            output.push(if self.is_shared {
+                self.directory.join(format!("{}.%A_%a", self.name))
+            } else {
+                "/dev/null".into()
             });
             command
                 .args(["--no-requeue", "--open-mode=append"])
@@ -248,9 +249,10 @@ impl Jobs {
         command.arg("--noheader").args(arguments);
         command.arg(format!("--name={}", self.name));
         let said = run(&mut command, Vec::new())?;
-        match said.status.success() {
-            true => Ok(listed(&String::from_utf8_lossy(&said.stdout))),
-            false => Err(io::Error::other(words(&said))),
+        if said.status.success() {
+            Ok(listed(&String::from_utf8_lossy(&said.stdout)))
+        } else {
+            Err(io::Error::other(words(&said)))
         }
     }
 
@@ -397,9 +399,10 @@ pub(crate) fn words(said: &ProgramOutput) -> String {
     let lines = said.stderr.lines().chain(stdout.lines());
     let lines = lines.map(str::trim).filter(|line| !line.is_empty());
     let all: Vec<&str> = lines.filter(|line| !line.starts_with("Try \"")).collect();
-    match all.is_empty() {
-        true => format!("it says nothing ({})", said.status),
-        false => all.join("; "),
+    if all.is_empty() {
+        format!("it says nothing ({})", said.status)
+    } else {
+        all.join("; ")
     }
 }
 

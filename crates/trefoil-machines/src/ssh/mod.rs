@@ -460,9 +460,10 @@ impl Connected {
         let host = self.host(index);
         let launched = Launched::with_input(self.ssh.to(&self.hosts[host]), &self.begin[host])?;
         let same = self.slots.iter().filter(|other| **other == host);
-        Ok(match same.count() > 1 {
-            true => launched.machine(&*self.hosts[host]),
-            false => launched,
+        Ok(if same.count() > 1 {
+            launched.machine(&*self.hosts[host])
+        } else {
+            launched
         })
     }
 }

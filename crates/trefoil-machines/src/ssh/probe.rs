@@ -48,9 +48,10 @@ impl Facts {
             .windows(MARK.len())
             .position(|some| some == MARK.as_bytes());
         let Some(at) = at else {
-            return Err(match output.is_empty() {
-                true => "it printed nothing".to_owned(),
-                false => format!("it printed \"{}\"", shown(output)),
+            return Err(if output.is_empty() {
+                "it printed nothing".to_owned()
+            } else {
+                format!("it printed \"{}\"", shown(output))
             });
         };
         if at > 0 {
@@ -109,9 +110,10 @@ impl Probe {
         // (It may print something before `init`.)
         let last = rest.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
         let begins = last == Some(self.program.identity().as_bytes());
-        match begins && answer.status.success() {
-            true => Ok(facts.processors),
-            false => Err(self.no_worker(&answer)),
+        if begins && answer.status.success() {
+            Ok(facts.processors)
+        } else {
+            Err(self.no_worker(&answer))
         }
     }
 
@@ -124,14 +126,16 @@ impl Probe {
         let own = self.program.open();
         let own = own.map_err(|error| format!("the program's file cannot be read: {error}"))?;
         let answer = self.converse(client, put.to_vec(), Some(Box::new(own)), COPY_LIMIT)?;
-        match answer.status.success() {
-            true => Ok(()),
-            false if answer.status.code() == Some(255) => Err(self.unreachable(&answer)),
-            false => Err(self.about(
+        if answer.status.success() {
+            Ok(())
+        } else if answer.status.code() == Some(255) {
+            Err(self.unreachable(&answer))
+        } else {
+            Err(self.about(
                 "cannot keep a copy of the executable (choose another place with `directory`, or \
                  copy it there yourself and use `executable`)",
                 &answer,
-            )),
+            ))
         }
     }
 

@@ -113,9 +113,10 @@ impl SharedRing<'_> {
         self.0[TAIL].store(*tail, Ordering::Release);
         // Pairs with the fence in `falls_asleep`.
         self.fence();
-        match self.claim() {
-            true => Posted::Asleep,
-            false => Posted::Yes,
+        if self.claim() {
+            Posted::Asleep
+        } else {
+            Posted::Yes
         }
     }
 

@@ -295,9 +295,10 @@ impl Store {
     fn find(&self, id: u64) -> Option<&Place> {
         let places = self.part(id).places.get()?;
         let own = &places[id as usize % BLOCK];
-        match own.is_of(id) {
-            true => Some(own),
-            false => Self::find_apart(places, id),
+        if own.is_of(id) {
+            Some(own)
+        } else {
+            Self::find_apart(places, id)
         }
     }
 
@@ -478,9 +479,10 @@ impl Store {
     #[cold]
     #[inline(never)]
     fn insert_older(&self, id: u64, site: Site, kind: Kind, at: u64) -> Option<&Place> {
-        match self.is_bare(id) {
-            true => None,
-            false => self.insert(id, &Entry::new(0, site, kind, at)),
+        if self.is_bare(id) {
+            None
+        } else {
+            self.insert(id, &Entry::new(0, site, kind, at))
         }
     }
 

@@ -171,9 +171,10 @@ impl fmt::Display for StuckWaiter {
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.waiters.len();
-        let who = match self.tasks.len() == count {
-            true => "tasks",
-            false => "tasks and threads",
+        let who = if self.tasks.len() == count {
+            "tasks"
+        } else {
+            "tasks and threads"
         };
         match (self.kind, &*self.waiters) {
             (StuckKind::Cycle, [StuckWaiter::Task(one)]) => match one.waits_for.lock {

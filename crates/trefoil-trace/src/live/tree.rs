@@ -616,9 +616,10 @@ impl LiveTask {
             };
             object = object.put("steps", list(&mut self.steps.iter().map(step)));
         }
-        match self.waits_for == LiveWait::default() {
-            true => object,
-            false => object.put("waits_for", self.waits_for.json()),
+        if self.waits_for == LiveWait::default() {
+            object
+        } else {
+            object.put("waits_for", self.waits_for.json())
         }
     }
 }
@@ -761,18 +762,20 @@ impl fmt::Display for LiveWait {
         });
         let all = [task, lock, timer, read, write];
         let all: Vec<String> = all.into_iter().flatten().collect();
-        match all.is_empty() {
-            true => f.write_str("something else"),
-            false => f.write_str(&all.join(" or ")),
+        if all.is_empty() {
+            f.write_str("something else")
+        } else {
+            f.write_str(&all.join(" or "))
         }
     }
 }
 
 impl fmt::Display for LiveLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let article = match self.kind.starts_with(['E', 'O']) {
-            true => "an",
-            false => "a",
+        let article = if self.kind.starts_with(['E', 'O']) {
+            "an"
+        } else {
+            "a"
         };
         write!(f, "{article} {}", self.kind)?;
         if let Some(site) = self.made_at {

@@ -87,9 +87,10 @@ pub fn lock_dropped(address: usize) {
 /// nothing to do. It has woken when the result is dropped.
 #[inline]
 pub fn falls_asleep(waits: bool) -> Option<live::Asleep> {
-    match Listeners::now().live() {
-        true => Some(live::fall_asleep(waits)),
-        false => None,
+    if Listeners::now().live() {
+        Some(live::fall_asleep(waits))
+    } else {
+        None
     }
 }
 
@@ -98,8 +99,9 @@ pub fn falls_asleep(waits: bool) -> Option<live::Asleep> {
 pub fn orphaned(task: u64, has_handle: bool) {
     let store = live::store();
     store.orphaned(task);
-    match has_handle {
-        true => live::look_for_a_deadlock(store, task),
-        false => live::look_at_an_orphan(store, task),
+    if has_handle {
+        live::look_for_a_deadlock(store, task)
+    } else {
+        live::look_at_an_orphan(store, task)
     }
 }

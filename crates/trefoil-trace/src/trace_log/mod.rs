@@ -408,9 +408,10 @@ pub fn thread_woken(pool: u32, slot: usize) {
 /// there is one) and the number of its items, if that is known. `None`: nobody listens.
 #[inline(always)]
 pub fn items(kind: &'static str, task: u64, total: Option<usize>) -> Option<live::Items> {
-    match Listeners::now().live() {
-        true => heard_items(kind, task, total),
-        false => None,
+    if Listeners::now().live() {
+        heard_items(kind, task, total)
+    } else {
+        None
     }
 }
 

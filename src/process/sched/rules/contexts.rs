@@ -63,10 +63,10 @@ pub(crate) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> 
         is_served |= matches!(has, Has::Serves(_));
         comes |= has.late_at(other).is_some_and(|at| now < at);
     }
-    match worker.frames.is_empty() {
-        false if is_served || !comes => Some(Waits::Idle),
-        _ => (is_served || comes).then_some(Waits::Answer),
+    if !worker.frames.is_empty() && (is_served || !comes) {
+        return Some(Waits::Idle);
     }
+    (is_served || comes).then_some(Waits::Answer)
 }
 
 /// Whether some worker has been asked about the context `id`, and has not answered.

@@ -108,16 +108,22 @@ fn a_large_context_does_not_keep_a_job_waiting() {
     }
 }
 
-/// The worker that shows a context dies while the others are asked to fetch it from there: one of
-/// them gets it once more, for all.
-#[test]
-fn a_context_that_dies_with_its_worker_is_sent_once_more() {
-    let mut world = World::new(3); // plain, of four workers
+/// Four plain workers on one machine, which do nothing yet.
+fn four_idle_workers() -> World {
+    let mut world = World::new(3);
     world.machines = 1;
     world.hostile = false;
     while !world.sched.workers.iter().all(Worker::is_idle) {
         world.step();
     }
+    world
+}
+
+/// The worker that shows a context dies while the others are asked to fetch it from there: one of
+/// them gets it once more, for all.
+#[test]
+fn a_context_that_dies_with_its_worker_is_sent_once_more() {
+    let mut world = four_idle_workers();
     let id = world.common_job(4000, true);
     world.act();
     let has = |world: &World, index: usize| world.sched.workers[index].contexts.get(&id).copied();
@@ -143,12 +149,7 @@ fn a_context_that_dies_with_its_worker_is_sent_once_more() {
 /// Only as many workers are asked to fetch a context as have something to do with it.
 #[test]
 fn a_context_is_fetched_by_those_that_get_items() {
-    let mut world = World::new(3); // plain, of four workers
-    world.machines = 1;
-    world.hostile = false;
-    while !world.sched.workers.iter().all(Worker::is_idle) {
-        world.step();
-    }
+    let mut world = four_idle_workers();
     let id = world.common_job(2, true);
     while !world.open.is_empty() {
         world.feed(0);

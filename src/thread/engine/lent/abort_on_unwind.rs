@@ -43,24 +43,23 @@ impl Drop for AbortOnUnwind {
 }
 
 #[cfg(all(test, unix, not(loom), not(miri)))]
-mod tests {
+pub(in crate::thread) mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
 
     use super::AbortOnUnwind;
-    use crate::thread::ThreadPool;
-    use crate::thread::scope::raw_scope::open;
 
-    /// Runs `f` in a process of its own, by running this test again there; returns its signal.
-    fn alone(test: &str, f: impl FnOnce()) -> Option<i32> {
+    /// Runs `f` in a process of its own, by running this `test` of a `module` again there; returns
+    /// its signal.
+    pub(in crate::thread) fn alone(module: &str, test: &str, f: impl FnOnce()) -> Option<i32> {
         const ALONE: &str = "A_TEST_ALONE";
         if std::env::var(ALONE).as_deref() == Ok(test) {
             f();
             std::process::exit(0);
         }
-        let test_of_this_file = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+        let name = format!("{}::{test}", module.split_once("::").unwrap().1);
         let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &test_of_this_file, "--nocapture"])
+            .args(["--exact", &name, "--nocapture"])
             .env(ALONE, test)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -71,27 +70,12 @@ mod tests {
 
     #[test]
     fn a_panic_while_something_is_lent_ends_the_process() {
-        let signal = alone("a_panic_while_something_is_lent_ends_the_process", || {
+        let test = "a_panic_while_something_is_lent_ends_the_process";
+        let signal = alone(module_path!(), test, || {
             let _ = std::panic::catch_unwind(|| {
                 let _frame = AbortOnUnwind::begin();
                 panic!("a mistake of this crate");
             });
-        });
-        assert_eq!(signal, Some(libc::SIGABRT));
-    }
-
-    #[test]
-    fn the_end_of_a_scope_does_not_unwind() {
-        let signal = alone("the_end_of_a_scope_does_not_unwind", || {
-            let pool = ThreadPool::with_threads(1);
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                pool.registry().as_worker(&mut |worker| {
-                    let rest = |_: &_| panic!("a mistake of this crate");
-                    open(worker, |_| (), rest, |_, latch| worker.wait_for(latch))
-                        .0
-                        .unwrap();
-                });
-            }));
         });
         assert_eq!(signal, Some(libc::SIGABRT));
     }

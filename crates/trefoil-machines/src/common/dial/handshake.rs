@@ -93,14 +93,16 @@ pub(super) async fn answer(
         let hello = Hello::parse(&hello).ok_or(io::ErrorKind::InvalidData);
         let hello = hello.map_err(io::Error::from)?;
         let is_copy = hello.identity == identity;
-        let words = match is_copy {
-            true => "",
-            false => "the executable there is another build of the program",
+        let words = if is_copy {
+            ""
+        } else {
+            "the executable there is another build of the program"
         };
         sealed.sender().send(words.as_bytes()).await?;
-        match is_copy {
-            true => Ok((sealed, hello)),
-            false => Err(HandshakeError::Refused(words.to_owned())),
+        if is_copy {
+            Ok((sealed, hello))
+        } else {
+            Err(HandshakeError::Refused(words.to_owned()))
         }
     };
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
@@ -126,11 +128,12 @@ pub(super) async fn call(
         let sealed = Sealed::new(stream, session)?;
         sealed.sender().send(hello.text().as_bytes()).await?;
         let words = sealed.receive_first(LONGEST).await?;
-        match words.is_empty() {
-            true => Ok(sealed),
-            false => Err(HandshakeError::Refused(
+        if words.is_empty() {
+            Ok(sealed)
+        } else {
+            Err(HandshakeError::Refused(
                 String::from_utf8_lossy(&words).into_owned(),
-            )),
+            ))
         }
     };
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());

@@ -36,9 +36,12 @@ pub(super) fn begin(key: &Key, is_pool: bool) -> io::Result<HandshakeState> {
     let protocol = PROTOCOL.parse().map_err(broken)?;
     let builder = snow::Builder::new(protocol);
     let builder = builder.prologue(PROLOGUE).and_then(|b| b.psk(0, &key.0));
-    let state = builder.and_then(|b| match is_pool {
-        true => b.build_responder(),
-        false => b.build_initiator(),
+    let state = builder.and_then(|b| {
+        if is_pool {
+            b.build_responder()
+        } else {
+            b.build_initiator()
+        }
     });
     state.map_err(broken)
 }

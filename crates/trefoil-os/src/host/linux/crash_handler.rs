@@ -276,9 +276,10 @@ impl Handler {
         };
         let function = previous.sa_sigaction;
         if [libc::SIG_DFL, libc::SIG_IGN].contains(&function) {
-            return match delivery.code() > 0 {
-                true => registers::block(delivery.registers, signal),
-                false => end_process(signal),
+            return if delivery.code() > 0 {
+                registers::block(delivery.registers, signal)
+            } else {
+                end_process(signal)
             };
         }
         let mut mask = previous.sa_mask;

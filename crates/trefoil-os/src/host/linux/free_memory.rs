@@ -29,10 +29,12 @@ pub fn check(length: usize) -> io::Result<()> {
     let (free, swap) = text.as_deref().and_then(available).unwrap_or((u64::MAX, 0));
     let read = |path: &_| read_to_string(path).ok();
     let fits = |left: u64| length <= left.saturating_add(swap);
-    let message = match own_groups().all(|group| group.left(length, read).is_none_or(fits)) {
-        _ if !fits(free) => "this machine does not have that much memory left",
-        false => "the control group of this process does not have that much memory left",
-        true => return Ok(()),
+    let message = if !fits(free) {
+        "this machine does not have that much memory left"
+    } else if own_groups().all(|group| group.left(length, read).is_none_or(fits)) {
+        return Ok(());
+    } else {
+        "the control group of this process does not have that much memory left"
     };
     Err(io::Error::new(io::ErrorKind::OutOfMemory, message))
 }

@@ -107,9 +107,10 @@ mod tests {
             let (mut child, pid, handle) = sleeper();
             let (lifeline, theirs) = Lifeline::tie(pid, &handle).unwrap().unwrap();
             rustix::process::kill_process(pid, Signal::STOP).unwrap();
-            match is_cut {
-                true => lifeline.cut(),
-                false => drop(lifeline),
+            if is_cut {
+                lifeline.cut()
+            } else {
+                drop(lifeline)
             }
             assert_eq!(child.wait().unwrap().signal(), Some(9));
             drop(theirs);

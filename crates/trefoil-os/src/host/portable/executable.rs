@@ -56,16 +56,17 @@ fn same(path: &Path, id: &[u8]) -> io::Result<()> {
         );
         io::Error::new(error.kind(), message)
     })?;
-    match now == id {
-        true => Ok(()),
-        false => Err(io::Error::new(
+    if now == id {
+        Ok(())
+    } else {
+        Err(io::Error::new(
             io::ErrorKind::NotFound,
             format!(
                 "the program's file {} was replaced while the program is running, so a worker \
                  would run another program: restart this one",
                 path.display()
             ),
-        )),
+        ))
     }
 }
 

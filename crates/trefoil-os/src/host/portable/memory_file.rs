@@ -78,15 +78,16 @@ fn fits(folder: &Path, length: usize) -> io::Result<()> {
     if length <= PAGES {
         return Ok(());
     }
-    match free(folder).is_ok_and(|free| length as u64 > free) {
-        true => Err(io::Error::new(
+    if free(folder).is_ok_and(|free| length as u64 > free) {
+        Err(io::Error::new(
             io::ErrorKind::StorageFull,
             format!(
                 "there is no room for {length} bytes in {}",
                 folder.display()
             ),
-        )),
-        false => Ok(()),
+        ))
+    } else {
+        Ok(())
     }
 }
 

@@ -20,9 +20,10 @@ pub(crate) fn nameless(path: &Path) -> io::Result<File> {
 pub(crate) fn may_be(length: usize) -> io::Result<()> {
     let limit = crate::sys::limits::limit(rustix::process::Resource::Fsize);
     let limit = limit.ok().and_then(|limit| limit.current);
-    match limit.is_some_and(|limit| length as u64 > limit) {
-        true => Err(rustix::io::Errno::FBIG.into()),
-        false => Ok(()),
+    if limit.is_some_and(|limit| length as u64 > limit) {
+        Err(rustix::io::Errno::FBIG.into())
+    } else {
+        Ok(())
     }
 }
 

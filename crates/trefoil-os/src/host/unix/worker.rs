@@ -220,12 +220,11 @@ fn open_descriptors() -> Vec<RawFd> {
     let listed = std::fs::read_dir(DESCRIPTORS).into_iter().flatten();
     let listed: Vec<_> = listed.filter_map(number).collect();
     // A full list has the descriptor through which it was read.
-    match listed.iter().any(|number| *number > 2) {
-        true => listed,
-        false => {
-            let most = limit(Resource::Nofile).ok().and_then(|limit| limit.current);
-            (3..most.unwrap_or(MOST).min(MOST) as RawFd).collect()
-        }
+    if listed.iter().any(|number| *number > 2) {
+        listed
+    } else {
+        let most = limit(Resource::Nofile).ok().and_then(|limit| limit.current);
+        (3..most.unwrap_or(MOST).min(MOST) as RawFd).collect()
     }
 }
 

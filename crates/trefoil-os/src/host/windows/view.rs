@@ -51,9 +51,10 @@ pub fn open(file: BorrowedFile<'_>, range: Range<usize>, access: Access) -> io::
     // SAFETY: H22: the system chooses the address, so the view aliases no other memory of this
     // process.
     let view = unsafe { MapViewOfFile(section.as_raw_handle(), rights, high, low, range.len()) };
-    match view.Value.is_null() {
-        true => Err(io::Error::last_os_error()),
-        false => Ok(view.Value.cast()),
+    if view.Value.is_null() {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(view.Value.cast())
     }
 }
 

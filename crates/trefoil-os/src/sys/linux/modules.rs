@@ -63,15 +63,17 @@ pub fn each(mut visit: &mut dyn FnMut(Module<'_>)) {
         let info = unsafe { &*info };
         // SAFETY: Y81: it is the argument that `each` has passed, which waits.
         let visit = unsafe { &mut *visit.cast::<&mut dyn FnMut(Module<'_>)>() };
-        let name = match info.dlpi_name.is_null() {
-            true => c"",
+        let name = if info.dlpi_name.is_null() {
+            c""
+        } else {
             // SAFETY: Y81: a name that ends with NUL.
-            false => unsafe { CStr::from_ptr(info.dlpi_name) },
+            unsafe { CStr::from_ptr(info.dlpi_name) }
         };
-        let segments = match info.dlpi_phdr.is_null() {
-            true => &[],
+        let segments = if info.dlpi_phdr.is_null() {
+            &[]
+        } else {
             // SAFETY: Y81: there are so many.
-            false => unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) },
+            unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) }
         };
         visit(Module {
             name: name.to_bytes(),
