@@ -82,9 +82,9 @@ pub(crate) fn push(bytes: &[u8]) {
     let queue = queue();
     let mut state = queue.state.lock();
     if state.waiting() < LIMIT {
-        state.add(bytes)
+        state.add(bytes);
     } else {
-        state.dropped += bytes.len()
+        state.dropped += bytes.len();
     }
     state.has_thread = state.has_thread || super::start(|| queue.write()).is_ok();
 }

@@ -329,7 +329,7 @@ impl<F: Flavor, L: Limit> Parts<'_, '_, F, L> {
     fn finish(&mut self) {
         let all = &*self.writer.description;
         if self.count > 0 && all[self.run..self.end] == all[self.part..] {
-            self.set_count(self.count + 1)
+            self.set_count(self.count + 1);
         } else {
             (self.run, self.end) = (self.part, all.len());
             self.set_count(1);

@@ -460,9 +460,9 @@ impl Store {
             return;
         }
         if sweep.in_slices {
-            self.sweep_slices(sweep, most)
+            self.sweep_slices(sweep, most);
         } else {
-            self.evict(None, most - most / 10)
+            self.evict(None, most - most / 10);
         }
     }
 

@@ -100,8 +100,8 @@ pub fn orphaned(task: u64, has_handle: bool) {
     let store = live::store();
     store.orphaned(task);
     if has_handle {
-        live::look_for_a_deadlock(store, task)
+        live::look_for_a_deadlock(store, task);
     } else {
-        live::look_at_an_orphan(store, task)
+        live::look_at_an_orphan(store, task);
     }
 }

@@ -277,9 +277,9 @@ impl Handler {
         let function = previous.sa_sigaction;
         if [libc::SIG_DFL, libc::SIG_IGN].contains(&function) {
             return if delivery.code() > 0 {
-                registers::block(delivery.registers, signal)
+                registers::block(delivery.registers, signal);
             } else {
-                end_process(signal)
+                end_process(signal);
             };
         }
         let mut mask = previous.sa_mask;

@@ -108,9 +108,9 @@ mod tests {
             let (lifeline, theirs) = Lifeline::tie(pid, &handle).unwrap().unwrap();
             rustix::process::kill_process(pid, Signal::STOP).unwrap();
             if is_cut {
-                lifeline.cut()
+                lifeline.cut();
             } else {
-                drop(lifeline)
+                drop(lifeline);
             }
             assert_eq!(child.wait().unwrap().signal(), Some(9));
             drop(theirs);
