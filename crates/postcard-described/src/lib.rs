@@ -56,7 +56,7 @@
 //!
 //! # Format
 //! First comes the data, as postcard writes it, but more than 64 numbers of a vector or slice (or
-//! in more than 8 arrays of up to 32 each) as a byte string, their memory in little-endian order;
+//! in more than 8 arrays of a usual length) as a byte string, their memory in little-endian order;
 //! then a description: a tag for each value, and the names of fields and variants. The last four
 //! bytes have the description's length; their highest bit says that the description must be used.
 //!

@@ -1,8 +1,8 @@
 //! Vectors of arrays of numbers in one piece, such as `Vec<[f64; 3]>`.
 //!
 //! As with numbers alone (`raw_numbers`), but there are too many such types for a comparison with
-//! each of them: the name of a type, or its description, says which place of a table to look at,
-//! and the ids there decide. serde writes arrays of up to 32 elements.
+//! each of them. So a table has the usual ones; the name of a type, or its description, says which
+//! row to look at, and the ids there decide.
 //!
 //! Everything unsafe here rests on the two sentences there: an array of numbers has no padding
 //! either, and every pattern of bits is a value.
@@ -71,49 +71,33 @@ unsafe fn read_to<N: Number, const LENGTH: usize>(memory: &[u8], place: *mut ())
     true
 }
 
-/// The numbers: their names, and how they are described.
-const NUMBERS: [(&str, Tag); 14] = [
-    ("u8", Tag::U8),
-    ("u16", Tag::U16),
-    ("u32", Tag::U32),
-    ("u64", Tag::U64),
-    ("u128", Tag::U128),
-    ("usize", Tag::U64),
-    ("i8", Tag::I8),
-    ("i16", Tag::I16),
-    ("i32", Tag::I32),
-    ("i64", Tag::I64),
-    ("i128", Tag::I128),
-    ("isize", Tag::I64),
-    ("f32", Tag::F32),
-    ("f64", Tag::F64),
-];
+/// The name of a number's type, how it is described, a length, and the arrays.
+type Row = (&'static str, Tag, usize, fn() -> Arrays);
 
-macro_rules! of_lengths {
-    ($($length:literal)*) => {
-        [$([
-            arrays::<u8, $length>,
-            arrays::<u16, $length>,
-            arrays::<u32, $length>,
-            arrays::<u64, $length>,
-            arrays::<u128, $length>,
-            arrays::<usize, $length>,
-            arrays::<i8, $length>,
-            arrays::<i16, $length>,
-            arrays::<i32, $length>,
-            arrays::<i64, $length>,
-            arrays::<i128, $length>,
-            arrays::<isize, $length>,
-            arrays::<f32, $length>,
-            arrays::<f64, $length>,
-        ]),*]
+macro_rules! of_numbers {
+    ($($number:ident $tag:ident: $($length:literal)*;)*) => {
+        &[$($((stringify!($number), Tag::$tag, $length, arrays::<$number, $length>)),*),*]
     };
 }
 
-/// Those of length 1 first, each in the order of [`NUMBERS`].
-static ALL: [[fn() -> Arrays; 14]; 32] = of_lengths!(
-    1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32
-);
+/// Points and colours, matrices, addresses and hashes. (Each row is compiled into every program.
+/// Others are written number by number.)
+static ALL: &[Row] = of_numbers! {
+    u8 U8: 2 3 4 8 16 20 32;
+    u16 U16: 2 3 4;
+    u32 U32: 2 3 4;
+    u64 U64: 2 3 4;
+    u128 U128: 2 3 4;
+    usize U64: 2 3 4;
+    i8 I8: 2 3 4;
+    i16 I16: 2 3 4;
+    i32 I32: 2 3 4;
+    i64 I64: 2 3 4;
+    i128 I128: 2 3 4;
+    isize I64: 2 3 4;
+    f32 F32: 2 3 4 9 16;
+    f64 F64: 2 3 4 9 16;
+};
 
 /// Arrays of this length and of such a number, if they have in memory what the encoding has.
 fn find(
@@ -121,15 +105,14 @@ fn find(
     is_number: impl Fn(&str, Tag) -> bool,
     is_it: impl Fn(&Arrays) -> bool,
 ) -> Option<(Tag, Arrays)> {
-    let group = ALL.get(length.checked_sub(1)?).filter(|_| IS_ALIKE)?;
-    let mut all = NUMBERS.iter().zip(group);
-    all.find_map(|((name, tag), arrays)| {
-        if !is_number(name, *tag) {
+    let mut all = ALL.iter().filter(|_| IS_ALIKE);
+    all.find_map(|&(name, tag, its, arrays)| {
+        if its != length || !is_number(name, tag) {
             return None;
         }
         let arrays = arrays();
         let is_alike = tag.width().and_then(|width| width.checked_mul(length)) == Some(arrays.size);
-        (is_alike && is_it(&arrays)).then_some((*tag, arrays))
+        (is_alike && is_it(&arrays)).then_some((tag, arrays))
     })
 }
 
@@ -186,9 +169,10 @@ mod tests {
             .map(|(tag, length, memory)| (tag, length, memory.len()));
         assert_eq!(wide, Some((Tag::U128, 2, 32)));
         assert_eq!(
-            memory(&[[0.5_f64; 32]; 2].iter(), 0).map(|found| found.1),
-            Some(32)
+            memory(&[[0.5_f64; 16]; 2].iter(), 0).map(|found| found.1),
+            Some(16)
         );
+        assert_eq!(memory(&[[0.5_f64; 5]].iter(), 0), None, "not in the table");
         assert_eq!(memory(&bytes.iter().rev(), 0), None);
         assert_eq!(memory(&bytes.into_iter(), 0), None);
         assert_eq!(memory(&[[true; 3]].iter(), 0), None);
@@ -200,14 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn each_has_its_place() {
-        for (group, length) in ALL.iter().zip(1..) {
-            for ((name, tag), arrays) in NUMBERS.iter().zip(group) {
-                let (arrays, width) = (arrays(), tag.width().unwrap());
-                let is_wide = !cfg!(target_pointer_width = "32") || !name.ends_with("size");
-                assert_eq!(arrays.size == width * length, is_wide, "[{name}; {length}]");
-                assert!(arrays.visitor.is_some(), "[{name}; {length}]");
-            }
+    fn each_is_what_its_row_says() {
+        for (name, tag, length, arrays) in ALL {
+            let (arrays, width) = (arrays(), tag.width().unwrap());
+            let is_wide = !cfg!(target_pointer_width = "32") || !name.ends_with("size");
+            assert_eq!(arrays.size == width * length, is_wide, "[{name}; {length}]");
+            assert!(arrays.visitor.is_some(), "[{name}; {length}]");
         }
     }
 }
