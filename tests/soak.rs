@@ -214,7 +214,7 @@ impl Census {
         }
     }
 
-    /// The least of a while, in which what has been told to end does end; at most until there is no
+    /// The least of a while, in which what was asked to end does end; at most until there is no
     /// more than `before`.
     fn settled(kept: &Kept, before: Option<&Self>) -> Self {
         let mut least = Self::now(kept);

@@ -209,7 +209,7 @@ tests! {
         all.for_each(drop); // it takes no more; what another worker had answered comes yet
     }
 
-    /// Requests that hang, more than there are workers and places, and good ones beside them: no
+    /// Requests that hang, more than there are workers and places, and good ones besides: no
     /// answer is later than the limit, and the good ones that were let in have theirs.
     fn a_web_handler_bounds_its_latency() {
         let limit = Duration::from_secs(1);

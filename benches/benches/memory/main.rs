@@ -1,4 +1,4 @@
-//! The memory of each executor beside its peers: at rest, after a load, and at most.
+//! The memory of each executor and of its peers: at rest, after a load, and at most.
 //!
 //! Each runs in a process of its own, this program again, and prints the resident bytes that it has
 //! besides those of the process. The same load for all of a group: on threads, a `map` of 200,000

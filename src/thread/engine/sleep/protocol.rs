@@ -19,8 +19,9 @@
 //!    enough run.
 //! 9. Each search changes the word, so a publisher reads a flag first, in a cache line that seldom
 //!    moves. A searcher that looks for a while, and is counted, says that the queues are *watched*
-//!    ([`watch`](SleepState::watch)): then a publisher reads no further. Who makes the number of
-//!    searchers zero says that they are *unwatched*, before the fence and the look of step 3 or 4.
+//!    ([`watch`](SleepState::watch)): then a publisher reads no further. The thread that makes
+//!    the number of searchers zero says that they are *unwatched*, before the fence and the look of
+//!    step 3 or 4.
 //!
 //! - A thread is in `Asleep` exactly while it sleeps and has not been recruited; that,
 //!   `closed` and the width change only under the lock.

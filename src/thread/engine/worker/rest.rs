@@ -68,7 +68,7 @@ impl Worker {
         }
         let began = ticks::now();
         lent.run(&self.ended);
-        // Of its own there may be what the task has spawned.
+        // The task itself may have spawned what is queued here.
         if self.has_scoped() || self.slot().public.has_tasks() || self.is_asked_for() {
             return;
         }
@@ -84,7 +84,7 @@ impl Worker {
             for _ in 0..SPINS {
                 hint::spin_loop();
             }
-            thread::yield_now(); // to who spawns, if there are too few processors
+            thread::yield_now(); // to the thread that spawns, if there are too few processors
         }
     }
 
