@@ -15,6 +15,7 @@ pub(super) mod mailbox;
 pub(super) mod priority;
 pub(super) mod queue;
 pub(super) mod raw_current;
+pub(super) mod raw_inbox;
 pub(super) mod registry;
 pub(super) mod sleep;
 pub(super) mod slot;

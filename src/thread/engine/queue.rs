@@ -41,8 +41,9 @@ use crossbeam_utils::CachePadded;
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::ErasedEntry;
 use super::priority::{self, Priority};
+use super::raw_inbox::{Inbox, ONE, Outlet, ROOM};
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use crate::loom::{Mutex, MutexGuard, hint};
+use crate::loom::{Mutex, MutexGuard, hint, thread};
 use crate::task::Runnable;
 
 /// Something that a worker can run at the bottom of its stack.
@@ -154,10 +155,6 @@ const LOOKS: u32 = 10;
 
 /// How many entries one sweep checks.
 const SWEEP: u32 = 64;
-
-/// The least number of pushes of outside threads between two sweeps: the tasks dropped in one sweep
-/// then fit into an allocator's cache.
-const PERIOD: usize = 8;
 
 impl OwnDeques {
     /// Queues a task. A worker that spawns and waits a million times, and so runs all tasks inline,
@@ -294,7 +291,19 @@ pub(in crate::thread) enum Mode {
 }
 
 /// The number of modes.
-const MODES: usize = 4;
+const MODES: usize = ONE;
+
+impl Mode {
+    /// The mode with this number.
+    fn of(number: usize) -> Self {
+        match number {
+            0 => Mode::Open,
+            1 => Mode::Draining,
+            2 => Mode::Cancelling,
+            _ => Mode::Closed,
+        }
+    }
+}
 
 /// Which entry of the injector is taken next where there is no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,13 +319,11 @@ pub(in crate::thread) enum Next {
 /// The number of the lane for normal work.
 const NORMAL: usize = Priority::Normal as usize;
 
-/// The data behind the injector's lock: what each push and each pop change. With the lock and the
-/// length it fills one cache line.
+/// The data behind the injector's lock. What each pop changes fills one cache line with the lock.
 struct InjectorState {
-    /// The lane for normal work.
+    /// The lane for normal work, behind which is what lies in the inbox.
     normal: VecDeque<Work>,
-    /// The total number of pushes to it.
-    pushed: usize,
+    outlet: Outlet,
     rest: Box<InjectorRest>,
 }
 
@@ -324,8 +331,8 @@ struct InjectorState {
 struct InjectorRest {
     low: VecDeque<Work>,
     high: VecDeque<Work>,
-    /// Normal work that a parked thread waits for and may not run itself, with the number of
-    /// earlier pushes to the normal lane.
+    /// Normal work that a parked thread waits for and may not run itself, with the number of the
+    /// next push to the inbox.
     urgent: VecDeque<(usize, Work)>,
     /// For each [`Priority`], by its number.
     sweeps: [Sweep; 3],
@@ -341,13 +348,6 @@ struct Sweep {
 }
 
 impl InjectorState {
-    fn push(&mut self, work: Work, lane: Priority, callers_help: bool) {
-        match lane {
-            Priority::Normal => self.push_normal(work, callers_help),
-            _ => self.lane(lane).push_back(work),
-        }
-    }
-
     /// The lane of this priority.
     #[inline]
     fn lane(&mut self, lane: Priority) -> &mut VecDeque<Work> {
@@ -371,15 +371,6 @@ impl InjectorState {
         stale
     }
 
-    fn push_normal(&mut self, work: Work, callers_help: bool) {
-        if work.is_urgent(callers_help) {
-            self.rest.urgent.push_back((self.pushed, work));
-        } else {
-            self.pushed = self.pushed.wrapping_add(1);
-            self.normal.push_back(work);
-        }
-    }
-
     /// Queues work before everything else of its priority.
     fn push_first(&mut self, work: Work, lane: Priority) {
         match lane {
@@ -391,9 +382,9 @@ impl InjectorState {
         }
     }
 
-    /// How many entries of the normal lane have been taken.
+    /// The number that the oldest normal entry had in the inbox.
     fn taken(&self) -> usize {
-        self.pushed.wrapping_sub(self.normal.len())
+        self.outlet.number().wrapping_sub(self.normal.len() * ONE)
     }
 
     /// The oldest normal entry, urgent or not.
@@ -444,8 +435,8 @@ impl InjectorState {
 
 impl Sweep {
     const FIRST: Self = Self {
-        at: PERIOD,
-        period: PERIOD,
+        at: ROOM,
+        period: ROOM,
     };
 
     /// Now and then removes the stale ones of the newest entries: a thread that spawns and waits a
@@ -460,8 +451,8 @@ impl Sweep {
         if len < self.at {
             return Vec::new();
         }
-        let (mut stale, mut live) = (Vec::with_capacity(PERIOD), Vec::new());
-        for _ in 0..if all { len } else { 2 * PERIOD } {
+        let (mut stale, mut live) = (Vec::with_capacity(ROOM), Vec::new());
+        for _ in 0..if all { len } else { 2 * ROOM } {
             match lane.pop_back() {
                 Some(work) if work.is_stale() => stale.push(work),
                 Some(work) => live.push(work),
@@ -469,9 +460,9 @@ impl Sweep {
             }
         }
         self.period = if all {
-            live.len().max(PERIOD)
+            live.len().max(ROOM)
         } else if stale.len() >= live.len() {
-            PERIOD
+            ROOM
         } else {
             (self.period * 2).min(1 << 20)
         };
@@ -481,18 +472,14 @@ impl Sweep {
     }
 }
 
-/// One cache line, in which a push or a pop has all that it changes. Threads that look for work
-/// read it, too: a line of its own for the length would be moved for each of them as often, and
-/// each push would move two.
-struct Queue {
-    state: Mutex<InjectorState>,
-    /// The number of entries: read without the lock, written under it.
-    len: AtomicUsize,
-}
-
 /// The queue for work from outside.
 pub(in crate::thread) struct Injector {
-    queue: CachePadded<Queue>,
+    /// Where normal work arrives that is not urgent.
+    inbox: Inbox<Work>,
+    queue: CachePadded<Mutex<InjectorState>>,
+    /// The number of entries behind the lock: read without it, written under it, and only when it
+    /// changes. Threads that look for work read it.
+    len: CachePadded<AtomicUsize>,
     /// The same for each priority, if the pool has ranks.
     lens: [AtomicUsize; 3],
     /// The number of urgent entries; like `len`, but written only when it changes.
@@ -511,20 +498,20 @@ pub(in crate::thread) struct Injector {
 impl Injector {
     /// `urgent`: the counter of queued urgent work.
     pub(in crate::thread) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
+        let (inbox, outlet) = Inbox::new();
         Self {
-            queue: CachePadded::new(Queue {
-                state: Mutex::new(InjectorState {
-                    normal: VecDeque::new(),
-                    pushed: 0,
-                    rest: Box::new(InjectorRest {
-                        low: VecDeque::new(),
-                        high: VecDeque::new(),
-                        urgent: VecDeque::new(),
-                        sweeps: [Sweep::FIRST; 3],
-                    }),
+            inbox,
+            queue: CachePadded::new(Mutex::new(InjectorState {
+                normal: VecDeque::new(),
+                outlet,
+                rest: Box::new(InjectorRest {
+                    low: VecDeque::new(),
+                    high: VecDeque::new(),
+                    urgent: VecDeque::new(),
+                    sweeps: [Sweep::FIRST; 3],
                 }),
-                len: AtomicUsize::new(0),
-            }),
+            })),
+            len: CachePadded::new(AtomicUsize::new(0)),
             lens: std::array::from_fn(|_| AtomicUsize::new(0)),
             urgent,
             next: AtomicUsize::new(Next::Oldest as usize),
@@ -546,8 +533,7 @@ impl Injector {
     /// Puts back an entry that was taken from a queue: accepted once, it stays accepted while the
     /// caller runs.
     pub(in crate::thread) fn put_back(&self, work: Work) {
-        let lane = self.lane();
-        self.change(|queue| queue.push(work, lane, self.callers_help));
+        drop(self.push_if(|_| true, work));
     }
 
     /// Queues what lets a thread continue that is about to park: before everything else of its
@@ -565,7 +551,7 @@ impl Injector {
             if first {
                 queue.push_first(work, lane);
             } else {
-                queue.push(work, lane, self.callers_help);
+                self.push_locked(queue, work, lane);
             }
             Ok(())
         })
@@ -616,19 +602,44 @@ impl Injector {
         self.urgent.load(Ordering::Relaxed) > 0
     }
 
-    fn push_if(&self, accepts: impl FnOnce(Mode) -> bool, work: Work) -> Result<(), Work> {
+    fn push_if(&self, accepts: impl Fn(Mode) -> bool, work: Work) -> Result<(), Work> {
+        let lane = self.lane();
+        if lane == Priority::Normal && !work.is_urgent(self.callers_help) {
+            return self.push_normal(accepts, work);
+        }
         let stale = self.change(|queue| {
             if !accepts(self.mode()) {
                 return Err(work);
             }
-            let all = matches!(work, Work::Item(_));
-            let lane = self.lane();
-            let stale = queue.swept(lane, all);
-            queue.push(work, lane, self.callers_help);
+            let stale = queue.swept(lane, matches!(work, Work::Item(_)));
+            self.push_locked(queue, work, lane);
             Ok(stale)
         })?;
         drop(stale);
         Ok(())
+    }
+
+    #[inline]
+    fn push_normal(&self, accepts: impl Fn(Mode) -> bool, work: Work) -> Result<(), Work> {
+        let all = matches!(work, Work::Item(_));
+        let make_room = || {
+            let stale = self.change(|queue| queue.swept(Priority::Normal, all));
+            drop(stale);
+        };
+        self.inbox
+            .push(work, |mode| accepts(Mode::of(mode)), make_room)?;
+        if self.is_ranked() {
+            self.change(|_| ()); // its priority counts
+        }
+        Ok(())
+    }
+
+    /// Queues what is urgent, or has another priority than the normal one.
+    fn push_locked(&self, queue: &mut InjectorState, work: Work, lane: Priority) {
+        match lane {
+            Priority::Normal => queue.rest.urgent.push_back((self.inbox.next(), work)),
+            _ => queue.lane(lane).push_back(work),
+        }
     }
 
     /// Changes the queue, and the numbers that are read without the lock.
@@ -643,7 +654,7 @@ impl Injector {
     /// often, before it sleeps.
     #[inline]
     fn lock(&self) -> MutexGuard<'_, InjectorState> {
-        match self.queue.state.try_lock() {
+        match self.queue.try_lock() {
             Some(queue) => queue,
             None => self.lock_busy(),
         }
@@ -653,11 +664,11 @@ impl Injector {
     fn lock_busy(&self) -> MutexGuard<'_, InjectorState> {
         let look = |look: u32| {
             (0..1 << look.min(6)).for_each(|_| hint::spin_loop());
-            self.queue.state.try_lock()
+            self.queue.try_lock()
         };
         (0..LOOKS)
             .find_map(look)
-            .unwrap_or_else(|| self.queue.state.lock())
+            .unwrap_or_else(|| self.queue.lock())
     }
 
     #[inline]
@@ -666,6 +677,8 @@ impl Injector {
         mut queue: MutexGuard<'_, InjectorState>,
         change: impl FnOnce(&mut InjectorState) -> R,
     ) -> R {
+        let InjectorState { normal, outlet, .. } = &mut *queue;
+        self.inbox.drain(outlet, |work| normal.push_back(work));
         let result = change(&mut queue);
         let urgent = queue.rest.urgent.len();
         let mut len = queue.normal.len() + urgent;
@@ -677,8 +690,10 @@ impl Injector {
                 len += others;
             }
         }
-        self.queue.len.store(len, Ordering::Relaxed);
-        // All pushing threads read it: a cache line that is not written stays in their caches.
+        // Lines that are not written stay in the caches of those who read them.
+        if self.len.load(Ordering::Relaxed) != len {
+            self.len.store(len, Ordering::Relaxed);
+        }
         if self.urgent.load(Ordering::Relaxed) != urgent {
             self.urgent.store(urgent, Ordering::Relaxed);
         }
@@ -697,7 +712,7 @@ impl Injector {
             };
             if open {
                 let put = put().into_iter();
-                put.for_each(|work| queue.push(work, Priority::Normal, self.callers_help));
+                put.for_each(|work| self.push_locked(queue, work, Priority::Normal));
             }
         });
     }
@@ -788,12 +803,15 @@ impl Injector {
         &self,
         width: usize,
         local: &Deque<Runnable>,
-    ) -> Option<(Work, bool)> {
+    ) -> Steal<(Work, bool)> {
         if self.is_empty() {
-            return None;
+            return Steal::Empty;
         }
         // Many workers may look at once, and would keep those who queue something from the lock.
-        self.change_locked(self.queue.state.try_lock()?, |queue| {
+        let Some(queue) = self.queue.try_lock() else {
+            return Steal::Retry;
+        };
+        let found = self.change_locked(queue, |queue| {
             let first = queue.pop()?;
             let work = &mut queue.normal;
             let share = (work.len() / (width + 1)).min(BATCH);
@@ -805,30 +823,42 @@ impl Injector {
                 }
             }
             Some((first, more > 0))
-        })
+        });
+        found.map_or(Steal::Empty, Steal::Success)
     }
 
     /// Everything that is queued.
     pub(in crate::thread) fn take_all(&self) -> VecDeque<Work> {
-        self.change(|queue| {
-            let urgent = std::mem::take(&mut queue.rest.urgent);
-            let mut all = VecDeque::new();
-            for lane in Priority::ALL {
-                all.append(queue.lane(lane));
+        let (mut all, until) = (VecDeque::new(), self.inbox.next());
+        loop {
+            let done = self.change(|queue| {
+                for lane in Priority::ALL {
+                    all.append(queue.lane(lane));
+                }
+                all.extend(queue.rest.urgent.drain(..).map(|(_, work)| work));
+                queue.outlet.is_past(until)
+            });
+            if done {
+                return all;
             }
-            all.extend(urgent.into_iter().map(|(_, work)| work));
-            all
-        })
+            thread::yield_now(); // to a push that has been accepted, and is in progress
+        }
     }
 
     /// The number of entries: a hint, like [`is_empty`](Self::is_empty).
     pub(in crate::thread) fn len(&self) -> usize {
-        self.queue.len.load(Ordering::Relaxed)
+        self.len.load(Ordering::Relaxed) + self.inbox.len()
     }
 
     /// A hint, exact once the fences of the sleep protocol have been passed.
     pub(in crate::thread) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len.load(Ordering::Relaxed) == 0 && !self.inbox.has_some()
+    }
+
+    /// Whether nothing is queued that was accepted before this call, nor is about to be.
+    pub(in crate::thread) fn is_idle(&self) -> bool {
+        let until = self.inbox.next();
+        self.change(|queue| queue.outlet.is_past(until)) && self.len.load(Ordering::Relaxed) == 0
     }
 
     /// Asked after the poll of a future that would now sleep: whether the pool is ending its
@@ -843,19 +873,15 @@ impl Injector {
     pub(in crate::thread) fn mode(&self) -> Mode {
         // Acquire: pairs with `set_mode`, so that a thread that sees the end sees everything before
         // it.
-        match self.state.load(Ordering::Acquire) % MODES {
-            0 => Mode::Open,
-            1 => Mode::Draining,
-            2 => Mode::Cancelling,
-            _ => Mode::Closed,
-        }
+        Mode::of(self.state.load(Ordering::Acquire) % MODES)
     }
 
     /// Changes the mode; only ever forwards.
     pub(in crate::thread) fn set_mode(&self, mode: Mode) {
-        let _queue = self.queue.state.lock();
+        let _queue = self.queue.lock();
         let state = self.state.load(Ordering::Relaxed);
         let later = (mode as usize).saturating_sub(state % MODES);
+        self.inbox.close(later);
         self.state.store(state + later, Ordering::Release);
     }
 }

@@ -64,8 +64,7 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
         let idle = || {
             let slots = registry.slots();
             let mut own = slots.iter().filter(|slot| slot.place() != NO_PLACE);
-            let has_tasks =
-                !registry.injector.is_empty() || own.any(|slot| slot.public.has_tasks());
+            let has_tasks = !registry.injector.is_idle() || own.any(|slot| slot.public.has_tasks());
             !has_tasks && !registry.has_mail()
         };
         // The mode changes before any thread is woken to end: tasks that the threads' last hooks

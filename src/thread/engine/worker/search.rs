@@ -16,6 +16,8 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use crossbeam_deque::Steal;
+
 use super::Worker;
 use crate::chaos;
 use crate::events;
@@ -165,9 +167,14 @@ impl Worker {
             .or_else(|| self.take_unattended())
             .or_else(|| {
                 if search.is_multiple_of(STEAL_FIRST) {
-                    self.steal().or_else(|| self.fetch())
+                    self.steal().or_else(|| self.fetch().success())
                 } else {
-                    self.fetch().or_else(|| self.steal())
+                    match self.fetch() {
+                        Steal::Success(work) => Some(work),
+                        Steal::Empty => self.steal(),
+                        // A look at each deque takes longer than those who are before this thread.
+                        Steal::Retry => None,
+                    }
                 }
             })
     }
@@ -304,11 +311,15 @@ impl Worker {
     }
 
     /// Takes some of the injector's work: returns the first to be run now, and queues the others.
-    fn fetch(&self) -> Option<Work> {
+    fn fetch(&self) -> Steal<Work> {
         let width = self.registry.sleep.width();
         let injector = &self.registry.injector;
         let found = injector.pop_some(width, &self.owned.local.tasks);
-        found.map(|found| self.publish_rest(found))
+        match found {
+            Steal::Success(found) => Steal::Success(self.publish_rest(found)),
+            Steal::Empty => Steal::Empty,
+            Steal::Retry => Steal::Retry,
+        }
     }
 
     /// For a thread that waits for the scope with this counter: one of its tasks, from another

@@ -1,0 +1,208 @@
+//! Where work from outside arrives: a push takes a number, and puts its entry in that number's slot.
+//!
+//! **Protocol.** 1. One addition to a word gives the push its number, and says what the pool accepts
+//! at that moment. What it does not accept leaves an empty entry behind. 2. Slots are used in turn,
+//! by numbers below the *limit*, which is as many above the oldest entry as there are slots. 3. The store of the slot's turn shows the entry; the outlet takes them out in the
+//! order of their numbers, and stops where one is not there yet.
+//!
+//! So a push does not wait for those who take, and moves one cache line, that of its slot. If
+//! there is no room, it takes entries out itself (`make_room`), as one in [`ROOM`] does in any case,
+//! so that the caller can look after what has been taken out. A thread that is preempted
+//! between 1 and 3 holds up the entries behind its own, as the holder of a lock would.
+//!
+//! - **P38** The slot of a number belongs to the push that has got it, from when the limit is higher
+//!   than the number until the slot's turn is the next number; then to the outlet, until the
+//!   limit is raised by as many as there are slots.
+//!
+//! Rejected: thieves that take out entries without a lock (all look at the oldest, and take its
+//! line from each other: slower than the lock).
+//!
+//! Tests: `tests/thread/pool.rs`; loom models in `tests/trefoil-checks/tests/pool.rs`.
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+
+use crossbeam_utils::CachePadded;
+
+use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::loom::{UnsafeCell, thread};
+
+/// The distance between two numbers. Below are the bits that say what is accepted.
+pub(super) const ONE: usize = 4;
+
+/// How many entries there is room for.
+pub(super) const ROOM: usize = if cfg!(loom) { 2 } else { 256 };
+
+/// What each push changes or reads.
+struct Entrance {
+    /// The number of the next entry, and what is accepted.
+    word: AtomicUsize,
+    /// Numbers below it have room.
+    limit: AtomicUsize,
+}
+
+struct Slot<T> {
+    /// The number behind that of the entry that was put here last.
+    turn: AtomicUsize,
+    /// `None`: it was not accepted.
+    entry: UnsafeCell<MaybeUninit<Option<T>>>,
+}
+
+/// The queue's end for the pushes.
+pub(in crate::thread) struct Inbox<T> {
+    entrance: CachePadded<Entrance>,
+    /// The number of the oldest entry.
+    head: CachePadded<AtomicUsize>,
+    slots: [Slot<T>; ROOM],
+}
+
+/// The other end: the number of the oldest entry.
+pub(in crate::thread) struct Outlet(usize);
+
+// SAFETY: P38: an entry is used by one thread at a time.
+unsafe impl<T: Send> Sync for Inbox<T> {}
+
+impl<T> Inbox<T> {
+    pub(in crate::thread) fn new() -> (Self, Outlet) {
+        let slot = |_| Slot {
+            turn: AtomicUsize::new(0),
+            entry: UnsafeCell::new(MaybeUninit::uninit()),
+        };
+        let inbox = Self {
+            entrance: CachePadded::new(Entrance {
+                word: AtomicUsize::new(0),
+                limit: AtomicUsize::new(ROOM * ONE),
+            }),
+            head: CachePadded::new(AtomicUsize::new(0)),
+            slots: std::array::from_fn(slot),
+        };
+        (inbox, Outlet(0))
+    }
+
+    #[inline]
+    fn slot(&self, number: usize) -> &Slot<T> {
+        &self.slots[number / ONE % ROOM]
+    }
+
+    /// Adds an entry, or returns it if what the pool accepts now is not what `accepts` asks for.
+    /// `make_room` takes entries out.
+    #[inline]
+    pub(in crate::thread) fn push(
+        &self,
+        entry: T,
+        accepts: impl FnOnce(usize) -> bool,
+        make_room: impl Fn(),
+    ) -> Result<(), T> {
+        // Acquire: a push that is refused sees what was before `close`.
+        let word = self.entrance.word.fetch_add(ONE, Ordering::Acquire);
+        let number = word - word % ONE;
+        if number / ONE % ROOM == 0 || !self.has_room(number) {
+            make_room();
+            while !self.has_room(number) {
+                thread::yield_now(); // to a push that has got its number before
+                make_room();
+            }
+        }
+        let slot = self.slot(number);
+        let (entry, refused) = if accepts(word % ONE) {
+            (Some(entry), Ok(()))
+        } else {
+            (None, Err(entry))
+        };
+        // SAFETY: P38: the slot is this push's.
+        slot.entry
+            .with_mut(|place| unsafe { place.write(MaybeUninit::new(entry)) });
+        // Release: pairs with `drain`.
+        slot.turn.store(number.wrapping_add(ONE), Ordering::Release);
+        refused
+    }
+
+    /// Whether this number is below the limit, which is raised if that helps.
+    #[inline]
+    fn has_room(&self, number: usize) -> bool {
+        let is_below = |limit: usize| number.wrapping_sub(limit).cast_signed() < 0;
+        // Acquire, and Release: as with the head.
+        is_below(self.entrance.limit.load(Ordering::Acquire)) || {
+            // Acquire: pairs with `drain`, so that the entry before is out.
+            let limit = self.head.load(Ordering::Acquire).wrapping_add(ROOM * ONE);
+            self.entrance.limit.store(limit, Ordering::Release);
+            is_below(limit)
+        }
+    }
+
+    /// Takes out what is there, the oldest first.
+    #[inline]
+    pub(in crate::thread) fn drain(&self, outlet: &mut Outlet, mut put: impl FnMut(T)) {
+        let first = outlet.0;
+        loop {
+            let (slot, next) = (self.slot(outlet.0), outlet.0.wrapping_add(ONE));
+            if slot.turn.load(Ordering::Acquire) != next {
+                break;
+            }
+            // SAFETY: P38: the slot is the outlet's, which goes on to the next.
+            let entry = slot
+                .entry
+                .with(|place| unsafe { place.read().assume_init() });
+            outlet.0 = next;
+            entry.into_iter().for_each(&mut put);
+        }
+        if outlet.0 != first {
+            // Release: after the entries were read.
+            self.head.store(outlet.0, Ordering::Release);
+        }
+    }
+
+    /// What is accepted changes by as much. Numbers given before were accepted by what was before.
+    pub(in crate::thread) fn close(&self, by: usize) {
+        self.entrance.word.fetch_add(by, Ordering::Release);
+    }
+
+    /// How many entries it has: a hint.
+    pub(in crate::thread) fn len(&self) -> usize {
+        let head = self.head.load(Ordering::Relaxed);
+        self.entrance
+            .word
+            .load(Ordering::Relaxed)
+            .wrapping_sub(head)
+            / ONE
+    }
+
+    /// The number of the next push.
+    pub(in crate::thread) fn next(&self) -> usize {
+        let word = self.entrance.word.load(Ordering::Relaxed);
+        word - word % ONE
+    }
+
+    /// Whether the oldest entry is there: a hint, which errs to the side of yes.
+    #[inline]
+    pub(in crate::thread) fn has_some(&self) -> bool {
+        loop {
+            let head = self.head.load(Ordering::Relaxed);
+            let turn = self.slot(head).turn.load(Ordering::Acquire);
+            // A later entry has its slot already: the next look sees a later head.
+            match turn.wrapping_sub(head).cast_signed() {
+                later if later > ONE.cast_signed() => {}
+                turn => return turn == ONE.cast_signed(),
+            }
+        }
+    }
+}
+
+impl Outlet {
+    /// The number of the oldest entry.
+    pub(in crate::thread) fn number(&self) -> usize {
+        self.0
+    }
+
+    /// Whether all entries with lower numbers than this have been taken out.
+    pub(in crate::thread) fn is_past(&self, number: usize) -> bool {
+        self.0.wrapping_sub(number).cast_signed() >= 0
+    }
+}
+
+impl<T> Drop for Inbox<T> {
+    fn drop(&mut self) {
+        let mut outlet = Outlet(self.head.load(Ordering::Relaxed));
+        self.drain(&mut outlet, drop);
+    }
+}
