@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use super::engine::lent::{countdown, latch};
 use super::engine::mailbox::ShareMailbox;
+pub use super::engine::raw_inbox::Fault;
+use super::engine::raw_inbox::{Inbox, ONE, Outlet, fault};
 use super::engine::sleep::{Need, ProcessWaiters, Recruited, SleepState, Sleeper, WakeReason};
 use super::engine::wake::WakeHandle;
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -476,4 +478,63 @@ impl Scope {
             self.parker.park();
         }
     }
+}
+
+/// The inbox of a pool's injector.
+pub struct InboxModel {
+    inbox: Inbox<usize>,
+    outlet: Mutex<(Outlet, Vec<usize>)>,
+}
+
+impl Default for InboxModel {
+    fn default() -> Self {
+        let (inbox, outlet) = Inbox::new();
+        Self {
+            inbox,
+            outlet: Mutex::new((outlet, Vec::new())),
+        }
+    }
+}
+
+impl InboxModel {
+    /// False: it is closed.
+    pub fn push(&self, entry: usize) -> bool {
+        let make_room = || _ = self.drain(0);
+        let pushed = self.inbox.push(entry, |bits| bits == 0, make_room);
+        pushed.is_ok()
+    }
+
+    /// Takes out what is there; whether all below this number is out.
+    pub fn drain(&self, until: usize) -> bool {
+        let (outlet, out) = &mut *self.outlet.lock();
+        self.inbox.drain(outlet, |entry| out.push(entry));
+        outlet.is_past(until)
+    }
+
+    /// Closes it: a number above those of all pushes that were accepted.
+    pub fn close(&self) -> usize {
+        let outlet = self.outlet.lock();
+        self.inbox.close(1);
+        drop(outlet);
+        self.inbox.next()
+    }
+
+    pub fn has_some(&self) -> bool {
+        self.inbox.has_some()
+    }
+
+    /// What has been taken out, in order.
+    pub fn out(&self) -> Vec<usize> {
+        self.outlet.lock().1.clone()
+    }
+}
+
+/// The number behind so many pushes.
+pub fn number(pushes: usize) -> usize {
+    pushes * ONE
+}
+
+/// From now on the inbox has this fault.
+pub fn break_inbox(fault: Fault) {
+    fault::INJECTED.store(fault as usize, std::sync::atomic::Ordering::SeqCst);
 }

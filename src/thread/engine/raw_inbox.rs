@@ -1,21 +1,23 @@
-//! Where work from outside arrives: a push takes a number, and puts its entry in that number's slot.
+//! Where normal work from outside arrives: an *inbox*, into which a push needs no lock.
 //!
-//! **Protocol.** 1. One addition to a word gives the push its number, and says what the pool accepts
-//! at that moment. What it does not accept leaves an empty entry behind. 2. Slots are used in turn,
-//! by numbers below the *limit*, which is as many above the oldest entry as there are slots. 3. The store of the slot's turn shows the entry; the outlet takes them out in the
-//! order of their numbers, and stops where one is not there yet.
+//! **Protocol.** 1. One addition to a word gives a push its number, and says what the pool accepts
+//! at that moment. A push that is refused leaves an empty entry behind. 2. Each number has a slot.
+//! There are [`ROOM`] slots, used in turn, so a push waits until its number is below the *limit*:
+//! [`ROOM`] above the oldest entry. 3. The store of the slot's turn shows the entry. The thread that
+//! has the [`Outlet`] takes entries out in the order of their numbers, and stops where one is not
+//! shown yet.
 //!
-//! So a push does not wait for those who take, and moves one cache line, that of its slot. If
-//! there is no room, it takes entries out itself (`make_room`), as one in [`ROOM`] does in any case,
-//! so that the caller can look after what has been taken out. A thread that is preempted
-//! between 1 and 3 holds up the entries behind its own, as the holder of a lock would.
+//! So pushes do not wait for those who take, and each moves one cache line, its slot's. Where there
+//! is no room, a push takes entries out itself (`make_room`), and so does each that uses the first
+//! slot, because then the caller may sweep. A thread that is preempted between 1 and 3 holds up
+//! the entries behind its own, as one that has a lock would.
 //!
-//! - **P38** The slot of a number belongs to the push that has got it, from when the limit is higher
-//!   than the number until the slot's turn is the next number; then to the outlet, until the
-//!   limit is raised by as many as there are slots.
+//! - **P38** A slot is one push's from when the limit is above the push's number until the slot shows
+//!   the entry, and then the outlet's, until it stores a head above that number. Each inbox has one
+//!   outlet.
 //!
-//! Rejected: thieves that take out entries without a lock (all look at the oldest, and take its
-//! line from each other: slower than the lock).
+//! Rejected: workers that take entries out without a lock (all want the oldest, and take its line
+//! from each other, which is slower than the lock).
 //!
 //! Tests: `tests/thread/pool.rs`; loom models in `tests/trefoil-checks/tests/pool.rs`.
 #![allow(unsafe_code)]
@@ -109,7 +111,11 @@ impl<T> Inbox<T> {
         } else {
             (None, Err(entry))
         };
-        // SAFETY: P38: the slot is this push's.
+        #[cfg(loom)]
+        if fault::is(Fault::ShowsFirst) {
+            slot.turn.store(number.wrapping_add(ONE), Ordering::Release);
+        }
+        // SAFETY: P38: the number is below the limit, so the slot is this push's, and empty.
         slot.entry
             .with_mut(|place| unsafe { place.write(MaybeUninit::new(entry)) });
         // Release: pairs with `drain`.
@@ -120,6 +126,10 @@ impl<T> Inbox<T> {
     /// Whether this number is below the limit, which is raised if that helps.
     #[inline]
     fn has_room(&self, number: usize) -> bool {
+        #[cfg(loom)]
+        if fault::is(Fault::NoLimit) {
+            return true;
+        }
         let is_below = |limit: usize| number.wrapping_sub(limit).cast_signed() < 0;
         // Acquire, and Release: as with the head.
         is_below(self.entrance.limit.load(Ordering::Acquire)) || {
@@ -139,10 +149,11 @@ impl<T> Inbox<T> {
             if slot.turn.load(Ordering::Acquire) != next {
                 break;
             }
-            // SAFETY: P38: the slot is the outlet's, which goes on to the next.
+            // SAFETY: P38: it is shown, so a push has written it, and it is the outlet's, which goes on
+            // to the next, so that it is not read again.
             let entry = slot
                 .entry
-                .with(|place| unsafe { place.read().assume_init() });
+                .with(|place| unsafe { place.cast::<Option<T>>().read() });
             outlet.0 = next;
             entry.into_iter().for_each(&mut put);
         }
@@ -204,5 +215,29 @@ impl<T> Drop for Inbox<T> {
     fn drop(&mut self) {
         let mut outlet = Outlet(self.head.load(Ordering::Relaxed));
         self.drain(&mut outlet, drop);
+    }
+}
+
+/// An injected fault, which the models must catch.
+#[cfg(loom)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Step 2: a push does not wait for its slot.
+    NoLimit,
+    /// Step 3: the slot shows the entry before it is there.
+    ShowsFirst,
+}
+
+#[cfg(loom)]
+pub(in crate::thread) mod fault {
+    // A switch of the tests: no protocol.
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::Fault;
+
+    pub(in crate::thread) static INJECTED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+    pub(super) fn is(fault: Fault) -> bool {
+        INJECTED.load(SeqCst) == fault as usize
     }
 }

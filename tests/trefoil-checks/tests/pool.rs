@@ -10,8 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
 
 use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicBool, Ordering::Relaxed, fence};
 use loom::thread;
-use trefoil::thread::model::{Broken, Gate, Pool, Scope, break_countdown, break_latch, owners};
+use trefoil::thread::model::{
+    Broken, Fault, Gate, InboxModel, Pool, Scope, break_countdown, break_inbox, break_latch,
+    number, owners,
+};
 use trefoil_checks::{explore, must_fail, must_fail_with};
 
 /// One item, pushed while the only worker may be about to sleep.
@@ -577,4 +581,119 @@ fn countdown_without_order() {
 #[test]
 fn a_countdown_that_acquires_nothing_shows_too_little() {
     must_fail_with("countdown_without_order", "Causality violation");
+}
+
+/// One thread pushes more than there is room for, another pushes, too, and a third takes them out.
+fn two_push_and_one_takes() {
+    let inbox = Arc::new(InboxModel::default());
+    let (many, one) = (inbox.clone(), inbox.clone());
+    let first = thread::spawn(move || (0..2).for_each(|entry| assert!(many.push(entry))));
+    let second = thread::spawn(move || assert!(one.push(9)));
+    inbox.drain(0);
+    first.join().unwrap();
+    second.join().unwrap();
+    assert!(inbox.drain(number(3)), "all pushes have ended");
+    let mut out = inbox.out();
+    out.retain(|entry| *entry != 9);
+    assert_eq!((out, inbox.out().len()), (vec![0, 1], 3));
+    assert!(!inbox.has_some());
+}
+
+#[test]
+fn an_inbox_gives_out_what_was_pushed_in_order() {
+    explore(two_push_and_one_takes);
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_push_that_does_not_wait_for_its_slot"]
+fn no_limit() {
+    break_inbox(Fault::NoLimit);
+    explore(two_push_and_one_takes);
+}
+
+#[test]
+fn the_models_catch_a_push_that_does_not_wait_for_its_slot() {
+    must_fail_with("no_limit", "panicked");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_an_entry_that_is_shown_too_soon"]
+fn shows_first() {
+    break_inbox(Fault::ShowsFirst);
+    explore(two_push_and_one_takes);
+}
+
+#[test]
+fn the_models_catch_an_entry_that_is_shown_too_soon() {
+    must_fail_with("shows_first", "Causality violation");
+}
+
+/// What is accepted is there for the thread that closes, once all that came before it is out.
+fn push_vs_close(waits: bool) {
+    let inbox = Arc::new(InboxModel::default());
+    let other = inbox.clone();
+    let pusher = thread::spawn(move || other.push(0));
+    let until = inbox.close();
+    while !inbox.drain(until) && waits {
+        thread::yield_now();
+    }
+    let out = inbox.out();
+    let accepted = pusher.join().unwrap();
+    assert_eq!(out.len(), usize::from(accepted), "accepted and lost");
+}
+
+#[test]
+fn an_inbox_that_closes_accepts_or_refuses() {
+    explore(|| push_vs_close(true));
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_close_that_does_not_wait"]
+fn close_without_wait() {
+    explore(|| push_vs_close(false));
+}
+
+#[test]
+fn the_models_catch_a_close_that_does_not_wait() {
+    must_fail_with("close_without_wait", "accepted and lost");
+}
+
+/// Two pushes, and a thread that goes to sleep: it sees an entry, or one of them sees it asleep.
+fn inbox_vs_sleeper(fenced: bool) {
+    let fenced = move || {
+        if fenced {
+            fence(SeqCst);
+        }
+    };
+    let shared = Arc::new((InboxModel::default(), AtomicBool::new(false)));
+    let push = |entry: usize| {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            shared.0.push(entry);
+            fenced();
+            shared.1.load(Relaxed)
+        })
+    };
+    let (first, second) = (push(0), push(1));
+    shared.1.store(true, Relaxed);
+    fenced();
+    let sees = shared.0.has_some() || !shared.0.out().is_empty();
+    let seen = [first.join().unwrap(), second.join().unwrap()];
+    assert!(sees || seen != [false; 2], "nobody sees the other");
+}
+
+#[test]
+fn a_sleeper_sees_an_entry_or_is_seen() {
+    explore(|| inbox_vs_sleeper(true));
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_sleeper_without_a_fence"]
+fn sleeper_without_fence() {
+    explore(|| inbox_vs_sleeper(false));
+}
+
+#[test]
+fn the_models_catch_a_sleeper_without_a_fence() {
+    must_fail_with("sleeper_without_fence", "nobody sees the other");
 }
