@@ -536,5 +536,5 @@ pub fn number(pushes: usize) -> usize {
 
 /// From now on the inbox has this fault.
 pub fn break_inbox(fault: Fault) {
-    fault::INJECTED.store(fault as usize, std::sync::atomic::Ordering::SeqCst);
+    fault::INJECTED.store(fault as usize, Ordering::SeqCst);
 }

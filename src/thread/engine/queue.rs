@@ -12,12 +12,12 @@
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for its warm cache;
 //!   thieves take the oldest.
 //!
-//! One injector takes work from outside, first in first out, with a *lane* for each priority. Normal
-//! work gets there by an *inbox* without a lock (`raw_inbox.rs`), which whoever takes the lock
-//! empties into the lane. Its *urgent* work (a parked thread waits for it and may not run it) can
-//! also be taken separately: when so many workers wait that nothing else is begun
-//! (`sleep/spares.rs`). Whether a push is accepted is decided where it gets its number in the inbox,
-//! or else under the lock, and both change together: shutdown can neither lose nor forget a
+//! One injector takes work from outside, first in first out, with a *lane* for each priority.
+//! Normal work gets there by an *inbox* without a lock (`raw_inbox.rs`), which each thread that
+//! takes the lock empties into the lane. Its *urgent* work (a parked thread waits for it and may
+//! not run it) can also be taken separately: when so many workers wait that nothing else is begun
+//! (`sleep/spares.rs`). Whether a push is accepted is decided where it gets its number in the
+//! inbox, or else under the lock, and both change together: shutdown can neither lose nor forget a
 //! task. A worker that looks for work does not wait for the lock, because many may look at once.
 //!
 //! - A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins

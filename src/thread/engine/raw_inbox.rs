@@ -3,18 +3,18 @@
 //! **Protocol.** 1. One addition to a word gives a push its number, and says what the pool accepts
 //! at that moment. A push that is refused leaves an empty entry behind. 2. Each number has a slot.
 //! There are [`ROOM`] slots, used in turn, so a push waits until its number is below the *limit*:
-//! [`ROOM`] above the oldest entry. 3. The store of the slot's turn shows the entry. The thread that
-//! has the [`Outlet`] takes entries out in the order of their numbers, and stops where one is not
-//! shown yet.
+//! [`ROOM`] above the oldest entry. 3. The store of the slot's turn shows the entry. The thread
+//! that has the [`Outlet`] takes entries out in the order of their numbers, and stops where one is
+//! not shown yet.
 //!
 //! So pushes do not wait for those who take, and each moves one cache line, its slot's. Where there
 //! is no room, a push takes entries out itself (`make_room`), and so does each that uses the first
 //! slot, because then the caller may sweep. A thread that is preempted between 1 and 3 holds up
 //! the entries behind its own, as one that has a lock would.
 //!
-//! - **P38** A slot is one push's from when the limit is above the push's number until the slot shows
-//!   the entry, and then the outlet's, until it stores a head above that number. Each inbox has one
-//!   outlet.
+//! - **P38** A slot is one push's from when the limit is above the push's number until the slot
+//!   shows the entry, and then the outlet's, until it stores a head above that number. Each inbox
+//!   has one outlet.
 //!
 //! Rejected: workers that take entries out without a lock (all want the oldest, and take its line
 //! from each other, which is slower than the lock).
@@ -30,7 +30,7 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{UnsafeCell, thread};
 
 /// The distance between two numbers. Below are the bits that say what is accepted.
-pub(super) const ONE: usize = 4;
+pub(in crate::thread) const ONE: usize = 4;
 
 /// How many entries there is room for.
 pub(super) const ROOM: usize = if cfg!(loom) { 2 } else { 256 };
@@ -149,8 +149,8 @@ impl<T> Inbox<T> {
             if slot.turn.load(Ordering::Acquire) != next {
                 break;
             }
-            // SAFETY: P38: it is shown, so a push has written it, and it is the outlet's, which goes on
-            // to the next, so that it is not read again.
+            // SAFETY: P38: it is shown, so a push has written it, and it is the outlet's, which
+            // goes on to the next, so that it is not read again.
             let entry = slot
                 .entry
                 .with(|place| unsafe { place.cast::<Option<T>>().read() });
