@@ -220,7 +220,7 @@ impl<T> Drop for Inbox<T> {
 
 /// An injected fault, which the models must catch.
 #[cfg(loom)]
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Step 2: a push does not wait for its slot.
     NoLimit,
