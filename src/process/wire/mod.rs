@@ -29,7 +29,7 @@
 //!
 //! Tests: below, a seeded fuzz included.
 
-mod fields;
+pub(super) mod fields;
 pub(super) mod invitation;
 #[cfg(test)]
 mod tests;
