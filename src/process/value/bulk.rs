@@ -4,7 +4,7 @@
 //! one piece, and is read back in one piece. In a pool's calls a large one is copied into shared
 //! memory, and out of it again (`lent_arrays`), or sent ahead of the bytes (`copies`).
 //!
-//! BytesVisitor from outside are checked: they must make a whole number of elements. They are copied to
+//! Bytes from outside are checked: they must make a whole number of elements. They are copied to
 //! aligned memory; every pattern of bits is a number (`raw_plain`).
 //!
 //! Tests: `tests/process/bulk.rs`, `tests/process/shared.rs`, `tests/process/memory.rs`.

@@ -1,9 +1,9 @@
-//! What an item can ask of the worker in which it runs: which one it is ([`worker_index`]), and that
-//! it must not be used again ([`retire`]).
+//! What an item can ask of its worker: which one it is ([`worker_index`]), and to be used no more
+//! ([`retire`]).
 //!
-//! After `retire` no further item begins: the gate of the frame that runs is closed, as the parent would to take
-//! its items back, and each later frame finds its gate closed (`call`). At the end of its frame,
-//! after the item's answer, the worker reports it (`Record::Retire`).
+//! After `retire` no further item begins: the gate of the frame that runs is closed, as the parent
+//! would to take its items back, and each later frame finds its gate closed (`call`). At the end of
+//! its frame, after the item's answer, the worker reports it (`Record::Retire`).
 //!
 //! Tests: `tests/process/places.rs`, `tests/process/retire.rs`, `src/process/sched/simulated.rs`.
 

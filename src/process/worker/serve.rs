@@ -150,8 +150,8 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut Serving) -> ! {
     // The attachments of the next frame.
     let mut next_descriptors = Descriptors::default();
     let mut copies = Copies::default();
-    // The memory that stays mapped between the items that need it (`memory_kept_by_worker`): an item
-    // that asks for it finds that mapping. What cannot be mapped now, each item maps itself.
+    // The memory that stays mapped between the items that need it (`memory_kept_by_worker`): an
+    // item that asks for it finds that mapping. What cannot be mapped now, each item maps itself.
     let mut mappings = HashMap::new();
     loop {
         let descriptors = std::mem::take(&mut next_descriptors);

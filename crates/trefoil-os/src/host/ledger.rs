@@ -124,8 +124,8 @@ impl Front {
     #[inline]
     fn head(&self) -> &LedgerHead {
         let head = self.0.at(0).cast::<LedgerHead>();
-        // SAFETY: H22, H23: a `LedgerHead` at least (`map`, `own`), aligned, zeroed at first, atomics
-        // only.
+        // SAFETY: H22, H23: a `LedgerHead` at least (`map`, `own`), aligned, zeroed at first,
+        // atomics only.
         unsafe { &*head }
     }
 
