@@ -6,7 +6,7 @@
 //! is written. A `vector` of numbers is written and read in one piece. A value that is
 //! nothing but a large array is left out without a copy ([`encode_own`]).
 //!
-//! **Reading.** [`Bytes`], the source of the bytes, also checks how deep the recursion is
+//! **Reading.** [`ByteSource`], the source of the bytes, also checks how deep the recursion is
 //! (`depth_limit`). A value that would need more stack than this thread has is a codec error: in a
 //! worker that of the item, in the parent that of the result. The writer of a description checks
 //! the same; types without one do not recurse.
