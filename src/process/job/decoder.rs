@@ -14,6 +14,7 @@ use crate::process::limits::DECODED_ELSEWHERE;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::codec::{codec_error, decode};
 use crate::process::value::lent_arrays::Lending;
+use crate::process::value::vector::for_each_number;
 use crate::process::wire;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, TaskError, panic};
@@ -104,7 +105,6 @@ const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 const ROOM: usize = 128 << 10;
 
 /// What calls between two types have in common. (Not in each of them, because many may wait.)
-#[derive(Debug)]
 pub(crate) struct CallTypes {
     read: Read,
     /// The type of the results.
@@ -114,7 +114,7 @@ pub(crate) struct CallTypes {
 }
 
 /// How results of one type are decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Decoder {
     pub(crate) types: &'static CallTypes,
     /// Decoding takes little time, and runs no user code.
@@ -152,12 +152,12 @@ impl Decoder {
 /// Whether results of this type are decoded where they are received, unless they are long.
 pub(crate) fn is_quick_type<R: 'static>() -> bool {
     let this = TypeId::of::<R>();
-    macro_rules! is_bulk_of {
-        ($($number:ty),*) => { $(this == TypeId::of::<Bulk<$number>>())||* };
-    }
-    is_bulk_of!(
-        u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64
-    ) || is_quick(type_name::<R>())
+    for_each_number!(N => {
+        if this == TypeId::of::<Bulk<N>>() {
+            return true;
+        }
+    });
+    is_quick(type_name::<R>())
 }
 
 /// What a type that is decoded quickly consists of, besides tuples.

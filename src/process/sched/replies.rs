@@ -19,8 +19,8 @@ use crate::process::job::decoder::{self, DecodingThread};
 use crate::process::job::keeping::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::value::codec::codec_error;
-use crate::process::value::extras::Decoding;
 use crate::process::value::scope;
+use crate::process::value::scope::Decoding;
 use crate::process::wire::{Broken, CodecOf, Event, Record};
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, Late, TaskError};
@@ -53,13 +53,8 @@ impl Sched {
                 }
                 Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
                 Record::Descriptors(list) => extras.claim(&list),
-                Record::Copy {
-                    id,
-                    length,
-                    kind,
-                    bytes,
-                } => {
-                    extras.copies.part(id, length, kind, bytes);
+                Record::Copy { of, bytes } => {
+                    extras.copies.part(of, bytes);
                     if extras.copies.are_too_many() {
                         return Err(Broken);
                     }
@@ -241,11 +236,21 @@ impl Sched {
                 Some(owner) => (owner.clone(), at_byte),
                 None => (Arc::new(bytes[..taken.used].to_vec()), 0),
             };
-            let items = (at, taken.count);
-            let mut reading = Reading::new(frame.job, job.kind(), items, read, owner, from);
             let keeps = job.work.options.keep.is_some() || self.policy.keep.dir.is_some();
-            reading.source = keeps.then(|| Source::of(index, &frame.piece));
-            self.chores.push(Chore::Read(reading.with(index, extras)));
+            self.chores.push(Chore::Read(Reading {
+                job: frame.job,
+                kind: job.kind(),
+                is_deep: false,
+                first: at,
+                count: taken.count,
+                done: 0,
+                read,
+                decoding: extras.decoding(&owner[from..]),
+                bytes: owner,
+                at: from,
+                sender: Some((index, extras.hold.clone())),
+                source: keeps.then(|| Source::of(index, &frame.piece)),
+            }));
         }
         extras.forget();
         worker.fruitful |= frame.job != INITIALIZE;

@@ -7,7 +7,9 @@
 use postcard::to_stdvec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{BatchHead, Broken, CodeRef, CodecOf, Event, Frame, MOST_LENT, Record, ServedContext};
+use super::{
+    BatchHead, Broken, CodeRef, CodecOf, CopyHead, Event, Frame, MOST_LENT, Record, ServedContext,
+};
 use crate::process::host::handover;
 
 /// Reads what is at the front of `bytes`, and returns the rest.
@@ -61,7 +63,7 @@ kinds! { Frame:
     3 Recall { sequence, cancel },
     4 Forget { id },
     5 Descriptors(numbers),
-    6 Copy { id, length, kind } + bytes,
+    6 Copy { of } + bytes,
     7 Release(numbers),
     8 Nudge,
     9 Home,
@@ -81,7 +83,7 @@ kinds! { Record:
     5 Recalled { sequence, end },
     6 Retire { asked },
     7 Descriptors(numbers; handover::MOST),
-    8 Copy { id, length, kind } + bytes,
+    8 Copy { of } + bytes,
     9 Taken,
     10 Lent(arrays; MOST_LENT),
     11 Serves { id, served },
@@ -94,24 +96,26 @@ kinds! { Record:
 /// The fields of a type that is a field, in order.
 macro_rules! fields {
     ($($name:ident $(<$de:lifetime>)? { $($field:ident),+ })+) => { $(
-        impl $(<$de>)? Serialize for $name $(<$de>)? {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        impl $(<$de>)? serde::Serialize for $name $(<$de>)? {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 ($(&self.$field,)+).serialize(to)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name $(<$de>)? {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let ($($field,)+) = Deserialize::deserialize(from)?;
+        impl<'de> serde::Deserialize<'de> for $name $(<$de>)? {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let ($($field,)+) = serde::Deserialize::deserialize(from)?;
                 Ok(Self { $($field),+ })
             }
         }
     )+ };
 }
+pub(in crate::process) use fields;
 
 fields! {
     BatchHead { sequence, code, count, limit, brief, ends, context }
     CodeRef { trampoline, function }
+    CopyHead { id, length, kind }
     Event<'de> { kind, at, dropped, span, parent, level, line, file, target, text, fields }
     ServedContext { place, hash }
 }

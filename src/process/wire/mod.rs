@@ -29,7 +29,7 @@
 //!
 //! Tests: below, a seeded fuzz included.
 
-mod fields;
+pub(super) mod fields;
 pub(super) mod invitation;
 #[cfg(test)]
 mod tests;
@@ -214,6 +214,17 @@ pub(crate) struct ServedContext {
     pub(crate) hash: u64,
 }
 
+/// Memory, or an array, that is sent ahead of the value that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopyHead {
+    pub(crate) id: u64,
+    /// How many bytes it has in all.
+    pub(crate) length: u64,
+    /// 0: memory that never changes, to or from a plain worker. Otherwise an array for the next
+    /// value, of numbers of this type (`raw_plain::Array::kind`).
+    pub(crate) kind: u8,
+}
+
 /// A message of a parent to its worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
@@ -255,14 +266,9 @@ pub(crate) enum Frame<'a> {
     /// The numbers of the descriptors that belong to the next frame. They come with the first byte
     /// of this one.
     Descriptors(Vec<u64>),
-    /// The next bytes of the memory or the array with this number, to which later frames refer,
-    /// and how many bytes it has in all (`copies`).
+    /// The next bytes of memory or of an array, to which later frames refer (`copies`).
     Copy {
-        id: u64,
-        length: u64,
-        /// 0: memory that never changes, for a plain worker. Otherwise an array for the next frame,
-        /// of numbers of this type (`raw_plain::Array::kind`).
-        kind: u8,
+        of: CopyHead,
         bytes: &'a [u8],
     },
     /// The memory with these numbers need not stay mapped. A plain worker drops its copies, too: no
@@ -357,9 +363,7 @@ pub(crate) enum Record<'a> {
     /// The next bytes of memory (from a plain worker) or of an array to which the next value
     /// refers, as in `Frame::Copy`.
     Copy {
-        id: u64,
-        length: u64,
-        kind: u8,
+        of: CopyHead,
         bytes: &'a [u8],
     },
     /// The worker has opened the ends of channels that came with the item: the parent need not keep
