@@ -13,6 +13,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use crate::printable::Printable;
 use crate::sys::fork::PerProcess;
 use crate::sys::processors;
 use crate::sys::ticks;
@@ -27,8 +28,10 @@ pub(in crate::thread) type NameOf = Box<dyn Fn(usize) -> String + Send + Sync>;
 pub(in crate::thread) struct Config {
     /// How many threads; 0: the default number.
     pub(in crate::thread) threads: usize,
-    /// Whether the default is the number of physical cores.
-    pub(in crate::thread) physical_cores: bool,
+    /// The number of processors, of which the default is made: the logical ones, or physical cores.
+    /// (A function, so that a program that does not ask for cores is linked without looking for
+    /// them.)
+    pub(in crate::thread) processors: fn() -> usize,
     /// How many processors the default leaves free.
     pub(in crate::thread) left_free: usize,
     pub(in crate::thread) name: String,
@@ -123,7 +126,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             threads: 0,
-            physical_cores: false,
+            processors: processors::logical,
             left_free: 0,
             name: "trefoil".to_owned(),
             thread_name: None,
@@ -195,7 +198,7 @@ fn asked() -> Option<isize> {
                     io::stderr(),
                     "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to \
                      {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on",
-                    text.escape_debug()
+                    Printable(text)
                 );
             });
         }

@@ -115,9 +115,14 @@ impl SlotList {
             return; // the list is not copied in vain
         }
         outside.listed -= removed.len();
-        let mut numbers: Vec<usize> = removed.iter().map(|owned| owned.slot.number).collect();
-        numbers.sort_unstable();
-        self.change(|slots| slots.retain(|slot| numbers.binary_search(&slot.number).is_err()));
+        self.change(|slots| {
+            let mut stays = vec![true; slots.len()];
+            for owned in &removed {
+                stays[position(slots, owned.slot.number).expect("it is listed")] = false;
+            }
+            let stay = slots.iter().zip(stays).filter(|(_, stays)| *stays);
+            stay.map(|(slot, _)| Arc::clone(slot)).collect()
+        });
         drop(outside);
         drop(removed);
     }
@@ -127,18 +132,21 @@ impl SlotList {
         let owned_slots: Vec<OwnedSlot> = numbered
             .map(|(number, place)| OwnedSlot::new(self.tag, number, place))
             .collect();
+        let new: Vec<_> = owned_slots.iter().map(|owned| owned.slot.clone()).collect();
         self.change(|slots| {
-            slots.extend(owned_slots.iter().map(|owned| Arc::clone(&owned.slot)));
-            slots.sort_by_key(|slot| slot.number);
+            // The numbers follow those that there are of the kind.
+            let first = new.first().map_or(0, |slot| slot.number);
+            let after = slots.partition_point(|slot| slot.number < first);
+            let (before, after) = slots.split_at(after);
+            [before, &new, after].concat().into()
         });
         owned_slots
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Slot>>)) {
+    fn change(&self, change: impl FnOnce(&[Arc<Slot>]) -> Slots<Slot>) {
         let mut slots = self.slots.lock();
-        let mut changed = slots.to_vec();
-        change(&mut changed);
-        let before = std::mem::replace(&mut *slots, changed.into());
+        let changed = change(&slots);
+        let before = std::mem::replace(&mut *slots, changed);
         self.version.fetch_add(1, Ordering::Release);
         drop(slots);
         drop(before);
@@ -152,8 +160,12 @@ pub(in crate::thread) fn of_places(slots: &[Arc<Slot>]) -> &[Arc<Slot>] {
 
 /// The slot with this number.
 pub(in crate::thread) fn numbered(slots: &[Arc<Slot>], number: usize) -> Option<&Arc<Slot>> {
-    let at = slots.binary_search_by_key(&number, |slot| slot.number);
-    at.ok().map(|at| &slots[at])
+    position(slots, number).map(|at| &slots[at])
+}
+
+fn position(slots: &[Arc<Slot>], number: usize) -> Option<usize> {
+    let found = slots.binary_search_by_key(&number, |slot| slot.number);
+    found.ok()
 }
 
 #[cfg(all(test, not(loom)))]
