@@ -11,10 +11,10 @@
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol
 use std::time::Duration;
 
 use crate::printable::Printable;
-use crate::sys::fork::PerProcess;
 use crate::sys::processors;
 use crate::sys::ticks;
 use crate::task;
@@ -184,6 +184,7 @@ pub(in crate::thread) fn width(processors: fn() -> usize, left_free: usize) -> u
 
 /// The number in the environment. An absent variable and 0 mean the default, -1 all processors, -2
 /// all but one.
+#[allow(clippy::disallowed_types)] // no protocol depends on it
 fn asked() -> Option<isize> {
     let text = std::env::var_os("TREFOIL_THREADS")?;
     let text = text.to_string_lossy();
@@ -192,15 +193,15 @@ fn asked() -> Option<isize> {
         Ok(threads @ ..=MOST_ASKED) => return Some(threads),
         _ if text.trim().is_empty() => {}
         _ => {
-            static TOLD: PerProcess<()> = PerProcess::new();
-            TOLD.inherit_or_init(|| {
+            static TOLD: Hint = Hint::new(false);
+            if !TOLD.swap(true, Ordering::Relaxed) {
                 let _ = writeln!(
                     io::stderr(),
                     "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to \
                      {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on",
                     Printable(text)
                 );
-            });
+            }
         }
     }
     None

@@ -293,6 +293,7 @@ impl Registry {
 
     /// Whether there is a task, or, if they count, a half of a join, in these slots, which are all,
     /// or something in the injector.
+    #[inline(never)] // it is long, and called from ten places
     pub(in crate::thread) fn has_work_in(&self, slots: &[Arc<Slot>], halves: bool) -> bool {
         let has_some =
             |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();

@@ -106,11 +106,17 @@ impl SlotList {
 
     #[cold]
     fn retire_half(&self, mut outside: MutexGuard<'_, OutsideSlots>) {
-        let is_idle =
-            |owned: &mut OwnedSlot| owned.slot.public.is_empty() && !owned.slot.is_unattended();
         let half = outside.listed / 2;
-        let idle = outside.free.extract_if(.., is_idle);
-        let removed: Vec<OwnedSlot> = idle.take(half).collect();
+        let (mut removed, mut at) = (Vec::new(), 0);
+        while removed.len() < half
+            && let Some(OwnedSlot { slot, .. }) = outside.free.get(at)
+        {
+            if slot.public.is_empty() && !slot.is_unattended() {
+                removed.push(outside.free.swap_remove(at));
+            } else {
+                at += 1;
+            }
+        }
         if removed.is_empty() {
             return; // the list is not copied in vain
         }
