@@ -12,7 +12,6 @@
 //! Rejected: a slot for each outside thread as long as it lives (most come once); numbers that are
 //! indices (a slot that is removed would move the others).
 
-use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -75,23 +74,28 @@ impl SlotList {
 
     /// New slots with these places, which follow those that there are.
     pub(in crate::thread) fn add_places(&self, places: Range<usize>) -> Vec<OwnedSlot> {
-        self.add(places.map(|place| (place, place)))
+        self.add(places, |place| place)
     }
 
     /// A slot for an outside thread.
     pub(in crate::thread) fn take_outside(&self) -> OwnedSlot {
         let mut outside = self.outside.lock();
-        let free = outside.free.pop();
-        free.unwrap_or_else(|| {
-            let more = (outside.listed / 2).max(1);
-            let first = OUTSIDE + outside.made;
-            let mut new = self.add((first..first + more).zip(iter::repeat(NO_PLACE)));
-            outside.listed += more;
-            outside.made += more;
-            let taken = new.swap_remove(0);
-            outside.free.append(&mut new);
-            taken
-        })
+        match outside.free.pop() {
+            Some(free) => free,
+            None => self.add_outside(&mut outside),
+        }
+    }
+
+    #[cold]
+    fn add_outside(&self, outside: &mut OutsideSlots) -> OwnedSlot {
+        let more = (outside.listed / 2).max(1);
+        let first = OUTSIDE + outside.made;
+        let mut new = self.add(first..first + more, |_| NO_PLACE);
+        outside.listed += more;
+        outside.made += more;
+        let taken = new.swap_remove(0);
+        outside.free.append(&mut new);
+        taken
     }
 
     /// Gives back what [`take_outside`](Self::take_outside) has lent.
@@ -133,15 +137,15 @@ impl SlotList {
         drop(removed);
     }
 
-    /// Adds slots with these numbers and places.
-    fn add(&self, numbered: impl Iterator<Item = (usize, usize)>) -> Vec<OwnedSlot> {
-        let owned_slots: Vec<OwnedSlot> = numbered
-            .map(|(number, place)| OwnedSlot::new(self.tag, number, place))
+    /// Adds slots with these numbers, which follow those that there are of the kind, and with these
+    /// places.
+    fn add(&self, numbers: Range<usize>, place: fn(usize) -> usize) -> Vec<OwnedSlot> {
+        let first = numbers.start;
+        let owned_slots: Vec<OwnedSlot> = numbers
+            .map(|number| OwnedSlot::new(self.tag, number, place(number)))
             .collect();
         let new: Vec<_> = owned_slots.iter().map(|owned| owned.slot.clone()).collect();
         self.change(|slots| {
-            // The numbers follow those that there are of the kind.
-            let first = new.first().map_or(0, |slot| slot.number);
             let after = slots.partition_point(|slot| slot.number < first);
             let (before, after) = slots.split_at(after);
             [before, &new, after].concat().into()
