@@ -47,7 +47,8 @@ struct List<K> {
     listed: usize,
 }
 
-/// Its kind, and its waker, which is absent if it was not polled yet, or not since the last wake-up.
+/// Its kind, and its waker, which is absent if it was not polled yet, or not since the last
+/// wake-up.
 type Waiter<K> = (K, Option<Waker>);
 
 impl<K> List<K> {
@@ -112,8 +113,8 @@ fn wake<K>(waiters: impl Iterator<Item = Waiter<K>>) {
 }
 
 impl Waiters {
-    /// Registers `waker` under this key, instead of the earlier one. `None`, and the key of a waiter
-    /// that was woken, become a new key.
+    /// Registers `waker` under this key, instead of the earlier one. `None`, and the key of a
+    /// waiter that was woken, become a new key.
     pub(crate) fn register(&self, key: &mut Option<u64>, waker: &Waker) {
         let waker = Some(waker.clone());
         let mut list = self.0.lock();

@@ -14,7 +14,6 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol
 use std::time::Duration;
 
-use crate::printable::Printable;
 use crate::sys::processors;
 use crate::sys::ticks;
 use crate::task;
@@ -197,9 +196,8 @@ fn asked() -> Option<isize> {
             if !TOLD.swap(true, Ordering::Relaxed) {
                 let _ = writeln!(
                     io::stderr(),
-                    "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to \
-                     {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on",
-                    Printable(text)
+                    "trefoil: TREFOIL_THREADS is ignored: {text:?} is not a number from 1 to \
+                     {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on"
                 );
             }
         }
