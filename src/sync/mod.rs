@@ -138,6 +138,7 @@ mod raw_reentrant;
 #[cfg(all(feature = "sync", not(loom)))]
 mod rw_lock;
 pub(crate) mod semaphore;
+mod wait_list;
 #[cfg(all(feature = "sync", not(loom)))]
 pub mod watch;
 
