@@ -41,7 +41,7 @@ use crate::sys::poller::Poller;
 use crate::task::panic::contain;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Runnable, TaskRef};
-use crate::timer::{Clock, Timers};
+use crate::timer::Timers;
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
@@ -49,7 +49,8 @@ const NEW: u32 = 0;
 /// A queue with room for more entries is shrunk to this many when nothing is ready: 64 KiB.
 pub(super) const CAPACITY: usize = 8192;
 
-type Kept = Arc<dyn Any + Send + Sync>;
+/// What a loop keeps for its code, until it ends.
+type UntilEnd = Arc<dyn Any + Send + Sync>;
 
 /// The loop, seen from its own thread.
 pub(crate) struct Local {
@@ -83,7 +84,7 @@ pub(crate) struct Local {
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
     /// What lives until the loop ends. Only `io::ctrl_c` has such a thing.
-    kept: Cell<Option<Kept>>,
+    until_end: Cell<Option<UntilEnd>>,
 }
 
 // A panic of user code leaves no part of a loop half changed.
@@ -93,29 +94,21 @@ impl Local {
     pub(super) fn new(
         hook: Option<Hook>,
         watched: Option<Arc<Watched>>,
-        clock: Option<Clock>,
         limit: Option<QueueLimit>,
     ) -> io::Result<Self> {
         let (poller, wait) = Poller::new()?;
-        let (poller, clock) = (Arc::new(poller), clock.map(Arc::new));
-        let virtual_clock = clock.clone().map(VirtualClock::new);
-        let virtual_clock = virtual_clock.map_or_else(OnceCell::new, OnceCell::from);
-        let parker = Parker::new();
-        let unparker = parker.unparker().clone();
-        let weak = Arc::downgrade(&poller);
-        let shared = SharedLoop::new(weak, unparker, hook, clock, limit);
-        let shared = Arc::new(shared);
+        let (poller, parker) = (Arc::new(poller), Parker::new());
         Ok(Self {
-            shared,
+            shared: Arc::new(SharedLoop::new(&poller, &parker, hook, limit)),
             ready: RefCell::new(VecDeque::new()),
             root_woken: Cell::new(false),
             counted: OnceCell::new(),
             brought: Cell::default(),
             table: RefCell::new(TaskTable::new(watched.is_some())),
             table_lent: Cell::new(false),
-            is_special: Cell::new(watched.is_some() || virtual_clock.get().is_some()),
+            is_special: Cell::new(watched.is_some()),
             watched,
-            virtual_clock,
+            virtual_clock: OnceCell::new(),
             timers: RefCell::new(Timers::new()),
             woken: RefCell::new(Vec::new()),
             poller,
@@ -124,7 +117,7 @@ impl Local {
             budget: Budget::default(),
             share: Share::default(),
             numbers: Cell::new(1),
-            kept: Cell::new(None),
+            until_end: Cell::new(None),
         })
     }
 
@@ -331,8 +324,8 @@ impl Local {
     }
 
     /// Keeps this until the next call or the loop's end. Returns what was kept before.
-    pub(crate) fn keep_until_end(&self, kept: Option<Kept>) -> Option<Kept> {
-        self.kept.replace(kept)
+    pub(crate) fn keep_until_end(&self, what: Option<UntilEnd>) -> Option<UntilEnd> {
+        self.until_end.replace(what)
     }
 
     // Notes and the end.

@@ -133,7 +133,7 @@ impl<'a> KnownRoot<'a> {
     #[inline(always)]
     fn begin_poll(&self, root: u64, site: &'static Location<'static>) {
         if events::is_on() {
-            let _of_another = awaited::take_last();
+            let _ = awaited::take_last(); // that of another future
             events::begun(root, site, Kind::Root);
         }
     }

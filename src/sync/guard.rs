@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Implements what a guard is: `Deref`, with `mut` also `DerefMut`, and `Debug` and `Display` of the
-/// value.
+/// Implements what a guard is: `Deref`, with `mut` also `DerefMut`, and `Debug` and `Display` of
+/// the value.
 macro_rules! guard {
     (mut $name:ident < $($life:lifetime)? >) => {
         guard!($name < $($life)? >);

@@ -49,8 +49,8 @@ impl<K, T: ?Sized> Lock for Locked<K, T> {
 }
 
 /// The use of a value by one alone, through `L`, a `&` or an `Arc`, which leads to the same lock
-/// each time. It may be sent wherever `L` may: one of [`Many`] only if the value may be shared among
-/// threads, because [`Alone::share`] may follow there, and others share it here.
+/// each time. It may be sent wherever `L` may: one of [`Many`] only if the value may be shared
+/// among threads, because [`Alone::share`] may follow there, and others share it here.
 pub(super) struct Alone<L: Deref<Target: Lock>> {
     lock: L,
     held: Held<false>,

@@ -1,8 +1,8 @@
 //! Which process made the other end of a socket, as the system noted it.
 //!
 //! - **Y38** `getsockopt` takes any descriptor that is open, and fills in a local variable, up to
-//!   the length that it is given, or is an error. All fields are numbers (or a pointer that can hold
-//!   any number), and zero is valid for each.
+//!   the length that it is given, or is an error. All fields are numbers, or a pointer that can
+//!   hold any number, and zero is valid for each.
 //!
 //! Rejected: rustix's call, which cannot return the process 0. The kernel reports 0 if the other
 //! process is in a process namespace that this one does not see, and for sockets that have no other
