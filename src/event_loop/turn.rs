@@ -444,7 +444,7 @@ impl<'a> Turns<'a> {
             // One of the loop's own descriptors is broken, and it cannot go on.
             panic!("trefoil: the event loop cannot wait for events: {error}");
         }
-        self.slice.begin();
+        self.slice.renew();
         self.local.wake_all();
     }
 }

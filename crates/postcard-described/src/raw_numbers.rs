@@ -143,7 +143,8 @@ fn vector_as<N: Number, T>(vector: Vec<N>) -> Option<T> {
 /// Reads nothing, and returns the id of the visitor that it gets.
 struct Asking;
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was read")]
 struct Asked(Option<TypeId>);
 
 impl<'de> Deserializer<'de> for Asking {
@@ -168,14 +169,6 @@ impl de::Error for Asked {
         Self(None)
     }
 }
-
-impl fmt::Display for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nothing was read")
-    }
-}
-
-impl std::error::Error for Asked {}
 
 #[cfg(test)]
 mod tests {
