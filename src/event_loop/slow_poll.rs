@@ -141,6 +141,7 @@ impl fmt::Display for SlowPoll {
 }
 
 /// What the loop and its watchdog share.
+#[derive(Default)]
 pub(super) struct Watched {
     state: Mutex<WatchState>,
     /// Notified when a poll has begun or the loop has ended.
@@ -182,13 +183,6 @@ struct CurrentPoll {
 }
 
 impl Watched {
-    fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            begun: Condvar::new(),
-        }
-    }
-
     /// The loop begins a poll of the task with this tag, or of the root future.
     pub(super) fn poll_begins(&self, tag: u32, task: Option<TaskRef>, root: Option<Root>) {
         let mut state = self.state.lock();
@@ -231,7 +225,7 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     pub(super) fn start(threshold: Duration, hook: SlowHook) -> io::Result<Self> {
-        let watched = Arc::new(Watched::new());
+        let watched = Arc::<Watched>::default();
         let ours = watched.clone();
         let thread = Builder::new()
             .name("trefoil-watch".into())
