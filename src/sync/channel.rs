@@ -178,7 +178,8 @@ impl<T> Sender<T> {
     /// # Errors
     /// The item, if the channel is closed.
     pub async fn send(&self, item: T) -> Result<(), SendError<T>> {
-        waiting(self.0.send(item), self.at()).await
+        let sent = waiting(self.0.send(item), self.at()).await;
+        sent.map_err(|error| SendError(error.0))
     }
 
     /// Sends, blocking this thread: see [`send`](Self::send).
@@ -203,7 +204,10 @@ impl<T> Sender<T> {
     /// # Errors
     /// The item, if the channel is full or closed.
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
-        self.0.try_send(item)
+        self.0.try_send(item).map_err(|error| match error {
+            async_channel::TrySendError::Full(item) => TrySendError::Full(item),
+            async_channel::TrySendError::Closed(item) => TrySendError::Closed(item),
+        })
     }
 
     /// Waits until the channel is closed, as it is when its receivers are gone.
@@ -248,7 +252,8 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`]: the channel is closed, and every item has been received.
     pub async fn recv(&self) -> Result<T, RecvError> {
-        waiting(self.inside.recv(), self.at()).await
+        let received = waiting(self.inside.recv(), self.at()).await;
+        received.map_err(|_| RecvError)
     }
 
     /// Receives, blocking this thread: see [`recv`](Self::recv).
@@ -273,7 +278,10 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`TryRecvError`]: there is none now, or there will be none.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.inside.try_recv()
+        self.inside.try_recv().map_err(|error| match error {
+            async_channel::TryRecvError::Empty => TryRecvError::Empty,
+            async_channel::TryRecvError::Closed => TryRecvError::Closed,
+        })
     }
 
     /// The items as they come, until the channel is closed and empty: a blocking iterator, which
@@ -481,8 +489,21 @@ debug!(impl<T> WeakSender<T>, self);
 /// drop(receiver);
 /// assert_eq!(sender.send_blocking("kept").unwrap_err().into_inner(), "kept");
 /// ```
-#[doc(inline)]
-pub use async_channel::SendError;
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T>(pub T);
+
+impl<T> SendError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+debug!(impl<T> SendError<T>, self);
+
+impl_error!(impl<T> SendError<T>, self, f, f.write_str(CLOSED));
+
+const CLOSED: &str = "sending into a closed channel";
 
 /// Why [`Sender::try_send`] has not sent the item, which it contains.
 ///
@@ -492,8 +513,41 @@ pub use async_channel::SendError;
 /// let error = sender.try_send(2).unwrap_err();
 /// assert!(error.is_full() && error.into_inner() == 2);
 /// ```
-#[doc(inline)]
-pub use async_channel::TrySendError;
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TrySendError<T> {
+    /// There is no room for it now.
+    Full(T),
+    /// The channel is closed.
+    Closed(T),
+}
+
+impl<T> TrySendError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(item) | Self::Closed(item) => item,
+        }
+    }
+
+    /// Whether the channel is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the channel is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+debug!(impl<T> TrySendError<T>, self, full = self.is_full());
+
+impl_error!(impl<T> TrySendError<T>, self, f, f.write_str(match self {
+    Self::Full(_) => "sending into a full channel",
+    Self::Closed(_) => CLOSED,
+}));
 
 /// The channel is closed, and every item has been received.
 ///
@@ -504,8 +558,12 @@ pub use async_channel::TrySendError;
 /// drop(sender);
 /// assert_eq!(receiver.recv_blocking(), Err(RecvError));
 /// ```
-#[doc(inline)]
-pub use async_channel::RecvError;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecvError;
+
+impl_error!(impl RecvError, self, f, f.write_str(EMPTY_AND_CLOSED));
+
+const EMPTY_AND_CLOSED: &str = "receiving from a closed channel that has nothing left";
 
 /// Why [`Receiver::try_recv`] returned no item.
 ///
@@ -515,5 +573,34 @@ pub use async_channel::RecvError;
 /// let (_sender, receiver) = channel::bounded::<u32>(1);
 /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
 /// ```
-#[doc(inline)]
-pub use async_channel::TryRecvError;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryRecvError {
+    /// There is none now.
+    Empty,
+    /// See [`RecvError`].
+    Closed,
+}
+
+impl TryRecvError {
+    /// Whether there is only no item now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether the channel is closed, and every item has been received.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl_error!(
+    impl TryRecvError,
+    self,
+    f,
+    f.write_str(match self {
+        Self::Empty => "receiving from an empty channel",
+        Self::Closed => EMPTY_AND_CLOSED,
+    })
+);
