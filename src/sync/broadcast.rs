@@ -396,8 +396,8 @@ impl<T> Drop for Receiver<T> {
 /// let error = sender.send("unheard").unwrap_err();
 /// assert_eq!(error.0, "unheard");
 /// ```
-#[doc(inline)]
-pub use super::channel::SendError;
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T>(pub T);
 
 /// Why a receiver got no value.
 ///
@@ -439,6 +439,10 @@ pub enum TryRecvError {
     /// See [`RecvError::Lagged`].
     Lagged(u64),
 }
+
+debug!(impl<T> SendError<T>, self);
+
+impl_error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives on this broadcast channel"));
 
 impl_error!(
     impl RecvError,

@@ -563,7 +563,7 @@ pub struct RecvError;
 
 impl_error!(impl RecvError, self, f, f.write_str(EMPTY_AND_CLOSED));
 
-const EMPTY_AND_CLOSED: &str = "receiving from a closed channel that has nothing left";
+const EMPTY_AND_CLOSED: &str = "receiving from an empty and closed channel";
 
 /// Why [`Receiver::try_recv`] returned no item.
 ///

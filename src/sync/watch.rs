@@ -419,8 +419,8 @@ impl<T> Deref for Ref<'_, T> {
 /// drop(receiver);
 /// assert_eq!(sender.send(2).unwrap_err().0, 2);
 /// ```
-#[doc(inline)]
-pub use super::channel::SendError;
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T>(pub T);
 
 /// All senders are gone.
 ///
@@ -431,8 +431,19 @@ pub use super::channel::SendError;
 /// drop(sender);
 /// assert_eq!(receiver.changed_blocking(), Err(RecvError));
 /// ```
-#[doc(inline)]
-pub use super::channel::RecvError;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecvError;
+
+debug!(impl<T> SendError<T>, self);
+
+impl_error!(impl<T> SendError<T>, self, f, f.write_str("nobody receives on this watch channel"));
+
+impl_error!(
+    impl RecvError,
+    self,
+    f,
+    f.write_str("the senders of this watch channel are gone")
+);
 
 impl<T: fmt::Debug> fmt::Debug for Ref<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
