@@ -55,7 +55,7 @@ use crate::sys::descriptor::OwnedFile;
 use crate::sys::files;
 use crate::sys::large_pages;
 use crate::sys::poll::poll;
-use crate::timer::Interest;
+use crate::timer::WatchedFds;
 
 /// How long a record may be (W21). A channel has the longest ones that its pipe has room for.
 const LENGTHS: [usize; 4] = [LONG, 64, 32, SHORT];
@@ -452,13 +452,13 @@ fn elsewhere(record: &PipeRecord) -> (u64, u64) {
 // Waiting.
 impl ChannelPipe {
     /// The event to wait for: an item or a credit; and in any case the end of all peers.
-    pub(super) fn interest(&self) -> Interest {
+    pub(super) fn interest(&self) -> WatchedFds {
         let pipe = self.pipe.clone();
         match self.side {
-            Side::Receives => Interest([Some((pipe, PollFlags::IN)), None]),
+            Side::Receives => WatchedFds([Some((pipe, PollFlags::IN)), None]),
             Side::Sends => {
                 let credits = self.credits.clone();
-                Interest([
+                WatchedFds([
                     Some((credits, PollFlags::IN)),
                     Some((pipe, PollFlags::empty())),
                 ])

@@ -21,7 +21,7 @@
 use postcard::{Error, Result};
 use postcard::{de_flavors, ser_flavors};
 use postcard_described as described;
-use postcard_described::{Encoded, is_number, is_plain};
+use postcard_described::{Encoded, is_number, is_undescribed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -54,7 +54,7 @@ pub(crate) fn encode<T: Serialize + 'static>(
         let output = Tail(out);
         return value.serialize(&mut postcard::Serializer { output });
     }
-    if !is_plain::<T>() {
+    if !is_undescribed::<T>() {
         return describe(value, out, encoding);
     }
     scope::encoding(encoding, || {
@@ -290,7 +290,7 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
         return Ok(number);
     }
     drop(reason::take());
-    let value = if !is_plain::<T>() {
+    let value = if !is_undescribed::<T>() {
         decode_described(bytes)?
     } else if let Some(value) = vector::read(bytes) {
         value?
@@ -407,7 +407,7 @@ mod tests {
             encode(value, &mut out, &mut None).unwrap();
             let own = postcard::to_stdvec(value).unwrap();
             assert!(out[2..].starts_with(&own));
-            assert_eq!(out.len() == 2 + own.len(), is_plain::<T>());
+            assert_eq!(out.len() == 2 + own.len(), is_undescribed::<T>());
         }
         let value = ((1u64 << 60, [(-3i16, 'ü'); 3]), (), 0.5f64);
         is_postcards(&value);
