@@ -289,6 +289,20 @@ impl Job {
         })
     }
 
+    /// Whether it is one call of one item.
+    pub(crate) fn is_one(&self) -> bool {
+        !self.work.numbered && !self.work.each
+    }
+
+    /// The `error` of the item at `index`, which it names if there are several.
+    pub(crate) fn error_of(&self, index: usize, error: TaskError) -> TaskError {
+        if self.is_one() {
+            error
+        } else {
+            error.with_item(index)
+        }
+    }
+
     /// The items from this index on are of no interest.
     pub(crate) fn limit(&self) -> usize {
         self.failure

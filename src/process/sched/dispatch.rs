@@ -7,7 +7,7 @@
 //! lower it: for bytes, descriptors, deadlines and workers that are to be replaced. When items are
 //! taken back from a busy worker, `take_back` decides.
 //!
-//! A caller may dispatch in the driver's place, if nothing else has to be done (`shortcut`): it
+//! A caller may dispatch in the driver's place, if nothing else has to be done (`parent::client`): it
 //! does that under the engine's lock, and runs no user code.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
@@ -15,9 +15,8 @@
 use std::time::Instant;
 
 use super::Sched;
-use super::rules::marks::Marks;
 use super::rules::{Say, contexts};
-use super::sent_frame::{SentFrame, UNKNOWN_COST};
+use super::sent_frame::{Marks, SentFrame, UNKNOWN_COST};
 use super::workers::Worker;
 use crate::process::job::Job;
 use crate::process::job::reading::Chore;
@@ -270,8 +269,7 @@ impl Sched {
 
     /// Whether the job `id` is one call of one item.
     pub(crate) fn is_one_call(&self, id: u64) -> bool {
-        let job = self.jobs.get(&id);
-        job.is_some_and(|job| !job.work.numbered && !job.work.each)
+        self.jobs.get(&id).is_some_and(|job| job.is_one())
     }
 
     /// Whether work waits, in the queue or behind other work.

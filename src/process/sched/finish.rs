@@ -90,11 +90,7 @@ impl Sched {
             return;
         };
         self.counters.count(0, 1);
-        let error = if job.work.numbered || job.work.each {
-            error.with_item(at)
-        } else {
-            error
-        };
+        let error = job.error_of(at, error);
         if !job.work.each {
             job.pending = job.pending.saturating_sub(1);
             return self.fail(id, at, error, now);

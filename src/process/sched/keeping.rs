@@ -31,20 +31,12 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| at < job.limit()) else {
             return Some(error);
         };
-        let dir = job
-            .work
-            .options
-            .keep
-            .as_ref()
-            .or(self.policy.keep.dir.as_ref());
+        let dir = job.work.options.keep.as_ref();
+        let dir = dir.or(self.policy.keep.dir.as_ref());
         let (Some(dir), Some(source), true) = (dir, source, Keeping::is_for(&error)) else {
             return Some(error);
         };
-        let error = if job.work.numbered || job.work.each {
-            error.with_item(at)
-        } else {
-            error
-        };
+        let error = job.error_of(at, error);
         let initializers = self.policy.initializers.iter();
         let keeping = Keeping {
             job: id,

@@ -41,7 +41,6 @@ mod item_costs;
 mod keeping;
 pub(super) mod peer;
 mod replies;
-mod restart_limit;
 mod rules;
 pub(super) mod sent_frame;
 mod shutdown;
@@ -291,11 +290,7 @@ impl Sched {
             }
         }
         if let Some(error) = feed.failure {
-            let error = if job.work.numbered || job.work.each {
-                error.with_item(behind)
-            } else {
-                error
-            };
+            let error = job.error_of(behind, error);
             self.fail(id, behind, error, now);
         }
         self.enqueue(id, false);
@@ -338,20 +333,18 @@ impl Sched {
         let next = self.policy.initializers.get(done);
         let Some(initializer) = next.filter(|_| self.broken.is_none()).cloned() else {
             worker.served = 0;
-            return self.ready(index);
+            worker.state = if self.broken.is_none() {
+                State::Ready
+            } else {
+                State::Retiring
+            };
+            return;
         };
         let piece = Piece::whole(initializer.chunk, 0);
         let mut frame =
             worker.next_frame(INITIALIZE, initializer.code.function, piece.clone(), now);
         frame.wanted = false; // of no job
         self.send_frame(index, frame, initializer.code, piece, 0, now);
-    }
-
-    fn ready(&mut self, index: usize) {
-        self.workers[index].state = match self.broken {
-            None => State::Ready,
-            Some(_) => State::Retiring,
-        };
     }
 
     /// Time has passed, or something has happened: does whatever is due.
@@ -510,11 +503,8 @@ impl Sched {
         }
         let jobs = &self.jobs;
         self.paused.retain(|(_, id, _)| jobs.contains_key(id));
-        for (_, id, piece) in self
-            .paused
-            .extract_if(.., |(at, ..)| *at <= now)
-            .collect::<Vec<_>>()
-        {
+        let over = self.paused.extract_if(.., |(at, ..)| *at <= now);
+        for (_, id, piece) in over.collect::<Vec<_>>() {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.resume(piece);
             }

@@ -9,10 +9,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Sched;
 use super::startup::StartFailure;
 use super::verdict::{Evidence, Memory, verdict};
 use super::workers::{INITIALIZE, State};
-use super::{Initializer, Sched};
 use crate::events;
 use crate::process::host::image::image;
 use crate::process::job::decoder::{self, DecodingThread};
@@ -136,8 +136,7 @@ impl Sched {
         let (function, item) = match (frame, job) {
             (_, Some((frame, job))) => {
                 let at = frame.piece.first() + (begun as usize).saturating_sub(1);
-                let has_index = job.work.numbered || job.work.each;
-                (Some(job.work.label()), has_index.then_some(at))
+                (Some(job.work.label()), (!job.is_one()).then_some(at))
             }
             (Some(frame), None) if frame.job == INITIALIZE => (Some("initializer".into()), None),
             _ => (None, None),
@@ -330,26 +329,21 @@ impl Sched {
     fn codec_error(&self, worker: usize, of: CodecOf, detail: String) -> TaskError {
         let frame = self.workers[worker].frames.front();
         let job = frame.and_then(|frame| self.jobs.get(&frame.job));
-        let (argument, result) = job.map_or_else(
-            || {
-                let done = self.workers[worker].served as usize;
-                let initializer = self.policy.initializers.get(done);
-                // The error of a job that has ended is dropped.
-                let name = |initializer: &Initializer| initializer.type_name;
-                (initializer.map_or("an argument", name), "()")
-            },
-            |job| (job.work.decoder.types.names)(),
-        );
-        let context = job.and_then(|job| job.work.context());
-        let (name, direction) = match of {
-            CodecOf::Result => (result, CodecDirection::EncodeResult),
-            CodecOf::Argument => (argument, CodecDirection::DecodeArgument),
-            CodecOf::Context => (
-                context.map_or("a context", |context| context.type_name),
-                CodecDirection::DecodeArgument,
-            ),
+        let initializer = || {
+            let done = self.workers[worker].served as usize;
+            let initializer = self.policy.initializers.get(done);
+            // The error of a job that has ended is dropped.
+            (initializer.map_or("an argument", |one| one.type_name), "()")
         };
-        codec_error(name, direction, detail)
+        let (argument, result) =
+            job.map_or_else(initializer, |job| (job.work.decoder.types.names)());
+        let context = job.and_then(|job| job.work.context());
+        let argument = match of {
+            CodecOf::Result => return codec_error(result, CodecDirection::EncodeResult, detail),
+            CodecOf::Argument => argument,
+            CodecOf::Context => context.map_or("a context", |context| context.type_name),
+        };
+        codec_error(argument, CodecDirection::DecodeArgument, detail)
     }
 
     fn frame_end(

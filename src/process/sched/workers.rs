@@ -26,14 +26,13 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::give_up;
 use super::peer::Peer;
-use super::sent_frame::{OwnGate, SentFrame};
+use super::sent_frame::SentFrame;
 use super::startup::StartFailure;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
@@ -248,12 +247,8 @@ impl Worker {
         now: Instant,
     ) -> SentFrame {
         let sequence = self.next_sequence;
-        let own = OwnGate {
-            all: self.peer.gates.clone(),
-            seal: self.seals.hash_one(sequence) | 1,
-            seen: Cell::new(0),
-        };
-        SentFrame::new((sequence, job, function), piece, own, now)
+        let gate = (self.peer.gates.clone(), self.seals.hash_one(sequence) | 1);
+        SentFrame::new((sequence, job, function), piece, gate, now)
     }
 
     /// Records that `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.

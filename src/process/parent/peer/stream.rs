@@ -128,9 +128,9 @@ impl Stream {
         std::mem::take(&mut self.took)
     }
 
-    /// The descriptor to wait for until the socket is readable.
-    pub(in crate::process::parent) fn readable(&self) -> &Arc<OwnedFd> {
-        let valve = self.valve.as_ref();
+    /// The descriptor to wait for until the socket is readable, or `writable`, too.
+    pub(in crate::process::parent) fn awaited(&self, writable: bool) -> &Arc<OwnedFd> {
+        let valve = self.valve.as_ref().filter(|_| !writable);
         valve.map_or(&self.socket, |valve| valve.front())
     }
 

@@ -12,10 +12,9 @@
 use std::time::Instant;
 
 use super::item_times::ItemTimes;
-use super::marks::Marks;
 use super::memory;
 use crate::process::sched::Sched;
-use crate::process::sched::sent_frame::SentFrame;
+use crate::process::sched::sent_frame::{Marks, SentFrame};
 use crate::process::sched::workers::Worker;
 
 impl Sched {
