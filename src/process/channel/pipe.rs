@@ -330,8 +330,9 @@ impl ChannelPipe {
         if !self.stands_still(length) {
             return Err(Errno::AGAIN);
         }
-        // another sender has it, or the system refuses it now
-        let _only = self.only_one().map_err(|_| Errno::AGAIN)?;
+        // Only one sender can hold this lock at a time; if its process dies, the kernel releases
+        // it. (An error: another sender has it, or the system refuses it now.)
+        let _only = conduit::only_one(&self.file).map_err(|_| Errno::AGAIN)?;
         if self.length() != length {
             return Err(Errno::AGAIN); // another sender was faster
         }
@@ -356,12 +357,6 @@ impl ChannelPipe {
             looks,
         });
         looks >= STILL_LOOKS && now >= since + STILL
-    }
-
-    /// Takes a lock that only one sender can hold at a time. If its process dies, the kernel
-    /// releases it.
-    fn only_one(&self) -> Result<OwnedFile, Errno> {
-        conduit::only_one(&self.file)
     }
 }
 

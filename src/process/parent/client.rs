@@ -55,6 +55,7 @@ use serde::Serialize;
 
 use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
 use super::mailbox::Mail;
+use super::peer::Next;
 use crate::events;
 use crate::loom::hint;
 use crate::process::host::ledger::Ledger;
@@ -557,7 +558,7 @@ impl PoolState {
                 return;
             };
             let _acting = ActingDriver::new();
-            if !driver.receive_some(index) {
+            if matches!(driver.receive_once(index), Next::End) {
                 return;
             }
             let readings = driver.sched.chores_of(id);

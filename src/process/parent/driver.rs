@@ -637,27 +637,15 @@ impl Driver {
         // process, which it has started.)
         let rounds = if all { MOST_LEFT } else { 9 };
         for _ in 0..rounds {
-            let Some(link) = &mut self.links[index] else {
-                return;
-            };
-            match link.next_records(&mut self.buffer) {
-                Next::Some(count, known) => {
-                    // What an item has printed comes before its result; so do its events.
-                    self.drain(index);
-                    let bytes = std::mem::take(&mut self.buffer);
-                    // (The beginning may be known already, from the ledger.)
-                    self.process_records(index, bytes.get(known..count).unwrap_or_default());
-                    self.buffer = bytes;
-                    // A full buffer means that there is more; but the other workers must get their
-                    // turn.
-                    if !all && count < BUFFER {
-                        return;
-                    }
-                }
-                Next::None if ends && link.more_comes() => {}
-                Next::None => return,
+            match self.receive_once(index) {
+                // A full buffer means that there is more; but the other workers must get their
+                // turn.
+                Next::Some(count, _) if all || count == BUFFER => {}
+                Next::None if ends && self.links[index].as_ref().is_some_and(Link::more_comes) => {}
+                Next::Some(..) | Next::None => return,
                 Next::End => {
-                    if link.stream_ended() && !all {
+                    let is_over = self.links[index].as_mut().is_some_and(Link::stream_ended);
+                    if is_over && !all {
                         self.remove(index);
                     }
                     return;
@@ -666,22 +654,22 @@ impl Driver {
         }
     }
 
-    /// Receives once from a worker, for a caller. False: the worker's stream has ended, which the
-    /// driver must handle.
-    pub(super) fn receive_some(&mut self, index: usize) -> bool {
+    /// Receives once from a worker, and processes the records. `End`: its stream has ended, which
+    /// the driver must handle.
+    pub(super) fn receive_once(&mut self, index: usize) -> Next {
         let Some(link) = &mut self.links[index] else {
-            return false;
+            return Next::End;
         };
-        match link.next_records(&mut self.buffer) {
-            Next::Some(count, _) => {
-                let bytes = std::mem::take(&mut self.buffer);
-                self.process_records(index, &bytes[..count]);
-                self.buffer = bytes;
-                true
-            }
-            Next::None => true,
-            Next::End => false,
+        let next = link.next_records(&mut self.buffer);
+        if let Next::Some(count, known) = next {
+            // What an item has printed comes before its result; so do its events.
+            self.drain(index);
+            let bytes = std::mem::take(&mut self.buffer);
+            // (The beginning may be known already, from the ledger.)
+            self.process_records(index, bytes.get(known..count).unwrap_or_default());
+            self.buffer = bytes;
         }
+        next
     }
 
     /// Processes records that a worker has finished and not yet sent.
@@ -705,8 +693,8 @@ impl Driver {
         if link.events.descriptor().is_none() {
             return;
         }
-        link.read_events();
         let mut bytes = std::mem::take(&mut link.partial_event);
+        link.events.drain(|more| bytes.extend_from_slice(more));
         match self.sched.receive_events(index, &bytes, &mut link.extras) {
             Ok(used) => drop(bytes.drain(..used)),
             // (Something else of the program has written there.)

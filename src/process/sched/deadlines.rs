@@ -319,9 +319,7 @@ impl Sched {
         let is_one = job.is_one();
         let (ran, pid) = runs.map_or((now, None), |(index, frame)| {
             let (worker, frame) = (&self.workers[index], &self.workers[index].frames[frame]);
-            let noted = self.epoch.instant(frame.gate().started());
-            let since = noted.map_or(frame.sent, |at| at.max(frame.sent));
-            (since, Some(worker.pid))
+            (frame.noted(&self.epoch), Some(worker.pid))
         });
         let ran = now.saturating_duration_since(ran);
         let error = job.work.options.too_late(is_one.then_some((ran, pid)));

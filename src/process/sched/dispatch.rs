@@ -60,7 +60,7 @@ impl Sched {
         // The jobs before `place` wait for their contexts: those in `before`.
         let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
-            let Some(mut job) = self.jobs.get(&id) else {
+            let Some(job) = self.jobs.get(&id) else {
                 self.queue.remove(place);
                 continue;
             };
@@ -73,10 +73,6 @@ impl Sched {
             if contexts::spreads(job) {
                 let items = job.items(self.workers.len());
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
-                let Some(same) = self.jobs.get(&id) else {
-                    return;
-                };
-                job = same;
             }
             let item_cost = self.item_costs.of(job.work.code.function);
             let only_idle = say == Say::OnlyIdle;

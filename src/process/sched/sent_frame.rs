@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::host::gate::Gate;
 use crate::process::host::ledger::Front;
+use crate::process::host::shared_clock::Epoch;
 use crate::process::job::Job;
 use crate::process::value::chunk::Piece;
 
@@ -214,6 +215,12 @@ impl SentFrame {
                 now
             }
         }
+    }
+
+    /// When the running item has begun, as its worker has noted, but not before it was sent.
+    pub(super) fn noted(&self, epoch: &Epoch) -> Instant {
+        let noted = epoch.instant(self.gate().started());
+        noted.map_or(self.sent, |at| at.max(self.sent))
     }
 
     /// When the running item has begun: as its worker has `noted`, but not before it was sent, and

@@ -92,25 +92,18 @@ impl Sched {
             for (_, _, piece) in self.paused.extract_if(.., |(_, of, _)| *of == id) {
                 job.resume(piece);
             }
-            self.refuse_waiting(id, error);
+            // Each item that waits ends in `error`.
+            for piece in job.abandon() {
+                for index in piece.first()..piece.first() + piece.len() {
+                    job.answer(1);
+                    self.counters.dropped(1);
+                    job.work.sink.error(index, error.clone());
+                }
+            }
         } else if let Some(first) = job.first_missing() {
             self.fail(id, first, error.clone(), now);
         }
         self.finish_if_settled(id);
-    }
-
-    /// Each item that waits ends in `error`.
-    fn refuse_waiting(&mut self, id: u64, error: &TaskError) {
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
-        for piece in job.abandon() {
-            for index in piece.first()..piece.first() + piece.len() {
-                job.answer(1);
-                self.counters.dropped(1);
-                job.work.sink.error(index, error.clone());
-            }
-        }
     }
 
     /// Dismisses the workers that have nothing left to do.
