@@ -21,16 +21,16 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::process::host::checksum::checksum;
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::chunk::Piece;
 use crate::process::value::codec::decode;
 use crate::process::value::copies::{Copies, CopySource, Sources};
-use crate::process::value::extras::Decoding;
 use crate::process::value::lent_arrays::{LentList, Missing};
 use crate::process::value::scope;
+use crate::process::value::scope::Decoding;
+use crate::process::wire::fields;
 use crate::process::wire::{BatchHead, CodeRef, Frame, Reader};
 use crate::task::{CodecDirection, CodecError, panic};
 
@@ -63,40 +63,8 @@ pub(crate) struct Head {
     pub(crate) worker: u64,
 }
 
-impl Serialize for Head {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            copy,
-            calls,
-            result,
-            context,
-            item,
-            error,
-            left_out,
-            memory,
-            worker,
-        } = self;
-        let types = (calls, result, context);
-        (copy, types, item, error, left_out, memory, worker).serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for Head {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (copy, types, item, error, left_out, memory, worker) = Deserialize::deserialize(from)?;
-        let (calls, result, context) = types;
-        Ok(Self {
-            copy,
-            calls,
-            result,
-            context,
-            item,
-            error,
-            left_out,
-            memory,
-            worker,
-        })
-    }
+fields! {
+    Head { copy, calls, result, context, item, error, left_out, memory, worker }
 }
 
 /// An encoded value and everything that lies outside of its bytes.

@@ -20,9 +20,9 @@ use crate::process::observe::forward_events::EventListener;
 use crate::process::sched::{Initializer, Policy};
 use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;
-use crate::process::value::extras::PLAIN;
 #[cfg(not(loom))]
 use crate::process::value::permits::AllPermits;
+use crate::process::value::scope::PLAIN;
 use crate::task::{CodecDirection, Hook, TaskError};
 
 /// Where a worker's standard output goes.

@@ -26,11 +26,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::depth_limit::Depth;
-use super::extras::Encoding;
 use super::lent_arrays::is_large;
 use super::raw_plain::Array;
 use super::reason;
 use super::scope;
+use super::scope::Encoding;
 use super::vector;
 use crate::process::host::free_memory;
 use crate::sys::large_pages;

@@ -26,7 +26,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::attachments::{Attachment, Descriptors, TOO_MANY_COPIES};
-use super::mapped::Mapped;
 use super::raw_plain::{Array, MappedSlice, array};
 use crate::process::host::free_memory;
 use crate::process::host::in_hand::InHand;
@@ -50,10 +49,7 @@ pub(crate) type Sources = Vec<(u64, CopySource)>;
 impl CopySource {
     /// The memory of an attachment.
     pub(crate) fn of(attachment: &Arc<Attachment>) -> io::Result<Self> {
-        let mapped = Mapped::open(attachment.clone(), 0)?;
-        let length = mapped.mapping.length() as u64;
-        let memory = MappedSlice::fixed(mapped, length).map_err(io::Error::other)?;
-        Ok(Self::Memory(memory))
+        MappedSlice::of(attachment.clone()).map(Self::Memory)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -171,9 +167,6 @@ impl Copy {
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
     all: Vec<(u64, Copy)>,
-    /// How many of them are memory, and how many are incomplete.
-    memory: usize,
-    partial: usize,
 }
 
 impl Copies {
@@ -189,17 +182,12 @@ impl Copies {
         };
         let now = before.and_then(|before| before.with(bytes));
         let now = now.unwrap_or_else(refused);
-        self.memory += usize::from(now.is_memory());
-        self.partial += usize::from(now.is_partial());
         self.all.push((id, now));
     }
 
     fn take(&mut self, id: u64) -> Option<Copy> {
         let at = self.all.iter().rposition(|(own, _)| *own == id)?;
-        let (_, copy) = self.all.swap_remove(at);
-        self.memory -= usize::from(copy.is_memory());
-        self.partial -= usize::from(copy.is_partial());
-        Some(copy)
+        Some(self.all.swap_remove(at).1)
     }
 
     /// Moves out the array with this number.
@@ -234,8 +222,11 @@ impl Copies {
     /// Whether there are more than any value could have, or more than one that is incomplete: they
     /// are sent one after the other.
     pub(crate) fn are_too_many(&self) -> bool {
-        let arrays = self.all.len() - self.memory;
-        self.memory > MAX_DESCRIPTORS || arrays > MOST_LENT || self.partial > 1
+        let count =
+            |is_it: fn(&Copy) -> bool| self.all.iter().filter(|(_, copy)| is_it(copy)).count();
+        let memory = count(Copy::is_memory);
+        let arrays = self.all.len() - memory;
+        memory > MAX_DESCRIPTORS || arrays > MOST_LENT || count(Copy::is_partial) > 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -244,13 +235,14 @@ impl Copies {
 
     /// Whether there is memory among them, even if it was refused.
     pub(crate) fn has_memory(&self) -> bool {
-        self.memory > 0
+        self.all.iter().any(|(_, copy)| copy.is_memory())
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::process::value::mapped::Mapped;
     use crate::process::value::raw_plain::{bytes_of, numbers_in};
 
     fn memory(bytes: usize) -> Arc<Mapped> {

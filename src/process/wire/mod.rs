@@ -554,20 +554,21 @@ kinds! { Record:
 /// The fields of a type that is a field, in order.
 macro_rules! fields {
     ($($name:ident $(<$de:lifetime>)? { $($field:ident),+ })+) => { $(
-        impl $(<$de>)? Serialize for $name $(<$de>)? {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        impl $(<$de>)? serde::Serialize for $name $(<$de>)? {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 ($(&self.$field,)+).serialize(to)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name $(<$de>)? {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let ($($field,)+) = Deserialize::deserialize(from)?;
+        impl<'de> serde::Deserialize<'de> for $name $(<$de>)? {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let ($($field,)+) = serde::Deserialize::deserialize(from)?;
                 Ok(Self { $($field),+ })
             }
         }
     )+ };
 }
+pub(in crate::process) use fields;
 
 fields! {
     BatchHead { sequence, code, count, limit, brief, ends, context }

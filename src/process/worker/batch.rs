@@ -54,6 +54,20 @@ pub(crate) struct WorkerState {
     pub(super) replays: Option<fn(Failure<'_>) -> !>,
 }
 
+impl WorkerState {
+    pub(super) fn new(outlet: Outlet, calls: Calls, memory: Option<MemoryLimit>) -> Self {
+        Self {
+            outlet,
+            calls,
+            contexts: Contexts::default(),
+            actor: None,
+            memory,
+            retiring: false,
+            replays: None,
+        }
+    }
+}
+
 /// What an item gives in place of a value.
 pub(super) enum Failure<'a> {
     Panic,

@@ -24,16 +24,15 @@ use serde::de::DeserializeOwned;
 use crate::process::host::memory_file;
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::codec::decode;
-use crate::process::value::extras::Decoding;
-use crate::process::value::kept_results::Bytes;
 use crate::process::value::mapped::Mapped;
-use crate::process::value::scope;
+use crate::process::value::scope::{self, Decoding};
+use crate::process::value::shared::Shared;
 use crate::process::wire::ServedContext;
 use crate::task::panic::{self, Panic};
 
 /// One context.
 enum Context {
-    Encoded(Bytes, Descriptors),
+    Encoded(Shared<u8>, Descriptors),
     /// The result of the one attempt: the value, why it could not be decoded, or a panic.
     Decoded(Result<Result<Box<dyn Any>, String>, Panic>),
 }
@@ -49,7 +48,7 @@ pub(crate) struct Contexts {
 impl Contexts {
     /// Keeps an encoded context.
     pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], descriptors: Descriptors) {
-        let bytes = Bytes::own(bytes.to_vec().into());
+        let bytes = Shared::own(bytes.to_vec());
         self.all.insert(id, Context::Encoded(bytes, descriptors));
     }
 
@@ -66,13 +65,13 @@ impl Contexts {
         let memory = match (from, self.all.get(&id)) {
             (Some(from), _) => Attachment::new(memory_file::at(from.place).ok()?),
             (None, Some(Context::Encoded(bytes, _))) => {
-                Mapped::fixed(bytes.get()).ok()?.attachment.clone()
+                Mapped::fixed(bytes).ok()?.attachment.clone()
             }
             _ => return None,
         };
-        let bytes = Bytes::of(memory.clone()).ok()?;
+        let bytes = Shared::of(memory.clone()).ok()?;
         let mut hasher = DefaultHasher::new(); // the same in all workers: they are one executable
-        hasher.write(bytes.get());
+        hasher.write(&bytes);
         let hash = hasher.finish();
         if from.is_some_and(|from| from.hash != hash) {
             return None;
@@ -90,7 +89,7 @@ impl Contexts {
         let context = self.all.get_mut(&id).ok_or("the parent has not sent it")?;
         if let Context::Encoded(bytes, descriptors) = context {
             let mut own = Decoding::new(std::mem::take(descriptors), None);
-            let decode = || scope::decoding(&mut own, || decode::<C>(bytes.get()));
+            let decode = || scope::decoding(&mut own, || decode::<C>(bytes));
             let boxed = |value| Box::new(value) as Box<dyn Any>;
             let decoded = panic::catch(decode).map(|decoded| decoded.map(boxed));
             *context = Context::Decoded(decoded);

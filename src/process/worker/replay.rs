@@ -24,8 +24,7 @@ use std::process::exit;
 
 use super::batch::{Failure, WorkerState};
 use super::call::calls;
-use super::context::Contexts;
-use super::index::INDEX;
+use super::item::INDEX;
 use super::memory_limit::MemoryLimit;
 use super::peer::{self, Inlet};
 use super::replay_inlet::ReplayInlet;
@@ -116,18 +115,16 @@ impl Replay {
         let (calls, canceller) = calls((*pages).clone());
         let limit = capsule.head.memory;
         let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
-        let returned: fn() = || say(&"the item has returned a value");
-        let inlet = ReplayInlet::new(capsule, elsewhere, canceller, returned);
-        let (inlet, outlet) = peer::replaying(inlet, pages)?;
-        let state = WorkerState {
-            outlet,
-            calls,
-            contexts: Contexts::default(),
-            actor: None,
-            memory,
-            retiring: false,
-            replays: Some(fails),
+        let inlet = ReplayInlet {
+            capsule,
+            at: 0,
+            elsewhere,
+            canceller,
+            returned: || say(&"the item has returned a value"),
         };
+        let (inlet, outlet) = peer::replaying(inlet, pages)?;
+        let mut state = WorkerState::new(outlet, calls, memory);
+        state.replays = Some(fails);
         Ok((inlet, state))
     }
 }

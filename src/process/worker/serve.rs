@@ -30,6 +30,7 @@
 //!
 //! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::process::exit;
@@ -37,12 +38,10 @@ use std::time::Instant;
 
 use super::batch::{Batch, QUICK, WorkerState};
 use super::call::retires;
-use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
 use super::peer::{Inlet, meet};
 use super::raw_call;
-use super::received::ParentStream;
-use super::stream::{Stream, ends};
+use super::stream::{ParentStream, Stream, ends};
 use crate::chaos;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
@@ -54,10 +53,9 @@ use crate::process::host::worker::{
 };
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::copies::Copies;
-use crate::process::value::extras::Decoding;
-use crate::process::value::kept_mappings::KeptMappings;
 use crate::process::value::lent_arrays::{Missing, View};
-use crate::process::value::scope;
+use crate::process::value::mapped::Mapped;
+use crate::process::value::scope::{self, Decoding};
 use crate::process::wire::invitation::{ANY, Invitation};
 use crate::process::wire::{BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
@@ -147,16 +145,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let copy = image().name().as_bytes();
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
-    let state = WorkerState {
-        outlet,
-        calls,
-        contexts: Contexts::default(),
-        actor: None,
-        memory,
-        retiring: false,
-        replays: None,
-    };
-    Ok((inlet, state))
+    Ok((inlet, WorkerState::new(outlet, calls, memory)))
 }
 
 pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
@@ -164,7 +153,9 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     // The attachments of the next frame.
     let mut next_descriptors = Descriptors::default();
     let mut copies = Copies::default();
-    let mut mappings = KeptMappings::default();
+    // The memory that stays mapped between the items that need it (`memory_kept_by_worker`): an item
+    // that asks for it finds that mapping. What cannot be mapped now, each item maps itself.
+    let mut mappings = HashMap::new();
     loop {
         let descriptors = std::mem::take(&mut next_descriptors);
         match inlet.next() {
@@ -172,7 +163,8 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 next_descriptors = inlet.claim(&numbers, &copies);
             }
             Frame::Keep(numbers) => {
-                mappings.keep(&numbers, &descriptors);
+                let map = |id| Some((id, Mapped::open(descriptors.find(id).ok()?, 0).ok()?));
+                mappings.extend(numbers.into_iter().filter_map(map));
                 next_descriptors = descriptors;
             }
             Frame::Copy {
@@ -183,7 +175,7 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
             } => copies.part(id, length, kind, bytes),
             Frame::Release(numbers) => {
                 copies.release(&numbers);
-                mappings.release(&numbers);
+                numbers.iter().for_each(|id| drop(mappings.remove(id)));
             }
             Frame::Nudge | Frame::Tree => {}
             Frame::Chaos(plan) => chaos::planned(plan),

@@ -24,13 +24,11 @@ use self::outlet::Outlet;
 use self::pages::PagesInlet;
 use self::stream::StreamInlet;
 use super::call::{Calls, Canceller, calls};
-use super::index::INDEX;
-use super::received::{ParentStream, Received};
+use super::item::{self, INDEX};
 use super::replay_inlet::ReplayInlet;
-use super::retire;
-use super::stream::Stream;
 #[cfg(feature = "tracing")]
 use super::stream::send;
+use super::stream::{ParentStream, Received, Stream};
 use crate::loom::thread;
 use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
@@ -109,13 +107,7 @@ pub(super) fn meet(source: ParentStream, output: Stream, is_one: bool) -> io::Re
     let mut received = Received::new(source);
     let first = received.receive(RecvFlags::empty());
     first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
-    let length = loop {
-        match received.whole() {
-            Some(length) => break length,
-            None => received.make_room(),
-        };
-        received.receive_or_end(RecvFlags::empty());
-    };
+    let (length, _) = received.wait_for_frame();
     let own_copy = image().name().as_bytes();
     let (has_pages, limit, level) = match whole(received.take(length)) {
         Frame::Welcome {
@@ -205,7 +197,7 @@ fn on_pages(
 /// The calls of this process, and what cancels them.
 fn watched_calls(pages: &Pages) -> (Calls, Canceller) {
     let (calls, canceller) = calls((**pages).clone());
-    retire::prepare(canceller.clone());
+    item::prepare(canceller.clone());
     (calls, canceller)
 }
 
