@@ -136,13 +136,8 @@ impl<W: Write> Writer<W> {
         frame: impl FnOnce(LentList) -> Frame<'static>,
     ) -> io::Result<()> {
         for (id, source) in parcel.memory.iter().chain(&parcel.arrays) {
-            let (length, kind) = source.shape();
-            let copy = Frame::Copy {
-                id: *id,
-                length,
-                kind,
-                bytes: &[],
-            };
+            let (of, bytes) = (source.head(*id), &[][..]);
+            let copy = Frame::Copy { of, bytes };
             for part in source.parts() {
                 self.frame(&copy, part.bytes())?;
             }
@@ -331,12 +326,7 @@ impl Capsule {
         while let Some((frame, length)) = self.frame(at) {
             at += length;
             match frame {
-                Frame::Copy {
-                    id,
-                    length,
-                    kind,
-                    bytes,
-                } => copies.part(id, length, kind, bytes),
+                Frame::Copy { of, bytes } => copies.part(of, bytes),
                 Frame::Descriptors(numbers) => descriptors = copies.find(&numbers),
                 Frame::Batch { lent, items, .. } if at == self.frames.len() => {
                     let bytes = Reader(items).bytes().unwrap_or_default();

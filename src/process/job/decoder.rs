@@ -14,6 +14,7 @@ use crate::process::limits::DECODED_ELSEWHERE;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::codec::{codec_error, decode};
 use crate::process::value::lent_arrays::Lending;
+use crate::process::value::vector::for_each_number;
 use crate::process::wire;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, TaskError, panic};
@@ -152,12 +153,12 @@ impl Decoder {
 /// Whether results of this type are decoded where they are received, unless they are long.
 pub(crate) fn is_quick_type<R: 'static>() -> bool {
     let this = TypeId::of::<R>();
-    macro_rules! is_bulk_of {
-        ($($number:ty),*) => { $(this == TypeId::of::<Bulk<$number>>())||* };
-    }
-    is_bulk_of!(
-        u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64
-    ) || is_quick(type_name::<R>())
+    for_each_number!(N => {
+        if this == TypeId::of::<Bulk<N>>() {
+            return true;
+        }
+    });
+    is_quick(type_name::<R>())
 }
 
 /// What a type that is decoded quickly consists of, besides tuples.

@@ -305,9 +305,8 @@ impl Job {
 
     /// The items from this index on are of no interest.
     pub(crate) fn limit(&self) -> usize {
-        self.failure
-            .as_ref()
-            .map_or(usize::MAX, |failure| failure.0)
+        let failure = self.failure.as_deref();
+        failure.map_or(usize::MAX, |(index, _)| *index)
     }
 
     /// Adds items that were not sent before.
@@ -369,11 +368,9 @@ impl Job {
 
     /// How often the item at `index` was started in vain, if it may be started again.
     pub(crate) fn starts(&self, index: usize) -> u32 {
-        let starts = self.again.as_ref().map(|again| &again.starts);
-        starts
-            .and_then(|starts| starts.get(&index))
-            .copied()
-            .unwrap_or(0)
+        let again = self.again.as_ref();
+        let starts = again.and_then(|again| again.starts.get(&index));
+        starts.copied().unwrap_or(0)
     }
 
     /// Whether the item at `index` must run alone.

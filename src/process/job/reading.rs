@@ -115,20 +115,20 @@ impl Extras {
 pub(crate) struct Reading {
     pub(crate) job: u64,
     /// The type of the values.
-    kind: TypeId,
+    pub(crate) kind: TypeId,
     /// A value nests more deeply than a caller's stack allows.
     pub(crate) is_deep: bool,
     /// The index of the first item, and how many there are.
     pub(crate) first: usize,
-    count: usize,
+    pub(crate) count: usize,
     /// How many of them have been decoded.
-    done: usize,
-    read: Read,
+    pub(crate) done: usize,
+    pub(crate) read: Read,
     /// Contains the values, from `at` on, and perhaps other values after them.
-    bytes: Arc<Vec<u8>>,
-    at: usize,
+    pub(crate) bytes: Arc<Vec<u8>>,
+    pub(crate) at: usize,
     /// What accompanied the first of them.
-    decoding: Option<Box<Decoding>>,
+    pub(crate) decoding: Option<Box<Decoding>>,
     /// The worker that sent them, and its `Extras::hold`.
     pub(crate) sender: Option<(usize, Arc<()>)>,
     /// Where their items ran, if these are kept when they fail.
@@ -143,39 +143,6 @@ pub(crate) struct DecodedPart {
 }
 
 impl Reading {
-    /// A reading of values of the type `kind` in `bytes` from `at` on, for `count` items from the
-    /// `first` on.
-    pub(crate) fn new(
-        job: u64,
-        kind: TypeId,
-        (first, count): (usize, usize),
-        read: Read,
-        bytes: Arc<Vec<u8>>,
-        at: usize,
-    ) -> Self {
-        Self {
-            job,
-            kind,
-            is_deep: false,
-            first,
-            count,
-            done: 0,
-            read,
-            bytes,
-            at,
-            decoding: None,
-            sender: None,
-            source: None,
-        }
-    }
-
-    /// Sets the worker that sent the values; `extras` accompanied the first of them.
-    pub(crate) fn with(mut self, worker: usize, extras: &mut Extras) -> Self {
-        self.decoding = extras.take(&self.bytes[self.at..]);
-        self.sender = Some((worker, extras.hold.clone()));
-        self
-    }
-
     pub(crate) fn is_over(&self) -> bool {
         self.done == self.count
     }

@@ -53,13 +53,8 @@ impl Sched {
                 }
                 Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
                 Record::Descriptors(list) => extras.claim(&list),
-                Record::Copy {
-                    id,
-                    length,
-                    kind,
-                    bytes,
-                } => {
-                    extras.copies.part(id, length, kind, bytes);
+                Record::Copy { of, bytes } => {
+                    extras.copies.part(of, bytes);
                     if extras.copies.are_too_many() {
                         return Err(Broken);
                     }
@@ -240,11 +235,21 @@ impl Sched {
                 Some(owner) => (owner.clone(), at_byte),
                 None => (Arc::new(bytes[..taken.used].to_vec()), 0),
             };
-            let items = (at, taken.count);
-            let mut reading = Reading::new(frame.job, job.kind(), items, read, owner, from);
             let keeps = job.work.options.keep.is_some() || self.policy.keep.dir.is_some();
-            reading.source = keeps.then(|| Source::of(index, &frame.piece));
-            self.chores.push(Chore::Read(reading.with(index, extras)));
+            self.chores.push(Chore::Read(Reading {
+                job: frame.job,
+                kind: job.kind(),
+                is_deep: false,
+                first: at,
+                count: taken.count,
+                done: 0,
+                read,
+                decoding: extras.take(&owner[from..]),
+                bytes: owner,
+                at: from,
+                sender: Some((index, extras.hold.clone())),
+                source: keeps.then(|| Source::of(index, &frame.piece)),
+            }));
         }
         extras.forget();
         worker.fruitful |= frame.job != INITIALIZE;

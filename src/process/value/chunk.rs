@@ -247,9 +247,7 @@ impl Chunk {
     /// run it.
     pub(crate) fn is_uncopyable(&self) -> bool {
         self.attached(0..self.len(), |attached| {
-            attached
-                .iter()
-                .any(|(_, attachment)| !attachment.is_fixed())
+            attached.iter().any(|(_, one)| !one.is_fixed())
         })
     }
 
@@ -331,10 +329,8 @@ impl Piece {
     pub(crate) fn part(&self, from: usize, to: usize) -> Self {
         let items = self.items.start + from..self.items.start + to;
         Self {
-            chunk: self.chunk.clone(),
-            base: self.base,
             items,
-            moves: self.moves,
+            ..self.clone()
         }
     }
 
@@ -442,14 +438,8 @@ impl Piece {
     /// attachments.
     pub(crate) fn is_heavy(&self, most: usize) -> bool {
         let first = self.part(0, 1);
-        let arrays = || {
-            first
-                .missing()
-                .iter()
-                .map(|lent| lent.length)
-                .sum::<usize>()
-        };
-        self.chunk.has_attachments() || first.span().len() + arrays() > most
+        let arrays = first.missing().iter().map(|lent| lent.length);
+        self.chunk.has_attachments() || first.span().len() + arrays.sum::<usize>() > most
     }
 
     /// Whether it has more than `most` bytes, and its chunk no attachments.

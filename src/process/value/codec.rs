@@ -130,18 +130,21 @@ fn refused(error: described::Error) -> Error {
     match error {
         described::Error::Codec(error) => error,
         error => {
-            let message = match error {
-                // (Our own message, which is complete.)
-                described::Error::Serialize(message)
-                    if reason::take().as_deref() == Some(&*message) =>
-                {
-                    message
-                }
-                error => error.to_string(),
-            };
-            reason::set(&message);
+            reason::set(&worded(error));
             Error::SerdeSerCustom
         }
+    }
+}
+
+/// The text of an error. Our own message is complete.
+fn worded(error: described::Error) -> String {
+    match error {
+        described::Error::Serialize(message) | described::Error::Deserialize(message)
+            if reason::take().as_deref() == Some(&*message) =>
+        {
+            message
+        }
+        error => error.to_string(),
     }
 }
 
@@ -287,23 +290,22 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
         return Ok(number);
     }
     drop(reason::take());
-    if !is_plain::<T>() {
-        return decode_described(bytes);
-    }
-    if let Some(value) = vector::read(bytes) {
-        return if scope::is_unread(bytes) {
-            Err(unread())
-        } else {
-            value
-        };
-    }
-    let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
-    let value = T::deserialize(&mut deserializer).map_err(explain)?;
-    match deserializer.finalize() {
-        Ok([]) if scope::is_unread(bytes) => Err(unread()),
-        Ok([]) => Ok(value),
-        Ok(rest) => Err(described::Error::LeftOver(rest.len()).to_string()),
-        Err(error) => Err(explain(error)),
+    let value = if !is_plain::<T>() {
+        decode_described(bytes)?
+    } else if let Some(value) = vector::read(bytes) {
+        value?
+    } else {
+        let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
+        let value = T::deserialize(&mut deserializer).map_err(explain)?;
+        match deserializer.finalize().map_err(explain)? {
+            [] => value,
+            rest => return Err(described::Error::LeftOver(rest.len()).to_string()),
+        }
+    };
+    if scope::is_unread(bytes) {
+        Err(unread())
+    } else {
+        Ok(value)
     }
 }
 
@@ -311,19 +313,10 @@ fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T,
     let encoded = Encoded::split(bytes);
     let encoded = encoded.ok_or_else(|| explain(Error::DeserializeUnexpectedEnd))?;
     let value = encoded.read(|| Bytes::new(encoded.data()), Depth::here);
-    let value = value.map_err(|error| match error {
+    value.map_err(|error| match error {
         described::Error::Codec(error) => explain(error),
-        // (Our own message, which is complete.)
-        described::Error::Deserialize(message) if reason::take().as_deref() == Some(&*message) => {
-            message
-        }
-        error => error.to_string(),
-    })?;
-    if scope::is_unread(bytes) {
-        Err(unread())
-    } else {
-        Ok(value)
-    }
+        error => worded(error),
+    })
 }
 
 #[cold]

@@ -31,7 +31,7 @@ use crate::process::host::free_memory;
 use crate::process::host::in_hand::InHand;
 use crate::process::host::segment::Filling;
 use crate::process::limits::MAX_DESCRIPTORS;
-use crate::process::wire::MOST_LENT;
+use crate::process::wire::{CopyHead, MOST_LENT};
 
 /// How many bytes one part has, so that neither side needs much memory besides the copy.
 const PART: usize = 256 << 10;
@@ -59,13 +59,14 @@ impl CopySource {
         }
     }
 
-    /// How many bytes it has, and the type of its numbers; 0: it is memory.
-    pub(crate) fn shape(&self) -> (u64, u8) {
+    /// What its messages say of it, under this number.
+    pub(crate) fn head(&self, id: u64) -> CopyHead {
         let kind = match self {
             Self::Memory(_) => MEMORY,
             Self::Array(array) => array.kind(),
         };
-        (self.bytes().len() as u64, kind)
+        let length = self.bytes().len() as u64;
+        CopyHead { id, length, kind }
     }
 
     /// Its parts, in order.
@@ -171,7 +172,7 @@ pub(crate) struct Copies {
 
 impl Copies {
     /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
-    pub(crate) fn part(&mut self, id: u64, length: u64, kind: u8, bytes: &[u8]) {
+    pub(crate) fn part(&mut self, CopyHead { id, length, kind }: CopyHead, bytes: &[u8]) {
         let before = match self.take(id) {
             None => Copy::new(length, kind),
             Some(before) => Ok(before),
@@ -245,6 +246,12 @@ mod tests {
     use crate::process::value::mapped::Mapped;
     use crate::process::value::raw_plain::{bytes_of, numbers_in};
 
+    impl Copies {
+        fn arrives(&mut self, id: u64, length: u64, kind: u8, bytes: &[u8]) {
+            self.part(CopyHead { id, length, kind }, bytes);
+        }
+    }
+
     fn memory(bytes: usize) -> Arc<Mapped> {
         let bytes: Vec<u8> = (0..bytes).map(|n| (n / 3) as u8).collect();
         Mapped::fixed(&bytes).unwrap()
@@ -267,7 +274,7 @@ mod tests {
             let source = CopySource::of(&original.attachment).unwrap();
             for part in source.parts() {
                 assert!(copies.find(&[7]).find(7).is_err(), "it is not whole");
-                copies.part(7, length as u64, MEMORY, part.bytes());
+                copies.arrives(7, length as u64, MEMORY, part.bytes());
                 count += 1;
             }
             assert_eq!(count, length.div_ceil(PART));
@@ -282,13 +289,13 @@ mod tests {
     fn an_array_is_filled_where_its_value_has_it() {
         let numbers: Vec<f64> = (0..500_000).map(f64::from).collect();
         let source = CopySource::Array(Arc::new(numbers.clone()));
-        let (length, kind) = source.shape();
+        let CopyHead { length, kind, .. } = source.head(5);
         let mut copies = Copies::default();
         for part in source.parts() {
-            copies.part(5, length, kind, part.bytes());
+            copies.arrives(5, length, kind, part.bytes());
             assert!(!copies.are_too_many());
         }
-        copies.part(6, length, kind, &[]);
+        copies.arrives(6, length, kind, &[]);
         let array = copies.claim(5).unwrap();
         assert!(copies.claim(5).is_err() && copies.claim(6).is_err() && copies.is_empty());
         let place = array.bytes().as_ptr();
@@ -299,8 +306,8 @@ mod tests {
     #[test]
     fn refused_or_invalid_copies_are_errors_of_their_user() {
         let mut copies = Copies::default();
-        copies.part(1, u64::MAX, MEMORY, b"x");
-        copies.part(2, 3, MEMORY, b"four");
+        copies.arrives(1, u64::MAX, MEMORY, b"x");
+        copies.arrives(2, 3, MEMORY, b"four");
         for id in [1, 2] {
             let found = copies.find(&[id]);
             assert!(
@@ -308,8 +315,8 @@ mod tests {
                 "{found:?}"
             );
         }
-        copies.part(3, 2, MEMORY, b"ab");
-        copies.part(3, 2, MEMORY, b"more");
+        copies.arrives(3, 2, MEMORY, b"ab");
+        copies.arrives(3, 2, MEMORY, b"more");
         assert!(copies.find(&[3]).find(3).is_ok());
         assert!(
             copies
@@ -318,16 +325,16 @@ mod tests {
                 .unwrap_err()
                 .contains("come with it")
         );
-        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.part(id, 1, MEMORY, b"x"));
+        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.arrives(id, 1, MEMORY, b"x"));
         assert!(!copies.are_too_many());
-        copies.part(999, 1, MEMORY, b"x");
+        copies.arrives(999, 1, MEMORY, b"x");
         assert!(copies.are_too_many());
         copies.release(&[998, 999]);
         copies.release(&[0]);
-        copies.part(0, 9, MEMORY, b"");
+        copies.arrives(0, 9, MEMORY, b"");
         assert!(!copies.are_too_many());
         copies.release(&[1]);
-        copies.part(1, 9, MEMORY, b"");
+        copies.arrives(1, 9, MEMORY, b"");
         assert!(copies.are_too_many(), "the one before is not whole");
     }
 
@@ -335,13 +342,13 @@ mod tests {
     fn refused_arrays_are_as_many_as_any_arrays() {
         let kind = Array::kind(&vec![0u8]);
         let mut copies = Copies::default();
-        (0..MOST_LENT as u64).for_each(|id| copies.part(id, u64::MAX, kind, b"x"));
+        (0..MOST_LENT as u64).for_each(|id| copies.arrives(id, u64::MAX, kind, b"x"));
         assert!(copies.claim(7).unwrap_err().contains("not be received"));
         assert!(!copies.are_too_many() && !copies.has_memory());
-        copies.part(7, u64::MAX, MEMORY, b"x");
-        copies.part(MOST_LENT as u64, u64::MAX, kind, b"x");
+        copies.arrives(7, u64::MAX, MEMORY, b"x");
+        copies.arrives(MOST_LENT as u64, u64::MAX, kind, b"x");
         assert!(!copies.are_too_many() && copies.has_memory());
-        copies.part(MOST_LENT as u64 + 1, u64::MAX, kind, b"x");
+        copies.arrives(MOST_LENT as u64 + 1, u64::MAX, kind, b"x");
         assert!(copies.are_too_many());
     }
 }

@@ -138,16 +138,6 @@ impl KeptResult {
     fn is_foreign(&self) -> bool {
         self.born != fork::generation()
     }
-
-    fn make_attachment(&self, bytes: &Shared<u8>) -> io::Result<Arc<Attachment>> {
-        let descriptor = match bytes.attachment() {
-            Some(memory) => memory.descriptor.clone(),
-            None => Mapped::fixed(bytes)?.attachment.descriptor.clone(),
-        };
-        let attachment = Attachment::numbered(self.id, descriptor);
-        attachment.set_fixed();
-        Ok(attachment)
-    }
 }
 
 impl Awaited for KeptResult {
@@ -172,11 +162,20 @@ impl Awaited for KeptResult {
             return Ok(known.clone());
         }
         let bytes = self.ended(true).unwrap_or(Err(TaskError::Closed))?;
-        let made = self.make_attachment(&bytes).map_err(|error| {
+        let failed = |error: io::Error| {
             let message = format!("no shared memory was available: {error}");
             codec_error("Remote", CodecDirection::EncodeArgument, message)
-        })?;
-        Ok(self.attachment.get_or_init(|| made).clone())
+        };
+        let memory = match bytes.attachment() {
+            Some(memory) => memory.clone(),
+            None => Mapped::fixed(&bytes).map_err(failed)?.attachment.clone(),
+        };
+        let made = || {
+            let attachment = Attachment::numbered(self.id, memory.descriptor.clone());
+            attachment.set_fixed();
+            attachment
+        };
+        Ok(self.attachment.get_or_init(made).clone())
     }
 }
 

@@ -72,4 +72,4 @@ pub(super) mod scope;
 pub(super) mod shared;
 pub(super) mod shared_mut;
 pub(super) mod usage;
-mod vector;
+pub(super) mod vector;

@@ -221,6 +221,17 @@ pub(crate) struct ServedContext {
     pub(crate) hash: u64,
 }
 
+/// Memory, or an array, that is sent ahead of the value that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopyHead {
+    pub(crate) id: u64,
+    /// How many bytes it has in all.
+    pub(crate) length: u64,
+    /// 0: memory that never changes, to or from a plain worker. Otherwise an array for the next
+    /// value, of numbers of this type (`raw_plain::Array::kind`).
+    pub(crate) kind: u8,
+}
+
 /// A message of a parent to its worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
@@ -262,14 +273,9 @@ pub(crate) enum Frame<'a> {
     /// The numbers of the descriptors that belong to the next frame. They come with the first byte
     /// of this one.
     Descriptors(Vec<u64>),
-    /// The next bytes of the memory or the array with this number, to which later frames refer,
-    /// and how many bytes it has in all (`copies`).
+    /// The next bytes of memory or of an array, to which later frames refer (`copies`).
     Copy {
-        id: u64,
-        length: u64,
-        /// 0: memory that never changes, for a plain worker. Otherwise an array for the next frame,
-        /// of numbers of this type (`raw_plain::Array::kind`).
-        kind: u8,
+        of: CopyHead,
         bytes: &'a [u8],
     },
     /// The memory with these numbers need not stay mapped. A plain worker drops its copies, too: no
@@ -364,9 +370,7 @@ pub(crate) enum Record<'a> {
     /// The next bytes of memory (from a plain worker) or of an array to which the next value
     /// refers, as in `Frame::Copy`.
     Copy {
-        id: u64,
-        length: u64,
-        kind: u8,
+        of: CopyHead,
         bytes: &'a [u8],
     },
     /// The worker has opened the ends of channels that came with the item: the parent need not keep
@@ -521,7 +525,7 @@ kinds! { Frame:
     3 Recall { sequence, cancel },
     4 Forget { id },
     5 Descriptors(numbers),
-    6 Copy { id, length, kind } + bytes,
+    6 Copy { of } + bytes,
     7 Release(numbers),
     8 Nudge,
     9 Home,
@@ -541,7 +545,7 @@ kinds! { Record:
     5 Recalled { sequence, end },
     6 Retire { asked },
     7 Descriptors(numbers; handover::MOST),
-    8 Copy { id, length, kind } + bytes,
+    8 Copy { of } + bytes,
     9 Taken,
     10 Lent(arrays; MOST_LENT),
     11 Serves { id, served },
@@ -573,6 +577,7 @@ pub(in crate::process) use fields;
 fields! {
     BatchHead { sequence, code, count, limit, brief, ends, context }
     CodeRef { trampoline, function }
+    CopyHead { id, length, kind }
     Event<'de> { kind, at, dropped, span, parent, level, line, file, target, text, fields }
     ServedContext { place, hash }
 }

@@ -80,7 +80,7 @@ pub(crate) struct Batch<'a> {
     head: BatchHead,
     /// How many bytes of arrays have come ahead of the items.
     arrived: u64,
-    state: &'a mut WorkerState,
+    pub(super) state: &'a mut WorkerState,
     /// How many items have begun.
     pub(super) begun: u64,
     open: bool,
@@ -205,11 +205,6 @@ impl<'a> Batch<'a> {
     /// The context that the items of this frame share.
     pub(crate) fn context<C: DeserializeOwned + 'static>(&mut self) -> Result<&C, String> {
         self.state.contexts.get(self.head.context)
-    }
-
-    /// Keeps what the worker of an actor has loaded.
-    pub(super) fn set_state(&mut self, state: Box<dyn Any>) {
-        self.state.actor = Some(state);
     }
 
     /// What the worker of an actor has loaded.

@@ -41,7 +41,7 @@ use super::call::retires;
 use super::memory_limit::MemoryLimit;
 use super::peer::{Inlet, meet};
 use super::raw_call;
-use super::stream::{ParentStream, Stream, ends};
+use super::stream::{Received, Stream, ends};
 use crate::chaos;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
@@ -135,11 +135,8 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     broken_pipe::ignore();
     fork::register_handler();
 
-    let source = ParentStream {
-        stream: input,
-        parents_end,
-    };
-    let (inlet, mut outlet, calls, limit) = meet(source, output, is_one)?;
+    let received = Received::new(input, parents_end);
+    let (inlet, mut outlet, calls, limit) = meet(received, output, is_one)?;
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far belongs to no item
     let copy = image().name().as_bytes();
@@ -167,12 +164,7 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 mappings.extend(numbers.into_iter().filter_map(map));
                 next_descriptors = descriptors;
             }
-            Frame::Copy {
-                id,
-                length,
-                kind,
-                bytes,
-            } => copies.part(id, length, kind, bytes),
+            Frame::Copy { of, bytes } => copies.part(of, bytes),
             Frame::Release(numbers) => {
                 copies.release(&numbers);
                 numbers.iter().for_each(|id| drop(mappings.remove(id)));

@@ -48,11 +48,6 @@ impl Stream {
         }
     }
 
-    /// A stream whose bytes nobody reads.
-    pub(crate) fn to_nobody() -> io::Result<Self> {
-        Ok(Self::new(worker::stream_to_nobody()?))
-    }
-
     /// The same stream, on another descriptor.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
@@ -160,29 +155,6 @@ const KEPT: usize = 4 << 20;
 const BELIEVED: usize = 64 << 20;
 const GROWTH: usize = 16;
 
-/// Where bytes come from, and where the end of the parent is seen.
-#[derive(Debug)]
-pub(super) struct ParentStream {
-    pub(super) stream: Stream,
-    /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
-    pub(super) parents_end: Option<Handle>,
-}
-
-impl ParentStream {
-    /// Waits until there is something to receive. Ends this process if the parent is gone.
-    fn wait(&self, parents_end: &Handle) {
-        let mut fds = [
-            PollFd::new(&self.stream, PollFlags::IN),
-            PollFd::new(parents_end, PollFlags::IN),
-        ];
-        // After any other error, the next read of the stream fails.
-        while poll(&mut fds, None) == Err(Errno::INTR) {}
-        if !fds[1].revents().is_empty() {
-            die();
-        }
-    }
-}
-
 /// The length of the frame at the front of `bytes`, if its head is there.
 fn announced(bytes: &[u8]) -> Option<usize> {
     match wire::announced(bytes) {
@@ -193,7 +165,9 @@ fn announced(bytes: &[u8]) -> Option<usize> {
 
 /// The bytes from `start` to `end` have not been used yet.
 pub(super) struct Received {
-    pub(super) source: ParentStream,
+    pub(super) stream: Stream,
+    /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
+    parents_end: Option<Handle>,
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -203,9 +177,10 @@ pub(super) struct Received {
 }
 
 impl Received {
-    pub(super) fn new(source: ParentStream) -> Self {
+    pub(super) fn new(stream: Stream, parents_end: Option<Handle>) -> Self {
         Self {
-            source,
+            stream,
+            parents_end,
             bytes: vec![0; ROOM],
             start: 0,
             end: 0,
@@ -287,6 +262,19 @@ impl Received {
         self.end == 0
     }
 
+    /// Waits until there is something to receive. Ends this process if the parent is gone.
+    fn wait(&self, parents_end: &Handle) {
+        let mut fds = [
+            PollFd::new(&self.stream, PollFlags::IN),
+            PollFd::new(parents_end, PollFlags::IN),
+        ];
+        // After any other error, the next read of the stream fails.
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+        if !fds[1].revents().is_empty() {
+            die();
+        }
+    }
+
     /// Waits for more bytes, unless the flags say otherwise. False: there are none now. If the
     /// system refuses, this process reports it and ends.
     pub(super) fn receive_or_end(&mut self, flags: RecvFlags) -> bool {
@@ -303,11 +291,11 @@ impl Received {
     /// Appends received bytes to the buffer. False: there are none now.
     pub(super) fn receive(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
         loop {
-            if let Some(parents_end) = &self.source.parents_end {
-                self.source.wait(parents_end);
+            if let Some(parents_end) = &self.parents_end {
+                self.wait(parents_end);
             }
             let room = &mut self.bytes[self.end..];
-            let received = self.source.stream.receive(&mut self.arrivals, room, flags);
+            let received = self.stream.receive(&mut self.arrivals, room, flags);
             match received {
                 Ok(0) => die(),
                 Ok(count) => {
@@ -328,7 +316,7 @@ mod tests {
 
     use super::*;
     use crate::loom::thread::Builder;
-    use crate::process::wire::Frame;
+    use crate::process::wire::{CopyHead, Frame};
 
     #[test]
     fn pipes_and_sockets_carry_the_same() {
@@ -354,17 +342,14 @@ mod tests {
     fn a_large_frame_is_moved_seldom_and_believed_as_it_comes() {
         const SENT: usize = 24 << 20;
         let (mut parent, worker) = UnixStream::pair().unwrap();
-        let mut received = Received::new(ParentStream {
-            stream: Stream::new(worker.into()),
-            parents_end: None,
-        });
+        let mut received = Received::new(Stream::new(worker.into()), None);
         let sends = move || {
-            let copy = Frame::Copy {
+            let of = CopyHead {
                 id: 1,
                 length: 1 << 40,
                 kind: 0,
-                bytes: &[],
             };
+            let copy = Frame::Copy { of, bytes: &[] };
             parent.write_all(&copy.head(1 << 40)).unwrap();
             let bytes = vec![7; 1 << 20];
             let mut sent = 0;

@@ -222,13 +222,8 @@ impl Stream {
 
     /// Queues a copy of `source`, in parts.
     fn copy(&mut self, id: u64, source: &CopySource) {
-        let (length, kind) = source.shape();
-        let copy = Frame::Copy {
-            id,
-            length,
-            kind,
-            bytes: &[],
-        };
+        let (of, bytes) = (source.head(id), &[][..]);
+        let copy = Frame::Copy { of, bytes };
         for part in source.parts() {
             let head = copy.head(part.bytes().len());
             self.wait(Vec::new(), head, Body::Copy(part));

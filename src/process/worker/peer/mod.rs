@@ -28,12 +28,12 @@ use super::item::{self, INDEX};
 use super::replay_inlet::ReplayInlet;
 #[cfg(feature = "tracing")]
 use super::stream::send;
-use super::stream::{ParentStream, Received, Stream};
+use super::stream::{Received, Stream};
 use crate::loom::thread;
 use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
-use crate::process::host::worker::leave_no_core;
+use crate::process::host::worker::{leave_no_core, stream_to_nobody};
 #[cfg(feature = "tracing")]
 use crate::process::observe::send_events;
 use crate::process::value::attachments::Descriptors;
@@ -102,9 +102,8 @@ pub(super) type Parts = (Inlet, Outlet, Calls, u64);
 
 /// Waits for the first frame, and sets up the path on which this worker is reached, with its
 /// watcher and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket
-/// of `source`.
-pub(super) fn meet(source: ParentStream, output: Stream, is_one: bool) -> io::Result<Parts> {
-    let mut received = Received::new(source);
+/// from which the frames come.
+pub(super) fn meet(mut received: Received, output: Stream, is_one: bool) -> io::Result<Parts> {
     let first = received.receive(RecvFlags::empty());
     first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
     let (length, _) = received.wait_for_frame();
@@ -129,8 +128,11 @@ pub(super) fn meet(source: ParentStream, output: Stream, is_one: bool) -> io::Re
             return Err(io::Error::other(why));
         }
     };
-    let path = if has_pages { on_pages } else { on_stream };
-    let (inlet, outlet, calls) = path(received, output, is_one, level)?;
+    let (inlet, outlet, calls) = if has_pages {
+        on_pages(received, output, level)?
+    } else {
+        on_stream(received, output, is_one, level)?
+    };
     Ok((inlet, outlet, calls, limit))
 }
 
@@ -172,7 +174,6 @@ fn on_stream(
 fn on_pages(
     mut received: Received,
     output: Stream,
-    _: bool,
     _level: u8,
 ) -> io::Result<(Inlet, Outlet, Calls)> {
     let come = received.arrivals.claim(&[0, 1, 2, 3]);
@@ -181,7 +182,7 @@ fn on_pages(
     let pages = Pages::map(&*memory?)?;
     note_crashes(&pages);
     let (calls, canceller) = watched_calls(&pages);
-    let socket = received.source.stream.try_clone()?.into_descriptor();
+    let socket = received.stream.try_clone()?.into_descriptor();
     let bell = bell?;
     start_watcher(move || pages::watch(&socket, &bell, &canceller))?;
     let inlet = PagesInlet::new(received, (*pages).clone());
@@ -203,7 +204,7 @@ fn watched_calls(pages: &Pages) -> (Calls, Canceller) {
 
 /// The frames of a capsule, and records that nobody reads.
 pub(super) fn replaying(inlet: ReplayInlet, pages: Pages) -> io::Result<(Inlet, Outlet)> {
-    let outlet = Outlet::on_stream(Stream::to_nobody()?, pages, Arc::default());
+    let outlet = Outlet::on_stream(Stream::new(stream_to_nobody()?), pages, Arc::default());
     Ok((Inlet(Path::Replay(Box::new(inlet))), outlet))
 }
 

@@ -281,13 +281,8 @@ impl Outlet {
         })?;
         let arrays = own.lent.iter().filter_map(Lent::sent_ahead);
         for (id, source) in memory.into_iter().chain(arrays) {
-            let (length, kind) = source.shape();
-            let copy = Record::Copy {
-                id,
-                length,
-                kind,
-                bytes: &[],
-            };
+            let (of, bytes) = (source.head(id), &[][..]);
+            let copy = Record::Copy { of, bytes };
             for part in source.parts() {
                 let head = copy.head(part.bytes().len());
                 self.put([&head, part.bytes()], &[])?;

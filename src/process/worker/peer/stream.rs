@@ -243,7 +243,6 @@ mod tests {
     use crate::process::host::ledger::Pages;
     use crate::process::wire::{BatchHead, CodeRef};
     use crate::process::worker::call::calls;
-    use crate::process::worker::stream::ParentStream;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::{Receiver, channel};
@@ -293,11 +292,7 @@ mod tests {
         let (parent, worker) = UnixStream::pair().unwrap();
         let stream = Stream::new(worker.into());
         let output = stream.try_clone().unwrap();
-        let parents_end = None;
-        let received = Received::new(ParentStream {
-            stream,
-            parents_end,
-        });
+        let received = Received::new(stream, None);
         let (_, canceller) = calls((*Pages::own()).clone());
         let inlet = StreamInlet::new(received, canceller, output, Arc::default());
         let inlet = Arc::new(inlet);

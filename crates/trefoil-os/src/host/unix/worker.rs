@@ -69,16 +69,13 @@ pub fn join_output() -> io::Result<()> {
 
 /// Discards what this process writes to standard output.
 pub fn discard_output() -> io::Result<()> {
-    let null = std::fs::File::options().write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(null).map_err(refused("dup2"))
+    rustix::stdio::dup2_stdout(stream_to_nobody()?).map_err(refused("dup2"))
 }
 
 /// A stream whose bytes nobody reads.
 pub fn stream_to_nobody() -> io::Result<OwnedFd> {
-    Ok(std::fs::File::options()
-        .write(true)
-        .open("/dev/null")?
-        .into())
+    let null = std::fs::File::options().write(true).open("/dev/null")?;
+    Ok(null.into())
 }
 
 /// Whether standard input is a socket.
