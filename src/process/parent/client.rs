@@ -45,6 +45,7 @@
 
 use std::any::type_name;
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -112,7 +113,7 @@ impl PoolState {
             Ok((code, mut chunk, place)) => {
                 let sink = Box::new(One::new(completer));
                 let mut work = Work::naming::<A, R, N>(code, sink, options);
-                work.place = place;
+                work.place = place.map(Box::new);
                 let awaited = chunk.awaited();
                 let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
                 if !needs.is_empty() {
@@ -239,7 +240,8 @@ impl PoolState {
                     most *= more;
                     let mut next = chunk.take(more);
                     if full % CHUNKS_PER_PLACE == 0 {
-                        next.place = ahead.and_then(|ahead| ahead.wait(None).ok());
+                        let place = ahead.and_then(|ahead| ahead.wait(None).ok());
+                        place.into_iter().for_each(|place| next.keep_place(place));
                     }
                     full += 1;
                     send(next, false, None);
@@ -265,7 +267,7 @@ impl PoolState {
         let (completer, task) = promise(CancelCall {
             shared: Arc::downgrade(self),
             id,
-            is_quick: is_quick_type::<T>,
+            result: PhantomData::<fn() -> T>,
         });
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
@@ -310,14 +312,20 @@ fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Awaited>]) -> Result<Chunk, Task
 }
 
 /// The producer of a call's task: notifies the driver if the task is cancelled.
-struct CancelCall {
+struct CancelCall<T> {
     shared: Weak<PoolState>,
     id: u64,
-    /// Whether its result is decoded where it is received, so that no caller need stand by.
-    is_quick: fn() -> bool,
+    result: PhantomData<fn() -> T>,
 }
 
-impl Producer for CancelCall {
+impl<T: 'static> CancelCall<T> {
+    /// The pool, if a caller need stand by: not if the result is decoded where it is received.
+    fn stands_by(&self) -> Option<Arc<PoolState>> {
+        self.shared.upgrade().filter(|_| !is_quick_type::<T>())
+    }
+}
+
+impl<T: 'static> Producer for CancelCall<T> {
     fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
         if let Some(shared) = self.shared.upgrade() {
             let _ = shared.mailbox.push([Mail::Cancel(self.id)]);
@@ -332,13 +340,13 @@ impl Producer for CancelCall {
     }
 
     fn stand_by(&self, caller: &Waker) {
-        if let Some(shared) = self.shared.upgrade().filter(|_| !(self.is_quick)()) {
+        if let Some(shared) = self.stands_by() {
             shared.stand_by(self.id, caller);
         }
     }
 
     fn step_back(&self) {
-        if let Some(shared) = self.shared.upgrade().filter(|_| !(self.is_quick)()) {
+        if let Some(shared) = self.stands_by() {
             shared.step_back(self.id);
         }
     }

@@ -60,9 +60,7 @@ impl Sched {
                 self.run_again(frame.job, piece, now);
             }
         }
-        if self.policy.one_process.is_some()
-            && self.jobs.values().all(|job| job.readings.is_empty())
-        {
+        if self.policy.one_process.is_some() && !self.jobs.values().any(|job| job.is_read()) {
             // The unfinished items of a `Process` will never end.
             self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
         } else if let Some(error) = self.died_too_often(exit, counts, now) {

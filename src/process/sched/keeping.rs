@@ -54,7 +54,7 @@ impl Sched {
                 .collect(),
             gives_up: false,
         };
-        job.readings.push(at);
+        job.reads(at);
         self.chores.push(Chore::Keep(Box::new(keeping)));
         None
     }
@@ -68,10 +68,8 @@ impl Sched {
         error: TaskError,
         now: Instant,
     ) -> Option<Box<Job>> {
-        if let Some(job) = self.jobs.get_mut(&id)
-            && let Some(one) = job.readings.iter().position(|first| *first == at)
-        {
-            job.readings.swap_remove(one);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.has_read(at);
         }
         self.ending = Some(None);
         self.item_ends(id, at, error, now);

@@ -471,8 +471,9 @@ impl Sched {
     }
 
     /// A call has a place in the queue no more, if it had one.
-    fn free_place(&mut self, place: Option<Place>) {
-        self.wakers.extend(place.and_then(give_back));
+    fn free_place(&mut self, place: Option<Box<Place>>) {
+        self.wakers
+            .extend(place.and_then(|place| give_back(*place)));
     }
 
     /// Sends a worker a frame without items.

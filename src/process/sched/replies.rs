@@ -230,7 +230,7 @@ impl Sched {
             worker.peer.begun(frame, taken.begun, nanos)?;
         }
         if let Some((read, job)) = elsewhere {
-            job.readings.push(at);
+            job.reads(at);
             let (owner, from) = match owner {
                 Some(owner) => (owner.clone(), at_byte),
                 None => (Arc::new(bytes[..taken.used].to_vec()), 0),
