@@ -327,7 +327,7 @@ impl Driver {
 
     /// Does everything that is due. Returns what to sleep on; `None`: the pool is over.
     pub(super) fn work(&mut self, news: Vec<(EventSource, PollFlags)>) -> Option<PollSet> {
-        self.take_in(news);
+        self.handle(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
         self.turn();
         // (A task that is just being completed has not ended; the thread that completes it wakes
@@ -487,7 +487,7 @@ impl Driver {
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Replace(pid) => {
-                    let is_it = |worker: &Worker| worker.pid == pid && !worker.state.is_down();
+                    let is_it = |worker: &Worker| worker.pid == pid && !worker.stage.is_down();
                     if let Some(index) = self.sched.workers.iter().position(is_it) {
                         self.sched.kill(index, now);
                     }
@@ -562,7 +562,7 @@ impl Driver {
     }
 
     /// Processes the events of `news`.
-    fn take_in(&mut self, news: Vec<(EventSource, PollFlags)>) {
+    fn handle(&mut self, news: Vec<(EventSource, PollFlags)>) {
         let now = Instant::now();
         for index in 0..self.links.len() {
             let Some(link) = &mut self.links[index] else {

@@ -146,14 +146,8 @@ impl Mailbox {
     pub(crate) fn take_if_only_new_work(&self) -> Option<Vec<Mail>> {
         let mut queue = self.queue.lock();
         let is_new_work = |mail: &Mail| match mail {
-            Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
-            Mail::Cancel(_)
-            | Mail::Replace(_)
-            | Mail::Trees(_)
-            | Mail::Stop(_)
-            | Mail::MemoryFreed
-            | Mail::Launched(_) => false,
+            other => matches!(other, Mail::Submit { .. }),
         };
         let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))

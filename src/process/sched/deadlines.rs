@@ -79,7 +79,7 @@ impl Sched {
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
             due(worker.next_late(self.ticked));
-            if let Some(at) = worker.state.start_at() {
+            if let Some(at) = worker.stage.start_at() {
                 due(self.wants(index).then_some(at));
             }
             let unbegun = |frame: &SentFrame| frame.begun() < frame.end;

@@ -65,7 +65,7 @@ pub(crate) use self::rules::elastic::Elastic;
 use self::rules::known::Rules;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
-use self::workers::{INITIALIZE, State, Worker};
+use self::workers::{INITIALIZE, Stage, Worker};
 use super::host::shared_clock::Epoch;
 use super::job::Job;
 use super::job::keeping::KeptFailures;
@@ -311,18 +311,18 @@ impl Sched {
     pub(crate) fn started(&mut self, index: usize, pid: u32, peer: Peer, now: Instant) {
         self.counters.stats.lock().started += 1;
         let worker = &mut self.workers[index];
-        worker.state = State::Starting(now);
+        worker.stage = Stage::Starting(now);
         (worker.pid, worker.peer) = (pid, peer);
     }
 
     /// Worker `index` has said hello, and runs the right build.
     pub(crate) fn hello(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        if !matches!(worker.state, State::Starting(_)) {
+        if !matches!(worker.stage, Stage::Starting(_)) {
             return;
         }
         worker.front_since = now;
-        worker.state = State::Preparing;
+        worker.stage = Stage::Preparing;
         self.prepare(index, now);
     }
 
@@ -333,10 +333,10 @@ impl Sched {
         let next = self.policy.initializers.get(done);
         let Some(initializer) = next.filter(|_| self.broken.is_none()).cloned() else {
             worker.served = 0;
-            worker.state = if self.broken.is_none() {
-                State::Ready
+            worker.stage = if self.broken.is_none() {
+                Stage::Ready
             } else {
-                State::Retiring
+                Stage::Retiring
             };
             return;
         };
@@ -372,14 +372,14 @@ impl Sched {
             }
             self.retire(index, now);
             let worker = &self.workers[index];
-            let is_asked = worker.state == State::Asked;
+            let is_asked = worker.stage == Stage::Asked;
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.time_is_up(index, now);
-            } else if worker.state.start_at().is_some_and(|at| at <= now) && self.wants(index) {
-                self.workers[index].state = State::Asked;
+            } else if worker.stage.start_at().is_some_and(|at| at <= now) && self.wants(index) {
+                self.workers[index].stage = Stage::Asked;
                 self.actions.push(Action::Spawn(index));
             } else if is_asked && !self.wants(index) {
-                self.workers[index].state = State::Down(Some(now));
+                self.workers[index].stage = Stage::Down(Some(now));
                 self.actions.push(Action::Withdraw(index));
             }
         }
@@ -460,7 +460,7 @@ impl Sched {
             piece.first(),
         );
         if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
-            worker.state = State::Retiring;
+            worker.stage = Stage::Retiring;
         }
         if let Some(plan) = plan {
             self.send_message(index, &Frame::Chaos(plan));

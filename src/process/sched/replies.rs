@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::Sched;
 use super::startup::StartFailure;
 use super::verdict::{Evidence, Memory, verdict};
-use super::workers::{INITIALIZE, State};
+use super::workers::{INITIALIZE, Stage};
 use crate::events;
 use crate::process::host::image::image;
 use crate::process::job::decoder::{self, DecodingThread};
@@ -142,20 +142,20 @@ impl Sched {
     /// A worker begins no more items, because one has `asked` for that, or because it holds too
     /// much memory.
     fn retires(&mut self, index: usize, asked: bool, now: Instant) {
-        match (asked, self.workers[index].state) {
+        match (asked, self.workers[index].stage) {
             (false, _) => self.check_initialized(index, now),
-            (true, State::Preparing) => {
+            (true, Stage::Preparing) => {
                 let message = "an initializer has called `trefoil::process::retire`, so no worker \
                     would be of use";
                 let name = self.worker_name(index);
                 self.break_down(&Panic::remote(message.to_owned(), None, name).into(), now);
             }
-            (true, State::Ready) => self.counters.stats.lock().retired += 1,
+            (true, Stage::Ready) => self.counters.stats.lock().retired += 1,
             (true, _) => {}
         }
-        let state = &mut self.workers[index].state;
-        if matches!(state, State::Preparing | State::Ready) {
-            *state = State::Retiring;
+        let state = &mut self.workers[index].stage;
+        if matches!(state, Stage::Preparing | Stage::Ready) {
+            *state = Stage::Retiring;
         }
         self.take_all_back(index, now);
     }
@@ -164,9 +164,9 @@ impl Sched {
     /// is too much, and no other worker would fare better.
     fn check_initialized(&mut self, index: usize, now: Instant) {
         let worker = &self.workers[index];
-        let is_new = match worker.state {
-            State::Preparing => true,
-            State::Ready => {
+        let is_new = match worker.stage {
+            Stage::Preparing => true,
+            Stage::Ready => {
                 worker.served == 0 && worker.frames.front().is_none_or(|one| one.begun() == 0)
             }
             _ => false,
@@ -369,7 +369,7 @@ impl Sched {
         worker.served += begun;
         let (function, id, marks) = (frame.function, frame.job, frame.marks);
         let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);
-        let prepares = worker.state == State::Preparing && id == INITIALIZE;
+        let prepares = worker.stage == Stage::Preparing && id == INITIALIZE;
         self.item_costs.learn(function, begun, nanos);
         if begun > 0 && was_cancelled.is_none() {
             self.on_frame_end(marks, id, nanos);
