@@ -46,7 +46,8 @@
 //! Values that look the same in JSON are confused where serde buffers a value: within an enum with
 //! `tag` or `untagged`, and in a flattened field, `Some(None)` and `Some(())` arrive as `None`.
 //! Elsewhere they arrive as they were. Unlike JSON it has byte strings, `i128`, NaN, and maps whose
-//! keys are of any type.
+//! keys are of any type. A number of 128 bits that fits into 64 is read as one where no such number
+//! is asked for.
 //!
 //! # Hostile input
 //! Reading never panics by itself. Lengths are not trusted: no memory is allocated in advance for

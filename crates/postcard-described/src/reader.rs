@@ -267,11 +267,13 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
             Tag::U16 => visitor.visit_u16(reader.get()?),
             Tag::U32 => visitor.visit_u32(reader.get()?),
             Tag::U64 => visitor.visit_u64(reader.get()?),
+            Tag::U128 if asked != tag => unsigned(reader.get()?, visitor),
             Tag::U128 => visitor.visit_u128(reader.get()?),
             Tag::I8 => visitor.visit_i8(reader.get()?),
             Tag::I16 => visitor.visit_i16(reader.get()?),
             Tag::I32 => visitor.visit_i32(reader.get()?),
             Tag::I64 => visitor.visit_i64(reader.get()?),
+            Tag::I128 if asked != tag => signed(reader.get()?, visitor),
             Tag::I128 => visitor.visit_i128(reader.get()?),
             Tag::F32 => visitor.visit_f32(reader.get()?),
             Tag::F64 => visitor.visit_f64(reader.get()?),
@@ -320,6 +322,21 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
     }
 }
 
+/// Passes on a number of 128 bits, of which not all visitors know, as one of 64 if it fits.
+fn unsigned<'de, V: Visitor<'de>>(number: u128, visitor: V) -> Result<V::Value> {
+    match u64::try_from(number) {
+        Ok(number) => visitor.visit_u64(number),
+        Err(_) => visitor.visit_u128(number),
+    }
+}
+
+fn signed<'de, V: Visitor<'de>>(number: i128, visitor: V) -> Result<V::Value> {
+    match i64::try_from(number) {
+        Ok(number) => visitor.visit_i64(number),
+        Err(_) => visitor.visit_i128(number),
+    }
+}
+
 /// The `deserialize_` methods that read a value as it was described, or as the type asked for.
 macro_rules! visits {
     ($($method:ident: $tag:ident,)*) => {
@@ -358,7 +375,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
                 self.reader.limit.buffers(bytes);
                 visitor.visit_borrowed_bytes(bytes)
             }
-            Some(tag) => self.visit(tag, visitor),
+            Some(_) => self.visit(Tag::End, visitor), // no type in particular
             None => Err(Error::Undescribed),
         }
     }
@@ -793,30 +810,31 @@ impl<'de> Deserializer<'de> for Number<'de> {
             .visit(visitor);
         }
         macro_rules! visit {
-            ($($tag:ident: $number:ty, $visit:ident;)*) => {
+            ($($tag:ident: $number:ty, $visit:expr;)*) => {
                 match self.tag {
                     $(Tag::$tag => {
                         let bytes = self.memory.first_chunk();
                         let bytes = bytes.ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-                        visitor.$visit(<$number>::from_le_bytes(*bytes))
+                        let visit: fn(V, $number) -> Result<V::Value> = $visit;
+                        visit(visitor, <$number>::from_le_bytes(*bytes))
                     })*
                     _ => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
                 }
             };
         }
         visit! {
-            U8: u8, visit_u8;
-            U16: u16, visit_u16;
-            U32: u32, visit_u32;
-            U64: u64, visit_u64;
-            U128: u128, visit_u128;
-            I8: i8, visit_i8;
-            I16: i16, visit_i16;
-            I32: i32, visit_i32;
-            I64: i64, visit_i64;
-            I128: i128, visit_i128;
-            F32: f32, visit_f32;
-            F64: f64, visit_f64;
+            U8: u8, V::visit_u8;
+            U16: u16, V::visit_u16;
+            U32: u32, V::visit_u32;
+            U64: u64, V::visit_u64;
+            U128: u128, |visitor, number| unsigned(number, visitor);
+            I8: i8, V::visit_i8;
+            I16: i16, V::visit_i16;
+            I32: i32, V::visit_i32;
+            I64: i64, V::visit_i64;
+            I128: i128, |visitor, number| signed(number, visitor);
+            F32: f32, V::visit_f32;
+            F64: f64, V::visit_f64;
         }
     }
 
@@ -832,9 +850,27 @@ impl<'de> Deserializer<'de> for Number<'de> {
         visitor.visit_newtype_struct(self.deeper()?)
     }
 
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.memory.first_chunk() {
+            Some(bytes) if (self.tag, self.length) == (Tag::U128, None) => {
+                visitor.visit_u128(u128::from_le_bytes(*bytes))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.memory.first_chunk() {
+            Some(bytes) if (self.tag, self.length) == (Tag::I128, None) => {
+                visitor.visit_i128(i128::from_le_bytes(*bytes))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

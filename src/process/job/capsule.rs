@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   capsule = MAGIC, head, frames, checksum
-//!   head    = length (8 bytes), Head (postcard)
+//!   head    = length (8 bytes), `CapsuleHead` (postcard)
 //!   frames  = of each initializer, of the context, of the item: what a plain worker is sent
 //! ```
 //!
@@ -45,7 +45,7 @@ pub(crate) type Called = (Option<String>, String);
 
 /// What a capsule says of its item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct CapsuleHead {
     /// The copy of this crate, in the build of the program, that has the functions where the frames
     /// say.
     pub(crate) copy: String,
@@ -64,7 +64,7 @@ pub(crate) struct Head {
 }
 
 fields! {
-    Head { copy, calls, result, context, item, error, left_out, memory, worker }
+    CapsuleHead { copy, calls, result, context, item, error, left_out, memory, worker }
 }
 
 /// An encoded value and everything that lies outside of its bytes.
@@ -108,7 +108,7 @@ pub(crate) struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Begins a file of at most `room` bytes.
-    pub(crate) fn new(to: W, room: u64, head: &Head) -> io::Result<Self> {
+    pub(crate) fn new(to: W, room: u64, head: &CapsuleHead) -> io::Result<Self> {
         let mut own = Self { to, sum: 0, room };
         let head = postcard::to_stdvec(head).map_err(io::Error::other)?;
         own.put(MAGIC)?;
@@ -220,7 +220,7 @@ impl<W: Write> Writer<W> {
 /// [`init`](crate::init) (`TREFOIL_REPLAY`).
 pub struct Capsule {
     bytes: Vec<u8>,
-    pub(crate) head: Head,
+    pub(crate) head: CapsuleHead,
     /// Where the frames are.
     frames: std::ops::Range<usize>,
 }
@@ -266,7 +266,7 @@ impl Capsule {
         add(MAGIC);
         add(length);
         add(head);
-        let head = postcard::take_from_bytes::<Head>(head);
+        let head = postcard::take_from_bytes::<CapsuleHead>(head);
         let (head, []) = head.map_err(|_| DAMAGED)? else {
             return Err(DAMAGED);
         };
@@ -383,7 +383,7 @@ debug!(
 /// what is not in the file.
 impl fmt::Display for Capsule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Head { calls, result, .. } = &self.head;
+        let CapsuleHead { calls, result, .. } = &self.head;
         let argument = calls.last().map_or("", |(_, argument)| argument);
         write!(f, "fn({argument}) -> {result}")?;
         if let Some(name) = self.function() {
@@ -415,11 +415,11 @@ mod tests {
     }
 
     fn written(chunk: Chunk) -> Vec<u8> {
-        let head = Head {
+        let head = CapsuleHead {
             calls: vec![(None, "A".to_owned()); 2],
             error: "the error".to_owned(),
             item: Some(3),
-            ..Head::default()
+            ..CapsuleHead::default()
         };
         let code = CodeRef {
             trampoline: 1,
@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_file_has_no_more_bytes_than_it_may() {
-        let head = Head::default();
+        let head = CapsuleHead::default();
         assert!(Writer::new(Vec::new(), 20, &head).is_err());
         assert!(Writer::new(Vec::new(), 200, &head).is_ok());
     }

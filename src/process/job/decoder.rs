@@ -105,7 +105,6 @@ const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 const ROOM: usize = 128 << 10;
 
 /// What calls between two types have in common. (Not in each of them, because many may wait.)
-#[derive(Debug)]
 pub(crate) struct CallTypes {
     read: Read,
     /// The type of the results.
@@ -128,7 +127,7 @@ impl CallTypes {
 }
 
 /// How results of one type are decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Decoder {
     pub(crate) types: &'static CallTypes,
 }

@@ -56,7 +56,7 @@ impl Chore {
 }
 
 /// What accompanies a worker's records: descriptors, and lent memory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
     /// What was sent ahead of the next value.
@@ -105,7 +105,7 @@ impl Extras {
     }
 
     /// Takes the attachments and the arrays for the thread that decodes the value in `bytes`.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Box<Decoding>> {
+    pub(crate) fn decoding(&mut self, bytes: &[u8]) -> Option<Box<Decoding>> {
         let missing = self.lending.missing(bytes, &mut self.copies);
         Decoding::new(std::mem::take(&mut self.descriptors), missing)
     }

@@ -244,7 +244,7 @@ impl Sched {
                 count: taken.count,
                 done: 0,
                 read,
-                decoding: extras.take(&owner[from..]),
+                decoding: extras.decoding(&owner[from..]),
                 bytes: owner,
                 at: from,
                 sender: Some((index, extras.hold.clone())),

@@ -4,7 +4,7 @@
 //! one piece, and is read back in one piece. In a pool's calls a large one is copied into shared
 //! memory, and out of it again (`lent_arrays`), or sent ahead of the bytes (`copies`).
 //!
-//! Bytes from outside are checked: they must make a whole number of elements. They are copied to
+//! BytesVisitor from outside are checked: they must make a whole number of elements. They are copied to
 //! aligned memory; every pattern of bits is a number (`raw_plain`).
 //!
 //! Tests: `tests/process/bulk.rs`, `tests/process/shared.rs`, `tests/process/memory.rs`.
@@ -174,13 +174,13 @@ impl<T: Plain> Serialize for Bulk<T> {
 
 impl<'de, T: Plain> Deserialize<'de> for Bulk<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytes(PhantomData))
+        deserializer.deserialize_bytes(BytesVisitor(PhantomData))
     }
 }
 
-struct Bytes<T>(PhantomData<T>);
+struct BytesVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
+impl<'de, T: Plain> Visitor<'de> for BytesVisitor<T> {
     type Value = Bulk<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

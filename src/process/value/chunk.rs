@@ -19,7 +19,7 @@ use super::attachments::{Attachment, Awaited};
 use super::codec::{NUMBER, encode, encode_own, write_number};
 use super::copies::{CopySource, Sources};
 use super::lent_arrays::{ArrayPlace, Lent, LentList, SharedBuffer};
-use super::scope::{Encoding, PLAIN};
+use super::scope::{Encoding, ONLY_BYTES};
 use crate::loom::Mutex;
 use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire;
@@ -91,7 +91,7 @@ impl Chunk {
     /// items have only attachments that can be copied.
     pub(crate) fn new(of_bytes: bool) -> Self {
         Self {
-            encoding: of_bytes.then(|| Encoding::bytes(PLAIN)),
+            encoding: of_bytes.then(|| Encoding::bytes(ONLY_BYTES)),
             ..Self::default()
         }
     }

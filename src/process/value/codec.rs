@@ -81,7 +81,7 @@ pub(crate) fn encode_own<T: Serialize + 'static>(
     if let Some(whole) = vector::whole(value)
         && let Some(own) = encoding
     {
-        take(whole, out.len(), own)?;
+        leave_out_whole(whole, out.len(), own)?;
     }
     encode(value, out, encoding)
 }
@@ -89,13 +89,13 @@ pub(crate) fn encode_own<T: Serialize + 'static>(
 /// Moves a large array out of the value that is about to be written at `start`, and leaves an empty
 /// one there.
 #[inline(never)]
-fn take(whole: &mut dyn Array, start: usize, own: &mut Encoding) -> Result<()> {
+fn leave_out_whole(whole: &mut dyn Array, start: usize, own: &mut Encoding) -> Result<()> {
     let length = whole.bytes().len();
     if length >= LARGE {
         free_memory::check(length).map_err(|error| no_memory(length, &error))?;
     }
     if is_large(whole.bytes()) {
-        own.take(whole, start + 1); // after the length, which is 0 then
+        own.leave_out_whole(whole, start + 1); // after the length, which is 0 then
     }
     Ok(())
 }
@@ -172,16 +172,16 @@ pub(crate) const NUMBER: usize = 10;
 /// Writes a number to the front of `out`. Returns how many bytes it takes.
 #[inline(always)]
 pub(crate) fn write_number<T: Serialize>(number: &T, out: &mut [u8; NUMBER]) -> Result<usize> {
-    let output = Front(out, 0);
+    let output = NumberRoom(out, 0);
     let mut serializer = postcard::Serializer { output };
     number.serialize(&mut serializer)?;
     Ok(serializer.output.1)
 }
 
 /// Where a number is written, and how many bytes have been.
-struct Front<'a>(&'a mut [u8; NUMBER], usize);
+struct NumberRoom<'a>(&'a mut [u8; NUMBER], usize);
 
-impl ser_flavors::Flavor for Front<'_> {
+impl ser_flavors::Flavor for NumberRoom<'_> {
     type Output = usize;
 
     #[inline(always)]
@@ -295,7 +295,7 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
     } else if let Some(value) = vector::read(bytes) {
         value?
     } else {
-        let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
+        let mut deserializer = postcard::Deserializer::from_flavor(ByteSource::new(bytes));
         let value = T::deserialize(&mut deserializer).map_err(explain)?;
         match deserializer.finalize().map_err(explain)? {
             [] => value,
@@ -312,7 +312,7 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
 fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
     let encoded = Encoded::split(bytes);
     let encoded = encoded.ok_or_else(|| explain(Error::DeserializeUnexpectedEnd))?;
-    let value = encoded.read(|| Bytes::new(encoded.data()), Depth::here);
+    let value = encoded.read(|| ByteSource::new(encoded.data()), Depth::here);
     value.map_err(|error| match error {
         described::Error::Codec(error) => explain(error),
         error => worded(error),
@@ -346,12 +346,12 @@ pub(crate) fn codec_error(name: &'static str, way: CodecDirection, detail: Strin
 }
 
 /// The source of a decoding on this thread: bytes, and a limit for the recursion.
-struct Bytes<'de> {
+struct ByteSource<'de> {
     left: &'de [u8],
     depth: Depth,
 }
 
-impl<'de> Bytes<'de> {
+impl<'de> ByteSource<'de> {
     #[inline(always)]
     fn new(bytes: &'de [u8]) -> Self {
         Self {
@@ -361,7 +361,7 @@ impl<'de> Bytes<'de> {
     }
 }
 
-impl<'de> de_flavors::Flavor<'de> for Bytes<'de> {
+impl<'de> de_flavors::Flavor<'de> for ByteSource<'de> {
     type Remainder = &'de [u8];
     type Source = &'de [u8];
 

@@ -96,8 +96,7 @@ impl CopyPart {
 const MEMORY: u8 = 0;
 
 /// What was received, or is being received.
-#[derive(Debug)]
-enum Copy {
+enum IncomingCopy {
     Part(Filling, InHand),
     /// The memory, and its count, which ends with it.
     Whole {
@@ -110,7 +109,7 @@ enum Copy {
     Refused(u8, String),
 }
 
-impl Copy {
+impl IncomingCopy {
     /// A copy of `length` bytes, none of which have arrived.
     fn new(length: u64, kind: u8) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -165,28 +164,28 @@ impl Copy {
 
 /// The received copies, with the sender's numbers. There are only a few, or as many as one value
 /// can have.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Copies {
-    all: Vec<(u64, Copy)>,
+    all: Vec<(u64, IncomingCopy)>,
 }
 
 impl Copies {
     /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
     pub(crate) fn part(&mut self, CopyHead { id, length, kind }: CopyHead, bytes: &[u8]) {
         let before = match self.take(id) {
-            None => Copy::new(length, kind),
+            None => IncomingCopy::new(length, kind),
             Some(before) => Ok(before),
         };
         let refused = |error: io::Error| {
             let message = format!("a copy of it could not be received: {error}");
-            Copy::Refused(kind, message)
+            IncomingCopy::Refused(kind, message)
         };
         let now = before.and_then(|before| before.with(bytes));
         let now = now.unwrap_or_else(refused);
         self.all.push((id, now));
     }
 
-    fn take(&mut self, id: u64) -> Option<Copy> {
+    fn take(&mut self, id: u64) -> Option<IncomingCopy> {
         let at = self.all.iter().rposition(|(own, _)| *own == id)?;
         Some(self.all.swap_remove(at).1)
     }
@@ -194,8 +193,8 @@ impl Copies {
     /// Moves out the array with this number.
     pub(crate) fn claim(&mut self, id: u64) -> Result<Box<dyn Array>, String> {
         match self.take(id) {
-            Some(Copy::Array(array, 0)) => Ok(array),
-            Some(Copy::Refused(_, why)) => Err(why),
+            Some(IncomingCopy::Array(array, 0)) => Ok(array),
+            Some(IncomingCopy::Refused(_, why)) => Err(why),
             _ => Err("its numbers have not arrived".to_owned()),
         }
     }
@@ -206,9 +205,9 @@ impl Copies {
         for (id, copy) in &self.all {
             match copy {
                 _ if !numbers.contains(id) => {}
-                Copy::Whole { memory, .. } => found.attachments.push((*id, memory.clone())),
-                Copy::Refused(_, why) => found.lost = Some(why.clone()),
-                Copy::Part(..) | Copy::Array(..) => {}
+                IncomingCopy::Whole { memory, .. } => found.attachments.push((*id, memory.clone())),
+                IncomingCopy::Refused(_, why) => found.lost = Some(why.clone()),
+                IncomingCopy::Part(..) | IncomingCopy::Array(..) => {}
             }
         }
         found.count();
@@ -223,11 +222,12 @@ impl Copies {
     /// Whether there are more than any value could have, or more than one that is incomplete: they
     /// are sent one after the other.
     pub(crate) fn are_too_many(&self) -> bool {
-        let count =
-            |is_it: fn(&Copy) -> bool| self.all.iter().filter(|(_, copy)| is_it(copy)).count();
-        let memory = count(Copy::is_memory);
+        let count = |is_it: fn(&IncomingCopy) -> bool| {
+            self.all.iter().filter(|(_, copy)| is_it(copy)).count()
+        };
+        let memory = count(IncomingCopy::is_memory);
         let arrays = self.all.len() - memory;
-        memory > MAX_DESCRIPTORS || arrays > MOST_LENT || count(Copy::is_partial) > 1
+        memory > MAX_DESCRIPTORS || arrays > MOST_LENT || count(IncomingCopy::is_partial) > 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {

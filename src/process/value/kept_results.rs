@@ -69,7 +69,7 @@ pub(crate) fn value<R: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<R, St
 /// A result that is kept for later calls.
 pub(crate) struct KeptResult {
     pub(crate) id: u64,
-    state: Mutex<KeptState>,
+    state: Mutex<KeptOutcome>,
     /// The attachment for calls that need it; made when it is first needed.
     attachment: OnceLock<Arc<Attachment>>,
     /// Cancels the call that computes it, and reports its error.
@@ -79,7 +79,7 @@ pub(crate) struct KeptResult {
 }
 
 #[derive(Default)]
-struct KeptState {
+struct KeptOutcome {
     /// Its bytes, or why there are none, once its call has ended.
     ended: Option<Result<Shared<u8>, TaskError>>,
     /// Some task has received the error, if it is one.

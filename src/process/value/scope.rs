@@ -83,7 +83,7 @@ impl Encoding {
 
     /// Moves `whole`, which is the value itself, out of the bytes, if it can be lent or sent ahead:
     /// an empty one stays. `at` is how many bytes there are behind its length.
-    pub(crate) fn take(&mut self, whole: &mut dyn Array, at: usize) {
+    pub(crate) fn leave_out_whole(&mut self, whole: &mut dyn Array, at: usize) {
         let lender = self.lender.as_ref();
         let lent = lender.and_then(|lender| lender.lend(whole.bytes(), at));
         let ahead = self.sends_ahead && is_worth_it(whole.bytes());
@@ -106,7 +106,6 @@ impl Encoding {
 }
 
 /// The attachments and lent numbers that came with bytes that are decoded.
-#[derive(Debug)]
 pub(crate) struct Decoding {
     descriptors: Descriptors,
     missing: Option<Missing>,
@@ -127,7 +126,7 @@ fn is_worth_it(bytes: &[u8]) -> bool {
 }
 
 /// The message for a descriptor that was to travel to or from a plain worker.
-pub(crate) const PLAIN: &str = if CARRIES {
+pub(crate) const ONLY_BYTES: &str = if CARRIES {
     "this pool's workers are plain (`plain_workers`), or on other machines: only bytes can be sent to \
      them, and neither `SharedAtomics` nor a range of a `SharedMut` nor the end of a channel can be \
      copied; return results instead, and send read-only data as `Shared`"

@@ -16,7 +16,7 @@ use std::io;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, OnceLock};
 
-use super::lent_ranges::{Missing, Round, invalid};
+use super::lent_ranges::{Gaps, Round, invalid};
 use super::mapped::Mapped;
 use super::range_mut::RangeMut;
 use super::raw_plain::{MappedSlice, Plain};
@@ -86,14 +86,14 @@ pub struct SharedMut<T: Plain> {
 /// The numbers, as this process sees them; and what has not been written of what was given out.
 struct Seen<T> {
     numbers: Storage<T>,
-    missing: Missing,
+    missing: Gaps,
 }
 
 impl<T> From<Vec<T>> for Seen<T> {
     fn from(numbers: Vec<T>) -> Self {
         Self {
             numbers: Storage::Own(Arc::new(numbers)),
-            missing: Missing::default(),
+            missing: Gaps::default(),
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) const QUICK: u64 = 250;
 const SAMPLE: u64 = 1000;
 
 /// The state that a worker keeps from frame to frame.
-pub(crate) struct WorkerState {
+pub(crate) struct Serving {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
     pub(crate) contexts: Contexts,
@@ -54,7 +54,7 @@ pub(crate) struct WorkerState {
     pub(super) replays: Option<fn(Failure<'_>) -> !>,
 }
 
-impl WorkerState {
+impl Serving {
     pub(super) fn new(outlet: Outlet, calls: Calls, memory: Option<MemoryLimit>) -> Self {
         Self {
             outlet,
@@ -80,7 +80,7 @@ pub(crate) struct Batch<'a> {
     head: BatchHead,
     /// How many bytes of arrays have come ahead of the items.
     arrived: u64,
-    pub(super) state: &'a mut WorkerState,
+    pub(super) state: &'a mut Serving,
     /// How many items have begun.
     pub(super) begun: u64,
     open: bool,
@@ -98,7 +98,7 @@ impl<'a> Batch<'a> {
         head: BatchHead,
         items: &'a [u8],
         arrived: u64,
-        state: &'a mut WorkerState,
+        state: &'a mut Serving,
     ) -> Self {
         Self {
             items: Reader(items),

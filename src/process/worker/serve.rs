@@ -36,12 +36,12 @@ use std::io;
 use std::process::exit;
 use std::time::Instant;
 
-use super::batch::{Batch, QUICK, WorkerState};
+use super::batch::{Batch, QUICK, Serving};
 use super::call::retires;
 use super::memory_limit::MemoryLimit;
 use super::peer::{Inlet, meet};
 use super::raw_call;
-use super::stream::{Received, Stream, ends};
+use super::stream::{Inbox, Stream, ends};
 use crate::chaos;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
@@ -113,7 +113,7 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     Ok((socket, output))
 }
 
-fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
+fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
     let (input, output) = take_stream(invitation)?;
     empty_standard_input()?;
     // A launcher's worker may be the child of anything. It ends at the end of the stream, together
@@ -135,17 +135,17 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     broken_pipe::ignore();
     fork::register_handler();
 
-    let received = Received::new(input, parents_end);
+    let received = Inbox::new(input, parents_end);
     let (inlet, mut outlet, calls, limit) = meet(received, output, is_one)?;
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far belongs to no item
     let copy = image().name().as_bytes();
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
-    Ok((inlet, WorkerState::new(outlet, calls, memory)))
+    Ok((inlet, Serving::new(outlet, calls, memory)))
 }
 
-pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
+pub(super) fn work(inlet: &mut Inlet, state: &mut Serving) -> ! {
     let mut home = None;
     // The attachments of the next frame.
     let mut next_descriptors = Descriptors::default();

@@ -34,7 +34,6 @@ const CROWDED: Duration = Duration::from_millis(2);
 const ATTEMPTS: u32 = 1000;
 
 /// One direction of the stream.
-#[derive(Debug)]
 pub(crate) struct Stream {
     descriptor: OwnedFd,
     is_socket: bool,
@@ -164,7 +163,7 @@ fn announced(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The bytes from `start` to `end` have not been used yet.
-pub(super) struct Received {
+pub(super) struct Inbox {
     pub(super) stream: Stream,
     /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
     parents_end: Option<Handle>,
@@ -176,7 +175,7 @@ pub(super) struct Received {
     pub(super) place: u64,
 }
 
-impl Received {
+impl Inbox {
     pub(super) fn new(stream: Stream, parents_end: Option<Handle>) -> Self {
         Self {
             stream,
@@ -342,7 +341,7 @@ mod tests {
     fn a_large_frame_is_moved_seldom_and_believed_as_it_comes() {
         const SENT: usize = 24 << 20;
         let (mut parent, worker) = UnixStream::pair().unwrap();
-        let mut received = Received::new(Stream::new(worker.into()), None);
+        let mut received = Inbox::new(Stream::new(worker.into()), None);
         let sends = move || {
             let of = CopyHead {
                 id: 1,
