@@ -63,8 +63,8 @@ const LONG: usize = 128;
 const SHORT: usize = 16;
 
 /// The first byte of a record whose item is in the file: the number of its first page and its
-/// length follow the checksum, in [`POSITION`] and [`LENGTH`]. The first byte of another record is the
-/// item's length, and the item follows the checksum.
+/// length follow the checksum, in [`POSITION`] and [`LENGTH`]. The first byte of another record is
+/// the item's length, and the item follows the checksum.
 const ELSEWHERE: u8 = 0xff;
 
 /// Where in a record the checksum is, and what follows it.

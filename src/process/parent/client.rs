@@ -1,5 +1,5 @@
-//! What callers do: encode a call, send it to the driver, and hand it out or fetch its result in the
-//! driver's place.
+//! What callers do: encode a call, send it to the driver, and hand it out or fetch its result in
+//! the driver's place.
 //!
 //! The arguments are encoded on the caller's thread, many to a chunk. The driver's mailbox takes
 //! the job first, then its items, chunk by chunk, while the caller goes on. A job whose items

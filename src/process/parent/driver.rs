@@ -1,8 +1,8 @@
 //! The driver: a pool's one thread in the parent, which carries out the scheduler's decisions.
 //!
 //! **Job.** Starts, feeds, reads from, kills and reaps the workers, and sleeps while there is
-//! nothing to do. Its thread starts with the pool, and ends when all processes have been reaped (the
-//! task of a [`Process`](crate::process::Process) ends then, and not before): the kernel's
+//! nothing to do. Its thread starts with the pool, and ends when all processes have been reaped
+//! (the task of a [`Process`](crate::process::Process) ends then, and not before): the kernel's
 //! parent-death signal comes when the *thread* that started a child ends.
 //!
 //! **Protocol.** One turn: take the messages; let the scheduler do what is due; carry out its
@@ -43,8 +43,8 @@
 //! A forked child has the handle but not the thread: there the handle must be neither joined nor
 //! dropped, because the thread's stack, and with it the handle's contents, may have been reused.
 //!
-//! Tests: `tests/process/{pool,unread,undying}.rs`, `tests/forks/process.rs`; `hostile` (invalid input), `crowded` (a kernel
-//! that lacks memory).
+//! Tests: `tests/process/{pool,unread,undying}.rs`, `tests/forks/process.rs`; `hostile` (invalid
+//! input), `crowded` (a kernel that lacks memory).
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 mod crowded;

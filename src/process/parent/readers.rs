@@ -48,8 +48,8 @@ use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
 
 impl PoolState {
-    /// Gives `chores` to the callers that wait for them, or to the readers, and starts other readers if
-    /// needed. (Without the engine's lock.)
+    /// Gives `chores` to the callers that wait for them, or to the readers, and starts other
+    /// readers if needed. (Without the engine's lock.)
     pub(super) fn add_chores(self: &Arc<Self>, chores: Vec<Chore>) {
         let now = Instant::now();
         let mut state = self.readers.0.lock();
@@ -61,7 +61,8 @@ impl PoolState {
         for kind in state.more(now) {
             let theirs = self.clone();
             if blocking_threads::start(move || theirs.serve(kind)).is_err() {
-                // If it would have been the only one, this thread carries out one chore in its place.
+                // If it would have been the only one, this thread carries out one chore in its
+                // place.
                 left.extend(state.gives_up(kind, now));
             }
         }

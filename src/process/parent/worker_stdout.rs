@@ -37,8 +37,8 @@ impl OutputPipe {
         self.0.as_ref().map_or(0, |pipe| pipe.waiting())
     }
 
-    /// Passes what is available now to `each`, piece by piece. A pipe holds 64 KiB, so a worker that
-    /// writes for ever does not keep the driver here.
+    /// Passes what is available now to `each`, piece by piece. A pipe holds 64 KiB, so a worker
+    /// that writes for ever does not keep the driver here.
     pub(crate) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
         let mut buffer = [0; 8192];
         for _ in 0..16 {

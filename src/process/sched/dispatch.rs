@@ -7,8 +7,8 @@
 //! lower it: for bytes, descriptors, deadlines and workers that are to be replaced. When items are
 //! taken back from a busy worker, `take_back` decides.
 //!
-//! A caller may dispatch in the driver's place, if nothing else has to be done (`parent::client`): it
-//! does that under the engine's lock, and runs no user code.
+//! A caller may dispatch in the driver's place, if nothing else has to be done (`parent::client`):
+//! it does that under the engine's lock, and runs no user code.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 

@@ -24,9 +24,9 @@
 //!   a [`Broken`], also for an impossible length or a list that is too long. For a possible length
 //!   the receiver has in memory what has arrived, and a little more.
 //!
-//! A message is the number of its kind in one byte, and its fields in order, each as postcard writes
-//! it. Serde's derive would write the same bytes; but every program with worker processes would have
-//! to compile it. A new kind comes last, with the next number.
+//! A message is the number of its kind in one byte, and its fields in order, each as postcard
+//! writes it. Serde's derive would write the same bytes; but every program with worker processes
+//! would have to compile it. A new kind comes last, with the next number.
 //!
 //! **Rejected.** A checksum: a socket pair does not lose bytes, and a worker that overwrites its
 //! own memory cannot be caught by one.

@@ -233,9 +233,9 @@ impl Peer {
     }
 }
 
-/// How many bytes of its standard error a worker had written before the items that it runs. One that
-/// has pages stores it there, and must know when the parent is reading. Of a plain worker it is
-/// computed here, each time that it has nothing to do. (`worker_stderr` says why.)
+/// How many bytes of its standard error a worker had written before the items that it runs. One
+/// that has pages stores it there, and must know when the parent is reading. Of a plain worker it
+/// is computed here, each time that it has nothing to do. (`worker_stderr` says why.)
 #[derive(Debug)]
 pub(in crate::process::parent) enum Mark {
     Own(u64),

@@ -168,7 +168,8 @@ impl Stream {
     }
 
     /// Queues what goes ahead of a frame with these items: arrays, and the numbers of attachments,
-    /// with their descriptors (`has_descriptors`), or after copies of what the worker does not have.
+    /// with their descriptors (`has_descriptors`), or after copies of what the worker does not
+    /// have.
     pub(super) fn go_ahead(&mut self, items: &Piece, has_descriptors: bool) {
         for (id, array) in items.ahead() {
             self.copy(id, &array);
