@@ -98,7 +98,7 @@ enum RemoteValue<R> {
     /// In the process that called `spawn_remote`.
     Asked(Arc<KeptResult>, Weak<PoolState>),
     /// In a call: the value, and the bytes that it was decoded from.
-    Here(Box<R>, Shared<u8>),
+    Opened(Box<R>, Shared<u8>),
 }
 
 /// Decodes a value whose bytes are in this process.
@@ -135,7 +135,7 @@ impl<R: Portable> Remote<R> {
     #[track_caller]
     pub fn fetch(&self) -> Task<R> {
         let kept = match &self.0 {
-            RemoteValue::Here(_, bytes) => return self.done(read(bytes)),
+            RemoteValue::Opened(_, bytes) => return self.done(read(bytes)),
             RemoteValue::Asked(kept, _) => kept,
         };
         match kept.ended(true) {
@@ -151,7 +151,7 @@ impl<R: Portable> Remote<R> {
     #[track_caller]
     pub fn ready(&self) -> Task<()> {
         match &self.0 {
-            RemoteValue::Here(..) => self.done(Ok(())),
+            RemoteValue::Opened(..) => self.done(Ok(())),
             RemoteValue::Asked(kept, _) => self.wait(kept, |own, completer| {
                 let ended = own.ended(true).unwrap_or(Err(TaskError::Closed));
                 completer.complete(ended.map(drop));
@@ -235,7 +235,7 @@ impl<R> Remote<R> {
     #[must_use]
     pub fn into_inner(self) -> R {
         match self.0 {
-            RemoteValue::Here(value, _) => *value,
+            RemoteValue::Opened(value, _) => *value,
             RemoteValue::Asked(..) => elsewhere(),
         }
     }
@@ -254,7 +254,7 @@ impl<R> Deref for Remote<R> {
 
     fn deref(&self) -> &R {
         match &self.0 {
-            RemoteValue::Here(value, _) => value,
+            RemoteValue::Opened(value, _) => value,
             RemoteValue::Asked(..) => elsewhere(),
         }
     }
@@ -268,8 +268,8 @@ impl<R: Portable> Clone for Remote<R> {
     fn clone(&self) -> Self {
         Self(match &self.0 {
             RemoteValue::Asked(kept, pool) => RemoteValue::Asked(kept.clone(), pool.clone()),
-            RemoteValue::Here(_, bytes) => match kept_results::value(bytes) {
-                Ok(value) => RemoteValue::Here(Box::new(value), bytes.clone()),
+            RemoteValue::Opened(_, bytes) => match kept_results::value(bytes) {
+                Ok(value) => RemoteValue::Opened(Box::new(value), bytes.clone()),
                 Err(why) => panic!("what was decoded once cannot be again: {why}"),
             },
         })
@@ -280,7 +280,7 @@ impl<R> Serialize for Remote<R> {
     /// The bytes, or the number of the attachment that holds them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let place = match &self.0 {
-            RemoteValue::Here(_, bytes) => match bytes.attachment() {
+            RemoteValue::Opened(_, bytes) => match bytes.attachment() {
                 Some(memory) => Err(scope::attach(memory)),
                 None => Ok(bytes.clone()),
             },
@@ -315,7 +315,7 @@ impl<'de, R: Portable> Deserialize<'de> for Remote<R> {
         };
         let read = bytes.and_then(|bytes| {
             let value = kept_results::value(&bytes).map_err(|why| reason::set(&why))?;
-            Ok(Self(RemoteValue::Here(Box::new(value), bytes)))
+            Ok(Self(RemoteValue::Opened(Box::new(value), bytes)))
         });
         read.map_err(D::Error::custom)
     }
@@ -325,7 +325,7 @@ impl<R> fmt::Debug for Remote<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             RemoteValue::Asked(kept, _) => f.debug_tuple("Remote").field(kept).finish(),
-            RemoteValue::Here(_, bytes) => write!(f, "Remote({} bytes)", bytes.len()),
+            RemoteValue::Opened(_, bytes) => write!(f, "Remote({} bytes)", bytes.len()),
         }
     }
 }

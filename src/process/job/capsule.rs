@@ -30,7 +30,7 @@ use crate::process::value::copies::{Copies, CopySource, Sources};
 use crate::process::value::lent_arrays::{LentList, Missing};
 use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
-use crate::process::wire::fields::fields;
+use crate::process::wire::fields;
 use crate::process::wire::{BatchHead, CodeRef, Frame, Reader};
 use crate::task::{CodecDirection, CodecError, panic};
 

@@ -111,27 +111,36 @@ pub(crate) struct CallTypes {
     pub(crate) kind: fn() -> TypeId,
     /// The names of the types of argument and result.
     pub(crate) names: fn() -> (&'static str, &'static str),
+    /// Decoding takes little time, and runs no user code.
+    pub(crate) is_quick: bool,
+}
+
+impl CallTypes {
+    const fn new<A, R: DeserializeOwned + Send + 'static, N>(is_quick: bool) -> Self {
+        Self {
+            read: read::<R>,
+            kind: TypeId::of::<R>,
+            names: || (type_name::<A>(), type_name::<N>()),
+            is_quick,
+        }
+    }
 }
 
 /// How results of one type are decoded.
 #[derive(Clone, Copy)]
 pub(crate) struct Decoder {
     pub(crate) types: &'static CallTypes,
-    /// Decoding takes little time, and runs no user code.
-    pub(crate) is_quick: bool,
 }
 
 impl Decoder {
     /// Of the results of calls from `A` to `R`; `N` names these.
     pub(crate) fn new<A, R: DeserializeOwned + Send + 'static, N>() -> Self {
-        Self {
-            types: &CallTypes {
-                read: read::<R>,
-                kind: TypeId::of::<R>,
-                names: || (type_name::<A>(), type_name::<N>()),
-            },
-            is_quick: is_quick_type::<R>(),
-        }
+        let types = if is_quick_type::<R>() {
+            &const { CallTypes::new::<A, R, N>(true) }
+        } else {
+            &const { CallTypes::new::<A, R, N>(false) }
+        };
+        Self { types }
     }
 
     /// How and where to decode the values at the front of `bytes`; `lent` is missing in the first.
@@ -141,7 +150,7 @@ impl Decoder {
         let long = || wire::value(first).is_some_and(|(value, _)| value.len() > DECODED_ELSEWHERE);
         let is_short =
             lent.is_within(DECODED_ELSEWHERE) && (bytes.len() <= DECODED_ELSEWHERE || !long());
-        if self.is_quick && is_short {
+        if self.types.is_quick && is_short {
             (self.types.read, DecodingThread::Receiving)
         } else {
             (self.types.read, DecodingThread::Other)

@@ -30,6 +30,8 @@ const FULL_ITEMS: usize = 1 << 16;
 const FULL_BYTES: usize = 512 << 10;
 /// Room for the first item, in bytes.
 const FIRST: usize = 32;
+/// The same, if it is a number: no more than need be, because many may wait.
+const FIRST_NUMBER: usize = 16;
 /// Room for more numbers, in bytes.
 const MORE: usize = 1 << 10;
 
@@ -50,8 +52,6 @@ pub(crate) struct Chunk {
     besides: Option<Box<Besides>>,
     /// The encoding context of the items to come.
     encoding: Option<Box<Encoding>>,
-    /// Its place among those that are ahead of the workers, until it is dropped.
-    pub(crate) place: Option<queue_limit::Place>,
 }
 
 /// What travels with the bytes of some items.
@@ -62,6 +62,8 @@ struct Besides {
     attached: Option<Mutex<Attached>>,
     /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
+    /// The place among those that are ahead of the workers, until the chunk is dropped.
+    place: Option<queue_limit::Place>,
 }
 
 impl Chunk {
@@ -113,6 +115,11 @@ impl Chunk {
         attached.lock().push((0, attachment));
     }
 
+    /// Keeps a place among those that are ahead of the workers until it is dropped.
+    pub(crate) fn keep_place(&mut self, place: queue_limit::Place) {
+        self.besides.get_or_insert_default().place = Some(place);
+    }
+
     /// No more items come: what waits for a worker is no longer than need be.
     pub(crate) fn complete(mut self) -> Self {
         self.encoding = None;
@@ -157,7 +164,7 @@ impl Chunk {
     fn push_number<A: Serialize>(&mut self, number: &A) -> Result<(), postcard::Error> {
         let start = self.end;
         if self.bytes.len() - start <= NUMBER {
-            self.bytes.resize(start + FIRST + start.min(MORE), 0);
+            self.bytes.resize(start + FIRST_NUMBER + start.min(MORE), 0);
         }
         if let Some([head, room @ ..]) = self.bytes[start..].first_chunk_mut::<{ 1 + NUMBER }>() {
             let length = write_number(number, room)?;
@@ -299,15 +306,15 @@ pub(crate) struct Piece {
     pub(crate) chunk: Arc<Chunk>,
     /// The index, in the whole job, of the chunk's first item.
     pub(crate) base: usize,
-    /// The piece's items, as indices in the chunk.
-    pub(crate) items: Range<usize>,
+    /// The piece's items, as indices in the chunk. (Few bits: many pieces may wait.)
+    items: Range<u32>,
     /// How often they were taken back from a worker that was about to begin them.
     pub(crate) moves: u32,
 }
 
 impl Piece {
     pub(crate) fn whole(chunk: Arc<Chunk>, base: usize) -> Self {
-        let items = 0..chunk.len();
+        let items = 0..chunk.len() as u32;
         Self {
             chunk,
             base,
@@ -322,12 +329,17 @@ impl Piece {
 
     /// The index, in the whole job, of its first item.
     pub(crate) fn first(&self) -> usize {
-        self.base + self.items.start
+        self.base + self.items.start as usize
+    }
+
+    /// Its items, as indices in the chunk.
+    fn range(&self) -> Range<usize> {
+        self.items.start as usize..self.items.end as usize
     }
 
     /// The items `from..to` of this piece.
     pub(crate) fn part(&self, from: usize, to: usize) -> Self {
-        let items = self.items.start + from..self.items.start + to;
+        let items = self.items.start + from as u32..self.items.start + to as u32;
         Self {
             items,
             ..self.clone()
@@ -347,7 +359,7 @@ impl Piece {
     /// Cuts off and returns the front: at most `most` items and about `most_bytes`
     /// bytes, but at least one item.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
-        let first = self.items.start;
+        let first = self.items.start as usize;
         let limit = self.chunk.end(first).saturating_add(most_bytes);
         let behind = first + most.min(self.len());
         let ends = &self.chunk.ends[first..behind.min(self.chunk.ends.len())];
@@ -358,14 +370,14 @@ impl Piece {
         };
         let count = self.chunk.fits_one_message(first..first + fit.max(1));
         let front = self.part(0, count);
-        self.items.start += count;
+        self.items.start += count as u32;
         front
     }
 
     /// The attachments of its items, each once.
     pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
         let mut known = HashSet::new();
-        self.chunk.attached(self.items.clone(), |attached| {
+        self.chunk.attached(self.range(), |attached| {
             let new = attached
                 .iter()
                 .filter(|(_, attachment)| known.insert(attachment.id));
@@ -428,7 +440,8 @@ impl Piece {
 
     /// Whether its first item has ends of channels, so that it goes alone ([`cut`](Self::cut)).
     pub(crate) fn has_ends(&self) -> bool {
-        let first = self.items.start..self.items.start + 1;
+        let first = self.range().start;
+        let first = first..first + 1;
         self.chunk.attached(first, |attached| {
             attached.iter().any(|(_, attachment)| attachment.is_end())
         })
@@ -452,7 +465,7 @@ impl Piece {
         if let Some(attached) = self.chunk.attachments() {
             attached
                 .lock()
-                .retain(|(item, one)| !(one.is_end() && self.items.contains(item)));
+                .retain(|(item, one)| !(one.is_end() && self.range().contains(item)));
         }
     }
 
@@ -463,7 +476,8 @@ impl Piece {
 
     /// Where its bytes are in the chunk.
     pub(crate) fn span(&self) -> Range<usize> {
-        self.chunk.end(self.items.start)..self.chunk.end(self.items.end)
+        let items = self.range();
+        self.chunk.end(items.start)..self.chunk.end(items.end)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::process::host::activity::{forget_peak, peak_memory};
-use crate::process::wire::fields::fields;
+use crate::process::wire::fields;
 use crate::sys::clock;
 
 /// What an item has used, from the call of its function to its return. Returned by calls that are
