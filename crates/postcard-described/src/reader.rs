@@ -375,7 +375,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
                 self.reader.limit.buffers(bytes);
                 visitor.visit_borrowed_bytes(bytes)
             }
-            Some(_) => self.visit(Tag::End, visitor), // no type in particular
+            Some(_) => self.visit(Tag::END, visitor), // no type in particular
             None => Err(Error::Undescribed),
         }
     }
