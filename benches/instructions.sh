@@ -4,6 +4,7 @@
 #     benches/instructions.sh            # the table
 #     benches/instructions.sh --check    # counts what has a limit; fails if one is 10 % above it
 #     benches/instructions.sh --write    # makes today's counts the limits
+#     benches/instructions.sh --build    # counts nothing
 #
 # They are those of the bench profile, which is optimised while linking. In a program's plain
 # `--release` calls between crates remain; to see which cost something, without limits:
@@ -39,6 +40,7 @@ fi
 # (Names are enough for valgrind.)
 CARGO_PROFILE_BENCH_DEBUG=false cargo build --quiet --locked --profile bench -p trefoil-benches \
     --bin cell_instructions --bin pool_instructions --bin loop_instructions
+if [ "$mode" = --build ]; then exit; fi
 programs="${CARGO_TARGET_DIR:-target}/release"
 
 # callgrind OPTIONS... PROGRAM ARGUMENTS...: what the program prints, and the count.
