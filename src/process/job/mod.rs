@@ -256,6 +256,10 @@ pub(crate) struct Job {
 #[derive(Default)]
 struct Waiting {
     first: Option<Piece>,
+    #[expect(
+        clippy::box_collection,
+        reason = "most jobs have one piece: eight bytes for thirty-two"
+    )]
     others: Option<Box<VecDeque<Piece>>>,
 }
 

@@ -308,7 +308,10 @@ mod tests {
         #[cfg(unix)]
         for file in files.iter().flatten() {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(file).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
         let _ = fs::remove_dir_all(&folder);
         let numbers = (files[0].len(), files[1].len(), whole);
