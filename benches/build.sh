@@ -4,6 +4,7 @@
 #     benches/build.sh                # the table
 #     benches/build.sh ROW...         # some of its rows
 #     benches/build.sh --units ROW    # what each crate of a row costs, and cargo's own page of it
+#     benches/build.sh --weight       # the bytes of a stripped program that calls `join`
 #
 # A row is a clean `cargo build --release` of an empty program that depends on one thing: nothing
 # generic is compiled for it, and all else is. Processor time is user and system time of all that
@@ -74,10 +75,26 @@ END
     echo "$at/target/cargo-timings/cargo-timing.html"
 }
 
-if [ "${1:-}" = --units ]; then
+# Bytes of a stripped program that calls `join`, beside an empty one.
+weigh() {
+    local at=$work/$1 call=${1/threads/trefoil}
+    make "$1"
+    [ "$1" = nothing ] || echo "fn main() { ${call/default/trefoil}::join(|| (), || ()); }" >"$at/src/main.rs"
+    cargo build --quiet --release --offline --jobs "$jobs" --manifest-path "$at/Cargo.toml"
+    strip -o "$work/stripped" "$at/target/release/empty"
+    printf '%-14s %9d\n' "$1" "$(stat -c %s "$work/stripped")"
+}
+
+case ${1:-} in
+--units)
     units "$2"
     exit
-fi
+    ;;
+--weight)
+    for row in nothing rayon threads default; do weigh "$row"; done
+    exit
+    ;;
+esac
 rows=("$@")
 [ $# -gt 0 ] || rows=(rayon rayon-tokio threads default)
 rustc --version

@@ -2,8 +2,9 @@
 # Instructions, system calls and allocations per operation, beside their limits.
 #
 #     benches/instructions.sh            # the table
-#     benches/instructions.sh --check    # fails if a count is 10 % above its limit
+#     benches/instructions.sh --check    # counts what has a limit; fails if one is 10 % above it
 #     benches/instructions.sh --write    # makes today's counts the limits
+#     benches/instructions.sh --build    # counts nothing
 #
 # They are those of the bench profile, which is optimised while linking. In a program's plain
 # `--release` calls between crates remain; to see which cost something, without limits:
@@ -18,6 +19,8 @@
 # The event loop: the same (benches/src/loop_instructions.rs); and, counted by strace, the
 # system calls of an echo on one connection and on each of 64, without the client's own two, of a
 # connection with one request to hyper's server, without the client's seven, and of a wake-up; and the allocations of each.
+#
+# What is counted is the same whatever else runs: as much is counted at once as there are processors, but for system calls.
 #
 # The limits are in benches/limits.txt, a name and a number in each line; what has none is
 # shown only: peers, and counts that depend on when another thread wakes up. A limit with
@@ -34,8 +37,10 @@ if ! command -v valgrind >/dev/null; then
     echo "instructions: no valgrind here, so nothing is counted"
     exit 0
 fi
-cargo build --quiet --locked --profile bench -p trefoil-benches \
+# (Names are enough for valgrind.)
+CARGO_PROFILE_BENCH_DEBUG=false cargo build --quiet --locked --profile bench -p trefoil-benches \
     --bin cell_instructions --bin pool_instructions --bin loop_instructions
+if [ "$mode" = --build ]; then exit; fi
 programs="${CARGO_TARGET_DIR:-target}/release"
 
 # callgrind OPTIONS... PROGRAM ARGUMENTS...: what the program prints, and the count.
@@ -92,21 +97,35 @@ allocations() {
 
 missed=0
 counts=()
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
 
-# row NAME COUNTER: one line of the table.
+# begin NAME COUNTER: counts in the background, if it is to be shown.
+begin() {
+    if [ "$mode" = --check ] && ! grep -q "^$1 " "$limits"; then return; fi
+    if [ "$2" = calls ]; then
+        wait
+        calls "$1" >"$folder/$1"
+        return
+    fi
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+    "$2" "$1" >"$folder/$1" &
+}
+
+# row NAME: one line of the table.
 row() {
     local name=$1 counted each limit="" verdict="" over=""
-    counted=$("$2" "$name")
+    [ -e "$folder/$name" ] || return 0
+    counted=$(cat "$folder/$name")
     if [ -z "$counted" ]; then
         echo "$name: not counted: does it run?" >&2
         exit 1
     fi
     each=$(awk '{ printf "%.2f", $1 / $2 }' <<<"$counted")
     limit=$(awk -v name="$name" '$1 == name { print $2 }' "$limits")
-    [ "$name" = tree-sequential ] && sequential=$each
     case $name in
-    tree-sequential) ;;
-    tree-*) over=$(awk -v a="$each" -v b="$sequential" 'BEGIN { printf "%+.1f for the join", a - b }') ;;
+    tree-sequential) sequential=$each ;;
+    tree-*) [ -z "${sequential:-}" ] || over=$(awk -v a="$each" -v b="$sequential" 'BEGIN { printf "%+.1f for the join", a - b }') ;;
     esac
     if [ -n "$limit" ]; then
         counts+=("$(awk -v name="$name" -v each="$each" '$1 == name { print (NF > 2 ? $0 : name " " each) }' "$limits")")
@@ -117,29 +136,35 @@ row() {
     printf '%-28s %10s  %10s  %-9s %s\n' "$name" "$each" "$limit" "$verdict" "$over"
 }
 
-printf '%-28s %10s  %10s\n' operation each limit
-for name in trefoil-future async-task-future trefoil-await async-task-await \
-    trefoil-closure trefoil-promise futures-oneshot tokio-oneshot; do
-    row "$name" cell
-done
-for name in tree-sequential tree-1-worker tree-2-one-busy tree-2-one-asleep tree-rayon tree-chili \
-    spawn-inside spawn-blocking-inside spawn-outside scope-spawn-inside scope-of-one scope-of-one-rayon \
-    scope-of-1000 scope-of-1000-rayon iter-sum-of-100 iter-sum-of-100-rayon iter-any iter-any-rayon map-sequential map-1-worker map-rayon region-map-of-2 region-join; do
-    row "$name" pool
-done
-for name in loop-one-by-one loop-batch loop-yield loop-timer loop-remote-spawn loop-message echo-1 echo-64; do
-    row "$name" loop
-done
-for name in loop-one-by-one loop-yield loop-timer echo-1 echo-64 wake-asleep; do
-    row "allocations-$name" allocations
-done
-if command -v strace >/dev/null; then
-    for name in echo-1 echo-64 http-connection http-connection-tokio wake-asleep wake-awake; do
-        row "calls-$name" calls
+# rows COMMAND: runs it with each NAME and COUNTER.
+rows() {
+    local name
+    for name in trefoil-future async-task-future trefoil-await async-task-await \
+        trefoil-closure trefoil-promise futures-oneshot tokio-oneshot; do
+        "$1" "$name" cell
     done
-else
-    echo "instructions: no strace here, so system calls are not counted"
-fi
+    for name in tree-sequential tree-1-worker tree-2-one-busy tree-2-one-asleep tree-rayon tree-chili \
+        spawn-inside spawn-blocking-inside spawn-outside scope-spawn-inside scope-of-one scope-of-one-rayon \
+        scope-of-1000 scope-of-1000-rayon iter-sum-of-100 iter-sum-of-100-rayon iter-any iter-any-rayon map-sequential map-1-worker map-rayon region-map-of-2 region-join; do
+        "$1" "$name" pool
+    done
+    for name in loop-one-by-one loop-batch loop-yield loop-timer loop-remote-spawn loop-message echo-1 echo-64; do
+        "$1" "$name" loop
+    done
+    for name in loop-one-by-one loop-yield loop-timer echo-1 echo-64 wake-asleep; do
+        "$1" "allocations-$name" allocations
+    done
+    if ! command -v strace >/dev/null; then return; fi
+    for name in echo-1 echo-64 http-connection http-connection-tokio wake-asleep wake-awake; do
+        "$1" "calls-$name" calls
+    done
+}
+
+rows begin
+wait
+printf '%-28s %10s  %10s\n' operation each limit
+rows row
+command -v strace >/dev/null || echo "instructions: no strace here, so system calls are not counted"
 
 if [ "$mode" = --write ]; then
     { grep '^#' "$limits" || true; printf '%s\n' "${counts[@]}"; } >"$limits.new"

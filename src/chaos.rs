@@ -452,18 +452,17 @@ mod something {
 #[allow(dead_code)] // of executors that are left out
 mod nothing {
     use std::io;
+    use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol
 
     use super::{Plan, asked, say};
-    use crate::sys::fork::PerProcess;
 
     /// Says once that nothing goes wrong on purpose, although the environment asks for that.
+    #[allow(clippy::disallowed_types)] // no protocol depends on it
     pub(crate) fn executor_made() {
-        static ASKED: PerProcess<()> = PerProcess::new();
-        ASKED.inherit_or_init(|| {
-            if asked().is_some() {
-                say(" is ignored: the program is built without the feature `chaos`");
-            }
-        });
+        static ASKED: Hint = Hint::new(false);
+        if !ASKED.swap(true, Ordering::Relaxed) && asked().is_some() {
+            say(" is ignored: the program is built without the feature `chaos`");
+        }
     }
 
     #[inline(always)]

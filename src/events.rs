@@ -30,8 +30,7 @@ mod nothing {
     use std::io::Write as _;
     use std::panic::Location;
     use std::sync::Weak;
-
-    use crate::sys::fork::PerProcess;
+    use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum Kind {
@@ -164,17 +163,19 @@ mod nothing {
     }
 
     /// Says once that nobody listens to what the environment asks for.
+    #[allow(clippy::disallowed_types)] // no protocol depends on it
     pub(crate) fn executor_made() {
-        static ASKED: PerProcess<()> = PerProcess::new();
-        ASKED.inherit_or_init(|| {
-            for name in ["TREFOIL_TASKS", "TREFOIL_STUCK"] {
-                if std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0") {
-                    let _ = writeln!(
-                        std::io::stderr(),
-                        "trefoil: {name} is ignored: the program is built without the feature `inspect`"
-                    );
-                }
+        static ASKED: Hint = Hint::new(false);
+        if ASKED.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        for name in ["TREFOIL_TASKS", "TREFOIL_STUCK"] {
+            if std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0") {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "trefoil: {name} is ignored: the program is built without the feature `inspect`"
+                );
             }
-        });
+        }
     }
 }

@@ -32,7 +32,7 @@ use crate::sys::child::Handle;
 #[cfg(feature = "event-loop")]
 use crate::sys::child::{Id, fetch_by_id};
 use crate::sys::fork::PerProcess;
-use crate::timer::{Interest, RARELY, enter};
+use crate::timer::{RARELY, WatchedFds, enter};
 
 /// A child whose handle was dropped.
 pub(crate) enum Orphan {
@@ -87,7 +87,7 @@ fn wait_for(child: Arc<Orphan>, end: Option<Arc<Handle>>) {
         return;
     }
     let until = end.is_none().then(|| Instant::now() + RARELY);
-    let interest = Interest([end.map(|end| (end as _, PollFlags::IN)), None]);
+    let interest = WatchedFds([end.map(|end| (end as _, PollFlags::IN)), None]);
     if enter(interest, until, Waker::from(child.clone())).is_err() {
         left().lock().push(child);
     }

@@ -67,7 +67,7 @@ tests! {
         tasks.extend((0..CALLS as u64).map(|n| procs.spawn(n, |n| n)));
         until(|| procs.stats().pending as i64 == CALLS + 1);
         let each = (LIVE.load(Ordering::SeqCst) - before) / CALLS;
-        assert!(each <= 560, "{each} bytes for each call that waits");
+        assert!(each <= 400, "{each} bytes for each call that waits");
 
         let before = LIVE.load(Ordering::SeqCst);
         MOST.store(before, Ordering::SeqCst);

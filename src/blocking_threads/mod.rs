@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::loom::thread::Builder;
+use crate::loom::thread::{Builder, JoinHandle};
 use crate::sys::fork::{self, PerProcess};
 
 /// How long an idle thread stays, whatever its jobs are. `docs/internals/DESIGN.md` states it.
@@ -41,7 +41,7 @@ const LINGER: Duration = Duration::from_millis(500);
 /// decoded on as much stack as it was created on. (Untouched, it costs only addresses.)
 pub(crate) const STACK: usize = 8 << 20;
 
-type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 struct Helpers {
     linger: Duration,
@@ -59,7 +59,7 @@ impl Helpers {
     fn start(&'static self, job: Job) -> io::Result<()> {
         match self.idle.try_send(job) {
             Ok(()) => Ok(()),
-            Err(all_busy) => start_alone(STACK, || self.serve(all_busy.into_inner())),
+            Err(all_busy) => start_alone(STACK, Box::new(|| self.serve(all_busy.into_inner()))),
         }
     }
 
@@ -87,12 +87,17 @@ pub(crate) fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> i
     if stack <= STACK {
         return start(job);
     }
-    start_alone(stack, job)
+    start_alone(stack, Box::new(job))
 }
 
-fn start_alone(stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = Builder::new().name("trefoil-helper".into());
-    thread.stack_size(stack).spawn(run).map(drop)
+fn start_alone(stack: usize, run: Job) -> io::Result<()> {
+    start_thread("trefoil-helper".to_owned(), stack, run).map(drop)
+}
+
+/// Starts a thread; those of a pool, too: what `std` does for that is compiled once, and not for
+/// each closure.
+pub(crate) fn start_thread(name: String, stack: usize, run: Job) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(name).stack_size(stack).spawn(run)
 }
 
 /// Runs `f`, which calls or drops user code, where a panic would do harm and no caller waits for

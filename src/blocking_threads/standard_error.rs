@@ -45,12 +45,12 @@ pub(crate) const LAST: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Queue {
-    state: Mutex<State>,
+    backlog: Mutex<Backlog>,
     written: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Backlog {
     bytes: Vec<u8>,
     /// How many bytes were ever queued, and how many of them have been written or discarded.
     pushed: u64,
@@ -80,24 +80,24 @@ extern "C" fn settle_last() {
 /// Queues `bytes`, or drops them if too much is queued. It never waits.
 pub(crate) fn push(bytes: &[u8]) {
     let queue = queue();
-    let mut state = queue.state.lock();
-    if state.waiting() < LIMIT {
-        state.add(bytes);
+    let mut backlog = queue.backlog.lock();
+    if backlog.waiting() < LIMIT {
+        backlog.add(bytes);
     } else {
-        state.dropped += bytes.len();
+        backlog.dropped += bytes.len();
     }
-    state.has_thread = state.has_thread || super::start(|| queue.write()).is_ok();
+    backlog.has_thread = backlog.has_thread || super::start(|| queue.write()).is_ok();
 }
 
 /// Whether more should be pushed now. Otherwise `bell` is rung when there is room.
 pub(crate) fn has_room(bell: &Arc<Bell>) -> bool {
-    let mut state = queue().state.lock();
+    let mut backlog = queue().backlog.lock();
     // (Without a thread the bell would not be rung.)
-    if state.waiting() < ROOM || !state.has_thread {
+    if backlog.waiting() < ROOM || !backlog.has_thread {
         return true;
     }
-    state.bells.retain(|other| !Arc::ptr_eq(other, bell));
-    state.bells.push(bell.clone());
+    backlog.bells.retain(|other| !Arc::ptr_eq(other, bell));
+    backlog.bells.push(bell.clone());
     false
 }
 
@@ -105,14 +105,14 @@ pub(crate) fn has_room(bell: &Arc<Bell>) -> bool {
 pub(crate) fn settle(limit: Duration) {
     let Some(queue) = QUEUE.get() else { return };
     let end = Instant::now() + limit;
-    let mut state = queue.state.lock();
-    let (all, mut late) = (state.pushed, false);
-    while state.done < all && state.has_thread && !late {
-        (state, late) = queue.written.wait_until(state, end);
+    let mut backlog = queue.backlog.lock();
+    let (all, mut late) = (backlog.pushed, false);
+    while backlog.done < all && backlog.has_thread && !late {
+        (backlog, late) = queue.written.wait_until(backlog, end);
     }
 }
 
-impl State {
+impl Backlog {
     fn waiting(&self) -> usize {
         (self.pushed - self.done) as usize
     }
@@ -126,26 +126,26 @@ impl State {
 impl Queue {
     /// Writes what is queued, until nothing is.
     fn write(&self) {
-        let mut state = self.state.lock();
+        let mut backlog = self.backlog.lock();
         loop {
-            let dropped = std::mem::take(&mut state.dropped);
+            let dropped = std::mem::take(&mut backlog.dropped);
             if dropped > 0 {
                 let note = format!(
                     "\ntrefoil: {dropped} bytes for standard error were dropped, because nobody \
                      read it\n"
                 );
-                state.add(note.as_bytes());
+                backlog.add(note.as_bytes());
             }
-            let bytes = std::mem::take(&mut state.bytes);
+            let bytes = std::mem::take(&mut backlog.bytes);
             if bytes.is_empty() {
-                state.has_thread = false;
+                backlog.has_thread = false;
                 return;
             }
-            drop(state);
+            drop(backlog);
             let _ = stderr::write_all(&bytes);
-            state = self.state.lock();
-            state.done += bytes.len() as u64;
-            state.bells.drain(..).for_each(|bell| bell.ring());
+            backlog = self.backlog.lock();
+            backlog.done += bytes.len() as u64;
+            backlog.bells.drain(..).for_each(|bell| bell.ring());
             self.written.notify_all();
         }
     }

@@ -19,7 +19,6 @@ use super::turn;
 use crate::events;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{self, Hook, Task, TaskReport, panic};
-use crate::timer::Clock;
 
 /// Runs a future to its end on an event loop of its own, on this thread.
 ///
@@ -444,13 +443,15 @@ impl EventLoopBuilder {
     pub fn build(self) -> io::Result<EventLoop> {
         panic::install_hook();
         events::executor_made();
-        let clock = self.virtual_time.then(Clock::new);
         let watchdog = match self.slow_poll {
             Some((threshold, hook)) => Some(Watchdog::start(threshold, hook)?),
             None => None,
         };
         let watched = watchdog.as_ref().map(Watchdog::watched);
-        let local = Local::new(self.hook, watched, clock, self.queue_limit)?;
+        let local = Local::new(self.hook, watched, self.queue_limit)?;
+        if self.virtual_time {
+            local.pause();
+        }
         Ok(EventLoop {
             local: Rc::new(local),
             _watchdog: watchdog,

@@ -26,13 +26,14 @@ use crate::task::context::{RefuseGuard, blocking_refused, refuse_blocking};
 use crate::timer;
 
 thread_local! {
-    static HERE: RefCell<ManuallyDrop<Here>> = const {
-        RefCell::new(ManuallyDrop::new(Here { running: None, entered: None }))
+    static HERE: RefCell<ManuallyDrop<CurrentLoops>> = const {
+        RefCell::new(ManuallyDrop::new(CurrentLoops { running: None, entered: None }))
     };
 }
 
+/// The loops of a thread.
 #[derive(Default)]
-struct Here {
+struct CurrentLoops {
     running: Option<Rc<Local>>,
     entered: Entered,
 }
@@ -85,7 +86,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
 /// Makes `local` this thread's loop and timekeeper, on which the thread must not block, until the
 /// guard is dropped.
 pub(super) fn enter(local: &Rc<Local>) -> EnteredLoop {
-    let here = Here {
+    let here = CurrentLoops {
         running: Some(local.clone()),
         entered: None,
     };
@@ -97,7 +98,7 @@ pub(super) fn enter(local: &Rc<Local>) -> EnteredLoop {
     }
 }
 
-fn replace(here: Here) -> Here {
+fn replace(here: CurrentLoops) -> CurrentLoops {
     let before = HERE.with(|now| now.replace(ManuallyDrop::new(here)));
     ManuallyDrop::into_inner(before)
 }
@@ -105,7 +106,7 @@ fn replace(here: Here) -> Here {
 /// Restores the previous loop when it is dropped.
 #[must_use]
 pub(super) struct EnteredLoop {
-    before: Here,
+    before: CurrentLoops,
     keeper: timer::Keeper,
     _no_blocking: RefuseGuard,
     mark: *const (),

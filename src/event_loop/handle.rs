@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::current;
 use super::shared::SharedLoop;
 use crate::events::Kind;
+use crate::task::queue_limit::refused;
 use crate::task::{self, Task, TaskError};
 use crate::timer::{Alarm, later};
 
@@ -185,9 +186,10 @@ impl LoopHandle {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        match self.shared.queue_limit() {
-            None => self.spawn_now(future),
-            Some(limit) => self.spawn_limited(limit, future),
+        match self.place() {
+            Ok(None) => self.spawn_now(future),
+            Ok(place) => self.spawn_in(place, future),
+            Err(error) => refused(error, self.shared.hook()),
         }
     }
 
@@ -236,9 +238,10 @@ impl LoopHandle {
         M: FnOnce() -> F + Send + 'static,
         F: Future<Output: Send + 'static> + 'static,
     {
-        match self.shared.queue_limit() {
-            None => self.spawn_with_now(make),
-            Some(limit) => self.spawn_with_limited(limit, make),
+        match self.place() {
+            Ok(None) => self.spawn_with_now(make),
+            Ok(place) => self.spawn_with_in(place, make),
+            Err(error) => refused(error, self.shared.hook()),
         }
     }
 

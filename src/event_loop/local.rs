@@ -9,8 +9,7 @@
 //! cancel all of them.
 //!
 //! - **L6** The table has a task from the moment that this thread first sees it until the task is
-//!   done. So a future's last reference is dropped on this thread. The table is this thread's;
-//!   only during a watched poll does it use the table under a lock ([`super::slow_poll`]).
+//!   done. So a future's last reference is dropped on this thread.
 //!
 //! Timers and descriptors have their own files, below this one.
 //!
@@ -32,7 +31,7 @@ use std::task::{Context, Poll, Waker, ready};
 use super::operation_budget::{Budget, Refusal, Share};
 use super::reactor::Reactor;
 use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
-use super::slow_poll::Watched;
+use super::slow_poll::{Root, Watched};
 use super::task_table::TaskTable;
 use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
@@ -41,7 +40,7 @@ use crate::sys::poller::Poller;
 use crate::task::panic::contain;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{Hook, Runnable, TaskRef};
-use crate::timer::{Clock, Timers};
+use crate::timer::Timers;
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
@@ -49,7 +48,8 @@ const NEW: u32 = 0;
 /// A queue with room for more entries is shrunk to this many when nothing is ready: 64 KiB.
 pub(super) const CAPACITY: usize = 8192;
 
-type Kept = Arc<dyn Any + Send + Sync>;
+/// What a loop keeps for its code, until it ends.
+type UntilEnd = Arc<dyn Any + Send + Sync>;
 
 /// The loop, seen from its own thread.
 pub(crate) struct Local {
@@ -61,9 +61,7 @@ pub(crate) struct Local {
     counted: OnceCell<Arc<CountedWaker>>,
     /// Reused memory for entries taken from the inbox.
     brought: Cell<Vec<Runnable>>,
-    /// The table, unless the watchdog reads it.
-    table: RefCell<TaskTable>,
-    table_lent: Cell<bool>,
+    pub(super) table: RefCell<TaskTable>,
     /// What it shares with its watchdog, if it has one.
     watched: Option<Arc<Watched>>,
     /// Set once the loop has a virtual clock.
@@ -83,7 +81,7 @@ pub(crate) struct Local {
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
     /// What lives until the loop ends. Only `io::ctrl_c` has such a thing.
-    kept: Cell<Option<Kept>>,
+    until_end: Cell<Option<UntilEnd>>,
 }
 
 // A panic of user code leaves no part of a loop half changed.
@@ -93,29 +91,20 @@ impl Local {
     pub(super) fn new(
         hook: Option<Hook>,
         watched: Option<Arc<Watched>>,
-        clock: Option<Clock>,
         limit: Option<QueueLimit>,
     ) -> io::Result<Self> {
         let (poller, wait) = Poller::new()?;
-        let (poller, clock) = (Arc::new(poller), clock.map(Arc::new));
-        let virtual_clock = clock.clone().map(VirtualClock::new);
-        let virtual_clock = virtual_clock.map_or_else(OnceCell::new, OnceCell::from);
-        let parker = Parker::new();
-        let unparker = parker.unparker().clone();
-        let weak = Arc::downgrade(&poller);
-        let shared = SharedLoop::new(weak, unparker, hook, clock, limit);
-        let shared = Arc::new(shared);
+        let (poller, parker) = (Arc::new(poller), Parker::new());
         Ok(Self {
-            shared,
+            shared: Arc::new(SharedLoop::new(&poller, &parker, hook, limit)),
             ready: RefCell::new(VecDeque::new()),
             root_woken: Cell::new(false),
             counted: OnceCell::new(),
             brought: Cell::default(),
-            table: RefCell::new(TaskTable::new(watched.is_some())),
-            table_lent: Cell::new(false),
-            is_special: Cell::new(watched.is_some() || virtual_clock.get().is_some()),
+            table: RefCell::default(),
+            is_special: Cell::new(watched.is_some()),
             watched,
-            virtual_clock,
+            virtual_clock: OnceCell::new(),
             timers: RefCell::new(Timers::new()),
             woken: RefCell::new(Vec::new()),
             poller,
@@ -124,7 +113,7 @@ impl Local {
             budget: Budget::default(),
             share: Share::default(),
             numbers: Cell::new(1),
-            kept: Cell::new(None),
+            until_end: Cell::new(None),
         })
     }
 
@@ -152,7 +141,7 @@ impl Local {
     #[inline(always)]
     fn keep(&self, runnable: Runnable) {
         let task = runnable.task_ref();
-        self.with_table(|table| runnable.set_tag(table.insert(task)));
+        runnable.set_tag(self.table.borrow_mut().insert(task));
         self.enqueue(runnable);
     }
 
@@ -210,16 +199,7 @@ impl Local {
             ready.shrink_to(CAPACITY);
         }
         drop(ready);
-        self.with_table(TaskTable::shrink);
-    }
-
-    /// Calls `f` with the table, wherever it is. `f` must run no user code (L8).
-    #[inline(always)]
-    pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut TaskTable) -> R) -> R {
-        match &self.watched {
-            Some(watched) if self.table_lent.get() => f(&mut watched.lock().table),
-            _ => f(&mut self.table.borrow_mut()),
-        }
+        self.table.borrow_mut().shrink();
     }
 
     /// Queues the root future, unless it is queued already.
@@ -257,33 +237,33 @@ impl Local {
 
     /// Whether this loop has the task.
     pub(super) fn has(&self, task: &TaskRef) -> bool {
-        self.with_table(|table| table.has(task))
+        self.table.borrow().has(task)
     }
 
-    /// Notes that a poll begins.
+    /// Notes that a poll begins: of the task with this tag, or of the root future, whose tag is 0.
     #[inline]
-    pub(super) fn begin_poll(&self, tag: u32) {
-        self.budget.begin();
+    pub(super) fn poll_begins(&self, tag: u32, root: Option<Root>) {
+        self.budget.next_round();
         if self.is_special.get() {
-            self.begin_special(tag);
+            self.watched_poll_begins(tag, root);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn begin_special(&self, tag: u32) {
+    fn watched_poll_begins(&self, tag: u32, root: Option<Root>) {
         if let Some(watched) = &self.watched {
-            watched.begin(tag, &mut self.table.borrow_mut());
-            self.table_lent.set(true);
+            let task = self.table.borrow().get(tag).cloned();
+            watched.poll_begins(tag, task, root);
         }
     }
 
     /// Notes that a poll has ended. If the task is `done`, removes its reference from the table and
     /// returns it, for the caller to drop.
     #[inline(always)]
-    pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
+    pub(super) fn poll_ends(&self, tag: u32, done: bool) -> Option<TaskRef> {
         if self.is_special.get() {
-            self.end_special();
+            self.special_poll_ends(done);
         }
         if done {
             self.table.borrow_mut().remove(tag)
@@ -294,13 +274,12 @@ impl Local {
 
     #[cold]
     #[inline(never)]
-    fn end_special(&self) {
+    fn special_poll_ends(&self, done: bool) {
         if let Some(clock) = self.virtual_clock.get() {
             clock.note_awaited(|task| self.has(task));
         }
         if let Some(watched) = &self.watched {
-            self.table_lent.set(false);
-            watched.end(&mut self.table.borrow_mut());
+            watched.poll_ends(done);
         }
     }
 
@@ -331,8 +310,8 @@ impl Local {
     }
 
     /// Keeps this until the next call or the loop's end. Returns what was kept before.
-    pub(crate) fn keep_until_end(&self, kept: Option<Kept>) -> Option<Kept> {
-        self.kept.replace(kept)
+    pub(crate) fn keep_until_end(&self, what: Option<UntilEnd>) -> Option<UntilEnd> {
+        self.until_end.replace(what)
     }
 
     // Notes and the end.

@@ -78,7 +78,7 @@ impl Share {
 impl Budget {
     /// Begins a round: a poll.
     #[inline]
-    pub(super) fn begin(&self) {
+    pub(super) fn next_round(&self) {
         self.round.set(self.round.get().wrapping_add(1));
     }
 
@@ -106,7 +106,7 @@ impl Budget {
     fn refuse(&self, share: &Share, refusal: &mut Refusal, cx: &Context<'_>) -> Poll<()> {
         let completed = self.completed.get();
         if refusal.0 == completed {
-            self.begin();
+            self.next_round();
             self.counted.set(self.round.get());
             self.left.set(0);
             return self.poll(share, refusal, cx);
@@ -130,7 +130,7 @@ impl Budget {
     pub(super) fn renew(&self) -> bool {
         let has_refused = self.refused.get() == self.round.get();
         if has_refused {
-            self.begin();
+            self.next_round();
             self.refused.set(self.round.get()); // for a time limit around the one that asks
         }
         has_refused

@@ -7,44 +7,21 @@
 
 use super::handle::LoopHandle;
 use super::shared::this_thread;
-use crate::task::queue_limit::{Place, QueueLimit, refused, try_place};
+use crate::task::queue_limit::{Place, try_place};
 use crate::task::{QueueFull, QueuePlace, Task, TaskError};
 
 impl LoopHandle {
-    /// Waits for a place, except on the loop's own thread, where none is taken.
-    fn place(&self, limit: &QueueLimit) -> Result<Option<Place>, TaskError> {
-        if self.shared.owner.id() == this_thread() {
-            Ok(None)
-        } else {
-            limit.wait(None).map(Some)
+    /// Waits for a place. None is taken without a limit, and on the loop's own thread.
+    #[inline]
+    pub(super) fn place(&self) -> Result<Option<Place>, TaskError> {
+        match self.shared.queue_limit() {
+            Some(limit) if self.shared.owner.id() != this_thread() => limit.wait(None).map(Some),
+            _ => Ok(None),
         }
     }
 
     #[track_caller]
-    pub(super) fn spawn_limited<F>(&self, limit: &QueueLimit, future: F) -> Task<F::Output>
-    where
-        F: Future<Output: Send + 'static> + Send + 'static,
-    {
-        match self.place(limit) {
-            Ok(place) => self.spawn_in(place, future),
-            Err(error) => refused(error, self.shared.hook()),
-        }
-    }
-
-    #[track_caller]
-    pub(super) fn spawn_with_limited<M, F>(&self, limit: &QueueLimit, make: M) -> Task<F::Output>
-    where
-        M: FnOnce() -> F + Send + 'static,
-        F: Future<Output: Send + 'static> + 'static,
-    {
-        match self.place(limit) {
-            Ok(place) => self.spawn_with_in(place, make),
-            Err(error) => refused(error, self.shared.hook()),
-        }
-    }
-
-    #[track_caller]
-    fn spawn_in<F>(&self, place: Option<Place>, future: F) -> Task<F::Output>
+    pub(super) fn spawn_in<F>(&self, place: Option<Place>, future: F) -> Task<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
@@ -55,16 +32,15 @@ impl LoopHandle {
     }
 
     #[track_caller]
-    fn spawn_with_in<M, F>(&self, place: Option<Place>, make: M) -> Task<F::Output>
+    pub(super) fn spawn_with_in<M, F>(&self, place: Option<Place>, make: M) -> Task<F::Output>
     where
         M: FnOnce() -> F + Send + 'static,
         F: Future<Output: Send + 'static> + 'static,
     {
-        let begin = move || {
+        self.spawn_with_now(move || {
             drop(place);
             make()
-        };
-        self.spawn_with_now(begin)
+        })
     }
 
     /// Spawns a future if the queue has room, or else gives it back: see

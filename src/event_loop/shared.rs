@@ -34,7 +34,7 @@ use crossbeam_utils::CachePadded;
 
 use super::reactor::{Direction, SourceKey};
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::loom::{Mutex, MutexGuard, Unparker};
+use crate::loom::{Mutex, MutexGuard, Parker, Unparker};
 use crate::parking::marker;
 use crate::sys::poller::Poller;
 use crate::task::queue_limit::QueueLimit;
@@ -94,23 +94,22 @@ pub(super) struct CountedWaker {
 
 impl SharedLoop {
     pub(super) fn new(
-        poller: Weak<Poller>,
-        unparker: Unparker,
+        poller: &Arc<Poller>,
+        parker: &Parker,
         hook: Option<Hook>,
-        clock: Option<Arc<Clock>>,
         queue_limit: Option<QueueLimit>,
     ) -> Self {
         Self {
             inbox: CachePadded::new(Inbox::default()),
             flags: AtomicU32::new(0),
             notes: Mutex::new(Vec::new()),
-            poller,
-            unparker,
+            poller: Arc::downgrade(poller),
+            unparker: parker.unparker().clone(),
             closing: AtomicBool::new(false),
             gate: Mutex::new(false),
             owner: std::thread::current(),
             hook,
-            clock: clock.map_or_else(OnceLock::new, OnceLock::from),
+            clock: OnceLock::new(),
             queue_limit,
         }
     }

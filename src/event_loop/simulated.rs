@@ -44,6 +44,6 @@ impl EventLoop {
 
     /// How many tasks have not ended.
     pub(crate) fn count_tasks(&self) -> usize {
-        self.local.with_table(|table| table.tasks().count())
+        self.local.table.borrow().tasks().count()
     }
 }

@@ -3,17 +3,16 @@
 //! A long poll delays every other task of its loop, and a poll that never ends makes a program hang
 //! without a message. So another thread reports it:
 //!
-//! 1. For each poll, a watched loop puts its table of tasks where the watchdog can read it
-//!    ([`Watched`]), with the poll's task and start. Meanwhile the task itself uses the table
-//!    there, under the lock. At all other times the table is the loop's own, without a lock, which
-//!    each spawn would pay for.
+//! 1. For each poll, a watched loop puts the poll's task and start where the watchdog can read them
+//!    ([`Watched`]). After the poll it takes the task back, and counts the poll there.
 //! 2. The watchdog, a separate thread of the loop, reads it. During a poll it sleeps until that
 //!    poll would be too long, and looks again. So it wakes at most once per threshold. When it
 //!    finds the *same* poll, it calls the hook, once.
 //! 3. Between polls it parks, and the next poll wakes it: an idle loop has an idle watchdog.
 //! 4. A loop that ends also ends its watchdog, and waits until the thread has ended.
 //!
-//! - **L8** Under the lock no user code runs, and no task is dropped.
+//! - **L8** Under the lock no user code runs, and no task is dropped. The watchdog reads a task
+//!   only under it, and keeps none; so a future is dropped on the loop's thread (L6).
 //!
 //! What is too long has no default: it is the first argument of `EventLoopBuilder::slow_poll`
 //! (`builder.rs`), without which a loop has no watchdog.
@@ -26,16 +25,16 @@
 //!
 //! Checked by `tests/event_loop/slow_poll.rs`.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::task_table::TaskTable;
 use crate::events::{self, Trouble};
 use crate::loom::thread::{Builder, JoinHandle};
-use crate::loom::{Condvar, Mutex, MutexGuard};
+use crate::loom::{Condvar, Mutex};
 use crate::printable::Printable;
 use crate::task::panic::contain;
 use crate::task::{TaskId, TaskRef};
@@ -104,16 +103,12 @@ pub struct TaskInfo {
 }
 
 impl TaskInfo {
-    /// The task with this tag; tag 0 is the root future.
-    fn of(table: &TaskTable, tag: u32) -> Option<Self> {
-        let (task, id, spawned_at) = if tag == 0 {
-            let root = table.root.as_ref()?;
-            (None, root.id, root.site)
-        } else {
-            let task = table.get(tag)?;
-            (Some(task), task.id(), task.spawned_at())
+    fn of(poll: &CurrentPoll, polls: Polls) -> Option<Self> {
+        let task = poll.task.as_ref();
+        let (id, spawned_at) = match (task, poll.root) {
+            (Some(task), _) => (task.id(), task.spawned_at()),
+            (None, root) => root.map(|root| (root.id, root.site))?,
         };
-        let polls = table.polls(tag);
         Some(Self {
             id,
             name: task.and_then(TaskRef::name).map(Box::from),
@@ -146,48 +141,55 @@ impl fmt::Display for SlowPoll {
 }
 
 /// What the loop and its watchdog share.
+#[derive(Default)]
 pub(super) struct Watched {
     state: Mutex<WatchState>,
     /// Notified when a poll has begun or the loop has ended.
     begun: Condvar,
 }
 
-/// The table is here while there is a poll.
 #[derive(Default)]
-pub(super) struct WatchState {
-    pub(super) table: TaskTable,
+struct WatchState {
     now: Option<CurrentPoll>,
+    /// The polls of each task and of the root future, by tag.
+    polls: HashMap<u32, Polls>,
     /// Whether the watchdog waits for a poll to begin.
     parked: bool,
     ended: bool,
+}
+
+/// The future that `block_on` was given.
+#[derive(Clone, Copy)]
+pub(super) struct Root {
+    pub(super) id: TaskId,
+    pub(super) site: &'static Location<'static>,
+}
+
+/// The polls of a task that have ended.
+#[derive(Clone, Copy, Default)]
+struct Polls {
+    count: u64,
+    time: Duration,
 }
 
 /// A poll that has not ended.
 struct CurrentPoll {
     /// The tag of the task; 0 is the root future.
     tag: u32,
+    task: Option<TaskRef>,
+    root: Option<Root>,
     since: Instant,
     reported: bool,
 }
 
 impl Watched {
-    fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            begun: Condvar::new(),
-        }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, WatchState> {
-        self.state.lock()
-    }
-
-    /// The loop begins a poll of the task with this tag, and puts its table here.
-    pub(super) fn begin(&self, tag: u32, ours: &mut TaskTable) {
-        let mut state = self.lock();
-        std::mem::swap(ours, &mut state.table);
+    /// The loop begins a poll of the task with this tag, or of the root future.
+    pub(super) fn poll_begins(&self, tag: u32, task: Option<TaskRef>, root: Option<Root>) {
+        let mut state = self.state.lock();
         state.now = Some(CurrentPoll {
             tag,
+            task,
+            root,
             since: Instant::now(),
             reported: false,
         });
@@ -196,13 +198,19 @@ impl Watched {
         }
     }
 
-    /// The poll has ended: the loop takes its table back, which counts the poll.
-    pub(super) fn end(&self, ours: &mut TaskTable) {
-        let mut state = self.lock();
-        std::mem::swap(ours, &mut state.table);
-        if let Some(poll) = state.now.take() {
-            ours.count(poll.tag, poll.since.elapsed());
+    /// The poll has ended, and with it the task, if that is `done`.
+    pub(super) fn poll_ends(&self, done: bool) {
+        let mut state = self.state.lock();
+        let ended = state.now.take();
+        if let Some(poll) = &ended {
+            let polls = state.polls.entry(poll.tag).or_default();
+            polls.count += 1;
+            polls.time += poll.since.elapsed();
+            if done {
+                state.polls.remove(&poll.tag);
+            }
         }
+        drop(state); // before the task
     }
 }
 
@@ -217,7 +225,7 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     pub(super) fn start(threshold: Duration, hook: SlowHook) -> io::Result<Self> {
-        let watched = Arc::new(Watched::new());
+        let watched = Arc::<Watched>::default();
         let ours = watched.clone();
         let thread = Builder::new()
             .name("trefoil-watch".into())
@@ -234,14 +242,14 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.watched.lock().ended = true;
+        self.watched.state.lock().ended = true;
         self.watched.begun.notify_one();
         let _ = self.thread.take().map(JoinHandle::join); // the thread does not panic
     }
 }
 
 fn report_slow_polls(watched: &Watched, threshold: Duration, hook: &SlowHook) {
-    let mut state = watched.lock();
+    let mut state = watched.state.lock();
     while !state.ended {
         let due = match &state.now {
             // If the time is beyond the clock's range, the watchdog waits without a limit.
@@ -253,14 +261,17 @@ fn report_slow_polls(watched: &Watched, threshold: Duration, hook: &SlowHook) {
         match due {
             Some(due) if now < due => (state, _) = watched.begun.wait_until(state, due),
             Some(_) => {
-                let poll = state.now.as_mut().expect("it is due");
+                let WatchState {
+                    now: poll, polls, ..
+                } = &mut *state;
+                let poll = poll.as_mut().expect("it is due");
                 poll.reported = true;
-                let (tag, elapsed) = (poll.tag, now.saturating_duration_since(poll.since));
-                let task = TaskInfo::of(&state.table, tag);
+                let (is_root, elapsed) = (poll.tag == 0, now.saturating_duration_since(poll.since));
+                let polls = polls.get(&poll.tag).copied().unwrap_or_default();
+                let task = TaskInfo::of(poll, polls);
                 drop(state);
                 if let Some(task) = task {
                     events::noticed(Trouble::SlowPoll);
-                    let is_root = tag == 0;
                     let report = SlowPoll {
                         task,
                         is_root,
@@ -268,7 +279,7 @@ fn report_slow_polls(watched: &Watched, threshold: Duration, hook: &SlowHook) {
                     };
                     contain(|| hook(&report)); // see L8
                 }
-                state = watched.lock();
+                state = watched.state.lock();
             }
             None => {
                 state.parked = true;

@@ -59,7 +59,7 @@ impl TimeSlice {
 
     /// Begins a new slice after the kernel was asked. Whether polls are long is remembered.
     #[inline]
-    pub(super) fn begin(&mut self) {
+    pub(super) fn renew(&mut self) {
         let single = self.single;
         *self = Self {
             next: if single == 0 { STRIDE } else { 1 },
@@ -149,14 +149,14 @@ mod tests {
         slice.read_clock(slice.began + SLICE);
         assert!(slice.is_over());
         // The clock is read after each poll also in the next slice, until many polls were short.
-        slice.begin();
+        slice.renew();
         for short in 0..SINGLE {
             assert_eq!((slice.polls, slice.next), (short, short + 1));
             slice.polls += 1;
             slice.read_clock(slice.began);
         }
         assert_eq!(slice.next, SINGLE + STRIDE);
-        slice.begin();
+        slice.renew();
         assert_eq!((slice.polls, slice.next), (0, STRIDE));
     }
 }

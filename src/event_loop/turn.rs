@@ -42,7 +42,7 @@ use super::current;
 use super::limits::{BATCH, CLOSE_TIMEOUT};
 use super::local::Local;
 use super::shared::CountedWaker;
-use super::task_table::Root;
+use super::slow_poll::Root;
 use super::time_slice::TimeSlice;
 use crate::events;
 use crate::events::Wakers;
@@ -56,12 +56,13 @@ use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef, awaited};
 /// Turns the loop until `future`, its root future, is ready. The caller has entered the loop.
 #[track_caller]
 pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
-    let site = Location::caller();
-    let mut turns = Turns::new(local, Some(site));
+    let (id, site) = (TaskId::next(), Location::caller());
+    let number = id.get();
+    let mut turns = Turns::new(local);
     if let Some(clock) = local.virtual_clock() {
         clock.end_wait();
     }
-    let root = KnownRoot::new(local, turns.root);
+    let root = KnownRoot::new(local, number);
     let waker = match root.counted {
         Some(counted) => Waker::from(counted.clone()),
         None => Waker::from(local.shared.clone()),
@@ -77,17 +78,17 @@ pub(super) fn drive<F: Future>(local: &Local, future: F) -> F::Output {
     loop {
         if is_due {
             turns.slice.count(1);
-            local.begin_poll(0);
-            root.begin_poll(turns.root, site);
-            let panicked = EndPoll(local, turns.root);
+            local.poll_begins(0, Some(Root { id, site }));
+            root.poll_begins(number, site);
+            let panicked = EndPoll(local, number);
             let polled = future.as_mut().poll(&mut cx);
             std::mem::forget(panicked);
             match polled {
                 Poll::Ready(output) => {
-                    end_poll(local, turns.root, Ending::Done);
+                    end_poll(local, number, Ending::Done);
                     return output;
                 }
-                Poll::Pending => root.end_poll(local, turns.root),
+                Poll::Pending => root.poll_ends(local, number),
             }
         }
         is_due = turns.turn();
@@ -104,11 +105,11 @@ impl Drop for EndPoll<'_> {
     }
 }
 
-/// Ends the poll of the root future with this number.
+/// Ends the root future with this number.
 #[inline(always)]
 fn end_poll(local: &Local, root: u64, how: Ending) {
     events::ended(root, how);
-    local.end_poll(0, false);
+    local.poll_ends(0, true);
 }
 
 /// The root future, if its wakers are counted, so that it is known what it waits for. Its mark is
@@ -131,20 +132,20 @@ impl<'a> KnownRoot<'a> {
 
     /// The root future's poll begins.
     #[inline(always)]
-    fn begin_poll(&self, root: u64, site: &'static Location<'static>) {
+    fn poll_begins(&self, root: u64, site: &'static Location<'static>) {
         if events::is_on() {
-            let _of_another = awaited::take_last();
+            let _ = awaited::take_last(); // that of another future
             events::begun(root, site, Kind::Root);
         }
     }
 
     /// The root future's poll has ended, and it waits.
     #[inline(always)]
-    fn end_poll(&self, local: &Local, root: u64) {
+    fn poll_ends(&self, local: &Local, root: u64) {
         if events::is_on() {
             self.report_paused(local, root);
         }
-        local.end_poll(0, false);
+        local.poll_ends(0, false);
     }
 
     #[cold]
@@ -171,7 +172,7 @@ impl Drop for KnownRoot<'_> {
 
 /// Turns the loop once, without waiting. Returns true if there is more to do.
 pub(super) fn once(local: &Local) -> bool {
-    let mut turns = Turns::new(local, None);
+    let mut turns = Turns::new(local);
     turns.end_wait();
     turns.turn_once();
     if is_idle(local) && !jump(local) {
@@ -192,7 +193,7 @@ pub(super) fn once(local: &Local) -> bool {
 /// Turns the loop once, and neither waits nor moves its clock. Returns true if there is more to do.
 #[cfg(all(test, not(loom)))]
 pub(super) fn simulate(local: &Local) -> bool {
-    let mut turns = Turns::new(local, None);
+    let mut turns = Turns::new(local);
     turns.turn_once();
     !is_idle(local)
 }
@@ -217,12 +218,12 @@ pub(super) fn next_turn(local: &Local) -> Option<Instant> {
 /// adding, at most for [`CLOSE_TIMEOUT`].
 pub(super) fn close(local: &Rc<Local>) {
     let _entered = current::enter(local);
-    let mut turns = Turns::new(local, None);
+    let mut turns = Turns::new(local);
     local.shared.begin_closing();
     let deadline = Instant::now() + CLOSE_TIMEOUT;
     loop {
         local.take_in();
-        let tasks: Vec<TaskRef> = local.with_table(|table| table.tasks().cloned().collect());
+        let tasks: Vec<TaskRef> = local.table.borrow().tasks().cloned().collect();
         for task in tasks {
             contain(|| {
                 task.cancel();
@@ -230,9 +231,7 @@ pub(super) fn close(local: &Rc<Local>) {
         }
         run_all(local);
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero()
-            || local.with_table(|table| table.is_empty()) && local.shared.inbox.is_empty()
-        {
+        if left.is_zero() || local.table.borrow().is_empty() && local.shared.inbox.is_empty() {
             break;
         }
         turns.sleep(Some(left));
@@ -260,9 +259,9 @@ fn run_all(local: &Local) {
 #[inline]
 fn run(local: &Local, entry: Runnable) {
     let tag = entry.tag();
-    local.begin_poll(tag);
+    local.poll_begins(tag, None);
     let ran = entry.run();
-    drop(local.end_poll(tag, matches!(ran, Ran::Done)));
+    drop(local.poll_ends(tag, matches!(ran, Ran::Done)));
     match ran {
         Ran::Done | Ran::Pending => {}
         Ran::Again(entry) => local.enqueue(entry),
@@ -296,32 +295,16 @@ fn jump(local: &Local) -> bool {
 /// The turns of a loop that is being driven.
 struct Turns<'a> {
     local: &'a Local,
-    /// The number of the root future; 0: there is none.
-    root: u64,
     /// The polls since the kernel was last asked for events.
     slice: TimeSlice,
     _role: events::Before,
 }
 
-impl Drop for Turns<'_> {
-    fn drop(&mut self) {
-        self.local.with_table(|table| table.set_root(None));
-    }
-}
-
 impl<'a> Turns<'a> {
-    /// `root`: where the root future was given, if there is one.
-    fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
+    fn new(local: &'a Local) -> Self {
         local.shared.inbox.end_sleep();
-        let root = root.map(|site| Root {
-            id: TaskId::next(),
-            site,
-        });
-        let number = root.as_ref().map_or(0, |root| root.id.get());
-        local.with_table(|table| table.set_root(root));
         Self {
             local,
-            root: number,
             slice: TimeSlice::new(),
             _role: events::role(events::Role::Loop),
         }
@@ -461,7 +444,7 @@ impl<'a> Turns<'a> {
             // One of the loop's own descriptors is broken, and it cannot go on.
             panic!("trefoil: the event loop cannot wait for events: {error}");
         }
-        self.slice.begin();
+        self.slice.renew();
         self.local.wake_all();
     }
 }

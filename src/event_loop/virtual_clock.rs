@@ -59,14 +59,14 @@ struct Awaited {
     tasks: HashMap<TaskId, TaskRef>,
     /// A task of the kind that counts most.
     first: Option<TaskRef>,
-    kind: Kind,
+    best: Prospect,
     /// How many tasks there were when all were last checked.
     looked: usize,
 }
 
 /// What an awaited task means for a virtual clock.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum Prospect {
     /// Its result was taken, or the task is this loop's.
     #[default]
     Gone,
@@ -78,29 +78,29 @@ enum Kind {
 impl Awaited {
     /// Adds an awaited task. Returns true if it is new and may never complete.
     fn add(&mut self, task: TaskRef, has: &impl Fn(&TaskRef) -> bool) -> bool {
-        let kind = kind(&task, has);
-        let new = kind > Kind::Gone && self.tasks.insert(task.id(), task.clone()).is_none();
-        if new && kind > self.kind {
-            (self.first, self.kind) = (Some(task), kind);
+        let prospect = prospect(&task, has);
+        let new = prospect > Prospect::Gone && self.tasks.insert(task.id(), task.clone()).is_none();
+        if new && prospect > self.best {
+            (self.first, self.best) = (Some(task), prospect);
         }
-        new && kind == Kind::Silent
+        new && prospect == Prospect::Silent
     }
 
     /// The kind that counts most among the awaited tasks.
-    fn look(&mut self, has: &impl Fn(&TaskRef) -> bool) -> Kind {
-        let holds = self.first.as_ref().map(|task| kind(task, has)) == Some(self.kind);
+    fn look(&mut self, has: &impl Fn(&TaskRef) -> bool) -> Prospect {
+        let holds = self.first.as_ref().map(|task| prospect(task, has)) == Some(self.best);
         if !holds || self.tasks.len() > 2 * self.looked + MIN_KEPT {
-            (self.first, self.kind) = (None, Kind::Gone);
+            (self.first, self.best) = (None, Prospect::Gone);
             self.tasks.retain(|_, task| {
-                let kind = kind(task, has);
-                if kind > self.kind {
-                    (self.first, self.kind) = (Some(task.clone()), kind);
+                let prospect = prospect(task, has);
+                if prospect > self.best {
+                    (self.first, self.best) = (Some(task.clone()), prospect);
                 }
-                kind > Kind::Gone
+                prospect > Prospect::Gone
             });
             self.looked = self.tasks.len();
         }
-        self.kind
+        self.best
     }
 }
 
@@ -187,15 +187,15 @@ impl VirtualClock {
             self.note_activity();
         }
         let mut awaited = self.awaited.take();
-        let before = awaited.kind;
-        let kind = awaited.look(&has);
+        let before = awaited.best;
+        let prospect = awaited.look(&has);
         self.awaited.set(awaited);
-        if before == Kind::Work && kind != before {
+        if before == Prospect::Work && prospect != before {
             self.note_arrival(); // the waiter of a task that has ended is being woken
         }
         match self.last_activity.get() {
-            _ if kind == Kind::Work => Duration::MAX,
-            Some(at) if kind == Kind::Silent || self.is_silent(descriptors) => {
+            _ if prospect == Prospect::Work => Duration::MAX,
+            Some(at) if prospect == Prospect::Silent || self.is_silent(descriptors) => {
                 self.patience.get().saturating_sub(at.elapsed())
             }
             _ => Duration::ZERO,
@@ -228,25 +228,25 @@ impl VirtualClock {
     }
 }
 
-fn kind(task: &TaskRef, has: &impl Fn(&TaskRef) -> bool) -> Kind {
+fn prospect(task: &TaskRef, has: &impl Fn(&TaskRef) -> bool) -> Prospect {
     if task.is_settled() {
-        return Kind::Gone;
+        return Prospect::Gone;
     }
     if task.is_finished() {
-        return Kind::Silent;
+        return Prospect::Silent;
     }
     let mut task = task.clone();
     // A mapped task counts as its source.
     loop {
         if has(&task) {
-            return Kind::Gone;
+            return Prospect::Gone;
         }
         if task.is_finished() {
-            return Kind::Work; // its end is being passed on
+            return Prospect::Work; // its end is being passed on
         }
         match task.origin() {
-            Origin::Work => return Kind::Work,
-            Origin::Completer => return Kind::Silent,
+            Origin::Work => return Prospect::Work,
+            Origin::Completer => return Prospect::Silent,
             Origin::Task(source) => task = source,
         }
     }

@@ -4,9 +4,9 @@
 //! of the queue and runs in the next turn, without a system call; on another executor this is a
 //! wake-up like any other.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::task::Poll;
 
 /// Lets all ready tasks run before this task continues.
 ///
@@ -27,23 +27,12 @@ use std::task::{Context, Poll};
 /// assert_eq!(sum, 49_995_000);
 /// ```
 pub fn yield_now() -> impl Future<Output = ()> {
-    YieldNow { yielded: false }
-}
-
-/// The future of [`yield_now`].
-struct YieldNow {
-    yielded: bool,
-}
-
-impl Future for YieldNow {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.yielded {
+    let mut has_yielded = false;
+    poll_fn(move |cx| {
+        if mem::replace(&mut has_yielded, true) {
             return Poll::Ready(());
         }
-        self.yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
+    })
 }

@@ -7,8 +7,9 @@
 //!
 //! Checked by `tests/io/`.
 
+use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd};
@@ -19,7 +20,7 @@ use crate::loom::Mutex;
 use crate::sys::refused::{is_shortage, refused};
 use crate::sys::sockets::ACCEPT;
 use crate::timer;
-use crate::timer::{Alarm, Held, pause};
+use crate::timer::{Alarm, Held};
 
 /// How many connections may wait to be accepted; the system has its own limit, too.
 const BACKLOG: i32 = 4096;
@@ -36,12 +37,39 @@ pub(super) struct ListeningSocket<T> {
     pause: Mutex<Option<Pause>>,
 }
 
-/// `poll_accept` pauses, or has paused and tries once more.
+/// It pauses, or has paused and tries once more.
 #[derive(Debug)]
 struct Pause {
     alarm: Alarm,
-    /// The cause is outside the loop's virtual clock.
-    _held: Option<Held>,
+    /// While it pauses: the cause is outside the loop's virtual clock.
+    held: Option<Held>,
+}
+
+impl Pause {
+    /// Polls for a connection. If the system has no descriptor for it, pauses once, and polls
+    /// again.
+    fn poll<R>(
+        pause: &mut Option<Self>,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            if let Some(pause) = pause {
+                ready!(pause.alarm.poll_elapsed(cx));
+                pause.held = None;
+            }
+            match poll(cx) {
+                Poll::Ready(Err(error)) if is_shortage(&error) => {
+                    if pause.is_some() {
+                        return Poll::Ready(Err(refused(ACCEPT)(error)));
+                    }
+                    let (alarm, held) = (Alarm::after(PAUSE), timer::hold());
+                    *pause = Some(Self { alarm, held });
+                }
+                polled => return polled,
+            }
+        }
+    }
 }
 
 impl<T> ListeningSocket<T> {
@@ -76,16 +104,9 @@ pub(super) async fn accept<T: AsFd, R>(
     source: &Source<ListeningSocket<T>>,
     op: impl FnMut(&T) -> io::Result<R>,
 ) -> io::Result<R> {
-    let mut op = passing_over(op);
-    match source.reading(&mut op).await {
-        Err(error) if is_shortage(&error) => {
-            let _held = timer::hold(); // the cause is outside the loop's virtual clock
-            pause(PAUSE).await;
-            let again = source.reading(op).await;
-            again.map_err(refused(ACCEPT))
-        }
-        result => result,
-    }
+    let (mut op, mut pause) = (passing_over(op), None);
+    let mut operation = source.operation(Direction::Read);
+    poll_fn(|cx| Pause::poll(&mut pause, cx, |cx| operation.poll(cx, &mut op))).await
 }
 
 /// Like [`accept`], for `poll_accept`: only the latest caller is woken.
@@ -98,40 +119,24 @@ pub(super) fn poll_accept<T: AsFd, R>(
     let place = &source.get_ref().pause;
     // It is taken out, because polling may drop a waker, which is user code.
     let mut pause = place.lock().take();
-    loop {
-        if let Some(Pause { alarm, .. }) = &mut pause
-            && alarm.poll_elapsed(cx).is_pending()
-        {
-            let other = std::mem::replace(&mut *place.lock(), pause);
-            drop(other); // that of another caller, who was not the latest
-            return Poll::Pending;
-        }
-        let polled = source.poll(cx, Direction::Read, |listener| {
-            op(listener).map(Completed::Full)
-        });
-        match polled {
-            Poll::Ready(Err(error)) if is_shortage(&error) => {
-                if pause.is_some() {
-                    return Poll::Ready(Err(refused(ACCEPT)(error)));
-                }
-                pause = Some(Pause {
-                    alarm: Alarm::after(PAUSE),
-                    _held: timer::hold(),
-                });
-            }
-            polled => return polled,
-        }
+    let polled = Pause::poll(&mut pause, cx, |cx| {
+        source.poll(cx, Direction::Read, &mut op)
+    });
+    if polled.is_pending() {
+        let other = std::mem::replace(&mut *place.lock(), pause);
+        drop(other); // that of another caller, who was not the latest
     }
+    polled
 }
 
 /// `op`, without connections that their clients have closed while they waited.
 fn passing_over<T, R>(
     mut op: impl FnMut(&T) -> io::Result<R>,
-) -> impl FnMut(&ListeningSocket<T>) -> io::Result<R> {
+) -> impl FnMut(&ListeningSocket<T>) -> io::Result<Completed<R>> {
     move |listener| loop {
         match op(&listener.socket) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            result => return result,
+            result => return result.map(Completed::Full),
         }
     }
 }

@@ -177,7 +177,7 @@ impl<R> BufReader<R> {
     }
 
     /// Takes this many buffered bytes.
-    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(super) fn read_out(&mut self, count: usize) -> Vec<u8> {
         let taken = self.buffer()[..count].to_vec();
         self.consume(count);
         taken
@@ -381,7 +381,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     /// ```
     pub async fn read_line(&mut self, line: &mut String) -> io::Result<usize> {
         let count = self.find(b'\n').await?;
-        append(line, self.take(count))
+        append(line, self.read_out(count))
     }
 
     async fn find(&mut self, delimiter: u8) -> io::Result<usize> {

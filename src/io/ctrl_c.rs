@@ -20,8 +20,8 @@ use crate::event_loop::{Direction, current};
 use crate::sys::signal::{INT, Subscription};
 
 /// The operation of a subscription's source: whether Ctrl-C has come.
-pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Completed<()>> {
-    if subscription.take() {
+pub(super) fn come(subscription: &Arc<Subscription>) -> io::Result<Completed<()>> {
+    if subscription.has_come() {
         Ok(Completed::Full(()))
     } else {
         Err(io::ErrorKind::WouldBlock.into())
@@ -128,7 +128,7 @@ impl Future for CtrlC {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = match &self.source {
-            Some(Ok(source)) => ready!(source.poll(cx, Direction::Read, taken)),
+            Some(Ok(source)) => ready!(source.poll(cx, Direction::Read, come)),
             Some(Err(_)) => Ok(()),
             None => panic!("CtrlC was polled again after it had ended"),
         };

@@ -144,7 +144,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         if count == 0 {
             return Poll::Ready(None);
         }
-        let mut line = self.reader.take(count);
+        let mut line = self.reader.read_out(count);
         if line.pop_if(|end| *end == b'\n').is_some() {
             line.pop_if(|end| *end == b'\r');
         }

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::ctrl_c::taken;
+use super::ctrl_c::come;
 use super::source::Source;
 use crate::event_loop::Direction;
 use crate::sys::signal::Subscription;
@@ -117,7 +117,7 @@ impl Signal {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn recv(&self) -> io::Result<()> {
-        self.source.operate(Direction::Read, taken).await
+        self.source.operate(Direction::Read, come).await
     }
 
     /// [`recv`](Self::recv) for a future written by hand; only the latest caller is woken.
@@ -142,7 +142,7 @@ impl Signal {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.source.poll(cx, Direction::Read, taken)
+        self.source.poll(cx, Direction::Read, come)
     }
 }
 

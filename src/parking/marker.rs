@@ -13,7 +13,7 @@ use crate::loom::per_thread;
 /// What has a mark: its address. Null: nothing.
 pub(crate) type Mark = *const ();
 
-struct Here {
+struct ThreadMarks {
     task: Cell<Mark>,
     runs_loop: Cell<Mark>,
     /// The data of the counted waker of the loop's root future.
@@ -26,7 +26,7 @@ struct Here {
 }
 
 per_thread! {
-    static HERE: Here = Here {
+    static HERE: ThreadMarks = ThreadMarks {
         task: Cell::new(ptr::null()),
         runs_loop: Cell::new(ptr::null()),
         root: Cell::new(ptr::null()),
@@ -38,7 +38,7 @@ per_thread! {
 }
 
 #[inline]
-fn with(f: impl FnOnce(&Here) -> Mark) -> Mark {
+fn with(f: impl FnOnce(&ThreadMarks) -> Mark) -> Mark {
     HERE.try_with(f).unwrap_or(ptr::null())
 }
 

@@ -20,7 +20,7 @@
 //! Tests: those of `CancelToken` and `SharedTask`, in `tests/trefoil-checks/tests/models.rs` and
 //! `tests/task/`; `tests/trefoil-checks/tests/conditions.rs`; `tests/sync/`.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
@@ -40,22 +40,63 @@ struct List<K> {
     last: u64,
     /// `wake_all` has woken all waiters up to this key.
     all_woken: u64,
-    /// The waiters in the order in which they came. `None`: not polled yet, or not since the
-    /// last wake-up.
-    wakers: BTreeMap<u64, (K, Option<Waker>)>,
+    /// By key, and so in the order in which they came. `None`: it is not in the list any more; the
+    /// first one is.
+    waiters: VecDeque<(u64, Option<Waiter<K>>)>,
+    /// How many are in the list.
+    listed: usize,
 }
+
+/// Its kind, and its waker, which is absent if it was not polled yet, or not since the last
+/// wake-up.
+type Waiter<K> = (K, Option<Waker>);
 
 impl<K> List<K> {
     const EMPTY: Self = Self {
         last: 0,
         all_woken: 0,
-        wakers: BTreeMap::new(),
+        waiters: VecDeque::new(),
+        listed: 0,
     };
 
     fn enter(&mut self, kind: K, waker: Option<Waker>) -> u64 {
         self.last += 1;
-        self.wakers.insert(self.last, (kind, waker));
+        self.listed += 1;
+        self.waiters.push_back((self.last, Some((kind, waker))));
         self.last
+    }
+
+    fn place(&mut self, key: u64) -> Option<&mut Option<Waiter<K>>> {
+        let at = self.waiters.binary_search_by_key(&key, |(key, _)| *key);
+        Some(&mut self.waiters[at.ok()?].1)
+    }
+
+    fn get(&mut self, key: u64) -> Option<&mut Waiter<K>> {
+        self.place(key)?.as_mut()
+    }
+
+    /// Leaves a gap; gaps go when there are more of them than waiters.
+    fn remove(&mut self, key: u64) -> Option<Waiter<K>> {
+        let removed = self.place(key)?.take()?;
+        self.listed -= 1;
+        if self.listed == 0 {
+            self.waiters = VecDeque::new();
+        } else if self.waiters.len() > 2 * self.listed {
+            self.waiters.retain(|(_, waiter)| waiter.is_some());
+        }
+        while let Some((_, None)) = self.waiters.front() {
+            self.waiters.pop_front();
+        }
+        Some(removed)
+    }
+
+    fn first(&mut self) -> Option<&mut Waiter<K>> {
+        self.waiters.front_mut()?.1.as_mut()
+    }
+
+    fn pop_first(&mut self) -> Option<(u64, Waiter<K>)> {
+        let key = self.waiters.front()?.0;
+        self.remove(key).map(|first| (key, first))
     }
 }
 
@@ -65,19 +106,20 @@ impl<K> Default for Waiters<K> {
     }
 }
 
-fn wake<K>(waiters: impl Iterator<Item = (K, Option<Waker>)>) {
+fn wake<K>(waiters: impl Iterator<Item = Waiter<K>>) {
     for waker in waiters.filter_map(|(_, waker)| waker) {
         contain(|| waker.wake()); // a panic must not keep the others waiting
     }
 }
 
 impl Waiters {
-    /// Registers `waker` under this key, instead of the earlier one. `None` becomes a new key.
+    /// Registers `waker` under this key, instead of the earlier one. `None`, and the key of a
+    /// waiter that was woken, become a new key.
     pub(crate) fn register(&self, key: &mut Option<u64>, waker: &Waker) {
         let waker = Some(waker.clone());
         let mut list = self.0.lock();
-        let replaced = match *key {
-            Some(key) => list.wakers.insert(key, ((), waker)),
+        let replaced = match key.and_then(|key| list.get(key)) {
+            Some((_, place)) => mem::replace(place, waker),
             None => {
                 *key = Some(list.enter((), waker));
                 None
@@ -89,7 +131,7 @@ impl Waiters {
 
     /// Removes the waker, if it was not woken yet.
     pub(crate) fn unregister(&self, key: Option<u64>) {
-        let waker = key.and_then(|key| self.0.lock().wakers.remove(&key));
+        let waker = key.and_then(|key| self.0.lock().remove(key));
         drop(waker);
     }
 
@@ -132,8 +174,8 @@ impl<K> Waiters<K> {
     ) {
         let mut admitted = Vec::new();
         let mut list = self.0.lock();
-        while is_next(list.wakers.first_key_value().map(|(_, (kind, _))| kind)) {
-            admitted.extend(list.wakers.pop_first());
+        while is_next(list.first().map(|(kind, _)| &*kind)) {
+            admitted.extend(list.pop_first());
         }
         drop(list);
         let polled = polled.map(|listener| listener.key);
@@ -144,8 +186,7 @@ impl<K> Waiters<K> {
     /// Wakes the waiter that has waited longest, and leaves it in the list.
     pub(crate) fn wake_first(&self) {
         let mut list = self.0.lock();
-        let first = list.wakers.first_entry();
-        let waker = first.and_then(|mut first| first.get_mut().1.take());
+        let waker = list.first().and_then(|(_, waker)| waker.take());
         drop(list);
         if let Some(waker) = waker {
             contain(|| waker.wake());
@@ -164,7 +205,7 @@ impl<K> Waiters<K> {
 
     /// Notifies the waiter that has waited longest, if there is one. The caller must wake it.
     pub(crate) fn notify_one(&self) -> Option<Option<Waker>> {
-        let (_, (_, waker)) = self.0.lock().wakers.pop_first()?;
+        let (_, (_, waker)) = self.0.lock().pop_first()?;
         Some(waker)
     }
 
@@ -172,9 +213,10 @@ impl<K> Waiters<K> {
     pub(crate) fn wake_all(&self) {
         let mut list = self.0.lock();
         list.all_woken = list.last;
-        let wakers = mem::take(&mut list.wakers);
+        list.listed = 0;
+        let woken = mem::take(&mut list.waiters);
         drop(list);
-        wake(wakers.into_values());
+        wake(woken.into_iter().filter_map(|(_, waiter)| waiter));
     }
 
     /// A waiter gives up that was notified: another one gets the notification, if it is for one.
@@ -192,7 +234,7 @@ impl Wake for Waiters {
     }
 }
 
-debug!(impl<K> Waiters<K>, self, waiting = self.0.lock().wakers.len());
+debug!(impl<K> Waiters<K>, self, waiting = self.0.lock().listed);
 
 /// A waiter: ready when it has been notified.
 #[must_use = "it waits only when it is polled"]
@@ -205,7 +247,7 @@ pub(crate) struct Listener<'a, K = ()> {
 impl<K> Listener<'_, K> {
     /// Whether it was not notified.
     pub(crate) fn is_listed(&self) -> bool {
-        self.waiters.0.lock().wakers.contains_key(&self.key)
+        self.waiters.0.lock().get(self.key).is_some()
     }
 
     /// Leaves the list. Returns whether a notification had come that it had not seen.
@@ -213,7 +255,7 @@ impl<K> Listener<'_, K> {
         if mem::replace(&mut self.has_ended, true) {
             return false;
         }
-        let left = self.waiters.0.lock().wakers.remove(&self.key);
+        let left = self.waiters.0.lock().remove(self.key);
         left.is_none()
     }
 }
@@ -261,7 +303,7 @@ impl<K> Future for Listener<'_, K> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let mut list = self.waiters.0.lock();
-        let Some((_, place)) = list.wakers.get_mut(&self.key) else {
+        let Some((_, place)) = list.get(self.key) else {
             drop(list); // before the clone
             self.has_ended = true;
             return Poll::Ready(());
@@ -278,5 +320,35 @@ impl<K> Drop for Listener<'_, K> {
         if self.leave() {
             self.waiters.pass_on(self.key);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_leave_in_any_order_leave_few_gaps_and_the_others_keep_theirs() {
+        let waiters = Waiters::default();
+        let mut listeners: Vec<_> = (0..1000).map(|_| waiters.listen()).collect();
+        while listeners.len() > 10 {
+            drop(listeners.swap_remove(listeners.len() / 3));
+            let list = waiters.0.lock();
+            assert_eq!(list.listed, listeners.len());
+            assert!(list.waiters.len() <= 2 * list.listed);
+            assert!(
+                list.waiters
+                    .front()
+                    .is_some_and(|(_, first)| first.is_some())
+            );
+        }
+        listeners.sort_by_key(|listener| listener.key);
+        for next in 1..=listeners.len() {
+            assert!(waiters.wake_one());
+            let woken = listeners.iter().filter(|listener| !listener.is_listed());
+            assert_eq!(woken.count(), next);
+            assert!(!listeners[next - 1].is_listed());
+        }
+        assert!(!waiters.wake_one() && waiters.0.lock().waiters.capacity() == 0);
     }
 }

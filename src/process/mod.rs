@@ -75,12 +75,14 @@
 //!
 //! # Promised
 //!
-//! - An item runs at most once, unless it has [`retry`](ProcessCall::retry). When a worker dies,
+//! - An item runs at most once, unless its call asks for more ([`retry`](ProcessCall::retry),
+//!   [`retry_alone`](ProcessCall::retry_alone), [`hedge`](ProcessCall::hedge)). When a worker dies,
 //!   finished items keep their results, and items that had not begun run elsewhere.
 //! - The parent never blocks on a worker: a slow or hung worker delays no other.
 //! - No worker outlives its parent, however the parent dies.
-//! - Dropping a pool takes bounded time: at most the grace period, two seconds for workers that do
-//!   not die although they are killed, and one for what they have written to standard error. A
+//! - Dropping a pool takes bounded time: at most one second for items that run, two for workers
+//!   that do not die although they are killed, and one for what they have written to standard
+//!   error. A
 //!   worker that does not die (a disk that does not answer, a frozen control group, a debugger) is
 //!   given up after those two seconds, also while the pool lives: its item ends with
 //!   [`WorkerDied`](crate::TaskError::WorkerDied), which has the process id and says so, and another
@@ -168,9 +170,8 @@ pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
 pub use value::usage::Usage;
-pub use worker::index::worker_index;
+pub use worker::item::{retire, worker_index};
 pub use worker::replayable::{replayable, replayable_with};
-pub use worker::retire::retire;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {

@@ -1,19 +1,18 @@
 //! A place where *n* wait for one another.
 //!
-//! A count of those that have come, the number of the round, and a list of waiters. One that is not
-//! the last enters the list under the lock; the last begins the next round under the lock, and then
-//! notifies. So none of its round is missed. (It may also notify one of the next round, which then
-//! waits again.)
+//! A count of those that have come, the number of the round, and a list of waiters. The last begins
+//! the next round, and then notifies; the others wait until the round is another. (The last may
+//! also notify one of the next round, which then waits again.)
 //!
 //! Rejected: `async-lock`'s barrier, whose waiters may have to wait for its lock before they count.
 //! The thread of a loop, which must not wait, could not say whether it has come.
 //!
 //! Tests: `tests/sync/sync.rs`, `tests/sync/contended.rs`, `tests/sync/refused.rs`.
 
+use super::wait_list::WaitList;
 use crate::loom::Mutex;
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, At, LockKind, Made, waiting};
-use crate::parking::waiters::{Listener, Waiters};
+use crate::parking::noted::{Access, LockKind};
 
 /// A place where *n* threads or tasks wait until all have come. Then it is ready for the next *n*.
 ///
@@ -29,21 +28,20 @@ use crate::parking::waiters::{Listener, Waiters};
 /// ```
 pub struct Barrier {
     n: usize,
-    state: Mutex<State>,
-    waiters: Waiters,
-    made: Made,
+    meeting: Mutex<Meeting>,
+    list: WaitList,
 }
 
 debug!(
     impl Barrier,
     self,
     n = self.n,
-    state = self.state,
-    waiters = self.waiters
+    meeting = self.meeting,
+    waiters = self.list.waiters
 );
 
 #[derive(Debug)]
-struct State {
+struct Meeting {
     /// How many have come in this round.
     come: usize,
     round: usize,
@@ -67,44 +65,33 @@ impl Barrier {
     pub const fn new(n: usize) -> Self {
         Self {
             n,
-            state: Mutex::new(State { come: 0, round: 0 }),
-            waiters: Waiters::new(),
-            made: Made::here(LockKind::Barrier),
+            meeting: Mutex::new(Meeting { come: 0, round: 0 }),
+            list: WaitList::new(LockKind::Barrier),
         }
-    }
-
-    fn at(&self) -> At {
-        (self.made.lock(self), Access::Turn)
     }
 
     /// Waits until all have come.
     ///
     /// Not cancel safe: one that is dropped while it waits has come, and counts.
     pub async fn wait(&self) -> BarrierWaitResult {
-        let Some((round, mut listener)) = self.come() else {
-            self.waiters.wake_all();
+        let Some(round) = self.come() else {
+            self.list.waiters.wake_all();
             return BarrierWaitResult { is_leader: true };
         };
-        loop {
-            waiting(listener, self.at()).await;
-            let state = self.state.lock();
-            if state.round != round {
-                return BarrierWaitResult { is_leader: false };
-            }
-            listener = self.waiters.listen();
-        }
+        let is_over = || (self.meeting.lock().round != round).then_some(());
+        self.list.until(Access::Turn, is_over).await;
+        BarrierWaitResult { is_leader: false }
     }
 
-    /// Counts the caller. Returns the round and a listener for its end, or `None` if the caller was
-    /// the last.
-    fn come(&self) -> Option<(usize, Listener<'_>)> {
-        let mut state = self.state.lock();
-        state.come += 1;
-        if state.come < self.n {
-            return Some((state.round, self.waiters.listen()));
+    /// Counts the caller. Returns the round, or `None` if the caller was the last.
+    fn come(&self) -> Option<usize> {
+        let mut meeting = self.meeting.lock();
+        meeting.come += 1;
+        if meeting.come < self.n {
+            return Some(meeting.round);
         }
-        state.come = 0;
-        state.round = state.round.wrapping_add(1);
+        meeting.come = 0;
+        meeting.round = meeting.round.wrapping_add(1);
         None
     }
 

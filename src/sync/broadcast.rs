@@ -24,10 +24,10 @@
 
 use std::collections::VecDeque;
 
+use super::wait_list::WaitList;
 use crate::loom::{Arc, Mutex};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, At, LockKind, Made, waiting};
-use crate::parking::waiters::{Listener, Waiters};
+use crate::parking::noted::{Access, LockKind};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while the
 /// receiver exists. The last `capacity` values are kept for receivers that are behind; a sender
@@ -63,73 +63,62 @@ use crate::parking::waiters::{Listener, Waiters};
 #[must_use]
 #[track_caller]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let state = State {
+    let queue = Queue {
         values: VecDeque::new(),
         first: 0,
         senders: 1,
-        receivers: 1,
+        receivers: 0,
     };
     let shared = Arc::new(Shared {
         capacity: capacity.max(1),
-        state: Mutex::new(state),
-        sent: Waiters::default(),
-        left: Waiters::default(),
-        made: Made::here(LockKind::Broadcast),
+        queue: Mutex::new(queue),
+        sent: WaitList::new(LockKind::Broadcast),
+        left: WaitList::new(LockKind::Broadcast),
     });
-    let receiver = Receiver {
-        shared: shared.clone(),
-        next: 0,
-    };
+    let receiver = Receiver::new(&shared);
     (Sender { shared }, receiver)
 }
 
 struct Shared<T> {
     capacity: usize,
-    state: Mutex<State<T>>,
+    queue: Mutex<Queue<T>>,
     /// Notifies receivers of a new value, or of the last sender's end.
-    sent: Waiters,
+    sent: WaitList,
     /// Notifies senders of the last receiver's end.
-    left: Waiters,
-    made: Made,
+    left: WaitList,
 }
 
-impl<T> Shared<T> {
-    fn at(&self) -> At {
-        (self.made.lock(self), Access::Turn)
-    }
-}
-
-struct State<T> {
+struct Queue<T> {
     /// The values, oldest first.
-    values: VecDeque<Kept<T>>,
+    values: VecDeque<SentValue<T>>,
     /// The number of the oldest value.
     first: u64,
     senders: usize,
     receivers: usize,
 }
 
-struct Kept<T> {
+struct SentValue<T> {
     /// The value. Its lock is held while it is cloned, so it need not be `Sync`.
     value: Arc<Mutex<T>>,
     /// How many receivers have not taken the value.
     awaited_by: usize,
 }
 
-impl<T> State<T> {
+impl<T> Queue<T> {
     /// The number of the next value to be sent.
     fn end(&self) -> u64 {
         self.first + self.values.len() as u64
     }
 
-    /// The place of the value with this number.
-    fn place(&self, number: u64) -> Option<usize> {
+    /// Where the value with this number is.
+    fn index(&self, number: u64) -> Option<usize> {
         usize::try_from(number.checked_sub(self.first)?).ok()
     }
 
     /// Removes the values that all have taken: an older value is never awaited by more receivers
     /// than a newer one.
-    fn trim(&mut self) -> Vec<Kept<T>> {
-        let had = self.values.iter().take_while(|kept| kept.awaited_by == 0);
+    fn trim(&mut self) -> Vec<SentValue<T>> {
+        let had = self.values.iter().take_while(|sent| sent.awaited_by == 0);
         let had = had.count();
         self.first += had as u64;
         self.values.drain(..had).collect()
@@ -161,20 +150,20 @@ impl<T> Sender<T> {
     /// # Panics
     /// If the destructor of the lost value panics; `value` has been sent then.
     pub fn send(&self, value: T) -> Result<usize, SendError<T>> {
-        let mut state = self.shared.state.lock();
-        let awaited_by = state.receivers;
+        let mut queue = self.shared.queue.lock();
+        let awaited_by = queue.receivers;
         if awaited_by == 0 {
             return Err(SendError(value));
         }
         let mut lost = None;
-        if state.values.len() == self.shared.capacity {
-            lost = state.values.pop_front();
-            state.first += 1;
+        if queue.values.len() == self.shared.capacity {
+            lost = queue.values.pop_front();
+            queue.first += 1;
         }
         let value = Arc::new(Mutex::new(value));
-        state.values.push_back(Kept { value, awaited_by });
-        drop(state);
-        self.shared.sent.wake_all();
+        queue.values.push_back(SentValue { value, awaited_by });
+        drop(queue);
+        self.shared.sent.waiters.wake_all();
         drop(lost); // last, because its destructor may panic
         Ok(awaited_by)
     }
@@ -187,7 +176,7 @@ impl<T> Sender<T> {
     /// The number of receivers.
     #[must_use]
     pub fn receiver_count(&self) -> usize {
-        self.shared.state.lock().receivers
+        self.shared.queue.lock().receivers
     }
 
     /// Waits until there is no receiver: to stop work that nobody wants. A new one may
@@ -208,13 +197,8 @@ impl<T> Sender<T> {
     /// # Ok::<_, trefoil::TaskError>(())
     /// ```
     pub async fn closed(&self) {
-        loop {
-            let listener = waiting(self.shared.left.listen(), self.shared.at());
-            if self.receiver_count() == 0 {
-                return;
-            }
-            listener.await;
-        }
+        let is_closed = || (self.receiver_count() == 0).then_some(());
+        self.shared.left.until(Access::Turn, is_closed).await;
     }
 
     /// Waits until there is no receiver, blocking this thread: see [`closed`](Sender::closed).
@@ -230,7 +214,7 @@ impl<T> Sender<T> {
     /// The number of values kept for receivers that have not taken them.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.state.lock().values.len()
+        self.shared.queue.lock().values.len()
     }
 
     /// Whether no value is kept because all receivers have taken all values.
@@ -242,7 +226,7 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        self.shared.state.lock().senders += 1;
+        self.shared.queue.lock().senders += 1;
         Self {
             shared: self.shared.clone(),
         }
@@ -251,12 +235,12 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        state.senders -= 1;
-        let was_last = state.senders == 0;
-        drop(state);
+        let mut queue = self.shared.queue.lock();
+        queue.senders -= 1;
+        let was_last = queue.senders == 0;
+        drop(queue);
         if was_last {
-            self.shared.sent.wake_all();
+            self.shared.sent.waiters.wake_all();
         }
     }
 }
@@ -280,10 +264,10 @@ pub struct Receiver<T> {
 
 impl<T> Receiver<T> {
     fn new(shared: &Arc<Shared<T>>) -> Self {
-        let mut state = shared.state.lock();
-        state.receivers += 1;
+        let mut queue = shared.queue.lock();
+        queue.receivers += 1;
         Self {
-            next: state.end(),
+            next: queue.end(),
             shared: shared.clone(),
         }
     }
@@ -296,7 +280,7 @@ impl<T> Receiver<T> {
     /// The number of values that it has not taken, including those that it has lost.
     #[must_use]
     pub fn len(&self) -> usize {
-        (self.shared.state.lock().end() - self.next) as usize
+        (self.shared.queue.lock().end() - self.next) as usize
     }
 
     /// Whether it has taken every value that was sent.
@@ -315,29 +299,29 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     /// [`TryRecvError`]: there is no value now, there will be none, or some were lost.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        Self::take(&self.shared, &mut self.next)
+        Self::receive(&self.shared, &mut self.next)
     }
 
-    fn take(shared: &Shared<T>, next: &mut u64) -> Result<T, TryRecvError> {
-        let mut state = shared.state.lock();
-        let Some(place) = state.place(*next) else {
-            let lost = state.first - *next;
-            *next = state.first;
+    fn receive(shared: &Shared<T>, next: &mut u64) -> Result<T, TryRecvError> {
+        let mut queue = shared.queue.lock();
+        let Some(index) = queue.index(*next) else {
+            let lost = queue.first - *next;
+            *next = queue.first;
             return Err(TryRecvError::Lagged(lost));
         };
-        let is_closed = state.senders == 0;
-        let Some(kept) = state.values.get_mut(place) else {
+        let is_closed = queue.senders == 0;
+        let Some(sent) = queue.values.get_mut(index) else {
             return Err(if is_closed {
                 TryRecvError::Closed
             } else {
                 TryRecvError::Empty
             });
         };
-        kept.awaited_by -= 1;
-        let value = kept.value.clone();
+        sent.awaited_by -= 1;
+        let value = sent.value.clone();
         *next += 1;
-        let had = state.trim();
-        drop(state);
+        let had = queue.trim();
+        drop(queue);
         drop(had);
         Ok(Arc::try_unwrap(value).map_or_else(|shared| shared.lock().clone(), Mutex::into_inner))
     }
@@ -350,25 +334,19 @@ impl<T: Clone> Receiver<T> {
     /// [`RecvError::Lagged`] if values were lost: the next call returns the oldest kept value.
     /// [`RecvError::Closed`] if all senders are gone and it has taken every value.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
-        loop {
-            match Self::take_or_listen(&self.shared, &mut self.next) {
-                Ok(result) => return result,
-                Err(listener) => waiting(listener, self.shared.at()).await,
-            }
-        }
+        let Self { shared, next } = self;
+        let look = || Self::next_or_end(shared, next);
+        shared.sent.until(Access::Turn, look).await
     }
 
-    fn take_or_listen<'a>(
-        shared: &'a Shared<T>,
-        next: &mut u64,
-    ) -> Result<Result<T, RecvError>, Listener<'a>> {
-        let listener = shared.sent.listen();
-        Ok(match Self::take(shared, next) {
-            Ok(value) => Ok(value),
-            Err(TryRecvError::Closed) => Err(RecvError::Closed),
-            Err(TryRecvError::Lagged(lost)) => Err(RecvError::Lagged(lost)),
-            Err(TryRecvError::Empty) => return Err(listener),
-        })
+    /// What `recv` returns; `None`: nothing yet.
+    fn next_or_end(shared: &Shared<T>, next: &mut u64) -> Option<Result<T, RecvError>> {
+        match Self::receive(shared, next) {
+            Ok(value) => Some(Ok(value)),
+            Err(TryRecvError::Closed) => Some(Err(RecvError::Closed)),
+            Err(TryRecvError::Lagged(lost)) => Some(Err(RecvError::Lagged(lost))),
+            Err(TryRecvError::Empty) => None,
+        }
     }
 
     /// Receives the next message, blocking this thread: see [`recv`](Receiver::recv).
@@ -381,29 +359,31 @@ impl<T: Clone> Receiver<T> {
     /// `recv().await`.
     #[track_caller]
     pub fn recv_blocking(&mut self) -> Result<T, RecvError> {
+        let Self { shared, next } = self;
         loop {
+            let mut listener = shared.sent.waiters.listen();
             // This is not inside the wait: a worker that clones a value does not count as waiting.
-            match Self::take_or_listen(&self.shared, &mut self.next) {
-                Ok(result) => return result,
-                Err(mut listener) => listener.wait(None, self.shared.at(), "Receiver::recv"),
-            };
+            if let Some(received) = Self::next_or_end(shared, next) {
+                return received;
+            }
+            listener.wait(None, shared.sent.at(Access::Turn), "Receiver::recv");
         }
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        state.receivers -= 1;
-        let place = state.place(self.next).unwrap_or(0); // the values before it are lost
-        for kept in state.values.iter_mut().skip(place) {
-            kept.awaited_by -= 1;
+        let mut queue = self.shared.queue.lock();
+        queue.receivers -= 1;
+        let index = queue.index(self.next).unwrap_or(0); // the values before it are lost
+        for sent in queue.values.iter_mut().skip(index) {
+            sent.awaited_by -= 1;
         }
-        let had = state.trim();
-        let was_last = state.receivers == 0;
-        drop(state);
+        let had = queue.trim();
+        let was_last = queue.receivers == 0;
+        drop(queue);
         if was_last {
-            self.shared.left.wake_all();
+            self.shared.left.waiters.wake_all();
         }
         drop(had); // last, because a destructor may panic
     }

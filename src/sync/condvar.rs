@@ -20,8 +20,9 @@
 
 #[cfg(not(loom))]
 use super::MutexGuard;
-use crate::parking::noted::{Access, At, LockKind, Made, waiting};
-use crate::parking::waiters::{Listener, Waiters};
+use super::wait_list::WaitList;
+use crate::parking::noted::{Access, LockKind, waiting};
+use crate::parking::waiters::Listener;
 
 /// A condition variable for [`Mutex`](super::Mutex), for threads and tasks.
 ///
@@ -43,8 +44,7 @@ use crate::parking::waiters::{Listener, Waiters};
 /// assert_eq!(thread.join().unwrap(), 3);
 /// ```
 pub struct Condvar {
-    waiters: Waiters,
-    made: Made,
+    list: WaitList,
 }
 
 impl Condvar {
@@ -52,24 +52,18 @@ impl Condvar {
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
-        Self {
-            waiters: Waiters::default(),
-            made: Made::here(LockKind::Condvar),
-        }
-    }
-
-    fn at(&self) -> At {
-        (self.made.lock(self), Access::Turn)
+        let list = WaitList::new(LockKind::Condvar);
+        Self { list }
     }
 
     /// Wakes the waiter that has waited longest, if there is one.
     pub fn notify_one(&self) {
-        self.waiters.wake_one();
+        self.list.waiters.wake_one();
     }
 
     /// Wakes all waiters.
     pub fn notify_all(&self) {
-        self.waiters.wake_all();
+        self.list.waiters.wake_all();
     }
 
     /// Releases the lock by dropping `guard`, waits, and takes it again.
@@ -78,9 +72,9 @@ impl Condvar {
         guard: G,
         lock: impl FnOnce() -> L,
     ) -> L::Output {
-        let mut listener = self.waiters.listen();
+        let mut listener = self.list.waiters.listen();
         drop(guard);
-        waiting(&mut listener, self.at()).await;
+        waiting(&mut listener, self.list.at(Access::Turn)).await;
         let unused = Unused(Some(listener));
         let guard = lock().await;
         unused.use_it();
@@ -90,9 +84,9 @@ impl Condvar {
     /// Like `wait_by`, blocking this thread.
     #[track_caller]
     pub(super) fn wait_by_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
-        let mut listener = self.waiters.listen();
+        let mut listener = self.list.waiters.listen();
         drop(guard);
-        listener.wait(None, self.at(), "Condvar::wait");
+        listener.wait(None, self.list.at(Access::Turn), "Condvar::wait");
         let unused = Unused(Some(listener));
         let guard = lock();
         unused.use_it();
@@ -107,7 +101,7 @@ impl Default for Condvar {
     }
 }
 
-debug!(impl Condvar, self, waiters = self.waiters);
+debug!(impl Condvar, self, waiters = self.list.waiters);
 
 /// A notification that was received but not used yet.
 struct Unused<'a>(Option<Listener<'a>>);
@@ -133,7 +127,7 @@ impl Condvar {
     /// Cancel safe: if it is dropped before its end, the lock has been released, and a notification
     /// that it had received goes to the next waiter, unless it was for all.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let lock = *guard.inside.lock();
+        let lock = *guard.0.lock();
         self.wait_by(guard, || lock.lock()).await
     }
 
@@ -144,7 +138,7 @@ impl Condvar {
     /// is released then, and a notification that it had received goes to the next waiter.
     #[track_caller]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        let lock = *guard.inside.lock();
+        let lock = *guard.0.lock();
         self.wait_by_blocking(guard, || lock.lock_blocking())
     }
 

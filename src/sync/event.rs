@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::wait_list::WaitList;
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::parking::noted::{Access, At, LockKind, Made, waiting};
-use crate::parking::waiters::{Listener, Waiters};
+use crate::parking::noted::{Access, LockKind, waiting};
+use crate::parking::waiters::Listener;
 
 /// A flag that threads and tasks wait for.
 ///
@@ -24,8 +25,7 @@ use crate::parking::waiters::{Listener, Waiters};
 /// ```
 pub struct Event {
     set: AtomicBool,
-    waiters: Waiters,
-    made: Made,
+    list: WaitList,
 }
 
 impl Event {
@@ -35,19 +35,14 @@ impl Event {
     pub fn new() -> Self {
         Self {
             set: AtomicBool::new(false),
-            waiters: Waiters::default(),
-            made: Made::here(LockKind::Event),
+            list: WaitList::new(LockKind::Event),
         }
-    }
-
-    fn at(&self) -> At {
-        (self.made.lock(self), Access::Turn)
     }
 
     /// Sets the flag and wakes all waiters. If it is set already, nothing happens.
     pub fn set(&self) {
         self.set.store(true, Ordering::SeqCst);
-        self.waiters.wake_all();
+        self.list.waiters.wake_all();
     }
 
     /// Clears the flag: later waiters wait for the next `set`.
@@ -66,7 +61,7 @@ impl Event {
         if self.is_set() {
             return None;
         }
-        let listener = self.waiters.listen();
+        let listener = self.list.waiters.listen();
         (!self.is_set()).then_some(listener)
     }
 
@@ -76,7 +71,7 @@ impl Event {
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn wait(&self) {
         if let Some(listener) = self.listen() {
-            waiting(listener, self.at()).await;
+            waiting(listener, self.list.at(Access::Turn)).await;
         }
     }
 
@@ -88,7 +83,7 @@ impl Event {
     #[track_caller]
     pub fn wait_blocking(&self) {
         if let Some(mut listener) = self.listen() {
-            listener.wait(None, self.at(), "Event::wait");
+            listener.wait(None, self.list.at(Access::Turn), "Event::wait");
         }
     }
 
@@ -103,7 +98,9 @@ impl Event {
         // A deadline beyond the clock's range counts as none.
         let deadline = Instant::now().checked_add(time);
         match self.listen() {
-            Some(mut listener) => listener.wait(deadline, self.at(), "Event::wait"),
+            Some(mut listener) => {
+                listener.wait(deadline, self.list.at(Access::Turn), "Event::wait")
+            }
             None => true,
         }
     }
@@ -116,4 +113,9 @@ impl Default for Event {
     }
 }
 
-debug!(impl Event, self, set = self.set, waiters = self.waiters);
+debug!(
+    impl Event,
+    self,
+    set = self.set,
+    waiters = self.list.waiters
+);

@@ -2,26 +2,26 @@
 
 use std::fmt;
 
-/// Implements what a guard is whose value is in these fields: `Deref`, with `mut` also `DerefMut`,
-/// and `Debug` and `Display` of the value.
+/// Implements what a guard is: `Deref`, with `mut` also `DerefMut`, and `Debug` and `Display` of
+/// the value.
 macro_rules! guard {
-    (mut $name:ident < $($life:lifetime)? >, $($field:ident).+) => {
-        guard!($name < $($life)? >, $($field).+);
+    (mut $name:ident < $($life:lifetime)? >) => {
+        guard!($name < $($life)? >);
 
         impl<T: ?Sized> std::ops::DerefMut for $name<$($life,)? T> {
             #[inline]
             fn deref_mut(&mut self) -> &mut T {
-                &mut self.$($field).+
+                &mut self.0
             }
         }
     };
-    ($name:ident < $($life:lifetime)? >, $($field:ident).+) => {
+    ($name:ident < $($life:lifetime)? >) => {
         impl<T: ?Sized> std::ops::Deref for $name<$($life,)? T> {
             type Target = T;
 
             #[inline]
             fn deref(&self) -> &T {
-                &self.$($field).+
+                &self.0
             }
         }
 

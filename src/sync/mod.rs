@@ -106,7 +106,7 @@
 
 // For work on this module: what those crates have is wrapped, so that its blocking methods wait as
 // all waits of this crate do (`mutex` says how); the primitives that they lack are thin layers over
-// a list of waiters (`parking/waiters.rs`).
+// a list of waiters (`wait_list`, `parking/waiters.rs`).
 
 #[cfg(all(feature = "sync", not(loom)))]
 mod barrier;
@@ -138,6 +138,7 @@ mod raw_reentrant;
 #[cfg(all(feature = "sync", not(loom)))]
 mod rw_lock;
 pub(crate) mod semaphore;
+mod wait_list;
 #[cfg(all(feature = "sync", not(loom)))]
 pub mod watch;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::guard::{debug_lock, guard};
 use super::raw_locked::{Alone, Lock, Locked, One};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Held, LockKind, Whose};
+use crate::parking::noted::{LockKind, Whose};
 
 /// A lock for threads and tasks, which may be held across an `.await`.
 ///
@@ -30,17 +30,7 @@ use crate::parking::noted::{Held, LockKind, Whose};
 /// ```
 pub struct Mutex<T: ?Sized>(Locked<One, T>);
 
-impl<T: ?Sized> Lock for &Mutex<T> {
-    type By = One;
-    type Value = T;
-
-    #[inline]
-    fn locked(&self) -> &Locked<One, T> {
-        &self.0
-    }
-}
-
-impl<T: ?Sized> Lock for Arc<Mutex<T>> {
+impl<T: ?Sized> Lock for Mutex<T> {
     type By = One;
     type Value = T;
 
@@ -64,10 +54,7 @@ impl<T: ?Sized> Lock for Arc<Mutex<T>> {
 /// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
-pub struct MutexGuard<'a, T: ?Sized> {
-    _held: Held<false>, // is dropped first
-    pub(super) inside: Alone<&'a Mutex<T>>,
-}
+pub struct MutexGuard<'a, T: ?Sized>(pub(super) Alone<&'a Mutex<T>>);
 
 /// A guard like [`MutexGuard`], from [`Mutex::lock_arc`]: it keeps the lock in memory, and is
 /// `'static` if the value is.
@@ -85,13 +72,10 @@ pub struct MutexGuard<'a, T: ?Sized> {
 /// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
-pub struct MutexGuardArc<T: ?Sized> {
-    _held: Held<false>, // is dropped first
-    inside: Alone<Arc<Mutex<T>>>,
-}
+pub struct MutexGuardArc<T: ?Sized>(Alone<Arc<Mutex<T>>>);
 
-guard!(mut MutexGuard<'_>, inside);
-guard!(mut MutexGuardArc<>, inside);
+guard!(mut MutexGuard<'_>);
+guard!(mut MutexGuardArc<>);
 
 impl<T> Mutex<T> {
     /// Makes a lock that is free.
@@ -112,7 +96,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard::new(Alone::new(self).await, Whose::Tasks)
+        MutexGuard(Alone::new(self, Whose::Tasks).await)
     }
 
     /// Locks, blocking this thread: see [`lock`](Self::lock).
@@ -123,8 +107,8 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_blocking(&self) -> MutexGuard<'_, T> {
-        match Alone::try_new(self) {
-            Some(inside) => MutexGuard::new(inside, Whose::Threads),
+        match Alone::try_new(self, Whose::Threads) {
+            Some(alone) => MutexGuard(alone),
             None => wait_for(self.lock(), "Mutex::lock"),
         }
     }
@@ -132,8 +116,7 @@ impl<T: ?Sized> Mutex<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        let inside = Alone::try_new(self)?;
-        Some(MutexGuard::new(inside, Whose::Tasks))
+        Alone::try_new(self, Whose::Tasks).map(MutexGuard)
     }
 
     /// The value; `&mut self` proves that it is not locked.
@@ -160,7 +143,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     pub fn lock_arc(self: &Arc<Self>) -> impl Future<Output = MutexGuardArc<T>> + use<T> {
         let lock = Arc::clone(self);
-        async move { MutexGuardArc::new(Alone::new(lock).await) }
+        async move { MutexGuardArc(Alone::new(lock, Whose::Nobodys).await) }
     }
 
     /// Locks, with a guard that owns the lock, blocking this thread: see
@@ -179,26 +162,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Takes the lock if it is free; the guard does not borrow.
     pub fn try_lock_arc(self: &Arc<Self>) -> Option<MutexGuardArc<T>> {
-        Alone::try_new(Arc::clone(self)).map(MutexGuardArc::new)
-    }
-}
-
-impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    #[inline]
-    fn new(inside: Alone<&'a Mutex<T>>, whose: Whose) -> Self {
-        Self {
-            _held: Held::new(|| inside.line().lock(), whose),
-            inside,
-        }
-    }
-}
-
-impl<T: ?Sized> MutexGuardArc<T> {
-    fn new(inside: Alone<Arc<Mutex<T>>>) -> Self {
-        Self {
-            _held: Held::new(|| inside.line().lock(), Whose::Nobodys),
-            inside,
-        }
+        Alone::try_new(Arc::clone(self), Whose::Nobodys).map(MutexGuardArc)
     }
 }
 

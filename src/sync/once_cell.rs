@@ -10,10 +10,10 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::OnceLock;
 
+use super::wait_list::WaitList;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, At, Held, LockKind, Made, Whose, waiting};
-use crate::parking::waiters::Waiters;
+use crate::parking::noted::{Access, Held, LockKind, Whose};
 
 /// A value that is made once, by the thread or task that first asks for it; others wait meanwhile.
 ///
@@ -31,9 +31,8 @@ use crate::parking::waiters::Waiters;
 /// assert_eq!(NAME.get_or_init_blocking(|| unreachable!()), "trefoil");
 /// ```
 pub struct OnceCell<T> {
-    made: Made,
     is_made_now: AtomicBool,
-    waiters: Waiters,
+    list: WaitList,
     inside: OnceLock<T>,
 }
 
@@ -53,7 +52,7 @@ impl<T> Drop for Maker<'_, T> {
     fn drop(&mut self) {
         self.held = Held::default(); // first
         self.cell.is_made_now.store(false, Ordering::SeqCst);
-        self.cell.waiters.wake_all();
+        self.cell.list.waiters.wake_all();
     }
 }
 
@@ -63,19 +62,14 @@ impl<T> OnceCell<T> {
     #[track_caller]
     pub const fn new() -> Self {
         Self {
-            made: Made::here(LockKind::OnceCell),
             is_made_now: AtomicBool::new(false),
-            waiters: Waiters::new(),
+            list: WaitList::new(LockKind::OnceCell),
             inside: OnceLock::new(),
         }
     }
 
-    /// While a value is made, its maker counts as the holder of a lock.
-    fn at(&self) -> At {
-        (self.made.lock(self), Access::Alone)
-    }
-
-    /// The value, or the right to make it; `None`: another makes it.
+    /// The value, or the right to make it; `None`: another makes it. While a value is made, its
+    /// maker counts as the holder of a lock.
     fn look(&self, whose: Whose) -> Option<Result<&T, Maker<'_, T>>> {
         if let Some(value) = self.get() {
             return Some(Ok(value));
@@ -83,28 +77,15 @@ impl<T> OnceCell<T> {
         if self.is_made_now.swap(true, Ordering::SeqCst) {
             return None;
         }
-        let held = Held::new(|| self.at().0, whose);
+        let held = Held::new(|| self.list.at(Access::Alone).0, whose);
         let maker = Maker { cell: self, held };
         Some(self.get().ok_or(maker)) // it may have been made meanwhile
     }
 
-    /// Waits until `look` finds something.
-    async fn wait_until<R>(&self, at: At, look: impl Fn() -> Option<R>) -> R {
-        loop {
-            let listener = match look() {
-                Some(found) => return found,
-                None => self.waiters.listen(),
-            };
-            if let Some(found) = look() {
-                return found;
-            }
-            waiting(listener, at).await;
-        }
-    }
-
     /// The value, or the right to make it, after waiting while another makes it.
     async fn value_or_maker(&self) -> Result<&T, Maker<'_, T>> {
-        self.wait_until(self.at(), || self.look(Whose::Tasks)).await
+        let look = || self.look(Whose::Tasks);
+        self.list.until(Access::Alone, look).await
     }
 
     /// Whether there is a value.
@@ -140,8 +121,7 @@ impl<T> OnceCell<T> {
     ///
     /// Cancel safe.
     pub async fn wait(&self) -> &T {
-        self.wait_until((self.at().0, Access::Turn), || self.get())
-            .await
+        self.list.until(Access::Turn, || self.get()).await
     }
 
     /// Waits for the value, blocking this thread: see [`wait`](Self::wait).
@@ -176,9 +156,8 @@ impl<T> OnceCell<T> {
     #[track_caller]
     pub fn get_or_init_blocking(&self, make: impl FnOnce() -> T) -> &T {
         let make = || Ok::<_, Infallible>(make());
-        match self.make_blocking(make, "OnceCell::get_or_init") {
-            Ok(value) => value,
-        }
+        let Ok(value) = self.make_blocking(make, "OnceCell::get_or_init");
+        value
     }
 
     /// The value; if there is none, tries to make it by `make`, or waits while another does.

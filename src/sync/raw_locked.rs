@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 
 use super::line::Line;
 use crate::loom::UnsafeCell;
-use crate::parking::noted::{Access, LockKind};
+use crate::parking::noted::{Access, Held, LockKind, Whose};
 
 /// A value that is used by one at a time.
 pub(super) struct One;
@@ -31,14 +31,14 @@ unsafe impl<T: Send + ?Sized> Sync for Locked<One, T> {}
 // SAFETY: S5: the same, or a `&T` to many.
 unsafe impl<T: Send + Sync + ?Sized> Sync for Locked<Many, T> {}
 
-/// What leads to a value with a line, always to the same.
+/// What has a value with a line.
 pub(super) trait Lock {
     type By;
     type Value: ?Sized;
     fn locked(&self) -> &Locked<Self::By, Self::Value>;
 }
 
-impl<K, T: ?Sized> Lock for &Locked<K, T> {
+impl<K, T: ?Sized> Lock for Locked<K, T> {
     type By = K;
     type Value = T;
 
@@ -48,17 +48,24 @@ impl<K, T: ?Sized> Lock for &Locked<K, T> {
     }
 }
 
-/// The use of a value by one alone. It may be sent wherever `L` may: one of [`Many`] only if the
-/// value may be shared among threads, because [`Alone::share`] may follow there, and others share
-/// it here.
-pub(super) struct Alone<L: Lock>(L);
+/// The use of a value by one alone, through `L`, a `&` or an `Arc`, which leads to the same lock
+/// each time. It may be sent wherever `L` may: one of [`Many`] only if the value may be shared
+/// among threads, because [`Alone::share`] may follow there, and others share it here.
+pub(super) struct Alone<L: Deref<Target: Lock>> {
+    lock: L,
+    held: Held<false>,
+}
 
 // SAFETY: S5: where it is shared, it gives a `&T`.
-unsafe impl<L: Lock<Value: Sync>> Sync for Alone<L> {}
+unsafe impl<L: Deref<Target: Lock<Value: Sync>>> Sync for Alone<L> {}
 
 /// The use of a value together with others. (It has no reference: the value may be written while
 /// this is dropped.)
-pub(super) struct Shared<'a, T: ?Sized>(&'a Line, NonNull<T>);
+pub(super) struct Shared<'a, T: ?Sized> {
+    line: &'a Line,
+    value: NonNull<T>,
+    held: Held<true>,
+}
 
 // SAFETY: S5: it gives a `&T`, and leaves the line on any thread.
 unsafe impl<T: Sync + ?Sized> Send for Shared<'_, T> {}
@@ -89,60 +96,62 @@ impl<K, T: ?Sized> Locked<K, T> {
 impl<'a, T: ?Sized> Shared<'a, T> {
     /// Uses the value together with others, if it need not wait for that.
     #[inline]
-    pub(super) fn try_new(lock: &'a Locked<Many, T>) -> Option<Self> {
+    pub(super) fn try_new(lock: &'a Locked<Many, T>, whose: Whose) -> Option<Self> {
         let enters = lock.line.try_enter(Access::Shared);
-        enters.then(|| Self::entered(lock))
+        enters.then(|| Self::entered(lock, whose))
     }
 
-    pub(super) async fn new(lock: &'a Locked<Many, T>) -> Self {
+    pub(super) async fn new(lock: &'a Locked<Many, T>, whose: Whose) -> Self {
         lock.line.enter(Access::Shared).await;
-        Self::entered(lock)
-    }
-
-    #[inline]
-    pub(super) fn line(&self) -> &Line {
-        self.0
+        Self::entered(lock, whose)
     }
 
     /// The caller is in the line, with others (S5).
     #[inline]
-    fn entered(lock: &'a Locked<Many, T>) -> Self {
-        let place = lock.value.with_mut(NonNull::new);
-        Self(&lock.line, place.expect("a value has an address"))
+    fn entered(lock: &'a Locked<Many, T>, whose: Whose) -> Self {
+        let (line, value) = (&lock.line, lock.value.with_mut(NonNull::new));
+        Self {
+            line,
+            value: value.expect("a value has an address"),
+            held: Held::new(|| line.lock(), whose),
+        }
     }
 }
 
-impl<L: Lock> Alone<L> {
+impl<L: Deref<Target: Lock>> Alone<L> {
     /// Uses the value alone, if it need not wait for that.
     #[inline]
-    pub(super) fn try_new(lock: L) -> Option<Self> {
+    pub(super) fn try_new(lock: L, whose: Whose) -> Option<Self> {
         let enters = lock.locked().line.try_enter(Access::Alone);
-        enters.then(|| Self(lock))
+        enters.then(|| Self::entered(lock, whose))
     }
 
-    pub(super) async fn new(lock: L) -> Self {
+    pub(super) async fn new(lock: L, whose: Whose) -> Self {
         lock.locked().line.enter(Access::Alone).await;
-        Self(lock)
+        Self::entered(lock, whose)
     }
 
+    /// The caller is in the line, alone (S5).
     #[inline]
-    pub(super) fn line(&self) -> &Line {
-        &self.0.locked().line
+    fn entered(lock: L, whose: Whose) -> Self {
+        let held = Held::new(|| lock.locked().line.lock(), whose);
+        Self { lock, held }
     }
 
     /// What it was made with.
     pub(super) fn lock(&self) -> &L {
-        &self.0
+        &self.lock
     }
 }
 
 impl<'a, T: ?Sized> Alone<&'a Locked<Many, T>> {
     /// Goes on together with others.
-    pub(super) fn share(self) -> Shared<'a, T> {
-        let lock = self.0;
+    pub(super) fn share(mut self) -> Shared<'a, T> {
+        self.held = Held::default(); // first
+        let lock = self.lock;
         std::mem::forget(self); // it stays in the line
         lock.line.share();
-        Shared::entered(lock)
+        Shared::entered(lock, Whose::Tasks)
     }
 }
 
@@ -152,44 +161,46 @@ impl<T: ?Sized> Deref for Shared<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: S5: the value lives as long as its line, and nobody writes while this exists.
-        unsafe { self.1.as_ref() }
+        unsafe { self.value.as_ref() }
     }
 }
 
-impl<L: Lock> Deref for Alone<L> {
-    type Target = L::Value;
+impl<L: Deref<Target: Lock>> Deref for Alone<L> {
+    type Target = <L::Target as Lock>::Value;
 
     #[inline]
-    fn deref(&self) -> &L::Value {
+    fn deref(&self) -> &Self::Target {
         let read = |value: *const _| {
             // SAFETY: S5: it is alone.
             unsafe { &*value }
         };
-        self.0.locked().value.with(read)
+        self.lock.locked().value.with(read)
     }
 }
 
-impl<L: Lock> DerefMut for Alone<L> {
+impl<L: Deref<Target: Lock>> DerefMut for Alone<L> {
     #[inline]
-    fn deref_mut(&mut self) -> &mut L::Value {
+    fn deref_mut(&mut self) -> &mut Self::Target {
         let write = |value: *mut _| {
             // SAFETY: S5: it is alone.
             unsafe { &mut *value }
         };
-        self.0.locked().value.with_mut(write)
+        self.lock.locked().value.with_mut(write)
     }
 }
 
 impl<T: ?Sized> Drop for Shared<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.0.leave(Access::Shared);
+        self.held = Held::default(); // first
+        self.line.leave(Access::Shared);
     }
 }
 
-impl<L: Lock> Drop for Alone<L> {
+impl<L: Deref<Target: Lock>> Drop for Alone<L> {
     #[inline]
     fn drop(&mut self) {
-        self.0.locked().line.leave(Access::Alone);
+        self.held = Held::default(); // first
+        self.lock.locked().line.leave(Access::Alone);
     }
 }

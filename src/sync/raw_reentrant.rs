@@ -39,10 +39,11 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::task::{Poll, Waker};
 
+use super::wait_list::WaitList;
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
-use crate::parking::noted::{Access, At, Held, LockKind, Made, Whose, waiting};
-use crate::parking::waiters::{Listener, Waiters};
+use crate::parking::noted::{Access, Held, LockKind, Whose, waiting};
+use crate::parking::waiters::Listener;
 use crate::parking::{marker, park};
 
 /// The task or thread that holds it.
@@ -113,13 +114,12 @@ impl Owner {
 /// ```
 pub struct ReentrantMutex<T> {
     held: Mutex<Option<Owner>>,
-    waiters: Waiters,
-    made: Made,
+    list: WaitList,
     value: T,
 }
 
 // SAFETY: S3: `&ReentrantMutex<T>` on several threads gives the `T` to one at a time: a `&T` comes
-// from a guard; `take` makes guards only for the owner that it has just found or entered under the
+// from a guard; `enter` makes guards only for the owner that it has just found or entered under the
 // small lock; and an owner is on one thread.
 unsafe impl<T: Send> Sync for ReentrantMutex<T> {}
 
@@ -143,14 +143,9 @@ impl<T> ReentrantMutex<T> {
     pub fn new(value: T) -> Self {
         Self {
             held: Mutex::new(None),
-            waiters: Waiters::default(),
-            made: Made::here(LockKind::ReentrantMutex),
+            list: WaitList::new(LockKind::ReentrantMutex),
             value,
         }
-    }
-
-    fn at(&self) -> At {
-        (self.made.lock(self), Access::Alone)
     }
 
     /// Takes the lock if it is free, or if the caller already has it.
@@ -158,11 +153,11 @@ impl<T> ReentrantMutex<T> {
     /// In a task of another executor, a lock that this task has taken with [`lock`](Self::lock)
     /// counts as another owner's.
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
-        self.take(None)
+        self.enter(None)
     }
 
     /// Takes the lock if it is free, or if the caller already has it.
-    fn take(&self, waker: Option<&Waker>) -> Option<ReentrantMutexGuard<'_, T>> {
+    fn enter(&self, waker: Option<&Waker>) -> Option<ReentrantMutexGuard<'_, T>> {
         let waker = waker.filter(|waker| !park::waits_with(waker));
         // User code makes and drops the clone, so this is not done under the small lock.
         let mut kept = waker.cloned();
@@ -178,7 +173,7 @@ impl<T> ReentrantMutex<T> {
                     mark: marker::current().addr(),
                     waker: kept.take(),
                     depth: 1,
-                    noted: Held::new(|| self.at().0, Whose::Threads),
+                    noted: Held::new(|| self.list.at(Access::Alone).0, Whose::Threads),
                 });
             }
         }
@@ -190,15 +185,15 @@ impl<T> ReentrantMutex<T> {
     }
 
     /// Takes the lock; otherwise listens for its release, and then tries again.
-    fn take_or_listen(
+    fn enter_or_listen(
         &self,
         waker: Option<&Waker>,
     ) -> Result<ReentrantMutexGuard<'_, T>, Listener<'_>> {
-        if let Some(guard) = self.take(waker) {
+        if let Some(guard) = self.enter(waker) {
             return Ok(guard);
         }
-        let listener = self.waiters.listen();
-        self.take(waker).ok_or(listener)
+        let listener = self.list.waiters.listen();
+        self.enter(waker).ok_or(listener)
     }
 
     /// Takes the lock, waiting while another owner has it.
@@ -206,13 +201,13 @@ impl<T> ReentrantMutex<T> {
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn lock(&self) -> ReentrantMutexGuard<'_, T> {
         loop {
-            let taken = poll_fn(|cx| Poll::Ready(self.take_or_listen(Some(cx.waker()))));
+            let taken = poll_fn(|cx| Poll::Ready(self.enter_or_listen(Some(cx.waker()))));
             // The guard must not live across the wait: it would tie the future to its thread.
             let listener = match taken.await {
                 Ok(guard) => return guard,
                 Err(listener) => listener,
             };
-            waiting(listener, self.at()).await;
+            waiting(listener, self.list.at(Access::Alone)).await;
         }
     }
 
@@ -225,7 +220,7 @@ impl<T> ReentrantMutex<T> {
     #[track_caller]
     pub fn lock_blocking(&self) -> ReentrantMutexGuard<'_, T> {
         loop {
-            match self.take_or_listen(None) {
+            match self.enter_or_listen(None) {
                 Ok(guard) => return guard,
                 Err(mut listener) => {
                     let is_here = self.held.lock().as_ref().is_some_and(Owner::is_here);
@@ -235,7 +230,7 @@ impl<T> ReentrantMutex<T> {
                          held by another task of this thread, or by this one through lock().await on another executor: \
                          .await lock() here, too, or hand the guard on"
                     );
-                    listener.wait(None, self.at(), "ReentrantMutex::lock");
+                    listener.wait(None, self.list.at(Access::Alone), "ReentrantMutex::lock");
                 }
             }
         }
@@ -269,7 +264,7 @@ impl<T> Drop for ReentrantMutexGuard<'_, T> {
                 owner.noted = Held::default(); // under the small lock: it is not released yet
                 let owner = held.take();
                 drop(held);
-                self.lock.waiters.wake_one();
+                self.lock.list.waiters.wake_one();
                 drop(owner); // its waker's destructor is user code
             }
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use super::guard::{debug_lock, guard};
 use super::raw_locked::{Alone, Locked, Many, Shared};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Held, LockKind, Whose};
+use crate::parking::noted::{LockKind, Whose};
 
 /// A lock for threads and tasks, which many may hold to read, or one to write. It may be held
 /// across an `.await`.
@@ -36,10 +36,7 @@ pub struct RwLock<T: ?Sized>(Locked<Many, T>);
 /// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
-pub struct RwLockReadGuard<'a, T: ?Sized> {
-    _held: Held<true>, // is dropped first
-    inside: Shared<'a, T>,
-}
+pub struct RwLockReadGuard<'a, T: ?Sized>(Shared<'a, T>);
 
 /// Exclusive access to the value of a [`RwLock`], which is released when this is dropped.
 ///
@@ -58,13 +55,10 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 /// ```
 #[must_use = "the lock is released when this is dropped"]
 #[clippy::has_significant_drop]
-pub struct RwLockWriteGuard<'a, T: ?Sized> {
-    held: Held<false>, // is dropped first
-    inside: Alone<&'a Locked<Many, T>>,
-}
+pub struct RwLockWriteGuard<'a, T: ?Sized>(Alone<&'a Locked<Many, T>>);
 
-guard!(RwLockReadGuard<'_>, inside);
-guard!(mut RwLockWriteGuard<'_>, inside);
+guard!(RwLockReadGuard<'_>);
+guard!(mut RwLockWriteGuard<'_>);
 
 impl<T> RwLock<T> {
     /// Makes a lock that is free.
@@ -85,7 +79,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn read(&self) -> RwLockReadGuard<'_, T> {
-        RwLockReadGuard::new(Shared::new(&self.0).await, Whose::Tasks)
+        RwLockReadGuard(Shared::new(&self.0, Whose::Tasks).await)
     }
 
     /// Locks for reading, blocking this thread: see [`read`](Self::read).
@@ -96,8 +90,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read_blocking(&self) -> RwLockReadGuard<'_, T> {
-        match Shared::try_new(&self.0) {
-            Some(inside) => RwLockReadGuard::new(inside, Whose::Threads),
+        match Shared::try_new(&self.0, Whose::Threads) {
+            Some(shared) => RwLockReadGuard(shared),
             None => wait_for(self.read(), "RwLock::read"),
         }
     }
@@ -105,15 +99,14 @@ impl<T: ?Sized> RwLock<T> {
     /// Takes the lock to read, if no writer has it or waits for it.
     #[inline]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        let inside = Shared::try_new(&self.0)?;
-        Some(RwLockReadGuard::new(inside, Whose::Tasks))
+        Shared::try_new(&self.0, Whose::Tasks).map(RwLockReadGuard)
     }
 
     /// Takes the lock to write, waiting while others have it, or have waited for it longer.
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn write(&self) -> RwLockWriteGuard<'_, T> {
-        RwLockWriteGuard::new(Alone::new(&self.0).await, Whose::Tasks)
+        RwLockWriteGuard(Alone::new(&self.0, Whose::Tasks).await)
     }
 
     /// Locks for writing, blocking this thread: see [`write`](Self::write).
@@ -124,8 +117,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write_blocking(&self) -> RwLockWriteGuard<'_, T> {
-        match Alone::try_new(&self.0) {
-            Some(inside) => RwLockWriteGuard::new(inside, Whose::Threads),
+        match Alone::try_new(&self.0, Whose::Threads) {
+            Some(alone) => RwLockWriteGuard(alone),
             None => wait_for(self.write(), "RwLock::write"),
         }
     }
@@ -133,8 +126,7 @@ impl<T: ?Sized> RwLock<T> {
     /// Takes the lock to write if it is free.
     #[inline]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
-        let inside = Alone::try_new(&self.0)?;
-        Some(RwLockWriteGuard::new(inside, Whose::Tasks))
+        Alone::try_new(&self.0, Whose::Tasks).map(RwLockWriteGuard)
     }
 
     /// The value; `&mut self` proves that it is not locked.
@@ -143,29 +135,10 @@ impl<T: ?Sized> RwLock<T> {
     }
 }
 
-impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
-    #[inline]
-    fn new(inside: Shared<'a, T>, whose: Whose) -> Self {
-        Self {
-            _held: Held::new(|| inside.line().lock(), whose),
-            inside,
-        }
-    }
-}
-
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
-    #[inline]
-    fn new(inside: Alone<&'a Locked<Many, T>>, whose: Whose) -> Self {
-        Self {
-            held: Held::new(|| inside.line().lock(), whose),
-            inside,
-        }
-    }
-
     /// Becomes a plain reader. Nobody else writes in between.
     pub fn downgrade(guard: Self) -> RwLockReadGuard<'a, T> {
-        drop(guard.held);
-        RwLockReadGuard::new(guard.inside.share(), Whose::Tasks)
+        RwLockReadGuard(guard.0.share())
     }
 }
 

@@ -16,11 +16,11 @@
 use std::mem;
 use std::task::Waker;
 
+use super::wait_list::WaitList;
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, At, LockKind, Made, waiting};
-use crate::parking::waiters::Waiters;
+use crate::parking::noted::{Access, LockKind};
 
 /// A number of permits, of which threads and tasks take one each. A permit is given back when its
 /// guard is dropped.
@@ -36,8 +36,7 @@ use crate::parking::waiters::Waiters;
 /// ```
 pub struct Semaphore {
     permits: AtomicUsize,
-    waiters: Waiters,
-    made: Made,
+    list: WaitList,
 }
 
 /// A permit of a [`Semaphore`], which is given back when this is dropped.
@@ -71,10 +70,7 @@ pub struct SemaphoreGuard<'a>(&'a Semaphore);
 #[must_use = "the permit is given back when this is dropped"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
-pub struct SemaphoreGuardArc {
-    semaphore: Arc<Semaphore>,
-    is_forgotten: bool,
-}
+pub struct SemaphoreGuardArc(Option<Arc<Semaphore>>); // `None`: it was forgotten
 
 impl Semaphore {
     /// Makes a semaphore with so many permits.
@@ -84,8 +80,7 @@ impl Semaphore {
     pub const fn new(permits: usize) -> Self {
         Self {
             permits: AtomicUsize::new(permits),
-            waiters: Waiters::new(),
-            made: Made::here(LockKind::Semaphore),
+            list: WaitList::new(LockKind::Semaphore),
         }
     }
 
@@ -95,29 +90,16 @@ impl Semaphore {
     pub fn new(permits: usize) -> Self {
         Self {
             permits: AtomicUsize::new(permits),
-            waiters: Waiters::default(),
-            made: Made::here(LockKind::Semaphore),
+            list: WaitList::new(LockKind::Semaphore),
         }
-    }
-
-    fn at(&self) -> At {
-        (self.made.lock(self), Access::Turn)
     }
 
     /// Takes a permit, waiting until there is one.
     ///
     /// Cancel safe: dropping it gives up its place among the waiters.
     pub async fn acquire(&self) -> SemaphoreGuard<'_> {
-        loop {
-            let listener = match self.try_acquire() {
-                Some(guard) => return guard,
-                None => self.waiters.listen(),
-            };
-            if let Some(guard) = self.try_acquire() {
-                return guard;
-            }
-            waiting(listener, self.at()).await;
-        }
+        let look = || self.try_acquire();
+        self.list.until(Access::Turn, look).await
     }
 
     /// Acquires a permit, blocking this thread: see [`acquire`](Self::acquire).
@@ -169,10 +151,7 @@ impl Semaphore {
         let semaphore = Arc::clone(self);
         async move {
             semaphore.acquire().await.forget();
-            SemaphoreGuardArc {
-                semaphore,
-                is_forgotten: false,
-            }
+            SemaphoreGuardArc(Some(semaphore))
         }
     }
 
@@ -193,16 +172,13 @@ impl Semaphore {
     /// Takes a permit if there is one; the guard does not borrow.
     pub fn try_acquire_arc(self: &Arc<Self>) -> Option<SemaphoreGuardArc> {
         self.try_acquire()?.forget();
-        Some(SemaphoreGuardArc {
-            semaphore: Arc::clone(self),
-            is_forgotten: false,
-        })
+        Some(SemaphoreGuardArc(Some(Arc::clone(self))))
     }
 
     /// Adds so many permits. There are never more than `usize::MAX`: what is beyond that is lost.
     pub fn add_permits(&self, permits: usize) {
         self.give(permits);
-        let _ = (0..permits).all(|_| self.waiters.wake_one());
+        let _ = (0..permits).all(|_| self.list.waiters.wake_one());
     }
 
     fn give(&self, permits: usize) {
@@ -235,22 +211,22 @@ impl Drop for SemaphoreGuard<'_> {
 impl SemaphoreGuardArc {
     /// Keeps the permit for ever: the semaphore has one fewer, until [`Semaphore::add_permits`].
     pub fn forget(mut self) {
-        self.is_forgotten = true;
+        self.0 = None;
     }
 }
 
 /// Gives the permit back, and runs no user code: the caller must wake the next waiter.
 #[must_use]
 pub(crate) fn give_back(mut permit: SemaphoreGuardArc) -> Option<Waker> {
-    permit.is_forgotten = true;
-    permit.semaphore.give(1);
-    permit.semaphore.waiters.notify_one().flatten()
+    let semaphore = permit.0.take()?;
+    semaphore.give(1);
+    semaphore.list.waiters.notify_one().flatten()
 }
 
 impl Drop for SemaphoreGuardArc {
     fn drop(&mut self) {
-        if !self.is_forgotten {
-            self.semaphore.add_permits(1);
+        if let Some(semaphore) = &self.0 {
+            semaphore.add_permits(1);
         }
     }
 }

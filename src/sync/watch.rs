@@ -25,11 +25,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
+use super::wait_list::WaitList;
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, At, LockKind, Made, waiting};
-use crate::parking::waiters::{Listener, Waiters};
+use crate::parking::noted::{Access, LockKind};
 
 /// Makes a channel that holds one value, initially `value`. A [`Sender`] replaces it; every
 /// [`Receiver`] learns that it has changed, and reads the newest. A value that is replaced before a
@@ -67,9 +67,8 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
         version: AtomicU64::new(0),
         senders: AtomicUsize::new(1),
         receivers: AtomicUsize::new(1),
-        changed: Waiters::default(),
-        left: Waiters::default(),
-        made: Made::here(LockKind::Watch),
+        changed: WaitList::new(LockKind::Watch),
+        left: WaitList::new(LockKind::Watch),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -85,10 +84,9 @@ struct Shared<T> {
     senders: AtomicUsize,
     receivers: AtomicUsize,
     /// Notifies receivers of a new value, or of the last sender's end.
-    changed: Waiters,
+    changed: WaitList,
     /// Notifies senders of the last receiver's end.
-    left: Waiters,
-    made: Made,
+    left: WaitList,
 }
 
 impl<T> Shared<T> {
@@ -118,31 +116,20 @@ impl<T> Shared<T> {
         Ref(now)
     }
 
-    /// A listener, or `None` if there was an unseen value, which is now seen. It listens first and
-    /// then checks.
-    fn listen(&self, seen: &mut u64) -> Result<Option<Listener<'_>>, RecvError> {
-        let listener = self.changed.listen();
-        let is_closed = self.senders.load(Ordering::SeqCst) == 0; // first: a sender's last value comes before its end
-        if self.see_version(seen) {
-            return Ok(None);
-        }
-        if is_closed {
-            Err(RecvError)
-        } else {
-            Ok(Some(listener))
-        }
+    fn is_closed(&self) -> bool {
+        self.senders.load(Ordering::SeqCst) == 0
     }
 
     /// Waits until there is an unseen value, which is now seen.
     async fn changed(&self, seen: &mut u64) -> Result<(), RecvError> {
-        while let Some(listener) = self.listen(seen)? {
-            waiting(listener, self.at()).await;
-        }
-        Ok(())
-    }
-
-    fn at(&self) -> At {
-        (self.made.lock(self), Access::Turn)
+        let look = || {
+            let is_closed = self.is_closed(); // first: a sender's last value comes before its end
+            match self.see_version(seen) {
+                true => Some(Ok(())),
+                false => is_closed.then_some(Err(RecvError)),
+            }
+        };
+        self.changed.until(Access::Turn, look).await
     }
 }
 
@@ -202,7 +189,7 @@ impl<T> Sender<T> {
         }
         drop(now);
         if modified {
-            self.shared.changed.wake_all();
+            self.shared.changed.waiters.wake_all();
         }
         modified
     }
@@ -238,13 +225,8 @@ impl<T> Sender<T> {
     ///
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn closed(&self) {
-        loop {
-            let listener = waiting(self.shared.left.listen(), self.shared.at());
-            if self.is_closed() {
-                return;
-            }
-            listener.await;
-        }
+        let is_closed = || self.is_closed().then_some(());
+        self.shared.left.until(Access::Turn, is_closed).await;
     }
 
     /// Waits until there is no receiver, blocking this thread: see [`closed`](Sender::closed).
@@ -270,7 +252,7 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if self.shared.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.shared.changed.wake_all();
+            self.shared.changed.waiters.wake_all();
         }
     }
 }
@@ -308,19 +290,11 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`] if all senders are gone.
     pub fn has_changed(&self) -> Result<bool, RecvError> {
-        if self.is_closed() {
+        if self.shared.is_closed() {
             Err(RecvError)
         } else {
-            Ok(self.is_behind())
+            Ok(self.shared.version() != self.seen)
         }
-    }
-
-    fn is_behind(&self) -> bool {
-        self.shared.version() != self.seen
-    }
-
-    fn is_closed(&self) -> bool {
-        self.shared.senders.load(Ordering::SeqCst) == 0
     }
 
     /// Waits until there is a value that was not seen, and marks it as seen. Read it with
@@ -410,7 +384,7 @@ impl<T> Clone for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         if self.shared.receivers.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.shared.left.wake_all();
+            self.shared.left.waiters.wake_all();
         }
     }
 }
@@ -479,4 +453,4 @@ impl<T: fmt::Debug> fmt::Debug for Ref<'_, T> {
 
 debug!(impl<T> Sender<T>, self, receivers = self.receiver_count());
 
-debug!(impl<T> Receiver<T>, self, is_closed = self.is_closed());
+debug!(impl<T> Receiver<T>, self, is_closed = self.shared.is_closed());

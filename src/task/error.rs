@@ -424,6 +424,9 @@ impl WorkerExit {
 
 impl fmt::Display for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if cfg!(not(feature = "processes")) {
+            return Ok(()); // there is none: a program without workers is linked without the words
+        }
         write!(f, "worker process {} ", self.pid)?;
         match (self.code, self.signal) {
             (_, Some(signal)) => {

@@ -54,7 +54,11 @@ impl ThreadPoolBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn physical_cores(mut self, physical: bool) -> Self {
-        self.config.physical_cores = physical;
+        self.config.processors = if physical {
+            processors::physical
+        } else {
+            processors::logical
+        };
         self
     }
 
@@ -223,8 +227,7 @@ impl ThreadPoolBuilder {
         crate::task::panic::install_hook();
         let mut config = self.config;
         config.threads = match config.threads {
-            0 if config.physical_cores => width(processors::physical, config.left_free),
-            0 => width(processors::logical, config.left_free),
+            0 => width(config.processors, config.left_free),
             threads => width_of(threads)?,
         };
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
@@ -243,7 +246,6 @@ debug!(
     impl ThreadPoolBuilder,
     self,
     threads = self.config.threads,
-    physical_cores = self.config.physical_cores,
     left_free = self.config.left_free,
     name = self.config.name,
     stack_size = self.config.stack_size

@@ -95,7 +95,7 @@ pub struct ThreadPool {
     /// That of what this handle begins; `None`: of what it is called in.
     priority: Option<Priority>,
     /// The process in which what this handle begins needs neither a priority nor another registry.
-    plain_in: u32,
+    unranked_in: u32,
 }
 
 impl ThreadPool {
@@ -117,7 +117,7 @@ impl ThreadPool {
             }),
             registry,
             priority: None,
-            plain_in: forks::generation(),
+            unranked_in: forks::generation(),
         };
         let started = pool.registry.start_all();
         started.inspect_err(|_| pool.shutdown(Shutdown::CancelPending))?;
@@ -131,16 +131,16 @@ impl ThreadPool {
 
     /// The same; what this handle begins has its priority until the guard is dropped.
     #[inline]
-    fn begin(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
-        if self.plain_in == forks::generation() {
+    fn target(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
+        if self.unranked_in == forks::generation() {
             (&self.registry, None)
         } else {
-            self.begin_otherwise()
+            self.target_otherwise()
         }
     }
 
     #[cold]
-    fn begin_otherwise(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
+    fn target_otherwise(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
         (self.registry(), self.priority.map(HandlePriority::enter))
     }
 
@@ -191,7 +191,7 @@ impl ThreadPool {
         }
         let mut handle = self.clone();
         handle.priority = Some(priority);
-        handle.plain_in = u32::MAX; // no process
+        handle.unranked_in = u32::MAX; // no process
         handle
     }
 
@@ -320,7 +320,7 @@ impl ThreadPool {
         RB: Send,
     {
         if self.priority.is_some() {
-            let (registry, _its) = self.begin();
+            let (registry, _its) = self.target();
             return registry.enter(EnterMode::Region, |_| {
                 fork::join_offered(JoinPool::Pool(registry), a, b)
             });
@@ -356,7 +356,7 @@ impl ThreadPool {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         scoped_task::scope(registry, f)
     }
 
@@ -385,7 +385,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         spawn_on(registry, f)
     }
 
@@ -414,7 +414,7 @@ impl ThreadPool {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         spawn_async(registry, future)
     }
 
@@ -442,7 +442,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         let (place, f) = try_place(registry.config.queue_limit.as_ref(), f)?;
         Ok(spawn_in(registry, place, f))
     }
@@ -491,7 +491,7 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         let never_fails = move |item| Ok::<R, Infallible>(f(item));
         let Ok(results) = try_map(registry, items.into_source(Seal), never_fails);
         results
@@ -521,7 +521,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let (its_registry, _its) = self.begin();
+        let (its_registry, _its) = self.target();
         let registry = Arc::clone(its_registry);
         let tag = registry.claim_tag();
         // A future, because that can be cancelled while it runs. It never waits.
@@ -614,7 +614,7 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         let result = map_reduce(registry, items.into_source(Seal), RUN, map, reduce);
         result.unwrap_or_else(identity)
     }
@@ -640,7 +640,7 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         try_map(registry, items.into_source(Seal), f)
     }
 
@@ -676,7 +676,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         Imap::new(registry, items.into_iter(), f, true)
     }
 
@@ -697,7 +697,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         Imap::new(registry, items.into_iter(), f, false)
     }
 
@@ -722,7 +722,7 @@ impl ThreadPool {
         F: FnOnce() -> R + Send,
         R: Send,
     {
-        let (registry, _its) = self.begin();
+        let (registry, _its) = self.target();
         registry.enter(EnterMode::OwnThread, |_| f())
     }
 
@@ -819,7 +819,7 @@ impl QueuePlace<'_, ThreadPool> {
         T: Send + 'static,
     {
         let (pool, place) = self.into_parts();
-        let (registry, _its) = pool.begin();
+        let (registry, _its) = pool.target();
         spawn_in(registry, place, f)
     }
 
@@ -830,7 +830,7 @@ impl QueuePlace<'_, ThreadPool> {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         let (pool, place) = self.into_parts();
-        let (registry, _its) = pool.begin();
+        let (registry, _its) = pool.target();
         spawn_async_in(registry, place, future)
     }
 }

@@ -183,7 +183,7 @@ impl Sleep {
 
     /// Handles the first poll.
     #[inline]
-    fn begin(&mut self, span: Option<Countdown>, local: &Local, cx: &Context<'_>) -> SleepStage {
+    fn start(&mut self, span: Option<Countdown>, local: &Local, cx: &Context<'_>) -> SleepStage {
         self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
         let over = span.map_or_else(|| self.deadline <= local.now(), Countdown::is_zero);
         let shared = local.shared.clone();
@@ -204,7 +204,7 @@ impl Future for Sleep {
         match &self.stage {
             SleepStage::New(span) => {
                 let span = *span;
-                self.stage = self.begin(span, &local, cx);
+                self.stage = self.start(span, &local, cx);
                 Poll::Pending
             }
             SleepStage::Yielding(shared) | SleepStage::Armed(shared, _)

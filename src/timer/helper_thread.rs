@@ -1,8 +1,8 @@
 //! Waits for deadlines and descriptors without a loop: on one helper thread for the whole process.
 //!
 //! **Job.** It is the timekeeper of every thread that has no loop. It also waits for descriptors
-//! ([`Interest`]): a future that waits for an item of another process may be polled on any runtime,
-//! and a dropped child must be reaped when it ends.
+//! ([`WatchedFds`]): a future that waits for an item of another process may be polled on any
+//! runtime, and a dropped child must be reaped when it ends.
 //!
 //! **Protocol.**
 //! 1. [`enter`] stores the deadline, the waker, and any descriptors under the same key. It starts
@@ -28,7 +28,6 @@
 //! `tests/io/children.rs` and `tests/process/channel.rs`.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -65,9 +64,9 @@ pub(crate) type WatchedFd = Arc<dyn AsFd + Send + Sync>;
 
 /// Descriptors to wait for, and for which event.
 #[derive(Clone)]
-pub(crate) struct Interest(pub [Option<(WatchedFd, PollFlags)>; 2]);
+pub(crate) struct WatchedFds(pub [Option<(WatchedFd, PollFlags)>; 2]);
 
-impl Interest {
+impl WatchedFds {
     /// As `poll` takes them.
     pub(crate) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let fds = self.0.iter().flatten();
@@ -84,7 +83,7 @@ pub(super) struct Waiter {
 struct WaiterState {
     timers: Timers<Waker>,
     /// The descriptors that some of the timers also wait for.
-    watched: HashMap<TimerKey, Interest>,
+    watched: HashMap<TimerKey, WatchedFds>,
     running: bool,
     /// The bell of the job, while it runs.
     bell: Option<Arc<Bell>>,
@@ -119,7 +118,7 @@ fn ring(bell: Option<Arc<Bell>>) {
 /// Calls `waker` once one of these descriptors is ready, or the deadline has passed. Fails if there
 /// is no thread to wait.
 pub(crate) fn enter(
-    interest: Interest,
+    interest: WatchedFds,
     until: Option<Instant>,
     waker: Waker,
 ) -> Result<TimerKey, Waker> {
@@ -136,7 +135,7 @@ impl Waiter {
     fn enter(
         &self,
         deadline: Instant,
-        interest: Option<Interest>,
+        interest: Option<WatchedFds>,
         waker: Waker,
     ) -> Result<TimerKey, Waker> {
         let mut state = self.state.lock();
@@ -176,7 +175,7 @@ impl Waiter {
             let left: Vec<_> = watched
                 .extract_if(|key, _| timers.get_mut(*key).is_none())
                 .collect();
-            let watched: Vec<(TimerKey, Interest)> = watched
+            let watched: Vec<(TimerKey, WatchedFds)> = watched
                 .iter()
                 .map(|(key, interest)| (*key, interest.clone()))
                 .collect();
@@ -208,7 +207,7 @@ impl Waiter {
 
 /// Waits for the bell and these descriptors until `until`; returns the keys of those that are
 /// ready.
-fn look(bell: Option<&Bell>, watched: &[(TimerKey, Interest)], until: Instant) -> Vec<TimerKey> {
+fn look(bell: Option<&Bell>, watched: &[(TimerKey, WatchedFds)], until: Instant) -> Vec<TimerKey> {
     let mut fds: Vec<PollFd<'_>> = bell
         .map(|bell| PollFd::new(bell, PollFlags::IN))
         .into_iter()
@@ -272,14 +271,14 @@ impl Timekeeper for Waiter {
 
 /// Completes when an event may have happened, or the deadline has passed.
 pub(crate) struct Ready {
-    interest: Option<Interest>,
+    interest: Option<WatchedFds>,
     until: Option<Instant>,
     entered: Option<(&'static Waiter, TimerKey)>,
 }
 
 impl Ready {
     /// Nothing is registered before the first poll. `None`: without a deadline.
-    pub(crate) fn new(interest: Interest, until: Option<Instant>) -> Self {
+    pub(crate) fn new(interest: WatchedFds, until: Option<Instant>) -> Self {
         Self {
             interest: Some(interest),
             until,
@@ -288,18 +287,7 @@ impl Ready {
     }
 }
 
-impl fmt::Debug for Interest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.fds()).finish()
-    }
-}
-
-impl fmt::Debug for Ready {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Ready");
-        shown.field("until", &self.until).finish_non_exhaustive()
-    }
-}
+debug!(impl Ready, self, until = self.until);
 
 impl Future for Ready {
     type Output = ();

@@ -52,7 +52,8 @@ pub(crate) trait Timekeeper: Send + Sync {
 /// What wakes the alarms of a thread, if a loop runs there.
 pub(crate) type Keeper = Option<Arc<dyn Timekeeper>>;
 
-struct Here {
+/// What a thread's alarms ask.
+struct CurrentKeeper {
     // This has no destructor, because a loop may run in that of another thread-local.
     keeper: RefCell<ManuallyDrop<Keeper>>,
     /// The number of the keeper's clock, which is all that most callers need.
@@ -60,8 +61,8 @@ struct Here {
 }
 
 thread_local! {
-    static HERE: Here = const {
-        Here {
+    static HERE: CurrentKeeper = const {
+        CurrentKeeper {
             keeper: RefCell::new(ManuallyDrop::new(None)),
             clock: Cell::new(REAL),
         }

@@ -33,14 +33,13 @@ mod helper_thread;
 mod keeper;
 mod timers;
 
-use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub(crate) use clock::{Clock, Held, end, later};
-pub(crate) use helper_thread::{Interest, RARELY, Ready, enter};
+pub(crate) use helper_thread::{RARELY, Ready, WatchedFds, enter};
 pub(crate) use keeper::{
     Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };
@@ -122,14 +121,12 @@ impl Drop for Alarm {
     }
 }
 
-impl fmt::Debug for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let armed = matches!(self.state, AlarmState::Armed(..));
-        let mut shown = f.debug_struct("Alarm");
-        let shown = shown.field("deadline", &self.deadline);
-        shown.field("armed", &armed).finish_non_exhaustive()
-    }
-}
+debug!(
+    impl Alarm,
+    self,
+    deadline = self.deadline,
+    armed = matches!(self.state, AlarmState::Armed(..))
+);
 
 fn current() -> Arc<dyn Timekeeper> {
     keeper::keeper().unwrap_or_else(|| helper_thread::waiter().clone())

@@ -137,14 +137,14 @@ impl<T> Timers<T> {
     pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = T> {
         std::iter::from_fn(move || {
             let first = self.first()?;
-            (first.0 <= now).then(|| self.take(first))
+            (first.0 <= now).then(|| self.pop_pending(first))
         })
     }
 
     /// Removes the earliest timer, due or not: a timekeeper empties itself with this.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let first = self.first()?;
-        Some(self.take(first))
+        Some(self.pop_pending(first))
     }
 
     /// The earliest entry that has a timer; removes the leftovers before it.
@@ -161,7 +161,7 @@ impl<T> Timers<T> {
 
     /// Ends the timer of the earliest entry.
     #[inline]
-    fn take(&mut self, (_, key): HeapEntry) -> T {
+    fn pop_pending(&mut self, (_, key): HeapEntry) -> T {
         self.order.pop();
         self.end(key)
     }

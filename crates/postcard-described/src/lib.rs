@@ -46,7 +46,8 @@
 //! Values that look the same in JSON are confused where serde buffers a value: within an enum with
 //! `tag` or `untagged`, and in a flattened field, `Some(None)` and `Some(())` arrive as `None`.
 //! Elsewhere they arrive as they were. Unlike JSON it has byte strings, `i128`, NaN, and maps whose
-//! keys are of any type.
+//! keys are of any type. A number of 128 bits that fits into 64 is read as one where no such number
+//! is asked for.
 //!
 //! # Hostile input
 //! Reading never panics by itself. Lengths are not trusted: no memory is allocated in advance for
@@ -89,10 +90,10 @@
 struct Readme;
 
 mod limit;
-mod plain;
 mod raw_arrays;
 mod raw_numbers;
 mod reader;
+mod undescribed;
 mod writer;
 
 use std::fmt;
@@ -101,8 +102,8 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 pub use limit::{Limit, StackLimit};
-pub use plain::is_plain;
 pub use reader::Encoded;
+pub use undescribed::is_undescribed;
 pub use writer::write;
 
 /// How many names are kept.
@@ -113,36 +114,7 @@ const MUST: u32 = 1 << 31;
 
 /// As which of serde's types a value was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tag {
-    End,
-    Bool,
-    U8,
-    U16,
-    U32,
-    U64,
-    U128,
-    I8,
-    I16,
-    I32,
-    I64,
-    I128,
-    F32,
-    F64,
-    Char,
-    Str,
-    Bytes,
-    None,
-    Some,
-    Unit,
-    Seq,
-    Tuple,
-    Map,
-    Struct,
-    UnitVariant,
-    Variant,
-    Numbers,
-    Arrays,
-}
+struct Tag(u8);
 
 /// How many parts that take no bytes, such as `()`, a value may have, unless its reader's [`Limit`]
 /// allows more ([`most_empty`](Limit::most_empty)); a part whose own description
@@ -158,40 +130,42 @@ const MANY: usize = 64;
 const FEW: usize = 8;
 
 impl Tag {
-    /// All of them, each in the place of its number.
-    const ALL: [Self; 28] = [
-        Self::End,
-        Self::Bool,
-        Self::U8,
-        Self::U16,
-        Self::U32,
-        Self::U64,
-        Self::U128,
-        Self::I8,
-        Self::I16,
-        Self::I32,
-        Self::I64,
-        Self::I128,
-        Self::F32,
-        Self::F64,
-        Self::Char,
-        Self::Str,
-        Self::Bytes,
-        Self::None,
-        Self::Some,
-        Self::Unit,
-        Self::Seq,
-        Self::Tuple,
-        Self::Map,
-        Self::Struct,
-        Self::UnitVariant,
-        Self::Variant,
-        Self::Numbers,
-        Self::Arrays,
-    ];
+    const END: Self = Self(0);
+    const BOOL: Self = Self(1);
+    const U8: Self = Self(2);
+    const U16: Self = Self(3);
+    const U32: Self = Self(4);
+    const U64: Self = Self(5);
+    const U128: Self = Self(6);
+    const I8: Self = Self(7);
+    const I16: Self = Self(8);
+    const I32: Self = Self(9);
+    const I64: Self = Self(10);
+    const I128: Self = Self(11);
+    const F32: Self = Self(12);
+    const F64: Self = Self(13);
+    const CHAR: Self = Self(14);
+    const STR: Self = Self(15);
+    const BYTES: Self = Self(16);
+    const NONE: Self = Self(17);
+    const SOME: Self = Self(18);
+    const UNIT: Self = Self(19);
+    const SEQ: Self = Self(20);
+    const TUPLE: Self = Self(21);
+    const MAP: Self = Self(22);
+    const STRUCT: Self = Self(23);
+    const UNIT_VARIANT: Self = Self(24);
+    const VARIANT: Self = Self(25);
+    const NUMBERS: Self = Self(26);
+    const ARRAYS: Self = Self(27);
 
-    /// How many bytes of memory such a number takes, if it may be one of [`Numbers`](Self::Numbers)
-    /// or in one of [`Arrays`](Self::Arrays).
+    /// The tag with this number.
+    fn of(number: u8) -> Option<Self> {
+        (number <= Self::ARRAYS.0).then_some(Self(number))
+    }
+
+    /// How many bytes of memory such a number takes, if it may be one of [`NUMBERS`](Self::NUMBERS)
+    /// or in one of [`ARRAYS`](Self::ARRAYS).
     #[inline(always)]
     fn width(self) -> Option<usize> {
         match self {
@@ -203,26 +177,6 @@ impl Tag {
             _ => None,
         }
     }
-
-    /// The tag for this type, or for what it is a reference to, if that is one of serde's numbers:
-    /// known when it is compiled.
-    #[inline(always)]
-    fn of_number<T: ?Sized>() -> Option<Self> {
-        let this = typeid::of::<T>();
-        macro_rules! find {
-            ($($number:ty => $tag:ident),*) => {
-                $(if this == typeid::of::<$number>() || this == typeid::of::<&$number>() {
-                    return Some(Self::$tag);
-                })*
-            };
-        }
-        find! {
-            u8 => U8, u16 => U16, u32 => U32, u64 => U64, usize => U64, u128 => U128,
-            i8 => I8, i16 => I16, i32 => I32, i64 => I64, isize => I64, i128 => I128,
-            f32 => F32, f64 => F64
-        }
-        None
-    }
 }
 
 /// Whether this is one of serde's numbers of at most 64 bits, or a reference to one. Nothing
@@ -230,7 +184,7 @@ impl Tag {
 /// compile time: encoding many numbers takes three quarters of the time because of it.
 #[inline(always)]
 pub fn is_number<T: ?Sized>() -> bool {
-    Tag::of_number::<T>().is_some_and(|tag| !matches!(tag, Tag::U128 | Tag::I128))
+    raw_numbers::tag_of::<T>().is_some_and(|tag| !matches!(tag, Tag::U128 | Tag::I128))
 }
 
 /// Whether the type is one of the language's own: a number, `bool`, `char`, or tuples and arrays of
@@ -422,8 +376,9 @@ mod tests {
     }
 
     #[test]
-    fn each_tag_is_in_its_place() {
-        let places = Tag::ALL.iter().map(|tag| *tag as usize);
-        assert!(places.eq(0..Tag::ALL.len()));
+    fn each_number_of_a_tag_has_one() {
+        let tags = (0..=u8::MAX).map_while(Tag::of);
+        assert_eq!(tags.last(), Some(Tag::ARRAYS));
+        assert_eq!(Tag::of(u8::MAX), None);
     }
 }

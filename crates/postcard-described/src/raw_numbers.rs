@@ -35,11 +35,22 @@ macro_rules! numbers {
     ($($tag:ident: $number:ty),*) => {
         $(impl Number for $number {})*
 
+        /// The tag for this type, or for what it is a reference to, if that is one of serde's
+        /// numbers: known when it is compiled.
+        #[inline(always)]
+        pub(crate) fn tag_of<T: ?Sized>() -> Option<Tag> {
+            let this = typeid::of::<T>();
+            $(if this == typeid::of::<$number>() || this == typeid::of::<&$number>() {
+                return Some(Tag::$tag);
+            })*
+            None
+        }
+
         /// The numbers that `items` will return, as bytes, and the type of each, if these are the
         /// elements of a vector or slice of numbers.
         #[inline]
         pub(crate) fn memory<I: Iterator>(items: &I) -> Option<(Tag, &[u8])> {
-            let tag = Tag::of_number::<I::Item>().filter(|_| IS_ALIKE)?;
+            let tag = tag_of::<I::Item>().filter(|_| IS_ALIKE)?;
             $(if tag == Tag::$tag
                 && tag.width() == Some(size_of::<$number>())
                 && let Some(numbers) = elements::<I, $number>(items)
@@ -132,7 +143,8 @@ fn vector_as<N: Number, T>(vector: Vec<N>) -> Option<T> {
 /// Reads nothing, and returns the id of the visitor that it gets.
 struct Asking;
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was read")]
 struct Asked(Option<TypeId>);
 
 impl<'de> Deserializer<'de> for Asking {
@@ -157,14 +169,6 @@ impl de::Error for Asked {
         Self(None)
     }
 }
-
-impl fmt::Display for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nothing was read")
-    }
-}
-
-impl std::error::Error for Asked {}
 
 #[cfg(test)]
 mod tests {

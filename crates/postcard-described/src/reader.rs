@@ -174,9 +174,9 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
         let (number, left) = left
             .split_first()
             .ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        let tag = Tag::ALL.get(usize::from(*number));
+        let tag = Tag::of(*number);
         self.description = Some(left);
-        Ok(*tag.ok_or(postcard::Error::DeserializeBadEnum)?)
+        Ok(tag.ok_or(postcard::Error::DeserializeBadEnum)?)
     }
 
     /// Reads a name; `None`: there are no more.
@@ -262,40 +262,42 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
         let tag = self.tag.unwrap_or(asked);
         reader.is_exact &= tag == asked;
         match tag {
-            Tag::Bool => visitor.visit_bool(reader.get()?),
+            Tag::BOOL => visitor.visit_bool(reader.get()?),
             Tag::U8 => visitor.visit_u8(reader.get()?),
             Tag::U16 => visitor.visit_u16(reader.get()?),
             Tag::U32 => visitor.visit_u32(reader.get()?),
             Tag::U64 => visitor.visit_u64(reader.get()?),
+            Tag::U128 if asked != tag => unsigned(reader.get()?, visitor),
             Tag::U128 => visitor.visit_u128(reader.get()?),
             Tag::I8 => visitor.visit_i8(reader.get()?),
             Tag::I16 => visitor.visit_i16(reader.get()?),
             Tag::I32 => visitor.visit_i32(reader.get()?),
             Tag::I64 => visitor.visit_i64(reader.get()?),
+            Tag::I128 if asked != tag => signed(reader.get()?, visitor),
             Tag::I128 => visitor.visit_i128(reader.get()?),
             Tag::F32 => visitor.visit_f32(reader.get()?),
             Tag::F64 => visitor.visit_f64(reader.get()?),
-            Tag::Char => visitor.visit_char(reader.get()?),
-            Tag::Str => visitor.visit_borrowed_str(reader.get()?),
-            Tag::Bytes => visitor.visit_borrowed_bytes(reader.get()?),
-            Tag::Unit => visitor.visit_unit(),
-            Tag::None => {
+            Tag::CHAR => visitor.visit_char(reader.get()?),
+            Tag::STR => visitor.visit_borrowed_str(reader.get()?),
+            Tag::BYTES => visitor.visit_borrowed_bytes(reader.get()?),
+            Tag::UNIT => visitor.visit_unit(),
+            Tag::NONE => {
                 reader.get::<u8>()?;
                 visitor.visit_unit() // like JSON's `null`
             }
-            Tag::Some => {
+            Tag::SOME => {
                 reader.get::<u8>()?;
                 reader.value()?.deserialize_any(visitor)
             }
-            Tag::Seq => {
+            Tag::SEQ => {
                 let count = reader.get()?;
                 reader.sequence(count, visitor)
             }
-            Tag::Tuple => reader.sequence(0, visitor),
-            Tag::Numbers => reader.numbers(false)?.visit(visitor),
-            Tag::Arrays => reader.numbers(true)?.visit(visitor),
-            Tag::Map => reader.map(visitor),
-            Tag::Struct => {
+            Tag::TUPLE => reader.sequence(0, visitor),
+            Tag::NUMBERS => reader.numbers(false)?.visit(visitor),
+            Tag::ARRAYS => reader.numbers(true)?.visit(visitor),
+            Tag::MAP => reader.map(visitor),
+            Tag::STRUCT => {
                 let mut fields = Fields(reader, false);
                 let value = visitor.visit_map(&mut fields)?;
                 if fields.1 || fields.0.name()?.is_none() {
@@ -304,8 +306,8 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
                     Err(Error::LeftOver(0))
                 }
             }
-            Tag::UnitVariant => visitor.visit_borrowed_str(reader.variant()?),
-            Tag::Variant => {
+            Tag::UNIT_VARIANT => visitor.visit_borrowed_str(reader.variant()?),
+            Tag::VARIANT => {
                 let name = reader.variant()?;
                 let mut entry = Entry(reader, Some(name), false);
                 let value = visitor.visit_map(&mut entry)?;
@@ -315,8 +317,23 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
                     Err(Error::LeftOver(0))
                 }
             }
-            Tag::End => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
+            _ => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
         }
+    }
+}
+
+/// Passes on a number of 128 bits, of which not all visitors know, as one of 64 if it fits.
+fn unsigned<'de, V: Visitor<'de>>(number: u128, visitor: V) -> Result<V::Value> {
+    match u64::try_from(number) {
+        Ok(number) => visitor.visit_u64(number),
+        Err(_) => visitor.visit_u128(number),
+    }
+}
+
+fn signed<'de, V: Visitor<'de>>(number: i128, visitor: V) -> Result<V::Value> {
+    match i64::try_from(number) {
+        Ok(number) => visitor.visit_i64(number),
+        Err(_) => visitor.visit_i128(number),
     }
 }
 
@@ -353,18 +370,18 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         self.reader.is_exact = false;
         match self.tag {
-            Some(Tag::Bytes) => {
+            Some(Tag::BYTES) => {
                 let bytes: &[u8] = self.reader.get()?;
                 self.reader.limit.buffers(bytes);
                 visitor.visit_borrowed_bytes(bytes)
             }
-            Some(tag) => self.visit(tag, visitor),
+            Some(_) => self.visit(Tag::END, visitor), // no type in particular
             None => Err(Error::Undescribed),
         }
     }
 
     reads! {
-        deserialize_bool: Bool, visit_bool;
+        deserialize_bool: BOOL, visit_bool;
         deserialize_u8: U8, visit_u8;
         deserialize_u16: U16, visit_u16;
         deserialize_u32: U32, visit_u32;
@@ -380,19 +397,19 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
     visits! {
         deserialize_u128: U128,
         deserialize_i128: I128,
-        deserialize_char: Char,
-        deserialize_str: Str,
-        deserialize_string: Str,
-        deserialize_bytes: Bytes,
-        deserialize_byte_buf: Bytes,
-        deserialize_unit: Unit,
-        deserialize_map: Map,
+        deserialize_char: CHAR,
+        deserialize_str: STR,
+        deserialize_string: STR,
+        deserialize_bytes: BYTES,
+        deserialize_byte_buf: BYTES,
+        deserialize_unit: UNIT,
+        deserialize_map: MAP,
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.tag {
-            Some(tag @ (Tag::Numbers | Tag::Arrays)) => {
-                let numbers = self.reader.numbers(tag == Tag::Arrays)?;
+            Some(tag @ (Tag::NUMBERS | Tag::ARRAYS)) => {
+                let numbers = self.reader.numbers(tag == Tag::ARRAYS)?;
                 let (tag, memory) = (numbers.tag, numbers.memory);
                 let vector = match numbers.length {
                     None => raw_numbers::vector::<V>(tag, memory),
@@ -403,7 +420,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
                     None => numbers.visit(visitor),
                 }
             }
-            _ => self.visit(Tag::Seq, visitor),
+            _ => self.visit(Tag::SEQ, visitor),
         }
     }
 
@@ -411,12 +428,12 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.tag {
-            None | Some(Tag::None | Tag::Some) => match self.reader.get::<u8>()? {
+            None | Some(Tag::NONE | Tag::SOME) => match self.reader.get::<u8>()? {
                 0 => visitor.visit_none(),
                 1 => visitor.visit_some(self.reader.value()?),
                 _ => Err(Error::Codec(postcard::Error::DeserializeBadOption)),
             },
-            Some(Tag::Unit) => visitor.visit_none(),
+            Some(Tag::UNIT) => visitor.visit_none(),
             Some(_) => {
                 // no bytes are read here, so a type could recurse forever
                 self.reader.limit.check()?;
@@ -430,7 +447,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value> {
-        self.visit(Tag::Unit, visitor)
+        self.visit(Tag::UNIT, visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -444,7 +461,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
     fn deserialize_tuple<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value> {
         match self.tag {
             None => self.reader.sequence(count, visitor),
-            Some(_) => self.visit(Tag::Tuple, visitor),
+            Some(_) => self.visit(Tag::TUPLE, visitor),
         }
     }
 
@@ -473,8 +490,8 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Deserializer<'de> for Value<'_, 'de, F
         visitor: V,
     ) -> Result<V::Value> {
         match self.tag {
-            None | Some(Tag::UnitVariant | Tag::Variant) => visitor.visit_enum(self),
-            Some(Tag::Str) => {
+            None | Some(Tag::UNIT_VARIANT | Tag::VARIANT) => visitor.visit_enum(self),
+            Some(Tag::STR) => {
                 let name = self.reader.get()?;
                 visitor.visit_enum(BorrowedStrDeserializer::new(name))
             }
@@ -503,7 +520,7 @@ impl<'a, 'de, F: Flavor<'de> + 'de, L: Limit> Value<'a, 'de, F, L> {
     /// The contents of its variant.
     fn contents(self) -> Result<Value<'a, 'de, F, L>> {
         match self.tag {
-            Some(Tag::UnitVariant) => Err(de::Error::invalid_type(
+            Some(Tag::UNIT_VARIANT) => Err(de::Error::invalid_type(
                 Unexpected::UnitVariant,
                 &"a variant with contents",
             )),
@@ -517,7 +534,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> VariantAccess<'de> for Value<'_, 'de, 
 
     fn unit_variant(self) -> Result {
         match self.tag {
-            Some(Tag::Variant) => Deserialize::deserialize(self.reader.value()?),
+            Some(Tag::VARIANT) => Deserialize::deserialize(self.reader.value()?),
             _ => Ok(()),
         }
     }
@@ -581,7 +598,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Parts<'_, 'de, F, L> {
                 Left::Runs => {
                     let run = self.reader.description.unwrap_or_default();
                     if let [end, rest @ ..] = run
-                        && *end == Tag::End as u8
+                        && *end == Tag::END.0
                     {
                         self.reader.description = Some(rest);
                         self.left = Left::Nothing;
@@ -595,7 +612,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Parts<'_, 'de, F, L> {
                     let left = self.reader.description.unwrap_or_default().len();
                     let length = run.len().saturating_sub(left);
                     let tag = match run.get(..length) {
-                        Some([number]) => Tag::ALL.get(usize::from(*number)),
+                        Some([number]) => Tag::of(*number),
                         _ => None,
                     };
                     let more = self.reader.number()?.saturating_sub(1);
@@ -604,7 +621,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Parts<'_, 'de, F, L> {
                     }
                     let behind = self.reader.description.unwrap_or_default();
                     self.left = match tag {
-                        Some(tag) => Left::Same(*tag, more),
+                        Some(tag) => Left::Same(tag, more),
                         None => Left::Again(run, more, behind),
                     };
                 }
@@ -793,30 +810,31 @@ impl<'de> Deserializer<'de> for Number<'de> {
             .visit(visitor);
         }
         macro_rules! visit {
-            ($($tag:ident: $number:ty, $visit:ident;)*) => {
+            ($($tag:ident: $number:ty, $visit:expr;)*) => {
                 match self.tag {
                     $(Tag::$tag => {
                         let bytes = self.memory.first_chunk();
                         let bytes = bytes.ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-                        visitor.$visit(<$number>::from_le_bytes(*bytes))
+                        let visit: fn(V, $number) -> Result<V::Value> = $visit;
+                        visit(visitor, <$number>::from_le_bytes(*bytes))
                     })*
                     _ => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
                 }
             };
         }
         visit! {
-            U8: u8, visit_u8;
-            U16: u16, visit_u16;
-            U32: u32, visit_u32;
-            U64: u64, visit_u64;
-            U128: u128, visit_u128;
-            I8: i8, visit_i8;
-            I16: i16, visit_i16;
-            I32: i32, visit_i32;
-            I64: i64, visit_i64;
-            I128: i128, visit_i128;
-            F32: f32, visit_f32;
-            F64: f64, visit_f64;
+            U8: u8, V::visit_u8;
+            U16: u16, V::visit_u16;
+            U32: u32, V::visit_u32;
+            U64: u64, V::visit_u64;
+            U128: u128, |visitor, number| unsigned(number, visitor);
+            I8: i8, V::visit_i8;
+            I16: i16, V::visit_i16;
+            I32: i32, V::visit_i32;
+            I64: i64, V::visit_i64;
+            I128: i128, |visitor, number| signed(number, visitor);
+            F32: f32, V::visit_f32;
+            F64: f64, V::visit_f64;
         }
     }
 
@@ -832,9 +850,27 @@ impl<'de> Deserializer<'de> for Number<'de> {
         visitor.visit_newtype_struct(self.deeper()?)
     }
 
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.memory.first_chunk() {
+            Some(bytes) if (self.tag, self.length) == (Tag::U128, None) => {
+                visitor.visit_u128(u128::from_le_bytes(*bytes))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.memory.first_chunk() {
+            Some(bytes) if (self.tag, self.length) == (Tag::I128, None) => {
+                visitor.visit_i128(i128::from_le_bytes(*bytes))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

@@ -71,7 +71,7 @@ impl<'d, F: Flavor, L: Limit> Writer<'d, F, L> {
     #[inline]
     fn tag(&mut self, tag: Tag) -> Result {
         self.limit.check()?;
-        self.description.push(tag as u8);
+        self.description.push(tag.0);
         Ok(())
     }
 
@@ -96,9 +96,9 @@ impl<'d, F: Flavor, L: Limit> Writer<'d, F, L> {
 
     /// Describes a sequence of `count` parts, at least one, that this tag describes.
     fn describe_sequence(&mut self, part: Tag, count: usize) {
-        self.description.extend([Tag::Seq as u8, part as u8]);
+        self.description.extend([Tag::SEQ.0, part.0]);
         number(count, self.description);
-        self.description.push(Tag::End as u8);
+        self.description.push(Tag::END.0);
     }
 
     /// Begins a variant; its contents follow.
@@ -152,7 +152,7 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
     type SerializeStructVariant = Fields<'a, 'd, F, L>;
 
     puts! {
-        serialize_bool(bool): Bool,
+        serialize_bool(bool): BOOL,
         serialize_u8(u8): U8,
         serialize_u16(u16): U16,
         serialize_u32(u32): U32,
@@ -165,26 +165,26 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         serialize_i128(i128): I128,
         serialize_f32(f32): F32,
         serialize_f64(f64): F64,
-        serialize_char(char): Char,
-        serialize_str(&str): Str,
+        serialize_char(char): CHAR,
+        serialize_str(&str): STR,
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result {
-        self.tag(Tag::Bytes)?;
+        self.tag(Tag::BYTES)?;
         Ok(self.data.serialize_bytes(value)?)
     }
 
     fn serialize_none(self) -> Result {
-        self.put(Tag::None, &0u8)
+        self.put(Tag::NONE, &0u8)
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result {
-        self.put(Tag::Some, &1u8)?;
+        self.put(Tag::SOME, &1u8)?;
         value.serialize(self)
     }
 
     fn serialize_unit(self) -> Result {
-        self.tag(Tag::Unit)
+        self.tag(Tag::UNIT)
     }
 
     fn serialize_unit_struct(self, _: &'static str) -> Result {
@@ -196,7 +196,7 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
     }
 
     fn serialize_unit_variant(self, _: &'static str, index: u32, name: &'static str) -> Result {
-        self.variant(Tag::UnitVariant, index, name)
+        self.variant(Tag::UNIT_VARIANT, index, name)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -206,20 +206,20 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         name: &'static str,
         value: &T,
     ) -> Result {
-        self.variant(Tag::Variant, index, name)?;
+        self.variant(Tag::VARIANT, index, name)?;
         value.serialize(self)
     }
 
     fn serialize_seq(self, count: Option<usize>) -> Result<Parts<'a, 'd, F, L>> {
-        self.open_counted(Tag::Seq, count)
+        self.open_counted(Tag::SEQ, count)
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Parts<'a, 'd, F, L>> {
-        self.open(Tag::Tuple)
+        self.open(Tag::TUPLE)
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, 'd, F, L>> {
-        self.open(Tag::Tuple)
+        self.open(Tag::TUPLE)
     }
 
     fn serialize_tuple_variant(
@@ -229,16 +229,16 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         name: &'static str,
         _: usize,
     ) -> Result<Parts<'a, 'd, F, L>> {
-        self.variant(Tag::Variant, index, name)?;
-        self.open(Tag::Tuple)
+        self.variant(Tag::VARIANT, index, name)?;
+        self.open(Tag::TUPLE)
     }
 
     fn serialize_map(self, count: Option<usize>) -> Result<Parts<'a, 'd, F, L>> {
-        self.open_counted(Tag::Map, count)
+        self.open_counted(Tag::MAP, count)
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a, 'd, F, L>> {
-        self.tag(Tag::Struct)?;
+        self.tag(Tag::STRUCT)?;
         Ok(Fields(self))
     }
 
@@ -249,8 +249,8 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         name: &'static str,
         _: usize,
     ) -> Result<Fields<'a, 'd, F, L>> {
-        self.variant(Tag::Variant, index, name)?;
-        self.tag(Tag::Struct)?;
+        self.variant(Tag::VARIANT, index, name)?;
+        self.tag(Tag::STRUCT)?;
         Ok(Fields(self))
     }
 
@@ -264,8 +264,8 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
             && let Some(width) = tag.width()
             && (width == 1 || memory.len() > MANY * width)
         {
-            self.tag(Tag::Numbers)?;
-            self.description.push(tag as u8);
+            self.tag(Tag::NUMBERS)?;
+            self.description.push(tag.0);
             if width > 1 {
                 self.must = MUST; // (A byte string and a sequence of bytes have one encoding.)
             }
@@ -276,7 +276,7 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         // A sequence of numbers or strings is described in one step. (The items of a vector are
         // references to its elements.)
         let is_text = typeid::of::<I::Item>() == typeid::of::<&String>();
-        let tag = Tag::of_number::<I::Item>().or(is_text.then_some(Tag::Str));
+        let tag = raw_numbers::tag_of::<I::Item>().or(is_text.then_some(Tag::STR));
         if let (Some(tag), Some(count @ 1..)) = (tag, count) {
             self.describe_sequence(tag, count);
             count.serialize(&mut self.data)?;
@@ -286,8 +286,8 @@ impl<'a, 'd, F: Flavor, L: Limit> Serializer for &'a mut Writer<'d, F, L> {
         if alike.is_some()
             && let Some((tag, length, memory)) = raw_arrays::memory(&items, MANY)
         {
-            self.tag(Tag::Arrays)?;
-            self.description.push(tag as u8);
+            self.tag(Tag::ARRAYS)?;
+            self.description.push(tag.0);
             number(length, self.description);
             self.must = MUST;
             return Ok(self.data.serialize_bytes(memory)?);
@@ -320,13 +320,13 @@ struct Parts<'a, 'd, F: Flavor, L> {
 }
 
 impl<F: Flavor, L: Limit> Parts<'_, '_, F, L> {
-    fn begin(&mut self) {
+    fn start_part(&mut self) {
         self.part = self.writer.description.len();
     }
 
     /// Ends a part: if its description equals that of the run before it, it joins that run.
     #[inline]
-    fn finish(&mut self) {
+    fn end_part(&mut self) {
         let all = &*self.writer.description;
         if self.count > 0 && all[self.run..self.end] == all[self.part..] {
             self.set_count(self.count + 1);
@@ -345,14 +345,14 @@ impl<F: Flavor, L: Limit> Parts<'_, '_, F, L> {
     }
 
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
-        self.begin();
+        self.start_part();
         value.serialize(&mut *self.writer)?;
-        self.finish();
+        self.end_part();
         Ok(())
     }
 
     fn close(self) -> Result {
-        self.writer.tag(Tag::End)
+        self.writer.tag(Tag::END)
     }
 }
 
@@ -388,13 +388,13 @@ impl<F: Flavor, L: Limit> ser::SerializeMap for Parts<'_, '_, F, L> {
     type Error = Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result {
-        self.begin();
+        self.start_part();
         key.serialize(&mut *self.writer)
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
         value.serialize(&mut *self.writer)?;
-        self.finish();
+        self.end_part();
         Ok(())
     }
 
@@ -428,7 +428,7 @@ macro_rules! writes_fields {
                 }
 
                 fn end(self) -> Result {
-                    self.0.tag(Tag::End)
+                    self.0.tag(Tag::END)
                 }
             }
         )*

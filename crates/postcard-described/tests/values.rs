@@ -639,6 +639,34 @@ fn vectors_of_arrays_travel_in_every_place() {
     assert!(read::<Vec<[u32; 3]>>(&vec![7_u32; 100]).is_err());
 }
 
+/// Numbers of 128 bits are read as the numbers that they are, in each place and however many there
+/// are, also where a value is buffered; one that does not fit is an error that says so.
+#[test]
+fn wide_numbers_are_read_as_narrow_ones_if_they_fit() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Buffered {
+        Numbers(Vec<u64>),
+    }
+    for length in [1, 2, 64, 65, 1000] {
+        let (wide, signed) = (vec![5_u128; length], vec![-5_i128; length]);
+        let narrow = vec![5_u64; length];
+        assert_eq!(read::<Vec<u64>>(&wide).unwrap(), narrow, "{length}");
+        assert_eq!(read::<Vec<i32>>(&signed).unwrap(), vec![-5; length]);
+        assert_eq!(read::<Vec<i128>>(&wide).unwrap(), vec![5; length]);
+        assert_eq!(
+            read::<(u8, Vec<u64>)>(&(7_u8, wide.clone())).unwrap().1,
+            narrow
+        );
+        assert_eq!(read::<Buffered>(&wide).unwrap(), Buffered::Numbers(narrow));
+        let mut large = wide;
+        large[length - 1] = u128::MAX;
+        let error = read::<Vec<u64>>(&large).unwrap_err().to_string();
+        assert!(error.contains(&u128::MAX.to_string()), "{length}: {error}");
+        assert_eq!(read::<Vec<u128>>(&large).unwrap(), large);
+    }
+}
+
 /// Many numbers are copied as they are in memory, wherever they stand; few are shorter than that.
 #[test]
 fn many_numbers_take_their_memory() {

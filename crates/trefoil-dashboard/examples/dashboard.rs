@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         spawn(squares(procs.clone()))
             .named("feeder of squares")
             .detach();
-        let _until_then = trefoil::timeout(limit, trefoil::io::ctrl_c()).await;
+        let _ = trefoil::timeout(limit, trefoil::io::ctrl_c()).await;
     });
     Ok(())
 }

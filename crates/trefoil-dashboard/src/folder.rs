@@ -122,7 +122,7 @@ pub(crate) async fn is_dead(socket: &Path) -> bool {
 pub(crate) async fn sweep(folder: &Path) {
     for (process, path) in sockets(folder) {
         if !exists(process) && is_dead(&path).await {
-            let _another_may_have_done_so = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(path); // another process may have done so
         }
     }
 }

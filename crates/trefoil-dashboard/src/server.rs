@@ -109,7 +109,7 @@ impl Drop for Place {
 }
 
 async fn serve(stream: TcpStream, access: &Access, sampler: Rc<Sampler>) {
-    let _late_packets_do_no_harm = stream.set_nodelay(true);
+    let _ = stream.set_nodelay(true); // late packets do no harm
     let activity = Activity::default();
     let service = service_fn(|request: Request<Incoming>| {
         let (sampler, activity) = (sampler.clone(), activity.clone());

@@ -25,23 +25,23 @@ pub(crate) fn start<T: Send + 'static, L>(
 ) -> io::Result<(T, ServingThread)> {
     let stop = CancelToken::new();
     let stopped = stop.clone();
-    let (sender, started) = mpsc::channel();
+    let (sender, started) = mpsc::channel(); // (the caller waits for what is sent)
     let thread = Builder::new().name(name.to_owned()).spawn(move || {
         let event_loop = match EventLoop::new() {
             Ok(event_loop) => event_loop,
             Err(error) => {
-                let _the_caller_waits = sender.send(Err(error));
+                let _ = sender.send(Err(error));
                 return;
             }
         };
         event_loop.block_on(async {
             match listen().await {
                 Ok((opened, listener)) => {
-                    let _the_caller_waits = sender.send(Ok(opened));
+                    let _ = sender.send(Ok(opened));
                     serve(listener, stopped).await;
                 }
                 Err(error) => {
-                    let _the_caller_waits = sender.send(Err(error));
+                    let _ = sender.send(Err(error));
                 }
             }
         });
@@ -62,7 +62,7 @@ impl Drop for ServingThread {
         if let Some(thread) = self.thread.take()
             && self.program == std::process::id()
         {
-            let _its_panic_was_reported = thread.join();
+            let _ = thread.join(); // its panic was reported
         }
     }
 }

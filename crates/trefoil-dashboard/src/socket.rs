@@ -96,7 +96,7 @@ pub struct Socket {
 
 impl Socket {
     pub(crate) fn open(board: Board) -> io::Result<Self> {
-        let _from_now_on = find_task(0);
+        let _ = find_task(0); // tasks are tracked from now on
         let shared = board.shared().clone();
         let serve = async move |(listener, file): (UnixListener, File), stop: CancelToken| {
             run(listener, Rc::new(Requests::new(shared)), stop).await;
@@ -153,7 +153,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 impl Drop for File {
     fn drop(&mut self) {
         if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
-            let _nobody_needs_it = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(&self.path); // if it stays, nobody needs it
         }
     }
 }
@@ -201,7 +201,8 @@ async fn run(listener: UnixListener, requests: Rc<Requests>, stop: CancelToken) 
         };
         let is_allowed = peer.uid == folder::user() || peer.uid == 0;
         spawn(async move {
-            let _the_client_may_be_gone = match place {
+            // (The client may be gone.)
+            let _ = match place {
                 _ if !is_allowed => refuse(&stream, "this program belongs to another user").await,
                 None => refuse(&stream, "too many look at this program already").await,
                 Some(_place) => serve(&stream, &requests).await,

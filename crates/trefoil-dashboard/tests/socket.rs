@@ -123,7 +123,7 @@ fn a_slow_destructor_holds_up_nobody_else() {
     struct Slow(std::sync::mpsc::Receiver<()>);
     impl Drop for Slow {
         fn drop(&mut self) {
-            let _until_the_test_says_so = self.0.recv();
+            let _ = self.0.recv(); // until the test says so
         }
     }
     let _alone = alone();
@@ -407,7 +407,7 @@ fn another_user_is_refused() {
 fn stranger() {
     let path = std::env::var_os("TREFOIL_TEST_SOCKET").unwrap();
     let mut stream = UnixStream::connect(path).unwrap();
-    let _it_may_be_closed = stream.write_all(b"{\"ask\":\"snapshot\"}\n");
+    let _ = stream.write_all(b"{\"ask\":\"snapshot\"}\n"); // it may be closed
     let mut heard = String::new();
     let _ = stream.read_to_string(&mut heard);
     println!("heard: {heard}");

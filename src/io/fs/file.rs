@@ -18,8 +18,8 @@
 //!    the position back there. Once it has, those bytes are dropped here; if it could not, or got
 //!    no thread, they stay. What has no position (a pipe, a terminal) keeps them for the next read.
 //! 4. The traits do not say whether a poll begins something new. The inherent methods do
-//!    ([`File::begin_anew`]): theirs is no write of before, and an end of the file that an earlier
-//!    read has found says nothing about the file of now.
+//!    ([`File::give_up_running`]): theirs is no write of before, and an end of the file that an
+//!    earlier read has found says nothing about the file of now.
 //!
 //! Rejected: a write that is accepted before the system has the bytes, as other runtimes have. If
 //! it fails, they are gone: the caller, a `BufWriter` say, has forgotten them by then.
@@ -272,7 +272,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.begin_anew();
+        self.give_up_running();
         read_write::read(self, buffer).await
     }
 
@@ -296,7 +296,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        self.begin_anew();
+        self.give_up_running();
         read_write::read_exact(self, buffer).await
     }
 
@@ -321,7 +321,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        self.begin_anew();
+        self.give_up_running();
         read_write::read_to_end(self, bytes).await
     }
 
@@ -345,7 +345,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
-        self.begin_anew();
+        self.give_up_running();
         read_write::read_to_string(self, text).await
     }
 
@@ -372,7 +372,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.begin_anew();
+        self.give_up_running();
         read_write::write(self, bytes).await
     }
 
@@ -398,7 +398,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.begin_anew();
+        self.give_up_running();
         read_write::write_all(self, bytes).await
     }
 
@@ -582,12 +582,12 @@ impl File {
         self.flush().await?;
         let back = self.bytes.len() as i64;
         let buffer = self.buffer();
-        self.begin(FileCall::SetLen, buffer, move |file, done| {
+        self.start(FileCall::SetLen, buffer, move |file, done| {
             go_back(file, back, done)?;
             file.set_len(size).map(|()| 0)
         })?;
         let ended = poll_fn(|cx| self.poll_settle(cx, &[])).await;
-        ended.expect("it was begun").1.map(drop)
+        ended.expect("it was started").1.map(drop)
     }
 
     /// The file's metadata.
@@ -642,7 +642,7 @@ impl File {
 
 impl File {
     /// Begins a call, which gets `buffer`. If it gets no thread, nothing has changed.
-    fn begin(
+    fn start(
         &mut self,
         call: FileCall,
         buffer: Vec<u8>,
@@ -667,21 +667,21 @@ impl File {
     }
 
     /// Says that an operation begins that is not the one which is running, if any.
-    fn begin_anew(&mut self) {
+    fn give_up_running(&mut self) {
         if let Some(running) = &mut self.running {
             running.given_up = true;
         }
     }
 
     /// Begins a write of as much of these slices as one call moves.
-    fn begin_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<()> {
+    fn start_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<()> {
         let back = self.bytes.len() as i64;
         let mut buffer = self.buffer();
         for slice in slices {
             let room = MOST - buffer.len();
             buffer.extend_from_slice(&slice[..slice.len().min(room)]);
         }
-        self.begin(FileCall::Write, buffer, move |file, done| {
+        self.start(FileCall::Write, buffer, move |file, done| {
             go_back(file, back, done)?;
             Ok(files::write(file, &done.buffer)? as u64)
         })
@@ -789,7 +789,7 @@ impl AsyncRead for File {
             }
             let wanted = buffer.len().min(MOST);
             let room = self.buffer();
-            self.begin(FileCall::Read, room, move |file, done| {
+            self.start(FileCall::Read, room, move |file, done| {
                 done.buffer.resize(wanted, 0);
                 let result = files::read(file, &mut done.buffer);
                 done.buffer.truncate(*result.as_ref().unwrap_or(&0));
@@ -823,7 +823,7 @@ impl AsyncWrite for File {
             if slices.iter().all(|slice| slice.is_empty()) {
                 return Poll::Ready(Ok(0));
             }
-            self.begin_write(slices)?;
+            self.start_write(slices)?;
         }
     }
 
@@ -860,7 +860,7 @@ impl AsyncSeek for File {
                 absolute => absolute,
             };
             let buffer = self.buffer();
-            self.begin(FileCall::Seek(position), buffer, move |mut file, done| {
+            self.start(FileCall::Seek(position), buffer, move |mut file, done| {
                 let sought = file.seek(target);
                 done.moved = sought.is_ok();
                 sought

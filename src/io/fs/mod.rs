@@ -67,11 +67,6 @@ fn at<R: Send + 'static>(
     off(move || call(path))
 }
 
-/// Makes a symbolic link. (`std` has a different function on each system.)
-fn linked(original: PathBuf, link: PathBuf) -> io::Result<()> {
-    files::symlink(&original, &link)
-}
-
 fn owned(path: &impl AsRef<Path>) -> PathBuf {
     path.as_ref().to_path_buf()
 }
@@ -347,7 +342,7 @@ macro_rules! two_paths {
             /// ```
             pub async fn $name<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<()> {
                 let to = owned(&to);
-                at(&from, move |from| $call(from, to)).await
+                at(&from, move |from| $call(&from, &to)).await
             }
         )*
     };
@@ -359,7 +354,7 @@ two_paths! {
     /// Gives a file a second name.
     hard_link = fs::hard_link, "std::fs::hard_link"
     /// Makes a symbolic link `to` that points to `from`.
-    symlink = linked, "std::os::unix::fs::symlink"
+    symlink = files::symlink, "std::os::unix::fs::symlink"
 }
 
 /// Sets the permissions of a file.

@@ -53,7 +53,7 @@ const BATCH: usize = 256;
 pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
     let begun = at(&path, |path| {
         let dir = Mutex::new(fs::read_dir(path)?);
-        Ok((take(&dir), Arc::new(dir)))
+        Ok((next_batch(&dir), Arc::new(dir)))
     });
     let (batch, dir) = begun.await?;
     let mut entries = ReadDir {
@@ -76,7 +76,7 @@ pub struct ReadDir {
 
 type EntryBatch = VecDeque<io::Result<fs::DirEntry>>;
 
-fn take(dir: &Mutex<fs::ReadDir>) -> EntryBatch {
+fn next_batch(dir: &Mutex<fs::ReadDir>) -> EntryBatch {
     dir.lock().by_ref().take(BATCH).collect()
 }
 
@@ -143,7 +143,9 @@ impl ReadDir {
             let Some(dir) = self.dir.clone() else {
                 return Poll::Ready(Ok(None));
             };
-            self.running = Some(blocking_calls::run(CallKind::File, move || take(&dir))?);
+            self.running = Some(blocking_calls::run(CallKind::File, move || {
+                next_batch(&dir)
+            })?);
         }
     }
 }

@@ -67,11 +67,11 @@ struct Wire {
     /// A read may stop before it has taken what there is.
     stops: bool,
     random: Random,
-    state: RefCell<State>,
+    state: RefCell<WireState>,
 }
 
 #[derive(Default)]
-struct State {
+struct WireState {
     readable: usize,
     /// A read stops before the byte that is so far away.
     mark: Option<usize>,

@@ -2,7 +2,7 @@
 //!
 //! A pool of its own, whose workers load the value before their first call. So everything that
 //! holds for a pool's workers holds for an actor's: how often they may die
-//! (`sched/restart_limit.rs`), cancellation, memory limits.
+//! (`sched/deaths.rs`), cancellation, memory limits.
 //!
 //! Tests: `tests/process/actors.rs`.
 

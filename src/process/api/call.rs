@@ -50,24 +50,26 @@ use crate::task::{Task, TaskError};
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct ProcessCall<'a, A, R> {
     pub(super) pool: &'a Arc<PoolState>,
-    function: Function<A, R>,
+    function: Function<fn(A) -> R>,
     options: CallOptions,
 }
 
 /// What is called.
-#[derive(Debug)]
-enum Function<A, R> {
-    Item(fn(A) -> R),
-    /// A function that borrows a context, which is one of the options. (Its type is forgotten.)
-    With {
-        code: Result<CodeRef, TaskError>,
-        /// The same, with a result that stays in the worker.
-        kept: Result<CodeRef, TaskError>,
-        /// The same, with a result that comes with its item's usage.
-        measured: Result<CodeRef, TaskError>,
-    },
-    /// A function whose results come with their items' usage.
-    Measured(Result<CodeRef, TaskError>),
+#[derive(Clone, Debug)]
+enum Function<F> {
+    Item(F),
+    /// One whose type is forgotten: it borrows a context, which is one of the options, or its
+    /// results come with their items' usage.
+    Coded(Codes),
+}
+
+#[derive(Clone, Debug)]
+struct Codes {
+    code: Result<CodeRef, TaskError>,
+    /// The same, with a result that stays in the worker.
+    kept: Result<CodeRef, TaskError>,
+    /// The same, with a result that comes with its item's usage.
+    measured: Result<CodeRef, TaskError>,
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
@@ -96,11 +98,11 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         });
         Self {
             pool,
-            function: Function::With {
+            function: Function::Coded(Codes {
                 code: encoded.clone().and_then(|()| code_of_with(f)),
                 kept: encoded.clone().and_then(|()| code_of_kept_with(f)),
                 measured: encoded.and_then(|()| code_of_measured_with(f)),
-            },
+            }),
             options,
         }
     }
@@ -408,14 +410,14 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     fn code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
             Function::Item(f) => code_of(*f),
-            Function::With { code, .. } | Function::Measured(code) => code.clone(),
+            Function::Coded(codes) => codes.code.clone(),
         }
     }
 
     fn kept_code(&self) -> Result<CodeRef, TaskError> {
         match &self.function {
             Function::Item(f) => code_of_kept(*f),
-            Function::With { kept, .. } | Function::Measured(kept) => kept.clone(),
+            Function::Coded(codes) => codes.kept.clone(),
         }
     }
 
@@ -588,11 +590,15 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     pub(super) fn with_usage(self) -> ProcessCall<'a, A, (R, Usage)> {
         let code = match self.function {
             Function::Item(f) => code_of_measured(f),
-            Function::With { measured, .. } | Function::Measured(measured) => measured,
+            Function::Coded(codes) => codes.measured,
         };
         ProcessCall {
             pool: self.pool,
-            function: Function::Measured(code),
+            function: Function::Coded(Codes {
+                kept: code.clone(),
+                measured: code.clone(),
+                code,
+            }),
             options: self.options,
         }
     }
@@ -604,24 +610,6 @@ impl<A, R> Clone for ProcessCall<'_, A, R> {
             pool: self.pool,
             function: self.function.clone(),
             options: self.options.clone(),
-        }
-    }
-}
-
-impl<A, R> Clone for Function<A, R> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Item(f) => Self::Item(*f),
-            Self::With {
-                code,
-                kept,
-                measured,
-            } => Self::With {
-                code: code.clone(),
-                kept: kept.clone(),
-                measured: measured.clone(),
-            },
-            Self::Measured(code) => Self::Measured(code.clone()),
         }
     }
 }

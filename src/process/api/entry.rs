@@ -96,8 +96,9 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// if the argument could not be decoded or the result not be encoded; 0 if the item has returned a
 /// value; 64 if the file is damaged, or is of another build of the program in which the function
 /// has no name that is known here ([`replayable`](crate::process::replayable),
-/// `TREFOIL_REPLAY_FN`). It is trusted like `TREFOIL_WORKER`, and so is the file: replay only what
-/// your own program has written. (Not on Windows.)
+/// `TREFOIL_REPLAY_FN`), or was written with another version of this crate. It is trusted like
+/// `TREFOIL_WORKER`, and so is the file: replay only what your own program has written. (Not on
+/// Windows.)
 ///
 /// With the feature `auto` the call is not needed: for tests, and for programs that keep
 /// `#[tokio::main]`. [This page](crate::_documentation::from_tokio) says what differs.

@@ -22,6 +22,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
+use std::iter::Zip;
+use std::ops::RangeFrom;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -117,18 +119,13 @@ type Answer<R> = (usize, Result<R, TaskError>);
 
 /// Results that have arrived and were not returned yet.
 struct Arrived<R> {
-    /// The results that are due, and the index of the first.
-    front: vec::IntoIter<Result<R, TaskError>>,
-    index: usize,
+    /// The results that are due, with their indices.
+    front: Zip<RangeFrom<usize>, vec::IntoIter<Result<R, TaskError>>>,
     /// The other results, by the index of the first of each run.
     runs: BTreeMap<usize, Vec<Result<R, TaskError>>>,
 }
 
-impl<I, R> Imap<I, R>
-where
-    I: Iterator<Item: Portable>,
-    R: Portable,
-{
+impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
     pub(in crate::process) fn new(
         shared: &Arc<PoolState>,
         options: CallOptions,
@@ -165,8 +162,7 @@ where
             out: BTreeSet::new(),
             results: Box::pin(results),
             arrived: Mutex::new(Arrived {
-                front: Vec::new().into_iter(),
-                index: 0,
+                front: (0..).zip(Vec::new()),
                 runs: BTreeMap::new(),
             }),
             ended: None,
@@ -285,16 +281,15 @@ where
     /// Polls for the next result.
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
         if self.taken == self.given && self.items.is_none() {
-            return Poll::Ready(self.end());
+            self.end();
+            return Poll::Ready(None);
         }
         loop {
             let mut arrived = self.arrived.lock();
-            if let Some(answer) = arrived.front.next() {
-                let index = arrived.index;
-                arrived.index += 1;
+            if let Some((index, result)) = arrived.front.next() {
                 drop(arrived);
                 self.give(index);
-                return Poll::Ready(Some((index, answer)));
+                return Poll::Ready(Some((index, result)));
             }
             let run = if self.ordered {
                 arrived.runs.remove_entry(&self.given)
@@ -302,7 +297,7 @@ where
                 arrived.runs.pop_first()
             };
             if let Some((index, run)) = run {
-                (arrived.index, arrived.front) = (index, run.into_iter());
+                arrived.front = (index..).zip(run);
                 continue;
             }
             if let Some(error) = self.ended.clone() {
@@ -340,16 +335,15 @@ where
             self.give(index);
             return Some((index, Err(error.with_item(index))));
         }
-        self.end::<()>();
+        self.end();
         more.then(|| (index, Err(error.with_item(index)))) // nothing was lost, but more would have arrived
     }
 
-    fn end<T>(&mut self) -> Option<T> {
+    fn end(&mut self) {
         self.over = true;
         if let Some(panic) = self.panicked.take() {
             panic.resume_unwind();
         }
-        None
     }
 
     fn free(&self) -> usize {
@@ -395,27 +389,22 @@ where
         self.grows = Some((self.given, now));
     }
 
-    fn take(&mut self) {
+    fn push(&mut self, item: &mut I::Item) {
+        let pushed = push_own(&mut self.chunk, item);
+        if pushed.is_err() {
+            self.send(false);
+        }
         if !self.ordered {
             self.out.insert(self.taken);
         }
         self.taken += 1;
-    }
-
-    fn push(&mut self, item: &mut I::Item) {
-        let pushed = push_own(&mut self.chunk, item);
-        if let Err(error) = pushed {
-            self.send(false);
-            self.arrived
-                .lock()
-                .runs
-                .insert(self.taken, vec![Err(error)]);
-            self.take();
-            return;
-        }
-        self.take();
-        if self.chunk.is_full() {
-            self.send(false);
+        match pushed {
+            Err(error) => {
+                let runs = &mut self.arrived.lock().runs;
+                runs.insert(self.taken - 1, vec![Err(error)]);
+            }
+            Ok(()) if self.chunk.is_full() => self.send(false),
+            Ok(()) => {}
         }
     }
 
@@ -451,11 +440,7 @@ where
     }
 }
 
-impl<I, R> Iterator for Imap<I, R>
-where
-    I: Iterator<Item: Portable>,
-    R: Portable,
-{
+impl<I: Iterator<Item: Portable>, R: Portable> Iterator for Imap<I, R> {
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -463,11 +448,12 @@ where
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let more = self.items.as_ref().map_or((0, Some(0)), I::size_hint).1;
-        (
-            0,
-            more.and_then(|more| more.checked_add(self.taken - self.given)),
-        )
+        let more = self
+            .items
+            .as_ref()
+            .map_or(Some(0), |items| items.size_hint().1);
+        let most = more.and_then(|more| more.checked_add(self.taken - self.given));
+        (0, most)
     }
 }
 
@@ -523,11 +509,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
 impl<I: Iterator, R> Unpin for ImapStream<I, R> {}
 impl<I: Iterator, R> Unpin for Imap<I, R> {}
 
-impl<I, R> Stream for ImapStream<I, R>
-where
-    I: Iterator<Item: Portable>,
-    R: Portable,
-{
+impl<I: Iterator<Item: Portable>, R: Portable> Stream for ImapStream<I, R> {
     type Item = Result<R, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -584,11 +566,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Indexed<ImapStream<I, R>> {
     }
 }
 
-impl<I, R> Iterator for Indexed<Imap<I, R>>
-where
-    I: Iterator<Item: Portable>,
-    R: Portable,
-{
+impl<I: Iterator<Item: Portable>, R: Portable> Iterator for Indexed<Imap<I, R>> {
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -596,11 +574,7 @@ where
     }
 }
 
-impl<I, R> Stream for Indexed<ImapStream<I, R>>
-where
-    I: Iterator<Item: Portable>,
-    R: Portable,
-{
+impl<I: Iterator<Item: Portable>, R: Portable> Stream for Indexed<ImapStream<I, R>> {
     type Item = (usize, Result<R, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -19,9 +19,7 @@ use super::imap::Imap;
 use crate::loom::Mutex;
 use crate::process::job::CallOptions;
 use crate::process::limits::DROP_LIMIT;
-use crate::process::parent::driver::{PoolState, is_a_driver};
-use crate::process::parent::driving;
-use crate::process::parent::driving::Driving;
+use crate::process::parent::driver::{self, Driving, PoolState, is_a_driver};
 use crate::process::parent::mailbox::Mail;
 use crate::process::parent::settings::Settings;
 use crate::process::sched::{How, Stop};
@@ -88,7 +86,7 @@ struct End {
 
 impl ProcessPool {
     pub(in crate::process) fn start(settings: Settings) -> Result<Self, PoolError> {
-        let (shared, driver) = driving::start(settings)?;
+        let (shared, driver) = driver::start(settings)?;
         let end = Arc::new(End {
             shared: shared.clone(),
             driver: Mutex::new(Some(driver)),

@@ -23,10 +23,11 @@ use crate::process::parent::driver::PoolState;
 use crate::process::value::attachments::Awaited;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::kept_results;
-use crate::process::value::kept_results::{Answer, Bytes, KeptResult};
+use crate::process::value::kept_results::{Answer, KeptResult};
 use crate::process::value::portable::Portable;
 use crate::process::value::reason;
 use crate::process::value::scope;
+use crate::process::value::shared::Shared;
 use crate::process::wire::CodeRef;
 use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, promise};
 
@@ -97,12 +98,12 @@ enum RemoteValue<R> {
     /// In the process that called `spawn_remote`.
     Asked(Arc<KeptResult>, Weak<PoolState>),
     /// In a call: the value, and the bytes that it was decoded from.
-    Here(Box<R>, Bytes),
+    Opened(Box<R>, Shared<u8>),
 }
 
 /// Decodes a value whose bytes are in this process.
-fn read<R: Portable>(bytes: &Bytes) -> Result<R, TaskError> {
-    match panic::catch(|| kept_results::value::<R>(bytes.get())) {
+fn read<R: Portable>(bytes: &Shared<u8>) -> Result<R, TaskError> {
+    match panic::catch(|| kept_results::value::<R>(bytes)) {
         Ok(read) => read.map_err(undecodable::<R>),
         Err(panic) => Err(panic.into()),
     }
@@ -134,7 +135,7 @@ impl<R: Portable> Remote<R> {
     #[track_caller]
     pub fn fetch(&self) -> Task<R> {
         let kept = match &self.0 {
-            RemoteValue::Here(_, bytes) => return self.done(read(bytes)),
+            RemoteValue::Opened(_, bytes) => return self.done(read(bytes)),
             RemoteValue::Asked(kept, _) => kept,
         };
         match kept.ended(true) {
@@ -150,7 +151,7 @@ impl<R: Portable> Remote<R> {
     #[track_caller]
     pub fn ready(&self) -> Task<()> {
         match &self.0 {
-            RemoteValue::Here(..) => self.done(Ok(())),
+            RemoteValue::Opened(..) => self.done(Ok(())),
             RemoteValue::Asked(kept, _) => self.wait(kept, |own, completer| {
                 let ended = own.ended(true).unwrap_or(Err(TaskError::Closed));
                 completer.complete(ended.map(drop));
@@ -234,7 +235,7 @@ impl<R> Remote<R> {
     #[must_use]
     pub fn into_inner(self) -> R {
         match self.0 {
-            RemoteValue::Here(value, _) => *value,
+            RemoteValue::Opened(value, _) => *value,
             RemoteValue::Asked(..) => elsewhere(),
         }
     }
@@ -253,7 +254,7 @@ impl<R> Deref for Remote<R> {
 
     fn deref(&self) -> &R {
         match &self.0 {
-            RemoteValue::Here(value, _) => value,
+            RemoteValue::Opened(value, _) => value,
             RemoteValue::Asked(..) => elsewhere(),
         }
     }
@@ -267,8 +268,8 @@ impl<R: Portable> Clone for Remote<R> {
     fn clone(&self) -> Self {
         Self(match &self.0 {
             RemoteValue::Asked(kept, pool) => RemoteValue::Asked(kept.clone(), pool.clone()),
-            RemoteValue::Here(_, bytes) => match kept_results::value(bytes.get()) {
-                Ok(value) => RemoteValue::Here(Box::new(value), bytes.clone()),
+            RemoteValue::Opened(_, bytes) => match kept_results::value(bytes) {
+                Ok(value) => RemoteValue::Opened(Box::new(value), bytes.clone()),
                 Err(why) => panic!("what was decoded once cannot be again: {why}"),
             },
         })
@@ -279,12 +280,12 @@ impl<R> Serialize for Remote<R> {
     /// The bytes, or the number of the attachment that holds them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let place = match &self.0 {
-            RemoteValue::Here(_, Bytes::Own(bytes)) => Ok(bytes.clone()),
-            RemoteValue::Here(_, Bytes::Shared(slice)) => {
-                Err(scope::attach(&slice.mapped().attachment))
-            }
+            RemoteValue::Opened(_, bytes) => match bytes.attachment() {
+                Some(memory) => Err(scope::attach(memory)),
+                None => Ok(bytes.clone()),
+            },
             RemoteValue::Asked(kept, _) => match kept.ended(false) {
-                Some(Ok(Bytes::Own(bytes))) => Ok(bytes),
+                Some(Ok(bytes)) if bytes.attachment().is_none() => Ok(bytes),
                 Some(Ok(_)) => {
                     let attachment = kept.attachment();
                     let attachment = attachment.map_err(|error| reason::set(&error.to_string()));
@@ -295,7 +296,7 @@ impl<R> Serialize for Remote<R> {
             },
         };
         match place {
-            Ok(bytes) => Ok::<&Bulk<u8>, u64>(&bytes).serialize(serializer),
+            Ok(bytes) => Ok::<Bulk<u8>, u64>(Bulk::from(&*bytes)).serialize(serializer),
             Err(number) => {
                 let number = number.map_err(S::Error::custom)?;
                 Err::<(), u64>(number).serialize(serializer)
@@ -307,12 +308,14 @@ impl<R> Serialize for Remote<R> {
 impl<'de, R: Portable> Deserialize<'de> for Remote<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = match Result::<Bulk<u8>, u64>::deserialize(deserializer)? {
-            Ok(bytes) => Ok(Bytes::own(bytes)),
-            Err(number) => Bytes::arrived(number),
+            Ok(bytes) => Ok(Shared::own(bytes.into_vec())),
+            Err(number) => scope::attached(number).and_then(|memory| {
+                Shared::of(memory).map_err(|error| reason::set(&error.to_string()))
+            }),
         };
         let read = bytes.and_then(|bytes| {
-            let value = kept_results::value(bytes.get()).map_err(|why| reason::set(&why))?;
-            Ok(Self(RemoteValue::Here(Box::new(value), bytes)))
+            let value = kept_results::value(&bytes).map_err(|why| reason::set(&why))?;
+            Ok(Self(RemoteValue::Opened(Box::new(value), bytes)))
         });
         read.map_err(D::Error::custom)
     }
@@ -322,7 +325,7 @@ impl<R> fmt::Debug for Remote<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             RemoteValue::Asked(kept, _) => f.debug_tuple("Remote").field(kept).finish(),
-            RemoteValue::Here(_, bytes) => f.debug_tuple("Remote").field(bytes).finish(),
+            RemoteValue::Opened(_, bytes) => write!(f, "Remote({} bytes)", bytes.len()),
         }
     }
 }

@@ -55,7 +55,7 @@ use crate::sys::descriptor::OwnedFile;
 use crate::sys::files;
 use crate::sys::large_pages;
 use crate::sys::poll::poll;
-use crate::timer::Interest;
+use crate::timer::WatchedFds;
 
 /// How long a record may be (W21). A channel has the longest ones that its pipe has room for.
 const LENGTHS: [usize; 4] = [LONG, 64, 32, SHORT];
@@ -63,13 +63,13 @@ const LONG: usize = 128;
 const SHORT: usize = 16;
 
 /// The first byte of a record whose item is in the file: the number of its first page and its
-/// length follow the checksum, in [`PLACE`] and [`LENGTH`]. The first byte of another record is the
-/// item's length, and the item follows the checksum.
+/// length follow the checksum, in [`POSITION`] and [`LENGTH`]. The first byte of another record is
+/// the item's length, and the item follows the checksum.
 const ELSEWHERE: u8 = 0xff;
 
 /// Where in a record the checksum is, and what follows it.
 const CHECKSUM: Range<usize> = 1..5;
-const PLACE: Range<usize> = 5..11;
+const POSITION: Range<usize> = 5..11;
 const LENGTH: Range<usize> = 11..16;
 
 /// The pipe that every user may have: a mebibyte. The kernel frees no page before all of it was
@@ -269,7 +269,7 @@ impl ChannelPipe {
             return Err(no_memory(io::ErrorKind::FileTooLarge.into()));
         };
         record[0] = ELSEWHERE;
-        record[PLACE].copy_from_slice(&(offset / PAGE as u64).to_le_bytes()[..PLACE.len()]);
+        record[POSITION].copy_from_slice(&(offset / PAGE as u64).to_le_bytes()[..POSITION.len()]);
         record[LENGTH].copy_from_slice(&length[..LENGTH.len()]);
         if let Err(why) = files::write_all_at(&self.file.descriptor, item, offset) {
             self.discard(&record);
@@ -330,8 +330,9 @@ impl ChannelPipe {
         if !self.stands_still(length) {
             return Err(Errno::AGAIN);
         }
-        // another sender has it, or the system refuses it now
-        let _only = self.only_one().map_err(|_| Errno::AGAIN)?;
+        // Only one sender can hold this lock at a time; if its process dies, the kernel releases
+        // it. (An error: another sender has it, or the system refuses it now.)
+        let _only = conduit::only_one(&self.file).map_err(|_| Errno::AGAIN)?;
         if self.length() != length {
             return Err(Errno::AGAIN); // another sender was faster
         }
@@ -356,12 +357,6 @@ impl ChannelPipe {
             looks,
         });
         looks >= STILL_LOOKS && now >= since + STILL
-    }
-
-    /// Takes a lock that only one sender can hold at a time. If its process dies, the kernel
-    /// releases it.
-    fn only_one(&self) -> Result<OwnedFile, Errno> {
-        conduit::only_one(&self.file)
     }
 }
 
@@ -441,7 +436,7 @@ fn broken(what: &str) -> PipeError {
 
 /// Where the item is, and how long.
 fn elsewhere(record: &PipeRecord) -> (u64, u64) {
-    let [place, length] = [PLACE, LENGTH].map(|at| {
+    let [place, length] = [POSITION, LENGTH].map(|at| {
         let mut number = [0; 8];
         number[..at.len()].copy_from_slice(&record[at]);
         u64::from_le_bytes(number)
@@ -452,13 +447,13 @@ fn elsewhere(record: &PipeRecord) -> (u64, u64) {
 // Waiting.
 impl ChannelPipe {
     /// The event to wait for: an item or a credit; and in any case the end of all peers.
-    pub(super) fn interest(&self) -> Interest {
+    pub(super) fn interest(&self) -> WatchedFds {
         let pipe = self.pipe.clone();
         match self.side {
-            Side::Receives => Interest([Some((pipe, PollFlags::IN)), None]),
+            Side::Receives => WatchedFds([Some((pipe, PollFlags::IN)), None]),
             Side::Sends => {
                 let credits = self.credits.clone();
-                Interest([
+                WatchedFds([
                     Some((credits, PollFlags::IN)),
                     Some((pipe, PollFlags::empty())),
                 ])
@@ -520,10 +515,10 @@ mod tests {
     fn only_one_sender_makes_up_for_it() {
         let (tx, _rx) = ChannelPipe::pair(3).unwrap();
         assert_eq!(fill(&tx), 3);
-        let first = tx.only_one().unwrap();
-        assert_eq!(tx.only_one().unwrap_err(), Errno::AGAIN);
+        let first = conduit::only_one(&tx.file).unwrap();
+        assert_eq!(conduit::only_one(&tx.file).unwrap_err(), Errno::AGAIN);
         drop(first);
-        assert!(tx.only_one().is_ok());
+        assert!(conduit::only_one(&tx.file).is_ok());
         // A sender that was behind finds another length than it has seen.
         for _ in 0..STILL_LOOKS {
             assert!(!tx.stands_still(2), "not before a second is over");
@@ -588,7 +583,7 @@ mod tests {
         let behind = elsewhere(&record).0 / PAGE as u64 + 1;
         let size = behind * PAGE as u64 + claimed;
         rustix::fs::ftruncate(&tx.file, size).unwrap();
-        record[PLACE].copy_from_slice(&behind.to_le_bytes()[..PLACE.len()]);
+        record[POSITION].copy_from_slice(&behind.to_le_bytes()[..POSITION.len()]);
         record[LENGTH].copy_from_slice(&claimed.to_le_bytes()[..LENGTH.len()]);
         // Even one whose checksum is right.
         let zeros = vec![0; claimed as usize];

@@ -123,15 +123,6 @@ impl<T: Portable> Receiver<T> {
     pub fn iter(&self) -> impl Iterator<Item = T> {
         self
     }
-
-    #[track_caller]
-    fn next_blocking(&self) -> Option<T> {
-        match self.recv_blocking() {
-            Ok(item) => Some(item),
-            Err(TaskError::WouldBlock) => refuse("while let Ok(item) = receiver.recv().await"),
-            Err(_) => None,
-        }
-    }
 }
 
 /// Its items as they come: see [`Receiver::iter`].
@@ -140,7 +131,7 @@ impl<T: Portable> Iterator for Receiver<T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<T> {
-        self.next_blocking()
+        (&*self).next()
     }
 }
 
@@ -150,6 +141,10 @@ impl<T: Portable> Iterator for &Receiver<T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<T> {
-        self.next_blocking()
+        match self.recv_blocking() {
+            Ok(item) => Some(item),
+            Err(TaskError::WouldBlock) => refuse("while let Ok(item) = receiver.recv().await"),
+            Err(_) => None,
+        }
     }
 }

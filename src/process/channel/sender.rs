@@ -90,12 +90,9 @@ impl<T: Portable> Sender<T> {
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         // Checked before the item is encoded: it may be large, and is often given up if there is no
         // room.
-        let sent = match self.pipe.refuses() {
-            Some(refused) => Err(error::<T>(refused)),
-            None => self
-                .pack(&item)
-                .and_then(|mut packed| packed.send().map_err(error::<T>)),
-        };
+        let refused = self.pipe.refuses().map_or(Ok(()), Err).map_err(error::<T>);
+        let packed = refused.and_then(|()| self.pack(&item));
+        let sent = packed.and_then(|mut packed| packed.send().map_err(error::<T>));
         sent.map_err(|error| match error {
             TaskError::WouldBlock => TrySendError::Full(item),
             TaskError::Closed => TrySendError::Closed(item),

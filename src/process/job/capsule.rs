@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   capsule = MAGIC, head, frames, checksum
-//!   head    = length (8 bytes), Head (postcard)
+//!   head    = length (8 bytes), `CapsuleHead` (postcard)
 //!   frames  = of each initializer, of the context, of the item: what a plain worker is sent
 //! ```
 //!
@@ -21,16 +21,16 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::process::host::checksum::checksum;
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::chunk::Piece;
 use crate::process::value::codec::decode;
 use crate::process::value::copies::{Copies, CopySource, Sources};
-use crate::process::value::extras::Decoding;
 use crate::process::value::lent_arrays::{LentList, Missing};
 use crate::process::value::scope;
+use crate::process::value::scope::Decoding;
+use crate::process::wire::fields;
 use crate::process::wire::{BatchHead, CodeRef, Frame, Reader};
 use crate::task::{CodecDirection, CodecError, panic};
 
@@ -45,7 +45,7 @@ pub(crate) type Called = (Option<String>, String);
 
 /// What a capsule says of its item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct CapsuleHead {
     /// The copy of this crate, in the build of the program, that has the functions where the frames
     /// say.
     pub(crate) copy: String,
@@ -63,40 +63,8 @@ pub(crate) struct Head {
     pub(crate) worker: u64,
 }
 
-impl Serialize for Head {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            copy,
-            calls,
-            result,
-            context,
-            item,
-            error,
-            left_out,
-            memory,
-            worker,
-        } = self;
-        let types = (calls, result, context);
-        (copy, types, item, error, left_out, memory, worker).serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for Head {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (copy, types, item, error, left_out, memory, worker) = Deserialize::deserialize(from)?;
-        let (calls, result, context) = types;
-        Ok(Self {
-            copy,
-            calls,
-            result,
-            context,
-            item,
-            error,
-            left_out,
-            memory,
-            worker,
-        })
-    }
+fields! {
+    CapsuleHead { copy, calls, result, context, item, error, left_out, memory, worker }
 }
 
 /// An encoded value and everything that lies outside of its bytes.
@@ -140,7 +108,7 @@ pub(crate) struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Begins a file of at most `room` bytes.
-    pub(crate) fn new(to: W, room: u64, head: &Head) -> io::Result<Self> {
+    pub(crate) fn new(to: W, room: u64, head: &CapsuleHead) -> io::Result<Self> {
         let mut own = Self { to, sum: 0, room };
         let head = postcard::to_stdvec(head).map_err(io::Error::other)?;
         own.put(MAGIC)?;
@@ -168,13 +136,8 @@ impl<W: Write> Writer<W> {
         frame: impl FnOnce(LentList) -> Frame<'static>,
     ) -> io::Result<()> {
         for (id, source) in parcel.memory.iter().chain(&parcel.arrays) {
-            let (length, kind) = source.shape();
-            let copy = Frame::Copy {
-                id: *id,
-                length,
-                kind,
-                bytes: &[],
-            };
+            let (of, bytes) = (source.head(*id), &[][..]);
+            let copy = Frame::Copy { of, bytes };
             for part in source.parts() {
                 self.frame(&copy, part.bytes())?;
             }
@@ -257,7 +220,7 @@ impl<W: Write> Writer<W> {
 /// [`init`](crate::init) (`TREFOIL_REPLAY`).
 pub struct Capsule {
     bytes: Vec<u8>,
-    pub(crate) head: Head,
+    pub(crate) head: CapsuleHead,
     /// Where the frames are.
     frames: std::ops::Range<usize>,
 }
@@ -303,7 +266,7 @@ impl Capsule {
         add(MAGIC);
         add(length);
         add(head);
-        let head = postcard::take_from_bytes::<Head>(head);
+        let head = postcard::take_from_bytes::<CapsuleHead>(head);
         let (head, []) = head.map_err(|_| DAMAGED)? else {
             return Err(DAMAGED);
         };
@@ -363,12 +326,7 @@ impl Capsule {
         while let Some((frame, length)) = self.frame(at) {
             at += length;
             match frame {
-                Frame::Copy {
-                    id,
-                    length,
-                    kind,
-                    bytes,
-                } => copies.part(id, length, kind, bytes),
+                Frame::Copy { of, bytes } => copies.part(of, bytes),
                 Frame::Descriptors(numbers) => descriptors = copies.find(&numbers),
                 Frame::Batch { lent, items, .. } if at == self.frames.len() => {
                     let bytes = Reader(items).bytes().unwrap_or_default();
@@ -425,7 +383,7 @@ debug!(
 /// what is not in the file.
 impl fmt::Display for Capsule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Head { calls, result, .. } = &self.head;
+        let CapsuleHead { calls, result, .. } = &self.head;
         let argument = calls.last().map_or("", |(_, argument)| argument);
         write!(f, "fn({argument}) -> {result}")?;
         if let Some(name) = self.function() {
@@ -457,11 +415,11 @@ mod tests {
     }
 
     fn written(chunk: Chunk) -> Vec<u8> {
-        let head = Head {
+        let head = CapsuleHead {
             calls: vec![(None, "A".to_owned()); 2],
             error: "the error".to_owned(),
             item: Some(3),
-            ..Head::default()
+            ..CapsuleHead::default()
         };
         let code = CodeRef {
             trampoline: 1,
@@ -499,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_file_has_no_more_bytes_than_it_may() {
-        let head = Head::default();
+        let head = CapsuleHead::default();
         assert!(Writer::new(Vec::new(), 20, &head).is_err());
         assert!(Writer::new(Vec::new(), 200, &head).is_ok());
     }

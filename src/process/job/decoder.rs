@@ -14,6 +14,7 @@ use crate::process::limits::DECODED_ELSEWHERE;
 use crate::process::value::bulk::Bulk;
 use crate::process::value::codec::{codec_error, decode};
 use crate::process::value::lent_arrays::Lending;
+use crate::process::value::vector::for_each_number;
 use crate::process::wire;
 use crate::sys::ticks;
 use crate::task::{CodecDirection, TaskError, panic};
@@ -104,34 +105,42 @@ const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 const ROOM: usize = 128 << 10;
 
 /// What calls between two types have in common. (Not in each of them, because many may wait.)
-#[derive(Debug)]
 pub(crate) struct CallTypes {
     read: Read,
     /// The type of the results.
     pub(crate) kind: fn() -> TypeId,
     /// The names of the types of argument and result.
     pub(crate) names: fn() -> (&'static str, &'static str),
+    /// Decoding takes little time, and runs no user code.
+    pub(crate) is_quick: bool,
+}
+
+impl CallTypes {
+    const fn new<A, R: DeserializeOwned + Send + 'static, N>(is_quick: bool) -> Self {
+        Self {
+            read: read::<R>,
+            kind: TypeId::of::<R>,
+            names: || (type_name::<A>(), type_name::<N>()),
+            is_quick,
+        }
+    }
 }
 
 /// How results of one type are decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Decoder {
     pub(crate) types: &'static CallTypes,
-    /// Decoding takes little time, and runs no user code.
-    pub(crate) is_quick: bool,
 }
 
 impl Decoder {
     /// Of the results of calls from `A` to `R`; `N` names these.
     pub(crate) fn new<A, R: DeserializeOwned + Send + 'static, N>() -> Self {
-        Self {
-            types: &CallTypes {
-                read: read::<R>,
-                kind: TypeId::of::<R>,
-                names: || (type_name::<A>(), type_name::<N>()),
-            },
-            is_quick: is_quick_type::<R>(),
-        }
+        let types = if is_quick_type::<R>() {
+            &const { CallTypes::new::<A, R, N>(true) }
+        } else {
+            &const { CallTypes::new::<A, R, N>(false) }
+        };
+        Self { types }
     }
 
     /// How and where to decode the values at the front of `bytes`; `lent` is missing in the first.
@@ -141,7 +150,7 @@ impl Decoder {
         let long = || wire::value(first).is_some_and(|(value, _)| value.len() > DECODED_ELSEWHERE);
         let is_short =
             lent.is_within(DECODED_ELSEWHERE) && (bytes.len() <= DECODED_ELSEWHERE || !long());
-        if self.is_quick && is_short {
+        if self.types.is_quick && is_short {
             (self.types.read, DecodingThread::Receiving)
         } else {
             (self.types.read, DecodingThread::Other)
@@ -152,12 +161,12 @@ impl Decoder {
 /// Whether results of this type are decoded where they are received, unless they are long.
 pub(crate) fn is_quick_type<R: 'static>() -> bool {
     let this = TypeId::of::<R>();
-    macro_rules! is_bulk_of {
-        ($($number:ty),*) => { $(this == TypeId::of::<Bulk<$number>>())||* };
-    }
-    is_bulk_of!(
-        u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64
-    ) || is_quick(type_name::<R>())
+    for_each_number!(N => {
+        if this == TypeId::of::<Bulk<N>>() {
+            return true;
+        }
+    });
+    is_quick(type_name::<R>())
 }
 
 /// What a type that is decoded quickly consists of, besides tuples.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Context;
-use super::capsule::{Head, Parcel, Writer};
+use super::capsule::{CapsuleHead, Parcel, Writer};
 use super::named::Named;
 use crate::loom::Mutex;
 use crate::process::host::image::image;
@@ -129,7 +129,7 @@ impl Keeping {
         let context = context.map(|context| parcel(context.piece.clone()));
         let context = context.transpose()?;
         let item = parcel(item)?;
-        let head = Head {
+        let head = CapsuleHead {
             copy: image().name().to_owned(),
             calls,
             result: result.to_owned(),

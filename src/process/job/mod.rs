@@ -185,7 +185,7 @@ pub(crate) struct Work {
     pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
     /// Its place in a queue with a limit, until it is sent (`Sched::free_place`).
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<Box<Place>>,
     /// Counts the items of a `map` or an `imap` for those who look at it.
     pub(crate) items: Option<Items>,
 }
@@ -235,10 +235,9 @@ impl Work {
 /// One call of `spawn`, `map` or `imap`.
 pub(crate) struct Job {
     pub(crate) work: Work,
-    /// The items that have not been sent, in the order in which they will be.
-    waiting: VecDeque<Piece>,
+    waiting: Waiting,
     /// How many sent frames have results that matter.
-    pub(crate) frames: usize,
+    pub(crate) frames: u32,
     /// The index after the last item that has been fed.
     fed: usize,
     /// How many items have been fed and have not ended.
@@ -247,25 +246,70 @@ pub(crate) struct Job {
     pub(crate) sealed: bool,
     /// It is in the scheduler's queue.
     pub(crate) queued: bool,
-    failure: Option<Box<(usize, TaskError)>>,
-    /// The first indices of the readings that are being decoded, and the items that are being kept.
-    pub(crate) readings: Vec<usize>,
-    /// A thread is to end it that may drop its values.
-    pub(crate) is_handed_over: bool,
-    /// What it knows of items that were started, and may be started again.
-    again: Option<Box<Again>>,
+    unusual: Option<Box<Unusual>>,
     /// Its number, for accidents on purpose.
     pub(crate) chaos: chaos::Number,
 }
 
-/// The items of a job that were started, and may be started again.
+/// The items that have not been sent, in the order in which they will be. (Most jobs have one
+/// piece, and many of them may wait.)
 #[derive(Default)]
-struct Again {
-    /// Those that pause before a retry, and are kept elsewhere (`Sched::run_again`).
+struct Waiting {
+    first: Option<Piece>,
+    #[expect(
+        clippy::box_collection,
+        reason = "most jobs have one piece: eight bytes for thirty-two"
+    )]
+    others: Option<Box<VecDeque<Piece>>>,
+}
+
+impl Waiting {
+    fn iter(&self) -> impl Iterator<Item = &Piece> {
+        self.first
+            .iter()
+            .chain(self.others.iter().flat_map(|others| others.iter()))
+    }
+
+    fn push_back(&mut self, piece: Piece) {
+        if self.first.is_none() {
+            self.first = Some(piece);
+        } else {
+            self.others.get_or_insert_default().push_back(piece);
+        }
+    }
+
+    fn push_front(&mut self, piece: Piece) {
+        if let Some(second) = self.first.replace(piece) {
+            self.others.get_or_insert_default().push_front(second);
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<Piece> {
+        let next = self.others.as_mut().and_then(|others| others.pop_front());
+        std::mem::replace(&mut self.first, next)
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = Piece> + use<> {
+        let Self { first, others } = std::mem::take(self);
+        first
+            .into_iter()
+            .chain(others.into_iter().flat_map(|others| *others))
+    }
+}
+
+/// What most jobs never have.
+#[derive(Default)]
+struct Unusual {
+    failure: Option<(usize, TaskError)>,
+    /// The first indices of the readings that are being decoded, and the items that are being kept.
+    readings: Vec<usize>,
+    /// A thread is to end it that may drop its values.
+    is_handed_over: bool,
+    /// Items that pause before a retry, and are kept elsewhere (`Sched::run_again`).
     paused: Vec<usize>,
     /// How often items were started that have cost a worker, or too much time.
     starts: HashMap<usize, u32>,
-    /// Those that run alone, and which of them wait, each in a piece of its own.
+    /// The items that run alone, and which of them wait, each in a piece of its own.
     lone: HashSet<usize>,
     lone_waiting: VecDeque<Piece>,
 }
@@ -275,41 +319,89 @@ impl Job {
     pub(crate) fn new(work: Work) -> Box<Self> {
         Box::new(Self {
             work,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             frames: 0,
             fed: 0,
             pending: 0,
             sealed: false,
             queued: false,
-            failure: None,
-            readings: Vec::new(),
-            is_handed_over: false,
-            again: None,
+            unusual: None,
             chaos: chaos::next_call(),
         })
     }
 
+    /// Whether it is one call of one item.
+    pub(crate) fn is_one(&self) -> bool {
+        !self.work.numbered && !self.work.each
+    }
+
+    /// The `error` of the item at `index`, which it names if there are several.
+    pub(crate) fn error_of(&self, index: usize, error: TaskError) -> TaskError {
+        if self.is_one() {
+            error
+        } else {
+            error.with_item(index)
+        }
+    }
+
     /// The items from this index on are of no interest.
     pub(crate) fn limit(&self) -> usize {
-        self.failure
+        self.failure().map_or(usize::MAX, |failure| failure.0)
+    }
+
+    fn failure(&self) -> Option<&(usize, TaskError)> {
+        self.unusual.as_ref()?.failure.as_ref()
+    }
+
+    /// A thread decodes the values of the items from `first` on, or keeps that item.
+    pub(crate) fn reads(&mut self, first: usize) {
+        self.unusual.get_or_insert_default().readings.push(first);
+    }
+
+    /// It has done that.
+    pub(crate) fn has_read(&mut self, first: usize) {
+        if let Some(unusual) = &mut self.unusual
+            && let Some(one) = unusual.readings.iter().position(|at| *at == first)
+        {
+            unusual.readings.swap_remove(one);
+        }
+    }
+
+    fn readings(&self) -> &[usize] {
+        self.unusual
             .as_ref()
-            .map_or(usize::MAX, |failure| failure.0)
+            .map_or(&[], |unusual| &unusual.readings)
+    }
+
+    /// Whether a thread does that for some item.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.readings().is_empty()
+    }
+
+    fn is_handed_over(&self) -> bool {
+        self.unusual
+            .as_ref()
+            .is_some_and(|unusual| unusual.is_handed_over)
+    }
+
+    /// Whether a thread is to end it that may drop its values.
+    pub(crate) fn hand_over(&mut self, is_handed_over: bool) {
+        self.unusual.get_or_insert_default().is_handed_over = is_handed_over;
     }
 
     /// Adds items that were not sent before.
     pub(crate) fn feed(&mut self, piece: Piece) {
         self.fed = piece.first() + piece.len();
         self.pending += piece.len() as u64;
-        if self.waiting.capacity() == 0 {
-            self.waiting.reserve_exact(1); // most jobs have one piece, and many of them may wait
+        if let Some(piece) = self.wanted(piece) {
+            self.waiting.push_back(piece);
         }
-        self.waiting.extend(self.wanted(piece));
     }
 
     /// How many items wait, but at most `most`, so that not all pieces need to be counted.
     pub(crate) fn items(&self, most: usize) -> usize {
         let mut items = 0;
-        for piece in &self.waiting {
+        for piece in self.waiting.iter() {
             items += piece.len();
             if items >= most {
                 return most;
@@ -323,7 +415,7 @@ impl Job {
         let Some(piece) = self.wanted(piece) else {
             return;
         };
-        match &mut self.again {
+        match &mut self.unusual {
             Some(again) if again.lone.contains(&piece.first()) => {
                 again.lone_waiting.push_back(piece);
             }
@@ -343,7 +435,7 @@ impl Job {
         if !options.may_retry() {
             return (1, false);
         }
-        let again = self.again.get_or_insert_default();
+        let again = self.unusual.get_or_insert_default();
         let starts = again.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
         if out_of_memory && options.retry_alone {
@@ -355,16 +447,14 @@ impl Job {
 
     /// How often the item at `index` was started in vain, if it may be started again.
     pub(crate) fn starts(&self, index: usize) -> u32 {
-        let starts = self.again.as_ref().map(|again| &again.starts);
-        starts
-            .and_then(|starts| starts.get(&index))
-            .copied()
-            .unwrap_or(0)
+        let again = self.unusual.as_ref();
+        let starts = again.and_then(|again| again.starts.get(&index));
+        starts.copied().unwrap_or(0)
     }
 
     /// Whether the item at `index` must run alone.
     pub(crate) fn is_lone(&self, index: usize) -> bool {
-        let again = self.again.as_ref();
+        let again = self.unusual.as_ref();
         again.is_some_and(|again| again.lone.contains(&index))
     }
 
@@ -374,17 +464,17 @@ impl Job {
     }
 
     fn lone_waiting(&self) -> impl Iterator<Item = &Piece> {
-        self.again.iter().flat_map(|again| &again.lone_waiting)
+        self.unusual.iter().flat_map(|again| &again.lone_waiting)
     }
 
     /// Takes out the one that has waited longest.
     pub(crate) fn cut_lone_item(&mut self) -> Option<Piece> {
-        self.again.as_mut()?.lone_waiting.pop_front()
+        self.unusual.as_mut()?.lone_waiting.pop_front()
     }
 
     /// The item at `index` will be retried. Returns the pause before that.
     pub(crate) fn pause(&mut self, index: usize) -> Duration {
-        let again = self.again.get_or_insert_default();
+        let again = self.unusual.get_or_insert_default();
         if !again.paused.contains(&index) {
             again.paused.push(index);
         }
@@ -395,7 +485,7 @@ impl Job {
 
     /// The pause of an item is over.
     pub(crate) fn resume(&mut self, piece: Piece) {
-        if let Some(again) = &mut self.again {
+        if let Some(again) = &mut self.unusual {
             again.paused.retain(|at| *at != piece.first());
         }
         self.put_back(piece);
@@ -414,14 +504,14 @@ impl Job {
 
     /// Takes out all items that wait: they will not be sent.
     pub(crate) fn abandon(&mut self) -> Vec<Piece> {
-        let again = self.again.iter_mut();
+        let again = self.unusual.iter_mut();
         let lone = again.flat_map(|again| again.lone_waiting.drain(..));
-        self.waiting.drain(..).chain(lone).collect()
+        self.waiting.take().chain(lone).collect()
     }
 
     /// Takes out the items for the next frame.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Option<Piece> {
-        let front = self.waiting.front_mut()?;
+        let front = self.waiting.first.as_mut()?;
         let piece = front.cut(most, most_bytes);
         if front.len() == 0 {
             self.waiting.pop_front();
@@ -437,7 +527,7 @@ impl Job {
 
     /// The items that are sent next.
     pub(crate) fn next_piece(&self) -> Option<&Piece> {
-        self.waiting.front()
+        self.waiting.first.as_ref()
     }
 
     /// Whether the next waiting item is larger than `most` bytes, or has attachments, or its
@@ -445,7 +535,7 @@ impl Job {
     pub(crate) fn is_heavy(&self, has_context: bool, most: usize) -> bool {
         let context = self.work.context().filter(|_| !has_context);
         let pieces = context.map(|context| &context.piece);
-        let mut pieces = pieces.into_iter().chain(self.waiting.front());
+        let mut pieces = pieces.into_iter().chain(self.waiting.first.as_ref());
         pieces.any(|piece| piece.is_heavy(most))
     }
 
@@ -464,13 +554,15 @@ impl Job {
             panic::contain(|| drop(error));
             return false;
         }
-        let before = self.failure.replace(Box::new((index, error)));
+        let unusual = self.unusual.get_or_insert_default();
+        let before = unusual.failure.replace((index, error));
+        unusual.lone_waiting.retain(|piece| piece.first() < index);
         // The payload of a panic while a result was decoded may have a destructor.
         panic::contain(|| drop(before));
-        let waiting = std::mem::take(&mut self.waiting).into_iter();
-        self.waiting = waiting.filter_map(|piece| self.wanted(piece)).collect();
-        if let Some(again) = &mut self.again {
-            again.lone_waiting.retain(|piece| piece.first() < index);
+        for piece in self.waiting.take() {
+            if let Some(piece) = self.wanted(piece) {
+                self.waiting.push_back(piece);
+            }
         }
         true
     }
@@ -479,23 +571,23 @@ impl Job {
     pub(crate) fn is_settled(&self) -> bool {
         let limit = self.limit();
         self.frames == 0
-            && self.waiting.is_empty()
+            && self.waiting.first.is_none()
             && !self.has_lone_item()
-            && (self.sealed && !self.is_handed_over || self.failure.is_some())
-            && self.readings.iter().all(|first| *first >= limit)
+            && (self.sealed && !self.is_handed_over() || self.has_failed())
+            && self.readings().iter().all(|first| *first >= limit)
             && self.paused().iter().all(|at| *at >= limit)
     }
 
     fn paused(&self) -> &[usize] {
-        self.again.as_ref().map_or(&[], |again| &again.paused)
+        self.unusual.as_ref().map_or(&[], |again| &again.paused)
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        matches!(self.failure.as_deref(), Some((_, TaskError::Cancelled)))
+        matches!(self.failure(), Some((_, TaskError::Cancelled)))
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        self.failure.is_some()
+        self.failure().is_some()
     }
 
     /// The type of its results.
@@ -505,13 +597,14 @@ impl Job {
 
     /// Whether it holds values, whose destructors are user code.
     pub(crate) fn holds(&self) -> bool {
-        !self.work.decoder.is_quick && self.work.sink.holds()
+        !self.work.decoder.types.is_quick && self.work.sink.holds()
     }
 
     /// Ends the task. Returns the values that are not part of the result, whose destructors are
     /// user code.
     pub(crate) fn finish(self) -> Option<Values> {
-        let failure = self.failure.map(|failure| failure.1);
+        let failure = self.unusual.and_then(|unusual| unusual.failure);
+        let failure = failure.map(|(_, error)| error);
         let mut unwanted = None;
         panic::contain(|| unwanted = self.work.sink.finish(failure));
         unwanted

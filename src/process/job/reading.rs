@@ -19,9 +19,9 @@ use crate::process::limits::{MORE_READERS_AFTER, MOST_READERS};
 use crate::process::value::attachments::{Arrivals, Descriptors};
 use crate::process::value::copies::Copies;
 use crate::process::value::depth_limit;
-use crate::process::value::extras::Decoding;
 use crate::process::value::lent_arrays::{Lending, View};
 use crate::process::value::scope;
+use crate::process::value::scope::Decoding;
 use crate::task::panic;
 
 /// A chore that the driver must not do itself, because it may take long or run user code.
@@ -56,7 +56,7 @@ impl Chore {
 }
 
 /// What accompanies a worker's records: descriptors, and lent memory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
     /// What was sent ahead of the next value.
@@ -105,7 +105,7 @@ impl Extras {
     }
 
     /// Takes the attachments and the arrays for the thread that decodes the value in `bytes`.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Box<Decoding>> {
+    pub(crate) fn decoding(&mut self, bytes: &[u8]) -> Option<Box<Decoding>> {
         let missing = self.lending.missing(bytes, &mut self.copies);
         Decoding::new(std::mem::take(&mut self.descriptors), missing)
     }
@@ -115,20 +115,20 @@ impl Extras {
 pub(crate) struct Reading {
     pub(crate) job: u64,
     /// The type of the values.
-    kind: TypeId,
+    pub(crate) kind: TypeId,
     /// A value nests more deeply than a caller's stack allows.
     pub(crate) is_deep: bool,
     /// The index of the first item, and how many there are.
     pub(crate) first: usize,
-    count: usize,
+    pub(crate) count: usize,
     /// How many of them have been decoded.
-    done: usize,
-    read: Read,
+    pub(crate) done: usize,
+    pub(crate) read: Read,
     /// Contains the values, from `at` on, and perhaps other values after them.
-    bytes: Arc<Vec<u8>>,
-    at: usize,
+    pub(crate) bytes: Arc<Vec<u8>>,
+    pub(crate) at: usize,
     /// What accompanied the first of them.
-    decoding: Option<Box<Decoding>>,
+    pub(crate) decoding: Option<Box<Decoding>>,
     /// The worker that sent them, and its `Extras::hold`.
     pub(crate) sender: Option<(usize, Arc<()>)>,
     /// Where their items ran, if these are kept when they fail.
@@ -143,39 +143,6 @@ pub(crate) struct DecodedPart {
 }
 
 impl Reading {
-    /// A reading of values of the type `kind` in `bytes` from `at` on, for `count` items from the
-    /// `first` on.
-    pub(crate) fn new(
-        job: u64,
-        kind: TypeId,
-        (first, count): (usize, usize),
-        read: Read,
-        bytes: Arc<Vec<u8>>,
-        at: usize,
-    ) -> Self {
-        Self {
-            job,
-            kind,
-            is_deep: false,
-            first,
-            count,
-            done: 0,
-            read,
-            bytes,
-            at,
-            decoding: None,
-            sender: None,
-            source: None,
-        }
-    }
-
-    /// Sets the worker that sent the values; `extras` accompanied the first of them.
-    pub(crate) fn with(mut self, worker: usize, extras: &mut Extras) -> Self {
-        self.decoding = extras.take(&self.bytes[self.at..]);
-        self.sender = Some((worker, extras.hold.clone()));
-        self
-    }
-
     pub(crate) fn is_over(&self) -> bool {
         self.done == self.count
     }

@@ -65,13 +65,10 @@ impl Launched {
         let stderr = child.stderr.take();
         let child = Newborn(Some(child));
         Ok(Self(Started {
-            socket: ours.into(),
-            kept: None,
             child,
-            output: None,
             stderr: stderr.map(PipeEnd::reader).transpose()?,
             pid,
-            machine: None,
+            ..Self::stream(ours).0
         }))
     }
 }

@@ -108,12 +108,12 @@ pub struct Sandbox {
     network: bool,
     processes: u64,
     tmp_limit: u64,
-    paths: Vec<(Access, PathBuf)>,
+    paths: Vec<(PathAccess, PathBuf)>,
     wrapped: Wrapped,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Access {
+enum PathAccess {
     Writable,
     Readable,
     Hidden,
@@ -141,21 +141,21 @@ impl Sandbox {
     /// Workers may write to this file or folder, which must exist. What is said of a path holds for
     /// all below it, and replaces what was said before.
     pub fn writable(self, path: impl Into<PathBuf>) -> Self {
-        self.path(Access::Writable, path.into())
+        self.path(PathAccess::Writable, path.into())
     }
 
     /// Workers may read this file or folder, which must exist: for what is in the home or in
     /// `/tmp`.
     pub fn readable(self, path: impl Into<PathBuf>) -> Self {
-        self.path(Access::Readable, path.into())
+        self.path(PathAccess::Readable, path.into())
     }
 
     /// Workers find an empty file or folder here. It must exist.
     pub fn hidden(self, path: impl Into<PathBuf>) -> Self {
-        self.path(Access::Hidden, path.into())
+        self.path(PathAccess::Hidden, path.into())
     }
 
-    fn path(mut self, access: Access, path: PathBuf) -> Self {
+    fn path(mut self, access: PathAccess, path: PathBuf) -> Self {
         self.paths.push((access, path));
         self
     }
@@ -248,10 +248,10 @@ impl Sandbox {
         }
         for (access, path) in &paths {
             match access {
-                Access::Writable => add("--bind", &[path, path]),
-                Access::Readable => add("--ro-bind", &[path, path]),
-                Access::Hidden if path.is_dir() => add("--tmpfs", &[path]),
-                Access::Hidden => add("--ro-bind", &[Path::new("/dev/null"), path]),
+                PathAccess::Writable => add("--bind", &[path, path]),
+                PathAccess::Readable => add("--ro-bind", &[path, path]),
+                PathAccess::Hidden if path.is_dir() => add("--tmpfs", &[path]),
+                PathAccess::Hidden => add("--ro-bind", &[Path::new("/dev/null"), path]),
             }
         }
         add("--ro-bind", &[exe, exe]);
@@ -262,7 +262,7 @@ impl Sandbox {
             let is_covered = paths[at + 1..]
                 .iter()
                 .any(|(_, later)| path.starts_with(later));
-            if matches!(access, Access::Hidden) && path.is_dir() && !is_covered {
+            if matches!(access, PathAccess::Hidden) && path.is_dir() && !is_covered {
                 add("--remount-ro", &[path]);
             }
         }

@@ -70,9 +70,9 @@ impl Trees {
 
     /// Reads what has come through the bell.
     pub(crate) fn read(&mut self, bell: &Arc<Stream>) {
-        if self.read_on(bell) == Err(Broken) {
+        self.is_broken |= self.read_on(bell).is_err();
+        if self.is_broken {
             self.refused();
-            self.is_broken = true;
         }
     }
 

@@ -1,8 +1,9 @@
 //! The driver: a pool's one thread in the parent, which carries out the scheduler's decisions.
 //!
 //! **Job.** Starts, feeds, reads from, kills and reaps the workers, and sleeps while there is
-//! nothing to do. It lives as long as the pool's processes: the kernel's parent-death signal comes
-//! when the *thread* that started a child ends.
+//! nothing to do. Its thread starts with the pool, and ends when all processes have been reaped
+//! (the task of a [`Process`](crate::process::Process) ends then, and not before): the kernel's
+//! parent-death signal comes when the *thread* that started a child ends.
 //!
 //! **Protocol.** One turn: take the messages; let the scheduler do what is due; carry out its
 //! actions; sleep in `poll` on the bell, the sockets, the process descriptors and the workers'
@@ -32,15 +33,18 @@
 //! destructors of results) run here, and a pool cannot wait for itself.
 //!
 //! Everything here is behind one lock ([`PoolState::engine`]), which is free while the thread
-//! sleeps: then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers.
+//! sleeps: then a caller may do some of it (`client`). Only this thread starts and reaps workers.
 //! After a caller has done some of its work it wakes up once in a [`CLOCK_CHECK`] for a while, so
 //! that callers need not wake it because of its clock.
 //!
 //! It uses `poll` and not `epoll`: there are three descriptors for each of a few workers, and the
 //! set changes with every turn.
 //!
-//! Tests: `tests/process/{pool,unread,undying}.rs`; `hostile` (invalid input), `crowded` (a kernel
-//! that lacks memory).
+//! A forked child has the handle but not the thread: there the handle must be neither joined nor
+//! dropped, because the thread's stack, and with it the handle's contents, may have been reused.
+//!
+//! Tests: `tests/process/{pool,unread,undying}.rs`, `tests/forks/process.rs`; `hostile` (invalid
+//! input), `crowded` (a kernel that lacks memory).
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 mod crowded;
@@ -56,6 +60,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
@@ -65,30 +70,35 @@ use super::peer::{CallerPath, Next};
 use super::settings::Settings;
 use super::start_child::start_child;
 use super::worker_stdout::OutputPipe;
-use crate::blocking_threads::standard_error;
+use crate::blocking_threads::{STACK, standard_error};
 use crate::chaos;
 use crate::events;
 use crate::events::{AskWorkers, Question};
+use crate::loom::thread::{Builder, JoinHandle};
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
 use crate::process::host::kernel_kills;
 use crate::process::host::poll_policy::PollPolicy;
 use crate::process::host::shared_clock::{self, Epoch};
+use crate::process::host::standard_streams;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
+use crate::process::launch::pool_error::PoolError;
 use crate::process::limits::CHECKED_FROM;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
 use crate::process::sched::workers::Worker;
-use crate::process::sched::{Action, Sched};
+use crate::process::sched::{Action, How, Sched};
 use crate::process::value::attachments::Watcher;
 use crate::process::wire;
 use crate::reaper::{Orphan, adopt};
 use crate::sys::child::Signal;
+use crate::sys::fork;
 use crate::sys::poll::poll_patiently;
+use crate::sys::refused::failed;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
 
@@ -213,12 +223,6 @@ impl Watcher for PoolState {
     }
 }
 
-/// A worker that the launcher was asked for.
-struct Launch {
-    task: CancelOnDrop<io::Result<Launched>>,
-    waker: Waker,
-}
-
 /// Has the driver look at a launcher's task.
 struct LaunchWaker {
     shared: Weak<PoolState>,
@@ -241,14 +245,14 @@ pub(crate) struct Driver {
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
     /// What the launcher was asked for, by slot.
-    launches: Vec<Option<Launch>>,
+    launches: Vec<Option<CancelOnDrop<io::Result<Launched>>>>,
     /// There was no room for more standard error: until the bell rings none is read.
     stderr_is_full: bool,
     buffer: Vec<u8>,
     /// The records that were read ahead.
     ahead: Vec<u8>,
     /// How many tasks are being completed at this moment, without the engine's lock.
-    finishing: usize,
+    pub(super) finishing: usize,
     /// Why the last process could not be started.
     pub(super) refused: Option<io::Error>,
     /// While the thread sleeps: when it wakes up at the latest.
@@ -303,13 +307,10 @@ impl Driver {
             instant: Instant::now(),
             nanos: shared_clock::now(),
         };
+        let (policy, counters) = (settings.policy.clone(), shared.counters.clone());
+        let sched = Sched::new(workers, policy, counters, epoch);
         Self {
-            sched: Sched::new(
-                workers,
-                settings.policy.clone(),
-                shared.counters.clone(),
-                epoch,
-            ),
+            sched,
             shared,
             settings,
             links: (0..workers).map(|_| None).collect(),
@@ -326,7 +327,7 @@ impl Driver {
 
     /// Does everything that is due. Returns what to sleep on; `None`: the pool is over.
     pub(super) fn work(&mut self, news: Vec<(EventSource, PollFlags)>) -> Option<PollSet> {
-        self.take_in(news);
+        self.handle(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
         self.turn();
         // (A task that is just being completed has not ended; the thread that completes it wakes
@@ -419,38 +420,29 @@ impl Driver {
             let started = panic::catch(|| start_child(index, &self.settings));
             let started =
                 started.unwrap_or_else(|panic| Err(io::Error::other(TaskError::from(panic))));
-            let link = started.and_then(|started| self.link_to(index, started));
+            let link = started.and_then(|started| Link::new_to(index, started, &self.settings));
             return self.starts(index, link, None);
         };
         // (A failure here is one of the task, too.)
         let task = panic::catch(|| launcher.start(index))
             .unwrap_or_else(|panic| Task::ready(Err(io::Error::other(TaskError::from(panic)))));
-        let waker = Arc::new(LaunchWaker {
-            shared: Arc::downgrade(&self.shared),
-            index,
-        });
-        self.launches[index] = Some(Launch {
-            task: task.cancel_on_drop(),
-            waker: waker.into(),
-        });
+        self.launches[index] = Some(task.cancel_on_drop());
         self.take_launched(index);
     }
 
     /// Takes worker `index`, if the launcher has started it.
     fn take_launched(&mut self, index: usize) {
-        let Some(launch) = &mut self.launches[index] else {
+        let Some(task) = &mut self.launches[index] else {
             return;
         };
-        let mut context = Context::from_waker(&launch.waker);
-        let Poll::Ready(result) = Pin::new(&mut launch.task).poll(&mut context) else {
+        let shared = Arc::downgrade(&self.shared);
+        let waker = Waker::from(Arc::new(LaunchWaker { shared, index }));
+        let Poll::Ready(result) = Pin::new(task).poll(&mut Context::from_waker(&waker)) else {
             return;
         };
         self.launches[index] = None;
-        let started = match result {
-            Ok(Ok(Launched(started))) => Ok(started),
-            Ok(Err(error)) => Err(error),
-            Err(error) => Err(io::Error::other(error)),
-        };
+        let started = result.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let started = started.map(|Launched(started)| started);
         let mut machine = None;
         let link = started.and_then(|started| {
             machine.clone_from(&started.machine);
@@ -458,13 +450,9 @@ impl Driver {
                 0 => u32::try_from(index + 1).unwrap_or(u32::MAX),
                 pid => pid,
             };
-            self.link_to(index, Started { pid, ..started })
+            Link::new_to(index, Started { pid, ..started }, &self.settings)
         });
         self.starts(index, link, machine);
-    }
-
-    fn link_to(&self, index: usize, started: Started) -> io::Result<Link> {
-        Link::new_to(index, started, &self.settings)
     }
 
     /// Worker `index` has a process, or could not be started.
@@ -499,7 +487,7 @@ impl Driver {
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Replace(pid) => {
-                    let is_it = |worker: &Worker| worker.pid == pid && !worker.state.is_down();
+                    let is_it = |worker: &Worker| worker.pid == pid && !worker.stage.is_down();
                     if let Some(index) = self.sched.workers.iter().position(is_it) {
                         self.sched.kill(index, now);
                     }
@@ -530,27 +518,15 @@ impl Driver {
             let link = link.as_ref()?;
             let looks = link.startup.as_ref().filter(|_| worker.is_starting());
             let look = looks.map(|looks| looks.next);
-            [
-                link.peer.stream.crowded_until,
-                link.abandon_at,
-                link.finish_at,
-                look,
-            ]
-            .into_iter()
-            .flatten()
-            .min()
+            let crowded_until = link.peer.stream.crowded_until;
+            let times = [crowded_until, link.abandon_at, link.finish_at, look];
+            times.into_iter().flatten().min()
         });
         let check = (now < self.callers_active_until).then_some(now + CLOCK_CHECK);
         let at_once = (!asleep).then_some(now);
-        let due = soon
-            .chain(self.sched.deadline())
-            .chain(check)
-            .chain(at_once);
-        self.sleeps_until = due.min().map(|due| due.max(now));
-        self.sleep_on(self.sleeps_until.map(|until| until - now))
-    }
-
-    fn sleep_on(&mut self, timeout: Option<Duration>) -> PollSet {
+        let due = soon.chain(self.sched.deadline()).chain(check);
+        self.sleeps_until = due.chain(at_once).min().map(|due| due.max(now));
+        let timeout = self.sleeps_until.map(|until| until - now);
         let bell = self.shared.mailbox.bell.clone();
         let mut sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)> =
             vec![(EventSource::Bell, bell, PollFlags::IN)];
@@ -564,25 +540,16 @@ impl Driver {
                 let sends =
                     link.peer.stream.is_sending() && link.peer.stream.crowded_until.is_none();
                 events.set(PollFlags::OUT, sends);
-                let socket = if sends {
-                    &link.child.socket
-                } else {
-                    link.peer.stream.readable()
-                };
-                add(EventSource::Socket(index), socket.clone(), events);
+                let socket = link.peer.stream.awaited(sends).clone();
+                add(EventSource::Socket(index), socket, events);
             }
             if let (Some(stderr), true) = (link.stderr.pipe.descriptor(), !self.stderr_is_full) {
-                add(
-                    EventSource::WorkerStderr(index),
-                    stderr.clone(),
-                    PollFlags::IN,
-                );
+                let source = EventSource::WorkerStderr(index);
+                add(source, stderr.clone(), PollFlags::IN);
             }
-            if let Some(output) = link.output.pipe.descriptor() {
-                add(EventSource::Output(index), output.clone(), PollFlags::IN);
-            }
-            if let Some(events) = link.events.descriptor() {
-                add(EventSource::Output(index), events.clone(), PollFlags::IN);
+            let pipes = [&link.output.pipe, &link.events];
+            for pipe in pipes.into_iter().filter_map(OutputPipe::descriptor) {
+                add(EventSource::Output(index), pipe.clone(), PollFlags::IN);
             }
             if let Some(bell) = link.bell_to_hear() {
                 add(EventSource::Tree(index), bell.clone(), PollFlags::IN);
@@ -595,7 +562,7 @@ impl Driver {
     }
 
     /// Processes the events of `news`.
-    fn take_in(&mut self, news: Vec<(EventSource, PollFlags)>) {
+    fn handle(&mut self, news: Vec<(EventSource, PollFlags)>) {
         let now = Instant::now();
         for index in 0..self.links.len() {
             let Some(link) = &mut self.links[index] else {
@@ -624,9 +591,7 @@ impl Driver {
                     self.shared.mailbox.bell.silence();
                     self.stderr_is_full = false;
                 }
-                EventSource::Output(index) => {
-                    self.drain(index);
-                }
+                EventSource::Output(index) => self.drain(index),
                 EventSource::WorkerStderr(index) => {
                     self.stderr_is_full = !standard_error::has_room(&self.shared.mailbox.bell);
                     if let (Some(link), false) = (&mut self.links[index], self.stderr_is_full) {
@@ -672,27 +637,15 @@ impl Driver {
         // process, which it has started.)
         let rounds = if all { MOST_LEFT } else { 9 };
         for _ in 0..rounds {
-            let Some(link) = &mut self.links[index] else {
-                return;
-            };
-            match link.next_records(&mut self.buffer) {
-                Next::Some(count, known) => {
-                    // What an item has printed comes before its result; so do its events.
-                    self.drain(index);
-                    let bytes = std::mem::take(&mut self.buffer);
-                    // (The beginning may be known already, from the ledger.)
-                    self.process_records(index, bytes.get(known..count).unwrap_or_default());
-                    self.buffer = bytes;
-                    // A full buffer means that there is more; but the other workers must get their
-                    // turn.
-                    if !all && count < BUFFER {
-                        return;
-                    }
-                }
-                Next::None if ends && link.more_comes() => {}
-                Next::None => return,
+            match self.receive_once(index) {
+                // A full buffer means that there is more; but the other workers must get their
+                // turn.
+                Next::Some(count, _) if all || count == BUFFER => {}
+                Next::None if ends && self.links[index].as_ref().is_some_and(Link::more_comes) => {}
+                Next::Some(..) | Next::None => return,
                 Next::End => {
-                    if link.stream_ended() && !all {
+                    let is_over = self.links[index].as_mut().is_some_and(Link::stream_ended);
+                    if is_over && !all {
                         self.remove(index);
                     }
                     return;
@@ -701,22 +654,22 @@ impl Driver {
         }
     }
 
-    /// Receives once from a worker, for a caller. False: the worker's stream has ended, which the
-    /// driver must handle.
-    pub(super) fn receive_some(&mut self, index: usize) -> bool {
+    /// Receives once from a worker, and processes the records. `End`: its stream has ended, which
+    /// the driver must handle.
+    pub(super) fn receive_once(&mut self, index: usize) -> Next {
         let Some(link) = &mut self.links[index] else {
-            return false;
+            return Next::End;
         };
-        match link.next_records(&mut self.buffer) {
-            Next::Some(count, _) => {
-                let bytes = std::mem::take(&mut self.buffer);
-                self.process_records(index, &bytes[..count]);
-                self.buffer = bytes;
-                true
-            }
-            Next::None => true,
-            Next::End => false,
+        let next = link.next_records(&mut self.buffer);
+        if let Next::Some(count, known) = next {
+            // What an item has printed comes before its result; so do its events.
+            self.drain(index);
+            let bytes = std::mem::take(&mut self.buffer);
+            // (The beginning may be known already, from the ledger.)
+            self.process_records(index, bytes.get(known..count).unwrap_or_default());
+            self.buffer = bytes;
         }
+        next
     }
 
     /// Processes records that a worker has finished and not yet sent.
@@ -740,8 +693,8 @@ impl Driver {
         if link.events.descriptor().is_none() {
             return;
         }
-        link.read_events();
         let mut bytes = std::mem::take(&mut link.partial_event);
+        link.events.drain(|more| bytes.extend_from_slice(more));
         match self.sched.receive_events(index, &bytes, &mut link.extras) {
             Ok(used) => drop(bytes.drain(..used)),
             // (Something else of the program has written there.)
@@ -768,10 +721,8 @@ impl Driver {
         }
         let whole = owner.as_deref().map_or(bytes, Vec::as_slice);
         let (extras, now) = (&mut link.extras, Instant::now());
-        match self
-            .sched
-            .receive(index, whole, owner.as_ref(), extras, now)
-        {
+        let received = (self.sched).receive(index, whole, owner.as_ref(), extras, now);
+        match received {
             Ok(used) => {
                 let rest = (used > 0).then(|| whole[used..].to_vec());
                 // (An incomplete long record is not copied each time another piece of it arrives.)
@@ -804,14 +755,10 @@ impl Driver {
             Err(wire::Broken) => {
                 link.records = Records::Broken;
                 let is_other = self.settings.launcher.is_some() && was_starting;
-                let note = || {
-                    if is_other {
-                        printed(whole)
-                    } else {
-                        wire::Broken.to_string()
-                    }
-                };
-                link.note.get_or_insert_with(note);
+                let ours = || wire::Broken.to_string();
+                let printed = is_other.then(|| printed(whole));
+                link.note
+                    .get_or_insert_with(|| printed.unwrap_or_else(ours));
                 link.is_useless = true;
                 self.shared.mailbox.wake(); // this may be a caller's thread
             }
@@ -836,25 +783,7 @@ impl Driver {
             drop(hold);
             link.records_processed();
         }
-        self.finishing += usize::from(ended.is_some());
-        self.wake_if_needed();
         (unwanted, ended, over)
-    }
-
-    /// The job `id`, if it has not ended, for a thread that is to complete it.
-    pub(super) fn finished(&mut self, id: u64) -> Option<Box<Job>> {
-        let ended = self.sched.finished(id);
-        self.finishing += usize::from(ended.is_some());
-        self.wake_if_needed();
-        ended
-    }
-
-    /// An item of the job `id` was kept, or could not be. Returns the job that ends with it.
-    pub(super) fn kept(&mut self, id: u64, at: usize, error: TaskError) -> Option<Box<Job>> {
-        let ended = self.sched.kept(id, at, error, Instant::now());
-        self.finishing += usize::from(ended.is_some());
-        self.wake_if_needed();
-        ended
     }
 
     /// A job that this thread was given, with results of the type `kind`, has been completed;
@@ -929,5 +858,115 @@ impl Driver {
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, broken, Instant::now());
+    }
+}
+
+/// A handle to join the driver's thread.
+pub(crate) struct Driving {
+    thread: Option<JoinHandle<()>>,
+    born: u32,
+}
+
+impl Driving {
+    /// Waits for the thread's end, if it is this process's.
+    pub(crate) fn join(mut self) {
+        if self.born == fork::generation()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        if self.born != fork::generation() {
+            std::mem::forget(self.thread.take());
+        }
+    }
+}
+
+/// Starts the processes, and the thread that serves them. After an error nothing is left.
+pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), PoolError> {
+    panic::install_hook();
+    fork::register_handler();
+    standard_streams::fill();
+    let settings = Arc::new(settings);
+    let shared = Arc::new(PoolState::new(&settings)?);
+    let asked: Weak<PoolState> = Arc::downgrade(&shared);
+    events::register(asked);
+    let (ready, started) = bounded(1);
+    let theirs = shared.clone();
+    let thread = Builder::new().name("trefoil-proc".to_owned());
+    let thread = thread.stack_size(STACK).spawn(move || {
+        let _acting = ActingDriver::new();
+        let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
+        // The driver has ended, for whatever reason: no caller may wait for it any more.
+        theirs.mailbox.abandon();
+        let driver = theirs.engine.lock().take();
+        drop(driver); // without the lock: it wakes who waits for a place in the queue
+        drop(theirs.settings.lock().take());
+        // Callbacks, and the destructor of an unwanted result, are user code.
+        panic::contain(|| drop(deferred.ok().flatten().and_then(|job| job.finish())));
+    });
+    let thread = thread.map_err(failed("pthread_create"))?;
+    let driving = Driving {
+        thread: Some(thread),
+        born: fork::generation(),
+    };
+    // If the driver ends without a message, it has panicked.
+    let result = started
+        .recv()
+        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+    if let Err(error) = result {
+        driving.join();
+        return Err(error.into());
+    }
+    Ok((shared, driving))
+}
+
+/// Serves until the pool has ended. First reports whether all workers could be started. Returns the
+/// job of a `Process`, which ends only now.
+fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
+    let shared = driver.shared.clone();
+    let pool = shared.counters.pool;
+    let _role = events::role(events::Role::Driver { pool });
+    driver.turn();
+    let missing = driver.links.iter().any(Option::is_none);
+    let refused = driver.refused.take().filter(|_| missing);
+    if refused.is_some() {
+        shared.mailbox.close();
+        driver.sched.stop(How::Kill.into(), Instant::now());
+        driver.turn();
+    }
+    let _ = ready.send(refused.map_or(Ok(()), Err));
+    kernel_kills::forget(); // those before, while the workers start
+    *shared.engine.lock() = Some(driver);
+    let mut news = Vec::new();
+    loop {
+        let mut engine = shared.engine.lock();
+        let driver = engine.as_mut()?;
+        let sleep = driver.work(std::mem::take(&mut news));
+        let chores = std::mem::take(&mut driver.sched.chores);
+        let wakers = std::mem::take(&mut driver.sched.wakers);
+        let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());
+        let lost = driver.sched.lost.take_if(|_| sleep.is_none());
+        drop(engine);
+        for waker in wakers {
+            panic::contain(|| waker.wake());
+        }
+        shared.add_chores(chores);
+        let Some(mut sleep) = sleep else {
+            if let Some((first, count)) = lost {
+                first.deliver_lost(count, shared.unobserved.clone());
+            }
+            standard_error::settle(standard_error::LAST); // nothing waits for this thread any more
+            return deferred;
+        };
+        if let Some(due) = shared.readers.0.lock().due() {
+            let left = due.saturating_duration_since(Instant::now());
+            sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+        news = sleep.sleep();
     }
 }

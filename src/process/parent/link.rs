@@ -258,18 +258,6 @@ impl Link {
         self.output.is_captured() || self.sends_events
     }
 
-    /// Reads the events that are there, after `partial_event`. (A pipe holds 64 KiB.)
-    pub(super) fn read_events(&mut self) {
-        let mut buffer = [0; 8192];
-        for _ in 0..16 {
-            let count = self.events.read(&mut buffer);
-            self.partial_event.extend_from_slice(&buffer[..count]);
-            if count == 0 {
-                return;
-            }
-        }
-    }
-
     /// Sends the worker the numbers of the memory that it need not keep any more.
     pub(crate) fn forget_freed(&mut self) {
         if self.peer.forget_freed() {

@@ -5,7 +5,7 @@
 //! 2. Before the driver sleeps it looks under the same lock: if the queue is empty it counts as
 //!    asleep from then on, otherwise it stays awake.
 //!
-//! A caller that finds the driver asleep may also do its work (`shortcut`), if all messages are new
+//! A caller that finds the driver asleep may also do its work (`client`), if all messages are new
 //! work ([`Mailbox::take_if_only_new_work`]); then the driver is not woken.
 //!
 //! So no message waits for a sleeping driver, and an awake one is not disturbed. In a forked child,
@@ -146,14 +146,8 @@ impl Mailbox {
     pub(crate) fn take_if_only_new_work(&self) -> Option<Vec<Mail>> {
         let mut queue = self.queue.lock();
         let is_new_work = |mail: &Mail| match mail {
-            Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
-            Mail::Cancel(_)
-            | Mail::Replace(_)
-            | Mail::Trees(_)
-            | Mail::Stop(_)
-            | Mail::MemoryFreed
-            | Mail::Launched(_) => false,
+            other => matches!(other, Mail::Submit { .. }),
         };
         let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))

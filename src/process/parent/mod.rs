@@ -1,20 +1,18 @@
 //! The parent's side: carries out the scheduler's decisions, and reports events to it.
 //!
-//! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
+//! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread,
 //! starts, feeds, reads from and reaps the workers, each through its `link`; what carries the bytes
 //! is behind `peer`. `start_child` starts a worker, if no launcher does. `readers` decode
-//! results that take time. Callers may do some of the driver's work (`shortcut`).
+//! results that take time. Callers may do some of the driver's work (`client`).
 
 pub(super) mod child;
 pub(super) mod client;
 pub(super) mod driver;
-pub(super) mod driving;
 pub(super) mod link;
 pub(super) mod mailbox;
 mod peer;
 pub(super) mod readers;
 pub(super) mod settings;
-pub(super) mod shortcut;
 mod start_child;
 pub(super) mod startup_watch;
 pub(super) mod worker_stderr;

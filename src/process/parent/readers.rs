@@ -11,7 +11,7 @@
 //!    attachments of the bytes, and the memory that they refer to, belong to the reading until then
 //!    (`Extras`).
 //! 2. A caller that waits for its own result, without a limit, does its own readings, on its own
-//!    thread: it polls (`shortcut`), or sleeps and is woken ([`PoolState::stand_by`]). All others
+//!    thread: it polls (`client`), or sleeps and is woken ([`PoolState::stand_by`]). All others
 //!    go to the pool's *readers*, helper threads that exist while there is something to decode.
 //!    What nests too deeply for a caller's stack goes there, too.
 //! 3. Each type of result has a queue and readers of its own: one that hangs holds up no other.
@@ -40,41 +40,42 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::driver::{ActingDriver, PoolState};
+use super::driver::{ActingDriver, Driver, PoolState};
 use crate::blocking_threads;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
 
-/// Gives `chores` to the callers that wait for them, or to the readers, and starts other readers if
-/// needed. (Without the engine's lock.)
-pub(crate) fn add(shared: &Arc<PoolState>, chores: Vec<Chore>) {
-    let now = Instant::now();
-    let mut state = shared.readers.0.lock();
-    let callers: Vec<Waker> = chores
-        .into_iter()
-        .filter_map(|chore| state.add(chore, now))
-        .collect();
-    let mut left = Vec::new();
-    for kind in state.more(now) {
-        let theirs = shared.clone();
-        if blocking_threads::start(move || theirs.serve(kind)).is_err() {
-            // If it would have been the only one, this thread carries out one chore in its place.
-            left.extend(state.gives_up(kind, now));
-        }
-    }
-    drop(state);
-    callers.into_iter().for_each(Waker::wake);
-    for mut chore in left {
-        if let Chore::Keep(keeping) = &mut chore {
-            keeping.gives_up = true; // this thread may be the driver, which waits for no disk
-        }
-        shared.carry_out(chore, false);
-    }
-}
-
 impl PoolState {
+    /// Gives `chores` to the callers that wait for them, or to the readers, and starts other
+    /// readers if needed. (Without the engine's lock.)
+    pub(super) fn add_chores(self: &Arc<Self>, chores: Vec<Chore>) {
+        let now = Instant::now();
+        let mut state = self.readers.0.lock();
+        let callers: Vec<Waker> = chores
+            .into_iter()
+            .filter_map(|chore| state.add(chore, now))
+            .collect();
+        let mut left = Vec::new();
+        for kind in state.more(now) {
+            let theirs = self.clone();
+            if blocking_threads::start(move || theirs.serve(kind)).is_err() {
+                // If it would have been the only one, this thread carries out one chore in its
+                // place.
+                left.extend(state.gives_up(kind, now));
+            }
+        }
+        drop(state);
+        callers.into_iter().for_each(Waker::wake);
+        for mut chore in left {
+            if let Chore::Keep(keeping) = &mut chore {
+                keeping.gives_up = true; // this thread may be the driver, which waits for no disk
+            }
+            self.carry_out(chore, false);
+        }
+    }
+
     /// Does the waiting chores of one type, as a reader.
     fn serve(&self, kind: TypeId) {
         let _acting = ActingDriver::new();
@@ -111,7 +112,7 @@ impl PoolState {
         }
         let left = self.readers.0.lock().stops_waiting(job);
         if !left.is_empty() {
-            add(self, left);
+            self.add_chores(left);
         }
     }
 
@@ -119,22 +120,12 @@ impl PoolState {
     pub(super) fn carry_out(&self, chore: Chore, is_caller: bool) {
         match chore {
             Chore::Read(reading) => self.read(reading, is_caller),
-            Chore::Finish(_, job) => {
-                let mut engine = self.engine.lock();
-                let ended = engine.as_mut().and_then(|engine| engine.finished(job));
-                drop(engine);
-                self.finish(ended);
-            }
+            Chore::Finish(_, job) => self.end_with(|driver| (None, driver.sched.finished(job))),
             Chore::Keep(keeping) => {
                 let (job, at) = (keeping.job, keeping.at);
                 let memory = self.settings().and_then(|settings| settings.memory);
                 let error = keeping.write(memory);
-                let mut engine = self.engine.lock();
-                let ended = engine
-                    .as_mut()
-                    .and_then(|engine| engine.kept(job, at, error));
-                drop(engine);
-                self.finish(ended);
+                self.end_with(|driver| (None, driver.sched.kept(job, at, error, Instant::now())));
             }
             Chore::Drop(_, values) => panic::contain(|| drop(values)),
         }
@@ -152,33 +143,40 @@ impl PoolState {
                 }
                 return;
             };
-            let mut engine = self.engine.lock();
-            let handed = match engine.as_mut() {
-                Some(engine) => engine.hand_over(&mut reading, part),
-                None => (
-                    Some(Box::new((part.values, part.taken.error)) as Values),
-                    None,
-                    true,
-                ),
-            };
-            drop(engine);
-            let (unwanted, ended, over) = handed;
-            panic::contain(|| drop(unwanted));
-            self.finish(ended);
+            let (mut part, mut over) = (Some(part), true);
+            self.end_with(|driver| {
+                let Some(part) = part.take() else {
+                    return (None, None);
+                };
+                let (unwanted, ended);
+                (unwanted, ended, over) = driver.hand_over(&mut reading, part);
+                (unwanted, ended)
+            });
+            panic::contain(|| drop(part)); // (the driver has ended)
             if over {
                 return;
             }
         }
     }
 
-    /// Completes a job that the engine has handed over. (Without its lock.)
-    fn finish(&self, ended: Option<Box<Job>>) {
+    /// Drops the values that are not wanted after `act`, and completes the job that ends with it,
+    /// without the engine's lock. If the driver has ended, nothing acts.
+    fn end_with(&self, act: impl FnOnce(&mut Driver) -> (Option<Values>, Option<Box<Job>>)) {
+        let mut engine = self.engine.lock();
+        let Some(driver) = engine.as_mut() else {
+            return;
+        };
+        let (unwanted, ended) = act(driver);
+        driver.finishing += usize::from(ended.is_some());
+        driver.wake_if_needed();
+        drop(engine);
+        panic::contain(|| drop(unwanted));
         let Some(ended) = ended else { return };
         // A reader may have decoded a part, and this thread may be a caller with less stack.
         let kind = ended.kind();
         let mut unwanted = ended.finish();
-        if let Some(engine) = &mut *self.engine.lock() {
-            engine.has_finished(kind, unwanted.take());
+        if let Some(driver) = &mut *self.engine.lock() {
+            driver.has_finished(kind, unwanted.take());
         }
         panic::contain(|| drop(unwanted));
     }

@@ -20,9 +20,9 @@ use crate::process::observe::forward_events::EventListener;
 use crate::process::sched::{Initializer, Policy};
 use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::codec_error;
-use crate::process::value::extras::PLAIN;
 #[cfg(not(loom))]
 use crate::process::value::permits::AllPermits;
+use crate::process::value::scope::ONLY_BYTES;
 use crate::task::{CodecDirection, Hook, TaskError};
 
 /// Where a worker's standard output goes.
@@ -123,7 +123,7 @@ impl Settings {
         let initializer = initializer.map_err(PoolError::Initializer)?;
         if self.plain && initializer.chunk.is_uncopyable() {
             let (name, way) = (initializer.type_name, CodecDirection::EncodeArgument);
-            let error = codec_error(name, way, PLAIN.to_owned());
+            let error = codec_error(name, way, ONLY_BYTES.to_owned());
             return Err(PoolError::Initializer(error));
         }
         self.policy.initializers.push(initializer);

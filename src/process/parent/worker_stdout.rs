@@ -37,6 +37,18 @@ impl OutputPipe {
         self.0.as_ref().map_or(0, |pipe| pipe.waiting())
     }
 
+    /// Passes what is available now to `each`, piece by piece. A pipe holds 64 KiB, so a worker
+    /// that writes for ever does not keep the driver here.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
+        let mut buffer = [0; 8192];
+        for _ in 0..16 {
+            match self.read(&mut buffer) {
+                0 => return,
+                count => each(&buffer[..count]),
+            }
+        }
+    }
+
     /// Reads available output into the buffer; 0: there is none now.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
         let Some(pipe) = &self.0 else { return 0 };
@@ -71,18 +83,12 @@ impl Output {
         self.pipe.descriptor().is_some()
     }
 
-    /// Passes on the output that is available now. A pipe holds 64 KiB, so a worker that writes for
-    /// ever does not keep the driver here.
+    /// Passes on the output that is available now.
     pub(crate) fn drain(&mut self) {
-        let mut buffer = [0; 8192];
-        for _ in 0..16 {
-            let count = self.pipe.read(&mut buffer);
-            if count == 0 {
-                return;
-            }
+        self.pipe.drain(|bytes| {
             if let Some(hook) = &self.hook {
-                panic::contain(|| hook(self.pid, &buffer[..count]));
+                panic::contain(|| hook(self.pid, bytes));
             }
-        }
+        });
     }
 }

@@ -79,7 +79,7 @@ impl Sched {
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
             due(worker.next_late(self.ticked));
-            if let Some(at) = worker.state.start_at() {
+            if let Some(at) = worker.stage.start_at() {
                 due(self.wants(index).then_some(at));
             }
             let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
@@ -168,10 +168,8 @@ impl Sched {
             return;
         };
         frame.watch.ends_since = must_end.then(|| frame.watch.ends_since.unwrap_or(now));
-        let due = frame
-            .watch
-            .ends_since
-            .map(|since| since + self.policy.patience);
+        let ends_since = frame.watch.ends_since;
+        let due = ends_since.map(|since| since + self.policy.patience);
         frame.watch.check_at = due.or(frame.watch.check_at);
         if due.is_some_and(|due| due <= now) {
             frame.watch.check_at = None;
@@ -318,12 +316,10 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        let is_one = !job.work.numbered && !job.work.each;
+        let is_one = job.is_one();
         let (ran, pid) = runs.map_or((now, None), |(index, frame)| {
             let (worker, frame) = (&self.workers[index], &self.workers[index].frames[frame]);
-            let noted = self.epoch.instant(frame.gate().started());
-            let since = noted.map_or(frame.sent, |at| at.max(frame.sent));
-            (since, Some(worker.pid))
+            (frame.noted(&self.epoch), Some(worker.pid))
         });
         let ran = now.saturating_duration_since(ran);
         let error = job.work.options.too_late(is_one.then_some((ran, pid)));
@@ -366,11 +362,8 @@ impl Sched {
 
     /// The items of a job that may not run for any time end without having begun.
     fn refuse_all(&mut self, id: u64, now: Instant) {
-        for piece in self
-            .jobs
-            .get_mut(&id)
-            .map_or_else(Vec::new, |job| job.abandon())
-        {
+        let job = self.jobs.get_mut(&id);
+        for piece in job.map_or_else(Vec::new, |job| job.abandon()) {
             self.counters.stats.lock().timed_out += piece.len() as u64;
             for at in piece.first()..piece.first() + piece.len() {
                 let late = Late::unbegun(Duration::ZERO);

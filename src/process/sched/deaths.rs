@@ -60,9 +60,7 @@ impl Sched {
                 self.run_again(frame.job, piece, now);
             }
         }
-        if self.policy.one_process.is_some()
-            && self.jobs.values().all(|job| job.readings.is_empty())
-        {
+        if self.policy.one_process.is_some() && !self.jobs.values().any(|job| job.is_read()) {
             // The unfinished items of a `Process` will never end.
             self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
         } else if let Some(error) = self.died_too_often(exit, counts, now) {
@@ -121,5 +119,31 @@ impl Sched {
             self.fail_waiting(id, &TaskError::Cancelled, now);
         }
         self.finish_if_settled(id);
+    }
+
+    /// The error of everything, if this death is one too many within the policy's period.
+    fn died_too_often(
+        &mut self,
+        exit: &WorkerExit,
+        counts: bool,
+        now: Instant,
+    ) -> Option<TaskError> {
+        let (times, period) = self.policy.max_restarts.filter(|_| counts)?;
+        self.deaths.push_back(now);
+        self.deaths
+            .retain(|death| now.saturating_duration_since(*death) <= period);
+        if self.deaths.len() <= times as usize {
+            return None;
+        }
+        let mut exit = exit.clone();
+        let deaths = self.deaths.len();
+        let limit = format!(
+            "deaths of workers within {period:?}: {deaths}; the pool's limit (`max_restarts`) is {times}"
+        );
+        exit.note = Some(match exit.note.take() {
+            Some(note) => format!("{note}; {limit}"),
+            None => limit,
+        });
+        Some(TaskError::WorkerDied(Box::new(exit)))
     }
 }

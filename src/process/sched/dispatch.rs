@@ -7,17 +7,16 @@
 //! lower it: for bytes, descriptors, deadlines and workers that are to be replaced. When items are
 //! taken back from a busy worker, `take_back` decides.
 //!
-//! A caller may dispatch in the driver's place, if nothing else has to be done (`shortcut`): it
-//! does that under the engine's lock, and runs no user code.
+//! A caller may dispatch in the driver's place, if nothing else has to be done (`parent::client`):
+//! it does that under the engine's lock, and runs no user code.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 
 use std::time::Instant;
 
 use super::Sched;
-use super::rules::marks::Marks;
 use super::rules::{Say, contexts};
-use super::sent_frame::{SentFrame, UNKNOWN_COST};
+use super::sent_frame::{Marks, SentFrame, UNKNOWN_COST};
 use super::workers::Worker;
 use crate::process::job::Job;
 use crate::process::job::reading::Chore;
@@ -61,7 +60,7 @@ impl Sched {
         // The jobs before `place` wait for their contexts: those in `before`.
         let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
-            let Some(mut job) = self.jobs.get(&id) else {
+            let Some(job) = self.jobs.get(&id) else {
                 self.queue.remove(place);
                 continue;
             };
@@ -74,10 +73,6 @@ impl Sched {
             if contexts::spreads(job) {
                 let items = job.items(self.workers.len());
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
-                let Some(same) = self.jobs.get(&id) else {
-                    return;
-                };
-                job = same;
             }
             let item_cost = self.item_costs.of(job.work.code.function);
             let only_idle = say == Say::OnlyIdle;
@@ -270,8 +265,7 @@ impl Sched {
 
     /// Whether the job `id` is one call of one item.
     pub(crate) fn is_one_call(&self, id: u64) -> bool {
-        let job = self.jobs.get(&id);
-        job.is_some_and(|job| !job.work.numbered && !job.work.each)
+        self.jobs.get(&id).is_some_and(|job| job.is_one())
     }
 
     /// Whether work waits, in the queue or behind other work.

@@ -57,11 +57,8 @@ impl Sched {
         now: Instant,
     ) -> (Option<Values>, Option<Box<Job>>) {
         let id = reading.job;
-        if reading.is_over()
-            && let Some(job) = self.jobs.get_mut(&id)
-            && let Some(one) = job.readings.iter().position(|at| *at == reading.first)
-        {
-            job.readings.swap_remove(one);
+        if let Some(job) = self.jobs.get_mut(&id).filter(|_| reading.is_over()) {
+            job.has_read(reading.first);
         }
         self.ending = Some(None);
         let unwanted = self.deliver(id, part, reading.source.clone(), now);
@@ -90,11 +87,7 @@ impl Sched {
             return;
         };
         self.counters.count(0, 1);
-        let error = if job.work.numbered || job.work.each {
-            error.with_item(at)
-        } else {
-            error
-        };
+        let error = job.error_of(at, error);
         if !job.work.each {
             job.pending = job.pending.saturating_sub(1);
             return self.fail(id, at, error, now);
@@ -156,7 +149,7 @@ impl Sched {
         let is_one_process = self.policy.one_process.is_some();
         if !is_one_process && job.holds() && !job.has_failed() && self.ending.is_none() {
             // The thread that ends it may also be the one that drops its values.
-            job.is_handed_over = true;
+            job.hand_over(true);
             self.chores.push(Chore::Finish(job.kind(), id));
             return;
         }
@@ -190,7 +183,7 @@ impl Sched {
 
     /// For the thread that carries out a `Chore::Finish`: the job, if it has not ended since.
     pub(crate) fn finished(&mut self, id: u64) -> Option<Box<Job>> {
-        self.jobs.get_mut(&id)?.is_handed_over = false;
+        self.jobs.get_mut(&id)?.hand_over(false);
         self.ending = Some(None);
         self.finish_if_settled(id);
         self.ending.take().flatten()

@@ -31,20 +31,12 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| at < job.limit()) else {
             return Some(error);
         };
-        let dir = job
-            .work
-            .options
-            .keep
-            .as_ref()
-            .or(self.policy.keep.dir.as_ref());
+        let dir = job.work.options.keep.as_ref();
+        let dir = dir.or(self.policy.keep.dir.as_ref());
         let (Some(dir), Some(source), true) = (dir, source, Keeping::is_for(&error)) else {
             return Some(error);
         };
-        let error = if job.work.numbered || job.work.each {
-            error.with_item(at)
-        } else {
-            error
-        };
+        let error = job.error_of(at, error);
         let initializers = self.policy.initializers.iter();
         let keeping = Keeping {
             job: id,
@@ -62,7 +54,7 @@ impl Sched {
                 .collect(),
             gives_up: false,
         };
-        job.readings.push(at);
+        job.reads(at);
         self.chores.push(Chore::Keep(Box::new(keeping)));
         None
     }
@@ -76,10 +68,8 @@ impl Sched {
         error: TaskError,
         now: Instant,
     ) -> Option<Box<Job>> {
-        if let Some(job) = self.jobs.get_mut(&id)
-            && let Some(one) = job.readings.iter().position(|first| *first == at)
-        {
-            job.readings.swap_remove(one);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.has_read(at);
         }
         self.ending = Some(None);
         self.item_ends(id, at, error, now);

@@ -41,7 +41,6 @@ mod item_costs;
 mod keeping;
 pub(super) mod peer;
 mod replies;
-mod restart_limit;
 mod rules;
 pub(super) mod sent_frame;
 mod shutdown;
@@ -66,7 +65,7 @@ pub(crate) use self::rules::elastic::Elastic;
 use self::rules::known::Rules;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
-use self::workers::{INITIALIZE, State, Worker};
+use self::workers::{INITIALIZE, Stage, Worker};
 use super::host::shared_clock::Epoch;
 use super::job::Job;
 use super::job::keeping::KeptFailures;
@@ -291,11 +290,7 @@ impl Sched {
             }
         }
         if let Some(error) = feed.failure {
-            let error = if job.work.numbered || job.work.each {
-                error.with_item(behind)
-            } else {
-                error
-            };
+            let error = job.error_of(behind, error);
             self.fail(id, behind, error, now);
         }
         self.enqueue(id, false);
@@ -316,18 +311,18 @@ impl Sched {
     pub(crate) fn started(&mut self, index: usize, pid: u32, peer: Peer, now: Instant) {
         self.counters.stats.lock().started += 1;
         let worker = &mut self.workers[index];
-        worker.state = State::Starting(now);
+        worker.stage = Stage::Starting(now);
         (worker.pid, worker.peer) = (pid, peer);
     }
 
     /// Worker `index` has said hello, and runs the right build.
     pub(crate) fn hello(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        if !matches!(worker.state, State::Starting(_)) {
+        if !matches!(worker.stage, Stage::Starting(_)) {
             return;
         }
         worker.front_since = now;
-        worker.state = State::Preparing;
+        worker.stage = Stage::Preparing;
         self.prepare(index, now);
     }
 
@@ -338,20 +333,18 @@ impl Sched {
         let next = self.policy.initializers.get(done);
         let Some(initializer) = next.filter(|_| self.broken.is_none()).cloned() else {
             worker.served = 0;
-            return self.ready(index);
+            worker.stage = if self.broken.is_none() {
+                Stage::Ready
+            } else {
+                Stage::Retiring
+            };
+            return;
         };
         let piece = Piece::whole(initializer.chunk, 0);
         let mut frame =
             worker.next_frame(INITIALIZE, initializer.code.function, piece.clone(), now);
         frame.wanted = false; // of no job
         self.send_frame(index, frame, initializer.code, piece, 0, now);
-    }
-
-    fn ready(&mut self, index: usize) {
-        self.workers[index].state = match self.broken {
-            None => State::Ready,
-            Some(_) => State::Retiring,
-        };
     }
 
     /// Time has passed, or something has happened: does whatever is due.
@@ -379,14 +372,14 @@ impl Sched {
             }
             self.retire(index, now);
             let worker = &self.workers[index];
-            let is_asked = worker.state == State::Asked;
+            let is_asked = worker.stage == Stage::Asked;
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.time_is_up(index, now);
-            } else if worker.state.start_at().is_some_and(|at| at <= now) && self.wants(index) {
-                self.workers[index].state = State::Asked;
+            } else if worker.stage.start_at().is_some_and(|at| at <= now) && self.wants(index) {
+                self.workers[index].stage = Stage::Asked;
                 self.actions.push(Action::Spawn(index));
             } else if is_asked && !self.wants(index) {
-                self.workers[index].state = State::Down(Some(now));
+                self.workers[index].stage = Stage::Down(Some(now));
                 self.actions.push(Action::Withdraw(index));
             }
         }
@@ -467,7 +460,7 @@ impl Sched {
             piece.first(),
         );
         if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
-            worker.state = State::Retiring;
+            worker.stage = Stage::Retiring;
         }
         if let Some(plan) = plan {
             self.send_message(index, &Frame::Chaos(plan));
@@ -478,8 +471,9 @@ impl Sched {
     }
 
     /// A call has a place in the queue no more, if it had one.
-    fn free_place(&mut self, place: Option<Place>) {
-        self.wakers.extend(place.and_then(give_back));
+    fn free_place(&mut self, place: Option<Box<Place>>) {
+        self.wakers
+            .extend(place.and_then(|place| give_back(*place)));
     }
 
     /// Sends a worker a frame without items.
@@ -510,11 +504,8 @@ impl Sched {
         }
         let jobs = &self.jobs;
         self.paused.retain(|(_, id, _)| jobs.contains_key(id));
-        for (_, id, piece) in self
-            .paused
-            .extract_if(.., |(at, ..)| *at <= now)
-            .collect::<Vec<_>>()
-        {
+        let over = self.paused.extract_if(.., |(at, ..)| *at <= now);
+        for (_, id, piece) in over.collect::<Vec<_>>() {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.resume(piece);
             }

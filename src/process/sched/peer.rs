@@ -25,49 +25,33 @@ use crate::process::wire::Broken;
 pub(crate) struct Peer {
     /// The gates of the worker's frames.
     pub(super) gates: Front,
-    path: Path,
-}
-
-#[derive(Clone, Debug)]
-enum Path {
-    /// With the time at which the socket last took some bytes, which an answer may follow.
-    Stream(Option<Instant>),
-    Pages,
-}
-
-/// What came of an attempt to take items back.
-pub(super) enum TakenBack {
-    /// These have come back.
-    Now(Option<Piece>),
-    /// The worker must be asked, and gives all that it has not begun.
-    OnAnswer,
-}
-
-/// How a worker is notified that what it runs is not wanted.
-pub(super) enum Notice {
-    /// Its gate says so: it is made to look.
-    Ring,
-    /// With the question for the rest of the frame. (It may have begun any item that it has
-    /// received.)
-    Recall,
+    has_pages: bool,
+    /// On the stream: when the socket last took some bytes, which an answer may follow.
+    took_at: Option<Instant>,
 }
 
 impl Peer {
     /// A worker that is reached by a stream alone.
     pub(crate) fn on_stream() -> Self {
-        let (gates, path) = (Front::own(), Path::Stream(None));
-        Self { gates, path }
+        Self {
+            gates: Front::own(),
+            has_pages: false,
+            took_at: None,
+        }
     }
 
     /// A worker that has the pages with these gates, too.
     pub(crate) fn on_pages(gates: Front) -> Self {
-        let path = Path::Pages;
-        Self { gates, path }
+        Self {
+            gates,
+            has_pages: true,
+            took_at: None,
+        }
     }
 
     /// Whether the gates say at every moment what has begun. Reports say it later.
     pub(super) fn is_exact(&self) -> bool {
-        matches!(self.path, Path::Pages)
+        self.has_pages
     }
 
     /// Whether the worker sends each result before it begins the next item, if each is waited for
@@ -101,38 +85,38 @@ impl Peer {
     }
 
     /// Takes back the items of `frame` from index `from` on that have not begun. `is_first`: it is
-    /// the worker's first frame.
-    pub(super) fn take_back(&self, frame: &mut SentFrame, from: u32, is_first: bool) -> TakenBack {
-        match &self.path {
-            Path::Stream(_) => TakenBack::OnAnswer,
-            Path::Pages => TakenBack::Now(frame.take_back(from, is_first)),
-        }
+    /// the worker's first frame. `None`: the worker must be asked, and gives all that it has not
+    /// begun.
+    pub(super) fn take_back(
+        &self,
+        frame: &mut SentFrame,
+        from: u32,
+        is_first: bool,
+    ) -> Option<Option<Piece>> {
+        self.has_pages.then(|| frame.take_back(from, is_first))
     }
 
-    /// Marks what runs of `frame` as unwanted. `None`: nothing of it can run.
-    pub(super) fn cancel(&self, frame: &SentFrame) -> Option<Notice> {
-        let (runs, notice) = match &self.path {
-            Path::Stream(_) => (frame.done < frame.end, Notice::Recall),
-            Path::Pages => (frame.runs(), Notice::Ring),
+    /// Marks what runs of `frame` as unwanted. False: nothing of it can run. (On the stream the
+    /// worker may have begun any item that it has received.)
+    pub(super) fn cancel(&self, frame: &SentFrame) -> bool {
+        let runs = if self.has_pages {
+            frame.runs()
+        } else {
+            frame.done < frame.end
         };
         if runs {
             frame.gate().disown();
         }
-        runs.then_some(notice)
+        runs
     }
 
     /// Its socket has taken some bytes.
     pub(super) fn has_taken(&mut self, now: Instant) {
-        if let Path::Stream(took_at) = &mut self.path {
-            *took_at = Some(now);
-        }
+        self.took_at = (!self.has_pages).then_some(now);
     }
 
     /// When it last received some bytes that an answer may follow.
     pub(super) fn took_at(&self) -> Option<Instant> {
-        match &self.path {
-            Path::Stream(took_at) => *took_at,
-            Path::Pages => None,
-        }
+        self.took_at
     }
 }

@@ -9,18 +9,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Sched;
 use super::startup::StartFailure;
 use super::verdict::{Evidence, Memory, verdict};
-use super::workers::{INITIALIZE, State};
-use super::{Initializer, Sched};
+use super::workers::{INITIALIZE, Stage};
 use crate::events;
 use crate::process::host::image::image;
 use crate::process::job::decoder::{self, DecodingThread};
 use crate::process::job::keeping::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::value::codec::codec_error;
-use crate::process::value::extras::Decoding;
 use crate::process::value::scope;
+use crate::process::value::scope::Decoding;
 use crate::process::wire::{Broken, CodecOf, Event, Record};
 use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, Late, TaskError};
@@ -53,13 +53,8 @@ impl Sched {
                 }
                 Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
                 Record::Descriptors(list) => extras.claim(&list),
-                Record::Copy {
-                    id,
-                    length,
-                    kind,
-                    bytes,
-                } => {
-                    extras.copies.part(id, length, kind, bytes);
+                Record::Copy { of, bytes } => {
+                    extras.copies.part(of, bytes);
                     if extras.copies.are_too_many() {
                         return Err(Broken);
                     }
@@ -136,8 +131,7 @@ impl Sched {
         let (function, item) = match (frame, job) {
             (_, Some((frame, job))) => {
                 let at = frame.piece.first() + (begun as usize).saturating_sub(1);
-                let has_index = job.work.numbered || job.work.each;
-                (Some(job.work.label()), has_index.then_some(at))
+                (Some(job.work.label()), (!job.is_one()).then_some(at))
             }
             (Some(frame), None) if frame.job == INITIALIZE => (Some("initializer".into()), None),
             _ => (None, None),
@@ -148,20 +142,20 @@ impl Sched {
     /// A worker begins no more items, because one has `asked` for that, or because it holds too
     /// much memory.
     fn retires(&mut self, index: usize, asked: bool, now: Instant) {
-        match (asked, self.workers[index].state) {
+        match (asked, self.workers[index].stage) {
             (false, _) => self.check_initialized(index, now),
-            (true, State::Preparing) => {
+            (true, Stage::Preparing) => {
                 let message = "an initializer has called `trefoil::process::retire`, so no worker \
                     would be of use";
                 let name = self.worker_name(index);
                 self.break_down(&Panic::remote(message.to_owned(), None, name).into(), now);
             }
-            (true, State::Ready) => self.counters.stats.lock().retired += 1,
+            (true, Stage::Ready) => self.counters.stats.lock().retired += 1,
             (true, _) => {}
         }
-        let state = &mut self.workers[index].state;
-        if matches!(state, State::Preparing | State::Ready) {
-            *state = State::Retiring;
+        let state = &mut self.workers[index].stage;
+        if matches!(state, Stage::Preparing | Stage::Ready) {
+            *state = Stage::Retiring;
         }
         self.take_all_back(index, now);
     }
@@ -170,9 +164,9 @@ impl Sched {
     /// is too much, and no other worker would fare better.
     fn check_initialized(&mut self, index: usize, now: Instant) {
         let worker = &self.workers[index];
-        let is_new = match worker.state {
-            State::Preparing => true,
-            State::Ready => {
+        let is_new = match worker.stage {
+            Stage::Preparing => true,
+            Stage::Ready => {
                 worker.served == 0 && worker.frames.front().is_none_or(|one| one.begun() == 0)
             }
             _ => false,
@@ -236,16 +230,26 @@ impl Sched {
             worker.peer.begun(frame, taken.begun, nanos)?;
         }
         if let Some((read, job)) = elsewhere {
-            job.readings.push(at);
+            job.reads(at);
             let (owner, from) = match owner {
                 Some(owner) => (owner.clone(), at_byte),
                 None => (Arc::new(bytes[..taken.used].to_vec()), 0),
             };
-            let items = (at, taken.count);
-            let mut reading = Reading::new(frame.job, job.kind(), items, read, owner, from);
             let keeps = job.work.options.keep.is_some() || self.policy.keep.dir.is_some();
-            reading.source = keeps.then(|| Source::of(index, &frame.piece));
-            self.chores.push(Chore::Read(reading.with(index, extras)));
+            self.chores.push(Chore::Read(Reading {
+                job: frame.job,
+                kind: job.kind(),
+                is_deep: false,
+                first: at,
+                count: taken.count,
+                done: 0,
+                read,
+                decoding: extras.decoding(&owner[from..]),
+                bytes: owner,
+                at: from,
+                sender: Some((index, extras.hold.clone())),
+                source: keeps.then(|| Source::of(index, &frame.piece)),
+            }));
         }
         extras.forget();
         worker.fruitful |= frame.job != INITIALIZE;
@@ -330,26 +334,21 @@ impl Sched {
     fn codec_error(&self, worker: usize, of: CodecOf, detail: String) -> TaskError {
         let frame = self.workers[worker].frames.front();
         let job = frame.and_then(|frame| self.jobs.get(&frame.job));
-        let (argument, result) = job.map_or_else(
-            || {
-                let done = self.workers[worker].served as usize;
-                let initializer = self.policy.initializers.get(done);
-                // The error of a job that has ended is dropped.
-                let name = |initializer: &Initializer| initializer.type_name;
-                (initializer.map_or("an argument", name), "()")
-            },
-            |job| (job.work.decoder.types.names)(),
-        );
-        let context = job.and_then(|job| job.work.context());
-        let (name, direction) = match of {
-            CodecOf::Result => (result, CodecDirection::EncodeResult),
-            CodecOf::Argument => (argument, CodecDirection::DecodeArgument),
-            CodecOf::Context => (
-                context.map_or("a context", |context| context.type_name),
-                CodecDirection::DecodeArgument,
-            ),
+        let initializer = || {
+            let done = self.workers[worker].served as usize;
+            let initializer = self.policy.initializers.get(done);
+            // The error of a job that has ended is dropped.
+            (initializer.map_or("an argument", |one| one.type_name), "()")
         };
-        codec_error(name, direction, detail)
+        let (argument, result) =
+            job.map_or_else(initializer, |job| (job.work.decoder.types.names)());
+        let context = job.and_then(|job| job.work.context());
+        let argument = match of {
+            CodecOf::Result => return codec_error(result, CodecDirection::EncodeResult, detail),
+            CodecOf::Argument => argument,
+            CodecOf::Context => context.map_or("a context", |context| context.type_name),
+        };
+        codec_error(argument, CodecDirection::DecodeArgument, detail)
     }
 
     fn frame_end(
@@ -370,7 +369,7 @@ impl Sched {
         worker.served += begun;
         let (function, id, marks) = (frame.function, frame.job, frame.marks);
         let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);
-        let prepares = worker.state == State::Preparing && id == INITIALIZE;
+        let prepares = worker.stage == Stage::Preparing && id == INITIALIZE;
         self.item_costs.learn(function, begun, nanos);
         if begun > 0 && was_cancelled.is_none() {
             self.on_frame_end(marks, id, nanos);

@@ -9,9 +9,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::rules::marks::Marks;
 use crate::process::host::gate::Gate;
 use crate::process::host::ledger::Front;
+use crate::process::host::shared_clock::Epoch;
+use crate::process::job::Job;
 use crate::process::value::chunk::Piece;
 
 /// The assumed cost of a frame of unknown cost: an hour.
@@ -72,16 +73,49 @@ pub(crate) struct SentFrame {
     pub(crate) recall: Recall,
     pub(crate) sent: Instant,
     pub(super) watch: Watch,
-    own: OwnGate,
+    /// The gates of its worker.
+    gates: Front,
+    /// The seal of its gate.
+    seal: u64,
+    /// How many items have been seen to have begun.
+    seen: Cell<u32>,
 }
 
-/// The gate of a frame.
-pub(super) struct OwnGate {
-    /// Those of its worker.
-    pub(super) all: Front,
-    pub(super) seal: u64,
-    /// How many items have been seen to have begun.
-    pub(super) seen: Cell<u32>,
+/// What the rules (`rules`) remember of a frame. Nobody else looks at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// Its one item may be copied (`hedge`). Then it was sent to an idle worker.
+    pub(super) hedged: bool,
+    /// Its one item runs while nothing else does (`alone`).
+    pub(super) alone: bool,
+    /// Its one item, or the context, has ends of channels (`ends`).
+    pub(super) ends: bool,
+    /// How many bytes its one item declares to need (`memory`).
+    pub(super) memory: u64,
+}
+
+impl Marks {
+    /// Of a frame with these items of `job`.
+    pub(crate) fn of(job: &Job, items: &Piece) -> Self {
+        let options = &job.work.options;
+        let (ends, alone) = (job.has_ends(Some(items)), job.is_lone(items.first()));
+        Self {
+            hedged: options.may_have_copies() && !ends && !alone,
+            alone,
+            ends,
+            memory: options.memory,
+        }
+    }
+
+    /// Whether its worker notes when the item starts, also if its time is not limited.
+    pub(crate) fn is_timed(self) -> bool {
+        self.hedged
+    }
+
+    /// Whether earlier results are sent before it begins.
+    pub(crate) fn is_apart(self) -> bool {
+        self.ends
+    }
 }
 
 /// What checks of a frame's time have shown (`deadlines`).
@@ -110,7 +144,7 @@ impl SentFrame {
     pub(super) fn new(
         (sequence, job, function): (u64, u64, u64),
         piece: Piece,
-        own: OwnGate,
+        (gates, seal): (Front, u64),
         now: Instant,
     ) -> Self {
         Self {
@@ -128,17 +162,19 @@ impl SentFrame {
             recall: Recall::NotAsked,
             sent: now,
             watch: Watch::default(),
-            own,
+            gates,
+            seal,
+            seen: Cell::new(0),
         }
     }
 
     /// Opens its gate, just before it is sent.
     pub(super) fn open(&self) {
-        self.gate().open(self.end, self.own.seal);
+        self.gate().open(self.end, self.seal);
     }
 
     pub(crate) fn gate(&self) -> &Gate {
-        self.own.all.gate(self.sequence as usize)
+        self.gates.gate(self.sequence as usize)
     }
 
     /// The index in the job of the item whose result comes next.
@@ -148,19 +184,19 @@ impl SentFrame {
 
     /// How many items the worker has begun.
     pub(crate) fn begun(&self) -> u32 {
-        self.at_least(self.gate().taken(self.own.seal))
+        self.at_least(self.gate().taken(self.seal))
     }
 
     /// So many items have been seen to have begun.
     pub(super) fn has_seen(&self, begun: u32) {
-        self.own.seen.set(begun);
+        self.seen.set(begun);
     }
 
     /// `begun` items, but no fewer than have been seen to have begun or have ended, and no more
     /// than there are.
     fn at_least(&self, begun: u32) -> u32 {
-        let begun = begun.max(self.own.seen.get()).max(self.done).min(self.end);
-        self.own.seen.set(begun);
+        let begun = begun.max(self.seen.get()).max(self.done).min(self.end);
+        self.seen.set(begun);
         begun
     }
 
@@ -179,6 +215,12 @@ impl SentFrame {
                 now
             }
         }
+    }
+
+    /// When the running item has begun, as its worker has noted, but not before it was sent.
+    pub(super) fn noted(&self, epoch: &Epoch) -> Instant {
+        let noted = epoch.instant(self.gate().started());
+        noted.map_or(self.sent, |at| at.max(self.sent))
     }
 
     /// When the running item has begun: as its worker has `noted`, but not before it was sent, and
@@ -210,7 +252,7 @@ impl SentFrame {
     /// A plain worker has answered that it begins no more than the first `end` items: the others.
     pub(super) fn answered(&mut self, end: u32, is_first: bool) -> Piece {
         let piece = self.rest(end, is_first);
-        self.end = self.gate().recall(end, self.own.seal);
+        self.end = self.gate().recall(end, self.seal);
         piece
     }
 
@@ -218,7 +260,7 @@ impl SentFrame {
     /// `is_first`: it is the worker's first frame.
     pub(crate) fn take_back(&mut self, from: u32, is_first: bool) -> Option<Piece> {
         let begun = self.begun();
-        let end = self.gate().recall(from.max(begun), self.own.seal);
+        let end = self.gate().recall(from.max(begun), self.seal);
         let end = end.max(begun).min(self.end);
         let piece = (end < self.end).then(|| self.rest(end, is_first));
         self.end = end;

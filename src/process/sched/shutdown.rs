@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use super::startup::StartFailure;
-use super::workers::{State, Worker};
+use super::workers::{Stage, Worker};
 use super::{Action, How, Sched, Stop};
 use crate::process::limits::{DEATH_LIMIT, LONGEST_DEATH};
 use crate::process::wire::Frame;
@@ -79,7 +79,7 @@ impl Sched {
     pub(crate) fn is_over(&self) -> bool {
         let mut workers = self.workers.iter();
         let is_empty = self.stop.is_some() && self.jobs.is_empty();
-        is_empty && workers.all(|worker| worker.state.is_down())
+        is_empty && workers.all(|worker| worker.stage.is_down())
     }
 
     /// Items of a job that were not begun end in `error`, and no more are added.
@@ -92,36 +92,29 @@ impl Sched {
             for (_, _, piece) in self.paused.extract_if(.., |(_, of, _)| *of == id) {
                 job.resume(piece);
             }
-            self.refuse_waiting(id, error);
+            // Each item that waits ends in `error`.
+            for piece in job.abandon() {
+                for index in piece.first()..piece.first() + piece.len() {
+                    job.answer(1);
+                    self.counters.dropped(1);
+                    job.work.sink.error(index, error.clone());
+                }
+            }
         } else if let Some(first) = job.first_missing() {
             self.fail(id, first, error.clone(), now);
         }
         self.finish_if_settled(id);
     }
 
-    /// Each item that waits ends in `error`.
-    fn refuse_waiting(&mut self, id: u64, error: &TaskError) {
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
-        for piece in job.abandon() {
-            for index in piece.first()..piece.first() + piece.len() {
-                job.answer(1);
-                self.counters.dropped(1);
-                job.work.sink.error(index, error.clone());
-            }
-        }
-    }
-
     /// Dismisses the workers that have nothing left to do.
     pub(super) fn dismiss(&mut self, now: Instant) {
         for index in 0..self.workers.len() {
-            match self.workers[index].state {
+            match self.workers[index].stage {
                 // If it is not through, it runs a cancelled item, which has its grace period.
-                State::Ready | State::Retiring if self.workers[index].is_through() => {
+                Stage::Ready | Stage::Retiring if self.workers[index].is_through() => {
                     self.dismiss_worker(index, now);
                 }
-                State::Starting(_) | State::Preparing => self.kill(index, now),
+                Stage::Starting(_) | Stage::Preparing => self.kill(index, now),
                 _ => {}
             }
         }
@@ -137,14 +130,14 @@ impl Sched {
     }
 
     pub(super) fn dismiss_worker(&mut self, index: usize, now: Instant) {
-        self.workers[index].state = State::Leaving(now);
+        self.workers[index].stage = Stage::Leaving(now);
         self.send_message(index, &Frame::Bye);
     }
 
     /// A worker has been in its state for too long.
     pub(super) fn time_is_up(&mut self, index: usize, now: Instant) {
-        match &mut self.workers[index].state {
-            State::Dying { first, last, .. } => {
+        match &mut self.workers[index].stage {
+            Stage::Dying { first, last, .. } => {
                 *last = now;
                 let lasts = now.saturating_duration_since(*first);
                 let surely = lasts >= LONGEST_DEATH;
@@ -154,7 +147,7 @@ impl Sched {
                     Action::Kill(index)
                 });
             }
-            State::Starting(_) => self.failed_to_start(index, StartFailure::Slow, now),
+            Stage::Starting(_) => self.failed_to_start(index, StartFailure::Slow, now),
             _ => self.kill(index, now),
         }
     }
@@ -167,11 +160,11 @@ impl Sched {
 
     pub(crate) fn kill(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        if !worker.state.is_down() && !matches!(worker.state, State::Dying { .. }) {
-            worker.state = State::Dying {
+        if !worker.stage.is_down() && !matches!(worker.stage, Stage::Dying { .. }) {
+            worker.stage = Stage::Dying {
                 first: now,
                 last: now,
-                dismissed: matches!(worker.state, State::Leaving(_)),
+                dismissed: matches!(worker.stage, Stage::Leaving(_)),
             };
             self.actions.push(Action::Kill(index));
         }
@@ -184,7 +177,7 @@ impl Sched {
             self.fail(id, 0, error.clone(), now);
         }
         for worker in self.workers.iter_mut().filter(|worker| worker.is_serving()) {
-            worker.state = State::Retiring;
+            worker.stage = Stage::Retiring;
         }
     }
 

@@ -294,7 +294,7 @@ impl World {
         self.sched.tick(self.now);
         // (While an item is kept, its error is on its way.)
         let jobs = self.sched.jobs.values();
-        let jobs = jobs.filter(|job| job.readings.is_empty());
+        let jobs = jobs.filter(|job| !job.is_read());
         let next = jobs.filter_map(|job| job.work.options.until).min();
         assert!(next.is_none_or(|at| at > self.now), "it outlives its time");
         let wakes = |at| self.sched.deadline().is_some_and(|due| due <= at);

@@ -86,12 +86,12 @@ pub struct ProcessStats {
     pub completed: u64,
     /// How many items have ended in an error of their own: a panic, a death, a timeout, the codec.
     pub failed: u64,
-    /// How many times an item was started again because its worker had died.
+    /// How many times an item was started again, after a death or a timeout.
     pub retried: u64,
     /// How many copies of slow items were started ([`hedge`](crate::ProcessCall::hedge)).
     pub hedged: u64,
-    /// How many items have run longer than they may, or had not ended when the time of their whole
-    /// call was over ([`within`](crate::ProcessCall::within)).
+    /// How many times an item has run longer than it may, each attempt counted, or had not ended
+    /// when the time of its whole call was over ([`within`](crate::ProcessCall::within)).
     pub timed_out: u64,
     /// How many worker processes were replaced because an item asked for it
     /// ([`retire`](crate::process::retire)).

@@ -11,12 +11,12 @@
 
 use std::time::Instant;
 
-use super::peer::{Notice, TakenBack};
 use super::rules::ends;
 use super::sent_frame::{Recall, SentFrame};
 use super::workers::{INITIALIZE, Worker};
 use super::{Action, Sched};
 use crate::process::host::gate::GATES;
+use crate::process::value::chunk::Piece;
 use crate::process::wire::{Broken, Frame};
 use crate::task::TaskError;
 
@@ -81,19 +81,24 @@ impl Sched {
     pub(super) fn take_back(&mut self, index: usize, position: usize, from: u32, now: Instant) {
         let worker = &mut self.workers[index];
         let frame = &mut worker.frames[position];
-        let (id, wanted, marks) = (frame.job, frame.wanted, frame.marks);
-        let piece = match worker.peer.take_back(frame, from, position == 0) {
-            TakenBack::Now(piece) => piece.filter(|_| wanted),
-            TakenBack::OnAnswer => return self.ask_back(index, position, false, now),
-        };
-        if let Some(piece) = piece {
-            let goes_on = self.goes_on(marks, (id, piece.first()), (index, false));
-            if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
-                job.put_back(piece);
-            }
-            self.settle(index, position, now);
-            self.enqueue(id, true);
+        let wanted = frame.wanted;
+        match worker.peer.take_back(frame, from, position == 0) {
+            Some(Some(piece)) if wanted => self.come_back(index, position, piece, now),
+            Some(_) => {}
+            None => self.ask_back(index, position, false, now),
         }
+    }
+
+    /// These items of a frame have not begun, and come back.
+    fn come_back(&mut self, index: usize, position: usize, piece: Piece, now: Instant) {
+        let frame = &self.workers[index].frames[position];
+        let (id, marks) = (frame.job, frame.marks);
+        let goes_on = self.goes_on(marks, (id, piece.first()), (index, false));
+        if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
+            job.put_back(piece);
+        }
+        self.settle(index, position, now);
+        self.enqueue(id, true);
     }
 
     /// Takes back all items that a worker has not begun.
@@ -152,14 +157,9 @@ impl Sched {
         }
         let id = frame.job;
         if end < frame.end {
-            let (piece, marks) = (frame.answered(end, position == 0), frame.marks);
+            let piece = frame.answered(end, position == 0);
             if frame.wanted {
-                let goes_on = self.goes_on(marks, (id, piece.first()), (index, false));
-                if let Some(job) = self.jobs.get_mut(&id).filter(|_| !goes_on) {
-                    job.put_back(piece);
-                }
-                self.settle(index, position, now);
-                self.enqueue(id, true);
+                self.come_back(index, position, piece, now);
                 if self.is_stopped() {
                     self.fail_waiting(id, &TaskError::Cancelled, now);
                 }
@@ -200,24 +200,20 @@ impl Sched {
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             return;
         }
-        let grace_ends = Some((now + self.policy.grace, sequence));
-        match worker.peer.cancel(frame) {
-            Some(Notice::Ring) => {
-                worker.kill_at = grace_ends;
-                self.actions.push(Action::Ring(index));
-            }
-            Some(Notice::Recall) => {
-                // (Of the other frames it will report what it begins.)
-                if position == 0 {
-                    worker.kill_at = grace_ends;
-                }
-                self.ask_back(index, position, true, now);
-            }
-            None if frame.end == 0 => {
-                let by = ends::close_by(frame.marks, now);
-                worker.kill_at = by.map(|by| (by, sequence)).or(worker.kill_at);
-            }
-            None => {}
+        let is_exact = worker.peer.is_exact();
+        if !worker.peer.cancel(frame) {
+            let by = ends::close_by(frame.marks, now).filter(|_| frame.end == 0);
+            worker.kill_at = by.map(|by| (by, sequence)).or(worker.kill_at);
+            return;
+        }
+        // (Of its other frames a plain worker will report what it begins.)
+        if is_exact || position == 0 {
+            worker.kill_at = Some((now + self.policy.grace, sequence));
+        }
+        if is_exact {
+            self.actions.push(Action::Ring(index)); // its gate says so: it is made to look
+        } else {
+            self.ask_back(index, position, true, now);
         }
     }
 }

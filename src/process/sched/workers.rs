@@ -26,14 +26,13 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::give_up;
 use super::peer::Peer;
-use super::sent_frame::{OwnGate, SentFrame};
+use super::sent_frame::SentFrame;
 use super::startup::StartFailure;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
@@ -81,7 +80,7 @@ impl Has {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum Stage {
     /// No process; the time at which to start one, if one is to be started.
     Down(Option<Instant>),
     /// The driver was asked to start one, and has not done so yet.
@@ -102,7 +101,7 @@ pub(crate) enum State {
     },
 }
 
-impl State {
+impl Stage {
     /// Whether there is no process.
     pub(crate) fn is_down(&self) -> bool {
         matches!(self, Self::Down(_) | Self::Asked)
@@ -119,7 +118,7 @@ impl State {
 
 /// One slot of the pool, and its worker.
 pub(crate) struct Worker {
-    pub(crate) state: State,
+    pub(crate) stage: Stage,
     pub(crate) pid: u32,
     pub(super) peer: Peer,
     /// The frames that were sent to the worker; it runs the first.
@@ -155,7 +154,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            state: State::Down(Some(now)),
+            stage: Stage::Down(Some(now)),
             pid: 0,
             peer: Peer::on_stream(),
             frames: VecDeque::with_capacity(GATES),
@@ -178,7 +177,7 @@ impl Worker {
     /// Whether it can have another frame, which should take `cost` nanoseconds. (Not while it owes
     /// an answer, because it may have been stopped.)
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
-        self.state == State::Ready
+        self.stage == Stage::Ready
             && self.kill_at.is_none()
             && self.answer_due().is_none()
             && (self.frames.len() < 2 || self.frames.len() < GATES && self.is_brief(cost, now))
@@ -191,40 +190,40 @@ impl Worker {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Ready && self.kill_at.is_none() && self.frames.is_empty()
+        self.stage == Stage::Ready && self.kill_at.is_none() && self.frames.is_empty()
     }
 
     /// Whether it has not said hello yet.
     pub(crate) fn is_starting(&self) -> bool {
-        matches!(self.state, State::Starting(_))
+        matches!(self.stage, Stage::Starting(_))
     }
 
     /// Whether it is being started, and will be idle soon.
     pub(crate) fn is_on_its_way(&self) -> bool {
-        matches!(self.state, State::Starting(_) | State::Preparing)
+        matches!(self.stage, Stage::Starting(_) | Stage::Preparing)
     }
 
     /// Whether it serves its pool: it has said hello, is initialized, and was not dismissed.
     pub(crate) fn is_serving(&self) -> bool {
-        matches!(self.state, State::Ready | State::Retiring)
+        matches!(self.stage, Stage::Ready | Stage::Retiring)
     }
 
     /// Whether it was sent away, so that its end is no death.
     pub(super) fn was_dismissed(&self) -> bool {
-        match self.state {
-            State::Dying { dismissed, .. } => dismissed,
-            state => matches!(state, State::Leaving(_)),
+        match self.stage {
+            Stage::Dying { dismissed, .. } => dismissed,
+            state => matches!(state, Stage::Leaving(_)),
         }
     }
 
     /// Whether the slot has no worker, or one that is about to end.
     pub(super) fn is_away(&self) -> bool {
-        self.state.is_down() || matches!(self.state, State::Leaving(_) | State::Dying { .. })
+        self.stage.is_down() || matches!(self.stage, Stage::Leaving(_) | Stage::Dying { .. })
     }
 
     /// Whether it gets no more items, and is idle.
     pub(crate) fn is_leaver(&self) -> bool {
-        self.state == State::Retiring && self.is_through()
+        self.stage == Stage::Retiring && self.is_through()
     }
 
     /// Whether none of its items is wanted, and it runs none. It may never report that.
@@ -248,12 +247,8 @@ impl Worker {
         now: Instant,
     ) -> SentFrame {
         let sequence = self.next_sequence;
-        let own = OwnGate {
-            all: self.peer.gates.clone(),
-            seal: self.seals.hash_one(sequence) | 1,
-            seen: Cell::new(0),
-        };
-        SentFrame::new((sequence, job, function), piece, own, now)
+        let gate = (self.peer.gates.clone(), self.seals.hash_one(sequence) | 1);
+        SentFrame::new((sequence, job, function), piece, gate, now)
     }
 
     /// Records that `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.
@@ -367,7 +362,7 @@ impl Worker {
             self.fruitless_weight.saturating_add(weight)
         };
         *self = Self {
-            state: State::Down(Some(now + give_up::pause(fruitless_weight, killed))),
+            stage: Stage::Down(Some(now + give_up::pause(fruitless_weight, killed))),
             fruitless_weight,
             ..Self::new(now)
         };
@@ -381,10 +376,10 @@ impl Worker {
 
     /// When this worker will have been in its state for too long.
     pub(crate) fn limit(&self) -> Option<Instant> {
-        match self.state {
-            State::Starting(since) => Some(since + START_LIMIT),
-            State::Leaving(last) | State::Dying { last, .. } => Some(last + LEAVE_LIMIT),
-            State::Down(_) | State::Asked | State::Preparing | State::Ready | State::Retiring => {
+        match self.stage {
+            Stage::Starting(since) => Some(since + START_LIMIT),
+            Stage::Leaving(last) | Stage::Dying { last, .. } => Some(last + LEAVE_LIMIT),
+            Stage::Down(_) | Stage::Asked | Stage::Preparing | Stage::Ready | Stage::Retiring => {
                 None
             }
         }

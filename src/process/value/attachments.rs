@@ -61,7 +61,10 @@ const MOST_ARRIVALS: usize = 2;
 pub(crate) struct Attachment {
     pub(crate) id: u64,
     pub(crate) descriptor: Arc<File>,
-    kind: OnceLock<AttachmentKind>,
+    /// It is an end of a channel, which one process has at a time.
+    end: OnceLock<()>,
+    /// It is memory that never changes, so a copy can replace it.
+    fixed: OnceLock<()>,
     watchers: Mutex<Vec<Weak<dyn Watcher>>>,
 }
 
@@ -92,15 +95,6 @@ impl Drop for Attachment {
     }
 }
 
-/// A property that some attachments have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AttachmentKind {
-    /// The other side waits until all copies of it are closed.
-    End,
-    /// It is memory that never changes, so a copy of it is equivalent.
-    Fixed,
-}
-
 impl Attachment {
     pub(crate) fn new(descriptor: OwnedFile) -> Arc<Self> {
         Self::numbered(Self::number(), Arc::new(descriptor.into()))
@@ -119,7 +113,8 @@ impl Attachment {
         Arc::new(Self {
             id,
             descriptor,
-            kind: OnceLock::new(),
+            end: OnceLock::new(),
+            fixed: OnceLock::new(),
             watchers: Mutex::default(),
         })
     }
@@ -135,20 +130,20 @@ impl Attachment {
 
     /// Declares it an end of a channel: the other side waits until all copies of it are closed.
     pub(crate) fn set_end(&self) {
-        let _ = self.kind.set(AttachmentKind::End);
+        let _ = self.end.set(());
     }
 
     pub(crate) fn is_end(&self) -> bool {
-        self.kind.get() == Some(&AttachmentKind::End)
+        self.end.get().is_some()
     }
 
     /// Declares it memory that never changes, so that a copy of it is equivalent (`copies`).
     pub(crate) fn set_fixed(&self) {
-        let _ = self.kind.set(AttachmentKind::Fixed);
+        let _ = self.fixed.set(());
     }
 
     pub(crate) fn is_fixed(&self) -> bool {
-        self.kind.get() == Some(&AttachmentKind::Fixed)
+        self.fixed.get().is_some()
     }
 }
 
@@ -250,7 +245,13 @@ impl Arrivals {
         } = received;
         self.received += bytes as u64;
         if lost || !descriptors.is_empty() {
-            let arrived = arrived(descriptors, lost);
+            let all = descriptors.into_iter();
+            let mut arrived = Descriptors {
+                attachments: all.map(|one| (0, Attachment::new(one))).collect(),
+                lost: lost.then(|| TOO_MANY.to_owned()),
+                _in_hand: InHand::default(),
+            };
+            arrived.count();
             self.queue.push_back((arrived, self.received));
             if self.queue.len() > MOST_ARRIVALS {
                 self.queue.clear();
@@ -280,18 +281,6 @@ impl Arrivals {
             self.queue.pop_front();
         }
     }
-}
-
-/// Descriptors that have just arrived, without numbers; if `lost`, some are missing.
-fn arrived(descriptors: Vec<OwnedFile>, lost: bool) -> Descriptors {
-    let all = descriptors.into_iter();
-    let mut arrived = Descriptors {
-        attachments: all.map(|one| (0, Attachment::new(one))).collect(),
-        lost: lost.then(|| TOO_MANY.to_owned()),
-        _in_hand: InHand::default(),
-    };
-    arrived.count();
-    arrived
 }
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]

@@ -174,13 +174,13 @@ impl<T: Plain> Serialize for Bulk<T> {
 
 impl<'de, T: Plain> Deserialize<'de> for Bulk<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytes(PhantomData))
+        deserializer.deserialize_bytes(BytesVisitor(PhantomData))
     }
 }
 
-struct Bytes<T>(PhantomData<T>);
+struct BytesVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
+impl<'de, T: Plain> Visitor<'de> for BytesVisitor<T> {
     type Value = Bulk<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,8 +18,8 @@ use serde::Serialize;
 use super::attachments::{Attachment, Awaited};
 use super::codec::{NUMBER, encode, encode_own, write_number};
 use super::copies::{CopySource, Sources};
-use super::extras::{Encoding, PLAIN};
 use super::lent_arrays::{ArrayPlace, Lent, LentList, SharedBuffer};
+use super::scope::{Encoding, ONLY_BYTES};
 use crate::loom::Mutex;
 use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire;
@@ -30,6 +30,8 @@ const FULL_ITEMS: usize = 1 << 16;
 const FULL_BYTES: usize = 512 << 10;
 /// Room for the first item, in bytes.
 const FIRST: usize = 32;
+/// The same, if it is a number: no more than need be, because many may wait.
+const FIRST_NUMBER: usize = 16;
 /// Room for more numbers, in bytes.
 const MORE: usize = 1 << 10;
 
@@ -50,8 +52,6 @@ pub(crate) struct Chunk {
     besides: Option<Box<Besides>>,
     /// The encoding context of the items to come.
     encoding: Option<Box<Encoding>>,
-    /// Its place among those that are ahead of the workers, until it is dropped.
-    pub(crate) place: Option<queue_limit::Place>,
 }
 
 /// What travels with the bytes of some items.
@@ -62,6 +62,8 @@ struct Besides {
     attached: Option<Mutex<Attached>>,
     /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
+    /// The place among those that are ahead of the workers, until the chunk is dropped.
+    place: Option<queue_limit::Place>,
 }
 
 impl Chunk {
@@ -89,7 +91,7 @@ impl Chunk {
     /// items have only attachments that can be copied.
     pub(crate) fn new(of_bytes: bool) -> Self {
         Self {
-            encoding: of_bytes.then(|| Encoding::bytes(PLAIN)),
+            encoding: of_bytes.then(|| Encoding::bytes(ONLY_BYTES)),
             ..Self::default()
         }
     }
@@ -111,6 +113,11 @@ impl Chunk {
         let besides = self.besides.get_or_insert_default();
         let attached = besides.attached.get_or_insert_default();
         attached.lock().push((0, attachment));
+    }
+
+    /// Keeps a place among those that are ahead of the workers until it is dropped.
+    pub(crate) fn keep_place(&mut self, place: queue_limit::Place) {
+        self.besides.get_or_insert_default().place = Some(place);
     }
 
     /// No more items come: what waits for a worker is no longer than need be.
@@ -157,7 +164,7 @@ impl Chunk {
     fn push_number<A: Serialize>(&mut self, number: &A) -> Result<(), postcard::Error> {
         let start = self.end;
         if self.bytes.len() - start <= NUMBER {
-            self.bytes.resize(start + FIRST + start.min(MORE), 0);
+            self.bytes.resize(start + FIRST_NUMBER + start.min(MORE), 0);
         }
         if let Some([head, room @ ..]) = self.bytes[start..].first_chunk_mut::<{ 1 + NUMBER }>() {
             let length = write_number(number, room)?;
@@ -247,9 +254,7 @@ impl Chunk {
     /// run it.
     pub(crate) fn is_uncopyable(&self) -> bool {
         self.attached(0..self.len(), |attached| {
-            attached
-                .iter()
-                .any(|(_, attachment)| !attachment.is_fixed())
+            attached.iter().any(|(_, one)| !one.is_fixed())
         })
     }
 
@@ -301,15 +306,15 @@ pub(crate) struct Piece {
     pub(crate) chunk: Arc<Chunk>,
     /// The index, in the whole job, of the chunk's first item.
     pub(crate) base: usize,
-    /// The piece's items, as indices in the chunk.
-    pub(crate) items: Range<usize>,
+    /// The piece's items, as indices in the chunk. (Few bits: many pieces may wait.)
+    items: Range<u32>,
     /// How often they were taken back from a worker that was about to begin them.
     pub(crate) moves: u32,
 }
 
 impl Piece {
     pub(crate) fn whole(chunk: Arc<Chunk>, base: usize) -> Self {
-        let items = 0..chunk.len();
+        let items = 0..chunk.len() as u32;
         Self {
             chunk,
             base,
@@ -324,17 +329,20 @@ impl Piece {
 
     /// The index, in the whole job, of its first item.
     pub(crate) fn first(&self) -> usize {
-        self.base + self.items.start
+        self.base + self.items.start as usize
+    }
+
+    /// Its items, as indices in the chunk.
+    fn range(&self) -> Range<usize> {
+        self.items.start as usize..self.items.end as usize
     }
 
     /// The items `from..to` of this piece.
     pub(crate) fn part(&self, from: usize, to: usize) -> Self {
-        let items = self.items.start + from..self.items.start + to;
+        let items = self.items.start + from as u32..self.items.start + to as u32;
         Self {
-            chunk: self.chunk.clone(),
-            base: self.base,
             items,
-            moves: self.moves,
+            ..self.clone()
         }
     }
 
@@ -351,7 +359,7 @@ impl Piece {
     /// Cuts off and returns the front: at most `most` items and about `most_bytes`
     /// bytes, but at least one item.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Self {
-        let first = self.items.start;
+        let first = self.items.start as usize;
         let limit = self.chunk.end(first).saturating_add(most_bytes);
         let behind = first + most.min(self.len());
         let ends = &self.chunk.ends[first..behind.min(self.chunk.ends.len())];
@@ -362,14 +370,14 @@ impl Piece {
         };
         let count = self.chunk.fits_one_message(first..first + fit.max(1));
         let front = self.part(0, count);
-        self.items.start += count;
+        self.items.start += count as u32;
         front
     }
 
     /// The attachments of its items, each once.
     pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
         let mut known = HashSet::new();
-        self.chunk.attached(self.items.clone(), |attached| {
+        self.chunk.attached(self.range(), |attached| {
             let new = attached
                 .iter()
                 .filter(|(_, attachment)| known.insert(attachment.id));
@@ -432,7 +440,8 @@ impl Piece {
 
     /// Whether its first item has ends of channels, so that it goes alone ([`cut`](Self::cut)).
     pub(crate) fn has_ends(&self) -> bool {
-        let first = self.items.start..self.items.start + 1;
+        let first = self.range().start;
+        let first = first..first + 1;
         self.chunk.attached(first, |attached| {
             attached.iter().any(|(_, attachment)| attachment.is_end())
         })
@@ -442,14 +451,8 @@ impl Piece {
     /// attachments.
     pub(crate) fn is_heavy(&self, most: usize) -> bool {
         let first = self.part(0, 1);
-        let arrays = || {
-            first
-                .missing()
-                .iter()
-                .map(|lent| lent.length)
-                .sum::<usize>()
-        };
-        self.chunk.has_attachments() || first.span().len() + arrays() > most
+        let arrays = first.missing().iter().map(|lent| lent.length);
+        self.chunk.has_attachments() || first.span().len() + arrays.sum::<usize>() > most
     }
 
     /// Whether it has more than `most` bytes, and its chunk no attachments.
@@ -462,7 +465,7 @@ impl Piece {
         if let Some(attached) = self.chunk.attachments() {
             attached
                 .lock()
-                .retain(|(item, one)| !(one.is_end() && self.items.contains(item)));
+                .retain(|(item, one)| !(one.is_end() && self.range().contains(item)));
         }
     }
 
@@ -473,7 +476,8 @@ impl Piece {
 
     /// Where its bytes are in the chunk.
     pub(crate) fn span(&self) -> Range<usize> {
-        self.chunk.end(self.items.start)..self.chunk.end(self.items.end)
+        let items = self.range();
+        self.chunk.end(items.start)..self.chunk.end(items.end)
     }
 }
 

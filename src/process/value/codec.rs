@@ -6,7 +6,7 @@
 //! is written. A `vector` of numbers is written and read in one piece. A value that is
 //! nothing but a large array is left out without a copy ([`encode_own`]).
 //!
-//! **Reading.** [`Bytes`], the source of the bytes, also checks how deep the recursion is
+//! **Reading.** [`ByteSource`], the source of the bytes, also checks how deep the recursion is
 //! (`depth_limit`). A value that would need more stack than this thread has is a codec error: in a
 //! worker that of the item, in the parent that of the result. The writer of a description checks
 //! the same; types without one do not recurse.
@@ -21,16 +21,16 @@
 use postcard::{Error, Result};
 use postcard::{de_flavors, ser_flavors};
 use postcard_described as described;
-use postcard_described::{Encoded, is_number, is_plain};
+use postcard_described::{Encoded, is_number, is_undescribed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::depth_limit::Depth;
-use super::extras::Encoding;
 use super::lent_arrays::is_large;
 use super::raw_plain::Array;
 use super::reason;
 use super::scope;
+use super::scope::Encoding;
 use super::vector;
 use crate::process::host::free_memory;
 use crate::sys::large_pages;
@@ -54,7 +54,7 @@ pub(crate) fn encode<T: Serialize + 'static>(
         let output = Tail(out);
         return value.serialize(&mut postcard::Serializer { output });
     }
-    if !is_plain::<T>() {
+    if !is_undescribed::<T>() {
         return describe(value, out, encoding);
     }
     scope::encoding(encoding, || {
@@ -81,7 +81,7 @@ pub(crate) fn encode_own<T: Serialize + 'static>(
     if let Some(whole) = vector::whole(value)
         && let Some(own) = encoding
     {
-        take(whole, out.len(), own)?;
+        leave_out_whole(whole, out.len(), own)?;
     }
     encode(value, out, encoding)
 }
@@ -89,13 +89,13 @@ pub(crate) fn encode_own<T: Serialize + 'static>(
 /// Moves a large array out of the value that is about to be written at `start`, and leaves an empty
 /// one there.
 #[inline(never)]
-fn take(whole: &mut dyn Array, start: usize, own: &mut Encoding) -> Result<()> {
+fn leave_out_whole(whole: &mut dyn Array, start: usize, own: &mut Encoding) -> Result<()> {
     let length = whole.bytes().len();
     if length >= LARGE {
         free_memory::check(length).map_err(|error| no_memory(length, &error))?;
     }
     if is_large(whole.bytes()) {
-        own.take(whole, start + 1); // after the length, which is 0 then
+        own.leave_out_whole(whole, start + 1); // after the length, which is 0 then
     }
     Ok(())
 }
@@ -130,18 +130,21 @@ fn refused(error: described::Error) -> Error {
     match error {
         described::Error::Codec(error) => error,
         error => {
-            let message = match error {
-                // (Our own message, which is complete.)
-                described::Error::Serialize(message)
-                    if reason::take().as_deref() == Some(&*message) =>
-                {
-                    message
-                }
-                error => error.to_string(),
-            };
-            reason::set(&message);
+            reason::set(&worded(error));
             Error::SerdeSerCustom
         }
+    }
+}
+
+/// The text of an error. Our own message is complete.
+fn worded(error: described::Error) -> String {
+    match error {
+        described::Error::Serialize(message) | described::Error::Deserialize(message)
+            if reason::take().as_deref() == Some(&*message) =>
+        {
+            message
+        }
+        error => error.to_string(),
     }
 }
 
@@ -169,16 +172,16 @@ pub(crate) const NUMBER: usize = 10;
 /// Writes a number to the front of `out`. Returns how many bytes it takes.
 #[inline(always)]
 pub(crate) fn write_number<T: Serialize>(number: &T, out: &mut [u8; NUMBER]) -> Result<usize> {
-    let output = Front(out, 0);
+    let output = NumberRoom(out, 0);
     let mut serializer = postcard::Serializer { output };
     number.serialize(&mut serializer)?;
     Ok(serializer.output.1)
 }
 
 /// Where a number is written, and how many bytes have been.
-struct Front<'a>(&'a mut [u8; NUMBER], usize);
+struct NumberRoom<'a>(&'a mut [u8; NUMBER], usize);
 
-impl ser_flavors::Flavor for Front<'_> {
+impl ser_flavors::Flavor for NumberRoom<'_> {
     type Output = usize;
 
     #[inline(always)]
@@ -287,43 +290,33 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(
         return Ok(number);
     }
     drop(reason::take());
-    if !is_plain::<T>() {
-        return decode_described(bytes);
-    }
-    if let Some(value) = vector::read(bytes) {
-        return if scope::is_unread(bytes) {
-            Err(unread())
-        } else {
-            value
-        };
-    }
-    let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
-    let value = T::deserialize(&mut deserializer).map_err(explain)?;
-    match deserializer.finalize() {
-        Ok([]) if scope::is_unread(bytes) => Err(unread()),
-        Ok([]) => Ok(value),
-        Ok(rest) => Err(described::Error::LeftOver(rest.len()).to_string()),
-        Err(error) => Err(explain(error)),
+    let value = if !is_undescribed::<T>() {
+        decode_described(bytes)?
+    } else if let Some(value) = vector::read(bytes) {
+        value?
+    } else {
+        let mut deserializer = postcard::Deserializer::from_flavor(ByteSource::new(bytes));
+        let value = T::deserialize(&mut deserializer).map_err(explain)?;
+        match deserializer.finalize().map_err(explain)? {
+            [] => value,
+            rest => return Err(described::Error::LeftOver(rest.len()).to_string()),
+        }
+    };
+    if scope::is_unread(bytes) {
+        Err(unread())
+    } else {
+        Ok(value)
     }
 }
 
 fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
     let encoded = Encoded::split(bytes);
     let encoded = encoded.ok_or_else(|| explain(Error::DeserializeUnexpectedEnd))?;
-    let value = encoded.read(|| Bytes::new(encoded.data()), Depth::here);
-    let value = value.map_err(|error| match error {
+    let value = encoded.read(|| ByteSource::new(encoded.data()), Depth::here);
+    value.map_err(|error| match error {
         described::Error::Codec(error) => explain(error),
-        // (Our own message, which is complete.)
-        described::Error::Deserialize(message) if reason::take().as_deref() == Some(&*message) => {
-            message
-        }
-        error => error.to_string(),
-    })?;
-    if scope::is_unread(bytes) {
-        Err(unread())
-    } else {
-        Ok(value)
-    }
+        error => worded(error),
+    })
 }
 
 #[cold]
@@ -353,12 +346,12 @@ pub(crate) fn codec_error(name: &'static str, way: CodecDirection, detail: Strin
 }
 
 /// The source of a decoding on this thread: bytes, and a limit for the recursion.
-struct Bytes<'de> {
+struct ByteSource<'de> {
     left: &'de [u8],
     depth: Depth,
 }
 
-impl<'de> Bytes<'de> {
+impl<'de> ByteSource<'de> {
     #[inline(always)]
     fn new(bytes: &'de [u8]) -> Self {
         Self {
@@ -368,7 +361,7 @@ impl<'de> Bytes<'de> {
     }
 }
 
-impl<'de> de_flavors::Flavor<'de> for Bytes<'de> {
+impl<'de> de_flavors::Flavor<'de> for ByteSource<'de> {
     type Remainder = &'de [u8];
     type Source = &'de [u8];
 
@@ -414,7 +407,7 @@ mod tests {
             encode(value, &mut out, &mut None).unwrap();
             let own = postcard::to_stdvec(value).unwrap();
             assert!(out[2..].starts_with(&own));
-            assert_eq!(out.len() == 2 + own.len(), is_plain::<T>());
+            assert_eq!(out.len() == 2 + own.len(), is_undescribed::<T>());
         }
         let value = ((1u64 << 60, [(-3i16, 'ü'); 3]), (), 0.5f64);
         is_postcards(&value);

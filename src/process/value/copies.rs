@@ -26,13 +26,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::attachments::{Attachment, Descriptors, TOO_MANY_COPIES};
-use super::mapped::Mapped;
 use super::raw_plain::{Array, MappedSlice, array};
 use crate::process::host::free_memory;
 use crate::process::host::in_hand::InHand;
 use crate::process::host::segment::Filling;
 use crate::process::limits::MAX_DESCRIPTORS;
-use crate::process::wire::MOST_LENT;
+use crate::process::wire::{CopyHead, MOST_LENT};
 
 /// How many bytes one part has, so that neither side needs much memory besides the copy.
 const PART: usize = 256 << 10;
@@ -50,10 +49,7 @@ pub(crate) type Sources = Vec<(u64, CopySource)>;
 impl CopySource {
     /// The memory of an attachment.
     pub(crate) fn of(attachment: &Arc<Attachment>) -> io::Result<Self> {
-        let mapped = Mapped::open(attachment.clone(), 0)?;
-        let length = mapped.mapping.length() as u64;
-        let memory = MappedSlice::fixed(mapped, length).map_err(io::Error::other)?;
-        Ok(Self::Memory(memory))
+        MappedSlice::of(attachment.clone()).map(Self::Memory)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -63,13 +59,14 @@ impl CopySource {
         }
     }
 
-    /// How many bytes it has, and the type of its numbers; 0: it is memory.
-    pub(crate) fn shape(&self) -> (u64, u8) {
+    /// What its messages say of it, under this number.
+    pub(crate) fn head(&self, id: u64) -> CopyHead {
         let kind = match self {
             Self::Memory(_) => MEMORY,
             Self::Array(array) => array.kind(),
         };
-        (self.bytes().len() as u64, kind)
+        let length = self.bytes().len() as u64;
+        CopyHead { id, length, kind }
     }
 
     /// Its parts, in order.
@@ -99,8 +96,7 @@ impl CopyPart {
 const MEMORY: u8 = 0;
 
 /// What was received, or is being received.
-#[derive(Debug)]
-enum Copy {
+enum IncomingCopy {
     Part(Filling, InHand),
     /// The memory, and its count, which ends with it.
     Whole {
@@ -113,7 +109,7 @@ enum Copy {
     Refused(u8, String),
 }
 
-impl Copy {
+impl IncomingCopy {
     /// A copy of `length` bytes, none of which have arrived.
     fn new(length: u64, kind: u8) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -168,45 +164,37 @@ impl Copy {
 
 /// The received copies, with the sender's numbers. There are only a few, or as many as one value
 /// can have.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Copies {
-    all: Vec<(u64, Copy)>,
-    /// How many of them are memory, and how many are incomplete.
-    memory: usize,
-    partial: usize,
+    all: Vec<(u64, IncomingCopy)>,
 }
 
 impl Copies {
     /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
-    pub(crate) fn part(&mut self, id: u64, length: u64, kind: u8, bytes: &[u8]) {
+    pub(crate) fn part(&mut self, CopyHead { id, length, kind }: CopyHead, bytes: &[u8]) {
         let before = match self.take(id) {
-            None => Copy::new(length, kind),
+            None => IncomingCopy::new(length, kind),
             Some(before) => Ok(before),
         };
         let refused = |error: io::Error| {
             let message = format!("a copy of it could not be received: {error}");
-            Copy::Refused(kind, message)
+            IncomingCopy::Refused(kind, message)
         };
         let now = before.and_then(|before| before.with(bytes));
         let now = now.unwrap_or_else(refused);
-        self.memory += usize::from(now.is_memory());
-        self.partial += usize::from(now.is_partial());
         self.all.push((id, now));
     }
 
-    fn take(&mut self, id: u64) -> Option<Copy> {
+    fn take(&mut self, id: u64) -> Option<IncomingCopy> {
         let at = self.all.iter().rposition(|(own, _)| *own == id)?;
-        let (_, copy) = self.all.swap_remove(at);
-        self.memory -= usize::from(copy.is_memory());
-        self.partial -= usize::from(copy.is_partial());
-        Some(copy)
+        Some(self.all.swap_remove(at).1)
     }
 
     /// Moves out the array with this number.
     pub(crate) fn claim(&mut self, id: u64) -> Result<Box<dyn Array>, String> {
         match self.take(id) {
-            Some(Copy::Array(array, 0)) => Ok(array),
-            Some(Copy::Refused(_, why)) => Err(why),
+            Some(IncomingCopy::Array(array, 0)) => Ok(array),
+            Some(IncomingCopy::Refused(_, why)) => Err(why),
             _ => Err("its numbers have not arrived".to_owned()),
         }
     }
@@ -217,9 +205,9 @@ impl Copies {
         for (id, copy) in &self.all {
             match copy {
                 _ if !numbers.contains(id) => {}
-                Copy::Whole { memory, .. } => found.attachments.push((*id, memory.clone())),
-                Copy::Refused(_, why) => found.lost = Some(why.clone()),
-                Copy::Part(..) | Copy::Array(..) => {}
+                IncomingCopy::Whole { memory, .. } => found.attachments.push((*id, memory.clone())),
+                IncomingCopy::Refused(_, why) => found.lost = Some(why.clone()),
+                IncomingCopy::Part(..) | IncomingCopy::Array(..) => {}
             }
         }
         found.count();
@@ -234,8 +222,12 @@ impl Copies {
     /// Whether there are more than any value could have, or more than one that is incomplete: they
     /// are sent one after the other.
     pub(crate) fn are_too_many(&self) -> bool {
-        let arrays = self.all.len() - self.memory;
-        self.memory > MAX_DESCRIPTORS || arrays > MOST_LENT || self.partial > 1
+        let count = |is_it: fn(&IncomingCopy) -> bool| {
+            self.all.iter().filter(|(_, copy)| is_it(copy)).count()
+        };
+        let memory = count(IncomingCopy::is_memory);
+        let arrays = self.all.len() - memory;
+        memory > MAX_DESCRIPTORS || arrays > MOST_LENT || count(IncomingCopy::is_partial) > 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -244,14 +236,21 @@ impl Copies {
 
     /// Whether there is memory among them, even if it was refused.
     pub(crate) fn has_memory(&self) -> bool {
-        self.memory > 0
+        self.all.iter().any(|(_, copy)| copy.is_memory())
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::process::value::mapped::Mapped;
     use crate::process::value::raw_plain::{bytes_of, numbers_in};
+
+    impl Copies {
+        fn arrives(&mut self, id: u64, length: u64, kind: u8, bytes: &[u8]) {
+            self.part(CopyHead { id, length, kind }, bytes);
+        }
+    }
 
     fn memory(bytes: usize) -> Arc<Mapped> {
         let bytes: Vec<u8> = (0..bytes).map(|n| (n / 3) as u8).collect();
@@ -275,7 +274,7 @@ mod tests {
             let source = CopySource::of(&original.attachment).unwrap();
             for part in source.parts() {
                 assert!(copies.find(&[7]).find(7).is_err(), "it is not whole");
-                copies.part(7, length as u64, MEMORY, part.bytes());
+                copies.arrives(7, length as u64, MEMORY, part.bytes());
                 count += 1;
             }
             assert_eq!(count, length.div_ceil(PART));
@@ -290,13 +289,13 @@ mod tests {
     fn an_array_is_filled_where_its_value_has_it() {
         let numbers: Vec<f64> = (0..500_000).map(f64::from).collect();
         let source = CopySource::Array(Arc::new(numbers.clone()));
-        let (length, kind) = source.shape();
+        let CopyHead { length, kind, .. } = source.head(5);
         let mut copies = Copies::default();
         for part in source.parts() {
-            copies.part(5, length, kind, part.bytes());
+            copies.arrives(5, length, kind, part.bytes());
             assert!(!copies.are_too_many());
         }
-        copies.part(6, length, kind, &[]);
+        copies.arrives(6, length, kind, &[]);
         let array = copies.claim(5).unwrap();
         assert!(copies.claim(5).is_err() && copies.claim(6).is_err() && copies.is_empty());
         let place = array.bytes().as_ptr();
@@ -307,8 +306,8 @@ mod tests {
     #[test]
     fn refused_or_invalid_copies_are_errors_of_their_user() {
         let mut copies = Copies::default();
-        copies.part(1, u64::MAX, MEMORY, b"x");
-        copies.part(2, 3, MEMORY, b"four");
+        copies.arrives(1, u64::MAX, MEMORY, b"x");
+        copies.arrives(2, 3, MEMORY, b"four");
         for id in [1, 2] {
             let found = copies.find(&[id]);
             assert!(
@@ -316,8 +315,8 @@ mod tests {
                 "{found:?}"
             );
         }
-        copies.part(3, 2, MEMORY, b"ab");
-        copies.part(3, 2, MEMORY, b"more");
+        copies.arrives(3, 2, MEMORY, b"ab");
+        copies.arrives(3, 2, MEMORY, b"more");
         assert!(copies.find(&[3]).find(3).is_ok());
         assert!(
             copies
@@ -326,16 +325,16 @@ mod tests {
                 .unwrap_err()
                 .contains("come with it")
         );
-        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.part(id, 1, MEMORY, b"x"));
+        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.arrives(id, 1, MEMORY, b"x"));
         assert!(!copies.are_too_many());
-        copies.part(999, 1, MEMORY, b"x");
+        copies.arrives(999, 1, MEMORY, b"x");
         assert!(copies.are_too_many());
         copies.release(&[998, 999]);
         copies.release(&[0]);
-        copies.part(0, 9, MEMORY, b"");
+        copies.arrives(0, 9, MEMORY, b"");
         assert!(!copies.are_too_many());
         copies.release(&[1]);
-        copies.part(1, 9, MEMORY, b"");
+        copies.arrives(1, 9, MEMORY, b"");
         assert!(copies.are_too_many(), "the one before is not whole");
     }
 
@@ -343,13 +342,13 @@ mod tests {
     fn refused_arrays_are_as_many_as_any_arrays() {
         let kind = Array::kind(&vec![0u8]);
         let mut copies = Copies::default();
-        (0..MOST_LENT as u64).for_each(|id| copies.part(id, u64::MAX, kind, b"x"));
+        (0..MOST_LENT as u64).for_each(|id| copies.arrives(id, u64::MAX, kind, b"x"));
         assert!(copies.claim(7).unwrap_err().contains("not be received"));
         assert!(!copies.are_too_many() && !copies.has_memory());
-        copies.part(7, u64::MAX, MEMORY, b"x");
-        copies.part(MOST_LENT as u64, u64::MAX, kind, b"x");
+        copies.arrives(7, u64::MAX, MEMORY, b"x");
+        copies.arrives(MOST_LENT as u64, u64::MAX, kind, b"x");
         assert!(!copies.are_too_many() && copies.has_memory());
-        copies.part(MOST_LENT as u64 + 1, u64::MAX, kind, b"x");
+        copies.arrives(MOST_LENT as u64 + 1, u64::MAX, kind, b"x");
         assert!(copies.are_too_many());
     }
 }

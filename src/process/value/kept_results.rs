@@ -5,7 +5,7 @@
 //! never changes, mapped or copied like a [`Shared`].
 //!
 //! **Protocol.**
-//! 1. A [`KeptResult`] has a number from the beginning, and its [`Bytes`] only when its call has
+//! 1. A [`KeptResult`] has a number from the beginning, and its bytes only when its call has
 //!    ended. A call that needs it is encoded at once with that number, and waits ([`Awaited`]).
 //! 2. Its own call ends ([`KeptResult::end`]). Then the calls that wait for it continue, on the
 //!    thread on which that call has ended.
@@ -18,7 +18,6 @@
 //!
 //! Tests: `tests/process/remote.rs`.
 
-use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -28,11 +27,9 @@ use serde::de::DeserializeOwned;
 use super::attachments::{Attachment, Awaited};
 use super::bulk::Bulk;
 use super::codec::{codec_error, decode, encode};
-use super::extras::Encoding;
 use super::mapped::Mapped;
-use super::raw_plain::MappedSlice;
 use super::reason;
-use super::scope;
+use super::scope::Encoding;
 use super::shared::Shared;
 use crate::loom::Mutex;
 use crate::sys::fork;
@@ -69,50 +66,10 @@ pub(crate) fn value<R: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<R, St
     decode(bytes.get(1..).unwrap_or_default())
 }
 
-/// The bytes of a result, in this process.
-#[derive(Clone)]
-pub(crate) enum Bytes {
-    Own(Arc<Bulk<u8>>),
-    Shared(MappedSlice<u8>),
-}
-
-impl Bytes {
-    pub(crate) fn own(bytes: Bulk<u8>) -> Self {
-        Self::Own(Arc::new(bytes))
-    }
-
-    /// The bytes that have come with an argument under the number `id`.
-    pub(crate) fn arrived(id: u64) -> Result<Self, String> {
-        let failed = |error: io::Error| reason::set(&error.to_string());
-        Self::of(scope::attached(id)?).map_err(failed)
-    }
-
-    /// The bytes of memory that never changes.
-    pub(crate) fn of(memory: Arc<Attachment>) -> io::Result<Self> {
-        let mapped = Mapped::open(memory, 0)?;
-        let length = mapped.mapping.length() as u64;
-        let slice = MappedSlice::fixed(mapped, length).map_err(io::Error::other)?;
-        Ok(Self::Shared(slice))
-    }
-
-    pub(crate) fn get(&self) -> &[u8] {
-        match self {
-            Self::Own(bytes) => bytes,
-            Self::Shared(slice) => slice.elements(),
-        }
-    }
-}
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.get().len())
-    }
-}
-
 /// A result that is kept for later calls.
 pub(crate) struct KeptResult {
     pub(crate) id: u64,
-    state: Mutex<KeptState>,
+    state: Mutex<KeptOutcome>,
     /// The attachment for calls that need it; made when it is first needed.
     attachment: OnceLock<Arc<Attachment>>,
     /// Cancels the call that computes it, and reports its error.
@@ -122,9 +79,9 @@ pub(crate) struct KeptResult {
 }
 
 #[derive(Default)]
-struct KeptState {
+struct KeptOutcome {
     /// Its bytes, or why there are none, once its call has ended.
-    ended: Option<Result<Bytes, TaskError>>,
+    ended: Option<Result<Shared<u8>, TaskError>>,
     /// Some task has received the error, if it is one.
     is_taken: bool,
     /// The functions to call when the call has ended.
@@ -155,13 +112,8 @@ impl KeptResult {
     }
 
     fn end(&self, result: Result<Answer, TaskError>) {
-        let bytes = result.map(|answer| match answer {
-            (bytes, None) => Bytes::own(bytes),
-            (_, Some(shared)) => match shared.slice() {
-                Some(slice) => Bytes::Shared(slice),
-                None => Bytes::own(Bulk::from(&*shared)),
-            },
-        });
+        let bytes =
+            result.map(|(bytes, shared)| shared.unwrap_or_else(|| Shared::own(bytes.into_vec())));
         let mut state = self.state.lock();
         state.ended = Some(bytes);
         let waiting = std::mem::take(&mut state.waiting);
@@ -171,7 +123,7 @@ impl KeptResult {
 
     /// Its bytes, or why there are none, once its call has ended. `takes`: for a task that gets the
     /// error, if it is one.
-    pub(crate) fn ended(&self, takes: bool) -> Option<Result<Bytes, TaskError>> {
+    pub(crate) fn ended(&self, takes: bool) -> Option<Result<Shared<u8>, TaskError>> {
         if self.is_foreign() {
             let known = self.state.try_lock();
             let ended = known.and_then(|state| state.ended.clone());
@@ -185,16 +137,6 @@ impl KeptResult {
     /// Whether a parent of this process asked for it: the thread that ends it exists only there.
     fn is_foreign(&self) -> bool {
         self.born != fork::generation()
-    }
-
-    fn make_attachment(&self, bytes: &Bytes) -> io::Result<Arc<Attachment>> {
-        let memory = match bytes {
-            Bytes::Own(bytes) => Mapped::fixed(bytes)?.attachment.clone(),
-            Bytes::Shared(slice) => slice.mapped().attachment.clone(),
-        };
-        let attachment = Attachment::numbered(self.id, memory.descriptor.clone());
-        attachment.set_fixed();
-        Ok(attachment)
     }
 }
 
@@ -220,11 +162,20 @@ impl Awaited for KeptResult {
             return Ok(known.clone());
         }
         let bytes = self.ended(true).unwrap_or(Err(TaskError::Closed))?;
-        let made = self.make_attachment(&bytes).map_err(|error| {
+        let failed = |error: io::Error| {
             let message = format!("no shared memory was available: {error}");
             codec_error("Remote", CodecDirection::EncodeArgument, message)
-        })?;
-        Ok(self.attachment.get_or_init(|| made).clone())
+        };
+        let memory = match bytes.attachment() {
+            Some(memory) => memory.clone(),
+            None => Mapped::fixed(&bytes).map_err(failed)?.attachment.clone(),
+        };
+        let made = || {
+            let attachment = Attachment::numbered(self.id, memory.descriptor.clone());
+            attachment.set_fixed();
+            attachment
+        };
+        Ok(self.attachment.get_or_init(made).clone())
     }
 }
 
@@ -246,5 +197,5 @@ debug!(
     impl KeptResult,
     self,
     id = self.id,
-    ended = self.ended(false)
+    has_ended = self.has_ended()
 );

@@ -167,7 +167,6 @@ impl SharedBuffer {
 }
 
 /// The blocks that a worker has lent and not got back, and where each is due.
-#[derive(Debug)]
 pub(crate) struct Due<T>(VecDeque<(u64, T)>);
 
 impl<T> Due<T> {
@@ -211,7 +210,6 @@ pub(crate) fn is_large(bytes: &[u8]) -> bool {
 const NOT_WHOLE: &str = "its bytes are not a whole number of elements";
 
 /// How this process reads the memory that another one lends.
-#[derive(Debug)]
 pub(crate) enum View {
     /// A mapping that contains it, from this offset on.
     Mapped(Arc<Mapping>, usize),
@@ -252,7 +250,7 @@ impl View {
 pub(crate) type LentList = Vec<[u64; 3]>;
 
 /// In the parent: which arrays are missing in a worker's next value, and how its memory is read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Lending {
     pub(crate) list: LentList,
     pub(crate) view: Option<Arc<View>>,
@@ -302,24 +300,21 @@ impl Lending {
 }
 
 /// The arrays that are missing in some bytes.
-#[derive(Debug)]
 pub(crate) struct Missing {
     /// `None`: the descriptor has not arrived.
     view: Option<Arc<View>>,
     pieces: Vec<MissingPiece>,
 }
 
-#[derive(Debug)]
 struct MissingPiece {
     /// The address after which it is missing.
     at: u64,
-    from: From,
+    from: MissingSource,
     was_read: bool,
     is_kept: bool,
 }
 
-#[derive(Debug)]
-enum From {
+enum MissingSource {
     /// The place in the view, and the length.
     View([u64; 2]),
     Ahead(Result<Box<dyn Array>, String>),
@@ -338,8 +333,8 @@ impl Missing {
         let piece = |[at, place, length]: &[u64; 3]| MissingPiece {
             at: start.wrapping_add(*at),
             from: match *length {
-                AHEAD => From::Ahead(copies.claim(*place)),
-                length => From::View([*place, length]),
+                AHEAD => MissingSource::Ahead(copies.claim(*place)),
+                length => MissingSource::View([*place, length]),
             },
             was_read: false,
             is_kept: false,
@@ -353,8 +348,8 @@ impl Missing {
     /// How many bytes of them are in this process's own memory.
     pub(crate) fn here(&self) -> u64 {
         let bytes = self.pieces.iter().map(|piece| match &piece.from {
-            From::Ahead(Ok(array)) => array.bytes().len() as u64,
-            From::Ahead(Err(_)) | From::View(_) => 0,
+            MissingSource::Ahead(Ok(array)) => array.bytes().len() as u64,
+            MissingSource::Ahead(Err(_)) | MissingSource::View(_) => 0,
         });
         bytes.sum()
     }
@@ -373,7 +368,7 @@ impl Missing {
         let piece = self.pieces.iter_mut().find(|piece| piece.at == at)?;
         piece.was_read = true;
         let numbers = match &mut piece.from {
-            From::View(place) => {
+            MissingSource::View(place) => {
                 let view = self.view.as_ref();
                 let view = view.ok_or(
                     "this process could not open the shared memory that contains \
@@ -381,8 +376,10 @@ impl Missing {
                 );
                 view.and_then(|view| view.copy(*place))
             }
-            From::Ahead(Ok(array)) if piece.is_kept => numbers_of(array.bytes()).ok_or(NOT_WHOLE),
-            From::Ahead(array) => {
+            MissingSource::Ahead(Ok(array)) if piece.is_kept => {
+                numbers_of(array.bytes()).ok_or(NOT_WHOLE)
+            }
+            MissingSource::Ahead(array) => {
                 let again = Err("its numbers have already been read".to_owned());
                 match std::mem::replace(array, again) {
                     Ok(array) => numbers_in(array).ok_or(NOT_WHOLE),
@@ -410,8 +407,8 @@ mod tests {
     use crate::process::value::attachments::Descriptors;
     use crate::process::value::chunk::Chunk;
     use crate::process::value::codec::decode;
-    use crate::process::value::extras::Decoding;
     use crate::process::value::scope;
+    use crate::process::value::scope::Decoding;
 
     fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {
         let bytes = [0, 16, 1, 0, 0, 0]; // no bytes, and their description: `Tag::Bytes`

@@ -75,7 +75,7 @@ struct Entry {
 
 /// What has not been written.
 #[derive(Debug, Default)]
-pub(super) struct Missing {
+pub(super) struct Gaps {
     pub(super) unwritten: Vec<Range<usize>>,
     /// Those of them whose holder was stopped while it wrote.
     pub(super) torn: Vec<Range<usize>>,
@@ -245,12 +245,12 @@ impl Round {
     }
 
     /// What has not been written, now.
-    pub(super) fn missing(&self) -> io::Result<Missing> {
+    pub(super) fn missing(&self) -> io::Result<Gaps> {
         let Some(given) = self.given.try_lock() else {
-            return Ok(Missing::default()); // another thread had it when this process was forked
+            return Ok(Gaps::default()); // another thread had it when this process was forked
         };
         let marks = self.read_marks(&given)?;
-        let mut missing = Missing::default();
+        let mut missing = Gaps::default();
         for (start, entry) in &given.ranges {
             let mark = marks.get(entry.mark as usize);
             if mark != Some(&WRITTEN) {

@@ -17,7 +17,7 @@ use super::attachments::Attachment;
 use crate::loom::Mutex;
 use crate::process::host::mapping::{Access, Mapping};
 use crate::process::host::segment;
-use crate::sys::descriptor::{AsFile, OwnedFile};
+use crate::sys::descriptor::AsFile;
 use crate::sys::files::identity;
 use crate::sys::fork::PerProcess;
 
@@ -48,32 +48,12 @@ pub(crate) struct Mapped {
 impl Mapped {
     /// New memory with a copy of `bytes`, which never changes.
     pub(crate) fn fixed(bytes: &[u8]) -> io::Result<Arc<Self>> {
-        Self::made(segment::fixed(bytes)?, 0)
+        Self::open(Attachment::new(segment::fixed(bytes)?), 0)
     }
 
     /// New memory, all zero, for atomics of `atomic_size` bytes each.
     pub(crate) fn atomics(length: usize, atomic_size: AtomicSize) -> io::Result<Arc<Self>> {
-        Self::made(segment::writable(length)?, atomic_size)
-    }
-
-    fn made(
-        (memory, mapping): (OwnedFile, Mapping),
-        atomic_size: AtomicSize,
-    ) -> io::Result<Arc<Self>> {
-        let attachment = Attachment::new(memory);
-        let key = identity(&*attachment)?;
-        if atomic_size == 0 {
-            attachment.set_fixed();
-        }
-        let new = Arc::new(Self {
-            mapping,
-            attachment,
-            key,
-            atomic_size,
-            id: ArrayId::default(),
-        });
-        table().lock().insert(key, Arc::downgrade(&new));
-        Ok(new)
+        Self::open(Attachment::new(segment::writable(length)?), atomic_size)
     }
 
     /// Maps the memory of `attachment`, for atomics of `atomic_size` bytes, or as memory that never

@@ -2,7 +2,7 @@
 //!
 //! **Job.** Memory that never changes ([`Shared`](crate::process::Shared)) is often needed again:
 //! by the next item, or by the next `map_with` of a loop. A plain worker keeps the copy that it has
-//! got (`copies`). Any worker keeps the mapping (`kept_mappings`), because most of what it costs to
+//! got (`copies`). Any worker keeps the mapping (`worker::serve`), because most of what it costs to
 //! map memory is that each page is then touched for the first time.
 //!
 //! **Protocol.** The parent decides, and the worker believes it.

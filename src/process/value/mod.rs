@@ -2,9 +2,9 @@
 //!
 //! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
 //! which types it adds a description (the crate `postcard-described`); a `vector` of bytes is
-//! copied. What does not fit into bytes goes with them (`extras`, `scope`): descriptors
+//! copied. What does not fit into bytes goes with them (`scope`): descriptors
 //! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
-//! (`copies`), and which a worker keeps (`memory_kept_by_worker`, `kept_mappings`); and large
+//! (`copies`), and which a worker keeps (`memory_kept_by_worker`); and large
 //! arrays of numbers (`bulk`), which are lent (`lent_arrays`). Ranges of an array (`shared_mut`)
 //! travel as places in its memory (`range_mut`, `lent_ranges`). `array_id` numbers arrays for other
 //! serializers. `usage` is what comes with a value if its item was measured.
@@ -56,8 +56,6 @@ pub(super) mod chunk;
 pub(super) mod codec;
 pub(super) mod copies;
 pub(super) mod depth_limit;
-pub(super) mod extras;
-pub(super) mod kept_mappings;
 pub(super) mod kept_results;
 pub(super) mod lent_arrays;
 mod lent_ranges;
@@ -74,4 +72,4 @@ pub(super) mod scope;
 pub(super) mod shared;
 pub(super) mod shared_mut;
 pub(super) mod usage;
-mod vector;
+pub(super) mod vector;

@@ -58,9 +58,9 @@ use crate::sys::futex;
 /// machines included, fails with [`TaskError::Codec`](crate::TaskError::Codec): they share no
 /// memory. There, make a pool of as many workers as there are permits.
 #[derive(Clone)]
-pub struct Permits(Arc<Shared>);
+pub struct Permits(Arc<PermitSet>);
 
-struct Shared {
+struct PermitSet {
     name: String,
     words: SharedAtomics<AtomicU32>,
 }
@@ -116,7 +116,7 @@ impl AllPermits {
 impl Permits {
     pub(crate) fn new(name: String, permits: usize) -> Self {
         let words = vec![0; permits.clamp(1, MOST_PERMITS) + 1];
-        Self(Arc::new(Shared {
+        Self(Arc::new(PermitSet {
             name,
             words: SharedAtomics::from(words),
         }))
@@ -202,7 +202,7 @@ impl<'de> Deserialize<'de> for Permits {
         if words.len() < 2 {
             return Err(serde::de::Error::custom("they are not permits"));
         }
-        Ok(Self(Arc::new(Shared { name, words })))
+        Ok(Self(Arc::new(PermitSet { name, words })))
     }
 }
 

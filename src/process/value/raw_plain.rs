@@ -36,6 +36,7 @@ use std::sync::atomic::{
     AtomicU64, AtomicUsize, Ordering,
 };
 
+use super::attachments::Attachment;
 use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
 use crate::process::host::mapping;
@@ -255,27 +256,38 @@ pub(crate) struct MappedSlice<T> {
 impl<T: Plain> MappedSlice<T> {
     /// The first `bytes` bytes of `mapped` as numbers, if that memory never changes and is long
     /// enough, and they make a whole number of elements.
-    pub(crate) fn fixed(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
+    pub(crate) fn fixed(mapped: Arc<Mapped>, bytes: u64) -> io::Result<Self> {
         Self::new(mapped, bytes, 0)
+    }
+
+    /// All of an attachment's memory, if it never changes.
+    pub(crate) fn of(attachment: Arc<Attachment>) -> io::Result<Self> {
+        let mapped = Mapped::open(attachment, 0)?;
+        let bytes = mapped.mapping.length() as u64;
+        Self::fixed(mapped, bytes)
     }
 }
 
 impl<A: PlainAtomic> MappedSlice<A> {
     /// The first `bytes` bytes of `mapped` as atomics, under the same conditions.
-    pub(crate) fn atomics(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
+    pub(crate) fn atomics(mapped: Arc<Mapped>, bytes: u64) -> io::Result<Self> {
         Self::new(mapped, bytes, size_of::<A>())
     }
 }
 
 // Only the two functions above make one, so an element is a number or an atomic of W30.
 impl<T> MappedSlice<T> {
-    fn new(mapped: Arc<Mapped>, bytes: u64, atomic_size: usize) -> Result<Self, &'static str> {
+    fn new(mapped: Arc<Mapped>, bytes: u64, atomic_size: usize) -> io::Result<Self> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes > mapped.mapping.length() {
-            return Err("there is less shared memory than its length says");
+            return Err(io::Error::other(
+                "there is less shared memory than its length says",
+            ));
         }
         if !bytes.is_multiple_of(size_of::<T>()) || mapped.atomic_size != atomic_size {
-            return Err("its memory is not a whole number of elements");
+            return Err(io::Error::other(
+                "its memory is not a whole number of elements",
+            ));
         }
         Ok(Self {
             mapped,

@@ -24,6 +24,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::array_id;
+use super::attachments::Attachment;
 use super::bulk::Bulk;
 use super::mapped::Mapped;
 use super::raw_plain::{MappedSlice, Plain, PlainAtomic, bytes_of};
@@ -31,7 +32,7 @@ use super::reason;
 use super::scope;
 
 /// Where the elements are stored.
-enum Storage<T> {
+pub(super) enum Storage<T> {
     Shared(MappedSlice<T>),
     /// In this process only, because there was no shared memory.
     Own(Arc<Vec<T>>),
@@ -63,13 +64,13 @@ impl<T> Storage<T> {
     fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
         atomic_size: usize,
-        slice: impl FnOnce(Arc<Mapped>, u64) -> Result<MappedSlice<T>, &'static str>,
+        slice: impl FnOnce(Arc<Mapped>, u64) -> io::Result<MappedSlice<T>>,
     ) -> Result<Self, D::Error> {
         let (number, bytes): (u64, u64) = Deserialize::deserialize(deserializer)?;
         let open = || {
             let mapped = Mapped::open(scope::attached(number)?, atomic_size);
-            let mapped = mapped.map_err(|error| reason::set(&error.to_string()))?;
-            slice(mapped, bytes).map_err(reason::set)
+            let slice = mapped.and_then(|mapped| slice(mapped, bytes));
+            slice.map_err(|error| reason::set(&error.to_string()))
         };
         open().map(Self::Shared).map_err(D::Error::custom)
     }
@@ -144,10 +145,20 @@ impl<T: Plain> Shared<T> {
         Self(Storage::Shared(slice))
     }
 
-    /// The shared memory, if there is some.
-    pub(crate) fn slice(&self) -> Option<MappedSlice<T>> {
+    /// All of this memory.
+    pub(crate) fn of(memory: Arc<Attachment>) -> io::Result<Self> {
+        MappedSlice::of(memory).map(Self::over)
+    }
+
+    /// Numbers that stay in this process until they are sent.
+    pub(crate) fn own(numbers: Vec<T>) -> Self {
+        Self(Storage::Own(Arc::new(numbers)))
+    }
+
+    /// The attachment of the shared memory, if there is some.
+    pub(crate) fn attachment(&self) -> Option<&Arc<Attachment>> {
         match &self.0 {
-            Storage::Shared(slice) => Some(slice.clone()),
+            Storage::Shared(slice) => Some(&slice.mapped().attachment),
             Storage::Own(_) => None,
         }
     }
@@ -155,20 +166,18 @@ impl<T: Plain> Shared<T> {
 
 fn copy<T: Plain>(numbers: &[T]) -> io::Result<MappedSlice<T>> {
     let bytes = bytes_of(numbers);
-    MappedSlice::fixed(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)
+    MappedSlice::fixed(Mapped::fixed(bytes)?, bytes.len() as u64)
 }
 
 impl<T: Plain> From<Vec<T>> for Shared<T> {
     fn from(numbers: Vec<T>) -> Self {
-        let shared = copy(&numbers);
-        Self(shared.map_or_else(|_| Storage::Own(Arc::new(numbers)), Storage::Shared))
+        copy(&numbers).map_or_else(|_| Self::own(numbers), Self::over)
     }
 }
 
 impl<T: Plain> From<&[T]> for Shared<T> {
     fn from(numbers: &[T]) -> Self {
-        let own = |_| Storage::Own(Arc::new(numbers.to_vec()));
-        Self(copy(numbers).map_or_else(own, Storage::Shared))
+        copy(numbers).map_or_else(|_| Self::own(numbers.to_vec()), Self::over)
     }
 }
 
@@ -262,17 +271,14 @@ impl<A: PlainAtomic> SharedAtomics<A> {
     /// If the system has no descriptor left for this process, or the machine does not have enough
     /// memory, which is checked before any is taken.
     pub fn new(len: usize) -> io::Result<Self> {
-        let too_many = || {
-            io::Error::new(
-                io::ErrorKind::OutOfMemory,
-                "so many atomics do not fit \
-            into memory",
-            )
-        };
+        let message = "so many atomics do not fit into memory";
+        let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, message);
         let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;
         let mapped = Mapped::atomics(bytes, size_of::<A>())?;
-        let slice = MappedSlice::atomics(mapped, bytes as u64).map_err(io::Error::other)?;
-        Ok(Self(Storage::Shared(slice)))
+        Ok(Self(Storage::Shared(MappedSlice::atomics(
+            mapped,
+            bytes as u64,
+        )?)))
     }
 }
 

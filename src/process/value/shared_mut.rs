@@ -16,11 +16,11 @@ use std::io;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, OnceLock};
 
-use super::lent_ranges::{Missing, Round, invalid};
+use super::lent_ranges::{Gaps, Round, invalid};
 use super::mapped::Mapped;
 use super::range_mut::RangeMut;
 use super::raw_plain::{MappedSlice, Plain};
-use super::shared::Shared;
+use super::shared::{Shared, Storage};
 
 /// An array of [plain numbers](crate::process::Plain) that worker processes write in place.
 ///
@@ -85,20 +85,15 @@ pub struct SharedMut<T: Plain> {
 
 /// The numbers, as this process sees them; and what has not been written of what was given out.
 struct Seen<T> {
-    numbers: Numbers<T>,
-    missing: Missing,
-}
-
-enum Numbers<T> {
-    Own(Vec<T>),
-    Mapped(MappedSlice<T>),
+    numbers: Storage<T>,
+    missing: Gaps,
 }
 
 impl<T> From<Vec<T>> for Seen<T> {
     fn from(numbers: Vec<T>) -> Self {
         Self {
-            numbers: Numbers::Own(numbers),
-            missing: Missing::default(),
+            numbers: Storage::Own(Arc::new(numbers)),
+            missing: Gaps::default(),
         }
     }
 }
@@ -254,12 +249,16 @@ impl<T: Plain> SharedMut<T> {
     /// As borrowing the numbers does.
     #[must_use]
     pub fn into_vec(self) -> Vec<T> {
-        self.seen();
-        match self.seen.into_inner().map(|seen| seen.numbers) {
-            Some(Numbers::Own(numbers)) => numbers,
-            Some(Numbers::Mapped(slice)) => slice.elements().to_vec(),
-            None => Vec::new(),
+        match self.into_numbers() {
+            Storage::Own(numbers) => Arc::unwrap_or_clone(numbers),
+            Storage::Shared(slice) => slice.elements().to_vec(),
         }
+    }
+
+    fn into_numbers(self) -> Storage<T> {
+        self.seen();
+        let seen = self.seen.into_inner();
+        seen.map_or_else(|| Storage::Own(Arc::default()), |seen| seen.numbers)
     }
 
     fn seen(&self) -> &Seen<T> {
@@ -279,9 +278,9 @@ impl<T: Plain> SharedMut<T> {
         let mapped = sealed.and_then(|()| Mapped::open(round.attachment.clone(), 0));
         // Before the numbers: what is marked as written by now is in a copy, too.
         let missing = round.missing()?;
-        let numbers = match mapped.map(|mapped| MappedSlice::fixed(mapped, bytes as u64)) {
-            Ok(Ok(slice)) => Numbers::Mapped(slice),
-            _ => Numbers::Own(round.numbers(&(0..self.len))?),
+        let numbers = match mapped.and_then(|mapped| MappedSlice::fixed(mapped, bytes as u64)) {
+            Ok(slice) => Storage::Shared(slice),
+            Err(_) => Storage::Own(Arc::new(round.numbers(&(0..self.len))?)),
         };
         Ok(Seen { numbers, missing })
     }
@@ -309,10 +308,7 @@ impl<T: Plain> Deref for SharedMut<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        match &self.seen().numbers {
-            Numbers::Own(numbers) => numbers,
-            Numbers::Mapped(slice) => slice.elements(),
-        }
+        &self.seen().numbers
     }
 }
 
@@ -324,12 +320,12 @@ impl<T: Plain> DerefMut for SharedMut<T> {
         let Some(seen) = self.seen.get_mut() else {
             return &mut [];
         };
-        if let Numbers::Mapped(slice) = &seen.numbers {
-            seen.numbers = Numbers::Own(slice.elements().to_vec());
+        if let Storage::Shared(slice) = &seen.numbers {
+            seen.numbers = Storage::Own(Arc::new(slice.elements().to_vec()));
         }
         match &mut seen.numbers {
-            Numbers::Own(numbers) => numbers,
-            Numbers::Mapped(_) => &mut [],
+            Storage::Own(numbers) => Arc::<Vec<T>>::make_mut(numbers),
+            Storage::Shared(_) => &mut [],
         }
     }
 }
@@ -347,11 +343,9 @@ impl<T: Plain> From<Vec<T>> for SharedMut<T> {
 /// A look. What the workers have written is not copied.
 impl<T: Plain> From<SharedMut<T>> for Shared<T> {
     fn from(array: SharedMut<T>) -> Self {
-        array.seen();
-        match array.seen.into_inner().map(|seen| seen.numbers) {
-            Some(Numbers::Mapped(slice)) => Self::over(slice),
-            Some(Numbers::Own(numbers)) => numbers.into(),
-            None => Vec::new().into(),
+        match array.into_numbers() {
+            Storage::Shared(slice) => Self::over(slice),
+            Storage::Own(numbers) => Arc::unwrap_or_clone(numbers).into(),
         }
     }
 }

@@ -4,9 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::process::host::activity::{forget_peak, peak_memory};
+use crate::process::wire::fields;
 use crate::sys::clock;
 
 /// What an item has used, from the call of its function to its return. Returned by calls that are
@@ -60,19 +59,6 @@ pub(crate) fn measured<R>(function: impl FnOnce() -> R) -> (R, Usage) {
     (value, usage)
 }
 
-impl Serialize for Usage {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        (self.wall, self.cpu_time, self.peak_memory).serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for Usage {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (wall, cpu_time, peak_memory) = Deserialize::deserialize(from)?;
-        Ok(Self {
-            wall,
-            cpu_time,
-            peak_memory,
-        })
-    }
+fields! {
+    Usage { wall, cpu_time, peak_memory }
 }

@@ -29,6 +29,7 @@ macro_rules! for_each_number {
         }
     )*};
 }
+pub(in crate::process) use for_each_number;
 
 /// Whether `T` is a vector of such numbers.
 #[inline(always)]

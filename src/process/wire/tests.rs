@@ -64,12 +64,12 @@ fn messages() -> Vec<Record<'static>> {
 
 /// A record with a part of a copy.
 fn part(bytes: &[u8]) -> Record<'_> {
-    Record::Copy {
+    let of = CopyHead {
         id: 300,
         length: 1 << 33,
         kind: 14,
-        bytes,
-    }
+    };
+    Record::Copy { of, bytes }
 }
 
 fn records() -> Vec<Vec<u8>> {
@@ -139,13 +139,12 @@ fn frames_come_out_as_they_went_in() {
         Frame::decode(&bytes),
         Ok(Some((context(b"ctx"), bytes.len())))
     );
-    let (id, length, kind) = (7, 1 << 40, 0);
-    let copy = |bytes| Frame::Copy {
-        id,
-        length,
-        kind,
-        bytes,
+    let of = CopyHead {
+        id: 7,
+        length: 1 << 40,
+        kind: 0,
     };
+    let copy = |bytes| Frame::Copy { of, bytes };
     let bytes = [copy(&[]).head(4), b"part".to_vec()].concat();
     assert_eq!(
         Frame::decode(&bytes),

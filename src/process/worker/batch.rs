@@ -41,7 +41,7 @@ pub(crate) const QUICK: u64 = 250;
 const SAMPLE: u64 = 1000;
 
 /// The state that a worker keeps from frame to frame.
-pub(crate) struct WorkerState {
+pub(crate) struct Serving {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
     pub(crate) contexts: Contexts,
@@ -52,6 +52,20 @@ pub(crate) struct WorkerState {
     pub(super) retiring: bool,
     /// This process has no parent: it runs an item of a file, and ends as that does.
     pub(super) replays: Option<fn(Failure<'_>) -> !>,
+}
+
+impl Serving {
+    pub(super) fn new(outlet: Outlet, calls: Calls, memory: Option<MemoryLimit>) -> Self {
+        Self {
+            outlet,
+            calls,
+            contexts: Contexts::default(),
+            actor: None,
+            memory,
+            retiring: false,
+            replays: None,
+        }
+    }
 }
 
 /// What an item gives in place of a value.
@@ -66,7 +80,7 @@ pub(crate) struct Batch<'a> {
     head: BatchHead,
     /// How many bytes of arrays have come ahead of the items.
     arrived: u64,
-    state: &'a mut WorkerState,
+    pub(super) state: &'a mut Serving,
     /// How many items have begun.
     pub(super) begun: u64,
     open: bool,
@@ -84,7 +98,7 @@ impl<'a> Batch<'a> {
         head: BatchHead,
         items: &'a [u8],
         arrived: u64,
-        state: &'a mut WorkerState,
+        state: &'a mut Serving,
     ) -> Self {
         Self {
             items: Reader(items),
@@ -191,11 +205,6 @@ impl<'a> Batch<'a> {
     /// The context that the items of this frame share.
     pub(crate) fn context<C: DeserializeOwned + 'static>(&mut self) -> Result<&C, String> {
         self.state.contexts.get(self.head.context)
-    }
-
-    /// Keeps what the worker of an actor has loaded.
-    pub(super) fn set_state(&mut self, state: Box<dyn Any>) {
-        self.state.actor = Some(state);
     }
 
     /// What the worker of an actor has loaded.

@@ -44,7 +44,6 @@ pub(super) fn retires() -> bool {
 pub(crate) type ItemTask = Rc<Completer<()>>;
 
 /// The running items' task, for the watcher thread.
-#[derive(Debug)]
 struct Running {
     /// The number of the frame's gate.
     gate: usize,
@@ -54,7 +53,6 @@ struct Running {
 }
 
 /// The side of the worker's main thread.
-#[derive(Debug)]
 pub(crate) struct Calls {
     call: ItemTask,
     running: Arc<Mutex<Running>>,
@@ -111,7 +109,7 @@ impl Calls {
 }
 
 /// The seal of a gate that no other process sees: nothing has to be proved to the process itself.
-const PLAIN_SEAL: u64 = 1;
+const OWN_SEAL: u64 = 1;
 
 impl Canceller {
     /// In a plain worker: no further item of the frame `sequence` begins. With `cancel`, those that
@@ -129,7 +127,7 @@ impl Canceller {
     /// In a plain worker: opens the gate of a frame of `count` items.
     pub(crate) fn open(&self, sequence: u64, count: u64) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.gates.gate(sequence as usize).open(count, PLAIN_SEAL);
+        self.gates.gate(sequence as usize).open(count, OWN_SEAL);
     }
 
     /// No further item begins in this process.

@@ -24,16 +24,15 @@ use serde::de::DeserializeOwned;
 use crate::process::host::memory_file;
 use crate::process::value::attachments::{Attachment, Descriptors};
 use crate::process::value::codec::decode;
-use crate::process::value::extras::Decoding;
-use crate::process::value::kept_results::Bytes;
 use crate::process::value::mapped::Mapped;
-use crate::process::value::scope;
+use crate::process::value::scope::{self, Decoding};
+use crate::process::value::shared::Shared;
 use crate::process::wire::ServedContext;
 use crate::task::panic::{self, Panic};
 
 /// One context.
-enum Context {
-    Encoded(Bytes, Descriptors),
+enum ReceivedContext {
+    Encoded(Shared<u8>, Descriptors),
     /// The result of the one attempt: the value, why it could not be decoded, or a panic.
     Decoded(Result<Result<Box<dyn Any>, String>, Panic>),
 }
@@ -41,7 +40,7 @@ enum Context {
 /// All contexts of this worker.
 #[derive(Default)]
 pub(crate) struct Contexts {
-    all: HashMap<u64, Context>,
+    all: HashMap<u64, ReceivedContext>,
     /// The memory of the contexts that this worker serves to others.
     served: HashMap<u64, Arc<Attachment>>,
 }
@@ -49,8 +48,9 @@ pub(crate) struct Contexts {
 impl Contexts {
     /// Keeps an encoded context.
     pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], descriptors: Descriptors) {
-        let bytes = Bytes::own(bytes.to_vec().into());
-        self.all.insert(id, Context::Encoded(bytes, descriptors));
+        let bytes = Shared::own(bytes.to_vec());
+        self.all
+            .insert(id, ReceivedContext::Encoded(bytes, descriptors));
     }
 
     /// Drops a context; its destructor is user code.
@@ -65,20 +65,20 @@ impl Contexts {
     pub(crate) fn share(&mut self, id: u64, from: Option<ServedContext>) -> Option<ServedContext> {
         let memory = match (from, self.all.get(&id)) {
             (Some(from), _) => Attachment::new(memory_file::at(from.place).ok()?),
-            (None, Some(Context::Encoded(bytes, _))) => {
-                Mapped::fixed(bytes.get()).ok()?.attachment.clone()
+            (None, Some(ReceivedContext::Encoded(bytes, _))) => {
+                Mapped::fixed(bytes).ok()?.attachment.clone()
             }
             _ => return None,
         };
-        let bytes = Bytes::of(memory.clone()).ok()?;
+        let bytes = Shared::of(memory.clone()).ok()?;
         let mut hasher = DefaultHasher::new(); // the same in all workers: they are one executable
-        hasher.write(bytes.get());
+        hasher.write(&bytes);
         let hash = hasher.finish();
         if from.is_some_and(|from| from.hash != hash) {
             return None;
         }
         let place = memory_file::place(&*memory.descriptor)?;
-        let context = Context::Encoded(bytes, Descriptors::default());
+        let context = ReceivedContext::Encoded(bytes, Descriptors::default());
         self.all.insert(id, context);
         self.served.insert(id, memory);
         Some(ServedContext { place, hash })
@@ -88,20 +88,20 @@ impl Contexts {
     /// panicked.
     pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
         let context = self.all.get_mut(&id).ok_or("the parent has not sent it")?;
-        if let Context::Encoded(bytes, descriptors) = context {
+        if let ReceivedContext::Encoded(bytes, descriptors) = context {
             let mut own = Decoding::new(std::mem::take(descriptors), None);
-            let decode = || scope::decoding(&mut own, || decode::<C>(bytes.get()));
+            let decode = || scope::decoding(&mut own, || decode::<C>(bytes));
             let boxed = |value| Box::new(value) as Box<dyn Any>;
             let decoded = panic::catch(decode).map(|decoded| decoded.map(boxed));
-            *context = Context::Decoded(decoded);
+            *context = ReceivedContext::Decoded(decoded);
         }
         match context {
-            Context::Decoded(Ok(Ok(value))) => {
+            ReceivedContext::Decoded(Ok(Ok(value))) => {
                 Ok(value.downcast_ref().ok_or("it is of another type")?)
             }
-            Context::Decoded(Ok(Err(detail))) => Err(detail.clone()),
-            Context::Decoded(Err(panic)) => panic.clone().resume_unwind(),
-            Context::Encoded(..) => Err("it was not decoded".to_owned()),
+            ReceivedContext::Decoded(Ok(Err(detail))) => Err(detail.clone()),
+            ReceivedContext::Decoded(Err(panic)) => panic.clone().resume_unwind(),
+            ReceivedContext::Encoded(..) => Err("it was not decoded".to_owned()),
         }
     }
 }

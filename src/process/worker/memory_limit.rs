@@ -33,7 +33,6 @@ use crate::process::host::private_memory::{Allowance, Meter};
 const CLOSE: Duration = Duration::from_micros(50);
 
 /// The memory limit of this process.
-#[derive(Debug)]
 pub(crate) struct MemoryLimit {
     limit: u64,
     meter: Meter,

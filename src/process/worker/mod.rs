@@ -2,22 +2,19 @@
 //!
 //! `serve` is the main loop: its frames come, and its records leave, by its `peer`. `batch` runs
 //! the items of one frame; `call` connects a running item with its cancellation; `context` keeps
-//! the contexts of `map_with`; `memory_limit` limits memory, `retire` ends the use of this process;
-//! `index` is the worker's place in its pool. `raw_call` turns functions into offsets within the
-//! program's image, and back. `stream` is the connection with the parent, `received` what has come
-//! on it.
+//! the contexts of `map_with`; `memory_limit` limits memory, `item` is what an item can ask.
+//! `raw_call` turns functions into offsets within the program's image, and back. `stream` is the
+//! connection with the parent, and what has come on it.
 
 pub(super) mod batch;
 pub(super) mod call;
 pub(super) mod context;
-pub(super) mod index;
+pub(super) mod item;
 pub(super) mod memory_limit;
 mod peer;
 pub(super) mod raw_call;
-mod received;
 pub(super) mod replay;
 mod replay_inlet;
 pub(super) mod replayable;
-pub(super) mod retire;
 pub(super) mod serve;
 pub(super) mod stream;

@@ -112,7 +112,7 @@ call_form! {
     /// For a function whose result becomes the worker's state.
     code_of_load<A: DeserializeOwned, S: Any>: fn(A) -> S;
     |function, batch, argument: A| {
-        batch.set_state(Box::new(function(argument)));
+        batch.state.actor = Some(Box::new(function(argument)));
         Ok(())
     }
 }

@@ -22,10 +22,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::exit;
 
-use super::batch::{Failure, WorkerState};
+use super::batch::{Failure, Serving};
 use super::call::calls;
-use super::context::Contexts;
-use super::index::INDEX;
+use super::item::INDEX;
 use super::memory_limit::MemoryLimit;
 use super::peer::{self, Inlet};
 use super::replay_inlet::ReplayInlet;
@@ -33,7 +32,7 @@ use super::serve::work;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
-use crate::process::job::capsule::{Capsule, Head};
+use crate::process::job::capsule::{Capsule, CapsuleHead};
 use crate::process::job::named::Named;
 use crate::process::wire::{CodeRef, CodecOf};
 use crate::sys::fork;
@@ -67,6 +66,10 @@ impl Replay {
     /// What is in the file at `path`; `None`: another copy of this crate, in this build of the
     /// program, runs it. Ends this process if none can. `function`: the name of the item's function
     /// here.
+    ///
+    /// Another copy of another version may have the functions of a file of another build. Nobody
+    /// knows that before its `init` is called, which may be never; then the program itself would
+    /// run in place of the item. So the copy whose `init` comes first refuses such a file.
     pub(in crate::process) fn open(path: &Path, function: Option<String>) -> Option<Self> {
         let capsule = Capsule::open(path).unwrap_or_else(|error| refuses(&error));
         let copy = &capsule.head.copy;
@@ -87,8 +90,10 @@ impl Replay {
             })
         } else {
             refuses(&format_args!(
-                "{} was written with another version of trefoil",
-                path.display()
+                "{} was written with version {} of trefoil, and this is {}",
+                path.display(),
+                version.unwrap_or("?"),
+                env!("CARGO_PKG_VERSION")
             ))
         };
         say(&format_args!("replays {}: {capsule}", path.display()));
@@ -106,7 +111,7 @@ impl Replay {
         }
     }
 
-    fn prepared(self) -> std::io::Result<(Inlet, WorkerState)> {
+    fn prepared(self) -> std::io::Result<(Inlet, Serving)> {
         let Self { capsule, elsewhere } = self;
         let _ = INDEX.set(usize::try_from(capsule.head.worker).unwrap_or(0));
         broken_pipe::ignore(); // as in a worker
@@ -116,18 +121,16 @@ impl Replay {
         let (calls, canceller) = calls((*pages).clone());
         let limit = capsule.head.memory;
         let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
-        let returned: fn() = || say(&"the item has returned a value");
-        let inlet = ReplayInlet::new(capsule, elsewhere, canceller, returned);
-        let (inlet, outlet) = peer::replaying(inlet, pages)?;
-        let state = WorkerState {
-            outlet,
-            calls,
-            contexts: Contexts::default(),
-            actor: None,
-            memory,
-            retiring: false,
-            replays: Some(fails),
+        let inlet = ReplayInlet {
+            capsule,
+            at: 0,
+            elsewhere,
+            canceller,
+            returned: || say(&"the item has returned a value"),
         };
+        let (inlet, outlet) = peer::replaying(inlet, pages)?;
+        let mut state = Serving::new(outlet, calls, memory);
+        state.replays = Some(fails);
         Ok((inlet, state))
     }
 }
@@ -139,7 +142,7 @@ fn version_of(copy: &str) -> Option<&str> {
 
 /// The functions of all calls in this program, by their names; or why not. `item`: another name of
 /// the item's.
-fn find(head: &Head, item: Option<String>) -> Result<VecDeque<CodeRef>, String> {
+fn find(head: &CapsuleHead, item: Option<String>) -> Result<VecDeque<CodeRef>, String> {
     let known = Named::all();
     let last = head.calls.len().saturating_sub(1);
     let calls = head.calls.iter().enumerate();

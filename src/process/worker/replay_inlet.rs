@@ -10,32 +10,17 @@ use crate::process::wire::{CodeRef, Frame};
 
 /// The frames of a capsule.
 pub(super) struct ReplayInlet {
-    capsule: Capsule,
+    pub(super) capsule: Capsule,
     /// How many bytes of them have been read.
-    at: usize,
+    pub(super) at: usize,
     /// Where the functions of its calls are, if not where it says.
-    elsewhere: VecDeque<CodeRef>,
-    canceller: Canceller,
+    pub(super) elsewhere: VecDeque<CodeRef>,
+    pub(super) canceller: Canceller,
     /// Called when the last item has returned.
-    returned: fn(),
+    pub(super) returned: fn(),
 }
 
 impl ReplayInlet {
-    pub(super) fn new(
-        capsule: Capsule,
-        elsewhere: VecDeque<CodeRef>,
-        canceller: Canceller,
-        returned: fn(),
-    ) -> Self {
-        Self {
-            capsule,
-            at: 0,
-            elsewhere,
-            canceller,
-            returned,
-        }
-    }
-
     /// The next frame; after the last one this process ends.
     pub(super) fn next(&mut self) -> Frame<'_> {
         let Some((mut frame, length)) = self.capsule.frame(self.at) else {

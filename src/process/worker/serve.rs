@@ -12,7 +12,7 @@
 //!    it says otherwise. Answer `HELLO`.
 //! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run
 //!    the items, send their results, then `End`. If the next frame is there and brief, both are
-//!    sent with its results. If a caller polls the ledger for results (`shortcut`), look for the
+//!    sent with its results. If a caller polls the ledger for results (`client`), look for the
 //!    next frame for a moment before sending them. Keep the contexts of batches until `Forget`. (An
 //!    initializer is simply the first batch.)
 //! 4. `Bye`: exit, and run the program's exit handlers.
@@ -30,19 +30,18 @@
 //!
 //! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::process::exit;
 use std::time::Instant;
 
-use super::batch::{Batch, QUICK, WorkerState};
+use super::batch::{Batch, QUICK, Serving};
 use super::call::retires;
-use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
 use super::peer::{Inlet, meet};
 use super::raw_call;
-use super::received::ParentStream;
-use super::stream::{Stream, ends};
+use super::stream::{Inbox, Stream, ends};
 use crate::chaos;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
@@ -54,10 +53,9 @@ use crate::process::host::worker::{
 };
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::copies::Copies;
-use crate::process::value::extras::Decoding;
-use crate::process::value::kept_mappings::KeptMappings;
 use crate::process::value::lent_arrays::{Missing, View};
-use crate::process::value::scope;
+use crate::process::value::mapped::Mapped;
+use crate::process::value::scope::{self, Decoding};
 use crate::process::wire::invitation::{ANY, Invitation};
 use crate::process::wire::{BatchHead, Frame, Reader, Record};
 use crate::sys::fork;
@@ -115,7 +113,7 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     Ok((socket, output))
 }
 
-fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
+fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
     let (input, output) = take_stream(invitation)?;
     empty_standard_input()?;
     // A launcher's worker may be the child of anything. It ends at the end of the stream, together
@@ -137,34 +135,24 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     broken_pipe::ignore();
     fork::register_handler();
 
-    let source = ParentStream {
-        stream: input,
-        parents_end,
-    };
-    let (inlet, mut outlet, calls, limit) = meet(source, output, is_one)?;
+    let received = Inbox::new(input, parents_end);
+    let (inlet, mut outlet, calls, limit) = meet(received, output, is_one)?;
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far belongs to no item
     let copy = image().name().as_bytes();
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
-    let state = WorkerState {
-        outlet,
-        calls,
-        contexts: Contexts::default(),
-        actor: None,
-        memory,
-        retiring: false,
-        replays: None,
-    };
-    Ok((inlet, state))
+    Ok((inlet, Serving::new(outlet, calls, memory)))
 }
 
-pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
+pub(super) fn work(inlet: &mut Inlet, state: &mut Serving) -> ! {
     let mut home = None;
     // The attachments of the next frame.
     let mut next_descriptors = Descriptors::default();
     let mut copies = Copies::default();
-    let mut mappings = KeptMappings::default();
+    // The memory that stays mapped between the items that need it (`memory_kept_by_worker`): an
+    // item that asks for it finds that mapping. What cannot be mapped now, each item maps itself.
+    let mut mappings = HashMap::new();
     loop {
         let descriptors = std::mem::take(&mut next_descriptors);
         match inlet.next() {
@@ -172,18 +160,14 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 next_descriptors = inlet.claim(&numbers, &copies);
             }
             Frame::Keep(numbers) => {
-                mappings.keep(&numbers, &descriptors);
+                let map = |id| Some((id, Mapped::open(descriptors.find(id).ok()?, 0).ok()?));
+                mappings.extend(numbers.into_iter().filter_map(map));
                 next_descriptors = descriptors;
             }
-            Frame::Copy {
-                id,
-                length,
-                kind,
-                bytes,
-            } => copies.part(id, length, kind, bytes),
+            Frame::Copy { of, bytes } => copies.part(of, bytes),
             Frame::Release(numbers) => {
                 copies.release(&numbers);
-                mappings.release(&numbers);
+                numbers.iter().for_each(|id| drop(mappings.remove(id)));
             }
             Frame::Nudge | Frame::Tree => {}
             Frame::Chaos(plan) => chaos::planned(plan),

@@ -1,15 +1,17 @@
-//! In the worker: one direction of the stream to the parent, and the end of the process when the
-//! parent is gone.
+//! In the worker: the stream from and to the parent, the bytes that have arrived on it and have not
+//! been used yet, and the end of the process when the parent is gone.
 //!
 //! A worker that is a child of its parent has one socket for both directions. One that was started
 //! on another machine has two pipes or sockets, which it was given there.
 //!
 //! Tests: below; `crates/trefoil-machines/tests/ssh/`.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write};
+use std::process::exit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -19,6 +21,10 @@ use crate::process::host::worker::{end_all, is_socket};
 use crate::process::value::attachments;
 use crate::process::value::attachments::{Arrivals, Attachment};
 use crate::process::value::reason;
+use crate::process::wire;
+use crate::sys::child::Handle;
+use crate::sys::large_pages;
+use crate::sys::poll::poll;
 use crate::sys::refused::{is_crowded, is_refusal, refused};
 use crate::sys::sockets::QUIET;
 
@@ -28,7 +34,6 @@ const CROWDED: Duration = Duration::from_millis(2);
 const ATTEMPTS: u32 = 1000;
 
 /// One direction of the stream.
-#[derive(Debug)]
 pub(crate) struct Stream {
     descriptor: OwnedFd,
     is_socket: bool,
@@ -40,11 +45,6 @@ impl Stream {
             is_socket: is_socket(&descriptor),
             descriptor,
         }
-    }
-
-    /// A stream whose bytes nobody reads.
-    pub(crate) fn to_nobody() -> io::Result<Self> {
-        Ok(Self::new(worker::stream_to_nobody()?))
     }
 
     /// The same stream, on another descriptor.
@@ -132,11 +132,8 @@ pub(crate) fn send(
 /// Ends a process that should be a worker and cannot. It prints why to standard error, because the
 /// protocol has not begun or cannot be used.
 pub(in crate::process) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
-    let _ = io::Write::write_fmt(
-        &mut io::stderr(),
-        format_args!("trefoil: a worker could not {before}: {why}\n"),
-    );
-    std::process::exit(1)
+    let _ = writeln!(io::stderr(), "trefoil: a worker could not {before}: {why}");
+    exit(1)
 }
 
 /// Kills this process group at once, because the parent is gone. No destructor, exit handler or
@@ -145,14 +142,185 @@ pub(super) fn die() -> ! {
     end_all()
 }
 
+/// How much is received at once, unless a frame has announced that it is larger; and how much of a
+/// large one. (The room is zeroed first, so this is less than what the processor caches.)
+const ROOM: usize = 8 << 10;
+const MORE: usize = 512 << 10;
+/// How much of the buffer is kept after a large frame.
+const KEPT: usize = 4 << 20;
+
+/// For a frame of up to this many bytes, memory is allocated as soon as its length is known; for a
+/// larger one, [`GROWTH`] times as much as has arrived.
+const BELIEVED: usize = 64 << 20;
+const GROWTH: usize = 16;
+
+/// The length of the frame at the front of `bytes`, if its head is there.
+fn announced(bytes: &[u8]) -> Option<usize> {
+    match wire::announced(bytes) {
+        Ok(length) => length,
+        Err(wire::Broken) => exit(1),
+    }
+}
+
+/// The bytes from `start` to `end` have not been used yet.
+pub(super) struct Inbox {
+    pub(super) stream: Stream,
+    /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
+    parents_end: Option<Handle>,
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    pub(super) arrivals: Arrivals,
+    /// How many bytes have been used.
+    pub(super) place: u64,
+}
+
+impl Inbox {
+    pub(super) fn new(stream: Stream, parents_end: Option<Handle>) -> Self {
+        Self {
+            stream,
+            parents_end,
+            bytes: vec![0; ROOM],
+            start: 0,
+            end: 0,
+            arrivals: Arrivals::default(),
+            place: 0,
+        }
+    }
+
+    /// What has not been used.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// The length of the first frame, if it is complete.
+    pub(super) fn whole(&self) -> Option<usize> {
+        let rest = self.rest();
+        announced(rest).filter(|length| *length <= rest.len())
+    }
+
+    /// Waits for the first frame. Returns its length, and whether it had to be waited for.
+    pub(super) fn wait_for_frame(&mut self) -> (usize, bool) {
+        let mut waited = false;
+        loop {
+            if let Some(length) = self.whole() {
+                return (length, waited);
+            }
+            waited = true;
+            self.make_room();
+            self.receive_or_end(RecvFlags::empty());
+        }
+    }
+
+    /// Uses the first `length` bytes.
+    pub(super) fn take(&mut self, length: usize) -> &[u8] {
+        self.start += length;
+        self.place += length as u64;
+        &self.bytes[self.start - length..self.start]
+    }
+
+    /// Uses the first `length` bytes, which replace those in `frame`. A large frame is not copied.
+    pub(super) fn move_to(&mut self, frame: &mut Vec<u8>, length: usize) {
+        if length > ROOM && self.rest().len() == length && self.start == 0 {
+            *frame = std::mem::replace(&mut self.bytes, vec![0; ROOM]);
+            frame.truncate(length);
+            (self.end, self.place) = (0, self.place + length as u64);
+            return;
+        }
+        frame.clear();
+        frame.extend_from_slice(self.take(length));
+    }
+
+    /// Moves what has not been used to the front of the buffer, and makes room for more of the
+    /// first frame. True: nothing is there.
+    pub(super) fn make_room(&mut self) -> bool {
+        self.tidy();
+        let length = announced(&self.bytes[..self.end]).unwrap_or(0).max(ROOM);
+        let want = length.min(self.end + MORE);
+        if want > self.bytes.capacity() || self.end == 0 && self.bytes.capacity() > KEPT {
+            // The memory grows with what has arrived, so that a wrong length does not allocate
+            // much; and by a factor, so that no byte is copied often. It is never more than the
+            // frame needs, so that the memory of one large frame is not kept forever.
+            let most = length.min(BELIEVED.max(GROWTH * self.end));
+            let mut bytes = Vec::with_capacity(most);
+            large_pages::advise(&mut bytes);
+            bytes.extend_from_slice(&self.bytes[..self.end]);
+            self.bytes = bytes;
+        }
+        if want > self.bytes.len() {
+            self.bytes.resize(want, 0);
+        }
+        self.end == 0
+    }
+
+    /// Removes the used bytes from the buffer. True: no others are there.
+    pub(super) fn tidy(&mut self) -> bool {
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        self.arrivals.used(self.end);
+        self.end == 0
+    }
+
+    /// Waits until there is something to receive. Ends this process if the parent is gone.
+    fn wait(&self, parents_end: &Handle) {
+        let mut fds = [
+            PollFd::new(&self.stream, PollFlags::IN),
+            PollFd::new(parents_end, PollFlags::IN),
+        ];
+        // After any other error, the next read of the stream fails.
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+        if !fds[1].revents().is_empty() {
+            die();
+        }
+    }
+
+    /// Waits for more bytes, unless the flags say otherwise. False: there are none now. If the
+    /// system refuses, this process reports it and ends.
+    pub(super) fn receive_or_end(&mut self, flags: RecvFlags) -> bool {
+        self.receive(flags).unwrap_or_else(|error| {
+            let why = refused("recvmsg")(error);
+            let _ = writeln!(
+                io::stderr(),
+                "trefoil: a worker could not read from its parent: {why}"
+            );
+            die()
+        })
+    }
+
+    /// Appends received bytes to the buffer. False: there are none now.
+    pub(super) fn receive(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
+        loop {
+            if let Some(parents_end) = &self.parents_end {
+                self.wait(parents_end);
+            }
+            let room = &mut self.bytes[self.end..];
+            let received = self.stream.receive(&mut self.arrivals, room, flags);
+            match received {
+                Ok(0) => die(),
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(true);
+                }
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
 #[cfg(all(test, unix, not(any(loom, miri))))]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+    use crate::loom::thread::Builder;
+    use crate::process::wire::{CopyHead, Frame};
 
     #[test]
     fn pipes_and_sockets_carry_the_same() {
         let (input, output) = io::pipe().unwrap();
-        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (one, other) = UnixStream::pair().unwrap();
         for (input, output) in [
             (OwnedFd::from(input), OwnedFd::from(output)),
             (one.into(), other.into()),
@@ -165,5 +333,44 @@ mod tests {
             assert_eq!((hear(), hear()), (Ok(3), Ok(0)));
             assert_eq!(&room[..3], b"abc");
         }
+    }
+
+    /// The buffer grows with what has arrived: seldom, and never far beyond it, whatever the head
+    /// of the frame says.
+    #[test]
+    fn a_large_frame_is_moved_seldom_and_believed_as_it_comes() {
+        const SENT: usize = 24 << 20;
+        let (mut parent, worker) = UnixStream::pair().unwrap();
+        let mut received = Inbox::new(Stream::new(worker.into()), None);
+        let sends = move || {
+            let of = CopyHead {
+                id: 1,
+                length: 1 << 40,
+                kind: 0,
+            };
+            let copy = Frame::Copy { of, bytes: &[] };
+            parent.write_all(&copy.head(1 << 40)).unwrap();
+            let bytes = vec![7; 1 << 20];
+            let mut sent = 0;
+            while sent < SENT {
+                parent.write_all(&bytes).unwrap();
+                sent += bytes.len();
+            }
+            parent // open until then, because its end would end this process
+        };
+        let sender = Builder::new().spawn(sends).unwrap();
+        let mut places = Vec::new();
+        while received.end < SENT {
+            received.make_room();
+            places.push(received.bytes.as_ptr());
+            let most = BELIEVED.max(GROWTH * received.end);
+            assert!(received.bytes.capacity() <= most, "{}", received.end);
+            assert!(received.bytes.len() - received.end <= MORE);
+            assert!(received.receive(RecvFlags::empty()).unwrap());
+        }
+        places.dedup();
+        assert!(places.len() <= 4, "{} moves", places.len());
+        assert!(received.rest()[20..].iter().all(|byte| *byte == 7));
+        drop(sender.join().unwrap());
     }
 }

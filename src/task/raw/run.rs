@@ -626,41 +626,21 @@ impl Header {
     #[inline(always)]
     pub(super) fn note_taken(&self) {
         if events::is_on() {
-            self.report_taken();
+            events::registered(self.birth.id.get(), false);
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn report_taken(&self) {
-        events::registered(self.birth.id.get(), false);
     }
 
     /// Records that it is about to be cancelled.
     #[inline(always)]
     fn note_cancelled(&self) {
         if events::is_on() {
-            self.report_cancelled();
+            events::cancelled(self.birth.id.get());
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn report_cancelled(&self) {
-        events::cancelled(self.birth.id.get());
     }
 
     /// Records that a waker is about to queue it.
     #[inline(always)]
     pub(super) fn note_woken(&self) {
-        if events::is_on() {
-            self.report_woken();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn report_woken(&self) {
         events::woken(self.birth.id.get());
     }
 

@@ -11,9 +11,9 @@
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol
 use std::time::Duration;
 
-use crate::sys::fork::PerProcess;
 use crate::sys::processors;
 use crate::sys::ticks;
 use crate::task;
@@ -27,8 +27,10 @@ pub(in crate::thread) type NameOf = Box<dyn Fn(usize) -> String + Send + Sync>;
 pub(in crate::thread) struct Config {
     /// How many threads; 0: the default number.
     pub(in crate::thread) threads: usize,
-    /// Whether the default is the number of physical cores.
-    pub(in crate::thread) physical_cores: bool,
+    /// The number of processors, of which the default is made: the logical ones, or physical cores.
+    /// (A function, so that a program that does not ask for cores is linked without looking for
+    /// them.)
+    pub(in crate::thread) processors: fn() -> usize,
     /// How many processors the default leaves free.
     pub(in crate::thread) left_free: usize,
     pub(in crate::thread) name: String,
@@ -123,7 +125,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             threads: 0,
-            physical_cores: false,
+            processors: processors::logical,
             left_free: 0,
             name: "trefoil".to_owned(),
             thread_name: None,
@@ -181,6 +183,7 @@ pub(in crate::thread) fn width(processors: fn() -> usize, left_free: usize) -> u
 
 /// The number in the environment. An absent variable and 0 mean the default, -1 all processors, -2
 /// all but one.
+#[allow(clippy::disallowed_types)] // no protocol depends on it
 fn asked() -> Option<isize> {
     let text = std::env::var_os("TREFOIL_THREADS")?;
     let text = text.to_string_lossy();
@@ -189,15 +192,14 @@ fn asked() -> Option<isize> {
         Ok(threads @ ..=MOST_ASKED) => return Some(threads),
         _ if text.trim().is_empty() => {}
         _ => {
-            static TOLD: PerProcess<()> = PerProcess::new();
-            TOLD.inherit_or_init(|| {
+            static TOLD: Hint = Hint::new(false);
+            if !TOLD.swap(true, Ordering::Relaxed) {
                 let _ = writeln!(
                     io::stderr(),
-                    "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to \
-                     {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on",
-                    text.escape_debug()
+                    "trefoil: TREFOIL_THREADS is ignored: {text:?} is not a number from 1 to \
+                     {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on"
                 );
-            });
+            }
         }
     }
     None

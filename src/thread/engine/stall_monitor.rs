@@ -98,14 +98,14 @@ pub(in crate::thread) fn start(registry: &Arc<Registry>) -> bool {
 }
 
 fn monitor(registry: &Weak<Registry>) {
-    let begun = registry.upgrade().as_ref().map(StallMonitor::begin);
+    let begun = registry.upgrade().as_ref().map(StallMonitor::new);
     if let Some(mut monitor) = begun {
         while monitor.goes_on(registry) {}
     }
 }
 
 impl StallMonitor {
-    fn begin(registry: &Arc<Registry>) -> Self {
+    fn new(registry: &Arc<Registry>) -> Self {
         let mut monitor = Self {
             at: Instant::now(),
             stalled: Instant::now() + registry.sleep.patience(),

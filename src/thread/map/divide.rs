@@ -252,7 +252,7 @@ where
         going: Going<A>,
     ) -> Going<A> {
         items.settle();
-        let (min, few) = (self.shape.min.max(1), self.shape.few);
+        let (min, max, few) = (self.shape.min.max(1), self.shape.max.max(1), self.shape.few);
         // What is not cut later is cut now, however short, unless it takes next to no time.
         let divides = splits > 0 && items.len() > going.1 && (few || !in_turn(worker));
         let mut is_long = going.1 == AFTER_LONG;
@@ -262,11 +262,11 @@ where
         }
         let (mut at, mut items, (mut so_far, chunk)) = (at, items, going);
         let mut chunk = if few { usize::MAX } else { chunk.max(min) };
-        let is_whole = chunk.min(self.shape.max) >= items.len();
+        let is_whole = chunk.min(max) >= items.len();
         let mut clock = if is_whole { 0 } else { ticks::now() };
         let mut quick = !is_long;
         while items.len() > 0 && !self.limit.is_below(at) {
-            let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
+            let mut count = chunk.min(items.len()).min(max);
             if count > min && !(quick && count <= BLIND) && !few {
                 count = count.min(most(items.len(), worker).max(min));
             }

@@ -78,7 +78,7 @@ enum Partial<R> {
     Reduced(Option<R>),
     /// The results of a part that begins in the middle of a run: the part before it is not reduced
     /// yet.
-    Kept(Vec<R>),
+    Mapped(Vec<R>),
 }
 
 /// The results of `map`, grouped by their number and the source's shape only: short runs of at most
@@ -130,35 +130,37 @@ where
         let results = items.forward().map(map);
         Some(match so_far {
             None if begins => Partial::Reduced(None),
-            None => Partial::Kept(results.collect()),
+            None => Partial::Mapped(results.collect()),
             Some(Partial::Reduced(None)) => Partial::Reduced(results.reduce(reduce)),
             Some(Partial::Reduced(Some(all))) => Partial::Reduced(Some(results.fold(all, reduce))),
-            Some(Partial::Kept(mut kept)) => {
-                kept.extend(results);
-                Partial::Kept(kept)
+            Some(Partial::Mapped(mut mapped)) => {
+                mapped.extend(results);
+                Partial::Mapped(mapped)
             }
         })
     };
     let join = |left: Partial<R>, right: Partial<R>| match (left, right) {
-        (Partial::Kept(left), Partial::Kept(right)) => Partial::Kept(append_right(left, right)),
-        (Partial::Reduced(None), Partial::Kept(right)) => {
+        (Partial::Mapped(left), Partial::Mapped(right)) => {
+            Partial::Mapped(append_right(left, right))
+        }
+        (Partial::Reduced(None), Partial::Mapped(right)) => {
             Partial::Reduced(right.into_iter().reduce(reduce))
         }
-        (Partial::Reduced(Some(left)), Partial::Kept(right)) => {
+        (Partial::Reduced(Some(left)), Partial::Mapped(right)) => {
             Partial::Reduced(Some(right.into_iter().fold(left, reduce)))
         }
         (Partial::Reduced(Some(left)), Partial::Reduced(Some(right))) => {
             Partial::Reduced(Some(reduce(left, right)))
         }
         (Partial::Reduced(left), Partial::Reduced(right)) => Partial::Reduced(left.or(right)),
-        (Partial::Kept(_), Partial::Reduced(_)) => {
+        (Partial::Mapped(_), Partial::Reduced(_)) => {
             unreachable!("a run has its first item at the left")
         }
     };
     let region = Region::new(limit, shape, fold, join);
     match region.divide_in_runs(registry, run, items)? {
         Partial::Reduced(all) => all,
-        Partial::Kept(_) => unreachable!("a run has its first item at the left"),
+        Partial::Mapped(_) => unreachable!("a run has its first item at the left"),
     }
 }
 

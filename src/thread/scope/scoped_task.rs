@@ -29,11 +29,12 @@ use std::iter;
 use std::panic::resume_unwind;
 use std::ptr;
 use std::sync::Arc;
+use std::thread;
 
 use super::raw_scope::{Scope, ScopeState, ToLend, open};
 use crate::loom::atomic::Ordering;
 use crate::sys::stack;
-use crate::task::{TaskError, panic};
+use crate::task::{Panic, TaskError, panic};
 use crate::thread::engine::lent::latch::Latch;
 use crate::thread::engine::lent::raw_once_task::{OnceTaskHandle, Scoped, handle};
 use crate::thread::engine::lent::raw_pair_arc::PairArc;
@@ -254,23 +255,32 @@ where
             worker.wait(ROUNDS, || latch.is_set(), || latch.park(), help);
         };
         let (returned, panics) = open(worker, body, rest, wait);
-        let mut untaken = panics.into_iter().flatten();
-        let first = match &returned {
-            Ok(_) => untaken.next(),
-            Err(_) => None, // the body's own comes first
-        };
-        // One by one: the payloads' own destructors may panic.
-        untaken.for_each(|panic| panic::contain(|| drop(panic)));
-        match (returned, first) {
-            (Ok(value), None) => result = Some(value),
-            (Err(payload), _) => resume_unwind(payload),
-            (Ok(value), Some(first)) => {
-                panic::contain(|| drop(value));
-                first.resume_unwind()
-            }
-        }
+        result = Some(match returned {
+            Ok(value) if panics.is_empty() => value,
+            returned => unless_panicked(returned, panics),
+        });
     });
     result.unwrap_or_else(|| unreachable!("it has been called"))
+}
+
+/// Resumes the panic of a scope, if there is one: see the module.
+#[cold]
+fn unless_panicked<R>(returned: thread::Result<R>, panics: Vec<Option<Panic>>) -> R {
+    let mut untaken = panics.into_iter().flatten();
+    let first = match &returned {
+        Ok(_) => untaken.next(),
+        Err(_) => None, // the body's own comes first
+    };
+    // One by one: the payloads' own destructors may panic.
+    untaken.for_each(|panic| panic::contain(|| drop(panic)));
+    match (returned, first) {
+        (Ok(value), None) => value,
+        (Err(payload), _) => resume_unwind(payload),
+        (Ok(value), Some(first)) => {
+            panic::contain(|| drop(value));
+            first.resume_unwind()
+        }
+    }
 }
 
 debug!(impl Scope<'_, '_>, self);

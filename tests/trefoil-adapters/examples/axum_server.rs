@@ -9,6 +9,7 @@
 //! `cargo run -p trefoil-adapters --features tokio --example axum_server`
 
 use std::collections::BTreeMap;
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,13 +19,17 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use trefoil::{ProcessPool, TaskError, ThreadPool, timeout};
+use trefoil::sync::Event;
+use trefoil::{ProcessPool, Shutdown, TaskError, ThreadPool, timeout};
 
 /// What a request may take, from its arrival, and what it may take of that in a worker.
-const DEADLINE: Duration = Duration::from_millis(500);
+const DEADLINE: Duration = Duration::from_millis(800);
 const WORK: Duration = Duration::from_millis(100);
-/// How many requests wait for the two workers at most: the last one for about three times `WORK`.
+/// How many requests wait for the two workers, which hold two each: the last answer comes after
+/// about four times `WORK`.
 const PLACES: usize = 4;
+/// How long the end of the server waits for what still runs.
+const LIMIT: Duration = Duration::from_secs(10);
 
 struct Pools {
     threads: ThreadPool,
@@ -38,6 +43,7 @@ fn failed(error: TaskError) -> (StatusCode, String) {
     let status = match error {
         TaskError::WorkerDied(_) => StatusCode::BAD_GATEWAY,
         TaskError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+        TaskError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (
@@ -49,7 +55,9 @@ fn failed(error: TaskError) -> (StatusCode, String) {
 /// Our own code, on the thread pool. A request that is dropped, or late, cancels what has not
 /// begun.
 async fn sum(State(pools): State<Arc<Pools>>, Path(n): Path<u64>) -> Answer {
-    let task = pools.threads.spawn(move || (1..=n).sum::<u64>());
+    let Ok(task) = pools.threads.try_spawn(move || (1..=n).sum::<u64>()) else {
+        return Err((StatusCode::SERVICE_UNAVAILABLE, "busy\n".to_owned()));
+    };
     let in_time = timeout(DEADLINE, task.cancel_on_drop()).await;
     let sum = in_time.flatten().map_err(failed)?;
     Ok(format!("{sum}\n"))
@@ -77,11 +85,11 @@ fn run_plugin(name: String) -> String {
     }
 }
 
-fn router(pools: Pools) -> Router {
+fn router(pools: Arc<Pools>) -> Router {
     Router::new()
         .route("/sum/{n}", get(sum))
         .route("/plugin/{name}", get(plugin))
-        .with_state(Arc::new(pools))
+        .with_state(pools)
 }
 
 /// The status and the body of the answer.
@@ -114,20 +122,24 @@ async fn flood(server: std::net::SocketAddr) -> Result<(), Box<dyn std::error::E
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     trefoil::init(); // a worker process goes no further
-    let pools = Pools {
-        threads: ThreadPool::with_threads(2),
+    let pools = Arc::new(Pools {
+        threads: ThreadPool::builder().threads(2).queue_limit(100).build()?,
         processes: ProcessPool::builder()
             .workers(2)
             .queue_limit(PLACES)
             .build()?,
-    };
+    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        tokio::spawn(async move { axum::serve(listener, router(pools)).await });
+        let end = Arc::new(Event::new()); // in your server: `tokio::signal`, for SIGTERM
+        let asked = end.clone();
+        let server = axum::serve(listener, router(pools.clone()))
+            .with_graceful_shutdown(async move { asked.wait().await });
+        let server = tokio::spawn(server.into_future());
         for path in [
             "/sum/1000",
             "/plugin/hello",
@@ -137,6 +149,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ] {
             println!("{}", ask(address, path).await?);
         }
-        flood(address).await
+        flood(address).await?;
+        end.set();
+        server.await??; // its last answers are sent
+        let drained = move || pools.processes.shutdown_timeout(Shutdown::Wait, LIMIT);
+        tokio::task::spawn_blocking(drained).await?; // it waits, so not on this thread
+        println!("and the end");
+        Ok(())
     })
 }

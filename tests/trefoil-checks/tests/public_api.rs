@@ -21,9 +21,9 @@
 //!
 //! **rustdoc's JSON is not stable**, so a version of `public-api` reads that of some toolchains
 //! only. On others this test says so and passes, unless `TREFOIL_API=check` is set, as the gate
-//! does. **Rejected:** to read the sources with `syn`, which any toolchain could: a fifth of the
-//! surface (files, pipes, streams) is made by macros and would not be seen, nor would `Send` and
-//! `Sync`.
+//! does; with `skip`, as the gate does with other toolchains, nothing is compared.
+//! **Rejected:** to read the sources with `syn`, which any toolchain could: a fifth of the surface
+//! (files, pipes, streams) is made by macros and would not be seen, nor would `Send` and `Sync`.
 #![cfg(not(loom))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -420,6 +420,9 @@ fn diff(old: &str, new: &str) -> String {
 #[test]
 fn the_surface_is_what_the_file_says() {
     let how = std::env::var("TREFOIL_API").unwrap_or_default();
+    if how == "skip" {
+        return;
+    }
     let manifest = std::fs::read_to_string(top().join("Cargo.toml")).expect("there is a manifest");
     let features = features(&manifest);
     assert!(features.len() >= 5, "{features:?}");

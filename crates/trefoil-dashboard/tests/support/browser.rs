@@ -175,7 +175,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _it_may_have_ended = self.child.kill();
+        let _ = self.child.kill(); // it may have ended
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.profile);
     }

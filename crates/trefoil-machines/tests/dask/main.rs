@@ -1,8 +1,8 @@
 //! Workers on Dask, against a real cluster on this machine.
 //!
-//! It needs an interpreter with Dask's `distributed`, which `TREFOIL_DASK_PYTHON` names (`.ci/run`
-//! makes one); without that it says so and tests nothing. This program is its own worker, on Dask,
-//! too: it has its own `main`.
+//! It needs an interpreter with Dask's `distributed`, which `TREFOIL_DASK_PYTHON` names (`.ci/long
+//! machines` makes one); without that it says so and tests nothing. This program is its own worker,
+//! on Dask, too: it has its own `main`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

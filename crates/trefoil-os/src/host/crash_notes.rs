@@ -41,7 +41,7 @@ pub struct CrashNotes<'a>(pub(super) &'a [Word]);
 
 /// An address of another process: a place in a module, or (`None`) outside of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct NotedAddress {
     /// The module's name, empty for the executable.
     pub module: Option<String>,
     /// The address less the module's bias.
@@ -122,7 +122,7 @@ impl CrashNotes<'_> {
     }
 
     /// The noted addresses, innermost first. For the parent: the worker may have written anything.
-    pub fn read(&self) -> Vec<Place> {
+    pub fn read(&self) -> Vec<NotedAddress> {
         let words: Vec<u64> = (0..self.0.len()).map(|at| self.get(at)).collect();
         let Some((head, rest)) = words.split_at_checked(MODULES) else {
             return Vec::new();
@@ -133,7 +133,7 @@ impl CrashNotes<'_> {
         let addresses = head[ADDRESSES..].iter().take(count);
         let place = |&address: &u64| {
             let module = modules.iter().find(|one| one.0.contains(&address));
-            Place {
+            NotedAddress {
                 offset: address.wrapping_sub(module.map_or(0, |(_, bias, _)| *bias)),
                 module: module.map(|(_, _, name)| name.clone()),
             }
@@ -178,7 +178,7 @@ mod tests {
         notes.add_module(&(0x2000..0x3000), 0x1ff0, b"/lib/libodd-name.so");
         assert!(notes.has_module_of(0x1fff) && notes.has_module_of(0x2000));
         assert!(!notes.has_module_of(0x3000));
-        let place = |module: Option<&str>, offset| Place {
+        let place = |module: Option<&str>, offset| NotedAddress {
             module: module.map(str::to_owned),
             offset,
         };

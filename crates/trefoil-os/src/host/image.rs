@@ -40,10 +40,12 @@ use crate::host::executable;
 use crate::sys::fork::PerProcess;
 
 /// What an image's headers say.
+#[derive(Debug)]
 pub(crate) struct Headers {
     pub base: usize,
     /// Where the image's functions are.
     pub code: Vec<Range<usize>>,
+    /// The build id.
     pub id: Option<Vec<u8>>,
     /// `Ok` if this image is what was executed, and would be executed again; otherwise the reason.
     pub(crate) is_executed: Result<(), &'static str>,
@@ -60,11 +62,8 @@ pub(crate) const IN_LIBRARY: &str = "this copy of trefoil is part of a library (
 /// The image that this code was linked into.
 #[derive(Debug)]
 pub struct Image {
-    base: usize,
-    code: Vec<Range<usize>>,
+    headers: Headers,
     name: String,
-    is_named_by_content: bool,
-    starts_again: Result<(), &'static str>,
 }
 
 /// Read once. Its address distinguishes this copy of the crate from others in the same image.
@@ -78,41 +77,30 @@ pub fn image() -> &'static Image {
 
 impl Image {
     fn read() -> Self {
-        let Headers {
-            base,
-            code,
-            id,
-            is_executed,
-        } = format::headers();
+        let headers = format::headers();
         executable::note();
-        let is_named_by_content = id.is_some();
-        let id = id.unwrap_or_else(executable::id);
-        let unknown = "the program's file cannot be inspected (on Linux it is /proc/self/exe: is \
-            /proc mounted?)";
-        let is_known = (!id.is_empty()).then_some(()).ok_or(unknown);
-        let anchor = (&raw const IMAGE).addr().wrapping_sub(base);
+        let id = headers.id.clone().unwrap_or_else(executable::id);
+        let anchor = (&raw const IMAGE).addr().wrapping_sub(headers.base);
         let mut name = format!("{}-{anchor:x}-", env!("CARGO_PKG_VERSION"));
         name.extend(id.iter().map(|byte| format!("{byte:02x}")));
-        Self {
-            base,
-            code,
-            name,
-            is_named_by_content,
-            starts_again: is_executed.and(is_known),
-        }
+        Self { headers, name }
     }
 
     /// The offset of a function of this image; `None` if `address` is not inside
     /// its code.
     #[inline]
     pub fn offset_of(&self, address: usize) -> Option<u64> {
-        self.holds(address).then(|| (address - self.base) as u64)
+        self.holds(address)
+            .then(|| (address - self.headers.base) as u64)
     }
 
     /// The address at `offset`; `None` if that is not inside this image's code.
     #[inline]
     pub fn address_at(&self, offset: u64) -> Option<usize> {
-        let address = self.base.checked_add(usize::try_from(offset).ok()?)?;
+        let address = self
+            .headers
+            .base
+            .checked_add(usize::try_from(offset).ok()?)?;
         self.holds(address).then_some(address)
     }
 
@@ -125,7 +113,7 @@ impl Image {
 
     /// Whether the name is the same for every copy of the executable, on any machine.
     pub fn is_named_by_content(&self) -> bool {
-        self.is_named_by_content
+        self.headers.id.is_some()
     }
 
     /// The part of the name that identifies the image's content.
@@ -135,11 +123,14 @@ impl Image {
 
     /// `Ok` if executing the program again starts this image again; otherwise the reason.
     pub fn starts_again(&self) -> Result<(), &'static str> {
-        self.starts_again
+        let unknown = "the program's file cannot be inspected (on Linux it is /proc/self/exe: is \
+            /proc mounted?)";
+        let is_known = (!self.build().is_empty()).then_some(()).ok_or(unknown);
+        self.headers.is_executed.and(is_known)
     }
 
     fn holds(&self, address: usize) -> bool {
-        self.code.iter().any(|code| code.contains(&address))
+        self.headers.code.iter().any(|code| code.contains(&address))
     }
 }
 

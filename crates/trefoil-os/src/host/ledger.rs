@@ -76,7 +76,7 @@ const NOTES: usize = HEAD - 3840;
 
 /// The words of the first pages.
 #[repr(C)]
-struct Head {
+struct LedgerHead {
     gates: [Gate; GATES],
     base: AtomicU64,
     length: AtomicU64,
@@ -99,7 +99,7 @@ const READING: u64 = 1 << 63;
 /// A flag of `watch`: there is only one processor, so the caller yields between its looks.
 const YIELDS: u64 = 1;
 
-const _: () = assert!(size_of::<Head>() <= NOTES);
+const _: () = assert!(size_of::<LedgerHead>() <= NOTES);
 
 /// All pages except the area, as memory.
 #[repr(C, align(64))]
@@ -118,14 +118,14 @@ impl Front {
 
     /// Gates that only this process sees: those of a plain worker, in its parent.
     pub fn own() -> Self {
-        Self(Arc::new(Mapping::own::<Head>()))
+        Self(Arc::new(Mapping::own::<LedgerHead>()))
     }
 
     #[inline]
-    fn head(&self) -> &Head {
-        let head = self.0.at(0).cast::<Head>();
-        // SAFETY: H22, H23: a `Head` at least (`map`, `own`), aligned, zeroed at first, atomics
-        // only.
+    fn head(&self) -> &LedgerHead {
+        let head = self.0.at(0).cast::<LedgerHead>();
+        // SAFETY: H22, H23: a `LedgerHead` at least (`map`, `own`), aligned, zeroed at first,
+        // atomics only.
         unsafe { &*head }
     }
 

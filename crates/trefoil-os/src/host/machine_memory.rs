@@ -14,15 +14,15 @@ pub fn machine_memory() -> io::Result<u64> {
         io::Error::new(io::ErrorKind::Unsupported, message)
     };
     let meminfo = read_to_string("/proc/meminfo").map_err(|_| unknown())?;
-    let total = total(&meminfo).ok_or_else(unknown)?;
+    let total = bytes_in(&meminfo, "MemTotal").ok_or_else(unknown)?;
     let limits = own_groups().map(|group| group.limit);
     Ok(limits.fold(total, u64::min))
 }
 
-/// The machine's memory, by the text of `/proc/meminfo`.
-fn total(meminfo: &str) -> Option<u64> {
-    let mut lines = meminfo.lines();
-    let line = lines.find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// How many bytes the line with this name says, in a text such as that of `/proc/meminfo`.
+pub(crate) fn bytes_in(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
@@ -164,10 +164,10 @@ mod tests {
     #[test]
     fn the_total_is_read() {
         assert_eq!(
-            total("MemTotal:       16 kB\nMemFree: 3 kB\n"),
+            bytes_in("MemTotal:       16 kB\nMemFree: 3 kB\n", "MemTotal"),
             Some(16 << 10)
         );
-        assert_eq!(total("MemFree: 3 kB\n"), None);
+        assert_eq!(bytes_in("MemFree: 3 kB\n", "MemTotal"), None);
         let is_known = Path::new("/proc/meminfo").exists();
         assert_eq!(
             machine_memory().is_ok_and(|bytes| bytes > 1 << 20),

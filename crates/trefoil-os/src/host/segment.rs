@@ -1,6 +1,6 @@
 //! Memory for numbers that several processes share: filled once, or written by all.
 //!
-//! **Job.** A segment is a memory file and one mapping of it ([`Mapping`]). There are two kinds:
+//! **Job.** A segment is a memory file, which is mapped whole ([`open`]). There are two kinds:
 //!
 //! - *Fixed*: filled before it is mapped, then sealed forever against every write, by any process,
 //!   through any descriptor or mapping. So its bytes may be borrowed as `&[u8]`.
@@ -27,16 +27,14 @@ use std::io;
 
 use crate::host::mapping::{Access, Mapping, refused};
 use crate::host::{free_memory, memory_file};
-use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
+use crate::sys::descriptor::{BorrowedFile, OwnedFile};
 use crate::sys::files;
 
-/// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
-pub fn fixed(bytes: &[u8]) -> io::Result<(OwnedFile, Mapping)> {
+/// A fixed segment with a copy of `bytes`. (One byte, if there are none.)
+pub fn fixed(bytes: &[u8]) -> io::Result<OwnedFile> {
     let mut filling = Filling::new(bytes.len().max(1))?;
     filling.push(bytes)?;
-    let file = filling.seal()?;
-    let mapping = open(file.as_file(), Access::Fixed)?;
-    Ok((file, mapping))
+    filling.seal()
 }
 
 /// A fixed segment that is being filled from its beginning.
@@ -50,8 +48,9 @@ pub struct Filling {
 impl Filling {
     /// A segment of `length` bytes, which are zero until they are filled.
     pub fn new(length: usize) -> io::Result<Self> {
+        free_memory::check(length)?;
         Ok(Self {
-            file: checked(memory_file::create, "trefoil-shared", length)?.into(),
+            file: memory_file::create("trefoil-shared", length)?.into(),
             filled: 0,
             length,
         })
@@ -79,13 +78,11 @@ impl Filling {
     }
 }
 
-/// A writable segment of `length` bytes, all of them zero, and its descriptor. (One byte, if
-/// there are to be none.)
-pub fn writable(length: usize) -> io::Result<(OwnedFile, Mapping)> {
+/// A writable segment of `length` bytes, all of them zero. (One byte, if there are to be none.)
+pub fn writable(length: usize) -> io::Result<OwnedFile> {
     let length = length.max(1);
-    let file = checked(memory_file::create_reserved, "trefoil-atomics", length)?;
-    let mapping = open(file.as_file(), Access::Write)?;
-    Ok((file, mapping))
+    free_memory::check(length)?;
+    memory_file::create_reserved("trefoil-atomics", length)
 }
 
 /// A file of `length` bytes, all zero, for a segment that is written first and then
@@ -109,16 +106,6 @@ pub fn open(file: BorrowedFile<'_>, access: Access) -> io::Result<Mapping> {
     Mapping::new(file, 0..length, access)
 }
 
-/// Calls `create`, if this machine has so much memory.
-fn checked(
-    create: fn(&str, usize) -> io::Result<OwnedFile>,
-    name: &str,
-    length: usize,
-) -> io::Result<OwnedFile> {
-    free_memory::check(length)?;
-    create(name, length)
-}
-
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 #[allow(unsafe_code)]
 mod tests {
@@ -126,6 +113,7 @@ mod tests {
 
     use super::*;
     use crate::host::memory_file::create;
+    use crate::sys::descriptor::AsFile;
 
     const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
@@ -136,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_fixed_segment_cannot_be_changed() {
-        let (memory, segment) = fixed(b"hello").unwrap();
+        let memory = fixed(b"hello").unwrap();
+        let segment = open(memory.as_file(), Access::Fixed).unwrap();
         assert_eq!(bytes(&segment), b"hello");
         let same = open(memory.as_file(), Access::Fixed).unwrap();
         drop(segment);
@@ -144,14 +133,15 @@ mod tests {
         assert!(rustix::io::pwrite(&memory, b"j", 0).is_err());
         assert!(rustix::fs::ftruncate(&memory, 0).is_err());
         assert!(Mapping::new(memory.as_file(), 0..1, Access::Write).is_err());
-        assert_eq!(fixed(b"").unwrap().1.length(), 1);
+        let empty = open(fixed(b"").unwrap().as_file(), Access::Fixed).unwrap();
+        assert_eq!(empty.length(), 1);
     }
 
     /// Kernels before 6.7 refuse a shared mapping of a fixed one; this kernel may be newer.
     #[test]
     fn a_fixed_segment_is_mapped_privately_and_a_writable_one_is_shared() {
-        let (_fixed, one) = fixed(b"hello").unwrap();
-        let (_ours, other) = writable(5).unwrap();
+        let one = open(fixed(b"hello").unwrap().as_file(), Access::Fixed).unwrap();
+        let other = open(writable(5).unwrap().as_file(), Access::Write).unwrap();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         for (segment, flags) in [(one, "r--p"), (other, "rw-s")] {
             let start = format!("{:x}-", segment.at(0) as usize);
@@ -179,7 +169,7 @@ mod tests {
 
     #[test]
     fn it_is_not_executable() {
-        for memory in [fixed(b"x").unwrap().0, writable(1).unwrap().0] {
+        for memory in [fixed(b"x").unwrap(), writable(1).unwrap()] {
             let mode = rustix::fs::fstat(&memory).unwrap().st_mode;
             // Old kernels do not have this flag.
             let old = rustix::fs::memfd_create("x", MemfdFlags::NOEXEC_SEAL).is_err();
@@ -207,8 +197,8 @@ mod tests {
         let empty = create("empty", 0).unwrap();
         rustix::fs::fcntl_add_seals(&empty, RESIZE | SealFlags::WRITE).unwrap();
         refused(empty, Access::Fixed, "size");
-        refused(writable(8).unwrap().0, Access::Fixed, "written");
-        let (fixed, _) = fixed(b"x").unwrap();
+        refused(writable(8).unwrap(), Access::Fixed, "written");
+        let fixed = fixed(b"x").unwrap();
         let error = open(fixed.as_file(), Access::Write).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }

@@ -25,7 +25,7 @@
 //! | `poll`: waits for a few descriptors | `ppoll` | `poll`, to the millisecond; `ppoll` | `WSAPoll` |
 //! | `poller`, `interest`: waits for many, and how exactly | mio: `epoll`, and `ppoll` for the rest of a millisecond | mio: `kqueue`, to the nanosecond | mio: completion ports, to the millisecond; asked anew after each edge |
 //! | `processors` | `std`, `num_cpus` | the same | the same |
-//! | `refused`: a call that was refused, by its name; no room | `EPERM`, `ENOSYS` ... | the same | by the kind of error |
+//! | `refused` (`errors`): a call that was refused, by its name; no room | `EPERM`, `ENOSYS` ... | the same | by the kind of error |
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |
 //! | `slack`: how late a wait ends on purpose | known, and asked for less | not known | the same |
 //! | `sockets`: sockets that do not block from the beginning; UDP | `accept4` | set afterwards; `accept4` | set afterwards; what UDP reports differently (`udp`) |
@@ -46,6 +46,8 @@ pub mod free_list;
 pub mod poller;
 #[cfg(any(feature = "threads", feature = "processes"))]
 pub mod processors;
+#[cfg(feature = "__descriptors")]
+pub mod refused;
 #[cfg(feature = "event-loop")]
 pub mod slack;
 pub mod stack;

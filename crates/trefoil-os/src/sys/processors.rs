@@ -1,8 +1,8 @@
 //! How many processors this process may use: the default width of every pool.
 //!
-//! There are two sources, of which the smaller number is used. `num_cpus` knows affinity, the quota
-//! of this process's control group, and physical cores. `std` looks at the quotas of the groups
-//! above, too, and rounds half a processor down.
+//! `std` knows affinity, and the quotas of this process's control group and of the groups above;
+//! it rounds half a processor down. `num_cpus` knows physical cores. (It reads the quota of the
+//! process's own group, too, and rounds up: never less than what `std` says.)
 //!
 //! - **Y32** `sched_getaffinity` fills in a set of the given size, or fails.
 //!
@@ -11,8 +11,7 @@
 
 /// The number of logical processors: two for a core with two hardware threads. At least 1.
 pub fn logical() -> usize {
-    let std = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
-    num_cpus::get().min(std).max(1)
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The number of physical cores, but at most [`logical`]. At least 1.

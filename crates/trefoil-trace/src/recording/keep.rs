@@ -265,7 +265,11 @@ impl Files {
 fn write(ring: &Ring, path: &Path) -> io::Result<()> {
     let trace = trace(ring);
     let part = path.with_extension("part");
-    let written = trace.write_json(File::create(&part)?);
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)] // names of tasks may hold data: the file is for this user alone
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = trace.write_json(options.open(&part)?);
     let written = written.and_then(|()| fs::rename(&part, path));
     written.inspect_err(|_| _ = fs::remove_file(&part))
 }
@@ -301,6 +305,14 @@ mod tests {
             path.extension().is_some_and(|end| end == "json") && text.len() > 10_000
         };
         let whole = files.iter().flatten().filter(|path| is_whole(path)).count();
+        #[cfg(unix)]
+        for file in files.iter().flatten() {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(
+                fs::metadata(file).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+        }
         let _ = fs::remove_dir_all(&folder);
         let numbers = (files[0].len(), files[1].len(), whole);
         assert_eq!(numbers, (1, 2, 3), "{files:?}");

@@ -7,11 +7,10 @@
 //! - [`pages`], its optimisation on one machine: memory that both processes map, besides a stream.
 //!
 //! The scheduler's part is `sched::peer`, the worker's part `worker::peer`; the callers' part is
-//! [`CallerPath`], and `mark` says which standard error belongs to an item.
+//! [`CallerPath`], and [`Mark`] says which standard error belongs to an item.
 //!
 //! Tests: `tests/process/speed.rs`, `tests/process/plain.rs`.
 
-mod mark;
 mod pages;
 mod stream;
 
@@ -20,7 +19,6 @@ use std::sync::Arc;
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 
-pub(super) use self::mark::Mark;
 use self::pages::Pages;
 #[cfg(test)]
 pub(crate) use self::stream::CROWDED;
@@ -235,6 +233,43 @@ impl Peer {
     }
 }
 
+/// How many bytes of its standard error a worker had written before the items that it runs. One
+/// that has pages stores it there, and must know when the parent is reading. Of a plain worker it
+/// is computed here, each time that it has nothing to do. (`worker_stderr` says why.)
+#[derive(Debug)]
+pub(in crate::process::parent) enum Mark {
+    Own(u64),
+    Ledger(Arc<Ledger>),
+}
+
+impl Mark {
+    fn new(ledger: Option<Arc<Ledger>>) -> Self {
+        ledger.map_or(Self::Own(0), Self::Ledger)
+    }
+
+    /// The worker is idle, and has `written` so much.
+    pub(in crate::process::parent) fn is_idle(&mut self, written: impl FnOnce() -> u64) {
+        if let Self::Own(mark) = self {
+            *mark = written();
+        }
+    }
+
+    /// So many bytes have been read here; and whether more are just being read.
+    pub(in crate::process::parent) fn reads(&self, count: u64, is_reading: bool) {
+        if let Self::Ledger(ledger) = self {
+            ledger.reads(count, is_reading);
+        }
+    }
+
+    /// So many bytes were written before.
+    pub(in crate::process::parent) fn get(&self) -> u64 {
+        match self {
+            Self::Own(mark) => *mark,
+            Self::Ledger(ledger) => ledger.marked(),
+        }
+    }
+}
+
 /// How the callers of a pool reach its workers: the memory in which large arguments are lent,
 /// unless everything goes by the stream.
 #[derive(Debug)]
@@ -261,17 +296,5 @@ impl CallerPath {
     /// Whether a caller polls for its result.
     pub(crate) fn polls(&self) -> bool {
         self.0.is_some()
-    }
-
-    /// Whether a caller hands out new work, or only a `call`: of a `map` the driver sends the
-    /// frames over the stream while the caller encodes more.
-    pub(crate) fn hands_out(&self, is_call: bool) -> bool {
-        is_call || self.polls()
-    }
-
-    /// Whether the driver must look after work that waits for a worker, because a caller may
-    /// receive that worker's answers.
-    pub(crate) fn leaves_waiting_work(&self) -> bool {
-        !self.polls()
     }
 }

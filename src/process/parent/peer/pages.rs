@@ -63,10 +63,7 @@ impl Pages {
                 self.has_home = true;
                 stream.wait(vec![home.clone()], Frame::Home.head(0), Body::Nothing);
             }
-            stream.arrays(piece);
-            let attachments = piece.attachments();
-            let (_, keep) = stream.remember(&attachments);
-            stream.announce(&attachments, attachments.clone(), keep);
+            stream.go_ahead(piece, true);
         }
         let mut body = items.map_or(Body::Nothing, Body::Items);
         if !stream.is_sending() {

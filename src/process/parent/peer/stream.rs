@@ -128,9 +128,9 @@ impl Stream {
         std::mem::take(&mut self.took)
     }
 
-    /// The descriptor to wait for until the socket is readable.
-    pub(in crate::process::parent) fn readable(&self) -> &Arc<OwnedFd> {
-        let valve = self.valve.as_ref();
+    /// The descriptor to wait for until the socket is readable, or `writable`, too.
+    pub(in crate::process::parent) fn awaited(&self, writable: bool) -> &Arc<OwnedFd> {
+        let valve = self.valve.as_ref().filter(|_| !writable);
         valve.map_or(&self.socket, |valve| valve.front())
     }
 
@@ -159,39 +159,34 @@ impl Stream {
         self.wait(Vec::new(), frame.head(0), Body::Nothing);
     }
 
-    /// Queues a frame, and what goes ahead of it: arrays, and copies of its attachments.
+    /// Queues a frame, and what goes ahead of it.
     pub(super) fn post(&mut self, head: Vec<u8>, items: Option<Piece>) {
         if let Some(piece) = &items {
-            self.arrays(piece);
-            let attachments = piece.attachments();
-            let (new, keep) = self.remember(&attachments);
-            for attachment in &new {
-                self.copy_of(attachment);
-            }
-            self.announce(&attachments, Vec::new(), keep);
+            self.go_ahead(piece, false);
         }
         self.wait(Vec::new(), head, items.map_or(Body::Nothing, Body::Items));
     }
 
-    /// Queues the arrays that are sent ahead of these items.
-    pub(super) fn arrays(&mut self, items: &Piece) {
+    /// Queues what goes ahead of a frame with these items: arrays, and the numbers of attachments,
+    /// with their descriptors (`has_descriptors`), or after copies of what the worker does not
+    /// have.
+    pub(super) fn go_ahead(&mut self, items: &Piece, has_descriptors: bool) {
         for (id, array) in items.ahead() {
             self.copy(id, &array);
         }
-    }
-
-    /// Queues the numbers of the attachments of the next frame, with the `descriptors` of those
-    /// that travel so, and of those that the worker is to `keep`.
-    pub(super) fn announce(
-        &mut self,
-        attachments: &[Arc<Attachment>],
-        descriptors: Vec<Arc<Attachment>>,
-        keep: Vec<u64>,
-    ) {
+        let mut attachments = items.attachments();
+        let (new, keep) = self.remember(&attachments);
+        for attachment in new.iter().filter(|_| !has_descriptors) {
+            // (What cannot be read here is missing in the worker, which is an error of the item.)
+            if let Ok(source) = CopySource::of(attachment) {
+                self.copy(attachment.id, &source);
+            }
+        }
         if !attachments.is_empty() {
             let numbers = attachments.iter().map(|one| one.id).collect();
             let head = Frame::Descriptors(numbers).head(0);
-            self.wait(descriptors, head, Body::Nothing);
+            attachments.retain(|_| has_descriptors);
+            self.wait(attachments, head, Body::Nothing);
         }
         if !keep.is_empty() {
             self.wait_for(&Frame::Keep(keep));
@@ -213,22 +208,10 @@ impl Stream {
         (new, numbers)
     }
 
-    fn copy_of(&mut self, attachment: &Arc<Attachment>) {
-        // (What cannot be read here is missing in the worker, which is an error of the item.)
-        if let Ok(source) = CopySource::of(attachment) {
-            self.copy(attachment.id, &source);
-        }
-    }
-
     /// Queues a copy of `source`, in parts.
     fn copy(&mut self, id: u64, source: &CopySource) {
-        let (length, kind) = source.shape();
-        let copy = Frame::Copy {
-            id,
-            length,
-            kind,
-            bytes: &[],
-        };
+        let (of, bytes) = (source.head(id), &[][..]);
+        let copy = Frame::Copy { of, bytes };
         for part in source.parts() {
             let head = copy.head(part.bytes().len());
             self.wait(Vec::new(), head, Body::Copy(part));

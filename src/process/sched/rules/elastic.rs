@@ -38,7 +38,7 @@ impl Sched {
         };
         let comes = |worker: &&Worker| worker.is_idle() || worker.is_on_its_way();
         let coming = self.workers.iter().filter(comes).count();
-        let down = self.workers.iter().filter(|worker| worker.state.is_down());
+        let down = self.workers.iter().filter(|worker| worker.stage.is_down());
         let down = down.count();
         let there = self.workers.len() - down;
         let lags = self.grows_at().is_some_and(|at| at <= now);
@@ -53,7 +53,7 @@ impl Sched {
         };
         // The index after the last slot that is needed.
         let slots = self.workers.iter().enumerate();
-        let mut empty = slots.filter(|(_, worker)| worker.state.is_down());
+        let mut empty = slots.filter(|(_, worker)| worker.stage.is_down());
         let last = wanted.checked_sub(1).map(|more| empty.nth(more));
         self.rules.slots_end = match last {
             None => 0,

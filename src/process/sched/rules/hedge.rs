@@ -12,10 +12,9 @@
 use std::time::Instant;
 
 use super::item_times::ItemTimes;
-use super::marks::Marks;
 use super::memory;
 use crate::process::sched::Sched;
-use crate::process::sched::sent_frame::SentFrame;
+use crate::process::sched::sent_frame::{Marks, SentFrame};
 use crate::process::sched::workers::Worker;
 
 impl Sched {
@@ -26,9 +25,7 @@ impl Sched {
         let patience = hedge
             .filter(|_| frame.wanted)?
             .patience(frame.piece.first())?;
-        let noted = self.epoch.instant(frame.gate().started());
-        let started = noted.map_or(frame.sent, |noted| noted.max(frame.sent));
-        started.checked_add(patience)
+        frame.noted(&self.epoch).checked_add(patience)
     }
 
     /// The worker with the item that should be copied now.

@@ -27,7 +27,7 @@ fn a_free_place_wakes_nobody_under_the_lock() {
         let places = Arc::new(crate::sync::Semaphore::new(1));
         let id = world.call(0);
         let job = world.sched.jobs.get_mut(&id).unwrap();
-        job.work.place = places.try_acquire_arc();
+        job.work.place = places.try_acquire_arc().map(Box::new);
         let woken = Arc::new(Woken::default());
         let mut next = pin!(places.acquire_arc());
         let waker = Waker::from(woken.clone());

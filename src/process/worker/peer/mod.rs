@@ -24,18 +24,16 @@ use self::outlet::Outlet;
 use self::pages::PagesInlet;
 use self::stream::StreamInlet;
 use super::call::{Calls, Canceller, calls};
-use super::index::INDEX;
-use super::received::{ParentStream, Received};
+use super::item::{self, INDEX};
 use super::replay_inlet::ReplayInlet;
-use super::retire;
-use super::stream::Stream;
 #[cfg(feature = "tracing")]
 use super::stream::send;
+use super::stream::{Inbox, Stream};
 use crate::loom::thread;
 use crate::process::host::crash_handler::note_crashes;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Pages;
-use crate::process::host::worker::leave_no_core;
+use crate::process::host::worker::{leave_no_core, stream_to_nobody};
 #[cfg(feature = "tracing")]
 use crate::process::observe::send_events;
 use crate::process::value::attachments::Descriptors;
@@ -48,9 +46,9 @@ use crate::task::panic;
 const WATCHER_STACK: usize = 256 << 10;
 
 /// The incoming frames.
-pub(super) struct Inlet(Path);
+pub(super) struct Inlet(InletPath);
 
-enum Path {
+enum InletPath {
     /// That of a plain worker, and its current frame.
     Stream(Arc<StreamInlet>, Vec<u8>),
     Pages(PagesInlet),
@@ -62,12 +60,12 @@ impl Inlet {
     /// The next complete frame.
     pub(super) fn next(&mut self) -> Frame<'_> {
         let bytes = match &mut self.0 {
-            Path::Stream(inlet, frame) => {
+            InletPath::Stream(inlet, frame) => {
                 inlet.next(frame);
                 frame
             }
-            Path::Pages(inlet) => inlet.next(),
-            Path::Replay(inlet) => return inlet.next(),
+            InletPath::Pages(inlet) => inlet.next(),
+            InletPath::Replay(inlet) => return inlet.next(),
         };
         whole(bytes)
     }
@@ -75,8 +73,8 @@ impl Inlet {
     /// The attachments with these numbers: descriptors that came with the last frame, or `copies`.
     pub(super) fn claim(&mut self, numbers: &[u64], copies: &Copies) -> Descriptors {
         match &mut self.0 {
-            Path::Stream(..) | Path::Replay(_) => copies.find(numbers),
-            Path::Pages(inlet) => inlet.received.arrivals.claim(numbers),
+            InletPath::Stream(..) | InletPath::Replay(_) => copies.find(numbers),
+            InletPath::Pages(inlet) => inlet.received.arrivals.claim(numbers),
         }
     }
 
@@ -85,9 +83,9 @@ impl Inlet {
     /// everything before it.) Or a caller has read them meanwhile.
     pub(super) fn has_more(&mut self, outlet: &Outlet) -> bool {
         match &mut self.0 {
-            Path::Stream(inlet, _) => inlet.has_batch(),
-            Path::Pages(inlet) => inlet.has_brief() || inlet.lingers(outlet),
-            Path::Replay(_) => false,
+            InletPath::Stream(inlet, _) => inlet.has_batch(),
+            InletPath::Pages(inlet) => inlet.has_brief() || inlet.lingers(outlet),
+            InletPath::Replay(_) => false,
         }
     }
 }
@@ -104,18 +102,11 @@ pub(super) type Parts = (Inlet, Outlet, Calls, u64);
 
 /// Waits for the first frame, and sets up the path on which this worker is reached, with its
 /// watcher and the forwarding of events. Its answers go to `output`; `is_one`: that is the socket
-/// of `source`.
-pub(super) fn meet(source: ParentStream, output: Stream, is_one: bool) -> io::Result<Parts> {
-    let mut received = Received::new(source);
+/// from which the frames come.
+pub(super) fn meet(mut received: Inbox, output: Stream, is_one: bool) -> io::Result<Parts> {
     let first = received.receive(RecvFlags::empty());
     first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
-    let length = loop {
-        match received.whole() {
-            Some(length) => break length,
-            None => received.make_room(),
-        };
-        received.receive_or_end(RecvFlags::empty());
-    };
+    let (length, _) = received.wait_for_frame();
     let own_copy = image().name().as_bytes();
     let (has_pages, limit, level) = match whole(received.take(length)) {
         Frame::Welcome {
@@ -137,14 +128,17 @@ pub(super) fn meet(source: ParentStream, output: Stream, is_one: bool) -> io::Re
             return Err(io::Error::other(why));
         }
     };
-    let path = if has_pages { on_pages } else { on_stream };
-    let (inlet, outlet, calls) = path(received, output, is_one, level)?;
+    let (inlet, outlet, calls) = if has_pages {
+        on_pages(received, output, level)?
+    } else {
+        on_stream(received, output, is_one, level)?
+    };
     Ok((inlet, outlet, calls, limit))
 }
 
 /// Sets up the stream alone.
 fn on_stream(
-    mut received: Received,
+    mut received: Inbox,
     output: Stream,
     is_one: bool,
     _level: u8,
@@ -173,23 +167,18 @@ fn on_stream(
     if is_direct {
         outlet.record(&Record::Direct.bytes());
     }
-    Ok((Inlet(Path::Stream(inlet, Vec::new())), outlet, calls))
+    Ok((Inlet(InletPath::Stream(inlet, Vec::new())), outlet, calls))
 }
 
 /// Sets up the pages, whose descriptors came with the first frame.
-fn on_pages(
-    mut received: Received,
-    output: Stream,
-    _: bool,
-    _level: u8,
-) -> io::Result<(Inlet, Outlet, Calls)> {
+fn on_pages(mut received: Inbox, output: Stream, _level: u8) -> io::Result<(Inlet, Outlet, Calls)> {
     let come = received.arrivals.claim(&[0, 1, 2, 3]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
     std::mem::forget(lifeline?); // it must stay open, and nothing else (`host::lifeline`)
     let pages = Pages::map(&*memory?)?;
     note_crashes(&pages);
     let (calls, canceller) = watched_calls(&pages);
-    let socket = received.source.stream.try_clone()?.into_descriptor();
+    let socket = received.stream.try_clone()?.into_descriptor();
     let bell = bell?;
     start_watcher(move || pages::watch(&socket, &bell, &canceller))?;
     let inlet = PagesInlet::new(received, (*pages).clone());
@@ -199,20 +188,20 @@ fn on_pages(
         send_events::begin_with_pipe(_level, pipe)?;
     }
     let outlet = Outlet::on_pages(output, pages);
-    Ok((Inlet(Path::Pages(inlet)), outlet, calls))
+    Ok((Inlet(InletPath::Pages(inlet)), outlet, calls))
 }
 
 /// The calls of this process, and what cancels them.
 fn watched_calls(pages: &Pages) -> (Calls, Canceller) {
     let (calls, canceller) = calls((**pages).clone());
-    retire::prepare(canceller.clone());
+    item::prepare(canceller.clone());
     (calls, canceller)
 }
 
 /// The frames of a capsule, and records that nobody reads.
 pub(super) fn replaying(inlet: ReplayInlet, pages: Pages) -> io::Result<(Inlet, Outlet)> {
-    let outlet = Outlet::on_stream(Stream::to_nobody()?, pages, Arc::default());
-    Ok((Inlet(Path::Replay(Box::new(inlet))), outlet))
+    let outlet = Outlet::on_stream(Stream::new(stream_to_nobody()?), pages, Arc::default());
+    Ok((Inlet(InletPath::Replay(Box::new(inlet))), outlet))
 }
 
 /// Starts the thread that handles messages which cannot wait.

@@ -20,9 +20,9 @@ use crate::process::host::shared_clock;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::codec::{NUMBER, encode_own, write_number};
 use crate::process::value::copies::CopySource;
-use crate::process::value::extras::{Encoding, PLAIN};
 use crate::process::value::lent_arrays::{ArrayPlace, Due, Lent, SharedBuffer};
 use crate::process::value::reason;
+use crate::process::value::scope::{Encoding, ONLY_BYTES};
 use crate::process::wire::{self, Record};
 use crate::process::worker::stream::{Stream, send};
 use crate::sys::stdio;
@@ -46,7 +46,6 @@ pub(crate) enum Encoded {
 }
 
 /// What a worker sends to its parent: the stream, and the records that wait to be sent.
-#[derive(Debug)]
 pub(crate) struct Outlet {
     stream: Stream,
     /// The memory in which records wait. Unless the worker is plain its parent sees them, too: then
@@ -68,7 +67,7 @@ impl Outlet {
     /// The outlet of a plain worker, which has `pages` of its own; others that send to the stream
     /// hold this lock.
     pub(super) fn on_stream(stream: Stream, pages: Pages, lock: Arc<Mutex<()>>) -> Self {
-        Self::new(stream, pages, Some(lock), Encoding::bytes(PLAIN))
+        Self::new(stream, pages, Some(lock), Encoding::bytes(ONLY_BYTES))
     }
 
     /// That of a worker whose `pages` its parent sees, too.
@@ -281,13 +280,8 @@ impl Outlet {
         })?;
         let arrays = own.lent.iter().filter_map(Lent::sent_ahead);
         for (id, source) in memory.into_iter().chain(arrays) {
-            let (length, kind) = source.shape();
-            let copy = Record::Copy {
-                id,
-                length,
-                kind,
-                bytes: &[],
-            };
+            let (of, bytes) = (source.head(id), &[][..]);
+            let copy = Record::Copy { of, bytes };
             for part in source.parts() {
                 let head = copy.head(part.bytes().len());
                 self.put([&head, part.bytes()], &[])?;

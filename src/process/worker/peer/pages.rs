@@ -18,15 +18,14 @@ use crate::process::observe::trees;
 use crate::process::value::attachments::Attachment;
 use crate::process::wire::Frame;
 use crate::process::worker::call::Canceller;
-use crate::process::worker::received::Received;
-use crate::process::worker::stream::die;
+use crate::process::worker::stream::{Inbox, die};
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::{ticks, transfer};
 
 /// Frames that come on the stream and, while this process is awake, through the shared ring.
 pub(super) struct PagesInlet {
-    pub(super) received: Received,
+    pub(super) received: Inbox,
     /// The parent's count of sends, when this was last read.
     deliveries: u64,
     /// The pages with the shared ring.
@@ -39,7 +38,7 @@ pub(super) struct PagesInlet {
 }
 
 impl PagesInlet {
-    pub(super) fn new(received: Received, front: Front) -> Self {
+    pub(super) fn new(received: Inbox, front: Front) -> Self {
         Self {
             received,
             deliveries: 0,

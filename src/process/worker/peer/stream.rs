@@ -31,8 +31,7 @@ use crate::loom::{Arc, Condvar, Mutex};
 use crate::process::observe::trees;
 use crate::process::wire::{Frame, Record};
 use crate::process::worker::call::Canceller;
-use crate::process::worker::received::Received;
-use crate::process::worker::stream::{Stream, die, send};
+use crate::process::worker::stream::{Inbox, Stream, die, send};
 use crate::sys::refused::is_refusal;
 
 /// How often the watcher checks whether to read in the item thread's place: it begins one to two
@@ -44,7 +43,7 @@ const TICK: Duration = Duration::from_millis(1);
 const KEPT: usize = 64 << 10;
 
 pub(super) struct StreamInlet {
-    received: Mutex<Received>,
+    received: Mutex<Inbox>,
     reading: Mutex<Reading>,
     /// For the watcher: it need not sleep any longer.
     works: Condvar,
@@ -82,7 +81,7 @@ enum Handled {
 
 impl StreamInlet {
     pub(super) fn new(
-        received: Received,
+        received: Inbox,
         canceller: Canceller,
         output: Stream,
         whole: Arc<Mutex<()>>,
@@ -132,15 +131,7 @@ impl StreamInlet {
     /// For the item thread: reads one frame. Also returns whether it had to wait for it.
     fn read(&self, frame: &mut Vec<u8>) -> (Handled, bool) {
         let mut received = self.received.lock();
-        let mut waited = false;
-        let length = loop {
-            match received.whole() {
-                Some(length) => break length,
-                None => waited = true,
-            }
-            received.make_room();
-            received.receive_or_end(RecvFlags::empty());
-        };
+        let (length, waited) = received.wait_for_frame();
         received.move_to(frame, length);
         (self.handle(frame), waited)
     }
@@ -164,20 +155,14 @@ impl StreamInlet {
         match Frame::decode(frame) {
             Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
                 let end = self.canceller.recall(sequence, cancel);
-                let record = Record::Recalled { sequence, end }.bytes();
-                let one = self.whole.lock();
-                let _ = send(&self.output, &record, &[]); // without attachments nothing is refused
-                drop(one);
+                self.answer(&Record::Recalled { sequence, end }.bytes());
                 if cancel {
                     self.canceller.look(); // last, because wakers are user code and may take long
                 }
                 return Handled::Answered;
             }
             Ok(Some((Frame::Tree, _))) => {
-                let record = trees::answer();
-                let one = self.whole.lock();
-                let _ = send(&self.output, &record, &[]);
-                drop(one);
+                self.answer(&trees::answer());
                 return Handled::Answered;
             }
             Ok(Some((Frame::Batch { batch, .. }, _))) => {
@@ -187,6 +172,11 @@ impl StreamInlet {
             _ => {}
         }
         Handled::Passed
+    }
+
+    fn answer(&self, record: &[u8]) {
+        let _whole = self.whole.lock();
+        let _ = send(&self.output, record, &[]); // without attachments nothing is refused
     }
 
     /// What the watcher does.
@@ -253,7 +243,6 @@ mod tests {
     use crate::process::host::ledger::Pages;
     use crate::process::wire::{BatchHead, CodeRef};
     use crate::process::worker::call::calls;
-    use crate::process::worker::received::ParentStream;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::{Receiver, channel};
@@ -303,11 +292,7 @@ mod tests {
         let (parent, worker) = UnixStream::pair().unwrap();
         let stream = Stream::new(worker.into());
         let output = stream.try_clone().unwrap();
-        let parents_end = None;
-        let received = Received::new(ParentStream {
-            stream,
-            parents_end,
-        });
+        let received = Inbox::new(stream, None);
         let (_, canceller) = calls((*Pages::own()).clone());
         let inlet = StreamInlet::new(received, canceller, output, Arc::default());
         let inlet = Arc::new(inlet);

@@ -29,7 +29,7 @@ pub(in crate::thread) struct Indices {
 impl Indices {
     /// An index below `width`: `preferred` if it is free, otherwise another free one, otherwise one
     /// with the fewest users.
-    pub(in crate::thread) fn take(&self, preferred: usize, width: usize) -> usize {
+    pub(in crate::thread) fn assign(&self, preferred: usize, width: usize) -> usize {
         let mut users = self.users.lock();
         if users.len() < width {
             users.resize(width, 0);
@@ -50,7 +50,7 @@ impl Indices {
 
     /// Takes this index, even if it is in use: the thread has come back from a wait, or acts for a
     /// place.
-    pub(in crate::thread) fn take_again(&self, index: usize) {
+    pub(in crate::thread) fn assign_again(&self, index: usize) {
         let mut users = self.users.lock();
         if users.len() <= index {
             users.resize(index + 1, 0);

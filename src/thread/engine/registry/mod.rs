@@ -21,6 +21,7 @@ mod spawn;
 pub(in crate::thread) mod start_and_resize;
 pub(in crate::thread) mod thread_list;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool as Hint, AtomicU32 as Counter}; // no protocol
 use std::sync::{Arc, Weak};
 
@@ -125,7 +126,7 @@ pub(in crate::thread) struct Registry {
     /// The process that made the pool; see `fork.rs`.
     born: u32,
     /// The same, as long as the pool has no ranks: one look for both.
-    plain_in: AtomicU32,
+    unranked_in: AtomicU32,
     pub(in crate::thread) config: Config,
     start: StartThread,
     pub(in crate::thread) sleep: CachePadded<SleepState>,
@@ -160,7 +161,7 @@ impl Registry {
             refused: AtomicBool::new(false),
             tag,
             born: fork::generation(),
-            plain_in: AtomicU32::new(fork::generation()),
+            unranked_in: AtomicU32::new(fork::generation()),
             config,
             start,
         });
@@ -186,14 +187,14 @@ impl Registry {
     /// Whether neither a parent of this process made it, nor its work may have another priority
     /// than the normal one.
     #[inline]
-    pub(in crate::thread) fn is_plain(&self) -> bool {
-        self.plain_in.load(Ordering::Relaxed) == fork::generation()
+    pub(in crate::thread) fn is_unranked(&self) -> bool {
+        self.unranked_in.load(Ordering::Relaxed) == fork::generation()
     }
 
     /// A handle has this priority from now on.
     pub(in crate::thread) fn rank(&self, priority: Priority) {
         self.injector.rank(priority);
-        self.plain_in.store(u32::MAX, Ordering::Relaxed); // no generation
+        self.unranked_in.store(u32::MAX, Ordering::Relaxed); // no generation
     }
 
     /// Called before a wait for another thread of the pool.
@@ -293,6 +294,7 @@ impl Registry {
 
     /// Whether there is a task, or, if they count, a half of a join, in these slots, which are all,
     /// or something in the injector.
+    #[inline(never)] // it is long, and called from ten places
     pub(in crate::thread) fn has_work_in(&self, slots: &[Arc<Slot>], halves: bool) -> bool {
         let has_some =
             |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();
@@ -384,12 +386,17 @@ impl Registry {
     ) {
         let shares = slot.mailbox.close(is_away);
         if !shares.is_empty() {
-            // A share that no thread will take any more is dropped: its caller runs it.
-            shares
-                .into_iter()
-                .for_each(|share| drop(self.injector.push_woken(share)));
-            self.published();
+            self.inject_shares(shares);
         }
+    }
+
+    #[cold]
+    fn inject_shares(self: &Arc<Self>, mut shares: VecDeque<Work>) {
+        while let Some(share) = shares.pop_front() {
+            // One that no thread will take any more is dropped: its caller runs it.
+            drop(self.injector.push_woken(share));
+        }
+        self.published();
     }
 
     /// A worker parks in a wait: another thread replaces it if there is work.

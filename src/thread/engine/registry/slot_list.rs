@@ -12,7 +12,6 @@
 //! Rejected: a slot for each outside thread as long as it lives (most come once); numbers that are
 //! indices (a slot that is removed would move the others).
 
-use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -75,23 +74,28 @@ impl SlotList {
 
     /// New slots with these places, which follow those that there are.
     pub(in crate::thread) fn add_places(&self, places: Range<usize>) -> Vec<OwnedSlot> {
-        self.add(places.map(|place| (place, place)))
+        self.add(places, |place| place)
     }
 
     /// A slot for an outside thread.
     pub(in crate::thread) fn take_outside(&self) -> OwnedSlot {
         let mut outside = self.outside.lock();
-        let free = outside.free.pop();
-        free.unwrap_or_else(|| {
-            let more = (outside.listed / 2).max(1);
-            let first = OUTSIDE + outside.made;
-            let mut new = self.add((first..first + more).zip(iter::repeat(NO_PLACE)));
-            outside.listed += more;
-            outside.made += more;
-            let taken = new.swap_remove(0);
-            outside.free.append(&mut new);
-            taken
-        })
+        match outside.free.pop() {
+            Some(free) => free,
+            None => self.add_outside(&mut outside),
+        }
+    }
+
+    #[cold]
+    fn add_outside(&self, outside: &mut OutsideSlots) -> OwnedSlot {
+        let more = (outside.listed / 2).max(1);
+        let first = OUTSIDE + outside.made;
+        let mut new = self.add(first..first + more, |_| NO_PLACE);
+        outside.listed += more;
+        outside.made += more;
+        let taken = new.swap_remove(0);
+        outside.free.append(&mut new);
+        taken
     }
 
     /// Gives back what [`take_outside`](Self::take_outside) has lent.
@@ -106,39 +110,53 @@ impl SlotList {
 
     #[cold]
     fn retire_half(&self, mut outside: MutexGuard<'_, OutsideSlots>) {
-        let is_idle =
-            |owned: &mut OwnedSlot| owned.slot.public.is_empty() && !owned.slot.is_unattended();
         let half = outside.listed / 2;
-        let idle = outside.free.extract_if(.., is_idle);
-        let removed: Vec<OwnedSlot> = idle.take(half).collect();
+        let (mut removed, mut at) = (Vec::new(), 0);
+        while removed.len() < half
+            && let Some(OwnedSlot { slot, .. }) = outside.free.get(at)
+        {
+            if slot.public.is_empty() && !slot.is_unattended() {
+                removed.push(outside.free.swap_remove(at));
+            } else {
+                at += 1;
+            }
+        }
         if removed.is_empty() {
             return; // the list is not copied in vain
         }
         outside.listed -= removed.len();
-        let mut numbers: Vec<usize> = removed.iter().map(|owned| owned.slot.number).collect();
-        numbers.sort_unstable();
-        self.change(|slots| slots.retain(|slot| numbers.binary_search(&slot.number).is_err()));
+        self.change(|slots| {
+            let mut stays = vec![true; slots.len()];
+            for owned in &removed {
+                stays[position(slots, owned.slot.number).expect("it is listed")] = false;
+            }
+            let stay = slots.iter().zip(stays).filter(|(_, stays)| *stays);
+            stay.map(|(slot, _)| Arc::clone(slot)).collect()
+        });
         drop(outside);
         drop(removed);
     }
 
-    /// Adds slots with these numbers and places.
-    fn add(&self, numbered: impl Iterator<Item = (usize, usize)>) -> Vec<OwnedSlot> {
-        let owned_slots: Vec<OwnedSlot> = numbered
-            .map(|(number, place)| OwnedSlot::new(self.tag, number, place))
+    /// Adds slots with these numbers, which follow those that there are of the kind, and with these
+    /// places.
+    fn add(&self, numbers: Range<usize>, place: fn(usize) -> usize) -> Vec<OwnedSlot> {
+        let first = numbers.start;
+        let owned_slots: Vec<OwnedSlot> = numbers
+            .map(|number| OwnedSlot::new(self.tag, number, place(number)))
             .collect();
+        let new: Vec<_> = owned_slots.iter().map(|owned| owned.slot.clone()).collect();
         self.change(|slots| {
-            slots.extend(owned_slots.iter().map(|owned| Arc::clone(&owned.slot)));
-            slots.sort_by_key(|slot| slot.number);
+            let after = slots.partition_point(|slot| slot.number < first);
+            let (before, after) = slots.split_at(after);
+            [before, &new, after].concat().into()
         });
         owned_slots
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Slot>>)) {
+    fn change(&self, change: impl FnOnce(&[Arc<Slot>]) -> Slots<Slot>) {
         let mut slots = self.slots.lock();
-        let mut changed = slots.to_vec();
-        change(&mut changed);
-        let before = std::mem::replace(&mut *slots, changed.into());
+        let changed = change(&slots);
+        let before = std::mem::replace(&mut *slots, changed);
         self.version.fetch_add(1, Ordering::Release);
         drop(slots);
         drop(before);
@@ -152,8 +170,12 @@ pub(in crate::thread) fn of_places(slots: &[Arc<Slot>]) -> &[Arc<Slot>] {
 
 /// The slot with this number.
 pub(in crate::thread) fn numbered(slots: &[Arc<Slot>], number: usize) -> Option<&Arc<Slot>> {
-    let at = slots.binary_search_by_key(&number, |slot| slot.number);
-    at.ok().map(|at| &slots[at])
+    position(slots, number).map(|at| &slots[at])
+}
+
+fn position(slots: &[Arc<Slot>], number: usize) -> Option<usize> {
+    let found = slots.binary_search_by_key(&number, |slot| slot.number);
+    found.ok()
 }
 
 #[cfg(all(test, not(loom)))]

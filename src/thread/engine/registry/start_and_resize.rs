@@ -18,8 +18,8 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::blocking_threads;
 use crate::loom::Mutex;
-use crate::loom::thread::Builder;
 use crate::thread::engine::queue::Mode;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::sleep::Need;
@@ -93,9 +93,7 @@ impl Registry {
     /// Starts a thread that has been counted; if the system refuses it, removes it from the count.
     fn start_thread(self: &Arc<Self>, owned: OwnedSlot) -> io::Result<()> {
         owned.slot.mailbox.open();
-        let builder = Builder::new()
-            .name(self.config.name_of(owned.slot.place()))
-            .stack_size(self.config.stack_bytes());
+        let name = self.config.name_of(owned.slot.place());
         let registry = Arc::clone(self);
         // The slot is kept outside the closure, so that it survives if the thread does not start.
         let kept = Arc::new(Mutex::new(Some(owned)));
@@ -104,13 +102,15 @@ impl Registry {
         // that `is_finished` may still be dropped: no later `shutdown` waits for them.)
         let mut handles = self.threads.handles.lock();
         handles.running.retain(|handle| !handle.is_finished());
-        let started = builder.spawn(move || {
+        let run = move || {
             let owned = theirs.lock().take();
             if let Some(owned) = owned {
                 let owned = thread_main::main(&registry, owned);
                 registry.thread_ended(owned);
             }
-        });
+        };
+        let started =
+            blocking_threads::start_thread(name, self.config.stack_bytes(), Box::new(run));
         let result = started.map(|handle| handles.running.push(handle));
         drop(handles);
         if result.is_err()

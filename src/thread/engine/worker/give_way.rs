@@ -20,7 +20,7 @@
 //!
 //! As long as no handle has another priority than the normal one, a pool has *no ranks*. The words
 //! that its threads look at anyway say so: whether work is accepted (`Injector::takes_own`), and in
-//! which process the pool and a handle are (`Registry::is_plain`, `ThreadPool::begin`). Only
+//! which process the pool and a handle are (`Registry::is_unranked`, `ThreadPool::target`). Only
 //! between the halves of an offered join there is a look of its own.
 //!
 //! Rejected: running the urgent work inside the present frame (it may need a lock that the code
@@ -77,7 +77,7 @@ pub(super) struct Turn(Cell<u64>);
 
 impl Turn {
     /// The thread begins something else.
-    pub(super) fn begin(&self) {
+    pub(super) fn restart(&self) {
         self.0.set(0);
     }
 }
@@ -102,7 +102,7 @@ impl Worker {
     /// child, too, where nothing more is to be done.
     #[inline]
     pub(in crate::thread) fn goes_on(&self) -> bool {
-        self.registry().is_plain() || self.goes_on_ranked()
+        self.registry().is_unranked() || self.goes_on_ranked()
     }
 
     #[cold]

@@ -35,7 +35,7 @@ impl Worker {
             && let Some(indices) = self.indices()
         {
             self.leave_index();
-            self.index.0.set(Some(indices.take(self.place(), width)));
+            self.index.0.set(Some(indices.assign(self.place(), width)));
         }
     }
 
@@ -56,14 +56,14 @@ impl Worker {
     /// Takes the index from before the wait again, even if another thread has it now.
     pub(in crate::thread) fn resume_index(&self) {
         if let (Some(index), Some(indices)) = (self.index.0.get(), self.indices()) {
-            indices.take_again(index);
+            indices.assign_again(index);
         }
     }
 
     /// Calls `f`, which does not unwind, with this index instead.
     pub(in crate::thread) fn with_index(&self, index: usize, f: impl FnOnce()) {
         if let Some(indices) = self.indices() {
-            indices.take_again(index);
+            indices.assign_again(index);
         }
         let before = self.index.0.replace(Some(index));
         f();

@@ -162,7 +162,7 @@ impl Worker {
     pub(in crate::thread) fn run(&self, work: Work) {
         // The splitter knows nothing about this work yet.
         self.splitter.reset();
-        self.turn.begin();
+        self.turn.restart();
         if !matches!(work, Work::Scoped(_)) {
             self.ended.count_off();
         }

@@ -2,12 +2,13 @@
 //! never ends is stopped at its limit. Where there is no CUDA driver, a simulated device does the
 //! same.
 //!
-//! `cargo run --release -p trefoil-adapters --example one_gpu`
+//! `cargo run --release -p trefoil-adapters --example one_gpu`, and with `-- times` at its end for
+//! what each step costs.
 
 mod raw_cuda;
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raw_cuda::Cuda;
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,52 @@ fn compute(kernel: Kernel) -> Result<u32, String> {
     result
 }
 
+/// Many kernels, one item: what they cost without a call.
+fn many(count: u32) -> Result<(), String> {
+    (0..count).try_for_each(|n| DEVICE.with(|device| device.run(Kernel::Square(n)).map(drop)))
+}
+
+/// What the steps of this program cost on this device.
+fn times(procs: &ProcessPool) -> Result<(), Box<dyn std::error::Error>> {
+    const COUNT: u32 = 2_000;
+    let timed = |name: &str, count: u32, work: &mut dyn FnMut() -> Result<(), TaskError>| {
+        let began = Instant::now();
+        work()?;
+        println!("{name}: {:.1?}", began.elapsed() / count);
+        Ok::<_, TaskError>(())
+    };
+    let mut first = || procs.spawn(Kernel::Square(1), compute).join().map(drop);
+    timed(
+        "the first answer of a new pool, its device opened",
+        1,
+        &mut first,
+    )?;
+    procs.spawn(10, many).join()??;
+    timed("a kernel, and its result copied", COUNT, &mut || {
+        procs.spawn(COUNT, many).join().map(drop)
+    })?;
+    timed("the same in a call of its own", COUNT, &mut || {
+        (0..COUNT).try_for_each(|n| procs.spawn(Kernel::Square(n), compute).join().map(drop))
+    })?;
+    timed(
+        "the same as an item of a `map`, two workers",
+        COUNT,
+        &mut || procs.map((0..COUNT).map(Kernel::Square), compute).map(drop),
+    )?;
+    timed("a wild kernel, and then an answer", 1, &mut || {
+        procs.spawn(Kernel::Wild, compute).join().map(drop)?;
+        procs.spawn(Kernel::Square(1), compute).join().map(drop)
+    })?;
+    let limit = Duration::from_millis(500);
+    let began = Instant::now();
+    let endless = procs.call(compute).timeout(limit).spawn(Kernel::Endless);
+    let ended = endless.join().is_err();
+    let late = began.elapsed().saturating_sub(limit);
+    println!("an endless kernel ended: {ended}, {late:.1?} after its limit");
+    timed("and then an answer", 1, &mut first)?;
+    Ok(())
+}
+
 fn is_simulated((): ()) -> bool {
     DEVICE.with(|device| matches!(device, Device::Simulated { .. }))
 }
@@ -81,6 +128,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .workers(2)
         .env_for(|_| [("CUDA_VISIBLE_DEVICES", "0")]) // with more devices: `index % devices`
         .build()?;
+    let asked = std::env::args().nth(1);
+    if asked.as_deref() == Some("times") {
+        return times(&procs);
+    }
     if procs.spawn((), is_simulated).join()? {
         println!("no CUDA driver here: a simulated device");
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-// `adapters/build.rs` compiles it.
+// `tests/trefoil-adapters/build.rs` compiles it.
 #[link(name = "fragile", kind = "static")]
 unsafe extern "C" {
     fn fragile_sum(row: *const u8, length: usize, sum: *mut c_int) -> c_int;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::host::machine_memory::bytes_in;
 use crate::sys::sysconf::ticks_per_second;
 
 /// What a process does. If two are equal, nothing has happened to it in between: no processor
@@ -15,11 +16,7 @@ pub struct Activity(String);
 /// another's in the `/proc` that is mounted here), or that of a child that has not been reaped.
 pub fn peak_memory(process: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib << 10)
+    bytes_in(&status, "VmHWM")
 }
 
 /// The most memory of this process counts from now on, if the kernel allows that.

@@ -4,10 +4,10 @@
 //! Tests: `tests/process/channel.rs`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Result;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
@@ -57,8 +57,7 @@ pub fn release(file: impl AsFd, offset: u64, length: u64) {
 pub fn only_one(file: impl AsFd) -> Result<OwnedFd> {
     // A lock belongs to an open file description, and the ends share one, so the file is opened
     // again.
-    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = memory_file::reader(file)?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }

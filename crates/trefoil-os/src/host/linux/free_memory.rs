@@ -14,7 +14,7 @@
 use std::fs::read_to_string;
 use std::io;
 
-use crate::host::machine_memory::own_groups;
+use crate::host::machine_memory::{bytes_in, own_groups};
 
 /// Requests up to this size are not checked: reading `/proc/meminfo` costs as much as filling them.
 const LITTLE: u64 = 1 << 20;
@@ -42,12 +42,7 @@ pub fn check(length: usize) -> io::Result<()> {
 /// How many bytes a new program could use, and how many of swap besides, by the text of
 /// `/proc/meminfo`.
 fn available(meminfo: &str) -> Option<(u64, u64)> {
-    let bytes = |name: &str| {
-        let mut lines = meminfo.lines();
-        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        let kibibytes = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();
-        kibibytes?.checked_mul(1024)
-    };
+    let bytes = |name| bytes_in(meminfo, name);
     Some((bytes("MemAvailable")?, bytes("SwapFree")?))
 }
 

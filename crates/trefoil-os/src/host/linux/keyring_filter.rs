@@ -12,39 +12,15 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::MemfdFlags;
 
-/// The machine's number in the headers of its executables (`EM_…`).
-const MACHINE: u32 = if cfg!(target_arch = "x86_64") {
-    62
-} else if cfg!(target_arch = "x86") {
-    3
-} else if cfg!(target_arch = "aarch64") {
-    183
-} else if cfg!(target_arch = "arm") {
-    40
-} else if cfg!(target_arch = "riscv64") {
-    243
-} else if cfg!(target_arch = "powerpc64") {
-    21
-} else if cfg!(target_arch = "s390x") {
-    22
-} else if cfg!(target_arch = "loongarch64") {
-    258
-} else {
-    0
-};
+use crate::host::elf;
 
-/// The kernel's number of this architecture (`AUDIT_ARCH_…`).
-const ARCHITECTURE: u32 = MACHINE
-    | if cfg!(target_pointer_width = "64") {
-        1 << 31
-    } else {
-        0
-    }
-    | if cfg!(target_endian = "little") {
-        1 << 30
-    } else {
-        0
-    };
+/// The kernel's number of this architecture (`AUDIT_ARCH_…`): that of the machine in the headers of
+/// its executables, how wide it is and its order of bytes.
+fn architecture() -> u32 {
+    let wide = u32::from(cfg!(target_pointer_width = "64")) << 31;
+    let little = u32::from(cfg!(target_endian = "little")) << 30;
+    u32::from(elf::machine()) | wide | little
+}
 
 /// Numbers from here on are those of another architecture on x86-64 (x32), and none elsewhere.
 const OTHERS: u32 = 1 << 30;
@@ -65,15 +41,10 @@ const FAIL: u32 = 0x0005_0000;
 
 /// A file from which the filter can be read, at its beginning.
 pub fn filter() -> io::Result<OwnedFd> {
-    if MACHINE == 0 {
-        return Err(io::Error::other(
-            "the numbers of system calls are not known here",
-        ));
-    }
     let refused = FAIL | libc::EPERM as u32;
     let program = [
         (LOAD, 0, 0, ARCH),
-        (EQUAL, 0, 5, ARCHITECTURE),
+        (EQUAL, 0, 5, architecture()),
         (LOAD, 0, 0, NUMBER),
         (NOT_LESS, 3, 0, OTHERS),
         (EQUAL, 3, 0, libc::SYS_add_key as u32),

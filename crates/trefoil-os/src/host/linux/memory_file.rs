@@ -96,10 +96,9 @@ pub fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static str> {
 }
 
 /// Opens the file once more, for reading only.
-pub fn reader(file: &OwnedFd) -> io::Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+pub fn reader(file: impl AsFd) -> rustix::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Where this user's other processes on this machine find the file, while it is open here.

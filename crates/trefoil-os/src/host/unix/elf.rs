@@ -81,6 +81,12 @@ pub(crate) fn headers() -> Headers {
     }
 }
 
+/// The number of the machine that this image is for (`EM_…`).
+#[cfg(target_os = "linux")]
+pub(crate) fn machine() -> u16 {
+    header((&raw const HEADER).expose_provenance()).kind[1]
+}
+
 /// The bytes of a loaded range of the image.
 fn bytes(range: Range<usize>) -> &'static [u8] {
     let start = std::ptr::with_exposed_provenance(range.start);
@@ -89,10 +95,15 @@ fn bytes(range: Range<usize>) -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(start, range.len()) }
 }
 
+/// The ELF header.
+fn header(base: usize) -> &'static Header {
+    // SAFETY: H20: the ELF header of this image, at the beginning of a page, so it is aligned.
+    unsafe { &*std::ptr::with_exposed_provenance::<Header>(base) }
+}
+
 /// The program headers.
 fn segments(base: usize) -> &'static [Segment] {
-    // SAFETY: H20: the ELF header of this image, at the beginning of a page, so it is aligned.
-    let header = unsafe { &*std::ptr::with_exposed_provenance::<Header>(base) };
+    let header = header(base);
     let first = std::ptr::with_exposed_provenance(base + header.headers[0]);
     // SAFETY: H20: there are `count` program headers, aligned as the format requires.
     unsafe { std::slice::from_raw_parts(first, header.count.into()) }

@@ -24,6 +24,7 @@ use crate::host::itself::{DESCRIPTORS, is_alone};
 use crate::sys::limits::limit;
 use crate::sys::peer::peer;
 use crate::sys::refused::refused;
+use crate::sys::stdio;
 
 /// Removes a variable from the environment, so that children of this process do not inherit it.
 /// Does nothing if there are other threads.
@@ -57,7 +58,7 @@ pub fn standard_input(first: RawFd) -> io::Result<OwnedFd> {
 /// Replaces standard input by an empty file.
 pub fn empty_standard_input() -> io::Result<()> {
     // If there is no `/dev/null`, an empty pipe: there is nothing to read from it, either.
-    let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
+    let null = std::fs::File::open(stdio::NULL).map(OwnedFd::from);
     let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
     rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))
 }
@@ -69,16 +70,12 @@ pub fn join_output() -> io::Result<()> {
 
 /// Discards what this process writes to standard output.
 pub fn discard_output() -> io::Result<()> {
-    let null = std::fs::File::options().write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(null).map_err(refused("dup2"))
+    rustix::stdio::dup2_stdout(stdio::null()?).map_err(refused("dup2"))
 }
 
 /// A stream whose bytes nobody reads.
 pub fn stream_to_nobody() -> io::Result<OwnedFd> {
-    Ok(std::fs::File::options()
-        .write(true)
-        .open("/dev/null")?
-        .into())
+    Ok(stdio::null()?.into())
 }
 
 /// Whether standard input is a socket.

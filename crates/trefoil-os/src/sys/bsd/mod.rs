@@ -5,12 +5,7 @@ pub mod child;
 #[cfg(feature = "event-loop")]
 pub mod interest;
 #[cfg(feature = "__descriptors")]
-pub mod peer;
-#[cfg(feature = "__descriptors")]
 pub(crate) mod reopen;
-#[cfg(feature = "__descriptors")]
-pub mod sockets;
-pub(crate) mod stack_end;
 pub mod thread_id;
 
 pub use super::portable::*;

@@ -18,12 +18,7 @@ pub mod large_pages;
 pub mod modules;
 pub mod other_threads;
 #[cfg(feature = "__descriptors")]
-pub mod peer;
-#[cfg(feature = "__descriptors")]
 pub(crate) mod reopen;
-#[cfg(feature = "__descriptors")]
-pub mod sockets;
-pub(crate) mod stack_end;
 #[cfg(feature = "threads")]
 pub mod thread_clock;
 pub mod thread_id;

@@ -80,18 +80,18 @@ impl<T> PerProcess<T> {
     /// The value of this process, if it was made.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        self.place().get().map(|made| &**made)
+        self.of_this_process().get().map(|made| &**made)
     }
 
     /// The value of this process. If it was not made yet, one thread makes it now.
     #[inline]
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
-        let place = self.place();
-        match place.get() {
+        let own = self.of_this_process();
+        match own.get() {
             Some(made) => made,
             None => {
                 register_handler();
-                place.get_or_init(|| Box::new(make()))
+                own.get_or_init(|| Box::new(make()))
             }
         }
     }
@@ -115,7 +115,7 @@ impl<T> PerProcess<T> {
         }
     }
 
-    fn place(&self) -> &OnceLock<Box<T>> {
+    fn of_this_process(&self) -> &OnceLock<Box<T>> {
         &self.0[generation() as usize % PLACES]
     }
 }

@@ -7,6 +7,8 @@ pub mod clock;
 #[cfg(feature = "__descriptors")]
 pub mod descriptor;
 #[cfg(feature = "__descriptors")]
+pub mod errors;
+#[cfg(feature = "__descriptors")]
 pub mod files;
 pub mod fork;
 #[cfg(feature = "event-loop")]
@@ -14,13 +16,16 @@ pub(crate) mod interest;
 #[cfg(feature = "__descriptors")]
 pub mod limits;
 #[cfg(feature = "__descriptors")]
+pub mod peer;
+#[cfg(feature = "__descriptors")]
 pub mod pipe_end;
 pub mod poll;
 #[cfg(feature = "__descriptors")]
-pub mod refused;
-#[cfg(feature = "__descriptors")]
 pub mod signal;
 pub mod signal_name;
+#[cfg(feature = "__descriptors")]
+pub mod sockets;
+pub(crate) mod stack_end;
 pub mod stderr;
 #[cfg(feature = "__descriptors")]
 pub mod stdio;

@@ -157,7 +157,7 @@ impl Subscription {
     }
 
     /// Whether the signal has come since the last call.
-    pub fn take(&self) -> bool {
+    pub fn has_come(&self) -> bool {
         let count = SLOTS[self.signum as usize].count.load(SeqCst);
         let come = self.seen.swap(count, SeqCst) != count;
         if come {

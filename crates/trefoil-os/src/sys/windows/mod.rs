@@ -11,6 +11,8 @@ pub mod clock;
 #[cfg(feature = "__descriptors")]
 pub mod descriptor;
 #[cfg(feature = "__descriptors")]
+pub mod errors;
+#[cfg(feature = "__descriptors")]
 pub mod files;
 pub mod fork;
 #[cfg(feature = "event-loop")]
@@ -19,8 +21,6 @@ mod pair;
 #[cfg(feature = "__descriptors")]
 pub mod pipe_end;
 pub mod poll;
-#[cfg(feature = "__descriptors")]
-pub mod refused;
 #[cfg(feature = "__descriptors")]
 pub mod signal;
 pub mod signal_name;

@@ -16,7 +16,7 @@
 //!
 //! Tests: `tests/io/child_processes.rs`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::process::Stdio;
@@ -103,25 +103,13 @@ impl AsSocket for PipeEnd {
 /// `socket`. A child that another thread starts may have inherited it, so closing is not enough:
 /// the thread shuts it down.
 fn start(
-    mut from: impl Read + Send + 'static,
+    from: impl Read + Send + 'static,
     mut to: impl Write + Send + 'static,
     socket: io::Result<TcpStream>,
 ) -> io::Result<()> {
     let socket = socket?;
     let carry = move || {
-        let mut piece = vec![0; PIECE];
-        loop {
-            match from.read(&mut piece) {
-                Ok(0) => break,
-                Ok(count) => {
-                    if to.write_all(&piece[..count]).is_err() {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
+        let _ = io::copy(&mut BufReader::with_capacity(PIECE, from), &mut to);
         let _ = socket.shutdown(Shutdown::Both);
     };
     let thread = Builder::new().name("trefoil-pipe".into()).stack_size(STACK);

@@ -79,7 +79,7 @@ impl Subscription {
     }
 
     /// Whether Ctrl-C has come since the last call.
-    pub fn take(&self) -> bool {
+    pub fn has_come(&self) -> bool {
         self.bell.silence();
         let count = TABLE.lock().count;
         self.seen.swap(count, Ordering::Relaxed) != count

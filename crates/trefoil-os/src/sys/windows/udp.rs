@@ -70,16 +70,16 @@ impl UdpSocket {
 
     /// As `std`'s, and a datagram that does not fit is cut off.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.take(buffer, 0)
+        self.receive(buffer, 0)
     }
 
     /// As [`recv_from`](Self::recv_from), and the datagram stays.
     pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.take(buffer, MSG_PEEK)
+        self.receive(buffer, MSG_PEEK)
     }
 
     /// `std`'s call, which does not return the sender of a datagram that does not fit.
-    fn take(&self, buffer: &mut [u8], flags: i32) -> io::Result<(usize, SocketAddr)> {
+    fn receive(&self, buffer: &mut [u8], flags: i32) -> io::Result<(usize, SocketAddr)> {
         let mut from = MaybeUninit::<SocketAddrStorage>::zeroed();
         let whole = size_of_val(&from) as u32;
         let mut length = whole.cast_signed();

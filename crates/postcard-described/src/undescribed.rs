@@ -22,12 +22,12 @@ static KNOWN: [AtomicUsize; ANSWERS] = [const { AtomicUsize::new(0) }; ANSWERS];
 /// and write it, and that code needs no description.
 ///
 /// ```
-/// assert!(postcard_described::is_plain::<String>());
-/// assert!(postcard_described::is_plain::<Vec<f64>>());
-/// assert!(!postcard_described::is_plain::<Option<u8>>());
+/// assert!(postcard_described::is_undescribed::<String>());
+/// assert!(postcard_described::is_undescribed::<Vec<f64>>());
+/// assert!(!postcard_described::is_undescribed::<Option<u8>>());
 /// ```
 #[inline]
-pub fn is_plain<T: 'static>() -> bool {
+pub fn is_undescribed<T: 'static>() -> bool {
     if is_number::<T>() || is_text_or_numbers::<T>() {
         return true;
     }
@@ -41,11 +41,11 @@ pub fn is_plain<T: 'static>() -> bool {
     if found & !1 == key {
         return found & 1 == 1;
     }
-    let plain = is_built_in::<T>();
+    let answer = is_built_in::<T>();
     if key >> 16 == address && name.len() <= 0x7fff {
-        place.store(key | usize::from(plain), Ordering::Relaxed);
+        place.store(key | usize::from(answer), Ordering::Relaxed);
     }
-    plain
+    answer
 }
 
 /// Known at compile time.
@@ -65,19 +65,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_languages_types_are_plain_and_librarys_are_not() {
+    fn the_languages_types_are_and_librarys_are_not() {
         #[allow(dead_code)]
         struct Theirs;
         for _ in 0..2 {
             assert!(
-                is_plain::<u8>() && is_plain::<()>() && is_plain::<([f64; 16], (char, bool))>()
+                is_undescribed::<u8>()
+                    && is_undescribed::<()>()
+                    && is_undescribed::<([f64; 16], (char, bool))>()
             );
-            assert!(is_plain::<String>() && is_plain::<Vec<i64>>());
+            assert!(is_undescribed::<String>() && is_undescribed::<Vec<i64>>());
             assert!(
-                !is_plain::<Theirs>() && !is_plain::<(u8, Theirs)>() && !is_plain::<[Theirs; 2]>()
+                !is_undescribed::<Theirs>()
+                    && !is_undescribed::<(u8, Theirs)>()
+                    && !is_undescribed::<[Theirs; 2]>()
             );
-            assert!(!is_plain::<(String, u8)>() && !is_plain::<Option<u8>>());
-            assert!(!is_plain::<Box<dyn Send>>() && !is_plain::<Vec<Vec<u8>>>());
+            assert!(!is_undescribed::<(String, u8)>() && !is_undescribed::<Option<u8>>());
+            assert!(!is_undescribed::<Box<dyn Send>>() && !is_undescribed::<Vec<Vec<u8>>>());
         }
     }
 }

@@ -4,13 +4,36 @@
 #![allow(unsafe_code)]
 
 /// Its lowest and its highest address.
+#[cfg(target_vendor = "apple")]
 pub(crate) fn bounds() -> Option<(usize, usize)> {
+    // SAFETY: Y98.
+    let me = unsafe { libc::pthread_self() };
+    // SAFETY: Y98: the highest address of this thread's stack, where it begins.
+    let high = unsafe { libc::pthread_get_stackaddr_np(me) }.addr();
+    // SAFETY: Y98: the size of this thread's stack.
+    let length = unsafe { libc::pthread_get_stacksize_np(me) };
+    Some((high.checked_sub(length)?, high))
+}
+
+/// Its lowest and its highest address.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn bounds() -> Option<(usize, usize)> {
+    #[cfg(target_os = "freebsd")]
+    use libc::pthread_attr_get_np as attributes_of;
+    #[cfg(not(target_os = "freebsd"))]
+    use libc::pthread_getattr_np as attributes_of;
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: Y98.
     let me = unsafe { libc::pthread_self() };
-    // SAFETY: Y98: this thread's attributes, into a local variable of the right size.
-    if unsafe { libc::pthread_getattr_np(me, attributes.as_mut_ptr()) } != 0 {
+    #[cfg(target_os = "freebsd")]
+    // SAFETY: Y98: the call initialises a local variable of the right size.
+    if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
         return None;
+    }
+    // SAFETY: Y98: this thread's attributes, into a local variable of the right size, which is
+    // initialised already where that is asked for.
+    if unsafe { attributes_of(me, attributes.as_mut_ptr()) } != 0 {
+        return None; // (FreeBSD has made attributes, which are lost; it does not fail for oneself)
     }
     let (mut low, mut length) = (std::ptr::null_mut(), 0);
     // SAFETY: Y98: the attributes were made just now.

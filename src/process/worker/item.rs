@@ -1,10 +1,13 @@
-//! In a worker: [`retire`], with which an item says that its process must not be used again.
+//! What an item can ask of its worker: which one it is ([`worker_index`]), and to be used no more
+//! ([`retire`]).
 //!
-//! No further item begins: the gate of the frame that runs is closed, as the parent would to take
-//! its items back, and each later frame finds its gate closed (`call`). At the end of its frame,
-//! after the item's answer, the worker reports it (`Record::Retire`).
+//! After `retire` no further item begins: the gate of the frame that runs is closed, as the parent
+//! would to take its items back, and each later frame finds its gate closed (`call`). At the end of
+//! its frame, after the item's answer, the worker reports it (`Record::Retire`).
 //!
-//! Tests: `tests/process/retire.rs`, `src/process/sched/simulated.rs`.
+//! Tests: `tests/process/places.rs`, `tests/process/retire.rs`, `src/process/sched/simulated.rs`.
+
+use std::sync::OnceLock;
 
 use super::call::Canceller;
 use crate::sys::fork::PerProcess;
@@ -63,4 +66,31 @@ pub fn retire() {
     if let Some(gates) = OWN.get() {
         gates.retire();
     }
+}
+
+/// Set by the parent's first frame.
+pub(super) static INDEX: OnceLock<usize> = OnceLock::new();
+
+/// The index of this worker process in its pool: below the pool's number of workers, and of no
+/// other worker that lives. A worker that takes the place of one that died has its index. `None` in
+/// a process that is not a worker.
+///
+/// It is known from the [initializer](crate::ProcessPoolBuilder::initializer) on, on every kind of
+/// worker, on other machines too. To choose an environment by it, see
+/// [`env_for`](crate::ProcessPoolBuilder::env_for).
+///
+/// ```
+/// use trefoil::ProcessPool;
+/// use trefoil::process::worker_index;
+///
+/// # trefoil::init();
+/// let procs = ProcessPool::with_workers(2)?;
+/// let index = procs.spawn((), |()| worker_index()).join()?;
+/// assert!(index < Some(2));
+/// assert_eq!(worker_index(), None, "this is no worker");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn worker_index() -> Option<usize> {
+    INDEX.get().copied()
 }
