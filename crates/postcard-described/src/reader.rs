@@ -240,6 +240,36 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Reader<'de, F, L> {
         Ok(value)
     }
 
+    /// What has no parts. (Not in `visit`, so that a level of a deep value takes less stack.)
+    fn scalar<V: Visitor<'de>>(&mut self, tag: Tag, asked: Tag, visitor: V) -> Result<V::Value> {
+        match tag {
+            Tag::BOOL => visitor.visit_bool(self.get()?),
+            Tag::U8 => visitor.visit_u8(self.get()?),
+            Tag::U16 => visitor.visit_u16(self.get()?),
+            Tag::U32 => visitor.visit_u32(self.get()?),
+            Tag::U64 => visitor.visit_u64(self.get()?),
+            Tag::U128 if asked != tag => unsigned(self.get()?, visitor),
+            Tag::U128 => visitor.visit_u128(self.get()?),
+            Tag::I8 => visitor.visit_i8(self.get()?),
+            Tag::I16 => visitor.visit_i16(self.get()?),
+            Tag::I32 => visitor.visit_i32(self.get()?),
+            Tag::I64 => visitor.visit_i64(self.get()?),
+            Tag::I128 if asked != tag => signed(self.get()?, visitor),
+            Tag::I128 => visitor.visit_i128(self.get()?),
+            Tag::F32 => visitor.visit_f32(self.get()?),
+            Tag::F64 => visitor.visit_f64(self.get()?),
+            Tag::CHAR => visitor.visit_char(self.get()?),
+            Tag::STR => visitor.visit_borrowed_str(self.get()?),
+            Tag::BYTES => visitor.visit_borrowed_bytes(self.get()?),
+            Tag::UNIT => visitor.visit_unit(),
+            Tag::NONE => {
+                self.get::<u8>()?;
+                visitor.visit_unit() // like JSON's `null`
+            }
+            _ => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
+        }
+    }
+
     /// Reads which variant it is.
     fn variant(&mut self) -> Result<&'de str> {
         self.get::<u32>()?;
@@ -262,29 +292,6 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
         let tag = self.tag.unwrap_or(asked);
         reader.is_exact &= tag == asked;
         match tag {
-            Tag::BOOL => visitor.visit_bool(reader.get()?),
-            Tag::U8 => visitor.visit_u8(reader.get()?),
-            Tag::U16 => visitor.visit_u16(reader.get()?),
-            Tag::U32 => visitor.visit_u32(reader.get()?),
-            Tag::U64 => visitor.visit_u64(reader.get()?),
-            Tag::U128 if asked != tag => unsigned(reader.get()?, visitor),
-            Tag::U128 => visitor.visit_u128(reader.get()?),
-            Tag::I8 => visitor.visit_i8(reader.get()?),
-            Tag::I16 => visitor.visit_i16(reader.get()?),
-            Tag::I32 => visitor.visit_i32(reader.get()?),
-            Tag::I64 => visitor.visit_i64(reader.get()?),
-            Tag::I128 if asked != tag => signed(reader.get()?, visitor),
-            Tag::I128 => visitor.visit_i128(reader.get()?),
-            Tag::F32 => visitor.visit_f32(reader.get()?),
-            Tag::F64 => visitor.visit_f64(reader.get()?),
-            Tag::CHAR => visitor.visit_char(reader.get()?),
-            Tag::STR => visitor.visit_borrowed_str(reader.get()?),
-            Tag::BYTES => visitor.visit_borrowed_bytes(reader.get()?),
-            Tag::UNIT => visitor.visit_unit(),
-            Tag::NONE => {
-                reader.get::<u8>()?;
-                visitor.visit_unit() // like JSON's `null`
-            }
             Tag::SOME => {
                 reader.get::<u8>()?;
                 reader.value()?.deserialize_any(visitor)
@@ -317,7 +324,7 @@ impl<'de, F: Flavor<'de> + 'de, L: Limit> Value<'_, 'de, F, L> {
                     Err(Error::LeftOver(0))
                 }
             }
-            _ => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
+            _ => reader.scalar(tag, asked, visitor),
         }
     }
 }

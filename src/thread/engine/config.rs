@@ -196,7 +196,7 @@ fn asked() -> Option<isize> {
             if !TOLD.swap(true, Ordering::Relaxed) {
                 let _ = writeln!(
                     io::stderr(),
-                    "trefoil: TREFOIL_THREADS is ignored: {text:?} is not a number from 1 to \
+                    "trefoil: TREFOIL_THREADS is ignored: `{text}` is not a number from 1 to \
                      {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on"
                 );
             }
