@@ -98,7 +98,7 @@ impl<T> Inbox<T> {
         // Acquire: a push that is refused sees what was before `close`.
         let word = self.entrance.word.fetch_add(ONE, Ordering::Acquire);
         let number = word - word % ONE;
-        if number / ONE % ROOM == 0 || !self.has_room(number) {
+        if (number / ONE).is_multiple_of(ROOM) || !self.has_room(number) {
             make_room();
             while !self.has_room(number) {
                 thread::yield_now(); // to a push that has got its number before
