@@ -1,7 +1,6 @@
 //! Who may enter a lock, in the order in which they came: many at once, or one alone.
 //!
-//! **Job.** [`RwLock`](super::RwLock), [`Mutex`](super::Mutex) and [`OnceCell`](super::OnceCell)
-//! are a line and a value.
+//! **Job.** [`RwLock`](super::RwLock) and [`Mutex`](super::Mutex) are a line and a value.
 //!
 //! **Protocol.** One word has who is inside: a bit for one who is alone, or a count of those who
 //! share; a bit while somebody waits ([`WAITED`]), and one while the first who waits must be the

@@ -1,4 +1,4 @@
-//! How long a worker may take to reach `init`, and the errors of one that does not.
+//! The errors of a worker that does not reach `init`. (How long it may take: `limits`.)
 //! (`parent::startup_watch` finds out earlier whether it waits or computes.)
 
 use crate::process::limits::STARTUP_SECONDS;
