@@ -31,7 +31,7 @@ use std::task::{Context, Poll, Waker, ready};
 use super::operation_budget::{Budget, Refusal, Share};
 use super::reactor::Reactor;
 use super::shared::{CountedWaker, NOTES, Note, ROOT_WOKEN, SharedLoop};
-use super::slow_poll::{Root, Watched};
+use super::slow_poll::{Root, TaskInfo, Watched};
 use super::task_table::TaskTable;
 use super::virtual_clock::VirtualClock;
 use crate::loom::Parker;
@@ -253,8 +253,8 @@ impl Local {
     #[inline(never)]
     fn watched_poll_begins(&self, tag: u32, root: Option<Root>) {
         if let Some(watched) = &self.watched {
-            let task = self.table.borrow().get(tag).cloned();
-            watched.poll_begins(tag, task, root);
+            let task = self.table.borrow().get(tag).map(TaskInfo::of);
+            watched.poll_begins(tag, task.or_else(|| root.map(TaskInfo::of_root)));
         }
     }
 

@@ -3,16 +3,16 @@
 //! A long poll delays every other task of its loop, and a poll that never ends makes a program hang
 //! without a message. So another thread reports it:
 //!
-//! 1. For each poll, a watched loop puts the poll's task and start where the watchdog can read them
-//!    ([`Watched`]). After the poll it takes the task back, and counts the poll there.
+//! 1. For each poll, a watched loop notes which task it is, and since when, where the watchdog can
+//!    read it ([`Watched`]). After the poll it counts the poll there.
 //! 2. The watchdog, a separate thread of the loop, reads it. During a poll it sleeps until that
 //!    poll would be too long, and looks again. So it wakes at most once per threshold. When it
 //!    finds the *same* poll, it calls the hook, once.
 //! 3. Between polls it parks, and the next poll wakes it: an idle loop has an idle watchdog.
 //! 4. A loop that ends also ends its watchdog, and waits until the thread has ended.
 //!
-//! - **L8** Under the lock no user code runs, and no task is dropped. The watchdog reads a task
-//!   only under it, and keeps none; so a future is dropped on the loop's thread (L6).
+//! - **L8** Under the lock no user code runs. The watchdog has no reference to a task; so a future
+//!   is dropped on the loop's thread (L6).
 //!
 //! What is too long has no default: it is the first argument of `EventLoopBuilder::slow_poll`
 //! (`builder.rs`), without which a loop has no watchdog.
@@ -103,20 +103,27 @@ pub struct TaskInfo {
 }
 
 impl TaskInfo {
-    fn of(poll: &CurrentPoll, polls: Polls) -> Option<Self> {
-        let task = poll.task.as_ref();
-        let (id, spawned_at) = match (task, poll.root) {
-            (Some(task), _) => (task.id(), task.spawned_at()),
-            (None, root) => root.map(|root| (root.id, root.site))?,
-        };
-        Some(Self {
-            id,
-            name: task.and_then(TaskRef::name).map(Box::from),
-            parent: task.and_then(TaskRef::parent),
-            spawned_at,
-            polls: polls.count,
-            time_in_polls: polls.time,
-        })
+    /// Of a task before its first poll.
+    pub(super) fn of(task: &TaskRef) -> Self {
+        Self {
+            name: task.name().map(Box::from),
+            parent: task.parent(),
+            ..Self::of_root(Root {
+                id: task.id(),
+                site: task.spawned_at(),
+            })
+        }
+    }
+
+    pub(super) fn of_root(root: Root) -> Self {
+        Self {
+            id: root.id,
+            name: None,
+            parent: None,
+            spawned_at: root.site,
+            polls: 0,
+            time_in_polls: Duration::ZERO,
+        }
     }
 }
 
@@ -176,20 +183,19 @@ struct Polls {
 struct CurrentPoll {
     /// The tag of the task; 0 is the root future.
     tag: u32,
-    task: Option<TaskRef>,
-    root: Option<Root>,
+    /// (Not a reference to the task: who counts those finds tasks that nothing can wake.)
+    task: Option<TaskInfo>,
     since: Instant,
     reported: bool,
 }
 
 impl Watched {
     /// The loop begins a poll of the task with this tag, or of the root future.
-    pub(super) fn poll_begins(&self, tag: u32, task: Option<TaskRef>, root: Option<Root>) {
+    pub(super) fn poll_begins(&self, tag: u32, task: Option<TaskInfo>) {
         let mut state = self.state.lock();
         state.now = Some(CurrentPoll {
             tag,
             task,
-            root,
             since: Instant::now(),
             reported: false,
         });
@@ -201,8 +207,7 @@ impl Watched {
     /// The poll has ended, and with it the task, if that is `done`.
     pub(super) fn poll_ends(&self, done: bool) {
         let mut state = self.state.lock();
-        let ended = state.now.take();
-        if let Some(poll) = &ended {
+        if let Some(poll) = state.now.take() {
             let polls = state.polls.entry(poll.tag).or_default();
             polls.count += 1;
             polls.time += poll.since.elapsed();
@@ -210,7 +215,6 @@ impl Watched {
                 state.polls.remove(&poll.tag);
             }
         }
-        drop(state); // before the task
     }
 }
 
@@ -267,8 +271,12 @@ fn report_slow_polls(watched: &Watched, threshold: Duration, hook: &SlowHook) {
                 let poll = poll.as_mut().expect("it is due");
                 poll.reported = true;
                 let (is_root, elapsed) = (poll.tag == 0, now.saturating_duration_since(poll.since));
-                let polls = polls.get(&poll.tag).copied().unwrap_or_default();
-                let task = TaskInfo::of(poll, polls);
+                let before = polls.get(&poll.tag).copied().unwrap_or_default();
+                let task = poll.task.take().map(|task| TaskInfo {
+                    polls: before.count,
+                    time_in_polls: before.time,
+                    ..task
+                });
                 drop(state);
                 if let Some(task) = task {
                     events::noticed(Trouble::SlowPoll);

@@ -43,6 +43,7 @@ struct Pause {
     alarm: Alarm,
     /// While it pauses: the cause is outside the loop's virtual clock.
     held: Option<Held>,
+    is_over: bool,
 }
 
 impl Pause {
@@ -56,7 +57,7 @@ impl Pause {
         loop {
             if let Some(pause) = pause {
                 ready!(pause.alarm.poll_elapsed(cx));
-                pause.held = None;
+                (pause.held, pause.is_over) = (None, true);
             }
             match poll(cx) {
                 Poll::Ready(Err(error)) if is_shortage(&error) => {
@@ -64,7 +65,11 @@ impl Pause {
                         return Poll::Ready(Err(refused(ACCEPT)(error)));
                     }
                     let (alarm, held) = (Alarm::after(PAUSE), timer::hold());
-                    *pause = Some(Self { alarm, held });
+                    *pause = Some(Self {
+                        alarm,
+                        held,
+                        is_over: false,
+                    });
                 }
                 polled => return polled,
             }
@@ -123,7 +128,9 @@ pub(super) fn poll_accept<T: AsFd, R>(
         source.poll(cx, Direction::Read, &mut op)
     });
     if polled.is_pending() {
-        let other = std::mem::replace(&mut *place.lock(), pause);
+        // (After a pause that is over it waits for a client: the next shortage is a new one.)
+        let pauses = pause.take_if(|pause| !pause.is_over);
+        let other = std::mem::replace(&mut *place.lock(), pauses);
         drop(other); // that of another caller, who was not the latest
     }
     polled

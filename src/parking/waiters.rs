@@ -83,6 +83,7 @@ impl<K> List<K> {
             self.waiters = VecDeque::new();
         } else if self.waiters.len() > 2 * self.listed {
             self.waiters.retain(|(_, waiter)| waiter.is_some());
+            self.waiters.shrink_to(2 * self.listed);
         }
         while let Some((_, None)) = self.waiters.front() {
             self.waiters.pop_front();

@@ -484,6 +484,8 @@ impl Scope {
 pub struct InboxModel {
     inbox: Inbox<usize>,
     outlet: Mutex<(Outlet, Vec<usize>)>,
+    /// How many are out, as read without the lock.
+    len: AtomicUsize,
 }
 
 impl Default for InboxModel {
@@ -492,6 +494,7 @@ impl Default for InboxModel {
         Self {
             inbox,
             outlet: Mutex::new((outlet, Vec::new())),
+            len: AtomicUsize::new(0),
         }
     }
 }
@@ -507,8 +510,22 @@ impl InboxModel {
     /// Takes out what is there; whether all below this number is out.
     pub fn drain(&self, until: usize) -> bool {
         let (outlet, out) = &mut *self.outlet.lock();
-        self.inbox.drain(outlet, |entry| out.push(entry));
+        let drained = self.inbox.drain(outlet, |entry| out.push(entry));
+        self.len.store(out.len(), Ordering::Relaxed);
+        drop(drained);
         outlet.is_past(until)
+    }
+
+    /// The same with a fault: it shows too early that they are not in the inbox any more.
+    pub fn drain_uncounted(&self) {
+        let (outlet, out) = &mut *self.outlet.lock();
+        drop(self.inbox.drain(outlet, |entry| out.push(entry)));
+        self.len.store(out.len(), Ordering::Relaxed);
+    }
+
+    /// Whether something is there, in the inbox or out of it.
+    pub fn sees(&self) -> bool {
+        self.inbox.has_some() || self.len.load(Ordering::Relaxed) > 0
     }
 
     /// Closes it: a number above those of all pushes that were accepted.

@@ -68,7 +68,7 @@ use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, 
 /// # Where it stays
 /// - On one machine: in memory. A result of at most 16 KiB stays in this process. A larger one lies
 ///   in memory that each process that needs it maps, without a copy, like a
-///   [`Shared`](crate::Shared). It is encoded once, and decoded in each call that receives it.
+///   [`Shared`]. It is encoded once, and decoded in each call that receives it.
 ///   Each such result holds one descriptor of this process until it is freed. So there can be
 ///   about as many at a time as the limit allows (`ulimit -n`, often 1,024); the call of one too
 ///   many ends in a [`TaskError::Codec`].

@@ -167,6 +167,9 @@ impl IncomingCopy {
 #[derive(Default)]
 pub(crate) struct Copies {
     all: Vec<(u64, IncomingCopy)>,
+    /// How many of them are memory, and how many are incomplete: asked for each part.
+    memory: usize,
+    partial: usize,
 }
 
 impl Copies {
@@ -182,12 +185,17 @@ impl Copies {
         };
         let now = before.and_then(|before| before.with(bytes));
         let now = now.unwrap_or_else(refused);
+        self.memory += usize::from(now.is_memory());
+        self.partial += usize::from(now.is_partial());
         self.all.push((id, now));
     }
 
     fn take(&mut self, id: u64) -> Option<IncomingCopy> {
         let at = self.all.iter().rposition(|(own, _)| *own == id)?;
-        Some(self.all.swap_remove(at).1)
+        let (_, copy) = self.all.swap_remove(at);
+        self.memory -= usize::from(copy.is_memory());
+        self.partial -= usize::from(copy.is_partial());
+        Some(copy)
     }
 
     /// Moves out the array with this number.
@@ -222,12 +230,8 @@ impl Copies {
     /// Whether there are more than any value could have, or more than one that is incomplete: they
     /// are sent one after the other.
     pub(crate) fn are_too_many(&self) -> bool {
-        let count = |is_it: fn(&IncomingCopy) -> bool| {
-            self.all.iter().filter(|(_, copy)| is_it(copy)).count()
-        };
-        let memory = count(IncomingCopy::is_memory);
-        let arrays = self.all.len() - memory;
-        memory > MAX_DESCRIPTORS || arrays > MOST_LENT || count(IncomingCopy::is_partial) > 1
+        let arrays = self.all.len() - self.memory;
+        self.memory > MAX_DESCRIPTORS || arrays > MOST_LENT || self.partial > 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -236,7 +240,7 @@ impl Copies {
 
     /// Whether there is memory among them, even if it was refused.
     pub(crate) fn has_memory(&self) -> bool {
-        self.all.iter().any(|(_, copy)| copy.is_memory())
+        self.memory > 0
     }
 }
 

@@ -32,6 +32,7 @@
 //! Tests: `tests/thread/pool.rs`.
 
 use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -41,9 +42,9 @@ use crossbeam_utils::CachePadded;
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::ErasedEntry;
 use super::priority::{self, Priority};
-use super::raw_inbox::{Inbox, ONE, Outlet, ROOM};
+use super::raw_inbox::{Inbox, ONE, Outlet, ROOM, Wait};
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use crate::loom::{Mutex, MutexGuard, hint, thread};
+use crate::loom::{Mutex, MutexGuard, hint};
 use crate::task::Runnable;
 
 /// Something that a worker can run at the bottom of its stack.
@@ -393,7 +394,8 @@ impl InjectorState {
         let is_due = |(before, _): &(usize, Work)| before.wrapping_sub(taken).cast_signed() <= 0;
         match self.rest.urgent.front() {
             Some(first) if is_due(first) => self.pop_urgent(),
-            _ => self.normal.pop_front(),
+            // (An older one may still be on its way through the inbox.)
+            _ => self.normal.pop_front().or_else(|| self.pop_urgent()),
         }
     }
 
@@ -495,6 +497,15 @@ pub(in crate::thread) struct Injector {
     callers_help: bool,
 }
 
+impl Drop for Injector {
+    fn drop(&mut self) {
+        // (In a forked child a thread of the parent may have the lock for ever.)
+        if let Some(mut queue) = self.queue.try_lock() {
+            drop(self.inbox.drain(&mut queue.outlet, drop));
+        }
+    }
+}
+
 impl Injector {
     /// `urgent`: the counter of queued urgent work.
     pub(in crate::thread) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
@@ -566,6 +577,13 @@ impl Injector {
             self.state
                 .store(state % MODES + highest * MODES, Ordering::Release);
         });
+        // Pushes with later numbers see the state, and count their entry themselves.
+        self.inbox.close(0);
+        let until = self.inbox.next();
+        let mut wait = Wait::default();
+        while !self.change(|queue| queue.outlet.is_past(until)) {
+            wait.again();
+        }
     }
 
     /// Whether there may be work of a higher priority.
@@ -622,9 +640,11 @@ impl Injector {
     #[inline]
     fn push_normal(&self, accepts: impl Fn(Mode) -> bool, work: Work) -> Result<(), Work> {
         let all = matches!(work, Work::Item(_));
+        // Dropped when the push is done: others may wait for it.
+        let stale = RefCell::new(Vec::new());
         let make_room = || {
-            let stale = self.change(|queue| queue.swept(Priority::Normal, all));
-            drop(stale);
+            let swept = self.change(|queue| queue.swept(Priority::Normal, all));
+            stale.borrow_mut().extend(swept);
         };
         self.inbox
             .push(work, |mode| accepts(Mode::of(mode)), make_room)?;
@@ -678,7 +698,7 @@ impl Injector {
         change: impl FnOnce(&mut InjectorState) -> R,
     ) -> R {
         let InjectorState { normal, outlet, .. } = &mut *queue;
-        self.inbox.drain(outlet, |work| normal.push_back(work));
+        let drained = self.inbox.drain(outlet, |work| normal.push_back(work));
         let result = change(&mut queue);
         let urgent = queue.rest.urgent.len();
         let mut len = queue.normal.len() + urgent;
@@ -697,6 +717,7 @@ impl Injector {
         if self.urgent.load(Ordering::Relaxed) != urgent {
             self.urgent.store(urgent, Ordering::Relaxed);
         }
+        drop(drained); // from now on looks see the lengths and no inbox
         result
     }
 
@@ -830,6 +851,7 @@ impl Injector {
     /// Everything that is queued.
     pub(in crate::thread) fn take_all(&self) -> VecDeque<Work> {
         let (mut all, until) = (VecDeque::new(), self.inbox.next());
+        let mut wait = Wait::default();
         loop {
             let done = self.change(|queue| {
                 for lane in Priority::ALL {
@@ -841,18 +863,19 @@ impl Injector {
             if done {
                 return all;
             }
-            thread::yield_now(); // to a push that has been accepted, and is in progress
+            wait.again(); // for a push that has been accepted, and is in progress
         }
     }
 
     /// The number of entries: a hint, like [`is_empty`](Self::is_empty).
     pub(in crate::thread) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed) + self.inbox.len()
+        self.inbox.len() + self.len.load(Ordering::Relaxed)
     }
 
     /// A hint, exact once the fences of the sleep protocol have been passed.
     pub(in crate::thread) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0 && !self.inbox.has_some()
+        // In this order: see `raw_inbox`, step 4.
+        !self.inbox.has_some() && self.len.load(Ordering::Relaxed) == 0
     }
 
     /// Whether nothing is queued that was accepted before this call, nor is about to be.

@@ -13,8 +13,8 @@
 //! the entries behind its own, as one that has a lock would.
 //!
 //! - **P38** A slot is one push's from when the limit is above the push's number until the slot
-//!   shows the entry, and then the outlet's, until it stores a head above that number. Each inbox
-//!   has one outlet.
+//!   shows the entry, and then the outlet's, until a head above that number is stored, which is
+//!   never above the outlet. Each inbox has one outlet, which passes each entry once.
 //!
 //! Rejected: workers that take entries out without a lock (all want the oldest, and take its line
 //! from each other, which is slower than the lock).
@@ -31,6 +31,12 @@ use crate::loom::{UnsafeCell, thread};
 
 /// The distance between two numbers. Below are the bits that say what is accepted.
 pub(in crate::thread) const ONE: usize = 4;
+
+/// How often a thread yields before it sleeps, and for how long.
+#[cfg(not(loom))]
+const YIELDS: u32 = 100;
+#[cfg(not(loom))]
+const NAP: std::time::Duration = std::time::Duration::from_micros(50);
 
 /// How many entries there is room for.
 pub(super) const ROOM: usize = if cfg!(loom) { 2 } else { 256 };
@@ -100,8 +106,9 @@ impl<T> Inbox<T> {
         let number = word - word % ONE;
         if (number / ONE).is_multiple_of(ROOM) || !self.has_room(number) {
             make_room();
+            let mut wait = Wait::default();
             while !self.has_room(number) {
-                thread::yield_now(); // to a push that has got its number before
+                wait.again(); // for a push that has got its number before
                 make_room();
             }
         }
@@ -133,17 +140,28 @@ impl<T> Inbox<T> {
         let is_below = |limit: usize| number.wrapping_sub(limit).cast_signed() < 0;
         // Acquire, and Release: as with the head.
         is_below(self.entrance.limit.load(Ordering::Acquire)) || {
-            // Acquire: pairs with `drain`, so that the entry before is out.
+            let before = self.entrance.limit.load(Ordering::Relaxed);
+            // Acquire: pairs with `Drained`, so that the entry before is out.
             let limit = self.head.load(Ordering::Acquire).wrapping_add(ROOM * ONE);
-            self.entrance.limit.store(limit, Ordering::Release);
-            is_below(limit)
+            // (Not a store: a thread that has slept here must not bring back an old limit.)
+            let raised = self.entrance.limit.compare_exchange(
+                before,
+                limit,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            raised.is_ok() && is_below(limit)
         }
     }
 
-    /// Takes out what is there, the oldest first.
+    /// Takes out what is there, the oldest first. The caller counts it, and then drops what this
+    /// returns.
     #[inline]
-    pub(in crate::thread) fn drain(&self, outlet: &mut Outlet, mut put: impl FnMut(T)) {
-        let first = outlet.0;
+    pub(in crate::thread) fn drain(
+        &self,
+        outlet: &mut Outlet,
+        mut put: impl FnMut(T),
+    ) -> Drained<'_> {
         loop {
             let (slot, next) = (self.slot(outlet.0), outlet.0.wrapping_add(ONE));
             if slot.turn.load(Ordering::Acquire) != next {
@@ -157,25 +175,24 @@ impl<T> Inbox<T> {
             outlet.0 = next;
             entry.into_iter().for_each(&mut put);
         }
-        if outlet.0 != first {
-            // Release: after the entries were read.
-            self.head.store(outlet.0, Ordering::Release);
+        Drained {
+            head: &self.head,
+            next: outlet.0,
         }
     }
 
-    /// What is accepted changes by as much. Numbers given before were accepted by what was before.
+    /// What is accepted changes by as much. Numbers given before were accepted by what was before,
+    /// and pushes with later ones see what was before this call.
     pub(in crate::thread) fn close(&self, by: usize) {
         self.entrance.word.fetch_add(by, Ordering::Release);
     }
 
     /// How many entries it has: a hint.
     pub(in crate::thread) fn len(&self) -> usize {
-        let head = self.head.load(Ordering::Relaxed);
-        self.entrance
-            .word
-            .load(Ordering::Relaxed)
-            .wrapping_sub(head)
-            / ONE
+        // Acquire: the word is then not older than the head.
+        let head = self.head.load(Ordering::Acquire);
+        let word = self.entrance.word.load(Ordering::Relaxed);
+        word.wrapping_sub(head) / ONE
     }
 
     /// The number of the next push.
@@ -188,7 +205,8 @@ impl<T> Inbox<T> {
     #[inline]
     pub(in crate::thread) fn has_some(&self) -> bool {
         loop {
-            let head = self.head.load(Ordering::Relaxed);
+            // Acquire: what is not here any more is counted elsewhere.
+            let head = self.head.load(Ordering::Acquire);
             let turn = self.slot(head).turn.load(Ordering::Acquire);
             // A later entry has its slot already: the next look sees a later head.
             match turn.wrapping_sub(head).cast_signed() {
@@ -211,10 +229,40 @@ impl Outlet {
     }
 }
 
-impl<T> Drop for Inbox<T> {
+/// What was taken out and not counted yet: the head passes it when this is dropped.
+#[must_use = "first it is counted elsewhere"]
+pub(in crate::thread) struct Drained<'a> {
+    head: &'a AtomicUsize,
+    next: usize,
+}
+
+impl Drop for Drained<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let mut outlet = Outlet(self.head.load(Ordering::Relaxed));
-        self.drain(&mut outlet, drop);
+        // (Only the thread that has the outlet writes it.)
+        if self.head.load(Ordering::Relaxed) != self.next {
+            // Release: after the entries were read, and counted.
+            self.head.store(self.next, Ordering::Release);
+        }
+    }
+}
+
+/// The pauses of a thread that waits for a push in progress, which takes some instructions, unless
+/// its thread is preempted.
+#[derive(Default)]
+pub(super) struct Wait(u32);
+
+impl Wait {
+    /// Gives way; after some times, sleeps, because a thread of a lower priority may never get the
+    /// processor from one that only yields.
+    pub(super) fn again(&mut self) {
+        self.0 += 1;
+        #[cfg(not(loom))]
+        if self.0 > YIELDS {
+            std::thread::sleep(NAP);
+            return;
+        }
+        thread::yield_now();
     }
 }
 

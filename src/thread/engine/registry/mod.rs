@@ -327,9 +327,9 @@ impl Registry {
 
     /// Queues work from outside; a pool that has been shut down returns it.
     pub(in crate::thread) fn inject(self: &Arc<Self>, work: Work) -> Result<(), Work> {
-        self.injector.push(work)?;
-        self.published();
-        Ok(())
+        let pushed = self.injector.push(work);
+        self.published(); // also after a refusal: entries behind it may have waited for it
+        pushed
     }
 
     /// Wakes or starts a thread for work that was just pushed, if one is needed.

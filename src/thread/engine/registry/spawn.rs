@@ -40,12 +40,12 @@ impl Registry {
     /// Queues work in the injector. If this thread is a worker of the pool, it may do so even while
     /// the injector accepts work only from inside.
     pub(in crate::thread) fn inject_here(self: &Arc<Self>, work: Work) -> Result<(), Work> {
-        if self.is_home() {
-            self.injector.push_woken(work)?;
+        let pushed = if self.is_home() {
+            self.injector.push_woken(work)
         } else {
-            self.injector.push(work)?;
-        }
-        self.published();
-        Ok(())
+            self.injector.push(work)
+        };
+        self.published(); // also after a refusal: entries behind it may have waited for it
+        pushed
     }
 }
