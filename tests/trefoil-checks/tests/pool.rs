@@ -698,22 +698,23 @@ fn the_models_catch_a_sleeper_without_a_fence() {
     must_fail_with("sleeper_without_fence", "nobody sees the other");
 }
 
-/// One pushes, a second takes it out, a third goes to sleep: it sees the entry where it is, or the
-/// push sees it asleep.
+/// One pushes, a second goes to sleep, a third takes it out: the sleeper sees the entry where it
+/// is, or the push sees it asleep.
 fn drained_vs_sleeper(drain: fn(&InboxModel)) {
     let shared = Arc::new((InboxModel::default(), AtomicBool::new(false)));
-    let (theirs, drained) = (shared.clone(), shared.clone());
+    let (pushed, asleep) = (shared.clone(), shared.clone());
     let push = thread::spawn(move || {
-        theirs.0.push(0);
+        pushed.0.push(0);
         fence(SeqCst);
-        theirs.1.load(Relaxed)
+        pushed.1.load(Relaxed)
     });
-    let taker = thread::spawn(move || drain(&drained.0));
-    shared.1.store(true, Relaxed);
-    fence(SeqCst);
-    let sees = shared.0.sees();
-    let seen = push.join().unwrap();
-    taker.join().unwrap();
+    let sleeper = thread::spawn(move || {
+        asleep.1.store(true, Relaxed);
+        fence(SeqCst);
+        asleep.0.sees()
+    });
+    drain(&shared.0);
+    let (seen, sees) = (push.join().unwrap(), sleeper.join().unwrap());
     assert!(sees || seen, "nobody sees the other");
 }
 
