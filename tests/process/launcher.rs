@@ -171,7 +171,13 @@ fn accidents(name: &str, launcher: impl Launcher, items: u64, kills: u64) -> u64
                     kill(there[dice.roll(there.len() as u64) as usize]);
                     killed.fetch_add(1, Ordering::Relaxed);
                 }
+                // The next one follows when something has ended well: a pool gives up whose workers
+                // all die before they begin.
+                let before = procs.stats().completed;
                 std::thread::sleep(Duration::from_millis(dice.roll(12)));
+                while procs.stats().completed == before && !over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
         });
         // More are made while some are to be killed.
