@@ -494,7 +494,7 @@ mod tests {
             row("| trefoil, `threads` alone |"),
         );
         let costs = format!(
-            "takes {} s of processor time and {} crates; with `threads` alone {} s and {} (rayon: {} s)",
+            "takes {} s of processor time and compiles {} crates; with `threads` alone {} s and {} (rayon: {} s)",
             whole[0],
             whole[1],
             threads[0],
