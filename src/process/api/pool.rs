@@ -19,7 +19,8 @@ use super::imap::Imap;
 use crate::loom::Mutex;
 use crate::process::job::CallOptions;
 use crate::process::limits::DROP_LIMIT;
-use crate::process::parent::driver::{self, Driving, PoolState, is_a_driver};
+use crate::process::parent::driver::{PoolState, is_a_driver};
+use crate::process::parent::driving::{self, Driving};
 use crate::process::parent::mailbox::Mail;
 use crate::process::parent::settings::Settings;
 use crate::process::sched::{How, Stop};
@@ -86,7 +87,7 @@ struct End {
 
 impl ProcessPool {
     pub(in crate::process) fn start(settings: Settings) -> Result<Self, PoolError> {
-        let (shared, driver) = driver::start(settings)?;
+        let (shared, driver) = driving::start(settings)?;
         let end = Arc::new(End {
             shared: shared.clone(),
             driver: Mutex::new(Some(driver)),

@@ -28,7 +28,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::process::job::CallOptions;
 use crate::process::parent::child::Own;
 use crate::process::parent::client::encode;
-use crate::process::parent::driver::{self, Driving};
+use crate::process::parent::driving::{self, Driving};
 use crate::process::parent::mailbox::Mail;
 use crate::process::parent::settings::WorkerStdout;
 use crate::process::sched::How;
@@ -310,7 +310,7 @@ impl ProcessBuilder {
         let own = Arc::new(Own::new(self.name));
         settings.policy.one_process = Some(own.name.clone());
         settings.own = Some(own.clone());
-        let (shared, driver) = driver::start(settings)?;
+        let (shared, driver) = driving::start(settings)?;
         let mut options = CallOptions::default();
         options.name = Some(own.name.to_string());
         // The driver ends only after the second message, so it is still running.

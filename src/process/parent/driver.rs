@@ -1,8 +1,7 @@
 //! The driver: a pool's one thread in the parent, which carries out the scheduler's decisions.
 //!
 //! **Job.** Starts, feeds, reads from, kills and reaps the workers, and sleeps while there is
-//! nothing to do. Its thread starts with the pool, and ends when all processes have been reaped
-//! (the task of a [`Process`](crate::process::Process) ends then, and not before): the kernel's
+//! nothing to do. Its thread (`driving`) lives as long as the pool's processes: the kernel's
 //! parent-death signal comes when the *thread* that started a child ends.
 //!
 //! **Protocol.** One turn: take the messages; let the scheduler do what is due; carry out its
@@ -40,11 +39,8 @@
 //! It uses `poll` and not `epoll`: there are three descriptors for each of a few workers, and the
 //! set changes with every turn.
 //!
-//! A forked child has the handle but not the thread: there the handle must be neither joined nor
-//! dropped, because the thread's stack, and with it the handle's contents, may have been reused.
-//!
-//! Tests: `tests/process/{pool,unread,undying}.rs`, `tests/forks/process.rs`; `hostile` (invalid
-//! input), `crowded` (a kernel that lacks memory).
+//! Tests: `tests/process/{unread,undying}.rs`; `hostile` (invalid input), `crowded` (a kernel that
+//! lacks memory).
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 mod crowded;
@@ -60,7 +56,6 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
@@ -70,35 +65,30 @@ use super::peer::{CallerPath, Next};
 use super::settings::Settings;
 use super::start_child::start_child;
 use super::worker_stdout::OutputPipe;
-use crate::blocking_threads::{STACK, standard_error};
+use crate::blocking_threads::standard_error;
 use crate::chaos;
 use crate::events;
 use crate::events::{AskWorkers, Question};
-use crate::loom::thread::{Builder, JoinHandle};
 use crate::loom::{Mutex, per_thread};
 use crate::process::host::free_memory;
 use crate::process::host::kernel_kills;
 use crate::process::host::poll_policy::PollPolicy;
 use crate::process::host::shared_clock::{self, Epoch};
-use crate::process::host::standard_streams;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
-use crate::process::launch::pool_error::PoolError;
 use crate::process::limits::CHECKED_FROM;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
 use crate::process::sched::workers::Worker;
-use crate::process::sched::{Action, How, Sched};
+use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
 use crate::process::wire;
 use crate::reaper::{Orphan, adopt};
 use crate::sys::child::Signal;
-use crate::sys::fork;
 use crate::sys::poll::poll_patiently;
-use crate::sys::refused::failed;
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{CancelOnDrop, Hook, Task, TaskError, WorkerExit, context, panic};
 
@@ -858,115 +848,5 @@ impl Driver {
         drop(link);
         self.shared.pids.lock()[index] = 0;
         self.sched.died(index, &exit, broken, Instant::now());
-    }
-}
-
-/// A handle to join the driver's thread.
-pub(crate) struct Driving {
-    thread: Option<JoinHandle<()>>,
-    born: u32,
-}
-
-impl Driving {
-    /// Waits for the thread's end, if it is this process's.
-    pub(crate) fn join(mut self) {
-        if self.born == fork::generation()
-            && let Some(thread) = self.thread.take()
-        {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Driving {
-    fn drop(&mut self) {
-        if self.born != fork::generation() {
-            std::mem::forget(self.thread.take());
-        }
-    }
-}
-
-/// Starts the processes, and the thread that serves them. After an error nothing is left.
-pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), PoolError> {
-    panic::install_hook();
-    fork::register_handler();
-    standard_streams::fill();
-    let settings = Arc::new(settings);
-    let shared = Arc::new(PoolState::new(&settings)?);
-    let asked: Weak<PoolState> = Arc::downgrade(&shared);
-    events::register(asked);
-    let (ready, started) = bounded(1);
-    let theirs = shared.clone();
-    let thread = Builder::new().name("trefoil-proc".to_owned());
-    let thread = thread.stack_size(STACK).spawn(move || {
-        let _acting = ActingDriver::new();
-        let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
-        // The driver has ended, for whatever reason: no caller may wait for it any more.
-        theirs.mailbox.abandon();
-        let driver = theirs.engine.lock().take();
-        drop(driver); // without the lock: it wakes who waits for a place in the queue
-        drop(theirs.settings.lock().take());
-        // Callbacks, and the destructor of an unwanted result, are user code.
-        panic::contain(|| drop(deferred.ok().flatten().and_then(|job| job.finish())));
-    });
-    let thread = thread.map_err(failed("pthread_create"))?;
-    let driving = Driving {
-        thread: Some(thread),
-        born: fork::generation(),
-    };
-    // If the driver ends without a message, it has panicked.
-    let result = started
-        .recv()
-        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
-    if let Err(error) = result {
-        driving.join();
-        return Err(error.into());
-    }
-    Ok((shared, driving))
-}
-
-/// Serves until the pool has ended. First reports whether all workers could be started. Returns the
-/// job of a `Process`, which ends only now.
-fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
-    let shared = driver.shared.clone();
-    let pool = shared.counters.pool;
-    let _role = events::role(events::Role::Driver { pool });
-    driver.turn();
-    let missing = driver.links.iter().any(Option::is_none);
-    let refused = driver.refused.take().filter(|_| missing);
-    if refused.is_some() {
-        shared.mailbox.close();
-        driver.sched.stop(How::Kill.into(), Instant::now());
-        driver.turn();
-    }
-    let _ = ready.send(refused.map_or(Ok(()), Err));
-    kernel_kills::forget(); // those before, while the workers start
-    *shared.engine.lock() = Some(driver);
-    let mut news = Vec::new();
-    loop {
-        let mut engine = shared.engine.lock();
-        let driver = engine.as_mut()?;
-        let sleep = driver.work(std::mem::take(&mut news));
-        let chores = std::mem::take(&mut driver.sched.chores);
-        let wakers = std::mem::take(&mut driver.sched.wakers);
-        let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());
-        let lost = driver.sched.lost.take_if(|_| sleep.is_none());
-        drop(engine);
-        for waker in wakers {
-            panic::contain(|| waker.wake());
-        }
-        shared.add_chores(chores);
-        let Some(mut sleep) = sleep else {
-            if let Some((first, count)) = lost {
-                first.deliver_lost(count, shared.unobserved.clone());
-            }
-            standard_error::settle(standard_error::LAST); // nothing waits for this thread any more
-            return deferred;
-        };
-        if let Some(due) = shared.readers.0.lock().due() {
-            let left = due.saturating_duration_since(Instant::now());
-            sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
-        }
-        news = sleep.sleep();
     }
 }

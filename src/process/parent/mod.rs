@@ -1,6 +1,6 @@
 //! The parent's side: carries out the scheduler's decisions, and reports events to it.
 //!
-//! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread,
+//! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
 //! starts, feeds, reads from and reaps the workers, each through its `link`; what carries the bytes
 //! is behind `peer`. `start_child` starts a worker, if no launcher does. `readers` decode
 //! results that take time. Callers may do some of the driver's work (`client`).
@@ -8,6 +8,7 @@
 pub(super) mod child;
 pub(super) mod client;
 pub(super) mod driver;
+pub(super) mod driving;
 pub(super) mod link;
 pub(super) mod mailbox;
 mod peer;

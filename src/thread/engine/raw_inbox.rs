@@ -5,7 +5,9 @@
 //! There are [`ROOM`] slots, used in turn, so a push waits until its number is below the *limit*:
 //! [`ROOM`] above the oldest entry. 3. The store of the slot's turn shows the entry. The thread
 //! that has the [`Outlet`] takes entries out in the order of their numbers, and stops where one is
-//! not shown yet.
+//! not shown yet. 4. It counts them elsewhere before the head passes them ([`Drained`]). Threads
+//! that look for work read the head and its slot first, and that count afterwards, so an entry is
+//! always seen in one of the two.
 //!
 //! So pushes do not wait for those who take, and each moves one cache line, its slot's. Where there
 //! is no room, a push takes entries out itself (`make_room`), and so does each that uses the first

@@ -1,0 +1,138 @@
+//! The driver's thread: the one thread of a pool in the parent.
+//!
+//! It starts with the pool, and ends when all processes have been reaped; the task of a
+//! [`Process`](crate::process::Process) ends then, and not before.
+//!
+//! A forked child has the handle but not the thread: there the handle must be neither joined nor
+//! dropped, because the thread's stack, and with it the handle's contents, may have been reused.
+//!
+//! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::driver::{ActingDriver, Driver, PoolState};
+use super::settings::Settings;
+use crate::blocking_threads::{STACK, standard_error};
+use crate::events;
+use crate::loom::thread::{Builder, JoinHandle};
+use crate::process::host::{kernel_kills, standard_streams};
+use crate::process::job::Job;
+use crate::process::launch::pool_error::PoolError;
+use crate::process::sched::How;
+use crate::sys::fork;
+use crate::sys::refused::failed;
+use crate::task::panic;
+
+/// A handle to join the driver's thread.
+pub(crate) struct Driving {
+    thread: Option<JoinHandle<()>>,
+    born: u32,
+}
+
+impl Driving {
+    /// Waits for the thread's end, if it is this process's.
+    pub(crate) fn join(mut self) {
+        if self.born == fork::generation()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        if self.born != fork::generation() {
+            std::mem::forget(self.thread.take());
+        }
+    }
+}
+
+/// Starts the processes, and the thread that serves them. After an error nothing is left.
+pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), PoolError> {
+    panic::install_hook();
+    fork::register_handler();
+    standard_streams::fill();
+    let settings = Arc::new(settings);
+    let shared = Arc::new(PoolState::new(&settings)?);
+    let asked: Weak<PoolState> = Arc::downgrade(&shared);
+    events::register(asked);
+    let (ready, started) = bounded(1);
+    let theirs = shared.clone();
+    let thread = Builder::new().name("trefoil-proc".to_owned());
+    let thread = thread.stack_size(STACK).spawn(move || {
+        let _acting = ActingDriver::new();
+        let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
+        // The driver has ended, for whatever reason: no caller may wait for it any more.
+        theirs.mailbox.abandon();
+        let driver = theirs.engine.lock().take();
+        drop(driver); // without the lock: it wakes who waits for a place in the queue
+        drop(theirs.settings.lock().take());
+        // Callbacks, and the destructor of an unwanted result, are user code.
+        panic::contain(|| drop(deferred.ok().flatten().and_then(|job| job.finish())));
+    });
+    let thread = thread.map_err(failed("pthread_create"))?;
+    let driving = Driving {
+        thread: Some(thread),
+        born: fork::generation(),
+    };
+    // If the driver ends without a message, it has panicked.
+    let result = started
+        .recv()
+        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+    if let Err(error) = result {
+        driving.join();
+        return Err(error.into());
+    }
+    Ok((shared, driving))
+}
+
+/// Serves until the pool has ended. First reports whether all workers could be started. Returns the
+/// job of a `Process`, which ends only now.
+fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
+    let shared = driver.shared.clone();
+    let pool = shared.counters.pool;
+    let _role = events::role(events::Role::Driver { pool });
+    driver.turn();
+    let missing = driver.links.iter().any(Option::is_none);
+    let refused = driver.refused.take().filter(|_| missing);
+    if refused.is_some() {
+        shared.mailbox.close();
+        driver.sched.stop(How::Kill.into(), Instant::now());
+        driver.turn();
+    }
+    let _ = ready.send(refused.map_or(Ok(()), Err));
+    kernel_kills::forget(); // those before, while the workers start
+    *shared.engine.lock() = Some(driver);
+    let mut news = Vec::new();
+    loop {
+        let mut engine = shared.engine.lock();
+        let driver = engine.as_mut()?;
+        let sleep = driver.work(std::mem::take(&mut news));
+        let chores = std::mem::take(&mut driver.sched.chores);
+        let wakers = std::mem::take(&mut driver.sched.wakers);
+        let deferred = driver.sched.deferred_job.take_if(|_| sleep.is_none());
+        let lost = driver.sched.lost.take_if(|_| sleep.is_none());
+        drop(engine);
+        for waker in wakers {
+            panic::contain(|| waker.wake());
+        }
+        shared.add_chores(chores);
+        let Some(mut sleep) = sleep else {
+            if let Some((first, count)) = lost {
+                first.deliver_lost(count, shared.unobserved.clone());
+            }
+            standard_error::settle(standard_error::LAST); // nothing waits for this thread any more
+            return deferred;
+        };
+        if let Some(due) = shared.readers.0.lock().due() {
+            let left = due.saturating_duration_since(Instant::now());
+            sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+        news = sleep.sleep();
+    }
+}
