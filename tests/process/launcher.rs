@@ -175,9 +175,7 @@ fn accidents(name: &str, launcher: impl Launcher, items: u64, kills: u64) -> u64
                 // all die before they begin.
                 let before = procs.stats().completed;
                 std::thread::sleep(Duration::from_millis(dice.roll(12)));
-                while procs.stats().completed == before && !over.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+                until(|| procs.stats().completed > before || over.load(Ordering::Relaxed));
             }
         });
         // More are made while some are to be killed.
