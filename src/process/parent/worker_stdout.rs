@@ -38,7 +38,7 @@ impl OutputPipe {
     }
 
     /// Passes what is available now to `each`, piece by piece. A pipe holds 64 KiB, so a worker
-    /// that writes for ever does not keep the driver here.
+    /// that writes forever does not keep the driver here.
     pub(crate) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
         let mut buffer = [0; 8192];
         for _ in 0..16 {

@@ -499,7 +499,7 @@ pub(in crate::thread) struct Injector {
 
 impl Drop for Injector {
     fn drop(&mut self) {
-        // (In a forked child a thread of the parent may have the lock for ever.)
+        // (In a forked child a thread of the parent may hold the lock forever.)
         if let Some(mut queue) = self.queue.try_lock() {
             drop(self.inbox.drain(&mut queue.outlet, drop));
         }
