@@ -102,7 +102,8 @@ impl Child {
         Ok(child)
     }
 
-    /// Its process id. After it has been waited for, the system may reuse the number.
+    /// The child's process id. After the child has been waited for, the system may reuse the
+    /// number.
     ///
     /// ```
     /// use trefoil::io::Command;
@@ -116,10 +117,10 @@ impl Child {
         self.pid
     }
 
-    /// Waits until it has ended, and returns its status, the same each time.
+    /// Waits until the child has ended, and returns its status, the same each time.
     ///
-    /// Closes its standard input first, as `std` does, so that it cannot wait for input while this
-    /// waits for it. Read its output meanwhile, or it waits for room in the pipe: see
+    /// Closes the child's standard input first, as `std` does, so that it cannot wait for input
+    /// while this waits for it. Read its output meanwhile, or it waits for room in the pipe: see
     /// [`wait_with_output`](Self::wait_with_output).
     ///
     /// # Errors
@@ -158,7 +159,7 @@ impl Child {
         self.status()
     }
 
-    /// Its status, if it has ended; `None` while it is running. Needs no loop.
+    /// The child's status, if it has ended; `None` while it is running. Needs no loop.
     ///
     /// # Errors
     ///

@@ -110,7 +110,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         poll_fn(|cx| self.poll_line(cx)).await
     }
 
-    /// Like [`next`](Self::next), with tokio's return type, for use with `?`.
+    /// Waits for the next line, as [`next`](Self::next) does, with tokio's return type, for use
+    /// with `?`.
     ///
     /// # Errors
     ///

@@ -227,7 +227,7 @@ impl<T> Sender<T> {
         wait_for(self.closed(), "Sender::closed");
     }
 
-    /// Another handle, which does not keep the channel open.
+    /// A handle on the channel's sending side that does not keep the channel open.
     #[must_use]
     pub fn downgrade(&self) -> WeakSender<T> {
         WeakSender(self.0.downgrade(), self.1)

@@ -87,8 +87,8 @@ impl Event {
         }
     }
 
-    /// Like [`wait_blocking`](Event::wait_blocking), for at most `time`; returns false if the time
-    /// is up.
+    /// Blocks until the flag is set, for at most `time`; returns false if the time is up. See
+    /// [`wait_blocking`](Event::wait_blocking).
     ///
     /// # Panics
     /// On an event loop's thread, if the flag is not set and `time` is not zero:

@@ -159,7 +159,8 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Like [`send`](Sender::send), but returns the previous value, and works without receivers.
+    /// Replaces the value and returns the previous one. Unlike [`send`](Sender::send), it also
+    /// works without receivers.
     pub fn send_replace(&self, value: T) -> T {
         let mut before = value;
         self.send_modify(|now| std::mem::swap(now, &mut before));
@@ -179,8 +180,8 @@ impl<T> Sender<T> {
         });
     }
 
-    /// Like [`send_modify`](Sender::send_modify), but wakes the receivers only if `modify` returns
-    /// true. Returns what `modify` returned.
+    /// Changes the value in place, and wakes the receivers only if `modify` returns true. Returns
+    /// what `modify` returned. See [`send_modify`](Sender::send_modify).
     pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
         let mut now = self.shared.write();
         let modified = modify(&mut now);
@@ -280,7 +281,7 @@ impl<T> Receiver<T> {
         Ref(self.shared.read())
     }
 
-    /// Like [`borrow`](Receiver::borrow), and marks the value as seen.
+    /// Borrows the value, as [`borrow`](Receiver::borrow) does, and marks it as seen.
     pub fn borrow_and_update(&mut self) -> Ref<'_, T> {
         self.shared.see(&mut self.seen)
     }

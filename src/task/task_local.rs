@@ -117,8 +117,8 @@ impl<T> LocalKey<T> {
     /// ```
     /// trefoil::task_local! { static DEPTH: u32; }
     ///
-    /// let pool = trefoil::ThreadPool::with_threads(1);
-    /// let task = DEPTH.sync_scope(3, || pool.spawn_async(DEPTH.inherit(async { DEPTH.get() + 1 })));
+    /// let pool = trefoil::ThreadPool::with_threads(1); let task = DEPTH.sync_scope(3, ||
+    /// pool.spawn_async(DEPTH.inherit(async { DEPTH.get() + 1 })));
     /// assert_eq!(task.join().unwrap(), 4);
     /// ```
     pub fn inherit<F: Future>(&'static self, future: F) -> impl Future<Output = F::Output>
@@ -128,7 +128,8 @@ impl<T> LocalKey<T> {
         self.scope_of(self.try_with(T::clone).ok(), future)
     }
 
-    /// Like [`inherit`](LocalKey::inherit), for a closure: `pool.spawn(KEY.inherit_sync(|| ..))`.
+    /// Wraps a closure, as [`inherit`](LocalKey::inherit) wraps a future:
+    /// `pool.spawn(KEY.inherit_sync(|| ..))`.
     pub fn inherit_sync<R, F: FnOnce() -> R>(
         &'static self,
         f: F,

@@ -49,8 +49,8 @@ impl Current {
     }
 }
 
-/// This thread's index and pool at this moment. `None` on threads that belong to no pool, even
-/// while they take part in a pool's work.
+/// The index of the current thread, and the width of its pool, at this moment. `None` on threads
+/// that belong to no pool, even while they take part in a pool's work.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};

@@ -129,7 +129,8 @@ impl ThreadPool {
         self.registry.present()
     }
 
-    /// The same; what this handle begins has its priority until the guard is dropped.
+    /// The [`registry`](Self::registry), and a guard: until it is dropped, what this handle begins
+    /// has the handle's priority.
     #[inline]
     fn target(&self) -> (&Arc<Registry>, Option<HandlePriority>) {
         if self.unranked_in == forks::generation() {
@@ -571,7 +572,7 @@ impl ThreadPool {
         results
     }
 
-    /// Calls `f` with each item. Otherwise as [`map`](Self::map).
+    /// Calls `f` with each item, and returns when all calls have ended; see [`map`](Self::map).
     ///
     /// # Panics
     /// As [`map`](Self::map).
@@ -602,9 +603,8 @@ impl ThreadPool {
     /// As [`map`](Self::map).
     ///
     /// ```
-    /// let pool = trefoil::ThreadPool::with_threads(2);
-    /// let text = pool.map_reduce(0..5, |i| i.to_string(), String::new, |left, right| left + &right);
-    /// assert_eq!(text, "01234");
+    /// let pool = trefoil::ThreadPool::with_threads(2); let text = pool.map_reduce(0..5, |i|
+    /// i.to_string(), String::new, |left, right| left + &right); assert_eq!(text, "01234");
     /// ```
     pub fn map_reduce<I, R, M, N, F>(&self, items: I, map: M, identity: N, reduce: F) -> R
     where

@@ -162,7 +162,7 @@ impl Interval {
         poll_fn(|cx| self.poll_tick(cx)).await
     }
 
-    /// Like [`tick`](Self::tick), for hand-written futures.
+    /// Polls for the next tick, for hand-written futures: see [`tick`](Self::tick).
     ///
     /// ```
     /// use std::future::poll_fn;

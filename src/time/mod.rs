@@ -62,7 +62,7 @@ pub use sleep::{Sleep, sleep, sleep_until};
 
 /// The current time: that of the loop that runs on this thread, otherwise the real time.
 ///
-/// The same as `Instant::now()`, except on a loop with
+/// Equal to `Instant::now()`, except on a loop with
 /// [`virtual_time`](crate::EventLoopBuilder::virtual_time): there it is that loop's time. Use it to
 /// measure time on such a loop.
 ///

@@ -103,7 +103,8 @@ impl ReadDir {
         poll_fn(|cx| self.poll_entry(cx)).await
     }
 
-    /// Like [`next_entry`](Self::next_entry), with the type of a stream's `next`.
+    /// Waits for the next entry, as [`next_entry`](Self::next_entry) does, with the type of a
+    /// stream's `next`.
     ///
     /// # Cancel safety
     ///

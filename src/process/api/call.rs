@@ -66,9 +66,9 @@ enum Function<F> {
 #[derive(Clone, Debug)]
 struct Codes {
     code: Result<CodeRef, TaskError>,
-    /// The same, with a result that stays in the worker.
+    /// The call whose result stays in the worker.
     kept: Result<CodeRef, TaskError>,
-    /// The same, with a result that comes with its item's usage.
+    /// The call whose result comes with its item's usage.
     measured: Result<CodeRef, TaskError>,
 }
 
@@ -260,11 +260,9 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// use trefoil::ProcessPool;
     ///
     /// # trefoil::init();
-    /// let procs = ProcessPool::with_workers(1)?;
-    /// let begin = Instant::now();
-    /// let hopeless = procs.call(|()| std::process::abort()).retry(2).backoff(Duration::from_millis(10));
-    /// let hopeless: Result<(), _> = hopeless.spawn(()).join();
-    /// assert!(hopeless.is_err());
+    /// let procs = ProcessPool::with_workers(1)?; let begin = Instant::now(); let hopeless =
+    /// procs.call(|()| std::process::abort()).retry(2).backoff(Duration::from_millis(10)); let
+    /// hopeless: Result<(), _> = hopeless.spawn(()).join(); assert!(hopeless.is_err());
     /// assert!(begin.elapsed() >= Duration::from_millis(10 + 20));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -586,7 +584,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 }
 
 impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
-    /// The same calls, each of whose values comes with its item's usage.
+    /// These calls, each of whose values comes with its item's usage.
     pub(super) fn with_usage(self) -> ProcessCall<'a, A, (R, Usage)> {
         let code = match self.function {
             Function::Item(f) => code_of_measured(f),

@@ -47,13 +47,14 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
 }
 
 impl<A: Portable, R: Portable> MeasuredCall<'_, A, R> {
-    /// As [`ProcessCall::spawn`].
+    /// Calls the function in a worker, and measures it: [`ProcessCall::spawn`] with the [`Usage`].
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<(R, Usage)> {
         self.0.spawn(arg)
     }
 
-    /// As [`ProcessCall::map`].
+    /// Calls the function for each item, and returns the values with their [`Usage`] in order, or
+    /// the first failure: [`ProcessCall::map`].
     ///
     /// # Errors
     /// See [`ProcessPool::map`](crate::ProcessPool::map).
@@ -65,7 +66,8 @@ impl<A: Portable, R: Portable> MeasuredCall<'_, A, R> {
         self.0.map(items)
     }
 
-    /// As [`ProcessCall::map_task`].
+    /// Begins a [`map`](Self::map) without waiting for it, and returns one task for all values:
+    /// [`ProcessCall::map_task`].
     ///
     /// # Panics
     /// If the iterator does.
@@ -74,7 +76,8 @@ impl<A: Portable, R: Portable> MeasuredCall<'_, A, R> {
         self.0.map_task(items)
     }
 
-    /// As [`ProcessCall::map_each`].
+    /// Calls the function for each item, and returns the result of each, failed ones included:
+    /// [`ProcessCall::map_each`].
     ///
     /// # Panics
     /// If the iterator does.
@@ -85,12 +88,14 @@ impl<A: Portable, R: Portable> MeasuredCall<'_, A, R> {
         self.0.map_each(items)
     }
 
-    /// As [`ProcessCall::imap`].
+    /// Yields the result of each item, with its [`Usage`], in the order of the items:
+    /// [`ProcessCall::imap`].
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, (R, Usage)> {
         self.0.imap(items)
     }
 
-    /// As [`ProcessCall::imap_unordered`].
+    /// Yields the result of each item, with its [`Usage`], as soon as it is there:
+    /// [`ProcessCall::imap_unordered`].
     pub fn imap_unordered<I>(&self, items: I) -> Imap<I::IntoIter, (R, Usage)>
     where
         I: IntoIterator<Item = A>,

@@ -146,7 +146,7 @@ impl<R> Process<R> {
         &self.own.name
     }
 
-    /// Whether it is still running. Takes at most one system call.
+    /// Whether the process is still running. Takes at most one system call.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let ended = self.own.with_child(|child| {
@@ -157,7 +157,7 @@ impl<R> Process<R> {
         ended.flatten() == Some(false)
     }
 
-    /// Asks it to end (`SIGTERM`), which ends the process unless it handles or ignores the signal;
+    /// Asks the process to end (`SIGTERM`), which ends it unless it handles or ignores the signal;
     /// `join` then returns [`WorkerDied`](TaskError::WorkerDied). No effect if it has ended, or if
     /// this process has no right to signal it. On Windows, where a process cannot be asked, it is
     /// ended at once.
@@ -165,17 +165,17 @@ impl<R> Process<R> {
         self.own.with_child(|child| child.signal(Signal::TERM));
     }
 
-    /// Interrupts it (`SIGINT`), as Ctrl-C would if it were not in a process group of its own. That
-    /// ends the process unless it handles or ignores the signal. The rest is as for
+    /// Interrupts the process (`SIGINT`), as Ctrl-C would if it were not in a process group of its
+    /// own. That ends the process unless it handles or ignores the signal. The rest is as for
     /// [`terminate`](Self::terminate).
     pub fn interrupt(&self) {
         self.own.with_child(|child| child.signal(Signal::INT));
     }
 
-    /// Kills it (`SIGKILL`), and the processes that it has started in its process group. `join`
-    /// returns [`WorkerDied`](TaskError::WorkerDied), unless the result had arrived before. No
-    /// effect if it has ended. If this process has no right to signal it any more (it has changed
-    /// its user), only the process itself is certain to end.
+    /// Kills the process (`SIGKILL`), and the processes that it has started in its process group.
+    /// `join` returns [`WorkerDied`](TaskError::WorkerDied), unless the result had arrived before.
+    /// No effect if it has ended. If this process has no right to signal it any more (it has
+    /// changed its user), only the process itself is certain to end.
     pub fn kill(&self) {
         self.own.with_child(|child| {
             if !child.kill() {

@@ -25,9 +25,8 @@ use crate::timer::Ready;
 /// use trefoil::process::{channel, channel::Receiver};
 ///
 /// # trefoil::init();
-/// let (sender, receiver) = channel::<u32>(4)?;
-/// let adder = trefoil::Process::spawn(receiver, |numbers: Receiver<u32>| numbers.iter().sum::<u32>())?;
-/// for n in 1..=10 {
+/// let (sender, receiver) = channel::<u32>(4)?; let adder = trefoil::Process::spawn(receiver,
+/// |numbers: Receiver<u32>| numbers.iter().sum::<u32>())?; for n in 1..=10 {
 ///     sender.send_blocking(n)?;
 /// }
 /// drop(sender); // the end of the numbers
@@ -68,7 +67,8 @@ impl<T: Portable> Receiver<T> {
         self.recv_until(None)
     }
 
-    /// Like [`recv_blocking`](Self::recv_blocking), for `limit` at most.
+    /// Waits for an item for `limit` at most, and otherwise like
+    /// [`recv_blocking`](Self::recv_blocking).
     ///
     /// # Errors
     /// As [`recv_blocking`](Self::recv_blocking), and [`TimedOut`](TaskError::TimedOut).

@@ -85,7 +85,7 @@ impl Invitation {
         VARIABLE
     }
 
-    /// Its value.
+    /// The variable's value.
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value

@@ -126,7 +126,7 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// As the table says.
+    /// A sandbox with the defaults of the table [above](Sandbox).
     pub fn new() -> Self {
         Self {
             program: "bwrap".into(),

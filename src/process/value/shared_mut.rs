@@ -157,10 +157,9 @@ impl<T: Plain> SharedMut<T> {
     /// ```
     /// use trefoil::SharedMut;
     ///
-    /// let mut array = SharedMut::<u8>::new(100)?;
-    /// let _out = array.ranges([0..10, 20..30])?;
-    /// let error = array.ranges([90..100, 5..8]).unwrap_err();
-    /// assert!(error.to_string().contains("item 1 (5..8) overlaps 0..10, item 0 of an earlier list"));
+    /// let mut array = SharedMut::<u8>::new(100)?; let _out = array.ranges([0..10, 20..30])?; let
+    /// error = array.ranges([90..100, 5..8]).unwrap_err(); assert!(error.to_string().contains("item
+    /// 1 (5..8) overlaps 0..10, item 0 of an earlier list"));
     /// # Ok::<_, std::io::Error>(())
     /// ```
     ///
@@ -231,9 +230,8 @@ impl<T: Plain> SharedMut<T> {
         &self.seen().missing.unwritten
     }
 
-    /// Those of the [`unwritten`](Self::unwritten) ranges whose worker was killed at the moment at
-    /// which it wrote them: they have some numbers from before and some new ones. Reading it
-    /// changes nothing.
+    /// The ranges whose worker was killed while it wrote them: some of their numbers are old, and
+    /// some new. [`unwritten`](Self::unwritten) has them, too. Reading it changes nothing.
     ///
     /// # Panics
     /// As borrowing the numbers does.

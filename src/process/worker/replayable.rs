@@ -56,8 +56,8 @@ pub fn replayable<A: Portable, R: Portable>(name: &'static str, f: fn(A) -> R) {
     add::<A>(name, code_of(f), None);
 }
 
-/// Like [`replayable`], for a function that borrows a context
-/// ([`map_with`](crate::ProcessPool::map_with)).
+/// Names a function that borrows a context ([`map_with`](crate::ProcessPool::map_with)), as
+/// [`replayable`] names one without.
 ///
 /// ```
 /// # use trefoil::process::replayable_with;

@@ -8,8 +8,8 @@ use super::worker_tree::LONGEST;
 /// The most tasks of a worker's tree.
 const TASKS: usize = 128;
 
-/// This process's own tree, as text and as JSON, of as many tasks as there is room for. It does
-/// not ask workers of its own.
+/// The tree of this process's tasks, as text and as JSON, of as many tasks as there is room for.
+/// Its workers are not asked.
 #[must_use]
 pub fn answer() -> (String, String) {
     let mut tree = own();

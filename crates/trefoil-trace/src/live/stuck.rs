@@ -117,19 +117,19 @@ pub enum StuckWaiter {
 }
 
 impl Stuck {
-    /// Why they can never go on.
+    /// Why the waiters can never continue.
     #[must_use]
     pub fn kind(&self) -> StuckKind {
         self.kind
     }
 
-    /// Those who wait: each for the next.
+    /// The tasks and threads that wait, each for the next.
     #[must_use]
     pub fn waiters(&self) -> &[StuckWaiter] {
         &self.waiters
     }
 
-    /// The tasks among them.
+    /// The tasks among the waiters.
     #[must_use]
     pub fn tasks(&self) -> &[LiveTask] {
         &self.tasks

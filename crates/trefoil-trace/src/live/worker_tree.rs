@@ -74,14 +74,14 @@ struct Drawn {
 }
 
 impl LiveWorker {
-    /// Whether it has sent its own tree in time.
+    /// Whether the worker has sent its tree of tasks in time.
     #[must_use]
     pub fn has_answered(&self) -> bool {
         self.tree.is_some()
     }
 
-    /// Its own tree, in the form of [`TaskTree::to_json`](super::TaskTree::to_json). `None`: no
-    /// answer.
+    /// The worker's tree of tasks, in the form of [`TaskTree::to_json`](super::TaskTree::to_json);
+    /// `None` if it has not answered.
     #[must_use]
     pub fn to_json(&self) -> Option<&str> {
         Some(&self.tree.as_ref()?.json)

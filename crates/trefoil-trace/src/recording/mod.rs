@@ -74,8 +74,8 @@ pub fn start() -> Result<Recording, AlreadyRecording> {
     start_limited(LIMIT)
 }
 
-/// Like [`start`], with room for this many events (of 32 bytes each) instead of two million. Later
-/// ones are counted but not kept: [`Trace::lost`].
+/// Begins to record, as [`start`] does, with room for this many events (of 32 bytes each) instead
+/// of two million. Later ones are counted but not kept: [`Trace::lost`].
 ///
 /// # Errors
 /// Those of `start`.
