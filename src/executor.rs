@@ -81,7 +81,7 @@ pub trait Executor {
     /// [submitted](Self::submit).
     ///
     /// # Errors
-    /// The failure of the lowest index, including a panic; the rest is cancelled.
+    /// The failure of the lowest index, including a panic; the others are cancelled.
     /// [`TaskError::WouldBlock`] on an event-loop thread.
     fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where

@@ -51,7 +51,7 @@
 //! | `tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic | tokio |
 //! | `tracing` | a span for each task | tracing |
 //! | `chaos` | for tests: `TREFOIL_CHAOS=seed` kills workers, delays answers, changes the order of tasks ([how](_documentation::cookbook)) | |
-//! | `inspect` | the tree of live tasks, reports of deadlocks, what runs now | |
+//! | `inspect` | the tree of live tasks, reports of deadlocks, what runs now | trefoil-trace |
 //! | `trace` | records what all executors do, for Perfetto's and Chrome's trace viewers, and as a table; with `inspect` | |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(
@@ -168,7 +168,7 @@ pub mod _documentation {
     //! - Coming from: [Python](from_python), [rayon](from_rayon), [tokio](from_tokio).
     //! - How to: [in a web server](web_server), [wrap a crashing C library](c_library),
     //!   [debug a dead worker](dead_worker), [production checklist](production),
-    //!   [long jobs](long_jobs), [observe a program](observe), [one GPU](gpu).
+    //!   [long jobs](long_jobs), [observe a program](observe), [GPUs](gpu).
     //! - Look up: [errors and what they mean](errors), [cancel](cancellation), [deploy](deployment),
     //!   [other machines](machines), [what it does to your process](process),
     //!   [write a library](libraries), [platforms](platform), [versions]; locks and channels:

@@ -1,8 +1,8 @@
 //! Drawing: points and lines as SVG, with plotters.
 //!
-//! Axes of tens and twos are drawn as even ones over logarithms, with labels at whole powers:
-//! plotters' own logarithmic axes begin at nothing where a value is zero. What is not a number, or
-//! has no logarithm, is not drawn. The legend stands beside the picture, so that it covers nothing.
+//! Axes of tens and twos are drawn as even ones over logarithms, with labels at powers and half
+//! powers: plotters' own logarithmic axes begin at nothing where a value is zero. What is not a
+//! number, or has no logarithm, is not drawn. The legend stands beside the picture, so that it covers nothing.
 //!
 //! Checked by the tests of `plots.rs`.
 
@@ -70,7 +70,11 @@ impl Scale {
     fn label(self, place: f64) -> String {
         let value = match self {
             Self::Even => return format!("{}", (place * 1e6).round() / 1e6),
-            // Only whole powers have a label.
+            // On a short axis, half a power of ten: two of its digits.
+            Self::Tens if (place - place.floor() - 0.5).abs() < 0.01 => {
+                3.2 * 10_f64.powf(place.floor())
+            }
+            // Otherwise only whole powers have a label.
             _ if (place - place.round()).abs() > 0.01 => return String::new(),
             Self::Twos => 2_f64.powf(place.round()),
             Self::Tens => 10_f64.powf(place.round()),

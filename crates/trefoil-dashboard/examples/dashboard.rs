@@ -1,16 +1,20 @@
-//! A program to look at: threads, worker processes and a loop, with work that never ends.
+//! A program to look at: a server with connections on a loop, an index that threads make, and
+//! thumbnails that worker processes make.
 //!
 //! ```text
 //! cargo run --release -p trefoil-dashboard --example dashboard
 //! ```
 //!
 //! It prints the address to open, and its number for `trefoil-top`, and runs until Ctrl-C, or for
-//! so many seconds as its argument says. One of its items in 5,000 kills its worker, some tasks
-//! fail, and one blocks the loop now and then: all of that is on the page.
+//! so many seconds as its argument says. A picture kills its worker now and then, some tasks fail,
+//! one blocks the loop now and then, and two wait for each other: all of that is on the page.
 
 use std::error::Error;
-use std::time::Duration;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use trefoil::sync::Mutex;
 use trefoil::time::sleep;
 use trefoil::{EventLoop, ProcessPool, ThreadPool, spawn};
 
@@ -34,70 +38,96 @@ fn main() -> Result<(), Box<dyn Error>> {
         .slow_poll(Duration::from_millis(50), move |poll| slow.slow_poll(poll))
         .build()?;
     let _watched = (
-        dashboard.watch_threads(&pool, "parsers"),
-        dashboard.watch_processes(&procs, "squares"),
-        dashboard.watch_loop(&event_loop.handle(), "main"),
+        dashboard.watch_threads(&pool, "index"),
+        dashboard.watch_processes(&procs, "thumbnails"),
+        dashboard.watch_loop(&event_loop.handle(), "server"),
     );
 
     event_loop.block_on(async {
-        for n in 0..20 {
-            spawn(ticker(n))
-                .named(if n == 0 { "greedy" } else { "ticker" })
-                .detach();
+        for n in 0..40 {
+            let name = ["connection", "connection", "timer", "keep-alive"][n % 4];
+            spawn(connection(n)).named(name).detach();
         }
-        spawn(parse(pool.clone()))
-            .named("feeder of parsers")
-            .detach();
-        spawn(squares(procs.clone()))
-            .named("feeder of squares")
-            .detach();
+        spawn(index(pool.clone())).named("crawler").detach();
+        spawn(thumbnails(procs.clone())).named("albums").detach();
+        let stuck = lock_each_other()?;
         let _ = trefoil::timeout(limit, trefoil::io::ctrl_c()).await;
-    });
-    Ok(())
+        std::mem::forget(stuck); // it never ends
+        Ok(())
+    })
 }
 
 /// Wakes up again and again; the first one blocks the loop now and then.
-async fn ticker(n: u64) {
+async fn connection(n: usize) {
     for round in 1_u64.. {
-        sleep(Duration::from_millis(20 + 7 * n)).await;
-        if n == 0 && round % 200 == 0 {
+        sleep(Duration::from_millis(20 + 7 * n as u64)).await;
+        if n == 0 && round % 1500 == 300 {
             std::thread::sleep(Duration::from_millis(80)); // which a task must not do
         }
     }
 }
 
 /// Keeps the threads busy, and fails once in a while.
-async fn parse(pool: ThreadPool) {
+async fn index(pool: ThreadPool) {
     for round in 0_u64.. {
-        let sums = pool.map_task(0..200_u64, |n| {
-            (0..20_000).fold(n, |sum, x| sum.wrapping_mul(31) ^ x)
+        let tasks = ["parse", "tokenize", "index"].map(|name| {
+            let length = Duration::from_millis(60 + 70 * (round % 4));
+            pool.spawn(move || compute(length)).named(name)
         });
-        let _ = sums.await;
-        if round % 50 == 0 {
-            pool.spawn(move || panic!("round {round} has no end"))
-                .named("parser")
+        trefoil::join_all(tasks).await;
+        if round % 60 == 20 {
+            pool.spawn(move || panic!("page {round}: no closing bracket in line 214"))
+                .named("parse")
                 .detach();
         }
-        sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(150)).await;
     }
 }
 
-/// Keeps the processes busy; some of their items kill a worker.
-async fn squares(procs: ProcessPool) {
-    for round in 0_u64.. {
-        let items = round * 500..(round + 1) * 500;
-        for n in items {
-            procs.spawn(n, square).detach();
-        }
-        sleep(Duration::from_millis(500)).await;
+/// Keeps the processes busy; a picture that somebody sends during each album kills a worker.
+async fn thumbnails(procs: ProcessPool) {
+    for album in 7_u64.. {
+        let call = procs.call(thumbnail).chunk_size(1);
+        let call = call.name(format!("thumbnails of album {album}"));
+        let made = call.map_task(1..=800_u64);
+        sleep(Duration::from_secs(5)).await;
+        let sent = procs.call(thumbnail).name("thumbnail");
+        sent.priority(1).spawn(0).detach();
+        let _ = made.await;
     }
 }
 
-fn square(n: u64) -> u64 {
-    if n % 5000 == 4999 {
-        eprintln!("{n} is too much");
+fn thumbnail(picture: u64) -> u64 {
+    if picture == 0 {
+        eprintln!("decoder: picture {picture} has a width of 0");
         std::process::abort();
     }
-    std::thread::sleep(Duration::from_micros(300));
-    n * n
+    compute(Duration::from_millis(60 + picture % 7 * 10));
+    picture
+}
+
+/// Two tasks that take two locks in opposite orders: the page names the deadlock.
+fn lock_each_other() -> Result<ThreadPool, Box<dyn Error>> {
+    let sessions = ThreadPool::builder().threads(2).name("session").build()?;
+    let locks = [
+        Arc::new(Mutex::new("users")),
+        Arc::new(Mutex::new("profiles")),
+    ];
+    for (name, first) in [("log in", 0), ("load profile", 1)] {
+        let (one, two) = (locks[first].clone(), locks[1 - first].clone());
+        let work = move || {
+            let _one = one.lock_blocking();
+            std::thread::sleep(Duration::from_millis(100)); // until the other has its first, too
+            drop(two.lock_blocking());
+        };
+        sessions.spawn(work).named(name).detach();
+    }
+    Ok(sessions)
+}
+
+fn compute(length: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < length {
+        black_box((0..10_000_u64).sum::<u64>());
+    }
 }

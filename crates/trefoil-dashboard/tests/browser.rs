@@ -14,6 +14,8 @@ mod support {
     pub(crate) use client::*;
 }
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -301,109 +303,36 @@ fn the_page_survives_very_many_tasks() {
     assert!(browser.console.is_empty(), "{:?}", browser.console);
 }
 
-/// The pictures of the guide and the README, from a program that does something of everything:
-/// `TREFOIL_SCREENSHOTS=$PWD/docs/images cargo test .. --test browser -- --ignored pictures`.
+/// The picture of `docs/OBSERVE.md`, from the example `dashboard`, which a user can run, too:
+/// `TREFOIL_SCREENSHOTS=$PWD/docs/images cargo test .. --test browser -- --ignored picture`.
 #[test]
 #[ignore = "needs Chromium"]
-fn pictures() {
+fn the_picture_of_the_example() {
     if std::env::var_os("TREFOIL_SCREENSHOTS").is_none() {
         return;
     }
-    let dashboard = serve("127.0.0.1:0").unwrap();
-    let recorder = dashboard.recorder();
-    let pool = ThreadPool::builder()
-        .threads(3)
-        .on_unobserved(move |report| recorder.failure(report))
-        .build()
+    let mut program = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--locked", "-p", "trefoil-dashboard"])
+        .args(["--example", "dashboard", "--", "100"])
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
-    let recorder = dashboard.recorder();
-    let procs = ProcessPool::builder()
-        .workers(2)
-        .on_unobserved(move |report| recorder.failure(report))
-        .build()
-        .unwrap();
-    let driven = Driven::start(0);
-    let _watched = (
-        dashboard.watch_threads(&pool, "parsers"),
-        dashboard.watch_processes(&procs, "thumbnails"),
-        dashboard.watch_loop(&driven.handle, "server"),
-    );
-    let mut browser = Browser::start("pictures");
-    let size = json!({"width": 1160, "height": 1120, "deviceScaleFactor": 1, "mobile": false});
-    browser.call("Emulation.setDeviceMetricsOverride", size);
-    browser.open(&dashboard.url());
+    let mut url = String::new();
+    let mut output = BufReader::new(program.stdout.take().unwrap());
+    output.read_line(&mut url).unwrap();
+
+    let mut browser = Browser::start("picture");
+    let mut size = json!({"width": 920, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+    browser.call("Emulation.setDeviceMetricsOverride", size.clone());
+    browser.open(url.trim());
     browser.wait(LIVE);
-
-    let map = procs
-        .call(slow)
-        .chunk_size(1)
-        .name("thumbnails of album 7")
-        .map_task(0..2000_u64);
-    for n in 0..40 {
-        let name = ["connection", "connection", "timer", "keep-alive"][n % 4];
-        let task = driven.handle.spawn(std::future::pending::<()>());
-        task.named(name).detach();
-    }
-    let stop = CancelToken::new();
-    let feeds = (0..2_u64).map(|feed| {
-        let (pool, stop) = (pool.clone(), stop.clone());
-        std::thread::spawn(move || {
-            for round in 0_u64.. {
-                if stop.is_cancelled() {
-                    return;
-                }
-                let name = ["parse", "tokenize", "index"][(round % 3) as usize];
-                let length = Duration::from_millis(150 + 130 * (round % 5) + 70 * feed);
-                let (ended, ends) = mpsc::channel();
-                let work = move || {
-                    std::thread::sleep(length);
-                    ended.send(()).unwrap();
-                };
-                pool.spawn(work).named(name).detach();
-                ends.recv().unwrap();
-            }
-        })
-    });
-    let feeds: Vec<_> = feeds.collect();
-    // Two tasks that wait for each other.
-    let stuck = ThreadPool::builder()
-        .threads(2)
-        .thread_name(|n| format!("session-{n}"))
-        .build()
-        .unwrap();
-    let (send, handle) = mpsc::channel::<trefoil::Task<()>>();
-    let one = stuck
-        .spawn(move || _ = handle.recv().unwrap().join())
-        .named("log in");
-    let two = stuck.spawn(move || _ = one.join()).named("load profile");
-    send.send(two).unwrap();
-    std::mem::forget(stuck);
-    pool.spawn(|| panic!("no closing bracket in line 214"))
-        .named("parse")
-        .detach();
-    procs.call(bad_image).name("thumbnail").spawn(31).detach();
-    browser.wait("document.querySelectorAll('#failures tbody tr').length === 2");
-    browser.eval("document.getElementById('tasks').open = true");
-    browser.wait("document.querySelectorAll('#task-table tbody tr').length >= 3");
-    std::thread::sleep(Duration::from_secs(45)); // the strips fill
-    for scheme in ["light", "dark"] {
-        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-        browser.call("Emulation.setEmulatedMedia", features);
-        browser.screenshot(&format!("dashboard-{scheme}"));
-    }
-    let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true});
-    browser.call("Emulation.setDeviceMetricsOverride", phone);
-    browser.eval("document.getElementById('tasks').open = false");
+    browser.wait("document.querySelectorAll('#failures tbody tr').length >= 2");
+    std::thread::sleep(Duration::from_secs(50)); // the strips fill
+    size["height"] = browser.eval("document.documentElement.scrollHeight");
+    browser.call("Emulation.setDeviceMetricsOverride", size);
     std::thread::sleep(Duration::from_secs(2)); // it is drawn anew
-    browser.screenshot("dashboard-phone");
-    map.cancel();
-    stop.cancel();
-    for feed in feeds {
-        feed.join().unwrap();
-    }
-}
-
-fn bad_image(n: u64) -> u64 {
-    eprintln!("decoder: image {n} has a width of 0");
-    std::process::abort()
+    browser.screenshot("dashboard-light");
+    drop(browser);
+    program.kill().unwrap();
+    program.wait().unwrap();
 }
