@@ -250,7 +250,20 @@ impl Drop for TokenNode {
     }
 }
 
-/// Returned by [`CancelToken::cancelled`].
+/// Waits until a token is cancelled: from [`CancelToken::cancelled`]. Async code awaits it, other
+/// code joins it.
+///
+/// ```
+/// use trefoil::{CancelToken, ThreadPool};
+///
+/// let (pool, token) = (ThreadPool::with_threads(1), CancelToken::new());
+/// let waiter = pool.spawn({
+///     let token = token.clone();
+///     move || token.cancelled().join()
+/// });
+/// token.cancel();
+/// assert!(waiter.join().is_ok());
+/// ```
 #[derive(Debug)]
 #[must_use = "it waits only when awaited, or by `join()`"]
 pub struct Cancelled {

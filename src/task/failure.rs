@@ -11,6 +11,16 @@ use crate::sys::stack;
 /// The error that a task's own code returned: in [`TaskError::Failed`](crate::TaskError::Failed).
 ///
 /// It is shared, so cloning it is cheap.
+///
+/// ```
+/// use std::num::ParseIntError;
+/// use trefoil::{TaskError, ThreadPool};
+///
+/// let pool = ThreadPool::with_threads(1);
+/// let number = pool.spawn(|| "seven".parse::<i32>()).flatten();
+/// let Err(TaskError::Failed(failure)) = number.join() else { panic!("it parses") };
+/// assert!(failure.downcast_ref::<ParseIntError>().is_some());
+/// ```
 #[derive(Clone)]
 pub struct Failure(Arc<Inside>);
 

@@ -559,7 +559,18 @@ impl<T> Drop for TaskGroup<T> {
     }
 }
 
-/// Returned by [`TaskGroup::try_join_all`].
+/// Waits until all members have ended: from [`TaskGroup::try_join_all`]. Async code awaits it, other
+/// code joins it.
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// let mut group = trefoil::TaskGroup::new();
+/// for n in [1, 2] {
+///     group.add(pool.spawn(move || n * 10));
+/// }
+/// assert_eq!(group.try_join_all().join()?, [10, 20]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "it waits only when awaited, or by `join()`"]
 pub struct GroupJoin<'a, T> {
     group: &'a mut TaskGroup<T>,
@@ -639,7 +650,18 @@ fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
     Ok(values.into_iter().map(|(_, value)| value).collect())
 }
 
-/// Returned by [`TaskGroup::next`].
+/// Waits until the next member has ended: from [`TaskGroup::next`]. Async code awaits it, other code
+/// joins it.
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// let mut group = trefoil::TaskGroup::new();
+/// group.add(pool.spawn(|| 7));
+/// let (_id, seven) = group.next().join().expect("there is a member");
+/// assert_eq!(seven?, 7);
+/// assert!(group.next().join().is_none());
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 #[must_use = "it waits only when awaited, or by `join()`"]
 pub struct GroupNext<'a, T> {
     group: &'a mut TaskGroup<T>,

@@ -117,8 +117,8 @@ impl<T> LocalKey<T> {
     /// ```
     /// trefoil::task_local! { static DEPTH: u32; }
     ///
-    /// let pool = trefoil::ThreadPool::with_threads(1); let task = DEPTH.sync_scope(3, ||
-    /// pool.spawn_async(DEPTH.inherit(async { DEPTH.get() + 1 })));
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let task = DEPTH.sync_scope(3, || pool.spawn_async(DEPTH.inherit(async { DEPTH.get() + 1 })));
     /// assert_eq!(task.join().unwrap(), 4);
     /// ```
     pub fn inherit<F: Future>(&'static self, future: F) -> impl Future<Output = F::Output>

@@ -28,6 +28,22 @@ pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
 ///
 /// Its `Display` form is a line for a log, and a line more for each line break in the error's text,
 /// indented: names and texts are without what a terminal would obey.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use trefoil::ThreadPool;
+///
+/// let (sender, reports) = mpsc::channel();
+/// let hook = move |report: &trefoil::TaskReport| {
+///     sender.send((report.name().map(str::to_owned), report.error().clone())).unwrap();
+/// };
+/// let pool = ThreadPool::builder().threads(1).on_unobserved(hook).build()?;
+/// pool.spawn(|| panic!("out of cheese")).named("shop").detach();
+/// let (name, error) = reports.recv()?;
+/// assert_eq!(name.as_deref(), Some("shop"));
+/// assert!(error.to_string().contains("out of cheese"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TaskReport {
     pub(super) id: TaskId,

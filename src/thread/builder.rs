@@ -101,10 +101,9 @@ impl ThreadPoolBuilder {
     /// thread has its default name.
     ///
     /// ```
-    /// let pool = trefoil::ThreadPool::builder().threads(1).thread_name(|n| format!("number
-    /// {n}")).build()?; let name = pool.install(||
-    /// std::thread::current().name().map(str::to_owned)); assert_eq!(name.as_deref(), Some("number
-    /// 0"));
+    /// let pool = trefoil::ThreadPool::builder().threads(1).thread_name(|n| format!("number {n}")).build()?;
+    /// let name = pool.install(|| std::thread::current().name().map(str::to_owned));
+    /// assert_eq!(name.as_deref(), Some("number 0"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn thread_name(mut self, f: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
@@ -127,10 +126,10 @@ impl ThreadPoolBuilder {
     /// [`caller_helps(true)`](Self::caller_helps) says otherwise. A panic in it is contained: the
     /// thread works nevertheless.
     ///
-    /// It is also the place to [pin the thread to a processor](crate::_documentation::cookbook),
-    /// and to limit the threads of libraries that have their own, where a library can do that for
-    /// the calling thread, as OpenMP's `omp_set_num_threads` does. The environment cannot limit
-    /// them here, because they have read it by now; in worker processes it does
+    /// It is also the place to [pin the thread to a processor](crate::_documentation::cookbook), and
+    /// to limit the threads of libraries that have their own, where a library can do that for the
+    /// calling thread, as OpenMP's `omp_set_num_threads` does. The environment cannot limit them
+    /// here, because they have read it by now; in worker processes it does
     /// ([`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker)). Parallel code on
     /// this pool itself starts no threads, however deeply it is nested.
     ///
@@ -138,9 +137,9 @@ impl ThreadPoolBuilder {
     /// use std::sync::atomic::{AtomicUsize, Ordering};
     /// static STARTED: AtomicUsize = AtomicUsize::new(0);
     ///
-    /// // A hook that only counts: a caller may run what it waits for. let count = |_index| {
-    /// STARTED.fetch_add(1, Ordering::Relaxed); }; let pool =
-    /// trefoil::ThreadPool::builder().threads(2).on_start(count).caller_helps(true).build()?;
+    /// // A hook that only counts: a caller may run what it waits for.
+    /// let count = |_index| { STARTED.fetch_add(1, Ordering::Relaxed); };
+    /// let pool = trefoil::ThreadPool::builder().threads(2).on_start(count).caller_helps(true).build()?;
     /// assert_eq!(pool.spawn(|| 7).join().unwrap(), 7);
     /// # Ok::<(), std::io::Error>(())
     /// ```

@@ -603,8 +603,9 @@ impl ThreadPool {
     /// As [`map`](Self::map).
     ///
     /// ```
-    /// let pool = trefoil::ThreadPool::with_threads(2); let text = pool.map_reduce(0..5, |i|
-    /// i.to_string(), String::new, |left, right| left + &right); assert_eq!(text, "01234");
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let text = pool.map_reduce(0..5, |i| i.to_string(), String::new, |left, right| left + &right);
+    /// assert_eq!(text, "01234");
     /// ```
     pub fn map_reduce<I, R, M, N, F>(&self, items: I, map: M, identity: N, reduce: F) -> R
     where

@@ -2,7 +2,8 @@
 //!
 //! Axes of tens and twos are drawn as even ones over logarithms, with labels at powers and half
 //! powers: plotters' own logarithmic axes begin at nothing where a value is zero. What is not a
-//! number, or has no logarithm, is not drawn. The legend stands beside the picture, so that it covers nothing.
+//! number, or has no logarithm, is not drawn. The legend stands beside the picture, so that it
+//! covers nothing.
 //!
 //! Checked by the tests of `plots.rs`.
 

@@ -75,12 +75,12 @@ async fn index(pool: ThreadPool) {
             pool.spawn(move || compute(length)).named(name)
         });
         trefoil::join_all(tasks).await;
-        if round % 60 == 20 {
+        if round % 60 == 10 {
             pool.spawn(move || panic!("page {round}: no closing bracket in line 214"))
                 .named("parse")
                 .detach();
         }
-        sleep(Duration::from_millis(150)).await;
+        sleep(Duration::from_millis(400)).await;
     }
 }
 

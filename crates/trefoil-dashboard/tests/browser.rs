@@ -313,7 +313,7 @@ fn the_picture_of_the_example() {
     }
     let mut program = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--locked", "-p", "trefoil-dashboard"])
-        .args(["--example", "dashboard", "--", "100"])
+        .args(["--example", "dashboard", "--", "60"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -327,7 +327,7 @@ fn the_picture_of_the_example() {
     browser.open(url.trim());
     browser.wait(LIVE);
     browser.wait("document.querySelectorAll('#failures tbody tr').length >= 2");
-    std::thread::sleep(Duration::from_secs(50)); // the strips fill
+    std::thread::sleep(Duration::from_secs(25)); // the strips fill
     size["height"] = browser.eval("document.documentElement.scrollHeight");
     browser.call("Emulation.setDeviceMetricsOverride", size);
     std::thread::sleep(Duration::from_secs(2)); // it is drawn anew

@@ -298,12 +298,13 @@ impl ProcessPoolBuilder {
     /// arguments), the names of the types and the call, which build of the program it was, and the
     /// error with its backtrace and the end of standard error. [`init`](crate::init) runs the item
     /// again under a debugger (`TREFOIL_REPLAY`), in another build as well if the functions have
-    /// names ([`replayable`](crate::process::replayable)), and
-    /// [`Capsule`](crate::process::Capsule) reads the argument in a test. Ends of channels and memory that workers write to cannot be kept, which the file says.
-    /// An item that ran in an [`Actor`] is kept with what loads its value, without the
-    /// calls before it. What did not run (its argument could not be encoded, or its time was up
-    /// before) is not kept: there is nothing to look for. Nor is an item of many that runs when
-    /// [`within`](crate::ProcessCall::within) ends their call: the call is late, and not that item.
+    /// names ([`replayable`](crate::process::replayable)), and [`Capsule`](crate::process::Capsule)
+    /// reads the argument in a test. Ends of channels and memory that workers write to cannot be
+    /// kept, which the file says. An item that ran in an [`Actor`] is kept with what loads its
+    /// value, without the calls before it. What did not run (its argument could not be encoded, or
+    /// its time was up before) is not kept: there is nothing to look for. Nor is an item of many
+    /// that runs when [`within`](crate::ProcessCall::within) ends their call: the call is late, and
+    /// not that item.
     ///
     /// **It holds your data,** in a file with mode 0600 and a name that nobody can guess, in a
     /// directory that is made with mode 0700. A directory has at most 100 files and 1 GiB

@@ -260,9 +260,11 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// use trefoil::ProcessPool;
     ///
     /// # trefoil::init();
-    /// let procs = ProcessPool::with_workers(1)?; let begin = Instant::now(); let hopeless =
-    /// procs.call(|()| std::process::abort()).retry(2).backoff(Duration::from_millis(10)); let
-    /// hopeless: Result<(), _> = hopeless.spawn(()).join(); assert!(hopeless.is_err());
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let begin = Instant::now();
+    /// let hopeless = procs.call(|()| std::process::abort()).retry(2).backoff(Duration::from_millis(10));
+    /// let hopeless: Result<(), _> = hopeless.spawn(()).join();
+    /// assert!(hopeless.is_err());
     /// assert!(begin.elapsed() >= Duration::from_millis(10 + 20));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```

@@ -25,8 +25,9 @@ use crate::timer::Ready;
 /// use trefoil::process::{channel, channel::Receiver};
 ///
 /// # trefoil::init();
-/// let (sender, receiver) = channel::<u32>(4)?; let adder = trefoil::Process::spawn(receiver,
-/// |numbers: Receiver<u32>| numbers.iter().sum::<u32>())?; for n in 1..=10 {
+/// let (sender, receiver) = channel::<u32>(4)?;
+/// let adder = trefoil::Process::spawn(receiver, |numbers: Receiver<u32>| numbers.iter().sum::<u32>())?;
+/// for n in 1..=10 {
 ///     sender.send_blocking(n)?;
 /// }
 /// drop(sender); // the end of the numbers

@@ -157,9 +157,10 @@ impl<T: Plain> SharedMut<T> {
     /// ```
     /// use trefoil::SharedMut;
     ///
-    /// let mut array = SharedMut::<u8>::new(100)?; let _out = array.ranges([0..10, 20..30])?; let
-    /// error = array.ranges([90..100, 5..8]).unwrap_err(); assert!(error.to_string().contains("item
-    /// 1 (5..8) overlaps 0..10, item 0 of an earlier list"));
+    /// let mut array = SharedMut::<u8>::new(100)?;
+    /// let _out = array.ranges([0..10, 20..30])?;
+    /// let error = array.ranges([90..100, 5..8]).unwrap_err();
+    /// assert!(error.to_string().contains("item 1 (5..8) overlaps 0..10, item 0 of an earlier list"));
     /// # Ok::<_, std::io::Error>(())
     /// ```
     ///

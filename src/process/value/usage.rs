@@ -10,6 +10,17 @@ use crate::sys::clock;
 
 /// What an item has used, from the call of its function to its return. Returned by calls that are
 /// [`measured`](crate::ProcessCall::measured).
+///
+/// ```
+/// use trefoil::ProcessPool;
+///
+/// # trefoil::init();
+/// let procs = ProcessPool::with_workers(1)?;
+/// let (sum, usage) = procs.call(|n: u64| (0..n).sum::<u64>()).measured().spawn(1000).join()?;
+/// assert_eq!(sum, 499_500);
+/// println!("{:?} of a processor in {:?}", usage.cpu_time(), usage.wall());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     wall: Duration,

@@ -165,7 +165,7 @@ impl Browser {
         let Some(folder) = std::env::var_os("TREFOIL_SCREENSHOTS") else {
             return;
         };
-        let form = json!({"format": "webp", "quality": 30});
+        let form = json!({"format": "webp", "quality": 40});
         let picture = self.call("Page.captureScreenshot", form);
         let text = picture["data"].as_str().unwrap();
         let path = PathBuf::from(folder).join(format!("{name}.webp"));
