@@ -49,10 +49,10 @@
 //!
 //! # What works where
 //!
-//! Everything else works with all workers. *Plain* workers are those of
+//! What is not in this table works with all workers. *Plain* workers are those of
 //! [`plain_workers`](ProcessPoolBuilder::plain_workers), and of systems without shared memory; a
 //! *launcher* starts workers [elsewhere](ProcessPoolBuilder::launcher), on other machines for
-//! example, which are plain, too.
+//! example, and these are plain, too.
 //!
 //! | | plain | with a launcher |
 //! |---|---|---|

@@ -1,9 +1,9 @@
-//! The one [`Task`] that every executor returns, and what can be done with many of them.
+//! The [`Task`] that all executors share, and what can be done with many tasks.
 //!
-//! Every call that starts work returns a `Task<T>`: a pool's `spawn`, a call to a worker process,
-//! [`spawn`](crate::spawn()) on an event loop. Async code awaits it, on any runtime; other code
-//! calls [`join`](Task::join). Both give a `Result<T, TaskError>`, and [`TaskError`] has every way
-//! in which work can fail.
+//! The `spawn` of a pool, of a call to a worker process and of an event loop
+//! ([`spawn`](crate::spawn())) returns a `Task<T>` at once. Async code awaits it, on any runtime;
+//! other code calls [`join`](Task::join). Both give a `Result<T, TaskError>`, and [`TaskError`] has
+//! every way in which a task can fail.
 //!
 //! ```
 //! use trefoil::{Completer, ThreadPool, join_all};

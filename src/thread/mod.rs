@@ -23,7 +23,7 @@
 //! | to | use |
 //! |---|---|
 //! | do the same with many items | [`map`](ThreadPool::map), [`for_each`](ThreadPool::for_each), [`try_map`](ThreadPool::try_map), [`map_reduce`](ThreadPool::map_reduce) |
-//! | the same, each item with a result or a panic of its own; or without waiting | [`map_each`](ThreadPool::map_each), [`map_task`](ThreadPool::map_task) |
+//! | get a result or a panic for each item; map without waiting | [`map_each`](ThreadPool::map_each), [`map_task`](ThreadPool::map_task) |
 //! | take results one by one, of an iterator that may be endless | [`imap`](ThreadPool::imap), [`imap_unordered`](ThreadPool::imap_unordered) |
 //! | stop a map from elsewhere | [`until`](ThreadPool::until) |
 //! | do two things at once, and recursively | [`join`](ThreadPool::join) |

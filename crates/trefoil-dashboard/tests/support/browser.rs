@@ -165,7 +165,8 @@ impl Browser {
         let Some(folder) = std::env::var_os("TREFOIL_SCREENSHOTS") else {
             return;
         };
-        let form = json!({"format": "webp", "quality": 40});
+        // (A low quality: the library's package has little room, and the page is mostly flat.)
+        let form = json!({"format": "webp", "quality": 20});
         let picture = self.call("Page.captureScreenshot", form);
         let text = picture["data"].as_str().unwrap();
         let path = PathBuf::from(folder).join(format!("{name}.webp"));
