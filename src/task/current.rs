@@ -6,7 +6,7 @@ use super::id::TaskId;
 use super::raw::current;
 
 /// The id of the task whose code calls this: that of the [`Task`](crate::Task) that was returned to
-/// whoever started it.
+/// the code that started it.
 ///
 /// A task is a future on a loop or a pool, a closure of a pool, or a call in a worker process
 /// (there the id is one of that process, not the caller's). Its destructors are code of the task,

@@ -171,7 +171,7 @@ impl ProcessPoolBuilder {
     /// - [`try_spawn`](ProcessPool::try_spawn) gives the argument back.
     ///
     /// `map` and similar methods, and `imap`, take no place. (An `imap` has limits of its own.)
-    /// When the pool ends, every spawn that waits goes on, and its task ends in
+    /// When the pool ends, every spawn that waits continues, and its task ends in
     /// [`Closed`](TaskError::Closed). A call that is retried takes no further place.
     ///
     /// ```
@@ -224,7 +224,7 @@ impl ProcessPoolBuilder {
     /// An allocation beyond it fails. In Rust that ends the item's worker: its task ends with
     /// [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
-    /// go on. A worker whose resident memory (not counting shared memory) is larger than this after
+    /// continue. A worker whose resident memory (not counting shared memory) is larger than this after
     /// an item is replaced before it gets the next, so leaks of items do not add up; at most a
     /// worker has twice the limit, and what the program needs. Memory that is mapped as shared does
     /// not count.

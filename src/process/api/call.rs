@@ -299,7 +299,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// use std::time::Duration;
     /// use trefoil::{CancelToken, ProcessPool};
     ///
-    /// // Every hundredth request takes for ever: but only at its first attempt.
+    /// // Every hundredth request takes forever: but only at its first attempt.
     /// fn request((n, first): (u64, std::path::PathBuf)) -> u64 {
     ///     while n == 99 && std::fs::File::create_new(&first).is_ok() {
     ///         while !CancelToken::current().is_cancelled() {

@@ -47,7 +47,7 @@ use crate::task::{Shutdown, Task, TaskError};
 /// outlives the process that started it, however that ends.
 ///
 /// A process that a call starts ends with its worker, however that ends, so that accidents leave
-/// nothing running. It goes on if it has left the worker's process group
+/// nothing running. It continues if it has left the worker's process group
 /// ([`process_group(0)`](std::os::unix::process::CommandExt::process_group), `setsid`; not on
 /// Windows), or if this process is killed and so cannot end it.
 ///

@@ -34,7 +34,7 @@ use crate::process::value::portable::Portable;
 /// A sender that waits for room looks twice a second whether a process was killed in the middle of
 /// sending or receiving: the room for one item that such a process held is found again after a
 /// second in which the channel stands still. (A process that is stopped there for a second, and
-/// goes on, sends one item above the capacity.)
+/// continues, sends one item above the capacity.)
 ///
 /// # Errors
 /// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on

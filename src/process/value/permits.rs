@@ -150,7 +150,7 @@ impl Permits {
         Some(self.permit(taken))
     }
 
-    /// Waits for a permit, and takes it. Whoever comes first when one is released gets it: there is
+    /// Waits for a permit, and takes it. The first to come when one is released gets it: there is
     /// no order among those that wait.
     ///
     /// The call cannot be cancelled while it waits here: after the grace period its worker is

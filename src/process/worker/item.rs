@@ -23,7 +23,7 @@ pub(super) fn prepare(gates: Canceller) {
 /// Inside an item: this process must not be used again, for example because a library has reported
 /// that its state is broken, or a device that its context is lost.
 ///
-/// The item goes on, and its result, its error or its panic arrives as usual. Then the worker
+/// The item continues, and its result, its error or its panic arrives as usual. Then the worker
 /// process is replaced before another item runs in it. Items that it has been sent already, those
 /// of the same frame too, are taken back and run elsewhere: none is lost, runs twice or is blamed.
 ///

@@ -32,7 +32,7 @@
 ///
 /// - If several are ready, the first as written wins. (tokio takes any, unless it is asked
 ///   `biased;`, which is allowed here, too.) So write first what must not be kept waiting.
-/// - In a loop, a branch that is always ready does not keep those behind it waiting for ever if it
+/// - In a loop, a branch that is always ready does not keep those behind it waiting forever if it
 ///   goes through the event loop: a socket, a signal, an interval is refused after 128 operations
 ///   in one poll of the task, and then the next branch is asked. Other futures are not refused:
 ///   behind a channel that is never empty, no branch is reached, and no other task runs (put a

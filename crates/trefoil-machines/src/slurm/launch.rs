@@ -19,7 +19,7 @@ use trefoil::{Completer, Task};
 /// The signal by which Slurm ends a job.
 const TERM: i32 = rustix::process::Signal::TERM.as_raw();
 
-/// The pool's side of the engine.
+/// The pool's side of the launcher.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) shared: Arc<SlurmState>,
