@@ -224,10 +224,10 @@ impl ProcessPoolBuilder {
     /// An allocation beyond it fails. In Rust that ends the item's worker: its task ends with
     /// [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. Code in C gets `NULL`, and may
-    /// continue. A worker whose resident memory (not counting shared memory) is larger than this after
-    /// an item is replaced before it gets the next, so leaks of items do not add up; at most a
-    /// worker has twice the limit, and what the program needs. Memory that is mapped as shared does
-    /// not count.
+    /// continue. A worker whose resident memory (not counting shared memory) is larger than this
+    /// after an item is replaced before it gets the next, so leaks of items do not add up; at most
+    /// a worker has twice the limit, and what the program needs. Memory that is mapped as shared
+    /// does not count.
     ///
     /// macOS has no such limit: there `build` fails with [`PoolError::Start`]. On FreeBSD
     /// addresses count: what an item allocates, the files that it maps, and the stacks of its
