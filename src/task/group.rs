@@ -559,8 +559,8 @@ impl<T> Drop for TaskGroup<T> {
     }
 }
 
-/// Waits until all members have ended: from [`TaskGroup::try_join_all`]. Async code awaits it, other
-/// code joins it.
+/// Waits until all members have ended: from [`TaskGroup::try_join_all`]. Async code awaits it,
+/// other code joins it.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -650,8 +650,8 @@ fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
     Ok(values.into_iter().map(|(_, value)| value).collect())
 }
 
-/// Waits until the next member has ended: from [`TaskGroup::next`]. Async code awaits it, other code
-/// joins it.
+/// Waits until the next member has ended: from [`TaskGroup::next`]. Async code awaits it, other
+/// code joins it.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);
