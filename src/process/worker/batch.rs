@@ -21,7 +21,7 @@ use std::any::Any;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Calls, ItemTask, begin_nothing};
+use super::cancel::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
 use super::peer::outlet::Outlet;

@@ -23,11 +23,11 @@ use std::path::Path;
 use std::process::exit;
 
 use super::batch::{Failure, Serving};
-use super::call::calls;
-use super::item::INDEX;
+use super::cancel::calls;
 use super::memory_limit::MemoryLimit;
 use super::peer::{self, Inlet};
 use super::replay_inlet::ReplayInlet;
+use super::retire::INDEX;
 use super::serve::work;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;

@@ -37,7 +37,7 @@ use std::process::exit;
 use std::time::Instant;
 
 use super::batch::{Batch, QUICK, Serving};
-use super::call::retires;
+use super::cancel::retires;
 use super::memory_limit::MemoryLimit;
 use super::peer::{Inlet, meet};
 use super::raw_call;

@@ -23,9 +23,9 @@ use rustix::net::RecvFlags;
 use self::outlet::Outlet;
 use self::pages::PagesInlet;
 use self::stream::StreamInlet;
-use super::call::{Calls, Canceller, calls};
-use super::item::{self, INDEX};
+use super::cancel::{Calls, Canceller, calls};
 use super::replay_inlet::ReplayInlet;
+use super::retire::{self, INDEX};
 #[cfg(feature = "tracing")]
 use super::stream::send;
 use super::stream::{Inbox, Stream};
@@ -194,7 +194,7 @@ fn on_pages(mut received: Inbox, output: Stream, _level: u8) -> io::Result<(Inle
 /// The calls of this process, and what cancels them.
 fn watched_calls(pages: &Pages) -> (Calls, Canceller) {
     let (calls, canceller) = calls((**pages).clone());
-    item::prepare(canceller.clone());
+    retire::prepare(canceller.clone());
     (calls, canceller)
 }
 

@@ -17,7 +17,7 @@ use crate::process::host::worker_bell::QUESTION;
 use crate::process::observe::trees;
 use crate::process::value::attachments::Attachment;
 use crate::process::wire::Frame;
-use crate::process::worker::call::Canceller;
+use crate::process::worker::cancel::Canceller;
 use crate::process::worker::stream::{Inbox, die};
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, RECEIVE};

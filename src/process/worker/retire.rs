@@ -2,14 +2,14 @@
 //! ([`retire`]).
 //!
 //! After `retire` no further item begins: the gate of the frame that runs is closed, as the parent
-//! would to take its items back, and each later frame finds its gate closed (`call`). At the end of
+//! would to take its items back, and each later frame finds its gate closed (`cancel`). At the end of
 //! its frame, after the item's answer, the worker reports it (`Record::Retire`).
 //!
 //! Tests: `tests/process/places.rs`, `tests/process/retire.rs`, `src/process/sched/simulated.rs`.
 
 use std::sync::OnceLock;
 
-use super::call::Canceller;
+use super::cancel::Canceller;
 use crate::sys::fork::PerProcess;
 
 /// The gates of this worker, which no forked child may close.
