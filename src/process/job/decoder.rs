@@ -23,7 +23,7 @@ use crate::task::{CodecDirection, TaskError, panic};
 pub(crate) type Values = Box<dyn Any + Send>;
 
 /// Decodes value records at the front of the bytes, at most the given number; on another thread
-/// than the receiving one, only for a [`SLICE`] of time. Stops after the first value that cannot be
+/// than the receiving one, only for [`DECODE_TICKS`]. Stops after the first value that cannot be
 /// decoded.
 pub(crate) type Read = fn(&[u8], usize, DecodingThread) -> (Taken, Values);
 
@@ -99,7 +99,7 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
 const SHORT_NAME: usize = 120;
 
 /// How long values are decoded, in ticks, before they are handed over.
-const SLICE: u64 = 1_000 * ticks::MICROSECOND;
+const DECODE_TICKS: u64 = 1_000 * ticks::MICROSECOND;
 
 /// How many bytes are allocated in advance for values.
 const ROOM: usize = 128 << 10;
@@ -206,7 +206,7 @@ fn read<R: DeserializeOwned + Send + 'static>(
         values.push(decode(value).map_err(undecodable::<R>)?);
         Ok(())
     };
-    let enough = || place == DecodingThread::Other && ticks::since(begin) > SLICE;
+    let enough = || place == DecodingThread::Other && ticks::since(begin) > DECODE_TICKS;
     let taken = take_values(bytes, most, push, enough);
     // They may be kept for long, and most of the bytes may have been something else.
     if values.capacity() / 2 > values.len() {

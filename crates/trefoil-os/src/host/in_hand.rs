@@ -27,7 +27,10 @@ impl InHand {
         if count == 0 {
             return Some(Self(0));
         }
-        Self::take_of(count, (files::most_open() / 2).max(handover::MOST))
+        Self::take_of(
+            count,
+            (files::most_open() / 2).max(handover::MOST_DESCRIPTORS),
+        )
     }
 
     fn take_of(count: usize, most: usize) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! The trees of worker processes, which the pools ask for.
 //!
 //! **Job.** A pool registers itself ([`register`]). [`ask`] asks all pools, and each pool asks its
-//! workers; [`Answers::take`] waits until all have answered, or [`PATIENCE`] is over.
+//! workers; [`Answers::take`] waits until all have answered, or [`TREES_LIMIT`] is over.
 //!
 //! **Protocol.** A [`Question`] that is not answered is dropped, by whoever has it: a worker that
 //! ends, a pool that is over. So the number of open questions comes down to 0 whatever happens, and
@@ -23,7 +23,7 @@ use crate::printable::is_command;
 use crate::sys::fork::PerProcess;
 
 /// How long all workers together may take to answer.
-const PATIENCE: Duration = Duration::from_millis(100);
+const TREES_LIMIT: Duration = Duration::from_millis(100);
 
 /// The longest text and the longest JSON of a worker's tree: with both, an answer has room in an
 /// empty socket.
@@ -153,7 +153,7 @@ impl Answers {
         let mut state = self.state.lock();
         let mut is_late = false;
         while state.open > 0 && !is_late {
-            (state, is_late) = self.changed.wait_until(state, asked + PATIENCE);
+            (state, is_late) = self.changed.wait_until(state, asked + TREES_LIMIT);
         }
         state.over = true;
         let mut workers = std::mem::take(&mut state.workers);
