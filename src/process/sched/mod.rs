@@ -37,10 +37,10 @@ mod deaths;
 mod dispatch;
 mod finish;
 mod give_up;
-mod item_costs;
 mod keeping;
 pub(super) mod peer;
 mod replies;
+mod retire;
 mod rules;
 pub(super) mod sent_frame;
 mod shutdown;
@@ -59,7 +59,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::semaphore::give_back;
 
-use self::item_costs::ItemCosts;
+use self::dispatch::ItemCosts;
 use self::peer::Peer;
 pub(crate) use self::rules::elastic::Elastic;
 use self::rules::known::Rules;
@@ -370,7 +370,7 @@ impl Sched {
             if news(self.workers[index].nudge_at()) {
                 self.actions.push(Action::Nudge(index));
             }
-            self.retire(index, now);
+            self.dismiss_retired(index, now);
             let worker = &self.workers[index];
             let is_asked = worker.stage == Stage::Asked;
             if worker.limit().is_some_and(|limit| limit <= now) {
@@ -459,8 +459,8 @@ impl Sched {
             piece.len(),
             piece.first(),
         );
-        if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
-            worker.stage = Stage::Retiring;
+        if id != INITIALIZE {
+            worker.retire_after(self.policy.replace_after);
         }
         if let Some(plan) = plan {
             self.send_message(index, &Frame::Chaos(plan));

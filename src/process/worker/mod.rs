@@ -9,6 +9,7 @@
 pub(super) mod batch;
 pub(super) mod cancel;
 pub(super) mod context;
+pub(super) mod index;
 pub(super) mod memory_limit;
 mod peer;
 pub(super) mod raw_call;

@@ -24,10 +24,10 @@ use std::process::exit;
 
 use super::batch::{Failure, Serving};
 use super::cancel::calls;
+use super::index::INDEX;
 use super::memory_limit::MemoryLimit;
 use super::peer::{self, Inlet};
 use super::replay_inlet::ReplayInlet;
-use super::retire::INDEX;
 use super::serve::work;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;

@@ -34,7 +34,7 @@ impl Rooms {
 
     /// Room for `length` bytes that no other item of any process gets: where it begins. `None`: all
     /// pages were handed out, or a process has written to the count.
-    pub fn take(&self, length: usize) -> Option<u64> {
+    pub fn reserve(&self, length: usize) -> Option<u64> {
         let pages = length.div_ceil(PAGE) as u64;
         let count = &self.0.words(0, 8)?[0];
         // The addition is atomic, and nothing else is published by it.
@@ -54,15 +54,15 @@ mod tests {
         let file = conduit::file(PAGE).unwrap();
         let (one, two) = (Rooms::of(&file).unwrap(), Rooms::of(&file).unwrap());
         let page = PAGE as u64;
-        assert_eq!(one.take(1), Some(page));
-        assert_eq!(two.take(PAGE + 1), Some(2 * page));
-        assert_eq!(one.take(PAGE), Some(4 * page));
-        assert_eq!(two.take(1), Some(5 * page));
+        assert_eq!(one.reserve(1), Some(page));
+        assert_eq!(two.reserve(PAGE + 1), Some(2 * page));
+        assert_eq!(one.reserve(PAGE), Some(4 * page));
+        assert_eq!(two.reserve(1), Some(5 * page));
         two.0.words(0, 8).unwrap()[0].store(MOST_PAGES - 2, Ordering::Relaxed);
-        assert_eq!(one.take(1), Some((MOST_PAGES - 1) * page));
-        assert_eq!(one.take(1), None);
+        assert_eq!(one.reserve(1), Some((MOST_PAGES - 1) * page));
+        assert_eq!(one.reserve(1), None);
         two.0.words(0, 8).unwrap()[0].store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(one.take(1), None);
+        assert_eq!(one.reserve(1), None);
     }
 
     #[test]

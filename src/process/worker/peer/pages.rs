@@ -95,7 +95,7 @@ impl PagesInlet {
     fn finds_frame(&mut self) -> bool {
         if !self.has_frame {
             let ring = SharedRing::new(self.front.ring());
-            self.has_frame = ring.read(&mut self.head, self.received.place, &mut self.copied);
+            self.has_frame = ring.read(&mut self.head, self.received.position, &mut self.copied);
         }
         self.has_frame
     }
@@ -108,7 +108,7 @@ impl PagesInlet {
                 return &self.copied;
             }
             match self.received.whole() {
-                Some(length) => return self.received.take(length),
+                Some(length) => return self.received.consume(length),
                 None => self.receive(),
             }
         }
