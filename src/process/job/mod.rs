@@ -70,7 +70,7 @@ impl Deref for CallOptions {
 
 impl CallOptions {
     /// The options of a call that begins now.
-    pub(crate) fn from_now(&self) -> Self {
+    pub(crate) fn starting_now(&self) -> Self {
         let mut options = self.clone();
         if let Some(within) = options.within {
             // (A time that cannot be represented never comes.)
