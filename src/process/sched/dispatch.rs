@@ -12,7 +12,6 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use super::Sched;
@@ -50,33 +49,6 @@ fn frame_size(item_cost: Option<f64>, job: &Job, workers: usize) -> usize {
     // at about the same time.
     let shares = 2 * workers.max(1);
     job.items(most * shares).div_ceil(shares)
-}
-
-/// The most functions in the table: no program has as many.
-const FUNCTIONS: usize = 10_000;
-
-/// Nanoseconds per item, by function.
-#[derive(Default)]
-pub(super) struct ItemCosts(HashMap<u64, f64>);
-
-impl ItemCosts {
-    /// Records that `items` items of a function took `nanos` nanoseconds.
-    pub(super) fn learn(&mut self, function: u64, items: u64, nanos: u64) {
-        if items == 0 || nanos == 0 {
-            return; // nothing, or not known
-        }
-        if self.0.len() > FUNCTIONS {
-            self.0.clear();
-        }
-        let seen = nanos as f64 / items as f64;
-        let item_cost = self.0.entry(function).or_insert(seen);
-        *item_cost = (*item_cost + seen) / 2.0;
-    }
-
-    /// How many nanoseconds one item of a function should take, if that is known.
-    pub(super) fn of(&self, function: u64) -> Option<f64> {
-        self.0.get(&function).copied()
-    }
 }
 
 impl Sched {

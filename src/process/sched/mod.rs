@@ -37,6 +37,7 @@ mod deaths;
 mod dispatch;
 mod finish;
 mod give_up;
+mod item_costs;
 mod keeping;
 pub(super) mod peer;
 mod replies;
@@ -59,7 +60,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::semaphore::give_back;
 
-use self::dispatch::ItemCosts;
+use self::item_costs::ItemCosts;
 use self::peer::Peer;
 pub(crate) use self::rules::elastic::Elastic;
 use self::rules::known::Rules;
