@@ -4,7 +4,7 @@
 //! such a call to a helper thread.
 //!
 //! 1. A call goes into the queue of its [`CallKind`], and a helper is started to serve that, up to
-//!    [`MOST`] helpers: a stuck call delays no other. More calls wait until one ends.
+//!    [`MOST_HELPERS`] helpers: a stuck call delays no other. More calls wait until one ends.
 //! 2. A helper serves until the queue is empty.
 //!
 //! Lookups have a queue of their own, because a name server that does not answer holds each of them
@@ -37,7 +37,7 @@ pub(crate) enum CallKind {
 
 /// How many helpers the queue of each [`CallKind`] may have. Two pages of the documentation state
 /// these numbers: `io::fs`, `io::lookup_host`.
-const MOST: [usize; 2] = [512, 128];
+const MOST_HELPERS: [usize; 2] = [512, 128];
 
 /// Runs `f` on a thread that may block. Fails if the system refuses to start one.
 #[track_caller]
@@ -77,7 +77,7 @@ fn queue(kind: CallKind) -> &'static CallQueue {
     static QUEUES: PerProcess<[CallQueue; 2]> = PerProcess::new();
     let queues = QUEUES.get_or_init(|| {
         task::panic::install_hook();
-        MOST.map(CallQueue::new)
+        MOST_HELPERS.map(CallQueue::new)
     });
     &queues[kind as usize]
 }
@@ -140,13 +140,13 @@ mod tests {
     use std::thread::sleep;
     use std::time::{Duration, Instant};
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TEST_LIMIT: Duration = Duration::from_secs(10);
 
     /// A pause between two looks.
     const STILL: Duration = Duration::from_millis(10);
 
     /// So many stuck calls leave room for others, also of other tests.
-    const STUCK: usize = MOST[CallKind::File as usize] - 8;
+    const STUCK: usize = MOST_HELPERS[CallKind::File as usize] - 8;
 
     #[test]
     fn a_stuck_call_delays_no_other() {
@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(
                 run(CallKind::File, move || n)
                     .unwrap()
-                    .join_timeout(PATIENCE)
+                    .join_timeout(TEST_LIMIT)
                     .unwrap(),
                 n
             );
@@ -180,16 +180,16 @@ mod tests {
         assert_eq!(
             run(CallKind::File, || 7)
                 .unwrap()
-                .join_timeout(PATIENCE)
+                .join_timeout(TEST_LIMIT)
                 .unwrap(),
             7
         );
         assert!(!stuck.iter().any(Task::is_finished));
         drop(release);
         for mut stuck in stuck {
-            assert!(stuck.join_timeout(PATIENCE).unwrap().is_err());
+            assert!(stuck.join_timeout(TEST_LIMIT).unwrap().is_err());
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_LIMIT;
         loop {
             if queue(CallKind::File).state.lock().threads == 0 {
                 break;
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn until(condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_LIMIT;
         while !condition() {
             assert!(Instant::now() < deadline);
             sleep(STILL);
@@ -240,7 +240,7 @@ mod tests {
         let late = enqueue(queue, || 7).unwrap();
         drop(release);
         for mut task in tasks {
-            task.join_timeout(PATIENCE).unwrap();
+            task.join_timeout(TEST_LIMIT).unwrap();
         }
         assert_eq!(late.join().unwrap(), 7);
         until(|| queue.state.lock().threads == 0);
@@ -249,11 +249,11 @@ mod tests {
     #[test]
     fn lookups_that_are_not_answered_delay_no_file() {
         let (release, stuck) = mpsc::channel();
-        let most = MOST[CallKind::Lookup as usize];
+        let most = MOST_HELPERS[CallKind::Lookup as usize];
         let (begun, tasks) = block(queue(CallKind::Lookup), most + 20, stuck);
         until(|| begun.load(Relaxed) == most);
         let mut file = run(CallKind::File, || 7).unwrap();
-        assert_eq!(file.join_timeout(PATIENCE).unwrap(), 7);
+        assert_eq!(file.join_timeout(TEST_LIMIT).unwrap(), 7);
         assert_eq!(
             begun.load(Relaxed),
             most,
@@ -261,7 +261,7 @@ mod tests {
         );
         drop(release);
         for mut task in tasks {
-            task.join_timeout(PATIENCE).unwrap();
+            task.join_timeout(TEST_LIMIT).unwrap();
         }
     }
 
@@ -269,13 +269,13 @@ mod tests {
     fn a_panic_is_the_calls_own() {
         let mut bad = run(CallKind::File, || panic!("on purpose")).unwrap();
         assert!(matches!(
-            bad.join_timeout(PATIENCE),
+            bad.join_timeout(TEST_LIMIT),
             Err(TaskError::Panicked(panic)) if panic.message() == "on purpose"
         ));
         assert_eq!(
             run(CallKind::File, || 1)
                 .unwrap()
-                .join_timeout(PATIENCE)
+                .join_timeout(TEST_LIMIT)
                 .unwrap(),
             1
         );

@@ -32,7 +32,7 @@ use crate::sys::child::Handle;
 #[cfg(feature = "event-loop")]
 use crate::sys::child::{Id, fetch_by_id};
 use crate::sys::fork::PerProcess;
-use crate::timer::{RARELY, WatchedFds, enter};
+use crate::timer::{UNREPORTED_PERIOD, WatchedFds, enter};
 
 /// A child whose handle was dropped.
 pub(crate) enum Orphan {
@@ -86,7 +86,7 @@ fn wait_for(child: Arc<Orphan>, end: Option<Arc<Handle>>) {
     if !child.runs() {
         return;
     }
-    let until = end.is_none().then(|| Instant::now() + RARELY);
+    let until = end.is_none().then(|| Instant::now() + UNREPORTED_PERIOD);
     let interest = WatchedFds([end.map(|end| (end as _, PollFlags::IN)), None]);
     if enter(interest, until, Waker::from(child.clone())).is_err() {
         left().lock().push(child);

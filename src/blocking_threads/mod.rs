@@ -118,7 +118,7 @@ mod tests {
     use std::thread::{ThreadId, current};
     use std::time::Instant;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TEST_LIMIT: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_job_begins_at_once_and_an_idle_thread_takes_the_next() {
@@ -128,10 +128,10 @@ mod tests {
         let ask = || -> ThreadId {
             let tell = tell.clone();
             start(move || tell.send(current().id()).unwrap()).unwrap();
-            told.recv_timeout(PATIENCE)
+            told.recv_timeout(TEST_LIMIT)
                 .expect("one is stuck, others begin")
         };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_LIMIT;
         let mut seen = vec![ask()];
         loop {
             let thread = ask();
@@ -153,7 +153,7 @@ mod tests {
             let tell = tell.clone();
             let job = Box::new(move || tell.send(n).unwrap());
             helpers.start(job).unwrap();
-            assert_eq!(told.recv_timeout(PATIENCE), Ok(n));
+            assert_eq!(told.recv_timeout(TEST_LIMIT), Ok(n));
             // About as long as an idle thread stays, so that it is claimed while it gives up.
             let pause = Instant::now() + Duration::from_micros(n % 128);
             while Instant::now() < pause {}
@@ -174,7 +174,7 @@ mod tests {
         for stack in [1 << 20, 64 << 20] {
             let tell = tell.clone();
             start_with(stack, move || tell.send(fill(stack / 8)).unwrap()).unwrap();
-            assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+            assert_eq!(told.recv_timeout(TEST_LIMIT), Ok(1));
         }
     }
 }

@@ -10,12 +10,12 @@ use crate::sys::ticks;
 /// About how long tasks run before the kernel is asked for events, and so how long a ready socket
 /// may wait for busy tasks. Timers are checked more often, after each batch in which the clock
 /// was read.
-pub(super) const SLICE: u64 = 200 * ticks::MICROSECOND;
+pub(super) const TIME_SLICE_TICKS: u64 = 200 * ticks::MICROSECOND;
 
 /// The kernel is asked after this many polls, whatever the clock says.
 pub(super) const MAX_POLLS: u32 = 1024;
 
-/// How many tasks run in one turn at most. (The kernel is asked less often: [`SLICE`].)
+/// How many tasks run in one turn at most. (The kernel is asked less often: [`TIME_SLICE_TICKS`].)
 pub(super) const BATCH: usize = 64;
 
 /// How many operations one socket, channel or other source may complete in a round, at most

@@ -133,7 +133,7 @@ impl Reactor {
         self.wait.wait(timeout)?;
         for (token, ready, reports) in self.wait.events() {
             // (The token of a wake-up is no source's.)
-            deliver(&mut self.sources, token, ready, reports, woken);
+            mark_ready(&mut self.sources, token, ready, reports, woken);
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl Reactor {
         ready: [Readiness; 2],
         woken: &mut Vec<Waker>,
     ) {
-        deliver(&mut self.sources, key.0, ready, Reports::default(), woken);
+        mark_ready(&mut self.sources, key.0, ready, Reports::default(), woken);
     }
 
     #[cfg(all(test, not(loom)))]
@@ -215,7 +215,7 @@ impl DirectionState {
 }
 
 /// Marks the source of an event as ready, and moves its waiters into `woken`.
-fn deliver(
+fn mark_ready(
     sources: &mut Slab<[DirectionState; 2]>,
     token: usize,
     ready: [Readiness; 2],

@@ -1,8 +1,9 @@
 //! How long tasks have run since the kernel was last asked for events.
 //!
 //! Asking costs a system call, some 300 ns, as much as a dozen short polls; not asking lets sockets
-//! wait. So the loop asks after a stretch of time ([`SLICE`]), not after a number of polls. Nor
-//! does it read the clock for every poll, which would double the cost of the shortest ones:
+//! wait. So the loop asks after a stretch of time ([`TIME_SLICE_TICKS`]), not after a number of
+//! polls. Nor does it read the clock for every poll, which would double the cost of the shortest
+//! ones:
 //!
 //! 1. Polls are counted. Every [`STRIDE`]-th reads the clock ([`ticks`]).
 //! 2. After a long poll every poll reads it, until [`SINGLE`] in a row were short. This also holds
@@ -13,14 +14,14 @@
 //!
 //! Checked below, and by `tests/event_loop/fairness.rs`.
 
-use super::limits::{MAX_POLLS, SLICE};
+use super::limits::{MAX_POLLS, TIME_SLICE_TICKS};
 use crate::sys::ticks;
 
 /// The clock is read after this many short polls.
 const STRIDE: u32 = 8;
 
 /// Polls that took longer than this in total were not short.
-const LONG: u64 = SLICE / 32;
+const LONG: u64 = TIME_SLICE_TICKS / 32;
 
 /// After a long poll, the clock is read after every poll until this many were short. At 10 ns for
 /// each reading, that is a twentieth of the long poll.
@@ -100,7 +101,7 @@ impl TimeSlice {
             SINGLE
         };
         self.next = self.polls + if self.single == 0 { STRIDE } else { 1 };
-        self.over |= now.saturating_sub(self.began) >= SLICE || self.polls >= MAX_POLLS;
+        self.over |= now.saturating_sub(self.began) >= TIME_SLICE_TICKS || self.polls >= MAX_POLLS;
         self.timers = true;
     }
 
@@ -139,14 +140,18 @@ mod tests {
     #[test]
     fn short_polls_are_many_and_long_ones_few() {
         assert_eq!(polls(0), (MAX_POLLS, MAX_POLLS / STRIDE));
-        let (short, read) = polls(SLICE / 500);
+        let (short, read) = polls(TIME_SLICE_TICKS / 500);
         assert!((500..=500 + STRIDE).contains(&short) && read <= 500 / STRIDE + 1);
-        assert_eq!(polls(SLICE * 10).0, STRIDE, "from short ones to long ones");
+        assert_eq!(
+            polls(TIME_SLICE_TICKS * 10).0,
+            STRIDE,
+            "from short ones to long ones"
+        );
         // Long polls all the time: the clock is read after each.
         let mut slice = TimeSlice::new();
         slice.next = 1;
         slice.polls += 1;
-        slice.read_clock(slice.began + SLICE);
+        slice.read_clock(slice.began + TIME_SLICE_TICKS);
         assert!(slice.is_over());
         // The clock is read after each poll also in the next slice, until many polls were short.
         slice.renew();

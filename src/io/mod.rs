@@ -75,7 +75,6 @@
 // chooses between addresses, and `retry_without_event` retries operations without kernel events.
 // Checked by `tests/io/`.
 
-mod accept;
 #[cfg(unix)]
 mod async_fd;
 mod buf_reader;
@@ -90,6 +89,7 @@ mod datagrams;
 pub mod fs;
 mod halves;
 mod lines;
+mod listener;
 mod lookup;
 mod read_write;
 mod readiness;

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use futures_io::{AsyncRead, AsyncWrite};
 
 /// `read_to_end` asks for this many bytes at once.
-const PIECE: usize = 128 * 1024;
+const READ_TO_END_BYTES: usize = 128 * 1024;
 
 pub(super) async fn read(
     reader: &mut (impl AsyncRead + Unpin),
@@ -39,7 +39,7 @@ pub(super) async fn read_to_end(
     bytes: &mut Vec<u8>,
 ) -> io::Result<usize> {
     let start = bytes.len();
-    let mut piece = vec![0; PIECE];
+    let mut piece = vec![0; READ_TO_END_BYTES];
     loop {
         match read(reader, &mut piece).await? {
             0 => return Ok(bytes.len() - start),

@@ -71,12 +71,12 @@ pub struct Stdin {
 /// ```
 pub fn stdin() -> Stdin {
     Stdin {
-        reader: BufReader::with_capacity(PIECE, Standard::New(0)),
+        reader: BufReader::with_capacity(STDIN_BUFFER_BYTES, Standard::New(0)),
     }
 }
 
 /// How many bytes `read_line` asks for at once.
-const PIECE: usize = 1024;
+const STDIN_BUFFER_BYTES: usize = 1024;
 
 impl Stdin {
     /// Reads what has arrived, at least one byte; 0 at the end.

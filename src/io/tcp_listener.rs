@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
-use super::accept::{ListeningSocket, accept, incoming, listen, poll_accept};
+use super::listener::{ListeningSocket, accept, incoming, listen, poll_accept};
 use super::lookup::{ToSocketAddrs, first, lookup_host};
 use super::source::{Source, fairly, socket};
 use super::tcp_stream::TcpStream;

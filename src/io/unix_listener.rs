@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixListener as Socket};
 use std::path::Path;
 use std::task::{Context, Poll};
 
-use super::accept::{ListeningSocket, accept, incoming, listen, poll_accept};
+use super::listener::{ListeningSocket, accept, incoming, listen, poll_accept};
 use super::source::{Source, fairly, socket};
 use super::unix_stream::UnixStream;
 use crate::sys::sockets;

@@ -23,7 +23,7 @@ impl Frame {
     pub fn run(&self, most: u32) -> u32 {
         let mut count = 0;
         while count < most {
-            let Some(item) = self.0.take() else {
+            let Some(item) = self.0.pass() else {
                 return count;
             };
             assert_eq!(item, count, "out of turn");

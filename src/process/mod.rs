@@ -170,8 +170,9 @@ pub use value::permits::{Permit, Permits};
 pub use value::portable::Portable;
 pub use value::raw_plain::{Plain, PlainAtomic};
 pub use value::usage::Usage;
-pub use worker::item::{retire, worker_index};
+pub use worker::index::worker_index;
 pub use worker::replayable::{replayable, replayable_with};
+pub use worker::retire::retire;
 /// The items that are public at the crate's root. (Their paths through this module compile, too,
 /// but are undocumented.)
 pub(crate) mod root {

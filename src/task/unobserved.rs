@@ -143,12 +143,12 @@ impl TaskReport {
             "it was cancelled because its pool was dropped{others} \
              (`shutdown(Shutdown::Wait)` waits for them)"
         ));
-        self.deliver(hook);
+        self.report(hook);
     }
 
     /// Calls `hook`, or the process's, with this error.
     #[cold]
-    pub(super) fn deliver(mut self, hook: Option<Hook>) {
+    pub(super) fn report(mut self, hook: Option<Hook>) {
         if matches!(self.error, TaskError::Cancelled) {
             return;
         }

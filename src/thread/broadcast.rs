@@ -109,7 +109,7 @@ where
         gather(&results)
     };
     let all = spawn_async_on(registry, all, registry.tag);
-    deliver(registry, registry.is_home(), &slots, shares);
+    put_shares(registry, registry.is_home(), &slots, shares);
     all
 }
 
@@ -135,7 +135,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
                 let lend = |index| scope.alone(move || take(index)).lend(Some(&waiter.ended));
                 let share = |index| (index, Work::Share(lend(index)));
                 let others = (0..slots.len()).filter(|&index| Some(index) != mine);
-                deliver(registry, home.is_some(), slots, others.map(share).collect());
+                put_shares(registry, home.is_some(), slots, others.map(share).collect());
                 if let Some(index) = mine {
                     take(index);
                 }
@@ -153,7 +153,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
 
 /// Puts shares into the mailboxes of the places in `slots`, and wakes their threads; drops the
 /// shares if the pool does not accept them. `counted`: the caller is a running worker.
-fn deliver(
+fn put_shares(
     registry: &Arc<Registry>,
     counted: bool,
     slots: &[Arc<Slot>],

@@ -54,7 +54,7 @@ const JOB_LINGERS: Duration = Duration::from_millis(200);
 const BLIND: Duration = Duration::from_millis(10);
 
 /// How often to check for events that no descriptor reports.
-pub(crate) const RARELY: Duration = Duration::from_millis(100);
+pub(crate) const UNREPORTED_PERIOD: Duration = Duration::from_millis(100);
 
 /// The deadline of a wait for descriptors without a deadline: in some thirty years.
 const FAR: Duration = Duration::from_secs(1 << 30);

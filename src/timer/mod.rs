@@ -39,7 +39,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub(crate) use clock::{Clock, Held, end, later};
-pub(crate) use helper_thread::{RARELY, Ready, WatchedFds, enter};
+pub(crate) use helper_thread::{Ready, UNREPORTED_PERIOD, WatchedFds, enter};
 pub(crate) use keeper::{
     Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };

@@ -18,7 +18,14 @@ pub(crate) fn asked(file: &File) -> Vec<Finding> {
         return Vec::new();
     };
     let asks = |code: &str| {
-        let variants = ["Path::Stream", "Path::Pages", ".is_plain()"];
+        let variants = [
+            "Path::Stream",
+            "Path::Pages",
+            ".is_plain()",
+            ".has_pages",
+            ".polls()",
+            ".is_exact()",
+        ];
         words(code).any(|word| word == "plain") || variants.iter().any(|way| code.contains(way))
     };
     let lines = file.lines.iter().enumerate();
@@ -44,6 +51,9 @@ mod tests {
             "match path { CallerPath::Stream => {} }",
             "if let Path::Pages(_) = &self.0 {}",
             "link.peer.is_plain()",
+            "if worker.peer.is_exact() {}",
+            "let fit = is_call || self.path.polls();",
+            "worker.peer.has_pages && ready",
         ];
         for text in questions {
             assert_eq!(reported("src/process/parent/link.rs", text), 1, "{text}");

@@ -35,7 +35,7 @@ const EXCEPT: [(&str, &str); 5] = [
     ("crates/trefoil-os/src/sys/free_list.rs", "SHELF"), // nobody waits: `try_lock` only
     ("src/process/api/entry.rs", "DEPTH"),               // written before a second thread runs
     ("src/process/job/mod.rs", "NONE"), // a constant with an address, without a lock
-    ("src/process/worker/item.rs", "INDEX"), // the same, in a worker
+    ("src/process/worker/index.rs", "INDEX"), // the same, in a worker
     ("src/process/observe/send_events.rs", "SENDER"), // the same
 ];
 

@@ -6,9 +6,9 @@
 //! A call runs on another thread, so it has its own buffers. At most one call that moves the
 //! position runs at a time.
 //!
-//! 1. A read starts with a buffer as long as the caller's (at most [`MOST`]). Its bytes stay here
-//!    until they are taken. So a read whose future is dropped loses nothing: the next read begins
-//!    with them.
+//! 1. A read starts with a buffer as long as the caller's (at most [`LARGEST_CALL_BYTES`]). Its
+//!    bytes stay here until they are taken. So a read whose future is dropped loses nothing: the
+//!    next read begins with them.
 //! 2. A write copies its bytes (from any number of slices), and is pending until the system has
 //!    said how many it has taken. A write whose future is dropped continues. If the next write
 //!    begins with the same bytes, it is the same one, polled again (a buffer's second flush, say),
@@ -49,7 +49,7 @@ use crate::sys::files;
 use crate::task::Task;
 
 /// The largest number of bytes that one call moves.
-const MOST: usize = 1024 * 1024;
+const LARGEST_CALL_BYTES: usize = 1024 * 1024;
 
 /// An open file.
 ///
@@ -678,7 +678,7 @@ impl File {
         let back = self.bytes.len() as i64;
         let mut buffer = self.buffer();
         for slice in slices {
-            let room = MOST - buffer.len();
+            let room = LARGEST_CALL_BYTES - buffer.len();
             buffer.extend_from_slice(&slice[..slice.len().min(room)]);
         }
         self.start(FileCall::Write, buffer, move |file, done| {
@@ -787,7 +787,7 @@ impl AsyncRead for File {
             if count > 0 || ended {
                 return Poll::Ready(Ok(count));
             }
-            let wanted = buffer.len().min(MOST);
+            let wanted = buffer.len().min(LARGEST_CALL_BYTES);
             let room = self.buffer();
             self.start(FileCall::Read, room, move |file, done| {
                 done.buffer.resize(wanted, 0);

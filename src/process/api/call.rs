@@ -425,14 +425,14 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// [`call_with`](crate::ProcessPool::call_with) each `spawn` sends the context anew.)
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
-        let options = self.options.begin();
+        let options = self.options.starting_now();
         let place = self.pool.place(&options);
         self.submit(options, place, arg)
     }
 
     #[track_caller]
     pub(super) fn spawn_in(&self, place: Option<Place>, arg: A) -> Task<R> {
-        self.submit(self.options.begin(), Ok(place), arg)
+        self.submit(self.options.starting_now(), Ok(place), arg)
     }
 
     #[track_caller]
@@ -451,7 +451,12 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote) does.
     #[track_caller]
     pub fn spawn_remote(&self, mut arg: A) -> Remote<R> {
-        Remote::of(self.pool, self.options.begin(), self.kept_code(), &mut arg)
+        Remote::of(
+            self.pool,
+            self.options.starting_now(),
+            self.kept_code(),
+            &mut arg,
+        )
     }
 
     /// Runs all items and waits for their results, as [`ProcessPool::map`](crate::ProcessPool::map)
@@ -469,7 +474,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         }
         // (Items that pause before a retry would hold places while workers are idle.)
         let ahead = (!self.options.may_retry()).then(|| self.pool.ahead());
-        let (options, code) = (self.options.begin(), self.code());
+        let (options, code) = (self.options.starting_now(), self.code());
         self.pool
             .map_task(options, code, items, ahead.as_ref())
             .join()
@@ -492,7 +497,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// If the iterator does.
     #[track_caller]
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
-        let options = self.options.begin();
+        let options = self.options.starting_now();
         self.pool.map_task(options, self.code(), items, None)
     }
 
@@ -524,13 +529,25 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// Yields results in the order of the items, as [`ProcessPool::imap`](crate::ProcessPool::imap)
     /// does.
     pub fn imap<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.pool, self.options.begin(), self.code(), items, true)
+        Imap::new(
+            self.pool,
+            self.options.starting_now(),
+            self.code(),
+            items,
+            true,
+        )
     }
 
     /// Yields each result as soon as it is available, as
     /// [`ProcessPool::imap_unordered`](crate::ProcessPool::imap_unordered) does.
     pub fn imap_unordered<I: IntoIterator<Item = A>>(&self, items: I) -> Imap<I::IntoIter, R> {
-        Imap::new(self.pool, self.options.begin(), self.code(), items, false)
+        Imap::new(
+            self.pool,
+            self.options.starting_now(),
+            self.code(),
+            items,
+            false,
+        )
     }
 }
 

@@ -263,7 +263,7 @@ impl ChannelPipe {
         }
         let no_memory =
             |why: io::Error| PipeError::Broken(format!("there is no memory for the item: {why}"));
-        let room = self.rooms.as_ref().and_then(|own| own.take(item.len()));
+        let room = self.rooms.as_ref().and_then(|own| own.reserve(item.len()));
         let length = (item.len() as u64).to_le_bytes();
         let (Some(offset), [.., 0, 0, 0]) = (room, length) else {
             return Err(no_memory(io::ErrorKind::FileTooLarge.into()));

@@ -23,7 +23,7 @@ use crate::task::{CodecDirection, TaskError, panic};
 pub(crate) type Values = Box<dyn Any + Send>;
 
 /// Decodes value records at the front of the bytes, at most the given number; on another thread
-/// than the receiving one, only for a [`SLICE`] of time. Stops after the first value that cannot be
+/// than the receiving one, only for [`DECODE_TICKS`]. Stops after the first value that cannot be
 /// decoded.
 pub(crate) type Read = fn(&[u8], usize, DecodingThread) -> (Taken, Values);
 
@@ -99,7 +99,7 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
 const SHORT_NAME: usize = 120;
 
 /// How long values are decoded, in ticks, before they are handed over.
-const SLICE: u64 = 1_000 * ticks::MICROSECOND;
+const DECODE_TICKS: u64 = 1_000 * ticks::MICROSECOND;
 
 /// How many bytes are allocated in advance for values.
 const ROOM: usize = 128 << 10;
@@ -108,7 +108,7 @@ const ROOM: usize = 128 << 10;
 pub(crate) struct CallTypes {
     read: Read,
     /// The type of the results.
-    pub(crate) kind: fn() -> TypeId,
+    pub(crate) result_type: fn() -> TypeId,
     /// The names of the types of argument and result.
     pub(crate) names: fn() -> (&'static str, &'static str),
     /// Decoding takes little time, and runs no user code.
@@ -119,7 +119,7 @@ impl CallTypes {
     const fn new<A, R: DeserializeOwned + Send + 'static, N>(is_quick: bool) -> Self {
         Self {
             read: read::<R>,
-            kind: TypeId::of::<R>,
+            result_type: TypeId::of::<R>,
             names: || (type_name::<A>(), type_name::<N>()),
             is_quick,
         }
@@ -195,7 +195,7 @@ fn is_quick(name: &str) -> bool {
 fn read<R: DeserializeOwned + Send + 'static>(
     bytes: &[u8],
     most: usize,
-    place: DecodingThread,
+    thread: DecodingThread,
 ) -> (Taken, Values) {
     // Room for as many values as there may be, but limited in bytes, because a value may take one
     // byte here, and many in memory.
@@ -206,7 +206,7 @@ fn read<R: DeserializeOwned + Send + 'static>(
         values.push(decode(value).map_err(undecodable::<R>)?);
         Ok(())
     };
-    let enough = || place == DecodingThread::Other && ticks::since(begin) > SLICE;
+    let enough = || thread == DecodingThread::Other && ticks::since(begin) > DECODE_TICKS;
     let taken = take_values(bytes, most, push, enough);
     // They may be kept for long, and most of the bytes may have been something else.
     if values.capacity() / 2 > values.len() {

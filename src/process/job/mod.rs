@@ -10,10 +10,7 @@
 //!
 //! A job ends when no item that matters waits or is in a sent frame.
 //!
-//! **Retry.** An item whose worker died goes back to the front of the job, if it may be retried,
-//! perhaps after a pause. How often each such item was started is kept here, for `attempts()`. One
-//! that has died out of memory, of a call with `retry_alone`, waits apart from the others: it runs
-//! while nothing else runs in the pool (`sched::rules::alone`).
+//! Whether, when and how often an item runs again: `retry`.
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in one frame
@@ -27,6 +24,7 @@ pub(super) mod decoder;
 pub(super) mod keeping;
 pub(super) mod named;
 pub(super) mod reading;
+mod retry;
 pub(super) mod sink;
 
 use std::any::TypeId;
@@ -72,7 +70,7 @@ impl Deref for CallOptions {
 
 impl CallOptions {
     /// The options of a call that begins now.
-    pub(crate) fn begin(&self) -> Self {
+    pub(crate) fn starting_now(&self) -> Self {
         let mut options = self.clone();
         if let Some(within) = options.within {
             // (A time that cannot be represented never comes.)
@@ -428,69 +426,6 @@ impl Job {
         (below > 0).then(|| piece.part(0, below))
     }
 
-    /// The item at `index` was running when its worker died, perhaps out of memory, or it has timed
-    /// out. Returns how often it has been started, and whether it may be started again.
-    pub(crate) fn attempted(&mut self, index: usize, out_of_memory: bool) -> (u32, bool) {
-        let options = &self.work.options;
-        if !options.may_retry() {
-            return (1, false);
-        }
-        let again = self.unusual.get_or_insert_default();
-        let starts = again.starts.entry(index).or_insert(0);
-        *starts = starts.saturating_add(1);
-        if out_of_memory && options.retry_alone {
-            again.lone.insert(index);
-        }
-        let lone = u32::from(again.lone.contains(&index));
-        (*starts, *starts <= options.retry.saturating_add(lone))
-    }
-
-    /// How often the item at `index` was started in vain, if it may be started again.
-    pub(crate) fn starts(&self, index: usize) -> u32 {
-        let again = self.unusual.as_ref();
-        let starts = again.and_then(|again| again.starts.get(&index));
-        starts.copied().unwrap_or(0)
-    }
-
-    /// Whether the item at `index` must run alone.
-    pub(crate) fn is_lone(&self, index: usize) -> bool {
-        let again = self.unusual.as_ref();
-        again.is_some_and(|again| again.lone.contains(&index))
-    }
-
-    /// Whether such an item waits.
-    pub(crate) fn has_lone_item(&self) -> bool {
-        self.lone_waiting().next().is_some()
-    }
-
-    fn lone_waiting(&self) -> impl Iterator<Item = &Piece> {
-        self.unusual.iter().flat_map(|again| &again.lone_waiting)
-    }
-
-    /// Takes out the one that has waited longest.
-    pub(crate) fn cut_lone_item(&mut self) -> Option<Piece> {
-        self.unusual.as_mut()?.lone_waiting.pop_front()
-    }
-
-    /// The item at `index` will be retried. Returns the pause before that.
-    pub(crate) fn pause(&mut self, index: usize) -> Duration {
-        let again = self.unusual.get_or_insert_default();
-        if !again.paused.contains(&index) {
-            again.paused.push(index);
-        }
-        let before = self.starts(index).saturating_sub(1);
-        let times = 1u32.checked_shl(before).unwrap_or(u32::MAX);
-        self.work.options.backoff.saturating_mul(times)
-    }
-
-    /// The pause of an item is over.
-    pub(crate) fn resume(&mut self, piece: Piece) {
-        if let Some(again) = &mut self.unusual {
-            again.paused.retain(|at| *at != piece.first());
-        }
-        self.put_back(piece);
-    }
-
     /// Counts items that have ended, in a value or in an error of their own.
     pub(crate) fn answer(&mut self, items: u64) {
         self.pending = self.pending.saturating_sub(items);
@@ -591,8 +526,8 @@ impl Job {
     }
 
     /// The type of its results.
-    pub(crate) fn kind(&self) -> TypeId {
-        (self.work.decoder.types.kind)()
+    pub(crate) fn result_type(&self) -> TypeId {
+        (self.work.decoder.types.result_type)()
     }
 
     /// Whether it holds values, whose destructors are user code.

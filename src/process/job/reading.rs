@@ -37,10 +37,10 @@ pub(crate) enum Chore {
 
 impl Chore {
     /// The type of the results.
-    fn kind(&self) -> TypeId {
+    fn result_type(&self) -> TypeId {
         match self {
-            Self::Read(reading) => reading.kind,
-            Self::Finish(kind, _) | Self::Drop(kind, _) => *kind,
+            Self::Read(reading) => reading.result_type,
+            Self::Finish(result_type, _) | Self::Drop(result_type, _) => *result_type,
             Self::Keep(_) => TypeId::of::<Keeping>(), // no user code delays it
         }
     }
@@ -115,7 +115,7 @@ impl Extras {
 pub(crate) struct Reading {
     pub(crate) job: u64,
     /// The type of the values.
-    pub(crate) kind: TypeId,
+    pub(crate) result_type: TypeId,
     /// A value nests more deeply than a caller's stack allows.
     pub(crate) is_deep: bool,
     /// The index of the first item, and how many there are.
@@ -210,7 +210,7 @@ impl Queue {
 impl ReaderState {
     /// Adds a chore. Returns the waker of the caller that must carry it out, if that sleeps.
     pub(crate) fn add(&mut self, chore: Chore, now: Instant) -> Option<Waker> {
-        let kind = chore.kind();
+        let result_type = chore.result_type();
         let waiting = match chore.caller() {
             Some(job) => {
                 self.of_callers.entry(job).or_default().push_back(chore);
@@ -226,7 +226,7 @@ impl ReaderState {
             readers: 0,
             since: now,
         };
-        let queue = self.queues.entry(kind).or_insert_with(new);
+        let queue = self.queues.entry(result_type).or_insert_with(new);
         queue.waiting.push_back(waiting);
         None
     }
@@ -253,8 +253,8 @@ impl ReaderState {
     }
 
     /// For a reader of this type: takes the next chore. `None`: there is none, and the reader ends.
-    pub(crate) fn next(&mut self, kind: TypeId, now: Instant) -> Option<Chore> {
-        while let Some(queue) = self.queues.get_mut(&kind)
+    pub(crate) fn next(&mut self, result_type: TypeId, now: Instant) -> Option<Chore> {
+        while let Some(queue) = self.queues.get_mut(&result_type)
             && let Some(waiting) = queue.waiting.pop_front()
         {
             queue.since = now;
@@ -266,10 +266,10 @@ impl ReaderState {
                 return chore;
             }
         }
-        let queue = self.queues.get_mut(&kind)?;
+        let queue = self.queues.get_mut(&result_type)?;
         queue.readers -= 1;
         if queue.readers == 0 {
-            self.queues.remove(&kind);
+            self.queues.remove(&result_type);
         }
         None
     }
@@ -277,11 +277,11 @@ impl ReaderState {
     /// The types that should get another reader now; they count as having it.
     pub(crate) fn more(&mut self, now: Instant) -> Vec<TypeId> {
         let mut more = Vec::new();
-        for (kind, queue) in &mut self.queues {
+        for (result_type, queue) in &mut self.queues {
             if queue.due().is_some_and(|due| due <= now) {
                 queue.since = now;
                 queue.readers += 1;
-                more.push(*kind);
+                more.push(*result_type);
             }
         }
         more
@@ -289,15 +289,15 @@ impl ReaderState {
 
     /// The reader that this type was to get could not be started. If it would have been the only
     /// one, returns a chore that the caller must carry out.
-    pub(crate) fn gives_up(&mut self, kind: TypeId, now: Instant) -> Option<Chore> {
-        let queue = self.queues.get_mut(&kind)?;
+    pub(crate) fn gives_up(&mut self, result_type: TypeId, now: Instant) -> Option<Chore> {
+        let queue = self.queues.get_mut(&result_type)?;
         queue.readers -= 1;
         if queue.readers > 0 {
             return None;
         }
         queue.readers = 1;
-        let chore = self.next(kind, now)?;
-        if let Some(queue) = self.queues.get_mut(&kind) {
+        let chore = self.next(result_type, now)?;
+        if let Some(queue) = self.queues.get_mut(&result_type) {
             queue.readers = 0;
         }
         Some(chore)

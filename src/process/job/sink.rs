@@ -13,7 +13,7 @@ use crate::task::{Completer, TaskError, TaskReport, panic};
 /// Takes the results of one job.
 pub(crate) trait Sink: Send {
     /// Takes the results of the items from `index` on. Returns those that are no longer wanted.
-    fn take(&mut self, index: usize, values: Values) -> Option<Values>;
+    fn put(&mut self, index: usize, values: Values) -> Option<Values>;
 
     /// Whether it holds values.
     fn holds(&self) -> bool {
@@ -46,7 +46,7 @@ impl<R> One<R> {
 }
 
 impl<R: Send + 'static> Sink for One<R> {
-    fn take(&mut self, _: usize, values: Values) -> Option<Values> {
+    fn put(&mut self, _: usize, values: Values) -> Option<Values> {
         self.1.replace(values)
     }
 
@@ -99,7 +99,7 @@ impl<R> Collect<R> {
 }
 
 impl<R: Send + 'static> Sink for Collect<R> {
-    fn take(&mut self, index: usize, values: Values) -> Option<Values> {
+    fn put(&mut self, index: usize, values: Values) -> Option<Values> {
         if index != self.front.len() {
             drop(self.behind.insert(index, values));
             return None;
@@ -154,7 +154,7 @@ impl<R: Send + 'static> Each<R> {
 }
 
 impl<R: Send + 'static> Sink for Each<R> {
-    fn take(&mut self, index: usize, values: Values) -> Option<Values> {
+    fn put(&mut self, index: usize, values: Values) -> Option<Values> {
         let answers = own(values).into_iter().map(Ok);
         self.send(Run::Answers(index, answers.collect()))
     }
@@ -186,7 +186,7 @@ mod tests {
         for has_come in [false, true] {
             let mut sink = Box::new(One::new(Completer::<String>::new().0));
             if has_come {
-                assert!(sink.take(0, Box::new(vec![String::new()])).is_none());
+                assert!(sink.put(0, Box::new(vec![String::new()])).is_none());
             }
             assert_eq!(sink.finish(Some(TaskError::Cancelled)).is_some(), has_come);
         }

@@ -145,7 +145,7 @@ pub(crate) const LEND_FROM: usize = 16 << 10;
 pub(crate) const AHEAD_FROM: usize = 1 << 20;
 
 /// The most descriptors of one argument or result; more are an error of the item.
-pub(crate) const MAX_DESCRIPTORS: usize = handover::MOST;
+pub(crate) const MAX_DESCRIPTORS: usize = handover::MOST_DESCRIPTORS;
 
 /// How many `Shared` a worker keeps from one frame to the next, unless one frame needs more: each
 /// takes a descriptor there.

@@ -91,10 +91,10 @@ impl Sender {
 }
 
 /// Begins to send events up to the level with this number through a pipe. 0: the parent wants none.
-pub(crate) fn begin_with_pipe(level: u8, pipe: Arc<Attachment>) -> io::Result<()> {
+pub(crate) fn start_with_pipe(level: u8, pipe: Arc<Attachment>) -> io::Result<()> {
     rustix::io::ioctl_fionbio(pipe.as_fd(), true)?;
     let descriptor = pipe.as_fd().try_clone_to_owned()?;
-    begin(level, descriptor, move |record| {
+    start(level, descriptor, move |record| {
         write(pipe.as_fd(), record).is_ok()
     });
     Ok(())
@@ -102,7 +102,7 @@ pub(crate) fn begin_with_pipe(level: u8, pipe: Arc<Attachment>) -> io::Result<()
 
 /// The same with `send`, which sends a record through `descriptor` without waiting if there is
 /// room.
-pub(crate) fn begin(
+pub(crate) fn start(
     level: u8,
     descriptor: OwnedFd,
     send: impl Fn(&[u8]) -> bool + Send + Sync + 'static,

@@ -100,7 +100,7 @@ impl Trees {
 }
 
 /// How long to wait for room in the socket: the parent gives up as soon.
-const PATIENCE: Duration = Duration::from_millis(100);
+const SOCKET_ROOM_LIMIT: Duration = Duration::from_millis(100);
 
 /// In the worker: the answer.
 pub(crate) fn answer() -> Vec<u8> {
@@ -112,14 +112,14 @@ pub(crate) fn answer() -> Vec<u8> {
 /// Sends the answer through the bell. (The parent has taken the one before it.)
 pub(crate) fn answer_to(bell: &impl AsFd) {
     let record = answer();
-    let (mut rest, end) = (&record[..], Instant::now() + PATIENCE);
+    let (mut rest, end) = (&record[..], Instant::now() + SOCKET_ROOM_LIMIT);
     while !rest.is_empty() && Instant::now() < end {
         match transmit(bell.as_fd(), true, &[IoSlice::new(rest)]) {
             Ok(sent) => rest = &rest[sent..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
                 let mut room = [PollFd::new(bell, PollFlags::OUT)];
-                poll_patiently(&mut room, Some(PATIENCE));
+                poll_patiently(&mut room, Some(SOCKET_ROOM_LIMIT));
             }
             Err(_) => return, // the parent is gone
         }

@@ -56,7 +56,7 @@ use serde::Serialize;
 
 use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
 use super::mailbox::Mail;
-use super::peer::Next;
+use super::peer::{CallerWait, Next};
 use crate::events;
 use crate::loom::hint;
 use crate::process::host::ledger::Ledger;
@@ -435,11 +435,10 @@ const SOON: u32 = 50;
 
 impl PoolState {
     /// Delivers new work. If the driver sleeps, and no other caller does its work, this caller
-    /// hands the work out. (To plain workers only one call: of a `map` the driver sends the frames
-    /// while the caller encodes more.)
+    /// hands the work out.
     pub(crate) fn deliver<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
-        let is_fit = is_call || self.path.polls();
+        let is_fit = self.path.may_hand_out(is_call);
         self.mailbox.deliver(mail, || {
             let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
@@ -456,7 +455,7 @@ impl PoolState {
             return;
         }
         let mut looks = ticks::Looks::new(POLL_FOR);
-        if !self.path.polls() {
+        if matches!(self.path.wait(), CallerWait::Receive) {
             if !patient {
                 return; // it might wait for too long
             }
@@ -635,8 +634,7 @@ impl Driver {
             .flatten()
             .any(|link| link.peer.stream.is_sending());
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-        // (Of a plain worker a caller may receive the answer.)
-        let waits = !self.shared.path.polls() && self.sched.has_waiting();
+        let waits = (self.shared.path).wakes_driver(|| self.sched.has_waiting());
         !sends && !waits && !self.oversleeps() && !self.sched.needs_driver_thread()
     }
 

@@ -776,11 +776,11 @@ impl Driver {
         (unwanted, ended, over)
     }
 
-    /// A job that this thread was given, with results of the type `kind`, has been completed;
+    /// A job that this thread was given, with results of this type, has been completed;
     /// `unwanted` are its values that are not wanted.
-    pub(super) fn has_finished(&mut self, kind: TypeId, unwanted: Option<Values>) {
+    pub(super) fn has_finished(&mut self, result_type: TypeId, unwanted: Option<Values>) {
         self.finishing -= 1;
-        let drop = |values| Chore::Drop(kind, values);
+        let drop = |values| Chore::Drop(result_type, values);
         self.sched.chores.extend(unwanted.map(drop));
         if self.finishing == 0 && self.sched.is_over() || !self.sched.chores.is_empty() {
             self.shared.mailbox.wake();

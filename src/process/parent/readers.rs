@@ -58,12 +58,12 @@ impl PoolState {
             .filter_map(|chore| state.add(chore, now))
             .collect();
         let mut left = Vec::new();
-        for kind in state.more(now) {
+        for result_type in state.more(now) {
             let theirs = self.clone();
-            if blocking_threads::start(move || theirs.serve(kind)).is_err() {
+            if blocking_threads::start(move || theirs.serve(result_type)).is_err() {
                 // If it would have been the only one, this thread carries out one chore in its
                 // place.
-                left.extend(state.gives_up(kind, now));
+                left.extend(state.gives_up(result_type, now));
             }
         }
         drop(state);
@@ -77,10 +77,10 @@ impl PoolState {
     }
 
     /// Does the waiting chores of one type, as a reader.
-    fn serve(&self, kind: TypeId) {
+    fn serve(&self, result_type: TypeId) {
         let _acting = ActingDriver::new();
         loop {
-            let next = self.readers.0.lock().next(kind, Instant::now());
+            let next = self.readers.0.lock().next(result_type, Instant::now());
             match next {
                 Some(chore) => self.carry_out(chore, false),
                 None => return,
@@ -173,10 +173,10 @@ impl PoolState {
         panic::contain(|| drop(unwanted));
         let Some(ended) = ended else { return };
         // A reader may have decoded a part, and this thread may be a caller with less stack.
-        let kind = ended.kind();
+        let result_type = ended.result_type();
         let mut unwanted = ended.finish();
         if let Some(driver) = &mut *self.engine.lock() {
-            driver.has_finished(kind, unwanted.take());
+            driver.has_finished(result_type, unwanted.take());
         }
         panic::contain(|| drop(unwanted));
     }

@@ -123,7 +123,7 @@ impl Sched {
             // A worker runs one frame at a time, so the end of this frame is on its way: check
             // again later. (If it has not come for so long, the worker lies.)
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
-        } else if ends || !worker.peer.is_exact() {
+        } else if ends || worker.peer.may_run_unseen() {
             // A worker is killed, too, for a frame that it has not begun, if that frame's channel
             // ends stay open as long as the worker lives. And a plain worker may not have reported
             // what it has begun.
@@ -184,7 +184,8 @@ impl Sched {
     fn must_end(&self, worker: &Worker) -> bool {
         let is_waited_for = || worker.frames.len() > 1 || self.has_queued();
         let is_answered = |frame: &SentFrame| {
-            frame.done == frame.end && (frame.end > 0 || !worker.peer.is_exact() && is_waited_for())
+            let holds_up = || worker.peer.must_be_asked() && is_waited_for();
+            frame.done == frame.end && (frame.end > 0 || holds_up())
         };
         worker.frames.front().is_some_and(is_answered) && !worker.is_away()
     }
@@ -206,7 +207,7 @@ impl Sched {
         let worker = &self.workers[index];
         // (An answered frame whose end does not come does not hold up those behind it.)
         let mut before = worker.frames.iter().take(position);
-        let is_next = worker.peer.is_exact() && before.all(|frame| frame.done == frame.end);
+        let is_next = !worker.peer.may_run_unseen() && before.all(|frame| frame.done == frame.end);
         let arrives = worker.arrives_at();
         let patience = timeout.max(self.policy.patience);
         let frame = &mut self.workers[index].frames[position];

@@ -19,7 +19,7 @@ impl Sched {
     /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
     /// that takes one of them finds it counted in `stats`. Returns values that are not wanted.
     /// `source`: where the values come from, if their items are kept.
-    pub(super) fn deliver(
+    pub(super) fn add_values(
         &mut self,
         id: u64,
         part: DecodedPart,
@@ -38,7 +38,7 @@ impl Sched {
         let job = self.jobs.get_mut(&id)?;
         job.answer(count as u64);
         let unwanted = if count > 0 && part.first < job.limit() {
-            job.work.sink.take(part.first, part.values)
+            job.work.sink.put(part.first, part.values)
         } else {
             Some(part.values)
         };
@@ -61,7 +61,7 @@ impl Sched {
             job.has_read(reading.first);
         }
         self.ending = Some(None);
-        let unwanted = self.deliver(id, part, reading.source.clone(), now);
+        let unwanted = self.add_values(id, part, reading.source.clone(), now);
         self.finish_if_settled(id);
         (unwanted, self.ending.take().flatten())
     }
@@ -150,7 +150,7 @@ impl Sched {
         if !is_one_process && job.holds() && !job.has_failed() && self.ending.is_none() {
             // The thread that ends it may also be the one that drops its values.
             job.hand_over(true);
-            self.chores.push(Chore::Finish(job.kind(), id));
+            self.chores.push(Chore::Finish(job.result_type(), id));
             return;
         }
         let Some(mut job) = self.jobs.remove(&id) else {
@@ -174,8 +174,8 @@ impl Sched {
             _ if is_one_process => self.deferred_job = Some(job),
             Some(ending) => *ending = Some(job),
             None => {
-                let kind = job.kind();
-                let drop = |values| Chore::Drop(kind, values);
+                let result_type = job.result_type();
+                let drop = |values| Chore::Drop(result_type, values);
                 self.chores.extend(job.finish().map(drop));
             }
         }

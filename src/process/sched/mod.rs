@@ -41,6 +41,7 @@ mod item_costs;
 mod keeping;
 pub(super) mod peer;
 mod replies;
+mod retire;
 mod rules;
 pub(super) mod sent_frame;
 mod shutdown;
@@ -370,7 +371,7 @@ impl Sched {
             if news(self.workers[index].nudge_at()) {
                 self.actions.push(Action::Nudge(index));
             }
-            self.retire(index, now);
+            self.dismiss_retired(index, now);
             let worker = &self.workers[index];
             let is_asked = worker.stage == Stage::Asked;
             if worker.limit().is_some_and(|limit| limit <= now) {
@@ -459,8 +460,8 @@ impl Sched {
             piece.len(),
             piece.first(),
         );
-        if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
-            worker.stage = Stage::Retiring;
+        if id != INITIALIZE {
+            worker.retire_after(self.policy.replace_after);
         }
         if let Some(plan) = plan {
             self.send_message(index, &Frame::Chaos(plan));

@@ -20,6 +20,15 @@ use crate::process::job::CallOptions;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::Broken;
 
+/// How a worker learns that what it runs is unwanted.
+pub(super) enum Cancel {
+    NothingRuns,
+    /// Its gate says so: it is made to look.
+    Ring,
+    /// It is asked, and reports what it has begun of its other frames.
+    Ask,
+}
+
 /// A worker, as the scheduler knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
@@ -49,29 +58,34 @@ impl Peer {
         }
     }
 
-    /// Whether the gates say at every moment what has begun. Reports say it later.
-    pub(super) fn is_exact(&self) -> bool {
-        self.has_pages
+    /// Whether items come back only after an answer. (Gates give them at any moment.)
+    pub(super) fn must_be_asked(&self) -> bool {
+        !self.has_pages
+    }
+
+    /// Whether it may have begun an item of which nothing is known yet. (Gates say it at once.)
+    pub(super) fn may_run_unseen(&self) -> bool {
+        !self.has_pages
     }
 
     /// Whether the worker sends each result before it begins the next item, if each is waited for
     /// separately.
     pub(super) fn sends_each_result(&self) -> bool {
-        !self.is_exact()
+        !self.has_pages
     }
 
     /// Whether an item goes to this worker only when it is idle, because what is queued there comes
     /// back only after an answer. `early`: another worker will be idle soon. `is_heavy`: the item
     /// would be received while another runs, which would be blamed if there were no memory.
     pub(super) fn needs_idle(&self, early: bool, is_heavy: impl FnOnce() -> bool) -> bool {
-        !self.is_exact() && (early || is_heavy())
+        !self.has_pages && (early || is_heavy())
     }
 
     /// How many items a frame may have. Only one, if the worker may have to be killed because of an
     /// item, while others are wanted, before it can report what it has not begun.
     pub(super) fn most_items(&self, options: &CallOptions, each: bool) -> usize {
         let may_be_killed = options.timeout.is_some() && (each || options.retry_on_timeout);
-        if may_be_killed && !self.is_exact() {
+        if may_be_killed && !self.has_pages {
             1
         } else {
             usize::MAX
@@ -80,7 +94,7 @@ impl Peer {
 
     /// The worker reports that it has begun the next `count` items of `frame`, its first.
     pub(super) fn begun(&self, frame: &SentFrame, count: usize, nanos: u64) -> Result<(), Broken> {
-        let is_news = !self.is_exact() && frame.begins(count, nanos); // or the gates say it
+        let is_news = !self.has_pages && frame.begins(count, nanos); // or the gates say it
         is_news.then_some(()).ok_or(Broken)
     }
 
@@ -96,18 +110,19 @@ impl Peer {
         self.has_pages.then(|| frame.take_back(from, is_first))
     }
 
-    /// Marks what runs of `frame` as unwanted. False: nothing of it can run. (On the stream the
-    /// worker may have begun any item that it has received.)
-    pub(super) fn cancel(&self, frame: &SentFrame) -> bool {
-        let runs = if self.has_pages {
-            frame.runs()
+    /// Marks what runs of `frame` as unwanted. (On the stream the worker may have begun any item
+    /// that it has received.)
+    pub(super) fn cancel(&self, frame: &SentFrame) -> Cancel {
+        let (runs, then) = if self.has_pages {
+            (frame.runs(), Cancel::Ring)
         } else {
-            frame.done < frame.end
+            (frame.done < frame.end, Cancel::Ask)
         };
-        if runs {
-            frame.gate().disown();
+        if !runs {
+            return Cancel::NothingRuns;
         }
-        runs
+        frame.gate().disown();
+        then
     }
 
     /// Its socket has taken some bytes.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use super::Sched;
 use super::startup::StartFailure;
-use super::verdict::{Evidence, Memory, verdict};
 use super::workers::{INITIALIZE, Stage};
 use crate::events;
 use crate::process::host::image::image;
@@ -90,7 +89,7 @@ impl Sched {
                 Record::Direct => extras.is_direct = true,
                 Record::Event(event) => self.event(worker, &event, extras),
                 Record::Tree { text, json } => extras.tree = Some((text.into(), json.into())),
-                Record::Retire { asked } => self.retires(worker, asked, now),
+                Record::Retire { asked } => self.worker_retires(worker, asked, now),
             }
             used += length;
         }
@@ -137,49 +136,6 @@ impl Sched {
             _ => (None, None),
         };
         events.pass_on(event, function.as_deref(), item);
-    }
-
-    /// A worker begins no more items, because one has `asked` for that, or because it holds too
-    /// much memory.
-    fn retires(&mut self, index: usize, asked: bool, now: Instant) {
-        match (asked, self.workers[index].stage) {
-            (false, _) => self.check_initialized(index, now),
-            (true, Stage::Preparing) => {
-                let message = "an initializer has called `trefoil::process::retire`, so no worker \
-                    would be of use";
-                let name = self.worker_name(index);
-                self.break_down(&Panic::remote(message.to_owned(), None, name).into(), now);
-            }
-            (true, Stage::Ready) => self.counters.stats.lock().retired += 1,
-            (true, _) => {}
-        }
-        let state = &mut self.workers[index].stage;
-        if matches!(state, Stage::Preparing | Stage::Ready) {
-            *state = Stage::Retiring;
-        }
-        self.take_all_back(index, now);
-    }
-
-    /// A worker holds too much memory. If it has not begun an item yet, what its initializers keep
-    /// is too much, and no other worker would fare better.
-    fn check_initialized(&mut self, index: usize, now: Instant) {
-        let worker = &self.workers[index];
-        let is_new = match worker.stage {
-            Stage::Preparing => true,
-            Stage::Ready => {
-                worker.served == 0 && worker.frames.front().is_none_or(|one| one.begun() == 0)
-            }
-            _ => false,
-        };
-        if is_new && !self.policy.initializers.is_empty() {
-            let evidence = Evidence {
-                pid: worker.pid,
-                memory: Memory::InitializersKeep,
-                ..Evidence::default()
-            };
-            let exit = verdict(evidence, || false);
-            self.break_down(&TaskError::WorkerDied(Box::new(exit)), now);
-        }
     }
 
     /// Passes the values in `bytes` from `at` on to the job that they belong to. Returns how many
@@ -238,7 +194,7 @@ impl Sched {
             let keeps = job.work.options.keep.is_some() || self.policy.keep.dir.is_some();
             self.chores.push(Chore::Read(Reading {
                 job: frame.job,
-                kind: job.kind(),
+                result_type: job.result_type(),
                 is_deep: false,
                 first: at,
                 count: taken.count,
@@ -264,7 +220,7 @@ impl Sched {
                 taken,
                 values,
             };
-            drop(self.deliver(id, part, source, now));
+            drop(self.add_values(id, part, source, now));
         }
         if wanted {
             self.on_end(index, now);
@@ -323,7 +279,7 @@ impl Sched {
     }
 
     /// The name of a worker, for messages.
-    fn worker_name(&self, worker: usize) -> String {
+    pub(super) fn worker_name(&self, worker: usize) -> String {
         let pid = self.workers[worker].pid;
         match &self.policy.one_process {
             Some(name) => format!("{name} (process {pid})"),

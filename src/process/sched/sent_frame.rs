@@ -233,7 +233,7 @@ impl SentFrame {
     pub(crate) fn begins(&self, count: usize, nanos: u64) -> bool {
         let gate = self.gate();
         gate.starts(nanos);
-        (0..count).all(|_| gate.take().is_some())
+        (0..count).all(|_| gate.pass().is_some())
     }
 
     /// Whether an item has begun whose result has not come.

@@ -120,15 +120,6 @@ impl Sched {
         }
     }
 
-    /// Dismisses a worker that must be replaced, as soon as none of its items is wanted.
-    pub(super) fn retire(&mut self, index: usize, now: Instant) {
-        let worker = &mut self.workers[index];
-        if worker.is_leaver() {
-            worker.fruitful = true; // it has run its number of items
-            self.dismiss_worker(index, now);
-        }
-    }
-
     pub(super) fn dismiss_worker(&mut self, index: usize, now: Instant) {
         self.workers[index].stage = Stage::Leaving(now);
         self.send_message(index, &Frame::Bye);

@@ -11,6 +11,7 @@
 
 use std::time::Instant;
 
+use super::peer::Cancel;
 use super::rules::ends;
 use super::sent_frame::{Recall, SentFrame};
 use super::workers::{INITIALIZE, Worker};
@@ -126,7 +127,7 @@ impl Sched {
     /// If what is known of a worker comes from reports, asks for the items of its first frame,
     /// because none has begun for too long. True: it was asked.
     pub(super) fn ask_for_first(&mut self, index: usize, now: Instant) -> bool {
-        let asks = !self.workers[index].peer.is_exact();
+        let asks = self.workers[index].peer.must_be_asked();
         if asks {
             self.ask_back(index, 0, false, now);
         }
@@ -200,20 +201,22 @@ impl Sched {
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             return;
         }
-        let is_exact = worker.peer.is_exact();
-        if !worker.peer.cancel(frame) {
-            let by = ends::close_by(frame.marks, now).filter(|_| frame.end == 0);
-            worker.kill_at = by.map(|by| (by, sequence)).or(worker.kill_at);
-            return;
-        }
-        // (Of its other frames a plain worker will report what it begins.)
-        if is_exact || position == 0 {
-            worker.kill_at = Some((now + self.policy.grace, sequence));
-        }
-        if is_exact {
-            self.actions.push(Action::Ring(index)); // its gate says so: it is made to look
-        } else {
-            self.ask_back(index, position, true, now);
+        let kill_at = Some((now + self.policy.grace, sequence));
+        match worker.peer.cancel(frame) {
+            Cancel::NothingRuns => {
+                let by = ends::close_by(frame.marks, now).filter(|_| frame.end == 0);
+                worker.kill_at = by.map(|by| (by, sequence)).or(worker.kill_at);
+            }
+            Cancel::Ring => {
+                worker.kill_at = kill_at;
+                self.actions.push(Action::Ring(index));
+            }
+            Cancel::Ask => {
+                if position == 0 {
+                    worker.kill_at = kill_at;
+                }
+                self.ask_back(index, position, true, now);
+            }
         }
     }
 }

@@ -221,21 +221,9 @@ impl Worker {
         self.stage.is_down() || matches!(self.stage, Stage::Leaving(_) | Stage::Dying { .. })
     }
 
-    /// Whether it gets no more items, and is idle.
-    pub(crate) fn is_leaver(&self) -> bool {
-        self.stage == Stage::Retiring && self.is_through()
-    }
-
     /// Whether none of its items is wanted, and it runs none. It may never report that.
     pub(crate) fn is_through(&self) -> bool {
         self.kill_at.is_none() && !self.frames.iter().any(|frame| frame.wanted)
-    }
-
-    /// How many more items it may have, if `most` is all that it may ever have.
-    pub(crate) fn left(&self, most: Option<u64>) -> usize {
-        let Some(most) = most else { return usize::MAX };
-        let out: u64 = self.frames.iter().map(|frame| u64::from(frame.end)).sum();
-        most.saturating_sub(self.served + out) as usize
     }
 
     /// The next frame that is to be sent to it, with the items of `piece`.

@@ -170,7 +170,7 @@ pub(super) const TOO_MANY_COPIES: &str = "too many other values wait to be decod
 impl Descriptors {
     /// Counts them as held (`in_hand`); if they are too many, drops them.
     pub(super) fn count(&mut self) {
-        match InHand::take(self.attachments.len()) {
+        match InHand::count(self.attachments.len()) {
             Some(in_hand) => self._in_hand = in_hand,
             None => {
                 self.attachments.clear();

@@ -114,7 +114,7 @@ impl IncomingCopy {
     fn new(length: u64, kind: u8) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         if kind == MEMORY {
-            let in_hand = InHand::take(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
+            let in_hand = InHand::count(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
             return Ok(Self::Part(Filling::new(length)?, in_hand));
         }
         free_memory::check(length)?;

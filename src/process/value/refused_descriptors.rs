@@ -32,7 +32,7 @@ struct Refused {
 pub(super) fn close(descriptors: Vec<OwnedFile>) {
     static REFUSED: PerProcess<Mutex<Refused>> = PerProcess::new();
     let refused = REFUSED.get_or_init(Mutex::default);
-    let in_hand = InHand::take(descriptors.len());
+    let in_hand = InHand::count(descriptors.len());
     let mut state = refused.lock();
     state.waiting.push((descriptors, in_hand));
     if !state.is_served {

@@ -56,7 +56,7 @@ const VALUE: u8 = 2;
 
 /// No frame or record is longer: it is in one piece in the memory of a process, and none has more
 /// than 47 bits of addresses. (So the writer need not check the length.)
-const MOST: usize = if usize::BITS > 32 {
+const LONGEST_FRAME_BYTES: usize = if usize::BITS > 32 {
     isize::MAX as usize >> 16
 } else {
     isize::MAX as usize >> 1
@@ -145,8 +145,10 @@ fn head(bytes: &[u8]) -> Decoded<(u8, usize)> {
     }
     let mut reader = Reader(rest);
     match reader.length() {
-        Some(length) if length <= MOST => Ok(Some(((kind, length), bytes.len() - reader.0.len()))),
-        None if rest.len() < width(MOST) => Ok(None),
+        Some(length) if length <= LONGEST_FRAME_BYTES => {
+            Ok(Some(((kind, length), bytes.len() - reader.0.len())))
+        }
+        None if rest.len() < width(LONGEST_FRAME_BYTES) => Ok(None),
         _ => Err(Broken),
     }
 }
@@ -544,7 +546,7 @@ kinds! { Record:
     4 Begun,
     5 Recalled { sequence, end },
     6 Retire { asked },
-    7 Descriptors(numbers; handover::MOST),
+    7 Descriptors(numbers; handover::MOST_DESCRIPTORS),
     8 Copy { of } + bytes,
     9 Taken,
     10 Lent(arrays; MOST_LENT),

@@ -257,7 +257,12 @@ fn lengths_have_64_bits() {
 fn absurd_lengths_are_errors() {
     let forged = |kind: u8, length: u64| [&[kind, LONG][..], &length.to_le_bytes()].concat();
     for kind in [MESSAGE, VALUE] {
-        for length in [u64::MAX, 1 << 63, i64::MAX as u64, MOST as u64 + 1] {
+        for length in [
+            u64::MAX,
+            1 << 63,
+            i64::MAX as u64,
+            LONGEST_FRAME_BYTES as u64 + 1,
+        ] {
             let bytes = forged(kind, length);
             assert_eq!(Record::decode(&bytes), Err(Broken), "{length}");
             assert_eq!(Frame::decode(&bytes), Err(Broken));
@@ -267,8 +272,8 @@ fn absurd_lengths_are_errors() {
                 assert_eq!(Record::decode(&bytes[..end]), Ok(None));
             }
         }
-        let most = forged(kind, MOST as u64);
-        assert_eq!(announced(&most), Ok(Some(MOST + most.len())));
+        let most = forged(kind, LONGEST_FRAME_BYTES as u64);
+        assert_eq!(announced(&most), Ok(Some(LONGEST_FRAME_BYTES + most.len())));
         assert_eq!(Record::decode(&most), Ok(None));
     }
     assert_eq!(announced(&[7, 3]), Err(Broken), "there is no such kind");
@@ -281,7 +286,10 @@ fn lists_are_no_longer_than_they_can_mean() {
         let bytes = Record::Lent(vec![[0; 3]; count]).bytes();
         assert_eq!(Record::decode(&bytes).is_ok(), is_valid, "{count}");
     }
-    for (count, is_valid) in [(handover::MOST, true), (handover::MOST + 1, false)] {
+    for (count, is_valid) in [
+        (handover::MOST_DESCRIPTORS, true),
+        (handover::MOST_DESCRIPTORS + 1, false),
+    ] {
         let bytes = Record::Descriptors(vec![0; count]).bytes();
         assert_eq!(Record::decode(&bytes).is_ok(), is_valid, "{count}");
     }

@@ -21,7 +21,7 @@ use std::any::Any;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Calls, ItemTask, begin_nothing};
+use super::cancel::{Calls, ItemTask, begin_nothing};
 use super::context::Contexts;
 use super::memory_limit::MemoryLimit;
 use super::peer::outlet::Outlet;
@@ -133,7 +133,7 @@ impl<'a> Batch<'a> {
             self.started = shared_clock::now();
             gate.starts(self.started);
         }
-        gate.take()?;
+        gate.pass()?;
         let argument = self.items.bytes()?;
         if !self.are_tiny {
             self.mark();
@@ -189,14 +189,14 @@ impl<'a> Batch<'a> {
             let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
             gate.close();
             begin_nothing();
-            self.retires(false);
+            self.asks_to_retire(false);
         }
     }
 
     /// Reports, once, that no further item begins in this process. `asked`: an item has asked for
     /// that.
     #[cold]
-    pub(super) fn retires(&mut self, asked: bool) {
+    pub(super) fn asks_to_retire(&mut self, asked: bool) {
         if !std::mem::replace(&mut self.state.retiring, true) {
             self.state.outlet.record(&Record::Retire { asked }.bytes());
         }

@@ -1,20 +1,21 @@
 //! The worker's side: a process that receives frames, runs their items and sends the results.
 //!
 //! `serve` is the main loop: its frames come, and its records leave, by its `peer`. `batch` runs
-//! the items of one frame; `call` connects a running item with its cancellation; `context` keeps
-//! the contexts of `map_with`; `memory_limit` limits memory, `item` is what an item can ask.
+//! the items of one frame; `cancel` connects a running item with its cancellation; `context` keeps
+//! the contexts of `map_with`; `memory_limit` limits memory; `retire` ends the use of the process.
 //! `raw_call` turns functions into offsets within the program's image, and back. `stream` is the
 //! connection with the parent, and what has come on it.
 
 pub(super) mod batch;
-pub(super) mod call;
+pub(super) mod cancel;
 pub(super) mod context;
-pub(super) mod item;
+pub(super) mod index;
 pub(super) mod memory_limit;
 mod peer;
 pub(super) mod raw_call;
 pub(super) mod replay;
 mod replay_inlet;
 pub(super) mod replayable;
+pub(super) mod retire;
 pub(super) mod serve;
 pub(super) mod stream;

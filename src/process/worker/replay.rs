@@ -23,8 +23,8 @@ use std::path::Path;
 use std::process::exit;
 
 use super::batch::{Failure, Serving};
-use super::call::calls;
-use super::item::INDEX;
+use super::cancel::calls;
+use super::index::INDEX;
 use super::memory_limit::MemoryLimit;
 use super::peer::{self, Inlet};
 use super::replay_inlet::ReplayInlet;

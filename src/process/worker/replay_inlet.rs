@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::call::Canceller;
+use super::cancel::Canceller;
 use crate::process::job::capsule::Capsule;
 use crate::process::wire::{CodeRef, Frame};
 

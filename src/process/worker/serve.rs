@@ -37,7 +37,7 @@ use std::process::exit;
 use std::time::Instant;
 
 use super::batch::{Batch, QUICK, Serving};
-use super::call::retires;
+use super::cancel::begins_nothing;
 use super::memory_limit::MemoryLimit;
 use super::peer::{Inlet, meet};
 use super::raw_call;
@@ -194,8 +194,8 @@ pub(super) fn work(inlet: &mut Inlet, state: &mut Serving) -> ! {
                 if !scope::decoding(&mut own, || raw_call::call(code, &mut batch)) {
                     exit(1);
                 }
-                if retires() {
-                    batch.retires(true);
+                if begins_nothing() {
+                    batch.asks_to_retire(true);
                 }
                 let begun = batch.begun;
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;

@@ -172,7 +172,7 @@ pub(super) struct Inbox {
     end: usize,
     pub(super) arrivals: Arrivals,
     /// How many bytes have been used.
-    pub(super) place: u64,
+    pub(super) position: u64,
 }
 
 impl Inbox {
@@ -184,7 +184,7 @@ impl Inbox {
             start: 0,
             end: 0,
             arrivals: Arrivals::default(),
-            place: 0,
+            position: 0,
         }
     }
 
@@ -213,9 +213,9 @@ impl Inbox {
     }
 
     /// Uses the first `length` bytes.
-    pub(super) fn take(&mut self, length: usize) -> &[u8] {
+    pub(super) fn consume(&mut self, length: usize) -> &[u8] {
         self.start += length;
-        self.place += length as u64;
+        self.position += length as u64;
         &self.bytes[self.start - length..self.start]
     }
 
@@ -224,11 +224,11 @@ impl Inbox {
         if length > ROOM && self.rest().len() == length && self.start == 0 {
             *frame = std::mem::replace(&mut self.bytes, vec![0; ROOM]);
             frame.truncate(length);
-            (self.end, self.place) = (0, self.place + length as u64);
+            (self.end, self.position) = (0, self.position + length as u64);
             return;
         }
         frame.clear();
-        frame.extend_from_slice(self.take(length));
+        frame.extend_from_slice(self.consume(length));
     }
 
     /// Moves what has not been used to the front of the buffer, and makes room for more of the

@@ -396,7 +396,7 @@ impl TaskRef {
     /// Calls the hook because `error` was never taken.
     #[cold]
     pub(in crate::task) fn report(&self, error: TaskError) {
-        self.report_of(error).deliver(self.report_hook());
+        self.report_of(error).report(self.report_hook());
     }
 
     /// The report that `error` was never taken.

@@ -105,17 +105,17 @@ pub(in crate::thread) const BUSY: u32 = 100;
 
 /// How long the only thread that steals sleeps, while joins are too short to be worth a wake-up:
 /// the first long half after short ones has a second thread after this time at the latest.
-pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
+pub(in crate::thread) const THIEF_PAUSE: Duration = Duration::from_millis(1);
 
 /// A half of a join that is shorter than this is not worth a wake-up, which costs as much.
-pub(in crate::thread) const TINY: u64 = 2 * ticks::MICROSECOND;
+pub(in crate::thread) const TINY_HALF_TICKS: u64 = 2 * ticks::MICROSECOND;
 
 // ---- what goes first ----
 
 /// How long a part of a region runs before it gives way to work of its own priority that a thread
 /// from outside waits for. Each time costs two changes of thread, so a shorter slice costs
 /// throughput.
-pub(in crate::thread) const SLICE: u64 = 10_000 * ticks::MICROSECOND;
+pub(in crate::thread) const REGION_SLICE_TICKS: u64 = 10_000 * ticks::MICROSECOND;
 
 /// The pause between two rounds, each of which takes the oldest entry of some deque, although other
 /// queues have something: for each deque, the longest that one entry is passed over.

@@ -5,15 +5,16 @@
 //! length is not known beforehand, but a woken thread can measure it.
 //!
 //! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to sleep,
-//! and has run nothing since it slept last but halves shorter than [`TINY`](super::config::TINY), it becomes the
-//! *poller*, unless there is one: it sleeps for a short time only (`PAUSE`), takes what is on
-//! offer, and sleeps again. (The last halves of a long region are tiny, too, and say nothing about
+//! and has run nothing since it slept last but halves shorter than
+//! [`TINY_HALF_TICKS`](super::config::TINY_HALF_TICKS), it becomes the *poller*, unless there is
+//! one: it sleeps for a short time only (`THIEF_PAUSE`), takes what is on offer, and sleeps again.
+//! (The last halves of a long region are tiny, too, and say nothing about
 //! the next region.) 3. While there is a poller, joins wake no thread, and threads that are asleep
 //! do not count as takers. 4. While the poller runs something there is none. It stops polling when
 //! that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
 //! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
-//! second; one that turns from tiny to long joins has its first helper within `PAUSE`; and an
+//! second; one that turns from tiny to long joins has its first helper within `THIEF_PAUSE`; and an
 //! idle pool sleeps without a timer.
 //!
 //! Likewise, outside threads that take part count as workers: a pool of two that one such thread
@@ -134,7 +135,8 @@ impl TheftStats {
         }
     }
 
-    /// Called by a worker that has run something; `tiny`: a half of a join, shorter than `TINY`.
+    /// Called by a worker that has run something; `tiny`: a half of a join, shorter than
+    /// `TINY_HALF_TICKS`.
     pub(in crate::thread) fn ran(&self, tiny: bool) {
         self.looks.set(if tiny { IN_VAIN } else { 0 });
         self.ran_more.set(self.ran_more.get() || !tiny);

@@ -47,7 +47,7 @@ use crate::thread::engine::queue::Work;
 use crate::thread::engine::registry::Registry;
 
 /// The longest time between a consumer's two checks whether the system gives threads.
-const RARELY: Duration = Duration::from_secs(3600);
+const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(3600);
 
 /// The outcome of an item: its index and its result. Its panic is a value, so that one that is not
 /// taken is not reported.
@@ -397,7 +397,7 @@ fn wait_patiently<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
         if let Poll::Ready(found) = found {
             return found;
         }
-        patience = patience.saturating_mul(2).min(RARELY);
+        patience = patience.saturating_mul(2).min(LONGEST_CHECK_PAUSE);
     }
 }
 

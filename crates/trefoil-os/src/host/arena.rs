@@ -94,7 +94,7 @@ impl Blocks {
         (at + length <= limit).then_some(at)
     }
 
-    fn take(&mut self, offset: usize, end: usize) {
+    fn reserve(&mut self, offset: usize, end: usize) {
         let place = self.out.partition_point(|(start, _)| *start < offset);
         self.out.insert(place, (offset, end));
         self.next = if end < TURN { end } else { 0 };
@@ -171,7 +171,7 @@ impl Arena {
                 self.reserve(blocks.touched..end).ok()?;
                 blocks.touched = end;
             }
-            blocks.take(offset, end);
+            blocks.reserve(offset, end);
             offset
         };
         let block = Block {

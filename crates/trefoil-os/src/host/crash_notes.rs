@@ -26,11 +26,11 @@ use std::sync::atomic::Ordering;
 use crate::loom::atomic::AtomicU64 as Word;
 
 /// How many addresses there are at most: the innermost ones.
-const MOST: usize = 128;
+const MOST_ADDRESSES: usize = 128;
 
 /// Where the addresses and the modules begin, in words.
 const ADDRESSES: usize = 2;
-const MODULES: usize = ADDRESSES + MOST;
+const MODULES: usize = ADDRESSES + MOST_ADDRESSES;
 
 /// The words of a module before its name.
 const HEAD: usize = 4;
@@ -74,12 +74,12 @@ impl CrashNotes<'_> {
     /// Notes the next address outwards. False: there is no room for more.
     pub fn add_address(&self, address: usize) -> bool {
         let count = self.get(0) as usize;
-        if count >= MOST.min(self.0.len().saturating_sub(ADDRESSES)) {
+        if count >= MOST_ADDRESSES.min(self.0.len().saturating_sub(ADDRESSES)) {
             return false;
         }
         self.set(ADDRESSES + count, address as u64);
         self.set(0, count as u64 + 1);
-        count + 1 < MOST
+        count + 1 < MOST_ADDRESSES
     }
 
     /// Whether a module with this address is noted.
@@ -197,13 +197,13 @@ mod tests {
         let words = words(MODULES + HEAD + 2);
         let notes = CrashNotes(&words);
         let fit = (1..1000).take_while(|address| notes.add_address(*address));
-        assert_eq!(fit.count() + 1, MOST);
+        assert_eq!(fit.count() + 1, MOST_ADDRESSES);
         notes.add_module(&(1..9), 0, &[b'x'; 17]);
         assert_eq!(notes.read()[0].module, None);
         notes.add_module(&(1..9), 0, &[b'y'; 16]);
         notes.add_module(&(9..10), 0, b"");
         let places = notes.read();
-        assert_eq!(places.len(), MOST);
+        assert_eq!(places.len(), MOST_ADDRESSES);
         assert_eq!(places[0].module, Some("y".repeat(16)));
         assert_eq!(places[8].module, None);
     }
@@ -221,7 +221,7 @@ mod tests {
                 let number = [random, random >> 60, u64::MAX, random >> 32][round % 4];
                 word.store(number, Ordering::Relaxed);
             }
-            assert!(notes.read().len() <= MOST);
+            assert!(notes.read().len() <= MOST_ADDRESSES);
         }
         assert_eq!(CrashNotes(&[]).read(), []);
         CrashNotes(&[]).add_module(&(0..1), 0, b"x");

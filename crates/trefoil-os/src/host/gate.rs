@@ -145,7 +145,7 @@ impl Gate {
     /// Takes the next item; `None` if there is no more. At whichever instant the worker dies: if
     /// the item counts as taken, everything that was written before is visible.
     #[inline]
-    pub fn take(&self) -> Option<u32> {
+    pub fn pass(&self) -> Option<u32> {
         #[cfg(loom)]
         if model::is(model::Broken::TwoSteps) {
             let seen = self.word.load(Ordering::Acquire);
@@ -222,20 +222,20 @@ mod tests {
         let gate = Gate::default();
         gate.open(5, 9);
         assert_eq!(
-            (gate.take(), gate.take(), gate.taken(9)),
+            (gate.pass(), gate.pass(), gate.taken(9)),
             (Some(0), Some(1), 2)
         );
         assert_eq!(gate.recall(9, 9), 5);
         assert_eq!(gate.recall(4, 9), 4);
-        assert_eq!((gate.take(), gate.taken(9)), (Some(2), 3));
+        assert_eq!((gate.pass(), gate.taken(9)), (Some(2), 3));
         assert_eq!(gate.recall(0, 9), 3);
-        assert_eq!((gate.take(), gate.take(), gate.taken(9)), (None, None, 3));
+        assert_eq!((gate.pass(), gate.pass(), gate.taken(9)), (None, None, 3));
         assert_eq!(gate.recall(0, 9), 3, "what was refused was not taken");
         gate.open(2, 9);
-        assert_eq!((gate.take(), gate.taken(9)), (Some(0), 1));
+        assert_eq!((gate.pass(), gate.taken(9)), (Some(0), 1));
         assert_eq!(gate.close(), 1);
         assert_eq!(
-            (gate.take(), gate.taken(9), gate.recall(0, 9)),
+            (gate.pass(), gate.taken(9), gate.recall(0, 9)),
             (None, 1, 1)
         );
     }
@@ -244,12 +244,12 @@ mod tests {
     fn what_has_begun_cannot_be_denied() {
         let gate = Gate::default();
         gate.open(1, 9);
-        assert_eq!((gate.take(), gate.taken(9)), (Some(0), 1));
+        assert_eq!((gate.pass(), gate.taken(9)), (Some(0), 1));
         gate.deny();
         assert_eq!((gate.taken(9), gate.recall(0, 9)), (1, 1));
         // What was taken back before it had begun has not, and the next frame is another.
         gate.open(1, 7);
-        assert_eq!((gate.recall(0, 7), gate.take()), (0, None));
+        assert_eq!((gate.recall(0, 7), gate.pass()), (0, None));
         assert_eq!(gate.taken(7), 0);
     }
 

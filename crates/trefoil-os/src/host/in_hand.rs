@@ -23,14 +23,17 @@ pub struct InHand(usize);
 
 impl InHand {
     /// Counts `count` more; `None` if they would be too many.
-    pub fn take(count: usize) -> Option<Self> {
+    pub fn count(count: usize) -> Option<Self> {
         if count == 0 {
             return Some(Self(0));
         }
-        Self::take_of(count, (files::most_open() / 2).max(handover::MOST))
+        Self::count_of(
+            count,
+            (files::most_open() / 2).max(handover::MOST_DESCRIPTORS),
+        )
     }
 
-    fn take_of(count: usize, most: usize) -> Option<Self> {
+    fn count_of(count: usize, most: usize) -> Option<Self> {
         let more = |all: usize| all.checked_add(count).filter(|sum| *sum <= most);
         let taken = ALL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         taken.ok().map(|_| Self(count)) // (only then: its drop counts)
@@ -53,15 +56,15 @@ mod tests {
     #[test]
     fn more_than_there_may_be_is_refused() {
         const MANY: usize = 1 << 28;
-        let some = InHand::take_of(MANY, 2 * MANY).unwrap();
-        assert!(InHand::take_of(MANY + 1, 2 * MANY).is_none());
+        let some = InHand::count_of(MANY, 2 * MANY).unwrap();
+        assert!(InHand::count_of(MANY + 1, 2 * MANY).is_none());
         assert!(
-            InHand::take_of(MANY + 1, 2 * MANY).is_none(),
+            InHand::count_of(MANY + 1, 2 * MANY).is_none(),
             "what was refused counts"
         );
-        let more = InHand::take_of(MANY / 2, 2 * MANY).unwrap();
-        assert!(InHand::take_of(MANY, 2 * MANY).is_none());
+        let more = InHand::count_of(MANY / 2, 2 * MANY).unwrap();
+        assert!(InHand::count_of(MANY, 2 * MANY).is_none());
         drop((some, more));
-        assert!(InHand::take_of(MANY + MANY / 2, 2 * MANY).is_some());
+        assert!(InHand::count_of(MANY + MANY / 2, 2 * MANY).is_some());
     }
 }

@@ -443,7 +443,7 @@ mod tests {
         for round in 0..100 {
             ledger.gate(0).open(COUNT, 9);
             let worker = crate::loom::thread::Builder::new().spawn(move || {
-                let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
+                let taken = std::iter::from_fn(|| pages.gate(0).pass()).count();
                 (taken as u32, pages)
             });
             let worker = worker.unwrap();

@@ -20,7 +20,7 @@ use crate::sys::descriptor::AsFile;
 pub const PAGE: usize = 4096;
 
 /// The numbers of pages are less than this, so that they fit into six bytes of a record.
-const MOST: u64 = 1 << 48;
+const MOST_PAGES: u64 = 1 << 48;
 
 /// The count of the pages that were handed out, in the file's first page.
 #[derive(Debug)]
@@ -34,13 +34,13 @@ impl Rooms {
 
     /// Room for `length` bytes that no other item of any process gets: where it begins. `None`: all
     /// pages were handed out, or a process has written to the count.
-    pub fn take(&self, length: usize) -> Option<u64> {
+    pub fn reserve(&self, length: usize) -> Option<u64> {
         let pages = length.div_ceil(PAGE) as u64;
         let count = &self.0.words(0, 8)?[0];
         // The addition is atomic, and nothing else is published by it.
         let before = count.fetch_add(pages, Ordering::Relaxed);
         let first = before.checked_add(1)?; // after the first page
-        (first < MOST).then_some(first * PAGE as u64)
+        (first < MOST_PAGES).then_some(first * PAGE as u64)
     }
 }
 
@@ -54,15 +54,15 @@ mod tests {
         let file = conduit::file(PAGE).unwrap();
         let (one, two) = (Rooms::of(&file).unwrap(), Rooms::of(&file).unwrap());
         let page = PAGE as u64;
-        assert_eq!(one.take(1), Some(page));
-        assert_eq!(two.take(PAGE + 1), Some(2 * page));
-        assert_eq!(one.take(PAGE), Some(4 * page));
-        assert_eq!(two.take(1), Some(5 * page));
-        two.0.words(0, 8).unwrap()[0].store(MOST - 2, Ordering::Relaxed);
-        assert_eq!(one.take(1), Some((MOST - 1) * page));
-        assert_eq!(one.take(1), None);
+        assert_eq!(one.reserve(1), Some(page));
+        assert_eq!(two.reserve(PAGE + 1), Some(2 * page));
+        assert_eq!(one.reserve(PAGE), Some(4 * page));
+        assert_eq!(two.reserve(1), Some(5 * page));
+        two.0.words(0, 8).unwrap()[0].store(MOST_PAGES - 2, Ordering::Relaxed);
+        assert_eq!(one.reserve(1), Some((MOST_PAGES - 1) * page));
+        assert_eq!(one.reserve(1), None);
         two.0.words(0, 8).unwrap()[0].store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(one.take(1), None);
+        assert_eq!(one.reserve(1), None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::loom::Mutex;
 const PARTS: usize = 16;
 
 /// How many locks the table has at most. What is beyond that has no known holder.
-const MOST: usize = 1 << 18;
+const MOST_LOCKS: usize = 1 << 18;
 
 /// What code can wait for besides tasks, timers and descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Locks {
     /// Changes the state of a lock, which is made if there is room and forgotten if it is empty.
     fn change<R>(&self, lock: Lock, change: impl FnOnce(&mut LockState) -> R) -> Option<R> {
         let mut part = self.part(lock.address).lock();
-        if part.len() >= MOST / PARTS && !part.contains_key(&lock.address) {
+        if part.len() >= MOST_LOCKS / PARTS && !part.contains_key(&lock.address) {
             return None;
         }
         let state = part

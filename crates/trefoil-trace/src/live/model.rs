@@ -16,7 +16,7 @@ impl Default for Places {
         let places = Self([Place::new(), Place::new()]);
         for id in [1, 2] {
             let entry = Entry::new(0, std::panic::Location::caller(), Kind::Future, 100);
-            assert!(places.of(id).take(id, &entry));
+            assert!(places.of(id).occupy(id, &entry));
         }
         places
     }
@@ -74,7 +74,7 @@ impl Places {
         let _more = place.free();
         let mut entry = Entry::new(by, std::panic::Location::caller(), Kind::Promise, by);
         entry.on = by;
-        assert!(place.take(by, &entry));
+        assert!(place.occupy(by, &entry));
     }
 
     /// What is read of task `id` is of one moment: its turn, and what it waits for.

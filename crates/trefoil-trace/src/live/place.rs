@@ -190,7 +190,7 @@ impl Place {
 
     /// Takes the place for a task, if it is free.
     #[inline]
-    pub(super) fn take(&self, id: u64, entry: &Entry) -> bool {
+    pub(super) fn occupy(&self, id: u64, entry: &Entry) -> bool {
         let reserve = |word: &AtomicU64| word.compare_exchange(0, RESERVED, AcqRel, Relaxed);
         if self.id.load(Relaxed) != 0 || reserve(&self.id).is_err() {
             return false;
@@ -480,7 +480,7 @@ mod tests {
     fn a_late_mark_of_an_orphan_is_about_no_other_task() {
         let place = Place::new();
         let entry = Entry::new(0, Location::caller(), Kind::Promise, 1);
-        assert!(place.take(8, &entry));
+        assert!(place.occupy(8, &entry));
         place.orphan(7);
         let read = place.read(8).expect("it has not ended");
         assert_eq!((read.phase, read.flags), (Phase::Waiting, 0));
@@ -495,7 +495,7 @@ mod tests {
         for cancels_first in [false, true] {
             let place = Place::new();
             let entry = Entry::new(0, Location::caller(), Kind::Future, 1);
-            assert!(place.take(8, &entry));
+            assert!(place.occupy(8, &entry));
             place.begin(2, 1);
             if cancels_first {
                 place.cancel();

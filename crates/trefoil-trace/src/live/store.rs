@@ -391,7 +391,7 @@ impl Store {
         let make = || (0..BLOCK).map(|_| Place::new()).collect();
         let places = part.places.get_or_init(make);
         let mut tries = (0..TRIES).map(|n| &places[(id as usize + n * APART) % BLOCK]);
-        let taken = tries.find(|place| place.take(id, entry));
+        let taken = tries.find(|place| place.occupy(id, entry));
         if taken.is_none() && part.rare.lock().bare.insert(id) {
             part.bare.fetch_add(1, Relaxed);
         }
@@ -719,7 +719,7 @@ impl Store {
         });
         let mut outside = self.outside.lock();
         let number = NEXT.fetch_add(1, Relaxed); // under the lock: the list is sorted
-        thread.place.take(number, &entry);
+        thread.place.occupy(number, &entry);
         let number = number | THREAD;
         outside.push((number, Arc::clone(&thread)));
         drop(outside);

@@ -264,7 +264,7 @@ pub fn tasks() -> TaskTree {
     let asked = Instant::now();
     let answers = worker_tree::ask();
     let mut tree = own();
-    tree.workers = answers.take(asked);
+    tree.workers = answers.wait(asked);
     for call in &mut tree.calls {
         let place = tree
             .workers

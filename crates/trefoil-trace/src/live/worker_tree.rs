@@ -1,7 +1,7 @@
 //! The trees of worker processes, which the pools ask for.
 //!
 //! **Job.** A pool registers itself ([`register`]). [`ask`] asks all pools, and each pool asks its
-//! workers; [`Answers::take`] waits until all have answered, or [`PATIENCE`] is over.
+//! workers; [`Answers::wait`] waits until all have answered, or [`TREES_LIMIT`] is over.
 //!
 //! **Protocol.** A [`Question`] that is not answered is dropped, by whoever has it: a worker that
 //! ends, a pool that is over. So the number of open questions comes down to 0 whatever happens, and
@@ -23,7 +23,7 @@ use crate::printable::is_command;
 use crate::sys::fork::PerProcess;
 
 /// How long all workers together may take to answer.
-const PATIENCE: Duration = Duration::from_millis(100);
+const TREES_LIMIT: Duration = Duration::from_millis(100);
 
 /// The longest text and the longest JSON of a worker's tree: with both, an answer has room in an
 /// empty socket.
@@ -149,11 +149,11 @@ impl Answers {
     }
 
     /// The workers, and what has come until all have answered or the time is over.
-    pub(super) fn take(&self, asked: Instant) -> Vec<LiveWorker> {
+    pub(super) fn wait(&self, asked: Instant) -> Vec<LiveWorker> {
         let mut state = self.state.lock();
         let mut is_late = false;
         while state.open > 0 && !is_late {
-            (state, is_late) = self.changed.wait_until(state, asked + PATIENCE);
+            (state, is_late) = self.changed.wait_until(state, asked + TREES_LIMIT);
         }
         state.over = true;
         let mut workers = std::mem::take(&mut state.workers);
@@ -226,7 +226,7 @@ mod tests {
         let pool = answers.question(None);
         pool.to_worker(7, None).answered(text, json);
         drop(pool);
-        answers.take(Instant::now()).pop().unwrap()
+        answers.wait(Instant::now()).pop().unwrap()
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
         drop((pool.to_worker(9, None), pool.to_worker(8, Some(1))));
         drop(pool);
         let in_an_hour = Instant::now() + Duration::from_secs(3600);
-        let workers = answers.take(in_an_hour);
+        let workers = answers.wait(in_an_hour);
         assert_eq!([8, 9], [workers[0].pid, workers[1].pid]);
         let late = answers.question(None);
         assert!(late.is_over());

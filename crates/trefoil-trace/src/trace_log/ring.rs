@@ -56,7 +56,7 @@ const EACH: usize = 128;
 const NAMES: usize = 8;
 
 /// The most memory that a ring takes.
-const MOST: usize = 1 << 30;
+const LARGEST_RING_BYTES: usize = 1 << 30;
 
 /// What a name takes besides its letters: its places in a table that is half full.
 const NAME: usize = 64;
@@ -149,7 +149,7 @@ impl Ring {
     fn new(window: Duration, bytes: usize) -> Self {
         // A forked child's rings have other numbers than its parent's.
         static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
-        let bytes = bytes.min(MOST);
+        let bytes = bytes.min(LARGEST_RING_BYTES);
         let names = bytes / NAMES;
         let blocks = ((bytes - names) / (EACH * size_of::<Event>())).max(1);
         let free = (0..blocks).map(|_| Vec::with_capacity(EACH));

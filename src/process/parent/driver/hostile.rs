@@ -183,7 +183,7 @@ impl World {
         let mut reader = Reader(items);
         let mut begun = 0;
         while let Some(item) = reader.bytes() {
-            if peer.pages.gate(sequence as usize).take().is_none() {
+            if peer.pages.gate(sequence as usize).pass().is_none() {
                 break;
             }
             begun += 1;

@@ -74,7 +74,7 @@ pub(super) struct BookSink {
 }
 
 impl Sink for BookSink {
-    fn take(&mut self, index: usize, values: Values) -> Option<Values> {
+    fn put(&mut self, index: usize, values: Values) -> Option<Values> {
         let items = values.downcast::<Vec<Item>>().unwrap();
         let mut book = self.book.lock().unwrap();
         book.answers(self.id, items.len() as u64);

@@ -122,7 +122,7 @@ fn an_elastic_pool_tries_again_for_what_waits() {
                     world.sched.started(index, 100, gates, world.now);
                 }
                 Action::Send(..) => {
-                    world.sched.workers[0].frames[0].gate().take();
+                    world.sched.workers[0].frames[0].gate().pass();
                     begin.get_or_insert(world.now);
                 }
                 _ => {}

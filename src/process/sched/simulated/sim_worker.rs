@@ -269,7 +269,7 @@ impl World {
             let since = self.now - self.epoch.instant;
             gate.starts(self.epoch.nanos + since.as_nanos() as u64);
         }
-        if gate.take().is_some() {
+        if gate.pass().is_some() {
             if self.plain {
                 sim.said.extend(Record::Begun.bytes());
             }

@@ -23,9 +23,10 @@ use rustix::net::RecvFlags;
 use self::outlet::Outlet;
 use self::pages::PagesInlet;
 use self::stream::StreamInlet;
-use super::call::{Calls, Canceller, calls};
-use super::item::{self, INDEX};
+use super::cancel::{Calls, Canceller, calls};
+use super::index::INDEX;
 use super::replay_inlet::ReplayInlet;
+use super::retire;
 #[cfg(feature = "tracing")]
 use super::stream::send;
 use super::stream::{Inbox, Stream};
@@ -108,7 +109,7 @@ pub(super) fn meet(mut received: Inbox, output: Stream, is_one: bool) -> io::Res
     first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
     let (length, _) = received.wait_for_frame();
     let own_copy = image().name().as_bytes();
-    let (has_pages, limit, level) = match whole(received.take(length)) {
+    let (has_pages, limit, level) = match whole(received.consume(length)) {
         Frame::Welcome {
             copy,
             index,
@@ -157,7 +158,7 @@ fn on_stream(
     if _level > 0 {
         let (stream, whole) = (output.try_clone()?, Arc::clone(&lock));
         let descriptor = rustix::fd::AsFd::as_fd(&stream).try_clone_to_owned()?;
-        send_events::begin(_level, descriptor, move |record| {
+        send_events::start(_level, descriptor, move |record| {
             let _whole = whole.lock();
             send_events::has_room(&stream, std::time::Duration::ZERO)
                 && send(&stream, record, &[]).is_ok()
@@ -185,7 +186,7 @@ fn on_pages(mut received: Inbox, output: Stream, _level: u8) -> io::Result<(Inle
     panic::install_hook();
     #[cfg(feature = "tracing")]
     if let Ok(pipe) = come.find(3) {
-        send_events::begin_with_pipe(_level, pipe)?;
+        send_events::start_with_pipe(_level, pipe)?;
     }
     let outlet = Outlet::on_pages(output, pages);
     Ok((Inlet(InletPath::Pages(inlet)), outlet, calls))
@@ -194,7 +195,7 @@ fn on_pages(mut received: Inbox, output: Stream, _level: u8) -> io::Result<(Inle
 /// The calls of this process, and what cancels them.
 fn watched_calls(pages: &Pages) -> (Calls, Canceller) {
     let (calls, canceller) = calls((**pages).clone());
-    item::prepare(canceller.clone());
+    retire::prepare(canceller.clone());
     (calls, canceller)
 }
 

@@ -30,7 +30,7 @@ use crate::sys::stdio;
 /// The length of shorter values is one byte.
 const SHORT: usize = 255;
 /// Shorter values are copied byte by byte, because a call of `memcpy` costs more.
-const TINY: usize = 32;
+const MEMCPY_FROM_BYTES: usize = 32;
 /// How many bytes of the buffer for results are kept from one result to the next.
 const KEPT: usize = 1 << 20;
 
@@ -255,7 +255,7 @@ impl Outlet {
         let room = &mut self.pages.room()[self.length..][..length + 2];
         room[0] = wire::VALUE_KIND;
         room[1] = length as u8;
-        if length < TINY {
+        if length < MEMCPY_FROM_BYTES {
             for (to, from) in room[2..].iter_mut().zip(&self.scratch) {
                 *to = *from;
             }

@@ -17,7 +17,7 @@ use crate::process::host::worker_bell::QUESTION;
 use crate::process::observe::trees;
 use crate::process::value::attachments::Attachment;
 use crate::process::wire::Frame;
-use crate::process::worker::call::Canceller;
+use crate::process::worker::cancel::Canceller;
 use crate::process::worker::stream::{Inbox, die};
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, RECEIVE};
@@ -95,7 +95,7 @@ impl PagesInlet {
     fn finds_frame(&mut self) -> bool {
         if !self.has_frame {
             let ring = SharedRing::new(self.front.ring());
-            self.has_frame = ring.read(&mut self.head, self.received.place, &mut self.copied);
+            self.has_frame = ring.read(&mut self.head, self.received.position, &mut self.copied);
         }
         self.has_frame
     }
@@ -108,7 +108,7 @@ impl PagesInlet {
                 return &self.copied;
             }
             match self.received.whole() {
-                Some(length) => return self.received.take(length),
+                Some(length) => return self.received.consume(length),
                 None => self.receive(),
             }
         }

@@ -30,7 +30,7 @@ use rustix::net::RecvFlags;
 use crate::loom::{Arc, Condvar, Mutex};
 use crate::process::observe::trees;
 use crate::process::wire::{Frame, Record};
-use crate::process::worker::call::Canceller;
+use crate::process::worker::cancel::Canceller;
 use crate::process::worker::stream::{Inbox, Stream, die, send};
 use crate::sys::refused::is_refusal;
 
@@ -242,7 +242,7 @@ mod tests {
     use crate::loom::thread::Builder;
     use crate::process::host::ledger::Pages;
     use crate::process::wire::{BatchHead, CodeRef};
-    use crate::process::worker::call::calls;
+    use crate::process::worker::cancel::calls;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::{Receiver, channel};

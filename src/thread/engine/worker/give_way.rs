@@ -16,7 +16,7 @@
 //!
 //! A part of a region also gives way to *urgent* work of its own priority, the first part of a
 //! region or an `install` of an outside thread that waits, but only after its thread has run for
-//! [`SLICE`]; and its entry goes to the end of the queue.
+//! [`REGION_SLICE_TICKS`]; and its entry goes to the end of the queue.
 //!
 //! As long as no handle has another priority than the normal one, a pool has *no ranks*. The words
 //! that its threads look at anyway say so: whether work is accepted (`Injector::takes_own`), and in
@@ -35,7 +35,7 @@ use crate::events;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
 use crate::parking::park;
-use crate::thread::engine::config::SLICE;
+use crate::thread::engine::config::REGION_SLICE_TICKS;
 use crate::thread::engine::lent::raw_job::lend;
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
@@ -120,7 +120,7 @@ impl Worker {
     pub(in crate::thread) fn between_items(&self, now: u64) {
         self.between();
         let began = self.turn.0.get();
-        if now.saturating_sub(began) >= SLICE {
+        if now.saturating_sub(began) >= REGION_SLICE_TICKS {
             self.turn.0.set(now);
             if began > 0 {
                 self.give_way_to_equals();

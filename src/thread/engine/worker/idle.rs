@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::events;
 use crate::loom::{hint, thread};
-use crate::thread::engine::config::{KEEP_SPARE, PAUSE, SEARCH_ROUNDS};
+use crate::thread::engine::config::{KEEP_SPARE, SEARCH_ROUNDS, THIEF_PAUSE};
 use crate::thread::engine::queue::Work;
 use crate::thread::engine::sleep::WakeReason;
 use crate::thread::engine::worker::Worker;
@@ -79,7 +79,7 @@ impl Worker {
     /// Sleeps as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
         while self.thefts.polls_on(&self.registry().wake_policy) {
-            if let Some(reason) = self.sleep_until(Some(Instant::now() + PAUSE)) {
+            if let Some(reason) = self.sleep_until(Some(Instant::now() + THIEF_PAUSE)) {
                 self.thefts.stop_polling(&self.registry().wake_policy);
                 return reason;
             }

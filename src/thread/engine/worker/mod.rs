@@ -30,7 +30,7 @@ mod search;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::config::TINY;
+use super::config::TINY_HALF_TICKS;
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::EndedEntries;
 use super::priority::{self, Priority};
@@ -178,7 +178,7 @@ impl Worker {
             Work::Job(job) => {
                 let began = ticks::now();
                 self.run_half(job);
-                return self.thefts.ran(ticks::since(began) < TINY);
+                return self.thefts.ran(ticks::since(began) < TINY_HALF_TICKS);
             }
             Work::Scoped(lent) => {
                 let _noted = events::part("part of a scope");

@@ -24,7 +24,7 @@ use crate::sys::ticks;
 use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
 
 /// A shorter task costs more to hand over than to run.
-const TINY: u64 = ticks::MICROSECOND / 2;
+const TINY_TASK_TICKS: u64 = ticks::MICROSECOND / 2;
 
 /// The longest rest in a pool of up to 16 threads. One of up to 64 has as many microseconds as
 /// threads, so that all of them together come back about once in a microsecond.
@@ -47,10 +47,10 @@ impl Rest {
     /// The tasks are used up: how long to rest, `longest` at most, if the last of them took from
     /// `began` to `ended`. A thief whose last theft was longer ago needs no rest.
     fn after(&self, began: u64, ended: u64, longest: u64) -> u64 {
-        let is_tiny = ended.saturating_sub(began) < TINY;
+        let is_tiny = ended.saturating_sub(began) < TINY_TASK_TICKS;
         let is_soon = ended.saturating_sub(self.began.get()) < longest;
         let rest = if is_tiny && is_soon {
-            (2 * self.last.get()).clamp(2 * TINY, longest)
+            (2 * self.last.get()).clamp(2 * TINY_TASK_TICKS, longest)
         } else {
             0
         };
@@ -98,7 +98,7 @@ impl Worker {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{LONGEST, Rest, TINY};
+    use super::{LONGEST, Rest, TINY_TASK_TICKS};
 
     #[test]
     fn rests_grow_while_tasks_are_tiny_and_used_up_soon() {
@@ -110,12 +110,27 @@ mod tests {
             now += rest;
             rest
         };
-        assert_eq!(ran(TINY, 1), 0, "nothing is known of the theft before");
-        let growing = [ran(TINY, 1), ran(TINY, 1), ran(9 * TINY, TINY - 1)];
-        assert_eq!(growing, [2 * TINY, 4 * TINY, 8 * TINY]);
-        assert_eq!(ran(1, TINY), 0, "a longer task");
+        assert_eq!(
+            ran(TINY_TASK_TICKS, 1),
+            0,
+            "nothing is known of the theft before"
+        );
+        let growing = [
+            ran(TINY_TASK_TICKS, 1),
+            ran(TINY_TASK_TICKS, 1),
+            ran(9 * TINY_TASK_TICKS, TINY_TASK_TICKS - 1),
+        ];
+        assert_eq!(
+            growing,
+            [
+                2 * TINY_TASK_TICKS,
+                4 * TINY_TASK_TICKS,
+                8 * TINY_TASK_TICKS
+            ]
+        );
+        assert_eq!(ran(1, TINY_TASK_TICKS), 0, "a longer task");
         assert_eq!((0..20).map(|_| ran(1, 1)).last(), Some(LONGEST));
         assert_eq!(ran(LONGEST, 1), 0, "long after the last theft");
-        assert_eq!(ran(1, 1), 2 * TINY);
+        assert_eq!(ran(1, 1), 2 * TINY_TASK_TICKS);
     }
 }

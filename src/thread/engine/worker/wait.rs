@@ -55,7 +55,7 @@ pub(in crate::thread) const ROUNDS: u32 = 200;
 /// What handing a half over costs. A waiter takes none from its thief before that has run the
 /// stolen one for so long, or so soon after one that was shorter: otherwise two workers might take
 /// ever smaller ones from each other.
-const PATIENCE: u64 = 2 * ticks::MICROSECOND;
+const HANDOVER_TICKS: u64 = 2 * ticks::MICROSECOND;
 
 /// How many times a waiter checks whether the thief is done meanwhile: about as long.
 const PATIENT_ROUNDS: u32 = ROUNDS / 4;
@@ -197,7 +197,7 @@ impl Worker {
             let Some((thief, runs)) = stolen.thief() else {
                 return false;
             };
-            if looks < PATIENT_ROUNDS && (was_short || runs < PATIENCE) {
+            if looks < PATIENT_ROUNDS && (was_short || runs < HANDOVER_TICKS) {
                 return false;
             }
             let Some(job) = self.with_slots(|slots| numbered(slots, thief)?.public.steal_job())
@@ -216,7 +216,7 @@ impl Worker {
             } else {
                 let began = ticks::now();
                 self.run_job(job);
-                was_short = ticks::since(began) < PATIENCE;
+                was_short = ticks::since(began) < HANDOVER_TICKS;
             }
             true
         };

@@ -182,13 +182,13 @@ extern "C" fn crashed(signal: c_int, info: *mut siginfo_t, interrupted: *mut c_v
         sp,
     };
     match HANDLER.get() {
-        Some(own) => own.take(&mut delivery),
+        Some(own) => own.handle(&mut delivery),
         None => handler.hand_on(&delivery),
     }
 }
 
 impl Handler {
-    fn take(&self, delivery: &mut Delivery) {
+    fn handle(&self, delivery: &mut Delivery) {
         // SAFETY: H38: it reads a register.
         let me = unsafe { libc::pthread_self() } as usize;
         let outer = self.outer.load(SeqCst);

@@ -19,7 +19,7 @@ use rustix::pipe::fcntl_getpipe_size;
 pub const CARRIES: bool = true;
 
 /// How many descriptors one message can carry: the kernel's limit.
-pub const MOST: usize = 253;
+pub const MOST_DESCRIPTORS: usize = 253;
 
 /// What was received in one call.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Received {
 
 /// Receives bytes into `buffer`, and the descriptors that come with them.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Received> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(buffer)];
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
@@ -91,7 +91,7 @@ pub fn send(
         return sendmsg(socket, parts, &mut control, flags);
     }
     let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(Errno::TOOMANYREFS);

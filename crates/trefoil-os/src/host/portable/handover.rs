@@ -16,7 +16,7 @@ use crate::sys::transfer::send_several;
 pub const CARRIES: bool = false;
 
 /// How many descriptors a value may contain. Copies of their content are sent instead of them.
-pub const MOST: usize = 253;
+pub const MOST_DESCRIPTORS: usize = 253;
 
 /// What was received in one call.
 #[derive(Debug)]

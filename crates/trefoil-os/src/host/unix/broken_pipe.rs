@@ -57,7 +57,7 @@ pub fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> 
         return result;
     };
     if matches!(result, Err(Errno::PIPE)) {
-        take(&alone);
+        remove_pending(&alone);
     }
     signal_mask::change(libc::SIG_SETMASK, &before);
     result
@@ -65,7 +65,7 @@ pub fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> 
 
 /// Removes a pending signal of this set, if there is one.
 #[cfg(not(target_vendor = "apple"))]
-fn take(set: &libc::sigset_t) {
+fn remove_pending(set: &libc::sigset_t) {
     let now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

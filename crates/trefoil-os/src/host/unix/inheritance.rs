@@ -22,12 +22,12 @@ use rustix::process::Resource;
 use crate::sys::limits;
 
 /// Descriptors with higher numbers exist only where an administrator has raised the system's limit.
-const MOST: u64 = 1 << 20;
+const DESCRIPTORS_BELOW: u64 = 1 << 20;
 
 /// Makes `command` inherit nothing besides its three standard streams and `also`.
 pub fn only_standard_streams(command: &mut Command, also: Option<OwnedFd>) -> io::Result<()> {
     let most = limits::limit(Resource::Nofile)?.maximum;
-    let most = most.map_or(MOST, |most| most.min(MOST)) as i32;
+    let most = most.map_or(DESCRIPTORS_BELOW, |most| most.min(DESCRIPTORS_BELOW)) as i32;
     let mark = move || {
         close_on_exec(most);
         match &also {

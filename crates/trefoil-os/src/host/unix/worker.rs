@@ -208,7 +208,7 @@ pub fn close_inherited() {
 }
 
 /// Where the descriptors are not listed, those below this number are looked at.
-const MOST: u64 = 1 << 20;
+const DESCRIPTORS_BELOW: u64 = 1 << 20;
 
 /// The numbers of the open descriptors, and perhaps others.
 fn open_descriptors() -> Vec<RawFd> {
@@ -221,7 +221,7 @@ fn open_descriptors() -> Vec<RawFd> {
         listed
     } else {
         let most = limit(Resource::Nofile).ok().and_then(|limit| limit.current);
-        (3..most.unwrap_or(MOST).min(MOST) as RawFd).collect()
+        (3..most.unwrap_or(DESCRIPTORS_BELOW).min(DESCRIPTORS_BELOW) as RawFd).collect()
     }
 }
 

@@ -55,7 +55,7 @@ impl Family {
     pub fn of(child: &Child) -> io::Result<Option<Self>> {
         let job = Job::new()?;
         job.ends_with_us()?;
-        Ok(job.take(child)?.then_some(Self(job)))
+        Ok(job.adopt(child)?.then_some(Self(job)))
     }
 
     /// Ends the worker and everything that it started.

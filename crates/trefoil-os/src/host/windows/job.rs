@@ -69,7 +69,7 @@ impl Job {
     }
 
     /// Puts a child into the job. `false`: the child has already ended.
-    pub(super) fn take(&self, child: &Child) -> io::Result<bool> {
+    pub(super) fn adopt(&self, child: &Child) -> io::Result<bool> {
         let ended = || matches!(id(child).and_then(|id| fetch_by_id(&id)), Ok(Some(_)));
         match self.assign(child.as_raw_handle()) {
             Ok(()) => Ok(true),
@@ -119,16 +119,16 @@ mod tests {
     fn a_job_that_cannot_be_nested_is_an_error_and_an_ended_child_is_none() {
         let [outer, inner, other] = [(); 3].map(|()| Job::new().unwrap());
         let (mut one, mut two) = (child(), child());
-        assert!(outer.take(&one).unwrap() && inner.take(&one).unwrap());
-        assert!(other.take(&two).unwrap());
+        assert!(outer.adopt(&one).unwrap() && inner.adopt(&one).unwrap());
+        assert!(other.adopt(&two).unwrap());
         // `inner` belongs to `outer`, in which `two` is not.
-        let error = inner.take(&two).unwrap_err();
+        let error = inner.adopt(&two).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         let call = "AssignProcessToJobObject";
         assert!(error.to_string().contains(call), "{error}");
         outer.kill();
         assert!(!one.wait().unwrap().success());
-        assert!(!Job::new().unwrap().take(&one).unwrap(), "it has ended");
+        assert!(!Job::new().unwrap().adopt(&one).unwrap(), "it has ended");
         two.kill().unwrap();
         two.wait().unwrap();
     }

@@ -30,7 +30,7 @@ use crate::loom::thread::Builder;
 pub const IS_SOCKET: bool = false;
 
 /// How many bytes are copied at once.
-const PIECE: usize = 64 << 10;
+const PIPE_COPY_BYTES: usize = 64 << 10;
 
 /// The stack of a thread: enough for a loop over a buffer on the heap.
 const STACK: usize = 256 << 10;
@@ -109,7 +109,10 @@ fn start(
 ) -> io::Result<()> {
     let socket = socket?;
     let carry = move || {
-        let _ = io::copy(&mut BufReader::with_capacity(PIECE, from), &mut to);
+        let _ = io::copy(
+            &mut BufReader::with_capacity(PIPE_COPY_BYTES, from),
+            &mut to,
+        );
         let _ = socket.shutdown(Shutdown::Both);
     };
     let thread = Builder::new().name("trefoil-pipe".into()).stack_size(STACK);

@@ -23,7 +23,7 @@ const QUEUED: usize = 20;
 /// The greatest age. One of two searches in [`FAIRNESS`] serves a deque, and of four deques each is
 /// the next in every fourth of these: 17 entries in one of them are gone after 8,296 of a worker's
 /// searches. Meanwhile others take some, too.
-const MOST: u64 = 12_000;
+const GREATEST_AGE: u64 = 12_000;
 
 #[derive(Clone, Copy)]
 enum Clock {
@@ -152,7 +152,7 @@ fn no_entry_is_passed_over_for_ever() {
         let (own, outside) = (it.random(9), it.random(9));
         // Until when each worker does not look for work.
         let mut away = vec![0; width];
-        while it.taken < 5 * MOST {
+        while it.taken < 5 * GREATEST_AGE {
             let at = it.random(width as u64) as usize;
             if it.taken < away[at] {
                 continue;
@@ -179,7 +179,7 @@ fn no_entry_is_passed_over_for_ever() {
                 }
             }
         }
-        assert!(it.oldest() < MOST, "seed {seed}: {}", it.oldest());
+        assert!(it.oldest() < GREATEST_AGE, "seed {seed}: {}", it.oldest());
         it.end();
     }
 }

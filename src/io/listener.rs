@@ -27,7 +27,7 @@ const BACKLOG: i32 = 4096;
 
 /// How long to wait before the next attempt to get a descriptor. It is not zero: a server that
 /// ignores the error would spin. The docs of the listeners state it.
-const PAUSE: Duration = Duration::from_millis(100);
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listening socket of the standard library.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Pause {
                     if pause.is_some() {
                         return Poll::Ready(Err(refused(ACCEPT)(error)));
                     }
-                    let (alarm, held) = (Alarm::after(PAUSE), timer::hold());
+                    let (alarm, held) = (Alarm::after(SHORTAGE_PAUSE), timer::hold());
                     *pause = Some(Self {
                         alarm,
                         held,

@@ -18,7 +18,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering}; // no protocol: see `RETIRES`
+use std::sync::atomic::{AtomicBool, Ordering}; // no protocol: see `BEGINS_NOTHING`
 
 use crate::loom::Mutex;
 use crate::process::host::gate::Gate;
@@ -27,17 +27,17 @@ use crate::task::{Completer, Task, panic};
 
 /// No further item begins in this process. It is set under the lock of [`Running`], under which a
 /// frame's gate is looked up; otherwise it is read late at worst: no protocol.
-static RETIRES: AtomicBool = AtomicBool::new(false);
+static BEGINS_NOTHING: AtomicBool = AtomicBool::new(false);
 
 /// No further item begins in this process. (The caller closes the gate of the frame that runs.)
 pub(super) fn begin_nothing() {
-    RETIRES.store(true, Ordering::Relaxed);
+    BEGINS_NOTHING.store(true, Ordering::Relaxed);
 }
 
 /// Whether no further item begins in this process.
 #[inline]
-pub(super) fn retires() -> bool {
-    RETIRES.load(Ordering::Relaxed)
+pub(super) fn begins_nothing() -> bool {
+    BEGINS_NOTHING.load(Ordering::Relaxed)
 }
 
 /// The worker's half of the cell that the running items use.
@@ -85,7 +85,7 @@ impl Calls {
     pub(crate) fn cell(&mut self, index: usize, gate: &Gate) -> ItemTask {
         let mut running = self.running.lock();
         running.gate = index;
-        if retires() {
+        if begins_nothing() {
             gate.close();
         }
         if !running.cancelled && !self.call.has_token() {
@@ -131,7 +131,7 @@ impl Canceller {
     }
 
     /// No further item begins in this process.
-    pub(super) fn retire(&self) {
+    pub(super) fn close_for_good(&self) {
         let running = self.running.lock();
         begin_nothing();
         self.gates.gate(running.gate).close();

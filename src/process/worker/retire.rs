@@ -1,15 +1,13 @@
-//! What an item can ask of its worker: which one it is ([`worker_index`]), and to be used no more
-//! ([`retire`]).
+//! How an item ends the use of its worker process ([`retire`]).
 //!
-//! After `retire` no further item begins: the gate of the frame that runs is closed, as the parent
-//! would to take its items back, and each later frame finds its gate closed (`call`). At the end of
-//! its frame, after the item's answer, the worker reports it (`Record::Retire`).
+//! No further item begins then: the gate of the frame that runs is closed, as the parent would to
+//! take its items back, and each later frame finds its gate closed (`cancel`). At the end of its
+//! frame, after the item's answer, the worker reports it (`Record::Retire`). What the parent does
+//! then, and after how many items it replaces a worker: `sched::retire`.
 //!
-//! Tests: `tests/process/places.rs`, `tests/process/retire.rs`, `src/process/sched/simulated.rs`.
+//! Tests: `tests/process/retire.rs`, `src/process/sched/simulated.rs`.
 
-use std::sync::OnceLock;
-
-use super::call::Canceller;
+use super::cancel::Canceller;
 use crate::sys::fork::PerProcess;
 
 /// The gates of this worker, which no forked child may close.
@@ -64,33 +62,6 @@ pub(super) fn prepare(gates: Canceller) {
 /// ```
 pub fn retire() {
     if let Some(gates) = OWN.get() {
-        gates.retire();
+        gates.close_for_good();
     }
-}
-
-/// Set by the parent's first frame.
-pub(super) static INDEX: OnceLock<usize> = OnceLock::new();
-
-/// The index of this worker process in its pool: below the pool's number of workers, and of no
-/// other worker that lives. A worker that takes the place of one that died has its index. `None` in
-/// a process that is not a worker.
-///
-/// It is known from the [initializer](crate::ProcessPoolBuilder::initializer) on, on every kind of
-/// worker, on other machines too. To choose an environment by it, see
-/// [`env_for`](crate::ProcessPoolBuilder::env_for).
-///
-/// ```
-/// use trefoil::ProcessPool;
-/// use trefoil::process::worker_index;
-///
-/// # trefoil::init();
-/// let procs = ProcessPool::with_workers(2)?;
-/// let index = procs.spawn((), |()| worker_index()).join()?;
-/// assert!(index < Some(2));
-/// assert_eq!(worker_index(), None, "this is no worker");
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
-#[must_use]
-pub fn worker_index() -> Option<usize> {
-    INDEX.get().copied()
 }
