@@ -788,6 +788,23 @@ tests! {
         assert!(ends.iter().any(Result::is_err), "{ends:?}");
     }
 
+    fn a_forwarder_that_has_lost_the_answers_is_noticed() {
+        let script = r#"cat | "$@" | exec cat -u"#; // nothing ends the first while it waits for input
+        let (mark, scratch) = (mark(), Scratch::new("launcher-one-way"));
+        let launcher = Wrapped::new(["sh", "-c", script, "sh", "{exe}"]);
+        let procs = marked_pool(launcher, &mark).workers(1).build().unwrap();
+        let mut task = procs.spawn(scratch.text(), |path: String| {
+            note(&path, 1);
+            until(|| std::fs::metadata(&path).unwrap().len() > 8);
+        });
+        until(|| !scratch.notes().is_empty());
+        let answers = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == *b"cat\0-u\0");
+        kill(marked(&mark).into_iter().find(answers).unwrap());
+        note(&scratch.text(), 2); // the item ends, and its worker with it
+        let end = task.join_timeout(Duration::from_secs(60));
+        assert!(matches!(end, Err(TaskError::WorkerDied(_))), "{end:?}");
+    }
+
     fn what_a_forwarder_loses_runs_only_once() {
         for breaks in [Breaks::Ends, Breaks::EndsHalf] {
             let notes = Scratch::new("launcher-lost");
