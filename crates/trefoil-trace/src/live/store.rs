@@ -309,7 +309,7 @@ impl Store {
     fn own(&self, id: u64, used: usize) -> (&OnceLock<Box<[Place]>>, usize) {
         let (id, block) = (id as usize, id as usize / BLOCK);
         let places = &self.parts[block & (used - 1)].places;
-        (places, id.wrapping_add(block.wrapping_mul(STRIDE)) % BLOCK)
+        (places, id.wrapping_add(block % SHARDS * STRIDE) % BLOCK)
     }
 
     /// The place of a task, if it has one.
@@ -1088,7 +1088,9 @@ impl Store {
                 let rare = self.part(id).rare.lock();
                 let name = rare.more.get(&id).and_then(|more| more.name.clone());
                 copied.names.extend(name.map(|name| (id, name)));
-                copied.steps.extend(rare.steps.get(&id).map(|steps| (id, *steps)));
+                copied
+                    .steps
+                    .extend(rare.steps.get(&id).map(|steps| (id, *steps)));
             }
         }
         copied.bare += part.bare.load(Relaxed) as u64;
@@ -1172,7 +1174,10 @@ mod tests {
     }
 
     fn parts(store: &Store) -> usize {
-        let made = store.parts.iter().filter(|part| part.places.get().is_some());
+        let made = store
+            .parts
+            .iter()
+            .filter(|part| part.places.get().is_some());
         made.count()
     }
 
@@ -1197,7 +1202,13 @@ mod tests {
     fn a_task_is_found_wherever_it_has_got_its_place() {
         let store = Store::new();
         let most = (SHARDS * BLOCK) as u64;
-        for (live, made) in [(4095, 1), (4200, 2), (16_000, 4), (60_000, 16), (most - 1, 64)] {
+        for (live, made) in [
+            (4095, 1),
+            (4200, 2),
+            (16_000, 4),
+            (60_000, 16),
+            (most - 1, 64),
+        ] {
             let first = (1..live).find(|id| store.has_ended(*id)).unwrap_or(live);
             assert_eq!(spawn(&store, first..live + 1) as u64, live + 1 - first);
             assert!(parts(&store) <= made, "{live}: {}", parts(&store));
