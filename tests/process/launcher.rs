@@ -602,9 +602,12 @@ tests! {
             };
             let exit = died(end);
             assert_eq!(exit.signal(), Some(9), "{name}: {exit}");
+            // (The other worker was killed, too; the pool may see that only now.)
             let endless = procs.call(|()| forever::<()>()).timeout(Duration::from_millis(50));
-            assert!(matches!(endless.spawn(()).join(), Err(TaskError::TimedOut(_))), "{name}");
-            assert_eq!(procs.spawn(4, |n: u64| n + 1).join().unwrap(), 5, "{name}");
+            let end = endless.retry(2).spawn(()).join();
+            assert!(matches!(end, Err(TaskError::TimedOut(_))), "{name}: {end:?}");
+            let more = procs.call(|n: u64| n + 1).retry(2).spawn(4);
+            assert_eq!(more.join().unwrap(), 5, "{name}");
             drop(procs);
             until(|| marked(&mark).is_empty());
         }

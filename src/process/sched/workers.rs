@@ -298,8 +298,8 @@ impl Worker {
     }
 
     /// When to send it a frame that says nothing. One that has not begun its first frame may sleep
-    /// although it claims to be awake (`shared_ring`). What forwards the stream of one that runs may
-    /// have lost the worker, and see that only when it is to pass on something.
+    /// although it claims to be awake (`shared_ring`). What forwards the stream of one that runs
+    /// may have lost the worker, and see that only when it is to pass on something.
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
         if self.peer.is_exact() {
