@@ -347,23 +347,6 @@ async fn forgotten(wakers: std::sync::mpsc::Sender<std::task::Waker>) {
 }
 
 #[test]
-fn a_loop_that_is_watched_hides_no_task() {
-    alone("seeded::a_loop_that_is_watched_hides_no_task", "", || {
-        let reports = reports();
-        let watched = EventLoop::builder().slow_poll(Duration::from_secs(3600), |_| {});
-        let event_loop = watched.build().unwrap();
-        let never = event_loop.handle().spawn(std::future::pending::<()>());
-        let never = never.named("never");
-        let pool = ThreadPool::with_threads(1);
-        let _waits = spawn_named(&pool, "waits", move || never.join().unwrap());
-        event_loop.block_on(trefoil::yield_now());
-        let says = ["nothing can wake a task any more"];
-        expect(&reports, StuckKind::NeverWoken, &["waits", "never"], &says);
-        std::mem::forget(pool);
-    });
-}
-
-#[test]
 fn nothing_can_wake_a_task() {
     alone("seeded::nothing_can_wake_a_task", "", || {
         let reports = reports();
