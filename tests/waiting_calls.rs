@@ -1,5 +1,5 @@
 //! Counts the memory that calls take while all workers are busy: how many bytes each call that
-//! waits, and each that is cancelled.
+//! waits, and how many bytes and allocations each that is cancelled.
 //!
 //! It has a `main` of its own, which worker processes enter, and a counting allocator.
 #![allow(
@@ -23,10 +23,13 @@ struct Counting;
 /// Bytes that have not been given back, and the most that they have been.
 static LIVE: AtomicI64 = AtomicI64::new(0);
 static MOST: AtomicI64 = AtomicI64::new(0);
+/// How many allocations there have been.
+static ALLOCATIONS: AtomicI64 = AtomicI64::new(0);
 
 // SAFETY: all calls are passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         let size = layout.size() as i64;
         let live = LIVE.fetch_add(size, Ordering::Relaxed) + size;
         MOST.fetch_max(live, Ordering::Relaxed);
@@ -71,12 +74,15 @@ tests! {
 
         let before = LIVE.load(Ordering::SeqCst);
         MOST.store(before, Ordering::SeqCst);
+        let allocations = ALLOCATIONS.load(Ordering::SeqCst);
         tasks.iter().for_each(|task| {
             task.cancel();
         });
         until(|| procs.stats().pending == 1);
         let more = (MOST.load(Ordering::SeqCst) - before) / CALLS;
         assert!(more <= 100, "{more} bytes more for each call that is cancelled");
+        let more = ALLOCATIONS.load(Ordering::SeqCst) - allocations;
+        assert!(more < CALLS / 10, "{more} allocations to cancel {CALLS} calls");
         drop(busy);
         procs.kill();
     }

@@ -213,3 +213,37 @@ macro_rules! incoming {
     };
 }
 pub(super) use incoming;
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::event_loop;
+    use rustix::io::Errno;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_pause_that_is_over_is_of_no_later_shortage() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = listener.local_addr().unwrap();
+        let mut clients = vec![TcpStream::connect(place).unwrap()];
+        let short = || Err(Errno::MFILE.into());
+        let mut calls = 0;
+        let accepted = event_loop::root::run(async move {
+            let source = listen(listener).unwrap();
+            let mut accept = |_: &TcpListener| {
+                calls += 1;
+                match calls {
+                    1 | 3 => short(),
+                    // The client has gone, and another one comes.
+                    2 => {
+                        clients.push(TcpStream::connect(place).unwrap());
+                        Err(io::ErrorKind::WouldBlock.into())
+                    }
+                    call => Ok(call),
+                }
+            };
+            poll_fn(|cx| poll_accept(&source, cx, &mut accept)).await
+        });
+        assert_eq!(accepted.unwrap(), 4);
+    }
+}

@@ -244,6 +244,8 @@ pub(crate) struct Job {
     pub(crate) sealed: bool,
     /// It is in the scheduler's queue.
     pub(crate) queued: bool,
+    /// Its failure is that all of it was cancelled. (Many may be at once: it takes no memory.)
+    cancelled: bool,
     unusual: Option<Box<Unusual>>,
     /// Its number, for accidents on purpose.
     pub(crate) chaos: chaos::Number,
@@ -323,6 +325,7 @@ impl Job {
             pending: 0,
             sealed: false,
             queued: false,
+            cancelled: false,
             unusual: None,
             chaos: chaos::next_call(),
         })
@@ -347,8 +350,12 @@ impl Job {
         self.failure().map_or(usize::MAX, |failure| failure.0)
     }
 
-    fn failure(&self) -> Option<&(usize, TaskError)> {
-        self.unusual.as_ref()?.failure.as_ref()
+    fn failure(&self) -> Option<(usize, &TaskError)> {
+        if self.cancelled {
+            return Some((0, &TaskError::Cancelled));
+        }
+        let (index, error) = self.unusual.as_ref()?.failure.as_ref()?;
+        Some((*index, error))
     }
 
     /// A thread decodes the values of the items from `first` on, or keeps that item.
@@ -489,9 +496,15 @@ impl Job {
             panic::contain(|| drop(error));
             return false;
         }
-        let unusual = self.unusual.get_or_insert_default();
-        let before = unusual.failure.replace((index, error));
-        unusual.lone_waiting.retain(|piece| piece.first() < index);
+        self.cancelled = index == 0 && matches!(error, TaskError::Cancelled);
+        let mut before = None;
+        if !self.cancelled {
+            let unusual = self.unusual.get_or_insert_default();
+            before = unusual.failure.replace((index, error));
+        }
+        if let Some(unusual) = &mut self.unusual {
+            unusual.lone_waiting.retain(|piece| piece.first() < index);
+        }
         // The payload of a panic while a result was decoded may have a destructor.
         panic::contain(|| drop(before));
         for piece in self.waiting.take() {
@@ -538,8 +551,8 @@ impl Job {
     /// Ends the task. Returns the values that are not part of the result, whose destructors are
     /// user code.
     pub(crate) fn finish(self) -> Option<Values> {
-        let failure = self.unusual.and_then(|unusual| unusual.failure);
-        let failure = failure.map(|(_, error)| error);
+        let cancelled = self.cancelled.then_some(TaskError::Cancelled);
+        let failure = cancelled.or_else(|| Some(self.unusual?.failure?.1));
         let mut unwanted = None;
         panic::contain(|| unwanted = self.work.sink.finish(failure));
         unwanted

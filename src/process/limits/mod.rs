@@ -114,6 +114,10 @@ pub(crate) const RESULTS_WAIT: Duration = Duration::from_millis(2);
 /// it claims to be awake.
 pub(crate) const NUDGE_AFTER: Duration = Duration::from_millis(10);
 
+/// How often what forwards the stream of a busy worker gets something to pass on: it may have lost
+/// the worker, and see it only then.
+pub(crate) const FORWARDER_CHECK: Duration = Duration::from_secs(2);
+
 /// How long a job waits for a worker's answer about a context if that worker sends nothing, until
 /// its items go elsewhere. (The last bytes that it was sent may be on their way for some seconds.)
 pub(crate) const CONTEXT_ANSWER: Duration = Duration::from_secs(10);

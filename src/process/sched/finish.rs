@@ -6,6 +6,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/callers.rs`.
 
+use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use super::Sched;
@@ -105,7 +106,7 @@ impl Sched {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        if job.fail(at, error) {
+        if job.fail(at, error) && job.frames > 0 {
             for worker in 0..self.workers.len() {
                 for position in 0..self.workers[worker].frames.len() {
                     let frame = &mut self.workers[worker].frames[position];
@@ -143,9 +144,13 @@ impl Sched {
 
     /// Ends a job whose last result is there.
     pub(super) fn finish_if_settled(&mut self, id: u64) {
-        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.is_settled()) else {
+        let Entry::Occupied(mut found) = self.jobs.entry(id) else {
             return;
         };
+        let job = found.get_mut();
+        if !job.is_settled() {
+            return;
+        }
         let is_one_process = self.policy.one_process.is_some();
         if !is_one_process && job.holds() && !job.has_failed() && self.ending.is_none() {
             // The thread that ends it may also be the one that drops its values.
@@ -153,9 +158,7 @@ impl Sched {
             self.chores.push(Chore::Finish(job.result_type(), id));
             return;
         }
-        let Some(mut job) = self.jobs.remove(&id) else {
-            return;
-        };
+        let mut job = found.remove();
         if self.stop.is_some_and(|stop| stop.is_drop)
             && job.is_cancelled()
             && let Some(report) = job.work.sink.lost()
@@ -167,8 +170,7 @@ impl Sched {
             self.limits.remove(&(until, id));
         }
         self.free_place(job.work.place.take());
-        self.counters.dropped(job.pending);
-        self.count_busy(); // so that a caller with the result sees that its worker is idle
+        self.count_dropped(job.pending); // a caller with the result sees that its worker is idle
         self.on_job_end(id, &job);
         match &mut self.ending {
             _ if is_one_process => self.deferred_job = Some(job),

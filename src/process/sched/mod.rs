@@ -412,8 +412,16 @@ impl Sched {
 
     /// Counts the workers whose items have not all been answered.
     pub(crate) fn count_busy(&self) {
+        self.count_dropped(0);
+    }
+
+    /// The same, and so many items that will not run.
+    fn count_dropped(&self, items: u64) {
         let is_busy = |worker: &&Worker| worker.frames.iter().any(|frame| frame.done < frame.end);
-        self.counters.stats.lock().busy = self.workers.iter().filter(is_busy).count();
+        let busy = self.workers.iter().filter(is_busy).count();
+        let mut stats = self.counters.stats.lock();
+        stats.pending = stats.pending.saturating_sub(items);
+        stats.busy = busy;
     }
 
     /// Sends `frame` with the items of `piece`. Each has a `limit` in nanoseconds; 0: none.

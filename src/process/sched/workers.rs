@@ -36,8 +36,8 @@ use super::sent_frame::SentFrame;
 use super::startup::StartFailure;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
-    ASK_OTHERS_AFTER, CONTEXT_ANSWER, GIVE_UP, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER, RESULTS_WAIT,
-    START_LIMIT, TAKE_OVER_AFTER,
+    ASK_OTHERS_AFTER, CONTEXT_ANSWER, FORWARDER_CHECK, GIVE_UP, LEAVE_LIMIT, MOST_MOVES,
+    NUDGE_AFTER, RESULTS_WAIT, START_LIMIT, TAKE_OVER_AFTER,
 };
 use crate::process::value::chunk::Piece;
 use crate::process::wire::ServedContext;
@@ -285,11 +285,16 @@ impl Worker {
         since + travels + self.context_travels
     }
 
-    /// When to wake it because it has not begun its first frame: it may sleep although it claims to
-    /// be awake (`shared_ring`).
+    /// When to send it a frame that says nothing. One that has not begun its first frame may sleep
+    /// although it claims to be awake (`shared_ring`). What forwards the stream of one that runs
+    /// may have lost the worker, and see that only when it is to pass on something.
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
-        let waits = self.frames.front().is_some_and(|frame| frame.begun() == 0);
-        waits.then_some(self.front_since + NUDGE_AFTER)
+        let front = self.frames.front()?;
+        if self.peer.is_exact() {
+            return (front.begun() == 0).then_some(self.front_since + NUDGE_AFTER);
+        }
+        let moved = front.runs().then_some(self.moved_at);
+        Some(self.front_since.max(moved.unwrap_or(self.front_since)) + FORWARDER_CHECK)
     }
 
     /// When to check whether it must be killed, or one of its items has run for too long.

@@ -146,6 +146,8 @@ impl IncomingCopy {
     }
 
     fn is_partial(&self) -> bool {
+        #[cfg(all(test, not(loom)))]
+        tests::looks();
         match self {
             Self::Part(..) => true,
             Self::Array(_, missing) => *missing > 0,
@@ -247,8 +249,19 @@ impl Copies {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::loom::per_thread;
     use crate::process::value::mapped::Mapped;
     use crate::process::value::raw_plain::{bytes_of, numbers_in};
+    use std::cell::Cell;
+
+    per_thread! {
+        /// How often an incomplete copy was looked for.
+        static LOOKS: Cell<usize> = Cell::new(0);
+    }
+
+    pub(super) fn looks() {
+        LOOKS.with(|looks| looks.set(looks.get() + 1));
+    }
 
     impl Copies {
         fn arrives(&mut self, id: u64, length: u64, kind: u8, bytes: &[u8]) {
@@ -287,6 +300,25 @@ mod tests {
             copies.release(&[7]);
             assert!(copies.is_empty());
         }
+    }
+
+    #[test]
+    fn a_part_costs_the_same_however_many_copies_there_are() {
+        let numbers: Vec<f64> = (0..500_000).map(f64::from).collect();
+        let source = CopySource::Array(Arc::new(numbers));
+        let CopyHead { length, kind, .. } = source.head(0);
+        let looks = |others: u64| {
+            let mut copies = Copies::default();
+            (1..=others).for_each(|id| copies.arrives(id, 0, kind, &[]));
+            let before = LOOKS.with(Cell::get);
+            for part in source.parts() {
+                copies.arrives(0, length, kind, part.bytes());
+                assert!(!copies.are_too_many() && !copies.has_memory());
+            }
+            assert!(copies.claim(0).is_ok());
+            LOOKS.with(Cell::get) - before
+        };
+        assert_eq!(looks(0), looks(500));
     }
 
     #[test]

@@ -188,6 +188,18 @@ impl Place {
         }
     }
 
+    /// The task that has it, and a copy of what is known of it.
+    pub(super) fn entry(&self) -> Option<(u64, Entry)> {
+        let id = self.id();
+        Some((id, self.read(id).filter(|_| id != 0)?))
+    }
+
+    /// The task that has it, if the store has more about that.
+    pub(super) fn has_more(&self) -> Option<u64> {
+        let id = self.id.load(Acquire);
+        (id & MORE != 0 && id != RESERVED).then_some(id & !MORE)
+    }
+
     /// Takes the place for a task, if it is free.
     #[inline]
     pub(super) fn occupy(&self, id: u64, entry: &Entry) -> bool {

@@ -1,13 +1,15 @@
 //! What is known of each live task: a table that the executors' events keep up to date.
 //!
-//! **Job.** One [`Place`] for each task that has not ended, in [`SHARDS`] parts by the task's id,
-//! and what few tasks have besides: names, calls. (A thread takes its ids in blocks, so threads
-//! that spawn at once use different parts.) A task's place is the one that its id says, or one of
+//! **Job.** One [`Place`] for each task that has not ended, in parts of [`BLOCK`] places, and what
+//! few tasks have besides: names, calls. A task's place is the one that its id says, or one of
 //! [`TRIES`] of its part: no event of a task takes a lock, but its naming and its end if it has a
 //! name. Nothing is allocated for an event, but a part when its first task comes.
 //!
-//! **Memory.** At most [`SHARDS`] times [`BLOCK`] tasks have a place, 262,144: 24 MiB; of further
-//! ones only the id is kept, so that the counts stay exact.
+//! **Memory.** As many parts are used as the tasks that live at once have needed: one, 384 KiB,
+//! and [`GROWTH`] times as many when a task finds no place. A task keeps the place that it has got,
+//! so one that is not where its id says now is where its id said when fewer parts were used. At
+//! most [`SHARDS`] times [`BLOCK`] tasks have a place, 262,144: 24 MiB; of further ones only the id
+//! is kept, so that the counts stay exact.
 //!
 //! **Edges.** An entry says what its task waits for, if it is a task:
 //! - [`BLOCKED`]: a thread that runs its code has parked until the end of that task.
@@ -52,8 +54,16 @@ use crate::sys::fork::PerProcess;
 /// How many parts the table has.
 pub(super) const SHARDS: usize = 64;
 
-/// The ids of a block have the same part, and each its place.
+/// The ids of a block have the same part, and each its place. (A thread takes its ids in blocks.)
 const BLOCK: usize = 1 << 12;
+
+/// How far the places of one block are from those of the one before, if they have the same part:
+/// threads that spawn at once use different lines of the cache.
+const STRIDE: usize = 1031;
+
+/// How many times as many parts are used when they are too few; a power of two whose power
+/// [`SHARDS`] is.
+const GROWTH: usize = 4;
 
 /// How many places a task may have: its own, and if that is taken, others this far apart.
 const TRIES: usize = 8;
@@ -143,6 +153,9 @@ pub(super) struct StepInfo {
 pub(crate) struct Store {
     pub(super) clock: Clock,
     parts: [Part; SHARDS],
+    /// How many of them have places for new tasks. It only grows, and whoever knows a task sees at
+    /// least what was used when the task got its place.
+    used: AtomicUsize, // no protocol
     /// Threads that have run a task, sorted by their numbers.
     threads: Mutex<Vec<(u32, Arc<Seat>)>>,
     /// Sorted by process ids.
@@ -276,6 +289,7 @@ impl Store {
                 bare: AtomicUsize::new(0),
                 rare: Mutex::default(),
             }),
+            used: AtomicUsize::new(1),
             threads: Mutex::default(),
             sent: Mutex::default(),
             callers: Mutex::default(),
@@ -290,23 +304,34 @@ impl Store {
         &self.parts[id as usize / BLOCK % SHARDS]
     }
 
+    /// The places of a task's part while so many parts are `used`, and which one its id says.
+    #[inline]
+    fn own(&self, id: u64, used: usize) -> (&OnceLock<Box<[Place]>>, usize) {
+        let (id, block) = (id as usize, id as usize / BLOCK);
+        let places = &self.parts[block & (used - 1)].places;
+        (places, id.wrapping_add(block % SHARDS * STRIDE) % BLOCK)
+    }
+
     /// The place of a task, if it has one.
     #[inline]
     fn find(&self, id: u64) -> Option<&Place> {
-        let places = self.part(id).places.get()?;
-        let own = &places[id as usize % BLOCK];
-        if own.is_of(id) {
-            Some(own)
-        } else {
-            Self::find_apart(places, id)
+        let used = self.used.load(Relaxed);
+        let (places, own) = self.own(id, used);
+        match places.get().map(|places| &places[own]) {
+            Some(own) if own.is_of(id) => Some(own),
+            _ => self.find_apart(id, used),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn find_apart(places: &[Place], id: u64) -> Option<&Place> {
-        let mut tries = (1..TRIES).map(|n| &places[(id as usize + n * APART) % BLOCK]);
-        tries.find(|place| place.is_of(id))
+    fn find_apart(&self, id: u64, used: usize) -> Option<&Place> {
+        let before = |used: &usize| (*used > 1).then(|| used / GROWTH);
+        std::iter::successors(Some(used), before).find_map(|used| {
+            let (places, own) = self.own(id, used);
+            let mut tries = tries(places.get()?, own);
+            tries.find(|place| place.is_of(id))
+        })
     }
 
     /// A copy of what is known of a task, or of a thread outside tasks.
@@ -387,15 +412,25 @@ impl Store {
 
     /// Gives a task a place. `None`: no more than its id is kept.
     fn insert(&self, id: u64, entry: &Entry) -> Option<&Place> {
+        let mut used = self.used.load(Relaxed);
+        loop {
+            let (places, own) = self.own(id, used);
+            let make = || (0..BLOCK).map(|_| Place::new()).collect();
+            let mut tries = tries(places.get_or_init(make), own);
+            if let Some(taken) = tries.find(|place| place.occupy(id, entry)) {
+                return Some(taken);
+            }
+            if used == SHARDS {
+                break;
+            }
+            used *= GROWTH;
+            self.used.fetch_max(used, Relaxed);
+        }
         let part = self.part(id);
-        let make = || (0..BLOCK).map(|_| Place::new()).collect();
-        let places = part.places.get_or_init(make);
-        let mut tries = (0..TRIES).map(|n| &places[(id as usize + n * APART) % BLOCK]);
-        let taken = tries.find(|place| place.occupy(id, entry));
-        if taken.is_none() && part.rare.lock().bare.insert(id) {
+        if part.rare.lock().bare.insert(id) {
             part.bare.fetch_add(1, Relaxed);
         }
-        taken
+        None
     }
 
     fn is_bare(&self, id: u64) -> bool {
@@ -984,7 +1019,8 @@ impl Store {
                 who.push(number);
             }
         }
-        for (id, entry) in self.parts.iter().flat_map(Part::entries) {
+        let places = self.parts.iter().flat_map(Part::places);
+        for (id, entry) in places.filter_map(Place::entry) {
             if who.len() >= most {
                 break;
             }
@@ -1046,31 +1082,29 @@ impl Store {
             copied.threads = threads.iter().map(info).collect();
         }
         let part = &self.parts[part];
-        copied.tasks.extend(part.entries());
-        let rare = part.rare.lock();
-        for (id, more) in &rare.more {
-            if let Some(name) = &more.name {
-                copied.names.push((*id, name.clone()));
+        for place in part.places() {
+            copied.tasks.extend(place.entry());
+            if let Some(id) = place.has_more() {
+                let rare = self.part(id).rare.lock();
+                let name = rare.more.get(&id).and_then(|more| more.name.clone());
+                copied.names.extend(name.map(|name| (id, name)));
+                copied
+                    .steps
+                    .extend(rare.steps.get(&id).map(|steps| (id, *steps)));
             }
         }
-        for (id, steps) in &rare.steps {
-            copied.steps.push((*id, *steps));
-        }
-        copied.bare += rare.bare.len() as u64;
+        copied.bare += part.bare.load(Relaxed) as u64;
     }
+}
+
+/// Where the task may be whose `own` place this is.
+fn tries(places: &[Place], own: usize) -> impl Iterator<Item = &Place> {
+    (0..TRIES).map(move |n| &places[(own + n * APART) % BLOCK])
 }
 
 impl Part {
     fn places(&self) -> &[Place] {
         self.places.get().map_or(&[], |places| places)
-    }
-
-    /// The tasks that have a place.
-    fn entries(&self) -> impl Iterator<Item = (u64, Entry)> {
-        self.places().iter().filter_map(|place| match place.id() {
-            0 => None,
-            id => Some((id, place.read(id)?)),
-        })
     }
 }
 
@@ -1127,5 +1161,69 @@ mod tests {
     #[test]
     fn a_place_takes_twelve_words() {
         assert!(size_of::<Place>() <= 96);
+    }
+
+    /// Gives the tasks with these ids places.
+    fn spawn(store: &Store, ids: std::ops::Range<u64>) -> usize {
+        let site = Location::caller();
+        let placed = ids.filter(|id| {
+            let entry = Entry::new(0, site, Kind::Closure, 0);
+            store.insert(*id, &entry).is_some()
+        });
+        placed.count()
+    }
+
+    fn parts(store: &Store) -> usize {
+        let made = store
+            .parts
+            .iter()
+            .filter(|part| part.places.get().is_some());
+        made.count()
+    }
+
+    #[test]
+    fn the_places_are_as_many_as_the_tasks_that_live_at_once() {
+        let store = Store::new();
+        // Three threads, each with a block of ids, and a hundred live tasks.
+        let live = |block: u64, at: u64| (3 * (at >> 12) + block) << 12 | at & 0xfff;
+        for at in 1..100_000 {
+            for block in 0..3 {
+                let id = live(block, at);
+                assert_eq!(spawn(&store, id..id + 1), 1);
+                if let Some(ends) = at.checked_sub(33).filter(|ends| *ends > 0) {
+                    store.remove(live(block, ends), store.find(live(block, ends)));
+                }
+            }
+        }
+        assert_eq!(parts(&store), 1);
+    }
+
+    #[test]
+    fn a_task_is_found_wherever_it_has_got_its_place() {
+        let store = Store::new();
+        let most = (SHARDS * BLOCK) as u64;
+        for (live, made) in [
+            (4095, 1),
+            (4200, 2),
+            (16_000, 4),
+            (60_000, 16),
+            (most - 1, 64),
+        ] {
+            let first = (1..live).find(|id| store.has_ended(*id)).unwrap_or(live);
+            assert_eq!(spawn(&store, first..live + 1) as u64, live + 1 - first);
+            assert!(parts(&store) <= made, "{live}: {}", parts(&store));
+        }
+        assert!((1..most).all(|id| store.find(id).is_some_and(|place| place.is_of(id))));
+        let (mut copied, mut ids) = (Copied::default(), HashSet::new());
+        (0..SHARDS).for_each(|part| store.copy_part(part, &mut copied));
+        assert!(copied.tasks.iter().all(|(id, _)| ids.insert(*id)));
+        assert_eq!((ids.len() as u64, copied.bare), (most - 1, 0));
+        // What ends makes room, wherever it was, and there is no more than that.
+        for id in 1..most {
+            store.remove(id, store.find(id));
+        }
+        assert_eq!(spawn(&store, most..2 * most) as u64, most);
+        assert_eq!(spawn(&store, 2 * most..2 * most + 9), 0);
+        assert!(!store.has_ended(2 * most) && store.has_ended(1));
     }
 }

@@ -134,9 +134,14 @@ impl Peer {
     }
 
     /// Queues a nudge for a worker that has not begun its frames, and may be asleep although it
-    /// claims to be awake. (One that reads nothing but the stream needs none.) True: `send` it.
-    pub(crate) fn nudge(&mut self) -> bool {
-        self.queues(|stream, pages| pages.iter().for_each(|pages| pages.nudge(stream)))
+    /// claims to be awake. (One that reads nothing but the stream needs none, but what forwards
+    /// that does.) True: `send` it.
+    pub(super) fn nudge(&mut self, is_forwarded: bool) -> bool {
+        self.queues(|stream, pages| match pages {
+            Some(pages) => pages.nudge(stream),
+            None if is_forwarded && !stream.is_sending() => stream.wait_for(&Frame::Nudge),
+            None => {}
+        })
     }
 
     /// Queues the numbers of the memory that the worker need not keep any more. True: `send` them.

@@ -75,7 +75,7 @@ enum Handled {
     Passed,
     /// The same, and it is a part of a copy, which takes no time to handle.
     Part,
-    /// It was a `Recall`, or a `Tree`.
+    /// It was a `Recall`, a `Tree`, or a `Nudge`.
     Answered,
 }
 
@@ -168,6 +168,7 @@ impl StreamInlet {
             Ok(Some((Frame::Batch { batch, .. }, _))) => {
                 self.canceller.open(batch.sequence, batch.count);
             }
+            Ok(Some((Frame::Nudge, _))) => return Handled::Answered, // it was for others on the way
             Ok(Some((Frame::Copy { .. }, _))) => return Handled::Part,
             _ => {}
         }
