@@ -32,6 +32,8 @@ mod clock;
 mod helper_thread;
 mod keeper;
 mod timers;
+#[cfg_attr(not(feature = "__descriptors"), path = "no_descriptors.rs")]
+mod watched;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -39,11 +41,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub(crate) use clock::{Clock, Held, end, later};
-pub(crate) use helper_thread::{RARELY, Ready, WatchedFds, enter};
 pub(crate) use keeper::{
     Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };
 pub(crate) use timers::{TimerKey, Timers};
+#[cfg(feature = "__descriptors")]
+pub(crate) use watched::{RARELY, Ready, WatchedFds, enter};
 
 /// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
 pub(crate) struct Alarm {
