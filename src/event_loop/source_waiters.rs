@@ -9,7 +9,6 @@
 //! No user code runs in here: wakers that are no longer needed are returned, and the caller drops
 //! them when it holds no borrow.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::task::Waker;
 
@@ -19,7 +18,8 @@ pub(crate) const SHARED: u64 = 0;
 #[derive(Debug, Default)]
 pub(super) struct SourceWaiters {
     first: Option<(u64, Waker)>,
-    rest: BTreeMap<u64, Waker>,
+    /// By number, which grows from one future to the next.
+    rest: Vec<(u64, Waker)>,
 }
 
 impl SourceWaiters {
@@ -31,17 +31,28 @@ impl SourceWaiters {
                 *none = Some((number, waker));
                 None
             }
-            _ => self.rest.insert(number, waker),
+            _ => match self.place(number) {
+                Ok(place) => Some(mem::replace(&mut self.rest[place].1, waker)),
+                Err(place) => {
+                    self.rest.insert(place, (number, waker));
+                    None
+                }
+            },
         }
+    }
+
+    fn place(&self, number: u64) -> Result<usize, usize> {
+        self.rest.binary_search_by_key(&number, |(other, _)| *other)
     }
 
     /// Removes the entry of `number`.
     pub(super) fn remove(&mut self, number: u64) -> Option<Waker> {
         let first = self.first.take_if(|(waiting, _)| *waiting == number);
-        match first {
-            Some((_, waker)) => Some(waker),
-            None => self.rest.remove(&number),
-        }
+        let entry = first.or_else(|| {
+            let place = self.place(number).ok()?;
+            Some(self.rest.remove(place))
+        });
+        entry.map(|(_, waker)| waker)
     }
 
     #[cfg(all(test, not(loom)))]
@@ -60,7 +71,11 @@ impl SourceWaiters {
             woken.push(waker);
         }
         if !self.rest.is_empty() {
-            woken.extend(mem::take(&mut self.rest).into_values());
+            woken.extend(
+                mem::take(&mut self.rest)
+                    .into_iter()
+                    .map(|(_, waker)| waker),
+            );
         }
     }
 }

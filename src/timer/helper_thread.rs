@@ -156,7 +156,7 @@ impl Waiter {
             let until = next.map_or(most, |next| next.min(most));
             (state.until, state.bell) = (until, bell.clone());
             drop(state);
-            drop(left); // dropped first, because the woken code may use the remaining entries
+            left.into_iter().for_each(drop); // first: the woken code may use the remaining entries
             for waker in woken {
                 contain(|| waker.wake());
             }

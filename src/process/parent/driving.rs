@@ -9,10 +9,11 @@
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
 
 use std::io;
-use std::sync::{Arc, Weak};
+// One report, which a wait group orders: no protocol.
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_utils::sync::WaitGroup;
 
 use super::driver::{ActingDriver, Driver, PoolState};
 use super::settings::Settings;
@@ -61,12 +62,13 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     let shared = Arc::new(PoolState::new(&settings)?);
     let asked: Weak<PoolState> = Arc::downgrade(&shared);
     events::register(asked);
-    let (ready, started) = bounded(1);
+    let (ready, started) = (WaitGroup::new(), Arc::new(OnceLock::new()));
+    let report = (started.clone(), ready.clone());
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
         let _acting = ActingDriver::new();
-        let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
+        let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), report));
         // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
         let driver = theirs.engine.lock().take();
@@ -80,20 +82,23 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         thread: Some(thread),
         born: fork::generation(),
     };
-    // If the driver ends without a message, it has panicked.
-    let result = started
-        .recv()
-        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
-    if let Err(error) = result {
-        driving.join();
-        return Err(error.into());
+    ready.wait();
+    if let Some(Ok(())) = started.get() {
+        return Ok((shared, driving));
     }
-    Ok((shared, driving))
+    driving.join();
+    let error = Arc::into_inner(started).and_then(OnceLock::into_inner);
+    // If the driver ends without a report, it has panicked.
+    let error = error.and_then(Result::err);
+    Err(error.unwrap_or(io::ErrorKind::Other.into()).into())
 }
 
 /// Serves until the pool has ended. First reports whether all workers could be started. Returns the
 /// job of a `Process`, which ends only now.
-fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
+fn run(
+    mut driver: Driver,
+    (started, ready): (Arc<OnceLock<io::Result<()>>>, WaitGroup),
+) -> Option<Box<Job>> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
     let _role = events::role(events::Role::Driver { pool });
@@ -105,7 +110,8 @@ fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
         driver.sched.stop(How::Kill.into(), Instant::now());
         driver.turn();
     }
-    let _ = ready.send(refused.map_or(Ok(()), Err));
+    let _ = started.set(refused.map_or(Ok(()), Err));
+    drop((started, ready));
     kernel_kills::forget(); // those before, while the workers start
     *shared.engine.lock() = Some(driver);
     let mut news = Vec::new();
