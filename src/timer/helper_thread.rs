@@ -1,13 +1,13 @@
 //! Waits for deadlines and descriptors without a loop: on one helper thread for the whole process.
 //!
 //! **Job.** It is the timekeeper of every thread that has no loop. It also waits for descriptors
-//! ([`WatchedFds`], in `watched.rs`): a future that waits for an item of another process may be polled on any
-//! runtime, and a dropped child must be reaped when it ends.
+//! (`watched.rs`): a future that waits for an item of another process may be polled on any runtime,
+//! and a dropped child must be reaped when it ends. A build without descriptors has none of that.
 //!
 //! **Protocol.**
-//! 1. [`Waiter::enter`] stores the deadline, the waker, and any descriptors under the same key. It starts
-//!    the job if it does not run; otherwise it rings the job's bell if there is something new to
-//!    poll, or if the job would wake up too late.
+//! 1. [`Waiter::enter`] stores the deadline, the waker, and any descriptors under the same key. It
+//!    starts the job if it does not run; otherwise it rings the job's bell if there is something
+//!    new to poll, or if the job would wake up too late.
 //! 2. The job polls all descriptors until the earliest deadline. For each entry that is ready or
 //!    late, it removes the timer and calls the waker.
 //! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so
