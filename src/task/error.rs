@@ -567,7 +567,8 @@ mod tests {
         assert!(size_of::<Result<(), TaskError>>() <= 16);
     }
 
-    #[cfg(all(unix, feature = "processes"))] // on Windows no signal ends a process
+    #[cfg(feature = "processes")]
+    #[cfg(all(test, unix))] // on Windows no signal ends a process
     #[test]
     fn says_which_signal_it_was() {
         let mut exit = WorkerExit::new(17);

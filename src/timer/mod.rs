@@ -31,6 +31,8 @@
 mod clock;
 mod helper_thread;
 mod keeper;
+#[cfg(feature = "__descriptors")]
+mod ready;
 mod timers;
 #[cfg_attr(not(feature = "__descriptors"), path = "no_descriptors.rs")]
 mod watched;
@@ -44,9 +46,11 @@ pub(crate) use clock::{Clock, Held, end, later};
 pub(crate) use keeper::{
     Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };
+#[cfg(feature = "__descriptors")]
+pub(crate) use ready::{Ready, enter};
 pub(crate) use timers::{TimerKey, Timers};
 #[cfg(feature = "__descriptors")]
-pub(crate) use watched::{RARELY, Ready, WatchedFds, enter};
+pub(crate) use watched::{RARELY, WatchedFds};
 
 /// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
 pub(crate) struct Alarm {
