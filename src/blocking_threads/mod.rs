@@ -25,6 +25,7 @@
 
 pub(crate) mod standard_error;
 
+use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -104,10 +105,15 @@ pub(crate) fn start_thread(name: String, stack: usize, run: Job) -> io::Result<J
 /// its message; the panic hook has shown it.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        // The payload's destructor may panic, too, and so may that panic's payload.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(payload);
-        }
+        discard(payload);
+    }
+}
+
+/// Drops a panic's payload, whose destructor may panic, too, and so may that panic's payload.
+#[cold]
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(payload);
     }
 }
 

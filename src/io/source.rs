@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
-use rustix::fd::{AsFd, AsRawFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
 use crate::event_loop::{Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, current};
@@ -220,20 +220,9 @@ impl<T: AsFd> Source<T> {
 
     /// The loop that runs here. The source belongs to it from now on; an error if it already
     /// belongs to another one.
+    #[inline]
     fn bind(&self) -> io::Result<(Rc<Local>, &Bound)> {
-        let local = this_loop()?;
-        let bound = self.bound.get_or_init(|| Bound {
-            shared: local.shared.clone(),
-            key: OnceLock::new(),
-            short: Default::default(),
-            shares: Default::default(),
-        });
-        if !Arc::ptr_eq(&bound.shared, &local.shared) {
-            return Err(io::Error::other(
-                "this belongs to another event loop, the one that used it first: use it there",
-            ));
-        }
-        Ok((local, bound))
+        bind(&self.bound)
     }
 
     /// Registers the source. For a read, it counts as writable: a write is tried without waiting
@@ -246,9 +235,7 @@ impl<T: AsFd> Source<T> {
     ) -> io::Result<SourceKey> {
         let fd = self.get_ref().as_fd();
         let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
-        let key = local.register(fd, writable);
-        let key = key.map_err(|error| explained(fd.as_raw_fd(), error))?;
-        Ok(*bound.key.get_or_init(|| key))
+        bound.register(local, fd, writable)
     }
 
     /// Tries `op` until it waits, as the waiter with this number.
@@ -301,9 +288,32 @@ impl<T: AsFd> Source<T> {
     }
 }
 
+/// The part of [`Source::bind`] that is the same for all objects.
+fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
+    let local = this_loop()?;
+    let bound = bound.get_or_init(|| Bound {
+        shared: local.shared.clone(),
+        key: OnceLock::new(),
+        short: Default::default(),
+        shares: Default::default(),
+    });
+    if !Arc::ptr_eq(&bound.shared, &local.shared) {
+        return Err(io::Error::other(
+            "this belongs to another event loop, the one that used it first: use it there",
+        ));
+    }
+    Ok((local, bound))
+}
+
 impl Bound {
     fn is_short(&self, direction: Direction) -> bool {
         self.short[direction as usize].get().is_some()
+    }
+
+    fn register(&self, local: &Local, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
+        let key = local.register(fd, writable);
+        let key = key.map_err(|error| explained(fd.as_raw_fd(), error))?;
+        Ok(*self.key.get_or_init(|| key))
     }
 
     /// Makes the next operation in this direction wait; `drained`: for an edge, if one will follow.

@@ -5,7 +5,11 @@
 //! the same modules, so it looks at those that it has itself loaded. The text that a worker has
 //! sent as a module's name is compared and shown, and is never a file to open.
 
-#![cfg_attr(not(feature = "processes"), allow(dead_code))]
+// Without worker processes there are none, and nothing that looks them up is compiled.
+#![cfg_attr(
+    not(feature = "processes"),
+    allow(dead_code, unused_imports, unused_variables)
+)]
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -105,6 +109,7 @@ impl Frame {
 
     /// Whether it is part of what every program runs on: the C library, the standard library, this
     /// crate.
+    #[cfg(feature = "processes")]
     fn is_runtime(&self) -> bool {
         const LIBRARIES: [&str; 7] = [
             "libc.",
@@ -140,6 +145,7 @@ impl Frame {
 /// Its place in the source, if that is known: below the current directory without that.
 struct Source<'a>(&'a Frame);
 
+#[cfg(feature = "processes")]
 impl Source<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, before: &str) -> fmt::Result {
         let Some(file) = self.0.file() else {
@@ -164,31 +170,14 @@ impl Backtrace {
     /// into its caller, a frame for each of the two.
     #[must_use]
     pub fn frames(&self) -> &[Frame] {
-        self.0.frames.get_or_init(|| {
-            let executable = std::env::current_exe().unwrap_or_default();
-            let executable: Arc<str> = executable.to_string_lossy().into();
-            let places = self.0.places.iter();
-            let frames = places.flat_map(|(module, offset)| {
-                let shown = match module.as_deref() {
-                    Some("") => Some(executable.clone()),
-                    other => other.map(Arc::from),
-                };
-                let frame = Frame {
-                    module: shown,
-                    offset: *offset,
-                    function: None,
-                    file: None,
-                    line: None,
-                };
-                let address = module.as_deref().and_then(|name| address(name, *offset));
-                let named = address.map(|address| named(address, &frame));
-                named.filter(|all| !all.is_empty()).unwrap_or(vec![frame])
-            });
-            frames.collect()
-        })
+        #[cfg(feature = "processes")]
+        return self.0.frames.get_or_init(|| self.0.look_up());
+        #[cfg(not(feature = "processes"))]
+        &[]
     }
 
     /// Writes the innermost frame that belongs to the user's code or to a library's.
+    #[cfg(feature = "processes")]
     pub(crate) fn write_culprit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |frame: &&Frame| frame.function.is_some() && !frame.is_runtime();
         let Some(frame) = self.frames().iter().find(named) else {
@@ -199,8 +188,35 @@ impl Backtrace {
     }
 }
 
+#[cfg(feature = "processes")]
+impl Lookup {
+    fn look_up(&self) -> Vec<Frame> {
+        let executable = std::env::current_exe().unwrap_or_default();
+        let executable: Arc<str> = executable.to_string_lossy().into();
+        let places = self.places.iter();
+        let frames = places.flat_map(|(module, offset)| {
+            let shown = match module.as_deref() {
+                Some("") => Some(executable.clone()),
+                other => other.map(Arc::from),
+            };
+            let frame = Frame {
+                module: shown,
+                offset: *offset,
+                function: None,
+                file: None,
+                line: None,
+            };
+            let address = module.as_deref().and_then(|name| address(name, *offset));
+            let named = address.map(|address| named(address, &frame));
+            named.filter(|all| !all.is_empty()).unwrap_or(vec![frame])
+        });
+        frames.collect()
+    }
+}
+
 impl fmt::Display for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[cfg(feature = "processes")]
         for (number, frame) in self.frames().iter().enumerate() {
             let end = if number > 0 { "\n" } else { "" };
             let module = frame.module().unwrap_or_default();
@@ -257,7 +273,7 @@ fn named(_: usize, _: &Frame) -> Vec<Frame> {
     Vec::new()
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "processes"))]
 mod tests {
     use super::*;
 

@@ -388,6 +388,7 @@ impl WorkerExit {
 
     /// The last line. After a panic, whose last line is a hint about backtraces: its location and
     /// the first line of its message. For lack of memory: which allocation failed.
+    #[cfg(feature = "processes")]
     fn last_words(&self) -> Option<String> {
         let lines = self.stderr_tail.lines().map(str::trim);
         let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
@@ -423,10 +424,17 @@ impl WorkerExit {
 }
 
 impl fmt::Display for WorkerExit {
+    #[cfg_attr(not(feature = "processes"), allow(unused_variables))]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if cfg!(not(feature = "processes")) {
-            return Ok(()); // there is none: a program without workers is linked without the words
-        }
+        #[cfg(feature = "processes")] // without, there is no such error, nor are there its words
+        self.write(f)?;
+        Ok(())
+    }
+}
+
+#[cfg(feature = "processes")]
+impl WorkerExit {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker process {} ", self.pid)?;
         match (self.code, self.signal) {
             (_, Some(signal)) => {
@@ -559,6 +567,7 @@ mod tests {
         assert!(size_of::<Result<(), TaskError>>() <= 16);
     }
 
+    #[cfg(feature = "processes")]
     #[cfg(all(test, unix))] // on Windows no signal ends a process
     #[test]
     fn says_which_signal_it_was() {
@@ -571,6 +580,7 @@ mod tests {
         assert_eq!(format!("{died:?}"), format!("WorkerDied(item 3: {words})"));
     }
 
+    #[cfg(feature = "processes")]
     #[test]
     fn says_what_happened() {
         let mut exit = WorkerExit::new(17);

@@ -12,6 +12,7 @@ use super::pool::ThreadPool;
 use crate::loom::Arc;
 use crate::sys::processors;
 use crate::task::TaskReport;
+use crate::task::panic::{catch, contain};
 use crate::task::queue_limit::QueueLimit;
 
 /// The settings of a [`ThreadPool`], from [`ThreadPool::builder`].
@@ -107,7 +108,13 @@ impl ThreadPoolBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn thread_name(mut self, f: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
-        self.config.thread_name = Some(Box::new(f));
+        self.config.thread_name = Some(Box::new(move |place| match catch(|| f(place)) {
+            Ok(name) => Some(name.replace('\0', "\u{FFFD}")),
+            Err(panic) => {
+                contain(|| drop(panic));
+                None
+            }
+        }));
         self
     }
 

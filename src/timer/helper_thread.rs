@@ -1,13 +1,13 @@
 //! Waits for deadlines and descriptors without a loop: on one helper thread for the whole process.
 //!
 //! **Job.** It is the timekeeper of every thread that has no loop. It also waits for descriptors
-//! ([`WatchedFds`]): a future that waits for an item of another process may be polled on any
-//! runtime, and a dropped child must be reaped when it ends.
+//! (`watched.rs`): a future that waits for an item of another process may be polled on any runtime,
+//! and a dropped child must be reaped when it ends. A build without descriptors has none of that.
 //!
 //! **Protocol.**
-//! 1. [`enter`] stores the deadline, the waker, and any descriptors under the same key. It starts
-//!    the job if it does not run; otherwise it rings the job's bell if there is something new to
-//!    poll, or if the job would wake up too late.
+//! 1. [`Waiter::enter`] stores the deadline, the waker, and any descriptors under the same key. It
+//!    starts the job if it does not run; otherwise it rings the job's bell if there is something
+//!    new to poll, or if the job would wake up too late.
 //! 2. The job polls all descriptors until the earliest deadline. For each entry that is ready or
 //!    late, it removes the timer and calls the waker.
 //! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so
@@ -27,25 +27,19 @@
 //! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread),
 //! `tests/io/children.rs` and `tests/process/channel.rs`.
 
-use std::collections::HashMap;
-use std::future::Future;
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags};
-use rustix::fd::{AsFd, AsRawFd};
 
 use super::keeper::Timekeeper;
 use super::timers::{TimerKey, Timers};
+use super::watched::{Watched, WatchedFds, look};
 use crate::blocking_threads;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;
 use crate::sys::bell::Bell;
 use crate::sys::fork::{self, PerProcess};
-use crate::sys::poll::poll_patiently;
 
 /// How long the idle job stays: starting it takes longer than ringing.
 const JOB_LINGERS: Duration = Duration::from_millis(200);
@@ -53,26 +47,8 @@ const JOB_LINGERS: Duration = Duration::from_millis(200);
 /// How often the job looks at its entries if it has no bell.
 const BLIND: Duration = Duration::from_millis(10);
 
-/// How often to check for events that no descriptor reports.
-pub(crate) const UNREPORTED_PERIOD: Duration = Duration::from_millis(100);
-
-/// The deadline of a wait for descriptors without a deadline: in some thirty years.
-const FAR: Duration = Duration::from_secs(1 << 30);
-
-/// A descriptor, open for as long as it is waited for.
-pub(crate) type WatchedFd = Arc<dyn AsFd + Send + Sync>;
-
-/// Descriptors to wait for, and for which event.
-#[derive(Clone)]
-pub(crate) struct WatchedFds(pub [Option<(WatchedFd, PollFlags)>; 2]);
-
-impl WatchedFds {
-    /// As `poll` takes them.
-    pub(crate) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let fds = self.0.iter().flatten();
-        fds.map(|(source, flags)| PollFd::from_borrowed_fd(source.as_fd(), *flags))
-    }
-}
+/// The latest deadline: in some thirty years.
+pub(super) const FAR: Duration = Duration::from_secs(1 << 30);
 
 pub(super) struct Waiter {
     /// The fork generation of the process that it was made in; see `fork.rs`.
@@ -83,7 +59,7 @@ pub(super) struct Waiter {
 struct WaiterState {
     timers: Timers<Waker>,
     /// The descriptors that some of the timers also wait for.
-    watched: HashMap<TimerKey, WatchedFds>,
+    watched: Watched,
     running: bool,
     /// The bell of the job, while it runs.
     bell: Option<Arc<Bell>>,
@@ -100,7 +76,7 @@ pub(super) fn waiter() -> &'static Arc<Waiter> {
             born: fork::generation(),
             state: Mutex::new(WaiterState {
                 timers: Timers::new(),
-                watched: HashMap::new(),
+                watched: Watched::default(),
                 running: false,
                 bell: None,
                 until: Instant::now(),
@@ -115,24 +91,13 @@ fn ring(bell: Option<Arc<Bell>>) {
     }
 }
 
-/// Calls `waker` once one of these descriptors is ready, or the deadline has passed. Fails if there
-/// is no thread to wait.
-pub(crate) fn enter(
-    interest: WatchedFds,
-    until: Option<Instant>,
-    waker: Waker,
-) -> Result<TimerKey, Waker> {
-    let until = until.unwrap_or_else(|| Instant::now() + FAR);
-    waiter().enter(until, Some(interest), waker)
-}
-
 impl Waiter {
     /// Whether this is a forked child of the process that made the waiter.
     fn is_foreign(&self) -> bool {
         self.born != fork::generation()
     }
 
-    fn enter(
+    pub(super) fn enter(
         &self,
         deadline: Instant,
         interest: Option<WatchedFds>,
@@ -172,13 +137,8 @@ impl Waiter {
                 .filter_map(|key| timers.remove(key))
                 .collect();
             woken.extend(timers.due(Instant::now()));
-            let left: Vec<_> = watched
-                .extract_if(|key, _| timers.get_mut(*key).is_none())
-                .collect();
-            let watched: Vec<(TimerKey, WatchedFds)> = watched
-                .iter()
-                .map(|(key, interest)| (*key, interest.clone()))
-                .collect();
+            let left = watched.take_ended(|key| timers.get_mut(key).is_none());
+            let watched = watched.list();
             let next = timers.next_deadline();
             let idle = next.is_none() && woken.is_empty();
             if idle && lingers {
@@ -196,45 +156,13 @@ impl Waiter {
             let until = next.map_or(most, |next| next.min(most));
             (state.until, state.bell) = (until, bell.clone());
             drop(state);
-            drop(left); // dropped first, because the woken code may use the remaining entries
+            left.into_iter().for_each(drop); // first: the woken code may use the remaining entries
             for waker in woken {
                 contain(|| waker.wake());
             }
             ready = look(bell.as_deref(), &watched, until);
         }
     }
-}
-
-/// Waits for the bell and these descriptors until `until`; returns the keys of those that are
-/// ready.
-fn look(bell: Option<&Bell>, watched: &[(TimerKey, WatchedFds)], until: Instant) -> Vec<TimerKey> {
-    let mut fds: Vec<PollFd<'_>> = bell
-        .map(|bell| PollFd::new(bell, PollFlags::IN))
-        .into_iter()
-        .collect();
-    // Each descriptor is polled once, however many entries wait for it: the kernel polls no more
-    // descriptors than may be open.
-    let mut places = HashMap::new();
-    let mut needs = Vec::with_capacity(watched.len());
-    for (key, interest) in watched {
-        for ((source, flags), fd) in interest.0.iter().flatten().zip(interest.fds()) {
-            let name = (source.as_fd().as_raw_fd(), *flags);
-            let place = *places.entry(name).or_insert_with(|| {
-                fds.push(fd);
-                fds.len() - 1
-            });
-            needs.push((*key, place));
-        }
-    }
-    let pause = until.saturating_duration_since(Instant::now());
-    poll_patiently(&mut fds, Some(pause));
-    if let Some(bell) = bell
-        && !fds[0].revents().is_empty()
-    {
-        bell.silence();
-    }
-    needs.retain(|(_, place)| !fds[*place].revents().is_empty());
-    needs.into_iter().map(|(key, _)| key).collect()
 }
 
 impl Timekeeper for Waiter {
@@ -261,58 +189,10 @@ impl Timekeeper for Waiter {
         }
         let mut state = self.state.lock();
         let waker = state.timers.remove(key);
-        let interest = state.watched.remove(&key);
+        let interest = state.watched.remove(key);
         let bell = state.bell.clone();
         drop(state);
         ring(bell.filter(|_| interest.is_some()));
         contain(|| drop((waker, interest)));
-    }
-}
-
-/// Completes when an event may have happened, or the deadline has passed.
-pub(crate) struct Ready {
-    interest: Option<WatchedFds>,
-    until: Option<Instant>,
-    entered: Option<(&'static Waiter, TimerKey)>,
-}
-
-impl Ready {
-    /// Nothing is registered before the first poll. `None`: without a deadline.
-    pub(crate) fn new(interest: WatchedFds, until: Option<Instant>) -> Self {
-        Self {
-            interest: Some(interest),
-            until,
-            entered: None,
-        }
-    }
-}
-
-debug!(impl Ready, self, until = self.until);
-
-impl Future for Ready {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(interest) = self.interest.take() {
-            let entered = enter(interest, self.until, cx.waker().clone());
-            // There is no thread, so the task checks and asks again.
-            self.entered = entered
-                .map(|key| (&**waiter(), key))
-                .map_err(Waker::wake)
-                .ok();
-            return Poll::Pending;
-        }
-        match self.entered {
-            Some((waiter, key)) if waiter.refresh(key, cx.waker()) => Poll::Pending,
-            _ => Poll::Ready(()),
-        }
-    }
-}
-
-impl Drop for Ready {
-    fn drop(&mut self) {
-        if let Some((waiter, key)) = self.entered {
-            waiter.disarm(key);
-        }
     }
 }

@@ -31,7 +31,11 @@
 mod clock;
 mod helper_thread;
 mod keeper;
+#[cfg(feature = "__descriptors")]
+mod ready;
 mod timers;
+#[cfg_attr(not(feature = "__descriptors"), path = "no_descriptors.rs")]
+mod watched;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -39,11 +43,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub(crate) use clock::{Clock, Held, end, later};
-pub(crate) use helper_thread::{Ready, UNREPORTED_PERIOD, WatchedFds, enter};
 pub(crate) use keeper::{
     Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
 };
+#[cfg(feature = "__descriptors")]
+pub(crate) use ready::{Ready, enter};
 pub(crate) use timers::{TimerKey, Timers};
+#[cfg(feature = "__descriptors")]
+pub(crate) use watched::{UNREPORTED_PERIOD, WatchedFds};
 
 /// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
 pub(crate) struct Alarm {

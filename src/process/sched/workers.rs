@@ -290,7 +290,7 @@ impl Worker {
     /// may have lost the worker, and see that only when it is to pass on something.
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
-        if self.peer.is_exact() {
+        if !self.peer.may_run_unseen() {
             return (front.begun() == 0).then_some(self.front_since + NUDGE_AFTER);
         }
         let moved = front.runs().then_some(self.moved_at);

@@ -278,20 +278,10 @@ impl<A: PlainAtomic> MappedSlice<A> {
 // Only the two functions above make one, so an element is a number or an atomic of W30.
 impl<T> MappedSlice<T> {
     fn new(mapped: Arc<Mapped>, bytes: u64, atomic_size: usize) -> io::Result<Self> {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if bytes > mapped.mapping.length() {
-            return Err(io::Error::other(
-                "there is less shared memory than its length says",
-            ));
-        }
-        if !bytes.is_multiple_of(size_of::<T>()) || mapped.atomic_size != atomic_size {
-            return Err(io::Error::other(
-                "its memory is not a whole number of elements",
-            ));
-        }
+        let len = count(&mapped, bytes, size_of::<T>(), atomic_size)?;
         Ok(Self {
             mapped,
-            len: bytes / size_of::<T>(),
+            len,
             _elements: PhantomData,
         })
     }
@@ -307,6 +297,19 @@ impl<T> MappedSlice<T> {
         // everything else is only accessed as atomics.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
+}
+
+/// How many elements of `size` bytes these bytes of the memory are, if it is for those.
+fn count(mapped: &Mapped, bytes: u64, size: usize, atomic_size: usize) -> io::Result<usize> {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let error = if bytes > mapped.mapping.length() {
+        "there is less shared memory than its length says"
+    } else if !bytes.is_multiple_of(size) || mapped.atomic_size != atomic_size {
+        "its memory is not a whole number of elements"
+    } else {
+        return Ok(bytes / size);
+    };
+    Err(io::Error::other(error))
 }
 
 impl<T> Clone for MappedSlice<T> {

@@ -298,6 +298,7 @@ impl<A: PlainAtomic> From<Vec<A>> for SharedAtomics<A> {
 macro_rules! from_values {
     ($($atomic:ty: $value:ty),*) => {$(
         impl From<Vec<$value>> for SharedAtomics<$atomic> {
+            #[inline] // not compiled for those who do not use it
             fn from(values: Vec<$value>) -> Self {
                 values.into_iter().map(<$atomic>::new).collect()
             }

@@ -17,12 +17,11 @@ use std::time::Duration;
 use crate::sys::processors;
 use crate::sys::ticks;
 use crate::task;
-use crate::task::panic::{catch, contain};
 use crate::task::queue_limit::QueueLimit;
 
 pub(in crate::thread) type ThreadHook = Box<dyn Fn(usize) + Send + Sync>;
 
-pub(in crate::thread) type NameOf = Box<dyn Fn(usize) -> String + Send + Sync>;
+pub(in crate::thread) type NameOf = Box<dyn Fn(usize) -> Option<String> + Send + Sync>;
 
 pub(in crate::thread) struct Config {
     /// How many threads; 0: the default number.
@@ -142,12 +141,8 @@ impl Default for Config {
 impl Config {
     /// The name of the thread in this place.
     pub(in crate::thread) fn name_of(&self, place: usize) -> String {
-        match self.thread_name.as_ref().map(|name| catch(|| name(place))) {
-            Some(Ok(name)) => return name.replace('\0', "\u{FFFD}"),
-            Some(Err(panic)) => contain(|| drop(panic)),
-            None => {}
-        }
-        format!("{}-{place}", self.name)
+        let own = self.thread_name.as_ref().and_then(|name| name(place));
+        own.unwrap_or_else(|| format!("{}-{place}", self.name))
     }
 
     /// A worker's stack size.

@@ -34,6 +34,7 @@
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
@@ -42,7 +43,7 @@ use crossbeam_utils::CachePadded;
 use super::lent::raw_job::JobRef;
 use super::lent::raw_scope_counter::ErasedEntry;
 use super::priority::{self, Priority};
-use super::raw_inbox::{Inbox, ONE, Outlet, ROOM, Wait};
+use super::raw_inbox::{Drained, Inbox, ONE, Outlet, ROOM, Wait};
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::loom::{Mutex, MutexGuard, hint};
 use crate::task::Runnable;
@@ -103,7 +104,7 @@ impl OwnDeques {
 /// Initialises the state that all deques of a process share, so that a fork cannot interrupt it: a
 /// child would wait for ever for the initialising thread.
 pub(in crate::thread) fn warm_up() {
-    let deque: Deque<()> = Deque::new_lifo();
+    let deque: Deque<Runnable> = Deque::new_lifo();
     let _nothing = deque.stealer().steal();
 }
 
@@ -533,18 +534,18 @@ impl Injector {
 
     /// Returns the work if the pool does not accept it.
     pub(in crate::thread) fn push(&self, work: Work) -> Result<(), Work> {
-        self.push_if(|mode| mode == Mode::Open, work)
+        self.push_if(Mode::Open, work)
     }
 
     /// Queues a woken future that was accepted before, as long as there is a thread to run it.
     pub(in crate::thread) fn push_woken(&self, work: Work) -> Result<(), Work> {
-        self.push_if(|mode| mode != Mode::Closed, work)
+        self.push_if(Mode::Cancelling, work)
     }
 
     /// Puts back an entry that was taken from a queue: accepted once, it stays accepted while the
     /// caller runs.
     pub(in crate::thread) fn put_back(&self, work: Work) {
-        drop(self.push_if(|_| true, work));
+        drop(self.push_if(Mode::Closed, work));
     }
 
     /// Queues what lets a thread continue that is about to park: before everything else of its
@@ -555,33 +556,32 @@ impl Injector {
         lane: Priority,
         first: bool,
     ) -> Result<(), Work> {
-        self.change(|queue| {
-            if self.mode() == Mode::Closed {
-                return Err(work);
-            }
-            if first {
-                queue.push_first(work, lane);
-            } else {
-                self.push_locked(queue, work, lane);
-            }
-            Ok(())
-        })
+        let mut queue = self.change();
+        if self.mode() == Mode::Closed {
+            return Err(work);
+        }
+        if first {
+            queue.push_first(work, lane);
+        } else {
+            self.push_locked(&mut queue, work, lane);
+        }
+        Ok(())
     }
 
     /// A handle has this priority from now on.
     pub(in crate::thread) fn rank(&self, priority: Priority) {
         // As a change: from now on, what is queued already counts in `lens`.
-        self.change(|_| {
-            let state = self.state.load(Ordering::Relaxed);
-            let highest = (priority.max(Priority::Normal) as usize).max(state / MODES);
-            self.state
-                .store(state % MODES + highest * MODES, Ordering::Release);
-        });
+        let change = self.change();
+        let state = self.state.load(Ordering::Relaxed);
+        let highest = (priority.max(Priority::Normal) as usize).max(state / MODES);
+        self.state
+            .store(state % MODES + highest * MODES, Ordering::Release);
+        drop(change);
         // Pushes with later numbers see the state, and count their entry themselves.
         self.inbox.close(0);
         let until = self.inbox.next();
         let mut wait = Wait::default();
-        while !self.change(|queue| queue.outlet.is_past(until)) {
+        while !self.change().outlet.is_past(until) {
             wait.again();
         }
     }
@@ -620,36 +620,35 @@ impl Injector {
         self.urgent.load(Ordering::Relaxed) > 0
     }
 
-    fn push_if(&self, accepts: impl Fn(Mode) -> bool, work: Work) -> Result<(), Work> {
+    /// Accepted while the mode is `last`, or one before it.
+    fn push_if(&self, last: Mode, work: Work) -> Result<(), Work> {
         let lane = self.lane();
         if lane == Priority::Normal && !work.is_urgent(self.callers_help) {
-            return self.push_normal(accepts, work);
+            return self.push_normal(last, work);
         }
-        let stale = self.change(|queue| {
-            if !accepts(self.mode()) {
-                return Err(work);
-            }
-            let stale = queue.swept(lane, matches!(work, Work::Item(_)));
-            self.push_locked(queue, work, lane);
-            Ok(stale)
-        })?;
+        let mut queue = self.change();
+        if self.mode() as usize > last as usize {
+            return Err(work);
+        }
+        let stale = queue.swept(lane, matches!(work, Work::Item(_)));
+        self.push_locked(&mut queue, work, lane);
+        drop(queue);
         drop(stale);
         Ok(())
     }
 
-    #[inline]
-    fn push_normal(&self, accepts: impl Fn(Mode) -> bool, work: Work) -> Result<(), Work> {
+    fn push_normal(&self, last: Mode, work: Work) -> Result<(), Work> {
         let all = matches!(work, Work::Item(_));
         // Dropped when the push is done: others may wait for it.
         let stale = RefCell::new(Vec::new());
         let make_room = || {
-            let swept = self.change(|queue| queue.swept(Priority::Normal, all));
+            let swept = self.change().swept(Priority::Normal, all);
             stale.borrow_mut().extend(swept);
         };
         self.inbox
-            .push(work, |mode| accepts(Mode::of(mode)), make_room)?;
+            .push(work, |mode| mode <= last as usize, make_room)?;
         if self.is_ranked() {
-            self.change(|_| ()); // its priority counts
+            drop(self.change()); // its priority counts
         }
         Ok(())
     }
@@ -662,10 +661,9 @@ impl Injector {
         }
     }
 
-    /// Changes the queue, and the numbers that are read without the lock.
-    #[inline]
-    fn change<R>(&self, change: impl FnOnce(&mut InjectorState) -> R) -> R {
-        self.change_locked(self.lock(), change)
+    /// The queue, for a change.
+    fn change(&self) -> Change<'_> {
+        self.change_locked(self.lock())
     }
 
     /// The lock. Where several threads queue task after task, one that slept on it would cost more
@@ -691,58 +689,38 @@ impl Injector {
             .unwrap_or_else(|| self.queue.lock())
     }
 
-    #[inline]
-    fn change_locked<R>(
-        &self,
-        mut queue: MutexGuard<'_, InjectorState>,
-        change: impl FnOnce(&mut InjectorState) -> R,
-    ) -> R {
+    fn change_locked<'a>(&'a self, mut queue: MutexGuard<'a, InjectorState>) -> Change<'a> {
         let InjectorState { normal, outlet, .. } = &mut *queue;
         let drained = self.inbox.drain(outlet, |work| normal.push_back(work));
-        let result = change(&mut queue);
-        let urgent = queue.rest.urgent.len();
-        let mut len = queue.normal.len() + urgent;
-        if self.is_ranked() {
-            self.lens[NORMAL].store(len, Ordering::Relaxed);
-            for lane in [Priority::Low, Priority::High] {
-                let others = queue.lane(lane).len();
-                self.lens[lane as usize].store(others, Ordering::Relaxed);
-                len += others;
-            }
+        Change {
+            injector: self,
+            _drained: drained,
+            queue,
         }
-        // Lines that are not written stay in the caches of those who read them.
-        if self.len.load(Ordering::Relaxed) != len {
-            self.len.store(len, Ordering::Relaxed);
-        }
-        if self.urgent.load(Ordering::Relaxed) != urgent {
-            self.urgent.store(urgent, Ordering::Relaxed);
-        }
-        drop(drained); // from now on looks see the lengths and no inbox
-        result
     }
 
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or,
     /// `inside`, if its own tasks may still add some. Like all acceptance, that is decided under
     /// this lock. The result of `put` is queued here.
     pub(in crate::thread) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
-        self.change(|queue| {
-            let open = match self.mode() {
-                Mode::Open => true,
-                Mode::Draining | Mode::Cancelling => inside,
-                Mode::Closed => false,
-            };
-            if open {
-                let put = put().into_iter();
-                put.for_each(|work| self.push_locked(queue, work, Priority::Normal));
+        let mut queue = self.change();
+        let open = match self.mode() {
+            Mode::Open => true,
+            Mode::Draining | Mode::Cancelling => inside,
+            Mode::Closed => false,
+        };
+        if open {
+            for work in put() {
+                self.push_locked(&mut queue, work, Priority::Normal);
             }
-        });
+        }
     }
 
     pub(in crate::thread) fn pop(&self) -> Option<Work> {
         if self.is_empty() {
             return None;
         }
-        self.change(InjectorState::pop)
+        self.change().pop()
     }
 
     /// The oldest of this priority.
@@ -750,16 +728,14 @@ impl Injector {
         if self.lens[lane as usize].load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.change(|queue| queue.pop_of(lane))
+        self.change().pop_of(lane)
     }
 
     /// The oldest of any priority.
     pub(in crate::thread) fn pop_any(&self) -> Option<Work> {
-        self.change(|queue| {
-            Priority::ALL
-                .into_iter()
-                .find_map(|lane| queue.pop_of(lane))
-        })
+        let mut queue = self.change();
+        let mut lanes = Priority::ALL.into_iter();
+        lanes.find_map(|lane| queue.pop_of(lane))
     }
 
     /// The oldest urgent entry.
@@ -767,7 +743,7 @@ impl Injector {
         if self.urgent.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.change(InjectorState::pop_urgent)
+        self.change().pop_urgent()
     }
 
     /// Which entry is to be taken next: there is no progress.
@@ -784,12 +760,13 @@ impl Injector {
         }
         match self.next.swap(OLDEST, Ordering::Relaxed) {
             OLDEST => None,
-            next => self.change(|queue| {
+            next => {
+                let mut queue = self.change();
                 let awaited = next == Next::Awaited as usize;
                 let urgent = queue.pop_urgent().map(|work| (work, Priority::Normal));
                 let parked = urgent.or_else(|| queue.pop_parked());
                 parked.or_else(|| queue.pop_newest(awaited))
-            }),
+            }
         }
     }
 
@@ -799,17 +776,16 @@ impl Injector {
             return None;
         }
         let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.counter() == counter);
-        let found = self.change(|queue| {
-            let urgent = &mut queue.rest.urgent;
-            if let Some(at) = urgent.iter().rposition(|(_, work)| is_it(work)) {
-                return urgent.remove(at).map(|(_, work)| work);
-            }
-            Priority::ALL.into_iter().find_map(|lane| {
+        let mut queue = self.change();
+        let urgent = &mut queue.rest.urgent;
+        let found = match urgent.iter().rposition(|(_, work)| is_it(work)) {
+            Some(at) => urgent.remove(at).map(|(_, work)| work),
+            None => Priority::ALL.into_iter().find_map(|lane| {
                 let work = queue.lane(lane);
                 let at = work.iter().rposition(is_it)?;
                 work.remove(at)
-            })
-        });
+            }),
+        };
         match found? {
             Work::Scoped(lent) => Some(lent),
             _ => None,
@@ -832,20 +808,20 @@ impl Injector {
         let Some(queue) = self.queue.try_lock() else {
             return Steal::Retry;
         };
-        let found = self.change_locked(queue, |queue| {
-            let first = queue.pop()?;
-            let work = &mut queue.normal;
-            let share = (work.len() / (width + 1)).min(BATCH);
-            let is_task = |work: &&Work| matches!(work, Work::Task(_));
-            let more = work.iter().take(share).take_while(is_task).count();
-            for work in work.drain(..more).rev() {
-                if let Work::Task(task) = work {
-                    local.push(task);
-                }
+        let mut queue = self.change_locked(queue);
+        let Some(first) = queue.pop() else {
+            return Steal::Empty;
+        };
+        let work = &mut queue.normal;
+        let share = (work.len() / (width + 1)).min(BATCH);
+        let is_task = |work: &&Work| matches!(work, Work::Task(_));
+        let more = work.iter().take(share).take_while(is_task).count();
+        for work in work.drain(..more).rev() {
+            if let Work::Task(task) = work {
+                local.push(task);
             }
-            Some((first, more > 0))
-        });
-        found.map_or(Steal::Empty, Steal::Success)
+        }
+        Steal::Success((first, more > 0))
     }
 
     /// Everything that is queued.
@@ -853,16 +829,17 @@ impl Injector {
         let (mut all, until) = (VecDeque::new(), self.inbox.next());
         let mut wait = Wait::default();
         loop {
-            let done = self.change(|queue| {
-                for lane in Priority::ALL {
-                    all.append(queue.lane(lane));
-                }
-                all.extend(queue.rest.urgent.drain(..).map(|(_, work)| work));
-                queue.outlet.is_past(until)
-            });
-            if done {
+            let mut queue = self.change();
+            for lane in Priority::ALL {
+                all.append(queue.lane(lane));
+            }
+            while let Some(work) = queue.pop_urgent() {
+                all.push_back(work);
+            }
+            if queue.outlet.is_past(until) {
                 return all;
             }
+            drop(queue);
             wait.again(); // for a push that has been accepted, and is in progress
         }
     }
@@ -881,7 +858,8 @@ impl Injector {
     /// Whether nothing is queued that was accepted before this call, nor is about to be.
     pub(in crate::thread) fn is_idle(&self) -> bool {
         let until = self.inbox.next();
-        self.change(|queue| queue.outlet.is_past(until)) && self.len.load(Ordering::Relaxed) == 0
+        let is_past = self.change().outlet.is_past(until);
+        is_past && self.len.load(Ordering::Relaxed) == 0
     }
 
     /// Asked after the poll of a future that would now sleep: whether the pool is ending its
@@ -906,6 +884,54 @@ impl Injector {
         let later = (mode as usize).saturating_sub(state % MODES);
         self.inbox.close(later);
         self.state.store(state + later, Ordering::Release);
+    }
+}
+
+/// The queue while it is changed, without what lay in the inbox. When it is dropped, so that the
+/// change is done, the numbers that are read without the lock become those of now.
+struct Change<'a> {
+    injector: &'a Injector,
+    /// Dropped before the lock is released.
+    _drained: Drained<'a>,
+    queue: MutexGuard<'a, InjectorState>,
+}
+
+impl Deref for Change<'_> {
+    type Target = InjectorState;
+    fn deref(&self) -> &InjectorState {
+        &self.queue
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut InjectorState {
+        &mut self.queue
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        let Self {
+            injector, queue, ..
+        } = self;
+        let urgent = queue.rest.urgent.len();
+        let mut len = queue.normal.len() + urgent;
+        if injector.is_ranked() {
+            injector.lens[NORMAL].store(len, Ordering::Relaxed);
+            for lane in [Priority::Low, Priority::High] {
+                let others = queue.lane(lane).len();
+                injector.lens[lane as usize].store(others, Ordering::Relaxed);
+                len += others;
+            }
+        }
+        // Lines that are not written stay in the caches of those who read them.
+        if injector.len.load(Ordering::Relaxed) != len {
+            injector.len.store(len, Ordering::Relaxed);
+        }
+        if injector.urgent.load(Ordering::Relaxed) != urgent {
+            injector.urgent.store(urgent, Ordering::Relaxed);
+        }
+        // Then the drained entries pass the head: from now on looks see the lengths and no inbox.
     }
 }
 

@@ -190,6 +190,7 @@ macro_rules! collected {
         impl<$($generic)*> Items for $type {
             type Item = $item;
             type Source = Vec<$item>;
+            #[inline] // not compiled for those who do not use it
             fn into_source(self, _: Seal) -> Vec<$item> {
                 collect(self.into_iter())
             }

@@ -25,6 +25,7 @@
 //!
 //! - **Y30** A handler that runs in the child before `fork` returns touches plain memory only: no
 //!   lock, no allocation.
+//! - **Y54** A place of a [`PerProcess`] of `T` is null or points to a `T` that is never dropped.
 //!
 //! Rejected: asking for the process's id at every call (a system call each); making the child's
 //! values in the handler (it may not allocate).
@@ -32,8 +33,11 @@
 //! Tests: `tests/forks/thread.rs`.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering}; // a counter and a flag: no protocol
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::{Once, OnceLock};
+// A counter, a flag, and a pointer that is stored once: no protocol.
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -67,33 +71,72 @@ pub fn in_child(handler: extern "C" fn()) {
 /// How many generations have places of their own.
 const PLACES: usize = 32;
 
-/// A value that each process makes once for itself, a forked child included.
+/// A value that each process makes once for itself, a forked child included. It is never dropped.
 #[derive(Debug)]
-pub struct PerProcess<T>([OnceLock<Box<T>>; PLACES]);
+pub struct PerProcess<T> {
+    places: [Place; PLACES],
+    /// What a thread may do with the values of others.
+    values: PhantomData<OnceLock<Box<T>>>,
+}
+
+/// What one generation has made. Of no type, so that one piece of code makes all values.
+#[derive(Debug)]
+struct Place {
+    once: Once,
+    made: AtomicPtr<()>,
+}
+
+impl Place {
+    const fn new() -> Self {
+        Self {
+            once: Once::new(),
+            made: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// One thread makes the value now, unless it was made.
+    #[cold]
+    fn fill(&self, make: &mut dyn FnMut() -> *mut ()) {
+        register_handler();
+        // (Also after a panic of `make`.) Release: pairs with `get`.
+        let fill = |_: &_| self.made.store(make(), Ordering::Release);
+        self.once.call_once_force(fill);
+    }
+
+    #[inline]
+    fn get(&self) -> *mut () {
+        self.made.load(Ordering::Acquire)
+    }
+}
 
 impl<T> PerProcess<T> {
     /// A value that is not made yet.
     pub const fn new() -> Self {
-        Self([const { OnceLock::new() }; PLACES])
+        Self {
+            places: [const { Place::new() }; PLACES],
+            values: PhantomData,
+        }
     }
 
     /// The value of this process, if it was made.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        self.of_this_process().get().map(|made| &**made)
+        self.read(self.of_this_process())
     }
 
     /// The value of this process. If it was not made yet, one thread makes it now.
     #[inline]
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         let own = self.of_this_process();
-        match own.get() {
-            Some(made) => made,
-            None => {
-                register_handler();
-                own.get_or_init(|| Box::new(make()))
-            }
+        if let Some(made) = self.read(own) {
+            return made;
         }
+        let mut make = Some(make);
+        own.fill(&mut || {
+            let make = make.take().expect("called once");
+            Box::into_raw(Box::new(make())).cast()
+        });
+        self.read(own).expect("it was made")
     }
 
     /// The value of this process, or else the one that its parent had made before the fork, or that
@@ -101,8 +144,8 @@ impl<T> PerProcess<T> {
     #[inline]
     pub fn inherited(&self) -> Option<&T> {
         self.get().or_else(|| {
-            let parents = self.0.iter().take(generation() as usize).rev();
-            parents.flat_map(OnceLock::get).map(|made| &**made).next()
+            let mut parents = self.places.iter().take(generation() as usize).rev();
+            parents.find_map(|place| self.read(place))
         })
     }
 
@@ -115,7 +158,15 @@ impl<T> PerProcess<T> {
         }
     }
 
-    fn of_this_process(&self) -> &OnceLock<Box<T>> {
-        &self.0[generation() as usize % PLACES]
+    #[inline]
+    fn of_this_process(&self) -> &Place {
+        &self.places[generation() as usize % PLACES]
+    }
+
+    /// The value in a place of this table.
+    #[inline]
+    fn read(&self, place: &Place) -> Option<&T> {
+        // SAFETY: Y54: it was stored behind the value.
+        unsafe { place.get().cast::<T>().as_ref() }
     }
 }

@@ -270,7 +270,7 @@ fn a_thief_that_starts_a_thread_does_not_borrow_the_slots() {
     let name = move |_| {
         current::with_home(|home| home.map(|home| home.with_slots(|_| ())));
         tell.send(()).unwrap();
-        String::new()
+        Some(String::new())
     };
     let config = Config {
         threads: 2,
