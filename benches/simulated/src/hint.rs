@@ -9,3 +9,9 @@ pub fn spin_loop() {
         std::hint::spin_loop();
     }
 }
+
+/// The line of `value` is taken from all other cores, because it will be written.
+#[inline]
+pub fn will_write<T>(value: &T) {
+    crate::raw_threads::access((&raw const *value).addr(), crate::lines::Access::Own);
+}

@@ -7,6 +7,8 @@ use crate::costs::Ns;
 pub enum Access {
     /// A load.
     Read,
+    /// A load that takes the line from all other cores.
+    Own,
     /// A store.
     Write,
     /// A read-modify-write.

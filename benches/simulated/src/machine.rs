@@ -382,13 +382,15 @@ impl Machine {
         let line = self.lines.at(address);
         let is_here = match access {
             Access::Read => line.holders == 0 || line.holders & core != 0,
-            Access::Write | Access::Change => line.holders == 0 || line.holders == core,
+            Access::Own | Access::Write | Access::Change => {
+                line.holders == 0 || line.holders == core
+            }
         };
         let began = me.clock;
         let others = (line.holders & !core).count_ones().saturating_sub(1);
         let others = match access {
             Access::Read => 0.0,
-            Access::Write | Access::Change => f64::from(others) * sharer,
+            Access::Own | Access::Write | Access::Change => f64::from(others) * sharer,
         };
         let arrives = (began + transfer).max(line.busy_until + hop) + others;
         match access {
@@ -405,6 +407,17 @@ impl Machine {
                     me.clock = arrives;
                 }
                 line.holders |= core;
+            }
+            Access::Own => {
+                me.counts.reads += 1;
+                if is_here {
+                    me.clock += hit;
+                } else {
+                    me.counts.read_misses += 1;
+                    line.busy_until = arrives;
+                    me.clock = arrives;
+                }
+                (line.dirty, line.holders) = (true, core);
             }
             Access::Write => {
                 me.counts.writes += 1;

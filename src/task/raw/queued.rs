@@ -15,6 +15,7 @@ use std::ops::Deref;
 
 use super::header::{Header, Ran, Runnable, TaskRef, YIELDED};
 use crate::loom::atomic::Ordering;
+use crate::sys::prefetch;
 use crate::task::error::TaskError;
 use crate::task::state::Start;
 
@@ -39,6 +40,7 @@ impl Runnable {
     fn start(self) -> (TaskRef, Start) {
         let cell = self.into_ref();
         let Header { tag, state, .. } = cell.header();
+        prefetch::will_write(state); // another thread may have made the task
         let word = tag.load(Ordering::Relaxed);
         let start = if word & YIELDED != 0 {
             tag.store(word & !YIELDED, Ordering::Relaxed); // T18

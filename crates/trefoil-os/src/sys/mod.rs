@@ -24,6 +24,7 @@
 //! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |
 //! | `poll`: waits for a few descriptors | `ppoll` | `poll`, to the millisecond; `ppoll` | `WSAPoll` |
 //! | `poller`, `interest`: waits for many, and how exactly | mio: `epoll`, and `ppoll` for the rest of a millisecond | mio: `kqueue`, to the nanosecond | mio: completion ports, to the millisecond; asked anew after each edge |
+//! | `prefetch`: a cache line that will be written | an instruction of x86-64 | the same | the same |
 //! | `processors` | `std`, `num_cpus` | the same | the same |
 //! | `refused` (`errors`): a call that was refused, by its name; no room | `EPERM`, `ENOSYS` ... | the same | by the kind of error |
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |
@@ -44,6 +45,7 @@ pub mod at_exit;
 pub mod free_list;
 #[cfg(feature = "event-loop")]
 pub mod poller;
+pub mod prefetch;
 #[cfg(any(feature = "threads", feature = "processes"))]
 pub mod processors;
 #[cfg(feature = "__descriptors")]

@@ -15,6 +15,8 @@
 //!
 //! Tests: `tests/thread/indices.rs`.
 
+use crossbeam_utils::CachePadded;
+
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
@@ -22,8 +24,9 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 #[derive(Default)]
 pub(in crate::thread) struct Indices {
     users: Mutex<Vec<u32>>,
-    /// How many indices are shared: read without the lock, written under it.
-    shared: AtomicUsize,
+    /// How many indices are shared: read without the lock before each task, written under it. In a
+    /// line of its own, because threads that fall asleep take the lock.
+    shared: CachePadded<AtomicUsize>,
 }
 
 impl Indices {

@@ -16,19 +16,25 @@ use crate::thread::engine::worker::Worker;
 /// How many of the [`SEARCH_ROUNDS`] come before the first that yields the processor.
 const SPIN_ROUNDS: u32 = 2;
 
+/// From this one on they are equally long. Before it, each is twice as long as the last.
+const SLOWEST: u32 = 6;
+
 impl Worker {
     /// Looks for work for some tens of microseconds.
     pub(super) fn look_around(&self) -> Option<Work> {
         // At the pool's end only what is there is run. To wait for more would give an outside
         // thread the processor, which may add some each time.
-        let rounds = if self.registry().sleep.counts().is_closing() {
-            1
+        let now = self.registry().sleep.counts();
+        let rounds = if now.is_closing() {
+            0..1
         } else {
-            SEARCH_ROUNDS
+            // Where others look already, work is not found sooner by one more that looks as often:
+            // they would only take its lines from each other.
+            (now.searching() as u32).saturating_sub(1).min(SLOWEST)..SEARCH_ROUNDS
         };
         self.registry().sleep.watch();
         let look = |round: u32| {
-            for _ in 0..1 << round.min(6) {
+            for _ in 0..1 << round.min(SLOWEST) {
                 hint::spin_loop();
             }
             // A thread that waits for this pool, or a worker with work, may need this processor.
@@ -38,7 +44,7 @@ impl Worker {
             self.find()
         };
         loop {
-            let found = (0..rounds).find_map(look);
+            let found = rounds.clone().find_map(look);
             if found.is_some() || !self.others_are_quicker() {
                 return found;
             }
