@@ -497,11 +497,13 @@ impl Job {
             return false;
         }
         self.cancelled = index == 0 && matches!(error, TaskError::Cancelled);
-        let mut before = None;
-        if !self.cancelled {
+        let before = if self.cancelled {
+            let unusual = self.unusual.as_mut();
+            unusual.and_then(|unusual| unusual.failure.take())
+        } else {
             let unusual = self.unusual.get_or_insert_default();
-            before = unusual.failure.replace((index, error));
-        }
+            unusual.failure.replace((index, error))
+        };
         if let Some(unusual) = &mut self.unusual {
             unusual.lone_waiting.retain(|piece| piece.first() < index);
         }

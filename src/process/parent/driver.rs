@@ -456,7 +456,8 @@ impl Driver {
                     own.runs(&link.child);
                 }
                 let pid = link.child.pid;
-                self.sched.started(index, pid, link.peer.for_sched(), now);
+                self.sched
+                    .started(index, pid, link.peer.for_sched(link.is_launched()), now);
                 self.sched.workers[index].machine = machine;
                 self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);

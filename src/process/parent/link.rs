@@ -292,7 +292,7 @@ impl Link {
     }
 
     /// Whether a launcher has started it.
-    fn is_launched(&self) -> bool {
+    pub(super) fn is_launched(&self) -> bool {
         self.startup.is_none()
     }
 

@@ -92,7 +92,7 @@ pub(crate) enum Action {
     Send(usize, Vec<u8>, Option<Piece>),
     /// Make the worker look at its gates, because the item that it runs is unwanted.
     Ring(usize),
-    /// Wake the worker, if it sleeps.
+    /// Wake the worker, if it sleeps, or give what forwards its stream something to pass on.
     Nudge(usize),
     Kill(usize),
     /// A killed worker does not die. Unless it is at it, and not `surely`: take back what it has
@@ -369,6 +369,7 @@ impl Sched {
                 self.take_all_back(index, now); // so that items begin in order, if possible
             }
             if news(self.workers[index].nudge_at()) {
+                self.workers[index].nudged_at = now;
                 self.actions.push(Action::Nudge(index));
             }
             self.dismiss_retired(index, now);

@@ -35,16 +35,19 @@ pub(crate) struct Peer {
     /// The gates of the worker's frames.
     pub(super) gates: Front,
     has_pages: bool,
+    /// On the stream: other processes may pass on what is sent, and may lose the worker.
+    is_forwarded: bool,
     /// On the stream: when the socket last took some bytes, which an answer may follow.
     took_at: Option<Instant>,
 }
 
 impl Peer {
-    /// A worker that is reached by a stream alone.
-    pub(crate) fn on_stream() -> Self {
+    /// A worker that is reached by a stream alone, which may be `is_forwarded`.
+    pub(crate) fn on_stream(is_forwarded: bool) -> Self {
         Self {
             gates: Front::own(),
             has_pages: false,
+            is_forwarded,
             took_at: None,
         }
     }
@@ -54,6 +57,7 @@ impl Peer {
         Self {
             gates,
             has_pages: true,
+            is_forwarded: false,
             took_at: None,
         }
     }
@@ -66,6 +70,12 @@ impl Peer {
     /// Whether it may have begun an item of which nothing is known yet. (Gates say it at once.)
     pub(super) fn may_run_unseen(&self) -> bool {
         !self.has_pages
+    }
+
+    /// Whether what forwards its stream finds out only by passing something on that it has lost the
+    /// worker.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.is_forwarded
     }
 
     /// Whether the worker sends each result before it begins the next item, if each is waited for

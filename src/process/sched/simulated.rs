@@ -123,6 +123,9 @@ struct World {
     counters: Arc<Counters>,
     /// The workers are plain: their gates are not those of the scheduler.
     plain: bool,
+    /// Something passes on what is sent to plain workers.
+    forwarded: bool,
+    nudges: u32,
     initializes: bool,
     /// Initializers may panic in this simulation.
     fragile: bool,
@@ -228,6 +231,8 @@ impl World {
             sched: Sched::new(1 + seed as usize % 4, policy, counters.clone(), epoch),
             counters,
             plain: seed % 4 == 3,
+            forwarded: false,
+            nudges: 0,
             initializes,
             fragile: initializes && seed % 5 == 3,
             broken: false,
@@ -308,7 +313,7 @@ impl World {
                     assert!(!self.broken, "nothing is started after a breakdown");
                     let gates = Arc::new(Front::own());
                     let peer = if self.plain {
-                        Peer::on_stream()
+                        Peer::on_stream(self.forwarded)
                     } else {
                         Peer::on_pages((*gates).clone())
                     };
@@ -350,7 +355,7 @@ impl World {
                     }
                 }
                 Action::Ring(index) => self.ring(index),
-                Action::Nudge(_) => {}
+                Action::Nudge(_) => self.nudges += 1,
                 Action::Withdraw(_) => unreachable!("a worker is here as soon as it is asked for"),
                 Action::GiveUp { index, surely } => {
                     if surely || self.chance(2) {

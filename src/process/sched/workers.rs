@@ -130,6 +130,8 @@ pub(crate) struct Worker {
     seals: RandomState,
     /// When the first frame became the first.
     pub(crate) front_since: Instant,
+    /// When it was last sent a frame that says nothing.
+    pub(crate) nudged_at: Instant,
     /// When the socket of any worker last took some bytes.
     pub(crate) moved_at: Instant,
     /// How long the contexts that it was sent may take to arrive and to be decoded, until it has
@@ -156,12 +158,13 @@ impl Worker {
         Self {
             stage: Stage::Down(Some(now)),
             pid: 0,
-            peer: Peer::on_stream(),
+            peer: Peer::on_stream(false),
             frames: VecDeque::with_capacity(GATES),
             cost: 0,
             next_sequence: 0,
             seals: RandomState::new(),
             front_since: now,
+            nudged_at: now,
             moved_at: now,
             context_travels: Duration::ZERO,
             kill_at: None,
@@ -286,15 +289,15 @@ impl Worker {
     }
 
     /// When to send it a frame that says nothing. One that has not begun its first frame may sleep
-    /// although it claims to be awake (`shared_ring`). What forwards the stream of one that runs
-    /// may have lost the worker, and see that only when it is to pass on something.
+    /// although it claims to be awake (`shared_ring`): once. What forwards the stream of one that
+    /// has a frame may have lost the worker, and sees that only when it is to pass on something.
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
-        if !self.peer.may_run_unseen() {
-            return (front.begun() == 0).then_some(self.front_since + NUDGE_AFTER);
+        if self.peer.is_forwarded() {
+            return Some(self.front_since.max(self.nudged_at) + FORWARDER_CHECK);
         }
-        let moved = front.runs().then_some(self.moved_at);
-        Some(self.front_since.max(moved.unwrap_or(self.front_since)) + FORWARDER_CHECK)
+        let may_sleep = !self.peer.may_run_unseen() && front.begun() == 0;
+        may_sleep.then_some(self.front_since + NUDGE_AFTER)
     }
 
     /// When to check whether it must be killed, or one of its items has run for too long.

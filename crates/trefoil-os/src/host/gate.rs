@@ -10,7 +10,7 @@
 //!
 //! **Protocol.** The order of atomic operations on one word decides everything.
 //! 1. The parent opens the gate with `end` items, before it sends the frame ([`Gate::open`]).
-//! 2. The worker adds one to `claimed` ([`Gate::take`]). The item has begun if it was below `end`
+//! 2. The worker adds one to `claimed` ([`Gate::pass`]). The item has begun if it was below `end`
 //!    in that step; else there are no more, and `claimed` means nothing past `end`.
 //! 3. To take items back, the parent lowers `end`, to no less than `claimed` ([`Gate::recall`]). So
 //!    does the worker, to run no more. `end` never rises.
@@ -71,7 +71,7 @@ impl Gate {
 /// The calls of the parent.
 impl Gate {
     /// Opens the gate for a frame of `count` items. The message that carries the frame orders this
-    /// before the worker's first `take`. The `seal` is not 0.
+    /// before the worker's first `pass`. The `seal` is not 0.
     #[inline]
     pub fn open(&self, count: u32, seal: u64) {
         self.unwanted.store(0, Ordering::Release);
@@ -136,7 +136,7 @@ impl Gate {
         self.unwanted.load(Ordering::Acquire) != 0
     }
 
-    /// Records that the next item starts at this time. Called before `take`.
+    /// Records that the next item starts at this time. Called before `pass`.
     #[inline]
     pub fn starts(&self, time: u64) {
         self.started.store(time, Ordering::Release);

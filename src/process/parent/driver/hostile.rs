@@ -145,7 +145,7 @@ impl World {
                     let now = self.now();
                     self.driver
                         .sched
-                        .started(index, 1, link.peer.for_sched(), now);
+                        .started(index, 1, link.peer.for_sched(false), now);
                     self.driver.links[index] = Some(link);
                     let mut peer = Peer {
                         socket: theirs,

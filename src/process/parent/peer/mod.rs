@@ -70,9 +70,9 @@ impl Peer {
     }
 
     /// The worker, as the scheduler knows it.
-    pub(crate) fn for_sched(&self) -> SchedPeer {
+    pub(crate) fn for_sched(&self, is_forwarded: bool) -> SchedPeer {
         let gates = self.pages.as_ref().map(|pages| (**pages.ledger).clone());
-        gates.map_or_else(SchedPeer::on_stream, SchedPeer::on_pages)
+        gates.map_or_else(|| SchedPeer::on_stream(is_forwarded), SchedPeer::on_pages)
     }
 
     /// How the output of an item is distinguished from that of earlier ones.

@@ -208,6 +208,21 @@ fn a_worker_without_items_may_take_its_time() {
     assert!(sim.is_none_or(|sim| sim.killed));
 }
 
+/// What forwards a busy worker's stream gets something to pass on again and again, and only that: it
+/// may lose the worker at any time.
+#[test]
+fn what_forwards_a_stream_has_something_to_pass_on() {
+    for forwarded in [false, true] {
+        let mut world = World::with_workers(1, true);
+        world.forwarded = forwarded;
+        world.sched.workers[0].peer = Peer::on_stream(forwarded);
+        world.call(0);
+        world.takes(0, 60_000);
+        world.pass(10_500, Some(0));
+        assert_eq!(world.nudges, if forwarded { 5 } else { 0 });
+    }
+}
+
 /// If callers have read an answer, the driver learns in time that the end of its frame is missing.
 #[test]
 fn an_end_that_is_missing_has_its_alarm() {
