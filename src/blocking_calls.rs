@@ -6,6 +6,8 @@
 //! 1. A call goes into the queue of its [`CallKind`], and a helper is started to serve that, up to
 //!    [`MOST_HELPERS`] helpers: a stuck call delays no other. More calls wait until one ends.
 //! 2. A helper serves until the queue is empty.
+//! 3. A call whose future is dropped is made all the same, and nothing waits for it, neither the
+//!    end of a loop nor that of the program (`io/fs`).
 //!
 //! Lookups have a queue of their own, because a name server that does not answer holds each of them
 //! up for many seconds: files do not wait behind them. They never wait for one another, so they

@@ -2,9 +2,9 @@
 //!
 //! **Job.** Divides the slice into some pieces for each thread, which std's sorts finish: these
 //! handle items that are already sorted, reversed, or mostly equal. The merge sort is in
-//! `raw_merge.rs`. The quicksort cuts at the median of a sample. It only swaps items, so a
-//! comparison that panics loses none. After several bad cuts, std's sort, which has a worst-case
-//! bound, sorts the rest.
+//! `raw_merge.rs`, and loses no item if a comparison panics (Q2). The quicksort cuts at the median
+//! of a sample. It only swaps items, so a comparison that panics loses none. After several bad
+//! cuts, std's sort, which has a worst-case bound, sorts the rest.
 //!
 //! Rejected: cutting with all threads (they would compare with one pivot at the same time, which
 //! `T: Send` does not allow).

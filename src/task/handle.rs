@@ -6,6 +6,7 @@
 //! 1. The task has ended: take the output, on any thread.
 //! 2. This thread must not block (it is an event loop's): `WouldBlock`.
 //! 3. The task waits for itself: `WouldBlock`, because no other thread could ever end it.
+//!    (An `.await` is not checked: it never ends, and `inspect` reports it.)
 //! 4. The task is a queued closure or future that may be claimed, and at least half of this
 //!    thread's stack is free: run it, or poll it, here. (So a pool of one thread can wait for its
 //!    own tasks, and no unrelated work ever runs under the waiter's locks.)

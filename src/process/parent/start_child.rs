@@ -1,8 +1,8 @@
 //! Starts a worker as a child of this process.
 //!
-//! It executes the file that this process runs (`sys::executable`), with the same arguments, in a
-//! process group of its own. Its standard input is the stream; `entry` says how it learns that it
-//! is a worker.
+//! It executes the file that this process runs (`host::executable`), also if another file has its
+//! name by now, with the same arguments, in a process group of its own. Its standard input is the
+//! stream; `entry` says how it learns that it is a worker.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
 

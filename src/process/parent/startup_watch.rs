@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::host::activity::Activity;
 use crate::process::limits::{STARTUP_SECONDS, STUCK_CHECK, STUCK_CHECKS};
-use crate::process::sched::startup::StartFailure;
+use crate::process::sched::start_failure::StartFailure;
 
 /// The results of the earlier checks of one process.
 #[derive(Debug)]

@@ -4,6 +4,9 @@
 //! a result of the same worker: an item's output is passed on before its task ends. The hook runs
 //! on the driver's thread; a panic in it goes no further.
 //!
+//! Whether it is captured, and where it goes otherwise: `WorkerStdout` (`settings.rs`), which
+//! `start_child` applies.
+//!
 //! Tests: `tests/process/limits.rs`.
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use super::startup::StartFailure;
+use super::start_failure::StartFailure;
 use crate::process::limits::{
     ENDED_WEIGHT, GIVE_UP, KILLED_WEIGHT, LATE_WEIGHT, LONGEST_PAUSE, LONGEST_PAUSE_AFTER_KILLS,
 };

@@ -18,6 +18,7 @@
 //! 6. A job's context goes to a worker before its first frame does, from here or from another
 //!    worker there (`rules::contexts`), and is forgotten when the job has ended.
 //! 7. What a call may ask for besides: `rules`.
+//! 8. All workers are started at the first tick, with or without work (`wants`).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
@@ -47,7 +48,7 @@ pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
 mod simulated;
-pub(super) mod startup;
+pub(super) mod start_failure;
 pub(super) mod stats;
 mod take_back;
 pub(super) mod verdict;

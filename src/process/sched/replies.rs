@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Sched;
-use super::startup::StartFailure;
+use super::start_failure::StartFailure;
 use super::workers::{INITIALIZE, Stage};
 use crate::events;
 use crate::process::host::image::image;

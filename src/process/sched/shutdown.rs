@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use super::startup::StartFailure;
+use super::start_failure::StartFailure;
 use super::workers::{Stage, Worker};
 use super::{Action, How, Sched, Stop};
 use crate::process::limits::{DEATH_LIMIT, LONGEST_DEATH};

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use super::give_up;
 use super::peer::Peer;
 use super::sent_frame::SentFrame;
-use super::startup::StartFailure;
+use super::start_failure::StartFailure;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
     ASK_OTHERS_AFTER, CONTEXT_ANSWER, FORWARDER_CHECK, GIVE_UP, LEAVE_LIMIT, MOST_MOVES,

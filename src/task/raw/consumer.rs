@@ -4,6 +4,8 @@
 //! consumer slot (T3) and to take the output (T2), so those methods take `&mut self`; methods that
 //! take `&self` are atomic.
 //!
+//! What a blocking `join` tries, in order: `task/handle.rs`.
+//!
 //! Tests: models, Miri.
 #![allow(unsafe_code)]
 

@@ -208,8 +208,8 @@ fn a_worker_without_items_may_take_its_time() {
     assert!(sim.is_none_or(|sim| sim.killed));
 }
 
-/// What forwards a busy worker's stream gets something to pass on again and again, and only that: it
-/// may lose the worker at any time.
+/// What forwards a busy worker's stream gets something to pass on again and again, and only that:
+/// it may lose the worker at any time.
 #[test]
 fn what_forwards_a_stream_has_something_to_pass_on() {
     for forwarded in [false, true] {

@@ -2,7 +2,7 @@
 //! (`LastHandle` in `pool.rs`).
 //!
 //! 1. The injector refuses work from outside; tasks that the pool's tasks spawn still run (or are
-//!    refused and cancelled, with `CancelPending`).
+//!    refused and end in `Closed`, with `CancelPending`).
 //! 2. Wait until no thread runs, none is blocked, and nothing is queued; workers that are
 //!    themselves inside `shutdown` do not count.
 //! 3. No thread is recruited any more, sleepers end.
