@@ -1,7 +1,7 @@
 //! In the worker: sends events and spans of the crate tracing to the parent's subscriber (feature
 //! `tracing`).
 //!
-//! 1. If the welcome asks for events, [`begin`] makes [`Recorder`] the subscriber of this process,
+//! 1. If the welcome asks for events, [`start`] makes [`Recorder`] the subscriber of this process,
 //!    before any item or initializer runs. If `main` has installed another one, the parent gets one
 //!    event that says so, and no others.
 //! 2. Each event, and each change of a span, is one record ([`Event`]) of less than 4 KiB,
