@@ -283,8 +283,8 @@ pub(crate) enum Frame<'a> {
     /// The memory with these numbers need not stay mapped. A plain worker drops its copies, too: no
     /// later frame refers to them.
     Release(Vec<u64>),
-    /// Wakes the worker: a frame is in the shared ring. On a stream it is for what forwards that,
-    /// and means nothing.
+    /// Wakes the worker: a frame is in the shared ring. On a stream it is for what forwards that:
+    /// the worker only ends if its answers have no reader any more.
     Nudge,
     /// The descriptor of the memory for large arguments (`lent_arrays`) comes with its first
     /// byte.

@@ -11,7 +11,7 @@ use std::process::exit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -53,6 +53,15 @@ impl Stream {
             descriptor: self.descriptor.try_clone()?,
             is_socket: self.is_socket,
         })
+    }
+
+    /// Whether what is sent can have no reader any more.
+    pub(super) fn has_no_reader(&self) -> bool {
+        let mut output = [PollFd::new(self, PollFlags::empty())];
+        poll(&mut output, Some(&Timespec::default())).is_ok()
+            && output[0]
+                .revents()
+                .intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
     /// The descriptor alone.

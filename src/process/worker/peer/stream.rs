@@ -168,7 +168,9 @@ impl StreamInlet {
             Ok(Some((Frame::Batch { batch, .. }, _))) => {
                 self.canceller.open(batch.sequence, batch.count);
             }
-            Ok(Some((Frame::Nudge, _))) => return Handled::Answered, // it was for others on the way
+            // It was for others on the way. (One of them may have lost an answer with its end.)
+            Ok(Some((Frame::Nudge, _))) if self.output.has_no_reader() => die(),
+            Ok(Some((Frame::Nudge, _))) => return Handled::Answered,
             Ok(Some((Frame::Copy { .. }, _))) => return Handled::Part,
             _ => {}
         }
