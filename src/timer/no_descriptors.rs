@@ -14,7 +14,7 @@ pub(super) type WatchedFds = Infallible;
 
 /// No timer has descriptors.
 #[derive(Default)]
-pub(super) struct Watched;
+pub(super) struct Watched {}
 
 impl Watched {
     pub(super) fn insert(&self, _: TimerKey, interest: WatchedFds) {

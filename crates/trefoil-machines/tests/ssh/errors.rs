@@ -69,12 +69,6 @@ tests! {
         }
     }
 
-    fn a_main_without_init() {
-        let cluster = Cluster::stand_in();
-        let builder = cluster.builder(&["node1"]).env("TREFOIL_TEST_NO_INIT", "1");
-        has(&builder.build().unwrap_err().to_string(), &["node1", "trefoil::init()"]);
-    }
-
     fn a_name_that_no_shell_takes() {
         let cluster = Cluster::stand_in();
         let error = cluster.builder(&["node1"]).env("UID", "7").build().unwrap_err().to_string();

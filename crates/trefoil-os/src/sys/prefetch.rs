@@ -4,7 +4,7 @@
 //! writes: the line moves twice. If it asks for the line to write it, the line moves once.
 //!
 //! - **Y96** Such a request has no precondition: it changes nothing that a program sees, whatever
-//!   the address, and an x86-64 processor that does not know the instruction passes it by.
+//!   the address. x86-64 processors since 2006 have the instruction or pass it by.
 //!
 //! Tests: below; `benches/simulated/limits.txt`.
 #![allow(unsafe_code)]

@@ -2,7 +2,7 @@
 //!
 //! **Job.** One [`Place`] for each task that has not ended, in parts of [`BLOCK`] places, and what
 //! few tasks have besides: names, calls. A task's place is the one that its id says, or one of
-//! [`TRIES`] of its part: no event of a task takes a lock, but its naming and its end if it has a
+//! [`TRIES`] of its part or of a few others: no event of a task takes a lock, but its naming and its end if it has a
 //! name. Nothing is allocated for an event, but a part when its first task comes.
 //!
 //! **Memory.** As many parts are used as the tasks that live at once have needed: one, 384 KiB,
@@ -304,6 +304,23 @@ impl Store {
         &self.parts[id as usize / BLOCK % SHARDS]
     }
 
+    /// The places that a task may have while so many parts are `used`: some in its own part and in
+    /// a few that are far from it. Without `make`, only in those that were made.
+    fn candidates(&self, id: u64, used: usize, make: bool) -> impl Iterator<Item = &Place> {
+        let (_, own) = self.own(id, used);
+        let block = id as usize / BLOCK;
+        let parts = (0..used.min(GROWTH)).map(move |n| block + n * used / GROWTH);
+        let parts = parts.filter_map(move |part| {
+            let places = &self.parts[part & (used - 1)].places;
+            if make {
+                Some(places.get_or_init(|| (0..BLOCK).map(|_| Place::new()).collect()))
+            } else {
+                places.get()
+            }
+        });
+        parts.flat_map(move |places| tries(places, own))
+    }
+
     /// The places of a task's part while so many parts are `used`, and which one its id says.
     #[inline]
     fn own(&self, id: u64, used: usize) -> (&OnceLock<Box<[Place]>>, usize) {
@@ -327,11 +344,9 @@ impl Store {
     #[inline(never)]
     fn find_apart(&self, id: u64, used: usize) -> Option<&Place> {
         let before = |used: &usize| (*used > 1).then(|| used / GROWTH);
-        std::iter::successors(Some(used), before).find_map(|used| {
-            let (places, own) = self.own(id, used);
-            let mut tries = tries(places.get()?, own);
-            tries.find(|place| place.is_of(id))
-        })
+        std::iter::successors(Some(used), before)
+            .flat_map(|used| self.candidates(id, used, false))
+            .find(|place| place.is_of(id))
     }
 
     /// A copy of what is known of a task, or of a thread outside tasks.
@@ -414,10 +429,8 @@ impl Store {
     fn insert(&self, id: u64, entry: &Entry) -> Option<&Place> {
         let mut used = self.used.load(Relaxed);
         loop {
-            let (places, own) = self.own(id, used);
-            let make = || (0..BLOCK).map(|_| Place::new()).collect();
-            let mut tries = tries(places.get_or_init(make), own);
-            if let Some(taken) = tries.find(|place| place.occupy(id, entry)) {
+            let mut candidates = self.candidates(id, used, true);
+            if let Some(taken) = candidates.find(|place| place.occupy(id, entry)) {
                 return Some(taken);
             }
             if used == SHARDS {
@@ -1225,5 +1238,19 @@ mod tests {
         assert_eq!(spawn(&store, most..2 * most) as u64, most);
         assert_eq!(spawn(&store, 2 * most..2 * most + 9), 0);
         assert!(!store.has_ended(2 * most) && store.has_ended(1));
+    }
+
+    #[test]
+    fn a_block_that_others_have_filled_has_places_elsewhere() {
+        for others in [3_500, 4_500, 10_000, 50_000] {
+            let store = Store::new();
+            assert_eq!(spawn(&store, 1..11), 10);
+            assert_eq!(spawn(&store, 4096..4096 + others) as u64, others);
+            assert_eq!(spawn(&store, 11..1_011), 1_000, "{others}");
+            assert!(
+                parts(&store) as u64 <= 4 * others.div_ceil(4096),
+                "{others}"
+            );
+        }
     }
 }

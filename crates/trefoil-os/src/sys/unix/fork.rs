@@ -166,7 +166,7 @@ impl<T> PerProcess<T> {
     /// The value in a place of this table.
     #[inline]
     fn read(&self, place: &Place) -> Option<&T> {
-        // SAFETY: Y54: it was stored behind the value.
+        // SAFETY: Y54: it was stored after the value was made.
         unsafe { place.get().cast::<T>().as_ref() }
     }
 }
