@@ -175,7 +175,7 @@ counts() {
     local row lines name each limit verdict missed=0 written=()
     printf '%-32s %10s %10s\n' count each limit
     for row in outside-nothing outside-4-nothing outside-1us outside-4-1us worker-1us scope-nothing tree-1us join-1us; do
-        lines=$(for seed in {1..15}; do run trefoil "$row" 16 rounds=2 seed=$seed; done)
+        lines=$(for seed in {1..15}; do run trefoil "$row" 16 rounds=2 seed=$seed || exit 1; done)
         for name in rmws misses waits mine; do
             [[ $name != mine || $row == outside* ]] || continue
             each=$(awk -v name="$name" '{ for (i = 1; i < NF; i++) if ($i == name) print $(i + 1) }' <<<"$lines" |

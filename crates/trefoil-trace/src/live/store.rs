@@ -2,8 +2,9 @@
 //!
 //! **Job.** One [`Place`] for each task that has not ended, in parts of [`BLOCK`] places, and what
 //! few tasks have besides: names, calls. A task's place is the one that its id says, or one of
-//! [`TRIES`] of its part or of a few others: no event of a task takes a lock, but its naming and its end if it has a
-//! name. Nothing is allocated for an event, but a part when its first task comes.
+//! [`TRIES`] of its part or of a few others: no event of a task takes a lock, but its naming and
+//! its end if it has a name. Nothing is allocated for an event, but a part when its first task
+//! comes.
 //!
 //! **Memory.** As many parts are used as the tasks that live at once have needed: one, 384 KiB,
 //! and [`GROWTH`] times as many when a task finds no place. A task keeps the place that it has got,
