@@ -260,8 +260,10 @@ pub(crate) fn nothing_is_lost(
         again.blamed, 0,
         "what may run again has its answer in the end"
     );
+    // (Of a few accidents none may have hit an item.)
+    let is_long = counts.iter().sum::<u64>() >= 20;
     assert!(
-        counts[0] > 0 && counts[1] > 0 && stats.died > 0 && blamed > 0,
+        !is_long || counts[0] > 0 && counts[1] > 0 && stats.died > 0 && blamed > 0,
         "this is no chaos"
     );
     assert!(
