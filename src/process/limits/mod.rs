@@ -111,7 +111,7 @@ pub(crate) const MOST_MOVES: u32 = 5;
 pub(crate) const RESULTS_WAIT: Duration = Duration::from_millis(2);
 
 /// How long a worker may take to begin its first frame before it is nudged: it may sleep although
-/// it claims to be awake.
+/// it claims to be awake. Then the time is doubled.
 pub(crate) const NUDGE_AFTER: Duration = Duration::from_millis(10);
 
 /// How often what forwards the stream of a busy worker gets something to pass on: it may have lost

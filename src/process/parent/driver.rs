@@ -368,7 +368,7 @@ impl Driver {
                 }
                 Action::Nudge(index) => {
                     let link = self.links[index].as_mut();
-                    let sends = link.is_some_and(Link::nudge);
+                    let sends = link.is_some_and(|link| link.peer.nudge());
                     to_send.extend(sends.then_some(index));
                 }
                 Action::Ring(index) => {

@@ -296,12 +296,6 @@ impl Link {
         self.startup.is_none()
     }
 
-    /// Queues a nudge, if the worker may need one, or what forwards its stream. True: `send` it.
-    pub(super) fn nudge(&mut self) -> bool {
-        let is_forwarded = self.is_launched() && !self.extras.is_direct;
-        self.peer.nudge(is_forwarded)
-    }
-
     /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
         self.is_useless |= !self.peer.send();

@@ -20,9 +20,9 @@
 //!    (`each`); or brief frames are queued behind a long one. Then the results of a frame that
 //!    takes longer than expected are read early, and its items that have not begun are taken back,
 //!    so that the frame ends with the running item.
-//! 5. A worker that does not begin its first frame is woken, once: it may sleep although it reports
-//!    that it does not (`shared_ring`). What forwards a busy worker's stream gets something to pass
-//!    on, again and again: it may have lost the worker.
+//! 5. A worker that does not begin its first frame is woken, again and again: it may sleep although
+//!    it reports that it does not (`shared_ring`). What forwards a busy worker's stream gets
+//!    something to pass on: it may have lost the worker.
 //!
 //! **Cost.** Each turn searches all sent frames for the next deadline. That is at most
 //! [`GATES`](crate::process::host::gate::GATES) frames per worker, mostly two, however many calls

@@ -288,16 +288,18 @@ impl Worker {
         since + travels + self.context_travels
     }
 
-    /// When to send it a frame that says nothing. One that has not begun its first frame may sleep
-    /// although it claims to be awake (`shared_ring`): once. What forwards the stream of one that
-    /// has a frame may have lost the worker, and sees that only when it is to pass on something.
+    /// When to send it a frame that says nothing, again and again. What forwards the stream of one
+    /// that has a frame may have lost the worker, and sees that only when it is to pass on
+    /// something. One with pages that has not begun its first frame may sleep although it claims to
+    /// be awake (`shared_ring`); it is woken after ever longer times.
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
+        let last = self.nudged_at.max(self.front_since);
         if self.peer.is_forwarded() {
-            return Some(self.front_since.max(self.nudged_at) + FORWARDER_CHECK);
+            return Some(last + FORWARDER_CHECK);
         }
         let may_sleep = !self.peer.may_run_unseen() && front.begun() == 0;
-        may_sleep.then_some(self.front_since + NUDGE_AFTER)
+        may_sleep.then(|| last + NUDGE_AFTER.max(last - self.front_since))
     }
 
     /// When to check whether it must be killed, or one of its items has run for too long.

@@ -27,9 +27,9 @@
 //! 4. Each side keeps its own position in its own memory: `tail` and `head` are copies for the
 //!    other side, and the next frame repairs them if an item has overwritten them. A worker that
 //!    counts as awake and does not begin gets a `Nudge`, and `tail` once more
-//!    ([`SharedRing::remind`]), in case it sleeps. A frame is written here only after the bytes
-//!    before its position have been sent: a worker that has read everything, and finds a frame
-//!    whose turn has not come, ends, because the pages were overwritten.
+//!    ([`SharedRing::remind`]), in case it sleeps, until it begins. A frame is written here only
+//!    after the bytes before its position have been sent: a worker that has read everything, and
+//!    finds a frame whose turn has not come, ends, because the pages were overwritten.
 //!
 //! The parent trusts nothing that it reads here: `head` and `asleep` decide only which way a frame
 //! goes, and a position is reduced to one in the ring before it is used. A worker that lies only

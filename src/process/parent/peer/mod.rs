@@ -133,14 +133,15 @@ impl Peer {
         })
     }
 
-    /// Queues a nudge for a worker that has not begun its frames, and may be asleep although it
-    /// claims to be awake. (One that reads nothing but the stream needs none, but what forwards
-    /// that does.) True: `send` it.
-    pub(super) fn nudge(&mut self, is_forwarded: bool) -> bool {
-        self.queues(|stream, pages| match pages {
-            Some(pages) => pages.nudge(stream),
-            None if is_forwarded && !stream.is_sending() => stream.wait_for(&Frame::Nudge),
-            None => {}
+    /// Queues a frame that says nothing, unless others are on their way: it wakes a worker that may
+    /// be asleep although it claims to be awake, and is something to pass on for what forwards the
+    /// stream. True: `send` it.
+    pub(super) fn nudge(&mut self) -> bool {
+        self.queues(|stream, pages| {
+            if !stream.is_sending() {
+                pages.iter().for_each(Pages::remind);
+                stream.wait_for(&Frame::Nudge);
+            }
         })
     }
 

@@ -77,13 +77,10 @@ impl Pages {
         stream.wait(Vec::new(), head, body);
     }
 
-    /// Queues a nudge for a worker that has not begun its frames, and may be asleep although the
-    /// ledger says that it is awake.
-    pub(super) fn nudge(&self, stream: &mut Stream) {
-        if !stream.is_sending() {
-            SharedRing::new(self.ledger.ring()).remind(self.tail);
-            stream.wait_for(&Frame::Nudge);
-        }
+    /// Shows the worker once more where the next frame in the ring begins: it may have overwritten
+    /// that.
+    pub(super) fn remind(&self) {
+        SharedRing::new(self.ledger.ring()).remind(self.tail);
     }
 
     /// Reads the records that the worker has finished and not yet sent into `rest`: those after the

@@ -208,6 +208,20 @@ fn a_worker_without_items_may_take_its_time() {
     assert!(sim.is_none_or(|sim| sim.killed));
 }
 
+/// A worker that may have lost its place is woken until it begins, after 10 ms, 20 ms and so on.
+#[test]
+fn a_worker_that_does_not_begin_is_woken_again_and_again() {
+    let mut world = World::with_workers(1, false);
+    world.call(0);
+    world.pass(10_500, Some(0));
+    assert_eq!(world.nudges, 11);
+    world.pass(100, None);
+    assert_eq!(
+        (world.book.lock().unwrap().ended.len(), world.nudges),
+        (1, 11)
+    );
+}
+
 /// What forwards a busy worker's stream gets something to pass on again and again, and only that:
 /// it may lose the worker at any time.
 #[test]
