@@ -12,8 +12,8 @@
 //!   the standard library's own threads, parking and clocks are virtual, too (`raw_libc.rs`).
 //! - [`Heap`], an allocator: memory is written by the thread that allocates it.
 //!
-//! What is *not* simulated: caches' sizes, prefetching, memory bandwidth, counters of `Arc`, and
-//! the time of instructions between these calls. [`work`] charges for the last.
+//! What is *not* simulated: caches' sizes, the hardware's prefetching, memory bandwidth, counters
+//! of `Arc`, and the time of instructions between these calls. [`work`] charges for the last.
 //!
 //! Tests: `benches/simulated/tests/raw_protocols.rs`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -394,30 +394,24 @@ impl Machine {
         };
         let arrives = (began + transfer).max(line.busy_until + hop) + others;
         match access {
-            Access::Read => {
+            Access::Read | Access::Own => {
                 me.counts.reads += 1;
+                // Only a changed line must be asked of its owner; the others need not queue.
+                let queues = access == Access::Own || !is_here && std::mem::take(&mut line.dirty);
                 if is_here {
                     me.clock += hit;
                 } else {
                     me.counts.read_misses += 1;
-                    // Only a changed line must be asked of its owner; the others need not queue.
-                    if std::mem::take(&mut line.dirty) {
+                    if queues {
                         line.busy_until = arrives;
                     }
                     me.clock = arrives;
                 }
-                line.holders |= core;
-            }
-            Access::Own => {
-                me.counts.reads += 1;
-                if is_here {
-                    me.clock += hit;
+                if access == Access::Own {
+                    (line.dirty, line.holders) = (true, core);
                 } else {
-                    me.counts.read_misses += 1;
-                    line.busy_until = arrives;
-                    me.clock = arrives;
+                    line.holders |= core;
                 }
-                (line.dirty, line.holders) = (true, core);
             }
             Access::Write => {
                 me.counts.writes += 1;

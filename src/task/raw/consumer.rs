@@ -16,7 +16,7 @@ use std::task::Waker;
 
 use super::header::{Header, TaskRef};
 use crate::events;
-use crate::sys::{prefetch, stack};
+use crate::sys::stack;
 use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
@@ -102,8 +102,6 @@ impl<T> Task<T> {
     /// Takes the output, if the task has ended: `Closed` if it was taken before.
     #[inline]
     pub(in crate::task) fn take(&mut self) -> Option<Result<T, TaskError>> {
-        // As taken; or else, most often, a wait comes next, which writes it, too.
-        prefetch::will_write(&self.cell.header().state);
         match self.look() {
             Look::Pending => return None,
             Look::Taken => return Some(Err(TaskError::Closed)),

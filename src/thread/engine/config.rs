@@ -79,8 +79,8 @@ const LEAST_STACK: usize = 64 << 10;
 
 // ---- how long something takes ----
 
-/// How many rounds a worker without work looks for some before it goes to sleep: with about 700
-/// spin hints and 14 yields, some tens of microseconds. Work that arrives meanwhile needs no
+/// How many rounds a worker without work looks for some before it goes to sleep: with at most
+/// 700 spin hints and 14 yields, some tens of microseconds. Work that arrives meanwhile needs no
 /// wake-up; an idle pool uses no processor after it.
 pub(in crate::thread) const SEARCH_ROUNDS: u32 = 16;
 
