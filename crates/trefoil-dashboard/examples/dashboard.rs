@@ -113,11 +113,13 @@ fn lock_each_other() -> Result<ThreadPool, Box<dyn Error>> {
         Arc::new(Mutex::new("users")),
         Arc::new(Mutex::new("profiles")),
     ];
+    let both = Arc::new(std::sync::Barrier::new(2)); // each has its first
     for (name, first) in [("log in", 0), ("load profile", 1)] {
         let (one, two) = (locks[first].clone(), locks[1 - first].clone());
+        let both = both.clone();
         let work = move || {
             let _one = one.lock_blocking();
-            std::thread::sleep(Duration::from_millis(100)); // until the other has its first, too
+            both.wait();
             drop(two.lock_blocking());
         };
         sessions.spawn(work).named(name).detach();

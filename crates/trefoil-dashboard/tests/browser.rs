@@ -73,7 +73,7 @@ impl Drop for Driven {
 }
 
 #[test]
-#[ignore = "needs Chromium"]
+#[ignore = "needs Chromium: run by `.ci/long page`"]
 fn the_page_draws_updates_and_survives() {
     let dashboard = serve("127.0.0.1:0").unwrap();
     let recorder = dashboard.recorder();
@@ -184,7 +184,7 @@ fn slow(n: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "needs Chromium"]
+#[ignore = "needs Chromium: run by `.ci/long page`"]
 fn a_hidden_page_asks_for_nothing() {
     let dashboard = serve("127.0.0.1:0").unwrap();
     let mut browser = Browser::start("hidden");
@@ -216,7 +216,7 @@ fn a_hidden_page_asks_for_nothing() {
 }
 
 #[test]
-#[ignore = "needs Chromium"]
+#[ignore = "needs Chromium: run by `.ci/long page`"]
 fn light_dark_and_a_phone() {
     let dashboard = serve("127.0.0.1:0").unwrap();
     let procs = ProcessPool::with_workers(2).unwrap();
@@ -251,7 +251,7 @@ fn light_dark_and_a_phone() {
 }
 
 #[test]
-#[ignore = "needs Chromium"]
+#[ignore = "needs Chromium: run by `.ci/long page`"]
 fn a_report_opens_without_the_program() {
     let path = std::env::temp_dir().join(format!(
         "trefoil-browser-report-{}.html",
@@ -282,7 +282,7 @@ fn a_report_opens_without_the_program() {
 }
 
 #[test]
-#[ignore = "needs Chromium"]
+#[ignore = "needs Chromium: run by `.ci/long page`"]
 fn the_page_survives_very_many_tasks() {
     let full = std::env::var_os("TREFOIL_FULL").is_some();
     let tasks = if full { 1_000_000 } else { 100_000 };
@@ -306,11 +306,8 @@ fn the_page_survives_very_many_tasks() {
 /// The picture of `docs/OBSERVE.md`, from the example `dashboard`, which a user can run, too:
 /// `TREFOIL_SCREENSHOTS=$PWD/docs/images cargo test .. --test browser -- --ignored picture`.
 #[test]
-#[ignore = "needs Chromium"]
+#[ignore = "needs Chromium: run by `.ci/long page`"]
 fn the_picture_of_the_example() {
-    if std::env::var_os("TREFOIL_SCREENSHOTS").is_none() {
-        return;
-    }
     let mut program = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--locked", "-p", "trefoil-dashboard"])
         .args(["--example", "dashboard", "--", "60"])
