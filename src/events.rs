@@ -6,7 +6,7 @@
 //! nothing of an event, and nothing of what is only done while somebody listens.
 //!
 //! Called where a state changes: a task is made, begins, waits, is woken, ends; a thread waits,
-//! sleeps, steals; a call goes to a worker process. (Locks: `parking/noted.rs`.)
+//! sleeps, steals; a call goes to a worker process. (Locks: `parking/lock_events.rs`.)
 
 #[cfg(not(feature = "inspect"))]
 pub(crate) use nothing::*;

@@ -374,6 +374,8 @@ impl EventLoopBuilder {
     /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from
     /// moving. A sleep that is too long for any clock ends at this clock's last instant, when there
     /// is nothing else to wait for.
+    /// A loop in which no task can run, and none waits for a time, sleeps until it is woken, as one
+    /// in real time does.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

@@ -273,7 +273,7 @@ fn is_idle(local: &Local) -> bool {
     local.count_ready() == 0 && local.shared.is_quiet()
 }
 
-/// How long a virtual clock must run at the real pace.
+/// How long a virtual clock must run at the real pace; `None`: there is none.
 fn pace(local: &Local) -> Option<Duration> {
     let clock = local.virtual_clock()?;
     let has = |task: &TaskRef| local.has(task);

@@ -23,6 +23,8 @@
 //! represents all of them as long as it is of that kind. When it is not any more, the others are
 //! checked, and tasks that are no longer awaited are removed.
 //!
+//! Without a deadline it never jumps: the loop sleeps until it is woken (`wait` in `turn.rs`).
+//!
 //! The clock does not see a channel, a lock or an event that another thread will use. Await a
 //! [`Task`](crate::Task) for that thread's work.
 //!
@@ -180,7 +182,7 @@ impl VirtualClock {
         self.awaited.set(awaited);
     }
 
-    /// How long the clock must run at the real pace now that no task can run. `None`: it may jump.
+    /// How long the clock must run at the real pace now that no task can run. Zero: it may jump.
     /// `descriptors`: whether a task waits for one.
     pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, descriptors: bool) -> Duration {
         if self.clock.is_held_anew() {

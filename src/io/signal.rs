@@ -2,7 +2,8 @@
 //!
 //! A `Signal` is a source like others; its operation asks whether the signal has come (see
 //! `sys::signal`, which has the handler). No handler is installed before the first `Signal`, and
-//! the previous one is restored when the last `Signal` is dropped.
+//! the previous one is restored when the last `Signal` is dropped. (`ctrl_c.rs` keeps one for as
+//! long as its loop.)
 //!
 //! Checked by `tests/io/`.
 

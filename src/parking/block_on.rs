@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use super::noted::Sole;
+use super::lock_events::Sole;
 use super::park;
 
 /// Runs `future` to its end, parking between polls. Returns `None` if this thread must not block

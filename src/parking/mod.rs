@@ -5,9 +5,9 @@
 //! it may block; [`waiters`] is a list of those that wait for one event.
 
 pub(crate) mod block_on;
+#[cfg_attr(not(feature = "inspect"), path = "no_lock_events.rs")]
+pub(crate) mod lock_events;
 pub(crate) mod marker;
-#[cfg_attr(not(feature = "inspect"), path = "not_noted.rs")]
-pub(crate) mod noted;
 pub(crate) mod park;
 pub(crate) mod waiters;
 

@@ -27,7 +27,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use super::block_on::refuse_for;
-use super::noted::{Access, Blocked, Lock};
+use super::lock_events::{Access, Blocked, Lock};
 use super::park::{self, Waited};
 use crate::blocking_threads::contain;
 use crate::loom::{Arc, Mutex};

@@ -12,7 +12,7 @@
 use super::wait_list::WaitList;
 use crate::loom::Mutex;
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, LockKind};
+use crate::parking::lock_events::{Access, LockKind};
 
 /// A place where *n* threads or tasks wait until all have come. Then it is ready for the next *n*.
 ///

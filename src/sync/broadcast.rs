@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 use super::wait_list::WaitList;
 use crate::loom::{Arc, Mutex};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, LockKind};
+use crate::parking::lock_events::{Access, LockKind};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while the
 /// receiver exists. The last `capacity` values are kept for receivers that are behind; a sender

@@ -37,7 +37,7 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, At, LockKind, Made, note_pending, waiting};
+use crate::parking::lock_events::{Access, At, LockKind, Made, note_pending, waiting};
 
 /// Makes a channel that holds up to `capacity` items.
 ///

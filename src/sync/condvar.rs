@@ -21,7 +21,7 @@
 #[cfg(not(loom))]
 use super::MutexGuard;
 use super::wait_list::WaitList;
-use crate::parking::noted::{Access, LockKind, waiting};
+use crate::parking::lock_events::{Access, LockKind, waiting};
 use crate::parking::waiters::Listener;
 
 /// A condition variable for [`Mutex`](super::Mutex), for threads and tasks.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::wait_list::WaitList;
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::parking::noted::{Access, LockKind, waiting};
+use crate::parking::lock_events::{Access, LockKind, waiting};
 use crate::parking::waiters::Listener;
 
 /// A flag that threads and tasks wait for.

@@ -34,7 +34,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::loom::atomic::{AtomicUsize, Ordering::SeqCst};
-use crate::parking::noted::{self, Access, At, Lock, LockKind, Made, waiting};
+use crate::parking::lock_events::{self, Access, At, Lock, LockKind, Made, waiting};
 use crate::parking::waiters::{Listener, Waiters};
 
 /// One is inside, alone.
@@ -175,7 +175,7 @@ impl Line {
 impl Drop for Line {
     #[inline]
     fn drop(&mut self) {
-        noted::dropped(|| self.lock());
+        lock_events::dropped(|| self.lock());
     }
 }
 

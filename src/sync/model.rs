@@ -5,7 +5,7 @@
 #![allow(missing_docs)]
 
 use super::condvar::Condvar;
-use crate::parking::noted::{Access, LockKind};
+use crate::parking::lock_events::{Access, LockKind};
 
 #[derive(Debug, Default)]
 pub struct Notices(Condvar);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::guard::{debug_lock, guard};
 use super::raw_locked::{Alone, Lock, Locked, One};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{LockKind, Whose};
+use crate::parking::lock_events::{LockKind, Whose};
 
 /// A lock for threads and tasks, which may be held across an `.await`.
 ///

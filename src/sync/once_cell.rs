@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use super::wait_list::WaitList;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, Held, LockKind, Whose};
+use crate::parking::lock_events::{Access, Held, LockKind, Whose};
 
 /// A value that is made once, by the thread or task that first asks for it; others wait meanwhile.
 ///

@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 
 use super::line::Line;
 use crate::loom::UnsafeCell;
-use crate::parking::noted::{Access, Held, LockKind, Whose};
+use crate::parking::lock_events::{Access, Held, LockKind, Whose};
 
 /// A value that is used by one at a time.
 pub(super) struct One;

@@ -42,7 +42,7 @@ use std::task::{Poll, Waker};
 use super::wait_list::WaitList;
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
-use crate::parking::noted::{Access, Held, LockKind, Whose, waiting};
+use crate::parking::lock_events::{Access, Held, LockKind, Whose, waiting};
 use crate::parking::waiters::Listener;
 use crate::parking::{marker, park};
 

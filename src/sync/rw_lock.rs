@@ -7,7 +7,7 @@ use std::fmt;
 use super::guard::{debug_lock, guard};
 use super::raw_locked::{Alone, Locked, Many, Shared};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{LockKind, Whose};
+use crate::parking::lock_events::{LockKind, Whose};
 
 /// A lock for threads and tasks, which many may hold to read, or one to write. It may be held
 /// across an `.await`.

@@ -20,7 +20,7 @@ use super::wait_list::WaitList;
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, LockKind};
+use crate::parking::lock_events::{Access, LockKind};
 
 /// A number of permits, of which threads and tasks take one each. A permit is given back when its
 /// guard is dropped.

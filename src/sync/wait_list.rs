@@ -3,7 +3,7 @@
 //! A waiter first listens and then looks. So if what it waits for happens first and the list is
 //! woken then, one of the two sees the other.
 
-use crate::parking::noted::{Access, At, LockKind, Made, waiting};
+use crate::parking::lock_events::{Access, At, LockKind, Made, waiting};
 use crate::parking::waiters::Waiters;
 
 pub(super) struct WaitList {

@@ -29,7 +29,7 @@ use super::wait_list::WaitList;
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::parking::block_on::wait_for;
-use crate::parking::noted::{Access, LockKind};
+use crate::parking::lock_events::{Access, LockKind};
 
 /// Makes a channel that holds one value, initially `value`. A [`Sender`] replaces it; every
 /// [`Receiver`] learns that it has changed, and reads the newest. A value that is replaced before a

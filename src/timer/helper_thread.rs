@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::keeper::Timekeeper;
+use super::timekeeper::Timekeeper;
 use super::timers::{TimerKey, Timers};
 use super::watched::{Watched, WatchedFds, look};
 use crate::blocking_threads;

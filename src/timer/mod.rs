@@ -8,8 +8,8 @@
 //!
 //! 1. A poll first reads the clock ([`now`]: that of the loop it runs on). Past the deadline the
 //!    alarm is done, whichever timekeeper was to wake it.
-//! 2. Otherwise it registers with this thread's *timekeeper* (`keeper.rs`): the running loop, or,
-//!    without a loop, the one helper thread that waits (`helper_thread.rs`).
+//! 2. Otherwise it registers with this thread's *timekeeper* (`timekeeper.rs`): the running loop,
+//!    or, without a loop, the one helper thread that waits (`helper_thread.rs`).
 //! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there and armed here. So
 //!    the timekeeper that will wake it serves the thread where the future is polled now.
 //! 4. Dropping an alarm disarms it, from any thread, even after its timekeeper is gone.
@@ -30,9 +30,9 @@
 
 mod clock;
 mod helper_thread;
-mod keeper;
 #[cfg(feature = "__descriptors")]
 mod ready;
+mod timekeeper;
 mod timers;
 #[cfg_attr(not(feature = "__descriptors"), path = "no_descriptors.rs")]
 mod watched;
@@ -43,11 +43,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub(crate) use clock::{Clock, Held, end, later};
-pub(crate) use keeper::{
-    Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
-};
 #[cfg(feature = "__descriptors")]
 pub(crate) use ready::{Ready, enter};
+pub(crate) use timekeeper::{
+    Countdown, Keeper, Timekeeper, hold, is_virtual, now, renew_budget, renew_clock, replace_keeper,
+};
 pub(crate) use timers::{TimerKey, Timers};
 #[cfg(feature = "__descriptors")]
 pub(crate) use watched::{UNREPORTED_PERIOD, WatchedFds};
@@ -136,5 +136,5 @@ debug!(
 );
 
 fn current() -> Arc<dyn Timekeeper> {
-    keeper::keeper().unwrap_or_else(|| helper_thread::waiter().clone())
+    timekeeper::current().unwrap_or_else(|| helper_thread::waiter().clone())
 }

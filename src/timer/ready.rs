@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::helper_thread::{FAR, Waiter, waiter};
-use super::keeper::Timekeeper;
+use super::timekeeper::Timekeeper;
 use super::timers::TimerKey;
 use super::watched::WatchedFds;
 

@@ -49,7 +49,7 @@ use crate::process::limits::DEEPEST;
 use crate::process::wire::invitation::{Invitation, VARIABLE};
 use crate::process::worker::replay::Replay;
 use crate::process::worker::serve::serve;
-use crate::process::worker::stream::ends;
+use crate::process::worker::stream::end_process;
 
 /// The environment variable that names a capsule, and the one that names its function.
 const REPLAY: &str = "TREFOIL_REPLAY";
@@ -143,7 +143,7 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
         .as_ref()
         .is_some_and(Invitation::is_of_another_build)
     {
-        ends("begin", &OTHER_BUILD);
+        end_process("begin", &OTHER_BUILD);
     }
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
@@ -161,7 +161,7 @@ pub(in crate::process) fn enter(check_threads: fn() -> Result<(), &'static str>)
         (Err(_), None) => {}
         (threads, Some(ours)) => {
             if let Err(why) = threads.and_then(|()| acceptable(&ours)) {
-                ends("begin", &why);
+                end_process("begin", &why);
             }
             if DEPTH.set(depth).is_ok() {
                 forget_variable(VARIABLE);
@@ -189,7 +189,7 @@ fn call(offset: u64, invitation: &Invitation) -> ! {
     };
     match raw_program::enter(offset, &program, &invitation.name) {
         Some(code) => std::process::exit(code),
-        None => ends("begin", &"its invitation names no function of this program"),
+        None => end_process("begin", &"its invitation names no function of this program"),
     }
 }
 

@@ -46,8 +46,8 @@ use rustix::io::Errno;
 
 use crate::loom::Mutex;
 use crate::process::host::checksum::checksum;
-use crate::process::host::rooms::{PAGE, Rooms};
-use crate::process::host::{broken_pipe, conduit, ends, free_memory};
+use crate::process::host::page_numbers::{PAGE, Rooms};
+use crate::process::host::{broken_pipe, channel_files, ends, free_memory};
 use crate::process::value::attachments::Attachment;
 use crate::process::value::reason;
 use crate::process::value::scope;
@@ -149,8 +149,8 @@ impl ChannelPipe {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         };
-        let file = Attachment::new(conduit::file(PAGE)?);
-        let credits = Attachment::new(conduit::credits(capacity as u32)?);
+        let file = Attachment::new(channel_files::file(PAGE)?);
+        let credits = Attachment::new(channel_files::credits(capacity as u32)?);
         let end = |side, pipe| {
             let (file, credits) = (file.clone(), credits.clone());
             Self::new(
@@ -170,7 +170,7 @@ impl ChannelPipe {
             let needed = capacity.saturating_mul(length).saturating_add(PAGE);
             let most = if length == SHORT { LARGEST } else { COMMON };
             if needed <= most
-                && let Some(pipe) = conduit::pipe(needed)?
+                && let Some(pipe) = channel_files::pipe(needed)?
             {
                 return Ok(Some((length, pipe)));
             }
@@ -287,7 +287,7 @@ impl ChannelPipe {
     }
 
     fn release(&self, offset: u64, length: u64) {
-        conduit::release(&self.file, offset, length.next_multiple_of(PAGE as u64));
+        channel_files::release(&self.file, offset, length.next_multiple_of(PAGE as u64));
     }
 
     /// Sends an item if there is a credit for it.
@@ -332,7 +332,7 @@ impl ChannelPipe {
         }
         // Only one sender can hold this lock at a time; if its process dies, the kernel releases
         // it. (An error: another sender has it, or the system refuses it now.)
-        let _only = conduit::only_one(&self.file).map_err(|_| Errno::AGAIN)?;
+        let _only = channel_files::only_one(&self.file).map_err(|_| Errno::AGAIN)?;
         if self.length() != length {
             return Err(Errno::AGAIN); // another sender was faster
         }
@@ -399,7 +399,7 @@ impl ChannelPipe {
             return Err(broken("its position is outside the channel's file"));
         }
         // (The file may have holes, so its size says little about what it holds.)
-        if length > conduit::held(&self.file) {
+        if length > channel_files::held(&self.file) {
             return Err(broken(
                 "it is longer than the contents of the channel's file",
             ));
@@ -515,10 +515,10 @@ mod tests {
     fn only_one_sender_makes_up_for_it() {
         let (tx, _rx) = ChannelPipe::pair(3).unwrap();
         assert_eq!(fill(&tx), 3);
-        let first = conduit::only_one(&tx.file).unwrap();
-        assert_eq!(conduit::only_one(&tx.file).unwrap_err(), Errno::AGAIN);
+        let first = channel_files::only_one(&tx.file).unwrap();
+        assert_eq!(channel_files::only_one(&tx.file).unwrap_err(), Errno::AGAIN);
         drop(first);
-        assert!(conduit::only_one(&tx.file).is_ok());
+        assert!(channel_files::only_one(&tx.file).is_ok());
         // A sender that was behind finds another length than it has seen.
         for _ in 0..STILL_LOOKS {
             assert!(!tx.stands_still(2), "not before a second is over");

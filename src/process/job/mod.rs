@@ -21,7 +21,7 @@
 
 pub(super) mod capsule;
 pub(super) mod decoder;
-pub(super) mod keeping;
+pub(super) mod keep_failures;
 pub(super) mod named;
 pub(super) mod reading;
 mod retry;

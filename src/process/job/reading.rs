@@ -13,7 +13,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::decoder::{DecodingThread, Read, Taken, Values};
-use super::keeping::{Keeping, Source};
+use super::keep_failures::{Keeping, Source};
 use crate::loom::Mutex;
 use crate::process::limits::{MORE_READERS_AFTER, MOST_READERS};
 use crate::process::value::attachments::{Arrivals, Descriptors};

@@ -11,7 +11,7 @@ use std::process::Child;
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 
-use crate::process::host::family::Family;
+use crate::process::host::process_group::ProcessGroup;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::failed;
 use crate::sys::sockets;
@@ -44,7 +44,7 @@ pub(crate) struct Newborn(pub(crate) Option<Child>);
 impl Drop for Newborn {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
-            if let Ok(Some(family)) = Family::of(child) {
+            if let Ok(Some(family)) = ProcessGroup::of(child) {
                 family.kill();
             }
             let _ = child.kill();

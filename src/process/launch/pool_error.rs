@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::process::host::family::{ENDS, FORBIDS, STARTS};
+use crate::process::host::process_group::{ENDS, FORBIDS, STARTS};
 use crate::sys::refused::is_shortage;
 use crate::task::TaskError;
 

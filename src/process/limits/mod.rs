@@ -3,8 +3,8 @@
 //! The mechanisms refer to these. A number that only makes something a little faster stands beside
 //! its mechanism, and the numbers of what is shared with the kernel are in
 //! `crates/trefoil-os/src/host/`: how long callers and workers poll before they sleep
-//! (`poll_policy`), how much a worker can lend (`ledger`, `arena`), and the length of a pipe's
-//! message (`shared_ring`).
+//! (`poll_policy`), how much a worker can lend (`ledger`, `arena`), and the longest frame in shared
+//! pages (`shared_ring`).
 //!
 //! Tests: those of the mechanisms.
 

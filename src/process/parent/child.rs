@@ -20,8 +20,8 @@ use rustix::fd::OwnedFd;
 use rustix::net::{Shutdown, shutdown};
 
 use crate::loom::Mutex;
-use crate::process::host::family::Family;
 use crate::process::host::lifeline::Lifeline;
+use crate::process::host::process_group::ProcessGroup;
 use crate::sys::child::{Handle, Signal};
 
 /// A worker's process.
@@ -31,7 +31,7 @@ pub(crate) struct Child {
     /// `None` if other code of this program reaped the child before it could be opened.
     pub(crate) process: Option<Arc<Handle>>,
     /// The worker and the processes that it starts.
-    pub(crate) family: Option<Family>,
+    pub(crate) family: Option<ProcessGroup>,
     pub(crate) socket: Arc<OwnedFd>,
     /// Another handle of its end of the stream, if the stream would be reset with its last one.
     pub(crate) kept: Option<OwnedFd>,

@@ -375,7 +375,7 @@ impl Driver {
                     self.links[index].iter().for_each(|link| link.peer.cancel());
                 }
                 Action::Withdraw(index) => self.launches[index] = None,
-                Action::GiveUp { index, surely } => {
+                Action::Abandon { index, surely } => {
                     let link = self.links[index].as_mut();
                     if link.is_some_and(|link| surely || !link.is_dying()) {
                         self.abandon(index, Instant::now());

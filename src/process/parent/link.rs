@@ -41,10 +41,10 @@ use super::worker_stderr::{self, WorkerStderr};
 use super::worker_stdout::{Output, OutputPipe};
 use crate::events::Question;
 use crate::process::host::activity::{Activity, peak_memory};
-use crate::process::host::family::Family;
 use crate::process::host::handover::CARRIES;
 #[cfg(test)]
 use crate::process::host::ledger::Ledger;
+use crate::process::host::process_group::ProcessGroup;
 use crate::process::job::reading::Extras;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::Started;
@@ -173,7 +173,7 @@ impl Link {
             machine: _,
         } = started;
         let child = newborn.0.as_ref();
-        let family = child.map(Family::of).transpose()?.flatten();
+        let family = child.map(ProcessGroup::of).transpose()?.flatten();
         let id = child.map(child::id).transpose();
         let id = id.map_err(failed(child::CALLS[0]))?;
         let process = match id.clone().map(Handle::open) {

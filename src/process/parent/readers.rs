@@ -70,7 +70,7 @@ impl PoolState {
         callers.into_iter().for_each(Waker::wake);
         for mut chore in left {
             if let Chore::Keep(keeping) = &mut chore {
-                keeping.gives_up = true; // this thread may be the driver, which waits for no disk
+                keeping.is_given_up = true; // this thread may be the driver, which waits for no disk
             }
             self.carry_out(chore, false);
         }

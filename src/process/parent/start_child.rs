@@ -12,7 +12,7 @@ use std::process::Command;
 
 use super::settings::{Settings, WorkerStdout};
 use crate::process::host::affinity::{Pinned, pin};
-use crate::process::host::{executable, family};
+use crate::process::host::{executable, process_group};
 use crate::process::launch::launched::{Newborn, Started, stream};
 use crate::process::launch::pool_error::not_started;
 use crate::process::wire::invitation::{self, VARIABLE};
@@ -24,7 +24,7 @@ pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Start
     let kept = sockets::keep(&theirs)?;
     let program = executable::path()?;
     let mut command = Command::new(&program);
-    family::prepare(&mut command);
+    process_group::prepare(&mut command);
     let name = settings.own.as_ref().map_or("", |own| &*own.name);
     command
         .args(std::env::args_os().skip(1))

@@ -12,13 +12,15 @@
 //! 3. A process that waits for a processor (as on a machine with a tenth of one) or for a disk is
 //!    in neither state, and has half a minute.
 //!
+//! A program that never calls `init` starts no worker at all: `depth` (`api/entry.rs`).
+//!
 //! Tests: `tests/environments/`.
 
 use std::time::{Duration, Instant};
 
 use crate::process::host::activity::Activity;
 use crate::process::limits::{STARTUP_SECONDS, STUCK_CHECK, STUCK_CHECKS};
-use crate::process::sched::start_failure::StartFailure;
+use crate::process::sched::back_off::StartFailure;
 
 /// The results of the earlier checks of one process.
 #[derive(Debug)]

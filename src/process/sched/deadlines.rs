@@ -40,7 +40,7 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::Worker;
 use crate::events::{self, Trouble};
-use crate::process::job::keeping::Source;
+use crate::process::job::keep_failures::Source;
 use crate::process::limits::TAKE_OVER_AFTER;
 use crate::task::{Late, TaskError};
 

@@ -13,7 +13,7 @@ use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::INITIALIZE;
 use crate::events;
-use crate::process::job::keeping::Source;
+use crate::process::job::keep_failures::Source;
 use crate::task::{Cause, TaskError, WorkerExit};
 
 impl Sched {

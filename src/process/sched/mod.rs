@@ -33,13 +33,13 @@
 //!
 //! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
+pub(super) mod back_off;
 mod deadlines;
 mod deaths;
 mod dispatch;
 mod finish;
-mod give_up;
 mod item_costs;
-mod keeping;
+mod keep_failures;
 pub(super) mod peer;
 mod replies;
 mod retire;
@@ -48,7 +48,6 @@ pub(super) mod sent_frame;
 mod shutdown;
 #[cfg(test)]
 mod simulated;
-pub(super) mod start_failure;
 pub(super) mod stats;
 mod take_back;
 pub(super) mod verdict;
@@ -64,13 +63,13 @@ use crate::sync::semaphore::give_back;
 use self::item_costs::ItemCosts;
 use self::peer::Peer;
 pub(crate) use self::rules::elastic::Elastic;
-use self::rules::known::Rules;
+use self::rules::state::Rules;
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, Stage, Worker};
 use super::host::shared_clock::Epoch;
 use super::job::Job;
-use super::job::keeping::KeptFailures;
+use super::job::keep_failures::KeptFailures;
 use super::job::reading::Chore;
 use super::value::chunk::{Chunk, Piece};
 use super::wire::{BatchHead, CodeRef, Frame};
@@ -98,7 +97,7 @@ pub(crate) enum Action {
     Kill(usize),
     /// A killed worker does not die. Unless it is at it, and not `surely`: take back what it has
     /// not begun, and report its death.
-    GiveUp {
+    Abandon {
         index: usize,
         surely: bool,
     },

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Sched;
-use super::start_failure::StartFailure;
+use super::back_off::StartFailure;
 use super::workers::{INITIALIZE, Stage};
 use crate::events;
 use crate::process::host::image::image;
 use crate::process::job::decoder::{self, DecodingThread};
-use crate::process::job::keeping::Source;
+use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
 use crate::process::value::codec::codec_error;
 use crate::process::value::scope;

@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use super::start_failure::StartFailure;
+use super::back_off::StartFailure;
 use super::workers::{Stage, Worker};
 use super::{Action, How, Sched, Stop};
 use crate::process::limits::{DEATH_LIMIT, LONGEST_DEATH};
@@ -133,7 +133,7 @@ impl Sched {
                 let lasts = now.saturating_duration_since(*first);
                 let surely = lasts >= LONGEST_DEATH;
                 self.actions.push(if lasts >= DEATH_LIMIT {
-                    Action::GiveUp { index, surely }
+                    Action::Abandon { index, surely }
                 } else {
                     Action::Kill(index)
                 });

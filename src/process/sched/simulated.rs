@@ -37,7 +37,7 @@ use crate::process::host::gate::GATES;
 use crate::process::host::ledger::Front;
 use crate::process::host::shared_clock::Epoch;
 use crate::process::job::decoder::Values;
-use crate::process::job::keeping::{Keeping, KeptFailures};
+use crate::process::job::keep_failures::{Keeping, KeptFailures};
 use crate::process::job::reading::{Chore, Extras};
 use crate::process::job::sink::Sink;
 use crate::process::job::{CallOptions, Context, Job, Work};
@@ -357,7 +357,7 @@ impl World {
                 Action::Ring(index) => self.ring(index),
                 Action::Nudge(_) => self.nudges += 1,
                 Action::Withdraw(_) => unreachable!("a worker is here as soon as it is asked for"),
-                Action::GiveUp { index, surely } => {
+                Action::Abandon { index, surely } => {
                     if surely || self.chance(2) {
                         self.given_up += 1;
                         self.sched.take_all_back(index, self.now);

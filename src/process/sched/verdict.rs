@@ -19,7 +19,7 @@
 //! Tests: below; `tests/process/deaths.rs`.
 
 use super::SIGKILL;
-use super::start_failure::StartFailure;
+use super::back_off::StartFailure;
 use crate::process::launch::pool_error::not_begun;
 use crate::sys::child::{is_abort, is_unwanted};
 use crate::task::backtrace::Backtrace;

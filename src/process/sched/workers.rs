@@ -22,7 +22,7 @@
 //! otherwise it would be received while another item runs, which would be blamed if there were no
 //! memory.)
 //!
-//! How long a slot stays empty after a death, and when it is given up: `give_up`.
+//! How long a slot stays empty after a death, and when it is given up: `back_off`.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 
@@ -30,10 +30,9 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use super::give_up;
+use super::back_off::{self, StartFailure};
 use super::peer::Peer;
 use super::sent_frame::SentFrame;
-use super::start_failure::StartFailure;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
     ASK_OTHERS_AFTER, CONTEXT_ANSWER, FORWARDER_CHECK, GIVE_UP, LEAVE_LIMIT, MOST_MOVES,
@@ -353,14 +352,14 @@ impl Worker {
 
     /// The process is gone: the slot is empty, and filled again after a pause.
     pub(crate) fn died(&mut self, killed: bool, now: Instant) {
-        let weight = give_up::weight(self.failed_start, killed);
+        let weight = back_off::weight(self.failed_start, killed);
         let fruitless_weight = if self.fruitful {
             0
         } else {
             self.fruitless_weight.saturating_add(weight)
         };
         *self = Self {
-            stage: Stage::Down(Some(now + give_up::pause(fruitless_weight, killed))),
+            stage: Stage::Down(Some(now + back_off::pause(fruitless_weight, killed))),
             fruitless_weight,
             ..Self::new(now)
         };

@@ -21,8 +21,9 @@
 //! ([`Arrivals::used`]). A number does not say what kind of descriptor it stands for: the code that
 //! uses the descriptor checks.
 //!
-//! **Bounds.** [`MOST_ARRIVALS`], and `in_hand`. A worker sends no descriptor whose close may wait.
-//! If one does, nothing more is received from it, and `refused_descriptors` closes the descriptor.
+//! **Bounds.** [`MOST_ARRIVALS`], and `received_descriptors`. A worker sends no descriptor whose
+//! close may wait. If one does, nothing more is received from it, and `refused_descriptors` closes
+//! the descriptor.
 //!
 //! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
 //! may keep a copy that it does not use.
@@ -48,7 +49,7 @@ use super::refused_descriptors;
 use crate::loom::Mutex;
 use crate::process::host::handover;
 pub(crate) use crate::process::host::handover::send;
-use crate::process::host::in_hand::InHand;
+use crate::process::host::received_descriptors::InHand;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::task::TaskError;
 
@@ -168,10 +169,10 @@ pub(super) const TOO_MANY_COPIES: &str = "too many other values wait to be decod
      (RLIMIT_NOFILE)";
 
 impl Descriptors {
-    /// Counts them as held (`in_hand`); if they are too many, drops them.
+    /// Counts them as held (`received_descriptors`); if they are too many, drops them.
     pub(super) fn count(&mut self) {
         match InHand::count(self.attachments.len()) {
-            Some(in_hand) => self._in_hand = in_hand,
+            Some(received_descriptors) => self._in_hand = received_descriptors,
             None => {
                 self.attachments.clear();
                 self.lost.get_or_insert_with(|| TOO_MANY.to_owned());

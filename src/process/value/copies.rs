@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::attachments::{Attachment, Descriptors, TOO_MANY_COPIES};
 use super::raw_plain::{Array, MappedSlice, array};
 use crate::process::host::free_memory;
-use crate::process::host::in_hand::InHand;
+use crate::process::host::received_descriptors::InHand;
 use crate::process::host::segment::Filling;
 use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire::{CopyHead, MOST_LENT};
@@ -114,8 +114,9 @@ impl IncomingCopy {
     fn new(length: u64, kind: u8) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         if kind == MEMORY {
-            let in_hand = InHand::count(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
-            return Ok(Self::Part(Filling::new(length)?, in_hand));
+            let received_descriptors =
+                InHand::count(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
+            return Ok(Self::Part(Filling::new(length)?, received_descriptors));
         }
         free_memory::check(length)?;
         let array = array(kind).ok_or(io::ErrorKind::InvalidData)?;
@@ -124,15 +125,15 @@ impl IncomingCopy {
 
     fn with(self, bytes: &[u8]) -> io::Result<Self> {
         Ok(match self {
-            Self::Part(mut filling, in_hand) => {
+            Self::Part(mut filling, received_descriptors) => {
                 filling.push(bytes)?;
                 if filling.is_full() {
                     Self::Whole {
                         memory: Attachment::new(filling.seal()?),
-                        _in_hand: in_hand,
+                        _in_hand: received_descriptors,
                     }
                 } else {
-                    Self::Part(filling, in_hand)
+                    Self::Part(filling, received_descriptors)
                 }
             }
             Self::Array(mut array, missing) if bytes.len() <= missing => {

@@ -5,16 +5,16 @@
 //! others may do it. One thread of the process closes all of them in turn.
 //!
 //! **Bounds.** One thread. A link ends with the first such message, so each life of a worker adds
-//! one message's descriptors at most. They count as held (`in_hand`) until they are closed, as far
-//! as the limit allows: other links then receive fewer. If the system refuses a thread, they stay
-//! here until the next are refused.
+//! one message's descriptors at most. They count as held (`received_descriptors`) until they are
+//! closed, as far as the limit allows: other links then receive fewer. If the system refuses a
+//! thread, they stay here until the next are refused.
 //!
 //! Tests: `tests/process/hostile.rs`.
 
 use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::process::host::handover;
-use crate::process::host::in_hand::InHand;
+use crate::process::host::received_descriptors::InHand;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::fork::PerProcess;
 
@@ -32,9 +32,9 @@ struct Refused {
 pub(super) fn close(descriptors: Vec<OwnedFile>) {
     static REFUSED: PerProcess<Mutex<Refused>> = PerProcess::new();
     let refused = REFUSED.get_or_init(Mutex::default);
-    let in_hand = InHand::count(descriptors.len());
+    let received_descriptors = InHand::count(descriptors.len());
     let mut state = refused.lock();
-    state.waiting.push((descriptors, in_hand));
+    state.waiting.push((descriptors, received_descriptors));
     if !state.is_served {
         state.is_served = blocking_threads::start(|| serve(refused)).is_ok();
     }

@@ -42,7 +42,7 @@ use super::cancel::begins_nothing;
 use super::memory_limit::MemoryLimit;
 use super::peer::{Inlet, meet};
 use super::raw_call;
-use super::stream::{Inbox, Stream, ends};
+use super::stream::{Inbox, Stream, end_process};
 use crate::chaos;
 use crate::process::host::broken_pipe;
 use crate::process::host::image::image;
@@ -70,7 +70,7 @@ pub(crate) fn serve(invitation: &Invitation) -> ! {
     set_name(&invitation.name);
     match settle_in(invitation) {
         Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
-        Err(error) => ends("begin", &error),
+        Err(error) => end_process("begin", &error),
     }
 }
 

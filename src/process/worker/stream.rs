@@ -130,7 +130,7 @@ pub(crate) fn send(
                     return Err(postcard::Error::SerdeSerCustom);
                 }
             }
-            Err(error) if is_refusal(error) => ends("answer", &refused("sendto")(error)),
+            Err(error) if is_refusal(error) => end_process("answer", &refused("sendto")(error)),
             // The parent is gone.
             Err(_) => die(),
         }
@@ -140,7 +140,7 @@ pub(crate) fn send(
 
 /// Ends a process that should be a worker and cannot. It prints why to standard error, because the
 /// protocol has not begun or cannot be used.
-pub(in crate::process) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
+pub(in crate::process) fn end_process(before: &str, why: &dyn std::fmt::Display) -> ! {
     let _ = writeln!(io::stderr(), "trefoil: a worker could not {before}: {why}");
     exit(1)
 }

@@ -22,6 +22,8 @@
 //!    the feeder.
 //! 4. When the consumer is dropped, it cancels the tasks, and drops the iterator if that is in its
 //!    place; if not, the feeder does so when the iterator returns. It does not wait.
+//! 5. An item that panics has a result like others; `iterator.rs` resumes the panic where that is
+//!    taken, and later items still come.
 //!
 //! A pool that cancels pending work still runs the items (`Work::Item`), because the consumer waits
 //! for them. In a forked child, an `imap` that the parent has begun panics with a message, and its

@@ -3,10 +3,11 @@
 //! The modules of the second column are in `portable`, unless another folder is named. With
 //! `--cfg trefoil_port`, Linux uses them instead of its own, so that tests run them. The rest is
 //! the same for all systems: memory that processes share, or that holds numbers (`arena`,
-//! `checksum`, `crash_notes`, `gate`, `ledger`, `mapping`, `permit_words`, `rooms`, `segment`,
-//! `shared_ring`), `shared_clock` (of a worker and its parent), `worker_bell` and `poll_policy`
-//! (how soon both sides of a call notice one another), `machine_memory`, `in_hand` (how many
-//! descriptors have come), and `image` (functions as offsets within the program).
+//! `checksum`, `crash_notes`, `gate`, `ledger`, `mapping`, `permit_words`, `page_numbers`,
+//! `segment`, `shared_ring`), `shared_clock` (of a worker and its parent), `worker_bell` and
+//! `poll_policy` (how soon both sides of a call notice one another), `machine_memory`,
+//! `received_descriptors` (how many descriptors have come), and `image` (functions as offsets
+//! within the program).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -14,12 +15,12 @@
 //! | `affinity`: the processors that a process may use | `sched_setaffinity` | an error that explains why | the same |
 //! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules | PE |
 //! | `broken_pipe`, `signal_mask`: writes to pipes without `SIGPIPE` | the mask of the thread | no pipe asks for it; the same | an error, and nothing else |
-//! | `conduit`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error that explains why | none: the same error |
+//! | `channel_files`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error that explains why | none: the same error |
 //! | `disk`: files without a name, room for them, paths without links | (`memory_file`, `executable`) | `unlink`, `statvfs`, `realpath` | files that go when they are closed; its paths have none |
 //! | `crash_handler`: notes where a worker crashes | handlers of signals (x86-64, arm64) | nothing is noted | the same |
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
-//! | `family`: a worker and what it starts | a group of processes | the same | a job object (`job`) |
+//! | `process_group`: a worker and what it starts | a group of processes | the same | a job object (`job`) |
 //! | `free_memory` | `/proc/meminfo`, control groups | not available | the same |
 //! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain | the same |
 //! | `inheritance`: what a launcher's command inherits | `close_range` in the child | `fcntl` in the child | there are no such commands |
@@ -39,13 +40,13 @@ pub mod checksum;
 pub mod crash_notes;
 pub mod gate;
 pub mod image;
-pub mod in_hand;
 pub mod ledger;
 pub mod machine_memory;
 pub mod mapping;
+pub mod page_numbers;
 pub mod permit_words;
 pub mod poll_policy;
-pub mod rooms;
+pub mod received_descriptors;
 pub mod segment;
 pub mod shared_clock;
 pub mod shared_ring;

@@ -161,7 +161,7 @@ impl World {
                     self.work(&head);
                 }
                 Action::Ring(_) | Action::Nudge(_) | Action::Withdraw(_) => {}
-                Action::Kill(_) | Action::GiveUp { .. } => self.peer = None,
+                Action::Kill(_) | Action::Abandon { .. } => self.peer = None,
             }
         }
     }

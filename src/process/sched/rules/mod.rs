@@ -19,8 +19,8 @@ pub(super) mod elastic;
 pub(super) mod ends;
 mod hedge;
 mod item_times;
-pub(super) mod known;
 mod memory;
+pub(super) mod state;
 
 use std::time::Instant;
 

@@ -80,7 +80,7 @@ fn a_worker_that_does_not_die_is_killed_again() {
         world.sched.tick(world.now);
         let actions = world.sched.actions();
         let expected = |action: &Action| match action {
-            Action::GiveUp { index: 0, surely } => *surely == (n == 30),
+            Action::Abandon { index: 0, surely } => *surely == (n == 30),
             _ => false,
         };
         assert!(actions.len() == 1 && expected(&actions[0]), "after {n} s");

@@ -5,8 +5,9 @@
 //! end; 2. new places without a thread get one; 3. a look into the queues. A busy thread in a
 //! removed place becomes a spare, which ends when there is one too many; spares that replace
 //! waiting threads are kept for a while. A thread that is ending when its place comes back starts
-//! its own successor. If the system refuses a thread, the pool asks again when there is work for
-//! it.
+//! its own successor. (Which threads end: `sleep/width.rs`; how soon: `worker/idle.rs`; what
+//! becomes of their queues: `leave_queues`, `registry/mod.rs`.) If the system refuses a thread, the
+//! pool asks again when there is work for it.
 //!
 //! Rejected: reassigning indices at each change (a worker's index would change in the middle of its
 //! task); waiting in `resize` for threads to end (from one of the pool's own tasks, it would wait

@@ -7,8 +7,8 @@
 //! Each file has a part of its state, and the methods that use it: `search`, how it finds work;
 //! `index`, the index that its tasks see; `scope_mark`, which tasks of scopes are its own;
 //! `join_window`, which halves of joins it offers; `wait`, how it waits in the middle of its work;
-//! `rest`, when it rests between thefts; `calls`, calls that may block; `give_way`, what goes
-//! first; `idle`, how it sleeps.
+//! `thief_rest`, when it rests between thefts; `in_blocking_call`, calls that may block;
+//! `give_way`, what goes first; `idle`, how it sleeps.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; other threads see only its
 //!   slot.
@@ -20,12 +20,12 @@ pub(in crate::thread) mod join_window;
 pub(in crate::thread) mod thread_main;
 pub(in crate::thread) mod wait;
 
-mod calls;
 mod idle;
+mod in_blocking_call;
 mod index;
-mod rest;
 mod scope_mark;
 mod search;
+mod thief_rest;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -41,13 +41,13 @@ use super::wake_policy::{Helping, TheftStats};
 use crate::events;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
-use calls::CallFlag;
 use give_way::Turn;
+use in_blocking_call::CallFlag;
 use index::IndexCell;
 use join_window::Splitter;
-use rest::Rest;
 use scope_mark::ScopeMark;
 use search::Search;
+use thief_rest::Rest;
 use wait::Waiting;
 
 /// What one thread needs to work for a pool: its slot, and state that only it uses.

@@ -5,7 +5,7 @@ pub mod activity;
 pub mod affinity;
 pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]
-pub mod conduit;
+pub mod channel_files;
 #[cfg(all(
     not(trefoil_port),
     any(target_arch = "x86_64", target_arch = "aarch64")

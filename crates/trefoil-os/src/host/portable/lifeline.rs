@@ -1,5 +1,5 @@
 //! How a worker learns that its parent has ended: it watches the parent. (On Windows no
-//! process is watched by its number: the worker is in its parent's job, `family`.)
+//! process is watched by its number: the worker is in its parent's job, `process_group`.)
 //!
 //! These kernels do not kill a process because its parent has ended. So a worker waits for its
 //! parent's end together with its parent's messages ([`hold_on`]), as soon as it knows that it is a

@@ -8,7 +8,7 @@
 #[cfg(not(target_os = "linux"))]
 pub mod activity;
 pub mod affinity;
-pub mod conduit;
+pub mod channel_files;
 pub mod crash_handler;
 pub mod executable;
 #[cfg(not(target_os = "linux"))]

@@ -40,7 +40,8 @@ pub fn ignore() {
 }
 
 /// Calls `write`. (macOS raises the signal on the process, so another thread would get it: only
-/// `F_SETNOSIGPIPE` for the pipe would help. Nothing calls this: there are no channels, `conduit`.)
+/// `F_SETNOSIGPIPE` for the pipe would help. Nothing calls this: there are no channels,
+/// `channel_files`.)
 #[cfg(target_vendor = "apple")]
 pub fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     write()

@@ -10,8 +10,8 @@ pub mod disk;
 #[cfg(not(target_vendor = "apple"))]
 pub mod elf;
 pub mod ends;
-pub mod family;
 pub mod inheritance;
+pub mod process_group;
 mod signal_mask;
 pub mod standard_streams;
 pub mod view;

@@ -1,5 +1,5 @@
 //! Operations on the files of a channel's ends. This system has no channels between processes
-//! (`conduit`), so all of them fail.
+//! (`channel_files`), so all of them fail.
 
 use std::os::windows::io::AsHandle;
 

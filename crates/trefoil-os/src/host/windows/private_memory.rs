@@ -42,8 +42,8 @@ impl Meter {
 }
 
 /// The job of this process, made with the first limit. It is inside the job that the parent has
-/// made (`family`). Processes that this one starts are in it, too, and each has the same limit for
-/// itself.
+/// made (`process_group`). Processes that this one starts are in it, too, and each has the same
+/// limit for itself.
 static JOB: OnceLock<Job> = OnceLock::new();
 
 /// How many bytes are allowed now; `usize::MAX`: no limit.

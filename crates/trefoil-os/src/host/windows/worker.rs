@@ -154,7 +154,7 @@ pub fn is_child_of(parent: u32) -> Option<bool> {
     (status >= 0).then_some(info.InheritedFromUniqueProcessId == parent as usize)
 }
 
-/// Makes this process the leader of a group: this system has jobs instead (`family`).
+/// Makes this process the leader of a group: this system has jobs instead (`process_group`).
 pub fn lead() {}
 
 /// A crash of this process, or of one that it starts, shows no dialog, which would wait for a user.

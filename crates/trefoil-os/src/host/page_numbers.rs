@@ -47,11 +47,11 @@ impl Rooms {
 #[cfg(all(test, target_os = "linux", not(any(loom, trefoil_port))))]
 mod tests {
     use super::*;
-    use crate::host::{conduit, memory_file};
+    use crate::host::{channel_files, memory_file};
 
     #[test]
     fn rooms_follow_one_another_through_all_mappings() {
-        let file = conduit::file(PAGE).unwrap();
+        let file = channel_files::file(PAGE).unwrap();
         let (one, two) = (Rooms::of(&file).unwrap(), Rooms::of(&file).unwrap());
         let page = PAGE as u64;
         assert_eq!(one.reserve(1), Some(page));

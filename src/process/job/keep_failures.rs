@@ -86,7 +86,7 @@ pub(crate) struct Keeping {
     /// Their functions, their arguments, and the names of those's types.
     pub(crate) initializers: Vec<(CodeRef, Arc<Chunk>, &'static str)>,
     /// No thread can write it.
-    pub(crate) gives_up: bool,
+    pub(crate) is_given_up: bool,
 }
 
 impl Keeping {
@@ -106,7 +106,7 @@ impl Keeping {
     }
 
     fn keep(&self, memory: u64) -> io::Result<PathBuf> {
-        if self.gives_up {
+        if self.is_given_up {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut left_out = None;

@@ -1,6 +1,7 @@
 //! Items that are kept as files when they fail: their errors come when the files are written.
 //!
-//! Another thread writes (`job::keeping`); meanwhile the job counts the item among its readings.
+//! Another thread writes (`job::keep_failures`); meanwhile the job counts the item among its
+//! readings.
 //!
 //! Tests: `tests/process/capsules.rs`; `src/process/sched/simulated.rs`.
 
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use super::Sched;
 use crate::process::job::Job;
-use crate::process::job::keeping::{Keeping, Source};
+use crate::process::job::keep_failures::{Keeping, Source};
 use crate::process::job::reading::Chore;
 use crate::task::TaskError;
 
@@ -52,7 +53,7 @@ impl Sched {
             initializers: initializers
                 .map(|one| (one.code, one.chunk.clone(), one.type_name))
                 .collect(),
-            gives_up: false,
+            is_given_up: false,
         };
         job.reads(at);
         self.chores.push(Chore::Keep(Box::new(keeping)));

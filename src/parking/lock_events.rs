@@ -4,7 +4,7 @@
 //! to `events`. While nobody keeps track, a guard costs one relaxed load, and a wait one for
 //! each look that found the lock taken.
 //!
-//! Without the feature `inspect`, `not_noted.rs` replaces this file.
+//! Without the feature `inspect`, `no_lock_events.rs` replaces this file.
 //!
 //! **Protocol.** As at the head of `live/locks.rs` of `trefoil-trace`: [`Held`] is made after the
 //! lock was taken, and dropped before it is released; what [`Waiting`] reports is taken back before

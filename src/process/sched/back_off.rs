@@ -1,5 +1,4 @@
-//! When a slot whose workers die without having done anything is given up, and how long it stays
-//! empty before.
+//! How long the slot of a dead worker stays empty, and when it is given up.
 //!
 //! **Back-off.** A death of a worker that has completed nothing, not even a failed item, is
 //! *fruitless*. After the first, the slot is filled again at once, and after each further one later
@@ -14,10 +13,28 @@
 
 use std::time::Duration;
 
-use super::start_failure::StartFailure;
 use crate::process::limits::{
     ENDED_WEIGHT, GIVE_UP, KILLED_WEIGHT, LATE_WEIGHT, LONGEST_PAUSE, LONGEST_PAUSE_AFTER_KILLS,
+    STARTUP_SECONDS,
 };
+
+const NEVER: &str = "it did not reach `trefoil::init()`: the code before it in `main`, or a library \
+    that is loaded with the program,";
+
+/// Why a worker that never reached `init` is given up. (How long it may take: `limits`; that it
+/// waits or computes is found out by `parent::startup_watch`.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StartFailure {
+    #[error("{} waits for something", NEVER)]
+    Waits,
+    #[error("{} has computed for {} seconds", NEVER, STARTUP_SECONDS)]
+    Computes,
+    #[error("{} takes too long", NEVER)]
+    Slow,
+    /// It answered, and is another program.
+    #[error("it runs another build of this program")]
+    Foreign,
+}
 
 /// The weight of one fruitless death; `failed_start`: why the worker never reached `init`.
 pub(super) fn weight(failed_start: Option<StartFailure>, killed: bool) -> u32 {

@@ -33,7 +33,7 @@ pub const ENDS: &str = if cfg!(target_os = "macos") {
 
 /// The process group of a worker.
 #[derive(Debug)]
-pub struct Family(Pid);
+pub struct ProcessGroup(Pid);
 
 /// Makes the child of `command` the leader of a new group, and gives it this process's program
 /// name.
@@ -44,7 +44,7 @@ pub fn prepare(command: &mut Command) {
     command.process_group(0);
 }
 
-impl Family {
+impl ProcessGroup {
     /// The family of a child that was [prepared](prepare).
     #[allow(clippy::unnecessary_wraps)] // Windows may refuse it
     pub fn of(child: &Child) -> io::Result<Option<Self>> {

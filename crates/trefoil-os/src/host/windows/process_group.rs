@@ -36,7 +36,7 @@ pub const ENDS: &str = "on the order of a policy or a virus scanner: look at the
 
 /// The job of a worker.
 #[derive(Debug)]
-pub struct Family(Job);
+pub struct ProcessGroup(Job);
 
 /// Gives the child of `command` a process group of its own, which Ctrl-C does not reach. Where this
 /// process has no console (a service, or a program with windows) the child gets an invisible one:
@@ -50,7 +50,7 @@ pub fn prepare(command: &mut Command) {
     command.creation_flags(CREATE_NEW_PROCESS_GROUP | invisible);
 }
 
-impl Family {
+impl ProcessGroup {
     /// A job with a child that has just been started. `None`: the child has already ended.
     pub fn of(child: &Child) -> io::Result<Option<Self>> {
         let job = Job::new()?;

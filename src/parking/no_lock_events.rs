@@ -1,4 +1,4 @@
-//! Locks of which nothing is noted: replaces `noted.rs` without the feature `inspect`.
+//! Locks of which nothing is noted: replaces `lock_events.rs` without the feature `inspect`.
 //!
 //! No lock, guard or wait is larger for these types, and the functions do nothing.
 #![cfg_attr(loom, allow(dead_code))] // some locks have no model
@@ -58,7 +58,7 @@ impl Made {
 #[inline(always)]
 pub(crate) fn dropped(_: impl FnOnce() -> Lock) {}
 
-/// Whose a guard is: see `noted.rs`.
+/// Whose a guard is: see `lock_events.rs`.
 pub(crate) enum Whose {
     Threads,
     Tasks,

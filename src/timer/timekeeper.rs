@@ -83,7 +83,7 @@ pub(crate) fn renew_clock() {
 }
 
 /// This thread's timekeeper: the loop that runs here.
-pub(super) fn keeper() -> Keeper {
+pub(super) fn current() -> Keeper {
     HERE.with(|here| (**here.keeper.borrow()).clone())
 }
 
@@ -121,7 +121,7 @@ fn now_virtual() -> Instant {
 /// may have a result that it has not seen: lets such operations be tried once more. `false`: none
 /// was refused.
 pub(crate) fn renew_budget() -> bool {
-    keeper().is_some_and(|keeper| keeper.renew_budget())
+    current().is_some_and(|keeper| keeper.renew_budget())
 }
 
 /// Says that this thread waits for an event outside its clock that nothing will report. While the
