@@ -1,18 +1,35 @@
-//! The inventory of unsafe code, `docs/internals/UNSAFE.md`, is made of the files that have some.
+//! Two pages are made of the files themselves, so that a row is wrong only if its file is.
 //!
-//! A row has the file; its job, which is the first sentence of its essay; how many blocks and
-//! implementations have a reason (`SAFETY:`); the invariants that these cite; and what the essay
-//! says of tests. So a row is wrong only if the file is.
+//! `docs/internals/UNSAFE.md` is the inventory of unsafe code. A row has the file; its job, which
+//! is the first sentence of its essay; how many blocks and implementations have a reason
+//! (`SAFETY:`); the invariants that these cite; and what the essay says of tests.
 //!
-//! `TREFOIL_INVENTORY=write cargo test --test tidy` writes it.
+//! `docs/internals/FILES.md` has each file of the library with its job, to be searched by who does
+//! not know where something is decided.
+//!
+//! `TREFOIL_INVENTORY=write cargo test --test tidy` writes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::danger::{ATTRIBUTE, citations};
 use crate::source::{File, Finding};
 
-pub(crate) const PAGE: &str = "docs/internals/UNSAFE.md";
+const UNSAFE: &str = "docs/internals/UNSAFE.md";
+const FILES: &str = "docs/internals/FILES.md";
+
+/// What the library consists of: `FILES.md` has its files.
+const LIBRARY: [&str; 3] = [
+    "src/",
+    "crates/trefoil-os/src/",
+    "crates/trefoil-trace/src/",
+];
+
+const FILES_HEAD: &str = "# Every file and its job
+
+Made by `tests/tidy/inventory.rs` of the first sentence of each file. Search it for the noun that
+you look for; `ARCHITECTURE.md` says how the folders depend on one another.
+";
 
 const HEAD: &str = "# Inventory of unsafe code
 
@@ -46,9 +63,18 @@ fn paragraphs(file: &File) -> Vec<String> {
     all
 }
 
+/// The first sentence of an essay.
+fn job(paragraphs: &[String]) -> &str {
+    paragraphs[0].split(". ").next().unwrap_or_default()
+}
+
+fn cell(text: &str) -> String {
+    text.trim_end_matches(['.', ':']).replace('|', "\\\\|")
+}
+
 fn row(file: &File) -> String {
     let paragraphs = paragraphs(file);
-    let job = paragraphs[0].split(". ").next().unwrap_or_default();
+    let job = job(&paragraphs);
     let tested = |text: &&String| text.starts_with("Test") || text.starts_with("Checked by");
     let tests = paragraphs.iter().find(tested).map_or("", |text| text);
     let tests = tests.split(". Rejected").next().unwrap_or_default();
@@ -70,7 +96,6 @@ fn row(file: &File) -> String {
         .iter()
         .map(|(letter, number)| format!("{letter}{number}"))
         .collect();
-    let cell = |text: &str| text.trim_end_matches(['.', ':']).replace('|', "\\\\|");
     format!(
         "| `{}` | {} | {reasons} | {} | {} |\n",
         file.path,
@@ -80,8 +105,8 @@ fn row(file: &File) -> String {
     )
 }
 
-/// The page, as it should be.
-pub(crate) fn inventory(tree: &[File]) -> String {
+/// The page of unsafe code, as it should be.
+fn unsafe_code(tree: &[File]) -> String {
     let mut out = HEAD.to_owned();
     let mut files: Vec<&File> = tree.iter().filter(|file| has_unsafe(file)).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -92,28 +117,44 @@ pub(crate) fn inventory(tree: &[File]) -> String {
     out
 }
 
-/// The page is as it should be.
-pub(crate) fn current(tree: &[File]) -> Vec<Finding> {
-    let Some(first) = tree.iter().find(|file| has_unsafe(file)) else {
-        return Vec::new();
-    };
-    let page = tree.iter().find(|file| file.path == PAGE);
-    let text = page.map(|page| {
-        page.lines
-            .iter()
-            .map(|line| format!("{}\n", line.raw))
-            .collect::<String>()
-    });
-    if text.as_deref() == Some(&*inventory(tree)) {
-        return Vec::new();
+/// The page of all files, as it should be: a table for each folder.
+fn files(tree: &[File]) -> String {
+    let mut folders: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
+    for file in tree.iter().filter(|file| file.is_rust()) {
+        if LIBRARY.iter().any(|place| file.path.starts_with(place)) {
+            let (folder, name) = file.path.rsplit_once('/').expect("it is in a folder");
+            let job = cell(job(&paragraphs(file)));
+            folders.entry(folder).or_default().insert(name, job);
+        }
     }
-    let what = format!("{PAGE} is old: TREFOIL_INVENTORY=write cargo test --test tidy");
-    vec![Finding::new(
-        page.unwrap_or(first),
-        0,
-        "unsafe-unlisted",
-        what,
-    )]
+    let mut out = FILES_HEAD.to_owned();
+    for (folder, files) in folders {
+        let _ = writeln!(out, "\n## `{folder}/`\n\n| file | its job |\n|---|---|");
+        for (name, job) in files {
+            let _ = writeln!(out, "| `{name}` | {job} |");
+        }
+    }
+    out
+}
+
+/// The pages, as they should be.
+pub(crate) fn pages(tree: &[File]) -> [(&'static str, String); 2] {
+    [(UNSAFE, unsafe_code(tree)), (FILES, files(tree))]
+}
+
+/// The pages are as they should be.
+pub(crate) fn current(tree: &[File]) -> Vec<Finding> {
+    let [first, ..] = tree else { return Vec::new() };
+    let is_old = |(path, wanted): &(&str, String)| {
+        let page = tree.iter().find(|file| file.path == *path);
+        let lines = page.iter().flat_map(|page| &page.lines);
+        let text: String = lines.map(|line| format!("{}\n", line.raw)).collect();
+        (text != *wanted).then(|| {
+            let what = format!("{path} is old: TREFOIL_INVENTORY=write cargo test --test tidy");
+            Finding::new(page.unwrap_or(first), 0, "page-old", what)
+        })
+    };
+    pages(tree).iter().filter_map(is_old).collect()
 }
 
 #[cfg(test)]
@@ -123,12 +164,16 @@ mod tests {
     #[test]
     fn a_row_says_what_its_file_says() {
         let text = "//! Moves bytes. And more.\n//!\n//! Tests: below.\n#![allow(unsafe_code)]\n// SAFETY: T12, and\n// T3.\nunsafe { f() }\n// T4 is elsewhere\n";
-        let tree = [File::new("src/task/raw.rs", text)];
-        let page = inventory(&tree);
+        let mut tree = vec![File::new("src/task/raw.rs", text)];
+        let [(_, unsafe_code), (_, files)] = pages(&tree);
         let row = "| `src/task/raw.rs` | Moves bytes | 1 | T3, T12 | below |\n";
-        assert!(page.contains(row), "{page}");
-        assert_eq!(current(&tree).len(), 1);
-        let [raw] = tree;
-        assert_eq!(current(&[raw, File::new(PAGE, &page)]).len(), 0);
+        assert!(unsafe_code.contains(row), "{unsafe_code}");
+        let row = "## `src/task/`\n\n| file | its job |\n|---|---|\n| `raw.rs` | Moves bytes |\n";
+        assert!(files.contains(row), "{files}");
+        assert_eq!(current(&tree).len(), 2);
+        for (path, page) in pages(&tree) {
+            tree.push(File::new(path, &page));
+        }
+        assert_eq!(current(&tree).len(), 0);
     }
 }

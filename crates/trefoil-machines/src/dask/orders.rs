@@ -19,7 +19,7 @@ use crate::common::dial::Arrived;
 
 /// How long callers get the last failure, until workers are ordered again. It outlasts the pauses
 /// between five failed starts in a row (84 ms), after which a slot is given up
-/// (`process/sched/give_up.rs`). So the words of one failure reach the callers.
+/// (`process/sched/back_off.rs`). So the words of one failure reach the callers.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The orders of one pool.

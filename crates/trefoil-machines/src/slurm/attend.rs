@@ -36,7 +36,7 @@ const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::f
 
 /// How long callers get the last failure, until jobs are submitted again. It outlasts the pauses
 /// between five failed starts in a row (84 ms), after which a slot is given up
-/// (`process/sched/give_up.rs`). So the words of one failure reach the callers, before jobs are
+/// (`process/sched/back_off.rs`). So the words of one failure reach the callers, before jobs are
 /// submitted again.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
