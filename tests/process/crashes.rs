@@ -129,6 +129,12 @@ fn aborting(n: u32) -> u32 {
 }
 
 #[inline(never)]
+fn sends_itself_a_signal(signal: u32) -> u32 {
+    // SAFETY: a call with a number.
+    black_box(unsafe { libc::raise(signal as c_int) }) as u32
+}
+
+#[inline(never)]
 fn overflowing(n: u32) -> u32 {
     let room = black_box([n; 64]);
     if n == u32::MAX {
@@ -419,6 +425,16 @@ tests! {
         {
             crash(&procs, libc::SIGILL, machine::illegal, "machine::illegal");
             crash(&procs, libc::SIGFPE, machine::division, "machine::division");
+        }
+    }
+
+    /// The handler of `std`, which was there before, only removes itself.
+    fn a_signal_that_was_sent_ends_it() {
+        let procs = pool(1);
+        let function = sends_itself_a_signal as Crash as usize;
+        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT] {
+            let exit = died(procs.spawn((signal as u32, function - base()), run).join());
+            check(&exit, signal, function, "crashes::sends_itself_a_signal");
         }
     }
 

@@ -13,7 +13,8 @@
 //!    one), or else do what the signal does by default. For a fault of an instruction that means:
 //!    block the signal and return. The instruction faults once more, and the kernel, which cannot
 //!    deliver the signal, ends the process by it, with this status and a core file of this
-//!    instruction. A signal that was sent (by `abort`, by `kill`) is sent again without a handler.
+//!    instruction. A signal that was sent (by `abort`, by `kill`) is sent again without a handler,
+//!    also if the previous one has only removed itself.
 //!
 //! **It must not make things worse.** A stack that was overwritten can make the walk itself crash.
 //! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces
@@ -302,6 +303,11 @@ impl Handler {
             function(signal);
         }
         install(libc::SIGABRT, abort);
+        // It has removed itself, as `std`'s does, so that the instruction faults once more. A
+        // signal that was sent would not come again.
+        if delivery.code() <= 0 && action(signal, null()).sa_sigaction == libc::SIG_DFL {
+            end_process(signal);
+        }
     }
 
     /// Sends the main thread `signal` at every tick.
