@@ -130,7 +130,7 @@ impl Recorder {
     /// # Ok::<_, std::io::Error>(())
     /// ```
     ///
-    /// [`on_stuck`]: https://docs.rs/trefoil/latest/trefoil/fn.on_stuck.html
+    /// [`on_stuck`]: https://docs.rs/trefoil/latest/trefoil/inspect/fn.on_stuck.html
     /// [`slow_poll`]: https://docs.rs/trefoil/latest/trefoil/struct.EventLoopBuilder.html
     pub fn write_to(mut self, folder: impl AsRef<Path>) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
