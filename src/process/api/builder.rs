@@ -260,7 +260,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Whether a worker that crashes may write a core file, for a debugger. Default: no, because a
-    /// pool goes on, and might fill the disk.
+    /// pool continues, and might fill the disk.
     ///
     /// With `true` workers have the limit that this program has (`ulimit -c`), which often is 0:
     /// then there are still none, except where they go to a program. Where they go, and whether

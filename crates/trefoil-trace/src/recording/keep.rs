@@ -168,7 +168,7 @@ impl Recorder {
         self
     }
 
-    /// What happened in the last seconds. The recorder goes on.
+    /// What happened in the last seconds. The recorder continues.
     ///
     /// What a thread is writing at this moment may be missing. In a child that was forked since the
     /// start, the trace is empty.
@@ -187,7 +187,7 @@ impl Recorder {
     }
 
     /// Writes what happened in the last seconds to this file, in the form of
-    /// [`Trace::write_json`]. The recorder goes on.
+    /// [`Trace::write_json`]. The recorder continues.
     ///
     /// # Errors
     /// Errors of the system.
