@@ -4,7 +4,7 @@
 //! | question | answer |
 //! |---|---|
 //! | which tasks are there, and what does each wait for? | [`tasks`], in parts: [`task_parts`] |
-//! | which code can never go on? | [`on_stuck`], [`watch_stuck`] |
+//! | which code can never continue? | [`on_stuck`], [`watch_stuck`] |
 //! | what runs now? | [`activity`] |
 //! | how do I cancel a task that I see there? | [`find_task`] |
 //!

@@ -35,7 +35,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::sys::fork::{self, PerProcess};
 
-/// How long an idle thread stays, whatever its jobs are. `docs/internals/DESIGN.md` states it.
+/// How long an idle thread stays, whatever its jobs are.
+/// `docs/internals/decisions/blocking-helpers.md` states it.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Usually as much as a worker process's first thread has, so that a deeply nested result is

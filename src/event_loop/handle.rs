@@ -319,6 +319,18 @@ impl LoopHandle {
 }
 
 /// Returned by [`LoopHandle::enter`].
+///
+/// ```
+/// use trefoil::{EventLoop, LoopHandle};
+///
+/// let event_loop = EventLoop::new()?;
+/// let handle = event_loop.handle();
+/// let entered = handle.enter();
+/// let task = LoopHandle::current().spawn(async { 7 }); // no loop runs on this thread
+/// drop(entered); // from here on there is no current handle
+/// assert_eq!(event_loop.block_on(task).unwrap(), 7);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the handle is the current one until this is dropped"]
 pub struct EnteredHandle<'a> {

@@ -49,8 +49,8 @@
 //! # Read next
 //!
 //! [`io`](crate::io) and [`time`](crate::time) have sockets, files and timers, and
-//! [`sync`](crate::sync) locks and channels. The [guide](crate::_documentation::guide) has a server
-//! and its shutdown. If you know tokio, read [this page](crate::_documentation::from_tokio).
+//! [`sync`](crate::sync) locks and channels. The [guide](crate::_documentation::guide) has a server.
+//! If you know tokio, read [this page](crate::_documentation::from_tokio).
 
 // For work on this module: `README.md` next to this file follows one turn. Checked by
 // `tests/event_loop/` and `tests/trefoil-checks/tests/loop_models.rs`.
@@ -76,8 +76,8 @@
 //
 // - The executor as a future that any runtime may poll: any thread might then poll it, so it would
 //   have to lock.
-// - `io_uring` for sockets: within a fifth of `epoll` either way, forbidden in many containers, and
-//   its buffers fit no existing trait.
+// - `io_uring` for sockets: no faster (`docs/internals/decisions/mio.md`), forbidden in many
+//   containers, and its buffers fit no existing trait.
 // - One reactor for the process: its thread always exists, and each of its sources needs a lock.
 
 mod builder;

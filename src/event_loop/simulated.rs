@@ -2,8 +2,8 @@
 //!
 //! The real turn runs, with the real queue, table, timers, waiters and readiness. Events are
 //! [injected](EventLoop::inject) in any order instead of being reported by the kernel, and the
-//! (virtual) clock moves only [on demand](EventLoop::advance). The test in `source_simulated.rs`
-//! uses it.
+//! (virtual) clock moves only [on demand](EventLoop::advance). The test in
+//! `src/io/source/simulated.rs` uses it.
 
 use std::time::Duration;
 

@@ -72,6 +72,19 @@ pub fn ctrl_c() -> CtrlC {
 }
 
 /// Returned by [`ctrl_c()`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use trefoil::{io, time};
+///
+/// trefoil::run(async {
+///     trefoil::select! {
+///         pressed = io::ctrl_c() => pressed,
+///         _ = time::sleep(Duration::from_secs(60)) => Ok(()),
+///     }
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 #[derive(Debug)]
 pub struct CtrlC {

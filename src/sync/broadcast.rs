@@ -180,7 +180,7 @@ impl<T> Sender<T> {
     }
 
     /// Waits until there is no receiver: to stop work that nobody wants. A new one may
-    /// [subscribe](Sender::subscribe) later, and if it does so at once, this goes on waiting.
+    /// [subscribe](Sender::subscribe) later, and if it does so at once, this continues to wait.
     ///
     /// Cancel safe: dropping it changes nothing.
     ///

@@ -96,10 +96,10 @@ impl Owner {
 ///   work runs on this thread, and deadlocks if it runs on another, which is another owner. This is
 ///   not detected (not by `trefoil::inspect::on_stuck` either).
 /// - Never hold it across a `Task::join` (or an `.await`) of a task that takes it: that task is
-///   another owner wherever it runs, so its `lock().await` waits for ever, and its `lock_blocking`
-///   waits for ever or panics.
+///   another owner wherever it runs, so its `lock().await` never ends, and its `lock_blocking`
+///   never returns, or panics.
 /// - A guard from `lock` keeps a waker of its task. So a detached task that holds a guard, and that
-///   nothing can wake any more, stays in memory for ever.
+///   nothing can wake any more, is never freed.
 ///
 /// ```
 /// use std::cell::Cell;

@@ -196,7 +196,7 @@ impl Semaphore {
 }
 
 impl SemaphoreGuard<'_> {
-    /// Keeps the permit for ever: the semaphore has one fewer, until [`Semaphore::add_permits`].
+    /// Keeps the permit: the semaphore has one fewer, until [`Semaphore::add_permits`].
     pub fn forget(self) {
         mem::forget(self);
     }
@@ -209,7 +209,7 @@ impl Drop for SemaphoreGuard<'_> {
 }
 
 impl SemaphoreGuardArc {
-    /// Keeps the permit for ever: the semaphore has one fewer, until [`Semaphore::add_permits`].
+    /// Keeps the permit: the semaphore has one fewer, until [`Semaphore::add_permits`].
     pub fn forget(mut self) {
         self.0 = None;
     }

@@ -400,7 +400,7 @@ impl<T> CancelOnDrop<T> {
     /// Joins the task with a limit: see [`Task::join_timeout`].
     ///
     /// # Errors
-    /// Joins the task with a limit: see [`Task::join_timeout`].
+    /// See [`Task::join_timeout`].
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
         self.task.join_timeout(timeout)
     }

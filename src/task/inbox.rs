@@ -16,7 +16,8 @@
 //! ring. If it comes after, it finds the mark. The first to find the mark clears it, so there is at
 //! most one wake-up for each sleep.
 //!
-//! **Rejected.** A lock-free stack of the tasks themselves (`docs/internals/DESIGN.md`).
+//! **Rejected.** A lock-free stack of the tasks themselves
+//! (`docs/internals/decisions/loop-inbox.md`).
 //!
 //! Tests: `tests/trefoil-checks/tests/models.rs::inbox_*`,
 //! `tests/trefoil-checks/tests/loop_models.rs`, with a twin whose drainer marks itself asleep in

@@ -66,6 +66,16 @@ macro_rules! task_local {
 /// them borrow it.
 ///
 /// Cost: an allocation and a few thread-local accesses for each poll of a scope.
+///
+/// ```
+/// trefoil::task_local! {
+///     static USER: String;
+/// }
+///
+/// let name = USER.sync_scope("Ada".to_owned(), || USER.with(String::clone));
+/// assert_eq!(name, "Ada");
+/// assert!(USER.try_with(String::clone).is_err()); // outside of the scope
+/// ```
 pub struct LocalKey<T: 'static> {
     slot: ThreadLocal<LocalSlot<T>>,
 }

@@ -199,7 +199,7 @@ impl ThreadPoolBuilder {
     /// Inside the pool's own work, `spawn` neither waits nor takes a place: the pool could
     /// otherwise wait for itself. What limits itself takes no place: `map` and similar methods,
     /// `imap`, `join`, `scope`, `install`, `broadcast`. When the pool is shut down, every spawn
-    /// that waits goes on, and its task ends in [`Closed`](crate::TaskError::Closed).
+    /// that waits continues, and its task ends in [`Closed`](crate::TaskError::Closed).
     ///
     /// ```
     /// // The lines come faster than they are handled: a hundred at most wait in memory.

@@ -650,7 +650,7 @@ impl ThreadPool {
     ///
     /// Nothing happens before the first `next`. From then on items are pulled and worked on ahead
     /// of it, never more at once than the [`buffer`](Imap::buffer). The iterator runs on a
-    /// thread of its own outside the pool, so it may block, even for ever, without holding up
+    /// thread of its own outside the pool, so it may block, even without end, without holding up
     /// finished results or the pool. A thread that waits in `next` may run the item that it
     /// waits for itself, as with `map`.
     ///
@@ -764,7 +764,7 @@ impl ThreadPool {
     /// says, and joins the threads. A second call waits for the end.
     ///
     /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the meantime are run, too,
-    /// so a task that always spawns a successor keeps the pool alive for ever; a future that still
+    /// so a task that always spawns a successor keeps the pool alive; a future that still
     /// waits ends in [`TaskError::Closed`]. With [`Shutdown::CancelPending`], it ends in
     /// [`TaskError::Cancelled`], as do all tasks that have not begun (but not items of an
     /// [`imap`](Self::imap), which a consumer waits for).
@@ -800,7 +800,7 @@ impl ThreadPool {
     ///     sender.send("done").unwrap();
     /// })
     /// .detach();
-    /// pool.detach(); // to drop it would wait for ever here
+    /// pool.detach(); // to drop it would wait without end here
     /// go.send(()).unwrap();
     /// assert_eq!(receiver.recv().unwrap(), "done");
     /// ```

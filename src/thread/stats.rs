@@ -9,7 +9,7 @@ use super::engine::registry::Registry;
 
 /// What a [`ThreadPool`](crate::ThreadPool) is doing; from [`stats`](crate::ThreadPool::stats).
 ///
-/// The numbers are read one after another while the pool goes on, so they need not fit one another
+/// The numbers are read one after another while the pool works, so they need not fit one another
 /// exactly. Each is exact while the pool stands still.
 ///
 /// ```

@@ -15,7 +15,7 @@ use trefoil::process::channel;
 use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, TaskError};
 
 /// The tests that do not apply to plain workers, and why: `ProcessPoolBuilder::plain_workers` and
-/// `docs/internals/DESIGN.md` say the same.
+/// `docs/internals/decisions/plain-workers.md` say the same.
 pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ("channel::", "the end of a channel is a descriptor"),
     ("crashes::", "nothing is noted"),

@@ -66,6 +66,15 @@ pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
 }
 
 /// Returned by [`read_dir`]: yields the entries one by one, also as a `Stream`.
+///
+/// ```
+/// use futures::TryStreamExt;
+/// use trefoil::io::fs;
+///
+/// let entries = trefoil::run(async { fs::read_dir("/").await?.try_collect::<Vec<_>>().await })?;
+/// assert!(!entries.is_empty());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct ReadDir {
     /// Yields further entries; `None`: there are none. It stays here during a hop, so that one that
     /// gets no thread loses no entry.

@@ -260,7 +260,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Whether a worker that crashes may write a core file, for a debugger. Default: no, because a
-    /// pool goes on, and might fill the disk.
+    /// pool continues, and might fill the disk.
     ///
     /// With `true` workers have the limit that this program has (`ulimit -c`), which often is 0:
     /// then there are still none, except where they go to a program. Where they go, and whether
@@ -410,7 +410,8 @@ impl ProcessPoolBuilder {
     /// guarantees are the same, with these exceptions, and it is slower, since a worker reports the
     /// start of each item:
     ///
-    /// - [`SharedAtomics`](crate::process::SharedAtomics) and the ends of a
+    /// - [`SharedAtomics`](crate::process::SharedAtomics), [`SharedMut`](crate::process::SharedMut),
+    ///   [`Permits`](crate::process::Permits) and the ends of a
     ///   [`channel`](crate::process::channel()) cannot be sent: a call with one ends with
     ///   [`TaskError::Codec`], and a pool whose initializer has one is not built
     ///   ([`PoolError::Initializer`]).

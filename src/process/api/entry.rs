@@ -28,9 +28,8 @@
 //!
 //! An invitation that names another parent is stale, and ignored: it was meant for an ancestor that
 //! could not remove it. An orphan, whose parent is gone, is recognised by its standard input: the
-//! kernel remembers which process made that socket. `docs/internals/DESIGN.md` ("How does a process
-//! know that it is a worker") says why each invitation is accepted by some copy, and which two
-//! cases cannot be distinguished.
+//! kernel remembers which process made that socket. `docs/internals/decisions/invitation.md` says
+//! why each invitation is accepted by some copy, and which two cases cannot be distinguished.
 //!
 //! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads,
 //! rights, orphans), `tests/auto.rs`, `tests/trefoil-checks/tests/copies.rs` (two copies, a

@@ -205,7 +205,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
     }
 
     /// Each result with the index of its item in the input, from 0: useful if results do not come
-    /// in order, and for errors, which do not contain the item's index.
+    /// in order. (An error has the index in any case: [`TaskError::item`].)
     ///
     /// ```
     /// use trefoil::ProcessPool;

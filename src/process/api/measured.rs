@@ -10,6 +10,18 @@ use crate::task::{Task, TaskError};
 
 /// Calls of one function, each of whose values comes with its item's [`Usage`]. Returned by
 /// [`ProcessCall::measured`], which says what that costs.
+///
+/// ```
+/// use trefoil::ProcessPool;
+///
+/// # trefoil::init();
+/// let procs = ProcessPool::with_workers(1)?;
+/// let call = procs.call(|n: u64| (0..n).sum::<u64>()).measured();
+/// let (sum, usage) = call.spawn(1000).join()?;
+/// println!("{sum} took {:?}", usage.wall());
+/// # assert_eq!(sum, 499_500);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct MeasuredCall<'a, A, R>(pub(super) ProcessCall<'a, A, (R, Usage)>);
 

@@ -34,7 +34,7 @@
 //! - **W23** An item that is received is the one that was sent with its record, or an error: the
 //!   checksum says so. It rests neither on W21 nor on whose pages are whose.
 //!
-//! Tests: `tests/process/channel.rs`. Rejected: `docs/internals/DESIGN.md`.
+//! Tests: `tests/process/channel.rs`. Rejected: `docs/internals/decisions/channel-room.md`.
 
 use std::io;
 use std::ops::Range;

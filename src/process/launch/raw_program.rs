@@ -25,6 +25,8 @@ use crate::process::wire::invitation::{self, VARIABLE};
 
 /// What a [`Launcher`](super::Launcher) must run: this program, with an
 /// [invitation](Self::invitation) in its environment.
+///
+/// [`Launcher`](super::Launcher) has an example.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The depth of the pool's process (`entry`).

@@ -35,7 +35,7 @@
 //! are kept when nothing is lent.
 //!
 //! Tests: below; `tests/process/bulk.rs`; `tests/trefoil-checks/tests/shared_buffer_models.rs`
-//! (under loom); `host::arena`, `host::ledger`. Rejected: `docs/internals/DESIGN.md`.
+//! (under loom); `host::arena`, `host::ledger`. Rejected: `docs/internals/decisions/bulk-homes.md`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};

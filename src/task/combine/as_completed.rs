@@ -46,6 +46,17 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> AsComplet
 }
 
 /// Returned by [`as_completed`].
+///
+/// ```
+/// trefoil::run(async {
+///     let mut results = trefoil::as_completed((1..=3).map(trefoil::Task::ready));
+///     while let Some(result) = results.next().await {
+///         assert!(result? > 0);
+///     }
+///     Ok::<_, trefoil::TaskError>(())
+/// })?;
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 #[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
@@ -132,6 +143,13 @@ impl<T> IntoIterator for AsCompleted<T> {
 ///
 /// On an event-loop thread it never blocks: it returns the results of tasks that have ended, and
 /// then one [`TaskError::WouldBlock`] for each other task, which is dropped.
+///
+/// ```
+/// let tasks = (1..=3).map(trefoil::Task::ready);
+/// let sum: u32 = trefoil::as_completed(tasks).into_iter().sum::<Result<u32, _>>()?;
+/// assert_eq!(sum, 6);
+/// # Ok::<_, trefoil::TaskError>(())
+/// ```
 pub struct AsCompletedIter<T> {
     results: AsCompleted<T>,
 }

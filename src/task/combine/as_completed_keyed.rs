@@ -44,6 +44,16 @@ pub fn as_completed_keyed<K, T>(
 }
 
 /// Returned by [`as_completed_keyed`].
+///
+/// ```
+/// use trefoil::{Task, as_completed_keyed};
+///
+/// trefoil::run(async {
+///     let mut results = as_completed_keyed([("one", Task::ready(1))]);
+///     let (word, number) = results.next().await.unwrap();
+///     assert_eq!((word, number.unwrap()), ("one", 1));
+/// });
+/// ```
 #[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompletedKeyed<K, T> {
     /// The keys. `None`: it was returned with its result.
@@ -96,6 +106,14 @@ impl<K, T> IntoIterator for AsCompletedKeyed<K, T> {
 ///
 /// On an event-loop thread it never blocks: it returns the results of tasks that have ended, and
 /// then one [`TaskError::WouldBlock`] with the key of each other task, which is dropped.
+///
+/// ```
+/// use trefoil::{Task, as_completed_keyed};
+///
+/// let mut results = as_completed_keyed([("one", Task::ready(1))]).into_iter();
+/// assert!(matches!(results.next(), Some(("one", Ok(1)))));
+/// assert!(results.next().is_none());
+/// ```
 pub struct AsCompletedKeyedIter<K, T> {
     results: AsCompletedKeyed<K, T>,
 }

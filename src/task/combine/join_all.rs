@@ -44,6 +44,15 @@ pub fn join_all<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> JoinAll<T> {
 }
 
 /// Returned by [`join_all`].
+///
+/// ```
+/// use trefoil::{Task, join_all};
+///
+/// let both = || join_all([Task::ready(1), Task::ready(2)]);
+/// let blocking = both().join(); // a `Result` for each task, in order
+/// let awaited = trefoil::run(async { both().await });
+/// assert!(blocking.into_iter().chain(awaited).all(|result| result.is_ok()));
+/// ```
 #[must_use = "it waits only when awaited, or by `join()`"]
 pub struct JoinAll<T> {
     tasks: Vec<Task<T>>,

@@ -37,6 +37,11 @@ pub fn race<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> Race<T> {
 }
 
 /// Returned by [`race`].
+///
+/// ```
+/// let first = trefoil::run(async { trefoil::race([trefoil::Task::ready(1)]).await });
+/// assert_eq!(first.unwrap(), 1);
+/// ```
 #[must_use = "it waits only when awaited, or by `join()`"]
 pub struct Race<T> {
     tasks: Vec<Task<T>>,

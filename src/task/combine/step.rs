@@ -14,7 +14,9 @@ use crate::events::{self, NotedStep};
 use crate::task::id::TaskId;
 use crate::task::raw::current;
 
-/// Names of your own for parts of a future, which [`tasks`](crate::_documentation::guide) shows.
+/// Names of your own for parts of a future, which the [tree of tasks] shows.
+///
+/// [tree of tasks]: crate::_documentation::observe
 ///
 /// ```
 /// use trefoil::StepExt;
@@ -60,6 +62,13 @@ impl<F: Future> StepExt for F {}
 
 pin_project! {
     /// Returned by [`StepExt::step`].
+    ///
+    /// ```
+    /// use trefoil::StepExt;
+    ///
+    /// let answer = trefoil::run(async { 42 }.step("think")); // a future, with the output of the other
+    /// assert_eq!(answer, 42);
+    /// ```
     #[must_use = "futures do nothing unless they are awaited"]
     #[derive(Debug)]
     pub struct Step<F> {

@@ -54,6 +54,16 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 
 pin_project! {
     /// Returned by [`timeout`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{Task, timeout};
+    ///
+    /// let limited = || timeout(Duration::from_secs(5), Task::ready(7));
+    /// assert_eq!(limited().join()??, 7); // the limit's error, then the task's
+    /// assert_eq!(trefoil::run(async { limited().await })??, 7);
+    /// # Ok::<_, trefoil::TaskError>(())
+    /// ```
     #[must_use = "it waits only when awaited, or by `join()`"]
     #[derive(Debug)]
     pub struct Timeout<F> {

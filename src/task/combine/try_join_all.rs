@@ -47,6 +47,13 @@ pub fn try_join_all<T>(tasks: impl IntoIterator<Item: IntoTask<T>>) -> TryJoinAl
 }
 
 /// Returned by [`try_join_all`].
+///
+/// ```
+/// use trefoil::{Task, try_join_all};
+///
+/// let values = trefoil::run(async { try_join_all([Task::ready(1), Task::ready(2)]).await });
+/// assert_eq!(values.unwrap(), [1, 2]);
+/// ```
 #[must_use = "it waits only when awaited, or by `join()`"]
 pub struct TryJoinAll<T> {
     tasks: Vec<Task<T>>,

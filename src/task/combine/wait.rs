@@ -62,6 +62,13 @@ pub fn wait<T>(
 }
 
 /// Returned by [`wait`].
+///
+/// ```
+/// use trefoil::{Task, Until, wait};
+///
+/// let (done, pending) = trefoil::run(async { wait([Task::ready(7)], Until::All, None).await });
+/// assert_eq!((done.len(), pending.len()), (1, 0));
+/// ```
 #[must_use = "it waits only when awaited, or by `join()`"]
 pub struct Wait<T> {
     tasks: Vec<Task<T>>,

@@ -17,7 +17,8 @@
 //!   dropping it, and neither clones it nor wakes it by reference.
 //!
 //! **Rejected.** One `Arc` per task, as elsewhere: one more allocation and two
-//! more counts per task. A lock-free stack of the nodes (`docs/internals/DESIGN.md`).
+//! more counts per task. A lock-free stack of the nodes
+//! (`docs/internals/decisions/group-endings.md`).
 //!
 //! Tests: `tests/trefoil-checks/tests/models.rs::ready_*`, `tests/task/combinators.rs`.
 #![allow(unsafe_code)]

@@ -5,6 +5,13 @@
 use super::source::{Exact, Producer, Seal, Shape, Source, source};
 
 /// Returned by [`ParallelIterator::chain`](crate::iter::ParallelIterator::chain).
+///
+/// ```
+/// use trefoil::prelude::*;
+///
+/// let both = vec![1, 2].into_par_iter().chain(vec![3]);
+/// assert_eq!(both.map(|n| n * 10).collect::<Vec<_>>(), [10, 20, 30]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Chain<A, B>(pub(crate) A, pub(crate) B);
 

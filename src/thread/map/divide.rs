@@ -35,7 +35,7 @@
 //! items are dropped by their owners as they unwind.
 //!
 //! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy, bits of float sums),
-//! `tests/iter/main.rs`. Rejected: `docs/internals/DESIGN.md`.
+//! `tests/iter/main.rs`. Rejected: `docs/internals/decisions/parallel-iterators.md`.
 
 use std::marker::PhantomData;
 use std::mem;

@@ -27,6 +27,24 @@ use crate::thread::engine::worker::Worker;
 ///
 /// A reference to it can be captured by the tasks themselves, which may then
 /// spawn more.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use trefoil::Scope;
+///
+/// fn leaves<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32, found: &'scope AtomicU32) {
+///     if depth == 0 {
+///         found.fetch_add(1, Relaxed);
+///     } else {
+///         scope.spawn_detached(move || leaves(scope, depth - 1, found));
+///         leaves(scope, depth - 1, found);
+///     }
+/// }
+///
+/// let found = AtomicU32::new(0);
+/// trefoil::ThreadPool::with_threads(2).scope(|scope| leaves(scope, 3, &found));
+/// assert_eq!(found.into_inner(), 8);
+/// ```
 pub struct Scope<'scope, 'env: 'scope> {
     pub(in crate::thread) shared: ScopeState,
     // Invariant in both lifetimes, as in std: neither may be shortened by subtyping.

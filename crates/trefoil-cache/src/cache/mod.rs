@@ -197,7 +197,7 @@ impl Cache {
     ///
     /// # Errors
     /// The first one of the file system; the rest has been removed all the same. Of the kind
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock): a program has locked a file and does not go on.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock): a program has locked a file, and has stopped.
     pub fn clear(&self) -> io::Result<()> {
         self.store.clear(self.store.root())
     }

@@ -80,7 +80,7 @@ pub trait JournaledExecutor: Executor {
 
 impl<E: Executor + ?Sized> JournaledExecutor for E {}
 
-/// Calls whose results are recorded in a file, so that a program that is started again goes on
+/// Calls whose results are recorded in a file, so that a program that is started again continues
 /// where it stopped: from [`JournaledCall::journal`] and [`JournaledExecutor::journal`].
 ///
 /// A result is written to the file before the caller sees it. Started again with the same items,
@@ -181,7 +181,7 @@ impl<X> Journaled<X> {
     }
 
     /// Calls `hook` once if results cannot be recorded any more, because the disk is full, for
-    /// example. The computation goes on.
+    /// example. The computation continues.
     pub fn on_trouble(mut self, hook: impl Fn(&Trouble) + Send + Sync + 'static) -> Self {
         self.settings.hook = Some(Arc::new(Box::new(hook)));
         self

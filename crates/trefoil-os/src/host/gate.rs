@@ -31,7 +31,7 @@
 //! frame: what it has is reduced to what it was sent.
 //!
 //! Rejected: claiming many items at a time, because the claimed ones may wait behind a long one;
-//! beginning an item without an atomic operation (`docs/internals/DESIGN.md`).
+//! beginning an item without an atomic operation (`docs/internals/decisions/ledger.md`).
 //!
 //! Tests: below; `tests/trefoil-checks/tests/process_models.rs` (under loom); `host::ledger`;
 //! `src/process/sched/simulated.rs`.

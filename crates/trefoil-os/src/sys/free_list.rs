@@ -20,7 +20,7 @@
 //!   its class (`of_class`), or for a cell of that class, which has the same layout.
 //!
 //! Rejected: slabs for the tasks of a loop, and batches next to the blocks for each exchange
-//! (`docs/internals/DESIGN.md`).
+//! (`docs/internals/decisions/cell-memory.md`).
 //!
 //! It is off under the address sanitizer (`--cfg no_free_list`), which would find fewer mistakes,
 //! and under loom, where thread-locals belong to the model. Miri runs with it and without it.

@@ -130,7 +130,7 @@ impl Recorder {
     /// # Ok::<_, std::io::Error>(())
     /// ```
     ///
-    /// [`on_stuck`]: https://docs.rs/trefoil/latest/trefoil/fn.on_stuck.html
+    /// [`on_stuck`]: https://docs.rs/trefoil/latest/trefoil/inspect/fn.on_stuck.html
     /// [`slow_poll`]: https://docs.rs/trefoil/latest/trefoil/struct.EventLoopBuilder.html
     pub fn write_to(mut self, folder: impl AsRef<Path>) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
@@ -168,7 +168,7 @@ impl Recorder {
         self
     }
 
-    /// What happened in the last seconds. The recorder goes on.
+    /// What happened in the last seconds. The recorder continues.
     ///
     /// What a thread is writing at this moment may be missing. In a child that was forked since the
     /// start, the trace is empty.
@@ -187,7 +187,7 @@ impl Recorder {
     }
 
     /// Writes what happened in the last seconds to this file, in the form of
-    /// [`Trace::write_json`]. The recorder goes on.
+    /// [`Trace::write_json`]. The recorder continues.
     ///
     /// # Errors
     /// Errors of the system.

@@ -2,7 +2,7 @@
 //!
 //! Each thread has a *place*. Those with places below the pool's width are its own, the others are
 //! spares: so a growing pool turns spares into its own threads, and a shrinking one turns its own
-//! threads into spares. Spares that have slept for a while end.
+//! threads into spares, which end when they go to sleep. Other spares sleep for a while before.
 //!
 //! **Protocol**, step 6. The thread that changes the width stores it, fence, and then looks into
 //! the queues like step 5 (`spares.rs`).

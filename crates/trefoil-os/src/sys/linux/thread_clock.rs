@@ -2,7 +2,7 @@
 //!
 //! **Job.** Seen from outside, a thread that computes differs from one that waits in a system call
 //! only in its clock: the first one's runs, the second one's stands still. The thread pool uses
-//! that where it has to know (`thread/blocking/spawn_blocking.rs`). A clock costs nothing until it
+//! that where it has to know (`thread/spawn_blocking.rs`). A clock costs nothing until it
 //! is read, which is one system call. On an overloaded machine the clock of a thread that computes
 //! may stand still, too: then the thread [wants to run](ThreadClock::wants_to_run). To find that
 //! out takes some microseconds, because it means reading a file.
