@@ -129,15 +129,15 @@ impl Drop for Waits {
 /// `deadline`.
 ///
 /// `ready` runs at least once, even where blocking is refused.
-pub(crate) fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool) -> Waited {
-    wait_if(false, deadline, ready)
+pub(crate) fn wait(deadline: Option<Instant>, mut ready: impl FnMut(&Waker) -> bool) -> Waited {
+    wait_if(false, deadline, &mut ready)
 }
 
 /// Like [`wait`]; with `anyway` it also blocks an event loop's thread.
 pub(crate) fn wait_if(
     anyway: bool,
     deadline: Option<Instant>,
-    mut ready: impl FnMut(&Waker) -> bool,
+    ready: &mut dyn FnMut(&Waker) -> bool,
 ) -> Waited {
     let mut parking = CACHED
         .try_with(RefCell::take)

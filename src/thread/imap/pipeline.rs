@@ -392,7 +392,7 @@ fn wait_patiently<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
     let mut patience = STALL;
     loop {
         let mut found = Poll::Pending;
-        park::wait_if(true, Some(Instant::now() + patience), |waker| {
+        park::wait_if(true, Some(Instant::now() + patience), &mut |waker| {
             found = poll(waker);
             found.is_ready()
         });

@@ -138,7 +138,7 @@ impl Worker {
             slot.priority() > mine && slot.public.has_jobs()
                 || Priority::Normal > mine && slot.public.has_tasks()
         });
-        if registry.injector.has_above(mine) || self.with_slots(|slots| slots.iter().any(waits)) {
+        if registry.injector.has_above(mine) || self.slots().iter().any(waits) {
             self.give_way(mine, true);
         }
     }

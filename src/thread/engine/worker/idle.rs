@@ -56,7 +56,7 @@ impl Worker {
     /// going to sleep would see that, too, but only after it has taken the sleepers' lock.
     fn others_are_quicker(&self) -> bool {
         let registry = self.registry();
-        !registry.sleep.has_surplus() && self.with_slots(|slots| registry.has_work_in(slots, false))
+        !registry.sleep.has_surplus() && registry.has_work_in(&self.slots(), false)
     }
 
     /// Goes to sleep, unless there is work after all.
@@ -71,7 +71,7 @@ impl Worker {
         }
         // Step 4: the look after the subtraction.
         let polls = self.thefts.start_polling(&registry.wake_policy);
-        let seen = self.with_slots(|slots| registry.has_work_in(slots, !polls));
+        let seen = registry.has_work_in(&self.slots(), !polls);
         if seen {
             if sleep.wake_if_wanted(&self.slot().sleeper) {
                 return WakeReason::Work;

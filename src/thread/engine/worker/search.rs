@@ -13,7 +13,7 @@
 //!
 //! Tests: `tests/thread/starved.rs`; the search from many seeds, `search/simulated.rs`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::Arc;
 
 use crossbeam_deque::Steal;
@@ -92,12 +92,13 @@ impl Worker {
         x
     }
 
-    pub(in crate::thread) fn with_slots<R>(&self, f: impl FnOnce(&[Arc<Slot>]) -> R) -> R {
+    /// The pool's slots now. (The caller runs nothing that may ask for them again.)
+    pub(in crate::thread) fn slots(&self) -> RefMut<'_, Slots<Slot>> {
         let (mut seen, now) = (self.search.seen.borrow_mut(), self.registry.slots.version());
-        match &*seen {
-            Some((version, slots)) if *version == now => f(slots),
-            _ => f(&seen.insert((now, self.registry.slots())).1),
-        }
+        seen.take_if(|(version, _)| *version != now);
+        RefMut::map(seen, |seen| {
+            &mut seen.get_or_insert_with(|| (now, self.registry.slots())).1
+        })
     }
 
     pub(in crate::thread) fn find(&self) -> Option<Work> {
@@ -209,19 +210,18 @@ impl Worker {
     fn take_round(&self) -> Option<Work> {
         let mut fairness = self.search.fairness.get();
         fairness.last = (ticks::now(), fairness.turn);
-        let found = self.with_slots(|slots| {
-            let deques = slots.len() * DEQUES;
-            (0..deques).find_map(|behind| {
-                let deque = (fairness.next + behind) % deques;
-                let slot = &slots[deque / DEQUES];
-                let work = match deque % DEQUES {
-                    0 if !self.seeks_jobs_of(slot) => return None,
-                    deque => slot.public.oldest_of(deque)?,
-                };
-                self.note_theft(&work, slot);
-                fairness.next = deque + 1;
-                Some(work)
-            })
+        let slots = self.slots();
+        let deques = slots.len() * DEQUES;
+        let found = (0..deques).find_map(|behind| {
+            let deque = (fairness.next + behind) % deques;
+            let slot = &slots[deque / DEQUES];
+            let work = match deque % DEQUES {
+                0 if !self.seeks_jobs_of(slot) => return None,
+                deque => slot.public.oldest_of(deque)?,
+            };
+            self.note_theft(&work, slot);
+            fairness.next = deque + 1;
+            Some(work)
         });
         self.search.fairness.set(fairness);
         found
@@ -232,33 +232,33 @@ impl Worker {
         if !self.registry.some_unattended() {
             return None;
         }
-        let found = self.with_slots(|slots| {
-            let mut unattended = slots.iter().filter(|slot| slot.is_unattended());
-            unattended.find_map(|slot| {
-                let found = self.steal_from(slot);
-                // Another thread may be stealing there just now.
-                if found.is_none() && !slot.public.has_tasks() {
-                    self.registry.attend_to_queues(slot);
-                }
-                found
-            })
+        let slots = self.slots();
+        let mut unattended = slots.iter().filter(|slot| slot.is_unattended());
+        let found = unattended.find_map(|slot| {
+            let found = self.steal_from(slot);
+            // Another thread may be stealing there just now.
+            if found.is_none() && !slot.public.has_tasks() {
+                self.registry.attend_to_queues(slot);
+            }
+            found
         });
+        drop(slots);
         found.map(|found| self.publish_rest(found))
     }
 
     /// Something from another worker's deques.
     fn steal(&self) -> Option<Work> {
         let start = self.next_random() as usize;
-        let found = self.with_slots(|slots| {
-            let (before, after) = slots.split_at(start % slots.len());
-            let mut slots = after.iter().chain(before);
-            slots.find_map(|slot| self.steal_from(slot))
-        });
+        let slots = self.slots();
+        let (before, after) = slots.split_at(start % slots.len());
+        let mut others = after.iter().chain(before);
+        let found = others.find_map(|slot| self.steal_from(slot));
+        drop(slots);
         found.map(|found| self.publish_rest(found))
     }
 
-    /// Some work; true: more has been moved to this thread's deques. Not inside `with_slots`: a
-    /// thread that is started is named by the user's code, which may use this pool.
+    /// Some work; true: more has been moved to this thread's deques. Not while the slots are
+    /// borrowed: a thread that is started is named by the user's code, which may use this pool.
     #[inline]
     fn publish_rest(&self, (work, more): (Work, bool)) -> Work {
         if more {
@@ -334,7 +334,7 @@ impl Worker {
         if registry.injector.mode() == Mode::Closed {
             return None;
         }
-        let slot = self.with_slots(|slots| slots.iter().find(has_some).cloned())?;
+        let slot = self.slots().iter().find(has_some).cloned()?;
         // Until `allow_end` the pool must not end.
         registry.sleep.delay_end();
         let mut found = slot.public.steal_scoped();

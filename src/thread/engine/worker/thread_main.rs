@@ -108,9 +108,7 @@ impl Worker {
     fn found(&self) {
         let registry = self.registry();
         let others = registry.sleep.found();
-        if registry.looks_for_more(others)
-            && self.with_slots(|slots| registry.has_something_in(slots))
-        {
+        if registry.looks_for_more(others) && registry.has_something_in(&self.slots()) {
             registry.found_more();
         }
     }

@@ -200,8 +200,8 @@ impl Worker {
             if looks < PATIENT_ROUNDS && (was_short || runs < HANDOVER_TICKS) {
                 return false;
             }
-            let Some(job) = self.with_slots(|slots| numbered(slots, thief)?.public.steal_job())
-            else {
+            let steal = || numbered(&self.slots(), thief)?.public.steal_job();
+            let Some(job) = steal() else {
                 return false;
             };
             events::stolen(0, thief);
