@@ -65,13 +65,16 @@ pub(crate) struct Share {
 pub(crate) struct Refusal(u32);
 
 impl Share {
-    /// Does the operation of a `poll_…` method.
+    /// The last refusal of the source's `poll_…` methods.
     #[inline]
-    pub(crate) fn with_refusal<R>(&self, f: impl FnOnce(&mut Refusal) -> R) -> R {
-        let mut refusal = Refusal(self.refused.load(Relaxed));
-        let result = f(&mut refusal);
+    pub(crate) fn refusal(&self) -> Refusal {
+        Refusal(self.refused.load(Relaxed))
+    }
+
+    /// Notes it.
+    #[inline]
+    pub(crate) fn set_refusal(&self, refusal: Refusal) {
         self.refused.store(refusal.0, Relaxed);
-        result
     }
 }
 
