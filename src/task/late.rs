@@ -117,28 +117,26 @@ impl Late {
 /// includes waiting, "the time is up (limit 20ms from the call), before it began"
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LateFields {
-            item,
-            ran,
-            limit,
-            from_call,
-            worker,
-            capsule: _,
-        } = self.0.as_deref().cloned().unwrap_or_default();
-        if let Some(index) = item {
+        let nothing = LateFields::default();
+        let known = self.0.as_deref().unwrap_or(&nothing);
+        if let Some(index) = known.item {
             write!(f, "item {index}: ")?;
         }
         f.write_str("the time is up")?;
-        if let Some(limit) = limit {
-            let since = if from_call { " from the call" } else { "" };
+        if let Some(limit) = known.limit {
+            let since = if known.from_call {
+                " from the call"
+            } else {
+                ""
+            };
             write!(f, " (limit {limit:?}{since})")?;
         }
-        match ran {
+        match known.ran {
             Some(Duration::ZERO) => f.write_str(", before it began")?,
             Some(ran) => write!(f, ", after {ran:.1?}")?,
             None => {}
         }
-        if let Some(pid) = worker {
+        if let Some(pid) = known.worker {
             write!(f, " in worker process {pid}")?;
         }
         Ok(())

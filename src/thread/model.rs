@@ -257,7 +257,7 @@ impl Pool {
     pub fn close(&self) {
         self.sleep.closing();
         loop {
-            if self.sleep.wait_quiet(|| !self.has_work(), || ()) {
+            if self.sleep.wait_quiet(&|| !self.has_work(), &|| ()) {
                 // A worker that was never started need not be started now.
                 if let Some(slot) = self.unborn.lock().take() {
                     slot.sleeper.wake(WakeReason::End);

@@ -223,7 +223,7 @@ impl Registry {
             // It has no thread, but a region needs its width.
             let _none = registry.sleep.resize(1);
             registry.injector.set_mode(Mode::Closed);
-            let _none = registry.sleep.wait_quiet(|| true, || ());
+            let _none = registry.sleep.wait_quiet(&|| true, &|| ());
             registry
         })
     }

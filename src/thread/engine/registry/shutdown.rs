@@ -70,7 +70,7 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
         // The mode changes before any thread is woken to end: tasks that the threads' last hooks
         // spawn are refused.
         let close = || registry.injector.set_mode(Mode::Closed);
-        if registry.sleep.wait_quiet(idle, close) {
+        if registry.sleep.wait_quiet(&idle, &close) {
             break;
         }
         // Work is queued, and the system gives no thread for it. Ask again.

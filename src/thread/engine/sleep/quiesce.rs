@@ -46,7 +46,7 @@ impl SleepState {
     /// says that nothing is queued, closes the pool, calls `close`, and makes the sleepers
     /// end. False: work is queued and there is no thread to run it, because the system has refused
     /// one.
-    pub(in crate::thread) fn wait_quiet(&self, idle: impl Fn() -> bool, close: impl Fn()) -> bool {
+    pub(in crate::thread) fn wait_quiet(&self, idle: &dyn Fn() -> bool, close: &dyn Fn()) -> bool {
         let mut asleep = self.asleep.lock();
         loop {
             if asleep.closed {
