@@ -39,7 +39,6 @@
 //! Tests: `tests/io/`, `tests/forks/signals.rs`.
 #![allow(unsafe_code)]
 
-use std::collections::{HashMap, hash_map};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -96,11 +95,11 @@ static SLOTS: [Slot; SIGNALS] = [const {
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// The bells of this process, which are those of the slots. Slots change under this lock.
-fn bells() -> &'static Mutex<HashMap<c_int, Bell>> {
-    static BELLS: PerProcess<Mutex<HashMap<c_int, Bell>>> = PerProcess::new();
+fn bells() -> &'static Mutex<[Option<Bell>; SIGNALS]> {
+    static BELLS: PerProcess<Mutex<[Option<Bell>; SIGNALS]>> = PerProcess::new();
     BELLS.get_or_init(|| {
         in_child(leave_the_parents); // (once more in a child: it does no harm)
-        Mutex::default()
+        Mutex::new([const { None }; SIGNALS])
     })
 }
 
@@ -141,10 +140,10 @@ impl Subscription {
         let slot = &SLOTS[signum as usize];
         // Before the handler is there: the first signal that it gets is new.
         let seen = AtomicU64::new(slot.count.load(SeqCst));
-        let bell = match bells.entry(signum) {
-            hash_map::Entry::Occupied(known) => known.get().listener()?,
-            hash_map::Entry::Vacant(place) => {
-                let own = place.insert(Bell::new()?);
+        let bell = match &mut bells[signum as usize] {
+            Some(known) => known.listener()?,
+            none => {
+                let own = none.insert(Bell::new()?);
                 slot.bell.store(own.ring_fd(), SeqCst);
                 own.listener()?
             }
@@ -173,7 +172,7 @@ impl Drop for Subscription {
         let slot = &SLOTS[self.signum as usize];
         if slot.subscribers.fetch_sub(1, SeqCst) == 1 && uninstall(slot, self.signum) {
             clear(slot);
-            bells.remove(&self.signum); // no handler uses it any longer
+            bells[self.signum as usize] = None; // no handler uses it any longer
         }
     }
 }
