@@ -45,6 +45,9 @@ const STEAL_FIRST: u32 = 16;
 const LOOKS_AGAIN: u32 = 4;
 const SPINS: u32 = 8;
 
+/// In a wider pool thieves do not stay: too many would wait at the same deque.
+const WIDEST: usize = 32;
+
 /// What a worker remembers of its searches.
 pub(super) struct Search {
     /// The pool's slots as this worker last saw them, and the version of the list.
@@ -260,7 +263,8 @@ impl Worker {
     /// stolen from there from them.
     fn steal(&self) -> Option<Work> {
         let last = self.search.victim.take();
-        let last = last.filter(|_| !self.registry.injector.is_ranked());
+        let stays = self.registry.sleep.width() <= WIDEST && !self.registry.injector.is_ranked();
+        let last = last.filter(|_| stays);
         let found = self.with_slots(|slots| {
             let again = last.and_then(|at| Some((at, self.steal_again(slots.get(at)?)?)));
             let (at, found) = again.or_else(|| {
