@@ -49,6 +49,7 @@ impl<T> Task<T> {
     /// parent's.
     pub fn join(self) -> Result<T, TaskError> {
         let mut task = self;
+        task.cell().will_end_here();
         task.try_join().unwrap_or_else(|| task.wait(None))
     }
 

@@ -23,6 +23,7 @@ use crate::events::Wakers;
 use crate::events::{Ending, Kind};
 use crate::loom::atomic::{Ordering, fence};
 use crate::parking::marker;
+use crate::sys::prefetch;
 use crate::task::awaited;
 use crate::task::cancel_token::CancelToken;
 use crate::task::error::TaskError;
@@ -48,6 +49,14 @@ impl TaskRef {
     pub(crate) fn set_tag(&self, tag: u32) {
         debug_assert!(tag < YIELDED);
         self.header().tag.store(tag, Ordering::Relaxed);
+    }
+
+    /// The caller waits for the end, once: it takes the result and frees the cell, or runs the task,
+    /// and writes the cell's line in any case. (Who only looks, perhaps again and again, must not
+    /// take the line from the thread that runs the task.)
+    #[inline]
+    pub(in crate::task) fn will_end_here(&self) {
+        prefetch::will_write(&self.header().state);
     }
 
     /// Runs the work. This reference becomes the runner's.

@@ -143,7 +143,11 @@ pub(in crate::thread) const BATCH: usize = 32;
 
 /// A thief takes several tasks at once if there are more: each time costs as much as running a
 /// short one.
-const MANY: usize = 8 * BATCH;
+const MANY_TASKS: usize = BATCH / 2;
+
+/// The same for tasks of scopes, which are often tiny: thieves rest between their thefts instead
+/// (`worker/thief_rest.rs`), and what lies in a thief's deque is not run by the thread that waits.
+const MANY_SCOPED: usize = 8 * BATCH;
 
 /// How many deques a worker has.
 pub(in crate::thread) const DEQUES: usize = 3;
@@ -195,14 +199,14 @@ fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
     None
 }
 
-/// The oldest; if there are very many, more of the older ones are moved to `own`. True: some were
-/// moved.
-fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>) -> Option<(T, bool)> {
+/// The oldest; if there are more than `many`, more of the older ones are moved to `own`. True: some
+/// were moved.
+fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>, many: usize) -> Option<(T, bool)> {
     loop {
         // One look, which has a fence, for both questions.
         let stolen = match deque.len() {
             0 => return None,
-            len if len > MANY => {
+            len if len > many => {
                 let stolen = deque.steal_batch_with_limit_and_pop(own, BATCH);
                 stolen.success().map(|first| (first, true))
             }
@@ -231,11 +235,11 @@ impl SharedDeques {
         if self.robbed.swap(true, Ordering::Relaxed) {
             return None;
         }
-        let scoped = oldest_of_many(&self.scoped, &own.scoped);
+        let scoped = oldest_of_many(&self.scoped, &own.scoped, MANY_SCOPED);
         let found = scoped
             .map(|(lent, more)| (Work::Scoped(lent), more))
             .or_else(|| {
-                let task = oldest_of_many(&self.tasks, &own.tasks);
+                let task = oldest_of_many(&self.tasks, &own.tasks, MANY_TASKS);
                 task.map(|(task, more)| (Work::Task(task), more))
             });
         self.robbed.store(false, Ordering::Relaxed);

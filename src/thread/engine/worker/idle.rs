@@ -19,6 +19,9 @@ const SPIN_ROUNDS: u32 = 2;
 /// From this one on they are equally long. Before it, each is twice as long as the last.
 const SLOWEST: u32 = 6;
 
+/// How often a thread that is no searcher spins before it looks again.
+const SPINS: u32 = 16;
+
 impl Worker {
     /// Looks for work for some tens of microseconds.
     pub(super) fn look_around(&self) -> Option<Work> {
@@ -54,9 +57,16 @@ impl Worker {
 
     /// Whether there is work that this thread may take, and has not got so far: its look after
     /// going to sleep would see that, too, but only after it has taken the sleepers' lock.
-    fn others_are_quicker(&self) -> bool {
+    pub(super) fn others_are_quicker(&self) -> bool {
         let registry = self.registry();
         !registry.sleep.has_surplus() && registry.has_work_in(&self.slots(), false)
+    }
+
+    /// Lets others take what they are about to take, before a thread that is no searcher, because
+    /// enough are, looks again.
+    pub(super) fn give_time(&self) {
+        (0..SPINS).for_each(|_| hint::spin_loop());
+        thread::yield_now();
     }
 
     /// Goes to sleep, unless there is work after all.

@@ -22,6 +22,7 @@ use super::Worker;
 use crate::chaos;
 use crate::events;
 use crate::loom::atomic::Ordering;
+use crate::loom::hint;
 use crate::sys::ticks;
 use crate::thread::engine::config::ROUND;
 use crate::thread::engine::lent::raw_scope_counter::ErasedEntry;
@@ -39,6 +40,14 @@ const LATEST: u32 = 1024;
 /// injector.
 const STEAL_FIRST: u32 = 16;
 
+/// How often a thief looks again where it has stolen a task before it looks elsewhere, and how many
+/// spin hints are between: a microsecond in all, as long as a theft by another takes.
+const LOOKS_AGAIN: u32 = 4;
+const SPINS: u32 = 8;
+
+/// In a wider pool thieves do not stay: too many would wait at the same deque.
+const WIDEST: usize = 32;
+
 /// What a worker remembers of its searches.
 pub(super) struct Search {
     /// The pool's slots as this worker last saw them, and the version of the list.
@@ -47,6 +56,8 @@ pub(super) struct Search {
     /// How many times this thread has looked for work.
     searches: Cell<u32>,
     fairness: Cell<Fairness>,
+    /// Where in the list of slots this thread has stolen a task last.
+    victim: Cell<Option<usize>>,
     /// The priority that this thread looks for, or has found.
     seeks: Cell<Priority>,
 }
@@ -59,6 +70,7 @@ impl Search {
             random: Cell::new((slot as u32).wrapping_mul(0x9E37_79B9) ^ chaos::victims(slot) | 1),
             searches: Cell::new(0),
             fairness: Cell::default(),
+            victim: Cell::new(None),
             seeks: Cell::new(Priority::Normal),
         }
     }
@@ -246,15 +258,36 @@ impl Worker {
         found.map(|found| self.publish_rest(found))
     }
 
-    /// Something from another worker's deques.
+    /// Something from another worker's deques, and first from where the last task was: whoever has
+    /// queued many most likely has more. A look at each deque takes the lines of all that have
+    /// stolen from there from them.
     fn steal(&self) -> Option<Work> {
-        let start = self.next_random() as usize;
+        let last = self.search.victim.take();
+        let stays = self.registry.sleep.width() <= WIDEST && !self.registry.injector.is_ranked();
+        let last = last.filter(|_| stays);
         let slots = self.slots();
-        let (before, after) = slots.split_at(start % slots.len());
-        let mut others = after.iter().chain(before);
-        let found = others.find_map(|slot| self.steal_from(slot));
+        let again = last.and_then(|at| Some((at, self.steal_again(slots.get(at)?)?)));
+        let found = again.or_else(|| {
+            let start = self.next_random() as usize % slots.len();
+            let mut all = (start..slots.len()).chain(0..start);
+            all.find_map(|at| Some((at, self.steal_from(&slots[at])?)))
+        });
         drop(slots);
-        found.map(|found| self.publish_rest(found))
+        let (at, found) = found?;
+        let is_task = matches!(found, (Work::Task(_), _));
+        self.search.victim.set(is_task.then_some(at));
+        Some(self.publish_rest(found))
+    }
+
+    /// Something from this slot, where another thief may be at work, or the next task is about to
+    /// be queued.
+    fn steal_again(&self, slot: &Slot) -> Option<(Work, bool)> {
+        self.steal_from(slot).or_else(|| {
+            (0..LOOKS_AGAIN).find_map(|_| {
+                (0..SPINS).for_each(|_| hint::spin_loop());
+                self.steal_from(slot)
+            })
+        })
     }
 
     /// Some work; true: more has been moved to this thread's deques. Not while the slots are

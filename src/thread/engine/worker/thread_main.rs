@@ -87,6 +87,9 @@ impl Worker {
                 searching = searching || sleep.search(after_job);
                 if searching {
                     work = self.look_around();
+                } else if self.others_are_quicker() {
+                    self.give_time();
+                    continue;
                 }
             }
             let Some(work) = work else {
