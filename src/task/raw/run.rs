@@ -51,9 +51,9 @@ impl TaskRef {
         self.header().tag.store(tag, Ordering::Relaxed);
     }
 
-    /// The caller waits for the end, once: it takes the result and frees the cell, or runs the
-    /// task, and writes the cell's line in any case. (Who only looks, perhaps again and again, must
-    /// not take the line from the thread that runs the task.)
+    /// The caller waits for the end, once: it takes the result, runs the task, or registers itself,
+    /// and nearly always writes the cell's line. (Who only looks, perhaps again and again, must not
+    /// take the line from the thread that runs the task.)
     #[inline]
     pub(in crate::task) fn will_end_here(&self) {
         prefetch::will_write(&self.header().state);
