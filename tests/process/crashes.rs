@@ -22,6 +22,8 @@ pub(crate) fn helpers() {
         ("refused_stack", refused_stack),
         ("crash_of_a_stripped_program", stripped),
         ("previous_handler", previous_handler),
+        ("handler_that_raises_again", || one_shot(raises_again)),
+        ("handler_that_removes_itself", || one_shot(removes_itself)),
     ]);
 }
 
@@ -395,6 +397,37 @@ extern "C" fn recovers(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
 }
 
 /// A program with a handler of its own.
+extern "C" fn removes_itself(signal: c_int) {
+    // SAFETY: a system call.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+extern "C" fn raises_again(signal: c_int) {
+    removes_itself(signal);
+    // SAFETY: a system call.
+    unsafe { libc::raise(signal) };
+}
+
+/// A program whose handler of `SIGABRT` acts once.
+fn one_shot(handler: extern "C" fn(c_int)) {
+    // SAFETY: the handler only makes system calls.
+    unsafe { libc::signal(libc::SIGABRT, handler as *const () as usize) };
+    trefoil::init();
+    let procs = pool(1);
+    crash(&procs, libc::SIGABRT, aborting, "crashes::aborting");
+    let call = procs
+        .call(sends_itself_a_signal)
+        .timeout(Duration::from_secs(60));
+    let exit = died(call.spawn(libc::SIGABRT as u32).join());
+    let function = sends_itself_a_signal as Crash as usize;
+    check(
+        &exit,
+        libc::SIGABRT,
+        function,
+        "crashes::sends_itself_a_signal",
+    );
+}
+
 fn previous_handler() {
     // SAFETY: zero is a value for it.
     let mut handler: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -577,6 +610,14 @@ tests! {
             return; // the worker begins before `main`, which installs it
         }
         run_helper("previous_handler");
+    }
+
+    fn a_handler_that_acts_once_is_called_once() {
+        if cfg!(feature = "auto") {
+            return; // as above
+        }
+        run_helper("handler_that_raises_again");
+        run_helper("handler_that_removes_itself");
     }
 
     fn the_stack_for_handlers_is_refused() {

@@ -14,7 +14,8 @@
 //!    block the signal and return. The instruction faults once more, and the kernel, which cannot
 //!    deliver the signal, ends the process by it, with this status and a core file of this
 //!    instruction. A signal that was sent (by `abort`, by `kill`) is sent again without a handler,
-//!    also if the previous one has only removed itself.
+//!    also if the previous one has only removed itself (one that meant to live on after it dies,
+//!    too).
 //!
 //! **It must not make things worse.** A stack that was overwritten can make the walk itself crash.
 //! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces
@@ -302,7 +303,10 @@ impl Handler {
             let function: extern "C" fn(c_int) = unsafe { std::mem::transmute(function) };
             function(signal);
         }
-        install(libc::SIGABRT, abort);
+        // Unless it has changed that, as one does that removes itself and raises the signal again.
+        if action(libc::SIGABRT, null()).sa_sigaction == abort.sa_sigaction {
+            install(libc::SIGABRT, abort);
+        }
         // It has removed itself, as `std`'s does, so that the instruction faults once more. A
         // signal that was sent would not come again.
         if delivery.code() <= 0 && action(signal, null()).sa_sigaction == libc::SIG_DFL {
