@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::operation_budget::{Budget, Refusal, Share};
 use super::reactor::Reactor;
@@ -285,22 +285,23 @@ impl Local {
 
     // Fairness.
 
-    /// Before an operation of a source, which may not have to wait: it is refused if it would keep
+    /// Does an operation of a source, which may not have to wait: it is refused if it would keep
     /// the loop from other tasks. `None`: it belongs to no source.
     #[inline]
-    pub(crate) fn poll_budget(
+    pub(crate) fn poll_fairly<R>(
         &self,
         share: Option<&Share>,
         refusal: &mut Refusal,
         cx: &Context<'_>,
-    ) -> Poll<()> {
-        self.budget.poll(share.unwrap_or(&self.share), refusal, cx)
-    }
-
-    /// After an operation that did not have to wait.
-    #[inline]
-    pub(crate) fn complete_operation(&self, share: Option<&Share>) {
-        self.budget.complete(share.unwrap_or(&self.share));
+        operation: impl FnOnce(&Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        let share = share.unwrap_or(&self.share);
+        ready!(self.budget.poll(share, refusal, cx));
+        let polled = operation(cx);
+        if polled.is_ready() {
+            self.budget.complete(share);
+        }
+        polled
     }
 
     /// See `Timekeeper::renew_budget`.

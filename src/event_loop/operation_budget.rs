@@ -65,16 +65,13 @@ pub(crate) struct Share {
 pub(crate) struct Refusal(u32);
 
 impl Share {
-    /// The last refusal of the source's `poll_…` methods.
+    /// Does the operation of a `poll_…` method.
     #[inline]
-    pub(crate) fn refusal(&self) -> Refusal {
-        Refusal(self.refused.load(Relaxed))
-    }
-
-    /// Notes it.
-    #[inline]
-    pub(crate) fn set_refusal(&self, refusal: Refusal) {
+    pub(crate) fn with_refusal<R>(&self, f: impl FnOnce(&mut Refusal) -> R) -> R {
+        let mut refusal = Refusal(self.refused.load(Relaxed));
+        let result = f(&mut refusal);
         self.refused.store(refusal.0, Relaxed);
+        result
     }
 }
 

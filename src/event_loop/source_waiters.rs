@@ -9,6 +9,7 @@
 //! No user code runs in here: wakers that are no longer needed are returned, and the caller drops
 //! them when it holds no borrow.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::task::Waker;
 
@@ -18,8 +19,7 @@ pub(crate) const SHARED: u64 = 0;
 #[derive(Debug, Default)]
 pub(super) struct SourceWaiters {
     first: Option<(u64, Waker)>,
-    /// The others, by their numbers, which are in the order in which the futures began.
-    rest: Vec<(u64, Waker)>,
+    rest: BTreeMap<u64, Waker>,
 }
 
 impl SourceWaiters {
@@ -31,27 +31,17 @@ impl SourceWaiters {
                 *none = Some((number, waker));
                 None
             }
-            _ => match self.place(number) {
-                Ok(place) => Some(mem::replace(&mut self.rest[place].1, waker)),
-                Err(place) => {
-                    self.rest.insert(place, (number, waker));
-                    None
-                }
-            },
+            _ => self.rest.insert(number, waker),
         }
     }
 
     /// Removes the entry of `number`.
     pub(super) fn remove(&mut self, number: u64) -> Option<Waker> {
         let first = self.first.take_if(|(waiting, _)| *waiting == number);
-        let entry = first.or_else(|| Some(self.rest.remove(self.place(number).ok()?)));
-        entry.map(|(_, waker)| waker)
-    }
-
-    /// Where this number is among the others, or would be.
-    fn place(&self, number: u64) -> Result<usize, usize> {
-        self.rest
-            .binary_search_by_key(&number, |(waiting, _)| *waiting)
+        match first {
+            Some((_, waker)) => Some(waker),
+            None => self.rest.remove(&number),
+        }
     }
 
     #[cfg(all(test, not(loom)))]
@@ -66,12 +56,12 @@ impl SourceWaiters {
     /// Moves all wakers into `woken`: the first, then the others in the order in which their
     /// futures began.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
-        let all = self
-            .first
-            .take()
-            .into_iter()
-            .chain(mem::take(&mut self.rest));
-        woken.extend(all.map(|(_, waker)| waker));
+        if let Some((_, waker)) = self.first.take() {
+            woken.push(waker);
+        }
+        if !self.rest.is_empty() {
+            woken.extend(mem::take(&mut self.rest).into_values());
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::io::ioctl_fionbio;
@@ -91,10 +91,8 @@ impl Completed<usize> {
 pub(super) async fn fairly() -> io::Result<()> {
     let mut refusal = Refusal::default();
     poll_fn(|cx| {
-        let local = this_loop()?;
-        ready!(local.poll_budget(None, &mut refusal, cx));
-        local.complete_operation(None);
-        Poll::Ready(Ok(()))
+        let polled = this_loop()?.poll_fairly(None, &mut refusal, cx, |_| Poll::Ready(()));
+        polled.map(Ok)
     })
     .await
 }
@@ -205,24 +203,12 @@ impl<T: AsFd> Source<T> {
         direction: Direction,
         op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
-        let attempt = self.attempt(direction, SHARED)?;
-        let share = attempt.share();
-        let mut refusal = share.refusal();
-        let admitted = attempt.local.poll_budget(Some(share), &mut refusal, cx);
-        share.set_refusal(refusal);
-        ready!(admitted);
-        attempt.run(self.get_ref(), cx, op)
-    }
-
-    /// An attempt in this direction, as the waiter with this number.
-    fn attempt(&self, direction: Direction, number: u64) -> io::Result<Attempt<'_>> {
         let (local, bound) = self.bind()?;
-        Ok(Attempt {
-            local,
-            bound,
-            fd: self.get_ref().as_fd(),
-            direction,
-            number,
+        let share = &bound.shares[direction as usize];
+        share.with_refusal(|refusal| {
+            local.poll_fairly(Some(share), refusal, cx, |cx| {
+                self.attempt(cx, &local, bound, direction, SHARED, op)
+            })
         })
     }
 
@@ -238,93 +224,67 @@ impl<T: AsFd> Source<T> {
     fn bind(&self) -> io::Result<(Rc<Local>, &Bound)> {
         bind(&self.bound)
     }
-}
-
-/// An attempt to do an operation, and what of it is the same for all objects.
-struct Attempt<'a> {
-    local: Rc<Local>,
-    bound: &'a Bound,
-    fd: BorrowedFd<'a>,
-    direction: Direction,
-    /// As which waiter it waits.
-    number: u64,
-}
-
-impl<'a> Attempt<'a> {
-    fn share(&self) -> &'a Share {
-        &self.bound.shares[self.direction as usize]
-    }
-
-    /// Tries `op` until it waits.
-    fn run<T, R>(
-        &self,
-        io: &T,
-        cx: &Context<'_>,
-        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
-    ) -> Poll<io::Result<R>> {
-        let result = loop {
-            let key = ready!(self.poll_ready(cx));
-            let waits = match op(io) {
-                Ok(Completed::Full(value)) => break Ok(value),
-                Ok(Completed::Short(value, drained)) => {
-                    self.bound.come_short(&self.local, self.direction, drained);
-                    break Ok(value);
-                }
-                Ok(Completed::Reported(value)) => match self.wait_for_event(key) {
-                    // The kernel reports the present state as the first event.
-                    Ok(()) if key.is_none() => Ok(()),
-                    waits => break waits.map(|()| value),
-                },
-                Err(error) => self.failed(key, error),
-            };
-            if let Err(error) = waits {
-                break Err(error);
-            }
-        };
-        self.local.complete_operation(Some(self.share()));
-        Poll::Ready(result)
-    }
-
-    /// `Ready` when it may be tried, with the registration if there is one.
-    fn poll_ready(&self, cx: &Context<'_>) -> Poll<Option<SourceKey>> {
-        let mut key = self.bound.key.get().copied();
-        if key.is_none() && self.bound.is_short(self.direction) {
-            // If the loop cannot watch it, the operation can still be tried.
-            key = self.register().ok();
-        }
-        if let Some(key) = key {
-            let (direction, number) = (self.direction, self.number);
-            ready!(self.local.poll_ready(key, direction, number, cx));
-        }
-        Poll::Ready(key)
-    }
-
-    /// After this error: waits if it would have blocked, and tries again.
-    #[cold]
-    fn failed(&self, key: Option<SourceKey>, error: io::Error) -> io::Result<()> {
-        match error.kind() {
-            io::ErrorKind::Interrupted => Ok(()),
-            io::ErrorKind::WouldBlock => self.wait_for_event(key),
-            _ => Err(error),
-        }
-    }
-
-    /// The next try is after another event.
-    fn wait_for_event(&self, key: Option<SourceKey>) -> io::Result<()> {
-        match key {
-            Some(key) => self.local.clear(key, self.direction),
-            None => _ = self.register()?,
-        }
-        Ok(())
-    }
 
     /// Registers the source. For a read, it counts as writable: a write is tried without waiting
     /// for the kernel's first report, unless a write had a short count before.
-    fn register(&self) -> io::Result<SourceKey> {
-        let writable = self.direction == Direction::Read && !self.bound.is_short(Direction::Write);
-        let key = self.local.register(self.fd, writable);
-        let key = key.map_err(|error| explained(self.fd.as_raw_fd(), error))?;
-        Ok(*self.bound.key.get_or_init(|| key))
+    fn register(
+        &self,
+        local: &Local,
+        bound: &Bound,
+        direction: Direction,
+    ) -> io::Result<SourceKey> {
+        let fd = self.get_ref().as_fd();
+        let writable = direction == Direction::Read && !bound.is_short(Direction::Write);
+        bound.register(local, fd, writable)
+    }
+
+    /// Tries `op` until it waits, as the waiter with this number.
+    fn attempt<R>(
+        &self,
+        cx: &Context<'_>,
+        local: &Local,
+        bound: &Bound,
+        direction: Direction,
+        number: u64,
+        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            let mut key = bound.key.get().copied();
+            if key.is_none() && bound.is_short(direction) {
+                // If the loop cannot watch it, the operation can still be tried.
+                key = self.register(local, bound, direction).ok();
+            }
+            if let Some(key) = key
+                && local.poll_ready(key, direction, number, cx).is_pending()
+            {
+                return Poll::Pending;
+            }
+            match op(self.get_ref()) {
+                Ok(Completed::Full(value)) => return Poll::Ready(Ok(value)),
+                Ok(Completed::Short(value, drained)) => {
+                    bound.come_short(local, direction, drained);
+                    return Poll::Ready(Ok(value));
+                }
+                Ok(Completed::Reported(value)) => match key {
+                    Some(key) => {
+                        local.clear(key, direction);
+                        return Poll::Ready(Ok(value));
+                    }
+                    // The kernel reports the present state as the first event.
+                    None => _ = self.register(local, bound, direction)?,
+                },
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => match key {
+                        Some(key) => local.clear(key, direction),
+                        None => {
+                            self.register(local, bound, direction)?;
+                        }
+                    },
+                    _ => return Poll::Ready(Err(error)),
+                },
+            }
+        }
     }
 }
 
@@ -348,6 +308,12 @@ fn bind(bound: &OnceLock<Bound>) -> io::Result<(Rc<Local>, &Bound)> {
 impl Bound {
     fn is_short(&self, direction: Direction) -> bool {
         self.short[direction as usize].get().is_some()
+    }
+
+    fn register(&self, local: &Local, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
+        let key = local.register(fd, writable);
+        let key = key.map_err(|error| explained(fd.as_raw_fd(), error))?;
+        Ok(*self.key.get_or_init(|| key))
     }
 
     /// Makes the next operation in this direction wait; `drained`: for an edge, if one will follow.
@@ -377,7 +343,7 @@ pub(super) struct Operation<'a, T: AsFd> {
     number: u64,
 }
 
-impl<'a, T: AsFd> Operation<'a, T> {
+impl<T: AsFd> Operation<'_, T> {
     /// Ready with those `wanted` that an event has reported and no task has taken. For an operation
     /// that reads, in place of [`poll`](Self::poll).
     pub(super) fn poll_reports(
@@ -385,30 +351,19 @@ impl<'a, T: AsFd> Operation<'a, T> {
         cx: &mut Context<'_>,
         wanted: Reports,
     ) -> Poll<io::Result<Reports>> {
-        let attempt = self.attempt()?;
-        let key = match attempt.bound.key.get() {
+        let (local, bound) = self.source.bind()?;
+        let key = match bound.key.get() {
             Some(&key) => key,
-            None => attempt.register()?,
+            None => self.source.register(&local, bound, self.direction)?,
         };
-        ready!(self.poll_budget(&attempt, cx));
-        let (local, number) = (&attempt.local, self.number);
-        let reports = ready!(local.poll_reports(key, wanted, number, cx));
-        local.complete_operation(Some(attempt.share()));
-        Poll::Ready(Ok(reports))
-    }
-
-    fn attempt(&mut self) -> io::Result<Attempt<'a>> {
-        let mut attempt = self.source.attempt(self.direction, self.number)?;
         if self.number == SHARED {
-            self.number = attempt.local.next_number();
-            attempt.number = self.number;
+            self.number = local.next_number();
         }
-        Ok(attempt)
-    }
-
-    fn poll_budget(&mut self, attempt: &Attempt<'_>, cx: &Context<'_>) -> Poll<()> {
-        let share = Some(attempt.share());
-        attempt.local.poll_budget(share, &mut self.refusal, cx)
+        let share = Some(&bound.shares[self.direction as usize]);
+        let reports = local.poll_fairly(share, &mut self.refusal, cx, |cx| {
+            local.poll_reports(key, wanted, self.number, cx)
+        });
+        reports.map(Ok)
     }
 
     pub(super) fn poll<R>(
@@ -416,9 +371,15 @@ impl<'a, T: AsFd> Operation<'a, T> {
         cx: &mut Context<'_>,
         op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
-        let attempt = self.attempt()?;
-        ready!(self.poll_budget(&attempt, cx));
-        let polled = attempt.run(self.source.get_ref(), cx, op);
+        let (local, bound) = self.source.bind()?;
+        if self.number == SHARED {
+            self.number = local.next_number();
+        }
+        let (direction, number) = (self.direction, self.number);
+        let share = Some(&bound.shares[direction as usize]);
+        let polled = local.poll_fairly(share, &mut self.refusal, cx, |cx| {
+            (self.source).attempt(cx, &local, bound, direction, number, op)
+        });
         if polled.is_ready() {
             // Making a direction ready takes out all its entries, so there is none to remove.
             self.number = SHARED;

@@ -191,11 +191,10 @@ impl Interval {
             ready!(Pin::new(sleep).poll(cx));
             now = local.now();
         } else {
-            let mut refusal = self.share.refusal();
-            let admitted = local.poll_budget(Some(&self.share), &mut refusal, cx);
-            self.share.set_refusal(refusal);
-            ready!(admitted);
-            local.complete_operation(Some(&self.share));
+            let share = &self.share;
+            let ticks =
+                |refusal: &mut _| local.poll_fairly(Some(share), refusal, cx, |_| Poll::Ready(()));
+            ready!(share.with_refusal(ticks));
         }
         self.sleep = None;
         self.next = Some(self.missed.after(due, now, self.period));
