@@ -1,4 +1,5 @@
-//! What goes to standard error from threads that must not wait for its reader.
+//! What goes to standard error from threads that must not wait for its reader: how much is kept,
+//! and when the rest is dropped.
 //!
 //! **Job.** A write to standard error may take for ever: it may be a terminal that somebody has
 //! stopped, or a pipe that is full. That `poll` reports room is no help, because there may be room

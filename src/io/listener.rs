@@ -1,4 +1,4 @@
-//! The accept loop that all listeners share.
+//! The accept loop and the backlog that all listeners share.
 //!
 //! While the system has no descriptor for one more connection, that connection waits in the
 //! listener's queue, and the listener stays readable: a server that ignored the error would spin.

@@ -4,8 +4,8 @@
 //! is the first sentence of its essay; how many blocks and implementations have a reason
 //! (`SAFETY:`); the invariants that these cite; and what the essay says of tests.
 //!
-//! `docs/internals/FILES.md` has each file of the library with its job, to be searched by who does
-//! not know where something is decided.
+//! `docs/internals/FILES.md` has each file of the library and of its companions with its job, to be
+//! searched by who does not know where something is decided.
 //!
 //! `TREFOIL_INVENTORY=write cargo test --test tidy` writes them.
 
@@ -17,13 +17,6 @@ use crate::source::{File, Finding};
 
 const UNSAFE: &str = "docs/internals/UNSAFE.md";
 const FILES: &str = "docs/internals/FILES.md";
-
-/// What the library consists of: `FILES.md` has its files.
-const LIBRARY: [&str; 3] = [
-    "src/",
-    "crates/trefoil-os/src/",
-    "crates/trefoil-trace/src/",
-];
 
 const FILES_HEAD: &str = "# Every file and its job
 
@@ -117,11 +110,15 @@ fn unsafe_code(tree: &[File]) -> String {
     out
 }
 
+fn is_of_a_crate(path: &str) -> bool {
+    path.starts_with("crates/") && path.contains("/src/")
+}
+
 /// The page of all files, as it should be: a table for each folder.
 fn files(tree: &[File]) -> String {
     let mut folders: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
     for file in tree.iter().filter(|file| file.is_rust()) {
-        if LIBRARY.iter().any(|place| file.path.starts_with(place)) {
+        if file.path.starts_with("src/") || is_of_a_crate(&file.path) {
             let (folder, name) = file.path.rsplit_once('/').expect("it is in a folder");
             let job = cell(job(&paragraphs(file)));
             folders.entry(folder).or_default().insert(name, job);

@@ -1,4 +1,4 @@
-//! `init`: how a process detects that it is a worker.
+//! `init`: how a process detects that it is a worker, and that a program without it has none.
 //!
 //! A pool starts its workers by executing the file that the parent runs (`host::executable`), with
 //! the same arguments. Such a process must serve instead of running its `main`. So either `main`

@@ -1,4 +1,4 @@
-//! Whether, when and how often an item of a call runs again.
+//! How often an item that died or timed out runs again, and after what pause.
 //!
 //! An item whose worker died goes back to the front of the job, if it may be retried, perhaps after
 //! a pause that doubles each time; its job goes before the others of its priority

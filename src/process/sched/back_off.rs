@@ -46,6 +46,11 @@ pub(super) fn weight(failed_start: Option<StartFailure>, killed: bool) -> u32 {
     }
 }
 
+/// Whether the slot is given up, if the fruitless deaths in a row have that weight.
+pub(super) fn is_given_up(fruitless_weight: u32) -> bool {
+    fruitless_weight >= GIVE_UP
+}
+
 /// How long after a death the slot stays empty, if the fruitless deaths in a row have that weight.
 pub(super) fn pause(fruitless_weight: u32, killed: bool) -> Duration {
     let (deaths, most) = if killed {

@@ -35,8 +35,8 @@ use super::peer::Peer;
 use super::sent_frame::SentFrame;
 use crate::process::host::gate::GATES;
 use crate::process::limits::{
-    ASK_OTHERS_AFTER, CONTEXT_ANSWER, FORWARDER_CHECK, GIVE_UP, LEAVE_LIMIT, MOST_MOVES,
-    NUDGE_AFTER, RESULTS_WAIT, START_LIMIT, TAKE_OVER_AFTER,
+    ASK_OTHERS_AFTER, CONTEXT_ANSWER, FORWARDER_CHECK, LEAVE_LIMIT, MOST_MOVES, NUDGE_AFTER,
+    RESULTS_WAIT, START_LIMIT, TAKE_OVER_AFTER,
 };
 use crate::process::value::chunk::Piece;
 use crate::process::wire::ServedContext;
@@ -368,7 +368,7 @@ impl Worker {
     /// Whether the slot is given up, because too many of its workers died in a row without having
     /// completed anything.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.fruitless_weight >= GIVE_UP
+        back_off::is_given_up(self.fruitless_weight)
     }
 
     /// When this worker will have been in its state for too long.

@@ -1,5 +1,5 @@
-//! The call of `spawn_blocking` that a thread is in, for the stall monitor; see
-//! `spawn_blocking.rs`.
+//! The call of `spawn_blocking` that a thread is in, and whether it waits, for the stall monitor;
+//! see `spawn_blocking.rs`.
 //!
 //! Tests: `tests/thread/blocking.rs`; loom models in `tests/trefoil-checks/tests/blocking.rs`.
 

@@ -1,5 +1,5 @@
-//! Results in the order of the items: `map`, `try_map`, and collecting a parallel iterator into a
-//! vector.
+//! Results in the order of the items, and which of several errors is returned: `map`, `try_map`,
+//! and collecting a parallel iterator into a vector.
 //!
 //! **Job.** Each item has its place in the vector that grows; the places are divided together with
 //! the items, so that each thread writes its results in place (`raw_fill.rs`).
