@@ -1,4 +1,4 @@
-//! One end of a channel, without types: bytes in, bytes out, and when to wait.
+//! One end of a channel, without types: bytes in, bytes out, when to wait, and what deaths leave.
 //!
 //! ```text
 //!   Sender ──record──► pipe ──record──► Receiver

@@ -1,4 +1,5 @@
-//! The workers' standard error, on its way to the parent's.
+//! The workers' standard error, on its way to the parent's; its end is kept for the error of a
+//! death.
 //!
 //! It goes through the parent so that the last output of a worker that died can be part of the
 //! error. The driver does not wait for the reader of the parent's standard error: another thread

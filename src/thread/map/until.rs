@@ -1,4 +1,4 @@
-//! A source that ends when a token is cancelled.
+//! A source that looks at a token before each item, and ends when it is cancelled.
 //!
 //! **Job.** Looks at the token before each item of another source. When a thread has seen that it
 //! is cancelled, its piece ends, and every piece gives up its items the next time that it is
@@ -49,7 +49,8 @@ pub(crate) struct ItemsUntil<'t, S> {
     stop: Arc<Stop<'t>>,
 }
 
-/// Items of which none passes after a token is cancelled: [`ParallelIterator::until`](crate::iter::ParallelIterator::until).
+/// Items of which none passes after a token is cancelled:
+/// [`ParallelIterator::until`](crate::iter::ParallelIterator::until).
 ///
 /// All consumers return [`TaskError::Cancelled`] if an item was left out because of that. The most
 /// frequent ones have methods here; [`with`](Self::with) takes any. A panic is resumed even if the

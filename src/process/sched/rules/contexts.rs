@@ -1,4 +1,6 @@
-//! Which worker has which context (`map_with`), and where it gets it from.
+//! Which worker has which context (`map_with`), where it gets it from, and until when.
+//!
+//! It is forgotten at the end of its job; one with ends of channels earlier (`ends`).
 //!
 //! A worker gets a context before the first frame of its job. A small context, and one with
 //! attachments, is sent to each worker. A larger one may take long to reach another machine, and is

@@ -1,11 +1,11 @@
 //! Copies of slow items (`ProcessCall::hedge`).
 //!
 //! An item of such a call goes alone, to an idle worker. Once it has run for longer than its call
-//! allows, and a worker is idle while nothing waits, that worker gets a copy of it. Each copy is in
-//! a frame that counts in its job; nothing else keeps track of them. The first that ends, in a
-//! value or an error, ends the item: the other is not wanted any more, and is cancelled like any
-//! other item. As long as one of them is out, the death of the other one's worker is not the
-//! item's. An item is copied once at most.
+//! allows (`item_times`), and a worker is idle while nothing waits, that worker gets a copy of it.
+//! Each copy is in a frame that counts in its job; nothing else keeps track of them. The first that
+//! ends, in a value or an error, ends the item: the other is not wanted any more, and is cancelled
+//! like any other item. As long as one of them is out, the death of the other one's worker is not
+//! the item's. An item is copied once at most.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/stragglers.rs`.
 

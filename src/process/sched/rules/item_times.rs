@@ -1,4 +1,5 @@
-//! How long the items of a call with copies took, and which have had one.
+//! How long the items of a call with copies took, so how long one may run before it is copied, and
+//! which have been.
 //!
 //! The median is exact, and costs a few comparisons per item: two heaps hold the shorter and the
 //! longer half of the times.
