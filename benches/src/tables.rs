@@ -321,7 +321,8 @@ fn draw_scaling() -> Result<bool, String> {
     Ok(true)
 }
 
-/// The addresses of all plots that are there, for rustdoc; and their names.
+/// For rustdoc, the addresses of the plots that the page shows. Returns the names of all that are
+/// there.
 fn write_addresses(at: &Path) -> Result<Vec<&'static str>, String> {
     let ids = PLOTS.iter().map(|plot| plot.id);
     let ids = ids.chain(scaling::PLOTS.iter().map(|plot| plot.id));
@@ -330,7 +331,9 @@ fn write_addresses(at: &Path) -> Result<Vec<&'static str>, String> {
         Some((id, svg))
     });
     let there: Vec<_> = there.collect();
-    let addresses = links::addresses(there.iter().map(|(id, svg)| (*id, svg.as_str())));
+    let page = read(PAGE)?;
+    let shown = there.iter().filter(|(id, _)| page.contains(&links::name(id)));
+    let addresses = links::addresses(shown.map(|(id, svg)| (*id, svg.as_str())));
     write(&at.join("rustdoc.txt"), &addresses)?;
     Ok(there.iter().map(|(id, _)| *id).collect())
 }

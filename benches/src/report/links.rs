@@ -10,7 +10,8 @@
 use std::fmt::Write as _;
 
 /// The name of a plot.
-fn name(id: &str) -> String {
+#[must_use]
+pub fn name(id: &str) -> String {
     format!("plots/{id}.svg")
 }
 
