@@ -332,7 +332,9 @@ fn write_addresses(at: &Path) -> Result<Vec<&'static str>, String> {
     });
     let there: Vec<_> = there.collect();
     let page = read(PAGE)?;
-    let shown = there.iter().filter(|(id, _)| page.contains(&links::name(id)));
+    let shown = there
+        .iter()
+        .filter(|(id, _)| page.contains(&links::name(id)));
     let addresses = links::addresses(shown.map(|(id, svg)| (*id, svg.as_str())));
     write(&at.join("rustdoc.txt"), &addresses)?;
     Ok(there.iter().map(|(id, _)| *id).collect())
