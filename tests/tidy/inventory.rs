@@ -4,8 +4,8 @@
 //! is the first sentence of its essay; how many blocks and implementations have a reason
 //! (`SAFETY:`); the invariants that these cite; and what the essay says of tests.
 //!
-//! `docs/internals/FILES.md` has each file of the library and of its companions with its job, to be
-//! searched by who does not know where something is decided.
+//! `docs/internals/FILES.md` has each file of the library and of its companions with its job, for
+//! readers who do not know where something is decided.
 //!
 //! `TREFOIL_INVENTORY=write cargo test --test tidy` writes them.
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! 1. An item is encoded. One that does not fit into a record goes into the file, into pages that
-//!    no other item gets ([`Rooms`]). The record has its checksum.
+//!    no other item gets ([`PageNumbers`]). The record has its checksum.
 //! 2. The sender takes a credit from the semaphore (an `eventfd`, which begins with the capacity),
 //!    or waits until there is one, and writes the record, which the kernel takes and hands out in
 //!    one piece.
@@ -46,7 +46,7 @@ use rustix::io::Errno;
 
 use crate::loom::Mutex;
 use crate::process::host::checksum::checksum;
-use crate::process::host::page_numbers::{PAGE, Rooms};
+use crate::process::host::page_numbers::{PAGE, PageNumbers};
 use crate::process::host::{broken_pipe, channel_files, ends, free_memory};
 use crate::process::value::attachments::Attachment;
 use crate::process::value::reason;
@@ -100,7 +100,7 @@ pub(super) struct ChannelPipe {
     /// The file for large items.
     file: Arc<Attachment>,
     /// The room in it, for an end that sends.
-    rooms: Option<Rooms>,
+    page_numbers: Option<PageNumbers>,
     /// A semaphore: how many items may be sent now.
     credits: Arc<Attachment>,
     capacity: usize,
@@ -185,14 +185,14 @@ impl ChannelPipe {
         length: usize,
     ) -> io::Result<Arc<Self>> {
         pipe.set_end();
-        let rooms = (side == Side::Sends)
-            .then(|| Rooms::of(&*file))
+        let page_numbers = (side == Side::Sends)
+            .then(|| PageNumbers::of(&*file))
             .transpose()?;
         Ok(Arc::new(Self {
             side,
             pipe,
             file,
-            rooms,
+            page_numbers,
             credits,
             capacity,
             length,
@@ -263,7 +263,10 @@ impl ChannelPipe {
         }
         let no_memory =
             |why: io::Error| PipeError::Broken(format!("there is no memory for the item: {why}"));
-        let room = self.rooms.as_ref().and_then(|own| own.reserve(item.len()));
+        let room = self
+            .page_numbers
+            .as_ref()
+            .and_then(|own| own.reserve(item.len()));
         let length = (item.len() as u64).to_le_bytes();
         let (Some(offset), [.., 0, 0, 0]) = (room, length) else {
             return Err(no_memory(io::ErrorKind::FileTooLarge.into()));

@@ -3,9 +3,9 @@
 //! An item whose worker died goes back to the front of the job, if it may be retried, perhaps after
 //! a pause that doubles each time; its job goes before the others of its priority
 //! (`Sched::run_again`). Its time limit begins anew (`sched::deadlines`); the one of `within` does
-//! not. How often each such item was started is kept here, for
-//! `attempts()`. One that has died out of memory, of a call with `retry_alone`, waits apart from
-//! the others: it runs while nothing else runs in the pool (`sched::rules::alone`).
+//! not. How often each such item was started is kept here, for `attempts()`. One that has died out
+//! of memory, of a call with `retry_alone`, waits apart from the others: it runs while nothing else
+//! runs in the pool (`sched::rules::alone`).
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/calls.rs`.
 

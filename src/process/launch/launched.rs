@@ -44,8 +44,8 @@ pub(crate) struct Newborn(pub(crate) Option<Child>);
 impl Drop for Newborn {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
-            if let Ok(Some(family)) = ProcessGroup::of(child) {
-                family.kill();
+            if let Ok(Some(group)) = ProcessGroup::of(child) {
+                group.kill();
             }
             let _ = child.kill();
             let _ = child.wait();

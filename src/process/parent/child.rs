@@ -8,9 +8,9 @@
 //! **Invariants.**
 //! - **W20** [`Own`] has the process from when it was started until just before it is reaped, and
 //!   signals are sent under the same lock: none reaches another process.
-//! - **W58** A worker's family is killed only while the worker has not been reaped: until then no
-//!   other process and no other group can get its number. So [`Child::end_family`] comes before the
-//!   status is fetched. If other code of the program has fetched it, the family lives on.
+//! - **W58** A worker's process group is killed only while the worker has not been reaped: until
+//!   then no other process and no other group can get its number. So [`Child::end_group`] comes
+//!   before the status is fetched. If other code of the program has fetched it, the group lives on.
 //!
 //! Tests: `tests/process/one.rs`, `tests/process/host.rs`; W58: `tests/process/pool.rs`.
 
@@ -31,7 +31,7 @@ pub(crate) struct Child {
     /// `None` if other code of this program reaped the child before it could be opened.
     pub(crate) process: Option<Arc<Handle>>,
     /// The worker and the processes that it starts.
-    pub(crate) family: Option<ProcessGroup>,
+    pub(crate) group: Option<ProcessGroup>,
     pub(crate) socket: Arc<OwnedFd>,
     /// Another handle of its end of the stream, if the stream would be reset with its last one.
     pub(crate) kept: Option<OwnedFd>,
@@ -52,19 +52,19 @@ impl Child {
         // First by the descriptor, which fails if the process is gone and its number may be another
         // process's.
         let alive = self.signal(Signal::KILL);
-        if let (true, Some(family)) = (alive, &self.family) {
-            family.kill();
+        if let (true, Some(group)) = (alive, &self.group) {
+            group.kill();
         }
         alive
     }
 
     /// The process has ended, or is abandoned, and is about to be reaped: kills what it has started
     /// and left in its group (W58).
-    pub(crate) fn end_family(&self) {
-        if let (Some(process), Some(family)) = (&self.process, &self.family)
+    pub(crate) fn end_group(&self) {
+        if let (Some(process), Some(group)) = (&self.process, &self.group)
             && process.has_its_number()
         {
-            family.kill();
+            group.kill();
         }
     }
 

@@ -122,7 +122,7 @@ impl Link {
         let child = Child {
             pid: 1,
             process: None,
-            family: None,
+            group: None,
             socket,
             kept: None,
             lifeline: None,
@@ -173,7 +173,7 @@ impl Link {
             machine: _,
         } = started;
         let child = newborn.0.as_ref();
-        let family = child.map(ProcessGroup::of).transpose()?.flatten();
+        let group = child.map(ProcessGroup::of).transpose()?.flatten();
         let id = child.map(child::id).transpose();
         let id = id.map_err(failed(child::CALLS[0]))?;
         let process = match id.clone().map(Handle::open) {
@@ -193,7 +193,7 @@ impl Link {
         let child = Child {
             pid,
             process,
-            family,
+            group,
             socket,
             kept,
             lifeline,
@@ -403,7 +403,7 @@ impl Link {
             return true;
         }
         self.has_outlived = true;
-        self.child.end_family();
+        self.child.end_group();
         let process = self.child.process.as_ref();
         self.status = process.and_then(|process| process.fetch().ok().flatten());
         if !self.status.is_some_and(|status| status.success()) {
@@ -433,7 +433,7 @@ impl Link {
     /// records may be lost; the launcher's `ended` may correct that.
     pub(crate) fn reap(&mut self, ended: impl FnOnce(&mut Ending)) -> (Evidence, bool) {
         let mut ending = Ending::default();
-        self.child.end_family();
+        self.child.end_group();
         let process = self.child.process.as_ref();
         let fetched = || match process?.fetch() {
             Ok(None) => process?.traced_status(self.child.pid),

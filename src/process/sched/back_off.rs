@@ -21,8 +21,8 @@ use crate::process::limits::{
 const NEVER: &str = "it did not reach `trefoil::init()`: the code before it in `main`, or a library \
     that is loaded with the program,";
 
-/// Why a worker that never reached `init` is given up. (How long it may take: `limits`; that it
-/// waits or computes is found out by `parent::startup_watch`.)
+/// Why a worker that never reached `init` is given up. (How long it may take: `limits`.
+/// `parent::startup_watch` finds out whether it waits or computes.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StartFailure {
     #[error("{} waits for something", NEVER)]

@@ -1,10 +1,11 @@
 //! The end of a pool, or its breakdown.
 //!
-//! A [`Stop`] ends the pool; of several, the stronger way and the earlier limit win. When its
-//! limit is over, `Sched::tick` kills what still runs. A pool *breaks
-//! down* when an initializer fails: no call can ever run, so all end with that error at once, and
-//! no more processes are started. When none of its workers lives long enough to do anything, the
-//! pool *gives up*: waiting calls fail, later ones are tried again.
+//! A [`Stop`] ends the pool; of several, the stronger way and the earlier limit win. When its limit
+//! is over, `Sched::tick` kills what still runs.
+//!
+//! A pool *breaks down* when an initializer fails: no call can ever run, so all end with that error
+//! at once, and no more processes are started. When none of its workers lives long enough to do
+//! anything, the pool *gives up*: waiting calls fail, later ones are tried again.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 

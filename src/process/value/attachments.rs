@@ -21,7 +21,7 @@
 //! ([`Arrivals::used`]). A number does not say what kind of descriptor it stands for: the code that
 //! uses the descriptor checks.
 //!
-//! **Bounds.** [`MOST_ARRIVALS`], and `received_descriptors`. A worker sends no descriptor whose
+//! **Bounds.** [`MOST_ARRIVALS`], and `held_descriptors`. A worker sends no descriptor whose
 //! close may wait. If one does, nothing more is received from it, and `refused_descriptors` closes
 //! the descriptor.
 //!
@@ -49,7 +49,7 @@ use super::refused_descriptors;
 use crate::loom::Mutex;
 use crate::process::host::handover;
 pub(crate) use crate::process::host::handover::send;
-use crate::process::host::received_descriptors::InHand;
+use crate::process::host::held_descriptors::HeldDescriptors;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::task::TaskError;
 
@@ -157,7 +157,7 @@ pub(crate) struct Descriptors {
     /// Why some are missing: this process could not receive them.
     pub(super) lost: Option<String>,
     /// They are counted as long as this exists.
-    _in_hand: InHand,
+    _held: HeldDescriptors,
 }
 
 /// Why a descriptor has not arrived.
@@ -169,10 +169,10 @@ pub(super) const TOO_MANY_COPIES: &str = "too many other values wait to be decod
      (RLIMIT_NOFILE)";
 
 impl Descriptors {
-    /// Counts them as held (`received_descriptors`); if they are too many, drops them.
+    /// Counts them as held (`held_descriptors`); if they are too many, drops them.
     pub(super) fn count(&mut self) {
-        match InHand::count(self.attachments.len()) {
-            Some(received_descriptors) => self._in_hand = received_descriptors,
+        match HeldDescriptors::count(self.attachments.len()) {
+            Some(held) => self._held = held,
             None => {
                 self.attachments.clear();
                 self.lost.get_or_insert_with(|| TOO_MANY.to_owned());
@@ -250,7 +250,7 @@ impl Arrivals {
             let mut arrived = Descriptors {
                 attachments: all.map(|one| (0, Attachment::new(one))).collect(),
                 lost: lost.then(|| TOO_MANY.to_owned()),
-                _in_hand: InHand::default(),
+                _held: HeldDescriptors::default(),
             };
             arrived.count();
             self.queue.push_back((arrived, self.received));

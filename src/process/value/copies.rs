@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::attachments::{Attachment, Descriptors, TOO_MANY_COPIES};
 use super::raw_plain::{Array, MappedSlice, array};
 use crate::process::host::free_memory;
-use crate::process::host::received_descriptors::InHand;
+use crate::process::host::held_descriptors::HeldDescriptors;
 use crate::process::host::segment::Filling;
 use crate::process::limits::MAX_DESCRIPTORS;
 use crate::process::wire::{CopyHead, MOST_LENT};
@@ -97,11 +97,11 @@ const MEMORY: u8 = 0;
 
 /// What was received, or is being received.
 enum IncomingCopy {
-    Part(Filling, InHand),
+    Part(Filling, HeldDescriptors),
     /// The memory, and its count, which ends with it.
     Whole {
         memory: Arc<Attachment>,
-        _in_hand: InHand,
+        _held: HeldDescriptors,
     },
     /// An array, and how many of its bytes are missing.
     Array(Box<dyn Array>, usize),
@@ -114,9 +114,9 @@ impl IncomingCopy {
     fn new(length: u64, kind: u8) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         if kind == MEMORY {
-            let received_descriptors =
-                InHand::count(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
-            return Ok(Self::Part(Filling::new(length)?, received_descriptors));
+            let held =
+                HeldDescriptors::count(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
+            return Ok(Self::Part(Filling::new(length)?, held));
         }
         free_memory::check(length)?;
         let array = array(kind).ok_or(io::ErrorKind::InvalidData)?;
@@ -125,15 +125,15 @@ impl IncomingCopy {
 
     fn with(self, bytes: &[u8]) -> io::Result<Self> {
         Ok(match self {
-            Self::Part(mut filling, received_descriptors) => {
+            Self::Part(mut filling, held) => {
                 filling.push(bytes)?;
                 if filling.is_full() {
                     Self::Whole {
                         memory: Attachment::new(filling.seal()?),
-                        _in_hand: received_descriptors,
+                        _held: held,
                     }
                 } else {
-                    Self::Part(filling, received_descriptors)
+                    Self::Part(filling, held)
                 }
             }
             Self::Array(mut array, missing) if bytes.len() <= missing => {

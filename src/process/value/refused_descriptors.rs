@@ -5,7 +5,7 @@
 //! others may do it. One thread of the process closes all of them in turn.
 //!
 //! **Bounds.** One thread. A link ends with the first such message, so each life of a worker adds
-//! one message's descriptors at most. They count as held (`received_descriptors`) until they are
+//! one message's descriptors at most. They count as held (`held_descriptors`) until they are
 //! closed, as far as the limit allows: other links then receive fewer. If the system refuses a
 //! thread, they stay here until the next are refused.
 //!
@@ -14,12 +14,12 @@
 use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::process::host::handover;
-use crate::process::host::received_descriptors::InHand;
+use crate::process::host::held_descriptors::HeldDescriptors;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::fork::PerProcess;
 
 /// What came in one message, and its count.
-type Message = (Vec<OwnedFile>, Option<InHand>);
+type Message = (Vec<OwnedFile>, Option<HeldDescriptors>);
 
 #[derive(Default)]
 struct Refused {
@@ -32,9 +32,9 @@ struct Refused {
 pub(super) fn close(descriptors: Vec<OwnedFile>) {
     static REFUSED: PerProcess<Mutex<Refused>> = PerProcess::new();
     let refused = REFUSED.get_or_init(Mutex::default);
-    let received_descriptors = InHand::count(descriptors.len());
+    let held = HeldDescriptors::count(descriptors.len());
     let mut state = refused.lock();
-    state.waiting.push((descriptors, received_descriptors));
+    state.waiting.push((descriptors, held));
     if !state.is_served {
         state.is_served = blocking_threads::start(|| serve(refused)).is_ok();
     }
@@ -43,7 +43,7 @@ pub(super) fn close(descriptors: Vec<OwnedFile>) {
 fn serve(refused: &Mutex<Refused>) {
     loop {
         let mut state = refused.lock();
-        let Some((descriptors, _in_hand)) = state.waiting.pop() else {
+        let Some((descriptors, _held)) = state.waiting.pop() else {
             state.is_served = false;
             return;
         };

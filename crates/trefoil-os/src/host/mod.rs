@@ -6,7 +6,7 @@
 //! `checksum`, `crash_notes`, `gate`, `ledger`, `mapping`, `permit_words`, `page_numbers`,
 //! `segment`, `shared_ring`), `shared_clock` (of a worker and its parent), `worker_bell` and
 //! `poll_policy` (how soon both sides of a call notice one another), `machine_memory`,
-//! `received_descriptors` (how many descriptors have come), and `image` (functions as offsets
+//! `held_descriptors` (how many descriptors have come), and `image` (functions as offsets
 //! within the program).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
@@ -39,6 +39,7 @@ pub mod arena;
 pub mod checksum;
 pub mod crash_notes;
 pub mod gate;
+pub mod held_descriptors;
 pub mod image;
 pub mod ledger;
 pub mod machine_memory;
@@ -46,7 +47,6 @@ pub mod mapping;
 pub mod page_numbers;
 pub mod permit_words;
 pub mod poll_policy;
-pub mod received_descriptors;
 pub mod segment;
 pub mod shared_clock;
 pub mod shared_ring;

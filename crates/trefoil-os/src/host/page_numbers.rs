@@ -24,9 +24,9 @@ const MOST_PAGES: u64 = 1 << 48;
 
 /// The count of the pages that were handed out, in the file's first page.
 #[derive(Debug)]
-pub struct Rooms(Mapping);
+pub struct PageNumbers(Mapping);
 
-impl Rooms {
+impl PageNumbers {
     /// Maps the count in `file`. An error if that is not the file of a channel.
     pub fn of(file: &impl AsFile) -> io::Result<Self> {
         Mapping::new(file.as_file(), 0..PAGE, Access::Write).map(Self)
@@ -52,7 +52,10 @@ mod tests {
     #[test]
     fn rooms_follow_one_another_through_all_mappings() {
         let file = channel_files::file(PAGE).unwrap();
-        let (one, two) = (Rooms::of(&file).unwrap(), Rooms::of(&file).unwrap());
+        let (one, two) = (
+            PageNumbers::of(&file).unwrap(),
+            PageNumbers::of(&file).unwrap(),
+        );
         let page = PAGE as u64;
         assert_eq!(one.reserve(1), Some(page));
         assert_eq!(two.reserve(PAGE + 1), Some(2 * page));
@@ -68,6 +71,6 @@ mod tests {
     #[test]
     fn a_file_that_can_shrink_is_refused() {
         let file = memory_file::create("x", PAGE).unwrap();
-        assert!(Rooms::of(&file).is_err());
+        assert!(PageNumbers::of(&file).is_err());
     }
 }

@@ -14,8 +14,8 @@
 //!    block the signal and return. The instruction faults once more, and the kernel, which cannot
 //!    deliver the signal, ends the process by it, with this status and a core file of this
 //!    instruction. A signal that was sent (by `abort`, by `kill`) is sent again without a handler,
-//!    also if the previous one has only removed itself (one that meant to live on after it dies,
-//!    too).
+//!    also if the previous one has only removed itself. (So a handler that does that in order to
+//!    live on ends the process, too.)
 //!
 //! **It must not make things worse.** A stack that was overwritten can make the walk itself crash.
 //! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces

@@ -45,7 +45,7 @@ pub fn prepare(command: &mut Command) {
 }
 
 impl ProcessGroup {
-    /// The family of a child that was [prepared](prepare).
+    /// The group of a child that was [prepared](prepare).
     #[allow(clippy::unnecessary_wraps)] // Windows may refuse it
     pub fn of(child: &Child) -> io::Result<Option<Self>> {
         Ok(Some(Self(Pid::from_child(child))))

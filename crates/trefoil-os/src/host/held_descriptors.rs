@@ -19,9 +19,9 @@ static ALL: AtomicUsize = AtomicUsize::new(0);
 
 /// As long as it exists, this number of descriptors counts as held.
 #[derive(Debug, Default)]
-pub struct InHand(usize);
+pub struct HeldDescriptors(usize);
 
-impl InHand {
+impl HeldDescriptors {
     /// Counts `count` more; `None` if they would be too many.
     pub fn count(count: usize) -> Option<Self> {
         if count == 0 {
@@ -40,7 +40,7 @@ impl InHand {
     }
 }
 
-impl Drop for InHand {
+impl Drop for HeldDescriptors {
     fn drop(&mut self) {
         if self.0 > 0 {
             ALL.fetch_sub(self.0, Ordering::Relaxed);
@@ -56,15 +56,15 @@ mod tests {
     #[test]
     fn more_than_there_may_be_is_refused() {
         const MANY: usize = 1 << 28;
-        let some = InHand::count_of(MANY, 2 * MANY).unwrap();
-        assert!(InHand::count_of(MANY + 1, 2 * MANY).is_none());
+        let some = HeldDescriptors::count_of(MANY, 2 * MANY).unwrap();
+        assert!(HeldDescriptors::count_of(MANY + 1, 2 * MANY).is_none());
         assert!(
-            InHand::count_of(MANY + 1, 2 * MANY).is_none(),
+            HeldDescriptors::count_of(MANY + 1, 2 * MANY).is_none(),
             "what was refused counts"
         );
-        let more = InHand::count_of(MANY / 2, 2 * MANY).unwrap();
-        assert!(InHand::count_of(MANY, 2 * MANY).is_none());
+        let more = HeldDescriptors::count_of(MANY / 2, 2 * MANY).unwrap();
+        assert!(HeldDescriptors::count_of(MANY, 2 * MANY).is_none());
         drop((some, more));
-        assert!(InHand::count_of(MANY + MANY / 2, 2 * MANY).is_some());
+        assert!(HeldDescriptors::count_of(MANY + MANY / 2, 2 * MANY).is_some());
     }
 }
