@@ -39,10 +39,10 @@ use crate::sys::fork as forks;
 use crate::task::panic::catch;
 use crate::task::queue_limit::try_place;
 use crate::task::{CancelToken, QueueFull, QueuePlace, Shutdown, Task, TaskError, context};
+use crate::thread::engine::compensate::Compensate;
+use crate::thread::engine::handle_priority::HandlePriority;
 use crate::thread::engine::lent::raw_job::in_turn;
-use crate::thread::engine::worker::give_way::HandlePriority;
 use crate::thread::engine::worker::join_window;
-use crate::thread::engine::worker::wait::Compensate;
 use crate::thread::spawn_async::spawn_async_on;
 
 /// Work-stealing threads for CPU-bound work that shares memory.

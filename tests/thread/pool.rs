@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Condvar, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use deadline::{asleep, eventually, threads_named};
@@ -1292,39 +1292,33 @@ fn expensive_items_behind_quick_ones_are_shared() {
     let pool = ThreadPool::with_threads(2);
     let runs = |count: &str| format!("{pool:?}").contains(count);
     eventually("both sleep", || runs("running: 0"));
-    let (threads, second) = (Mutex::new(HashSet::new()), Condvar::new());
-    let quick = Mutex::new(HashSet::new());
+    let (quick, expensive) = (Mutex::new(HashSet::new()), Mutex::new(HashSet::new()));
+    let are_shared = AtomicBool::new(false);
     let this = || std::thread::current().id();
     pool.install(|| {
-        pool.for_each(0..20_000, |i| match i {
+        pool.for_each(0..50_100, |i| match i {
             // The second thread has run what it was offered at once, and is idle.
             100 => eventually("it sleeps", || {
                 let has_run = quick.lock().unwrap().iter().any(|id| *id != this());
                 has_run && runs("running: 1")
             }),
-            // While 1,900 items take a twentieth of a millisecond each, the rest must be offered:
-            101..2000 => {
+            // Items take a twentieth of a millisecond each, until a second thread runs one, too.
+            101..50_000 if !are_shared.load(Ordering::Relaxed) => {
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_micros(50) {
                     std::hint::spin_loop();
                 }
-            }
-            // these wait for a second thread.
-            2000..4000 => {
-                let mut threads = threads.lock().unwrap();
+                let mut threads = expensive.lock().unwrap();
                 threads.insert(this());
-                second.notify_all();
-                let limit = Duration::from_secs(30);
-                let alone = |threads: &mut HashSet<_>| threads.len() < 2;
-                let (threads, _) = second.wait_timeout_while(threads, limit, alone).unwrap();
-                // (A third one may stand in, where the system gives the two no processor.)
-                assert!(threads.len() >= 2, "one thread has them all");
+                are_shared.store(threads.len() > 1, Ordering::Relaxed);
             }
+            101..50_000 => {}
             _ => {
                 quick.lock().unwrap().insert(this());
             }
         });
     });
+    assert!(are_shared.into_inner(), "one thread has them all");
 }
 
 #[test]

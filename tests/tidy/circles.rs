@@ -58,6 +58,7 @@ fn against(tree: &[File], debt: &[&str]) -> Vec<Finding> {
         })
         .collect();
     let mut findings = layers(&modules, &edges);
+    let edges = without_own_parts(&modules, edges);
     for (at, module) in modules.iter().enumerate() {
         let path = module.file.path.as_str();
         let circle = shortest(&edges, at);
@@ -74,6 +75,24 @@ fn against(tree: &[File], debt: &[&str]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A `mod.rs` may define a type whose fields and methods stand in its own parts: then a part that
+/// imports the type is no circle by itself.
+fn without_own_parts(
+    modules: &[Module<'_>],
+    mut edges: Vec<BTreeSet<usize>>,
+) -> Vec<BTreeSet<usize>> {
+    for part in 0..modules.len() {
+        let parent = modules[part].path.split_last().map(|(_, parent)| parent);
+        let own =
+            |door: &usize| modules[*door].is_door() && Some(&modules[*door].path[..]) == parent;
+        let door = edges[part].iter().copied().find(own);
+        if let Some(door) = door.filter(|door| edges[*door].contains(&part)) {
+            edges[part].remove(&door);
+        }
+    }
+    edges
 }
 
 /// Circles of the rooms inside of rooms.
@@ -177,11 +196,7 @@ impl<'a> Module<'a> {
             uses: Vec::new(),
             exports: Vec::new(),
         };
-        // (In a `mod.rs` a path may begin with a submodule.)
-        let text = production(file).lines().map(|line| if line.starts_with("pub") { line.replacen("use ", "use self::", 1) } else { line.to_owned() } + "\n").collect::<String>();
-        let text = ["crate", "super", "self"].iter().fold(text, |text, root| {
-            text.replace(&format!("self::{root}::"), &format!("{root}::"))
-        });
+        let text = from_submodules(&production(file));
         if text.trim().is_empty() {
             return None;
         }
@@ -229,6 +244,26 @@ impl<'a> Module<'a> {
         path.extend(parts.map(str::to_owned));
         Some(path)
     }
+}
+
+/// The text, in which a `use` that begins with a submodule begins with `self` in its place.
+fn from_submodules(text: &str) -> String {
+    let declared = |line: &str| {
+        let name = line.trim().strip_suffix(';')?;
+        Some(name.split_once("mod ")?.1.to_owned())
+    };
+    let submodules: BTreeSet<String> = text.lines().filter_map(declared).collect();
+    let lines = text.lines().map(|line| {
+        let begins = line.split_once("use ").and_then(|(_, path)| {
+            let end = path.find(|c: char| c != '_' && !c.is_alphanumeric())?;
+            Some(submodules.contains(&path[..end]))
+        });
+        match begins {
+            Some(true) => line.replacen("use ", "use self::", 1) + "\n",
+            _ => line.to_owned() + "\n",
+        }
+    });
+    lines.collect()
 }
 
 /// One path of a `use`, or one in the code.
@@ -392,6 +427,27 @@ mod tests {
             ("src/task/b.rs", "use crate::task::A;"),
         ];
         assert_eq!(found(&by_name, &[]), 2);
+    }
+
+    #[test]
+    fn a_submodule_needs_no_root_in_front() {
+        let relative = [
+            (
+                "src/thread/engine/worker/mod.rs",
+                "mod wait;\nuse wait::Depth;\npub struct Worker;",
+            ),
+            (
+                "src/thread/engine/worker/wait.rs",
+                "use crate::thread::engine::current;",
+            ),
+            ("src/thread/engine/current.rs", "use super::worker::Worker;"),
+        ];
+        assert_eq!(found(&relative, &[]), 3);
+        let own_part = [
+            relative[0],
+            ("src/thread/engine/worker/wait.rs", "use super::Worker;"),
+        ];
+        assert_eq!(found(&own_part, &[]), 0);
     }
 
     #[test]

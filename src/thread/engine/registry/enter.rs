@@ -23,12 +23,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::events;
+use crate::thread::engine::compensate::Waits;
 use crate::thread::engine::lent::raw_job;
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::worker::Worker;
-use crate::thread::engine::worker::wait::Waits;
 
 /// Calls `f` with this thread as an outside worker, in a slot that it borrows for the call. It
 /// counts as waiting, whatever it runs there: it returns only when the pool's work has ended.

@@ -39,36 +39,8 @@ use crate::thread::engine::config::REGION_SLICE_TICKS;
 use crate::thread::engine::lent::raw_job::lend;
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::Work;
-use crate::thread::engine::raw_current as current;
 use crate::thread::engine::slot::{NO_PLACE, Slot};
 use crate::thread::engine::worker::Worker;
-
-/// What runs on this thread has another priority, until this is dropped: that of a handle.
-#[must_use]
-pub(in crate::thread) struct HandlePriority(Priority);
-
-impl HandlePriority {
-    #[cold]
-    pub(in crate::thread) fn enter(priority: Priority) -> Self {
-        Self(Self::set(priority))
-    }
-
-    /// The slots of this thread have the priority of what runs on it.
-    fn set(priority: Priority) -> Priority {
-        let follow =
-            |worker: Option<&Worker>| worker.map(|worker| worker.slot().set_priority(priority));
-        current::with(follow);
-        current::with_home(follow);
-        priority::set(priority)
-    }
-}
-
-impl Drop for HandlePriority {
-    #[cold]
-    fn drop(&mut self) {
-        Self::set(self.0);
-    }
-}
 
 /// Since when a thread has run what it runs without giving way to work of the same priority; 0:
 /// since it looks for the first time.

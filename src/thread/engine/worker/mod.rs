@@ -48,7 +48,6 @@ use join_window::Splitter;
 use scope_mark::ScopeMark;
 use search::Search;
 use thief_rest::Rest;
-use wait::Waiting;
 
 /// What one thread needs to work for a pool: its slot, and state that only it uses.
 pub(in crate::thread) struct Worker {
@@ -60,7 +59,8 @@ pub(in crate::thread) struct Worker {
     rest: Rest,
     splitter: Splitter,
     thefts: TheftStats,
-    waiting: Waiting,
+    /// How many nested waits this thread is parked in.
+    wait_depth: Cell<u32>,
     call: CallFlag,
     turn: Turn,
     /// Whether its place was below the pool's width when the thread started, or last went to sleep:
@@ -85,7 +85,7 @@ impl Worker {
             rest: Rest::default(),
             splitter,
             thefts: TheftStats::default(),
-            waiting: Waiting::default(),
+            wait_depth: Cell::new(0),
             call: CallFlag::default(),
             turn: Turn::default(),
             is_own,

@@ -33,20 +33,17 @@
 //! Tests: `tests/thread/pool.rs` (waits, unrelated tasks, stalls, depth).
 
 use std::cell::Cell;
-use std::time::Duration;
 
 use crate::events;
 use crate::loom::atomic::Ordering;
-use crate::loom::{hint, thread};
-use crate::parking::park::{self, Blocker};
+use crate::loom::{hint, per_thread, thread};
+use crate::parking::park;
 use crate::sys::ticks;
 use crate::thread::engine::config::{SHORTLY, STALL};
 use crate::thread::engine::lent::latch::Latch;
 use crate::thread::engine::lent::raw_job::StackJob;
-use crate::thread::engine::raw_current as current;
 use crate::thread::engine::registry::slot_list::numbered;
-use crate::thread::engine::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
-use crate::thread::engine::sleep::ProcessWaiters;
+use crate::thread::engine::registry::some_lack_threads;
 use crate::thread::engine::worker::Worker;
 
 /// How many times a waiter that may help checks before it yields: some microseconds.
@@ -60,28 +57,25 @@ const HANDOVER_TICKS: u64 = 2 * ticks::MICROSECOND;
 /// How many times a waiter checks whether the thief is done meanwhile: about as long.
 const PATIENT_ROUNDS: u32 = ROUNDS / 4;
 
-/// The waits that a worker is in.
-#[derive(Default)]
-pub(super) struct Waiting {
-    /// How many nested waits this thread is parked in.
-    depth: Cell<u32>,
-    /// Whether it waits for work that a thread of some pool runs, or will run.
-    for_pool: Cell<bool>,
+per_thread! {
+    /// Whether this thread waits for work that a thread of some pool runs, or will run: no reason
+    /// to begin other work in its own pool.
+    static WAITS_FOR_POOL: Cell<bool> = Cell::new(false);
 }
 
 impl Worker {
     /// Whether this thread is counted as running, so that the pool cannot end while it runs.
     pub(in crate::thread) fn is_counted(&self) -> bool {
-        self.waiting.depth.get() == 0
+        self.wait_depth.get() == 0
     }
 
     /// Calls `f` while this thread counts as blocked: the pool does not end before it, and others
     /// run what it queues.
     pub(super) fn as_blocked(&self, f: impl FnOnce()) {
         self.registry().sleep.delay_end();
-        self.waiting.depth.set(1);
+        self.wait_depth.set(1);
         f();
-        self.waiting.depth.set(0);
+        self.wait_depth.set(0);
         self.registry().sleep.allow_end();
         self.registry().recheck();
     }
@@ -115,12 +109,12 @@ impl Worker {
                 thread::yield_now();
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
-                waits_for_pool(true);
+                WAITS_FOR_POOL.with(|waits| waits.set(true));
                 park::blocked(|| {
                     let _noted = events::waits();
                     self.park();
                 });
-                waits_for_pool(false);
+                WAITS_FOR_POOL.with(|waits| waits.set(false));
             } else {
                 return;
             }
@@ -129,13 +123,11 @@ impl Worker {
 
     /// Parks in a wait; while the system refuses some pool its threads, only for a while.
     pub(super) fn park(&self) {
-        match Compensate.retry_after() {
-            None => {
-                let _asleep = events::falls_asleep(true);
-                self.owned.parker.park();
-            }
-            Some(pause) => self.owned.parker.park_timeout(pause),
+        if some_lack_threads() {
+            return self.owned.parker.park_timeout(STALL);
         }
+        let _asleep = events::falls_asleep(true);
+        self.owned.parker.park();
     }
 
     /// Waits for a latch, without helping or spinning: the thread that sets it may need this
@@ -146,24 +138,25 @@ impl Worker {
 
     /// This worker parks: another thread replaces it. Only the outermost wait counts: a future that
     /// is polled between two parks of one wait may wait itself.
-    fn block(&self) {
-        let depth = self.waiting.depth.replace(self.waiting.depth.get() + 1);
+    pub(in crate::thread::engine) fn block(&self) {
+        let depth = self.wait_depth.replace(self.wait_depth.get() + 1);
         self.leave_queues();
         if depth > 0 {
             return;
         }
         self.pause_call();
         self.lend_index();
-        if !self.waiting.for_pool.get() {
+        if !WAITS_FOR_POOL.with(Cell::get) {
             self.slot().wait_begins_or_ends();
         }
         self.registry().close_mailbox(self.slot(), || true);
         self.registry().block();
     }
 
-    fn unblock(&self) {
-        let depth = self.waiting.depth.get() - 1;
-        self.waiting.depth.set(depth);
+    /// This worker continues.
+    pub(in crate::thread::engine) fn unblock(&self) {
+        let depth = self.wait_depth.get() - 1;
+        self.wait_depth.set(depth);
         if depth > 0 {
             return;
         }
@@ -172,7 +165,7 @@ impl Worker {
         if !self.slot().continues.swap(false, Ordering::Relaxed) {
             self.registry().sleep.unblock();
         }
-        if !self.waiting.for_pool.get() {
+        if !WAITS_FOR_POOL.with(Cell::get) {
             self.slot().wait_begins_or_ends();
         }
         self.resume_index();
@@ -223,61 +216,5 @@ impl Worker {
         self.wait(ROUNDS, || latch.is_set(), || latch.park(), help);
         // What was run meanwhile says nothing about what follows.
         self.splitter.reset();
-    }
-}
-
-/// Whether this thread waits for work that some pool's thread runs, or will run: no reason to begin
-/// other work in its own pool.
-fn waits_for_pool(waits: bool) {
-    current::with_home(|home| home.map(|home| home.waiting.for_pool.set(waits)));
-}
-
-/// This thread counts as waiting until this is dropped: if queued work of some pool stands still
-/// meanwhile, one more thread of that pool runs.
-#[must_use]
-pub(in crate::thread) struct Waits<'a>(&'a ProcessWaiters);
-
-impl<'a> Waits<'a> {
-    #[inline]
-    pub(in crate::thread) fn begin(waiters: &'a ProcessWaiters) -> Self {
-        if waiters.begin() {
-            look_into_all();
-        }
-        Self(waiters)
-    }
-}
-
-impl Drop for Waits<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-/// Called before and after any thread parks in a wait of this crate: if it is a worker, its pool
-/// lets another thread replace it; and every pool that stands still counts it as waiting. While the
-/// system refuses a pool its threads, every thread that waits asks again, whatever it waits for.
-pub(in crate::thread) struct Compensate;
-
-impl Blocker for Compensate {
-    fn enter(&self, waits: bool) {
-        current::with_home(|home| home.map(Worker::block));
-        if waits {
-            std::mem::forget(Waits::begin(waiters()));
-        }
-        if some_lack_threads() {
-            ask_for_all();
-        }
-    }
-
-    fn leave(&self, waits: bool) {
-        current::with_home(|home| home.map(Worker::unblock));
-        if waits {
-            waiters().end();
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        some_lack_threads().then_some(STALL)
     }
 }
