@@ -6,8 +6,8 @@
 //!    finish.
 //! 3. Those that have not finished by then are cancelled, and their destructors run.
 //!
-//! A second Ctrl-C meanwhile ends the program at once: the `ctrl_c` future has been dropped, and
-//! the signal has its usual effect again. In this example the program sends the signal itself.
+//! A second Ctrl-C meanwhile ends the program at once: once the `ctrl_c` future is done, the signal
+//! has its usual effect again. In this example the program sends the signal itself.
 //!
 //! ```text
 //! cargo run --example graceful_shutdown

@@ -2,8 +2,8 @@
 //!
 //! Trial division, which is slow on purpose. The numbers are cut into five
 //! hundred ranges; the same function counts the primes of a range, wherever it
-//! runs. On threads `map` takes a closure, and could borrow anything. To worker
-//! processes a function goes by its name, and its argument is sent along.
+//! runs. On threads `map` takes a closure, and could borrow anything. A worker
+//! process gets a function that captures nothing, and its argument.
 
 use super::Pools;
 use super::report::{Report, thousands};

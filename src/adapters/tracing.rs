@@ -8,7 +8,7 @@
 //! | span `runtime.spawn`, one for each task | `TRACE` `trefoil::task` | `kind`, `task.id`, `task.name`, `task.parent`, `loc.file`, `loc.line`, `loc.col` |
 //! | event "task panicked", inside the span | `ERROR` `trefoil::task` | `task.id`, `panic.message`, `panic.location` |
 //! | event "task dropped before its end": it was cancelled, or its executor is gone | `TRACE` `trefoil::task` | |
-//! | event "task blocks its event loop", by [`slow_poll`] | `WARN` `trefoil::loop` | `task.id`, `task.name`, `elapsed`, `polls`, `spawned_at` |
+//! | event "task blocks its event loop", by [`slow_poll`] | `WARN` `trefoil::loop` | `task.id`, `task.name`, `root`, `elapsed`, `polls`, `spawned_at` |
 //! | event "the failure of a task was never taken", by [`unobserved`] | `ERROR` `trefoil::task` | `task.id`, `task.name`, `error`, `spawned_at` |
 //!
 //! A span is created where the task is spawned, is entered whenever its code runs (each poll of a

@@ -1,9 +1,10 @@
 //! Helper threads: they run jobs that may block, outside the executors.
 //!
-//! **Job.** Four kinds of work need a thread now and then, but not a permanent one: a wait for
-//! deadlines and descriptors without a loop, a blocking system call, an iterator that feeds an
-//! `imap`, a result that may take long to decode. [`start`] gives a job a thread at once. The job
-//! itself limits the number of threads, and owns its state.
+//! **Job.** Some work needs a thread now and then, but not a permanent one: a wait for deadlines
+//! and descriptors without a loop, a blocking system call, an iterator that feeds an `imap`, a
+//! result that may take long to decode, the stall monitor of a pool, and what is rarer, such as the
+//! end of a detached pool. [`start`] gives a job a thread at once. The job itself limits the number
+//! of threads, and owns its state.
 //!
 //! **Protocol.** An idle thread waits for `LINGER` at a channel without a buffer, and then ends.
 //! [`start`] hands the job to a thread that waits there, or else starts one. If the system gives

@@ -54,11 +54,11 @@ pub fn run<F: Future>(future: F) -> F::Output {
 
 /// One thread's event loop.
 ///
-/// It runs only inside [`block_on`](Self::block_on), which may be called any number of times. Tasks
-/// stay from one call to the next, and do not run in between. (So use `block_on` to wait on this
-/// thread for a task of the loop: `join` is refused, because no other thread could run the task.)
-/// Dropping the loop cancels its tasks.
-/// It cannot leave its thread; a [`LoopHandle`] can.
+/// It runs only inside [`block_on`](Self::block_on) and [`poll_once`](Self::poll_once), which may
+/// be called any number of times. Tasks stay from one call to the next, and do not run in between.
+/// (So use `block_on` to wait on this thread for a task of the loop: `join` is refused, because no
+/// other thread could run the task.) Dropping the loop cancels its tasks. It cannot leave its
+/// thread; a [`LoopHandle`] can.
 ///
 /// ```
 /// let event_loop = trefoil::EventLoop::new()?;

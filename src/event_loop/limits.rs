@@ -18,8 +18,9 @@ pub(super) const MAX_POLLS: u32 = 1024;
 /// How many tasks run in one turn at most. (The kernel is asked less often: [`TIME_SLICE_TICKS`].)
 pub(super) const BATCH: usize = 64;
 
-/// How many operations one socket, channel or other source may complete in a round, at most
-/// [`ALL`]; then its task lets others go first. The docs of `event_loop` state both.
+/// How many operations one source (a direction of a socket, a signal, an interval) may complete
+/// in a round, at most [`ALL`]; then its task lets others go first. The docs of `event_loop` state
+/// both.
 pub(super) const EACH: u32 = 128;
 
 /// After how many operations of all sources each may complete only one in that round.

@@ -57,7 +57,8 @@
 //! All types are `Send`. Each belongs to the loop of its first use; on another loop, or on none, an
 //! operation fails with an error that says so. So `bind` and `connect` fail at once where no loop
 //! runs; what is made without an `.await` (`UnixStream::pair()`, a socket of std) fails at its
-//! first use there. Dropping is safe anywhere: it closes the descriptor. ([`fs`] needs no loop.)
+//! first use there. Dropping is safe anywhere: it closes the descriptor. ([`fs`] needs no loop,
+//! nor does a standard stream that is a regular file.)
 //!
 //! # What it costs
 //!

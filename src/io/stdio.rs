@@ -84,7 +84,7 @@ impl Stdin {
     /// # Errors
     ///
     /// Errors of the system; most often, standard input is closed, or cannot be read. An error when
-    /// used off its loop.
+    /// used off its loop (a regular file needs none).
     ///
     /// # Cancel safety
     ///
@@ -234,7 +234,7 @@ macro_rules! output {
             /// # Errors
             ///
             /// Errors of the system; most often, one of the two ends is closed (`BrokenPipe`). An
-            /// error when used off its loop.
+            /// error when used off its loop (a regular file needs none).
             ///
             /// # Cancel safety
             ///

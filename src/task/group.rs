@@ -1,8 +1,8 @@
 //! Structured concurrency: tasks that live and fail together.
 //!
 //! **Job.** A [`TaskGroup`] holds tasks from any executors, and other futures. The first failure
-//! cancels the others; the group waits for all of them. It reports failures, but not the members
-//! that it cancelled itself. Dropping it cancels what is left.
+//! that a join meets cancels the others; the group waits for all of them. It reports failures, but
+//! not the members that it cancelled itself. Dropping it cancels what is left.
 //!
 //! **Protocol.** Members are kept in a slab, each registered with the group's ready queue under its
 //! key; so a completion costs the same in a large group as in a small one. Handles
@@ -17,8 +17,8 @@
 //! A future that is not a task gets a task cell whose entries come to the group ([`GroupFutures`]):
 //! the thread that waits polls it, without the lock.
 //!
-//! A member that is added to a group that has failed or was cancelled is cancelled at once. So is
-//! one that is added after the group was dropped.
+//! A member that is added after a join has met a failure, or after the group was cancelled or
+//! dropped, is cancelled at once.
 //!
 //! Tests: `tests/task/group.rs`, `tests/task/group_futures.rs`.
 
@@ -81,8 +81,8 @@ struct Members<T> {
     tasks: Slab<Member<T>>,
     ready: ReadyQueue,
     added: usize,
-    /// Whether members are cancelled: one has failed, `cancel` was called, or the group was
-    /// dropped.
+    /// Whether members are cancelled: a join has met a failure, `cancel` was called, or the group
+    /// was dropped.
     cancelled: bool,
     /// The members that a join has taken out so far, in the order of completion.
     collected: Vec<Member<T>>,
@@ -228,8 +228,8 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Adds a task, in constant time. In a group that has failed or was cancelled, it is cancelled
-    /// at once.
+    /// Adds a task, in constant time. If the group was cancelled, or a join of it has met a
+    /// failure, the task is cancelled at once.
     ///
     /// ```
     /// use trefoil::{TaskGroup, ThreadPool};
@@ -244,8 +244,8 @@ impl<T> TaskGroup<T> {
         add(&self.shared, task.into())
     }
 
-    /// Adds a future that is not a task; its output is the member's value. In a group that has
-    /// failed or was cancelled, it is dropped at once.
+    /// Adds a future that is not a task; its output is the member's value. If the group was
+    /// cancelled, or a join of it has met a failure, the future is dropped at once.
     ///
     /// The thread that waits for the group polls it, and only while it waits. To let the future run
     /// meanwhile, start it: `group.add(trefoil::spawn(future))`. Cancelling it drops it. A panic in

@@ -196,7 +196,7 @@ pub struct LiveCall {
     pub task: Option<u64>,
     /// That task's name: of the call, or of the `map`.
     pub name: Option<Box<str>>,
-    /// Where that task was spawned, which is where the function stands that is called.
+    /// Where that task was spawned: the line that calls the pool.
     pub called_at: Option<&'static Location<'static>>,
     /// The most memory that the process has ever had, in bytes, where the system says that of a
     /// child. `None` in an [`Activity`](super::Activity).
