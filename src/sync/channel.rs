@@ -256,6 +256,28 @@ impl<T> Receiver<T> {
         received.map_err(|_| RecvError)
     }
 
+    /// The next item; `None`: the channel is closed, and every item has been received. This is
+    /// [`recv`](Self::recv) under the name that all streams of this crate have, and as cancel safe.
+    ///
+    /// ```
+    /// use trefoil::sync::channel;
+    ///
+    /// trefoil::run(async {
+    ///     let (sender, receiver) = channel::bounded(2);
+    ///     sender.send(1).await.unwrap();
+    ///     sender.send(2).await.unwrap();
+    ///     drop(sender);
+    ///     let mut sum = 0;
+    ///     while let Some(number) = receiver.next().await {
+    ///         sum += number;
+    ///     }
+    ///     assert_eq!(sum, 3);
+    /// });
+    /// ```
+    pub async fn next(&self) -> Option<T> {
+        self.recv().await.ok()
+    }
+
     /// Receives, blocking this thread: see [`recv`](Self::recv).
     ///
     /// # Errors

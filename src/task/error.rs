@@ -82,7 +82,7 @@ impl fmt::Display for TaskError {
             Self::WouldBlock => f.write_str(
                 "this thread runs an event loop or drives a process pool, so it must not block: \
                  await the task (or, if an executor's queue is full, its `reserve()`), or wait in \
-                 spawn_blocking",
+                 spawn_blocking; or the task waited for itself, which would never end",
             ),
             Self::Panicked(panic) => write!(f, "{}{panic}", ItemIndex(panic.item)),
             Self::WorkerDied(exit) => write!(f, "{}{exit}", ItemIndex(exit.item)),

@@ -345,17 +345,17 @@ impl ProcessPoolBuilder {
     }
 
     /// How much memory the items that run may need together, as far as their calls
-    /// [declare](crate::ProcessCall::expected_memory) it: this fraction of what this program may use, which
-    /// is the machine's memory, or the limit of its control group (version 1 or 2) if that is
-    /// lower. Items that do not fit wait until others have ended.
+    /// [declare](crate::ProcessCall::expected_memory) it: this fraction of what this program may
+    /// use, which is the machine's memory, or the limit of its control group (version 1 or 2) if
+    /// that is lower. Items that do not fit wait until others have ended.
     ///
     /// The amount is read once, by `build`. Other pools and programs do not count, and a fraction
     /// above 1 is possible. An item counts until its worker has ended it, or is gone: if it is
     /// cancelled, too.
     ///
     /// `build` fails where the system does not report its memory ([`PoolError::Start`]): outside of
-    /// Linux. It also fails with a [launcher](Self::launcher) ([`PoolError::Launcher`]), because the
-    /// memory of the workers' machines is not known here.
+    /// Linux. It also fails with a [launcher](Self::launcher) ([`PoolError::Launcher`]), because
+    /// the memory of the workers' machines is not known here.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -410,21 +410,21 @@ impl ProcessPoolBuilder {
     /// guarantees are the same, with these exceptions, and it is slower, since a worker reports the
     /// start of each item:
     ///
-    /// - [`SharedAtomics`](crate::process::SharedAtomics), [`SharedMut`](crate::process::SharedMut),
-    ///   [`Permits`](crate::process::Permits) and the ends of a
-    ///   [`channel`](crate::process::channel()) cannot be sent: a call with one ends with
+    /// - [`SharedAtomics`](crate::process::SharedAtomics),
+    ///   [`SharedMut`](crate::process::SharedMut), [`Permits`](crate::process::Permits) and the
+    ///   ends of a [`channel`](crate::process::channel()) cannot be sent: a call with one ends with
     ///   [`TaskError::Codec`], and a pool whose initializer has one is not built
     ///   ([`PoolError::Initializer`]).
     /// - A [`Bulk`](crate::process::Bulk) is sent with the other bytes, and so is a
     ///   [`Shared`](crate::process::Shared): once to each worker, which keeps it as long as this
     ///   process does (the last 64, and at most 512 MiB). In a result it is another copy.
     /// - A plain worker returns items only on request. One that was stopped by a signal does not
-    ///   answer, and is killed a second later, so that items it has not begun run elsewhere. If it
-    ///   was stopped in an item that is still wanted, it is not killed, and the items sent after
-    ///   that one wait with it.
-    /// - The [last output](crate::WorkerExit::stderr_tail) of a dead worker may begin with output of
-    ///   earlier items, back to when it was last idle, and because of that output it may count as
-    ///   [out of memory](crate::WorkerExit::out_of_memory).
+    ///   answer, and is killed a second later (a launcher's after thirty), so that items it has not
+    ///   begun run elsewhere. If it was stopped in an item that is still wanted, it is not killed,
+    ///   and the items sent after that one wait with it.
+    /// - The [last output](crate::WorkerExit::stderr_tail) of a dead worker may begin with output
+    ///   of earlier items, back to when it was last idle, and because of that output it may count
+    ///   as [out of memory](crate::WorkerExit::out_of_memory).
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
     ///
     /// With `TREFOIL_PLAIN_WORKERS=1` in its environment, a program's pools have plain workers
@@ -484,16 +484,16 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Sets variables in the environment of each worker, by its [index](crate::process::worker_index):
-    /// a device, a port, a directory of its own. They take precedence over those of
-    /// [`env`](Self::env).
+    /// Sets variables in the environment of each worker, by its
+    /// [index](crate::process::worker_index): a device, a port, a directory of its own. They take
+    /// precedence over those of [`env`](Self::env).
     ///
     /// `variables` is called before each start of a worker, on the pool's driver thread, and must
     /// be short. If it panics, or returns a name that is empty or contains `=` or NUL, or a value
     /// that contains NUL, the start has failed: at first that is the error of `build`, and later it
     /// is repeated as others are. It is for workers that this process starts itself: with a
-    /// [launcher](Self::launcher), `build` fails, and a worker can ask for its index instead, in the
-    /// [initializer](Self::initializer).
+    /// [launcher](Self::launcher), `build` fails, and a worker can ask for its index instead, in
+    /// the [initializer](Self::initializer).
     ///
     /// ```
     /// use trefoil::ProcessPool;
