@@ -82,7 +82,8 @@ pub trait Executor {
     ///
     /// # Errors
     /// The failure of the lowest index, including a panic; the others are cancelled.
-    /// [`TaskError::WouldBlock`] on an event-loop thread.
+    /// [`TaskError::WouldBlock`] on an event-loop thread (but not of [`Inline`], which waits for
+    /// nobody).
     fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item: Portable>,
