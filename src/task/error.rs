@@ -257,8 +257,8 @@ impl From<Panic> for TaskError {
     }
 }
 
-/// The error is inside ([`io::Error::get_ref`], [`io::Error::downcast`]); the kind is the nearest of
-/// `io`'s.
+/// The error is inside ([`io::Error::get_ref`], [`io::Error::downcast`]); the kind is the nearest
+/// of `io`'s.
 impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error {
