@@ -61,7 +61,9 @@
 //! | [`retry_alone`](ProcessCall::retry_alone) | yes | as far as the worker itself reports why it died |
 //! | [`env_for`](ProcessPoolBuilder::env_for), [`pin_to`](ProcessPoolBuilder::pin_to) (on Linux) | yes | no: the launcher starts the process; use [`worker_index`] in an initializer |
 //! | [`actor`](ProcessPool::actor) | yes | by [`build_actor`](ProcessPoolBuilder::build_actor), with a launcher of its own |
-//! | [`permits`](ProcessPool::permits), [`SharedMut`], [`SharedAtomics`] | no: they need shared memory | no |
+//! | [`permits`](ProcessPool::permits), [`SharedMut`], [`SharedAtomics`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
+//! | [`on_output`](ProcessPoolBuilder::on_output) | yes | no: the text goes to standard error |
+//! | [`WorkerExit::backtrace`](crate::WorkerExit::backtrace) | no | no |
 //!
 //! # Instead of locks between processes
 //!
