@@ -82,7 +82,7 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// The variable `TREFOIL_WORKER` makes a process a worker, or calls a function of the program
 /// ([`Program::entry`](crate::process::launch::Program::entry)). Like `LD_PRELOAD`, it is trusted:
 /// the one who sets the environment of a program decides what it runs. A program with other rights
-/// than its caller's ignores both.
+/// than its caller's is no worker: it prints why, and ends.
 ///
 /// The variable `TREFOIL_REPLAY` names a file in which a pool of this program has kept an item that
 /// failed ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)): then this function runs
