@@ -82,8 +82,8 @@ pub trait Executor {
     ///
     /// # Errors
     /// The failure of the lowest index, including a panic; the others are cancelled.
-    /// [`TaskError::WouldBlock`] on an event-loop thread (but not of [`Inline`], which waits for
-    /// nobody).
+    /// [`TaskError::WouldBlock`] on an event-loop thread ([`Inline`] waits for nobody, and is not
+    /// refused).
     fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item: Portable>,
