@@ -70,10 +70,10 @@
 //! There are no locks, events and barriers between processes: a process may be killed while it
 //! holds one, and nobody would know how far its change had come. Instead of a *lock*, let one
 //! process own the data, and send to it through a channel; or use an atomic; or for files
-//! [`std::fs::File::lock`], which the kernel releases. Instead of a *semaphore*, use [`Permits`],
-//! which a death gives back, or make a pool of that many workers. Instead of an *event*, use a
-//! channel whose only sender is dropped: all receivers see that. Instead of a *barrier*, wait for
-//! the end of a `map`.
+//! [`std::fs::File::lock`] (Rust 1.89), which the kernel releases. Instead of a *semaphore*, use
+//! [`Permits`], which a death gives back, or make a pool of that many workers. Instead of an
+//! *event*, use a channel whose only sender is dropped: all receivers see that. Instead of a
+//! *barrier*, wait for the end of a `map`.
 //!
 //! # Promised
 //!
