@@ -82,7 +82,8 @@ pub trait Executor {
     ///
     /// # Errors
     /// The failure of the lowest index, including a panic; the others are cancelled.
-    /// [`TaskError::WouldBlock`] on an event-loop thread, where it would wait: not of [`Inline`].
+    /// [`TaskError::WouldBlock`] on an event-loop thread ([`Inline`] waits for nobody, and is not
+    /// refused).
     fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item: Portable>,

@@ -61,17 +61,19 @@
 //! | [`retry_alone`](ProcessCall::retry_alone) | yes | as far as the worker itself reports why it died |
 //! | [`env_for`](ProcessPoolBuilder::env_for), [`pin_to`](ProcessPoolBuilder::pin_to) (on Linux) | yes | no: the launcher starts the process; use [`worker_index`] in an initializer |
 //! | [`actor`](ProcessPool::actor) | yes | by [`build_actor`](ProcessPoolBuilder::build_actor), with a launcher of its own |
-//! | [`permits`](ProcessPool::permits), [`SharedMut`], [`SharedAtomics`] | no: they need shared memory | no |
+//! | [`permits`](ProcessPool::permits), [`SharedMut`], [`SharedAtomics`], ends of a [`channel`](channel()) | no: they need shared memory or descriptors | no |
+//! | [`on_output`](ProcessPoolBuilder::on_output) | yes | no: the text goes to standard error |
+//! | [`WorkerExit::backtrace`](crate::WorkerExit::backtrace) | no | no |
 //!
 //! # Instead of locks between processes
 //!
 //! There are no locks, events and barriers between processes: a process may be killed while it
 //! holds one, and nobody would know how far its change had come. Instead of a *lock*, let one
 //! process own the data, and send to it through a channel; or use an atomic; or for files
-//! [`std::fs::File::lock`], which the kernel releases. Instead of a *semaphore*, use [`Permits`],
-//! which a death gives back, or make a pool of that many workers. Instead of an *event*, use a
-//! channel whose only sender is dropped: all receivers see that. Instead of a *barrier*, wait for
-//! the end of a `map`.
+//! [`std::fs::File::lock`] (Rust 1.89), which the kernel releases. Instead of a *semaphore*, use
+//! [`Permits`], which a death gives back, or make a pool of that many workers. Instead of an
+//! *event*, use a channel whose only sender is dropped: all receivers see that. Instead of a
+//! *barrier*, wait for the end of a `map`.
 //!
 //! # Promised
 //!

@@ -355,7 +355,7 @@ impl<T: Clone> Receiver<T> {
     /// Those of `recv`.
     ///
     /// # Panics
-    /// On an event loop's thread, if it has taken every value: [there](crate::sync#blocking) use
+    /// On an event loop's thread, if it has to wait: [there](crate::sync#blocking) use
     /// `recv().await`.
     #[track_caller]
     pub fn recv_blocking(&mut self) -> Result<T, RecvError> {

@@ -217,7 +217,7 @@ impl<T> Sender<T> {
         waiting(self.0.closed(), self.at()).await;
     }
 
-    /// Waits until there is no receiver, blocking this thread: see [`closed`](Self::closed).
+    /// Waits until the channel is closed, blocking this thread: see [`closed`](Self::closed).
     ///
     /// # Panics
     /// On an event loop's thread, if the channel is open: [there](crate::sync#blocking) use
@@ -284,7 +284,7 @@ impl<T> Receiver<T> {
     /// [`RecvError`], as `recv`.
     ///
     /// # Panics
-    /// On an event loop's thread, if there is no item: [there](crate::sync#blocking) use
+    /// On an event loop's thread, if it has to wait: [there](crate::sync#blocking) use
     /// `recv().await`.
     #[track_caller]
     pub fn recv_blocking(&self) -> Result<T, RecvError> {

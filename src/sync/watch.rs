@@ -315,7 +315,7 @@ impl<T> Receiver<T> {
     /// Those of `changed`.
     ///
     /// # Panics
-    /// On an event loop's thread, if the value was seen: [there](crate::sync#blocking) use
+    /// On an event loop's thread, if it has to wait: [there](crate::sync#blocking) use
     /// `changed().await`.
     #[track_caller]
     pub fn changed_blocking(&mut self) -> Result<(), RecvError> {
@@ -351,7 +351,7 @@ impl<T> Receiver<T> {
     /// Those of `wait_for`.
     ///
     /// # Panics
-    /// On an event loop's thread, if the condition does not hold: [there](crate::sync#blocking) use
+    /// On an event loop's thread, if it has to wait: [there](crate::sync#blocking) use
     /// `wait_for(..).await`.
     #[track_caller]
     pub fn wait_for_blocking(

@@ -173,8 +173,8 @@ impl TaskError {
         error.map_or_else(|error| Self::Failed(Failure::new(error)), |own| *own)
     }
 
-    /// The index of the item that failed, for an item of a `map`, `map_each` or `imap`. The message
-    /// begins with it.
+    /// The index of the item that failed, for an item of a `map`, `map_each` or `imap` in worker
+    /// processes, and of a thread pool's `map_each`. The message begins with it.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -257,7 +257,8 @@ impl From<Panic> for TaskError {
     }
 }
 
-/// The error becomes the source; the kind is the nearest of `io`'s.
+/// The error is inside ([`io::Error::get_ref`], [`io::Error::downcast`]); the kind is the nearest
+/// of `io`'s.
 impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error {

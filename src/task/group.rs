@@ -293,13 +293,15 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// How many members have not been taken out by [`next`](TaskGroup::next).
+    /// How many members have not been taken out, by [`next`](TaskGroup::next),
+    /// [`try_next`](TaskGroup::try_next) or a [`try_join_all`](TaskGroup::try_join_all) that was
+    /// dropped before its end.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.lock().tasks.len()
     }
 
-    /// Whether there are no members.
+    /// Whether [`len`](Self::len) is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -124,8 +124,8 @@ impl Panic {
         self.inner.location.as_ref()
     }
 
-    /// Where the code ran: the name of the thread (without one, its id), or `process` and the
-    /// process id.
+    /// Where the code ran: the name of the thread (without one, its id); in a worker, `process` and
+    /// the process id; in a [`Process`](crate::Process), its name and the process id.
     #[must_use]
     pub fn worker(&self) -> &str {
         &self.inner.worker

@@ -273,7 +273,7 @@ impl ThreadPool {
     /// [`new`](Self::new).
     ///
     /// # Panics
-    /// As [`new`](Self::new).
+    /// As [`new`](Self::new), and if `threads` is more than 32,768.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(3);

@@ -90,7 +90,10 @@ tests! {
         let written = procs.map_each((0..9).map(NotFour), |n: NotFour| n);
         for (n, result) in (0..).zip(written) {
             match (n, result) {
-                (4, Err(TaskError::Codec(error))) => assert!(error.to_string().contains("never four")),
+                (4, Err(error @ TaskError::Codec(_))) => {
+                    assert_eq!(error.item(), Some(4), "{error}");
+                    assert!(error.to_string().contains("never four"));
+                }
                 (n, result) => assert_eq!(result.unwrap(), NotFour(n)),
             }
         }

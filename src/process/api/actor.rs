@@ -31,10 +31,11 @@ use crate::task::{Shutdown, Task};
 ///   which ends with [`WorkerDied`](crate::TaskError::WorkerDied). The next worker loads the value
 ///   again; what earlier calls have changed is lost. Calls that had not begun run there.
 ///   [`max_restarts`](crate::ProcessPoolBuilder::max_restarts) limits that.
-/// - **Memory.** With a [limit](crate::ProcessPoolBuilder::memory_limit), a worker that holds more
-///   after a call is replaced, and the value is loaded again. Workers are not replaced for other
-///   reasons: [`max_tasks_per_worker`](crate::ProcessPoolBuilder::max_tasks_per_worker) does not
-///   apply, and a launcher does not end them while they are idle.
+/// - **Replacement.** With a [memory limit](crate::ProcessPoolBuilder::memory_limit), a worker that
+///   holds more after a call is replaced, and the value is loaded again; so it is if a call
+///   [retires](crate::process::retire) it. Nothing else replaces a worker that lives:
+///   [`max_tasks_per_worker`](crate::ProcessPoolBuilder::max_tasks_per_worker) does not apply, and
+///   a launcher does not end them while they are idle.
 /// - **Panics.** A call that panics ends with [`Panicked`](crate::TaskError::Panicked); the value
 ///   stays as the panic has left it.
 /// - **Cancellation.** A call that is cancelled while it runs has the pool's

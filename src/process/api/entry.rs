@@ -82,7 +82,7 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// The variable `TREFOIL_WORKER` makes a process a worker, or calls a function of the program
 /// ([`Program::entry`](crate::process::launch::Program::entry)). Like `LD_PRELOAD`, it is trusted:
 /// the one who sets the environment of a program decides what it runs. A program with other rights
-/// than its caller's ignores both.
+/// than its caller's is no worker: it prints why, and ends.
 ///
 /// The variable `TREFOIL_REPLAY` names a file in which a pool of this program has kept an item that
 /// failed ([`keep_failures`](crate::ProcessPoolBuilder::keep_failures)): then this function runs
@@ -93,8 +93,8 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// end (no timeout applies; the pool's
 /// [memory limit](crate::ProcessPoolBuilder::memory_limit) does). After a panic its code is 101; 65
 /// if the argument could not be decoded or the result not be encoded; 0 if the item has returned a
-/// value; 64 if the file is damaged, or is of another build of the program in which the function
-/// has no name that is known here ([`replayable`](crate::process::replayable),
+/// value; 64 if the file is missing or damaged, or of another build of the program in which the
+/// function has no name that is known here ([`replayable`](crate::process::replayable),
 /// `TREFOIL_REPLAY_FN`), or was written with another version of this crate. It is trusted like
 /// `TREFOIL_WORKER`, and so is the file: replay only what your own program has written. (Not on
 /// Windows.)

@@ -70,7 +70,7 @@ const MIN_TURNOVER: Duration = Duration::from_millis(4);
 /// resumed in the caller; the pool stays usable. Dropping it cancels unfinished items. It does not
 /// keep the pool alive: when the pool ends, items that were taken from the input and have not run
 /// end with [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed), and no more is
-/// taken.
+/// taken. If all that were taken have run, one such error says that the rest of the input was not.
 ///
 /// On an event-loop thread `next` never blocks: it returns available results, then one
 /// [`WouldBlock`](TaskError::WouldBlock), and the rest is cancelled. Use the stream there.
@@ -400,8 +400,9 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         self.taken += 1;
         match pushed {
             Err(error) => {
+                let index = self.taken - 1;
                 let runs = &mut self.arrived.lock().runs;
-                runs.insert(self.taken - 1, vec![Err(error)]);
+                runs.insert(index, vec![Err(error.with_item(index))]);
             }
             Ok(()) if self.chunk.is_full() => self.send(false),
             Ok(()) => {}

@@ -224,9 +224,9 @@ impl ProcessPool {
     ///
     /// # Errors
     /// The error of the failed item with the lowest index; its message begins with that index (for
-    /// a panic, a death, a codec error). The items after it are cancelled: running ones are
-    /// stopped like a cancelled task. See [`spawn`](Self::spawn). For the error of each item, use
-    /// [`map_each`](Self::map_each). On a thread that must not block (an event loop's):
+    /// a panic, a death, a timeout, a codec error). The items after it are cancelled: running ones
+    /// are stopped like a cancelled task. See [`spawn`](Self::spawn). For the error of each item,
+    /// use [`map_each`](Self::map_each). On a thread that must not block (an event loop's):
     /// [`TaskError::WouldBlock`], and nothing was run.
     ///
     /// # Panics

@@ -296,8 +296,8 @@ impl ProcessBuilder {
     /// Starts the process, as [`Process::spawn`] does.
     ///
     /// # Errors
-    /// Those of [`Process::spawn`]; [`Start`](PoolError::Start) also for a name or a variable with
-    /// a NUL, which no environment can hold.
+    /// Those of [`Process::spawn`]; [`Start`](PoolError::Start) also for a name with a NUL, or a
+    /// variable that no environment can hold.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(
         self,

@@ -49,7 +49,8 @@ impl<T: Portable> Sender<T> {
     ///
     /// # Errors
     /// [`Closed`](TaskError::Closed) if all receivers are gone, [`Codec`](TaskError::Codec) if the
-    /// item cannot be encoded or there is no memory for it. The item is dropped then.
+    /// item cannot be encoded or there is no memory for it, [`Panicked`](TaskError::Panicked) if
+    /// its `Serialize` panics. The item is dropped then.
     pub async fn send(&self, item: T) -> Result<(), TaskError> {
         let mut packed = self.pack(&item)?;
         drop(item);

@@ -24,7 +24,8 @@ use serde::de::DeserializeOwned;
 /// is.)
 ///
 /// References and handles of this process cannot be sent. (Use a `String` instead of a `&str`, for
-/// which the compiler says that the "implementation of `Deserialize` is not general enough".)
+/// which the compiler says that the "implementation of `serde_core::de::Deserialize` is not general
+/// enough".)
 ///
 /// ```compile_fail
 /// fn can_travel<T: trefoil::process::Portable>() {}

@@ -125,7 +125,7 @@ impl<T> Clone for Storage<T> {
 ///
 /// # Cost
 /// One descriptor and one mapping in each process that has it, until the last clone there is
-/// dropped; cloning counts. A worker keeps a large one until the last clone in the process that
+/// dropped; clones share them. A worker keeps a large one until the last clone in the process that
 /// has sent it is dropped (it is then released at once, or after the running item), or until it
 /// has received 64 others. The memory is freed when no process has it any more, however they ended:
 /// it has no name in `/dev/shm` or anywhere else.

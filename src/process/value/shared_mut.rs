@@ -241,8 +241,8 @@ impl<T: Plain> SharedMut<T> {
         &self.seen().missing.torn
     }
 
-    /// The numbers as a vector. It is a copy, except of an array that was borrowed mutably since
-    /// its ranges were given out. To borrow them as a slice costs none.
+    /// The numbers as a vector. It is a copy, unless the array was made from a vector or borrowed
+    /// mutably, and no range was given out since. To borrow them as a slice costs none.
     ///
     /// # Panics
     /// As borrowing the numbers does.
