@@ -479,7 +479,8 @@ tests! {
             assert!(refused(&mut replaying(path)).contains(why));
         }
         let missing = kept.0.join("missing");
-        assert!(refused(&mut replaying(&missing)).contains("it cannot replay"));
+        let words = refused(&mut replaying(&missing));
+        assert!(words.contains("it cannot replay") && words.contains("missing"), "{words}");
         // Another build: the same program with another build id.
         fs::write(path, &whole).unwrap();
         #[cfg(target_os = "linux")]

@@ -181,6 +181,11 @@ tests! {
         let builder = ProcessPool::builder().launcher(trefoil::process::Wrapped::new(["env", "{exe}"]));
         let Err(PoolError::Launcher(words)) = builder.env_for(|_| [("A", "B")]).build() else { panic!() };
         assert!(words.contains("worker_index"), "{words}");
+        for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0")] {
+            let builder = ProcessPool::builder().launcher(trefoil::process::Wrapped::new(["env", "{exe}"]));
+            let Err(PoolError::Launcher(words)) = builder.env(name, value).build() else { panic!() };
+            assert!(words.contains("cannot be the"), "{words}");
+        }
         let builder = ProcessPool::builder().workers(2);
         let procs = builder.launcher(trefoil::process::Wrapped::new(["env", "{exe}"])).build().unwrap();
         let indices = procs.call(|()| worker_index()).chunk_size(1).map(std::iter::repeat_n((), 20)).unwrap();

@@ -21,6 +21,7 @@ use crate::process::limits::{MOST_WORKERS, PATIENCE_ELSEWHERE};
 use crate::process::observe::forward_events::EventListener;
 use crate::process::parent::client;
 use crate::process::parent::settings::{Settings, WorkerStdout};
+use crate::process::parent::start_child::refusal;
 use crate::process::sched::{Elastic, Initializer};
 use crate::process::worker::raw_call::{code_of, code_of_load};
 use crate::process::{Actor, PoolError, Portable, ProcessPool};
@@ -778,10 +779,11 @@ fn check(settings: &Settings) -> Result<(), PoolError> {
              line choose processors (`taskset`), or call `process::worker_index()` in the initializer",
         );
     }
-    let has_nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);
     let mut variables = settings.variables.iter();
-    if variables.any(|(key, value)| has_nul(key) || has_nul(value)) {
-        return refused("an environment variable of the workers (`env`) contains a NUL byte");
+    if let Some(message) =
+        variables.find_map(|(name, value)| refusal(name, value, &"the launcher's workers"))
+    {
+        return refused(&message);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ pub(super) mod mailbox;
 mod peer;
 pub(super) mod readers;
 pub(super) mod settings;
-mod start_child;
+pub(crate) mod start_child;
 pub(super) mod startup_watch;
 pub(super) mod worker_stderr;
 pub(super) mod worker_stdout;

@@ -7,6 +7,7 @@
 //! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::io;
 use std::process::Command;
 
@@ -71,27 +72,31 @@ pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Start
 fn variables(index: usize, settings: &Settings) -> io::Result<Vec<(OsString, OsString)>> {
     let own = settings.variables_for.iter();
     let own = own.flat_map(|variables| variables(index));
-    let all: Vec<_> = settings.variables.iter().cloned().chain(own).collect();
+    let all: Vec<(OsString, OsString)> = settings.variables.iter().cloned().chain(own).collect();
+    let of = format_args!("worker {index}");
+    let mut refusals = all.iter().map(|(name, value)| refusal(name, value, &of));
+    match refusals.find_map(|refusal| refusal) {
+        None => Ok(all),
+        Some(message) => Err(io::Error::new(io::ErrorKind::InvalidInput, message)),
+    }
+}
+
+/// Why the environment `of` a worker cannot have this variable.
+pub(crate) fn refusal(name: &OsStr, value: &OsStr, of: &dyn Display) -> Option<String> {
     let has = |text: &OsStr, byte| text.as_encoded_bytes().contains(&byte);
-    let wrong = |name: &OsStr| name.is_empty() || has(name, b'=') || has(name, 0);
-    let found = all
-        .iter()
-        .find(|(name, value)| wrong(name) || has(value, 0));
-    let Some((name, value)) = found else {
-        return Ok(all);
-    };
-    let message = if wrong(name) {
-        format!(
-            "{name:?} cannot be the name of an environment variable of worker {index}: it is empty, \
-             or contains `=` or a NUL byte"
-        )
+    if name.is_empty() || has(name, b'=') || has(name, 0) {
+        Some(format!(
+            "{name:?} cannot be the name of an environment variable of {of}: it is empty, or \
+             contains `=` or a NUL byte"
+        ))
+    } else if has(value, 0) {
+        Some(format!(
+            "{value:?} cannot be the value of {name:?} in the environment of {of}: it contains a \
+             NUL byte"
+        ))
     } else {
-        format!(
-            "{value:?} cannot be the value of {name:?} in the environment of worker {index}: it \
-             contains a NUL byte"
-        )
-    };
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+        None
+    }
 }
 
 /// What worker `index` inherits if it is started now: it may run on these processors only.

@@ -71,7 +71,8 @@ impl Replay {
     /// knows that before its `init` is called, which may be never; then the program itself would
     /// run in place of the item. So the copy whose `init` comes first refuses such a file.
     pub(in crate::process) fn open(path: &Path, function: Option<String>) -> Option<Self> {
-        let capsule = Capsule::open(path).unwrap_or_else(|error| refuses(&error));
+        let capsule = Capsule::open(path)
+            .unwrap_or_else(|error| refuses(&format_args!("{}: {error}", path.display())));
         let copy = &capsule.head.copy;
         let (version, build) = (version_of(copy), copy.rsplit('-').next());
         let elsewhere = if build == Some(image().build()) {
