@@ -340,7 +340,7 @@ impl WorkerExit {
         }
     }
 
-    /// The process id that the worker had.
+    /// The process id that the worker had; 0 if no process could be started for it.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
@@ -436,6 +436,9 @@ impl fmt::Display for WorkerExit {
 #[cfg(feature = "processes")]
 impl WorkerExit {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (0, Some(note)) = (self.pid, &self.note) {
+            return f.write_str(note); // there was no process
+        }
         write!(f, "worker process {} ", self.pid)?;
         match (self.code, self.signal) {
             (_, Some(signal)) => {

@@ -241,6 +241,20 @@ fn poor() {
             told += u32::from(exit.to_string().contains("could not be started"));
         }
         assert!(told >= 4, "{told}");
+        // Each item that could not begin says which it is, and why.
+        let lost: Vec<Result<(), TaskError>> = procs.map_each(0..4, |_: u32| abort());
+        for (index, result) in lost.iter().enumerate() {
+            let error = result.as_ref().unwrap_err();
+            assert_eq!(error.item(), Some(index), "{error}");
+            let no_process = format!("item {index}: a worker process could not be started");
+            let died = format!("item {index}: worker process");
+            let text = error.to_string();
+            assert!(
+                text.starts_with(&no_process) || text.starts_with(&died),
+                "{text}"
+            );
+            assert!(!text.contains("process 0 "), "{text}");
+        }
         limit(plenty);
         let works = procs.map(0..100, |n: u32| n).unwrap().len();
         assert_eq!(works, 100, "as before");

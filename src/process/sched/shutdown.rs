@@ -99,11 +99,13 @@ impl Sched {
                 for index in piece.first()..piece.first() + piece.len() {
                     job.answer(1);
                     self.counters.dropped(1);
-                    job.work.sink.error(index, error.clone());
+                    let error = job.error_of(index, error.clone());
+                    job.work.sink.error(index, error);
                 }
             }
         } else if let Some(first) = job.first_missing() {
-            self.fail(id, first, error.clone(), now);
+            let error = job.error_of(first, error.clone());
+            self.fail(id, first, error, now);
         }
         self.finish_if_settled(id);
     }
