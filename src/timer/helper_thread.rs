@@ -25,8 +25,8 @@
 //! Wakers are user code: they are cloned, called and dropped outside the lock, and one that
 //! panics does not end the thread.
 //!
-//! Checked by the test below, `tests/event_loop/` (an alarm without a loop, the end of the idle thread),
-//! `tests/io/children.rs` and `tests/process/channel.rs`.
+//! Checked by the test below, `tests/event_loop/` (an alarm without a loop, the end of the idle
+//! thread), `tests/io/children.rs` and `tests/process/channel.rs`.
 
 use std::mem;
 use std::sync::Arc;
@@ -132,11 +132,15 @@ impl Waiter {
             let WaiterState {
                 timers, watched, ..
             } = &mut *state;
-            let mut woken: Vec<Waker> = mem::take(&mut ready)
-                .into_iter()
-                .filter_map(|key| timers.remove(key))
-                .collect();
-            woken.extend(timers.due(Instant::now()));
+            let mut woken = Vec::new();
+            for key in mem::take(&mut ready) {
+                if let Some(waker) = timers.remove(key) {
+                    woken.push(waker);
+                }
+            }
+            for waker in timers.due(Instant::now()) {
+                woken.push(waker);
+            }
             let left = watched.take_ended(|key| timers.get_mut(key).is_none());
             let watched = watched.list();
             let next = timers.next_deadline();

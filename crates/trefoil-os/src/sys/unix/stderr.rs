@@ -3,8 +3,8 @@
 //! Without the lock of [`std::io::stderr`]: a process that is forked while this thread waits for a
 //! reader would find that locked for ever.
 //!
-//! - **Y55** A write reads a slice that is borrowed for the call; `poll` changes one `pollfd`, which
-//!   is borrowed mutably for the call. Neither minds a closed descriptor.
+//! - **Y55** A write reads a slice that is borrowed for the call; `poll` changes one `pollfd`,
+//!   which is borrowed mutably for the call. Neither minds a closed descriptor.
 //!
 //! Tests: `tests/process/unread.rs`.
 #![allow(unsafe_code)]
