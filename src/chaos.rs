@@ -29,7 +29,7 @@ pub(crate) use nothing::*;
 #[allow(unused_imports)] // of executors that are left out
 pub(crate) use something::*;
 
-use std::io::{Write as _, stderr};
+use crate::sys::stderr;
 
 /// Whether there are accidents at all.
 #[allow(dead_code)] // without worker processes
@@ -50,7 +50,7 @@ fn asked() -> Option<String> {
 
 /// Prints a line, whether or not anybody reads it.
 fn say(line: &str) {
-    let _ = writeln!(stderr(), "trefoil: {VARIABLE}{line}");
+    let _ = stderr::write_all(format!("trefoil: {VARIABLE}{line}\n").as_bytes());
 }
 
 #[cfg(feature = "chaos")]

@@ -27,10 +27,11 @@ mod something {
 #[cfg(not(feature = "inspect"))]
 #[allow(dead_code)] // of executors that are left out, and what only listeners read
 mod nothing {
-    use std::io::Write as _;
     use std::panic::Location;
     use std::sync::Weak;
     use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol
+
+    use crate::sys::stderr;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum Kind {
@@ -171,10 +172,11 @@ mod nothing {
         }
         for name in ["TREFOIL_TASKS", "TREFOIL_STUCK"] {
             if std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0") {
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "trefoil: {name} is ignored: the program is built without the feature `inspect`"
+                let note = format!(
+                    "trefoil: {name} is ignored: the program is built without the feature \
+                     `inspect`\n"
                 );
+                let _ = stderr::write_all(note.as_bytes());
             }
         }
     }

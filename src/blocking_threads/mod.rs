@@ -80,9 +80,13 @@ impl Helpers {
 
 /// Runs `job`, which must not unwind, on a thread that may block.
 pub(crate) fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    start_boxed(Box::new(job))
+}
+
+fn start_boxed(job: Job) -> io::Result<()> {
     static HELPERS: PerProcess<Helpers> = PerProcess::new();
     let helpers = HELPERS.get_or_init(|| Helpers::new(LINGER));
-    helpers.start(Box::new(job))
+    helpers.start(job)
 }
 
 /// Runs `job` on a thread with at least this much stack.

@@ -27,12 +27,14 @@
 //!
 //! Tests: `tests/process/unread.rs`, `tests/process/pool.rs`.
 
+#[cfg(feature = "processes")]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::loom::{Condvar, Mutex};
 #[cfg(not(loom))]
 use crate::sys::at_exit::at_exit;
+#[cfg(feature = "processes")]
 use crate::sys::bell::Bell;
 use crate::sys::fork::PerProcess;
 use crate::sys::stderr;
@@ -59,7 +61,8 @@ struct Backlog {
     /// How many bytes were dropped since the last line about that.
     dropped: usize,
     has_thread: bool,
-    /// To be rung when there is room.
+    /// To be rung when there is room. (Only drivers wait for that.)
+    #[cfg(feature = "processes")]
     bells: Vec<Arc<Bell>>,
 }
 
@@ -91,6 +94,7 @@ pub(crate) fn push(bytes: &[u8]) {
 }
 
 /// Whether more should be pushed now. Otherwise `bell` is rung when there is room.
+#[cfg(feature = "processes")]
 pub(crate) fn has_room(bell: &Arc<Bell>) -> bool {
     let mut backlog = queue().backlog.lock();
     // (Without a thread the bell would not be rung.)
@@ -146,6 +150,7 @@ impl Queue {
             let _ = stderr::write_all(&bytes);
             backlog = self.backlog.lock();
             backlog.done += bytes.len() as u64;
+            #[cfg(feature = "processes")]
             backlog.bells.drain(..).for_each(|bell| bell.ring());
             self.written.notify_all();
         }

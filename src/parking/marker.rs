@@ -73,9 +73,12 @@ pub(crate) fn replace_root(mark: Mark) -> Mark {
 
 /// The data of the waker of the code that runs here: of its task, or of the loop's root future.
 pub(crate) fn waker() -> Mark {
-    let marks = [current(), with(|here| here.root.get()), current_loop()];
-    let is_one = |mark: &Mark| !mark.is_null();
-    marks.into_iter().find(is_one).unwrap_or(ptr::null())
+    let task = current();
+    if !task.is_null() {
+        return task;
+    }
+    let root = with(|here| here.root.get());
+    if root.is_null() { current_loop() } else { root }
 }
 
 /// The mark of the innermost wait that this thread is inside.

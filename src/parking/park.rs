@@ -166,7 +166,11 @@ pub(crate) fn wait_if(
         blocker.enter();
         noted.get_or_insert_with(events::waits);
         let retry = blocker.retry_after().map(|pause| Instant::now() + pause);
-        match deadline.into_iter().chain(retry).min() {
+        let until = match (deadline, retry) {
+            (Some(deadline), Some(retry)) => Some(deadline.min(retry)),
+            _ => deadline.or(retry),
+        };
+        match until {
             None => {
                 let _asleep = events::falls_asleep(true);
                 parking.parker.park();

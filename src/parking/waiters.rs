@@ -82,8 +82,12 @@ impl<K> List<K> {
         if self.listed == 0 {
             self.waiters = VecDeque::new();
         } else if self.waiters.len() > 2 * self.listed {
-            self.waiters.retain(|(_, waiter)| waiter.is_some());
-            self.waiters.shrink_to(2 * self.listed);
+            let all = mem::replace(&mut self.waiters, VecDeque::with_capacity(2 * self.listed));
+            for entry in all {
+                if entry.1.is_some() {
+                    self.waiters.push_back(entry);
+                }
+            }
         }
         while let Some((_, None)) = self.waiters.front() {
             self.waiters.pop_front();
@@ -107,9 +111,9 @@ impl<K> Default for Waiters<K> {
     }
 }
 
-fn wake<K>(waiters: impl Iterator<Item = Waiter<K>>) {
-    for waker in waiters.filter_map(|(_, waker)| waker) {
-        contain(|| waker.wake()); // a panic must not keep the others waiting
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        contain(|| waker.wake()); // a panic must not keep others waiting
     }
 }
 
@@ -180,8 +184,11 @@ impl<K> Waiters<K> {
         }
         drop(list);
         let polled = polled.map(|listener| listener.key);
-        let others = admitted.into_iter().filter(|(key, _)| Some(*key) != polled);
-        wake(others.map(|(_, waiter)| waiter));
+        for (key, (_, waker)) in admitted {
+            if Some(key) != polled {
+                wake(waker);
+            }
+        }
     }
 
     /// Wakes the waiter that has waited longest, and leaves it in the list.
@@ -189,18 +196,14 @@ impl<K> Waiters<K> {
         let mut list = self.0.lock();
         let waker = list.first().and_then(|(_, waker)| waker.take());
         drop(list);
-        if let Some(waker) = waker {
-            contain(|| waker.wake());
-        }
+        wake(waker);
     }
 
     /// Notifies the waiter that has waited longest; false if there is none.
     pub(crate) fn wake_one(&self) -> bool {
         let first = self.notify_one();
         let is_one = first.is_some();
-        if let Some(waker) = first.flatten() {
-            contain(|| waker.wake());
-        }
+        wake(first.flatten());
         is_one
     }
 
@@ -217,7 +220,11 @@ impl<K> Waiters<K> {
         list.listed = 0;
         let woken = mem::take(&mut list.waiters);
         drop(list);
-        wake(woken.into_iter().filter_map(|(_, waiter)| waiter));
+        for (_, waiter) in woken {
+            if let Some((_, waker)) = waiter {
+                wake(waker);
+            }
+        }
     }
 
     /// A waiter gives up that was notified: another one gets the notification, if it is for one.

@@ -48,6 +48,10 @@ use crate::printable::Printable;
 #[derive(Clone)]
 pub struct Backtrace(Arc<Lookup>);
 
+#[cfg(not(feature = "processes"))]
+enum Lookup {}
+
+#[cfg(feature = "processes")]
 struct Lookup {
     /// The module, empty for the executable, and the number in it; innermost first.
     places: Vec<(Option<String>, u64)>,
@@ -161,6 +165,7 @@ impl Source<'_> {
 impl Backtrace {
     /// The stack of these places (modules, and numbers in them), innermost first. `None` if there
     /// are none.
+    #[cfg(feature = "processes")]
     pub(crate) fn new(places: Vec<(Option<String>, u64)>) -> Option<Self> {
         let frames = OnceLock::new();
         (!places.is_empty()).then(|| Self(Arc::new(Lookup { places, frames })))

@@ -131,8 +131,11 @@ impl CancelToken {
         while let Some(node) = nodes.get(flagged).cloned() {
             flagged += 1;
             node.cancelled.store(true, Ordering::SeqCst);
-            let children = node.children.lock();
-            nodes.extend(children.iter().filter_map(|(_, child)| child.upgrade()));
+            for (_, child) in &*node.children.lock() {
+                if let Some(child) = child.upgrade() {
+                    nodes.push(child);
+                }
+            }
         }
         for node in nodes {
             let _flagged = std::mem::take(&mut *node.children.lock());

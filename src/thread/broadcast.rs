@@ -159,11 +159,19 @@ fn put_shares(
     slots: &[Arc<Slot>],
     shares: Vec<(usize, Work)>,
 ) {
-    let places: Vec<usize> = shares.iter().map(|(place, _)| *place).collect();
+    let mut places = Vec::with_capacity(shares.len());
+    for (place, _) in &shares {
+        places.push(*place);
+    }
     let mut shares = shares.into_iter();
     registry.injector.admit(counted, || {
-        let put = |(place, share): (usize, Work)| slots[place].mailbox.put(share).err();
-        shares.by_ref().filter_map(put).collect()
+        let mut refused = Vec::new();
+        for (place, share) in shares.by_ref() {
+            if let Err(share) = slots[place].mailbox.put(share) {
+                refused.push(share);
+            }
+        }
+        refused
     });
     if shares.next().is_some() {
         return; // refused; the others are dropped with the iterator

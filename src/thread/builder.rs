@@ -239,7 +239,7 @@ impl ThreadPoolBuilder {
         };
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
         config.caller_helps = self.caller_helps.unwrap_or(!own_threads_only);
-        if config.name.contains('\0') {
+        if config.name.as_bytes().contains(&0) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "a thread's name cannot contain a zero byte",

@@ -129,12 +129,18 @@ pub(crate) fn later(start: Instant, length: Duration) -> Instant {
 /// at once, because its deadline is this one.
 #[cold]
 pub(crate) fn end(start: Instant) -> Instant {
-    let seconds = (0..u64::BITS)
-        .rev()
-        .map(|bit| Duration::from_secs(1 << bit));
-    let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
-    let steps = seconds.chain(nanos);
-    steps.fold(start, |end, step| end.checked_add(step).unwrap_or(end))
+    let mut end = start;
+    for bit in (0..u64::BITS).rev() {
+        end = end
+            .checked_add(Duration::from_secs(1 << bit))
+            .unwrap_or(end);
+    }
+    for bit in (0..30).rev() {
+        end = end
+            .checked_add(Duration::from_nanos(1 << bit))
+            .unwrap_or(end);
+    }
+    end
 }
 
 #[cfg(all(test, not(loom)))]

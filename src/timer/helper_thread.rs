@@ -2,7 +2,8 @@
 //!
 //! **Job.** It is the timekeeper of every thread that has no loop. It also waits for descriptors
 //! (`watched.rs`): a future that waits for an item of another process may be polled on any runtime,
-//! and a dropped child must be reaped when it ends. A build without descriptors has none of that.
+//! and a dropped child must be reaped when it ends. A build without descriptors has none of that,
+//! and waits at a condition variable (`no_descriptors.rs`).
 //!
 //! **Protocol.**
 //! 1. [`Waiter::enter`] stores the deadline, the waker, and any descriptors under the same key. It
@@ -24,8 +25,8 @@
 //! Wakers are user code: they are cloned, called and dropped outside the lock, and one that
 //! panics does not end the thread.
 //!
-//! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread),
-//! `tests/io/children.rs` and `tests/process/channel.rs`.
+//! Checked by the test below, `tests/event_loop/` (an alarm without a loop, the end of the idle
+//! thread), `tests/io/children.rs` and `tests/process/channel.rs`.
 
 use std::mem;
 use std::sync::Arc;
@@ -34,11 +35,10 @@ use std::time::{Duration, Instant};
 
 use super::timekeeper::Timekeeper;
 use super::timers::{TimerKey, Timers};
-use super::watched::{Watched, WatchedFds, look};
+use super::watched::{Bell, Watched, WatchedFds, look};
 use crate::blocking_threads;
 use crate::blocking_threads::contain;
 use crate::loom::Mutex;
-use crate::sys::bell::Bell;
 use crate::sys::fork::{self, PerProcess};
 
 /// How long the idle job stays: starting it takes longer than ringing.
@@ -132,11 +132,15 @@ impl Waiter {
             let WaiterState {
                 timers, watched, ..
             } = &mut *state;
-            let mut woken: Vec<Waker> = mem::take(&mut ready)
-                .into_iter()
-                .filter_map(|key| timers.remove(key))
-                .collect();
-            woken.extend(timers.due(Instant::now()));
+            let mut woken = Vec::new();
+            for key in mem::take(&mut ready) {
+                if let Some(waker) = timers.remove(key) {
+                    woken.push(waker);
+                }
+            }
+            for waker in timers.due(Instant::now()) {
+                woken.push(waker);
+            }
             let left = watched.take_ended(|key| timers.get_mut(key).is_none());
             let watched = watched.list();
             let next = timers.next_deadline();
@@ -194,5 +198,50 @@ impl Timekeeper for Waiter {
         drop(state);
         ring(bell.filter(|_| interest.is_some()));
         contain(|| drop((waker, interest)));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::Wake;
+
+    const TEST_LIMIT: Duration = Duration::from_secs(20);
+
+    struct Report(Sender<()>);
+
+    impl Wake for Report {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.send(());
+        }
+    }
+
+    fn waits_until_at_least(until: Instant) {
+        let limit = Instant::now() + TEST_LIMIT;
+        while waiter().state.lock().until < until {
+            assert!(
+                Instant::now() < limit,
+                "it does not wait for the far deadline"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_nearer_deadline_ends_the_wait_for_a_farther_one() {
+        let (tell, told) = channel();
+        let waker = || Waker::from(Arc::new(Report(tell.clone())));
+        let far = Instant::now() + Duration::from_secs(3600);
+        for _ in 0..100 {
+            let key = waiter().arm(far, waker());
+            waits_until_at_least(far);
+            let near = Instant::now() + Duration::from_micros(100);
+            waiter().arm(near, waker());
+            assert_eq!(told.recv_timeout(TEST_LIMIT), Ok(()));
+            assert!(Instant::now() >= near, "early");
+            waiter().disarm(key);
+        }
+        assert!(told.try_recv().is_err(), "the far one is not due");
     }
 }

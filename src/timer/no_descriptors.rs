@@ -3,11 +3,8 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags};
-
 use super::timers::TimerKey;
-use crate::sys::bell::Bell;
-use crate::sys::poll::poll_patiently;
+use crate::loom::{Condvar, Mutex};
 
 /// There are none.
 pub(super) type WatchedFds = Infallible;
@@ -34,16 +31,33 @@ impl Watched {
     }
 }
 
-/// Waits for the bell until `until`.
+/// Ends the helper thread's wait.
+#[derive(Default)]
+pub(super) struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    /// A silent bell, which the system cannot refuse.
+    pub(super) fn new() -> Result<Self, Infallible> {
+        Ok(Self::default())
+    }
+
+    pub(super) fn ring(&self) {
+        *self.rung.lock() = true;
+        self.changed.notify_one();
+    }
+}
+
+/// Waits for the bell, which there always is, until `until`, and silences it.
 pub(super) fn look(bell: Option<&Bell>, _: &[WatchedFds], until: Instant) -> Vec<TimerKey> {
-    let mut fds = bell.map(|bell| [PollFd::new(bell, PollFlags::IN)]);
-    let fds: &mut [PollFd<'_>] = fds.as_mut().map_or(&mut [], |fds| fds);
-    let pause = until.saturating_duration_since(Instant::now());
-    poll_patiently(fds, Some(pause));
-    if let (Some(bell), [polled]) = (bell, fds)
-        && !polled.revents().is_empty()
-    {
-        bell.silence();
+    if let Some(bell) = bell {
+        let (mut rung, mut late) = (bell.rung.lock(), false);
+        while !*rung && !late {
+            (rung, late) = bell.changed.wait_until(rung, until);
+        }
+        *rung = false;
     }
     Vec::new()
 }

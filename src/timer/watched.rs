@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, AsRawFd};
 
 use super::timers::TimerKey;
-use crate::sys::bell::Bell;
+pub(super) use crate::sys::bell::Bell;
 use crate::sys::poll::poll_patiently;
 
 /// How often to check for events that no descriptor reports.

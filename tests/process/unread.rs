@@ -25,6 +25,7 @@ pub(crate) fn helpers() {
         ("flood", flood),
         ("last_report", last_report),
         ("kept_apart", kept_apart),
+        ("non_blocking", non_blocking),
     ]);
 }
 
@@ -169,6 +170,42 @@ fn kept_apart() {
     exit(0);
 }
 
+/// Its standard error becomes a pipe that does not block, and that is read only when the thread
+/// that writes waits for room in `poll`.
+fn non_blocking() {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    rustix::fs::fcntl_setfl(&theirs, rustix::fs::OFlags::NONBLOCK).unwrap();
+    rustix::stdio::dup2_stderr(&theirs).unwrap();
+    for _ in 0..8000 {
+        let (completer, task) = Completer::<u32>::new();
+        task.detach();
+        completer.complete(Err(TaskError::timed_out()));
+    }
+    let limit = Instant::now() + Duration::from_secs(20);
+    let calls = [libc::SYS_poll, libc::SYS_ppoll].map(|call| format!("{call} "));
+    let waits = |thread: std::io::Result<std::fs::DirEntry>| {
+        let call = std::fs::read_to_string(thread.unwrap().path().join("syscall"));
+        call.is_ok_and(|call| calls.iter().any(|number| call.starts_with(number)))
+    };
+    if std::fs::read_to_string("/proc/self/syscall").is_ok() {
+        while !std::fs::read_dir("/proc/self/task").unwrap().any(waits) {
+            assert!(Instant::now() < limit, "no thread waits for room");
+            std::thread::yield_now();
+        }
+    }
+    let (mut buffer, mut lines) = (vec![0; 1 << 20], 0);
+    let mut ours = File::from(ours);
+    while lines < 8000 {
+        let count = ours.read(&mut buffer).unwrap();
+        lines += buffer[..count]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+    }
+    exit(0);
+}
+
 /// A terminal: the end that nobody reads, and the other.
 fn terminal() -> (OwnedFd, OwnedFd) {
     let (mut ours, mut theirs) = (0, 0);
@@ -241,6 +278,10 @@ tests! {
 
     fn a_long_queue_is_no_long_message() {
         run_helper("kept_apart");
+    }
+
+    fn a_non_blocking_pipe_is_waited_for_in_poll() {
+        run_helper("non_blocking");
     }
 
     fn a_report_just_before_the_end_is_written() {

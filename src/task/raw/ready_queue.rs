@@ -84,8 +84,11 @@ impl ReadyQueue {
         while number >= chunks.len() * CHUNK {
             let first = chunks.len() * CHUNK;
             let shared = Arc::as_ptr(&self.shared);
-            let nodes = (first..first + CHUNK).map(|number| ReadyNode { number, shared });
-            chunks.push(nodes.collect());
+            let mut nodes = Vec::with_capacity(CHUNK);
+            for number in first..first + CHUNK {
+                nodes.push(ReadyNode { number, shared });
+            }
+            chunks.push(nodes.into_boxed_slice());
         }
         let node = &raw const chunks[number / CHUNK][number % CHUNK];
         mem::forget(Arc::clone(&self.shared)); // T12: this is the waker's share

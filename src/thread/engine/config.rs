@@ -10,11 +10,12 @@
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::{AtomicBool as Hint, Ordering}; // no protocol
 use std::time::Duration;
 
 use crate::sys::processors;
+use crate::sys::stderr;
 use crate::sys::ticks;
 use crate::task;
 use crate::task::queue_limit::QueueLimit;
@@ -48,7 +49,7 @@ pub(in crate::thread) struct Config {
 const MAX_WIDTH: usize = 1 << 15;
 
 /// A larger number in the environment is taken for a typing error.
-const MOST_ASKED: isize = 1 << 12;
+const MOST_ASKED: usize = 1 << 12;
 
 /// At least this many waiting workers are replaced by spares at once; in a wider pool, as many as
 /// it is wide. If more wait, fewer run than the pool is wide, until the stall monitor lets more
@@ -171,29 +172,38 @@ pub(in crate::thread) fn width(processors: fn() -> usize, left_free: usize) -> u
     let all_but = |free| processors().saturating_sub(free).clamp(1, MAX_WIDTH);
     match asked() {
         None => all_but(left_free),
-        Some(negative @ ..0) => all_but(negative.unsigned_abs() - 1),
-        Some(threads) => threads.unsigned_abs(),
+        Some(Asked::AllBut(free)) => all_but(free),
+        Some(Asked::Threads(threads)) => threads,
     }
+}
+
+/// What the environment asks for.
+enum Asked {
+    Threads(usize),
+    AllBut(usize),
 }
 
 /// The number in the environment. An absent variable and 0 mean the default, -1 all processors, -2
 /// all but one.
 #[allow(clippy::disallowed_types)] // no protocol depends on it
-fn asked() -> Option<isize> {
+fn asked() -> Option<Asked> {
     let text = std::env::var_os("TREFOIL_THREADS")?;
     let text = text.to_string_lossy();
-    match text.trim().parse() {
+    let number = text.trim_ascii();
+    let negative = number.strip_prefix('-');
+    match negative.unwrap_or(number).parse() {
         Ok(0) => {}
-        Ok(threads @ ..=MOST_ASKED) => return Some(threads),
-        _ if text.trim().is_empty() => {}
+        Ok(number) if negative.is_some() => return Some(Asked::AllBut(number - 1)),
+        Ok(threads @ ..=MOST_ASKED) => return Some(Asked::Threads(threads)),
+        _ if number.is_empty() => {}
         _ => {
             static TOLD: Hint = Hint::new(false);
             if !TOLD.swap(true, Ordering::Relaxed) {
-                let _ = writeln!(
-                    io::stderr(),
+                let note = format!(
                     "trefoil: TREFOIL_THREADS is ignored: `{text}` is not a number from 1 to \
-                     {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on"
+                     {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on\n"
                 );
+                let _ = stderr::write_all(note.as_bytes());
             }
         }
     }

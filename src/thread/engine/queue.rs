@@ -171,18 +171,25 @@ impl OwnDeques {
         if left > 0 {
             self.sweep.set((left - 1, period));
         } else {
-            let newest: Vec<Runnable> = (0..SWEEP * 2).map_while(|_| self.tasks.pop()).collect();
-            let before = newest.len();
-            let live: Vec<Runnable> = newest.into_iter().filter(|task| !task.is_stale()).collect();
-            let period = if live.len() * 2 <= before {
+            let (mut stale, mut live) = (Vec::new(), Vec::new());
+            for _ in 0..SWEEP * 2 {
+                match self.tasks.pop() {
+                    Some(task) if task.is_stale() => stale.push(task),
+                    Some(task) => live.push(task),
+                    None => break,
+                }
+            }
+            let period = if live.len() <= stale.len() {
                 SWEEP
             } else {
                 (period * 2).min(1 << 20)
             };
-            live.into_iter()
-                .rev()
-                .for_each(|task| self.tasks.push(task));
+            while let Some(task) = live.pop() {
+                self.tasks.push(task);
+            }
             self.sweep.set((period, period));
+            // Last, because the destructor of a task's result may spawn another.
+            drop(stale);
         }
         self.tasks.push(task);
     }
@@ -414,9 +421,12 @@ impl InjectorState {
 
     /// What a thread waits for that has given way, if nothing normal is urgent.
     fn pop_parked(&mut self) -> Option<(Work, Priority)> {
-        let mut lanes = Priority::ALL.into_iter();
-        let lane = lanes.find(|lane| matches!(self.lane(*lane).front(), Some(Work::Job(_))))?;
-        Some((self.pop_of(lane)?, lane))
+        for lane in Priority::ALL {
+            if let Some(Work::Job(_)) = self.lane(lane).front() {
+                return Some((self.pop_of(lane)?, lane));
+            }
+        }
+        None
     }
 
     fn pop_urgent(&mut self) -> Option<Work> {
@@ -426,17 +436,20 @@ impl InjectorState {
     /// The newest; if `awaited`, of those that something waits for, if there are any.
     fn pop_newest(&mut self, awaited: bool) -> Option<(Work, Priority)> {
         // Of the normal ones, if there are any.
-        let mut lanes = [Priority::Normal, Priority::High, Priority::Low].into_iter();
-        let priority = lanes.find(|lane| !self.lane(*lane).is_empty())?;
-        let lane = self.lane(priority);
-        let mut newest = lane.iter().rev().take(LOOK_BACK);
-        let behind = if awaited {
-            newest.position(Work::is_awaited)
-        } else {
-            None
-        };
-        let at = lane.len().checked_sub(1 + behind.unwrap_or(0))?;
-        Some((lane.remove(at)?, priority))
+        for priority in [Priority::Normal, Priority::High, Priority::Low] {
+            let lane = self.lane(priority);
+            let Some(newest) = lane.len().checked_sub(1) else {
+                continue;
+            };
+            let mut at = newest;
+            if awaited {
+                let last = lane.len().saturating_sub(LOOK_BACK);
+                let mut found = (last..lane.len()).rev();
+                at = found.find(|at| lane[*at].is_awaited()).unwrap_or(newest);
+            }
+            return Some((lane.remove(at)?, priority));
+        }
+        None
     }
 }
 
@@ -473,7 +486,9 @@ impl Sweep {
         } else {
             (self.period * 2).min(1 << 20)
         };
-        lane.extend(live.into_iter().rev());
+        while let Some(work) = live.pop() {
+            lane.push_back(work);
+        }
         self.at = lane.len() + self.period;
         stale
     }
@@ -684,13 +699,15 @@ impl Injector {
 
     #[cold]
     fn lock_busy(&self) -> MutexGuard<'_, InjectorState> {
-        let look = |look: u32| {
-            (0..1 << look.min(6)).for_each(|_| hint::spin_loop());
-            self.queue.try_lock()
-        };
-        (0..LOOKS)
-            .find_map(look)
-            .unwrap_or_else(|| self.queue.lock())
+        for look in 0..LOOKS {
+            for _ in 0..1 << look.min(6) {
+                hint::spin_loop();
+            }
+            if let Some(queue) = self.queue.try_lock() {
+                return queue;
+            }
+        }
+        self.queue.lock()
     }
 
     fn change_locked<'a>(&'a self, mut queue: MutexGuard<'a, InjectorState>) -> Change<'a> {
@@ -738,8 +755,12 @@ impl Injector {
     /// The oldest of any priority.
     pub(in crate::thread) fn pop_any(&self) -> Option<Work> {
         let mut queue = self.change();
-        let mut lanes = Priority::ALL.into_iter();
-        lanes.find_map(|lane| queue.pop_of(lane))
+        for lane in Priority::ALL {
+            if let Some(work) = queue.pop_of(lane) {
+                return Some(work);
+            }
+        }
+        None
     }
 
     /// The oldest urgent entry.
@@ -782,14 +803,18 @@ impl Injector {
         let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.counter() == counter);
         let mut queue = self.change();
         let urgent = &mut queue.rest.urgent;
-        let found = match urgent.iter().rposition(|(_, work)| is_it(work)) {
-            Some(at) => urgent.remove(at).map(|(_, work)| work),
-            None => Priority::ALL.into_iter().find_map(|lane| {
+        let mut found = None;
+        if let Some(at) = urgent.iter().rposition(|(_, work)| is_it(work)) {
+            found = urgent.remove(at).map(|(_, work)| work);
+        } else {
+            for lane in Priority::ALL {
                 let work = queue.lane(lane);
-                let at = work.iter().rposition(is_it)?;
-                work.remove(at)
-            }),
-        };
+                if let Some(at) = work.iter().rposition(is_it) {
+                    found = work.remove(at);
+                    break;
+                }
+            }
+        }
         match found? {
             Work::Scoped(lent) => Some(lent),
             _ => None,

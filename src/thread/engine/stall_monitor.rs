@@ -264,17 +264,22 @@ impl StallMonitor {
                 registry.leave_queues(slot);
             }
         }
-        self.taken = slots.iter().map(|slot| slot.taken()).collect();
+        self.taken.clear();
+        for slot in slots {
+            self.taken.push(slot.taken());
+        }
     }
 
     /// How many workers have waited since the last look for something that no pool runs.
     fn look_at_waits(&mut self, registry: &Arc<Registry>) -> usize {
-        let slots = registry.slots();
-        let waits: Vec<_> = of_places(&slots).iter().map(|slot| slot.wait()).collect();
-        let both = waits.iter().zip(&self.waits);
-        let long = both.filter(|(now, before)| now.is_some() && now == before);
-        let long = long.count();
-        self.waits = waits;
+        let before = std::mem::take(&mut self.waits);
+        let mut long = 0;
+        for slot in of_places(&registry.slots()) {
+            let now = slot.wait();
+            let same = before.get(self.waits.len()) == Some(&now);
+            long += usize::from(now.is_some() && same);
+            self.waits.push(now);
+        }
         long
     }
 

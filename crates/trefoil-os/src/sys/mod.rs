@@ -4,7 +4,8 @@
 //! Each system performs the duties of this table, each by a module of that name. The module is in
 //! the system's own folder, in `unix` if Linux, macOS and the BSDs do the same, in `portable` if it
 //! needs nothing special of a system, or here if all systems do the same. Everything else comes
-//! from `std`, `rustix` and `mio`, whose descriptors are sockets on Windows (`rustix::fd`).
+//! from `std`, `rustix` and `mio`, whose descriptors are sockets on Windows (`rustix::fd`). Threads
+//! alone need neither of these two.
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -32,7 +33,7 @@
 //! | `sockets`: sockets that do not block from the beginning; UDP | `accept4` | set afterwards; `accept4` | set afterwards; what UDP reports differently (`udp`) |
 //! | `static_ref`: a `&'static T` that any thread may replace | an atomic pointer | the same | the same |
 //! | `stack_end`: where this thread's stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` | `GetCurrentThreadStackLimits` |
-//! | `stderr`: writes that may block | `write` | the same | `std`'s, which knows consoles |
+//! | `stderr`: writes that may block | `write`, `poll` | the same | `std`'s, which knows consoles |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
 //! | `sysconf`: the size of a page, the length of a tick | `sysconf` | the same | (in `host`) |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |

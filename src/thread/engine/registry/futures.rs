@@ -66,7 +66,10 @@ impl Futures {
     pub(in crate::thread) fn wake_all(&self) {
         fence(Ordering::SeqCst); // with the one in `Injector::ends_futures`
         for part in &self.parts {
-            let tasks: Vec<TaskRef> = part.lock().iter().map(|(_, task)| task.clone()).collect();
+            let mut tasks = Vec::new();
+            for (_, task) in &*part.lock() {
+                tasks.push(task.clone());
+            }
             for task in tasks {
                 task.wake();
             }

@@ -37,16 +37,17 @@ impl Indices {
         if users.len() < width {
             users.resize(width, 0);
         }
-        let fewest = || {
-            users[..width]
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, users)| **users)
-        };
-        let index = match users[..width].get(preferred) {
-            Some(0) => preferred,
-            _ => fewest().map_or(0, |(index, _)| index),
-        };
+        let own = &users[..width];
+        let mut index = 0;
+        if own.get(preferred) == Some(&0) {
+            index = preferred;
+        } else {
+            for other in 1..width {
+                if own[other] < own[index] {
+                    index = other;
+                }
+            }
+        }
         self.add(&mut users, index);
         index
     }

@@ -79,8 +79,13 @@ pub(in crate::thread) fn look_into_all() {
 }
 
 fn all_pools() -> Vec<Arc<Registry>> {
-    let pool = |(_, pool): &(u32, Weak<Registry>)| pool.upgrade();
-    all().lock().iter().filter_map(pool).collect()
+    let mut pools = Vec::new();
+    for (_, pool) in &*all().lock() {
+        if let Some(pool) = pool.upgrade() {
+            pools.push(pool);
+        }
+    }
+    pools
 }
 
 /// A hint, for all pools together: the system may have refused a thread for work that is queued.

@@ -50,6 +50,9 @@ struct OutsideSlots {
     made: usize,
 }
 
+/// Makes the new list of the old one.
+type MakesList<'a> = dyn Fn(&[Arc<Slot>], &mut Vec<Arc<Slot>>) + 'a;
+
 impl SlotList {
     pub(in crate::thread) fn new(tag: u32) -> Self {
         Self {
@@ -125,13 +128,16 @@ impl SlotList {
             return; // the list is not copied in vain
         }
         outside.listed -= removed.len();
-        self.change(|slots| {
-            let mut stays = vec![true; slots.len()];
+        self.change(&|before, changed| {
+            let mut stays = vec![true; before.len()];
             for owned in &removed {
-                stays[position(slots, owned.slot.number).expect("it is listed")] = false;
+                stays[position(before, owned.slot.number).expect("it is listed")] = false;
             }
-            let stay = slots.iter().zip(stays).filter(|(_, stays)| *stays);
-            stay.map(|(slot, _)| Arc::clone(slot)).collect()
+            for (slot, stays) in before.iter().zip(stays) {
+                if stays {
+                    changed.push(Arc::clone(slot));
+                }
+            }
         });
         drop(outside);
         drop(removed);
@@ -141,22 +147,27 @@ impl SlotList {
     /// places.
     fn add(&self, numbers: Range<usize>, place: fn(usize) -> usize) -> Vec<OwnedSlot> {
         let first = numbers.start;
-        let owned_slots: Vec<OwnedSlot> = numbers
-            .map(|number| OwnedSlot::new(self.tag, number, place(number)))
-            .collect();
-        let new: Vec<_> = owned_slots.iter().map(|owned| owned.slot.clone()).collect();
-        self.change(|slots| {
-            let after = slots.partition_point(|slot| slot.number < first);
-            let (before, after) = slots.split_at(after);
-            [before, &new, after].concat().into()
+        let mut owned_slots = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            owned_slots.push(OwnedSlot::new(self.tag, number, place(number)));
+        }
+        self.change(&|before, changed| {
+            let (lower, higher) =
+                before.split_at(before.partition_point(|slot| slot.number < first));
+            changed.extend_from_slice(lower);
+            for owned in &owned_slots {
+                changed.push(Arc::clone(&owned.slot));
+            }
+            changed.extend_from_slice(higher);
         });
         owned_slots
     }
 
-    fn change(&self, change: impl FnOnce(&[Arc<Slot>]) -> Slots<Slot>) {
+    fn change(&self, change: &MakesList<'_>) {
         let mut slots = self.slots.lock();
-        let changed = change(&slots);
-        let before = std::mem::replace(&mut *slots, changed);
+        let mut changed = Vec::new();
+        change(&slots, &mut changed);
+        let before = std::mem::replace(&mut *slots, changed.into());
         self.version.fetch_add(1, Ordering::Release);
         drop(slots);
         drop(before);

@@ -54,14 +54,20 @@ impl Registry {
         let vacant = self.threads.vacant.lock();
         let (width, slots) = (self.sleep.width(), self.slots());
         drop(vacant);
-        let own = slots.iter().filter(|slot| slot.place() < width);
-        own.cloned().collect()
+        let mut own = Vec::with_capacity(width);
+        for slot in &*slots {
+            if slot.place() < width {
+                own.push(Arc::clone(slot));
+            }
+        }
+        own
     }
 
     /// Adds places up to this width.
     fn add_places(&self, vacant: &mut Vec<Option<OwnedSlot>>, width: usize) {
-        let owned_slots = self.slots.add_places(vacant.len()..width);
-        vacant.extend(owned_slots.into_iter().map(Some));
+        for owned in self.slots.add_places(vacant.len()..width) {
+            vacant.push(Some(owned));
+        }
     }
 
     /// Puts back the slot of a place that has no thread now.
@@ -74,11 +80,16 @@ impl Registry {
     /// Starts the threads that the pool begins with. An error: the first that the system gave.
     pub(in crate::thread) fn start_all(self: &Arc<Self>) -> io::Result<()> {
         let owned_slots = self.slots.add_places(0..self.sleep.width());
-        *self.threads.vacant.lock() = owned_slots.iter().map(|_| None).collect();
-        let started = owned_slots
-            .into_iter()
-            .map(|owned| self.start_thread(owned));
-        started.fold(Ok(()), io::Result::and)
+        let mut vacant = self.threads.vacant.lock();
+        for _ in &owned_slots {
+            vacant.push(None);
+        }
+        drop(vacant);
+        let mut started = Ok(());
+        for owned in owned_slots {
+            started = started.and(self.start_thread(owned));
+        }
+        started
     }
 
     /// Starts a thread in one of the pool's own places, if it still is one. If the system refuses
@@ -134,14 +145,16 @@ impl Registry {
         if !self.sleep.resize(width) {
             return;
         }
-        let to_start: Vec<OwnedSlot> = vacant[..width]
-            .iter_mut()
-            .filter_map(Option::take)
-            .collect();
+        let mut to_start = Vec::new();
+        for place in &mut vacant[..width] {
+            if let Some(owned) = place.take() {
+                to_start.push(owned);
+            }
+        }
         drop(vacant);
-        to_start
-            .into_iter()
-            .for_each(|owned| self.start_if_own(owned));
+        for owned in to_start {
+            self.start_if_own(owned);
+        }
         self.recheck();
     }
 

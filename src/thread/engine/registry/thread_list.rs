@@ -59,7 +59,9 @@ impl ThreadList {
                 drop(handles);
                 drop(handle.join());
                 handles = self.handles.lock();
-                handles.joining.retain(|&other| other != thread);
+                if let Some(at) = handles.joining.iter().position(|&other| other == thread) {
+                    handles.joining.swap_remove(at);
+                }
                 self.joined.notify_all();
             } else if handles.joining.iter().any(|&thread| is_mine(thread)) {
                 handles = self.joined.wait(handles);

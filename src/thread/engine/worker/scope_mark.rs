@@ -141,11 +141,17 @@ impl Worker {
         self.scopes.stale.set(self.scopes.stale.get() + 1);
         if self.scopes.stale.get() == SWEEP {
             self.scopes.stale.set(0);
-            let newest: Vec<ErasedEntry> =
-                (0..SWEEP * 2).map_while(|_| self.pop_scoped()).collect();
-            let (stale, live): (Vec<_>, Vec<_>) =
-                newest.into_iter().rev().partition(ErasedEntry::is_taken);
-            live.into_iter().for_each(|lent| self.push_scoped(lent));
+            let (mut stale, mut live) = (Vec::new(), Vec::new());
+            for _ in 0..SWEEP * 2 {
+                match self.pop_scoped() {
+                    Some(lent) if lent.is_taken() => stale.push(lent),
+                    Some(lent) => live.push(lent),
+                    None => break,
+                }
+            }
+            while let Some(lent) = live.pop() {
+                self.push_scoped(lent);
+            }
             // Last, because the destructor of a task's result may wait for another task.
             drop(stale);
         }

@@ -4,7 +4,7 @@
 //! `unix`. The table is at the head of `sys`. With `--cfg trefoil_port`, some are left out here,
 //! and `portable` fulfils them.
 
-#[cfg(not(trefoil_port))]
+#[cfg(all(feature = "__descriptors", not(trefoil_port)))]
 pub mod bell;
 #[cfg(feature = "__descriptors")]
 pub mod child;

@@ -1,6 +1,6 @@
 //! Duties that need nothing special of the system. With `--cfg trefoil_port`, Linux uses them, too.
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "__descriptors"))]
 pub mod bell;
 #[cfg(all(feature = "processes", not(loom)))]
 pub mod futex;

@@ -11,7 +11,6 @@
 //! Tests: `tests/process/calls.rs` (timeouts), `sys::thread_clock`.
 #![allow(unsafe_code)]
 
-use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use libc::clockid_t;
@@ -36,8 +35,9 @@ pub fn of_process() -> Duration {
 }
 
 /// The processor time of the child processes of this one that it has waited for, and of theirs.
+#[cfg(feature = "processes")]
 pub fn of_children() -> Duration {
-    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: Y92: it writes into a local variable.
     if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) } != 0 {
         return Duration::ZERO;

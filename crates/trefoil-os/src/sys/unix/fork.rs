@@ -109,6 +109,13 @@ impl Place {
     }
 }
 
+/// What the nearest parent has made.
+#[cold]
+fn nearest(places: &[Place; PLACES]) -> Option<&Place> {
+    let mut parents = places.iter().take(generation() as usize).rev();
+    parents.find(|place| !place.get().is_null())
+}
+
 impl<T> PerProcess<T> {
     /// A value that is not made yet.
     pub const fn new() -> Self {
@@ -134,7 +141,9 @@ impl<T> PerProcess<T> {
         let mut make = Some(make);
         own.fill(&mut || {
             let make = make.take().expect("called once");
-            Box::into_raw(Box::new(make())).cast()
+            // Room first: once the value is made, nothing fails that would have to drop it.
+            let room = Box::new_uninit();
+            Box::into_raw(Box::write(room, make())).cast()
         });
         self.read(own).expect("it was made")
     }
@@ -143,10 +152,10 @@ impl<T> PerProcess<T> {
     /// one's parent.
     #[inline]
     pub fn inherited(&self) -> Option<&T> {
-        self.get().or_else(|| {
-            let mut parents = self.places.iter().take(generation() as usize).rev();
-            parents.find_map(|place| self.read(place))
-        })
+        match self.get() {
+            Some(made) => Some(made),
+            None => self.read(nearest(&self.places)?),
+        }
     }
 
     /// The inherited value. If none has made it, one thread makes it now.

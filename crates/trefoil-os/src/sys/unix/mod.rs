@@ -19,6 +19,7 @@ pub mod limits;
 pub mod peer;
 #[cfg(feature = "__descriptors")]
 pub mod pipe_end;
+#[cfg(feature = "__descriptors")]
 pub mod poll;
 #[cfg(feature = "__descriptors")]
 pub mod signal;

@@ -3,33 +3,58 @@
 //! Without the lock of [`std::io::stderr`]: a process that is forked while this thread waits for a
 //! reader would find that locked for ever.
 //!
+//! - **Y55** A write reads a slice that is borrowed for the call; `poll` changes one `pollfd`,
+//!   which is borrowed mutably for the call. Neither minds a closed descriptor.
+//!
 //! Tests: `tests/process/unread.rs`.
+#![allow(unsafe_code)]
 
 use std::io;
+use std::thread::sleep;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
-
-use super::poll::poll_patiently;
+use libc::{EAGAIN, EINTR, POLLOUT, STDERR_FILENO, pollfd};
 
 /// The most bytes of one write: it may be a socket that keeps messages apart, and refuses long
 /// ones.
 const PART: usize = 8 << 10;
 
+/// How long to sleep if the system refuses to wait.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Writes all of `words` to standard error, however long that takes.
 pub fn write_all(mut words: &[u8]) -> io::Result<()> {
-    let stderr = io::stderr();
     while !words.is_empty() {
-        match rustix::io::write(&stderr, &words[..words.len().min(PART)]) {
+        match write(&words[..words.len().min(PART)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => words = &words[count..],
-            Err(Errno::INTR) => {}
-            // Another process that has the same open file has made it non-blocking.
-            Err(Errno::AGAIN) => {
-                poll_patiently(&mut [PollFd::new(&stderr, PollFlags::OUT)], None);
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => match error.raw_os_error() {
+                Some(EINTR) => {}
+                // Another process that has the same open file has made it non-blocking.
+                Some(EAGAIN) => wait_for_room(),
+                _ => return Err(error),
+            },
         }
     }
     Ok(())
+}
+
+fn write(part: &[u8]) -> io::Result<usize> {
+    // SAFETY: Y55.
+    let count = unsafe { libc::write(STDERR_FILENO, part.as_ptr().cast(), part.len()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Waits until there may be room. (The older of the two calls is allowed everywhere: `sys::poll`.)
+fn wait_for_room() {
+    let mut stderr = pollfd {
+        fd: STDERR_FILENO,
+        events: POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: Y55.
+    let count = unsafe { libc::poll(&raw mut stderr, 1, -1) };
+    if count < 0 {
+        sleep(PAUSE); // for example because this process may open no descriptors
+    }
 }

@@ -3,6 +3,7 @@
 //! Only sockets can be polled on this system, so the names of `rustix::fd` mean sockets here. For
 //! everything else (files, pipes, processes), threads wait.
 
+#[cfg(feature = "__descriptors")]
 pub mod bell;
 #[cfg(feature = "__descriptors")]
 pub mod child;
@@ -17,9 +18,11 @@ pub mod files;
 pub mod fork;
 #[cfg(feature = "event-loop")]
 pub mod interest;
+#[cfg(feature = "__descriptors")]
 mod pair;
 #[cfg(feature = "__descriptors")]
 pub mod pipe_end;
+#[cfg(feature = "__descriptors")]
 pub mod poll;
 #[cfg(feature = "__descriptors")]
 pub mod signal;
