@@ -138,7 +138,10 @@ impl Sched {
         frame.wanted = false;
         job.frames -= 1;
         let id = frame.job;
-        self.cancel_running(index, position, now);
+        // (Of a frame that was answered in full nothing runs.)
+        if frame.done < frame.end || frame.end == 0 {
+            self.cancel_running(index, position, now);
+        }
         self.finish_if_settled(id);
     }
 

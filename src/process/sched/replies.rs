@@ -326,7 +326,7 @@ impl Sched {
         let (function, id, marks) = (frame.function, frame.job, frame.marks);
         let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);
         let prepares = worker.stage == Stage::Preparing && id == INITIALIZE;
-        self.item_costs.learn(function, begun, nanos);
+        self.learn_cost(function, begun, nanos);
         if begun > 0 && was_cancelled.is_none() {
             self.on_frame_end(marks, id, nanos);
         }
