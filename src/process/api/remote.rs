@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::process::job::CallOptions;
-use crate::process::job::decoder::undecodable;
+use crate::process::job::results::undecodable;
 use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::attachments::Awaited;

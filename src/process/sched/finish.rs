@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use super::Sched;
 use crate::process::job::Job;
-use crate::process::job::decoder::Values;
 use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
+use crate::process::job::results::Values;
 use crate::task::TaskError;
 
 impl Sched {

@@ -14,9 +14,9 @@ use super::back_off::StartFailure;
 use super::workers::{INITIALIZE, Stage};
 use crate::events;
 use crate::process::host::image::image;
-use crate::process::job::decoder::{self, DecodingThread};
 use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
+use crate::process::job::results::{self, DecodingThread};
 use crate::process::value::codec::codec_error;
 use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
@@ -174,9 +174,9 @@ impl Sched {
             }
             Some(((read, DecodingThread::Other), job)) => {
                 elsewhere = Some((read, job));
-                decoder::skip(bytes, most)
+                results::skip(bytes, most)
             }
-            None => decoder::skip(bytes, most),
+            None => results::skip(bytes, most),
         };
         if taken.count == 0 {
             return Ok(0);
