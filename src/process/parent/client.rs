@@ -98,7 +98,21 @@ impl PoolState {
         })
     }
 
-    /// One call of a function from `A` to `R`, which has been encoded; `N` names its result.
+    /// One call of a function from `A` to `R` with an argument that is not needed any more; `N`
+    /// names its result.
+    #[track_caller]
+    pub(crate) fn spawn<A: Portable, R: Portable, N>(
+        self: &Arc<Self>,
+        options: CallOptions,
+        code: Result<CodeRef, TaskError>,
+        place: Result<Option<Place>, TaskError>,
+        arg: &mut A,
+    ) -> Task<R> {
+        let call = encode(arg, code, self.path.chunk().waiting(), place);
+        self.submit::<A, R, N>(options, call)
+    }
+
+    /// The same, and the call has been encoded.
     #[track_caller]
     pub(crate) fn submit<A, R: Portable, N>(
         self: &Arc<Self>,
