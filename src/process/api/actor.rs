@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::builder::checked;
 use crate::process::job::CallOptions;
-use crate::process::parent::client::{encode, initializer};
+use crate::process::parent::client::initializer;
 use crate::process::parent::settings::Settings;
 use crate::process::value::portable::Portable;
 use crate::process::worker::raw_call::{code_of_load, code_of_use};
@@ -85,9 +85,8 @@ impl<S: 'static> Actor<S> {
     #[track_caller]
     pub fn call<A: Portable, R: Portable>(&self, mut arg: A, f: fn(A, &mut S) -> R) -> Task<R> {
         let pool = self.pool.shared();
-        let (chunk, place) = (pool.path.chunk().waiting(), pool.place(&self.options));
-        let call = encode(&mut arg, code_of_use(f), chunk, place);
-        pool.submit::<A, R, R>(self.options.clone(), call)
+        let (options, place) = (self.options.clone(), pool.place(&self.options));
+        pool.spawn::<A, R, R>(options, code_of_use(f), place, &mut arg)
     }
 
     /// A handle on the same actor, whose calls may run this long, from their start: as

@@ -17,7 +17,6 @@ use crate::loom::atomic::AtomicU64;
 use crate::parking::park::blocking_refused;
 use crate::process::job::CallOptions;
 use crate::process::limits::EACH_AHEAD;
-use crate::process::parent::client::encode;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::portable::Portable;
 use crate::process::value::usage::Usage;
@@ -50,33 +49,36 @@ use crate::task::{Task, TaskError};
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct ProcessCall<'a, A, R> {
     pub(super) pool: &'a Arc<PoolState>,
-    function: Function<fn(A) -> R>,
+    code: Result<CodeRef, TaskError>,
+    other_forms: Forms<fn(A) -> R>,
     options: CallOptions,
 }
 
-/// What is called.
+/// The same call with something else done to its result.
 #[derive(Clone, Debug)]
-enum Function<F> {
-    Item(F),
-    /// One whose type is forgotten: it borrows a context, which is one of the options, or its
-    /// results come with their items' usage.
-    Coded(Codes),
-}
-
-#[derive(Clone, Debug)]
-struct Codes {
-    code: Result<CodeRef, TaskError>,
-    /// The call whose result stays in the worker.
-    kept: Result<CodeRef, TaskError>,
-    /// The call whose result comes with its item's usage.
-    measured: Result<CodeRef, TaskError>,
+enum Forms<F> {
+    /// Those of this function.
+    Of(F),
+    /// Those of one whose type is forgotten: it borrows a context, which is one of the options, or
+    /// its results come with their items' usage.
+    Coded {
+        /// The call whose result stays in the worker.
+        kept: Result<CodeRef, TaskError>,
+        /// The call whose result comes with its item's usage.
+        measured: Result<CodeRef, TaskError>,
+    },
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
-    pub(in crate::process) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self {
+    pub(in crate::process) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self
+    where
+        A: Portable,
+        R: Portable,
+    {
         Self {
             pool,
-            function: Function::Item(f),
+            code: code_of(f),
+            other_forms: Forms::Of(f),
             options: CallOptions::default(),
         }
     }
@@ -98,11 +100,11 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         });
         Self {
             pool,
-            function: Function::Coded(Codes {
-                code: encoded.clone().and_then(|()| code_of_with(f)),
+            code: encoded.clone().and_then(|()| code_of_with(f)),
+            other_forms: Forms::Coded {
                 kept: encoded.clone().and_then(|()| code_of_kept_with(f)),
                 measured: encoded.and_then(|()| code_of_measured_with(f)),
-            }),
+            },
             options,
         }
     }
@@ -408,56 +410,30 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 }
 
 impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
-    fn code(&self) -> Result<CodeRef, TaskError> {
-        match &self.function {
-            Function::Item(f) => code_of(*f),
-            Function::Coded(codes) => codes.code.clone(),
-        }
-    }
-
-    fn kept_code(&self) -> Result<CodeRef, TaskError> {
-        match &self.function {
-            Function::Item(f) => code_of_kept(*f),
-            Function::Coded(codes) => codes.kept.clone(),
-        }
-    }
-
     /// Starts one item, as [`ProcessPool::spawn`](crate::ProcessPool::spawn) does. (After
     /// [`call_with`](crate::ProcessPool::call_with) each `spawn` sends the context anew.)
     #[track_caller]
-    pub fn spawn(&self, arg: A) -> Task<R> {
+    pub fn spawn(&self, mut arg: A) -> Task<R> {
         let options = self.options.starting_now();
         let place = self.pool.place(&options);
-        self.submit(options, place, arg)
+        (self.pool).spawn::<A, R, R>(options, self.code.clone(), place, &mut arg)
     }
 
     #[track_caller]
-    pub(super) fn spawn_in(&self, place: Option<Place>, arg: A) -> Task<R> {
-        self.submit(self.options.starting_now(), Ok(place), arg)
-    }
-
-    #[track_caller]
-    fn submit(
-        &self,
-        options: CallOptions,
-        place: Result<Option<Place>, TaskError>,
-        mut arg: A,
-    ) -> Task<R> {
-        let code = self.code();
-        let call = encode(&mut arg, code, self.pool.path.chunk().waiting(), place);
-        self.pool.submit::<A, R, R>(options, call)
+    pub(super) fn spawn_in(&self, place: Option<Place>, mut arg: A) -> Task<R> {
+        let options = self.options.starting_now();
+        (self.pool).spawn::<A, R, R>(options, self.code.clone(), Ok(place), &mut arg)
     }
 
     /// Starts one item whose result stays in its worker, as
     /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote) does.
     #[track_caller]
     pub fn spawn_remote(&self, mut arg: A) -> Remote<R> {
-        Remote::of(
-            self.pool,
-            self.options.starting_now(),
-            self.kept_code(),
-            &mut arg,
-        )
+        let code = match &self.other_forms {
+            Forms::Of(f) => code_of_kept(*f),
+            Forms::Coded { kept, .. } => kept.clone(),
+        };
+        Remote::of(self.pool, self.options.starting_now(), code, &mut arg)
     }
 
     /// Runs all items and waits for their results, as [`ProcessPool::map`](crate::ProcessPool::map)
@@ -475,7 +451,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         }
         // (Items that pause before a retry would hold places while workers are idle.)
         let ahead = (!self.options.may_retry()).then(|| self.pool.ahead());
-        let (options, code) = (self.options.starting_now(), self.code());
+        let (options, code) = (self.options.starting_now(), self.code.clone());
         self.pool
             .map_task(options, code, items, ahead.as_ref())
             .join()
@@ -499,7 +475,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     #[track_caller]
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
         let options = self.options.starting_now();
-        self.pool.map_task(options, self.code(), items, None)
+        self.pool.map_task(options, self.code.clone(), items, None)
     }
 
     /// Runs all items and waits for a result of each, as
@@ -533,7 +509,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         Imap::new(
             self.pool,
             self.options.starting_now(),
-            self.code(),
+            self.code.clone(),
             items,
             true,
         )
@@ -545,7 +521,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         Imap::new(
             self.pool,
             self.options.starting_now(),
-            self.code(),
+            self.code.clone(),
             items,
             false,
         )
@@ -606,17 +582,17 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// These calls, each of whose values comes with its item's usage.
     pub(super) fn with_usage(self) -> ProcessCall<'a, A, (R, Usage)> {
-        let code = match self.function {
-            Function::Item(f) => code_of_measured(f),
-            Function::Coded(codes) => codes.measured,
+        let code = match self.other_forms {
+            Forms::Of(f) => code_of_measured(f),
+            Forms::Coded { measured, .. } => measured,
         };
         ProcessCall {
             pool: self.pool,
-            function: Function::Coded(Codes {
+            other_forms: Forms::Coded {
                 kept: code.clone(),
                 measured: code.clone(),
-                code,
-            }),
+            },
+            code,
             options: self.options,
         }
     }
@@ -626,7 +602,8 @@ impl<A, R> Clone for ProcessCall<'_, A, R> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool,
-            function: self.function.clone(),
+            code: self.code.clone(),
+            other_forms: self.other_forms.clone(),
             options: self.options.clone(),
         }
     }

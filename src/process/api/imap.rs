@@ -35,7 +35,7 @@ use futures_core::Stream;
 use crate::events;
 use crate::loom::Mutex;
 use crate::parking::block_on;
-use crate::process::job::sink::{Each, Run, Sink};
+use crate::process::job::results::{Each, Run, Sink};
 use crate::process::job::{CallOptions, Job, Work};
 use crate::process::limits::IMAP_BUFFER;
 use crate::process::parent::client::push_own;

@@ -17,8 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::blocking_threads;
 use crate::loom::Mutex;
 use crate::process::job::CallOptions;
-use crate::process::job::decoder::undecodable;
-use crate::process::parent::client::encode;
+use crate::process::job::results::undecodable;
 use crate::process::parent::driver::PoolState;
 use crate::process::value::attachments::Awaited;
 use crate::process::value::bulk::Bulk;
@@ -120,8 +119,7 @@ impl<R: Portable> Remote<R> {
     ) -> Self {
         let kept = KeptResult::new();
         let place = pool.place(&options);
-        let call = encode(arg, code, pool.path.chunk().waiting(), place);
-        kept.follow(pool.submit::<A, Answer, R>(options, call));
+        kept.follow(pool.spawn::<A, Answer, R>(options, code, place, arg));
         Self(RemoteValue::Asked(kept, Arc::downgrade(pool)))
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::pipe::{ChannelPipe, PipeError, Side};
 use crate::parking::block_on::refuse;
-use crate::process::job::decoder::undecodable;
+use crate::process::job::results::undecodable;
 use crate::process::value::codec::decode;
 use crate::process::value::portable::Portable;
 use crate::task::{Late, TaskError, context};

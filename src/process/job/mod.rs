@@ -20,12 +20,11 @@
 //! Tests: `src/process/sched/simulated.rs`.
 
 pub(super) mod capsule;
-pub(super) mod decoder;
 pub(super) mod keep_failures;
 pub(super) mod named;
 pub(super) mod reading;
+pub(super) mod results;
 mod retry;
-pub(super) mod sink;
 
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -43,8 +42,7 @@ use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
 use crate::task::{Late, Task, TaskError, panic};
-use decoder::{Decoder, Values};
-use sink::Sink;
+use results::{Decoder, Sink, Values};
 
 /// What `map_with` sends to a worker before its first item.
 #[derive(Clone, Debug)]

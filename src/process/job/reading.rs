@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::decoder::{DecodingThread, Read, Taken, Values};
 use super::keep_failures::{Keeping, Source};
+use super::results::{DecodingThread, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::limits::{MORE_READERS_AFTER, MOST_READERS};
 use crate::process::value::attachments::{Arrivals, Descriptors};

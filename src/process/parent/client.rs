@@ -55,6 +55,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
 use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
+use super::link::Link;
 use super::mailbox::Mail;
 use super::peer::{CallerWait, Next};
 use crate::events;
@@ -63,8 +64,7 @@ use crate::process::host::ledger::Ledger;
 use crate::process::host::poll_policy::POLL_FOR;
 use crate::process::host::shared_clock;
 use crate::process::host::valve::Shut;
-use crate::process::job::decoder::is_quick_type;
-use crate::process::job::sink::{Collect, One};
+use crate::process::job::results::{Collect, One, is_quick_type};
 use crate::process::job::{CallOptions, Context, Job, Work};
 use crate::process::limits::chunks_ahead;
 use crate::process::sched::{Feed, Initializer};
@@ -99,7 +99,21 @@ impl PoolState {
         })
     }
 
-    /// One call of a function from `A` to `R`, which has been encoded; `N` names its result.
+    /// One call of a function from `A` to `R` with an argument that is not needed any more; `N`
+    /// names its result.
+    #[track_caller]
+    pub(crate) fn spawn<A: Portable, R: Portable, N>(
+        self: &Arc<Self>,
+        options: CallOptions,
+        code: Result<CodeRef, TaskError>,
+        place: Result<Option<Place>, TaskError>,
+        arg: &mut A,
+    ) -> Task<R> {
+        let call = encode(arg, code, self.path.chunk().waiting(), place);
+        self.submit::<A, R, N>(options, call)
+    }
+
+    /// The same, and the call has been encoded.
     #[track_caller]
     pub(crate) fn submit<A, R: Portable, N>(
         self: &Arc<Self>,
@@ -588,6 +602,11 @@ impl PoolState {
     }
 }
 
+/// Whether user code runs when the worker's records are read: a hook, or a subscriber.
+fn runs_hooks(link: &Link) -> bool {
+    link.output.is_captured() || link.sends_events
+}
+
 impl Driver {
     /// Waits for the end of the frame, which comes right after the result, so that the next call
     /// finds the worker idle.
@@ -617,7 +636,7 @@ impl Driver {
         let _acting = ActingDriver::new();
         for index in 0..self.links.len() {
             let link = self.links[index].as_ref();
-            let more = link.is_some_and(|link| link.peer.has_records_ahead() && !link.runs_hooks());
+            let more = link.is_some_and(|link| link.peer.has_records_ahead() && !runs_hooks(link));
             if more && self.sched.only_ends(index) {
                 self.read_unsent(index);
             }
@@ -642,7 +661,7 @@ impl Driver {
     fn leave_to_caller(&self, id: u64) -> Option<(usize, Shut)> {
         let index = self.sched.sole(id).filter(|_| self.sched.is_one_call(id))?;
         let link = self.links[index].as_ref()?;
-        let is_fit = !link.at_end && !link.runs_hooks();
+        let is_fit = !link.at_end && !runs_hooks(link);
         let shut = is_fit.then(|| link.peer.stream.shut()).flatten()?;
         Some((index, shut))
     }
@@ -670,7 +689,7 @@ impl Driver {
         let link = self.links[index].as_ref()?;
         // Without a process descriptor that shows the worker's death, only the end of its output
         // does.
-        let watched = !link.runs_hooks() && link.child.process.is_some();
+        let watched = !runs_hooks(link) && link.child.process.is_some();
         let ledger = link.peer.polled().filter(|_| watched)?;
         Some((index, ledger, link.peer.stream.known))
     }

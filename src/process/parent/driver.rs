@@ -75,8 +75,8 @@ use crate::process::host::kernel_kills;
 use crate::process::host::poll_policy::PollPolicy;
 use crate::process::host::shared_clock::{self, Epoch};
 use crate::process::job::Job;
-use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
+use crate::process::job::results::Values;
 use crate::process::launch::Ending;
 use crate::process::launch::launched::{Launched, Started};
 use crate::process::limits::CHECKED_FROM;
@@ -651,7 +651,12 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return Next::End;
         };
-        let next = link.next_records(&mut self.buffer);
+        let arrivals = &mut link.extras.arrivals;
+        let next = link.peer.stream.next_records(arrivals, &mut self.buffer);
+        let next = next.unwrap_or_else(|| {
+            link.cannot_be_read();
+            Next::End
+        });
         if let Next::Some(count, known) = next {
             // What an item has printed comes before its result; so do its events.
             self.drain(index);
@@ -720,14 +725,17 @@ impl Driver {
                 let all = || owner.map_or_else(|| bytes.to_vec(), Arc::unwrap_or_clone);
                 link.partial = rest.unwrap_or_else(all);
                 // (Checked once for each record, since it asks the system.)
-                if used > 0 || !had_its_length {
-                    link.refuse(too_much(&link.partial));
+                if (used > 0 || !had_its_length)
+                    && let Some(why) = too_much(&link.partial)
+                {
+                    link.refuse(why);
                 }
                 if link.records != Records::Valid {
                     self.shared.mailbox.wake(); // this may be a caller's thread
                     return;
                 }
-                link.records_processed();
+                link.peer
+                    .processed_all_but(link.partial.len(), &mut link.extras);
                 if let Some((text, json)) = link.extras.tree.take() {
                     link.trees.answered((&text, &json));
                 }
@@ -772,7 +780,8 @@ impl Driver {
             && Arc::ptr_eq(&link.extras.hold, &hold)
         {
             drop(hold);
-            link.records_processed();
+            link.peer
+                .processed_all_but(link.partial.len(), &mut link.extras);
         }
         (unwanted, ended, over)
     }

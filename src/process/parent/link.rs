@@ -34,7 +34,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, Shutdown, getsockname, shutdown};
 
 use super::child::Child;
-use super::peer::{Next, Peer};
+use super::peer::Peer;
 use super::settings::Settings;
 use super::startup_watch::StartupWatch;
 use super::worker_stderr::{self, WorkerStderr};
@@ -73,7 +73,7 @@ pub(crate) struct Link {
     pub(crate) events: OutputPipe,
     pub(crate) partial_event: Vec<u8>,
     /// A subscriber listens to its events.
-    sends_events: bool,
+    pub(super) sends_events: bool,
     pub(crate) peer: Peer,
     pub(super) trees: Trees,
     /// The stream was shut down to end it.
@@ -253,11 +253,6 @@ impl Link {
         Ok((level, None))
     }
 
-    /// Whether user code runs when its records are read: a hook, or a subscriber.
-    pub(super) fn runs_hooks(&self) -> bool {
-        self.output.is_captured() || self.sends_events
-    }
-
     /// Sends the worker the numbers of the memory that it need not keep any more.
     pub(crate) fn forget_freed(&mut self) {
         if self.peer.forget_freed() {
@@ -301,20 +296,13 @@ impl Link {
         self.is_useless |= !self.peer.send();
     }
 
-    /// Receives records without waiting.
-    pub(crate) fn next_records(&mut self, buffer: &mut [u8]) -> Next {
-        let arrivals = &mut self.extras.arrivals;
-        self.peer
-            .stream
-            .next_records(arrivals, buffer)
-            .unwrap_or_else(|| {
-                self.is_useless = true;
-                // (The reports that are lost may say that items have begun.)
-                if !self.peer.can_be_stopped() {
-                    self.records = Records::Broken;
-                }
-                Next::End
-            })
+    /// The system refuses to receive more from it.
+    pub(super) fn cannot_be_read(&mut self) {
+        self.is_useless = true;
+        // (The reports that are lost may say that items have begun.)
+        if !self.peer.can_be_stopped() {
+            self.records = Records::Broken;
+        }
     }
 
     /// The process is dead, and its end of the stream was kept: waits until more bytes arrive, or
@@ -326,16 +314,6 @@ impl Link {
             tv_nsec: 0,
         };
         poll(&mut socket, Some(&limit)).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Everything that was received has been processed, except for `partial`: closes the
-    /// descriptors that came with it and were not claimed, and returns to the worker the memory
-    /// that it has lent with it.
-    pub(crate) fn records_processed(&mut self) {
-        self.extras.arrivals.used(self.partial.len());
-        if Arc::strong_count(&self.extras.hold) == 1 {
-            self.peer.release(self.partial.len());
-        }
     }
 
     /// Whether the process, which was killed, has used processor time since: it frees its memory.
@@ -370,15 +348,13 @@ impl Link {
         }
     }
 
-    /// If there is a reason `why` the record that the worker has begun to send cannot be received,
-    /// keeps it for the error and has the worker killed. (The earlier records are valid: the item
-    /// whose result this is gets the blame.)
-    pub(super) fn refuse(&mut self, why: Option<String>) {
-        if let Some(why) = why {
-            self.records = Records::TooLong;
-            self.note.get_or_insert(why);
-            self.is_useless = true;
-        }
+    /// The record that the worker has begun to send cannot be received: keeps the reason `why` for
+    /// the error, and has the worker killed. (The earlier records are valid: the item whose result
+    /// this is gets the blame.)
+    pub(super) fn refuse(&mut self, why: String) {
+        self.records = Records::TooLong;
+        self.note.get_or_insert(why);
+        self.is_useless = true;
     }
 
     fn cut(&mut self) {

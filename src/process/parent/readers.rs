@@ -2,7 +2,7 @@
 //!
 //! **Job.** A `Deserialize` is user code: it may take seconds, or for ever, and so may the
 //! destructor of its value. The driver runs neither. It decodes only values that take little time
-//! and run no user code (`decoder` says which); for all others it keeps the bytes, as a
+//! and run no user code (`job::results` says which); for all others it keeps the bytes, as a
 //! [`Reading`], and goes on.
 //!
 //! **Protocol.**
@@ -43,8 +43,8 @@ use std::time::Instant;
 use super::driver::{ActingDriver, Driver, PoolState};
 use crate::blocking_threads;
 use crate::process::job::Job;
-use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
+use crate::process::job::results::Values;
 use crate::task::panic;
 
 impl PoolState {

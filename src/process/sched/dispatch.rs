@@ -1,27 +1,36 @@
-//! Which worker gets the next items: the queue of jobs, and the choice among the workers with room.
+//! Which worker gets the next items, and how many: the queue of jobs, the choice among the workers
+//! with room, how long the items of each function took, and the frame that is sent.
 //!
 //! The job at the front sends a frame to the worker with room that has the fewest frames, and then
 //! goes behind the other jobs of its priority. How many items a frame should have follows from how
 //! long earlier items of the same function took ([`frame_size`]). Any number from 1 on is correct;
-//! only speed depends on it. `Piece::cut` (`value/chunk.rs`) and `Peer::most_items` (`peer`) may
-//! lower it: for bytes, descriptors, deadlines and workers that are to be replaced. When items are
-//! taken back from a busy worker, `take_back` decides.
+//! only speed depends on it. `Piece::cut` (`value/chunk.rs`) and [`Sched::send_next`] may lower it:
+//! for bytes, descriptors, deadlines and workers that are to be replaced. When items are taken back
+//! from a busy worker, `take_back` decides.
 //!
 //! A caller may dispatch in the driver's place, if nothing else has to be done (`parent::client`):
 //! it does that under the engine's lock, and runs no user code.
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Sched;
+use super::rules::state::Marks;
 use super::rules::{Say, contexts};
-use super::sent_frame::{Marks, SentFrame, UNKNOWN_COST};
-use super::workers::Worker;
+use super::sent_frame::{SentFrame, UNKNOWN_COST};
+use super::workers::{INITIALIZE, Worker};
+use super::{Action, FOR_EVER, Feed, Sched};
+use crate::chaos;
+use crate::events;
 use crate::process::job::Job;
 use crate::process::job::reading::Chore;
 use crate::process::limits::{FRAME_BYTES, FRAME_ITEMS, FRAME_TIME};
 use crate::process::value::chunk::Piece;
+use crate::process::wire::{BatchHead, CodeRef, Frame};
+use crate::task::TaskError;
+
+/// Of how many functions the costs are known: no program has as many.
+const FUNCTIONS: usize = 10_000;
 
 /// How many nanoseconds `items` items should take; [`UNKNOWN_COST`], if that is not known.
 fn cost(item_cost: Option<f64>, items: usize) -> u64 {
@@ -52,6 +61,65 @@ fn frame_size(item_cost: Option<f64>, job: &Job, workers: usize) -> usize {
 }
 
 impl Sched {
+    /// A new job.
+    pub(crate) fn submit(&mut self, id: u64, mut job: Box<Job>, now: Instant) {
+        let options = &mut job.work.options;
+        if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
+            options.timeout = Some(FOR_EVER);
+        }
+        self.limits.extend(options.until.map(|until| (until, id)));
+        self.jobs.insert(id, job);
+        if let Some(error) = self.broken.clone() {
+            self.fail(id, 0, error, now);
+        }
+    }
+
+    /// More items of a job.
+    pub(crate) fn feed(&mut self, feed: Feed, now: Instant) {
+        let (id, base, chunk) = (feed.id, feed.base, feed.chunk);
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let behind = base + chunk.len();
+        if job.work.each && job.sealed {
+            // The pool has ended in the meantime.
+            (base..behind).for_each(|index| job.work.sink.error(index, TaskError::Closed));
+            return;
+        }
+        job.sealed |= feed.sealed;
+        if !chunk.is_empty() {
+            self.counters.stats.lock().pending += chunk.len() as u64;
+            job.feed(Piece::whole(chunk, base));
+            if job.work.options.timeout == Some(Duration::ZERO) {
+                self.limits.insert((now, id));
+            }
+        }
+        if let Some(error) = feed.failure {
+            let error = job.error_of(behind, error);
+            self.fail(id, behind, error, now);
+        }
+        self.enqueue(id, false);
+        self.finish_if_settled(id);
+    }
+
+    /// Records that `items` items of a function took `nanos` nanoseconds.
+    pub(super) fn learn_cost(&mut self, function: u64, items: u64, nanos: u64) {
+        if items == 0 || nanos == 0 {
+            return; // nothing, or not known
+        }
+        if self.item_costs.len() > FUNCTIONS {
+            self.item_costs.clear();
+        }
+        let seen = nanos as f64 / items as f64;
+        let item_cost = self.item_costs.entry(function).or_insert(seen);
+        *item_cost = (*item_cost + seen) / 2.0;
+    }
+
+    /// How many nanoseconds one item of a function should take, if that is known.
+    pub(super) fn item_cost(&self, function: u64) -> Option<f64> {
+        self.item_costs.get(&function).copied()
+    }
+
     /// Sends frames while there is work and room.
     pub(super) fn dispatch(&mut self, now: Instant) {
         if self.before_dispatch(now) {
@@ -74,7 +142,7 @@ impl Sched {
                 let items = job.items(self.workers.len());
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
             }
-            let item_cost = self.item_costs.of(job.work.code.function);
+            let item_cost = self.item_cost(job.work.code.function);
             let only_idle = say == Say::OnlyIdle;
             if let Some(index) = self.roomiest((id, job), item_cost, only_idle, &before, now) {
                 self.queue.remove(place);
@@ -136,9 +204,16 @@ impl Sched {
         job.queued = false;
         let worker = &self.workers[index];
         let serving = self.workers.iter().filter(|worker| worker.is_serving());
-        let most = worker.peer.most_items(&job.work.options, job.work.each);
-        let most = most.min(worker.left(self.policy.replace_after));
-        let most = most.min(frame_size(item_cost, job, serving.count()));
+        let most = worker.left(self.policy.replace_after);
+        let mut most = most.min(frame_size(item_cost, job, serving.count()));
+        // Only one, if the worker may have to be killed because of an item, while others are
+        // wanted, before it can report what it has not begun.
+        let options = &job.work.options;
+        let may_be_killed =
+            options.timeout.is_some() && (job.work.each || options.retry_on_timeout);
+        if may_be_killed && worker.peer.must_be_asked() {
+            most = most.min(1);
+        }
         let Some(piece) = job.cut(most, FRAME_BYTES) else {
             return;
         };
@@ -183,6 +258,61 @@ impl Sched {
         let context = job.work.context().map(|context| context.piece.clone());
         self.on_send(index, id, context, now);
         self.send_frame(index, frame, code, piece, limit, now);
+    }
+
+    /// Sends `frame` with the items of `piece`. Each has a `limit` in nanoseconds; 0: none.
+    /// (`frame.piece` may lack their bytes.)
+    pub(super) fn send_frame(
+        &mut self,
+        index: usize,
+        frame: SentFrame,
+        code: CodeRef,
+        piece: Piece,
+        limit: u64,
+        now: Instant,
+    ) {
+        let id = frame.job;
+        let worker = &mut self.workers[index];
+        let batch = BatchHead {
+            sequence: frame.sequence,
+            code,
+            count: piece.len() as u64,
+            limit,
+            brief: frame.brief,
+            ends: piece.has_ends(),
+            context: if worker.contexts.contains_key(&id) {
+                id
+            } else {
+                0
+            },
+        };
+        let job = chaos::ENABLED.then(|| self.jobs.get(&id)).flatten();
+        let plan = job.and_then(|job| {
+            // (A copy of an item is another start.)
+            let is_copy = u64::from(piece.moves == u32::MAX);
+            let starts = |at| 2 * u64::from(job.starts(at)) + is_copy;
+            let items = (piece.first(), piece.len());
+            (self.chaos).plan(job.chaos, batch.sequence, items, starts)
+        });
+        worker.push_frame(frame, now);
+        let pool = self.counters.pool;
+        events::sent(
+            pool,
+            worker.pid,
+            batch.sequence,
+            id,
+            piece.len(),
+            piece.first(),
+        );
+        if id != INITIALIZE {
+            worker.retire_after(self.policy.replace_after);
+        }
+        if let Some(plan) = plan {
+            self.send_message(index, &Frame::Chaos(plan));
+        }
+        let (lent, items) = (piece.lent(), &[][..]);
+        let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
+        self.actions.push(Action::Send(index, head, Some(piece)));
     }
 
     /// Puts a job with waiting items into the queue, if it is not there yet.

@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use super::Sched;
 use crate::process::job::Job;
-use crate::process::job::decoder::Values;
 use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Reading};
+use crate::process::job::results::Values;
 use crate::task::TaskError;
 
 impl Sched {
@@ -138,7 +138,10 @@ impl Sched {
         frame.wanted = false;
         job.frames -= 1;
         let id = frame.job;
-        self.cancel_running(index, position, now);
+        // (Of a frame that was answered in full nothing runs.)
+        if frame.done < frame.end || frame.end == 0 {
+            self.cancel_running(index, position, now);
+        }
         self.finish_if_settled(id);
     }
 

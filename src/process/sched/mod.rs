@@ -38,7 +38,6 @@ mod deadlines;
 mod deaths;
 mod dispatch;
 mod finish;
-mod item_costs;
 mod keep_failures;
 pub(super) mod peer;
 mod replies;
@@ -60,11 +59,9 @@ use std::time::{Duration, Instant};
 
 use crate::sync::semaphore::give_back;
 
-use self::item_costs::ItemCosts;
 use self::peer::Peer;
 pub(crate) use self::rules::elastic::Elastic;
 use self::rules::state::Rules;
-use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, Stage, Worker};
 use super::host::shared_clock::Epoch;
@@ -72,9 +69,8 @@ use super::job::Job;
 use super::job::keep_failures::KeptFailures;
 use super::job::reading::Chore;
 use super::value::chunk::{Chunk, Piece};
-use super::wire::{BatchHead, CodeRef, Frame};
+use super::wire::{CodeRef, Frame};
 use crate::chaos;
-use crate::events;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
 
@@ -188,7 +184,8 @@ pub(crate) struct Sched {
     queue: VecDeque<(i32, u64)>,
     rules: Rules,
     pub(crate) workers: Vec<Worker>,
-    item_costs: ItemCosts,
+    /// How many nanoseconds an item of each function took (`dispatch`).
+    item_costs: HashMap<u64, f64>,
     policy: Policy,
     epoch: Epoch,
     counters: Arc<Counters>,
@@ -234,7 +231,7 @@ impl Sched {
             queue: VecDeque::new(),
             rules: Rules::new(workers),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
-            item_costs: ItemCosts::default(),
+            item_costs: HashMap::new(),
             policy,
             epoch,
             chaos: chaos::Pool::new(counters.chaos, workers),
@@ -257,45 +254,6 @@ impl Sched {
     /// Takes the actions that must be carried out now.
     pub(crate) fn actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
-    }
-
-    pub(crate) fn submit(&mut self, id: u64, mut job: Box<Job>, now: Instant) {
-        let options = &mut job.work.options;
-        if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
-            options.timeout = Some(FOR_EVER);
-        }
-        self.limits.extend(options.until.map(|until| (until, id)));
-        self.jobs.insert(id, job);
-        if let Some(error) = self.broken.clone() {
-            self.fail(id, 0, error, now);
-        }
-    }
-
-    pub(crate) fn feed(&mut self, feed: Feed, now: Instant) {
-        let (id, base, chunk) = (feed.id, feed.base, feed.chunk);
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
-        let behind = base + chunk.len();
-        if job.work.each && job.sealed {
-            // The pool has ended in the meantime.
-            (base..behind).for_each(|index| job.work.sink.error(index, TaskError::Closed));
-            return;
-        }
-        job.sealed |= feed.sealed;
-        if !chunk.is_empty() {
-            self.counters.stats.lock().pending += chunk.len() as u64;
-            job.feed(Piece::whole(chunk, base));
-            if job.work.options.timeout == Some(Duration::ZERO) {
-                self.limits.insert((now, id));
-            }
-        }
-        if let Some(error) = feed.failure {
-            let error = job.error_of(behind, error);
-            self.fail(id, behind, error, now);
-        }
-        self.enqueue(id, false);
-        self.finish_if_settled(id);
     }
 
     /// Whether there is such a job.
@@ -423,61 +381,6 @@ impl Sched {
         let mut stats = self.counters.stats.lock();
         stats.pending = stats.pending.saturating_sub(items);
         stats.busy = busy;
-    }
-
-    /// Sends `frame` with the items of `piece`. Each has a `limit` in nanoseconds; 0: none.
-    /// (`frame.piece` may lack their bytes.)
-    fn send_frame(
-        &mut self,
-        index: usize,
-        frame: SentFrame,
-        code: CodeRef,
-        piece: Piece,
-        limit: u64,
-        now: Instant,
-    ) {
-        let id = frame.job;
-        let worker = &mut self.workers[index];
-        let batch = BatchHead {
-            sequence: frame.sequence,
-            code,
-            count: piece.len() as u64,
-            limit,
-            brief: frame.brief,
-            ends: piece.has_ends(),
-            context: if worker.contexts.contains_key(&id) {
-                id
-            } else {
-                0
-            },
-        };
-        let job = chaos::ENABLED.then(|| self.jobs.get(&id)).flatten();
-        let plan = job.and_then(|job| {
-            // (A copy of an item is another start.)
-            let is_copy = u64::from(piece.moves == u32::MAX);
-            let starts = |at| 2 * u64::from(job.starts(at)) + is_copy;
-            let items = (piece.first(), piece.len());
-            (self.chaos).plan(job.chaos, batch.sequence, items, starts)
-        });
-        worker.push_frame(frame, now);
-        let pool = self.counters.pool;
-        events::sent(
-            pool,
-            worker.pid,
-            batch.sequence,
-            id,
-            piece.len(),
-            piece.first(),
-        );
-        if id != INITIALIZE {
-            worker.retire_after(self.policy.replace_after);
-        }
-        if let Some(plan) = plan {
-            self.send_message(index, &Frame::Chaos(plan));
-        }
-        let (lent, items) = (piece.lent(), &[][..]);
-        let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
-        self.actions.push(Action::Send(index, head, Some(piece)));
     }
 
     /// A call has a place in the queue no more, if it had one.

@@ -16,7 +16,6 @@ use std::time::Instant;
 
 use super::sent_frame::SentFrame;
 use crate::process::host::ledger::Front;
-use crate::process::job::CallOptions;
 use crate::process::value::chunk::Piece;
 use crate::process::wire::Broken;
 
@@ -89,17 +88,6 @@ impl Peer {
     /// would be received while another runs, which would be blamed if there were no memory.
     pub(super) fn needs_idle(&self, early: bool, is_heavy: impl FnOnce() -> bool) -> bool {
         !self.has_pages && (early || is_heavy())
-    }
-
-    /// How many items a frame may have. Only one, if the worker may have to be killed because of an
-    /// item, while others are wanted, before it can report what it has not begun.
-    pub(super) fn most_items(&self, options: &CallOptions, each: bool) -> usize {
-        let may_be_killed = options.timeout.is_some() && (each || options.retry_on_timeout);
-        if may_be_killed && !self.has_pages {
-            1
-        } else {
-            usize::MAX
-        }
     }
 
     /// The worker reports that it has begun the next `count` items of `frame`, its first.

@@ -14,9 +14,9 @@ use super::back_off::StartFailure;
 use super::workers::{INITIALIZE, Stage};
 use crate::events;
 use crate::process::host::image::image;
-use crate::process::job::decoder::{self, DecodingThread};
 use crate::process::job::keep_failures::Source;
 use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
+use crate::process::job::results::{self, DecodingThread};
 use crate::process::value::codec::codec_error;
 use crate::process::value::scope;
 use crate::process::value::scope::Decoding;
@@ -174,9 +174,9 @@ impl Sched {
             }
             Some(((read, DecodingThread::Other), job)) => {
                 elsewhere = Some((read, job));
-                decoder::skip(bytes, most)
+                results::skip(bytes, most)
             }
-            None => decoder::skip(bytes, most),
+            None => results::skip(bytes, most),
         };
         if taken.count == 0 {
             return Ok(0);
@@ -326,7 +326,7 @@ impl Sched {
         let (function, id, marks) = (frame.function, frame.job, frame.marks);
         let was_cancelled = worker.kill_at.take_if(|(_, frame)| *frame == sequence);
         let prepares = worker.stage == Stage::Preparing && id == INITIALIZE;
-        self.item_costs.learn(function, begun, nanos);
+        self.learn_cost(function, begun, nanos);
         if begun > 0 && was_cancelled.is_none() {
             self.on_frame_end(marks, id, nanos);
         }

@@ -9,10 +9,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::rules::state::Marks;
 use crate::process::host::gate::Gate;
 use crate::process::host::ledger::Front;
 use crate::process::host::shared_clock::Epoch;
-use crate::process::job::Job;
 use crate::process::value::chunk::Piece;
 
 /// The assumed cost of a frame of unknown cost: an hour.
@@ -79,43 +79,6 @@ pub(crate) struct SentFrame {
     seal: u64,
     /// How many items have been seen to have begun.
     seen: Cell<u32>,
-}
-
-/// What the rules (`rules`) remember of a frame. Nobody else looks at it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Marks {
-    /// Its one item may be copied (`hedge`). Then it was sent to an idle worker.
-    pub(super) hedged: bool,
-    /// Its one item runs while nothing else does (`alone`).
-    pub(super) alone: bool,
-    /// Its one item, or the context, has ends of channels (`ends`).
-    pub(super) ends: bool,
-    /// How many bytes its one item declares to need (`memory`).
-    pub(super) memory: u64,
-}
-
-impl Marks {
-    /// Of a frame with these items of `job`.
-    pub(crate) fn of(job: &Job, items: &Piece) -> Self {
-        let options = &job.work.options;
-        let (ends, alone) = (job.has_ends(Some(items)), job.is_lone(items.first()));
-        Self {
-            hedged: options.may_have_copies() && !ends && !alone,
-            alone,
-            ends,
-            memory: options.memory,
-        }
-    }
-
-    /// Whether its worker notes when the item starts, also if its time is not limited.
-    pub(crate) fn is_timed(self) -> bool {
-        self.hedged
-    }
-
-    /// Whether earlier results are sent before it begins.
-    pub(crate) fn is_apart(self) -> bool {
-        self.ends
-    }
 }
 
 /// What checks of a frame's time have shown (`deadlines`).

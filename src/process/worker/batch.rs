@@ -27,6 +27,7 @@ use super::memory_limit::MemoryLimit;
 use super::peer::outlet::Outlet;
 use crate::chaos;
 use crate::process::host::shared_clock;
+use crate::process::value::codec::{decode, explain};
 use crate::process::value::scope;
 use crate::process::wire::{BatchHead, CodecOf, Reader, Record};
 use crate::sys::fork;
@@ -114,9 +115,48 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Runs all items, and answers each with the result of `call`; its error says whether the
+    /// argument, the context or the result was at fault.
+    #[inline]
+    pub(super) fn run<A, R>(&mut self, call: impl Fn(&mut Self, A) -> Result<R, (CodecOf, String)>)
+    where
+        A: DeserializeOwned + 'static,
+        R: Serialize + 'static,
+    {
+        loop {
+            let cell = self.call();
+            let items = || {
+                while let Some(argument) = self.next() {
+                    let argument = decode::<A>(argument);
+                    self.decoded();
+                    match argument {
+                        Err(detail) => self.codec(CodecOf::Argument, &detail),
+                        Ok(argument) => match call(self, argument) {
+                            Err((of, detail)) => self.codec(of, &detail),
+                            Ok(result) => {
+                                if let Err(error) = self.value(result) {
+                                    self.codec(CodecOf::Result, &explain(error));
+                                }
+                            }
+                        },
+                    }
+                    if cell.has_token() {
+                        return false; // only this item is affected
+                    }
+                }
+                true
+            };
+            match cell.run(|| panic::catch(items)) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(panic) => self.panicked(panic),
+            }
+        }
+    }
+
     /// The cell under which the next items run. If an item asks for its token, the next item gets
     /// another cell.
-    pub(crate) fn call(&mut self) -> ItemTask {
+    fn call(&mut self) -> ItemTask {
         let index = self.head.sequence as usize;
         let gate = self.state.outlet.pages.gate(index);
         self.state.calls.cell(index, gate)
@@ -124,7 +164,7 @@ impl<'a> Batch<'a> {
 
     /// Begins the next item: returns the bytes of its argument. `None`: there is none left to take.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         if self.state.memory.is_some() {
             self.weigh();
         }
@@ -169,7 +209,7 @@ impl<'a> Batch<'a> {
 
     /// The argument has been decoded. After the last one, no attachment of the frame is kept.
     #[inline]
-    pub(crate) fn decoded(&mut self) {
+    fn decoded(&mut self) {
         if self.begun == self.head.count {
             scope::end_decoding();
         }
@@ -217,10 +257,7 @@ impl<'a> Batch<'a> {
     /// Drops the item's result, and sends it. After an error, or a panic of its destructor, nothing
     /// was sent.
     #[inline]
-    pub(crate) fn value<R: Serialize + 'static>(
-        &mut self,
-        mut value: R,
-    ) -> Result<(), postcard::Error> {
+    fn value<R: Serialize + 'static>(&mut self, mut value: R) -> Result<(), postcard::Error> {
         self.end_child();
         chaos::returned(self.head.sequence, self.begun);
         let encoded = self.state.outlet.encode(&mut value);
@@ -247,7 +284,7 @@ impl<'a> Batch<'a> {
 
     /// Reports that the item's argument, context or result could not be decoded or encoded.
     #[cold]
-    pub(crate) fn codec(&mut self, of: CodecOf, detail: &str) {
+    fn codec(&mut self, of: CodecOf, detail: &str) {
         if let Some(ends) = self.state.replays {
             ends(Failure::Codec(of, detail));
         }
@@ -257,7 +294,7 @@ impl<'a> Batch<'a> {
 
     /// Reports that the item, or the destructor of its result, has panicked.
     #[cold]
-    pub(crate) fn panicked(&mut self, panic: Panic) {
+    fn panicked(&mut self, panic: Panic) {
         if let Some(ends) = self.state.replays {
             ends(Failure::Panic);
         }

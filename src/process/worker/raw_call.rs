@@ -31,11 +31,11 @@ use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
 use crate::process::host::image::image;
-use crate::process::value::codec::{codec_error, decode, explain};
+use crate::process::value::codec::{codec_error, explain};
 use crate::process::value::kept_results;
 use crate::process::value::usage::measured;
 use crate::process::wire::{CodeRef, CodecOf};
-use crate::task::{CodecDirection, TaskError, panic};
+use crate::task::{CodecDirection, TaskError};
 
 type Trampoline = unsafe fn(usize, &mut Batch<'_>);
 
@@ -60,7 +60,7 @@ macro_rules! call_form {
                 // SAFETY: W6, W7: the address is that of such a function, made together with the
                 // address of this very instance of `run`.
                 let $call = unsafe { std::mem::transmute::<*const (), $function>(function) };
-                each(batch, |$batch, $argument: $type| $answer);
+                batch.run(|$batch, $argument: $type| $answer);
             }
             code_ref::<$function>(run::<$($generic),+>, function as usize)
         }
@@ -173,45 +173,4 @@ where
 {
     let context = batch.context::<C>();
     context.map_err(|detail| (CodecOf::Context, detail))
-}
-
-/// Answers each item of `batch` with the result of `call`; its error says whether the argument, the
-/// context or the result was at fault.
-#[inline]
-fn each<A, R>(
-    batch: &mut Batch<'_>,
-    call: impl Fn(&mut Batch<'_>, A) -> Result<R, (CodecOf, String)>,
-) where
-    A: DeserializeOwned + 'static,
-    R: Serialize + 'static,
-{
-    loop {
-        let cell = batch.call();
-        let items = || {
-            while let Some(argument) = batch.next() {
-                let argument = decode::<A>(argument);
-                batch.decoded();
-                match argument {
-                    Err(detail) => batch.codec(CodecOf::Argument, &detail),
-                    Ok(argument) => match call(batch, argument) {
-                        Err((of, detail)) => batch.codec(of, &detail),
-                        Ok(result) => {
-                            if let Err(error) = batch.value(result) {
-                                batch.codec(CodecOf::Result, &explain(error));
-                            }
-                        }
-                    },
-                }
-                if cell.has_token() {
-                    return false; // only this item is affected
-                }
-            }
-            true
-        };
-        match cell.run(|| panic::catch(items)) {
-            Ok(true) => return,
-            Ok(false) => {}
-            Err(panic) => batch.panicked(panic),
-        }
-    }
 }

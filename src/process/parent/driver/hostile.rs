@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::process::host::image::image;
 use crate::process::host::ledger::{Pages, ROOM};
-use crate::process::job::sink::{Collect, Each, One, Run};
+use crate::process::job::results::{Collect, Each, One, Run};
 use crate::process::job::{CallOptions, Job, Work};
 use crate::process::sched::Feed;
 use crate::process::value::chunk::{Chunk, Piece};

@@ -28,6 +28,7 @@ use super::settings::Settings;
 use crate::process::host::image::image;
 use crate::process::host::ledger::Ledger;
 use crate::process::host::lifeline::Lifeline;
+use crate::process::job::reading::Extras;
 use crate::process::sched::peer::Peer as SchedPeer;
 use crate::process::value::attachments::Attachment;
 use crate::process::value::chunk::{Chunk, Piece};
@@ -216,10 +217,14 @@ impl Peer {
         self.pages.is_some()
     }
 
-    /// Returns the memory to the worker that it has lent with its records, except for the last
-    /// `partial` bytes of these. Nothing reads there any more.
-    pub(super) fn release(&self, partial: usize) {
-        if let Some(pages) = &self.pages {
+    /// All records have been processed, except for the last `partial` bytes: closes the descriptors
+    /// that came with them and were not claimed, and returns to the worker the memory that it has
+    /// lent with them, if no other thread reads there.
+    pub(super) fn processed_all_but(&self, partial: usize, extras: &mut Extras) {
+        extras.arrivals.used(partial);
+        if let Some(pages) = &self.pages
+            && Arc::strong_count(&extras.hold) == 1
+        {
             pages.release(self.stream.known.saturating_sub(partial as u64));
         }
     }

@@ -50,7 +50,8 @@ impl Sched {
             && let Some(job) = self.jobs.get_mut(&id)
             && let Some(piece) = job.cut_lone_item()
         {
-            let item_cost = self.item_costs.of(job.work.code.function);
+            let function = job.work.code.function;
+            let item_cost = self.item_cost(function);
             self.send_items(idle, id, piece, item_cost, now);
         }
         true

@@ -67,7 +67,7 @@ impl Sched {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
         for (function, waits) in self.workers.iter().flat_map(Worker::waiting) {
-            match self.item_costs.of(function) {
+            match self.item_cost(function) {
                 None => items += waits as usize,
                 Some(item_cost) => nanos += item_cost * f64::from(waits),
             }
@@ -76,7 +76,7 @@ impl Sched {
             let Some(job) = self.jobs.get(id) else {
                 continue;
             };
-            match self.item_costs.of(job.work.code.function) {
+            match self.item_cost(job.work.code.function) {
                 None => items += job.items(most),
                 Some(item_cost) => {
                     let many = (ONE_MORE_WORKER * most as f64 / item_cost.max(1.0)) as usize;

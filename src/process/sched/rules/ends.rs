@@ -9,9 +9,9 @@
 
 use std::time::Instant;
 
+use super::state::Marks;
 use crate::process::limits::ENDS_LIMIT;
 use crate::process::sched::Sched;
-use crate::process::sched::sent_frame::Marks;
 use crate::process::wire::Frame;
 
 /// Until when a worker must have read a frame whose items were all taken back: it closes the ends

@@ -13,8 +13,9 @@ use std::time::Instant;
 
 use super::item_times::ItemTimes;
 use super::memory;
+use super::state::Marks;
 use crate::process::sched::Sched;
-use crate::process::sched::sent_frame::{Marks, SentFrame};
+use crate::process::sched::sent_frame::SentFrame;
 use crate::process::sched::workers::Worker;
 
 impl Sched {
@@ -62,7 +63,7 @@ impl Sched {
                 hedge.copies(piece.first());
             }
             self.counters.stats.lock().hedged += 1;
-            self.send_items(idle, id, piece, self.item_costs.of(function), now);
+            self.send_items(idle, id, piece, self.item_cost(function), now);
         }
     }
 

@@ -7,7 +7,7 @@
 //! | time has passed | [`Sched::size_pool`], [`Sched::take_back_for_lone`] | elastic, alone |
 //! | items might be sent | [`Sched::before_dispatch`] | alone, memory |
 //! | an item might be sent, and where | [`Sched::before_send`], [`contexts::waits`] | memory, ends, hedge; contexts |
-//! | a frame is sent | [`Marks::of`](super::sent_frame::Marks::of), [`Sched::on_send`] | all; ends, contexts |
+//! | a frame is sent | [`Marks::of`](state::Marks::of), [`Sched::on_send`] | all; ends, contexts |
 //! | a worker is idle | [`Sched::after_dispatch`], [`Sched::next_time`] | hedge |
 //! | an item was decoded, has ended; its frame has ended | [`Sched::on_taken`], [`Sched::on_end`], [`Sched::on_frame_end`] | ends; hedge |
 //! | an item comes back, or its worker has died | [`Sched::goes_on`] | hedge |

@@ -1,8 +1,10 @@
-//! What the rules know from one event to the next.
+//! What the rules know from one event to the next, and what they remember of a frame.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::item_times::ItemTimes;
+use crate::process::job::Job;
+use crate::process::value::chunk::Piece;
 
 /// What the rules know.
 #[derive(Default)]
@@ -36,5 +38,42 @@ impl Rules {
     /// The job `id`, which must wait, has left the queue.
     pub(crate) fn hold(&mut self, id: u64) {
         self.wait_for_memory.push(id);
+    }
+}
+
+/// What the rules remember of a frame that was sent. Nobody else looks at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// Its one item may be copied (`hedge`). Then it was sent to an idle worker.
+    pub(crate) hedged: bool,
+    /// Its one item runs while nothing else does (`alone`).
+    pub(crate) alone: bool,
+    /// Its one item, or the context, has ends of channels (`ends`).
+    pub(crate) ends: bool,
+    /// How many bytes its one item declares to need (`memory`).
+    pub(crate) memory: u64,
+}
+
+impl Marks {
+    /// Of a frame with these items of `job`.
+    pub(crate) fn of(job: &Job, items: &Piece) -> Self {
+        let options = &job.work.options;
+        let (ends, alone) = (job.has_ends(Some(items)), job.is_lone(items.first()));
+        Self {
+            hedged: options.may_have_copies() && !ends && !alone,
+            alone,
+            ends,
+            memory: options.memory,
+        }
+    }
+
+    /// Whether its worker notes when the item starts, also if its time is not limited.
+    pub(crate) fn is_timed(self) -> bool {
+        self.hedged
+    }
+
+    /// Whether earlier results are sent before it begins.
+    pub(crate) fn is_apart(self) -> bool {
+        self.ends
     }
 }

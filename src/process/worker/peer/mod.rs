@@ -79,13 +79,11 @@ impl Inlet {
         }
     }
 
-    /// Whether the records that wait can be sent after the next frame: it is here, and is a brief
-    /// batch. (Without pages any batch will do: its first item is reported at once, together with
-    /// everything before it.) Or a caller has read them meanwhile.
+    /// Whether the records that wait can be sent after the next frame.
     pub(super) fn has_more(&mut self, outlet: &Outlet) -> bool {
         match &mut self.0 {
             InletPath::Stream(inlet, _) => inlet.has_batch(),
-            InletPath::Pages(inlet) => inlet.has_brief() || inlet.lingers(outlet),
+            InletPath::Pages(inlet) => inlet.has_more(outlet),
             InletPath::Replay(_) => false,
         }
     }

@@ -49,8 +49,14 @@ impl PagesInlet {
         }
     }
 
+    /// Whether the records that wait can be sent after the next frame: it is here, and is a brief
+    /// batch, or a caller has read them meanwhile.
+    pub(super) fn has_more(&mut self, outlet: &Outlet) -> bool {
+        self.has_brief() || self.lingers(outlet)
+    }
+
     /// Whether the next frame is here, and is a brief batch.
-    pub(super) fn has_brief(&mut self) -> bool {
+    fn has_brief(&mut self) -> bool {
         let next = if self.finds_frame() {
             Frame::decode(&self.copied)
         } else {
@@ -61,7 +67,7 @@ impl PagesInlet {
 
     /// If a caller polls for the results: looks for the next frame for a moment. True: it is here,
     /// and the caller has read the results.
-    pub(super) fn lingers(&mut self, outlet: &Outlet) -> bool {
+    fn lingers(&mut self, outlet: &Outlet) -> bool {
         let Some(yields) = outlet.watched() else {
             return false;
         };

@@ -136,7 +136,8 @@ impl StreamInlet {
         (self.handle(frame), waited)
     }
 
-    /// Whether the next frame is here, and has items.
+    /// Whether the next frame is here, and has items: its first one is reported at once, together
+    /// with everything before it.
     pub(super) fn has_batch(&self) -> bool {
         let is_batch =
             |frame: &[u8]| matches!(Frame::decode(frame), Ok(Some((Frame::Batch { .. }, _))));
