@@ -50,7 +50,7 @@ fn asked() -> Option<String> {
 
 /// Prints a line, whether or not anybody reads it.
 fn say(line: &str) {
-    let _ = stderr::write_all(format!("trefoil: {VARIABLE}{line}\n").as_bytes());
+    stderr::write_now(format!("trefoil: {VARIABLE}{line}\n").as_bytes());
 }
 
 #[cfg(feature = "chaos")]

@@ -176,7 +176,7 @@ mod nothing {
                     "trefoil: {name} is ignored: the program is built without the feature \
                      `inspect`\n"
                 );
-                let _ = stderr::write_all(note.as_bytes());
+                stderr::write_now(note.as_bytes());
             }
         }
     }

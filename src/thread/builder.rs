@@ -31,7 +31,8 @@ pub struct ThreadPoolBuilder {
 }
 
 impl ThreadPoolBuilder {
-    /// How many tasks run at once. 0, the default: the value of the environment variable
+    /// How many threads run tasks; while some of them block, others stand in for them. 0, the
+    /// default: the value of the environment variable
     /// `TREFOIL_THREADS`, if that is a number from 1 to 4,096; otherwise the number of processors
     /// for this process (by its affinity and its cgroup's quota; at least one). In the variable, -1
     /// means all processors, -2 all but one, and so on, as joblib's `n_jobs` does. Any other value
@@ -133,10 +134,10 @@ impl ThreadPoolBuilder {
     /// [`caller_helps(true)`](Self::caller_helps) says otherwise. A panic in it is contained: the
     /// thread works nevertheless.
     ///
-    /// It is also the place to [pin the thread to a processor](crate::_documentation::cookbook), and
-    /// to limit the threads of libraries that have their own, where a library can do that for the
-    /// calling thread, as OpenMP's `omp_set_num_threads` does. The environment cannot limit them
-    /// here, because they have read it by now; in worker processes it does
+    /// It is also the place to [pin the thread to a processor](crate::_documentation::cookbook),
+    /// and to limit the threads of libraries that have their own, where a library can do that for
+    /// the calling thread, as OpenMP's `omp_set_num_threads` does. The environment cannot limit
+    /// them here, because they have read it by now; in worker processes it does
     /// ([`threads_per_worker`](crate::ProcessPoolBuilder::threads_per_worker)). Parallel code on
     /// this pool itself starts no threads, however deeply it is nested.
     ///

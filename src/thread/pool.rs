@@ -48,7 +48,9 @@ use crate::thread::spawn_async::spawn_async_on;
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
 /// A value of this type is a handle: a clone is the same pool. Dropping the last handle runs the
-/// tasks that have been spawned and joins the threads. If one of the pool's own tasks drops it,
+/// tasks that have been spawned and joins the threads; a future of
+/// [`spawn_async`](Self::spawn_async) that still waits then ends in
+/// [`Closed`](crate::TaskError::Closed). If one of the pool's own tasks drops it,
 /// that cannot wait: the drop returns at once, and the pool ends when its work is done. (If `main`
 /// returns before, the process ends first.) A future of the pool that holds a handle and never ends
 /// keeps the pool.

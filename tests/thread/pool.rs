@@ -1288,31 +1288,38 @@ fn eight_long_items_occupy_all_workers() {
 
 #[test]
 fn expensive_items_behind_quick_ones_are_shared() {
+    use Ordering::Relaxed;
     let _watchdog = watchdog();
     let pool = ThreadPool::with_threads(2);
     let runs = |count: &str| format!("{pool:?}").contains(count);
     eventually("both sleep", || runs("running: 0"));
     let (quick, expensive) = (Mutex::new(HashSet::new()), Mutex::new(HashSet::new()));
-    let are_shared = AtomicBool::new(false);
+    let (are_slow, are_shared) = (AtomicBool::new(false), AtomicBool::new(false));
     let this = || std::thread::current().id();
     pool.install(|| {
-        pool.for_each(0..50_100, |i| match i {
+        // Each thread gets half of them at first, and offers half of that. So the second one gets
+        // quick items only, until the first one offers the rest of its quarter.
+        pool.for_each(0..400_000, |i| match i {
             // The second thread has run what it was offered at once, and is idle.
-            100 => eventually("it sleeps", || {
-                let has_run = quick.lock().unwrap().iter().any(|id| *id != this());
-                has_run && runs("running: 1")
-            }),
-            // Items take a twentieth of a millisecond each, until a second thread runs one, too.
-            101..50_000 if !are_shared.load(Ordering::Relaxed) => {
+            100 => {
+                eventually("it sleeps", || {
+                    let has_run = quick.lock().unwrap().iter().any(|id| *id != this());
+                    has_run && runs("running: 1")
+                });
+                are_slow.store(true, Relaxed);
+            }
+            // From then on, items take a twentieth of a millisecond each, until a second thread runs one, too.
+            101..50_000 if are_slow.load(Relaxed) && !are_shared.load(Relaxed) => {
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_micros(50) {
                     std::hint::spin_loop();
                 }
                 let mut threads = expensive.lock().unwrap();
                 threads.insert(this());
-                are_shared.store(threads.len() > 1, Ordering::Relaxed);
+                are_shared.store(threads.len() > 1, Relaxed);
             }
             101..50_000 => {}
+            _ if i % 100 > 0 => {}
             _ => {
                 quick.lock().unwrap().insert(this());
             }

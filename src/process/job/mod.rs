@@ -235,7 +235,7 @@ pub(crate) struct Job {
     /// How many sent frames have results that matter.
     pub(crate) frames: u32,
     /// The index after the last item that has been fed.
-    fed: usize,
+    pub(crate) fed: usize,
     /// How many items have been fed and have not ended.
     pub(crate) pending: u64,
     /// Nothing more will be fed.

@@ -104,7 +104,12 @@ impl Sched {
                 }
             }
         } else if let Some(first) = job.first_missing() {
-            let error = job.error_of(first, error.clone());
+            // (An item that has not been fed yet may never come.)
+            let error = if first < job.fed {
+                job.error_of(first, error.clone())
+            } else {
+                error.clone()
+            };
             self.fail(id, first, error, now);
         }
         self.finish_if_settled(id);

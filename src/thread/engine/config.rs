@@ -191,6 +191,7 @@ fn asked() -> Option<Asked> {
     let text = text.to_string_lossy();
     let number = text.trim_ascii();
     let negative = number.strip_prefix('-');
+    let negative = negative.filter(|rest| !rest.starts_with('+'));
     match negative.unwrap_or(number).parse() {
         Ok(0) => {}
         Ok(number) if negative.is_some() => return Some(Asked::AllBut(number - 1)),
@@ -203,7 +204,7 @@ fn asked() -> Option<Asked> {
                     "trefoil: TREFOIL_THREADS is ignored: `{text}` is not a number from 1 to \
                      {MOST_ASKED}, and not -1 (all processors), -2 (all but one) and so on\n"
                 );
-                let _ = stderr::write_all(note.as_bytes());
+                stderr::write_now(note.as_bytes());
             }
         }
     }

@@ -168,10 +168,12 @@ impl OwnDeques {
     /// often after a check in vain.
     pub(in crate::thread) fn push_task(&self, task: Runnable) {
         let (left, period) = self.sweep.get();
+        // Dropped last, because the destructor of a task's result may wait for another task.
+        let mut stale = Vec::new();
         if left > 0 {
             self.sweep.set((left - 1, period));
         } else {
-            let (mut stale, mut live) = (Vec::new(), Vec::new());
+            let mut live = Vec::new();
             for _ in 0..SWEEP * 2 {
                 match self.tasks.pop() {
                     Some(task) if task.is_stale() => stale.push(task),
@@ -188,8 +190,6 @@ impl OwnDeques {
                 self.tasks.push(task);
             }
             self.sweep.set((period, period));
-            // Last, because the destructor of a task's result may spawn another.
-            drop(stale);
         }
         self.tasks.push(task);
     }

@@ -1,4 +1,4 @@
-//! Writes to standard error, on a thread that may block.
+//! Writes to standard error.
 //!
 //! Without the lock of [`std::io::stderr`]: a process that is forked while this thread waits for a
 //! reader would find that locked for ever.
@@ -22,8 +22,21 @@ const PART: usize = 8 << 10;
 /// How long to sleep if the system refuses to wait.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Writes all of `words` to standard error, however long that takes.
-pub fn write_all(mut words: &[u8]) -> io::Result<()> {
+/// Writes all of `words` to standard error, however long that takes: on a thread that may block.
+pub fn write_all(words: &[u8]) -> io::Result<()> {
+    write_unless(words, || {
+        wait_for_room();
+        false
+    })
+}
+
+/// Writes `words` to standard error; what a non-blocking one has no room for now is lost.
+pub fn write_now(words: &[u8]) {
+    let _ = write_unless(words, || true);
+}
+
+/// Writes all of `words`, unless there is no room and it `gives_up`.
+fn write_unless(mut words: &[u8], gives_up: impl Fn() -> bool) -> io::Result<()> {
     while !words.is_empty() {
         match write(&words[..words.len().min(PART)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -31,7 +44,7 @@ pub fn write_all(mut words: &[u8]) -> io::Result<()> {
             Err(error) => match error.raw_os_error() {
                 Some(EINTR) => {}
                 // Another process that has the same open file has made it non-blocking.
-                Some(EAGAIN) => wait_for_room(),
+                Some(EAGAIN) if !gives_up() => {}
                 _ => return Err(error),
             },
         }

@@ -1,10 +1,16 @@
-//! Writes to standard error, on a thread that may block.
+//! Writes to standard error.
 
 use std::io::{self, Write};
 
-/// Writes all of `words` to standard error, however long that takes.
+/// Writes all of `words` to standard error, however long that takes: on a thread that may block.
 pub fn write_all(words: &[u8]) -> io::Result<()> {
     write_words(&mut io::stderr(), words)
+}
+
+/// The same for a line from a thread that should not block. (No standard error is non-blocking
+/// here.)
+pub fn write_now(words: &[u8]) {
+    let _ = write_all(words);
 }
 
 /// Writes all of `words`. A console takes valid UTF-8 only: once it refuses bytes, invalid ones are
