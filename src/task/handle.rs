@@ -10,7 +10,8 @@
 //! 4. The task is a queued closure or future that may be claimed, and at least half of this
 //!    thread's stack is free: run it, or poll it, here. (So a pool of one thread can wait for its
 //!    own tasks, and no unrelated work ever runs under the waiter's locks.)
-//! 5. Otherwise park; the consumer slot wakes this thread like every other waiter. A worker's pool
+//! 5. The task runs on another thread: spin for a microsecond or two ([`SPINS`]).
+//! 6. Otherwise park; the consumer slot wakes this thread like every other waiter. A worker's pool
 //!    is notified, so that another thread takes its place.
 
 use std::fmt;

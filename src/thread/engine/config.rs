@@ -85,8 +85,8 @@ const LEAST_STACK: usize = 64 << 10;
 /// wake-up; an idle pool uses no processor after it.
 pub(in crate::thread) const SEARCH_ROUNDS: u32 = 16;
 
-/// How long a waiting thread goes on checking, between yields, before it parks: as long as it may
-/// take to wake it on a processor that has gone to sleep.
+/// How long a thread that waits for a join or a scope goes on checking, between yields, before it
+/// parks: as long as it may take to wake it on a processor that has gone to sleep.
 pub(in crate::thread) const SHORTLY: u64 = 50 * ticks::MICROSECOND;
 
 /// How long a spare sleeps before it ends. A pool whose tasks wait keeps its extra threads for that
