@@ -1308,7 +1308,8 @@ fn expensive_items_behind_quick_ones_are_shared() {
                 });
                 are_slow.store(true, Relaxed);
             }
-            // From then on, items take a twentieth of a millisecond each, until a second thread runs one, too.
+            // From then on, items take a twentieth of a millisecond each, until a second thread
+            // runs one, too.
             101..50_000 if are_slow.load(Relaxed) && !are_shared.load(Relaxed) => {
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_micros(50) {

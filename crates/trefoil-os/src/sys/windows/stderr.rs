@@ -7,8 +7,8 @@ pub fn write_all(words: &[u8]) -> io::Result<()> {
     write_words(&mut io::stderr(), words)
 }
 
-/// The same for a line from a thread that should not block. (No standard error is non-blocking
-/// here.)
+/// Writes `words` to standard error, from a thread that should not block. (No standard error is
+/// non-blocking here.)
 pub fn write_now(words: &[u8]) {
     let _ = write_all(words);
 }
