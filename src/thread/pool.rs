@@ -216,10 +216,10 @@ impl ThreadPool {
     /// [`new`](Self::new).
     ///
     /// Returns at once, from any thread, a worker of this pool included. Narrowing loses no work:
-    /// surplus workers end at once if they sleep, otherwise after their current work, and the
-    /// remaining workers take over their queues. Widening starts the new threads at once; if the
-    /// system refuses one, fewer run, and the pool asks again when there is work for it. After
-    /// [`shutdown`](Self::shutdown) nothing changes.
+    /// workers that sleep end at once, and so many of the others as are surplus after their current
+    /// work; the remaining workers take over their queues. Widening starts the new threads at once;
+    /// if the system refuses one, fewer run, and the pool asks again when there is work for it.
+    /// After [`shutdown`](Self::shutdown) nothing changes.
     ///
     /// # Panics
     /// If `threads` is more than the 32,768 that a pool can have.

@@ -27,7 +27,7 @@ use std::ops::RangeFrom;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::vec;
 
 use futures_core::Stream;
@@ -37,7 +37,7 @@ use crate::loom::Mutex;
 use crate::parking::block_on;
 use crate::process::job::results::{Each, Run, Sink};
 use crate::process::job::{CallOptions, Job, Work};
-use crate::process::limits::IMAP_BUFFER;
+use crate::process::limits::{IMAP_BUFFER, IMAP_TURNOVER, imap_buffer};
 use crate::process::parent::client::push_own;
 use crate::process::parent::driver::PoolState;
 use crate::process::parent::mailbox::Mail;
@@ -48,9 +48,6 @@ use crate::process::wire::CodeRef;
 use crate::sync::channel::{Receiver, unbounded};
 use crate::task::panic::{Panic, catch};
 use crate::task::{TaskError, next};
-
-/// A buffer that passes in less than this is too small.
-const MIN_TURNOVER: Duration = Duration::from_millis(4);
 
 /// The results of [`ProcessPool::imap`](crate::ProcessPool::imap) and
 /// [`imap_unordered`](crate::ProcessPool::imap_unordered): an iterator, or a
@@ -166,7 +163,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
                 runs: BTreeMap::new(),
             }),
             ended: None,
-            buffer: 4 * shared.width,
+            buffer: imap_buffer(shared.width),
             grows: Some((0, Instant::now())),
             over: false,
             shared,
@@ -383,7 +380,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
             return;
         }
         let now = Instant::now();
-        if now - since < MIN_TURNOVER && self.buffer < IMAP_BUFFER {
+        if now - since < IMAP_TURNOVER && self.buffer < IMAP_BUFFER {
             self.buffer = (2 * self.buffer).min(IMAP_BUFFER);
         }
         self.grows = Some((self.given, now));

@@ -1,7 +1,7 @@
-//! Spawning on a process pool whose queue may have a limit.
+//! `try_spawn` and `reserve` of a process pool: they do not block at its queue's limit.
 //!
 //! **Job.** The ways to take a place that do not block: `try_spawn` and `reserve`. (`spawn` waits
-//! in `PoolState::place`.)
+//! in `PoolState::place`, `parent/client.rs`.)
 //!
 //! Tests: `tests/process/queue_limit.rs`.
 

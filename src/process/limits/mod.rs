@@ -137,8 +137,14 @@ pub(crate) fn chunks_ahead(width: usize) -> usize {
 /// How many items `map_each` takes ahead of their results, at most.
 pub(crate) const EACH_AHEAD: usize = 1 << 14;
 
-/// How far the buffer of an `imap` grows whose size was not set.
+/// How many items an `imap` whose buffer was not set takes ahead of its consumer at first.
+pub(crate) fn imap_buffer(width: usize) -> usize {
+    4 * width
+}
+
+/// How far that buffer grows: twofold each time a whole buffer passes in less than this time.
 pub(crate) const IMAP_BUFFER: usize = 512;
+pub(crate) const IMAP_TURNOVER: Duration = Duration::from_millis(4);
 
 // ---- data ----------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 //! Large arrays outside the frames: the memory in which they are lent, and how long each block is
 //! kept.
 //!
-//! **Job.** The numbers of a large [`Bulk`](crate::process::Bulk) in a call are not part of the
+//! **Job.** The numbers of a large [`Bulk`](crate::process::Bulk), or of a vector that is the whole
+//! argument or result, are not part of the
 //! encoded bytes: an empty byte string takes their place, and the numbers are in memory that both
 //! processes have mapped. A list travels with the bytes ([`Lent`]): where numbers are missing,
 //! and where they are in that memory. Only the encoder of a call writes such a list (`scope`), and
@@ -30,9 +31,9 @@
 //! - **W51** A worker's block is dropped only after the parent has processed the record that names
 //!   it. (Release in `took`, Acquire in `release`.)
 //!
-//! **Bounds.** At a time, at most [`arena::CAPACITY`] bytes of a pool's arguments, and
-//! [`AREA`] bytes of a worker's results. Of each, [`arena::KEPT`] bytes
-//! are kept when nothing is lent.
+//! **Bounds.** One block has at most `arena::MAX_BLOCK`, 64 MiB. At a time, at most
+//! [`arena::CAPACITY`] bytes of a pool's arguments, and [`AREA`] bytes of a worker's results. Of
+//! each, [`arena::KEPT`] bytes are kept when nothing is lent.
 //!
 //! Tests: below; `tests/process/bulk.rs`; `tests/trefoil-checks/tests/shared_buffer_models.rs`
 //! (under loom); `host::arena`, `host::ledger`. Rejected: `docs/internals/decisions/bulk-homes.md`.

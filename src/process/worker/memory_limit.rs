@@ -1,4 +1,4 @@
-//! The worker's memory limit.
+//! How much memory an item may allocate, and how much may remain after it.
 //!
 //! **Job.** Limits what one item may allocate, and what may remain allocated after items.
 //!
@@ -6,7 +6,8 @@
 //!    the limit, and sets the sum as the kernel's limit, where the kernel has one for private
 //!    memory. So an item can allocate as much as the limit, whatever earlier items have left
 //!    allocated. An allocation beyond that fails, and Rust prints a message and aborts. The
-//!    parent recognizes the message (`parent/worker_stderr.rs`).
+//!    parent recognizes the message (`parent/worker_stderr.rs`), and then the cause of the death
+//!    is memory (`sched/verdict.rs`).
 //! 2. After an item the worker's resident private memory is compared with the limit, too: a worker
 //!    that holds more is replaced, so that what items leave behind does not add up.
 //! 3. Reading these values costs two microseconds, so items that follow one another closely share
