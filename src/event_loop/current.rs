@@ -1,4 +1,4 @@
-//! The loop that runs on this thread now.
+//! Which loop runs on this thread now: there is one at most.
 //!
 //! One cell for each thread holds the running loop's [`Local`], from the first poll of `block_on`
 //! to its end, and while a loop closes. A caller gets a clone, or passes a few lines to run:

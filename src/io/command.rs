@@ -1,4 +1,4 @@
-//! Starting child processes.
+//! How a child process is started, and which standard streams it has.
 //!
 //! It is `std`'s `Command` with children that the loop can wait for. `std` also starts the process,
 //! with a system call that returns when the new program runs (about half a millisecond), or an

@@ -1,4 +1,4 @@
-//! Waits for Ctrl-C on the loop.
+//! What Ctrl-C does while a task waits for it, and afterwards.
 //!
 //! It is a source like others; its operation asks whether Ctrl-C has come (see `sys::signal`, which
 //! has the handler).

@@ -1,7 +1,9 @@
-//! Name lookup.
+//! How a host's name becomes addresses.
 //!
 //! A numeric address needs no lookup: it is parsed at once, and no thread is started. A name is
 //! looked up by the system, which blocks, so that happens off the loop.
+//!
+//! How many lookups run at a time: `MOST_HELPERS` (`src/blocking_calls.rs`).
 //!
 //! Checked by `tests/io/` and below.
 

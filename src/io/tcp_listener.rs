@@ -1,5 +1,7 @@
 //! A TCP socket that accepts connections.
 //!
+//! How many connections wait, and what `accept` does without descriptors: `io/listener.rs`.
+//!
 //! Checked by `tests/io/` (a thousand connections, several acceptors, no descriptors left).
 
 use std::io;

@@ -1,7 +1,7 @@
 //! A Unix socket that accepts connections.
 //!
 //! The socket's file belongs to the user: binding makes it, and no code here removes it. Accepting
-//! backs off as for TCP (see `accept`).
+//! backs off as for TCP (see `io/listener.rs`).
 //!
 //! Checked by `tests/io/`.
 

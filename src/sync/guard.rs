@@ -1,4 +1,4 @@
-//! One job: what the guards of all locks can do, and how a lock is shown.
+//! What the guards of all locks can do, and how a lock is shown.
 
 use std::fmt;
 

@@ -4,6 +4,8 @@
 //! the async form in [`wait_for`], as every wait of this crate does: a pool's worker is replaced
 //! meanwhile, and the thread of an event loop is refused.
 //!
+//! Who gets the lock next: `sync/line.rs`.
+//!
 //! Tests: `tests/sync/{locks,sync,refused}.rs`.
 
 use std::fmt;

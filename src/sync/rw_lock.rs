@@ -1,5 +1,7 @@
 //! A lock for many readers or one writer.
 //!
+//! Who enters next, a reader or a writer: `sync/line.rs`. How the blocking methods wait: `mutex`.
+//!
 //! Tests: `tests/sync/{locks,sync,refused}.rs`.
 
 use std::fmt;

@@ -1,4 +1,7 @@
-//! What is known of a task whose time was up.
+//! What the error of a task whose time was up says of it.
+//!
+//! Who notices: `combine/timeout.rs`; in a process pool `process/sched/deadlines.rs` and
+//! `process/worker/batch.rs`.
 
 use std::fmt;
 use std::path::Path;

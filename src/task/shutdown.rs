@@ -1,4 +1,6 @@
-//! The two ways in which a pool may end.
+//! The two ways in which a pool may end, by name.
+//!
+//! What they do: `thread/engine/registry/shutdown.rs`, `process/sched/shutdown.rs`.
 
 /// What a pool does with the work that it has not started when it is shut down.
 ///

@@ -1,4 +1,4 @@
-//! The settings of a pool.
+//! The settings of a pool of threads.
 //!
 //! **Job.** [`ThreadPoolBuilder`] collects them. `config.rs` has the resulting values and the
 //! defaults.

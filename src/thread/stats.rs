@@ -1,4 +1,4 @@
-//! The statistics of a pool.
+//! What `ThreadPool::stats` reports, and where it is read.
 //!
 //! Nothing is counted for them: they are read from what the scheduler needs anyway, so they cost
 //! the pool nothing, and the caller a walk over the pool's slots.

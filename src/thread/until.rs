@@ -1,5 +1,7 @@
 //! Maps that end when a token is cancelled.
 //!
+//! Where the token is looked at: `thread/map/until.rs`.
+//!
 //! Tests: `tests/thread/until.rs`.
 
 use super::map::items::Items;

@@ -4,6 +4,8 @@
 //! holds for a pool's workers holds for an actor's: how often they may die
 //! (`sched/deaths.rs`), cancellation, memory limits.
 //!
+//! When a worker is replaced while it lives: `sched/retire.rs`.
+//!
 //! Tests: `tests/process/actors.rs`.
 
 use std::io;

@@ -1,8 +1,10 @@
-//! The settings of a pool.
+//! The settings of a pool of processes, and which of them `build` refuses.
 //!
 //! The builder collects them, checks in `build` whether a pool is possible (a program that never
 //! calls `init` gets an error before any process is started), and passes them to the driver as
 //! [`Settings`].
+//!
+//! Their defaults: `process/parent/settings.rs`; every number: `process/limits/mod.rs`.
 
 use std::ffi::OsStr;
 use std::io;

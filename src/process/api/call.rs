@@ -2,6 +2,10 @@
 //!
 //! A function, a pool and [`CallOptions`]; `client` and `imap` do the work.
 //!
+//! What an option does is decided elsewhere: time limits in `sched/deadlines.rs`, retries in
+//! `job/retry.rs`, the others in `sched/rules/` and `sched/dispatch.rs`. Here it is decided that
+//! `map` and `map_each` are refused on a thread that must not block.
+//!
 //! Tests: `tests/process/calls.rs`.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `ProcessPool`: the public API.
+//! `ProcessPool`: its methods, and what happens when its last handle is dropped.
 //!
 //! A handle on the driver's mailbox (`client` has the operations of callers), and the state that
 //! all handles share: the driver's thread, and its end.
@@ -6,6 +6,9 @@
 //! **Ending.** Every call that ends the pool sends a message to the driver; then the caller waits
 //! for the driver's thread, which ends when all processes are reaped. On a driver's thread (a
 //! task's callback drops the pool) the caller does not wait, and the pool ends by itself.
+//!
+//! What the driver does at that end: `sched/shutdown.rs`; how long it may take: `DROP_LIMIT`
+//! (`limits`).
 //!
 //! Tests: `tests/process/pool.rs`.
 

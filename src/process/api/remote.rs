@@ -1,8 +1,11 @@
-//! The public handle on a result that stays where it is.
+//! `Remote`: the public handle on a result that stays where it is.
 //!
 //! Outside of calls it refers to a [`KeptResult`]. Inside a call that received it as an argument it
 //! holds the value itself, and the bytes that the value was decoded from. This process keeps the
 //! bytes, those of a large result in memory that it shares with its workers.
+//!
+//! Which results stay in this process, until when, and which calls wait for one:
+//! `value/kept_results.rs`.
 //!
 //! Tests: `tests/process/remote.rs`.
 

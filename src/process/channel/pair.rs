@@ -1,5 +1,8 @@
 //! A new channel: its two ends.
 //!
+//! What fits into it, and what the death of an end leaves: `channel/pipe.rs`. Which ends count as
+//! gone: `sched/rules/ends.rs`.
+//!
 //! Tests: `tests/process/channel.rs`.
 
 use std::io;

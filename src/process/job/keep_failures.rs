@@ -1,4 +1,4 @@
-//! An item that has failed, on its way into a file.
+//! How an item that has failed is written to a file: under which name, and if there is room.
 //!
 //! The scheduler makes a [`Keeping`] in place of the item's error, and a reader (`parent::readers`)
 //! writes the file: the disk may take as long as it likes, and the driver does not wait. The error
@@ -7,6 +7,10 @@
 //!
 //! What is written is what this process has encoded, and what it knows of the end. A worker's words
 //! are in it (an error's text), and nothing else of a worker's.
+//!
+//! Which failures are kept: `Keeping::is_for` here, asked in `sched/keep_failures.rs`. How many a
+//! directory has, unless that is set: `limits`. Who may read a file: `create_private`
+//! (`sys::files`).
 //!
 //! Tests: `tests/process/capsules.rs`.
 

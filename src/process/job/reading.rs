@@ -1,5 +1,4 @@
-//! Values that are not decoded by the thread that receives them, and other chores that the driver
-//! must not do.
+//! What the driver leaves to other threads, and when one more of them is started.
 //!
 //! A [`Reading`] keeps the bytes, their attachments, and the memory that they refer to, until it is
 //! done. `readers` says which thread does it, and when.

@@ -1,4 +1,4 @@
-//! Workers behind any command line.
+//! Workers that are started by any command line, and what its exit codes mean.
 //!
 //! Tests: `tests/process/launcher.rs`.
 

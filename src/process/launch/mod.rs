@@ -10,6 +10,9 @@
 //! and shuts the stream down; whatever is at the other end must then end the worker and everything
 //! that the worker has started, and must do the same when this process ends, in whatever way. (A
 //! worker does that itself when it sees the end of its stream.)
+//!
+//! The driver calls its methods, and contains their panics (`parent/driver.rs`). After which pause
+//! a start that has failed is repeated: `sched/back_off.rs`.
 
 // Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`; `crates/trefoil-machines`.
 

@@ -1,4 +1,4 @@
-//! Workers in bubblewrap's sandbox.
+//! What workers in bubblewrap's sandbox may read, write and reach.
 //!
 //! The command line is that of a [`Wrapped`]. `prepare` makes it, and tries it once with a shell.
 //!

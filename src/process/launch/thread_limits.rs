@@ -1,7 +1,9 @@
-//! The variables that limit the threads of libraries in workers.
+//! How many threads libraries start in a worker, and the variables that say so.
 //!
 //! Libraries read them when they start: so they must be in a worker's environment from its
 //! beginning.
+//!
+//! Which of them are left alone: `Settings::limit_threads` (`parent/settings.rs`).
 //!
 //! Tests: `tests/process/limits.rs`, `tests/process/launcher.rs`.
 

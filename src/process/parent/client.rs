@@ -7,8 +7,9 @@
 //!
 //! A caller that waits for all results anyway (`map`) encodes only so far ahead of the workers that
 //! they have enough to do: then the memory of its chunks is used again, and its size does not
-//! depend on the number of items. Chunks hold the places of a [`QueueLimit`] until they are
-//! dropped, after the last answer, or when the job or the driver ends.
+//! depend on the number of items (`limits::chunks_ahead`). Chunks hold the places of a
+//! [`QueueLimit`] until they are dropped, after the last answer, or when the job or the driver
+//! ends.
 //!
 //! **The shortcut.** A call goes from its caller to the driver's thread, to the worker, back to the
 //! driver and back to the caller: four wake-ups, each of which costs more than everything else. If

@@ -1,4 +1,4 @@
-//! The driver's thread: the one thread of a pool in the parent.
+//! The one thread of a pool in the parent, which drives it: when it starts, and when it ends.
 //!
 //! It starts with the pool, and ends when all processes have been reaped; the task of a
 //! [`Process`](crate::process::Process) ends then, and not before.

@@ -1,4 +1,4 @@
-//! One worker process, as the driver holds it: descriptors and buffers.
+//! One worker process, as the driver holds it, and when it counts as ended.
 //!
 //! What carries frames to it, and records back, is its `peer`.
 //!

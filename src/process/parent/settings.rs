@@ -1,6 +1,10 @@
-//! The settings of a pool's workers.
+//! The settings that a pool's workers are started with, and their defaults.
 //!
 //! The builder collects them, and the driver starts the workers with them.
+//!
+//! Here `TREFOIL_PLAIN_WORKERS` is read, and it is decided which variables for the threads of
+//! libraries are set (`launch/thread_limits.rs` has their names). How many workers there are:
+//! `Program::width` (`launch/raw_program.rs`); the numbers: `limits`.
 //!
 //! Tests: `tests/process/limits.rs`, `tests/process/host.rs`.
 

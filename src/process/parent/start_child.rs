@@ -1,8 +1,11 @@
-//! Starts a worker as a child of this process.
+//! How a worker is started as a child of this process, with which environment and processors.
 //!
 //! It executes the file that this process runs (`host::executable`), also if another file has its
 //! name by now, with the same arguments, in a process group of its own. Its standard input is the
 //! stream; `entry` says how it learns that it is a worker.
+//!
+//! What else it inherits, and gives up: `worker/serve.rs`. The driver catches a panic in `env_for`
+//! or `pin_to`.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
 

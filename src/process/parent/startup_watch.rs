@@ -14,6 +14,8 @@
 //!
 //! A program that never calls `init` starts no worker at all: `depth` (`api/entry.rs`).
 //!
+//! That half a minute is `START_LIMIT`, which every worker has (`sched/workers.rs`).
+//!
 //! Tests: `tests/environments/`.
 
 use std::time::{Duration, Instant};

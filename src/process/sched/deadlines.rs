@@ -1,4 +1,4 @@
-//! Deadlines: cancellation, timeouts and grace periods.
+//! When an item's or a call's time is up, and when its worker is killed for it.
 //!
 //! 1. An item is *cancelled* by its caller, by its timeout, or because its job has failed. It sees
 //!    that in its token. If it still runs after the grace period, everything else is taken back
@@ -23,6 +23,10 @@
 //! 5. A worker that does not begin its first frame is woken, again and again: it may sleep although
 //!    it reports that it does not (`shared_ring`). What forwards a busy worker's stream gets
 //!    something to pass on: it may have lost the worker.
+//!
+//! The grace, and how long a worker may be silent: `limits`. How a worker measures its item:
+//! `worker/batch.rs`. What the caller gets: `src/task/late.rs`. Whether the item runs again:
+//! `Sched::times_out` here, and `job/retry.rs`.
 //!
 //! **Cost.** Each turn searches all sent frames for the next deadline. That is at most
 //! [`GATES`](crate::process::host::gate::GATES) frames per worker, mostly two, however many calls

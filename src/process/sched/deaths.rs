@@ -5,6 +5,9 @@
 //! fails with [`TaskError::WorkerDied`]: one item, unless the worker has broken the protocol, so
 //! that nothing is known of what it ran.
 //!
+//! How many deaths end the pool (`max_restarts`): `Sched::died_too_often` here. When a slot is
+//! filled again: `back_off`. How the worker died, and why: `verdict`.
+//!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/chaos.rs`.
 
 use std::time::Instant;

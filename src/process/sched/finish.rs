@@ -1,4 +1,4 @@
-//! The end of an item, of a frame's results, and of a job.
+//! When an item and its job end, and on which thread the task of the job is completed.
 //!
 //! A job ends when everything that matters of it has ended. The driver completes it here, unless
 //! values have to be dropped with it that are not quick to drop (`Job::holds`): then another thread

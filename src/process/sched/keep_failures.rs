@@ -1,4 +1,4 @@
-//! Items that are kept as files when they fail: their errors come when the files are written.
+//! Which items are kept as files when they fail: their errors come when the files are written.
 //!
 //! Another thread writes (`job::keep_failures`); meanwhile the job counts the item among its
 //! readings.

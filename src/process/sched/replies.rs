@@ -1,4 +1,4 @@
-//! Handles the workers' records.
+//! What each record of a worker means, and which break the protocol.
 //!
 //! A record carries no index: it belongs to the first of its worker's frames, and in that to the
 //! next item. A record that does not fit breaks the protocol ([`Broken`]). Its worker is then no

@@ -4,6 +4,9 @@
 //! It is `Retiring` then: it gets no more items, what it has not begun goes elsewhere, and it is
 //! dismissed as soon as none of its items is wanted. (How it asks: `worker::retire`.)
 //!
+//! `ProcessPool::replace_worker` does none of that: the driver kills the worker at once
+//! (`Driver::read_mail`, `parent/driver.rs`).
+//!
 //! Tests: `tests/process/retire.rs`, `tests/process/limits.rs`, `src/process/sched/simulated.rs`.
 
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! The end of a pool, or its breakdown.
+//! How a pool ends, breaks down or gives up, and what becomes of a worker that does not die.
 //!
 //! A [`Stop`] ends the pool; of several, the stronger way and the earlier limit win. When its limit
 //! is over, `Sched::tick` kills what still runs.

@@ -1,8 +1,10 @@
-//! The statistics of a pool.
+//! What `ProcessPool::stats` counts, and when.
 //!
 //! The scheduler counts, any thread reads. The items of a task are counted before the scheduler
 //! ends it, and those of an `imap` before it gets their results, so a caller that has its result
 //! sees them here. A caller that cancels does not wait for the scheduler, so it may see them later.
+//!
+//! What `ProcessCall::counted` adds: `Job::answer` (`job/mod.rs`).
 //!
 //! Tests: `tests/process/calls.rs`.
 

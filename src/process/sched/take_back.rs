@@ -8,6 +8,8 @@
 //! From a worker with gates they come at once. One that reports is asked, and gives them back with
 //! its answer (`peer`).
 //!
+//! From when items may be taken over: `Worker::stealable_at` (`workers.rs`). The numbers: `limits`.
+//!
 //! Tests: `src/process/sched/simulated.rs`.
 
 use std::time::Instant;

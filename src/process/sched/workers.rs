@@ -1,4 +1,4 @@
-//! The scheduler's view of the workers, without processes and descriptors.
+//! The states of a worker, and when one of them has lasted too long.
 //!
 //! ```text
 //!            spawned             hello            initialized         bye
@@ -23,6 +23,10 @@
 //! memory.)
 //!
 //! How long a slot stays empty after a death, and when it is given up: `back_off`.
+//!
+//! How long a start, an exit or a death may take, and from when idle workers take items over:
+//! `limits` has these numbers. What is done when a time is up: `Sched::time_is_up`
+//! (`sched/shutdown.rs`). This is the scheduler's view, without processes and descriptors.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 

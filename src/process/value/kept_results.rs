@@ -1,4 +1,4 @@
-//! Results that are kept for later calls, in the process that asked for them.
+//! Where the result behind a `Remote` is kept, until when, and which calls wait for it.
 //!
 //! **Job.** The result that a [`Remote`](crate::Remote) stands for: not the value but its bytes, as
 //! the worker has encoded them. A call that needs the result gets it as an attachment: memory that

@@ -1,4 +1,4 @@
-//! The memory of a shared array while ranges of it are out.
+//! Which ranges of a shared array are out, which are written, and the memory that they are in.
 //!
 //! **Job.** A round is a memory file: the numbers of an array, and behind them one byte for each
 //! range that is out, its *mark*. Its holders read and write the file; none of them maps it. The
@@ -11,8 +11,9 @@
 //!    attempt at an item begins with the same numbers, or fails. Then the holder works on its copy.
 //! 3. The holder writes [`WRITING`], the numbers, and `WRITTEN`. A process that reads
 //!    `WRITTEN` finds the numbers: what is read after a write shows it (POSIX).
-//! 4. The round [ends](Round::end): the file is sealed. The kernel refuses every later write, by any
-//!    process, however it got the descriptor. What is not marked as written by then never will be.
+//! 4. The round [ends](Round::end): the file is sealed. The kernel refuses every later write, by
+//!    any process, however it got the descriptor. What is not marked as written by then never will
+//!    be.
 //!
 //! So nothing needs to be known about a holder that was killed, is late, or is hostile: nobody
 //! waits for its end. The kernel refuses the seal while somebody has mapped the file for writing,

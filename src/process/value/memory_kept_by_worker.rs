@@ -1,4 +1,4 @@
-//! In the parent: the memory that one worker keeps between the frames that need it.
+//! In the parent: which shared memory one worker keeps between frames, and until when.
 //!
 //! **Job.** Memory that never changes ([`Shared`](crate::process::Shared)) is often needed again:
 //! by the next item, or by the next `map_with` of a loop. A plain worker keeps the copy that it has

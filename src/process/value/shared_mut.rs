@@ -10,6 +10,9 @@
 //! sealed for ever against writing, like that of a [`Shared`] (H61). There is no moment at which a
 //! worker could write to what is borrowed, whatever it does.
 //!
+//! Which ranges overlap, and which are unwritten or torn: `lent_ranges`. When an item writes its
+//! range: `range_mut`.
+//!
 //! Tests: `tests/process/shared_mut.rs`.
 
 use std::io;

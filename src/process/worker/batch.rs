@@ -1,5 +1,5 @@
-//! In the worker: running the items of one frame. (How many items a frame has is decided in
-//! `sched/dispatch.rs`.)
+//! In the worker: how an item is run, timed and answered. (How many items a frame has is decided in
+//! `sched/dispatch.rs`; when the parent ends a late one, in `sched/deadlines.rs`.)
 //!
 //! **Protocol.** For each item: note when it starts, if its time is limited; take it through the
 //! gate; decode, call, encode; drop the result, whose destructor is a part of the item; commit what

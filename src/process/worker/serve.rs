@@ -1,4 +1,4 @@
-//! The worker's side: a process that runs items until it is dismissed.
+//! How a worker process begins and ends: its signals, session, descriptors and exit.
 //!
 //! **Protocol.**
 //! 1. Start ([`serve`]): all signals are unblocked, whatever the thread that started this process

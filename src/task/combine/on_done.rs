@@ -1,9 +1,9 @@
-//! A callback as a consumer: a waker that takes the result and calls a closure.
+//! On which thread the callback of a task runs.
 //!
-//! The callback owns the handle, and is in the slot of the task that the handle belongs to. The
-//! task's end breaks this cycle, and every task ends. The code that empties the slot runs the
-//! callback: the waker, or `on_done` if the task has ended meanwhile. A lock decides, so the
-//! callback runs once.
+//! It is a consumer: a waker that takes the result and calls a closure. The callback owns the
+//! handle, and is in the slot of the task that the handle belongs to. The task's end breaks this
+//! cycle, and every task ends. The code that empties the slot runs the callback: the waker, or
+//! `on_done` if the task has ended meanwhile. A lock decides, so the callback runs once.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

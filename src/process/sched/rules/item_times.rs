@@ -3,6 +3,8 @@
 //!
 //! The median is exact, and costs a few comparisons per item: two heaps hold the shorter and the
 //! longer half of the times.
+//!
+//! The least number of items, and the least time: `limits`. Who gets a copy: `hedge`.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};

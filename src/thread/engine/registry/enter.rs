@@ -1,4 +1,4 @@
-//! Entering a pool: a slot in it for the calling thread.
+//! Whether, and how, a thread from outside takes part in a pool's work.
 //!
 //! **Job.** A worker of the pool is in it already. A thread from outside that calls `join`, `map`
 //! or `scope` takes part as an *outside thread*: while it does, it has a [`Worker`] with a slot,

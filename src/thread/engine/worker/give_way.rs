@@ -1,4 +1,4 @@
-//! More urgent work goes first.
+//! When a thread gives way to more urgent work, and when it continues.
 //!
 //! **Protocol.** 1. The injector has a lane for each priority (`queue.rs`). Deques have normal
 //! work, except for the halves of joins, whose priority is in the slot. 2. A worker looks for work

@@ -1,4 +1,4 @@
-//! How a worker finds work.
+//! Where a worker looks for work, and in which order.
 //!
 //! **Order.** It looks into 1. its own deques, 2. those of workers that will not look there
 //! soon (*unattended* ones: their threads wait, sleep, or have been in one task for long), 3. the

@@ -1,4 +1,4 @@
-//! The main function of a pool's thread.
+//! What a pool's thread does from its start to its end, and when it calls its hooks.
 //!
 //! **The loop.** 1. If there are too many runners, because a blocked one has come back, the thread
 //! sleeps. 2. It looks for work (`search.rs`). 3. If it finds some, it runs it; if it was a

@@ -1,4 +1,4 @@
-//! Waiting in the middle of a pool's work.
+//! What a worker does while it waits in the middle of its work.
 //!
 //! **A wait never runs unrelated work.** A worker that waits
 //! - for the stolen half of a join *leapfrogs*: it takes jobs only from the worker that runs the

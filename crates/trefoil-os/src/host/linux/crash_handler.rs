@@ -17,6 +17,9 @@
 //!    also if the previous one has only removed itself. (So a handler that does that in order to
 //!    live on ends the process, too.)
 //!
+//! Whether the kernel may write a core file then: `leave_no_core` (`host/unix/worker.rs`), which
+//! the worker calls unless its pool has `core_dumps`.
+//!
 //! **It must not make things worse.** A stack that was overwritten can make the walk itself crash.
 //! Then the handler interrupts itself: it hands on in the name of the first signal, and replaces
 //! the registers of its own interruption by those of the first, so that returning leaves both. If
