@@ -1,10 +1,10 @@
-//! `ThreadPool`: the public API.
+//! `ThreadPool`: its methods, and what happens when its last handle is dropped.
 //!
 //! **Job.** Names, documentation and bounds; other files do the work: `join/` for `join`,
 //! `scoped_task.rs` for `scope`, `divide.rs` over `items.rs` for `map` and similar methods, the
 //! task cell for `spawn`; for all of them `wait.rs` for waiting, `registry/mod.rs` and
 //! `start_and_resize.rs` for threads. What is decided here is the end of a pool whose last handle
-//! is dropped ([`LastHandle`]).
+//! is dropped ([`LastHandle`]), and that a cancelled `map_task` begins no further item.
 //!
 //! Tests: `tests/thread/pool.rs`.
 

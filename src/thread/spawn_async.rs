@@ -1,4 +1,4 @@
-//! Futures on the pool's workers.
+//! Futures on the pool's workers: where a woken one is queued, and how it ends.
 //!
 //! **Job.** `spawn_async`: the task cell has the future, its polls, wakers and result; this file
 //! queues woken futures, and lists the unfinished ones, because a pool that ends must end them.

@@ -1,4 +1,4 @@
-//! Ticks at equal intervals.
+//! Ticks at equal intervals, and which of them follows one that came too late.
 //!
 //! An interval is one [`Sleep`] after another. [`MissedTick`] decides which deadline follows a tick
 //! that came too late.

@@ -1,4 +1,4 @@
-//! A new channel: its two ends.
+//! How a channel between processes is made, and what its two ends hold.
 //!
 //! What fits into it, and what the death of an end leaves: `channel/pipe.rs`. Which ends count as
 //! gone: `sched/rules/ends.rs`.

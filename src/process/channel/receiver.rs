@@ -1,4 +1,4 @@
-//! The receiving end of a channel.
+//! How an item is received from a channel between processes, and with which errors.
 //!
 //! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a
 //! thread that blocks, in `watch` for a future. An item is taken out only when it is given to a

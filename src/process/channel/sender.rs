@@ -1,4 +1,4 @@
-//! The sending end of a channel.
+//! How an item is sent into a channel between processes, and with which errors.
 //!
 //! All ways of sending first encode and pack the item, on the caller's thread; [`Packed`] frees its
 //! memory if it is not sent.

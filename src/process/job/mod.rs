@@ -1,4 +1,4 @@
-//! One call of `spawn`, `map` or `imap`, as the scheduler sees it.
+//! One call of `spawn`, `map` or `imap`, as the scheduler sees it, and which failure is its own.
 //!
 //! **Job.** Keeps the items that wait to be sent and the number of frames that were sent, and
 //! decides what a failure means. There are two kinds of jobs ([`Work::each`]):

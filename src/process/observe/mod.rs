@@ -1,5 +1,7 @@
-//! What workers report of themselves besides results, for those who look into the program: the tree
-//! of their own tasks (`trefoil::inspect`), and the events and spans of the crate tracing.
+//! What workers report of themselves besides results.
+//!
+//! It is for those who look into the program: the tree of their own tasks (`trefoil::inspect`), and
+//! the events and spans of the crate tracing.
 
 #[cfg(feature = "tracing")]
 pub(super) mod forward_events;

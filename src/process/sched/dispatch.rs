@@ -1,5 +1,4 @@
-//! Which worker gets the next items, and how many: the queue of jobs, the choice among the workers
-//! with room, how long the items of each function took, and the frame that is sent.
+//! Which worker gets the next items, and how many; in which order the calls of a pool begin.
 //!
 //! The job at the front sends a frame to the worker with room that has the fewest frames, and then
 //! goes behind the other jobs of its priority. How many items a frame should have follows from how

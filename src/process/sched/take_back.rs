@@ -1,5 +1,6 @@
-//! Items come back from a worker, to be run elsewhere or because they are not wanted any more; when
-//! the grace of the running one begins.
+//! When items come back from a worker, and when the grace of the running one begins.
+//!
+//! They are run elsewhere, or are not wanted any more:
 //!
 //! 1. An idle worker *takes over* items that another has not begun and will not begin soon.
 //! 2. Items are *taken back* before a worker is killed, and from one that may have to be killed.

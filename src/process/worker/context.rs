@@ -1,4 +1,4 @@
-//! In the worker: the contexts that the items of a `map_with` share.
+//! In the worker: when the context of a `map_with` is decoded, and how long it is kept.
 //!
 //! A context arrives encoded, once, before the first frame of its job, and stays until the parent
 //! says that it is no longer needed. It is decoded when the first item asks for it, as part of that

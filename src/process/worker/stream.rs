@@ -1,5 +1,6 @@
-//! In the worker: the stream from and to the parent, the bytes that have arrived on it and have not
-//! been used yet, and the end of the process when the parent is gone.
+//! In the worker: the stream from and to the parent, and the end when the parent is gone.
+//!
+//! Bytes that have arrived on it, and have not been used yet, are here, too.
 //!
 //! A worker that is a child of its parent has one socket for both directions. One that was started
 //! on another machine has two pipes or sockets, which it was given there.

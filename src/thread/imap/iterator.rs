@@ -1,4 +1,4 @@
-//! `imap`: results one by one, while later items are worked on.
+//! What the consumer of an `imap` sees: results one by one, and the panics of items.
 //!
 //! **Job.** The public side of a pipeline (`pipeline.rs`): [`Imap`], an iterator that blocks, and
 //! [`ImapStream`], which is polled. Both resume a panic where its item is due.

@@ -1,4 +1,4 @@
-//! Scopes: tasks that borrow from the function that starts them.
+//! How the tasks of a scope are queued, run and joined, and which of their panics is resumed.
 //!
 //! **Job.** `std::thread::scope` on the pool: tasks spawned in a scope have ended when the scope
 //! returns, so they may borrow data that outlives the scope.

@@ -1,4 +1,4 @@
-//! A pool whose number of workers follows the work, if its engine wants that.
+//! When a pool whose size follows the work starts another worker, and when a worker leaves.
 //!
 //! **Growth.** For each item that waits, in the queue or behind another, there may be one worker,
 //! including those that are idle or being started. If it is known how long items take, there are

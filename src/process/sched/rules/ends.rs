@@ -1,4 +1,4 @@
-//! Ends of channels: what an item does that other processes wait for.
+//! How an item with ends of channels is sent, and when its ends are closed.
 //!
 //! An item with ends goes alone, to an idle worker (W25); so does a frame whose context has ends,
 //! which is forgotten before the worker gets a frame of another job. When the worker has decoded

@@ -1,4 +1,4 @@
-//! Copies of slow items (`ProcessCall::hedge`).
+//! When a slow item is copied to another worker, and which copy counts (`ProcessCall::hedge`).
 //!
 //! An item of such a call goes alone, to an idle worker. Once it has run for longer than its call
 //! allows (`item_times`), and a worker is idle while nothing waits, that worker gets a copy of it.

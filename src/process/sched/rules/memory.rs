@@ -1,5 +1,5 @@
-//! Memory as a limit of admission (`ProcessPoolBuilder::memory_budget`,
-//! `ProcessCall::expected_memory`).
+//! Which items wait because of the memory that they declare (`ProcessCall::expected_memory`,
+//! `ProcessPoolBuilder::memory_budget`).
 //!
 //! An item of a call that declares its memory goes alone, to an idle worker. It counts from when it
 //! is sent until its worker has ended it or is gone, wanted or not. A job whose next item does not
