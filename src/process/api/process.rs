@@ -16,8 +16,8 @@
 //! **Rejected.** Sending signals through the driver: the signal should have been sent when `kill`
 //! returns. One internal pool for many processes: each has its own environment and output.
 //!
-//! How it is signalled and killed: `parent/child.rs`; what it inherits: `parent/start_child.rs`,
-//! `worker/serve.rs`.
+//! How it is named, signalled and killed: `parent/child.rs`; what it inherits:
+//! `parent/start_child.rs`, `worker/serve.rs`.
 //!
 //! Tests: `tests/process/one.rs`.
 

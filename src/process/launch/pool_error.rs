@@ -2,7 +2,8 @@
 //!
 //! Each cause that is known before any process is started has a variant, whose message says what to
 //! do; an error of the system is passed on, with the name of the missing file, which the system
-//! leaves out.
+//! leaves out. Which programs can have no workers: `depth` (`api/entry.rs`); which settings are
+//! refused: `api/builder.rs`; which starts: `parent/driving.rs`.
 //!
 //! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
 
