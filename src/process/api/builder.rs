@@ -197,10 +197,10 @@ impl ProcessPoolBuilder {
     /// `arg` is encoded at once, and decoded by each worker. `f` stores its results where items can
     /// find them, in a `static` for example.
     ///
-    /// If `f` panics, or `arg` cannot be decoded, the pool is unusable: every task ends with that
-    /// error, now and later, and no more workers are started. If `f` ends its process, a few more
-    /// workers are started, at growing intervals; then tasks end with
-    /// [`WorkerDied`](TaskError::WorkerDied). There is no time limit for `f`.
+    /// [`build`](Self::build) does not wait for it. If `f` panics, or `arg` cannot be decoded, the
+    /// pool is unusable: every task ends with that error, now and later, and no more workers are
+    /// started. If `f` ends its process, a few more workers are started, at growing intervals; then
+    /// tasks end with [`WorkerDied`](TaskError::WorkerDied). There is no time limit for `f`.
     ///
     /// ```
     /// use std::sync::OnceLock;

@@ -3,8 +3,9 @@
 //! A [`Stop`] ends the pool; of several, the stronger way and the earlier limit win. When its limit
 //! is over, `Sched::tick` kills what still runs.
 //!
-//! A pool *breaks down* when an initializer fails: no call can ever run, so all end with that error
-//! at once, and no more processes are started. When none of its workers lives long enough to do
+//! A pool *breaks down* when an initializer fails, or more workers have died than `max_restarts`
+//! allows (`deaths`): all calls end with that error, now and later, and no more processes are
+//! started. When none of its workers lives long enough to do
 //! anything, the pool *gives up*: waiting calls fail, later ones are tried again.
 //!
 //! Tests: `src/process/sched/simulated.rs`.

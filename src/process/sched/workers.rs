@@ -1,4 +1,4 @@
-//! The states of a worker, and when one of them has lasted too long.
+//! The states of a worker, how many frames it has at once, and when a state has lasted too long.
 //!
 //! ```text
 //!            spawned             hello            initialized         bye
