@@ -168,30 +168,37 @@ impl OwnDeques {
     /// often after a check in vain.
     pub(in crate::thread) fn push_task(&self, task: Runnable) {
         let (left, period) = self.sweep.get();
-        // Dropped last, because the destructor of a task's result may wait for another task.
-        let mut stale = Vec::new();
         if left > 0 {
             self.sweep.set((left - 1, period));
-        } else {
-            let mut live = Vec::new();
-            for _ in 0..SWEEP * 2 {
-                match self.tasks.pop() {
-                    Some(task) if task.is_stale() => stale.push(task),
-                    Some(task) => live.push(task),
-                    None => break,
-                }
-            }
-            let period = if live.len() <= stale.len() {
-                SWEEP
-            } else {
-                (period * 2).min(1 << 20)
-            };
-            while let Some(task) = live.pop() {
-                self.tasks.push(task);
-            }
-            self.sweep.set((period, period));
+            return self.tasks.push(task);
         }
+        let stale = self.take_stale(period);
         self.tasks.push(task);
+        // Last, because the destructor of a task's result may wait for another task.
+        drop(stale);
+    }
+
+    /// Takes the stale ones of the newest entries out, and decides when the next sweep is.
+    #[cold]
+    fn take_stale(&self, period: u32) -> Vec<Runnable> {
+        let (mut stale, mut live) = (Vec::new(), Vec::new());
+        for _ in 0..SWEEP * 2 {
+            match self.tasks.pop() {
+                Some(task) if task.is_stale() => stale.push(task),
+                Some(task) => live.push(task),
+                None => break,
+            }
+        }
+        let period = if live.len() <= stale.len() {
+            SWEEP
+        } else {
+            (period * 2).min(1 << 20)
+        };
+        self.sweep.set((period, period));
+        while let Some(task) = live.pop() {
+            self.tasks.push(task);
+        }
+        stale
     }
 }
 
