@@ -57,7 +57,7 @@ pub enum TaskError {
     /// the one that drives a process pool. `.await` the task instead, or join
     /// it from `spawn_blocking`. Also: the queue of an executor that has a
     /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit) is full, and `spawn` was called on
-    /// such a thread; there await `reserve()`. And: a task joins itself, on whichever thread.
+    /// such a thread; there await `reserve()`. Also: a task joins itself, on any thread.
     WouldBlock,
     /// The closure, future or call panicked.
     Panicked(Box<Panic>),

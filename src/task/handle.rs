@@ -214,8 +214,8 @@ impl<T> Task<T> {
     /// It continues for as long as its executor does. A dropped [`ThreadPool`](crate::ThreadPool)
     /// runs everything that was spawned before its threads end, except that a future of
     /// [`spawn_async`](crate::ThreadPool::spawn_async) that still waits then ends in
-    /// [`Closed`](TaskError::Closed). (Unless the program ends first, as after `main`, for the
-    /// global pool and for [`ThreadPool::detach`](crate::ThreadPool::detach).) A dropped
+    /// [`Closed`](TaskError::Closed). (The program does not wait for the global pool, nor for one
+    /// that was [detached](crate::ThreadPool::detach): their tasks end with `main`.) A dropped
     /// [`ProcessPool`](crate::ProcessPool) cancels what has not begun, and after a second what
     /// still runs; it reports that ([`on_unobserved`](crate::on_unobserved)), because work is lost.
     /// At the end of its loop a task is cancelled: there many run without an end, so nothing is

@@ -216,8 +216,8 @@ impl ThreadPool {
     /// [`new`](Self::new).
     ///
     /// Returns at once, from any thread, a worker of this pool included. Narrowing loses no work:
-    /// workers that sleep end at once, and so many of the others as are surplus after their current
-    /// work; the remaining workers take over their queues. Widening starts the new threads at once;
+    /// surplus workers end at once if they sleep; of those that work, the first to finish make way.
+    /// The remaining workers take over their queues. Widening starts the new threads at once;
     /// if the system refuses one, fewer run, and the pool asks again when there is work for it.
     /// After [`shutdown`](Self::shutdown) nothing changes.
     ///

@@ -5,8 +5,8 @@
 //!
 //! A pool *breaks down* when an initializer fails, or more workers have died than `max_restarts`
 //! allows (`deaths`): all calls end with that error, now and later, and no more processes are
-//! started. When none of its workers lives long enough to do
-//! anything, the pool *gives up*: waiting calls fail, later ones are tried again.
+//! started. When none of its workers lives long enough to do anything, the pool *gives up*: waiting
+//! calls fail, later ones are tried again.
 //!
 //! Tests: `src/process/sched/simulated.rs`.
 

@@ -2,11 +2,10 @@
 //! kept.
 //!
 //! **Job.** The numbers of a large [`Bulk`](crate::process::Bulk), or of a vector that is the whole
-//! argument or result, are not part of the
-//! encoded bytes: an empty byte string takes their place, and the numbers are in memory that both
-//! processes have mapped. A list travels with the bytes ([`Lent`]): where numbers are missing,
-//! and where they are in that memory. Only the encoder of a call writes such a list (`scope`), and
-//! nothing in the bytes is ever taken for one.
+//! argument or result, are not part of the encoded bytes: an empty byte string takes their place,
+//! and the numbers are in memory that both processes have mapped. A list travels with the bytes
+//! ([`Lent`]): where numbers are missing, and where they are in that memory. Only the encoder of a
+//! call writes such a list (`scope`), and nothing in the bytes is ever taken for one.
 //!
 //! **Protocol.** The sender copies the numbers into a block of its memory ([`SharedBuffer`],
 //! `host::arena`) and keeps the block until the receiver has decoded the value.

@@ -23,39 +23,45 @@ const PART: usize = 8 << 10;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Writes all of `words` to standard error, however long that takes: on a thread that may block.
-pub fn write_all(words: &[u8]) -> io::Result<()> {
-    write_unless(words, || {
-        wait_for_room();
-        false
-    })
-}
-
-/// Writes `words` to standard error; what a non-blocking one has no room for now is lost.
-pub fn write_now(words: &[u8]) {
-    let _ = write_unless(words, || true);
-}
-
-/// Writes all of `words`, unless there is no room and it `gives_up`.
-fn write_unless(mut words: &[u8], gives_up: impl Fn() -> bool) -> io::Result<()> {
+pub fn write_all(mut words: &[u8]) -> io::Result<()> {
     while !words.is_empty() {
-        match write(&words[..words.len().min(PART)]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => words = &words[count..],
-            Err(error) => match error.raw_os_error() {
-                Some(EINTR) => {}
-                // Another process that has the same open file has made it non-blocking.
-                Some(EAGAIN) if !gives_up() => {}
-                _ => return Err(error),
-            },
+        match write_some(words)? {
+            Some(count) => words = &words[count..],
+            None => wait_for_room(),
         }
     }
     Ok(())
 }
 
-fn write(part: &[u8]) -> io::Result<usize> {
-    // SAFETY: Y55.
-    let count = unsafe { libc::write(STDERR_FILENO, part.as_ptr().cast(), part.len()) };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+/// Writes `words` to standard error; what a non-blocking one has no room for now is lost.
+pub fn write_now(mut words: &[u8]) {
+    while !words.is_empty()
+        && let Ok(Some(count)) = write_some(words)
+    {
+        words = &words[count..];
+    }
+}
+
+/// Writes the first of `words`, and returns how many bytes these are. `None`: there is no room now,
+/// because another process that has the same open file has made it non-blocking.
+fn write_some(words: &[u8]) -> io::Result<Option<usize>> {
+    let part = &words[..words.len().min(PART)];
+    loop {
+        // SAFETY: Y55.
+        let count = unsafe { libc::write(STDERR_FILENO, part.as_ptr().cast(), part.len()) };
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if let Ok(count) = usize::try_from(count) {
+            return Ok(Some(count));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(EINTR) => {}
+            Some(EAGAIN) => return Ok(None),
+            _ => return Err(error),
+        }
+    }
 }
 
 /// Waits until there may be room. (The older of the two calls is allowed everywhere: `sys::poll`.)
