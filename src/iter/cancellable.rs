@@ -1,4 +1,5 @@
-//! Methods of parallel iterators whose consumers return a `Result`: a token may end them.
+//! Methods of parallel iterators whose consumers return a `Result`: a token may end them. When the
+//! result is `Cancelled`: `Stop::result` (`thread/map/until.rs`).
 //!
 //! Tests: `tests/iter/until.rs`.
 

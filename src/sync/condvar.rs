@@ -5,7 +5,8 @@
 //!    lost.
 //! 2. A notified waiter takes the lock again. Until it has the lock, the notification is unused: a
 //!    waiter that is dropped in between, or may not block for the lock, passes it on ([`Unused`]),
-//!    unless it was for all.
+//!    unless it was for all. So does one that is dropped before it learns of it
+//!    (`Drop for Listener`, `parking/waiters.rs`).
 //!
 //! A waiter is woken only by a notification. But that may have been passed on, and be older than
 //! the wait; and the condition may have changed again before the waiter gets the lock. So use the

@@ -1,4 +1,4 @@
-//! Every way in which work can fail, as one small enum.
+//! Every way in which work can fail, as one small enum, and the message of each.
 //!
 //! [`TaskError`] is two words: what happened, and a box with the details where there are any. It is
 //! `Clone`, so that many waiters may have it, and `Send + Sync`, so that it crosses threads; a

@@ -1,4 +1,5 @@
-//! How a worker died, and why: the one place that decides it.
+//! How a worker died, and why: the one place that decides it. (The words of the message are in
+//! `task/error.rs`.)
 //!
 //! Others collect the [`Evidence`]; nobody else says what counts as "out of memory", or who has
 //! killed a worker. In this order:

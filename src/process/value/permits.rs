@@ -1,7 +1,7 @@
 //! Permits: a semaphore for the workers of process pools, which a death cannot keep.
 //!
 //! `host::permit_words` has the protocol; these are the handles on it, and the list of those that
-//! the end of a worker concerns.
+//! the end of a worker concerns: `Driver::remove` returns the permits of a dead one.
 //!
 //! Tests: `tests/process/permits.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's

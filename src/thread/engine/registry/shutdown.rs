@@ -1,5 +1,6 @@
 //! How a pool ends: what happens after `shutdown`, or after the last handle was dropped
-//! (`LastHandle` in `pool.rs`).
+//! (`LastHandle` in `pool.rs`). A `map` or a `join` from outside then runs in its caller:
+//! `registry/enter.rs`.
 //!
 //! 1. The injector refuses work from outside; tasks that the pool's tasks spawn still run (or are
 //!    refused and end in `Closed`, with `CancelPending`).
