@@ -418,7 +418,7 @@ impl ProcessPoolBuilder {
     ///   ends of a [`channel`](crate::process::channel()) cannot be sent: a call with one ends with
     ///   [`TaskError::Codec`], and a pool whose initializer has one is not built
     ///   ([`PoolError::Initializer`]).
-    /// - A [`Bulk`](crate::process::Bulk) is sent with the other bytes, and so is a
+    /// - A [`Bulk`](crate::process::Bulk) is sent over the stream, and so is a
     ///   [`Shared`](crate::process::Shared): once to each worker, which keeps it as long as this
     ///   process does (the last 64, and at most 512 MiB). In a result it is another copy.
     /// - A plain worker returns items only on request. One that was stopped by a signal does not

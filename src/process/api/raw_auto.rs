@@ -7,9 +7,9 @@
 //! **Invariants.**
 //! - **W9** The runtime calls the entries of an executable's section once each, on the first
 //!   thread, with the C library and the environment set up, which is all that `enter` needs;
-//!   `std`'s arguments, environment, threads and panics work by then on this platform. Those of a
-//!   library that is loaded later are called wherever it is loaded; there no invitation is this
-//!   copy's, and `enter` only records the call.
+//!   `std`'s environment, threads and panics work by then on this platform, and its arguments but
+//!   with musl, where there are none yet. The entries of a library that is loaded later are called
+//!   wherever it is loaded; there no invitation is this copy's, and `enter` only records the call.
 //!
 //! Tests: `tests/auto.rs`, every doctest of this crate.
 #![allow(unsafe_code)]

@@ -531,7 +531,8 @@ where
     /// The result for `arg`: from the cache, or computed here and kept.
     ///
     /// If another thread of this program is computing it, this one waits, unless it is itself
-    /// within such a computation. Cost of a hit: hashing the argument, opening a file, reading.
+    /// within such a computation, or is a thread of a pool while the other computes a map. Cost of
+    /// a hit: hashing the argument, opening a file, reading.
     ///
     /// # Errors
     /// [`CacheError::Key`]. [`CacheError::Task`] with

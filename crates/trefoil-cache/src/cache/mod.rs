@@ -43,7 +43,7 @@ pub(crate) use version::Version;
 /// some microseconds, and milliseconds when a large one is written anew. Another one waits for
 /// 10 ms at most, because a program may be stopped meanwhile, and then gives the result a file of
 /// its own; so it does where files cannot be locked, and on Windows. (To replace or remove a result
-/// it waits for up to a second, and fails then.) A hit needs no lock.
+/// it waits for up to ten seconds, and fails then.) A hit needs no lock.
 ///
 /// A problem with the folder costs the caching, not the computation: if an entry cannot be written,
 /// because the disk is full or the folder is read-only, the result is returned all the same, and
