@@ -5,6 +5,8 @@
 //! the previous one is restored when the last `Signal` is dropped. (`ctrl_c.rs` keeps one for as
 //! long as its loop.)
 //!
+//! Which signals are refused, and how often one is reported: `sys/unix/signal.rs`.
+//!
 //! Checked by `tests/io/`.
 
 use std::io;

@@ -1,7 +1,8 @@
 //! Adaptors that need an item's index, applied to the source, where pieces are cut.
 //!
 //! **Job.** `enumerate`, `zip`, `rev`, `take` and `skip`, `step_by`, `chunks`, and the bounds for
-//! the length of pieces. All need a source whose length is known.
+//! the length of pieces. All need a source whose length is known. (That a step or a chunk of 0 is
+//! refused: `iter/indexed.rs`. What the bounds do: `thread/map/divide.rs`.)
 //!
 //! Tests: `tests/iter/main.rs`.
 

@@ -1,7 +1,8 @@
 //! Drives one future on the thread that waits for it.
 //!
 //! The blocking forms of the combinators, and of what `sync` takes from other crates, wrap their
-//! async forms in this. Nothing else runs meanwhile: it is a wait, not an executor.
+//! async forms in this. Nothing else runs meanwhile: it is a wait, not an executor. What such a
+//! form says on a thread that must not block is here, too ([`refuse`]).
 
 use std::future::Future;
 use std::pin::pin;

@@ -21,6 +21,8 @@
 //! is one allocation; adding and removing a child take constant time; cancelling is linear in the
 //! number of descendants.
 //!
+//! Which token a task's code sees, and when it is cancelled: `task/raw/run.rs`.
+//!
 //! Tests: `tests/task/group.rs`, `tests/trefoil-checks/tests/models.rs::token_*`.
 
 use std::pin::Pin;

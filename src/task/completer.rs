@@ -8,6 +8,8 @@
 //! Completing and cancelling race for `RUNNING` (T1); the winner writes the output. So a cancelled
 //! promise has ended before `cancel` returns, and a result that its producer delivers later is
 //! dropped.
+//!
+//! What an end does, or a drop without one: `task/raw/promise.rs`.
 
 use super::error::TaskError;
 use super::id::TaskId;

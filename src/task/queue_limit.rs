@@ -6,6 +6,9 @@
 //! after it has begun to refuse tasks, there are places for everybody: each spawn that waits goes
 //! on, and its task ends in `Closed`.
 //!
+//! Which spawns take no place: `thread/spawn.rs`, `event_loop/queue_limit.rs`; in a process pool
+//! those that do not call `PoolState::place` (`process/parent/client.rs`).
+//!
 //! Tests: `tests/thread/queue_limit.rs`, `tests/process/queue_limit.rs`,
 //! `tests/event_loop/queue_limit.rs`.
 

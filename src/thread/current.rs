@@ -3,6 +3,7 @@
 //! Tests: `tests/thread/indices.rs`, `tests/thread/handles.rs`.
 
 use super::engine::raw_current as current;
+use super::engine::worker::Worker;
 use crate::parking::park;
 
 /// The current thread of a pool; see [`current`](current()).
@@ -71,6 +72,25 @@ pub fn current() -> Option<Current> {
         let index = home.index() % num_threads; // it may have changed in between
         Some(Current { index, num_threads })
     })
+}
+
+/// The index of this thread in its pool: [`Current::index`], below its
+/// [`num_threads`](Current::num_threads). `None` on other threads, even while they take part in
+/// a pool's work.
+///
+/// So with as many buffers as the pool is wide, `buffers[index]` is in range. But two threads may
+/// use it at the same time: `Current::index` says when and why. So a buffer must be an atomic or
+/// behind a lock. For a buffer per piece of work, use the state of a
+/// [`map_init`](crate::iter::ParallelIterator::map_init); for one per thread, a `thread_local!`.
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// assert_eq!(pool.install(trefoil::thread::current_index), Some(0));
+/// assert_eq!(trefoil::thread::current_index(), None);
+/// ```
+#[must_use]
+pub fn current_index() -> Option<usize> {
+    current::with_home(|home| home.map(Worker::index))
 }
 
 /// Lets other tasks run, for a loop that polls for something.

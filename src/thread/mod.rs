@@ -92,8 +92,7 @@ pub mod model;
 #[doc(hidden)]
 pub mod model_blocking;
 
-pub use current::{current, yield_now};
-pub use global::current_index;
+pub use current::{current, current_index, yield_now};
 pub use imap::iterator::{Imap, ImapStream};
 pub use map::items::Items;
 #[doc(hidden)]

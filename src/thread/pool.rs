@@ -4,7 +4,8 @@
 //! `scoped_task.rs` for `scope`, `divide.rs` over `items.rs` for `map` and similar methods, the
 //! task cell for `spawn`; for all of them `wait.rs` for waiting, `registry/mod.rs` and
 //! `start_and_resize.rs` for threads. What is decided here is the end of a pool whose last handle
-//! is dropped ([`LastHandle`]), and that a cancelled `map_task` begins no further item.
+//! is dropped ([`LastHandle`]), that a cancelled `map_task` begins no further item, and what
+//! `map_each` makes of a panic. Which calls run in their caller: `registry/enter.rs`.
 //!
 //! Tests: `tests/thread/pool.rs`.
 

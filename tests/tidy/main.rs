@@ -7,9 +7,9 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `inventory.rs`, `words.rs`, `conformance.rs`,
-//!    `platforms.rs`, `skipped.rs`, `statics.rs`, `peers.rs`, `examples.rs` and `book.rs` hold the
-//!    rules. Each is a function from one file (and, where it needs more, the whole tree) to a list
-//!    of findings. It does no input or output.
+//!    `platforms.rs`, `rooms.rs`, `skipped.rs`, `statics.rs`, `peers.rs`, `examples.rs` and
+//!    `book.rs` hold the rules. Each is a function from one file (and, where it needs more, the
+//!    whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -24,6 +24,7 @@ mod inventory;
 mod layers;
 mod peers;
 mod platforms;
+mod rooms;
 mod skipped;
 mod source;
 mod statics;
@@ -98,6 +99,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(words::forbidden(file));
         findings.extend(words::compiled(file));
         findings.extend(conformance::shown(file, tree));
+        findings.extend(rooms::found(file, tree));
         findings.extend(skipped::there(file, tree));
         findings.extend(book::bound(file, tree));
         findings.extend(book::whole(file));

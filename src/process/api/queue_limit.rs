@@ -1,7 +1,7 @@
 //! `try_spawn` and `reserve` of a process pool: they do not block at its queue's limit.
 //!
-//! **Job.** The ways to take a place that do not block: `try_spawn` and `reserve`. (`spawn` waits
-//! in `PoolState::place`, `parent/client.rs`.)
+//! **Job.** The ways to take a place that do not block. (One call, of a pool or an actor, waits in
+//! `PoolState::place`, `parent/client.rs`; `map`, `map_task` and `imap` ask for none.)
 //!
 //! Tests: `tests/process/queue_limit.rs`.
 

@@ -12,7 +12,8 @@
 //! worker does that itself when it sees the end of its stream.)
 //!
 //! The driver calls its methods, and contains their panics (`parent/driver.rs`). After which pause
-//! a start that has failed is repeated: `sched/back_off.rs`.
+//! a start that has failed is repeated: `sched/back_off.rs`. Which settings such a pool cannot
+//! have: `check` (`api/builder.rs`).
 
 // Tests: `tests/process/launcher.rs`, `tests/process/sandbox.rs`; `crates/trefoil-machines`.
 

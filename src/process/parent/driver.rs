@@ -82,7 +82,6 @@ use crate::process::launch::launched::{Launched, Started};
 use crate::process::limits::CHECKED_FROM;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
-use crate::process::sched::workers::Worker;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
 use crate::process::wire;
@@ -477,12 +476,7 @@ impl Driver {
                 Mail::Submit { id, job } => self.sched.submit(id, job, now),
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
-                Mail::Replace(pid) => {
-                    let is_it = |worker: &Worker| worker.pid == pid && !worker.stage.is_down();
-                    if let Some(index) = self.sched.workers.iter().position(is_it) {
-                        self.sched.kill(index, now);
-                    }
-                }
+                Mail::Replace(pid) => self.sched.replace(pid, now),
                 Mail::Trees(question) => {
                     for (link, worker) in self.links.iter_mut().zip(&self.sched.workers) {
                         if let (Some(link), false) = (link, worker.is_starting()) {

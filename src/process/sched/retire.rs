@@ -1,11 +1,9 @@
-//! When a worker is replaced: after its number of items, when it asks for that, or when it holds
-//! too much memory.
+//! When a worker is replaced: after its number of items, when it asks for that, when it holds too
+//! much memory, or when the user says so.
 //!
 //! It is `Retiring` then: it gets no more items, what it has not begun goes elsewhere, and it is
-//! dismissed as soon as none of its items is wanted. (How it asks: `worker::retire`.)
-//!
-//! `ProcessPool::replace_worker` does none of that: the driver kills the worker at once
-//! (`Driver::read_mail`, `parent/driver.rs`).
+//! dismissed as soon as none of its items is wanted. (How it asks: `worker::retire`.) Only one that
+//! `ProcessPool::replace_worker` names is killed at once.
 //!
 //! Tests: `tests/process/retire.rs`, `tests/process/limits.rs`, `src/process/sched/simulated.rs`.
 
@@ -18,6 +16,14 @@ use crate::task::TaskError;
 use crate::task::panic::Panic;
 
 impl Sched {
+    /// The process `pid`, if it is a worker, is killed, and so another takes its place.
+    pub(crate) fn replace(&mut self, pid: u32, now: Instant) {
+        let is_it = |worker: &Worker| worker.pid == pid && !worker.stage.is_down();
+        if let Some(index) = self.workers.iter().position(is_it) {
+            self.kill(index, now);
+        }
+    }
+
     /// A worker begins no more items, because one has `asked` for that, or because it holds too
     /// much memory.
     pub(super) fn worker_retires(&mut self, index: usize, asked: bool, now: Instant) {

@@ -4,7 +4,8 @@
 //! `Serialize` attaches the descriptor to what is being encoded
 //! ([`scope::attach`](super::scope::attach)) and writes the number that it got; its `Deserialize`
 //! reads the number and asks for the descriptor ([`scope::attached`](super::scope::attached)). This
-//! file moves descriptors from one process to another.
+//! file moves descriptors from one process to another. (How many a value may have, and that some
+//! workers can have none: `value/scope.rs`.)
 //!
 //! **Protocol.**
 //! 1. Both directions of the socket have a message `Descriptors` ([`wire`](crate::process::wire))

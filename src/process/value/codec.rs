@@ -1,5 +1,5 @@
 //! Encodes and decodes values: postcard's format, followed by a description (the crate
-//! `postcard-described`) for types that may need it (`known` decides which).
+//! `postcard-described`) for types that may need it (`is_undescribed` there decides which).
 //!
 //! **Writing.** Bytes are appended to a vector ([`Tail`]). A large piece is written only if memory
 //! can be allocated for it. One that is on offer (`scope`) is left out instead, and an empty string

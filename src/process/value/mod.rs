@@ -1,13 +1,13 @@
 //! What a call carries: arguments and results as bytes, and what travels with the bytes.
 //!
-//! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
-//! which types it adds a description (the crate `postcard-described`); a `vector` of bytes is
-//! copied. What does not fit into bytes goes with them (`scope`): descriptors
-//! (`attachments`), some of which stand for memory (`mapped`, `shared`), or are sent as a copy
-//! (`copies`), and which a worker keeps (`memory_kept_by_worker`); and large
-//! arrays of numbers (`bulk`), which are lent (`lent_arrays`). Ranges of an array (`shared_mut`)
-//! travel as places in its memory (`range_mut`, `lent_ranges`). `array_id` numbers arrays for other
-//! serializers. `usage` is what comes with a value if its item was measured.
+//! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes, and adds a
+//! description for some types (the crate `postcard-described`); a `vector` of bytes is copied. What
+//! does not fit into bytes goes with them (`scope`): descriptors (`attachments`), some of which
+//! stand for memory (`mapped`, `shared`), or are sent as a copy (`copies`), and which a worker
+//! keeps (`memory_kept_by_worker`); and large arrays of numbers (`bulk`), which are lent
+//! (`lent_arrays`). Ranges of an array (`shared_mut`) travel as places in its memory (`range_mut`,
+//! `lent_ranges`). `array_id` numbers arrays for other serializers. `usage` is what comes with a
+//! value if its item was measured.
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {

@@ -8,6 +8,9 @@
 //! If the system refuses the memory, `from` does not fail: the numbers stay in this process's own
 //! memory. They can be read there; sending them tries once more, if possible.
 //!
+//! That `SharedAtomics` cannot be sent to a plain worker: `value/scope.rs`. How long a worker keeps
+//! a `Shared`: `value/memory_kept_by_worker.rs`.
+//!
 //! Tests: `tests/process/shared.rs`, `tests/process/memory.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 

@@ -3,6 +3,8 @@
 //! **Job.** The public side of a pipeline (`pipeline.rs`): [`Imap`], an iterator that blocks, and
 //! [`ImapStream`], which is polled. Both resume a panic where its item is due.
 //!
+//! On which thread the input runs, how far it is read ahead, what a drop does: `pipeline.rs`.
+//!
 //! Neither is generic over the iterator and the function: that would save only a call through a
 //! table, and make the returned type too long to name.
 //!
