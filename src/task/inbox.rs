@@ -95,9 +95,9 @@ impl Inbox {
     }
 
     /// Whether it is empty. This is a hint, except for a drainer that has just marked itself
-    /// asleep.
+    /// asleep. (In a forked child nobody can take what was queued before.)
     pub(crate) fn is_empty(&self) -> bool {
-        !self.filled.load(Ordering::Relaxed)
+        !self.filled.load(Ordering::Relaxed) || self.is_foreign()
     }
 
     /// (3) Called by the drainer: moves the entries to `entries`, which is empty, and whose memory

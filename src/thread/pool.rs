@@ -67,16 +67,16 @@ use crate::thread::spawn_async::spawn_async_on;
 /// That also holds for a thread from outside, or a worker of another pool, that waits for something
 /// which the pool has to run: in [`install`](Self::install), in [`Task::join`], for a
 /// [`race`](crate::race), in a blocking method of [`sync`](crate::sync), or in any other wait of
-/// this crate. While some thread waits, and queued tasks stand still because the pool's threads are
-/// stuck, say in a lock of std that the waiting thread holds, one more thread takes up a task
-/// within some ten milliseconds, another one after twice as long, and so on, but after 160 ms at
-/// most: a hundred stuck tasks are all begun in some 16 seconds. A thread from outside waits, in
-/// this sense, also while it runs a part of the work itself; a worker that runs the awaited task
-/// itself does not, since its own task runs on. This does not cover waits by means of other crates,
-/// nor an event loop whose thread holds a lock of the standard library across an `.await`; and
-/// threads that compute, or spin, are not taken for stuck. So tasks that block for long may have
-/// company while some thread waits: a [`Semaphore`](crate::sync::Semaphore) limits how many run at
-/// a time.
+/// this crate except [`broadcast`](Self::broadcast). While some thread waits, and queued tasks
+/// stand still because the pool's threads are stuck, say in a lock of std that the waiting thread
+/// holds, one more thread takes up a task within some ten milliseconds, another one after twice as
+/// long, and so on, but after 160 ms at most: a hundred stuck tasks are all begun in some 16
+/// seconds. A thread from outside waits, in this sense, also while it runs a part of the work
+/// itself; a worker that runs the awaited task itself does not, since its own task runs on. This
+/// does not cover waits by means of other crates, nor an event loop whose thread holds a lock of
+/// the standard library across an `.await`; and threads that compute, or spin, are not taken for
+/// stuck. So tasks that block for long may have company while some thread waits: a
+/// [`Semaphore`](crate::sync::Semaphore) limits how many run at a time.
 ///
 /// # Which thread runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
@@ -708,10 +708,6 @@ impl ThreadPool {
     /// Runs `f` on one of the pool's threads and waits for it; if the caller is one, runs it
     /// directly. Inside, `trefoil::join` and similar functions use this pool. After
     /// [`shutdown`](Self::shutdown) it runs in the caller.
-    ///
-    /// A thread outside the pool should not hold a lock here that the pool's tasks need: while all
-    /// workers wait for that lock, no worker is free for `f`, and the pool cannot distinguish this
-    /// from being busy.
     ///
     /// # Panics
     /// If `f` does.

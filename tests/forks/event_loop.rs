@@ -7,7 +7,8 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-use std::time::Duration;
+use std::future::pending;
+use std::time::{Duration, Instant};
 
 use crate::children::in_child;
 use crate::support::{Test, tests};
@@ -48,5 +49,19 @@ tests! {
         });
         let task = handle.spawn(async { 4 });
         assert_eq!(event_loop.block_on(task).unwrap(), 4);
+    }
+
+    fn what_waits_for_a_parents_loop_keeps_no_child_busy() {
+        let mut event_loop = Some(EventLoop::new().unwrap());
+        let task = event_loop.as_ref().unwrap().handle().spawn(async { 5 });
+        in_child(|| {
+            let event_loop = event_loop.take().unwrap();
+            let late = event_loop.block_on(timeout(Duration::from_millis(1), pending::<()>()));
+            assert!(matches!(late, Err(TaskError::TimedOut(_))), "{late:?}");
+            let begin = Instant::now();
+            drop(event_loop);
+            assert!(begin.elapsed() < Duration::from_secs(4), "it waited for what nobody takes");
+        });
+        assert_eq!(event_loop.unwrap().block_on(task).unwrap(), 5);
     }
 }

@@ -25,8 +25,8 @@ use trefoil::{ProcessPool, Shutdown, TaskError, ThreadPool, timeout};
 /// What a request may take, from its arrival, and what it may take of that in a worker.
 const DEADLINE: Duration = Duration::from_millis(800);
 const WORK: Duration = Duration::from_millis(100);
-/// How many requests wait for the two workers, which hold two each: the last answer comes after
-/// about four times `WORK`.
+/// How many requests wait for the two workers, which hold two each (or more, if most are short): if
+/// all take long, the last answer comes after about four times `WORK`.
 const PLACES: usize = 4;
 /// How long the end of the server waits for what still runs.
 const LIMIT: Duration = Duration::from_secs(10);
