@@ -18,7 +18,7 @@ use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
 use super::turn;
 use crate::events;
 use crate::task::queue_limit::QueueLimit;
-use crate::task::{self, Hook, Task, TaskReport, panic};
+use crate::task::{self, Hook, Task, TaskReport, context, panic};
 
 /// Runs a future to its end on an event loop of its own, on this thread.
 ///
@@ -444,6 +444,7 @@ impl EventLoopBuilder {
     /// ```
     pub fn build(self) -> io::Result<EventLoop> {
         panic::install_hook();
+        context::register_fork_handler();
         events::executor_made();
         let watchdog = match self.slow_poll {
             Some((threshold, hook)) => Some(Watchdog::start(threshold, hook)?),

@@ -398,11 +398,6 @@ impl CellState {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
-    /// Whether a pool or a waiter was to run it.
-    pub(super) fn is_claimable(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & CLAIMABLE != 0
-    }
-
     /// Whether a thread has the work to itself now: a hint.
     #[inline]
     pub(super) fn is_running(&self) -> bool {

@@ -8,6 +8,8 @@
 )] // a program, not the crate
 
 use std::future::pending;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::children::in_child;
@@ -63,5 +65,33 @@ tests! {
             assert!(begin.elapsed() < Duration::from_secs(4), "it waited for what nobody takes");
         });
         assert_eq!(event_loop.unwrap().block_on(task).unwrap(), 5);
+    }
+
+    fn tasks_of_a_parents_loops_are_closed() {
+        let (send, receive) = mpsc::channel();
+        let (end, ended) = trefoil::sync::channel::unbounded();
+        let elsewhere = thread::spawn(move || {
+            let event_loop = EventLoop::new().unwrap();
+            send.send(event_loop.handle()).unwrap();
+            event_loop.block_on(async { ended.recv().await.unwrap() });
+        });
+        let handle = receive.recv().unwrap();
+        let here = EventLoop::new().unwrap();
+        let of_both = || [handle.spawn(pending::<()>()), here.handle().spawn(pending())];
+        let mut waiting = Vec::from(of_both());
+        // Both loops take those, but not those that follow.
+        handle.spawn(async {}).join().unwrap();
+        here.block_on(here.handle().spawn(async {})).unwrap();
+        waiting.extend(of_both());
+        in_child(|| {
+            for task in &mut waiting {
+                let ended = task.join_timeout(Duration::from_secs(5));
+                assert!(matches!(ended, Err(TaskError::Closed)), "{ended:?}");
+            }
+            let awaited = here.block_on(waiting.pop().unwrap());
+            assert!(matches!(awaited, Err(TaskError::Closed)), "{awaited:?}");
+        });
+        end.try_send(()).unwrap();
+        elsewhere.join().unwrap();
     }
 }

@@ -309,13 +309,12 @@ impl TaskRef {
         }
     }
 
-    /// Whether an executor of the process that made it will bring it to its end: a pool that runs
-    /// it or makes a worker run it, or one that ends the task that it comes from. False once it has
-    /// ended.
+    /// Whether an executor of the process that made it will bring it to its end: one that runs it,
+    /// makes a worker run it, or ends the task that it comes from. False once it has ended.
     pub(in crate::task) fn is_executors(&self) -> bool {
         let header = self.header();
-        let is_kept = || header.vtable.kind == Kind::Promise && self.producer().is_executors();
-        !header.state.is_done() && (header.state.is_claimable() || is_kept())
+        let is_work = header.vtable.kind != Kind::Promise;
+        !header.state.is_done() && (is_work || self.producer().is_executors())
     }
 
     /// Whether this is a forked child of that process: no thread here will end the task.
