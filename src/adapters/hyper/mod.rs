@@ -70,8 +70,10 @@
 //! # How connections end
 //!
 //! A connection is a future; only the streams of HTTP/2 are separate tasks. Dropping the future
-//! closes the descriptor at once, and those tasks end. A panic in a service ends only its
-//! connection (over HTTP/2: its stream).
+//! closes the descriptor at once, and those tasks end. A client's HTTP/2 connection is different:
+//! hyper makes a task of the connection itself, which closes the descriptor when its last request
+//! has ended or was dropped, too. A panic in a service ends only its connection (over HTTP/2: its
+//! stream).
 
 mod streams;
 

@@ -142,8 +142,14 @@ pub(crate) fn send(
 /// Ends a process that should be a worker and cannot. It prints why to standard error, because the
 /// protocol has not begun or cannot be used.
 pub(in crate::process) fn end_process(before: &str, why: &dyn std::fmt::Display) -> ! {
-    let _ = writeln!(io::stderr(), "trefoil: a worker could not {before}: {why}");
+    say(&format!("could not {before}: {why}"));
     exit(1)
+}
+
+/// Prints a line in one piece: workers may share a file or a terminal.
+fn say(why: &str) {
+    let line = format!("trefoil: a worker {why}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Kills this process group at once, because the parent is gone. No destructor, exit handler or
@@ -289,10 +295,7 @@ impl Inbox {
     pub(super) fn receive_or_end(&mut self, flags: RecvFlags) -> bool {
         self.receive(flags).unwrap_or_else(|error| {
             let why = refused("recvmsg")(error);
-            let _ = writeln!(
-                io::stderr(),
-                "trefoil: a worker could not read from its parent: {why}"
-            );
+            say(&format!("could not read from its parent: {why}"));
             die()
         })
     }
