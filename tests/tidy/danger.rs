@@ -9,8 +9,9 @@ use crate::source::{File, Finding};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 11] = [
+const LETTERS: [(char, &str); 12] = [
     ('Y', "sys"),
+    ('Y', "loom"),
     ('H', "host"),
     ('S', "parking"),
     ('S', "sync"),
