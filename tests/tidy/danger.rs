@@ -9,9 +9,8 @@ use crate::source::{File, Finding};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 12] = [
+const LETTERS: [(char, &str); 11] = [
     ('Y', "sys"),
-    ('Y', "loom"),
     ('H', "host"),
     ('S', "parking"),
     ('S', "sync"),

@@ -17,24 +17,23 @@
 //! Statics that live as long as the process (`OnceLock`, id blocks) are not part of any protocol's
 //! model and come from `std` in both builds.
 
-#[cfg(not(loom))]
-mod raw_mutex;
-
 #[cfg(loom)]
 pub use mocked::*;
-#[cfg(not(loom))]
-pub use raw_mutex::{Condvar, Mutex, MutexGuard};
 #[cfg(not(loom))]
 pub use real::*;
 
 #[cfg(not(loom))]
 mod real {
+    use std::time::Instant;
+
     #[cfg(simulated)]
     use simulated::{hint as hints, sync as base};
     #[cfg(not(simulated))]
     use std::{hint as hints, sync as base};
 
-    pub use base::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    use base::{PoisonError, TryLockError};
+
+    pub use base::{Arc, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
     pub use crossbeam_utils::sync::{Parker, Unparker};
 
     /// Atomics.
@@ -58,6 +57,82 @@ mod real {
     /// Hints for the processor.
     pub mod hint {
         pub use super::hints::spin_loop;
+    }
+
+    /// The standard mutex, without poisoning.
+    #[derive(Debug, Default)]
+    pub struct Mutex<T: ?Sized>(base::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        /// A mutex that is free.
+        #[inline]
+        pub const fn new(value: T) -> Self {
+            Self(base::Mutex::new(value))
+        }
+
+        /// Waits for the lock, and takes it.
+        #[inline]
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Takes the lock if it is free now.
+        #[inline]
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(guard),
+                Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
+        }
+
+        /// The value.
+        pub fn into_inner(self) -> T {
+            self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// The standard condition variable, in loom's shape: the guard goes in and
+    /// comes back.
+    #[derive(Debug, Default)]
+    pub struct Condvar(base::Condvar);
+
+    impl Condvar {
+        /// A condition variable that nobody waits for.
+        pub const fn new() -> Self {
+            Self(base::Condvar::new())
+        }
+
+        /// Waits for a notification, or for no reason.
+        pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// The `bool` is true if the time is up.
+        pub fn wait_until<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            deadline: Instant,
+        ) -> (MutexGuard<'a, T>, bool) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (guard, waited) = self
+                .0
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner);
+            (guard, waited.timed_out())
+        }
+
+        /// Wakes one waiter.
+        #[inline]
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        /// Wakes all waiters.
+        #[inline]
+        pub fn notify_all(&self) {
+            self.0.notify_all();
+        }
     }
 
     /// `std`'s cell with loom's closure-based access.
