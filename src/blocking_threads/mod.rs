@@ -29,6 +29,7 @@ pub(crate) mod standard_error;
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -113,6 +114,11 @@ pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         discard(payload);
     }
+}
+
+/// Wakes it; what it calls is user code.
+pub(crate) fn wake(waker: Waker) {
+    contain(|| waker.wake());
 }
 
 /// Drops a panic's payload, whose destructor may panic, too, and so may that panic's payload.

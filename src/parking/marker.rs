@@ -37,38 +37,49 @@ per_thread! {
     };
 }
 
+/// One of the marks.
+type Which = fn(&ThreadMarks) -> &Cell<Mark>;
+
 #[inline]
-fn with(f: impl FnOnce(&ThreadMarks) -> Mark) -> Mark {
-    HERE.try_with(f).unwrap_or(ptr::null())
+fn get(which: Which) -> Mark {
+    HERE.try_with(|here| which(here).get())
+        .unwrap_or(ptr::null())
+}
+
+/// Sets this mark; returns the previous one.
+#[inline]
+fn replace_in(which: Which, mark: Mark) -> Mark {
+    HERE.try_with(|here| which(here).replace(mark))
+        .unwrap_or(ptr::null())
 }
 
 /// The mark of the loop that runs here.
 #[inline]
 pub(crate) fn current_loop() -> Mark {
-    with(|here| here.runs_loop.get())
+    get(|here| &here.runs_loop)
 }
 
 /// Sets the mark of the loop; returns the previous one.
 #[inline]
 pub(crate) fn replace_loop(mark: Mark) -> Mark {
-    with(|here| here.runs_loop.replace(mark))
+    replace_in(|here| &here.runs_loop, mark)
 }
 
 /// The mark of the task that runs here.
 #[inline]
 pub(crate) fn current() -> Mark {
-    with(|here| here.task.get())
+    get(|here| &here.task)
 }
 
 /// Sets the mark of the task; returns the previous one.
 #[inline]
 pub(crate) fn replace(mark: Mark) -> Mark {
-    with(|here| here.task.replace(mark))
+    replace_in(|here| &here.task, mark)
 }
 
 /// Sets the data of the counted waker of the root future; returns the previous one.
 pub(crate) fn replace_root(mark: Mark) -> Mark {
-    with(|here| here.root.replace(mark))
+    replace_in(|here| &here.root, mark)
 }
 
 /// The data of the waker of the code that runs here: of its task, or of the loop's root future.
@@ -77,30 +88,30 @@ pub(crate) fn waker() -> Mark {
     if !task.is_null() {
         return task;
     }
-    let root = with(|here| here.root.get());
+    let root = get(|here| &here.root);
     if root.is_null() { current_loop() } else { root }
 }
 
 /// The mark of the innermost wait that this thread is inside.
 pub(crate) fn wait() -> Mark {
-    with(|here| here.wait.get())
+    get(|here| &here.wait)
 }
 
 /// Sets the mark of the wait; returns the previous one.
 pub(crate) fn replace_wait(mark: Mark) -> Mark {
-    with(|here| here.wait.replace(mark))
+    replace_in(|here| &here.wait, mark)
 }
 
 /// The mark of the innermost wait of this thread that is for one future alone, without a deadline.
 #[cfg(feature = "inspect")]
 pub(crate) fn sole_wait() -> Mark {
-    with(|here| here.sole.get())
+    get(|here| &here.sole)
 }
 
 /// Sets that mark; returns the previous one.
 #[cfg(feature = "inspect")]
 pub(crate) fn replace_sole_wait(mark: Mark) -> Mark {
-    with(|here| here.sole.replace(mark))
+    replace_in(|here| &here.sole, mark)
 }
 
 /// While it exists, blocking waits on this thread are refused.

@@ -139,11 +139,10 @@ pub(crate) fn wait_if(
     deadline: Option<Instant>,
     ready: &mut dyn FnMut(&Waker) -> bool,
 ) -> Waited {
-    let mut parking = CACHED
-        .try_with(RefCell::take)
-        .unwrap_or(None)
-        .filter(|parking| !parking.is_foreign())
-        .unwrap_or_else(Parking::new);
+    let mut parking = match CACHED.try_with(RefCell::take) {
+        Ok(Some(parking)) if !parking.is_foreign() => parking,
+        _ => Parking::new(),
+    };
     let _waits = Waits(marker::replace_wait(parking.waker.data()));
     let blocker = Entered::new(true);
     let mut noted = None;
@@ -164,7 +163,9 @@ pub(crate) fn wait_if(
             break Waited::TimedOut;
         }
         blocker.enter();
-        noted.get_or_insert_with(events::waits);
+        if noted.is_none() {
+            noted = Some(events::waits());
+        }
         let retry = blocker.retry_after().map(|pause| Instant::now() + pause);
         let until = match (deadline, retry) {
             (Some(deadline), Some(retry)) => Some(deadline.min(retry)),

@@ -29,7 +29,7 @@ use std::time::Instant;
 use super::block_on::refuse_for;
 use super::lock_events::{Access, Blocked, Lock};
 use super::park::{self, Waited};
-use crate::blocking_threads::contain;
+use crate::blocking_threads;
 use crate::loom::{Arc, Mutex};
 
 /// A list of waiters, each of a kind.
@@ -113,7 +113,7 @@ impl<K> Default for Waiters<K> {
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
-        contain(|| waker.wake()); // a panic must not keep others waiting
+        blocking_threads::wake(waker); // a panic must not keep others waiting
     }
 }
 

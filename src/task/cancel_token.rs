@@ -139,7 +139,7 @@ impl CancelToken {
                 }
             }
         }
-        for node in nodes {
+        for node in &nodes {
             let _flagged = std::mem::take(&mut *node.children.lock());
             node.waiters.wake_all();
         }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::backtrace::Backtrace;
 use super::failure::Failure;
-use super::late::Late;
+use super::late::{ItemIndex, Late};
 use super::panic::Panic;
 use crate::events::Ending;
 use crate::printable::Printable;
@@ -72,6 +72,9 @@ pub enum TaskError {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !matches!(self, Self::TimedOut(_)) {
+            ItemIndex(self.item()).fmt(f)?;
+        }
         match self {
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::TimedOut(late) => late.fmt(f),
@@ -84,9 +87,9 @@ impl fmt::Display for TaskError {
                  await the task (or, if an executor's queue is full, its `reserve()`), or wait in \
                  spawn_blocking; or the task waited for itself, which would never end",
             ),
-            Self::Panicked(panic) => write!(f, "{}{panic}", ItemIndex(panic.item)),
-            Self::WorkerDied(exit) => write!(f, "{}{exit}", ItemIndex(exit.item)),
-            Self::Codec(error) => write!(f, "{}{error}", ItemIndex(error.item)),
+            Self::Panicked(panic) => panic.fmt(f),
+            Self::WorkerDied(exit) => exit.fmt(f),
+            Self::Codec(error) => error.fmt(f),
             Self::Failed(failure) => failure.fmt(f),
         }?;
         match self.capsule() {
@@ -236,18 +239,6 @@ impl TaskError {
             Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => {}
         }
         self
-    }
-}
-
-/// The index of a `map`'s item, which its error's message begins with.
-struct ItemIndex(Option<usize>);
-
-impl fmt::Display for ItemIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(index) => write!(f, "item {index}: "),
-            None => Ok(()),
-        }
     }
 }
 

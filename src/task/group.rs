@@ -736,14 +736,17 @@ impl fmt::Display for GroupError {
         let Some((id, error)) = self.errors.first() else {
             return f.write_str(self.if_none);
         };
-        match self.errors.len() {
-            1 => write!(f, "task {id}")?,
-            count => write!(f, "{count} tasks of the group failed, first {id}")?,
+        let count = self.errors.len();
+        if count == 1 {
+            f.write_str("task ")?;
+        } else {
+            write!(f, "{count} tasks of the group failed, first ")?;
         }
+        id.fmt(f)?;
         if let Some(name) = &self.name {
             write!(f, " `{name}`")?;
         }
-        if self.errors.len() == 1 {
+        if count == 1 {
             f.write_str(" of the group failed")?;
         }
         write!(f, ": {error}")

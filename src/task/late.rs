@@ -116,15 +116,25 @@ impl Late {
     }
 }
 
+/// The index of a `map`'s item, which an error's message begins with.
+pub(super) struct ItemIndex(pub(super) Option<usize>);
+
+impl fmt::Display for ItemIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(index) => write!(f, "item {index}: "),
+            None => Ok(()),
+        }
+    }
+}
+
 /// "item 1: the time is up (limit 20ms), after 20.1ms in worker process 4711"; where the limit
 /// includes waiting, "the time is up (limit 20ms from the call), before it began"
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nothing = LateFields::default();
         let known = self.0.as_deref().unwrap_or(&nothing);
-        if let Some(index) = known.item {
-            write!(f, "item {index}: ")?;
-        }
+        ItemIndex(known.item).fmt(f)?;
         f.write_str("the time is up")?;
         if let Some(limit) = known.limit {
             let since = if known.from_call {

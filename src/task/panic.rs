@@ -275,7 +275,8 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 
 /// The place of the panic that was just caught, if the hook has noted it.
 fn take_place() -> Option<Box<PanicSite>> {
-    note(None).filter(|place| place.task == current::id())
+    let place = note(None)?;
+    (place.task == current::id()).then_some(place)
 }
 
 #[cold]

@@ -421,8 +421,10 @@ impl CellState {
     /// cancelled it. They are its wakers, and each `AbortHandle` counts like one.
     pub(super) fn wakers(&self, kept: u32) -> Option<u32> {
         let s = self.0.load(Ordering::Acquire);
-        let wakers = (s / REF).checked_sub(1 + u32::from(s & HANDLE != 0) + kept);
-        wakers.filter(|_| s & (SCHEDULED | CANCELLED) == 0)
+        if s & (SCHEDULED | CANCELLED) != 0 {
+            return None;
+        }
+        (s / REF).checked_sub(1 + u32::from(s & HANDLE != 0) + kept)
     }
 
     /// Whether the output was taken, or the handle is gone.

@@ -112,7 +112,10 @@ impl ThreadCallbacks {
         let mut next = Some(call);
         while let Some(call) = next {
             contain(call);
-            next = self.next.take().or_else(|| self.left());
+            next = self.next.take();
+            if next.is_none() {
+                next = self.left();
+            }
         }
         self.next.replace(before);
         self.depth.set(depth);
@@ -120,15 +123,22 @@ impl ThreadCallbacks {
 
     fn deeper(&self) -> Arc<Deeper> {
         let mut deeper = self.deeper.borrow_mut();
-        // What a parent process has given to its helper thread runs there.
-        let own = deeper.take().filter(|own| own.born == fork::generation());
-        deeper.insert(own.unwrap_or_default()).clone()
+        match &*deeper {
+            Some(own) if own.is_here() => own.clone(),
+            _ => {
+                let own = Arc::<Deeper>::default();
+                *deeper = Some(own.clone());
+                own
+            }
+        }
     }
 
     /// A callback that was too deep, if no helper thread runs them.
     fn left(&self) -> Option<Callback> {
-        let deeper = self.deeper.borrow().clone();
-        deeper.filter(|own| own.born == fork::generation())?.left()
+        match &*self.deeper.borrow() {
+            Some(own) if own.is_here() => own.left(),
+            _ => None,
+        }
     }
 }
 
@@ -157,6 +167,12 @@ impl Default for Deeper {
 }
 
 impl Deeper {
+    /// Whether it is this process's. What a parent process has given to its helper thread runs
+    /// there.
+    fn is_here(&self) -> bool {
+        self.born == fork::generation()
+    }
+
     fn push(self: Arc<Self>, call: Callback) {
         let mut queue = self.queue.lock();
         queue.calls.push_back(call);

@@ -148,14 +148,14 @@ impl TaskReport {
 
     /// Calls `hook`, or the process's, with this error.
     #[cold]
-    pub(super) fn report(mut self, hook: Option<Hook>) {
+    pub(super) fn report(mut self, mut hook: Option<Hook>) {
         if matches!(self.error, TaskError::Cancelled) {
             return;
         }
-        let hook = hook.or_else(|| {
-            let hook = hook_here().read();
-            hook.unwrap_or_else(PoisonError::into_inner).clone()
-        });
+        if hook.is_none() {
+            let here = hook_here().read();
+            hook = here.unwrap_or_else(PoisonError::into_inner).clone();
+        }
         contain(|| match hook {
             Some(hook) => hook(&self),
             None => default_hook(&mut self),

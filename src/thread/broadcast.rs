@@ -157,26 +157,25 @@ fn put_shares(
     registry: &Arc<Registry>,
     counted: bool,
     slots: &[Arc<Slot>],
-    shares: Vec<(usize, Work)>,
+    mut shares: Vec<(usize, Work)>,
 ) {
     let mut places = Vec::with_capacity(shares.len());
     for (place, _) in &shares {
         places.push(*place);
     }
-    let mut shares = shares.into_iter();
-    registry.injector.admit(counted, || {
+    registry.injector.admit(counted, &mut || {
         let mut refused = Vec::new();
-        for (place, share) in shares.by_ref() {
+        while let Some((place, share)) = shares.pop() {
             if let Err(share) = slots[place].mailbox.put(share) {
                 refused.push(share);
             }
         }
         refused
     });
-    if shares.next().is_some() {
-        return; // refused; the others are dropped with the iterator
+    if !shares.is_empty() {
+        return; // refused
     }
-    for place in places {
+    for &place in &places {
         registry.sleep.wake_for_mail(&slots[place].sleeper);
     }
     // Step 3.
@@ -253,14 +252,14 @@ mod tests {
     fn a_share_between_its_mailbox_and_a_closed_injector_is_the_callers() {
         lost_share(|registry, slot| {
             registry.injector.set_mode(Mode::Closed);
-            registry.close_mailbox(slot, || true);
+            registry.close_mailbox(slot, &|| true);
         });
     }
 
     #[test]
     fn a_share_in_an_injector_that_closes_is_the_callers() {
         lost_share(|registry, slot| {
-            registry.close_mailbox(slot, || true); // the only worker is busy, and does not look
+            registry.close_mailbox(slot, &|| true); // the only worker is busy, and does not look
             registry.injector.set_mode(Mode::Closed);
             registry
                 .futures

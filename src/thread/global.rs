@@ -63,13 +63,9 @@ impl ThreadPoolBuilder {
     /// [`build`](Self::build).
     pub fn build_global(self) -> io::Result<&'static ThreadPool> {
         if GLOBAL.get().is_none() {
-            let pool = self.build()?;
-            let mut made = false;
-            let global = GLOBAL.get_or_init(|| {
-                made = true;
-                pool
-            });
-            if made {
+            let mut pool = Some(self.build()?);
+            let global = GLOBAL.get_or_init(|| pool.take().expect("made once"));
+            if pool.is_none() {
                 return Ok(global);
             }
         }

@@ -276,7 +276,7 @@ impl Worker {
         if self.pool.sleep.found() == 0 {
             self.pool.recheck();
         }
-        let shares = self.slot.mailbox.close(|| true).len();
+        let shares = self.slot.mailbox.close(&|| true).len();
         self.pool.queued.fetch_add(shares, Ordering::Release);
         self.pool.sleep.block();
         if self.pool.broken != Broken::NoLookWhenAway {

@@ -35,7 +35,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::events::Kind;
-use crate::task::{self, Runnable, Schedule, Task};
+use crate::task::{self, Runnable, Schedule, Task, TaskError};
 use crate::thread::engine::priority::{self, Priority};
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::raw_current as current;
@@ -60,7 +60,7 @@ impl Home {
         });
         let Some(runnable) = left else { return };
         let Some(registry) = self.0.upgrade() else {
-            return futures::end_elsewhere(move || drop(runnable)); // its task ends in Closed
+            return futures::end_elsewhere(runnable, TaskError::Closed);
         };
         if registry.is_foreign() {
             // Its locks may be held for ever in a forked child.

@@ -41,7 +41,10 @@ impl ThreadStats {
     pub(super) fn of(registry: &Registry) -> Self {
         let counts = registry.sleep.counts();
         let slots = registry.slots();
-        let own: usize = slots.iter().map(|slot| slot.public.len()).sum();
+        let mut own = 0;
+        for slot in &*slots {
+            own += slot.public.len();
+        }
         Self {
             threads: registry.sleep.width(),
             busy: counts.running().saturating_sub(counts.searching()),

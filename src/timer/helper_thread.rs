@@ -28,7 +28,6 @@
 //! Checked by the test below, `tests/event_loop/` (an alarm without a loop, the end of the idle
 //! thread), `tests/io/children.rs` and `tests/process/channel.rs`.
 
-use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -117,7 +116,9 @@ impl Waiter {
         }
         let bell = state.bell.clone();
         drop(state);
-        ring(bell.filter(|_| rings));
+        if rings {
+            ring(bell);
+        }
         Ok(key)
     }
 
@@ -133,7 +134,7 @@ impl Waiter {
                 timers, watched, ..
             } = &mut *state;
             let mut woken = Vec::new();
-            for key in mem::take(&mut ready) {
+            for &key in &ready {
                 if let Some(waker) = timers.remove(key) {
                     woken.push(waker);
                 }
@@ -162,7 +163,7 @@ impl Waiter {
             drop(state);
             left.into_iter().for_each(drop); // first: the woken code may use the remaining entries
             for waker in woken {
-                contain(|| waker.wake());
+                blocking_threads::wake(waker);
             }
             ready = look(bell.as_deref(), &watched, until);
         }
@@ -171,11 +172,13 @@ impl Waiter {
 
 impl Timekeeper for Waiter {
     fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
-        let entered = self.enter(deadline, None, waker);
-        entered.unwrap_or_else(|waker| {
-            contain(|| waker.wake());
-            TimerKey::STALE
-        })
+        match self.enter(deadline, None, waker) {
+            Ok(key) => key,
+            Err(waker) => {
+                blocking_threads::wake(waker);
+                TimerKey::STALE
+            }
+        }
     }
 
     fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
@@ -196,7 +199,9 @@ impl Timekeeper for Waiter {
         let interest = state.watched.remove(key);
         let bell = state.bell.clone();
         drop(state);
-        ring(bell.filter(|_| interest.is_some()));
+        if interest.is_some() {
+            ring(bell);
+        }
         contain(|| drop((waker, interest)));
     }
 }

@@ -15,7 +15,7 @@ static OWN: PerProcess<Canceller> = PerProcess::new();
 
 /// This process is a worker with these gates.
 pub(super) fn prepare(gates: Canceller) {
-    OWN.get_or_init(|| gates);
+    OWN.get_or_init(|| gates.clone());
 }
 
 /// Inside an item: this process must not be used again, for example because a library has reported

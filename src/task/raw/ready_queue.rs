@@ -28,7 +28,7 @@ use std::mem;
 use std::task::{Context, Poll, RawWakerVTable, Waker};
 
 use super::consumer::Task;
-use crate::blocking_threads::contain;
+use crate::blocking_threads;
 use crate::loom::{Arc, Mutex};
 
 /// The consumer's side.
@@ -141,7 +141,7 @@ impl ReadyShared {
         let consumer = woken.consumer.take();
         drop(woken);
         if let Some(waker) = consumer {
-            contain(|| waker.wake()); // a panic must not keep the caller from giving its share back
+            blocking_threads::wake(waker); // a panic must not keep the caller from giving its share back
         }
     }
 }

@@ -17,7 +17,7 @@ use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
 #[cfg(feature = "inspect")]
 use super::list;
 use super::stored_error::Output;
-use crate::blocking_threads::contain;
+use crate::blocking_threads::{self, contain};
 use crate::events;
 use crate::events::Wakers;
 use crate::events::{Ending, Kind};
@@ -85,7 +85,7 @@ impl TaskRef {
         }
         // SAFETY: T8: the work is there and ours (the caller's promise), on a thread that may touch
         // it (T9: just asked).
-        contain(|| unsafe { drop_work(self.0) });
+        unsafe { drop_work(self.0) };
         // SAFETY: T8: RUNNING is ours still, and the place is empty now.
         unsafe { self.end(error) };
     }
@@ -203,7 +203,7 @@ impl TaskRef {
                 // not touch the slot any more.
                 let consumer = unsafe { self.take_consumer() };
                 if let Some(waker) = consumer {
-                    contain(|| waker.wake());
+                    blocking_threads::wake(waker);
                 }
             }
             // SAFETY: T2: there was no handle, so the output is the finisher's: ours.
@@ -660,7 +660,8 @@ impl Header {
     }
 }
 
-/// Drops the work of a task that has not ended. Its destructors are code of the task, too.
+/// Drops the work of a task that has not ended. Its destructors are code of the task, too; a panic
+/// of theirs goes no further.
 ///
 /// # Safety
 /// T1, T8, T9: the caller has RUNNING, or there is no other reference; the work is in place, and
@@ -672,7 +673,8 @@ unsafe fn drop_work(ptr: NonNull<Header>) {
     // SAFETY: T15: the caller keeps the cell, and the guard is dropped before this returns.
     let _entered = unsafe { current::enter(ptr.as_ptr().cast_const().cast()) };
     // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise.
-    traced::drop_work(&header.rare, || unsafe { (header.vtable.drop_work)(ptr) });
+    let drop_work = || unsafe { (header.vtable.drop_work)(ptr) };
+    contain(|| traced::drop_work(&header.rare, drop_work));
 }
 
 /// Like [`destroy`], where the work is still there.
@@ -690,7 +692,7 @@ pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
         return; // T9: leaked rather than dropped on the wrong thread.
     }
     // SAFETY: T4: no reference is left; not DONE, so the work is still there (T8).
-    contain(|| unsafe { drop_work(ptr) });
+    unsafe { drop_work(ptr) };
     header.note_settled(Ending::Closed);
     // SAFETY: T4: as above, and the work is gone.
     unsafe { free(ptr) };

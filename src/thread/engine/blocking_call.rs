@@ -70,15 +70,16 @@ impl BlockingCall {
         }
         let clock = *self.clock.lock();
         let used = clock.and_then(ThreadClock::read);
-        let waits = before
-            .filter(|before| before.call == call)
-            .is_some_and(|before| {
-                let (Some(clock), Some(now), Some(earlier)) = (clock, used, before.used) else {
-                    return true;
-                };
-                now.saturating_sub(earlier) <= least
-                    && (before.waits || clock.wants_to_run() != Some(true))
-            });
+        let waits = match before {
+            Some(before) if before.call == call => match (clock, used, before.used) {
+                (Some(clock), Some(now), Some(earlier)) => {
+                    now.saturating_sub(earlier) <= least
+                        && (before.waits || clock.wants_to_run() != Some(true))
+                }
+                _ => true,
+            },
+            _ => false,
+        };
         Some(Sample { call, used, waits })
     }
 }

@@ -57,7 +57,7 @@ impl<S> ShareMailbox<S> {
     }
 
     /// Marks the thread as away if `is_away`: any worker may take the shares from here now.
-    pub(in crate::thread) fn close(&self, is_away: impl FnOnce() -> bool) -> VecDeque<S> {
+    pub(in crate::thread) fn close(&self, is_away: &dyn Fn() -> bool) -> VecDeque<S> {
         let mut shares = self.shares.lock();
         if !is_away() {
             return VecDeque::new();

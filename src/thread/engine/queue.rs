@@ -118,6 +118,11 @@ impl Work {
         }
     }
 
+    /// Whether this is a task of the scope with this counter.
+    fn is_of_scope(&self, counter: usize) -> bool {
+        matches!(self, Work::Scoped(lent) if lent.counter() == counter)
+    }
+
     /// Whether something waits for the end of this work: a hint.
     fn is_awaited(&self) -> bool {
         match self {
@@ -440,6 +445,41 @@ impl InjectorState {
         self.rest.urgent.pop_front().map(|(_, work)| work)
     }
 
+    /// Moves a fair share of the oldest normal tasks to `local`, so that the older ones are popped
+    /// first. True: there were some.
+    fn move_tasks(&mut self, width: usize, local: &Deque<Runnable>) -> bool {
+        let share = (self.normal.len() / (width + 1)).min(BATCH);
+        let mut more = 0;
+        while more < share && matches!(self.normal[more], Work::Task(_)) {
+            more += 1;
+        }
+        for work in self.normal.drain(..more).rev() {
+            if let Work::Task(task) = work {
+                local.push(task);
+            }
+        }
+        more > 0
+    }
+
+    /// A task of the scope with this counter, the newest.
+    fn take_scoped(&mut self, counter: usize) -> Option<Work> {
+        let urgent = &mut self.rest.urgent;
+        for at in (0..urgent.len()).rev() {
+            if urgent[at].1.is_of_scope(counter) {
+                return urgent.remove(at).map(|(_, work)| work);
+            }
+        }
+        for priority in Priority::ALL {
+            let lane = self.lane(priority);
+            for at in (0..lane.len()).rev() {
+                if lane[at].is_of_scope(counter) {
+                    return lane.remove(at);
+                }
+            }
+        }
+        None
+    }
+
     /// The newest; if `awaited`, of those that something waits for, if there are any.
     fn pop_newest(&mut self, awaited: bool) -> Option<(Work, Priority)> {
         // Of the normal ones, if there are any.
@@ -451,8 +491,12 @@ impl InjectorState {
             let mut at = newest;
             if awaited {
                 let last = lane.len().saturating_sub(LOOK_BACK);
-                let mut found = (last..lane.len()).rev();
-                at = found.find(|at| lane[*at].is_awaited()).unwrap_or(newest);
+                for older in (last..lane.len()).rev() {
+                    if lane[older].is_awaited() {
+                        at = older;
+                        break;
+                    }
+                }
             }
             return Some((lane.remove(at)?, priority));
         }
@@ -550,7 +594,7 @@ impl Injector {
                 }),
             })),
             len: CachePadded::new(AtomicUsize::new(0)),
-            lens: std::array::from_fn(|_| AtomicUsize::new(0)),
+            lens: Default::default(),
             urgent,
             next: AtomicUsize::new(Next::Oldest as usize),
             state: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
@@ -730,7 +774,7 @@ impl Injector {
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or,
     /// `inside`, if its own tasks may still add some. Like all acceptance, that is decided under
     /// this lock. The result of `put` is queued here.
-    pub(in crate::thread) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
+    pub(in crate::thread) fn admit(&self, inside: bool, put: &mut dyn FnMut() -> Vec<Work>) {
         let mut queue = self.change();
         let open = match self.mode() {
             Mode::Open => true,
@@ -738,7 +782,8 @@ impl Injector {
             Mode::Closed => false,
         };
         if open {
-            for work in put() {
+            let mut left = put();
+            while let Some(work) = left.pop() {
                 self.push_locked(&mut queue, work, Priority::Normal);
             }
         }
@@ -807,22 +852,7 @@ impl Injector {
         if self.is_empty() {
             return None;
         }
-        let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.counter() == counter);
-        let mut queue = self.change();
-        let urgent = &mut queue.rest.urgent;
-        let mut found = None;
-        if let Some(at) = urgent.iter().rposition(|(_, work)| is_it(work)) {
-            found = urgent.remove(at).map(|(_, work)| work);
-        } else {
-            for lane in Priority::ALL {
-                let work = queue.lane(lane);
-                if let Some(at) = work.iter().rposition(is_it) {
-                    found = work.remove(at);
-                    break;
-                }
-            }
-        }
-        match found? {
+        match self.change().take_scoped(counter)? {
             Work::Scoped(lent) => Some(lent),
             _ => None,
         }
@@ -848,16 +878,8 @@ impl Injector {
         let Some(first) = queue.pop() else {
             return Steal::Empty;
         };
-        let work = &mut queue.normal;
-        let share = (work.len() / (width + 1)).min(BATCH);
-        let is_task = |work: &&Work| matches!(work, Work::Task(_));
-        let more = work.iter().take(share).take_while(is_task).count();
-        for work in work.drain(..more).rev() {
-            if let Work::Task(task) = work {
-                local.push(task);
-            }
-        }
-        Steal::Success((first, more > 0))
+        let more = queue.move_tasks(width, local);
+        Steal::Success((first, more))
     }
 
     /// Everything that is queued.

@@ -45,7 +45,6 @@ per_thread! {
     static POOLS: Cell<Pools> = Cell::new(Pools::NONE);
 }
 
-#[inline]
 fn pools() -> Pools {
     POOLS.try_with(Cell::get).unwrap_or(Pools::NONE)
 }

@@ -175,7 +175,9 @@ impl<T> Inbox<T> {
                 .entry
                 .with(|place| unsafe { place.cast::<Option<T>>().read() });
             outlet.0 = next;
-            entry.into_iter().for_each(&mut put);
+            if let Some(entry) = entry {
+                put(entry);
+            }
         }
         Drained {
             head: &self.head,

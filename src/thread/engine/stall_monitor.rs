@@ -43,11 +43,12 @@ use std::time::{Duration, Instant};
 use super::blocking_call::Sample;
 use super::config::{BUSY, MAX_SPARES, STALL, TRUST};
 use super::registry::slot_list::of_places;
+use super::slot::Slot;
 use crate::blocking_threads;
 use crate::sys::clock;
 use crate::sys::thread_clock::ThreadClock;
 use crate::thread::engine::queue::Next;
-use crate::thread::engine::registry::Registry;
+use crate::thread::engine::registry::{self, Registry};
 
 /// After this many looks with progress, a new stall begins from the start.
 const CALM: u32 = 8;
@@ -62,19 +63,15 @@ struct StallMonitor {
     progress: u64,
     /// The last look that found progress, or after which one more thread ran.
     moved_at: Instant,
-    /// How many entries each worker had taken at the last look, by place.
-    taken: Vec<u64>,
-    /// When the clocks of the pool's threads were last read, and what they showed, by place.
-    clocks: (Instant, Vec<Option<Duration>>),
+    /// What was seen of each place at the last look.
+    places: Vec<Seen>,
+    /// When the clocks of the pool's threads were last read.
+    clocks_at: Instant,
     /// How many threads have been added since the last progress: decides which entry the next one
     /// takes.
     turn: usize,
-    /// The calls in progress at the last look, by place.
-    seen: Vec<Option<Sample>>,
     /// How many calls that began since then are assumed to wait.
     trust: usize,
-    /// The waits at the last look, by place.
-    waits: Vec<Option<u64>>,
     /// How many more workers are replaced because there was no progress.
     stalls: usize,
     /// How many were added at the last stall.
@@ -85,6 +82,19 @@ struct StallMonitor {
     /// off, if it is.
     time: Duration,
     put_off: Option<Duration>,
+}
+
+/// What was seen of a place; `None`: nothing yet.
+#[derive(Default)]
+struct Seen {
+    /// How many entries its worker had taken.
+    taken: Option<u64>,
+    /// The processor time that its thread had used.
+    used: Option<Duration>,
+    /// Its call in progress.
+    call: Option<Sample>,
+    /// Its wait.
+    wait: Option<u64>,
 }
 
 /// Starts the stall monitor over a pool. False: the system gives no thread for it.
@@ -111,12 +121,10 @@ impl StallMonitor {
             stalled: Instant::now() + registry.sleep.patience(),
             progress: registry.progress(),
             moved_at: Instant::now(),
-            taken: Vec::new(),
-            clocks: (Instant::now(), Vec::new()),
+            places: Vec::new(),
+            clocks_at: Instant::now(),
             turn: 0,
-            seen: Vec::new(),
             trust: 0,
-            waits: Vec::new(),
             stalls: 0,
             step: 0,
             moved: 0,
@@ -129,6 +137,14 @@ impl StallMonitor {
         monitor.look_at_workers(registry);
         monitor.look_at_clocks(registry, false);
         monitor
+    }
+
+    /// What was seen of this slot's place.
+    fn seen(&mut self, slot: &Slot) -> &mut Seen {
+        while self.places.len() <= slot.number {
+            self.places.push(Seen::default());
+        }
+        &mut self.places[slot.number]
     }
 
     /// Waits, and looks. False: no stall monitor is needed any more.
@@ -156,8 +172,7 @@ impl StallMonitor {
             registry.sleep.end_monitor();
             registry.recheck();
         }
-        // It may be the last reference, and the pool's hooks go with it.
-        blocking_threads::contain(|| drop(registry));
+        registry::release(registry);
         own || others
     }
 
@@ -238,16 +253,16 @@ impl StallMonitor {
     fn look_at_clocks(&mut self, registry: &Arc<Registry>, states: bool) -> Option<usize> {
         ThreadClock::mine()?;
         let now = Instant::now();
-        let (since, before) = std::mem::replace(&mut self.clocks, (now, Vec::new()));
-        let least = (now - since) / 8;
+        let least = (now - self.clocks_at) / 8;
+        self.clocks_at = now;
         let mut computing = 0;
         for slot in of_places(&registry.slots()) {
-            let clock = slot.call.clock();
-            self.clocks.1.push(clock.map(|(_, used)| used));
-            let Some((clock, used)) = clock else {
+            let seen = self.seen(slot);
+            let before = seen.used.take();
+            let Some((clock, used)) = slot.call.clock() else {
                 continue;
             };
-            let before = before.get(slot.number).copied().flatten();
+            seen.used = Some(used);
             let computes = before.is_none_or(|before| used.saturating_sub(before) > least)
                 || states && clock.wants_to_run() == Some(true);
             computing += usize::from(computes);
@@ -257,28 +272,22 @@ impl StallMonitor {
 
     /// Marks the deques of those workers that have taken nothing since the last look.
     fn look_at_workers(&mut self, registry: &Registry) {
-        let slots = registry.slots();
-        let slots = of_places(&slots);
-        for slot in slots {
-            if slot.public.has_tasks() && self.taken.get(slot.number) == Some(&slot.taken()) {
+        for slot in of_places(&registry.slots()) {
+            let now = slot.taken();
+            let before = self.seen(slot).taken.replace(now);
+            if slot.public.has_tasks() && before == Some(now) {
                 registry.leave_queues(slot);
             }
-        }
-        self.taken.clear();
-        for slot in slots {
-            self.taken.push(slot.taken());
         }
     }
 
     /// How many workers have waited since the last look for something that no pool runs.
     fn look_at_waits(&mut self, registry: &Arc<Registry>) -> usize {
-        let before = std::mem::take(&mut self.waits);
         let mut long = 0;
         for slot in of_places(&registry.slots()) {
-            let now = slot.wait();
-            let same = before.get(self.waits.len()) == Some(&now);
-            long += usize::from(now.is_some() && same);
-            self.waits.push(now);
+            let (now, seen) = (slot.wait(), self.seen(slot));
+            long += usize::from(now.is_some() && seen.wait == now);
+            seen.wait = now;
         }
         long
     }
@@ -288,18 +297,17 @@ impl StallMonitor {
         let now = Instant::now();
         let least = (now - self.at) / 8;
         let (mut waiting, mut new, mut computing, mut unknown) = (0, 0_usize, 0, 0);
-        let mut seen = Vec::new();
         for slot in of_places(&registry.slots()) {
-            let before = self.seen.get(slot.number).and_then(Option::as_ref);
-            let sample = slot.call.sample(before, least);
-            seen.push(sample);
-            let Some(sample) = sample else {
+            let seen = self.seen(slot);
+            let before = seen.call.take();
+            let Some(sample) = slot.call.sample(before.as_ref(), least) else {
                 continue;
             };
+            seen.call = Some(sample);
             if sample.waits {
                 waiting += 1;
                 new += usize::from(slot.call.mark_waiting(sample.call));
-                registry.close_mailbox(slot, || slot.call.is_in(sample.call));
+                registry.close_mailbox(slot, &|| slot.call.is_in(sample.call));
             } else if before.is_some_and(|before| before.call == sample.call) {
                 computing += 1;
             } else {
@@ -309,7 +317,7 @@ impl StallMonitor {
         // Calls of which nothing is known yet keep the trust of before; the others are counted by
         // now.
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
-        (self.at, self.seen, self.trust) = (now, seen, trust);
+        (self.at, self.trust) = (now, trust);
         (waiting + trust).min(MAX_SPARES)
     }
 }

@@ -221,7 +221,7 @@ impl<R: Send + 'static> Pipeline<R> {
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
-        contain(|| waker.wake());
+        blocking_threads::wake(waker);
     }
 }
 

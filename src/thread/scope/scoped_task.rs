@@ -111,11 +111,11 @@ impl<'scope> Scope<'scope, '_> {
 /// Queues a task.
 fn push(task: ToLend<'_>) {
     let scope = task.scope;
-    scope.registry.present().if_worker(|worker| {
-        match worker.filter(|worker| worker.takes_scope(scope.address())) {
-            Some(worker) => worker.push_scoped(task.lend(Some(&worker.ended))),
-            None => enqueue(scope, task.lend(None)),
+    scope.registry.present().if_worker(|worker| match worker {
+        Some(worker) if worker.takes_scope(scope.address()) => {
+            worker.push_scoped(task.lend(Some(&worker.ended)));
         }
+        _ => enqueue(scope, task.lend(None)),
     });
 }
 

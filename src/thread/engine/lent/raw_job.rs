@@ -130,7 +130,10 @@ impl StackJob<'_> {
     /// The slot of the worker that has taken the job, and for how many ticks it has run that.
     pub(in crate::thread) fn thief(&self) -> Option<(usize, u64)> {
         // Acquire: pairs with `run`. What the thief pushes it pushes after.
-        let thief = Some(self.thief.load(Ordering::Acquire)).filter(|&thief| thief < RETURNED)?;
+        let thief = self.thief.load(Ordering::Acquire);
+        if thief >= RETURNED {
+            return None;
+        }
         // (The thief's clock may be ahead.)
         let runs = coarse().wrapping_sub((thief >> 32) as u32).cast_signed();
         Some((thief as u32 as usize, (runs.max(0) as u64) << COARSE))

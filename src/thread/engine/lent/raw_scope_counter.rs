@@ -370,7 +370,9 @@ impl EndedEntries {
     #[inline]
     pub(in crate::thread) fn count_off(&self) {
         let entries = self.entries.take();
-        if let Some(counter) = self.counter.get().filter(|_| entries > 0) {
+        if entries > 0
+            && let Some(counter) = self.counter.get()
+        {
             // SAFETY: P15: they are counted still.
             unsafe { count_off(counter.as_ptr(), entries) };
         }

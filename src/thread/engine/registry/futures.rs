@@ -44,7 +44,7 @@ impl ListPart<'_> {
 impl Futures {
     pub(in crate::thread) fn new() -> Self {
         Self {
-            parts: std::array::from_fn(|_| CachePadded::new(Mutex::new(Slab::new()))),
+            parts: Default::default(),
             over: Mutex::new(None),
         }
     }
@@ -70,7 +70,7 @@ impl Futures {
             for (_, task) in &*part.lock() {
                 tasks.push(task.clone());
             }
-            for task in tasks {
+            for task in &tasks {
                 task.wake();
             }
         }
@@ -81,7 +81,9 @@ impl Futures {
     pub(in crate::thread) fn close(&self, injector: &Injector, reason: &TaskError) {
         self.wake_all();
         let mut over = self.over.lock();
-        over.get_or_insert_with(|| reason.clone());
+        if over.is_none() {
+            *over = Some(reason.clone());
+        }
         // Futures that were woken after the last look into the queues.
         let left = injector.take_all();
         drop(over);
@@ -102,15 +104,16 @@ impl Futures {
             None => injector.put_back(Work::Task(entry)),
             Some(reason) => {
                 drop(over);
-                end_elsewhere(move || entry.discard(reason));
+                end_elsewhere(entry, reason);
             }
         }
     }
 }
 
-/// Drops a future that was woken after the end of its pool: on a helper thread, because the waking
+/// Ends a future that was woken after the end of its pool: on a helper thread, because the waking
 /// thread may hold a lock that the future's destructor needs. If the system gives no thread, the
-/// waking thread drops it.
-pub(in crate::thread) fn end_elsewhere(end: impl FnOnce() + Send + 'static) {
+/// waking thread ends it.
+pub(in crate::thread) fn end_elsewhere(entry: Runnable, reason: TaskError) {
+    let end = move || entry.discard(reason);
     let _ = blocking_threads::start(move || blocking_threads::contain(end));
 }

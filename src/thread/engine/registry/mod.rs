@@ -61,6 +61,11 @@ fn all() -> &'static All {
     ALL.get_or_init(Mutex::default)
 }
 
+/// Where the pool with this tag is in the list, or else would be.
+fn find(tag: u32, pools: &[(u32, Weak<Registry>)]) -> Result<usize, usize> {
+    pools.binary_search_by_key(&tag, |(tag, _)| *tag)
+}
+
 /// The waits of all threads of this process.
 pub(in crate::thread) fn waiters() -> &'static Arc<ProcessWaiters> {
     static WAITERS: fork::PerProcess<Arc<ProcessWaiters>> = fork::PerProcess::new();
@@ -71,11 +76,16 @@ pub(in crate::thread) fn waiters() -> &'static Arc<ProcessWaiters> {
 /// such pool is monitored from now on.
 #[cold]
 pub(in crate::thread) fn look_into_all() {
-    for registry in all_pools() {
+    let mut pools = all_pools();
+    while let Some(registry) = pools.pop() {
         registry.recheck();
-        // It may be the last reference, and the pool's hooks go with it.
-        contain(|| drop(registry));
+        release(registry);
     }
+}
+
+/// Drops what may be the last reference to a pool, whose hooks go with it.
+pub(in crate::thread) fn release(registry: Arc<Registry>) {
+    contain(|| drop(registry));
 }
 
 fn all_pools() -> Vec<Arc<Registry>> {
@@ -103,15 +113,15 @@ pub(in crate::thread) fn some_lack_threads() -> bool {
 #[cold]
 pub(in crate::thread) fn ask_for_all() {
     REFUSED.store(false, Ordering::Relaxed);
-    for registry in all_pools() {
+    let mut pools = all_pools();
+    while let Some(registry) = pools.pop() {
         if registry.lacks_threads() {
             registry.ask_again();
         }
         if registry.lacks_threads() {
             REFUSED.store(true, Ordering::Relaxed);
         }
-        // It may be the last reference, and the pool's hooks go with it.
-        contain(|| drop(registry));
+        release(registry);
     }
 }
 
@@ -171,15 +181,15 @@ impl Registry {
             start,
         });
         let mut pools = all().lock();
-        let place = pools.partition_point(|(tag, _)| *tag < registry.tag);
-        pools.insert(place, (registry.tag, Arc::downgrade(&registry)));
+        let (Ok(place) | Err(place)) = find(tag, &pools);
+        pools.insert(place, (tag, Arc::downgrade(&registry)));
         registry
     }
 
     /// The pool of this process that has this tag, if it has not ended.
     pub(in crate::thread) fn by_tag(tag: u32) -> Option<Arc<Self>> {
         let pools = all().lock();
-        let place = pools.binary_search_by_key(&tag, |(tag, _)| *tag).ok()?;
+        let place = find(tag, &pools).ok()?;
         pools[place].1.upgrade()
     }
 
@@ -301,9 +311,15 @@ impl Registry {
     /// or something in the injector.
     #[inline(never)] // it is long, and called from ten places
     pub(in crate::thread) fn has_work_in(&self, slots: &[Arc<Slot>], halves: bool) -> bool {
-        let has_some =
-            |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();
-        !self.injector.is_empty() || slots.iter().any(has_some)
+        if !self.injector.is_empty() {
+            return true;
+        }
+        for slot in slots {
+            if slot.public.has_tasks() || halves && slot.public.has_jobs() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether there is something in these slots, which are all, or in the injector, that some
@@ -320,12 +336,21 @@ impl Registry {
 
     /// Whether there are shares in mailboxes.
     pub(in crate::thread) fn has_mail(&self) -> bool {
-        self.slots().iter().any(|slot| !slot.mailbox.is_empty())
+        for slot in &*self.slots() {
+            if !slot.mailbox.is_empty() {
+                return true;
+            }
+        }
+        false
     }
 
     /// How many entries have been taken from the queues so far.
     pub(in crate::thread) fn progress(&self) -> u64 {
-        self.slots().iter().map(|slot| slot.taken()).sum()
+        let mut taken = 0;
+        for slot in &*self.slots() {
+            taken += slot.taken();
+        }
+        taken
     }
 
     // ---- work ------------------------------------------------------------
@@ -387,7 +412,7 @@ impl Registry {
     pub(in crate::thread) fn close_mailbox(
         self: &Arc<Self>,
         slot: &Slot,
-        is_away: impl FnOnce() -> bool,
+        is_away: &dyn Fn() -> bool,
     ) {
         let shares = slot.mailbox.close(is_away);
         if !shares.is_empty() {
@@ -483,6 +508,10 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        all().lock().retain(|(tag, _)| *tag != self.tag);
+        let mut pools = all().lock();
+        // (Not that of a parent process.)
+        if let Ok(place) = find(self.tag, &pools) {
+            pools.remove(place);
+        }
     }
 }

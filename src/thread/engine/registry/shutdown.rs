@@ -27,7 +27,7 @@ use crate::task::{Shutdown, TaskError};
 use crate::thread::engine::config::STALL;
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::registry::Registry;
-use crate::thread::engine::slot::NO_PLACE;
+use crate::thread::engine::registry::slot_list::of_places;
 
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).
 pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
@@ -63,10 +63,15 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
         // Outside threads run their own halves of joins and tasks of scopes.
         let idle = || {
-            let slots = registry.slots();
-            let mut own = slots.iter().filter(|slot| slot.place() != NO_PLACE);
-            let has_tasks = !registry.injector.is_idle() || own.any(|slot| slot.public.has_tasks());
-            !has_tasks && !registry.has_mail()
+            if !registry.injector.is_idle() {
+                return false;
+            }
+            for slot in of_places(&registry.slots()) {
+                if slot.public.has_tasks() {
+                    return false;
+                }
+            }
+            !registry.has_mail()
         };
         // The mode changes before any thread is woken to end: tasks that the threads' last hooks
         // spawn are refused.
@@ -87,25 +92,26 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
 /// stays.
 fn cancel_pending(registry: &Arc<Registry>) {
     for slot in registry.slots().iter() {
-        while cancel_next(registry, || slot.public.steal_task().map(Work::Task)) {}
+        while cancel_next(registry, &|| slot.public.steal_task().map(Work::Task)) {}
     }
     for _ in 0..registry.injector.len() {
-        cancel_next(registry, || registry.injector.pop_any());
+        cancel_next(registry, &|| registry.injector.pop_any());
     }
 }
 
 /// Cancels the next queued task. One at a time: the destructor of a closure may wait for another
 /// task, which must still be in the queue for a worker. False: there is no next one.
-fn cancel_next(registry: &Arc<Registry>, next: impl FnOnce() -> Option<Work>) -> bool {
+fn cancel_next(registry: &Arc<Registry>, next: &dyn Fn() -> Option<Work>) -> bool {
     registry.sleep.delay_end();
-    let mut next = next();
-    let found = next.is_some();
-    if let Some(other) = next.take_if(|work| !matches!(work, Work::Task(_))) {
-        registry.injector.put_back(other);
+    let (mut found, mut pending) = (true, None);
+    match next() {
+        Some(Work::Task(task)) => pending = Some(task),
+        Some(other) => registry.injector.put_back(other),
+        None => found = false,
     }
     registry.sleep.allow_end();
     registry.recheck();
-    if let Some(Work::Task(task)) = next {
+    if let Some(task) = pending {
         task.discard(TaskError::Cancelled);
     }
     found

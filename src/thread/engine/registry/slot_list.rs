@@ -133,9 +133,9 @@ impl SlotList {
             for owned in &removed {
                 stays[position(before, owned.slot.number).expect("it is listed")] = false;
             }
-            for (slot, stays) in before.iter().zip(stays) {
-                if stays {
-                    changed.push(Arc::clone(slot));
+            for at in 0..before.len() {
+                if stays[at] {
+                    changed.push(Arc::clone(&before[at]));
                 }
             }
         });
@@ -152,8 +152,7 @@ impl SlotList {
             owned_slots.push(OwnedSlot::new(self.tag, number, place(number)));
         }
         self.change(&|before, changed| {
-            let (lower, higher) =
-                before.split_at(before.partition_point(|slot| slot.number < first));
+            let (lower, higher) = before.split_at(count_below(before, first));
             changed.extend_from_slice(lower);
             for owned in &owned_slots {
                 changed.push(Arc::clone(&owned.slot));
@@ -176,7 +175,12 @@ impl SlotList {
 
 /// The slots with places: the index of each is its number and its place.
 pub(in crate::thread) fn of_places(slots: &[Arc<Slot>]) -> &[Arc<Slot>] {
-    &slots[..slots.partition_point(|slot| slot.number < OUTSIDE)]
+    &slots[..count_below(slots, OUTSIDE)]
+}
+
+/// How many slots have lower numbers than this one.
+fn count_below(slots: &[Arc<Slot>], number: usize) -> usize {
+    slots.partition_point(|slot| slot.number < number)
 }
 
 /// The slot with this number.
@@ -185,8 +189,9 @@ pub(in crate::thread) fn numbered(slots: &[Arc<Slot>], number: usize) -> Option<
 }
 
 fn position(slots: &[Arc<Slot>], number: usize) -> Option<usize> {
-    let found = slots.binary_search_by_key(&number, |slot| slot.number);
-    found.ok()
+    let place = count_below(slots, number);
+    let is_it = slots.get(place).is_some_and(|slot| slot.number == number);
+    is_it.then_some(place)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -17,11 +17,15 @@ impl Registry {
         if let Some(hook) = &self.config.unobserved {
             runnable.set_hook(Arc::clone(hook));
         }
-        current::with_home(|home| match home.filter(|home| self.is(home.registry())) {
-            // In its own deque, so that it is warm.
-            Some(home) if self.injector.takes_own() => home.push_task(runnable),
-            Some(home) => self.spawn_ranked(home, runnable),
-            None => drop(self.inject(Work::Task(runnable))),
+        current::with_home(|home| match home {
+            Some(home) if self.is(home.registry()) => {
+                if self.injector.takes_own() {
+                    home.push_task(runnable); // so that it is warm
+                } else {
+                    self.spawn_ranked(home, runnable);
+                }
+            }
+            _ => drop(self.inject(Work::Task(runnable))),
         });
     }
 

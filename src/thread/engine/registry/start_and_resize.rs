@@ -39,13 +39,24 @@ pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
 /// Starts a thread in the lowest place that has none.
 fn start_spare(registry: &Arc<Registry>) -> bool {
     let mut vacant = registry.threads.vacant.lock();
-    if vacant.iter().all(Option::is_none) {
+    let mut owned = take_first(&mut vacant);
+    if owned.is_none() {
         let next = vacant.len() + 1;
         registry.add_places(&mut vacant, next);
+        owned = take_first(&mut vacant);
     }
-    let owned = vacant.iter_mut().find_map(Option::take);
     drop(vacant);
     owned.is_some_and(|owned| registry.start_thread(owned).is_ok())
+}
+
+/// The slot of the first place without a thread.
+fn take_first(vacant: &mut [Option<OwnedSlot>]) -> Option<OwnedSlot> {
+    for place in vacant {
+        if place.is_some() {
+            return place.take();
+        }
+    }
+    None
 }
 
 impl Registry {
@@ -72,7 +83,7 @@ impl Registry {
 
     /// Puts back the slot of a place that has no thread now.
     fn put_back(self: &Arc<Self>, owned: OwnedSlot) {
-        self.close_mailbox(&owned.slot, || true);
+        self.close_mailbox(&owned.slot, &|| true);
         let index = owned.slot.place();
         self.threads.vacant.lock()[index] = Some(owned);
     }

@@ -37,8 +37,48 @@ pub(in crate::thread) struct Handles {
 impl Handles {
     /// Whether `thread` is one of the pool's threads.
     pub(in crate::thread) fn has(&self, thread: ThreadId) -> bool {
-        let mut running = self.running.iter().map(|handle| handle.thread().id());
-        running.any(|running| running == thread) || self.joining.contains(&thread)
+        for handle in &self.running {
+            if handle.thread().id() == thread {
+                return true;
+            }
+        }
+        self.joining.contains(&thread)
+    }
+
+    /// Whether `shutdown` waits for this thread: see [`ThreadList::join_threads`].
+    fn awaits(&self, thread: ThreadId, inside: bool) -> bool {
+        !inside || !self.in_shutdown.contains(&thread)
+    }
+
+    /// Takes a handle to join out.
+    fn begin_join(&mut self, inside: bool) -> Option<JoinHandle<()>> {
+        for at in 0..self.running.len() {
+            let thread = self.running[at].thread().id();
+            if self.awaits(thread, inside) {
+                self.joining.push(thread);
+                return Some(self.running.swap_remove(at));
+            }
+        }
+        None
+    }
+
+    fn end_join(&mut self, thread: ThreadId) {
+        for at in 0..self.joining.len() {
+            if self.joining[at] == thread {
+                self.joining.swap_remove(at);
+                return;
+            }
+        }
+    }
+
+    /// Whether other threads join some that `shutdown` waits for.
+    fn others_join(&self, inside: bool) -> bool {
+        for &thread in &self.joining {
+            if self.awaits(thread, inside) {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -49,21 +89,14 @@ impl ThreadList {
     pub(in crate::thread) fn join_threads(&self, inside: bool) {
         let mut handles = self.handles.lock();
         loop {
-            let is_mine = |thread: ThreadId| !inside || !handles.in_shutdown.contains(&thread);
-            let mut running = handles.running.iter();
-            let next = running.position(|handle| is_mine(handle.thread().id()));
-            if let Some(at) = next {
-                let handle = handles.running.swap_remove(at);
-                let thread = handle.thread().id();
-                handles.joining.push(thread);
+            if let Some(handle) = handles.begin_join(inside) {
                 drop(handles);
+                let thread = handle.thread().id();
                 drop(handle.join());
                 handles = self.handles.lock();
-                if let Some(at) = handles.joining.iter().position(|&other| other == thread) {
-                    handles.joining.swap_remove(at);
-                }
+                handles.end_join(thread);
                 self.joined.notify_all();
-            } else if handles.joining.iter().any(|&thread| is_mine(thread)) {
+            } else if handles.others_join(inside) {
                 handles = self.joined.wait(handles);
             } else {
                 return;

@@ -127,20 +127,26 @@ impl Asleep {
         !self.closed
     }
 
+    /// Where the newest is of which this is true.
+    fn newest(&self, is_it: &dyn Fn(&Arc<Sleeper>) -> bool) -> Option<usize> {
+        self.sleepers.iter().rposition(is_it)
+    }
+
     fn position(&self, sleeper: &Arc<Sleeper>) -> Option<usize> {
-        let mut sleepers = self.sleepers.iter();
-        sleepers.rposition(|other| Arc::ptr_eq(other, sleeper))
+        self.newest(&|other| Arc::ptr_eq(other, sleeper))
     }
 
     pub(super) fn remove(&mut self, sleeper: &Arc<Sleeper>) -> bool {
-        let at = self.position(sleeper);
-        at.map(|at| self.sleepers.remove(at)).is_some()
+        let Some(at) = self.position(sleeper) else {
+            return false;
+        };
+        drop(self.sleepers.remove(at));
+        true
     }
 
     /// The newest of the pool's own threads, or else of the spares.
     fn pop(&mut self, width: usize) -> Option<Arc<Sleeper>> {
-        let is_own = |sleeper: &Arc<Sleeper>| sleeper.place < width;
-        match self.sleepers.iter().rposition(is_own) {
+        match self.newest(&|sleeper| sleeper.place < width) {
             Some(at) => Some(self.sleepers.remove(at)),
             None => self.sleepers.pop(),
         }
@@ -332,7 +338,7 @@ impl SleepState {
     }
 
     /// Changes the word to the result of `change`, if it returns one.
-    pub(super) fn update(&self, change: impl Fn(ThreadCounts) -> Option<u64>) -> bool {
+    pub(super) fn update(&self, change: &dyn Fn(ThreadCounts) -> Option<u64>) -> bool {
         let update = |word| change(ThreadCounts(word));
         let updated = self
             .word
@@ -345,7 +351,7 @@ impl SleepState {
     /// with [`not_started`](Self::not_started) if the system refuses it.
     #[cold]
     pub(in crate::thread) fn recruit(&self) -> Recruited {
-        self.recruit_if(|now| self.need(now) == Some(Need::Runner))
+        self.recruit_if(&|now| self.need(now) == Some(Need::Runner))
     }
 
     /// Whether one thread more should be woken although some search: more sleep than the
@@ -361,16 +367,16 @@ impl SleepState {
     /// Wakes a thread if that is so.
     #[cold]
     pub(in crate::thread) fn recruit_another(&self, few: usize) -> Recruited {
-        self.recruit_if(|now| now.running() < self.target(now) && now.searching() < few)
+        self.recruit_if(&|now| now.running() < self.target(now) && now.searching() < few)
     }
 
     /// Like [`recruit`](Self::recruit), if `needed` is true of the counts.
-    pub(super) fn recruit_if(&self, needed: impl Fn(ThreadCounts) -> bool) -> Recruited {
+    pub(super) fn recruit_if(&self, needed: &dyn Fn(ThreadCounts) -> bool) -> Recruited {
         let mut asleep = self.asleep.lock();
         if asleep.closed {
             return Recruited::Done;
         }
-        if !self.update(|now| needed(now).then_some(now.0 + RUNNING + SEARCHING)) {
+        if !self.update(&|now| needed(now).then_some(now.0 + RUNNING + SEARCHING)) {
             return Recruited::Changed;
         }
         let Some(sleeper) = asleep.pop(self.width()) else {
@@ -443,7 +449,7 @@ impl SleepState {
         let mut asleep = self.asleep.lock();
         let enough = |now: ThreadCounts| now.running() >= self.wanted(now);
         let up = asleep.position(sleeper).is_some()
-            && self.update(|now| (!enough(now)).then_some(now.0 + RUNNING + SEARCHING));
+            && self.update(&|now| (!enough(now)).then_some(now.0 + RUNNING + SEARCHING));
         up && asleep.remove(sleeper)
     }
 

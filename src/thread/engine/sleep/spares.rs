@@ -191,7 +191,7 @@ impl SleepState {
         };
         if asleep.closed {
             Recruited::Done
-        } else if self.update(needed) {
+        } else if self.update(&needed) {
             Recruited::Missing
         } else {
             Recruited::Changed
@@ -207,7 +207,7 @@ impl SleepState {
 
     /// The stall monitor saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
     pub(in crate::thread) fn recruit_more(&self) -> Recruited {
-        self.recruit_if(|_| true)
+        self.recruit_if(&|_| true)
     }
 
     /// How long the queues may stand still now: longer, the more runners there are too many

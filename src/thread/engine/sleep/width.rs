@@ -25,7 +25,7 @@ impl SleepState {
         if !asleep.add(sleeper) {
             return false;
         }
-        let surplus = self.update(|now| is_surplus(now).then_some(now.0 - RUNNING));
+        let surplus = self.update(&|now| is_surplus(now).then_some(now.0 - RUNNING));
         if !surplus {
             asleep.remove(sleeper);
         }
@@ -67,10 +67,14 @@ impl SleepState {
             return false;
         }
         self.width.store(width, Ordering::Relaxed);
-        let surplus = asleep
-            .sleepers
-            .extract_if(.., |sleeper| sleeper.place >= width);
-        surplus.for_each(|sleeper| sleeper.wake(WakeReason::End));
+        let mut at = 0;
+        while let Some(sleeper) = asleep.sleepers.get(at) {
+            if sleeper.place < width {
+                at += 1;
+            } else {
+                asleep.sleepers.remove(at).wake(WakeReason::End);
+            }
+        }
         drop(asleep);
         // Between the store and the caller's look: step 6.
         fence(Ordering::SeqCst);

@@ -97,12 +97,14 @@ impl Worker {
         // Thieves take the oldest task. So if one below the mark is still there, all tasks above it
         // are, too.
         let ((_, mark), depth) = (self.scopes.open.get(), self.scopes.depth.get());
-        let depth = depth.checked_sub(1).filter(|depth| *depth >= mark)?;
+        if depth <= mark {
+            return None;
+        }
         let Some(lent) = self.owned.local.scoped.pop() else {
             self.scopes.depth.set(mark);
             return None;
         };
-        self.scopes.depth.set(depth);
+        self.scopes.depth.set(depth - 1);
         Some(lent)
     }
 

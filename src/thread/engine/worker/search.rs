@@ -107,48 +107,52 @@ impl Worker {
     /// The pool's slots now. (The caller runs nothing that may ask for them again.)
     pub(in crate::thread) fn slots(&self) -> RefMut<'_, Slots<Slot>> {
         let (mut seen, now) = (self.search.seen.borrow_mut(), self.registry.slots.version());
-        seen.take_if(|(version, _)| *version != now);
-        RefMut::map(seen, |seen| {
-            &mut seen.get_or_insert_with(|| (now, self.registry.slots())).1
-        })
+        if !matches!(&*seen, Some((version, _)) if *version == now) {
+            *seen = Some((now, self.registry.slots()));
+        }
+        RefMut::map(seen, |seen| &mut seen.as_mut().expect("it was read").1)
     }
 
     pub(in crate::thread) fn find(&self) -> Option<Work> {
         let injector = &self.registry.injector;
         let own_share = self.slot().mailbox.take();
-        if self.registry.sleep.is_full() {
-            let urgent = own_share.or_else(|| injector.pop_urgent())?;
-            if injector.is_ranked() {
-                // Nothing else is urgent.
-                self.has_priority(Priority::Normal);
-            }
-            return self.took(urgent);
-        }
+        let is_full = self.registry.sleep.is_full();
+        let work = match own_share {
+            Some(share) => share,
+            None if is_full => injector.pop_urgent()?,
+            None if injector.is_ranked() => return self.find_ranked(),
+            None => self.find_next()?,
+        };
         if injector.is_ranked() {
-            return self.took(self.find_ranked(own_share)?);
+            // A share has no priority, and nothing else is urgent.
+            self.has_priority(Priority::Normal);
         }
-        let work = own_share.or_else(|| self.find_next())?;
         self.took(work)
     }
 
-    /// This share, which has no priority; or else the next work of the highest one.
+    /// The next work of the highest priority.
     #[cold]
-    fn find_ranked(&self, own_share: Option<Work>) -> Option<Work> {
-        self.search.seeks.set(Priority::Normal);
-        let found = own_share.or_else(|| {
-            Priority::ALL.into_iter().find_map(|priority| {
-                self.search.seeks.set(priority);
-                match priority {
-                    Priority::Normal => self.find_next(),
-                    _ => {
-                        let queued = self.registry.injector.pop_of(priority);
-                        queued.or_else(|| self.steal())
-                    }
-                }
-            })
-        })?;
-        self.has_priority(self.search.seeks.get());
-        Some(found)
+    fn find_ranked(&self) -> Option<Work> {
+        for priority in &Priority::ALL {
+            self.search.seeks.set(*priority);
+            let found = match priority {
+                Priority::Normal => self.find_next(),
+                _ => self.find_of(*priority),
+            };
+            if let Some(work) = found {
+                self.has_priority(self.search.seeks.get());
+                return self.took(work);
+            }
+        }
+        None
+    }
+
+    /// The next work of a priority other than the normal one.
+    fn find_of(&self, priority: Priority) -> Option<Work> {
+        match self.registry.injector.pop_of(priority) {
+            Some(work) => Some(work),
+            None => self.steal(),
+        }
     }
 
     /// What this thread runs has this priority, until it looks for work again.
@@ -172,24 +176,36 @@ impl Worker {
         self.search.searches.set(search);
         let fair = search.is_multiple_of(FAIRNESS);
         let odd = chaos::looks(self.slot().number, || self.slot().taken());
-        odd.and_then(|place| self.find_elsewhere(place))
-            .or_else(|| fair.then(|| self.find_fairly())?)
-            .or_else(|| self.pop_scoped().map(Work::Scoped))
-            .or_else(|| self.owned.local.tasks.pop().map(Work::Task))
-            .or_else(|| self.pop_next())
-            .or_else(|| self.take_unattended())
-            .or_else(|| {
-                if search.is_multiple_of(STEAL_FIRST) {
-                    self.steal().or_else(|| self.fetch().success())
-                } else {
-                    match self.fetch() {
-                        Steal::Success(work) => Some(work),
-                        Steal::Empty => self.steal(),
-                        // A look at each deque takes longer than those who are before this thread.
-                        Steal::Retry => None,
-                    }
-                }
-            })
+        if let Some(place) = odd
+            && let Some(work) = self.find_elsewhere(place)
+        {
+            return Some(work);
+        }
+        if fair && let Some(work) = self.find_fairly() {
+            return Some(work);
+        }
+        if let Some(lent) = self.pop_scoped() {
+            return Some(Work::Scoped(lent));
+        }
+        if let Some(task) = self.owned.local.tasks.pop() {
+            return Some(Work::Task(task));
+        }
+        if let Some(work) = self.pop_next() {
+            return Some(work);
+        }
+        if let Some(work) = self.take_unattended() {
+            return Some(work);
+        }
+        let steals_first = search.is_multiple_of(STEAL_FIRST);
+        if steals_first && let Some(work) = self.steal() {
+            return Some(work);
+        }
+        match self.fetch() {
+            Steal::Success(work) => Some(work),
+            Steal::Empty if !steals_first => self.steal(),
+            // A look at each deque takes longer than those who are before this thread.
+            Steal::Empty | Steal::Retry => None,
+        }
     }
 
     /// What a search finds that begins somewhere.
@@ -208,14 +224,14 @@ impl Worker {
         let mut fairness = self.search.fairness.get();
         fairness.turn = fairness.turn.wrapping_add(1);
         self.search.fairness.set(fairness);
-        let injected = || self.registry.injector.pop();
-        if fairness.turn.is_multiple_of(2) {
-            injected()
-        } else if fairness.round_is_due() {
-            self.take_round()
-        } else {
-            self.take_unattended().or_else(injected)
+        let other_turn = !fairness.turn.is_multiple_of(2);
+        if other_turn && fairness.round_is_due() {
+            return self.take_round();
         }
+        if other_turn && let Some(work) = self.take_unattended() {
+            return Some(work);
+        }
+        self.registry.injector.pop()
     }
 
     /// The oldest entry of the next deque of any slot that has one.
@@ -224,17 +240,20 @@ impl Worker {
         fairness.last = (ticks::now(), fairness.turn);
         let slots = self.slots();
         let deques = slots.len() * DEQUES;
-        let found = (0..deques).find_map(|behind| {
+        let mut found = None;
+        for behind in 0..deques {
             let deque = (fairness.next + behind) % deques;
             let slot = &slots[deque / DEQUES];
-            let work = match deque % DEQUES {
-                0 if !self.seeks_jobs_of(slot) => return None,
-                deque => slot.public.oldest_of(deque)?,
-            };
-            self.note_theft(&work, slot);
-            fairness.next = deque + 1;
-            Some(work)
-        });
+            if deque.is_multiple_of(DEQUES) && !self.seeks_jobs_of(slot) {
+                continue;
+            }
+            found = slot.public.oldest_of(deque % DEQUES);
+            if let Some(work) = &found {
+                self.note_theft(work, slot);
+                fairness.next = deque + 1;
+                break;
+            }
+        }
         self.search.fairness.set(fairness);
         found
     }
@@ -245,17 +264,20 @@ impl Worker {
             return None;
         }
         let slots = self.slots();
-        let mut unattended = slots.iter().filter(|slot| slot.is_unattended());
-        let found = unattended.find_map(|slot| {
-            let found = self.steal_from(slot);
+        for slot in &**slots {
+            if !slot.is_unattended() {
+                continue;
+            }
+            if let Some(found) = self.steal_from(slot) {
+                drop(slots);
+                return Some(self.publish_rest(found));
+            }
             // Another thread may be stealing there just now.
-            if found.is_none() && !slot.public.has_tasks() {
+            if !slot.public.has_tasks() {
                 self.registry.attend_to_queues(slot);
             }
-            found
-        });
-        drop(slots);
-        found.map(|found| self.publish_rest(found))
+        }
+        None
     }
 
     /// Something from another worker's deques, and first from where the last task was: whoever has
@@ -264,30 +286,48 @@ impl Worker {
     fn steal(&self) -> Option<Work> {
         let last = self.search.victim.take();
         let stays = self.registry.sleep.width() <= WIDEST && !self.registry.injector.is_ranked();
-        let last = last.filter(|_| stays);
-        let slots = self.slots();
-        let again = last.and_then(|at| Some((at, self.steal_again(slots.get(at)?)?)));
-        let found = again.or_else(|| {
-            let start = self.next_random() as usize % slots.len();
-            let mut all = (start..slots.len()).chain(0..start);
-            all.find_map(|at| Some((at, self.steal_from(&slots[at])?)))
-        });
-        drop(slots);
+        let found = self.steal_somewhere(if stays { last } else { None });
         let (at, found) = found?;
-        let is_task = matches!(found, (Work::Task(_), _));
-        self.search.victim.set(is_task.then_some(at));
+        if matches!(found, (Work::Task(_), _)) {
+            self.search.victim.set(Some(at));
+        }
         Some(self.publish_rest(found))
+    }
+
+    /// Something, and from which place in the list of slots: from the place `last`, or else from
+    /// any.
+    fn steal_somewhere(&self, last: Option<usize>) -> Option<(usize, (Work, bool))> {
+        let slots = self.slots();
+        if let Some(at) = last
+            && let Some(slot) = slots.get(at)
+            && let Some(found) = self.steal_again(slot)
+        {
+            return Some((at, found));
+        }
+        let (start, len) = (self.next_random() as usize % slots.len(), slots.len());
+        for at in start..start + len {
+            let at = if at < len { at } else { at - len };
+            if let Some(found) = self.steal_from(&slots[at]) {
+                return Some((at, found));
+            }
+        }
+        None
     }
 
     /// Something from this slot, where another thief may be at work, or the next task is about to
     /// be queued.
     fn steal_again(&self, slot: &Slot) -> Option<(Work, bool)> {
-        self.steal_from(slot).or_else(|| {
-            (0..LOOKS_AGAIN).find_map(|_| {
-                (0..SPINS).for_each(|_| hint::spin_loop());
-                self.steal_from(slot)
-            })
-        })
+        let mut looks = 0;
+        loop {
+            let found = self.steal_from(slot);
+            if found.is_some() || looks == LOOKS_AGAIN {
+                return found;
+            }
+            looks += 1;
+            for _ in 0..SPINS {
+                hint::spin_loop();
+            }
+        }
     }
 
     /// Some work; true: more has been moved to this thread's deques. Not while the slots are
@@ -355,28 +395,37 @@ impl Worker {
         }
     }
 
+    /// A worker's slot that may hold tasks of the scope with this counter.
+    fn slot_with_scoped(&self, counter: usize) -> Option<Arc<Slot>> {
+        for slot in &**self.slots() {
+            let is_it = slot.scope.load(Ordering::Relaxed) == counter && slot.place() != NO_PLACE;
+            if is_it && !slot.public.scoped.is_empty() {
+                return Some(slot.clone());
+            }
+        }
+        None
+    }
+
     /// For a thread that waits for the scope with this counter: one of its tasks, from another
     /// worker's deque.
     pub(in crate::thread) fn steal_scoped(&self, counter: usize) -> Option<ErasedEntry> {
-        let has_some = |slot: &&Arc<Slot>| {
-            let has_some =
-                slot.scope.load(Ordering::Relaxed) == counter && slot.place() != NO_PLACE;
-            has_some && !slot.public.scoped.is_empty()
-        };
         let registry = &self.registry;
         if registry.injector.mode() == Mode::Closed {
             return None;
         }
-        let slot = self.slots().iter().find(has_some).cloned()?;
+        let slot = self.slot_with_scoped(counter)?;
         // Until `allow_end` the pool must not end.
         registry.sleep.delay_end();
-        let mut found = slot.public.steal_scoped();
-        if let Some(stranger) = found.take_if(|lent| lent.counter() != counter) {
-            // Tasks of the wanted scope may be behind it. They are looked for only after that
-            // worker has pushed another.
-            slot.scope.store(stranger.counter(), Ordering::Relaxed);
-            registry.injector.put_back(Work::Scoped(stranger));
-        }
+        let found = match slot.public.steal_scoped() {
+            Some(stranger) if stranger.counter() != counter => {
+                // Tasks of the wanted scope may be behind it. They are looked for only after that
+                // worker has pushed another.
+                slot.scope.store(stranger.counter(), Ordering::Relaxed);
+                registry.injector.put_back(Work::Scoped(stranger));
+                None
+            }
+            found => found,
+        };
         registry.sleep.allow_end();
         registry.recheck();
         found

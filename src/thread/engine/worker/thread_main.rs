@@ -49,7 +49,7 @@ impl Worker {
         }
         // A poller is woken to end while it looks for work, too.
         self.thefts.stop_polling(&registry.wake_policy);
-        registry.close_mailbox(self.slot(), || true);
+        registry.close_mailbox(self.slot(), &|| true);
         if let Some(hook) = &registry.config.on_exit {
             self.has_priority(Priority::Normal);
             self.as_blocked(|| {

@@ -63,6 +63,12 @@ per_thread! {
     static WAITS_FOR_POOL: Cell<bool> = Cell::new(false);
 }
 
+/// Whether the time for looks is over, which begins with the first call.
+fn is_over(looks: &mut Option<ticks::Looks>) -> bool {
+    let looks = looks.get_or_insert_with(|| ticks::Looks::new(SHORTLY));
+    looks.are_over()
+}
+
 impl Worker {
     /// Whether this thread is counted as running, so that the pool cannot end while it runs.
     pub(in crate::thread) fn is_counted(&self) -> bool {
@@ -102,23 +108,25 @@ impl Worker {
             } else if round < rounds {
                 round += 1;
                 hint::spin_loop();
-            } else if !looks
-                .get_or_insert_with(|| ticks::Looks::new(SHORTLY))
-                .are_over()
-            {
+            } else if !is_over(&mut looks) {
                 thread::yield_now();
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
-                WAITS_FOR_POOL.with(|waits| waits.set(true));
-                park::blocked(|| {
-                    let _noted = events::waits();
-                    self.park();
-                });
-                WAITS_FOR_POOL.with(|waits| waits.set(false));
+                self.park_replaced();
             } else {
                 return;
             }
         }
+    }
+
+    /// Parks in a wait; another thread takes this one's place meanwhile.
+    fn park_replaced(&self) {
+        WAITS_FOR_POOL.with(|waits| waits.set(true));
+        park::blocked(|| {
+            let _noted = events::waits();
+            self.park();
+        });
+        WAITS_FOR_POOL.with(|waits| waits.set(false));
     }
 
     /// Parks in a wait; while the system refuses some pool its threads, only for a while.
@@ -149,7 +157,7 @@ impl Worker {
         if !WAITS_FOR_POOL.with(Cell::get) {
             self.slot().wait_begins_or_ends();
         }
-        self.registry().close_mailbox(self.slot(), || true);
+        self.registry().close_mailbox(self.slot(), &|| true);
         self.registry().block();
     }
 

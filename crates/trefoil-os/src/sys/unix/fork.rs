@@ -25,7 +25,8 @@
 //!
 //! - **Y30** A handler that runs in the child before `fork` returns touches plain memory only: no
 //!   lock, no allocation.
-//! - **Y54** A place of a [`PerProcess`] of `T` is null or points to a `T` that is never dropped.
+//! - **Y54** A place of a [`PerProcess`] of `T` is null or points to a `T` that is never dropped;
+//!   it is not null once it was filled.
 //!
 //! Rejected: asking for the process's id at every call (a system call each); making the child's
 //! values in the handler (it may not allocate).
@@ -94,13 +95,14 @@ impl Place {
         }
     }
 
-    /// One thread makes the value now, unless it was made.
+    /// What is made; if it was not yet, one thread makes it now.
     #[cold]
-    fn fill(&self, make: &mut dyn FnMut() -> *mut ()) {
+    fn fill(&self, make: &mut dyn FnMut() -> *mut ()) -> *mut () {
         register_handler();
         // (Also after a panic of `make`.) Release: pairs with `get`.
         let fill = |_: &_| self.made.store(make(), Ordering::Release);
         self.once.call_once_force(fill);
+        self.get()
     }
 
     #[inline]
@@ -131,21 +133,20 @@ impl<T> PerProcess<T> {
         self.read(self.of_this_process())
     }
 
-    /// The value of this process. If it was not made yet, one thread makes it now.
+    /// The value of this process. If it was not made yet, one thread makes it now: `make` is called
+    /// once, but for panics.
     #[inline]
-    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    #[allow(clippy::disallowed_methods)] // the value stays for ever
+    pub fn get_or_init(&self, mut make: impl FnMut() -> T) -> &T {
         let own = self.of_this_process();
-        if let Some(made) = self.read(own) {
-            return made;
-        }
-        let mut make = Some(make);
-        own.fill(&mut || {
-            let make = make.take().expect("called once");
+        let mut made = own.get();
+        if made.is_null() {
             // Room first: once the value is made, nothing fails that would have to drop it.
-            let room = Box::new_uninit();
-            Box::into_raw(Box::write(room, make())).cast()
-        });
-        self.read(own).expect("it was made")
+            made =
+                own.fill(&mut || ptr::from_mut(Box::leak(Box::new_uninit()).write(make())).cast());
+        }
+        // SAFETY: Y54: it is not null after `fill`.
+        unsafe { &*made.cast::<T>() }
     }
 
     /// The value of this process, or else the one that its parent had made before the fork, or that
@@ -160,7 +161,7 @@ impl<T> PerProcess<T> {
 
     /// The inherited value. If none has made it, one thread makes it now.
     #[inline]
-    pub fn inherit_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub fn inherit_or_init(&self, make: impl FnMut() -> T) -> &T {
         match self.inherited() {
             Some(made) => made,
             None => self.get_or_init(make),

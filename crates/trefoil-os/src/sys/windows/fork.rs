@@ -33,7 +33,7 @@ impl<T> PerProcess<T> {
 
     /// The value of this process. If it was not made yet, one thread makes it now.
     #[inline]
-    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub fn get_or_init(&self, make: impl FnMut() -> T) -> &T {
         self.0.get_or_init(make)
     }
 
@@ -45,7 +45,7 @@ impl<T> PerProcess<T> {
 
     /// This process's own value, made if there is none: there is no parent.
     #[inline]
-    pub fn inherit_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub fn inherit_or_init(&self, make: impl FnMut() -> T) -> &T {
         self.0.get_or_init(make)
     }
 }
