@@ -9,10 +9,8 @@
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
 
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
-
-use crossbeam_channel::{Sender, bounded};
 
 use super::driver::{ActingDriver, Driver, PoolState};
 use super::settings::Settings;
@@ -61,12 +59,15 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     let shared = Arc::new(PoolState::new(&settings)?);
     let asked: Weak<PoolState> = Arc::downgrade(&shared);
     events::register(asked);
-    let (ready, started) = bounded(1);
-    let theirs = shared.clone();
+    let ours = Arc::new(OnceLock::new());
+    let (theirs, ready) = (shared.clone(), ours.clone());
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
         let _acting = ActingDriver::new();
         let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
+        // If it has not said anything, it has panicked.
+        let _ = ready.set(Some(io::ErrorKind::Other.into()));
+        drop(ready);
         // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
         let driver = theirs.engine.lock().take();
@@ -80,20 +81,21 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         thread: Some(thread),
         born: fork::generation(),
     };
-    // If the driver ends without a message, it has panicked.
-    let result = started
-        .recv()
-        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
-    if let Err(error) = result {
+    if ours.wait().is_some() {
         driving.join();
-        return Err(error.into());
+        // The thread has ended, and has dropped its half.
+        let refused = Arc::into_inner(ours).and_then(OnceLock::into_inner);
+        return Err(refused
+            .flatten()
+            .unwrap_or_else(|| io::ErrorKind::Other.into())
+            .into());
     }
     Ok((shared, driving))
 }
 
-/// Serves until the pool has ended. First reports whether all workers could be started. Returns the
-/// job of a `Process`, which ends only now.
-fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
+/// Serves until the pool has ended. First reports why a worker could not be started, or that all
+/// were. Returns the job of a `Process`, which ends only now.
+fn run(mut driver: Driver, ready: &OnceLock<Option<io::Error>>) -> Option<Box<Job>> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
     let _role = events::role(events::Role::Driver { pool });
@@ -105,7 +107,7 @@ fn run(mut driver: Driver, ready: &Sender<io::Result<()>>) -> Option<Box<Job>> {
         driver.sched.stop(How::Kill.into(), Instant::now());
         driver.turn();
     }
-    let _ = ready.send(refused.map_or(Ok(()), Err));
+    let _ = ready.set(refused);
     kernel_kills::forget(); // those before, while the workers start
     *shared.engine.lock() = Some(driver);
     let mut news = Vec::new();

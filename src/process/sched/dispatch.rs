@@ -66,7 +66,9 @@ impl Sched {
         if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
             options.timeout = Some(FOR_EVER);
         }
-        self.limits.extend(options.until.map(|until| (until, id)));
+        if let Some(until) = options.until {
+            job.time_limit = self.limits.insert(until, id);
+        }
         self.jobs.insert(id, job);
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
@@ -90,7 +92,7 @@ impl Sched {
             self.counters.stats.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
             if job.work.options.timeout == Some(Duration::ZERO) {
-                self.limits.insert((now, id));
+                self.limits.insert(now, id);
             }
         }
         if let Some(error) = feed.failure {
@@ -340,7 +342,7 @@ impl Sched {
 /// What a caller needs that dispatches in the driver's place.
 impl Sched {
     /// Whether nothing is due, so that work can be dispatched as usual.
-    pub(crate) fn nothing_is_due(&self, now: Instant) -> bool {
+    pub(crate) fn nothing_is_due(&mut self, now: Instant) -> bool {
         !self.is_ending() && self.deadline().is_none_or(|due| due > now)
     }
 
@@ -377,12 +379,12 @@ impl Sched {
     /// Dispatches work, and does nothing else of what `tick` does, so no task can end. False: one
     /// must end first, because its time is over.
     pub(crate) fn dispatch_work(&mut self, now: Instant) -> bool {
-        let may = !self.has_late_job(now);
-        if may {
-            self.dispatch(now);
-            self.count_busy();
+        if self.limits.next_deadline().is_some_and(|at| at <= now) {
+            return false;
         }
-        may
+        self.dispatch(now);
+        self.count_busy();
+        true
     }
 
     /// The worker that has an item of the job `id` and nothing else.

@@ -115,8 +115,11 @@ impl Peer {
             has_pages: self.pages.is_some(),
             events: level,
         };
-        let pages = self.pages.iter().flat_map(Pages::descriptors);
-        let all: Vec<_> = pages.chain(more.into_iter().flatten()).collect();
+        let mut all = self
+            .pages
+            .as_ref()
+            .map_or_else(Vec::new, Pages::descriptors);
+        all.extend(more.into_iter().flatten());
         let sent = self.stream.welcome(welcome.head(0), &all, any);
         drop(all);
         if let Some(pages) = &mut self.pages {
