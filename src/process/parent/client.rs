@@ -58,7 +58,7 @@ use serde::Serialize;
 use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
-use super::peer::{CallerWait, Next};
+use super::peer::Next;
 use crate::events;
 use crate::loom::hint;
 use crate::process::host::ledger::Ledger;
@@ -470,7 +470,7 @@ impl PoolState {
             return;
         }
         let mut looks = ticks::Looks::new(POLL_FOR);
-        if matches!(self.path.wait(), CallerWait::Receive) {
+        if self.path.receives() {
             if !patient {
                 return; // it might wait for too long
             }

@@ -61,8 +61,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     events::register(asked);
     let ours = Arc::new(OnceLock::new());
     let (theirs, ready) = (shared.clone(), ours.clone());
-    let thread = Builder::new().name("trefoil-proc".to_owned());
-    let thread = thread.stack_size(STACK).spawn(move || {
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || {
         let _acting = ActingDriver::new();
         let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
         // If it has not said anything, it has panicked.
@@ -76,6 +75,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         // Callbacks, and the destructor of an unwanted result, are user code.
         panic::contain(|| drop(deferred.ok().flatten().and_then(|job| job.finish())));
     });
+    let thread = Builder::new().name("trefoil-proc".to_owned());
+    let thread = thread.stack_size(STACK).spawn(work);
     let thread = thread.map_err(failed("pthread_create"))?;
     let driving = Driving {
         thread: Some(thread),

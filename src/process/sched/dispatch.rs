@@ -172,22 +172,25 @@ impl Sched {
         let early = item_cost.is_none()
             && (self.workers.iter().any(Worker::is_on_its_way)
                 || spreads && contexts::is_asked_for(&self.workers, id));
-        let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
+        let (mut roomiest, mut least) = (None, usize::MAX);
+        for (index, worker) in self.workers.iter().enumerate() {
             let needs_idle = || {
                 let has_context = worker.contexts.contains_key(&id);
                 let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
                 only_idle || worker.peer.needs_idle(early, is_heavy)
             };
-            let waits = |id| contexts::waits(&self.workers, *index, id, now);
-            worker.has_room(cost(item_cost, 1), now)
+            let waits = |id| contexts::waits(&self.workers, index, id, now);
+            let answers = |id: &u64| waits(*id) == Some(contexts::Waits::Answer);
+            if worker.frames.len() < least
+                && worker.has_room(cost(item_cost, 1), now)
                 && (worker.frames.is_empty() || !needs_idle())
                 && !(spreads && waits(id).is_some())
-                && before
-                    .iter()
-                    .all(|id| waits(*id) == Some(contexts::Waits::Answer))
-        });
-        let (index, _) = roomy.min_by_key(|(_, worker)| worker.frames.len())?;
-        Some(index)
+                && before.iter().all(answers)
+            {
+                (roomiest, least) = (Some(index), worker.frames.len());
+            }
+        }
+        roomiest
     }
 
     /// Whether some worker waits for an answer about the context of the job `id`.
