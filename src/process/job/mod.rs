@@ -495,9 +495,9 @@ impl Job {
         let mut first = if self.sealed { usize::MAX } else { self.fed };
         let lone = self.unusual.as_ref().map(|again| &again.lone_waiting);
         for waiting in [Some(&self.waiting), lone].into_iter().flatten() {
-            waiting
-                .iter()
-                .for_each(|piece| first = first.min(piece.first()));
+            for piece in waiting.iter() {
+                first = first.min(piece.first());
+            }
         }
         self.paused().iter().for_each(|at| first = first.min(*at));
         (first < usize::MAX).then_some(first)

@@ -141,7 +141,7 @@ impl Round {
         let marks = self.read_marks(&given)?;
         for (_, item) in &order {
             let range = &ranges[*item];
-            for entry in &given.ranges[overlapping(&given.ranges, range)] {
+            for entry in given.ranges[overlapping(&given.ranges, range)].iter().rev() {
                 if !entry.is_free && marks.get(entry.mark as usize) != Some(&WRITTEN) {
                     return Err(invalid(format!(
                         "item {item} ({range:?}) overlaps {}..{}, item {} of an earlier list, \
