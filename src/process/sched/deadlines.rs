@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use super::Sched;
 use super::sent_frame::SentFrame;
-use super::workers::Worker;
+use super::workers::{Worker, earlier};
 use crate::events::{self, Trouble};
 use crate::process::job::keep_failures::Source;
 use crate::process::limits::TAKE_OVER_AFTER;
@@ -50,14 +50,6 @@ use crate::task::{Late, TaskError};
 
 /// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
-
-/// The earlier of two times, of which each may be missing.
-pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
 
 impl Sched {
     /// Workers for which something is due: their results, sent or not, should be read before

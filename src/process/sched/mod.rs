@@ -34,7 +34,7 @@
 //! Tests: `src/process/sched/simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
 pub(super) mod back_off;
-pub(super) mod deadlines;
+mod deadlines;
 mod deaths;
 mod dispatch;
 mod finish;

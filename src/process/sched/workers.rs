@@ -35,7 +35,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::back_off::{self, StartFailure};
-use super::deadlines::earlier;
 use super::peer::Peer;
 use super::sent_frame::SentFrame;
 use crate::process::host::gate::GATES;
@@ -55,6 +54,14 @@ const BRIEF: u64 = 200_000;
 /// Whether this is less time, in nanoseconds, than a wake-up takes.
 pub(super) fn is_brief(cost: u64) -> bool {
     cost < BRIEF
+}
+
+/// The earlier of two times, of which each may be missing.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// How a worker has a context (`rules::contexts`).

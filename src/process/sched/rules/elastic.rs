@@ -19,8 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::limits::ONE_MORE_WORKER;
 use crate::process::sched::Sched;
-use crate::process::sched::deadlines::earlier;
-use crate::process::sched::workers::Worker;
+use crate::process::sched::workers::{Worker, earlier};
 
 /// The settings of a pool whose number of workers depends on the work.
 #[derive(Clone, Copy, Debug)]
