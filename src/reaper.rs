@@ -65,8 +65,9 @@ impl Wake for Orphan {
 /// Makes sure that this child does not stay a zombie.
 pub(crate) fn adopt(child: Orphan) {
     let child = Arc::new(child);
-    let left = std::mem::take(&mut *left().lock());
-    for child in left.into_iter().chain([child]) {
+    let mut all = std::mem::take(&mut *left().lock());
+    all.push(child);
+    for child in all {
         let end = match &*child {
             Orphan::Held(end) => Some(end.clone()),
             #[cfg(feature = "event-loop")]

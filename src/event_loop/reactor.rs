@@ -165,8 +165,10 @@ impl Reactor {
 
     /// Whether a task waits.
     pub(super) fn has_waiters(&self) -> bool {
-        let mut halves = self.sources.iter().flat_map(|(_, halves)| halves);
-        halves.any(|half| !half.waiters.is_empty())
+        let waits = |half: &DirectionState| !half.waiters.is_empty();
+        self.sources
+            .iter()
+            .any(|(_, halves)| halves.iter().any(waits))
     }
 
     /// Moves all waiters into `woken`.

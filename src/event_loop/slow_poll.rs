@@ -231,10 +231,9 @@ impl Watchdog {
     pub(super) fn start(threshold: Duration, hook: SlowHook) -> io::Result<Self> {
         let watched = Arc::<Watched>::default();
         let ours = watched.clone();
-        let thread = Builder::new()
-            .name("trefoil-watch".into())
-            .spawn(move || report_slow_polls(&ours, threshold, &hook))?;
-        let thread = Some(thread);
+        let work: Box<dyn FnOnce() + Send> =
+            Box::new(move || report_slow_polls(&ours, threshold, &hook));
+        let thread = Some(Builder::new().name("trefoil-watch".into()).spawn(work)?);
         Ok(Self { watched, thread })
     }
 

@@ -9,7 +9,7 @@
 //! No user code runs in here: wakers that are no longer needed are returned, and the caller drops
 //! them when it holds no borrow.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::mem;
 use std::task::Waker;
 
@@ -19,7 +19,7 @@ pub(crate) const SHARED: u64 = 0;
 #[derive(Debug, Default)]
 pub(super) struct SourceWaiters {
     first: Option<(u64, Waker)>,
-    rest: BTreeMap<u64, Waker>,
+    rest: HashMap<u64, Waker>,
 }
 
 impl SourceWaiters {
@@ -60,7 +60,12 @@ impl SourceWaiters {
             woken.push(waker);
         }
         if !self.rest.is_empty() {
-            woken.extend(mem::take(&mut self.rest).into_values());
+            let mut rest = mem::take(&mut self.rest);
+            let mut numbers: Vec<u64> = rest.keys().copied().collect();
+            numbers.sort_unstable();
+            for number in numbers {
+                woken.extend(rest.remove(&number));
+            }
         }
     }
 }

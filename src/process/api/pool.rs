@@ -365,8 +365,9 @@ impl ProcessPool {
         if self.shared.mailbox.is_foreign() {
             return Vec::new();
         }
-        let pids = self.shared.pids.lock();
-        pids.iter().copied().filter(|pid| *pid != 0).collect()
+        let mut pids = self.shared.pids.lock().clone();
+        pids.retain(|pid| *pid != 0);
+        pids
     }
 
     /// Kills the worker with this process id; another takes its place.

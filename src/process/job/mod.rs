@@ -27,7 +27,7 @@ pub(super) mod results;
 mod retry;
 
 use std::any::TypeId;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
 use crate::task::{Late, Task, TaskError, panic};
+use crate::timer::TimerKey;
 use results::{Decoder, Sink, Values};
 
 /// What `map_with` sends to a worker before its first item.
@@ -242,6 +243,8 @@ pub(crate) struct Job {
     pub(crate) sealed: bool,
     /// It is in the scheduler's queue.
     pub(crate) queued: bool,
+    /// The timer of a limit to its whole time.
+    pub(crate) time_limit: TimerKey,
     /// Its failure is that all of it was cancelled. (Many may be at once: it takes no memory.)
     cancelled: bool,
     unusual: Option<Box<Unusual>>,
@@ -263,9 +266,8 @@ struct Waiting {
 
 impl Waiting {
     fn iter(&self) -> impl Iterator<Item = &Piece> {
-        self.first
-            .iter()
-            .chain(self.others.iter().flat_map(|others| others.iter()))
+        let others = self.others.as_deref().map(VecDeque::iter);
+        self.first.iter().chain(others.unwrap_or_default())
     }
 
     fn push_back(&mut self, piece: Piece) {
@@ -287,12 +289,21 @@ impl Waiting {
         std::mem::replace(&mut self.first, next)
     }
 
-    fn take(&mut self) -> impl Iterator<Item = Piece> + use<> {
-        let Self { first, others } = std::mem::take(self);
-        first
-            .into_iter()
-            .chain(others.into_iter().flat_map(|others| *others))
+    /// Drops the items from `limit` on.
+    fn cut_off(&mut self, limit: usize) {
+        let mut before = std::mem::take(self);
+        while let Some(piece) = before.pop_front() {
+            if let Some(piece) = below(piece, limit) {
+                self.push_back(piece);
+            }
+        }
     }
+}
+
+/// The items of `piece` before `limit`.
+fn below(piece: Piece, limit: usize) -> Option<Piece> {
+    let count = limit.saturating_sub(piece.first()).min(piece.len());
+    (count > 0).then(|| piece.part(0, count))
 }
 
 /// What most jobs never have.
@@ -305,11 +316,11 @@ struct Unusual {
     is_handed_over: bool,
     /// Items that pause before a retry, and are kept elsewhere (`Sched::run_again`).
     paused: Vec<usize>,
-    /// How often items were started that have cost a worker, or too much time.
-    starts: HashMap<usize, u32>,
-    /// The items that run alone, and which of them wait, each in a piece of its own.
-    lone: HashSet<usize>,
-    lone_waiting: VecDeque<Piece>,
+    /// How often items were started that have cost a worker, or too much time; whether they run
+    /// alone.
+    starts: HashMap<usize, (u32, bool)>,
+    /// Those of them that wait to run alone, each in a piece of its own.
+    lone_waiting: Waiting,
 }
 
 impl Job {
@@ -323,6 +334,7 @@ impl Job {
             pending: 0,
             sealed: false,
             queued: false,
+            time_limit: TimerKey::STALE,
             cancelled: false,
             unusual: None,
             chaos: chaos::next_call(),
@@ -419,16 +431,13 @@ impl Job {
             return;
         };
         match &mut self.unusual {
-            Some(again) if again.lone.contains(&piece.first()) => {
-                again.lone_waiting.push_back(piece);
-            }
+            Some(again) if again.is_lone(piece.first()) => again.lone_waiting.push_back(piece),
             _ => self.waiting.push_front(piece),
         }
     }
 
     fn wanted(&self, piece: Piece) -> Option<Piece> {
-        let below = self.limit().saturating_sub(piece.first()).min(piece.len());
-        (below > 0).then(|| piece.part(0, below))
+        below(piece, self.limit())
     }
 
     /// Counts items that have ended, in a value or in an error of their own.
@@ -444,9 +453,11 @@ impl Job {
 
     /// Takes out all items that wait: they will not be sent.
     pub(crate) fn abandon(&mut self) -> Vec<Piece> {
-        let again = self.unusual.iter_mut();
-        let lone = again.flat_map(|again| again.lone_waiting.drain(..));
-        self.waiting.take().chain(lone).collect()
+        let mut all = Vec::new();
+        while let Some(piece) = self.waiting.pop_front().or_else(|| self.cut_lone_item()) {
+            all.push(piece);
+        }
+        all
     }
 
     /// Takes out the items for the next frame.
@@ -481,11 +492,15 @@ impl Job {
 
     /// The lowest index that waits, has not been fed yet, or will be retried.
     pub(crate) fn first_missing(&self) -> Option<usize> {
-        let unfed = (!self.sealed).then_some(self.fed);
-        let paused = self.paused().iter().copied();
-        let waiting = self.waiting.iter().chain(self.lone_waiting());
-        let waiting = waiting.map(Piece::first);
-        waiting.chain(paused).chain(unfed).min()
+        let mut first = if self.sealed { usize::MAX } else { self.fed };
+        let lone = self.unusual.as_ref().map(|again| &again.lone_waiting);
+        for waiting in [Some(&self.waiting), lone].into_iter().flatten() {
+            for piece in waiting.iter() {
+                first = first.min(piece.first());
+            }
+        }
+        self.paused().iter().for_each(|at| first = first.min(*at));
+        (first < usize::MAX).then_some(first)
     }
 
     /// The item at `index` has ended in `error`. True if that lowered the limit.
@@ -502,16 +517,12 @@ impl Job {
             let unusual = self.unusual.get_or_insert_default();
             unusual.failure.replace((index, error))
         };
+        self.waiting.cut_off(index);
         if let Some(unusual) = &mut self.unusual {
-            unusual.lone_waiting.retain(|piece| piece.first() < index);
+            unusual.lone_waiting.cut_off(index);
         }
         // The payload of a panic while a result was decoded may have a destructor.
         panic::contain(|| drop(before));
-        for piece in self.waiting.take() {
-            if let Some(piece) = self.wanted(piece) {
-                self.waiting.push_back(piece);
-            }
-        }
         true
     }
 

@@ -248,7 +248,11 @@ impl ReaderState {
     /// The caller does not wait any more. Its chores wait for readers.
     pub(crate) fn stops_waiting(&mut self, job: u64) -> Vec<Chore> {
         self.asleep.remove(&job);
-        self.of_callers.remove(&job).unwrap_or_default().into()
+        let mut left = Vec::new();
+        while let Some(chore) = self.take(job) {
+            left.push(chore);
+        }
+        left
     }
 
     /// For a reader of this type: takes the next chore. `None`: there is none, and the reader ends.

@@ -11,8 +11,14 @@
 
 use std::time::Duration;
 
-use super::Job;
+use super::{Job, Unusual};
 use crate::process::value::chunk::Piece;
+
+impl Unusual {
+    pub(super) fn is_lone(&self, index: usize) -> bool {
+        self.starts.get(&index).is_some_and(|(_, is_lone)| *is_lone)
+    }
+}
 
 impl Job {
     /// The item at `index` was running when its worker died, perhaps out of memory, or it has timed
@@ -23,35 +29,30 @@ impl Job {
             return (1, false);
         }
         let again = self.unusual.get_or_insert_default();
-        let starts = again.starts.entry(index).or_insert(0);
+        let (starts, is_lone) = again.starts.entry(index).or_default();
         *starts = starts.saturating_add(1);
-        if out_of_memory && options.retry_alone {
-            again.lone.insert(index);
-        }
-        let lone = u32::from(again.lone.contains(&index));
-        (*starts, *starts <= options.retry.saturating_add(lone))
+        *is_lone |= out_of_memory && options.retry_alone;
+        let most = options.retry.saturating_add(u32::from(*is_lone));
+        (*starts, *starts <= most)
     }
 
     /// How often the item at `index` was started in vain, if it may be started again.
     pub(crate) fn starts(&self, index: usize) -> u32 {
         let again = self.unusual.as_ref();
         let starts = again.and_then(|again| again.starts.get(&index));
-        starts.copied().unwrap_or(0)
+        starts.map_or(0, |(starts, _)| *starts)
     }
 
     /// Whether the item at `index` must run alone.
     pub(crate) fn is_lone(&self, index: usize) -> bool {
         let again = self.unusual.as_ref();
-        again.is_some_and(|again| again.lone.contains(&index))
+        again.is_some_and(|again| again.is_lone(index))
     }
 
     /// Whether such an item waits.
     pub(crate) fn has_lone_item(&self) -> bool {
-        self.lone_waiting().next().is_some()
-    }
-
-    pub(super) fn lone_waiting(&self) -> impl Iterator<Item = &Piece> {
-        self.unusual.iter().flat_map(|again| &again.lone_waiting)
+        let again = self.unusual.as_ref();
+        again.is_some_and(|again| again.lone_waiting.first.is_some())
     }
 
     /// Takes out the one that has waited longest.

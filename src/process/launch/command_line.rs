@@ -87,8 +87,12 @@ pub struct Wrapped {
 impl Wrapped {
     /// Workers that are started by this command line.
     pub fn new<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
+        Self::of(words.into_iter().map(Into::into).collect())
+    }
+
+    pub(super) fn of(words: Vec<OsString>) -> Self {
         Self {
-            words: words.into_iter().map(Into::into).collect(),
+            words,
             env_option: None,
             program: None,
         }
@@ -108,18 +112,17 @@ impl Wrapped {
     /// that this process has, too.
     fn variables(program: &Program) -> Vec<(OsString, OsString)> {
         let invitation = program.invitation(WorkerStream::Stdio);
-        let own = program.variables();
-        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let processors = processors::logical();
-        let limits = program.thread_limits(processors, program.width(processors));
-        let limits = limits.map(|(name, threads)| {
+        let mut all = Vec::new();
+        for (name, threads) in program.thread_limits(processors, program.width(processors)) {
             let value = std::env::var_os(name);
-            (name.into(), value.unwrap_or(threads.to_string().into()))
-        });
-        limits
-            .chain(own)
-            .chain([(invitation.name().into(), invitation.value().into())])
-            .collect()
+            all.push((name.into(), value.unwrap_or(threads.to_string().into())));
+        }
+        for (name, value) in program.variables() {
+            all.push((name.to_owned(), value.to_owned()));
+        }
+        all.push((invitation.name().into(), invitation.value().into()));
+        all
     }
 
     /// The command for one worker, with these arguments before all others.
@@ -144,9 +147,11 @@ impl Wrapped {
                 words.extend(program.arguments());
             }
         }
-        let mut words = words.into_iter();
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(first).args(words).envs(variables);
+        let (name, arguments) = words
+            .split_first()
+            .ok_or_else(|| io::Error::other("the command line is empty"))?;
+        let mut command = Command::new(name);
+        command.args(first).args(arguments).envs(variables);
         Ok(command)
     }
 }

@@ -167,8 +167,12 @@ impl Program {
         workers: usize,
     ) -> impl Iterator<Item = (&'static str, usize)> {
         let threads = share(processors, workers);
-        let names = self.shares.then(|| names(&self.variables));
-        names.into_iter().flatten().map(move |name| (name, threads))
+        let names = if self.shares {
+            names(&self.variables)
+        } else {
+            Vec::new()
+        };
+        names.into_iter().map(move |name| (name, threads))
     }
 
     /// What makes a process of this program a worker with this stream.

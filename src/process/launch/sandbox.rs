@@ -26,24 +26,8 @@ use crate::task::Task;
 /// What holds for every sandbox. `--die-with-parent` kills the first process of the pid namespace,
 /// and so all that is in it, when `bwrap` ends. The files of `/proc/sys` ask for the user's number
 /// and for no capability, so a root could write to them.
-const ALONE: [&str; 16] = [
-    "--unshare-all",
-    "--die-with-parent",
-    "--new-session",
-    "--cap-drop",
-    "ALL",
-    "--ro-bind",
-    "/",
-    "/",
-    "--dev",
-    "/dev",
-    "--proc",
-    "/proc",
-    "--remount-ro",
-    "/proc",
-    "--setenv",
-    "TMPDIR",
-];
+const ALONE: &str = "--unshare-all --die-with-parent --new-session --cap-drop ALL --ro-bind / / \
+                     --dev /dev --proc /proc --remount-ro /proc --setenv TMPDIR /tmp";
 
 /// The folders in memory that workers may write to.
 const SCRATCH: [&str; 2] = ["/tmp", "/dev/shm"];
@@ -134,7 +118,7 @@ impl Sandbox {
             processes: 1000,
             tmp_limit: SANDBOX_TMP,
             paths: Vec::new(),
-            wrapped: Wrapped::new::<OsString>([]),
+            wrapped: Wrapped::of(Vec::new()),
         }
     }
 
@@ -190,35 +174,26 @@ impl Sandbox {
     fn words(&self, exe: &Path) -> io::Result<Vec<OsString>> {
         let mut paths = Vec::new();
         for (access, path) in &self.paths {
-            let named = |error: io::Error| {
+            let real = path.canonicalize().map_err(|error| {
                 io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
-            };
-            paths.push((*access, path.canonicalize().map_err(named)?));
+            })?;
+            paths.push((*access, real));
         }
-        // What the user says about a folder, or about one around it, counts alone.
-        let is_free = |folder: &PathBuf| {
-            let is_said = paths.iter().any(|(_, path)| folder.starts_with(path));
-            folder.is_dir()
-                && !is_said
-                && SCRATCH
-                    .iter()
-                    .all(|own| !Path::new(own).starts_with(folder))
-        };
-        let home = std::env::home_dir().and_then(|home| home.canonicalize().ok());
-        let folders = ["/run", "/home", "/root"].map(PathBuf::from);
-        let folders: Vec<_> = folders.into_iter().chain(home).filter(is_free).collect();
+        let empty = empty_folders(&paths);
 
         let mut words = vec![self.program.clone().into_os_string()];
-        words.extend(ALONE.map(OsString::from));
-        words.push("/tmp".into());
-        words.extend(self.network.then(|| "--share-net".into()));
+        let mut say = |some: &[&str]| some.iter().for_each(|word| words.push(word.into()));
+        ALONE.split(' ').for_each(|word| say(&[word]));
+        if self.network {
+            say(&["--share-net"]);
+        }
         let size = self.tmp_limit.clamp(4096, isize::MAX as u64).to_string();
         for folder in SCRATCH {
-            words.extend(["--size", &size, "--tmpfs", folder].map(OsString::from));
+            say(&["--size", &size, "--tmpfs", folder]);
         }
         let mut add = |option: &str, operands: &[&Path]| {
             words.push(option.into());
-            words.extend(operands.iter().map(|path| path.as_os_str().to_owned()));
+            operands.iter().for_each(|path| words.push((*path).into()));
         };
         // The names of the user's keys.
         let keys = Path::new("/proc/keys");
@@ -226,20 +201,20 @@ impl Sandbox {
             add("--ro-bind", &[Path::new("/dev/null"), keys]);
         }
         let here = std::env::current_dir()?;
-        let is_home = folders.contains(&here) || here.parent() == Some(Path::new("/home"));
-        let empty = folders.iter().map(PathBuf::as_path);
-        let mut empty = empty.chain(SCRATCH.map(Path::new));
+        let is_home = empty.contains(&here) || here.parent() == Some(Path::new("/home"));
         let is_scratch = SCRATCH.iter().any(|folder| here == Path::new(folder));
-        let is_shown = !is_home && !is_scratch && empty.any(|folder| here.starts_with(folder));
+        let is_covered = SCRATCH.iter().any(|folder| here.starts_with(folder))
+            || empty.iter().any(|folder| here.starts_with(folder));
+        let mut mounts = empty.clone();
+        if is_covered && !is_home && !is_scratch {
+            mounts.push(here.clone());
+        }
         // What lies in another folder comes after it, or would be covered.
-        let mut mounts: Vec<_> = folders.iter().map(|folder| (folder, true)).collect();
-        mounts.extend(is_shown.then_some((&here, false)));
-        mounts.sort();
-        for (path, is_empty) in mounts {
-            if is_empty {
-                add("--tmpfs", &[path]);
+        while let Some(path) = take_outer(&mut mounts) {
+            if empty.contains(&path) {
+                add("--tmpfs", &[&path]);
             } else {
-                add("--ro-bind", &[path, path]);
+                add("--ro-bind", &[&path, &path]);
             }
         }
         let resolved = Path::new("/run/systemd/resolve"); // where `/etc/resolv.conf` may point
@@ -255,9 +230,10 @@ impl Sandbox {
             }
         }
         add("--ro-bind", &[exe, exe]);
-        let empty = folders.iter().map(PathBuf::as_path);
-        let all = empty.chain([Path::new("/dev")]);
-        all.for_each(|folder| add("--remount-ro", &[folder]));
+        empty
+            .iter()
+            .for_each(|folder| add("--remount-ro", &[folder]));
+        add("--remount-ro", &[Path::new("/dev")]);
         for (at, (access, path)) in paths.iter().enumerate() {
             let is_covered = paths[at + 1..]
                 .iter()
@@ -268,9 +244,35 @@ impl Sandbox {
         }
         let most = limits::limit(Resource::Nproc)?.maximum;
         let most = most.map_or(self.processes, |most| most.min(self.processes));
-        words.extend(["/bin/sh", "-c", LIMITED, &most.to_string()].map(OsString::from));
+        for word in ["/bin/sh", "-c", LIMITED, &most.to_string()] {
+            words.push(word.into());
+        }
         Ok(words)
     }
+}
+
+/// The folders that are empty in a sandbox. What the user says about one, or about one around it,
+/// counts alone.
+fn empty_folders(said: &[(PathAccess, PathBuf)]) -> Vec<PathBuf> {
+    let mut folders = vec!["/run".into(), "/home".into(), "/root".into()];
+    folders.extend(std::env::home_dir().and_then(|home| home.canonicalize().ok()));
+    folders.retain(|folder: &PathBuf| {
+        let is_said = said.iter().any(|(_, path)| folder.starts_with(path));
+        let has_scratch = SCRATCH.iter().any(|own| Path::new(own).starts_with(folder));
+        folder.is_dir() && !is_said && !has_scratch
+    });
+    folders
+}
+
+/// Takes out a folder that lies in none of the others.
+fn take_outer(folders: &mut Vec<PathBuf>) -> Option<PathBuf> {
+    let is_in_another = |path: &PathBuf| {
+        folders
+            .iter()
+            .any(|other| path != other && path.starts_with(other))
+    };
+    let outer = folders.iter().position(|path| !is_in_another(path))?;
+    Some(folders.remove(outer))
 }
 
 /// A file with the filter of system calls, from which one `bwrap` can read it, and the arguments
@@ -285,7 +287,7 @@ impl Launcher for Sandbox {
     fn prepare(&mut self, program: &Program) -> Result<Capabilities, PoolError> {
         let refused = |message: String| PoolError::Launcher(message);
         let words = self.words(&program.path()?);
-        let words = words.map_err(|error| refused(format!("there is no sandbox: {error}")))?;
+        let mut words = words.map_err(|error| refused(format!("there is no sandbox: {error}")))?;
         let probe = || {
             let (filter, first) = filter()?;
             let mut probe = Command::new(&words[0]);
@@ -314,7 +316,8 @@ impl Launcher for Sandbox {
                 String::from_utf8_lossy(&output.stderr).trim()
             )));
         }
-        self.wrapped = Wrapped::new(words.into_iter().chain(["{exe}".into()]));
+        words.push("{exe}".into());
+        self.wrapped = Wrapped::of(words);
         self.wrapped.prepare(program)
     }
 

@@ -26,7 +26,8 @@ pub(crate) fn share(processors: usize, workers: usize) -> usize {
 }
 
 /// The names of the variables, except those that the user has set.
-pub(crate) fn names(set: &[(OsString, OsString)]) -> impl Iterator<Item = &'static str> {
-    let is_set = |name: &str| set.iter().any(|(key, _)| key == OsStr::new(name));
-    NAMES.into_iter().filter(move |name| !is_set(name))
+pub(crate) fn names(set: &[(OsString, OsString)]) -> Vec<&'static str> {
+    let mut names = NAMES.to_vec();
+    names.retain(|name| !set.iter().any(|(key, _)| key == OsStr::new(name)));
+    names
 }

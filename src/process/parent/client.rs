@@ -58,7 +58,7 @@ use serde::Serialize;
 use super::driver::{ActingDriver, CALLERS_ACTIVE_FOR, CLOCK_CHECK, Driver, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
-use super::peer::{CallerWait, Next};
+use super::peer::Next;
 use crate::events;
 use crate::loom::hint;
 use crate::process::host::ledger::Ledger;
@@ -470,7 +470,7 @@ impl PoolState {
             return;
         }
         let mut looks = ticks::Looks::new(POLL_FOR);
-        if matches!(self.path.wait(), CallerWait::Receive) {
+        if self.path.receives() {
             if !patient {
                 return; // it might wait for too long
             }
@@ -668,7 +668,7 @@ impl Driver {
     }
 
     /// Whether something is due before the driver wakes by itself.
-    fn oversleeps(&self) -> bool {
+    fn oversleeps(&mut self) -> bool {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
             (None, Some(_)) => true,
@@ -677,7 +677,7 @@ impl Driver {
     }
 
     /// Called after another thread has done some of the driver's work: wakes the driver if needed.
-    pub(super) fn wake_if_needed(&self) {
+    pub(super) fn wake_if_needed(&mut self) {
         if self.oversleeps() || self.sched.needs_driver(Instant::now()) {
             self.shared.mailbox.wake();
         }

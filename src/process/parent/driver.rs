@@ -82,6 +82,7 @@ use crate::process::launch::launched::{Launched, Started};
 use crate::process::limits::CHECKED_FROM;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::verdict::{Evidence, verdict};
+use crate::process::sched::workers::earlier;
 use crate::process::sched::{Action, Sched};
 use crate::process::value::attachments::Watcher;
 use crate::process::wire;
@@ -267,14 +268,18 @@ pub(super) struct PollSet {
 impl PollSet {
     /// Sleeps until a source is ready, or the time is up.
     pub(super) fn sleep(self) -> Vec<(EventSource, PollFlags)> {
-        let sources = self.sources.iter();
-        let sources = sources
-            .map(|(_, descriptor, events)| PollFd::from_borrowed_fd(descriptor.as_fd(), *events));
-        let mut fds: Vec<_> = sources.collect();
+        let mut fds = Vec::with_capacity(self.sources.len());
+        for (_, descriptor, events) in &self.sources {
+            fds.push(PollFd::from_borrowed_fd(descriptor.as_fd(), *events));
+        }
         poll_patiently(&mut fds, self.timeout);
-        let all = self.sources.iter().zip(&fds);
-        let all = all.map(|((source, ..), fd)| (*source, fd.revents()));
-        all.filter(|(_, events)| !events.is_empty()).collect()
+        let mut ready = Vec::new();
+        for (at, fd) in fds.iter().enumerate() {
+            if !fd.revents().is_empty() {
+                ready.push((self.sources[at].0, fd.revents()));
+            }
+        }
+        ready
     }
 }
 
@@ -340,7 +345,7 @@ impl Driver {
                     self.sched.kill(index, now);
                 }
             }
-            for index in self.sched.overdue(now).collect::<Vec<_>>() {
+            for index in self.sched.overdue(now) {
                 // It may have ended in time.
                 self.receive(index, false);
                 self.read_unsent(index);
@@ -498,19 +503,19 @@ impl Driver {
     fn prepare_sleep(&mut self) -> PollSet {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
-        let links = self.links.iter().zip(&self.sched.workers);
-        let soon = links.filter_map(|(link, worker)| {
-            let link = link.as_ref()?;
-            let looks = link.startup.as_ref().filter(|_| worker.is_starting());
-            let look = looks.map(|looks| looks.next);
-            let crowded_until = link.peer.stream.crowded_until;
-            let times = [crowded_until, link.abandon_at, link.finish_at, look];
-            times.into_iter().flatten().min()
-        });
         let check = (now < self.callers_active_until).then_some(now + CLOCK_CHECK);
-        let at_once = (!asleep).then_some(now);
-        let due = soon.chain(self.sched.deadline()).chain(check);
-        self.sleeps_until = due.chain(at_once).min().map(|due| due.max(now));
+        let mut due = earlier(self.sched.deadline(), check);
+        for (index, link) in self.links.iter().enumerate() {
+            let Some(link) = link else { continue };
+            due = earlier(due, link.peer.stream.crowded_until);
+            due = earlier(due, link.abandon_at);
+            due = earlier(due, link.finish_at);
+            if self.sched.workers[index].is_starting() {
+                due = earlier(due, link.startup.as_ref().map(|looks| looks.next));
+            }
+        }
+        let due = due.map(|due| due.max(now));
+        self.sleeps_until = if asleep { due } else { Some(now) };
         let timeout = self.sleeps_until.map(|until| until - now);
         let bell = self.shared.mailbox.bell.clone();
         let mut sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)> =

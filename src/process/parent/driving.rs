@@ -63,8 +63,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
     events::register(asked);
     let (ready, started) = bounded(1);
     let theirs = shared.clone();
-    let thread = Builder::new().name("trefoil-proc".to_owned());
-    let thread = thread.stack_size(STACK).spawn(move || {
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || {
         let _acting = ActingDriver::new();
         let deferred = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
         // The driver has ended, for whatever reason: no caller may wait for it any more.
@@ -75,6 +74,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         // Callbacks, and the destructor of an unwanted result, are user code.
         panic::contain(|| drop(deferred.ok().flatten().and_then(|job| job.finish())));
     });
+    let thread = Builder::new().name("trefoil-proc".to_owned());
+    let thread = thread.stack_size(STACK).spawn(work);
     let thread = thread.map_err(failed("pthread_create"))?;
     let driving = Driving {
         thread: Some(thread),

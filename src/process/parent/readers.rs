@@ -53,11 +53,10 @@ impl PoolState {
     pub(super) fn add_chores(self: &Arc<Self>, chores: Vec<Chore>) {
         let now = Instant::now();
         let mut state = self.readers.0.lock();
-        let callers: Vec<Waker> = chores
-            .into_iter()
-            .filter_map(|chore| state.add(chore, now))
-            .collect();
-        let mut left = Vec::new();
+        let (mut callers, mut left) = (Vec::new(), Vec::new());
+        for chore in chores {
+            callers.extend(state.add(chore, now));
+        }
         for result_type in state.more(now) {
             let theirs = self.clone();
             if blocking_threads::start(move || theirs.serve(result_type)).is_err() {

@@ -112,11 +112,15 @@ impl Settings {
 
     /// Limits the threads of libraries in the workers by the variables that `may_set` allows.
     pub(crate) fn limit_threads(&mut self, threads: usize, may_set: fn(&str) -> bool) {
-        let names = names(&self.variables).filter(|name| may_set(name));
-        let limits = names.map(|name| (name.into(), threads.to_string().into()));
-        let limits: Vec<_> = limits.collect();
+        let own = std::mem::take(&mut self.variables);
+        for name in names(&own) {
+            if may_set(name) {
+                self.variables
+                    .push((name.into(), threads.to_string().into()));
+            }
+        }
         // The user's come last, so that they count where case is ignored.
-        self.variables.splice(0..0, limits);
+        self.variables.extend(own);
     }
 
     /// Adds a call that every worker makes first, after those that it makes already.

@@ -73,15 +73,16 @@ pub(super) fn start_child(index: usize, settings: &Settings) -> io::Result<Start
 /// The variables of worker `index`, each with a name that an environment can have. (`Command` takes
 /// others, and makes something else of them.)
 fn variables(index: usize, settings: &Settings) -> io::Result<Vec<(OsString, OsString)>> {
-    let own = settings.variables_for.iter();
-    let own = own.flat_map(|variables| variables(index));
-    let all: Vec<(OsString, OsString)> = settings.variables.iter().cloned().chain(own).collect();
-    let of = format_args!("worker {index}");
-    let mut refusals = all.iter().map(|(name, value)| refusal(name, value, &of));
-    match refusals.find_map(|refusal| refusal) {
-        None => Ok(all),
-        Some(message) => Err(io::Error::new(io::ErrorKind::InvalidInput, message)),
+    let mut all = settings.variables.clone();
+    if let Some(own) = &settings.variables_for {
+        all.extend(own(index));
     }
+    for (name, value) in &all {
+        if let Some(message) = refusal(name, value, &format_args!("worker {index}")) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+    }
+    Ok(all)
 }
 
 /// Why the environment `of` a worker cannot have this variable.

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use super::Sched;
 use super::sent_frame::SentFrame;
-use super::workers::Worker;
+use super::workers::{Worker, earlier};
 use crate::events::{self, Trouble};
 use crate::process::job::keep_failures::Source;
 use crate::process::limits::TAKE_OVER_AFTER;
@@ -54,24 +54,30 @@ const AGAIN: Duration = Duration::from_millis(1);
 impl Sched {
     /// Workers for which something is due: their results, sent or not, should be read before
     /// `tick`.
-    pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
-        let late = move |worker: &Worker| {
-            let due = worker.next_check().into_iter().chain(worker.take_back_at());
-            let due = due.chain(worker.answer_due());
-            due.min().is_some_and(|at| at <= now)
-        };
-        let any = self.has_late_job(now);
-        (0..self.workers.len()).filter(move |index| any || late(&self.workers[*index]))
+    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<usize> {
+        let any = self.limits.next_deadline().is_some_and(|at| at <= now);
+        let mut overdue = Vec::new();
+        for (index, worker) in self.workers.iter().enumerate() {
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+            if any
+                || is_due(worker.next_check())
+                || is_due(worker.take_back_at())
+                || is_due(worker.answer_due())
+            {
+                overdue.push(index);
+            }
+        }
+        overdue
     }
 
     /// When `tick` has something to do, if nothing happens earlier.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let mut first = self.paused.iter().map(|(at, ..)| *at).min();
-        let mut due = |at: Option<Instant>| first = first.into_iter().chain(at).min();
+    pub(crate) fn deadline(&mut self) -> Option<Instant> {
+        let mut first = self.limits.next_deadline();
+        let mut due = |at: Option<Instant>| first = earlier(first, at);
+        self.paused.iter().for_each(|(at, ..)| due(Some(*at)));
         // Only times after the last tick count; earlier ones were handled then.
         let news = |at: Option<Instant>| at.filter(|at| *at > self.ticked);
         due(self.stop.and_then(|stop| stop.limit));
-        due(self.limits.first().map(|(at, _)| *at));
         due(self.shrinks_at());
         due(news(self.grows_at()));
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
@@ -297,20 +303,13 @@ impl Sched {
         job.is_some_and(|job| job.attempted(at, false).1)
     }
 
-    /// Whether the time of a job is over.
-    pub(super) fn has_late_job(&self, now: Instant) -> bool {
-        self.limits.first().is_some_and(|(at, _)| *at <= now)
-    }
-
     /// Ends the jobs whose time is over, waiting included, and what waits of those whose items may
     /// not run for any time.
     pub(super) fn end_late_jobs(&mut self, now: Instant) {
-        while self.has_late_job(now) {
-            let Some((at, id)) = self.limits.pop_first() else {
-                return;
-            };
-            match self.jobs.get(&id) {
-                Some(job) if job.work.options.until == Some(at) => self.end_late(id, now),
+        while let Some(id) = { self.limits.due(now).next() } {
+            let job = self.jobs.get(&id);
+            match job.map(|job| job.work.options.until) {
+                Some(Some(until)) if until <= now => self.end_late(id, now),
                 Some(_) => self.refuse_all(id, now),
                 None => {}
             }

@@ -28,17 +28,12 @@ impl Sched {
         if counts {
             self.counters.stats.lock().died += 1;
         }
-        let begun = |frame: SentFrame| {
-            if broken {
-                (frame.end, frame)
-            } else {
-                (frame.begun(), frame)
-            }
-        };
-        let mut frames: Vec<_> = worker.frames.drain(..).map(begun).collect();
-        let runs =
-            |(begun, frame): &(u32, SentFrame)| frame.done < *begun && frame.job != INITIALIZE;
-        let running = frames.iter().any(runs);
+        let (mut frames, mut running) = (Vec::new(), false);
+        while let Some(frame) = worker.frames.pop_front() {
+            let begun = if broken { frame.end } else { frame.begun() };
+            running |= frame.done < begun && frame.job != INITIALIZE;
+            frames.push((begun, frame));
+        }
         if let (true, false, Some((begun, front))) =
             (exit.cause == Cause::Allocation, running, frames.first_mut())
             && front.wanted

@@ -66,7 +66,9 @@ impl Sched {
         if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
             options.timeout = Some(FOR_EVER);
         }
-        self.limits.extend(options.until.map(|until| (until, id)));
+        if let Some(until) = options.until {
+            job.time_limit = self.limits.insert(until, id);
+        }
         self.jobs.insert(id, job);
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
@@ -90,7 +92,7 @@ impl Sched {
             self.counters.stats.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
             if job.work.options.timeout == Some(Duration::ZERO) {
-                self.limits.insert((now, id));
+                self.limits.insert(now, id);
             }
         }
         if let Some(error) = feed.failure {
@@ -170,22 +172,25 @@ impl Sched {
         let early = item_cost.is_none()
             && (self.workers.iter().any(Worker::is_on_its_way)
                 || spreads && contexts::is_asked_for(&self.workers, id));
-        let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
+        let (mut roomiest, mut least) = (None, usize::MAX);
+        for (index, worker) in self.workers.iter().enumerate() {
             let needs_idle = || {
                 let has_context = worker.contexts.contains_key(&id);
                 let is_heavy = || job.is_heavy(has_context, FRAME_BYTES);
                 only_idle || worker.peer.needs_idle(early, is_heavy)
             };
-            let waits = |id| contexts::waits(&self.workers, *index, id, now);
-            worker.has_room(cost(item_cost, 1), now)
+            let waits = |id| contexts::waits(&self.workers, index, id, now);
+            let answers = |id: &u64| waits(*id) == Some(contexts::Waits::Answer);
+            if worker.frames.len() < least
+                && worker.has_room(cost(item_cost, 1), now)
                 && (worker.frames.is_empty() || !needs_idle())
                 && !(spreads && waits(id).is_some())
-                && before
-                    .iter()
-                    .all(|id| waits(*id) == Some(contexts::Waits::Answer))
-        });
-        let (index, _) = roomy.min_by_key(|(_, worker)| worker.frames.len())?;
-        Some(index)
+                && before.iter().all(answers)
+            {
+                (roomiest, least) = (Some(index), worker.frames.len());
+            }
+        }
+        roomiest
     }
 
     /// Whether some worker waits for an answer about the context of the job `id`.
@@ -340,7 +345,7 @@ impl Sched {
 /// What a caller needs that dispatches in the driver's place.
 impl Sched {
     /// Whether nothing is due, so that work can be dispatched as usual.
-    pub(crate) fn nothing_is_due(&self, now: Instant) -> bool {
+    pub(crate) fn nothing_is_due(&mut self, now: Instant) -> bool {
         !self.is_ending() && self.deadline().is_none_or(|due| due > now)
     }
 
@@ -377,12 +382,12 @@ impl Sched {
     /// Dispatches work, and does nothing else of what `tick` does, so no task can end. False: one
     /// must end first, because its time is over.
     pub(crate) fn dispatch_work(&mut self, now: Instant) -> bool {
-        let may = !self.has_late_job(now);
-        if may {
-            self.dispatch(now);
-            self.count_busy();
+        if self.limits.next_deadline().is_some_and(|at| at <= now) {
+            return false;
         }
-        may
+        self.dispatch(now);
+        self.count_busy();
+        true
     }
 
     /// The worker that has an item of the job `id` and nothing else.

@@ -292,7 +292,7 @@ impl World {
 
     fn act(&mut self) {
         self.book.lock().unwrap().now = Some(self.now);
-        for index in self.sched.overdue(self.now).collect::<Vec<_>>() {
+        for index in self.sched.overdue(self.now) {
             self.hear(index, true);
         }
         self.sched.tick(self.now);

@@ -56,6 +56,14 @@ pub(super) fn is_brief(cost: u64) -> bool {
     cost < BRIEF
 }
 
+/// The earlier of two times, of which each may be missing.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// How a worker has a context (`rules::contexts`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Has {
@@ -307,15 +315,21 @@ impl Worker {
 
     /// When to check whether it must be killed, or one of its items has run for too long.
     pub(crate) fn next_check(&self) -> Option<Instant> {
-        let checks = self.frames.iter().filter_map(|frame| frame.watch.check_at);
-        checks.chain(self.kill_due()).min()
+        let mut next = self.kill_due();
+        for frame in &self.frames {
+            next = earlier(next, frame.watch.check_at);
+        }
+        next
     }
 
     /// When the next of its answers about contexts is late, after those that were by `then`.
     pub(super) fn next_late(&self, then: Instant) -> Option<Instant> {
         self.machine.as_ref()?;
-        let late = self.contexts.values().filter_map(|has| has.late_at(self));
-        late.filter(|at| *at > then).min()
+        let mut next = None;
+        for has in self.contexts.values() {
+            next = earlier(next, has.late_at(self).filter(|at| *at > then));
+        }
+        next
     }
 
     /// When to kill it because of a frame. A plain worker that has not answered yet how far it got
@@ -323,17 +337,22 @@ impl Worker {
     /// that.
     pub(crate) fn kill_due(&self) -> Option<Instant> {
         let (at, sequence) = self.kill_at?;
-        let may_run = |frame: &&SentFrame| {
-            frame.sequence != sequence && frame.wanted && frame.done < frame.end
-        };
-        let others = self.frames.iter().filter(may_run);
-        let due = others.filter_map(|frame| frame.recall.due());
-        Some(due.fold(at, Instant::max))
+        let mut due = Some(at);
+        for frame in &self.frames {
+            if frame.sequence != sequence && frame.wanted && frame.done < frame.end {
+                due = due.max(frame.recall.due());
+            }
+        }
+        due
     }
 
     /// Until when a plain worker should answer how far it got, if it was asked.
     pub(crate) fn answer_due(&self) -> Option<Instant> {
-        self.frames.iter().filter_map(SentFrame::answer_due).min()
+        let mut first = None;
+        for frame in &self.frames {
+            first = earlier(first, frame.answer_due());
+        }
+        first
     }
 
     /// Until when the items that it was asked for should come, if it may be silent for `patience`.

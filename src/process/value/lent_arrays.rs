@@ -264,17 +264,19 @@ impl Lending {
     /// time: pieces of its area that do not overlap. (Otherwise a few bytes could stand for any
     /// amount of memory here.)
     pub(crate) fn set(&mut self, list: LentList) -> Result<(), Broken> {
-        let lent = list.iter().filter(|[_, _, length]| *length != AHEAD);
-        let mut places: Vec<_> = lent.map(|[_, from, length]| (*from, *length)).collect();
-        places.sort_unstable();
-        let mut end = 0;
-        for (from, length) in places {
-            if from < end {
+        let mut places = Vec::new();
+        for [_, from, length] in &list {
+            if *length == AHEAD {
+                continue;
+            }
+            let end = from.saturating_add(*length);
+            if end > AREA as u64 {
                 return Err(Broken);
             }
-            end = from.checked_add(length).ok_or(Broken)?;
+            places.push((*from as usize, end as usize));
         }
-        if end > AREA as u64 {
+        places.sort_unstable();
+        if places.windows(2).any(|pair| pair[0].1 > pair[1].0) {
             return Err(Broken);
         }
         self.list = list;

@@ -25,7 +25,6 @@
 //!
 //! Tests: `tests/process/shared_mut.rs`.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -57,15 +56,17 @@ pub(crate) struct Round {
 #[derive(Debug, Default)]
 struct Given {
     is_over: bool,
-    /// The ranges that were given, by their beginnings. They do not overlap.
-    ranges: BTreeMap<usize, Entry>,
+    /// The ranges that were given, by their beginnings. They do not overlap. (A list: whoever
+    /// gives more reads all marks, too.)
+    ranges: Vec<Entry>,
     /// How many marks have been used, and those that can be used again.
     marks: u64,
     free: Vec<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
+    start: usize,
     end: usize,
     mark: u64,
     /// Its index in the list with which it was given.
@@ -119,12 +120,17 @@ impl Round {
     /// Gives these ranges, each for an item. Returns their marks. An error if two overlap, or if
     /// one overlaps another that is out; then none is given.
     pub(super) fn give(&self, ranges: &[Range<usize>]) -> io::Result<Vec<u64>> {
-        let mut order: Vec<usize> = (0..ranges.len()).collect();
-        order.retain(|item| !ranges[*item].is_empty());
-        order.sort_by_key(|item| ranges[*item].start);
+        let mut order = Vec::new();
+        for (item, range) in ranges.iter().enumerate() {
+            if !range.is_empty() {
+                order.push((range.start, item));
+            }
+        }
+        order.sort_unstable();
         for pair in order.windows(2) {
-            if ranges[pair[0]].end > ranges[pair[1]].start {
-                let [one, other] = [pair[0].min(pair[1]), pair[0].max(pair[1])];
+            let (one, other) = (pair[0].1, pair[1].1);
+            if ranges[one].end > ranges[other].start {
+                let [one, other] = [one.min(other), one.max(other)];
                 return Err(invalid(format!(
                     "items {one} ({:?}) and {other} ({:?}) overlap",
                     ranges[one], ranges[other]
@@ -133,24 +139,35 @@ impl Round {
         }
         let mut given = self.given.lock();
         let marks = self.read_marks(&given)?;
-        for item in &order {
+        for (_, item) in &order {
             let range = &ranges[*item];
-            while let Some((start, entry)) = given.overlapping(range) {
+            for entry in given.ranges[overlapping(&given.ranges, range)].iter().rev() {
                 if !entry.is_free && marks.get(entry.mark as usize) != Some(&WRITTEN) {
                     return Err(invalid(format!(
-                        "item {item} ({range:?}) overlaps {start}..{}, item {} of an earlier list, \
+                        "item {item} ({range:?}) overlaps {}..{}, item {} of an earlier list, \
                          which has not been written yet",
-                        entry.end, entry.item
+                        entry.start, entry.end, entry.item
                     )));
                 }
-                given.remove(start);
             }
         }
         let mut found = vec![0; ranges.len()]; // (an empty range needs none)
-        for item in order {
+        let before = std::mem::take(&mut given.ranges);
+        let mut rest = &before[..];
+        for (start, item) in order {
+            let end = ranges[item].end;
+            let replaced = overlapping(rest, &ranges[item]);
+            given.ranges.extend_from_slice(&rest[..replaced.start]);
+            for entry in &rest[replaced.clone()] {
+                given.free.push(entry.mark);
+            }
+            rest = &rest[replaced.end..];
             let mark = match given.free.pop() {
                 Some(mark) => {
-                    self.write_mark(mark, GIVEN)?;
+                    if let Err(error) = self.write_mark(mark, GIVEN) {
+                        given.ranges.extend_from_slice(rest);
+                        return Err(error);
+                    }
                     mark
                 }
                 None => {
@@ -158,25 +175,25 @@ impl Round {
                     given.marks - 1
                 }
             };
-            let Range { start, end } = ranges[item];
-            let entry = Entry {
+            given.ranges.push(Entry {
+                start,
                 end,
                 mark,
                 item,
                 is_free: false,
-            };
-            given.ranges.insert(start, entry);
+            });
             found[item] = mark;
         }
+        given.ranges.extend_from_slice(rest);
         Ok(found)
     }
 
     /// The holder of a range has dropped it unused.
     pub(super) fn give_back(&self, range: &Range<usize>) {
-        if !range.is_empty()
-            && let Some(entry) = self.given.lock().ranges.get_mut(&range.start)
-        {
-            entry.is_free = true;
+        let mut given = self.given.lock();
+        let own = overlapping(&given.ranges, range);
+        for entry in &mut given.ranges[own] {
+            entry.is_free |= entry.start == range.start;
         }
     }
 
@@ -252,13 +269,13 @@ impl Round {
         };
         let marks = self.read_marks(&given)?;
         let mut missing = Gaps::default();
-        for (start, entry) in &given.ranges {
+        for entry in &given.ranges {
             let mark = marks.get(entry.mark as usize);
             if mark != Some(&WRITTEN) {
-                missing.unwritten.push(*start..entry.end);
+                missing.unwritten.push(entry.start..entry.end);
             }
             if mark == Some(&WRITING) {
-                missing.torn.push(*start..entry.end);
+                missing.torn.push(entry.start..entry.end);
             }
         }
         Ok(missing)
@@ -279,18 +296,12 @@ impl Round {
     }
 }
 
-impl Given {
-    /// The last range that overlaps this one.
-    fn overlapping(&self, range: &Range<usize>) -> Option<(usize, &Entry)> {
-        let (start, entry) = self.ranges.range(..range.end).next_back()?;
-        (entry.end > range.start).then_some((*start, entry))
-    }
-
-    /// Takes out the range that begins there.
-    fn remove(&mut self, start: usize) {
-        let entry = self.ranges.remove(&start);
-        self.free.extend(entry.map(|entry| entry.mark));
-    }
+/// Which of the ranges in the list overlap this one.
+fn overlapping(list: &[Entry], range: &Range<usize>) -> Range<usize> {
+    let from = list.partition_point(|entry| entry.end <= range.start);
+    from..list
+        .partition_point(|entry| entry.start < range.end)
+        .max(from)
 }
 
 /// An error about ranges.

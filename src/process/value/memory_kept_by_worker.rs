@@ -15,7 +15,6 @@
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/plain.rs`.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use super::attachments::{Attachment, Watcher};
@@ -27,7 +26,7 @@ const WORTH: u64 = 256 << 10;
 
 /// The memory that one worker keeps, the latest last.
 pub(crate) struct MemoryKeptByWorker {
-    kept: VecDeque<Sent>,
+    kept: Vec<Sent>,
     /// The worker has copies of it, instead of mappings of the same memory.
     is_copied: bool,
     /// Notified when some of it is freed in this process, so that it can be released.
@@ -43,7 +42,7 @@ struct Sent {
 impl MemoryKeptByWorker {
     pub(crate) fn new(is_copied: bool) -> Self {
         Self {
-            kept: VecDeque::new(),
+            kept: Vec::new(),
             is_copied,
             watcher: None,
         }
@@ -67,12 +66,12 @@ impl MemoryKeptByWorker {
         let mut needed = 0;
         for attachment in attachments {
             let known = self.kept.iter().position(|own| own.id == attachment.id);
-            let own = known.and_then(|at| self.kept.remove(at));
+            let own = known.map(|at| self.kept.remove(at));
             let Some(own) = own.or_else(|| self.first(attachment, &mut new)) else {
                 continue;
             };
             needed += own.bytes;
-            self.kept.push_back(own);
+            self.kept.push(own);
         }
         // The memory of this frame comes last in the list.
         let own = self.is_copied.then(|| KEPT_BYTES.max(needed));

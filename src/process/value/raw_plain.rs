@@ -27,7 +27,7 @@
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
 
 use std::any::Any;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ atomic!(
 );
 
 /// A vector of plain numbers whose type is known at run time only.
-pub(crate) trait Array: Any + Debug + Send + Sync {
+pub(crate) trait Array: Any + Send + Sync {
     /// Which type the numbers have: never 0.
     fn kind(&self) -> u8;
 
@@ -140,6 +140,13 @@ pub(crate) trait Array: Any + Debug + Send + Sync {
     fn fill(&mut self, bytes: &[u8], length: usize) -> io::Result<()>;
 
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+/// (Not the numbers: code for each type.)
+impl Debug for dyn Array {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Array({})", self.kind())
+    }
 }
 
 /// How many times more memory an array may take while it arrives than what has arrived.

@@ -87,7 +87,7 @@ fn parse(value: &str) -> Option<Invitation> {
     let stream = kept.unwrap_or(stream);
     let entry = stream.strip_prefix('@');
     let (input, output) = stream.split_once('+').unzip();
-    let number = |end: Option<&str>| end?.parse().ok();
+    let number = |end: Option<&str>| i32::try_from(end?.parse::<u32>().ok()?).ok();
     Some(Invitation {
         copy,
         depth,

@@ -40,22 +40,20 @@ enum ReceivedContext {
 /// All contexts of this worker.
 #[derive(Default)]
 pub(crate) struct Contexts {
-    all: HashMap<u64, ReceivedContext>,
-    /// The memory of the contexts that this worker serves to others.
-    served: HashMap<u64, Arc<Attachment>>,
+    /// Each with its memory, if this worker serves it to others.
+    all: HashMap<u64, (ReceivedContext, Option<Arc<Attachment>>)>,
 }
 
 impl Contexts {
     /// Keeps an encoded context.
     pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], descriptors: Descriptors) {
         let bytes = Shared::own(bytes.to_vec());
-        self.all
-            .insert(id, ReceivedContext::Encoded(bytes, descriptors));
+        let context = ReceivedContext::Encoded(bytes, descriptors);
+        self.all.insert(id, (context, None));
     }
 
     /// Drops a context; its destructor is user code.
     pub(crate) fn forget(&mut self, id: u64) {
-        self.served.remove(&id);
         let context = self.all.remove(&id);
         panic::contain(|| drop(context));
     }
@@ -65,7 +63,7 @@ impl Contexts {
     pub(crate) fn share(&mut self, id: u64, from: Option<ServedContext>) -> Option<ServedContext> {
         let memory = match (from, self.all.get(&id)) {
             (Some(from), _) => Attachment::new(memory_file::at(from.place).ok()?),
-            (None, Some(ReceivedContext::Encoded(bytes, _))) => {
+            (None, Some((ReceivedContext::Encoded(bytes, _), _))) => {
                 Mapped::fixed(bytes).ok()?.attachment.clone()
             }
             _ => return None,
@@ -79,15 +77,15 @@ impl Contexts {
         }
         let place = memory_file::place(&*memory.descriptor)?;
         let context = ReceivedContext::Encoded(bytes, Descriptors::default());
-        self.all.insert(id, context);
-        self.served.insert(id, memory);
+        self.all.insert(id, (context, Some(memory)));
         Some(ServedContext { place, hash })
     }
 
     /// The context `id`, which is decoded once. Resumes the panic of its decoder, if that has
     /// panicked.
     pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
-        let context = self.all.get_mut(&id).ok_or("the parent has not sent it")?;
+        let context = self.all.get_mut(&id);
+        let (context, _) = context.ok_or("the parent has not sent it")?;
         if let ReceivedContext::Encoded(bytes, descriptors) = context {
             let mut own = Decoding::new(std::mem::take(descriptors), None);
             let decode = || scope::decoding(&mut own, || decode::<C>(bytes));

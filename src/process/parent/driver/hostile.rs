@@ -129,7 +129,7 @@ impl World {
     /// Carries out the scheduler's wishes.
     fn act(&mut self) {
         let now = self.now();
-        for index in self.driver.sched.overdue(now).collect::<Vec<_>>() {
+        for index in self.driver.sched.overdue(now) {
             self.driver.receive(index, false);
             self.driver.read_unsent(index);
         }

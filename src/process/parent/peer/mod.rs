@@ -115,8 +115,11 @@ impl Peer {
             has_pages: self.pages.is_some(),
             events: level,
         };
-        let pages = self.pages.iter().flat_map(Pages::descriptors);
-        let all: Vec<_> = pages.chain(more.into_iter().flatten()).collect();
+        let mut all = self
+            .pages
+            .as_ref()
+            .map_or_else(Vec::new, Pages::descriptors);
+        all.extend(more.into_iter().flatten());
         let sent = self.stream.welcome(welcome.head(0), &all, any);
         drop(all);
         if let Some(pages) = &mut self.pages {
@@ -313,23 +316,12 @@ impl CallerPath {
     /// Whether the driver must wake for work that was handed out, and of which something `waits`.
     /// (Of a worker without pages a caller may receive the answer, and not the driver.)
     pub(super) fn wakes_driver(&self, waits: impl FnOnce() -> bool) -> bool {
-        self.0.is_none() && waits()
+        self.receives() && waits()
     }
 
-    /// What a caller does until its result comes.
-    pub(super) fn wait(&self) -> CallerWait {
-        if self.0.is_some() {
-            CallerWait::Poll
-        } else {
-            CallerWait::Receive
-        }
+    /// What a caller does for a moment before it sleeps: it receives its worker's bytes in the
+    /// driver's place, or else it polls the worker's ledger.
+    pub(super) fn receives(&self) -> bool {
+        self.0.is_none()
     }
-}
-
-/// What a caller does for a moment before it sleeps.
-pub(super) enum CallerWait {
-    /// It polls the ledger of its worker.
-    Poll,
-    /// It receives its worker's bytes in the driver's place.
-    Receive,
 }

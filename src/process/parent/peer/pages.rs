@@ -50,9 +50,10 @@ impl Pages {
     }
 
     /// The descriptors that the worker needs.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let memory = waitable(self.ledger.memory());
-        std::iter::once(memory).chain(self.bell.theirs())
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all = vec![waitable(self.ledger.memory())];
+        all.extend(self.bell.theirs());
+        all
     }
 
     /// Puts a frame into the shared ring, where the worker looks, or into the queue for the socket,
@@ -113,8 +114,10 @@ impl Pages {
         if !crash_handler::is_noted(signal) {
             return None;
         }
-        let places = self.ledger.crash_notes().read();
-        let places = places.into_iter().map(|place| (place.module, place.offset));
-        Backtrace::new(places.collect())
+        let mut places = Vec::new();
+        for place in self.ledger.crash_notes().read() {
+            places.push((place.module, place.offset));
+        }
+        Backtrace::new(places)
     }
 }

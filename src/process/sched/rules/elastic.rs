@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::limits::ONE_MORE_WORKER;
 use crate::process::sched::Sched;
-use crate::process::sched::workers::Worker;
+use crate::process::sched::workers::{Worker, earlier};
 
 /// The settings of a pool whose number of workers depends on the work.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +36,14 @@ impl Sched {
         let Some(elastic) = self.policy.elastic else {
             return;
         };
-        let comes = |worker: &&Worker| worker.is_idle() || worker.is_on_its_way();
-        let coming = self.workers.iter().filter(comes).count();
-        let down = self.workers.iter().filter(|worker| worker.stage.is_down());
-        let down = down.count();
-        let there = self.workers.len() - down;
+        let (mut coming, mut down) = (0, Vec::new());
+        for (index, worker) in self.workers.iter().enumerate() {
+            coming += usize::from(worker.is_idle() || worker.is_on_its_way());
+            if worker.stage.is_down() {
+                down.push(index);
+            }
+        }
+        let there = self.workers.len() - down.len();
         let lags = self.grows_at().is_some_and(|at| at <= now);
         self.rules.lags = lags;
         let wanted = self
@@ -52,13 +55,9 @@ impl Sched {
             Some(_) => wanted,
         };
         // The index after the last slot that is needed.
-        let slots = self.workers.iter().enumerate();
-        let mut empty = slots.filter(|(_, worker)| worker.stage.is_down());
-        let last = wanted.checked_sub(1).map(|more| empty.nth(more));
-        self.rules.slots_end = match last {
+        self.rules.slots_end = match wanted.checked_sub(1) {
             None => 0,
-            Some(Some((index, _))) => index + 1,
-            Some(None) => self.workers.len(),
+            Some(more) => down.get(more).map_or(self.workers.len(), |index| index + 1),
         };
     }
 
@@ -66,10 +65,12 @@ impl Sched {
     fn workers_for_work(&self) -> usize {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
-        for (function, waits) in self.workers.iter().flat_map(Worker::waiting) {
-            match self.item_cost(function) {
-                None => items += waits as usize,
-                Some(item_cost) => nanos += item_cost * f64::from(waits),
+        for worker in &self.workers {
+            for (function, waits) in worker.waiting() {
+                match self.item_cost(function) {
+                    None => items += waits as usize,
+                    Some(item_cost) => nanos += item_cost * f64::from(waits),
+                }
             }
         }
         for (_, id) in self.queue.iter().take(most) {
@@ -89,8 +90,8 @@ impl Sched {
         }
         // Waiting work needs one worker, however short it is. (A cancelled job stays in the queue
         // until the next dispatch.)
-        let mut queued = self.queue.iter().filter_map(|(_, id)| self.jobs.get(id));
-        let waits = queued.any(|job| job.items(1) > 0) || !self.rules.alone.is_empty();
+        let holds = |id: &u64| self.jobs.get(id).is_some_and(|job| job.items(1) > 0);
+        let waits = self.queue.iter().any(|(_, id)| holds(id)) || !self.rules.alone.is_empty();
         let some = usize::from(waits && self.workers.iter().all(Worker::is_away));
         (items + (nanos / ONE_MORE_WORKER) as usize)
             .max(some)
@@ -101,14 +102,18 @@ impl Sched {
     /// and no worker makes progress.
     pub(crate) fn grows_at(&self) -> Option<Instant> {
         self.policy.elastic?;
-        let waiting = self.workers.iter().flat_map(Worker::waiting);
-        let is_none = self.queue.is_empty() && waiting.map(|(_, items)| items).max() <= Some(0);
-        let comes = |worker: &Worker| worker.is_idle() || worker.is_on_its_way();
-        if is_none || self.workers.iter().any(comes) {
-            return None;
+        let mut waits = !self.queue.is_empty();
+        let mut last = None;
+        for worker in &self.workers {
+            if worker.is_idle() || worker.is_on_its_way() {
+                return None;
+            }
+            waits |= worker.waiting().any(|(_, items)| items > 0);
+            if !worker.is_away() {
+                last = last.max(Some(worker.front_since));
+            }
         }
-        let workers = self.workers.iter().filter(|worker| !worker.is_away());
-        let last = workers.map(|worker| worker.front_since).max()?;
+        let last = last.filter(|_| waits)?;
         Some(last + Duration::from_nanos(ONE_MORE_WORKER as u64))
     }
 
@@ -124,8 +129,12 @@ impl Sched {
     /// When the next worker has been idle for too long.
     pub(crate) fn shrinks_at(&self) -> Option<Instant> {
         let (_, idle) = self.excess()?;
-        let workers = self.workers.iter().filter(|worker| worker.is_idle());
-        workers.map(|worker| worker.front_since + idle).min()
+        let mut first = None;
+        for worker in &self.workers {
+            let leaves = worker.is_idle().then(|| worker.front_since + idle);
+            first = earlier(first, leaves);
+        }
+        first
     }
 
     /// Dismisses workers that have been idle for too long.
@@ -133,15 +142,15 @@ impl Sched {
         let Some((excess, idle)) = self.excess() else {
             return;
         };
-        let workers = self.workers.iter().enumerate();
-        let idlers =
-            workers.filter(|(_, worker)| worker.is_idle() && worker.front_since + idle <= now);
+        let mut left = excess;
         // The last slots first, because the first ones are filled first.
-        let mut idlers: Vec<usize> = idlers.map(|(index, _)| index).collect();
-        idlers.reverse();
-        for index in idlers.into_iter().take(excess) {
-            self.workers[index].fruitful = true;
-            self.dismiss_worker(index, now);
+        for index in (0..self.workers.len()).rev() {
+            let worker = &mut self.workers[index];
+            if left > 0 && worker.is_idle() && worker.front_since + idle <= now {
+                worker.fruitful = true;
+                self.dismiss_worker(index, now);
+                left -= 1;
+            }
         }
     }
 }

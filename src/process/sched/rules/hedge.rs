@@ -31,13 +31,16 @@ impl Sched {
 
     /// The worker with the item that should be copied now.
     pub(crate) fn straggler(&self, now: Instant) -> Option<usize> {
-        let due = |(index, worker): (usize, &Worker)| Some((self.next_time(worker)?, index));
-        let runs = |index: usize| {
-            let front = self.workers[index].frames.front();
-            front.is_some_and(SentFrame::runs)
-        };
-        let due = self.workers.iter().enumerate().filter_map(due);
-        let (_, index) = due.filter(|(at, index)| *at <= now && runs(*index)).min()?;
+        let (mut slowest, mut first) = (None, now);
+        for (index, worker) in self.workers.iter().enumerate() {
+            if let Some(at) = self.next_time(worker)
+                && (at < first || at == first && slowest.is_none())
+                && worker.frames.front().is_some_and(SentFrame::runs)
+            {
+                (slowest, first) = (Some(index), at);
+            }
+        }
+        let index = slowest?;
         // (What another worker has not begun is taken over soon.)
         let waits = |worker: &Worker| {
             let mut frames = worker.frames.iter();

@@ -19,11 +19,12 @@ pub(super) fn fits(workers: &[Worker], budget: Option<u64>, memory: u64) -> bool
     let Some(budget) = budget.filter(|_| memory > 0) else {
         return true;
     };
-    let frames = workers.iter().flat_map(|worker| &worker.frames);
-    let used = frames
-        .filter(|frame| frame.end > 0)
-        .map(|frame| frame.marks.memory);
-    let used = used.fold(0, u64::saturating_add);
+    let mut used = 0u64;
+    for worker in workers {
+        for frame in &worker.frames {
+            used = used.saturating_add(if frame.end > 0 { frame.marks.memory } else { 0 });
+        }
+    }
     used == 0 || used.saturating_add(memory) <= budget
 }
 

@@ -150,7 +150,7 @@ fn on_stream(
     let inlet = StreamInlet::new(received, canceller, output.try_clone()?, Arc::clone(&lock));
     let inlet = Arc::new(inlet);
     let watched = inlet.clone();
-    start_watcher(move || watched.watch())?;
+    start_watcher(Box::new(move || watched.watch()))?;
     panic::install_hook();
     #[cfg(feature = "tracing")]
     if _level > 0 {
@@ -179,7 +179,7 @@ fn on_pages(mut received: Inbox, output: Stream, _level: u8) -> io::Result<(Inle
     let (calls, canceller) = watched_calls(&pages);
     let socket = received.stream.try_clone()?.into_descriptor();
     let bell = bell?;
-    start_watcher(move || pages::watch(&socket, &bell, &canceller))?;
+    start_watcher(Box::new(move || pages::watch(&socket, &bell, &canceller)))?;
     let inlet = PagesInlet::new(received, (*pages).clone());
     panic::install_hook();
     #[cfg(feature = "tracing")]
@@ -204,7 +204,7 @@ pub(super) fn replaying(inlet: ReplayInlet, pages: Pages) -> io::Result<(Inlet, 
 }
 
 /// Starts the thread that handles messages which cannot wait.
-fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+fn start_watcher(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
     let watcher = thread::Builder::new()
         .name("trefoil-watch".to_owned())
         .stack_size(WATCHER_STACK);
