@@ -6,6 +6,7 @@
 //!
 //! The least number of items, and the least time: `limits`. Who gets a copy: `hedge`.
 
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::time::Duration;
 
@@ -17,8 +18,7 @@ pub(super) struct ItemTimes {
     factor: f64,
     /// In nanoseconds: the shorter half, which has the median as its maximum.
     short: BinaryHeap<u64>,
-    /// The longer half, with all bits inverted: its maximum is the shortest.
-    long: BinaryHeap<u64>,
+    long: BinaryHeap<Reverse<u64>>,
     /// The items that have been copied: once at most, so that the number of workers that an item
     /// can cost is limited.
     copied: HashSet<usize>,
@@ -36,9 +36,10 @@ impl ItemTimes {
     /// An item has taken so long.
     pub(super) fn learn(&mut self, nanos: u64) {
         self.short.push(nanos);
-        move_one(&mut self.short, &mut self.long);
+        self.long.extend(self.short.pop().map(Reverse));
         if self.long.len() > self.short.len() {
-            move_one(&mut self.long, &mut self.short);
+            self.short
+                .extend(self.long.pop().map(|Reverse(nanos)| nanos));
         }
     }
 
@@ -62,13 +63,6 @@ impl ItemTimes {
     /// A copy of the item at `index` came back before it began: there may be another.
     pub(super) fn returns(&mut self, index: usize) {
         self.copied.remove(&index);
-    }
-}
-
-/// Moves the maximum of one half to the other.
-fn move_one(from: &mut BinaryHeap<u64>, to: &mut BinaryHeap<u64>) {
-    if let Some(nanos) = from.pop() {
-        to.push(!nanos);
     }
 }
 
