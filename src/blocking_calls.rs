@@ -79,6 +79,7 @@ fn queue(kind: CallKind) -> &'static CallQueue {
     static QUEUES: PerProcess<[CallQueue; 2]> = PerProcess::new();
     let queues = QUEUES.get_or_init(|| {
         task::panic::install_hook();
+        task::context::register_fork_handler();
         MOST_HELPERS.map(CallQueue::new)
     });
     &queues[kind as usize]

@@ -83,6 +83,7 @@ tests! {
         handle.spawn(async {}).join().unwrap();
         here.block_on(here.handle().spawn(async {})).unwrap();
         waiting.extend(of_both());
+        waiting.push(here.handle().spawn(async {})); // would end in the child, too
         in_child(|| {
             for task in &mut waiting {
                 let ended = task.join_timeout(Duration::from_secs(5));

@@ -21,7 +21,7 @@ pub(crate) fn found(file: &File, tree: &[File]) -> Vec<Finding> {
     if file.path != PAGE {
         return Vec::new();
     }
-    let (mut findings, mut inside) = (Vec::new(), false);
+    let (mut findings, mut inside, mut rooms) = (Vec::new(), false, 0);
     for (at, line) in file.lines.iter().enumerate() {
         if line.raw.starts_with("## ") {
             inside = line.raw == BEGIN;
@@ -32,6 +32,7 @@ pub(crate) fn found(file: &File, tree: &[File]) -> Vec<Finding> {
         let mut report = |what| findings.push(Finding::new(file, at, "room", what));
         let parts: Vec<&str> = line.raw.split('`').collect();
         for here in (1..parts.len()).step_by(2).filter(|at| is_path(parts[*at])) {
+            rooms += 1;
             let patterns = expanded(parts[here]);
             for pattern in &patterns {
                 if files(pattern, tree).next().is_none() {
@@ -48,6 +49,10 @@ pub(crate) fn found(file: &File, tree: &[File]) -> Vec<Finding> {
                 }
             }
         }
+    }
+    if rooms == 0 {
+        let what = format!("no row names a file below `{BEGIN}`");
+        findings.push(Finding::new(file, 0, "room", what));
     }
     findings
 }
@@ -109,6 +114,11 @@ mod tests {
             let page = format!("| `no/where.rs` |\n{BEGIN}\n| {row} |\n## Next\n| `no/where.rs` |");
             found(&File::new(PAGE, &page), &tree).len()
         };
+        assert_eq!(
+            found(&File::new(PAGE, "## Other\n| `a/b.rs` |"), &tree).len(),
+            1
+        );
+        assert_eq!(count("x | y"), 1);
         assert_eq!(count("x | `a/b.rs`, `a/`; y, `one` (`a/b.rs`)"), 0);
         assert_eq!(count("x | `A::one`, `THREE` (`sys/*/c.rs`)"), 1);
         assert_eq!(count("x | `two` (`a/b.rs`)"), 1);

@@ -42,7 +42,6 @@ use crate::events::Items;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
 use crate::task::{Late, Task, TaskError, panic};
-use crate::timer::TimerKey;
 use results::{Decoder, Sink, Values};
 
 /// What `map_with` sends to a worker before its first item.
@@ -243,8 +242,6 @@ pub(crate) struct Job {
     pub(crate) sealed: bool,
     /// It is in the scheduler's queue.
     pub(crate) queued: bool,
-    /// The timer of a limit to its whole time.
-    pub(crate) time_limit: TimerKey,
     /// Its failure is that all of it was cancelled. (Many may be at once: it takes no memory.)
     cancelled: bool,
     unusual: Option<Box<Unusual>>,
@@ -334,7 +331,6 @@ impl Job {
             pending: 0,
             sealed: false,
             queued: false,
-            time_limit: TimerKey::STALE,
             cancelled: false,
             unusual: None,
             chaos: chaos::next_call(),

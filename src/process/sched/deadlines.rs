@@ -54,8 +54,8 @@ const AGAIN: Duration = Duration::from_millis(1);
 impl Sched {
     /// Workers for which something is due: their results, sent or not, should be read before
     /// `tick`.
-    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<usize> {
-        let any = self.limits.next_deadline().is_some_and(|at| at <= now);
+    pub(crate) fn overdue(&self, now: Instant) -> Vec<usize> {
+        let any = self.has_late_job(now);
         let mut overdue = Vec::new();
         for (index, worker) in self.workers.iter().enumerate() {
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -71,8 +71,8 @@ impl Sched {
     }
 
     /// When `tick` has something to do, if nothing happens earlier.
-    pub(crate) fn deadline(&mut self) -> Option<Instant> {
-        let mut first = self.limits.next_deadline();
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let mut first = self.limits.first().map(|(at, _)| *at);
         let mut due = |at: Option<Instant>| first = earlier(first, at);
         self.paused.iter().for_each(|(at, ..)| due(Some(*at)));
         // Only times after the last tick count; earlier ones were handled then.
@@ -303,13 +303,20 @@ impl Sched {
         job.is_some_and(|job| job.attempted(at, false).1)
     }
 
+    /// Whether the time of a job is over.
+    pub(super) fn has_late_job(&self, now: Instant) -> bool {
+        self.limits.first().is_some_and(|(at, _)| *at <= now)
+    }
+
     /// Ends the jobs whose time is over, waiting included, and what waits of those whose items may
     /// not run for any time.
     pub(super) fn end_late_jobs(&mut self, now: Instant) {
-        while let Some(id) = { self.limits.due(now).next() } {
-            let job = self.jobs.get(&id);
-            match job.map(|job| job.work.options.until) {
-                Some(Some(until)) if until <= now => self.end_late(id, now),
+        while self.has_late_job(now) {
+            let Some((at, id)) = self.limits.pop_first() else {
+                return;
+            };
+            match self.jobs.get(&id) {
+                Some(job) if job.work.options.until == Some(at) => self.end_late(id, now),
                 Some(_) => self.refuse_all(id, now),
                 None => {}
             }

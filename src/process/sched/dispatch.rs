@@ -66,9 +66,7 @@ impl Sched {
         if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
             options.timeout = Some(FOR_EVER);
         }
-        if let Some(until) = options.until {
-            job.time_limit = self.limits.insert(until, id);
-        }
+        self.limits.extend(options.until.map(|until| (until, id)));
         self.jobs.insert(id, job);
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
@@ -92,7 +90,7 @@ impl Sched {
             self.counters.stats.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
             if job.work.options.timeout == Some(Duration::ZERO) {
-                self.limits.insert(now, id);
+                self.limits.insert((now, id));
             }
         }
         if let Some(error) = feed.failure {
@@ -382,7 +380,7 @@ impl Sched {
     /// Dispatches work, and does nothing else of what `tick` does, so no task can end. False: one
     /// must end first, because its time is over.
     pub(crate) fn dispatch_work(&mut self, now: Instant) -> bool {
-        if self.limits.next_deadline().is_some_and(|at| at <= now) {
+        if self.has_late_job(now) {
             return false;
         }
         self.dispatch(now);

@@ -52,7 +52,7 @@ mod take_back;
 pub(super) mod verdict;
 pub(super) mod workers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -73,7 +73,6 @@ use super::wire::{CodeRef, Frame};
 use crate::chaos;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
-use crate::timer::Timers;
 
 /// The longest grace period: later times might not be representable.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -197,8 +196,9 @@ pub(crate) struct Sched {
     /// The error of an initializer, or of too many deaths: no job can run.
     broken: Option<TaskError>,
     actions: Vec<Action>,
-    /// From when on what waits of a job may not begin any more, or the whole job ends.
-    limits: Timers<u64>,
+    /// From when on what waits of a job may not begin any more, or the whole job ends:
+    /// `(time, id)`.
+    limits: BTreeSet<(Instant, u64)>,
     /// When workers died, if the policy limits that.
     deaths: VecDeque<Instant>,
     /// Items that pause before a retry: until when, and of which job.
@@ -240,7 +240,7 @@ impl Sched {
             ticked: epoch.instant,
             broken: None,
             actions: Vec::new(),
-            limits: Timers::new(),
+            limits: BTreeSet::new(),
             deaths: VecDeque::new(),
             paused: Vec::new(),
             chores: Vec::new(),

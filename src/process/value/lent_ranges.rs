@@ -56,8 +56,8 @@ pub(crate) struct Round {
 #[derive(Debug, Default)]
 struct Given {
     is_over: bool,
-    /// The ranges that were given, by their beginnings. They do not overlap. (A list: whoever
-    /// gives more reads all marks, too.)
+    /// The ranges that were given, by their beginnings. They do not overlap. (A list: most are
+    /// given at once, or in order.)
     ranges: Vec<Entry>,
     /// How many marks have been used, and those that can be used again.
     marks: u64,
@@ -152,7 +152,12 @@ impl Round {
             }
         }
         let mut found = vec![0; ranges.len()]; // (an empty range needs none)
-        let before = std::mem::take(&mut given.ranges);
+        // From the first that changes on, the list is merged with the new ranges.
+        let from = match order.first() {
+            Some((_, item)) => overlapping(&given.ranges, &ranges[*item]).start,
+            None => given.ranges.len(),
+        };
+        let before = given.ranges.split_off(from);
         let mut rest = &before[..];
         for (start, item) in order {
             let end = ranges[item].end;

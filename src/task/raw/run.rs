@@ -317,7 +317,8 @@ impl TaskRef {
         !header.state.is_done() && (is_work || self.producer().is_executors())
     }
 
-    /// Whether this is a forked child of that process: no thread here will end the task.
+    /// Whether this is a forked child of that process: the task is the parent's, and counts as
+    /// closed here. (A loop of the thread that forked may still run its copy.)
     #[inline]
     pub(super) fn is_lost(&self) -> bool {
         self.id().is_of_parent_process() && self.is_executors()

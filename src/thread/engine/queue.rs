@@ -773,7 +773,7 @@ impl Injector {
 
     /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or,
     /// `inside`, if its own tasks may still add some. Like all acceptance, that is decided under
-    /// this lock. The result of `put` is queued here.
+    /// this lock. The result of `put` is queued here, the last first.
     pub(in crate::thread) fn admit(&self, inside: bool, put: &mut dyn FnMut() -> Vec<Work>) {
         let mut queue = self.change();
         let open = match self.mode() {

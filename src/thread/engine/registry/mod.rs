@@ -88,9 +88,10 @@ pub(in crate::thread) fn release(registry: Arc<Registry>) {
     contain(|| drop(registry));
 }
 
+/// All pools, the oldest last.
 fn all_pools() -> Vec<Arc<Registry>> {
     let mut pools = Vec::new();
-    for (_, pool) in &*all().lock() {
+    for (_, pool) in all().lock().iter().rev() {
         if let Some(pool) = pool.upgrade() {
             pools.push(pool);
         }

@@ -136,14 +136,15 @@ impl<T> PerProcess<T> {
     /// The value of this process. If it was not made yet, one thread makes it now: `make` is called
     /// once, but for panics.
     #[inline]
-    #[allow(clippy::disallowed_methods)] // the value stays for ever
     pub fn get_or_init(&self, mut make: impl FnMut() -> T) -> &T {
         let own = self.of_this_process();
         let mut made = own.get();
         if made.is_null() {
-            // Room first: once the value is made, nothing fails that would have to drop it.
-            made =
-                own.fill(&mut || ptr::from_mut(Box::leak(Box::new_uninit()).write(make())).cast());
+            made = own.fill(&mut || {
+                // Room first: once the value is made, nothing fails that would have to drop it.
+                let room = Box::new_uninit();
+                Box::into_raw(Box::write(room, make())).cast()
+            });
         }
         // SAFETY: Y54: it is not null after `fill`.
         unsafe { &*made.cast::<T>() }
