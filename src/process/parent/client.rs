@@ -668,7 +668,7 @@ impl Driver {
     }
 
     /// Whether something is due before the driver wakes by itself.
-    fn oversleeps(&mut self) -> bool {
+    fn oversleeps(&self) -> bool {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
             (None, Some(_)) => true,
@@ -677,7 +677,7 @@ impl Driver {
     }
 
     /// Called after another thread has done some of the driver's work: wakes the driver if needed.
-    pub(super) fn wake_if_needed(&mut self) {
+    pub(super) fn wake_if_needed(&self) {
         if self.oversleeps() || self.sched.needs_driver(Instant::now()) {
             self.shared.mailbox.wake();
         }

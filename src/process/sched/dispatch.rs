@@ -343,7 +343,7 @@ impl Sched {
 /// What a caller needs that dispatches in the driver's place.
 impl Sched {
     /// Whether nothing is due, so that work can be dispatched as usual.
-    pub(crate) fn nothing_is_due(&mut self, now: Instant) -> bool {
+    pub(crate) fn nothing_is_due(&self, now: Instant) -> bool {
         !self.is_ending() && self.deadline().is_none_or(|due| due > now)
     }
 
