@@ -364,7 +364,7 @@ impl EventLoopBuilder {
     ///   come for half a second; then it jumps. Both sides may be on this loop, so this delay is
     ///   halved each time that nothing came, down to 10 ms. The same holds while a Unix listener
     ///   has no room in its queue. So each such wait that a timeout ends costs at least 10 ms of
-    ///   real time, and a thousand in turn cost some fourteen seconds. Where that is too much, move
+    ///   real time, and a thousand in turn cost some eleven seconds. Where that is too much, move
     ///   the clock with [`advance`](crate::time::advance()), or test with a channel in place of the
     ///   socket.
     /// - The clock does not see channels, locks and events that other threads are to use, nor what

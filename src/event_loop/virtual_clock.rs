@@ -12,8 +12,8 @@
 //!
 //! A wait of the second kind may never end (a listener), and both of its ends may be in this loop.
 //! So the loop adapts: a wait in vain halves the next one, down to [`SHORTEST`]; an event from
-//! outside restores it. A test whose peers are all inside the loop waits a second in total, however
-//! long its virtual time.
+//! outside restores it. A test whose peers are all inside the loop waits a second for its first six
+//! waits in vain, and 10 ms for each further one.
 //!
 //! A wait for something for which the kernel has no event (room in the queue of a Unix listener, a
 //! descriptor for a new connection) is a series of attempts with pauses. Such a series counts as a

@@ -38,7 +38,7 @@ pub(crate) use version::Version;
 /// Several programs may use one folder at a time: an entry appears whole or not at all. A clone is
 /// the same cache.
 ///
-/// Entries of up to 1 KiB, which are results of up to 944 bytes, share files: up to 256 for each
+/// Entries of up to 1 KiB, which are results of up to 927 encoded bytes, share files: up to 256 for each
 /// function, version and pair of types. A program that writes to such a file locks it, which takes
 /// some microseconds, and milliseconds when a large one is written anew. Another one waits for
 /// 10 ms at most, because a program may be stopped meanwhile, and then gives the result a file of
