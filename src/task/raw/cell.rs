@@ -265,8 +265,8 @@ impl<W, T, S> Make<W, T, S> {
         output: offset_of!(Cell<W, T, S>, payload),
         run: |_| unreachable!("trefoil: a promise has nothing to run"),
         drop_work: drop_work::<W, T, S>,
-        write_error: write_error::<W, T, S>,
-        drop_output: drop_output::<W, T, S>,
+        write_error: write_error::<T>,
+        drop_output: drop_output::<T>,
         schedule: |_| unreachable!("trefoil: only futures are scheduled again"),
         is_owner_thread: |_| false,
         producer: |_| unreachable!("trefoil: only promises have a producer"),
@@ -513,20 +513,20 @@ unsafe fn drop_work<W, T, S>(ptr: NonNull<Header>) {
     unsafe { payload.cast::<W>().drop_in_place() }
 }
 
-unsafe fn write_error<W, T, S>(ptr: NonNull<Header>, error: TaskError) {
-    // SAFETY: T6, T7: the cell's vtable has led here.
-    let payload = unsafe { payload::<W, T, S>(ptr) };
+unsafe fn write_error<T>(task: &TaskRef, error: TaskError) {
     // SAFETY: the conditions of `VTable::write_error`: the place is empty and ours (T8).
-    unsafe { payload.cast::<Output<T>>().write(Err(error.into())) };
+    unsafe { task.output::<T>().write(Err(error.into())) };
 }
 
-unsafe fn drop_output<W, T, S>(ptr: NonNull<Header>) -> Option<TaskError> {
-    // SAFETY: T6, T7: the cell's vtable has led here.
-    let payload = unsafe { payload::<W, T, S>(ptr) };
-    let output = payload.cast::<Output<T>>();
+unsafe fn drop_output<T>(task: &TaskRef, reports: bool) {
     // SAFETY: the conditions of `VTable::drop_output`: an output is there, ours (T2), and
     // not touched again (T8).
-    unsafe { output.read() }.err().map(TaskError::from)
+    let output = unsafe { task.output::<T>().read() };
+    if let Err(error) = output
+        && reports
+    {
+        task.report(error.into());
+    }
 }
 
 /// The executor's half of a cell with these types.
