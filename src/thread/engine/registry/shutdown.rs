@@ -31,18 +31,18 @@ use crate::thread::engine::registry::slot_list::of_places;
 
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).
 pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
-    let (mode, reason) = match how {
-        Shutdown::Wait => (Mode::Draining, TaskError::Closed),
-        Shutdown::CancelPending => (Mode::Cancelling, TaskError::Cancelled),
-    };
-    registry.injector.set_mode(mode);
-    if let Some(limit) = &registry.config.queue_limit {
-        limit.close();
-    }
     if how == Shutdown::CancelPending {
+        refuse_work(registry, Mode::Cancelling);
         cancel_pending(registry);
         registry.futures.wake_all();
     }
+    end(registry, how);
+}
+
+/// The end of a pool in which nothing that is pending is to be cancelled, or has been; `how` as in
+/// [`shutdown`].
+pub(in crate::thread) fn end(registry: &Arc<Registry>, how: Shutdown) {
+    refuse_work(registry, Mode::Draining);
     registry.sleep.closing();
     let inside = registry.is_home();
     let me = thread::current().id();
@@ -54,8 +54,16 @@ pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     park::away(|| {
         end_threads(registry, inside, me);
         // Futures that were polled outside this pool's threads, and those that were woken last.
-        registry.futures.close(&registry.injector, &reason);
+        registry.futures.close(&registry.injector, how);
     });
+}
+
+/// Changes the mode, unless the pool has come further already.
+fn refuse_work(registry: &Arc<Registry>, mode: Mode) {
+    registry.injector.set_mode(mode);
+    if let Some(limit) = &registry.config.queue_limit {
+        limit.close();
+    }
 }
 
 /// Returns when the pool is quiet, and closed, and its threads have ended.
