@@ -77,6 +77,7 @@ pub(crate) mod context;
 mod current;
 mod error;
 mod extras;
+mod failed_item;
 mod failure;
 mod group;
 mod group_futures;

@@ -36,7 +36,7 @@
 
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError}; // a place is filled once: no protocol
 // A counter, a flag, and a pointer that is stored once: no protocol.
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
