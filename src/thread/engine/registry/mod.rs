@@ -76,11 +76,7 @@ pub(in crate::thread) fn waiters() -> &'static Arc<ProcessWaiters> {
 /// such pool is monitored from now on.
 #[cold]
 pub(in crate::thread) fn look_into_all() {
-    let mut pools = all_pools();
-    while let Some(registry) = pools.pop() {
-        registry.recheck();
-        release(registry);
-    }
+    for_all(&|registry| registry.recheck());
 }
 
 /// Drops what may be the last reference to a pool, whose hooks go with it.
@@ -88,15 +84,16 @@ pub(in crate::thread) fn release(registry: Arc<Registry>) {
     contain(|| drop(registry));
 }
 
-/// All pools, the oldest last.
-fn all_pools() -> Vec<Arc<Registry>> {
+/// Calls `f` with all pools, the oldest first.
+fn for_all(f: &dyn Fn(&Arc<Registry>)) {
     let mut pools = Vec::new();
     for (_, pool) in all().lock().iter().rev() {
-        if let Some(pool) = pool.upgrade() {
-            pools.push(pool);
-        }
+        pools.extend(pool.upgrade());
     }
-    pools
+    while let Some(registry) = pools.pop() {
+        f(&registry);
+        release(registry);
+    }
 }
 
 /// A hint, for all pools together: the system may have refused a thread for work that is queued.
@@ -114,16 +111,14 @@ pub(in crate::thread) fn some_lack_threads() -> bool {
 #[cold]
 pub(in crate::thread) fn ask_for_all() {
     REFUSED.store(false, Ordering::Relaxed);
-    let mut pools = all_pools();
-    while let Some(registry) = pools.pop() {
+    for_all(&|registry| {
         if registry.lacks_threads() {
             registry.ask_again();
         }
         if registry.lacks_threads() {
             REFUSED.store(true, Ordering::Relaxed);
         }
-        release(registry);
-    }
+    });
 }
 
 /// While fewer threads than this search, each that finds work wakes another: a pool wakes up like a
