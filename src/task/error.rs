@@ -392,14 +392,7 @@ impl WorkerExit {
         let is_hint = last.starts_with("note: ") && last.contains("RUST_BACKTRACE");
         let begins = |line: &&str| line.contains(" panicked at ");
         match before.iter().rposition(begins).filter(|_| is_hint) {
-            Some(at) => Some(
-                before[at..]
-                    .iter()
-                    .take(2)
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            ),
+            Some(at) => Some(before[at..before.len().min(at + 2)].join(" ")),
             None if is_hint => Some((*before.last().unwrap_or(&last)).to_owned()),
             None => Some(last.to_owned()),
         }

@@ -83,7 +83,8 @@ impl Newborn {
         }
     }
 
-    /// See [`future`].
+    /// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its
+    /// own thread while it is queued.
     #[inline]
     pub(crate) fn future<F, S>(
         self,
@@ -100,7 +101,8 @@ impl Newborn {
         unsafe { queued(self, vtable, schedule, future, claimable) }
     }
 
-    /// See [`local_future`].
+    /// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim
+    /// it. On another thread, running its entry panics, and dropping it leaks the future.
     #[inline]
     pub(crate) fn local_future<F, S>(self, future: F, schedule: S) -> (Runnable, Task<F::Output>)
     where
@@ -125,19 +127,7 @@ where
     unsafe { queued(Newborn::new(Kind::Closure), vtable, Never, f, claimable) }
 }
 
-/// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own
-/// thread while it is queued.
-#[track_caller]
-#[inline]
-pub(crate) fn future<F, S>(future: F, schedule: S, claimable: bool) -> (Runnable, Task<F::Output>)
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-    S: Schedule,
-{
-    Newborn::new(Kind::Future).future(future, schedule, claimable)
-}
-
-/// Like [`future`], for a future whose output is the task's result. No waiter claims it.
+/// Like [`Newborn::future`], for a future whose output is the task's result. No waiter claims it.
 #[track_caller]
 pub(in crate::task) fn member<F, T, S>(future: F, schedule: S) -> (Runnable, Task<T>)
 where
@@ -148,18 +138,6 @@ where
     let vtable = &Make::<F, T, S>::MEMBER;
     // SAFETY: T7: the vtable is for these types.
     unsafe { queued(Newborn::new(Kind::Future), vtable, schedule, future, false) }
-}
-
-/// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it.
-/// On another thread, running its entry panics, and dropping it leaks the future.
-#[track_caller]
-#[inline]
-pub(crate) fn local_future<F, S>(future: F, schedule: S) -> (Runnable, Task<F::Output>)
-where
-    F: Future<Output: 'static> + 'static,
-    S: Schedule,
-{
-    Newborn::new(Kind::Local).local_future(future, schedule)
 }
 
 /// The two sides of a promise. `producer` learns when the task is cancelled.

@@ -189,9 +189,7 @@ impl TaskRef {
                 // SAFETY: T3: `finish` found WAITING and cleared it with DONE, so the handle does
                 // not touch the slot any more.
                 let consumer = unsafe { self.take_consumer() };
-                if let Some(waker) = consumer {
-                    blocking_threads::wake(waker);
-                }
+                blocking_threads::wake(consumer);
             }
             // SAFETY: T2: there was no handle, so the output is the finisher's: ours.
             Finish::Orphan => unsafe { self.drop_output(true) },
