@@ -373,10 +373,10 @@ pub(crate) fn cancel_all<T>(tasks: Vec<Task<T>>) {
 }
 
 /// Cancels these tasks.
-pub(super) fn cancel_each(mut tasks: Vec<TaskRef>) {
+pub(super) fn cancel_each(tasks: Vec<TaskRef>) {
     // Running tasks are cancelled last: otherwise their worker could begin another one first.
-    tasks.sort_by_cached_key(TaskRef::is_running); // the values change meanwhile
-    for task in tasks {
+    let (running, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(TaskRef::is_running);
+    for task in others.iter().chain(&running) {
         task.cancel();
     }
 }

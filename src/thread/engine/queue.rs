@@ -433,12 +433,8 @@ impl InjectorState {
 
     /// The oldest entry of the highest priority.
     fn pop_any(&mut self) -> Option<Work> {
-        for lane in Priority::ALL {
-            if let Some(work) = self.pop_of(lane) {
-                return Some(work);
-            }
-        }
-        None
+        let mut lanes = Priority::ALL.into_iter();
+        lanes.find_map(|lane| self.pop_of(lane))
     }
 
     /// What a thread waits for that has given way, if nothing normal is urgent.
@@ -500,17 +496,13 @@ impl InjectorState {
             let Some(newest) = lane.len().checked_sub(1) else {
                 continue;
             };
-            let mut at = newest;
-            if awaited {
-                let last = lane.len().saturating_sub(LOOK_BACK);
-                for older in (last..lane.len()).rev() {
-                    if lane[older].is_awaited() {
-                        at = older;
-                        break;
-                    }
-                }
-            }
-            return Some((lane.remove(at)?, priority));
+            let last = if awaited {
+                lane.len().saturating_sub(LOOK_BACK)
+            } else {
+                newest
+            };
+            let found = (last..lane.len()).rev().find(|at| lane[*at].is_awaited());
+            return Some((lane.remove(found.unwrap_or(newest))?, priority));
         }
         None
     }

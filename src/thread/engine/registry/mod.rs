@@ -307,15 +307,9 @@ impl Registry {
     /// or something in the injector.
     #[inline(never)] // it is long, and called from ten places
     pub(in crate::thread) fn has_work_in(&self, slots: &[Arc<Slot>], halves: bool) -> bool {
-        if !self.injector.is_empty() {
-            return true;
-        }
-        for slot in slots {
-            if slot.public.has_tasks() || halves && slot.public.has_jobs() {
-                return true;
-            }
-        }
-        false
+        let has_work =
+            |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();
+        !self.injector.is_empty() || slots.iter().any(has_work)
     }
 
     /// Whether there is something in these slots, which are all, or in the injector, that some
@@ -332,12 +326,8 @@ impl Registry {
 
     /// Whether there are shares in mailboxes.
     pub(in crate::thread) fn has_mail(&self) -> bool {
-        for slot in &*self.slots() {
-            if !slot.mailbox.is_empty() {
-                return true;
-            }
-        }
-        false
+        let slots = self.slots();
+        slots.iter().any(|slot| !slot.mailbox.is_empty())
     }
 
     /// How many entries have been taken from the queues so far.

@@ -28,6 +28,7 @@ use crate::thread::engine::config::STALL;
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::registry::slot_list::of_places;
+use crate::thread::engine::slot::Slot;
 
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).
 pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
@@ -71,15 +72,10 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
         // Outside threads run their own halves of joins and tasks of scopes.
         let idle = || {
-            if !registry.injector.is_idle() {
-                return false;
-            }
-            for slot in of_places(&registry.slots()) {
-                if slot.public.has_tasks() {
-                    return false;
-                }
-            }
-            !registry.has_mail()
+            let has_tasks = |slot: &Arc<Slot>| slot.public.has_tasks();
+            registry.injector.is_idle()
+                && !of_places(&registry.slots()).iter().any(has_tasks)
+                && !registry.has_mail()
         };
         // The mode changes before any thread is woken to end: tasks that the threads' last hooks
         // spawn are refused.
