@@ -117,8 +117,10 @@ pub(crate) fn contain(f: impl FnOnce()) {
 }
 
 /// Wakes it; what it calls is user code.
-pub(crate) fn wake(waker: Waker) {
-    contain(|| waker.wake());
+pub(crate) fn wake(waker: impl Into<Option<Waker>>) {
+    if let Some(waker) = waker.into() {
+        contain(|| waker.wake());
+    }
 }
 
 /// Drops a panic's payload, whose destructor may panic, too, and so may that panic's payload.

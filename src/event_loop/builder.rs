@@ -16,7 +16,7 @@ use super::handle::LoopHandle;
 use super::local::Local;
 use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
 use super::turn;
-use crate::events;
+use crate::events::{self, Kind};
 use crate::task::queue_limit::QueueLimit;
 use crate::task::{self, Hook, Task, TaskReport, context, panic};
 
@@ -160,7 +160,7 @@ impl EventLoop {
         F: Future<Output: 'static> + 'static,
     {
         let shared = &self.local.shared;
-        let (runnable, task) = task::local_future(future, shared.clone());
+        let (runnable, task) = task::Newborn::new(Kind::Local).local_future(future, shared.clone());
         if shared.is_here() {
             self.local.admit(runnable);
         } else {

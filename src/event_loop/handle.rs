@@ -198,7 +198,8 @@ impl LoopHandle {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let (runnable, task) = task::future(future, self.shared.clone(), false);
+        let (runnable, task) =
+            task::Newborn::new(Kind::Future).future(future, self.shared.clone(), false);
         if let Some(local) = current::local_of(&self.shared) {
             local.admit(runnable);
             return task;
@@ -252,12 +253,12 @@ impl LoopHandle {
         F: Future<Output: Send + 'static> + 'static,
     {
         let future = async move { make().await };
+        let newborn = task::Newborn::new(Kind::Local); // runs user code, so before the lock
         if let Some(local) = current::local_of(&self.shared) {
-            let (runnable, task) = task::local_future(future, self.shared.clone());
+            let (runnable, task) = newborn.local_future(future, self.shared.clone());
             local.admit(runnable);
             return task;
         }
-        let newborn = task::Newborn::new(Kind::Local); // runs user code, so before the lock
         // The future is made only once it is certain that the loop will take it: a refused
         // future would be dropped on this thread.
         let Some(gate) = self.shared.hold_gate() else {
@@ -381,7 +382,8 @@ where
          EventLoop::block_on(..); elsewhere use LoopHandle::spawn (with LoopHandle::current() if a handle \
          was entered), or EventLoop::spawn where the loop was made",
     );
-    let (runnable, task) = task::local_future(future, local.shared.clone());
+    let (runnable, task) =
+        task::Newborn::new(Kind::Local).local_future(future, local.shared.clone());
     local.admit(runnable);
     task
 }

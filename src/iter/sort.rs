@@ -68,10 +68,11 @@ where
     let Some((pivot, rest)) = items.split_first_mut() else {
         return;
     };
+    let len = rest.len();
     let middle = partition(rest, |item| order(item, pivot).is_lt());
     // Separates items equal to the pivot, if there may be many.
     let (small, large) = rest.split_at_mut(middle);
-    let few = small.len().min(large.len()) < rest_of(small, large) / 8;
+    let few = small.len().min(large.len()) < len / 8;
     let equal = if few {
         partition(large, |item| order(pivot, item).is_ge())
     } else {
@@ -86,10 +87,6 @@ where
         || quicksort(small, piece, bad, order),
         || quicksort(large, piece, bad, order),
     );
-}
-
-fn rest_of<T>(small: &[T], large: &[T]) -> usize {
-    small.len() + large.len()
 }
 
 /// The index of the median of a sample.

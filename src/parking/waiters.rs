@@ -29,7 +29,7 @@ use std::time::Instant;
 use super::block_on::refuse_for;
 use super::lock_events::{Access, Blocked, Lock};
 use super::park::{self, Waited};
-use crate::blocking_threads;
+use crate::blocking_threads::wake; // a panic must not keep others waiting
 use crate::loom::{Arc, Mutex};
 
 /// A list of waiters, each of a kind.
@@ -108,12 +108,6 @@ impl<K> List<K> {
 impl<K> Default for Waiters<K> {
     fn default() -> Self {
         Self(Mutex::new(List::EMPTY))
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        blocking_threads::wake(waker); // a panic must not keep others waiting
     }
 }
 
@@ -221,9 +215,7 @@ impl<K> Waiters<K> {
         let woken = mem::take(&mut list.waiters);
         drop(list);
         for (_, waiter) in woken {
-            if let Some((_, waker)) = waiter {
-                wake(waker);
-            }
+            wake(waiter.and_then(|(_, waker)| waker));
         }
     }
 

@@ -82,9 +82,7 @@ impl Event {
     /// `wait().await`.
     #[track_caller]
     pub fn wait_blocking(&self) {
-        if let Some(mut listener) = self.listen() {
-            listener.wait(None, self.list.at(Access::Turn), "Event::wait");
-        }
+        self.wait_until(None);
     }
 
     /// Blocks until the flag is set, for at most `time`; returns false if the time is up. See
@@ -96,7 +94,11 @@ impl Event {
     #[track_caller]
     pub fn wait_timeout_blocking(&self, time: Duration) -> bool {
         // A deadline beyond the clock's range counts as none.
-        let deadline = Instant::now().checked_add(time);
+        self.wait_until(Instant::now().checked_add(time))
+    }
+
+    #[track_caller]
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
         match self.listen() {
             Some(mut listener) => {
                 listener.wait(deadline, self.list.at(Access::Turn), "Event::wait")

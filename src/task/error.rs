@@ -12,8 +12,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::backtrace::Backtrace;
+use super::failed_item::FailedItem;
 use super::failure::Failure;
-use super::late::{ItemIndex, Late};
+use super::late::Late;
 use super::panic::Panic;
 use crate::events::Ending;
 use crate::printable::Printable;
@@ -72,8 +73,10 @@ pub enum TaskError {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !matches!(self, Self::TimedOut(_)) {
-            ItemIndex(self.item()).fmt(f)?;
+        if let Some(item) = self.failed_item()
+            && !matches!(self, Self::TimedOut(_))
+        {
+            item.fmt(f)?;
         }
         match self {
             Self::Cancelled => f.write_str("the task was cancelled"),
@@ -186,13 +189,7 @@ impl TaskError {
     /// ```
     #[must_use]
     pub fn item(&self) -> Option<usize> {
-        match self {
-            Self::Panicked(panic) => panic.item,
-            Self::WorkerDied(exit) => exit.item,
-            Self::Codec(error) => error.item,
-            Self::TimedOut(late) => late.item(),
-            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => None,
-        }
+        self.failed_item()?.index
     }
 
     /// The file in which the item was kept, if its call or its pool keeps failures
@@ -200,24 +197,14 @@ impl TaskError {
     /// message ends with it. [`Capsule::open`](crate::process::Capsule::open) reads it.
     #[must_use]
     pub fn capsule(&self) -> Option<&Path> {
-        match self {
-            Self::Panicked(panic) => panic.capsule.as_deref(),
-            Self::WorkerDied(exit) => exit.capsule.as_deref(),
-            Self::Codec(error) => error.capsule.as_deref(),
-            Self::TimedOut(late) => late.capsule(),
-            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => None,
-        }
+        self.failed_item()?.capsule.as_deref()
     }
 
     /// The same error, of an item that is kept in this file. (The variants that have no item are as
     /// they were.)
     pub(crate) fn in_capsule(mut self, path: Arc<Path>) -> Self {
-        match &mut self {
-            Self::Panicked(panic) => panic.capsule = Some(path),
-            Self::WorkerDied(exit) => exit.capsule = Some(path),
-            Self::Codec(codec) => codec.capsule = Some(path),
-            Self::TimedOut(late) => *late = std::mem::take(late).in_capsule(path),
-            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => {}
+        if let Some(item) = self.failed_item_mut() {
+            item.capsule = Some(path);
         }
         self
     }
@@ -231,14 +218,30 @@ impl TaskError {
     /// ```
     #[must_use]
     pub fn with_item(mut self, index: usize) -> Self {
-        match &mut self {
-            Self::Panicked(panic) => panic.item = Some(index),
-            Self::WorkerDied(exit) => exit.item = Some(index),
-            Self::Codec(codec) => codec.item = Some(index),
-            Self::TimedOut(late) => *late = std::mem::take(late).of_item(index),
-            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => {}
+        if let Some(item) = self.failed_item_mut() {
+            item.index = Some(index);
         }
         self
+    }
+
+    fn failed_item(&self) -> Option<&FailedItem> {
+        match self {
+            Self::Panicked(panic) => Some(&panic.item),
+            Self::WorkerDied(exit) => Some(&exit.item),
+            Self::Codec(error) => Some(&error.item),
+            Self::TimedOut(late) => late.failed_item(),
+            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => None,
+        }
+    }
+
+    fn failed_item_mut(&mut self) -> Option<&mut FailedItem> {
+        match self {
+            Self::Panicked(panic) => Some(&mut panic.item),
+            Self::WorkerDied(exit) => Some(&mut exit.item),
+            Self::Codec(error) => Some(&mut error.item),
+            Self::TimedOut(late) => Some(late.failed_item_mut()),
+            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => None,
+        }
     }
 }
 
@@ -309,10 +312,8 @@ pub struct WorkerExit {
     /// A further message, for a worker that never started properly.
     pub(crate) note: Option<String>,
     pub(crate) backtrace: Option<Backtrace>,
-    /// The index of the item of a `map` that it was running.
-    item: Option<usize>,
-    /// The file with the item.
-    capsule: Option<Arc<Path>>,
+    /// The item of a `map` that it was running.
+    item: FailedItem,
 }
 
 impl WorkerExit {
@@ -326,8 +327,7 @@ impl WorkerExit {
             cause: Cause::Itself,
             note: None,
             backtrace: None,
-            item: None,
-            capsule: None,
+            item: FailedItem::default(),
         }
     }
 
@@ -392,14 +392,7 @@ impl WorkerExit {
         let is_hint = last.starts_with("note: ") && last.contains("RUST_BACKTRACE");
         let begins = |line: &&str| line.contains(" panicked at ");
         match before.iter().rposition(begins).filter(|_| is_hint) {
-            Some(at) => Some(
-                before[at..]
-                    .iter()
-                    .take(2)
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            ),
+            Some(at) => Some(before[at..before.len().min(at + 2)].join(" ")),
             None if is_hint => Some((*before.last().unwrap_or(&last)).to_owned()),
             None => Some(last.to_owned()),
         }
@@ -466,7 +459,7 @@ impl WorkerExit {
 /// The `Debug` form is the same text: `unwrap`, and a `main` that returns the error, print it.
 impl fmt::Debug for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{self}", ItemIndex(self.item))
+        write!(f, "{}{self}", self.item)
     }
 }
 
@@ -497,10 +490,8 @@ pub struct CodecError {
     pub(crate) type_name: &'static str,
     pub(crate) direction: CodecDirection,
     pub(crate) detail: String,
-    /// The index of the item of a `map`.
-    item: Option<usize>,
-    /// The file with the item.
-    capsule: Option<Arc<Path>>,
+    /// The item of a `map`.
+    item: FailedItem,
 }
 
 /// What was being done to the value.
@@ -518,8 +509,7 @@ impl CodecError {
             type_name,
             direction,
             detail,
-            item: None,
-            capsule: None,
+            item: FailedItem::default(),
         }
     }
 

@@ -22,12 +22,24 @@ use crate::sys::stack;
 /// assert!(failure.downcast_ref::<ParseIntError>().is_some());
 /// ```
 #[derive(Clone)]
-pub struct Failure(Arc<Inside>);
+pub struct Failure(Arc<Box<dyn Inside>>);
+
+/// What a [`Failure`] has. (A trait, so that a program in which no such error is made is linked
+/// without the way to drop it.)
+trait Inside: Send + Sync {
+    fn error(&self) -> &(dyn Error + Send + Sync + 'static);
+}
 
 /// `None`: it is being dropped.
-struct Inside(Option<Box<dyn Error + Send + Sync>>);
+struct Kept(Option<Box<dyn Error + Send + Sync>>);
 
-impl Drop for Inside {
+impl Inside for Kept {
+    fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self.0.as_deref().expect("it exists")
+    }
+}
+
+impl Drop for Kept {
     /// The error may have another task's in it, and so on to any depth: what does not fit on this
     /// stack is dropped on another one.
     fn drop(&mut self) {
@@ -40,7 +52,7 @@ impl Drop for Inside {
 
 impl Failure {
     pub(super) fn new(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self(Arc::new(Inside(Some(error))))
+        Self(Arc::new(Box::new(Kept(Some(error)))))
     }
 
     /// The error, if it is an `E`.
@@ -52,7 +64,7 @@ impl Failure {
     /// The error.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
-        self.0.0.as_deref().expect("it exists")
+        self.0.error()
     }
 }
 

@@ -33,6 +33,7 @@ use slab::Slab;
 use super::combine::IntoTask;
 use super::error::TaskError;
 use super::group_futures::{GroupFutures, NOTICE, ToGroup};
+use super::handle::cancel_each;
 use super::id::TaskId;
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::loom::{Arc, Mutex};
@@ -309,16 +310,11 @@ impl<T> TaskGroup<T> {
 
     /// Cancels all members, and those that are added later.
     pub fn cancel(&self) {
-        let (mut members, polled) = {
+        let (members, polled) = {
             let mut shared = self.shared.lock();
             (shared.begin_cancel(), shared.polled.clone())
         };
-        // Running members are cancelled last: otherwise their worker could begin another member
-        // first.
-        members.sort_by_cached_key(TaskRef::is_running); // the values change meanwhile
-        for member in members {
-            member.cancel();
-        }
+        cancel_each(members);
         if let Some(polled) = polled {
             polled.clear();
         }

@@ -368,10 +368,15 @@ debug!(
 
 /// Cancels the tasks, and then drops them. If the destructor of an ended task's result panics, the
 /// panic hook reports that, and the panic is caught.
-pub(crate) fn cancel_all<T>(mut tasks: Vec<Task<T>>) {
+pub(crate) fn cancel_all<T>(tasks: Vec<Task<T>>) {
+    cancel_each(tasks.iter().map(Task::task_ref).collect());
+}
+
+/// Cancels these tasks.
+pub(super) fn cancel_each(tasks: Vec<TaskRef>) {
     // Running tasks are cancelled last: otherwise their worker could begin another one first.
-    tasks.sort_by_cached_key(|task| task.cell().is_running()); // the values change meanwhile
-    for task in &tasks {
+    let (running, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(TaskRef::is_running);
+    for task in others.iter().chain(&running) {
         task.cancel();
     }
 }

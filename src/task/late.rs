@@ -4,9 +4,9 @@
 //! `process/worker/batch.rs`.
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
+
+use super::failed_item::FailedItem;
 
 /// What is known of a task whose time was up: in
 /// [`TaskError::TimedOut`](crate::TaskError::TimedOut).
@@ -35,8 +35,7 @@ pub struct Late(Option<Box<LateFields>>);
 
 #[derive(Clone, Debug, Default)]
 struct LateFields {
-    item: Option<usize>,
-    capsule: Option<Arc<Path>>,
+    item: FailedItem,
     ran: Option<Duration>,
     limit: Option<Duration>,
     /// The limit counts from the call, and not from the item's start.
@@ -71,16 +70,12 @@ impl Late {
         })
     }
 
-    pub(super) fn of_item(self, index: usize) -> Self {
-        self.with(|known| known.item = Some(index))
+    pub(super) fn failed_item(&self) -> Option<&FailedItem> {
+        Some(&self.0.as_ref()?.item)
     }
 
-    pub(super) fn in_capsule(self, path: Arc<Path>) -> Self {
-        self.with(|known| known.capsule = Some(path))
-    }
-
-    pub(super) fn capsule(&self) -> Option<&Path> {
-        self.0.as_ref()?.capsule.as_deref()
+    pub(super) fn failed_item_mut(&mut self) -> &mut FailedItem {
+        &mut self.0.get_or_insert_default().item
     }
 
     fn with(mut self, change: impl FnOnce(&mut LateFields)) -> Self {
@@ -91,7 +86,7 @@ impl Late {
     /// The index of the item of a `map`, `map_each` or `imap`.
     #[must_use]
     pub fn item(&self) -> Option<usize> {
-        self.0.as_ref()?.item
+        self.0.as_ref()?.item.index
     }
 
     /// How long the call had run when it was stopped; zero: it had not begun. `None` for a wait
@@ -116,25 +111,11 @@ impl Late {
     }
 }
 
-/// The index of a `map`'s item, which an error's message begins with.
-pub(super) struct ItemIndex(pub(super) Option<usize>);
-
-impl fmt::Display for ItemIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(index) => write!(f, "item {index}: "),
-            None => Ok(()),
-        }
-    }
-}
-
-/// "item 1: the time is up (limit 20ms), after 20.1ms in worker process 4711"; where the limit
-/// includes waiting, "the time is up (limit 20ms from the call), before it began"
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nothing = LateFields::default();
         let known = self.0.as_deref().unwrap_or(&nothing);
-        ItemIndex(known.item).fmt(f)?;
+        known.item.fmt(f)?;
         f.write_str("the time is up")?;
         if let Some(limit) = known.limit {
             let since = if known.from_call {

@@ -77,6 +77,7 @@ pub(crate) mod context;
 mod current;
 mod error;
 mod extras;
+mod failed_item;
 mod failure;
 mod group;
 mod group_futures;
@@ -135,7 +136,7 @@ pub(crate) use handle::cancel_all;
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, SleepPlace};
-pub(crate) use raw::cell::{Newborn, closure, future, local_future, promise};
+pub(crate) use raw::cell::{Newborn, closure, promise};
 pub(crate) use raw::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
 pub(crate) use unobserved::Hook;
 

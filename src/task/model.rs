@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::raw;
 #[cfg(loom)]
 use super::state;
-use super::{Inbox, Ran, Runnable, Schedule, Task};
+use super::{Inbox, Newborn, Ran, Runnable, Schedule, Task};
+use crate::events::Kind;
 
 /// One queue entry.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ pub fn future<F>(future: F, queue: &Queue) -> (Entry, Task<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let (runnable, task) = raw::cell::future(future, queue.clone(), false);
+    let (runnable, task) = Newborn::new(Kind::Future).future(future, queue.clone(), false);
     (Entry(runnable), task)
 }
 
@@ -98,7 +99,7 @@ pub fn claimable_future<F>(future: F, bag: &Bag) -> (Entry, Task<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let (runnable, task) = raw::cell::future(future, bag.clone(), true);
+    let (runnable, task) = Newborn::new(Kind::Future).future(future, bag.clone(), true);
     (Entry(runnable), task)
 }
 
@@ -162,7 +163,7 @@ pub fn ring_future<F>(future: F, ring: &Ring) -> (Turn, Task<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let (runnable, task) = raw::cell::future(future, ring.clone(), false);
+    let (runnable, task) = Newborn::new(Kind::Future).future(future, ring.clone(), false);
     (Turn(runnable), task)
 }
 
@@ -177,7 +178,7 @@ where
     impl Schedule for Nowhere {
         fn schedule(&self, _: Runnable) {}
     }
-    let (runnable, task) = raw::cell::future(future, Nowhere, false);
+    let (runnable, task) = Newborn::new(Kind::Future).future(future, Nowhere, false);
     (Entry(runnable), task)
 }
 

@@ -17,10 +17,10 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::path::Path;
 // A payload is taken once: no protocol.
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::failed_item::FailedItem;
 use super::id::TaskId;
 use super::raw::current;
 pub(crate) use crate::blocking_threads::contain;
@@ -41,10 +41,8 @@ type Payload = Box<dyn Any + Send + 'static>;
 #[derive(Clone)]
 pub struct Panic {
     inner: Arc<PanicFields>,
-    /// The index of the item of a process pool's `map` that panicked.
-    pub(super) item: Option<usize>,
-    /// The file with the item.
-    pub(super) capsule: Option<Arc<Path>>,
+    /// The item of a process pool's `map` that panicked.
+    pub(super) item: FailedItem,
 }
 
 struct PanicFields {
@@ -82,32 +80,28 @@ impl Panic {
         };
         let (location, worker) = place.map_or((None, None), |place| (place.location, place.worker));
         let worker = worker.unwrap_or_else(worker_name);
-        let inner = Arc::new(PanicFields {
-            message,
-            location,
-            worker,
-            payload: Mutex::new(Some(payload)),
-        });
-        Self {
-            inner,
-            item: None,
-            capsule: None,
-        }
+        Self::with(message, location, worker, Some(payload))
     }
 
     /// A panic that happened in another process.
     pub(crate) fn remote(message: String, location: Option<PanicLocation>, worker: String) -> Self {
+        Self::with(message, location, worker, None)
+    }
+
+    fn with(
+        message: String,
+        location: Option<PanicLocation>,
+        worker: String,
+        payload: Option<Payload>,
+    ) -> Self {
         let inner = Arc::new(PanicFields {
             message,
             location,
             worker,
-            payload: Mutex::new(None),
+            payload: Mutex::new(payload),
         });
-        Self {
-            inner,
-            item: None,
-            capsule: None,
-        }
+        let item = FailedItem::default();
+        Self { inner, item }
     }
 
     /// The message of the panic. A payload that is not text is described.

@@ -30,14 +30,21 @@ pub(crate) type Place = SemaphoreGuardArc;
 
 /// The free places of a queue.
 #[derive(Clone, Debug)]
-pub(crate) struct QueueLimit(Arc<Semaphore>);
+pub(crate) struct QueueLimit {
+    places: Arc<Semaphore>,
+    /// See step 3. (A pointer, so that a program without limits is linked without what it does.)
+    open: fn(&Semaphore, usize),
+}
 
 /// More tasks than memory could hold. With so many free places, a queue has no limit.
 const UNLIMITED: usize = usize::MAX >> 8;
 
 impl QueueLimit {
     pub(crate) fn new(tasks: usize) -> Self {
-        Self(Arc::new(Semaphore::new(tasks.clamp(1, UNLIMITED))))
+        Self {
+            places: Arc::new(Semaphore::new(tasks.clamp(1, UNLIMITED))),
+            open: Semaphore::add_permits,
+        }
     }
 
     /// Takes a place. Blocks this thread until there is one, at most `until` then; where a thread
@@ -46,7 +53,7 @@ impl QueueLimit {
         if let Some(place) = self.try_take() {
             return Ok(place);
         }
-        let (mut taking, mut place) = (pin!(self.0.acquire_arc()), None);
+        let (mut taking, mut place) = (pin!(self.places.acquire_arc()), None);
         let waited = park::wait(until, |waker| {
             let taken = taking.as_mut().poll(&mut Context::from_waker(waker));
             taken.map(|taken| place = Some(taken)).is_ready()
@@ -58,13 +65,13 @@ impl QueueLimit {
     }
 
     fn try_take(&self) -> Option<Place> {
-        self.0.try_acquire_arc()
+        self.places.try_acquire_arc()
     }
 
     /// See step 3. The executor already refuses new tasks.
     pub(crate) fn close(&self) {
-        if self.0.available_permits() < UNLIMITED {
-            self.0.add_permits(UNLIMITED);
+        if self.places.available_permits() < UNLIMITED {
+            (self.open)(&self.places, UNLIMITED);
         }
     }
 }
@@ -165,7 +172,7 @@ pub struct QueuePlace<'a, E> {
 impl<'a, E> QueuePlace<'a, E> {
     pub(crate) async fn reserve(executor: &'a E, limit: Option<&QueueLimit>) -> Self {
         let place = match limit {
-            Some(limit) => Some(limit.0.acquire_arc().await),
+            Some(limit) => Some(limit.places.acquire_arc().await),
             None => None,
         };
         Self { executor, place }

@@ -2,6 +2,8 @@
 //!
 //! What they do: `thread/engine/registry/shutdown.rs`, `process/sched/shutdown.rs`.
 
+use super::error::TaskError;
+
 /// What a pool does with the work that it has not started when it is shut down.
 ///
 /// ```
@@ -21,4 +23,14 @@ pub enum Shutdown {
     /// Start nothing more: what is queued ends in
     /// [`TaskError::Cancelled`](crate::TaskError::Cancelled).
     CancelPending,
+}
+
+impl Shutdown {
+    /// In what the tasks end that are not run any more.
+    pub(crate) fn reason(self) -> TaskError {
+        match self {
+            Self::Wait => TaskError::Closed,
+            Self::CancelPending => TaskError::Cancelled,
+        }
+    }
 }

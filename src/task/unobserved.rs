@@ -3,7 +3,7 @@
 //! A task that fails after its handle was dropped, or whose handle is dropped with the error still
 //! in it, would fail silently. Such a failure is *unobserved*, or never taken: no `join`, `.await`
 //! or callback has received it. Its error goes to a hook, once, because an output has one owner
-//! (T2) and is dropped once (T8, `drop_unobserved`). That is the hook of its executor if there is
+//! (T2) and is dropped once (T8, `drop_output`). That is the hook of its executor if there is
 //! one, otherwise the process's, which by default prints one line on standard error. A cancelled
 //! task does not count, because its end was requested; but detached calls that are cancelled
 //! because their process pool was dropped are reported, all of them once

@@ -209,7 +209,7 @@ mod tests {
     use super::super::ThreadPool;
     use super::super::engine::queue::Mode;
     use super::{Arc, Registry, Slot};
-    use crate::task::TaskError;
+    use crate::task::Shutdown;
 
     /// A broadcast whose one share lies in its worker's mailbox; `lose` takes it from there into a
     /// closing pool, so that no thread will run it. Then its caller must be notified, and run it
@@ -261,9 +261,7 @@ mod tests {
         lost_share(|registry, slot| {
             registry.close_mailbox(slot, &|| true); // the only worker is busy, and does not look
             registry.injector.set_mode(Mode::Closed);
-            registry
-                .futures
-                .close(&registry.injector, &TaskError::Closed);
+            registry.futures.close(&registry.injector, Shutdown::Wait);
         });
     }
 }

@@ -20,7 +20,7 @@ use super::engine::raw_current as current;
 use super::engine::registry::Registry;
 use super::join::fork::{self, JoinPool};
 use super::map::divide::{FoldPosition, Limit, Region};
-use super::map::raw_fill::UnfilledPart;
+use super::map::raw_fill::Places;
 use super::map::results;
 use super::map::source::{Producer, Seal, Shape, Source};
 use super::pool::ThreadPool;
@@ -214,7 +214,7 @@ pub(crate) fn map_reduce<S: Source, R: Send>(
 pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
     let (shape, limit) = (source.shape(Seal), Limit::new());
     let items = source.open(Seal);
-    let fill = |_: FoldPosition<'_>, items: S::Producer<'_>, places: &mut UnfilledPart<'_, _>| {
+    let fill = |_: FoldPosition<'_>, items: S::Producer<'_>, places: &mut Places<'_, _>| {
         places.extend(items.forward());
     };
     let all = here(|registry| results::append(registry, &limit, shape, items, vec, fill));

@@ -122,8 +122,7 @@ impl ThreadPool {
             priority: None,
             unranked_in: forks::generation(),
         };
-        let started = pool.registry.start_all();
-        started.inspect_err(|_| pool.shutdown(Shutdown::CancelPending))?;
+        pool.registry.start_all()?;
         Ok(pool)
     }
 
@@ -850,13 +849,11 @@ impl Drop for LastHandle {
             // Another task of the pool may wait for the code that runs here, so waiting for that
             // task would deadlock.
             let registry = Arc::clone(registry);
-            if blocking_threads::start(move || shutdown::shutdown(&registry, Shutdown::Wait))
-                .is_ok()
-            {
+            if blocking_threads::start(move || shutdown::end(&registry, Shutdown::Wait)).is_ok() {
                 return;
             }
         }
-        shutdown::shutdown(registry, Shutdown::Wait);
+        shutdown::end(registry, Shutdown::Wait);
     }
 }
 

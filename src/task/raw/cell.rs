@@ -83,7 +83,8 @@ impl Newborn {
         }
     }
 
-    /// See [`future`].
+    /// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its
+    /// own thread while it is queued.
     #[inline]
     pub(crate) fn future<F, S>(
         self,
@@ -100,7 +101,8 @@ impl Newborn {
         unsafe { queued(self, vtable, schedule, future, claimable) }
     }
 
-    /// See [`local_future`].
+    /// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim
+    /// it. On another thread, running its entry panics, and dropping it leaks the future.
     #[inline]
     pub(crate) fn local_future<F, S>(self, future: F, schedule: S) -> (Runnable, Task<F::Output>)
     where
@@ -125,19 +127,7 @@ where
     unsafe { queued(Newborn::new(Kind::Closure), vtable, Never, f, claimable) }
 }
 
-/// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own
-/// thread while it is queued.
-#[track_caller]
-#[inline]
-pub(crate) fn future<F, S>(future: F, schedule: S, claimable: bool) -> (Runnable, Task<F::Output>)
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-    S: Schedule,
-{
-    Newborn::new(Kind::Future).future(future, schedule, claimable)
-}
-
-/// Like [`future`], for a future whose output is the task's result. No waiter claims it.
+/// Like [`Newborn::future`], for a future whose output is the task's result. No waiter claims it.
 #[track_caller]
 pub(in crate::task) fn member<F, T, S>(future: F, schedule: S) -> (Runnable, Task<T>)
 where
@@ -148,18 +138,6 @@ where
     let vtable = &Make::<F, T, S>::MEMBER;
     // SAFETY: T7: the vtable is for these types.
     unsafe { queued(Newborn::new(Kind::Future), vtable, schedule, future, false) }
-}
-
-/// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it.
-/// On another thread, running its entry panics, and dropping it leaks the future.
-#[track_caller]
-#[inline]
-pub(crate) fn local_future<F, S>(future: F, schedule: S) -> (Runnable, Task<F::Output>)
-where
-    F: Future<Output: 'static> + 'static,
-    S: Schedule,
-{
-    Newborn::new(Kind::Local).local_future(future, schedule)
 }
 
 /// The two sides of a promise. `producer` learns when the task is cancelled.
@@ -265,8 +243,8 @@ impl<W, T, S> Make<W, T, S> {
         output: offset_of!(Cell<W, T, S>, payload),
         run: |_| unreachable!("trefoil: a promise has nothing to run"),
         drop_work: drop_work::<W, T, S>,
-        write_error: write_error::<W, T, S>,
-        drop_output: drop_output::<W, T, S>,
+        write_error: write_error::<T>,
+        drop_output: drop_output::<T>,
         schedule: |_| unreachable!("trefoil: only futures are scheduled again"),
         is_owner_thread: |_| false,
         producer: |_| unreachable!("trefoil: only promises have a producer"),
@@ -513,20 +491,20 @@ unsafe fn drop_work<W, T, S>(ptr: NonNull<Header>) {
     unsafe { payload.cast::<W>().drop_in_place() }
 }
 
-unsafe fn write_error<W, T, S>(ptr: NonNull<Header>, error: TaskError) {
-    // SAFETY: T6, T7: the cell's vtable has led here.
-    let payload = unsafe { payload::<W, T, S>(ptr) };
+unsafe fn write_error<T>(task: &TaskRef, error: TaskError) {
     // SAFETY: the conditions of `VTable::write_error`: the place is empty and ours (T8).
-    unsafe { payload.cast::<Output<T>>().write(Err(error.into())) };
+    unsafe { task.output::<T>().write(Err(error.into())) };
 }
 
-unsafe fn drop_output<W, T, S>(ptr: NonNull<Header>) -> Option<TaskError> {
-    // SAFETY: T6, T7: the cell's vtable has led here.
-    let payload = unsafe { payload::<W, T, S>(ptr) };
-    let output = payload.cast::<Output<T>>();
+unsafe fn drop_output<T>(task: &TaskRef, reports: bool) {
     // SAFETY: the conditions of `VTable::drop_output`: an output is there, ours (T2), and
     // not touched again (T8).
-    unsafe { output.read() }.err().map(TaskError::from)
+    let output = unsafe { task.output::<T>().read() };
+    if let Err(error) = output
+        && reports
+    {
+        task.report(error.into());
+    }
 }
 
 /// The executor's half of a cell with these types.

@@ -247,7 +247,7 @@ impl<T> Drop for Task<T> {
         }
         match cell.header().state.drop_handle() {
             // SAFETY: T2: done, and the output is the handle's; not taken, as `look` has said.
-            Detach::Done => unsafe { cell.drop_unobserved() },
+            Detach::Done => unsafe { cell.drop_output(true) },
             // T3: taken back with WAITING set, so the slot is ours.
             Detach::Filled => {
                 cell.header().note_taken();

@@ -81,10 +81,10 @@ pub(super) struct VTable {
     /// reference is left.
     pub(super) drop_work: unsafe fn(NonNull<Header>),
     /// Writes an output. Demands `RUNNING` and that the work is gone.
-    pub(super) write_error: unsafe fn(NonNull<Header>, TaskError),
-    /// Moves the output out: drops a value, gives an error back. May unwind. Demands that the
-    /// caller owns it (T2).
-    pub(super) drop_output: unsafe fn(NonNull<Header>) -> Option<TaskError>,
+    pub(super) write_error: unsafe fn(&TaskRef, TaskError),
+    /// Drops the output, and if the caller says so, reports an error. May unwind. Demands that the
+    /// caller owns it (T2). (The words of a report are linked with the tasks that can have one.)
+    pub(super) drop_output: unsafe fn(&TaskRef, bool),
     /// Hands a new `Runnable`, which takes over one reference, to `S`: that of the transition that
     /// has just set SCHEDULED (T11). The caller holds another one (T10).
     pub(super) schedule: unsafe fn(NonNull<Header>),

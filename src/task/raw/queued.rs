@@ -100,6 +100,8 @@ impl Deref for Runnable {
 }
 
 impl Drop for Runnable {
+    #[cold]
+    #[inline(never)] // it is dropped in many places, and nearly never
     fn drop(&mut self) {
         // SAFETY: T11: this entry's right goes to the new one; `self` is not used again, and only
         // its reference is left.

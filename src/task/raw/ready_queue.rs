@@ -140,9 +140,7 @@ impl ReadyShared {
         woken.ended.push_back(number);
         let consumer = woken.consumer.take();
         drop(woken);
-        if let Some(waker) = consumer {
-            blocking_threads::wake(waker); // a panic must not keep the caller from giving its share back
-        }
+        blocking_threads::wake(consumer); // a panic must not keep the caller from giving its share back
     }
 }
 

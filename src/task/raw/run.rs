@@ -140,30 +140,17 @@ impl TaskRef {
         self.runs_here() || unsafe { (self.header().vtable.is_owner_thread)(self.0) }
     }
 
-    /// Drops the output; returns an error, to be reported.
+    /// Drops the output. If it `reports`, an error that was never taken is reported. A panic of its
+    /// destructor goes no further.
     ///
     /// # Safety
     /// T2, T8: an output is in place, and the caller owns it, or has RUNNING. It is gone
     /// afterwards.
-    unsafe fn drop_output(&self) -> Option<TaskError> {
+    pub(super) unsafe fn drop_output(&self, reports: bool) {
         self.header().touch_payload();
         // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's
         // promise.
-        unsafe { (self.header().vtable.drop_output)(self.0) }
-    }
-
-    /// Drops the output; an error that was never taken is reported. A panic of its destructor goes
-    /// no further.
-    ///
-    /// # Safety
-    /// As [`drop_output`](Self::drop_output).
-    pub(super) unsafe fn drop_unobserved(&self) {
-        contain(|| {
-            // SAFETY: T2, T8: the caller's promise is the same.
-            if let Some(error) = unsafe { self.drop_output() } {
-                self.report(error);
-            }
-        });
+        contain(|| unsafe { (self.header().vtable.drop_output)(self, reports) });
     }
 
     /// # Safety
@@ -172,7 +159,7 @@ impl TaskRef {
         self.header().touch_payload();
         // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's
         // promise.
-        unsafe { (self.header().vtable.write_error)(self.0, error) }
+        unsafe { (self.header().vtable.write_error)(self, error) }
     }
 
     /// Makes the output visible, wakes the consumer.
@@ -202,15 +189,13 @@ impl TaskRef {
                 // SAFETY: T3: `finish` found WAITING and cleared it with DONE, so the handle does
                 // not touch the slot any more.
                 let consumer = unsafe { self.take_consumer() };
-                if let Some(waker) = consumer {
-                    blocking_threads::wake(waker);
-                }
+                blocking_threads::wake(consumer);
             }
             // SAFETY: T2: there was no handle, so the output is the finisher's: ours.
-            Finish::Orphan => unsafe { self.drop_unobserved() },
+            Finish::Orphan => unsafe { self.drop_output(true) },
             Finish::Overruled => {
                 // SAFETY: T1: still running, so the output that we have written is ours.
-                contain(|| drop(unsafe { self.drop_output() }));
+                unsafe { self.drop_output(false) };
                 // SAFETY: T1, T8: still running, and the output is gone.
                 unsafe { self.end(TaskError::Cancelled) };
             }

@@ -431,6 +431,12 @@ impl InjectorState {
         }
     }
 
+    /// The oldest entry of the highest priority.
+    fn pop_any(&mut self) -> Option<Work> {
+        let mut lanes = Priority::ALL.into_iter();
+        lanes.find_map(|lane| self.pop_of(lane))
+    }
+
     /// What a thread waits for that has given way, if nothing normal is urgent.
     fn pop_parked(&mut self) -> Option<(Work, Priority)> {
         for lane in Priority::ALL {
@@ -453,8 +459,10 @@ impl InjectorState {
         while more < share && matches!(self.normal[more], Work::Task(_)) {
             more += 1;
         }
-        for work in self.normal.drain(..more).rev() {
-            if let Work::Task(task) = work {
+        // To the end, and from there.
+        self.normal.rotate_left(more);
+        for _ in 0..more {
+            if let Some(Work::Task(task)) = self.normal.pop_back() {
                 local.push(task);
             }
         }
@@ -488,17 +496,13 @@ impl InjectorState {
             let Some(newest) = lane.len().checked_sub(1) else {
                 continue;
             };
-            let mut at = newest;
-            if awaited {
-                let last = lane.len().saturating_sub(LOOK_BACK);
-                for older in (last..lane.len()).rev() {
-                    if lane[older].is_awaited() {
-                        at = older;
-                        break;
-                    }
-                }
-            }
-            return Some((lane.remove(at)?, priority));
+            let last = if awaited {
+                lane.len().saturating_sub(LOOK_BACK)
+            } else {
+                newest
+            };
+            let found = (last..lane.len()).rev().find(|at| lane[*at].is_awaited());
+            return Some((lane.remove(found.unwrap_or(newest))?, priority));
         }
         None
     }
@@ -806,13 +810,7 @@ impl Injector {
 
     /// The oldest of any priority.
     pub(in crate::thread) fn pop_any(&self) -> Option<Work> {
-        let mut queue = self.change();
-        for lane in Priority::ALL {
-            if let Some(work) = queue.pop_of(lane) {
-                return Some(work);
-            }
-        }
-        None
+        self.change().pop_any()
     }
 
     /// The oldest urgent entry.
@@ -888,10 +886,7 @@ impl Injector {
         let mut wait = Wait::default();
         loop {
             let mut queue = self.change();
-            for lane in Priority::ALL {
-                all.append(queue.lane(lane));
-            }
-            while let Some(work) = queue.pop_urgent() {
+            while let Some(work) = queue.pop_any() {
                 all.push_back(work);
             }
             if queue.outlet.is_past(until) {

@@ -182,7 +182,7 @@ impl<R: Send + 'static> Pipeline<R> {
         let waker = state.waker.take();
         drop(state);
         self.run(runnable);
-        wake(waker);
+        blocking_threads::wake(waker);
     }
 
     /// Pulls one item on this thread, because the system gives no thread for a feeder.
@@ -214,14 +214,8 @@ impl<R: Send + 'static> Pipeline<R> {
         }
         let waker = state.waker.take();
         drop(state);
-        wake(waker);
-        contain(|| drop(ending));
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
         blocking_threads::wake(waker);
+        contain(|| drop(ending));
     }
 }
 

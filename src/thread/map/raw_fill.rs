@@ -5,10 +5,9 @@
 //! if all is filled, the vector's length is set. On a failure, filled parts drop their results.
 //!
 //! - **P19** The places of one vector are divided, as in P17: each place belongs to one
-//!   [`UnfilledPart`], or to one [`FilledPart`] once it is written, and what a `FilledPart` counts
-//!   is initialised and owned by it.
-//! - **P20** The vector's buffer is not touched, moved or freed while places or filled parts of it
-//!   exist: they borrow it.
+//!   [`Places`], and what that counts as filled is initialised and owned by it.
+//! - **P20** The vector's buffer is not touched, moved or freed while places of it exist: they
+//!   borrow it.
 //!
 //! Rejected: a vector per part, concatenated at the end (a copy of everything).
 //!
@@ -16,32 +15,23 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::{ptr, slice};
 
 use crate::sys::large_pages;
 
 /// A part of the vector to fill: places for results, of which the first `filled` hold some.
-pub(in crate::thread) struct UnfilledPart<'a, R> {
+pub(in crate::thread) struct Places<'a, R> {
     start: *mut R,
     len: usize,
     filled: usize,
     buffer: PhantomData<&'a mut [R]>,
 }
 
-/// Results in their places.
-pub(in crate::thread) struct FilledPart<'a, R> {
-    start: *mut R,
-    len: usize,
-    buffer: PhantomData<&'a mut [R]>,
-}
+// SAFETY: P19: it owns its places and the results in them, alone; sending it sends them.
+unsafe impl<R: Send> Send for Places<'_, R> {}
 
-// SAFETY: P19: it owns its places and what it has pushed, alone; sending it sends them.
-unsafe impl<R: Send> Send for UnfilledPart<'_, R> {}
-// SAFETY: P19: it owns its results, alone; sending it sends them.
-unsafe impl<R: Send> Send for FilledPart<'_, R> {}
-
-impl<'a, R> UnfilledPart<'a, R> {
+impl<'a, R> Places<'a, R> {
     /// The first `len` places behind the elements of a vector, which has room for them.
     fn of(vec: &'a mut Vec<R>, len: usize) -> Self {
         let room = &mut vec.spare_capacity_mut()[..len];
@@ -65,17 +55,9 @@ impl<'a, R> UnfilledPart<'a, R> {
     pub(in crate::thread) fn split_at(self, at: usize) -> (Self, Self) {
         assert_eq!(self.filled, 0, "results were pushed before the split");
         let at = at.min(self.len);
-        self.divide(at)
-    }
-
-    /// The first `at` places, none of which counts as filled, and the others.
-    fn divide(self, at: usize) -> (Self, Self) {
-        let this = ManuallyDrop::new(self);
-        debug_assert!(at <= this.len);
         // SAFETY: P19: no more than there are places, so inside the buffer or at its end.
-        let middle = unsafe { this.start.add(at) };
-        let right = Self::new(middle, this.len - at);
-        (Self::new(this.start, at), right)
+        let middle = unsafe { self.start.add(at) };
+        (Self::new(self.start, at), Self::new(middle, self.len - at))
     }
 
     /// Writes results into the next places; no more of them than there are places.
@@ -96,37 +78,15 @@ impl<'a, R> UnfilledPart<'a, R> {
         self.filled
     }
 
-    /// The filled part, and the places that are left.
-    pub(in crate::thread) fn split_filled(self) -> (FilledPart<'a, R>, Self) {
-        let filled = self.filled;
-        let (left, rest) = self.divide(filled);
-        let filled = FilledPart {
-            start: left.start,
-            len: left.len,
-            buffer: PhantomData,
-        };
-        (filled, rest)
-    }
-}
-
-impl<R> Drop for UnfilledPart<'_, R> {
-    /// While unwinding: drops the results that were written and not split off.
-    fn drop(&mut self) {
-        let filled = ptr::slice_from_raw_parts_mut(self.start, self.filled);
-        // SAFETY: P19: the first `filled` places are initialised and of this part.
-        unsafe { ptr::drop_in_place(filled) };
-    }
-}
-
-impl<R> FilledPart<'_, R> {
-    /// Joins two parts. If something between them has not been filled, the right one is dropped:
-    /// the region has failed. (It is dropped before the left one is returned: a destructor that
-    /// panics would lose that.)
+    /// Joins two parts that are filled. If something between their results has not been filled, the
+    /// right one is dropped: the region has failed. (It is dropped before the left one is returned:
+    /// a destructor that panics would lose that.)
     pub(in crate::thread) fn join(mut self, right: Self) -> Self {
         // SAFETY: P19: one past the last of these results is inside the buffer or at its end.
-        let end = unsafe { self.start.add(self.len) };
+        let end = unsafe { self.start.add(self.filled) };
         if ptr::eq(end, right.start) {
             self.len += right.len;
+            self.filled += right.filled;
             std::mem::forget(right);
         } else {
             drop(right);
@@ -135,11 +95,11 @@ impl<R> FilledPart<'_, R> {
     }
 }
 
-impl<R> Drop for FilledPart<'_, R> {
+impl<R> Drop for Places<'_, R> {
     fn drop(&mut self) {
-        let results = ptr::slice_from_raw_parts_mut(self.start, self.len);
-        // SAFETY: P19: it owns exactly these.
-        unsafe { ptr::drop_in_place(results) };
+        let filled = ptr::slice_from_raw_parts_mut(self.start, self.filled);
+        // SAFETY: P19: the first `filled` places are initialised and of this part.
+        unsafe { ptr::drop_in_place(filled) };
     }
 }
 
@@ -158,19 +118,19 @@ pub(crate) fn reserve<R>(vec: &mut Vec<R>, len: usize) {
 pub(in crate::thread) fn append<R>(
     vec: &mut Vec<R>,
     len: usize,
-    fill: impl for<'a> FnOnce(UnfilledPart<'a, R>) -> Option<FilledPart<'a, R>>,
+    fill: impl for<'a> FnOnce(Places<'a, R>) -> Option<Places<'a, R>>,
 ) -> bool {
     reserve(vec, len);
-    let places = UnfilledPart::of(vec, len);
+    let places = Places::of(vec, len);
     let start = places.start;
     match fill(places) {
         None => return len == 0,
-        Some(filled) if filled.len != len || !ptr::eq(filled.start, start) => return false,
+        Some(part) if part.filled != len || !ptr::eq(part.start, start) => return false,
         // From here on the vector owns them.
-        Some(filled) => std::mem::forget(filled),
+        Some(part) => std::mem::forget(part),
     }
     let len = vec.len() + len;
-    // SAFETY: P19, P20: `filled` was made from the places behind the elements and covers all of
+    // SAFETY: P19, P20: the part was made from the places behind the elements and covers all of
     // them.
     unsafe { vec.set_len(len) };
     true
@@ -190,12 +150,11 @@ mod tests {
                 let right = s.spawn(move || {
                     let mut right = right;
                     right.extend((4..7).map(|i| i.to_string()));
-                    let (some, mut rest) = right.split_filled();
-                    rest.extend((7..10).map(|i| i.to_string()));
-                    some.join(rest.split_filled().0)
+                    right.extend((7..10).map(|i| i.to_string()));
+                    right
                 });
                 left.extend((0..4).map(|i| i.to_string()));
-                Some(left.split_filled().0.join(right.join().unwrap()))
+                Some(left.join(right.join().unwrap()))
             })
         });
         assert!(all);
@@ -203,7 +162,7 @@ mod tests {
         assert_eq!(results, expected);
         assert!(append(&mut results, 1, |mut places| {
             places.extend(["behind".to_owned()].into_iter());
-            Some(places.split_filled().0)
+            Some(places)
         }));
         assert_eq!((results.len(), &*results[10]), (11, "behind"));
     }
@@ -217,7 +176,7 @@ mod tests {
             left.extend([Arc::clone(&token)].into_iter());
             right.extend((0..5).map(|_| Arc::clone(&token)));
             // The left part has a hole: the right one cannot be joined to it.
-            Some(left.split_filled().0.join(right.split_filled().0))
+            Some(left.join(right))
         });
         assert!(!all && results.is_empty());
         assert_eq!(Arc::strong_count(&token), 1);
@@ -226,7 +185,7 @@ mod tests {
             left.extend((0..5).map(|_| Arc::clone(&token)));
             right.extend([Arc::clone(&token)].into_iter());
             // One part of six results, from two.
-            Some(left.split_filled().0.join(right.split_filled().0))
+            Some(left.join(right))
         });
         assert!(!all && results.is_empty());
         assert_eq!(Arc::strong_count(&token), 1);
@@ -239,7 +198,7 @@ mod tests {
                         panic!("third")
                     }
                 }));
-                Some(places.split_filled().0)
+                Some(places)
             })
         });
         assert!(caught.is_err());

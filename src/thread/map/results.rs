@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use super::divide::{FoldPosition, Limit, Region};
 use super::raw_fill as fill;
-use super::raw_fill::{FilledPart, UnfilledPart};
+use super::raw_fill::Places;
 use super::source::{Producer, Seal, Shape, Source};
 use crate::loom::Mutex;
 use crate::task::panic::contain;
 use crate::thread::engine::registry::Registry;
 
 /// Items and the places for their results.
-struct ItemsToFill<'a, P, R>(P, UnfilledPart<'a, R>);
+struct ItemsToFill<'a, P, R>(P, Places<'a, R>);
 
 impl<P: Producer, R: Send> Producer for ItemsToFill<'_, P, R> {
     type Item = P::Item;
@@ -47,23 +47,22 @@ pub(in crate::thread) fn append<P: Producer, R: Send>(
     shape: Shape,
     items: P,
     vec: &mut Vec<R>,
-    fill: impl Fn(FoldPosition<'_>, P, &mut UnfilledPart<'_, R>) + Sync,
+    fill: impl Fn(FoldPosition<'_>, P, &mut Places<'_, R>) + Sync,
 ) -> bool {
     fill::append(vec, items.len(), |places| {
         let items = ItemsToFill(items, places);
         let region = Region::new(
             limit,
             shape,
-            |here, so_far: Option<FilledPart<'_, R>>, part: ItemsToFill<'_, P, R>| {
+            |here, so_far: Option<Places<'_, R>>, part: ItemsToFill<'_, P, R>| {
                 let ItemsToFill(items, mut places) = part;
                 fill(here, items, &mut places);
-                let filled = places.split_filled().0;
                 match so_far {
-                    Some(so_far) => Some(so_far.join(filled)),
-                    None => Some(filled),
+                    Some(so_far) => Some(so_far.join(places)),
+                    None => Some(places),
                 }
             },
-            FilledPart::join,
+            Places::join,
         );
         region.divide(registry, items)
     })

@@ -30,6 +30,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
+use std::collections::LinkedList;
 use std::ptr::NonNull;
 use std::sync::Mutex; // only `try_lock`: no protocol to model
 use std::sync::atomic::{AtomicUsize, Ordering}; // a hint: no protocol to model
@@ -58,8 +59,10 @@ thread_local! {
     static FREE: FreeLists = const { FreeLists([const { RefCell::new(FreeBlocks(Vec::new())) }; CLASSES]) };
 }
 
-/// Full lists of each class that belong to no thread.
-static SHELF: [Mutex<Vec<FreeBlocks>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
+/// Full lists of each class that belong to no thread. (Empty, it is all zeros, and takes no room in
+/// the file of a program.)
+static SHELF: [Mutex<LinkedList<FreeBlocks>>; CLASSES] =
+    [const { Mutex::new(LinkedList::new()) }; CLASSES];
 
 /// How many lists are on the shelf, so that a burst of new cells does not take the lock for each
 /// only to find none.
@@ -149,7 +152,7 @@ fn new(layout: Layout) -> NonNull<u8> {
 fn refill(list: &mut FreeBlocks, class: usize) {
     if SHELVED[class].load(Ordering::Relaxed) > 0
         && let Ok(mut shelf) = SHELF[class].try_lock()
-        && let Some(full) = shelf.pop()
+        && let Some(full) = shelf.pop_back()
     {
         SHELVED[class].store(shelf.len(), Ordering::Relaxed);
         *list = full;
@@ -168,7 +171,7 @@ fn make_room(list: &mut FreeBlocks, class: usize) {
     let full = std::mem::replace(list, FreeBlocks(Vec::with_capacity(full(class))));
     match SHELF[class].try_lock() {
         Ok(mut shelf) if shelf.len() < PLACES => {
-            shelf.push(full);
+            shelf.push_back(full);
             SHELVED[class].store(shelf.len(), Ordering::Relaxed);
         }
         // SAFETY: Y97: a list of this class.

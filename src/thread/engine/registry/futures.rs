@@ -11,7 +11,7 @@ use slab::Slab;
 use crate::blocking_threads;
 use crate::loom::atomic::{Ordering, fence};
 use crate::loom::{Mutex, MutexGuard};
-use crate::task::{Runnable, TaskError, TaskRef};
+use crate::task::{Runnable, Shutdown, TaskError, TaskRef};
 use crate::thread::engine::queue::{Injector, Work};
 
 /// The number of parts of the list.
@@ -21,7 +21,7 @@ const PARTS: usize = 8;
 pub(in crate::thread) struct Futures {
     parts: [CachePadded<Mutex<Slab<TaskRef>>>; PARTS],
     /// No thread looks into the injector any more: futures that are woken now end with this error.
-    over: Mutex<Option<TaskError>>,
+    over: Mutex<Option<Shutdown>>,
 }
 
 /// A part of the list, locked.
@@ -76,20 +76,18 @@ impl Futures {
         }
     }
 
-    /// The pool is closed: ends unfinished futures with `reason` (except a future inside which the
-    /// pool was shut down: it ends when it returns).
-    pub(in crate::thread) fn close(&self, injector: &Injector, reason: &TaskError) {
+    /// The pool is closed: ends unfinished futures (except a future inside which the pool was shut
+    /// down: it ends when it returns).
+    pub(in crate::thread) fn close(&self, injector: &Injector, how: Shutdown) {
         self.wake_all();
         let mut over = self.over.lock();
-        if over.is_none() {
-            *over = Some(reason.clone());
-        }
+        over.get_or_insert(how);
         // Futures that were woken after the last look into the queues.
         let left = injector.take_all();
         drop(over);
         for work in left {
             match work {
-                Work::Task(task) => task.discard(reason.clone()),
+                Work::Task(task) => task.discard(how.reason()),
                 Work::Share(share) => drop(share), // its caller runs it
                 other => injector.put_back(other),
             }
@@ -100,11 +98,11 @@ impl Futures {
     /// it, unless it is too late for that.
     pub(in crate::thread) fn put_aside(&self, injector: &Injector, entry: Runnable) {
         let over = self.over.lock();
-        match over.clone() {
+        match *over {
             None => injector.put_back(Work::Task(entry)),
-            Some(reason) => {
+            Some(how) => {
                 drop(over);
-                end_elsewhere(entry, reason);
+                end_elsewhere(entry, how.reason());
             }
         }
     }

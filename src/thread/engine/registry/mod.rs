@@ -76,11 +76,7 @@ pub(in crate::thread) fn waiters() -> &'static Arc<ProcessWaiters> {
 /// such pool is monitored from now on.
 #[cold]
 pub(in crate::thread) fn look_into_all() {
-    let mut pools = all_pools();
-    while let Some(registry) = pools.pop() {
-        registry.recheck();
-        release(registry);
-    }
+    for_all(&|registry| registry.recheck());
 }
 
 /// Drops what may be the last reference to a pool, whose hooks go with it.
@@ -88,15 +84,16 @@ pub(in crate::thread) fn release(registry: Arc<Registry>) {
     contain(|| drop(registry));
 }
 
-/// All pools, the oldest last.
-fn all_pools() -> Vec<Arc<Registry>> {
+/// Calls `f` with all pools, the oldest first.
+fn for_all(f: &dyn Fn(&Arc<Registry>)) {
     let mut pools = Vec::new();
     for (_, pool) in all().lock().iter().rev() {
-        if let Some(pool) = pool.upgrade() {
-            pools.push(pool);
-        }
+        pools.extend(pool.upgrade());
     }
-    pools
+    while let Some(registry) = pools.pop() {
+        f(&registry);
+        release(registry);
+    }
 }
 
 /// A hint, for all pools together: the system may have refused a thread for work that is queued.
@@ -114,16 +111,14 @@ pub(in crate::thread) fn some_lack_threads() -> bool {
 #[cold]
 pub(in crate::thread) fn ask_for_all() {
     REFUSED.store(false, Ordering::Relaxed);
-    let mut pools = all_pools();
-    while let Some(registry) = pools.pop() {
+    for_all(&|registry| {
         if registry.lacks_threads() {
             registry.ask_again();
         }
         if registry.lacks_threads() {
             REFUSED.store(true, Ordering::Relaxed);
         }
-        release(registry);
-    }
+    });
 }
 
 /// While fewer threads than this search, each that finds work wakes another: a pool wakes up like a
@@ -312,15 +307,9 @@ impl Registry {
     /// or something in the injector.
     #[inline(never)] // it is long, and called from ten places
     pub(in crate::thread) fn has_work_in(&self, slots: &[Arc<Slot>], halves: bool) -> bool {
-        if !self.injector.is_empty() {
-            return true;
-        }
-        for slot in slots {
-            if slot.public.has_tasks() || halves && slot.public.has_jobs() {
-                return true;
-            }
-        }
-        false
+        let has_work =
+            |slot: &Arc<Slot>| slot.public.has_tasks() || halves && slot.public.has_jobs();
+        !self.injector.is_empty() || slots.iter().any(has_work)
     }
 
     /// Whether there is something in these slots, which are all, or in the injector, that some
@@ -337,12 +326,8 @@ impl Registry {
 
     /// Whether there are shares in mailboxes.
     pub(in crate::thread) fn has_mail(&self) -> bool {
-        for slot in &*self.slots() {
-            if !slot.mailbox.is_empty() {
-                return true;
-            }
-        }
-        false
+        let slots = self.slots();
+        slots.iter().any(|slot| !slot.mailbox.is_empty())
     }
 
     /// How many entries have been taken from the queues so far.

@@ -28,21 +28,22 @@ use crate::thread::engine::config::STALL;
 use crate::thread::engine::queue::{Mode, Work};
 use crate::thread::engine::registry::Registry;
 use crate::thread::engine::registry::slot_list::of_places;
+use crate::thread::engine::slot::Slot;
 
 /// See [`ThreadPool::shutdown`](crate::thread::ThreadPool::shutdown).
 pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
-    let (mode, reason) = match how {
-        Shutdown::Wait => (Mode::Draining, TaskError::Closed),
-        Shutdown::CancelPending => (Mode::Cancelling, TaskError::Cancelled),
-    };
-    registry.injector.set_mode(mode);
-    if let Some(limit) = &registry.config.queue_limit {
-        limit.close();
-    }
     if how == Shutdown::CancelPending {
+        refuse_work(registry, Mode::Cancelling);
         cancel_pending(registry);
         registry.futures.wake_all();
     }
+    end(registry, how);
+}
+
+/// The end of a pool in which nothing that is pending is to be cancelled, or has been; `how` as in
+/// [`shutdown`].
+pub(in crate::thread) fn end(registry: &Arc<Registry>, how: Shutdown) {
+    refuse_work(registry, Mode::Draining);
     registry.sleep.closing();
     let inside = registry.is_home();
     let me = thread::current().id();
@@ -54,8 +55,16 @@ pub(in crate::thread) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     park::away(|| {
         end_threads(registry, inside, me);
         // Futures that were polled outside this pool's threads, and those that were woken last.
-        registry.futures.close(&registry.injector, &reason);
+        registry.futures.close(&registry.injector, how);
     });
+}
+
+/// Changes the mode, unless the pool has come further already.
+fn refuse_work(registry: &Arc<Registry>, mode: Mode) {
+    registry.injector.set_mode(mode);
+    if let Some(limit) = &registry.config.queue_limit {
+        limit.close();
+    }
 }
 
 /// Returns when the pool is quiet, and closed, and its threads have ended.
@@ -63,15 +72,10 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
         // Outside threads run their own halves of joins and tasks of scopes.
         let idle = || {
-            if !registry.injector.is_idle() {
-                return false;
-            }
-            for slot in of_places(&registry.slots()) {
-                if slot.public.has_tasks() {
-                    return false;
-                }
-            }
-            !registry.has_mail()
+            let has_tasks = |slot: &Arc<Slot>| slot.public.has_tasks();
+            registry.injector.is_idle()
+                && !of_places(&registry.slots()).iter().any(has_tasks)
+                && !registry.has_mail()
         };
         // The mode changes before any thread is woken to end: tasks that the threads' last hooks
         // spawn are refused.

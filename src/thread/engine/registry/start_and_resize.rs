@@ -39,24 +39,13 @@ pub(in crate::thread) fn start(registry: &Arc<Registry>, need: Need) -> bool {
 /// Starts a thread in the lowest place that has none.
 fn start_spare(registry: &Arc<Registry>) -> bool {
     let mut vacant = registry.threads.vacant.lock();
-    let mut owned = take_first(&mut vacant);
-    if owned.is_none() {
+    if vacant.iter().all(Option::is_none) {
         let next = vacant.len() + 1;
         registry.add_places(&mut vacant, next);
-        owned = take_first(&mut vacant);
     }
+    let owned = vacant.iter_mut().find_map(Option::take);
     drop(vacant);
     owned.is_some_and(|owned| registry.start_thread(owned).is_ok())
-}
-
-/// The slot of the first place without a thread.
-fn take_first(vacant: &mut [Option<OwnedSlot>]) -> Option<OwnedSlot> {
-    for place in vacant {
-        if place.is_some() {
-            return place.take();
-        }
-    }
-    None
 }
 
 impl Registry {

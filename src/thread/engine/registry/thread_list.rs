@@ -37,12 +37,8 @@ pub(in crate::thread) struct Handles {
 impl Handles {
     /// Whether `thread` is one of the pool's threads.
     pub(in crate::thread) fn has(&self, thread: ThreadId) -> bool {
-        for handle in &self.running {
-            if handle.thread().id() == thread {
-                return true;
-            }
-        }
-        self.joining.contains(&thread)
+        let is_it = |handle: &JoinHandle<()>| handle.thread().id() == thread;
+        self.running.iter().any(is_it) || self.joining.contains(&thread)
     }
 
     /// Whether `shutdown` waits for this thread: see [`ThreadList::join_threads`].
@@ -63,22 +59,13 @@ impl Handles {
     }
 
     fn end_join(&mut self, thread: ThreadId) {
-        for at in 0..self.joining.len() {
-            if self.joining[at] == thread {
-                self.joining.swap_remove(at);
-                return;
-            }
-        }
+        self.joining.retain(|other| *other != thread);
     }
 
     /// Whether other threads join some that `shutdown` waits for.
     fn others_join(&self, inside: bool) -> bool {
-        for &thread in &self.joining {
-            if self.awaits(thread, inside) {
-                return true;
-            }
-        }
-        false
+        let is_awaited = |thread: &ThreadId| self.awaits(*thread, inside);
+        self.joining.iter().any(is_awaited)
     }
 }
 

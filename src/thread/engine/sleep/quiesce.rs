@@ -70,7 +70,7 @@ impl SleepState {
         }
         asleep.closed = true;
         close();
-        for sleeper in asleep.sleepers.drain(..) {
+        while let Some(sleeper) = asleep.sleepers.pop() {
             sleeper.wake(WakeReason::End);
         }
         true

@@ -397,13 +397,12 @@ impl Worker {
 
     /// A worker's slot that may hold tasks of the scope with this counter.
     fn slot_with_scoped(&self, counter: usize) -> Option<Arc<Slot>> {
-        for slot in &**self.slots() {
-            let is_it = slot.scope.load(Ordering::Relaxed) == counter && slot.place() != NO_PLACE;
-            if is_it && !slot.public.scoped.is_empty() {
-                return Some(slot.clone());
-            }
-        }
-        None
+        let is_it = |slot: &&Arc<Slot>| {
+            slot.scope.load(Ordering::Relaxed) == counter
+                && slot.place() != NO_PLACE
+                && !slot.public.scoped.is_empty()
+        };
+        self.slots().iter().find(is_it).cloned()
     }
 
     /// For a thread that waits for the scope with this counter: one of its tasks, from another

@@ -63,13 +63,11 @@ impl Rest {
 impl Worker {
     /// Runs a task of a scope at the bottom of the stack, and rests if there is a reason.
     pub(super) fn run_scoped(&self, lent: ErasedEntry) {
-        if self.has_scoped() {
-            return lent.run(&self.ended);
-        }
-        let began = ticks::now();
+        let has_more = self.has_scoped();
+        let began = if has_more { 0 } else { ticks::now() };
         lent.run(&self.ended);
         // The task itself may have spawned what is queued here.
-        if self.has_scoped() || self.slot().public.has_tasks() || self.is_asked_for() {
+        if has_more || self.has_scoped() || self.slot().public.has_tasks() || self.is_asked_for() {
             return;
         }
         let width = self.registry.sleep.width() as u64;

@@ -36,7 +36,7 @@
 
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::{Once, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError}; // a place is filled once: no protocol
 // A counter, a flag, and a pointer that is stored once: no protocol.
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
@@ -80,17 +80,18 @@ pub struct PerProcess<T> {
     values: PhantomData<OnceLock<Box<T>>>,
 }
 
-/// What one generation has made. Of no type, so that one piece of code makes all values.
+/// What one generation has made. Of no type, so that one piece of code makes all values. (All zeros
+/// at first, so that it takes no room in the file of a program: a `Once` is not.)
 #[derive(Debug)]
 struct Place {
-    once: Once,
+    filling: Mutex<()>,
     made: AtomicPtr<()>,
 }
 
 impl Place {
     const fn new() -> Self {
         Self {
-            once: Once::new(),
+            filling: Mutex::new(()),
             made: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -99,9 +100,11 @@ impl Place {
     #[cold]
     fn fill(&self, make: &mut dyn FnMut() -> *mut ()) -> *mut () {
         register_handler();
-        // (Also after a panic of `make`.) Release: pairs with `get`.
-        let fill = |_: &_| self.made.store(make(), Ordering::Release);
-        self.once.call_once_force(fill);
+        // (It is poisoned by a panic of `make`.)
+        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.get().is_null() {
+            self.made.store(make(), Ordering::Release); // pairs with `get`
+        }
         self.get()
     }
 

@@ -1,0 +1,25 @@
+//! Which item of a call an error is of: a part of each error that can be of an item.
+//!
+//! Tests: `tests/process/`.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The item of a `map`, `map_each` or `imap` that an error is of, if it is one's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FailedItem {
+    pub(super) index: Option<usize>,
+    /// The file in which it is kept.
+    pub(super) capsule: Option<Arc<Path>>,
+}
+
+/// Before what the error says.
+impl fmt::Display for FailedItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "item {index}: "),
+            None => Ok(()),
+        }
+    }
+}
