@@ -127,7 +127,7 @@ impl PoolState {
             Err(error) => completer.complete(Err(error)),
             Ok((code, mut chunk, place)) => {
                 let sink = Box::new(One::new(completer));
-                let mut work = Work::naming::<A, R, N>(code, sink, options);
+                let mut work = Work::new::<A, R, N>(code, sink, options);
                 work.place = place.map(Box::new);
                 let awaited = chunk.awaited();
                 let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
@@ -184,7 +184,7 @@ impl PoolState {
             }
         };
         let sink = Collect::new(completer, items.size_hint().0);
-        let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
+        let mut work = Work::new::<I::Item, R, R>(code, Box::new(sink), options.clone());
         work.numbered = true;
         let total = items.size_hint().1;
         work.items = events::items("map in processes", task.id().get(), total);

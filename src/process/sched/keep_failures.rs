@@ -46,7 +46,7 @@ impl Sched {
             limits: self.policy.keep.clone(),
             dir: dir.clone(),
             code: job.work.code,
-            types: (job.work.decoder.types.names)(),
+            types: (job.work.types.names)(),
             name: job.work.options.name.clone(),
             source,
             context: job.work.context().cloned(),

@@ -162,7 +162,7 @@ impl Sched {
         };
         let lent = &extras.lending;
         let (mut here, mut elsewhere) = (None, None);
-        let taken = match job.map(|job| (job.work.decoder.of(bytes, lent), job)) {
+        let taken = match job.map(|job| (job.work.types.decoder(bytes, lent), job)) {
             Some(((read, DecodingThread::Receiving), _)) => {
                 let missing = lent.missing(bytes, &mut extras.copies);
                 let mut own =
@@ -296,8 +296,7 @@ impl Sched {
             // The error of a job that has ended is dropped.
             (initializer.map_or("an argument", |one| one.type_name), "()")
         };
-        let (argument, result) =
-            job.map_or_else(initializer, |job| (job.work.decoder.types.names)());
+        let (argument, result) = job.map_or_else(initializer, |job| (job.work.types.names)());
         let context = job.and_then(|job| job.work.context());
         let argument = match of {
             CodecOf::Result => return codec_error(result, CodecDirection::EncodeResult, detail),
