@@ -97,7 +97,7 @@ impl Lent {
             ArrayPlace::Block(_, None) => return Err("it is lent by another process"),
             ArrayPlace::Block(block, Some(home)) => {
                 let view = View::Blocks(home.clone());
-                let bytes: Vec<u8> = view.copy([block.offset(), self.length].map(|n| n as u64))?;
+                let bytes: Vec<u8> = view.copy([block.offset() as u64, self.length as u64])?;
                 (Attachment::number(), CopySource::Array(Arc::new(bytes)))
             }
         };
@@ -228,7 +228,8 @@ impl View {
     }
 
     fn copy<T: Plain>(&self, place: [u64; 2]) -> Result<Vec<T>, &'static str> {
-        let [offset, length] = place.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let count = |n| usize::try_from(n).unwrap_or(usize::MAX);
+        let (offset, length) = (count(place[0]), count(place[1]));
         let block;
         let (mapping, offset) = match self {
             Self::Mapped(mapping, start) => (&**mapping, start.saturating_add(offset)),

@@ -97,7 +97,7 @@ fn set_name(name: &str) {
 /// descriptors that came with `exec`.
 fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
-        let [input, output] = ends.map(|end| duplicate(end, FIRST_FD));
+        let (input, output) = (duplicate(ends[0], FIRST_FD), duplicate(ends[1], FIRST_FD));
         close_inherited();
         if invitation.discards {
             discard_output()?;
