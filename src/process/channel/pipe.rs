@@ -210,7 +210,10 @@ impl ChannelPipe {
     }
 
     /// The end that came with a value under these `names`. Nothing of it is trusted.
-    pub(super) fn unload(side: Side, ([pipe, file, credits], numbers): Names) -> Result<Arc<Self>, String> {
+    pub(super) fn unload(
+        side: Side,
+        ([pipe, file, credits], numbers): Names,
+    ) -> Result<Arc<Self>, String> {
         let (pipe, file) = (scope::attached(pipe)?, scope::attached(file)?);
         let credits = scope::attached(credits)?;
         let wrong = || reason::set("the descriptor that came with it is not the end of a channel");

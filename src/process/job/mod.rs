@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::value::attachments;
-use super::value::chunk::Piece;
+use super::value::chunk::{Chunk, Piece};
 use super::value::portable::Portable;
 use super::wire::CodeRef;
 use crate::chaos;
@@ -44,6 +44,15 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::queue_limit::Place;
 use crate::task::{Late, Task, TaskError, panic};
 use results::{CallTypes, Sink, Values};
+
+/// A call that every new worker makes before all others.
+#[derive(Clone, Debug)]
+pub(crate) struct Initializer {
+    pub(crate) code: CodeRef,
+    /// Its one argument.
+    pub(crate) chunk: Arc<Chunk>,
+    pub(crate) type_name: &'static str,
+}
 
 /// What `map_with` sends to a worker before its first item.
 #[derive(Clone, Debug)]

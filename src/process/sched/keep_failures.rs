@@ -38,7 +38,6 @@ impl Sched {
             return Some(error);
         };
         let error = job.error_of(at, error);
-        let initializers = self.policy.initializers.iter();
         let keeping = Keeping {
             job: id,
             at,
@@ -50,9 +49,7 @@ impl Sched {
             name: job.work.options.name.clone(),
             source,
             context: job.work.context().cloned(),
-            initializers: initializers
-                .map(|one| (one.code, one.chunk.clone(), one.type_name))
-                .collect(),
+            initializers: self.policy.initializers.clone(),
             is_given_up: false,
         };
         job.reads(at);

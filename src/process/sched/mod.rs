@@ -65,11 +65,11 @@ use self::rules::state::Rules;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, Stage, Worker};
 use super::host::shared_clock::Epoch;
-use super::job::Job;
 use super::job::keep_failures::KeptFailures;
 use super::job::reading::Chore;
+use super::job::{Initializer, Job};
 use super::value::chunk::{Chunk, Piece};
-use super::wire::{CodeRef, Frame};
+use super::wire::Frame;
 use crate::chaos;
 use crate::task::queue_limit::Place;
 use crate::task::{TaskError, TaskReport};
@@ -97,15 +97,6 @@ pub(crate) enum Action {
         index: usize,
         surely: bool,
     },
-}
-
-/// A call that every new worker makes before all others.
-#[derive(Clone, Debug)]
-pub(crate) struct Initializer {
-    pub(crate) code: CodeRef,
-    /// Its one argument.
-    pub(crate) chunk: Arc<Chunk>,
-    pub(crate) type_name: &'static str,
 }
 
 /// The settings that decisions depend on.

@@ -30,7 +30,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::peer::Peer;
-use super::{Action, Elastic, Feed, How, Initializer, Policy, Sched};
+use super::{Action, Elastic, Feed, How, Policy, Sched};
+use crate::process::job::Initializer;
 use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::host::gate::GATES;

@@ -44,8 +44,7 @@ use super::attachments::Attachment;
 use super::copies::{Copies, CopySource};
 use super::raw_plain::{Array, Plain, numbers_from, numbers_in, numbers_of};
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::process::host::arena;
-use crate::process::host::arena::{Arena, Block};
+use crate::process::host::arena::{self, Arena, Block};
 use crate::process::host::ledger::AREA;
 use crate::process::host::mapping::{Access, Mapping};
 use crate::process::limits::LEND_FROM;
@@ -186,11 +185,8 @@ impl<T> Due<T> {
 
     /// Drops the blocks that are due up to the position in `taken`.
     pub(crate) fn release(&mut self, taken: &AtomicU64) {
-        while let Some((position, _)) = self.0.front()
-            && *position <= taken.load(Ordering::Acquire)
-        {
-            self.0.pop_front();
-        }
+        let is_taken = |block: &mut (u64, T)| block.0 <= taken.load(Ordering::Acquire);
+        while self.0.pop_front_if(is_taken).is_some() {}
     }
 }
 

@@ -119,22 +119,18 @@ pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 impl<'a> Reader<'a> {
     #[inline]
     fn length(&mut self) -> Option<usize> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let &first = self.0.split_off_first()?;
         if first < LONG {
             return Some(first.into());
         }
-        let (number, rest) = rest.split_first_chunk()?;
-        self.0 = rest;
+        let number = self.0.split_off(..8)?.first_chunk()?;
         usize::try_from(u64::from_le_bytes(*number)).ok()
     }
 
     #[inline]
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.length()?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
+        self.0.split_off(..length)
     }
 }
 

@@ -6,8 +6,7 @@ use crate::process::host::ledger::Ledger;
 use crate::process::value::attachments::Descriptors;
 use crate::process::value::chunk::Chunk;
 use crate::process::value::codec::decode;
-use crate::process::value::scope;
-use crate::process::value::scope::Decoding;
+use crate::process::value::scope::{self, Decoding};
 
 fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {
     let bytes = [0, 16, 1, 0, 0, 0]; // no bytes, and their description: `Tag::Bytes`
