@@ -20,7 +20,7 @@
 //!
 //! Tests: `tests/process/imap.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::iter::Zip;
 use std::ops::RangeFrom;
@@ -96,9 +96,8 @@ pub struct Imap<I: Iterator, R> {
     taken: usize,
     given: usize,
     ordered: bool,
-    /// If unordered: the indices of the items that were taken and whose results were not returned
-    /// yet.
-    out: BTreeSet<usize>,
+    /// The indices of the items that were taken and whose results were not returned yet, in order.
+    out: VecDeque<usize>,
     results: Pin<Box<Receiver<Run<R>>>>,
     /// (The lock only makes the whole `Sync` where `R` is not.)
     arrived: Mutex<Arrived<R>>,
@@ -119,7 +118,7 @@ struct Arrived<R> {
     /// The results that are due, with their indices.
     front: Zip<RangeFrom<usize>, vec::IntoIter<Result<R, TaskError>>>,
     /// The other results, by the index of the first of each run.
-    runs: BTreeMap<usize, Vec<Result<R, TaskError>>>,
+    runs: HashMap<usize, Vec<Result<R, TaskError>>>,
 }
 
 impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
@@ -156,11 +155,11 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
             taken: 0,
             given: 0,
             ordered,
-            out: BTreeSet::new(),
+            out: VecDeque::new(),
             results: Box::pin(results),
             arrived: Mutex::new(Arrived {
                 front: (0..).zip(Vec::new()),
-                runs: BTreeMap::new(),
+                runs: HashMap::new(),
             }),
             ended: None,
             buffer: imap_buffer(shared.width),
@@ -291,7 +290,8 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
             let run = if self.ordered {
                 arrived.runs.remove_entry(&self.given)
             } else {
-                arrived.runs.pop_first()
+                let first = arrived.runs.keys().next().copied();
+                first.and_then(|first| arrived.runs.remove_entry(&first))
             };
             if let Some((index, run)) = run {
                 arrived.front = (index..).zip(run);
@@ -312,16 +312,14 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
     /// Counts the result of the item at `index` as returned.
     fn give(&mut self, index: usize) {
         self.given += 1;
-        self.out.remove(&index);
+        if let Ok(place) = self.out.binary_search(&index) {
+            self.out.remove(place);
+        }
     }
 
     /// The index of the first item whose result was not returned.
     fn missing(&self) -> usize {
-        if self.ordered {
-            self.given
-        } else {
-            self.out.first().copied().unwrap_or(self.taken)
-        }
+        self.out.front().copied().unwrap_or(self.taken)
     }
 
     /// The job has ended: `error` is the result of each item that has none, and then once of the
@@ -391,9 +389,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
         if pushed.is_err() {
             self.send(false);
         }
-        if !self.ordered {
-            self.out.insert(self.taken);
-        }
+        self.out.push_back(self.taken);
         self.taken += 1;
         match pushed {
             Err(error) => {

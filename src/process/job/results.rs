@@ -10,7 +10,7 @@
 //! Tests: below; `tests/process/callers.rs`, `tests/process/pool.rs`, `tests/process/imap.rs`.
 
 use std::any::{Any, TypeId, type_name};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
@@ -291,7 +291,7 @@ impl<R: Send + 'static> Sink for One<R> {
 pub(crate) struct Collect<R> {
     completer: Completer<Vec<R>>,
     front: Vec<R>,
-    behind: BTreeMap<usize, Values>,
+    behind: HashMap<usize, Values>,
 }
 
 /// How many bytes are allocated in advance for results.
@@ -307,7 +307,7 @@ impl<R> Collect<R> {
         Self {
             completer,
             front,
-            behind: BTreeMap::new(),
+            behind: HashMap::new(),
         }
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Tests: `src/process/sched/simulated.rs`, `tests/process/pool.rs`, `tests/process/callers.rs`.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use super::rules::contexts;
@@ -66,7 +67,8 @@ impl Sched {
         if options.timeout.is_some_and(|timeout| timeout > FOR_EVER) {
             options.timeout = Some(FOR_EVER);
         }
-        self.limits.extend(options.until.map(|until| (until, id)));
+        let limit = options.until.map(|until| Reverse((until, id)));
+        self.limits.extend(limit);
         self.jobs.insert(id, job);
         if let Some(error) = self.broken.clone() {
             self.fail(id, 0, error, now);
@@ -90,7 +92,7 @@ impl Sched {
             self.counters.stats.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
             if job.work.options.timeout == Some(Duration::ZERO) {
-                self.limits.insert((now, id));
+                self.limits.push(Reverse((now, id)));
             }
         }
         if let Some(error) = feed.failure {

@@ -169,9 +169,7 @@ impl Sched {
             let (first, count) = self.lost.take().unwrap_or((report, 0));
             self.lost = Some((first, count + 1));
         }
-        if let Some(until) = job.work.options.until {
-            self.limits.remove(&(until, id));
-        }
+        self.forget_limits();
         self.free_place(job.work.place.take());
         self.count_dropped(job.pending); // a caller with the result sees that its worker is idle
         self.on_job_end(id, &job);

@@ -52,7 +52,8 @@ mod take_back;
 pub(super) mod verdict;
 pub(super) mod workers;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -188,8 +189,8 @@ pub(crate) struct Sched {
     broken: Option<TaskError>,
     actions: Vec<Action>,
     /// From when on what waits of a job may not begin any more, or the whole job ends:
-    /// `(time, id)`.
-    limits: BTreeSet<(Instant, u64)>,
+    /// `(time, id)`. The first is that of a job, others may be of jobs that have ended.
+    limits: BinaryHeap<Reverse<(Instant, u64)>>,
     /// When workers died, if the policy limits that.
     deaths: VecDeque<Instant>,
     /// Items that pause before a retry: until when, and of which job.
@@ -231,7 +232,7 @@ impl Sched {
             ticked: epoch.instant,
             broken: None,
             actions: Vec::new(),
-            limits: BTreeSet::new(),
+            limits: BinaryHeap::new(),
             deaths: VecDeque::new(),
             paused: Vec::new(),
             chores: Vec::new(),
