@@ -94,7 +94,6 @@ pub struct Imap<I: Iterator, R> {
     /// The items that were encoded and not sent yet: the last ones taken.
     chunk: Chunk,
     taken: usize,
-    given: usize,
     ordered: bool,
     /// The indices of the items that were taken and whose results were not returned yet, in order.
     out: VecDeque<usize>,
@@ -153,7 +152,6 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
             panicked: None,
             chunk,
             taken: 0,
-            given: 0,
             ordered,
             out: VecDeque::new(),
             results: Box::pin(results),
@@ -276,7 +274,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
 
     /// Polls for the next result.
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
-        if self.taken == self.given && self.items.is_none() {
+        if self.out.is_empty() && self.items.is_none() {
             self.end();
             return Poll::Ready(None);
         }
@@ -288,7 +286,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
                 return Poll::Ready(Some((index, result)));
             }
             let run = if self.ordered {
-                arrived.runs.remove_entry(&self.given)
+                arrived.runs.remove_entry(&self.missing())
             } else {
                 let first = arrived.runs.keys().next().copied();
                 first.and_then(|first| arrived.runs.remove_entry(&first))
@@ -311,7 +309,6 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
 
     /// Counts the result of the item at `index` as returned.
     fn give(&mut self, index: usize) {
-        self.given += 1;
         if let Ok(place) = self.out.binary_search(&index) {
             self.out.remove(place);
         }
@@ -326,7 +323,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
     /// rest of the input.
     fn refused(&mut self, error: TaskError) -> Option<Answer<R>> {
         let (more, index) = (self.items.take().is_some(), self.missing());
-        if self.taken > self.given {
+        if !self.out.is_empty() {
             self.give(index);
             return Some((index, Err(error.with_item(index))));
         }
@@ -342,7 +339,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
     }
 
     fn free(&self) -> usize {
-        self.buffer.saturating_sub(self.taken - self.given)
+        self.buffer.saturating_sub(self.out.len())
     }
 
     /// Takes items until the buffer is full, and sends them off.
@@ -371,17 +368,18 @@ impl<I: Iterator<Item: Portable>, R: Portable> Imap<I, R> {
 
     /// Enlarges the buffer if a whole one has passed very quickly.
     fn grow(&mut self) {
-        let Some((given, since)) = self.grows else {
+        let Some((before, since)) = self.grows else {
             return;
         };
-        if self.given - given < self.buffer {
+        let given = self.taken - self.out.len();
+        if given - before < self.buffer {
             return;
         }
         let now = Instant::now();
         if now - since < IMAP_TURNOVER && self.buffer < IMAP_BUFFER {
             self.buffer = (2 * self.buffer).min(IMAP_BUFFER);
         }
-        self.grows = Some((self.given, now));
+        self.grows = Some((given, now));
     }
 
     fn push(&mut self, item: &mut I::Item) {
@@ -446,7 +444,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> Iterator for Imap<I, R> {
             .items
             .as_ref()
             .map_or(Some(0), |items| items.size_hint().1);
-        let most = more.and_then(|more| more.checked_add(self.taken - self.given));
+        let most = more.and_then(|more| more.checked_add(self.out.len()));
         (0, most)
     }
 }
@@ -461,14 +459,14 @@ impl<I: Iterator, R> Drop for Imap<I, R> {
     fn drop(&mut self) {
         self.results.close();
         while self.results.try_recv().is_ok() {}
-        if self.taken > self.given || self.items.is_some() {
+        if !self.out.is_empty() || self.items.is_some() {
             self.cancel();
         }
     }
 }
 
 debug!(impl<I: Iterator, R> Imap<I, R>, self,
-    taken = self.taken, given = self.given, buffer = self.buffer);
+    taken = self.taken, out = self.out.len(), buffer = self.buffer);
 
 /// An [`Imap`] as a [`Stream`].
 ///

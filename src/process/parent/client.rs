@@ -508,11 +508,8 @@ impl PoolState {
                     driver.receive(index, false); // sent before the worker knew that a caller polls
                 }
                 driver.read_unsent(index);
-                let readings = if patient {
-                    driver.sched.chores_of(id)
-                } else {
-                    Vec::new()
-                };
+                let readings = patient.then(|| driver.sched.chores_of(id));
+                let readings = readings.unwrap_or_default();
                 if !readings.is_empty() {
                     driver.wake_if_needed(); // other work should not wait until this is decoded
                     drop(engine);

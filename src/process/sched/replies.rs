@@ -154,11 +154,7 @@ impl Sched {
         };
         let most = (frame.end - frame.done) as usize;
         let at = frame.next_index();
-        let job = if frame.wanted {
-            self.jobs.get_mut(&frame.job)
-        } else {
-            None
-        };
+        let job = self.jobs.get_mut(&frame.job).filter(|_| frame.wanted);
         let lent = &extras.lending;
         let (mut here, mut elsewhere) = (None, None);
         let taken = match job.map(|job| (job.work.types.decoder(bytes, lent), job)) {

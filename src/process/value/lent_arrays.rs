@@ -24,9 +24,9 @@
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
 //!   has the length that is asked for, and whatever is there then (W52). (Those that were sent
-//!   ahead are in memory of this process.) A worker's list names pieces of its area that do not
-//!   overlap ([`Lending::set`]). So a wrong list gives an error or other numbers, and nothing
-//!   worse.
+//!   ahead are in memory of this process.) A worker's list names pieces of its area, together no
+//!   longer than that ([`Lending::set`]). So a wrong list gives an error or other numbers, and
+//!   nothing worse.
 //! - **W51** A worker's block is dropped only after the parent has processed the record that names
 //!   it. (Release in `took`, Acquire in `release`.)
 //!
@@ -258,23 +258,16 @@ const MAX_INLINE: usize = 16;
 
 impl Lending {
     /// The next value has these arrays. An error if they are not what a worker can have lent at a
-    /// time: pieces of its area that do not overlap. (Otherwise a few bytes could stand for any
+    /// time: pieces of its area, together no longer than that. (Otherwise a few bytes could stand for any
     /// amount of memory here.)
     pub(crate) fn set(&mut self, list: LentList) -> Result<(), Broken> {
-        let mut places = Vec::new();
+        let mut sum = 0u64;
         for [_, from, length] in &list {
-            if *length == AHEAD {
-                continue;
-            }
-            let end = from.saturating_add(*length);
-            if end > AREA as u64 {
+            sum = sum.saturating_add(*length);
+            let is_outside = *length != AHEAD && from.saturating_add(*length) > AREA as u64;
+            if is_outside || sum > AREA as u64 {
                 return Err(Broken);
             }
-            places.push((*from as usize, end as usize));
-        }
-        places.sort_unstable();
-        if places.windows(2).any(|pair| pair[0].1 > pair[1].0) {
-            return Err(Broken);
         }
         self.list = list;
         Ok(())

@@ -119,11 +119,8 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, Serving)> {
     let ends_with_it =
         has_parent && (invitation.stream.is_none() || is_socket_of(&input, invitation.parent));
     let is_one = is_one_socket(&input, &output);
-    let parents_end = if ends_with_it {
-        hold_on(invitation.parent)
-    } else {
-        None
-    };
+    let hold_on = || hold_on(invitation.parent);
+    let parents_end = ends_with_it.then(hold_on).flatten();
     if has_parent && is_child_of(invitation.parent) == Some(false) {
         exit(1); // the parent ended before it could be watched
     }

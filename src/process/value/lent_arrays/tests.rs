@@ -44,8 +44,7 @@ fn what_cannot_have_been_lent_breaks_the_protocol() {
     assert_eq!(set(&[[9, 8, 8], [5, 0, 8], [7, 16, area - 16]]), Ok(()));
     for list in [
         vec![[1, 0, area]; 2],
-        vec![[1, 0, 16], [2, 8, 16]],
-        vec![[1, 8, 8], [2, 0, 9]],
+        vec![[1, 0, area - 16], [2, 0, 24]],
         vec![[1, 0, area + 1]],
         vec![[1, 8, u64::MAX - 7]],
         vec![[1, u64::MAX, 1]],
