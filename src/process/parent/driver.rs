@@ -839,7 +839,7 @@ impl Driver {
                 panic::contain(|| launcher.ended(index, ending));
             }
         };
-        let (evidence, is_lost) = link.reap(ended);
+        let (exit, evidence, is_lost) = link.reap(ended);
         let worker = &self.sched.workers[index];
         let is_child = launcher.is_none();
         let evidence = Evidence {
@@ -847,7 +847,7 @@ impl Driver {
             failed_start: worker.failed_start,
             ..evidence
         };
-        let exit = verdict(evidence, || is_child && kernel_kills::claim());
+        let exit = verdict(exit, &evidence, || is_child && kernel_kills::claim());
         let broken = link.records == Records::Broken || is_lost;
         // (It may live on, or a debugger may keep its status.)
         if let Some(process) = link.child.process.clone() {
